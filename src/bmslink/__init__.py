@@ -1,0 +1,80 @@
+"""bmslink: JK, Daly and JBD battery management systems over every wire, one vocabulary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from bmslink.decoding import decode
+    from bmslink.device import Device, connect
+    from bmslink.errors import (
+        BmsError,
+        CaptureError,
+        FrameError,
+        LinkClosed,
+        LinkTimeout,
+        PortBusy,
+        PortDenied,
+        PortNotFound,
+        Refused,
+        TargetError,
+        TransportError,
+    )
+    from bmslink.model import Capability, Command, Condition, Identity, Reading, Switch
+
+_WHERE = {
+    "connect": "device",
+    "Device": "device",
+    "decode": "decoding",
+    **dict.fromkeys(("Capability", "Command", "Condition", "Identity", "Reading", "Switch"), "model"),
+    **dict.fromkeys(
+        (
+            "BmsError",
+            "CaptureError",
+            "FrameError",
+            "LinkClosed",
+            "LinkTimeout",
+            "PortBusy",
+            "PortDenied",
+            "PortNotFound",
+            "Refused",
+            "TargetError",
+            "TransportError",
+        ),
+        "errors",
+    ),
+}
+
+__all__ = [
+    "BmsError",
+    "Capability",
+    "CaptureError",
+    "Command",
+    "Condition",
+    "Device",
+    "FrameError",
+    "Identity",
+    "LinkClosed",
+    "LinkTimeout",
+    "PortBusy",
+    "PortDenied",
+    "PortNotFound",
+    "Reading",
+    "Refused",
+    "Switch",
+    "TargetError",
+    "TransportError",
+    "connect",
+    "decode",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # loaded on first use, so that `bmslink --version` does not wait for the codecs
+    if name in _WHERE:
+        import importlib
+
+        return getattr(importlib.import_module(f"bmslink.{_WHERE[name]}"), name)
+    raise AttributeError(f"module 'bmslink' has no attribute {name!r}")

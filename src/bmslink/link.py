@@ -1,0 +1,334 @@
+"""From bytes to whole, checked frames, and one question at a time.
+
+`Framer` is pure: bytes in, frames out, resynchronising by itself. `Link` joins one framer to one
+transport: it sends a request, waits for the frames that answer it, repeats what was lost, and
+keeps the quiet times a BMS needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
+
+from bmslink.errors import LinkClosed, LinkTimeout
+from bmslink.transport import Transport
+
+__all__ = ["Drop", "Frame", "Framer", "Link", "Skipped", "Timing"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What every protocol's frame has: the bytes it came in, and where they stood."""
+
+    raw: bytes = b""
+    offset: int = 0
+    """Position of the first byte in the stream since the framer was made."""
+
+
+F = TypeVar("F", bound=Frame)
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A framer's verdict: the first `count` bytes are not (part of) a frame, because `reason`."""
+
+    count: int
+    reason: str = "noise"
+
+
+@dataclass(slots=True)
+class Skipped:
+    """A run of bytes that were thrown away. `reason` is `noise`, `checksum`, `truncated`, …"""
+
+    offset: int
+    data: bytes
+    reason: str
+    length: int
+
+
+class Framer(ABC, Generic[F]):
+    """Cuts a byte stream into checked frames. Feed it anything, in pieces of any size.
+
+    A subclass says only what stands at the front of the buffer (`cut`); finding the next frame
+    after junk, counting what was lost and bounding memory is done here, the same for all.
+    """
+
+    longest: int = 512
+    """No frame is longer; a subclass must never wait for more bytes than this."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self.position = 0
+        """Bytes of the stream that are dealt with."""
+        self.skipped: deque[Skipped] = deque(maxlen=1000)
+        """The latest runs of bytes that belonged to no frame."""
+        self.skipped_bytes = 0
+        self.bad_frames = 0
+        """How many frames failed their checksum."""
+
+    @abstractmethod
+    def cut(self, buffer: bytearray) -> F | Drop | None:
+        """The frame at the front (its `raw` is what it takes), a `Drop`, or `None`: need more."""
+
+    @abstractmethod
+    def encode(self, frame: F) -> bytes:
+        """The bytes of a frame, checksum included; `raw` and `offset` are not looked at."""
+
+    @property
+    def pending(self) -> int:
+        """Bytes that wait for the rest of their frame."""
+        return len(self._buffer)
+
+    def reset(self) -> None:
+        """Forget a half-received frame."""
+        self._skip(len(self._buffer), "truncated")
+
+    def feed(self, data: bytes) -> list[F]:
+        """Take bytes, give back the frames they complete."""
+        self._buffer += data
+        return self._cut_all(final=False)
+
+    def flush(self) -> list[F]:
+        """The line fell silent: nothing more will come, so what waits is no frame; look behind it."""
+        return self._cut_all(final=True)
+
+    def _cut_all(self, *, final: bool) -> list[F]:
+        frames: list[F] = []
+        while self._buffer:
+            verdict = self.cut(self._buffer)
+            if verdict is None:
+                if not final:
+                    break
+                verdict = Drop(1, "truncated")
+            if isinstance(verdict, Drop):
+                self._skip(verdict.count, verdict.reason)
+            else:
+                frames.append(verdict)
+                del self._buffer[: len(verdict.raw)]
+                self.position += len(verdict.raw)
+        return frames
+
+    def _skip(self, count: int, reason: str) -> None:
+        if not count:
+            return
+        data = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        last = self.skipped[-1] if self.skipped else None
+        touching = last is not None and last.offset + last.length == self.position
+        if last is not None and touching and reason in ("noise", last.reason):
+            last.data += data[: max(0, self.longest - len(last.data))]
+            last.length += len(data)
+        else:
+            self.skipped.append(Skipped(self.position, data[: self.longest], reason, len(data)))
+        self.position += len(data)
+        self.skipped_bytes += len(data)
+        self.bad_frames += reason == "checksum"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """What a protocol needs from its line. Times in seconds; sources stand at each driver."""
+
+    baudrate: int = 9600
+    timeout: float = 0.5
+    """How long an answer may take."""
+    gap: float = 0.1
+    """Quiet time before each request."""
+    retries: int = 3
+    """How often an unanswered request is repeated."""
+    wake_retries: int = 4
+    """The same for the first request of a session: it may only wake the board."""
+    idle: float = 0.15
+    """Silence on the line after which a half-received frame is given up."""
+
+
+class Link(Generic[F]):
+    """One transport, one framer, one question at a time."""
+
+    def __init__(self, transport: Transport, framer: Framer[F], timing: Timing) -> None:
+        self.transport = transport
+        self.framer = framer
+        self.timing = timing
+        self.received_at: datetime | None = None
+        """When the last frame was completed, UTC."""
+        self._frames: deque[F] = deque(maxlen=256)
+        self._lock = asyncio.Lock()
+        self._news = asyncio.Event()
+        self._lost: Exception | None = None
+        self._open = False
+        self._awake = False
+        self._last_byte = -1e9
+        self._heard = 0
+
+    async def open(self) -> None:
+        """Open the transport; raises what it raises."""
+        self._lost = None
+        self._awake = False
+        self.framer.reset()
+        self._frames.clear()
+        await self.transport.open(self._on_data, self._on_lost)
+        self._open = True
+
+    async def close(self) -> None:
+        """Close the transport; may be called twice."""
+        self._open = False
+        await self.transport.close()
+
+    def _on_data(self, data: bytes) -> None:
+        self._last_byte = asyncio.get_running_loop().time()
+        self._heard += len(data)
+        self._take(self.framer.feed(data))
+
+    def _take(self, frames: list[F]) -> None:
+        if frames:
+            self.received_at = datetime.now(UTC)
+            self._frames.extend(frames)
+        self._news.set()
+
+    def _on_lost(self, error: Exception | None) -> None:
+        self._lost = error or LinkClosed("The other side closed the connection.")
+        self._news.set()
+
+    def _check(self) -> None:
+        if self._lost is not None:
+            raise self._lost
+        if not self._open:
+            raise LinkClosed("The link is not open.")
+
+    async def _news_until(self, deadline: float) -> bool:
+        """Wait for bytes; False when the deadline passed. A silent line gives up half a frame."""
+        loop = asyncio.get_running_loop()
+        while not self._frames:
+            self._check()
+            now = loop.time()
+            until = deadline
+            if self.framer.pending:
+                until = min(deadline, self._last_byte + self.timing.idle)
+                if now >= until:
+                    self._take(self.framer.flush())
+                    continue
+            if now >= deadline:
+                return False
+            self._news.clear()
+            try:
+                async with asyncio.timeout_at(until):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+        return True
+
+    async def request(
+        self, frame: F, match: Callable[[F], bool], *, timeout: float | None = None
+    ) -> F:
+        """Send one frame and give back the first frame that `match`es."""
+        return (await self.collect(frame, match, lambda got: True, timeout=timeout))[0]
+
+    async def collect(
+        self,
+        frame: F,
+        match: Callable[[F], bool],
+        complete: Callable[[list[F]], bool],
+        *,
+        timeout: float | None = None,
+        quiet: float | None = None,
+        retries: int | None = None,
+    ) -> list[F]:
+        """Send one frame and gather matching frames until `complete(them)`.
+
+        Each frame may take `timeout`; with `quiet`, silence of that length after at least one
+        frame ends the answer as well (for devices that never say how many there are).
+        Raises `LinkTimeout` after the retries, `LinkClosed` when the line is gone.
+        """
+        async with self._lock:
+            wait = self.timing.timeout if timeout is None else timeout
+            if retries is None:
+                retries = self.timing.retries if self._awake else self.timing.wake_retries
+            heard, others = self._heard, 0
+            got: list[F] = []
+            for _ in range(retries + 1):
+                await self._send_after_gap(frame)
+                got, strangers = await self._gather(match, complete, wait, quiet)
+                others += strangers
+                if got and (complete(got) or quiet is not None):
+                    self._awake = True
+                    return got
+            raise self._timeout(self._heard - heard, others, len(got))
+
+    async def _send_after_gap(self, frame: F) -> None:
+        loop = asyncio.get_running_loop()
+        self._check()
+        pause = self._last_byte + self.timing.gap - loop.time()
+        if pause > 0:
+            await asyncio.sleep(pause)
+        self._check()
+        self.framer.reset()
+        self._frames.clear()
+        await self.transport.write(self.framer.encode(frame))
+        self._last_byte = loop.time()
+
+    async def _gather(
+        self,
+        match: Callable[[F], bool],
+        complete: Callable[[list[F]], bool],
+        wait: float,
+        quiet: float | None,
+    ) -> tuple[list[F], int]:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait
+        got: list[F] = []
+        strangers = 0
+        while await self._news_until(deadline):
+            frame = self._frames.popleft()
+            if not match(frame):
+                strangers += 1
+                continue
+            got.append(frame)
+            if complete(got):
+                break
+            deadline = loop.time() + (wait if quiet is None else quiet)
+        return got, strangers
+
+    def _timeout(self, heard: int, others: int, got: int) -> LinkTimeout:
+        if got:
+            return LinkTimeout(f"The answer stopped after {got} frame(s).", "other")
+        if others:
+            return LinkTimeout(
+                f"Only other frames came ({others}); another master or device may share the line.",
+                "other",
+            )
+        if heard:
+            return LinkTimeout(
+                f"{heard} bytes came, but no valid frame: wrong baud rate, protocol or wiring.",
+                "garbage",
+            )
+        return LinkTimeout(
+            "No answer: is the BMS awake, wired (TX to RX), and is this its protocol?", "silence"
+        )
+
+    async def send(self, frame: F) -> None:
+        """Send a frame that has no answer of its own (a streaming protocol's trigger)."""
+        async with self._lock:
+            self._check()
+            await self.transport.write(self.framer.encode(frame))
+            self._last_byte = asyncio.get_running_loop().time()
+
+    async def next_frame(self, match: Callable[[F], bool], timeout: float) -> F:
+        """The next matching frame of a device that streams by itself; others are dropped."""
+        heard, others = self._heard, 0
+        deadline = asyncio.get_running_loop().time() + timeout
+        while await self._news_until(deadline):
+            frame = self._frames.popleft()
+            if match(frame):
+                self._awake = True
+                return frame
+            others += 1
+        raise self._timeout(self._heard - heard, others, 0)
+
+    def discard(self) -> None:
+        """Drop the frames that wait (a streaming protocol wants the newest)."""
+        self._frames.clear()

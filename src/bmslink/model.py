@@ -1,0 +1,242 @@
+"""What a battery pack says, in one vocabulary for all vendors.
+
+Signs and units are fixed here and nowhere else: volts, amps (positive while charging), °C, Ah,
+Ω, seconds, percent. `None` means the BMS does not say; it is never 0 and never the last good
+value. Measured values are stored, computed ones are properties.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+__all__ = ["Capability", "Command", "Condition", "Identity", "Reading", "Switch"]
+
+
+class Condition(StrEnum):
+    """What can be wrong or remarkable. How bad it is, is said by the list it stands in:
+    `alarms` (warning level), `protections` (tripped), `faults` (hardware or sensing)."""
+
+    CELL_OVERVOLTAGE = "cell_overvoltage"
+    CELL_UNDERVOLTAGE = "cell_undervoltage"
+    PACK_OVERVOLTAGE = "pack_overvoltage"
+    PACK_UNDERVOLTAGE = "pack_undervoltage"
+    CHARGE_OVERCURRENT = "charge_overcurrent"
+    DISCHARGE_OVERCURRENT = "discharge_overcurrent"
+    SHORT_CIRCUIT = "short_circuit"
+    CHARGE_OVERTEMPERATURE = "charge_overtemperature"
+    CHARGE_UNDERTEMPERATURE = "charge_undertemperature"
+    DISCHARGE_OVERTEMPERATURE = "discharge_overtemperature"
+    DISCHARGE_UNDERTEMPERATURE = "discharge_undertemperature"
+    MOSFET_OVERTEMPERATURE = "mosfet_overtemperature"
+    BOARD_OVERTEMPERATURE = "board_overtemperature"
+    CELL_DELTA = "cell_delta"
+    TEMPERATURE_DELTA = "temperature_delta"
+    SOC_LOW = "soc_low"
+    SOC_HIGH = "soc_high"
+    SOH_LOW = "soh_low"
+    FULLY_CHARGED = "fully_charged"
+    CELL_COUNT_MISMATCH = "cell_count_mismatch"
+    WIRE_RESISTANCE = "wire_resistance"
+    VOLTAGE_SENSE = "voltage_sense"
+    CURRENT_SENSE = "current_sense"
+    TEMPERATURE_SENSE = "temperature_sense"
+    AFE = "afe"
+    CHARGE_MOSFET = "charge_mosfet"
+    DISCHARGE_MOSFET = "discharge_mosfet"
+    PRECHARGE = "precharge"
+    EEPROM = "eeprom"
+    CLOCK = "clock"
+    COMMUNICATION = "communication"
+    PARALLEL_COMMUNICATION = "parallel_communication"
+    SETTINGS_INVALID = "settings_invalid"
+    DEFAULT_PASSWORD = "default_password"
+    SOFTWARE_LOCK = "software_lock"
+    HEATER = "heater"
+    OTHER = "other"
+
+
+def _utc(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One poll of one pack. Field names are those of `read --json`."""
+
+    target: str | None = None
+    protocol: str = ""
+    time: datetime | None = None
+    """When the last byte of it was received, UTC; `None` for frames without a time."""
+
+    voltage: float | None = None
+    """Pack voltage, V."""
+    current: float | None = None
+    """Pack current, A, positive while charging."""
+    soc: float | None = None
+    """State of charge, %."""
+    soh: float | None = None
+    """State of health, %."""
+    remaining_capacity: float | None = None
+    full_capacity: float | None = None
+    """What the BMS believes a full charge holds today, Ah."""
+    nominal_capacity: float | None = None
+    """The capacity the pack was designed for, Ah."""
+    cycles: int | None = None
+    cycle_capacity: float | None = None
+    """Throughput the BMS has counted over its life, Ah."""
+
+    cell_voltages: tuple[float | None, ...] = ()
+    """V, in wiring order, exactly as many as the BMS announces; `None` where a frame was lost."""
+    cell_resistances: tuple[float | None, ...] | None = None
+    """Ω of the balance wires, where the BMS measures them."""
+    temperatures: Mapping[str, float | None] = field(default_factory=dict)
+    """°C by probe name; `None` is a missing probe."""
+
+    balancing_active: bool | None = None
+    balancing_cells: tuple[int, ...] | None = None
+    """Numbers of the cells being balanced, from 1."""
+    balance_current: float | None = None
+    charge_switch: bool | None = None
+    discharge_switch: bool | None = None
+    balance_switch: bool | None = None
+    charging_allowed: bool | None = None
+    """The charge FET conducts."""
+    discharging_allowed: bool | None = None
+    """The discharge FET conducts."""
+    heater: bool | None = None
+
+    alarms: tuple[Condition, ...] = ()
+    protections: tuple[Condition, ...] = ()
+    faults: tuple[Condition, ...] = ()
+    uptime: float | None = None
+    """Seconds the BMS has been running."""
+    raw: Mapping[str, Any] = field(default_factory=dict)
+    """Vendor values without a common name, and every bit that was not mapped."""
+
+    @property
+    def power(self) -> float | None:
+        """W, positive while charging: voltage times current."""
+        if self.voltage is None or self.current is None:
+            return None
+        return round(self.voltage * self.current, 3)
+
+    @property
+    def min_cell_voltage(self) -> float | None:
+        """The lowest cell, V; a cell of 0 V counts."""
+        return min((v for v in self.cell_voltages if v is not None), default=None)
+
+    @property
+    def max_cell_voltage(self) -> float | None:
+        """The highest cell, V."""
+        return max((v for v in self.cell_voltages if v is not None), default=None)
+
+    @property
+    def cell_delta(self) -> float | None:
+        """Highest minus lowest cell, V."""
+        low, high = self.min_cell_voltage, self.max_cell_voltage
+        return None if low is None or high is None else round(high - low, 4)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of this reading: all keys, always in the same order."""
+        return {
+            "target": self.target,
+            "protocol": self.protocol,
+            "time": _utc(self.time),
+            "voltage": self.voltage,
+            "current": self.current,
+            "power": self.power,
+            "soc": self.soc,
+            "soh": self.soh,
+            "remaining_capacity": self.remaining_capacity,
+            "full_capacity": self.full_capacity,
+            "nominal_capacity": self.nominal_capacity,
+            "cycles": self.cycles,
+            "cycle_capacity": self.cycle_capacity,
+            "cell_voltages": list(self.cell_voltages),
+            "cell_resistances": (
+                None if self.cell_resistances is None else list(self.cell_resistances)
+            ),
+            "min_cell_voltage": self.min_cell_voltage,
+            "max_cell_voltage": self.max_cell_voltage,
+            "cell_delta": self.cell_delta,
+            "temperatures": dict(self.temperatures),
+            "balancing_active": self.balancing_active,
+            "balancing_cells": (
+                None if self.balancing_cells is None else list(self.balancing_cells)
+            ),
+            "balance_current": self.balance_current,
+            "charge_switch": self.charge_switch,
+            "discharge_switch": self.discharge_switch,
+            "balance_switch": self.balance_switch,
+            "charging_allowed": self.charging_allowed,
+            "discharging_allowed": self.discharging_allowed,
+            "heater": self.heater,
+            "alarms": [str(c) for c in self.alarms],
+            "protections": [str(c) for c in self.protections],
+            "faults": [str(c) for c in self.faults],
+            "uptime": self.uptime,
+            "raw": dict(self.raw),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """Whether the pack can do something, and why not if it cannot."""
+
+    supported: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who the pack says it is. Strings are as sent, trimmed; passwords are never kept."""
+
+    vendor: str | None = None
+    model: str | None = None
+    hardware: str | None = None
+    firmware: str | None = None
+    serial_number: str | None = None
+    cell_count: int | None = None
+    chemistry: str | None = None
+    protocol: str = ""
+    variant: str | None = None
+    capabilities: Mapping[str, Capability] = field(default_factory=dict)
+    map: Mapping[str, str] = field(default_factory=dict)
+    """`name` of the settings map that fits this firmware and the `evidence` for it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object that `info --json` prints."""
+        result: dict[str, Any] = {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(self)
+            if f.name not in ("capabilities", "map")
+        }
+        result["capabilities"] = {
+            name: {"supported": c.supported, "reason": c.reason}
+            for name, c in self.capabilities.items()
+        }
+        result["map"] = dict(self.map)
+        return result
+
+
+class Switch(StrEnum):
+    """What can be switched from outside."""
+
+    CHARGE = "charge"
+    DISCHARGE = "discharge"
+    BALANCE = "balance"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A wish to change the state of the pack."""
+
+    switch: Switch
+    on: bool

@@ -1,0 +1,31 @@
+"""The protocols: bytes to meaning and back, one module each, loaded when named."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from bmslink.errors import TargetError
+from bmslink.transport import load
+
+if TYPE_CHECKING:
+    from bmslink.protocols.base import Driver
+
+__all__ = ["DRIVERS", "load_driver"]
+
+DRIVERS: dict[str, str] = {
+    "jk02": "bmslink.protocols.jk02:JK02",
+    "jk-nw": "bmslink.protocols.jk_nw:JKNW",
+    "daly-a5": "bmslink.protocols.daly_a5:DalyA5",
+    "jbd": "bmslink.protocols.jbd:JBD",
+}
+"""Protocol name -> "module:Driver"; nothing is imported before it is asked for."""
+
+VENDORS: dict[str, str] = {"jk": "JK (Jikong)", "daly": "Daly", "jbd": "JBD (Jiabaida)"}
+
+
+def load_driver(name: str) -> type[Driver[Any]]:
+    """The driver of a protocol; `TargetError` names the known ones."""
+    path = DRIVERS.get(name)
+    if path is None:
+        raise TargetError(f"Unknown protocol {name!r}; known: {', '.join(DRIVERS)}.")
+    return cast("type[Driver[Any]]", load(path))

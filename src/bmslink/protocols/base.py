@@ -1,0 +1,153 @@
+"""What a protocol is made of: a framer, a codec (pure) and a driver (orders the requests).
+
+To add one: a module with these three, one line in `DRIVERS`, captures under `tests/fixtures/`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from construct import Construct
+
+from bmslink.errors import FrameError
+from bmslink.link import Frame, Framer, Link, Timing
+from bmslink.model import Identity, Reading
+
+__all__ = ["Assembler", "Codec", "Driver", "Options", "Payload", "Record", "Role"]
+
+F = TypeVar("F", bound=Frame)
+
+Role = Literal["reading", "identity", "settings", "log", "ack", "refusal", "request", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What one frame says, in plain values.
+
+    `part` names the piece of a poll it is (frames of one poll carry different parts; a part that
+    comes again begins the next poll); `None` for everything that is not live data.
+    """
+
+    kind: str
+    role: Role
+    values: Mapping[str, Any] = field(default_factory=dict)
+    part: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A frame's payload with the layout that explains it, both ways."""
+
+    layout: Construct
+    data: bytes
+
+
+class Codec(ABC, Generic[F]):
+    """Frames of one device to meaning, and nothing else: no I/O, no clock.
+
+    It may remember what later frames need (which JK variant, how many Daly cells, which register
+    was asked for), so use one codec per device and feed it both directions in order.
+    """
+
+    @abstractmethod
+    def explain(self, frame: F, *, sent: bool = False) -> Record:
+        """What a frame says; `FrameError` if its payload fits no layout. `sent`: it went out."""
+
+    @abstractmethod
+    def payload(self, frame: F, *, sent: bool = False) -> Payload | None:
+        """The payload and its layout, or `None` where the payload is empty or opaque.
+
+        Must be called before `explain` of the same frame: it looks at what is remembered, and
+        changes nothing.
+        """
+
+    @abstractmethod
+    def reading(self, records: Sequence[Record]) -> Reading:
+        """Merge the parts of one poll; what did not come stays `None`."""
+
+    @abstractmethod
+    def identity(self, records: Sequence[Record]) -> Identity:
+        """Merge what is known about who the device is (identity parts and live parts alike)."""
+
+    def scrub(self, frame: F) -> bytes | None:
+        """The frame with its secrets blanked and its checksum renewed; `None`: no secrets."""
+        return None
+
+
+class Assembler(Generic[F]):
+    """Gathers the frames of each poll into one reading, offline."""
+
+    def __init__(self, codec: Codec[F]) -> None:
+        self.codec = codec
+        self._parts: dict[str, Record] = {}
+        self._time: datetime | None = None
+
+    def add(self, record: Record, time: datetime | None = None) -> Reading | None:
+        """Take a record; gives back the reading that it closes by beginning the next one."""
+        if record.part is None:
+            return None
+        done = self.finish() if record.part in self._parts else None
+        self._parts[record.part] = record
+        self._time = time
+        return done
+
+    def finish(self) -> Reading | None:
+        """The reading of the parts that wait, if any."""
+        if not self._parts:
+            return None
+        reading = self.codec.reading(list(self._parts.values()))
+        reading = replace(reading, time=self._time)
+        self._parts.clear()
+        return reading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a target may say about its device."""
+
+    address: int | None = None
+    current_sign: Literal["auto", "normal", "inverted"] = "auto"
+
+
+class Driver(ABC, Generic[F]):
+    """Orders the requests of one protocol over a link."""
+
+    name: ClassVar[str]
+    vendor: ClassVar[str]
+    timing: ClassVar[Timing]
+
+    def __init__(self, link: Link[F], options: Options) -> None:
+        self.link = link
+        self.options = options
+        self.codec = self.make_codec(options)
+
+    @classmethod
+    @abstractmethod
+    def make_framer(cls) -> Framer[F]:
+        """A new framer for one direction of one line."""
+
+    @classmethod
+    @abstractmethod
+    def make_codec(cls, options: Options) -> Codec[F]:
+        """A new codec for one device."""
+
+    @abstractmethod
+    async def identify(self) -> Identity:
+        """Ask who it is, by reading only."""
+
+    @abstractmethod
+    async def read(self) -> Reading:
+        """One complete poll (for a streaming device: the next one that arrives)."""
+
+    async def start(self) -> None:
+        """Called once after the link is open, before anything else."""
+
+
+def need(condition: object, message: str, data: bytes = b"") -> None:
+    """`FrameError` unless the condition holds."""
+    if not condition:
+        raise FrameError(message, data)

@@ -1,0 +1,94 @@
+"""Construct pieces shared by the protocols, all two-way: what they parse they build again.
+
+Scaling divides, so decimals stay exact (`3300 / 1000 == 3.3`). Reserved bytes are named `Bytes`,
+because `Padding` would not round-trip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from construct import Adapter, Construct, ConstructError, Container, Int16ub, ListContainer
+
+from bmslink.errors import FrameError
+from bmslink.model import Condition
+
+__all__ = ["Scaled", "Severity", "bits", "build", "kelvin", "parse", "scaled", "sort_conditions", "text"]
+
+
+class Scaled(Adapter):  # type: ignore[misc]
+    """`value = (raw + offset) / per`; building rounds to the nearest raw step."""
+
+    def __init__(self, subcon: Construct, per: int, offset: int = 0) -> None:
+        super().__init__(subcon)
+        self.per = per
+        self.offset = offset
+
+    def _decode(self, obj: int, context: Any, path: str) -> float:
+        return (obj + self.offset) / self.per
+
+    def _encode(self, obj: float, context: Any, path: str) -> int:
+        return round(obj * self.per) - self.offset
+
+
+def scaled(subcon: Construct, per: int, offset: int = 0) -> Scaled:
+    """A number of `per` steps a unit, `offset` added to the raw value first."""
+    return Scaled(subcon, per, offset)
+
+
+def kelvin(subcon: Construct = Int16ub) -> Scaled:
+    """Tenths of a kelvin counted from 273.1 K, as °C."""
+    return Scaled(subcon, 10, -2731)
+
+
+def parse(layout: Construct, data: bytes, what: str) -> dict[str, Any]:
+    """Payload to plain Python values; a payload that does not fit is a `FrameError`."""
+    try:
+        return _plain(layout.parse(data))  # type: ignore[no-any-return]
+    except ConstructError as exc:
+        raise FrameError(f"{what} of {len(data)} bytes does not fit: {_short(exc)}", data) from exc
+
+
+def build(layout: Construct, values: Mapping[str, Any] | object, what: str) -> bytes:
+    """Plain values to payload; values that do not fit are a `FrameError`."""
+    try:
+        return bytes(layout.build(values))
+    except (ConstructError, KeyError, TypeError, OverflowError) as exc:
+        raise FrameError(f"{what} cannot be built: {_short(exc)}") from exc
+
+
+def _short(exc: BaseException) -> str:
+    return str(exc).splitlines()[-1] if str(exc) else type(exc).__name__
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Container):
+        return {k: _plain(v) for k, v in value.items() if not k.startswith("_")}
+    if isinstance(value, ListContainer):
+        return [_plain(v) for v in value]
+    return value
+
+
+def text(data: bytes) -> str:
+    """A device string: cut at the first NUL, undecodable bytes kept visible, trimmed."""
+    return data.split(b"\0")[0].decode("latin-1").strip(" \xff")
+
+
+def bits(word: int) -> tuple[int, ...]:
+    """The numbers of the bits that are set, lowest first."""
+    return tuple(i for i in range(word.bit_length()) if word >> i & 1)
+
+
+Severity = str
+"""`alarm`, `protection` or `fault`: the list of the Reading a condition goes to."""
+
+
+def sort_conditions(
+    found: Iterable[tuple[Severity, Condition]],
+) -> dict[str, tuple[Condition, ...]]:
+    """Keyword arguments for `Reading`: each condition once per list, in order of appearance."""
+    lists: dict[str, dict[Condition, None]] = {"alarm": {}, "protection": {}, "fault": {}}
+    for severity, condition in found:
+        lists[severity][condition] = None
+    return {f"{severity}s": tuple(items) for severity, items in lists.items()}

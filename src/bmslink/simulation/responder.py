@@ -1,0 +1,69 @@
+"""The device's side of the wire: requests in, answers out, through the same codecs.
+
+A responder is pure: bytes and the time go in, bytes with a delay come out. `serve` and
+`transport` put it on a pty, a TCP port, or nothing at all.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from bmslink.errors import TargetError
+from bmslink.transport import load
+
+if TYPE_CHECKING:
+    from bmslink.simulation.pack import Pack
+
+__all__ = ["RESPONDERS", "Answer", "Responder", "make_responder"]
+
+RESPONDERS: dict[str, str] = {
+    "jk02": "bmslink.simulation.jk02:JK02Responder",
+    "jk-nw": "bmslink.simulation.jk_nw:JKNWResponder",
+    "daly-a5": "bmslink.simulation.daly_a5:DalyA5Responder",
+    "jbd": "bmslink.simulation.jbd:JBDResponder",
+}
+"""Protocol name -> "module:Responder"."""
+
+
+class Answer(NamedTuple):
+    """Bytes that leave the device `delay` seconds after the request was complete."""
+
+    delay: float
+    data: bytes
+
+
+class Responder(ABC):
+    """One simulated BMS. Time is passed in, in seconds of the device."""
+
+    baudrate: ClassVar[int] = 9600
+    period: ClassVar[float | None] = None
+    """A device that streams by itself does so this often, s."""
+
+    def __init__(self, pack: Pack, *, address: int | None = None, firmware: str | None = None):
+        self.pack = pack
+        self.address = address
+        self.firmware = firmware
+
+    @abstractmethod
+    def receive(self, data: bytes) -> list[Answer]:
+        """Bytes from the client, cut anywhere; the answers they cause, in order."""
+
+    def stream(self) -> bytes:
+        """What a streaming device says now, every `period`; empty while it is silent."""
+        return b""
+
+
+def make_responder(
+    protocol: str, pack: Pack, *, address: int | None = None, firmware: str | None = None
+) -> Responder:
+    """The simulated device of a protocol; `TargetError` if there is none."""
+    path = RESPONDERS.get(protocol)
+    if path is None:
+        raise TargetError(
+            f"There is no simulated {protocol!r}; simulated are: {', '.join(RESPONDERS)}."
+        )
+    factory = load(path)
+    if not (isinstance(factory, type) and issubclass(factory, Responder)):
+        raise TypeError(f"{path} is no Responder")
+    return factory(pack, address=address, firmware=firmware)

@@ -1,0 +1,198 @@
+"""The byte road, and the one string that names a pack.
+
+A transport opens, closes, writes bytes and calls back with what arrives, cut anywhere. It knows
+nothing about requests or frames.
+
+A target is `[PROTOCOL+]SCHEME://PLACE[?key=value&...]`, a bare serial port, or `sim://...`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol, cast
+from urllib.parse import parse_qsl, unquote, urlencode
+
+from bmslink.errors import TargetError
+
+__all__ = ["SCHEMES", "Endpoint", "Transport", "make_transport", "parse_target"]
+
+OnData = Callable[[bytes], None]
+OnLost = Callable[[Exception | None], None]
+
+COMMON_KEYS = frozenset({"address", "baudrate", "timeout", "gap", "current_sign"})
+
+
+class Transport(ABC):
+    """A bidirectional byte stream to one place."""
+
+    streaming_clock: float = 1.0
+    """How many seconds of the device pass per second here (replay and simulation may hurry)."""
+
+    @abstractmethod
+    async def open(self, on_data: OnData, on_lost: OnLost) -> None:
+        """Open exclusively. `on_data` gets bytes as they come, `on_lost` the end, once."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Release everything; may be called twice."""
+
+    @abstractmethod
+    async def write(self, data: bytes) -> None:
+        """Send bytes; `LinkClosed` when the other side is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A parsed target."""
+
+    scheme: str
+    place: str = ""
+    """Port path, host:port, simulated protocol, file path, address."""
+    protocol: str | None = None
+    query: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        prefix = f"{self.protocol}+" if self.protocol else ""
+        query = f"?{urlencode(self.query)}" if self.query else ""
+        return f"{prefix}{self.scheme}://{self.place}{query}"
+
+    def number(self, key: str, default: float | None = None) -> float | None:
+        """A query value as a number; `TargetError` if it is none."""
+        text = self.query.get(key)
+        if text is None:
+            return default
+        try:
+            value = float(int(text, 16)) if text.lower().startswith("0x") else float(text)
+        except ValueError:
+            raise TargetError(f"{key}={text!r} is not a number, in target {self}.") from None
+        if not -1e9 < value < 1e9:
+            raise TargetError(f"{key}={text!r} is out of range, in target {self}.")
+        return value
+
+    def integer(self, key: str, default: int | None = None) -> int | None:
+        """A query value as a whole number; `TargetError` if it is none."""
+        value = self.number(key, default)
+        if value is None:
+            return None
+        if value != int(value):
+            raise TargetError(
+                f"{key}={self.query[key]!r} must be a whole number, in target {self}."
+            )
+        return int(value)
+
+    def with_query(self, **changes: object) -> Endpoint:
+        """The same place with query keys set (`None` leaves a key alone)."""
+        query = dict(self.query)
+        query.update({k: str(v) for k, v in changes.items() if v is not None})
+        return replace(self, query=query)
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """Where a scheme's transport lives ("module:Class"), and the query keys it documents."""
+
+    factory: str
+    keys: frozenset[str] = frozenset()
+    note: str = ""
+
+
+_SERIAL = "bmslink.transports.serial:SerialTransport"
+_SIM_KEYS = frozenset({"cells", "chemistry", "soc", "seed", "speed", "fault", "firmware", "load"})
+
+SCHEMES: dict[str, Scheme] = {
+    "serial": Scheme(_SERIAL),
+    "tcp": Scheme(_SERIAL),
+    "socket": Scheme(_SERIAL),
+    "rfc2217": Scheme("", note="Serial servers (rfc2217) are not supported in this version."),
+    "modbus-tcp": Scheme("", note="Modbus/TCP gateways are not supported in this version."),
+    "ble": Scheme("", note="Bluetooth is not supported in this version; use a serial or TCP link."),
+    "sim": Scheme("bmslink.simulation.transport:SimTransport", _SIM_KEYS),
+    "replay": Scheme("bmslink.transports.replay:ReplayTransport", frozenset({"speed"})),
+}
+
+_TARGET = re.compile(r"(?:(?P<protocol>[A-Za-z0-9][A-Za-z0-9-]*)\+)?(?P<scheme>[A-Za-z0-9-]+)://")
+_BARE_PORT = re.compile(r"(/|\./|\.\./|~/|\\\\\.\\|COM\d+$|tty)", re.IGNORECASE)
+
+
+def parse_target(text: str) -> Endpoint:
+    """Take a target string apart; `TargetError` says what is wrong with it.
+
+    Protocol names are not checked here: the driver registry knows them.
+    """
+    if not text.strip() or any(ord(c) < 32 for c in text):
+        raise TargetError("The target is empty or holds control characters.")
+    match = _TARGET.match(text)
+    if match is None:
+        if _BARE_PORT.match(text):
+            return Endpoint("serial", text)
+        raise TargetError(
+            f"{text!r} is no target. Write e.g. jbd+serial:///dev/ttyUSB0, "
+            "jk02+tcp://192.168.1.20:8899 or sim://jbd."
+        )
+    name = match["scheme"].lower()
+    scheme = SCHEMES.get(name)
+    if scheme is None:
+        raise TargetError(f"Unknown scheme {name!r} in {text!r}; known: {', '.join(SCHEMES)}.")
+    place, mark, query_text = text[match.end() :].partition("?")
+    query: dict[str, str] = {}
+    if mark:
+        try:
+            pairs = parse_qsl(query_text, keep_blank_values=True, strict_parsing=True)
+        except ValueError:
+            raise TargetError(f"The part after '?' is not key=value&...: {text!r}.") from None
+        for key, value in pairs:
+            _check_key(key, name, scheme, query)
+            query[key] = f"{query[key]},{value}" if key in query else value
+    protocol = match["protocol"].lower() if match["protocol"] else None
+    place = unquote(place)
+    if name == "sim":
+        protocol, place = protocol or place or None, ""
+    elif name in ("tcp", "socket", "rfc2217", "modbus-tcp"):
+        name = "tcp" if name == "socket" else name
+        split_host(place)
+    elif not place:
+        raise TargetError(f"{text!r} does not say where: nothing follows '://'.")
+    return Endpoint(name, place, protocol, query)
+
+
+def _check_key(key: str, name: str, scheme: Scheme, seen: Mapping[str, str]) -> None:
+    if key in ("pin", "password", "passcode"):
+        raise TargetError(
+            f"Secrets never stand in a target: remove {key}= and use --pin-file, BMSLINK_PIN, "
+            "the prompt or bmslink.toml."
+        )
+    if key not in COMMON_KEYS | scheme.keys:
+        known = ", ".join(sorted(COMMON_KEYS | scheme.keys))
+        raise TargetError(f"Unknown key {key!r} for {name}://; known: {known}.")
+    if key in seen and key != "fault":  # several faults may be asked for
+        raise TargetError(f"The key {key!r} stands twice in the target.")
+
+
+def split_host(place: str) -> tuple[str, int]:
+    """`host:port` or `[ipv6]:port` taken apart; `TargetError` if it is neither."""
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\[\]:/\s]+)):(\d{1,5})/?", place)
+    if match is None or not 0 < int(match[3]) < 65536:
+        raise TargetError(f"{place!r} is not HOST:PORT (IPv6 goes in brackets: [::1]:8899).")
+    return match[1] or match[2], int(match[3])
+
+
+class _Factory(Protocol):
+    def __call__(self, endpoint: Endpoint) -> Transport: ...
+
+
+def load(path: str) -> object:
+    """Import what a "module:name" string names."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def make_transport(endpoint: Endpoint) -> Transport:
+    """The transport for an endpoint, not yet opened."""
+    scheme = SCHEMES[endpoint.scheme]
+    if not scheme.factory:
+        raise TargetError(f"{scheme.note} (target {endpoint})")
+    return cast(_Factory, load(scheme.factory))(endpoint)
