@@ -111,6 +111,8 @@ class Options:
 
     address: int | None = None
     current_sign: Literal["auto", "normal", "inverted"] = "auto"
+    variant: str | None = None
+    """What is known beforehand about the dialect (`24s`, `32s`), where frames alone cannot tell."""
 
 
 class Driver(ABC, Generic[F]):

@@ -49,6 +49,11 @@ class Responder(ABC):
     def receive(self, data: bytes) -> list[Answer]:
         """Bytes from the client, cut anywhere; the answers they cause, in order."""
 
+    def line(self) -> Responder:
+        """The same device on one more line, with its own framing; a responder that remembers
+        more than its pack does must share that memory here."""
+        return type(self)(self.pack, address=self.address, firmware=self.firmware)
+
     def stream(self) -> bytes:
         """What a streaming device says now, every `period`; empty while it is silent."""
         return b""

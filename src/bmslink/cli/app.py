@@ -1,0 +1,145 @@
+"""The `bmslink` command: which commands there are, and the options that work everywhere.
+
+A command's module is imported when the command is used; the list of commands costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.main import get_command
+
+from bmslink.cli.output import Session
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS: dict[str, str] = {
+    "info": "Who the pack is: vendor, model, firmware, serial number.",
+    "read": "One reading, or one every S seconds.",
+    "monitor": "The live full-screen dashboard.",
+    "decode": "Captured bytes into readings, offline.",
+    "capture": "Record every byte both ways, with times.",
+    "simulate": "A simulated pack for other software to talk to.",
+}
+"""Command name -> its line in the list; `bmslink.cli.<name>:command` is what it does."""
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def _flag(name: str, help_text: str, **more: Any) -> TyperOption:
+    """An option that is kept in the session, wherever on the command line it stands."""
+
+    def keep(ctx: typer.Context, _param: Any, value: Any) -> None:
+        if not value or ctx.resilient_parsing:
+            return
+        if name == "verbosity":
+            value += ctx.obj.verbosity
+        setattr(ctx.obj, name, value)
+
+    more.setdefault("param_decls", [f"--{name}"])
+    more.setdefault("is_flag", not more.get("count") and "metavar" not in more)
+    return TyperOption(callback=keep, expose_value=False, help=help_text, **more)
+
+
+def _show_version(ctx: typer.Context, _param: Any, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from bmslink import __version__
+
+        ctx.obj.print(f"bmslink {__version__}")
+        raise typer.Exit
+
+
+def everywhere() -> list[TyperOption]:
+    """The options of every command."""
+    return [
+        _flag("json", "One JSON object per line on stdout, and nothing else."),
+        _flag("quiet", "No progress and no remarks on stderr; errors remain."),
+        _flag(
+            "verbosity",
+            "Say on stderr what happens; twice: in detail.",
+            param_decls=["-v", "--verbose", "verbosity"],
+            count=True,
+            default=0,
+        ),
+        _flag("trace", "Write every byte both ways to a capture file.", metavar="FILE"),
+        _flag("debug", "Show the traceback of an error."),
+        TyperOption(
+            param_decls=["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_show_version,
+            help="Show the version and exit.",
+        ),
+    ]
+
+
+class LazyGroup(TyperGroup):
+    """Imports a command's module when the command is used."""
+
+    def list_commands(self, _ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: Any, cmd_name: str) -> TyperCommand | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"bmslink.cli.{cmd_name}")
+        maker = typer.Typer(add_completion=False, rich_markup_mode=None)
+        maker.command(cmd_name, context_settings=_CONTEXT)(module.command)
+        command = get_command(maker)
+        if not isinstance(command, TyperCommand):
+            raise TypeError(f"{cmd_name} is no single command")
+        command.params.extend(everywhere())
+        return command
+
+    def format_commands(self, _ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] not in COMMANDS:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            ask = f" Did you mean {near[0]}?" if near else f" There are: {', '.join(COMMANDS)}."
+            ctx.fail(f"There is no command {args[0]!r}.{ask}")
+        return super().resolve_command(ctx, args)
+
+
+def _root() -> None:
+    """Talk to JK, Daly and JBD battery management systems: read, watch, record, decode, simulate.
+
+    A TARGET names a pack, e.g. jbd+serial:///dev/ttyUSB0, jk-nw+tcp://192.168.1.20:8899 or, without
+    any hardware, sim://jbd. BMSLINK_TARGET stands in for a missing one.
+    """
+
+
+def _make() -> TyperGroup:
+    app = typer.Typer(
+        cls=LazyGroup, rich_markup_mode=None, no_args_is_help=True, context_settings=_CONTEXT
+    )
+    app.callback()(_root)
+    group = get_command(app)
+    if not isinstance(group, TyperGroup):
+        raise TypeError("the command line is no group")
+    group.params[:0] = everywhere()
+    return group
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a command line; gives back the exit code and raises nothing."""
+    session = Session()
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:  # a terminal of another encoding must not end the program
+            reconfigure(errors="backslashreplace")
+    with session:
+        code = _make().main(list(argv), prog_name="bmslink", standalone_mode=False, obj=session)
+        session.code = code if isinstance(code, int) else 0
+        session.finish()
+    return session.code

@@ -1,0 +1,234 @@
+"""What goes to stdout and stderr, and which exit code an error means.
+
+Results go to stdout, as JSON lines or for people; everything else is a sentence on stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any
+
+from bmslink.errors import BmsError, GateError, RollbackError, TargetError, VerifyError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+__all__ = ["ClosedPipe", "Session", "Terminated", "exit_code", "open_new", "to_json"]
+
+SCHEMA = 1
+DONE, FAILED, USAGE, REFUSED, UNVERIFIED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (TargetError, USAGE),
+    (GateError, REFUSED),
+    (VerifyError, UNVERIFIED),
+    (RollbackError, UNVERIFIED),
+    (BaseException, FAILED),
+)
+
+
+class ClosedPipe(Exception):
+    """Nobody reads our output any more; that is no failure and nothing is said about it."""
+
+
+class Terminated(Exception):
+    """The program was asked to end (SIGTERM)."""
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code of an error, by its class."""
+    return next(code for kind, code in _CODES if isinstance(error, kind))
+
+
+def to_json(values: Mapping[str, Any]) -> str:
+    """One JSON object on one line, with the schema's number; what is no number becomes null."""
+    return json.dumps(_plain({"schema": SCHEMA, **values}), allow_nan=False, separators=(",", ":"))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, (bytes, bytearray)):
+        return value.hex()
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return value
+
+
+def open_new(path: str, *, force: bool = False) -> IO[bytes]:
+    """A file to write; `TargetError` if it exists (without `force`) or cannot be made."""
+    try:
+        file = Path(path)
+        # a pipe or a device may be written to; only a file can be lost by it
+        harmless = file.exists() and not file.is_file()
+        return file.open("wb" if force or harmless else "xb")
+    except FileExistsError:
+        raise TargetError(f"{path} exists already; --force overwrites it.") from None
+    except (OSError, ValueError) as exc:
+        why = getattr(exc, "strerror", None) or exc
+        raise TargetError(f"{path} cannot be written: {why}.") from exc
+
+
+@dataclass(slots=True)
+class Session:
+    """The options that work everywhere, and the way out for everything a command says.
+
+    As a context manager it lets no exception through.
+    """
+
+    json: bool = False
+    quiet: bool = False
+    verbosity: int = 0
+    debug: bool = False
+    trace: str | None = None
+    code: int = DONE
+    """The exit code, once the `with` block is over."""
+    _console: Console | None = field(default=None, repr=False)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        """Turn whatever ended the block into a sentence and an exit code."""
+        if error is not None:
+            self.code = self.fail(error)
+        return True
+
+    @property
+    def console(self) -> Console:
+        """The terminal (or file, or pipe) that stdout is."""
+        if self._console is None:
+            from rich.console import Console
+
+            self._console = Console(highlight=False, markup=False, emoji=False)
+        return self._console
+
+    @property
+    def ascii(self) -> bool:
+        """Whether stdout cannot show more than ASCII."""
+        name = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "")
+        return not name.startswith("utf")
+
+    def record(self, values: Mapping[str, Any]) -> None:
+        """One JSON line on stdout."""
+        self.print(to_json(values))
+
+    def show(self, renderable: RenderableType) -> None:
+        """Something for people, on stdout."""
+        with self.console.capture() as capture:
+            self.console.print(renderable)
+        self.print(capture.get().rstrip("\n"))
+
+    def print(self, text: str) -> None:
+        """One line (or block) on stdout, at once; `ClosedPipe` when nobody reads it."""
+        if sys.stdout is None:
+            raise ClosedPipe
+        try:
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _drop_stdout()
+            raise ClosedPipe from None
+        except OSError as exc:
+            _drop_stdout()
+            raise BmsError(f"The output cannot be written: {exc.strerror}.") from exc
+
+    def say(self, sentence: str) -> None:
+        """A remark on stderr, unless --quiet."""
+        if not self.quiet:
+            self.complain(sentence)
+
+    def note(self, sentence: str, level: int = 1) -> None:
+        """What -v (or -vv) wants to know, on stderr."""
+        if self.verbosity >= level:
+            self.complain(sentence)
+
+    def complain(self, sentence: str) -> None:
+        """A sentence on stderr."""
+        if sys.stderr is None:
+            return
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"bmslink: {clean(sentence)}\n")
+            sys.stderr.flush()
+
+    def finish(self) -> None:
+        """Write what typer left in the buffer (help texts); `ClosedPipe` as in `print`."""
+        if sys.stdout is None:
+            return
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_stdout()
+            raise ClosedPipe from None
+
+    def fail(self, error: BaseException) -> int:
+        """Say what went wrong; gives back the exit code."""
+        error = _innermost(error)
+        if isinstance(error, ClosedPipe):
+            return DONE
+        if isinstance(error, (KeyboardInterrupt, Terminated)):
+            return INTERRUPTED
+        if self.debug and sys.stderr is not None:
+            import traceback
+
+            traceback.print_exception(error)
+        usage = getattr(error, "format_message", None)
+        if usage is not None:
+            return self._wrong_usage(error, usage())
+        if isinstance(error, BmsError):
+            self.complain(str(error))
+            return exit_code(error)
+        if isinstance(error, OSError) and error.strerror:
+            place = f"{error.filename}: " if error.filename else ""
+            self.complain(f"{place}{error.strerror}.")
+            return FAILED
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        self.complain(f"Internal error ({what}); run with --debug to see where, and report it.")
+        return FAILED
+
+    def _wrong_usage(self, error: BaseException, message: str) -> int:
+        ctx = getattr(error, "ctx", None)
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(message, file=sys.stderr)
+            return USAGE
+        where = f" See {ctx.command_path} --help." if ctx is not None else ""
+        end = "" if message.endswith((".", "?")) else "."
+        self.complain(f"{message}{end}{where}")
+        return int(getattr(error, "exit_code", USAGE))
+
+
+def clean(text: str) -> str:
+    """Text from outside without the characters that steer a terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _drop_stdout() -> None:
+    """Send what is still buffered nowhere, or Python complains about it at exit."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

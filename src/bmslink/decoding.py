@@ -1,0 +1,231 @@
+"""Captured bytes into readings, offline: `bmslink.decode` and the `decode` command.
+
+A source is hex text, raw bytes, or a capture file with directions and times. The frames of one
+poll merge into one reading; what no frame explains is reported, never guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bmslink.capture import CaptureHeader, Piece, is_capture, moment, open_capture
+from bmslink.errors import FrameError, PortDenied, PortNotFound, TargetError, TransportError
+from bmslink.link import Frame, Framer
+from bmslink.model import Reading
+from bmslink.protocols import DRIVERS, load_driver
+from bmslink.protocols.base import Assembler, Driver, Options, Record
+
+__all__ = ["Event", "FrameEvent", "Skip", "decode", "explain", "parse_hex"]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameEvent:
+    """One whole frame and what it says; `values` is ready for JSON."""
+
+    offset: int
+    protocol: str
+    kind: str
+    role: str
+    values: Mapping[str, Any]
+    hex: str
+    sent: bool = False
+    time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Bytes that gave nothing: `reason` is `noise`, `checksum`, `truncated` or a sentence."""
+
+    offset: int
+    length: int
+    reason: str
+    hex: str
+    sent: bool = False
+
+
+Event = FrameEvent | Reading | Skip
+
+_HEX_TEXT = re.compile(rb"[0-9A-Fa-fxX\s:,#-]*\Z")
+
+
+def parse_hex(text: str) -> bytes:
+    """Hex text to bytes: spaces, line ends, `0x`, `:`, `-` and `,` are fine."""
+    digits = re.sub(r"0[xX]|[\s:,-]", "", text)
+    try:
+        return bytes.fromhex(digits)
+    except ValueError:
+        bad = re.search(r"[^0-9A-Fa-f]", digits)
+        why = f"it holds {bad[0]!r}" if bad else "a digit is missing or too many"
+        raise TargetError(f"This is no hex text: {why}.") from None
+
+
+def decode(source: bytes | str | Path, protocol: str | None = None) -> list[Reading]:
+    """The readings in captured bytes, a hex string, or a file (a `Path`).
+
+    Without `protocol` the one that explains most of the bytes is taken. Raises `FrameError` when
+    not one valid frame is found, `CaptureError` for a damaged capture file, `TargetError` for
+    text that is no hex or an unknown protocol.
+    """
+    if isinstance(source, str):
+        source = parse_hex(source)
+    return [event for event in explain(source, protocol) if isinstance(event, Reading)]
+
+
+def explain(
+    source: bytes | Path, protocol: str | None = None, *, variant: str | None = None
+) -> Iterator[Event]:
+    """Frames, readings and skipped bytes in the order in which they end.
+
+    Raises as `decode` does; `FrameError` comes at the end, after the skips.
+    """
+    if isinstance(source, Path):
+        with _opened(source) as file:
+            start = file.read(1)
+        if is_capture(start):
+            header, pieces = open_capture(source)
+            yield from explain_pieces(header, pieces, protocol, variant=variant)
+            return
+        source = _file_bytes(source.read_bytes())
+    name = protocol or _detect(source)
+    yield from _Stream(name, variant).run([Piece(dir="rx", hex=source.hex())], None)
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return path.open("rb")
+    except FileNotFoundError as exc:
+        raise PortNotFound(f"There is no file {path}.") from exc
+    except PermissionError as exc:
+        raise PortDenied(f"You may not read {path}.") from exc
+    except OSError as exc:
+        raise TransportError(f"{path} cannot be read: {exc.strerror}.") from exc
+
+
+def _file_bytes(content: bytes) -> bytes:
+    """A file that is no capture: hex text if it can be, raw bytes otherwise."""
+    return parse_hex(content.decode()) if _HEX_TEXT.match(content) else content
+
+
+def explain_pieces(
+    header: CaptureHeader,
+    pieces: Iterable[Piece],
+    protocol: str | None = None,
+    *,
+    variant: str | None = None,
+) -> Iterator[Event]:
+    """The same for a capture that is already open."""
+    name = protocol or header.protocol
+    if not name:
+        pieces = list(pieces)
+        name = _detect(b"".join(p.data for p in pieces))
+    stream = _Stream(name, variant or header.variant or None)
+    return stream.run(pieces, header)
+
+
+def _detect(data: bytes) -> str:
+    """The protocol whose frames cover most of the bytes."""
+    best, covered = "", 0
+    for name in DRIVERS:
+        framer = load_driver(name).make_framer()
+        frames = framer.feed(data) + framer.flush()
+        total = sum(len(f.raw) for f in frames)
+        if total > covered:
+            best, covered = name, total
+    if not best:
+        raise FrameError(
+            f"No valid frame of any known protocol ({', '.join(DRIVERS)}) in {len(data)} bytes.",
+            data,
+        )
+    return best
+
+
+class _Stream:
+    """Both directions of one link, decoded."""
+
+    def __init__(self, protocol: str, variant: str | None) -> None:
+        driver: type[Driver[Any]] = load_driver(protocol)
+        self.protocol = protocol
+        self.codec = driver.make_codec(Options(variant=variant))
+        self.assembler = Assembler(self.codec)
+        self.framers: dict[bool, Framer[Any]] = {s: driver.make_framer() for s in (False, True)}
+        self.idle = driver.timing.idle
+        self.frames = 0
+
+    def run(self, pieces: Iterable[Piece], header: CaptureHeader | None) -> Iterator[Event]:
+        latest: dict[bool, float | None] = {False: None, True: None}
+        total = 0
+        time: datetime | None = None
+        for piece in pieces:
+            before = latest[piece.sent]
+            framer = self.framers[piece.sent]
+            if before is not None and piece.t is not None and piece.t - before > self.idle:
+                yield from self._events(framer.flush(), piece.sent, time)
+            latest[piece.sent] = piece.t
+            time = moment(header, piece) if header else None
+            total += len(piece.data)
+            yield from self._events(framer.feed(piece.data), piece.sent, time)
+        for sent, framer in self.framers.items():
+            yield from self._events(framer.flush(), sent, time)
+            yield from self._skips(framer, sent)
+        last = self.assembler.finish()
+        if last is not None:
+            yield last
+        if not self.frames:
+            raise FrameError(f"No valid {self.protocol} frame in {total} bytes.")
+
+    def _events(self, frames: list[Any], sent: bool, time: datetime | None) -> Iterator[Event]:
+        if frames:
+            yield from self._skips(self.framers[sent], sent)
+        for frame in frames:
+            self.frames += 1
+            try:
+                record = self.codec.explain(frame, sent=sent)
+            except FrameError as exc:
+                yield Skip(frame.offset, len(frame.raw), str(exc), frame.raw.hex(), sent)
+                continue
+            reading = self.assembler.add(record, time)
+            if reading is not None:
+                yield reading
+            yield self._frame_event(frame, record, sent, time)
+
+    def _skips(self, framer: Framer[Any], sent: bool) -> Iterator[Event]:
+        while framer.skipped:
+            run = framer.skipped.popleft()
+            yield Skip(run.offset, run.length, run.reason, run.data.hex(), sent)
+
+    def _frame_event(
+        self, frame: Frame, record: Record, sent: bool, time: datetime | None
+    ) -> FrameEvent:
+        values: Mapping[str, Any] = record.values
+        if record.role == "reading":
+            values = self.codec.reading([record]).to_dict()
+            values = {k: v for k, v in values.items() if v not in (None, [], {}) and k != "protocol"}
+        elif record.role == "identity":
+            identity = self.codec.identity([record]).to_dict()
+            values = {k: v for k, v in identity.items() if v not in (None, [], {}, "")}
+        return FrameEvent(
+            frame.offset,
+            self.protocol,
+            record.kind,
+            record.role,
+            {k: jsonable(v) for k, v in values.items()},
+            frame.raw.hex(),
+            sent,
+            time,
+        )
+
+
+def jsonable(value: Any) -> Any:
+    """Bytes become hex, containers are walked; the rest is JSON already."""
+    if isinstance(value, (bytes, bytearray)):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(v) for v in value]
+    return value

@@ -1,0 +1,388 @@
+"""JK (Jikong) `4E 57`: the tag/value protocol of the "GPS" UART port.
+
+`4E 57 | length | terminal id | command | source | kind | tags and values | record | 68 00 00 | sum`
+
+Big-endian throughout; the length counts itself and all that follows. One read-all answer holds
+everything: live data, settings and identity. Facts and their evidence: `docs/protocols/jk-nw.md`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from construct import Byte, Bytes, Const, Int16ub, Int32ub, Struct
+
+from bmslink.errors import FrameError
+from bmslink.link import Drop, Frame, Framer, Timing
+from bmslink.model import Identity, Reading
+from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, Role
+from bmslink.protocols.fields import bits, build, parse, sort_conditions, text
+from bmslink.protocols.jk_nw_tags import (
+    ALARMS,
+    CHEMISTRIES,
+    TAGS,
+    WRITE_ONLY,
+    body_layout,
+    current,
+    split,
+    temperature,
+    without_password,
+)
+
+__all__ = ["JKNW", "JKNWCodec", "JKNWFrame", "JKNWFramer"]
+
+ACTIVATE, WRITE, READ, LOGIN, READ_ALL = 0x01, 0x02, 0x03, 0x05, 0x06
+REQUEST, REPLY, UPLOAD = 0, 1, 2
+BMS, PC = 0, 3
+
+_COMMANDS = {
+    ACTIVATE: "activate",
+    WRITE: "write",
+    READ: "read",
+    LOGIN: "password",
+    READ_ALL: "read_all",
+}
+
+# ---------------------------------------------------------------------------------- framing
+
+_AROUND = 18  # what the length counts beside the tags and values
+_FRAME = Struct(
+    "start" / Const(b"NW"),
+    "length" / Int16ub,
+    "terminal" / Int32ub,
+    "command" / Byte,
+    "source" / Byte,
+    "kind" / Byte,
+    "data" / Bytes(lambda this: this.length - _AROUND),
+    "record" / Int32ub,
+    "end" / Const(b"\x68\0\0"),  # the zeros are reserved for a CRC that no board sends
+    "checksum" / Int16ub,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JKNWFrame(Frame):
+    """A `4E 57` frame."""
+
+    command: int = READ_ALL
+    """01 activate, 02 write, 03 read, 05 password, 06 read all; an answer repeats it."""
+    source: int = PC
+    """0 BMS, 1 Bluetooth, 2 GPS, 3 PC."""
+    kind: int = REQUEST
+    """0 request, 1 reply, 2 sent by the BMS on its own."""
+    data: bytes = b""
+    terminal: int = 0
+    record: int = 0
+
+
+class JKNWFramer(Framer[JKNWFrame]):
+    """Cuts frames by their length; `4E 57` also occurs inside text (`NW_1_0_0_200428`)."""
+
+    longest = 512
+    """All tags with the longest cell list that fits its count byte make 499 bytes."""
+
+    def cut(self, buffer: bytearray) -> JKNWFrame | Drop | None:
+        start = buffer.find(b"NW")
+        if start < 0:
+            keep = buffer.endswith(b"N")
+            return Drop(len(buffer) - keep) if len(buffer) > keep else None
+        if start:
+            return Drop(start)
+        if len(buffer) < 4:
+            return None
+        length = int.from_bytes(buffer[2:4], "big")
+        end = length + 2
+        if length < _AROUND or end > self.longest:
+            return Drop(1)
+        if len(buffer) < end:
+            return None
+        raw = bytes(buffer[:end])
+        if sum(raw[:-4]) & 0xFFFF != int.from_bytes(raw[-4:], "big"):
+            return Drop(1, "checksum")
+        if raw[-5] != 0x68:
+            return Drop(1)
+        values = parse(_FRAME, raw, "JK 4E57 frame")
+        return JKNWFrame(
+            raw=raw,
+            offset=self.position,
+            command=values["command"],
+            source=values["source"],
+            kind=values["kind"],
+            data=values["data"],
+            terminal=values["terminal"],
+            record=values["record"],
+        )
+
+    def encode(self, frame: JKNWFrame) -> bytes:
+        values = {
+            "length": _AROUND + len(frame.data),
+            "terminal": frame.terminal,
+            "command": frame.command,
+            "source": frame.source,
+            "kind": frame.kind,
+            "data": frame.data,
+            "record": frame.record,
+            "checksum": 0,
+        }
+        unsummed = build(_FRAME, values, "JK 4E57 frame")
+        return unsummed[:-2] + (sum(unsummed) & 0xFFFF).to_bytes(2, "big")
+
+
+def read_all_request() -> JKNWFrame:
+    """The frame that asks for everything; its one data byte is 0 in every capture."""
+    return JKNWFrame(command=READ_ALL, data=b"\0")
+
+
+def read_request(tag: int) -> JKNWFrame:
+    """The frame that asks for one tag; some boards answer it with the whole list."""
+    return JKNWFrame(command=READ, data=bytes([tag]))
+
+
+def write_request(tag: int, value: bytes) -> JKNWFrame:
+    """The frame that writes one tag (`nw-write-charge-on` and its sisters)."""
+    return JKNWFrame(command=WRITE, data=bytes([tag]) + value)
+
+
+# ---------------------------------------------------------------------------------- meaning
+
+_TEMPERATURES = {
+    "mosfet_temperature": "mosfet",
+    # The document calls the probe of tag 81 "battery box", the vendor's example "balance board";
+    # B boards have two equal probes on a cable.
+    "box_temperature": "sensor_1",
+    "battery_temperature": "sensor_2",
+}
+_ROLES: tuple[Role, ...] = ("reading", "settings", "identity")
+
+
+class JKNWCodec(Codec[JKNWFrame]):
+    """Meaning of `4E 57` frames. Remembers the protocol version, without which the current of
+    a single-tag answer cannot be understood."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        self._inverted = options is not None and options.current_sign == "inverted"
+        self._version: int | None = None
+
+    def payload(self, frame: JKNWFrame, *, sent: bool = False) -> Payload | None:
+        if sent or frame.kind == REQUEST:
+            known = frame.command == WRITE and frame.data[:1] not in WRITE_ONLY
+        else:
+            known = frame.command in (READ, READ_ALL)
+        if not known or not frame.data:
+            return None
+        return Payload(body_layout(split(frame.data)), frame.data)
+
+    def explain(self, frame: JKNWFrame, *, sent: bool = False) -> Record:
+        name = _COMMANDS.get(frame.command)
+        if name is None or frame.kind not in (REQUEST, REPLY, UPLOAD):
+            raise FrameError(
+                f"A frame of command {frame.command:02X} and kind {frame.kind:02X} is unknown.",
+                frame.data,
+            )
+        if sent or frame.kind == REQUEST:
+            return self._explain_request(name, frame)
+        payload = self.payload(frame)
+        if payload is None:  # what boards answer to a write or a password was never recorded
+            return Record(name, "ack", {"length": len(frame.data)})
+        tags = split(frame.data)
+        parsed = parse(payload.layout, payload.data, "JK 4E57 data")
+        # Cells and software version in one answer: the full list, whichever command it answers.
+        # Without C0 in it, the board speaks version 0.
+        whole = 0x79 in tags and 0xB7 in tags
+        self._version = parsed.get("protocol_version", 0 if whole else self._version)
+        values = self._plain(parsed)
+        if whole:
+            # Live data, settings and identity in one frame: `values` holds them all.
+            return Record("all", "reading", values, part="all")
+        role = min((TAGS[tag].role for tag in tags), key=_ROLES.index)
+        return Record("tags", role, values, part=tags.hex() if role == "reading" else None)
+
+    def _explain_request(self, name: str, frame: JKNWFrame) -> Record:
+        values: dict[str, Any] = {}
+        if frame.command == READ:
+            values["tags"] = [f"{tag:02X}" for tag in frame.data]
+        elif frame.command == WRITE and frame.data[:1] in WRITE_ONLY:
+            values[WRITE_ONLY[frame.data[:1]]] = without_password(frame.data)[1:].hex()
+        elif (payload := self.payload(frame, sent=True)) is not None:
+            values = self._plain(parse(payload.layout, payload.data, "JK 4E57 write"))
+        return Record(name, "request", values)
+
+    def _plain(self, parsed: Mapping[str, Any]) -> dict[str, Any]:
+        values: dict[str, Any] = {
+            name: text(value) if isinstance(value, bytes) else value
+            for name, value in parsed.items()
+            if name != "password"
+        }
+        if "cells" in values:
+            values["cell_voltages"] = _cells(values.pop("cells"))
+        for name in _TEMPERATURES:
+            if name in values:
+                word = values[name]
+                values[name] = temperature(word)
+                if values[name] is None:
+                    values[f"{name}_word"] = word
+        if "current_word" in values:
+            word, version = values["current_word"], self._version
+            amps = None if version is None else current(word, version)
+            values["current"] = 0.0 - amps if amps is not None and self._inverted else amps
+        if "manufacturer_id" in parsed:
+            values |= _halves(parsed["manufacturer_id"])
+        return values
+
+    def reading(self, records: Sequence[Record]) -> Reading:
+        values: dict[str, Any] = {}
+        for record in records:
+            values |= record.values
+        return _reading(values, inverted=self._inverted)
+
+    def identity(self, records: Sequence[Record]) -> Identity:
+        values: dict[str, Any] = {}
+        for record in records:
+            if record.role != "request":
+                values |= record.values
+        hardware, firmware = _version(values.get("software_version", ""))
+        name = values.get("device_name", "")
+        version = values.get("protocol_version", self._version)
+        return Identity(
+            vendor="JK",
+            # this half holds the Bluetooth name, which is the model until the owner changes it
+            model=name if re.match(r"JK[_-]", name) else None,
+            hardware=hardware,
+            firmware=firmware,
+            cell_count=values.get("string_count"),
+            chemistry=CHEMISTRIES.get(values.get("jk_battery_type", -1)),
+            protocol="jk-nw",
+            variant=None if version is None else f"version {version}",
+        )
+
+    def scrub(self, frame: JKNWFrame) -> bytes | None:
+        """The settings password stands in every full answer, in 05 frames and in writes of it."""
+        if frame.command == LOGIN:
+            data = frame.data[:1] + bytes(max(0, len(frame.data) - 1))
+        else:
+            data = without_password(frame.data)
+        return None if data == frame.data else JKNWFramer().encode(replace(frame, data=data))
+
+
+def _cells(items: Sequence[Mapping[str, Any]]) -> list[float | None]:
+    """Each voltage at the place its number says."""
+    found = {item["number"]: item["voltage"] for item in items}
+    if len(found) != len(items) or 0 in found:
+        raise FrameError(f"The cell list numbers its cells {[i['number'] for i in items]}.")
+    return [found.get(number) for number in range(1, max(found, default=0) + 1)]
+
+
+def _halves(data: bytes) -> dict[str, str]:
+    """Tag BA: 12 bytes of user data, 12 of device name (one number on the oldest boards)."""
+    user, name = text(data[:12]), text(data[12:])
+    return {"manufacturer_id": user + name, "device_name": name}
+
+
+def _version(software: str) -> tuple[str | None, str | None]:
+    """Hardware and firmware out of tag B7: `11.XW_S11.26___`, `H6.X__S6.1.3S__`."""
+    match = re.fullmatch(r"H?(\d.*?)_+S(\d.*?)_*", software)
+    return (match[1], match[2]) if match else (None, software or None)
+
+
+def _reading(values: Mapping[str, Any], *, inverted: bool) -> Reading:
+    raw = _raw(values, inverted=inverted)
+    cells = tuple(values.get("cell_voltages", ()))
+    status, soc, minutes = (values.get(n) for n in ("status_word", "soc", "runtime_minutes"))
+    state = [None if status is None else bool(status >> bit & 1) for bit in range(3)]
+    conditions = sort_conditions(
+        item for bit in bits(values.get("alarm_word", 0)) for item in ALARMS.get(bit, ())
+    )
+    return Reading(
+        protocol="jk-nw",
+        voltage=values.get("voltage"),
+        current=values.get("current"),
+        # A board that has just started says SOC 0 and 0 cycles for about 16 s: passed on as sent.
+        soc=None if soc is None else float(soc),
+        cycles=values.get("cycles"),
+        full_capacity=values.get("full_capacity") or None,  # 0 up to 10.x: not filled in
+        nominal_capacity=values.get("nominal_capacity"),
+        cycle_capacity=values.get("cycle_capacity"),
+        cell_voltages=cells[: values.get("string_count") or None],
+        temperatures={_TEMPERATURES[k]: values[k] for k in _TEMPERATURES if k in values},
+        balancing_active=state[2],
+        charge_switch=_flag(values, "charge_switch", raw),
+        discharge_switch=_flag(values, "discharge_switch", raw),
+        balance_switch=_flag(values, "balance_switch", raw),
+        charging_allowed=state[0],
+        discharging_allowed=state[1],
+        uptime=None if minutes is None else minutes * 60.0,
+        raw=raw,
+        alarms=conditions["alarms"],
+        protections=conditions["protections"],
+        faults=conditions["faults"],
+    )
+
+
+def _raw(values: Mapping[str, Any], *, inverted: bool) -> dict[str, Any]:
+    """What has no common name, and all that was not understood."""
+    raw: dict[str, Any] = {}
+    if "current" in values:
+        raw["current_sign"] = "inverted" if inverted else "reported"
+        if values["current"] is None:
+            raw |= {"current_sign": "unknown", "current_word": values["current_word"]}
+    for name in ("protocol_version", "temperature_sensors", *(f"{t}_word" for t in _TEMPERATURES)):
+        if name in values:
+            raw[name] = values[name]
+    cells = len(values.get("cell_voltages", ()))
+    if values.get("string_count", cells) != cells:
+        raw["string_count"] = values["string_count"]
+    for name, known in (("alarm", ALARMS), ("status", range(3))):
+        left = [bit for bit in bits(values.get(f"{name}_word", 0)) if bit not in known]
+        if left:
+            raw[f"{name}_bits"] = left
+    return raw
+
+
+def _flag(values: Mapping[str, Any], name: str, raw: dict[str, Any]) -> bool | None:
+    """0 or 1 as a bool; anything else is not understood and stays in raw."""
+    value = values.get(name)
+    if value in (0, 1):
+        return bool(value)
+    if value is not None:
+        raw[name] = value
+    return None
+
+
+# ---------------------------------------------------------------------------------- driver
+
+
+class JKNW(Driver[JKNWFrame]):
+    """Asks for the whole list: one frame is the reading and the identity.
+
+    The terminal id is 0 in every capture and no source uses it to tell boards apart, so
+    `address` is not used.
+    """
+
+    name: ClassVar[str] = "jk-nw"
+    vendor: ClassVar[str] = "jk"
+    # Answers begin 26 to 100 ms after the request (93 ms in the vendor's own log) and take
+    # 25 ms on the wire; frames closer than 100 ms are lost (docs/protocols/jk-nw.md, timing).
+    timing: ClassVar[Timing] = Timing(baudrate=115200, timeout=0.5, gap=0.1)
+
+    @classmethod
+    def make_framer(cls) -> JKNWFramer:
+        return JKNWFramer()
+
+    @classmethod
+    def make_codec(cls, options: Options) -> JKNWCodec:
+        return JKNWCodec(options)
+
+    async def _all(self) -> Record:
+        def matches(frame: JKNWFrame) -> bool:
+            return frame.kind == REPLY and frame.command == READ_ALL and bool(frame.data)
+
+        return self.codec.explain(await self.link.request(read_all_request(), matches))
+
+    async def identify(self) -> Identity:
+        return self.codec.identity([await self._all()])
+
+    async def read(self) -> Reading:
+        return self.codec.reading([await self._all()])

@@ -1,0 +1,211 @@
+"""`sim://`: a simulated pack in this process, behind the same byte road as a real one.
+
+`SimLine` is one client's line to a simulated device, whatever carries the bytes; `SimTransport`
+joins it to a link, and `serve` to pseudo-terminals and TCP ports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from bmslink.errors import LinkClosed, TargetError
+from bmslink.simulation.pack import Pack
+from bmslink.simulation.responder import Answer, Responder, make_responder
+from bmslink.simulation.wire import WireFaults, uart_misread
+from bmslink.transport import Endpoint, OnData, OnLost, Transport
+
+__all__ = ["SimDevice", "SimLine", "SimTransport", "make_device"]
+
+_MAX_SPEED = 100_000.0
+_MAX_WAITING = 65_536  # pieces that wait for their time; a line that is asked for more loses them
+
+
+class SimDevice:
+    """A pack, its responder and its faults, with the time that passes for them."""
+
+    def __init__(self, pack: Pack, responder: Responder, faults: WireFaults, speed: float) -> None:
+        self.pack = pack
+        self.responder = responder
+        self.faults = faults
+        self.speed = speed
+        """Seconds of the pack per second here. The wire keeps its own pace."""
+        self._now: float | None = None
+
+    def tick(self) -> None:
+        """Let the pack live through the time since the last tick (the first starts its clock)."""
+        now = asyncio.get_running_loop().time()
+        if self._now is not None and now > self._now:
+            self.pack.advance((now - self._now) * self.speed)
+        self._now = now
+
+
+def make_device(
+    protocol: str,
+    *,
+    cells: int = 16,
+    chemistry: str = "lfp",
+    soc: float = 60.0,
+    seed: int = 1,
+    address: int | None = None,
+    firmware: str | None = None,
+    speed: float = 1.0,
+    load: str = "cycle",
+    faults: Sequence[str] = (),
+) -> SimDevice:
+    """A simulated pack with its protocol; `TargetError` for anything that cannot be."""
+    if not 0 < speed <= _MAX_SPEED:
+        raise TargetError(f"speed must be above 0 and at most {_MAX_SPEED:g}, not {speed:g}.")
+    if address is not None and not 0 <= address <= 255:
+        raise TargetError(f"address must be 0 to 255, not {address}.")
+    pack = Pack(chemistry=chemistry, cells=cells, soc=soc, seed=seed, load=load)
+    responder = make_responder(protocol, pack, address=address, firmware=firmware)
+    wire = WireFaults(seed=seed)
+    for fault in faults:
+        wire.enable(fault)
+    return SimDevice(pack, responder, wire, speed)
+
+
+class SimLine:
+    """One client's line to a device: requests in, answers out, each in its time."""
+
+    def __init__(
+        self,
+        device: SimDevice,
+        deliver: Callable[[bytes], None],
+        *,
+        client_rate: Callable[[], int] | None = None,
+        pace: bool = False,
+    ) -> None:
+        """`client_rate` tells the client's baud rate where it has one; `pace` gives every byte
+        the time it needs at the device's baud rate."""
+        self._device = device
+        self._responder = device.responder.line()
+        self._deliver = deliver
+        self._rate = client_rate or (lambda: self._responder.baudrate)
+        self._byte_time = 10 / self._responder.baudrate if pace else 0.0
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[tuple[float, bytes]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._stream_timer: asyncio.TimerHandle | None = None
+        self._stream_due = self._loop.time()
+        device.tick()
+        self._schedule_stream()
+
+    def close(self) -> None:
+        """Nothing is delivered any more."""
+        for timer in (self._timer, self._stream_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._stream_timer = None
+        self._waiting.clear()
+
+    def receive(self, data: bytes) -> None:
+        """Bytes from the client.
+
+        A client at another baud rate is not understood: its requests change nothing. It gets the
+        misread answer all the same, where a real device would mostly say nothing, because to see
+        garbage is what it came for.
+        """
+        self._device.tick()
+        now = self._loop.time()
+        heard = self._device.faults.incoming(data, now)
+        responder = self._responder
+        if self._rate() != responder.baudrate:
+            responder = copy.deepcopy(responder)
+        answers = responder.receive(heard) if heard else []
+        self._send(data, answers)
+
+    def _send(self, request: bytes, answers: list[Answer]) -> None:
+        start = self._loop.time() + len(request) * self._byte_time
+        for delay, data in self._device.faults.outgoing(request, answers):
+            due = start + delay
+            if self._waiting:  # a line is serial: what comes later cannot overtake
+                due = max(due, self._waiting[-1][0])
+            if not self._byte_time:
+                self._waiting.append((due, data))
+                continue
+            for number, byte in enumerate(data, 1):
+                self._waiting.append((due + number * self._byte_time, bytes([byte])))
+        while len(self._waiting) > _MAX_WAITING:
+            self._waiting.pop()
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is None and self._waiting:
+            self._timer = self._loop.call_at(self._waiting[0][0], self._deliver_due)
+
+    def _deliver_due(self) -> None:
+        self._timer = None
+        limit = self._loop.time() + 1e-6  # timers may fire a clock tick early
+        due = []
+        while self._waiting and self._waiting[0][0] <= limit:
+            due.append(self._waiting.popleft()[1])
+        if self._byte_time:  # a late timer brings several bytes at once
+            due = [b"".join(due)]
+        for data in due:
+            rate = self._rate()
+            if rate != self._responder.baudrate:
+                data = uart_misread(data, self._responder.baudrate, rate)
+            if data:
+                self._deliver(data)
+        self._arm()
+
+    def _schedule_stream(self) -> None:
+        period = self._responder.period
+        if period is not None:
+            self._stream_due = max(self._stream_due + period, self._loop.time())
+            self._stream_timer = self._loop.call_at(self._stream_due, self._stream)
+
+    def _stream(self) -> None:
+        self._device.tick()
+        data = self._responder.stream()
+        if data:
+            self._send(b"", [Answer(0.0, data)])
+        self._schedule_stream()
+
+
+class SimTransport(Transport):
+    """A simulated pack in this process.
+
+    Query keys: `cells`, `chemistry`, `soc` (%), `seed`, `speed` (seconds of the pack per second),
+    `load`, `firmware`, `address`, and `fault` (several: `fault=noise,late:0.2`).
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        query = endpoint.query
+        self.device = make_device(
+            endpoint.protocol or "jk02",
+            cells=endpoint.integer("cells", 16) or 0,
+            chemistry=query.get("chemistry", "lfp"),
+            soc=endpoint.number("soc", 60.0) or 0.0,
+            seed=endpoint.integer("seed", 1) or 0,
+            address=endpoint.integer("address"),
+            firmware=query.get("firmware"),
+            speed=endpoint.number("speed", 1.0) or 0.0,
+            load=query.get("load", "cycle"),
+            faults=[f for f in query.get("fault", "").split(",") if f],
+        )
+        self._line: SimLine | None = None
+
+    @property
+    def pack(self) -> Pack:
+        """The pack itself, for those who want to compare or to stir."""
+        return self.device.pack
+
+    async def open(self, on_data: OnData, on_lost: OnLost) -> None:
+        await self.close()
+        self.device.faults.sleep()
+        self._line = SimLine(self.device, on_data)
+
+    async def close(self) -> None:
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+
+    async def write(self, data: bytes) -> None:
+        if self._line is None:
+            raise LinkClosed("The simulated pack is not connected.")
+        self._line.receive(data)

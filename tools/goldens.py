@@ -1,0 +1,344 @@
+"""Golden readings beside the captures, and the page of evidence made from both.
+
+    python tools/goldens.py            writes tests/fixtures/*/*.golden.json and docs/evidence.md
+    python tools/goldens.py --check    says what would change, and changes nothing
+
+A golden is written by our own decoder, so it proves only that nothing changes unnoticed.
+`verified_by` says who else agrees: `source` (the values the source published beside the bytes),
+an independent decoder by name, or `none`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import independent
+
+from bmslink.capture import CaptureHeader, Piece, open_capture
+from bmslink.decoding import FrameEvent, Skip, explain_pieces, jsonable
+from bmslink.errors import FrameError
+from bmslink.model import Reading
+from bmslink.protocols import load_driver
+from bmslink.protocols.base import Options
+from bmslink.protocols.daly_a5 import DalyFrame
+from bmslink.protocols.jbd import JBDFrame
+
+ROOT = Path(__file__).parent.parent
+FIXTURES = ROOT / "tests" / "fixtures"
+EVIDENCE = ROOT / "docs" / "evidence.md"
+
+PAYLOAD_FRAMES = {"jbd": JBDFrame, "daly-a5": DalyFrame}
+"""Some sources kept only the payload of a frame; this puts it back into one."""
+
+
+@dataclass
+class Decoded:
+    """Everything our decoder finds in one capture."""
+
+    header: CaptureHeader
+    pieces: list[Piece]
+    readings: list[dict[str, Any]] = field(default_factory=list)
+    frames: list[FrameEvent] = field(default_factory=list)
+    skips: list[Skip] = field(default_factory=list)
+    identity: dict[str, Any] = field(default_factory=dict)
+    values: list[Mapping[str, Any]] = field(default_factory=list)
+    """What each frame says in the protocol's own names (the codec's records)."""
+    error: str = ""
+
+
+def captures() -> list[Path]:
+    """All capture fixtures, in order."""
+    return sorted(FIXTURES.glob("*/*.jsonl"))
+
+
+def whole(header: CaptureHeader, piece: Piece) -> Piece:
+    """A piece as it stood on the wire: bare payloads get their frame back."""
+    payload = piece.extra.get("payload")
+    if payload is None:
+        return piece
+    frame = PAYLOAD_FRAMES[header.protocol](data=piece.data, **payload)
+    framer = load_driver(header.protocol).make_framer()
+    return Piece(t=piece.t, dir=piece.dir, hex=framer.encode(frame).hex(), kind=piece.kind)
+
+
+def decode(path: Path) -> Decoded:
+    """Decode a fixture the way the command does."""
+    header, lines = open_capture(path)
+    result = Decoded(header, list(lines))
+    run(result, result.pieces)
+    return result
+
+
+def run(result: Decoded, pieces: Iterable[Piece]) -> None:
+    """Decode pieces of a capture into `result`."""
+    pieces = [whole(result.header, p) for p in pieces]
+    try:
+        for event in explain_pieces(result.header, pieces):
+            if isinstance(event, Reading):
+                result.readings.append(pruned(event.to_dict()))
+            elif isinstance(event, Skip):
+                result.skips.append(event)
+            else:
+                result.frames.append(event)
+    except FrameError as exc:
+        result.error = str(exc)
+    _records(result, pieces)
+
+
+def _records(result: Decoded, pieces: Iterable[Piece]) -> None:
+    """Once more, for the raw values and the identity, which is merged over the whole capture."""
+    driver = load_driver(result.header.protocol)
+    codec = driver.make_codec(Options(variant=result.header.variant or None))
+    framers = {sent: driver.make_framer() for sent in (False, True)}
+    records = []
+    for sent, data in [*((p.sent, p.data) for p in pieces), (False, b""), (True, b"")]:
+        framer = framers[sent]
+        for frame in framer.feed(data) if data else framer.flush():
+            try:
+                records.append(codec.explain(frame, sent=sent))
+            except FrameError:
+                continue
+    result.values = [r.values for r in records]
+    live = [r for r in records if r.role in ("identity", "reading", "settings")]
+    if live:
+        identity = pruned(codec.identity(live).to_dict())
+        result.identity = {k: v for k, v in identity.items() if k not in ("vendor", "protocol")}
+
+
+def pruned(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what is unknown or empty."""
+    skip = ("protocol", "target")
+    return {
+        k: jsonable(v) for k, v in values.items() if k not in skip and v not in (None, [], {}, "")
+    }
+
+
+def golden(path: Path) -> dict[str, Any]:
+    """The golden of one capture."""
+    found = decode(path)
+    kinds = Counter(("tx " if f.sent else "rx ") + f"{f.role}: {f.kind}" for f in found.frames)
+    settings: dict[str, Any] = {}
+    for frame in found.frames:
+        if frame.role == "settings":
+            settings.update(frame.values)
+    result: dict[str, Any] = {
+        "verified_by": verified_by(found),
+        "frames": dict(sorted(kinds.items())),
+        "skipped": [
+            {"at": s.offset, "length": s.length, "sent": s.sent, "reason": s.reason}
+            for s in found.skips
+        ],
+        "identity": found.identity,
+        "settings": settings,
+        "logs": [dict(f.values) for f in found.frames if f.role == "log"],
+        "readings": found.readings,
+        "refused": found.error,
+    }
+    return {k: v for k, v in result.items() if v not in ({}, [], "")}
+
+
+def verified_by(found: Decoded) -> str:
+    """Who else agrees with the golden."""
+    published = bool(found.header.published) or any("published" in p.extra for p in found.pieces)
+    return "source" if published else independent.decoder_of(found.header, found.pieces) or "none"
+
+
+# ------------------------------------------------------------------------ published values
+
+
+def disagreements(found: Decoded, published: Mapping[str, Any]) -> list[str]:
+    """What the source published and our decoding does not say.
+
+    Plain keys must all hold in one and the same reading; `identity.x` in the identity, and
+    `values.x` in what at least one frame says in the protocol's own names.
+    """
+    plain = {k: v for k, v in published.items() if not k.startswith(("identity.", "values."))}
+    wrong = [
+        f"{key} is {_look(found.identity, key.removeprefix('identity.'))}, published {value}"
+        for key, value in published.items()
+        if key.startswith("identity.")
+        and not same(_look(found.identity, key.removeprefix("identity.")), value)
+    ]
+    for key, value in published.items():
+        if key.startswith("values."):
+            said = [_look(v, key.removeprefix("values.")) for v in found.values]
+            if not any(same(s, value) for s in said):
+                seen = [s for s in said if s is not None][:3]
+                wrong.append(f"{key} is {seen}, published {value}")
+    if plain:
+        tries = [
+            [
+                f"{key} is {_look(reading, key)}, published {value}"
+                for key, value in plain.items()
+                if not same(_look(reading, key), value)
+            ]
+            for reading in found.readings
+        ]
+        wrong += min(tries, key=len, default=["there is no reading"])
+    return wrong
+
+
+def _look(values: Mapping[str, Any], key: str) -> Any:
+    """`temperatures.mosfet`, `cell_voltages.3` (from 1), `sensors` (all but mosfet and co.)."""
+    if key == "sensors":
+        return [
+            t
+            for name, t in values.get("temperatures", {}).items()
+            if name.startswith(("sensor_", "cell_"))
+        ]
+    here: Any = values
+    for part in key.split("."):
+        if isinstance(here, (list, tuple)) and part.isdigit() and int(part) <= len(here):
+            here = here[int(part) - 1]
+        elif isinstance(here, Mapping):
+            here = here.get(part)
+        else:
+            return None
+    return here
+
+
+def same(ours: Any, published: Any) -> bool:
+    """Equal, numbers within rounding (sources print at least as many digits as they send)."""
+    if isinstance(ours, (list, tuple)) and isinstance(published, list):
+        return len(ours) == len(published) and all(map(same, ours, published))
+    if isinstance(ours, bool) or isinstance(published, bool):
+        return ours is published
+    if isinstance(ours, (int, float)) and isinstance(published, (int, float)):
+        return math.isclose(ours, published, rel_tol=1e-9, abs_tol=1e-9)
+    return bool(ours == published)
+
+
+# ------------------------------------------------------------------------ the evidence page
+
+
+def evidence() -> str:
+    """docs/evidence.md: what is proven by which capture."""
+    rows: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+    by: dict[str, Counter[str]] = defaultdict(Counter)
+    totals: Counter[str] = Counter()
+    for path in captures():
+        header, lines = open_capture(path)
+        pieces = list(lines)
+        gold = json.loads(golden_path(path).read_text())
+        folder = path.parent.name
+        by[folder][gold["verified_by"]] += 1
+        totals["captures"] += 1
+        totals["pieces"] += len(pieces)
+        totals["whole"] += sum(p.checksum_ok is True for p in pieces)
+        totals["refused"] += sum(p.checksum_ok is False for p in pieces)
+        totals["readings"] += len(gold.get("readings", []))
+        rows[folder].append(
+            (
+                _cell(header.hardware),
+                _cell(header.firmware),
+                f"`{header.id}`",
+                header.transport,
+                _what(gold),
+                gold["verified_by"],
+                _cell(header.source),
+            )
+        )
+    return "\n".join(_page(rows, by, totals)) + "\n"
+
+
+def _page(
+    rows: Mapping[str, list[tuple[str, ...]]],
+    by: Mapping[str, Counter[str]],
+    totals: Counter[str],
+) -> Iterator[str]:
+    yield "# Evidence: what is proven by which capture"
+    yield ""
+    yield "Made by `python tools/goldens.py` from `tests/fixtures/`; the tests fail when it is stale."
+    yield ""
+    yield (
+        f"{totals['captures']} captures with {totals['pieces']} pieces: {totals['whole']} whole "
+        f"valid frames, {totals['refused']} that must be refused and are, the rest fragments, "
+        f"chatter and notification chunks. They give {totals['readings']} readings."
+    )
+    yield ""
+    yield "`verified by`: **source**: the values its source published beside the bytes are asserted;"
+    yield "a decoder's name: that independent program gives the same values; **none**: only our own"
+    yield "decoder has seen it, and the golden guards against change."
+    yield ""
+    yield "| folder | captures | source | independent decoder | none |"
+    yield "|---|--:|--:|--:|--:|"
+    for folder, counts in sorted(by.items()):
+        total = sum(counts.values())
+        other = total - counts["source"] - counts["none"]
+        yield f"| {folder} | {total} | {counts['source']} | {other} | {counts['none']} |"
+    for folder, lines in sorted(rows.items()):
+        yield ""
+        yield f"## {folder}"
+        yield ""
+        yield "| hardware | firmware | capture | wire | what it proves | verified by | source |"
+        yield "|---|---|---|---|---|---|---|"
+        for line in sorted(lines):
+            yield f"| {' | '.join(line)} |"
+
+
+def _what(gold: Mapping[str, Any]) -> str:
+    roles = Counter[str]()
+    for kind, count in gold.get("frames", {}).items():
+        roles[kind.partition(":")[0].removeprefix("rx ").removeprefix("tx ")] += count
+    parts = [f"{count} {role}" for role, count in sorted(roles.items())]
+    skipped = [s["reason"] for s in gold.get("skipped", [])]
+    if skipped:
+        parts.append(f"{len(skipped)} skipped ({', '.join(sorted(set(skipped)))})"[:90])
+    if "refused" in gold:
+        parts.append("refused whole: " + gold["refused"])
+    return _cell(", ".join(parts))
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "/").split()) or "unknown"
+
+
+# ------------------------------------------------------------------------ the command
+
+
+def golden_path(path: Path) -> Path:
+    """Where the golden of a capture stands."""
+    return path.with_suffix(".golden.json")
+
+
+def as_text(gold: Mapping[str, Any]) -> str:
+    """One key a line, one reading a line: small, and a change shows in a diff."""
+    parts = []
+    for key, value in gold.items():
+        if isinstance(value, list) and value:
+            items = ",\n  ".join(json.dumps(v, ensure_ascii=False) for v in value)
+            parts.append(f' "{key}": [\n  {items}\n ]')
+        else:
+            parts.append(f' "{key}": {json.dumps(value, ensure_ascii=False)}')
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Write or check."""
+    check = "--check" in arguments
+    stale = 0
+    for path in captures():
+        stale += _put(golden_path(path), as_text(golden(path)), check)
+    stale += _put(EVIDENCE, evidence(), check)
+    print(f"{stale} file(s) {'would change' if check else 'written'}")
+    return int(check and stale > 0)
+
+
+def _put(path: Path, text: str, check: bool) -> int:
+    if path.exists() and path.read_text() == text:
+        return 0
+    if not check:
+        path.write_text(text)
+    print(path.relative_to(ROOT))
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
