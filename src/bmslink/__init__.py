@@ -28,7 +28,9 @@ _WHERE = {
     "connect": "device",
     "Device": "device",
     "decode": "decoding",
-    **dict.fromkeys(("Capability", "Command", "Condition", "Identity", "Reading", "Switch"), "model"),
+    **dict.fromkeys(
+        ("Capability", "Command", "Condition", "Identity", "Reading", "Switch"), "model"
+    ),
     **dict.fromkeys(
         (
             "BmsError",

@@ -204,7 +204,9 @@ class _Stream:
         values: Mapping[str, Any] = record.values
         if record.role == "reading":
             values = self.codec.reading([record]).to_dict()
-            values = {k: v for k, v in values.items() if v not in (None, [], {}) and k != "protocol"}
+            values = {
+                k: v for k, v in values.items() if v not in (None, [], {}) and k != "protocol"
+            }
         elif record.role == "identity":
             identity = self.codec.identity([record]).to_dict()
             values = {k: v for k, v in identity.items() if v not in (None, [], {}, "")}

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from types import TracebackType
-from typing import IO, Any, Literal, cast
+from typing import IO, Any, Literal, Self, cast
 
 from bmslink.capture import CaptureHeader, Recorder, Writer, open_capture
 from bmslink.errors import TargetError
@@ -80,9 +80,7 @@ def _options(endpoint: Endpoint) -> Options:
     address = endpoint.integer("address")
     if address is not None and not 0 <= address <= 255:
         raise TargetError(f"address={address} is not 0 to 255, in target {endpoint}.")
-    return Options(
-        address=address, current_sign=cast(Literal["auto", "normal", "inverted"], sign)
-    )
+    return Options(address=address, current_sign=cast(Literal["auto", "normal", "inverted"], sign))
 
 
 class Device:
@@ -110,7 +108,7 @@ class Device:
         self.link: Link[Any] = Link(transport, driver.make_framer(), timing)
         self.driver: Driver[Any] = driver(self.link, options)
 
-    async def __aenter__(self) -> Device:
+    async def __aenter__(self) -> Self:
         await self.open()
         return self
 

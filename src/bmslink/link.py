@@ -94,7 +94,7 @@ class Framer(ABC, Generic[F]):
         return self._cut_all(final=False)
 
     def flush(self) -> list[F]:
-        """The line fell silent: nothing more will come, so what waits is no frame; look behind it."""
+        """The line fell silent: what waits is no frame, so look for frames behind its start."""
         return self._cut_all(final=True)
 
     def _cut_all(self, *, final: bool) -> list[F]:

@@ -64,8 +64,6 @@ def _utc(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """One poll of one pack. Field names are those of `read --json`."""

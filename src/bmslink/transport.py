@@ -13,7 +13,6 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol, cast
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from bmslink.errors import TargetError
@@ -180,10 +179,6 @@ def split_host(place: str) -> tuple[str, int]:
     return match[1] or match[2], int(match[3])
 
 
-class _Factory(Protocol):
-    def __call__(self, endpoint: Endpoint) -> Transport: ...
-
-
 def load(path: str) -> object:
     """Import what a "module:name" string names."""
     module, _, name = path.partition(":")
@@ -195,4 +190,10 @@ def make_transport(endpoint: Endpoint) -> Transport:
     scheme = SCHEMES[endpoint.scheme]
     if not scheme.factory:
         raise TargetError(f"{scheme.note} (target {endpoint})")
-    return cast(_Factory, load(scheme.factory))(endpoint)
+    factory = load(scheme.factory)
+    if not callable(factory):
+        raise TypeError(f"{scheme.factory} makes no transport")
+    transport = factory(endpoint)
+    if not isinstance(transport, Transport):
+        raise TypeError(f"{scheme.factory} makes no transport")
+    return transport

@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from bmslink.errors import BmsError, GateError, RollbackError, TargetError, VerifyError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-__all__ = ["ClosedPipe", "Session", "Terminated", "exit_code", "open_new", "to_json"]
+__all__ = ["ClosedPipeError", "Session", "Terminated", "exit_code", "open_new", "to_json"]
 
 SCHEMA = 1
 DONE, FAILED, USAGE, REFUSED, UNVERIFIED, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -36,11 +36,11 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
 )
 
 
-class ClosedPipe(Exception):
+class ClosedPipeError(BrokenPipeError):
     """Nobody reads our output any more; that is no failure and nothing is said about it."""
 
 
-class Terminated(Exception):
+class Terminated(KeyboardInterrupt):
     """The program was asked to end (SIGTERM)."""
 
 
@@ -98,7 +98,7 @@ class Session:
     """The exit code, once the `with` block is over."""
     _console: Console | None = field(default=None, repr=False)
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -132,21 +132,23 @@ class Session:
         self.print(to_json(values))
 
     def show(self, renderable: RenderableType) -> None:
-        """Something for people, on stdout."""
+        """Something for people, on stdout; one line of text stays one line."""
+        from rich.text import Text
+
         with self.console.capture() as capture:
-            self.console.print(renderable)
-        self.print(capture.get().rstrip("\n"))
+            self.console.print(renderable, soft_wrap=isinstance(renderable, Text))
+        self.print("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
     def print(self, text: str) -> None:
-        """One line (or block) on stdout, at once; `ClosedPipe` when nobody reads it."""
+        """One line (or block) on stdout, at once; `ClosedPipeError` when nobody reads it."""
         if sys.stdout is None:
-            raise ClosedPipe
+            raise ClosedPipeError
         try:
             sys.stdout.write(text + "\n")
             sys.stdout.flush()
         except BrokenPipeError:
             _drop_stdout()
-            raise ClosedPipe from None
+            raise ClosedPipeError from None
         except OSError as exc:
             _drop_stdout()
             raise BmsError(f"The output cannot be written: {exc.strerror}.") from exc
@@ -170,21 +172,21 @@ class Session:
             sys.stderr.flush()
 
     def finish(self) -> None:
-        """Write what typer left in the buffer (help texts); `ClosedPipe` as in `print`."""
+        """Write what typer left in the buffer (help texts); `ClosedPipeError` as in `print`."""
         if sys.stdout is None:
             return
         try:
             sys.stdout.flush()
         except OSError:
             _drop_stdout()
-            raise ClosedPipe from None
+            raise ClosedPipeError from None
 
     def fail(self, error: BaseException) -> int:
         """Say what went wrong; gives back the exit code."""
         error = _innermost(error)
-        if isinstance(error, ClosedPipe):
+        if isinstance(error, ClosedPipeError):
             return DONE
-        if isinstance(error, (KeyboardInterrupt, Terminated)):
+        if isinstance(error, KeyboardInterrupt):
             return INTERRUPTED
         if self.debug and sys.stderr is not None:
             import traceback

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-from construct import Construct
 
 from bmslink.errors import FrameError
 from bmslink.link import Frame, Framer, Link, Timing
 from bmslink.model import Identity, Reading
+from bmslink.protocols.scale import Layout
 
 __all__ = ["Assembler", "Codec", "Driver", "Options", "Payload", "Record", "Role"]
 
@@ -42,7 +42,7 @@ class Record:
 class Payload:
     """A frame's payload with the layout that explains it, both ways."""
 
-    layout: Construct
+    layout: Layout
     data: bytes
 
 

@@ -7,50 +7,52 @@ because `Padding` would not round-trip.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypedDict
 
-from construct import Adapter, Construct, ConstructError, Container, Int16ub, ListContainer
+from construct import ConstructError, Container, Int16ub, ListContainer
 
 from bmslink.errors import FrameError
 from bmslink.model import Condition
+from bmslink.protocols.derive import reader
+from bmslink.protocols.scale import Layout, Scaled
 
-__all__ = ["Scaled", "Severity", "bits", "build", "kelvin", "parse", "scaled", "sort_conditions", "text"]
-
-
-class Scaled(Adapter):  # type: ignore[misc]
-    """`value = (raw + offset) / per`; building rounds to the nearest raw step."""
-
-    def __init__(self, subcon: Construct, per: int, offset: int = 0) -> None:
-        super().__init__(subcon)
-        self.per = per
-        self.offset = offset
-
-    def _decode(self, obj: int, context: Any, path: str) -> float:
-        return (obj + self.offset) / self.per
-
-    def _encode(self, obj: float, context: Any, path: str) -> int:
-        return round(obj * self.per) - self.offset
+__all__ = [
+    "Layout",
+    "Scaled",
+    "Severity",
+    "bits",
+    "build",
+    "kelvin",
+    "parse",
+    "scaled",
+    "sort_conditions",
+    "text",
+]
 
 
-def scaled(subcon: Construct, per: int, offset: int = 0) -> Scaled:
+def scaled(subcon: Layout, per: int, offset: int = 0) -> Scaled:
     """A number of `per` steps a unit, `offset` added to the raw value first."""
     return Scaled(subcon, per, offset)
 
 
-def kelvin(subcon: Construct = Int16ub) -> Scaled:
+def kelvin(subcon: Layout = Int16ub) -> Scaled:
     """Tenths of a kelvin counted from 273.1 K, as °C."""
     return Scaled(subcon, 10, -2731)
 
 
-def parse(layout: Construct, data: bytes, what: str) -> dict[str, Any]:
+def parse(layout: Layout, data: bytes, what: str) -> dict[str, Any]:
     """Payload to plain Python values; a payload that does not fit is a `FrameError`."""
+    fast = reader(layout)
     try:
-        return _plain(layout.parse(data))  # type: ignore[no-any-return]
-    except ConstructError as exc:
+        if fast is not None:
+            return fast(data)
+        values: dict[str, Any] = _plain(layout.parse(data))
+        return values
+    except (ConstructError, ValueError) as exc:
         raise FrameError(f"{what} of {len(data)} bytes does not fit: {_short(exc)}", data) from exc
 
 
-def build(layout: Construct, values: Mapping[str, Any] | object, what: str) -> bytes:
+def build(layout: Layout, values: Mapping[str, Any] | object, what: str) -> bytes:
     """Plain values to payload; values that do not fit are a `FrameError`."""
     try:
         return bytes(layout.build(values))
@@ -84,11 +86,21 @@ Severity = str
 """`alarm`, `protection` or `fault`: the list of the Reading a condition goes to."""
 
 
-def sort_conditions(
-    found: Iterable[tuple[Severity, Condition]],
-) -> dict[str, tuple[Condition, ...]]:
+class ConditionLists(TypedDict):
+    """The three lists of a Reading."""
+
+    alarms: tuple[Condition, ...]
+    protections: tuple[Condition, ...]
+    faults: tuple[Condition, ...]
+
+
+def sort_conditions(found: Iterable[tuple[Severity, Condition]]) -> ConditionLists:
     """Keyword arguments for `Reading`: each condition once per list, in order of appearance."""
     lists: dict[str, dict[Condition, None]] = {"alarm": {}, "protection": {}, "fault": {}}
     for severity, condition in found:
         lists[severity][condition] = None
-    return {f"{severity}s": tuple(items) for severity, items in lists.items()}
+    return {
+        "alarms": tuple(lists["alarm"]),
+        "protections": tuple(lists["protection"]),
+        "faults": tuple(lists["fault"]),
+    }

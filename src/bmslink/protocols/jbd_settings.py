@@ -7,9 +7,9 @@ Names are the canonical setting keys where the concept is common to all vendors.
 
 from __future__ import annotations
 
-from construct import Byte, Bytes, Construct, GreedyBytes, Int16sb, Int16ub, Struct
+from construct import Byte, Bytes, GreedyBytes, Int16sb, Int16ub, Struct
 
-from bmslink.protocols.fields import kelvin, scaled
+from bmslink.protocols.fields import Layout, kelvin, scaled
 
 __all__ = ["REGISTERS", "register_layout"]
 
@@ -18,17 +18,17 @@ _10MV = scaled(Int16ub, 100)
 _RAW = Int16ub
 
 
-def _one(name: str, layout: Construct) -> Construct:
+def _one(name: str, layout: Layout) -> Layout:
     return Struct(name / layout)
 
 
-def _pair(first: str, second: str) -> Construct:
+def _pair(first: str, second: str) -> Layout:
     return Struct(first / Byte, second / Byte)
 
 
 _STRING = Struct("length" / Byte, "text" / GreedyBytes)
 
-REGISTERS: dict[int, Construct] = {
+REGISTERS: dict[int, Layout] = {
     0x10: _one("nominal_capacity", _10MV),  # 10 mAh; tenfold when function bit 12 is set
     0x11: _one("cycle_capacity", _10MV),
     0x12: _one("full_charge_voltage", _MV),
@@ -92,19 +92,21 @@ REGISTERS: dict[int, Construct] = {
 
 STRINGS: dict[int, str] = {0xA0: "jbd_manufacturer", 0xA1: "jbd_model", 0xA2: "jbd_barcode"}
 
-_COMMANDS: dict[int, Construct] = {
+_COMMANDS: dict[int, Layout] = {
     0x00: Struct("jbd_factory_key" / Int16ub),
     0x01: Struct("jbd_factory_exit" / Int16ub),
     0x06: Struct("length" / Byte, "secret" / GreedyBytes),
     0x07: Struct("length" / Byte, "secret" / GreedyBytes),
     0x09: Struct("length" / Byte, "secret" / GreedyBytes),
     0x0A: Struct("jbd_control" / Int16ub),
-    0xE1: Struct("reserved" / Bytes(1), "jbd_fet_lock" / Byte),  # 1 = off; bit 0 charge, 1 discharge
+    0xE1: Struct(
+        "reserved" / Bytes(1), "jbd_fet_lock" / Byte
+    ),  # 1 = off; bit 0 charge, 1 discharge
     0xE3: Struct("jbd_reset" / Int16ub),
 }
 
 
-def register_layout(register: int, length: int) -> Construct | None:
+def register_layout(register: int, length: int) -> Layout | None:
     """The layout of a settings register or command of that payload length, if one is known."""
     layout = REGISTERS.get(register) or _COMMANDS.get(register)
     if layout is None or (layout is not _STRING and register not in (6, 7, 9) and length != 2):

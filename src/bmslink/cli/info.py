@@ -1,0 +1,39 @@
+"""`bmslink info`: who the pack is."""
+
+from __future__ import annotations
+
+import typer
+
+from bmslink.cli import options as o
+
+__all__ = ["command"]
+
+
+def command(
+    ctx: typer.Context,
+    target: o.Target = None,
+    protocol: o.Protocol = None,
+    address: o.Address = None,
+    baudrate: o.Baudrate = None,
+    timeout: o.Timeout = None,
+) -> None:
+    """Ask a pack who it is: vendor, model, hardware, firmware, serial number, cells."""
+    from bmslink.cli.loop import run
+    from bmslink.device import Device
+    from bmslink.model import Identity
+
+    session = o.session_of(ctx)
+    line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
+    device = o.connect_all(session, [o.one_target(target)], line)[0]
+
+    async def ask(device: Device) -> Identity:
+        async with device:
+            return await device.identify()
+
+    identity = run(ask(device))
+    if session.json:
+        session.record(identity.to_dict())
+        return
+    from bmslink.cli.render import info, text
+
+    session.show(info.table(identity, text.glyphs(ascii_only=session.ascii)))

@@ -1,0 +1,117 @@
+"""`bmslink read`: one reading, or one every S seconds."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import typer
+
+from bmslink.cli import options as o
+from bmslink.cli.output import FAILED, Session, exit_code
+
+if TYPE_CHECKING:
+    from bmslink.device import Device
+    from bmslink.errors import BmsError
+    from bmslink.model import Reading
+
+__all__ = ["command"]
+
+
+def command(
+    ctx: typer.Context,
+    targets: o.Targets = None,
+    watch: o.Watch = None,
+    count: o.Count = None,
+    protocol: o.Protocol = None,
+    address: o.Address = None,
+    baudrate: o.Baudrate = None,
+    timeout: o.Timeout = None,
+) -> None:
+    """Read one or more packs, once or every S seconds.
+
+    --count without --watch reads every second. While watching, silence is reported and the beat
+    goes on, and a lost link is opened again.
+    """
+    from bmslink.cli.loop import run
+
+    session = o.session_of(ctx)
+    line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
+    devices = o.connect_all(session, o.some_targets(targets), line)
+    interval = watch if watch is not None or count is None else 1.0
+    report = Report(session, [str(d.target) for d in devices], watching=interval is not None)
+    run(_read_all(devices, report, interval, count))
+    if report.failed:
+        raise typer.Exit(report.code)
+
+
+async def _read_all(
+    devices: list[Device], report: Report, interval: float | None, count: int | None
+) -> None:
+    from bmslink.cli.poll import poll
+    from bmslink.errors import BmsError
+
+    async def follow(index: int, device: Device) -> None:
+        try:
+            if interval is None:
+                async with device:
+                    report.tell(index, await device.read())
+            else:
+                await poll(
+                    device, lambda news: report.tell(index, news), interval=interval, count=count
+                )
+        except BmsError as error:
+            report.tell(index, error)
+
+    async with asyncio.TaskGroup() as group:
+        for index, device in enumerate(devices):
+            group.create_task(follow(index, device))
+
+
+class Report:
+    """Puts each reading or error out as it comes."""
+
+    def __init__(self, session: Session, targets: list[str], *, watching: bool) -> None:
+        self.session = session
+        self.targets = targets
+        self.watching = watching
+        self.failed = False
+        self.code = FAILED
+        self._begun = False
+
+    def tell(self, index: int, news: Reading | BmsError) -> None:
+        """A reading or an error of the target with this index."""
+        if isinstance(news, Exception):
+            self._error(index, news)
+        elif self.session.json:
+            self.session.record(news.to_dict())
+        else:
+            self._show(index, news)
+
+    def _error(self, index: int, error: BmsError) -> None:
+        self.failed = True
+        several = len(self.targets) > 1
+        if not several and not self.watching:
+            self.code = exit_code(error)
+        if self.session.json and (several or self.watching):
+            self.session.record({"target": self.targets[index], "error": str(error)})
+        sentence = str(error)
+        if self.targets[index] not in sentence:
+            sentence = f"{self.targets[index]}: {sentence}"
+        self.session.complain(sentence)
+
+    def _show(self, index: int, reading: Reading) -> None:
+        from bmslink.cli.render import read, text
+
+        g = text.glyphs(ascii_only=self.session.ascii)
+        if not self.watching:
+            self.session.show(read.block(reading, g, raw=self.session.verbosity > 0))
+            return
+        several = len(self.targets) > 1
+        if not self._begun:
+            self._begun = True
+            for n, target in enumerate(self.targets, 1):
+                self.session.print(f"#{n} {target}" if several else target)
+            self.session.print(("   " if several else "") + read.HEADER)
+        label = f"#{index + 1:<2}" if several else ""
+        self.session.show(read.line(reading, g, label))

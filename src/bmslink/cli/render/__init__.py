@@ -1,0 +1,1 @@
+"""Pure functions from values to what a terminal shows; nothing here reads, writes or waits."""

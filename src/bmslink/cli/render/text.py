@@ -1,0 +1,236 @@
+"""The small parts that all renderings are made of: numbers, bars, marks, conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.text import Text
+
+from bmslink.model import Reading
+
+__all__ = ["ASCII", "UNICODE", "Glyphs", "glyphs"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glyphs:
+    """The signs of one kind of terminal."""
+
+    full: str
+    parts: str
+    """A bar's last cell, from nearly empty to nearly full."""
+    empty: str
+    spark: str
+    """From lowest to highest."""
+    gap: str
+    none: str
+    degree: str
+    low: str
+    high: str
+    balance: str
+    rule: str
+    side: str
+    dot: str
+
+
+UNICODE = Glyphs(
+    full="█",
+    parts="▏▎▍▌▋▊▉",
+    empty="░",
+    spark="▁▂▃▄▅▆▇█",
+    gap="·",
+    none="—",
+    degree=" °C",
+    low="▼",
+    high="▲",
+    balance="●",
+    rule="─",
+    side="│",
+    dot="·",
+)
+ASCII = Glyphs(
+    full="#",
+    parts="",
+    empty=".",
+    spark="_.-=+*%@",
+    gap=" ",
+    none="-",
+    degree=" C",
+    low="v",
+    high="^",
+    balance="*",
+    rule="-",
+    side="|",
+    dot="-",
+)
+
+
+def glyphs(*, ascii_only: bool) -> Glyphs:
+    """The signs to use."""
+    return ASCII if ascii_only else UNICODE
+
+
+def number(value: float | None, digits: int, unit: str, g: Glyphs) -> str:
+    """A number with its unit, or the sign for "the BMS does not say"."""
+    if value is None:
+        return g.none
+    return f"{round(value, digits) + 0.0:.{digits}f}{unit}"  # + 0.0: no minus before a zero
+
+
+def bar(share: float, width: int, g: Glyphs) -> str:
+    """A bar that is `share` (0 to 1) full."""
+    steps = len(g.parts) + 1
+    filled = round(min(1.0, max(0.0, share)) * width * steps)
+    whole, rest = divmod(filled, steps)
+    text = g.full * whole + (g.parts[rest - 1] if rest else "")
+    return text + g.empty * (width - len(text))
+
+
+def sparkline(values: Sequence[float | None], width: int, g: Glyphs) -> str:
+    """The latest `width` values as a line of blocks; the scale always holds zero."""
+    shown = list(values)[-width:]
+    known = [v for v in shown if v is not None]
+    low, high = min([0.0, *known]), max([0.0, *known])
+    top = len(g.spark) - 1
+    if high == low:
+        return "".join(g.gap if v is None else g.spark[0] for v in shown)
+    return "".join(
+        g.gap if v is None else g.spark[round((v - low) / (high - low) * top)] for v in shown
+    )
+
+
+def clean(text: str) -> str:
+    """Text from a device without the characters that steer a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def soc_style(soc: float | None) -> str:
+    """Green, yellow or red."""
+    if soc is None:
+        return "dim"
+    return "green" if soc >= 50 else "yellow" if soc >= 20 else "red"
+
+
+def direction(reading: Reading) -> str:
+    """What the current does, in a word."""
+    if reading.current is None:
+        return ""
+    return "charging" if reading.current > 0 else "discharging" if reading.current < 0 else "idle"
+
+
+def capacity(reading: Reading, g: Glyphs) -> str:
+    """Remaining of full capacity, and what it was designed for."""
+    parts = []
+    if reading.remaining_capacity is not None:
+        parts.append(number(reading.remaining_capacity, 1, "", g))
+    whole = reading.full_capacity
+    if whole is None:
+        whole = reading.nominal_capacity
+    if whole is not None:
+        parts.append(number(whole, 1, "", g))
+    if not parts:
+        return ""
+    text = " of ".join(parts) + " Ah"
+    nominal = reading.nominal_capacity
+    if reading.full_capacity is not None and nominal is not None:
+        text += f" ({number(nominal, 1, '', g)} nominal)"
+    return text
+
+
+def extremes(reading: Reading) -> tuple[set[int], set[int]]:
+    """The numbers (from 1) of the lowest and of the highest cells; none where all are equal."""
+    low, high = reading.min_cell_voltage, reading.max_cell_voltage
+    if low == high:
+        return set(), set()
+    numbered = list(enumerate(reading.cell_voltages, 1))
+    return {n for n, v in numbered if v == low}, {n for n, v in numbered if v == high}
+
+
+def cell_marks(n: int, low: set[int], high: set[int], reading: Reading, g: Glyphs) -> str:
+    """Two columns: lowest or highest, and whether it is being balanced."""
+    mark = g.low if n in low else g.high if n in high else " "
+    return mark + (g.balance if n in (reading.balancing_cells or ()) else " ")
+
+
+def balancing(reading: Reading, g: Glyphs) -> str:
+    """Which cells are being balanced, as far as the BMS says."""
+    if reading.balancing_active is None and reading.balancing_cells is None:
+        return g.none
+    cells = reading.balancing_cells
+    if not (reading.balancing_active or cells):
+        return "off"
+    text = f"cells {', '.join(map(str, cells))}" if cells else "active"
+    if reading.balance_current is not None:
+        text += f" at {number(reading.balance_current, 2, ' A', g)}"
+    return text
+
+
+def _states(named: Iterable[tuple[str, bool | None]]) -> Text:
+    text = Text()
+    for name, value in named:
+        if value is not None:
+            text.append(f"{name} ")
+            text.append("on" if value else "off", "green" if value else "yellow")
+            text.append("  ")
+    text.rstrip()
+    return text
+
+
+def switches(reading: Reading) -> Text:
+    """What the BMS says of the software switches; empty where it says nothing."""
+    return _states(
+        (
+            ("charge", reading.charge_switch),
+            ("discharge", reading.discharge_switch),
+            ("balance", reading.balance_switch),
+            ("heater", reading.heater),
+        )
+    )
+
+
+def fets(reading: Reading) -> Text:
+    """Which FETs conduct; empty where the BMS does not say."""
+    return _states(
+        (("charge", reading.charging_allowed), ("discharge", reading.discharging_allowed))
+    )
+
+
+def conditions(reading: Reading, g: Glyphs) -> Text:
+    """What is wrong, worst first."""
+    groups: tuple[tuple[str, Iterable[str], str], ...] = (
+        ("fault", reading.faults, "bold magenta"),
+        ("protection", reading.protections, "bold red"),
+        ("alarm", reading.alarms, "yellow"),
+    )
+    text = Text()
+    for word, names, style in groups:
+        listed = ", ".join(str(n) for n in names)
+        if listed:
+            text.append(f"{g.side} " if text else "")
+            text.append(f"{word}: {listed} ", style)
+    text.rstrip()
+    return text or Text("none", "green")
+
+
+def temperatures(reading: Reading, g: Glyphs) -> str:
+    """Each probe with its name."""
+    return "  ".join(
+        f"{clean(name)} {number(value, 1, g.degree, g)}"
+        for name, value in reading.temperatures.items()
+    )
+
+
+def duration(total: float) -> str:
+    """A time span in its two largest units."""
+    whole = int(total)
+    days, hours, minutes, rest = (
+        whole // 86400,
+        whole // 3600 % 24,
+        whole // 60 % 60,
+        whole % 60,
+    )
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,153 @@
+"""What a JK02 type 02 record means: parsed values to a `Reading`. Facts: `docs/protocols/jk.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bmslink.model import Condition, Reading
+from bmslink.protocols.fields import bits, sort_conditions
+from bmslink.protocols.jk_settings import flag
+
+__all__ = ["ALARMS", "CHEMISTRIES", "REMEMBERED", "cell_count", "live_reading"]
+
+ALARMS: tuple[tuple[int, str, Condition], ...] = (
+    (0, "alarm", Condition.WIRE_RESISTANCE),
+    (1, "protection", Condition.MOSFET_OVERTEMPERATURE),
+    (2, "fault", Condition.CELL_COUNT_MISMATCH),
+    (3, "fault", Condition.CURRENT_SENSE),
+    (4, "alarm", Condition.FULLY_CHARGED),  # seen at SOC 100 with 3.25 V cells: no overvoltage
+    (5, "protection", Condition.PACK_OVERVOLTAGE),
+    (6, "protection", Condition.CHARGE_OVERCURRENT),
+    (7, "protection", Condition.SHORT_CIRCUIT),
+    (8, "protection", Condition.CHARGE_OVERTEMPERATURE),
+    (9, "protection", Condition.CHARGE_UNDERTEMPERATURE),
+    (10, "fault", Condition.COMMUNICATION),  # the coprocessor does not answer
+    (11, "protection", Condition.CELL_UNDERVOLTAGE),
+    (12, "protection", Condition.PACK_UNDERVOLTAGE),
+    (13, "protection", Condition.DISCHARGE_OVERCURRENT),
+    (14, "protection", Condition.SHORT_CIRCUIT),
+    (15, "protection", Condition.DISCHARGE_OVERTEMPERATURE),
+    (16, "fault", Condition.CHARGE_MOSFET),
+    (17, "fault", Condition.DISCHARGE_MOSFET),
+    (18, "alarm", Condition.COMMUNICATION),  # the GPS module is gone
+    (19, "alarm", Condition.DEFAULT_PASSWORD),  # set on most healthy packs
+    (20, "fault", Condition.DISCHARGE_MOSFET),  # discharge could not be switched on
+    (21, "alarm", Condition.CHARGE_OVERTEMPERATURE),  # one warning for both directions
+    (21, "alarm", Condition.DISCHARGE_OVERTEMPERATURE),
+    (22, "fault", Condition.TEMPERATURE_SENSE),
+    (24, "protection", Condition.SHORT_CIRCUIT),  # could not be released
+    (25, "protection", Condition.DISCHARGE_OVERCURRENT),
+    (26, "protection", Condition.DISCHARGE_OVERCURRENT),
+    (27, "protection", Condition.DISCHARGE_UNDERTEMPERATURE),
+    (28, "alarm", Condition.SOFTWARE_LOCK),
+)
+"""The system alarm word. Bit 23 (parallel limiter module) has no common name."""
+
+CHEMISTRIES = {0: "lfp", 1: "nmc", 2: "lto"}
+
+REMEMBERED = (
+    "cell_count",
+    "nominal_capacity",
+    "charge_switch",
+    "discharge_switch",
+    "balance_switch",
+)
+"""Settings that a type 02 is completed with, when a type 01 came before it."""
+
+_ABSENT = -200.0
+# enable flags of type 02: bit k is the k-th field of the vendor's table
+_HAS_SENSOR_MASK, _HAS_HEATING, _HAS_HEATING_CURRENT = 36, 37, 48
+_HAS_T3, _HAS_T4, _HAS_T5 = 59, 60, 61
+_HAS_CHEMISTRY, _HAS_STAGE = 67, 71
+
+
+def cell_count(values: Mapping[str, Any]) -> int:
+    """How many cells the pack has: as set, but never fewer than are connected."""
+    slots = len(values["cell_voltages"])
+    configured = values["settings"].get("cell_count") or 0
+    connected = values["cell_mask"].bit_length()
+    return min(slots, max(connected, configured if configured <= slots else 0))
+
+
+def live_reading(values: Mapping[str, Any]) -> Reading:
+    """A type 02 with what is remembered of the settings, as a reading."""
+    count = cell_count(values)
+    cells = tuple(values["cell_voltages"][:count])
+    alarms = values["alarms"]
+    found = [(severity, condition) for bit, severity, condition in ALARMS if alarms >> bit & 1]
+    if any(v == 0 for v in cells):  # an input that measures nothing: open wire or no cell
+        found.append(("fault", Condition.VOLTAGE_SENSE))
+    known = values["settings"]
+    return Reading(
+        protocol="jk02",
+        voltage=values["voltage"],
+        current=values["current"],
+        soc=float(values["soc"]),
+        soh=float(values["soh"]),
+        remaining_capacity=values["remaining_capacity"],
+        full_capacity=values["full_capacity"],
+        nominal_capacity=known.get("nominal_capacity"),
+        cycles=values["cycles"],
+        cycle_capacity=values["cycle_capacity"],
+        cell_voltages=cells,
+        cell_resistances=tuple(values["cell_resistances"][:count]),
+        temperatures=_temperatures(values),
+        balancing_active=values["balance_action"] != 0,
+        balance_current=values["balance_current"],
+        charge_switch=known.get("charge_switch"),
+        discharge_switch=known.get("discharge_switch"),
+        balance_switch=known.get("balance_switch"),
+        charging_allowed=flag(values["charge_mosfet"]),
+        discharging_allowed=flag(values["discharge_mosfet"]),
+        heater=flag(values["heating"]) if has(values, _HAS_HEATING) else None,
+        uptime=float(values["uptime"]),
+        raw=_raw(values),
+        **sort_conditions(found),
+    )
+
+
+def has(values: Mapping[str, Any], bit: int) -> bool:
+    """Whether the board says that this field of its type 02 is valid (24S boards never say)."""
+    return bool(values.get("enable_flags", 0) >> bit & 1)
+
+
+def chemistry(values: Mapping[str, Any]) -> str | None:
+    """The chemistry the board is set to, where it tells."""
+    return CHEMISTRIES.get(values["chemistry"]) if has(values, _HAS_CHEMISTRY) else None
+
+
+def _temperatures(values: Mapping[str, Any]) -> dict[str, float | None]:
+    fitted = 0xFF
+    if "enable_flags" not in values or has(values, _HAS_SENSOR_MASK):
+        fitted = values["sensor_mask"]
+    probes = [(1, "cell_1", "temperature_1"), (2, "cell_2", "temperature_2")]
+    for bit, flag_bit in ((3, _HAS_T3), (4, _HAS_T4), (5, _HAS_T5)):
+        if has(values, flag_bit):
+            probes.append((bit, f"cell_{bit}", f"temperature_{bit}"))
+    probes.append((0, "mosfet", "mosfet_temperature"))
+    return {
+        name: values[key] if fitted >> bit & 1 and values[key] != _ABSENT else None
+        for bit, name, key in probes
+    }
+
+
+def _raw(values: Mapping[str, Any]) -> dict[str, Any]:
+    raw: dict[str, Any] = {"current_sign": "reported", "variant": values["variant"]}
+    unmapped = [b for b in bits(values["alarms"]) if b not in {bit for bit, _, _ in ALARMS}]
+    if unmapped:
+        raw["alarm_bits"] = unmapped
+    if values["wire_warning"]:
+        raw["wire_resistance_cells"] = [b + 1 for b in bits(values["wire_warning"])]
+    raw["balance_action"] = values["balance_action"]
+    raw["precharge_state"] = values["precharge_state"]
+    if any(values["release_countdowns"]):
+        raw["release_countdowns"] = values["release_countdowns"]
+    for key in ("user_alarm", "user_alarm_2", "emergency_countdown"):
+        if values.get(key):
+            raw[key] = values[key]
+    if has(values, _HAS_STAGE):
+        raw["charge_stage"] = values["charge_stage"]
+    if has(values, _HAS_HEATING_CURRENT) and values["heating"]:
+        raw["heating_current"] = values["heating_current"]
+    return raw

@@ -1,0 +1,333 @@
+"""Serial ports: `serial:///dev/ttyUSB0?baudrate=9600`, `serial://COM3`, or the bare port.
+
+pyserial blocks, so one thread owns the port from opening to closing and hands what it reads to
+the event loop; that works the same on every platform. A port is opened exclusively, and every
+failure is a sentence that says what to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import serial
+from serial.tools import list_ports
+
+from bmslink.errors import LinkClosed, PortBusy, PortDenied, PortNotFound, TransportError
+from bmslink.transport import Endpoint, OnData, OnLost, Transport
+
+_FOREIGN: tuple[type[Exception], ...] = (OSError, ValueError, OverflowError)
+"""What pyserial lets out: its own errors are OSErrors, a refused baud rate is a ValueError."""
+
+if sys.platform != "win32":
+    import fcntl
+    import grp
+    import pwd
+    import termios
+
+    _FOREIGN = (*_FOREIGN, termios.error)
+
+__all__ = ["SerialTransport"]
+
+WRITE_TIMEOUT = 2.0
+CLOSE_TIMEOUT = 2.0
+WAKE_UP = 1.0
+"""How often the idle reader looks whether it should stop, where a read cannot be cancelled, s."""
+QUEUE = 32
+"""Pieces that may wait for a busy event loop before the reader pauses."""
+
+
+class SerialTransport(Transport):
+    """A serial port, 8N1, without flow control."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._place = endpoint.place
+        self._baudrate = endpoint.integer("baudrate", 9600) or 9600
+        self._session: _Session | None = None
+
+    async def open(self, on_data: OnData, on_lost: OnLost) -> None:
+        await self.close()
+        session = _Session(self._place, self._baudrate, on_data, on_lost)
+        self._session = session
+        try:
+            await session.opened
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def write(self, data: bytes) -> None:
+        if self._session is None:
+            raise LinkClosed(f"{self._place} is not open.")
+        await asyncio.to_thread(self._session.write, data)
+
+
+class _Session:
+    """One opening of a port, and the thread that owns it. Made inside the event loop."""
+
+    def __init__(self, place: str, baudrate: int, on_data: OnData, on_lost: OnLost) -> None:
+        self._place = place
+        self._baudrate = baudrate
+        self._on_data = on_data
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self.opened: asyncio.Future[None] = self._loop.create_future()
+        self._closed = asyncio.Event()
+        self._stop = threading.Event()
+        self._room = threading.Semaphore(QUEUE)
+        self._port: serial.Serial | None = None
+        self._handover = threading.Lock()  # held for moments only: the event loop takes it too
+        self._writing = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name=f"bmslink {place}", daemon=True)
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Stop the thread; from this call on nothing is delivered. Never waits for a dead port."""
+        self._stop.set()
+        self._room.release()
+        with self._handover:
+            if self._port is not None:
+                self._port.cancel_read()
+                self._port.cancel_write()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await self._closed.wait()
+        except TimeoutError:
+            return  # the driver holds the thread until the port drains; it ends by itself
+        self._thread.join()
+
+    def write(self, data: bytes) -> None:
+        """Blocks; called in a worker thread."""
+        with self._writing:
+            port = self._port
+            if port is None or self._stop.is_set():
+                raise LinkClosed(f"{self._place} is closed.")
+            try:
+                sent = port.write(data)
+            except serial.SerialTimeoutException as exc:
+                raise TransportError(
+                    f"{self._place} takes no bytes; its adapter or driver hangs: replug it."
+                ) from exc
+            except _FOREIGN as exc:
+                raise LinkClosed(f"{self._place} is gone: {exc}.") from exc
+            if sent != len(data):
+                raise LinkClosed(f"{self._place} was closed while writing.")
+
+    def _run(self) -> None:
+        """The thread: open, read until told to stop or the cable is pulled, close."""
+        lost: Exception = LinkClosed(f"{self._place} stopped.")
+        try:
+            port = open_port(self._place, self._baudrate)
+            self._port = port
+            self._tell(self._succeed)
+            try:
+                self._read(port)
+            except _FOREIGN as exc:
+                lost = LinkClosed(f"{self._place} is gone: the cable was pulled or it hung up.")
+                lost.__cause__ = exc
+            finally:
+                with self._handover:
+                    self._port = None
+                with self._writing, suppress(*_FOREIGN):
+                    port.close()
+        except TransportError as exc:
+            lost = exc
+        finally:
+            self._tell(self._finish, lost)
+
+    def _read(self, port: serial.Serial) -> None:
+        while not self._stop.is_set():
+            data = port.read(port.in_waiting or 1)
+            if data:
+                self._room.acquire()
+                self._tell(self._deliver, data)
+
+    def _tell(self, call: Callable[..., None], *args: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call, *args)
+        except RuntimeError:  # the event loop ended without closing us
+            self._stop.set()
+
+    def _succeed(self) -> None:
+        if not self.opened.done():
+            self.opened.set_result(None)
+
+    def _deliver(self, data: bytes) -> None:
+        self._room.release()
+        if not self._stop.is_set():
+            self._on_data(data)
+
+    def _finish(self, lost: Exception) -> None:
+        self._closed.set()
+        if not self.opened.done():
+            self.opened.set_exception(lost)
+        elif not self._stop.is_set():
+            self._on_lost(lost)
+
+
+# ---------------------------------------------------------------------------------- opening
+
+
+def open_port(place: str, baudrate: int) -> serial.Serial:
+    """Open a port and lock it.
+
+    Raises `PortNotFound`, `PortDenied`, `PortBusy` or `TransportError`. Blocks.
+    """
+    path = _device(place)
+    _check_kind(place, path)
+    others = holders(path)
+    if others:  # not every program locks: two readers of one port would steal each other's bytes
+        raise _busy(place, others)
+    try:
+        port = serial.Serial(
+            path, baudrate, timeout=WAKE_UP, write_timeout=WRITE_TIMEOUT, exclusive=True
+        )
+    except _FOREIGN as exc:
+        raise _open_error(place, path, baudrate, exc) from exc
+    _forbid_others(port, path)
+    return port
+
+
+def _forbid_others(port: serial.Serial, path: str) -> None:
+    """Keep out the programs that know nothing of locks."""
+    if sys.platform != "win32" and not _is_pty(path):
+        # The mark goes with the last close, and a pty's other end may outlive us by far.
+        with suppress(OSError):
+            fcntl.ioctl(port.fileno(), termios.TIOCEXCL)
+
+
+def _device(place: str) -> str:
+    """The path behind what the user wrote; `ttyUSB0` is `/dev/ttyUSB0`."""
+    if os.name == "nt":
+        return place
+    path = str(Path(place).expanduser()) if place.startswith("~") else place
+    return path if "/" in path else f"/dev/{path}"
+
+
+def _is_pty(path: str) -> bool:
+    return str(Path(path).resolve()).startswith("/dev/pts/")
+
+
+def _check_kind(place: str, path: str) -> None:
+    """A sentence for what cannot be a port, before anything is touched."""
+    if os.name == "nt":
+        return
+    try:
+        mode = Path(path).stat().st_mode
+    except PermissionError as exc:
+        raise PortDenied(f"You may not look into the folder of {place}.") from exc
+    except (OSError, ValueError) as exc:
+        raise _not_found(f"There is no serial port {place}", path) from exc
+    if stat.S_ISDIR(mode):
+        raise _not_found(f"{place} is a directory, not a serial port", path)
+    if not stat.S_ISCHR(mode):
+        raise _not_found(f"{place} is a file, not a serial port", path)
+
+
+def _open_error(place: str, path: str, baudrate: int, exc: Exception) -> TransportError:
+    """What pyserial's error means. Its text is all that Windows gives."""
+    text = str(exc)
+    code = _code(exc)
+    if code in (errno.ENOENT, errno.ENXIO, errno.ENODEV) or "FileNotFoundError" in text:
+        return _not_found(f"There is no serial port {place}", path)
+    if code == errno.EIO:
+        return _not_found(f"There is no hardware behind {place}", path)
+    if code == errno.ENOTTY:
+        return _not_found(f"{place} is not a serial port", path)
+    if code in (errno.EBUSY, errno.EAGAIN) or "PermissionError" in text:
+        return _busy(place, holders(path, ourselves=True))
+    if code in (errno.EACCES, errno.EPERM):
+        return _denied(place, path)
+    if isinstance(exc, (ValueError, OverflowError)):
+        return TransportError(f"{place} cannot do {baudrate} baud: {text}.")
+    return TransportError(f"{place} cannot be opened: {text}.")
+
+
+def _code(exc: Exception) -> int | None:
+    """The errno, which pyserial sometimes leaves in the error it caught."""
+    if isinstance(exc, OSError) and exc.errno is not None:
+        return exc.errno
+    first = next(iter(exc.__context__.args), None) if exc.__context__ else None
+    return first if isinstance(first, int) else None
+
+
+def _not_found(what: str, path: str) -> PortNotFound:
+    ports = [_plain(p.device, p.description) for p in list_ports.comports() if p.device != path]
+    there = f"these exist: {', '.join(ports[:8])}" if ports else "no serial port was found here"
+    return PortNotFound(f"{what}; {there}.")
+
+
+def _plain(device: str, description: str | None) -> str:
+    """A port for a sentence. The description is the adapter's own: it may hold anything."""
+    words = "".join(c for c in description or "" if c.isprintable())[:40]
+    return device if words in ("", "n/a", device) else f"{device} ({words})"
+
+
+def _busy(place: str, found: list[str]) -> PortBusy:
+    if found:
+        return PortBusy(f"{place} is in use by {', '.join(found[:4])}; end that program first.")
+    return PortBusy(f"{place} is in use by another program; end that program first.")
+
+
+def _denied(place: str, path: str) -> PortDenied:
+    how = f": {hint}" if (hint := _owner(path)) else ""
+    return PortDenied(f"You may not open {place}{how}.")
+
+
+def _owner(path: str) -> str:
+    """Who may open a device, and how to become one of them."""
+    if sys.platform != "win32":
+        with suppress(OSError, KeyError):  # KeyError: an owner that has no name
+            about = Path(path).stat()
+            if about.st_mode & 0o060 == 0o060:
+                group = grp.getgrgid(about.st_gid).gr_name
+                return (
+                    f"it belongs to the group {group}. Join it with "
+                    f"`sudo usermod -aG {group} $USER`, then log out and in again"
+                )
+            return f"only its owner {pwd.getpwuid(about.st_uid).pw_name} may"
+    return ""
+
+
+# ---------------------------------------------------------------------------------- holders
+
+
+def holders(path: str, *, ourselves: bool = False) -> list[str]:
+    """Other programs that have a device open, as `name (pid 12)`.
+
+    Only Linux tells, and of other users' programs only to root: an empty list proves nothing.
+    """
+    device = str(Path(path).resolve())
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        if process.name == str(os.getpid()) and not ourselves:
+            continue
+        links = _open_files(process)
+        if device not in links:
+            continue
+        if _is_pty(device) and any(link.endswith("/ptmx") for link in links):
+            continue  # who made a pseudo-terminal may hold both ends: that is no rival
+        with suppress(OSError):
+            name = (process / "comm").read_text("utf-8", "replace").strip()
+            found.append(f"{name} (pid {process.name})")
+    return found
+
+
+def _open_files(process: Path) -> set[str]:
+    links = set()
+    with suppress(OSError):  # ended meanwhile, or not ours to see
+        for file in (process / "fd").iterdir():
+            with suppress(OSError):
+                links.add(str(file.readlink()))
+    return links
