@@ -372,7 +372,7 @@ def test_a_list_without_c0_is_version_0() -> None:
     cut = data[: data.index(b"\xb8\x00\xb9")]
     reading = read(reply(cut))
     assert reading.current == 10.0
-    assert "protocol_version" not in reading.raw
+    assert reading.raw["protocol_version"] == 0
 
 
 def test_an_unknown_protocol_version_has_no_current() -> None:
@@ -430,6 +430,7 @@ def test_what_is_implausible_is_passed_on() -> None:
     assert (reading.soc, reading.cycles) == (0.0, 0)
     assert reading.cell_voltages == (0.0, 65.535)
     assert reading.min_cell_voltage == 0.0
+    assert reading.faults == (Condition.VOLTAGE_SENSE,)
 
 
 def test_cells_stand_where_their_number_says() -> None:
@@ -479,6 +480,9 @@ def test_single_tags_of_settings_and_identity_are_no_live_data() -> None:
     assert (named.role, named.part) == ("identity", None)
     assert one.identity([named]).firmware == "11.26"
     assert one.identity([named]).variant is None
+    # a write of a wish says nothing about the device
+    wish = one.explain(reply(body(jk_battery_type=1), command=WRITE, kind=0), sent=True)
+    assert one.identity([named, wish]).chemistry is None
 
 
 def test_a_full_list_may_answer_a_single_read() -> None:

@@ -105,7 +105,7 @@ def _bmstools(frame: Frame, values: Mapping[str, Any]) -> Iterator[Comparison]:
         name = DeviceInfoReg("device_info", 5)
         name.unpack(frame.data)
         pairs = [("model", name.get("device_name"), values["model"])]
-    elif "short_circuit" in values and len(frame.data) == 22:  # it knows eleven counters only
+    elif "short_circuit" in values:
         counts = ErrorCountReg("error_cnt", 0xAA)
         counts.unpack(frame.data)
         ours = [v for k, v in values.items() if k != "restarts"]
@@ -120,4 +120,85 @@ _DALY_MODELS: dict[int, Callable[[DalyBMSResponseFrame], Any]] = {
     0x92: TemperatureMinMaxCellAnswer.from_frame,
     0x94: StatusInformation1Answer.from_frame,
     0x98: BatteryFailureStatusAnswer.from_frame,
+}
+
+
+def _dalys(frame: Frame, values: Mapping[str, Any]) -> Iterator[Comparison]:
+    if not isinstance(frame, DalyFrame):
+        return
+    for what, theirs, ours in (*_pydalybms(frame, values), *_dalybms(frame, values)):
+        yield what[0], what[1], theirs, ours
+
+
+_Pair = tuple[tuple[str, str], Any, Any]
+
+
+def _pydalybms(frame: DalyFrame, values: Mapping[str, Any]) -> list[_Pair]:
+    model = _DALY_MODELS.get(frame.id)
+    if model is None or frame.address != 1:
+        return []
+    said = model(DalyBMSResponseFrame(frame.address, frame.id, 8, frame.data))
+    pairs: dict[str, tuple[Any, Any]] = {}
+    if frame.id == 0x90:
+        pairs = {
+            "voltage": (said.cumulative_total_voltage, values["voltage"]),
+            "gather": (said.gather_total_voltage, values["gather_voltage"]),
+            "current": (said.current, values["current"]),
+            "soc": (said.soc, values["soc"]),
+        }
+    elif frame.id == 0x91:
+        pairs = {
+            "max": (said.max.voltage, values["max_cell_voltage"]),
+            "max cell": (said.max.number, values["max_cell"]),
+            "min": (said.min.voltage, values["min_cell_voltage"]),
+            "min cell": (said.min.number, values["min_cell"]),
+        }
+    elif frame.id == 0x92:
+        pairs = {
+            "max": (said.max.temperature, values["max_temperature"]),
+            "min": (said.min.temperature, values["min_temperature"]),
+        }
+    elif frame.id == 0x94:
+        pairs = {
+            "cells": (said.cells, values["cell_count"]),
+            "sensors": (said.temperature_sensors, values["sensor_count"]),
+        }
+    elif frame.id == 0x98:
+        flags = [v for k, v in vars(said).items() if k != "fault_code"]
+        word = int.from_bytes(values["failure_bits"], "little")
+        ours = [bool(word >> b & 1) for b in _FAILURE_BITS]
+        pairs = {"failures": (flags, ours), "code": (said.fault_code, values["fault_code"])}
+    return [(("pydalybms 0.1.0", k), theirs, ours) for k, (theirs, ours) in pairs.items()]
+
+
+# in the order of its attributes: byte 3 has four flags, byte 6 four
+_FAILURE_BITS = (*range(28), *range(32, 52))
+
+
+def _dalybms(frame: DalyFrame, values: Mapping[str, Any]) -> list[_Pair]:
+    peer = DalyBMS()
+    pairs: dict[str, tuple[Any, Any]] = {}
+    if frame.id == 0x93:
+        said = peer.get_mosfet_status(frame.data)
+        pairs = {
+            "remaining": (said["capacity_ah"], values["remaining_capacity"]),
+            "charge FET": (said["charging_mosfet"], bool(values["charge_mosfet"])),
+            "discharge FET": (said["discharging_mosfet"], bool(values["discharge_mosfet"])),
+        }
+    elif frame.id == 0x94:
+        pairs = {"cycles": (peer.get_status(frame.data)["cycles"], values["cycles"])}
+    elif frame.id == 0x95 and values["number"] == 1:  # it refuses a list that starts later
+        peer.status = {"cells": 3}
+        said = peer.get_cell_voltages([frame.data])
+        pairs = {"cells": (list(said.values()), values["cell_voltages"])}
+    elif frame.id == 0x96 and values["number"] == 1:
+        peer.status = {"temperature_sensors": 7}
+        said = peer.get_temperatures([frame.data])
+        pairs = {"temperatures": (list(said.values()), values["temperatures"])}
+    return [(("dalybms 0.5.0", k), theirs, ours) for k, (theirs, ours) in pairs.items()]
+
+
+_PROGRAMS: dict[str, Callable[[Frame, Mapping[str, Any]], Iterator[Comparison]]] = {
+    "jbd": _bmstools,
+    "daly-a5": _dalys,
 }

@@ -17,19 +17,30 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol
+from typing import IO, Annotated, Any, Literal, Protocol
 
 import msgspec
 
 from bmslink.errors import CaptureError, PortDenied, PortNotFound, TransportError
-from bmslink.link import Frame, Framer
+from bmslink.link import Framer
 from bmslink.transport import OnData, OnLost, Transport
 
 __all__ = ["CaptureHeader", "Piece", "Recorder", "Scrubber", "Writer", "open_capture"]
 
+Direction = Literal["rx", "tx"]
+_DIRECTIONS: tuple[Direction, ...] = ("rx", "tx")
+HALF_FRAME = 2.0
+"""Seconds after which half a frame is written as it is."""
+
 FORMAT = "bmslink-capture"
+_LONGEST_LINE = 1 << 22
+_FOREVER = 1e10
+_UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
+"""What a hostile line makes the decoders raise; a UnicodeDecodeError is a ValueError."""
 
 
 class CaptureHeader(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -44,7 +55,7 @@ class CaptureHeader(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, om
     firmware: str = ""
     transport: str = ""
     target: str = ""
-    started: datetime | None = None
+    started: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     source: str = ""
     """Where a fixture comes from: `owner/repo:path`."""
     published: dict[str, Any] = {}
@@ -65,7 +76,7 @@ class Piece(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defau
     """A run of bytes in one direction: `rx` comes from the BMS, `tx` goes to it."""
 
     t: float | None = None
-    dir: Literal["rx", "tx"]
+    dir: Direction
     hex: str
     kind: str = ""
     checksum_ok: bool | None = None
@@ -110,44 +121,59 @@ def open_capture(path: Path | str) -> tuple[CaptureHeader, Iterator[Piece]]:
     number, first = next(lines, (1, b""))
     try:
         header = _decode_header(first)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except _UNREADABLE as exc:
         raise _damaged(path, number, f"this is no capture header: {exc}") from exc
     if header.format != FORMAT or header.version != 1:
         raise _damaged(path, number, f"not a {FORMAT} file of version 1")
+    if header.started is not None and not 1970 <= header.started.year < 3000:
+        raise _damaged(path, number, f"started in the year {header.started.year}")
     return header, _pieces(path, lines)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def _open(path: Path) -> IO[bytes]:
     try:
-        with path.open("rb") as file:
-            for number, line in enumerate(iter(lambda: file.readline(1 << 22), b""), 1):
-                if not line.endswith(b"\n"):
-                    raise _damaged(path, number, "the file is cut off in this line")
-                if line.strip():
-                    yield number, line
-    except FileNotFoundError as exc:
+        return path.open("rb")
+    except (FileNotFoundError, ValueError) as exc:  # ValueError: a name no file can have
         raise PortNotFound(f"There is no file {path}.") from exc
     except PermissionError as exc:
         raise PortDenied(f"You may not read {path}.") from exc
     except OSError as exc:
-        if isinstance(exc, TransportError):
-            raise
         raise TransportError(f"{path} cannot be read: {exc.strerror}.") from exc
 
 
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    with _open(path) as file:
+        for number in count(1):
+            try:
+                line = file.readline(_LONGEST_LINE)
+            except OSError as exc:
+                raise TransportError(f"{path} cannot be read: {exc.strerror}.") from exc
+            if not line:
+                return
+            if len(line) >= _LONGEST_LINE:
+                raise _damaged(path, number, "the line is too long for a capture file")
+            if not line.endswith(b"\n"):
+                raise _damaged(path, number, "the file is cut off in this line")
+            if line.strip():
+                yield number, line
+
+
 def _pieces(path: Path | str, lines: Iterator[tuple[int, bytes]]) -> Iterator[Piece]:
-    latest = float("-inf")
+    latest = -_FOREVER
     for number, line in lines:
         try:
             piece = _decode_piece(line)
-            if not piece.data and piece.hex:
-                raise ValueError("no hex bytes")
-        except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as exc:
+            length = len(piece.data)
+            if piece.hex and not length:
+                raise ValueError("`hex` is blank")
+        except _UNREADABLE as exc:
             raise _damaged(path, number, str(exc)) from exc
-        if sum(piece.chunks) > len(piece.data) or min(piece.chunks, default=1) < 1:
+        if sum(piece.chunks) > length or min(piece.chunks, default=1) < 1:
             raise _damaged(path, number, "`chunks` do not fit the bytes")
         if piece.t is not None:
-            if not latest <= piece.t < 1e10:
+            if not -_FOREVER < piece.t < _FOREVER:
+                raise _damaged(path, number, f"{piece.t:g} is no time in seconds")
+            if piece.t < latest:
                 raise _damaged(path, number, "time runs backwards: lines were moved or edited")
             latest = piece.t
         yield piece
@@ -167,7 +193,8 @@ class Writer:
     """Appends pieces to a capture file, each line whole before the next.
 
     With a framer and a scrubber, bytes wait until their frame is complete, so that a password
-    inside it never reaches the file, however the frame was cut.
+    inside it never reaches the file, however the frame was cut. A request that never became
+    complete is blanked whole. Raises `TransportError` when the file takes no more.
     """
 
     def __init__(
@@ -183,60 +210,90 @@ class Writer:
         self._clock = clock
         self._start = clock()
         self._scrub = scrub
-        self._framers = {d: framer() for d in ("rx", "tx")} if framer and scrub else {}
-        self._fed = {"rx": 0, "tx": 0}
-        self._waiting: deque[tuple[str, int, float, bytearray]] = deque()
+        self._framers = {d: framer() for d in _DIRECTIONS} if framer and scrub else {}
+        self._fed = dict.fromkeys(_DIRECTIONS, 0)
+        self._waiting: deque[_Waiting] = deque()
         self.pieces = 0
         self.bytes = 0
         self._line(header)
 
     def _line(self, item: msgspec.Struct) -> None:
-        self._file.write(msgspec.json.encode(item) + b"\n")
-        self._file.flush()
+        try:
+            self._file.write(msgspec.json.encode(item) + b"\n")
+            self._file.flush()
+        except OSError as exc:
+            raise TransportError(f"The recording cannot be written: {exc.strerror}.") from exc
 
-    def write(self, direction: Literal["rx", "tx"], data: bytes) -> None:
+    def write(self, direction: Direction, data: bytes) -> None:
         """Take one piece as it was delivered."""
-        stamp = round(self._clock() - self._start, 6)
-        self._waiting.append((direction, self._fed[direction], stamp, bytearray(data)))
+        now = round(self._clock() - self._start, 6)
+        self._waiting.append(_Waiting(direction, self._fed[direction], now, bytearray(data)))
         self._fed[direction] += len(data)
         framer = self._framers.get(direction)
         if framer is not None:
             self._clean(direction, framer.feed(data))
-        self._release(everything=False)
+        self._release()
+        # Half a frame whose rest was lost must not hold back what comes after it for ever.
+        if self._waiting and now - self._waiting[0].time > HALF_FRAME:
+            self._give_up(self._waiting[0].direction)
+            self._release()
 
-    def _clean(self, direction: str, frames: list[Any]) -> None:
+    def _clean(self, direction: Direction, frames: list[Any]) -> None:
         for frame in frames:
             clean = self._scrub(frame) if self._scrub else None
-            if clean is None:
-                continue
-            for side, start, _, data in self._waiting:
-                if side != direction:
-                    continue
-                for i in range(max(start, frame.offset), min(start + len(data), _end(frame))):
-                    data[i - start] = clean[i - frame.offset]
+            if clean is not None:
+                self._overwrite(direction, frame.offset, clean, "password blanked")
 
-    def _release(self, *, everything: bool) -> None:
+    def _overwrite(self, direction: Direction, offset: int, clean: bytes, note: str) -> None:
+        end = offset + len(clean)
+        for piece in self._waiting:
+            first, last = max(piece.start, offset), min(piece.start + len(piece.data), end)
+            if piece.direction == direction and first < last:
+                piece.data[first - piece.start : last - piece.start] = clean[
+                    first - offset : last - offset
+                ]
+                piece.note = note
+
+    def _give_up(self, direction: Direction) -> None:
+        """Nothing more comes to what waits: it is no frame."""
+        framer = self._framers[direction]
+        if direction == "tx":
+            blank = bytes(framer.pending)
+            self._overwrite(direction, framer.position, blank, "half a request blanked")
+        self._clean(direction, framer.flush())
+
+    def _release(self) -> None:
         while self._waiting:
-            direction, start, stamp, data = self._waiting[0]
-            framer = self._framers.get(direction)
-            if framer and not everything and start + len(data) > framer.position:
+            piece = self._waiting[0]
+            framer = self._framers.get(piece.direction)
+            if framer and piece.start + len(piece.data) > framer.position:
                 break
             self._waiting.popleft()
             self.pieces += 1
-            self.bytes += len(data)
-            side: Literal["rx", "tx"] = "rx" if direction == "rx" else "tx"
-            self._line(Piece(t=stamp, dir=side, hex=data.hex()))
+            self.bytes += len(piece.data)
+            self._line(
+                Piece(t=piece.time, dir=piece.direction, hex=piece.data.hex(), note=piece.note)
+            )
 
     def close(self) -> None:
         """Write what still waits for the end of its frame, and close the file."""
-        for direction, framer in self._framers.items():
-            self._clean(direction, framer.flush())
-        self._release(everything=True)
-        self._file.close()
+        try:
+            for direction in self._framers:
+                self._give_up(direction)
+            self._release()
+        finally:
+            self._file.close()
 
 
-def _end(frame: Frame) -> int:
-    return frame.offset + len(frame.raw)
+@dataclass(slots=True)
+class _Waiting:
+    """A piece that is not in the file yet."""
+
+    direction: Direction
+    start: int
+    time: float
+    data: bytearray
+    note: str = ""
 
 
 class Recorder(Transport):
@@ -245,13 +302,28 @@ class Recorder(Transport):
     def __init__(self, inner: Transport, writer: Writer) -> None:
         self.inner = inner
         self.writer = writer
+        self.streaming_clock = inner.streaming_clock
 
     async def open(self, on_data: OnData, on_lost: OnLost) -> None:
-        def record(data: bytes) -> None:
-            self.writer.write("rx", data)
-            on_data(data)
+        lost = False
 
-        await self.inner.open(record, on_lost)
+        def record(data: bytes) -> None:
+            if lost:
+                return
+            try:
+                self.writer.write("rx", data)
+            except TransportError as exc:  # a full disk: better no reading than one unrecorded
+                end(exc)
+            else:
+                on_data(data)
+
+        def end(error: Exception | None) -> None:
+            nonlocal lost
+            if not lost:
+                lost = True
+                on_lost(error)
+
+        await self.inner.open(record, end)
 
     async def close(self) -> None:
         await self.inner.close()

@@ -109,7 +109,11 @@ class Device:
         self.driver: Driver[Any] = driver(self.link, options)
 
     async def __aenter__(self) -> Self:
-        await self.open()
+        try:
+            await self.open()
+        except BaseException:
+            await self.close()  # nobody else will: `async with` has not begun
+            raise
         return self
 
     async def __aexit__(
@@ -136,10 +140,12 @@ class Device:
 
     async def close(self) -> None:
         """Close the link and the recording."""
-        await self.link.close()
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        writer, self._writer = self._writer, None
+        try:
+            await self.link.close()
+        finally:
+            if writer is not None:
+                writer.close()
 
     async def identify(self) -> Identity:
         """Who the pack is, by reading only. Raises `LinkTimeout`, `Refused`, …"""

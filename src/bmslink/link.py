@@ -32,6 +32,14 @@ class Frame:
 
 F = TypeVar("F", bound=Frame)
 
+_BITE = 4096
+"""Bytes a framer looks at in one go: searching a megabyte again after every dropped byte would
+take time with its square."""
+_MOST = 256
+"""Frames that wait or make one answer; a device that never stops must not fill the memory."""
+_PATIENCE = 10
+"""An answer of many frames may take this many times the timeout of one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Drop:
@@ -59,7 +67,7 @@ class Framer(ABC, Generic[F]):
     """
 
     longest: int = 512
-    """No frame is longer; a subclass must never wait for more bytes than this."""
+    """No frame is longer: what waits for more bytes than this is dropped."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -90,8 +98,11 @@ class Framer(ABC, Generic[F]):
 
     def feed(self, data: bytes) -> list[F]:
         """Take bytes, give back the frames they complete."""
-        self._buffer += data
-        return self._cut_all(final=False)
+        frames: list[F] = []
+        for start in range(0, len(data), _BITE):
+            self._buffer += data[start : start + _BITE]
+            frames += self._cut_all(final=False)
+        return frames
 
     def flush(self) -> list[F]:
         """The line fell silent: what waits is no frame, so look for frames behind its start."""
@@ -102,11 +113,11 @@ class Framer(ABC, Generic[F]):
         while self._buffer:
             verdict = self.cut(self._buffer)
             if verdict is None:
-                if not final:
+                if not final and len(self._buffer) <= self.longest:
                     break
                 verdict = Drop(1, "truncated")
             if isinstance(verdict, Drop):
-                self._skip(verdict.count, verdict.reason)
+                self._skip(max(1, verdict.count), verdict.reason)
             else:
                 frames.append(verdict)
                 del self._buffer[: len(verdict.raw)]
@@ -147,6 +158,19 @@ class Timing:
     """Silence on the line after which a half-received frame is given up."""
 
 
+@dataclass(slots=True)
+class _Tally:
+    """What came instead of an answer."""
+
+    start: int
+    """Bytes the link had heard before."""
+    others: int = 0
+    """Frames that were not the answer, `echoes` of them the request itself."""
+    echoes: int = 0
+    got: int = 0
+    """Frames of an answer that did not become complete."""
+
+
 class Link(Generic[F]):
     """One transport, one framer, one question at a time."""
 
@@ -156,7 +180,7 @@ class Link(Generic[F]):
         self.timing = timing
         self.received_at: datetime | None = None
         """When the last frame was completed, UTC."""
-        self._frames: deque[F] = deque(maxlen=256)
+        self._frames: deque[F] = deque(maxlen=_MOST)
         self._lock = asyncio.Lock()
         self._news = asyncio.Event()
         self._lost: Exception | None = None
@@ -175,8 +199,9 @@ class Link(Generic[F]):
         self._open = True
 
     async def close(self) -> None:
-        """Close the transport; may be called twice."""
+        """Close the transport; may be called twice. Whoever waits gets `LinkClosed`."""
         self._open = False
+        self._news.set()
         await self.transport.close()
 
     def _on_data(self, data: bytes) -> None:
@@ -196,7 +221,7 @@ class Link(Generic[F]):
 
     def _check(self) -> None:
         if self._lost is not None:
-            raise self._lost
+            raise LinkClosed(str(self._lost)) from self._lost
         if not self._open:
             raise LinkClosed("The link is not open.")
 
@@ -248,28 +273,35 @@ class Link(Generic[F]):
             wait = self.timing.timeout if timeout is None else timeout
             if retries is None:
                 retries = self.timing.retries if self._awake else self.timing.wake_retries
-            heard, others = self._heard, 0
-            got: list[F] = []
+            tally = _Tally(self._heard)
             for _ in range(retries + 1):
-                await self._send_after_gap(frame)
-                got, strangers = await self._gather(match, complete, wait, quiet)
-                others += strangers
+                sent = await self._send_after_gap(frame)
+                got = await self._gather(match, complete, wait, quiet, tally, sent)
                 if got and (complete(got) or quiet is not None):
                     self._awake = True
                     return got
-            raise self._timeout(self._heard - heard, others, len(got))
+                tally.got = max(tally.got, len(got))
+            raise self._timeout(tally)
 
-    async def _send_after_gap(self, frame: F) -> None:
+    async def _send_after_gap(self, frame: F) -> bytes:
         loop = asyncio.get_running_loop()
         self._check()
-        pause = self._last_byte + self.timing.gap - loop.time()
-        if pause > 0:
-            await asyncio.sleep(pause)
-        self._check()
+        # A late answer that is still coming in starts the gap anew, but a line that others keep
+        # busy is never quiet: do not wait for that.
+        latest = loop.time() + self.timing.gap + self.timing.timeout
+        while True:
+            now = loop.time()
+            until = min(self._last_byte + self.timing.gap, latest)
+            if until <= now:
+                break
+            await asyncio.sleep(until - now)
+            self._check()
         self.framer.reset()
         self._frames.clear()
-        await self.transport.write(self.framer.encode(frame))
+        data = self.framer.encode(frame)
+        await self.transport.write(data)
         self._last_byte = loop.time()
+        return data
 
     async def _gather(
         self,
@@ -277,28 +309,38 @@ class Link(Generic[F]):
         complete: Callable[[list[F]], bool],
         wait: float,
         quiet: float | None,
-    ) -> tuple[list[F], int]:
+        tally: _Tally,
+        sent: bytes,
+    ) -> list[F]:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait
+        latest = loop.time() + _PATIENCE * wait
         got: list[F] = []
-        strangers = 0
-        while await self._news_until(deadline):
+        while len(got) < _MOST and await self._news_until(deadline):
             frame = self._frames.popleft()
             if not match(frame):
-                strangers += 1
+                tally.others += 1
+                tally.echoes += frame.raw == sent
                 continue
             got.append(frame)
             if complete(got):
                 break
-            deadline = loop.time() + (wait if quiet is None else quiet)
-        return got, strangers
+            deadline = min(loop.time() + (wait if quiet is None else quiet), latest)
+        return got
 
-    def _timeout(self, heard: int, others: int, got: int) -> LinkTimeout:
-        if got:
-            return LinkTimeout(f"The answer stopped after {got} frame(s).", "other")
-        if others:
+    def _timeout(self, tally: _Tally) -> LinkTimeout:
+        heard = self._heard - tally.start
+        if tally.got:
+            return LinkTimeout(f"The answer stopped after {tally.got} frame(s).", "other")
+        if tally.others and tally.echoes == tally.others:
             return LinkTimeout(
-                f"Only other frames came ({others}); another master or device may share the line.",
+                "Only our own request came back: the adapter echoes, and the BMS is silent.",
+                "other",
+            )
+        if tally.others:
+            return LinkTimeout(
+                f"Only other frames came ({tally.others}); another master or device may share "
+                "the line.",
                 "other",
             )
         if heard:
@@ -319,15 +361,15 @@ class Link(Generic[F]):
 
     async def next_frame(self, match: Callable[[F], bool], timeout: float) -> F:
         """The next matching frame of a device that streams by itself; others are dropped."""
-        heard, others = self._heard, 0
+        tally = _Tally(self._heard)
         deadline = asyncio.get_running_loop().time() + timeout
         while await self._news_until(deadline):
             frame = self._frames.popleft()
             if match(frame):
                 self._awake = True
                 return frame
-            others += 1
-        raise self._timeout(self._heard - heard, others, 0)
+            tally.others += 1
+        raise self._timeout(tally)
 
     def discard(self) -> None:
         """Drop the frames that wait (a streaming protocol wants the newest)."""

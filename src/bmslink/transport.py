@@ -57,7 +57,8 @@ class Endpoint:
     def __str__(self) -> str:
         prefix = f"{self.protocol}+" if self.protocol else ""
         query = f"?{urlencode(self.query)}" if self.query else ""
-        return f"{prefix}{self.scheme}://{self.place}{query}"
+        place = self.place.replace("%", "%25").replace("?", "%3F")
+        return f"{prefix}{self.scheme}://{place}{query}"
 
     def number(self, key: str, default: float | None = None) -> float | None:
         """A query value as a number; `TargetError` if it is none."""
@@ -66,7 +67,7 @@ class Endpoint:
             return default
         try:
             value = float(int(text, 16)) if text.lower().startswith("0x") else float(text)
-        except ValueError:
+        except (ValueError, OverflowError):
             raise TargetError(f"{key}={text!r} is not a number, in target {self}.") from None
         if not -1e9 < value < 1e9:
             raise TargetError(f"{key}={text!r} is out of range, in target {self}.")
@@ -100,12 +101,13 @@ class Scheme:
 
 
 _SERIAL = "bmslink.transports.serial:SerialTransport"
+_TCP = "bmslink.transports.tcp:TcpTransport"
 _SIM_KEYS = frozenset({"cells", "chemistry", "soc", "seed", "speed", "fault", "firmware", "load"})
 
 SCHEMES: dict[str, Scheme] = {
     "serial": Scheme(_SERIAL),
-    "tcp": Scheme(_SERIAL),
-    "socket": Scheme(_SERIAL),
+    "tcp": Scheme(_TCP),
+    "socket": Scheme(_TCP),
     "rfc2217": Scheme("", note="Serial servers (rfc2217) are not supported in this version."),
     "modbus-tcp": Scheme("", note="Modbus/TCP gateways are not supported in this version."),
     "ble": Scheme("", note="Bluetooth is not supported in this version; use a serial or TCP link."),
@@ -113,57 +115,92 @@ SCHEMES: dict[str, Scheme] = {
     "replay": Scheme("bmslink.transports.replay:ReplayTransport", frozenset({"speed"})),
 }
 
+_SECRETS = frozenset({"pin", "password", "passcode"})
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _TARGET = re.compile(r"(?:(?P<protocol>[A-Za-z0-9][A-Za-z0-9-]*)\+)?(?P<scheme>[A-Za-z0-9-]+)://")
-_BARE_PORT = re.compile(r"(/|\./|\.\./|~/|\\\\\.\\|COM\d+$|tty)", re.IGNORECASE)
+_BARE_PORT = re.compile(r"(/|\./|\.\./|~/|\\\\\.\\|COM[0-9]+$|tty)", re.IGNORECASE)
 
 
 def parse_target(text: str) -> Endpoint:
     """Take a target string apart; `TargetError` says what is wrong with it.
 
-    Protocol names are not checked here: the driver registry knows them.
+    Whether the protocol exists is not checked here: the driver registry knows.
     """
-    if not text.strip() or any(ord(c) < 32 for c in text):
+    shown, mark, query_text = text.partition("?")  # messages do not repeat the query: secrets
+    if any(_key_of(pair) in _SECRETS for pair in query_text.split("&")):
+        raise _secret()
+    if not text.strip() or not _clean(text):
         raise TargetError("The target is empty or holds control characters.")
-    match = _TARGET.match(text)
-    if match is None:
-        if _BARE_PORT.match(text):
-            return Endpoint("serial", text)
+    match = _TARGET.match(shown)
+    if match is None and not _BARE_PORT.match(shown):
         raise TargetError(
-            f"{text!r} is no target. Write e.g. jbd+serial:///dev/ttyUSB0, "
+            f"{shown!r} is no target. Write e.g. jbd+serial:///dev/ttyUSB0, "
             "jk02+tcp://192.168.1.20:8899 or sim://jbd."
         )
-    name = match["scheme"].lower()
+    name = match["scheme"].lower() if match else "serial"
     scheme = SCHEMES.get(name)
     if scheme is None:
-        raise TargetError(f"Unknown scheme {name!r} in {text!r}; known: {', '.join(SCHEMES)}.")
-    place, mark, query_text = text[match.end() :].partition("?")
-    query: dict[str, str] = {}
-    if mark:
-        try:
-            pairs = parse_qsl(query_text, keep_blank_values=True, strict_parsing=True)
-        except ValueError:
-            raise TargetError(f"The part after '?' is not key=value&...: {text!r}.") from None
-        for key, value in pairs:
-            _check_key(key, name, scheme, query)
-            query[key] = f"{query[key]},{value}" if key in query else value
-    protocol = match["protocol"].lower() if match["protocol"] else None
-    place = unquote(place)
+        raise TargetError(f"Unknown scheme {name!r} in {shown!r}; known: {', '.join(SCHEMES)}.")
+    query = _parse_query(query_text, name, scheme) if mark else {}
+    protocol = match["protocol"].lower() if match and match["protocol"] else None
+    place = unquote(shown[match.end() :]) if match else shown
+    if not _clean(place):
+        raise TargetError(f"The place in {shown!r} holds control characters.")
     if name == "sim":
-        protocol, place = protocol or place or None, ""
+        protocol, place = _simulated(protocol, place), ""
     elif name in ("tcp", "socket", "rfc2217", "modbus-tcp"):
         name = "tcp" if name == "socket" else name
         split_host(place)
-    elif not place:
-        raise TargetError(f"{text!r} does not say where: nothing follows '://'.")
+    elif not place.strip():
+        raise TargetError(f"{shown!r} does not say where: nothing follows '://'.")
     return Endpoint(name, place, protocol, query)
 
 
+def _clean(text: str) -> bool:
+    """No control characters, and no half of a surrogate pair: it could not be written down."""
+    return all(
+        c >= " " and not "\x7f" <= c <= "\x9f" and not "\ud800" <= c <= "\udfff" for c in text
+    )
+
+
+def _simulated(protocol: str | None, place: str) -> str | None:
+    """`sim://jbd` and `jbd+sim://` are the same."""
+    name = place.lower()
+    if name and not _NAME.fullmatch(name):
+        raise TargetError(f"{place!r} is no protocol name: write e.g. sim://jbd.")
+    if protocol and name and name != protocol:
+        raise TargetError(f"The target names two protocols: {protocol} and {name}.")
+    return protocol or name or None
+
+
+def _parse_query(text: str, name: str, scheme: Scheme) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True)
+    except ValueError:
+        raise TargetError("The part after '?' in the target is not key=value&....") from None
+    query: dict[str, str] = {}
+    for key, value in pairs:
+        _check_key(key, name, scheme, query)
+        if not _clean(value):
+            raise TargetError(f"The value of {key} holds control characters.")
+        query[key] = f"{query[key]},{value}" if key in query else value
+    return query
+
+
+def _key_of(pair: str) -> str:
+    return pair.partition("=")[0].strip().lower()
+
+
+def _secret() -> TargetError:
+    return TargetError(
+        "Secrets never stand in a target: take the pin or password out and use --pin-file, "
+        "BMSLINK_PIN, the prompt or bmslink.toml."
+    )
+
+
 def _check_key(key: str, name: str, scheme: Scheme, seen: Mapping[str, str]) -> None:
-    if key in ("pin", "password", "passcode"):
-        raise TargetError(
-            f"Secrets never stand in a target: remove {key}= and use --pin-file, BMSLINK_PIN, "
-            "the prompt or bmslink.toml."
-        )
+    if _key_of(key) in _SECRETS:
+        raise _secret()
     if key not in COMMON_KEYS | scheme.keys:
         known = ", ".join(sorted(COMMON_KEYS | scheme.keys))
         raise TargetError(f"Unknown key {key!r} for {name}://; known: {known}.")
@@ -173,7 +210,7 @@ def _check_key(key: str, name: str, scheme: Scheme, seen: Mapping[str, str]) -> 
 
 def split_host(place: str) -> tuple[str, int]:
     """`host:port` or `[ipv6]:port` taken apart; `TargetError` if it is neither."""
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\[\]:/\s]+)):(\d{1,5})/?", place)
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\[\]:/\s]+)):([0-9]{1,5})/?", place)
     if match is None or not 0 < int(match[3]) < 65536:
         raise TargetError(f"{place!r} is not HOST:PORT (IPv6 goes in brackets: [::1]:8899).")
     return match[1] or match[2], int(match[3])

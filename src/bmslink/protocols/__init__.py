@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bmslink.errors import TargetError
 from bmslink.transport import load
+
+if TYPE_CHECKING:
+    from bmslink.protocols.base import Driver
 
 __all__ = ["DRIVERS", "load_driver"]
 
@@ -20,14 +23,14 @@ DRIVERS: dict[str, str] = {
 VENDORS: dict[str, str] = {"jk": "JK (Jikong)", "daly": "Daly", "jbd": "JBD (Jiabaida)"}
 
 
-def load_driver(name: str) -> type["Driver[Any]"]:
+def load_driver(name: str) -> type[Driver[Any]]:
     """The driver of a protocol; `TargetError` names the known ones."""
-    from bmslink.protocols.base import Driver  # construct is not loaded before it is needed
+    from bmslink.protocols import base  # construct is not loaded before a protocol is named
 
     path = DRIVERS.get(name)
     if path is None:
         raise TargetError(f"Unknown protocol {name!r}; known: {', '.join(DRIVERS)}.")
     driver = load(path)
-    if not (isinstance(driver, type) and issubclass(driver, Driver)):
+    if not (isinstance(driver, type) and issubclass(driver, base.Driver)):
         raise TypeError(f"{path} is no driver")
     return driver

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-
 from bmslink.errors import FrameError
 from bmslink.link import Frame, Framer, Link, Timing
 from bmslink.model import Identity, Reading

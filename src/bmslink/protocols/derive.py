@@ -29,7 +29,8 @@ class _Step(NamedTuple):
     first: int
     last: int | None
     """None for a single value, else the end of an array's slice."""
-    per: int
+    per: int | None
+    """None: the raw number."""
     offset: int
     constant: bytes | None
 
@@ -70,21 +71,20 @@ def _step(field: Layout, at: int) -> tuple[_Step, str] | None:
         data = field.value
         if not isinstance(data, bytes) or not isinstance(field.subcon, Bytes):
             return None
-        return _Step(name, at, None, 1, 0, data), f"={len(data)}s"
+        return _Step(name, at, None, None, 0, data), f"={len(data)}s"
     if isinstance(field, Bytes):
         if not isinstance(field.length, int):
             return None
-        return _Step(name, at, None, 1, 0, None), f"={field.length}s"
+        return _Step(name, at, None, None, 0, None), f"={field.length}s"
     count: int | None = None
     if isinstance(field, Array):
         if not isinstance(field.count, int):
             return None
         count, field = field.count, field.subcon
-    per, offset = 1, 0
+    per: int | None = None
+    offset = 0
     if isinstance(field, Scaled):
         per, offset, field = field.per, field.offset, field.subcon
-        if per == 1:  # construct divides all the same and gives a float
-            return None
     if not isinstance(field, FormatField):
         return None
     code = field.fmtstr
@@ -110,8 +110,8 @@ def _reader(packed: struct.Struct, steps: list[_Step]) -> Reader:
         for name, first, last, per, offset, _ in named:
             if last is None:
                 value = values[first]
-                found[name] = value if per == 1 else (value + offset) / per
-            elif per == 1:
+                found[name] = value if per is None else (value + offset) / per
+            elif per is None:
                 found[name] = list(values[first:last])
             elif offset:
                 found[name] = [(v + offset) / per for v in values[first:last]]

@@ -250,7 +250,7 @@ def _keep_bits(raw: dict[str, Any], name: str, word: int, known: Any) -> None:
 def _date(word: int) -> str | None:
     """ISO date, or `None` when the word is no date (boards leave it 0)."""
     year, month, day = 2000 + (word >> 9), word >> 5 & 15, word & 31
-    return f"{year}-{month:02}-{day:02}" if 1 <= month <= 12 and 1 <= day else None
+    return f"{year}-{month:02}-{day:02}" if 1 <= month <= 12 and day >= 1 else None
 
 
 class JBD(Driver[JBDFrame]):
@@ -297,7 +297,10 @@ class JBD(Driver[JBDFrame]):
         return record
 
     async def identify(self) -> Identity:
-        return self.codec.identity([await self._basic(), await self.ask(0x05)])
+        basic = await self._basic()
+        if self.options.address is not None:  # only 03 and 04 are known behind an address
+            return self.codec.identity([basic])
+        return self.codec.identity([basic, await self.ask(0x05)])
 
     async def _basic(self) -> Record:
         """Register 03; a board that just woke up may announce no cells yet."""

@@ -1,33 +1,46 @@
 """JK (Jikong) JK02: the boards' own 300-byte records, for 24S and 32S boards.
 
-`55 AA EB 90 | type | counter | 293 bytes | sum8` comes from the board, `AA 55 90 EB | register |
-length | value, padded to 13 bytes | sum8` goes to it and, as register C8, comes back as its
-acknowledgement. Over Bluetooth the records arrive cut into notifications and mixed with chatter
-of the module; everything here takes a plain byte stream. Facts and their evidence:
+Type 03 says who it is, 01 how it is set, 02 what it measures, twice a second once it was asked
+for both; 05 and 06 are its logs. Framing: `jk02_framing`. Facts and their evidence:
 `docs/protocols/jk.md`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, ClassVar
 
-from construct import Byte, Bytes, Const, Construct, Struct
+from construct import Byte, Struct
 
-from bmslink.errors import FrameError, LinkTimeout
-from bmslink.link import Drop, Frame, Framer, Link, Timing
+from bmslink.errors import LinkTimeout, TargetError
+from bmslink.link import Link, Timing
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, need
-from bmslink.protocols.fields import build, parse, text
+from bmslink.protocols.fields import Layout, build, parse, text
+from bmslink.protocols.jk02_framing import (
+    ACK,
+    CELLS,
+    DETAILS,
+    INFO,
+    LOG,
+    READ_INFO,
+    READ_SETTINGS,
+    SETTINGS,
+    JK02Frame,
+    JK02Framer,
+    command,
+    record,
+)
 from bmslink.protocols.jk02_layouts import (
     CELL_INFO,
     DETAIL_LOG,
     DEVICE_INFO,
     LOGBOOK,
     PAYLOAD,
+    SLOTS,
     cell_info_variant,
     device_variant,
     settings_variant,
@@ -35,132 +48,12 @@ from bmslink.protocols.jk02_layouts import (
 from bmslink.protocols.jk02_reading import REMEMBERED, cell_count, chemistry, live_reading
 from bmslink.protocols.jk_settings import REGISTERS, SETTINGS_24S, SETTINGS_32S, plain_settings
 
-__all__ = ["JK02", "JK02Codec", "JK02Frame", "JK02Framer", "Variant", "command", "record"]
-
-Variant = Literal["24s", "32s"]
-
-SETTINGS, CELLS, INFO, LOG, DETAILS = 0x01, 0x02, 0x03, 0x05, 0x06
-READ_SETTINGS, READ_INFO, ACK = 0x96, 0x97, 0xC8
-
-# ---------------------------------------------------------------------------------- framing
-
-_RECORD = Struct(
-    "start" / Const(b"\x55\xaa\xeb\x90"),
-    "code" / Byte,
-    "counter" / Byte,
-    "data" / Bytes(PAYLOAD),
-    "checksum" / Byte,
-)
-_COMMAND = Struct(
-    "start" / Const(b"\xaa\x55\x90\xeb"),
-    "code" / Byte,
-    "length" / Byte,
-    "value" / Bytes(13),
-    "checksum" / Byte,
-)
-_RECORD_SIZE, _COMMAND_SIZE, _VALUE_SIZE = 300, 20, 13
-_TYPES = (SETTINGS, CELLS, INFO, LOG, DETAILS)
-_HEADER = re.compile(rb"\x55\xaa\xeb\x90|\xaa\x55\x90\xeb")
-_START = re.compile(_HEADER.pattern + rb"|(?:\x55(?:\xaa\xeb?)?|\xaa(?:\x55\x90?)?)\Z")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JK02Frame(Frame):
-    """A 300-byte record of the board, or a 20-byte `command` (an acknowledgement is one too)."""
-
-    code: int = 0
-    """The type of a record, the register of a command."""
-    data: bytes = b""
-    """The 293 bytes of a record, the value of a command."""
-    counter: int = 0
-    """Of a record: counts up over Bluetooth, constant on RS485."""
-    command: bool = False
-    padding: bytes = b""
-    """Behind a command's value, without trailing zeros: the vendor's app leaves old bytes there."""
-
-
-def command(register: int, value: bytes = b"") -> JK02Frame:
-    """The frame that writes a value to a register; without one it asks for something."""
-    return JK02Frame(command=True, code=register, data=value)
-
-
-def record(code: int, data: bytes, counter: int = 0) -> JK02Frame:
-    """A record of the board."""
-    return JK02Frame(code=code, data=data, counter=counter)
-
-
-def sum8(covered: bytes) -> int:
-    """The byte sum, 8 bits."""
-    return sum(covered) & 0xFF
-
-
-class JK02Framer(Framer[JK02Frame]):
-    """Finds records and commands by their headers; a record that breaks off is given up as soon
-    as its 300 bytes turn out to hold the header of the next one."""
-
-    longest = _RECORD_SIZE
-
-    def cut(self, buffer: bytearray) -> JK02Frame | Drop | None:
-        start = _START.search(buffer)
-        lead = start.start() if start else len(buffer)
-        if lead:
-            return Drop(lead)
-        if len(buffer) < 6:
-            return None
-        return self._cut_command(buffer) if buffer[0] == 0xAA else self._cut_record(buffer)
-
-    def _cut_record(self, buffer: bytearray) -> JK02Frame | Drop | None:
-        if buffer[4] not in _TYPES:
-            return Drop(1)
-        if len(buffer) < _RECORD_SIZE:
-            return None
-        raw = bytes(buffer[:_RECORD_SIZE])
-        if sum8(raw[:-1]) != raw[-1]:
-            following = _HEADER.search(raw, 1)
-            return Drop(following.start(), "truncated") if following else Drop(1, "checksum")
-        values = parse(_RECORD, raw, "JK02 record")
-        return JK02Frame(
-            raw=raw,
-            offset=self.position,
-            code=values["code"],
-            counter=values["counter"],
-            data=values["data"],
-        )
-
-    def _cut_command(self, buffer: bytearray) -> JK02Frame | Drop | None:
-        if buffer[5] > _VALUE_SIZE:
-            return Drop(1)
-        if len(buffer) < _COMMAND_SIZE:
-            return None
-        raw = bytes(buffer[:_COMMAND_SIZE])
-        if sum8(raw[:-1]) != raw[-1]:
-            return Drop(1, "checksum")
-        values = parse(_COMMAND, raw, "JK02 command")
-        length = values["length"]
-        return JK02Frame(
-            raw=raw,
-            offset=self.position,
-            command=True,
-            code=values["code"],
-            data=values["value"][:length],
-            padding=values["value"][length:].rstrip(b"\0"),
-        )
-
-    def encode(self, frame: JK02Frame) -> bytes:
-        values: dict[str, Any] = {"code": frame.code, "counter": frame.counter, "data": frame.data}
-        layout = _RECORD
-        if frame.command:
-            value = (frame.data + frame.padding).ljust(_VALUE_SIZE, b"\0")
-            values = {"code": frame.code, "length": len(frame.data), "value": value}
-            layout = _COMMAND
-        draft = build(layout, values | {"checksum": 0}, "JK02 frame")
-        return build(layout, values | {"checksum": sum8(draft)}, "JK02 frame")
-
+__all__ = ["JK02", "JK02Codec", "JK02Frame", "JK02Framer", "command", "record"]
 
 # ---------------------------------------------------------------------------------- meaning
 
 _KINDS = {SETTINGS: "settings", CELLS: "cells", INFO: "info", LOG: "logbook", DETAILS: "detail_log"}
-_SETTINGS: dict[str, Construct] = {"24s": SETTINGS_24S, "32s": SETTINGS_32S}
+_SETTINGS: dict[str, Layout] = {"24s": SETTINGS_24S, "32s": SETTINGS_32S}
 _ACK_LAYOUT = Struct("status" / Byte)
 # names, passwords and user data are set by these; which one sets what is not known
 _PRIVATE_REGISTERS = frozenset({0x9B, 0x9C, 0x9E, 0x9F, 0xA0, 0xA2, 0xA4})
@@ -182,8 +75,10 @@ class JK02Codec(Codec[JK02Frame]):
     known beforehand; a frame that contradicts it is a `FrameError`.
     """
 
-    def __init__(self, variant: Variant | None = None) -> None:
-        self.variant: str | None = variant
+    def __init__(self, variant: str | None = None) -> None:
+        if variant not in (None, *SLOTS):
+            raise TargetError(f"Unknown variant {variant!r} of jk02; known: {', '.join(SLOTS)}.")
+        self.variant = variant
         self._settings: dict[str, Any] = {}
 
     def _variant_of(self, frame: JK02Frame) -> str | None:
@@ -203,7 +98,7 @@ class JK02Codec(Codec[JK02Frame]):
         )
         return shown or self.variant
 
-    def _layout(self, frame: JK02Frame, variant: str | None) -> Construct:
+    def _layout(self, frame: JK02Frame, variant: str | None) -> Layout:
         if frame.code == INFO:
             return DEVICE_INFO
         if frame.code in (LOG, DETAILS):
@@ -217,34 +112,27 @@ class JK02Codec(Codec[JK02Frame]):
 
     def payload(self, frame: JK02Frame, *, sent: bool = False) -> Payload | None:
         if not frame.command:
-            need(
-                len(frame.data) == PAYLOAD and frame.code in _KINDS,
-                f"A record of type {frame.code:02X} with {len(frame.data)} bytes is not known.",
-                frame.data,
-            )
-            return Payload(self._layout(frame, self._variant_of(frame)), frame.data)
-        if frame.code == ACK and len(frame.data) == 1:
+            return self._record_payload(frame)[0]
+        if frame.code == ACK and not sent and len(frame.data) == 1:
             return Payload(_ACK_LAYOUT, frame.data)
-        layout = self._write_layout(frame)
+        layout = _write_layout(self.variant, frame.code, len(frame.data))
         return None if layout is None else Payload(layout, frame.data)
 
-    def _write_layout(self, frame: JK02Frame) -> Construct | None:
-        """The value of a write; without a known variant only where both variants agree."""
-        variants = REGISTERS.values() if self.variant is None else [REGISTERS[self.variant]]
-        found = {table.get(frame.code) for table in variants}
-        register = found.pop()
-        if found or register is None or register.wire.sizeof() != len(frame.data):
-            return None
-        return Struct(register.key / register.wire) if frame.data else None
+    def _record_payload(self, frame: JK02Frame) -> tuple[Payload, str | None]:
+        need(
+            len(frame.data) == PAYLOAD and frame.code in _KINDS,
+            f"A record of type {frame.code:02X} with {len(frame.data)} bytes is not known.",
+            frame.data,
+        )
+        variant = self._variant_of(frame)
+        return Payload(self._layout(frame, variant), frame.data), variant
 
     def explain(self, frame: JK02Frame, *, sent: bool = False) -> Record:
-        payload = self.payload(frame, sent=sent)
         if frame.command:
-            return self._explain_command(frame, payload)
-        assert payload is not None
+            return self._explain_command(frame, sent=sent)
+        payload, variant = self._record_payload(frame)
         kind = _KINDS[frame.code]
         values = parse(payload.layout, payload.data, f"JK02 {kind} record")
-        variant = self._variant_of(frame)
         if frame.code == SETTINGS:
             # an empty table makes 24S likely, not certain: later frames may still say 32S
             self.variant = self.variant or (variant if variant == "32s" else None)
@@ -259,13 +147,14 @@ class JK02Codec(Codec[JK02Frame]):
             return Record(kind, "reading", values | extra, part="cells")
         return Record(kind, "log", _log(values))
 
-    def _explain_command(self, frame: JK02Frame, payload: Payload | None) -> Record:
+    def _explain_command(self, frame: JK02Frame, *, sent: bool) -> Record:
         values: dict[str, Any] = {"register": frame.code}
-        if frame.code == ACK:
+        if frame.code == ACK and not sent:
             # nothing but 01 was ever seen, so what a refusal looks like is not known
             done = frame.data == b"\x01"
             values["data"] = frame.data.hex()
             return Record("ack" if done else "answer", "ack" if done else "other", values)
+        payload = self.payload(frame, sent=sent)
         if payload is not None:
             values |= parse(payload.layout, payload.data, "JK02 write")
         elif frame.data and frame.code not in _PRIVATE_REGISTERS:
@@ -293,7 +182,7 @@ class JK02Codec(Codec[JK02Frame]):
                     variant=values["variant"],
                 )
             elif found.kind == "settings":
-                result = replace(result, cell_count=values["cell_count"])
+                result = replace(result, cell_count=values["cell_count"] or result.cell_count)
         return result
 
     def scrub(self, frame: JK02Frame) -> bytes | None:
@@ -313,6 +202,16 @@ class JK02Codec(Codec[JK02Frame]):
         return JK02Framer().encode(clean)
 
 
+@lru_cache(maxsize=512)
+def _write_layout(variant: str | None, code: int, length: int) -> Layout | None:
+    """The value of a write; without a known variant only where both variants agree."""
+    found = {table.get(code) for name, table in REGISTERS.items() if variant in (None, name)}
+    register = found.pop()
+    if found or register is None or not length or register.wire.sizeof() != length:
+        return None
+    return Struct(register.key / register.wire)
+
+
 def _info(values: Mapping[str, Any]) -> dict[str, Any]:
     """A type 03 without its passwords."""
     info: dict[str, Any] = {to: text(values[key]) or None for key, to in _INFO_TEXTS.items()}
@@ -328,7 +227,7 @@ def _log(values: Mapping[str, Any]) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------- driver
 
 _STREAM_TIMEOUT = 5.0  # live records come every 0.43-0.54 s: ten missed ones mean it stopped
-_ACK_TIMEOUT = 0.4  # the acknowledgement follows its record within 0.2 s
+_ACK_TIMEOUT = 0.5  # the acknowledgement follows its record within 0.3 s
 
 
 class JK02(Driver[JK02Frame]):
@@ -347,7 +246,7 @@ class JK02(Driver[JK02Frame]):
     def __init__(self, link: Link[JK02Frame], options: Options) -> None:
         super().__init__(link, options)
         self._known: dict[int, Record] = {}
-        self._greeted = False
+        self._streams = False
 
     @classmethod
     def make_framer(cls) -> JK02Framer:
@@ -355,18 +254,20 @@ class JK02(Driver[JK02Frame]):
 
     @classmethod
     def make_codec(cls, options: Options) -> JK02Codec:
-        return JK02Codec()
+        return JK02Codec(options.variant)
 
     async def start(self) -> None:
         """Greet the board once; one that sleeps is greeted again by the first question."""
-        self._greeted = False
+        self.codec = self.make_codec(self.options)
+        self._known.clear()
+        self._streams = False
         with suppress(LinkTimeout):
             await self._greet(retries=0)
 
     async def _greet(self, retries: int) -> None:
         await self._ask(READ_INFO, INFO, retries)
         await self._ask(READ_SETTINGS, SETTINGS, retries)
-        self._greeted = True
+        self._streams = True
 
     async def _ask(self, register: int, code: int, retries: int) -> None:
         """Send a command until its record comes; then let its acknowledgement pass."""
@@ -382,7 +283,7 @@ class JK02(Driver[JK02Frame]):
         with suppress(LinkTimeout):
             await self._next(ACK, _ACK_TIMEOUT)
 
-    async def _next(self, code: int, timeout: float) -> JK02Frame:
+    async def _next(self, code: int, within: float) -> JK02Frame:
         """The next frame of that code. Device info and settings are kept whenever they come."""
 
         def wanted(frame: JK02Frame) -> bool:
@@ -390,21 +291,22 @@ class JK02(Driver[JK02Frame]):
                 self._known[frame.code] = self.codec.explain(frame)
             return frame.code == code and frame.command == (code == ACK)
 
-        return await self.link.next_frame(wanted, timeout)
+        return await self.link.next_frame(wanted, within)
 
     async def identify(self) -> Identity:
-        if not self._greeted:
+        if not {INFO, SETTINGS} <= self._known.keys():
             await self._greet(self.link.timing.retries)
         return self.codec.identity(list(self._known.values()))
 
     async def read(self) -> Reading:
         self.link.discard()
-        if not self._greeted:
+        if not self._streams:
             try:
                 await self._greet(self.link.timing.retries)
             except LinkTimeout as error:
-                if error.heard != "other":  # else it streams without having been asked
+                if error.heard != "other":
                     raise
+                self._streams = True  # another client asked, and this one only listens
         try:
             live = await self._next(CELLS, _STREAM_TIMEOUT)
         except LinkTimeout:

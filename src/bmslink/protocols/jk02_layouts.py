@@ -12,8 +12,6 @@ from construct import (
     Array,
     Byte,
     Bytes,
-    BytesInteger,
-    Construct,
     Int8sb,
     Int16sl,
     Int16ul,
@@ -24,7 +22,7 @@ from construct import (
 
 from bmslink.errors import FrameError
 from bmslink.protocols.base import need
-from bmslink.protocols.fields import scaled, text
+from bmslink.protocols.fields import Layout, scaled, text
 
 __all__ = [
     "CELL_INFO",
@@ -50,7 +48,7 @@ _MILLI_SIGNED = scaled(Int32sl, 1000)
 _CELSIUS = scaled(Int16sl, 10)
 
 
-def _cells(count: int) -> tuple[Construct, ...]:
+def _cells(count: int) -> tuple[Layout, ...]:
     """The first part, alike on both variants but for the number of slots."""
     return (
         "cell_voltages" / Array(count, _MV16),
@@ -159,10 +157,10 @@ _CELL_INFO_32S = Struct(
     "charge_stage" / Byte,  # 280
     "outputs" / Byte,
     "reserved_282" / Bytes(5),
-    "enable_flags" / BytesInteger(12, swapped=True),  # 287: which of these fields are valid
+    "enable_flags" / Bytes(12),  # 287: which of these fields are valid
 )
 
-CELL_INFO: dict[str, Construct] = {"24s": _CELL_INFO_24S, "32s": _CELL_INFO_32S}
+CELL_INFO: dict[str, Layout] = {"24s": _CELL_INFO_24S, "32s": _CELL_INFO_32S}
 """Type 02, the live values, by variant."""
 
 DEVICE_INFO = Struct(
@@ -179,7 +177,7 @@ DEVICE_INFO = Struct(
     "user_data" / Bytes(16),
     "settings_password" / Bytes(16),  # 118, plain text: never shown
     "user_data_2" / Bytes(16),
-    "command_flags" / BytesInteger(32, swapped=True),  # 150: bit n = register n may be written
+    "command_flags" / Bytes(32),  # 150: bit n = register n may be written
     "agency" / Int16ul,
     "uart1_protocol" / Byte,  # 184
     "can_protocol" / Byte,
@@ -201,7 +199,7 @@ DEVICE_INFO = Struct(
     "can_library" / Byte,
     "emergency_minutes" / Byte,
     "uart3_protocol" / Byte,  # 270
-    "uart3_protocols" / BytesInteger(7, swapped=True),
+    "uart3_protocols" / Bytes(7),
     "rebulk_soc" / Byte,
     "uart4_protocol" / Byte,
     "uart4_protocols" / Int32ul,  # 280
@@ -282,7 +280,8 @@ def _u32(payload: bytes, offset: int) -> int:
 
 def _is_float(payload: bytes, offset: int) -> bool:
     """Whether a plausible cell voltage stands there as a float, as JK04 sends it."""
-    return 0.5 <= struct.unpack_from("<f", payload, offset - 6)[0] <= 5.0
+    value: float = struct.unpack_from("<f", payload, offset - 6)[0]
+    return 0.5 <= value <= 5.0
 
 
 def cell_info_variant(payload: bytes) -> str | None:

@@ -65,8 +65,8 @@ _HAS_CHEMISTRY, _HAS_STAGE = 67, 71
 def cell_count(values: Mapping[str, Any]) -> int:
     """How many cells the pack has: as set, but never fewer than are connected."""
     slots = len(values["cell_voltages"])
+    connected: int = values["cell_mask"].bit_length()
     configured = values["settings"].get("cell_count") or 0
-    connected = values["cell_mask"].bit_length()
     return min(slots, max(connected, configured if configured <= slots else 0))
 
 
@@ -109,7 +109,8 @@ def live_reading(values: Mapping[str, Any]) -> Reading:
 
 def has(values: Mapping[str, Any], bit: int) -> bool:
     """Whether the board says that this field of its type 02 is valid (24S boards never say)."""
-    return bool(values.get("enable_flags", 0) >> bit & 1)
+    flags: bytes = values.get("enable_flags", b"")
+    return bool(int.from_bytes(flags, "little") >> bit & 1)
 
 
 def chemistry(values: Mapping[str, Any]) -> str | None:

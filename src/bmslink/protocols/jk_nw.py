@@ -17,7 +17,7 @@ from construct import Byte, Bytes, Const, Int16ub, Int32ub, Struct
 
 from bmslink.errors import FrameError
 from bmslink.link import Drop, Frame, Framer, Timing
-from bmslink.model import Identity, Reading
+from bmslink.model import Condition, Identity, Reading
 from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, Role
 from bmslink.protocols.fields import bits, build, parse, sort_conditions, text
 from bmslink.protocols.jk_nw_tags import (
@@ -192,7 +192,9 @@ class JKNWCodec(Codec[JKNWFrame]):
         # Cells and software version in one answer: the full list, whichever command it answers.
         # Without C0 in it, the board speaks version 0.
         whole = 0x79 in tags and 0xB7 in tags
-        self._version = parsed.get("protocol_version", 0 if whole else self._version)
+        if whole:
+            parsed.setdefault("protocol_version", 0)
+        self._version = parsed.get("protocol_version", self._version)
         values = self._plain(parsed)
         if whole:
             # Live data, settings and identity in one frame: `values` holds them all.
@@ -245,7 +247,7 @@ class JKNWCodec(Codec[JKNWFrame]):
                 values |= record.values
         hardware, firmware = _version(values.get("software_version", ""))
         name = values.get("device_name", "")
-        version = values.get("protocol_version", self._version)
+        version = values.get("protocol_version")
         return Identity(
             vendor="JK",
             # this half holds the Bluetooth name, which is the model until the owner changes it
@@ -289,12 +291,13 @@ def _version(software: str) -> tuple[str | None, str | None]:
 
 def _reading(values: Mapping[str, Any], *, inverted: bool) -> Reading:
     raw = _raw(values, inverted=inverted)
-    cells = tuple(values.get("cell_voltages", ()))
+    # what is listed beyond the announced count is padding
+    cells = tuple(values.get("cell_voltages", ()))[: values.get("string_count") or None]
     status, soc, minutes = (values.get(n) for n in ("status_word", "soc", "runtime_minutes"))
     state = [None if status is None else bool(status >> bit & 1) for bit in range(3)]
-    conditions = sort_conditions(
-        item for bit in bits(values.get("alarm_word", 0)) for item in ALARMS.get(bit, ())
-    )
+    found = [item for bit in bits(values.get("alarm_word", 0)) for item in ALARMS.get(bit, ())]
+    if 0 in cells:  # an input that measures nothing: open wire or no cell
+        found.append(("fault", Condition.VOLTAGE_SENSE))
     return Reading(
         protocol="jk-nw",
         voltage=values.get("voltage"),
@@ -305,7 +308,7 @@ def _reading(values: Mapping[str, Any], *, inverted: bool) -> Reading:
         full_capacity=values.get("full_capacity") or None,  # 0 up to 10.x: not filled in
         nominal_capacity=values.get("nominal_capacity"),
         cycle_capacity=values.get("cycle_capacity"),
-        cell_voltages=cells[: values.get("string_count") or None],
+        cell_voltages=cells,
         temperatures={_TEMPERATURES[k]: values[k] for k in _TEMPERATURES if k in values},
         balancing_active=state[2],
         charge_switch=_flag(values, "charge_switch", raw),
@@ -315,9 +318,7 @@ def _reading(values: Mapping[str, Any], *, inverted: bool) -> Reading:
         discharging_allowed=state[1],
         uptime=None if minutes is None else minutes * 60.0,
         raw=raw,
-        alarms=conditions["alarms"],
-        protections=conditions["protections"],
-        faults=conditions["faults"],
+        **sort_conditions(found),
     )
 
 

@@ -7,13 +7,12 @@ is not. Widths are fixed; `docs/protocols/jk-nw.md` says which captures prove th
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from construct import (
     Byte,
     Bytes,
     Const,
-    Construct,
     GreedyRange,
     Int16sb,
     Int16ub,
@@ -25,7 +24,7 @@ from construct import (
 from bmslink.errors import FrameError
 from bmslink.model import Condition
 from bmslink.protocols.base import Role
-from bmslink.protocols.fields import scaled
+from bmslink.protocols.fields import Layout, scaled
 
 __all__ = [
     "ALARMS",
@@ -49,7 +48,7 @@ class Tag(NamedTuple):
     """What a tag is called, how its value is laid out, and what it belongs to."""
 
     name: str
-    layout: Construct[Any, Any]
+    layout: Layout
     role: Role = "settings"
 
     def width(self, following: bytes) -> int:
@@ -156,9 +155,9 @@ def split(data: bytes) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def body_layout(tags: bytes) -> Construct[Any, Any]:
+def body_layout(tags: bytes) -> Layout:
     """The layout of a payload with these tags in this order; values are keyed by tag name."""
-    fields: list[Construct[Any, Any]] = []
+    fields: list[Layout] = []
     for number in tags:
         row = TAGS[number]
         fields += [Const(bytes([number])), row.name / row.layout]

@@ -15,8 +15,6 @@ from construct import (
     Array,
     Byte,
     Bytes,
-    BytesInteger,
-    Construct,
     Int8sb,
     Int16ul,
     Int32sl,
@@ -25,7 +23,7 @@ from construct import (
     Struct,
 )
 
-from bmslink.protocols.fields import scaled
+from bmslink.protocols.fields import Layout, scaled
 
 __all__ = ["REGISTERS", "SETTINGS_24S", "SETTINGS_32S", "Register", "flag", "plain_settings"]
 
@@ -37,7 +35,7 @@ _S = Int32ul
 _US = scaled(Int32ul, 1_000_000)
 _U32 = Int32ul
 
-_HEAD: tuple[tuple[str, Construct], ...] = (
+_HEAD: tuple[tuple[str, Layout], ...] = (
     ("jk_smart_sleep_voltage", _V),  # 01, byte 6; boards without the function hold 0.6 V
     ("cell_uvp", _V),
     ("cell_uvp_release", _V),
@@ -114,7 +112,7 @@ SETTINGS_32S = Struct(
     "jk_heating_start" / Int8sb,  # 284, °C
     "jk_heating_stop" / Int8sb,
     "jk_smart_sleep_delay" / Byte,  # hours
-    "enable_flags" / BytesInteger(9, swapped=True),  # 287: bit n = register n exists here
+    "enable_flags" / Bytes(9),  # 287: bit n = register n exists here
     "discharge_utp" / Int8sb,  # 296, °C
     "discharge_utp_release" / Int8sb,
     "reserved_298" / Bytes(1),
@@ -126,7 +124,7 @@ class Register(NamedTuple):
     """A write register: its value's name and wire form (`wire.sizeof()` is the length it takes)."""
 
     key: str
-    wire: Construct
+    wire: Layout
     danger: bool = False
     """Calibrations, presets, power-off, erasing: nothing that is ever written in passing."""
 
@@ -194,7 +192,7 @@ def plain_settings(values: Mapping[str, Any], variant: str) -> dict[str, Any]:
         return plain
     word = plain.pop("jk_switches")
     plain |= {name: bool(word >> bit & 1) for bit, name in enumerate(_SWITCHES)}
-    present = plain.pop("enable_flags")
+    present = int.from_bytes(plain.pop("enable_flags"), "little")
     for code, register in REGISTERS[variant].items():
         if present and register.key in plain and not present >> code & 1:
             plain[register.key] = None

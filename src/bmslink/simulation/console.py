@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from bmslink.errors import BmsError, TargetError
 from bmslink.model import Condition, Switch
-from bmslink.simulation.load import PROFILES
-from bmslink.simulation.pack import SEVERITIES, Pack
+from bmslink.simulation.pack import Pack
 
 __all__ = ["COMMANDS", "Faults", "execute"]
 
@@ -24,21 +23,26 @@ class Faults(Protocol):
         """End a fault."""
 
 
-Words = Sequence[str]
+class _Call(NamedTuple):
+    pack: Pack
+    words: list[str]
+    faults: Faults | None
 
 
 class _Row(NamedTuple):
     usage: str
     summary: str
-    words: range
+    words: tuple[int, ...]
     """How many words may follow the name."""
-    run: Callable[[Pack, Words, Faults | None], str | None]
+    run: Callable[[_Call], str | None]
+    """The answer; `None` where `ok` says it all."""
 
 
 def execute(pack: Pack, line: str, faults: Faults | None = None) -> str:
     """Carry out one line; the answer is `ok`, what was asked for, or a sentence `error: …`.
 
-    Empty lines and lines that begin with `#` do nothing and answer nothing.
+    Empty lines and lines that begin with `#` do nothing and answer nothing. Never raises for
+    what is written in the line.
     """
     name, *words = line.split() or ["#"]
     if name.startswith("#"):
@@ -49,7 +53,7 @@ def execute(pack: Pack, line: str, faults: Faults | None = None) -> str:
     if len(words) not in row.words:
         return f"error: The command is written `{row.usage}`."
     try:
-        return row.run(pack, words, faults) or "ok"
+        return row.run(_Call(pack, words, faults)) or "ok"
     except BmsError as error:
         return f"error: {error}"
 
@@ -61,21 +65,97 @@ def _number(text: str, what: str) -> float:
         raise TargetError(f"{what} is a number, not {text[:40]!r}.") from None
 
 
-def _whole(text: str, what: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise TargetError(f"{what} is a whole number, not {text[:40]!r}.")
-    return int(text)
+def _choice(text: str, what: str, choices: tuple[str, ...]) -> str:
+    if text not in choices:
+        raise TargetError(f"{what} is one of {', '.join(choices)}, not {text[:40]!r}.")
+    return text
 
 
 def _condition(text: str) -> Condition:
-    try:
-        return Condition(text)
-    except ValueError:
-        raise TargetError(
-            f"There is no condition {text[:40]!r}; there are: {', '.join(Condition)}."
-        ) from None
+    return Condition(_choice(text, "The condition", tuple(Condition)))
 
 
-def _help(pack: Pack, words: Words, faults: Faults | None) -> str:  # noqa: ARG001
+def _help(_: _Call) -> str:
     width = max(len(row.usage) for row in COMMANDS.values())
     return "\n".join(f"{row.usage:<{width}}  {row.summary}" for row in COMMANDS.values())
+
+
+def _state(call: _Call) -> str:
+    return json.dumps(call.pack.truth().to_dict())
+
+
+def _cell(call: _Call) -> None:
+    number, volts = call.words
+    if not (number.isascii() and number.isdigit() and len(number) < 10):
+        raise TargetError(f"The cell number is a whole number from 1, not {number[:40]!r}.")
+    value = None if volts == "auto" else _number(volts, "The cell voltage in V")
+    call.pack.set_cell_voltage(int(number), value)
+
+
+def _temperature(call: _Call) -> None:
+    name, celsius = call.words
+    if celsius == "broken":
+        call.pack.break_probe(name)
+    else:
+        value = None if celsius == "auto" else _number(celsius, "The temperature in °C")
+        call.pack.set_temperature(name, value)
+
+
+def _load(call: _Call) -> None:
+    call.pack.set_load(call.words[0])
+
+
+def _soc(call: _Call) -> None:
+    call.pack.set_soc(_number(call.words[0], "The state of charge in %"))
+
+
+def _ambient(call: _Call) -> None:
+    call.pack.set_ambient(_number(call.words[0], "The ambient temperature in °C"))
+
+
+def _switch(call: _Call) -> None:
+    which = Switch(_choice(call.words[0], "The switch", tuple(Switch)))
+    call.pack.switch(which, _choice(call.words[1], "Its state", ("on", "off")) == "on")
+
+
+def _raise(call: _Call) -> None:
+    condition, *severity = call.words
+    call.pack.raise_condition(severity[0] if severity else "alarm", _condition(condition))
+
+
+def _clear(call: _Call) -> None:
+    which = call.words[0]
+    for condition in Condition if which == "all" else (_condition(which),):
+        call.pack.clear_condition(condition)
+
+
+def _fault(call: _Call) -> None:
+    if call.faults is None:
+        raise TargetError("Faults are not available here: there is no wire to damage.")
+    if len(call.words) == 1:
+        call.faults.enable(call.words[0])
+    else:
+        _choice(call.words[1], "What follows the name of the fault", ("off",))
+        call.faults.disable(call.words[0])
+
+
+def _advance(call: _Call) -> None:
+    call.pack.advance(_number(call.words[0], "The seconds to advance"))
+
+
+_ROWS = (
+    _Row("help", "list the commands", (0,), _help),
+    _Row("state", "what a perfect BMS would say now, one line of JSON", (0,), _state),
+    _Row("cell N VOLTS|auto", "hold what is measured of a cell", (2,), _cell),
+    _Row("temperature NAME C|auto|broken", "hold or break a probe", (2,), _temperature),
+    _Row("load AMPS|cycle|idle", "what hangs on the pack; positive charges", (1,), _load),
+    _Row("soc PERCENT", "fill the cells", (1,), _soc),
+    _Row("ambient C", "the air around the pack", (1,), _ambient),
+    _Row("switch charge|discharge|balance on|off", "the software switches", (2,), _switch),
+    _Row("raise CONDITION [alarm|protection|fault]", "report a condition", (1, 2), _raise),
+    _Row("clear CONDITION|all", "take it back, and reset what has tripped", (1,), _clear),
+    _Row("fault NAME[:ARG] [off]", "damage the wire, or repair it", (1, 2), _fault),
+    _Row("advance SECONDS", "let virtual time pass at once", (1,), _advance),
+)
+COMMANDS: dict[str, _Row] = {row.usage.split()[0]: row for row in _ROWS}
+"""Every command by its first word."""

@@ -14,18 +14,17 @@ from typing import Any
 
 from bmslink.errors import FrameError, TargetError
 from bmslink.model import Condition, Reading, Switch
-from bmslink.protocols.fields import Scaled, build, parse
-from bmslink.protocols.jbd import (
-    _ADDRESSED_ALARMS,
-    _ADDRESSED_PROTECTIONS,
-    _ALARMS,
-    _PROTECTIONS,
+from bmslink.protocols.fields import build, parse
+from bmslink.protocols.jbd_framing import READ, WRITE, JBDFrame, JBDFramer
+from bmslink.protocols.jbd_layouts import (
+    ADDRESSED_ALARMS,
+    ADDRESSED_PROTECTIONS,
+    ALARMS,
+    BASIC_MINIMUM,
     COUNTERS,
     COUNTERS_LAYOUT,
-    READ,
-    WRITE,
-    JBDFrame,
-    JBDFramer,
+    MISSING_PROBE,
+    PROTECTIONS,
     addressed_basic_layout,
     basic_layout,
     cells_layout,
@@ -43,11 +42,12 @@ _LAST_REGISTER = 0x3F  # 40-47 exist on some boards only
 _FACTORY_KEY, _EXITS = b"\x56\x78", (b"\x00\x00", b"\x28\x28")
 _NO_PIN = bytes((6, 0, 0, 0, 0, 0, 0))  # what the vendor app sends to a board without a PIN
 _LONGEST_STRING = 31
-_MISSING_PROBE = -30.0  # the open end of the NTC table
+_OPEN_PROBE = MISSING_PROBE[0]
 _BALANCE_BIT = 1 << 2  # of register 2D
-_LOCK_BIT = next(b for b, (_, c) in _PROTECTIONS.items() if c is Condition.SOFTWARE_LOCK)
+_LOCK_BIT = next(b for b, (_, c) in PROTECTIONS.items() if c is Condition.SOFTWARE_LOCK)
 _HIGHEST_ADDRESS = 0x20
 _VERSION = 0x80  # 8.0, the SP04S034 of the full read-out
+_TAIL_LENGTH = 9
 _LETTERS = {"lfp": "L", "nmc": "P"}  # as in SP04S034-L4S-200A and SP15S001-P13S-30A
 
 _FIXED: dict[str, float] = {
@@ -163,14 +163,14 @@ class JBDResponder(Responder):
         return self._setting(register)
 
     def _basic(self, truth: Reading) -> bytes:
-        protections = _PROTECTIONS if self.address is None else _ADDRESSED_PROTECTIONS
+        protections = PROTECTIONS if self.address is None else ADDRESSED_PROTECTIONS
         levels = {"alarm": truth.alarms, "protection": truth.protections, "fault": truth.faults}
         word = sum(1 << bit for bit, (level, c) in protections.items() if c in levels[level])
         if not (self.pack.switches[Switch.CHARGE] and self.pack.switches[Switch.DISCHARGE]):
             word |= 1 << _LOCK_BIT
-        alarms = _ALARMS if self.address is None else _ADDRESSED_ALARMS
+        alarms = ALARMS if self.address is None else ADDRESSED_ALARMS
         balance = sum(1 << (number - 1) for number in truth.balancing_cells or ())
-        probes = {n: _MISSING_PROBE if t is None else t for n, t in truth.temperatures.items()}
+        probes = {n: _OPEN_PROBE if t is None else t for n, t in truth.temperatures.items()}
         values: dict[str, Any] = {
             "voltage": _fit(truth.voltage, 100),
             "current": _whole(truth.current, 100, -0x8000, 0x7FFF),
@@ -189,8 +189,8 @@ class JBDResponder(Responder):
         }
         if self.address is None:
             return _basic_with_tail(values, list(probes.values()), truth)
-        values["ambient_temperature"] = probes.pop("ambient", _MISSING_PROBE)
-        values["mosfet_temperature"] = probes.pop("mosfet", _MISSING_PROBE)
+        values["ambient_temperature"] = probes.pop("ambient", _OPEN_PROBE)
+        values["mosfet_temperature"] = probes.pop("mosfet", _OPEN_PROBE)
         values |= {"probe_count": len(probes), "temperatures": list(probes.values())}
         layout = addressed_basic_layout(29 + 2 * len(probes), len(probes))
         return build(layout, values | {"surplus": b""}, "basic information")
@@ -201,13 +201,11 @@ class JBDResponder(Responder):
     # ----------------------------------------------------------------------------- settings
 
     def _setting(self, register: int) -> tuple[int, bytes]:
-        layout = REGISTERS[register]
-        values = {}
-        for part in layout.subcons:
-            value = self._value(part.name)
-            values[part.name] = value if isinstance(part.subcon, Scaled) else round(value)
+        empty = parse(REGISTERS[register], bytes(2), "register")
+        values = {name: self._value(name) for name in empty}
+        whole = {name: round(values[name]) for name, zero in empty.items() if isinstance(zero, int)}
         try:
-            return _DONE, build(layout, values, f"register {register:02X}")
+            return _DONE, build(REGISTERS[register], values | whole, f"register {register:02X}")
         except FrameError:  # the pack was given a setting that no such register can hold
             return _UNKNOWN, b""
 
@@ -289,14 +287,13 @@ def _new_board(pack: Pack) -> _Board:
     own = _FIXED | {
         "cycle_capacity": round(0.8 * settings["nominal_capacity"], 2),
         "jbd_ntc_bits": (1 << len(pack.truth().temperatures)) - 1,
-        "cell_count": cells,
         "jbd_hardware_cell_ovp": round(settings["cell_ovp"] + 0.15, 3),
         "jbd_hardware_cell_uvp": round(settings["cell_uvp"] - 0.2, 3),
         **{f"jbd_soc_{p}_voltage": round(pack.chemistry.ocv(p), 3) for p in (80, 60, 40, 20)},
     }
-    names = {p.name for r, layout in REGISTERS.items() if r <= _LAST_REGISTER for p in layout.subcons}
-    live = {"jbd_cycle_count"}
-    own |= {name: 0 for name in names - own.keys() - settings.keys() - live}
+    words = [layout for register, layout in REGISTERS.items() if register <= _LAST_REGISTER]
+    names = {name for layout in words for name in parse(layout, bytes(2), "register")}
+    own |= dict.fromkeys(names - own.keys() - settings.keys() - {"jbd_cycle_count"}, 0)
     amps = 100 if settings["nominal_capacity"] <= 100 else 200
     model = f"JBD-SP{cells:02}S020-{_LETTERS.get(pack.chemistry.name, '')}{cells}S-{amps}A"
     strings = {0xA0: "DGJBD", 0xA1: model, 0xA2: ""}
@@ -305,7 +302,7 @@ def _new_board(pack: Pack) -> _Board:
 
 def _basic_with_tail(values: Mapping[str, Any], probes: list[float], truth: Reading) -> bytes:
     """The classic form, cut behind the balance current as on most boards (`jbd-vatrer-16s`)."""
-    layout = basic_layout(23 + 2 * len(probes) + 9, len(probes))
+    layout = basic_layout(BASIC_MINIMUM + 2 * len(probes) + _TAIL_LENGTH, len(probes))
     return build(
         layout,
         {

@@ -15,7 +15,7 @@ __all__ = ["PROFILES", "daily_current", "parse_load"]
 PROFILES = ("cycle", "idle")
 """Loads that have a name."""
 
-MAX_AMPS = 10_000.0
+MAX_AMPS = 1000.0
 _START_HOUR = 9.0  # the sun is up when the simulation begins: something happens at once
 _MASK = (1 << 64) - 1
 
@@ -26,7 +26,7 @@ def parse_load(load: float | str) -> float | str:
         return load
     try:
         amps = float(load)
-    except ValueError:
+    except (ValueError, OverflowError):
         amps = math.nan
     if not abs(amps) <= MAX_AMPS:
         raise TargetError(

@@ -1,19 +1,18 @@
 """A battery pack that behaves, in virtual time: cells, heat, a balancer, and a BMS that guards it.
 
-Each cell is a rest voltage over its charge, a resistance, and one slow polarisation term. The
-same seed gives the same pack with the same day. Nothing here knows a protocol.
+The same seed gives the same pack with the same day. Nothing here knows a protocol.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from bisect import bisect_right
 
 from bmslink.chemistry import Chemistry
 from bmslink.chemistry import chemistry as find_chemistry
 from bmslink.errors import TargetError
 from bmslink.model import Condition, Reading, Switch
+from bmslink.simulation.cells import Cells
 from bmslink.simulation.load import daily_current, parse_load
 from bmslink.simulation.protection import Guard, Measured, default_settings
 
@@ -23,17 +22,12 @@ SEVERITIES = ("alarm", "protection", "fault")
 """How bad a raised condition can be: the list of the reading it goes to."""
 
 MAX_ADVANCE = 31 * 86400.0
-_POLARISATION_TIME = 300.0  # s
-_POLARISATION_SHARE = 0.7  # of the direct resistance, fully built up
-_SELF_DISCHARGE = 0.02 / (30 * 86400)  # of the capacity per second: 2 % a month
 _CELL_HEAT = 25.0  # J/K per cell and Ah, about 1 kJ/K per kg
 _CELL_COOLING_TIME = 6000.0  # s
 _MOSFET_RISE = 35.0  # K above the box at the discharge over-current limit of the board
 _MOSFET_TIME = 120.0  # s
 _PARITY_TIME = 10.0  # s; neighbours share a wire, so odd and even cells take turns
-_OVERCHARGE_SLOPE = 0.08  # V per % above full
-_DEPLETION_SLOPE = 0.15  # V per % below empty
-_SOC_MARGIN = 10.0  # % beyond 0..100 after which a cell stores nothing more
+_HOTTEST = 400.0  # °C: by then something has melted
 _ORDER = {condition: index for index, condition in enumerate(Condition)}
 
 
@@ -74,52 +68,30 @@ class Pack:
         self._cell_overrides: dict[int, float] = {}
         self._raised: dict[Condition, str] = {}
         self._guard = Guard()
-        self._polarising = 0.0  # A: the current the slow term has followed so far
         self._current = 0.0
         self._balancing: tuple[int, ...] = ()
         self._odd_turn = True
         self._turn_seconds = 0.0
-        self._build_cells()
-        self._core = self.ambient
-        self._mosfet = self.ambient + 1.5
+        self._build()
         self.set_soc(soc)
 
-    def _build_cells(self) -> None:
+    def _build(self) -> None:
+        """The cells and sensors of this seed, as warm as the air."""
+        self._air = self.ambient  # what the cells feel of it
+        self._rise = 0.0  # their own warmth above it
+        self._mosfet = self.ambient + 1.5
         draw = random.Random(self.seed)
-
-        def spread(share: float) -> list[float]:
-            """Factors around 1, of mean exactly 1, none further away than twice the share."""
-            raw = [max(-2.0, min(2.0, draw.gauss(0, 1))) for _ in range(self.cell_count)]
-            mean = sum(raw) / len(raw)
-            return [1 + share * (value - mean) for value in raw]
-
         cycles = draw.uniform(20, 200)
         self._throughput = cycles * self.capacity  # Ah discharged in its life
         self._soh = float(round(100 - cycles / 60))
-        full = self.capacity * self._soh / 100
-        self._full = [full * factor for factor in spread(0.005)]
-        resistance = self.chemistry.resistance / self.capacity
-        self._resistance = [resistance * factor for factor in spread(0.06)]
-        self._total_resistance = sum(self._resistance)
-        self._leak = [_SELF_DISCHARGE * ah * f for ah, f in zip(self._full, spread(0.2))]
-        self._wires = [round(0.05 * factor, 3) for factor in spread(0.2)]
-        offsets = [100 * (factor - 1) for factor in spread(0.0035)]
-        weighted = sum(o * ah for o, ah in zip(offsets, self._full)) / sum(self._full)
-        self._offsets = [offset - weighted for offset in offsets]  # %: the pack's SOC stays exact
-        self._probe_offsets = [(draw.uniform(0.85, 1.15), draw.uniform(-0.3, 0.3))
-                               for _ in range(self.probes)]
-        curve = self.chemistry.curve
-        margin = _SOC_MARGIN
-        points = [
-            (-margin, curve[0][1] - margin * _DEPLETION_SLOPE),
-            *curve,
-            (100 + margin, curve[-1][1] + margin * _OVERCHARGE_SLOPE),
+        self._cells = Cells(self.chemistry, self.cell_count, self.capacity * self._soh / 100, draw)
+        self._voltages: list[float] = []
+        self._wires = tuple(  # Ω
+            round(draw.uniform(0.03, 0.07), 3) for _ in range(self.cell_count)
+        )
+        self._placing = [  # how much of the warmth reaches the probe, and what it misreads
+            (draw.uniform(0.85, 1.15), draw.uniform(-0.3, 0.3)) for _ in range(self.probes)
         ]
-        self._curve = [
-            (x0, y0, (y1 - y0) / (x1 - x0))
-            for (x0, y0), (x1, y1) in zip(points, points[1:])
-        ]
-        self._curve_starts = [x for x, _ in points[1:-1]]
 
     # -- time ------------------------------------------------------------------------------------
 
@@ -137,7 +109,9 @@ class Pack:
     def _step(self, seconds: float) -> None:
         """One step; of no length: only look again at what was changed from outside."""
         current = self._permitted(self._wanted(seconds))
-        self._move_charge(current, seconds)
+        bleed = max(0.0, self.settings["balance_current"])
+        self._cells.move(current, seconds, bleed, self._balancing)
+        self._throughput += max(0.0, -current) * seconds / 3600
         self._warm(current, seconds)
         self.uptime += seconds
         self._sense(current)
@@ -155,19 +129,8 @@ class Pack:
         wish = daily_current(self.seed, self.uptime + seconds / 2, min(self.capacity, 300.0))
         if wish < 0:  # the inverter backs off before the pack is empty
             return wish * max(0.0, min(1.0, (self.soc - 8) / 4))
-        return min(wish, max(0.0, self._charger_limit(seconds)))
-
-    def _charger_limit(self, seconds: float) -> float:
-        """The current that brings the pack to the charger's voltage by the end of the step, A.
-
-        Looking ahead to the end is what keeps long steps stable where the curve is steep.
-        """
-        scale = self._total_resistance * self._cold_factor()
-        kept = math.exp(-seconds / _POLARISATION_TIME)
-        slow = scale * _POLARISATION_SHARE
-        room = self.cell_count * self.chemistry.full_voltage - sum(self._rest)
-        rise = self._slope * seconds / 3600 + scale + slow * (1 - kept)
-        return (room - slow * self._polarising * kept) / rise
+        limit = self.cell_count * self.chemistry.full_voltage
+        return min(wish, max(0.0, self._cells.current_to(limit, seconds, self._stiffness())))
 
     def _permitted(self, current: float) -> float:
         """What an open FET leaves of it; the other FET's body diode still carries its direction."""
@@ -181,64 +144,37 @@ class Pack:
         forced = [c for c, severity in self._raised.items() if severity == "protection"]
         return self.switches[switch] and switch not in self._guard.opened(forced)
 
-    def _move_charge(self, current: float, seconds: float) -> None:
-        hours = seconds / 3600
-        bleed = max(0.0, self.settings["balance_current"])
-        for index, full in enumerate(self._full):
-            amps = current - (bleed if index + 1 in self._balancing else 0.0)
-            charge = self._charge[index] + amps * hours - self._leak[index] * seconds
-            low, high = -full * _SOC_MARGIN / 100, full * (1 + _SOC_MARGIN / 100)
-            self._charge[index] = min(high, max(low, charge))
-        self._throughput += max(0.0, -current) * hours
-        kept = math.exp(-seconds / _POLARISATION_TIME)
-        self._polarising = current + (self._polarising - current) * kept
-        self._settle()
-
-    def _settle(self) -> None:
-        """The rest voltage of each cell, and how fast their sum rises, V per Ah."""
-        self._rest = []
-        self._slope = 0.0
-        for charge, full in zip(self._charge, self._full):
-            soc = 100 * charge / full
-            x, y, gradient = self._curve[bisect_right(self._curve_starts, soc)]
-            self._rest.append(y + (soc - x) * gradient)
-            self._slope += gradient * 100 / full
-
-    def _cold_factor(self) -> float:
+    def _stiffness(self) -> float:
         """Resistance grows by about 2 % per degree below 25 °C."""
-        return math.exp(0.02 * (25 - max(-40.0, min(80.0, self._core))))
+        return math.exp(0.02 * (25 - max(-40.0, min(80.0, self._air + self._rise))))
 
     def _warm(self, current: float, seconds: float) -> None:
-        power = current**2 * self._total_resistance * (1 + _POLARISATION_SHARE)
         heat_capacity = _CELL_HEAT * self.cell_count * self.capacity
-        rise = power * self._cold_factor() * _CELL_COOLING_TIME / heat_capacity
-        goal = self.ambient + rise
-        self._core = goal + (self._core - goal) * math.exp(-seconds / _CELL_COOLING_TIME)
-        box = (self.ambient + self._core) / 2 + 1.5
+        rise = self._cells.heat(current, self._stiffness()) * _CELL_COOLING_TIME / heat_capacity
+        kept = math.exp(-seconds / _CELL_COOLING_TIME)
+        goal = min(_HOTTEST, rise)
+        self._rise = goal + (self._rise - goal) * kept
+        self._air = self.ambient + (self._air - self.ambient) * kept
+        box = (self.ambient + self._air + self._rise) / 2 + 1.5
         board = min(1.5 * self.capacity, 300.0)
-        goal = min(400.0, box + _MOSFET_RISE * (current / board) ** 2)
+        goal = min(_HOTTEST, box + _MOSFET_RISE * (current / board) ** 2)
         self._mosfet = goal + (self._mosfet - goal) * math.exp(-seconds / _MOSFET_TIME)
 
     def _sense(self, current: float) -> None:
-        """What the BMS measures at that current: cells in whole millivolts."""
+        """What the BMS measures at that current."""
         self._current = current
-        driven = (current + _POLARISATION_SHARE * self._polarising) * self._cold_factor()
-        cells = [
-            max(0.0, round(rest + driven * resistance, 3))
-            for rest, resistance in zip(self._rest, self._resistance)
-        ]
+        self._voltages = self._cells.voltages(current, self._stiffness())
         for number, volts in self._cell_overrides.items():
-            cells[number - 1] = volts
-        self._cells = cells
+            self._voltages[number - 1] = volts
 
     def _measured(self) -> Measured:
         temperatures = self.temperatures
         mosfet = temperatures.pop("mosfet")
         known = [t for t in temperatures.values() if t is not None]
         return Measured(
-            max_cell=max(self._cells),
-            min_cell=min(self._cells),
-            voltage=round(sum(self._cells), 3),
+            max_cell=max(self._voltages),
+            min_cell=min(self._voltages),
+            voltage=round(sum(self._voltages), 3),
             current=self._current,
             hottest=max(known, default=None),
             coldest=min(known, default=None),
@@ -252,32 +188,30 @@ class Pack:
         if self._turn_seconds >= _PARITY_TIME:
             self._odd_turn = not self._odd_turn
             self._turn_seconds = 0.0
-        lowest, start = min(self._cells), self.settings["balance_start_voltage"]
-        delta = self.settings["balance_delta"]
+        lowest, start = min(self._voltages), self.settings["balance_start_voltage"]
+        delta = max(0.001, self.settings["balance_delta"])
         high = [
             number
-            for number, volts in enumerate(self._cells, 1)
-            if volts >= start and volts > lowest and round(volts - lowest, 3) >= delta
+            for number, volts in enumerate(self._voltages, 1)
+            if volts >= start and round(volts - lowest, 3) >= delta
         ]
-        if not self.switches[Switch.BALANCE]:
-            high = []
-        turn = [number for number in high if number % 2 == self._odd_turn]
-        self._balancing = tuple(turn or high if len({n % 2 for n in high}) < 2 else turn)
+        if len({number % 2 for number in high}) == 2:
+            high = [number for number in high if number % 2 == self._odd_turn]
+        self._balancing = tuple(high) if self.switches[Switch.BALANCE] else ()
 
     # -- what it says ----------------------------------------------------------------------------
 
     @property
     def soc(self) -> float:
         """State of charge, 0..100 %."""
-        return min(100.0, max(0.0, 100 * sum(self._charge) / sum(self._full)))
+        return self._cells.soc
 
     @property
     def temperatures(self) -> dict[str, float | None]:
         """°C as the probes give it, to a tenth: `cell_1`… and `mosfet`; `None` for a broken one."""
-        rise = self._core - self.ambient
         found: dict[str, float | None] = {
-            f"cell_{number}": round(self.ambient + rise * gain + offset, 1)
-            for number, (gain, offset) in enumerate(self._probe_offsets, 1)
+            f"cell_{number}": round(self._air + self._rise * gain + offset, 1)
+            for number, (gain, offset) in enumerate(self._placing, 1)
         }
         found["mosfet"] = round(self._mosfet, 1)
         return found | self._overrides
@@ -285,10 +219,10 @@ class Pack:
     def truth(self) -> Reading:
         """What a perfect BMS would say now."""
         self._step(0.0)
-        full = sum(self._full) / self.cell_count
+        full = sum(self._cells.full) / self.cell_count
         return Reading(
-            voltage=round(sum(self._cells), 3),
-            current=round(self._current, 3),
+            voltage=round(sum(self._voltages), 3),
+            current=round(self._current, 3) + 0.0,  # never -0.0
             soc=round(self.soc, 3),
             soh=self._soh,
             remaining_capacity=round(full * self.soc / 100, 3),
@@ -296,8 +230,8 @@ class Pack:
             nominal_capacity=self.settings["nominal_capacity"],
             cycles=int(self._throughput / self.capacity),
             cycle_capacity=round(self._throughput, 3),
-            cell_voltages=tuple(self._cells),
-            cell_resistances=tuple(self._wires),
+            cell_voltages=tuple(self._voltages),
+            cell_resistances=self._wires,
             temperatures=self.temperatures,
             balancing_active=bool(self._balancing),
             balancing_cells=self._balancing,
@@ -311,7 +245,7 @@ class Pack:
             alarms=self._conditions("alarm", self._alarms()),
             protections=self._conditions("protection", self._guard.conditions),
             faults=self._conditions("fault", self._faults()),
-            uptime=self.uptime,
+            uptime=round(self.uptime, 3),
         )
 
     def _conditions(self, severity: str, own: set[Condition]) -> tuple[Condition, ...]:
@@ -350,14 +284,8 @@ class Pack:
         self._load = self._profile if load is None else parse_load(load)
 
     def set_soc(self, percent: float) -> None:
-        """Fill all cells to 0..100 %, with their old differences (none at either end)."""
-        soc = _number("The state of charge in %", percent, 0, 100)
-        taper = min(1.0, soc / 5, (100 - soc) / 5)
-        self._charge = [
-            full * (soc + taper * offset) / 100 for full, offset in zip(self._full, self._offsets)
-        ]
-        self._settle()
-        self._sense(self._current)
+        """Fill the cells to 0..100 %, as unequal as they began (at either end all alike)."""
+        self._cells.fill(_number("The state of charge in %", percent, 0, 100))
 
     def set_ambient(self, celsius: float) -> None:
         """The air around the pack, -50..100 °C; the cells follow slowly."""
@@ -408,5 +336,5 @@ class Pack:
 def _number(what: str, value: float, low: float, high: float) -> float:
     """The value if it lies within the bounds; a sentence if not (nan and inf never do)."""
     if not low <= value <= high:
-        raise TargetError(f"{what} is {low:g} to {high:g}, not {value:g}.")
+        raise TargetError(f"{what} is {low:g} to {high:g}, not {str(value)[:40]}.")
     return value

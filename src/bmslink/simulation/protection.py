@@ -150,11 +150,11 @@ class Guard:
 def default_settings(kind: Chemistry, cells: int, capacity: float) -> dict[str, float]:
     """The settings of a freshly unpacked BMS with a 200 A board: V, A, °C, s, Ah, %.
 
-    Pack limits sit 50 mV per cell inside the cell limits, current limits at 1 C and 1.5 C as far
+    Pack limits sit 20 mV per cell inside the cell limits, current limits at 1 C and 1.5 C as far
     as the board goes; the times are those most vendors ship (seconds, short circuit under 2 ms).
     """
     settings = {key: float(value) for key, value in kind.limits.items()}
-    for name, inside in (("ovp", -0.05), ("uvp", 0.05)):
+    for name, inside in (("ovp", -0.02), ("uvp", 0.02)):
         for suffix in ("", "_warning"):
             per_cell = settings[f"cell_{name}{suffix}"] + inside
             settings[f"pack_{name}{suffix}"] = round(per_cell * cells, 1)

@@ -40,7 +40,9 @@ class Responder(ABC):
     period: ClassVar[float | None] = None
     """A device that streams by itself does so this often, s."""
 
-    def __init__(self, pack: Pack, *, address: int | None = None, firmware: str | None = None):
+    def __init__(
+        self, pack: Pack, *, address: int | None = None, firmware: str | None = None
+    ) -> None:
         self.pack = pack
         self.address = address
         self.firmware = firmware

@@ -12,14 +12,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from bmslink.errors import LinkClosed, TargetError
-from bmslink.simulation.pack import Pack
+from bmslink.simulation.pack import MAX_ADVANCE, Pack
 from bmslink.simulation.responder import Answer, Responder, make_responder
 from bmslink.simulation.wire import WireFaults, uart_misread
 from bmslink.transport import Endpoint, OnData, OnLost, Transport
 
 __all__ = ["SimDevice", "SimLine", "SimTransport", "make_device"]
 
-_MAX_SPEED = 100_000.0
+_MAX_SPEED = 10_000.0  # an hour in a third of a second; above that the pack cannot keep up
 _MAX_WAITING = 65_536  # pieces that wait for their time; a line that is asked for more loses them
 
 
@@ -38,7 +38,7 @@ class SimDevice:
         """Let the pack live through the time since the last tick (the first starts its clock)."""
         now = asyncio.get_running_loop().time()
         if self._now is not None and now > self._now:
-            self.pack.advance((now - self._now) * self.speed)
+            self.pack.advance(min((now - self._now) * self.speed, MAX_ADVANCE))
         self._now = now
 
 
@@ -62,7 +62,7 @@ def make_device(
         raise TargetError(f"address must be 0 to 255, not {address}.")
     pack = Pack(chemistry=chemistry, cells=cells, soc=soc, seed=seed, load=load)
     responder = make_responder(protocol, pack, address=address, firmware=firmware)
-    wire = WireFaults(seed=seed)
+    wire = WireFaults(pack, seed=seed)
     for fault in faults:
         wire.enable(fault)
     return SimDevice(pack, responder, wire, speed)
@@ -114,7 +114,8 @@ class SimLine:
         heard = self._device.faults.incoming(data, now)
         responder = self._responder
         if self._rate() != responder.baudrate:
-            responder = copy.deepcopy(responder)
+            shared = self._device.pack.chemistry  # frozen, and not to be copied
+            responder = copy.deepcopy(responder, {id(shared): shared})
         answers = responder.receive(heard) if heard else []
         self._send(data, answers)
 
@@ -146,11 +147,10 @@ class SimLine:
         if self._byte_time:  # a late timer brings several bytes at once
             due = [b"".join(due)]
         for data in due:
-            rate = self._rate()
-            if rate != self._responder.baudrate:
-                data = uart_misread(data, self._responder.baudrate, rate)
-            if data:
-                self._deliver(data)
+            rate, own = self._rate(), self._responder.baudrate
+            arrived = data if rate == own else uart_misread(data, own, rate)
+            if arrived:
+                self._deliver(arrived)
         self._arm()
 
     def _schedule_stream(self) -> None:
@@ -196,6 +196,7 @@ class SimTransport(Transport):
         return self.device.pack
 
     async def open(self, on_data: OnData, on_lost: OnLost) -> None:
+        del on_lost  # a pack in this process never hangs up
         await self.close()
         self.device.faults.sleep()
         self._line = SimLine(self.device, on_data)

@@ -8,13 +8,12 @@ session can be repeated to the byte.
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from bmslink.errors import TargetError
+from bmslink.model import Condition
+from bmslink.simulation.pack import Pack
 from bmslink.simulation.responder import Answer
-
-if TYPE_CHECKING:
-    from bmslink.simulation.pack import Pack
 
 __all__ = ["FAULTS", "WireFaults", "uart_misread"]
 
@@ -30,6 +29,9 @@ FAULTS: dict[str, str] = {
     "duplicate": "every answer arrives twice",
     "sleepy": "sleepy[:REQUESTS]: the first requests only wake the device (2); again after 30 s",
     "foreign": "a Modbus answer of another device on the line stands before each answer",
+    "probe": "probe[:NAME]: a broken temperature probe (cell_1)",
+    "condition": "condition:NAME[:SEVERITY]: the pack reports it as alarm, protection or fault "
+    "(protection), e.g. condition:cell_overvoltage",
 }
 """Name -> what it does, in one line."""
 
@@ -64,9 +66,11 @@ _GLUED = 6  # bytes of the previous answer that come again
 class WireFaults:
     """The faults that are in force on one simulated device."""
 
-    def __init__(self, *, seed: int = 1) -> None:
+    def __init__(self, pack: Pack, *, seed: int = 1) -> None:
         self.active: dict[str, float] = {}
-        """The argument of each fault in force (0 where it takes none)."""
+        """Each fault in force with its number (0 where it takes none); pack faults stand here
+        with what they hit, as `probe:cell_1`."""
+        self._pack = pack
         self._random = random.Random(seed)
         self._previous = b""
         self._unheard = 0
@@ -87,14 +91,33 @@ class WireFaults:
         """Put `NAME[:ARGUMENT]` in force; `TargetError` for an unknown name or argument."""
         name, colon, argument = spec.strip().partition(":")
         _check_name(name)
-        self.active[name] = _argument(name, argument if colon else None)
+        if name == "probe":
+            argument = argument or "cell_1"
+            self._pack.break_probe(argument)
+            self.active[f"probe:{argument}"] = 0.0
+        elif name == "condition":
+            argument, _, severity = argument.partition(":")
+            self._pack.raise_condition(severity or "protection", _condition(argument))
+            self.active[f"condition:{argument}"] = 0.0
+        else:
+            self.active[name] = _argument(name, argument if colon else None)
         if name == "sleepy":
             self.sleep()
 
-    def disable(self, name: str) -> None:
-        """End a fault; one that is not in force stays so. `TargetError` for an unknown name."""
+    def disable(self, spec: str) -> None:
+        """End a fault; without its argument a pack fault ends wherever it is. One that is not in
+        force stays so. `TargetError` for an unknown name."""
+        name, _, argument = spec.strip().partition(":")
         _check_name(name)
-        self.active.pop(name, None)
+        for fault in list(self.active):
+            kind, _, hit = fault.partition(":")
+            if kind != name or (hit and argument not in ("", hit)):
+                continue
+            del self.active[fault]
+            if kind == "probe":
+                self._pack.set_temperature(hit, None)
+            elif kind == "condition":
+                self._pack.clear_condition(_condition(hit))
 
     def sleep(self) -> None:
         """The device falls asleep: with `sleepy`, its next requests only wake it."""
@@ -176,6 +199,15 @@ class WireFaults:
 def _check_name(name: str) -> None:
     if name not in FAULTS:
         raise TargetError(f"There is no fault {name!r}; known: {', '.join(FAULTS)}.")
+
+
+def _condition(name: str) -> Condition:
+    try:
+        return Condition(name)
+    except ValueError:
+        raise TargetError(
+            f"There is no condition {name!r}; write e.g. condition:{Condition.CELL_OVERVOLTAGE}."
+        ) from None
 
 
 def _argument(name: str, text: str | None) -> float:

@@ -1,8 +1,10 @@
 """A recorded session as a byte source: `replay:///path/session.jsonl?speed=10`.
 
-Recorded answers are delivered with their recorded delays. A request that stands further on in the
-recording moves it there, so a client that asks faster or slower than the one that was recorded
-gets each answer once, in order. After the last piece the link is lost: the recording is over.
+Recorded answers are delivered with their recorded delays. A request moves the recording to where
+the same request was sent next, so a client that asks faster or slower than the recorded one gets
+each answer once, in order. A device that streams by itself goes on streaming meanwhile. Where
+only answers were recorded, each request brings the next one at once. After the last piece the
+link is lost: the recording is over.
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ from bmslink.transport import Endpoint, OnData, OnLost, Transport
 
 __all__ = ["ReplayTransport"]
 
+_ANSWERING = 2.0
+"""Bytes that come later than this after a request were not asked for: the device streams, s."""
+
 
 class ReplayTransport(Transport):
     """Plays a capture file."""
@@ -26,41 +31,46 @@ class ReplayTransport(Transport):
         self._path = endpoint.place
         self._speed = self.streaming_clock = speed
         self._pieces: list[Piece] = []
-        self._requests: frozenset[str] = frozenset()
+        self._requests: frozenset[bytes] = frozenset()
+        self._streams = False
         self._next = 0
+        self._asked = 0  # behind the last request that the client sent too
+        self._hurry = False
         self._player: asyncio.Task[None] | None = None
         self._on_data: OnData | None = None
         self._on_lost: OnLost | None = None
 
     async def open(self, on_data: OnData, on_lost: OnLost) -> None:
+        await self.close()
         _, pieces = open_capture(self._path)
         self._pieces = list(pieces)
-        self._requests = frozenset(p.hex.lower() for p in self._pieces if p.sent)
-        self._next = 0
+        self._requests = frozenset(p.data for p in self._pieces if p.sent)
+        self._streams = _streams(self._pieces)
+        self._next = self._asked = 0
         self._on_data, self._on_lost = on_data, on_lost
         if any(p.t is not None for p in self._pieces):
             self._play()
 
     async def close(self) -> None:
+        self._on_data = self._on_lost = None
         if self._player is not None:
             self._player.cancel()
             self._player = None
-        self._on_data = self._on_lost = None
 
     async def write(self, data: bytes) -> None:
-        if self._on_data is None or (self._player is not None and self._player.done()):
+        if self._on_lost is None:
             raise LinkClosed(f"The recording {self._path} is over.")
-        text = data.hex()
-        for index in range(self._next, len(self._pieces)):
+        for index in range(self._asked, len(self._pieces)):
             piece = self._pieces[index]
-            if piece.sent and piece.hex.lower() == text:
-                self._next = index + 1
+            if piece.sent and piece.data == data:
+                self._next = self._asked = index + 1
                 self._play()
                 return
-        if text in self._requests:
+        if not self._requests:
+            self._hurry = True
+            self._play()
+        elif data in self._requests and self._player is None:
             self._end()
-        elif not self._requests:
-            self._play()  # only answers were recorded: each request gets the next one
 
     def _play(self) -> None:
         if self._player is not None:
@@ -68,27 +78,50 @@ class ReplayTransport(Transport):
         self._player = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
-        """Deliver from `_next` on, until the end or, without times, until the next request."""
+        """Deliver from `_next` on, until the end or until the client has to ask."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
         clock = self._pieces[self._next - 1].t if self._next else None
         delivered = False
         while self._next < len(self._pieces):
             piece = self._pieces[self._next]
-            if piece.t is None and (piece.sent or (delivered and not self._requests)):
+            if self._waits(piece, delivered=delivered):
                 self._player = None
                 return
             if piece.t is not None:
-                if clock is not None and piece.t > clock:
-                    await asyncio.sleep((piece.t - clock) / self._speed)
+                if clock is not None and not self._hurry:
+                    due += (piece.t - clock) / self._speed
                 clock = piece.t
-            else:
-                await asyncio.sleep(0)
+            await asyncio.sleep(max(0.0, due - loop.time()))
             self._next += 1
             if not piece.sent and self._on_data is not None:
+                self._hurry = False
+                delivered = True
                 for part in piece.parts():
                     self._on_data(part)
-                delivered = True
         self._end()
 
+    def _waits(self, piece: Piece, *, delivered: bool) -> bool:
+        """Whether nothing is played from this piece on before the next request."""
+        if piece.sent:
+            # The client follows the recording: it will ask for this too, in its own time.
+            return piece.t is None or (self._asked > 0 and not self._streams)
+        return piece.t is None and delivered and not self._requests
+
     def _end(self) -> None:
-        if self._on_lost is not None:
-            self._on_lost(LinkClosed(f"The recording {self._path} is over."))
+        on_lost, self._on_lost = self._on_lost, None
+        if on_lost is not None:
+            on_lost(LinkClosed(f"The recording {self._path} is over."))
+
+
+def _streams(pieces: list[Piece]) -> bool:
+    """Whether the recorded device speaks without being asked."""
+    asked = None
+    for piece in pieces:
+        if piece.t is None:
+            continue
+        if piece.sent:
+            asked = piece.t
+        elif asked is not None and piece.t - asked > _ANSWERING:
+            return True
+    return False

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from typing import cast
 
 from bmslink.errors import LinkClosed, PortDenied, PortNotFound, TransportError
 from bmslink.transport import Endpoint, OnData, OnLost, Transport, split_host
@@ -89,7 +88,8 @@ class _Wire(asyncio.Protocol):
         self._writable.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        if isinstance(transport, asyncio.Transport):
+            self._transport = transport
         wire = transport.get_extra_info("socket")
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _PROBES.items():

@@ -101,11 +101,10 @@ def cell_summary(reading: Reading, g: Glyphs) -> str:
         which = f" (cell {min(cells)})" if cells else ""
         return t.number(value, 3, " V", g) + which
 
-    delta = reading.cell_delta
     return (
         f"{len(reading.cell_voltages)}   min {named(reading.min_cell_voltage, low)}   "
         f"max {named(reading.max_cell_voltage, high)}   "
-        f"delta {t.number(None if delta is None else 1000 * delta, 0, ' mV', g)}"
+        f"delta {t.millivolts(reading.cell_delta, ' mV', g)}"
     )
 
 
@@ -127,7 +126,6 @@ def line(reading: Reading, g: Glyphs, label: str = "") -> Text:
     """A reading in one line, in the columns of `HEADER`."""
     when = f"{reading.time.astimezone():%H:%M:%S}" if reading.time is not None else g.none
     probes = [v for v in reading.temperatures.values() if v is not None]
-    delta = reading.cell_delta
     values = (
         when,
         t.number(reading.voltage, 2, " V", g),
@@ -136,7 +134,7 @@ def line(reading: Reading, g: Glyphs, label: str = "") -> Text:
         t.number(reading.soc, 0, " %", g),
         t.number(reading.min_cell_voltage, 3, "", g),
         t.number(reading.max_cell_voltage, 3, "", g),
-        t.number(None if delta is None else 1000 * delta, 0, "", g),
+        t.millivolts(reading.cell_delta, "", g),
         t.number(max(probes, default=None), 1, g.degree, g),
     )
     text = Text(label)

@@ -77,6 +77,11 @@ def number(value: float | None, digits: int, unit: str, g: Glyphs) -> str:
     return f"{round(value, digits) + 0.0:.{digits}f}{unit}"  # + 0.0: no minus before a zero
 
 
+def millivolts(volts: float | None, unit: str, g: Glyphs) -> str:
+    """A small voltage (V) in whole mV."""
+    return number(None if volts is None else 1000 * volts, 0, unit, g)
+
+
 def bar(share: float, width: int, g: Glyphs) -> str:
     """A bar that is `share` (0 to 1) full."""
     steps = len(g.parts) + 1
@@ -195,21 +200,24 @@ def fets(reading: Reading) -> Text:
     )
 
 
-def conditions(reading: Reading, g: Glyphs) -> Text:
-    """What is wrong, worst first."""
-    groups: tuple[tuple[str, Iterable[str], str], ...] = (
+def condition_groups(reading: Reading) -> list[Text]:
+    """What is wrong, one text per severity, worst first."""
+    groups = (
         ("fault", reading.faults, "bold magenta"),
         ("protection", reading.protections, "bold red"),
         ("alarm", reading.alarms, "yellow"),
     )
-    text = Text()
-    for word, names, style in groups:
-        listed = ", ".join(str(n) for n in names)
-        if listed:
-            text.append(f"{g.side} " if text else "")
-            text.append(f"{word}: {listed} ", style)
-    text.rstrip()
-    return text or Text("none", "green")
+    return [
+        Text(f"{word}: {', '.join(str(name) for name in names)}", style)
+        for word, names, style in groups
+        if names
+    ]
+
+
+def conditions(reading: Reading, g: Glyphs) -> Text:
+    """What is wrong, worst first, in one text."""
+    groups = condition_groups(reading)
+    return Text(f" {g.side} ").join(groups) if groups else Text("none", "green")
 
 
 def temperatures(reading: Reading, g: Glyphs) -> str:

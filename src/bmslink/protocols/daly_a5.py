@@ -1,0 +1,196 @@
+"""Daly, the A5 protocol (UART, RS485, old Bluetooth dongles): what is asked, and when.
+
+The frames and their meaning are in `daly_a5_codec`. Facts and their evidence:
+`docs/protocols/daly.md`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import ClassVar
+
+from bmslink.errors import LinkTimeout, TargetError
+from bmslink.link import Link, Timing
+from bmslink.model import Identity, Reading
+from bmslink.protocols.base import Driver, Options, Record
+from bmslink.protocols.daly_a5_codec import (
+    HOST_APP,
+    HOST_OF_BOARD,
+    HOST_PC,
+    MAX_BOARD,
+    MAX_FRAME_NUMBER,
+    SERIES,
+    DalyA5Codec,
+    DalyA5Framer,
+    DalyFrame,
+    can_frame,
+    read_request,
+)
+from bmslink.protocols.daly_a5_layouts import CELLS_PER_FRAME, SENSORS_PER_FRAME
+
+__all__ = ["DalyA5", "DalyA5Codec", "DalyA5Framer", "DalyFrame", "can_frame", "read_request"]
+
+_QUIET = 0.15  # s; the frames of one answer follow each other within 100 ms
+_STRINGS = {0x62: 4, 0x63: 4, 0x54: 1, 0x57: 5}  # in how many frames they may come
+
+
+class DalyA5(Driver[DalyFrame]):
+    """Asks a Daly board. One poll is 94, 90, 93, 95, 96, 97, 98.
+
+    91 and 92 are asked once: their extremes lag behind the cells, and ours are computed from the
+    cells. Only where they prove that the board sends its MOSFET temperature, 92 stays in the poll.
+    """
+
+    name: ClassVar[str] = "daly-a5"
+    vendor: ClassVar[str] = "daly"
+    # 20 ms between requests lose a third of the answers, 120 ms none; one or two requests of a
+    # session only wake the board (docs/protocols/daly.md, pacing).
+    timing: ClassVar[Timing] = Timing(
+        baudrate=9600, timeout=0.5, gap=0.12, retries=3, wake_retries=4, idle=0.15
+    )
+
+    def __init__(self, link: Link[DalyFrame], options: Options) -> None:
+        super().__init__(link, options)
+        board = options.address
+        if board is not None and not 1 <= board <= MAX_BOARD:
+            raise TargetError(f"Daly boards have the addresses 1 to {MAX_BOARD}, not {board}.")
+        self._host = HOST_PC if board is None else HOST_OF_BOARD + board
+        self._frames: dict[int, int] = {}
+        self._answered: set[int] = set()
+        self._silent: set[int] = set()
+        self._knows_tails = False
+
+    @classmethod
+    def make_framer(cls) -> DalyA5Framer:
+        return DalyA5Framer()
+
+    @classmethod
+    def make_codec(cls, options: Options) -> DalyA5Codec:
+        return DalyA5Codec(options)
+
+    async def start(self) -> None:
+        """Find out who must ask: most boards answer a PC (40), some only the phone (80)."""
+        if self.options.address is not None:
+            return
+        try:
+            await self.ask(0x94)
+        except LinkTimeout:
+            first, self._host = self._host, HOST_APP if self._host == HOST_PC else HOST_PC
+            try:
+                await self._gather(0x94, retries=1)
+            except LinkTimeout:
+                self._host = first
+            else:
+                return
+            raise
+
+    def _matches(self, id: int) -> Callable[[DalyFrame], bool]:
+        def matches(frame: DalyFrame) -> bool:
+            return (
+                frame.is_answer
+                and frame.id == id
+                and self.options.address in (None, frame.address)
+                and (id not in SERIES or frame.data[0] <= MAX_FRAME_NUMBER)
+            )
+
+        return matches
+
+    async def _gather(
+        self,
+        id: int,
+        complete: Callable[[list[DalyFrame]], bool] = bool,
+        *,
+        timeout: float | None = None,
+        quiet: float | None = None,
+        retries: int | None = None,
+    ) -> list[DalyFrame]:
+        return await self.link.collect(
+            read_request(id, self._host),
+            self._matches(id),
+            complete,
+            timeout=timeout,
+            quiet=quiet,
+            retries=retries,
+        )
+
+    async def ask(self, id: int) -> Record:
+        """Read an id that is answered by one frame; `LinkTimeout` when it is not."""
+        return self.codec.explain((await self._gather(id))[0])
+
+    async def _ask_optional(self, id: int, frames: int = 1) -> list[Record]:
+        """The same for an id that firmwares may not know: silence is normal, and remembered."""
+        if id in self._silent:
+            return []
+        known = id in self._answered
+        try:
+            got = await self._gather(
+                id,
+                lambda got: len(got) >= frames,
+                timeout=None if known else 0.6 * self.link.timing.timeout,
+                quiet=_QUIET if frames > 1 else None,
+                retries=None if known else 1,
+            )
+        except LinkTimeout as exc:
+            if not known and exc.heard != "garbage":
+                self._silent.add(id)
+            return []
+        self._answered.add(id)
+        return [self.codec.explain(frame) for frame in got]
+
+    async def _ask_series(self, id: int, needed: int) -> list[Record]:
+        """All frames of a 95 or 96; what was lost is asked for once more.
+
+        Some boards send as many frames as they need, others always 16, so the first answer is
+        over when the line is quiet, later ones when as many came. A number that goes down means
+        that an older answer stood in the way (`daly-a5-mpp516-outofsync`): then only quiet ends
+        it, and of frames that came twice the later one counts.
+        """
+
+        def complete(got: list[DalyFrame]) -> bool:
+            numbers = [frame.data[0] for frame in got]
+            return len(set(numbers)) >= self._frames.get(id, 99) and numbers == sorted(numbers)
+
+        latest: dict[int, Record] = {}
+        for _ in range(2):
+            got = await self._gather(id, complete, quiet=_QUIET)
+            latest |= {frame.data[0]: self.codec.explain(frame) for frame in got}
+            self._frames[id] = max(self._frames.get(id, needed), len(latest))
+            base = 0 if id in self.codec.memory.zero_based else 1
+            if latest.keys() >= set(range(base, base + needed)):
+                break
+        return list(latest.values())
+
+    async def _status(self) -> Record:
+        """94; a board that just woke up may announce no cells yet."""
+        for _ in range(3):
+            record = await self.ask(0x94)
+            if self.codec.memory.cell_count is not None:
+                break
+            await asyncio.sleep(0.3)
+        return record
+
+    async def identify(self) -> Identity:
+        records = [await self._status()]
+        for id, frames in _STRINGS.items():
+            records += await self._ask_optional(id, frames)
+        for id in (0x53, 0x51):
+            records += await self._ask_optional(id)
+        return self.codec.identity(records)
+
+    async def read(self) -> Reading:
+        records = [await self._status(), await self.ask(0x90)]
+        if not self._knows_tails:
+            records += await self._ask_optional(0x91)
+        if self.codec.memory.live_tails or not self._knows_tails:
+            records += await self._ask_optional(0x92)
+        self._knows_tails = True
+        records.append(await self.ask(0x93))
+        memory = self.codec.memory
+        if memory.cell_count:
+            records += await self._ask_series(0x95, -(-memory.cell_count // CELLS_PER_FRAME))
+        if memory.sensor_count:
+            records += await self._ask_series(0x96, -(-memory.sensor_count // SENSORS_PER_FRAME))
+        records += await self._ask_optional(0x97)
+        records.append(await self.ask(0x98))
+        return self.codec.reading(records)

@@ -1,0 +1,256 @@
+"""Daly's A5 frames: cut out of the stream, and explained.
+
+`A5 | address | id | 08 | 8 data bytes | sum`. In a request the address says who asks (40 a PC,
+80 the phone), in an answer which board speaks (1 to 24). Facts and their evidence:
+`docs/protocols/daly.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from construct import Byte, Bytes, Const, Construct, Struct
+
+from bmslink.link import Drop, Frame, Framer
+from bmslink.model import Identity, Reading
+from bmslink.protocols.base import Codec, Options, Payload, Record, need
+from bmslink.protocols.daly_a5_layouts import (
+    ACK,
+    CELLS_PER_FRAME,
+    CONTROLS,
+    MAX_CELLS,
+    MAX_SENSORS,
+    STATUS,
+    SWITCH,
+)
+from bmslink.protocols.daly_a5_reading import Memory, merge
+from bmslink.protocols.daly_settings import CHEMISTRIES, CLOCK_WRITE, PARAMETERS, TEXTS, WRITES
+from bmslink.protocols.fields import build, parse, text
+
+__all__ = [
+    "FIRST_HOST",
+    "HOST_APP",
+    "HOST_OF_BOARD",
+    "HOST_PC",
+    "MAX_BOARD",
+    "MAX_FRAME_NUMBER",
+    "SERIES",
+    "DalyA5Codec",
+    "DalyA5Framer",
+    "DalyFrame",
+    "can_frame",
+    "read_request",
+]
+
+HOST_PC, HOST_APP = 0x40, 0x80
+FIRST_HOST = 0x20
+"""Addresses from here on belong to those who ask."""
+MAX_BOARD = 24
+HOST_OF_BOARD = 0x3F
+"""On a shared RS485 pair board n listens to 3F + n."""
+SERIES = (0x95, 0x96)
+"""The ids that are answered by several frames with a number in front."""
+MAX_FRAME_NUMBER = MAX_CELLS // CELLS_PER_FRAME
+_LIVE = range(0x90, 0x99)
+
+# ---------------------------------------------------------------------------------- framing
+
+_FRAME = Struct(
+    "start" / Const(b"\xa5"),
+    "address" / Byte,
+    "id" / Byte,
+    "length" / Const(b"\x08"),
+    "data" / Bytes(8),
+    "checksum" / Byte,
+)
+_SIZE = 13
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DalyFrame(Frame):
+    """One A5 frame, or the same 8 bytes from CAN (then without `raw`)."""
+
+    address: int = 1
+    id: int = 0
+    data: bytes = bytes(8)
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether a board said it; a request that comes back as an echo has a host's address."""
+        return self.address < FIRST_HOST
+
+
+def checksum(covered: bytes) -> int:
+    """Sum of the bytes, 8 bits."""
+    return sum(covered) & 0xFF
+
+
+class DalyA5Framer(Framer[DalyFrame]):
+    """Cuts 13-byte frames. `A5 01` also occurs inside data, so only the sum proves a frame."""
+
+    longest = _SIZE
+
+    def cut(self, buffer: bytearray) -> DalyFrame | Drop | None:
+        start = buffer.find(0xA5)
+        if start:
+            return Drop(start if start > 0 else len(buffer))
+        if len(buffer) > 3 and buffer[3] != 8:
+            return Drop(1)
+        if len(buffer) < _SIZE:
+            return None
+        raw = bytes(buffer[:_SIZE])
+        if checksum(raw[:-1]) != raw[-1]:
+            return Drop(1, "checksum")
+        values = parse(_FRAME, raw, "Daly frame")
+        return DalyFrame(
+            raw=raw,
+            offset=self.position,
+            address=values["address"],
+            id=values["id"],
+            data=values["data"],
+        )
+
+    def encode(self, frame: DalyFrame) -> bytes:
+        values = {"address": frame.address, "id": frame.id, "data": frame.data, "checksum": 0}
+        covered = build(_FRAME, values, "Daly frame")[:-1]
+        return covered + bytes([checksum(covered)])
+
+
+def read_request(id: int, host: int = HOST_PC, data: bytes = bytes(8)) -> DalyFrame:
+    """The frame that asks for an id (or, with data, writes one)."""
+    return DalyFrame(address=host, id=id, data=data)
+
+
+def can_frame(can_id: int, data: bytes) -> DalyFrame:
+    """The A5 frame that a CAN frame of 29-bit id `18 | id | to | from` stands for.
+
+    Raises `FrameError` for other CAN ids and for data that is not 8 bytes long.
+    """
+    need(can_id >> 24 == 0x18, f"CAN id {can_id:08X} is no Daly frame.", data)
+    need(len(data) == 8, f"A Daly CAN frame has 8 data bytes, not {len(data)}.", data)
+    return DalyFrame(address=can_id & 0xFF, id=can_id >> 16 & 0xFF, data=data)
+
+
+# ---------------------------------------------------------------------------------- meaning
+
+
+class DalyA5Codec(Codec[DalyFrame]):
+    """Meaning of A5 frames. Remembers how many cells and sensors 94 announced, from where the
+    board counts its frames, and whether it leaves residue in bytes it does not use."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.memory = Memory()
+        self._sign = (options or Options()).current_sign
+
+    def payload(self, frame: DalyFrame, *, sent: bool = False) -> Payload | None:
+        layout = self._layout(frame, asked=sent or not frame.is_answer)
+        return None if layout is None else Payload(layout, frame.data)
+
+    def _layout(self, frame: DalyFrame, *, asked: bool) -> Construct | None:
+        if frame.id in CONTROLS:
+            return SWITCH
+        if frame.id in WRITES:
+            if not asked:
+                return ACK
+            return CLOCK_WRITE if frame.id == 0x21 else PARAMETERS[WRITES[frame.id]].layout
+        if asked:  # the data of a read request is filler
+            return None
+        if frame.id in STATUS:
+            return STATUS[frame.id][1]
+        return PARAMETERS[frame.id].layout if frame.id in PARAMETERS else None
+
+    def explain(self, frame: DalyFrame, *, sent: bool = False) -> Record:
+        need(len(frame.data) == 8, f"{len(frame.data)} data bytes instead of 8.", frame.data)
+        asked = sent or not frame.is_answer
+        values: dict[str, Any] = {"id": frame.id}
+        layout = self._layout(frame, asked=asked)
+        if layout is None:
+            if asked and (frame.id in STATUS or frame.id in PARAMETERS):
+                return Record("read", "request", values)
+            values["data"] = frame.data.hex()
+            return Record("other", "request" if asked else "other", values)
+        values |= parse(layout, frame.data, f"Daly id {frame.id:02X}")
+        if frame.id in CONTROLS:
+            on = bool(values["on"])
+            return Record(CONTROLS[frame.id], "request" if asked else "ack", {"on": on})
+        if frame.id in STATUS:
+            return self._explain_status(frame.id, values)
+        values = _without_filler(values)
+        if frame.id in WRITES:
+            kind, role = ("write", "request") if asked else ("ack", "ack")
+            return Record(kind, "request" if role == "request" else "ack", values)
+        return _explain_parameter(frame.id, values)
+
+    def _explain_status(self, id: int, values: dict[str, Any]) -> Record:
+        kind = STATUS[id][0]
+        if id not in _LIVE:
+            return Record(kind, "other", _without_filler(values))
+        part = f"{id:x}"
+        if id in SERIES:
+            number = values["number"]
+            need(number <= MAX_FRAME_NUMBER, f"{id:02X} has frame number {number}.")
+            part = f"{id:x}.{number}"
+            if number == 0:
+                self.memory.zero_based.add(id)
+        elif id == 0x90:
+            self.memory.soc_raw = round(values["soc"] * 10)
+        elif id == 0x91:
+            self.memory.look_at_tail(values)
+        elif id == 0x94:
+            cells, sensors = values["cell_count"], values["sensor_count"]
+            self.memory.cell_count = cells if 0 < cells <= MAX_CELLS else None
+            self.memory.sensor_count = sensors if sensors <= MAX_SENSORS else None
+        return Record(kind, "reading", values, part=part)
+
+    def reading(self, records: Sequence[Record]) -> Reading:
+        return merge(records, self.memory, self._sign)
+
+    def identity(self, records: Sequence[Record]) -> Identity:
+        strings: dict[str, dict[int, str]] = {}
+        cells: int | None = None
+        boards = 0
+        chemistry: str | None = None
+        for record in records:
+            values = record.values
+            if record.role == "identity":
+                name = TEXTS[values["id"]]
+                strings.setdefault(name, {})[values.get("number", 0)] = values[name]
+            elif record.part == "94" and 0 < values["cell_count"] <= MAX_CELLS:
+                cells = values["cell_count"]
+            elif "daly_board_1_cells" in values:
+                boards = sum(values[f"daly_board_{n}_cells"] for n in (1, 2, 3))
+            elif record.role == "settings" and "chemistry" in values:
+                chemistry = CHEMISTRIES.get(values["chemistry"])
+        # 62 goes on with the versions of further processors in frames 3 and 4
+        software = _joined(strings.get("daly_software_version", {}), 2)
+        return Identity(
+            vendor="Daly",
+            hardware=_joined(strings.get("daly_hardware_version", {}), 2),
+            firmware=software or _joined(strings.get("daly_firmware_index", {}), 0),
+            serial_number=_joined(strings.get("daly_serial_number", {}), 5)
+            or _joined(strings.get("daly_battery_code", {}), 5),
+            cell_count=cells or (boards if 0 < boards <= MAX_CELLS else None),
+            chemistry=chemistry,
+            protocol="daly-a5",
+        )
+
+
+def _without_filler(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in values.items() if k not in ("residue", "reserved")}
+
+
+def _explain_parameter(id: int, values: dict[str, Any]) -> Record:
+    name = TEXTS.get(id)
+    if name is None:
+        return Record("setting", "settings", {k: v for k, v in values.items() if k != "id"})
+    values[name] = values[name].decode("latin-1")
+    kind = name.removeprefix("daly_")
+    return Record(kind, "settings" if name == "daly_server" else "identity", values)
+
+
+def _joined(frames: Mapping[int, str], last: int) -> str | None:
+    """The string that stands in frames up to number `last`; boards pad it with 00, FF or 20."""
+    whole = "".join(frames[n] for n in sorted(frames) if n <= last)
+    return text(whole.encode("latin-1")) or None

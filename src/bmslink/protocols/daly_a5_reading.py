@@ -1,0 +1,237 @@
+"""The parts of one Daly poll, merged into one reading; what is not believable is unknown.
+
+A value that is rejected stands in `raw` under its own name, as the board sent it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from bmslink.model import Condition, Reading
+from bmslink.protocols.base import Record
+from bmslink.protocols.daly_a5_layouts import (
+    CELLS_PER_FRAME,
+    FAILURES,
+    MAX_CELLS,
+    NO_PROBE,
+    SENSORS_PER_FRAME,
+    STATES,
+)
+from bmslink.protocols.fields import bits, sort_conditions
+
+__all__ = ["Memory", "Sign", "merge"]
+
+Sign = Literal["auto", "normal", "inverted"]
+Values = Mapping[str, Any]
+
+_TINY_CURRENT = 1.0  # A; boards show less as 0 by default (parameter 53 of daly-can-params-heezes)
+_MAX_CURRENT = 1000.0  # A; -3000 A (raw 0) and 3553.5 A (raw FFFF) are no measurements
+_MAX_CELL = 5.0  # V
+_MIN_PACK = 8.0  # V
+
+
+@dataclass(slots=True)
+class Memory:
+    """What later frames of one board need to be understood."""
+
+    cell_count: int | None = None
+    sensor_count: int | None = None
+    zero_based: set[int] = field(default_factory=set)
+    """The multi-frame ids that count from 0, as the documents say; all hardware counts from 1."""
+    soc_raw: int | None = None
+    live_tails: bool = False
+    """The last bytes of 91 and 92 are values, not residue of the answers before them."""
+
+    def look_at_tail(self, values: Values) -> None:
+        """Learn from a 91: is its tail the cell difference, or the SOC word of the last 90?"""
+        delta = round((values["max_cell_voltage"] - values["min_cell_voltage"]) * 1000)
+        self.live_tails = values["tail"] == delta != self.soc_raw
+
+
+def merge(records: Sequence[Record], memory: Memory, sign: Sign) -> Reading:
+    """One reading from the parts of one poll; of parts that came twice the later counts."""
+    parts: dict[str, Values] = {r.part: r.values for r in records if r.part is not None}
+    raw: dict[str, Any] = {}
+    pack, state, status = (parts.get(part, {}) for part in ("90", "93", "94"))
+    cells = _cells(_slots(parts, 0x95, memory), memory.cell_count, raw)
+    conditions = sort_conditions(_conditions(parts.get("98", {}), cells, raw))
+    balancing = _balancing(parts.get("97", {}), raw)
+    _keep(raw, state, status)
+    return Reading(
+        protocol="daly-a5",
+        voltage=_voltage(pack, memory.cell_count, cells, raw),
+        current=_current(pack, state, sign, raw),
+        soc=_believed(pack, "soc", 0.0, 100.0, raw),
+        remaining_capacity=_believed(state, "remaining_capacity", 0.0, 1e5, raw),
+        cycles=status.get("cycles"),
+        cell_voltages=cells,
+        temperatures=_temperatures(parts, memory),
+        balancing_active=balancing,
+        # 97 is a mask on some firmwares and [on/off, cell number] on others: never told apart
+        balancing_cells=() if balancing is False else None,
+        charging_allowed=_flag(state, "charge_mosfet", raw),
+        discharging_allowed=_flag(state, "discharge_mosfet", raw),
+        alarms=conditions["alarms"],
+        protections=conditions["protections"],
+        faults=conditions["faults"],
+        raw=raw,
+    )
+
+
+def _believed(
+    values: Values, key: str, low: float, high: float, raw: dict[str, Any]
+) -> float | None:
+    value: float | None = values.get(key)
+    if value is None or low <= value <= high:
+        return value
+    raw[key] = value
+    return None
+
+
+def _flag(values: Values, key: str, raw: dict[str, Any]) -> bool | None:
+    value = values.get(key)
+    if value in (None, 0, 1):
+        return None if value is None else bool(value)
+    raw[key] = value
+    return None
+
+
+def _slots(parts: Mapping[str, Values], id: int, memory: Memory) -> dict[int, float]:
+    """What a multi-frame answer holds, by position from 0; lost frames leave gaps."""
+    name, per = {
+        0x95: ("cell_voltages", CELLS_PER_FRAME),
+        0x96: ("temperatures", SENSORS_PER_FRAME),
+    }[id]
+    frames = {v["number"]: v[name] for p, v in parts.items() if p.startswith(f"{id:x}.")}
+    base = 0 if id in memory.zero_based or 0 in frames else 1
+    return {(n - base) * per + i: v for n, frame in frames.items() for i, v in enumerate(frame)}
+
+
+def _cells(
+    slots: dict[int, float], count: int | None, raw: dict[str, Any]
+) -> tuple[float | None, ...]:
+    if not slots:
+        return ()
+    if count is None:
+        count = _likely_count(slots)
+        raw["cell_count"] = "assumed"
+        left = [slots[i] for i in sorted(slots) if i >= count and slots[i]]
+        if left:
+            raw["residue"] = left
+    found = (slots.get(i) for i in range(count))
+    return tuple(None if v is None or v > _MAX_CELL else v for v in found)
+
+
+def _likely_count(slots: Mapping[int, float]) -> int:
+    """How many cells there are when no 94 has said so: padding is not counted.
+
+    Some boards pad with zeros, old firmware with what the frame before had in the same place
+    (`daly-a5-mindfreeze-16s-a`).
+    """
+    last = max((i for i, v in slots.items() if v), default=-1)
+    if last == max(slots):
+        while last % CELLS_PER_FRAME and slots[last] == slots.get(last - CELLS_PER_FRAME):
+            last -= 1
+    return last + 1
+
+
+def _temperatures(parts: Mapping[str, Values], memory: Memory) -> dict[str, float | None]:
+    slots = _slots(parts, 0x96, memory)
+    count = memory.sensor_count
+    if count is None:  # not announced: up to the padding
+        count = next((i for i in range(len(slots)) if slots.get(i) == NO_PROBE[0]), len(slots))
+    named = {f"sensor_{i + 1}": slots.get(i) for i in range(count if slots else 0)}
+    found = {name: None if t in NO_PROBE else t for name, t in named.items()}
+    extremes = parts.get("92")
+    if extremes is not None and memory.live_tails:
+        spread = extremes["max_temperature"] - extremes["min_temperature"]
+        if extremes["temperature_delta"] in (spread, 0xFF):
+            for name in ("mosfet", "board"):
+                value = extremes[f"{name}_temperature"]
+                if value not in NO_PROBE:
+                    found[name] = value
+    return found
+
+
+def _voltage(
+    pack: Values, count: int | None, cells: Sequence[float | None], raw: dict[str, Any]
+) -> float | None:
+    """V; a board that boots says 0, and less than 8 V is believed only if the cells agree."""
+    value: float | None = pack.get("voltage")
+    if value is None:
+        return None
+    if pack["gather_voltage"]:
+        raw["gather_voltage"] = pack["gather_voltage"]
+    total = sum(v if v is not None else math.inf for v in cells)
+    agrees = bool(cells) and 0 < value and abs(total - value) <= 0.02 * value + 0.1
+    low = 0.0 if agrees else _MIN_PACK
+    return _believed(pack, "voltage", low, (count or MAX_CELLS) * _MAX_CELL, raw)
+
+
+def _current(pack: Values, state: Values, sign: Sign, raw: dict[str, Any]) -> float | None:
+    """A, positive while charging.
+
+    Firmwares disagree about the sign and no frame says which it is, but the state byte of the
+    same poll does, as soon as a current flows: state 2 stands with 29941 in
+    `daly-a5-ble-16s-tomatensaus` and with 30021 in `daly-a5-mpp-16s-session`.
+    """
+    value: float | None = pack.get("current")
+    if value is None:
+        return None
+    if abs(value) >= _MAX_CURRENT:
+        raw["current"] = value
+        return None
+    if sign != "auto":
+        raw["current_sign"] = "configured"
+        return -value if sign == "inverted" and value else value
+    direction = {"charging": 1, "discharging": -1}.get(STATES.get(state.get("state", 0), ""))
+    if direction is None or abs(value) < _TINY_CURRENT:
+        raw["current_sign"] = "assumed"
+        return value
+    reported = value * direction > 0
+    raw["current_sign"] = "reported" if reported else "inverted"
+    return value if reported else -value
+
+
+def _balancing(values: Values, raw: dict[str, Any]) -> bool | None:
+    if not values:
+        return None
+    if any(values["balancing"]):
+        raw["balancing"] = values["balancing"].hex()
+    if any(values["reserved"]):
+        raw["balancing_reserved"] = values["reserved"].hex()
+    return any(values["balancing"])
+
+
+def _conditions(
+    failures: Values, cells: Sequence[float | None], raw: dict[str, Any]
+) -> list[tuple[str, Condition]]:
+    found: list[tuple[str, Condition]] = []
+    if failures:
+        word = int.from_bytes(failures["failure_bits"], "little")
+        found = [FAILURES[b] for b in bits(word) if b in FAILURES]
+        if word:
+            raw["failure_bits"] = failures["failure_bits"].hex()
+        unknown = [f"{b // 8}.{b % 8}" for b in bits(word) if b not in FAILURES]
+        if unknown:
+            raw["failure_bits_unknown"] = unknown
+        if failures["fault_code"]:
+            raw["fault_code"] = failures["fault_code"]
+    if 0 in cells:  # an input that measures nothing: open wire or no cell
+        found.append(("fault", Condition.VOLTAGE_SENSE))
+    return found
+
+
+def _keep(raw: dict[str, Any], state: Values, status: Values) -> None:
+    """Vendor values without a common name."""
+    if state:
+        raw["state"] = STATES.get(state["state"], state["state"])
+        raw["life"] = state["life"]
+    if status:
+        raw["charger"] = status["charger"]
+        raw["load"] = status["load"]
+        if status["inputs_outputs"]:
+            raw["inputs_outputs"] = status["inputs_outputs"]

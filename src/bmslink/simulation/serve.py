@@ -1,0 +1,191 @@
+"""A simulated pack for other programs: on a pseudo-terminal, on a TCP port, or on both.
+
+All clients see the same pack; each has a line of its own, so half a request of one cannot spoil
+another's. On a pseudo-terminal a client at the wrong baud rate is not understood and gets the
+garbage a UART would make of the answer. A client that never sets a rate stands at the terminal's
+38400, which is wrong for every protocol here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from bmslink.errors import PortBusy, PortDenied, PortNotFound, TargetError, TransportError
+from bmslink.simulation.console import execute
+from bmslink.simulation.transport import SimDevice, SimLine, make_device
+from bmslink.transport import Endpoint, split_host
+
+__all__ = ["serve"]
+
+_TICK = 1.0  # s: how often the pack lives on while nobody asks
+_MAX_UNREAD = 1 << 16  # bytes a TCP client may leave unread before it loses some
+
+
+async def serve(
+    protocol: str,
+    *,
+    pty: str | None = None,
+    tcp: str | None = None,
+    cells: int = 16,
+    chemistry: str = "lfp",
+    soc: float = 60.0,
+    seed: int = 1,
+    address: int | None = None,
+    firmware: str | None = None,
+    speed: float = 1.0,
+    faults: Sequence[str] = (),
+    load: str = "cycle",
+    announce: Callable[[str], None] = lambda target: None,
+    commands: AsyncIterator[str] | None = None,
+    reply: Callable[[str], None] = lambda text: None,
+    pace: bool = False,
+) -> None:
+    """Serve a simulated pack until cancelled.
+
+    `pty` is where the link to the pseudo-terminal is made, `tcp` is `HOST:PORT` (port 0: any
+    free one). Each target is given to `announce` once it can be talked to. `commands` are console
+    lines (`bmslink.simulation.console`), answered through `reply`; when they end, serving goes
+    on. `pace` gives every byte its time at the device's baud rate. Raises `TargetError` for a
+    pack that cannot be, `TransportError` for a port that cannot be opened.
+    """
+    if pty is None and tcp is None:
+        raise TargetError("Say where to serve: a pseudo-terminal (--pty LINK) or --tcp HOST:PORT.")
+    device = make_device(
+        protocol,
+        cells=cells,
+        chemistry=chemistry,
+        soc=soc,
+        seed=seed,
+        address=address,
+        firmware=firmware,
+        speed=speed,
+        load=load,
+        faults=faults,
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        targets = []
+        if pty is not None:
+            targets.append(_open_terminal(stack, device, pty, pace=pace))
+        if tcp is not None:
+            targets.append(await _open_server(stack, device, tcp, pace=pace))
+        for endpoint in targets:
+            named = Endpoint(endpoint.scheme, endpoint.place, protocol)
+            announce(str(named.with_query(address=address)))
+        await _live(device, commands, reply)
+
+
+async def _live(
+    device: SimDevice, commands: AsyncIterator[str] | None, reply: Callable[[str], None]
+) -> None:
+    async def tick() -> None:
+        while True:
+            device.tick()
+            await asyncio.sleep(_TICK)
+
+    async def obey(lines: AsyncIterator[str]) -> None:
+        async for line in lines:
+            device.tick()
+            text = execute(device.pack, line, device.faults)
+            if text:
+                reply(text)
+
+    tasks = [asyncio.ensure_future(tick())]
+    if commands is not None:
+        tasks.append(asyncio.ensure_future(obey(commands)))
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+# ------------------------------------------------------------------------------------ terminal
+
+
+def _open_terminal(
+    stack: contextlib.AsyncExitStack, device: SimDevice, link: str, *, pace: bool
+) -> Endpoint:
+    try:
+        from bmslink.simulation.terminal import Terminal
+    except ImportError as exc:
+        raise TransportError(
+            "A pseudo-terminal needs Linux or macOS; serve on --tcp 127.0.0.1:0 here."
+        ) from exc
+    terminal = Terminal(link)
+    stack.callback(terminal.close)
+    line = SimLine(device, terminal.write, client_rate=lambda: terminal.rate, pace=pace)
+    stack.callback(line.close)
+    terminal.listen(line.receive)
+    return Endpoint("serial", str(terminal.link))
+
+
+# ----------------------------------------------------------------------------------------- TCP
+
+
+class _Client(asyncio.Protocol):
+    """One TCP connection."""
+
+    def __init__(self, device: SimDevice, clients: set[asyncio.Transport], *, pace: bool) -> None:
+        self._device = device
+        self._clients = clients
+        self._pace = pace
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError(f"{transport} is no stream")
+        self._transport = transport
+        self._clients.add(transport)
+        self._line = SimLine(self._device, self._write, pace=self._pace)
+
+    def _write(self, data: bytes) -> None:
+        if self._transport.get_write_buffer_size() < _MAX_UNREAD:
+            self._transport.write(data)
+
+    def data_received(self, data: bytes) -> None:
+        self._line.receive(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc  # clients go as they like
+        self._line.close()
+        self._clients.discard(self._transport)
+
+
+async def _open_server(
+    stack: contextlib.AsyncExitStack, device: SimDevice, place: str, *, pace: bool
+) -> Endpoint:
+    free = place.endswith(":0")  # no port to connect to, but one to ask for
+    host, port = split_host(f"{place[:-1]}1" if free else place)
+    clients: set[asyncio.Transport] = set()
+    loop = asyncio.get_running_loop()
+    try:
+        server = await loop.create_server(
+            lambda: _Client(device, clients, pace=pace), host, 0 if free else port
+        )
+    except socket.gaierror as exc:
+        raise PortNotFound(f"There is no address {host!r} on this machine.") from exc
+    except OSError as exc:
+        raise _listen_error(exc, place) from exc
+
+    def close() -> None:
+        server.close()
+        for client in list(clients):
+            client.abort()
+
+    stack.callback(close)
+    port = server.sockets[0].getsockname()[1]
+    return Endpoint("tcp", f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
+
+def _listen_error(exc: OSError, place: str) -> TransportError:
+    if exc.errno == errno.EADDRINUSE:
+        return PortBusy(f"{place} is taken by another program; choose another port, or 0.")
+    if exc.errno == errno.EACCES:
+        return PortDenied(f"You may not listen on {place}; ports below 1024 are reserved.")
+    if exc.errno == errno.EADDRNOTAVAIL:
+        return PortNotFound(f"This machine has no address for {place}.")
+    return TransportError(f"Cannot listen on {place}: {exc.strerror or exc}.")
