@@ -127,6 +127,15 @@ class Session:
         name = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "")
         return not name.startswith("utf")
 
+    def no_trace(self, command: str) -> None:
+        """`TargetError` if --trace was given to a command that has nothing to trace."""
+        if self.trace is not None:
+            raise TargetError(
+                "capture records every byte already; leave --trace away."
+                if command == "capture"
+                else f"{command} talks to no pack, so --trace has nothing to record."
+            )
+
     def record(self, values: Mapping[str, Any]) -> None:
         """One JSON line on stdout."""
         self.print(to_json(values))

@@ -50,6 +50,8 @@ class DalyA5(Driver[DalyFrame]):
         baudrate=9600, timeout=0.5, gap=0.12, retries=3, wake_retries=4, idle=0.15
     )
 
+    codec: DalyA5Codec
+
     def __init__(self, link: Link[DalyFrame], options: Options) -> None:
         super().__init__(link, options)
         board = options.address
@@ -85,20 +87,20 @@ class DalyA5(Driver[DalyFrame]):
                 return
             raise
 
-    def _matches(self, id: int) -> Callable[[DalyFrame], bool]:
+    def _matches(self, data_id: int) -> Callable[[DalyFrame], bool]:
         def matches(frame: DalyFrame) -> bool:
             return (
                 frame.is_answer
-                and frame.id == id
+                and frame.id == data_id
                 and self.options.address in (None, frame.address)
-                and (id not in SERIES or frame.data[0] <= MAX_FRAME_NUMBER)
+                and (data_id not in SERIES or frame.data[0] <= MAX_FRAME_NUMBER)
             )
 
         return matches
 
     async def _gather(
         self,
-        id: int,
+        data_id: int,
         complete: Callable[[list[DalyFrame]], bool] = bool,
         *,
         timeout: float | None = None,
@@ -106,26 +108,26 @@ class DalyA5(Driver[DalyFrame]):
         retries: int | None = None,
     ) -> list[DalyFrame]:
         return await self.link.collect(
-            read_request(id, self._host),
-            self._matches(id),
+            read_request(data_id, self._host),
+            self._matches(data_id),
             complete,
             timeout=timeout,
             quiet=quiet,
             retries=retries,
         )
 
-    async def ask(self, id: int) -> Record:
+    async def ask(self, data_id: int) -> Record:
         """Read an id that is answered by one frame; `LinkTimeout` when it is not."""
-        return self.codec.explain((await self._gather(id))[0])
+        return self.codec.explain((await self._gather(data_id))[0])
 
-    async def _ask_optional(self, id: int, frames: int = 1) -> list[Record]:
+    async def _ask_optional(self, data_id: int, frames: int = 1) -> list[Record]:
         """The same for an id that firmwares may not know: silence is normal, and remembered."""
-        if id in self._silent:
+        if data_id in self._silent:
             return []
-        known = id in self._answered
+        known = data_id in self._answered
         try:
             got = await self._gather(
-                id,
+                data_id,
                 lambda got: len(got) >= frames,
                 timeout=None if known else 0.6 * self.link.timing.timeout,
                 quiet=_QUIET if frames > 1 else None,
@@ -133,12 +135,12 @@ class DalyA5(Driver[DalyFrame]):
             )
         except LinkTimeout as exc:
             if not known and exc.heard != "garbage":
-                self._silent.add(id)
+                self._silent.add(data_id)
             return []
-        self._answered.add(id)
+        self._answered.add(data_id)
         return [self.codec.explain(frame) for frame in got]
 
-    async def _ask_series(self, id: int, needed: int) -> list[Record]:
+    async def _ask_series(self, data_id: int, needed: int) -> list[Record]:
         """All frames of a 95 or 96; what was lost is asked for once more.
 
         Some boards send as many frames as they need, others always 16, so the first answer is
@@ -149,14 +151,14 @@ class DalyA5(Driver[DalyFrame]):
 
         def complete(got: list[DalyFrame]) -> bool:
             numbers = [frame.data[0] for frame in got]
-            return len(set(numbers)) >= self._frames.get(id, 99) and numbers == sorted(numbers)
+            return len(set(numbers)) >= self._frames.get(data_id, 99) and numbers == sorted(numbers)
 
         latest: dict[int, Record] = {}
         for _ in range(2):
-            got = await self._gather(id, complete, quiet=_QUIET)
+            got = await self._gather(data_id, complete, quiet=_QUIET)
             latest |= {frame.data[0]: self.codec.explain(frame) for frame in got}
-            self._frames[id] = max(self._frames.get(id, needed), len(latest))
-            base = 0 if id in self.codec.memory.zero_based else 1
+            self._frames[data_id] = max(self._frames.get(data_id, needed), len(latest))
+            base = 0 if data_id in self.codec.memory.zero_based else 1
             if latest.keys() >= set(range(base, base + needed)):
                 break
         return list(latest.values())
@@ -172,10 +174,10 @@ class DalyA5(Driver[DalyFrame]):
 
     async def identify(self) -> Identity:
         records = [await self._status()]
-        for id, frames in _STRINGS.items():
-            records += await self._ask_optional(id, frames)
-        for id in (0x53, 0x51):
-            records += await self._ask_optional(id)
+        for data_id, frames in _STRINGS.items():
+            records += await self._ask_optional(data_id, frames)
+        for data_id in (0x53, 0x51):
+            records += await self._ask_optional(data_id)
         return self.codec.identity(records)
 
     async def read(self) -> Reading:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from construct import Byte, Bytes, Const, Construct, Struct
+from construct import Byte, Bytes, Const, Struct
 
 from bmslink.link import Drop, Frame, Framer
 from bmslink.model import Identity, Reading
@@ -27,7 +27,7 @@ from bmslink.protocols.daly_a5_layouts import (
 )
 from bmslink.protocols.daly_a5_reading import Memory, merge
 from bmslink.protocols.daly_settings import CHEMISTRIES, CLOCK_WRITE, PARAMETERS, TEXTS, WRITES
-from bmslink.protocols.fields import build, parse, text
+from bmslink.protocols.fields import Layout, build, parse, text
 
 __all__ = [
     "FIRST_HOST",
@@ -118,9 +118,9 @@ class DalyA5Framer(Framer[DalyFrame]):
         return covered + bytes([checksum(covered)])
 
 
-def read_request(id: int, host: int = HOST_PC, data: bytes = bytes(8)) -> DalyFrame:
+def read_request(data_id: int, host: int = HOST_PC, data: bytes = bytes(8)) -> DalyFrame:
     """The frame that asks for an id (or, with data, writes one)."""
-    return DalyFrame(address=host, id=id, data=data)
+    return DalyFrame(address=host, id=data_id, data=data)
 
 
 def can_frame(can_id: int, data: bytes) -> DalyFrame:
@@ -148,7 +148,7 @@ class DalyA5Codec(Codec[DalyFrame]):
         layout = self._layout(frame, asked=sent or not frame.is_answer)
         return None if layout is None else Payload(layout, frame.data)
 
-    def _layout(self, frame: DalyFrame, *, asked: bool) -> Construct | None:
+    def _layout(self, frame: DalyFrame, *, asked: bool) -> Layout | None:
         if frame.id in CONTROLS:
             return SWITCH
         if frame.id in WRITES:
@@ -183,22 +183,22 @@ class DalyA5Codec(Codec[DalyFrame]):
             return Record(kind, "request" if role == "request" else "ack", values)
         return _explain_parameter(frame.id, values)
 
-    def _explain_status(self, id: int, values: dict[str, Any]) -> Record:
-        kind = STATUS[id][0]
-        if id not in _LIVE:
+    def _explain_status(self, data_id: int, values: dict[str, Any]) -> Record:
+        kind = STATUS[data_id][0]
+        if data_id not in _LIVE:
             return Record(kind, "other", _without_filler(values))
-        part = f"{id:x}"
-        if id in SERIES:
+        part = f"{data_id:x}"
+        if data_id in SERIES:
             number = values["number"]
-            need(number <= MAX_FRAME_NUMBER, f"{id:02X} has frame number {number}.")
-            part = f"{id:x}.{number}"
+            need(number <= MAX_FRAME_NUMBER, f"{data_id:02X} has frame number {number}.")
+            part = f"{data_id:x}.{number}"
             if number == 0:
-                self.memory.zero_based.add(id)
-        elif id == 0x90:
+                self.memory.zero_based.add(data_id)
+        elif data_id == 0x90:
             self.memory.soc_raw = round(values["soc"] * 10)
-        elif id == 0x91:
+        elif data_id == 0x91:
             self.memory.look_at_tail(values)
-        elif id == 0x94:
+        elif data_id == 0x94:
             cells, sensors = values["cell_count"], values["sensor_count"]
             self.memory.cell_count = cells if 0 < cells <= MAX_CELLS else None
             self.memory.sensor_count = sensors if sensors <= MAX_SENSORS else None
@@ -241,8 +241,8 @@ def _without_filler(values: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in values.items() if k not in ("residue", "reserved")}
 
 
-def _explain_parameter(id: int, values: dict[str, Any]) -> Record:
-    name = TEXTS.get(id)
+def _explain_parameter(data_id: int, values: dict[str, Any]) -> Record:
+    name = TEXTS.get(data_id)
     if name is None:
         return Record("setting", "settings", {k: v for k, v in values.items() if k != "id"})
     values[name] = values[name].decode("latin-1")

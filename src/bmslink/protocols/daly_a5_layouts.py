@@ -6,10 +6,10 @@ answer had there (old firmware), so they are named but not believed: `docs/proto
 
 from __future__ import annotations
 
-from construct import Array, Byte, Bytes, Construct, Int16ub, Int32ub, Struct
+from construct import Array, Byte, Bytes, Int16ub, Int32ub, Struct
 
 from bmslink.model import Condition
-from bmslink.protocols.fields import Severity, scaled
+from bmslink.protocols.fields import Layout, Severity, scaled
 
 __all__ = [
     "ACK",
@@ -39,7 +39,7 @@ _MV = scaled(Int16ub, 1000)
 _100MV = scaled(Int16ub, 10)
 _CELSIUS = scaled(Byte, 1, -40)
 
-STATUS: dict[int, tuple[str, Construct]] = {
+STATUS: dict[int, tuple[str, Layout]] = {
     0x90: (
         "pack",
         Struct(

@@ -99,14 +99,14 @@ def _flag(values: Values, key: str, raw: dict[str, Any]) -> bool | None:
     return None
 
 
-def _slots(parts: Mapping[str, Values], id: int, memory: Memory) -> dict[int, float]:
+def _slots(parts: Mapping[str, Values], data_id: int, memory: Memory) -> dict[int, float]:
     """What a multi-frame answer holds, by position from 0; lost frames leave gaps."""
     name, per = {
         0x95: ("cell_voltages", CELLS_PER_FRAME),
         0x96: ("temperatures", SENSORS_PER_FRAME),
-    }[id]
-    frames = {v["number"]: v[name] for p, v in parts.items() if p.startswith(f"{id:x}.")}
-    base = 0 if id in memory.zero_based or 0 in frames else 1
+    }[data_id]
+    frames = {v["number"]: v[name] for p, v in parts.items() if p.startswith(f"{data_id:x}.")}
+    base = 0 if data_id in memory.zero_based or 0 in frames else 1
     return {(n - base) * per + i: v for n, frame in frames.items() for i, v in enumerate(frame)}
 
 
@@ -166,7 +166,7 @@ def _voltage(
     if pack["gather_voltage"]:
         raw["gather_voltage"] = pack["gather_voltage"]
     total = sum(v if v is not None else math.inf for v in cells)
-    agrees = bool(cells) and 0 < value and abs(total - value) <= 0.02 * value + 0.1
+    agrees = bool(cells) and value > 0 and abs(total - value) <= 0.02 * value + 0.1
     low = 0.0 if agrees else _MIN_PACK
     return _believed(pack, "voltage", low, (count or MAX_CELLS) * _MAX_CELL, raw)
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from construct import Byte, Bytes, Construct, Int16ub, Int32ub, Struct
+from construct import Byte, Bytes, Int16ub, Int32ub, Struct
 
-from bmslink.protocols.fields import scaled
+from bmslink.protocols.fields import Layout, scaled
 
 __all__ = ["CHEMISTRIES", "CLOCK_WRITE", "PARAMETERS", "TEXTS", "WRITES", "Parameter"]
 
@@ -36,17 +36,19 @@ _100MS = scaled(Byte, 10)
 class Parameter(NamedTuple):
     """One readable parameter frame."""
 
-    layout: Construct
+    layout: Layout
     write: int | None = None
     """The id that writes it; `None` is read-only."""
 
 
-def _text(name: str) -> Construct:
+def _text(name: str) -> Layout:
     """A string in several frames: the frame's number from 1, then seven characters."""
     return Struct("number" / Byte, name / Bytes(7))
 
 
-_CLOCK = tuple(n / Byte for n in ("year", "month", "day", "hour", "minute", "second"))
+_CLOCK = tuple(
+    f"daly_clock_{n}" / Byte for n in ("year", "month", "day", "hour", "minute", "second")
+)
 CLOCK_WRITE = Struct(*_CLOCK, "soc" / _PERMILLE)
 """Id 21: setting the clock always sets the state of charge as well, and the other way round."""
 
@@ -123,10 +125,10 @@ PARAMETERS: dict[int, Parameter] = {
     ),
     0x5D: Parameter(
         Struct(
-            "daly_soc_high_warning" / _PERMILLE,
-            "daly_soc_high" / _PERMILLE,
-            "daly_soc_low_warning" / _PERMILLE,
-            "daly_soc_low" / _PERMILLE,
+            "soc_high_warning" / _PERMILLE,
+            "soc_high" / _PERMILLE,
+            "soc_low_warning" / _PERMILLE,
+            "soc_low" / _PERMILLE,
         ),
         0x1D,
     ),
@@ -189,7 +191,7 @@ PARAMETERS: dict[int, Parameter] = {
 }
 
 
-def _four(name: str, value: Construct, delay: Construct) -> Iterator[Construct]:
+def _four(name: str, value: Layout, delay: Layout) -> Iterator[Layout]:
     """A limit with its delay, its release and the release's delay, in wire order."""
     yield name / value
     yield f"{name}_delay" / delay
@@ -197,7 +199,7 @@ def _four(name: str, value: Construct, delay: Construct) -> Iterator[Construct]:
     yield f"{name}_release_delay" / delay
 
 
-def _level(level: int) -> Iterator[Construct]:
+def _level(level: int) -> Iterator[Layout]:
     """The nine frames of one extended protection level, in the order of their ids."""
     p = f"daly_level_{level}"
     yield Struct(*_four(f"{p}_cell_ovp", _MV, _10MS))
@@ -223,7 +225,11 @@ for _number, _first in ((1, 0x70), (2, 0x79), (3, 0x82)):
     for _id, _layout in enumerate(_level(_number), _first):
         PARAMETERS[_id] = Parameter(_layout, _id - 0x40)
 
-WRITES: dict[int, int] = {p.write: id for id, p in PARAMETERS.items() if p.write is not None}
+WRITES: dict[int, int] = {
+    parameter.write: data_id
+    for data_id, parameter in PARAMETERS.items()
+    if parameter.write is not None
+}
 """Write id -> the id of the parameter it writes."""
 
 TEXTS: dict[int, str] = {

@@ -46,14 +46,13 @@ from bmslink.protocols.jk02_layouts import (
     settings_variant,
 )
 from bmslink.protocols.jk02_reading import REMEMBERED, cell_count, chemistry, live_reading
-from bmslink.protocols.jk_settings import REGISTERS, SETTINGS_24S, SETTINGS_32S, plain_settings
+from bmslink.protocols.jk_settings import REGISTERS, SETTINGS_LAYOUTS, plain_settings
 
 __all__ = ["JK02", "JK02Codec", "JK02Frame", "JK02Framer", "command", "record"]
 
 # ---------------------------------------------------------------------------------- meaning
 
 _KINDS = {SETTINGS: "settings", CELLS: "cells", INFO: "info", LOG: "logbook", DETAILS: "detail_log"}
-_SETTINGS: dict[str, Layout] = {"24s": SETTINGS_24S, "32s": SETTINGS_32S}
 _ACK_LAYOUT = Struct("status" / Byte)
 # names, passwords and user data are set by these; which one sets what is not known
 _PRIVATE_REGISTERS = frozenset({0x9B, 0x9C, 0x9E, 0x9F, 0xA0, 0xA2, 0xA4})
@@ -108,7 +107,7 @@ class JK02Codec(Codec[JK02Frame]):
             "No cells are connected and no device info came before: 24S or 32S is not known.",
             frame.data,
         )
-        return (_SETTINGS if frame.code == SETTINGS else CELL_INFO)[str(variant)]
+        return (SETTINGS_LAYOUTS if frame.code == SETTINGS else CELL_INFO)[str(variant)]
 
     def payload(self, frame: JK02Frame, *, sent: bool = False) -> Payload | None:
         if not frame.command:
@@ -296,6 +295,9 @@ class JK02(Driver[JK02Frame]):
     async def identify(self) -> Identity:
         if not {INFO, SETTINGS} <= self._known.keys():
             await self._greet(self.link.timing.retries)
+        with suppress(LinkTimeout):  # only live values tell the chemistry
+            live = await self._next(CELLS, self.link.timing.timeout)
+            self._known[CELLS] = self.codec.explain(live)
         return self.codec.identity(list(self._known.values()))
 
     async def read(self) -> Reading:

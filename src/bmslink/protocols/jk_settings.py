@@ -25,7 +25,7 @@ from construct import (
 
 from bmslink.protocols.fields import Layout, scaled
 
-__all__ = ["REGISTERS", "SETTINGS_24S", "SETTINGS_32S", "Register", "flag", "plain_settings"]
+__all__ = ["REGISTERS", "SETTINGS_LAYOUTS", "SWITCH_WORD", "Register", "flag", "plain_settings"]
 
 _V = scaled(Int32ul, 1000)
 _A = scaled(Int32ul, 1000)
@@ -70,7 +70,8 @@ _HEAD: tuple[tuple[str, Layout], ...] = (
     ("nominal_capacity", _AH),  # 20, byte 130
 )
 
-_SWITCH_WORD = 0x27  # bit n of the word at byte 282 is register 27 + n
+SWITCH_WORD = 0x27
+"""Bit n of the word at byte 282 is register 27 + n."""
 _SWITCHES = (
     "jk_heating",
     "jk_temperature_sensors_disabled",
@@ -90,7 +91,7 @@ _SWITCHES = (
     "jk_gps_lock_discharge",
 )
 
-SETTINGS_24S = Struct(
+_SETTINGS_24S = Struct(
     *(name / wire for name, wire in _HEAD),
     "short_circuit_delay" / _US,  # byte 134
     "balance_start_voltage" / _V,
@@ -100,7 +101,7 @@ SETTINGS_24S = Struct(
 )
 """Type 01 of a 24S board, bytes 6-298; everything from 142 on was 0 on eight devices."""
 
-SETTINGS_32S = Struct(
+_SETTINGS_32S = Struct(
     *(name / wire for name, wire in _HEAD),
     "short_circuit_delay" / _US,  # byte 134
     "balance_start_voltage" / _V,
@@ -118,6 +119,9 @@ SETTINGS_32S = Struct(
     "reserved_298" / Bytes(1),
 )
 """Type 01 of a 32S board, bytes 6-298."""
+
+
+SETTINGS_LAYOUTS: dict[str, Layout] = {"24s": _SETTINGS_24S, "32s": _SETTINGS_32S}
 
 
 class Register(NamedTuple):
@@ -145,7 +149,7 @@ REGISTERS: dict[str, dict[int, Register]] = {
         0x22: Register("balance_start_voltage", _V),
         0x24: Register("jk_device_address", _U32),
         0x25: Register("jk_precharge_time", _S),
-        **{_SWITCH_WORD + bit: Register(name, _U32) for bit, name in enumerate(_SWITCHES)},
+        **{SWITCH_WORD + bit: Register(name, _U32) for bit, name in enumerate(_SWITCHES)},
         0x37: Register("jk_heating_start", Int8sb),
         0x38: Register("jk_heating_stop", Int8sb),
         0x39: Register("jk_smart_sleep_delay", Byte),

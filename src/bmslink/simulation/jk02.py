@@ -1,8 +1,8 @@
 """A simulated JK board: 97 and 96 start its stream of live records, writes change its settings.
 
-It says what the boards of the captures say: `sess-jk02-32s-pb2a16s20p-15.41-heating`,
-`sess-jk02-32s-pb-14.20-precharge`, `jk02-24s-b2a24s20p-10.07-pdus` and others gave the identity,
-the enable flags and the order and delays of the answers. `docs/protocols/jk.md` has the facts.
+Identity, enable flags, order and delays of the answers are those of the boards that were
+captured, among them `sess-jk02-32s-pb2a16s20p-15.41-heating`, `sess-jk02-32s-pb-14.20-precharge`
+and `jk02-24s-b2a24s20p-10.07-pdus`. Facts: `docs/protocols/jk.md`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
+from construct import Array, FormatField, Renamed, Struct
+
 from bmslink.errors import TargetError
 from bmslink.model import Reading, Switch
 from bmslink.protocols.fields import Layout, Scaled, build, parse
 from bmslink.protocols.jk02_framing import (
     ACK,
     CELLS,
+    COMMAND_SIZE,
     INFO,
     READ_INFO,
     READ_SETTINGS,
@@ -27,11 +30,13 @@ from bmslink.protocols.jk02_framing import (
 )
 from bmslink.protocols.jk02_layouts import CELL_INFO, DEVICE_INFO, PAYLOAD, SLOTS
 from bmslink.protocols.jk02_reading import ALARMS, CHEMISTRIES
-from bmslink.protocols.jk_settings import REGISTERS, SETTINGS_LAYOUTS
+from bmslink.protocols.jk_settings import REGISTERS, SETTINGS_LAYOUTS, SWITCH_WORD
 from bmslink.simulation.pack import Pack
 from bmslink.simulation.responder import Answer, Responder
 
 __all__ = ["MODELS", "JK02Responder"]
+
+DEFAULT_FIRMWARE = "15.41"
 
 
 class Model(NamedTuple):
@@ -39,19 +44,273 @@ class Model(NamedTuple):
 
     vendor_id: str
     hardware: str
-    variant: str = "32s"
+    variant: str
     cell_flags: str = ""
     setting_flags: str = ""
     command_flags: str = ""
 
 
-_CODES = "900f00000000c0d80300000000010000"  # bytes 8-23 of the command flags, 11.x boards
-_PB_CODES = "901f00000000c0d8e7fe{}000001000000000000"
-
+# fmt: off
 MODELS: dict[str, Model] = {
     "10.07": Model("JK-B2A24S20P", "10.XG", "24s"),
-    "11.17": Model(
-        "JK_B2A20S20P", "11.XW", "32s",
-        "feff7fdc1f01000000000000", "7cf8ffff0f00000000", "7cf8fff30f000000" "00000000" + _CODES,
-    ),
+    "11.17": Model("JK_B2A20S20P", "11.XW", "32s", "feff7fdc1f01", "7cf8ffff0f",
+                   "7cf8fff30f00000000000000900f00000000c0d8030000000001"),
+    "11.288H": Model("JK_B2A20S20P", "11.XW", "32s", "feff7fdc2f010101", "fcf9ffff9f2d",
+                     "fcf9ffff9f2d000000000000900f00000000c0d8030000000001"),
+    "14.20": Model("JK_PB2A16S15P", "14.XA", "32s", "feff7fdd2f0101b007", "feffffffbfe90102",
+                   "feffffffafe9010200000000901f00000000c0d8e7fe1f000001"),
+    "15.41": Model("JK_PB2A16S20P", "15A", "32s", "feff7fdc2f0101b0cf07", "feffffff9fe99d03",
+                   "ffffffff8fe99d0300000000901f00000000c0d8e7fe3f000001"),
+    "19.10": Model("JK_B2A8S20P", "19H", "32s", "feff7fdc2f0101810b01", "feffffff9fa9ef0f",
+                   "ffffffff9fa98f0f00000000901f00000000c0d8e732ac"),
 }
+# fmt: on
+"""By firmware, as captured."""
+
+_RECORD_DELAY, _SECOND_DELAY, _ACK_DELAY = 0.09, 0.2, 0.3  # s after a 97 or 96
+_WRITE_DELAY = 0.11
+_REPEATS_INFO = 15  # from this version on a 96 is answered by 01 and 03
+_SENSOR_MASK_FLAG = 36
+_ABSENT = -200.0
+_SWITCHES = {
+    "charge_switch": Switch.CHARGE,
+    "discharge_switch": Switch.DISCHARGE,
+    "balance_switch": Switch.BALANCE,
+}
+_PROBES = ("mosfet", "cell_1", "cell_2", "cell_3", "cell_4", "cell_5")  # bits of the sensor mask
+_CLOCK = 200_000_000  # 2026-05-03: when the simulated board was switched on
+
+
+class JK02Responder(Responder):
+    """Answers 97 and 96, then streams; acknowledges every write and obeys those it knows.
+
+    `firmware` picks the board (`MODELS`). Like real ones it streams only after a 97 and a 96.
+    """
+
+    baudrate: ClassVar[int] = 115200
+    period: ClassVar[float | None] = 0.54
+
+    def __init__(
+        self,
+        pack: Pack,
+        *,
+        address: int | None = None,
+        firmware: str | None = None,
+        words: dict[str, float] | None = None,
+    ) -> None:
+        super().__init__(pack, address=address, firmware=firmware)
+        self._version = firmware or DEFAULT_FIRMWARE
+        if self._version not in MODELS:
+            raise TargetError(
+                f"There is no simulated JK firmware {self._version!r}; there are: "
+                f"{', '.join(MODELS)}."
+            )
+        self.model = MODELS[self._version]
+        slots = SLOTS[self.model.variant]
+        if pack.cell_count > slots:
+            raise TargetError(f"A JK board of this firmware has up to {slots} cells.")
+        self._words = _own_settings(pack, address) if words is None else words
+        self._framer = JK02Framer()
+        self._counter = 0
+        self._introduced = False
+        self._streaming = False
+
+    def line(self) -> JK02Responder:
+        return JK02Responder(
+            self.pack, address=self.address, firmware=self.firmware, words=self._words
+        )
+
+    def receive(self, data: bytes) -> list[Answer]:
+        frames = self._framer.feed(data)
+        if self._framer.pending >= COMMAND_SIZE:  # the start of a record: boards take none
+            frames += self._framer.flush()
+        return [answer for frame in frames if frame.command for answer in self._answer(frame)]
+
+    def stream(self) -> bytes:
+        return self._record(CELLS, self._live(self.pack.truth())) if self._streaming else b""
+
+    def _record(self, code: int, data: bytes) -> bytes:
+        self._counter = (self._counter + 1) & 0xFF
+        return self._framer.encode(record(code, data, self._counter))
+
+    def _answer(self, frame: JK02Frame) -> list[Answer]:
+        acknowledgement = self._framer.encode(command(ACK, b"\x01"))
+        if frame.code == READ_INFO:
+            self._introduced = True
+            info = self._record(INFO, self._info())
+            return [Answer(_RECORD_DELAY, info), Answer(_ACK_DELAY, acknowledgement)]
+        if frame.code == READ_SETTINGS:
+            self._streaming = self._introduced
+            answers = [Answer(_RECORD_DELAY, self._record(SETTINGS, self._settings()))]
+            if int(self._version.split(".")[0]) >= _REPEATS_INFO:
+                answers.append(Answer(_SECOND_DELAY, self._record(INFO, self._info())))
+            return [*answers, Answer(_ACK_DELAY, acknowledgement)]
+        self._write(frame)
+        return [Answer(_WRITE_DELAY, acknowledgement)]
+
+    def _write(self, frame: JK02Frame) -> None:
+        """What is not known, dangerous or of the wrong length is acknowledged and forgotten."""
+        register = REGISTERS[self.model.variant].get(frame.code)
+        if register is None or register.danger or register.wire.sizeof() != len(frame.data):
+            return
+        key = register.key
+        value = parse(Struct(key / register.wire), frame.data, "write")[key]
+        bit = 1 << max(0, frame.code - SWITCH_WORD)
+        if key in _SWITCHES:
+            self.pack.switch(_SWITCHES[key], bool(value))
+        elif SWITCH_WORD <= frame.code < SWITCH_WORD + 16:
+            word = int(self._words["jk_switches"]) & ~bit
+            self._words["jk_switches"] = word | bit * bool(value)
+        elif key in self.pack.settings:
+            self.pack.settings[key] = value
+        else:
+            self._words[key] = value
+
+    # ------------------------------------------------------------------------------ records
+
+    def _info(self) -> bytes:
+        serial = f"SIM{self.pack.seed % 10**7:07}".encode()
+        values = parse(DEVICE_INFO, bytes(PAYLOAD), "device info") | {
+            "vendor_id": _padded(self.model.vendor_id.encode(), 15),
+            "hardware_version": _padded(self.model.hardware.encode(), 8),
+            "software_version": _padded(self._version.encode(), 8),
+            "run_time": int(self.pack.uptime) // 300 * 300,  # coarse, as on real boards
+            "power_on_count": 1,
+            "name": _padded(self.model.vendor_id.encode(), 16),
+            "password": _padded(b"1234", 16),
+            "first_power_on": _padded(b"260503", 8),
+            "serial_number": _padded(serial + b"\x001234", 16),
+            "user_data": _padded(b"Input Userdata", 16),
+            "settings_password": _padded(b"123456", 16),
+            "command_flags": _flags(self.model.command_flags, 32),
+        }
+        return build(DEVICE_INFO, values, "device info")
+
+    def _settings(self) -> bytes:
+        layout = SETTINGS_LAYOUTS[self.model.variant]
+        values = parse(layout, bytes(PAYLOAD), "settings")
+        values |= {k: v for k, v in self._words.items() if k in values}
+        values |= {k: v for k, v in self.pack.settings.items() if k in values}
+        values |= {key: self.pack.switches[switch] for key, switch in _SWITCHES.items()}
+        values["enable_flags"] = _flags(self.model.setting_flags, 9)
+        return build(layout, _fitted(layout, values), "settings")
+
+    def _live(self, truth: Reading) -> bytes:
+        layout = CELL_INFO[self.model.variant]
+        cells = [v or 0.0 for v in truth.cell_voltages]
+        connected = [v for v in cells if v] or [0.0]
+        slots = SLOTS[self.model.variant]
+        values = parse(layout, bytes(PAYLOAD), "live values")
+        temperatures = {name: truth.temperatures.get(name) for name in _PROBES}
+        present = sum(1 << bit for bit, t in enumerate(temperatures.values()) if t is not None)
+        flags = _flags(self.model.cell_flags, 12)
+        masked = not any(flags) or int.from_bytes(flags, "little") >> _SENSOR_MASK_FLAG & 1
+        values |= {
+            "cell_voltages": cells + [0.0] * (slots - len(cells)),
+            "cell_mask": sum(1 << i for i, v in enumerate(cells) if v),
+            "average_voltage": sum(connected) / len(connected),
+            "delta_voltage": max(connected) - min(connected),
+            "highest_cell": cells.index(max(connected)),
+            "lowest_cell": cells.index(min(connected)),
+            "cell_resistances": _resistances(truth, slots),
+            "voltage": truth.voltage,
+            "voltage_2": truth.voltage,
+            "power": abs(truth.power or 0.0),
+            "current": truth.current,
+            "alarms": _alarm_word(truth),
+            "balance_current": truth.balance_current,
+            "balance_action": truth.balancing_active,  # 1: a cell is charged
+            "soc": truth.soc,
+            "remaining_capacity": truth.remaining_capacity,
+            "full_capacity": truth.full_capacity,
+            "cycles": truth.cycles,
+            "cycle_capacity": truth.cycle_capacity,
+            "soh": truth.soh,
+            "uptime": truth.uptime,
+            "run_ticks": truth.uptime,
+            "charge_mosfet": truth.charging_allowed,
+            "discharge_mosfet": truth.discharging_allowed,
+            "sensor_mask": present if masked else 0xFF,
+            "heating": truth.heater,
+            "clock": _CLOCK + (truth.uptime or 0.0),
+            "chemistry": _chemistry(self.pack.chemistry.name),
+            "enable_flags": flags,
+        }
+        values |= _temperatures(temperatures)
+        return build(layout, _fitted(layout, values), "live values")
+
+
+def _own_settings(pack: Pack, address: int | None) -> dict[str, float]:
+    """What a JK board keeps beyond the settings of every pack."""
+    full, low = pack.settings["full_charge_voltage"], pack.settings["cell_uvp"]
+    return {
+        "jk_smart_sleep_voltage": full,
+        "jk_request_charge_voltage": full,
+        "float_voltage": full - 0.1,
+        "jk_power_off_voltage": low - 0.05,
+        "jk_device_address": 1 if address is None else address,
+        "jk_current_range": 1_500_000,
+        "jk_switches": 0,
+        "jk_heating_start": 0,
+        "jk_heating_stop": 5,
+        "jk_smart_sleep_delay": 24,
+    }
+
+
+def _temperatures(probes: Mapping[str, float | None]) -> dict[str, float]:
+    """A missing probe reads -200 °C, and the place of T3 holds a copy of the MOS value."""
+    told = {name: _ABSENT if t is None else t for name, t in probes.items()}
+    numbered = {f"temperature_{i}": told[f"cell_{i}"] for i in (1, 2, 4, 5)}
+    mosfet = told["mosfet"]
+    return numbered | {"temperature_3": mosfet, "mosfet_temperature": mosfet}
+
+
+def _resistances(truth: Reading, slots: int) -> list[float]:
+    found = [ohm or 0.0 for ohm in truth.cell_resistances or ()]
+    return found + [0.0] * (slots - len(found))
+
+
+def _alarm_word(truth: Reading) -> int:
+    levels = {"alarm": truth.alarms, "protection": truth.protections, "fault": truth.faults}
+    first = {(level, condition): bit for bit, level, condition in reversed(ALARMS)}
+    return sum({1 << bit for (level, c), bit in first.items() if c in levels[level]})
+
+
+def _chemistry(name: str) -> int:
+    """JK knows three; whatever else there is must be run as its `Li-ion`."""
+    return {told: code for code, told in CHEMISTRIES.items()}.get(name, 1)
+
+
+def _padded(text: bytes, size: int) -> bytes:
+    return text[:size].ljust(size, b"\0")
+
+
+def _flags(text: str, size: int) -> bytes:
+    return _padded(bytes.fromhex(text), size)
+
+
+def _fitted(layout: Layout, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values as the fields of a layout can hold them: what is beyond a field stops at its
+    end, a fraction it cannot tell is rounded."""
+    if not isinstance(layout, Struct):
+        return dict(values)
+    fitted: dict[str, Any] = {}
+    for field in layout.subcons:
+        wire = field.subcon if isinstance(field, Renamed) else field
+        value = values[str(field.name)]
+        if isinstance(wire, Array):
+            fitted[str(field.name)] = [_fit(v, wire.subcon) for v in value]
+        else:
+            fitted[str(field.name)] = _fit(value, wire)
+    return fitted
+
+
+def _fit(value: Any, wire: Layout) -> Any:
+    per = wire.per if isinstance(wire, Scaled) else 1
+    number = wire.subcon if isinstance(wire, Scaled) else wire
+    if not isinstance(number, FormatField):
+        return value
+    bits = 8 * number.sizeof()
+    low = -(1 << bits - 1) if number.fmtstr[1].islower() else 0
+    whole = min(max(round((value or 0) * per), low), low + (1 << bits) - 1)
+    return whole / per if isinstance(wire, Scaled) else whole

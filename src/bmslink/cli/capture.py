@@ -1,0 +1,163 @@
+"""`bmslink capture`: record every byte both ways, with times."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bmslink.cli import options as o
+from bmslink.cli.output import FAILED, Session, open_new
+from bmslink.cli.terminal import is_terminal
+from bmslink.errors import BmsError, LinkTimeout, TransportError
+
+if TYPE_CHECKING:
+    from bmslink.device import Device
+    from bmslink.model import Reading
+
+__all__ = ["command"]
+
+_INTERVAL = 1.0
+_SELDOM = 5.0  # s between two lines of progress where they cannot overwrite each other
+
+
+def command(
+    ctx: typer.Context,
+    output: Annotated[str, typer.Option("-o", "--output", metavar="FILE", help="Where to record.")],
+    target: o.Target = None,
+    seconds: Annotated[
+        float | None, typer.Option(parser=o.seconds, metavar="S", help="End after S seconds.")
+    ] = None,
+    count: o.Count = None,
+    watch: Annotated[
+        float, typer.Option(parser=o.seconds, metavar="S", help="Read every S seconds [1].")
+    ] = _INTERVAL,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    protocol: o.Protocol = None,
+    address: o.Address = None,
+    baudrate: o.Baudrate = None,
+    timeout: o.Timeout = None,
+) -> None:
+    """Read a pack again and again, and record every byte both ways with its time.
+
+    Ends after --seconds or --count, or with Ctrl-C; the file is whole in each case. Passwords are
+    blanked. `decode FILE` explains it, replay:///FILE stands in for the pack.
+    """
+    from bmslink.cli.loop import run
+    from bmslink.device import Device
+
+    session = o.session_of(ctx)
+    session.no_trace("capture")
+    line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
+    endpoint = o.connect_all(session, [o.one_target(target)], line)[0].target
+    device = Device(endpoint, record=open_new(output, force=force))
+    tally = _Tally(session, device, output)
+    try:
+        run(_record(device, tally, interval=watch, seconds=seconds, count=count))
+    except TransportError:
+        tally.discard_empty()
+        raise
+    finally:
+        tally.finish()
+    if not tally.readings:
+        session.complain(f"{endpoint}: no reading came; the file holds what was said instead.")
+        raise typer.Exit(FAILED)
+
+
+async def _record(
+    device: Device,
+    tally: _Tally,
+    *,
+    interval: float,
+    seconds: float | None,
+    count: int | None,
+) -> None:
+    from bmslink.cli.poll import poll
+
+    async def greet(device: Device) -> None:
+        try:
+            await device.identify()
+        except BmsError as error:
+            if isinstance(error, TransportError) and not isinstance(error, LinkTimeout):
+                raise
+            tally.tell(error)
+
+    with contextlib.suppress(asyncio.TimeoutError):
+        async with asyncio.timeout(seconds):
+            await poll(device, tally.tell, interval=interval, count=count, greet=greet)
+
+
+class _Tally:
+    """Counts what is recorded, and says so on stderr."""
+
+    def __init__(self, session: Session, device: Device, path: str) -> None:
+        self.session = session
+        self.device = device
+        self.path = path
+        self.readings = 0
+        self.errors = 0
+        self._live = is_terminal(sys.stderr)
+        self._said = float("-inf")
+
+    @property
+    def recorded(self) -> tuple[int, int]:
+        """Pieces and bytes in the file."""
+        from bmslink.capture import Recorder
+
+        transport = self.device.link.transport
+        return (
+            (transport.writer.pieces, transport.writer.bytes)
+            if isinstance(transport, Recorder)
+            else (0, 0)
+        )
+
+    def tell(self, news: Reading | BmsError) -> None:
+        """A reading came, or an error."""
+        from bmslink.cli.render.capture import progress
+
+        if isinstance(news, BmsError):
+            self.errors += 1
+            self.session.say(f"{self.device.target}: {news}")
+            return
+        self.readings += 1
+        text = progress(*self.recorded, self.readings, self.errors)
+        if self._live and not self.session.quiet:
+            sys.stderr.write(f"\r{text}\x1b[K")
+            sys.stderr.flush()
+        elif time.monotonic() - self._said >= _SELDOM:
+            self._said = time.monotonic()
+            self.session.say(text)
+
+    def finish(self) -> None:
+        """Say what the file holds."""
+        from bmslink.cli.render.capture import summary
+
+        pieces, size = self.recorded
+        if self._live and self.readings and not self.session.quiet:
+            sys.stderr.write("\n")
+        if not pieces and not Path(self.path).exists():
+            return
+        if self.session.json:
+            self.session.record(
+                {
+                    "target": str(self.device.target),
+                    "file": self.path,
+                    "pieces": pieces,
+                    "bytes": size,
+                    "readings": self.readings,
+                    "errors": self.errors,
+                }
+            )
+        else:
+            self.session.show(summary(self.path, pieces, size, self.readings, self.errors))
+
+    def discard_empty(self) -> None:
+        """Remove the file of a recording that never began."""
+        file = Path(self.path)
+        if not self.recorded[0] and file.is_file():
+            file.unlink()
