@@ -167,9 +167,9 @@ class Watched(ToyFramer):
 )
 def test_a_flood_of_junk_costs_neither_memory_nor_time(junk):
     framer = Watched()
-    frames = framer.feed(junk * (200_000 // len(junk)))
-    frames += framer.feed(wire(9)) + framer.flush()
-    assert frames[-1].kind == 9
+    framer.feed(junk * (100_000 // len(junk)))
+    framer.flush()  # the flood may end in what looks like the start of a frame
+    assert [f.kind for f in framer.feed(wire(9))] == [9]
     # a buffer that grew with the flood would be searched again for every dropped byte
     assert framer.most < 5000
     assert len(framer.skipped) <= 1000

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support import virtual_run
 
 import bmslink
 from bmslink.errors import LinkTimeout, TargetError
@@ -14,6 +13,7 @@ from bmslink.simulation.pack import Pack
 from bmslink.simulation.responder import Answer, Responder
 from bmslink.simulation.transport import SimDevice, SimLine, SimTransport
 from bmslink.simulation.wire import FAULTS, FOREIGN_FRAME, WireFaults, uart_misread
+from support import virtual_run
 
 FIRST = Answer(0.1, bytes(range(20)))
 SECOND = Answer(0.2, bytes(range(100, 130)))
@@ -322,4 +322,6 @@ def test_pacing_gives_every_byte_its_time() -> None:
     heard = heard_of_ticker(0.4, request=b"??", pace=True)
     assert b"".join(data for _, data in heard) == b"slowquick"
     start = 2 * byte + 0.3
-    assert [t for t, _ in heard] == [pytest.approx(start + n * byte) for n in range(1, 10)]
+    assert [t for t, _ in heard] == [
+        pytest.approx(start + n * byte, abs=1e-6) for n in range(1, 10)
+    ]

@@ -117,6 +117,7 @@ SCHEMES: dict[str, Scheme] = {
 
 _SECRETS = frozenset({"pin", "password", "passcode"})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?)\]|([^\[\]:/\s]+)):([0-9]{1,5})/?")
 _TARGET = re.compile(r"(?:(?P<protocol>[A-Za-z0-9][A-Za-z0-9-]*)\+)?(?P<scheme>[A-Za-z0-9-]+)://")
 _BARE_PORT = re.compile(r"(/|\./|\.\./|~/|\\\\\.\\|COM[0-9]+$|tty)", re.IGNORECASE)
 
@@ -210,7 +211,7 @@ def _check_key(key: str, name: str, scheme: Scheme, seen: Mapping[str, str]) -> 
 
 def split_host(place: str) -> tuple[str, int]:
     """`host:port` or `[ipv6]:port` taken apart; `TargetError` if it is neither."""
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\[\]:/\s]+)):([0-9]{1,5})/?", place)
+    match = _HOST.fullmatch(place)
     if match is None or not 0 < int(match[3]) < 65536:
         raise TargetError(f"{place!r} is not HOST:PORT (IPv6 goes in brackets: [::1]:8899).")
     return match[1] or match[2], int(match[3])

@@ -104,4 +104,6 @@ class _Printer:
                 session.record(event.to_dict())
             elif not self.by_frame:
                 g = text.glyphs(ascii_only=session.ascii)
+                if self.readings > 1:
+                    session.print("")
                 session.show(read.block(event, g, raw=session.verbosity > 0))

@@ -34,8 +34,8 @@ __all__ = [
 _LONGEST = 86400.0
 
 
-def seconds(text: str) -> float:
-    """A time in seconds, above 0 and at most a day."""
+def seconds(text: str | float) -> float:
+    """A time in seconds, above 0 and at most a day (a default comes as a number)."""
     try:
         value = float(text)
     except ValueError:
@@ -45,8 +45,10 @@ def seconds(text: str) -> float:
     return value
 
 
-def whole(text: str) -> int:
-    """A whole number, decimal or 0x hexadecimal."""
+def whole(text: str | int) -> int:
+    """A whole number, decimal or 0x hexadecimal (a default comes as a number)."""
+    if isinstance(text, int):
+        return text
     try:
         return int(text, 16) if text.lower().startswith("0x") else int(text)
     except ValueError:

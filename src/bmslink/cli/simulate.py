@@ -26,7 +26,7 @@ _LONGEST_LINE = 4096
 _BACKGROUND = 1.0  # s between two looks whether the terminal is ours again
 
 
-def _number(text: str) -> float:
+def _number(text: str | float) -> float:
     try:
         return float(text)
     except ValueError:

@@ -365,7 +365,7 @@ class JKNW(Driver[JKNWFrame]):
     name: ClassVar[str] = "jk-nw"
     vendor: ClassVar[str] = "jk"
     # Answers begin 26 to 100 ms after the request (93 ms in the vendor's own log) and take
-    # 25 ms on the wire; frames closer than 100 ms are lost (docs/protocols/jk-nw.md, timing).
+    # 25 ms on the wire; others found 100 ms between frames necessary (docs/protocols/jk-nw.md).
     timing: ClassVar[Timing] = Timing(baudrate=115200, timeout=0.5, gap=0.1)
 
     @classmethod

@@ -98,10 +98,11 @@ class Pack:
     def advance(self, seconds: float) -> None:
         """Let virtual seconds pass, 0 to 31 days at once.
 
-        Steps are 1 s for up to an hour and 5 s for up to five, then longer but never above 60 s.
+        It is cut into a thousand steps of 1 to 60 s: 1 s for up to a quarter of an hour, at most
+        5 s for up to 80 minutes; more steps than that beyond 16 hours.
         """
         left = _number("The seconds to advance", seconds, 0, MAX_ADVANCE)
-        longest = min(60.0, max(1.0, left / 3600))
+        longest = min(60.0, max(1.0, left / 1000))
         count = max(1, math.ceil(left / longest))
         for _ in range(count):
             self._step(left / count)

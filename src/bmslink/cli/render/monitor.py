@@ -303,8 +303,8 @@ def _cell_grid(reading: Reading, width: int, rows: int, g: Glyphs) -> list[Text]
     cell_width = width // columns
     lines = [Text() for _ in range(rows)]
     for n, value in enumerate(reading.cell_voltages, 1):
-        style = "cyan" if n in low else "yellow" if n in high else "none"
-        text = f"{n:>2} {t.number(value, 3, '', g):>5}{t.cell_marks(n, low, high, reading, g)}"
+        style = "cyan" if n == low else "yellow" if n == high else "none"
+        text = f"{n:>2} {t.number(value, 3, '', g):>5}{t.cell_marks(n, reading, g)}"
         line = lines[(n - 1) % rows]
         line.append(text, style)
         space = cell_width - len(text) - 1

@@ -97,8 +97,8 @@ def cell_summary(reading: Reading, g: Glyphs) -> str:
     """How many cells, the lowest, the highest and the distance between them."""
     low, high = t.extremes(reading)
 
-    def named(value: float | None, cells: set[int]) -> str:
-        which = f" (cell {min(cells)})" if cells else ""
+    def named(value: float | None, cell: int | None) -> str:
+        which = f" (cell {cell})" if cell is not None else ""
         return t.number(value, 3, " V", g) + which
 
     return (
@@ -115,8 +115,8 @@ def _cells(reading: Reading, g: Glyphs) -> Iterator[tuple[str, Text]]:
     for start in range(0, len(cells), _PER_ROW):
         row = Text()
         for n, value in cells[start : start + _PER_ROW]:
-            style = "cyan" if n in low else "yellow" if n in high else ""
-            entry = f"{t.number(value, 3, '', g):>5}{t.cell_marks(n, low, high, reading, g)} "
+            style = "cyan" if n == low else "yellow" if n == high else ""
+            entry = f"{t.number(value, 3, '', g):>5}{t.cell_marks(n, reading, g)} "
             row.append(entry, style)
         row.rstrip()
         yield f"{start + 1:>11}", row

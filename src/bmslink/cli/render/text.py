@@ -142,18 +142,18 @@ def capacity(reading: Reading, g: Glyphs) -> str:
     return text
 
 
-def extremes(reading: Reading) -> tuple[set[int], set[int]]:
-    """The numbers (from 1) of the lowest and of the highest cells; none where all are equal."""
+def extremes(reading: Reading) -> tuple[int | None, int | None]:
+    """The first lowest and the first highest cell, from 1; none where all are equal."""
     low, high = reading.min_cell_voltage, reading.max_cell_voltage
     if low == high:
-        return set(), set()
-    numbered = list(enumerate(reading.cell_voltages, 1))
-    return {n for n, v in numbered if v == low}, {n for n, v in numbered if v == high}
+        return None, None
+    return reading.cell_voltages.index(low) + 1, reading.cell_voltages.index(high) + 1
 
 
-def cell_marks(n: int, low: set[int], high: set[int], reading: Reading, g: Glyphs) -> str:
+def cell_marks(n: int, reading: Reading, g: Glyphs) -> str:
     """Two columns: lowest or highest, and whether it is being balanced."""
-    mark = g.low if n in low else g.high if n in high else " "
+    low, high = extremes(reading)
+    mark = g.low if n == low else g.high if n == high else " "
     return mark + (g.balance if n in (reading.balancing_cells or ()) else " ")
 
 

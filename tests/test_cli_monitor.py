@@ -1,0 +1,182 @@
+"""`bmslink monitor` in a real terminal, as a person sees it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cli_support import Cli, Terminal, finish, start
+
+SIM = "sim://jbd?cells=16&seed=1"
+ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"
+SHOW_CURSOR = b"\x1b[?25h"
+
+
+@contextlib.contextmanager
+def terminal(*argv: str, **more: object) -> Iterator[Terminal]:
+    result = Terminal(*argv, **more)
+    try:
+        yield result
+    finally:
+        result.close()
+
+
+def restored(window: Terminal) -> bool:
+    """The normal screen, a cursor, and the modes from before."""
+    return (
+        window.raw.rindex(LEAVE) > window.raw.rindex(ENTER)
+        and window.raw.rindex(SHOW_CURSOR) > window.raw.rindex(ENTER)
+        and window.modes() == window.modes_before
+    )
+
+
+def test_it_shows_a_live_pack_at_80x24_follows_a_resize_and_quits_by_q():
+    with terminal("monitor", SIM) as window:
+        text = window.wait(lambda text: "live" in text and "16 3." in text)
+        assert "\x1b" not in text
+        for word in ("jbd+sim://", "SOC", "current", "delta", "FETs", "conditions", "q quits"):
+            assert word in text
+        for n in range(1, 17):
+            assert re.search(rf"(?<!\d){n} \d\.\d{{3}}", text), (n, text)
+        window.resize(120, 40)
+        window.wait(lambda text: "q quits" in text.splitlines()[39] and "live" in text[100:121])
+        window.resize(40, 12)
+        window.wait(lambda text: "q quits" in text.splitlines()[11] and "live" in text[:40])
+        window.type("x")
+        window.type("q")
+        assert window.end() == 0
+        assert restored(window)
+
+
+def test_32_cells_fit_80x24():
+    with terminal("monitor", "sim://jbd?cells=32") as window:
+        text = window.wait(lambda text: "32 3." in text and "conditions" in text)
+        for n in range(1, 33):
+            assert re.search(rf"(?<!\d){n} \d\.\d{{3}}", text), (n, text)
+        window.type("q")
+        assert window.end() == 0
+
+
+def test_ctrl_c_ends_it_with_130_and_the_terminal_as_it_was():
+    with terminal("monitor", SIM) as window:
+        window.wait(lambda text: "live" in text)
+        window.type("\x03")
+        assert window.end() == 130
+        assert restored(window)
+        assert "Traceback" not in window.raw.decode()
+
+
+def test_sigterm_ends_it_with_the_terminal_as_it_was():
+    with terminal("monitor", SIM) as window:
+        window.wait(lambda text: "live" in text)
+        window.process.send_signal(signal.SIGTERM)
+        assert window.end() == 130
+        assert restored(window)
+
+
+def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again():
+    with terminal("monitor", SIM) as window:
+        window.wait(lambda text: "live" in text)
+        window.type("\x1a")
+        pid, status = os.waitpid(window.process.pid, os.WUNTRACED)
+        assert pid and os.WIFSTOPPED(status)
+        window.pump(0.5)
+        assert restored(window)
+        window.process.send_signal(signal.SIGCONT)
+        window.wait(lambda text: window.raw.rindex(ENTER) > window.raw.rindex(LEAVE))
+        window.type("q")
+        assert window.end() == 0
+        assert restored(window)
+
+
+def test_a_pack_that_falls_silent_is_shown_as_stale_with_the_reason(tmp_path: Path):
+    link = tmp_path / "pack"
+    simulator = start("simulate", "jbd", "--pty", str(link), stdin=-1)
+    try:
+        assert simulator.stdout is not None and simulator.stdin is not None
+        ready = simulator.stdout.readline().split()
+        assert ready == ["ready", f"jbd+serial://{link}"]
+        with terminal("monitor", f"{ready[1]}?timeout=0.1") as window:
+            window.wait(lambda text: "live" in text)
+            simulator.stdin.write("fault silent\n")
+            simulator.stdin.flush()
+            text = window.wait(lambda text: "STALE" in text and "No answer" in text)
+            assert "last known" in text
+            assert "live" not in text
+            simulator.stdin.write("fault silent off\n")
+            simulator.stdin.flush()
+            window.wait(lambda text: "live" in text and "STALE" not in text)
+            window.type("q")
+            assert window.end() == 0
+    finally:
+        simulator.terminate()
+        finish(simulator)
+
+
+def test_several_packs_stand_side_by_side():
+    with terminal("monitor", SIM, "sim://jbd?cells=4") as window:
+        text = window.wait(lambda text: text.splitlines()[0].count("live") == 2)
+        assert "│" in text
+        window.type("q")
+        assert window.end() == 0
+
+
+def test_a_terminal_without_unicode_gets_ascii():
+    with terminal("monitor", SIM, PYTHONIOENCODING="ascii") as window:
+        window.wait(lambda text: "live" in text)
+        window.type("q")
+        assert window.end() == 0
+        assert window.raw.isascii()
+        assert "\\u" not in window.raw.decode()
+
+
+def test_no_color_is_obeyed():
+    with terminal("monitor", SIM, NO_COLOR="1") as window:
+        window.wait(lambda text: "live" in text)
+        window.type("q")
+        assert window.end() == 0
+        assert not re.search(rb"\x1b\[[0-9;]*\b(3[0-7]|9[0-7]|38)\b[0-9;]*m", window.raw)
+
+
+def test_a_recording_that_ends_stays_on_the_screen_as_ended(fixtures: Path):
+    capture = next(iter(sorted((fixtures / "jbd").glob("jbd-aces-4s*"))))
+    with terminal("monitor", f"replay://{capture}?speed=100") as window:
+        text = window.wait(lambda text: "ENDED" in text)
+        assert "live" not in text
+        window.type("q")
+        assert window.end() == 0
+
+
+def test_a_port_that_cannot_be_opened_ends_it_with_a_sentence():
+    with terminal("monitor", "jbd+serial:///nowhere/at/all") as window:
+        assert window.end() == 1
+        assert restored(window)
+        assert "/nowhere/at/all" in window.text
+        assert "Traceback" not in window.text
+
+
+def test_without_a_terminal_it_says_what_to_use_instead():
+    result = finish(start("monitor", SIM))
+    result.failed(2, "read --watch", SIM)
+
+
+def test_a_dumb_terminal_is_no_terminal():
+    with terminal("monitor", SIM, TERM="dumb") as window:
+        assert window.end() == 2
+        assert ENTER not in window.raw
+
+
+def test_without_a_target_it_suggests_the_simulated_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("BMSLINK_TARGET", raising=False)
+    Cli(capsys)("monitor").failed(2, "sim://", "BMSLINK_TARGET")
+
+
+def test_json_is_for_programs(capsys: pytest.CaptureFixture[str]):
+    Cli(capsys)("monitor", "--json", SIM).failed(2, "read --watch")
