@@ -22,7 +22,10 @@ from bmslink.cli.app import main
 
 QUICK = "sim://jbd?gap=0&cells=4"
 SILENT = "sim://jbd?gap=0&fault=silent&timeout=0.01"
-DEAF_LINE = "No answer"
+_OWN_THE_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
 
 
 class Result(NamedTuple):
@@ -71,7 +74,9 @@ def start(*argv: str, **more: Any) -> subprocess.Popen[str]:
     more.setdefault("stdout", subprocess.PIPE)
     more.setdefault("stderr", subprocess.PIPE)
     more.setdefault("env", environment())
-    return subprocess.Popen([sys.executable, "-m", "bmslink", *argv], text=True, **more)
+    wrapper = more.pop("wrapper", [])
+    command = [*wrapper, sys.executable, "-m", "bmslink", *argv]
+    return subprocess.Popen(command, text=True, **more)
 
 
 def finish(process: subprocess.Popen[str], timeout: float = 20) -> Result:
@@ -97,7 +102,7 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            wrapper=[sys.executable, "-c", _OWN_THE_TERMINAL],
             env=environment(**{"TERM": "xterm-256color", **env}),
         )
 

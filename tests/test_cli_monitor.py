@@ -144,7 +144,7 @@ def test_no_color_is_obeyed():
 
 
 def test_a_recording_that_ends_stays_on_the_screen_as_ended(fixtures: Path):
-    capture = next(iter(sorted((fixtures / "jbd").glob("jbd-aces-4s*"))))
+    capture = fixtures / "jbd" / "jbd-aces-4s.jsonl"
     with terminal("monitor", f"replay://{capture}?speed=100") as window:
         text = window.wait(lambda text: "ENDED" in text)
         assert "live" not in text

@@ -492,6 +492,13 @@ def test_a_full_list_may_answer_a_single_read() -> None:
         assert record.part == "all"
 
 
+def test_a_terminal_id_changes_nothing_but_comes_back() -> None:
+    frame = reply(only(H6X).data, terminal=0x01020304, record=7)
+    assert frame.raw != H6X
+    assert JKNWFramer().encode(frame) == frame.raw
+    assert read(frame) == read(only(H6X))
+
+
 def test_no_records_no_values() -> None:
     assert codec().reading([]) == Reading(protocol="jk-nw")
 

@@ -16,7 +16,7 @@ from bmslink.simulation.pack import Pack
 from bmslink.simulation.protection import RULES
 
 HOUR = 3600.0
-quick = settings(max_examples=15, deadline=None)
+quick = settings(max_examples=15, deadline=None, derandomize=True)
 every_chemistry = pytest.mark.parametrize("name", CHEMISTRIES)
 
 
@@ -100,7 +100,7 @@ def test_an_unknown_chemistry_names_the_known_ones():
 @every_chemistry
 @quick
 @given(
-    soc=st.floats(20, 80),
+    soc=st.floats(30, 70),
     amps=st.floats(-20, 20),
     seconds=st.floats(1, HOUR),
 )
@@ -135,6 +135,18 @@ def test_the_drop_is_current_times_resistance():
     assert rest - loaded == pytest.approx(100 * 16 * 0.08 / 99, rel=0.02)  # SOH is 99 %
 
 
+@pytest.mark.parametrize(
+    ("soc", "amps", "volts"), [(100, 5, 3.45 + 0.08 * 5 / 0.99), (0, -5, 2.6 - 0.15 * 5 / 0.99)]
+)
+def test_beyond_full_and_empty_the_voltage_runs_away(soc, amps, volts):
+    pack = Pack(soc=soc, cells=1, load=amps)
+    pack.settings |= {"cell_ovp": 9, "pack_ovp": 9, "cell_uvp": 0, "pack_uvp": 0}
+    pack.advance(HOUR)
+    pack.set_load("idle")
+    pack.advance(HOUR)
+    assert pack.truth().cell_voltages[0] == pytest.approx(volts, abs=0.003)
+
+
 def test_cold_cells_are_stiffer():
     drops = []
     for ambient in (25, 0):
@@ -144,7 +156,7 @@ def test_cold_cells_are_stiffer():
 
 
 def test_an_idle_pack_loses_about_two_percent_a_month():
-    pack = Pack(soc=80, load="idle")
+    pack = Pack(soc=80, cells=2, load="idle")
     pack.advance(30 * 86400)
     assert pack.truth().soc == pytest.approx(78, abs=0.1)
 
@@ -210,7 +222,7 @@ def test_the_seed_decides_everything():
 
 @every_chemistry
 def test_one_big_step_equals_many_small_ones(name):
-    big, small = (Pack(chemistry=name, soc=70) for _ in range(2))
+    big, small = (Pack(chemistry=name, cells=4, soc=70) for _ in range(2))
     big.advance(8 * HOUR)  # through the taper at the top and into the evening
     for _ in range(8 * 60):
         small.advance(60)
@@ -234,7 +246,7 @@ def test_days_of_sun_and_household_need_no_protection(name, capacity):
         socs.append(reading.soc)
         currents.append(reading.current)
     assert min(currents) < 0 < max(currents)
-    assert 8 < min(socs)
+    assert min(socs) > 8
     if capacity <= 100:
         assert max(socs) > 95
 
@@ -259,8 +271,8 @@ def test_the_day_is_a_function_of_time_alone():
 
 
 def test_an_empty_pack_is_left_alone_by_the_daily_load():
-    pack = Pack(soc=9)
-    pack.settings["charge_utp"] = 100  # the sun may not help
+    pack = Pack(soc=9, cells=2)
+    pack.switch(Switch.CHARGE, False)  # the sun may not help
     pack.advance(3 * 86400)
     assert 7.5 < pack.truth().soc < 9
     assert pack.truth().discharging_allowed

@@ -206,7 +206,20 @@ def read_twice(query: str) -> tuple[Identity, Reading, Reading]:
 
 
 @pytest.mark.parametrize(
-    "fault", ["", "echo", "noise", "chunk:7", "duplicate", "foreign", "cut:30", "corrupt:30"]
+    "fault",
+    [
+        "",
+        "echo",
+        "noise",
+        "glue",
+        "chunk:7",
+        "duplicate",
+        "foreign",
+        "cut:30",
+        "corrupt:30",
+        "late:0.7",
+        "sleepy",
+    ],
 )
 def test_end_to_end(fault: str) -> None:
     query = "cells=16&seed=1&load=idle" + (f"&fault={fault}" if fault else "")

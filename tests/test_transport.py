@@ -131,7 +131,7 @@ def test_what_is_wrong_with_a_target_is_said(text, words):
     ],
 )
 def test_a_secret_is_refused_and_not_repeated(text):
-    with pytest.raises(TargetError, match="--pin-file.*BMSLINK_PIN") as caught:
+    with pytest.raises(TargetError, match=r"--pin-file.*BMSLINK_PIN") as caught:
         parse_target(text)
     assert "123456" not in str(caught.value)
 

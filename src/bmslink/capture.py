@@ -180,7 +180,8 @@ def _pieces(path: Path | str, lines: Iterator[tuple[int, bytes]]) -> Iterator[Pi
 
 
 def _damaged(path: Path | str, line: int, why: str) -> CaptureError:
-    return CaptureError(f"{path}, line {line}: {why}.", str(path), line)
+    shown = "".join(c if c.isprintable() else "?" for c in why[:200])  # may quote the line
+    return CaptureError(f"{path}, line {line}: {shown}.", str(path), line)
 
 
 class Scrubber(Protocol):

@@ -153,7 +153,9 @@ async def _follow(device: Device, view: PackView, news: asyncio.Event) -> Except
             view.identity = await device.identify()
 
     try:
-        await poll(device, tell, interval=_INTERVAL, greet=greet)
+        # a recording holds what was asked then; asking for more would skip over its answers
+        asked = None if device.target.scheme == "replay" else greet
+        await poll(device, tell, interval=_INTERVAL, greet=asked)
     except BmsError as error:
         tell(error)
         return error

@@ -21,7 +21,6 @@ from bmslink.protocols.jk02_layouts import PAYLOAD
 __all__ = [
     "ACK",
     "CELLS",
-    "COMMAND_SIZE",
     "DETAILS",
     "INFO",
     "LOG",
@@ -52,7 +51,7 @@ _COMMAND = Struct(
     "value" / Bytes(13),
     "checksum" / Byte,
 )
-COMMAND_SIZE, _RECORD_SIZE, _VALUE_SIZE = 20, 300, 13
+_COMMAND_SIZE, _RECORD_SIZE, _VALUE_SIZE = 20, 300, 13
 _TYPES = (SETTINGS, CELLS, INFO, LOG, DETAILS)
 _HEADER = re.compile(rb"\x55\xaa\xeb\x90|\xaa\x55\x90\xeb")
 _START = re.compile(_HEADER.pattern + rb"|(?:\x55(?:\xaa\xeb?)?|\xaa(?:\x55\x90?)?)\Z")
@@ -124,9 +123,9 @@ class JK02Framer(Framer[JK02Frame]):
     def _cut_command(self, buffer: bytearray) -> JK02Frame | Drop | None:
         if buffer[5] > _VALUE_SIZE:
             return Drop(1)
-        if len(buffer) < COMMAND_SIZE:
+        if len(buffer) < _COMMAND_SIZE:
             return None
-        raw = bytes(buffer[:COMMAND_SIZE])
+        raw = bytes(buffer[:_COMMAND_SIZE])
         if sum8(raw[:-1]) != raw[-1]:
             return Drop(1, "checksum")
         values = parse(_COMMAND, raw, "JK02 command")

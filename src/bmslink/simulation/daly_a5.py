@@ -235,10 +235,10 @@ class DalyA5Responder(Responder):
     def _set_clock(self, data: bytes) -> bytes:
         """21 sets clock and charge together, or, if either makes no sense, neither."""
         values = parse(CLOCK_WRITE, data, "clock")
-        year, *rest = (values[f"daly_clock_{name}"] for name in _CLOCK)
+        year, month, day, hour, minute, second = (values[f"daly_clock_{n}"] for n in _CLOCK)
         accepted = 0
         try:
-            wanted = datetime(2000 + year, *rest, tzinfo=UTC)
+            wanted = datetime(2000 + year, month, day, hour, minute, second, tzinfo=UTC)
             self.pack.set_soc(values["soc"])
         except (ValueError, TargetError):
             pass

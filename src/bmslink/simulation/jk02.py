@@ -13,12 +13,12 @@ from typing import Any, ClassVar, NamedTuple
 from construct import Array, FormatField, Renamed, Struct
 
 from bmslink.errors import TargetError
+from bmslink.link import Drop
 from bmslink.model import Reading, Switch
 from bmslink.protocols.fields import Layout, Scaled, build, parse
 from bmslink.protocols.jk02_framing import (
     ACK,
     CELLS,
-    COMMAND_SIZE,
     INFO,
     READ_INFO,
     READ_SETTINGS,
@@ -81,6 +81,13 @@ _PROBES = ("mosfet", "cell_1", "cell_2", "cell_3", "cell_4", "cell_5")  # bits o
 _CLOCK = 200_000_000  # 2026-05-03: when the simulated board was switched on
 
 
+class CommandFramer(JK02Framer):
+    """What a board listens with: the start of a record must not make it wait for 300 bytes."""
+
+    def _cut_record(self, buffer: bytearray) -> JK02Frame | Drop | None:
+        return Drop(1) if buffer else None
+
+
 class JK02Responder(Responder):
     """Answers 97 and 96, then streams; acknowledges every write and obeys those it knows.
 
@@ -110,7 +117,7 @@ class JK02Responder(Responder):
         if pack.cell_count > slots:
             raise TargetError(f"A JK board of this firmware has up to {slots} cells.")
         self._words = _own_settings(pack, address) if words is None else words
-        self._framer = JK02Framer()
+        self._framer = CommandFramer()
         self._counter = 0
         self._introduced = False
         self._streaming = False
@@ -121,10 +128,7 @@ class JK02Responder(Responder):
         )
 
     def receive(self, data: bytes) -> list[Answer]:
-        frames = self._framer.feed(data)
-        if self._framer.pending >= COMMAND_SIZE:  # the start of a record: boards take none
-            frames += self._framer.flush()
-        return [answer for frame in frames if frame.command for answer in self._answer(frame)]
+        return [a for frame in self._framer.feed(data) for a in self._answer(frame)]
 
     def stream(self) -> bytes:
         return self._record(CELLS, self._live(self.pack.truth())) if self._streaming else b""
@@ -217,7 +221,7 @@ class JK02Responder(Responder):
             "voltage_2": truth.voltage,
             "power": abs(truth.power or 0.0),
             "current": truth.current,
-            "alarms": _alarm_word(truth),
+            "alarms": _alarm_word(truth) & (0xFFFF if self.model.variant == "24s" else 0xFFFFFFFF),
             "balance_current": truth.balance_current,
             "balance_action": truth.balancing_active,  # 1: a cell is charged
             "soc": truth.soc,

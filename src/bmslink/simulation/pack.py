@@ -16,12 +16,13 @@ from bmslink.simulation.cells import Cells
 from bmslink.simulation.load import daily_current, parse_load
 from bmslink.simulation.protection import Guard, Measured, default_settings
 
-__all__ = ["SEVERITIES", "Pack"]
+__all__ = ["MAX_ADVANCE", "SEVERITIES", "Pack"]
 
 SEVERITIES = ("alarm", "protection", "fault")
 """How bad a raised condition can be: the list of the reading it goes to."""
 
 MAX_ADVANCE = 31 * 86400.0
+"""The most virtual seconds that one `advance` takes."""
 _CELL_HEAT = 25.0  # J/K per cell and Ah, about 1 kJ/K per kg
 _CELL_COOLING_TIME = 6000.0  # s
 _MOSFET_RISE = 35.0  # K above the box at the discharge over-current limit of the board
