@@ -7,10 +7,10 @@ import random
 from pathlib import Path
 from typing import Any
 
-import goldens
-import independent
 import pytest
 
+import goldens
+import independent
 from bmslink.capture import CaptureHeader, Piece, open_capture
 from bmslink.errors import FrameError
 from bmslink.link import Framer

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-import goldens
 import pytest
-from construct import Array, Byte, Bytes, Const, GreedyBytes, Int16sb, Int16ub, Int16ul, Struct
+from construct import (
+    Array,
+    Byte,
+    Bytes,
+    Const,
+    ConstructError,
+    GreedyBytes,
+    Int16sb,
+    Int16ub,
+    Int16ul,
+    Struct,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import goldens
 from bmslink.errors import FrameError
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options
@@ -68,7 +79,7 @@ def test_equal_on_anything(data: st.DataObject) -> None:
     assert fast is not None
     try:
         expected = by_construct(layout, payload)
-    except Exception:
+    except ConstructError:
         with pytest.raises(ValueError):
             fast(payload)
     else:

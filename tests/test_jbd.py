@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support import virtual_run
 
 from bmslink.errors import FrameError, LinkTimeout, Refused
 from bmslink.link import Link
@@ -16,6 +15,7 @@ from bmslink.model import Condition
 from bmslink.protocols.base import Options
 from bmslink.protocols.jbd import JBD, JBDCodec, JBDFrame, JBDFramer, read_request, write_request
 from bmslink.transport import OnData, OnLost, Transport
+from support import virtual_run
 
 BASIC = bytes.fromhex("dd03001b052bfd4f3e224e2000852c5600000000000017500304020bd70bdffa5877")
 CELLS = bytes.fromhex("dd0400080d2e0d2b0d2b0d2bff1577")  # both: jbd-idx-gxbridge-4s
@@ -181,7 +181,8 @@ def test_an_open_wire_is_a_value_and_a_fault() -> None:
 
 @pytest.mark.parametrize("tail", range(20))
 def test_the_tail_may_end_anywhere(tail: int) -> None:
-    full = BASIC[4:-3] + bytes.fromhex("00" "0003" "2710" "1234" "0032" "0001" "19" "abcd" "0007") + b"zz"
+    everything = bytes.fromhex("00 0003 2710 1234 0032 0001 19 abcd 0007")
+    full = BASIC[4:-3] + everything + b"zz"
     said = record(answer(3, full[: 27 + tail]))
     reading = JBDCodec().reading([said])
     assert ("surplus" in reading.raw) == (tail not in (0, 1, 3, 5, 7, 9, 11, 12, 14, 16))
@@ -336,9 +337,7 @@ def test_a_refused_register_is_said_so() -> None:
 def test_a_board_that_is_not_ready_is_asked_again() -> None:
     waking = bytearray(BASIC[4:-3])
     waking[21] = 0
-    reading, board = use(
-        {ASK_BASIC: [answer(3, bytes(waking)), BASIC], ASK_CELLS: [CELLS]}, "read"
-    )
+    reading, board = use({ASK_BASIC: [answer(3, bytes(waking)), BASIC], ASK_CELLS: [CELLS]}, "read")
     assert len(reading.cell_voltages) == 4
     assert board.asked.count(ASK_BASIC) == 2
 
@@ -346,7 +345,7 @@ def test_a_board_that_is_not_ready_is_asked_again() -> None:
 def test_an_addressed_board_answers_only_its_address() -> None:
     """jbd-stefan064-up16s010-addressed."""
     ask = JBDFramer().encode(read_request(0x03, address=2))
-    data = BASIC[4:26] + bytes.fromhex("4000" "0bba" "0bb3" "01" "0bd7")
+    data = BASIC[4:26] + bytes.fromhex("40000bba0bb3010bd7")
     basic = {n: answer(3, data, address=n) for n in (1, 2)}
     cells = answer(4, CELLS[4:-3], address=2)
     ask_cells = JBDFramer().encode(read_request(0x04, address=2))

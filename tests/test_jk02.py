@@ -741,6 +741,9 @@ def test_requests_and_acknowledgements() -> None:
     codec = JK02Codec()
     assert codec.explain(command(0x97), sent=True) == Record("read", "request", {"register": 0x97})
     assert codec.explain(frame(ACK)).role == "ack"
+    payload = codec.payload(frame(ACK))
+    assert payload is not None
+    assert payload.layout.build({"status": 1}) == payload.data
     # no refusal was ever captured, so another value is shown, not interpreted
     other = codec.explain(command(0xC8, b"\x02"))
     assert (other.role, other.values["data"]) == ("other", "02")

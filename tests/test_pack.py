@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 
 import pytest
 from hypothesis import example, given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from bmslink.chemistry import CHEMISTRIES, chemistry
 from bmslink.errors import TargetError
 from bmslink.model import Condition, Switch
+from bmslink.simulation.cells import Cells
 from bmslink.simulation.load import daily_current
 from bmslink.simulation.pack import Pack
 from bmslink.simulation.protection import RULES
@@ -251,6 +253,18 @@ def test_days_of_sun_and_household_need_no_protection(name, capacity):
         assert max(socs) > 95
 
 
+@pytest.mark.parametrize("seconds", [0, 60, 600])
+def test_the_charger_foresees_where_its_current_leads(seconds):
+    """At the end of the step the cells stand exactly at the voltage that was asked for."""
+    cells = Cells(chemistry("nmc"), 4, 100, random.Random(1))
+    cells.fill(82)
+    cells.move(10, 300)
+    target = sum(cells.voltages(0, 1)) + 0.15
+    current = cells.current_to(target, seconds, 1.3)
+    cells.move(current, seconds)
+    assert sum(cells.voltages(current, 1.3)) == pytest.approx(target, abs=0.003)
+
+
 def test_the_longest_advance_is_stable():
     """Steps of 60 s at the steep top of the curve, where a naive charger would swing."""
     pack = Pack(chemistry="lfp", soc=99, cells=4)
@@ -397,6 +411,14 @@ def test_a_pack_drained_without_mercy_stops_at_the_cell_limit_and_can_be_charged
     assert pack.truth().current == 20
 
 
+def test_without_a_delay_the_current_is_cut_in_the_same_moment():
+    pack = Pack(soc=50, load=101)
+    pack.settings["charge_ocp_delay"] = 0
+    reading = pack.truth()
+    assert reading.protections == (Condition.CHARGE_OVERCURRENT,)
+    assert (reading.current, reading.charging_allowed) == (0, False)
+
+
 def test_frozen_cells_are_not_charged_but_give():
     pack = Pack(soc=50, ambient=-5, load=10)
     pack.advance(5)
@@ -531,10 +553,12 @@ def test_a_raised_condition_stands_until_cleared(severity, field):
 
 def test_a_raised_protection_opens_what_the_real_one_opens():
     pack = Pack(load=10)
-    pack.raise_condition("alarm", Condition.CELL_OVERVOLTAGE)
+    pack.set_cell_voltage(1, 3.6)
+    assert Condition.CELL_OVERVOLTAGE in pack.truth().alarms
     pack.raise_condition("protection", Condition.CELL_OVERVOLTAGE)
     reading = pack.truth()
-    assert (reading.alarms, reading.protections) == ((), (Condition.CELL_OVERVOLTAGE,))
+    assert Condition.CELL_OVERVOLTAGE not in reading.alarms
+    assert reading.protections == (Condition.CELL_OVERVOLTAGE,)
     assert gates(pack) == {Switch.CHARGE: False, Switch.DISCHARGE: True}
     assert reading.current == 0
 

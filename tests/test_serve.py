@@ -237,7 +237,7 @@ def test_what_nobody_reads_is_lost_and_the_newest_remains(tmp_path: Path) -> Non
     async def main() -> None:
         async with serving(pty=str(link)):
             got = await asyncio.to_thread(flood)
-            assert len(got) < 400 * 45
+            assert len(got) < 5000
             assert got.endswith(bytes.fromhex("dde10000000077"))
 
     asyncio.run(main())

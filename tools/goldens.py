@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import independent
-
 from bmslink.capture import CaptureHeader, Piece, open_capture
 from bmslink.decoding import FrameEvent, Skip, explain_pieces, jsonable
 from bmslink.errors import FrameError
@@ -260,7 +259,7 @@ def _page(
 ) -> Iterator[str]:
     yield "# Evidence: what is proven by which capture"
     yield ""
-    yield "Made by `python tools/goldens.py` from `tests/fixtures/`; the tests fail when it is stale."
+    yield "Made by `python tools/goldens.py` from `tests/fixtures/`; a test fails when it is stale."
     yield ""
     yield (
         f"{totals['captures']} captures with {totals['pieces']} pieces: {totals['whole']} whole "
@@ -268,7 +267,7 @@ def _page(
         f"chatter and notification chunks. They give {totals['readings']} readings."
     )
     yield ""
-    yield "`verified by`: **source**: the values its source published beside the bytes are asserted;"
+    yield "`verified by`: **source**: the values published beside the bytes are asserted;"
     yield "a decoder's name: that independent program gives the same values; **none**: only our own"
     yield "decoder has seen it, and the golden guards against change."
     yield ""

@@ -16,14 +16,14 @@ def main() -> None:
     """Raises when the installed command does not work."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        _run(
-            sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, str(ROOT)
-        )
+        build = [sys.executable, "-m", "build", "--wheel", "--no-isolation"]
+        _run(*build, "--outdir", folder, str(ROOT))
         (wheel,) = place.glob("bmslink-*.whl")
         venv.create(place / "empty", with_pip=True)
         scripts = place / "empty" / ("Scripts" if os.name == "nt" else "bin")
         python = scripts / "python"
-        _run(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel))
+        pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
+        _run(*pip, "install", "--quiet", str(wheel))
         command = str(scripts / "bmslink")
         for arguments in (
             ["--version"],
@@ -37,7 +37,12 @@ def main() -> None:
         ):
             expected = 1 if arguments[0] == "decode" else 0
             done = subprocess.run(
-                [command, *arguments], capture_output=True, text=True, cwd=folder, timeout=60
+                [command, *arguments],
+                capture_output=True,
+                text=True,
+                cwd=folder,
+                timeout=60,
+                check=False,
             )
             text = done.stdout + done.stderr
             if done.returncode != expected or not text.strip() or "Traceback" in text:

@@ -216,7 +216,7 @@ class _Stream:
             record.kind,
             record.role,
             {k: jsonable(v) for k, v in values.items()},
-            frame.raw.hex(),
+            (self.codec.scrub(frame) or frame.raw).hex(),  # passwords are never shown
             sent,
             time,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
 import time
@@ -12,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bmslink.cli import options as o
-from bmslink.cli.output import FAILED, Session, open_new
-from bmslink.cli.terminal import is_terminal
+from bmslink.cli.output import FAILED, Session, about, is_terminal, open_new
 from bmslink.errors import BmsError, LinkTimeout, TransportError
 
 if TYPE_CHECKING:
@@ -77,6 +75,8 @@ async def _record(
     seconds: float | None,
     count: int | None,
 ) -> None:
+    import asyncio
+
     from bmslink.cli.poll import poll
 
     async def greet(device: Device) -> None:
@@ -87,7 +87,7 @@ async def _record(
                 raise
             tally.tell(error)
 
-    with contextlib.suppress(asyncio.TimeoutError):
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await poll(device, tally.tell, interval=interval, count=count, greet=greet)
 
@@ -122,7 +122,7 @@ class _Tally:
 
         if isinstance(news, BmsError):
             self.errors += 1
-            self.session.say(f"{self.device.target}: {news}")
+            self.session.say(about(str(self.device.target), news))
             return
         self.readings += 1
         text = progress(*self.recorded, self.readings, self.errors)

@@ -131,6 +131,8 @@ def connect_all(session: Session, targets: Sequence[str], line: Line) -> list[De
         )
         for target in targets
     ]
+    if len(endpoints) == 1:
+        session.target = str(endpoints[0])
     if session.trace is None:
         return [Device(endpoint) for endpoint in endpoints]
     Device(endpoints[0])  # what is wrong with the target is said before a file is made

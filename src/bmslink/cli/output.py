@@ -6,6 +6,7 @@ Results go to stdout, as JSON lines or for people; everything else is a sentence
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
 import os
@@ -22,7 +23,16 @@ from bmslink.errors import BmsError, GateError, RollbackError, TargetError, Veri
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-__all__ = ["ClosedPipeError", "Session", "Terminated", "exit_code", "open_new", "to_json"]
+__all__ = [
+    "ClosedPipeError",
+    "Session",
+    "Terminated",
+    "about",
+    "exit_code",
+    "is_terminal",
+    "open_new",
+    "to_json",
+]
 
 SCHEMA = 1
 DONE, FAILED, USAGE, REFUSED, UNVERIFIED, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -94,6 +104,8 @@ class Session:
     verbosity: int = 0
     debug: bool = False
     trace: str | None = None
+    target: str | None = None
+    """The one target of the command, for the sentence that says what failed."""
     code: int = DONE
     """The exit code, once the `with` block is over."""
     _console: Console | None = field(default=None, repr=False)
@@ -142,11 +154,21 @@ class Session:
 
     def show(self, renderable: RenderableType) -> None:
         """Something for people, on stdout; one line of text stays one line."""
+        from rich.console import Console
         from rich.text import Text
 
-        with self.console.capture() as capture:
-            self.console.print(renderable, soft_wrap=isinstance(renderable, Text))
-        self.print("\n".join(line.rstrip() for line in capture.get().splitlines()))
+        buffer = io.StringIO()
+        console = Console(
+            file=buffer,
+            width=self.console.width,
+            force_terminal=self.console.is_terminal,
+            legacy_windows=False,
+            highlight=False,
+            markup=False,
+            emoji=False,
+        )
+        console.print(renderable, soft_wrap=isinstance(renderable, Text))
+        self.print("\n".join(line.rstrip() for line in buffer.getvalue().splitlines()))
 
     def print(self, text: str) -> None:
         """One line (or block) on stdout, at once; `ClosedPipeError` when nobody reads it."""
@@ -160,7 +182,7 @@ class Session:
             raise ClosedPipeError from None
         except OSError as exc:
             _drop_stdout()
-            raise BmsError(f"The output cannot be written: {exc.strerror}.") from exc
+            raise OSError(exc.errno, exc.strerror, "standard output") from exc
 
     def say(self, sentence: str) -> None:
         """A remark on stderr, unless --quiet."""
@@ -205,7 +227,7 @@ class Session:
         if usage is not None:
             return self._wrong_usage(error, usage())
         if isinstance(error, BmsError):
-            self.complain(str(error))
+            self.complain(about(self.target, error))
             return exit_code(error)
         if isinstance(error, OSError) and error.strerror:
             place = f"{error.filename}: " if error.filename else ""
@@ -226,9 +248,26 @@ class Session:
         return int(getattr(error, "exit_code", USAGE))
 
 
+def about(target: str | None, error: BmsError) -> str:
+    """What happened, and on which target unless the sentence says so itself."""
+    sentence = str(error)
+    if target is None or isinstance(error, TargetError) or target in sentence:
+        return sentence
+    return f"{target}: {sentence}"
+
+
 def clean(text: str) -> str:
     """Text from outside without the characters that steer a terminal."""
     return "".join(c if c.isprintable() else " " for c in text)
+
+
+def is_terminal(stream: object) -> bool:
+    """Whether a person sits at this stream (it may be closed, or replaced by a test)."""
+    isatty = getattr(stream, "isatty", None)
+    try:
+        return bool(isatty and isatty())
+    except ValueError:  # closed
+        return False
 
 
 def _innermost(error: BaseException) -> BaseException:

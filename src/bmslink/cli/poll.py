@@ -38,12 +38,12 @@ async def poll(
     Silence and nonsense are told, and the beat goes on. A lost link is told and opened again,
     with pauses that double up to 30 s. `greet` runs after each opening. Raises what waiting
     cannot heal: a port that is missing, forbidden or taken when the first opening is tried.
-    Ends quietly where a recording ends.
+    Ends where a recording ends; one that gave no reading at all raises its `LinkClosed`.
     """
     loop = asyncio.get_running_loop()
     due, pause = loop.time(), _FIRST_PAUSE
     connected = ever = False
-    beats = 0
+    beats = readings = 0
     try:
         while count is None or beats < count:
             await asyncio.sleep(max(0.0, due - loop.time()))
@@ -56,12 +56,15 @@ async def poll(
                     if greet is not None:
                         await greet(device)
                 tell(await device.read())
+                readings += 1
                 pause = _FIRST_PAUSE
             except BmsError as error:
                 if isinstance(error, _HOPELESS) and not ever:
                     raise
                 if isinstance(error, LinkClosed) and device.target.scheme == "replay":
-                    return
+                    if readings:
+                        return
+                    raise
                 tell(error)
                 if isinstance(error, TransportError) and not isinstance(error, LinkTimeout):
                     connected = False

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import typer
 
 from bmslink.cli import options as o
-from bmslink.cli.output import FAILED, Session, exit_code
+from bmslink.cli.output import FAILED, Session, about, exit_code
 
 if TYPE_CHECKING:
     from bmslink.device import Device
@@ -48,6 +47,8 @@ def command(
 async def _read_all(
     devices: list[Device], report: Report, interval: float | None, count: int | None
 ) -> None:
+    import asyncio
+
     from bmslink.cli.poll import poll
     from bmslink.errors import BmsError
 
@@ -95,10 +96,7 @@ class Report:
             self.code = exit_code(error)
         if self.session.json and (several or self.watching):
             self.session.record({"target": self.targets[index], "error": str(error)})
-        sentence = str(error)
-        if self.targets[index] not in sentence:
-            sentence = f"{self.targets[index]}: {sentence}"
-        self.session.complain(sentence)
+        self.session.complain(about(self.targets[index], error))
 
     def _show(self, index: int, reading: Reading) -> None:
         from bmslink.cli.render import read, text

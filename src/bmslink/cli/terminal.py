@@ -9,18 +9,9 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
-__all__ = ["is_terminal", "keyboard", "when_resized", "when_suspended"]
+__all__ = ["keyboard", "when_resized", "when_suspended"]
 
 _TICK = 0.1
-
-
-def is_terminal(stream: object) -> bool:
-    """Whether a person sits at this stream (it may be closed, or replaced by a test)."""
-    isatty = getattr(stream, "isatty", None)
-    try:
-        return bool(isatty and isatty())
-    except ValueError:  # closed
-        return False
 
 
 if sys.platform == "win32":

@@ -1,7 +1,7 @@
 """Daly, the A5 protocol (UART, RS485, old Bluetooth dongles): what is asked, and when.
 
 The frames and their meaning are in `daly_a5_codec`. Facts and their evidence:
-`docs/protocols/daly.md`.
+`docs/protocols/daly-a5.md`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class DalyA5(Driver[DalyFrame]):
     name: ClassVar[str] = "daly-a5"
     vendor: ClassVar[str] = "daly"
     # 20 ms between requests lose a third of the answers, 120 ms none; one or two requests of a
-    # session only wake the board (docs/protocols/daly.md, pacing).
+    # session only wake the board (docs/protocols/daly-a5.md, pacing).
     timing: ClassVar[Timing] = Timing(
         baudrate=9600, timeout=0.5, gap=0.12, retries=3, wake_retries=4, idle=0.15
     )

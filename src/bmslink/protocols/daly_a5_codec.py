@@ -2,7 +2,7 @@
 
 `A5 | address | id | 08 | 8 data bytes | sum`. In a request the address says who asks (40 a PC,
 80 the phone), in an answer which board speaks (1 to 24). Facts and their evidence:
-`docs/protocols/daly.md`.
+`docs/protocols/daly-a5.md`.
 """
 
 from __future__ import annotations

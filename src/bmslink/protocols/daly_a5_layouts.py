@@ -1,7 +1,7 @@
 """The eight data bytes of Daly's A5 status frames, and what the failure bits mean.
 
 CAN frames carry the same eight bytes. Bytes that a firmware does not use keep what the previous
-answer had there (old firmware), so they are named but not believed: `docs/protocols/daly.md`.
+answer had there (old firmware), so they are named but not believed: `docs/protocols/daly-a5.md`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Each parameter group has an id to read and, where it can be written, another one to write. The
 pairs follow no single rule (50-61 and 70-8B differ by 40h, 65-6A by 43h), so they stand in the
 table. Names are the canonical setting keys where the concept is common to all vendors. Sources
-and evidence: `docs/protocols/daly.md`; 50-54, 5F and 60 were seen in `daly-can-params-heezes`,
+and evidence: `docs/protocols/daly-a5.md`; 50-54, 5F and 60 were seen in `daly-can-params-heezes`,
 63 in `daly-a5-uart-hwversion`, 61 as a write in `daly-a5-uart-setrtcsoc-tx`, the rest is the
 layout of the vendor's PC tool.
 """
@@ -46,10 +46,8 @@ def _text(name: str) -> Layout:
     return Struct("number" / Byte, name / Bytes(7))
 
 
-_CLOCK = tuple(
-    f"daly_clock_{n}" / Byte for n in ("year", "month", "day", "hour", "minute", "second")
-)
-CLOCK_WRITE = Struct(*_CLOCK, "soc" / _PERMILLE)
+_CLOCK = ("year", "month", "day", "hour", "minute", "second")
+CLOCK_WRITE = Struct(*(name / Byte for name in _CLOCK), "soc" / _PERMILLE)
 """Id 21: setting the clock always sets the state of charge as well, and the other way round."""
 
 PARAMETERS: dict[int, Parameter] = {
@@ -153,7 +151,9 @@ PARAMETERS: dict[int, Parameter] = {
         ),
         0x20,
     ),
-    0x61: Parameter(Struct(*_CLOCK, "reserved" / Bytes(2)), 0x21),
+    0x61: Parameter(
+        Struct(*(f"daly_clock_{name}" / Byte for name in _CLOCK), "reserved" / Bytes(2)), 0x21
+    ),
     0x62: Parameter(_text("daly_software_version")),
     0x63: Parameter(_text("daly_hardware_version")),
     0x65: Parameter(

@@ -2,7 +2,7 @@
 
 Type 03 says who it is, 01 how it is set, 02 what it measures, twice a second once it was asked
 for both; 05 and 06 are its logs. Framing: `jk02_framing`. Facts and their evidence:
-`docs/protocols/jk.md`.
+`docs/protocols/jk02.md`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any, ClassVar
 
 from construct import Byte, Struct
@@ -46,7 +45,7 @@ from bmslink.protocols.jk02_layouts import (
     settings_variant,
 )
 from bmslink.protocols.jk02_reading import REMEMBERED, cell_count, chemistry, live_reading
-from bmslink.protocols.jk_settings import REGISTERS, SETTINGS_LAYOUTS, plain_settings
+from bmslink.protocols.jk_settings import SETTINGS_LAYOUTS, plain_settings, write_layout
 
 __all__ = ["JK02", "JK02Codec", "JK02Frame", "JK02Framer", "command", "record"]
 
@@ -114,7 +113,7 @@ class JK02Codec(Codec[JK02Frame]):
             return self._record_payload(frame)[0]
         if frame.code == ACK and not sent and len(frame.data) == 1:
             return Payload(_ACK_LAYOUT, frame.data)
-        layout = _write_layout(self.variant, frame.code, len(frame.data))
+        layout = write_layout(self.variant, frame.code, len(frame.data))
         return None if layout is None else Payload(layout, frame.data)
 
     def _record_payload(self, frame: JK02Frame) -> tuple[Payload, str | None]:
@@ -201,16 +200,6 @@ class JK02Codec(Codec[JK02Frame]):
         return JK02Framer().encode(clean)
 
 
-@lru_cache(maxsize=512)
-def _write_layout(variant: str | None, code: int, length: int) -> Layout | None:
-    """The value of a write; without a known variant only where both variants agree."""
-    found = {table.get(code) for name, table in REGISTERS.items() if variant in (None, name)}
-    register = found.pop()
-    if found or register is None or not length or register.wire.sizeof() != length:
-        return None
-    return Struct(register.key / register.wire)
-
-
 def _info(values: Mapping[str, Any]) -> dict[str, Any]:
     """A type 03 without its passwords."""
     info: dict[str, Any] = {to: text(values[key]) or None for key, to in _INFO_TEXTS.items()}
@@ -238,7 +227,7 @@ class JK02(Driver[JK02Frame]):
 
     name: ClassVar[str] = "jk02"
     vendor: ClassVar[str] = "jk"
-    # Answers come within 0.09-0.45 s, and a first 97 may be lost (docs/protocols/jk.md).
+    # Answers come within 0.09-0.45 s, and a first 97 may be lost (docs/protocols/jk02.md).
     # A record over Bluetooth is spread over up to 0.1 s.
     timing: ClassVar[Timing] = Timing(baudrate=115200, timeout=1.0, gap=0.0, retries=2, idle=0.3)
 

@@ -3,7 +3,7 @@
 `55 AA EB 90 | type | counter | 293 bytes | sum8` comes from the board, `AA 55 90 EB | register |
 length | value, padded to 13 bytes | sum8` goes to it and, as register C8, comes back as its
 acknowledgement. Over Bluetooth the records arrive cut into notifications and mixed with chatter
-of the module (`AT`); everything here takes a plain byte stream. `docs/protocols/jk.md`.
+of the module (`AT`); everything here takes a plain byte stream. `docs/protocols/jk02.md`.
 """
 
 from __future__ import annotations

@@ -1,17 +1,20 @@
 """The payloads of JK02 records, bytes 6-298 of the 300, for 24S and 32S boards.
 
 Offsets in the comments count from the frame's first byte, as everywhere in
-`docs/protocols/jk.md`, which holds the sources. Bytes of unknown meaning are `reserved_OFFSET`.
+`docs/protocols/jk02.md`, which holds the sources. Bytes of unknown meaning are `reserved_OFFSET`.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
+from typing import Any
 
 from construct import (
     Array,
     Byte,
     Bytes,
+    FormatField,
     Int8sb,
     Int16sl,
     Int16ul,
@@ -22,7 +25,7 @@ from construct import (
 
 from bmslink.errors import FrameError
 from bmslink.protocols.base import need
-from bmslink.protocols.fields import Layout, scaled, text
+from bmslink.protocols.fields import Layout, Scaled, scaled, text
 
 __all__ = [
     "CELL_INFO",
@@ -33,6 +36,7 @@ __all__ = [
     "SLOTS",
     "cell_info_variant",
     "device_variant",
+    "fitted",
     "settings_variant",
 ]
 
@@ -246,6 +250,29 @@ DETAIL_LOG = Struct(
     "reserved_297" / Bytes(2),
 )
 """Type 06: the detail log, newest firmwares."""
+
+
+def fitted(layout: Struct, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as the fields of a flat layout can hold them: rounded to the field's step, and
+    stopped at its end. What is no number stays as it is."""
+    found: dict[str, Any] = {}
+    for field in layout.subcons:
+        wire, value = field.subcon, values[field.name]
+        if isinstance(wire, Array):
+            found[field.name] = [_fit(v, wire.subcon) for v in value]
+        else:
+            found[field.name] = _fit(value, wire)
+    return found
+
+
+def _fit(value: Any, wire: Layout) -> Any:
+    number, per = (wire.subcon, wire.per) if isinstance(wire, Scaled) else (wire, 1)
+    if not isinstance(number, FormatField):
+        return value
+    size = 8 * number.sizeof()
+    low = -(1 << size - 1) if number.fmtstr[1].islower() else 0
+    whole = min(max(round((value or 0) * per), low), low + (1 << size) - 1)
+    return whole / per if isinstance(wire, Scaled) else whole
 
 
 # ---------------------------------------------------------------------------------- variant

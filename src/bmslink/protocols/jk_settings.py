@@ -2,13 +2,14 @@
 
 Names are the canonical setting keys where the concept is common to all vendors, else `jk_...`.
 A register of the table stands at byte `6 + 4 * (register - 1)`, up to 20 on both variants; beyond
-that the same code means different things on 24S and 32S boards. Sources: `docs/protocols/jk.md`,
+that the same code means different things on 24S and 32S boards. Sources: `docs/protocols/jk02.md`,
 sections on type 01 and the write registers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from construct import (
@@ -25,7 +26,15 @@ from construct import (
 
 from bmslink.protocols.fields import Layout, scaled
 
-__all__ = ["REGISTERS", "SETTINGS_LAYOUTS", "SWITCH_WORD", "Register", "flag", "plain_settings"]
+__all__ = [
+    "REGISTERS",
+    "SETTINGS_LAYOUTS",
+    "SWITCH_WORD",
+    "Register",
+    "flag",
+    "plain_settings",
+    "write_layout",
+]
 
 _V = scaled(Int32ul, 1000)
 _A = scaled(Int32ul, 1000)
@@ -179,6 +188,16 @@ REGISTERS: dict[str, dict[int, Register]] = {
     },
 }
 """Write registers by variant. The vendor app writes all of 01-36 with four bytes."""
+
+
+@lru_cache(maxsize=512)
+def write_layout(variant: str | None, code: int, length: int) -> Layout | None:
+    """The value of a write; without a known variant only where both variants agree."""
+    found = {table.get(code) for name, table in REGISTERS.items() if variant in (None, name)}
+    register = found.pop()
+    if found or register is None or not length or register.wire.sizeof() != length:
+        return None
+    return Struct(register.key / register.wire)
 
 
 def flag(value: int) -> bool | None:

@@ -1,4 +1,4 @@
-"""A simulated Daly board that speaks A5, as newer boards do it (`docs/protocols/daly.md`).
+"""A simulated Daly board that speaks A5, as newer boards do it (`docs/protocols/daly-a5.md`).
 
 It leaves no residue, counts its frames from 1, sends only as many as it needs
 (`daly-a5-uart-14s-pctool-session`), puts the difference into 91 (`daly-a5-uart-esphome-12445`)
@@ -235,7 +235,7 @@ class DalyA5Responder(Responder):
     def _set_clock(self, data: bytes) -> bytes:
         """21 sets clock and charge together, or, if either makes no sense, neither."""
         values = parse(CLOCK_WRITE, data, "clock")
-        year, month, day, hour, minute, second = (values[f"daly_clock_{n}"] for n in _CLOCK)
+        year, month, day, hour, minute, second = (values[name] for name in _CLOCK)
         accepted = 0
         try:
             wanted = datetime(2000 + year, month, day, hour, minute, second, tzinfo=UTC)

@@ -2,7 +2,7 @@
 
 Identity, enable flags, order and delays of the answers are those of the boards that were
 captured, among them `sess-jk02-32s-pb2a16s20p-15.41-heating`, `sess-jk02-32s-pb-14.20-precharge`
-and `jk02-24s-b2a24s20p-10.07-pdus`. Facts: `docs/protocols/jk.md`.
+and `jk02-24s-b2a24s20p-10.07-pdus`. Facts: `docs/protocols/jk02.md`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
-from construct import Array, FormatField, Renamed, Struct
-
 from bmslink.errors import TargetError
 from bmslink.link import Drop
 from bmslink.model import Reading, Switch
-from bmslink.protocols.fields import Layout, Scaled, build, parse
+from bmslink.protocols.fields import build, parse
 from bmslink.protocols.jk02_framing import (
     ACK,
     CELLS,
@@ -28,9 +26,14 @@ from bmslink.protocols.jk02_framing import (
     command,
     record,
 )
-from bmslink.protocols.jk02_layouts import CELL_INFO, DEVICE_INFO, PAYLOAD, SLOTS
+from bmslink.protocols.jk02_layouts import CELL_INFO, DEVICE_INFO, PAYLOAD, SLOTS, fitted
 from bmslink.protocols.jk02_reading import ALARMS, CHEMISTRIES
-from bmslink.protocols.jk_settings import REGISTERS, SETTINGS_LAYOUTS, SWITCH_WORD
+from bmslink.protocols.jk_settings import (
+    REGISTERS,
+    SETTINGS_LAYOUTS,
+    SWITCH_WORD,
+    write_layout,
+)
 from bmslink.simulation.pack import Pack
 from bmslink.simulation.responder import Answer, Responder
 
@@ -154,11 +157,11 @@ class JK02Responder(Responder):
 
     def _write(self, frame: JK02Frame) -> None:
         """What is not known, dangerous or of the wrong length is acknowledged and forgotten."""
-        register = REGISTERS[self.model.variant].get(frame.code)
-        if register is None or register.danger or register.wire.sizeof() != len(frame.data):
+        variant = self.model.variant
+        layout = write_layout(variant, frame.code, len(frame.data))
+        if layout is None or REGISTERS[variant][frame.code].danger:
             return
-        key = register.key
-        value = parse(Struct(key / register.wire), frame.data, "write")[key]
+        ((key, value),) = parse(layout, frame.data, "write").items()
         bit = 1 << max(0, frame.code - SWITCH_WORD)
         if key in _SWITCHES:
             self.pack.switch(_SWITCHES[key], bool(value))
@@ -197,26 +200,16 @@ class JK02Responder(Responder):
         values |= {k: v for k, v in self.pack.settings.items() if k in values}
         values |= {key: self.pack.switches[switch] for key, switch in _SWITCHES.items()}
         values["enable_flags"] = _flags(self.model.setting_flags, 9)
-        return build(layout, _fitted(layout, values), "settings")
+        return build(layout, fitted(layout, values), "settings")
 
     def _live(self, truth: Reading) -> bytes:
         layout = CELL_INFO[self.model.variant]
-        cells = [v or 0.0 for v in truth.cell_voltages]
-        connected = [v for v in cells if v] or [0.0]
-        slots = SLOTS[self.model.variant]
         values = parse(layout, bytes(PAYLOAD), "live values")
         temperatures = {name: truth.temperatures.get(name) for name in _PROBES}
         present = sum(1 << bit for bit, t in enumerate(temperatures.values()) if t is not None)
         flags = _flags(self.model.cell_flags, 12)
         masked = not any(flags) or int.from_bytes(flags, "little") >> _SENSOR_MASK_FLAG & 1
         values |= {
-            "cell_voltages": cells + [0.0] * (slots - len(cells)),
-            "cell_mask": sum(1 << i for i, v in enumerate(cells) if v),
-            "average_voltage": sum(connected) / len(connected),
-            "delta_voltage": max(connected) - min(connected),
-            "highest_cell": cells.index(max(connected)),
-            "lowest_cell": cells.index(min(connected)),
-            "cell_resistances": _resistances(truth, slots),
             "voltage": truth.voltage,
             "voltage_2": truth.voltage,
             "power": abs(truth.power or 0.0),
@@ -240,8 +233,8 @@ class JK02Responder(Responder):
             "chemistry": _chemistry(self.pack.chemistry.name),
             "enable_flags": flags,
         }
-        values |= _temperatures(temperatures)
-        return build(layout, _fitted(layout, values), "live values")
+        values |= _temperatures(temperatures) | _cells(truth, SLOTS[self.model.variant])
+        return build(layout, fitted(layout, values), "live values")
 
 
 def _own_settings(pack: Pack, address: int | None) -> dict[str, float]:
@@ -269,9 +262,19 @@ def _temperatures(probes: Mapping[str, float | None]) -> dict[str, float]:
     return numbered | {"temperature_3": mosfet, "mosfet_temperature": mosfet}
 
 
-def _resistances(truth: Reading, slots: int) -> list[float]:
-    found = [ohm or 0.0 for ohm in truth.cell_resistances or ()]
-    return found + [0.0] * (slots - len(found))
+def _cells(truth: Reading, slots: int) -> dict[str, Any]:
+    cells = [v or 0.0 for v in truth.cell_voltages]
+    connected = [v for v in cells if v] or [0.0]
+    resistances = [ohm or 0.0 for ohm in truth.cell_resistances or ()]
+    return {
+        "cell_voltages": cells + [0.0] * (slots - len(cells)),
+        "cell_mask": sum(1 << i for i, v in enumerate(cells) if v),
+        "average_voltage": sum(connected) / len(connected),
+        "delta_voltage": max(connected) - min(connected),
+        "highest_cell": cells.index(max(connected)),
+        "lowest_cell": cells.index(min(connected)),
+        "cell_resistances": resistances + [0.0] * (slots - len(resistances)),
+    }
 
 
 def _alarm_word(truth: Reading) -> int:
@@ -291,30 +294,3 @@ def _padded(text: bytes, size: int) -> bytes:
 
 def _flags(text: str, size: int) -> bytes:
     return _padded(bytes.fromhex(text), size)
-
-
-def _fitted(layout: Layout, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values as the fields of a layout can hold them: what is beyond a field stops at its
-    end, a fraction it cannot tell is rounded."""
-    if not isinstance(layout, Struct):
-        return dict(values)
-    fitted: dict[str, Any] = {}
-    for field in layout.subcons:
-        wire = field.subcon if isinstance(field, Renamed) else field
-        value = values[str(field.name)]
-        if isinstance(wire, Array):
-            fitted[str(field.name)] = [_fit(v, wire.subcon) for v in value]
-        else:
-            fitted[str(field.name)] = _fit(value, wire)
-    return fitted
-
-
-def _fit(value: Any, wire: Layout) -> Any:
-    per = wire.per if isinstance(wire, Scaled) else 1
-    number = wire.subcon if isinstance(wire, Scaled) else wire
-    if not isinstance(number, FormatField):
-        return value
-    bits = 8 * number.sizeof()
-    low = -(1 << bits - 1) if number.fmtstr[1].islower() else 0
-    whole = min(max(round((value or 0) * per), low), low + (1 << bits) - 1)
-    return whole / per if isinstance(wire, Scaled) else whole

@@ -45,7 +45,7 @@ def daily_current(seed: int, uptime: float, capacity: float) -> float:
     day = int((_START_HOUR * 3600 + uptime) // 86400)
     weather = 0.85 + 0.15 * _random(seed, 1, day)
     clouds = 0.85 + 0.15 * _smooth(seed, 2, uptime / 240)
-    sun = 0.25 * max(0.0, math.sin(math.pi * (hour - 7) / 11)) if 7 < hour < 18 else 0.0
+    sun = 0.25 * max(0.0, math.sin(math.pi * (hour - 7) / 11))  # from 7 to 18 o'clock
     evening = 0.06 * math.exp(-(((hour - 19.5) / 2) ** 2))
     breakfast = 0.03 * math.exp(-((hour - 7) ** 2))
     kitchen = 0.12 if _random(seed, 3, int(uptime // 300)) > 0.9 and 6 < hour < 23 else 0.0

@@ -12,6 +12,7 @@ import fcntl
 import os
 import re
 import stat
+import sys
 import termios
 import tty
 from collections.abc import Callable
@@ -24,6 +25,7 @@ __all__ = ["Terminal"]
 _RATES = {
     getattr(termios, name): int(name[1:]) for name in dir(termios) if re.fullmatch(r"B\d+", name)
 }
+_BACKLOG = 4095  # bytes that a terminal holds ready for its reader
 _OUTPUT_SPEED = 5  # in the list that tcgetattr gives
 
 
@@ -82,14 +84,12 @@ class Terminal:
 
     def write(self, data: bytes) -> None:
         """Bytes to the client. What nobody reads is lost, the oldest first, as on a wire."""
-        try:
-            sent = os.write(self._device, data)
-        except BlockingIOError:
-            sent = 0
-        if sent < len(data):
+        unread = fcntl.ioctl(self._client, termios.FIONREAD, bytes(4))
+        if int.from_bytes(unread, sys.byteorder) + len(data) > _BACKLOG:
+            # the system would keep 64 KiB more, and the next client take them for fresh news
             termios.tcflush(self._client, termios.TCIFLUSH)
-            with contextlib.suppress(BlockingIOError):
-                os.write(self._device, data[sent:])
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._device, data)
 
     def _read(self) -> None:
         try:

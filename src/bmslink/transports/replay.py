@@ -1,10 +1,10 @@
 """A recorded session as a byte source: `replay:///path/session.jsonl?speed=10`.
 
-Recorded answers are delivered with their recorded delays. A request moves the recording to where
-the same request was sent next, so a client that asks faster or slower than the recorded one gets
-each answer once, in order. A device that streams by itself goes on streaming meanwhile. Where
-only answers were recorded, each request brings the next one at once. After the last piece the
-link is lost: the recording is over.
+It begins with its first piece, and answers come with their recorded delays. A request moves the
+recording to where the same request was sent next, so a client that asks faster or slower than the
+recorded one gets each answer once, in order. A device that streams by itself goes on streaming
+meanwhile. Where only answers were recorded, each request brings the next one at once. After the
+last piece the link is lost: the recording is over.
 """
 
 from __future__ import annotations

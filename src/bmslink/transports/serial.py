@@ -187,7 +187,8 @@ def open_port(place: str, baudrate: int) -> serial.Serial:
     path = _device(place)
     _check_kind(place, path)
     others = holders(path)
-    if others:  # not every program locks: two readers of one port would steal each other's bytes
+    if others and _is_tty(path):
+        # Not every program locks, and two readers of one port steal each other's bytes.
         raise _busy(place, others)
     try:
         port = serial.Serial(
@@ -219,6 +220,18 @@ def _is_pty(path: str) -> bool:
     return str(Path(path).resolve()).startswith("/dev/pts/")
 
 
+def _is_tty(path: str) -> bool:
+    """Asked only about devices that are open already: opening a port can reset what hangs on it."""
+    if sys.platform != "win32":
+        with suppress(OSError):  # opening it in earnest tells what is wrong
+            fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+            try:
+                return os.isatty(fd)
+            finally:
+                os.close(fd)
+    return True
+
+
 def _check_kind(place: str, path: str) -> None:
     """A sentence for what cannot be a port, before anything is touched."""
     if os.name == "nt":
@@ -246,7 +259,7 @@ def _open_error(place: str, path: str, baudrate: int, exc: Exception) -> Transpo
     if code == errno.ENOTTY:
         return _not_found(f"{place} is not a serial port", path)
     if code in (errno.EBUSY, errno.EAGAIN) or "PermissionError" in text:
-        return _busy(place, holders(path, ourselves=True))
+        return _busy(place, holders(path, everyone=True))
     if code in (errno.EACCES, errno.EPERM):
         return _denied(place, path)
     if isinstance(exc, (ValueError, OverflowError)):
@@ -303,21 +316,22 @@ def _owner(path: str) -> str:
 # ---------------------------------------------------------------------------------- holders
 
 
-def holders(path: str, *, ourselves: bool = False) -> list[str]:
+def holders(path: str, *, everyone: bool = False) -> list[str]:
     """Other programs that have a device open, as `name (pid 12)`.
 
     Only Linux tells, and of other users' programs only to root: an empty list proves nothing.
+    `everyone` includes ourselves, and the makers of pseudo-terminals: those may hold both ends
+    of theirs, and are no rivals.
     """
     device = str(Path(path).resolve())
     found = []
     for process in Path("/proc").glob("[0-9]*"):
-        if process.name == str(os.getpid()) and not ourselves:
-            continue
         links = _open_files(process)
         if device not in links:
             continue
-        if _is_pty(device) and any(link.endswith("/ptmx") for link in links):
-            continue  # who made a pseudo-terminal may hold both ends: that is no rival
+        maker = _is_pty(device) and any(link.endswith("/ptmx") for link in links)
+        if not everyone and (maker or process.name == str(os.getpid())):
+            continue
         with suppress(OSError):
             name = (process / "comm").read_text("utf-8", "replace").strip()
             found.append(f"{name} (pid {process.name})")

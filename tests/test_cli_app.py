@@ -1,0 +1,367 @@
+"""The command line as a whole: options that work everywhere, exit codes, errors, start-up."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_support import QUICK, SILENT, Cli, environment, finish, start
+
+import bmslink
+from bmslink.cli.app import COMMANDS
+from bmslink.cli.output import exit_code, to_json
+from bmslink.errors import (
+    BmsError,
+    CaptureError,
+    FrameError,
+    GateError,
+    LinkTimeout,
+    PortNotFound,
+    Refused,
+    RollbackError,
+    TargetError,
+    UnknownDevice,
+    VerifyError,
+)
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    monkeypatch.delenv("BMSLINK_TARGET", raising=False)
+    return Cli(capsys)
+
+
+def modules_after(*argv: str) -> set[str]:
+    """What is imported once a command line is done."""
+    code = (
+        "import sys; sys.argv = ['bmslink', *sys.argv[1:]]\n"
+        "from bmslink.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.split())
+
+
+# ------------------------------------------------------------------------------ start-up
+
+
+def test_version_is_answered_before_anything_heavy_is_imported():
+    loaded = modules_after("--version")
+    assert not loaded & {"typer", "rich", "asyncio", "dataclasses", "json", "bmslink.cli.app"}
+
+
+def test_help_imports_nothing_that_it_does_not_show():
+    heavy = {"asyncio", "construct", "msgspec", "serial", "rich", "bmslink.device", "pydantic"}
+    assert not modules_after("--help") & (heavy | {f"bmslink.cli.{name}" for name in COMMANDS})
+    loaded = modules_after("read", "--help")
+    assert "bmslink.cli.read" in loaded
+    assert not loaded & (heavy | {"bmslink.cli.monitor", "bmslink.cli.simulate"})
+
+
+def test_json_output_does_not_import_rich():
+    assert "rich.console" not in modules_after("read", "--json", QUICK)
+
+
+def test_version_says_the_version():
+    for argv in (["--version"], ["-v", "--version"], ["read", "--version"]):
+        result = finish(start(*argv))
+        assert (result.code, result.out) == (0, f"bmslink {bmslink.__version__}\n")
+
+
+# ------------------------------------------------------------------------------ commands
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands_are_plain_functions(name):
+    # typer would call a coroutine function, drop the coroutine and exit with 0
+    command = importlib.import_module(f"bmslink.cli.{name}").command
+    assert inspect.isfunction(command)
+    assert not inspect.iscoroutinefunction(command)
+    assert not inspect.isasyncgenfunction(command)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_the_options_that_work_everywhere(cli, name):
+    result = cli(name, "--help")
+    assert result.code == 0
+    for option in ("--json", "--quiet", "-v", "--trace", "--debug", "--version", "--help"):
+        assert option in result.out
+    assert cli(name, "-h").out == result.out
+
+
+def test_the_list_of_commands_has_no_command_of_a_later_version(cli):
+    result = cli("--help")
+    assert result.code == 0
+    listed = [line.split()[0] for line in result.out.partition("Commands:")[2].splitlines() if line]
+    assert listed == ["info", "read", "monitor", "decode", "capture", "simulate"]
+
+
+def test_without_a_command_the_help_comes_and_2(cli):
+    result = cli()
+    assert result.code == 2
+    assert result.out == ""
+    assert "Commands:" in result.err
+
+
+def test_shell_completion_knows_the_commands():
+    env = environment(_BMSLINK_COMPLETE="complete_bash", COMP_WORDS="bmslink re", COMP_CWORD="1")
+    result = finish(start(env=env))
+    assert result.out.split() == ["read"]
+
+
+# ------------------------------------------------------------------------------ wrong usage
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["raed"], ["'raed'", "Did you mean read?"]),
+        (["frobnicate"], ["'frobnicate'", "monitor"]),
+        (["scan"], ["'scan'"]),
+        (["read", "--frob", QUICK], ["--frob", "bmslink read --help"]),
+        (["--frob", "read", QUICK], ["--frob"]),
+        (["read", QUICK, "--watch"], ["--watch"]),
+        (["read", QUICK, "--watch", "soon"], ["'soon'", "--watch"]),
+        (["read", QUICK, "--watch", "0"], ["--watch"]),
+        (["read", QUICK, "--watch", "-1"], ["--watch"]),
+        (["read", QUICK, "--watch", "nan"], ["--watch"]),
+        (["read", QUICK, "--watch", "inf"], ["--watch"]),
+        (["read", QUICK, "--count", "0"], ["--count"]),
+        (["read", QUICK, "--count", "x"], ["--count"]),
+        (["read", QUICK, "--timeout", "0"], ["--timeout"]),
+        (["read", QUICK, "--timeout", "1e9"], ["--timeout"]),
+        (["read", QUICK, "--timeout", "600"], ["timeout"]),
+        (["read", QUICK, "--address", "three"], ["--address"]),
+        (["read", QUICK, "--address", "256"], ["address"]),
+        (["read", QUICK, "--baudrate", "1.5"], ["--baudrate"]),
+        (["read", QUICK, "--protocol", "jdb"], ["'jdb'", "jbd"]),
+        (["read", QUICK, "--protocol", "jk"], ["jk02", "jk-nw"]),
+        (["read", "--json=yes", QUICK], ["--json"]),
+        (["read", QUICK, "--trace"], ["--trace"]),
+        (["info", QUICK, "sim://jbd"], ["sim://jbd"]),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_2(cli, argv, words):
+    cli(*argv).failed(2, *words)
+
+
+@pytest.mark.parametrize("command", ["info", "read", "capture"])
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("", ["empty"]),
+        ("nonsense", ["nonsense"]),
+        ("jbd+warp:///dev/x", ["warp"]),
+        ("warp+sim://", ["warp", "jbd"]),
+        ("sim://jbd?celsl=3", ["celsl", "cells"]),
+        ("sim://jbd?cells=many", ["cells"]),
+        ("sim://jbd?cells=-1", ["ells"]),
+        ("sim://jbd?fault=frob", ["frob"]),
+        ("jbd+serial:///dev/ttyUSB0?pin=1234", ["pin"]),
+        ("jbd+tcp://host", ["host"]),
+        ("/dev/ttyUSB0", ["Which protocol", "jbd", "jk02", "daly-a5", "jk-nw"]),
+        ("COM3", ["Which protocol"]),
+        ("ble://C8:47:8C:E4:55:12", ["Which protocol"]),
+        ("jk02+ble://C8:47:8C:E4:55:12", ["Bluetooth"]),
+        ("jbd+rfc2217://host:4000", ["not supported"]),
+        ("jbd+sim://?gap=-1", ["gap"]),
+        ("jbd+sim://?baudrate=1", ["baudrate"]),
+        ("jbd+sim://?current_sign=up", ["current_sign"]),
+        ("sim://\x1b[2J", ["control characters"]),
+    ],
+)
+def test_a_target_that_cannot_be_is_one_sentence_and_2(cli, tmp_path, command, target, words):
+    more = ["-o", str(tmp_path / "file")] if command == "capture" else []
+    cli(command, *more, target).failed(2, *words)
+    assert not (tmp_path / "file").exists()
+
+
+@pytest.mark.parametrize("command", ["info", "read"])
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("jbd+serial:///nowhere/tty", ["/nowhere/tty"]),
+        ("jbd+tcp://127.0.0.1:1", ["127.0.0.1:1"]),
+        ("replay:///nowhere/file", ["/nowhere/file"]),
+        (SILENT, ["No answer", "fault=silent"]),
+        ("sim://jbd?gap=0&timeout=0.02&fault=corrupt:100", ["no valid frame", "corrupt"]),
+    ],
+)
+def test_a_link_that_fails_is_one_sentence_and_1(cli, command, target, words):
+    cli(command, target).failed(1, *words)
+
+
+def test_a_missing_target_is_2_and_names_the_simulated_one(cli):
+    for command in (["info"], ["read"], ["monitor"]):
+        cli(*command).failed(2, "sim://", "BMSLINK_TARGET")
+
+
+def test_the_environment_stands_in_for_a_missing_target(cli, monkeypatch):
+    monkeypatch.setenv("BMSLINK_TARGET", QUICK)
+    assert cli("read", "--json").objects[0]["protocol"] == "jbd"
+    assert cli("info", "--json").objects[0]["protocol"] == "jbd"
+    monkeypatch.setenv("BMSLINK_TARGET", "")
+    cli("read").failed(2, "BMSLINK_TARGET")
+
+
+# ------------------------------------------------------------------- options that work everywhere
+
+
+def test_json_may_stand_before_or_after_the_command(cli):
+    before, after = cli("--json", "info", QUICK), cli("info", QUICK, "--json")
+    assert before.objects == after.objects
+    assert before.objects[0]["schema"] == 1
+
+
+def test_trace_is_a_capture_of_the_session(cli, tmp_path):
+    trace = tmp_path / "trace.jsonl"
+    before = cli("--trace", str(trace), "read", QUICK, "--json").objects[0]
+    decoded = cli("decode", str(trace), "--json").objects[-1]
+    assert decoded["cell_voltages"] == before["cell_voltages"]
+    assert cli("read", QUICK, "--trace", str(trace)).code == 0
+    assert {json.loads(line).get("dir") for line in trace.read_text().splitlines()[1:]} == {
+        "rx",
+        "tx",
+    }
+
+
+def test_a_trace_that_cannot_be_is_2(cli, tmp_path):
+    cli("read", QUICK, "--trace", str(tmp_path / "no" / "file")).failed(2, "cannot be written")
+    cli("read", QUICK, QUICK, "--trace", str(tmp_path / "t")).failed(2, "--trace")
+    cli("decode", "--hex", "dd", "--trace", str(tmp_path / "t")).failed(2, "--trace")
+    cli("simulate", "jbd", "--trace", str(tmp_path / "t")).failed(2, "--trace")
+    cli("capture", QUICK, "-o", str(tmp_path / "o"), "--trace", "t").failed(2, "--trace")
+    assert not list(tmp_path.iterdir())
+
+
+def test_debug_shows_where_it_failed(cli):
+    result = cli("read", SILENT, "--debug", "--quiet")
+    assert result.code == 1
+    assert "No answer" in result.err
+    assert "Traceback" not in result.err  # read reports it itself, as it would while watching
+    assert "Traceback" in cli("--debug", "info", SILENT).err
+
+
+def test_a_failure_of_our_own_is_one_sentence_and_its_traceback_only_with_debug(cli, monkeypatch):
+    def broken(*args, **more):
+        raise RuntimeError("gone\nwrong")
+
+    monkeypatch.setattr("bmslink.device.Device.identify", broken)
+    result = cli("info", QUICK)
+    assert result.code == 1
+    assert result.err.count("\n") == 1
+    assert "Internal error (RuntimeError: gone wrong)" in result.err
+    assert "--debug" in result.err
+    assert "Traceback" in cli("info", QUICK, "--debug").err
+
+
+def test_a_callback_that_fails_ends_the_command_instead_of_passing_unseen(cli, monkeypatch):
+    def full(self, direction, data):
+        raise OSError(28, "No space left on device", "trace.jsonl")
+
+    monkeypatch.setattr("bmslink.capture.Writer.write", full)
+    result = cli("read", QUICK, "--watch", "0.1", "--trace", os.devnull)
+    assert result.code == 1
+    assert "No space left on device" in result.err
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (TargetError("x"), 2),
+        (GateError("x"), 3),
+        (VerifyError("x"), 4),
+        (RollbackError("x"), 4),
+        (LinkTimeout("x"), 1),
+        (PortNotFound("x"), 1),
+        (FrameError("x"), 1),
+        (CaptureError("x"), 1),
+        (UnknownDevice("x"), 1),
+        (Refused("x"), 1),
+        (BmsError("x"), 1),
+        (ValueError("x"), 1),
+    ],
+)
+def test_the_class_of_an_error_is_its_exit_code(error, code):
+    assert exit_code(error) == code
+
+
+def test_json_never_holds_what_json_cannot():
+    line = to_json({"a": float("nan"), "b": [float("inf"), 1.5], "c": {"d": b"\x01"}, "e": "°\n"})
+    assert json.loads(line) == {
+        "schema": 1,
+        "a": None,
+        "b": [None, 1.5],
+        "c": {"d": "01"},
+        "e": "°\n",
+    }
+    assert line.isascii()
+    assert "\n" not in line
+
+
+# ------------------------------------------------------------------------------ stdout
+
+
+def test_no_color_is_obeyed_and_a_pipe_gets_no_colour():
+    forced = finish(start("read", QUICK, env=environment(FORCE_COLOR="1", TERM="xterm")))
+    assert "\x1b[" in forced.out
+    plain = finish(start("read", QUICK))
+    assert "\x1b" not in plain.out
+    without = finish(
+        start("read", QUICK, env=environment(FORCE_COLOR="1", TERM="xterm", NO_COLOR="1"))
+    )
+    assert "\x1b[3" not in without.out
+
+
+@pytest.mark.parametrize(
+    "argv", [["read", "--watch", "0.05"], ["read", "--json", "--watch", "0.05"]]
+)
+def test_a_closed_pipe_is_silent(argv):
+    process = start(*argv, QUICK)
+    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=20) == 0
+    process.stderr.close()
+
+
+def test_no_stdout_at_all_is_a_closed_pipe():
+    command = [sys.executable, "-m", "bmslink", "read", QUICK]
+    done = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *command], capture_output=True, text=True, env=environment()
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is full")
+def test_a_full_disk_is_a_sentence_and_1():
+    with open("/dev/full", "w") as full:
+        result = finish(start("read", QUICK, stdout=full))
+    assert result.code == 1
+    assert result.err == "bmslink: The output cannot be written: No space left on device.\n"
+
+
+def test_a_terminal_without_unicode_gets_no_exception_and_no_unicode():
+    result = finish(start("read", QUICK, env=environment(PYTHONIOENCODING="ascii")))
+    assert result.code == 0
+    assert result.out.isascii()
+    assert "\\u" not in result.out
+
+
+def test_quiet_leaves_results_and_errors(cli):
+    loud = cli("decode", "--json", "--hex", "00 dd 05 00 01 61 ff 99 77")
+    assert "skipped" in loud.err
+    quiet = cli("decode", "--json", "--quiet", "--hex", "00 dd 05 00 01 61 ff 99 77")
+    assert (quiet.out, quiet.err) == (loud.out, "")
+    assert "No answer" in cli("read", "--quiet", SILENT).err
