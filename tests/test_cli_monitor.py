@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from cli_support import Cli, Terminal, finish, start
 
 SIM = "sim://jbd?cells=16&seed=1"

@@ -26,10 +26,6 @@ def command(
     Values that are no longer confirmed are marked STALE and dimmed. replay:///FILE shows a
     recording, sim://jbd a simulated pack.
     """
-    from bmslink.cli.dashboard import dashboard
-    from bmslink.cli.loop import run
-    from bmslink.cli.render.text import glyphs
-
     session = o.session_of(ctx)
     names = o.some_targets(targets)
     if session.json:
@@ -39,6 +35,10 @@ def command(
             "monitor needs a terminal that can move its cursor; "
             f"`bmslink read --watch 1 {names[0]}` works everywhere."
         )
+    from bmslink.cli.dashboard import dashboard
+    from bmslink.cli.loop import run
+    from bmslink.cli.render.text import glyphs
+
     line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
     devices = o.connect_all(session, names, line)
     run(dashboard(session.console, devices, glyphs(ascii_only=session.ascii)))

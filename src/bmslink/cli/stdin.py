@@ -26,6 +26,8 @@ async def lines() -> AsyncIterator[str]:
     queue: asyncio.Queue[str | None] = asyncio.Queue(maxsize=100)
 
     def put(line: str | None) -> None:
+        if loop.is_closed():
+            raise CancelledError
         asyncio.run_coroutine_threadsafe(queue.put(line), loop).result()
 
     threading.Thread(target=_read_stdin, args=(put,), daemon=True).start()

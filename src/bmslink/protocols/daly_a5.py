@@ -58,7 +58,6 @@ class DalyA5(Driver[DalyFrame]):
         if board is not None and not 1 <= board <= MAX_BOARD:
             raise TargetError(f"Daly boards have the addresses 1 to {MAX_BOARD}, not {board}.")
         self._host = HOST_PC if board is None else HOST_OF_BOARD + board
-        self._frames: dict[int, int] = {}
         self._answered: set[int] = set()
         self._silent: set[int] = set()
         self._knows_tails = False
@@ -143,21 +142,20 @@ class DalyA5(Driver[DalyFrame]):
     async def _ask_series(self, data_id: int, needed: int) -> list[Record]:
         """All frames of a 95 or 96; what was lost is asked for once more.
 
-        Some boards send as many frames as they need, others always 16, so the first answer is
-        over when the line is quiet, later ones when as many came. A number that goes down means
-        that an older answer stood in the way (`daly-a5-mpp516-outofsync`): then only quiet ends
-        it, and of frames that came twice the later one counts.
+        Boards that always send 16 frames go on for a while; the link lets them finish before the
+        next request. A number that goes down means that an older answer stood in the way
+        (`daly-a5-mpp516-outofsync`): then only quiet ends it, and of frames that came twice the
+        later one counts.
         """
 
         def complete(got: list[DalyFrame]) -> bool:
             numbers = [frame.data[0] for frame in got]
-            return len(set(numbers)) >= self._frames.get(data_id, 99) and numbers == sorted(numbers)
+            return len(set(numbers)) >= needed and numbers == sorted(numbers)
 
         latest: dict[int, Record] = {}
         for _ in range(2):
             got = await self._gather(data_id, complete, quiet=_QUIET)
             latest |= {frame.data[0]: self.codec.explain(frame) for frame in got}
-            self._frames[data_id] = max(self._frames.get(data_id, needed), len(latest))
             base = 0 if data_id in self.codec.memory.zero_based else 1
             if latest.keys() >= set(range(base, base + needed)):
                 break

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
-from construct import ConstructError, Container, Int16ub, ListContainer
+from construct import ConstructError, Container, Int16ub, ListContainer, Renamed, Struct
 
 from bmslink.errors import FrameError
 from bmslink.model import Condition
@@ -22,6 +22,7 @@ __all__ = [
     "Severity",
     "bits",
     "build",
+    "fields_of",
     "kelvin",
     "parse",
     "scaled",
@@ -70,6 +71,17 @@ def _plain(value: Any) -> Any:
     if isinstance(value, ListContainer):
         return [_plain(v) for v in value]
     return value
+
+
+def fields_of(layout: Layout) -> list[tuple[str, Layout]]:
+    """The named fields of a Struct, in wire order; a `TypeError` for anything else."""
+    if not isinstance(layout, Struct):
+        raise TypeError("only a Struct has fields")
+    return [
+        (field.name, field.subcon)
+        for field in layout.subcons
+        if isinstance(field, Renamed) and field.name is not None
+    ]
 
 
 def text(data: bytes) -> str:

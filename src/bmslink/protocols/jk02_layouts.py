@@ -25,7 +25,7 @@ from construct import (
 
 from bmslink.errors import FrameError
 from bmslink.protocols.base import need
-from bmslink.protocols.fields import Layout, Scaled, scaled, text
+from bmslink.protocols.fields import Layout, Scaled, fields_of, scaled, text
 
 __all__ = [
     "CELL_INFO",
@@ -252,16 +252,16 @@ DETAIL_LOG = Struct(
 """Type 06: the detail log, newest firmwares."""
 
 
-def fitted(layout: Struct, values: Mapping[str, Any]) -> dict[str, Any]:
+def fitted(layout: Layout, values: Mapping[str, Any]) -> dict[str, Any]:
     """Values as the fields of a flat layout can hold them: rounded to the field's step, and
     stopped at its end. What is no number stays as it is."""
     found: dict[str, Any] = {}
-    for field in layout.subcons:
-        wire, value = field.subcon, values[field.name]
+    for name, wire in fields_of(layout):
+        value = values[name]
         if isinstance(wire, Array):
-            found[field.name] = [_fit(v, wire.subcon) for v in value]
+            found[name] = [_fit(v, wire.subcon) for v in value]
         else:
-            found[field.name] = _fit(value, wire)
+            found[name] = _fit(value, wire)
     return found
 
 

@@ -1,4 +1,4 @@
-"""What a JK02 type 02 record means: parsed values to a `Reading`. Facts: `docs/protocols/jk02.md`."""
+"""What a JK02 type 02 record means: parsed values to a `Reading` (`docs/protocols/jk02.md`)."""
 
 from __future__ import annotations
 

@@ -65,7 +65,8 @@ def _rows(reading: Reading, g: Glyphs) -> Iterator[tuple[str, Text]]:
     if t.fets(reading):
         yield "FETs", t.fets(reading)
     yield "balancing", Text(t.balancing(reading, g))
-    yield "conditions", t.conditions(reading, g)
+    for n, group in enumerate(t.condition_groups(reading) or [t.conditions(reading, g)]):
+        yield "" if n else "conditions", group
     life = health(reading, g)
     if life:
         yield "life", Text(life)

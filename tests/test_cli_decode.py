@@ -1,0 +1,166 @@
+"""`bmslink decode`: hex, raw bytes and capture files, into readings or frames."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from cli_support import Cli, finish, start
+
+NAME = "dd 05 00 03 61 62 63 fe d7 77"
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(capsys)
+
+
+@pytest.fixture
+def capture(fixtures: Path) -> Path:
+    return fixtures / "jbd" / "jbd-aces-4s.jsonl"
+
+
+@pytest.fixture
+def received(capture: Path) -> bytes:
+    pieces = [json.loads(line) for line in capture.read_text().splitlines()[1:]]
+    return b"".join(bytes.fromhex(p["hex"]) for p in pieces if p["dir"] == "rx")
+
+
+def test_a_capture_file_gives_its_reading(cli, capture):
+    (found,) = cli("decode", "--json", str(capture)).objects
+    assert found["schema"] == 1
+    assert found["voltage"] == 13.36
+    assert found["cell_voltages"] == [3.554, 3.548, 3.564, 3.565]
+    out = cli("decode", str(capture)).out
+    assert "13.36 V" in out
+    assert "3.565" in out
+
+
+def test_hex_raw_bytes_and_capture_say_the_same(cli, tmp_path, received):
+    raw, text = tmp_path / "raw.bin", tmp_path / "text.hex"
+    raw.write_bytes(received)
+    text.write_text("\n".join(f"0x{b:02x}:" for b in received))
+    by_hex = cli("decode", "--json", "--hex", received.hex(" ")).objects
+    assert by_hex[0]["cell_voltages"] == [3.554, 3.548, 3.564, 3.565]
+    assert cli("decode", "--json", str(raw)).objects == by_hex
+    assert cli("decode", "--json", str(text)).objects == by_hex
+
+
+def test_standard_input_may_be_any_of_them(cli, monkeypatch, capture, received):
+    wanted = cli("decode", "--json", "--hex", received.hex()).objects
+    for content in (received, received.hex(":").encode(), capture.read_bytes()):
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+        found = cli("decode", "--json", "-").objects
+        assert found[0]["cell_voltages"] == wanted[0]["cell_voltages"]
+
+
+def test_frames_are_one_object_each_with_what_they_say_under_their_role(cli, capture, received):
+    result = cli("decode", "--json", "--frames", str(capture))
+    assert not any(o["sent"] for o in result.objects)
+    by_kind = {o["kind"]: o for o in result.objects}
+    assert by_kind["basic_info"]["reading"]["voltage"] == 13.36
+    assert by_kind["basic_info"]["protocol"] == "jbd"
+    (asked,) = cli("decode", "--json", "--frames", "--hex", "dd a5 03 00 ff fd 77").objects
+    assert asked["request"] == {"register": 3}
+    (named,) = cli("decode", "--json", "--frames", "--hex", f"00 {NAME}").objects
+    assert list(named) == [
+        "schema",
+        "offset",
+        "protocol",
+        "kind",
+        "identity",
+        "sent",
+        "time",
+        "hex",
+    ]
+    assert named["offset"] == 1
+    assert named["identity"]["model"] == "abc"
+    assert bytes.fromhex(named["hex"]) == bytes.fromhex(NAME)
+
+
+def test_frames_for_people_are_one_line_each(cli, capture):
+    lines = cli("decode", "--frames", str(capture)).out.splitlines()
+    assert any("basic_info (reading)" in line and "voltage=13.36" in line for line in lines)
+    assert len(lines) == len(cli("decode", "--frames", "--json", str(capture)).objects)
+
+
+def test_what_is_skipped_is_said_on_stderr_only(cli):
+    result = cli("decode", "--json", "--frames", "--hex", f"aa bb {NAME} cc")
+    assert len(result.objects) == 1
+    assert "offset 0 (received): 2 bytes skipped, noise: aabb" in result.err
+    assert "offset 12 (received): 1 byte skipped" in result.err
+
+
+def test_valid_frames_without_a_reading_are_no_failure(cli):
+    result = cli("decode", "--json", "--hex", NAME)
+    assert (result.code, result.out) == (0, "")
+    assert "--frames" in result.err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--hex", ""],
+        ["--hex", "00 01 02 03"],
+        ["--hex", NAME.replace("63", "64")],
+        ["--hex", NAME, "--protocol", "daly-a5"],
+    ],
+)
+def test_a_stream_without_one_valid_frame_is_1(cli, argv):
+    result = cli("decode", "--quiet", *argv)
+    result.failed(1, "alid")
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--hex", "dd 0z"], ["hex", "'z'"]),
+        (["--hex", "ddd"], ["hex"]),
+        (["--hex", NAME, "--protocol", "frob"], ["'frob'"]),
+        (["--hex", "zz", "--protocol", "frob"], ["hex"]),
+        ([], ["--hex"]),
+        (["file", "--hex", NAME], ["one FILE"]),
+        (["file", "other"], ["other"]),
+    ],
+)
+def test_wrong_usage_is_2(cli, argv, words):
+    cli("decode", *argv).failed(2, *words)
+
+
+def test_a_damaged_capture_file_is_1_and_names_the_line(cli, tmp_path, capture):
+    lines = capture.read_bytes().splitlines(keepends=True)
+    damaged = tmp_path / "damaged.jsonl"
+    damaged.write_bytes(b"".join(lines[:2]) + lines[2].replace(b'"hex":"', b'"hex":"zz'))
+    cli("decode", str(damaged)).failed(1, str(damaged), "line 3")
+    damaged.write_bytes(b"".join(lines)[:-5])
+    result = cli("decode", "--json", str(damaged))
+    assert result.code == 1
+    assert f"line {len(lines)}" in result.err
+    damaged.write_bytes(b'{"format":"other"}\n')
+    cli("decode", str(damaged)).failed(1, "line 1")
+
+
+def test_a_missing_file_or_a_folder_is_1(cli, tmp_path):
+    cli("decode", str(tmp_path / "nothing")).failed(1, str(tmp_path / "nothing"))
+    cli("decode", str(tmp_path)).failed(1, str(tmp_path))
+
+
+def test_a_name_that_steers_the_terminal_does_not_reach_it():
+    evil = b"\x1b]0;x\x07\x9b2J"
+    body = bytes([0, len(evil)]) + evil
+    frame = b"\xdd\x05" + body + (-sum(body) & 0xFFFF).to_bytes(2, "big") + b"\x77"
+    result = finish(start("decode", "--frames", "--hex", frame.hex()))
+    assert result.code == 0
+    assert "name" in result.out
+    assert not {"\x1b", "\x07", "\x9b"} & set(result.out)
+
+
+def test_standard_input_works_as_a_process():
+    process = start("decode", "-", "--frames", "--json", stdin=-1)
+    out, err = process.communicate(NAME, timeout=20)
+    assert process.returncode == 0, err
+    assert json.loads(out)["kind"] == "name"

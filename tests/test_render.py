@@ -1,0 +1,400 @@
+"""What the renderings say, without a terminal: every value once, nothing old as if it were live."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from bmslink.cli.render import capture, decode, info, monitor, read, simulate
+from bmslink.cli.render import text as t
+from bmslink.cli.render.monitor import PackView, screen
+from bmslink.decoding import FrameEvent, Skip
+from bmslink.model import Capability, Condition, Identity, Reading
+
+PACK = Reading(
+    target="jbd+sim://?cells=16",
+    protocol="jbd",
+    time=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    voltage=53.1,
+    current=-12.34,
+    soc=61.0,
+    soh=99.0,
+    remaining_capacity=61.2,
+    full_capacity=100.1,
+    nominal_capacity=104.0,
+    cycles=12,
+    cycle_capacity=1234.0,
+    cell_voltages=tuple(round(3.300 + 0.001 * ((7 * i) % 16), 3) for i in range(16)),
+    temperatures={"cell_1": 24.2, "cell_2": None, "mosfet": 30.1},
+    balancing_active=True,
+    balancing_cells=(3, 7),
+    balance_current=0.1,
+    charge_switch=True,
+    discharge_switch=True,
+    balance_switch=False,
+    charging_allowed=True,
+    discharging_allowed=False,
+    heater=False,
+    alarms=(Condition.CELL_DELTA,),
+    protections=(Condition.CHARGE_OVERCURRENT,),
+    faults=(Condition.TEMPERATURE_SENSE,),
+    uptime=12345.0,
+    raw={"current_sign": "reported"},
+)
+KINDS = pytest.mark.parametrize("g", [t.UNICODE, t.ASCII], ids=["unicode", "ascii"])
+
+
+def printed(renderable: Any, width: int = 80) -> str:
+    """What a terminal without colours shows."""
+    console = Console(file=io.StringIO(), width=width, highlight=False, markup=False)
+    console.print(renderable)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def shown(views: Sequence[PackView], width: int, height: int, now: float, g: t.Glyphs) -> list[str]:
+    """The dashboard's lines; they always fill the terminal exactly."""
+    lines = screen(list(views), width, height, now, g)
+    assert len(lines) == height
+    assert {line.cell_len for line in lines} <= {width}
+    return [line.plain for line in lines]
+
+
+def view(reading: Reading | None = PACK, at: float = 100.0) -> PackView:
+    result = PackView("jbd+sim://")
+    if reading is not None:
+        result.take(reading, at)
+    return result
+
+
+# ------------------------------------------------------------------------------ small parts
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "unit", "expected"),
+    [
+        (1.005, 1, " V", "1.0 V"),
+        (-0.04, 1, "", "0.0"),
+        (0.0, 2, " A", "0.00 A"),
+        (None, 2, " A", "—"),
+    ],
+)
+def test_numbers(value, digits, unit, expected):
+    assert t.number(value, digits, unit, t.UNICODE) == expected
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [(0.0, "░░░░"), (0.5, "██░░"), (1.0, "████"), (7.0, "████"), (-1.0, "░░░░"), (0.375, "█▌░░")],
+)
+def test_bars(share, expected):
+    assert t.bar(share, 4, t.UNICODE) == expected
+
+
+def test_ascii_bars_have_no_parts():
+    assert t.bar(0.5, 5, t.ASCII) == "##..."
+    assert t.bar(1.0, 5, t.ASCII) == "#####"
+
+
+def test_a_sparkline_holds_zero_and_shows_gaps():
+    assert t.sparkline([0.0, 7.0, None, 3.5], 10, t.UNICODE) == "▁█·▅"
+    assert t.sparkline([-7.0, 0.0], 10, t.UNICODE) == "▁█"
+    assert t.sparkline([5.0, 5.0], 10, t.UNICODE) == "██"
+    assert t.sparkline([0.0, None], 10, t.UNICODE) == "▁·"
+    assert t.sparkline(list(map(float, range(100))), 3, t.UNICODE) == "███"
+    assert t.sparkline([], 3, t.UNICODE) == ""
+
+
+@pytest.mark.parametrize(
+    ("total", "expected"),
+    [(5, "5 s"), (65, "1 min 5 s"), (3600, "1 h 0 min"), (90000, "1 d 1 h")],
+)
+def test_durations(total, expected):
+    assert t.duration(total) == expected
+
+
+def test_a_zero_volt_cell_counts_and_a_lost_one_does_not():
+    cells = replace(PACK, cell_voltages=(3.3, 0.0, None, 3.4))
+    assert t.extremes(cells) == (2, 4)
+    assert "min 0.000 V (cell 2)" in read.cell_summary(cells, t.UNICODE)
+    assert "delta 3400 mV" in read.cell_summary(cells, t.UNICODE)
+
+
+# ------------------------------------------------------------------------------ read
+
+
+@KINDS
+def test_a_reading_shows_every_value_in_80_columns(g):
+    out = printed(read.block(PACK, g))
+    for word in (
+        "jbd+sim://?cells=16",
+        "53.10 V",
+        "-12.34 A",
+        "-655 W",
+        "discharging",
+        "61 %",
+        "61.2 of 100.1 Ah (104.0 nominal)",
+        "16   min 3.300 V (cell 1)   max 3.315 V (cell 10)   delta 15 mV",
+        "cell_1 24.2",
+        "mosfet 30.1",
+        "cells 3, 7 at 0.10 A",
+        "fault: temperature_sense",
+        "protection: charge_overcurrent",
+        "alarm: cell_delta",
+        "health 99 %",
+        "12 cycles",
+        "1234 Ah",
+        "up 3 h 25 min",
+    ):
+        assert word in out, out
+    for value in PACK.cell_voltages:
+        assert f"{value:.3f}" in out
+    assert f"3.300{g.low}" in out
+    assert f"3.315{g.high}" in out
+    assert out.count(g.balance) == 2 + out.count("**")
+    assert re.search(r"switches\s+charge on  discharge on  balance off  heater off", out)
+    assert re.search(r"FETs\s+charge on  discharge off", out)
+    assert max(map(len, out.splitlines())) <= 80
+    assert "current_sign" not in out
+    assert "current_sign = reported" in printed(read.block(PACK, g, raw=True))
+
+
+def test_ascii_is_ascii():
+    assert printed(read.block(PACK, t.ASCII)).isascii()
+    assert read.line(PACK, t.ASCII).plain.isascii()
+    assert "\n".join(shown([view()], 80, 24, 101, t.ASCII)).isascii()
+
+
+def test_an_unknown_value_is_a_dash_and_no_zero():
+    out = printed(read.block(Reading(protocol="jbd"), t.UNICODE))
+    assert not re.search(r"\d", out), out
+    assert out.count("—") >= 4
+    assert "cells" not in out
+    assert "FETs" not in out
+
+
+def test_a_balancer_that_does_not_say_which_cells_is_active():
+    active = replace(PACK, balancing_cells=None, balance_current=None)
+    assert t.balancing(active, t.UNICODE) == "active"
+    off = replace(active, balancing_active=False)
+    assert t.balancing(off, t.UNICODE) == "off"
+    unknown = replace(active, balancing_active=None)
+    assert t.balancing(unknown, t.UNICODE) == "—"
+
+
+@KINDS
+def test_a_line_stands_under_its_header(g):
+    line = read.line(PACK, g).plain
+    for name, value in (("voltage", "53.10 V"), ("current", "-12.34 A"), ("SOC", "61 %")):
+        end = read.HEADER.index(name) + len(name)
+        assert line[:end].endswith(value)
+    assert "fault: temperature_sense" in line
+    assert read.line(Reading(), g, "#1 ").plain.startswith("#1 ")
+
+
+# ------------------------------------------------------------------------------ the others
+
+
+def test_an_identity_is_a_table_with_reasons():
+    identity = Identity(
+        vendor="JBD",
+        model="SP16\x1b[31m",
+        cell_count=16,
+        protocol="jbd",
+        capabilities={"read": Capability(True), "settings": Capability(False, "reads only")},
+        map={"name": "jbd-1", "evidence": "capture"},
+    )
+    out = printed(info.table(identity, t.UNICODE))
+    assert re.search(r"model\s+SP16\?\[31m", out)
+    assert re.search(r"serial number\s+—", out)
+    assert re.search(r"read\s+yes", out)
+    assert re.search(r"settings\s+no: reads only", out)
+    assert "jbd-1 (capture)" in out
+    assert "\x1b" not in out
+
+
+def test_frames_and_skips_are_one_line():
+    event = FrameEvent(12, "jbd", "cells", "reading", {"a": [1, None], "b": {"c": "x\n"}}, "dd77")
+    assert decode.frame(event).plain == "    12 < jbd cells (reading)  a=[1, -]  b={c=x?}"
+    assert decode.frame_object(event)["reading"] == {"a": [1, None], "b": {"c": "x\n"}}
+    sent = replace(event, sent=True, role="ack", kind="ack")
+    assert decode.frame(sent).plain.startswith("    12 > jbd ack  ")
+    assert (
+        decode.skip(Skip(3, 1, "noise", "ff")) == "offset 3 (received): 1 byte skipped, noise: ff"
+    )
+    long = decode.skip(Skip(0, 100, "checksum", "ab" * 100, True))
+    assert "100 bytes skipped, checksum" in long
+    assert "(sent)" in long
+    assert len(long) < 100 + 50
+
+
+def test_progress_and_faults_and_ready():
+    assert capture.progress(3, 40, 1, 0) == "3 pieces, 40 bytes, 1 readings"
+    assert capture.progress(3, 40, 1, 2).endswith("2 errors")
+    assert capture.summary("f.jsonl", 3, 40, 1, 0).plain.startswith("f.jsonl: 3 pieces")
+    assert simulate.ready("jbd+tcp://h:1") == "ready jbd+tcp://h:1"
+    assert "what it does" in printed(simulate.faults({"noise": "what it does"}))
+
+
+# ------------------------------------------------------------------------------ monitor
+
+
+@KINDS
+@pytest.mark.parametrize("cells", [1, 4, 16, 24, 32, 48])
+def test_every_cell_has_its_place_in_80x24(g, cells):
+    values = tuple(3.0 + 0.001 * n for n in range(1, cells + 1))
+    pack = replace(PACK, cell_voltages=values, balancing_cells=(cells,))
+    text = "\n".join(shown([view(pack)], 80, 24, 100.2, g))
+    for n, value in enumerate(values, 1):
+        assert re.search(rf"(?<!\d){n} {value:.3f}", text), text
+    for word in ("53.10 V", "SOC", "delta", "q quits", "live, 0.2 s", "charge_overcurrent"):
+        assert word in text
+    assert f"{g.balance}" in text
+
+
+@KINDS
+def test_the_dashboard_fills_any_terminal(g):
+    for width in (1, 2, 10, 37, 38, 39, 60, 79, 80, 81, 132, 300):
+        for height in (1, 2, 3, 5, 8, 13, 24, 60):
+            for views in ([view()], [view(), view(None)], [view()] * 5, [view(None)]):
+                shown(views, width, height, 100.0, g)
+
+
+def test_what_matters_most_is_dropped_last():
+    lines = shown([view()], 80, 7, 100.0, t.UNICODE)
+    text = "\n".join(lines)
+    for word in ("53.10 V", "61 %", "charge_overcurrent"):
+        assert word in text
+    assert "health" not in text
+    assert not any(line.startswith("current") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("age", "error", "over", "words"),
+    [
+        (0.4, None, False, ["live, 0.4 s"]),
+        (4.9, None, False, ["live, 4.9 s"]),
+        (5.1, None, False, ["STALE, last value 5.1 s ago"]),
+        (125, None, False, ["STALE, last value 2 min 5 s ago"]),
+        (0.4, "No answer.", False, ["STALE, last value 0.4 s ago", "No answer."]),
+        (0.4, None, True, ["ENDED, last value 0.4 s ago"]),
+    ],
+)
+def test_an_old_value_is_never_shown_as_live(age, error, over, words):
+    pack = view()
+    if error is not None:
+        pack.take(RuntimeError(error), 100.0)
+    pack.over = over
+    lines = screen([pack], 80, 24, 100.0 + age, t.UNICODE)
+    text = "\n".join(line.plain for line in lines)
+    for word in words:
+        assert word in text
+    old = "live" not in words[0]
+    assert ("live" in text) is not old
+    assert ("last known 53.10 V" in text) is old
+    soc = next(line for line in lines if line.plain.startswith("SOC"))
+    colours = {str(span.style) for span in soc.spans} | {str(soc.style)}
+    assert any("green" in c for c in colours) is not old
+
+
+def test_a_reading_after_an_error_is_live_again():
+    pack = view()
+    pack.take(RuntimeError("No answer."), 101.0)
+    pack.take(PACK, 102.0)
+    text = "\n".join(shown([pack], 80, 24, 102.1, t.UNICODE))
+    assert "live, 0.1 s" in text
+    assert "No answer." not in text
+    assert list(pack.history) == [-12.34, None, -12.34]
+    assert re.search(r"current ▁·▁", text)
+
+
+def test_a_pack_that_never_answered_shows_no_numbers():
+    waiting = view(None)
+    text = "\n".join(shown([waiting], 80, 24, 100.0, t.UNICODE))
+    assert "waiting" in text
+    waiting.take(RuntimeError("There is no port x."), 100.0)
+    text = "\n".join(shown([waiting], 80, 24, 100.0, t.UNICODE))
+    assert "no answer" in text
+    assert "There is no port x." in text
+    assert " V" not in text
+
+
+def test_a_long_error_is_wrapped_and_whole():
+    pack = view()
+    error = "No answer: is the BMS awake, wired (TX to RX), and is this its protocol? " * 2
+    pack.take(RuntimeError(error), 100.0)
+    lines = shown([pack, view()], 80, 24, 100.0, t.UNICODE)
+    left = " ".join(" ".join(line[:38] for line in lines).split())
+    assert " ".join(error.split()) in left
+
+
+def test_packs_stand_side_by_side_and_what_has_no_room_is_counted():
+    two = shown([view(), view()], 80, 24, 100.0, t.UNICODE)
+    assert two[0].count("live") == 2
+    assert "│" in two[1]
+    narrow = shown([view(), view()], 60, 24, 100.0, t.UNICODE)
+    assert sum("live" in line for line in narrow) == 2
+    crowded = shown([view()] * 12, 80, 11, 100.0, t.UNICODE)
+    assert "8 more" in crowded[-1]
+
+
+def test_the_identity_stands_in_the_title():
+    pack = view()
+    pack.identity = Identity(model="JBD-SP16\x1b", firmware="2.1")
+    assert "JBD-SP16?  2.1" in shown([pack], 80, 24, 100.0, t.UNICODE)[0]
+
+
+def test_without_keys_the_way_out_is_named():
+    lines = screen([view()], 80, 24, 100.0, t.UNICODE, keys=False)
+    assert lines[-1].plain.startswith("Ctrl-C quits")
+
+
+numbers = st.none() | st.floats(-1e6, 1e6, allow_nan=False)
+switches = st.none() | st.booleans()
+
+
+@given(
+    reading=st.builds(
+        Reading,
+        voltage=numbers,
+        current=numbers,
+        soc=numbers,
+        soh=numbers,
+        remaining_capacity=numbers,
+        full_capacity=numbers,
+        nominal_capacity=numbers,
+        cycles=st.none() | st.integers(0, 1 << 32),
+        cell_voltages=st.lists(st.none() | st.floats(0, 66), max_size=48).map(tuple),
+        temperatures=st.dictionaries(st.text(max_size=9), numbers, max_size=9),
+        balancing_active=switches,
+        balancing_cells=st.none() | st.lists(st.integers(1, 48), max_size=5).map(tuple),
+        charge_switch=switches,
+        charging_allowed=switches,
+        alarms=st.lists(st.sampled_from(Condition), max_size=40).map(tuple),
+        faults=st.lists(st.sampled_from(Condition), max_size=40).map(tuple),
+        uptime=st.none() | st.floats(0, 1e10),
+        raw=st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=3),
+    ),
+    size=st.tuples(st.integers(1, 130), st.integers(1, 50)),
+    g=st.sampled_from([t.UNICODE, t.ASCII]),
+)
+def test_any_reading_can_be_shown(reading, size, g):
+    shown([view(reading), view(reading)], *size, 101.0, g)
+    out = printed(read.block(reading, g, raw=True)) + read.line(reading, g).plain
+    assert "None" not in out.replace("'None'", "")
+    assert not any(ord(c) < 32 and c != "\n" for c in out)
+
+
+def test_the_history_is_bounded():
+    pack = view(None)
+    for _ in range(3 * monitor.HISTORY):
+        pack.take(PACK, 1.0)
+    assert len(pack.history) == monitor.HISTORY
