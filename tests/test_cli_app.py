@@ -244,11 +244,24 @@ def test_a_trace_that_cannot_be_is_2(cli, tmp_path):
 
 
 def test_debug_shows_where_it_failed(cli):
-    result = cli("read", SILENT, "--debug", "--quiet")
-    assert result.code == 1
-    assert "No answer" in result.err
-    assert "Traceback" not in result.err  # read reports it itself, as it would while watching
-    assert "Traceback" in cli("--debug", "info", SILENT).err
+    for command in ("read", "info"):
+        assert "Traceback" not in cli(command, SILENT).err
+        result = cli("--debug", command, SILENT)
+        assert result.code == 1
+        assert "Traceback" in result.err
+        assert result.err.splitlines()[-1].startswith("bmslink: jbd+sim://")
+
+
+def test_verbose_says_the_steps_and_twice_verbose_every_byte(cli):
+    watching = ["read", "--json", "--watch", "0.02", "--count", "1", QUICK]
+    assert cli(*watching).err == ""
+    once = cli(*watching, "-v").err
+    assert "is open" in once
+    assert "dda50300" not in once
+    for twice in (cli(*watching, "-vv"), cli("-v", *watching, "--verbose")):
+        assert "is open" in twice.err
+        assert '"dir":"tx","hex":"dda50300fffd77"' in twice.err
+        assert len(twice.objects) == 1
 
 
 def test_a_failure_of_our_own_is_one_sentence_and_its_traceback_only_with_debug(cli, monkeypatch):

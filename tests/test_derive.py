@@ -25,7 +25,7 @@ from bmslink.errors import FrameError
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options
 from bmslink.protocols.derive import reader
-from bmslink.protocols.fields import parse, scaled
+from bmslink.protocols.fields import fields_of, parse, scaled
 
 
 def by_construct(layout: Any, data: bytes) -> dict[str, Any]:
@@ -94,9 +94,17 @@ def test_what_only_construct_can_parse_is_left_to_it() -> None:
         Struct("n" / Byte, "data" / Array(lambda this: this.n, Byte)),
         Struct("big" / Int16ub, "little" / Int16ul),
         Struct("inner" / Struct("a" / Byte)),
+        Struct("five" / Const(5, Byte)),
         Byte,
     ):
         assert reader(layout) is None
+
+
+def test_fields_of_a_struct() -> None:
+    layout = Struct("start" / Const(b"\xdd"), Bytes(1), "cells" / Array(2, Byte))
+    assert [name for name, _ in fields_of(layout)] == ["start", "cells"]
+    with pytest.raises(TypeError):
+        fields_of(Byte)
 
 
 def test_constants_scales_and_arrays() -> None:

@@ -230,6 +230,17 @@ def test_settings_are_in_common_units() -> None:
     assert record(answer(0x3D, b"\x02\x01")).values == {"cell_uvp_delay": 2, "cell_ovp_delay": 1}
 
 
+def test_what_is_not_known_is_shown_as_bytes() -> None:
+    """jbd-jbdtool-e3-reset wrote an undocumented command; such bytes are kept, not guessed at."""
+    said = record(JBDFramer().encode(write_request(0x0B, b"\x18\x81")), sent=True)
+    assert (said.role, said.values) == ("request", {"register": 0x0B, "data": "1881"})
+    assert record(JBDFramer().encode(write_request(0x0B, b"")), sent=True).values == {
+        "register": 0x0B
+    }
+    said = record(answer(0x0E, b"\x01\x02\x03"))
+    assert (said.role, said.values) == ("other", {"register": 0x0E, "data": "010203"})
+
+
 def test_an_empty_name_is_unknown() -> None:
     codec = JBDCodec()
     assert codec.identity([record(answer(5, b""), codec)]).model is None
@@ -340,6 +351,14 @@ def test_a_board_that_is_not_ready_is_asked_again() -> None:
     reading, board = use({ASK_BASIC: [answer(3, bytes(waking)), BASIC], ASK_CELLS: [CELLS]}, "read")
     assert len(reading.cell_voltages) == 4
     assert board.asked.count(ASK_BASIC) == 2
+
+
+def test_a_board_that_never_gets_ready_is_read_as_it_is() -> None:
+    waking = bytearray(BASIC[4:-3])
+    waking[21] = 0
+    reading, board = use({ASK_BASIC: [answer(3, bytes(waking))], ASK_CELLS: [CELLS]}, "read")
+    assert board.asked.count(ASK_BASIC) == 3
+    assert len(reading.cell_voltages) == 4  # nothing is announced, so nothing is cut
 
 
 def test_an_addressed_board_answers_only_its_address() -> None:

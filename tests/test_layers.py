@@ -9,6 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from bmslink.errors import TargetError
+from bmslink.protocols import DRIVERS, load_driver
+from bmslink.simulation.pack import Pack
+from bmslink.simulation.responder import RESPONDERS, make_responder
+from bmslink.transport import SCHEMES, Endpoint, Scheme, make_transport
+
 SOURCE = Path(__file__).parent.parent / "src" / "bmslink"
 
 FLOORS: dict[str, int] = {
@@ -102,6 +108,25 @@ def test_no_command_is_a_coroutine() -> None:
             if isinstance(node, ast.AsyncFunctionDef):
                 names = {ast.unparse(d) for d in node.decorator_list}
                 assert not any("command" in n for n in names), f"{path.name}: {node.name}"
+
+
+def test_a_wrong_entry_in_a_table_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the lazy strings name is checked when it is loaded."""
+    monkeypatch.setitem(DRIVERS, "wrong", "bmslink.model:Reading")
+    monkeypatch.setitem(RESPONDERS, "wrong", "bmslink.model:Reading")
+    monkeypatch.setitem(SCHEMES, "wrong", Scheme("bmslink.model:Command"))
+    with pytest.raises(TypeError, match="no driver"):
+        load_driver("wrong")
+    with pytest.raises(TypeError, match="no Responder"):
+        make_responder("wrong", Pack())
+    with pytest.raises(TypeError):
+        make_transport(Endpoint("wrong"))
+    for table, tool in ((DRIVERS, load_driver), (RESPONDERS, lambda n: make_responder(n, Pack()))):
+        for name in table:
+            if name != "wrong":
+                assert tool(name)
+    with pytest.raises(TargetError, match="known: jk02"):
+        load_driver("pylontech")
 
 
 def test_public_names_are_documented() -> None:

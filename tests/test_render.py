@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -55,9 +55,9 @@ KINDS = pytest.mark.parametrize("g", [t.UNICODE, t.ASCII], ids=["unicode", "asci
 
 def printed(renderable: Any, width: int = 80) -> str:
     """What a terminal without colours shows."""
-    console = Console(file=io.StringIO(), width=width, highlight=False, markup=False)
-    console.print(renderable)
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    file = io.StringIO()
+    Console(file=file, width=width, highlight=False, markup=False).print(renderable)
+    return file.getvalue()
 
 
 def shown(views: Sequence[PackView], width: int, height: int, now: float, g: t.Glyphs) -> list[str]:
@@ -198,6 +198,25 @@ def test_a_line_stands_under_its_header(g):
         assert line[:end].endswith(value)
     assert "fault: temperature_sense" in line
     assert read.line(Reading(), g, "#1 ").plain.startswith("#1 ")
+
+
+@pytest.mark.parametrize(
+    ("left", "full", "nominal", "expected"),
+    [
+        (59.4, 99.0, 100.0, "59.4 of 99.0 Ah (100.0 nominal)"),
+        (59.4, 99.0, None, "59.4 of 99.0 Ah"),
+        (59.4, None, 100.0, "59.4 of 100.0 Ah (nominal)"),
+        (59.4, None, None, "59.4 Ah left"),
+        (None, 99.0, None, "of 99.0 Ah"),
+        (None, 99.0, 100.0, "of 99.0 Ah (100.0 nominal)"),
+        (None, None, 100.0, "of 100.0 Ah (nominal)"),
+        (None, None, None, ""),
+        (0.0, 0.0, None, "0.0 of 0.0 Ah"),
+    ],
+)
+def test_a_capacity_says_which_one_it_is(left, full, nominal, expected):
+    pack = replace(PACK, remaining_capacity=left, full_capacity=full, nominal_capacity=nominal)
+    assert t.capacity(pack, t.UNICODE) == expected
 
 
 # ------------------------------------------------------------------------------ the others
@@ -352,6 +371,16 @@ def test_the_identity_stands_in_the_title():
     assert "JBD-SP16?  2.1" in shown([pack], 80, 24, 100.0, t.UNICODE)[0]
 
 
+def test_in_a_narrow_column_nothing_is_cut_in_two():
+    probes = {f"sensor_{n}": 20.0 + n for n in range(1, 7)}
+    pack = view(replace(PACK, temperatures=probes))
+    text = "\n".join(shown([pack], 40, 40, 100.0, t.UNICODE))
+    for name, value in probes.items():
+        assert f"{name} {value:.1f} °C" in text
+    for word in ("heater off", "discharge off", "balance off"):
+        assert word in text
+
+
 def test_without_keys_the_way_out_is_named():
     lines = screen([view()], 80, 24, 100.0, t.UNICODE, keys=False)
     assert lines[-1].plain.startswith("Ctrl-C quits")
@@ -361,6 +390,7 @@ numbers = st.none() | st.floats(-1e6, 1e6, allow_nan=False)
 switches = st.none() | st.booleans()
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     reading=st.builds(
         Reading,

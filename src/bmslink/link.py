@@ -240,11 +240,11 @@ class Link(Generic[F]):
             if now >= deadline:
                 return False
             self._news.clear()
+            alarm = loop.call_at(until, self._news.set)
             try:
-                async with asyncio.timeout_at(until):
-                    await self._news.wait()
-            except TimeoutError:
-                continue
+                await self._news.wait()
+            finally:
+                alarm.cancel()
         return True
 
     async def request(
@@ -274,8 +274,10 @@ class Link(Generic[F]):
             if retries is None:
                 retries = self.timing.retries if self._awake else self.timing.wake_retries
             tally = _Tally(self._heard)
-            for _ in range(retries + 1):
+            for attempt in range(retries + 1):
                 sent = await self._send_after_gap(frame)
+                if attempt == 0:  # what came before was the end of another answer
+                    tally.start = self._heard
                 got = await self._gather(match, complete, wait, quiet, tally, sent)
                 if got and (complete(got) or quiet is not None):
                     self._awake = True

@@ -27,6 +27,7 @@ def command(
     recording, sim://jbd a simulated pack.
     """
     session = o.session_of(ctx)
+    session.verbosity = 0  # the screen is the dashboard's; --trace records what happens
     names = o.some_targets(targets)
     if session.json:
         raise TargetError("monitor is for people; `bmslink read --watch 1 --json` is for programs.")

@@ -117,7 +117,10 @@ class Line:
 
 def connect_all(session: Session, targets: Sequence[str], line: Line) -> list[Device]:
     """The packs at the targets, none opened yet, with the trace that --trace asked for."""
+    from bmslink.cli.log import start_logging, wire_log
     from bmslink.device import Device, resolve
+
+    start_logging(session)
 
     if session.trace is not None and len(targets) > 1:
         raise TargetError("--trace takes one line: name one target with it.")
@@ -134,6 +137,6 @@ def connect_all(session: Session, targets: Sequence[str], line: Line) -> list[De
     if len(endpoints) == 1:
         session.target = str(endpoints[0])
     if session.trace is None:
-        return [Device(endpoint) for endpoint in endpoints]
+        return [Device(e, record=wire_log(session, str(e))) for e in endpoints]
     Device(endpoints[0])  # what is wrong with the target is said before a file is made
     return [Device(endpoints[0], record=open_new(session.trace, force=True))]

@@ -189,11 +189,6 @@ class Session:
         if not self.quiet:
             self.complain(sentence)
 
-    def note(self, sentence: str, level: int = 1) -> None:
-        """What -v (or -vv) wants to know, on stderr."""
-        if self.verbosity >= level:
-            self.complain(sentence)
-
     def complain(self, sentence: str) -> None:
         """A sentence on stderr."""
         if sys.stderr is None:
@@ -219,10 +214,7 @@ class Session:
             return DONE
         if isinstance(error, KeyboardInterrupt):
             return INTERRUPTED
-        if self.debug and sys.stderr is not None:
-            import traceback
-
-            traceback.print_exception(error)
+        self.show_traceback(error)
         usage = getattr(error, "format_message", None)
         if usage is not None:
             return self._wrong_usage(error, usage())
@@ -236,6 +228,13 @@ class Session:
         what = " ".join(f"{type(error).__name__}: {error}".split())
         self.complain(f"Internal error ({what}); run with --debug to see where, and report it.")
         return FAILED
+
+    def show_traceback(self, error: BaseException) -> None:
+        """Where it happened, with --debug."""
+        if self.debug and sys.stderr is not None:
+            import traceback
+
+            traceback.print_exception(error)
 
     def _wrong_usage(self, error: BaseException, message: str) -> int:
         ctx = getattr(error, "ctx", None)

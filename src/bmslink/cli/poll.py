@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 from bmslink.device import Device
@@ -20,6 +21,8 @@ from bmslink.model import Reading
 __all__ = ["Tell", "poll"]
 
 Tell = Callable[[Reading | BmsError], None]
+
+_log = logging.getLogger(__name__)
 
 _HOPELESS = (PortBusy, PortDenied, PortNotFound)  # at the start; later the cable may come back
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
@@ -53,6 +56,7 @@ async def poll(
                 if not connected:
                     await (device.reopen() if ever else device.open())
                     connected = ever = True
+                    _log.info("%s is open.", device.target)
                     if greet is not None:
                         await greet(device)
                 tell(await device.read())
@@ -71,6 +75,7 @@ async def poll(
                 if not connected:
                     wait = max(interval, pause)
                     pause = min(2 * pause, _LONGEST_PAUSE)
+                    _log.info("%s is opened again in %g s.", device.target, wait)
             due = max(due + wait, loop.time())
     finally:
         await device.close()

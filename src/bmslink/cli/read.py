@@ -96,6 +96,7 @@ class Report:
             self.code = exit_code(error)
         if self.session.json and (several or self.watching):
             self.session.record({"target": self.targets[index], "error": str(error)})
+        self.session.show_traceback(error)
         self.session.complain(about(self.targets[index], error))
 
     def _show(self, index: int, reading: Reading) -> None:

@@ -202,8 +202,8 @@ def _ranked(view: PackView, reading: Reading, width: int, g: Glyphs) -> Iterator
         yield 9, Text(f"bars from {bottom:.3f} to {top:.3f} V", "dim")
     for line in _switch_lines(reading, width, g):
         yield 5, line
-    if reading.temperatures:
-        yield 6, _labelled("temperature", Text(t.temperatures(reading, g)))
+    for line in _flowing("temperature", t.temperatures(reading, g), width):
+        yield 6, line
     yield 5, _labelled("balancing", Text(t.balancing(reading, g)))
     if health(reading, g):
         yield 8, _labelled("life", Text(health(reading, g)))
@@ -265,15 +265,22 @@ def _spark_line(view: PackView, width: int, g: Glyphs) -> Text:
     return text
 
 
+def _flowing(label: str, items: list[Text], width: int) -> list[Text]:
+    """Items behind a label, on as many lines as they need."""
+    lines = t.flow(items, max(1, width - 12))
+    return [_labelled("" if n else label, line) for n, line in enumerate(lines)]
+
+
 def _switch_lines(reading: Reading, width: int, g: Glyphs) -> list[Text]:
-    groups = []
-    for label, states in (("switches", t.switches(reading)), ("FETs", t.fets(reading))):
-        if states:
-            groups.append(Text(f"{label} ", "dim").append_text(states))
-    if not groups:
+    switches, fets = t.switches(reading), t.fets(reading)
+    if not switches and not fets:
         return [_labelled("switches", Text(g.none))]
-    together = Text("   ").join(groups)
-    return [together] if together.cell_len <= width else groups
+    together = [Text("switches", "dim"), *switches] if switches else []
+    together += [Text("FETs", "dim"), *fets] if fets else []
+    line = Text("  ").join(together)
+    if line.cell_len <= width:
+        return [line]
+    return _flowing("switches", switches, width) + _flowing("FETs", fets, width)
 
 
 def _condition_lines(reading: Reading, width: int, g: Glyphs) -> Iterator[Text]:

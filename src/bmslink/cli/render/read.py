@@ -15,6 +15,7 @@ from bmslink.model import Reading
 __all__ = ["HEADER", "block", "line"]
 
 _PER_ROW = 8
+_VALUES = 66  # columns beside the labels
 _COLUMNS = (
     ("time", 8),
     ("voltage", 9),
@@ -59,11 +60,11 @@ def _rows(reading: Reading, g: Glyphs) -> Iterator[tuple[str, Text]]:
     if reading.cell_voltages:
         yield from _cells(reading, g)
     if reading.temperatures:
-        yield "temperature", Text(t.temperatures(reading, g))
+        yield "temperature", Text("\n").join(t.flow(t.temperatures(reading, g), _VALUES))
     if t.switches(reading):
-        yield "switches", t.switches(reading)
+        yield "switches", Text("  ").join(t.switches(reading))
     if t.fets(reading):
-        yield "FETs", t.fets(reading)
+        yield "FETs", Text("  ").join(t.fets(reading))
     yield "balancing", Text(t.balancing(reading, g))
     for n, group in enumerate(t.condition_groups(reading) or [t.conditions(reading, g)]):
         yield "" if n else "conditions", group

@@ -124,22 +124,17 @@ def direction(reading: Reading) -> str:
 
 
 def capacity(reading: Reading, g: Glyphs) -> str:
-    """Remaining of full capacity, and what it was designed for."""
-    parts = []
-    if reading.remaining_capacity is not None:
-        parts.append(number(reading.remaining_capacity, 1, "", g))
-    whole = reading.full_capacity
-    if whole is None:
-        whole = reading.nominal_capacity
-    if whole is not None:
-        parts.append(number(whole, 1, "", g))
-    if not parts:
-        return ""
-    text = " of ".join(parts) + " Ah"
-    nominal = reading.nominal_capacity
-    if reading.full_capacity is not None and nominal is not None:
-        text += f" ({number(nominal, 1, '', g)} nominal)"
-    return text
+    """What is left of what a full charge holds; each figure says which of the two it is."""
+    left, full, nominal = (
+        None if value is None else number(value, 1, "", g)
+        for value in (reading.remaining_capacity, reading.full_capacity, reading.nominal_capacity)
+    )
+    if full is None and nominal is None:
+        return "" if left is None else f"{left} Ah left"
+    text = "" if left is None else f"{left} "
+    if full is None:
+        return f"{text}of {nominal} Ah (nominal)"
+    return f"{text}of {full} Ah" + ("" if nominal is None else f" ({nominal} nominal)")
 
 
 def extremes(reading: Reading) -> tuple[int | None, int | None]:
@@ -170,18 +165,15 @@ def balancing(reading: Reading, g: Glyphs) -> str:
     return text
 
 
-def _states(named: Iterable[tuple[str, bool | None]]) -> Text:
-    text = Text()
-    for name, value in named:
-        if value is not None:
-            text.append(f"{name} ")
-            text.append("on" if value else "off", "green" if value else "yellow")
-            text.append("  ")
-    text.rstrip()
-    return text
+def _states(named: Iterable[tuple[str, bool | None]]) -> list[Text]:
+    return [
+        Text(f"{name} ").append("on" if value else "off", "green" if value else "yellow")
+        for name, value in named
+        if value is not None
+    ]
 
 
-def switches(reading: Reading) -> Text:
+def switches(reading: Reading) -> list[Text]:
     """What the BMS says of the software switches; empty where it says nothing."""
     return _states(
         (
@@ -193,7 +185,7 @@ def switches(reading: Reading) -> Text:
     )
 
 
-def fets(reading: Reading) -> Text:
+def fets(reading: Reading) -> list[Text]:
     """Which FETs conduct; empty where the BMS does not say."""
     return _states(
         (("charge", reading.charging_allowed), ("discharge", reading.discharging_allowed))
@@ -220,12 +212,23 @@ def conditions(reading: Reading, g: Glyphs) -> Text:
     return Text(f" {g.side} ").join(groups) if groups else Text("none", "green")
 
 
-def temperatures(reading: Reading, g: Glyphs) -> str:
+def temperatures(reading: Reading, g: Glyphs) -> list[Text]:
     """Each probe with its name."""
-    return "  ".join(
-        f"{clean(name)} {number(value, 1, g.degree, g)}"
+    return [
+        Text(f"{clean(name)} {number(value, 1, g.degree, g)}")
         for name, value in reading.temperatures.items()
-    )
+    ]
+
+
+def flow(items: Iterable[Text], width: int) -> list[Text]:
+    """Items side by side on as many lines as they need; none is cut in two."""
+    lines: list[Text] = []
+    for item in items:
+        if lines and lines[-1].cell_len + 2 + item.cell_len <= width:
+            lines[-1].append("  ").append_text(item)
+        else:
+            lines.append(item.copy())
+    return lines
 
 
 def duration(total: float) -> str:
