@@ -259,6 +259,17 @@ def test_pins_are_blanked() -> None:
     assert JBDCodec().scrub(frames(BASIC)[0]) is None
 
 
+@pytest.mark.parametrize("command", [0x16, 0x18, 0x1D])
+def test_the_modules_keys_are_blanked(command: int) -> None:
+    """What 18 and 1D carry gives the password away to who knows the address."""
+    (frame,) = frames(JBDFramer().encode(JBDFrame(code=command, data=b"abcdef", module=True)))
+    clean = JBDCodec().scrub(frame)
+    assert clean is not None
+    assert frames(clean)[0].data == bytes(6)
+    (random,) = frames(JBDFramer().encode(JBDFrame(code=0x17, data=b"b", module=True)))
+    assert JBDCodec().scrub(random) is None
+
+
 # ------------------------------------------------------------------------------- the driver
 
 

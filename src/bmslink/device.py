@@ -20,7 +20,7 @@ from bmslink.link import Link, Timing
 from bmslink.model import Capability, Identity, Reading
 from bmslink.protocols import DRIVERS, load_driver
 from bmslink.protocols.base import Driver, Options
-from bmslink.transport import Endpoint, Transport, make_transport, parse_target
+from bmslink.transport import Endpoint, Transport, make_transport, parse_target, require_scheme
 
 __all__ = ["Device", "connect", "resolve"]
 
@@ -39,6 +39,7 @@ def resolve(
     """A target with its options applied and its protocol settled; `TargetError` if it cannot be."""
     endpoint = parse_target(target) if isinstance(target, str) else target
     endpoint = endpoint.with_query(address=address, baudrate=baudrate, timeout=timeout)
+    require_scheme(endpoint)
     name = protocol or endpoint.protocol
     if name is None and endpoint.scheme == "sim":
         name = "jk02"

@@ -223,11 +223,17 @@ def load(path: str) -> object:
     return getattr(importlib.import_module(module), name)
 
 
-def make_transport(endpoint: Endpoint) -> Transport:
-    """The transport for an endpoint, not yet opened."""
+def require_scheme(endpoint: Endpoint) -> Scheme:
+    """The scheme of an endpoint; `TargetError` where this version has no transport for it."""
     scheme = SCHEMES[endpoint.scheme]
     if not scheme.factory:
         raise TargetError(f"{scheme.note} (target {endpoint})")
+    return scheme
+
+
+def make_transport(endpoint: Endpoint) -> Transport:
+    """The transport for an endpoint, not yet opened."""
+    scheme = require_scheme(endpoint)
     factory = load(scheme.factory)
     if not callable(factory):
         raise TypeError(f"{scheme.factory} makes no transport")
