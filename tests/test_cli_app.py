@@ -170,7 +170,7 @@ def test_wrong_usage_is_one_sentence_and_2(cli, argv, words):
         ("jbd+tcp://host", ["host"]),
         ("/dev/ttyUSB0", ["Which protocol", "jbd", "jk02", "daly-a5", "jk-nw"]),
         ("COM3", ["Which protocol"]),
-        ("ble://C8:47:8C:E4:55:12", ["Which protocol"]),
+        ("ble://C8:47:8C:E4:55:12", ["Bluetooth"]),
         ("jk02+ble://C8:47:8C:E4:55:12", ["Bluetooth"]),
         ("jbd+rfc2217://host:4000", ["not supported"]),
         ("jbd+sim://?gap=-1", ["gap"]),
