@@ -19,6 +19,7 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 tests: $(STAMP)
+	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --include="src/bmslink/protocols/*" --fail-under=100
