@@ -21,10 +21,11 @@ from bmslink.capture import (
     open_capture,
 )
 from bmslink.errors import BmsError, CaptureError, PortNotFound, TransportError
+from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options
-from bmslink.protocols.jbd import JBD, JBDFrame, read_request, write_request
+from bmslink.protocols.jbd import JBD, JBDFrame, JBDFramer, read_request, write_request
 from bmslink.transport import Transport
-from support import virtual_run
+from support import FIXTURES, virtual_run
 
 HEADER = '{"format":"bmslink-capture","version":1,"protocol":"jbd"}\n'
 PIECE = '{"t":0.5,"dir":"rx","hex":"dd03"}\n'
@@ -418,3 +419,78 @@ def test_a_full_disk_ends_the_recording_loudly():
         writer.close()
 
     virtual_run(main())
+
+
+# ------------------------------------------------------------- passwords in damaged answers
+
+INFO = next(
+    piece.data
+    for piece in open_capture(FIXTURES / "jk02" / "jk02-32s-pb2a16s20p-19.27.jsonl")[1]
+    if piece.kind == "device_info"
+)
+FULL = next(
+    piece.data
+    for piece in open_capture(FIXTURES / "jk-nw" / "nw-14s-h6x-s6.1.3S.jsonl")[1]
+    if piece.kind == "read_all_response"
+)
+
+
+def recorded(protocol: str, pieces: list[bytes]) -> bytes:
+    """What a recording keeps of pieces that came from the device."""
+    driver = load_driver(protocol)
+    codec = driver.make_codec(Options())
+    kept = Kept()
+    writer = Writer(
+        kept,
+        CaptureHeader.now(protocol=protocol, target=""),
+        framer=driver.make_framer,
+        scrub=codec.scrub,
+        scrub_noise=codec.scrub_noise,
+    )
+    for piece in pieces:
+        writer.write("rx", piece)
+    writer.close()
+    lines = kept.content.splitlines()[1:]
+    return b"".join(bytes.fromhex(json.loads(line)["hex"]) for line in lines)
+
+
+def damaged(record: bytes) -> list[tuple[str, bytes]]:
+    flipped = bytearray(record)
+    flipped[30] ^= 1
+    return [
+        ("whole", record),
+        ("flipped bit", bytes(flipped)),
+        ("cut off", record[:250]),
+        ("spliced", record[:55] + b"AT\r\n" + record[55:]),
+        ("inside another", record[:150] + record),
+    ]
+
+
+@pytest.mark.parametrize(("what", "stream"), damaged(INFO), ids=[n for n, _ in damaged(INFO)])
+@pytest.mark.parametrize("size", [1, 20, 128, 1000])
+def test_no_damage_lets_a_jk_password_into_a_recording(what: str, stream: bytes, size: int) -> None:
+    """Splices are normal: `jk02-32s-b2a8s30p-19.04-noise`."""
+    assert b"1234\0" in stream
+    assert b"123456\0" in stream
+    kept = recorded("jk02", [stream[i : i + size] for i in range(0, len(stream), size)])
+    assert len(kept) == len(stream)
+    assert b"1234\0" not in kept.replace(b"8901234\0", b"")
+    assert b"123456\0" not in kept
+    assert b"JK-PB2A16S20P" in kept
+
+
+@pytest.mark.parametrize("cut", [0, 40, 250, 280])
+def test_no_damage_lets_a_jk_nw_password_into_a_recording(cut: int) -> None:
+    tag = FULL.index(b"\xb2" + bytes(10))
+    secret = bytearray(FULL)
+    secret[tag + 1 : tag + 11] = b"4711471147"
+    damaged = bytes(secret[:cut]) + b"\x00" + bytes(secret[cut:])  # a byte too many
+    assert b"4711" not in recorded("jk-nw", [damaged])
+    assert b"4711" not in recorded("jk-nw", [bytes(secret)])  # its sum is wrong
+
+
+def test_a_cut_off_pin_write_is_blanked_in_what_came_back() -> None:
+    echo = JBDFramer().encode(write_request(0x06, b"\x06123456"))
+    for end in range(8, len(echo)):
+        assert b"12" not in recorded("jbd", [echo[:end]])
+    assert b"12" not in recorded("jbd", [echo[:8] + b"\x00" + echo[8:]])

@@ -17,6 +17,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -25,7 +26,7 @@ from typing import IO, Annotated, Any, Literal, Protocol
 
 import msgspec
 
-from bmslink.errors import CaptureError, PortDenied, PortNotFound, TransportError
+from bmslink.errors import BmsError, CaptureError, PortDenied, PortNotFound, TransportError
 from bmslink.link import Framer
 from bmslink.transport import OnData, OnLost, Transport
 
@@ -130,9 +131,14 @@ def open_capture(path: Path | str) -> tuple[CaptureHeader, Iterator[Piece]]:
     return header, _pieces(path, lines)
 
 
-def _open(path: Path) -> IO[bytes]:
+@contextmanager
+def reading(path: Path) -> Iterator[IO[bytes]]:
+    """A file to read; whatever the system says against it becomes one of our errors."""
     try:
-        return path.open("rb")
+        with path.open("rb") as file:
+            yield file
+    except BmsError:
+        raise
     except (FileNotFoundError, ValueError) as exc:  # ValueError: a name no file can have
         raise PortNotFound(f"There is no file {path}.") from exc
     except PermissionError as exc:
@@ -142,12 +148,9 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    with _open(path) as file:
+    with reading(path) as file:
         for number in count(1):
-            try:
-                line = file.readline(_LONGEST_LINE)
-            except OSError as exc:
-                raise TransportError(f"{path} cannot be read: {exc.strerror}.") from exc
+            line = file.readline(_LONGEST_LINE)
             if not line:
                 return
             if len(line) >= _LONGEST_LINE:
@@ -194,8 +197,9 @@ class Writer:
     """Appends pieces to a capture file, each line whole before the next.
 
     With a framer and a scrubber, bytes wait until their frame is complete, so that a password
-    inside it never reaches the file, however the frame was cut. A request that never became
-    complete is blanked whole. Raises `TransportError` when the file takes no more.
+    inside it never reaches the file, however the frame was cut. In bytes that are no valid frame,
+    `scrub_noise` blanks what may be a password. A request that never became complete is blanked
+    whole. Raises `TransportError` when the file takes no more.
     """
 
     def __init__(
@@ -205,12 +209,14 @@ class Writer:
         *,
         framer: Callable[[], Framer[Any]] | None = None,
         scrub: Scrubber | None = None,
+        scrub_noise: Callable[[bytes], bytes] = bytes,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._file = file
         self._clock = clock
         self._start = clock()
         self._scrub = scrub
+        self._scrub_noise = scrub_noise
         self._framers = {d: framer() for d in _DIRECTIONS} if framer and scrub else {}
         self._fed = dict.fromkeys(_DIRECTIONS, 0)
         self._waiting: deque[_Waiting] = deque()
@@ -240,10 +246,24 @@ class Writer:
             self._release()
 
     def _clean(self, direction: Direction, frames: list[Any]) -> None:
+        skipped = self._framers[direction].skipped
+        while skipped:
+            run = skipped.popleft()
+            data = self._held(direction, run.offset, run.length)
+            harmless = self._scrub_noise(data)
+            if harmless != data:
+                self._overwrite(direction, run.offset, harmless, "possible password blanked")
         for frame in frames:
             clean = self._scrub(frame) if self._scrub else None
             if clean is not None:
                 self._overwrite(direction, frame.offset, clean, "password blanked")
+
+    def _held(self, direction: Direction, offset: int, length: int) -> bytes:
+        """Bytes of the stream that wait, by their position."""
+        pieces = [p for p in self._waiting if p.direction == direction]
+        first = pieces[0].start if pieces else offset
+        data = b"".join(bytes(p.data) for p in pieces)
+        return data[offset - first : offset - first + length]
 
     def _overwrite(self, direction: Direction, offset: int, clean: bytes, note: str) -> None:
         end = offset + len(clean)

@@ -13,8 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bmslink.capture import CaptureHeader, Piece, is_capture, moment, open_capture
-from bmslink.errors import FrameError, PortDenied, PortNotFound, TargetError, TransportError
+from bmslink.capture import CaptureHeader, Piece, is_capture, moment, open_capture, reading
+from bmslink.errors import FrameError, TargetError
 from bmslink.link import Frame, Framer
 from bmslink.model import Reading
 from bmslink.protocols import DRIVERS, load_driver
@@ -50,6 +50,8 @@ class Skip:
 
 Event = FrameEvent | Reading | Skip
 
+_LARGEST = 64 << 20
+"""Bytes of a file that is no capture (those are read line by line)."""
 _HEX_TEXT = re.compile(rb"[0-9A-Fa-fxX\s:,#-]*\Z")
 
 
@@ -84,26 +86,18 @@ def explain(
     Raises as `decode` does; `FrameError` comes at the end, after the skips.
     """
     if isinstance(source, Path):
-        with _opened(source) as file:
+        with reading(source) as file:
             start = file.read(1)
+            content = b"" if is_capture(start) else start + file.read(_LARGEST)
         if is_capture(start):
             header, pieces = open_capture(source)
             yield from explain_pieces(header, pieces, protocol, variant=variant)
             return
-        source = _file_bytes(source.read_bytes())
+        if len(content) > _LARGEST:
+            raise FrameError(f"{source} is larger than {_LARGEST >> 20} MiB: decode it in parts.")
+        source = _file_bytes(content)
     name = protocol or _detect(source)
     yield from _Stream(name, variant).run([Piece(dir="rx", hex=source.hex())], None)
-
-
-def _opened(path: Path) -> Any:
-    try:
-        return path.open("rb")
-    except FileNotFoundError as exc:
-        raise PortNotFound(f"There is no file {path}.") from exc
-    except PermissionError as exc:
-        raise PortDenied(f"You may not read {path}.") from exc
-    except OSError as exc:
-        raise TransportError(f"{path} cannot be read: {exc.strerror}.") from exc
 
 
 def _file_bytes(content: bytes) -> bytes:
@@ -186,17 +180,19 @@ class _Stream:
             try:
                 record = self.codec.explain(frame, sent=sent)
             except FrameError as exc:
-                yield Skip(frame.offset, len(frame.raw), str(exc), frame.raw.hex(), sent)
+                shown = (self.codec.scrub(frame) or frame.raw).hex()
+                yield Skip(frame.offset, len(frame.raw), str(exc), shown, sent)
                 continue
-            reading = self.assembler.add(record, time)
-            if reading is not None:
-                yield reading
+            closed = self.assembler.add(record, time)
+            if closed is not None:
+                yield closed
             yield self._frame_event(frame, record, sent, time)
 
     def _skips(self, framer: Framer[Any], sent: bool) -> Iterator[Event]:
         while framer.skipped:
             run = framer.skipped.popleft()
-            yield Skip(run.offset, run.length, run.reason, run.data.hex(), sent)
+            clean = self.codec.scrub_noise(run.data)
+            yield Skip(run.offset, run.length, run.reason, clean.hex(), sent)
 
     def _frame_event(
         self, frame: Frame, record: Record, sent: bool, time: datetime | None

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import IO, Any, Literal, Self, cast
 
 from bmslink.capture import CaptureHeader, Recorder, Writer, open_capture
-from bmslink.errors import TargetError
+from bmslink.errors import TargetError, TransportError
 from bmslink.link import Link, Timing
 from bmslink.model import Capability, Identity, Reading
 from bmslink.protocols import DRIVERS, load_driver
@@ -98,12 +98,15 @@ class Device:
             if endpoint.scheme in ("serial", "rfc2217")
             else endpoint
         )
+        self._recorded = record is not None
         if record is not None:
+            codec = driver.make_codec(options)
             self._writer = Writer(
                 record,
                 CaptureHeader.now(protocol=driver.name, target=str(endpoint)),
                 framer=driver.make_framer,
-                scrub=driver.make_codec(options).scrub,
+                scrub=codec.scrub,
+                scrub_noise=codec.scrub_noise,
             )
             transport = Recorder(transport, self._writer)
         self.link: Link[Any] = Link(transport, driver.make_framer(), timing)
@@ -127,6 +130,8 @@ class Device:
 
     async def open(self) -> None:
         """Open the link and let the driver greet the device; on failure nothing stays open."""
+        if self._recorded and self._writer is None:
+            raise TransportError("The recording of this device is finished: connect anew.")
         try:
             await self.link.open()
             await self.driver.start()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-from bmslink.errors import FrameError
+from bmslink.errors import FrameError, TargetError
 from bmslink.link import Frame, Framer, Link, Timing
 from bmslink.model import Identity, Reading
 from bmslink.protocols.scale import Layout
@@ -76,6 +76,16 @@ class Codec(ABC, Generic[F]):
         """The frame with its secrets blanked and its checksum renewed; `None`: no secrets."""
         return None
 
+    def scrub_noise(self, data: bytes) -> bytes:
+        """Bytes that are no valid frame, with what may be a secret in them blanked."""
+        return data
+
+
+def signed(current: float | None, sign: str, raw: dict[str, Any]) -> float | None:
+    """A current whose direction the protocol states, unless the owner says it is the other way."""
+    raw["current_sign"] = "reported" if sign == "auto" else "configured"
+    return -current if sign == "inverted" and current else current
+
 
 class Assembler(Generic[F]):
     """Gathers the frames of each poll into one reading, offline."""
@@ -120,8 +130,17 @@ class Driver(ABC, Generic[F]):
     name: ClassVar[str]
     vendor: ClassVar[str]
     timing: ClassVar[Timing]
+    addresses: ClassVar[range] = range(0)
+    """What a target's `address` may be; empty where the protocol knows no addresses."""
 
     def __init__(self, link: Link[F], options: Options) -> None:
+        if options.address is not None and options.address not in self.addresses:
+            raise TargetError(
+                f"{self.name} boards have the addresses {self.addresses[0]} to "
+                f"{self.addresses[-1]}, not {options.address}."
+                if self.addresses
+                else f"{self.name} knows no addresses: leave address={options.address} away."
+            )
         self.link = link
         self.options = options
         self.codec = self.make_codec(options)

@@ -7,10 +7,11 @@ The frames and their meaning are in `daly_a5_codec`. Facts and their evidence:
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import ClassVar
 
-from bmslink.errors import LinkTimeout, TargetError
+from bmslink.errors import LinkTimeout
 from bmslink.link import Link, Timing
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Driver, Options, Record
@@ -19,7 +20,6 @@ from bmslink.protocols.daly_a5_codec import (
     HOST_OF_BOARD,
     HOST_PC,
     MAX_BOARD,
-    MAX_FRAME_NUMBER,
     SERIES,
     DalyA5Codec,
     DalyA5Framer,
@@ -27,11 +27,17 @@ from bmslink.protocols.daly_a5_codec import (
     can_frame,
     read_request,
 )
-from bmslink.protocols.daly_a5_layouts import CELLS_PER_FRAME, SENSORS_PER_FRAME
+from bmslink.protocols.daly_a5_layouts import (
+    CELLS_PER_FRAME,
+    MAX_FRAME_NUMBER,
+    SENSORS_PER_FRAME,
+)
+from bmslink.protocols.daly_a5_reading import first_number
 
 __all__ = ["DalyA5", "DalyA5Codec", "DalyA5Framer", "DalyFrame", "can_frame", "read_request"]
 
 _QUIET = 0.15  # s; the frames of one answer follow each other within 100 ms
+_PATIENCE = 50  # polls between two questions to an id that was silent
 _STRINGS = {0x62: 4, 0x63: 4, 0x54: 1, 0x57: 5}  # in how many frames they may come
 
 
@@ -50,16 +56,17 @@ class DalyA5(Driver[DalyFrame]):
         baudrate=9600, timeout=0.5, gap=0.12, retries=3, wake_retries=4, idle=0.15
     )
 
+    addresses: ClassVar[range] = range(1, MAX_BOARD + 1)
+
     codec: DalyA5Codec
 
     def __init__(self, link: Link[DalyFrame], options: Options) -> None:
         super().__init__(link, options)
         board = options.address
-        if board is not None and not 1 <= board <= MAX_BOARD:
-            raise TargetError(f"Daly boards have the addresses 1 to {MAX_BOARD}, not {board}.")
         self._host = HOST_PC if board is None else HOST_OF_BOARD + board
         self._answered: set[int] = set()
-        self._silent: set[int] = set()
+        self._misses: Counter[int] = Counter()
+        self._polls = 0
         self._knows_tails = False
 
     @classmethod
@@ -72,6 +79,7 @@ class DalyA5(Driver[DalyFrame]):
 
     async def start(self) -> None:
         """Find out who must ask: most boards answer a PC (40), some only the phone (80)."""
+        self._misses.clear()
         if self.options.address is not None:
             return
         try:
@@ -120,8 +128,11 @@ class DalyA5(Driver[DalyFrame]):
         return self.codec.explain((await self._gather(data_id))[0])
 
     async def _ask_optional(self, data_id: int, frames: int = 1) -> list[Record]:
-        """The same for an id that firmwares may not know: silence is normal, and remembered."""
-        if data_id in self._silent:
+        """The same for an id that firmwares may not know: silence is normal.
+
+        After two silent polls it is asked only now and then, because a lost answer looks the same.
+        """
+        if self._misses[data_id] >= 2 and self._polls % _PATIENCE:
             return []
         known = data_id in self._answered
         try:
@@ -134,9 +145,10 @@ class DalyA5(Driver[DalyFrame]):
             )
         except LinkTimeout as exc:
             if not known and exc.heard != "garbage":
-                self._silent.add(data_id)
+                self._misses[data_id] += 1
             return []
         self._answered.add(data_id)
+        del self._misses[data_id]
         return [self.codec.explain(frame) for frame in got]
 
     async def _ask_series(self, data_id: int, needed: int) -> list[Record]:
@@ -156,8 +168,8 @@ class DalyA5(Driver[DalyFrame]):
         for _ in range(2):
             got = await self._gather(data_id, complete, quiet=_QUIET)
             latest |= {frame.data[0]: self.codec.explain(frame) for frame in got}
-            base = 0 if data_id in self.codec.memory.zero_based else 1
-            if latest.keys() >= set(range(base, base + needed)):
+            base = first_number(set(latest), needed, self.codec.memory.bases.get(data_id))
+            if base is not None and latest.keys() >= set(range(base, base + needed)):
                 break
         return list(latest.values())
 
@@ -179,6 +191,7 @@ class DalyA5(Driver[DalyFrame]):
         return self.codec.identity(records)
 
     async def read(self) -> Reading:
+        self._polls += 1
         records = [await self._status(), await self.ask(0x90)]
         if not self._knows_tails:
             records += await self._ask_optional(0x91)

@@ -18,9 +18,9 @@ from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Codec, Options, Payload, Record, need
 from bmslink.protocols.daly_a5_layouts import (
     ACK,
-    CELLS_PER_FRAME,
     CONTROLS,
     MAX_CELLS,
+    MAX_FRAME_NUMBER,
     MAX_SENSORS,
     STATUS,
     SWITCH,
@@ -35,7 +35,6 @@ __all__ = [
     "HOST_OF_BOARD",
     "HOST_PC",
     "MAX_BOARD",
-    "MAX_FRAME_NUMBER",
     "SERIES",
     "DalyA5Codec",
     "DalyA5Framer",
@@ -52,7 +51,6 @@ HOST_OF_BOARD = 0x3F
 """On a shared RS485 pair board n listens to 3F + n."""
 SERIES = (0x95, 0x96)
 """The ids that are answered by several frames with a number in front."""
-MAX_FRAME_NUMBER = MAX_CELLS // CELLS_PER_FRAME
 _LIVE = range(0x90, 0x99)
 
 # ---------------------------------------------------------------------------------- framing
@@ -192,8 +190,6 @@ class DalyA5Codec(Codec[DalyFrame]):
             number = values["number"]
             need(number <= MAX_FRAME_NUMBER, f"{data_id:02X} has frame number {number}.")
             part = f"{data_id:x}.{number}"
-            if number == 0:
-                self.memory.zero_based.add(data_id)
         elif data_id == 0x90:
             self.memory.soc_raw = round(values["soc"] * 10)
         elif data_id == 0x91:

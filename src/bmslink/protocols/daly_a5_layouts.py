@@ -17,6 +17,7 @@ __all__ = [
     "CONTROLS",
     "FAILURES",
     "MAX_CELLS",
+    "MAX_FRAME_NUMBER",
     "MAX_SENSORS",
     "MISSING_PROBE",
     "NO_PROBE",
@@ -30,6 +31,7 @@ CELLS_PER_FRAME = 3
 SENSORS_PER_FRAME = 7
 MAX_CELLS = 48
 MAX_SENSORS = 16
+MAX_FRAME_NUMBER = MAX_CELLS // CELLS_PER_FRAME
 MISSING_PROBE = 215.0
 """°C of raw FF: no probe is connected. Raw 0 (-40 °C) is padding or a probe that is not there."""
 NO_PROBE = (-40.0, MISSING_PROBE)

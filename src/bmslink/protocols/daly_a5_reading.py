@@ -16,18 +16,20 @@ from bmslink.protocols.daly_a5_layouts import (
     CELLS_PER_FRAME,
     FAILURES,
     MAX_CELLS,
+    MAX_FRAME_NUMBER,
+    MAX_SENSORS,
     NO_PROBE,
     SENSORS_PER_FRAME,
     STATES,
 )
 from bmslink.protocols.fields import bits, sort_conditions
 
-__all__ = ["Memory", "Sign", "merge"]
+__all__ = ["Memory", "Sign", "first_number", "merge"]
 
 Sign = Literal["auto", "normal", "inverted"]
 Values = Mapping[str, Any]
 
-_TINY_CURRENT = 1.0  # A; boards show less as 0 by default (parameter 53 of daly-can-params-heezes)
+_ZERO_RAW = -3000.0  # A, what a raw current of 0 stands for
 _MAX_CURRENT = 1000.0  # A; -3000 A (raw 0) and 3553.5 A (raw FFFF) are no measurements
 _MAX_CELL = 5.0  # V
 _MIN_PACK = 8.0  # V
@@ -39,8 +41,8 @@ class Memory:
 
     cell_count: int | None = None
     sensor_count: int | None = None
-    zero_based: set[int] = field(default_factory=set)
-    """The multi-frame ids that count from 0, as the documents say; all hardware counts from 1."""
+    bases: dict[int, int] = field(default_factory=dict)
+    """From where the frames of a multi-frame id are counted: documents say 0, hardware says 1."""
     soc_raw: int | None = None
     live_tails: bool = False
     """The last bytes of 91 and 92 are values, not residue of the answers before them."""
@@ -56,6 +58,10 @@ def merge(records: Sequence[Record], memory: Memory, sign: Sign) -> Reading:
     parts: dict[str, Values] = {r.part: r.values for r in records if r.part is not None}
     raw: dict[str, Any] = {}
     pack, state, status = (parts.get(part, {}) for part in ("90", "93", "94"))
+    if _is_booting(pack):
+        raw["booting"] = True
+        pack = {}
+        state, status = (v if any(v[k] for k in v if k != "id") else {} for v in (state, status))
     cells = _cells(_slots(parts, 0x95, memory), memory.cell_count, raw)
     conditions = sort_conditions(_conditions(parts.get("98", {}), cells, raw))
     balancing = _balancing(parts.get("97", {}), raw)
@@ -81,6 +87,11 @@ def merge(records: Sequence[Record], memory: Memory, sign: Sign) -> Reading:
     )
 
 
+def _is_booting(pack: Values) -> bool:
+    """A board that wakes up answers with zeros (0 V, raw current 0, 0 %) before it measures."""
+    return bool(pack) and not pack["voltage"] and not pack["soc"] and pack["current"] == _ZERO_RAW
+
+
 def _believed(
     values: Values, key: str, low: float, high: float, raw: dict[str, Any]
 ) -> float | None:
@@ -99,29 +110,66 @@ def _flag(values: Values, key: str, raw: dict[str, Any]) -> bool | None:
     return None
 
 
-def _slots(parts: Mapping[str, Values], data_id: int, memory: Memory) -> dict[int, float]:
-    """What a multi-frame answer holds, by position from 0; lost frames leave gaps."""
-    name, per = {
-        0x95: ("cell_voltages", CELLS_PER_FRAME),
-        0x96: ("temperatures", SENSORS_PER_FRAME),
+def _slots(parts: Mapping[str, Values], data_id: int, memory: Memory) -> dict[int, float] | None:
+    """What a multi-frame answer holds, by position from 0; lost frames leave gaps.
+
+    `None` when it cannot be told which frame is the first.
+    """
+    name, per, count = {
+        0x95: ("cell_voltages", CELLS_PER_FRAME, memory.cell_count),
+        0x96: ("temperatures", SENSORS_PER_FRAME, memory.sensor_count),
     }[data_id]
     frames = {v["number"]: v[name] for p, v in parts.items() if p.startswith(f"{data_id:x}.")}
-    base = 0 if data_id in memory.zero_based or 0 in frames else 1
-    return {(n - base) * per + i: v for n, frame in frames.items() for i, v in enumerate(frame)}
+    if not frames:
+        return {}
+    known = memory.bases.get(data_id)
+    base = first_number(set(frames), None if count is None else -(-count // per), known)
+    if base is None:
+        return None
+    if len(frames) > 1 and count:
+        memory.bases[data_id] = base
+    return {
+        (n - base) * per + i: v
+        for n, frame in frames.items()
+        if n >= base
+        for i, v in enumerate(frame)
+    }
+
+
+def first_number(numbers: set[int], needed: int | None, known: int | None) -> int | None:
+    """Whether frames are counted from 0 or from 1; `None` where both are possible.
+
+    A single frame 0 proves nothing: a board that wakes up, or a dongle that mixes its memory into
+    the answer, may send one (`daly-a5-powermon-ble-208a`), and cells must never be shifted. What
+    decides is where the numbers end; boards that always send all 16 frames end at 15 or 16.
+    """
+    top = max(numbers)
+    if needed is None:
+        return 0 if 0 in numbers else 1
+    if top in (needed, MAX_FRAME_NUMBER):
+        return 1
+    if 0 not in numbers:
+        return 1 if known is None else known
+    if known is None and top in (needed - 1, MAX_FRAME_NUMBER - 1) and len(numbers) == top + 1:
+        return 0
+    return known
 
 
 def _cells(
-    slots: dict[int, float], count: int | None, raw: dict[str, Any]
+    slots: dict[int, float] | None, count: int | None, raw: dict[str, Any]
 ) -> tuple[float | None, ...]:
     if not slots:
-        return ()
+        return () if slots is not None else (None,) * (count or 0)
     if count is None:
         count = _likely_count(slots)
         raw["cell_count"] = "assumed"
         left = [slots[i] for i in sorted(slots) if i >= count and slots[i]]
         if left:
             raw["residue"] = left
-    found = (slots.get(i) for i in range(count))
+    found = tuple(slots.get(i) for i in range(count))
+    rejected = {str(i): v for i, v in enumerate(found, 1) if v is not None and v > _MAX_CELL}
+    if rejected:
+        raw["cell_voltages"] = rejected
     return tuple(None if v is None or v > _MAX_CELL else v for v in found)
 
 
@@ -141,6 +189,8 @@ def _likely_count(slots: Mapping[int, float]) -> int:
 def _temperatures(parts: Mapping[str, Values], memory: Memory) -> dict[str, float | None]:
     slots = _slots(parts, 0x96, memory)
     count = memory.sensor_count
+    if slots is None:
+        slots, count = {}, 0
     if count is None:  # not announced: up to the padding
         count = next((i for i in range(len(slots)) if slots.get(i) == NO_PROBE[0]), len(slots))
     named = {f"sensor_{i + 1}": slots.get(i) for i in range(count if slots else 0)}
@@ -175,8 +225,8 @@ def _current(pack: Values, state: Values, sign: Sign, raw: dict[str, Any]) -> fl
     """A, positive while charging.
 
     Firmwares disagree about the sign and no frame says which it is, but the state byte of the
-    same poll does, as soon as a current flows: state 2 stands with 29941 in
-    `daly-a5-ble-16s-tomatensaus` and with 30021 in `daly-a5-mpp-16s-session`.
+    same poll does: state 2 stands with 29941 in `daly-a5-ble-16s-tomatensaus` and with 30021 in
+    `daly-a5-mpp-16s-session`. Only while it says idle, or nothing flows, the sign is assumed.
     """
     value: float | None = pack.get("current")
     if value is None:
@@ -188,7 +238,7 @@ def _current(pack: Values, state: Values, sign: Sign, raw: dict[str, Any]) -> fl
         raw["current_sign"] = "configured"
         return -value if sign == "inverted" and value else value
     direction = {"charging": 1, "discharging": -1}.get(STATES.get(state.get("state", 0), ""))
-    if direction is None or abs(value) < _TINY_CURRENT:
+    if direction is None or not value:
         raw["current_sign"] = "assumed"
         return value
     reported = value * direction > 0
@@ -231,6 +281,9 @@ def _keep(raw: dict[str, Any], state: Values, status: Values) -> None:
         raw["state"] = STATES.get(state["state"], state["state"])
         raw["life"] = state["life"]
     if status:
+        for key, most in (("cell_count", MAX_CELLS), ("sensor_count", MAX_SENSORS)):
+            if status[key] > most:
+                raw[key] = status[key]
         raw["charger"] = status["charger"]
         raw["load"] = status["load"]
         if status["inputs_outputs"]:

@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from bmslink.errors import FrameError, Refused
+from bmslink.errors import FrameError, LinkTimeout, Refused
 from bmslink.link import Timing
 from bmslink.model import Condition, Identity, Reading
-from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, need
+from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, need, signed
 from bmslink.protocols.fields import Layout, bits, parse, sort_conditions, text
 from bmslink.protocols.jbd_framing import (
+    ADDRESSES,
     READ,
     STATUS,
     WRITE,
@@ -49,8 +50,9 @@ class JBDCodec(Codec[JBDFrame]):
     """Meaning of JBD frames. Remembers the last request, because the oldest boards answer with
     A5 instead of the register (`jbd-simat-issue12-a5-echo`)."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: Options | None = None) -> None:
         self._asked: int | None = None
+        self._sign = (options or Options()).current_sign
 
     def _register(self, frame: JBDFrame) -> int:
         if frame.mark != READ:
@@ -144,11 +146,13 @@ class JBDCodec(Codec[JBDFrame]):
     def reading(self, records: Sequence[Record]) -> Reading:
         parts = {record.part: record.values for record in records}
         basic = parts.get("basic")
-        cells = tuple(parts.get("cells", {}).get("cell_voltages", ()))
+        cells: tuple[float | None, ...] = tuple(parts.get("cells", {}).get("cell_voltages", ()))
         if basic is None:
             return Reading(protocol="jbd", cell_voltages=cells, faults=_open_wires(cells))
-        # slots beyond the announced count are padding
-        return _basic_reading(basic, cells[: basic["cell_count"] or None])
+        count = basic["cell_count"]
+        if cells and count:  # slots beyond the announced count are padding
+            cells = (*cells, *(None,) * (count - len(cells)))[:count]
+        return _basic_reading(basic, cells, self._sign)
 
     def identity(self, records: Sequence[Record]) -> Identity:
         result = Identity(vendor="JBD", protocol="jbd")
@@ -175,6 +179,18 @@ class JBDCodec(Codec[JBDFrame]):
             return None
         return JBDFramer().encode(clean)
 
+    def scrub_noise(self, data: bytes) -> bytes:
+        """What stands behind the start of a PIN write may be the PIN."""
+        for start in _PIN_WRITES:
+            at = data.find(start)
+            if at >= 0:
+                kept = data[: at + len(start)]
+                data = kept + bytes(len(data) - len(kept))
+        return data
+
+
+_PIN_WRITES = tuple(bytes([0xDD, WRITE, register]) for register in (0x06, 0x07, 0x09))
+
 
 def _plain_strings(register: int, values: dict[str, Any]) -> dict[str, Any]:
     """The three string registers: `[length][text]`, with garbage behind the length."""
@@ -183,16 +199,20 @@ def _plain_strings(register: int, values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _open_wires(cells: tuple[float, ...]) -> tuple[Condition, ...]:
+def _open_wires(cells: tuple[float | None, ...]) -> tuple[Condition, ...]:
     """An input that measures 0 V: an open wire, or no cell at all."""
     return (Condition.VOLTAGE_SENSE,) if 0 in cells else ()
 
 
-def _basic_reading(values: Mapping[str, Any], voltages: tuple[float, ...]) -> Reading:
+def _basic_reading(
+    values: Mapping[str, Any], voltages: tuple[float | None, ...], sign: str
+) -> Reading:
     per = 10 if values["state"] & 0x80 else 100
     balance = values["balance_low"] | values["balance_high"] << 16
     cells = values["cell_count"]
-    raw: dict[str, Any] = {"current_sign": "reported", "version": values["version"]}
+    raw: dict[str, Any] = {}
+    current = signed(values["current"] / per, sign, raw)
+    raw["version"] = values["version"]
     addressed = values["addressed"]
     protections = ADDRESSED_PROTECTIONS if addressed else PROTECTIONS
     found = [protections[b] for b in bits(values["protection"]) if b in protections]
@@ -212,13 +232,15 @@ def _basic_reading(values: Mapping[str, Any], voltages: tuple[float, ...]) -> Re
     balancing = tuple(b + 1 for b in bits(balance) if b < cells or not cells)
     _keep_bits(raw, "balance_bits", balance, range(cells or 32))
     full = values.get("full_capacity")
+    if full is not None and per != 100:  # no capture shows whether the tail changes its unit too
+        raw["full_capacity"], full = full, None
     return Reading(
         protocol="jbd",
         voltage=values["voltage"],
-        current=values["current"] / per,
+        current=current,
         soc=float(values["soc"]),
         remaining_capacity=values["remaining_capacity"] / per,
-        full_capacity=None if full is None else full / per,
+        full_capacity=None if full is None else full / 100,
         nominal_capacity=values["nominal_capacity"] / per,
         cycles=values["cycles"],
         cell_voltages=voltages,
@@ -264,13 +286,15 @@ class JBD(Driver[JBDFrame]):
         baudrate=9600, timeout=0.5, gap=0.06, retries=3, wake_retries=5, idle=0.15
     )
 
+    addresses: ClassVar[range] = ADDRESSES
+
     @classmethod
     def make_framer(cls) -> JBDFramer:
         return JBDFramer()
 
     @classmethod
     def make_codec(cls, options: Options) -> JBDCodec:
-        return JBDCodec()
+        return JBDCodec(options)
 
     async def ask(
         self, register: int, fits: Callable[[JBDFrame], bool] = lambda frame: True
@@ -300,7 +324,10 @@ class JBD(Driver[JBDFrame]):
         basic = await self._basic()
         if self.options.address is not None:  # only 03 and 04 are known behind an address
             return self.codec.identity([basic])
-        return self.codec.identity([basic, await self.ask(0x05)])
+        try:
+            return self.codec.identity([basic, await self.ask(0x05)])
+        except (LinkTimeout, Refused):  # it has answered 03: a board without a name is a board
+            return self.codec.identity([basic])
 
     async def _basic(self) -> Record:
         """Register 03; a board that just woke up may announce no cells yet."""
@@ -316,8 +343,9 @@ class JBD(Driver[JBDFrame]):
         count = basic.values["cell_count"]
 
         def fits(frame: JBDFrame) -> bool:
-            # where the answer does not name its register, its length must tell it from an 03
-            return frame.mark != READ or len(frame.data) == 2 * count
+            # where the answer does not name its register, its length must tell it from an 03;
+            # no cells at all is what a board that just woke up would say
+            return len(frame.data) == 2 * count if frame.mark == READ else bool(frame.data)
 
         cells = await self.ask(0x04, fits)
         return self.codec.reading([basic, cells])

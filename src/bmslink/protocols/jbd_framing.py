@@ -13,9 +13,20 @@ from construct import Byte, Bytes, Const, Int16ub, Struct
 from bmslink.link import Drop, Frame, Framer
 from bmslink.protocols.fields import Layout, build, parse
 
-__all__ = ["READ", "STATUS", "WRITE", "JBDFrame", "JBDFramer", "read_request", "write_request"]
+__all__ = [
+    "ADDRESSES",
+    "READ",
+    "STATUS",
+    "WRITE",
+    "JBDFrame",
+    "JBDFramer",
+    "read_request",
+    "write_request",
+]
 
 READ, WRITE = 0xA5, 0x5A
+ADDRESSES = range(0x21)
+"""Below every register and mark, so that an addressed frame can be told from a plain one."""
 STATUS = {
     0x00: "done",
     0x80: "no such command",
@@ -166,7 +177,7 @@ class JBDFramer(Framer[JBDFrame]):
 
 def _may_be_addressed(buffer: bytearray) -> bool:
     """Only 03 and 04 are known behind an address (`jbd-stefan064-up16s010-addressed`)."""
-    return len(buffer) > 2 and buffer[1] <= 0x20 and buffer[2] in (READ, WRITE, 0x03, 0x04)
+    return len(buffer) > 2 and buffer[1] in ADDRESSES and buffer[2] in (READ, WRITE, 0x03, 0x04)
 
 
 def read_request(register: int, address: int | None = None, data: bytes = b"") -> JBDFrame:

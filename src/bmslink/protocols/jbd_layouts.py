@@ -65,6 +65,7 @@ def addressed_basic_layout(length: int, probes: int) -> Layout:
     )
 
 
+@lru_cache(maxsize=64)
 def cells_layout(length: int) -> Layout:
     """Register 04: one millivolt word a cell."""
     return Struct("cell_voltages" / Array(length // 2, scaled(Int16ub, 1000)))

@@ -7,6 +7,7 @@ for both; 05 and 06 are its logs. Framing: `jk02_framing`. Facts and their evide
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -65,6 +66,10 @@ _INFO_TEXTS = {
 }
 
 
+_INFO_START = b"\x55\xaa\xeb\x90\x03"
+_PUBLIC = 46  # the Bluetooth name begins here, and the passwords follow
+
+
 class JK02Codec(Codec[JK02Frame]):
     """Meaning of JK02 frames.
 
@@ -73,11 +78,17 @@ class JK02Codec(Codec[JK02Frame]):
     known beforehand; a frame that contradicts it is a `FrameError`.
     """
 
-    def __init__(self, variant: str | None = None) -> None:
+    def __init__(self, variant: str | None = None, sign: str = "auto") -> None:
         if variant not in (None, *SLOTS):
             raise TargetError(f"Unknown variant {variant!r} of jk02; known: {', '.join(SLOTS)}.")
         self.variant = variant
+        self._sign = sign
         self._settings: dict[str, Any] = {}
+        self._model = ""
+
+    def forget_settings(self) -> None:
+        """What was read long ago is not what stands in the board now."""
+        self._settings = {}
 
     def _variant_of(self, frame: JK02Frame) -> str | None:
         """The variant after this frame; `FrameError` if it contradicts what is known."""
@@ -139,9 +150,15 @@ class JK02Codec(Codec[JK02Frame]):
             return Record(kind, "settings", values)
         self.variant = variant
         if frame.code == INFO:
+            self._model = text(values["vendor_id"])
             return Record(kind, "identity", _info(values) | {"variant": variant})
         if frame.code == CELLS:
-            extra = {"variant": variant, "counter": frame.counter, "settings": self._settings}
+            extra = {
+                "variant": variant,
+                "counter": frame.counter,
+                "settings": self._settings,
+                "model": self._model,
+            }
             return Record(kind, "reading", values | extra, part="cells")
         return Record(kind, "log", _log(values))
 
@@ -162,7 +179,7 @@ class JK02Codec(Codec[JK02Frame]):
     def reading(self, records: Sequence[Record]) -> Reading:
         for live in reversed(records):
             if live.part == "cells":
-                return live_reading(live.values)
+                return live_reading(live.values, self._sign)
         return Reading(protocol="jk02")
 
     def identity(self, records: Sequence[Record]) -> Identity:
@@ -199,6 +216,17 @@ class JK02Codec(Codec[JK02Frame]):
         clean = replace(frame, data=build(DEVICE_INFO, values, "JK02 info record"))
         return JK02Framer().encode(clean)
 
+    def scrub_noise(self, data: bytes) -> bytes:
+        """In a damaged type 03 nobody knows where the passwords have moved: all behind its
+        model, hardware and software is blanked."""
+        clean = bytearray(data)
+        start = data.find(_INFO_START)
+        while start >= 0:
+            blank = clean[start + _PUBLIC : start + len(_INFO_START) + 1 + PAYLOAD + 1]
+            clean[start + _PUBLIC : start + _PUBLIC + len(blank)] = bytes(len(blank))
+            start = data.find(_INFO_START, start + 1)
+        return bytes(clean)
+
 
 def _info(values: Mapping[str, Any]) -> dict[str, Any]:
     """A type 03 without its passwords."""
@@ -214,6 +242,8 @@ def _log(values: Mapping[str, Any]) -> dict[str, Any]:
 
 # ---------------------------------------------------------------------------------- driver
 
+_SETTINGS_AGE = 30.0  # s between two readings of the settings, which nobody pushes
+_FORGET = 3  # after so many ages without an answer they are unknown
 _STREAM_TIMEOUT = 5.0  # live records come every 0.43-0.54 s: ten missed ones mean it stopped
 _ACK_TIMEOUT = 0.5  # the acknowledgement follows its record within 0.3 s
 
@@ -225,6 +255,8 @@ class JK02(Driver[JK02Frame]):
     but never start to stream.
     """
 
+    codec: JK02Codec
+
     name: ClassVar[str] = "jk02"
     vendor: ClassVar[str] = "jk"
     # Answers come within 0.09-0.45 s, and a first 97 may be lost (docs/protocols/jk02.md).
@@ -235,6 +267,7 @@ class JK02(Driver[JK02Frame]):
         super().__init__(link, options)
         self._known: dict[int, Record] = {}
         self._streams = False
+        self._settings_read = self._settings_asked = 0.0
 
     @classmethod
     def make_framer(cls) -> JK02Framer:
@@ -242,7 +275,7 @@ class JK02(Driver[JK02Frame]):
 
     @classmethod
     def make_codec(cls, options: Options) -> JK02Codec:
-        return JK02Codec(options.variant)
+        return JK02Codec(options.variant, options.current_sign)
 
     async def start(self) -> None:
         """Greet the board once; one that sleeps is greeted again by the first question."""
@@ -277,6 +310,8 @@ class JK02(Driver[JK02Frame]):
         def wanted(frame: JK02Frame) -> bool:
             if not frame.command and frame.code in (INFO, SETTINGS):
                 self._known[frame.code] = self.codec.explain(frame)
+                if frame.code == SETTINGS:
+                    self._settings_read = asyncio.get_running_loop().time()
             return frame.code == code and frame.command == (code == ACK)
 
         return await self.link.next_frame(wanted, within)
@@ -289,6 +324,15 @@ class JK02(Driver[JK02Frame]):
             self._known[CELLS] = self.codec.explain(live)
         return self.codec.identity(list(self._known.values()))
 
+    async def _refresh_settings(self) -> None:
+        """The switches stand in the settings, which somebody else may have changed since."""
+        now = asyncio.get_running_loop().time()
+        if now - self._settings_read > _FORGET * _SETTINGS_AGE:
+            self.codec.forget_settings()
+        if now - max(self._settings_read, self._settings_asked) > _SETTINGS_AGE:
+            self._settings_asked = now
+            await self.link.send(command(READ_SETTINGS))
+
     async def read(self) -> Reading:
         self.link.discard()
         if not self._streams:
@@ -298,6 +342,7 @@ class JK02(Driver[JK02Frame]):
                 if error.heard != "other":
                     raise
                 self._streams = True  # another client asked, and this one only listens
+        await self._refresh_settings()
         try:
             live = await self._next(CELLS, _STREAM_TIMEOUT)
         except LinkTimeout:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bmslink.model import Condition, Reading
+from bmslink.protocols.base import signed
 from bmslink.protocols.fields import bits, sort_conditions
 from bmslink.protocols.jk_settings import flag
 
@@ -56,6 +57,8 @@ REMEMBERED = (
 """Settings that a type 02 is completed with, when a type 01 came before it."""
 
 _ABSENT = -200.0
+_BALANCERS = ("JK_DZ", "JK-DZ")
+"""Pure active balancers: no shunt, no FETs, one temperature; their other fields hold zeros."""
 # enable flags of type 02: bit k is the k-th field of the vendor's table
 _HAS_SENSOR_MASK, _HAS_HEATING, _HAS_HEATING_CURRENT = 36, 37, 48
 _HAS_T3, _HAS_T4, _HAS_T5 = 59, 60, 61
@@ -70,7 +73,7 @@ def cell_count(values: Mapping[str, Any]) -> int:
     return min(slots, max(connected, configured if configured <= slots else 0))
 
 
-def live_reading(values: Mapping[str, Any]) -> Reading:
+def live_reading(values: Mapping[str, Any], sign: str = "auto") -> Reading:
     """A type 02 with what is remembered of the settings, as a reading."""
     count = cell_count(values)
     cells = tuple(values["cell_voltages"][:count])
@@ -79,10 +82,28 @@ def live_reading(values: Mapping[str, Any]) -> Reading:
     if any(v == 0 for v in cells):  # an input that measures nothing: open wire or no cell
         found.append(("fault", Condition.VOLTAGE_SENSE))
     known = values["settings"]
+    raw: dict[str, Any] = {}
+    current = signed(values["current"], sign, raw)
+    raw |= _raw(values)
+    found_lists = sort_conditions(found)
+    if values.get("model", "").startswith(_BALANCERS):
+        return Reading(
+            protocol="jk02",
+            voltage=values["voltage"],
+            cell_voltages=cells,
+            cell_resistances=tuple(values["cell_resistances"][:count]),
+            temperatures={"cell_1": _temperatures(values)["cell_1"]},
+            balancing_active=values["balance_action"] != 0,
+            balance_current=values["balance_current"],
+            balance_switch=known.get("balance_switch"),
+            uptime=float(values["uptime"]),
+            raw=_raw(values),
+            **found_lists,
+        )
     return Reading(
         protocol="jk02",
         voltage=values["voltage"],
-        current=values["current"],
+        current=current,
         soc=float(values["soc"]),
         soh=float(values["soh"]),
         remaining_capacity=values["remaining_capacity"],
@@ -102,8 +123,8 @@ def live_reading(values: Mapping[str, Any]) -> Reading:
         discharging_allowed=flag(values["discharge_mosfet"]),
         heater=flag(values["heating"]) if has(values, _HAS_HEATING) else None,
         uptime=float(values["uptime"]),
-        raw=_raw(values),
-        **sort_conditions(found),
+        raw=raw,
+        **found_lists,
     )
 
 
@@ -134,7 +155,7 @@ def _temperatures(values: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def _raw(values: Mapping[str, Any]) -> dict[str, Any]:
-    raw: dict[str, Any] = {"current_sign": "reported", "variant": values["variant"]}
+    raw: dict[str, Any] = {"variant": values["variant"]}
     unmapped = [b for b in bits(values["alarms"]) if b not in {bit for bit, _, _ in ALARMS}]
     if unmapped:
         raw["alarm_bits"] = unmapped

@@ -23,6 +23,7 @@ from bmslink.protocols.fields import bits, build, parse, sort_conditions, text
 from bmslink.protocols.jk_nw_tags import (
     ALARMS,
     CHEMISTRIES,
+    PASSWORD,
     TAGS,
     WRITE_ONLY,
     body_layout,
@@ -267,6 +268,17 @@ class JKNWCodec(Codec[JKNWFrame]):
         else:
             data = without_password(frame.data)
         return None if data == frame.data else JKNWFramer().encode(replace(frame, data=data))
+
+    def scrub_noise(self, data: bytes) -> bytes:
+        """In a damaged frame the password follows wherever its tag may stand."""
+        clean = bytearray(data)
+        start = data.find(b"NW")
+        at = data.find(PASSWORD, start) if start >= 0 else -1
+        while at >= 0:
+            end = min(at + 1 + TAGS[PASSWORD].layout.sizeof(), len(data))
+            clean[at + 1 : end] = bytes(end - at - 1)
+            at = data.find(PASSWORD, at + 1)
+        return bytes(clean)
 
 
 def _cells(items: Sequence[Mapping[str, Any]]) -> list[float | None]:
