@@ -16,6 +16,7 @@ from typing import Literal
 from construct import Byte, Bytes, Const, Int16ub, Int16ul, Struct
 
 from bmslink.link import Drop, Frame, Framer
+from bmslink.protocols.base import need
 from bmslink.protocols.fields import Layout, build, parse
 
 __all__ = [
@@ -145,13 +146,17 @@ class RTUFramer(Framer[RTUFrame]):
         self._shapes = shapes
         self._units = units
 
+    def shapes(self, head: bytearray) -> tuple[Shape, ...]:
+        """What a frame that begins so (unit, function, …) may be; a dialect may know better."""
+        return self._shapes.get(head[1], ())
+
     def cut(self, buffer: bytearray) -> RTUFrame | Drop | None:
         if not self._units(buffer[0]):
             return Drop(1)
         if len(buffer) < 2:
             return None
         waiting, complete = False, False
-        for shape in self._shapes.get(buffer[1], ()):
+        for shape in self.shapes(buffer):
             length = _data_length(shape, buffer)
             if length is None:
                 waiting = True
@@ -174,6 +179,7 @@ class RTUFramer(Framer[RTUFrame]):
         return RTUFrame(raw=raw, offset=self.position, shape=shape, **values)
 
     def encode(self, frame: RTUFrame) -> bytes:
+        need(len(frame.data) < 256, f"{len(frame.data)} bytes do not fit into one frame.")
         values = {
             "unit": frame.unit,
             "function": frame.function,
