@@ -39,13 +39,12 @@ def layouts_of_captures() -> dict[Any, bytes]:
         header, pieces = goldens.open_capture(path)
         driver = load_driver(header.protocol)
         codec = driver.make_codec(Options(variant=header.variant or None))
-        framer: Any = driver.make_framer()
-        for piece in pieces:
-            for frame in framer.feed(goldens.whole(header, piece).data):
-                payload = codec.payload(frame, sent=piece.sent)
-                if payload is not None:
-                    found.setdefault(payload.layout, payload.data)
-                codec.explain(frame, sent=piece.sent)
+        pieces = (goldens.whole(header, piece) for piece in pieces)
+        for sent, frame in goldens.frames(header, pieces):
+            payload = codec.payload(frame, sent=sent)
+            if payload is not None:
+                found.setdefault(payload.layout, payload.data)
+            codec.explain(frame, sent=sent)
     return found
 
 

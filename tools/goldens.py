@@ -28,12 +28,13 @@ from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options
 from bmslink.protocols.daly_a5 import DalyFrame
 from bmslink.protocols.jbd import JBDFrame
+from bmslink.protocols.rtu import RTUFrame
 
 ROOT = Path(__file__).parent.parent
 FIXTURES = ROOT / "tests" / "fixtures"
 EVIDENCE = ROOT / "docs" / "evidence.md"
 
-PAYLOAD_FRAMES = {"jbd": JBDFrame, "daly-a5": DalyFrame}
+PAYLOAD_FRAMES = {"jbd": JBDFrame, "daly-a5": DalyFrame, "jk-modbus": RTUFrame}
 """Some sources kept only the payload of a frame; this puts it back into one."""
 
 
@@ -102,19 +103,29 @@ def run(result: Decoded, pieces: Iterable[Piece]) -> None:
     _records(result, pieces)
 
 
+def frames(header: CaptureHeader, pieces: Iterable[Piece]) -> Iterator[tuple[bool, Any]]:
+    """The frames of a capture in order, each with whether it was sent."""
+    make = load_driver(header.protocol).make_framer
+    framers = {sent: make() for sent in (False, True)}
+    for piece in pieces:
+        for frame in framers[piece.sent].feed(piece.data):
+            if piece.sent:
+                yield from ((False, ended) for ended in framers[False].expect(frame))
+            yield piece.sent, frame
+    for sent, framer in framers.items():
+        yield from ((sent, frame) for frame in framer.flush())
+
+
 def _records(result: Decoded, pieces: Iterable[Piece]) -> None:
     """Once more, for the raw values and the identity, which is merged over the whole capture."""
     driver = load_driver(result.header.protocol)
     codec = driver.make_codec(Options(variant=result.header.variant or None))
-    framers = {sent: driver.make_framer() for sent in (False, True)}
     records = []
-    for sent, data in [*((p.sent, p.data) for p in pieces), (False, b""), (True, b"")]:
-        framer = framers[sent]
-        for frame in framer.feed(data) if data else framer.flush():
-            try:
-                records.append(codec.explain(frame, sent=sent))
-            except FrameError:
-                continue
+    for sent, frame in frames(result.header, pieces):
+        try:
+            records.append(codec.explain(frame, sent=sent))
+        except FrameError:
+            continue
     result.values = [r.values for r in records]
     live = [r for r in records if r.role in ("identity", "reading", "settings")]
     if live:

@@ -18,7 +18,7 @@ from bmslink.errors import FrameError, TargetError
 from bmslink.link import Frame, Framer
 from bmslink.model import Reading
 from bmslink.protocols import DRIVERS, load_driver
-from bmslink.protocols.base import Assembler, Driver, Options, Record
+from bmslink.protocols.base import Assembler, Codec, Driver, Options, Record
 
 __all__ = ["Event", "FrameEvent", "Skip", "decode", "explain", "parse_hex"]
 
@@ -122,12 +122,14 @@ def explain_pieces(
 
 
 def _detect(data: bytes) -> str:
-    """The protocol whose frames cover most of the bytes."""
-    best, covered = "", 0
+    """The protocol that explains most of the bytes; some share their framing."""
+    best, covered = "", (0, 0)
     for name in DRIVERS:
-        framer = load_driver(name).make_framer()
+        driver = load_driver(name)
+        framer, codec = driver.make_framer(), driver.make_codec(Options())
         frames = framer.feed(data) + framer.flush()
-        total = sum(len(f.raw) for f in frames)
+        explained = sum(len(f.raw) for f in frames if _is_explained(codec, f))
+        total = explained, sum(len(f.raw) for f in frames)
         if total > covered:
             best, covered = name, total
     if not best:
@@ -136,6 +138,14 @@ def _detect(data: bytes) -> str:
             data,
         )
     return best
+
+
+def _is_explained(codec: Codec[Any], frame: Frame) -> bool:
+    try:
+        codec.explain(frame)
+    except FrameError:
+        return False
+    return True
 
 
 class _Stream:
@@ -177,6 +187,8 @@ class _Stream:
             yield from self._skips(self.framers[sent], sent)
         for frame in frames:
             self.frames += 1
+            if sent:
+                yield from self._events(self.framers[False].expect(frame), False, time)
             try:
                 record = self.codec.explain(frame, sent=sent)
             except FrameError as exc:

@@ -87,6 +87,14 @@ class Framer(ABC, Generic[F]):
     def encode(self, frame: F) -> bytes:
         """The bytes of a frame, checksum included; `raw` and `offset` are not looked at."""
 
+    def expect(self, request: F) -> list[F]:
+        """A request goes out on this line: what only it explains may come next.
+
+        Gives back the frames that this ends. Most answers explain themselves and end by
+        themselves, so by default it does nothing.
+        """
+        return []
+
     @property
     def pending(self) -> int:
         """Bytes that wait for the rest of their frame."""
@@ -301,6 +309,7 @@ class Link(Generic[F]):
         self.framer.reset()
         self._frames.clear()
         data = self.framer.encode(frame)
+        self.framer.expect(frame)
         await self.transport.write(data)
         self._last_byte = loop.time()
         return data

@@ -15,8 +15,16 @@ __all__ = ["DRIVERS", "load_driver"]
 DRIVERS: dict[str, str] = {
     "jk02": "bmslink.protocols.jk02:JK02",
     "jk-nw": "bmslink.protocols.jk_nw:JKNW",
+    # before jk-modbus, whose frames look alike but come from any unit: what fits both is theirs
+    "daly-d2": "bmslink.protocols.daly_d2:DalyD2",
+    "daly-p81": "bmslink.protocols.daly_p81:DalyP81",
+    "jk-modbus": "bmslink.protocols.jk_modbus:JKModbus",
+    "jk-bus": "bmslink.protocols.jk_bus:JKBus",
     "daly-a5": "bmslink.protocols.daly_a5:DalyA5",
+    "daly-sinowealth": "bmslink.protocols.daly_sinowealth:DalySinowealth",
+    "jk04": "bmslink.protocols.jk04:JK04",
     "jbd": "bmslink.protocols.jbd:JBD",
+    "jbd-up": "bmslink.protocols.jbd_up:JBDUP",
 }
 """Protocol name -> "module:Driver"; nothing is imported before it is asked for."""
 

@@ -35,6 +35,8 @@ class Record:
     role: Role
     values: Mapping[str, Any] = field(default_factory=dict)
     part: str | None = None
+    pack: int | None = None
+    """Which of several packs on one line it is of; one of another pack begins the next poll."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,8 @@ class Assembler(Generic[F]):
         """Take a record; gives back the reading that it closes by beginning the next one."""
         if record.part is None:
             return None
-        done = self.finish() if record.part in self._parts else None
+        other = any(r.pack != record.pack for r in self._parts.values())
+        done = self.finish() if other or record.part in self._parts else None
         self._parts[record.part] = record
         self._time = time
         return done

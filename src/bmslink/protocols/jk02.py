@@ -274,7 +274,7 @@ class JK02(Driver[JK02Frame]):
         return JK02Framer()
 
     @classmethod
-    def make_codec(cls, options: Options) -> JK02Codec:
+    def make_codec(cls, options: Options) -> Codec[JK02Frame]:
         return JK02Codec(options.variant, options.current_sign)
 
     async def start(self) -> None:

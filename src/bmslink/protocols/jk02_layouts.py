@@ -282,7 +282,7 @@ def device_variant(vendor_id: bytes, software: bytes) -> str | None:
     """`24s` or `32s` from type 03, `None` where the version is no number.
 
     From version 11 on all boards are 32S. Before, a model that ends in P (current class) is 24S,
-    any other is a JK04, whose numbers are floats: `FrameError`, not supported yet.
+    any other is a JK04, whose numbers are floats: `FrameError`.
     """
     model, version = text(vendor_id), text(software)
     major = version.upper().removeprefix("V").split(".")[0]
@@ -292,7 +292,7 @@ def device_variant(vendor_id: bytes, software: bytes) -> str | None:
         return "32s"
     need(
         model.endswith("P"),
-        f"{model or 'This board'} with firmware {version} speaks jk04, which is not supported yet.",
+        f"{model or 'This board'} with firmware {version} speaks jk04.",
     )
     return "24s"
 
@@ -318,7 +318,8 @@ def cell_info_variant(payload: bytes) -> str | None:
     the voltages of cells 25 and 26. Only 32S boards have enable flags. `FrameError` for JK04,
     and for a frame that looks like both.
     """
-    need(not _is_float(payload, 6), "Cells as floats: this is jk04, which is not supported yet.")
+    floats = struct.unpack_from("<12f", payload)  # cells only, on 24S and on 32S
+    need(not any(0.5 <= v <= 5.0 for v in floats), "Cells as floats: this is jk04.")
     mask24, mask32 = _u32(payload, 54), _u32(payload, 70)
     is24 = _contiguous(mask24) and mask24.bit_length() <= 24
     is32 = _contiguous(mask32) and (mask24 == 0 or mask32.bit_length() > 24)

@@ -20,8 +20,15 @@ __all__ = ["RESPONDERS", "Answer", "Responder", "make_responder"]
 RESPONDERS: dict[str, str] = {
     "jk02": "bmslink.simulation.jk02:JK02Responder",
     "jk-nw": "bmslink.simulation.jk_nw:JKNWResponder",
+    "jk-modbus": "bmslink.simulation.jk_modbus:JKModbusResponder",
+    "jk-bus": "bmslink.simulation.jk_bus:JKBusResponder",
     "daly-a5": "bmslink.simulation.daly_a5:DalyA5Responder",
+    "daly-sinowealth": "bmslink.simulation.daly_sinowealth:SinowealthResponder",
+    "jk04": "bmslink.simulation.jk04:JK04Responder",
+    "daly-d2": "bmslink.simulation.daly_d2:DalyD2Responder",
+    "daly-p81": "bmslink.simulation.daly_p81:DalyP81Responder",
     "jbd": "bmslink.simulation.jbd:JBDResponder",
+    "jbd-up": "bmslink.simulation.jbd_up:JBDUPResponder",
 }
 """Protocol name -> "module:Responder"."""
 

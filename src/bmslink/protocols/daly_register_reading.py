@@ -1,0 +1,140 @@
+"""Register values of one poll to a reading: what D2 and 81/51 have in common.
+
+Absent and unbelievable registers are `None` before they come here; what was not believed stands
+in `raw.implausible` as the board sent it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bmslink.model import Condition
+from bmslink.protocols.base import Options
+from bmslink.protocols.daly_a5_layouts import MAX_CELLS, STATES
+from bmslink.protocols.fields import Severity, sort_conditions
+
+__all__ = ["MAX_SENSORS", "Found", "common", "flag", "keep"]
+
+Values = Mapping[str, Any]
+Found = list[tuple[Severity, Condition]]
+
+MAX_SENSORS = 8
+"""Both maps have eight temperature registers."""
+_MAX_CELL = 5.0  # V
+_CLEAR_CURRENT = 1.0  # A; below this a state byte proves nothing about the sign
+
+
+def common(
+    values: Values, options: Options, slots: Sequence[float | None], found: Found
+) -> dict[str, Any]:
+    """The fields of a `Reading` that both dialects say in the same way.
+
+    `slots` are the cell registers in order, `found` the conditions of the alarm registers.
+    """
+    raw: dict[str, Any] = {}
+    cells = _cells(values, slots, raw)
+    if 0 in cells:  # an input that measures nothing: open wire or no cell
+        found.append(("fault", Condition.VOLTAGE_SENSE))
+    fields: dict[str, Any] = {
+        "voltage": _voltage(values, raw),
+        "current": _current(values, options, raw),
+        "soc": values.get("soc"),
+        "remaining_capacity": values.get("remaining_capacity"),
+        "cycles": values.get("cycles"),
+        "cell_voltages": cells,
+        "temperatures": _temperatures(values),
+        "charging_allowed": flag(values, "charge_mosfet"),
+        "discharging_allowed": flag(values, "discharge_mosfet"),
+        **sort_conditions(found),
+    }
+    state = values.get("state")
+    if state is not None:
+        raw["state"] = STATES.get(state, state)
+    keep(raw, values, "power", "implausible", "block")
+    registers = _unnamed(values)
+    if registers:
+        raw["registers"] = registers
+    return fields | {"raw": raw}
+
+
+def keep(raw: dict[str, Any], values: Values, *names: str) -> None:
+    """Vendor values that have no common name, where the board says them."""
+    raw.update({name: values[name] for name in names if values.get(name) is not None})
+
+
+def _unnamed(values: Values) -> dict[str, str]:
+    """The registers without a name that say something, in hexadecimal."""
+    words: dict[str, str] = {}
+    for name, run in values.items():
+        if name.startswith("reserved_"):
+            first = int(name.removeprefix("reserved_"), 16)
+            for register, at in enumerate(range(0, len(run), 4), first):
+                if run[at : at + 4] not in ("0000", "ffff"):
+                    words[f"{register:02X}"] = run[at : at + 4]
+    return words
+
+
+def flag(values: Values, name: str) -> bool | None:
+    """A register that is 0 or 1 (others are `None` already)."""
+    value = values.get(name)
+    return None if value is None else bool(value)
+
+
+def _count(values: Values) -> int | None:
+    count: int | None = values.get("cell_count")
+    return count if count is not None and 0 < count <= MAX_CELLS else None
+
+
+def _cells(
+    values: Values, slots: Sequence[float | None], raw: dict[str, Any]
+) -> tuple[float | None, ...]:
+    """As many as announced: slots behind them are padding, and missing ones are unknown."""
+    if not slots:
+        return ()
+    count = _count(values)
+    if count is None:
+        if "cell_count" in values:  # a board that boots announces none
+            return ()
+        raw["cell_count"] = "assumed"
+        count = max((number for number, v in enumerate(slots, 1) if v), default=0)
+    return (*slots[:count], *(None for _ in range(count - len(slots))))
+
+
+def _voltage(values: Values, raw: dict[str, Any]) -> float | None:
+    value: float | None = values.get("voltage")
+    if value is not None and value > _MAX_CELL * (_count(values) or MAX_CELLS):
+        raw["voltage"] = value
+        return None
+    return value
+
+
+def _current(values: Values, options: Options, raw: dict[str, Any]) -> float | None:
+    """A, positive while charging: so it is in every capture, whatever the vendor's sheet says.
+
+    A board that moves the other way than its state says is not corrected: `raw.current_sign` is
+    `disputed` then, and `?current_sign=inverted` turns it round.
+    """
+    value: float | None = values.get("current")
+    if value is None:
+        return None
+    if options.current_sign != "auto":
+        raw["current_sign"] = "configured"
+        return -value if options.current_sign == "inverted" and value else value
+    direction = {"charging": 1, "discharging": -1}.get(STATES.get(values.get("state", -1), ""), 0)
+    if not direction or abs(value) < _CLEAR_CURRENT:
+        raw["current_sign"] = "assumed"
+    else:
+        raw["current_sign"] = "reported" if value * direction > 0 else "disputed"
+    return value
+
+
+def _temperatures(values: Values) -> dict[str, float | None]:
+    """°C; slots behind the announced number of probes hold anything, 0 °C for one."""
+    slots = values.get("temperatures", [])
+    count = values.get("sensor_count")
+    named = {f"sensor_{n}": t for n, t in enumerate(slots[:count], 1)}
+    for name in ("mosfet", "board", "heater"):
+        if f"{name}_temperature" in values:
+            named[name] = values[f"{name}_temperature"]
+    return named

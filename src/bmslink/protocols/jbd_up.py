@@ -1,0 +1,366 @@
+"""JBD's rack batteries (UP16S…): a Modbus-like protocol of its own on RS485.
+
+`address | function | start | end | length | data | CRC-16, low byte first`; a request has no data,
+its answer repeats the header and says how much follows. The master pack has address 1; packs
+behind it answer nothing but their status. Facts and their evidence: `docs/protocols/jbd-up.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, ClassVar
+
+from construct import Byte, Bytes, Int16ub, Int16ul, Struct
+
+from bmslink.errors import LinkTimeout, TargetError
+from bmslink.link import Drop, Frame, Framer, Link, Timing
+from bmslink.model import Condition, Identity, Reading
+from bmslink.protocols.base import Codec, Driver, Options, Payload, Record
+from bmslink.protocols.fields import Layout, bits, build, parse, sort_conditions, text
+from bmslink.protocols.jbd_up_layouts import (
+    ALARMS,
+    BLOCKS,
+    FAULTS,
+    WRITES,
+    individual_layout,
+    status_layout,
+)
+from bmslink.protocols.rtu import crc16
+
+__all__ = ["JBDUP", "JBDUPCodec", "UPFrame", "UPFramer", "read_request"]
+
+READ, WRITE, INDIVIDUAL = 0x78, 0x79, 0x45
+_FUNCTIONS = frozenset({READ, WRITE, INDIVIDUAL, 0x42, 0x46, 0x47, 0x50})
+STATUS, CAPACITY, PRODUCT = (0x1000, 0x10A0), (0x2006, 0x2018), (0x2810, 0x283C)
+"""Start and end of the blocks that are asked for. Never 2000: reading the capacity from there can
+zero the discharge limit for a moment."""
+_HEAD, _LONGEST_DATA = 8, 0x100  # the longest answer seen has 208 bytes
+
+_FLAG_DISCHARGE, _FLAG_CHARGE, _FLAG_HEATER = 0, 1, 3
+_COUNTERS_SINCE = 12  # major firmware version from which 2006 is answered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UPFrame(Frame):
+    """A request or an answer."""
+
+    address: int = 1
+    function: int = READ
+    start: int = 0
+    end: int = 0
+    data: bytes = b""
+
+    @property
+    def is_answer(self) -> bool:
+        """A read's answer has data, a write's has none; a request is the other way round."""
+        return bool(self.data) != (self.function == WRITE)
+
+
+def read_request(block: tuple[int, int], address: int = 1) -> UPFrame:
+    """The frame that asks for a block (`STATUS`, `CAPACITY`, `PRODUCT`)."""
+    return UPFrame(address=address, start=block[0], end=block[1])
+
+
+@lru_cache(maxsize=256)
+def frame_layout(length: int) -> Layout:
+    """A whole frame with `length` bytes of data."""
+    return Struct(
+        "address" / Byte,
+        "function" / Byte,
+        "start" / Int16ub,
+        "end" / Int16ub,
+        "length" / Int16ub,
+        "data" / Bytes(length),
+        "crc" / Int16ul,
+    )
+
+
+class UPFramer(Framer[UPFrame]):
+    """Finds frames by function, order of start and end, and CRC."""
+
+    longest = _HEAD + _LONGEST_DATA + 2
+
+    def cut(self, buffer: bytearray) -> UPFrame | Drop | None:
+        if len(buffer) < 2:
+            return None
+        if buffer[1] not in _FUNCTIONS:
+            return Drop(1)
+        if len(buffer) < _HEAD:
+            return None
+        start, end, length = (int.from_bytes(buffer[i : i + 2], "big") for i in (2, 4, 6))
+        if start > end or length > _LONGEST_DATA:
+            return Drop(1)
+        size = _HEAD + length + 2
+        if len(buffer) < size:
+            return None
+        raw = bytes(buffer[:size])
+        if crc16(raw[:-2]) != int.from_bytes(raw[-2:], "little"):
+            return Drop(1, "checksum")
+        values = parse(frame_layout(length), raw, "JBD UP frame")
+        return UPFrame(
+            raw=raw,
+            offset=self.position,
+            address=values["address"],
+            function=values["function"],
+            start=start,
+            end=end,
+            data=values["data"],
+        )
+
+    def encode(self, frame: UPFrame) -> bytes:
+        values = {
+            "address": frame.address,
+            "function": frame.function,
+            "start": frame.start,
+            "end": frame.end,
+            "length": len(frame.data),
+            "data": frame.data,
+            "crc": 0,
+        }
+        raw = build(frame_layout(len(frame.data)), values, "JBD UP frame")
+        return raw[:-2] + crc16(raw[:-2]).to_bytes(2, "little")
+
+
+# ---------------------------------------------------------------------------------- meaning
+
+
+class JBDUPCodec(Codec[UPFrame]):
+    """Meaning of UP frames. Remembers nothing: every answer repeats what it answers."""
+
+    def payload(self, frame: UPFrame, *, sent: bool = False) -> Payload | None:
+        layout = self._layout(frame)[1]
+        return None if layout is None else Payload(layout, frame.data)
+
+    def _layout(self, frame: UPFrame) -> tuple[str, Layout | None]:
+        """The kind of a frame's data, and its layout where one is known."""
+        if not frame.data:
+            return "empty", None
+        if frame.function == WRITE:
+            return "write", WRITES.get((frame.start, len(frame.data)))
+        if frame.function == INDIVIDUAL and frame.start == 0:
+            return "individual_status", individual_layout(frame.data)
+        if frame.function != READ:
+            return "other", None
+        if frame.start == STATUS[0]:
+            return "pack_status", status_layout(frame.data)
+        return BLOCKS.get((frame.start, len(frame.data)), ("other", None))
+
+    def explain(self, frame: UPFrame, *, sent: bool = False) -> Record:
+        values: dict[str, Any] = {"address": frame.address, "start": frame.start}
+        kind, layout = self._layout(frame)
+        if layout is not None:
+            found = parse(layout, frame.data, f"JBD UP block {frame.start:04X}")
+            found.pop("key", None)
+            values |= found
+        elif frame.data:
+            values |= {"function": frame.function, "data": frame.data.hex()}
+        if sent or not frame.is_answer:
+            name = "write" if frame.function == WRITE else "read"
+            return Record(name, "request", values)
+        if frame.function == WRITE:
+            return Record("ack", "ack", values)
+        if kind in ("pack_status", "individual_status", "capacity"):
+            return Record(kind, "reading", _named(kind, values), kind, frame.address)
+        if kind == "product":
+            return Record(kind, "identity", _named(kind, values))
+        if kind in ("protection_parameters", "pack_parameters"):
+            return Record(kind, "settings", _named(kind, values))
+        return Record(kind, "other", values)
+
+    def reading(self, records: Sequence[Record]) -> Reading:
+        parts = {record.kind: record.values for record in records}
+        capacity = parts.get("capacity", {})
+        status = parts.get("pack_status")
+        if status is None:
+            status = parts.get("individual_status", {})
+        first = status or capacity
+        if any(r.values["address"] != first["address"] for r in records):
+            return self.reading([r for r in records if r.values["address"] == first["address"]])
+        if not first:
+            return Reading(protocol="jbd-up")
+        return _merged(status, capacity)
+
+    def identity(self, records: Sequence[Record]) -> Identity:
+        result = Identity(vendor="JBD", protocol="jbd-up")
+        for record in sorted(records, key=lambda r: r.kind == "product"):  # it knows best
+            values = record.values
+            if record.kind == "product":
+                result = replace(result, model=values["model"], firmware=values["firmware"])
+            elif record.kind in ("pack_status", "individual_status"):
+                result = replace(
+                    result,
+                    serial_number=values["serial_number"] or result.serial_number,
+                    cell_count=values["cell_count"],
+                )
+                if record.kind == "pack_status":
+                    relayed = is_relayed(values)
+                    result = replace(
+                        result,
+                        variant="relayed" if relayed else "direct",
+                        firmware=None if relayed else _version(values["version"]),
+                    )
+        return result
+
+
+def _named(kind: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Strings as text instead of bytes."""
+    if kind == "individual_status":
+        swapped = values["serial_number"]
+        pairs = [swapped[i : i + 2][::-1] for i in range(0, len(swapped), 2)]
+        values["serial_number"] = b"".join(pairs)
+    elif kind == "product":
+        values["firmware"] = f"{values['major']}.{values['minor']}.{values['patch']}"
+    for key in ("serial_number", "board_serial_number", "pack_serial_number", "customer"):
+        if key in values:
+            values[key] = text(values[key]) or None
+    for key in ("model", "project"):
+        if key in values:
+            values[key] = text(values[key]) or None
+    return values
+
+
+def is_relayed(status: Mapping[str, Any]) -> bool:
+    """Whether a pack status came through the master: then its second voltage is filled too."""
+    return bool(status["relayed_voltage"])
+
+
+def _version(word: int) -> str:
+    return f"{word >> 8}.{word & 0xFF}"
+
+
+_RAW = (
+    "state",
+    "connection_state",
+    "charge_voltage_limit",
+    "charge_current_limit",
+    "discharge_voltage_limit",
+    "discharge_current_limit",
+)
+"""Kept as the board's own words: the limits of address 1 are those of the whole bank."""
+
+
+def _merged(status: Mapping[str, Any], capacity: Mapping[str, Any]) -> Reading:
+    """A status, and the counters of the same pack, whose SOC is the finer one."""
+    cells = tuple(status.get("cell_voltages", ()))
+    flags, balance = status.get("flags"), status.get("balance")
+    counters = {k: capacity[k] for k in ("total_charge", "total_discharge") if k in capacity}
+    values = {**capacity, **status}
+    soc = capacity.get("soc", status.get("soc"))
+    return Reading(
+        protocol="jbd-up",
+        voltage=values.get("voltage"),
+        current=values.get("current"),
+        soc=None if soc is None else float(soc),
+        soh=float(values["soh"]),
+        remaining_capacity=values.get("remaining_capacity"),
+        full_capacity=values.get("full_capacity"),
+        nominal_capacity=values.get("nominal_capacity"),
+        cycles=values["cycles"],
+        cell_voltages=cells,
+        temperatures=_temperatures(status),
+        balancing_active=None if balance is None else bool(balance),
+        balancing_cells=None if balance is None else tuple(b + 1 for b in bits(balance)),
+        charging_allowed=None if flags is None else bool(flags >> _FLAG_CHARGE & 1),
+        discharging_allowed=None if flags is None else bool(flags >> _FLAG_DISCHARGE & 1),
+        heater=None if flags is None else bool(flags >> _FLAG_HEATER & 1),
+        raw=_raw(status) | counters | {"address": values["address"]},
+        **sort_conditions(_conditions(status, cells)),
+    )
+
+
+def _temperatures(status: Mapping[str, Any]) -> dict[str, float | None]:
+    told = {f"sensor_{i}": t for i, t in enumerate(status.get("temperatures", ()), 1)}
+    for name in ("ambient", "mosfet"):
+        if f"{name}_temperature" in status:
+            told[name] = status[f"{name}_temperature"]
+    return told
+
+
+def _conditions(status: Mapping[str, Any], cells: Sequence[float]) -> list[tuple[str, Condition]]:
+    found = [FAULTS[b] for b in bits(status.get("faults", 0)) if b in FAULTS]
+    found += [ALARMS[b] for b in bits(status.get("alarms", 0)) if b in ALARMS]
+    if 0 in cells:
+        found.append(("fault", Condition.VOLTAGE_SENSE))
+    return found
+
+
+def _raw(status: Mapping[str, Any]) -> dict[str, Any]:
+    raw: dict[str, Any] = {key: status[key] for key in _RAW if key in status}
+    if "current" in status:
+        raw["current_sign"] = "reported"
+    for name, table in (("faults", FAULTS), ("alarms", ALARMS)):
+        unnamed = [
+            b for b in bits(status.get(name, 0)) if b not in table or table[b][1] is Condition.OTHER
+        ]
+        if unnamed:
+            raw[f"{name[:-1]}_bits"] = unnamed
+    known = (_FLAG_DISCHARGE, _FLAG_CHARGE, _FLAG_HEATER)
+    left = [b for b in bits(status.get("flags", 0)) if b not in known]
+    if left:
+        raw["flag_bits"] = left
+    if status.get("surplus"):
+        raw["surplus"] = status["surplus"].hex()
+    return raw
+
+
+# ---------------------------------------------------------------------------------- driver
+
+
+class JBDUP(Driver[UPFrame]):
+    """Asks one pack for its status and, where it can, for its counters."""
+
+    name: ClassVar[str] = "jbd-up"
+    vendor: ClassVar[str] = "jbd"
+    # Answers take 0.15-0.35 s (jbd-syssi-up16s020-two-devices).
+    timing: ClassVar[Timing] = Timing(baudrate=9600, timeout=1.5, gap=0.1, retries=2, idle=0.15)
+
+    def __init__(self, link: Link[UPFrame], options: Options) -> None:
+        super().__init__(link, options)
+        self.address = 1 if options.address is None else options.address
+        if not 1 <= self.address <= 0xFE:
+            raise TargetError(f"A JBD UP address is 1 to 254, not {self.address}.")
+        self._silent: set[tuple[int, int]] = set()
+
+    @classmethod
+    def make_framer(cls) -> UPFramer:
+        return UPFramer()
+
+    @classmethod
+    def make_codec(cls, options: Options) -> JBDUPCodec:
+        return JBDUPCodec()
+
+    async def start(self) -> None:
+        self._silent.clear()
+
+    async def ask(self, block: tuple[int, int], retries: int | None = None) -> Record:
+        """Read one block."""
+
+        def matches(frame: UPFrame) -> bool:
+            where = (frame.address, frame.function, frame.start, frame.end)
+            return frame.is_answer and where == (self.address, READ, *block)
+
+        request = read_request(block, self.address)
+        (frame,) = await self.link.collect(request, matches, lambda got: True, retries=retries)
+        return self.codec.explain(frame)
+
+    async def _ask_direct(self, status: Record, block: tuple[int, int]) -> list[Record]:
+        """A block that only packs on the line itself answer; asked in vain only once."""
+        old = int(status.values["version"]) >> 8 < _COUNTERS_SINCE and block == CAPACITY
+        if is_relayed(status.values) or old or block in self._silent:
+            return []
+        try:
+            return [await self.ask(block, retries=1)]
+        except LinkTimeout as error:
+            if error.heard == "silence":
+                self._silent.add(block)
+            return []
+
+    async def identify(self) -> Identity:
+        status = await self.ask(STATUS)
+        return self.codec.identity([status, *await self._ask_direct(status, PRODUCT)])
+
+    async def read(self) -> Reading:
+        status = await self.ask(STATUS)
+        return self.codec.reading([status, *await self._ask_direct(status, CAPACITY)])

@@ -1,0 +1,113 @@
+"""Simulated JK boards on their parallel bus: one that is asked, or a master with its others.
+
+Order, delays and counters are those of `jk-pb-bus-pb2a16s20p-15.41-addr3` and the
+`jk-pb-bus-master-cycle` captures; `docs/protocols/jk-bus.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from bmslink.protocols.jk02_framing import CELLS, SETTINGS, JK02Framer, record
+from bmslink.protocols.jk_bus import REGISTERS, trigger
+from bmslink.protocols.rtu import MODBUS_SHAPES, WRITE_MANY, RTUFrame, RTUFramer
+from bmslink.simulation.jk02 import DEFAULT_FIRMWARE
+from bmslink.simulation.jk_modbus import NativeRecords
+from bmslink.simulation.pack import MAX_ADVANCE, Pack
+from bmslink.simulation.responder import Answer, Responder
+
+__all__ = ["JKBusResponder"]
+
+_DELAY = 0.038
+_PADDED = {"15.41"}  # firmwares that put a zero between record and acknowledgement
+_LAST = 15
+_LONGEST_REQUEST = 64
+_CODES = {register: code for code, register in REGISTERS.items()}
+
+
+class JKBusResponder(Responder):
+    """A board at `address` (1 if none is given) that answers triggers; at address 0 the master,
+    which answers nobody, asks all others in each round, and pushes its own records.
+
+    `others` are the addresses of the boards that a master finds; each has a pack of its own.
+    """
+
+    baudrate: ClassVar[int] = 115200
+    period: ClassVar[float | None] = 5.0
+
+    def __init__(
+        self,
+        pack: Pack,
+        *,
+        address: int | None = None,
+        firmware: str | None = None,
+        others: Sequence[int] = (1, 2),
+    ) -> None:
+        super().__init__(pack, address=address, firmware=firmware)
+        self.unit = 1 if address is None else address
+        self._padding = bytes((firmware or DEFAULT_FIRMWARE) in _PADDED)
+        self._framer = RTUFramer(MODBUS_SHAPES)
+        self._framer.longest = _LONGEST_REQUEST
+        self.packs = {self.unit: pack}
+        """Address -> pack, all that speak here."""
+        for number in others if self.unit == 0 else ():
+            chemistry, cells = pack.chemistry.name, pack.cell_count
+            self.packs[number] = Pack(chemistry=chemistry, cells=cells, seed=pack.seed + number)
+        self._records = {
+            number: NativeRecords(found, number, firmware) for number, found in self.packs.items()
+        }
+
+    def line(self) -> JKBusResponder:
+        twin = JKBusResponder(self.pack, address=self.address, firmware=self.firmware, others=())
+        twin.packs, twin._records = self.packs, self._records
+        return twin
+
+    def receive(self, data: bytes) -> list[Answer]:
+        return [
+            Answer(_DELAY, self._answer(frame))
+            for frame in self._framer.feed(data)
+            if frame.shape == "write_many" and frame.unit == self.unit != 0
+        ]
+
+    def _answer(self, frame: RTUFrame) -> bytes:
+        code = _CODES.get(frame.register)
+        if code is None or frame.data != bytes(2):
+            refusal = RTUFrame(
+                unit=self.unit, function=WRITE_MANY | 0x80, shape="exception", code=2
+            )
+            return self._framer.encode(refusal)
+        return self._pushed(self.unit, code)
+
+    def _pushed(self, address: int, code: int) -> bytes:
+        """A record and the acknowledgement behind it. The counter stands still on this bus."""
+        payload = self._records[address].payload(code)
+        pushed = JK02Framer().encode(record(code, payload))
+        ack = RTUFrame(
+            unit=address,
+            function=WRITE_MANY,
+            shape="written",
+            register=REGISTERS[code],
+            count=1,
+        )
+        return pushed + self._padding + self._framer.encode(ack)
+
+    def stream(self) -> bytes:
+        """One round of a master: the others, then itself. A board that is none is silent."""
+        if self.unit != 0:
+            return b""
+        self._catch_up()
+        heard = []
+        for address in range(1, _LAST + 1):
+            heard.append(self._framer.encode(trigger(address, CELLS)))
+            if address in self.packs:
+                heard.append(self._pushed(address, CELLS))
+                heard.append(self._framer.encode(trigger(address, SETTINGS)))
+                heard.append(self._pushed(address, SETTINGS))
+        heard += [self._pushed(0, CELLS), self._pushed(0, SETTINGS)]
+        return b"".join(heard)
+
+    def _catch_up(self) -> None:
+        """The other packs live as long as the first."""
+        for pack in self.packs.values():
+            pack.advance(min(max(0.0, self.pack.uptime - pack.uptime), MAX_ADVANCE))
