@@ -18,13 +18,12 @@ from bmslink.capture import CaptureHeader, Recorder, Writer, open_capture
 from bmslink.errors import TargetError, TransportError
 from bmslink.link import Link, Timing
 from bmslink.model import Capability, Identity, Reading
-from bmslink.protocols import DRIVERS, load_driver
+from bmslink.protocols import DRIVERS, VENDORS, load_driver
 from bmslink.protocols.base import Driver, Options
 from bmslink.transport import Endpoint, Transport, make_transport, parse_target, require_scheme
 
 __all__ = ["Device", "connect", "resolve"]
 
-_VENDORS = {"jk": ("jk02", "jk-nw"), "daly": ("daly-a5",)}
 _READ_ONLY = "This version reads only."
 
 
@@ -50,10 +49,9 @@ def resolve(
             f"Which protocol does {endpoint} speak? Put it in front (jbd+{endpoint}) or give "
             f"--protocol; known: {', '.join(DRIVERS)}."
         )
-    if name in _VENDORS:
-        raise TargetError(
-            f"{name!r} is a vendor; name the protocol: {' or '.join(_VENDORS[name])}."
-        )
+    if name in VENDORS and name not in DRIVERS:
+        spoken = [known for known in DRIVERS if known.startswith(name)]
+        raise TargetError(f"{name!r} is a vendor; name the protocol: {' or '.join(spoken)}.")
     load_driver(name)
     return replace(endpoint, protocol=name)
 

@@ -78,6 +78,10 @@ class Codec(ABC, Generic[F]):
         """The frame with its secrets blanked and its checksum renewed; `None`: no secrets."""
         return None
 
+    def forget_settings(self) -> None:
+        """What was read of the settings long ago may not stand in the device any more."""
+        return
+
     def scrub_noise(self, data: bytes) -> bytes:
         """Bytes that are no valid frame, with what may be a secret in them blanked."""
         return data

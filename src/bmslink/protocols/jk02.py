@@ -255,8 +255,6 @@ class JK02(Driver[JK02Frame]):
     but never start to stream.
     """
 
-    codec: JK02Codec
-
     name: ClassVar[str] = "jk02"
     vendor: ClassVar[str] = "jk"
     # Answers come within 0.09-0.45 s, and a first 97 may be lost (docs/protocols/jk02.md).

@@ -130,9 +130,15 @@ class JK04Codec(Codec[JK02Frame]):
                 result = replace(result, cell_count=values["cell_count"] or result.cell_count)
         return result
 
+    def forget_settings(self) -> None:
+        self._settings = {}
+
     def scrub(self, frame: JK02Frame) -> bytes | None:
         """The device info is that of JK02, with the same secrets in it."""
         return JK02Codec().scrub(frame)
+
+    def scrub_noise(self, data: bytes) -> bytes:
+        return JK02Codec().scrub_noise(data)
 
 
 def _info(values: Mapping[str, Any]) -> dict[str, Any]:
