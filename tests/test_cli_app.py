@@ -172,7 +172,8 @@ def test_wrong_usage_is_one_sentence_and_2(cli, argv, words):
         ("COM3", ["Which protocol"]),
         ("ble://C8:47:8C:E4:55:12", ["Bluetooth"]),
         ("jk02+ble://C8:47:8C:E4:55:12", ["Bluetooth"]),
-        ("jbd+rfc2217://host:4000", ["not supported"]),
+        ("jbd+serial:///dev/ttyUSB0?rts=maybe", ["rts is toggle, on or off"]),
+        ("jbd+tcp://host:4000?rts=on", ["Unknown key 'rts'"]),
         ("jbd+sim://?gap=-1", ["gap"]),
         ("jbd+sim://?baudrate=1", ["baudrate"]),
         ("jbd+sim://?current_sign=up", ["current_sign"]),
@@ -191,6 +192,8 @@ def test_a_target_that_cannot_be_is_one_sentence_and_2(cli, tmp_path, command, t
     [
         ("jbd+serial:///nowhere/tty", ["/nowhere/tty"]),
         ("jbd+tcp://127.0.0.1:1", ["127.0.0.1:1"]),
+        ("jbd+rfc2217://127.0.0.1:1", ["127.0.0.1:1"]),
+        ("jbd+modbus-tcp://127.0.0.1:1", ["127.0.0.1:1"]),
         ("replay:///nowhere/file", ["/nowhere/file"]),
         (SILENT, ["No answer", "fault=silent"]),
         ("sim://jbd?gap=0&timeout=0.02&fault=corrupt:100", ["no valid frame", "corrupt"]),

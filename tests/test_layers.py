@@ -24,6 +24,7 @@ FLOORS: dict[str, int] = {
     "transport": 1,
     "link": 2,
     "capture": 2,
+    "sharing": 2,
     "transports": 2,
     "protocols": 3,
     "device": 4,
@@ -36,7 +37,8 @@ FLOORS: dict[str, int] = {
 OWNERS: dict[str, tuple[str, ...]] = {
     "typer": ("cli",),
     "rich": ("cli",),
-    "serial": ("transports.serial",),
+    "serial": ("transports.serial", "transports.rfc2217"),
+    "pymodbus": ("transports.modbus_tcp",),
     "construct": ("protocols",),
     "msgspec": ("capture",),
 }

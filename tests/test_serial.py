@@ -521,7 +521,7 @@ def test_each_failure_of_pyserial_is_one_of_our_sentences(monkeypatch, raised, k
 def test_other_programs_are_kept_out_of_a_real_port(monkeypatch):
     """A pseudo-terminal stands in for the port; the mark keeps out programs without locks."""
     asked = []
-    monkeypatch.setattr(ports, "_is_pty", lambda path: False)
+    monkeypatch.setattr(ports, "is_pty", lambda path: False)
     monkeypatch.setattr(ports.fcntl, "ioctl", lambda fd, request, *rest: asked.append(request))
     with pty() as port, serial.Serial(port.path) as opened_port:
         asked.clear()

@@ -191,8 +191,6 @@ def test_host_and_port(place, parts):
     ("text", "words"),
     [
         ("jk02+ble://C8:47:8C:E4:55:12", "Bluetooth is not supported in this version"),
-        ("jbd+rfc2217://host:4000", "rfc2217"),
-        ("jk-modbus+modbus-tcp://host:502", "Modbus/TCP"),
     ],
 )
 def test_a_link_of_a_later_version_is_a_sentence(text, words):
@@ -204,7 +202,8 @@ def test_a_link_of_a_later_version_is_a_sentence(text, words):
 
 @pytest.mark.parametrize("scheme", [name for name, scheme in SCHEMES.items() if scheme.factory])
 def test_each_scheme_has_its_transport(scheme):
-    place = {"sim": "jbd", "tcp": "127.0.0.1:1", "socket": "127.0.0.1:1"}.get(scheme, "/dev/x")
+    network = ("tcp", "socket", "rfc2217", "modbus-tcp")
+    place = "jbd" if scheme == "sim" else "127.0.0.1:1" if scheme in network else "/dev/x"
     assert isinstance(make_transport(parse_target(f"{scheme}://{place}")), Transport)
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -28,7 +28,7 @@ import msgspec
 
 from bmslink.errors import BmsError, CaptureError, PortDenied, PortNotFound, TransportError
 from bmslink.link import Framer
-from bmslink.transport import OnData, OnLost, Transport
+from bmslink.transport import Line, OnData, OnLost, Transport
 
 __all__ = ["CaptureHeader", "Piece", "Recorder", "Scrubber", "Writer", "open_capture"]
 
@@ -352,6 +352,12 @@ class Recorder(Transport):
     async def write(self, data: bytes) -> None:
         self.writer.write("tx", data)
         await self.inner.write(data)
+
+    def line(self) -> Line | None:
+        return self.inner.line()
+
+    def turn(self, *, listens: bool = False) -> AbstractAsyncContextManager[float]:
+        return self.inner.turn(listens=listens)
 
 
 def moment(header: CaptureHeader, piece: Piece) -> datetime | None:

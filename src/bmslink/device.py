@@ -20,6 +20,7 @@ from bmslink.link import Link, Timing
 from bmslink.model import Capability, Identity, Reading
 from bmslink.protocols import DRIVERS, VENDORS, load_driver
 from bmslink.protocols.base import Driver, Options
+from bmslink.sharing import shared
 from bmslink.transport import Endpoint, Transport, make_transport, parse_target, require_scheme
 
 __all__ = ["Device", "connect", "resolve"]
@@ -91,10 +92,12 @@ class Device:
         options = _options(endpoint)
         self.target = endpoint
         self._writer: Writer | None = None
-        transport: Transport = make_transport(
-            endpoint.with_query(baudrate=timing.baudrate)
-            if endpoint.scheme in ("serial", "rfc2217")
-            else endpoint
+        transport: Transport = shared(
+            make_transport(
+                endpoint.with_query(baudrate=timing.baudrate)
+                if endpoint.scheme in ("serial", "rfc2217")
+                else endpoint
+            )
         )
         self._recorded = record is not None
         if record is not None:

@@ -277,7 +277,8 @@ class Link(Generic[F]):
         frame ends the answer as well (for devices that never say how many there are).
         Raises `LinkTimeout` after the retries, `LinkClosed` when the line is gone.
         """
-        async with self._lock:
+        async with self._lock, self.transport.turn() as heard:
+            self._last_byte = max(self._last_byte, heard)
             wait = self.timing.timeout if timeout is None else timeout
             if retries is None:
                 retries = self.timing.retries if self._awake else self.timing.wake_retries
@@ -365,7 +366,7 @@ class Link(Generic[F]):
 
     async def send(self, frame: F) -> None:
         """Send a frame that has no answer of its own (a streaming protocol's trigger)."""
-        async with self._lock:
+        async with self._lock, self.transport.turn(listens=True):
             self._check()
             await self.transport.write(self.framer.encode(frame))
             self._last_byte = asyncio.get_running_loop().time()

@@ -4,6 +4,7 @@ A transport opens, closes, writes bytes and calls back with what arrives, cut an
 nothing about requests or frames.
 
 A target is `[PROTOCOL+]SCHEME://PLACE[?key=value&...]`, a bare serial port, or `sim://...`.
+Some schemes have query keys of their own: `SCHEMES` names them, their transports explain them.
 """
 
 from __future__ import annotations
@@ -12,17 +13,27 @@ import importlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from bmslink.errors import TargetError
 
-__all__ = ["SCHEMES", "Endpoint", "Transport", "make_transport", "parse_target"]
+__all__ = ["SCHEMES", "Endpoint", "Line", "Transport", "make_transport", "parse_target"]
 
 OnData = Callable[[bytes], None]
 OnLost = Callable[[Exception | None], None]
 
 COMMON_KEYS = frozenset({"address", "baudrate", "timeout", "gap", "current_sign"})
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The physical line behind a transport: two transports with one name cannot both be open."""
+
+    name: str
+    settings: str = ""
+    """What can only be the same for all who use it (`9600 baud`)."""
 
 
 class Transport(ABC):
@@ -42,6 +53,18 @@ class Transport(ABC):
     @abstractmethod
     async def write(self, data: bytes) -> None:
         """Send bytes; `LinkClosed` when the other side is gone."""
+
+    def line(self) -> Line | None:
+        """The line that this would open, or `None` where everyone gets a line of his own."""
+        return None
+
+    def turn(self, *, listens: bool = False) -> AbstractAsyncContextManager[float]:
+        """One question with its answers, undisturbed by others who share the line.
+
+        Gives the loop time of the latest byte on the line, either way. `listens`: who asks wants
+        to hear what the line brings outside of his turns as well.
+        """
+        return nullcontext(float("-inf"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +128,11 @@ _TCP = "bmslink.transports.tcp:TcpTransport"
 _SIM_KEYS = frozenset({"cells", "chemistry", "soc", "seed", "speed", "fault", "firmware", "load"})
 
 SCHEMES: dict[str, Scheme] = {
-    "serial": Scheme(_SERIAL),
+    "serial": Scheme(_SERIAL, frozenset({"rts"})),
     "tcp": Scheme(_TCP),
     "socket": Scheme(_TCP),
-    "rfc2217": Scheme("", note="Serial servers (rfc2217) are not supported in this version."),
-    "modbus-tcp": Scheme("", note="Modbus/TCP gateways are not supported in this version."),
+    "rfc2217": Scheme("bmslink.transports.rfc2217:RFC2217Transport"),
+    "modbus-tcp": Scheme("bmslink.transports.modbus_tcp:ModbusTcpTransport"),
     "ble": Scheme("", note="Bluetooth is not supported in this version; use a serial or TCP link."),
     "sim": Scheme("bmslink.simulation.transport:SimTransport", _SIM_KEYS),
     "replay": Scheme("bmslink.transports.replay:ReplayTransport", frozenset({"speed"})),

@@ -10,8 +10,6 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from bmslink.errors import TargetError
-from bmslink.link import Link
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Options, Record
 from bmslink.protocols.daly_a5_layouts import FAILURES, MAX_CELLS
@@ -31,7 +29,6 @@ from bmslink.protocols.daly_register_settings import D2_SETTINGS
 from bmslink.protocols.daly_registers import Block, DalyRegisters, Dialect
 from bmslink.protocols.daly_settings import CHEMISTRIES
 from bmslink.protocols.fields import bits
-from bmslink.protocols.rtu import RTUFrame
 
 __all__ = ["D2_TABLE", "STATUS", "DalyD2", "read_failures"]
 
@@ -154,11 +151,6 @@ class DalyD2(DalyRegisters):
     name: ClassVar[str] = "daly-d2"
     dialect: ClassVar[Dialect] = Dialect("daly-d2", D2_TABLE, D2Framer, _TYPICAL, _merge, _identify)
     asking = answering = D2_UNIT
-
-    def __init__(self, link: Link[RTUFrame], options: Options) -> None:
-        super().__init__(link, options)
-        if options.address is not None:
-            raise TargetError("D2 boards have no address: leave it out, or use daly-p81.")
 
     async def _status(self) -> Record:
         """The live block; a board that just woke up may announce no cells yet."""

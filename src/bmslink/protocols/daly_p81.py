@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from bmslink.errors import LinkTimeout, TargetError
+from bmslink.errors import LinkTimeout
 from bmslink.link import Link
 from bmslink.model import Condition, Identity, Reading
 from bmslink.protocols.base import Options, Record
@@ -284,11 +284,11 @@ class DalyP81(DalyRegisters):
         "daly-p81", P81_TABLE, P81Framer, _TYPICAL, _merge, _identify
     )
 
+    addresses: ClassVar[range] = range(1, MAX_BOARD + 1)
+
     def __init__(self, link: Link[RTUFrame], options: Options) -> None:
         super().__init__(link, options)
         board = 1 if options.address is None else options.address
-        if not 1 <= board <= MAX_BOARD:
-            raise TargetError(f"Daly boards have the addresses 1 to {MAX_BOARD}, not {board}.")
         self.asking, self.answering = ASKING + board, ANSWERING + board
         self._live: Block | None = None
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from construct import Byte, Bytes, Int16ub, Int16ul, Struct
 
-from bmslink.errors import LinkTimeout, TargetError
+from bmslink.errors import LinkTimeout
 from bmslink.link import Drop, Frame, Framer, Link, Timing
 from bmslink.model import Condition, Identity, Reading
 from bmslink.protocols.base import Codec, Driver, Options, Payload, Record
@@ -316,11 +316,11 @@ class JBDUP(Driver[UPFrame]):
     # Answers take 0.15-0.35 s (jbd-syssi-up16s020-two-devices).
     timing: ClassVar[Timing] = Timing(baudrate=9600, timeout=1.5, gap=0.1, retries=2, idle=0.15)
 
+    addresses: ClassVar[range] = range(1, 0xFF)
+
     def __init__(self, link: Link[UPFrame], options: Options) -> None:
         super().__init__(link, options)
         self.address = 1 if options.address is None else options.address
-        if not 1 <= self.address <= 0xFE:
-            raise TargetError(f"A JBD UP address is 1 to 254, not {self.address}.")
         self._silent: set[tuple[int, int]] = set()
 
     @classmethod

@@ -213,6 +213,8 @@ class JKBus(Driver[BusFrame]):
         baudrate=115200, timeout=0.5, gap=0.12, retries=3, wake_retries=3
     )
 
+    addresses: ClassVar[range] = range(16)
+
     def __init__(self, link: Link[BusFrame], options: Options) -> None:
         super().__init__(link, options)
         self.address = options.address

@@ -305,6 +305,8 @@ class JKModbus(Driver[RTUFrame]):
         baudrate=115200, timeout=0.5, gap=0.03, retries=3, wake_retries=3
     )
 
+    addresses: ClassVar[range] = range(16)
+
     def __init__(self, link: Link[RTUFrame], options: Options) -> None:
         super().__init__(link, options)
         self.address = check_address(1 if options.address is None else options.address)

@@ -1,5 +1,9 @@
 """Serial ports: `serial:///dev/ttyUSB0?baudrate=9600`, `serial://COM3`, or the bare port.
 
+`rts=toggle` switches the direction of an RS485 adapter that leaves this to us: RTS is on while we
+send and off while we listen. `rts=on` and `rts=off` hold the line at a level, for adapters that
+take their power or their direction from it; without the key RTS is as the driver sets it.
+
 pyserial blocks, so one thread owns the port from opening to closing and hands what it reads to
 the event loop; that works the same on every platform. A port is opened exclusively, and every
 failure is a sentence that says what to do.
@@ -13,15 +17,24 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import serial
 from serial.tools import list_ports
 
-from bmslink.errors import LinkClosed, PortBusy, PortDenied, PortNotFound, TransportError
-from bmslink.transport import Endpoint, OnData, OnLost, Transport
+from bmslink.errors import (
+    LinkClosed,
+    PortBusy,
+    PortDenied,
+    PortNotFound,
+    TargetError,
+    TransportError,
+)
+from bmslink.transport import Endpoint, Line, OnData, OnLost, Transport
+from bmslink.transports.holders import holders, is_pty, lock_holder, marked
+from bmslink.transports.rs485 import RTS_MODES, Port, directed
 
 _FOREIGN: tuple[type[Exception], ...] = (OSError, ValueError, OverflowError)
 """What pyserial lets out: its own errors are OSErrors, a refused baud rate is a ValueError."""
@@ -34,7 +47,7 @@ if sys.platform != "win32":
 
     _FOREIGN = (*_FOREIGN, termios.error)
 
-__all__ = ["SerialTransport"]
+__all__ = ["SerialTransport", "Session"]
 
 WRITE_TIMEOUT = 2.0
 CLOSE_TIMEOUT = 2.0
@@ -50,17 +63,33 @@ class SerialTransport(Transport):
     def __init__(self, endpoint: Endpoint) -> None:
         self._place = endpoint.place
         self._baudrate = endpoint.integer("baudrate", 9600) or 9600
-        self._session: _Session | None = None
+        self._rts = endpoint.query.get("rts")
+        if self._rts is not None and self._rts not in RTS_MODES:
+            raise TargetError(
+                f"rts is {', '.join(RTS_MODES[:-1])} or {RTS_MODES[-1]}, not {self._rts!r}."
+            )
+        self._session: Session | None = None
+
+    def line(self) -> Line:
+        path = _device(self._place)
+        name = path.upper() if os.name == "nt" else os.path.realpath(path)
+        rts = f" and rts={self._rts}" if self._rts else ""
+        return Line(f"serial://{name}", f"{self._baudrate} baud{rts}")
 
     async def open(self, on_data: OnData, on_lost: OnLost) -> None:
         await self.close()
-        session = _Session(self._place, self._baudrate, on_data, on_lost)
+        session = Session(self._place, self._open_port, on_data, on_lost)
         self._session = session
         try:
             await session.opened
         except BaseException:
             await self.close()
             raise
+
+    @contextmanager
+    def _open_port(self) -> Iterator[Port]:
+        with ready(self._place, open_port(self._place, self._baudrate)) as port:
+            yield port if self._rts is None else directed(port, self._rts, self._place)
 
     async def close(self) -> None:
         session, self._session = self._session, None
@@ -70,15 +99,22 @@ class SerialTransport(Transport):
     async def write(self, data: bytes) -> None:
         if self._session is None:
             raise LinkClosed(f"{self._place} is not open.")
-        await asyncio.to_thread(self._session.write, data)
+        await self._session.send(data)
 
 
-class _Session:
+class Session:
     """One opening of a port, and the thread that owns it. Made inside the event loop."""
 
-    def __init__(self, place: str, baudrate: int, on_data: OnData, on_lost: OnLost) -> None:
+    def __init__(
+        self,
+        place: str,
+        opener: Callable[[], AbstractContextManager[Port]],
+        on_data: OnData,
+        on_lost: OnLost,
+    ) -> None:
+        """`opener` blocks and raises `TransportError`; it runs in the thread."""
         self._place = place
-        self._baudrate = baudrate
+        self._opener = opener
         self._on_data = on_data
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
@@ -86,7 +122,7 @@ class _Session:
         self._closed = asyncio.Event()
         self._stop = threading.Event()
         self._room = threading.Semaphore(QUEUE)
-        self._port: serial.Serial | None = None
+        self._port: Port | None = None
         self._handover = threading.Lock()  # held for moments only: the event loop takes it too
         self._writing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=f"bmslink {place}", daemon=True)
@@ -107,12 +143,14 @@ class _Session:
             return  # the driver holds the thread until the port drains; it ends by itself
         self._thread.join()
 
-    def write(self, data: bytes) -> None:
-        """Blocks; called in a worker thread."""
+    async def send(self, data: bytes) -> None:
+        await asyncio.to_thread(self._write, data)
+
+    def _write(self, data: bytes) -> None:
         with self._writing:
             port = self._port
             if port is None or self._stop.is_set():
-                raise LinkClosed(f"{self._place} is closed.")
+                raise LinkClosed(f"{self._place} is {'closed' if self._stop.is_set() else 'gone'}.")
             try:
                 sent = port.write(data)
             except serial.SerialTimeoutException as exc:
@@ -128,25 +166,25 @@ class _Session:
         """The thread: open, read until told to stop or the cable is pulled, close."""
         lost: Exception = LinkClosed(f"{self._place} stopped.")
         try:
-            port = open_port(self._place, self._baudrate)
-            self._port = port
-            self._tell(self._succeed)
-            try:
-                self._read(port)
-            except _FOREIGN as exc:
-                lost = LinkClosed(f"{self._place} is gone: the cable was pulled or it hung up.")
-                lost.__cause__ = exc
-            finally:
-                with self._handover:
-                    self._port = None
-                with self._writing, suppress(*_FOREIGN):
-                    port.close()
+            with self._opener() as port:
+                self._port = port
+                self._tell(self._succeed)
+                try:
+                    self._read(port)
+                except _FOREIGN as exc:
+                    lost = LinkClosed(f"{self._place} is gone: the cable was pulled or it hung up.")
+                    lost.__cause__ = exc
+                finally:
+                    with self._handover:
+                        self._port = None
+                    with self._writing:
+                        pass  # who writes comes to his end before the port is closed
         except TransportError as exc:
             lost = exc
         finally:
             self._tell(self._finish, lost)
 
-    def _read(self, port: serial.Serial) -> None:
+    def _read(self, port: Port) -> None:
         while not self._stop.is_set():
             data = port.read(port.in_waiting or 1)
             if data:
@@ -190,6 +228,8 @@ def open_port(place: str, baudrate: int) -> serial.Serial:
     if others and _is_tty(path):
         # Not every program locks, and two readers of one port steal each other's bytes.
         raise _busy(place, others)
+    if not is_pty(path) and (holder := lock_holder(path)):
+        raise _busy(place, [holder])
     try:
         port = serial.Serial(
             path, baudrate, timeout=WAKE_UP, write_timeout=WRITE_TIMEOUT, exclusive=True
@@ -200,9 +240,21 @@ def open_port(place: str, baudrate: int) -> serial.Serial:
     return port
 
 
+@contextmanager
+def ready(place: str, port: serial.Serial) -> Iterator[serial.Serial]:
+    """An open port for as long as it is used, with the mark that names us to other programs."""
+    path = _device(place)
+    try:
+        with nullcontext() if is_pty(path) else marked(path):
+            yield port
+    finally:
+        with suppress(*_FOREIGN):
+            port.close()
+
+
 def _forbid_others(port: serial.Serial, path: str) -> None:
     """Keep out the programs that know nothing of locks."""
-    if sys.platform != "win32" and not _is_pty(path):
+    if sys.platform != "win32" and not is_pty(path):
         # The mark goes with the last close, and a pty's other end may outlive us by far.
         with suppress(OSError):
             fcntl.ioctl(port.fileno(), termios.TIOCEXCL)
@@ -214,10 +266,6 @@ def _device(place: str) -> str:
         return place
     path = str(Path(place).expanduser()) if place.startswith("~") else place
     return path if "/" in path else f"/dev/{path}"
-
-
-def _is_pty(path: str) -> bool:
-    return str(Path(path).resolve()).startswith("/dev/pts/")
 
 
 def _is_tty(path: str) -> bool:
@@ -311,37 +359,3 @@ def _owner(path: str) -> str:
                 )
             return f"only its owner {pwd.getpwuid(about.st_uid).pw_name} may"
     return ""
-
-
-# ---------------------------------------------------------------------------------- holders
-
-
-def holders(path: str, *, everyone: bool = False) -> list[str]:
-    """Other programs that have a device open, as `name (pid 12)`.
-
-    Only Linux tells, and of other users' programs only to root: an empty list proves nothing.
-    `everyone` includes ourselves, and the makers of pseudo-terminals: those may hold both ends
-    of theirs, and are no rivals.
-    """
-    device = str(Path(path).resolve())
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        links = _open_files(process)
-        if device not in links:
-            continue
-        maker = _is_pty(device) and any(link.endswith("/ptmx") for link in links)
-        if not everyone and (maker or process.name == str(os.getpid())):
-            continue
-        with suppress(OSError):
-            name = (process / "comm").read_text("utf-8", "replace").strip()
-            found.append(f"{name} (pid {process.name})")
-    return found
-
-
-def _open_files(process: Path) -> set[str]:
-    links = set()
-    with suppress(OSError):  # ended meanwhile, or not ours to see
-        for file in (process / "fd").iterdir():
-            with suppress(OSError):
-                links.add(str(file.readlink()))
-    return links

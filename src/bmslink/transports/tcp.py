@@ -11,9 +11,9 @@ import errno
 import socket
 
 from bmslink.errors import LinkClosed, PortDenied, PortNotFound, TransportError
-from bmslink.transport import Endpoint, OnData, OnLost, Transport, split_host
+from bmslink.transport import Endpoint, Line, OnData, OnLost, Transport, split_host
 
-__all__ = ["TcpTransport"]
+__all__ = ["TcpTransport", "connect_error"]
 
 CONNECT_TIMEOUT = 5.0
 WRITE_TIMEOUT = 2.0
@@ -31,6 +31,9 @@ class TcpTransport(Transport):
         self._host, self._port = split_host(endpoint.place)
         self._wire: _Wire | None = None
 
+    def line(self) -> Line:
+        return Line(f"tcp://{self._host.lower()}:{self._port}")
+
     async def open(self, on_data: OnData, on_lost: OnLost) -> None:
         await self.close()
         loop = asyncio.get_running_loop()
@@ -40,7 +43,7 @@ class TcpTransport(Transport):
                 await loop.create_connection(lambda: wire, self._host, self._port)
         except (OSError, UnicodeError) as exc:
             wire.forget()
-            raise self._open_error(exc) from exc
+            raise connect_error(self._place, exc) from exc
         self._wire = wire
 
     async def close(self) -> None:
@@ -53,19 +56,21 @@ class TcpTransport(Transport):
             raise LinkClosed(f"{self._place} is not open.")
         await self._wire.write(data)
 
-    def _open_error(self, exc: Exception) -> TransportError:
-        if isinstance(exc, (socket.gaierror, UnicodeError)):
-            return PortNotFound(f"The host {self._host} is unknown.")
-        # a name with several addresses fails with one text for all of them
-        if _is(exc, errno.ECONNREFUSED):
-            return PortNotFound(
-                f"Nothing listens at {self._place}: check the gateway's port number and mode."
-            )
-        if isinstance(exc, TimeoutError) or _is(exc, errno.EHOSTUNREACH, errno.ENETUNREACH):
-            return PortNotFound(f"{self._place} cannot be reached: is it on, and in this network?")
-        if _is(exc, errno.EACCES, errno.EPERM):
-            return PortDenied(f"This system forbids connections to {self._place}.")
-        return TransportError(f"{self._place} cannot be opened: {exc}.")
+
+def connect_error(place: str, exc: Exception) -> TransportError:
+    """What a failure to connect to `HOST:PORT` means."""
+    if isinstance(exc, (socket.gaierror, UnicodeError)):
+        return PortNotFound(f"The host {split_host(place)[0]} is unknown.")
+    # a name with several addresses fails with one text for all of them
+    if _is(exc, errno.ECONNREFUSED):
+        return PortNotFound(
+            f"Nothing listens at {place}: check the gateway's port number and mode."
+        )
+    if isinstance(exc, TimeoutError) or _is(exc, errno.EHOSTUNREACH, errno.ENETUNREACH):
+        return PortNotFound(f"{place} cannot be reached: is it on, and in this network?")
+    if _is(exc, errno.EACCES, errno.EPERM):
+        return PortDenied(f"This system forbids connections to {place}.")
+    return TransportError(f"{place} cannot be opened: {exc}.")
 
 
 def _is(exc: Exception, *codes: int) -> bool:
