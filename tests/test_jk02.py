@@ -19,7 +19,7 @@ from bmslink.protocols.base import Record
 from bmslink.protocols.fields import build, parse
 from bmslink.protocols.jk02 import JK02Codec, JK02Frame, JK02Framer, command, record
 from bmslink.protocols.jk02_layouts import CELL_INFO, DETAIL_LOG, DEVICE_INFO, LOGBOOK, PAYLOAD
-from bmslink.protocols.jk02_reading import ALARMS
+from bmslink.protocols.jk02_reading import ALARMS, FULL_OR_OVERVOLTAGE
 from bmslink.protocols.jk_settings import REGISTERS, SETTINGS_LAYOUTS
 from support import FIXTURES
 
@@ -491,22 +491,48 @@ def test_every_alarm_bit_says_what_it_means() -> None:
     for bit in range(32):
         found = reading(edited(live, alarms=1 << bit))
         lists = {"alarm": found.alarms, "protection": found.protections, "fault": found.faults}
+        if bit == FULL_OR_OVERVOLTAGE:
+            continue
         expected = [(level, condition) for b, level, condition in ALARMS if b == bit]
         assert [(level, c) for level, cs in lists.items() for c in cs] == expected
         assert found.raw.get("alarm_bits") == (None if expected else [bit])
-    assert {b for b in range(32) if b not in {bit for bit, _, _ in ALARMS}} == {23, 29, 30, 31}
+    assert {b for b in range(32) if b not in {bit for bit, _, _ in ALARMS}} == {4, 23, 29, 30, 31}
 
 
-def test_the_default_password_is_no_fault_and_full_is_no_overvoltage() -> None:
-    # bit 19 is set on most healthy packs; bit 4 was seen at SOC 100 with cells at 3.25 V
+def test_the_default_password_is_no_fault() -> None:
+    # bit 19 is set on most healthy packs
     found = reading(one("jk02-32s-16s-v11-alarm19", "cell_info"))
     assert (found.alarms, found.protections, found.faults) == (
         (Condition.DEFAULT_PASSWORD,),
         (),
         (),
     )
-    full = reading(edited(one("jk02-32s-pb-14-idle", "cell_info"), alarms=0x10))
-    assert (full.alarms, full.protections) == ((Condition.FULLY_CHARGED,), ())
+
+
+@pytest.mark.parametrize(
+    ("release", "soc", "alarms", "protections"),
+    [
+        (3.55, 100, (Condition.FULLY_CHARGED,), ()),
+        (3.20, 100, (), (Condition.CELL_OVERVOLTAGE,)),
+        (3.20, 60, (), (Condition.CELL_OVERVOLTAGE,)),
+        (3.55, 60, (Condition.OTHER,), ()),
+        (None, 100, (Condition.OTHER,), ()),  # no settings came: nobody can tell
+    ],
+)
+def test_full_or_overvoltage_is_told_by_the_cells(
+    release: float | None,
+    soc: int,
+    alarms: tuple[Condition, ...],
+    protections: tuple[Condition, ...],
+) -> None:
+    """Sources disagree about bit 4, so it stays visible, and the cells decide."""
+    live = one("jk02-32s-pb-14-idle", "cell_info")
+    codec = JK02Codec("32s")
+    values = codec.explain(edited(live, alarms=0x10, soc=soc)).values
+    known = {} if release is None else {"cell_ovp_release": release}
+    found = codec.reading([Record("cells", "reading", values | {"settings": known}, part="cells")])
+    assert (found.alarms, found.protections) == (alarms, protections)
+    assert found.raw["alarm_bits"] == [4]
 
 
 def test_a_balancer_that_discharges() -> None:

@@ -549,5 +549,5 @@ def test_other_units_stale_and_short_answers_are_passed_over() -> None:
 @pytest.mark.parametrize("address", [0, 16, 255])
 def test_addresses_that_are_never_asked(address: int) -> None:
     link: Link[RTUFrame] = Link(Board(usual), JKModbus.make_framer(), JKModbus.timing)
-    with pytest.raises(TargetError, match="master" if address == 0 else "1 to 15"):
+    with pytest.raises(TargetError, match="master" if address == 0 else "0 to 15"):
         JKModbus(link, Options(address=address))

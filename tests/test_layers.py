@@ -120,10 +120,13 @@ def test_a_wrong_entry_in_a_table_says_so(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(TypeError, match="no driver"):
         load_driver("wrong")
     with pytest.raises(TypeError, match="no Responder"):
-        make_responder("wrong", Pack())
+        make_responder("wrong", Pack(cells=8))
     with pytest.raises(TypeError):
         make_transport(Endpoint("wrong"))
-    for table, tool in ((DRIVERS, load_driver), (RESPONDERS, lambda n: make_responder(n, Pack()))):
+    for table, tool in (
+        (DRIVERS, load_driver),
+        (RESPONDERS, lambda n: make_responder(n, Pack(cells=8))),
+    ):
         for name in table:
             if name != "wrong":
                 assert tool(name)

@@ -160,6 +160,7 @@ def golden(path: Path) -> dict[str, Any]:
         "settings": settings,
         "logs": [dict(f.values) for f in found.frames if f.role == "log"],
         "readings": found.readings,
+        "bare": sum("payload" in p.extra for p in found.pieces) or "",
         "refused": found.error,
     }
     return {k: v for k, v in result.items() if v not in ({}, [], "")}
@@ -304,6 +305,8 @@ def _what(gold: Mapping[str, Any]) -> str:
         roles[kind.partition(":")[0].removeprefix("rx ").removeprefix("tx ")] += count
     parts = [f"{count} {role}" for role, count in sorted(roles.items())]
     skipped = [s["reason"] for s in gold.get("skipped", [])]
+    if gold.get("bare"):
+        parts.append(f"{gold['bare']} bare payloads, put back into frames")
     if skipped:
         parts.append(f"{len(skipped)} skipped ({', '.join(sorted(set(skipped)))})"[:90])
     if "refused" in gold:

@@ -28,7 +28,9 @@ class Record:
     """What one frame says, in plain values.
 
     `part` names the piece of a poll it is (frames of one poll carry different parts; a part that
-    comes again begins the next poll); `None` for everything that is not live data.
+    comes again begins the next poll); `None` for everything that is not live data. Frames that
+    are numbered on the wire have parts like `95.3`, and a number that goes back begins the next
+    poll too.
     """
 
     kind: str
@@ -105,11 +107,21 @@ class Assembler(Generic[F]):
         """Take a record; gives back the reading that it closes by beginning the next one."""
         if record.part is None:
             return None
-        other = any(r.pack != record.pack for r in self._parts.values())
-        done = self.finish() if other or record.part in self._parts else None
+        done = self.finish() if self._begins_next(record, record.part) else None
         self._parts[record.part] = record
         self._time = time
         return done
+
+    def _begins_next(self, record: Record, part: str) -> bool:
+        """A part that comes again, or from another pack, or a numbered one that counts back."""
+        if part in self._parts or any(r.pack != record.pack for r in self._parts.values()):
+            return True
+        series, dot, number = part.partition(".")
+        return bool(dot) and any(
+            int(other.partition(".")[2]) > int(number)
+            for other in self._parts
+            if other.startswith(f"{series}.")
+        )
 
     def finish(self) -> Reading | None:
         """The reading of the parts that wait, if any."""

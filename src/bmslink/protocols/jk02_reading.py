@@ -10,14 +10,20 @@ from bmslink.protocols.base import signed
 from bmslink.protocols.fields import bits, sort_conditions
 from bmslink.protocols.jk_settings import flag
 
-__all__ = ["ALARMS", "CHEMISTRIES", "REMEMBERED", "cell_count", "live_reading"]
+__all__ = [
+    "ALARMS",
+    "CHEMISTRIES",
+    "FULL_OR_OVERVOLTAGE",
+    "REMEMBERED",
+    "cell_count",
+    "live_reading",
+]
 
 ALARMS: tuple[tuple[int, str, Condition], ...] = (
     (0, "alarm", Condition.WIRE_RESISTANCE),
     (1, "protection", Condition.MOSFET_OVERTEMPERATURE),
     (2, "fault", Condition.CELL_COUNT_MISMATCH),
     (3, "fault", Condition.CURRENT_SENSE),
-    (4, "alarm", Condition.FULLY_CHARGED),  # seen at SOC 100 with 3.25 V cells: no overvoltage
     (5, "protection", Condition.PACK_OVERVOLTAGE),
     (6, "protection", Condition.CHARGE_OVERCURRENT),
     (7, "protection", Condition.SHORT_CIRCUIT),
@@ -43,13 +49,18 @@ ALARMS: tuple[tuple[int, str, Condition], ...] = (
     (27, "protection", Condition.DISCHARGE_UNDERTEMPERATURE),
     (28, "alarm", Condition.SOFTWARE_LOCK),
 )
-"""The system alarm word. Bit 23 (parallel limiter module) has no common name."""
+"""The system alarm word, but for bit 4. Bit 23 (parallel limiter module) has no common name."""
+
+FULL_OR_OVERVOLTAGE = 4
+"""The vendor's field table and app say "fully charged", its Modbus documents "cell OVP"; a
+recording had it at 100 % with 3.25 V cells. What the cells say beside it decides."""
 
 CHEMISTRIES = {0: "lfp", 1: "nmc", 2: "lto"}
 
 REMEMBERED = (
     "cell_count",
     "nominal_capacity",
+    "cell_ovp_release",
     "charge_switch",
     "discharge_switch",
     "balance_switch",
@@ -79,6 +90,8 @@ def live_reading(values: Mapping[str, Any], sign: str = "auto") -> Reading:
     cells = tuple(values["cell_voltages"][:count])
     alarms = values["alarms"]
     found = [(severity, condition) for bit, severity, condition in ALARMS if alarms >> bit & 1]
+    if alarms >> FULL_OR_OVERVOLTAGE & 1:
+        found.append(_full_or_overvoltage(values, max(cells, default=0.0)))
     if any(v == 0 for v in cells):  # an input that measures nothing: open wire or no cell
         found.append(("fault", Condition.VOLTAGE_SENSE))
     known = values["settings"]
@@ -128,6 +141,15 @@ def live_reading(values: Mapping[str, Any], sign: str = "auto") -> Reading:
     )
 
 
+def _full_or_overvoltage(values: Mapping[str, Any], highest: float) -> tuple[str, Condition]:
+    release = values["settings"].get("cell_ovp_release")
+    if release and highest >= release:
+        return "protection", Condition.CELL_OVERVOLTAGE
+    if release and values["soc"] == 100:
+        return "alarm", Condition.FULLY_CHARGED
+    return "alarm", Condition.OTHER
+
+
 def has(values: Mapping[str, Any], bit: int) -> bool:
     """Whether the board says that this field of its type 02 is valid (24S boards never say)."""
     flags: bytes = values.get("enable_flags", b"")
@@ -156,7 +178,8 @@ def _temperatures(values: Mapping[str, Any]) -> dict[str, float | None]:
 
 def _raw(values: Mapping[str, Any]) -> dict[str, Any]:
     raw: dict[str, Any] = {"variant": values["variant"]}
-    unmapped = [b for b in bits(values["alarms"]) if b not in {bit for bit, _, _ in ALARMS}]
+    mapped = {bit for bit, _, _ in ALARMS}
+    unmapped = [b for b in bits(values["alarms"]) if b not in mapped]
     if unmapped:
         raw["alarm_bits"] = unmapped
     if values["wire_warning"]:

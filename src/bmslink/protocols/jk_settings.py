@@ -139,10 +139,15 @@ class Register(NamedTuple):
     key: str
     wire: Layout
     danger: bool = False
-    """Calibrations, presets, power-off, erasing: nothing that is ever written in passing."""
+    """Calibrations, presets, power-off, erasing, the cell count, and what can cut the link that
+    it is written over (protocols, address, port): nothing that is ever written in passing."""
 
 
-_COMMON = {code: Register(name, wire) for code, (name, wire) in enumerate(_HEAD, 1)}
+_CUTTING = ("cell_count", "jk_port_rs485")
+_COMMON = {
+    code: Register(name, wire, danger=name in _CUTTING)
+    for code, (name, wire) in enumerate(_HEAD, 1)
+}
 
 REGISTERS: dict[str, dict[int, Register]] = {
     "24s": _COMMON
@@ -156,9 +161,12 @@ REGISTERS: dict[str, dict[int, Register]] = {
     | {
         0x21: Register("short_circuit_delay", _US),
         0x22: Register("balance_start_voltage", _V),
-        0x24: Register("jk_device_address", _U32),
+        0x24: Register("jk_device_address", _U32, danger=True),
         0x25: Register("jk_precharge_time", _S),
-        **{SWITCH_WORD + bit: Register(name, _U32) for bit, name in enumerate(_SWITCHES)},
+        **{
+            SWITCH_WORD + bit: Register(name, _U32, danger=name in _CUTTING)
+            for bit, name in enumerate(_SWITCHES)
+        },
         0x37: Register("jk_heating_start", Int8sb),
         0x38: Register("jk_heating_stop", Int8sb),
         0x39: Register("jk_smart_sleep_delay", Byte),

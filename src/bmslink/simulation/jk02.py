@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from bmslink.errors import TargetError
 from bmslink.link import Drop
-from bmslink.model import Reading, Switch
+from bmslink.model import Condition, Reading, Switch
 from bmslink.protocols.fields import build, parse
 from bmslink.protocols.jk02_framing import (
     ACK,
@@ -27,7 +27,7 @@ from bmslink.protocols.jk02_framing import (
     record,
 )
 from bmslink.protocols.jk02_layouts import CELL_INFO, DEVICE_INFO, PAYLOAD, SLOTS, fitted
-from bmslink.protocols.jk02_reading import ALARMS, CHEMISTRIES
+from bmslink.protocols.jk02_reading import ALARMS, CHEMISTRIES, FULL_OR_OVERVOLTAGE
 from bmslink.protocols.jk_settings import (
     REGISTERS,
     SETTINGS_LAYOUTS,
@@ -280,7 +280,9 @@ def _cells(truth: Reading, slots: int) -> dict[str, Any]:
 def _alarm_word(truth: Reading) -> int:
     levels = {"alarm": truth.alarms, "protection": truth.protections, "fault": truth.faults}
     first = {(level, condition): bit for bit, level, condition in reversed(ALARMS)}
-    return sum({1 << bit for (level, c), bit in first.items() if c in levels[level]})
+    word = sum({1 << bit for (level, c), bit in first.items() if c in levels[level]})
+    over = Condition.CELL_OVERVOLTAGE in truth.protections
+    return word | (over or Condition.FULLY_CHARGED in truth.alarms) << FULL_OR_OVERVOLTAGE
 
 
 def _chemistry(name: str) -> int:
