@@ -7,14 +7,13 @@ The frames and their meaning are in `daly_a5_codec`. Facts and their evidence:
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from typing import ClassVar
 
 from bmslink.errors import LinkTimeout
 from bmslink.link import Link, Timing
 from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Driver, Options, Record
+from bmslink.protocols.base import Driver, Options, Patience, Record
 from bmslink.protocols.daly_a5_codec import (
     HOST_APP,
     HOST_OF_BOARD,
@@ -37,7 +36,6 @@ from bmslink.protocols.daly_a5_reading import first_number
 __all__ = ["DalyA5", "DalyA5Codec", "DalyA5Framer", "DalyFrame", "can_frame", "read_request"]
 
 _QUIET = 0.15  # s; the frames of one answer follow each other within 100 ms
-_PATIENCE = 50  # polls between two questions to an id that was silent
 _STRINGS = {0x62: 4, 0x63: 4, 0x54: 1, 0x57: 5}  # in how many frames they may come
 
 
@@ -64,9 +62,7 @@ class DalyA5(Driver[DalyFrame]):
         super().__init__(link, options)
         board = options.address
         self._host = HOST_PC if board is None else HOST_OF_BOARD + board
-        self._answered: set[int] = set()
-        self._misses: Counter[int] = Counter()
-        self._polls = 0
+        self.patience = Patience()
         self._knows_tails = False
 
     @classmethod
@@ -79,7 +75,7 @@ class DalyA5(Driver[DalyFrame]):
 
     async def start(self) -> None:
         """Find out who must ask: most boards answer a PC (40), some only the phone (80)."""
-        self._misses.clear()
+        self.patience.forgive()
         if self.options.address is not None:
             return
         try:
@@ -128,13 +124,10 @@ class DalyA5(Driver[DalyFrame]):
         return self.codec.explain((await self._gather(data_id))[0])
 
     async def _ask_optional(self, data_id: int, frames: int = 1) -> list[Record]:
-        """The same for an id that firmwares may not know: silence is normal.
-
-        After two silent polls it is asked only now and then, because a lost answer looks the same.
-        """
-        if self._misses[data_id] >= 2 and self._polls % _PATIENCE:
+        """The same for an id that firmwares may not know."""
+        if not self.patience.worth_asking(data_id):
             return []
-        known = data_id in self._answered
+        known = self.patience.knows(data_id)
         try:
             got = await self._gather(
                 data_id,
@@ -144,11 +137,10 @@ class DalyA5(Driver[DalyFrame]):
                 retries=None if known else 1,
             )
         except LinkTimeout as exc:
-            if not known and exc.heard != "garbage":
-                self._misses[data_id] += 1
+            if exc.heard != "garbage":
+                self.patience.missed(data_id)
             return []
-        self._answered.add(data_id)
-        del self._misses[data_id]
+        self.patience.answered(data_id)
         return [self.codec.explain(frame) for frame in got]
 
     async def _ask_series(self, data_id: int, needed: int) -> list[Record]:
@@ -191,7 +183,7 @@ class DalyA5(Driver[DalyFrame]):
         return self.codec.identity(records)
 
     async def read(self) -> Reading:
-        self._polls += 1
+        self.patience.rounds += 1
         records = [await self._status(), await self.ask(0x90)]
         if not self._knows_tails:
             records += await self._ask_optional(0x91)

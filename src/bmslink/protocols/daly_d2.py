@@ -168,6 +168,7 @@ class DalyD2(DalyRegisters):
         return self.codec.identity(records)
 
     async def read(self) -> Reading:
+        self.patience.rounds += 1
         records = [await self._status(), *await self.ask_optional(_MORE)]
         if (records[0].values["cell_count"] or 0) > _FIRST_CELLS:
             records += await self.ask_optional(_CELLS_33)

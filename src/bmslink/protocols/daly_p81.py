@@ -319,5 +319,6 @@ class DalyP81(DalyRegisters):
         return self.codec.identity([await self._cells(), *await self.ask_optional(_VERSIONS)])
 
     async def read(self) -> Reading:
+        self.patience.rounds += 1
         records = [await self._cells(), await self._rest(), *await self.ask_optional(_UPTIME)]
         return self.codec.reading(records)

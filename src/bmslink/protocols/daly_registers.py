@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 from bmslink.errors import LinkTimeout
 from bmslink.link import Link, Timing
 from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, Role, need
+from bmslink.protocols.base import Codec, Driver, Options, Patience, Payload, Record, Role, need
 from bmslink.protocols.daly_register_framing import (
     D2_UNIT,
     asked_board,
@@ -288,8 +288,10 @@ class DalyRegisters(Driver[RTUFrame]):
 
     def __init__(self, link: Link[RTUFrame], options: Options) -> None:
         super().__init__(link, options)
-        self._answered: set[Block] = set()
-        self._silent: set[Block] = set()
+        self.patience = Patience()
+
+    async def start(self) -> None:
+        self.patience.forgive()
 
     @classmethod
     def make_framer(cls) -> RTUFramer:
@@ -322,18 +324,20 @@ class DalyRegisters(Driver[RTUFrame]):
         return self.codec.explain(answer)
 
     async def ask_optional(self, block: Block) -> list[Record]:
-        """The same for a block that boards may not know: silence is normal, and remembered."""
-        if block in self._silent:
+        """The same for a block that boards may not know."""
+        if not self.patience.worth_asking(block):
             return []
-        known = block in self._answered
         request = read_request(self.asking, *block)
         try:
             frames = await self.link.collect(
-                request, self._matches(block), bool, retries=None if known else 1
+                request,
+                self._matches(block),
+                bool,
+                retries=None if self.patience.knows(block) else 1,
             )
         except LinkTimeout as exc:
-            if not known and exc.heard != "garbage":
-                self._silent.add(block)
+            if exc.heard != "garbage":
+                self.patience.missed(block)
             return []
-        self._answered.add(block)
+        self.patience.answered(block)
         return [self._understand(request, frames[0])]

@@ -17,7 +17,7 @@ from construct import Byte, Bytes, Int16ub, Int16ul, Struct
 from bmslink.errors import LinkTimeout
 from bmslink.link import Drop, Frame, Framer, Link, Timing
 from bmslink.model import Condition, Identity, Reading
-from bmslink.protocols.base import Codec, Driver, Options, Payload, Record
+from bmslink.protocols.base import Codec, Driver, Options, Patience, Payload, Record
 from bmslink.protocols.fields import Layout, bits, build, parse, sort_conditions, text
 from bmslink.protocols.jbd_up_layouts import (
     ALARMS,
@@ -321,7 +321,7 @@ class JBDUP(Driver[UPFrame]):
     def __init__(self, link: Link[UPFrame], options: Options) -> None:
         super().__init__(link, options)
         self.address = 1 if options.address is None else options.address
-        self._silent: set[tuple[int, int]] = set()
+        self.patience = Patience()
 
     @classmethod
     def make_framer(cls) -> UPFramer:
@@ -332,7 +332,7 @@ class JBDUP(Driver[UPFrame]):
         return JBDUPCodec()
 
     async def start(self) -> None:
-        self._silent.clear()
+        self.patience.forgive()
 
     async def ask(self, block: tuple[int, int], retries: int | None = None) -> Record:
         """Read one block."""
@@ -346,21 +346,24 @@ class JBDUP(Driver[UPFrame]):
         return self.codec.explain(frame)
 
     async def _ask_direct(self, status: Record, block: tuple[int, int]) -> list[Record]:
-        """A block that only packs on the line itself answer; asked in vain only once."""
+        """A block that only packs on the line itself answer."""
         old = int(status.values["version"]) >> 8 < _COUNTERS_SINCE and block == CAPACITY
-        if is_relayed(status.values) or old or block in self._silent:
+        if is_relayed(status.values) or old or not self.patience.worth_asking(block):
             return []
         try:
-            return [await self.ask(block, retries=1)]
+            record = await self.ask(block, retries=1)
         except LinkTimeout as error:
             if error.heard == "silence":
-                self._silent.add(block)
+                self.patience.missed(block)
             return []
+        self.patience.answered(block)
+        return [record]
 
     async def identify(self) -> Identity:
         status = await self.ask(STATUS)
         return self.codec.identity([status, *await self._ask_direct(status, PRODUCT)])
 
     async def read(self) -> Reading:
+        self.patience.rounds += 1
         status = await self.ask(STATUS)
         return self.codec.reading([status, *await self._ask_direct(status, CAPACITY)])
