@@ -10,9 +10,13 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:  # answered before anything heavy is imported
         from bmslink import __version__
 
-        if sys.stdout is not None:
-            sys.stdout.write(f"bmslink {__version__}\n")
-        return
+        try:
+            if sys.stdout is not None:
+                sys.stdout.write(f"bmslink {__version__}\n")
+                sys.stdout.flush()
+            return
+        except OSError:
+            pass  # a closed pipe, a full disk: the long way knows what to say
     from bmslink.cli.app import main as run
 
     sys.exit(run(sys.argv[1:]))

@@ -73,7 +73,8 @@ async def dashboard(console: Console, devices: Sequence[Device], g: Glyphs) -> N
                 live.start(refresh=True)
 
             def leave() -> None:
-                live.stop()
+                with contextlib.suppress(OSError):  # the terminal is gone
+                    live.stop()
                 reader.close()
 
             stack.callback(leave)

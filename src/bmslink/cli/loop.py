@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
-from collections.abc import Coroutine
+import sys
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from bmslink.cli.output import Terminated
+from bmslink.cli.output import TerminalLostError, Terminated, is_terminal
 
 __all__ = ["run"]
 
 T = TypeVar("T")
 
+_LOOK = 1.0  # s between two looks whether the terminal is still there
+
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end; everything it opened is closed when this returns.
 
-    Ctrl-C raises `KeyboardInterrupt`, SIGTERM `Terminated`. An exception in a callback of the
+    Ctrl-C raises `KeyboardInterrupt`, SIGTERM `Terminated`, the loss of the terminal that stdout
+    is `TerminalLostError` (not every terminal says so by SIGHUP). An exception in a callback of the
     loop (a disk that is full while recording) ends the program too, instead of passing unseen.
     """
     ends: list[BaseException] = []
@@ -46,4 +51,17 @@ async def _supervised(main: Coroutine[Any, Any, T], ends: list[BaseException]) -
     loop.set_exception_handler(on_exception)
     with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; not the main thread
         loop.add_signal_handler(signal.SIGTERM, end, Terminated())
-    return await main
+    watch = loop.create_task(_watch_terminal(end))
+    try:
+        return await main
+    finally:
+        watch.cancel()
+
+
+async def _watch_terminal(end: Callable[[BaseException], None]) -> None:
+    if not is_terminal(sys.stdout):
+        return
+    fd = sys.stdout.fileno()
+    while os.isatty(fd):
+        await asyncio.sleep(_LOOK)
+    end(TerminalLostError())

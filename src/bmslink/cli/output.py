@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ClosedPipeError",
     "Session",
+    "TerminalLostError",
     "Terminated",
     "about",
     "exit_code",
@@ -48,6 +49,10 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
 
 class ClosedPipeError(BrokenPipeError):
     """Nobody reads our output any more; that is no failure and nothing is said about it."""
+
+
+class TerminalLostError(Exception):
+    """The terminal we write to is gone: the program ends, and nobody is left to be told."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -78,15 +83,49 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def open_new(path: str, *, force: bool = False) -> IO[bytes]:
-    """A file to write; `TargetError` if it exists (without `force`) or cannot be made."""
+class _NewFile(io.BufferedWriter):
+    """A file for a recording. Its header waits for the first bytes behind it: a recording that
+    never begins leaves the old file as it was, and where there was none, none."""
+
+    def __init__(self, path: Path) -> None:
+        self._made = not path.exists()
+        super().__init__(io.FileIO(path, "x" if self._made else "a"))
+        self._path = path
+        self._header: bytes | None = None
+        self._begun = False
+
+    def write(self, data: Any, /) -> int:
+        if self._header is None:
+            self._header = bytes(data)
+            return len(data)
+        if not self._begun:
+            self._begun = True
+            self.truncate(0)
+            super().write(self._header)
+        return super().write(data)
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        super().close()
+        if self._made and not self._begun:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+
+
+def open_new(path: str, *, force: bool = False, instead: str = "--force overwrites it") -> IO[bytes]:
+    """A file for a recording; `TargetError` if it holds something already (without `force`; the
+    sentence ends with what to do `instead`) or cannot be made."""
     try:
         file = Path(path)
         # a pipe or a device may be written to; only a file can be lost by it
-        harmless = file.exists() and not file.is_file()
-        return file.open("wb" if force or harmless else "xb")
-    except FileExistsError:
-        raise TargetError(f"{path} exists already; --force overwrites it.") from None
+        if file.exists() and not file.is_file():
+            return file.open("wb")
+        if not force and file.exists() and file.stat().st_size:
+            raise TargetError(f"{path} exists already; {instead}.")
+        return _NewFile(file)
+    except TargetError:
+        raise
     except (OSError, ValueError) as exc:
         why = getattr(exc, "strerror", None) or exc
         raise TargetError(f"{path} cannot be written: {why}.") from exc
@@ -130,7 +169,13 @@ class Session:
         if self._console is None:
             from rich.console import Console
 
-            self._console = Console(highlight=False, markup=False, emoji=False)
+            # without colours bold and dim go too: NO_COLOR means plain text
+            self._console = Console(
+                color_system=None if os.environ.get("NO_COLOR") else "auto",
+                highlight=False,
+                markup=False,
+                emoji=False,
+            )
         return self._console
 
     @property
@@ -162,6 +207,7 @@ class Session:
             file=buffer,
             width=self.console.width,
             force_terminal=self.console.is_terminal,
+            color_system="auto" if self.console.color_system else None,
             legacy_windows=False,
             highlight=False,
             markup=False,
@@ -178,10 +224,10 @@ class Session:
             sys.stdout.write(text + "\n")
             sys.stdout.flush()
         except BrokenPipeError:
-            _drop_stdout()
+            _drop(sys.stdout)
             raise ClosedPipeError from None
         except OSError as exc:
-            _drop_stdout()
+            _drop(sys.stdout)
             raise OSError(exc.errno, exc.strerror, "standard output") from exc
 
     def say(self, sentence: str) -> None:
@@ -191,11 +237,7 @@ class Session:
 
     def complain(self, sentence: str) -> None:
         """A sentence on stderr."""
-        if sys.stderr is None:
-            return
-        with contextlib.suppress(OSError):
-            sys.stderr.write(f"bmslink: {clean(sentence)}\n")
-            sys.stderr.flush()
+        _to_stderr(f"bmslink: {clean(sentence)}\n")
 
     def finish(self) -> None:
         """Write what typer left in the buffer (help texts); `ClosedPipeError` as in `print`."""
@@ -204,7 +246,7 @@ class Session:
         try:
             sys.stdout.flush()
         except OSError:
-            _drop_stdout()
+            _drop(sys.stdout)
             raise ClosedPipeError from None
 
     def fail(self, error: BaseException) -> int:
@@ -214,6 +256,11 @@ class Session:
             return DONE
         if isinstance(error, KeyboardInterrupt):
             return INTERRUPTED
+        if isinstance(error, TerminalLostError):
+            return FAILED
+        if isinstance(error, SystemExit):  # typer's way out of a completion, and of a closed pipe
+            _drop(sys.__stdout__)
+            return int(error.code or 0) if error.__context__ is None else DONE
         self.show_traceback(error)
         usage = getattr(error, "format_message", None)
         if usage is not None:
@@ -231,15 +278,15 @@ class Session:
 
     def show_traceback(self, error: BaseException) -> None:
         """Where it happened, with --debug."""
-        if self.debug and sys.stderr is not None:
+        if self.debug:
             import traceback
 
-            traceback.print_exception(error)
+            _to_stderr("".join(traceback.format_exception(error)))
 
     def _wrong_usage(self, error: BaseException, message: str) -> int:
         ctx = getattr(error, "ctx", None)
         if type(error).__name__ == "NoArgsIsHelpError":
-            print(message, file=sys.stderr)
+            _to_stderr(f"{message}\n")
             return USAGE
         where = f" See {ctx.command_path} --help." if ctx is not None else ""
         end = "" if message.endswith((".", "?")) else "."
@@ -275,9 +322,20 @@ def _innermost(error: BaseException) -> BaseException:
     return error
 
 
-def _drop_stdout() -> None:
+def _to_stderr(text: str) -> None:
+    """Text on stderr; nothing where nobody reads it."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        _drop(sys.stderr)
+
+
+def _drop(stream: IO[str] | None) -> None:
     """Send what is still buffered nowhere, or Python complains about it at exit."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)

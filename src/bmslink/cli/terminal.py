@@ -60,7 +60,8 @@ else:
             yield
         finally:
             loop.remove_reader(fd)
-            termios.tcsetattr(fd, termios.TCSANOW, before)
+            with contextlib.suppress(termios.error):  # the terminal is gone
+                termios.tcsetattr(fd, termios.TCSANOW, before)
 
 
 @contextlib.contextmanager
