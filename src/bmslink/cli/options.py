@@ -45,6 +45,14 @@ def seconds(text: str | float) -> float:
     return value
 
 
+def number(text: str | float) -> float:
+    """A number (a default comes as one)."""
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no number.") from None
+
+
 def whole(text: str | int) -> int:
     """A whole number, decimal or 0x hexadecimal (a default comes as a number)."""
     if isinstance(text, int):
