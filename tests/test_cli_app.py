@@ -83,26 +83,28 @@ def test_version_says_the_version():
 @pytest.mark.parametrize("name", COMMANDS)
 def test_commands_are_plain_functions(name):
     # typer would call a coroutine function, drop the coroutine and exit with 0
-    command = importlib.import_module(f"bmslink.cli.{name}").command
-    assert inspect.isfunction(command)
-    assert not inspect.iscoroutinefunction(command)
-    assert not inspect.isasyncgenfunction(command)
+    module = importlib.import_module(f"bmslink.cli.{name}")
+    group = getattr(module, "COMMANDS", None)
+    for command in [module.command] if group is None else group.values():
+        assert inspect.isfunction(command)
+        assert not inspect.iscoroutinefunction(command)
+        assert not inspect.isasyncgenfunction(command)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*COMMANDS, "packs list", "packs add"])
 def test_every_command_has_help_with_the_options_that_work_everywhere(cli, name):
-    result = cli(name, "--help")
+    result = cli(*name.split(), "--help")
     assert result.code == 0
     for option in ("--json", "--quiet", "-v", "--trace", "--debug", "--version", "--help"):
         assert option in result.out
-    assert cli(name, "-h").out == result.out
+    assert cli(*name.split(), "-h").out == result.out
 
 
 def test_the_list_of_commands_has_no_command_of_a_later_version(cli):
     result = cli("--help")
     assert result.code == 0
     listed = [line.split()[0] for line in result.out.partition("Commands:")[2].splitlines() if line]
-    assert listed == ["info", "read", "monitor", "decode", "capture", "simulate"]
+    assert listed == ["info", "read", "monitor", "decode", "capture", "simulate", "replay", "packs"]
 
 
 def test_without_a_command_the_help_comes_and_2(cli):
@@ -113,9 +115,11 @@ def test_without_a_command_the_help_comes_and_2(cli):
 
 
 def test_shell_completion_knows_the_commands():
-    env = environment(_BMSLINK_COMPLETE="complete_bash", COMP_WORDS="bmslink re", COMP_CWORD="1")
+    env = environment(_BMSLINK_COMPLETE="complete_bash", COMP_WORDS="bmslink rea", COMP_CWORD="1")
     result = finish(start(env=env))
     assert result.out.split() == ["read"]
+    env |= {"COMP_WORDS": "bmslink packs l", "COMP_CWORD": "2"}
+    assert finish(start(env=env)).out.split() == ["list"]
 
 
 # ------------------------------------------------------------------------------ wrong usage

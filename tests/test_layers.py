@@ -27,9 +27,11 @@ FLOORS: dict[str, int] = {
     "sharing": 2,
     "transports": 2,
     "protocols": 3,
+    "packs": 3,
     "device": 4,
     "decoding": 4,
     "simulation": 4,
+    "blocking": 5,
     "cli": 8,
     "__init__": 9,
     "__main__": 9,
@@ -40,7 +42,9 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "serial": ("transports.serial", "transports.rfc2217"),
     "pymodbus": ("transports.modbus_tcp",),
     "construct": ("protocols",),
-    "msgspec": ("capture",),
+    "msgspec": ("capture", "packs"),
+    "platformdirs": ("packs",),
+    "tomlkit": ("packs",),
 }
 # the upward names that are strings, loaded when they are asked for
 LAZY = {"SCHEMES", "DRIVERS", "RESPONDERS"}

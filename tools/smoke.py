@@ -33,6 +33,7 @@ def main() -> None:
             ["read", "sim://jk02", "--json"],
             ["read", "sim://daly-a5"],
             ["read", "sim://jk-nw"],
+            ["packs", "path"],
             ["decode", "--hex", "dd03001b053600004ff253340001309b00000000000044600302 "],
         ):
             expected = 1 if arguments[0] == "decode" else 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from bmslink import blocking
     from bmslink.decoding import decode
     from bmslink.device import Device, connect
     from bmslink.errors import (
@@ -68,6 +69,7 @@ __all__ = [
     "Switch",
     "TargetError",
     "TransportError",
+    "blocking",
     "connect",
     "decode",
 ]
@@ -75,8 +77,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # loaded on first use, so that `bmslink --version` does not wait for the codecs
-    if name in _WHERE:
+    if name in _WHERE or name == "blocking":
         import importlib
 
-        return getattr(importlib.import_module(f"bmslink.{_WHERE[name]}"), name)
+        module = importlib.import_module(f"bmslink.{_WHERE.get(name, name)}")
+        return getattr(module, name) if name in _WHERE else module
     raise AttributeError(f"module 'bmslink' has no attribute {name!r}")

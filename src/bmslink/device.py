@@ -18,6 +18,7 @@ from bmslink.capture import CaptureHeader, Recorder, Writer, open_capture
 from bmslink.errors import TargetError, TransportError
 from bmslink.link import Link, Timing
 from bmslink.model import Capability, Identity, Reading
+from bmslink.packs import named
 from bmslink.protocols import DRIVERS, VENDORS, load_driver
 from bmslink.protocols.base import Driver, Options
 from bmslink.sharing import shared
@@ -36,8 +37,11 @@ def resolve(
     baudrate: int | None = None,
     timeout: float | None = None,
 ) -> Endpoint:
-    """A target with its options applied and its protocol settled; `TargetError` if it cannot be."""
-    endpoint = parse_target(target) if isinstance(target, str) else target
+    """A target (or a name from bmslink.toml) with its options applied and its protocol settled.
+
+    Raises `TargetError` if it cannot be.
+    """
+    endpoint = parse_target(named(target)) if isinstance(target, str) else target
     endpoint = endpoint.with_query(address=address, baudrate=baudrate, timeout=timeout)
     require_scheme(endpoint)
     name = protocol or endpoint.protocol
@@ -112,6 +116,7 @@ class Device:
             transport = Recorder(transport, self._writer)
         self.link: Link[Any] = Link(transport, driver.make_framer(), timing)
         self.driver: Driver[Any] = driver(self.link, options)
+        self._turn = asyncio.Lock()  # codecs remember the latest question: one poll at a time
 
     async def __aenter__(self) -> Self:
         try:
@@ -156,7 +161,8 @@ class Device:
 
     async def identify(self) -> Identity:
         """Who the pack is, by reading only. Raises `LinkTimeout`, `Refused`, …"""
-        identity = await self.driver.identify()
+        async with self._turn:
+            identity = await self.driver.identify()
         return replace(
             identity,
             capabilities={
@@ -169,8 +175,9 @@ class Device:
 
     async def read(self) -> Reading:
         """One complete reading. Raises `LinkTimeout`, `LinkClosed`, `Refused`, `FrameError`."""
-        reading = await self.driver.read()
-        return replace(reading, target=str(self.target), time=self.link.received_at)
+        async with self._turn:
+            reading = await self.driver.read()
+            return replace(reading, target=str(self.target), time=self.link.received_at)
 
     async def stream(self, interval: float = 1.0) -> AsyncIterator[Reading]:
         """A reading every `interval` seconds, kept to the beat; errors end the stream."""
@@ -191,7 +198,7 @@ def connect(
     timeout: float | None = None,
     record: IO[bytes] | None = None,
 ) -> Device:
-    """The pack at a target, opened by `async with`.
+    """The pack at a target, or by its name in bmslink.toml; opened by `async with`.
 
     The options override the target's own `?key=value`. `record` takes every byte both ways in
     the capture format, passwords blanked. Raises `TargetError` at once, others on opening.

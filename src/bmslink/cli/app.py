@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import typer
@@ -25,8 +26,13 @@ COMMANDS: dict[str, str] = {
     "decode": "Captured bytes into readings, offline.",
     "capture": "Record every byte both ways, with times.",
     "simulate": "A simulated pack for other software to talk to.",
+    "replay": "A recorded pack for other software to talk to.",
+    "packs": "Names for packs, so that `read van` is enough.",
 }
-"""Command name -> its line in the list; `bmslink.cli.<name>:command` is what it does."""
+"""Command name -> its line in the list; `bmslink.cli.<name>:command` is what it does.
+
+A module with `COMMANDS` of its own (word -> function) is a group of commands instead.
+"""
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -85,30 +91,61 @@ class LazyGroup(TyperGroup):
     def list_commands(self, _ctx: Any) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, _ctx: Any, cmd_name: str) -> TyperCommand | None:
+    def get_command(self, _ctx: Any, cmd_name: str) -> TyperCommand | TyperGroup | None:
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"bmslink.cli.{cmd_name}")
-        maker = typer.Typer(add_completion=False, rich_markup_mode=None)
-        maker.command(cmd_name, context_settings=_CONTEXT)(module.command)
-        command = get_command(maker)
-        if not isinstance(command, TyperCommand):
-            raise TypeError(f"{cmd_name} is no single command")
-        command.params.extend(everywhere())
-        return command
+        commands = getattr(module, "COMMANDS", None)
+        return _command(cmd_name, module.command) if commands is None else _group(module, commands)
 
     def format_commands(self, _ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args[0] not in COMMANDS:
-            from difflib import get_close_matches
-
-            near = get_close_matches(args[0], COMMANDS, n=1)
-            ask = f" Did you mean {near[0]}?" if near else f" There are: {', '.join(COMMANDS)}."
-            ctx.fail(f"There is no command {args[0]!r}.{ask}")
+        _check_word(ctx, args[0], COMMANDS)
         return super().resolve_command(ctx, args)
+
+
+class Group(TyperGroup):
+    """Commands of one noun, as `packs list`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        _check_word(ctx, args[0], self.commands)
+        return super().resolve_command(ctx, args)
+
+
+def _check_word(ctx: Any, word: str, known: Collection[str]) -> None:
+    if word in known:
+        return
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, known, n=1)
+    ask = f" Did you mean {near[0]}?" if near else f" There are: {', '.join(known)}."
+    ctx.fail(f"There is no command {word!r}.{ask}")
+
+
+def _command(name: str, function: Callable[..., None]) -> TyperCommand:
+    maker = typer.Typer(add_completion=False, rich_markup_mode=None)
+    maker.command(name, context_settings=_CONTEXT)(function)
+    command = get_command(maker)
+    if not isinstance(command, TyperCommand):
+        raise TypeError(f"{name} is no single command")
+    command.params.extend(everywhere())
+    return command
+
+
+def _group(module: ModuleType, commands: Mapping[str, Callable[..., None]]) -> TyperGroup:
+    group = Group(
+        name=module.__name__.rpartition(".")[2],
+        commands={name: _command(name, function) for name, function in commands.items()},
+        help=(module.__doc__ or "").partition("\n\n")[2],
+        context_settings=_CONTEXT,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    group.params.extend(everywhere())
+    return group
 
 
 def _root() -> None:

@@ -51,17 +51,18 @@ async def _supervised(main: Coroutine[Any, Any, T], ends: list[BaseException]) -
     loop.set_exception_handler(on_exception)
     with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; not the main thread
         loop.add_signal_handler(signal.SIGTERM, end, Terminated())
-    watch = loop.create_task(_watch_terminal(end))
-    try:
-        return await main
-    finally:
-        watch.cancel()
+    if is_terminal(sys.stdout):
+        _watch_terminal(sys.stdout.fileno(), end)
+    return await main
 
 
-async def _watch_terminal(end: Callable[[BaseException], None]) -> None:
-    if not is_terminal(sys.stdout):
-        return
-    fd = sys.stdout.fileno()
-    while os.isatty(fd):
-        await asyncio.sleep(_LOOK)
-    end(TerminalLostError())
+def _watch_terminal(fd: int, end: Callable[[BaseException], None]) -> None:
+    loop = asyncio.get_running_loop()
+
+    def look() -> None:
+        if os.isatty(fd):
+            loop.call_later(_LOOK, look)
+        else:
+            end(TerminalLostError())
+
+    look()

@@ -45,6 +45,22 @@ def seconds(text: str | float) -> float:
     return value
 
 
+def number(text: str | float) -> float:
+    """A number (a default comes as one)."""
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no number.") from None
+
+
+def number(text: str | float) -> float:
+    """A number (a default comes as one); whoever uses it knows what it may be."""
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no number.") from None
+
+
 def whole(text: str | int) -> int:
     """A whole number, decimal or 0x hexadecimal (a default comes as a number)."""
     if isinstance(text, int):
@@ -70,7 +86,7 @@ Address = Annotated[
 ]
 Baudrate = Annotated[int | None, typer.Option(parser=whole, metavar="N", help="Speed of the port.")]
 Timeout = Annotated[
-    float | None, typer.Option(parser=seconds, metavar="S", help="How long an answer may take, s.")
+    float | None, typer.Option(parser=number, metavar="S", help="How long an answer may take, s.")
 ]
 Watch = Annotated[
     float | None,
@@ -139,4 +155,4 @@ def connect_all(session: Session, targets: Sequence[str], line: Line) -> list[De
     if session.trace is None:
         return [Device(e, record=wire_log(session, str(e))) for e in endpoints]
     Device(endpoints[0])  # what is wrong with the target is said before a file is made
-    return [Device(endpoints[0], record=open_new(session.trace, force=True))]
+    return [Device(endpoints[0], record=open_new(session.trace, instead="name another file"))]

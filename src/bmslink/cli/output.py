@@ -113,9 +113,11 @@ class _NewFile(io.BufferedWriter):
                 self._path.unlink()
 
 
-def open_new(path: str, *, force: bool = False, instead: str = "--force overwrites it") -> IO[bytes]:
-    """A file for a recording; `TargetError` if it holds something already (without `force`; the
-    sentence ends with what to do `instead`) or cannot be made."""
+def open_new(
+    path: str, *, force: bool = False, instead: str = "--force overwrites it"
+) -> IO[bytes]:
+    """A file for a recording. `TargetError` if it cannot be made, or if it holds something and
+    `force` is not given; `instead` is what that sentence says can be done."""
     try:
         file = Path(path)
         # a pipe or a device may be written to; only a file can be lost by it
@@ -259,8 +261,10 @@ class Session:
         if isinstance(error, TerminalLostError):
             return FAILED
         if isinstance(error, SystemExit):  # typer's way out of a completion, and of a closed pipe
-            _drop(sys.__stdout__)
-            return int(error.code or 0) if error.__context__ is None else DONE
+            if error.__context__ is None:
+                return int(error.code or 0)
+            _drop(sys.stdout)
+            return DONE
         self.show_traceback(error)
         usage = getattr(error, "format_message", None)
         if usage is not None:
@@ -333,7 +337,7 @@ def _to_stderr(text: str) -> None:
         _drop(sys.stderr)
 
 
-def _drop(stream: IO[str] | None) -> None:
+def _drop(stream: IO[str]) -> None:
     """Send what is still buffered nowhere, or Python complains about it at exit."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -11,14 +11,7 @@ from bmslink.cli import options as o
 from bmslink.cli.output import Session, Terminated
 from bmslink.errors import TargetError
 
-__all__ = ["command"]
-
-
-def _number(text: str | float) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no number.") from None
+__all__ = ["announce", "command"]
 
 
 def command(
@@ -37,7 +30,7 @@ def command(
         str, typer.Option(metavar="NAME", help="lfp, nmc, lto or na-ion.")
     ] = "lfp",
     soc: Annotated[
-        float, typer.Option(parser=_number, metavar="PERCENT", help="Charge at the start.")
+        float, typer.Option(parser=o.number, metavar="PERCENT", help="Charge at the start.")
     ] = 60.0,
     seed: Annotated[
         int, typer.Option(parser=o.whole, metavar="N", help="Another seed, another pack.")
@@ -47,7 +40,7 @@ def command(
         str | None, typer.Option(metavar="VERSION", help="The firmware it claims to run.")
     ] = None,
     speed: Annotated[
-        float, typer.Option(parser=_number, metavar="X", help="Its seconds per second.")
+        float, typer.Option(parser=o.number, metavar="X", help="Its seconds per second.")
     ] = 1.0,
     load: Annotated[
         str, typer.Option(metavar="LOAD", help="cycle, idle, or amps (positive charges).")
@@ -63,7 +56,6 @@ def command(
     change the pack; `help` lists them. The end of the input changes nothing.
     """
     from bmslink.cli.loop import run
-    from bmslink.cli.render import simulate
     from bmslink.cli.stdin import lines
     from bmslink.simulation.serve import serve
     from bmslink.simulation.wire import FAULTS
@@ -77,12 +69,6 @@ def command(
         from bmslink.simulation.responder import RESPONDERS
 
         raise TargetError(f"Which protocol? Simulated are: {', '.join(RESPONDERS)}.")
-
-    def announce(target: str) -> None:
-        if session.json:
-            session.record({"ready": target})
-        else:
-            session.print(simulate.ready(target))
 
     try:
         run(
@@ -99,13 +85,23 @@ def command(
                 speed=speed,
                 faults=fault or (),
                 load=load,
-                announce=announce,
+                announce=lambda target: announce(session, target),
                 commands=lines(),
                 reply=lambda text: _reply(session, text),
             )
         )
     except Terminated:
         return  # to be ended is how a server ends
+
+
+def announce(session: Session, target: str) -> None:
+    """The line that other programs wait for."""
+    from bmslink.cli.render import simulate
+
+    if session.json:
+        session.record({"ready": target})
+    else:
+        session.print(simulate.ready(target))
 
 
 def _list_faults(session: Session, known: dict[str, str]) -> None:

@@ -15,7 +15,7 @@ from bmslink.transport import load
 if TYPE_CHECKING:
     from bmslink.simulation.pack import Pack
 
-__all__ = ["RESPONDERS", "Answer", "Responder", "make_responder"]
+__all__ = ["RESPONDERS", "Answer", "Responder", "make_responder", "responder_class"]
 
 RESPONDERS: dict[str, str] = {
     "jk02": "bmslink.simulation.jk02:JK02Responder",
@@ -68,10 +68,8 @@ class Responder(ABC):
         return b""
 
 
-def make_responder(
-    protocol: str, pack: Pack, *, address: int | None = None, firmware: str | None = None
-) -> Responder:
-    """The simulated device of a protocol; `TargetError` if there is none."""
+def responder_class(protocol: str) -> type[Responder]:
+    """What answers in a protocol; `TargetError` if there is none."""
     path = RESPONDERS.get(protocol)
     if path is None:
         raise TargetError(
@@ -80,4 +78,11 @@ def make_responder(
     factory = load(path)
     if not (isinstance(factory, type) and issubclass(factory, Responder)):
         raise TypeError(f"{path} is no Responder")
-    return factory(pack, address=address, firmware=firmware)
+    return factory
+
+
+def make_responder(
+    protocol: str, pack: Pack, *, address: int | None = None, firmware: str | None = None
+) -> Responder:
+    """The simulated device of a protocol; `TargetError` if there is none."""
+    return responder_class(protocol)(pack, address=address, firmware=firmware)

@@ -13,16 +13,37 @@ import contextlib
 import errno
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+from typing import Protocol
 
 from bmslink.errors import PortBusy, PortDenied, PortNotFound, TargetError, TransportError
 from bmslink.simulation.console import execute
 from bmslink.simulation.transport import SimDevice, SimLine, make_device
 from bmslink.transport import Endpoint, split_host
 
-__all__ = ["serve"]
+__all__ = ["Line", "OpenLine", "open_places", "serve"]
 
 _TICK = 1.0  # s: how often the pack lives on while nobody asks
 _MAX_UNREAD = 1 << 16  # bytes a TCP client may leave unread before it loses some
+
+
+class Line(Protocol):
+    """One client's line to the device."""
+
+    def receive(self, data: bytes) -> None:
+        """Bytes from the client."""
+
+    def close(self) -> None:
+        """Nothing is delivered any more."""
+
+
+class OpenLine(Protocol):
+    """Makes a line that delivers what the device says; `client_rate` tells the client's baud
+    rate where it has one."""
+
+    def __call__(
+        self, deliver: Callable[[bytes], None], *, client_rate: Callable[[], int] | None = None
+    ) -> Line: ...
 
 
 async def serve(
@@ -52,8 +73,6 @@ async def serve(
     on. `pace` gives every byte its time at the device's baud rate. Raises `TargetError` for a
     pack that cannot be, `TransportError` for a port that cannot be opened.
     """
-    if pty is None and tcp is None:
-        raise TargetError("Say where to serve: a pseudo-terminal (--pty LINK) or --tcp HOST:PORT.")
     device = make_device(
         protocol,
         cells=cells,
@@ -67,15 +86,32 @@ async def serve(
         faults=faults,
     )
     async with contextlib.AsyncExitStack() as stack:
-        targets = []
-        if pty is not None:
-            targets.append(_open_terminal(stack, device, pty, pace=pace))
-        if tcp is not None:
-            targets.append(await _open_server(stack, device, tcp, pace=pace))
-        for endpoint in targets:
-            named = Endpoint(endpoint.scheme, endpoint.place, protocol)
-            announce(str(named.with_query(address=address)))
+        open_line = partial(SimLine, device, pace=pace)
+        for place in await open_places(stack, open_line, protocol, pty=pty, tcp=tcp):
+            announce(str(place.with_query(address=address)))
         await _live(device, commands, reply)
+
+
+async def open_places(
+    stack: contextlib.AsyncExitStack,
+    open_line: OpenLine,
+    protocol: str,
+    *,
+    pty: str | None,
+    tcp: str | None,
+) -> list[Endpoint]:
+    """Serve a device on a pseudo-terminal, a TCP port or both until the stack is closed.
+
+    Gives back where it can be reached, each place as a target. Raises as `serve` does.
+    """
+    if pty is None and tcp is None:
+        raise TargetError("Say where to serve: a pseudo-terminal (--pty LINK) or --tcp HOST:PORT.")
+    places = []
+    if pty is not None:
+        places.append(_open_terminal(stack, open_line, pty))
+    if tcp is not None:
+        places.append(await _open_server(stack, open_line, tcp))
+    return [Endpoint(place.scheme, place.place, protocol) for place in places]
 
 
 async def _live(
@@ -107,9 +143,7 @@ async def _live(
 # ------------------------------------------------------------------------------------ terminal
 
 
-def _open_terminal(
-    stack: contextlib.AsyncExitStack, device: SimDevice, link: str, *, pace: bool
-) -> Endpoint:
+def _open_terminal(stack: contextlib.AsyncExitStack, open_line: OpenLine, link: str) -> Endpoint:
     try:
         from bmslink.simulation.terminal import Terminal
     except ImportError as exc:
@@ -118,7 +152,7 @@ def _open_terminal(
         ) from exc
     terminal = Terminal(link)
     stack.callback(terminal.close)
-    line = SimLine(device, terminal.write, client_rate=lambda: terminal.rate, pace=pace)
+    line = open_line(terminal.write, client_rate=lambda: terminal.rate)
     stack.callback(line.close)
     terminal.listen(line.receive)
     return Endpoint("serial", str(terminal.link))
@@ -130,17 +164,16 @@ def _open_terminal(
 class _Client(asyncio.Protocol):
     """One TCP connection."""
 
-    def __init__(self, device: SimDevice, clients: set[asyncio.Transport], *, pace: bool) -> None:
-        self._device = device
+    def __init__(self, open_line: OpenLine, clients: set[asyncio.Transport]) -> None:
+        self._open_line = open_line
         self._clients = clients
-        self._pace = pace
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if not isinstance(transport, asyncio.Transport):
             raise TypeError(f"{transport} is no stream")
         self._transport = transport
         self._clients.add(transport)
-        self._line = SimLine(self._device, self._write, pace=self._pace)
+        self._line = self._open_line(self._write)
 
     def _write(self, data: bytes) -> None:
         if self._transport.get_write_buffer_size() < _MAX_UNREAD:
@@ -156,7 +189,7 @@ class _Client(asyncio.Protocol):
 
 
 async def _open_server(
-    stack: contextlib.AsyncExitStack, device: SimDevice, place: str, *, pace: bool
+    stack: contextlib.AsyncExitStack, open_line: OpenLine, place: str
 ) -> Endpoint:
     free = place.endswith(":0")  # no port to connect to, but one to ask for
     host, port = split_host(f"{place[:-1]}1" if free else place)
@@ -164,7 +197,7 @@ async def _open_server(
     loop = asyncio.get_running_loop()
     try:
         server = await loop.create_server(
-            lambda: _Client(device, clients, pace=pace), host, 0 if free else port
+            lambda: _Client(open_line, clients), host, 0 if free else port
         )
     except socket.gaierror as exc:
         raise PortNotFound(f"There is no address {host!r} on this machine.") from exc

@@ -1,0 +1,96 @@
+"""`bmslink packs`: names for packs.
+
+Names for packs, so that `bmslink read van` is enough. They stand in bmslink.toml, for which `path`
+shows the place; BMSLINK_CONFIG names another one.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bmslink.cli import options as o
+from bmslink.cli.output import Session
+
+__all__ = ["COMMANDS"]
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="What the pack is called.")]
+
+
+def list_packs(ctx: typer.Context) -> None:
+    """List the named packs."""
+    from bmslink.cli.render import packs as render
+    from bmslink.packs import config_path, load_packs
+
+    session = _session(ctx)
+    path = config_path()
+    packs = load_packs(path)
+    if session.json:
+        for pack in packs.values():
+            session.record({"name": pack.name, "target": pack.target, "pin": pack.pin is not None})
+    elif packs:
+        session.print(render.table(packs.values()))
+    else:
+        session.say(f"{path} names no packs yet; `bmslink packs add NAME TARGET` does.")
+    if any(p.pin is not None for p in packs.values()) and _open_to_others(path):
+        session.say(f"Others on this machine can read the pins in {path}; `chmod 600` it.")
+
+
+def add_pack(
+    ctx: typer.Context,
+    name: Name,
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Where it is.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace the target of a name.")] = False,
+) -> None:
+    """Name a pack. A pin goes into the file by hand, as pin = "…": it never stands here."""
+    from bmslink.packs import add
+
+    session = _session(ctx)
+    path = add(name, target, force=force)
+    _done(session, {"name": name, "target": target, "path": str(path)}, f"{name} is in {path}.")
+
+
+def remove_pack(ctx: typer.Context, name: Name) -> None:
+    """Forget the name of a pack."""
+    from bmslink.packs import remove
+
+    session = _session(ctx)
+    path = remove(name)
+    _done(session, {"removed": name, "path": str(path)}, f"{name} is gone from {path}.")
+
+
+def show_path(ctx: typer.Context) -> None:
+    """Show where the names stand, whether the file exists or not."""
+    from bmslink.packs import config_path
+
+    session = _session(ctx)
+    path = config_path()
+    if session.json:
+        session.record({"path": str(path), "exists": path.exists()})
+    else:
+        session.print(str(path))
+
+
+COMMANDS = {"list": list_packs, "add": add_pack, "remove": remove_pack, "path": show_path}
+"""`bmslink packs WORD` -> what it does."""
+
+
+def _session(ctx: typer.Context) -> Session:
+    session = o.session_of(ctx)
+    session.no_trace("packs")
+    return session
+
+
+def _done(session: Session, values: dict[str, str], sentence: str) -> None:
+    if session.json:
+        session.record(values)
+    else:
+        session.print(sentence)
+
+
+def _open_to_others(path: Path) -> bool:
+    return os.name == "posix" and bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))

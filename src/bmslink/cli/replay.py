@@ -1,0 +1,57 @@
+"""`bmslink replay`: a recorded device for other software to talk to."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bmslink.cli import options as o
+from bmslink.cli.output import Terminated
+
+__all__ = ["command"]
+
+
+def command(
+    ctx: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A capture file.")],
+    pty: Annotated[
+        str | None, typer.Option(metavar="LINK", help="Serve a pseudo-terminal, linked here.")
+    ] = None,
+    tcp: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Serve a TCP port; 0 is any free one.")
+    ] = None,
+    speed: Annotated[
+        float, typer.Option(parser=o.number, metavar="X", help="Recorded seconds per second.")
+    ] = 1.0,
+    loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end.")] = False,
+    protocol: o.Protocol = None,
+) -> None:
+    """Serve a recorded device to other software; prints `ready TARGET` when it can be talked to.
+
+    Each request gets the next recorded answer to it; a device that streams by itself plays on.
+    Runs until it is interrupted (exit code 130; 0 after SIGTERM). Each TCP connection gets the
+    recording from its beginning; the pseudo-terminal is one line, and its baud rate is not looked
+    at. Without --loop, the last answers come again at the end, and a stream falls silent.
+    """
+    from bmslink.cli.loop import run
+    from bmslink.cli.simulate import announce
+    from bmslink.simulation.recorded import Recording
+    from bmslink.simulation.replay import serve_recording
+
+    session = o.session_of(ctx)
+    session.no_trace("replay")
+
+    serving = serve_recording(
+        Recording(file, protocol),
+        pty=pty,
+        tcp=tcp,
+        speed=speed,
+        loop=loop,
+        announce=lambda target: announce(session, target),
+        tell=session.say,
+    )
+    try:
+        run(serving)
+    except Terminated:
+        return  # to be ended is how a server ends

@@ -1,0 +1,372 @@
+"""Named packs: one file, `bmslink.toml`, so that `bmslink read van` is enough.
+
+```toml
+[packs.van]
+target = "jbd+serial:///dev/ttyUSB0"
+pin = "123456"          # the only place where a secret may stand; it is never shown
+```
+
+The file stands in the user's configuration folder, or where BMSLINK_CONFIG says. The working
+directory is not searched: a name must mean the same battery wherever it is typed.
+
+Everything wrong with the file is a `TargetError` that names the file and the line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import re
+import stat
+import tomllib
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from bmslink.errors import TargetError
+from bmslink.protocols import DRIVERS, VENDORS
+from bmslink.transport import SCHEMES, Endpoint, parse_target
+
+__all__ = ["NamedPack", "add", "config_path", "load_packs", "named", "remove"]
+
+_LONGEST_FILE = 1 << 16
+_LONGEST_STATEMENT = 200  # lines; only used to find out where something stands
+_NAME = re.compile(r"[^\W_][\w-]{0,63}")
+_PLACE = re.compile(r"\(at (?:line (\d+), column \d+|end of document)\)")
+_FIELD = re.compile(r"field `(.*)`|\$\.(\w+)", re.DOTALL)
+_TYPES = {
+    "str": "text in quotes",
+    "str | null": "text in quotes",
+    "object": "a table",
+    "array": "a list",
+    "int": "a number",
+    "float": "a number",
+    "bool": "true or false",
+    "datetime": "a time",
+    "date": "a date",
+    "time": "a time of day",
+}
+
+T = TypeVar("T")
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedPack:
+    """One `[packs.NAME]`."""
+
+    name: str
+    target: str
+    pin: str | None = field(default=None, repr=False)
+
+
+class _Pack(msgspec.Struct, forbid_unknown_fields=True):
+    target: str
+    pin: str | None = None
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    packs: dict[str, Any] = {}
+
+
+def config_path() -> Path:
+    """Where the named packs stand, whether the file exists or not."""
+    given = os.environ.get("BMSLINK_CONFIG")
+    if given:
+        return Path(given).expanduser()
+    from platformdirs import user_config_path  # only who uses names needs it
+
+    return user_config_path("bmslink", appauthor=False) / "bmslink.toml"
+
+
+def load_packs(path: Path | None = None) -> dict[str, NamedPack]:
+    """The named packs in the order of the file; none where there is no file.
+
+    Raises `TargetError` for a file that cannot be read or holds anything wrong.
+    """
+    path = path or config_path()
+    return _parse(_read(path), path)
+
+
+def named(text: str) -> str:
+    """The target behind a name; any other text as it is.
+
+    Raises `TargetError` for a file that holds anything wrong, and for a name that is not in it.
+    """
+    if not _NAME.fullmatch(text) or _port(text):
+        return text  # the file is not even looked at: a path or port wins
+    path = config_path()
+    packs = load_packs(path)
+    for pack in packs.values():
+        if _fold(pack.name) == _fold(text):
+            return pack.target
+    if packs:
+        raise TargetError(
+            f"There is no pack named {text!r} in {path}; there are: {', '.join(packs)}. "
+            "A target is written like jbd+serial:///dev/ttyUSB0."
+        )
+    return text
+
+
+def add(name: str, target: str, *, force: bool = False, path: Path | None = None) -> Path:
+    """Name a pack; gives back the file. Comments and everything else in it stay.
+
+    `force` gives a name that exists another target (its pin stays). Raises `TargetError` for a
+    name or target that cannot be, a damaged file, and one that cannot be written.
+    """
+    check_name(name)
+    check_target(target)
+
+    def change(document: Any, packs: Mapping[str, NamedPack]) -> dict[str, NamedPack]:
+        import tomlkit
+
+        old = _find(packs, name)
+        if old is not None and not force:
+            raise TargetError(f"{old.name} exists already ({old.target}); --force replaces it.")
+        if old is not None:
+            document["packs"][old.name]["target"] = target
+            return {**packs, old.name: NamedPack(old.name, target, old.pin)}
+        table = tomlkit.table()
+        table["target"] = target
+        if "packs" not in document:
+            document["packs"] = tomlkit.table(is_super_table=True)
+        document["packs"][name] = table
+        return {**packs, name: NamedPack(name, target)}
+
+    return _edit(path or config_path(), change)
+
+
+def remove(name: str, *, path: Path | None = None) -> Path:
+    """Forget a name; gives back the file. Raises `TargetError` as `add` does."""
+    place = path or config_path()
+
+    def change(document: Any, packs: Mapping[str, NamedPack]) -> dict[str, NamedPack]:
+        old = _find(packs, name)
+        if old is None:
+            known = f"there are: {', '.join(packs)}" if packs else "none is named there"
+            raise TargetError(f"There is no pack named {name!r} in {place}; {known}.")
+        del document["packs"][old.name]
+        return {n: pack for n, pack in packs.items() if n != old.name}
+
+    return _edit(place, change)
+
+
+def check_name(name: str) -> None:
+    """`TargetError` for a name that could be taken for something else."""
+    if not _NAME.fullmatch(name):
+        raise TargetError(
+            f"{name!r} cannot name a pack: use letters, digits, - and _, beginning with a letter "
+            "or digit, at most 64."
+        )
+    if _port(name):
+        raise TargetError(f"{name!r} cannot name a pack: it looks like a serial port.")
+    for what, taken in (("vendor", VENDORS), ("protocol", DRIVERS), ("scheme", SCHEMES)):
+        if name.lower() in taken:
+            raise TargetError(f"{name!r} cannot name a pack: it is the name of a {what}.")
+
+
+def check_target(target: str) -> Endpoint:
+    """The target of a named pack, taken apart; `TargetError` if it cannot be one."""
+    endpoint = parse_target(target)
+    if endpoint.protocol is not None and endpoint.protocol not in {*DRIVERS, *VENDORS}:
+        known = ", ".join(DRIVERS)
+        raise TargetError(f"Unknown protocol {endpoint.protocol!r}; known: {known}.")
+    relative = endpoint.place.startswith(".") or not Path(endpoint.place).is_absolute()
+    if relative and (endpoint.scheme == "replay" or endpoint.place.startswith(".")):
+        raise TargetError(f"{endpoint.place!r} means another file in each folder: write it whole.")
+    return endpoint
+
+
+def _port(name: str) -> bool:
+    """Whether a word is a serial port as it stands."""
+    try:
+        parse_target(name)
+    except TargetError:
+        return False
+    return True
+
+
+def _fold(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold()
+
+
+def _find(packs: Mapping[str, NamedPack], name: str) -> NamedPack | None:
+    return next((p for p in packs.values() if _fold(p.name) == _fold(name)), None)
+
+
+# ------------------------------------------------------------------------------------- reading
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LONGEST_FILE + 1)
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, RuntimeError) as exc:
+        raise TargetError(f"{path} cannot be read: {getattr(exc, 'strerror', exc)}.") from exc
+    if len(data) > _LONGEST_FILE:
+        raise TargetError(f"{path} is longer than {_LONGEST_FILE} bytes: this is no bmslink.toml.")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as exc:
+        line = data.count(b"\n", 0, exc.start) + 1
+        raise _wrong(path, line, "this is no UTF-8 text") from exc
+
+
+def _parse(text: str, path: Path) -> dict[str, NamedPack]:
+    try:
+        content = tomllib.loads(text)
+    except (ValueError, RecursionError) as exc:
+        # Not only TOMLDecodeError: a number of 5000 digits is a plain ValueError.
+        found = _PLACE.search(str(exc))
+        line = int(found[1]) if found and found[1] else text.count("\n") + 1
+        why = "nested too deeply" if isinstance(exc, RecursionError) else str(exc)
+        raise _wrong(path, line, _PLACE.sub("", why).strip()) from None
+
+    def wrong(key: Key, why: str) -> TargetError:
+        lines = _lines(text)
+        place = next((key[:n] for n in range(len(key), 0, -1) if key[:n] in lines), None)
+        return _wrong(path, lines[place] if place else 1, why)
+
+    packs: dict[str, NamedPack] = {}
+    for name, table in _convert(_File, content, (), wrong).packs.items():
+        key = ("packs", name)
+        row = _convert(_Pack, table, key, wrong)
+        same = _find(packs, name)
+        if same is not None:
+            raise wrong(key, f"{name!r} and {same.name!r} are the same name")
+        try:
+            check_name(name)
+        except TargetError as exc:
+            raise wrong(key, str(exc)) from exc
+        try:
+            check_target(row.target)
+        except TargetError as exc:
+            raise wrong((*key, "target"), f"[packs.{name}] {exc}") from exc
+        packs[name] = NamedPack(name, row.target, row.pin)
+    return packs
+
+
+def _convert(kind: type[T], content: Any, key: Key, wrong: Callable[[Key, str], TargetError]) -> T:
+    """Check a table against the schema; no message repeats a value, which may be a secret."""
+    try:
+        return msgspec.convert(content, kind)
+    except msgspec.ValidationError as exc:
+        message = str(exc)
+    found = _FIELD.search(message)
+    name = (found[1] or found[2]) if found else ""
+    title = f"[{'.'.join(key)}] " if key else ""
+    if message.startswith("Object contains unknown field"):
+        known = ", ".join(inspect.signature(kind).parameters)
+        raise wrong((*key, name), f"{title}unknown key {name!r}; known: {known}")
+    if message.startswith("Object missing"):
+        raise wrong(key, f"{title}{name!r} is missing")
+    what = message.partition(" - at ")[0].replace("Expected", "expected")
+    for foreign, ours in _TYPES.items():
+        what = what.replace(f"`{foreign}`", ours)
+    subject = f"{name}: " if name else ""
+    raise wrong((*key, name) if name else key, f"{title}{subject}{what}")
+
+
+def _wrong(path: Path, line: int, why: str) -> TargetError:
+    shown = "".join(c if c.isprintable() else "?" for c in why[:400]).rstrip(".")
+    return TargetError(f"{path}, line {line}: {shown}.")
+
+
+def _lines(text: str) -> dict[Key, int]:
+    """In which line each table and key begins; the text is known to be valid."""
+    lines: dict[Key, int] = {}
+    table: Key = ()
+    for number, statement in _statements(text):
+        try:
+            content = tomllib.loads(statement)
+        except (ValueError, RecursionError):
+            continue
+        is_table = statement.lstrip().startswith("[")
+        keys = list(_keys(content, () if is_table else table))
+        for key in keys:
+            lines.setdefault(key, number)
+        if is_table and keys:
+            table = keys[-1]
+    return lines
+
+
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """Each statement with its first line: the fewest lines that are a document by themselves."""
+    waiting: list[str] = []
+    start = 1
+    for number, line in enumerate(text.split("\n"), 1):
+        if not waiting:
+            start = number
+        waiting.append(line)
+        try:
+            tomllib.loads("\n".join(waiting))
+        except (ValueError, RecursionError):
+            if len(waiting) >= _LONGEST_STATEMENT:
+                return
+            continue
+        yield start, "\n".join(waiting)
+        waiting = []
+
+
+def _keys(content: Any, above: Key) -> Iterator[Key]:
+    """All keys that a statement sets, the outer ones first."""
+    if isinstance(content, dict):
+        for name, value in content.items():
+            yield (*above, name)
+            yield from _keys(value, (*above, name))
+
+
+# ------------------------------------------------------------------------------------- writing
+
+_Change = Callable[[Any, Mapping[str, NamedPack]], dict[str, NamedPack]]
+
+
+def _edit(path: Path, change: _Change) -> Path:
+    """Change the file and nothing else in it; what would not read back as meant is not written."""
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    text = _read(path)
+    before = _parse(text, path)  # a damaged file is not written over
+    try:
+        document = tomlkit.parse(text)
+        after = change(document, before)
+        edited = tomlkit.dumps(document)
+    except TargetError:
+        raise
+    except (TOMLKitError, KeyError, TypeError, ValueError, RecursionError):
+        edited, after = "", None  # a way of writing tables that tomlkit cannot add to
+    if after is None or _parse(edited, path) != after:
+        raise TargetError(f"{path} is written in a way that cannot be changed here; edit it.")
+    _write(path, edited.encode())
+    return path
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Replace the file in one step. A new one is for its owner alone: it may hold a pin."""
+    import tempfile
+
+    temporary = None
+    try:
+        file = path.resolve()  # behind a link, the link stays
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else 0o600
+        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".bmslink-")
+        with os.fdopen(handle, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(file)
+    except (OSError, RuntimeError) as exc:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+        raise TargetError(f"{path} cannot be written: {getattr(exc, 'strerror', exc)}.") from exc
