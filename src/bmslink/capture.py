@@ -123,7 +123,7 @@ def open_capture(path: Path | str) -> tuple[CaptureHeader, Iterator[Piece]]:
     try:
         header = _decode_header(first)
     except _UNREADABLE as exc:
-        raise _damaged(path, number, f"this is no capture header: {exc}") from exc
+        raise _damaged(path, number, f"this is no capture header: {_why(exc)}") from exc
     if header.format != FORMAT or header.version != 1:
         raise _damaged(path, number, f"not a {FORMAT} file of version 1")
     if header.started is not None and not 1970 <= header.started.year < 3000:
@@ -166,11 +166,14 @@ def _pieces(path: Path | str, lines: Iterator[tuple[int, bytes]]) -> Iterator[Pi
     for number, line in lines:
         try:
             piece = _decode_piece(line)
-            length = len(piece.data)
-            if piece.hex and not length:
-                raise ValueError("`hex` is blank")
         except _UNREADABLE as exc:
-            raise _damaged(path, number, str(exc)) from exc
+            raise _damaged(path, number, _why(exc)) from exc
+        try:
+            length = len(piece.data)
+        except ValueError as exc:
+            raise _damaged(path, number, "`hex` holds something that is no hex") from exc
+        if piece.hex and not length:
+            raise _damaged(path, number, "`hex` is blank")
         if sum(piece.chunks) > length or min(piece.chunks, default=1) < 1:
             raise _damaged(path, number, "`chunks` do not fit the bytes")
         if piece.t is not None:
@@ -180,6 +183,11 @@ def _pieces(path: Path | str, lines: Iterator[tuple[int, bytes]]) -> Iterator[Pi
                 raise _damaged(path, number, "time runs backwards: lines were moved or edited")
             latest = piece.t
         yield piece
+
+
+def _why(exc: Exception) -> str:
+    """What msgspec says of its schema is plain; what Python says of its internals is not."""
+    return str(exc) if isinstance(exc, msgspec.DecodeError) else "it is no JSON text"
 
 
 def _damaged(path: Path | str, line: int, why: str) -> CaptureError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -57,9 +56,6 @@ def command(
     tally = _Tally(session, device, output)
     try:
         run(_record(device, tally, interval=watch, seconds=seconds, count=count))
-    except TransportError:
-        tally.discard_empty()
-        raise
     finally:
         tally.finish()
     if not tally.readings:
@@ -140,7 +136,7 @@ class _Tally:
         pieces, size = self.recorded
         if self._live and self.readings and not self.session.quiet:
             sys.stderr.write("\n")
-        if not pieces and not Path(self.path).exists():
+        if not pieces:
             return
         if self.session.json:
             self.session.record(
@@ -155,9 +151,3 @@ class _Tally:
             )
         else:
             self.session.show(summary(self.path, pieces, size, self.readings, self.errors))
-
-    def discard_empty(self) -> None:
-        """Remove the file of a recording that never began."""
-        file = Path(self.path)
-        if not self.recorded[0] and file.is_file():
-            file.unlink()

@@ -46,14 +46,6 @@ def seconds(text: str | float) -> float:
 
 
 def number(text: str | float) -> float:
-    """A number (a default comes as one)."""
-    try:
-        return float(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no number.") from None
-
-
-def number(text: str | float) -> float:
     """A number (a default comes as one); whoever uses it knows what it may be."""
     try:
         return float(text)

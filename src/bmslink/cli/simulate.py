@@ -122,4 +122,6 @@ def _reply(session: Session, text: str) -> None:
         values = json.loads(text)
     except ValueError:
         values = None
-    session.record(values if isinstance(values, dict) else {"reply": text})
+    lines = text.splitlines()
+    said = {"reply": lines if len(lines) > 1 else text}
+    session.record(values if isinstance(values, dict) else said)

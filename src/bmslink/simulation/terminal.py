@@ -18,7 +18,7 @@ import tty
 from collections.abc import Callable
 from pathlib import Path
 
-from bmslink.errors import PortDenied, PortNotFound, TransportError
+from bmslink.errors import PortBusy, PortDenied, PortNotFound, TransportError
 
 __all__ = ["Terminal"]
 
@@ -103,14 +103,21 @@ class Terminal:
 
 
 def _clear_place(link: Path) -> None:
-    """Remove a link that an earlier run left; anything else stays, with a `TransportError`."""
+    """Remove a link to nothing, as a run that was killed leaves it; anything else stays, with a
+    `TransportError`."""
     try:
         if link.is_symlink():
-            if link.exists() and not stat.S_ISCHR(link.stat().st_mode):
+            if not link.exists():
+                link.unlink()
+            elif stat.S_ISCHR(link.stat().st_mode):
+                raise PortBusy(
+                    f"{link} is in use: {link.readlink()} is there. End the simulator that it "
+                    "belongs to, or choose another place for --pty."
+                )
+            else:
                 raise TransportError(
                     f"{link} points to something that is no terminal; choose another --pty."
                 )
-            link.unlink()
         elif link.exists():
             raise TransportError(f"{link} exists and is no link; choose another place for --pty.")
     except TransportError:

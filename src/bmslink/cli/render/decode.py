@@ -52,7 +52,8 @@ def _short(value: Any) -> str:
 def skip(event: Skip) -> str:
     """A sentence about bytes that gave nothing."""
     way = "sent" if event.sent else "received"
-    shown = event.hex[: 2 * _SHOWN] + (" ..." if event.length > _SHOWN else "")
+    shown = event.hex[: 2 * _SHOWN]
+    shown += " ..." if len(shown) < 2 * event.length else ""  # framers keep only the beginning
     plural = "byte" if event.length == 1 else "bytes"
     return (
         f"offset {event.offset} ({way}): {event.length} {plural} skipped, {event.reason}: {shown}"
