@@ -52,7 +52,10 @@ Event = FrameEvent | Reading | Skip
 
 _LARGEST = 64 << 20
 """Bytes of a file that is no capture (those are read line by line)."""
-_HEX_TEXT = re.compile(rb"[0-9A-Fa-fxX\s:,#-]*\Z")
+_TEXT = re.compile(rb"[\t-\r -~]*\Z")
+"""What a person may have written; no protocol here makes frames of such bytes alone."""
+_SHOWN = 512
+"""Bytes kept of a stream in which nothing was found."""
 
 
 def parse_hex(text: str) -> bytes:
@@ -95,14 +98,8 @@ def explain(
             return
         if len(content) > _LARGEST:
             raise FrameError(f"{source} is larger than {_LARGEST >> 20} MiB: decode it in parts.")
-        source = _file_bytes(content)
-    name = protocol or _detect(source)
-    yield from _Stream(name, variant).run([Piece(dir="rx", hex=source.hex())], None)
-
-
-def _file_bytes(content: bytes) -> bytes:
-    """A file that is no capture: hex text if it can be, raw bytes otherwise."""
-    return parse_hex(content.decode()) if _HEX_TEXT.match(content) else content
+        source = parse_hex(content.decode()) if _TEXT.match(content) else content
+    yield from _decoded([Piece(dir="rx", hex=source.hex())], None, protocol, variant)
 
 
 def explain_pieces(
@@ -113,17 +110,53 @@ def explain_pieces(
     variant: str | None = None,
 ) -> Iterator[Event]:
     """The same for a capture that is already open."""
-    name = protocol or header.protocol
-    if not name:
-        pieces = list(pieces)
-        name = _detect(b"".join(p.data for p in pieces))
-    stream = _Stream(name, variant or header.variant or None)
-    return stream.run(pieces, header)
+    return _decoded(pieces, header, protocol or header.protocol, variant or header.variant or None)
 
 
-def _detect(data: bytes) -> str:
-    """The protocol that explains most of the bytes; some share their framing."""
+def _decoded(
+    pieces: Iterable[Piece],
+    header: CaptureHeader | None,
+    protocol: str | None,
+    variant: str | None,
+) -> Iterator[Event]:
+    """The events of a stream, whose protocol is looked for if it is not known."""
+    if protocol:
+        yield from _Stream(protocol, variant).run(pieces, header)
+        return
+    pieces = list(pieces)
+    name, damaged = _detect(b"".join(p.data for p in pieces))
+    if name:
+        yield from _Stream(name, variant).run(pieces, header)
+        return
+    if not damaged:
+        yield from _unknown(pieces)
+        return
+    try:  # says what is skipped, as the protocol of which it nearly is
+        yield from _Stream(damaged[0], variant).run(pieces, header)
+    except FrameError as error:
+        names = " or ".join(damaged)
+        raise FrameError(f"{error} It looked most like {names}.") from error
+
+
+def _unknown(pieces: list[Piece]) -> Iterator[Skip]:
+    for sent in (False, True):
+        data = b"".join(p.data for p in pieces if p.sent is sent)
+        shown = data
+        for name in DRIVERS:  # whose passwords may stand in it, nobody knows
+            shown = load_driver(name).make_codec(Options()).scrub_noise(shown)
+        if data:
+            yield Skip(0, len(data), "noise", shown[:_SHOWN].hex(), sent)
+    total = sum(len(p.data) for p in pieces)
+    raise FrameError(
+        f"No valid frame of any known protocol ({', '.join(DRIVERS)}) in {total} bytes."
+    )
+
+
+def _detect(data: bytes) -> tuple[str, list[str]]:
+    """The protocol that explains most of the bytes (some share their framing); if there is none,
+    an empty name and those whose frames only fail their checksum."""
     best, covered = "", (0, 0)
+    damaged: list[str] = []
     for name in DRIVERS:
         driver = load_driver(name)
         framer, codec = driver.make_framer(), driver.make_codec(Options())
@@ -132,12 +165,9 @@ def _detect(data: bytes) -> str:
         total = explained, sum(len(f.raw) for f in frames)
         if total > covered:
             best, covered = name, total
-    if not best:
-        raise FrameError(
-            f"No valid frame of any known protocol ({', '.join(DRIVERS)}) in {len(data)} bytes.",
-            data,
-        )
-    return best
+        if framer.bad_frames:
+            damaged.append(name)
+    return best, damaged
 
 
 def _is_explained(codec: Codec[Any], frame: Frame) -> bool:
@@ -180,7 +210,9 @@ class _Stream:
         if last is not None:
             yield last
         if not self.frames:
-            raise FrameError(f"No valid {self.protocol} frame in {total} bytes.")
+            bad = sum(framer.bad_frames for framer in self.framers.values())
+            but = f", but {bad} with a wrong checksum: bytes changed or were lost" if bad else ""
+            raise FrameError(f"No valid {self.protocol} frame in {total} bytes{but}.")
 
     def _events(self, frames: list[Any], sent: bool, time: datetime | None) -> Iterator[Event]:
         if frames:

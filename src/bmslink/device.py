@@ -9,13 +9,15 @@ async with bmslink.connect("sim://jbd?cells=16&seed=1") as device:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import IO, Any, Literal, Self, cast
 
 from bmslink.capture import CaptureHeader, Recorder, Writer, open_capture
-from bmslink.errors import TargetError, TransportError
+from bmslink.errors import LinkTimeout, TargetError, TransportError
 from bmslink.link import Link, Timing
 from bmslink.model import Capability, Identity, Reading
 from bmslink.packs import named
@@ -25,6 +27,8 @@ from bmslink.sharing import shared
 from bmslink.transport import Endpoint, Transport, make_transport, parse_target, require_scheme
 
 __all__ = ["Device", "connect", "resolve"]
+
+_log = logging.getLogger(__name__)
 
 _READ_ONLY = "This version reads only."
 
@@ -114,7 +118,7 @@ class Device:
                 scrub_noise=codec.scrub_noise,
             )
             transport = Recorder(transport, self._writer)
-        self.link: Link[Any] = Link(transport, driver.make_framer(), timing)
+        self.link: Link[Any] = Link(transport, driver.make_framer(), timing, name=str(endpoint))
         self.driver: Driver[Any] = driver(self.link, options)
         self._turn = asyncio.Lock()  # codecs remember the latest question: one poll at a time
 
@@ -138,12 +142,15 @@ class Device:
         """Open the link and let the driver greet the device; on failure nothing stays open."""
         if self._recorded and self._writer is None:
             raise TransportError("The recording of this device is finished: connect anew.")
+        _log.info("%s is being opened.", self.target)
         try:
             await self.link.open()
-            await self.driver.start()
+            with self._waiting():
+                await self.driver.start()
         except BaseException:
             await self.link.close()
             raise
+        _log.info("%s is open.", self.target)
 
     async def reopen(self) -> None:
         """Close and open again, after the link was lost; a recording goes on."""
@@ -159,10 +166,25 @@ class Device:
             if writer is not None:
                 writer.close()
 
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Where answers are waited for: a recording needs no advice about wires and masters."""
+        try:
+            yield
+        except LinkTimeout as error:
+            if self.target.scheme != "replay":
+                raise
+            raise LinkTimeout(
+                f"The recording {self.target.place} holds no further answer to what is asked; "
+                f"`bmslink decode {self.target.place}` shows what it holds.",
+                error.heard,
+            ) from error
+
     async def identify(self) -> Identity:
         """Who the pack is, by reading only. Raises `LinkTimeout`, `Refused`, …"""
         async with self._turn:
-            identity = await self.driver.identify()
+            with self._waiting():
+                identity = await self.driver.identify()
         return replace(
             identity,
             capabilities={
@@ -176,7 +198,8 @@ class Device:
     async def read(self) -> Reading:
         """One complete reading. Raises `LinkTimeout`, `LinkClosed`, `Refused`, `FrameError`."""
         async with self._turn:
-            reading = await self.driver.read()
+            with self._waiting():
+                reading = await self.driver.read()
             return replace(reading, target=str(self.target), time=self.link.received_at)
 
     async def stream(self, interval: float = 1.0) -> AsyncIterator[Reading]:

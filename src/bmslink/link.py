@@ -8,6 +8,7 @@ keeps the quiet times a BMS needs.
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
@@ -31,6 +32,8 @@ class Frame:
 
 
 F = TypeVar("F", bound=Frame)
+
+_log = logging.getLogger(__name__)
 
 _BITE = 4096
 """Bytes a framer looks at in one go: searching a megabyte again after every dropped byte would
@@ -182,7 +185,11 @@ class _Tally:
 class Link(Generic[F]):
     """One transport, one framer, one question at a time."""
 
-    def __init__(self, transport: Transport, framer: Framer[F], timing: Timing) -> None:
+    def __init__(
+        self, transport: Transport, framer: Framer[F], timing: Timing, *, name: str = "link"
+    ) -> None:
+        """`name` is what the log calls it."""
+        self.name = name
         self.transport = transport
         self.framer = framer
         self.timing = timing
@@ -215,10 +222,15 @@ class Link(Generic[F]):
     def _on_data(self, data: bytes) -> None:
         self._last_byte = asyncio.get_running_loop().time()
         self._heard += len(data)
+        before = self.framer.skipped_bytes
         self._take(self.framer.feed(data))
+        if skipped := self.framer.skipped_bytes - before:
+            _log.debug("%s: %d bytes belong to no frame.", self.name, skipped)
 
     def _take(self, frames: list[F]) -> None:
         if frames:
+            # how much only: what stands in them may be a password
+            _log.debug("%s: frames of %s bytes came.", self.name, [len(f.raw) for f in frames])
             self.received_at = datetime.now(UTC)
             self._frames.extend(frames)
         self._news.set()
@@ -292,6 +304,7 @@ class Link(Generic[F]):
                     self._awake = True
                     return got
                 tally.got = max(tally.got, len(got))
+                _log.info("%s: no answer to try %d of %d.", self.name, attempt + 1, retries + 1)
             raise self._timeout(tally)
 
     async def _send_after_gap(self, frame: F) -> bytes:

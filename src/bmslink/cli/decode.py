@@ -106,4 +106,4 @@ class _Printer:
                 g = text.glyphs(ascii_only=session.ascii)
                 if self.readings > 1:
                     session.print("")
-                session.show(read.block(event, g, raw=session.verbosity > 0))
+                session.show(read.block(event, g))

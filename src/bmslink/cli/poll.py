@@ -56,7 +56,6 @@ async def poll(
                 if not connected:
                     await (device.reopen() if ever else device.open())
                     connected = ever = True
-                    _log.info("%s is open.", device.target)
                     if greet is not None:
                         await greet(device)
                 tell(await device.read())

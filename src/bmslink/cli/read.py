@@ -104,7 +104,7 @@ class Report:
 
         g = text.glyphs(ascii_only=self.session.ascii)
         if not self.watching:
-            self.session.show(read.block(reading, g, raw=self.session.verbosity > 0))
+            self.session.show(read.block(reading, g))
             return
         several = len(self.targets) > 1
         if not self._begun:

@@ -10,7 +10,7 @@ from bmslink.errors import BmsError, TargetError
 from bmslink.model import Condition, Switch
 from bmslink.simulation.pack import Pack
 
-__all__ = ["COMMANDS", "Faults", "execute"]
+__all__ = ["COMMANDS", "Faults", "execute", "raised"]
 
 
 class Faults(Protocol):
@@ -56,6 +56,21 @@ def execute(pack: Pack, line: str, faults: Faults | None = None) -> str:
         return row.run(_Call(pack, words, faults)) or "ok"
     except BmsError as error:
         return f"error: {error}"
+
+
+def raised(line: str) -> Condition | None:
+    """The condition that a line (which `execute` has carried out) makes the pack report."""
+    match line.split():
+        case ["raise", name, *_]:
+            return Condition(name)
+        case ["temperature", _, "broken"]:
+            return Condition.TEMPERATURE_SENSE
+        case ["fault", spec]:
+            fault, _, argument = spec.partition(":")
+            if fault == "probe":
+                return Condition.TEMPERATURE_SENSE
+            return Condition(argument.partition(":")[0]) if fault == "condition" else None
+    return None
 
 
 def _number(text: str, what: str) -> float:

@@ -17,7 +17,8 @@ from functools import partial
 from typing import Protocol
 
 from bmslink.errors import PortBusy, PortDenied, PortNotFound, TargetError, TransportError
-from bmslink.simulation.console import execute
+from bmslink.simulation.console import execute, raised
+from bmslink.simulation.readback import shows
 from bmslink.simulation.transport import SimDevice, SimLine, make_device
 from bmslink.transport import Endpoint, split_host
 
@@ -89,7 +90,7 @@ async def serve(
         open_line = partial(SimLine, device, pace=pace)
         for place in await open_places(stack, open_line, protocol, pty=pty, tcp=tcp):
             announce(str(place.with_query(address=address)))
-        await _live(device, commands, reply)
+        await _live(protocol, device, commands, reply)
 
 
 async def open_places(
@@ -115,7 +116,10 @@ async def open_places(
 
 
 async def _live(
-    device: SimDevice, commands: AsyncIterator[str] | None, reply: Callable[[str], None]
+    protocol: str,
+    device: SimDevice,
+    commands: AsyncIterator[str] | None,
+    reply: Callable[[str], None],
 ) -> None:
     async def tick() -> None:
         while True:
@@ -126,6 +130,9 @@ async def _live(
         async for line in lines:
             device.tick()
             text = execute(device.pack, line, device.faults)
+            condition = raised(line) if text == "ok" else None
+            if condition and not await shows(protocol, device.responder, condition):
+                text = f"ok (this protocol has no sign for it: {condition})"
             if text:
                 reply(text)
 

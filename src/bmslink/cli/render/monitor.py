@@ -90,12 +90,16 @@ def screen(
         between = Text(f" {g.side} ", "dim")
         lines += [between.join(parts) for parts in zip(*columns, strict=True)]
     lines.append(_footer(len(views) - len(shown), g, clock, keys=keys))
-    return [_fit(line, width) for line in lines[-height:]]
+    return [_fit(line, width, g) for line in lines[-height:]]
 
 
-def _fit(line: Text, width: int) -> Text:
-    """The line at exactly this width."""
+def _fit(line: Text, width: int, g: Glyphs) -> Text:
+    """The line at exactly this width; a mark stands where its end is missing."""
     line = line.copy()
+    if line.cell_len > width:
+        mark = g.cut[:width]
+        line.truncate(width - len(mark), overflow="crop")
+        line.append(mark)
     line.truncate(width, overflow="crop", pad=True)
     return line
 
@@ -115,7 +119,11 @@ def _pack(view: PackView, width: int, height: int, now: float, g: Glyphs) -> lis
     stale = view.reading is not None and view.stale(now)
     lines = [_title(view, width, now, g)]
     if view.error is not None:
-        lines += _wrapped(view.error, width, "bold red")[: max(1, height - 4)]
+        why = _wrapped(view.error, width, "bold red")
+        room = max(1, height - 4)
+        if len(why) > room:
+            why[room - 1].append(f" {g.cut}")
+        lines += why[:room]
     if view.reading is not None:
         body = _body(view, view.reading, width, height - len(lines), g)
         if stale:  # an old value looks old, also where there is no colour
@@ -125,7 +133,7 @@ def _pack(view: PackView, width: int, height: int, now: float, g: Glyphs) -> lis
     elif view.error is None:
         lines.append(Text("connecting ..." if not view.over else "no reading came", "dim"))
     lines += [Text()] * (height - len(lines))
-    return [_fit(line, width) for line in lines[:height]]
+    return [_fit(line, width, g) for line in lines[:height]]
 
 
 def _wrapped(sentence: str, width: int, style: str) -> list[Text]:
@@ -143,13 +151,14 @@ def _wrapped(sentence: str, width: int, style: str) -> list[Text]:
 def _title(view: PackView, width: int, now: float, g: Glyphs) -> Text:
     """The name on the left, how fresh the values are on the right."""
     state, style = _state(view, now)
-    name = t.clean(view.target)
+    room = max(0, width - len(state) - 2)
+    name = t.shorten(t.clean(view.target), room, g)
     identity = view.identity
     if identity is not None:
-        details = [x for x in (identity.model, identity.firmware) if x]
-        name = "  ".join([name, *(t.clean(x) for x in details)])
-    room = max(0, width - len(state) - 2)
-    name = name[:room]
+        for detail in filter(None, (identity.model, identity.firmware)):
+            if len(name) + 2 + len(detail) > room:
+                break
+            name += f"  {t.clean(detail)}"
     text = Text(f"{name} ", "bold")
     text.append(g.rule * max(0, width - len(name) - len(state) - 2), "not bold dim")
     text.append(f" {state}", style)

@@ -31,16 +31,13 @@ HEADER = "".join(f"{name:>{width}}" for name, width in _COLUMNS) + "  conditions
 """`mV` is the distance between the lowest and the highest cell."""
 
 
-def block(reading: Reading, g: Glyphs, *, raw: bool = False) -> RenderableType:
-    """Everything a reading says, for people; `raw` adds the vendor's own values."""
+def block(reading: Reading, g: Glyphs) -> RenderableType:
+    """Everything a reading says, for people."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
     for label, value in _rows(reading, g):
         table.add_row(label, value)
-    if raw:
-        for name, value in reading.raw.items():
-            table.add_row("raw", Text(t.clean(f"{name} = {value}")))
     return Group(Text(t.clean(reading.target or reading.protocol), style="bold"), table)
 
 

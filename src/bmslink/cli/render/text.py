@@ -31,6 +31,8 @@ class Glyphs:
     rule: str
     side: str
     dot: str
+    cut: str
+    """Where something was left out."""
 
 
 UNICODE = Glyphs(
@@ -47,6 +49,7 @@ UNICODE = Glyphs(
     rule="─",
     side="│",
     dot="·",
+    cut="…",
 )
 ASCII = Glyphs(
     full="#",
@@ -62,6 +65,7 @@ ASCII = Glyphs(
     rule="-",
     side="|",
     dot="-",
+    cut="...",
 )
 
 
@@ -107,6 +111,16 @@ def sparkline(values: Sequence[float | None], width: int, g: Glyphs) -> str:
 def clean(text: str) -> str:
     """Text from a device without the characters that steer a terminal."""
     return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def shorten(text: str, width: int, g: Glyphs) -> str:
+    """Text in at most `width` characters, cut in its middle: targets differ at their ends."""
+    if len(text) <= width:
+        return text
+    room = width - len(g.cut)
+    if room < 2:
+        return g.cut[: max(0, width)]
+    return text[: room // 2] + g.cut + text[-((room + 1) // 2) :]
 
 
 def soc_style(soc: float | None) -> str:
@@ -209,7 +223,11 @@ def condition_groups(reading: Reading) -> list[Text]:
 def conditions(reading: Reading, g: Glyphs) -> Text:
     """What is wrong, worst first, in one text."""
     groups = condition_groups(reading)
-    return Text(f" {g.side} ").join(groups) if groups else Text("none", "green")
+    if groups:
+        return Text(f" {g.side} ").join(groups)
+    if reading.voltage is None and reading.soc is None and reading.charging_allowed is None:
+        return Text(g.none, "dim")  # what says so of conditions was not read
+    return Text("none", "green")
 
 
 def temperatures(reading: Reading, g: Glyphs) -> list[Text]:
