@@ -118,6 +118,7 @@ def test_shell_completion_knows_the_commands():
     env = environment(_BMSLINK_COMPLETE="complete_bash", COMP_WORDS="bmslink rea", COMP_CWORD="1")
     result = finish(start(env=env))
     assert result.out.split() == ["read"]
+    assert (result.code, result.err) == (0, "")
     env |= {"COMP_WORDS": "bmslink packs l", "COMP_CWORD": "2"}
     assert finish(start(env=env)).out.split() == ["list"]
 
@@ -141,9 +142,10 @@ def test_shell_completion_knows_the_commands():
         (["read", QUICK, "--watch", "inf"], ["--watch"]),
         (["read", QUICK, "--count", "0"], ["--count"]),
         (["read", QUICK, "--count", "x"], ["--count"]),
-        (["read", QUICK, "--timeout", "0"], ["--timeout"]),
-        (["read", QUICK, "--timeout", "1e9"], ["--timeout"]),
-        (["read", QUICK, "--timeout", "600"], ["timeout"]),
+        (["read", QUICK, "--timeout", "soon"], ["'soon'", "--timeout"]),
+        (["read", QUICK, "--timeout", "0"], ["timeout must be 0.01 to 60 s"]),
+        (["read", QUICK, "--timeout", "100"], ["timeout must be 0.01 to 60 s"]),
+        (["read", f"{QUICK}&timeout=100"], ["timeout must be 0.01 to 60 s"]),
         (["read", QUICK, "--address", "three"], ["--address"]),
         (["read", QUICK, "--address", "256"], ["address"]),
         (["read", QUICK, "--baudrate", "1.5"], ["--baudrate"]),
@@ -234,11 +236,21 @@ def test_trace_is_a_capture_of_the_session(cli, tmp_path):
     before = cli("--trace", str(trace), "read", QUICK, "--json").objects[0]
     decoded = cli("decode", str(trace), "--json").objects[-1]
     assert decoded["cell_voltages"] == before["cell_voltages"]
-    assert cli("read", QUICK, "--trace", str(trace)).code == 0
     assert {json.loads(line).get("dir") for line in trace.read_text().splitlines()[1:]} == {
         "rx",
         "tx",
     }
+
+
+def test_a_trace_never_overwrites_anything(cli, tmp_path):
+    trace = tmp_path / "trace.jsonl"
+    trace.touch()
+    cli("read", "jbd+serial:///nowhere/tty", "--trace", str(trace)).failed(1)
+    assert trace.read_bytes() == b""
+    assert cli("read", QUICK, "--trace", str(trace)).code == 0
+    before = trace.read_bytes()
+    cli("read", QUICK, "--trace", str(trace)).failed(2, str(trace), "name another file")
+    assert trace.read_bytes() == before
 
 
 def test_a_trace_that_cannot_be_is_2(cli, tmp_path):
@@ -265,10 +277,22 @@ def test_verbose_says_the_steps_and_twice_verbose_every_byte(cli):
     once = cli(*watching, "-v").err
     assert "is open" in once
     assert "dda50300" not in once
+    assert "jbd+sim://" in cli("info", QUICK, "-v").err
+    silent = cli("read", "-v", SILENT).err
+    assert "is being opened" in silent
+    assert "no answer to try 2 of" in silent
     for twice in (cli(*watching, "-vv"), cli("-v", *watching, "--verbose")):
         assert "is open" in twice.err
         assert '"dir":"tx","hex":"dda50300fffd77"' in twice.err
+        assert "frames of [" in twice.err
         assert len(twice.objects) == 1
+
+
+def test_verbose_changes_nothing_on_stdout(cli):
+    recorded = ["decode", "--hex", "dd 05 00 03 61 62 63 fe d7 77", "--frames"]
+    assert cli(*recorded, "-vv").out == cli(*recorded).out
+    plain, loud = cli("read", QUICK).out, cli("read", "-vv", QUICK).out
+    assert [line[:13] for line in loud.splitlines()] == [line[:13] for line in plain.splitlines()]
 
 
 def test_a_failure_of_our_own_is_one_sentence_and_its_traceback_only_with_debug(cli, monkeypatch):
@@ -340,7 +364,39 @@ def test_no_color_is_obeyed_and_a_pipe_gets_no_colour():
     without = finish(
         start("read", QUICK, env=environment(FORCE_COLOR="1", TERM="xterm", NO_COLOR="1"))
     )
-    assert "\x1b[3" not in without.out
+    assert "\x1b" not in without.out
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--help"],
+        ["--version"],
+        ["-v", "--version"],
+        ["read", "--help"],
+        ["info", QUICK],
+        ["read", QUICK],
+        ["decode", "--frames", "--hex", "dd 05 00 03 61 62 63 fe d7 77"],
+        ["simulate", "jbd", "--tcp", "127.0.0.1:0"],
+    ],
+)
+def test_a_pipe_that_was_closed_before_anything_was_said_is_silent(argv):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    result = finish(start(*argv, stdout=theirs))
+    os.close(theirs)
+    assert (result.code, result.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [([], 2), (["read", "nonsense"], 2), (["read", "--debug", SILENT], 1), (["info", QUICK], 0)],
+)
+def test_a_closed_pipe_for_the_errors_changes_no_code(argv, code):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    assert finish(start(*argv, stderr=theirs)).code == code
+    os.close(theirs)
 
 
 @pytest.mark.parametrize("option", ["--json", "--quiet"])

@@ -57,6 +57,25 @@ def test_a_file_that_exists_is_kept(cli, tmp_path):
     assert sent_and_received(file)[0]
 
 
+def test_force_keeps_the_old_file_until_there_is_something_new(cli, tmp_path):
+    file = tmp_path / "precious"
+    file.write_text("precious " * 10_000)
+    argv = ["-o", str(file), "--force", "--count", "1"]
+    cli("capture", "jbd+serial:///nowhere/tty", *argv).failed(1, "/nowhere/tty")
+    cli("capture", "sim://jbd?fault=frob", *argv).failed(2, "frob")
+    assert file.read_text() == "precious " * 10_000
+    assert cli("capture", QUICK, *argv).code == 0
+    assert sent_and_received(file)[1]
+    assert "precious" not in file.read_text()
+
+
+def test_an_empty_file_holds_nothing_to_lose(cli, tmp_path):
+    file = tmp_path / "new"
+    file.touch()
+    assert cli("capture", QUICK, "-o", str(file), "--count", "1").code == 0
+    assert sent_and_received(file)[1]
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [

@@ -95,6 +95,52 @@ def test_what_is_skipped_is_said_on_stderr_only(cli):
     assert "offset 12 (received): 1 byte skipped" in result.err
 
 
+def test_a_file_of_nearly_hex_is_wrong_usage_as_on_the_command_line(cli, tmp_path, monkeypatch):
+    said = "DD 04 00 08 zz\n"
+    file = tmp_path / "nearly.hex"
+    file.write_text(said)
+    cli("decode", "--hex", said).failed(2, "no hex", "'z'")
+    cli("decode", str(file)).failed(2, "no hex", "'z'")
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(said.encode())))
+    cli("decode", "-").failed(2, "no hex", "'z'")
+
+
+DAMAGED = NAME.replace("63", "64")
+
+
+@pytest.mark.parametrize("more", [[], ["--json"], ["--frames", "--json"]])
+def test_a_wrong_checksum_is_said_with_the_protocol_and_the_bytes(cli, more):
+    result = cli("decode", "--hex", f"00 {DAMAGED}", *more)
+    assert (result.code, result.out) == (1, "")
+    *skips, last = result.err.splitlines()
+    assert skips == [
+        "bmslink: offset 0 (received): 1 byte skipped, noise: 00",
+        "bmslink: offset 1 (received): 10 bytes skipped, checksum: dd050003616264fed777",
+    ]
+    assert "jbd" in last
+    assert "1 with a wrong checksum" in last
+    assert "daly" not in last
+    known = cli("decode", "--protocol", "jbd", "--hex", DAMAGED, *more)
+    assert known.code == 1
+    assert "1 with a wrong checksum" in known.err
+    assert "10 bytes skipped, checksum" in known.err
+
+
+def test_all_protocols_with_that_framing_are_named(cli):
+    record = "55aaeb9002" + "00" * 295
+    last = cli("decode", "--hex", record).err.splitlines()[-1]
+    assert "jk02" in last
+    assert "jk-bus" in last
+    assert "jbd" not in last
+
+
+def test_bytes_of_no_protocol_at_all_are_named_too(cli, tmp_path):
+    result = cli("decode", "--json", "--hex", "00 01 02 03")
+    assert (result.code, result.out) == (1, "")
+    assert "offset 0 (received): 4 bytes skipped, noise: 00010203" in result.err
+    assert "No valid frame of any known protocol" in result.err
+
+
 def test_valid_frames_without_a_reading_are_no_failure(cli):
     result = cli("decode", "--json", "--hex", NAME)
     assert (result.code, result.out) == (0, "")

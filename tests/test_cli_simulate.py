@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from bmslink.simulation.console import COMMANDS
 from bmslink.simulation.wire import FAULTS
 from cli_support import Cli, finish, start
 
@@ -97,6 +98,8 @@ def test_json_lines_only(started):
     assert json.loads(simulator.ask("soc 50")) == {"schema": 1, "reply": "ok"}
     state = json.loads(simulator.ask("state"))
     assert (state["schema"], state["soc"]) == (1, 50.0)
+    helped = json.loads(simulator.ask("help"))["reply"]
+    assert [line.split()[0] for line in helped] == list(COMMANDS)
     simulator.end()
 
 
@@ -136,6 +139,7 @@ def test_faults_on_the_command_line_are_in_force(cli, started):
     [
         ([], ["Which protocol", "jk02"]),
         (["frob", "--tcp", "127.0.0.1:0"], ["'frob'", "jbd"]),
+        (["frob"], ["'frob'", "jbd"]),
         (["jbd"], ["--pty", "--tcp"]),
         (["jbd", "--tcp", "nowhere"], ["HOST:PORT"]),
         (["jbd", "--tcp", "127.0.0.1:99999"], ["HOST:PORT"]),
@@ -169,6 +173,20 @@ def test_a_taken_port_and_a_file_in_the_way_of_the_link_are_sentences(cli, start
     result.failed(result.code, str(file))
     assert result.code in (1, 2)
     assert file.read_text() == "precious"
+
+
+def test_the_link_of_a_living_simulator_is_not_taken(cli, started, tmp_path: Path):
+    link = tmp_path / "pack"
+    simulator = started("jbd", "--pty", str(link))
+    target = simulator.line().removeprefix("ready ")
+    cli("simulate", "jbd", "--pty", str(link)).failed(1, str(link), "in use")
+    assert cli("read", "--json", target).code == 0
+    simulator.process.kill()
+    finish(simulator.process)
+    assert link.is_symlink()
+    heir = started("jbd", "--pty", str(link))
+    assert cli("read", "--json", heir.line().removeprefix("ready ")).code == 0
+    assert heir.end().code == 0
 
 
 def test_the_link_is_gone_when_the_simulator_is(started, tmp_path: Path):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bmslink.errors import TargetError
 from bmslink.model import Condition, Switch
-from bmslink.simulation.console import COMMANDS, execute
+from bmslink.simulation.console import COMMANDS, execute, raised
 from bmslink.simulation.pack import Pack
 
 
@@ -150,5 +150,10 @@ WORDS = st.one_of(
 def test_no_line_raises(line):
     pack = Pack(cells=2)
     if not line.startswith("advance"):
-        assert isinstance(execute(pack, line, Wire()), str)
+        answer = execute(pack, line, Wire())
+        assert isinstance(answer, str)
+        news = raised(line) if answer == "ok" else None
+        if news:
+            truth = pack.truth()
+            assert news[0] in {*truth.alarms, *truth.protections, *truth.faults}
     assert pack.truth().voltage is not None

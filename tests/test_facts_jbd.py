@@ -95,7 +95,7 @@ def test_frames_made_here_are_the_captured_ones() -> None:
         (36, "1234", {}),  # p+5 remaining again: not exposed
         (38, "03e9", {"balance_current": 1.001}),  # p+7, mA
         (38, "ffff", {"balance_current": 65.535}),
-        (40, "1235", {"raw.active_balance": 0x1235}),  # p+9, unit unsure
+        (40, "9235", {"raw.active_balance": 0x9235}),  # p+9, unit unsure
         (42, "1a", {"raw.protocol_version": 26}),  # p+11
         (43, "5aa5", {}),  # p+12 reserved
         (45, "abcd", {"raw.bms_status": 0xABCD}),  # p+14
@@ -392,10 +392,10 @@ def test_error_counters(words: int) -> None:
         "pack_undervoltage",
         "restarts",
     ]
-    data = struct.pack(f">{words}H", *range(0x0101, 0x0101 + words))
+    data = struct.pack(f">{words}H", *range(0xF101, 0xF101 + words))
     said = explain(classic(0xAA, data))
     assert said.role == "log"
-    assert said.values == {name: 0x0101 + i for i, name in enumerate(names[:words])}
+    assert said.values == {name: 0xF101 + i for i, name in enumerate(names[:words])}
 
 
 # --------------------------------------------------------------- 3 configuration registers
@@ -475,3 +475,30 @@ def test_register(register: int, data: str, expected: dict[str, Any]) -> None:
     said = explain(classic(register, bytes.fromhex(data)))
     assert said.role == "settings"
     assert said.values == expected
+
+
+@pytest.mark.parametrize("register", [r for r in range(0x10, 0x48) if not 0x18 <= r <= 0x1F])
+def test_register_is_unsigned(register: int) -> None:
+    """3: only 28 and 29 are signed (temperatures are u16 as well, but never that high)."""
+    if register not in (0x28, 0x29):
+        said = explain(classic(register, b"\xff\xff"))
+        assert all(value > 0 for value in said.values.values())
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("dd5a00025678ff3077", {"register": 0x00, "jbd_factory_key": 0x5678}),  # enter
+        ("dd5a01022828ffad77", {"register": 0x01, "jbd_factory_exit": 0x2828}),  # exit, keep
+        ("dd5a01020000fffd77", {"register": 0x01, "jbd_factory_exit": 0}),  # exit, plain
+        ("dd5ae1020000ff1d77", {"register": 0xE1, "jbd_fet_lock": 0}),  # both on
+        ("dd5ae1020001ff1c77", {"register": 0xE1, "jbd_fet_lock": 1}),  # charge off
+        ("dd5ae1020002ff1b77", {"register": 0xE1, "jbd_fet_lock": 2}),  # discharge off
+    ],
+)
+def test_command(raw: str, expected: dict[str, Any]) -> None:
+    """4, 5.1: the frames as documented."""
+    (frame,) = JBDFramer().feed(bytes.fromhex(raw))
+    found = dict(JBDCodec().explain(frame, sent=True).values)
+    found.pop("reserved", None)
+    assert found == expected

@@ -206,6 +206,54 @@ def test_live_value_of_32s_only(
         assert changed(fields(read(LIVE["32s"])), fields(read(after))) == shown
 
 
+UNSIGNED = {
+    (80, "<H"): "cell_resistances",
+    (166, "<I"): "alarms",
+    (192, "<H"): "user_alarm",
+    (200, "<H"): "user_alarm_2",
+    (202, "<H"): "release_countdowns",
+    (214, "B"): "sensor_mask",
+    (218, "<H"): "emergency_countdown",
+    (230, "<H"): "charge_pwm",
+    (232, "<H"): "discharge_pwm",
+    (234, "<H"): "voltage_2",
+    (260, "<H"): "charge_correction",
+    (278, "<H"): "charge_stage_time",
+    **{(at, "B"): next(iter(said)) for at, _, form, _, said, _ in BOTH if form == "B"},
+    **{(at, "<H"): next(iter(said)) for at, _, form, _, said, _ in BOTH if form == "<H"},
+    **{(at, "<I"): next(iter(said)) for at, _, form, _, said, _ in BOTH if form == "<I"},
+    **{
+        (238 + n, "B"): name
+        for n, name in enumerate(
+            (
+                "relay",
+                "acc",
+                "special_charger",
+                "startup",
+                "vol_c",
+                "mcu_id",
+                None,
+                "charger_plugged",
+            )
+        )
+        if name
+    },
+    (274, "B"): "parallel_limiter",
+    (275, "B"): "chemistry",
+    (280, "B"): "charge_stage",
+    (281, "B"): "outputs",
+}
+
+
+@pytest.mark.parametrize(("place", "name"), UNSIGNED.items())
+def test_live_value_is_unsigned(place: tuple[int, str], name: str) -> None:
+    """4.1: what the section does not call i16 or i32 is never negative."""
+    offset, form = place
+    raw = live("32s", (offset, b"\xff" * struct.calcsize(form)))
+    found = explain(raw).values[name]
+    assert (found[0] if isinstance(found, list) else found) > 0
+
+
 @pytest.mark.parametrize(("variant", "slots"), [("32s", 32), ("24s", 24)])
 def test_cells_and_resistances(variant: str, slots: int) -> None:
     """4.1, 4.2: mV from 6 on, mΩ behind mask, average, delta and the two indices."""
@@ -360,7 +408,7 @@ ALARMS: list[tuple[int, list[tuple[str, str]]]] = [
     (1, [("protections", "mosfet_overtemperature")]),
     (2, [("faults", "cell_count_mismatch")]),
     (3, [("faults", "current_sense")]),
-    (4, [("alarms", "fully_charged")]),  # not an overvoltage: see the section
+    # 4 is disputed: see below
     (5, [("protections", "pack_overvoltage")]),
     (6, [("protections", "charge_overcurrent")]),
     (7, [("protections", "short_circuit")]),  # charging
@@ -395,6 +443,18 @@ def test_alarm_bit_of_32s(bit: int, expected: list[tuple[str, str]]) -> None:
     reading = read(live("32s", (166, struct.pack("<I", 1 << bit))))
     assert conditions(reading) == expected
     assert "alarm_bits" not in reading.raw
+
+
+@pytest.mark.parametrize(("variant", "offset"), [("32s", 166), ("24s", 136)])
+def test_alarm_bit_4_as_it_was_seen(variant: str, offset: int) -> None:
+    """5.1: "fully charged" or cell OVP; the one recording has SOC 100 and cells at 3.25 V."""
+    codec = JK02Codec(variant)
+    release = (22, struct.pack("<I", 3455))
+    codec.explain(frame(record(0x01, release, (114, b"\x10"))))
+    cells = (6, struct.pack("<16H", *[3250] * 16))
+    soc = ({"32s": 173, "24s": 141}[variant], b"\x64")
+    found = codec.explain(frame(live(variant, cells, soc, (offset, b"\x10\0"))))
+    assert conditions(codec.reading([found])) == [("alarms", "fully_charged")]
 
 
 @pytest.mark.parametrize("bit", [23, 29, 30, 31])
@@ -510,6 +570,7 @@ def test_setting(
         ("charge_ocp", 50, 4_000_000_001, 4_000_000.001),
         ("nominal_capacity", 130, 4_000_000_001, 4_000_000.001),
         ("charge_ocp_delay", 54, 4_000_000_001, 4_000_000_001),
+        ("short_circuit_delay", 134, 4_000_000_001, 4000.000001),
     ],
 )
 def test_settings_other_than_temperatures_are_unsigned(
@@ -615,6 +676,17 @@ def test_string_of_the_device_info(offset: int, data: bytes, expected: dict[str,
     assert not any("hunter" in str(value) for value in after.values())
 
 
+def test_both_passwords_are_scrubbed_where_they_stand() -> None:
+    """2: 62 and 118 hold them in plain text; the user data between them stays."""
+    secret = b"hunter2hunter2hu"
+    edits = ((62, secret), (102, b"Input Userdata16"), (118, secret), (134, b"user data 2 user"))
+    clean = JK02Codec().scrub(frame(summed(put(INFO, *edits))))
+    assert clean is not None
+    assert (clean[62:78], clean[118:134]) == (bytes(16), bytes(16))
+    assert (clean[102:118], clean[134:150]) == (b"Input Userdata16", b"user data 2 user")
+    assert summed(clean) == clean
+
+
 def layout_values(raw: bytes) -> dict[str, Any]:
     payload = JK02Codec().payload(frame(raw))
     assert payload is not None
@@ -624,39 +696,39 @@ def layout_values(raw: bytes) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("offset", "form", "raw", "name", "value"),
     [
-        (21, "B", 24, "maximum_cells", 24),
+        (21, "B", 152, "maximum_cells", 152),
         (134, "16s", b"user data 2 user", "user_data_2", b"user data 2 user"),
         (150, "32s", bytes(range(32)), "command_flags", bytes(range(32))),
-        (182, "<H", 513, "agency", 513),
-        (184, "B", 101, "uart1_protocol", 101),
-        (185, "B", 102, "can_protocol", 102),
+        (182, "<H", 60_513, "agency", 60_513),
+        (184, "B", 229, "uart1_protocol", 229),
+        (185, "B", 230, "can_protocol", 230),
         (186, "<I", 0x81020304, "uart1_protocols", 0x81020304),
         (190, "12s", b"CEHMPRTabcde", "hardware_option", b"CEHMPRTabcde"),
         (202, "<I", 0x82030405, "can_protocols", 0x82030405),
-        (218, "B", 103, "uart2_protocol", 103),
+        (218, "B", 231, "uart2_protocol", 231),
         (219, "<I", 0x83040506, "uart2_protocols", 0x83040506),
-        (234, "B", 104, "buzzer_trigger", 104),
-        (235, "B", 105, "dry1_trigger", 105),
-        (236, "B", 106, "dry2_trigger", 106),
-        (237, "B", 107, "uart_library", 107),
+        (234, "B", 232, "buzzer_trigger", 232),
+        (235, "B", 233, "dry1_trigger", 233),
+        (236, "B", 234, "dry2_trigger", 234),
+        (237, "B", 235, "uart_library", 235),
         (238, "<i", -101, "trigger_values.1", -101),  # buzzer trigger, release
         (242, "<i", -102, "trigger_values.2", -102),
         (246, "<i", -103, "trigger_values.3", -103),  # DRY1
         (250, "<i", -104, "trigger_values.4", -104),
         (254, "<i", -105, "trigger_values.5", -105),  # DRY2
         (258, "<i", -106, "trigger_values.6", -106),
-        (262, "<I", 864_000, "store_period", 864_000),
+        (262, "<I", 4_000_864_000, "store_period", 4_000_864_000),
         (266, "B", 255, "request_charge_time", 25.5),  # 0.1 h
-        (267, "B", 12, "float_time", 1.2),
-        (268, "B", 108, "can_library", 108),
-        (269, "B", 109, "emergency_minutes", 109),
-        (270, "B", 110, "uart3_protocol", 110),
+        (267, "B", 201, "float_time", 20.1),
+        (268, "B", 236, "can_library", 236),
+        (269, "B", 237, "emergency_minutes", 237),
+        (270, "B", 238, "uart3_protocol", 238),
         (271, "7s", b"\x81\x02\x03\x04\x05\x06\x87", "uart3_protocols", None),
-        (278, "B", 42, "rebulk_soc", 42),
-        (279, "B", 111, "uart4_protocol", 111),
+        (278, "B", 170, "rebulk_soc", 170),
+        (279, "B", 239, "uart4_protocol", 239),
         (280, "<I", 0x84050607, "uart4_protocols", 0x84050607),
         (287, "11s", bytes(range(1, 12)), "enable_flags", bytes(range(1, 12))),
-        (298, "B", 2, "protocol_version", 2),
+        (298, "B", 130, "protocol_version", 130),
     ],
 )
 def test_rest_of_the_device_info(offset: int, form: str, raw: Any, name: str, value: Any) -> None:
@@ -669,18 +741,22 @@ def test_rest_of_the_device_info(offset: int, form: str, raw: Any, name: str, va
 
 
 def test_logbook() -> None:
-    """5.3: u32 count at 6, count - 1 at 10, from 11 on u32 seconds and u8 code."""
+    """5.3: u32 count at 6 (may exceed 50), u8 at 10, from 11 on u32 seconds and u8 code."""
     said = explain(
         record(
             0x05,
-            (6, struct.pack("<IB", 50, 49)),
+            (6, struct.pack("<IB", 4_000_000_050, 249)),
             (11, struct.pack("<IB", 4_000_000_001, 59)),
             (16, struct.pack("<IB", 2, 116)),
             (11 + 5 * 49, struct.pack("<IB", 3, 231)),
         )
     )
     entries = said.values["entries"]
-    assert (said.kind, said.values["count"], said.values["last"]) == ("logbook", 50, 49)
+    assert (said.kind, said.values["count"], said.values["last"]) == (
+        "logbook",
+        4_000_000_050,
+        249,
+    )
     assert len(entries) == 50
     assert entries[0] == {"seconds": 4_000_000_001, "code": 59}
     assert entries[1] == {"seconds": 2, "code": 116}
@@ -691,7 +767,7 @@ def test_detail_log() -> None:
     """5.4: first index at 6, count at 8, 24-byte entries from 9 on."""
     entry = struct.pack(
         "<IBBBBHHHhHHbbbB",
-        *(4_000_000_001, 21, 0x0B, 3, 4, 3401, 3302, 5203, -1234, 2345, 3456),
+        *(4_000_000_001, 210, 0x8B, 203, 204, 34001, 33002, 52003, -1234, 42345, 43456),
         *(-11, -22, -33, 205),
     )
     assert len(entry) == 24
@@ -699,16 +775,16 @@ def test_detail_log() -> None:
     assert (said.kind, said.values["first"], said.values["count"]) == ("detail_log", 828, 12)
     assert said.values["entries"][11] == {
         "clock": 4_000_000_001,
-        "code": 21,
-        "states": 0x0B,
-        "highest_cell": 3,
-        "lowest_cell": 4,
-        "max_cell_voltage": 3.401,
-        "min_cell_voltage": 3.302,
-        "voltage": 52.03,
+        "code": 210,
+        "states": 0x8B,
+        "highest_cell": 203,
+        "lowest_cell": 204,
+        "max_cell_voltage": 34.001,
+        "min_cell_voltage": 33.002,
+        "voltage": 520.03,
         "current": -123.4,  # signed, whatever the vendor's table says
-        "remaining_capacity": 234.5,
-        "full_capacity": 345.6,
+        "remaining_capacity": 4234.5,
+        "full_capacity": 4345.6,
         "max_temperature": -11,
         "min_temperature": -22,
         "mosfet_temperature": -33,
@@ -770,30 +846,31 @@ def test_write_register(variant: str, register: int, data: bytes, name: str, val
 
 
 @pytest.mark.parametrize(
-    ("variant", "register"),
+    ("variant", "register", "name"),
     [
-        ("24s", 0x21),  # voltage calibration
-        ("24s", 0x24),  # current calibration
-        ("24s", 0x1C),  # cell count
-        ("32s", 0x64),  # voltage calibration
-        ("32s", 0x67),  # current calibration
-        ("32s", 0x65),  # shutdown
-        ("32s", 0x66),  # restart
-        ("32s", 0x68),  # presets: Li-ion, LFP, LTO
-        ("32s", 0x69),
-        ("32s", 0x6A),
-        ("32s", 0x9D),  # factory reset
-        ("32s", 0x1C),  # cell count
-        ("32s", 0xA5),  # UART and CAN protocols: can cut the own link
-        ("32s", 0xA6),
-        ("32s", 0xA8),
-        ("32s", 0xB6),
-        ("32s", 0x2A),  # port switch
-        ("32s", 0x24),  # device address
+        ("24s", 0x21, "jk_voltage_calibration"),
+        ("24s", 0x24, "jk_current_calibration"),
+        ("24s", 0x1C, "cell_count"),
+        ("32s", 0x64, "jk_voltage_calibration"),
+        ("32s", 0x67, "jk_current_calibration"),
+        ("32s", 0x65, "jk_shutdown"),
+        ("32s", 0x66, "jk_restart"),
+        ("32s", 0x68, "jk_preset_li_ion"),
+        ("32s", 0x69, "jk_preset_lfp"),
+        ("32s", 0x6A, "jk_preset_lto"),
+        ("32s", 0x9D, "jk_factory_reset"),
+        ("32s", 0x1C, "cell_count"),
+        ("32s", 0xA5, "jk_uart1_protocol"),
+        ("32s", 0xA6, "jk_can_protocol"),
+        ("32s", 0xA8, "jk_uart2_protocol"),
+        ("32s", 0xB6, "jk_uart3_protocol"),
+        ("32s", 0x2A, "jk_port_rs485"),
+        ("32s", 0x24, "jk_device_address"),
     ],
 )
-def test_dangerous_register(variant: str, register: int) -> None:
-    """14: only behind an explicit, typed confirmation and a backup."""
+def test_dangerous_register(variant: str, register: int, name: str) -> None:
+    """14: only behind an explicit, typed confirmation and a backup. Names: 7."""
+    assert REGISTERS[variant][register].key == name
     assert REGISTERS[variant][register].danger is True
 
 

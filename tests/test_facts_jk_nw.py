@@ -133,6 +133,37 @@ def test_tag(tag: str, value: str, expected: dict[str, Any]) -> None:
     assert said(f"{tag} {value} 85 32") == expected | {"soc": 50}
 
 
+@pytest.mark.parametrize(
+    ("tag", "width"),
+    [
+        *((tag, 2) for tag in ("83", "87", "8a", "8b", "8c", "8e", "8f", "90", "91", "92", "93")),
+        *((tag, 2) for tag in ("94", "95", "96", "97", "98", "99", "9a", "9b", "9c", "9e", "9f")),
+        *((tag, 2) for tag in ("a0", "a1", "a2", "a3", "a4", "ad", "b0")),
+        *((tag, 1) for tag in ("85", "86", "9d", "a9", "ab", "ac", "ae", "af", "b1", "b3", "b8")),
+        *((tag, 4) for tag in ("89", "aa", "b6", "b9")),
+    ],
+)
+def test_tag_is_unsigned(tag: str, width: int) -> None:
+    """10.1: only A5 to A8 are signed."""
+    (value,) = said(tag + "ff" * width).values()
+    assert value > 0
+
+
+@pytest.mark.parametrize(
+    ("tag", "name"), [(0xBB, "jk_restart"), (0xBC, "jk_factory_reset"), (0xBD, "jk_upgrade")]
+)
+def test_write_only_tag(tag: int, name: str) -> None:
+    """10.1: BB restart, BC factory settings, BD upgrade flag."""
+    raw = frame(bytes([tag, 1]), 0x02, source=3, kind=0)
+    assert explain(raw).values == {name: "01"}
+
+
+@pytest.mark.parametrize("tag", ["80", "81", "82"])
+def test_a_temperature_word_beyond_the_code_is_unknown(tag: str) -> None:
+    """10.2: the code ends at 140; ffff is no small negative number."""
+    assert next(iter(said(f"{tag} ffff").values())) is None
+
+
 def test_tag_of_the_state_of_charge() -> None:
     """10.1: 85 is one byte, %."""
     assert said("85 63 87 0123") == {"soc": 99, "cycles": 291}

@@ -164,7 +164,6 @@ def test_a_reading_shows_every_value_in_80_columns(g):
     assert re.search(r"FETs\s+charge on  discharge off", out)
     assert max(map(len, out.splitlines())) <= 80
     assert "current_sign" not in out
-    assert "current_sign = reported" in printed(read.block(PACK, g, raw=True))
 
 
 def test_ascii_is_ascii():
@@ -253,6 +252,9 @@ def test_frames_and_skips_are_one_line():
     assert "100 bytes skipped, checksum" in long
     assert "(sent)" in long
     assert len(long) < 100 + 50
+    assert long.endswith("ab ...")
+    assert decode.skip(Skip(0, 24, "noise", "ab" * 24)).endswith("ab" * 24)
+    assert decode.skip(Skip(0, 22, "noise", "ab" * 20)).endswith("ab ...")
 
 
 def test_progress_and_faults_and_ready():
@@ -355,6 +357,52 @@ def test_a_long_error_is_wrapped_and_whole():
     assert " ".join(error.split()) in left
 
 
+def test_an_error_that_does_not_fit_says_that_it_goes_on():
+    pack = view()
+    pack.take(RuntimeError("No answer, and no end of this sentence. " * 5), 100.0)
+    lines = shown([pack], 60, 6, 100.0, t.UNICODE)
+    assert lines[1].rstrip().endswith("…")
+
+
+@KINDS
+def test_targets_that_differ_at_their_ends_are_cut_in_the_middle(g):
+    views = [
+        PackView(f"jk-bus+tcp://gateway.example.org:8899?address={n}&timeout=0.25&soc={n}")
+        for n in (6, 62)
+    ]
+    lines = shown(views, 80, 24, 100.0, g)
+    for n, side in ((6, lines[0][:38]), (62, lines[0][41:])):
+        assert g.cut in side
+        assert f"soc={n} " in side
+        assert side.startswith("jk-bus")
+
+
+@KINDS
+def test_what_is_cut_off_ends_with_a_mark(g):
+    long = replace(PACK, cycle_capacity=123456.0, cell_voltages=(3.34,) * 99 + (3.367,))
+    whole = [line.rstrip() for line in shown([view(long)], 200, 60, 100.0, g)]
+    for width in range(8, 60):
+        for line in shown([view(long)], width, 60, 100.0, g):
+            text = line.rstrip()
+            if "in its" in text and not text.endswith("in its life   up 3 h 25 min"):
+                assert text.endswith(g.cut)
+            if re.search(r"to 3\.\d{0,2}$", text):
+                raise AssertionError(text)
+    assert any("in its life" in line for line in whole)
+
+
+@KINDS
+def test_conditions_nobody_asked_for_are_unknown_and_not_none(g):
+    cells = Reading(cell_voltages=(3.3, 3.4))
+    assert t.conditions(cells, g).plain == g.none
+    assert re.search(rf"conditions +{g.none} *\n", printed(read.block(cells, g)))
+    assert "none" not in "\n".join(shown([view(cells)], 80, 24, 100.0, g))
+    for known in ({"voltage": 6.7}, {"soc": 3.0}, {"charging_allowed": False}):
+        assert t.conditions(replace(cells, **known), g).plain == "none"
+    said = replace(cells, alarms=(Condition.CELL_DELTA,))
+    assert t.conditions(said, g).plain == "alarm: cell_delta"
+
+
 def test_packs_stand_side_by_side_and_what_has_no_room_is_counted():
     two = shown([view(), view()], 80, 24, 100.0, t.UNICODE)
     assert two[0].count("live") == 2
@@ -418,7 +466,7 @@ switches = st.none() | st.booleans()
 )
 def test_any_reading_can_be_shown(reading, size, g):
     shown([view(reading), view(reading)], *size, 101.0, g)
-    out = printed(read.block(reading, g, raw=True)) + read.line(reading, g).plain
+    out = printed(read.block(reading, g)) + read.line(reading, g).plain
     assert "None" not in out.replace("'None'", "")
     assert not any(ord(c) < 32 and c != "\n" for c in out)
 

@@ -247,10 +247,22 @@ def test_a_link_of_an_earlier_run_is_replaced(tmp_path: Path) -> None:
     link = tmp_path / "p"
 
     async def main() -> None:
-        for stale in ("/dev/pts/nothing", "/dev/null"):
-            link.symlink_to(stale)
-            async with serving(pty=str(link)) as served:
-                assert (await read(served.targets[0])).soc == 60
+        link.symlink_to("/dev/pts/nothing")
+        async with serving(pty=str(link)) as served:
+            assert (await read(served.targets[0])).soc == 60
+
+    asyncio.run(main())
+
+
+def test_a_link_that_is_in_use_is_not_taken(tmp_path: Path) -> None:
+    link = tmp_path / "p"
+
+    async def main() -> None:
+        async with serving(pty=str(link)) as served:
+            with pytest.raises(PortBusy, match="in use"):
+                async with serving(pty=str(link)):
+                    pass
+            assert (await read(served.targets[0])).soc == 60
 
     asyncio.run(main())
 
@@ -426,12 +438,70 @@ def test_the_console_stirs_the_pack_and_the_wire() -> None:
         async with serving(tcp="127.0.0.1:0", faults=["sleepy:1"]) as served:
             target = served.targets[0]
             assert (await read(target)).temperatures["sensor_1"] is not None
-            assert await served.command("fault probe:cell_1") == "ok"
+            assert (await served.command("fault probe:cell_1")).startswith("ok")
             assert (await read(target)).temperatures["sensor_1"] is None
             assert await served.command("nonsense") != "ok"
             assert await served.command("fault silent") == "ok"
             with pytest.raises(LinkTimeout):
                 await read(target, timeout=0.02)
+
+    asyncio.run(main())
+
+
+def test_what_the_protocol_cannot_say_is_said_by_the_console() -> None:
+    mute = "ok (this protocol has no sign for it: {})"
+    sensor = mute.format("temperature_sense as fault")
+    cases = {
+        "jk-nw": {
+            "raise cell_overvoltage protection": "ok",
+            "raise short_circuit protection": mute.format("short_circuit as protection"),
+            "fault condition:short_circuit": mute.format("short_circuit as protection"),
+            "fault condition:cell_overvoltage": "ok",
+            "temperature cell_1 broken": sensor,
+            "fault probe:cell_1": sensor,
+            "temperature cell_1 auto": "ok",
+            "fault probe off": "ok",
+            "clear short_circuit": "ok",
+            "fault silent": "ok",
+            "raise heater": mute.format("heater as alarm"),
+        },
+        "jbd": {
+            "raise short_circuit protection": "ok",
+            "raise afe fault": "ok",
+            "temperature mosfet broken": sensor,
+        },
+        "jk02": {
+            "raise temperature_sense fault": "ok",
+            "raise heater": mute.format("heater as alarm"),
+        },
+        "jk-bus": {
+            "raise charge_overcurrent protection": "ok",
+            "raise heater": mute.format("heater as alarm"),
+        },
+        "daly-a5": {"raise afe fault": "ok", "temperature cell_1 broken": "ok"},
+    }
+
+    async def main(protocol: str, lines: dict[str, str]) -> None:
+        async with serving(protocol=protocol, tcp="127.0.0.1:0") as served:
+            for line, reply in lines.items():
+                assert await served.command(line) == reply, (protocol, line)
+            assert "error" in await served.command("raise fire")
+
+    for protocol, lines in cases.items():
+        asyncio.run(main(protocol, lines))
+
+
+def test_to_ask_what_a_protocol_can_say_changes_nothing() -> None:
+    async def main() -> None:
+        async with serving(protocol="jk02", tcp="127.0.0.1:0", faults=["silent"]) as served:
+            began = time.monotonic()
+            before = served.pack.uptime
+            for _ in range(10):
+                assert await served.command("raise charge_overcurrent protection") == "ok"
+            assert served.pack.uptime - before <= time.monotonic() - began
+            assert time.monotonic() - began < 2
+            assert served.device is not None
+            assert list(served.device.faults.active) == ["silent"]
 
     asyncio.run(main())
 

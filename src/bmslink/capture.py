@@ -187,7 +187,7 @@ def _pieces(path: Path | str, lines: Iterator[tuple[int, bytes]]) -> Iterator[Pi
 
 def _why(exc: Exception) -> str:
     """What msgspec says of its schema is plain; what Python says of its internals is not."""
-    return str(exc) if isinstance(exc, msgspec.DecodeError) else "it is no JSON text"
+    return str(exc) if isinstance(exc, msgspec.DecodeError) else "it is no JSON text in UTF-8"
 
 
 def _damaged(path: Path | str, line: int, why: str) -> CaptureError:

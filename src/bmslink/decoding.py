@@ -134,8 +134,8 @@ def _decoded(
     try:  # says what is skipped, as the protocol of which it nearly is
         yield from _Stream(damaged[0], variant).run(pieces, header)
     except FrameError as error:
-        names = " or ".join(damaged)
-        raise FrameError(f"{error} It looked most like {names}.") from error
+        also = f" It may also be {' or '.join(damaged[1:])}." if damaged[1:] else ""
+        raise FrameError(f"{error}{also}") from error
 
 
 def _unknown(pieces: list[Piece]) -> Iterator[Skip]:

@@ -58,18 +58,22 @@ def execute(pack: Pack, line: str, faults: Faults | None = None) -> str:
         return f"error: {error}"
 
 
-def raised(line: str) -> Condition | None:
-    """The condition that a line (which `execute` has carried out) makes the pack report."""
+def raised(line: str) -> tuple[Condition, str] | None:
+    """The condition that a line (which `execute` has carried out) makes the pack report, and as
+    what: alarm, protection or fault."""
     match line.split():
-        case ["raise", name, *_]:
-            return Condition(name)
+        case ["raise", name, *severity]:
+            return Condition(name), severity[0] if severity else "alarm"
         case ["temperature", _, "broken"]:
-            return Condition.TEMPERATURE_SENSE
+            return Condition.TEMPERATURE_SENSE, "fault"
         case ["fault", spec]:
             fault, _, argument = spec.partition(":")
             if fault == "probe":
-                return Condition.TEMPERATURE_SENSE
-            return Condition(argument.partition(":")[0]) if fault == "condition" else None
+                return Condition.TEMPERATURE_SENSE, "fault"
+            name, _, severity_named = argument.partition(":")
+            return (
+                (Condition(name), severity_named or "protection") if fault == "condition" else None
+            )
     return None
 
 

@@ -1,70 +1,78 @@
-"""What a simulated device's protocol can say, found out by reading it with our own driver."""
+"""What a simulated device can say of its pack, found out by reading it with our own driver."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
-from dataclasses import replace
+import selectors
 from typing import Any
 
 from bmslink.errors import BmsError
 from bmslink.link import Link
-from bmslink.model import Condition
+from bmslink.model import Condition, Reading
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Driver, Options
-from bmslink.simulation.responder import Responder
-from bmslink.transport import OnData, OnLost, Transport
+from bmslink.simulation.transport import SimDevice, SimTransport
+from bmslink.simulation.wire import WireFaults
+from bmslink.transport import Endpoint
 
 __all__ = ["shows"]
 
-_PERIOD = 0.02  # s between two times that a streaming device speaks: nobody waits here
-_TIMEOUT = 0.1
+_PATIENCE = 120.0  # s of the hurried loop
 
 
-class _Shortcut(Transport):
-    """A responder without the delays and the faults of a wire."""
+class _Selector(selectors.DefaultSelector):
+    """Never waits: the time of its loop jumps to the next timer instead."""
 
-    def __init__(self, responder: Responder) -> None:
-        self._responder = responder
-        self._timer: asyncio.TimerHandle | None = None
+    now = 0.0
 
-    async def open(self, on_data: OnData, on_lost: OnLost) -> None:
-        del on_lost  # it never hangs up
-        self._on_data = on_data
-        if self._responder.period is not None:
-            self._speak()
-
-    def _speak(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(_PERIOD, self._speak)
-        self._on_data(self._responder.stream())
-
-    async def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    async def write(self, data: bytes) -> None:
-        for answer in self._responder.receive(data):
-            self._on_data(answer.data)
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.now += timeout or 0.0
+        return super().select(0)
 
 
-async def shows(protocol: str, responder: Responder, condition: Condition) -> bool:
+class _HurriedLoop(asyncio.SelectorEventLoop):
+    """An event loop in which the driver's patience and the device's delays take no time."""
+
+    def __init__(self) -> None:
+        self._clock = _Selector()
+        super().__init__(self._clock)
+
+    def time(self) -> float:
+        return self._clock.now
+
+
+async def shows(protocol: str, device: SimDevice, condition: Condition) -> bool:
     """Whether a reading of the device holds a condition that its pack reports.
 
-    A copy of the device is read, so nothing changes. Where it cannot be read, True: nothing is
-    known against it.
+    A copy of the device is read, on a line without faults; nothing changes. Where that fails,
+    True: nothing is known against it.
     """
-    shared = responder.pack.chemistry  # frozen, and not to be copied
-    device = copy.deepcopy(responder.line(), {id(shared): shared})
-    factory: type[Driver[Any]] = load_driver(protocol)
-    timing = replace(factory.timing, gap=0.0, timeout=_TIMEOUT, retries=0, wake_retries=0)
-    link: Link[Any] = Link(_Shortcut(device), factory.make_framer(), timing)
-    driver = factory(link, Options(address=responder.address))
+    shared = device.pack.chemistry  # frozen, and not to be copied
+    responder = copy.deepcopy(device.responder, {id(shared): shared})
+    twin = SimDevice(responder.pack, responder, WireFaults(responder.pack), 1.0)
     try:
-        await link.open()
-        await driver.start()
-        reading = await driver.read()
-    except BmsError:
+        reading = await asyncio.to_thread(_read_at_once, protocol, twin)
+    except (BmsError, TimeoutError):
         return True
+    return condition in {*reading.alarms, *reading.protections, *reading.faults}
+
+
+def _read_at_once(protocol: str, device: SimDevice) -> Reading:
+    with asyncio.Runner(loop_factory=_HurriedLoop) as runner:
+        return runner.run(_read(protocol, device))
+
+
+async def _read(protocol: str, device: SimDevice) -> Reading:
+    factory: type[Driver[Any]] = load_driver(protocol)
+    link: Link[Any] = Link(
+        SimTransport(Endpoint("sim"), device), factory.make_framer(), factory.timing
+    )
+    driver = factory(link, Options(address=device.responder.address))
+    await link.open()
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await driver.start()
+            return await driver.read()
     finally:
         await link.close()
-    return condition in {*reading.alarms, *reading.protections, *reading.faults}

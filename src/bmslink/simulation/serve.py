@@ -130,9 +130,9 @@ async def _live(
         async for line in lines:
             device.tick()
             text = execute(device.pack, line, device.faults)
-            condition = raised(line) if text == "ok" else None
-            if condition and not await shows(protocol, device.responder, condition):
-                text = f"ok (this protocol has no sign for it: {condition})"
+            news = raised(line) if text == "ok" else None
+            if news and not await shows(protocol, device, news[0]):
+                text = f"ok (this protocol has no sign for it: {' as '.join(news)})"
             if text:
                 reply(text)
 

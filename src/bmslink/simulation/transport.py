@@ -174,9 +174,10 @@ class SimTransport(Transport):
     `load`, `firmware`, `address`, and `fault` (several: `fault=noise,late:0.2`).
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, device: SimDevice | None = None) -> None:
+        """`device` is one that exists already, whatever the endpoint says."""
         query = endpoint.query
-        self.device = make_device(
+        self.device = device or make_device(
             endpoint.protocol or "jk02",
             cells=endpoint.integer("cells", 16) or 0,
             chemistry=query.get("chemistry", "lfp"),

@@ -59,7 +59,7 @@ class ReplayTransport(Transport):
 
     async def write(self, data: bytes) -> None:
         if self._on_lost is None:
-            raise LinkClosed(f"The recording {self._path} is over.")
+            raise self._over()
         for index in range(self._asked, len(self._pieces)):
             piece = self._pieces[index]
             if piece.sent and piece.data == data:
@@ -111,7 +111,13 @@ class ReplayTransport(Transport):
     def _end(self) -> None:
         on_lost, self._on_lost = self._on_lost, None
         if on_lost is not None:
-            on_lost(LinkClosed(f"The recording {self._path} is over."))
+            on_lost(self._over())
+
+    def _over(self) -> LinkClosed:
+        return LinkClosed(
+            f"The recording {self._path} is over and holds no further answer to what is asked; "
+            f"`bmslink decode {self._path}` shows what it holds."
+        )
 
 
 def _streams(pieces: list[Piece]) -> bool:
