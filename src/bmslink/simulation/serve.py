@@ -15,7 +15,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from bmslink.errors import PortBusy, PortDenied, PortNotFound, TargetError, TransportError
-from bmslink.simulation.console import execute
+from bmslink.simulation.bus import execute_on
 from bmslink.simulation.transport import SimDevice, SimLine, make_device
 from bmslink.transport import Endpoint, split_host
 
@@ -30,11 +30,11 @@ async def serve(
     *,
     pty: str | None = None,
     tcp: str | None = None,
-    cells: int = 16,
+    cells: int | None = None,
     chemistry: str = "lfp",
     soc: float = 60.0,
     seed: int = 1,
-    address: int | None = None,
+    address: int | Sequence[int] | None = None,
     firmware: str | None = None,
     speed: float = 1.0,
     faults: Sequence[str] = (),
@@ -46,6 +46,7 @@ async def serve(
 ) -> None:
     """Serve a simulated pack until cancelled.
 
+    `cells` and `address` are those of `make_device`: several addresses are several packs.
     `pty` is where the link to the pseudo-terminal is made, `tcp` is `HOST:PORT` (port 0: any
     free one). Each target is given to `announce` once it can be talked to. `commands` are console
     lines (`bmslink.simulation.console`), answered through `reply`; when they end, serving goes
@@ -74,7 +75,8 @@ async def serve(
             targets.append(await _open_server(stack, device, tcp, pace=pace))
         for endpoint in targets:
             named = Endpoint(endpoint.scheme, endpoint.place, protocol)
-            announce(str(named.with_query(address=address)))
+            for number in device.packs or (None,):
+                announce(str(named.with_query(address=number)))
         await _live(device, commands, reply)
 
 
@@ -89,7 +91,7 @@ async def _live(
     async def obey(lines: AsyncIterator[str]) -> None:
         async for line in lines:
             device.tick()
-            text = execute(device.pack, line, device.faults)
+            text = execute_on(device, line)
             if text:
                 reply(text)
 
