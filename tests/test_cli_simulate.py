@@ -155,6 +155,11 @@ def test_faults_on_the_command_line_are_in_force(cli, started):
         (["jbd", "--tcp", "127.0.0.1:0", "--load", "much"], ["much"]),
         (["jbd", "--tcp", "127.0.0.1:0", "--fault", "frob"], ["frob"]),
         (["jbd", "--tcp", "127.0.0.1:0", "--address", "256"], ["address"]),
+        (["jbd", "--tcp", "127.0.0.1:0", "--address", "x"], ["--address"]),
+        (["jbd", "--tcp", "127.0.0.1:0", *("--address", "1") * 2], ["both", "address 1"]),
+        (["daly-d2", "--tcp", "127.0.0.1:0", "--address", "1", "--address", "2"], ["no addresses"]),
+        (["daly-sinowealth", "--tcp", "127.0.0.1:0", "--cells", "16"], ["3 to 10"]),
+        (["jbd", "--tcp", "127.0.0.1:0", "--fault", "second_master"], ["second master"]),
         (["jbd", "--tcp", "127.0.0.1:0", "--ble", "x"], ["--ble"]),
     ],
 )

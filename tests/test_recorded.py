@@ -249,7 +249,7 @@ def test_any_capture_is_served_or_refused_in_words_and_only_recorded_bytes_come(
             assert all(a.data in everything for a in answers)
             assert all(a.delay >= 0 for a in answers)
             served += bool(answers)
-    assert served > 3 or not (FIXTURES / protocol).exists()
+    assert served > 2
 
 
 @settings(max_examples=60, deadline=None)

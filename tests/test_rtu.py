@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bmslink.capture import open_capture
 from bmslink.errors import FrameError
+from bmslink.protocols.daly_register_framing import P81Framer
 from bmslink.protocols.rtu import (
     DALY_SHAPES,
     MODBUS_SHAPES,
@@ -187,3 +188,80 @@ def test_any_bytes(data: bytes, seed: int) -> None:
         for frame in frames:
             assert whole.encode(frame) == frame.raw
         assert [f.raw for f in whole.feed(good)] == [good]
+
+
+# ------------------------------------------------------------------------- a second master
+
+
+OURS = RTUFrame(unit=1, register=0x1200, count=2)
+THEIRS = RTUFrame(unit=1, register=0x1000, count=2)
+NOT_RIVALS = [replace(THEIRS, unit=2), replace(THEIRS, count=3), OURS]
+ANSWERS = [RTUFrame(unit=1, shape="data", data=bytes([n] * 4)) for n in (1, 2)]
+LONGER = RTUFrame(unit=1, shape="data", data=bytes(6))
+REFUSAL = RTUFrame(unit=1, function=READ | 0x80, shape="exception", code=2)
+
+
+def doubts(framer: RTUFramer, *frames: RTUFrame) -> list[bool]:
+    """Which of the answers that come by may be another master's."""
+    heard = framer.feed(b"".join(framer.encode(frame) for frame in frames))
+    return [f.doubtful for f in heard if f.shape in ("data", "exception")]
+
+
+def asking(*before: RTUFrame) -> RTUFramer:
+    """A framer that has heard something, and then a request of ours."""
+    framer = RTUFramer(MODBUS_SHAPES)
+    doubts(framer, *before)
+    framer.expect(OURS)
+    return framer
+
+
+def test_an_answer_is_ours_where_nobody_else_asks() -> None:
+    assert doubts(asking(), ANSWERS[0]) == [False]
+    assert doubts(asking(), REFUSAL) == [False]
+    assert doubts(asking(), OURS, ANSWERS[0]) == [False]  # an echo
+
+
+@pytest.mark.parametrize("answer", [*ANSWERS, REFUSAL])
+def test_while_another_master_waits_for_as_many_nobody_can_tell(answer: RTUFrame) -> None:
+    assert doubts(asking(THEIRS), answer, answer) == [True, True]
+    assert doubts(asking(), THEIRS, answer, answer) == [True, True]
+    assert doubts(asking(), OURS, THEIRS, answer) == [True]
+
+
+@pytest.mark.parametrize("other", NOT_RIVALS)
+def test_another_question_is_no_rival(other: RTUFrame) -> None:
+    assert doubts(asking(), other, ANSWERS[0]) == [False]
+
+
+def test_what_was_answered_before_is_no_rival() -> None:
+    assert doubts(asking(THEIRS, ANSWERS[1]), ANSWERS[0]) == [False]
+    assert doubts(asking(replace(THEIRS, count=3), LONGER), ANSWERS[0]) == [False]
+    framer = asking()
+    assert doubts(framer, ANSWERS[0], THEIRS, ANSWERS[1]) == [False, False]
+
+
+def test_doubt_ends_when_we_ask_again() -> None:
+    framer = asking(THEIRS)
+    assert doubts(framer, *ANSWERS) == [True, True]
+    framer.expect(OURS)
+    assert doubts(framer, ANSWERS[0]) == [False]
+    framer = asking(THEIRS)  # and nobody answers
+    framer.expect(OURS)
+    assert doubts(framer, ANSWERS[0]) == [False]
+
+
+def test_a_board_that_answers_as_another_unit() -> None:
+    framer = P81Framer()
+    framer.expect(RTUFrame(unit=0x82, count=2))
+    asked = RTUFrame(unit=0x82, register=0x80, count=2)
+    assert doubts(framer, asked, replace(ANSWERS[0], unit=0x52)) == [True]
+    framer.expect(RTUFrame(unit=0x82, count=2))
+    assert doubts(framer, replace(asked, unit=0x81), replace(ANSWERS[0], unit=0x52)) == [False]
+
+
+def test_many_unanswered_requests_do_not_fill_the_memory() -> None:
+    framer = RTUFramer(MODBUS_SHAPES)
+    doubts(framer, *(replace(THEIRS, count=n) for n in range(1, 100)))
+    framer.expect(replace(OURS, count=99))
+    assert doubts(framer, RTUFrame(unit=1, shape="data", data=bytes(198))) == [True]
+    assert len(framer._others) < 20

@@ -155,7 +155,7 @@ def test_unknown_names_are_listed_with_the_known_ones() -> None:
 
 
 def test_every_fault_of_the_list_can_be_put_in_force() -> None:
-    faults = wire()
+    faults = WireFaults(Pack(cells=4), masters=True)
     for name in FAULTS:
         faults.enable("condition:cell_delta" if name == "condition" else name)
         faults.disable(name)

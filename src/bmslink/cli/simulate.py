@@ -25,7 +25,9 @@ def command(
     tcp: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Serve a TCP port; 0 is any free one.")
     ] = None,
-    cells: Annotated[int, typer.Option(parser=o.whole, metavar="N", help="Cells in series.")] = 16,
+    cells: Annotated[
+        int | None, typer.Option(parser=o.whole, metavar="N", help="Cells in series.")
+    ] = None,
     chemistry: Annotated[
         str, typer.Option(metavar="NAME", help="lfp, nmc, lto or na-ion.")
     ] = "lfp",
@@ -35,7 +37,10 @@ def command(
     seed: Annotated[
         int, typer.Option(parser=o.whole, metavar="N", help="Another seed, another pack.")
     ] = 1,
-    address: o.Address = None,
+    address: Annotated[
+        list[int] | None,
+        typer.Option(parser=o.whole, metavar="N", help="Its address; several: a pack for each."),
+    ] = None,
     firmware: Annotated[
         str | None, typer.Option(metavar="VERSION", help="The firmware it claims to run.")
     ] = None,

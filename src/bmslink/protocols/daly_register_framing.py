@@ -58,6 +58,9 @@ class P81Framer(RTUFramer):
                 return ()
         return (shapes[head[1]],) if head[1] in shapes else ()
 
+    def answerer(self, unit: int) -> int:
+        return unit - ASKING + ANSWERING
+
 
 def asked_board(unit: int) -> int:
     """The board that a request of the 81/51 dialect is for; 0 if it is no such unit."""

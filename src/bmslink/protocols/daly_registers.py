@@ -306,6 +306,7 @@ class DalyRegisters(Driver[RTUFrame]):
             """An answer of the right length; a request that comes back as an echo is none."""
             return (
                 frame.shape == "data"
+                and not frame.doubtful
                 and frame.unit == self.answering
                 and len(frame.data) == 2 * block.length
             )

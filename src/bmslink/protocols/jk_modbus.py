@@ -392,6 +392,8 @@ class JKModbus(Driver[RTUFrame]):
 
 def _answers(frame: RTUFrame, request: RTUFrame) -> bool:
     """Whether a frame answers the request: the bytes asked for, or a refusal."""
+    if frame.doubtful:
+        return False
     if frame.shape == "exception":
         return frame.unit == request.unit and frame.function & 0x7F == READ
     return frame.shape == "data" and _fits(frame, request)

@@ -9,7 +9,7 @@ Half-duplex buses show requests and answers alike, hence both are cut from one s
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -96,6 +96,8 @@ class RTUFrame(Frame):
     """Registers; in a `write` the value."""
     data: bytes = b""
     code: int = 0
+    doubtful: bool = False
+    """An answer that may be another master's: see `RTUFramer.expect`."""
 
     @property
     def words(self) -> list[int]:
@@ -132,6 +134,10 @@ def _data_length(shape: Shape, buffer: bytearray) -> int | None:
     return 0
 
 
+def _question(frame: RTUFrame) -> tuple[int, int, int]:
+    return frame.unit, frame.register, frame.count
+
+
 class RTUFramer(Framer[RTUFrame]):
     """Finds frames of the given shapes from the given units."""
 
@@ -145,6 +151,10 @@ class RTUFramer(Framer[RTUFrame]):
         super().__init__()
         self._shapes = shapes
         self._units = units
+        self._asked: RTUFrame | None = None
+        self._in_doubt = False
+        self._others: list[tuple[int, RTUFrame]] = []
+        self._turn = 0
 
     def shapes(self, head: bytearray) -> tuple[Shape, ...]:
         """What a frame that begins so (unit, function, …) may be; a dialect may know better."""
@@ -176,7 +186,43 @@ class RTUFramer(Framer[RTUFrame]):
         values = parse(frame_layout(shape, length), raw, "register frame")
         for key in ("bytes", "crc"):
             values.pop(key, None)
-        return RTUFrame(raw=raw, offset=self.position, shape=shape, **values)
+        frame = RTUFrame(raw=raw, offset=self.position, shape=shape, **values)
+        return self._watched(frame)
+
+    def answerer(self, unit: int) -> int:
+        """As which unit a board answers that is asked as `unit`."""
+        return unit
+
+    def expect(self, request: RTUFrame) -> list[RTUFrame]:
+        """An answer does not say which registers it holds. So where another master was heard to
+        ask the same unit for as many, and both wait for their answers, nobody can tell them
+        apart: what comes is `doubtful` until we ask again. A request of his that nobody answers
+        is forgotten when we have asked twice."""
+        self._asked = request if request.shape == "read" else None
+        self._in_doubt = False
+        self._others = [(turn, other) for turn, other in self._others if turn == self._turn]
+        self._turn += 1
+        return []
+
+    def _watched(self, frame: RTUFrame) -> RTUFrame:
+        asked = self._asked
+        if frame.shape == "read":
+            if asked is None or _question(frame) != _question(asked):
+                self._others = [*self._others[-15:], (self._turn, frame)]
+        elif frame.shape in ("data", "exception"):
+            rivals = [entry for entry in self._others if self._fits(frame, entry[1])]
+            if rivals:
+                self._others.remove(rivals[0])
+            if asked is not None and self._fits(frame, asked):
+                self._in_doubt |= bool(rivals)
+                if self._in_doubt:
+                    return replace(frame, doubtful=True)
+                self._asked = None
+        return frame
+
+    def _fits(self, answer: RTUFrame, request: RTUFrame) -> bool:
+        right = answer.shape == "exception" or len(answer.data) == 2 * request.count
+        return right and answer.unit == self.answerer(request.unit)
 
     def encode(self, frame: RTUFrame) -> bytes:
         need(len(frame.data) < 256, f"{len(frame.data)} bytes do not fit into one frame.")

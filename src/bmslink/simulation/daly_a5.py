@@ -23,6 +23,7 @@ from bmslink.protocols.daly_a5_codec import (
     MAX_BOARD,
     DalyA5Framer,
     DalyFrame,
+    read_request,
 )
 from bmslink.protocols.daly_a5_layouts import (
     ACK,
@@ -105,6 +106,11 @@ class DalyA5Responder(Responder):
             if frames:
                 answers.append(Answer(_DELAY, b"".join(frames)))
         return answers
+
+    def other_request(self, turn: int) -> bytes:
+        """Another master asks for 90 to 98, one after the other; of board 1 it is the modem."""
+        host = _HOST_GPRS if self.number == 1 else HOST_OF_BOARD + self.number
+        return self._framer.encode(read_request(0x90 + turn % 9, host))
 
     def _answer(self, request: DalyFrame) -> list[bytes]:
         """The data of the answer's frames; none is silence."""

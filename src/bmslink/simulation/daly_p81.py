@@ -12,7 +12,13 @@ from typing import Any, ClassVar
 from bmslink.errors import TargetError
 from bmslink.model import Condition, Reading, Switch
 from bmslink.protocols.daly_p81 import FLAGS, LEVELS, DalyP81
-from bmslink.protocols.daly_register_framing import ANSWERING, ASKING, MAX_BOARD
+from bmslink.protocols.daly_register_framing import (
+    ANSWERING,
+    ASKING,
+    MAX_BOARD,
+    P81Framer,
+    read_request,
+)
 from bmslink.protocols.daly_registers import Dialect
 from bmslink.protocols.rtu import RTUFrame
 from bmslink.simulation.daly_registers import FIRMWARE, DalyRegisterResponder, celsius, probes
@@ -22,6 +28,7 @@ __all__ = ["DalyP81Responder"]
 
 _WRITTEN = 0xAAAA  # the count word of the one acknowledgement that was captured
 _FAULT_BYTES = 14
+_OTHERS_READ = (0x00, 0x80)  # where the blocks begin that another master reads
 _LOCKS = {Switch.CHARGE: (13, 0), Switch.DISCHARGE: (13, 1)}
 
 
@@ -50,6 +57,11 @@ class DalyP81Responder(DalyRegisterResponder):
     def answering(self, frame: RTUFrame) -> RTUFrame:
         count = _WRITTEN if frame.shape == "written" else frame.count
         return replace(frame, unit=ANSWERING + self.number, count=count)
+
+    def other_request(self, turn: int) -> bytes:
+        """Another master reads the cells, then settings, both in blocks as long as bmslink's."""
+        register = _OTHERS_READ[turn % len(_OTHERS_READ)]
+        return P81Framer().encode(read_request(ASKING + self.number, register, 0x40))
 
     def strings(self) -> dict[str, str]:
         return {

@@ -5,7 +5,7 @@ Facts: `docs/protocols/daly-sinowealth.md`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from bmslink.errors import TargetError
 from bmslink.model import Reading
@@ -31,6 +31,8 @@ _ABSENT = -273.1
 
 class SinowealthResponder(Responder):
     """Answers each command of `FIELDS` that is asked with its right length; silent otherwise."""
+
+    default_cells: ClassVar[int] = 8
 
     def __init__(
         self, pack: Pack, *, address: int | None = None, firmware: str | None = None

@@ -6,8 +6,8 @@ Order, delays and counters are those of `jk-pb-bus-pb2a16s20p-15.41-addr3` and t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Self
 
 from bmslink.protocols.jk02_framing import CELLS, SETTINGS, JK02Framer, record
 from bmslink.protocols.jk_bus import REGISTERS, trigger
@@ -30,7 +30,8 @@ class JKBusResponder(Responder):
     """A board at `address` (1 if none is given) that answers triggers; at address 0 the master,
     which answers nobody, asks all others in each round, and pushes its own records.
 
-    `others` are the addresses of the boards that a master finds; each has a pack of its own.
+    `others` are the boards that a master finds: addresses, each of which gets a pack of its own,
+    or address -> pack for boards that are there anyway.
     """
 
     baudrate: ClassVar[int] = 115200
@@ -42,7 +43,7 @@ class JKBusResponder(Responder):
         *,
         address: int | None = None,
         firmware: str | None = None,
-        others: Sequence[int] = (1, 2),
+        others: Sequence[int] | Mapping[int, Pack] = (1, 2),
     ) -> None:
         super().__init__(pack, address=address, firmware=firmware)
         self.unit = 1 if address is None else address
@@ -51,12 +52,20 @@ class JKBusResponder(Responder):
         self._framer.longest = _LONGEST_REQUEST
         self.packs = {self.unit: pack}
         """Address -> pack, all that speak here."""
-        for number in others if self.unit == 0 else ():
-            chemistry, cells = pack.chemistry.name, pack.cell_count
-            self.packs[number] = Pack(chemistry=chemistry, cells=cells, seed=pack.seed + number)
+        if isinstance(others, Mapping):
+            self.packs |= others
+        else:
+            for number in others if self.unit == 0 else ():
+                chemistry, cells = pack.chemistry.name, pack.cell_count
+                self.packs[number] = Pack(chemistry=chemistry, cells=cells, seed=pack.seed + number)
         self._records = {
             number: NativeRecords(found, number, firmware) for number, found in self.packs.items()
         }
+
+    @classmethod
+    def on_bus(cls, packs: Mapping[int, Pack], address: int, firmware: str | None) -> Self:
+        others = {n: pack for n, pack in packs.items() if n != address} if address == 0 else {}
+        return cls(packs[address], address=address, firmware=firmware, others=others)
 
     def line(self) -> JKBusResponder:
         twin = JKBusResponder(self.pack, address=self.address, firmware=self.firmware, others=())
@@ -69,6 +78,13 @@ class JKBusResponder(Responder):
             for frame in self._framer.feed(data)
             if frame.shape == "write_many" and frame.unit == self.unit != 0
         ]
+
+    def other_request(self, turn: int) -> bytes:
+        """Another program asks for live values and settings, as a master does; a master asks the
+        others by itself."""
+        if self.unit == 0:
+            return b""
+        return self._framer.encode(trigger(self.unit, (CELLS, SETTINGS)[turn % 2]))
 
     def _answer(self, frame: RTUFrame) -> bytes:
         code = _CODES.get(frame.register)

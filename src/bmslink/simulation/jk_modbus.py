@@ -101,6 +101,12 @@ class JKModbusResponder(Responder):
                 self._hears_from = self.pack.uptime + busy
         return answers
 
+    def other_request(self, turn: int) -> bytes:
+        """Another master reads the live table, then the settings, in pieces as bmslink's own."""
+        tables = (LIVE_TABLE, SETTINGS_TABLE)
+        asked = RTUFrame(unit=self.unit, register=tables[turn % len(tables)].base, count=32)
+        return self._framer.encode(asked)
+
     def _answer(self, frame: RTUFrame) -> RTUFrame | None:
         if frame.shape == "read":
             data = self._read(frame.register, frame.count)

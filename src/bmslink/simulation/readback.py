@@ -49,8 +49,8 @@ async def shows(protocol: str, device: SimDevice, condition: Condition) -> bool:
     True: nothing is known against it.
     """
     shared = device.pack.chemistry  # frozen, and not to be copied
-    responder = copy.deepcopy(device.responder, {id(shared): shared})
-    twin = SimDevice(responder.pack, responder, WireFaults(responder.pack), 1.0)
+    pack, responder = copy.deepcopy((device.pack, device.responder), {id(shared): shared})
+    twin = SimDevice(pack, responder, WireFaults(pack), 1.0, device.packs)
     try:
         reading = await asyncio.to_thread(_read_at_once, protocol, twin)
     except (BmsError, TimeoutError):
@@ -68,7 +68,7 @@ async def _read(protocol: str, device: SimDevice) -> Reading:
     link: Link[Any] = Link(
         SimTransport(Endpoint("sim"), device), factory.make_framer(), factory.timing
     )
-    driver = factory(link, Options(address=device.responder.address))
+    driver = factory(link, Options(address=next(iter(device.packs), None)))
     await link.open()
     try:
         async with asyncio.timeout(_PATIENCE):

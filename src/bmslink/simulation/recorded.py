@@ -21,7 +21,7 @@ from bmslink.protocols import load_driver
 from bmslink.protocols.base import Driver, Options, Record
 from bmslink.protocols.daly_a5_codec import HOST_APP, HOST_PC
 from bmslink.simulation.pack import Pack
-from bmslink.simulation.responder import make_responder
+from bmslink.simulation.responder import make_responder, responder_class
 from bmslink.transport import parse_target
 
 __all__ = ["Listener", "Recording", "Step"]
@@ -178,7 +178,7 @@ class _Fitter:
     def __init__(self, recording: Recording, frames: list[Frame]) -> None:
         self._recording = recording
         self._frames = frames
-        pack = Pack()
+        pack = Pack(cells=responder_class(recording.protocol).default_cells)
         self._simulated = make_responder(recording.protocol, pack, address=recording.address)
         self.known: dict[str, dict[int, int]] = {}
         """Per question: where its answers begin, and of how many frames they are."""

@@ -7,7 +7,8 @@ A responder is pure: bytes and the time go in, bytes with a delay come out. `ser
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
 
 from bmslink.errors import TargetError
 from bmslink.transport import load
@@ -15,7 +16,7 @@ from bmslink.transport import load
 if TYPE_CHECKING:
     from bmslink.simulation.pack import Pack
 
-__all__ = ["RESPONDERS", "Answer", "Responder", "make_responder", "responder_class"]
+__all__ = ["RESPONDERS", "Answer", "Node", "Responder", "make_responder", "responder_class"]
 
 RESPONDERS: dict[str, str] = {
     "jk02": "bmslink.simulation.jk02:JK02Responder",
@@ -40,12 +41,38 @@ class Answer(NamedTuple):
     data: bytes
 
 
+class Node(Protocol):
+    """What stands at the end of a line: a device, or several on one bus."""
+
+    @property
+    def baudrate(self) -> int:
+        """Its speed."""
+
+    @property
+    def period(self) -> float | None:
+        """How often it speaks by itself, s; `None`: never."""
+
+    def receive(self, data: bytes) -> list[Answer]:
+        """Bytes from the client, cut anywhere; the answers they cause, in order."""
+
+    def line(self) -> Node:
+        """The same on one more line."""
+
+    def stream(self) -> bytes:
+        """What it says by itself now."""
+
+    def other_request(self, turn: int) -> bytes:
+        """What another master on the line asks in its `turn`; empty where there can be none."""
+
+
 class Responder(ABC):
     """One simulated BMS. Time is passed in, in seconds of the device."""
 
     baudrate: ClassVar[int] = 9600
     period: ClassVar[float | None] = None
     """A device that streams by itself does so this often, s."""
+    default_cells: ClassVar[int] = 16
+    """How many cells its pack has unless somebody says how many."""
 
     def __init__(
         self, pack: Pack, *, address: int | None = None, firmware: str | None = None
@@ -53,6 +80,11 @@ class Responder(ABC):
         self.pack = pack
         self.address = address
         self.firmware = firmware
+
+    @classmethod
+    def on_bus(cls, packs: Mapping[int, Pack], address: int, firmware: str | None) -> Self:
+        """The device at an address of a bus, with all packs of the bus by their addresses."""
+        return cls(packs[address], address=address, firmware=firmware)
 
     @abstractmethod
     def receive(self, data: bytes) -> list[Answer]:
@@ -65,6 +97,11 @@ class Responder(ABC):
 
     def stream(self) -> bytes:
         """What a streaming device says now, every `period`; empty while it is silent."""
+        return b""
+
+    def other_request(self, turn: int) -> bytes:
+        """What another master on the line asks this device in its `turn` (0, 1, …); empty where
+        the line has room for one client only."""
         return b""
 
 

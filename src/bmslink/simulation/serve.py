@@ -17,7 +17,8 @@ from functools import partial
 from typing import Protocol
 
 from bmslink.errors import PortBusy, PortDenied, PortNotFound, TargetError, TransportError
-from bmslink.simulation.console import execute, raised
+from bmslink.simulation.bus import execute_on
+from bmslink.simulation.console import raised
 from bmslink.simulation.readback import shows
 from bmslink.simulation.transport import SimDevice, SimLine, make_device
 from bmslink.transport import Endpoint, split_host
@@ -52,11 +53,11 @@ async def serve(
     *,
     pty: str | None = None,
     tcp: str | None = None,
-    cells: int = 16,
+    cells: int | None = None,
     chemistry: str = "lfp",
     soc: float = 60.0,
     seed: int = 1,
-    address: int | None = None,
+    address: int | Sequence[int] | None = None,
     firmware: str | None = None,
     speed: float = 1.0,
     faults: Sequence[str] = (),
@@ -68,6 +69,7 @@ async def serve(
 ) -> None:
     """Serve a simulated pack until cancelled.
 
+    `cells` and `address` are those of `make_device`: several addresses are several packs.
     `pty` is where the link to the pseudo-terminal is made, `tcp` is `HOST:PORT` (port 0: any
     free one). Each target is given to `announce` once it can be talked to. `commands` are console
     lines (`bmslink.simulation.console`), answered through `reply`; when they end, serving goes
@@ -89,7 +91,8 @@ async def serve(
     async with contextlib.AsyncExitStack() as stack:
         open_line = partial(SimLine, device, pace=pace)
         for place in await open_places(stack, open_line, protocol, pty=pty, tcp=tcp):
-            announce(str(place.with_query(address=address)))
+            for number in device.packs or (None,):
+                announce(str(place.with_query(address=number)))
         await _live(protocol, device, commands, reply)
 
 
@@ -129,8 +132,9 @@ async def _live(
     async def obey(lines: AsyncIterator[str]) -> None:
         async for line in lines:
             device.tick()
-            text = execute(device.pack, line, device.faults)
-            news = raised(line) if text == "ok" else None
+            text = execute_on(device, line)
+            one = len(device.packs) < 2  # on a bus it would have to be asked which pack is meant
+            news = raised(line) if text == "ok" and one else None
             if news and not await shows(protocol, device, news[0]):
                 text = f"ok (this protocol has no sign for it: {' as '.join(news)})"
             if text:

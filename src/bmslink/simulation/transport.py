@@ -9,25 +9,38 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from bmslink.errors import LinkClosed, TargetError
+from bmslink.simulation.bus import Bus
 from bmslink.simulation.pack import MAX_ADVANCE, Pack
-from bmslink.simulation.responder import Answer, Responder, make_responder
+from bmslink.simulation.responder import Answer, Node, make_responder, responder_class
 from bmslink.simulation.wire import WireFaults, uart_misread
 from bmslink.transport import Endpoint, OnData, OnLost, Transport
 
 __all__ = ["SimDevice", "SimLine", "SimTransport", "make_device"]
 
 _MAX_SPEED = 10_000.0  # an hour in a third of a second; above that the pack cannot keep up
+_LOOK = 1.0  # s between two looks whether a second master has come to the line
 _MAX_WAITING = 65_536  # pieces that wait for their time; a line that is asked for more loses them
 
 
 class SimDevice:
-    """A pack, its responder and its faults, with the time that passes for them."""
+    """A pack, its responder and its faults, with the time that passes for them.
 
-    def __init__(self, pack: Pack, responder: Responder, faults: WireFaults, speed: float) -> None:
+    `packs` are all packs on the line by their addresses; empty where the one has none.
+    """
+
+    def __init__(
+        self,
+        pack: Pack,
+        responder: Node,
+        faults: WireFaults,
+        speed: float,
+        packs: Mapping[int, Pack] | None = None,
+    ) -> None:
         self.pack = pack
+        self.packs = packs or {}
         self.responder = responder
         self.faults = faults
         self.speed = speed
@@ -38,34 +51,55 @@ class SimDevice:
         """Let the pack live through the time since the last tick (the first starts its clock)."""
         now = asyncio.get_running_loop().time()
         if self._now is not None and now > self._now:
-            self.pack.advance(min((now - self._now) * self.speed, MAX_ADVANCE))
+            for pack in self.packs.values() or [self.pack]:
+                pack.advance(min((now - self._now) * self.speed, MAX_ADVANCE))
         self._now = now
 
 
 def make_device(
     protocol: str,
     *,
-    cells: int = 16,
+    cells: int | None = None,
     chemistry: str = "lfp",
     soc: float = 60.0,
     seed: int = 1,
-    address: int | None = None,
+    address: int | Sequence[int] | None = None,
     firmware: str | None = None,
     speed: float = 1.0,
     load: str = "cycle",
     faults: Sequence[str] = (),
 ) -> SimDevice:
-    """A simulated pack with its protocol; `TargetError` for anything that cannot be."""
+    """A simulated pack with its protocol; `TargetError` for anything that cannot be.
+
+    Without `cells` it has as many as is usual for the protocol. With several addresses there is a
+    pack for each on one line, made from `seed` plus its address.
+    """
     if not 0 < speed <= _MAX_SPEED:
         raise TargetError(f"speed must be above 0 and at most {_MAX_SPEED:g}, not {speed:g}.")
-    if address is not None and not 0 <= address <= 255:
-        raise TargetError(f"address must be 0 to 255, not {address}.")
-    pack = Pack(chemistry=chemistry, cells=cells, soc=soc, seed=seed, load=load)
-    responder = make_responder(protocol, pack, address=address, firmware=firmware)
-    wire = WireFaults(pack, seed=seed)
+    addresses = (address,) if isinstance(address, int) else tuple(address or ())
+    for number in addresses:
+        if not 0 <= number <= 255:
+            raise TargetError(f"address must be 0 to 255, not {number}.")
+    count = responder_class(protocol).default_cells if cells is None else cells
+
+    def make_pack(seed: int) -> Pack:
+        return Pack(chemistry=chemistry, cells=count, soc=soc, seed=seed, load=load)
+
+    responder: Node
+    if len(addresses) > 1:
+        packs = {number: make_pack(seed + number) for number in addresses}
+        pack = packs[addresses[0]]
+        responder = Bus.of(protocol, addresses, packs, firmware=firmware)
+    else:
+        pack = make_pack(seed)
+        packs = dict.fromkeys(addresses, pack)
+        responder = make_responder(
+            protocol, pack, address=next(iter(packs), None), firmware=firmware
+        )
+    wire = WireFaults(pack, seed=seed, masters=bool(responder.other_request(0)))
     for fault in faults:
         wire.enable(fault)
-    return SimDevice(pack, responder, wire, speed)
+    return SimDevice(pack, responder, wire, speed, packs)
 
 
 class SimLine:
@@ -91,15 +125,18 @@ class SimLine:
         self._timer: asyncio.TimerHandle | None = None
         self._stream_timer: asyncio.TimerHandle | None = None
         self._stream_due = self._loop.time()
+        self._other_timer: asyncio.TimerHandle | None = None
+        self._other_turn = 0
         device.tick()
         self._schedule_stream()
+        self._schedule_other()
 
     def close(self) -> None:
         """Nothing is delivered any more."""
-        for timer in (self._timer, self._stream_timer):
+        for timer in (self._timer, self._stream_timer, self._other_timer):
             if timer is not None:
                 timer.cancel()
-        self._timer = self._stream_timer = None
+        self._timer = self._stream_timer = self._other_timer = None
         self._waiting.clear()
 
     def receive(self, data: bytes) -> None:
@@ -166,6 +203,21 @@ class SimLine:
             self._send(b"", [Answer(0.0, data)])
         self._schedule_stream()
 
+    def _schedule_other(self) -> None:
+        if self._responder.other_request(0):
+            pause = self._device.faults.active.get("second_master", _LOOK)
+            self._other_timer = self._loop.call_later(pause, self._other_asks)
+
+    def _other_asks(self) -> None:
+        """Another master's request comes by, and what the device answers to that."""
+        if "second_master" in self._device.faults.active:
+            self._device.tick()
+            request = self._responder.other_request(self._other_turn)
+            self._other_turn += 1
+            answers = self._responder.receive(request)
+            self._send(b"", [Answer(0.0, request), *answers])
+        self._schedule_other()
+
 
 class SimTransport(Transport):
     """A simulated pack in this process.
@@ -179,7 +231,7 @@ class SimTransport(Transport):
         query = endpoint.query
         self.device = device or make_device(
             endpoint.protocol or "jk02",
-            cells=endpoint.integer("cells", 16) or 0,
+            cells=endpoint.integer("cells"),
             chemistry=query.get("chemistry", "lfp"),
             soc=endpoint.number("soc", 60.0) or 0.0,
             seed=endpoint.integer("seed", 1) or 0,

@@ -28,6 +28,7 @@ FAULTS: dict[str, str] = {
     "chunk": "chunk[:BYTES]: answers arrive that many bytes at a time (1)",
     "duplicate": "every answer arrives twice",
     "sleepy": "sleepy[:REQUESTS]: the first requests only wake the device (2); again after 30 s",
+    "second_master": "second_master[:SECONDS]: another master asks the device every so often (1 s)",
     "foreign": "a Modbus answer of another device on the line stands before each answer",
     "probe": "probe[:NAME]: a broken temperature probe (cell_1)",
     "condition": "condition:NAME[:SEVERITY]: the pack reports it as alarm, protection or fault "
@@ -55,6 +56,7 @@ _NUMBERS: dict[str, _Number] = {
     "late": _Number(0.3, 0.001, 60, "seconds"),
     "chunk": _Number(1, 1, 1000, "bytes"),
     "sleepy": _Number(2, 1, 100, "requests"),
+    "second_master": _Number(1, 0.05, 60, "seconds"),
 }
 
 _BURST = 0.05  # s: bytes closer together than this belong to one request
@@ -66,11 +68,13 @@ _GLUED = 6  # bytes of the previous answer that come again
 class WireFaults:
     """The faults that are in force on one simulated device."""
 
-    def __init__(self, pack: Pack, *, seed: int = 1) -> None:
+    def __init__(self, pack: Pack, *, seed: int = 1, masters: bool = False) -> None:
+        """`masters`: whether the line has room for more than one."""
         self.active: dict[str, float] = {}
         """Each fault in force with its number (0 where it takes none); pack faults stand here
         with what they hit, as `probe:cell_1`."""
         self._pack = pack
+        self._masters = masters
         self._random = random.Random(seed)
         self._previous = b""
         self._unheard = 0
@@ -99,6 +103,8 @@ class WireFaults:
             argument, _, severity = argument.partition(":")
             self._pack.raise_condition(severity or "protection", _condition(argument))
             self.active[f"condition:{argument}"] = 0.0
+        elif name == "second_master" and not self._masters:
+            raise TargetError("A line of this protocol has no room for a second master.")
         else:
             self.active[name] = _argument(name, argument if colon else None)
         if name == "sleepy":
