@@ -76,7 +76,7 @@ def test_records_made_here_are_as_captured() -> None:
 
 # ------------------------------------------------------------------ 4 live values (type 02)
 
-BOTH = [
+BOTH: list[tuple[int, int, str, int | float, dict[str, Any], dict[str, Any]]] = [
     # offset on 32S, on 24S, format, raw, changes in the record, changes in the reading
     (74, 58, "<H", 3301, {"average_voltage": 3.301}, {}),
     (76, 60, "<H", 17, {"delta_voltage": 0.017}, {}),
@@ -206,7 +206,7 @@ def test_live_value_of_32s_only(
         assert changed(fields(read(LIVE["32s"])), fields(read(after))) == shown
 
 
-UNSIGNED = {
+UNSIGNED: dict[tuple[int, str], str] = {
     (80, "<H"): "cell_resistances",
     (166, "<I"): "alarms",
     (192, "<H"): "user_alarm",
@@ -219,29 +219,18 @@ UNSIGNED = {
     (234, "<H"): "voltage_2",
     (260, "<H"): "charge_correction",
     (278, "<H"): "charge_stage_time",
-    **{(at, "B"): next(iter(said)) for at, _, form, _, said, _ in BOTH if form == "B"},
-    **{(at, "<H"): next(iter(said)) for at, _, form, _, said, _ in BOTH if form == "<H"},
-    **{(at, "<I"): next(iter(said)) for at, _, form, _, said, _ in BOTH if form == "<I"},
-    **{
-        (238 + n, "B"): name
-        for n, name in enumerate(
-            (
-                "relay",
-                "acc",
-                "special_charger",
-                "startup",
-                "vol_c",
-                "mcu_id",
-                None,
-                "charger_plugged",
-            )
-        )
-        if name
-    },
+    (238, "B"): "relay",
+    (239, "B"): "acc",
+    (240, "B"): "special_charger",
+    (241, "B"): "startup",
+    (242, "B"): "vol_c",
+    (243, "B"): "mcu_id",
+    (245, "B"): "charger_plugged",
     (274, "B"): "parallel_limiter",
     (275, "B"): "chemistry",
     (280, "B"): "charge_stage",
     (281, "B"): "outputs",
+    **{(at, form): min(said) for at, _, form, _, said, _ in BOTH if form in ("B", "<H", "<I")},
 }
 
 
