@@ -451,7 +451,9 @@ switches = st.none() | st.booleans()
         nominal_capacity=numbers,
         cycles=st.none() | st.integers(0, 1 << 32),
         cell_voltages=st.lists(st.none() | st.floats(0, 66), max_size=48).map(tuple),
-        temperatures=st.dictionaries(st.text(max_size=9), numbers, max_size=9),
+        temperatures=st.dictionaries(
+            st.text(max_size=9).filter(lambda name: "None" not in name), numbers, max_size=9
+        ),
         balancing_active=switches,
         balancing_cells=st.none() | st.lists(st.integers(1, 48), max_size=5).map(tuple),
         charge_switch=switches,
