@@ -1,146 +1,166 @@
-"""The decode contests: the same captured frames through our decoder and through peers."""
+"""The decode contests: the same captured frames through our decoder and through the peers.
+
+Every contest says what work is compared. Beside it stands what we do on a live link, from bytes
+to a `Reading`; most peers have nothing that could be compared with that.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from bmstools.jbd.registers import BasicInfoReg, CellInfoReg
-from dalybms import DalyBMS
-from pydalybms.frame import DalyBMSResponseFrame
-from pydalybms.models import (
-    BatteryFailureStatusAnswer,
-    CellVoltagesAnswer,
-    SoCAnswer,
-    StatusInformation1Answer,
-    TemperatureMinMaxCellAnswer,
-    VoltageMinMaxCellAnswer,
-)
-
+import peers
 from bmslink.capture import open_capture
+from bmslink.link import Frame, Framer
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options
 
 FIXTURES = Path(__file__).parent.parent / "tests" / "fixtures"
-Contest = tuple[str, dict[str, Callable[[], object]]]
+CHUNK = 20
+"""Bytes of a Bluetooth notification at the smallest packet size."""
+
+Work = Callable[[], object]
 
 
-def frames_of(capture: str, *, most: int = 99) -> list[bytes]:
+class Contest(NamedTuple):
+    """Ours against peers that do the same work; `more` is what else we can do."""
+
+    title: str
+    ours: Work
+    rivals: dict[str, Work]
+    more: dict[str, Work]
+
+
+class Ours:
+    """Our decoder of one protocol, with the pieces as the transport would bring them."""
+
+    def __init__(self, protocol: str, pieces: list[bytes], before: Sequence[bytes] = ()) -> None:
+        """`before`: what the device said earlier, so that the codec knows its variant."""
+        driver = load_driver(protocol)
+        self.pieces = pieces
+        self.codec: Any = driver.make_codec(Options())
+        self.framer: Framer[Any] = driver.make_framer()
+        for frame in self.frames(before):
+            self.codec.explain(frame)
+        self.known: list[Frame] = self.frames(pieces)
+        records = self.records()
+        if len(records) != len(self.known) or any(r.role != "reading" for r in records):
+            raise ValueError(f"not every frame of this {protocol} contest is live data")
+
+    def frames(self, pieces: Iterable[bytes]) -> list[Frame]:
+        """Bytes to frames: framing and checksums only."""
+        return [frame for piece in pieces for frame in self.framer.feed(piece)]
+
+    def records(self) -> list[Any]:
+        """Bytes to the values of all fields."""
+        return [self.codec.explain(frame) for frame in self.frames(self.pieces)]
+
+    def values(self) -> list[Any]:
+        """The same for payloads that are already cut out and checked."""
+        return [self.codec.explain(frame) for frame in self.known]
+
+    def reading(self) -> object:
+        """Bytes to the common vocabulary, with units, states and alarms: all that we do."""
+        return self.codec.reading(self.records())
+
+    def only_framing(self) -> object:
+        """Bytes to frames, the same pieces."""
+        return self.frames(self.pieces)
+
+
+def frames_of(capture: str) -> list[bytes]:
     """The whole frames that came from the device."""
     _, pieces = open_capture(FIXTURES / f"{capture}.jsonl")
-    return [p.data for p in pieces if p.checksum_ok and not p.sent][:most]
+    return [p.data for p in pieces if p.checksum_ok and not p.sent]
 
 
-def ours(protocol: str, frames: list[bytes]) -> Callable[[], object]:
-    """Bytes to reading, as on a live link: framing, checksums, layouts, meaning."""
-    driver = load_driver(protocol)
-    codec: Any = driver.make_codec(Options())
-    framer: Any = driver.make_framer()
-
-    def work() -> object:
-        records = [codec.explain(f) for data in frames for f in framer.feed(data)]
-        return codec.reading([r for r in records if r.part is not None])
-
-    return work
+def in_chunks(frame: bytes) -> list[bytes]:
+    """A frame as it comes over Bluetooth."""
+    return [frame[at : at + CHUNK] for at in range(0, len(frame), CHUNK)]
 
 
-def ours_framing(protocol: str, frames: list[bytes]) -> Callable[[], object]:
-    """Only finding and checking the frames."""
-    framer: Any = load_driver(protocol).make_framer()
-    return lambda: [framer.feed(data) for data in frames]
+def jbd() -> list[Contest]:
+    """03 + 04: bmstools gets payloads, so that is what is compared."""
+    frames = frames_of("jbd/jbd-idx-gxbridge-4s")
+    ours = Ours("jbd", frames)
+    more: dict[str, Work] = {"bytes to reading": ours.reading, "framing only": ours.only_framing}
+    return [
+        Contest(
+            "JBD 03 + 04: payloads to values",
+            ours.values,
+            peers.bmstools(frames),
+            {},
+        ),
+        Contest(
+            "JBD 03 + 04: bytes to values",
+            ours.records,
+            peers.bmstools_on_port(frames),
+            more,
+        ),
+    ]
 
 
-def bmstools(frames: list[bytes]) -> Callable[[], object]:
-    """Payloads of 03 and 04; it checks checksums elsewhere, which is not counted."""
-    basic, cells = BasicInfoReg("basic_info", 3), CellInfoReg("cell_info", 4)
-
-    def work() -> object:
-        basic.unpack(frames[0][4:-3])
-        cells.unpack(frames[1][4:-3])
-        return basic, cells
-
-    return work
-
-
-def pydalybms(frames: list[bytes]) -> Callable[[], object]:
-    """Its models for 90, 91, 92, 94, 95 and 98; it does not check checksums."""
-    models: dict[int, Callable[[DalyBMSResponseFrame], object]] = {
-        0x90: SoCAnswer.from_frame,
-        0x91: VoltageMinMaxCellAnswer.from_frame,
-        0x92: TemperatureMinMaxCellAnswer.from_frame,
-        0x94: StatusInformation1Answer.from_frame,
-        0x98: BatteryFailureStatusAnswer.from_frame,
-    }
-
-    def work() -> object:
-        parsed = [DalyBMSResponseFrame.from_bytes(data) for data in frames]
-        cells = [f for f in parsed if f.data_id == 0x95]
-        return [models[f.data_id](f) for f in parsed if f.data_id in models], (
-            CellVoltagesAnswer.from_frames(cells, 14)
+def daly() -> list[Contest]:
+    """Each peer with the ids that it decodes, off a port that answers at once."""
+    answers: dict[int, list[bytes]] = {}
+    for frame in frames_of("daly-a5/daly-a5-uart-14s-pctool-session"):
+        answers.setdefault(frame[2], []).append(frame)
+    del answers[0xD8], answers[0x96][1:]  # one sensor needs one frame; no peer reads a second
+    contests = []
+    for title, ids, rivals in (
+        ("bytes to values", peers.DALYBMS_IDS, peers.dalybms_on_port),
+        ("bytes to values", peers.PYDALYBMS_IDS, peers.pydalybms_on_port),
+        ("payloads to values", peers.DALYBMS_IDS, peers.dalybms),
+        ("frames to values, no sums", peers.PYDALYBMS_IDS, peers.pydalybms),
+    ):
+        chosen = {data_id: answers[data_id] for data_id in ids}
+        ours = Ours("daly-a5", [b"".join(frames) for frames in chosen.values()])
+        count = sum(map(len, chosen.values()))
+        on_port = title.startswith("bytes")
+        contests.append(
+            Contest(
+                f"Daly A5, {count} frames: {title}",
+                ours.records if on_port else ours.values,
+                rivals(chosen),
+                {"bytes to reading": ours.reading} if on_port else {},
+            )
         )
-
-    return work
-
-
-def dalybms(frames: list[bytes]) -> Callable[[], object]:
-    """Its parsers for 90 to 96 and 98, fed with data it has already received."""
-    peer = DalyBMS()
-
-    def work() -> object:
-        by: dict[int, list[bytes]] = {}
-        for data in frames:
-            by.setdefault(data[2], []).append(data[4:12])
-        return (
-            peer.get_status(by[0x94][0]),
-            peer.get_soc(by[0x90][0]),
-            peer.get_cell_voltage_range(by[0x91][0]),
-            peer.get_temperature_range(by[0x92][0]),
-            peer.get_mosfet_status(by[0x93][0]),
-            peer.get_cell_voltages(by[0x95]),
-            peer.get_temperatures(by[0x96]),
-            peer.get_errors(by[0x98][0]),
-        )
-
-    return work
-
-
-def contests() -> dict[str, Contest]:
-    """Title -> (the contestant that ratios refer to, all contestants)."""
-    jbd = frames_of("jbd/jbd-idx-gxbridge-4s")
-    daly = frames_of("daly-a5/daly-a5-uart-14s-pctool-session")
-    jk = frames_of("jk02/jk02-32s-pb2a16s15p-14.20-a")
-    nw = frames_of("jk-nw/nw-14s-h6x-s6.1.3S")
-    return {
-        "JBD 03 + 04, 4 cells": (
-            "bmstools 1.2.0",
-            {
-                "bmslink, bytes to reading": ours("jbd", jbd),
-                "bmslink, framing only": ours_framing("jbd", jbd),
-                "bmstools 1.2.0": bmstools(jbd),
-            },
-        ),
-        "Daly 90-98, 14 cells": (
-            "pydalybms 0.1.0",
-            {
-                "bmslink, bytes to reading": ours("daly-a5", daly),
-                "bmslink, framing only": ours_framing("daly-a5", daly),
-                "pydalybms 0.1.0": pydalybms(daly),
-                "dalybms 0.5.0": dalybms(daly),
-            },
-        ),
-        "JK 300-byte frames, 32S (information + cells)": (
-            "bmslink, framing only",
-            {
-                "bmslink, bytes to reading": ours("jk02", jk),
-                "bmslink, framing only": ours_framing("jk02", jk),
-            },
-        ),
-        "JK NW read-all, 14 cells": (
-            "bmslink, framing only",
-            {
-                "bmslink, bytes to reading": ours("jk-nw", nw),
-                "bmslink, framing only": ours_framing("jk-nw", nw),
-            },
-        ),
+    everything = Ours("daly-a5", [b"".join(frames) for frames in answers.values()])
+    more: dict[str, Work] = {
+        "bytes to reading": everything.reading,
+        "framing only": everything.only_framing,
     }
+    title = "Daly A5, all 13 frames: bytes to values"
+    return [*contests, Contest(title, everything.records, {}, more)]
+
+
+def jk() -> list[Contest]:
+    """The 300-byte live record of a 32S board, in 15 notifications."""
+    info, cells = frames_of("jk02/jk02-32s-pb2a16s15p-14.20-a")[:2]
+    ours = Ours("jk02", in_chunks(cells), before=[info])
+    whole = Ours("jk02", [cells], before=[info])
+    return [
+        Contest(
+            "JK02 300 bytes: notifications to values",
+            ours.records,
+            peers.aiobmsble(in_chunks(cells)),
+            {
+                "bytes to reading": ours.reading,
+                "in one piece": whole.records,
+                "framing only": ours.only_framing,
+            },
+        )
+    ]
+
+
+def jk_nw() -> list[Contest]:
+    """The read-all answer, for which no peer could be installed."""
+    ours = Ours("jk-nw", frames_of("jk-nw/nw-14s-h6x-s6.1.3S"))
+    more: dict[str, Work] = {"bytes to reading": ours.reading, "framing only": ours.only_framing}
+    return [Contest("JK NW read-all: bytes to values", ours.records, {}, more)]
+
+
+def contests() -> list[Contest]:
+    """All of them."""
+    return [*jk(), *daly(), *jbd(), *jk_nw()]

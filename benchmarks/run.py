@@ -1,13 +1,15 @@
-"""Start-up, size and decode times, each as a ratio to something measured in the same run.
+"""All measurements, each beside something measured in the same run.
 
-    python benchmarks/run.py [--quick]
+    python benchmarks/run.py [--quick] [decode] [wire] [many] [start] [size]
 
-Competitors are interleaved round by round and medians are compared, so that a busy machine
-disturbs all alike. Differences under a third mean nothing.
+Contestants are interleaved round by round and medians are compared, so that a busy machine
+disturbs all alike. Ratios that differ by less than a third mean nothing. Peers need the
+dependency group `bench`; one that cannot run here is named.
 """
 
 from __future__ import annotations
 
+import platform
 import statistics
 import subprocess
 import sys
@@ -21,43 +23,104 @@ from rich.console import Console
 from rich.table import Table
 
 import decoders
+import many
+import peers
+import wire
 
 ROOT = Path(__file__).parent.parent
+CALLS = 20
+"""Times that a decoder runs in each round: one run is near what the clock can tell."""
 Measured = dict[str, list[float]]
 
 
-def interleaved(contestants: dict[str, Callable[[], object]], rounds: int) -> Measured:
-    """Seconds of each contestant, one after the other in every round."""
+def interleaved(contestants: dict[str, Callable[[], object]], rounds: int, calls: int) -> Measured:
+    """Seconds per call of each contestant, one after the other in every round."""
     times: Measured = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, work in contestants.items():
             start = time.perf_counter()
-            work()
-            times[name].append(time.perf_counter() - start)
+            for _ in range(calls):
+                work()
+            times[name].append((time.perf_counter() - start) / calls)
     return times
 
 
-def report(console: Console, title: str, times: Measured, base: str, unit: str) -> None:
-    """One table; ratios to `base`."""
-    factor = {"ms": 1e3, "µs": 1e6}[unit]
-    table = Table(title=title, title_justify="left")
-    table.add_column("what")
-    for column in (f"median {unit}", "min", "max", f"ratio to {base}"):
-        table.add_column(column, justify="right")
-    reference = statistics.median(times[base])
-    for name, values in times.items():
-        median = statistics.median(values)
-        table.add_row(
-            name,
-            f"{median * factor:.1f}",
-            f"{min(values) * factor:.1f}",
-            f"{max(values) * factor:.1f}",
-            f"{median / reference:.2f}",
+def table(title: str, *columns: str) -> Table:
+    """A table whose first column is text."""
+    made = Table(title=title, title_justify="left")
+    made.add_column(columns[0])
+    for column in columns[1:]:
+        made.add_column(column, justify="right")
+    return made
+
+
+def spread(values: list[float], factor: float) -> tuple[str, str]:
+    """The median, and from where to where nine in ten values reach."""
+    ordered = sorted(values)
+    low, high = ordered[len(ordered) // 20], ordered[-1 - len(ordered) // 20]
+    return (
+        f"{statistics.median(values) * factor:.1f}",
+        f"{low * factor:.1f}-{high * factor:.1f}",
+    )
+
+
+# ---------------------------------------------------------------------------------- decoding
+
+
+def decode(console: Console, *, quick: bool) -> None:
+    """The contests, and what we do beyond them."""
+    against = table("Decoding: the same frames, the same work", "who", "µs", "90 %", "ratio")
+    alone = table("Decoding: what bmslink does on a live link", "what", "µs", "90 %", "ratio")
+    for title, ours, rivals, more in decoders.contests():
+        own = {"bmslink": ours}
+        times = interleaved({**own, **rivals, **more}, 30 if quick else 300, CALLS)
+        base = statistics.median(times["bmslink"])
+        for report, names in ((against, rivals), (alone, more)):
+            if names:
+                report.add_section()
+                report.add_row(f"[bold]{title}")
+            for name in (*own, *names) if names else ():
+                ratio = statistics.median(times[name]) / base
+                report.add_row(f"  {name}", *spread(times[name], 1e6), f"{ratio:.2f}")
+    console.print(against, alone)
+    for name, why in peers.MISSING.items():
+        console.print(f"{name} did not take part: {why}")
+
+
+# ---------------------------------------------------------------------------------- the wire
+
+
+def cycle(console: Console, *, quick: bool) -> None:
+    """Polls on paced pseudo-terminals."""
+    columns = ("poll", "limit ms", "ms", "90 %", "of the limit", "CPU ms")
+    report = table("Poll cycle at 9600 baud", *columns)
+    for name, limit, times, cpu in wire.cycles(8 if quick else 30):
+        share = limit / statistics.median(times)
+        report.add_row(
+            name, f"{limit * 1e3:.1f}", *spread(times, 1e3), f"{share:.1%}", f"{cpu * 1e3:.1f}"
         )
-    console.print(table)
+    console.print(report)
 
 
-def start_up(rounds: int) -> Measured:
+def links(console: Console, *, quick: bool) -> None:
+    """Many packs in one process."""
+    found = many.share(10 if quick else 30)
+    title = f"{len(many.PACKS)} packs on {len(many.PACKS)} links in one process"
+    report = table(
+        f"{title}: {found.cpu:.1%} of one core", "packs", "readings on each link", "per s"
+    )
+    for name, counts in found.readings.items():
+        rate = statistics.mean(counts) / found.seconds
+        shown = f"{min(counts)} to {max(counts)} in {found.seconds:.0f} s"
+        report.add_row(f"{len(counts)} {name}", shown, f"{rate:.2f}")
+    console.print(report)
+    console.print(f"Longest wait for a reading: {found.latest:.2f} times the natural one.")
+
+
+# ---------------------------------------------------------------------------------- start-up
+
+
+def start(console: Console, *, quick: bool) -> None:
     """Wall time of whole processes."""
     command = str(Path(sys.executable).parent / "bmslink")
     runs = {
@@ -67,17 +130,27 @@ def start_up(rounds: int) -> Measured:
         "bmslink read --help": [command, "read", "--help"],
         "bmslink read sim://jbd --json": [command, "read", "sim://jbd", "--json"],
     }
+    if not Path(command).exists():
+        console.print("Start-up was not measured: bmslink is not installed beside this Python.")
+        return
 
     def runner(arguments: list[str]) -> Callable[[], object]:
         return lambda: subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
 
     contestants = {name: runner(arguments) for name, arguments in runs.items()}
-    interleaved(contestants, 2)  # warm the file cache
-    return interleaved(contestants, rounds)
+    interleaved(contestants, 2, 1)  # warm the file cache
+    times = interleaved(contestants, 5 if quick else 21, 1)
+    base = statistics.median(times["python -c pass"])
+    report = table("Start-up", "what", "ms", "90 %", "ratio")
+    for name, values in times.items():
+        report.add_row(name, *spread(values, 1e3), f"{statistics.median(values) / base:.2f}")
+    console.print(report)
 
 
-def installed_size() -> float:
-    """MB that `pip install bmslink` adds to an empty environment."""
+def size(console: Console, *, quick: bool) -> None:
+    """What `pip install bmslink` adds to an empty environment."""
+    if quick:
+        return
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "empty"
         venv.create(place, with_pip=True)
@@ -86,24 +159,29 @@ def installed_size() -> float:
         subprocess.run(
             [python, "-m", "pip", "install", "--quiet", "--no-compile", str(ROOT)], check=True
         )
-        return (_size(place) - before) / 1e6
+        added = (_size(place) - before) / 1e6
+    console.print(f"Core install: {added:.1f} MB beyond an empty environment")
 
 
 def _size(folder: Path) -> int:
     return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and not f.is_symlink())
 
 
-def main() -> None:
-    """Print all tables."""
+SECTIONS = {"decode": decode, "wire": cycle, "many": links, "start": start, "size": size}
+
+
+def main(arguments: list[str]) -> int:
+    """Print the tables that were asked for, or all."""
+    chosen = [a for a in arguments if a != "--quick"] or list(SECTIONS)
     console = Console()
-    quick = "--quick" in sys.argv
-    report(console, "Start-up", start_up(5 if quick else 21), "python -c pass", "ms")
-    for title, (base, contestants) in decoders.contests().items():
-        times = interleaved(contestants, 50 if quick else 400)
-        report(console, title, times, base, "µs")
-    if not quick:
-        console.print(f"Core install: {installed_size():.1f} MB beyond an empty environment")
+    if unknown := [name for name in chosen if name not in SECTIONS]:
+        console.print(f"There is no {unknown[0]!r}; sections are {', '.join(SECTIONS)}.")
+        return 2
+    console.print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}")
+    for name in chosen:
+        SECTIONS[name](console, quick="--quick" in arguments)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

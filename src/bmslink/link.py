@@ -109,11 +109,11 @@ class Framer(ABC, Generic[F]):
 
     def feed(self, data: bytes) -> list[F]:
         """Take bytes, give back the frames they complete."""
-        frames: list[F] = []
-        for start in range(0, len(data), _BITE):
-            self._buffer += data[start : start + _BITE]
-            frames += self._cut_all(final=False)
-        return frames
+        if len(data) <= _BITE:
+            self._buffer += data
+            return self._cut_all(final=False)
+        bites = (data[start : start + _BITE] for start in range(0, len(data), _BITE))
+        return [frame for bite in bites for frame in Framer.feed(self, bite)]
 
     def flush(self) -> list[F]:
         """The line fell silent: what waits is no frame, so look for frames behind its start."""
@@ -121,18 +121,19 @@ class Framer(ABC, Generic[F]):
 
     def _cut_all(self, *, final: bool) -> list[F]:
         frames: list[F] = []
-        while self._buffer:
-            verdict = self.cut(self._buffer)
+        while buffer := self._buffer:
+            verdict = self.cut(buffer)
             if verdict is None:
-                if not final and len(self._buffer) <= self.longest:
+                if not final and len(buffer) <= self.longest:
                     break
                 verdict = Drop(1, "truncated")
             if isinstance(verdict, Drop):
                 self._skip(max(1, verdict.count), verdict.reason)
             else:
                 frames.append(verdict)
-                del self._buffer[: len(verdict.raw)]
-                self.position += len(verdict.raw)
+                taken = len(verdict.raw)
+                del buffer[:taken]
+                self.position += taken
         return frames
 
     def _skip(self, count: int, reason: str) -> None:
@@ -222,8 +223,10 @@ class Link(Generic[F]):
     def _on_data(self, data: bytes) -> None:
         self._last_byte = asyncio.get_running_loop().time()
         self._heard += len(data)
-        before = self.framer.skipped_bytes
-        self._take(self.framer.feed(data))
+        before, begun = self.framer.skipped_bytes, self.framer.pending > 0
+        frames = self.framer.feed(data)
+        if frames or not begun:  # who waits knows already that a frame has begun
+            self._take(frames)
         if skipped := self.framer.skipped_bytes - before:
             _log.debug("%s: %d bytes belong to no frame.", self.name, skipped)
 

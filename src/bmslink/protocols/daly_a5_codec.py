@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from construct import Byte, Bytes, Const, Struct
 
+from bmslink.errors import FrameError
 from bmslink.link import Drop, Frame, Framer
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Codec, Options, Payload, Record, need
@@ -27,6 +29,7 @@ from bmslink.protocols.daly_a5_layouts import (
 )
 from bmslink.protocols.daly_a5_reading import Memory, merge
 from bmslink.protocols.daly_settings import CHEMISTRIES, CLOCK_WRITE, PARAMETERS, TEXTS, WRITES
+from bmslink.protocols.derive import Reader, fixed
 from bmslink.protocols.fields import Layout, build, parse, text
 
 __all__ = [
@@ -52,6 +55,7 @@ HOST_OF_BOARD = 0x3F
 SERIES = (0x95, 0x96)
 """The ids that are answered by several frames with a number in front."""
 _LIVE = range(0x90, 0x99)
+_REMEMBERED = (0x90, 0x91, 0x94)
 
 # ---------------------------------------------------------------------------------- framing
 
@@ -91,24 +95,17 @@ class DalyA5Framer(Framer[DalyFrame]):
     longest = _SIZE
 
     def cut(self, buffer: bytearray) -> DalyFrame | Drop | None:
-        start = buffer.find(0xA5)
-        if start:
+        if buffer[0] != 0xA5:
+            start = buffer.find(0xA5)
             return Drop(start if start > 0 else len(buffer))
-        if len(buffer) > 3 and buffer[3] != 8:
-            return Drop(1)
         if len(buffer) < _SIZE:
-            return None
+            return Drop(1) if len(buffer) > 3 and buffer[3] != 8 else None
         raw = bytes(buffer[:_SIZE])
-        if checksum(raw[:-1]) != raw[-1]:
+        if raw[3] != 8:
+            return Drop(1)
+        if (sum(raw) - raw[12]) & 0xFF != raw[12]:
             return Drop(1, "checksum")
-        values = parse(_FRAME, raw, "Daly frame")
-        return DalyFrame(
-            raw=raw,
-            offset=self.position,
-            address=values["address"],
-            id=values["id"],
-            data=values["data"],
-        )
+        return DalyFrame(raw=raw, offset=self.position, address=raw[1], id=raw[2], data=raw[4:12])
 
     def encode(self, frame: DalyFrame) -> bytes:
         values = {"address": frame.address, "id": frame.id, "data": frame.data, "checksum": 0}
@@ -132,6 +129,18 @@ def can_frame(can_id: int, data: bytes) -> DalyFrame:
 
 
 # ---------------------------------------------------------------------------------- meaning
+
+
+@lru_cache(maxsize=256)
+def _live(data_id: int) -> tuple[str, Reader, tuple[str, ...]] | None:
+    """Kind, reader and parts (by frame number, in a series) of an id with live data."""
+    if data_id not in _LIVE:
+        return None
+    kind, layout = STATUS[data_id]
+    if data_id not in SERIES:
+        return kind, fixed(layout), (f"{data_id:x}",)
+    parts = tuple(f"{data_id:x}.{number}" for number in range(MAX_FRAME_NUMBER + 1))
+    return kind, fixed(layout), parts
 
 
 class DalyA5Codec(Codec[DalyFrame]):
@@ -160,8 +169,35 @@ class DalyA5Codec(Codec[DalyFrame]):
         return PARAMETERS[frame.id].layout if frame.id in PARAMETERS else None
 
     def explain(self, frame: DalyFrame, *, sent: bool = False) -> Record:
-        need(len(frame.data) == 8, f"{len(frame.data)} data bytes instead of 8.", frame.data)
-        asked = sent or not frame.is_answer
+        if len(frame.data) != 8:
+            raise FrameError(f"{len(frame.data)} data bytes instead of 8.", frame.data)
+        data_id = frame.id
+        live = _live(data_id)
+        if live is None or sent or frame.address >= FIRST_HOST:
+            return self._explain_other(frame, asked=sent or not frame.is_answer)
+        kind, read, parts = live
+        values = read(frame.data)
+        values["id"] = data_id
+        if len(parts) == 1:
+            if data_id in _REMEMBERED:
+                self._remember(data_id, values)
+            return Record(kind, "reading", values, parts[0])
+        number = values["number"]
+        if number >= len(parts):
+            raise FrameError(f"{data_id:02X} has frame number {number}.")
+        return Record(kind, "reading", values, parts[number])
+
+    def _remember(self, data_id: int, values: Mapping[str, Any]) -> None:
+        if data_id == 0x90:
+            self.memory.soc_raw = round(values["soc"] * 10)
+        elif data_id == 0x91:
+            self.memory.look_at_tail(values)
+        else:
+            cells, sensors = values["cell_count"], values["sensor_count"]
+            self.memory.cell_count = cells if 0 < cells <= MAX_CELLS else None
+            self.memory.sensor_count = sensors if sensors <= MAX_SENSORS else None
+
+    def _explain_other(self, frame: DalyFrame, *, asked: bool) -> Record:
         values: dict[str, Any] = {"id": frame.id}
         layout = self._layout(frame, asked=asked)
         if layout is None:
@@ -173,32 +209,13 @@ class DalyA5Codec(Codec[DalyFrame]):
         if frame.id in CONTROLS:
             on = bool(values["on"])
             return Record(CONTROLS[frame.id], "request" if asked else "ack", {"on": on})
-        if frame.id in STATUS:
-            return self._explain_status(frame.id, values)
         values = _without_filler(values)
+        if frame.id in STATUS:
+            return Record(STATUS[frame.id][0], "other", values)
         if frame.id in WRITES:
             kind, role = ("write", "request") if asked else ("ack", "ack")
             return Record(kind, "request" if role == "request" else "ack", values)
         return _explain_parameter(frame.id, values)
-
-    def _explain_status(self, data_id: int, values: dict[str, Any]) -> Record:
-        kind = STATUS[data_id][0]
-        if data_id not in _LIVE:
-            return Record(kind, "other", _without_filler(values))
-        part = f"{data_id:x}"
-        if data_id in SERIES:
-            number = values["number"]
-            need(number <= MAX_FRAME_NUMBER, f"{data_id:02X} has frame number {number}.")
-            part = f"{data_id:x}.{number}"
-        elif data_id == 0x90:
-            self.memory.soc_raw = round(values["soc"] * 10)
-        elif data_id == 0x91:
-            self.memory.look_at_tail(values)
-        elif data_id == 0x94:
-            cells, sensors = values["cell_count"], values["sensor_count"]
-            self.memory.cell_count = cells if 0 < cells <= MAX_CELLS else None
-            self.memory.sensor_count = sensors if sensors <= MAX_SENSORS else None
-        return Record(kind, "reading", values, part=part)
 
     def reading(self, records: Sequence[Record]) -> Reading:
         return merge(records, self.memory, self._sign)

@@ -119,7 +119,8 @@ def _slots(parts: Mapping[str, Values], data_id: int, memory: Memory) -> dict[in
         0x95: ("cell_voltages", CELLS_PER_FRAME, memory.cell_count),
         0x96: ("temperatures", SENSORS_PER_FRAME, memory.sensor_count),
     }[data_id]
-    frames = {v["number"]: v[name] for p, v in parts.items() if p.startswith(f"{data_id:x}.")}
+    series = f"{data_id:x}."
+    frames = {v["number"]: v[name] for p, v in parts.items() if p.startswith(series)}
     if not frames:
         return {}
     known = memory.bases.get(data_id)

@@ -12,13 +12,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from functools import lru_cache
+from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
 from construct import Array, Bytes, Const, FormatField, Renamed, Struct
 
 from bmslink.protocols.scale import Layout, Scaled
 
-__all__ = ["Reader", "reader"]
+__all__ = ["Reader", "fixed", "reader"]
 
 Reader = Callable[[bytes], dict[str, Any]]
 """Payload to values; `ValueError` if it is too short or a constant differs."""
@@ -53,6 +54,14 @@ def reader(layout: Layout) -> Reader | None:
         return None
     body = "".join(f.lstrip("<>=") for f in formats)
     return _reader(struct.Struct((orders.pop() if orders else ">") + body), steps)
+
+
+def fixed(layout: Layout) -> Reader:
+    """The fast reader of a layout that is meant to have one; a `TypeError` for others."""
+    fast = reader(layout)
+    if fast is None:
+        raise TypeError("only a Struct of fixed size has a fast reader")
+    return fast
 
 
 def len_of(steps: list[_Step]) -> int:
@@ -94,29 +103,44 @@ def _step(field: Layout, at: int) -> tuple[_Step, str] | None:
     return _Step(name, at, last, per, offset, None), f"{order}{repeated}{code[1]}"
 
 
+_SOURCE = """
+def read(data):
+    if len(data) < {size}:
+        raise ValueError("{size} bytes are needed")
+    v = unpack(data)
+{checks}
+    return {{{entries}}}
+"""
+_CHECK = """
+    if v[{at}] != {constant!r}:
+        raise ValueError({name!r} + " is " + v[{at}].hex())
+"""
+
+
 def _reader(packed: struct.Struct, steps: list[_Step]) -> Reader:
-    size, unpack = packed.size, packed.unpack_from
-    named = [(s.name, *s[1:]) for s in steps if s.name is not None]
-    constants = [s for s in steps if s.constant is not None]
+    """One dict display, `{"voltage": v[0] / 100, "cells": [...], ...}`, made for these steps.
 
-    def read(data: bytes) -> dict[str, Any]:
-        if len(data) < size:
-            raise ValueError(f"{size} bytes are needed")
-        values = unpack(data)
-        for step in constants:
-            if values[step.first] != step.constant:
-                raise ValueError(f"{step.name or 'a constant'} is {values[step.first].hex()}")
-        found: dict[str, Any] = {}
-        for name, first, last, per, offset, _ in named:
-            if last is None:
-                value = values[first]
-                found[name] = value if per is None else (value + offset) / per
-            elif per is None:
-                found[name] = list(values[first:last])
-            elif offset:
-                found[name] = [(v + offset) / per for v in values[first:last]]
-            else:
-                found[name] = [v / per for v in values[first:last]]
-        return found
+    It takes a third of the time of a loop over them. Its text holds nothing but quoted names and
+    constants, and whole numbers.
+    """
+    checks = [
+        _CHECK.format(at=s.first, constant=s.constant, name=s.name or "a constant")
+        for s in steps
+        if s.constant is not None
+    ]
+    entries = ", ".join(f"{s.name!r}: {_expression(s)}" for s in steps if s.name is not None)
+    source = _SOURCE.format(size=packed.size, checks="".join(checks), entries=entries)
+    code = compile(source, "<layout>", "exec")
+    read = next(c for c in code.co_consts if isinstance(c, CodeType))
+    return FunctionType(read, {"unpack": packed.unpack_from})
 
-    return read
+
+def _expression(step: _Step) -> str:
+    """How the values `v` that `struct` gave become the value of this step."""
+    last = step.first + 1 if step.last is None else step.last
+    values = [f"v[{i}]" for i in range(step.first, last)]
+    if step.offset:
+        values = [f"({value} + {step.offset})" for value in values]
+    if step.per is not None:
+        values = [f"{value} / {step.per}" for value in values]
+    return values[0] if step.last is None else f"[{', '.join(values)}]"

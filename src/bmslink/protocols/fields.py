@@ -91,6 +91,8 @@ def text(data: bytes) -> str:
 
 def bits(word: int) -> tuple[int, ...]:
     """The numbers of the bits that are set, lowest first."""
+    if not word:  # nearly always: no alarms, no balancing
+        return ()
     return tuple(i for i in range(word.bit_length()) if word >> i & 1)
 
 

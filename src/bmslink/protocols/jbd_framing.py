@@ -96,9 +96,9 @@ class JBDFramer(Framer[JBDFrame]):
     longest = 263
 
     def cut(self, buffer: bytearray) -> JBDFrame | Drop | None:
-        lead = min((i for i in (buffer.find(0xDD), buffer.find(0xFF)) if i >= 0), default=-1)
-        if lead:
-            return Drop(lead if lead > 0 else len(buffer))
+        if buffer[0] not in (0xDD, 0xFF):
+            starts = [i for i in (buffer.find(0xDD), buffer.find(0xFF)) if i >= 0]
+            return Drop(min(starts, default=len(buffer)))
         if buffer[0] == 0xFF:
             return self._cut_module(buffer)
         plain = self._cut_dd(buffer, addressed=False)

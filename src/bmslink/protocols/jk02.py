@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 
 from construct import Byte, Struct
 
-from bmslink.errors import LinkTimeout, TargetError
+from bmslink.errors import FrameError, LinkTimeout, TargetError
 from bmslink.link import Link, Timing
 from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, need
+from bmslink.protocols.base import Codec, Driver, Options, Payload, Record
 from bmslink.protocols.fields import Layout, build, parse, text
 from bmslink.protocols.jk02_framing import (
     ACK,
@@ -100,11 +100,12 @@ class JK02Codec(Codec[JK02Frame]):
             shown = device_variant(frame.data[:15], frame.data[24:32])
         else:
             return self.variant
-        need(
-            None in (shown, self.variant) or shown == self.variant,
-            f"This {_KINDS[frame.code]} record is of a {shown} board, known was {self.variant}.",
-            frame.data,
-        )
+        if shown != self.variant and None not in (shown, self.variant):
+            raise FrameError(
+                f"This {_KINDS[frame.code]} record is of a {shown} board, known was "
+                f"{self.variant}.",
+                frame.data,
+            )
         return shown or self.variant
 
     def _layout(self, frame: JK02Frame, variant: str | None) -> Layout:
@@ -112,12 +113,12 @@ class JK02Codec(Codec[JK02Frame]):
             return DEVICE_INFO
         if frame.code in (LOG, DETAILS):
             return LOGBOOK if frame.code == LOG else DETAIL_LOG
-        need(
-            variant is not None,
-            "No cells are connected and no device info came before: 24S or 32S is not known.",
-            frame.data,
-        )
-        return (SETTINGS_LAYOUTS if frame.code == SETTINGS else CELL_INFO)[str(variant)]
+        if variant is None:
+            raise FrameError(
+                "No cells are connected and no device info came before: 24S or 32S is not known.",
+                frame.data,
+            )
+        return (SETTINGS_LAYOUTS if frame.code == SETTINGS else CELL_INFO)[variant]
 
     def payload(self, frame: JK02Frame, *, sent: bool = False) -> Payload | None:
         if not frame.command:
@@ -128,11 +129,11 @@ class JK02Codec(Codec[JK02Frame]):
         return None if layout is None else Payload(layout, frame.data)
 
     def _record_payload(self, frame: JK02Frame) -> tuple[Payload, str | None]:
-        need(
-            len(frame.data) == PAYLOAD and frame.code in _KINDS,
-            f"A record of type {frame.code:02X} with {len(frame.data)} bytes is not known.",
-            frame.data,
-        )
+        if len(frame.data) != PAYLOAD or frame.code not in _KINDS:
+            raise FrameError(
+                f"A record of type {frame.code:02X} with {len(frame.data)} bytes is not known.",
+                frame.data,
+            )
         variant = self._variant_of(frame)
         return Payload(self._layout(frame, variant), frame.data), variant
 
@@ -153,13 +154,13 @@ class JK02Codec(Codec[JK02Frame]):
             self._model = text(values["vendor_id"])
             return Record(kind, "identity", _info(values) | {"variant": variant})
         if frame.code == CELLS:
-            extra = {
+            values |= {
                 "variant": variant,
                 "counter": frame.counter,
                 "settings": self._settings,
                 "model": self._model,
             }
-            return Record(kind, "reading", values | extra, part="cells")
+            return Record(kind, "reading", values, part="cells")
         return Record(kind, "log", _log(values))
 
     def _explain_command(self, frame: JK02Frame, *, sent: bool) -> Record:

@@ -53,7 +53,8 @@ _COMMAND = Struct(
 )
 _COMMAND_SIZE, _RECORD_SIZE, _VALUE_SIZE = 20, 300, 13
 _TYPES = (SETTINGS, CELLS, INFO, LOG, DETAILS)
-_HEADER = re.compile(rb"\x55\xaa\xeb\x90|\xaa\x55\x90\xeb")
+_HEADERS = (b"\x55\xaa\xeb\x90", b"\xaa\x55\x90\xeb")
+_HEADER = re.compile(b"|".join(_HEADERS))
 _START = re.compile(_HEADER.pattern + rb"|(?:\x55(?:\xaa\xeb?)?|\xaa(?:\x55\x90?)?)\Z")
 
 
@@ -94,10 +95,10 @@ class JK02Framer(Framer[JK02Frame]):
     longest = _RECORD_SIZE
 
     def cut(self, buffer: bytearray) -> JK02Frame | Drop | None:
-        start = _START.search(buffer)
-        lead = start.start() if start else len(buffer)
-        if lead:
-            return Drop(lead)
+        if not buffer.startswith(_HEADERS):
+            start = _START.search(buffer)
+            lead = start.start() if start else len(buffer)
+            return Drop(lead) if lead else None
         if len(buffer) < 6:
             return None
         return self._cut_command(buffer) if buffer[0] == 0xAA else self._cut_record(buffer)

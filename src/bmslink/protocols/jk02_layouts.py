@@ -319,7 +319,7 @@ def cell_info_variant(payload: bytes) -> str | None:
     and for a frame that looks like both.
     """
     floats = struct.unpack_from("<12f", payload)  # cells only, on 24S and on 32S
-    need(not any(0.5 <= v <= 5.0 for v in floats), "Cells as floats: this is jk04.")
+    need(not [v for v in floats if 0.5 <= v <= 5.0], "Cells as floats: this is jk04.")
     mask24, mask32 = _u32(payload, 54), _u32(payload, 70)
     is24 = _contiguous(mask24) and mask24.bit_length() <= 24
     is32 = _contiguous(mask32) and (mask24 == 0 or mask32.bit_length() > 24)
