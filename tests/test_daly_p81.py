@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -97,7 +95,7 @@ def test_units(board: int) -> None:
         RTUFrame(unit=ask, shape="write_bare", data=b"\1\2", **many),
         RTUFrame(unit=say, shape="written", **many),
     ):
-        assert replace(frame(encode(good)), raw=b"", offset=0) == good
+        assert frame(encode(good)).replace(raw=b"", offset=0) == good
     for bad in (
         RTUFrame(unit=say, count=3),  # boards do not ask
         RTUFrame(unit=ask, shape="data", data=b"\0\1"),
@@ -419,7 +417,7 @@ def test_writes_of_the_vendor_tool() -> None:
 def test_boards_are_not_mixed() -> None:
     made = codec()
     made.explain(read_request(0x81, *CELLS), sent=True)
-    other = P81Framer().encode(replace(frame(BLOCKS[CELLS]), unit=0x52))
+    other = P81Framer().encode(frame(BLOCKS[CELLS]).replace(unit=0x52))
     assert made.payload(frame(other)) is None
     assert made.explain(frame(other)) == Record("other_board", "other", {"board": 2})
     assert made.explain(frame(BLOCKS[CELLS])).role == "reading"

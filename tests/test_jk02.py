@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -648,7 +647,7 @@ def test_passwords_are_scrubbed_from_recordings() -> None:
 
 def test_writes_that_may_hold_a_password_are_scrubbed_and_not_told() -> None:
     codec = JK02Codec("32s")
-    write = replace(command(0x9B, b"hunter2"), padding=b"old")
+    write = command(0x9B, b"hunter2").replace(padding=b"old")
     clean = codec.scrub(write)
     assert clean == JK02Framer().encode(command(0x9B, bytes(7)))
     assert dict(codec.explain(write, sent=True).values) == {"register": 0x9B}

@@ -529,13 +529,13 @@ def test_other_units_stale_and_short_answers_are_passed_over() -> None:
         right = answer(frame.register, frame.count)
         noise = [
             *stale,
-            replace(right, unit=2, data=bytes(2 * frame.count)),
-            replace(right, data=right.data[:-2]),
+            right.replace(unit=2, data=bytes(2 * frame.count)),
+            right.replace(data=right.data[:-2]),
             RTUFrame(unit=2, function=0x83, shape="exception", code=2),
             RTUFrame(function=0x90, shape="exception", code=2),
             RTUFrame(register=frame.register, count=frame.count),  # an echo
         ]
-        stale[:] = [replace(right, data=bytes(2 * frame.count))]
+        stale[:] = [right.replace(data=bytes(2 * frame.count))]
         return [*noise, right]
 
     async def test(driver: JKModbus, board: Board) -> None:

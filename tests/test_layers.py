@@ -42,7 +42,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "serial": ("transports.serial", "transports.rfc2217"),
     "pymodbus": ("transports.modbus_tcp",),
     "construct": ("protocols",),
-    "msgspec": ("capture", "packs"),
+    "msgspec": ("capture", "link", "packs"),
     "platformdirs": ("packs",),
     "tomlkit": ("packs",),
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -18,8 +17,7 @@ from support import virtual_run
 TIMING = Timing(timeout=0.5, gap=0.1, retries=2, wake_retries=4, idle=0.15)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Toy(Frame):
+class Toy(Frame, frozen=True, kw_only=True):
     kind: int
     data: bytes = b""
 
@@ -29,7 +27,7 @@ class ToyFramer(Framer[Toy]):
 
     longest = 4 + 255
 
-    def cut(self, buffer: bytearray) -> Toy | Drop | None:
+    def cut(self, buffer: bytes) -> Toy | Drop | None:
         if buffer[0] != 0xA0:
             start = buffer.find(0xA0)
             return Drop(start if start > 0 else len(buffer))
@@ -130,14 +128,14 @@ class Greedy(ToyFramer):
 
     longest = 16
 
-    def cut(self, buffer: bytearray) -> None:
+    def cut(self, buffer: bytes) -> None:
         return None
 
 
 class Stuck(ToyFramer):
     """A framer with another: it drops nothing."""
 
-    def cut(self, buffer: bytearray) -> Drop:
+    def cut(self, buffer: bytes) -> Drop:
         return Drop(0)
 
 
@@ -155,7 +153,7 @@ class Watched(ToyFramer):
 
     most = 0
 
-    def cut(self, buffer: bytearray) -> Toy | Drop | None:
+    def cut(self, buffer: bytes) -> Toy | Drop | None:
         self.most = max(self.most, len(buffer))
         return super().cut(buffer)
 

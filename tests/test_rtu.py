@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -66,7 +65,7 @@ each_frame = pytest.mark.parametrize(
 
 
 def bare(frame: RTUFrame) -> RTUFrame:
-    return replace(frame, raw=b"", offset=0)
+    return frame.replace(raw=b"", offset=0)
 
 
 def test_the_check_value_of_the_algorithm() -> None:
@@ -144,7 +143,7 @@ def test_the_longest_answer_and_no_longer() -> None:
     longest = RTUFrame(unit=0xD2, shape="data", data=bytes(range(252)))
     framer = RTUFramer(DALY_SHAPES)
     assert [bare(f) for f in framer.feed(framer.encode(longest))] == [longest]
-    longer = framer.encode(replace(longest, data=bytes(254)))
+    longer = framer.encode(longest.replace(data=bytes(254)))
     assert framer.feed(longer) + framer.flush() == []
 
 
@@ -195,7 +194,7 @@ def test_any_bytes(data: bytes, seed: int) -> None:
 
 OURS = RTUFrame(unit=1, register=0x1200, count=2)
 THEIRS = RTUFrame(unit=1, register=0x1000, count=2)
-NOT_RIVALS = [replace(THEIRS, unit=2), replace(THEIRS, count=3), OURS]
+NOT_RIVALS = [THEIRS.replace(unit=2), THEIRS.replace(count=3), OURS]
 ANSWERS = [RTUFrame(unit=1, shape="data", data=bytes([n] * 4)) for n in (1, 2)]
 LONGER = RTUFrame(unit=1, shape="data", data=bytes(6))
 REFUSAL = RTUFrame(unit=1, function=READ | 0x80, shape="exception", code=2)
@@ -235,7 +234,7 @@ def test_another_question_is_no_rival(other: RTUFrame) -> None:
 
 def test_what_was_answered_before_is_no_rival() -> None:
     assert doubts(asking(THEIRS, ANSWERS[1]), ANSWERS[0]) == [False]
-    assert doubts(asking(replace(THEIRS, count=3), LONGER), ANSWERS[0]) == [False]
+    assert doubts(asking(THEIRS.replace(count=3), LONGER), ANSWERS[0]) == [False]
     framer = asking()
     assert doubts(framer, ANSWERS[0], THEIRS, ANSWERS[1]) == [False, False]
 
@@ -254,14 +253,14 @@ def test_a_board_that_answers_as_another_unit() -> None:
     framer = P81Framer()
     framer.expect(RTUFrame(unit=0x82, count=2))
     asked = RTUFrame(unit=0x82, register=0x80, count=2)
-    assert doubts(framer, asked, replace(ANSWERS[0], unit=0x52)) == [True]
+    assert doubts(framer, asked, ANSWERS[0].replace(unit=0x52)) == [True]
     framer.expect(RTUFrame(unit=0x82, count=2))
-    assert doubts(framer, replace(asked, unit=0x81), replace(ANSWERS[0], unit=0x52)) == [False]
+    assert doubts(framer, asked.replace(unit=0x81), ANSWERS[0].replace(unit=0x52)) == [False]
 
 
 def test_many_unanswered_requests_do_not_fill_the_memory() -> None:
     framer = RTUFramer(MODBUS_SHAPES)
-    doubts(framer, *(replace(THEIRS, count=n) for n in range(1, 100)))
-    framer.expect(replace(OURS, count=99))
+    doubts(framer, *(THEIRS.replace(count=n) for n in range(1, 100)))
+    framer.expect(OURS.replace(count=99))
     assert doubts(framer, RTUFrame(unit=1, shape="data", data=bytes(198))) == [True]
     assert len(framer._others) < 20

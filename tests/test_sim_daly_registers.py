@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -325,7 +324,7 @@ def test_several_switches_at_once_without_a_byte_count(name: str) -> None:
     assert done.count == (2 if name == "daly-d2" else 0xAAAA)
     assert device.pack.switches[Switch.CHARGE] is False
     assert device.pack.switches[Switch.DISCHARGE] is True
-    mixed = replace(request, count=3, data=b"\0\1\0\0\0\0")
+    mixed = request.replace(count=3, data=b"\0\1\0\0\0\0")
     assert ask(device, mixed) is None  # one register too many: nothing is written
     assert device.pack.switches[Switch.DISCHARGE] is True
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from bmslink.errors import FrameError, TargetError
-from bmslink.link import Frame, Framer, Link, Timing
+from bmslink.link import Frame, Framer, Link, Timing, Value
 from bmslink.model import Identity, Reading
 from bmslink.protocols.scale import Layout
 
@@ -35,8 +35,7 @@ F = TypeVar("F", bound=Frame)
 Role = Literal["reading", "identity", "settings", "log", "ack", "refusal", "request", "other"]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Value, frozen=True):
     """What one frame says, in plain values.
 
     `part` names the piece of a poll it is (frames of one poll carry different parts; a part that
@@ -47,7 +46,7 @@ class Record:
 
     kind: str
     role: Role
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = {}
     part: str | None = None
     pack: int | None = None
     """Which of several packs on one line it is of; one of another pack begins the next poll."""

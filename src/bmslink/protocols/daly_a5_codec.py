@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -70,8 +69,7 @@ _FRAME = Struct(
 _SIZE = 13
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DalyFrame(Frame):
+class DalyFrame(Frame, frozen=True, kw_only=True):
     """One A5 frame, or the same 8 bytes from CAN (then without `raw`)."""
 
     address: int = 1
@@ -94,13 +92,13 @@ class DalyA5Framer(Framer[DalyFrame]):
 
     longest = _SIZE
 
-    def cut(self, buffer: bytearray) -> DalyFrame | Drop | None:
+    def cut(self, buffer: bytes) -> DalyFrame | Drop | None:
         if buffer[0] != 0xA5:
             start = buffer.find(0xA5)
             return Drop(start if start > 0 else len(buffer))
         if len(buffer) < _SIZE:
             return Drop(1) if len(buffer) > 3 and buffer[3] != 8 else None
-        raw = bytes(buffer[:_SIZE])
+        raw = buffer[:_SIZE]
         if raw[3] != 8:
             return Drop(1)
         if (sum(raw) - raw[12]) & 0xFF != raw[12]:

@@ -35,7 +35,7 @@ class D2Framer(RTUFramer):
     def __init__(self) -> None:
         super().__init__(DALY_SHAPES, lambda unit: unit == D2_UNIT)
 
-    def shapes(self, head: bytearray) -> tuple[Shape, ...]:
+    def shapes(self, head: bytes) -> tuple[Shape, ...]:
         if head[1] != READ or len(head) < 3:
             return super().shapes(head)
         third = head[2]
@@ -49,7 +49,7 @@ class P81Framer(RTUFramer):
     def __init__(self) -> None:
         super().__init__(DALY_SHAPES, lambda unit: bool(asked_board(unit) or speaking_board(unit)))
 
-    def shapes(self, head: bytearray) -> tuple[Shape, ...]:
+    def shapes(self, head: bytes) -> tuple[Shape, ...]:
         if asked_board(head[0]):
             shapes: dict[int, Shape] = {READ: "read", WRITE: "write", WRITE_MANY: "write_bare"}
         else:

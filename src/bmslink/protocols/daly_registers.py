@@ -9,7 +9,7 @@ it holds, so the codec remembers what was asked. Facts and their evidence:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from bmslink.errors import LinkTimeout
@@ -244,9 +244,9 @@ class DalyRegisterCodec(Codec[RTUFrame]):
         for at in secrets:
             data[at] = 0
         if frame.shape == "write":
-            clean = replace(frame, count=int.from_bytes(data, "big"))
+            clean = frame.replace(count=int.from_bytes(data, "big"))
         else:
-            clean = replace(frame, data=bytes(data))
+            clean = frame.replace(data=bytes(data))
         return self.dialect.framer().encode(clean)
 
 

@@ -8,7 +8,7 @@ evidence: `docs/protocols/daly-sinowealth.md`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from construct import Byte, Bytes, Const, Int16ub, Int32sb, Int32ub, Struct
@@ -104,8 +104,7 @@ def crc8(data: bytes) -> int:
     return crc
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SinowealthFrame(Frame):
+class SinowealthFrame(Frame, frozen=True, kw_only=True):
     """A question (`request`) or the answer to it."""
 
     command: int = 0
@@ -146,7 +145,7 @@ class SinowealthFramer(Framer[SinowealthFrame]):
         finally:
             self._silent = False
 
-    def cut(self, buffer: bytearray) -> SinowealthFrame | Drop | None:
+    def cut(self, buffer: bytes) -> SinowealthFrame | Drop | None:
         asked = self._asked
         if asked is None:
             return self._cut_question(buffer)
@@ -164,10 +163,10 @@ class SinowealthFramer(Framer[SinowealthFrame]):
         self._asked = None
         if end < size or not _checks(asked, buffer[:size]):
             return Drop(end, "truncated" if end < size else "checksum")
-        raw = bytes(buffer[:size])
+        raw = buffer[:size]
         return SinowealthFrame(raw=raw, offset=self.position, command=asked, data=raw[:-1])
 
-    def _cut_question(self, buffer: bytearray) -> SinowealthFrame | Drop | None:
+    def _cut_question(self, buffer: bytes) -> SinowealthFrame | Drop | None:
         start = buffer.find(START)
         if start:
             return Drop(start if start > 0 else len(buffer))
@@ -176,10 +175,10 @@ class SinowealthFramer(Framer[SinowealthFrame]):
         if not _is_question(buffer, 0):
             return Drop(1)
         self._asked = buffer[1]
-        raw = bytes(buffer[:3])
+        raw = buffer[:3]
         return SinowealthFrame(raw=raw, offset=self.position, command=raw[1], request=True)
 
-    def _end(self, buffer: bytearray, size: int) -> int | None:
+    def _end(self, buffer: bytes, size: int) -> int | None:
         """Where the next question or the silence begins."""
         for place in range(size, len(buffer) - 2):
             if _is_question(buffer, place):
@@ -202,14 +201,14 @@ class SinowealthFramer(Framer[SinowealthFrame]):
         return build(_ANSWERS[length], {"data": frame.data, "check": check}, "answer")
 
 
-def _is_question(buffer: bytearray, place: int) -> bool:
+def _is_question(buffer: bytes, place: int) -> bool:
     if len(buffer) < place + 3 or buffer[place] != START:
         return False
     layout = FIELDS.get(buffer[place + 1])
     return layout is not None and layout.sizeof() == buffer[place + 2]
 
 
-def _checks(command: int, answer: bytearray) -> bool:
+def _checks(command: int, answer: bytes) -> bool:
     """Whether this is a whole answer to the command."""
     length = FIELDS[command].sizeof()
     if len(answer) != length + 1:

@@ -172,9 +172,9 @@ class JBDCodec(Codec[JBDFrame]):
     def scrub(self, frame: JBDFrame) -> bytes | None:
         """PINs travel in the writes 06, 07 and 09, and in the module's 16, 18 and 1D."""
         if frame.module and frame.code in (0x16, 0x18, 0x1D):
-            clean = replace(frame, data=bytes(len(frame.data)))
+            clean = frame.replace(data=bytes(len(frame.data)))
         elif not frame.module and frame.mark == WRITE and frame.code in (0x06, 0x07, 0x09):
-            clean = replace(frame, data=frame.data[:1] + bytes(max(0, len(frame.data) - 1)))
+            clean = frame.replace(data=frame.data[:1] + bytes(max(0, len(frame.data) - 1)))
         else:
             return None
         return JBDFramer().encode(clean)

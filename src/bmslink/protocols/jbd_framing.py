@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 from construct import Byte, Bytes, Const, Int16ub, Struct
@@ -63,8 +62,7 @@ def module_layout(length: int) -> Layout:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JBDFrame(Frame):
+class JBDFrame(Frame, frozen=True, kw_only=True):
     """A `DD` frame, or one of the Bluetooth module's own `FF AA` frames (`module`)."""
 
     mark: int = 0
@@ -95,7 +93,7 @@ class JBDFramer(Framer[JBDFrame]):
 
     longest = 263
 
-    def cut(self, buffer: bytearray) -> JBDFrame | Drop | None:
+    def cut(self, buffer: bytes) -> JBDFrame | Drop | None:
         if buffer[0] not in (0xDD, 0xFF):
             starts = [i for i in (buffer.find(0xDD), buffer.find(0xFF)) if i >= 0]
             return Drop(min(starts, default=len(buffer)))
@@ -109,14 +107,14 @@ class JBDFramer(Framer[JBDFrame]):
             return addressed
         return None if plain is None or addressed is None else plain
 
-    def _cut_dd(self, buffer: bytearray, *, addressed: bool) -> JBDFrame | Drop | None:
+    def _cut_dd(self, buffer: bytes, *, addressed: bool) -> JBDFrame | Drop | None:
         head = 5 if addressed else 4
         if len(buffer) < head:
             return None
         end = head + buffer[head - 1] + 3
         if len(buffer) < end:
             return None
-        raw = bytes(buffer[:end])
+        raw = buffer[:end]
         if raw[-1] != 0x77:
             return Drop(1)
         if checksum(raw[1 if addressed else 2 : -3]) != int.from_bytes(raw[-3:-1], "big"):
@@ -131,7 +129,7 @@ class JBDFramer(Framer[JBDFrame]):
             address=values.get("address"),
         )
 
-    def _cut_module(self, buffer: bytearray) -> JBDFrame | Drop | None:
+    def _cut_module(self, buffer: bytes) -> JBDFrame | Drop | None:
         if len(buffer) < 2:
             return None
         if buffer[1] != 0xAA:
@@ -143,7 +141,7 @@ class JBDFramer(Framer[JBDFrame]):
             return Drop(1)
         if len(buffer) < end:
             return None
-        raw = bytes(buffer[:end])
+        raw = buffer[:end]
         if sum(raw[2:-1]) & 0xFF != raw[-1]:
             return Drop(1, "checksum")
         values = parse(module_layout(raw[3]), raw, "JBD module frame")
@@ -175,7 +173,7 @@ class JBDFramer(Framer[JBDFrame]):
         return build(frame_layout(len(frame.data), addressed=True), values, "JBD frame")
 
 
-def _may_be_addressed(buffer: bytearray) -> bool:
+def _may_be_addressed(buffer: bytes) -> bool:
     """Only 03 and 04 are known behind an address (`jbd-stefan064-up16s010-addressed`)."""
     return len(buffer) > 2 and buffer[1] in ADDRESSES and buffer[2] in (READ, WRITE, 0x03, 0x04)
 

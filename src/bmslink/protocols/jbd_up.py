@@ -8,7 +8,7 @@ behind it answer nothing but their status. Facts and their evidence: `docs/proto
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -42,8 +42,7 @@ _FLAG_DISCHARGE, _FLAG_CHARGE, _FLAG_HEATER = 0, 1, 3
 _COUNTERS_SINCE = 12  # major firmware version from which 2006 is answered
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UPFrame(Frame):
+class UPFrame(Frame, frozen=True, kw_only=True):
     """A request or an answer."""
 
     address: int = 1
@@ -82,7 +81,7 @@ class UPFramer(Framer[UPFrame]):
 
     longest = _HEAD + _LONGEST_DATA + 2
 
-    def cut(self, buffer: bytearray) -> UPFrame | Drop | None:
+    def cut(self, buffer: bytes) -> UPFrame | Drop | None:
         if len(buffer) < 2:
             return None
         if buffer[1] not in _FUNCTIONS:
@@ -95,7 +94,7 @@ class UPFramer(Framer[UPFrame]):
         size = _HEAD + length + 2
         if len(buffer) < size:
             return None
-        raw = bytes(buffer[:size])
+        raw = buffer[:size]
         if crc16(raw[:-2]) != int.from_bytes(raw[-2:], "little"):
             return Drop(1, "checksum")
         values = parse(frame_layout(length), raw, "JBD UP frame")

@@ -207,14 +207,14 @@ class JK02Codec(Codec[JK02Frame]):
         if frame.command:
             if frame.code not in _PRIVATE_REGISTERS:
                 return None
-            return JK02Framer().encode(replace(frame, data=bytes(len(frame.data)), padding=b""))
+            return JK02Framer().encode(frame.replace(data=bytes(len(frame.data)), padding=b""))
         if frame.code != INFO:
             return None
         values = parse(DEVICE_INFO, frame.data, "JK02 info record")
         serial = values["serial_number"].split(b"\0")[0]
         blank = {"password": bytes(16), "settings_password": bytes(16)}
         values |= blank | {"serial_number": serial.ljust(16, b"\0")}
-        clean = replace(frame, data=build(DEVICE_INFO, values, "JK02 info record"))
+        clean = frame.replace(data=build(DEVICE_INFO, values, "JK02 info record"))
         return JK02Framer().encode(clean)
 
     def scrub_noise(self, data: bytes) -> bytes:

@@ -9,7 +9,6 @@ of the module (`AT`); everything here takes a plain byte stream. `docs/protocols
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from construct import Byte, Bytes, Const, Struct
@@ -58,8 +57,7 @@ _HEADER = re.compile(b"|".join(_HEADERS))
 _START = re.compile(_HEADER.pattern + rb"|(?:\x55(?:\xaa\xeb?)?|\xaa(?:\x55\x90?)?)\Z")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JK02Frame(Frame):
+class JK02Frame(Frame, frozen=True, kw_only=True):
     """A 300-byte record of the board, or a 20-byte `command` (an acknowledgement is one too)."""
 
     code: int = 0
@@ -94,7 +92,7 @@ class JK02Framer(Framer[JK02Frame]):
 
     longest = _RECORD_SIZE
 
-    def cut(self, buffer: bytearray) -> JK02Frame | Drop | None:
+    def cut(self, buffer: bytes) -> JK02Frame | Drop | None:
         if not buffer.startswith(_HEADERS):
             start = _START.search(buffer)
             lead = start.start() if start else len(buffer)
@@ -103,12 +101,12 @@ class JK02Framer(Framer[JK02Frame]):
             return None
         return self._cut_command(buffer) if buffer[0] == 0xAA else self._cut_record(buffer)
 
-    def _cut_record(self, buffer: bytearray) -> JK02Frame | Drop | None:
+    def _cut_record(self, buffer: bytes) -> JK02Frame | Drop | None:
         if buffer[4] not in _TYPES:
             return Drop(1)
         if len(buffer) < _RECORD_SIZE:
             return None
-        raw = bytes(buffer[:_RECORD_SIZE])
+        raw = buffer[:_RECORD_SIZE]
         if sum8(raw[:-1]) != raw[-1]:
             following = _HEADER.search(raw, 1)
             return Drop(following.start(), "truncated") if following else Drop(1, "checksum")
@@ -121,12 +119,12 @@ class JK02Framer(Framer[JK02Frame]):
             data=values["data"],
         )
 
-    def _cut_command(self, buffer: bytearray) -> JK02Frame | Drop | None:
+    def _cut_command(self, buffer: bytes) -> JK02Frame | Drop | None:
         if buffer[5] > _VALUE_SIZE:
             return Drop(1)
         if len(buffer) < _COMMAND_SIZE:
             return None
-        raw = bytes(buffer[:_COMMAND_SIZE])
+        raw = buffer[:_COMMAND_SIZE]
         if sum8(raw[:-1]) != raw[-1]:
             return Drop(1, "checksum")
         values = parse(_COMMAND, raw, "JK02 command")

@@ -75,7 +75,7 @@ class JKBusFramer(Framer[BusFrame]):
         self._records = JK02Framer()
         self._registers = RTUFramer(_SHAPES)
 
-    def cut(self, buffer: bytearray) -> BusFrame | Drop | None:
+    def cut(self, buffer: bytes) -> BusFrame | Drop | None:
         start = _START.search(buffer)
         lead = start.start() if start else len(buffer)
         if lead:
@@ -83,7 +83,7 @@ class JKBusFramer(Framer[BusFrame]):
         if buffer[0] != 0x55:
             self._registers.position = self.position
             return self._registers.cut(buffer)
-        if not _HEADER.startswith(bytes(buffer[: len(_HEADER)])):
+        if not _HEADER.startswith(buffer[: len(_HEADER)]):
             return Drop(1)
         self._records.position = self.position
         return self._records.cut(buffer)
@@ -151,7 +151,7 @@ class JKBusCodec(Codec[BusFrame]):
         if frame.code == CELLS:
             values["settings"] = {}  # those of which pack is not known yet
         self._heard = _Heard(frame.code, values)
-        return replace(record, values=values)
+        return record.replace(values=values)
 
     def _attribute(self, heard: _Heard, ack: Record) -> Record:
         address = ack.values["address"]
@@ -161,7 +161,7 @@ class JKBusCodec(Codec[BusFrame]):
             return ack
         # it completes the reading that the record began
         values = {**ack.values, "settings": self._settings.get(address, {})}
-        return replace(ack, values=values, part="address")
+        return ack.replace(values=values, part="address")
 
     def reading(self, records: Sequence[Record]) -> Reading:
         address: int | None = None
@@ -170,7 +170,7 @@ class JKBusCodec(Codec[BusFrame]):
             if record.part == "address":
                 address, settings = record.values["address"], record.values["settings"]
             elif record.part == "cells":
-                cells = replace(record, values={**record.values, "settings": settings})
+                cells = record.replace(values={**record.values, "settings": settings})
                 found = self._records.reading([cells])
                 return replace(found, protocol="jk-bus", raw={"address": address, **found.raw})
         return Reading(protocol="jk-bus")

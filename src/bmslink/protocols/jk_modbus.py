@@ -241,7 +241,7 @@ class JKModbusCodec(Codec[RTUFrame]):
             if where is None or where[0] is not INFO:
                 return None
             clean = blanked(where[1], frame.data)
-        return RTUFramer(MODBUS_SHAPES).encode(replace(frame, data=clean))
+        return RTUFramer(MODBUS_SHAPES).encode(frame.replace(data=clean))
 
 
 def _fits(answer: RTUFrame, asked: RTUFrame) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from construct import Byte, Bytes, Const, Int16ub, Int32ub, Struct
@@ -64,8 +63,7 @@ _FRAME = Struct(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JKNWFrame(Frame):
+class JKNWFrame(Frame, frozen=True, kw_only=True):
     """A `4E 57` frame."""
 
     command: int = READ_ALL
@@ -85,7 +83,7 @@ class JKNWFramer(Framer[JKNWFrame]):
     longest = 512
     """All tags with the longest cell list that fits its count byte make 499 bytes."""
 
-    def cut(self, buffer: bytearray) -> JKNWFrame | Drop | None:
+    def cut(self, buffer: bytes) -> JKNWFrame | Drop | None:
         start = buffer.find(b"NW")
         if start < 0:
             keep = buffer.endswith(b"N")
@@ -100,7 +98,7 @@ class JKNWFramer(Framer[JKNWFrame]):
             return Drop(1)
         if len(buffer) < end:
             return None
-        raw = bytes(buffer[:end])
+        raw = buffer[:end]
         if sum(raw[:-4]) & 0xFFFF != int.from_bytes(raw[-4:], "big"):
             return Drop(1, "checksum")
         if raw[-5] != 0x68:
@@ -267,7 +265,7 @@ class JKNWCodec(Codec[JKNWFrame]):
             data = frame.data[:1] + bytes(max(0, len(frame.data) - 1))
         else:
             data = without_password(frame.data)
-        return None if data == frame.data else JKNWFramer().encode(replace(frame, data=data))
+        return None if data == frame.data else JKNWFramer().encode(frame.replace(data=data))
 
     def scrub_noise(self, data: bytes) -> bytes:
         """In a damaged frame the password follows wherever its tag may stand."""

@@ -9,7 +9,6 @@ Half-duplex buses show requests and answers alike, hence both are cut from one s
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -84,8 +83,7 @@ def crc16(data: bytes | bytearray) -> int:
     return crc
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RTUFrame(Frame):
+class RTUFrame(Frame, frozen=True, kw_only=True):
     """One frame; which fields count is said by `shape`."""
 
     unit: int = 1
@@ -123,7 +121,7 @@ def frame_layout(shape: Shape, length: int) -> Layout:
     return Struct("unit" / Byte, "function" / Byte, *_BODIES[shape](length), "crc" / Int16ul)
 
 
-def _data_length(shape: Shape, buffer: bytearray) -> int | None:
+def _data_length(shape: Shape, buffer: bytes) -> int | None:
     """How many data bytes a frame at the front would have; None: too short to tell."""
     if shape == "data":
         return buffer[2] if len(buffer) > 2 else None
@@ -156,11 +154,11 @@ class RTUFramer(Framer[RTUFrame]):
         self._others: list[tuple[int, RTUFrame]] = []
         self._turn = 0
 
-    def shapes(self, head: bytearray) -> tuple[Shape, ...]:
+    def shapes(self, head: bytes) -> tuple[Shape, ...]:
         """What a frame that begins so (unit, function, …) may be; a dialect may know better."""
         return self._shapes.get(head[1], ())
 
-    def cut(self, buffer: bytearray) -> RTUFrame | Drop | None:
+    def cut(self, buffer: bytes) -> RTUFrame | Drop | None:
         if not self._units(buffer[0]):
             return Drop(1)
         if len(buffer) < 2:
@@ -177,7 +175,7 @@ class RTUFramer(Framer[RTUFrame]):
             if len(buffer) < size:
                 waiting = True
             elif crc16(buffer[: size - 2]) == int.from_bytes(buffer[size - 2 : size], "little"):
-                return self._frame(shape, bytes(buffer[:size]), length)
+                return self._frame(shape, buffer[:size], length)
             else:
                 complete = True
         return None if waiting else Drop(1, "checksum" if complete else "noise")
@@ -216,7 +214,7 @@ class RTUFramer(Framer[RTUFrame]):
             if asked is not None and self._fits(frame, asked):
                 self._in_doubt |= bool(rivals)
                 if self._in_doubt:
-                    return replace(frame, doubtful=True)
+                    return frame.replace(doubtful=True)
                 self._asked = None
         return frame
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from bmslink.errors import TargetError
@@ -56,7 +55,7 @@ class DalyP81Responder(DalyRegisterResponder):
 
     def answering(self, frame: RTUFrame) -> RTUFrame:
         count = _WRITTEN if frame.shape == "written" else frame.count
-        return replace(frame, unit=ANSWERING + self.number, count=count)
+        return frame.replace(unit=ANSWERING + self.number, count=count)
 
     def other_request(self, turn: int) -> bytes:
         """Another master reads the cells, then settings, both in blocks as long as bmslink's."""

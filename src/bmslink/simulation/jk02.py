@@ -87,7 +87,7 @@ _CLOCK = 200_000_000  # 2026-05-03: when the simulated board was switched on
 class CommandFramer(JK02Framer):
     """What a board listens with: the start of a record must not make it wait for 300 bytes."""
 
-    def _cut_record(self, buffer: bytearray) -> JK02Frame | Drop | None:
+    def _cut_record(self, buffer: bytes) -> JK02Frame | Drop | None:
         return Drop(1) if buffer else None
 
 
