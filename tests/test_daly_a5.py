@@ -940,3 +940,17 @@ def test_identify_bears_silence() -> None:
     assert {0x62, 0x63, 0x54, 0x57, 0x53, 0x51} <= set(ids)
     silent, _ = run(answering(), identify)
     assert (silent.hardware, silent.chemistry, silent.cell_count) == (None, None, 16)
+
+
+def test_garbage_is_no_sign_that_an_id_is_not_known() -> None:
+    board = answering()
+
+    def noisy(request: DalyFrame) -> Iterable[bytes]:
+        return [b"\x55\x55\x55"] if request.id == 0x97 else board(request)
+
+    async def asked(driver: DalyA5, script: Script) -> int:
+        for _ in range(5):
+            await driver.read()
+        return script.ids.count(0x97)
+
+    assert run(noisy, asked) == 10  # each time, with one repetition

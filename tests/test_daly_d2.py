@@ -722,3 +722,28 @@ def test_d2_boards_have_no_address() -> None:
 
     with pytest.raises(TargetError, match="no address"):
         run(DalyD2, {}, test, options=Options(address=1))
+
+
+def test_a_board_that_never_announces_cells_is_read_as_it_is() -> None:
+    empty = DalyD2.make_framer().encode(
+        RTUFrame(unit=0xD2, function=3, shape="data", data=bytes(2 * 62))
+    )
+
+    async def test(driver: DalyD2, board: Board) -> None:
+        assert (await driver.read()).cell_voltages == ()
+        assert board.asked.count(STATUS) == 3
+        assert board.times[1] - board.times[0] >= 0.3
+
+    run(DalyD2, {STATUS: empty}, test)
+
+
+def test_garbage_is_no_sign_that_a_block_is_not_there() -> None:
+    def reply(request: RTUFrame, answer: bytes) -> list[bytes]:
+        return [answer] if (request.register, request.count) == STATUS else [b"\xd2\x03\x00\x00"]
+
+    async def test(driver: DalyD2, board: Board) -> None:
+        for _ in range(4):
+            await driver.read()
+        assert board.asked.count(MORE) == 8  # each time, with one repetition
+
+    run(DalyD2, {STATUS: full_board()[STATUS]}, test, reply)

@@ -543,3 +543,32 @@ def test_addresses_that_no_board_has(address: int) -> None:
 
     with pytest.raises(TargetError, match="1 to 24"):
         run(DalyP81, {}, test, options=Options(address=address))
+
+
+def test_a_board_that_wakes_up_is_asked_again_for_its_cells() -> None:
+    empty = P81Framer().encode(
+        RTUFrame(unit=0x51, function=3, shape="data", data=bytes(2 * CELLS[1]))
+    )
+    waking = iter([empty])
+
+    def reply(request: RTUFrame, said: bytes) -> list[bytes]:
+        asleep = (request.register, request.count) == CELLS and next(waking, None)
+        return [asleep or said]
+
+    async def test(driver: DalyP81, board: Board) -> None:
+        assert len((await driver.read()).cell_voltages) == 16
+        assert board.asked[:2] == [CELLS, CELLS]
+
+    run(DalyP81, NEW, test, reply)
+
+
+def test_a_board_that_never_announces_cells_is_read_as_it_is() -> None:
+    empty = P81Framer().encode(
+        RTUFrame(unit=0x51, function=3, shape="data", data=bytes(2 * CELLS[1]))
+    )
+
+    async def test(driver: DalyP81, board: Board) -> None:
+        assert (await driver.read()).cell_voltages == ()
+        assert board.asked.count(CELLS) == 3
+
+    run(DalyP81, NEW | {CELLS: empty}, test)

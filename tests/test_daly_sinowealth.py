@@ -402,3 +402,32 @@ def test_a_silent_board_is_a_timeout() -> None:
             assert asyncio.get_running_loop().time() - start < 5
 
     virtual_run(go())
+
+
+def test_values_without_a_common_meaning_are_no_part_of_a_poll() -> None:
+    for command in (0x0F, 0x18):
+        said = SinowealthCodec().explain(answer(command, b"\x00\x47"))
+        assert (said.role, said.part) == ("other", None)
+
+
+def test_an_answer_cannot_go_to_the_board() -> None:
+    with pytest.raises(FrameError, match="went to the board"):
+        SinowealthCodec().explain(answer(0x01, b"\x0d\x03"), sent=True)
+
+
+def test_a_board_with_one_probe_is_not_asked_for_a_second() -> None:
+    """Bit 6 of the pack configuration says how many there are."""
+
+    def one_probe(pack: Pack) -> None:
+        whole = pack.truth
+
+        def truth() -> Reading:
+            said = whole()
+            probes = {k: v for k, v in said.temperatures.items() if k != "cell_2"}
+            return replace(said, temperatures=probes)
+
+        pack.truth = truth
+
+    reading, _ = virtual_run(poll("cells=4", one_probe))
+    assert "sensor_1" in reading.temperatures or "cell_1" in reading.temperatures
+    assert not {"sensor_2", "cell_2"} & reading.temperatures.keys()

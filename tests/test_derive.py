@@ -24,7 +24,7 @@ import goldens
 from bmslink.errors import FrameError
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options
-from bmslink.protocols.derive import reader
+from bmslink.protocols.derive import fixed, reader
 from bmslink.protocols.fields import fields_of, parse, scaled
 
 
@@ -127,3 +127,8 @@ def test_constants_scales_and_arrays() -> None:
         parse(layout, b"\xde" + data[1:], "test")
     with pytest.raises(FrameError, match="12 bytes"):
         parse(layout, data[:-1], "test")
+
+
+def test_what_must_have_a_fast_reader_says_so() -> None:
+    with pytest.raises(TypeError, match="fixed size"):
+        fixed(Struct("rest" / GreedyBytes))

@@ -384,3 +384,20 @@ def test_an_addressed_board_answers_only_its_address() -> None:
     assert reading.temperatures == {"sensor_1": 30.0, "ambient": 27.1, "mosfet": 26.4}
     with pytest.raises(LinkTimeout):
         use({ask: [basic[1]]}, "read", address=2)
+
+
+@pytest.mark.parametrize("said", [b"", answer(5, b"", status=0x80)], ids=["silent", "refused"])
+def test_a_board_without_a_name_is_a_board(said: bytes) -> None:
+    identity, _ = use({ASK_BASIC: [BASIC], ASK_NAME: [said]}, "identify")
+    assert (identity.model, identity.firmware, identity.cell_count) == (None, "1.7", 4)
+
+
+def test_cells_that_did_not_come_are_unknown() -> None:
+    reading, _ = use({ASK_BASIC: [BASIC], ASK_CELLS: [answer(4, CELLS[4:10])]}, "read")
+    assert reading.cell_voltages == (3.374, 3.371, 3.371, None)
+
+
+def test_no_cells_at_all_are_asked_for_again() -> None:
+    reading, board = use({ASK_BASIC: [BASIC], ASK_CELLS: [answer(4, b""), CELLS]}, "read")
+    assert len(reading.cell_voltages) == 4
+    assert board.asked.count(ASK_CELLS) == 2

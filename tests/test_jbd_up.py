@@ -454,3 +454,7 @@ def test_a_torn_request_does_not_make_the_board_deaf() -> None:
 def test_boards_that_do_not_exist(query: str) -> None:
     with pytest.raises(TargetError):
         bmslink.connect(f"jbd-up+sim://?{query}")
+
+
+def test_of_nothing_there_is_an_empty_reading() -> None:
+    assert JBDUPCodec().reading([]) == Reading(protocol="jbd-up")

@@ -808,3 +808,29 @@ def test_the_detail_log_is_signed() -> None:
     assert (full["first"], full["count"], len(full["entries"])) == (0, 12, 12)
     assert (tail["first"], tail["count"], len(tail["entries"])) == (828, 8, 8)
     assert any(e["current"] < 0 for e in full["entries"] + tail["entries"])
+
+
+def test_a_pure_balancer_says_nothing_of_current_charge_and_fets() -> None:
+    """JK_DZ boards have no shunt and no FETs; the fields of a BMS hold zeros there."""
+    codec = JK02Codec()
+    info = one("jk02-32s-b2a8s20p-11.17", "device_info")
+    fields = parse(DEVICE_INFO, info[6:-1], "info")
+    fields |= {"vendor_id": b"JK_DZ11B2A24S".ljust(15, b"\0")}
+    codec.explain(record(3, build(DEVICE_INFO, fields, "info")))
+    found = reading(one("jk02-32s-8s-balancing", "cell_info"), codec)
+    assert found.cell_voltages
+    assert (found.balancing_active, found.balance_current) == (True, -1.939)
+    unknown = (found.current, found.soc, found.full_capacity, found.charging_allowed)
+    assert unknown == (None,) * 4
+    assert set(found.temperatures) == {"cell_1"}
+
+
+def test_old_settings_are_forgotten() -> None:
+    codec = JK02Codec()
+    for kind in ("device_info", "settings"):
+        codec.explain(frame(one("jk02-32s-b2a8s20p-19.10", kind)))
+    live = frame(one("jk02-32s-b2a8s20p-19.10", "cell_info"))
+    assert codec.reading([codec.explain(live)]).charge_switch is True
+    codec.forget_settings()
+    found = codec.reading([codec.explain(live)])
+    assert (found.charge_switch, found.nominal_capacity) == (None, None)

@@ -392,3 +392,21 @@ def test_it_streams_after_97_and_96_only() -> None:
 def test_boards_that_do_not_exist(query: str) -> None:
     with pytest.raises(TargetError):
         bmslink.connect(f"jk04+sim://?{query}")
+
+
+def test_old_settings_are_forgotten() -> None:
+    codec = JK04Codec()
+    (settings_frame, *_) = captured(B2A, "settings")
+    codec.explain(settings_frame)
+    (live, *_) = captured(B2A, "cell_info")
+    assert reading(live, codec).balance_switch is not None
+    codec.forget_settings()
+    assert reading(live, codec).balance_switch is None
+
+
+def test_what_is_no_identity_changes_none() -> None:
+    codec = JK04Codec()
+    ack = bytes.fromhex("aa5590ebc8010100000000000000000000000044")
+    said = codec.explain(JK02Framer().feed(ack)[0])
+    assert said.role == "ack"
+    assert codec.identity([said]).model is None

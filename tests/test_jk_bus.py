@@ -16,7 +16,16 @@ from bmslink.errors import BmsError, LinkTimeout, Refused, TargetError
 from bmslink.link import Link
 from bmslink.model import Reading
 from bmslink.protocols.base import Options, Record
-from bmslink.protocols.jk02_framing import CELLS, INFO, LOG, SETTINGS, JK02Frame
+from bmslink.protocols.jk02_framing import (
+    CELLS,
+    INFO,
+    LOG,
+    PAYLOAD,
+    SETTINGS,
+    JK02Frame,
+    JK02Framer,
+    record,
+)
 from bmslink.protocols.jk_bus import BusFrame, JKBus, JKBusCodec, JKBusFramer, trigger
 from bmslink.protocols.jk_modbus_map import ACTIONS, ARMING
 from bmslink.protocols.rtu import RTUFrame
@@ -477,3 +486,20 @@ def test_a_line_that_never_falls_silent_is_not_spoken_on() -> None:
         assert bus.asked == []
 
     run(usual, test, address=3)
+
+
+def test_a_record_that_says_nonsense_is_passed_over() -> None:
+    """A 24-slot record cannot come from a board of this bus."""
+    cells = bytearray(PAYLOAD)
+    cells[48:50] = b"\xff\xff"  # the mask of connected cells where 24S boards have it
+    nonsense = JK02Framer().encode(record(2, bytes(cells)))
+
+    async def test(driver: JKBus, bus: Bus) -> None:
+        bus.master(4)
+        for moment in (4.2, 9.2, 14.2):
+            bus.say(nonsense, ack_of(7, 0x1620), after=moment)
+        await driver.start()
+        found = await driver.read()
+        assert (found.raw["address"], bus.asked) == (7, [])
+
+    run(silent, test, address=7)

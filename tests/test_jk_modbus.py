@@ -551,3 +551,29 @@ def test_addresses_that_are_never_asked(address: int) -> None:
     link: Link[RTUFrame] = Link(Board(usual), JKModbus.make_framer(), JKModbus.timing)
     with pytest.raises(TargetError, match="master" if address == 0 else "0 to 15"):
         JKModbus(link, Options(address=address))
+
+
+def test_a_refused_tail_for_another_reason_is_told() -> None:
+    """Only "no such register" means that a table ends there."""
+
+    def script(board: Board, frame: RTUFrame) -> list[RTUFrame]:
+        if frame.register == 0x12F4:
+            return [RTUFrame(unit=1, function=0x83, shape="exception", code=3)]
+        return usual(board, frame)
+
+    async def test(driver: JKModbus, board: Board) -> None:
+        with pytest.raises(Refused):
+            await driver.read()
+
+    run(script, test)
+
+
+def test_live_values_without_the_mask_tell_no_cell_count() -> None:
+    codec = JKModbusCodec()
+    said = exchange(codec, 0x12BA, 29)
+    assert codec.identity([said]).cell_count is None
+
+
+def test_the_mask_of_connected_cells_tells_their_number() -> None:
+    codec = JKModbusCodec()
+    assert codec.identity([exchange(codec, 0x1240, 31)]).cell_count == 16

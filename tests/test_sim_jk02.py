@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import pairwise
 from typing import Any
 
@@ -265,3 +266,23 @@ def test_a_bad_line_gives_readings_all_the_same(fault: str) -> None:
     for reading in virtual_run(main()):
         assert len(reading.cell_voltages) == 8
         assert reading.soc == 60
+
+
+def test_switches_are_read_again_and_never_shown_when_old() -> None:
+    async def main() -> list[bool | None]:
+        async with connect("jk02+sim://?load=idle") as device:
+            found = [(await device.read()).charge_switch]
+            device.link.transport.pack.switch(Switch.CHARGE, on=False)
+            await asyncio.sleep(40)
+            await device.read()  # asks for the settings
+            await asyncio.sleep(2)
+            found.append((await device.read()).charge_switch)
+
+            async def lost(frame: JK02Frame) -> None:
+                return
+
+            device.link.send = lost
+            await asyncio.sleep(500)
+            return [*found, (await device.read()).charge_switch]  # too old to be told
+
+    assert virtual_run(main()) == [True, False, None]

@@ -93,7 +93,6 @@ class Codec(ABC, Generic[F]):
 
     def forget_settings(self) -> None:
         """What was read of the settings long ago may not stand in the device any more."""
-        return
 
     def scrub_noise(self, data: bytes) -> bytes:
         """Bytes that are no valid frame, with what may be a secret in them blanked."""
