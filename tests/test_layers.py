@@ -46,8 +46,6 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "platformdirs": ("packs",),
     "tomlkit": ("packs",),
 }
-# the upward names that are strings, loaded when they are asked for
-LAZY = {"SCHEMES", "DRIVERS", "RESPONDERS"}
 
 
 def modules() -> list[Path]:

@@ -164,12 +164,9 @@ class JK02Codec(Codec[JK02Frame]):
         return Record(kind, "log", _log(values))
 
     def _explain_command(self, frame: JK02Frame, *, sent: bool) -> Record:
-        values: dict[str, Any] = {"register": frame.code}
         if frame.code == ACK and not sent:
-            # nothing but 01 was ever seen, so what a refusal looks like is not known
-            done = frame.data == b"\x01"
-            values["data"] = frame.data.hex()
-            return Record("ack" if done else "answer", "ack" if done else "other", values)
+            return explain_ack(frame)
+        values: dict[str, Any] = {"register": frame.code}
         payload = self.payload(frame, sent=sent)
         if payload is not None:
             values |= parse(payload.layout, payload.data, "JK02 write")
@@ -227,6 +224,14 @@ class JK02Codec(Codec[JK02Frame]):
             clean[start + _PUBLIC : start + _PUBLIC + len(blank)] = bytes(len(blank))
             start = data.find(_INFO_START, start + 1)
         return bytes(clean)
+
+
+def explain_ack(frame: JK02Frame) -> Record:
+    """What a board answers to a command. Nothing but 01 was ever seen, so what a refusal looks
+    like is not known."""
+    done = frame.data == b"\x01"
+    values = {"register": frame.code, "data": frame.data.hex()}
+    return Record("ack" if done else "answer", "ack" if done else "other", values)
 
 
 def _info(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from construct import Byte, Struct
 from bmslink.model import Condition, Identity, Reading
 from bmslink.protocols.base import Codec, Options, Payload, Record, need
 from bmslink.protocols.fields import Layout, parse, sort_conditions, text
-from bmslink.protocols.jk02 import JK02, JK02Codec
+from bmslink.protocols.jk02 import JK02, JK02Codec, explain_ack
 from bmslink.protocols.jk02_framing import ACK, CELLS, INFO, SETTINGS, JK02Frame
 from bmslink.protocols.jk02_layouts import DEVICE_INFO, PAYLOAD
 from bmslink.protocols.jk02_reading import cell_count
@@ -98,12 +98,9 @@ class JK04Codec(Codec[JK02Frame]):
         return Record(kind, "reading", values | extra, part="cells")
 
     def _explain_command(self, frame: JK02Frame, *, sent: bool) -> Record:
-        values: dict[str, Any] = {"register": frame.code}
         if frame.code == ACK and not sent:
-            # nothing but 01 was ever seen, so what a refusal looks like is not known
-            done = frame.data == b"\x01"
-            values["data"] = frame.data.hex()
-            return Record("ack" if done else "answer", "ack" if done else "other", values)
+            return explain_ack(frame)
+        values: dict[str, Any] = {"register": frame.code}
         payload = self.payload(frame, sent=sent)
         if payload is not None:
             values |= numbers(parse(payload.layout, payload.data, "JK04 write"))

@@ -18,9 +18,9 @@ from serial import rfc2217
 from serial.rfc2217 import COM_PORT_OPTION, DO, DONT, IAC, SB, SE, WILL, WONT
 
 from bmslink.errors import LinkClosed, TransportError
-from bmslink.transport import Endpoint, Line, OnData, OnLost, Transport, split_host
+from bmslink.transport import Line, split_host
 from bmslink.transports.rs485 import Port
-from bmslink.transports.serial import WAKE_UP, Session
+from bmslink.transports.serial import WAKE_UP, ThreadedTransport
 from bmslink.transports.tcp import connect_error
 
 __all__ = ["RFC2217Transport", "Telnet"]
@@ -31,27 +31,12 @@ _WAITING = 64
 _LONGEST_OPTION = 256
 
 
-class RFC2217Transport(Transport):
+class RFC2217Transport(ThreadedTransport):
     """A serial port of another machine, 8N1, at the target's baud rate."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._place = endpoint.place
-        self._baudrate = endpoint.integer("baudrate", 9600) or 9600
-        self._session: Session | None = None
 
     def line(self) -> Line:
         host, port = split_host(self._place)
         return Line(f"rfc2217://{host.lower()}:{port}", f"{self._baudrate} baud")
-
-    async def open(self, on_data: OnData, on_lost: OnLost) -> None:
-        await self.close()
-        session = Session(self._place, self._connect, on_data, on_lost)
-        self._session = session
-        try:
-            await session.opened
-        except BaseException:
-            await self.close()
-            raise
 
     @contextmanager
     def _connect(self) -> Iterator[Port]:
@@ -80,16 +65,6 @@ class RFC2217Transport(Transport):
         return TransportError(
             f"{self._place} does not set its port to {self._baudrate} baud, 8N1: {exc}."
         )
-
-    async def close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-
-    async def write(self, data: bytes) -> None:
-        if self._session is None:
-            raise LinkClosed(f"{self._place} is not open.")
-        await self._session.send(data)
 
 
 class Telnet:

@@ -17,6 +17,7 @@ import os
 import stat
 import sys
 import threading
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -47,7 +48,7 @@ if sys.platform != "win32":
 
     _FOREIGN = (*_FOREIGN, termios.error)
 
-__all__ = ["SerialTransport", "Session"]
+__all__ = ["SerialTransport", "Session", "ThreadedTransport"]
 
 WRITE_TIMEOUT = 2.0
 CLOSE_TIMEOUT = 2.0
@@ -57,39 +58,27 @@ QUEUE = 32
 """Pieces that may wait for a busy event loop before the reader pauses."""
 
 
-class SerialTransport(Transport):
-    """A serial port, 8N1, without flow control."""
+class ThreadedTransport(Transport):
+    """What pyserial opens, with a thread that reads it."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._place = endpoint.place
         self._baudrate = endpoint.integer("baudrate", 9600) or 9600
-        self._rts = endpoint.query.get("rts")
-        if self._rts is not None and self._rts not in RTS_MODES:
-            raise TargetError(
-                f"rts is {', '.join(RTS_MODES[:-1])} or {RTS_MODES[-1]}, not {self._rts!r}."
-            )
         self._session: Session | None = None
 
-    def line(self) -> Line:
-        path = _device(self._place)
-        name = path.upper() if os.name == "nt" else os.path.realpath(path)
-        rts = f" and rts={self._rts}" if self._rts else ""
-        return Line(f"serial://{name}", f"{self._baudrate} baud{rts}")
+    @abstractmethod
+    def _connect(self) -> AbstractContextManager[Port]:
+        """The port, opened in the session's thread, closed at its end."""
 
     async def open(self, on_data: OnData, on_lost: OnLost) -> None:
         await self.close()
-        session = Session(self._place, self._open_port, on_data, on_lost)
+        session = Session(self._place, self._connect, on_data, on_lost)
         self._session = session
         try:
             await session.opened
         except BaseException:
             await self.close()
             raise
-
-    @contextmanager
-    def _open_port(self) -> Iterator[Port]:
-        with ready(self._place, open_port(self._place, self._baudrate)) as port:
-            yield port if self._rts is None else directed(port, self._rts, self._place)
 
     async def close(self) -> None:
         session, self._session = self._session, None
@@ -100,6 +89,29 @@ class SerialTransport(Transport):
         if self._session is None:
             raise LinkClosed(f"{self._place} is not open.")
         await self._session.send(data)
+
+
+class SerialTransport(ThreadedTransport):
+    """A serial port, 8N1, without flow control."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint)
+        self._rts = endpoint.query.get("rts")
+        if self._rts is not None and self._rts not in RTS_MODES:
+            raise TargetError(
+                f"rts is {', '.join(RTS_MODES[:-1])} or {RTS_MODES[-1]}, not {self._rts!r}."
+            )
+
+    def line(self) -> Line:
+        path = _device(self._place)
+        name = path.upper() if os.name == "nt" else os.path.realpath(path)
+        rts = f" and rts={self._rts}" if self._rts else ""
+        return Line(f"serial://{name}", f"{self._baudrate} baud{rts}")
+
+    @contextmanager
+    def _connect(self) -> Iterator[Port]:
+        with ready(self._place, open_port(self._place, self._baudrate)) as port:
+            yield port if self._rts is None else directed(port, self._rts, self._place)
 
 
 class Session:
