@@ -7,6 +7,7 @@ and `jk02-24s-b2a24s20p-10.07-pdus`. Facts: `docs/protocols/jk02.md`.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -37,7 +38,7 @@ from bmslink.protocols.jk_settings import (
 from bmslink.simulation.pack import Pack
 from bmslink.simulation.responder import Answer, Responder
 
-__all__ = ["MODELS", "JK02Responder"]
+__all__ = ["MODELS", "CommandFramer", "JK02Responder", "JKStreamResponder"]
 
 DEFAULT_FIRMWARE = "15.41"
 
@@ -91,13 +92,44 @@ class CommandFramer(JK02Framer):
         return Drop(1) if buffer else None
 
 
-class JK02Responder(Responder):
+class JKStreamResponder(Responder):
+    """What all boards with the 300-byte records do: they answer commands, number their records,
+    and stream once they were asked for both their device info and their settings."""
+
+    baudrate: ClassVar[int] = 115200
+
+    def __init__(self, pack: Pack, *, address: int | None, firmware: str | None) -> None:
+        super().__init__(pack, address=address, firmware=firmware)
+        self._framer = CommandFramer()
+        self._counter = 0
+        self._introduced = False
+        self._streaming = False
+
+    def receive(self, data: bytes) -> list[Answer]:
+        return [a for frame in self._framer.feed(data) for a in self._answer(frame)]
+
+    def stream(self) -> bytes:
+        return self._record(CELLS, self._live(self.pack.truth())) if self._streaming else b""
+
+    def _record(self, code: int, data: bytes) -> bytes:
+        self._counter = (self._counter + 1) & 0xFF
+        return self._framer.encode(record(code, data, self._counter))
+
+    @abstractmethod
+    def _answer(self, frame: JK02Frame) -> list[Answer]:
+        """What a command causes."""
+
+    @abstractmethod
+    def _live(self, truth: Reading) -> bytes:
+        """The payload of a type 02."""
+
+
+class JK02Responder(JKStreamResponder):
     """Answers 97 and 96, then streams; acknowledges every write and obeys those it knows.
 
     `firmware` picks the board (`MODELS`). Like real ones it streams only after a 97 and a 96.
     """
 
-    baudrate: ClassVar[int] = 115200
     period: ClassVar[float | None] = 0.54
 
     def __init__(
@@ -120,25 +152,11 @@ class JK02Responder(Responder):
         if pack.cell_count > slots:
             raise TargetError(f"A JK board of this firmware has up to {slots} cells.")
         self._words = _own_settings(pack, address) if words is None else words
-        self._framer = CommandFramer()
-        self._counter = 0
-        self._introduced = False
-        self._streaming = False
 
     def line(self) -> JK02Responder:
         return JK02Responder(
             self.pack, address=self.address, firmware=self.firmware, words=self._words
         )
-
-    def receive(self, data: bytes) -> list[Answer]:
-        return [a for frame in self._framer.feed(data) for a in self._answer(frame)]
-
-    def stream(self) -> bytes:
-        return self._record(CELLS, self._live(self.pack.truth())) if self._streaming else b""
-
-    def _record(self, code: int, data: bytes) -> bytes:
-        self._counter = (self._counter + 1) & 0xFF
-        return self._framer.encode(record(code, data, self._counter))
 
     def _answer(self, frame: JK02Frame) -> list[Answer]:
         acknowledgement = self._framer.encode(command(ACK, b"\x01"))

@@ -13,14 +13,12 @@ from bmslink.model import Reading, Switch
 from bmslink.protocols.fields import build, parse
 from bmslink.protocols.jk02_framing import (
     ACK,
-    CELLS,
     INFO,
     READ_INFO,
     READ_SETTINGS,
     SETTINGS,
     JK02Frame,
     command,
-    record,
 )
 from bmslink.protocols.jk02_layouts import DEVICE_INFO, PAYLOAD
 from bmslink.protocols.jk04 import JK04Codec
@@ -33,9 +31,9 @@ from bmslink.protocols.jk04_layouts import (
     float_bits,
     numbers,
 )
-from bmslink.simulation.jk02 import CommandFramer
+from bmslink.simulation.jk02 import JKStreamResponder
 from bmslink.simulation.pack import Pack
-from bmslink.simulation.responder import Answer, Responder
+from bmslink.simulation.responder import Answer
 
 __all__ = ["MODELS", "JK04Responder"]
 
@@ -51,14 +49,13 @@ _RECORD_DELAY, _ACK_DELAY, _WRITE_DELAY = 0.05, 0.14, 0.075  # s
 _DIRECTIONS = {False: 0, True: 1}
 
 
-class JK04Responder(Responder):
+class JK04Responder(JKStreamResponder):
     """Answers 97 and 96, streams after both, and acknowledges every write.
 
     It obeys the registers of `REGISTERS`, but for the calibration (44) and the cell count (1C):
     the pack has the cells it has.
     """
 
-    baudrate: ClassVar[int] = 115200
     period: ClassVar[float | None] = 0.51
 
     def __init__(
@@ -79,25 +76,11 @@ class JK04Responder(Responder):
         if not 2 <= pack.cell_count <= SLOTS:
             raise TargetError(f"A JK04 board has 2 to {SLOTS} cells, not {pack.cell_count}.")
         self._words = words if words is not None else _own_settings(pack)
-        self._framer = CommandFramer()
-        self._counter = 0
-        self._introduced = False
-        self._streaming = False
 
     def line(self) -> JK04Responder:
         return JK04Responder(
             self.pack, address=self.address, firmware=self.firmware, words=self._words
         )
-
-    def receive(self, data: bytes) -> list[Answer]:
-        return [a for frame in self._framer.feed(data) for a in self._answer(frame)]
-
-    def stream(self) -> bytes:
-        return self._record(CELLS, self._live(self.pack.truth())) if self._streaming else b""
-
-    def _record(self, code: int, data: bytes) -> bytes:
-        self._counter = (self._counter + 1) & 0xFF
-        return self._framer.encode(record(code, data, self._counter))
 
     def _answer(self, frame: JK02Frame) -> list[Answer]:
         acknowledgement = self._framer.encode(command(ACK, b"\x01"))
