@@ -21,6 +21,10 @@ FLOORS: dict[str, int] = {
     "errors": 0,
     "model": 1,
     "chemistry": 1,
+    "setting": 1,
+    "lint": 2,
+    "journal": 2,
+    "holding": 2,
     "transport": 1,
     "link": 2,
     "capture": 2,
@@ -32,6 +36,7 @@ FLOORS: dict[str, int] = {
     "decoding": 4,
     "simulation": 4,
     "blocking": 5,
+    "config": 5,
     "cli": 8,
     "__init__": 9,
     "__main__": 9,
@@ -43,7 +48,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "pymodbus": ("transports.modbus_tcp",),
     "construct": ("protocols",),
     "msgspec": ("capture", "link", "packs"),
-    "platformdirs": ("packs",),
+    "platformdirs": ("journal", "packs"),
     "tomlkit": ("packs",),
 }
 

@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import IO, Any, Literal, Self, cast
 
 from bmslink.capture import CaptureHeader, Recorder, Writer, open_capture
-from bmslink.errors import LinkTimeout, TargetError, TransportError
+from bmslink.errors import LinkTimeout, SettingError, TargetError, TransportError, VerifyError
+from bmslink.holding import Holding
+from bmslink.journal import Transaction
 from bmslink.link import Link, Timing
-from bmslink.model import Capability, Identity, Reading
+from bmslink.model import Capability, Command, Identity, Reading, Switch
 from bmslink.packs import named
 from bmslink.protocols import DRIVERS, VENDORS, load_driver
 from bmslink.protocols.base import Driver, Options
+from bmslink.protocols.settings import SettingsMap, Slot, Table
 from bmslink.sharing import shared
 from bmslink.transport import Endpoint, Transport, make_transport, parse_target, require_scheme
 
@@ -30,7 +33,8 @@ __all__ = ["Device", "connect", "resolve"]
 
 _log = logging.getLogger(__name__)
 
-_READ_ONLY = "This version reads only."
+_TRIES = 3
+"""How often a value is read back before it counts as not stored."""
 
 
 def resolve(
@@ -118,7 +122,8 @@ class Device:
                 scrub_noise=codec.scrub_noise,
             )
             transport = Recorder(transport, self._writer)
-        self.link: Link[Any] = Link(transport, driver.make_framer(), timing, name=str(endpoint))
+        self._valve = Holding(transport)
+        self.link: Link[Any] = Link(self._valve, driver.make_framer(), timing, name=str(endpoint))
         self.driver: Driver[Any] = driver(self.link, options)
         self._turn = asyncio.Lock()  # codecs remember the latest question: one poll at a time
 
@@ -185,15 +190,15 @@ class Device:
         async with self._turn:
             with self._waiting():
                 identity = await self.driver.identify()
-        return replace(
-            identity,
-            capabilities={
-                "read": Capability(True),
-                "settings": Capability(False, _READ_ONLY),
-                "switch": Capability(False, _READ_ONLY),
-            },
-            map={"name": "", "evidence": _READ_ONLY},
-        )
+        return replace(identity, capabilities=self._capabilities())
+
+    def _capabilities(self) -> dict[str, Capability]:
+        why = self.driver.configurable
+        return {
+            "read": Capability(True),
+            "settings": Capability(not why, why),
+            **{f"switch_{switch}": self.driver.can_switch(switch) for switch in Switch},
+        }
 
     async def read(self) -> Reading:
         """One complete reading. Raises `LinkTimeout`, `LinkClosed`, `Refused`, `FrameError`."""
@@ -201,6 +206,80 @@ class Device:
             with self._waiting():
                 reading = await self.driver.read()
             return replace(reading, target=str(self.target), time=self.link.received_at)
+
+    # -------------------------------------------------------------------------------- settings
+
+    async def settings_map(self, identity: Identity) -> SettingsMap:
+        """The settings that this board has; `SettingError` where none are known."""
+        async with self._turn:
+            return await self.driver.settings_map(identity)
+
+    async def settings(self, settings_map: SettingsMap | None = None) -> Table:
+        """All settings as they stand in the board now."""
+        found = settings_map or await self.settings_map(await self.identify())
+        async with self._turn, self.driver.session(writing=False):
+            return Table(map=found, image=await self.driver.fetch(found.slots))
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[None]:
+        """What has to stand around `store`; nothing else may be asked of the device inside."""
+        async with self._turn, self.driver.session(writing=True):
+            yield
+
+    async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
+        """Raw bytes of slots, inside `writing`."""
+        return await self.driver.fetch(slots)
+
+    async def store(
+        self, settings_map: SettingsMap, slot: Slot, data: bytes, transaction: Transaction
+    ) -> None:
+        """Write one slot, inside `writing`, and read it back.
+
+        The transaction knows of it before the device does. Raises `VerifyError` if something else
+        stands there afterwards (the error's `found` says what), `Refused`, `LinkTimeout`, …
+        """
+        transaction.note("write", slot=slot.address, new=data.hex())
+        await self.driver.perform(self.driver.write_step(slot, data))
+        found: bytes | None = None
+        for _ in range(_TRIES):
+            await asyncio.sleep(self.driver.settle)
+            found = (await self.driver.fetch([slot])).get(slot.address)
+            if settings_map.same(slot.address, found, data):
+                transaction.note("stored", slot=slot.address, found=data.hex())
+                return
+        shown = None if found is None else found.hex()
+        transaction.note("differs", slot=slot.address, new=data.hex(), found=shown)
+        raise VerifyError(
+            f"Setting {slot.address:02X} was written as {data.hex(' ')} and acknowledged, but "
+            f"{'nothing' if found is None else found.hex(' ')} is read back.",
+            found,
+        )
+
+    async def rehearse(self, writes: Sequence[tuple[Slot, bytes]]) -> list[bytes]:
+        """Every frame that writing these slots would send, byte for byte, and sends none."""
+        held: list[bytes] = []
+        async with self._turn:
+            self._valve.held = held
+            try:
+                async with self.driver.session(writing=True):
+                    for slot, data in writes:
+                        await self.driver.perform(self.driver.write_step(slot, data))
+            finally:
+                self._valve.held = None
+        return held
+
+    async def send(self, command: Command, transaction: Transaction) -> None:
+        """Set a switch. An acknowledgement proves nothing: read afterwards what it did.
+
+        Raises `SettingError` where the protocol cannot, `Refused`, `LinkTimeout`, …
+        """
+        able = self.driver.can_switch(command.switch)
+        if not able.supported:
+            raise SettingError(f"{command.switch} cannot be switched: {able.reason}.")
+        async with self._turn:
+            step = await self.driver.switch_step(command)
+            transaction.note("switch", switch=str(command.switch), on=command.on)
+            await self.driver.perform(step)
 
     async def stream(self, interval: float = 1.0) -> AsyncIterator[Reading]:
         """A reading every `interval` seconds, kept to the beat; errors end the stream."""

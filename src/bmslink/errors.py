@@ -123,7 +123,11 @@ class GateError(BmsError):
 
 
 class VerifyError(BmsError):
-    """A write was sent, and reading it back showed something else."""
+    """A write was sent, and reading it back showed something else: `found` (`None`: nothing)."""
+
+    def __init__(self, message: str, found: bytes | None = None) -> None:
+        super().__init__(message)
+        self.found = found
 
 
 class RollbackError(BmsError):

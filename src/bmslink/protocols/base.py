@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-from bmslink.errors import FrameError, TargetError
+from bmslink.errors import FrameError, Refused, SettingError, TargetError
+from bmslink.holding import Held, Holding
 from bmslink.link import Frame, Framer, Link, Timing, Value
-from bmslink.model import Identity, Reading
+from bmslink.model import Capability, Command, Identity, Reading, Switch
 from bmslink.protocols.scale import Layout
+from bmslink.protocols.settings import SettingsMap, Slot, Step
 
 __all__ = [
     "Assembler",
@@ -233,6 +236,58 @@ class Driver(ABC, Generic[F]):
 
     async def start(self) -> None:
         """Called once after the link is open, before anything else."""
+
+    # ------------------------------------------------------------------------------- settings
+
+    configurable: ClassVar[str] = "nothing proves how its settings are written"
+    """Why the settings cannot be read or written over this protocol; empty where they can."""
+    settle: ClassVar[float] = 0.0
+    """How long a written value may take to stand in what is read, s."""
+
+    async def settings_map(self, identity: Identity) -> SettingsMap:
+        """The map that fits this board and firmware; `SettingError` where there is none."""
+        raise SettingError(f"{self.name}: {self.configurable}.")
+
+    @asynccontextmanager
+    async def session(self, *, writing: bool) -> AsyncIterator[None]:
+        """What has to stand around reading or writing settings."""
+        yield
+
+    async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
+        """The raw bytes of slots, inside a `session`; what the board does not have is left out."""
+        raise SettingError(f"{self.name}: {self.configurable}.")
+
+    def write_step(self, slot: Slot, data: bytes) -> Step[F]:
+        """The frame that writes a slot. `data` comes from `Slot.encode` and nowhere else."""
+        raise SettingError(f"{self.name}: {self.configurable}.")
+
+    def can_switch(self, switch: Switch) -> Capability:
+        """Whether a switch can be set over this protocol, and why not."""
+        return Capability(False, f"nothing proves how {self.name} boards are switched")
+
+    async def switch_step(self, command: Command) -> Step[F]:
+        """The frame that sets a switch; may read first. Only where `can_switch` says yes."""
+        raise SettingError(self.can_switch(command.switch).reason)
+
+    async def perform(self, step: Step[F]) -> None:
+        """Send one frame that changes something: the only place that does.
+
+        Raises `Refused`, `LinkTimeout`, … An acknowledgement proves nothing: who writes must read
+        back. In a rehearsal the frame is kept instead of sent.
+        """
+        self.codec.explain(step.frame, sent=True)
+        line = self.link.transport
+        with line.change() if isinstance(line, Holding) else nullcontext(), suppress(Held):
+            if step.answer is None:
+                await self.link.send(step.frame)
+                return
+            self._check(step, await self.link.request(step.frame, step.answer))
+
+    def _check(self, step: Step[F], answer: F) -> None:
+        record = self.codec.explain(answer)
+        if record.role == "refusal":
+            why = record.values.get("meaning", "no reason given")
+            raise Refused(f"The board refuses {step.what}: {why}.", record.values.get("status"))
 
 
 def need(condition: object, message: str, data: bytes = b"") -> None:

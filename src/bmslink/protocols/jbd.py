@@ -9,14 +9,14 @@ evidence: `docs/protocols/jbd.md`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from bmslink.errors import FrameError, LinkTimeout, Refused
 from bmslink.link import Timing
 from bmslink.model import Condition, Identity, Reading
-from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, need, signed
+from bmslink.protocols.base import Codec, Options, Payload, Record, need, signed
 from bmslink.protocols.fields import Layout, bits, parse, sort_conditions, text
 from bmslink.protocols.jbd_framing import (
     ADDRESSES,
@@ -42,6 +42,7 @@ from bmslink.protocols.jbd_layouts import (
     cells_layout,
 )
 from bmslink.protocols.jbd_settings import STRINGS, register_layout
+from bmslink.protocols.jbd_writing import JBDWriting
 
 __all__ = ["JBD", "JBDCodec", "JBDFrame", "JBDFramer", "read_request", "write_request"]
 
@@ -275,7 +276,7 @@ def _date(word: int) -> str | None:
     return f"{year}-{month:02}-{day:02}" if 1 <= month <= 12 and day >= 1 else None
 
 
-class JBD(Driver[JBDFrame]):
+class JBD(JBDWriting):
     """Asks a JBD board: 03 and 04 are one poll, 05 is its name."""
 
     name: ClassVar[str] = "jbd"
@@ -295,30 +296,6 @@ class JBD(Driver[JBDFrame]):
     @classmethod
     def make_codec(cls, options: Options) -> JBDCodec:
         return JBDCodec(options)
-
-    async def ask(
-        self, register: int, fits: Callable[[JBDFrame], bool] = lambda frame: True
-    ) -> Record:
-        """Read one register; `Refused` when the board says no."""
-        request = read_request(register, self.options.address)
-        self.codec.explain(request, sent=True)
-
-        def matches(frame: JBDFrame) -> bool:
-            return (
-                frame.is_answer
-                and frame.address == self.options.address
-                and frame.mark in (register, READ)
-                and (frame.code != 0 or fits(frame))
-            )
-
-        record = self.codec.explain(await self.link.request(request, matches))
-        if record.role == "refusal":
-            raise Refused(
-                f"The board refuses register {register:02X}: {record.values['meaning']} "
-                f"(status {record.values['status']:02X}).",
-                record.values["status"],
-            )
-        return record
 
     async def identify(self) -> Identity:
         basic = await self._basic()

@@ -1,0 +1,57 @@
+"""A transport that can hold back what it is asked to send: for rehearsals.
+
+A rehearsal runs the very code that writes, down to the last byte before the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+
+from bmslink.transport import Line, OnData, OnLost, Transport
+
+__all__ = ["Held", "Holding"]
+
+
+class Held(Exception):
+    """The bytes were kept, not sent: no answer will come."""
+
+
+class Holding(Transport):
+    """Another transport, that keeps changes back while somebody rehearses."""
+
+    def __init__(self, inner: Transport) -> None:
+        self.inner = inner
+        self.streaming_clock = inner.streaming_clock
+        self.held: list[bytes] | None = None
+        """What a rehearsal has kept so far; `None`: this is none, everything is sent."""
+        self.changing = False
+        """Whether what is written now would change something; questions are always sent."""
+
+    async def open(self, on_data: OnData, on_lost: OnLost) -> None:
+        await self.inner.open(on_data, on_lost)
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+    async def write(self, data: bytes) -> None:
+        """Send; in a rehearsal keep what would change something, and raise `Held`."""
+        if self.held is not None and self.changing:
+            self.held.append(bytes(data))
+            raise Held
+        await self.inner.write(data)
+
+    @contextmanager
+    def change(self) -> Iterator[None]:
+        """Around whatever writes what changes something."""
+        self.changing = True
+        try:
+            yield
+        finally:
+            self.changing = False
+
+    def line(self) -> Line | None:
+        return self.inner.line()
+
+    def turn(self, *, listens: bool = False) -> AbstractAsyncContextManager[float]:
+        return self.inner.turn(listens=listens)

@@ -1,0 +1,183 @@
+"""Settings on the wire: what is read and written at once, and the map of one board's settings.
+
+A `Slot` is the smallest thing that can be written: a JBD or Daly register, a JK register, the eight
+bytes behind a Daly A5 id. Its raw bytes are the truth: a plan compares them, a backup keeps them,
+so that a factory value outside our limits can still be restored. Only `Slot.encode` makes bytes
+that are ever written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from bmslink.errors import SettingError
+from bmslink.link import Frame
+from bmslink.protocols.fields import Layout, build, fields_of, parse
+from bmslink.setting import Setting, Value
+
+__all__ = ["Image", "SettingsMap", "Slot", "Step", "Table"]
+
+F = TypeVar("F", bound=Frame)
+
+Image = Mapping[int, bytes]
+"""Slot address -> raw bytes; what the board does not have is absent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """What is written at once."""
+
+    address: int
+    layout: Layout
+    """A Struct with a name for each of its bytes; those called `reserved…` mean nothing."""
+
+    def values(self, raw: bytes) -> dict[str, Any]:
+        """Its fields; `FrameError` if the bytes do not fit."""
+        return parse(self.layout, raw, f"setting {self.address:02X}")
+
+    def clean(self, raw: bytes) -> bytes:
+        """The bytes with what means nothing set to 0: what is written, and what is compared."""
+        values = self.values(raw)
+        blank = {k: bytes(len(v)) for k, v in values.items() if k.startswith("reserved")}
+        return build(self.layout, values | blank, f"setting {self.address:02X}")
+
+    def encode(self, raw: bytes, changes: Mapping[str, Any]) -> bytes:
+        """The bytes with some fields changed; all others stay as they are in `raw`."""
+        names = {name for name, _ in fields_of(self.layout)}
+        if unknown := changes.keys() - names:
+            raise SettingError(f"Setting {self.address:02X} has no field {', '.join(unknown)}.")
+        return self.clean(build(self.layout, {**self.values(raw), **changes}, "setting"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step(Generic[F]):
+    """One frame that changes something, and the frame that acknowledges it."""
+
+    frame: F
+    answer: Callable[[F], bool] | None
+    """What acknowledges it; `None`: nothing ever does."""
+    what: str
+    """In words, for plans and journals."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingsMap:
+    """The settings of one kind of board with one kind of firmware."""
+
+    name: str
+    """Names the map in backups and journals (`jbd-classic`)."""
+    evidence: str
+    """How well it is known, in one sentence."""
+    slots: tuple[Slot, ...]
+    settings: tuple[Setting, ...]
+    locked: str = ""
+    """Why nothing of it may be written; empty where it may."""
+    untested: str = ""
+    """Why it is written with `--untested` only; empty where it is proven for this firmware."""
+    related: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """Slots that the board recomputes by itself when the slot is written."""
+
+    @cached_property
+    def by_key(self) -> Mapping[str, Setting]:
+        """The rows by their keys."""
+        return {setting.key: setting for setting in self.settings}
+
+    @cached_property
+    def by_address(self) -> Mapping[int, Slot]:
+        """The slots by their addresses."""
+        return {slot.address: slot for slot in self.slots}
+
+    def setting(self, key: str) -> Setting:
+        """The row of a key; `SettingError` if this board has none."""
+        found = self.by_key.get(key)
+        if found is None:
+            raise SettingError(f"This board ({self.name}) has no setting {key!r}.")
+        return found
+
+    def decode(self, image: Image) -> dict[str, Value | None]:
+        """Every setting's value; `None` where the board does not have it or it makes no sense."""
+        fields = {
+            address: slot.values(image[address])
+            for address, slot in self.by_address.items()
+            if address in image
+        }
+        return {s.key: _plain(s, fields.get(s.slot, {}).get(s.field)) for s in self.settings}
+
+    def encode(self, image: Image, wanted: Mapping[str, object]) -> dict[int, bytes]:
+        """The new bytes of every slot that these values change, and of no other.
+
+        Checks every value; raises `SettingError` for what this board does not have, may not be
+        written, or cannot hold.
+        """
+        changes: dict[int, dict[str, Any]] = {}
+        for key, value in wanted.items():
+            setting = self.setting(key)
+            if not setting.writable or self.locked:
+                why = setting.reason or self.locked or "nothing proves how it is written"
+                raise SettingError(f"{key} is read-only: {why}")
+            if setting.slot not in image:
+                raise SettingError(f"{key} is not there: the board does not answer for it.")
+            slot = self.by_address[setting.slot]
+            fields = changes.setdefault(setting.slot, {})
+            before = fields.get(setting.field, slot.values(image[setting.slot])[setting.field])
+            fields[setting.field] = _wire(setting, setting.check(value), before)
+        new = {at: self.by_address[at].encode(image[at], f) for at, f in changes.items()}
+        same = {at for at, raw in new.items() if raw == self.by_address[at].clean(image[at])}
+        return {at: raw for at, raw in new.items() if at not in same}
+
+    def same(self, address: int, one: bytes | None, other: bytes | None) -> bool:
+        """Whether two raw values of a slot mean the same, live settings aside."""
+        if one is None or other is None or one == other:
+            return one == other
+        slot = self.by_address[address]
+        live = {s.field for s in self.settings if s.slot == address and s.live}
+        mine, yours = (slot.values(slot.clean(raw)) for raw in (one, other))
+        return all(mine[k] == yours[k] for k in mine.keys() - live)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """All settings of a board as they stand in it."""
+
+    map: SettingsMap
+    image: Image
+
+    def values(self) -> dict[str, Value | None]:
+        """Every setting's value by its key; `None` is unknown."""
+        return self.map.decode(self.image)
+
+    def raw(self, key: str) -> bytes | None:
+        """The bytes that hold a setting, with their neighbours; `None`: the board has none."""
+        return self.image.get(self.map.setting(key).slot)
+
+
+def _plain(setting: Setting, raw: Any) -> Value | None:
+    """A field of a layout as the value of a setting."""
+    if raw is None:
+        return None
+    if setting.kind == "switch":
+        if setting.bit is not None:
+            return bool(int(raw) >> setting.bit & 1)
+        return {0: False, 1: True}.get(int(raw))
+    if setting.kind == "choice":
+        return setting.choices.get(int(raw))
+    if setting.kind == "text":
+        return raw if isinstance(raw, str) else bytes(raw).split(b"\0")[0].decode("latin-1")
+    return float(raw)
+
+
+def _wire(setting: Setting, value: Value, before: Any) -> Any:
+    """The value of a setting as the layout's field takes it."""
+    if setting.kind == "switch":
+        if setting.bit is None:
+            return int(value)
+        mask = 1 << setting.bit
+        return int(before) | mask if value else int(before) & ~mask
+    if setting.kind == "choice":
+        return next(number for number, word in setting.choices.items() if word == value)
+    if setting.kind == "number" and isinstance(before, int):
+        return round(float(value))
+    return value

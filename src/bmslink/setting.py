@@ -1,0 +1,154 @@
+"""What can be configured: one row for each setting, its limits, and how well it is proven.
+
+Keys are the canonical names (`cell_ovp`, `charge_utp_release`, …); what only one vendor has
+carries the vendor (`jk_smart_sleep`). Values are V, A, °C, s, Ah, %; current limits are positive
+in both directions. Where the bytes stand belongs to the protocols (`protocols/settings.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from bmslink.errors import SettingError
+
+__all__ = ["UNITS", "Danger", "Evidence", "Kind", "Setting", "Value"]
+
+Value = float | int | bool | str
+"""What a setting holds. A choice is held by its word (`lfp`), a number always as a float."""
+
+Kind = Literal["number", "switch", "choice", "text"]
+
+UNITS = ("V", "A", "Ah", "°C", "K", "s", "min", "h", "%", "Ω", "mA", "")
+
+
+class Evidence(StrEnum):
+    """How we know that writing this does what the row says."""
+
+    CAPTURE = "capture"
+    """A recorded write, and the changed value read back after it."""
+    APP = "app"
+    """The vendor's own software, or tools long in use on real boards, write it like this."""
+    DOCUMENT = "document"
+    """Only a document says so: written with `--untested` only."""
+    UNVERIFIED = "unverified"
+    """A guess: never written."""
+
+
+class Danger(StrEnum):
+    """What a wrong value does beyond a wrong limit."""
+
+    NONE = ""
+    POWER = "power"
+    """It can cut the load or the charger off at once."""
+    LINK = "link"
+    """It can cut the very link that it is written over."""
+    COMMISSIONING = "commissioning"
+    """All protection stands on it: cell count, chemistry, function bits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One row of a settings map."""
+
+    key: str
+    title: str
+    slot: int
+    """The address of what is written at once (`protocols.settings.Slot`)."""
+    kind: Kind = "number"
+    unit: str = ""
+    minimum: float | None = None
+    """The lowest value that may be written; a stored one may lie outside."""
+    maximum: float | None = None
+    step: float = 1.0
+    """What the wire can tell apart."""
+    choices: Mapping[int, str] = field(default_factory=dict)
+    """Of a choice: number on the wire -> word."""
+    name: str = ""
+    """The field of the slot's layout, where it is not called like the key."""
+    bit: int | None = None
+    """The bit of that field that is meant, of a switch."""
+    danger: Danger = Danger.NONE
+    evidence: Evidence = Evidence.CAPTURE
+    reason: str = ""
+    """Why it is not writable at all; empty where it is."""
+    live: bool = False
+    """It changes by itself (a clock, a counter): no backup restores it, no check compares it."""
+    own: bool = False
+    """It belongs to this one board (address, serial number, calibration): profiles leave it out
+    unless it is asked for by name."""
+
+    @property
+    def field(self) -> str:
+        """Its name in the slot's layout."""
+        return self.name or self.key
+
+    @property
+    def writable(self) -> bool:
+        """Whether it may be written at all (perhaps only with `--untested`)."""
+        return not self.reason and self.evidence is not Evidence.UNVERIFIED
+
+    def check(self, value: object) -> Value:
+        """A value that may be written, in its own form; `SettingError` says what is wrong."""
+        if self.kind == "switch":
+            return self._check_switch(value)
+        if self.kind == "choice":
+            return self._check_choice(value)
+        if self.kind == "text":
+            return self._check_text(value)
+        return self._check_number(value)
+
+    def _check_switch(self, value: object) -> bool:
+        if isinstance(value, bool):
+            return value
+        raise SettingError(f"{self.key} is on or off, not {value!r}.")
+
+    def _check_choice(self, value: object) -> str:
+        if isinstance(value, str) and value in self.choices.values():
+            return value
+        known = ", ".join(self.choices.values())
+        raise SettingError(f"{self.key} is one of {known}, not {value!r}.")
+
+    def _check_text(self, value: object) -> str:
+        longest = int(self.maximum or 0)
+        if isinstance(value, str) and len(value) <= longest:
+            if value.isascii() and value.isprintable():
+                return value
+            raise SettingError(f"{self.key} takes plain ASCII characters, not {value!r}.")
+        raise SettingError(f"{self.key} is up to {longest} plain characters, not {value!r}.")
+
+    def _check_number(self, value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise SettingError(f"{self.key} is a number in {self.unit or 'steps'}, not {value!r}.")
+        if not math.isfinite(value):
+            raise SettingError(f"{self.key} cannot be {value}.")
+        low, high = self.minimum, self.maximum
+        if (low is not None and value < low) or (high is not None and value > high):
+            raise SettingError(
+                f"{self.key} = {value:g} {self.unit} is outside {_number(low)} to "
+                f"{_number(high)} {self.unit}."
+            )
+        return self.nearest(float(value))
+
+    def nearest(self, value: float) -> float:
+        """The value nearest to this that the wire can tell apart."""
+        steps = round(value / self.step)
+        per = round(1 / self.step) if self.step < 1 else 0
+        return steps / per if per else steps * self.step
+
+    def show(self, value: Value | None) -> str:
+        """A value in words."""
+        if value is None:
+            return "unknown"
+        if isinstance(value, bool):
+            return "on" if value else "off"
+        if isinstance(value, str):
+            return value
+        return f"{_number(value)} {self.unit}".rstrip()
+
+
+def _number(value: float | None) -> str:
+    return "any" if value is None else f"{value:.6g}"
