@@ -278,10 +278,16 @@ class Driver(ABC, Generic[F]):
         self.codec.explain(step.frame, sent=True)
         line = self.link.transport
         with line.change() if isinstance(line, Holding) else nullcontext(), suppress(Held):
-            if step.answer is None:
-                await self.link.send(step.frame)
-                return
-            self._check(step, await self.link.request(step.frame, step.answer))
+            answer = await self.exchange(step)
+            if answer is not None:
+                self._check(step, answer)
+
+    async def exchange(self, step: Step[F]) -> F | None:
+        """Send a step's frame and give back what acknowledges it."""
+        if step.answer is None:
+            await self.link.send(step.frame)
+            return None
+        return await self.link.request(step.frame, step.answer)
 
     def _check(self, step: Step[F], answer: F) -> None:
         record = self.codec.explain(answer)

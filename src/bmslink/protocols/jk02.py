@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 from construct import Byte, Struct
 
 from bmslink.errors import FrameError, LinkTimeout, TargetError
-from bmslink.link import Link, Timing
+from bmslink.link import Timing
 from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Codec, Driver, Options, Payload, Record
+from bmslink.protocols.base import Codec, Options, Payload, Record
 from bmslink.protocols.fields import Layout, build, parse, text
 from bmslink.protocols.jk02_framing import (
     ACK,
@@ -26,7 +26,6 @@ from bmslink.protocols.jk02_framing import (
     DETAILS,
     INFO,
     LOG,
-    READ_INFO,
     READ_SETTINGS,
     SETTINGS,
     JK02Frame,
@@ -46,6 +45,7 @@ from bmslink.protocols.jk02_layouts import (
     settings_variant,
 )
 from bmslink.protocols.jk02_reading import REMEMBERED, cell_count, chemistry, live_reading
+from bmslink.protocols.jk02_writing import JK02Writing
 from bmslink.protocols.jk_settings import SETTINGS_LAYOUTS, plain_settings, write_layout
 
 __all__ = ["JK02", "JK02Codec", "JK02Frame", "JK02Framer", "command", "record"]
@@ -251,10 +251,9 @@ def _log(values: Mapping[str, Any]) -> dict[str, Any]:
 _SETTINGS_AGE = 30.0  # s between two readings of the settings, which nobody pushes
 _FORGET = 3  # after so many ages without an answer they are unknown
 _STREAM_TIMEOUT = 5.0  # live records come every 0.43-0.54 s: ten missed ones mean it stopped
-_ACK_TIMEOUT = 0.5  # the acknowledgement follows its record within 0.3 s
 
 
-class JK02(Driver[JK02Frame]):
+class JK02(JK02Writing):
     """Starts a JK02 board's stream and takes what comes.
 
     The order matters: 97 (device info), then 96 (settings). Many firmwares answer a 96 alone,
@@ -266,12 +265,6 @@ class JK02(Driver[JK02Frame]):
     # Answers come within 0.09-0.45 s, and a first 97 may be lost (docs/protocols/jk02.md).
     # A record over Bluetooth is spread over up to 0.1 s.
     timing: ClassVar[Timing] = Timing(baudrate=115200, timeout=1.0, gap=0.0, retries=2, idle=0.3)
-
-    def __init__(self, link: Link[JK02Frame], options: Options) -> None:
-        super().__init__(link, options)
-        self._known: dict[int, Record] = {}
-        self._streams = False
-        self._settings_read = self._settings_asked = 0.0
 
     @classmethod
     def make_framer(cls) -> JK02Framer:
@@ -285,40 +278,10 @@ class JK02(Driver[JK02Frame]):
         """Greet the board once; one that sleeps is greeted again by the first question."""
         self.codec = self.make_codec(self.options)
         self._known.clear()
+        self._latest.clear()
         self._streams = False
         with suppress(LinkTimeout):
             await self._greet(retries=0)
-
-    async def _greet(self, retries: int) -> None:
-        await self._ask(READ_INFO, INFO, retries)
-        await self._ask(READ_SETTINGS, SETTINGS, retries)
-        self._streams = True
-
-    async def _ask(self, register: int, code: int, retries: int) -> None:
-        """Send a command until its record comes; then let its acknowledgement pass."""
-        while True:
-            await self.link.send(command(register))
-            try:
-                await self._next(code, self.link.timing.timeout)
-                break
-            except LinkTimeout:
-                if not retries:
-                    raise
-                retries -= 1
-        with suppress(LinkTimeout):
-            await self._next(ACK, _ACK_TIMEOUT)
-
-    async def _next(self, code: int, within: float) -> JK02Frame:
-        """The next frame of that code. Device info and settings are kept whenever they come."""
-
-        def wanted(frame: JK02Frame) -> bool:
-            if not frame.command and frame.code in (INFO, SETTINGS):
-                self._known[frame.code] = self.codec.explain(frame)
-                if frame.code == SETTINGS:
-                    self._settings_read = asyncio.get_running_loop().time()
-            return frame.code == code and frame.command == (code == ACK)
-
-        return await self.link.next_frame(wanted, within)
 
     async def identify(self) -> Identity:
         if not {INFO, SETTINGS} <= self._known.keys():

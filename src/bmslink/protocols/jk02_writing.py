@@ -1,0 +1,130 @@
+"""Asking JK02 boards while they stream, and changing them: one register at a time.
+
+The settings are one record (type 01), which comes after a 96; each register is written by a
+command of its own. The acknowledgement is always the same and proves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import ClassVar
+
+from bmslink.errors import LinkTimeout, SettingError
+from bmslink.link import Link
+from bmslink.model import Capability, Identity, Switch
+from bmslink.protocols.base import Driver, Options, Record
+from bmslink.protocols.fields import parse
+from bmslink.protocols.jk02_framing import (
+    ACK,
+    INFO,
+    READ_INFO,
+    READ_SETTINGS,
+    SETTINGS,
+    JK02Frame,
+    command,
+)
+from bmslink.protocols.jk02_layouts import DEVICE_INFO
+from bmslink.protocols.jk_map import jk_map, slot_bytes
+from bmslink.protocols.settings import SettingsMap, Slot, Step
+
+__all__ = ["JK02Writing"]
+
+_ACK_TIMEOUT = 0.5  # the acknowledgement follows its record within 0.3 s
+_WRITE_TIMEOUT = 1.0  # acknowledgements of writes took 0.06-0.25 s
+_WRITE_TRIES = 3  # the vendor's app repeats three times as well
+
+
+class JK02Writing(Driver[JK02Frame]):
+    """Questions and changes in the middle of a stream."""
+
+    configurable: ClassVar[str] = ""
+    settle: ClassVar[float] = 0.3
+
+    def __init__(self, link: Link[JK02Frame], options: Options) -> None:
+        super().__init__(link, options)
+        self._known: dict[int, Record] = {}
+        self._latest: dict[int, JK02Frame] = {}
+        self._streams = False
+        self._settings_read = self._settings_asked = 0.0
+
+    async def _greet(self, retries: int) -> None:
+        await self._ask(READ_INFO, INFO, retries)
+        await self._ask(READ_SETTINGS, SETTINGS, retries)
+        self._streams = True
+
+    async def _ask(self, register: int, code: int, retries: int) -> None:
+        """Send a command until its record comes; then let its acknowledgement pass."""
+        while True:
+            await self.link.send(command(register))
+            try:
+                await self._next(code, self.link.timing.timeout)
+                break
+            except LinkTimeout:
+                if not retries:
+                    raise
+                retries -= 1
+        with suppress(LinkTimeout):
+            await self._next(ACK, _ACK_TIMEOUT)
+
+    async def _next(self, code: int, within: float) -> JK02Frame:
+        """The next frame of that code. Device info and settings are kept whenever they come."""
+
+        def wanted(frame: JK02Frame) -> bool:
+            if not frame.command and frame.code in (INFO, SETTINGS):
+                self._known[frame.code] = self.codec.explain(frame)
+                self._latest[frame.code] = frame
+                if frame.code == SETTINGS:
+                    self._settings_read = asyncio.get_running_loop().time()
+            return frame.code == code and frame.command == (code == ACK)
+
+        return await self.link.next_frame(wanted, within)
+
+    # -------------------------------------------------------------------------------- settings
+
+    async def settings_map(self, identity: Identity) -> SettingsMap:
+        if not {INFO, SETTINGS} <= self._latest.keys():
+            await self._greet(self.link.timing.retries)
+        variant = identity.variant
+        if variant not in ("24s", "32s"):
+            raise SettingError(
+                "Whether this is a 24S or a 32S board is not known yet, and the same register "
+                "means different things on them."
+            )
+        info = parse(DEVICE_INFO, self._latest[INFO].data, "JK02 info record")
+        table = self._latest[SETTINGS].data
+        return jk_map(variant, identity.firmware, table, info["command_flags"])
+
+    def _variant(self) -> str:
+        record = self._known[INFO]
+        return str(record.values["variant"])
+
+    async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
+        self.link.discard()
+        await self._ask(READ_SETTINGS, SETTINGS, self.link.timing.retries)
+        table, variant = self._latest[SETTINGS].data, self._variant()
+        found = {slot.address: slot_bytes(variant, slot.address, table) for slot in slots}
+        return {address: raw for address, raw in found.items() if raw is not None}
+
+    def write_step(self, slot: Slot, data: bytes) -> Step[JK02Frame]:
+        return Step(
+            frame=command(slot.address, data),
+            answer=lambda frame: frame.command and frame.code == ACK,
+            what=f"register {slot.address:02X}",
+        )
+
+    async def exchange(self, step: Step[JK02Frame]) -> JK02Frame | None:
+        """A stream must not be cut into, so the acknowledgement is taken out of it."""
+        for attempt in range(_WRITE_TRIES):
+            self.link.discard()
+            await self.link.send(step.frame)
+            try:
+                return await self._next(ACK, _WRITE_TIMEOUT)
+            except LinkTimeout:
+                if attempt == _WRITE_TRIES - 1:
+                    raise
+        return None
+
+    def can_switch(self, switch: Switch) -> Capability:
+        return Capability(False, f"it is a setting here: {switch}_switch")
