@@ -96,15 +96,15 @@ class JK02Writing(Driver[JK02Frame]):
         table = self._latest[SETTINGS].data
         return jk_map(variant, identity.firmware, table, info["command_flags"])
 
-    def _variant(self) -> str:
-        record = self._known[INFO]
-        return str(record.values["variant"])
+    def slot_bytes(self, slot: Slot, table: bytes) -> bytes | None:
+        """The value of a register, out of the settings record's 293 bytes."""
+        return slot_bytes(str(self._known[INFO].values["variant"]), slot.address, table)
 
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
         self.link.discard()
         await self._ask(READ_SETTINGS, SETTINGS, self.link.timing.retries)
-        table, variant = self._latest[SETTINGS].data, self._variant()
-        found = {slot.address: slot_bytes(variant, slot.address, table) for slot in slots}
+        table = self._latest[SETTINGS].data
+        found = {slot.address: self.slot_bytes(slot, table) for slot in slots}
         return {address: raw for address, raw in found.items() if raw is not None}
 
     def write_step(self, slot: Slot, data: bytes) -> Step[JK02Frame]:

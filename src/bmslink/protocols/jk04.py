@@ -29,6 +29,8 @@ from bmslink.protocols.jk04_layouts import (
     prove_device,
     prove_settings,
 )
+from bmslink.protocols.jk04_map import jk04_map
+from bmslink.protocols.settings import SettingsMap, Slot
 
 __all__ = ["JK04", "JK04Codec"]
 
@@ -168,6 +170,14 @@ class JK04(JK02):
     """Starts a JK04 board's stream (97, then 96) and takes what comes, every 0.5 s."""
 
     name: ClassVar[str] = "jk04"
+
+    async def settings_map(self, identity: Identity) -> SettingsMap:
+        return jk04_map(identity.firmware)
+
+    def slot_bytes(self, slot: Slot, table: bytes) -> bytes | None:
+        """Every register stands where its number says."""
+        size = slot.layout.sizeof()
+        return table[slot.address : slot.address + size]
 
     @classmethod
     def make_codec(cls, options: Options) -> JK04Codec:

@@ -8,6 +8,7 @@ that are ever written.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -166,7 +167,9 @@ def _plain(setting: Setting, raw: Any) -> Value | None:
         return setting.choices.get(int(raw))
     if setting.kind == "text":
         return raw if isinstance(raw, str) else bytes(raw).split(b"\0")[0].decode("latin-1")
-    return float(raw)
+    number = float(raw)
+    # in millionths: what a 32-bit float can tell near 4 V
+    return round(number, 6) if math.isfinite(number) else None
 
 
 def _wire(setting: Setting, value: Value, before: Any) -> Any:
