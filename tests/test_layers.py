@@ -47,7 +47,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "serial": ("transports.serial", "transports.rfc2217"),
     "pymodbus": ("transports.modbus_tcp",),
     "construct": ("protocols",),
-    "msgspec": ("capture", "link", "packs"),
+    "msgspec": ("capture", "config", "link", "packs"),
     "platformdirs": ("journal", "packs"),
     "tomlkit": ("packs",),
 }

@@ -1,0 +1,127 @@
+"""Backups: everything that stands in a board, as raw bytes, with who it is and a checksum.
+
+The raw bytes are what is restored; the values beside them are for people. Passwords are in no slot
+of any map, so none can get in here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bmslink.errors import SettingError
+from bmslink.model import Identity
+from bmslink.protocols.settings import Table
+
+__all__ = ["Backup", "BackupError", "load_backup", "make_backup", "save_backup"]
+
+_KIND = "bmslink-backup"
+_MOST_BYTES = 4 << 20
+
+
+class BackupError(SettingError):
+    """A backup that cannot be trusted."""
+
+
+class Backup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One board at one moment."""
+
+    kind: str = _KIND
+    schema: int = 1
+    time: str
+    target: str
+    protocol: str
+    map: str
+    """The settings map that the slots belong to."""
+    vendor: str | None = None
+    model: str | None = None
+    hardware: str | None = None
+    firmware: str | None = None
+    serial_number: str | None = None
+    cell_count: int | None = None
+    slots: dict[str, str]
+    """Address -> raw bytes, both in hex."""
+    values: dict[str, float | bool | str | None]
+    sha256: str = ""
+
+    def image(self) -> dict[int, bytes]:
+        """The raw bytes by slot address."""
+        return {int(at, 16): bytes.fromhex(raw) for at, raw in self.slots.items()}
+
+
+def _checksum(fields: Mapping[str, Any]) -> str:
+    body = {key: value for key, value in fields.items() if key != "sha256"}
+    text = json.dumps(body, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def make_backup(target: str, identity: Identity, table: Table) -> Backup:
+    """The board as it stands now."""
+    backup = Backup(
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        target=target,
+        protocol=identity.protocol,
+        map=table.map.name,
+        vendor=identity.vendor,
+        model=identity.model,
+        hardware=identity.hardware,
+        firmware=identity.firmware,
+        serial_number=identity.serial_number,
+        cell_count=identity.cell_count,
+        slots={f"{at:04x}": raw.hex() for at, raw in sorted(table.image.items())},
+        values=dict(table.values()),
+    )
+    return msgspec.structs.replace(backup, sha256=_checksum(msgspec.to_builtins(backup)))
+
+
+def save_backup(backup: Backup, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write it whole or not at all; an existing file is kept unless `overwrite`."""
+    place = Path(path)
+    text = json.dumps(msgspec.to_builtins(backup), indent=1, ensure_ascii=False) + "\n"
+    try:
+        if place.exists() and not overwrite:
+            raise BackupError(f"{place} exists already; choose another name or --force.")
+        handle, draft = tempfile.mkstemp(dir=place.parent, prefix=".bmslink-")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(draft).replace(place)
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise
+    except OSError as exc:
+        raise BackupError(f"{place} cannot be written: {exc.strerror or exc}.") from exc
+
+
+def load_backup(path: str | Path) -> Backup:
+    """Read a backup; `BackupError` if it is none, is damaged, or was changed by hand."""
+    place = Path(path)
+    try:
+        with place.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+    except OSError as exc:
+        raise BackupError(f"{place} cannot be read: {exc.strerror or exc}.") from exc
+    try:
+        found = json.loads(data)
+        backup = msgspec.convert(found, Backup)
+        backup.image()
+    except (ValueError, RecursionError, msgspec.ValidationError) as exc:
+        raise BackupError(f"{place} is no backup, or a damaged one: {exc}.") from exc
+    if backup.kind != _KIND or backup.schema != 1:
+        raise BackupError(f"{place} is no backup that this bmslink knows.")
+    if backup.sha256 != _checksum(found):
+        raise BackupError(
+            f"{place} was changed after it was made: its checksum is wrong. To set values by "
+            "hand, write a profile."
+        )
+    return backup

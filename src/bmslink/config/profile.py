@@ -1,0 +1,216 @@
+"""Profiles: settings as a file that fits every vendor, in V, A, Ah, °C and s.
+
+```toml
+schema = 1
+title = "16S LFP house battery"
+
+[settings]
+cell_ovp = "3.60 V"      # a number alone is in the setting's own unit
+charge_utp = 2
+balance_switch = true
+```
+
+Keys are the canonical names. What belongs to one board alone (address, serial number, calibration)
+is left out of profiles that are made here, and taken from one only where it stands there by name.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bmslink.errors import SettingError
+from bmslink.protocols.settings import Table
+from bmslink.setting import UNITS, Value
+
+__all__ = ["Profile", "ProfileError", "Quantity", "load_profile", "parse_profile", "profile_of"]
+
+_MOST_BYTES = 1 << 20
+_KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_QUANTITY = re.compile(r"\s*([+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(\S*)\s*")
+_TO_BASE = {
+    "mV": ("V", 1e-3),
+    "mA": ("A", 1e-3),
+    "mAh": ("Ah", 1e-3),
+    "ms": ("s", 1e-3),
+    "min": ("s", 60.0),
+    "h": ("s", 3600.0),
+    "C": ("°C", 1.0),
+    "degC": ("°C", 1.0),
+}
+
+
+class ProfileError(SettingError):
+    """A profile that cannot be read; names the file and the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number with the unit it was written with."""
+
+    value: float
+    unit: str
+
+    def to(self, unit: str) -> float:
+        """The number in a setting's unit; `SettingError` where they do not go together."""
+        if self.unit == unit:
+            return self.value
+        base, per = _TO_BASE.get(self.unit, (self.unit, 1.0))
+        wanted, wanted_per = _TO_BASE.get(unit, (unit, 1.0))
+        if base != wanted:
+            raise SettingError(f"{self.value:g} {self.unit} is no value in {unit or 'steps'}.")
+        return round(self.value * per / wanted_per, 9)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What a file asks for."""
+
+    settings: Mapping[str, Value | Quantity]
+    title: str = ""
+    path: str = ""
+    lines: Mapping[str, int] = field(default_factory=dict)
+    """Where each key stands."""
+
+    def wanted(self, table: Table) -> tuple[dict[str, Value], list[str]]:
+        """The values in the units of this board's settings, and the keys that it does not have.
+
+        Raises `ProfileError` for a value of the wrong kind or unit. Limits are checked later.
+        """
+        found: dict[str, Value] = {}
+        missing = []
+        for key, value in self.settings.items():
+            setting = table.map.by_key.get(key)
+            if setting is None:
+                missing.append(key)
+            elif isinstance(value, Quantity):
+                if setting.kind != "number":
+                    raise self._error(key, f"{key} is no number.")
+                try:
+                    found[key] = value.to(setting.unit)
+                except SettingError as exc:
+                    raise self._error(key, f"{key}: {exc}") from exc
+            else:
+                found[key] = value
+        return found, missing
+
+    def _error(self, key: str, text: str) -> ProfileError:
+        line = self.lines.get(key)
+        where = f"{self.path}, line {line}: " if line else f"{self.path}: " if self.path else ""
+        return ProfileError(where + text)
+
+
+def load_profile(path: str | Path) -> Profile:
+    """Read a profile; `ProfileError` names the line of what is wrong."""
+    place = Path(path)
+    try:
+        with place.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+    except OSError as exc:
+        raise ProfileError(f"{place} cannot be read: {exc.strerror or exc}.") from exc
+    if len(data) > _MOST_BYTES:
+        raise ProfileError(f"{place} is too large for a profile.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise ProfileError(f"{place} is no text in UTF-8.") from exc
+    return parse_profile(text, str(place))
+
+
+def parse_profile(text: str, path: str = "") -> Profile:
+    """The same for a text."""
+    where = f"{path}: " if path else ""
+    try:
+        found = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as exc:
+        raise ProfileError(f"{where}this is no TOML: {exc}.") from exc
+    lines = dict(_lines(text))
+
+    def error(key: str, what: str) -> ProfileError:
+        line = f"line {lines[key]}: " if key in lines else ""
+        return ProfileError(f"{path}, {line}{what}" if path else f"{line}{what}")
+
+    for key in found:
+        if key not in ("schema", "title", "settings"):
+            raise error(key, f"unknown key {key!r}; known: schema, title, settings.")
+    if found.get("schema", 1) != 1:
+        raise error("schema", "this profile was made for a newer bmslink.")
+    title, settings = found.get("title", ""), found.get("settings")
+    if not isinstance(title, str) or not isinstance(settings, dict):
+        raise ProfileError(f"{where}a profile has a title and a table [settings].")
+    values: dict[str, Value | Quantity] = {}
+    for key, value in settings.items():
+        if not _KEY.fullmatch(key):
+            raise error(key, f"{key!r} is no name of a setting.")
+        try:
+            values[key] = _value(key, value)
+        except SettingError as exc:
+            raise error(key, str(exc)) from None
+    return Profile(settings=values, title=title, path=path, lines=lines)
+
+
+def _value(key: str, value: object) -> Value | Quantity:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        if not math.isfinite(value):
+            raise SettingError(f"{key} cannot be {value}.")
+        return float(value)
+    if not isinstance(value, str):
+        raise SettingError(f"{key} is a number, a text, true or false.")
+    match = _QUANTITY.fullmatch(value)
+    if match is None:
+        return value
+    number, unit = float(match[1]), match[2]
+    if not math.isfinite(number):
+        raise SettingError(f"{key} cannot be {value}.")
+    if not unit:
+        return number
+    if unit not in UNITS and unit not in _TO_BASE:
+        raise SettingError(
+            f"{key}: {unit!r} is no unit; known: {', '.join(u for u in UNITS if u)}."
+        )
+    return Quantity(number, unit)
+
+
+def _lines(text: str) -> Iterator[tuple[str, int]]:
+    """Key -> line number; good enough for plain files, and only used to say where."""
+    for number, line in enumerate(text.splitlines(), 1):
+        match = re.match(r"\s*\"?([A-Za-z0-9_-]+)\"?\s*=", line)
+        if match:
+            yield match[1], number
+
+
+def profile_of(table: Table, *, title: str = "", own: bool = False) -> str:
+    """The settings of a board as the text of a profile.
+
+    Left out are values that are unknown, read-only or live, and those that belong to this one
+    board unless `own`.
+    """
+    values = table.values()
+    lines = ["schema = 1", f"title = {_quoted(title)}", "", "[settings]"]
+    for setting in table.map.settings:
+        value = values[setting.key]
+        if value is None or setting.live or not setting.writable or (setting.own and not own):
+            continue
+        lines.append(f"{setting.key} = {toml_value(value, setting.unit)}")
+    return "\n".join(lines) + "\n"
+
+
+def toml_value(value: Value, unit: str) -> str:
+    """A value as TOML, with its unit where it has one."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _quoted(value)
+    text = f"{value:.9g}"
+    return f'"{text} {unit}"' if unit else text
+
+
+def _quoted(text: str) -> str:
+    clean = "".join(c if c.isprintable() else " " for c in text)
+    return '"' + clean.replace("\\", "\\\\").replace('"', '\\"') + '"'
