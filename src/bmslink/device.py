@@ -122,8 +122,7 @@ class Device:
                 scrub_noise=codec.scrub_noise,
             )
             transport = Recorder(transport, self._writer)
-        self._valve = Holding(transport)
-        self.link: Link[Any] = Link(self._valve, driver.make_framer(), timing, name=str(endpoint))
+        self.link: Link[Any] = Link(transport, driver.make_framer(), timing, name=str(endpoint))
         self.driver: Driver[Any] = driver(self.link, options)
         self._turn = asyncio.Lock()  # codecs remember the latest question: one poll at a time
 
@@ -257,16 +256,16 @@ class Device:
 
     async def rehearse(self, writes: Sequence[tuple[Slot, bytes]]) -> list[bytes]:
         """Every frame that writing these slots would send, byte for byte, and sends none."""
-        held: list[bytes] = []
         async with self._turn:
-            self._valve.held = held
+            line = self.link.transport
+            self.link.transport = valve = Holding(line)
             try:
                 async with self.driver.session(writing=True):
                     for slot, data in writes:
                         await self.driver.perform(self.driver.write_step(slot, data))
             finally:
-                self._valve.held = None
-        return held
+                self.link.transport = line
+        return valve.held
 
     async def send(self, command: Command, transaction: Transaction) -> None:
         """Set a switch. An acknowledgement proves nothing: read afterwards what it did.

@@ -1,4 +1,4 @@
-"""A transport that can hold back what it is asked to send: for rehearsals.
+"""A transport that holds back what would change something: for rehearsals.
 
 A rehearsal runs the very code that writes, down to the last byte before the wire.
 """
@@ -18,13 +18,13 @@ class Held(Exception):
 
 
 class Holding(Transport):
-    """Another transport, that keeps changes back while somebody rehearses."""
+    """Another transport, that sends questions and keeps changes back."""
 
     def __init__(self, inner: Transport) -> None:
         self.inner = inner
         self.streaming_clock = inner.streaming_clock
-        self.held: list[bytes] | None = None
-        """What a rehearsal has kept so far; `None`: this is none, everything is sent."""
+        self.held: list[bytes] = []
+        """What was kept back so far."""
         self.changing = False
         """Whether what is written now would change something; questions are always sent."""
 
@@ -35,8 +35,8 @@ class Holding(Transport):
         await self.inner.close()
 
     async def write(self, data: bytes) -> None:
-        """Send; in a rehearsal keep what would change something, and raise `Held`."""
-        if self.held is not None and self.changing:
+        """Send a question; keep what would change something, and raise `Held`."""
+        if self.changing:
             self.held.append(bytes(data))
             raise Held
         await self.inner.write(data)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 from bmslink.errors import FrameError, LinkTimeout, Refused, TargetError
 from bmslink.link import Link, Timing
 from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, need
+from bmslink.protocols.base import Codec, Options, Payload, Record, need
 from bmslink.protocols.fields import parse, text
 from bmslink.protocols.jk02_layouts import PAYLOAD
 from bmslink.protocols.jk02_reading import REMEMBERED, cell_count, chemistry, live_reading
@@ -36,8 +36,9 @@ from bmslink.protocols.jk_modbus_map import (
     place,
     variant_of,
 )
+from bmslink.protocols.jk_modbus_writing import JKModbusWriting
 from bmslink.protocols.jk_settings import plain_settings
-from bmslink.protocols.rtu import MODBUS_SHAPES, READ, RTUFrame, RTUFramer
+from bmslink.protocols.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer
 
 __all__ = [
     "EXCEPTIONS",
@@ -294,7 +295,7 @@ IDENTITY_READS = (Read(0, 28), Read(72, 12))  # passwords stand behind each of t
 _SLOWEST = 0.48
 
 
-class JKModbus(Driver[RTUFrame]):
+class JKModbus(JKModbusWriting):
     """Reads the tables in small pieces and learns how long the board is deaf after an answer."""
 
     name: ClassVar[str] = "jk-modbus"
@@ -312,6 +313,7 @@ class JKModbus(Driver[RTUFrame]):
         self.address = check_address(1 if options.address is None else options.address)
         self._answered_at = float("-inf")
         self._ends_early = False
+        self._latest = b""
 
     @classmethod
     def make_framer(cls) -> RTUFramer:
@@ -331,7 +333,8 @@ class JKModbus(Driver[RTUFrame]):
         """Read registers; `Refused` when the board says no."""
         request = read_request(self.address, table.base + read.offset, read.registers)
         self.codec.explain(request, sent=True)
-        record = self.codec.explain(await self._answer(request))
+        answer = await self.patient(request)
+        record = self.codec.explain(answer)
         if record.role == "refusal":
             status, meaning = record.values["status"], record.values["meaning"]
             raise Refused(
@@ -339,9 +342,14 @@ class JKModbus(Driver[RTUFrame]):
                 f"{meaning} (exception {status}).",
                 status,
             )
+        self._latest = answer.data
         return record
 
-    async def _answer(self, request: RTUFrame) -> RTUFrame:
+    async def ask_bytes(self, table: Table, offset: int, registers: int) -> bytes:
+        await self.ask(table, Read(offset, registers))
+        return self._latest
+
+    async def patient(self, request: RTUFrame) -> RTUFrame:
         loop = asyncio.get_running_loop()
         soon = loop.time() - self._answered_at <= _SLOWEST
         left = self.link.timing.retries
@@ -395,5 +403,8 @@ def _answers(frame: RTUFrame, request: RTUFrame) -> bool:
     if frame.doubtful:
         return False
     if frame.shape == "exception":
-        return frame.unit == request.unit and frame.function & 0x7F == READ
+        return frame.unit == request.unit and frame.function & 0x7F == request.function
+    if request.shape == "write_many":
+        same = frame.unit == request.unit and frame.register == request.register
+        return frame.shape == "written" and same
     return frame.shape == "data" and _fits(frame, request)

@@ -17,7 +17,7 @@ from construct import Byte, Bytes, Const, Int16ub, Int32ub, Struct
 from bmslink.errors import FrameError
 from bmslink.link import Drop, Frame, Framer, Timing
 from bmslink.model import Condition, Identity, Reading
-from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, Role
+from bmslink.protocols.base import Codec, Options, Payload, Record, Role
 from bmslink.protocols.fields import bits, build, parse, sort_conditions, text
 from bmslink.protocols.jk_nw_tags import (
     ALARMS,
@@ -31,6 +31,7 @@ from bmslink.protocols.jk_nw_tags import (
     temperature,
     without_password,
 )
+from bmslink.protocols.jk_nw_writing import JKNWWriting
 
 __all__ = ["JKNW", "JKNWCodec", "JKNWFrame", "JKNWFramer"]
 
@@ -365,7 +366,7 @@ def _flag(values: Mapping[str, Any], name: str, raw: dict[str, Any]) -> bool | N
 # ---------------------------------------------------------------------------------- driver
 
 
-class JKNW(Driver[JKNWFrame]):
+class JKNW(JKNWWriting[JKNWFrame]):
     """Asks for the whole list: one frame is the reading and the identity.
 
     The terminal id is 0 in every capture and no source uses it to tell boards apart, so
@@ -386,11 +387,20 @@ class JKNW(Driver[JKNWFrame]):
     def make_codec(cls, options: Options) -> JKNWCodec:
         return JKNWCodec(options)
 
+    def make_write(self, tag: int, value: bytes) -> JKNWFrame:
+        return write_request(tag, value)
+
+    async def ask_all(self) -> bytes:
+        return (await self._answer()).data
+
     async def _all(self) -> Record:
+        return self.codec.explain(await self._answer())
+
+    async def _answer(self) -> JKNWFrame:
         def matches(frame: JKNWFrame) -> bool:
             return frame.kind == REPLY and frame.command == READ_ALL and bool(frame.data)
 
-        return self.codec.explain(await self.link.request(read_all_request(), matches))
+        return await self.link.request(read_all_request(), matches)
 
     async def identify(self) -> Identity:
         return self.codec.identity([await self._all()])

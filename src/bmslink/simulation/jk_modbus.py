@@ -5,7 +5,7 @@ Limits, exceptions and the deaf moment after each answer are those of `docs/prot
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from bmslink.errors import TargetError
 from bmslink.protocols.fields import build, parse
@@ -22,8 +22,13 @@ from bmslink.protocols.jk02_layouts import CELL_INFO, DEVICE_INFO
 from bmslink.protocols.jk_modbus_map import INFO as INFO_TABLE
 from bmslink.protocols.jk_modbus_map import LIVE as LIVE_TABLE
 from bmslink.protocols.jk_modbus_map import SETTINGS as SETTINGS_TABLE
-from bmslink.protocols.jk_modbus_map import place
-from bmslink.protocols.jk_settings import SETTINGS_LAYOUTS
+from bmslink.protocols.jk_modbus_map import chunk_layout, place
+from bmslink.protocols.jk_settings import (
+    REGISTERS,
+    SETTINGS_LAYOUTS,
+    SWITCH_WORD,
+    write_layout,
+)
 from bmslink.protocols.rtu import MODBUS_SHAPES, READ, RTUFrame, RTUFramer
 from bmslink.simulation.jk02 import JK02Responder
 from bmslink.simulation.pack import Pack
@@ -64,13 +69,42 @@ class NativeRecords:
             heard = self._asked(READ_INFO if code == INFO else READ_SETTINGS)
         return next(f.data for f in self._framer.feed(heard) if f.code == code and not f.command)
 
+    def store(self, register: int, data: bytes) -> bool:
+        """Write fields of the settings table, as registers; False where it cannot be."""
+        where = place(register)
+        if where is None or where[0] is not SETTINGS_TABLE:
+            return False
+        layout = chunk_layout(*where, len(data))
+        values = parse(layout, data, "registers")
+        if any(name.startswith(("part_", "reserved_")) for name in values):
+            return False
+        word = values.pop("jk_switches", None)
+        if word is not None:
+            names = {SWITCH_WORD + bit: word >> bit & 1 for bit in range(16)}
+            commands = [(code, bytes((on, 0, 0, 0))) for code, on in names.items()]
+        else:
+            codes = {entry.key: code for code, entry in REGISTERS["32s"].items()}
+            if not values.keys() <= codes.keys():
+                return False
+            commands = [(codes[key], _native(codes[key], value)) for key, value in values.items()]
+        for code, value in commands:
+            self._board.receive(self._framer.encode(command(code, value)))
+        return True
+
     def _asked(self, register: int) -> bytes:
         request = self._framer.encode(command(register))
         return b"".join(answer.data for answer in self._board.receive(request))
 
 
+def _native(code: int, value: Any) -> bytes:
+    """A value as the native protocol writes it."""
+    entry = REGISTERS["32s"][code]
+    layout = write_layout("32s", code, entry.wire.sizeof())
+    return b"" if layout is None else build(layout, {entry.key: value}, entry.key)
+
+
 class JKModbusResponder(Responder):
-    """Answers reads (03) of its three tables; refuses what lies beyond them and every write.
+    """Answers reads (03) of its three tables; writes (10) of whole settings; refuses the rest.
 
     Silent for other addresses (its own is `address`, 1 if none is given) and damaged requests,
     and deaf for 20 ms after each answer.
@@ -114,7 +148,15 @@ class JKModbusResponder(Responder):
                 return self._refusal(frame, 2)
             return RTUFrame(unit=self.unit, function=READ, shape="data", data=data)
         if frame.shape == "write_many":
-            return self._refusal(frame, 2)
+            if not self._records.store(frame.register, frame.data):
+                return self._refusal(frame, 2)
+            return RTUFrame(
+                unit=self.unit,
+                function=frame.function,
+                shape="written",
+                register=frame.register,
+                count=frame.count,
+            )
         if frame.shape == "write":
             return self._refusal(frame, 1)
         return None

@@ -1,0 +1,57 @@
+"""Changing what a BMS holds, so that it ends as planned, as it was, or says the truth about it.
+
+```python
+async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
+    plan = await draft(device, {"cell_ovp": 3.6})     # reads only
+    show(plan.to_dict())                              # changes in order, frames, every gate
+    outcome = await apply(device, plan)               # writes, reads back, or sets all back
+```
+
+* `draft(device, wanted, *, raw=None, waive=(), chemistry=None, journal=None) -> Plan` reads the
+  pack and plans. `wanted` holds values by canonical key; `raw` (slot -> bytes) is a backup to go
+  back to instead. `make_plan` is the same without a device: pure, from what was read.
+* `Plan`: `changes` (in the order of writing; each with `slot`, `old`, `new` and its `edits`:
+  key, old, asked and stored value), `unsupported` (key -> why), `checks`, `remarks`, `frames`
+  (every byte that would change something), `blocked` (the checks that stand in the way),
+  `to_dict()`.
+* `Check`: `name`, `passed` (`None`: not applicable), `sentence`, `waiver` (what to put into `waive`
+  to go on all the same; empty: nothing helps), `waived`, `blocks`. `WAIVERS` names all of them.
+* `apply(device, plan, *, confirm=None, journal=None) -> Outcome`. `confirm(new_plan) -> bool` is
+  asked only where the settings changed since the plan was made; without it that is an end.
+* `resume(device, *, rollback=False, keep=False, waive=(), journal=None) -> Outcome` ends a change
+  that was cut off: finishes it, sets it back, or (`keep`) only declares it over.
+* `switch(device, command, *, waive=(), journal=None) -> Outcome`.
+* `Outcome`: `result` (`done`, `nothing`: there was nothing to do, `rolled back`, `unknown`, `kept`,
+  of a switch also `ignored` and `unproven`), `sentence`, `transaction`, `changes`, `notes`, `stands` (key ->
+  value, of what the change was about, as read afterwards), `to_dict()`.
+
+Errors: `GateError` (`checks`: nothing was sent; the CLI exits 3), `VerifyError` (it failed, and all
+is as before), `RollbackError` (it failed, and what stands is not what was there before: the message
+says what, and `resume` is next); both carry `outcome` and the CLI exits 4. Others (`LinkTimeout`,
+`Refused`, `JournalError`, …) are raised only while nothing was sent. Whatever else ends it (Ctrl-C,
+a crash) leaves the transaction open in the journal, and until somebody resumes it every other
+change of that pack is refused.
+"""
+
+from __future__ import annotations
+
+from bmslink.config.apply import apply, draft
+from bmslink.config.check import WAIVERS, Check
+from bmslink.config.outcome import Outcome
+from bmslink.config.plan import Change, Edit, Plan, make_plan
+from bmslink.config.resume import resume
+from bmslink.config.switching import switch
+
+__all__ = [
+    "WAIVERS",
+    "Change",
+    "Check",
+    "Edit",
+    "Outcome",
+    "Plan",
+    "apply",
+    "draft",
+    "make_plan",
+    "resume",
+    "switch",
+]

@@ -1,0 +1,86 @@
+"""One check, and what the checks look at."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+from bmslink.model import Identity, Reading
+from bmslink.protocols.settings import Table
+from bmslink.setting import Value
+
+__all__ = ["WAIVERS", "Check", "Draft", "Health", "number"]
+
+WAIVERS: Mapping[str, str] = {
+    "untested": "write what no recording proves for this board and firmware",
+    "partial": "leave out what this pack does not have or cannot change",
+    "rating": "set a limit beyond what the board's name promises",
+    "rules": "leave settings that contradict each other",
+    "chemistry": "leave what these cells are not made for",
+    "order": "pass through a state that contradicts itself on the way",
+    "trip": "set what cuts the pack off now",
+    "health": "write over a line that is disturbed, or beside readings that make no sense",
+    "protection": "write while a protection is active",
+    "load": "change what all protection stands on while current flows",
+}
+"""Waiver -> what it allows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that must hold."""
+
+    name: str
+    passed: bool | None
+    """`None`: not applicable."""
+    sentence: str
+    waiver: str = ""
+    """The name that lets it pass all the same; empty: nothing does."""
+    waived: bool = False
+
+    @property
+    def blocks(self) -> bool:
+        """Whether it stands in the way."""
+        return self.passed is False and not self.waived
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its JSON object."""
+        return asdict(self) | {"blocks": self.blocks}
+
+
+class Health(NamedTuple):
+    """How the line did while the pack was read."""
+
+    frames: int
+    bad: int
+    """Frames that failed their checksum."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What the checks look at."""
+
+    table: Table
+    after: Mapping[str, Value | None]
+    """All values as they shall stand."""
+    keys: Collection[str]
+    """The settings that change."""
+    wrong: Mapping[str, str]
+    """Key -> why its value is not possible."""
+    unsupported: Mapping[str, str]
+    identity: Identity
+    reading: Reading | None
+    chemistry: str | None = None
+    health: Health | None = None
+    clumsy: Sequence[str] = ()
+    """Rules that no order of writing can keep on the way."""
+    blocked: Mapping[str, str] = field(default_factory=dict)
+    """Check -> why it fails, of what only the caller can know: journal, unfinished."""
+
+
+def number(value: Value | None) -> float | None:
+    """A value that is a number; `None` for all others."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    return None

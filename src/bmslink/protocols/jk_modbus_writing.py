@@ -1,0 +1,159 @@
+"""Changing JK boards by Modbus: registers of the settings table, function 10.
+
+Only the settings table is ever written, and of it only whole fields. The registers from 1600 on
+(presets, calibration, clock, boot loader) are no settings: nothing here can name them. A board
+refuses a value that crosses its neighbours, so the order of several writes matters.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+from construct import Struct
+
+from bmslink.errors import SettingError
+from bmslink.model import Capability, Identity, Switch
+from bmslink.protocols.base import Driver
+from bmslink.protocols.jk_map import jk_map
+from bmslink.protocols.jk_modbus_map import INFO, SETTINGS, Table
+from bmslink.protocols.jk_settings import SWITCH_WORD
+from bmslink.protocols.rtu import WRITE_MANY, RTUFrame
+from bmslink.protocols.settings import SettingsMap, Slot, Step
+from bmslink.setting import Evidence, Setting
+
+__all__ = ["JKModbusWriting", "modbus_map"]
+
+_FLAGS_AT, _COMMANDS_AT = 281, 144
+_MOST = 31
+_WORD = "jk_switches"
+_PAIRS = (("jk_heating_start", "jk_heating_stop"), ("discharge_utp", "discharge_utp_release"))
+_LONE_BYTE = "it shares its register with a byte that nobody may write"
+_RECORDED = "balance_switch"  # jk-modbus-fc16-broadcast-switch
+_FIELDS = {field.name: field for field in SETTINGS.fields}
+
+
+def _slot_of(key: str, code: int) -> Slot | None:
+    """The registers that hold a setting; `None` where it has none of its own."""
+    if SWITCH_WORD <= code < SWITCH_WORD + 16:
+        key = _WORD
+    for pair in _PAIRS:
+        if key in pair:
+            names = [_FIELDS[name] for name in pair]
+            layout = Struct(*(field.name / field.wire for field in names))
+            return Slot(address=SETTINGS.base + names[0].start, layout=layout)
+    field = _FIELDS.get(key)
+    if field is None:
+        return None
+    return Slot(address=SETTINGS.base + field.start, layout=Struct(field.name / field.wire))
+
+
+def _row(row: Setting, slot: Slot) -> Setting:
+    """A row of the native map, at its Modbus register."""
+    bit = row.slot - SWITCH_WORD
+    switch = SWITCH_WORD <= row.slot < SWITCH_WORD + 16
+    lone = slot.layout.sizeof() % 2 == 1
+    return replace(
+        row,
+        slot=slot.address,
+        name=_WORD if switch else "",
+        bit=bit if switch else None,
+        evidence=Evidence.CAPTURE if row.key == _RECORDED else Evidence.APP,
+        reason=_LONE_BYTE if lone else row.reason,
+    )
+
+
+def modbus_map(firmware: str | None, table: bytes, command_flags: bytes) -> SettingsMap:
+    """The map of a board: what its flags offer, as in the native protocol."""
+    native = jk_map("32s", firmware, table, command_flags)
+    slots: dict[int, Slot] = {}
+    rows = []
+    for row in native.settings:
+        slot = _slot_of(row.key, row.slot)
+        if slot is not None:
+            slots[slot.address] = slot
+            rows.append(_row(row, slot))
+    return replace(
+        native,
+        name="jk-modbus",
+        slots=tuple(slots[at] for at in sorted(slots)),
+        settings=tuple(rows),
+    )
+
+
+class JKModbusWriting(Driver[RTUFrame]):
+    """The settings table of a board."""
+
+    configurable: ClassVar[str] = ""
+    settle: ClassVar[float] = 0.3
+    address: int
+
+    @abstractmethod
+    async def ask_bytes(self, table: Table, offset: int, registers: int) -> bytes:
+        """The raw bytes of registers; `Refused` when the board says no."""
+
+    @abstractmethod
+    async def patient(self, request: RTUFrame) -> RTUFrame:
+        """Send a request when the board can hear it, and give back its answer."""
+
+    async def settings_map(self, identity: Identity) -> SettingsMap:
+        table = bytearray(293)
+        flags = await self.ask_bytes(SETTINGS, _FLAGS_AT - 1, 5)
+        table[_FLAGS_AT : _FLAGS_AT + 9] = flags[1:10]
+        if not any(flags[1:10]):
+            raise SettingError("The board does not say which settings it has.")
+        commands = await self.ask_bytes(INFO, _COMMANDS_AT, 16)
+        return modbus_map(identity.firmware, bytes(table), commands)
+
+    async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
+        found: dict[int, bytes] = {}
+        for run in _runs(sorted(slots, key=lambda slot: slot.address)):
+            first = run[0].address - SETTINGS.base
+            last = run[-1].address - SETTINGS.base + run[-1].layout.sizeof()
+            start, end = first & ~1, last + (last & 1)
+            data = await self.ask_bytes(SETTINGS, start, (end - start) // 2)
+            for slot in run:
+                at = slot.address - SETTINGS.base - start
+                found[slot.address] = data[at : at + slot.layout.sizeof()]
+        return found
+
+    def write_step(self, slot: Slot, data: bytes) -> Step[RTUFrame]:
+        if not SETTINGS.base <= slot.address < SETTINGS.base + 0x200 or len(data) % 2:
+            raise SettingError(f"{slot.address:04X} is no register that may be written.")
+        frame = RTUFrame(
+            unit=self.address,
+            function=WRITE_MANY,
+            shape="write_many",
+            register=slot.address,
+            count=len(data) // 2,
+            data=data,
+        )
+
+        def answers(answer: RTUFrame) -> bool:
+            if answer.unit != self.address or answer.doubtful:
+                return False
+            if answer.shape == "exception":
+                return answer.function & 0x7F == WRITE_MANY
+            return answer.shape == "written" and answer.register == slot.address
+
+        return Step(frame=frame, answer=answers, what=f"register {slot.address:04X}")
+
+    async def exchange(self, step: Step[RTUFrame]) -> RTUFrame | None:
+        return await self.patient(step.frame)
+
+    def can_switch(self, switch: Switch) -> Capability:
+        return Capability(False, f"it is a setting here: {switch}_switch")
+
+
+def _runs(slots: Sequence[Slot]) -> Iterator[list[Slot]]:
+    """Slots that one read can bring."""
+    run: list[Slot] = []
+    for slot in slots:
+        if run and slot.address + slot.layout.sizeof() - run[0].address > 2 * _MOST:
+            yield run
+            run = []
+        run.append(slot)
+    if run:
+        yield run

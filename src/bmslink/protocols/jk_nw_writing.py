@@ -1,0 +1,117 @@
+"""The settings of JK boards on their `4E 57` port: all shown, two of them writable.
+
+Writes of AB and AC (the charge and discharge switches) were recorded (`nw-write-charge-on` and its
+sisters); what boards answer to a write was not, and the other tags were never tried. So the
+switches are written, and everything else is left to the other ports of these boards.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import cache
+from typing import ClassVar, TypeVar
+
+from construct import Struct
+
+from bmslink.errors import SettingError
+from bmslink.link import Frame
+from bmslink.model import Capability, Identity, Switch
+from bmslink.protocols.base import Driver
+from bmslink.protocols.jk_nw_tags import PASSWORD, TAGS, split
+from bmslink.protocols.settings import SettingsMap, Slot, Step
+from bmslink.setting import Danger, Evidence, Kind, Setting
+
+__all__ = ["JKNWWriting", "nw_map"]
+
+F = TypeVar("F", bound=Frame)
+
+_WRITABLE = {0xAB: "charge_switch", 0xAC: "discharge_switch"}
+_UNTRIED = "nobody has recorded this tag being written; the board's Bluetooth port takes it"
+_UNITS = {
+    "ovp": "V",
+    "uvp": "V",
+    "release": "V",
+    "delta": "V",
+    "voltage": "V",
+    "ocp": "A",
+    "delay": "s",
+    "capacity": "Ah",
+}
+
+
+def _unit(key: str) -> str:
+    """By the last word of its name."""
+    if "otp" in key or "utp" in key:
+        return "°C"
+    if key == "temperature_delta":
+        return "K"
+    return _UNITS.get(key.rpartition("_")[2], "")
+
+
+def _row(tag: int, key: str) -> Setting:
+    kind: Kind = "switch" if key.endswith("_switch") else "number"
+    writable = tag in _WRITABLE
+    return Setting(
+        key=key,
+        title=key.removeprefix("jk_").replace("_", " ").capitalize(),
+        slot=tag,
+        kind=kind,
+        unit=_unit(key),
+        danger=Danger.POWER if writable else Danger.NONE,
+        evidence=Evidence.CAPTURE if writable else Evidence.UNVERIFIED,
+        reason="" if writable else _UNTRIED,
+    )
+
+
+@cache
+def nw_map() -> SettingsMap:
+    """The map of all `4E 57` boards: the tags explain themselves."""
+    tags = {n: tag for n, tag in TAGS.items() if tag.role == "settings" and n != PASSWORD}
+    return SettingsMap(
+        name="jk-nw",
+        evidence="Ten boards were recorded with this list of tags (docs/protocols/jk-nw.md).",
+        slots=tuple(Slot(address=n, layout=Struct(t.name / t.layout)) for n, t in tags.items()),
+        settings=tuple(_row(number, tag.name) for number, tag in tags.items()),
+    )
+
+
+class JKNWWriting(Driver[F]):
+    """Settings out of the full list, and the two switches."""
+
+    configurable: ClassVar[str] = ""
+    settle: ClassVar[float] = 0.5
+
+    @abstractmethod
+    async def ask_all(self) -> bytes:
+        """The full list."""
+
+    @abstractmethod
+    def make_write(self, tag: int, value: bytes) -> F:
+        """The frame that writes a tag."""
+
+    async def settings_map(self, identity: Identity) -> SettingsMap:
+        return nw_map()
+
+    async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
+        data = await self.ask_all()
+        found, at = {}, 0
+        for tag in split(data):
+            width = TAGS[tag].width(data[at + 1 :])
+            found[tag] = data[at + 1 : at + 1 + width]
+            at += 1 + width
+        return {slot.address: found[slot.address] for slot in slots if slot.address in found}
+
+    def write_step(self, slot: Slot, data: bytes) -> Step[F]:
+        if slot.address not in _WRITABLE or data not in (b"\0", b"\1"):
+            raise SettingError(f"Tag {slot.address:02X} is not written.")
+        return Step(
+            frame=self.make_write(slot.address, data),
+            answer=None,  # what comes back was never recorded: only reading tells
+            what=_WRITABLE[slot.address],
+        )
+
+    def can_switch(self, switch: Switch) -> Capability:
+        if switch is Switch.BALANCE:
+            return Capability(False, "boards were seen ignoring it on this port")
+        return Capability(False, f"it is a setting here: {switch}_switch")
