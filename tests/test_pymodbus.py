@@ -354,9 +354,31 @@ def test_what_our_board_refuses_is_a_modbus_exception(wire: str, tmp_path: Path)
             read = client.read_holding_registers
             for address, count in ((0x1600, 1), (0x1201, 2), (0x1200, 124), (0x14F0, 3)):
                 assert await refused(read(address, count=count, device_id=2)) == 2
-            assert await refused(client.write_registers(0x1070, [0, 0], device_id=2)) == 2
+            # half a field, a part of the unknown, and what is no setting at all
+            for address in (0x1072, 0x1110, 0x1298, 0x1600, 0x160E, 0x1626):
+                assert await refused(client.write_registers(address, [0], device_id=2)) == 2
             assert await refused(client.write_register(0x1070, 0, device_id=2)) == 1
             assert served.pack.switches == before
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("wire", ["tcp", "serial"])
+def test_what_pymodbus_writes_stands_in_the_pack(wire: str, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with pymodbus_client(wire, tmp_path) as (client, served):
+            for address, words in (
+                (0x1070, [0, 0]),
+                (0x100C, [0, 3600]),
+                (0x105C, [0xFFFF, 0xFFCE]),
+            ):
+                found = await client.write_registers(address, words, device_id=2)
+                assert not found.isError()
+                assert (found.dev_id, found.address, found.count) == (2, address, 2)
+                await asyncio.sleep(PAUSE)
+            assert served.pack.switches[Switch.CHARGE] is False
+            assert served.pack.settings["cell_ovp"] == 3.6
+            assert served.pack.settings["charge_utp"] == -5.0
 
     asyncio.run(main())
 

@@ -91,10 +91,11 @@ def test_the_whole_of_every_table_can_be_read() -> None:
             assert len(found.data) == 2 * count
 
 
-def test_writes_are_refused_and_change_nothing() -> None:
+@pytest.mark.parametrize("register", [0x1072, 0x1110, 0x1298, 0x1470, 0x160E, 0x1626])
+def test_writes_of_anything_but_settings_are_refused(register: int) -> None:
     device = board()
     before = dict(device.pack.switches)
-    written = RTUFrame(function=0x10, shape="write_many", register=0x1070, count=2, data=bytes(4))
+    written = RTUFrame(function=0x10, shape="write_many", register=register, count=1, data=bytes(2))
     found = ask(device, written)
     assert found is not None
     assert (found.function, found.code) == (0x90, 2)
