@@ -234,11 +234,16 @@ class Device:
     ) -> None:
         """Write one slot, inside `writing`, and read it back.
 
-        The transaction knows of it before the device does. Raises `VerifyError` if something else
-        stands there afterwards (the error's `found` says what), `Refused`, `LinkTimeout`, …
+        The transaction knows of it before the device does. An acknowledgement proves nothing, and
+        neither does a missing one. Raises `VerifyError` if something else stands there afterwards
+        (the error's `found` says what), `Refused`, `LinkTimeout`, …
         """
         transaction.note("write", slot=slot.address, new=data.hex())
-        await self.driver.perform(self.driver.write_step(slot, data))
+        lost: LinkTimeout | None = None
+        try:
+            await self.driver.perform(self.driver.write_step(slot, data))
+        except LinkTimeout as error:
+            lost = error
         found: bytes | None = None
         for _ in range(_TRIES):
             await asyncio.sleep(self.driver.settle)
@@ -248,6 +253,8 @@ class Device:
                 return
         shown = None if found is None else found.hex()
         transaction.note("differs", slot=slot.address, new=data.hex(), found=shown)
+        if lost is not None:
+            raise lost
         raise VerifyError(
             f"Setting {slot.address:02X} was written as {data.hex(' ')} and acknowledged, but "
             f"{'nothing' if found is None else found.hex(' ')} is read back.",

@@ -25,6 +25,9 @@ third-party library raises is translated once, in the module that owns the impor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 __all__ = [
     "BmsError",
     "CaptureError",
@@ -119,16 +122,29 @@ class SettingError(BmsError, ValueError):
 
 
 class GateError(BmsError):
-    """A safety gate refused; nothing was sent."""
+    """A safety gate refused; nothing was sent. `checks` are all that were made, if any were."""
+
+    def __init__(self, message: str, checks: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.checks = tuple(checks)
 
 
 class VerifyError(BmsError):
-    """A write was sent, and reading it back showed something else: `found` (`None`: nothing)."""
+    """A write was sent, and reading it back showed something else: `found` (`None`: nothing).
 
-    def __init__(self, message: str, found: bytes | None = None) -> None:
+    Where a whole change was set back because of it, `outcome` says how that went.
+    """
+
+    def __init__(self, message: str, found: bytes | None = None, outcome: Any = None) -> None:
         super().__init__(message)
         self.found = found
+        self.outcome = outcome
 
 
 class RollbackError(BmsError):
-    """A write failed half way and the old values could not be restored."""
+    """A change failed half way and the old values could not be restored; `outcome` says what
+    stands now, as far as it is known."""
+
+    def __init__(self, message: str, outcome: Any = None) -> None:
+        super().__init__(message)
+        self.outcome = outcome

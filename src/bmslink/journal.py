@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,10 +54,24 @@ class Journal:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._write(self.folder / f"{now:%Y-%m}.jsonl", line.encode())
         except OSError as exc:
-            raise JournalError(
-                f"The journal in {self.folder} cannot be written ({exc.strerror or exc}), so "
-                "nothing is sent. BMSLINK_JOURNAL may name another folder."
-            ) from exc
+            raise self._unwritable(exc) from exc
+
+    def probe(self) -> None:
+        """Find out whether it can be written, and write nothing. Raises `JournalError`."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+            with (self.folder / f"{datetime.now(UTC):%Y-%m}.jsonl").open("ab"):
+                pass
+        except OSError as exc:
+            raise self._unwritable(exc) from exc
+
+    def _unwritable(self, exc: OSError) -> JournalError:
+        return JournalError(
+            f"The journal in {self.folder} cannot be written ({exc.strerror or exc}), so "
+            "nothing is sent. BMSLINK_JOURNAL may name another folder."
+        )
 
     def _write(self, path: Path, line: bytes) -> None:
         new = not path.exists()
@@ -155,11 +170,13 @@ class Open:
     notes: list[Mapping[str, Any]] = field(default_factory=list)
 
     def concerns(self, target: str, pack: Mapping[str, Any]) -> bool:
-        """Whether it was about this pack: the same place, or the same serial number."""
+        """Whether it was about this pack: the same serial number, or, where one of the two tells
+        none, the same place."""
         mine = self.begin.get("pack")
         serial = mine.get("serial_number") if isinstance(mine, dict) else None
-        same = bool(serial) and serial == pack.get("serial_number")
-        return self.begin.get("target") == target or same
+        if serial and pack.get("serial_number"):
+            return bool(serial == pack["serial_number"])
+        return bool(self.begin.get("target") == target)
 
 
 def _user() -> str:

@@ -205,6 +205,8 @@ class Link(Generic[F]):
         self.timing = timing
         self.received_at: datetime | None = None
         """When the last frame was completed, UTC."""
+        self.received = 0
+        """How many frames came."""
         self._frames: deque[F] = deque(maxlen=_MOST)
         self._lock = asyncio.Lock()
         self._news = asyncio.Event()
@@ -244,6 +246,7 @@ class Link(Generic[F]):
             # how much only: what stands in them may be a password
             _log.debug("%s: frames of %s bytes came.", self.name, [len(f.raw) for f in frames])
             self.received_at = datetime.now(UTC)
+            self.received += len(frames)
             self._frames.extend(frames)
         self._news.set()
 

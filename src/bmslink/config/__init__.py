@@ -21,9 +21,9 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
 * `resume(device, *, rollback=False, keep=False, waive=(), journal=None) -> Outcome` ends a change
   that was cut off: finishes it, sets it back, or (`keep`) only declares it over.
 * `switch(device, command, *, waive=(), journal=None) -> Outcome`.
-* `Outcome`: `result` (`done`, `nothing`: there was nothing to do, `rolled back`, `unknown`, `kept`,
-  of a switch also `ignored` and `unproven`), `sentence`, `transaction`, `changes`, `notes`, `stands` (key ->
-  value, of what the change was about, as read afterwards), `to_dict()`.
+* `Outcome`: `result` (`done`, `nothing`: there was nothing to do, `rolled back`, `unknown`, `kept`;
+  of a switch also `ignored` and `unproven`), `sentence`, `transaction`, `changes`, `notes`,
+  `stands` (key -> value, of what the change was about, as read afterwards), `to_dict()`.
 
 Errors: `GateError` (`checks`: nothing was sent; the CLI exits 3), `VerifyError` (it failed, and all
 is as before), `RollbackError` (it failed, and what stands is not what was there before: the message

@@ -13,7 +13,7 @@ from typing import ClassVar
 from bmslink.errors import LinkTimeout
 from bmslink.link import Link, Timing
 from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Driver, Options, Patience, Record
+from bmslink.protocols.base import Options, Patience, Record
 from bmslink.protocols.daly_a5_codec import (
     HOST_APP,
     HOST_OF_BOARD,
@@ -32,6 +32,7 @@ from bmslink.protocols.daly_a5_layouts import (
     SENSORS_PER_FRAME,
 )
 from bmslink.protocols.daly_a5_reading import first_number
+from bmslink.protocols.daly_a5_writing import DalyA5Writing
 
 __all__ = ["DalyA5", "DalyA5Codec", "DalyA5Framer", "DalyFrame", "can_frame", "read_request"]
 
@@ -39,7 +40,7 @@ _QUIET = 0.15  # s; the frames of one answer follow each other within 100 ms
 _STRINGS = {0x62: 4, 0x63: 4, 0x54: 1, 0x57: 5}  # in how many frames they may come
 
 
-class DalyA5(Driver[DalyFrame]):
+class DalyA5(DalyA5Writing):
     """Asks a Daly board. One poll is 94, 90, 93, 95, 96, 97, 98.
 
     91 and 92 are asked once: their extremes lag behind the cells, and ours are computed from the
@@ -118,6 +119,13 @@ class DalyA5(Driver[DalyFrame]):
             quiet=quiet,
             retries=retries,
         )
+
+    @property
+    def host(self) -> int:
+        return self._host
+
+    async def ask_one(self, data_id: int) -> DalyFrame:
+        return (await self._gather(data_id, retries=1))[0]
 
     async def ask(self, data_id: int) -> Record:
         """Read an id that is answered by one frame; `LinkTimeout` when it is not."""

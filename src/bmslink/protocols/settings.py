@@ -27,13 +27,20 @@ Image = Mapping[int, bytes]
 """Slot address -> raw bytes; what the board does not have is absent."""
 
 
+_MEANINGLESS = ("reserved", "residue")
+
+
+def _zero(value: Any) -> Any:
+    return bytes(len(value)) if isinstance(value, bytes) else 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
     """What is written at once."""
 
     address: int
     layout: Layout
-    """A Struct with a name for each of its bytes; those called `reserved…` mean nothing."""
+    """A Struct with a name for each of its bytes; `reserved…` and `residue` mean nothing."""
 
     def values(self, raw: bytes) -> dict[str, Any]:
         """Its fields; `FrameError` if the bytes do not fit."""
@@ -42,7 +49,7 @@ class Slot:
     def clean(self, raw: bytes) -> bytes:
         """The bytes with what means nothing set to 0: what is written, and what is compared."""
         values = self.values(raw)
-        blank = {k: bytes(len(v)) for k, v in values.items() if k.startswith("reserved")}
+        blank = {k: _zero(v) for k, v in values.items() if k.startswith(_MEANINGLESS)}
         return build(self.layout, values | blank, f"setting {self.address:02X}")
 
     def encode(self, raw: bytes, changes: Mapping[str, Any]) -> bytes:

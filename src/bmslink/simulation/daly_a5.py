@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -35,7 +35,7 @@ from bmslink.protocols.daly_a5_layouts import (
     STATUS,
     SWITCH,
 )
-from bmslink.protocols.daly_settings import CHEMISTRIES, CLOCK_WRITE, PARAMETERS
+from bmslink.protocols.daly_settings import CHEMISTRIES, CLOCK_WRITE, PARAMETERS, WRITES
 from bmslink.protocols.fields import build, parse
 from bmslink.simulation.pack import Pack
 from bmslink.simulation.responder import Answer, Responder
@@ -44,8 +44,8 @@ __all__ = ["DalyA5Responder"]
 
 _DELAY = 0.02  # s
 _HOST_GPRS = 0x20
-_FIRMWARE = "20_240101_SIM1"
-_HARDWARE = "DL-BMS-SIM"
+_FIRMWARE = "20220810"  # as in daly-can-params-heezes
+_HARDWARE = "DL-BMS-R32-01E"
 _FRAME_TEXT = 7
 _START = datetime(2024, 1, 1, tzinfo=UTC)
 _CLOCK = ("year", "month", "day", "hour", "minute", "second")
@@ -58,12 +58,15 @@ _TRIPPED = ("protection", "fault")
 class _Board:
     """What the board remembers beside its pack; shared by all lines that lead to it."""
 
+    words: dict[str, float] = field(default_factory=dict)
+    """What was written and has no counterpart in a pack."""
     clock: timedelta = timedelta()
     """How far its clock was set away from the one it had."""
 
 
 class DalyA5Responder(Responder):
-    """Answers 90-98, D8 and the parameters 50-65, obeys D9, DA and 21.
+    """Answers 90-98, D8 and the parameters 50-65, obeys D9, DA, 21 and
+    the writes of 50, 53 and 59-60.
 
     `address` is the board's number, 1 to 24: board 1 listens to a PC, a phone and a modem, the
     others only to 3F + number. `firmware` is the software version, up to 14 ASCII characters.
@@ -120,6 +123,8 @@ class DalyA5Responder(Responder):
                 return self._switch(CONTROLS[number], request.data)
             if number == 0x21:
                 return [self._set_clock(request.data)]
+            if WRITES.get(number) in _STORED:
+                return [self._store(WRITES[number], request.data)]
             if number in STATUS:
                 layout, frames = STATUS[number][1], self._status(number)
             elif number in PARAMETERS:
@@ -222,7 +227,17 @@ class DalyA5Responder(Responder):
             "daly_board_number": self.number,
             **{f"daly_clock_{name}": value for name, value in clock.items()},
             **pack.settings,
+            **self._board.words,
         }
+
+    def _store(self, number: int, data: bytes) -> bytes:
+        """All eight bytes of a parameter; boards were never seen refusing a value."""
+        for name, value in parse(PARAMETERS[number].layout, data, "parameter").items():
+            if name in self.pack.settings:
+                self.pack.settings[name] = value
+            elif isinstance(value, int | float):
+                self._board.words[name] = value
+        return build(ACK, {"accepted": 1, "residue": bytes(7)}, "write")
 
     # ----------------------------------------------------------------------------- controls
 
@@ -255,6 +270,7 @@ class DalyA5Responder(Responder):
 
 
 _ANSWERED = {0x50, 0x51, 0x52, 0x53, *range(0x59, 0x62), 0x65}
+_STORED = {0x50, 0x53, *range(0x59, 0x61)}
 _BITS = {what: bit for bit, what in reversed(FAILURES.items())}
 _LOCK_BIT = 52
 

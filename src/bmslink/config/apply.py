@@ -1,0 +1,312 @@
+"""Making a change: look again, write down, write, read back, or set all back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from bmslink.config.check import Check, Health
+from bmslink.config.drive import Job, Stranger, describe, pack_of, place_of, reach, same_board
+from bmslink.config.locks import locked
+from bmslink.config.outcome import Outcome
+from bmslink.config.plan import Change, Plan, make_plan, with_frames
+from bmslink.device import Device
+from bmslink.errors import BmsError, GateError, RollbackError, VerifyError
+from bmslink.journal import Journal, JournalError
+from bmslink.model import Identity
+from bmslink.protocols.settings import Image, SettingsMap, Table
+from bmslink.setting import Value
+
+__all__ = ["apply", "blocks_of", "carry_out", "draft", "gate", "lock_names", "refuse"]
+
+_ROLLBACKS = 3
+"""How often setting back is tried."""
+_PAUSE = 1.0
+"""Between two of these, s."""
+
+
+def lock_names(device: Device, identity: Identity) -> list[str]:
+    """By what a pack is held: where it is, and who it is if it tells."""
+    names = [place_of(device.target)]
+    if identity.serial_number:
+        names.append(f"{identity.vendor} {identity.serial_number}")
+    return names
+
+
+def blocks_of(journal: Journal, device: Device, identity: Identity) -> dict[str, str]:
+    """The checks that fail because of the journal."""
+    try:
+        journal.probe()
+        cut = [
+            o
+            for o in journal.unfinished()
+            if o.concerns(place_of(device.target), pack_of(identity))
+        ]
+    except JournalError as error:
+        return {"journal": str(error)}
+    if not cut:
+        return {}
+    return {
+        "unfinished": (
+            f"A change of this pack was cut off ({cut[0].begin.get('time')}): "
+            f"`bmslink config resume {device.target}` finishes it or sets it back."
+        )
+    }
+
+
+async def draft(
+    device: Device,
+    wanted: Mapping[str, object],
+    *,
+    raw: Image | None = None,
+    waive: Collection[str] = (),
+    chemistry: str | None = None,
+    journal: Journal | None = None,
+) -> Plan:
+    """Read everything a change needs to know and plan it; nothing is changed.
+
+    Raises `SettingError` where the board's settings are not known at all, `LinkTimeout`, …
+    """
+    counted = device.link.received, device.link.framer.bad_frames
+    identity = await device.identify()
+    table = await device.settings(await device.settings_map(identity))
+    return await _draft(
+        device, identity, table, wanted, raw, waive, chemistry, journal or Journal(), counted
+    )
+
+
+async def _draft(
+    device: Device,
+    identity: Identity,
+    table: Table,
+    wanted: Mapping[str, object],
+    raw: Image | None,
+    waive: Collection[str],
+    chemistry: str | None,
+    journal: Journal,
+    counted: tuple[int, int],
+) -> Plan:
+    reading = await device.read()
+    frames, bad = device.link.received, device.link.framer.bad_frames
+    plan = make_plan(
+        table,
+        wanted,
+        identity=identity,
+        reading=reading,
+        raw=raw,
+        waive=waive,
+        chemistry=chemistry,
+        health=Health(frames - counted[0], bad - counted[1]),
+        target=str(device.target),
+        blocked=blocks_of(journal, device, identity),
+    )
+    slots = table.map.by_address
+    writes = [(slots[change.slot], change.new) for change in plan.changes]
+    return with_frames(plan, await device.rehearse(writes)) if writes else plan
+
+
+def refuse(sentence: str, name: str) -> GateError:
+    """A refusal with the one check that makes it."""
+    return GateError(sentence, [Check(name=name, passed=False, sentence=sentence)])
+
+
+def gate(plan: Plan) -> None:
+    """`GateError` if anything stands in the way; it names all of it."""
+    if plan.blocked:
+        told = " ".join(check.sentence for check in plan.blocked)
+        raise GateError(f"Nothing was sent. {told}", plan.checks)
+
+
+async def apply(
+    device: Device,
+    plan: Plan,
+    *,
+    confirm: Callable[[Plan], bool] | None = None,
+    journal: Journal | None = None,
+) -> Outcome:
+    """Make the planned change, after looking again whether it may still be made.
+
+    Raises `GateError` (nothing was sent), `VerifyError` (set back), `RollbackError` (not set back).
+    """
+    journal = journal or Journal()
+    with locked(journal.folder / "locks", lock_names(device, plan.identity)):
+        fresh = await _look_again(device, plan, journal)
+        gate(fresh)
+        if fresh.changes != plan.changes and not (confirm is not None and confirm(fresh)):
+            raise refuse(
+                "The settings changed since the plan was made, and what would change now was not "
+                "agreed to: nothing was sent. Plan again.",
+                "unchanged",
+            )
+        if not fresh.changes:
+            return Outcome(result="nothing", sentence="Everything stands as wanted already.")
+        return await _carry_out_new(device, fresh, journal)
+
+
+async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
+    """The plan as of now. Two equal readings of the table are needed: the plan's is the first."""
+    counted = device.link.received, device.link.framer.bad_frames
+    identity = await device.identify()
+    if other := same_board(pack_of(plan.identity), pack_of(identity)):
+        raise refuse(f"The plan was made for another board: this one has {other}.", "identity")
+    settings = plan.table.map
+    table = await device.settings(settings)
+    if not _equal(settings, plan.table.image, table.image):
+        settings = await device.settings_map(identity)
+        table, first = await device.settings(settings), table
+        if not _equal(settings, first.image, table.image):
+            raise refuse(
+                "Two readings of the settings differ: somebody else is changing them, or the line "
+                "is disturbed. Nothing was sent.",
+                "health",
+            )
+    return await _draft(
+        device,
+        identity,
+        table,
+        plan.wanted,
+        plan.raw,
+        plan.waive,
+        plan.chemistry,
+        journal,
+        counted,
+    )
+
+
+def _equal(settings: SettingsMap, one: Image, other: Image) -> bool:
+    return all(settings.same(a, one.get(a), other.get(a)) for a in one.keys() | other.keys())
+
+
+async def _carry_out_new(device: Device, plan: Plan, journal: Journal) -> Outcome:
+    table = plan.table
+    transaction = journal.begin(
+        place_of(device.target),
+        pack_of(plan.identity),
+        [{"slot": c.slot, "old": c.old.hex(), "new": c.new.hex()} for c in plan.changes],
+        map=table.map.name,
+        image={f"{address:X}": raw.hex() for address, raw in table.image.items()},
+        waived=[check.name for check in plan.checks if check.waived],
+        restore=plan.raw is not None,
+        chemistry=plan.chemistry,
+    )
+    job = Job(
+        device=device,
+        settings=table.map,
+        identity=plan.identity,
+        transaction=transaction,
+        before=table.image,
+    )
+    return await carry_out(job, plan.changes)
+
+
+async def carry_out(job: Job, changes: Sequence[Change], *, resumed: bool = False) -> Outcome:
+    """Write, prove, and say how it ended; set back what fails.
+
+    `resumed`: an earlier run may have written already, so that failing is never "nothing sent".
+    """
+    job.sent = job.sent or resumed
+    order = [change.slot for change in changes]
+    try:
+        table = await reach(job, {c.slot: c.new for c in changes}, order)
+    except Stranger as error:
+        raise await _unknown(job, changes, str(error), look=False) from error
+    except BmsError as error:
+        if not job.sent:
+            _end(job, "nothing sent", why=str(error))
+            raise
+        raise await roll_back(job, changes, error) from error
+    _end(job, "done")
+    count = sum(len(change.edits) for change in changes)
+    return Outcome(
+        result="done",
+        sentence=f"{count} setting{'s' * (count != 1)} written, and the whole table read back.",
+        transaction=job.transaction.id,
+        changes=changes,
+        notes=job.notes,
+        stands=_values(table, changes),
+    )
+
+
+async def roll_back(job: Job, changes: Sequence[Change], why: BmsError) -> BmsError:
+    """Set everything back; the error that tells how that went."""
+    last: BmsError = why
+    for attempt in range(_ROLLBACKS):
+        if attempt:
+            await asyncio.sleep(_PAUSE)
+        try:
+            table = await set_back(job, changes, str(why))
+        except Stranger as error:
+            return await _unknown(job, changes, f"{why} {error}", look=False)
+        except BmsError as error:
+            last = error
+            continue
+        outcome = Outcome(
+            result="rolled back",
+            sentence=f"{why} Everything was set back: all settings stand as they did before.",
+            transaction=job.transaction.id,
+            changes=changes,
+            notes=job.notes,
+            stands=_values(table, changes),
+        )
+        return VerifyError(outcome.sentence, outcome=outcome)
+    return await _unknown(job, changes, f"{why} Setting it back failed: {last}", look=True)
+
+
+async def set_back(job: Job, changes: Sequence[Change], why: str) -> Table:
+    """Bring everything to what it was, in reverse order, and end the transaction."""
+    job.transaction.note("rollback", why=why)
+    slots = job.settings.by_address
+    old = {c.slot: slots[c.slot].clean(job.before[c.slot]) for c in changes}
+    table = await reach(job, old, [change.slot for change in reversed(changes)])
+    _end(job, "rolled back", why=why)
+    return table
+
+
+async def _unknown(job: Job, changes: Sequence[Change], why: str, *, look: bool) -> RollbackError:
+    """The error for when neither the plan nor the old state stands; the transaction stays open."""
+    told, stands = "What stands in the BMS now is not known.", dict[str, Value | None]()
+    if look:
+        try:
+            table = await job.device.settings(job.settings)
+        except BmsError:
+            pass
+        else:
+            stands = _values(table, changes)
+            told = _what_stands(job, table.image)
+    sentence = (
+        f"{why} {told} `bmslink config resume {job.device.target}` is the next step; until then "
+        "nothing else is written to this pack."
+    )
+    outcome = Outcome(
+        result="unknown",
+        sentence=sentence,
+        transaction=job.transaction.id,
+        changes=changes,
+        notes=job.notes,
+        stands=stands,
+    )
+    return RollbackError(sentence, outcome)
+
+
+def _what_stands(job: Job, image: Image) -> str:
+    differ = [
+        describe(job.settings, address, raw, image.get(address))
+        for address, raw in job.before.items()
+        if not job.settings.same(address, raw, image.get(address))
+    ]
+    if not differ:
+        return "Read just now, all settings stand as they did before."
+    return f"Read just now, this is not as before: {'; '.join(differ)}. All else is."
+
+
+def _values(table: Table, changes: Sequence[Change]) -> dict[str, Value | None]:
+    values = table.values()
+    return {edit.key: values[edit.key] for change in changes for edit in change.edits}
+
+
+def _end(job: Job, outcome: str, **data: str) -> None:
+    """Close the transaction; a journal that cannot be written now leaves it open, which is safe."""
+    try:
+        job.transaction.end(outcome, notes=job.notes, **data)
+    except JournalError as error:
+        job.notes.append(f"The change is over, but the journal does not say so: {error}")
