@@ -176,7 +176,7 @@ def test_who_is_answered(
         assert ask(responder, read_request(0x90, host)) == []
 
 
-@pytest.mark.parametrize("data_id", [0x00, 0x58, 0x64, 0x66, 0x70, 0x99, 0x9A, 0x19, 0x10, 0xDB])
+@pytest.mark.parametrize("data_id", [0x00, 0x58, 0x64, 0x66, 0x70, 0x99, 0x9A, 0x11, 0x22, 0xDB])
 def test_unknown_ids_are_silent(data_id: int) -> None:
     assert ask(board(), read_request(data_id)) == []
 
@@ -316,7 +316,7 @@ def test_identify() -> None:
 
     identity = over_the_air("cells=14&chemistry=nmc&firmware=70_260316_01T6", identify)
     assert identity.firmware == "70_260316_01T6"
-    assert identity.hardware == "DL-BMS-SIM"
+    assert identity.hardware == "DL-BMS-R32-01E"
     assert identity.serial_number == "SIM00000001"
     assert (identity.cell_count, identity.chemistry) == (14, "nmc")
 

@@ -334,7 +334,7 @@ def test_other_writes_do_nothing(name: str) -> None:
     device = board(name)
     first = min(REGISTERS[name])
     before = dict(device.pack.settings), dict(device.pack.switches)
-    for register, value in ((first, 2), (first, 0xFFFF), (0x80, 1), (0x12E, 1), (0xF1, 1)):
+    for register, value in ((first, 2), (first, 0xFFFF), (0x28, 1), (0x12E, 1), (0xF1, 1)):
         assert ask(device, write(name, register, value)) is None
     assert (device.pack.settings, device.pack.switches) == before
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 from bmslink.errors import SettingError
 
-__all__ = ["UNITS", "Danger", "Evidence", "Kind", "Setting", "Value"]
+__all__ = ["UNITS", "Danger", "Evidence", "Kind", "Setting", "Value", "title_of"]
 
 Value = float | int | bool | str
 """What a setting holds. A choice is held by its word (`lfp`), a number always as a float."""
@@ -152,3 +152,22 @@ class Setting:
 
 def _number(value: float | None) -> str:
     return "any" if value is None else f"{value:.6g}"
+
+
+_WORDS = {
+    "ovp": "over-voltage",
+    "uvp": "under-voltage",
+    "ocp": "over-current",
+    "otp": "over-temperature",
+    "utp": "under-temperature",
+    "soc": "SOC",
+    "mosfet": "MOSFET",
+    "delta": "difference",
+}
+
+
+def title_of(key: str) -> str:
+    """A key in words: `cell_ovp_delay` is "Cell over-voltage delay"."""
+    words = [_WORDS.get(word, word) for word in key.split("_")]
+    text = " ".join(words[1:] if words[0] in ("daly", "jk", "jbd") else words)
+    return text[:1].upper() + text[1:]

@@ -59,7 +59,7 @@ def same_board(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """How two packs differ, in words; empty where they are the same as far as both tell."""
     for name in _WHO:
         mine, yours = one.get(name), other.get(name)
-        if mine != yours and (mine is not None and yours is not None or name == "firmware"):
+        if mine != yours and ((mine is not None and yours is not None) or name == "firmware"):
             return f"{name.replace('_', ' ')} {yours}, not {mine}"
     return ""
 
@@ -141,7 +141,7 @@ def _astray(job: Job, image: Image, aim: dict[int, bytes]) -> list[int]:
             continue
         told = describe(settings, address, before, found)
         job.transaction.note("side effect", slot=address, found=found.hex() if found else None)
-        if found is None or writable_part(settings, image, {address: before})[1]:
+        if found is None or writable_part(settings, image, {address: before}, own=True)[1]:
             job.notes.append(f"Changed by itself, and not ours to set back: {told}.")
             job.before = {a: image.get(a, b) if a == address else b for a, b in job.before.items()}
             continue

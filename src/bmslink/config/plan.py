@@ -225,12 +225,12 @@ def _close(setting: Setting, asked: object, held: Value | None) -> bool:
 
 
 def writable_part(
-    settings: SettingsMap, image: Image, raw: Image
+    settings: SettingsMap, image: Image, raw: Image, *, own: bool = False
 ) -> tuple[dict[int, bytes], list[str]]:
     """Of a backup's bytes what may be written back, and what is left as it is, in sentences.
 
-    A value that stood in the board may lie outside the limits of what we would set. Raises
-    `SettingError` for bytes that fit no slot.
+    A value that stood in the board may lie outside the limits of what we would set. `own`: what
+    belongs to this one board as well. Raises `SettingError` for bytes that fit no slot.
     """
     new: dict[int, bytes] = {}
     left: list[str] = []
@@ -245,7 +245,9 @@ def writable_part(
             raise SettingError(f"The backup does not fit this board: {error}") from error
         fields: dict[str, Any] = {}
         for setting in settings.settings:
-            if setting.slot != address or not setting.writable or setting.live or setting.own:
+            if setting.slot != address or not setting.writable or setting.live:
+                continue
+            if setting.own and not own:
                 continue
             name = setting.field
             if setting.bit is None:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 from bmslink.errors import LinkTimeout
 from bmslink.link import Link, Timing
 from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Codec, Driver, Options, Patience, Payload, Record, Role, need
+from bmslink.protocols.base import Codec, Options, Patience, Payload, Record, Role, need
 from bmslink.protocols.daly_register_framing import (
     D2_UNIT,
     asked_board,
@@ -29,6 +29,7 @@ from bmslink.protocols.daly_register_layouts import (
     block_layout,
     block_values,
 )
+from bmslink.protocols.daly_register_writing import DalyRegisterWriting
 from bmslink.protocols.rtu import RTUFrame, RTUFramer
 
 __all__ = ["Block", "DalyRegisterCodec", "DalyRegisters", "Dialect"]
@@ -269,7 +270,7 @@ def _merged(records: Sequence[Record]) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------ driver
 
 
-class DalyRegisters(Driver[RTUFrame]):
+class DalyRegisters(DalyRegisterWriting):
     """Asks a board for blocks of registers, one at a time."""
 
     vendor: ClassVar[str] = "daly"
@@ -281,10 +282,6 @@ class DalyRegisters(Driver[RTUFrame]):
     )
 
     codec: DalyRegisterCodec
-    asking: int
-    """Unit of the requests."""
-    answering: int
-    """Unit of the answers."""
 
     def __init__(self, link: Link[RTUFrame], options: Options) -> None:
         super().__init__(link, options)
@@ -312,6 +309,17 @@ class DalyRegisters(Driver[RTUFrame]):
             )
 
         return matches
+
+    @property
+    def table(self) -> Table:
+        return self.dialect.table
+
+    async def ask_bytes(self, register: int, count: int) -> bytes:
+        block = Block(register, count)
+        request = read_request(self.asking, *block)
+        frames = await self.link.collect(request, self._matches(block), bool, retries=2)
+        self._understand(request, frames[0])
+        return frames[0].data
 
     async def ask(self, block: Block) -> Record:
         """Read a block; `LinkTimeout` when it is not answered."""

@@ -25,6 +25,7 @@ __all__ = [
     "fields_of",
     "kelvin",
     "parse",
+    "parse_value",
     "scaled",
     "sort_conditions",
     "text",
@@ -51,6 +52,11 @@ def parse(layout: Layout, data: bytes, what: str) -> dict[str, Any]:
         return values
     except (ConstructError, ValueError) as exc:
         raise FrameError(f"{what} of {len(data)} bytes does not fit: {_short(exc)}", data) from exc
+
+
+def parse_value(layout: Layout, data: bytes, what: str) -> Any:
+    """The same for a layout of one value."""
+    return parse(Struct("value" / layout), data, what)["value"]
 
 
 def build(layout: Layout, values: Mapping[str, Any] | object, what: str) -> bytes:

@@ -1,7 +1,7 @@
 """What the simulated boards of Daly's two register dialects share.
 
 A board is a set of registers: each answer is a run of them, `FFFF` where the board has none, and
-silence where the whole run is unknown. Only the switches can be written; other writes are not
+silence where the whole run is unknown. Switches and settings can be written; other writes are not
 answered. `docs/protocols/daly-d2.md` and `docs/protocols/daly-p81.md` tell how real boards do it.
 """
 
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, Self
 
 from bmslink.errors import FrameError, TargetError
 from bmslink.model import Reading, Switch
@@ -21,7 +22,7 @@ from bmslink.protocols.daly_register_layouts import (
     Row,
 )
 from bmslink.protocols.daly_registers import Dialect
-from bmslink.protocols.fields import build
+from bmslink.protocols.fields import build, parse_value
 from bmslink.protocols.rtu import RTUFrame
 from bmslink.simulation.pack import Pack
 from bmslink.simulation.responder import Answer, Responder
@@ -33,7 +34,7 @@ _WRITE_DELAY = 0.15  # the echoes of daly-d2-mos-write came after 145 to 167 ms
 _START = datetime(2024, 1, 1, tzinfo=UTC)
 _NO_PROBE = 0xFF
 _COLDEST, _HOTTEST = -39, 214  # °C; beyond, a register says that there is no probe
-FIRMWARE = "20_240101_SIM1"
+FIRMWARE = "70_260316_01T6"  # a board that was seen answering both dialects
 
 
 class DalyRegisterResponder(Responder):
@@ -50,6 +51,13 @@ class DalyRegisterResponder(Responder):
         if firmware is not None and not re.fullmatch(r"[!-~]{1,14}", firmware):
             raise TargetError(f"A Daly firmware is 1 to 14 ASCII characters, not {firmware!r}.")
         self._framer = self.dialect.framer()
+        self.words: dict[str, float] = {}
+        """What was written and has no counterpart in a pack; all lines to the board share it."""
+
+    def line(self) -> Self:
+        other = type(self)(self.pack, address=self.address, firmware=self.firmware)
+        other.words = self.words
+        return other
 
     def receive(self, data: bytes) -> list[Answer]:
         frames = self._framer.feed(data)
@@ -105,12 +113,39 @@ class DalyRegisterResponder(Responder):
         return Answer(_WRITE_DELAY, self._framer.encode(self.answering(said)))
 
     def _write(self, register: int, words: list[int]) -> bool:
-        wanted = dict(enumerate(words, register))
-        if not all(r in self.switches and word in (0, 1) for r, word in wanted.items()):
-            return False
-        for number, word in wanted.items():
-            self.pack.switch(self.switches[number], bool(word))
-        return True
+        """Switches and settings, each whole; False where the board would stay silent."""
+        stores: list[Callable[[], None]] = []
+        at = 0
+        while at < len(words):
+            row = self._writable(register + at)
+            if row is None or at + row.length > len(words):
+                return False
+            data = b"".join(word.to_bytes(2, "big") for word in words[at : at + row.length])
+            switch = self.switches.get(row.register)
+            if switch is not None and words[at] > 1:
+                return False
+            value = parse_value(row.layout, data, row.name)
+            if switch is None:
+                stores.append(partial(self._store, row.name, value))
+            else:
+                stores.append(partial(self.pack.switch, switch, bool(value)))
+            at += row.length
+        for store in stores:
+            store()
+        return bool(stores)
+
+    def _writable(self, register: int) -> Row | None:
+        for row in self.dialect.table.rows:
+            if row.register == register:
+                plain = row.show is None and row.count is None and not row.secret
+                return row if plain and row.role == "settings" else None
+        return None
+
+    def _store(self, name: str, value: float) -> None:
+        if name in self.pack.settings:
+            self.pack.settings[name] = value
+        else:
+            self.words[name] = value
 
     # --------------------------------------------------------------------------- registers
 
@@ -137,14 +172,14 @@ class DalyRegisterResponder(Responder):
         values: dict[str, Any] = dict(self._settings(truth))
         for name, text in self.strings().items():
             values[name] = text.encode("ascii")
-        return values | self.live(truth)
+        return values | self.live(truth) | self.words
 
     def _settings(self, truth: Reading) -> Iterator[tuple[str, Any]]:
         pack = self.pack
         for row in self.dialect.table.rows:
-            limit = row.name.removesuffix("_warning")  # the pack warns where it trips
+            limit = row.name.removesuffix("_warning")  # without one the pack warns where it trips
             if limit in pack.settings:
-                yield row.name, pack.settings[limit]
+                yield row.name, pack.settings.get(row.name, pack.settings[limit])
         yield "daly_nominal_cell_voltage", pack.chemistry.nominal_voltage
         yield "daly_boards", 1
         for board in (1, 2, 3):

@@ -1,0 +1,171 @@
+"""After a change was cut off: see what stands, then finish it or set it back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bmslink.config.apply import carry_out, gate, lock_names, refuse, roll_back
+from bmslink.config.drive import Job, pack_of, place_of, same_board
+from bmslink.config.locks import locked
+from bmslink.config.outcome import Outcome
+from bmslink.config.plan import Change, changes_of, make_plan, writable_part
+from bmslink.config.switching import look_at
+from bmslink.device import Device
+from bmslink.errors import BmsError, RollbackError, VerifyError
+from bmslink.journal import Journal, Open
+from bmslink.model import Command, Identity, Switch
+from bmslink.protocols.settings import SettingsMap, Table
+
+__all__ = ["resume"]
+
+
+async def resume(
+    device: Device,
+    *,
+    rollback: bool = False,
+    keep: bool = False,
+    waive: Collection[str] = (),
+    journal: Journal | None = None,
+) -> Outcome:
+    """End the oldest change of this pack that was cut off.
+
+    It is finished, unless `rollback` asks to set it back or setting back had begun already. `keep`
+    sends nothing and only declares it over, whatever stands. Raises `GateError` where it is not
+    the board it was, or may not be finished now, and what `apply` raises.
+    """
+    journal = journal or Journal()
+    identity = await device.identify()
+    with locked(journal.folder / "locks", lock_names(device, identity)):
+        place, pack = place_of(device.target), pack_of(identity)
+        cut = [each for each in journal.unfinished() if each.concerns(place, pack)]
+        if not cut:
+            return Outcome(result="nothing", sentence="No change of this pack was cut off.")
+        if keep:
+            return _keep(journal, cut[0])
+        began = cut[0].begin.get("pack")
+        if other := same_board(began if isinstance(began, dict) else {}, pack):
+            raise refuse(
+                f"The change was begun on another board: this one has {other}. Connect that one, "
+                "or give up the change with --keep.",
+                "identity",
+            )
+        if "switch" in cut[0].begin:
+            return await _look_at_switch(device, journal, cut[0])
+        return await _resume(device, identity, journal, cut[0], rollback, waive)
+
+
+def _keep(journal: Journal, cut: Open) -> Outcome:
+    sentence = "The change was declared over; what stands in the board stays as it is."
+    journal.reopen(cut).end("kept")
+    return Outcome(result="kept", sentence=sentence, transaction=cut.id)
+
+
+async def _look_at_switch(device: Device, journal: Journal, cut: Open) -> Outcome:
+    """A switch is not thrown again, hours later: only what it shows is told."""
+    name, on = cut.begin["switch"], cut.begin.get("on")
+    if name not in list(Switch) or not isinstance(on, bool):
+        raise _damaged("it names no switch")
+    shown = look_at(await device.read(), Command(Switch(name), on))
+    sentence = f"{shown.sentence} It was not sent again."
+    journal.reopen(cut).end(shown.result, sentence=sentence)
+    return Outcome(result=shown.result, sentence=sentence, transaction=cut.id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What the journal says of a change."""
+
+    before: Table
+    changes: list[Change]
+    restore: bool
+    chemistry: str | None
+    waived: frozenset[str]
+
+
+async def _resume(
+    device: Device,
+    identity: Identity,
+    journal: Journal,
+    cut: Open,
+    rollback: bool,
+    waive: Collection[str],
+) -> Outcome:
+    settings = await device.settings_map(identity)
+    if cut.begin.get("map") != settings.name or settings.locked:
+        why = settings.locked or f"its settings are now known as {settings.name}"
+        raise refuse(f"The change cannot be resumed over this target: {why}.", "map")
+    record = _read(settings, cut.begin)
+    back = rollback or any(note.get("event") == "rollback" for note in cut.notes)
+    now = await device.settings(settings)
+    if not back:
+        await _may_finish(device, identity, now, record, {*waive, *record.waived})
+    job = Job(
+        device=device,
+        settings=settings,
+        identity=identity,
+        transaction=journal.reopen(cut),
+        before=record.before.image,
+    )
+    job.transaction.note("resumed", back=back)
+    if not back:
+        return await carry_out(job, record.changes, resumed=True)
+    error = await roll_back(job, record.changes, BmsError("The change was cut off."))
+    if isinstance(error, VerifyError) and isinstance(error.outcome, Outcome):
+        return error.outcome  # that is what was asked for
+    raise error if isinstance(error, RollbackError) else RollbackError(str(error))
+
+
+async def _may_finish(
+    device: Device, identity: Identity, now: Table, record: _Record, waive: Collection[str]
+) -> None:
+    """The gates again: the pack may be fuller, colder or busier than when the change was begun."""
+    plan = make_plan(
+        now,
+        {},
+        identity=identity,
+        reading=await device.read(),
+        raw={change.slot: change.new for change in record.changes},
+        waive=waive,
+        chemistry=record.chemistry,
+        target=str(device.target),
+    )
+    gate(plan)
+
+
+def _damaged(why: str) -> BmsError:
+    return refuse(
+        f"The journal's record of the change cannot be used: {why}. `--keep` gives it up.",
+        "journal",
+    )
+
+
+def _read(settings: SettingsMap, begin: Mapping[str, Any]) -> _Record:
+    """The record, with everything in it checked: what it holds is going to be written."""
+    try:
+        image = {int(slot, 16): bytes.fromhex(raw) for slot, raw in begin["image"].items()}
+        goal = {
+            int(each["slot"]): bytes.fromhex(each["new"])
+            for each in begin["changes"]
+            if int(each["slot"]) in image
+        }
+        before = Table(map=settings, image=image)
+        part, left = writable_part(settings, image, goal, own=True)
+        if left or part != goal:
+            raise _damaged("it holds bytes that may not be written")
+        changes = changes_of(before, goal)
+        for edit in (edit for change in changes for edit in change.edits):
+            if not begin.get("restore"):
+                settings.setting(edit.key).check(edit.new)
+        waived = frozenset(name for name in begin.get("waived", ()) if isinstance(name, str))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(f"{type(error).__name__} {error}") from error
+    chemistry = begin.get("chemistry")
+    return _Record(
+        before,
+        changes,
+        bool(begin.get("restore")),
+        chemistry if isinstance(chemistry, str) else None,
+        waived,
+    )

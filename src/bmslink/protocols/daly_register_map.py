@@ -1,0 +1,161 @@
+"""The settings of Daly's two register maps, from the rows of `daly_register_settings`.
+
+Writes to both maps were measured on a board of firmware 70_260316_01T6, several were recorded
+(`daly-d2-mos-write`, `daly-p81-bmstool-writes`, `daly-p81-app-writes`). Writing a D2 limit makes
+the board recompute its warning level; 81/51 writes do not. `docs/protocols/daly-d2.md` and
+`docs/protocols/daly-p81.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from construct import Struct
+
+from bmslink.protocols.daly_register_layouts import Row, Table
+from bmslink.protocols.daly_settings import CHEMISTRIES
+from bmslink.protocols.settings import SettingsMap, Slot
+from bmslink.setting import Danger, Evidence, Kind, Setting, title_of
+
+__all__ = ["register_map"]
+
+_SEEN = ("70_260316_01T6", "41_260321_0323", "30_231111_200B", "210402", "210104")
+"""Firmwares whose settings were recorded, or whose writes were measured."""
+
+_WIRING = "it is the board's own wiring"
+_LIVE = "it changes by itself"
+_TEXT = "it is the maker's"
+_UNSURE = "what stands there is not what this map says: boards differ in these registers"
+
+_Limits = tuple[str, float, float, float]
+
+_LIMITS: tuple[tuple[str, _Limits], ...] = (
+    # part of the key -> unit, lowest, highest, step; the first that fits
+    ("_delay", ("s", 0, 3600, 0.001)),
+    ("cell_delta", ("V", 0.005, 2.0, 0.001)),
+    ("temperature_delta", ("K", 1, 100, 1)),
+    ("balance_delta", ("V", 0.001, 0.5, 0.001)),
+    ("balance_current", ("A", 0.03, 20, 0.001)),
+    ("pack_", ("V", 4, 250, 0.1)),
+    ("cell_", ("V", 0.5, 5, 0.001)),
+    ("voltage", ("V", 0.5, 5, 0.001)),
+    ("ocp", ("A", 0.1, 1000, 0.1)),
+    ("otp", ("°C", -40, 150, 1)),
+    ("utp", ("°C", -40, 60, 1)),
+    ("soc", ("%", 0, 100, 0.1)),
+    ("short_circuit_current", ("A", 1, 65000, 1)),
+)
+_CAPACITY: dict[int, _Limits] = {1: ("Ah", 1, 6500, 0.1), 2: ("Ah", 1, 4000, 0.001)}
+_SWITCHES = ("charge_switch", "discharge_switch", "balance_switch", "daly_balancer_switch",
+             "daly_balance_enable", "daly_current_limiter")  # fmt: skip
+_CAPTURED = ("charge_switch", "discharge_switch", "balance_switch", "daly_balance_enable")
+_READ_ONLY = {
+    "cell_count": _WIRING,
+    "daly_boards": _WIRING,
+    "daly_board_number": "it is the board's address on the bus",
+    "soc": _LIVE,
+    "daly_second_capacity": "what it is for is not known",
+    "daly_charged_capacity": _LIVE,
+    "daly_discharged_capacity": _LIVE,
+    "daly_balancer_switch": "on other boards text stands in this register",
+}
+_COMMISSIONING = ("nominal_capacity", "chemistry", "daly_nominal_cell_voltage",
+                  "short_circuit_current")  # fmt: skip
+_WARNED = ("cell_ovp", "cell_uvp", "pack_ovp", "pack_uvp", "charge_ocp", "discharge_ocp")
+_DOUBTFUL = ("discharge_utp", "cell_delta", "temperature_delta")
+"""Of D2: what a board of another firmware keeps where these stand."""
+
+
+def _limits(row: Row) -> _Limits:
+    if row.name == "nominal_capacity":
+        return _CAPACITY[row.size]
+    if row.name == "sleep_delay":
+        return ("s", 60, 65530, 10 if row.register > 0x100 else 1)
+    for part, limits in _LIMITS:
+        if part in row.name:
+            if limits[0] == "s" and row.name.endswith("_delay"):
+                return ("s", 0, 65, 0.001)
+            return limits
+    return ("", 0, 65535, 1)
+
+
+def _danger(key: str) -> Danger:
+    if key in _COMMISSIONING:
+        return Danger.COMMISSIONING
+    return Danger.POWER if key in ("charge_switch", "discharge_switch") else Danger.NONE
+
+
+def _row(row: Row, d2: bool, doubtful: bool) -> Setting:
+    key = row.name
+    kind: Kind = "switch" if key in _SWITCHES else "number"
+    if d2 and key == "chemistry":
+        kind = "choice"
+    reason = _READ_ONLY.get(key, "")
+    if key.startswith("daly_board_"):
+        reason = _WIRING
+    if doubtful and key.removesuffix("_warning") in _DOUBTFUL:
+        reason = _UNSURE
+    unit, low, high, step = ("", 0.0, 1.0, 1.0) if kind != "number" else _limits(row)
+    return Setting(
+        key=key,
+        title=title_of(key),
+        slot=row.register,
+        kind=kind,
+        unit=unit,
+        minimum=low,
+        maximum=high,
+        step=step,
+        choices=CHEMISTRIES if kind == "choice" else {},
+        danger=_danger(key),
+        evidence=Evidence.CAPTURE if key in _CAPTURED else Evidence.APP,
+        reason=reason,
+        live=reason == _LIVE,
+        own=reason == _WIRING or key == "daly_board_number",
+    )
+
+
+def _settings_rows(table: Table) -> Iterator[Row]:
+    for row in table.rows:
+        plain = row.show is None and row.count is None and not row.secret
+        if row.role == "settings" and plain:
+            yield row
+
+
+def _doubtful(values: Mapping[str, float | None]) -> bool:
+    """Whether the last limits of D2 cannot be what the map says."""
+
+    def ordered(low: str, high: str, least: float, most: float) -> bool:
+        one, other = values.get(low), values.get(high)
+        return one is not None and other is not None and least <= one <= other <= most
+
+    return not (
+        ordered("discharge_utp", "discharge_utp_warning", -40, 30)
+        and ordered("cell_delta_warning", "cell_delta", 0.005, 2)
+        and ordered("temperature_delta_warning", "temperature_delta", 1, 100)
+    )
+
+
+def register_map(
+    name: str, table: Table, firmware: str | None, values: Mapping[str, float | None]
+) -> SettingsMap:
+    """The map of a board; `values` are what its settings registers hold now."""
+    d2 = name == "daly-d2"
+    rows = tuple(_settings_rows(table))
+    registers = {row.name: row.register for row in rows}
+    related = {
+        registers[key]: (registers[f"{key}_warning"],) for key in _WARNED if key in registers
+    }
+    known = firmware in _SEEN
+    return SettingsMap(
+        name=name,
+        evidence=(
+            f"Firmware {firmware}: its settings were recorded or its writes measured "
+            f"(docs/protocols/{name}.md)."
+            if known
+            else f"Firmware {firmware or 'unknown'} was never recorded with its settings."
+        ),
+        slots=tuple(Slot(address=r.register, layout=Struct(r.name / r.layout)) for r in rows),
+        settings=tuple(_row(row, d2, d2 and _doubtful(values)) for row in rows),
+        untested="" if known else "its firmware was never recorded with these settings",
+        related=related if d2 else {},
+    )

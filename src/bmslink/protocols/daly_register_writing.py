@@ -1,0 +1,140 @@
+"""Changing Daly boards of the two register dialects: function 06, or 10 without a byte count.
+
+An echo proves nothing and its absence neither: of eight writes that one board obeyed it echoed
+none (`docs/protocols/daly-d2.md`). So a write waits for its echo, and reading back decides.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from bmslink.errors import LinkTimeout, SettingError
+from bmslink.model import Capability, Identity, Switch
+from bmslink.protocols.base import Driver
+from bmslink.protocols.daly_register_layouts import Table
+from bmslink.protocols.daly_register_map import register_map
+from bmslink.protocols.rtu import WRITE, WRITE_MANY, RTUFrame
+from bmslink.protocols.settings import SettingsMap, Slot, Step
+
+__all__ = ["DalyRegisterWriting"]
+
+_LONGEST = 0x29  # registers, as the vendor's programs read them
+_NEAR = 4  # unnamed registers that may lie between two settings of one question
+_ABSENT = 0xFF
+
+
+class DalyRegisterWriting(Driver[RTUFrame]):
+    """The settings of a board of registers."""
+
+    configurable: ClassVar[str] = ""
+    settle: ClassVar[float] = 0.5
+    asking: int
+    """Unit of the requests."""
+    answering: int
+    """Unit of the answers."""
+
+    @property
+    @abstractmethod
+    def table(self) -> Table:
+        """The registers of the dialect."""
+
+    @abstractmethod
+    async def ask_bytes(self, register: int, count: int) -> bytes:
+        """The raw bytes of registers; `LinkTimeout` where the board knows none of them."""
+
+    async def settings_map(self, identity: Identity) -> SettingsMap:
+        draft = register_map(self.name, self.table, identity.firmware, {})
+        found = draft.decode(await self.fetch(draft.slots))
+        values = {k: v if isinstance(v, float) else None for k, v in found.items()}
+        return register_map(self.name, self.table, identity.firmware, values)
+
+    async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
+        found: dict[int, bytes] = {}
+        secret = [row.register for row in self.table.rows if row.secret]
+        for run in _runs(sorted(slots, key=lambda slot: slot.address), secret):
+            first, last = run[0].address, run[-1].address + _size(run[-1])
+            try:
+                data = await self.ask_bytes(first, last - first)
+            except LinkTimeout as exc:
+                if exc.heard != "silence":
+                    raise
+                continue  # silence is how these boards say that they do not have it
+            for slot in run:
+                at = 2 * (slot.address - first)
+                raw = data[at : at + 2 * _size(slot)]
+                if set(raw) != {_ABSENT} or _may_be_full(slot):
+                    found[slot.address] = raw
+        if slots and not found:
+            raise LinkTimeout("The board answers for none of its settings.")
+        return found
+
+    def write_step(self, slot: Slot, data: bytes) -> Step[RTUFrame]:
+        row = next((r for r in self.table.rows if r.register == slot.address), None)
+        if row is None or row.secret or row.role != "settings" or row.show is not None:
+            raise SettingError(f"Register {slot.address:04X} is not written.")
+        if len(data) == 2:
+            frame = RTUFrame(
+                unit=self.asking,
+                function=WRITE,
+                shape="write",
+                register=slot.address,
+                count=int.from_bytes(data, "big"),
+            )
+        else:
+            frame = RTUFrame(
+                unit=self.asking,
+                function=WRITE_MANY,
+                shape="write_bare",
+                register=slot.address,
+                count=len(data) // 2,
+                data=data,
+            )
+
+        def echoes(answer: RTUFrame) -> bool:
+            return (
+                answer.unit == self.answering
+                and answer.function == frame.function
+                and answer.register == frame.register
+                and answer.shape in ("write", "written")
+            )
+
+        return Step(frame=frame, answer=echoes, what=f"register {slot.address:04X}")
+
+    async def exchange(self, step: Step[RTUFrame]) -> RTUFrame | None:
+        if step.answer is None:
+            return None
+        try:
+            return (await self.link.collect(step.frame, step.answer, bool, retries=1))[0]
+        except LinkTimeout:
+            return None
+
+    def can_switch(self, switch: Switch) -> Capability:
+        return Capability(False, f"it is a setting here: {switch}_switch")
+
+
+def _size(slot: Slot) -> int:
+    """Registers."""
+    return int(slot.layout.sizeof()) // 2
+
+
+def _may_be_full(slot: Slot) -> bool:
+    """FFFF is a value here: never."""
+    return "sleep_delay" in slot.values(bytes(2 * _size(slot)))
+
+
+def _runs(slots: Sequence[Slot], secret: Sequence[int]) -> Iterator[list[Slot]]:
+    """Slots that one question can bring, with no password among them."""
+    run: list[Slot] = []
+    for slot in slots:
+        if run:
+            end = run[-1].address + _size(run[-1])
+            long = slot.address + _size(slot) - run[0].address > _LONGEST
+            hidden = any(end <= register < slot.address for register in secret)
+            if long or hidden or slot.address - end > _NEAR:
+                yield run
+                run = []
+        run.append(slot)
+    if run:
+        yield run

@@ -1,0 +1,403 @@
+"""Boards that misbehave while they are configured, for every protocol alike.
+
+A fault strikes at the n-th write of a slot. What a write is, is asked of the driver that makes it,
+so nothing here knows a protocol's bytes, `REFUSALS` and `OTHERS` excepted.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bmslink.config import Plan, draft
+from bmslink.device import Device, resolve
+from bmslink.errors import LinkClosed
+from bmslink.holding import Holding
+from bmslink.journal import Journal
+from bmslink.protocols.base import Driver
+from bmslink.protocols.jbd_framing import JBDFrame, JBDFramer
+from bmslink.protocols.settings import Image, Slot, Step, Table
+from bmslink.simulation.pack import Pack
+from bmslink.simulation.responder import Answer, Responder, make_responder, responder_class
+from bmslink.simulation.transport import SimDevice, SimTransport
+from bmslink.simulation.wire import WireFaults
+from bmslink.transport import Endpoint, OnData, OnLost
+
+
+def _jbd_refusal(request: bytes) -> bytes:
+    (frame,) = JBDFramer().feed(request)
+    return JBDFramer().encode(JBDFrame(mark=frame.code, code=0x81))
+
+
+REFUSALS: dict[str, Callable[[bytes], bytes]] = {"jbd": _jbd_refusal}
+"""How a board says no to a write; those that are not here say nothing."""
+OTHERS = {"jbd": "2.1"}
+"""Another firmware of the simulated board."""
+
+WISHES: dict[str, Mapping[str, object]] = {
+    "jbd": {"cell_ovp": 3.6, "cell_ovp_release": 3.45, "charge_utp": 1.0, "cell_uvp_delay": 4},
+}
+"""Changes of several slots that the simulated board of a protocol may make."""
+
+Writing = tuple[int, Slot, bytes]
+"""The number of a write from 1, its slot and its bytes."""
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@dataclass
+class World:
+    """One simulated board with whatever befalls it."""
+
+    protocol: str
+    folder: Path
+    fault: str = ""
+    at: int = 1
+    writes: int = 0
+    strikes: int = 0
+    dead: bool = False
+    """The client was killed: nothing that it does reaches anything."""
+    deaf_until: float = -1.0
+    late: list[Answer] = field(default_factory=list)
+    pokes: dict[str, list[list[bytes]]] = field(default_factory=dict)
+    """Fault -> for each write the frames of somebody else that change a slot."""
+
+    def __post_init__(self) -> None:
+        cells = responder_class(self.protocol).default_cells
+        self.pack = Pack(cells=cells, load="idle", seed=1)
+        self.node: Responder = make_responder(self.protocol, self.pack)
+        self.journal = MortalJournal(self)
+
+    def device(self, *, faulty: bool = True) -> Device:
+        """Somebody who wants to talk to the board, not yet connected."""
+        device = Device(resolve(f"sim://{self.protocol}"))
+        watcher = _Watcher(self, device) if faulty else None
+        proxy = _Proxy(self, watcher)
+        sim = SimDevice(self.pack, proxy, WireFaults(self.pack), 1.0)
+        device.link.transport = _Line(self, device.target, sim, watcher)
+        return device
+
+    async def table(self) -> Table:
+        """What stands in the board, read by somebody whom no fault befalls."""
+        async with self.device(faulty=False) as device:
+            return await device.settings()
+
+    async def plan(self, wanted: Mapping[str, object] | None = None) -> Plan:
+        """The plan for what is wished, made while all is well."""
+        async with self.device(faulty=False) as device:
+            plan = await draft(device, wanted or WISHES[self.protocol], journal=self.journal)
+            assert not plan.blocked, plan.blocked
+            await self._prepare(device, plan)
+            return plan
+
+    async def _prepare(self, device: Device, plan: Plan) -> None:
+        slots = plan.table.map.by_address
+        order = [change.slot for change in plan.changes]
+        other = _bystander(plan)
+
+        async def frames(address: int, data: bytes) -> list[bytes]:
+            return await device.rehearse([(slots[address], data)])
+
+        self.pokes["forgets"] = [await frames(c.slot, c.old) for c in plan.changes]
+        following = order[1:] + order[:1]
+        raw = {c.slot: _off_by_one(c.new) for c in plan.changes}
+        self.pokes["neighbour"] = [await frames(a, raw[a]) for a in following]
+        stranger = await frames(other, _off_by_one(plan.table.image[other]))
+        self.pokes["bystander"] = self.pokes["second master"] = [stranger] * len(order)
+
+    def poke(self, fault: str) -> list[Answer]:
+        """Somebody else writes; what the board answers him."""
+        line = self.node.line()
+        count = len(self.pokes[fault])
+        return [
+            answer
+            for data in self.pokes[fault][(self.at - 1) % count]
+            for answer in line.receive(data)
+        ]
+
+
+def _bystander(plan: Plan) -> int:
+    """A slot that is no part of the plan, holds a writable number and has its limits' middle."""
+    taken = {change.slot for change in plan.changes}
+    return next(
+        s.slot
+        for s in plan.table.map.settings
+        if s.writable and s.kind == "number" and s.slot not in taken and not s.own and not s.live
+    )
+
+
+def _off_by_one(raw: bytes) -> bytes:
+    return raw[:-1] + bytes((raw[-1] ^ 1,))
+
+
+class MortalJournal(Journal):
+    """A journal that writes nothing any more when its process is dead."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.folder)
+        self.world = world
+
+    def append(self, event: str, **data: Any) -> None:
+        if self.world.dead:
+            raise Killed
+        super().append(event, **data)
+
+
+class _Watcher:
+    """Knows which write of a slot is under way."""
+
+    def __init__(self, world: World, device: Device) -> None:
+        self.now: Writing | None = None
+        self._steps: dict[int, tuple[Step[Any], Writing]] = {}
+        driver: Driver[Any] = device.driver
+        make, perform = driver.write_step, driver.perform
+
+        def write_step(slot: Slot, data: bytes) -> Step[Any]:
+            step = make(slot, data)
+            if not isinstance(device.link.transport, Holding):
+                world.writes += 1
+                self._steps[id(step)] = step, (world.writes, slot, data)
+            return step
+
+        async def performing(step: Step[Any]) -> None:
+            found = self._steps.get(id(step))
+            self.now = found[1] if found else None
+            try:
+                await perform(step)
+            finally:
+                self.now = None
+
+        driver.write_step = write_step
+        driver.perform = performing
+        self.rewrite = lambda slot, data: device.link.framer.encode(make(slot, data).frame)
+
+
+class _Line(SimTransport):
+    """A line that can break."""
+
+    def __init__(
+        self, world: World, target: Endpoint, sim: SimDevice, watcher: _Watcher | None
+    ) -> None:
+        super().__init__(target, sim)
+        self._world, self._watcher, self._on_lost = world, watcher, None
+        sim.responder.lose = self.lose
+
+    async def open(self, on_data: OnData, on_lost: OnLost) -> None:
+        if self._world.dead:
+            raise Killed
+        self._on_lost = on_lost
+        await super().open(on_data, on_lost)
+
+    async def write(self, data: bytes) -> None:
+        if self._world.dead:
+            raise Killed
+        await super().write(data)
+
+    def lose(self) -> None:
+        self._on_lost(LinkClosed("The cable was pulled."))
+
+
+class _Proxy:
+    """The board, seen over a line of somebody; the same for all lines, as a real one is."""
+
+    def __init__(self, world: World, watcher: _Watcher | None) -> None:
+        self.world, self.watcher = world, watcher
+        self.lose: Callable[[], None] = lambda: None
+
+    @property
+    def baudrate(self) -> int:
+        return self.world.node.baudrate
+
+    @property
+    def period(self) -> float | None:
+        return self.world.node.period
+
+    def line(self) -> _Proxy:
+        return self
+
+    def stream(self) -> bytes:
+        return b"" if self._deaf() else self.world.node.stream()
+
+    def other_request(self, turn: int) -> bytes:
+        return b""
+
+    def _deaf(self) -> bool:
+        import asyncio
+
+        return asyncio.get_running_loop().time() < self.world.deaf_until
+
+    def receive(self, data: bytes) -> list[Answer]:
+        world = self.world
+        if self._deaf():
+            return []
+        late, world.late = world.late, []
+        now = self.watcher.now if self.watcher else None
+        if now is None or not world.fault:
+            return late + world.node.receive(data)
+        strike = FAULTS[world.fault]
+        if now[0] == world.at or (world.strikes and world.fault in PERSISTENT):
+            return late + strike(self, data, now)
+        return late + world.node.receive(data)
+
+
+Strike = Callable[[_Proxy, bytes, Writing], list[Answer]]
+
+
+def _only_once(strike: Strike) -> Strike:
+    """The first try of the n-th write; the link's repetitions go through."""
+
+    def once(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
+        proxy.world.strikes += 1
+        if proxy.world.strikes > 1:
+            return proxy.world.node.receive(data)
+        return strike(proxy, data, now)
+
+    return once
+
+
+def _refused(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
+    refusal = REFUSALS.get(proxy.world.protocol)
+    return [Answer(0.01, refusal(data))] if refusal else []
+
+
+def _unstored(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
+    shared = proxy.world.pack.chemistry
+    return copy.deepcopy(proxy.world.node, {id(shared): shared}).receive(data)
+
+
+def _stuck(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
+    world = proxy.world
+    if not world.strikes:
+        world.strikes, world.stuck = 1, now[1].address
+    if now[1].address != world.stuck:
+        return world.node.receive(data)
+    return _unstored(proxy, data, now)
+
+
+def _rounded(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
+    return proxy.world.node.receive(proxy.watcher.rewrite(now[1], _off_by_one(now[2])))
+
+
+def _poke_later(fault: str, seconds: float) -> Strike:
+    def strike(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
+        import asyncio
+
+        answers = proxy.world.node.receive(data)
+        asyncio.get_running_loop().call_later(seconds, proxy.world.poke, fault)
+        return answers
+
+    return strike
+
+
+def _silent(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
+    proxy.world.node.receive(data)
+    return []
+
+
+def _corrupted(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
+    return [
+        Answer(delay, raw[:-2] + bytes((raw[-2] ^ 0x10,)) + raw[-1:])
+        for delay, raw in proxy.world.node.receive(data)
+    ]
+
+
+def _late(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
+    proxy.world.late = proxy.world.node.receive(data)
+    return []
+
+
+def _second_master(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
+    return proxy.world.poke("second master") + proxy.world.node.receive(data)
+
+
+def _disconnects(*, stored: bool) -> Strike:
+    def strike(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
+        if stored:
+            proxy.world.node.receive(data)
+        proxy.lose()
+        return []
+
+    return strike
+
+
+def _restarts(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
+    import asyncio
+
+    proxy.world.node = proxy.world.node.line()
+    proxy.world.deaf_until = asyncio.get_running_loop().time() + 4.0
+    return []
+
+
+def _replaced(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
+    world = proxy.world
+    world.node.receive(data)
+    other = OTHERS[world.protocol]
+    world.node = make_responder(world.protocol, world.pack, firmware=other)
+    proxy.lose()
+    return []
+
+
+def _dies(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
+    proxy.world.node.receive(data)
+    proxy.world.deaf_until = float("inf")
+    return []
+
+
+FAULTS: dict[str, Strike] = {
+    "refuses": _refused,
+    "stuck": _stuck,
+    "acks without storing": _only_once(_unstored),
+    "rounds": _rounded,
+    "forgets": _only_once(_poke_later("forgets", 2.0)),
+    "echo lost": _only_once(_silent),
+    "all echoes lost": _silent,
+    "reply corrupted": _only_once(_corrupted),
+    "reply late by one": _only_once(_late),
+    "disconnects before": _only_once(_disconnects(stored=False)),
+    "disconnects after": _only_once(_disconnects(stored=True)),
+    "restarts": _only_once(_restarts),
+    "other firmware": _only_once(_replaced),
+    "neighbour": _only_once(_poke_later("neighbour", 0.0)),
+    "bystander": _only_once(_poke_later("bystander", 1.0)),
+    "second master": _only_once(_second_master),
+    "dies": _dies,
+}
+PERSISTENT = ("stuck", "rounds", "all echoes lost")
+
+
+def equal(table: Table, image: Image) -> bool:
+    """Whether the board holds exactly this, live settings aside."""
+    keys = table.image.keys() | image.keys()
+    return all(table.map.same(a, table.image.get(a), image.get(a)) for a in keys)
+
+
+class KilledAt(Awaitable[Any]):
+    """A coroutine whose process dies at its k-th suspension; `suspensions` counts them."""
+
+    def __init__(self, main: Any, world: World, at: int | None) -> None:
+        self._main, self._world, self._at = main, world, at
+        self.suspensions = 0
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        inner = self._main.__await__()
+        result: Any = None
+        error: BaseException | None = None
+        while True:
+            try:
+                waits = inner.throw(error) if error is not None else inner.send(result)
+            except StopIteration as done:
+                return done.value
+            self.suspensions += 1
+            if self.suspensions == self._at:
+                self._world.dead = True
+                inner.throw(Killed())
+                raise AssertionError("it survived")
+            try:
+                result, error = (yield waits), None
+            except BaseException as exc:  # what it waited for failed: the coroutine must know
+                result, error = None, exc
