@@ -32,6 +32,8 @@ __all__ = ["DalyRegisterResponder"]
 _READ_DELAY = 0.03  # s
 _WRITE_DELAY = 0.15  # the echoes of daly-d2-mos-write came after 145 to 167 ms
 _START = datetime(2024, 1, 1, tzinfo=UTC)
+_KEPT = ("soc", "cell_count", "daly_charged_capacity", "daly_discharged_capacity")
+"""What this board does not let anybody write."""
 _NO_PROBE = 0xFF
 _COLDEST, _HOTTEST = -39, 214  # °C; beyond, a register says that there is no probe
 FIRMWARE = "70_260316_01T6"  # a board that was seen answering both dialects
@@ -138,7 +140,8 @@ class DalyRegisterResponder(Responder):
         for row in self.dialect.table.rows:
             if row.register == register:
                 plain = row.show is None and row.count is None and not row.secret
-                return row if plain and row.role == "settings" else None
+                kept = row.name in _KEPT or row.name.startswith("daly_board")
+                return row if plain and row.role == "settings" and not kept else None
         return None
 
     def _store(self, name: str, value: float) -> None:
