@@ -6,6 +6,7 @@ so nothing here knows a protocol's bytes, `REFUSALS` and `OTHERS` excepted.
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
@@ -14,14 +15,14 @@ from typing import Any
 
 from bmslink.config import Plan, draft
 from bmslink.device import Device, resolve
-from bmslink.errors import LinkClosed
+from bmslink.errors import BmsError, LinkClosed
 from bmslink.holding import Holding
 from bmslink.journal import Journal
 from bmslink.protocols.base import Driver
 from bmslink.protocols.jbd_framing import JBDFrame, JBDFramer
 from bmslink.protocols.settings import Image, Slot, Step, Table
 from bmslink.simulation.pack import Pack
-from bmslink.simulation.responder import Answer, Responder, make_responder, responder_class
+from bmslink.simulation.responder import Answer, Responder, make_responder
 from bmslink.simulation.transport import SimDevice, SimTransport
 from bmslink.simulation.wire import WireFaults
 from bmslink.transport import Endpoint, OnData, OnLost
@@ -63,13 +64,16 @@ class World:
     dead: bool = False
     """The client was killed: nothing that it does reaches anything."""
     deaf_until: float = -1.0
+    on_write: Callable[[], object] = lambda: None
     late: list[Answer] = field(default_factory=list)
+    stuck: int = 0
+    spare: Responder | None = None
+    """The board that was there, while another one answers."""
     pokes: dict[str, list[list[bytes]]] = field(default_factory=dict)
     """Fault -> for each write the frames of somebody else that change a slot."""
 
     def __post_init__(self) -> None:
-        cells = responder_class(self.protocol).default_cells
-        self.pack = Pack(cells=cells, load="idle", seed=1)
+        self.pack = Pack(cells=4, load="idle", seed=1)  # few: a pack lives through much here
         self.node: Responder = make_responder(self.protocol, self.pack)
         self.journal = MortalJournal(self)
 
@@ -81,6 +85,11 @@ class World:
         sim = SimDevice(self.pack, proxy, WireFaults(self.pack), 1.0)
         device.link.transport = _Line(self, device.target, sim, watcher)
         return device
+
+    def recover(self) -> None:
+        """All faults are over."""
+        self.fault, self.deaf_until, self.dead = "", -1.0, False
+        self.node, self.spare = self.spare or self.node, None
 
     async def table(self) -> Table:
         """What stands in the board, read by somebody whom no fault befalls."""
@@ -109,6 +118,11 @@ class World:
         self.pokes["neighbour"] = [await frames(a, raw[a]) for a in following]
         stranger = await frames(other, _off_by_one(plan.table.image[other]))
         self.pokes["bystander"] = self.pokes["second master"] = [stranger] * len(order)
+
+    @property
+    def rewritten(self) -> bool:
+        """Whether the fault had its chance."""
+        return self.writes >= self.at
 
     def poke(self, fault: str) -> list[Answer]:
         """Somebody else writes; what the board answers him."""
@@ -147,6 +161,11 @@ class MortalJournal(Journal):
             raise Killed
         super().append(event, **data)
 
+    def _write(self, path: Path, line: bytes) -> None:
+        """Without waiting for the disk: nobody pulls the plug of the computer here."""
+        with path.open("ab") as file:
+            file.write(line)
+
 
 class _Watcher:
     """Knows which write of a slot is under way."""
@@ -161,6 +180,7 @@ class _Watcher:
             step = make(slot, data)
             if not isinstance(device.link.transport, Holding):
                 world.writes += 1
+                world.on_write()
                 self._steps[id(step)] = step, (world.writes, slot, data)
             return step
 
@@ -227,8 +247,6 @@ class _Proxy:
         return b""
 
     def _deaf(self) -> bool:
-        import asyncio
-
         return asyncio.get_running_loop().time() < self.world.deaf_until
 
     def receive(self, data: bytes) -> list[Answer]:
@@ -279,19 +297,31 @@ def _stuck(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
     return _unstored(proxy, data, now)
 
 
+def _for_good(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
+    proxy.world.strikes += 1
+    return _unstored(proxy, data, now)
+
+
 def _rounded(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
     return proxy.world.node.receive(proxy.watcher.rewrite(now[1], _off_by_one(now[2])))
 
 
 def _poke_later(fault: str, seconds: float) -> Strike:
     def strike(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
-        import asyncio
-
         answers = proxy.world.node.receive(data)
         asyncio.get_running_loop().call_later(seconds, proxy.world.poke, fault)
         return answers
 
     return strike
+
+
+def _forgetful(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
+    world = proxy.world
+    if not world.strikes:
+        world.strikes, world.stuck = 1, now[1].address
+    if now[1].address != world.stuck:
+        return world.node.receive(data)
+    return _poke_later("forgets", 2.0)(proxy, data, now)
 
 
 def _silent(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
@@ -326,8 +356,6 @@ def _disconnects(*, stored: bool) -> Strike:
 
 
 def _restarts(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
-    import asyncio
-
     proxy.world.node = proxy.world.node.line()
     proxy.world.deaf_until = asyncio.get_running_loop().time() + 4.0
     return []
@@ -336,6 +364,7 @@ def _restarts(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
 def _replaced(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
     world = proxy.world
     world.node.receive(data)
+    world.spare = world.node
     other = OTHERS[world.protocol]
     world.node = make_responder(world.protocol, world.pack, firmware=other)
     proxy.lose()
@@ -351,9 +380,11 @@ def _dies(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
 FAULTS: dict[str, Strike] = {
     "refuses": _refused,
     "stuck": _stuck,
+    "read-only from here on": _for_good,
     "acks without storing": _only_once(_unstored),
     "rounds": _rounded,
     "forgets": _only_once(_poke_later("forgets", 2.0)),
+    "forgets again and again": _forgetful,
     "echo lost": _only_once(_silent),
     "all echoes lost": _silent,
     "reply corrupted": _only_once(_corrupted),
@@ -367,7 +398,8 @@ FAULTS: dict[str, Strike] = {
     "second master": _only_once(_second_master),
     "dies": _dies,
 }
-PERSISTENT = ("stuck", "rounds", "all echoes lost")
+PERSISTENT = ("stuck", "forgets again and again", "read-only from here on")
+"""Faults that go on striking at other writes."""
 
 
 def equal(table: Table, image: Image) -> bool:
@@ -394,10 +426,10 @@ class KilledAt(Awaitable[Any]):
                 return done.value
             self.suspensions += 1
             if self.suspensions == self._at:
-                self._world.dead = True
-                inner.throw(Killed())
-                raise AssertionError("it survived")
+                self._world.dead = True  # what it still does while it unwinds reaches nothing
+                result, error = None, Killed()
+                continue
             try:
                 result, error = (yield waits), None
-            except BaseException as exc:  # what it waited for failed: the coroutine must know
+            except (BmsError, Killed, asyncio.CancelledError) as exc:  # of what it waited for
                 result, error = None, exc

@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from bmslink.config import apply
-from bmslink.errors import RollbackError, VerifyError
-from config_faults import FAULTS, World, equal
+from bmslink.config import Outcome, apply, draft, resume
+from bmslink.errors import GateError, Refused, RollbackError, VerifyError
+from bmslink.journal import JournalError
+from config_faults import FAULTS, WISHES, World, equal
 from support import virtual_run
 
 PROTOCOLS = ("jbd",)
 WRITES = 4
+
+ENDS: dict[str, set[str]] = {
+    "refuses": {"rolled back"},
+    "stuck": {"rolled back"},
+    "read-only from here on": {"rolled back", "unknown"},
+    "acks without storing": {"rolled back"},
+    "rounds": {"rolled back"},
+    "forgets again and again": {"rolled back"},
+    "other firmware": {"unknown"},
+    "dies": {"unknown"},
+}
+"""How each fault ends; those that are not here are overcome."""
+
+
+async def attempt(world: World) -> Outcome:
+    """The plan, made in peace and applied with the fault; how it ended."""
+    plan = await world.plan()
+    assert len(plan.changes) == WRITES
+    async with world.device() as device:
+        try:
+            return await apply(device, plan, journal=world.journal)
+        except VerifyError as error:
+            assert error.outcome.result == "rolled back"
+            return error.outcome
+        except RollbackError as error:
+            assert error.outcome.result == "unknown"
+            assert error.outcome.sentence == str(error)
+            return error.outcome
 
 
 @pytest.mark.parametrize("at", range(1, WRITES + 1))
@@ -23,28 +53,243 @@ def test_no_fault_leaves_a_silent_difference(
 ) -> None:
     async def main() -> None:
         world = World(protocol, tmp_path, fault, at)
-        plan = await world.plan()
-        assert len(plan.changes) == WRITES
-        before, goal = plan.table.image, {**plan.table.image, **plan.goal}
-        async with world.device() as device:
-            try:
-                outcome = await apply(device, plan, journal=world.journal)
-            except VerifyError as error:
-                ended = error
-            except RollbackError as error:
-                ended = error
-            else:
-                ended = outcome
-        world.fault, world.deaf_until = "", -1.0
+        before = (await world.table()).image
+        outcome = await attempt(world)
+        assert world.rewritten, "the fault had nothing to strike at"
+        assert outcome.result in ENDS.get(fault, {"done"}), outcome.sentence
+        world.recover()
         table = await world.table()
-        print(protocol, fault, at, type(ended).__name__, str(ended)[:300])
-        if isinstance(ended, RollbackError):
-            told = ended.outcome.stands
-            values = table.values()
-            assert all(values[key] == value for key, value in told.items())
-            assert len(world.journal.unfinished()) == 1
+        wanted = {**before, **{change.slot: change.new for change in outcome.changes}}
+        values = table.values()
+        assert {key: values[key] for key in outcome.stands} == outcome.stands
+        if outcome.result != "unknown":
+            assert equal(table, wanted if outcome.result == "done" else before)
+            assert not world.journal.unfinished()
             return
-        assert equal(table, before if isinstance(ended, VerifyError) else goal)
+        assert len(world.journal.unfinished()) == 1
+        await check_nothing_else_may_write(world)
+        async with world.device() as device:
+            ended = await resume(device, rollback=at % 2 == 0, journal=world.journal)
+        assert ended.result == "rolled back" or (at % 2 and ended.result == "done")
+        assert equal(await world.table(), wanted if ended.result == "done" else before)
+        assert not world.journal.unfinished()
+
+    virtual_run(main())
+
+
+async def check_nothing_else_may_write(world: World) -> None:
+    async with world.device() as device:
+        other = await draft(device, {"cell_uvp": 2.55}, journal=world.journal)
+        assert [check.name for check in other.blocked] == ["unfinished"]
+        with pytest.raises(GateError, match="cut off"):
+            await apply(device, other, journal=world.journal)
+
+
+def test_everything_is_written_once_and_read_back(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await world.plan()
+        async with world.device() as device:
+            outcome = await apply(device, plan, journal=world.journal)
+            assert (outcome.result, world.writes) == ("done", WRITES)
+            assert outcome.stands == {
+                "cell_ovp": 3.6,
+                "cell_ovp_release": 3.45,
+                "charge_utp": 1.0,
+                "cell_uvp_delay": 4.0,
+            }
+            again = await draft(device, WISHES["jbd"], journal=world.journal)
+            assert not again.changes
+            assert (await apply(device, again, journal=world.journal)).result == "nothing"
+        assert world.writes == WRITES
+        events = [record["event"] for record in world.journal.records()]
+        assert events == ["begin", *["write", "stored"] * WRITES, "end"]
+
+    virtual_run(main())
+
+
+def test_what_goes_out_is_what_the_plan_shows(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await world.plan()
+        sent: list[bytes] = []
+        async with world.device() as device:
+            write = device.link.transport.write
+
+            async def tapped(data: bytes) -> None:
+                sent.append(data)
+                await write(data)
+
+            device.link.transport.write = tapped
+            await apply(device, plan, journal=world.journal)
+        first = sent.index(plan.frames[1]) - 1  # what only reads stands between
+        changing = [data for data in sent[first:] if data in plan.frames]
+        assert changing[: WRITES + 2] != []
+        assert [data for data in changing if data in plan.frames[1:-1]] == list(plan.frames[1:-1])
+        assert sent.index(plan.frames[-1]) > sent.index(plan.frames[-2])
+
+    virtual_run(main())
+
+
+def test_a_change_in_between_needs_consent_again(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await world.plan()
+        world.pack.settings["cell_ovp"] = 3.62
+        async with world.device() as device:
+            with pytest.raises(GateError, match="Plan again"):
+                await apply(device, plan, journal=world.journal)
+            shown = []
+            with pytest.raises(GateError, match="Plan again"):
+                await apply(
+                    device,
+                    plan,
+                    confirm=lambda new: shown.append(new) or False,
+                    journal=world.journal,
+                )
+            assert world.writes == 0
+            outcome = await apply(
+                device, plan, confirm=lambda new: not shown.append(new), journal=world.journal
+            )
+        assert outcome.result == "done"
+        assert [
+            edit.old for c in shown[1].changes for edit in c.edits if edit.key == "cell_ovp"
+        ] == [3.62]
+
+    virtual_run(main())
+
+
+def test_settings_that_keep_changing_are_not_written_over(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await world.plan()
+        async with world.device() as device:
+            read = device.settings
+
+            async def busy(*args):
+                world.pack.settings["cell_uvp"] += 0.001
+                return await read(*args)
+
+            device.settings = busy
+            with pytest.raises(GateError, match="Two readings"):
+                await apply(device, plan, journal=world.journal)
+        assert world.writes == 0
+
+    virtual_run(main())
+
+
+def test_a_plan_is_for_one_board(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await world.plan()
+        other = World("jbd", tmp_path)
+        other.node.version = 0x21
+        async with other.device() as device:
+            with pytest.raises(GateError, match=r"firmware 2\.1, not 8\.0"):
+                await apply(device, plan, journal=other.journal)
+        assert other.writes == 0
+
+    virtual_run(main())
+
+
+def test_one_change_of_a_pack_at_a_time(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await world.plan()
+        async with world.device() as one, world.device() as two:
+            first = asyncio.ensure_future(apply(one, plan, journal=world.journal))
+            await asyncio.sleep(0.1)
+            with pytest.raises(GateError, match="is being changed by process"):
+                await apply(two, plan, journal=world.journal)
+            assert (await first).result == "done"
+
+    virtual_run(main())
+
+
+def test_without_a_journal_nothing_is_sent(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path / "journal")
+        plan = await world.plan()
+        world.journal.folder = tmp_path / "in the way" / "journal"
+        (tmp_path / "in the way").touch()
+        async with world.device() as device:
+            with pytest.raises(JournalError, match="nothing is sent"):
+                await apply(device, plan, journal=world.journal)
+            assert "journal" in [
+                c.name for c in (await draft(device, {}, journal=world.journal)).blocked
+            ]
+        assert world.writes == 0
+
+    virtual_run(main())
+
+
+def test_a_full_disk_in_the_middle_is_told(tmp_path: Path) -> None:
+    """Without a journal not even setting back is allowed: what stands is said instead."""
+
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await world.plan()
+        append = world.journal.append
+
+        def full(event: str, **data: object) -> None:
+            if world.writes >= 2:
+                raise JournalError("The disk is full.")
+            append(event, **data)
+
+        world.journal.append = full
+        async with world.device() as device:
+            with pytest.raises(
+                RollbackError, match=r"disk is full.*this is not as before"
+            ) as caught:
+                await apply(device, plan, journal=world.journal)
+        values = (await world.table()).values()
+        stands = caught.value.outcome.stands
+        assert stands == {key: values[key] for key in stands}
+        assert len(world.journal.unfinished()) == 1
+
+    virtual_run(main())
+
+
+def test_ctrl_c_leaves_a_change_to_resume_and_factory_mode_closed(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await world.plan()
+        reached = asyncio.Event()
+        world.on_write = lambda: world.writes == 2 and reached.set()
+        async with world.device() as device:
+            task = asyncio.ensure_future(apply(device, plan, journal=world.journal))
+            await reached.wait()
+            assert world.node._factory
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert not world.node._factory
+            assert len(world.journal.unfinished()) == 1
+            await check_nothing_else_may_write(world)
+            assert (await resume(device, journal=world.journal)).result == "done"
+        goal = {**plan.table.image, **plan.goal}
+        assert equal(await world.table(), goal)
+
+    virtual_run(main())
+
+
+def test_a_board_that_stays_closed_is_no_half_change(tmp_path: Path) -> None:
+    """Factory mode is refused only when writing begins: nothing was sent, and nothing is open."""
+
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await world.plan()
+        async with world.device() as device:
+            writing = device.writing
+
+            def closed():
+                raise Refused("The board refuses factory mode: password error.", 0x83)
+
+            device.writing = closed
+            with pytest.raises(Refused, match="factory mode"):
+                await apply(device, plan, journal=world.journal)
+            device.writing = writing
+        assert world.writes == 0
         assert not world.journal.unfinished()
 
     virtual_run(main())

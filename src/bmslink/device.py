@@ -261,15 +261,23 @@ class Device:
             found,
         )
 
-    async def rehearse(self, writes: Sequence[tuple[Slot, bytes]]) -> list[bytes]:
-        """Every frame that writing these slots would send, byte for byte, and sends none."""
+    async def rehearse(
+        self, writes: Sequence[tuple[Slot, bytes]], *, command: Command | None = None
+    ) -> list[bytes]:
+        """Every frame that writing these slots (or this command) would send, byte for byte.
+
+        None of them is sent; what has to be read for them is.
+        """
         async with self._turn:
             line = self.link.transport
             self.link.transport = valve = Holding(line)
             try:
-                async with self.driver.session(writing=True):
-                    for slot, data in writes:
-                        await self.driver.perform(self.driver.write_step(slot, data))
+                if command is not None:
+                    await self.driver.perform(await self.driver.switch_step(command))
+                else:
+                    async with self.driver.session(writing=True):
+                        for slot, data in writes:
+                            await self.driver.perform(self.driver.write_step(slot, data))
             finally:
                 self.link.transport = line
         return valve.held

@@ -62,8 +62,9 @@ class Journal:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with tempfile.TemporaryFile(dir=self.folder):
                 pass
-            with (self.folder / f"{datetime.now(UTC):%Y-%m}.jsonl").open("ab"):
-                pass
+            month = self.folder / f"{datetime.now(UTC):%Y-%m}.jsonl"
+            if month.exists():
+                month.open("ab").close()
         except OSError as exc:
             raise self._unwritable(exc) from exc
 

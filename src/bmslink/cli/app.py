@@ -27,6 +27,9 @@ COMMANDS: dict[str, str] = {
     "capture": "Record every byte both ways, with times.",
     "simulate": "A simulated pack for other software to talk to.",
     "replay": "A recorded pack for other software to talk to.",
+    "settings": "Parameters by name: show, get, set.",
+    "config": "Whole configurations as files: backup, plan, apply, restore, compare.",
+    "switch": "Charging, discharging and balancing, on or off.",
     "packs": "Names for packs, so that `read van` is enough.",
 }
 """Command name -> its line in the list; `bmslink.cli.<name>:command` is what it does.

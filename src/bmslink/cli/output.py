@@ -18,7 +18,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from bmslink.errors import BmsError, GateError, RollbackError, TargetError, VerifyError
+from bmslink.errors import (
+    BmsError,
+    GateError,
+    RollbackError,
+    SettingError,
+    TargetError,
+    VerifyError,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -41,6 +48,7 @@ DONE, FAILED, USAGE, REFUSED, UNVERIFIED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (TargetError, USAGE),
     (GateError, REFUSED),
+    (SettingError, REFUSED),
     (VerifyError, UNVERIFIED),
     (RollbackError, UNVERIFIED),
     (BaseException, FAILED),

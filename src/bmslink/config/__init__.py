@@ -39,8 +39,8 @@ from bmslink.config.apply import apply, draft
 from bmslink.config.check import WAIVERS, Check
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Edit, Plan, make_plan
-from bmslink.config.resume import resume
-from bmslink.config.switching import switch
+from bmslink.config.resume import resume, unfinished
+from bmslink.config.switching import rehearse_switch, switch
 
 __all__ = [
     "WAIVERS",
@@ -52,6 +52,8 @@ __all__ = [
     "apply",
     "draft",
     "make_plan",
+    "rehearse_switch",
     "resume",
     "switch",
+    "unfinished",
 ]

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from bmslink.config.plan import writable_part
 from bmslink.device import Device
-from bmslink.errors import BmsError, FrameError, TransportError, VerifyError
+from bmslink.errors import BmsError, FrameError, Refused, TransportError, VerifyError
 from bmslink.journal import Transaction
 from bmslink.model import Identity
 from bmslink.protocols.settings import Image, SettingsMap, Table
@@ -122,7 +122,16 @@ async def _write(job: Job, aim: Mapping[int, bytes], todo: Sequence[int]) -> Non
             if job.settings.same(slot.address, found.get(slot.address), data):
                 continue
             job.sent = wrote = True
-            await job.device.store(job.settings, slot, data, job.transaction)
+            told = describe(job.settings, slot.address, found.get(slot.address), data)
+            try:
+                await job.device.store(job.settings, slot, data, job.transaction)
+            except VerifyError as error:
+                stands = describe(job.settings, slot.address, data, error.found)
+                raise VerifyError(
+                    f"{told}: it was acknowledged, but read back it is {stands}.", error.found
+                ) from error
+            except Refused as error:
+                raise Refused(f"{told}: {error}", error.status) from error
     if wrote:
         await asyncio.sleep(_REST)
 

@@ -24,10 +24,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bmslink.errors import SettingError
-from bmslink.protocols.settings import Table
+from bmslink.protocols.settings import SettingsMap, Table
 from bmslink.setting import UNITS, Value
 
-__all__ = ["Profile", "ProfileError", "Quantity", "load_profile", "parse_profile", "profile_of"]
+__all__ = [
+    "Profile",
+    "ProfileError",
+    "Quantity",
+    "load_profile",
+    "parse_profile",
+    "profile_of",
+    "typed_value",
+]
 
 _MOST_BYTES = 1 << 20
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -65,6 +73,11 @@ class Quantity:
             raise SettingError(f"{self.value:g} {self.unit} is no value in {unit or 'steps'}.")
         return round(self.value * per / wanted_per, 9)
 
+    def plain(self) -> tuple[str, float]:
+        """Its base unit, and the number in it (3600 mV are 3.6 V)."""
+        base, per = _TO_BASE.get(self.unit, (self.unit, 1.0))
+        return base, round(self.value * per, 9)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
@@ -76,7 +89,7 @@ class Profile:
     lines: Mapping[str, int] = field(default_factory=dict)
     """Where each key stands."""
 
-    def wanted(self, table: Table) -> tuple[dict[str, Value], list[str]]:
+    def wanted(self, settings: SettingsMap) -> tuple[dict[str, Value], list[str]]:
         """The values in the units of this board's settings, and the keys that it does not have.
 
         Raises `ProfileError` for a value of the wrong kind or unit. Limits are checked later.
@@ -84,7 +97,7 @@ class Profile:
         found: dict[str, Value] = {}
         missing = []
         for key, value in self.settings.items():
-            setting = table.map.by_key.get(key)
+            setting = settings.by_key.get(key)
             if setting is None:
                 missing.append(key)
             elif isinstance(value, Quantity):
@@ -175,6 +188,14 @@ def _value(key: str, value: object) -> Value | Quantity:
             f"{key}: {unit!r} is no unit; known: {', '.join(u for u in UNITS if u)}."
         )
     return Quantity(number, unit)
+
+
+def typed_value(text: str) -> float | Quantity:
+    """A number as somebody typed it, with or without a unit; `SettingError` for anything else."""
+    value = _value("the value", text)
+    if isinstance(value, float | Quantity):
+        return value
+    raise SettingError(f"{text!r} is no number.")
 
 
 def _lines(text: str) -> Iterator[tuple[str, int]]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bmslink.config.apply import carry_out, gate, lock_names, refuse, roll_back
+from bmslink.config.apply import blocks_of, carry_out, gate, lock_names, refuse, roll_back
 from bmslink.config.drive import Job, pack_of, place_of, same_board
 from bmslink.config.locks import locked
 from bmslink.config.outcome import Outcome
@@ -18,7 +18,7 @@ from bmslink.journal import Journal, Open
 from bmslink.model import Command, Identity, Switch
 from bmslink.protocols.settings import SettingsMap, Table
 
-__all__ = ["resume"]
+__all__ = ["resume", "unfinished"]
 
 
 async def resume(
@@ -169,3 +169,10 @@ def _read(settings: SettingsMap, begin: Mapping[str, Any]) -> _Record:
         chemistry if isinstance(chemistry, str) else None,
         waived,
     )
+
+
+async def unfinished(device: Device, journal: Journal | None = None) -> str | None:
+    """What of this pack was cut off, in a sentence; `None`: nothing."""
+    identity = await device.identify()
+    found = blocks_of(journal or Journal(), device, identity)
+    return found.get("unfinished")

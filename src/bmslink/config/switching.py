@@ -20,7 +20,7 @@ from bmslink.errors import BmsError, FrameError, RollbackError, TransportError
 from bmslink.journal import Journal
 from bmslink.model import Command, Condition, Reading, Switch
 
-__all__ = ["look_at", "switch"]
+__all__ = ["look_at", "rehearse_switch", "switch"]
 
 _LOOKS = 6
 _BETWEEN = 0.7
@@ -68,6 +68,16 @@ async def switch(
         outcome = await _seen(device, command, before, transaction.id, lost)
         transaction.end(outcome.result, sentence=outcome.sentence)
         return outcome
+
+
+async def rehearse_switch(device: Device, command: Command) -> list[bytes]:
+    """Every frame that `switch` would send to change something; none is sent."""
+    identity = await device.identify()
+    able = identity.capabilities[f"switch_{command.switch}"]
+    if able.supported or device.driver.configurable:
+        return await device.rehearse([], command=command)
+    plan = await draft(device, {f"{command.switch}_switch": command.on})
+    return list(plan.frames)
 
 
 async def _as_setting(

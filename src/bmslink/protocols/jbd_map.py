@@ -17,9 +17,9 @@ from bmslink.protocols.jbd_settings import REGISTERS
 from bmslink.protocols.settings import SettingsMap, Slot
 from bmslink.setting import Danger, Evidence, Kind, Setting
 
-__all__ = ["FUNCTION_BITS", "jbd_map"]
+__all__ = ["CELL_COUNT", "FUNCTION_BITS", "jbd_map"]
 
-FUNCTION_BITS = 0x2D
+FUNCTION_BITS, CELL_COUNT = 0x2D, 0x2F
 _TENFOLD = 12
 """The bit of the function word that makes capacities and currents count tenfold."""
 
@@ -149,7 +149,7 @@ def _rows(tenfold: bool) -> Iterator[Setting]:
 
 
 def jbd_map(identity: Identity, words: Mapping[int, bytes]) -> SettingsMap:
-    """The map of a board; `words` are its registers as read, which say how it counts."""
+    """The map of a board; `words` are the registers 2D and 2F, which say how it counts."""
     function = words.get(FUNCTION_BITS)
     tenfold = bool(function and int.from_bytes(function, "big") >> _TENFOLD & 1)
     locked = _contradiction(identity, words)
@@ -174,10 +174,10 @@ def jbd_map(identity: Identity, words: Mapping[int, bytes]) -> SettingsMap:
 
 def _contradiction(identity: Identity, words: Mapping[int, bytes]) -> str:
     """Why these registers cannot mean what the map says; empty where nothing speaks against it."""
-    missing = [f"{r:02X}" for r in REGISTERS if r <= 0x3F and len(words.get(r, b"")) != 2]
-    if missing:
-        return f"the board does not answer for the registers {', '.join(missing[:5])}"
-    count = parse(REGISTERS[0x2F], words[0x2F], "cell count")["cell_count"]
+    word = words.get(CELL_COUNT, b"")
+    if len(word) != 2 or len(words.get(FUNCTION_BITS, b"")) != 2:
+        return "the board does not answer for the registers that say how it counts"
+    count = parse(REGISTERS[CELL_COUNT], word, "cell count")["cell_count"]
     if identity.cell_count and count != identity.cell_count:
         return f"register 2F says {count} cells, the board reports {identity.cell_count}"
     return ""

@@ -16,7 +16,7 @@ from bmslink.errors import LinkTimeout, Refused, SettingError, TransportError
 from bmslink.model import Capability, Command, Identity, Switch
 from bmslink.protocols.base import Driver, Record
 from bmslink.protocols.jbd_framing import READ, JBDFrame, read_request, write_request
-from bmslink.protocols.jbd_map import jbd_map
+from bmslink.protocols.jbd_map import CELL_COUNT, FUNCTION_BITS, jbd_map
 from bmslink.protocols.jbd_settings import REGISTERS
 from bmslink.protocols.settings import SettingsMap, Slot, Step
 
@@ -82,9 +82,9 @@ class JBDWriting(Driver[JBDFrame]):
     async def settings_map(self, identity: Identity) -> SettingsMap:
         if self.options.address is not None:
             raise SettingError("Behind an address JBD boards tell live values only.")
-        slots = [Slot(address=r, layout=REGISTERS[r]) for r in REGISTERS if r <= 0x3F]
+        telling = [Slot(address=r, layout=REGISTERS[r]) for r in (FUNCTION_BITS, CELL_COUNT)]
         async with self.session(writing=False):
-            return jbd_map(identity, await self.fetch(slots))
+            return jbd_map(identity, await self.fetch(telling))
 
     @asynccontextmanager
     async def session(self, *, writing: bool) -> AsyncIterator[None]:

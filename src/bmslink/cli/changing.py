@@ -1,0 +1,140 @@
+"""What all commands that change a BMS share: show the plan, ask, apply, say how it ended."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bmslink.cli import options as o
+from bmslink.cli.output import Session, is_terminal
+from bmslink.errors import GateError, SettingError
+
+if TYPE_CHECKING:
+    from bmslink.config import Outcome, Plan
+    from bmslink.device import Device
+    from bmslink.protocols.settings import Image
+
+__all__ = ["Chemistry", "DryRun", "Force", "Untested", "Waive", "Yes", "agree", "change", "waivers"]
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer the question with yes.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show every byte that would go out, and send none.")
+]
+Untested = Annotated[
+    bool, typer.Option("--untested", help="Write what no recording proves (waives 'untested').")
+]
+Waive = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="CHECK", help="Go on although this check fails (repeatable); it is written down."
+    ),
+]
+Chemistry = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="What the cells are: lfp, nmc, lto, na-ion. Else guessed."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")]
+
+
+def waivers(waive: list[str] | None, *, untested: bool) -> set[str]:
+    """The checks that the user lets pass."""
+    return {*(waive or ()), *(("untested",) if untested else ())}
+
+
+async def agree(session: Session, question: str, *, yes: bool) -> None:
+    """Ask on the terminal; `GateError` for anything but a yes, and where nobody can be asked."""
+    if yes:
+        return
+    if session.json or not is_terminal(sys.stdin) or not is_terminal(sys.stderr):
+        raise GateError("Nothing was sent: nobody was there to agree. --yes agrees beforehand.")
+    from bmslink.cli.stdin import lines
+
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    async for line in lines():
+        if line.strip().lower() in ("y", "yes"):
+            return
+        break
+    raise GateError("Declined: nothing was sent.")
+
+
+async def change(
+    session: Session,
+    device: Device,
+    wanted: Mapping[str, object],
+    *,
+    raw: Image | None = None,
+    waive: set[str],
+    chemistry: str | None = None,
+    yes: bool = False,
+    dry_run: bool = False,
+    also: Callable[[Plan], None] = lambda plan: None,
+) -> Outcome | None:
+    """Plan, show, ask and apply on an open device; `None` after a dry run.
+
+    `also` may look at the plan first and refuse it.
+    """
+    from bmslink.config import apply, draft
+
+    plan = await draft(device, wanted, raw=raw, waive=waive, chemistry=chemistry)
+    also(plan)
+    show_plan(session, plan, whole=dry_run)
+    if dry_run:
+        session.say("A dry run: nothing was changed.")
+        return None
+    if plan.blocked:
+        raise GateError("Nothing was sent: the checks above stand in the way.", plan.checks)
+    if not plan.changes:
+        outcome = await apply(device, plan)
+    else:
+        count = sum(len(c.edits) for c in plan.changes)
+        what = f"{count} setting{'s' * (count != 1)}"
+        await agree(session, f"Write {what} to {device.target}?", yes=yes)
+        outcome = await apply(device, plan)
+    show_outcome(session, device, outcome)
+    return outcome
+
+
+def show_plan(session: Session, plan: Plan, *, whole: bool = True) -> None:
+    """The plan on stdout: as JSON only where it is the result."""
+    if session.json:
+        if whole or plan.blocked:
+            session.record({"plan": plan.to_dict()})
+        return
+    from bmslink.cli.render import config, text
+
+    glyphs = text.glyphs(ascii_only=session.ascii)
+    session.show(config.plan(plan, glyphs, frames=whole or session.verbosity > 0))
+
+
+def show_outcome(session: Session, device: Device, outcome: Outcome) -> None:
+    """How it ended, on stdout."""
+    if session.json:
+        session.record({"target": str(device.target), "outcome": outcome.to_dict()})
+        return
+    session.print(outcome.sentence)
+    for note in outcome.notes:
+        session.say(note)
+
+
+def value_of(setting_kind: str, unit: str, text: str) -> Any:
+    """What was typed for a setting, in its own form; `SettingError` where it cannot be."""
+    from bmslink.config.profile import Quantity, typed_value
+
+    if setting_kind == "switch":
+        found = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
+        if text.lower() not in found:
+            raise SettingError(f"{text!r} is neither on nor off.")
+        return found[text.lower()]
+    if setting_kind != "number":
+        return text
+    value = typed_value(text)
+    return value.to(unit) if isinstance(value, Quantity) else value
+
+
+def open_one(session: Session, target: str | None, line: o.Line) -> Device:
+    """The one device of a command, not yet opened."""
+    return o.connect_all(session, [o.one_target(target)], line)[0]

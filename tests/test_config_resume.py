@@ -1,0 +1,189 @@
+"""Whatever kills us: resuming ends in the plan or in what stood before."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bmslink.config import Plan, apply, resume
+from bmslink.errors import GateError
+from bmslink.journal import Journal
+from config_faults import Killed, KilledAt, World, equal
+from support import virtual_run
+
+WISH: dict[str, dict[str, object]] = {"jbd": {"cell_ovp": 3.6, "balance_switch": False}}
+
+
+def rehearsal(protocol: str, folder: Path) -> tuple[Plan, int, int]:
+    """A plan, at which suspension of its life the change begins, and how many there are."""
+
+    async def main() -> tuple[Plan, int, int]:
+        world = World(protocol, folder)
+        begun: list[int] = []
+        plan = await world.plan(WISH[protocol])
+        append = world.journal.append
+        async with world.device() as device:
+            life = KilledAt(apply(device, plan, journal=world.journal), world, None)
+
+            def noting(event: str, **data: Any) -> None:
+                begun.append(life.suspensions)
+                append(event, **data)
+
+            world.journal.append = noting
+            await life
+        return plan, begun[0], life.suspensions
+
+    return virtual_run(main())
+
+
+@pytest.mark.parametrize("protocol", WISH)
+def test_killed_at_every_await_it_ends_in_the_plan_or_the_backup(
+    protocol: str, tmp_path: Path
+) -> None:
+    plan, begin, count = rehearsal(protocol, tmp_path / "count")
+    assert count - begin > 30
+    ends = set()
+    for at in (*range(1, begin, 20), *range(begin, count + 1)):  # before it begins all are alike
+        ends.add(virtual_run(one_death(plan, protocol, tmp_path / str(at), at, begun=at > begin)))
+    assert ends == {"nothing", "done", "rolled back"}
+
+
+async def one_death(plan: Plan, protocol: str, folder: Path, at: int, *, begun: bool) -> str:
+    world = World(protocol, folder)
+    device = world.device()
+    await device.open()
+    with suppress(Killed):
+        await KilledAt(apply(device, plan, journal=world.journal), world, at)
+    assert world.dead
+    world.recover()
+    async with world.device() as device:
+        outcome = await resume(device, rollback=bool(at % 2), journal=world.journal)
+    assert outcome.result in (("done", "rolled back") if begun else ("nothing",))
+    goal = plan.goal if outcome.result == "done" else {}
+    assert equal(await world.table(), {**plan.table.image, **goal})
+    assert not world.journal.unfinished()
+    return outcome.result
+
+
+async def cut_off(world: World, *, after: int = 1) -> None:
+    """A change that died right behind its `after`-th write."""
+    plan = await world.plan(WISH[world.protocol])
+    device = world.device()
+    await device.open()
+
+    def dying() -> None:
+        world.dead = world.writes > after
+
+    world.on_write = dying
+    with suppress(Killed):
+        await apply(device, plan, journal=world.journal)
+    world.recover()
+    world.on_write = lambda: None
+
+
+def test_nothing_to_resume_says_so(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        async with world.device() as device:
+            outcome = await resume(device, journal=world.journal)
+        assert (outcome.result, world.writes) == ("nothing", 0)
+
+    virtual_run(main())
+
+
+def test_another_board_is_not_resumed_and_keep_gives_up(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        await cut_off(world)
+        world.node.version = 0x21
+        half = await world.table()
+        async with world.device() as device:
+            with pytest.raises(GateError, match="another board: this one has firmware"):
+                await resume(device, journal=world.journal)
+            assert len(world.journal.unfinished()) == 1
+            outcome = await resume(device, keep=True, journal=world.journal)
+        assert outcome.result == "kept"
+        assert equal(await world.table(), half.image)
+        assert not world.journal.unfinished()
+
+    virtual_run(main())
+
+
+def test_what_would_trip_by_now_is_not_finished_but_can_be_set_back(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        before = await world.table()
+        plan = await world.plan({"cell_ovp": 3.5, "balance_switch": False})
+        device = world.device()
+        await device.open()
+        with suppress(Killed):
+            world.on_write = lambda: setattr(world, "dead", True)
+            await apply(device, plan, journal=world.journal)
+        world.recover()
+        world.on_write = lambda: None
+        world.pack.set_cell_voltage(2, 3.55)
+        async with world.device() as device:
+            with pytest.raises(GateError, match=r"highest cell has 3\.55 V: it would trip now"):
+                await resume(device, journal=world.journal)
+            assert (await resume(device, rollback=True, journal=world.journal)).result == (
+                "rolled back"
+            )
+        assert equal(await world.table(), before.image)
+
+    virtual_run(main())
+
+
+def tamper(folder: Path, damage: dict[str, Any]) -> None:
+    """Change the record that begins the change."""
+    (path,) = folder.glob("*.jsonl")
+    begin, *rest = path.read_text().splitlines()
+    record = json.dumps(json.loads(begin) | damage)
+    path.write_text("\n".join([record, *rest]) + "\n")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"changes": [{"slot": 0x24, "new": "2328"}]},  # 9 V, outside the limits
+        {"changes": [{"slot": 0x2C, "new": "0002"}]},  # the shunt: never written
+        {"changes": [{"slot": 0x2F, "new": "0005"}]},  # the cell count: never written
+        {"changes": [{"slot": 0x2D, "new": "1004"}]},  # a bit of it that is never written
+        {"changes": [{"slot": 0x24, "new": "0e"}]},
+        {"changes": [{"slot": "no number", "new": "0e10"}]},
+        {"changes": None},
+        {"image": {"24": "no hex"}},
+        {"image": []},
+        {"map": "another"},
+    ],
+)
+def test_a_record_that_was_tampered_with_writes_nothing(
+    damage: dict[str, Any], tmp_path: Path
+) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        await cut_off(world)
+        tamper(tmp_path, damage)
+        before, writes = await world.table(), world.writes
+        async with world.device() as device:
+            with pytest.raises(GateError):
+                await resume(device, journal=world.journal)
+            with pytest.raises(GateError):
+                await resume(device, rollback=True, journal=world.journal)
+        assert world.writes == writes
+        assert equal(await world.table(), before.image)
+
+    virtual_run(main())
+
+
+def test_the_serial_number_tells_packs_apart_where_the_place_does_not(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.begin("tcp://h:1", {"serial_number": "A"}, [])
+    (cut,) = journal.unfinished()
+    assert cut.concerns("serial:///dev/x", {"serial_number": "A"})
+    assert not cut.concerns("tcp://h:1", {"serial_number": "B"})
+    assert cut.concerns("tcp://h:1", {"serial_number": None})
+    assert not cut.concerns("tcp://h:2", {})
