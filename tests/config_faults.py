@@ -35,13 +35,19 @@ def _jbd_refusal(request: bytes) -> bytes:
 
 REFUSALS: dict[str, Callable[[bytes], bytes]] = {"jbd": _jbd_refusal}
 """How a board says no to a write; those that are not here say nothing."""
-OTHERS = {"jbd": "2.1"}
-"""Another firmware of the simulated board."""
+OTHERS = {"jbd": "2.1", "jk02": "14.20", "jk-modbus": "14.20"}
+"""Another firmware of the simulated board, where there is one."""
 
+_LIMITS = {"cell_ovp": 3.6, "cell_ovp_release": 3.45, "charge_utp": 1.0}
 WISHES: dict[str, Mapping[str, object]] = {
-    "jbd": {"cell_ovp": 3.6, "cell_ovp_release": 3.45, "charge_utp": 1.0, "cell_uvp_delay": 4},
+    "jbd": {**_LIMITS, "cell_uvp_delay": 4},
+    "jk02": {**_LIMITS, "charge_ocp_delay": 20},
+    "jk-modbus": {**_LIMITS, "charge_ocp_delay": 20},
+    "daly-p81": {**_LIMITS, "cell_uvp": 2.6},
+    "daly-d2": {"cell_ovp": 3.6, "cell_uvp": 2.55, "charge_utp": 1.0, "charge_otp": 54},
+    "daly-a5": {"cell_ovp": 3.6, "charge_ocp": 90, "charge_utp": 1.0, "pack_ovp": 14.2},
 }
-"""Changes of several slots that the simulated board of a protocol may make."""
+"""Changes of four slots that the simulated board of a protocol may make."""
 
 Writing = tuple[int, Slot, bytes]
 """The number of a write from 1, its slot and its bytes."""

@@ -13,6 +13,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from datetime import datetime
 from types import TracebackType
 from typing import IO, Any, Literal, Self, cast
 
@@ -21,7 +22,7 @@ from bmslink.errors import LinkTimeout, SettingError, TargetError, TransportErro
 from bmslink.holding import Holding
 from bmslink.journal import Transaction
 from bmslink.link import Link, Timing
-from bmslink.model import Capability, Command, Identity, Reading, Switch
+from bmslink.model import Adjustment, Capability, Command, Identity, Reading, Switch
 from bmslink.packs import named
 from bmslink.protocols import DRIVERS, VENDORS, load_driver
 from bmslink.protocols.base import Driver, Options
@@ -262,7 +263,11 @@ class Device:
         )
 
     async def rehearse(
-        self, writes: Sequence[tuple[Slot, bytes]], *, command: Command | None = None
+        self,
+        writes: Sequence[tuple[Slot, bytes]],
+        *,
+        command: Command | None = None,
+        adjustment: Adjustment | None = None,
     ) -> list[bytes]:
         """Every frame that writing these slots (or this command) would send, byte for byte.
 
@@ -274,6 +279,8 @@ class Device:
             try:
                 if command is not None:
                     await self.driver.perform(await self.driver.switch_step(command))
+                elif adjustment is not None:
+                    await self.driver.perform(await self.driver.adjust_step(adjustment))
                 else:
                     async with self.driver.session(writing=True):
                         for slot, data in writes:
@@ -294,6 +301,25 @@ class Device:
             step = await self.driver.switch_step(command)
             transaction.note("switch", switch=str(command.switch), on=command.on)
             await self.driver.perform(step)
+
+    async def adjust(self, wish: Adjustment, transaction: Transaction) -> None:
+        """Set the clock or the state of charge, once. Read afterwards what it did.
+
+        Raises `SettingError` where the protocol cannot, `Refused`, `LinkTimeout`, …
+        """
+        for what in ("clock", "soc"):
+            able = self.driver.can_adjust(what)
+            if getattr(wish, what) is not None and not able.supported:
+                raise SettingError(f"{what} cannot be set: {able.reason}.")
+        async with self._turn:
+            step = await self.driver.adjust_step(wish)
+            transaction.note("adjust", clock=str(wish.clock or ""), soc=wish.soc)
+            await self.driver.perform(step)
+
+    async def clock(self) -> datetime | None:
+        """What the board's clock shows, as time on the wall here; `None` where it does not say."""
+        async with self._turn:
+            return await self.driver.clock()
 
     async def stream(self, interval: float = 1.0) -> AsyncIterator[Reading]:
         """A reading every `interval` seconds, kept to the beat; errors end the stream."""

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Capability", "Command", "Condition", "Identity", "Reading", "Switch"]
+__all__ = ["Adjustment", "Capability", "Command", "Condition", "Identity", "Reading", "Switch"]
 
 
 class Condition(StrEnum):
@@ -238,3 +238,13 @@ class Command:
 
     switch: Switch
     on: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adjustment:
+    """A wish to set what runs by itself; `None` leaves it as it is."""
+
+    clock: datetime | None = None
+    """The time on the wall here, without a zone."""
+    soc: float | None = None
+    """State of charge, %."""

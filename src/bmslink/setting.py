@@ -7,7 +7,6 @@ in both directions. Where the bytes stand belongs to the protocols (`protocols/s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -123,8 +122,8 @@ class Setting:
     def _check_number(self, value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise SettingError(f"{self.key} is a number in {self.unit or 'steps'}, not {value!r}.")
-        if not math.isfinite(value):
-            raise SettingError(f"{self.key} cannot be {value}.")
+        if not abs(value) < 1e12:  # nan, infinities and whole numbers that no float holds
+            raise SettingError(f"{self.key} cannot be {str(value)[:40]}.")
         low, high = self.minimum, self.maximum
         if (low is not None and value < low) or (high is not None and value > high):
             raise SettingError(

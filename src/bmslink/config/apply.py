@@ -139,7 +139,13 @@ async def apply(
                 "unchanged",
             )
         if not fresh.changes:
-            return Outcome(result="nothing", sentence="Everything stands as wanted already.")
+            left = fresh.unsupported
+            return Outcome(
+                result="nothing",
+                sentence=f"Nothing was sent: this pack cannot change {', '.join(left)}."
+                if left
+                else "Everything stands as wanted already.",
+            )
         return await _carry_out_new(device, fresh, journal)
 
 

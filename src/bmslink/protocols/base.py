@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 from bmslink.errors import FrameError, Refused, SettingError, TargetError
 from bmslink.holding import Held, Holding
 from bmslink.link import Frame, Framer, Link, Timing, Value
-from bmslink.model import Capability, Command, Identity, Reading, Switch
+from bmslink.model import Adjustment, Capability, Command, Identity, Reading, Switch
 from bmslink.protocols.scale import Layout
 from bmslink.protocols.settings import SettingsMap, Slot, Step
 
@@ -268,6 +268,24 @@ class Driver(ABC, Generic[F]):
     async def switch_step(self, command: Command) -> Step[F]:
         """The frame that sets a switch; may read first. Only where `can_switch` says yes."""
         raise SettingError(self.can_switch(command.switch).reason)
+
+    adjustable: ClassVar[Mapping[str, str]] = {}
+    """What of `clock` and `soc` can be set: why only with `--untested`, or empty where proven."""
+    not_adjustable: ClassVar[Mapping[str, str]] = {}
+    """Why the others cannot."""
+
+    def can_adjust(self, what: str) -> Capability:
+        """Whether `clock` or `soc` can be set over this protocol, and why not."""
+        why = self.not_adjustable.get(what, f"nothing proves how {self.name} boards take it")
+        return Capability(True) if what in self.adjustable else Capability(False, why)
+
+    async def adjust_step(self, wish: Adjustment) -> Step[F]:
+        """The frame that sets clock or charge; may read first. Only where `can_adjust` says yes."""
+        raise SettingError(self.can_adjust("clock" if wish.clock else "soc").reason)
+
+    async def clock(self) -> datetime | None:
+        """What the board's clock shows, as time on the wall here; `None` where it does not say."""
+        return None
 
     async def perform(self, step: Step[F]) -> None:
         """Send one frame that changes something: the only place that does.

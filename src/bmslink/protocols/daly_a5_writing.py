@@ -9,22 +9,24 @@ layouts are those of the vendor's PC tool; 50, 53, 5F and 60 were recorded being
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from typing import ClassVar
 
 from bmslink.errors import LinkTimeout, SettingError
-from bmslink.model import Capability, Command, Identity, Switch
+from bmslink.model import Adjustment, Capability, Command, Identity, Switch
 from bmslink.protocols.base import Driver
 from bmslink.protocols.daly_a5_codec import DalyFrame
 from bmslink.protocols.daly_a5_layouts import CONTROLS, SWITCH
-from bmslink.protocols.daly_settings import CHEMISTRIES, PARAMETERS
+from bmslink.protocols.daly_settings import CHEMISTRIES, CLOCK_WRITE, PARAMETERS, moment_of
 from bmslink.protocols.fields import build
 from bmslink.protocols.settings import SettingsMap, Slot, Step
 from bmslink.setting import Danger, Evidence, Setting
 
 __all__ = ["DalyA5Writing", "a5_map"]
 
+_CLOCK, _PACK_STATUS = 0x61, 0x90
 _SEEN = ("20220810",)
 _BOARD = "it is the board's own wiring"
 _CALIBRATES = "it calibrates the board: a wrong value falsifies every measurement"
@@ -192,3 +194,30 @@ class DalyA5Writing(Driver[DalyFrame]):
         write_id = next(number for number, key in CONTROLS.items() if key == name)
         data = build(SWITCH, {"on": int(command.on), "residue": bytes(7)}, name)
         return self._step(write_id, data, f"{command.switch} {'on' if command.on else 'off'}")
+
+    # ------------------------------------------------------------------------- clock and charge
+
+    adjustable: ClassVar[Mapping[str, str]] = {"clock": "", "soc": ""}
+
+    async def clock(self) -> datetime | None:
+        """Id 61; the board counts the years from 2000."""
+        try:
+            return moment_of((await self.ask_one(_CLOCK)).data)
+        except LinkTimeout:
+            return None  # old firmware does not answer for it
+
+    async def adjust_step(self, wish: Adjustment) -> Step[DalyFrame]:
+        """Id 21 sets both at once, so what shall stay is read first and sent along
+        (`daly-a5-uart-setrtcsoc-tx`)."""
+        soc = wish.soc
+        if soc is None:
+            status = self.codec.explain(await self.ask_one(_PACK_STATUS))
+            soc = float(status.values["soc"])
+        clock = wish.clock or await self.clock()
+        if clock is None:
+            raise SettingError("The board does not tell its clock, which is set along: set both.")
+        data = CLOCK_WRITE.build(
+            {"year": clock.year - 2000, "soc": soc}
+            | {name: getattr(clock, name) for name in ("month", "day", "hour", "minute", "second")}
+        )
+        return self._step(PARAMETERS[_CLOCK].write or 0, data, "clock and charge")

@@ -50,6 +50,16 @@ _CLOCK = ("year", "month", "day", "hour", "minute", "second")
 CLOCK_WRITE = Struct(*(name / Byte for name in _CLOCK), "soc" / _PERMILLE)
 """Id 21: setting the clock always sets the state of charge as well, and the other way round."""
 
+
+def moment_of(data: bytes) -> datetime | None:
+    """What Daly boards say of their clock: year from 2000 to second, a byte each; `None` where
+    that is no moment."""
+    try:
+        return datetime(2000 + data[0], *data[1:6])
+    except (ValueError, IndexError):
+        return None
+
+
 PARAMETERS: dict[int, Parameter] = {
     0x50: Parameter(
         Struct("nominal_capacity" / _MILLI, "daly_nominal_cell_voltage" / _MILLI), 0x10
