@@ -1,6 +1,6 @@
 """All measurements, each beside something measured in the same run.
 
-    python benchmarks/run.py [--quick] [decode] [wire] [many] [start] [size]
+    python benchmarks/run.py [--quick] [decode] [wire] [config] [many] [start] [size]
 
 Contestants are interleaved round by round and medians are compared, so that a busy machine
 disturbs all alike. Ratios that differ by less than a third mean nothing. Peers need the
@@ -22,6 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+import configuring
 import decoders
 import many
 import peers
@@ -102,6 +103,18 @@ def cycle(console: Console, *, quick: bool) -> None:
     console.print(report)
 
 
+def config(console: Console, *, quick: bool) -> None:
+    """A change of ten settings on a paced pseudo-terminal."""
+    columns = ("what", "bytes", "requests", "s")
+    report = table("JBD at 9600 baud: read, plan, write 10 settings, prove", *columns)
+    found = [configuring.measure() for _ in range(1 if quick else 3)]
+    took, one = statistics.median(change.took for change in found), found[0]
+    report.add_row("must", str(one.must.size), str(one.must.requests), f"{one.limit:.2f}")
+    report.add_row("bmslink", str(one.sent.size), str(one.sent.requests), f"{took:.2f}")
+    console.print(report)
+    console.print(f"{took / one.limit:.2f} times what wire and pauses allow (target: 1.5).")
+
+
 def links(console: Console, *, quick: bool) -> None:
     """Many packs in one process."""
     found = many.share(10 if quick else 30)
@@ -167,7 +180,14 @@ def _size(folder: Path) -> int:
     return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and not f.is_symlink())
 
 
-SECTIONS = {"decode": decode, "wire": cycle, "many": links, "start": start, "size": size}
+SECTIONS = {
+    "decode": decode,
+    "wire": cycle,
+    "config": config,
+    "many": links,
+    "start": start,
+    "size": size,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -15,6 +15,12 @@ def no_named_packs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BMSLINK_CONFIG", str(tmp_path / "no-such-folder" / "bmslink.toml"))
 
 
+@pytest.fixture(autouse=True)
+def journal_of_the_test(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test writes into the journal of whoever runs it."""
+    monkeypatch.setenv("BMSLINK_JOURNAL", str(tmp_path / "journal"))
+
+
 @pytest.fixture
 def fixtures() -> Path:
     """The folder of captured frames."""

@@ -317,7 +317,7 @@ class Device:
             await self.driver.perform(step)
 
     async def clock(self) -> datetime | None:
-        """What the board's clock shows, as time on the wall here; `None` where it does not say."""
+        """What the board's clock shows; `None` where it does not say."""
         async with self._turn:
             return await self.driver.clock()
 

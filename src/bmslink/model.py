@@ -245,6 +245,6 @@ class Adjustment:
     """A wish to set what runs by itself; `None` leaves it as it is."""
 
     clock: datetime | None = None
-    """The time on the wall here, without a zone."""
+    """With its zone."""
     soc: float | None = None
     """State of charge, %."""

@@ -7,6 +7,7 @@ in both directions. Where the bytes stand belongs to the protocols (`protocols/s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -28,7 +29,7 @@ class Evidence(StrEnum):
     """How we know that writing this does what the row says."""
 
     CAPTURE = "capture"
-    """A recorded write, and the changed value read back after it."""
+    """A recorded write of this very register or parameter: ours is the same, byte for byte."""
     APP = "app"
     """The vendor's own software, or tools long in use on real boards, write it like this."""
     DOCUMENT = "document"
@@ -74,6 +75,10 @@ class Setting:
     evidence: Evidence = Evidence.CAPTURE
     reason: str = ""
     """Why it is not writable at all; empty where it is."""
+    absent: tuple[float, ...] = ()
+    """Numbers that a board holds where it has no such limit: they count as unknown."""
+    lowest: float | None = None
+    """What is stored below this is no value of this setting either."""
     live: bool = False
     """It changes by itself (a clock, a counter): no backup restores it, no check compares it."""
     own: bool = False
@@ -137,6 +142,12 @@ class Setting:
         steps = round(value / self.step)
         per = round(1 / self.step) if self.step < 1 else 0
         return steps / per if per else steps * self.step
+
+    def believe(self, number: float) -> float | None:
+        """A stored number as the setting's value; `None` where it means that there is none."""
+        if not math.isfinite(number) or number in self.absent:
+            return None
+        return None if self.lowest is not None and number < self.lowest else number
 
     def show(self, value: Value | None) -> str:
         """A value in words."""

@@ -28,7 +28,7 @@ COMMANDS: dict[str, str] = {
     "simulate": "A simulated pack for other software to talk to.",
     "replay": "A recorded pack for other software to talk to.",
     "settings": "Parameters by name: show, get, set.",
-    "config": "Whole configurations as files: backup, plan, apply, restore, compare.",
+    "config": "Whole configurations: backup, plan, apply, compare.",
     "switch": "Charging, discharging and balancing, on or off.",
     "packs": "Names for packs, so that `read van` is enough.",
 }
@@ -152,7 +152,7 @@ def _group(module: ModuleType, commands: Mapping[str, Callable[..., None]]) -> T
 
 
 def _root() -> None:
-    """Talk to JK, Daly and JBD battery management systems: read, watch, record, decode, simulate.
+    """Talk to JK, Daly and JBD battery management systems: read, watch, configure, simulate.
 
     A TARGET names a pack, e.g. jbd+serial:///dev/ttyUSB0, jk-nw+tcp://192.168.1.20:8899 or, without
     any hardware, sim://jbd. BMSLINK_TARGET stands in for a missing one.

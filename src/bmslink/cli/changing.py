@@ -44,6 +44,13 @@ def waivers(waive: list[str] | None, *, untested: bool) -> set[str]:
     return {*(waive or ()), *(("untested",) if untested else ())}
 
 
+def reasons(plan: Plan) -> str:
+    """What stands in the way, the first of it in words."""
+    first, *others = plan.blocked
+    more = f" And {len(others)} more of the checks above." if others else ""
+    return f"{first.sentence}{more}"
+
+
 async def agree(session: Session, question: str, *, yes: bool) -> None:
     """Ask on the terminal; `GateError` for anything but a yes, and where nobody can be asked."""
     if yes:
@@ -82,32 +89,37 @@ async def change(
     plan = await draft(device, wanted, raw=raw, waive=waive, chemistry=chemistry)
     also(plan)
     show_plan(session, plan, whole=dry_run)
+    stop_if_blocked(plan)
     if dry_run:
         session.say("A dry run: nothing was changed.")
         return None
-    if plan.blocked:
-        raise GateError("Nothing was sent: the checks above stand in the way.", plan.checks)
-    if not plan.changes:
-        outcome = await apply(device, plan)
-    else:
+    if plan.changes:
         count = sum(len(c.edits) for c in plan.changes)
         what = f"{count} setting{'s' * (count != 1)}"
         await agree(session, f"Write {what} to {device.target}?", yes=yes)
-        outcome = await apply(device, plan)
+    outcome = await apply(device, plan)
     show_outcome(session, device, outcome)
     return outcome
+
+
+def stop_if_blocked(plan: Plan) -> None:
+    """`GateError` where a check stands in the way; they were shown already."""
+    if plan.blocked:
+        names = ", ".join(check.name for check in plan.blocked)
+        verb = "stands" if len(plan.blocked) == 1 else "stand"
+        raise GateError(f"Nothing was sent: {names} {verb} in the way (see above).", plan.checks)
 
 
 def show_plan(session: Session, plan: Plan, *, whole: bool = True) -> None:
     """The plan on stdout: as JSON only where it is the result."""
     if session.json:
         if whole or plan.blocked:
-            session.record({"plan": plan.to_dict()})
+            session.record({"target": plan.target, "plan": plan.to_dict()})
         return
     from bmslink.cli.render import config, text
 
     glyphs = text.glyphs(ascii_only=session.ascii)
-    session.show(config.plan(plan, glyphs, frames=whole or session.verbosity > 0))
+    session.show(config.plan(plan, glyphs, whole=whole or session.verbosity > 0))
 
 
 def show_outcome(session: Session, device: Device, outcome: Outcome) -> None:
@@ -120,15 +132,17 @@ def show_outcome(session: Session, device: Device, outcome: Outcome) -> None:
         session.say(note)
 
 
+_SWITCHED = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
+
+
 def value_of(setting_kind: str, unit: str, text: str) -> Any:
     """What was typed for a setting, in its own form; `SettingError` where it cannot be."""
     from bmslink.config.profile import Quantity, typed_value
 
     if setting_kind == "switch":
-        found = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
-        if text.lower() not in found:
+        if text.lower() not in _SWITCHED:
             raise SettingError(f"{text!r} is neither on nor off.")
-        return found[text.lower()]
+        return _SWITCHED[text.lower()]
     if setting_kind != "number":
         return text
     value = typed_value(text)

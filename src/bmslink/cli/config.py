@@ -7,23 +7,21 @@ read back, and set back as a whole if anything differs.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bmslink.cli import changing as c
+from bmslink.cli import config_files as files
 from bmslink.cli import options as o
-from bmslink.errors import BmsError, GateError, SettingError, TargetError
+from bmslink.cli.output import about, exit_code
+from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
     from bmslink.cli.output import Session
-    from bmslink.config.backup import Backup
-    from bmslink.config.compare import Side
     from bmslink.config.profile import Profile
     from bmslink.device import Device
-    from bmslink.model import Identity
-    from bmslink.protocols.settings import Table
 
 __all__ = ["COMMANDS"]
 
@@ -45,15 +43,18 @@ def backup(
     baudrate: o.Baudrate = None,
     timeout: o.Timeout = None,
 ) -> None:
-    """Keep what stands in a pack: who it is, every setting as raw bytes, and a checksum."""
+    """Keep all that stands in a pack, as raw bytes.
+
+    With who it is, the values and a checksum; `restore` takes it back.
+    """
     from bmslink.cli.loop import run
     from bmslink.config.backup import make_backup, save_backup
 
     session = o.session_of(ctx)
     device = c.open_one(session, target, _line(protocol, address, baudrate, timeout))
-    identity, table = run(_look(device))
+    identity, table = run(files.look(device))
     made = make_backup(str(device.target), identity, table)
-    path = output or _backup_name(made)
+    path = output or files.backup_name(made)
     save_backup(made, path, overwrite=force)
     if session.json:
         session.record({"target": made.target, "path": path, "sha256": made.sha256})
@@ -74,15 +75,15 @@ def export(
     baudrate: o.Baudrate = None,
     timeout: o.Timeout = None,
 ) -> None:
-    """Write the settings of a pack as a profile, for this pack or for others."""
+    """Write the settings of a pack as a profile."""
     from bmslink.cli.loop import run
     from bmslink.config.profile import profile_of
 
     session = o.session_of(ctx)
     device = c.open_one(session, target, _line(protocol, address, baudrate, timeout))
-    identity, table = run(_look(device))
+    identity, table = run(files.look(device))
     title = " ".join(x for x in (identity.vendor, identity.model, identity.firmware) if x)
-    _give(session, profile_of(table, title=title, own=own), output, force=force)
+    files.give(session, profile_of(table, title=title, own=own), output, force=force)
 
 
 def presets(
@@ -107,7 +108,7 @@ def presets(
             else:
                 session.print(f"{each:10}{what}")
         return
-    _give(session, preset(name, cells, capacity), output, force=force)
+    files.give(session, preset(name, cells, capacity), output, force=force)
 
 
 def plan(
@@ -122,8 +123,11 @@ def plan(
     baudrate: o.Baudrate = None,
     timeout: o.Timeout = None,
 ) -> None:
-    """Show what a profile would change, in which order, every byte, and every check."""
-    from bmslink.cli.loop import run
+    """Show what a profile would change, and every check.
+
+    In the order of writing, and with every byte; nothing is changed. Exit code 3 where a check
+    stands in the way.
+    """
     from bmslink.config import draft
     from bmslink.config.profile import load_profile
 
@@ -131,21 +135,22 @@ def plan(
     profile = load_profile(file)
     devices = _connect(session, targets, _line(protocol, address, baudrate, timeout))
 
-    async def look(device: Device) -> bool:
+    async def look(device: Device) -> None:
         async with device:
-            wanted, missing = await _wanted(device, profile)
             made = await draft(
                 device,
-                wanted | missing,
+                await _wanted(device, profile),
                 waive=c.waivers(waive, untested=untested),
                 chemistry=chemistry,
             )
             c.show_plan(session, made)
-            return bool(made.blocked)
+            c.stop_if_blocked(made)
 
-    stopped = [device for device in devices if run(look(device))]
-    if stopped:
-        raise GateError("The checks above stand in the way; nothing was sent.")
+    errors = _one_by_one(session, devices, look)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise typer.Exit(max(exit_code(error) for error in errors))
 
 
 def apply(
@@ -162,7 +167,11 @@ def apply(
     baudrate: o.Baudrate = None,
     timeout: o.Timeout = None,
 ) -> None:
-    """Write a profile to one pack or several, one after the other; the first failure ends it."""
+    """Write a profile to one pack or several.
+
+    Shows the plan and asks. Every value is read back, and everything is set back if one is not as
+    planned. Several packs follow each other; the first failure ends it.
+    """
     from bmslink.cli.loop import run
     from bmslink.config.profile import load_profile
 
@@ -172,11 +181,10 @@ def apply(
 
     async def write(device: Device) -> None:
         async with device:
-            wanted, missing = await _wanted(device, profile)
             await c.change(
                 session,
                 device,
-                wanted | missing,
+                await _wanted(device, profile),
                 waive=c.waivers(waive, untested=untested),
                 chemistry=chemistry,
                 yes=yes,
@@ -187,10 +195,10 @@ def apply(
         session.target = str(device.target)
         try:
             run(write(device))
-        except BmsError:
+        except (BmsError, KeyboardInterrupt):
             left = [str(d.target) for d in devices[number + 1 :]]
             if left:
-                session.say(f"Not begun: {', '.join(left)}.")
+                session.complain(f"Not begun: {', '.join(left)}.")
             raise
 
 
@@ -211,7 +219,10 @@ def restore(
     baudrate: o.Baudrate = None,
     timeout: o.Timeout = None,
 ) -> None:
-    """Set a pack back to what a backup holds, byte for byte where it may be written."""
+    """Set a pack back to what a backup holds.
+
+    Byte for byte, where it may be written; it passes the same checks as a profile.
+    """
     from bmslink.cli.loop import run
     from bmslink.config.backup import load_backup
 
@@ -223,7 +234,7 @@ def restore(
         async with device:
             identity = await device.identify()
             found = await device.settings_map(identity)
-            _check_backup(kept, identity, found.name, clone=clone)
+            files.check_backup(kept, identity, found, clone=clone)
             await c.change(
                 session,
                 device,
@@ -280,31 +291,40 @@ def resume(
 def diff(
     ctx: typer.Context,
     sides: Annotated[
-        list[str], typer.Argument(metavar="A B...", help="Packs, backups or profiles.")
+        list[str],
+        typer.Argument(metavar="A [B]...", help="Packs, backups, profiles; B else BMSLINK_TARGET."),
     ],
     protocol: o.Protocol = None,
     address: o.Address = None,
     baudrate: o.Baudrate = None,
     timeout: o.Timeout = None,
 ) -> None:
-    """Compare packs, backups and profiles; exit code 5 where anything differs."""
+    """Compare packs, backups and profiles.
+
+    Exit code 5 where anything differs. A profile counts for what it says only; what a board does
+    not have is named on stderr (all of it with -v).
+    """
     from bmslink.cli.render import config, text
-    from bmslink.config.compare import compare
+    from bmslink.config.compare import compare, lacking
 
     session = o.session_of(ctx)
-    if len(sides) < 2:
-        raise TargetError("Compare what with what? Name two packs or files.")
-    line = _line(protocol, address, baudrate, timeout)
-    found = [_side(session, name, line) for name in sides]
-    ignore = {key for side in found for key in side.ignored}
-    result = compare(found, ignore=sorted(ignore))
-    names = [side.name for side in found]
+    names = list(sides)
+    if len(names) == 1:
+        names.append(o.one_target(None))
+    if len(set(names)) < len(names):
+        raise TargetError("One of them is named twice.")
+    found = files.sides(session, names, _line(protocol, address, baudrate, timeout))
+    result = compare(found)
     if session.json:
         for each in result:
             session.record(each.to_dict(names))
     elif result:
         glyphs = text.glyphs(ascii_only=session.ascii)
         session.show(config.differences(result, names, glyphs))
+    for name, keys in lacking(found).items():
+        few = ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+        told = ", ".join(keys) if session.verbosity else few
+        session.say(f"Not compared, for {name} does not have it: {told}.")
     if not result:
         session.say("No difference.")
         return
@@ -317,24 +337,37 @@ def journal(
         str | None, typer.Argument(metavar="[TARGET]", help="Only what was done to this pack.")
     ] = None,
 ) -> None:
-    """Show what was changed, when, by whom, and how it ended."""
+    """Show what was changed, when, by whom, and how.
+
+    With --json every record of it.
+    """
     from bmslink.cli.render import journal as render
     from bmslink.journal import Journal
 
     session = o.session_of(ctx)
     session.no_trace("config journal")
     kept = Journal()
+    place = None if target is None else _place(target)
+    records = list(kept.records())
     if session.json:
-        wanted = {r.get("id") for r in kept.records() if target in (None, r.get("target"))}
-        for record in kept.records():
-            if target is None or record.get("id") in wanted:
+        wanted = {r.get("id") for r in records if r.get("target") == place}
+        for record in records:
+            if place is None or record.get("id") in wanted:
                 session.record(record)
         return
-    lines = render.lines(kept.records(), target)
+    lines = render.lines(records, place)
     if not lines:
         session.say(f"Nothing was changed yet; the journal is in {kept.folder}.")
     for each in lines:
         session.print(each)
+
+
+def _place(target: str) -> str:
+    from bmslink.config import place_of
+    from bmslink.packs import named
+    from bmslink.transport import parse_target
+
+    return place_of(parse_target(named(target)))
 
 
 COMMANDS = {
@@ -364,76 +397,29 @@ def _connect(session: Session, targets: list[str] | None, line: o.Line) -> list[
     return o.connect_all(session, o.some_targets(targets), line)
 
 
-async def _look(device: Device) -> tuple[Identity, Table]:
-    async with device:
-        identity = await device.identify()
-        return identity, await device.settings(await device.settings_map(identity))
-
-
-async def _wanted(device: Device, profile: Profile) -> tuple[dict[str, object], dict[str, object]]:
-    """The values of a profile in this board's units, and those that it does not have."""
+async def _wanted(device: Device, profile: Profile) -> dict[str, object]:
+    """The values of a profile in this board's units; what it does not have as it stands there."""
     found = await device.settings_map(await device.identify())
     wanted, missing = profile.wanted(found)
-    return dict(wanted), {key: profile.settings[key] for key in missing}
+    return {**wanted, **{key: profile.settings[key] for key in missing}}
 
 
-def _give(session: Session, text: str, path: str | None, *, force: bool) -> None:
-    """A text on stdout, or into a file that is not there yet."""
-    if path is None:
-        session.print(text.rstrip("\n"))
-        return
-    place = Path(path)
-    if place.exists() and not force:
-        raise TargetError(f"{path} exists already; --force overwrites it.")
-    try:
-        place.write_text(text, encoding="utf-8")
-    except OSError as exc:
-        raise TargetError(f"{path} cannot be written: {exc.strerror or exc}.") from exc
-    if session.json:
-        session.record({"path": path})
-    else:
-        session.print(f"{path} is written.")
-
-
-def _backup_name(made: Backup) -> str:
-    """`jbd-SP04S034-2026-11-22T101500.json`, of safe characters only."""
-    named = made.serial_number or made.model or ""
-    name = "".join(ch if ch.isalnum() or ch in "-." else "_" for ch in named)[:40]
-    moment = made.time[:19].replace(":", "")
-    return "-".join(part for part in (made.protocol, name, moment) if part) + ".json"
-
-
-def _check_backup(kept: Backup, identity: Identity, name: str, *, clone: bool) -> None:
-    if kept.map != name:
-        raise SettingError(
-            f"The backup was made with the settings map {kept.map}, this board has {name}: "
-            "make a profile of what you want from it instead."
-        )
-    same = (
-        kept.serial_number == identity.serial_number
-        and kept.model == identity.model
-        and kept.firmware == identity.firmware
-    )
-    if not same and not clone:
-        raise SettingError(
-            f"The backup is of another board or firmware ({kept.model or '?'}, "
-            f"{kept.firmware or '?'}, {kept.serial_number or 'no serial number'}); "
-            "--clone writes it all the same."
-        )
-
-
-def _side(session: Session, name: str, line: o.Line) -> Side:
-    """One side of a comparison: a file if there is one of that name, else a pack."""
+def _one_by_one(
+    session: Session, devices: list[Device], act: Callable[[Device], Coroutine[Any, Any, None]]
+) -> list[BmsError]:
+    """What failed; where there are several packs it is told at once and the next one follows."""
     from bmslink.cli.loop import run
-    from bmslink.config.backup import load_backup
-    from bmslink.config.compare import side_of_backup, side_of_profile, side_of_table
-    from bmslink.config.profile import load_profile
 
-    path = Path(name)
-    if "://" not in name and path.is_file():
-        if path.suffix == ".toml":
-            return side_of_profile(name, load_profile(path))
-        return side_of_backup(name, load_backup(path))
-    device = o.connect_all(session, [name], line)[0]
-    _identity, table = run(_look(device))
-    return side_of_table(name, table)
+    errors = []
+    for device in devices:
+        target = str(device.target)
+        session.target = target
+        try:
+            run(act(device))
+        except BmsError as error:
+            errors.append(error)
+            if len(devices) > 1:
+                if session.json:
+                    session.record({"target": target, "error": str(error)})
+                session.complain(about(target, error))
+    return errors

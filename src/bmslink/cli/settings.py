@@ -6,6 +6,10 @@ check, asks, writes, reads back, and sets everything back if anything differs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,8 +19,10 @@ from bmslink.cli import options as o
 from bmslink.errors import SettingError, TargetError
 
 if TYPE_CHECKING:
+    from bmslink.cli.output import Session
     from bmslink.device import Device
-    from bmslink.protocols.settings import Table
+    from bmslink.model import Adjustment
+    from bmslink.protocols.settings import SettingsMap, Table
 
 __all__ = ["COMMANDS"]
 
@@ -49,7 +55,10 @@ def get_settings(
     baudrate: o.Baudrate = None,
     timeout: o.Timeout = None,
 ) -> None:
-    """Show some settings by name; alone on a terminal line, for scripts."""
+    """Show some settings by name, in their own units.
+
+    One name gives the value alone; several give KEY=VALUE, as `settings set` takes it.
+    """
     line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
     target, keys = _split(words or [], _is_key)
     if not keys:
@@ -70,7 +79,10 @@ def set_settings(
     baudrate: o.Baudrate = None,
     timeout: o.Timeout = None,
 ) -> None:
-    """Write settings: KEY=VALUE, the value in the setting's unit or with one (3.6, "3600 mV")."""
+    """Write settings: KEY=VALUE, the value in the setting's unit or with one (3.6, "3600 mV").
+
+    clock=now (or an ISO time) and soc=PERCENT set what runs by itself, where the board takes it.
+    """
     from bmslink.cli.loop import run
 
     session = o.session_of(ctx)
@@ -80,11 +92,18 @@ def set_settings(
         raise TargetError("Which values? Write KEY=VALUE, e.g. cell_ovp=3.6.")
     wanted = {}
     for pair in pairs:
-        key, _, value = pair.partition("=")
+        key, sign, value = pair.partition("=")
+        if not sign:
+            raise TargetError(f"{pair!r} has no value: write {key}=VALUE.")
         if key in wanted:
             raise TargetError(f"{key} stands twice.")
         wanted[key] = value.strip()
     device = c.open_one(session, target, line)
+    allowed = c.waivers(waive, untested=untested)
+    if wanted.keys() & set(_ADJUSTED):
+        wish, now = _wish(wanted)
+        run(_adjust(session, device, wish, now=now, waive=allowed, yes=yes, dry_run=dry_run))
+        return
 
     async def write(device: Device) -> None:
         async with device:
@@ -100,7 +119,7 @@ def set_settings(
                 session,
                 device,
                 values,
-                waive=c.waivers(waive, untested=untested),
+                waive=allowed,
                 chemistry=chemistry,
                 yes=yes,
                 dry_run=dry_run,
@@ -128,6 +147,62 @@ def _split(words: list[str], fits: Any) -> tuple[str | None, list[str]]:
     return None, words
 
 
+# ------------------------------------------------------------------------- clock and charge
+
+_ADJUSTED = ("clock", "soc")
+
+
+def _wish(wanted: Mapping[str, str]) -> tuple[Adjustment, bool]:
+    """What is asked of the clock and the charge; whether the clock shall show the present."""
+    from bmslink.model import Adjustment
+
+    if others := sorted(wanted.keys() - set(_ADJUSTED)):
+        raise TargetError(f"clock and soc are set by themselves: leave {others[0]} for later.")
+    clock, now, soc = wanted.get("clock"), False, None
+    moment = None
+    if clock == "now":
+        now = True
+    elif clock is not None:
+        try:
+            moment = datetime.fromisoformat(clock).astimezone()
+        except (ValueError, OverflowError):
+            raise SettingError(
+                f"clock is now or a time like 2026-05-01T12:00, not {clock!r}."
+            ) from None
+    if "soc" in wanted:
+        soc = float(c.value_of("number", "%", wanted["soc"]))
+    return Adjustment(clock=moment, soc=soc), now
+
+
+async def _adjust(
+    session: Session,
+    device: Device,
+    wish: Adjustment,
+    *,
+    now: bool,
+    waive: set[str],
+    yes: bool,
+    dry_run: bool,
+) -> None:
+    from bmslink.cli.render import config, text
+    from bmslink.config import adjust, draft_adjustment
+
+    async with device:
+        wanted = await draft_adjustment(device, wish, now=now, waive=waive)
+        if not session.json:
+            glyphs = text.glyphs(ascii_only=session.ascii)
+            whole = dry_run or session.verbosity > 0
+            session.show(config.adjustment(wanted, glyphs, whole=whole))
+        elif dry_run or wanted.plan.blocked:
+            session.record({"target": wanted.plan.target, "plan": wanted.to_dict()})
+        c.stop_if_blocked(wanted.plan)
+        if dry_run:
+            session.say("A dry run: nothing was changed.")
+            return
+        await c.agree(session, f"Set it on {device.target}?", yes=yes)
+        c.show_outcome(session, device, await adjust(device, wanted))
+
+
 def _show(ctx: typer.Context, target: str | None, keys: list[str], line: o.Line) -> None:
     from bmslink.cli.loop import run
 
@@ -136,12 +211,11 @@ def _show(ctx: typer.Context, target: str | None, keys: list[str], line: o.Line)
 
     async def fetch(device: Device) -> Table:
         async with device:
-            return await device.settings()
+            found = await device.settings_map(await device.identify())
+            return await device.settings(_part(found, keys))
 
     table = run(fetch(device))
-    for key in keys:
-        table.map.setting(key)
-    rows = [s for s in table.map.settings if not keys or s.key in keys]
+    rows = [table.map.setting(k) for k in keys] or list(table.map.settings)
     if session.json:
         from bmslink.cli.render.config import setting_object
 
@@ -150,8 +224,22 @@ def _show(ctx: typer.Context, target: str | None, keys: list[str], line: o.Line)
         return
     from bmslink.cli.render import config, text
 
-    glyphs = text.glyphs(ascii_only=session.ascii)
-    if keys:
-        session.print("\n".join(config.one_line(table, row, glyphs) for row in rows))
+    if not keys:
+        session.show(config.settings(table, text.glyphs(ascii_only=session.ascii)))
         return
-    session.show(config.settings(table, glyphs))
+    values = table.values()
+    shown = [(row.key, config.bare(row, values[row.key])) for row in rows]
+    alone = len(shown) == 1
+    session.print("\n".join(value if alone else f"{key}={value}" for key, value in shown))
+
+
+def _part(found: SettingsMap, keys: list[str]) -> SettingsMap:
+    """Of a map only the slots that are asked for; `TargetError` for a name that it lacks."""
+    for key in keys:
+        if key not in found.by_key:
+            near = get_close_matches(key, found.by_key, n=1)
+            ask = f" Did you mean {near[0]}?" if near else ""
+            raise TargetError(f"This board ({found.name}) has no setting {key!r}.{ask}")
+    slots = {found.by_key[key].slot for key in keys}
+    parts = tuple(slot for slot in found.slots if not keys or slot.address in slots)
+    return replace(found, slots=parts)

@@ -21,6 +21,8 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
 * `resume(device, *, rollback=False, keep=False, waive=(), journal=None) -> Outcome` ends a change
   that was cut off: finishes it, sets it back, or (`keep`) only declares it over.
 * `switch(device, command, *, waive=(), journal=None) -> Outcome`.
+* `draft_adjustment(device, wish, *, now=False, waive=(), journal=None) -> AdjustmentPlan` and
+  `adjust(device, plan, *, journal=None) -> Outcome` set the clock or the state of charge.
 * `Outcome`: `result` (`done`, `nothing`: there was nothing to do, `rolled back`, `unknown`, `kept`;
   of a switch also `ignored` and `unproven`), `sentence`, `transaction`, `changes`, `notes`,
   `stands` (key -> value, of what the change was about, as read afterwards), `to_dict()`.
@@ -35,8 +37,10 @@ change of that pack is refused.
 
 from __future__ import annotations
 
+from bmslink.config.adjusting import AdjustmentPlan, adjust, draft_adjustment
 from bmslink.config.apply import apply, draft
 from bmslink.config.check import WAIVERS, Check
+from bmslink.config.drive import place_of
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Edit, Plan, make_plan
 from bmslink.config.resume import resume, unfinished
@@ -44,14 +48,18 @@ from bmslink.config.switching import rehearse_switch, switch
 
 __all__ = [
     "WAIVERS",
+    "AdjustmentPlan",
     "Change",
     "Check",
     "Edit",
     "Outcome",
     "Plan",
+    "adjust",
     "apply",
     "draft",
+    "draft_adjustment",
     "make_plan",
+    "place_of",
     "rehearse_switch",
     "resume",
     "switch",

@@ -142,11 +142,15 @@ async def apply(
             left = fresh.unsupported
             return Outcome(
                 result="nothing",
-                sentence=f"Nothing was sent: this pack cannot change {', '.join(left)}."
+                sentence=f"Nothing was sent: this pack cannot change {_named(left)}."
                 if left
                 else "Everything stands as wanted already.",
             )
         return await _carry_out_new(device, fresh, journal)
+
+
+def _named(keys: Collection[str]) -> str:
+    return ", ".join(keys) if len(keys) < 4 else f"{len(keys)} of what is asked; all else stands"
 
 
 async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
@@ -188,10 +192,10 @@ async def _carry_out_new(device: Device, plan: Plan, journal: Journal) -> Outcom
     transaction = journal.begin(
         place_of(device.target),
         pack_of(plan.identity),
-        [{"slot": c.slot, "old": c.old.hex(), "new": c.new.hex()} for c in plan.changes],
+        [change.to_dict() for change in plan.changes],
         map=table.map.name,
         image={f"{address:X}": raw.hex() for address, raw in table.image.items()},
-        waived=[check.name for check in plan.checks if check.waived],
+        waived=[check.waiver for check in plan.checks if check.waived],
         restore=plan.raw is not None,
         chemistry=plan.chemistry,
     )

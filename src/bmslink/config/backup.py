@@ -50,6 +50,9 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     slots: dict[str, str]
     """Address -> raw bytes, both in hex."""
     values: dict[str, float | bool | str | None]
+    units: dict[str, str]
+    own: list[str]
+    """The settings that change by themselves or belong to this one board: not for comparing."""
     sha256: str = ""
 
     def image(self) -> dict[int, bytes]:
@@ -78,6 +81,8 @@ def make_backup(target: str, identity: Identity, table: Table) -> Backup:
         cell_count=identity.cell_count,
         slots={f"{at:04x}": raw.hex() for at, raw in sorted(table.image.items())},
         values=dict(table.values()),
+        units={row.key: row.unit for row in table.map.settings if row.unit},
+        own=[row.key for row in table.map.settings if row.live or row.own],
     )
     return msgspec.structs.replace(backup, sha256=_checksum(msgspec.to_builtins(backup)))
 
@@ -103,6 +108,10 @@ def save_backup(backup: Backup, path: str | Path, *, overwrite: bool = False) ->
         raise BackupError(f"{place} cannot be written: {exc.strerror or exc}.") from exc
 
 
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no value")
+
+
 def load_backup(path: str | Path) -> Backup:
     """Read a backup; `BackupError` if it is none, is damaged, or was changed by hand."""
     place = Path(path)
@@ -111,8 +120,10 @@ def load_backup(path: str | Path) -> Backup:
             data = file.read(_MOST_BYTES + 1)
     except OSError as exc:
         raise BackupError(f"{place} cannot be read: {exc.strerror or exc}.") from exc
+    if len(data) > _MOST_BYTES:
+        raise BackupError(f"{place} is too large for a backup.")
     try:
-        found = json.loads(data)
+        found = json.loads(data, parse_constant=_no_number)
         backup = msgspec.convert(found, Backup)
         backup.image()
     except (ValueError, RecursionError, msgspec.ValidationError) as exc:

@@ -8,6 +8,7 @@ from typing import Any
 
 from bmslink.config.backup import Backup
 from bmslink.config.profile import Profile, Quantity
+from bmslink.errors import SettingError
 from bmslink.protocols.settings import Table
 from bmslink.setting import Value
 
@@ -15,6 +16,7 @@ __all__ = [
     "Difference",
     "Side",
     "compare",
+    "lacking",
     "side_of_backup",
     "side_of_profile",
     "side_of_table",
@@ -29,6 +31,7 @@ class Side:
 
     name: str
     values: Mapping[str, Value | None]
+    """What it has; `None` is not known."""
     units: Mapping[str, str]
     partial: bool = False
     """It says something about its own settings only, as a profile does."""
@@ -49,26 +52,42 @@ class Difference:
         return {"key": self.key, "values": dict(zip(names, self.values, strict=True))}
 
 
-def compare(sides: Sequence[Side], *, ignore: Sequence[str] = ()) -> list[Difference]:
+def compare(sides: Sequence[Side]) -> list[Difference]:
     """What differs between the sides, in the order of the first side that has it.
 
-    A setting that one side does not have is a difference, unless a side only says part: then
-    only its settings count.
+    Compared is what at least two sides have, and every profile among them: what a map lacks is no
+    difference (`lacking` names it), a value that a board should have and does not tell is one.
+    What changes by itself or belongs to one board is left out.
     """
-    keys: dict[str, None] = {}
-    for side in sides:
-        keys.update(dict.fromkeys(side.values))
-    partial = [side for side in sides if side.partial]
     found = []
-    for key in keys:
-        if key in ignore or any(key not in side.values for side in partial):
+    for key in _keys(sides):
+        having = [side for side in sides if key in side.values]
+        if len(having) < _TWO or any(side.partial and side not in having for side in sides):
             continue
-        values = tuple(side.values.get(key) for side in sides)
-        if all(_same(values[0], value) for value in values[1:]):
+        unit = next((side.units[key] for side in _boards_first(having) if key in side.units), "")
+        values = tuple(_in(unit, side, key) for side in sides)
+        told = [value for side, value in zip(sides, values, strict=True) if side in having]
+        if all(_same(told[0], value) for value in told[1:]):
             continue
-        shown = tuple(_show(side, key) for side in sides)
+        shown = tuple(_show(side, key, unit) for side in sides)
         found.append(Difference(key=key, values=values, shown=shown))
     return found
+
+
+_TWO = 2
+
+
+def _keys(sides: Sequence[Side]) -> list[str]:
+    ignored = {key for side in sides for key in side.ignored}
+    return list(dict.fromkeys(k for side in sides for k in side.values if k not in ignored))
+
+
+def lacking(sides: Sequence[Side]) -> dict[str, list[str]]:
+    """Side -> what it lacks, of what others have: of the profiles if there are any."""
+    asked = [side for side in sides if side.partial]
+    keys = [k for k in _keys(sides) if all(k in side.values for side in asked)]
+    found = {side.name: [key for key in keys if key not in side.values] for side in sides}
+    return {name: missing for name, missing in found.items() if missing}
 
 
 def side_of_table(name: str, table: Table) -> Side:
@@ -76,16 +95,15 @@ def side_of_table(name: str, table: Table) -> Side:
     rows = table.map.settings
     return Side(
         name=name,
-        values={k: v for k, v in table.values().items() if v is not None},
-        units={row.key: row.unit for row in rows},
+        values=table.values(),
+        units={row.key: row.unit for row in rows if row.unit},
         ignored=frozenset(row.key for row in rows if row.live or row.own),
     )
 
 
 def side_of_backup(name: str, backup: Backup) -> Side:
     """A board as it stood then."""
-    values = {k: v for k, v in backup.values.items() if v is not None}
-    return Side(name=name, values=values, units={})
+    return Side(name=name, values=backup.values, units=backup.units, ignored=frozenset(backup.own))
 
 
 def side_of_profile(name: str, profile: Profile) -> Side:
@@ -94,11 +112,26 @@ def side_of_profile(name: str, profile: Profile) -> Side:
     units: dict[str, str] = {}
     for key, value in profile.settings.items():
         if isinstance(value, Quantity):
-            base, number = value.plain()
-            values[key], units[key] = number, base
+            values[key], units[key] = value.value, value.unit
         else:
             values[key] = value
     return Side(name=name, values=values, units=units, partial=True)
+
+
+def _boards_first(sides: Sequence[Side]) -> list[Side]:
+    """A number without a unit is meant in the board's own."""
+    return sorted(sides, key=lambda side: side.partial)
+
+
+def _in(unit: str, side: Side, key: str) -> Value | None:
+    """A side's value in this unit, or as it is where that makes no sense."""
+    value = side.values.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or key not in side.units:
+        return value
+    try:
+        return Quantity(float(value), side.units[key]).to(unit)
+    except SettingError:
+        return f"{value:.6g} {side.units[key]}"
 
 
 def _same(one: Value | None, other: Value | None) -> bool:
@@ -109,12 +142,12 @@ def _same(one: Value | None, other: Value | None) -> bool:
     return one == other
 
 
-def _show(side: Side, key: str) -> str | None:
-    value = side.values.get(key)
-    if value is None:
+def _show(side: Side, key: str, unit: str) -> str | None:
+    if key not in side.values:
         return None
+    value = _in(unit, side, key)
+    if value is None:
+        return "unknown"
     if isinstance(value, bool):
         return "on" if value else "off"
-    if isinstance(value, str):
-        return value
-    return f"{value:.6g} {side.units.get(key, '')}".rstrip()
+    return value if isinstance(value, str) else f"{value:.6g} {unit}".rstrip()

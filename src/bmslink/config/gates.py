@@ -65,9 +65,25 @@ def _tested(draft: Draft) -> Check:
 
 
 def _supported(draft: Draft) -> Check:
-    lacking = "; ".join(f"{key}: {why}" for key, why in draft.unsupported.items())
-    sentence = f"Not here: {lacking}." if lacking else "The pack has everything that is asked."
+    reasons: dict[str, list[str]] = {}
+    for key, why in draft.unsupported.items():
+        reasons.setdefault(why, []).append(key)
+    lacking = "; ".join(f"{_some(keys)} ({why})" for why, keys in reasons.items())
+    sentence = (
+        f"Cannot be set here: {lacking}. The rest can be written without."
+        if lacking
+        else "The pack has everything that is asked."
+    )
     return Check(name="supported", passed=not lacking, sentence=sentence, waiver="partial")
+
+
+_NAMED = 3
+
+
+def _some(keys: list[str]) -> str:
+    """The first few, and how many more."""
+    more = len(keys) - _NAMED
+    return ", ".join(keys[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _limits(draft: Draft) -> Check:

@@ -65,12 +65,15 @@ def _values(kind: Chemistry, cells: int, capacity: float | None) -> Iterator[tup
     limits = kind.limits
     yield from ((key, float(value)) for key, value in limits.items())
     ovp, uvp = limits["cell_ovp"], limits["cell_uvp"]
-    yield "pack_ovp", round(cells * ovp * (1 - _PACK_MARGIN), 1)
-    yield "pack_ovp_warning", round(cells * limits["cell_ovp_warning"], 1)
-    yield "pack_ovp_release", round(cells * limits["cell_ovp_release"], 1)
-    yield "pack_uvp", round(cells * uvp * (1 + _PACK_MARGIN), 1)
-    yield "pack_uvp_warning", round(cells * limits["cell_uvp_warning"], 1)
-    yield "pack_uvp_release", round(cells * limits["cell_uvp_release"], 1)
+    pack_ovp, pack_uvp = cells * ovp * (1 - _PACK_MARGIN), cells * uvp * (1 + _PACK_MARGIN)
+    yield "pack_ovp", round(pack_ovp, 1)
+    warning = min(cells * limits["cell_ovp_warning"], pack_ovp * (1 - _PACK_MARGIN))
+    yield "pack_ovp_warning", round(warning, 1)
+    yield "pack_ovp_release", round(min(cells * limits["cell_ovp_release"], warning), 1)
+    yield "pack_uvp", round(pack_uvp, 1)
+    warning = max(cells * limits["cell_uvp_warning"], pack_uvp * (1 + _PACK_MARGIN))
+    yield "pack_uvp_warning", round(warning, 1)
+    yield "pack_uvp_release", round(max(cells * limits["cell_uvp_release"], warning), 1)
     yield "full_charge_voltage", round(min(kind.full_voltage, ovp - 0.05), 3)
     yield "empty_voltage", round(max(kind.empty_voltage, uvp + 0.05), 3)
     yield "balance_delta", 0.01

@@ -16,7 +16,6 @@ is left out of profiles that are made here, and taken from one only where it sta
 
 from __future__ import annotations
 
-import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -38,6 +37,7 @@ __all__ = [
 ]
 
 _MOST_BYTES = 1 << 20
+_BEYOND, _LONGEST_NUMBER = 1e12, 40
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _QUANTITY = re.compile(r"\s*([+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(\S*)\s*")
 _TO_BASE = {
@@ -139,7 +139,7 @@ def parse_profile(text: str, path: str = "") -> Profile:
     where = f"{path}: " if path else ""
     try:
         found = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as exc:
+    except (ValueError, RecursionError) as exc:
         raise ProfileError(f"{where}this is no TOML: {exc}.") from exc
     lines = dict(_lines(text))
 
@@ -170,16 +170,16 @@ def _value(key: str, value: object) -> Value | Quantity:
     if isinstance(value, bool):
         return value
     if isinstance(value, int | float):
-        if not math.isfinite(value):
-            raise SettingError(f"{key} cannot be {value}.")
+        if not abs(value) < _BEYOND:  # nan, infinities, whole numbers that no float holds
+            raise SettingError(f"{key} cannot be {str(value)[:40]}.")
         return float(value)
     if not isinstance(value, str):
         raise SettingError(f"{key} is a number, a text, true or false.")
-    match = _QUANTITY.fullmatch(value)
+    match = _QUANTITY.fullmatch(value) if len(value) <= _LONGEST_NUMBER else None
     if match is None:
         return value
     number, unit = float(match[1]), match[2]
-    if not math.isfinite(number):
+    if not abs(number) < _BEYOND:
         raise SettingError(f"{key} cannot be {value}.")
     if not unit:
         return number

@@ -51,6 +51,8 @@ async def resume(
                 "or give up the change with --keep.",
                 "identity",
             )
+        if "adjust" in cut[0].begin:
+            return _leave(journal, cut[0])
         if "switch" in cut[0].begin:
             return await _look_at_switch(device, journal, cut[0])
         return await _resume(device, identity, journal, cut[0], rollback, waive)
@@ -60,6 +62,13 @@ def _keep(journal: Journal, cut: Open) -> Outcome:
     sentence = "The change was declared over; what stands in the board stays as it is."
     journal.reopen(cut).end("kept")
     return Outcome(result="kept", sentence=sentence, transaction=cut.id)
+
+
+def _leave(journal: Journal, cut: Open) -> Outcome:
+    """A clock or a state of charge of hours ago is nothing to send now."""
+    sentence = "Setting the clock or the state of charge was cut off; it is not sent again."
+    journal.reopen(cut).end("unproven", sentence=sentence)
+    return Outcome(result="unproven", sentence=sentence, transaction=cut.id)
 
 
 async def _look_at_switch(device: Device, journal: Journal, cut: Open) -> Outcome:

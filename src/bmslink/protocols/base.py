@@ -265,6 +265,12 @@ class Driver(ABC, Generic[F]):
         """Whether a switch can be set over this protocol, and why not."""
         return Capability(False, f"nothing proves how {self.name} boards are switched")
 
+    def require_switch(self, switch: Switch) -> None:
+        """`SettingError` unless a switch can be set over this protocol."""
+        able = self.can_switch(switch)
+        if not able.supported:
+            raise SettingError(f"{switch} cannot be switched: {able.reason}.")
+
     async def switch_step(self, command: Command) -> Step[F]:
         """The frame that sets a switch; may read first. Only where `can_switch` says yes."""
         raise SettingError(self.can_switch(command.switch).reason)
@@ -284,7 +290,7 @@ class Driver(ABC, Generic[F]):
         raise SettingError(self.can_adjust("clock" if wish.clock else "soc").reason)
 
     async def clock(self) -> datetime | None:
-        """What the board's clock shows, as time on the wall here; `None` where it does not say."""
+        """What the board's clock shows; `None` where it does not say."""
         return None
 
     async def perform(self, step: Step[F]) -> None:

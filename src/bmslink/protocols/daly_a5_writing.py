@@ -19,9 +19,16 @@ from bmslink.model import Adjustment, Capability, Command, Identity, Switch
 from bmslink.protocols.base import Driver
 from bmslink.protocols.daly_a5_codec import DalyFrame
 from bmslink.protocols.daly_a5_layouts import CONTROLS, SWITCH
-from bmslink.protocols.daly_settings import CHEMISTRIES, CLOCK_WRITE, PARAMETERS, moment_of
+from bmslink.protocols.daly_settings import (
+    CHEMISTRIES,
+    CLOCK_FIELDS,
+    CLOCK_WRITE,
+    PARAMETERS,
+    moment_bytes,
+    moment_of,
+)
 from bmslink.protocols.fields import build
-from bmslink.protocols.settings import SettingsMap, Slot, Step
+from bmslink.protocols.settings import SettingsMap, Slot, Step, allowed
 from bmslink.setting import Danger, Evidence, Setting
 
 __all__ = ["DalyA5Writing", "a5_map"]
@@ -30,6 +37,7 @@ _CLOCK, _PACK_STATUS = 0x61, 0x90
 _SEEN = ("20220810",)
 _BOARD = "it is the board's own wiring"
 _CALIBRATES = "it calibrates the board: a wrong value falsifies every measurement"
+_NEVER = 0xFFFF  # s; no number of seconds
 _CELL, _PACK, _AMPS = ("V", 0.5, 5.0, 0.001), ("V", 4.0, 250.0, 0.1), ("A", 0.1, 1000.0, 0.1)
 _DEGREES, _PERCENT, _KELVIN = ("°C", -40, 120, 1), ("%", 0, 100, 0.1), ("K", 1, 100, 1)
 
@@ -46,7 +54,7 @@ _NUMBERS: dict[int, tuple[_Row, ...]] = {
         ("nominal_capacity", "Rated capacity", ("Ah", 1, 4000, 0.001)),
         ("daly_nominal_cell_voltage", "Nominal cell voltage", ("V", 1.0, 4.5, 0.001)),
     ),
-    0x53: (("sleep_delay", "Sleeps after", ("s", 60, 65535, 1)),),
+    0x53: (("sleep_delay", "Sleeps after", ("s", 60, _NEVER - 1, 1)),),
     0x59: (
         *_levels("cell_ovp", "Cell over-voltage", _CELL),
         *_levels("cell_uvp", "Cell under-voltage", _CELL),
@@ -77,6 +85,9 @@ _NUMBERS: dict[int, tuple[_Row, ...]] = {
     0x60: (("short_circuit_current", "Short circuit", ("A", 1, 65535, 1)),),
 }
 
+_WRITE_IDS: Mapping[int, int] = {n: PARAMETERS[n].write or 0 for n in _NUMBERS}
+"""Parameter -> the id that writes it, of all that is ever written."""
+
 _SHOWN: tuple[tuple[int, str, str, str, str], ...] = (
     (0x51, "daly_boards", "Measuring boards", "", _BOARD),
     (0x51, "daly_board_1_cells", "Cells of the first board", "", _BOARD),
@@ -99,6 +110,8 @@ def _rows() -> Iterator[Setting]:
                 minimum=low,
                 maximum=high,
                 step=step,
+                absent=(_NEVER,) if key == "sleep_delay" else (),
+                lowest=0.0 if key.startswith(("charge_ocp", "discharge_ocp")) else None,
                 danger=Danger.COMMISSIONING if key in _COMMISSIONING else Danger.NONE,
                 evidence=Evidence.APP,
             )
@@ -170,10 +183,8 @@ class DalyA5Writing(Driver[DalyFrame]):
         return found
 
     def write_step(self, slot: Slot, data: bytes) -> Step[DalyFrame]:
-        parameter = PARAMETERS.get(slot.address)
-        if parameter is None or parameter.write is None or slot.address not in _NUMBERS:
-            raise SettingError(f"Parameter {slot.address:02X} is not written.")
-        return self._step(parameter.write, data, f"parameter {slot.address:02X}")
+        allowed(dict.fromkeys(_WRITE_IDS, 8), slot, data)
+        return self._step(_WRITE_IDS[slot.address], data, f"parameter {slot.address:02X}")
 
     def _step(self, write_id: int, data: bytes, what: str) -> Step[DalyFrame]:
         def answers(frame: DalyFrame) -> bool:
@@ -190,6 +201,7 @@ class DalyA5Writing(Driver[DalyFrame]):
 
     async def switch_step(self, command: Command) -> Step[DalyFrame]:
         """D9 and DA; a board with a tripped protection ignores them."""
+        self.require_switch(command.switch)
         name = f"{command.switch}_switch"
         write_id = next(number for number, key in CONTROLS.items() if key == name)
         data = build(SWITCH, {"on": int(command.on), "residue": bytes(7)}, name)
@@ -213,11 +225,11 @@ class DalyA5Writing(Driver[DalyFrame]):
         if soc is None:
             status = self.codec.explain(await self.ask_one(_PACK_STATUS))
             soc = float(status.values["soc"])
+        elif not 0 <= soc <= 100:
+            raise SettingError(f"A state of charge is 0 to 100 %, not {soc:g}.")
         clock = wish.clock or await self.clock()
         if clock is None:
             raise SettingError("The board does not tell its clock, which is set along: set both.")
-        data = CLOCK_WRITE.build(
-            {"year": clock.year - 2000, "soc": soc}
-            | {name: getattr(clock, name) for name in ("month", "day", "hour", "minute", "second")}
-        )
+        values = dict(zip(CLOCK_FIELDS, moment_bytes(clock), strict=True)) | {"soc": soc}
+        data = build(CLOCK_WRITE, values, "clock and charge")
         return self._step(PARAMETERS[_CLOCK].write or 0, data, "clock and charge")

@@ -280,6 +280,9 @@ class DalyP81(DalyRegisters):
     that, A4-AD. The state and the power without a sign come in one answer."""
 
     name: ClassVar[str] = "daly-p81"
+    adjustable: ClassVar[Mapping[str, str]] = {
+        "clock": "only a document says how this dialect takes the clock"
+    }
     dialect: ClassVar[Dialect] = Dialect(
         "daly-p81", P81_TABLE, P81Framer, _TYPICAL, _merge, _identify
     )

@@ -14,12 +14,16 @@ from construct import Struct
 
 from bmslink.protocols.daly_register_layouts import Row, Table
 from bmslink.protocols.daly_settings import CHEMISTRIES
+from bmslink.protocols.fields import parse_value
 from bmslink.protocols.settings import SettingsMap, Slot
 from bmslink.setting import Danger, Evidence, Kind, Setting, title_of
 
-__all__ = ["register_map"]
+__all__ = ["register_map", "writable"]
 
-_SEEN = ("70_260316_01T6", "41_260321_0323", "30_231111_200B", "210402", "210104")
+_SEEN = {
+    "daly-d2": ("70_260316_01T6", "30_231111_200B", "210402"),
+    "daly-p81": ("70_260316_01T6", "41_260321_0323"),
+}
 """Firmwares whose settings were recorded, or whose writes were measured."""
 
 _WIRING = "it is the board's own wiring"
@@ -48,7 +52,20 @@ _LIMITS: tuple[tuple[str, _Limits], ...] = (
 _CAPACITY: dict[int, _Limits] = {1: ("Ah", 1, 6500, 0.1), 2: ("Ah", 1, 4000, 0.001)}
 _SWITCHES = ("charge_switch", "discharge_switch", "balance_switch", "daly_balancer_switch",
              "daly_balance_enable", "daly_current_limiter")  # fmt: skip
-_CAPTURED = ("charge_switch", "discharge_switch", "balance_switch", "daly_balance_enable")
+_CAPTURED = {
+    "daly-d2": ("discharge_switch",),
+    "daly-p81": (
+        "charge_switch",
+        "discharge_switch",
+        "balance_switch",
+        "charge_ocp",
+        "charge_ocp_warning",
+    ),
+}
+_RENAMED = {"daly_balance_enable": "balance_switch"}
+"""Of 81/51: register 119 is the one of its two balance switches that answers hold."""
+_UNSEEN = ("balance_switch", "daly_current_limiter")
+"""Written by the vendor's tool, but in no answer: whether a write took could not be told."""
 _READ_ONLY = {
     "cell_count": _WIRING,
     "daly_boards": _WIRING,
@@ -62,6 +79,8 @@ _READ_ONLY = {
 _COMMISSIONING = ("nominal_capacity", "chemistry", "daly_nominal_cell_voltage",
                   "short_circuit_current")  # fmt: skip
 _WARNED = ("cell_ovp", "cell_uvp", "pack_ovp", "pack_uvp", "charge_ocp", "discharge_ocp")
+_OFF = 0xFF
+"""A difference of 255 K is none (`daly-d2-105ah-settings`)."""
 _DOUBTFUL = ("discharge_utp", "cell_delta", "temperature_delta")
 """Of D2: what a board of another firmware keeps where these stand."""
 
@@ -86,7 +105,7 @@ def _danger(key: str) -> Danger:
 
 
 def _row(row: Row, d2: bool, doubtful: bool) -> Setting:
-    key = row.name
+    key = _RENAMED.get(row.name, row.name)
     kind: Kind = "switch" if key in _SWITCHES else "number"
     if d2 and key == "chemistry":
         kind = "choice"
@@ -96,10 +115,14 @@ def _row(row: Row, d2: bool, doubtful: bool) -> Setting:
     if doubtful and key.removesuffix("_warning") in _DOUBTFUL:
         reason = _UNSURE
     unit, low, high, step = ("", 0.0, 1.0, 1.0) if kind != "number" else _limits(row)
+    captured = _CAPTURED["daly-d2" if d2 else "daly-p81"]
     return Setting(
         key=key,
         title=title_of(key),
         slot=row.register,
+        name=row.name,
+        absent=_absent(row),
+        lowest=row.low,
         kind=kind,
         unit=unit,
         minimum=low,
@@ -107,18 +130,33 @@ def _row(row: Row, d2: bool, doubtful: bool) -> Setting:
         step=step,
         choices=CHEMISTRIES if kind == "choice" else {},
         danger=_danger(key),
-        evidence=Evidence.CAPTURE if key in _CAPTURED else Evidence.APP,
+        evidence=Evidence.CAPTURE if key in captured else Evidence.APP,
         reason=reason,
         live=reason == _LIVE,
         own=reason == _WIRING or key == "daly_board_number",
     )
 
 
+def _absent(row: Row) -> tuple[float, ...]:
+    """The raw numbers that mean "none", as its layout reads them."""
+    off = (_OFF,) if row.name.startswith("temperature_delta") else ()
+    return tuple(
+        float(parse_value(row.layout, number.to_bytes(2 * row.size, "big"), row.name))
+        for number in (*row.absent, *off)
+    )
+
+
 def _settings_rows(table: Table) -> Iterator[Row]:
     for row in table.rows:
         plain = row.show is None and row.count is None and not row.secret
-        if row.role == "settings" and plain:
+        if row.role == "settings" and plain and row.name not in _UNSEEN:
             yield row
+
+
+def writable(name: str, table: Table) -> dict[int, int]:
+    """Register -> bytes, of all that is ever written to boards of a dialect."""
+    rows = [(row, _row(row, name == "daly-d2", doubtful=False)) for row in _settings_rows(table)]
+    return {row.register: 2 * row.size for row, setting in rows if setting.writable}
 
 
 def _doubtful(values: Mapping[str, float | None]) -> bool:
@@ -128,10 +166,11 @@ def _doubtful(values: Mapping[str, float | None]) -> bool:
         one, other = values.get(low), values.get(high)
         return one is not None and other is not None and least <= one <= other <= most
 
+    off = values.get("temperature_delta") is values.get("temperature_delta_warning") is None
     return not (
         ordered("discharge_utp", "discharge_utp_warning", -40, 30)
         and ordered("cell_delta_warning", "cell_delta", 0.005, 2)
-        and ordered("temperature_delta_warning", "temperature_delta", 1, 100)
+        and (off or ordered("temperature_delta_warning", "temperature_delta", 1, 100))
     )
 
 
@@ -145,7 +184,7 @@ def register_map(
     related = {
         registers[key]: (registers[f"{key}_warning"],) for key in _WARNED if key in registers
     }
-    known = firmware in _SEEN
+    known = firmware in _SEEN[name]
     return SettingsMap(
         name=name,
         evidence=(

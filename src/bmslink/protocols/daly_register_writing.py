@@ -7,16 +7,19 @@ none (`docs/protocols/daly-d2.md`). So a write waits for its echo, and reading b
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
 from typing import ClassVar
 
 from bmslink.errors import LinkTimeout, SettingError
-from bmslink.model import Capability, Identity, Switch
+from bmslink.model import Adjustment, Capability, Identity, Switch
 from bmslink.protocols.base import Driver
 from bmslink.protocols.daly_register_layouts import Table
-from bmslink.protocols.daly_register_map import register_map
+from bmslink.protocols.daly_register_map import register_map, writable
+from bmslink.protocols.daly_settings import moment_bytes, moment_of
 from bmslink.protocols.rtu import WRITE, WRITE_MANY, RTUFrame
-from bmslink.protocols.settings import SettingsMap, Slot, Step
+from bmslink.protocols.settings import SettingsMap, Slot, Step, allowed
 
 __all__ = ["DalyRegisterWriting"]
 
@@ -70,27 +73,24 @@ class DalyRegisterWriting(Driver[RTUFrame]):
             raise LinkTimeout("The board answers for none of its settings.")
         return found
 
+    @cached_property
+    def _writable(self) -> dict[int, int]:
+        return writable(self.name, self.table)
+
     def write_step(self, slot: Slot, data: bytes) -> Step[RTUFrame]:
-        row = next((r for r in self.table.rows if r.register == slot.address), None)
-        if row is None or row.secret or row.role != "settings" or row.show is not None:
-            raise SettingError(f"Register {slot.address:04X} is not written.")
-        if len(data) == 2:
-            frame = RTUFrame(
-                unit=self.asking,
-                function=WRITE,
-                shape="write",
-                register=slot.address,
-                count=int.from_bytes(data, "big"),
-            )
-        else:
-            frame = RTUFrame(
-                unit=self.asking,
-                function=WRITE_MANY,
-                shape="write_bare",
-                register=slot.address,
-                count=len(data) // 2,
-                data=data,
-            )
+        allowed(self._writable, slot, data)
+        return self._step(slot.address, data)
+
+    def _step(self, register: int, data: bytes) -> Step[RTUFrame]:
+        one = len(data) == 2
+        frame = RTUFrame(
+            unit=self.asking,
+            function=WRITE if one else WRITE_MANY,
+            shape="write" if one else "write_bare",
+            register=register,
+            count=int.from_bytes(data, "big") if one else len(data) // 2,
+            data=b"" if one else data,
+        )
 
         def echoes(answer: RTUFrame) -> bool:
             return (
@@ -100,7 +100,7 @@ class DalyRegisterWriting(Driver[RTUFrame]):
                 and answer.shape in ("write", "written")
             )
 
-        return Step(frame=frame, answer=echoes, what=f"register {slot.address:04X}")
+        return Step(frame=frame, answer=echoes, what=f"register {register:04X}")
 
     async def exchange(self, step: Step[RTUFrame]) -> RTUFrame | None:
         if step.answer is None:
@@ -112,6 +112,26 @@ class DalyRegisterWriting(Driver[RTUFrame]):
 
     def can_switch(self, switch: Switch) -> Capability:
         return Capability(False, f"it is a setting here: {switch}_switch")
+
+    # ----------------------------------------------------------------------------------- clock
+
+    adjustable: ClassVar[Mapping[str, str]] = {"clock": ""}
+    not_adjustable: ClassVar[Mapping[str, str]] = {
+        "soc": "the board counts it, and nobody has recorded its register being written"
+    }
+
+    @property
+    def _clock_register(self) -> int:
+        return next(row.register for row in self.table.rows if row.name == "daly_clock")
+
+    async def clock(self) -> datetime | None:
+        return moment_of(await self.ask_bytes(self._clock_register, 3))
+
+    async def adjust_step(self, wish: Adjustment) -> Step[RTUFrame]:
+        """Three registers at once, as the vendor's app does (`daly-d2-balancer-btsnoop`)."""
+        if wish.clock is None:
+            raise SettingError(self.can_adjust("soc").reason)
+        return self._step(self._clock_register, moment_bytes(wish.clock))
 
 
 def _size(slot: Slot) -> int:

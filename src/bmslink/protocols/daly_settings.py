@@ -10,14 +10,26 @@ layout of the vendor's PC tool.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from construct import Byte, Bytes, Int16ub, Int32ub, Struct
 
 from bmslink.protocols.fields import Layout, scaled
 
-__all__ = ["CHEMISTRIES", "CLOCK_WRITE", "PARAMETERS", "TEXTS", "WRITES", "Parameter"]
+__all__ = [
+    "CHEMISTRIES",
+    "CLOCK_FIELDS",
+    "CLOCK_WRITE",
+    "PARAMETERS",
+    "TEXTS",
+    "WRITES",
+    "Parameter",
+    "moment_bytes",
+    "moment_of",
+]
 
 CHEMISTRIES = {0: "lfp", 1: "nmc", 2: "lto", 3: "na-ion"}
 """What byte 0 of parameter 53 names."""
@@ -46,18 +58,26 @@ def _text(name: str) -> Layout:
     return Struct("number" / Byte, name / Bytes(7))
 
 
-_CLOCK = ("year", "month", "day", "hour", "minute", "second")
-CLOCK_WRITE = Struct(*(name / Byte for name in _CLOCK), "soc" / _PERMILLE)
+CLOCK_FIELDS = ("year", "month", "day", "hour", "minute", "second")
+CLOCK_WRITE = Struct(*(name / Byte for name in CLOCK_FIELDS), "soc" / _PERMILLE)
 """Id 21: setting the clock always sets the state of charge as well, and the other way round."""
 
 
 def moment_of(data: bytes) -> datetime | None:
-    """What Daly boards say of their clock: year from 2000 to second, a byte each; `None` where
-    that is no moment."""
+    """What Daly boards say of their clock, taken as the time of the place: year from 2000 to
+    second, a byte each; `None` where that is no moment."""
     try:
-        return datetime(2000 + data[0], *data[1:6])
-    except (ValueError, IndexError):
+        year, month, day, hour, minute, second = data[:6]
+        wall = datetime(2000 + year, month, day, hour, minute, second, tzinfo=UTC)
+        return datetime.fromtimestamp(time.mktime((*wall.timetuple()[:8], -1)), UTC).astimezone()
+    except (ValueError, IndexError, OverflowError):
         return None
+
+
+def moment_bytes(moment: datetime) -> bytes:
+    """The other way round."""
+    wall = moment.astimezone()
+    return bytes((wall.year - 2000, *wall.timetuple()[1:6]))
 
 
 PARAMETERS: dict[int, Parameter] = {
@@ -162,7 +182,7 @@ PARAMETERS: dict[int, Parameter] = {
         0x20,
     ),
     0x61: Parameter(
-        Struct(*(f"daly_clock_{name}" / Byte for name in _CLOCK), "reserved" / Bytes(2)), 0x21
+        Struct(*(f"daly_clock_{name}" / Byte for name in CLOCK_FIELDS), "reserved" / Bytes(2)), 0x21
     ),
     0x62: Parameter(_text("daly_software_version")),
     0x63: Parameter(_text("daly_hardware_version")),

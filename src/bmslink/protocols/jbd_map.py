@@ -4,7 +4,7 @@ Registers 10-3F were written by the vendor's desktop tool and read back in one r
 (`jbd-jakeler-dsview-bike2`, firmware 2.1), and read in full from firmware 8.0
 (`jbd-syssi-sp04s034-btsnoop-config-read`). Limits: `docs/protocols/jbd.md`, settings. What
 calibrates, what only the maker sets, and packed bytes whose meaning depends on the chip are shown
-and never written.
+and never written. 42-47 are known from documents only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bmslink.protocols.jbd_settings import REGISTERS
 from bmslink.protocols.settings import SettingsMap, Slot
 from bmslink.setting import Danger, Evidence, Kind, Setting
 
-__all__ = ["CELL_COUNT", "FUNCTION_BITS", "jbd_map"]
+__all__ = ["CELL_COUNT", "FUNCTION_BITS", "NEWER", "WRITABLE", "jbd_map"]
 
 FUNCTION_BITS, CELL_COUNT = 0x2D, 0x2F
 _TENFOLD = 12
@@ -64,6 +64,8 @@ _NUMBERS: tuple[_Row, ...] = (
     (0x33, "jbd_soc_60_voltage", "Cell voltage at 60 %", "V", 1.5, 4.5, 0.001),
     (0x34, "jbd_soc_40_voltage", "Cell voltage at 40 %", "V", 1.5, 4.5, 0.001),
     (0x35, "jbd_soc_20_voltage", "Cell voltage at 20 %", "V", 1.5, 4.5, 0.001),
+    (0x36, "jbd_hardware_cell_ovp", "Second cell over-voltage", "V", 2.5, 4.8, 0.001),
+    (0x37, "jbd_hardware_cell_uvp", "Second cell under-voltage", "V", 1.0, 3.5, 0.001),
     (0x3A, "charge_utp_delay", "Charge under-temperature delay", "s", 1, 120, 1),
     (0x3A, "charge_otp_delay", "Charge over-temperature delay", "s", 1, 120, 1),
     (0x3B, "discharge_utp_delay", "Discharge under-temperature delay", "s", 1, 120, 1),
@@ -88,8 +90,6 @@ _SHOWN: tuple[tuple[int, str, str, str, str], ...] = (
     (0x2E, "jbd_ntc_bits", "Temperature probes in use", "", "a probe left out protects nothing"),
     (0x2F, "cell_count", "Cells", "", "a wrong count falsifies every protection"),
     (0x30, "jbd_fet_control_time", "Switching delay", "s", _UNCLEAR),
-    (0x36, "jbd_hardware_cell_ovp", "Second cell over-voltage", "V", _CHIP),
-    (0x37, "jbd_hardware_cell_uvp", "Second cell under-voltage", "V", _CHIP),
     (0x38, "jbd_short_circuit_level", "Short circuit (packed)", "", _CHIP),
     (0x38, "jbd_overcurrent_2_level", "Second over-current (packed)", "", _CHIP),
     (0x39, "jbd_hardware_delays", "Delays of the second limits (packed)", "", _CHIP),
@@ -106,13 +106,27 @@ _BITS: tuple[tuple[int, str, str, Danger], ...] = (
     (5, "jbd_led_count", "LED count mode", Danger.NONE),
 )
 
-_COMMISSIONING = ("nominal_capacity", "cycle_capacity")
+NEWER = range(0x42, 0x48)
+"""Registers that only firmware from 2.0 on is said to have; no recorded board was asked."""
+_POINTS: tuple[_Row, ...] = tuple(
+    (at, f"jbd_soc_{soc}_voltage", f"Cell voltage at {soc} %", "V", 1.5, 4.5, 0.001)
+    for at, soc in zip(NEWER, (90, 70, 50, 30, 10, 100), strict=True)
+)
+WRITABLE: Mapping[int, int] = {FUNCTION_BITS: 2} | {row[0]: 2 for row in (*_NUMBERS, *_POINTS)}
+"""Register -> bytes, of all that is ever written."""
+
+_COMMISSIONING = (
+    "nominal_capacity",
+    "cycle_capacity",
+    "jbd_hardware_cell_ovp",
+    "jbd_hardware_cell_uvp",
+)
 _SCALED = ("nominal_capacity", "cycle_capacity", "charge_ocp", "discharge_ocp")
 _OWN = ("jbd_production_date", "jbd_serial_number", "jbd_cycle_count", "jbd_shunt", "jbd_ntc_bits")
 
 
-def _numbers(tenfold: bool) -> Iterator[Setting]:
-    for slot, key, title, unit, low, high, step in _NUMBERS:
+def _numbers(tenfold: bool, newer: bool) -> Iterator[Setting]:
+    for slot, key, title, unit, low, high, step in (*_NUMBERS, *(_POINTS if newer else ())):
         scaled = tenfold and key in _SCALED
         yield Setting(
             key=key,
@@ -123,12 +137,13 @@ def _numbers(tenfold: bool) -> Iterator[Setting]:
             maximum=high,
             step=step,
             danger=Danger.COMMISSIONING if key in _COMMISSIONING else Danger.NONE,
+            evidence=Evidence.DOCUMENT if slot in NEWER else Evidence.CAPTURE,
             reason="this board counts it tenfold, which nobody has recorded" if scaled else "",
         )
 
 
-def _rows(tenfold: bool) -> Iterator[Setting]:
-    yield from _numbers(tenfold)
+def _rows(tenfold: bool, newer: bool) -> Iterator[Setting]:
+    yield from _numbers(tenfold, newer)
     kind: Kind = "switch"
     for bit, key, title, danger in _BITS:
         recorded = key == "balance_switch"  # the app's own switch: …-btsnoop-balancer-2
@@ -149,9 +164,11 @@ def _rows(tenfold: bool) -> Iterator[Setting]:
 
 
 def jbd_map(identity: Identity, words: Mapping[int, bytes]) -> SettingsMap:
-    """The map of a board; `words` are the registers 2D and 2F, which say how it counts."""
+    """The map of a board; `words` are the registers 2D and 2F, which say how it counts, and 42
+    where it answers for that."""
     function = words.get(FUNCTION_BITS)
     tenfold = bool(function and int.from_bytes(function, "big") >> _TENFOLD & 1)
+    newer = NEWER[0] in words
     locked = _contradiction(identity, words)
     known = _SEEN.get(identity.firmware or "")
     return SettingsMap(
@@ -164,9 +181,9 @@ def jbd_map(identity: Identity, words: Mapping[int, bytes]) -> SettingsMap:
         slots=tuple(
             Slot(address=register, layout=layout)
             for register, layout in REGISTERS.items()
-            if register <= 0x3F
+            if register <= 0x3F or (newer and register in NEWER)
         ),
-        settings=tuple(_rows(tenfold)),
+        settings=tuple(_rows(tenfold, newer)),
         locked=locked,
         untested="" if known else "its firmware was never recorded with these registers",
     )

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from construct import Byte, Bytes, Int16ub, Int16ul, Struct
 
-from bmslink.errors import LinkTimeout
+from bmslink.errors import LinkTimeout, SettingError
 from bmslink.link import Drop, Frame, Framer, Link, Timing
 from bmslink.model import Condition, Identity, Reading
 from bmslink.protocols.base import Codec, Driver, Options, Patience, Payload, Record
@@ -27,7 +27,9 @@ from bmslink.protocols.jbd_up_layouts import (
     individual_layout,
     status_layout,
 )
+from bmslink.protocols.jbd_up_map import SETTINGS_BLOCKS, up_map
 from bmslink.protocols.rtu import crc16
+from bmslink.protocols.settings import SettingsMap, Slot
 
 __all__ = ["JBDUP", "JBDUPCodec", "UPFrame", "UPFramer", "read_request"]
 
@@ -335,14 +337,16 @@ class JBDUP(Driver[UPFrame]):
 
     async def ask(self, block: tuple[int, int], retries: int | None = None) -> Record:
         """Read one block."""
+        return self.codec.explain(await self._answer(block, retries))
 
+    async def _answer(self, block: tuple[int, int], retries: int | None = None) -> UPFrame:
         def matches(frame: UPFrame) -> bool:
             where = (frame.address, frame.function, frame.start, frame.end)
             return frame.is_answer and where == (self.address, READ, *block)
 
         request = read_request(block, self.address)
         (frame,) = await self.link.collect(request, matches, lambda got: True, retries=retries)
-        return self.codec.explain(frame)
+        return frame
 
     async def _ask_direct(self, status: Record, block: tuple[int, int]) -> list[Record]:
         """A block that only packs on the line itself answer."""
@@ -366,3 +370,28 @@ class JBDUP(Driver[UPFrame]):
         self.patience.rounds += 1
         status = await self.ask(STATUS)
         return self.codec.reading([status, *await self._ask_direct(status, CAPACITY)])
+
+    configurable: ClassVar[str] = ""
+
+    async def settings_map(self, identity: Identity) -> SettingsMap:
+        if identity.variant == "relayed":
+            raise SettingError(
+                "Behind a master a pack tells its live values only: ask it on its own line."
+            )
+        return up_map()
+
+    async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
+        found = {}
+        for slot in slots:
+            block = (slot.address, SETTINGS_BLOCKS[slot.address])
+            try:
+                data = (await self._answer(block, retries=1)).data
+            except LinkTimeout as error:
+                if error.heard != "silence":
+                    raise
+                continue  # silence is how these packs say that they do not have it
+            if len(data) == slot.layout.sizeof():
+                found[slot.address] = data
+        if slots and not found:
+            raise LinkTimeout("The pack answers for none of its settings.")
+        return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import ClassVar
 
@@ -16,9 +16,9 @@ from bmslink.errors import LinkTimeout, Refused, SettingError, TransportError
 from bmslink.model import Capability, Command, Identity, Switch
 from bmslink.protocols.base import Driver, Record
 from bmslink.protocols.jbd_framing import READ, JBDFrame, read_request, write_request
-from bmslink.protocols.jbd_map import CELL_COUNT, FUNCTION_BITS, jbd_map
+from bmslink.protocols.jbd_map import CELL_COUNT, FUNCTION_BITS, NEWER, WRITABLE, jbd_map
 from bmslink.protocols.jbd_settings import REGISTERS
-from bmslink.protocols.settings import SettingsMap, Slot, Step
+from bmslink.protocols.settings import SettingsMap, Slot, Step, allowed
 
 __all__ = ["JBDWriting"]
 
@@ -36,6 +36,10 @@ class JBDWriting(Driver[JBDFrame]):
     """Registers and switches of a JBD board."""
 
     configurable: ClassVar[str] = ""
+    not_adjustable: ClassVar[Mapping[str, str]] = {
+        "clock": "classic JBD boards tell no clock that could be set",
+        "soc": "the board counts it; the factory mode that sets it was never recorded",
+    }
     settle: ClassVar[float] = 0.1
 
     async def ask(
@@ -80,14 +84,24 @@ class JBDWriting(Driver[JBDFrame]):
     # -------------------------------------------------------------------------------- settings
 
     async def settings_map(self, identity: Identity) -> SettingsMap:
-        if self.options.address is not None:
-            raise SettingError("Behind an address JBD boards tell live values only.")
+        self._plain()
         telling = [Slot(address=r, layout=REGISTERS[r]) for r in (FUNCTION_BITS, CELL_COUNT)]
         async with self.session(writing=False):
-            return jbd_map(identity, await self.fetch(telling))
+            words = await self.fetch(telling)
+            try:
+                words |= await self.fetch([Slot(address=NEWER[0], layout=REGISTERS[NEWER[0]])])
+            except LinkTimeout as error:  # some may say nothing instead of no
+                if error.heard != "silence":
+                    raise
+            return jbd_map(identity, words)
+
+    def _plain(self) -> None:
+        if self.options.address is not None:
+            raise SettingError("Behind an address JBD boards tell live values only.")
 
     @asynccontextmanager
     async def session(self, *, writing: bool) -> AsyncIterator[None]:
+        self._plain()
         await self._close_left_open()
         try:  # from here on it may be open, whatever came back
             await self.perform(self._mode(_ENTER, _KEY, "factory mode"))
@@ -138,6 +152,8 @@ class JBDWriting(Driver[JBDFrame]):
         return found
 
     def write_step(self, slot: Slot, data: bytes) -> Step[JBDFrame]:
+        self._plain()
+        allowed(WRITABLE, slot, data)
         return Step(
             frame=write_request(slot.address, data),
             answer=self._answers(slot.address, (slot.address,), lambda frame: not frame.data),
@@ -159,6 +175,7 @@ class JBDWriting(Driver[JBDFrame]):
         It is never built from the FETs' state: one that is off because of a protection would
         become a lock. The other lock is kept only where the board says that somebody locked.
         """
+        self.require_switch(command.switch)
         basic = (await self.ask(0x03)).values
         locks = 0
         if basic["protection"] >> _LOCK_BIT & 1:

@@ -14,6 +14,7 @@ __all__ = [
     "ALARMS",
     "CHEMISTRIES",
     "FULL_OR_OVERVOLTAGE",
+    "HAS_CLOCK",
     "REMEMBERED",
     "cell_count",
     "live_reading",
@@ -72,6 +73,7 @@ _BALANCERS = ("JK_DZ", "JK-DZ")
 """Pure active balancers: no shunt, no FETs, one temperature; their other fields hold zeros."""
 # enable flags of type 02: bit k is the k-th field of the vendor's table
 _HAS_SENSOR_MASK, _HAS_HEATING, _HAS_HEATING_CURRENT = 36, 37, 48
+HAS_CLOCK = 63
 _HAS_T3, _HAS_T4, _HAS_T5 = 59, 60, 61
 _HAS_CHEMISTRY, _HAS_STAGE = 67, 71
 

@@ -7,17 +7,20 @@ command of its own. The acknowledgement is always the same and proves nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import ClassVar
 
 from bmslink.errors import LinkTimeout, SettingError
 from bmslink.link import Link
-from bmslink.model import Capability, Identity, Switch
+from bmslink.model import Adjustment, Capability, Identity, Switch
 from bmslink.protocols.base import Driver, Options, Record
-from bmslink.protocols.fields import parse
+from bmslink.protocols.fields import build, parse
 from bmslink.protocols.jk02_framing import (
     ACK,
+    CELLS,
     INFO,
     READ_INFO,
     READ_SETTINGS,
@@ -26,13 +29,17 @@ from bmslink.protocols.jk02_framing import (
     command,
 )
 from bmslink.protocols.jk02_layouts import DEVICE_INFO
-from bmslink.protocols.jk_map import jk_map, slot_bytes
-from bmslink.protocols.settings import SettingsMap, Slot, Step
+from bmslink.protocols.jk02_reading import HAS_CLOCK, has
+from bmslink.protocols.jk_map import jk_map, slot_bytes, writable
+from bmslink.protocols.jk_settings import CLOCK, write_layout
+from bmslink.protocols.settings import SettingsMap, Slot, Step, allowed
 
 __all__ = ["JK02Writing"]
 
 _ACK_TIMEOUT = 0.5  # the acknowledgement follows its record within 0.3 s
 _WRITE_TIMEOUT = 1.0  # acknowledgements of writes took 0.06-0.25 s
+_STREAM_TIMEOUT = 5.0  # live records come every 0.43-0.54 s
+_YEAR_2020 = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp())
 _WRITE_TRIES = 3  # the vendor's app repeats three times as well
 
 
@@ -107,7 +114,15 @@ class JK02Writing(Driver[JK02Frame]):
         found = {slot.address: self.slot_bytes(slot, table) for slot in slots}
         return {address: raw for address, raw in found.items() if raw is not None}
 
+    def writable(self) -> Mapping[int, int]:
+        """Register -> bytes, of all that is ever written; nothing before the variant is known,
+        because what is a delay on one board calibrates the other."""
+        info = self._known.get(INFO)
+        variant = info.values.get("variant") if info else None
+        return writable(variant) if variant in ("24s", "32s") else {}
+
     def write_step(self, slot: Slot, data: bytes) -> Step[JK02Frame]:
+        allowed(self.writable(), slot, data)
         return Step(
             frame=command(slot.address, data),
             answer=lambda frame: frame.command and frame.code == ACK,
@@ -128,3 +143,42 @@ class JK02Writing(Driver[JK02Frame]):
 
     def can_switch(self, switch: Switch) -> Capability:
         return Capability(False, f"it is a setting here: {switch}_switch")
+
+    # ----------------------------------------------------------------------------------- clock
+
+    not_adjustable: ClassVar[Mapping[str, str]] = {
+        "clock": "this board does not say that it takes one",
+        "soc": "JK boards count it themselves, and no register for it was ever recorded",
+    }
+
+    def can_adjust(self, what: str) -> Capability:
+        """The clock of 32S boards that name its register among those that may be written."""
+        info = self._latest.get(INFO)
+        if what == "clock" and info and self._known[INFO].values.get("variant") == "32s":
+            values = parse(DEVICE_INFO, info.data, "JK02 info record")
+            if int.from_bytes(values["command_flags"], "little") >> CLOCK & 1:
+                return Capability(True)
+        return super().can_adjust(what)
+
+    async def clock(self) -> datetime | None:
+        self.link.discard()
+        values = self.codec.explain(await self._next(CELLS, _STREAM_TIMEOUT)).values
+        if values.get("variant") != "32s" or not has(values, HAS_CLOCK):
+            return None
+        return datetime.fromtimestamp(
+            values["clock"] + _YEAR_2020 + time.timezone, UTC
+        ).astimezone()
+
+    async def adjust_step(self, wish: Adjustment) -> Step[JK02Frame]:
+        """Seconds since 2020 in the standard time of the place, without summer time."""
+        if wish.clock is None:
+            raise SettingError(self.can_adjust("soc").reason)
+        seconds = round(wish.clock.timestamp()) - time.timezone - _YEAR_2020
+        layout = write_layout("32s", CLOCK, 4)
+        if layout is None:
+            raise SettingError(self.can_adjust("clock").reason)
+        return Step(
+            frame=command(CLOCK, build(layout, {"jk_clock": seconds}, "clock")),
+            answer=lambda frame: frame.command and frame.code == ACK,
+            what="the clock",
+        )

@@ -29,7 +29,7 @@ from bmslink.protocols.jk04_layouts import (
     prove_device,
     prove_settings,
 )
-from bmslink.protocols.jk04_map import jk04_map
+from bmslink.protocols.jk04_map import WRITABLE, jk04_map
 from bmslink.protocols.settings import SettingsMap, Slot
 
 __all__ = ["JK04", "JK04Codec"]
@@ -173,6 +173,9 @@ class JK04(JK02):
 
     async def settings_map(self, identity: Identity) -> SettingsMap:
         return jk04_map(identity.firmware)
+
+    def writable(self) -> Mapping[int, int]:
+        return WRITABLE
 
     def slot_bytes(self, slot: Slot, table: bytes) -> bytes | None:
         """Every register stands where its number says."""

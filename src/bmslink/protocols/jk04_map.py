@@ -1,6 +1,6 @@
-"""The settings of JK04 boards: the five registers that the vendor's app was recorded writing, each
-with the settings read back after it (`sess-jk04-b2a16s-writes`,
-`sess-jk04-b5a24s-8.0.3M-writes`)."""
+"""The settings of JK04 boards: the five registers that the vendor's app was recorded writing
+(`sess-jk04-b2a16s-writes`, `sess-jk04-b5a24s-8.0.3M-writes`). The sessions show the changed
+settings for 20 and 68, and the new cell count (1C) in the live records."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from construct import Byte, Float32l, Int16ul, Struct
 from bmslink.protocols.settings import SettingsMap, Slot
 from bmslink.setting import Danger, Setting
 
-__all__ = ["jk04_map"]
+__all__ = ["WRITABLE", "jk04_map"]
 
-_SEEN = ("3.1.2", "3.2.3", "3.3.0", "8.0.3M")
+_SEEN = ("3.1.2", "3.3.0", "8.0.3M")
 
 _SLOTS = (
     Slot(address=0x1C, layout=Struct("cell_count" / Int16ul)),
@@ -20,6 +20,9 @@ _SLOTS = (
     Slot(address=0x68, layout=Struct("balance_current" / Float32l)),
     Slot(address=0x6C, layout=Struct("balance_switch" / Byte)),
 )
+
+WRITABLE = {slot.address: slot.layout.sizeof() for slot in _SLOTS}
+"""Register -> bytes, of all that is ever written."""
 
 _SETTINGS = (
     Setting(

@@ -17,7 +17,7 @@ from bmslink.protocols.jk_settings import REGISTERS, SWITCH_WORD
 from bmslink.protocols.settings import SettingsMap, Slot
 from bmslink.setting import Danger, Evidence, Setting
 
-__all__ = ["TABLE_BYTES", "jk_map", "slot_bytes"]
+__all__ = ["TABLE_BYTES", "jk_map", "slot_bytes", "writable"]
 
 _CELL = ("V", 1.2, 4.4, 0.001)
 _DELAY = ("s", 2, 600, 1)
@@ -103,13 +103,18 @@ _DANGER = {
     "jk_gps_lock_charge": Danger.POWER,
     "jk_gps_lock_discharge": Danger.POWER,
 }
-_CAPTURED = ("jk_precharge_time", "jk_heating", "jk_port_rs485", "jk_heating_start",
-             "jk_heating_stop")  # fmt: skip
+_CAPTURED = {
+    "24s": (),
+    "32s": (0x25, 0x27, 0x2A, 0x31, 0x32, 0x33, 0x35, 0x36, 0x37, 0x38, 0x39),
+}
+_UNUSED = {0x01: 600, **dict.fromkeys(range(0x07, 0x0B), 0)}
+"""Register -> what 24S boards hold there, mV, because they do not have it."""
 _OWN = ("jk_device_address",)
+_MOST_CELLS = {"24s": 24, "32s": 32}
 
 _SEEN = {
-    "24s": ("4.1.7", "6.1.0S", "7.1.0H", "8.0.6G", "10.02", "10.07"),
-    "32s": ("11.17", "11.25", "11.288H", "14.20", "15.41", "19.04", "19.10", "19.27"),
+    "24s": ("4.1.7", "7.1.0H", "8.0.6G", "10.02", "10.07"),
+    "32s": ("11.17", "11.26", "11.288H", "11.50", "14.20", "15.10", "15.41", "19.04", "19.10"),
 }
 """Firmwares whose settings were recorded."""
 
@@ -146,22 +151,34 @@ def slot_bytes(variant: str, register: int, table: bytes) -> bytes | None:
     return None if place is None else table[place[0] : place[0] + place[1]]
 
 
+def writable(variant: str) -> dict[int, int]:
+    """Register -> bytes, of all that is ever written to boards of a variant."""
+    return {
+        register: entry.wire.sizeof()
+        for register, entry in REGISTERS[variant].items()
+        if slot_bytes(variant, register, bytes(TABLE_BYTES)) is not None
+    }
+
+
 def _flags(data: bytes) -> int:
     return int.from_bytes(data, "little")
 
 
-def _rows(variant: str, present: int, writable: int) -> Iterator[Setting]:
-    for register, entry in REGISTERS[variant].items():
-        shown = slot_bytes(variant, register, bytes(TABLE_BYTES)) is not None
-        if not shown or (present and not present >> register & 1):
-            continue
-        open_ = variant == "24s" or bool(writable >> register & 1)
-        reason = "" if open_ else "the board says that it does not take it"
-        yield _row(entry.key, register, reason)
+def _rows(variant: str, table: bytes, taken: int) -> Iterator[Setting]:
+    present = _flags(table[_ENABLED_AT : _ENABLED_AT + 9])
+    for register in writable(variant):
+        if variant == "24s":
+            raw = int.from_bytes(slot_bytes(variant, register, table) or b"", "little")
+            reason = "this board does not have it" if raw == _UNUSED.get(register) else ""
+            yield _row(variant, register, reason)
+        elif present >> register & 1:
+            reason = "" if taken >> register & 1 else "the board says that it does not take it"
+            yield _row(variant, register, reason)
 
 
-def _row(key: str, register: int, reason: str) -> Setting:
-    evidence = Evidence.CAPTURE if key in _CAPTURED else Evidence.APP
+def _row(variant: str, register: int, reason: str) -> Setting:
+    key = REGISTERS[variant][register].key
+    evidence = Evidence.CAPTURE if register in _CAPTURED[variant] else Evidence.APP
     danger = _DANGER.get(key, Danger.NONE)
     if key in _SWITCHES:
         return Setting(
@@ -180,8 +197,9 @@ def _row(key: str, register: int, reason: str) -> Setting:
         slot=register,
         unit=unit,
         minimum=low,
-        maximum=high,
+        maximum=_MOST_CELLS[variant] if key == "cell_count" else high,
         step=step,
+        absent=(_UNUSED[register] / 1000,) if variant == "24s" and register in _UNUSED else (),
         danger=danger,
         evidence=evidence,
         reason=reason,
@@ -192,8 +210,7 @@ def _row(key: str, register: int, reason: str) -> Setting:
 def jk_map(variant: str, firmware: str | None, table: bytes, command_flags: bytes) -> SettingsMap:
     """The map of a board. `table` is its settings record, `command_flags` what its device info
     says of the registers that may be written."""
-    present = 0 if variant == "24s" else _flags(table[_ENABLED_AT : _ENABLED_AT + 9])
-    rows = tuple(_rows(variant, present, _flags(command_flags)))
+    rows = tuple(_rows(variant, table, _flags(command_flags)))
     known = (firmware or "").strip().upper() in _SEEN[variant]
     locked = ""
     if variant == "32s" and not any(command_flags):

@@ -8,8 +8,9 @@ refuses a value that crosses its neighbours, so the order of several writes matt
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import ClassVar
 
 from construct import Struct
@@ -17,11 +18,11 @@ from construct import Struct
 from bmslink.errors import SettingError
 from bmslink.model import Capability, Identity, Switch
 from bmslink.protocols.base import Driver
-from bmslink.protocols.jk_map import jk_map
+from bmslink.protocols.jk_map import TABLE_BYTES, jk_map
 from bmslink.protocols.jk_modbus_map import INFO, SETTINGS, Table
 from bmslink.protocols.jk_settings import SWITCH_WORD
 from bmslink.protocols.rtu import WRITE_MANY, RTUFrame
-from bmslink.protocols.settings import SettingsMap, Slot, Step
+from bmslink.protocols.settings import SettingsMap, Slot, Step, allowed
 from bmslink.setting import Evidence, Setting
 
 __all__ = ["JKModbusWriting", "modbus_map"]
@@ -83,10 +84,26 @@ def modbus_map(firmware: str | None, table: bytes, command_flags: bytes) -> Sett
     )
 
 
+@cache
+def _writable() -> dict[int, int]:
+    """Register -> bytes, of all that is ever written: whole fields of the settings table."""
+    table = bytes(_FLAGS_AT) + b"\xff" * (TABLE_BYTES - _FLAGS_AT)
+    full = modbus_map("0.0", table, b"\xff" * 32)
+    slots = {row.slot for row in full.settings if row.writable}
+    return {at: full.by_address[at].layout.sizeof() for at in slots}
+
+
 class JKModbusWriting(Driver[RTUFrame]):
     """The settings table of a board."""
 
     configurable: ClassVar[str] = ""
+    not_adjustable: ClassVar[Mapping[str, str]] = {
+        "clock": (
+            "two editions of the vendor's document name different "
+            "registers, and the wrong one loads a preset"
+        ),
+        "soc": "the board counts it, and no register for it was ever recorded",
+    }
     settle: ClassVar[float] = 0.3
     address: int
 
@@ -99,7 +116,7 @@ class JKModbusWriting(Driver[RTUFrame]):
         """Send a request when the board can hear it, and give back its answer."""
 
     async def settings_map(self, identity: Identity) -> SettingsMap:
-        table = bytearray(293)
+        table = bytearray(TABLE_BYTES)
         flags = await self.ask_bytes(SETTINGS, _FLAGS_AT - 1, 5)
         table[_FLAGS_AT : _FLAGS_AT + 9] = flags[1:10]
         if not any(flags[1:10]):
@@ -120,8 +137,7 @@ class JKModbusWriting(Driver[RTUFrame]):
         return found
 
     def write_step(self, slot: Slot, data: bytes) -> Step[RTUFrame]:
-        if not SETTINGS.base <= slot.address < SETTINGS.base + 0x200 or len(data) % 2:
-            raise SettingError(f"{slot.address:04X} is no register that may be written.")
+        allowed(_writable(), slot, data)
         frame = RTUFrame(
             unit=self.address,
             function=WRITE_MANY,

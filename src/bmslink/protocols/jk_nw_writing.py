@@ -8,7 +8,7 @@ switches are written, and everything else is left to the other ports of these bo
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import ClassVar, TypeVar
 
@@ -19,8 +19,8 @@ from bmslink.link import Frame
 from bmslink.model import Capability, Identity, Switch
 from bmslink.protocols.base import Driver
 from bmslink.protocols.jk_nw_tags import PASSWORD, TAGS, split
-from bmslink.protocols.settings import SettingsMap, Slot, Step
-from bmslink.setting import Danger, Evidence, Kind, Setting
+from bmslink.protocols.settings import SettingsMap, Slot, Step, allowed
+from bmslink.setting import Danger, Evidence, Kind, Setting, title_of
 
 __all__ = ["JKNWWriting", "nw_map"]
 
@@ -28,7 +28,9 @@ F = TypeVar("F", bound=Frame)
 
 _WRITABLE = {0xAB: "charge_switch", 0xAC: "discharge_switch"}
 _UNTRIED = "nobody has recorded this tag being written; the board's Bluetooth port takes it"
+_OWN = ("jk_address", "jk_current_calibration", "jk_calibrating")
 _UNITS = {
+    "calibration": "A",
     "ovp": "V",
     "uvp": "V",
     "release": "V",
@@ -54,13 +56,15 @@ def _row(tag: int, key: str) -> Setting:
     writable = tag in _WRITABLE
     return Setting(
         key=key,
-        title=key.removeprefix("jk_").replace("_", " ").capitalize(),
+        title=title_of(key),
         slot=tag,
         kind=kind,
         unit=_unit(key),
         danger=Danger.POWER if writable else Danger.NONE,
         evidence=Evidence.CAPTURE if writable else Evidence.UNVERIFIED,
         reason="" if writable else _UNTRIED,
+        live=key == "jk_calibrating",
+        own=key in _OWN,
     )
 
 
@@ -80,6 +84,10 @@ class JKNWWriting(Driver[F]):
     """Settings out of the full list, and the two switches."""
 
     configurable: ClassVar[str] = ""
+    not_adjustable: ClassVar[Mapping[str, str]] = {
+        "clock": "nobody has recorded this port setting it",
+        "soc": "nobody has recorded this port setting it",
+    }
     settle: ClassVar[float] = 0.5
 
     @abstractmethod
@@ -103,8 +111,9 @@ class JKNWWriting(Driver[F]):
         return {slot.address: found[slot.address] for slot in slots if slot.address in found}
 
     def write_step(self, slot: Slot, data: bytes) -> Step[F]:
-        if slot.address not in _WRITABLE or data not in (b"\0", b"\1"):
-            raise SettingError(f"Tag {slot.address:02X} is not written.")
+        allowed(dict.fromkeys(_WRITABLE, 1), slot, data)
+        if data not in (b"\0", b"\1"):
+            raise SettingError(f"Tag {slot.address:02X} is on (1) or off (0), not {data.hex()}.")
         return Step(
             frame=self.make_write(slot.address, data),
             answer=None,  # what comes back was never recorded: only reading tells

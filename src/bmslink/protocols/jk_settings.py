@@ -27,6 +27,7 @@ from construct import (
 from bmslink.protocols.fields import Layout, scaled
 
 __all__ = [
+    "CLOCK",
     "REGISTERS",
     "SETTINGS_LAYOUTS",
     "SWITCH_WORD",
@@ -149,6 +150,9 @@ _COMMON = {
     for code, (name, wire) in enumerate(_HEAD, 1)
 }
 
+CLOCK = 0x6C
+"""The register that sets the clock (`jk02-32s-...`)."""
+
 REGISTERS: dict[str, dict[int, Register]] = {
     "24s": _COMMON
     | {
@@ -180,7 +184,7 @@ REGISTERS: dict[str, dict[int, Register]] = {
         0x69: Register("jk_preset_lfp", Pass, danger=True),
         0x6A: Register("jk_preset_lto", Pass, danger=True),
         0x6B: Register("jk_emergency", _U32, danger=True),
-        0x6C: Register("jk_clock", _U32),  # seconds since 2020-01-01, local standard time
+        CLOCK: Register("jk_clock", _U32),  # seconds since 2020-01-01, local standard time
         0x9D: Register("jk_factory_reset", Pass, danger=True),
         0xA5: Register("jk_uart1_protocol", Int16ul, danger=True),
         0xA6: Register("jk_can_protocol", Int16ul, danger=True),

@@ -8,7 +8,6 @@ that are ever written.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +18,7 @@ from bmslink.link import Frame
 from bmslink.protocols.fields import Layout, build, fields_of, parse
 from bmslink.setting import Setting, Value
 
-__all__ = ["Image", "SettingsMap", "Slot", "Step", "Table"]
+__all__ = ["Image", "SettingsMap", "Slot", "Step", "Table", "allowed"]
 
 F = TypeVar("F", bound=Frame)
 
@@ -58,6 +57,20 @@ class Slot:
         if unknown := changes.keys() - names:
             raise SettingError(f"Setting {self.address:02X} has no field {', '.join(unknown)}.")
         return self.clean(build(self.layout, {**self.values(raw), **changes}, "setting"))
+
+
+def allowed(known: Mapping[int, int], slot: Slot, data: bytes) -> None:
+    """`SettingError` unless `known` (address -> bytes) has the slot, and with that many bytes.
+
+    Every driver asks this before it makes a frame, whoever made the slot: what calibrates,
+    erases, locks or flashes stands in no such list.
+    """
+    if slot.address not in known:
+        raise SettingError(f"Setting {slot.address:02X} is not one that is ever written.")
+    if len(data) != known[slot.address]:
+        raise SettingError(
+            f"Setting {slot.address:02X} is {known[slot.address]} bytes long, not {len(data)}."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,9 +187,8 @@ def _plain(setting: Setting, raw: Any) -> Value | None:
         return setting.choices.get(int(raw))
     if setting.kind == "text":
         return raw if isinstance(raw, str) else bytes(raw).split(b"\0")[0].decode("latin-1")
-    number = float(raw)
     # in millionths: what a 32-bit float can tell near 4 V
-    return round(number, 6) if math.isfinite(number) else None
+    return setting.believe(round(float(raw), 6) + 0.0)  # no -0.0
 
 
 def _wire(setting: Setting, value: Value, before: Any) -> Any:

@@ -22,6 +22,7 @@ from bmslink.protocols.daly_register_layouts import (
     Row,
 )
 from bmslink.protocols.daly_registers import Dialect
+from bmslink.protocols.daly_settings import moment_of
 from bmslink.protocols.fields import build, parse_value
 from bmslink.protocols.rtu import RTUFrame
 from bmslink.simulation.pack import Pack
@@ -127,7 +128,12 @@ class DalyRegisterResponder(Responder):
             if switch is not None and words[at] > 1:
                 return False
             value = parse_value(row.layout, data, row.name)
-            if switch is None:
+            if row.name == "daly_clock":
+                moment = moment_of(data)
+                if moment is None:
+                    return False
+                stores.append(partial(self._set_clock, moment))
+            elif switch is None:
                 stores.append(partial(self._store, row.name, value))
             else:
                 stores.append(partial(self.pack.switch, switch, bool(value)))
@@ -139,10 +145,16 @@ class DalyRegisterResponder(Responder):
     def _writable(self, register: int) -> Row | None:
         for row in self.dialect.table.rows:
             if row.register == register:
-                plain = row.show is None and row.count is None and not row.secret
+                plain = row.show is None or row.name == "daly_clock"
+                plain = plain and row.count is None and not row.secret
                 kept = row.name in _KEPT or row.name.startswith("daly_board")
                 return row if plain and row.role == "settings" and not kept else None
         return None
+
+    def _set_clock(self, moment: datetime) -> None:
+        """Its clock goes on from here; all lines to the board share it."""
+        ahead = moment.replace(tzinfo=UTC) - _START
+        self.words["clock_ahead"] = ahead.total_seconds() - int(self.pack.uptime)
 
     def _store(self, name: str, value: float) -> None:
         if name in self.pack.settings:
@@ -191,7 +203,8 @@ class DalyRegisterResponder(Responder):
         yield "charge_switch", int(pack.switches[Switch.CHARGE])
         yield "discharge_switch", int(pack.switches[Switch.DISCHARGE])
         yield "soc", truth.soc
-        now = _START + timedelta(seconds=int(pack.uptime))
+        passed = int(pack.uptime) + self.words.get("clock_ahead", 0.0)
+        now = _START + timedelta(seconds=passed)
         moment = bytes((now.year - 2000, *now.timetuple()[1:6]))
         yield "daly_clock", moment
         yield "clock", moment

@@ -38,7 +38,8 @@ __all__ = ["JBDResponder"]
 _DONE, _UNKNOWN, _CLOSED, _WRONG_PIN = 0x00, 0x80, 0x81, 0x83
 _READ_DELAY = 0.005  # s; answers begin 0-10 ms after the request while the board is not busy
 _WRITE_DELAY = 0.010
-_LAST_REGISTER = 0x3F  # 40-47 exist on some boards only
+_LAST_REGISTER = 0x3F
+_NEWER = range(0x42, 0x48)  # on some boards only; here on those of firmware 2.x
 _FACTORY_KEY, _EXITS = b"\x56\x78", (b"\x00\x00", b"\x28\x28")
 _NO_PIN = bytes((6, 0, 0, 0, 0, 0, 0))  # what the vendor app sends to a board without a PIN
 _LONGEST_STRING = 31
@@ -49,6 +50,8 @@ _HIGHEST_ADDRESS = 0x20
 _VERSION = 0x80  # 8.0, the SP04S034 of the full read-out
 _TAIL_LENGTH = 9
 _LETTERS = {"lfp": "L", "nmc": "P"}  # as in SP04S034-L4S-200A and SP15S001-P13S-30A
+
+_POINTS = range(10, 101, 10)  # %; each a register, most of them on every board
 
 _FIXED: dict[str, float] = {
     "jbd_self_discharge": 2,
@@ -78,7 +81,8 @@ class _Board:
 
 
 class JBDResponder(Responder):
-    """Answers 03, 04, 05, AA and, in factory mode, 10-3F and A0-A2; obeys E1.
+    """Answers 03, 04, 05, AA and, in factory mode, 10-3F and A0-A2 (firmware 2.x 42-47 too);
+    obeys E1.
 
     With an address it is one of the boards that speak the addressed form: 03 and 04 are all
     that is known of those, so it is silent to everything else. `firmware` is `MAJOR.MINOR`, two
@@ -154,7 +158,7 @@ class JBDResponder(Responder):
         if register == 0xAA:
             counts = {str(c): n for c, n in self._board.counts.items()} | {"restarts": 0}
             return _DONE, build(COUNTERS_LAYOUT[24], counts, "counters")
-        if not _is_setting(register):
+        if not self._is_setting(register):
             return _UNKNOWN, b""
         if not self._factory:
             return _CLOSED, b""
@@ -200,6 +204,10 @@ class JBDResponder(Responder):
 
     # ----------------------------------------------------------------------------- settings
 
+    def _is_setting(self, register: int) -> bool:
+        newer = self.version >> 4 == 2 and register in _NEWER
+        return 0x10 <= register <= _LAST_REGISTER or newer or register in STRINGS
+
     def _setting(self, register: int) -> tuple[int, bytes]:
         empty = parse(REGISTERS[register], bytes(2), "register")
         values = {name: self._value(name) for name in empty}
@@ -229,7 +237,7 @@ class JBDResponder(Responder):
             return _DONE if data == _NO_PIN else _WRONG_PIN
         if register == 0xE1:
             return self._lock(data)
-        if not _is_setting(register):
+        if not self._is_setting(register):
             return _UNKNOWN
         layout = register_layout(register, len(data))
         if not self._factory or layout is None:
@@ -271,10 +279,6 @@ class JBDResponder(Responder):
             self.pack.settings[name] = value
 
 
-def _is_setting(register: int) -> bool:
-    return 0x10 <= register <= _LAST_REGISTER or register in STRINGS
-
-
 def _parse_version(text: str) -> int:
     match = re.fullmatch(r"(\d{1,2})\.(\d{1,2})", text)
     if match is None or int(match[1]) > 15 or int(match[2]) > 15:
@@ -289,9 +293,9 @@ def _new_board(pack: Pack) -> _Board:
         "jbd_ntc_bits": (1 << len(pack.truth().temperatures)) - 1,
         "jbd_hardware_cell_ovp": round(settings["cell_ovp"] + 0.15, 3),
         "jbd_hardware_cell_uvp": round(settings["cell_uvp"] - 0.2, 3),
-        **{f"jbd_soc_{p}_voltage": round(pack.chemistry.ocv(p), 3) for p in (80, 60, 40, 20)},
+        **{f"jbd_soc_{p}_voltage": round(pack.chemistry.ocv(p), 3) for p in _POINTS},
     }
-    words = [layout for register, layout in REGISTERS.items() if register <= _LAST_REGISTER]
+    words = [layout for register, layout in REGISTERS.items() if register < _NEWER.stop]
     names = {name for layout in words for name in parse(layout, bytes(2), "register")}
     own |= dict.fromkeys(names - own.keys() - settings.keys() - {"jbd_cycle_count"}, 0)
     amps = 100 if settings["nominal_capacity"] <= 100 else 200

@@ -30,6 +30,7 @@ from bmslink.protocols.jbd_up_layouts import (
     individual_layout,
     status_layout,
 )
+from bmslink.protocols.jbd_up_map import SETTINGS_BLOCKS
 from bmslink.simulation.pack import Pack
 from bmslink.simulation.responder import Answer, Responder
 
@@ -45,7 +46,7 @@ _MODEL = b"UP16S015.16S200A"
 
 
 class JBDUPResponder(Responder):
-    """Answers 1000 at any address; 2006, 2810 and FC 45 only as the master.
+    """Answers 1000 at any address; 1800, 1C00, 2006, 2810 and FC 45 only as the master.
 
     Obeys writes of the FET flags (2902) and of the SOC (2006). `firmware` is MAJOR.MINOR.PATCH.
     """
@@ -101,6 +102,8 @@ class JBDUPResponder(Responder):
             return None
         if (frame.function, block) == (INDIVIDUAL, (0x0000, 0x0054)):
             return self._individual(truth)
+        if frame.function == READ and SETTINGS_BLOCKS.get(frame.start) == frame.end:
+            return self._settings(frame.start)
         if frame.function != READ or block not in (CAPACITY, PRODUCT):
             return None
         layout = next(layout for (start, _), (_, layout) in BLOCKS.items() if start == block[0])
@@ -122,6 +125,18 @@ class JBDUPResponder(Responder):
                 "project": b"JBD".ljust(16, b"\0"),
             },
         )
+
+    def _settings(self, start: int) -> bytes:
+        """What the pack has limits for; the others are 0."""
+        layout = next(layout for (at, _), (_, layout) in BLOCKS.items() if at == start)
+        empty = parse(layout, bytes(layout.sizeof()), "block")
+        held: dict[str, Any] = {}
+        for name, zero in empty.items():
+            key = name.removeprefix("jbd_up_")  # the pack warns where it trips
+            value = self.pack.settings.get(key, self.pack.settings.get(key.replace("_alarm", "")))
+            if value is not None:
+                held[name] = round(value) if isinstance(zero, int) else value
+        return build(layout, empty | held, "block")
 
     def _write(self, frame: UPFrame) -> bytes | None:
         layout = WRITES.get((frame.start, len(frame.data)))

@@ -30,6 +30,7 @@ from bmslink.protocols.jk02_framing import (
 from bmslink.protocols.jk02_layouts import CELL_INFO, DEVICE_INFO, PAYLOAD, SLOTS, fitted
 from bmslink.protocols.jk02_reading import ALARMS, CHEMISTRIES, FULL_OR_OVERVOLTAGE
 from bmslink.protocols.jk_settings import (
+    CLOCK,
     REGISTERS,
     SETTINGS_LAYOUTS,
     SWITCH_WORD,
@@ -181,7 +182,9 @@ class JK02Responder(JKStreamResponder):
             return
         ((key, value),) = parse(layout, frame.data, "write").items()
         bit = 1 << max(0, frame.code - SWITCH_WORD)
-        if key in _SWITCHES:
+        if frame.code == CLOCK:
+            self._words["clock_start"] = int(value) - int(self.pack.uptime)
+        elif key in _SWITCHES:
             self.pack.switch(_SWITCHES[key], bool(value))
         elif SWITCH_WORD <= frame.code < SWITCH_WORD + 16:
             word = int(self._words["jk_switches"]) & ~bit
@@ -247,7 +250,7 @@ class JK02Responder(JKStreamResponder):
             "discharge_mosfet": truth.discharging_allowed,
             "sensor_mask": present if masked else 0xFF,
             "heating": truth.heater,
-            "clock": _CLOCK + (truth.uptime or 0.0),
+            "clock": int(self._words.get("clock_start", _CLOCK)) + int(truth.uptime or 0),
             "chemistry": _chemistry(self.pack.chemistry.name),
             "enable_flags": flags,
         }

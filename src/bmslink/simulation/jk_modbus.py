@@ -53,13 +53,24 @@ _NATIVE = {
 class NativeRecords:
     """The native records of a simulated 32S board, without the Bluetooth stream around them."""
 
-    def __init__(self, pack: Pack, address: int, firmware: str | None) -> None:
-        self._board = JK02Responder(pack, address=address, firmware=firmware)
+    def __init__(
+        self,
+        pack: Pack,
+        address: int,
+        firmware: str | None,
+        board: JK02Responder | None = None,
+    ) -> None:
+        self._board = board or JK02Responder(pack, address=address, firmware=firmware)
         if self._board.model.variant != "32s":
             raise TargetError(f"A JK board of firmware {firmware} has no RS485 port for this.")
         self._framer = JK02Framer()
         for register in (READ_INFO, READ_SETTINGS):  # asked for both, it streams live records
             self._asked(register)
+
+    def line(self) -> NativeRecords:
+        """The same board, asked over another line."""
+        board = self._board.line()
+        return NativeRecords(board.pack, board.address or 0, board.firmware, board)
 
     def payload(self, code: int) -> bytes:
         """The content of a record of that type, now."""
@@ -121,6 +132,11 @@ class JKModbusResponder(Responder):
         self._framer = RTUFramer(MODBUS_SHAPES)
         self._framer.longest = _LONGEST_REQUEST  # junk must not wait for an answer's length
         self._hears_from = 0.0
+
+    def line(self) -> JKModbusResponder:
+        other = JKModbusResponder(self.pack, address=self.address, firmware=self.firmware)
+        other._records = self._records.line()
+        return other
 
     def receive(self, data: bytes) -> list[Answer]:
         if self.pack.uptime < self._hears_from:

@@ -14,10 +14,10 @@ from bmslink.protocols.settings import Table
 from bmslink.setting import Setting, Value
 
 if TYPE_CHECKING:
-    from bmslink.config import Check, Plan
+    from bmslink.config import AdjustmentPlan, Check, Plan
     from bmslink.config.compare import Difference
 
-__all__ = ["differences", "one_line", "plan", "setting_object", "settings"]
+__all__ = ["adjustment", "bare", "checks", "differences", "plan", "setting_object", "settings"]
 
 
 def setting_object(table: Table, row: Setting) -> dict[str, Any]:
@@ -67,56 +67,90 @@ def _limits(row: Setting) -> str:
     return f"{row.minimum:g} to {row.maximum:g}"
 
 
-def one_line(table: Table, row: Setting, g: Glyphs) -> str:
-    """Name and value."""
-    return f"{row.key} = {_shown(row, table.values()[row.key], g)}"
+def bare(row: Setting, value: Value | None) -> str:
+    """A value as `settings set` takes it: the number alone, in the setting's own unit."""
+    if value is None:
+        return "unknown"
+    if isinstance(value, float):
+        return f"{value:.9g}"
+    return clean(row.show(value))
 
 
 def settings(table: Table, g: Glyphs) -> RenderableType:
-    """All settings, one line each."""
+    """All settings, one line each; why one cannot be written stands below, once for all."""
     values = table.values()
     grid = Grid(box=None, pad_edge=False, header_style="dim")
-    for name in ("setting", "value", "limits", "", ""):
-        grid.add_column(name, no_wrap=name != "", overflow="fold")
+    for name in ("setting", "value", "limits", ""):
+        grid.add_column(name, no_wrap=name != "limits", overflow="fold")
+    notes: dict[str, int] = {}
     for row in table.map.settings:
         writable, reason = _writable(table, row)
-        mark = Text("") if writable else Text("read-only", "yellow")
+        mark = Text() if writable else Text("read-only", "yellow")
         if writable and row.danger:
             mark = Text(str(row.danger), "magenta")
-        grid.add_row(
-            row.key,
-            Text(_shown(row, values[row.key], g)),
-            _limits(row) if writable else "",
-            mark,
-            Text(clean(reason), "dim"),
-        )
+        if reason:
+            number = notes.setdefault(reason, len(notes) + 1)
+            mark.append(f"{' ' * bool(mark.plain)}({number})", "dim")
+        limits = _limits(row) if writable else ""
+        grid.add_row(row.key, Text(_shown(row, values[row.key], g)), limits, mark)
     head = Text(f"{table.map.name}: {clean(table.map.evidence)}", "dim")
-    return Group(head, grid)
+    return Group(head, grid, *(Text(f"({n}) {clean(why)}", "dim") for why, n in notes.items()))
 
 
 # ------------------------------------------------------------------------------------- plans
 
 
-def plan(plan: Plan, g: Glyphs, *, frames: bool = False) -> RenderableType:
-    """What would change, whether it may, and with `frames` every byte of it."""
+def plan(plan: Plan, g: Glyphs, *, whole: bool = False) -> RenderableType:
+    """What would change and whether it may; `whole`: with every check's sentence and every byte."""
+    parts: list[RenderableType] = [_head(plan)]
+    if plan.changes:
+        parts.append(_changes(plan, g))
+    else:
+        parts.append(Text("Nothing would change."))
+    for why, keys in _left_out(plan).items():
+        parts.append(Text(f"Left out, {clean(why)}: {', '.join(keys)}", "yellow"))
+    parts.append(checks(plan.checks, whole=whole))
+    parts += [Text(clean(remark), "dim") for remark in plan.remarks]
+    if whole:
+        parts += _frames(plan.frames)
+    return Group(*parts)
+
+
+def adjustment(wanted: AdjustmentPlan, g: Glyphs, *, whole: bool = False) -> RenderableType:
+    """The same for the clock and the state of charge."""
+    lines = []
+    if wanted.wish.clock is not None:
+        then = f"{wanted.wish.clock.astimezone():%Y-%m-%d %H:%M:%S}"
+        now = g.none if wanted.clock is None else f"{wanted.clock:%Y-%m-%d %H:%M:%S}"
+        lines.append(Text(f"clock  {now} > {then}"))
+    if wanted.wish.soc is not None:
+        now = g.none if wanted.soc is None else f"{wanted.soc:g} %"
+        lines.append(Text(f"soc    {now} > {wanted.wish.soc:g} %"))
+    frames = _frames(wanted.plan.frames) if whole else []
+    return Group(_head(wanted.plan), *lines, checks(wanted.plan.checks, whole=whole), *frames)
+
+
+def _head(plan: Plan) -> Text:
     who = " ".join(
         clean(part)
         for part in (plan.identity.vendor, plan.identity.model, plan.identity.firmware)
         if part
     )
-    parts: list[RenderableType] = [Text(f"{plan.target}: {who} ({plan.table.map.name})", "bold")]
-    if plan.changes:
-        parts.append(_changes(plan, g))
-    else:
-        parts.append(Text("Nothing would change."))
+    return Text(f"{plan.target}: {who} ({plan.table.map.name})", "bold")
+
+
+def _frames(frames: Sequence[bytes]) -> list[RenderableType]:
+    if not frames:
+        return []
+    return [Text("Frames, in order:", "dim"), *(Text(f"  {f.hex(' ')}") for f in frames)]
+
+
+def _left_out(plan: Plan) -> dict[str, list[str]]:
+    """Reason -> settings, of what is asked and this pack cannot."""
+    found: dict[str, list[str]] = {}
     for key, why in plan.unsupported.items():
-        parts.append(Text(f"not on this pack: {key} ({clean(why)})", "yellow"))
-    parts += [_check(check) for check in plan.checks if check.passed is not None]
-    parts += [Text(clean(remark), "dim") for remark in plan.remarks]
-    if frames and plan.frames:
-        parts.append(Text("Frames, in order:", "dim"))
-        parts += [Text(f"  {frame.hex(' ')}") for frame in plan.frames]
-    return Group(*parts)
+        found.setdefault(why, []).append(key)
+    return found
 
 
 def _changes(plan: Plan, g: Glyphs) -> RenderableType:
@@ -140,14 +174,36 @@ def _changes(plan: Plan, g: Glyphs) -> RenderableType:
     return grid
 
 
-def _check(check: Check) -> Text:
+def checks(made: Sequence[Check], *, whole: bool) -> RenderableType:
+    """Every check by its name; `whole`: also what the passed ones found."""
+    grid = Grid(box=None, pad_edge=False, show_header=False)
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    told = [c for c in made if c.passed is not None]
+    quiet = [c for c in told if c.passed and not whole and not c.sentence.startswith(_ODD)]
+    if quiet:
+        grid.add_row(Text("ok", "green"), Text(", ".join(c.name for c in quiet), "dim"))
+    for check in told:
+        if check not in quiet:
+            grid.add_row(_mark(check), _sentence(check))
+    return grid
+
+
+_ODD = "Unusual:"
+
+
+def _mark(check: Check) -> Text:
     if check.passed:
-        return Text("ok    ", "green").append(clean(check.sentence), "dim")
-    if check.waived:
-        return Text("waived ", "yellow").append(clean(check.sentence), "none")
-    text = Text("STOP  ", "bold red").append(clean(check.sentence), "none")
-    if check.waiver:
-        text.append(f" (--waive {check.waiver} goes on all the same)", "dim")
+        odd = check.sentence.startswith(_ODD)
+        return Text("note", "yellow") if odd else Text("ok", "green")
+    return Text("waived", "yellow") if check.waived else Text("STOP", "bold red")
+
+
+def _sentence(check: Check) -> Text:
+    text = Text(f"{check.name}: {clean(check.sentence)}", "dim" if check.passed else "none")
+    if check.blocks and check.waiver:
+        option = "--untested" if check.waiver == "untested" else f"--waive {check.waiver}"
+        text.append(f" {option} goes on all the same.", "bold")
     return text
 
 
@@ -155,12 +211,18 @@ def _check(check: Check) -> Text:
 
 
 def differences(found: Sequence[Difference], names: Sequence[str], g: Glyphs) -> RenderableType:
-    """What differs, a column for each side."""
+    """What differs, a column for each side; long names are numbered and told above."""
     grid = Grid(box=None, pad_edge=False, header_style="dim")
     grid.add_column("setting", no_wrap=True)
-    for name in names:
-        grid.add_column(clean(name), overflow="fold")
+    numbered = len(names) > _WIDE or any(len(name) > _LONG for name in names)
+    head = [Text(f"[{n}] {clean(name)}", "dim") for n, name in enumerate(names, 1)]
+    for number, name in enumerate(names, 1):
+        grid.add_column(Text(f"[{number}]" if numbered else clean(name)), overflow="fold")
     for each in found:
         shown = [g.none if v is None else clean(v) for v in each.shown]
         grid.add_row(each.key, *(Text(text) for text in shown))
-    return grid
+    return Group(*(head if numbered else ()), grid)
+
+
+_WIDE, _LONG = 3, 20
+"""More sides, or longer names, do not fit beside each other on 80 columns."""

@@ -1,8 +1,8 @@
-"""What was changed, for people: one line for each change."""
+"""What was changed, for people: a line for each change, and what it changed below it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from bmslink.cli.render.text import clean
@@ -10,8 +10,8 @@ from bmslink.cli.render.text import clean
 __all__ = ["lines"]
 
 
-def lines(records: Iterable[Mapping[str, Any]], target: str | None = None) -> list[str]:
-    """The changes, oldest first; of one pack where a target is given."""
+def lines(records: Iterable[Mapping[str, Any]], place: str | None = None) -> list[str]:
+    """The changes, oldest first; of one pack where its place is given."""
     begun: dict[str, Mapping[str, Any]] = {}
     ends: dict[str, Mapping[str, Any]] = {}
     for record in records:
@@ -23,24 +23,55 @@ def lines(records: Iterable[Mapping[str, Any]], target: str | None = None) -> li
         elif record.get("event") == "end":
             ends[name] = record
     return [
-        _line(name, record, ends.get(name))
+        clean(line)
         for name, record in begun.items()
-        if target in (None, record.get("target"))
+        if place in (None, record.get("target"))
+        for line in _change(record, ends.get(name))
     ]
 
 
-def _line(name: str, begin: Mapping[str, Any], end: Mapping[str, Any] | None) -> str:
-    what = begin.get("switch")
-    changes = begin.get("changes")
-    if what is not None:
-        did = f"{what} {'on' if begin.get('on') else 'off'}"
-    else:
-        count = len(changes) if isinstance(changes, list) else 0
-        did = f"{count} write{'s' * (count != 1)}"
-    waived = begin.get("waived")
-    who = str(begin.get("user") or "somebody")
-    if isinstance(waived, list) and waived:
-        who += f", waived: {', '.join(map(str, waived))}"
+def _change(begin: Mapping[str, Any], end: Mapping[str, Any] | None) -> Iterator[str]:
     how = "cut off" if end is None else str(end.get("outcome"))
-    when = str(begin.get("time"))[:19]
-    return clean(f"{when}  {begin.get('target')}  {did}: {how} ({who})  {name}")
+    when = str(begin.get("time"))[:19].replace("T", " ")
+    by = f" by {begin['user']}" if begin.get("user") else ""
+    yield f"{when} UTC{by}: {how}"
+    yield f"  {begin.get('target')}{_pack(begin.get('pack'))}"
+    yield from (f"  {line}" for line in _what(begin))
+    waived = begin.get("waived")
+    if isinstance(waived, list) and waived:
+        yield f"  waived: {', '.join(map(str, waived))}"
+    why = (end or {}).get("why") or (end or {}).get("sentence")
+    if why and how != "done":
+        yield f"  {why}"
+
+
+def _pack(pack: object) -> str:
+    if not isinstance(pack, dict):
+        return ""
+    told = [str(pack[k]) for k in ("vendor", "model", "firmware", "serial_number") if pack.get(k)]
+    return f" ({' '.join(told)})" if told else ""
+
+
+def _what(begin: Mapping[str, Any]) -> Iterator[str]:
+    if "switch" in begin:
+        yield f"{begin['switch']} {'on' if begin.get('on') else 'off'}"
+    adjusted = begin.get("adjust")
+    if isinstance(adjusted, dict):
+        yield ", ".join(f"{k} {v}" for k, v in adjusted.items() if v is not None)
+    changes = begin.get("changes")
+    for change in changes if isinstance(changes, list) else ():
+        if not isinstance(change, dict):
+            continue
+        edits = change.get("settings")
+        for edit in edits if isinstance(edits, list) else ():
+            if isinstance(edit, dict):
+                old, new = (_value(edit.get(k), edit.get("unit")) for k in ("old", "new"))
+                yield f"{edit.get('key')} {old} > {new}"
+
+
+def _value(value: object, unit: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, int | float):
+        return f"{value:.6g} {unit or ''}".rstrip()
+    return "unknown" if value is None else str(value)

@@ -1,0 +1,102 @@
+"""Every settings map that some board has, with all that it can offer, and drivers that have met
+such a board and can be asked for frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+import bmslink
+from bmslink.model import Identity
+from bmslink.protocols.base import Driver
+from bmslink.protocols.daly_a5_writing import a5_map
+from bmslink.protocols.daly_d2 import DalyD2
+from bmslink.protocols.daly_p81 import DalyP81
+from bmslink.protocols.daly_register_map import register_map
+from bmslink.protocols.jbd_map import jbd_map
+from bmslink.protocols.jbd_up_map import up_map
+from bmslink.protocols.jk04_map import jk04_map
+from bmslink.protocols.jk_map import TABLE_BYTES, jk_map
+from bmslink.protocols.jk_modbus_writing import modbus_map
+from bmslink.protocols.jk_nw_writing import nw_map
+from bmslink.protocols.settings import SettingsMap, Slot
+from bmslink.setting import Setting
+from support import virtual_run
+
+_FULL = bytes(281) + b"\xff" * (TABLE_BYTES - 281)
+"""A settings record of JK that says that every register exists."""
+_ALL = b"\xff" * 32
+_PLAUSIBLE = {
+    "discharge_utp": -20.0, "discharge_utp_warning": -15.0, "cell_delta": 0.5,
+    "cell_delta_warning": 0.3, "temperature_delta": 20.0, "temperature_delta_warning": 15.0,
+}  # fmt: skip
+
+
+class Board(NamedTuple):
+    """A map, and a simulated board that speaks its protocol."""
+
+    map: SettingsMap
+    target: str
+
+    @property
+    def protocol(self) -> str:
+        """The protocol that these boards speak."""
+        return self.target.partition("://")[2].partition("?")[0]
+
+    def rows(self, slot: Slot) -> list[Setting]:
+        """What can be written in a slot."""
+        here = [s for s in self.map.settings if s.slot == slot.address and s.writable]
+        return [] if self.map.locked else here
+
+    def slots(self) -> list[Slot]:
+        """What can be written at all."""
+        return [slot for slot in self.map.slots if self.rows(slot)]
+
+
+def _jbd(function: str) -> SettingsMap:
+    identity = Identity(vendor="JBD", protocol="jbd", firmware="2.1")
+    words = {0x2D: bytes.fromhex(function), 0x2F: b"\0\x10", 0x42: b"\x0d\x48"}
+    return jbd_map(identity, words)
+
+
+def _registers(driver: type[DalyD2 | DalyP81], values: Mapping[str, float | None]) -> SettingsMap:
+    return register_map(driver.name, driver.dialect.table, "70_260316_01T6", values)
+
+
+BOARDS: Mapping[str, Board] = {
+    "jbd": Board(_jbd("0006"), "sim://jbd?firmware=2.1"),
+    "jbd-tenfold": Board(_jbd("1006"), "sim://jbd?firmware=8.0"),
+    "jbd-up": Board(up_map(), "sim://jbd-up"),
+    "jk02-24s": Board(
+        jk_map("24s", "10.07", b"\1" * TABLE_BYTES, bytes(32)), "sim://jk02?firmware=10.07"
+    ),
+    "jk02-32s": Board(jk_map("32s", "15.41", _FULL, _ALL), "sim://jk02?firmware=15.41"),
+    "jk04": Board(jk04_map("3.3.0"), "sim://jk04"),
+    "jk-modbus": Board(modbus_map("15.41", _FULL, _ALL), "sim://jk-modbus"),
+    "jk-nw": Board(nw_map(), "sim://jk-nw"),
+    "daly-a5": Board(a5_map("20220810"), "sim://daly-a5"),
+    "daly-d2": Board(_registers(DalyD2, _PLAUSIBLE), "sim://daly-d2"),
+    "daly-d2-other": Board(_registers(DalyD2, {}), "sim://daly-d2"),
+    "daly-p81": Board(_registers(DalyP81, {}), "sim://daly-p81"),
+}
+SILENT = ("jk-bus", "daly-sinowealth")
+"""Protocols over which nothing is ever changed."""
+
+
+@cache
+def met(target: str, address: int | None = None) -> Driver[Any]:
+    """A driver that has met the board at a target, and has let it go again."""
+
+    async def main() -> Driver[Any]:
+        async with bmslink.connect(target, address=address) as device:
+            await device.settings_map(await device.identify())
+            return device.driver
+
+    driver: Driver[Any] = virtual_run(main())
+    return driver
+
+
+def frame_of(driver: Driver[Any], slot: Slot, data: bytes) -> bytes:
+    """What writing a slot sends."""
+    return bytes(driver.make_framer().encode(driver.write_step(slot, data).frame))

@@ -1,0 +1,238 @@
+"""Profiles: what a file may say, and that what we write is what we read."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from bmslink.config.presets import PRESETS, preset
+from bmslink.config.profile import (
+    Profile,
+    ProfileError,
+    Quantity,
+    load_profile,
+    parse_profile,
+    profile_of,
+    typed_value,
+)
+from bmslink.errors import SettingError, TargetError
+from bmslink.lint import lint
+from bmslink.protocols.daly_a5_writing import a5_map
+from bmslink.protocols.settings import SettingsMap, Table
+from bmslink.setting import Setting, Value
+
+
+@cache
+def board() -> SettingsMap:
+    """A map with numbers of all kinds, a choice, and rows that belong to one board."""
+    return a5_map("20220810")
+
+
+def empty() -> dict[int, bytes]:
+    return {slot.address: bytes(slot.layout.sizeof()) for slot in board().slots}
+
+
+def values_of(row: Setting) -> st.SearchStrategy[Value]:
+    if row.kind == "choice":
+        return st.sampled_from(sorted(row.choices.values()))
+    return st.floats(row.minimum or 0.0, row.maximum).map(row.nearest)
+
+
+ANY_VALUES = st.fixed_dictionaries(
+    {}, optional={r.key: values_of(r) for r in board().settings if r.writable}
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(ANY_VALUES)
+def test_a_profile_of_a_board_asks_for_what_stands_in_it(wanted: dict[str, Value]) -> None:
+    image = {**empty(), **board().encode(empty(), wanted)}
+    table = Table(map=board(), image=image)
+    profile = parse_profile(profile_of(table, title='a "title" \\ and\nmore'))
+    asked, missing = profile.wanted(board())
+    assert not missing
+    held = table.values()
+    assert asked == {k: held[k] for k in asked}
+    may = {r.key for r in board().settings if r.writable and not r.own}
+    assert asked.keys() == {key for key in may if held[key] is not None}
+    assert wanted.items() <= asked.items()
+
+
+def test_own_settings_are_left_out_unless_asked_for_by_name() -> None:
+    row = Setting(key="address", title="Address", slot=1, own=True)
+    slot = board().slots[0]
+    own = SettingsMap(
+        name="x",
+        evidence="",
+        slots=(slot,),
+        settings=(
+            Setting(key="a", title="", slot=slot.address, name="nominal_capacity", own=True),
+            Setting(key="b", title="", slot=slot.address, name="nominal_capacity", live=True),
+            Setting(key="c", title="", slot=slot.address, name="nominal_capacity", reason="no"),
+            Setting(key="d", title="", slot=slot.address, name="nominal_capacity", unit="Ah"),
+        ),
+    )
+    table = Table(map=own, image={slot.address: bytes(slot.layout.sizeof())})
+    assert row.own
+    assert set(parse_profile(profile_of(table)).settings) == {"d"}
+    assert set(parse_profile(profile_of(table, own=True)).settings) == {"a", "d"}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3.6", 3.6),
+        (" +3.6 ", 3.6),
+        ("3600 mV", Quantity(3600.0, "mV")),
+        ("-5 °C", Quantity(-5.0, "°C")),
+        ("1e2 A", Quantity(100.0, "A")),
+        (".5V", Quantity(0.5, "V")),
+    ],
+)
+def test_numbers_as_they_are_typed(text: str, value: object) -> None:
+    assert typed_value(text) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "nan", "inf", "1e999", "1e999 V", "3,6", "0x10", "3.6 volts", "3.6 V V", "1" * 100_000],
+)
+def test_what_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(SettingError):
+        typed_value(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "found"),
+    [
+        (Quantity(3600, "mV"), "V", 3.6),
+        (Quantity(3.6, "V"), "V", 3.6),
+        (Quantity(2, "h"), "s", 7200.0),
+        (Quantity(90, "min"), "h", 1.5),
+        (Quantity(500, "ms"), "s", 0.5),
+        (Quantity(5, "C"), "°C", 5.0),
+        (Quantity(100, "mA"), "A", 0.1),
+    ],
+)
+def test_units_are_converted(value: Quantity, unit: str, found: float) -> None:
+    assert value.to(unit) == found
+
+
+@pytest.mark.parametrize(
+    ("unit", "wanted"), [("A", "V"), ("°C", "K"), ("Ah", "A"), ("s", ""), ("", "V")]
+)
+def test_units_that_do_not_go_together(unit: str, wanted: str) -> None:
+    with pytest.raises(SettingError, match="no value"):
+        Quantity(1.0, unit).to(wanted)
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        ("cell_ovp = nan", 3),
+        ("cell_ovp = inf", 3),
+        ("cell_ovp = -inf", 3),
+        (f"cell_ovp = {10**400}", 3),
+        ('cell_ovp = "3.6 volts"', 3),
+        ('cell_ovp = "1e999 V"', 3),
+        ("cell_ovp = [3.6]", 3),
+        ("cell_ovp = {v = 3.6}", 3),
+        ("cell_ovp = 2026-01-01", 3),
+        ("CELL-OVP = 3.6", 3),
+        ('"cell ovp" = 3.6', 0),
+        ('"../x" = 3.6', 0),
+    ],
+)
+def test_what_no_setting_can_hold_is_said_with_its_line(body: str, line: int) -> None:
+    with pytest.raises(ProfileError) as caught:
+        parse_profile(f"schema = 1\n[settings]\n{body}\n", "p.toml")
+    assert str(caught.value).startswith(f"p.toml, line {line}: " if line else "p.toml")
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "settings = 1",
+        "schema = 2\n[settings]",
+        "title = 1\n[settings]",
+        "[settings]\ncell_ovp = 3.6\ncell_ovp = 3.5",
+        "[settings]\nx = 1\n[other]",
+        "[settings",
+        "cell_ovp = 3.6",
+        f"[settings]\nx = {'9' * 5000}",
+        f"[settings]\nx = {'[' * 100_000}",
+        '{"kind": "bmslink-backup"}',
+        "\0",
+    ],
+)
+def test_what_is_no_profile_is_refused(text: str) -> None:
+    with pytest.raises(ProfileError):
+        parse_profile(text)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(max_size=120))
+@example("[settings]\na=1979-05-27T99:32:00Z")
+@example('[settings]\na="\\ud800"')
+@example("[settings]\na=+nan")
+def test_any_text_is_a_profile_or_a_profile_error(text: str) -> None:
+    try:
+        found: Any = parse_profile(text)
+    except ProfileError:
+        return
+    assert isinstance(found, Profile)
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [(b"\xff\xfe[settings]", "UTF-8"), (b"#" * (1 << 20) + b"#", "too large")],
+)
+def test_files_that_are_no_text(tmp_path: Any, data: bytes, word: str) -> None:
+    file = tmp_path / "p.toml"
+    file.write_bytes(data)
+    with pytest.raises(ProfileError, match=word):
+        load_profile(file)
+
+
+def test_a_byte_order_mark_and_a_missing_file(tmp_path: Any) -> None:
+    file = tmp_path / "p.toml"
+    file.write_bytes(b"\xef\xbb\xbf[settings]\ncell_ovp = 3.6\n")
+    assert load_profile(file).settings == {"cell_ovp": 3.6}
+    for missing in (tmp_path / "no.toml", tmp_path):
+        with pytest.raises(ProfileError, match="cannot be read"):
+            load_profile(missing)
+
+
+def test_a_unit_that_the_board_does_not_use_is_said_with_its_line() -> None:
+    profile = parse_profile('[settings]\nsleep_delay = "1 h"\ncell_ovp = "3.6 A"\n', "p.toml")
+    with pytest.raises(ProfileError, match=r"p.toml, line 3: cell_ovp: 3.6 A is no value in V"):
+        profile.wanted(board())
+    asked, missing = parse_profile('[settings]\nsleep_delay = "1 h"\nnew = 1\n').wanted(board())
+    assert asked == {"sleep_delay": 3600.0}
+    assert missing == ["new"]
+    with pytest.raises(ProfileError, match="chemistry is no number"):
+        parse_profile('[settings]\nchemistry = "3 V"\n').wanted(board())
+
+
+@pytest.mark.parametrize("cells", [4, 8, 16, 24])
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_a_profile_without_a_flaw(name: str, cells: int) -> None:
+    profile = parse_profile(preset(name, cells))
+    values = {
+        key: value.plain()[1] if isinstance(value, Quantity) else value
+        for key, value in profile.settings.items()
+    }
+    family = next(f for f in ("lfp", "nmc", "lto", "na-ion") if name.startswith(f))
+    assert not [v.sentence for v in lint(values, cells=cells, chemistry=family)]
+
+
+def test_presets_know_their_limits() -> None:
+    for arguments in (("nickel", 16), ("lfp", 0), ("lfp", 33), ("lfp", 16, 0.0)):
+        with pytest.raises(TargetError):
+            preset(*arguments)
