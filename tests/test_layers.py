@@ -21,6 +21,7 @@ FLOORS: dict[str, int] = {
     "errors": 0,
     "model": 1,
     "chemistry": 1,
+    "gatt": 1,
     "transport": 1,
     "link": 2,
     "capture": 2,

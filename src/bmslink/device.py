@@ -104,7 +104,8 @@ class Device:
             make_transport(
                 endpoint.with_query(baudrate=timing.baudrate)
                 if endpoint.scheme in ("serial", "rfc2217")
-                else endpoint
+                else endpoint,
+                driver.modules,
             )
         )
         self._recorded = record is not None

@@ -12,12 +12,13 @@ from __future__ import annotations
 import importlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from bmslink.errors import TargetError
+from bmslink.gatt import Gatt
 
 __all__ = ["SCHEMES", "Endpoint", "Line", "Transport", "make_transport", "parse_target"]
 
@@ -254,13 +255,14 @@ def require_scheme(endpoint: Endpoint) -> Scheme:
     return scheme
 
 
-def make_transport(endpoint: Endpoint) -> Transport:
-    """The transport for an endpoint, not yet opened."""
+def make_transport(endpoint: Endpoint, modules: Sequence[Gatt] = ()) -> Transport:
+    """The transport for an endpoint, not yet opened. `modules`: the radio modules that may be
+    there, for a Bluetooth target."""
     scheme = require_scheme(endpoint)
     factory = load(scheme.factory)
     if not callable(factory):
         raise TypeError(f"{scheme.factory} makes no transport")
-    transport = factory(endpoint)
+    transport = factory(endpoint, modules) if endpoint.scheme == "ble" else factory(endpoint)
     if not isinstance(transport, Transport):
         raise TypeError(f"{scheme.factory} makes no transport")
     return transport

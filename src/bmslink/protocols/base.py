@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from bmslink.errors import FrameError, TargetError
+from bmslink.gatt import Advert, Gatt
 from bmslink.link import Frame, Framer, Link, Timing, Value
 from bmslink.model import Identity, Reading
 from bmslink.protocols.scale import Layout
@@ -200,6 +201,10 @@ class Driver(ABC, Generic[F]):
     timing: ClassVar[Timing]
     addresses: ClassVar[range] = range(0)
     """What a target's `address` may be; empty where the protocol knows no addresses."""
+    modules: ClassVar[tuple[Gatt, ...]] = ()
+    """The radio modules it is spoken through, the likeliest first; empty: not over Bluetooth."""
+    adverts: ClassVar[tuple[Advert, ...]] = ()
+    """What such boards advertise."""
 
     def __init__(self, link: Link[F], options: Options) -> None:
         if options.address is not None and options.address not in self.addresses:
