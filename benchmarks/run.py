@@ -1,6 +1,6 @@
 """All measurements, each beside something measured in the same run.
 
-    python benchmarks/run.py [--quick] [decode] [wire] [many] [start] [size]
+    python benchmarks/run.py [--quick] [decode] [wire] [many] [ble] [start] [size]
 
 Contestants are interleaved round by round and medians are compared, so that a busy machine
 disturbs all alike. Ratios that differ by less than a third mean nothing. Peers need the
@@ -117,6 +117,28 @@ def links(console: Console, *, quick: bool) -> None:
     console.print(f"Longest wait for a reading: {found.latest:.2f} times the natural one.")
 
 
+# ---------------------------------------------------------------------------------- Bluetooth
+
+
+def ble(console: Console, *, quick: bool) -> None:
+    """Exchanges through our whole road, beside bleak alone on the same stack."""
+    try:
+        import air
+    except ImportError as error:
+        console.print(f"Bluetooth was not measured: {error}.")
+        return
+    columns = ("exchange", "bmslink µs", "90 %", "bleak µs", "90 %", "ratio")
+    report = table("Bluetooth: bumble's stack, a radio that takes no time", *columns)
+    for contest in air.contests(200 if quick else 2000):
+        report.add_row(
+            contest.name,
+            *spread(contest.ours, 1e6),
+            *spread(contest.bleak, 1e6),
+            f"{air.ratio(contest):.2f}",
+        )
+    console.print(report)
+
+
 # ---------------------------------------------------------------------------------- start-up
 
 
@@ -167,7 +189,14 @@ def _size(folder: Path) -> int:
     return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and not f.is_symlink())
 
 
-SECTIONS = {"decode": decode, "wire": cycle, "many": links, "start": start, "size": size}
+SECTIONS = {
+    "decode": decode,
+    "wire": cycle,
+    "many": links,
+    "ble": ble,
+    "start": start,
+    "size": size,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -104,7 +104,9 @@ def test_the_list_of_commands_has_no_command_of_a_later_version(cli):
     result = cli("--help")
     assert result.code == 0
     listed = [line.split()[0] for line in result.out.partition("Commands:")[2].splitlines() if line]
-    assert listed == ["info", "read", "monitor", "decode", "capture", "simulate", "replay", "packs"]
+    assert listed == [
+        *("scan", "info", "read", "monitor", "decode", "capture", "simulate", "replay", "packs"),
+    ]
 
 
 def test_without_a_command_the_help_comes_and_2(cli):
@@ -174,10 +176,10 @@ def test_wrong_usage_is_one_sentence_and_2(cli, argv, words):
         ("sim://jbd?fault=frob", ["frob"]),
         ("jbd+serial:///dev/ttyUSB0?pin=1234", ["pin"]),
         ("jbd+tcp://host", ["host"]),
-        ("/dev/ttyUSB0", ["Which protocol", "jbd", "jk02", "daly-a5", "jk-nw"]),
-        ("COM3", ["Which protocol"]),
-        ("ble://C8:47:8C:E4:55:12", ["Bluetooth"]),
-        ("jk02+ble://C8:47:8C:E4:55:12", ["Bluetooth"]),
+        ("modbus-tcp://127.0.0.1:502", ["Which protocol", "jbd", "jk02", "daly-a5", "jk-nw"]),
+        ("jk+modbus-tcp://127.0.0.1:502", ["is a vendor", "jk-modbus"]),
+        ("/dev/ttyUSB0?baudrate=1", ["baudrate=1"]),
+        ("jk+serial:///dev/ttyUSB0?address=300", ["address=300"]),
         ("jbd+serial:///dev/ttyUSB0?rts=maybe", ["rts is toggle, on or off"]),
         ("jbd+tcp://host:4000?rts=on", ["Unknown key 'rts'"]),
         ("jbd+sim://?gap=-1", ["gap"]),
@@ -197,6 +199,9 @@ def test_a_target_that_cannot_be_is_one_sentence_and_2(cli, tmp_path, command, t
     ("target", "words"),
     [
         ("jbd+serial:///nowhere/tty", ["/nowhere/tty"]),
+        ("/nowhere/tty", ["/nowhere/tty"]),
+        ("daly+serial:///nowhere/tty", ["/nowhere/tty"]),
+        ("tcp://127.0.0.1:1", ["127.0.0.1:1"]),
         ("jbd+tcp://127.0.0.1:1", ["127.0.0.1:1"]),
         ("jbd+rfc2217://127.0.0.1:1", ["127.0.0.1:1"]),
         ("jbd+modbus-tcp://127.0.0.1:1", ["127.0.0.1:1"]),

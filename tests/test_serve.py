@@ -427,7 +427,7 @@ def test_each_refusal_to_listen_has_its_sentence(number: str, error: type[BmsErr
     import errno
 
     exc = OSError(getattr(errno, number), "no")
-    assert type(serve_module._listen_error(exc, "127.0.0.1:80")) is error
+    assert type(serve_module.listen_error(exc, "127.0.0.1:80")) is error
 
 
 # ------------------------------------------------------------------- faults, console, address

@@ -27,11 +27,12 @@ from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 from bmslink import device as aio
+from bmslink import discovery
 from bmslink.decoding import decode
 from bmslink.errors import LinkClosed
 from bmslink.transport import Endpoint
 
-__all__ = ["Device", "connect", "decode"]
+__all__ = ["Device", "connect", "decode", "scan"]
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -264,3 +265,14 @@ def _connecting(function: Callable[P, aio.Device]) -> Callable[P, Device]:
 
 
 connect = _connecting(aio.connect)
+
+
+def _waiting(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        return _background.run(function(*args, **kwargs))
+
+    return call
+
+
+scan = _waiting(discovery.scan)

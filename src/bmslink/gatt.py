@@ -6,9 +6,11 @@ transport, discovery and the simulated modules all work from the same declaratio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-__all__ = ["Advert", "Gatt", "uuid16"]
+__all__ = ["Advert", "Gatt", "Seen", "matches", "uuid16"]
 
 
 def uuid16(short: int) -> str:
@@ -30,6 +32,8 @@ class Gatt:
     write: str
     wake: str | None = None
     """Where an empty packet is written before anything else, where that service is there."""
+    settle: float = 0.0
+    """Seconds that the module needs between the enabling of notifications and the first write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,3 +53,33 @@ class Advert:
     """Address prefixes (`C8:47:8`), one of which fits."""
     certain: bool = False
     """Whether nothing else is known to advertise like this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What a device in reach said of itself."""
+
+    address: str
+    """`C8:47:8C:E4:55:12`; on macOS, which hides addresses, a UUID."""
+    name: str = ""
+    services: frozenset[str] = frozenset()
+    """Service UUIDs, written out, in lower case."""
+    manufacturers: Mapping[int, bytes] = field(default_factory=dict)
+    """Company identifier to what stands behind it."""
+    rssi: int | None = None
+    """Strength of the signal, dBm."""
+
+
+def matches(advert: Advert, seen: Seen) -> bool:
+    """Whether a device shows all of a sign; a sign that says nothing fits nothing."""
+    if advert.name and not re.fullmatch(advert.name, seen.name, re.IGNORECASE | re.DOTALL):
+        return False
+    if not advert.services <= seen.services:
+        return False
+    if advert.addresses and not seen.address.upper().startswith(advert.addresses):
+        return False
+    if advert.manufacturers or advert.data:
+        said = (d for m, d in seen.manufacturers.items() if m in advert.manufacturers)
+        if not any(data.startswith(advert.data) for data in said):
+            return False
+    return bool(advert.name or advert.services or advert.addresses or advert.manufacturers)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -17,6 +17,7 @@ from bmslink.gatt import Advert, Gatt
 from bmslink.link import Frame, Framer, Link, Timing, Value
 from bmslink.model import Identity, Reading
 from bmslink.protocols.scale import Layout
+from bmslink.transport import Pin
 
 __all__ = [
     "Assembler",
@@ -152,6 +153,8 @@ class Options:
     current_sign: Literal["auto", "normal", "inverted"] = "auto"
     variant: str | None = None
     """What is known beforehand about the dialect (`24s`, `32s`), where frames alone cannot tell."""
+    pin: Pin = field(default_factory=Pin, compare=False)
+    """What a device that asks who we are is told."""
 
 
 class Patience:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from bmslink.errors import LinkTimeout
+from bmslink.gatt import Gatt
 from bmslink.link import Link, Timing
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Driver, Options, Patience, Record
@@ -32,6 +33,7 @@ from bmslink.protocols.daly_a5_layouts import (
     SENSORS_PER_FRAME,
 )
 from bmslink.protocols.daly_a5_reading import first_number
+from bmslink.protocols.daly_radio import DALY_MODULES
 
 __all__ = ["DalyA5", "DalyA5Codec", "DalyA5Framer", "DalyFrame", "can_frame", "read_request"]
 
@@ -55,6 +57,7 @@ class DalyA5(Driver[DalyFrame]):
     )
 
     addresses: ClassVar[range] = range(1, MAX_BOARD + 1)
+    modules: ClassVar[tuple[Gatt, ...]] = DALY_MODULES
 
     codec: DalyA5Codec
 
@@ -78,6 +81,8 @@ class DalyA5(Driver[DalyFrame]):
         self.patience.forgive()
         if self.options.address is not None:
             return
+        if self.link.transport.peer() is not None and not self.patience.rounds:
+            self._host = HOST_APP
         try:
             await self.ask(0x94)
         except LinkTimeout:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from construct import Byte, Struct
 
+from bmslink.gatt import Advert
 from bmslink.model import Condition, Identity, Reading
 from bmslink.protocols.base import Codec, Options, Payload, Record, need
 from bmslink.protocols.fields import Layout, parse, sort_conditions, text
@@ -168,6 +169,7 @@ class JK04(JK02):
     """Starts a JK04 board's stream (97, then 96) and takes what comes, every 0.5 s."""
 
     name: ClassVar[str] = "jk04"
+    adverts: ClassVar[tuple[Advert, ...]] = ()  # those of jk02: nothing tells them apart
 
     @classmethod
     def make_codec(cls, options: Options) -> JK04Codec:

@@ -135,7 +135,7 @@ class JKBusCodec(Codec[BusFrame]):
         if isinstance(frame, JK02Frame):
             return self._explain_record(frame)
         record = self._registers.explain(frame, sent=sent)
-        if record.part is not None:  # another program reads registers here: not our reading
+        if record.role in ("reading", "identity", "settings"):  # another program reads registers
             return Record(record.kind, "other", {"address": frame.unit})
         heard = self._heard
         if heard and heard.is_signed_by(frame):
