@@ -1,6 +1,6 @@
 """All measurements, each beside something measured in the same run.
 
-    python benchmarks/run.py [--quick] [decode] [wire] [many] [ble] [start] [size]
+    python benchmarks/run.py [--quick] [decode] [wire] [many] [ble] [scan] [start] [size]
 
 Contestants are interleaved round by round and medians are compared, so that a busy machine
 disturbs all alike. Ratios that differ by less than a third mean nothing. Peers need the
@@ -9,6 +9,7 @@ dependency group `bench`; one that cannot run here is named.
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import statistics
 import subprocess
@@ -23,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 import decoders
+import finding
 import many
 import peers
 import wire
@@ -139,6 +141,17 @@ def ble(console: Console, *, quick: bool) -> None:
     console.print(report)
 
 
+# ---------------------------------------------------------------------------------- finding
+
+
+def scan(console: Console, *, quick: bool) -> None:
+    """From a bare port to what hangs there."""
+    report = table("Finding a pack on a bare port", "what", "s", "right")
+    for name, seconds, right in asyncio.run(finding.searches(usual_only=quick)):
+        report.add_row(name, f"{seconds:.1f}", "yes" if right else "NO")
+    console.print(report)
+
+
 # ---------------------------------------------------------------------------------- start-up
 
 
@@ -194,6 +207,7 @@ SECTIONS = {
     "wire": cycle,
     "many": links,
     "ble": ble,
+    "scan": scan,
     "start": start,
     "size": size,
 }

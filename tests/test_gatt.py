@@ -403,7 +403,7 @@ def test_both_packs_on_one_radio_at_once() -> None:
     virtual_run(main())
 
 
-def test_the_pack_loses_its_power() -> None:
+def test_the_pack_loses_its_power_and_gets_it_back() -> None:
     async def main() -> None:
         async with world("jk02") as here, bmslink.connect(here.target) as device:
             await device.read()
@@ -411,6 +411,10 @@ def test_the_pack_loses_its_power() -> None:
             with pytest.raises(LinkClosed):
                 for _ in range(5):
                     await device.read()
+            async with world("jk02", air=here.air) as again:
+                assert again.address == here.address
+                await device.reopen()
+                agrees(again, await device.read())
 
     virtual_run(main())
 
@@ -552,6 +556,7 @@ def test_chunks_lose_nothing(answers: list[bytes], most: int, rule: str | None) 
         ({"mtu": 22}, "23 to 517"),
         ({"pin": "12345"}, "six digits"),
         ({"name": "x" * 30}, "1 to 29 bytes"),
+        ({"name": "\udcff"}, "printable"),
         ({"module": "hm-10"}, "no module 'hm-10'; known: jk "),
     ],
 )

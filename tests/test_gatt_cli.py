@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import socket
 import subprocess
 import sys
@@ -129,10 +131,10 @@ def test_watching_goes_on_after_the_connection_broke_off(radio: Radio) -> None:
     target, simulator = radio.packs["jk02", "23"]
     terminal = Terminal("monitor", target, **{VARIABLE: radio.env[VARIABLE]})
     try:
-        terminal.wait(lambda text: "60.0" in text or "60 %" in text or "60%" in text, 20)
+        terminal.wait(lambda text: re.search(r"\b60(\.0)? ?%", text), 20)
         assert simulator.ask("fault ble_drop:40") == "ok"
         assert simulator.ask("soc 31") == "ok"
-        terminal.wait(lambda text: "31" in text and "disconnected" not in text, 20)
+        terminal.wait(lambda text: re.search(r"\b31(\.0)? ?%", text), 20)
         terminal.type("q")
         assert terminal.end() == 0
     finally:
@@ -144,23 +146,34 @@ def test_a_second_radio_at_the_same_place(radio: Radio) -> None:
     result.failed(1, radio.place, "taken by another program")
 
 
-def test_the_radio_is_switched_off() -> None:
+def test_the_pack_and_its_radio_are_switched_off_and_on() -> None:
     place = f"127.0.0.1:{free_port()}"
-    simulator = Simulator("jk02", "--ble", f"tcp-server:{place}")
-    target = simulator.line().removeprefix("ready ")
+
+    def on(soc: str) -> tuple[Simulator, str]:
+        simulator = Simulator("jk02", "--ble", f"tcp-server:{place}", "--soc", soc)
+        return simulator, simulator.line().removeprefix("ready ")
+
+    simulator, target = on("60")
     env = environment(**{VARIABLE: f"bumble:tcp-client:{place}"})
-    watching = start("read", "--watch", "0.5", target, env=env)
+    watching = start("read", "--json", "--watch", "0.5", target, env=env)
     assert watching.stdout is not None
-    assert watching.stdout.readline()
-    assert simulator.end().code == 0
-    time.sleep(1)
-    watching.send_signal(2)
-    result = finish(watching)
+    try:
+        assert json.loads(watching.stdout.readline())["soc"] == 60
+        assert simulator.end().code == 0
+        finish(start("read", target, env=env)).failed(1, place, "bmslink simulate")
+        simulator, again = on("40")
+        assert again == target
+        while json.loads(watching.stdout.readline()).get("soc") != 40:
+            assert watching.poll() is None
+        watching.send_signal(signal.SIGINT)
+        result = finish(watching)
+    finally:
+        watching.kill()
+        simulator.end()
     assert result.code == 130
     assert "disconnected" in result.err
     assert "Traceback" not in result.err
     assert "bumble" not in result.err.replace(f"bumble:tcp-client:{place}", "")
-    finish(start("read", target, env=env)).failed(1, place, "bmslink simulate")
 
 
 def test_one_at_a_time(radio: Radio, busy: Busy) -> None:

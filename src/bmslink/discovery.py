@@ -56,6 +56,8 @@ class Found:
 
 
 OnFound = Callable[[Found], None]
+_LISTENERS = ("jk-bus",)
+"""Protocols whose driver sends nothing where somebody else speaks."""
 
 
 def _quiet(text: str) -> None:
@@ -80,10 +82,16 @@ async def detect(endpoint: Endpoint, *, pin: Pin | None = None, tell: Tell = _qu
         return found
     result = await search(endpoint, tell, thorough=False)
     if not result.hits:
-        tried = "; ".join(result.tried)
-        raise UnknownDevice(f"No pack was found on {endpoint}. {result.why} (Tried {tried}.)")
+        for one in result.tried:
+            tell(f"{endpoint.place}: {one}")
+        raise UnknownDevice(f"No pack was found on {endpoint}. {result.why}")
     best = result.hits[0]
     found = target_of(endpoint, best)
+    if not best.question and best.protocol not in _LISTENERS:
+        raise UnknownDevice(
+            f"Somebody else already asks {described(best)} on {endpoint}. Take him off the line, "
+            f"or write {shlex.quote(str(found))} to ask beside him."
+        )
     others = [hit for hit in result.hits[1:] if hit.address != best.address]
     more = f"; {len(others)} more answer, see `bmslink scan`" if others else ""
     why = f" ({result.why})" if result.why else ""
@@ -98,7 +106,8 @@ def _next_time(found: Endpoint) -> str:
 async def _find_one(protocol: str | None, pin: Pin | None, tell: Tell) -> Endpoint:
     """The only pack of a vendor or protocol in reach."""
     results = await scan(protocol=protocol, pin=pin, on_progress=tell)
-    packs = [one for one in results if one.protocol is not None and one.confidence != ALSO]
+    packs = [one for one in results if one.confidence in (CERTAIN, OVERHEARD, LIKELY)]
+    packs = packs or [one for one in results if one.confidence == POSSIBLE]
     if not packs:
         ports = " ".join(f"{one.target}: {one.why}" for one in results[:3])
         raise UnknownDevice(f"No {protocol} pack was found. {ports}".strip())
@@ -107,8 +116,11 @@ async def _find_one(protocol: str | None, pin: Pin | None, tell: Tell) -> Endpoi
             f"{len(packs)} packs may be meant; name one: "
             f"{', '.join(one.target for one in packs[:6])}."
         )
+    found = parse_target(packs[0].target)
+    if found.scheme == "ble":  # so far it was only seen
+        return await detect(replace(found, protocol=protocol), pin=pin, tell=tell)
     tell(f"found {packs[0].target} ({packs[0].why})")
-    return parse_target(packs[0].target)
+    return found
 
 
 def _model(identity: Identity) -> str:
@@ -122,18 +134,15 @@ async def _search_line(
     place = str(endpoint)
     try:
         result = await search(endpoint, tell, thorough=True, within=within)
-    except TargetError:
-        raise
     except BmsError as error:
         found(Found(target=place, why=str(error)))
         return
     tried = tuple(result.tried)
     if not result.hits:
         found(Found(target=place, tried=tried, why=result.why))
-    seen: set[int | None] = set()
-    for hit in result.hits:
-        also = bool(seen) and hit.address in (None, *seen) and hit.question != ""
-        seen.add(hit.address)
+    for number, hit in enumerate(result.hits):
+        better = [other for other in result.hits[:number] if other.protocol != hit.protocol]
+        also = any(None in (o.address, hit.address) or o.address == hit.address for o in better)
         found(_found_at(endpoint, hit, tried, result.why, also=also))
 
 
@@ -197,8 +206,16 @@ async def _search_radio(
 ) -> None:
     from bmslink.transports.ble import scan_adverts  # not everybody has Bluetooth
 
+    named: set[str] = set()
+
+    def heard(seen: Seen) -> None:
+        pack = _found_in(seen, protocol)
+        if pack is not None and seen.address not in named:
+            named.add(seen.address)
+            tell(f"Bluetooth: {seen.name or seen.address} {pack.why.partition(';')[0]}")
+
     tell("Bluetooth: listening for adverts")
-    reach = await scan_adverts(within, lambda seen: None)
+    reach = await scan_adverts(within, heard)
     packs = [pack for seen in reach if (pack := _found_in(seen, protocol)) is not None]
     tell(f"Bluetooth: {len(reach)} devices in reach, {len(packs)} may be packs")
     for pack in packs:

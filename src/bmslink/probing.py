@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -81,9 +81,20 @@ def overheard(data: bytes, baudrate: int) -> list[Hit]:
                 )
             if by_address:
                 break
-    if any(name == "jk-bus" and address is not None for name, address in hits):
-        hits = {key: hit for key, hit in hits.items() if key[0] != "jk02"}
-    return sorted(hits.values(), key=lambda hit: hit.rank)
+    return sorted(_without_doubles(hits.values()), key=lambda hit: hit.rank)
+
+
+def _without_doubles(hits: Iterable[Hit]) -> list[Hit]:
+    """JK's bus carries the records of JK02: what is acknowledged is the bus, what no bus board
+    sends (they are all 32S) is not. What is neither may be both."""
+    found = list(hits)
+    signed = any(hit.protocol == "jk-bus" and hit.address is not None for hit in found)
+    older = any(
+        hit.protocol == "jk04" or (hit.protocol == "jk02" and hit.identity.variant == "24s")
+        for hit in found
+    )
+    unwanted = "jk02" if signed else "jk-bus" if older else None
+    return [hit for hit in found if hit.protocol != unwanted]
 
 
 def _identity(codec: Any, records: Sequence[Record], name: str) -> Identity:
@@ -182,7 +193,7 @@ class ProbedLine:
         start = loop.time()
         wire = 10 * len(exchange.sent) / self.baudrate if self.baudrate else 0.0
         latest = start + wire + exchange.probe.within + self._patience + _ENDLESS
-        deadline = latest - _ENDLESS
+        first = deadline = latest - _ENDLESS
         heard = bytearray()
         while exchange.proof is None:
             data = await self.more(deadline)
@@ -190,7 +201,7 @@ class ProbedLine:
             exchange.take(data)
             if not data or loop.time() > latest:
                 break
-            deadline = min(loop.time() + exchange.idle + self._patience, latest)
+            deadline = min(max(first, loop.time() + exchange.idle + self._patience), latest)
         return bytes(heard)
 
 
@@ -245,6 +256,8 @@ class _Exchange:
         records = [_explained(codec, frame) for frame in foreign]
         if self.probe.overhears and any(r is not None and r.role == "request" for r in records):
             return "master", None
+        if self._frames and not foreign:  # the echo, behind what the turning of the line made
+            return "echo", None
         return ("other" if foreign else "garbage"), None
 
     def _hit(self, baudrate: int) -> Hit | None:

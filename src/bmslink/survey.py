@@ -108,6 +108,7 @@ class _Search:
 
     async def _listen(self, line: ProbedLine, seconds: float) -> bytes:
         self.tell(f"{self.place}: listening{_at(line.baudrate)}")
+        self.result.tried.append(f"listened{_at(line.baudrate)}")
         return await line.listen(seconds)
 
     async def _others_speak(self, line: ProbedLine, seconds: float) -> bool:
@@ -123,10 +124,10 @@ class _Search:
         self.result.hits = overheard(heard, baudrate)
         names = ", ".join(dict.fromkeys(hit.protocol for hit in self.result.hits))
         self.result.why = _LISTENED if names else _STRANGER
-        self.result.tried.append(
-            f"{len(heard)} bytes came unasked{_at(baudrate)}: {names or 'no known protocol'}"
+        self.result.tried[-1] += (
+            f": {len(heard)} bytes came unasked, {names or 'of no known protocol'}"
             if heard
-            else f"silence{_at(baudrate)}"
+            else ": silence"
         )
 
     async def _ask_all(self, line: ProbedLine, steps: Sequence[Step]) -> None:

@@ -19,6 +19,7 @@ __all__ = ["cells", "described", "search", "steps_for", "target_of", "where"]
 
 _GATEWAY_PATIENCE = 0.15
 """s that a network and the gateway in it may add to each answer."""
+_MOST_PATIENCE = 0.5
 
 
 def steps_for(endpoint: Endpoint) -> list[Step]:
@@ -68,9 +69,10 @@ def _open_at(endpoint: Endpoint, rate: int) -> Transport:
 async def search(
     endpoint: Endpoint, tell: Callable[[str], None], *, thorough: bool, within: float | None = None
 ) -> Survey:
-    patience = endpoint.number("timeout") or 0.0
-    if endpoint.scheme != "serial":
-        patience = max(patience, _GATEWAY_PATIENCE)
+    patience = 0.0
+    if endpoint.scheme != "serial":  # a patient target is believed up to half a second
+        wished = endpoint.number("timeout") or 0.0
+        patience = min(max(wished, _GATEWAY_PATIENCE), _MOST_PATIENCE)
     return await survey(
         endpoint.place,
         partial(_open_at, endpoint),

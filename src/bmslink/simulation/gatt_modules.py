@@ -15,6 +15,8 @@ from bmslink.errors import TargetError
 __all__ = ["MODULES", "Characteristic", "Chunks", "Module", "Radio", "module_of"]
 
 _MAX_MTU = 517
+_LONGEST_NAME = 29
+"""Bytes that fit into one advert."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +207,9 @@ class Radio:
             self.pin.isascii() and self.pin.isdigit() and len(self.pin) == 6
         ):
             raise TargetError("The pin of a simulated module has six digits.")
-        if self.name is not None and not 0 < len(self.name.encode(errors="replace")) <= 29:
-            raise TargetError("An advertised name has 1 to 29 bytes.")
+        name = "x" if self.name is None else self.name
+        if not name.isprintable() or not 0 < len(name.encode()) <= _LONGEST_NAME:
+            raise TargetError(f"An advertised name has 1 to {_LONGEST_NAME} bytes, all printable.")
         if self.chunks is not None:
             Chunks.sizes(self.chunks)
         return module_of(protocol, self.module)
