@@ -92,7 +92,8 @@ def test_what_only_construct_can_parse_is_left_to_it() -> None:
         Struct("n" / Byte, "data" / Bytes(lambda this: this.n)),
         Struct("n" / Byte, "data" / Array(lambda this: this.n, Byte)),
         Struct("big" / Int16ub, "little" / Int16ul),
-        Struct("inner" / Struct("a" / Byte)),
+        Struct("inner" / Struct("rest" / GreedyBytes)),
+        Struct("items" / Array(2, Struct("n" / Byte, "data" / Bytes(lambda this: this.n)))),
         Struct("five" / Const(5, Byte)),
         Byte,
     ):

@@ -7,9 +7,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
+from zlib import adler32
 
 from construct import Byte, Bytes, Const, Struct
 
@@ -22,7 +23,6 @@ from bmslink.protocols.daly_a5_layouts import (
     CONTROLS,
     MAX_CELLS,
     MAX_FRAME_NUMBER,
-    MAX_SENSORS,
     STATUS,
     SWITCH,
 )
@@ -54,7 +54,6 @@ HOST_OF_BOARD = 0x3F
 SERIES = (0x95, 0x96)
 """The ids that are answered by several frames with a number in front."""
 _LIVE = range(0x90, 0x99)
-_REMEMBERED = (0x90, 0x91, 0x94)
 
 # ---------------------------------------------------------------------------------- framing
 
@@ -101,7 +100,7 @@ class DalyA5Framer(Framer[DalyFrame]):
         raw = buffer[:_SIZE]
         if raw[3] != 8:
             return Drop(1)
-        if (sum(raw) - raw[12]) & 0xFF != raw[12]:
+        if (adler32(raw, 0) - 2 * raw[12]) & 0xFF:
             return Drop(1, "checksum")
         return DalyFrame(raw=raw, offset=self.position, address=raw[1], id=raw[2], data=raw[4:12])
 
@@ -129,16 +128,24 @@ def can_frame(can_id: int, data: bytes) -> DalyFrame:
 # ---------------------------------------------------------------------------------- meaning
 
 
+_Learn = Callable[[Memory, Mapping[str, Any]], None]
+_LEARN: dict[int, _Learn] = {
+    0x90: Memory.learn_soc,
+    0x91: Memory.look_at_tail,
+    0x94: Memory.learn_counts,
+}
+
+
 @lru_cache(maxsize=256)
-def _live(data_id: int) -> tuple[str, Reader, tuple[str, ...]] | None:
-    """Kind, reader and parts (by frame number, in a series) of an id with live data."""
+def _live(data_id: int) -> tuple[str, Reader, _Learn | None, tuple[str, ...]] | None:
+    """Kind, reader, what is learnt, and parts (by frame number, in a series) of live data."""
     if data_id not in _LIVE:
         return None
     kind, layout = STATUS[data_id]
-    if data_id not in SERIES:
-        return kind, fixed(layout), (f"{data_id:x}",)
-    parts = tuple(f"{data_id:x}.{number}" for number in range(MAX_FRAME_NUMBER + 1))
-    return kind, fixed(layout), parts
+    parts: tuple[str, ...] = (f"{data_id:x}",)
+    if data_id in SERIES:
+        parts = tuple(f"{data_id:x}.{number}" for number in range(MAX_FRAME_NUMBER + 1))
+    return kind, fixed(layout), _LEARN.get(data_id), parts
 
 
 class DalyA5Codec(Codec[DalyFrame]):
@@ -169,31 +176,20 @@ class DalyA5Codec(Codec[DalyFrame]):
     def explain(self, frame: DalyFrame, *, sent: bool = False) -> Record:
         if len(frame.data) != 8:
             raise FrameError(f"{len(frame.data)} data bytes instead of 8.", frame.data)
-        data_id = frame.id
-        live = _live(data_id)
-        if live is None or sent or frame.address >= FIRST_HOST:
+        live = None if sent or frame.address >= FIRST_HOST else _live(frame.id)
+        if live is None:
             return self._explain_other(frame, asked=sent or not frame.is_answer)
-        kind, read, parts = live
+        kind, read, learn, parts = live
         values = read(frame.data)
-        values["id"] = data_id
+        values["id"] = frame.id
+        if learn is not None:
+            learn(self.memory, values)
         if len(parts) == 1:
-            if data_id in _REMEMBERED:
-                self._remember(data_id, values)
             return Record(kind, "reading", values, parts[0])
         number = values["number"]
-        if number >= len(parts):
-            raise FrameError(f"{data_id:02X} has frame number {number}.")
+        if number > MAX_FRAME_NUMBER:
+            raise FrameError(f"{frame.id:02X} has frame number {number}.")
         return Record(kind, "reading", values, parts[number])
-
-    def _remember(self, data_id: int, values: Mapping[str, Any]) -> None:
-        if data_id == 0x90:
-            self.memory.soc_raw = round(values["soc"] * 10)
-        elif data_id == 0x91:
-            self.memory.look_at_tail(values)
-        else:
-            cells, sensors = values["cell_count"], values["sensor_count"]
-            self.memory.cell_count = cells if 0 < cells <= MAX_CELLS else None
-            self.memory.sensor_count = sensors if sensors <= MAX_SENSORS else None
 
     def _explain_other(self, frame: DalyFrame, *, asked: bool) -> Record:
         values: dict[str, Any] = {"id": frame.id}

@@ -43,14 +43,26 @@ class Memory:
     sensor_count: int | None = None
     bases: dict[int, int] = field(default_factory=dict)
     """From where the frames of a multi-frame id are counted: documents say 0, hardware says 1."""
-    soc_raw: int | None = None
+    soc: float | None = None
+    """Of the last 90, %, in which its word is counted in tenths."""
     live_tails: bool = False
     """The last bytes of 91 and 92 are values, not residue of the answers before them."""
 
+    def learn_soc(self, values: Values) -> None:
+        """Learn from a 90."""
+        self.soc = values["soc"]
+
+    def learn_counts(self, values: Values) -> None:
+        """Learn from a 94; more cells or sensors than a board can have are not believed."""
+        cells, sensors = values["cell_count"], values["sensor_count"]
+        self.cell_count = cells if 0 < cells <= MAX_CELLS else None
+        self.sensor_count = sensors if sensors <= MAX_SENSORS else None
+
     def look_at_tail(self, values: Values) -> None:
         """Learn from a 91: is its tail the cell difference, or the SOC word of the last 90?"""
+        tail = values["tail"]
         delta = round((values["max_cell_voltage"] - values["min_cell_voltage"]) * 1000)
-        self.live_tails = values["tail"] == delta != self.soc_raw
+        self.live_tails = tail == delta and tail / 10 != self.soc
 
 
 def merge(records: Sequence[Record], memory: Memory, sign: Sign) -> Reading:
