@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 from zlib import adler32
 
-from construct import Byte, Bytes, Const, Struct
+from construct import Byte, Bytes, Computed, Const, Struct
 
 from bmslink.errors import FrameError
 from bmslink.link import Drop, Frame, Framer
@@ -29,7 +29,7 @@ from bmslink.protocols.daly_a5_layouts import (
 from bmslink.protocols.daly_a5_reading import Memory, merge
 from bmslink.protocols.daly_settings import CHEMISTRIES, CLOCK_WRITE, PARAMETERS, TEXTS, WRITES
 from bmslink.protocols.derive import Reader, fixed
-from bmslink.protocols.fields import Layout, build, parse, text
+from bmslink.protocols.fields import Layout, build, fields_of, parse, text
 
 __all__ = [
     "FIRST_HOST",
@@ -53,7 +53,6 @@ HOST_OF_BOARD = 0x3F
 """On a shared RS485 pair board n listens to 3F + n."""
 SERIES = (0x95, 0x96)
 """The ids that are answered by several frames with a number in front."""
-_LIVE = range(0x90, 0x99)
 
 # ---------------------------------------------------------------------------------- framing
 
@@ -105,9 +104,15 @@ class DalyA5Framer(Framer[DalyFrame]):
         return DalyFrame(raw=raw, offset=self.position, address=raw[1], id=raw[2], data=raw[4:12])
 
     def encode(self, frame: DalyFrame) -> bytes:
-        values = {"address": frame.address, "id": frame.id, "data": frame.data, "checksum": 0}
-        covered = build(_FRAME, values, "Daly frame")[:-1]
-        return covered + bytes([checksum(covered)])
+        return _encoded(frame.address, frame.id, frame.data)
+
+
+@lru_cache(maxsize=64)
+def _encoded(address: int, data_id: int, data: bytes) -> bytes:
+    """The whole frame; kept, because every poll asks the same."""
+    values = {"address": address, "id": data_id, "data": data, "checksum": 0}
+    covered = build(_FRAME, values, "Daly frame")[:-1]
+    return covered + bytes([checksum(covered)])
 
 
 def read_request(data_id: int, host: int = HOST_PC, data: bytes = bytes(8)) -> DalyFrame:
@@ -134,18 +139,22 @@ _LEARN: dict[int, _Learn] = {
     0x91: Memory.look_at_tail,
     0x94: Memory.learn_counts,
 }
+_PARTS = {data_id: f"{data_id:x}" for data_id in range(0x90, 0x99)}
+_SERIES_PARTS = {
+    data_id: tuple(f"{data_id:x}.{number}" for number in range(MAX_FRAME_NUMBER + 1))
+    for data_id in SERIES
+}
 
 
-@lru_cache(maxsize=256)
-def _live(data_id: int) -> tuple[str, Reader, _Learn | None, tuple[str, ...]] | None:
-    """Kind, reader, what is learnt, and parts (by frame number, in a series) of live data."""
-    if data_id not in _LIVE:
-        return None
+def _live(data_id: int) -> tuple[str, Reader, _Learn | None, tuple[str, ...] | None, str]:
+    """Kind, reader, what is learnt, parts by frame number (of a series), part (of others)."""
     kind, layout = STATUS[data_id]
-    parts: tuple[str, ...] = (f"{data_id:x}",)
-    if data_id in SERIES:
-        parts = tuple(f"{data_id:x}.{number}" for number in range(MAX_FRAME_NUMBER + 1))
-    return kind, fixed(layout), _LEARN.get(data_id), parts
+    named = (name / field for name, field in fields_of(layout))
+    read = fixed(Struct(*named, "id" / Computed(data_id)))
+    return kind, read, _LEARN.get(data_id), _SERIES_PARTS.get(data_id), _PARTS[data_id]
+
+
+_LIVE = {data_id: _live(data_id) for data_id in _PARTS}
 
 
 class DalyA5Codec(Codec[DalyFrame]):
@@ -174,22 +183,22 @@ class DalyA5Codec(Codec[DalyFrame]):
         return PARAMETERS[frame.id].layout if frame.id in PARAMETERS else None
 
     def explain(self, frame: DalyFrame, *, sent: bool = False) -> Record:
-        if len(frame.data) != 8:
-            raise FrameError(f"{len(frame.data)} data bytes instead of 8.", frame.data)
-        live = None if sent or frame.address >= FIRST_HOST else _live(frame.id)
+        data = frame.data
+        if len(data) != 8:
+            raise FrameError(f"{len(data)} data bytes instead of 8.", data)
+        live = None if sent or frame.address >= FIRST_HOST else _LIVE.get(frame.id)
         if live is None:
             return self._explain_other(frame, asked=sent or not frame.is_answer)
-        kind, read, learn, parts = live
-        values = read(frame.data)
-        values["id"] = frame.id
+        kind, read, learn, series, part = live
+        values = read(data)
         if learn is not None:
             learn(self.memory, values)
-        if len(parts) == 1:
-            return Record(kind, "reading", values, parts[0])
+        if series is None:
+            return Record(kind, "reading", values, part)
         number = values["number"]
         if number > MAX_FRAME_NUMBER:
             raise FrameError(f"{frame.id:02X} has frame number {number}.")
-        return Record(kind, "reading", values, parts[number])
+        return Record(kind, "reading", values, series[number])
 
     def _explain_other(self, frame: DalyFrame, *, asked: bool) -> Record:
         values: dict[str, Any] = {"id": frame.id}

@@ -15,7 +15,7 @@ from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
-from construct import Array, Bytes, Const, FormatField, Renamed, Struct
+from construct import Array, Bytes, Computed, Const, FormatField, Renamed, Struct
 
 from bmslink.protocols.scale import Layout, Scaled
 
@@ -75,6 +75,8 @@ def _part(field: Layout, at: int, name: str = "a constant") -> _Part | None:
             return None
         check = _CHECK.format(at=at, constant=data, name=name)
         return _Part([f"={len(data)}s"], f"v{at}", [check])
+    if isinstance(field, Computed):
+        return _Part([], repr(field.func), []) if isinstance(field.func, int) else None
     if isinstance(field, Bytes):
         return _Part([f"={field.length}s"], f"v{at}", []) if isinstance(field.length, int) else None
     return _number(field, f"v{at}")
