@@ -34,6 +34,8 @@ import goldens
 from bmslink import protocols
 from bmslink.errors import FrameError
 from bmslink.protocols import (
+    daly_a5_codec,
+    daly_a5_layouts,
     daly_d2,
     daly_p81,
     daly_register_layouts,
@@ -232,6 +234,15 @@ def test_equal_on_anything(data: st.DataObject) -> None:
     layout = data.draw(st.sampled_from(list(FIXED)))
     size = layout.sizeof()
     same(layout, data.draw(st.binary(min_size=max(0, size - 1), max_size=size + 1)))
+
+
+@given(st.binary(min_size=8, max_size=8))
+def test_daly_live_readers_leave_nothing_out(data: bytes) -> None:
+    """They read the layouts of the tables, and add the id."""
+    assert daly_a5_codec._LIVE.keys() == set(range(0x90, 0x99))
+    for data_id, (_, read, *_) in daly_a5_codec._LIVE.items():
+        expected = plain(daly_a5_layouts.STATUS[data_id][1].parse(data))
+        assert read(data) == expected | {"id": data_id}
 
 
 def test_what_only_construct_can_parse_is_left_to_it() -> None:

@@ -99,6 +99,7 @@ class DalyA5Framer(Framer[DalyFrame]):
         raw = buffer[:_SIZE]
         if raw[3] != 8:
             return Drop(1)
+        # so few bytes leave their plain sum in Adler-32, which takes half the time of `sum`
         if (adler32(raw, 0) - 2 * raw[12]) & 0xFF:
             return Drop(1, "checksum")
         return DalyFrame(raw=raw, offset=self.position, address=raw[1], id=raw[2], data=raw[4:12])
