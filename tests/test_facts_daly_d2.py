@@ -13,6 +13,7 @@ import pytest
 from bmslink.model import Reading
 from bmslink.protocols.base import Options, Record
 from bmslink.protocols.daly_d2 import DalyD2
+from bmslink.protocols.daly_registers import DalyRegisterCodec
 from facts import changed, conditions, fields, with_crc16, words
 
 # 7.2, registers 00 to 3D: eight cells, two probes, charging
@@ -26,7 +27,7 @@ STATUS[0x2F:0x3A] = [1, 1234, 8, 2, 77, 1, 1, 0, 3304, 7, 325]
 MORE = [0, 0, 30000, 1, 75, 0xFFFF, 0, 0, 0]
 
 
-def explain(asked: str, said: bytes, codec: Any = None) -> Record:
+def explain(asked: str, said: bytes, codec: DalyRegisterCodec | None = None) -> Record:
     """A question as bytes, and the data of its answer."""
     codec = codec or DalyD2.make_codec(Options())
     framer = DalyD2.make_framer()
@@ -130,7 +131,7 @@ def test_cells_from_33_on() -> None:
     """7.2: 47 to 56 hold the cells 33 to 48."""
     codec = DalyD2.make_codec(Options())
     block = dict(enumerate(STATUS)) | {n: 3300 + n for n in range(0x20)} | {0x31: 34}
-    block |= {n: 0 for n in range(0x3E, 0x50)} | {0x28: 1100, 0x47: 3333, 0x48: 3334, 0x49: 3335}
+    block |= dict.fromkeys(range(0x3E, 0x50), 0) | {0x28: 1100, 0x47: 3333, 0x48: 3334, 0x49: 3335}
     data = words(*(block[n] for n in range(0x50)))
     record = explain("d203000000505655", data, codec)
     cells = codec.reading([record]).cell_voltages

@@ -13,6 +13,7 @@ import pytest
 from bmslink.model import Reading
 from bmslink.protocols.base import Options, Record
 from bmslink.protocols.daly_p81 import DalyP81
+from bmslink.protocols.daly_registers import DalyRegisterCodec
 from facts import changed, conditions, fields, with_crc16, words
 
 LIVE = [0] * 0x7F
@@ -26,7 +27,9 @@ LIVE[0x60:0x64] = [30000, 0x1A06, 0x0216, 0x0F04]
 UPTIME = [0] * 5 + [0x0001, 0x0002, 0x0003, 0x0004, 0]  # A4 to AD
 
 
-def explain(register: int, said: bytes, codec: Any = None, board: int = 1) -> Record:
+def explain(
+    register: int, said: bytes, codec: DalyRegisterCodec | None = None, board: int = 1
+) -> Record:
     """The answer to a question for the registers from there on."""
     codec = codec or DalyP81.make_codec(Options())
     framer = DalyP81.make_framer()

@@ -56,7 +56,6 @@ EXCEPTIONS = {
     3: "a wrong count or length",
     4: "the request was damaged on its way (CRC)",
 }
-_DAMAGED = 4  # asked again: the line did that, not the board
 _HEATING = ("jk_heating_start", "jk_heating_stop")
 
 
@@ -350,7 +349,7 @@ class JKModbus(Driver[RTUFrame]):
                 (frame,) = await self.link.collect(
                     request, lambda f: _answers(f, request), lambda got: True, retries=0
                 )
-                if frame.code != _DAMAGED or not left:
+                if frame.code != 4 or not left:  # 4: the line spoiled the question, not the board
                     break
             except LinkTimeout as error:
                 if not left:
