@@ -122,6 +122,14 @@ def test_one_register(register: int, word: int, expected: dict[str, Any]) -> Non
     assert found == expected
 
 
+def test_the_extremes_as_the_board_says_them() -> None:
+    """7.2: they are computed anew for a reading, and shown by `decode`."""
+    values = explain("d2030000003ed7b9", words(*STATUS)).values
+    assert (values["max_cell_voltage"], values["min_cell_voltage"]) == (3.308, 3.301)
+    assert (values["max_temperature"], values["min_temperature"]) == (25.0, -5.0)
+    assert (values["average_voltage"], values["voltage_difference"]) == (3.304, 0.007)
+
+
 def test_the_sign_that_the_owner_tells() -> None:
     assert poll(current_sign="inverted").current == -12.3
     assert poll(current_sign="normal").raw["current_sign"] == "configured"

@@ -139,6 +139,17 @@ def test_one_register(register: int, word: int, expected: dict[str, Any]) -> Non
     assert found == expected
 
 
+def test_the_extremes_as_the_board_says_them() -> None:
+    """7.6: they are computed anew for a reading, and shown by `decode`."""
+    values = explain(0x3E, words(*LIVE[0x3E:0x58])).values
+    assert (values["max_cell_voltage"], values["max_cell"]) == (3.308, 8)
+    assert (values["min_cell_voltage"], values["min_cell"]) == (3.301, 1)
+    assert (values["max_temperature"], values["max_sensor"]) == (25.0, 1)
+    assert (values["min_temperature"], values["min_sensor"]) == (-5.0, 2)
+    assert (values["voltage_difference"], values["temperature_difference"]) == (0.007, 30)
+    assert values["average_voltage"] == 3.304
+
+
 def test_balance_and_old_alarm_words_stay_as_they_are() -> None:
     """7.6: their byte order is not sure, so no cell and no condition is made of them."""
     reading = poll({0x4F: 0x0100, 0x68: 0x0080})

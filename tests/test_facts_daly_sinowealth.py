@@ -138,7 +138,7 @@ def test_battery_status(bit: int, level: str, condition: str) -> None:
     assert conditions(poll({0x16: f"{1 << bit:04x}"})) == [(level, condition)]
 
 
-@pytest.mark.parametrize(("config", "cells"), [("0040", 3), ("0041", 4), ("ff47", 10)])
+@pytest.mark.parametrize(("config", "cells"), [("0040", 3), ("0041", 4), ("ff4f", 10)])
 def test_the_configuration(config: str, cells: int) -> None:
     """9: cells - 3 in the low three bits; bit 6 is the second probe."""
     numbers = {n: f"{3300 + n:04x}" for n in range(1, 11)}

@@ -219,7 +219,13 @@ def test_heating_thresholds_only_on_the_map_that_has_them() -> None:
     block = bytes.fromhex("0000f60a17")  # switches, start -10 °C, stop 10 °C, delay
     new, old = (1 << 0x37 | 1 << 0x38 | 1), 1 << 0x27
     codec = JKModbusCodec()
-    for flags, variant, start in ((new, "v1.1", -10), (old, "v1.0", None), (0, None, None)):
+    for flags, variant, start in (
+        (new, "v1.1", -10),
+        (1 << 0x37, "v1.0", None),
+        (1 << 0x38, "v1.0", None),
+        (old, "v1.0", None),
+        (0, None, None),
+    ):
         data = block + flags.to_bytes(9, "little")
         found = exchange(codec, 0x1114, data).values
         assert (found["variant"], found["jk_heating_start"]) == (variant, start)
