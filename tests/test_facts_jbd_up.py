@@ -109,6 +109,7 @@ def test_a_reading() -> None:
         (68, words(0), {"cell_voltages.1": 0.0, "faults": ("voltage_sense",)}),
         (84, words(1), {}),  # unknown
         (86, words(1), {"balancing_cells.1": 1, "balancing_cells.2": "gone"}),
+        (86, words(0b11010), {"raw.balance_bits.1": 4}),  # there is no cell 5
     ],
 )
 def test_one_word(offset: int, data: bytes, expected: dict[str, Any]) -> None:

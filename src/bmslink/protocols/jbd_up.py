@@ -265,7 +265,9 @@ def _merged(status: Mapping[str, Any], capacity: Mapping[str, Any], sign: str) -
         cell_voltages=cells,
         temperatures=_temperatures(status),
         balancing_active=None if balance is None else bool(balance),
-        balancing_cells=None if balance is None else tuple(b + 1 for b in bits(balance)),
+        balancing_cells=(
+            None if balance is None else tuple(b + 1 for b in bits(balance) if b < len(cells))
+        ),
         charging_allowed=None if flags is None else bool(flags >> _FLAG_CHARGE & 1),
         discharging_allowed=None if flags is None else bool(flags >> _FLAG_DISCHARGE & 1),
         heater=None if flags is None else bool(flags >> _FLAG_HEATER & 1),
@@ -303,6 +305,9 @@ def _bits(status: Mapping[str, Any]) -> dict[str, Any]:
     left = [b for b in bits(status.get("flags", 0)) if b not in known]
     if left:
         raw["flag_bits"] = left
+    beyond = [b for b in bits(status.get("balance", 0)) if b >= status["cell_count"]]
+    if beyond:
+        raw["balance_bits"] = beyond
     if status.get("surplus"):
         raw["surplus"] = status["surplus"].hex()
     return raw
