@@ -387,7 +387,7 @@ def test_identity() -> None:
     identity = made.identity([made.explain(frame(BLOCKS[part])) for part in (VERSIONS, CELLS)])
     assert identity.firmware == "41_260321_0323"
     assert identity.model == "ESS-DL-BMS"
-    assert identity.hardware is None  # ESS41_0323 at 186 may be anything's version
+    assert identity.hardware == "ESS41_0323"
     assert identity.serial_number == "210XX000000001"
     assert (identity.cell_count, identity.chemistry) == (16, None)
 

@@ -339,14 +339,13 @@ def test_a_setting(register: int, text: str, key: str, value: float | str | None
 
 
 def test_who_it_is() -> None:
-    """7.8: four fields of 14 characters; what the third is a version of, nobody says."""
+    """7.8: four fields of 14 characters; the source of the capture calls the third hardware."""
     codec = DalyP81.make_codec(Options())
     fields_of_14 = (b"41_260321_0323", b"ESS-DL-BMS", b"ESS41_0323", b"210XX000000001")
     record = explain(0x178, b"".join(text.ljust(14, b"\0") for text in fields_of_14), codec)
-    assert record.values["daly_further_version"] == "ESS41_0323"
     found = codec.identity([record])
     assert (found.firmware, found.model) == ("41_260321_0323", "ESS-DL-BMS")
-    assert (found.serial_number, found.hardware) == ("210XX000000001", None)
+    assert (found.serial_number, found.hardware) == ("210XX000000001", "ESS41_0323")
 
 
 def test_units_and_the_acknowledgement_without_a_count() -> None:

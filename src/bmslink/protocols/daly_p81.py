@@ -267,6 +267,7 @@ def _identify(values: Mapping[str, Any]) -> Identity:
     return Identity(
         vendor="Daly",
         model=forward(values.get("daly_model")),
+        hardware=forward(values.get("daly_hardware_version")),
         firmware=forward(values.get("daly_software_version")),
         serial_number=values.get("daly_serial_number"),
         cell_count=cells if 0 < cells <= MAX_CELLS else None,

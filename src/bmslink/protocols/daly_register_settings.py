@@ -181,7 +181,7 @@ P81_SETTINGS: tuple[Row, ...] = (
     Row(0x16E, "short_circuit_current", Int16ub, role="settings"),  # A
     string(0x178, "daly_software_version", 7),
     string(0x17F, "daly_model", 7),
-    string(0x186, "daly_further_version", 7),  # of what, nobody knows
+    string(0x186, "daly_hardware_version", 7),
     string(0x18D, "daly_serial_number", 7),
     string(0x199, "daly_battery_code", 7),
     _volts(0x1FB, "daly_balance_stop_voltage"),

@@ -66,7 +66,7 @@ class DalyP81Responder(DalyRegisterResponder):
         return {
             "daly_software_version": self.firmware or FIRMWARE,
             "daly_model": "ESS-DL-SIM",
-            "daly_further_version": "ESS20_0101",
+            "daly_hardware_version": "JHB-SIM-V1.0",
             "daly_serial_number": f"SIM{self.pack.seed % 10**8:08d}",
             "daly_battery_code": "20240101",
         }
