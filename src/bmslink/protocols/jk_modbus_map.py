@@ -212,7 +212,11 @@ _SOURCES: dict[str, tuple[str, ...]] = {
 _TEMPERATURES = {"mosfet": "mosfet_temperature"} | {
     f"cell_{n}": f"temperature_{n}" for n in range(1, 6)
 }
-_RAW = {"alarm_bits": "alarms", "wire_resistance_cells": "wire_warning"}
+_RAW = {
+    "alarm_bits": "alarms",
+    "current_sign": "current",
+    "wire_resistance_cells": "wire_warning",
+}
 
 
 def only_known(reading: Reading, known: frozenset[str]) -> Reading:
