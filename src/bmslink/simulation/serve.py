@@ -74,8 +74,9 @@ async def serve(
     `pty` is where the link to the pseudo-terminal is made, `tcp` is `HOST:PORT` (port 0: any
     free one). Each target is given to `announce` once it can be talked to. `commands` are console
     lines (`bmslink.simulation.console`), answered through `reply`; when they end, serving goes
-    on. `tell` gets remarks: of `faults` for which the protocol has no sign. `pace` gives every byte its time at the device's baud rate. Raises `TargetError` for a
-    pack that cannot be, `TransportError` for a port that cannot be opened.
+    on. `tell` gets remarks: of `faults` for which the protocol has no sign. `pace` gives every
+    byte its time at the device's baud rate. Raises `TargetError` for a pack that cannot be,
+    `TransportError` for a port that cannot be opened.
     """
     device = make_device(
         protocol,
