@@ -261,7 +261,7 @@ class Link(Generic[F]):
         if self._lost is not None:
             raise LinkClosed(str(self._lost)) from self._lost
         if not self._open:
-            raise LinkClosed("The link is not open.")
+            raise LinkClosed("The link is not open: use the device inside its `with` block.")
 
     async def _news_until(self, deadline: float) -> bool:
         """Wait for bytes; False when the deadline passed. A silent line gives up half a frame."""

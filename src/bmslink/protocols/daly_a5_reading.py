@@ -75,7 +75,9 @@ def merge(records: Sequence[Record], memory: Memory, sign: Sign) -> Reading:
         pack = {}
         state, status = (v if any(v[k] for k in v if k != "id") else {} for v in (state, status))
     cells = _cells(_slots(parts, 0x95, memory), memory.cell_count, raw)
-    conditions = sort_conditions(_conditions(parts.get("98", {}), cells, raw))
+    conditions = sort_conditions(
+        _conditions(parts.get("98", {}), cells, raw), known=bool(parts.get("98"))
+    )
     balancing = _balancing(parts.get("97", {}), raw)
     _keep(raw, state, status)
     return Reading(
@@ -92,10 +94,8 @@ def merge(records: Sequence[Record], memory: Memory, sign: Sign) -> Reading:
         balancing_cells=() if balancing is False else None,
         charging_allowed=_flag(state, "charge_mosfet", raw),
         discharging_allowed=_flag(state, "discharge_mosfet", raw),
-        alarms=conditions["alarms"],
-        protections=conditions["protections"],
-        faults=conditions["faults"],
         raw=raw,
+        **conditions,
     )
 
 

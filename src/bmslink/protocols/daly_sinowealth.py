@@ -267,7 +267,9 @@ class SinowealthCodec(Codec[SinowealthFrame]):
             charging_allowed=None if pack is None else bool(pack >> _CHARGE_MOS & 1),
             discharging_allowed=None if pack is None else bool(pack >> _DISCHARGE_MOS & 1),
             raw=raw,
-            **sort_conditions(_conditions(values, cells)),
+            **sort_conditions(
+                _conditions(values, cells), known={"pack_status", "battery_status"} <= values.keys()
+            ),
         )
 
     def identity(self, records: Sequence[Record]) -> Identity:

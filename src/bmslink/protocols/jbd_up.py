@@ -272,7 +272,7 @@ def _merged(status: Mapping[str, Any], capacity: Mapping[str, Any], sign: str) -
         discharging_allowed=None if flags is None else bool(flags >> _FLAG_DISCHARGE & 1),
         heater=None if flags is None else bool(flags >> _FLAG_HEATER & 1),
         raw=raw | _bits(status) | counters | {"address": values["address"]},
-        **sort_conditions(_conditions(status, cells)),
+        **sort_conditions(_conditions(status, cells), known="alarms" in status),
     )
 
 

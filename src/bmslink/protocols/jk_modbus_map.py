@@ -224,6 +224,7 @@ def only_known(reading: Reading, known: frozenset[str]) -> Reading:
     unknown: dict[str, Any] = {k: None for k, names in _SOURCES.items() if not known >= {*names}}
     temperatures = {k: v for k, v in reading.temperatures.items() if _TEMPERATURES[k] in known}
     raw = {k: v for k, v in reading.raw.items() if _RAW.get(k, k) in known}
+    unknown["conditions_known"] = "alarms" in known
     return replace(reading, temperatures=temperatures, raw=raw, **unknown)
 
 

@@ -326,7 +326,7 @@ def _reading(values: Mapping[str, Any], *, inverted: bool) -> Reading:
         discharging_allowed=state[1],
         uptime=None if minutes is None else minutes * 60.0,
         raw=raw,
-        **sort_conditions(found),
+        **sort_conditions(found, known="alarm_word" in values),
     )
 
 
