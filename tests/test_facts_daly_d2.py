@@ -54,6 +54,7 @@ def test_a_reading() -> None:
     """7.2, every register once."""
     assert fields(poll()) == fields(
         Reading(
+            conditions_known=True,
             protocol="daly-d2",
             voltage=26.4,
             current=12.3,

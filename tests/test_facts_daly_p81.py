@@ -55,6 +55,7 @@ def test_a_reading() -> None:
     """7.6, every register once."""
     assert fields(poll()) == fields(
         Reading(
+            conditions_known=True,
             protocol="daly-p81",
             voltage=26.4,
             current=-12.3,

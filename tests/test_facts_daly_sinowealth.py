@@ -76,6 +76,7 @@ def test_a_reading() -> None:
     """9, every command once."""
     assert fields(poll()) == fields(
         Reading(
+            conditions_known=True,
             protocol="daly-sinowealth",
             voltage=13.216,
             current=-1.235,

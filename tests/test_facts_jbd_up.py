@@ -58,6 +58,7 @@ def status(*edits: tuple[int, bytes], **options: Any) -> Reading:
 def test_a_reading() -> None:
     assert fields(status()) == fields(
         Reading(
+            conditions_known=True,
             protocol="jbd-up",
             voltage=13.2,
             current=-12.35,

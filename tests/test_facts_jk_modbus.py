@@ -75,6 +75,7 @@ def poll(edits: dict[int, bytes] | None = None, **options: Any) -> Reading:
 def test_a_reading() -> None:
     assert fields(poll()) == fields(
         Reading(
+            conditions_known=True,
             protocol="jk-modbus",
             voltage=13.204,
             current=-1.235,
