@@ -71,7 +71,9 @@ def spread(values: list[float], factor: float) -> tuple[str, str]:
 
 def decode(console: Console, *, quick: bool) -> None:
     """The contests, and what we do beyond them."""
-    against = table("Decoding: the same frames, the same work", "who", "µs", "90 %", "ratio")
+    against = table(
+        "Decoding: the same frames, the same work; target: 2 or more", "who", "µs", "90 %", "ratio"
+    )
     alone = table("Decoding: what bmslink does on a live link", "what", "µs", "90 %", "ratio")
     for title, ours, rivals, more in decoders.contests():
         own = {"bmslink": ours}
@@ -95,7 +97,7 @@ def decode(console: Console, *, quick: bool) -> None:
 def cycle(console: Console, *, quick: bool) -> None:
     """Polls on paced pseudo-terminals."""
     columns = ("poll", "limit ms", "ms", "90 %", "of the limit", "CPU ms")
-    report = table("Poll cycle at 9600 baud", *columns)
+    report = table("Poll cycle at 9600 baud; target: 97 % or more", *columns)
     for name, limit, times, cpu in wire.cycles(8 if quick else 30):
         share = limit / statistics.median(times)
         report.add_row(
@@ -109,7 +111,10 @@ def links(console: Console, *, quick: bool) -> None:
     found = many.share(10 if quick else 30)
     title = f"{len(many.PACKS)} packs on {len(many.PACKS)} links in one process"
     report = table(
-        f"{title}: {found.cpu:.1%} of one core", "packs", "readings on each link", "per s"
+        f"{title}: {found.cpu:.1%} of one core; target: under 25 %",
+        "packs",
+        "readings on each link",
+        "per s",
     )
     for name, counts in found.readings.items():
         rate = statistics.mean(counts) / found.seconds

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import bmslink
+import bmslink.__main__
 from bmslink.cli.app import COMMANDS
 from bmslink.cli.output import exit_code, to_json
 from bmslink.errors import (
@@ -445,3 +445,16 @@ def test_quiet_leaves_results_and_errors(cli):
     quiet = cli("decode", "--json", "--frames", "--quiet", "--hex", noisy)
     assert (quiet.out, quiet.err) == (loud.out, "")
     assert "No answer" in cli("read", "--quiet", SILENT).err
+
+
+def test_ctrl_c_while_the_command_is_loaded_is_130_and_silent(monkeypatch, capsys):
+    """Loading takes a tenth of a second or two; a traceback of it helps nobody."""
+
+    def interrupted(argv):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bmslink.cli.app.main", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        bmslink.__main__.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr() == ("", "")

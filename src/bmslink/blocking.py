@@ -9,7 +9,8 @@ with bmslink.blocking.connect("sim://jbd") as device:
 
 Everything happens in one event loop in a background thread, which starts with the first call and
 ends with the program. Any number of threads may call; errors are those of `bmslink` itself, and
-Ctrl-C ends a call that waits.
+Ctrl-C ends a call that waits. A call in the middle of somebody's own event loop works (every cell
+of a notebook is one) and holds that loop up; there, `await` the asynchronous interface instead.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
 from concurrent.futures import Future, wait
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Self, TypeVar, overload
 
 from bmslink import device as aio
 from bmslink import discovery
@@ -221,6 +222,9 @@ class _Wrapper(Generic[A]):
 
     def __init__(self, wrapped: A) -> None:
         self.wrapped = wrapped
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("An open line cannot be copied or sent elsewhere: connect anew there.")
 
 
 class Device(_Wrapper[aio.Device]):

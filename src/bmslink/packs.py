@@ -172,7 +172,7 @@ def remove(name: str, *, path: Path | None = None) -> Path:
         del document["packs"][old.name]
         return {n: pack for n, pack in packs.items() if n != old.name}
 
-    return _edit(place, change)
+    return _edit(place, change, lambda text, packs: _cut(text, _find(packs, name)))
 
 
 def check_name(name: str) -> None:
@@ -347,8 +347,33 @@ def _keys(content: Any, above: Key) -> Iterator[Key]:
 _Change = Callable[[Any, Mapping[str, NamedPack]], dict[str, NamedPack]]
 
 
-def _edit(path: Path, change: _Change) -> Path:
-    """Change the file and nothing else in it; what would not read back as meant is not written."""
+def _cut(text: str, pack: NamedPack | None) -> str:
+    """The text without the table of a pack. What stands behind its last key stays: a comment there
+    may be the next table's, while tomlkit takes it for this one's."""
+    kept: list[str] = []
+    waiting: list[str] = []
+    inside = False
+    for _, statement in _statements(text):
+        content = tomllib.loads(statement)
+        if statement.lstrip().startswith("["):
+            inside = pack is not None and list(_keys(content, ()))[-1:] == [("packs", pack.name)]
+        if inside:
+            waiting = [] if content else [*waiting, statement]
+        else:
+            kept += [*waiting, statement]
+            waiting = []
+    return "\n".join([*kept, *waiting])
+
+
+def _edit(
+    path: Path,
+    change: _Change,
+    simply: Callable[[str, Mapping[str, NamedPack]], str] = lambda text, packs: text,
+) -> Path:
+    """Change the file and nothing else in it; what would not read back as meant is not written.
+
+    `simply` is tried first: how the text may look if it is written as most are.
+    """
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
@@ -357,7 +382,9 @@ def _edit(path: Path, change: _Change) -> Path:
     try:
         document = tomlkit.parse(text)
         after = change(document, before)
-        edited = tomlkit.dumps(document)
+        edited = simply(text, before)
+        if _parse(edited, path) != after:
+            edited = tomlkit.dumps(document)
     except TargetError:
         raise
     except (TOMLKitError, KeyError, TypeError, ValueError, RecursionError):

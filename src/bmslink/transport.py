@@ -171,7 +171,7 @@ SCHEMES: dict[str, Scheme] = {
     "modbus-tcp": Scheme("bmslink.transports.modbus_tcp:ModbusTcpTransport"),
     "ble": Scheme("bmslink.transports.ble:BleTransport", asked=True),
     "sim": Scheme("bmslink.simulation.transport:SimTransport", _SIM_KEYS),
-    "replay": Scheme("bmslink.transports.replay:ReplayTransport", frozenset({"speed"})),
+    "replay": Scheme("bmslink.simulation.replay_transport:ReplayTransport", frozenset({"speed"})),
 }
 
 _SECRETS = frozenset({"pin", "password", "passcode"})

@@ -141,6 +141,7 @@ def command(
                 announce=lambda target: announce(session, target),
                 commands=lines(),
                 reply=lambda text: _reply(session, text),
+                tell=session.say,
             )
         )
     except Terminated:

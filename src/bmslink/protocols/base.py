@@ -108,7 +108,12 @@ def signed(current: float | None, sign: str, raw: dict[str, Any]) -> float | Non
 
 
 class Assembler(Generic[F]):
-    """Gathers the frames of each poll into one reading, offline."""
+    """Gathers the frames of each poll into one reading, offline.
+
+    A part that came alone is a reading too, with what it says and no more (JBD's 03, asked to
+    identify the board, comes again with the first poll): it was measured all the same, and a
+    recording does not say what it was asked for.
+    """
 
     def __init__(self, codec: Codec[F]) -> None:
         self.codec = codec

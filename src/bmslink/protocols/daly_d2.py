@@ -111,7 +111,7 @@ def _merge(values: Mapping[str, Any], options: Options) -> Reading:
     slots = list(values.get("cell_voltages", ()))
     if len(slots) == _FIRST_CELLS:
         slots += values.get("cell_voltages_33", ())
-    fields = common(values, options, slots, found)
+    fields = common(values, options, slots, found, known="failure_words" in values)
     raw: dict[str, Any] = fields["raw"]
     raw.update(failures)
     if any(values.get("balance_words", ())):

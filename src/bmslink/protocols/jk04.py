@@ -161,7 +161,7 @@ def _live_reading(values: Mapping[str, Any]) -> Reading:
         balance_switch=values["settings"].get("balance_switch"),
         uptime=float(values["uptime"]),
         raw={"balance_action": values["balance_action"]},
-        **sort_conditions(found),
+        **sort_conditions(found, known=False),  # the record has no word for alarms
     )
 
 

@@ -118,10 +118,10 @@ class JKBusCodec(Codec[BusFrame]):
     something else stands there. Settings are remembered per address.
     """
 
-    def __init__(self, variant: str | None = None) -> None:
+    def __init__(self, variant: str | None = None, sign: str = "auto") -> None:
         if variant not in (None, "32s"):
             raise TargetError(f"Unknown variant {variant!r} of jk-bus; all its boards are 32s.")
-        self._records = JK02Codec("32s")
+        self._records = JK02Codec("32s", sign)
         self._registers = JKModbusCodec()
         self._heard: _Heard | None = None
         self._settings: dict[int, dict[str, Any]] = {}
@@ -229,7 +229,7 @@ class JKBus(Driver[BusFrame]):
 
     @classmethod
     def make_codec(cls, options: Options) -> JKBusCodec:
-        return JKBusCodec(options.variant)
+        return JKBusCodec(options.variant, options.current_sign)
 
     async def start(self) -> None:
         """Listen for a master's round, until the first frame is heard."""

@@ -67,6 +67,7 @@ async def serve(
     announce: Callable[[str], None] = lambda target: None,
     commands: AsyncIterator[str] | None = None,
     reply: Callable[[str], None] = lambda text: None,
+    tell: Callable[[str], None] = lambda text: None,
     pace: bool = False,
 ) -> None:
     """Serve a simulated pack until cancelled.
@@ -75,9 +76,9 @@ async def serve(
     `pty` is where the link to the pseudo-terminal is made, `tcp` is `HOST:PORT` (port 0: any
     free one), `ble` how it is on the air. Each target is given to `announce` once it can be
     talked to. `commands` are console lines (`bmslink.simulation.console`), answered through
-    `reply`; when they end, serving goes on. `pace` gives every byte its time at the device's baud
-    rate. Raises `TargetError` for a pack that cannot be, `TransportError` for a port that cannot
-    be opened.
+    `reply`; when they end, serving goes on. `tell` gets remarks: of `faults` for which the
+    protocol has no sign. `pace` gives every byte its time at the device's baud rate. Raises
+    `TargetError` for a pack that cannot be, `TransportError` for a port that cannot be opened.
     """
     device = make_device(
         protocol,
@@ -101,6 +102,9 @@ async def serve(
         for place in places:
             for number in device.packs or (None,):
                 announce(str(place.with_query(address=number)))
+        for fault in faults:
+            if mute := await _mute(protocol, device, f"fault {fault}"):
+                tell(f"{protocol} has no sign for {mute}: no reading will show it.")
         await _live(protocol, device, commands, reply)
 
 
@@ -126,6 +130,13 @@ async def open_places(
     return [Endpoint(place.scheme, place.place, protocol) for place in places]
 
 
+async def _mute(protocol: str, device: SimDevice, line: str) -> str:
+    """What a console line has made the pack report, where the protocol has no sign for it."""
+    one = len(device.packs) < 2  # on a bus it would have to be asked which pack is meant
+    news = raised(line) if one else None
+    return "" if news is None or await shows(protocol, device, news[0]) else " as ".join(news)
+
+
 async def _live(
     protocol: str,
     device: SimDevice,
@@ -141,10 +152,8 @@ async def _live(
         async for line in lines:
             device.tick()
             text = execute_on(device, line)
-            one = len(device.packs) < 2  # on a bus it would have to be asked which pack is meant
-            news = raised(line) if text == "ok" and one else None
-            if news and not await shows(protocol, device, news[0]):
-                text = f"ok (this protocol has no sign for it: {' as '.join(news)})"
+            if text == "ok" and (mute := await _mute(protocol, device, line)):
+                text = f"ok (this protocol has no sign for it: {mute})"
             if text:
                 reply(text)
 
