@@ -6,7 +6,7 @@ to a `Reading`; most peers have nothing that could be compared with that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,12 +15,15 @@ from bmslink.capture import open_capture
 from bmslink.link import Frame, Framer
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options
+from bmslink.protocols.daly_a5 import read_request
 
 FIXTURES = Path(__file__).parent.parent / "tests" / "fixtures"
 CHUNK = 20
 """Bytes of a Bluetooth notification at the smallest packet size."""
 
 Work = Callable[[], object]
+Answers = dict[int, list[bytes]]
+"""Id -> the frames that answer it."""
 
 
 class Contest(NamedTuple):
@@ -102,37 +105,50 @@ def jbd() -> list[Contest]:
 
 
 def daly() -> list[Contest]:
-    """Each peer with the ids that it decodes, off a port that answers at once."""
+    """Each peer with the ids that it decodes."""
     answers: dict[int, list[bytes]] = {}
     for frame in frames_of("daly-a5/daly-a5-uart-14s-pctool-session"):
         answers.setdefault(frame[2], []).append(frame)
     del answers[0xD8], answers[0x96][1:]  # one sensor needs one frame; no peer reads a second
-    contests = []
-    for title, ids, rivals in (
-        ("bytes to values", peers.DALYBMS_IDS, peers.dalybms_on_port),
-        ("bytes to values", peers.PYDALYBMS_IDS, peers.pydalybms_on_port),
-        ("payloads to values", peers.DALYBMS_IDS, peers.dalybms),
-        ("frames to values, no sums", peers.PYDALYBMS_IDS, peers.pydalybms),
-    ):
-        chosen = {data_id: answers[data_id] for data_id in ids}
-        ours = Ours("daly-a5", [b"".join(frames) for frames in chosen.values()])
-        count = sum(map(len, chosen.values()))
-        on_port = title.startswith("bytes")
-        contests.append(
-            Contest(
-                f"Daly A5, {count} frames: {title}",
-                ours.records if on_port else ours.values,
-                rivals(chosen),
-                {"bytes to reading": ours.reading} if on_port else {},
-            )
-        )
     everything = Ours("daly-a5", [b"".join(frames) for frames in answers.values()])
     more: dict[str, Work] = {
         "bytes to reading": everything.reading,
         "framing only": everything.only_framing,
     }
-    title = "Daly A5, all 13 frames: bytes to values"
-    return [*contests, Contest(title, everything.records, {}, more)]
+    return [
+        *_daly({i: answers[i] for i in peers.DALYBMS_IDS}, peers.dalybms_on_port, peers.dalybms),
+        *_daly(
+            {i: answers[i] for i in peers.PYDALYBMS_IDS}, peers.pydalybms_on_port, peers.pydalybms
+        ),
+        Contest("Daly A5, all 13 frames: bytes to values", everything.records, {}, more),
+    ]
+
+
+def _daly(
+    answers: Answers,
+    on_port: Callable[..., peers.Rivals],
+    without: Callable[[Answers], peers.Rivals],
+) -> Iterator[Contest]:
+    """Asked and decoded; decoded only, the peer's requests being ready; without framing."""
+    ours = Ours("daly-a5", list(peers.joined(answers).values()))
+    title = f"Daly A5, {sum(map(len, answers.values()))} frames"
+    yield Contest(f"{title}: requests to values", _asking(ours, answers), on_port(answers), {})
+    yield Contest(f"{title}: bytes to values", ours.records, on_port(answers, prepared=True), {})
+    yield Contest(f"{title}: payloads to values", ours.values, without(answers), {})
+
+
+def _asking(ours: Ours, answers: Answers) -> Work:
+    """The same questions as the peer's, off the same port."""
+    port = peers.Port(peers.joined(answers))
+
+    def work() -> object:
+        found = []
+        for data_id in answers:
+            port.write(ours.framer.encode(read_request(data_id)))
+            found += [ours.codec.explain(frame) for frame in ours.framer.feed(port.read(4096))]
+        return found
+
+    return work
 
 
 def jk() -> list[Contest]:

@@ -124,13 +124,17 @@ def pydalybms(answers: dict[int, list[bytes]]) -> Rivals:
     return _on("pydalybms", make)
 
 
-def pydalybms_on_port(answers: dict[int, list[bytes]]) -> Rivals:
-    """Its six questions; it makes the requests and checks the sums."""
+def pydalybms_on_port(answers: dict[int, list[bytes]], *, prepared: bool = False) -> Rivals:
+    """Its six questions; it checks the sums, and makes the requests unless they are `prepared`."""
 
     def make() -> Work:
         from pydalybms.api import DalyBMS
 
-        peer = _without_port(DalyBMS, _serial=Port(_joined(answers)), _host_address=4)
+        peer = _without_port(DalyBMS, _serial=Port(joined(answers)), _host_address=4)
+        if prepared:
+            make = operator.attrgetter("_build_read_frame")(peer)
+            frames = {data_id: make(4, data_id) for data_id in answers}
+            vars(peer)["_build_read_frame"] = lambda host_address, command: frames[command]
 
         def work() -> object:
             return (
@@ -154,7 +158,8 @@ def _without_port(kind: type, **attributes: object) -> Any:
     return made
 
 
-def _joined(answers: dict[int, list[bytes]]) -> dict[int, bytes]:
+def joined(answers: dict[int, list[bytes]]) -> dict[int, bytes]:
+    """Each answer as its bytes come off a port."""
     return {data_id: b"".join(frames) for data_id, frames in answers.items()}
 
 
@@ -184,14 +189,19 @@ def dalybms(answers: dict[int, list[bytes]]) -> Rivals:
     return _on("dalybms", make)
 
 
-def dalybms_on_port(answers: dict[int, list[bytes]]) -> Rivals:
-    """Its eight questions; it makes the requests, splits the frames and computes the sums."""
+def dalybms_on_port(answers: dict[int, list[bytes]], *, prepared: bool = False) -> Rivals:
+    """Its eight questions; it splits the frames and computes the sums, and makes the requests
+    unless they are `prepared`."""
 
     def make() -> Work:
         from dalybms import DalyBMS
 
         peer = DalyBMS()
-        peer.serial = Port(_joined(answers))
+        peer.serial = Port(joined(answers))
+        if prepared:
+            make = operator.attrgetter("_format_message")(peer)
+            messages = {f"{data_id:x}": make(f"{data_id:x}") for data_id in answers}
+            vars(peer)["_format_message"] = lambda command, extra="": messages[command]
 
         def work() -> object:
             return (

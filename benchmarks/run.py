@@ -1,6 +1,6 @@
 """All measurements, each beside something measured in the same run.
 
-    python benchmarks/run.py [--quick] [decode] [wire] [config] [many] [start] [size]
+    python benchmarks/run.py [--quick] [decode] [wire] [config] [many] [ble] [scan] [start] [size]
 
 Contestants are interleaved round by round and medians are compared, so that a busy machine
 disturbs all alike. Ratios that differ by less than a third mean nothing. Peers need the
@@ -9,6 +9,7 @@ dependency group `bench`; one that cannot run here is named.
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import statistics
 import subprocess
@@ -24,6 +25,7 @@ from rich.table import Table
 
 import configuring
 import decoders
+import finding
 import many
 import peers
 import wire
@@ -70,7 +72,9 @@ def spread(values: list[float], factor: float) -> tuple[str, str]:
 
 def decode(console: Console, *, quick: bool) -> None:
     """The contests, and what we do beyond them."""
-    against = table("Decoding: the same frames, the same work", "who", "µs", "90 %", "ratio")
+    against = table(
+        "Decoding: the same frames, the same work; target: 2 or more", "who", "µs", "90 %", "ratio"
+    )
     alone = table("Decoding: what bmslink does on a live link", "what", "µs", "90 %", "ratio")
     for title, ours, rivals, more in decoders.contests():
         own = {"bmslink": ours}
@@ -94,7 +98,7 @@ def decode(console: Console, *, quick: bool) -> None:
 def cycle(console: Console, *, quick: bool) -> None:
     """Polls on paced pseudo-terminals."""
     columns = ("poll", "limit ms", "ms", "90 %", "of the limit", "CPU ms")
-    report = table("Poll cycle at 9600 baud", *columns)
+    report = table("Poll cycle at 9600 baud; target: 97 % or more", *columns)
     for name, limit, times, cpu in wire.cycles(8 if quick else 30):
         share = limit / statistics.median(times)
         report.add_row(
@@ -120,7 +124,10 @@ def links(console: Console, *, quick: bool) -> None:
     found = many.share(10 if quick else 30)
     title = f"{len(many.PACKS)} packs on {len(many.PACKS)} links in one process"
     report = table(
-        f"{title}: {found.cpu:.1%} of one core", "packs", "readings on each link", "per s"
+        f"{title}: {found.cpu:.1%} of one core; target: under 25 %",
+        "packs",
+        "readings on each link",
+        "per s",
     )
     for name, counts in found.readings.items():
         rate = statistics.mean(counts) / found.seconds
@@ -128,6 +135,39 @@ def links(console: Console, *, quick: bool) -> None:
         report.add_row(f"{len(counts)} {name}", shown, f"{rate:.2f}")
     console.print(report)
     console.print(f"Longest wait for a reading: {found.latest:.2f} times the natural one.")
+
+
+# ---------------------------------------------------------------------------------- Bluetooth
+
+
+def ble(console: Console, *, quick: bool) -> None:
+    """Exchanges through our whole road, beside bleak alone on the same stack."""
+    try:
+        import air
+    except ImportError as error:
+        console.print(f"Bluetooth was not measured: {error}.")
+        return
+    columns = ("exchange", "bmslink µs", "90 %", "bleak µs", "90 %", "ratio")
+    report = table("Bluetooth: bumble's stack, a radio that takes no time", *columns)
+    for contest in air.contests(200 if quick else 2000):
+        report.add_row(
+            contest.name,
+            *spread(contest.ours, 1e6),
+            *spread(contest.bleak, 1e6),
+            f"{air.ratio(contest):.2f}",
+        )
+    console.print(report)
+
+
+# ---------------------------------------------------------------------------------- finding
+
+
+def scan(console: Console, *, quick: bool) -> None:
+    """From a bare port to what hangs there."""
+    report = table("Finding a pack on a bare port", "what", "s", "right")
+    for name, seconds, right in asyncio.run(finding.searches(usual_only=quick)):
+        report.add_row(name, f"{seconds:.1f}", "yes" if right else "NO")
+    console.print(report)
 
 
 # ---------------------------------------------------------------------------------- start-up
@@ -185,6 +225,8 @@ SECTIONS = {
     "wire": cycle,
     "config": config,
     "many": links,
+    "ble": ble,
+    "scan": scan,
     "start": start,
     "size": size,
 }

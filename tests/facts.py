@@ -63,3 +63,18 @@ def conditions(reading: Reading) -> list[tuple[str, str]]:
         for name in ("alarms", "protections", "faults")
         for condition in getattr(reading, name)
     ]
+
+
+def words(*numbers: int) -> bytes:
+    """16-bit numbers, high byte first."""
+    return b"".join(number.to_bytes(2, "big") for number in numbers)
+
+
+def with_crc16(body: bytes) -> bytes:
+    """Modbus: polynomial A001, start FFFF, bit by bit, low byte first."""
+    crc = 0xFFFF
+    for byte in body:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ 0xA001 if crc & 1 else crc >> 1
+    return body + crc.to_bytes(2, "little")

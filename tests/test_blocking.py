@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -252,3 +254,15 @@ def test_a_forked_process_starts_its_own_loop():
             sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """)
     assert (done.returncode, done.stdout) == (0, "5\n5\n"), done.stderr
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_device_is_neither_copied_nor_pickled(duplicate):
+    """A worker process gets the target, and connects for itself."""
+    with pytest.raises(TypeError, match="connect anew"):
+        duplicate(blocking.connect(QUICK))
+
+
+def test_a_device_that_was_not_opened_says_how():
+    with pytest.raises(LinkClosed, match="`with` block"):
+        blocking.connect(QUICK).read()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import bmslink
+import bmslink.__main__
 from bmslink.cli.app import COMMANDS
 from bmslink.cli.output import exit_code, to_json
 from bmslink.errors import (
@@ -104,7 +104,7 @@ def test_the_list_of_commands_has_no_command_of_a_later_version(cli):
     result = cli("--help")
     assert result.code == 0
     listed = [line.split()[0] for line in result.out.partition("Commands:")[2].splitlines() if line]
-    first = ["info", "read", "monitor", "decode", "capture", "simulate", "replay"]
+    first = ["scan", "info", "read", "monitor", "decode", "capture", "simulate", "replay"]
     assert listed == [*first, "settings", "config", "switch", "packs"]
 
 
@@ -132,7 +132,7 @@ def test_shell_completion_knows_the_commands():
     [
         (["raed"], ["'raed'", "Did you mean read?"]),
         (["frobnicate"], ["'frobnicate'", "monitor"]),
-        (["scan"], ["'scan'"]),
+        (["doctor"], ["'doctor'"]),
         (["read", "--frob", QUICK], ["--frob", "bmslink read --help"]),
         (["--frob", "read", QUICK], ["--frob"]),
         (["read", QUICK, "--watch"], ["--watch"]),
@@ -175,10 +175,10 @@ def test_wrong_usage_is_one_sentence_and_2(cli, argv, words):
         ("sim://jbd?fault=frob", ["frob"]),
         ("jbd+serial:///dev/ttyUSB0?pin=1234", ["pin"]),
         ("jbd+tcp://host", ["host"]),
-        ("/dev/ttyUSB0", ["Which protocol", "jbd", "jk02", "daly-a5", "jk-nw"]),
-        ("COM3", ["Which protocol"]),
-        ("ble://C8:47:8C:E4:55:12", ["Bluetooth"]),
-        ("jk02+ble://C8:47:8C:E4:55:12", ["Bluetooth"]),
+        ("modbus-tcp://127.0.0.1:502", ["Which protocol", "jbd", "jk02", "daly-a5", "jk-nw"]),
+        ("jk+modbus-tcp://127.0.0.1:502", ["is a vendor", "jk-modbus"]),
+        ("/dev/ttyUSB0?baudrate=1", ["baudrate=1"]),
+        ("jk+serial:///dev/ttyUSB0?address=300", ["address=300"]),
         ("jbd+serial:///dev/ttyUSB0?rts=maybe", ["rts is toggle, on or off"]),
         ("jbd+tcp://host:4000?rts=on", ["Unknown key 'rts'"]),
         ("jbd+sim://?gap=-1", ["gap"]),
@@ -198,6 +198,9 @@ def test_a_target_that_cannot_be_is_one_sentence_and_2(cli, tmp_path, command, t
     ("target", "words"),
     [
         ("jbd+serial:///nowhere/tty", ["/nowhere/tty"]),
+        ("/nowhere/tty", ["/nowhere/tty"]),
+        ("daly+serial:///nowhere/tty", ["/nowhere/tty"]),
+        ("tcp://127.0.0.1:1", ["127.0.0.1:1"]),
         ("jbd+tcp://127.0.0.1:1", ["127.0.0.1:1"]),
         ("jbd+rfc2217://127.0.0.1:1", ["127.0.0.1:1"]),
         ("jbd+modbus-tcp://127.0.0.1:1", ["127.0.0.1:1"]),
@@ -441,3 +444,16 @@ def test_quiet_leaves_results_and_errors(cli):
     quiet = cli("decode", "--json", "--frames", "--quiet", "--hex", noisy)
     assert (quiet.out, quiet.err) == (loud.out, "")
     assert "No answer" in cli("read", "--quiet", SILENT).err
+
+
+def test_ctrl_c_while_the_command_is_loaded_is_130_and_silent(monkeypatch, capsys):
+    """Loading takes a tenth of a second or two; a traceback of it helps nobody."""
+
+    def interrupted(argv):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bmslink.cli.app.main", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        bmslink.__main__.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr() == ("", "")

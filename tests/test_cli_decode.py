@@ -210,3 +210,19 @@ def test_standard_input_works_as_a_process():
     out, err = process.communicate(NAME, timeout=20)
     assert process.returncode == 0, err
     assert json.loads(out)["kind"] == "name"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "frame", "known"),
+    [
+        ("daly-a5", "A5 01 90 08 02 10 00 00 75 30 03 5C 54", False),
+        ("daly-a5", "A5 01 98 08 00 00 00 00 00 00 00 00 46", True),
+        ("jbd", "DD 04 00 08 0D 2E 0D 2B 0D 2B 0D 2B FF 15 77", False),
+    ],
+)
+def test_that_nothing_is_wrong_is_said_only_where_it_was_read(cli, protocol, frame, known):
+    (reading,) = cli("decode", "--json", "--protocol", protocol, "--hex", frame).objects
+    lists = [reading[name] for name in ("alarms", "protections", "faults")]
+    assert lists == ([[]] * 3 if known else [None] * 3)
+    text = cli("decode", "--protocol", protocol, "--hex", frame).out
+    assert ("none" in text) is known

@@ -121,7 +121,7 @@ def test_a_recording_that_holds_no_answer_says_so_and_what_to_do(cli, tmp_path: 
             assert "awake" not in result.err
     for file in (other, silent):
         over = cli("read", f"jk02+replay://{file}?gap=0&speed=1000")
-        over.failed(1, str(file), "no further answer", f"bmslink decode {file}")
+        over.failed(1, str(file), "holds no valid jk02 frame")
 
 
 def test_ctrl_c_is_130_and_silent():
@@ -255,3 +255,11 @@ def test_a_recording_ends_once_it_gave_a_reading(fixtures: Path):
 def test_the_poller_keeps_to_the_interface_of_the_device():
     for name in ("open", "reopen", "close", "read"):
         assert asyncio.iscoroutinefunction(getattr(Device, name))
+
+
+def test_watching_a_recording_that_cannot_be_played_ends(cli, tmp_path: Path):
+    """It will not be better a second later."""
+    file = tmp_path / "empty.jsonl"
+    file.write_text('{"format":"bmslink-capture","version":1,"protocol":"jbd"}\n')
+    result = cli("read", "--watch", "0.01", "--count", "3", f"replay://{file}")
+    result.failed(1, str(file), "holds no answers")

@@ -160,7 +160,7 @@ def test_faults_on_the_command_line_are_in_force(cli, started):
         (["daly-d2", "--tcp", "127.0.0.1:0", "--address", "1", "--address", "2"], ["no addresses"]),
         (["daly-sinowealth", "--tcp", "127.0.0.1:0", "--cells", "16"], ["3 to 10"]),
         (["jbd", "--tcp", "127.0.0.1:0", "--fault", "second_master"], ["second master"]),
-        (["jbd", "--tcp", "127.0.0.1:0", "--ble", "x"], ["--ble"]),
+        (["jbd", "--tcp", "127.0.0.1:0", "--ble", "x"], ["names no Bluetooth controller"]),
     ],
 )
 def test_wrong_usage_is_2(cli, argv, words):

@@ -517,7 +517,21 @@ def test_a_refusal_is_told_with_its_meaning(code: int) -> None:
         with pytest.raises(Refused, match=rf"106C.*\(exception {code}\)") as caught:
             await driver.read()
         assert caught.value.status == code
-        assert len(board.asked) == 1
+        assert len(board.asked) == (4 if code == 4 else 1)  # 4: the line spoiled the question
+
+    run(script, test)
+
+
+def test_a_question_that_was_damaged_on_its_way_is_asked_again() -> None:
+    def script(board: Board, frame: RTUFrame) -> list[RTUFrame]:
+        if len(board.asked) == 3:
+            return [RTUFrame(function=0x83, shape="exception", code=4)]
+        return usual(board, frame)
+
+    async def test(driver: JKModbus, board: Board) -> None:
+        assert plain(await driver.read()) == plain(expected())
+        assert board.asked[2][1:] == board.asked[3][1:] == (0x1240, 31)
+        assert driver.link.timing.gap == 0.03
 
     run(script, test)
 

@@ -306,3 +306,16 @@ def test_a_place_where_nothing_can_be_made_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(TargetError, match="cannot be"):
         add("van", "sim://jbd", path=tmp_path / "file" / "bmslink.toml")
+
+
+def test_a_comment_above_the_next_pack_is_not_removed_with_this_one(config):
+    text = (
+        "# mine\n[packs.van]  # old\ntarget = 'sim://jbd'\n# its number\npin = '1'\n\n"
+        "# the boat lies in Kiel\n[packs.boat]\ntarget = 'sim://jk02'\n# the end\n"
+    )
+    written(config, text)
+    remove("van")
+    kept = "# mine\n\n# the boat lies in Kiel\n[packs.boat]\ntarget = 'sim://jk02'\n# the end\n"
+    assert config.read_text() == kept
+    remove("boat")
+    assert config.read_text() == "# mine\n\n# the boat lies in Kiel\n# the end\n"

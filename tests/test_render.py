@@ -397,8 +397,8 @@ def test_conditions_nobody_asked_for_are_unknown_and_not_none(g):
     assert t.conditions(cells, g).plain == g.none
     assert re.search(rf"conditions +{g.none} *\n", printed(read.block(cells, g)))
     assert "none" not in "\n".join(shown([view(cells)], 80, 24, 100.0, g))
-    for known in ({"voltage": 6.7}, {"soc": 3.0}, {"charging_allowed": False}):
-        assert t.conditions(replace(cells, **known), g).plain == "none"
+    assert t.conditions(replace(cells, voltage=6.7, soc=3.0), g).plain == g.none
+    assert t.conditions(replace(cells, conditions_known=True), g).plain == "none"
     said = replace(cells, alarms=(Condition.CELL_DELTA,))
     assert t.conditions(said, g).plain == "alarm: cell_delta"
 

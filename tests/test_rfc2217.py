@@ -283,6 +283,25 @@ def test_a_server_that_never_confirms_is_said(monkeypatch):
     assert "does not set its port to 9600 baud" in str(error)
 
 
+@pytest.mark.parametrize("answers", [lambda option: [], lambda option: [b"\5\0"]])
+def test_a_server_whose_port_has_no_modem_lines_is_used_all_the_same(monkeypatch, answers):
+    """ser2net in front of a pseudo-terminal says nothing to DTR and RTS."""
+
+    def answer(option):
+        if option[:1] == b"\5" and option[1] >= 8:
+            return [acknowledge(other) for other in answers(option)]
+        return [acknowledge(option)]
+
+    async def main():
+        with scripted(answer) as (place, _):
+            async with opened(f"rfc2217://{place}") as (ear, transport):
+                await transport.write(b"abc")
+                assert ear.lost == []
+
+    with impatient(monkeypatch):
+        asyncio.run(main())
+
+
 def test_a_server_that_hangs_up_while_it_is_set_up(monkeypatch):
     def serve(connection):
         def hang_up(option):

@@ -427,7 +427,7 @@ def test_each_refusal_to_listen_has_its_sentence(number: str, error: type[BmsErr
     import errno
 
     exc = OSError(getattr(errno, number), "no")
-    assert type(serve_module._listen_error(exc, "127.0.0.1:80")) is error
+    assert type(serve_module.listen_error(exc, "127.0.0.1:80")) is error
 
 
 # ------------------------------------------------------------------- faults, console, address
@@ -679,3 +679,19 @@ def test_bmstools_writes_and_switches(tmp_path: Path) -> None:
             assert device["device_name"] == "Van"
 
     asyncio.run(main())
+
+
+def test_what_the_protocol_cannot_say_is_said_at_the_start_too() -> None:
+    faults = ("condition:short_circuit:protection", "condition:cell_overvoltage", "noise")
+
+    async def told(protocol: str) -> list[str]:
+        said: list[str] = []
+        options = {"tcp": "127.0.0.1:0", "faults": faults, "tell": said.append}
+        async with serving(protocol=protocol, **options) as served:
+            assert await served.command("soc 50") == "ok"
+        return said
+
+    assert asyncio.run(told("jk-nw")) == [
+        "jk-nw has no sign for short_circuit as protection: no reading will show it."
+    ]
+    assert asyncio.run(told("jbd")) == []

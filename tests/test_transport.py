@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bmslink.errors import TargetError
+from bmslink.protocols.jk_radio import JK_MODULES
 from bmslink.transport import SCHEMES, Endpoint, Transport, make_transport, parse_target, split_host
 
 
@@ -187,16 +188,10 @@ def test_host_and_port(place, parts):
     assert split_host(place) == parts
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("jk02+ble://C8:47:8C:E4:55:12", "Bluetooth is not supported in this version"),
-    ],
-)
-def test_a_link_of_a_later_version_is_a_sentence(text, words):
-    endpoint = parse_target(text)
-    with pytest.raises(TargetError, match=words) as caught:
-        make_transport(endpoint)
+def test_a_protocol_without_radio_modules_is_not_spoken_over_bluetooth():
+    text = "jk-modbus+ble://C8:47:8C:E4:55:12"
+    with pytest.raises(TargetError, match="jk-modbus is not spoken over Bluetooth") as caught:
+        make_transport(parse_target(text))
     assert text in str(caught.value)
 
 
@@ -204,7 +199,7 @@ def test_a_link_of_a_later_version_is_a_sentence(text, words):
 def test_each_scheme_has_its_transport(scheme):
     network = ("tcp", "socket", "rfc2217", "modbus-tcp")
     place = "jbd" if scheme == "sim" else "127.0.0.1:1" if scheme in network else "/dev/x"
-    assert isinstance(make_transport(parse_target(f"{scheme}://{place}")), Transport)
+    assert isinstance(make_transport(parse_target(f"{scheme}://{place}"), JK_MODULES), Transport)
 
 
 _LIKELY = st.lists(

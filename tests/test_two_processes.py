@@ -56,7 +56,7 @@ LACKS: dict[str, set[str]] = {
     "jk04": {
         "current", "soc", "soh", "remaining_capacity", "full_capacity", "nominal_capacity",
         "cycles", "cycle_capacity", "temperatures", "charge_switch", "discharge_switch",
-        "charging_allowed", "discharging_allowed", "heater", "protections",
+        "charging_allowed", "discharging_allowed", "heater", "protections", "faults",
     },
     "daly-d2": _DALY,
     "daly-p81": _DALY - {"heater"},

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from bmslink import blocking
     from bmslink.decoding import decode
     from bmslink.device import Device, connect
+    from bmslink.discovery import Found, scan
     from bmslink.errors import (
         BmsError,
         CaptureError,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         Refused,
         TargetError,
         TransportError,
+        UnknownDevice,
     )
     from bmslink.model import Capability, Command, Condition, Identity, Reading, Switch
 
@@ -29,6 +31,8 @@ _WHERE = {
     "connect": "device",
     "Device": "device",
     "decode": "decoding",
+    "Found": "discovery",
+    "scan": "discovery",
     **dict.fromkeys(
         ("Capability", "Command", "Condition", "Identity", "Reading", "Switch"), "model"
     ),
@@ -45,6 +49,7 @@ _WHERE = {
             "Refused",
             "TargetError",
             "TransportError",
+            "UnknownDevice",
         ),
         "errors",
     ),
@@ -57,6 +62,7 @@ __all__ = [
     "Command",
     "Condition",
     "Device",
+    "Found",
     "FrameError",
     "Identity",
     "LinkClosed",
@@ -69,9 +75,11 @@ __all__ = [
     "Switch",
     "TargetError",
     "TransportError",
+    "UnknownDevice",
     "blocking",
     "connect",
     "decode",
+    "scan",
 ]
 
 

@@ -17,9 +17,13 @@ def main() -> None:
             return
         except OSError:
             pass  # a closed pipe, a full disk: the long way knows what to say
-    from bmslink.cli.app import main as run
+    try:
+        from bmslink.cli.app import main as run
 
-    sys.exit(run(sys.argv[1:]))
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # while modules are loaded; from then on `run` lets nothing through
+        code = 130
+    sys.exit(code)
 
 
 if __name__ == "__main__":

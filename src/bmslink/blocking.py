@@ -9,7 +9,8 @@ with bmslink.blocking.connect("sim://jbd") as device:
 
 Everything happens in one event loop in a background thread, which starts with the first call and
 ends with the program. Any number of threads may call; errors are those of `bmslink` itself, and
-Ctrl-C ends a call that waits.
+Ctrl-C ends a call that waits. A call in the middle of somebody's own event loop works (every cell
+of a notebook is one) and holds that loop up; there, `await` the asynchronous interface instead.
 """
 
 from __future__ import annotations
@@ -24,14 +25,15 @@ import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
 from concurrent.futures import Future, wait
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Self, TypeVar, overload
 
 from bmslink import device as aio
+from bmslink import discovery
 from bmslink.decoding import decode
 from bmslink.errors import LinkClosed
 from bmslink.transport import Endpoint
 
-__all__ = ["Device", "connect", "decode"]
+__all__ = ["Device", "connect", "decode", "scan"]
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -221,6 +223,9 @@ class _Wrapper(Generic[A]):
     def __init__(self, wrapped: A) -> None:
         self.wrapped = wrapped
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("An open line cannot be copied or sent elsewhere: connect anew there.")
+
 
 class Device(_Wrapper[aio.Device]):
     """A pack, as `bmslink.Device`, with methods that wait. Use it in a `with` block."""
@@ -264,3 +269,14 @@ def _connecting(function: Callable[P, aio.Device]) -> Callable[P, Device]:
 
 
 connect = _connecting(aio.connect)
+
+
+def _waiting(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        return _background.run(function(*args, **kwargs))
+
+    return call
+
+
+scan = _waiting(discovery.scan)

@@ -27,6 +27,7 @@ from typing import IO, Annotated, Any, Literal, Protocol
 import msgspec
 
 from bmslink.errors import BmsError, CaptureError, PortDenied, PortNotFound, TransportError
+from bmslink.gatt import Seen
 from bmslink.link import Framer
 from bmslink.transport import Line, OnData, OnLost, Transport
 
@@ -360,6 +361,9 @@ class Recorder(Transport):
     async def write(self, data: bytes) -> None:
         self.writer.write("tx", data)
         await self.inner.write(data)
+
+    def peer(self) -> Seen | None:
+        return self.inner.peer()
 
     def line(self) -> Line | None:
         return self.inner.line()

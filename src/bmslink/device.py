@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -23,12 +23,12 @@ from bmslink.holding import Holding
 from bmslink.journal import Transaction
 from bmslink.link import Link, Timing
 from bmslink.model import Adjustment, Capability, Command, Identity, Reading, Switch
-from bmslink.packs import named
+from bmslink.packs import find_pin, named
 from bmslink.protocols import DRIVERS, VENDORS, load_driver
 from bmslink.protocols.base import Driver, Options
 from bmslink.protocols.settings import SettingsMap, Slot, Table
 from bmslink.sharing import shared
-from bmslink.transport import Endpoint, Transport, make_transport, parse_target, require_scheme
+from bmslink.transport import Endpoint, Pin, Transport, make_transport, parse_target, require_scheme
 
 __all__ = ["Device", "connect", "resolve"]
 
@@ -36,6 +36,8 @@ _log = logging.getLogger(__name__)
 
 _TRIES = 3
 """How often a value is read back before it counts as not stored."""
+_RADIO_TIMEOUT, _RADIO_IDLE = 1.0, 0.5
+"""s; the least patience with answers and with pauses inside them over Bluetooth."""
 
 
 def resolve(
@@ -46,14 +48,23 @@ def resolve(
     baudrate: int | None = None,
     timeout: float | None = None,
 ) -> Endpoint:
-    """A target (or a name from bmslink.toml) with its options applied and its protocol settled.
+    """A target (or a name from bmslink.toml, or a vendor) with its options applied.
 
-    Raises `TargetError` if it cannot be.
+    Where its protocol can be found out by asking, it stays `None` or a vendor until the device is
+    opened (`settled`). Raises `TargetError` for everything else that does not say the protocol.
     """
-    endpoint = parse_target(named(target)) if isinstance(target, str) else target
+    if isinstance(target, str) and target.lower() in VENDORS:
+        endpoint = Endpoint("scan", "", target.lower())
+    else:
+        endpoint = parse_target(named(target)) if isinstance(target, str) else target
     endpoint = endpoint.with_query(address=address, baudrate=baudrate, timeout=timeout)
-    require_scheme(endpoint)
+    asked = endpoint.scheme == "scan" or require_scheme(endpoint).asked
     name = protocol or endpoint.protocol
+    unsettled = replace(endpoint, protocol=name)
+    if asked and (name is None or name in VENDORS) and not settled(unsettled):
+        _timing(Timing(), unsettled)
+        _options(unsettled, Pin())
+        return unsettled
     if name is None and endpoint.scheme == "sim":
         name = "jk02"
     if name is None and endpoint.scheme == "replay":
@@ -70,6 +81,11 @@ def resolve(
     return replace(endpoint, protocol=name)
 
 
+def settled(endpoint: Endpoint) -> bool:
+    """Whether the protocol of a resolved target is known; else opening it finds it out."""
+    return endpoint.protocol in DRIVERS and endpoint.scheme != "scan"
+
+
 def _timing(base: Timing, endpoint: Endpoint) -> Timing:
     changes: dict[str, Any] = {}
     for key, low, high in (("timeout", 0.01, 60.0), ("gap", 0.0, 10.0)):
@@ -78,6 +94,9 @@ def _timing(base: Timing, endpoint: Endpoint) -> Timing:
             if not low <= value <= high:
                 raise TargetError(f"{key} must be {low:g} to {high:g} s, in target {endpoint}.")
             changes[key] = value
+    if endpoint.scheme == "ble":  # packets wait for their turn on the air, and are repeated there
+        changes.setdefault("timeout", max(base.timeout, _RADIO_TIMEOUT))
+        changes["idle"] = max(base.idle, _RADIO_IDLE)
     baudrate = endpoint.integer("baudrate")
     if baudrate is not None:
         if not 300 <= baudrate <= 4_000_000:
@@ -86,33 +105,61 @@ def _timing(base: Timing, endpoint: Endpoint) -> Timing:
     return replace(base, **changes)
 
 
-def _options(endpoint: Endpoint) -> Options:
+def _options(endpoint: Endpoint, pin: Pin) -> Options:
     sign = endpoint.query.get("current_sign", "auto")
     if sign not in ("auto", "normal", "inverted"):
         raise TargetError(f"current_sign is auto, normal or inverted, not {sign!r}.")
     address = endpoint.integer("address")
     if address is not None and not 0 <= address <= 255:
         raise TargetError(f"address={address} is not 0 to 255, in target {endpoint}.")
-    return Options(address=address, current_sign=cast(Literal["auto", "normal", "inverted"], sign))
+    sign = cast(Literal["auto", "normal", "inverted"], sign)
+    return Options(address=address, current_sign=sign, pin=pin)
 
 
 class Device:
-    """A pack. Use it as an async context manager; `target` is the endpoint as resolved."""
+    """A pack. Use it as an async context manager.
 
-    def __init__(self, endpoint: Endpoint, *, record: IO[bytes] | None = None) -> None:
+    `target` is the endpoint as resolved. Where that leaves the protocol open, opening finds it by
+    questions that only read; from then on `target` names it, and there are `link` and `driver`.
+    """
+
+    link: Link[Any]
+    driver: Driver[Any]
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        record: IO[bytes] | None = None,
+        pin: Pin | None = None,
+        tell: Callable[[str], None] = _log.info,
+    ) -> None:
+        """`tell` gets sentences about the search for the protocol."""
+        self.target = endpoint
+        self._tell = tell
+        self._pin = pin or Pin()
+        self._record = record
+        self._writer: Writer | None = None
+        self._built = False
+        self._turn = asyncio.Lock()  # codecs remember the latest question: one poll at a time
+        if settled(endpoint):
+            self._build()
+
+    def _build(self) -> None:
+        """All that depends on the protocol."""
+        endpoint, record = self.target, self._record
         driver = load_driver(cast(str, endpoint.protocol))
         timing = _timing(driver.timing, endpoint)
-        options = _options(endpoint)
-        self.target = endpoint
-        self._writer: Writer | None = None
+        options = _options(endpoint, self._pin)
         transport: Transport = shared(
             make_transport(
                 endpoint.with_query(baudrate=timing.baudrate)
                 if endpoint.scheme in ("serial", "rfc2217")
-                else endpoint
+                else endpoint,
+                driver.modules,
+                self._pin,
             )
         )
-        self._recorded = record is not None
         if record is not None:
             codec = driver.make_codec(options)
             self._writer = Writer(
@@ -123,9 +170,9 @@ class Device:
                 scrub_noise=codec.scrub_noise,
             )
             transport = Recorder(transport, self._writer)
-        self.link: Link[Any] = Link(transport, driver.make_framer(), timing, name=str(endpoint))
-        self.driver: Driver[Any] = driver(self.link, options)
-        self._turn = asyncio.Lock()  # codecs remember the latest question: one poll at a time
+        self.link = Link(transport, driver.make_framer(), timing, name=str(endpoint))
+        self.driver = driver(self.link, options)
+        self._built = True
 
     async def __aenter__(self) -> Self:
         try:
@@ -145,7 +192,12 @@ class Device:
 
     async def open(self) -> None:
         """Open the link and let the driver greet the device; on failure nothing stays open."""
-        if self._recorded and self._writer is None:
+        if not self._built:
+            from bmslink.discovery import detect  # it loads every protocol
+
+            self.target = await detect(self.target, pin=self._pin, tell=self._tell)
+            self._build()
+        if self._record is not None and self._writer is None:
             raise TransportError("The recording of this device is finished: connect anew.")
         _log.info("%s is being opened.", self.target)
         try:
@@ -159,11 +211,16 @@ class Device:
 
     async def reopen(self) -> None:
         """Close and open again, after the link was lost; a recording goes on."""
-        await self.link.close()
+        if self._built:
+            await self.link.close()
         await self.open()
 
     async def close(self) -> None:
         """Close the link and the recording."""
+        if not self._built:
+            if self._record is not None:
+                self._record.close()
+            return
         writer, self._writer = self._writer, None
         try:
             await self.link.close()
@@ -339,13 +396,18 @@ def connect(
     baudrate: int | None = None,
     timeout: float | None = None,
     record: IO[bytes] | None = None,
+    pin: str | Pin | None = None,
 ) -> Device:
     """The pack at a target, or by its name in bmslink.toml; opened by `async with`.
 
     The options override the target's own `?key=value`. `record` takes every byte both ways in
-    the capture format, passwords blanked. Raises `TargetError` at once, others on opening.
+    the capture format, passwords blanked. `pin` is what a pack that asks who we are is told; else
+    BMSLINK_PIN, else what stands beside the name in bmslink.toml. Raises `TargetError` at once,
+    others on opening.
     """
     endpoint = resolve(
         target, protocol=protocol, address=address, baudrate=baudrate, timeout=timeout
     )
-    return Device(endpoint, record=record)
+    return Device(
+        endpoint, record=record, pin=pin if isinstance(pin, Pin) else find_pin(target, pin)
+    )

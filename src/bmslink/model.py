@@ -113,6 +113,9 @@ class Reading:
     alarms: tuple[Condition, ...] = ()
     protections: tuple[Condition, ...] = ()
     faults: tuple[Condition, ...] = ()
+    conditions_known: bool = False
+    """Whether what the BMS says of conditions was read. Without it, the lists hold at most what
+    other values show (a cell at 0 V), and an empty one is `null` in JSON."""
     uptime: float | None = None
     """Seconds the BMS has been running."""
     raw: Mapping[str, Any] = field(default_factory=dict)
@@ -140,6 +143,10 @@ class Reading:
         """Highest minus lowest cell, V."""
         low, high = self.min_cell_voltage, self.max_cell_voltage
         return None if low is None or high is None else round(high - low, 4)
+
+    def _names(self, conditions: tuple[Condition, ...]) -> list[str] | None:
+        """Conditions for JSON: that there are none is only said where that is known."""
+        return [str(c) for c in conditions] if conditions or self.conditions_known else None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of this reading: all keys, always in the same order."""
@@ -176,9 +183,9 @@ class Reading:
             "charging_allowed": self.charging_allowed,
             "discharging_allowed": self.discharging_allowed,
             "heater": self.heater,
-            "alarms": [str(c) for c in self.alarms],
-            "protections": [str(c) for c in self.protections],
-            "faults": [str(c) for c in self.faults],
+            "alarms": self._names(self.alarms),
+            "protections": self._names(self.protections),
+            "faults": self._names(self.faults),
             "uptime": self.uptime,
             "raw": dict(self.raw),
         }

@@ -30,9 +30,9 @@ import msgspec
 
 from bmslink.errors import TargetError
 from bmslink.protocols import DRIVERS, VENDORS
-from bmslink.transport import SCHEMES, Endpoint, parse_target
+from bmslink.transport import SCHEMES, Endpoint, Pin, parse_target
 
-__all__ = ["NamedPack", "add", "config_path", "load_packs", "named", "remove"]
+__all__ = ["NamedPack", "add", "config_path", "find_pin", "load_packs", "named", "remove"]
 
 _LONGEST_FILE = 1 << 16
 _LONGEST_STATEMENT = 200  # lines; only used to find out where something stands
@@ -98,19 +98,38 @@ def named(text: str) -> str:
 
     Raises `TargetError` for a file that holds anything wrong, and for a name that is not in it.
     """
-    if not _NAME.fullmatch(text) or _port(text):
+    if not _may_be_name(text):
         return text  # the file is not even looked at: a path or port wins
     path = config_path()
     packs = load_packs(path)
-    for pack in packs.values():
-        if _fold(pack.name) == _fold(text):
-            return pack.target
+    pack = _find(packs, text)
+    if pack is not None:
+        return pack.target
     if packs:
         raise TargetError(
             f"There is no pack named {text!r} in {path}; there are: {', '.join(packs)}. "
             "A target is written like jbd+serial:///dev/ttyUSB0."
         )
     return text
+
+
+def find_pin(
+    text: str, given: str | None = None, ask: Callable[[str], str | None] | None = None
+) -> Pin:
+    """The pin for a target or name: as given, else BMSLINK_PIN, else the one beside the name in
+    the file, else what `ask` says when a device wants one.
+
+    Raises `TargetError` for a pin that cannot be one.
+    """
+    pin = given if given is not None else os.environ.get("BMSLINK_PIN") or None
+    if pin is None and _may_be_name(text):
+        pack = _find(load_packs(), text)
+        pin = pack.pin if pack is not None else None
+    return Pin(pin, ask)
+
+
+def _may_be_name(text: str) -> bool:
+    return bool(_NAME.fullmatch(text)) and not _port(text)
 
 
 def add(name: str, target: str, *, force: bool = False, path: Path | None = None) -> Path:
@@ -153,7 +172,7 @@ def remove(name: str, *, path: Path | None = None) -> Path:
         del document["packs"][old.name]
         return {n: pack for n, pack in packs.items() if n != old.name}
 
-    return _edit(place, change)
+    return _edit(place, change, lambda text, packs: _cut(text, _find(packs, name)))
 
 
 def check_name(name: str) -> None:
@@ -328,8 +347,33 @@ def _keys(content: Any, above: Key) -> Iterator[Key]:
 _Change = Callable[[Any, Mapping[str, NamedPack]], dict[str, NamedPack]]
 
 
-def _edit(path: Path, change: _Change) -> Path:
-    """Change the file and nothing else in it; what would not read back as meant is not written."""
+def _cut(text: str, pack: NamedPack | None) -> str:
+    """The text without the table of a pack. What stands behind its last key stays: a comment there
+    may be the next table's, while tomlkit takes it for this one's."""
+    kept: list[str] = []
+    waiting: list[str] = []
+    inside = False
+    for _, statement in _statements(text):
+        content = tomllib.loads(statement)
+        if statement.lstrip().startswith("["):
+            inside = pack is not None and list(_keys(content, ()))[-1:] == [("packs", pack.name)]
+        if inside:
+            waiting = [] if content else [*waiting, statement]
+        else:
+            kept += [*waiting, statement]
+            waiting = []
+    return "\n".join([*kept, *waiting])
+
+
+def _edit(
+    path: Path,
+    change: _Change,
+    simply: Callable[[str, Mapping[str, NamedPack]], str] = lambda text, packs: text,
+) -> Path:
+    """Change the file and nothing else in it; what would not read back as meant is not written.
+
+    `simply` is tried first: how the text may look if it is written as most are.
+    """
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
@@ -338,7 +382,9 @@ def _edit(path: Path, change: _Change) -> Path:
     try:
         document = tomlkit.parse(text)
         after = change(document, before)
-        edited = tomlkit.dumps(document)
+        edited = simply(text, before)
+        if _parse(edited, path) != after:
+            edited = tomlkit.dumps(document)
     except TargetError:
         raise
     except (TOMLKitError, KeyError, TypeError, ValueError, RecursionError):

@@ -20,6 +20,7 @@ from functools import partial
 from weakref import WeakKeyDictionary
 
 from bmslink.errors import LinkClosed, TargetError
+from bmslink.gatt import Seen
 from bmslink.transport import Line, OnData, OnLost, Transport
 
 __all__ = ["SharedTransport", "shared"]
@@ -100,6 +101,9 @@ class _SharedLine:
         for user in users:
             user.lose(error)
 
+    def peer(self) -> Seen | None:
+        return None if self._transport is None else self._transport.peer()
+
     async def write(self, user: SharedTransport, data: bytes) -> None:
         if self._transport is None or user not in self.users:
             raise LinkClosed(f"{self.line.name} is not open.")
@@ -146,6 +150,9 @@ class SharedTransport(Transport):
 
     def line(self) -> Line | None:
         return self.own.line()
+
+    def peer(self) -> Seen | None:
+        return None if self._shared is None else self._shared.peer()
 
     async def open(self, on_data: OnData, on_lost: OnLost) -> None:
         await self.close()

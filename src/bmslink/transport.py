@@ -12,18 +12,20 @@ from __future__ import annotations
 import importlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from bmslink.errors import TargetError
+from bmslink.gatt import Gatt, Seen
 
-__all__ = ["SCHEMES", "Endpoint", "Line", "Transport", "make_transport", "parse_target"]
+__all__ = ["SCHEMES", "Endpoint", "Line", "Pin", "Transport", "make_transport", "parse_target"]
 
 OnData = Callable[[bytes], None]
 OnLost = Callable[[Exception | None], None]
 
+_LONGEST_PIN = 64
 COMMON_KEYS = frozenset({"address", "baudrate", "timeout", "gap", "current_sign"})
 
 
@@ -34,6 +36,34 @@ class Line:
     name: str
     settings: str = ""
     """What can only be the same for all who use it (`9600 baud`)."""
+
+
+class Pin:
+    """A secret: given, or asked of the user when a device wants it, once. Never shown."""
+
+    def __init__(
+        self, given: str | None = None, ask: Callable[[str], str | None] | None = None
+    ) -> None:
+        if given is not None and not (0 < len(given) <= _LONGEST_PIN and _clean(given)):
+            raise TargetError(f"A pin has 1 to {_LONGEST_PIN} characters, all of them printable.")
+        self._given = given
+        self._ask = ask
+
+    def __repr__(self) -> str:
+        return "Pin(...)"
+
+    @property
+    def given(self) -> bool:
+        """Whether there is one without asking."""
+        return self._given is not None
+
+    def get(self, what: str) -> str | None:
+        """The secret; the user may be asked for `what`. `None`: there is none."""
+        if self._given is None and self._ask is not None:
+            answer = self._ask(what)
+            self._given = Pin(answer or None).get(what)
+            self._ask = None
+        return self._given
 
 
 class Transport(ABC):
@@ -53,6 +83,10 @@ class Transport(ABC):
     @abstractmethod
     async def write(self, data: bytes) -> None:
         """Send bytes; `LinkClosed` when the other side is gone."""
+
+    def peer(self) -> Seen | None:
+        """The radio module at the other side, while a Bluetooth connection is open."""
+        return None
 
     def line(self) -> Line | None:
         """The line that this would open, or `None` where everyone gets a line of his own."""
@@ -121,6 +155,8 @@ class Scheme:
     factory: str
     keys: frozenset[str] = frozenset()
     note: str = ""
+    asked: bool = False
+    """Whether what is spoken there can be found out by asking (`bmslink.discovery`)."""
 
 
 _SERIAL = "bmslink.transports.serial:SerialTransport"
@@ -128,14 +164,14 @@ _TCP = "bmslink.transports.tcp:TcpTransport"
 _SIM_KEYS = frozenset({"cells", "chemistry", "soc", "seed", "speed", "fault", "firmware", "load"})
 
 SCHEMES: dict[str, Scheme] = {
-    "serial": Scheme(_SERIAL, frozenset({"rts"})),
-    "tcp": Scheme(_TCP),
-    "socket": Scheme(_TCP),
-    "rfc2217": Scheme("bmslink.transports.rfc2217:RFC2217Transport"),
+    "serial": Scheme(_SERIAL, frozenset({"rts"}), asked=True),
+    "tcp": Scheme(_TCP, asked=True),
+    "socket": Scheme(_TCP, asked=True),
+    "rfc2217": Scheme("bmslink.transports.rfc2217:RFC2217Transport", asked=True),
     "modbus-tcp": Scheme("bmslink.transports.modbus_tcp:ModbusTcpTransport"),
-    "ble": Scheme("", note="Bluetooth is not supported in this version; use a serial or TCP link."),
+    "ble": Scheme("bmslink.transports.ble:BleTransport", asked=True),
     "sim": Scheme("bmslink.simulation.transport:SimTransport", _SIM_KEYS),
-    "replay": Scheme("bmslink.transports.replay:ReplayTransport", frozenset({"speed"})),
+    "replay": Scheme("bmslink.simulation.replay_transport:ReplayTransport", frozenset({"speed"})),
 }
 
 _SECRETS = frozenset({"pin", "password", "passcode"})
@@ -254,13 +290,16 @@ def require_scheme(endpoint: Endpoint) -> Scheme:
     return scheme
 
 
-def make_transport(endpoint: Endpoint) -> Transport:
-    """The transport for an endpoint, not yet opened."""
+def make_transport(
+    endpoint: Endpoint, modules: Sequence[Gatt] = (), pin: Pin | None = None
+) -> Transport:
+    """The transport for an endpoint, not yet opened. For a Bluetooth target, `modules` are the
+    radio modules that may be there, and `pin` is for one that wants to be paired."""
     scheme = require_scheme(endpoint)
     factory = load(scheme.factory)
     if not callable(factory):
         raise TypeError(f"{scheme.factory} makes no transport")
-    transport = factory(endpoint)
+    transport = factory(endpoint, modules, pin) if endpoint.scheme == "ble" else factory(endpoint)
     if not isinstance(transport, Transport):
         raise TypeError(f"{scheme.factory} makes no transport")
     return transport

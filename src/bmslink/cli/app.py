@@ -20,6 +20,7 @@ from bmslink.cli.output import Session
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS: dict[str, str] = {
+    "scan": "Find packs over Bluetooth and on serial ports.",
     "info": "Who the pack is: vendor, model, firmware, serial number.",
     "read": "One reading, or one every S seconds.",
     "monitor": "The live full-screen dashboard.",

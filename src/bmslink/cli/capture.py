@@ -39,6 +39,7 @@ def command(
     address: o.Address = None,
     baudrate: o.Baudrate = None,
     timeout: o.Timeout = None,
+    pin_file: o.PinFile = None,
 ) -> None:
     """Read a pack again and again, and record every byte both ways with its time.
 
@@ -50,9 +51,16 @@ def command(
 
     session = o.session_of(ctx)
     session.no_trace("capture")
-    line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
-    endpoint = o.connect_all(session, [o.one_target(target)], line)[0].target
-    device = Device(endpoint, record=open_new(output, force=force))
+    line = o.Line(
+        protocol=protocol,
+        address=address,
+        baudrate=baudrate,
+        timeout=timeout,
+        pin_file=pin_file,
+    )
+    found = o.connect_all(session, [o.one_target(target)], line)[0]
+    endpoint, pin = found.target, found.driver.options.pin
+    device = Device(endpoint, record=open_new(output, force=force), pin=pin)
     tally = _Tally(session, device, output)
     try:
         run(_record(device, tally, interval=watch, seconds=seconds, count=count))

@@ -16,6 +16,7 @@ def command(
     address: o.Address = None,
     baudrate: o.Baudrate = None,
     timeout: o.Timeout = None,
+    pin_file: o.PinFile = None,
 ) -> None:
     """Ask a pack who it is: vendor, model, hardware, firmware, serial number, cells."""
     from bmslink.cli.loop import run
@@ -23,7 +24,13 @@ def command(
     from bmslink.model import Identity
 
     session = o.session_of(ctx)
-    line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
+    line = o.Line(
+        protocol=protocol,
+        address=address,
+        baudrate=baudrate,
+        timeout=timeout,
+        pin_file=pin_file,
+    )
     device = o.connect_all(session, [o.one_target(target)], line)[0]
 
     async def ask(device: Device) -> Identity:

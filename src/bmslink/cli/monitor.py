@@ -20,6 +20,7 @@ def command(
     address: o.Address = None,
     baudrate: o.Baudrate = None,
     timeout: o.Timeout = None,
+    pin_file: o.PinFile = None,
 ) -> None:
     """Watch one or more packs live; q quits.
 
@@ -40,6 +41,12 @@ def command(
     from bmslink.cli.loop import run
     from bmslink.cli.render.text import glyphs
 
-    line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
-    devices = o.connect_all(session, names, line)
+    line = o.Line(
+        protocol=protocol,
+        address=address,
+        baudrate=baudrate,
+        timeout=timeout,
+        pin_file=pin_file,
+    )
+    devices = o.connect_all(session, names, line, may_ask=False)
     run(dashboard(session.console, devices, glyphs(ascii_only=session.ascii)))

@@ -40,7 +40,8 @@ async def poll(
 
     Silence and nonsense are told, and the beat goes on. A lost link is told and opened again,
     with pauses that double up to 30 s. `greet` runs after each opening. Raises what waiting
-    cannot heal: a port that is missing, forbidden or taken when the first opening is tried.
+    cannot heal: a port that is missing, forbidden or taken when the first opening is tried, and a
+    recording that cannot be played.
     Ends where a recording ends; one that gave no reading at all raises its `LinkClosed`.
     """
     loop = asyncio.get_running_loop()
@@ -62,9 +63,10 @@ async def poll(
                 readings += 1
                 pause = _FIRST_PAUSE
             except BmsError as error:
-                if isinstance(error, _HOPELESS) and not ever:
+                recording = device.target.scheme == "replay"
+                if not ever and (recording or isinstance(error, _HOPELESS)):
                     raise
-                if isinstance(error, LinkClosed) and device.target.scheme == "replay":
+                if recording and isinstance(error, LinkClosed):
                     if readings:
                         return
                     raise

@@ -26,6 +26,7 @@ def command(
     address: o.Address = None,
     baudrate: o.Baudrate = None,
     timeout: o.Timeout = None,
+    pin_file: o.PinFile = None,
 ) -> None:
     """Read one or more packs, once or every S seconds.
 
@@ -35,7 +36,13 @@ def command(
     from bmslink.cli.loop import run
 
     session = o.session_of(ctx)
-    line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
+    line = o.Line(
+        protocol=protocol,
+        address=address,
+        baudrate=baudrate,
+        timeout=timeout,
+        pin_file=pin_file,
+    )
     devices = o.connect_all(session, o.some_targets(targets), line)
     interval = watch if watch is not None or count is None else 1.0
     report = Report(session, [str(d.target) for d in devices], watching=interval is not None)

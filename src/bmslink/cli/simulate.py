@@ -25,6 +25,40 @@ def command(
     tcp: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Serve a TCP port; 0 is any free one.")
     ] = None,
+    ble: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TRANSPORT",
+            help="Be on the air: tcp-server:127.0.0.1:9911 is a virtual radio that programs join "
+            "with BMSLINK_BLE_BACKEND=bumble:tcp-client:127.0.0.1:9911 (and further simulated "
+            "packs with --ble tcp-client:...); usb:0 and the like are real controllers.",
+        ),
+    ] = None,
+    ble_module: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Its radio: jk, jk-two, jbd, jbd-bridge, daly or daly-locked.",
+        ),
+    ] = None,
+    ble_name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The name it advertises.")
+    ] = None,
+    ble_chunk: Annotated[
+        str | None,
+        typer.Option(metavar="RULE", help="Lengths of its notifications: 20, 128+22 or any."),
+    ] = None,
+    ble_mtu: Annotated[
+        int | None,
+        typer.Option(parser=o.whole, metavar="N", help="The largest packet it agrees to."),
+    ] = None,
+    ble_pin: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIGITS",
+            help="Six digits that a client must give: JBD's own way, a passkey on others.",
+        ),
+    ] = None,
     cells: Annotated[
         int | None, typer.Option(parser=o.whole, metavar="N", help="Cells in series.")
     ] = None,
@@ -62,6 +96,7 @@ def command(
     """
     from bmslink.cli.loop import run
     from bmslink.cli.stdin import lines
+    from bmslink.simulation.gatt_modules import Radio
     from bmslink.simulation.serve import serve
     from bmslink.simulation.wire import FAULTS
 
@@ -75,12 +110,25 @@ def command(
 
         raise TargetError(f"Which protocol? Simulated are: {', '.join(RESPONDERS)}.")
 
+    radio = None
+    if ble is not None:
+        radio = Radio(
+            transport=ble,
+            module=ble_module,
+            name=ble_name,
+            chunks=ble_chunk,
+            mtu=ble_mtu,
+            pin=ble_pin,
+        )
+    elif (ble_module, ble_name, ble_chunk, ble_mtu, ble_pin) != (None,) * 5:
+        raise TargetError("The --ble-… options need --ble TRANSPORT.")
     try:
         run(
             serve(
                 protocol,
                 pty=pty,
                 tcp=tcp,
+                ble=radio,
                 cells=cells,
                 chemistry=chemistry,
                 soc=soc,
@@ -93,6 +141,7 @@ def command(
                 announce=lambda target: announce(session, target),
                 commands=lines(),
                 reply=lambda text: _reply(session, text),
+                tell=session.say,
             )
         )
     except Terminated:

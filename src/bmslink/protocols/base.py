@@ -9,16 +9,18 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from bmslink.errors import FrameError, Refused, SettingError, TargetError
+from bmslink.gatt import Advert, Gatt
 from bmslink.holding import Held, Holding
 from bmslink.link import Frame, Framer, Link, Timing, Value
 from bmslink.model import Adjustment, Capability, Command, Identity, Reading, Switch
 from bmslink.protocols.scale import Layout
 from bmslink.protocols.settings import SettingsMap, Slot, Step
+from bmslink.transport import Pin
 
 __all__ = [
     "Assembler",
@@ -109,7 +111,12 @@ def signed(current: float | None, sign: str, raw: dict[str, Any]) -> float | Non
 
 
 class Assembler(Generic[F]):
-    """Gathers the frames of each poll into one reading, offline."""
+    """Gathers the frames of each poll into one reading, offline.
+
+    A part that came alone is a reading too, with what it says and no more (JBD's 03, asked to
+    identify the board, comes again with the first poll): it was measured all the same, and a
+    recording does not say what it was asked for.
+    """
 
     def __init__(self, codec: Codec[F]) -> None:
         self.codec = codec
@@ -154,6 +161,8 @@ class Options:
     current_sign: Literal["auto", "normal", "inverted"] = "auto"
     variant: str | None = None
     """What is known beforehand about the dialect (`24s`, `32s`), where frames alone cannot tell."""
+    pin: Pin = field(default_factory=Pin, compare=False)
+    """What a device that asks who we are is told."""
 
 
 class Patience:
@@ -203,6 +212,10 @@ class Driver(ABC, Generic[F]):
     timing: ClassVar[Timing]
     addresses: ClassVar[range] = range(0)
     """What a target's `address` may be; empty where the protocol knows no addresses."""
+    modules: ClassVar[tuple[Gatt, ...]] = ()
+    """The radio modules it is spoken through, the likeliest first; empty: not over Bluetooth."""
+    adverts: ClassVar[tuple[Advert, ...]] = ()
+    """What such boards advertise."""
 
     def __init__(self, link: Link[F], options: Options) -> None:
         if options.address is not None and options.address not in self.addresses:

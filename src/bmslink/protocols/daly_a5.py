@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from bmslink.errors import LinkTimeout
+from bmslink.gatt import Gatt
 from bmslink.link import Link, Timing
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Options, Patience, Record
@@ -33,6 +34,7 @@ from bmslink.protocols.daly_a5_layouts import (
 )
 from bmslink.protocols.daly_a5_reading import first_number
 from bmslink.protocols.daly_a5_writing import DalyA5Writing
+from bmslink.protocols.daly_radio import DALY_MODULES
 
 __all__ = ["DalyA5", "DalyA5Codec", "DalyA5Framer", "DalyFrame", "can_frame", "read_request"]
 
@@ -56,6 +58,7 @@ class DalyA5(DalyA5Writing):
     )
 
     addresses: ClassVar[range] = range(1, MAX_BOARD + 1)
+    modules: ClassVar[tuple[Gatt, ...]] = DALY_MODULES
 
     codec: DalyA5Codec
 
@@ -79,6 +82,8 @@ class DalyA5(DalyA5Writing):
         self.patience.forgive()
         if self.options.address is not None:
             return
+        if self.link.transport.peer() is not None and not self.patience.rounds:
+            self._host = HOST_APP
         try:
             await self.ask(0x94)
         except LinkTimeout:

@@ -43,14 +43,26 @@ class Memory:
     sensor_count: int | None = None
     bases: dict[int, int] = field(default_factory=dict)
     """From where the frames of a multi-frame id are counted: documents say 0, hardware says 1."""
-    soc_raw: int | None = None
+    soc: float | None = None
+    """Of the last 90, %, in which its word is counted in tenths."""
     live_tails: bool = False
     """The last bytes of 91 and 92 are values, not residue of the answers before them."""
 
+    def learn_soc(self, values: Values) -> None:
+        """Learn from a 90."""
+        self.soc = values["soc"]
+
+    def learn_counts(self, values: Values) -> None:
+        """Learn from a 94; more cells or sensors than a board can have are not believed."""
+        cells, sensors = values["cell_count"], values["sensor_count"]
+        self.cell_count = cells if 0 < cells <= MAX_CELLS else None
+        self.sensor_count = sensors if sensors <= MAX_SENSORS else None
+
     def look_at_tail(self, values: Values) -> None:
         """Learn from a 91: is its tail the cell difference, or the SOC word of the last 90?"""
+        tail = values["tail"]
         delta = round((values["max_cell_voltage"] - values["min_cell_voltage"]) * 1000)
-        self.live_tails = values["tail"] == delta != self.soc_raw
+        self.live_tails = tail == delta and tail / 10 != self.soc
 
 
 def merge(records: Sequence[Record], memory: Memory, sign: Sign) -> Reading:
@@ -63,7 +75,9 @@ def merge(records: Sequence[Record], memory: Memory, sign: Sign) -> Reading:
         pack = {}
         state, status = (v if any(v[k] for k in v if k != "id") else {} for v in (state, status))
     cells = _cells(_slots(parts, 0x95, memory), memory.cell_count, raw)
-    conditions = sort_conditions(_conditions(parts.get("98", {}), cells, raw))
+    conditions = sort_conditions(
+        _conditions(parts.get("98", {}), cells, raw), known=bool(parts.get("98"))
+    )
     balancing = _balancing(parts.get("97", {}), raw)
     _keep(raw, state, status)
     return Reading(
@@ -80,10 +94,8 @@ def merge(records: Sequence[Record], memory: Memory, sign: Sign) -> Reading:
         balancing_cells=() if balancing is False else None,
         charging_allowed=_flag(state, "charge_mosfet", raw),
         discharging_allowed=_flag(state, "discharge_mosfet", raw),
-        alarms=conditions["alarms"],
-        protections=conditions["protections"],
-        faults=conditions["faults"],
         raw=raw,
+        **conditions,
     )
 
 

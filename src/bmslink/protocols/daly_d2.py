@@ -10,9 +10,11 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from bmslink.gatt import Advert
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Options, Record
 from bmslink.protocols.daly_a5_layouts import FAILURES, MAX_CELLS
+from bmslink.protocols.daly_radio import DALY_ADVERTS
 from bmslink.protocols.daly_register_framing import D2_UNIT, D2Framer
 from bmslink.protocols.daly_register_layouts import (
     Row,
@@ -109,7 +111,7 @@ def _merge(values: Mapping[str, Any], options: Options) -> Reading:
     slots = list(values.get("cell_voltages", ()))
     if len(slots) == _FIRST_CELLS:
         slots += values.get("cell_voltages_33", ())
-    fields = common(values, options, slots, found)
+    fields = common(values, options, slots, found, known="failure_words" in values)
     raw: dict[str, Any] = fields["raw"]
     raw.update(failures)
     if any(values.get("balance_words", ())):
@@ -150,6 +152,7 @@ class DalyD2(DalyRegisters):
 
     name: ClassVar[str] = "daly-d2"
     dialect: ClassVar[Dialect] = Dialect("daly-d2", D2_TABLE, D2Framer, _TYPICAL, _merge, _identify)
+    adverts: ClassVar[tuple[Advert, ...]] = DALY_ADVERTS
     asking = answering = D2_UNIT
 
     async def _status(self) -> Record:

@@ -224,7 +224,8 @@ def _levels(byte: int, value: int, unknown: list[str]) -> Iterator[tuple[str, Co
 
 def _merge(values: Mapping[str, Any], options: Options) -> Reading:
     found, faults = read_faults(values.get("fault_words", []))
-    fields = common(values, options, list(values.get("cell_voltages", ())), found)
+    slots = list(values.get("cell_voltages", ()))
+    fields = common(values, options, slots, found, known="fault_words" in values)
     raw: dict[str, Any] = fields["raw"]
     raw.update(faults)
     keep(

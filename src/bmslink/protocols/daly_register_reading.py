@@ -26,11 +26,12 @@ _CLEAR_CURRENT = 1.0  # A; below this a state byte proves nothing about the sign
 
 
 def common(
-    values: Values, options: Options, slots: Sequence[float | None], found: Found
+    values: Values, options: Options, slots: Sequence[float | None], found: Found, *, known: bool
 ) -> dict[str, Any]:
     """The fields of a `Reading` that both dialects say in the same way.
 
-    `slots` are the cell registers in order, `found` the conditions of the alarm registers.
+    `slots` are the cell registers in order, `found` the conditions of the alarm
+    registers; `known`: those were read.
     """
     raw: dict[str, Any] = {}
     cells = _cells(values, slots, raw)
@@ -46,7 +47,7 @@ def common(
         "temperatures": _temperatures(values),
         "charging_allowed": flag(values, "charge_mosfet"),
         "discharging_allowed": flag(values, "discharge_mosfet"),
-        **sort_conditions(found),
+        **sort_conditions(found, known=known),
     }
     state = values.get("state")
     if state is not None:

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from bmslink.errors import LinkTimeout
+from bmslink.gatt import Gatt
 from bmslink.link import Link, Timing
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Codec, Options, Patience, Payload, Record, Role, need
+from bmslink.protocols.daly_radio import DALY_MODULES
 from bmslink.protocols.daly_register_framing import (
     D2_UNIT,
     asked_board,
@@ -280,6 +282,8 @@ class DalyRegisters(DalyRegisterWriting):
     timing: ClassVar[Timing] = Timing(
         baudrate=9600, timeout=0.5, gap=0.12, retries=3, wake_retries=4, idle=0.15
     )
+
+    modules: ClassVar[tuple[Gatt, ...]] = DALY_MODULES
 
     codec: DalyRegisterCodec
 

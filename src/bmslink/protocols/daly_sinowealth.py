@@ -16,7 +16,7 @@ from construct import Byte, Bytes, Const, Int16ub, Int32sb, Int32ub, Struct
 from bmslink.errors import FrameError
 from bmslink.link import Drop, Frame, Framer, Timing
 from bmslink.model import Condition, Identity, Reading
-from bmslink.protocols.base import Codec, Driver, Options, Payload, Record
+from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, signed
 from bmslink.protocols.fields import Layout, bits, build, kelvin, parse, scaled, sort_conditions
 
 __all__ = [
@@ -77,6 +77,7 @@ BATTERY_STATUS: dict[int, tuple[str, Condition]] = {
     14: ("fault", Condition.VOLTAGE_SENSE),  # a cell's wire is off
 }
 _TWO_SENSORS = 1 << 6
+_FULL = 100  # %; more is not believed
 _ABSENT = -273.1  # a probe that reads 0 kelvin was not read
 
 _REQUEST = Struct("start" / Const(bytes([START])), "command" / Byte, "length" / Byte)
@@ -219,6 +220,9 @@ def _checks(command: int, answer: bytes) -> bool:
 class SinowealthCodec(Codec[SinowealthFrame]):
     """Meaning of the answers. Remembers nothing: a frame knows which question it answers."""
 
+    def __init__(self, sign: str = "auto") -> None:
+        self._sign = sign
+
     def payload(self, frame: SinowealthFrame, *, sent: bool = False) -> Payload | None:
         if frame.request or sent:
             return None
@@ -246,21 +250,26 @@ class SinowealthCodec(Codec[SinowealthFrame]):
         values: dict[str, Any] = {}
         for record in records:
             values |= record.values
-        cells = _cells(values)
-        soc, pack = values.get("soc"), values.get("pack_status")
+        cells, raw = _cells(values), _raw(values)
+        current = values.get("current")
+        if current is not None:
+            current = signed(current, self._sign, raw)
+        soc, pack = values.get("soc", _FULL + 1), values.get("pack_status")
         return Reading(
             protocol="daly-sinowealth",
             voltage=values.get("voltage"),
-            current=values.get("current"),
-            soc=None if soc is None else float(soc),
+            current=current,
+            soc=float(soc) if soc <= _FULL else None,
             remaining_capacity=values.get("remaining_capacity"),
             full_capacity=values.get("full_capacity"),
             cell_voltages=cells,
             temperatures=_temperatures(values),
             charging_allowed=None if pack is None else bool(pack >> _CHARGE_MOS & 1),
             discharging_allowed=None if pack is None else bool(pack >> _DISCHARGE_MOS & 1),
-            raw=_raw(values),
-            **sort_conditions(_conditions(values, cells)),
+            raw=raw,
+            **sort_conditions(
+                _conditions(values, cells), known={"pack_status", "battery_status"} <= values.keys()
+            ),
         )
 
     def identity(self, records: Sequence[Record]) -> Identity:
@@ -318,10 +327,9 @@ def too_many_cells(voltage: float | None, cells: Sequence[float | None]) -> bool
 
 
 def _raw(values: Mapping[str, Any]) -> dict[str, Any]:
-    raw: dict[str, Any] = {"current_sign": "reported"} if "current" in values else {}
-    for key in ("cycles", "pack_config", "pack_status"):
-        if key in values:
-            raw[key] = values[key]
+    raw = {key: values[key] for key in ("cycles", "pack_config", "pack_status") if key in values}
+    if values.get("soc", 0) > _FULL:
+        raw["soc"] = values["soc"]
     left = [b for b in bits(values.get("battery_status", 0)) if b not in BATTERY_STATUS]
     if left:
         raw["battery_status_bits"] = left
@@ -343,7 +351,7 @@ class DalySinowealth(Driver[SinowealthFrame]):
 
     @classmethod
     def make_codec(cls, options: Options) -> SinowealthCodec:
-        return SinowealthCodec()
+        return SinowealthCodec(options.current_sign)
 
     async def ask(self, command: int) -> Record:
         """One value of `FIELDS`."""

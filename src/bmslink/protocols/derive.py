@@ -1,21 +1,21 @@
 """The fast reader: one `struct` call derived from a construct declaration.
 
 No field is declared twice: the Struct is walked once, and what consists of fixed-size numbers,
-bytes, constants and arrays of numbers gets a reader that gives exactly what construct's own
-parse gives (`tests/test_derive.py` compares them on every capture and on made-up payloads), at
-about a tenth of the cost. Everything else (counts from the data, strings to the end) stays with
-construct.
+bytes, constants, and arrays and Structs of them, gets a reader that gives exactly what
+construct's own parse gives (`tests/test_derive.py` compares them on every capture and on made-up
+payloads), at about a tenth of the cost. Everything else (counts from the data, strings to the
+end) stays with construct.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
-from construct import Array, Bytes, Const, FormatField, Renamed, Struct
+from construct import Array, Bytes, Computed, Const, FormatField, Renamed, Struct
 
 from bmslink.protocols.scale import Layout, Scaled
 
@@ -25,35 +25,28 @@ Reader = Callable[[bytes], dict[str, Any]]
 """Payload to values; `ValueError` if it is too short or a constant differs."""
 
 
-class _Step(NamedTuple):
-    name: str | None
-    first: int
-    last: int | None
-    """None for a single value, else the end of an array's slice."""
-    per: int | None
-    """None: the raw number."""
-    offset: int
-    constant: bytes | None
+class _Part(NamedTuple):
+    """What a field is to `struct`, and to the reader's text."""
+
+    codes: list[str]
+    """One for each value, with its byte order; `=` where there is none."""
+    text: str
+    """The field's value, made of the values `v0`, `v1`, … that `struct` gives."""
+    checks: list[str]
+    """Statements that come before: constants that must be found."""
 
 
 @lru_cache(maxsize=512)
 def reader(layout: Layout) -> Reader | None:
     """The fast reader of a layout, or `None` where only construct can parse it."""
-    if not isinstance(layout, Struct):
+    part = _part(layout, 0) if isinstance(layout, Struct) else None
+    if part is None:
         return None
-    steps: list[_Step] = []
-    formats: list[str] = []
-    for field in layout.subcons:
-        step = _step(field, len_of(steps))
-        if step is None:
-            return None
-        steps.append(step[0])
-        formats.append(step[1])
-    orders = {f[0] for f in formats if f[0] in "<>"}
+    orders = {code[0] for code in part.codes if code[0] != "="}
     if len(orders) > 1:
         return None
-    body = "".join(f.lstrip("<>=") for f in formats)
-    return _reader(struct.Struct((orders.pop() if orders else ">") + body), steps)
+    body = "".join(code[1:] for code in part.codes)
+    return _reader(struct.Struct((orders.pop() if orders else ">") + body), part)
 
 
 def fixed(layout: Layout) -> Reader:
@@ -64,83 +57,88 @@ def fixed(layout: Layout) -> Reader:
     return fast
 
 
-def len_of(steps: list[_Step]) -> int:
-    """How many values `struct` gives for the steps so far."""
-    if not steps:
-        return 0
-    last = steps[-1]
-    return last.first + 1 if last.last is None else last.last
-
-
-def _step(field: Layout, at: int) -> tuple[_Step, str] | None:
-    name: str | None = None
+def _part(field: Layout, at: int, name: str = "a constant") -> _Part | None:
+    """The part of a field whose first value is `v{at}`; `None`: it is not of fixed size."""
     if isinstance(field, Renamed):
-        name, field = field.name, field.subcon
+        return _part(field.subcon, at, field.name or name)
+    if isinstance(field, Struct):
+        parts = _parts(field.subcons, at)
+        named = zip((f.name for f in field.subcons), parts or (), strict=False)
+        entries = (f"{name!r}: {part.text}" for name, part in named if name is not None)
+        return _joined(parts, f"{{{', '.join(entries)}}}")
+    if isinstance(field, Array):
+        parts = _parts([field.subcon] * field.count, at) if isinstance(field.count, int) else None
+        return _joined(parts, f"[{', '.join(part.text for part in parts or ())}]")
     if isinstance(field, Const):
         data = field.value
         if not isinstance(data, bytes) or not isinstance(field.subcon, Bytes):
             return None
-        return _Step(name, at, None, None, 0, data), f"={len(data)}s"
+        check = _CHECK.format(at=at, constant=data, name=name)
+        return _Part([f"={len(data)}s"], f"v{at}", [check])
+    if isinstance(field, Computed):
+        return _Part([], repr(field.func), []) if isinstance(field.func, int) else None
     if isinstance(field, Bytes):
-        if not isinstance(field.length, int):
-            return None
-        return _Step(name, at, None, None, 0, None), f"={field.length}s"
-    count: int | None = None
-    if isinstance(field, Array):
-        if not isinstance(field.count, int):
-            return None
-        count, field = field.count, field.subcon
-    per: int | None = None
-    offset = 0
+        return _Part([f"={field.length}s"], f"v{at}", []) if isinstance(field.length, int) else None
+    return _number(field, f"v{at}")
+
+
+def _number(field: Layout, text: str) -> _Part | None:
     if isinstance(field, Scaled):
-        per, offset, field = field.per, field.offset, field.subcon
+        text = f"({text} + {field.offset})" if field.offset else text
+        text, field = f"{text} / {field.per}", field.subcon
     if not isinstance(field, FormatField):
         return None
-    code = field.fmtstr
-    order = "=" if code[1] in "bB" else code[0]
-    last = None if count is None else at + count
-    repeated = "" if count is None else str(count)
-    return _Step(name, at, last, per, offset, None), f"{order}{repeated}{code[1]}"
+    code = field.fmtstr[1:]
+    order = "=" if code in "bB" else field.fmtstr[0]
+    return _Part([order + code], text, [])
+
+
+def _parts(fields: Iterable[Layout], at: int) -> list[_Part] | None:
+    """The parts of fields that follow each other; `None` if one of them is not of fixed size."""
+    parts: list[_Part] = []
+    for field in fields:
+        part = _part(field, at)
+        if part is None:
+            return None
+        parts.append(part)
+        at += len(part.codes)
+    return parts
+
+
+def _joined(parts: list[_Part] | None, text: str) -> _Part | None:
+    if parts is None:
+        return None
+    codes = [code for part in parts for code in part.codes]
+    return _Part(codes, text, [check for part in parts for check in part.checks])
 
 
 _SOURCE = """
 def read(data):
-    if len(data) < {size}:
-        raise ValueError("{size} bytes are needed")
-    v = unpack(data)
+    try:
+        {targets} = unpack(data)
+    except error:
+        raise ValueError("{size} bytes are needed") from None
 {checks}
-    return {{{entries}}}
+    return {text}
 """
 _CHECK = """
-    if v[{at}] != {constant!r}:
-        raise ValueError({name!r} + " is " + v[{at}].hex())
+    if v{at} != {constant!r}:
+        raise ValueError({name!r} + " is " + v{at}.hex())
 """
 
 
-def _reader(packed: struct.Struct, steps: list[_Step]) -> Reader:
-    """One dict display, `{"voltage": v[0] / 100, "cells": [...], ...}`, made for these steps.
+def _reader(packed: struct.Struct, part: _Part) -> Reader:
+    """One dict display, `{"voltage": v0 / 100, "cells": [...], ...}`, made for this layout.
 
-    It takes a third of the time of a loop over them. Its text holds nothing but quoted names and
-    constants, and whole numbers.
+    It takes a third of the time of a loop over the fields. Its text holds nothing but quoted
+    names and constants, and whole numbers.
     """
-    checks = [
-        _CHECK.format(at=s.first, constant=s.constant, name=s.name or "a constant")
-        for s in steps
-        if s.constant is not None
-    ]
-    entries = ", ".join(f"{s.name!r}: {_expression(s)}" for s in steps if s.name is not None)
-    source = _SOURCE.format(size=packed.size, checks="".join(checks), entries=entries)
+    source = _SOURCE.format(
+        targets=f"[{', '.join(f'v{i}' for i in range(len(part.codes)))}]",
+        size=packed.size,
+        checks="".join(part.checks),
+        text=part.text,
+    )
     code = compile(source, "<layout>", "exec")
     read = next(c for c in code.co_consts if isinstance(c, CodeType))
-    return FunctionType(read, {"unpack": packed.unpack_from})
-
-
-def _expression(step: _Step) -> str:
-    """How the values `v` that `struct` gave become the value of this step."""
-    last = step.first + 1 if step.last is None else step.last
-    values = [f"v[{i}]" for i in range(step.first, last)]
-    if step.offset:
-        values = [f"({value} + {step.offset})" for value in values]
-    if step.per is not None:
-        values = [f"{value} / {step.per}" for value in values]
-    return values[0] if step.last is None else f"[{', '.join(values)}]"
+    return FunctionType(read, {"unpack": packed.unpack_from, "error": struct.error})

@@ -107,15 +107,20 @@ Severity = str
 
 
 class ConditionLists(TypedDict):
-    """The three lists of a Reading."""
+    """The three lists of a Reading, and whether they are complete."""
 
     alarms: tuple[Condition, ...]
     protections: tuple[Condition, ...]
     faults: tuple[Condition, ...]
+    conditions_known: bool
 
 
-def sort_conditions(found: Iterable[tuple[Severity, Condition]]) -> ConditionLists:
-    """Keyword arguments for `Reading`: each condition once per list, in order of appearance."""
+def sort_conditions(
+    found: Iterable[tuple[Severity, Condition]], *, known: bool = True
+) -> ConditionLists:
+    """Keyword arguments for `Reading`: each condition once per list, in order of appearance.
+
+    `known`: what the BMS says of conditions was read."""
     lists: dict[str, dict[Condition, None]] = {"alarm": {}, "protection": {}, "fault": {}}
     for severity, condition in found:
         lists[severity][condition] = None
@@ -123,4 +128,5 @@ def sort_conditions(found: Iterable[tuple[Severity, Condition]]) -> ConditionLis
         "alarms": tuple(lists["alarm"]),
         "protections": tuple(lists["protection"]),
         "faults": tuple(lists["fault"]),
+        "conditions_known": known,
     }

@@ -14,10 +14,12 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from bmslink.errors import FrameError, LinkTimeout, Refused
+from bmslink.gatt import Advert, Gatt
 from bmslink.link import Timing
 from bmslink.model import Condition, Identity, Reading
 from bmslink.protocols.base import Codec, Options, Payload, Record, need, signed
 from bmslink.protocols.fields import Layout, bits, parse, sort_conditions, text
+from bmslink.protocols.jbd_auth import APP_KEY, authenticate
 from bmslink.protocols.jbd_framing import (
     ADDRESSES,
     READ,
@@ -41,6 +43,7 @@ from bmslink.protocols.jbd_layouts import (
     basic_layout,
     cells_layout,
 )
+from bmslink.protocols.jbd_radio import JBD_ADVERTS, JBD_MODULES
 from bmslink.protocols.jbd_settings import STRINGS, register_layout
 from bmslink.protocols.jbd_writing import JBDWriting
 
@@ -171,8 +174,11 @@ class JBDCodec(Codec[JBDFrame]):
         return result
 
     def scrub(self, frame: JBDFrame) -> bytes | None:
-        """PINs travel in the writes 06, 07 and 09, and in the module's 16, 18 and 1D."""
-        if frame.module and frame.code in (0x16, 0x18, 0x1D):
+        """PINs travel in the writes 06, 07 and 09, and in the module's 15 (not from the vendor's
+        app), 16, 18 and 1D."""
+        if frame.module and frame.code in _MODULE_SECRETS and frame.data != APP_KEY:
+            if len(frame.data) < 2:  # an answer, which says yes or no
+                return None
             clean = frame.replace(data=bytes(len(frame.data)))
         elif not frame.module and frame.mark == WRITE and frame.code in (0x06, 0x07, 0x09):
             clean = frame.replace(data=frame.data[:1] + bytes(max(0, len(frame.data) - 1)))
@@ -190,7 +196,11 @@ class JBDCodec(Codec[JBDFrame]):
         return data
 
 
-_PIN_WRITES = tuple(bytes([0xDD, WRITE, register]) for register in (0x06, 0x07, 0x09))
+_MODULE_SECRETS = (0x15, 0x16, 0x18, 0x1D)
+_PIN_WRITES = (
+    *(bytes([0xDD, WRITE, register]) for register in (0x06, 0x07, 0x09)),
+    *(bytes([0xFF, 0xAA, command]) for command in _MODULE_SECRETS),
+)
 
 
 def _plain_strings(register: int, values: dict[str, Any]) -> dict[str, Any]:
@@ -288,6 +298,11 @@ class JBD(JBDWriting):
     )
 
     addresses: ClassVar[range] = ADDRESSES
+    modules: ClassVar[tuple[Gatt, ...]] = JBD_MODULES
+    adverts: ClassVar[tuple[Advert, ...]] = JBD_ADVERTS
+
+    _knocked = True
+    """Whether the Bluetooth module was asked to let us in; there may be none."""
 
     @classmethod
     def make_framer(cls) -> JBDFramer:
@@ -296,6 +311,19 @@ class JBD(JBDWriting):
     @classmethod
     def make_codec(cls, options: Options) -> JBDCodec:
         return JBDCodec(options)
+
+    async def start(self) -> None:
+        """Show the Bluetooth module the pin, where there is one to show."""
+        self._knocked = self.link.transport.peer() is None
+        if self.options.pin.given:
+            await self._knock()
+
+    async def _knock(self) -> bool:
+        """Ask the Bluetooth module to let us in, once per connection; `False`: nothing changed."""
+        if self._knocked:
+            return False
+        self._knocked = True
+        return await authenticate(self.link, self.options.pin)
 
     async def identify(self) -> Identity:
         basic = await self._basic()
@@ -309,11 +337,19 @@ class JBD(JBDWriting):
     async def _basic(self) -> Record:
         """Register 03; a board that just woke up may announce no cells yet."""
         for _ in range(3):
-            record = await self.ask(0x03, lambda frame: len(frame.data) >= BASIC_MINIMUM)
+            try:
+                record = await self._ask_basic()
+            except LinkTimeout:  # so do modules that want their password
+                if not await self._knock():
+                    raise
+                record = await self._ask_basic()
             if record.values["cell_count"]:
                 break
             await asyncio.sleep(0.3)
         return record
+
+    async def _ask_basic(self) -> Record:
+        return await self.ask(0x03, lambda frame: len(frame.data) >= BASIC_MINIMUM)
 
     async def read(self) -> Reading:
         basic = await self._basic()

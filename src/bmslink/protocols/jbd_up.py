@@ -17,7 +17,7 @@ from construct import Byte, Bytes, Int16ub, Int16ul, Struct
 from bmslink.errors import LinkTimeout, SettingError
 from bmslink.link import Drop, Frame, Framer, Link, Timing
 from bmslink.model import Condition, Identity, Reading
-from bmslink.protocols.base import Codec, Driver, Options, Patience, Payload, Record
+from bmslink.protocols.base import Codec, Driver, Options, Patience, Payload, Record, signed
 from bmslink.protocols.fields import Layout, bits, build, parse, sort_conditions, text
 from bmslink.protocols.jbd_up_layouts import (
     ALARMS,
@@ -130,6 +130,9 @@ class UPFramer(Framer[UPFrame]):
 class JBDUPCodec(Codec[UPFrame]):
     """Meaning of UP frames. Remembers nothing: every answer repeats what it answers."""
 
+    def __init__(self, sign: str = "auto") -> None:
+        self._sign = sign
+
     def payload(self, frame: UPFrame, *, sent: bool = False) -> Payload | None:
         layout = self._layout(frame)[1]
         return None if layout is None else Payload(layout, frame.data)
@@ -177,11 +180,11 @@ class JBDUPCodec(Codec[UPFrame]):
         if status is None:
             status = parts.get("individual_status", {})
         first = status or capacity
-        if any(r.values["address"] != first["address"] for r in records):
-            return self.reading([r for r in records if r.values["address"] == first["address"]])
         if not first:
             return Reading(protocol="jbd-up")
-        return _merged(status, capacity)
+        if any(r.values["address"] != first["address"] for r in records):
+            return self.reading([r for r in records if r.values["address"] == first["address"]])
+        return _merged(status, capacity, self._sign)
 
     def identity(self, records: Sequence[Record]) -> Identity:
         result = Identity(vendor="JBD", protocol="jbd-up")
@@ -242,17 +245,19 @@ _RAW = (
 """Kept as the board's own words: the limits of address 1 are those of the whole bank."""
 
 
-def _merged(status: Mapping[str, Any], capacity: Mapping[str, Any]) -> Reading:
+def _merged(status: Mapping[str, Any], capacity: Mapping[str, Any], sign: str) -> Reading:
     """A status, and the counters of the same pack, whose SOC is the finer one."""
     cells = tuple(status.get("cell_voltages", ()))
     flags, balance = status.get("flags"), status.get("balance")
     counters = {k: capacity[k] for k in ("total_charge", "total_discharge") if k in capacity}
     values = {**capacity, **status}
+    raw = {key: status[key] for key in _RAW if key in status}
+    current = signed(status["current"], sign, raw) if "current" in status else None
     soc = capacity.get("soc", status.get("soc"))
     return Reading(
         protocol="jbd-up",
         voltage=values.get("voltage"),
-        current=values.get("current"),
+        current=current,
         soc=None if soc is None else float(soc),
         soh=float(values["soh"]),
         remaining_capacity=values.get("remaining_capacity"),
@@ -262,12 +267,14 @@ def _merged(status: Mapping[str, Any], capacity: Mapping[str, Any]) -> Reading:
         cell_voltages=cells,
         temperatures=_temperatures(status),
         balancing_active=None if balance is None else bool(balance),
-        balancing_cells=None if balance is None else tuple(b + 1 for b in bits(balance)),
+        balancing_cells=(
+            None if balance is None else tuple(b + 1 for b in bits(balance) if b < len(cells))
+        ),
         charging_allowed=None if flags is None else bool(flags >> _FLAG_CHARGE & 1),
         discharging_allowed=None if flags is None else bool(flags >> _FLAG_DISCHARGE & 1),
         heater=None if flags is None else bool(flags >> _FLAG_HEATER & 1),
-        raw=_raw(status) | counters | {"address": values["address"]},
-        **sort_conditions(_conditions(status, cells)),
+        raw=raw | _bits(status) | counters | {"address": values["address"]},
+        **sort_conditions(_conditions(status, cells), known="alarms" in status),
     )
 
 
@@ -287,10 +294,9 @@ def _conditions(status: Mapping[str, Any], cells: Sequence[float]) -> list[tuple
     return found
 
 
-def _raw(status: Mapping[str, Any]) -> dict[str, Any]:
-    raw: dict[str, Any] = {key: status[key] for key in _RAW if key in status}
-    if "current" in status:
-        raw["current_sign"] = "reported"
+def _bits(status: Mapping[str, Any]) -> dict[str, Any]:
+    """What stays unexplained."""
+    raw: dict[str, Any] = {}
     for name, table in (("faults", FAULTS), ("alarms", ALARMS)):
         unnamed = [
             b for b in bits(status.get(name, 0)) if b not in table or table[b][1] is Condition.OTHER
@@ -301,6 +307,9 @@ def _raw(status: Mapping[str, Any]) -> dict[str, Any]:
     left = [b for b in bits(status.get("flags", 0)) if b not in known]
     if left:
         raw["flag_bits"] = left
+    beyond = [b for b in bits(status.get("balance", 0)) if b >= status["cell_count"]]
+    if beyond:
+        raw["balance_bits"] = beyond
     if status.get("surplus"):
         raw["surplus"] = status["surplus"].hex()
     return raw
@@ -330,7 +339,7 @@ class JBDUP(Driver[UPFrame]):
 
     @classmethod
     def make_codec(cls, options: Options) -> JBDUPCodec:
-        return JBDUPCodec()
+        return JBDUPCodec(options.current_sign)
 
     async def start(self) -> None:
         self.patience.forgive()

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from construct import Byte, Struct
 
 from bmslink.errors import FrameError, LinkTimeout, TargetError
+from bmslink.gatt import Advert, Gatt
 from bmslink.link import Timing
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Codec, Options, Payload, Record
@@ -46,6 +47,7 @@ from bmslink.protocols.jk02_layouts import (
 )
 from bmslink.protocols.jk02_reading import REMEMBERED, cell_count, chemistry, live_reading
 from bmslink.protocols.jk02_writing import JK02Writing
+from bmslink.protocols.jk_radio import JK_ADVERTS, JK_MODULES
 from bmslink.protocols.jk_settings import SETTINGS_LAYOUTS, plain_settings, write_layout
 
 __all__ = ["JK02", "JK02Codec", "JK02Frame", "JK02Framer", "command", "record"]
@@ -265,6 +267,8 @@ class JK02(JK02Writing):
     # Answers come within 0.09-0.45 s, and a first 97 may be lost (docs/protocols/jk02.md).
     # A record over Bluetooth is spread over up to 0.1 s.
     timing: ClassVar[Timing] = Timing(baudrate=115200, timeout=1.0, gap=0.0, retries=2, idle=0.3)
+    modules: ClassVar[tuple[Gatt, ...]] = JK_MODULES
+    adverts: ClassVar[tuple[Advert, ...]] = JK_ADVERTS
 
     @classmethod
     def make_framer(cls) -> JK02Framer:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from construct import Byte, Struct
 
+from bmslink.gatt import Advert
 from bmslink.model import Condition, Identity, Reading
 from bmslink.protocols.base import Codec, Options, Payload, Record, need
 from bmslink.protocols.fields import Layout, parse, sort_conditions, text
@@ -162,7 +163,7 @@ def _live_reading(values: Mapping[str, Any]) -> Reading:
         balance_switch=values["settings"].get("balance_switch"),
         uptime=float(values["uptime"]),
         raw={"balance_action": values["balance_action"]},
-        **sort_conditions(found),
+        **sort_conditions(found, known=False),  # the record has no word for alarms
     )
 
 
@@ -170,6 +171,7 @@ class JK04(JK02):
     """Starts a JK04 board's stream (97, then 96) and takes what comes, every 0.5 s."""
 
     name: ClassVar[str] = "jk04"
+    adverts: ClassVar[tuple[Advert, ...]] = ()  # those of jk02: nothing tells them apart
 
     async def settings_map(self, identity: Identity) -> SettingsMap:
         return jk04_map(identity.firmware)

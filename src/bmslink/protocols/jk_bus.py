@@ -118,10 +118,10 @@ class JKBusCodec(Codec[BusFrame]):
     something else stands there. Settings are remembered per address.
     """
 
-    def __init__(self, variant: str | None = None) -> None:
+    def __init__(self, variant: str | None = None, sign: str = "auto") -> None:
         if variant not in (None, "32s"):
             raise TargetError(f"Unknown variant {variant!r} of jk-bus; all its boards are 32s.")
-        self._records = JK02Codec("32s")
+        self._records = JK02Codec("32s", sign)
         self._registers = JKModbusCodec()
         self._heard: _Heard | None = None
         self._settings: dict[int, dict[str, Any]] = {}
@@ -135,7 +135,7 @@ class JKBusCodec(Codec[BusFrame]):
         if isinstance(frame, JK02Frame):
             return self._explain_record(frame)
         record = self._registers.explain(frame, sent=sent)
-        if record.part is not None:  # another program reads registers here: not our reading
+        if record.role in ("reading", "identity", "settings"):  # another program reads registers
             return Record(record.kind, "other", {"address": frame.unit})
         heard = self._heard
         if heard and heard.is_signed_by(frame):
@@ -229,7 +229,7 @@ class JKBus(Driver[BusFrame]):
 
     @classmethod
     def make_codec(cls, options: Options) -> JKBusCodec:
-        return JKBusCodec(options.variant)
+        return JKBusCodec(options.variant, options.current_sign)
 
     async def start(self) -> None:
         """Listen for a master's round, until the first frame is heard."""

@@ -91,11 +91,11 @@ class JKModbusCodec(Codec[RTUFrame]):
     map; a board that contradicts it is a `FrameError`.
     """
 
-    def __init__(self, variant: str | None = None) -> None:
+    def __init__(self, variant: str | None = None, sign: str = "auto") -> None:
         if variant not in (None, *VARIANTS):
             known = ", ".join(VARIANTS)
             raise TargetError(f"Unknown variant {variant!r} of jk-modbus; known: {known}.")
-        self._told = variant
+        self._told, self._sign = variant, sign
         self._asked: RTUFrame | None = None
         self._asked_scrubbed: RTUFrame | None = None
         self._flags: dict[int, bytes] = {}
@@ -202,10 +202,9 @@ class JKModbusCodec(Codec[RTUFrame]):
             values["cell_mask"] = 0
             settings = {key: value for key, value in settings.items() if key != "cell_count"}
         variant = variant_of(self._flags.get(unit, b"")) or self._told
-        reading = live_reading(values | {"settings": settings, "variant": variant})
+        reading = live_reading(values | {"settings": settings, "variant": variant}, self._sign)
         reading = only_known(reading, known)
-        raw = {"current_sign": "reported", "address": unit, **reading.raw}
-        return replace(reading, protocol="jk-modbus", raw=raw)
+        return replace(reading, protocol="jk-modbus", raw={"address": unit, **reading.raw})
 
     def identity(self, records: Sequence[Record]) -> Identity:
         result = Identity(vendor="JK", protocol="jk-modbus", variant=self._told)
@@ -321,7 +320,7 @@ class JKModbus(JKModbusWriting):
 
     @classmethod
     def make_codec(cls, options: Options) -> JKModbusCodec:
-        return JKModbusCodec(options.variant)
+        return JKModbusCodec(options.variant, options.current_sign)
 
     async def start(self) -> None:
         """Another board may be behind the link now; how patient to be is remembered."""
@@ -355,22 +354,23 @@ class JKModbus(JKModbusWriting):
         left = self.link.timing.retries
         while True:
             try:
-                frames = await self.link.collect(
+                (frame,) = await self.link.collect(
                     request, lambda f: _answers(f, request), lambda got: True, retries=0
                 )
-                break
+                if frame.code != 4 or not left:  # 4: the line spoiled the question, not the board
+                    break
             except LinkTimeout as error:
                 if not left:
                     raise
-                left -= 1
                 if soon and error.heard == "silence":  # spoken to too soon, it seems
                     gap = max(self.link.timing.gap, 0.001)
                     self.link.timing = replace(
                         self.link.timing, gap=min(2 * gap, max(gap, _SLOWEST))
                     )
-                soon = False
+            left -= 1
+            soon = False
         self._answered_at = loop.time()
-        return frames[0]
+        return frame
 
     async def _ask_tail(self, table: Table, read: Read) -> list[Record]:
         """The end of a table, which some boards do not have."""

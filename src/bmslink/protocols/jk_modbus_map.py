@@ -212,7 +212,11 @@ _SOURCES: dict[str, tuple[str, ...]] = {
 _TEMPERATURES = {"mosfet": "mosfet_temperature"} | {
     f"cell_{n}": f"temperature_{n}" for n in range(1, 6)
 }
-_RAW = {"alarm_bits": "alarms", "wire_resistance_cells": "wire_warning"}
+_RAW = {
+    "alarm_bits": "alarms",
+    "current_sign": "current",
+    "wire_resistance_cells": "wire_warning",
+}
 
 
 def only_known(reading: Reading, known: frozenset[str]) -> Reading:
@@ -220,6 +224,7 @@ def only_known(reading: Reading, known: frozenset[str]) -> Reading:
     unknown: dict[str, Any] = {k: None for k, names in _SOURCES.items() if not known >= {*names}}
     temperatures = {k: v for k, v in reading.temperatures.items() if _TEMPERATURES[k] in known}
     raw = {k: v for k, v in reading.raw.items() if _RAW.get(k, k) in known}
+    unknown["conditions_known"] = "alarms" in known
     return replace(reading, temperatures=temperatures, raw=raw, **unknown)
 
 

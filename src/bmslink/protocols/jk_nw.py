@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from construct import Byte, Bytes, Const, Int16ub, Int32ub, Struct
@@ -18,7 +19,7 @@ from bmslink.errors import FrameError
 from bmslink.link import Drop, Frame, Framer, Timing
 from bmslink.model import Condition, Identity, Reading
 from bmslink.protocols.base import Codec, Options, Payload, Record, Role
-from bmslink.protocols.fields import bits, build, parse, sort_conditions, text
+from bmslink.protocols.fields import Layout, bits, build, parse, sort_conditions, text
 from bmslink.protocols.jk_nw_tags import (
     ALARMS,
     CHEMISTRIES,
@@ -26,7 +27,9 @@ from bmslink.protocols.jk_nw_tags import (
     TAGS,
     WRITE_ONLY,
     body_layout,
+    cell_voltages,
     current,
+    name_halves,
     split,
     temperature,
     without_password,
@@ -50,18 +53,23 @@ _COMMANDS = {
 # ---------------------------------------------------------------------------------- framing
 
 _AROUND = 18  # what the length counts beside the tags and values
-_FRAME = Struct(
-    "start" / Const(b"NW"),
-    "length" / Int16ub,
-    "terminal" / Int32ub,
-    "command" / Byte,
-    "source" / Byte,
-    "kind" / Byte,
-    "data" / Bytes(lambda this: this.length - _AROUND),
-    "record" / Int32ub,
-    "end" / Const(b"\x68\0\0"),  # the zeros are reserved for a CRC that no board sends
-    "checksum" / Int16ub,
-)
+
+
+@lru_cache(maxsize=512)
+def _frame_layout(length: int) -> Layout:
+    """A whole frame with `length` bytes of data."""
+    return Struct(
+        "start" / Const(b"NW"),
+        "length" / Int16ub,
+        "terminal" / Int32ub,
+        "command" / Byte,
+        "source" / Byte,
+        "kind" / Byte,
+        "data" / Bytes(length),
+        "record" / Int32ub,
+        "end" / Const(b"\x68\0\0"),  # the zeros are reserved for a CRC that no board sends
+        "checksum" / Int16ub,
+    )
 
 
 class JKNWFrame(Frame, frozen=True, kw_only=True):
@@ -104,7 +112,7 @@ class JKNWFramer(Framer[JKNWFrame]):
             return Drop(1, "checksum")
         if raw[-5] != 0x68:
             return Drop(1)
-        values = parse(_FRAME, raw, "JK 4E57 frame")
+        values = parse(_frame_layout(length - _AROUND), raw, "JK 4E57 frame")
         return JKNWFrame(
             raw=raw,
             offset=self.position,
@@ -127,7 +135,7 @@ class JKNWFramer(Framer[JKNWFrame]):
             "record": frame.record,
             "checksum": 0,
         }
-        unsummed = build(_FRAME, values, "JK 4E57 frame")
+        unsummed = build(_frame_layout(len(frame.data)), values, "JK 4E57 frame")
         return unsummed[:-2] + (sum(unsummed) & 0xFFFF).to_bytes(2, "big")
 
 
@@ -158,6 +166,15 @@ _TEMPERATURES = {
 _ROLES: tuple[Role, ...] = ("reading", "settings", "identity")
 
 
+def _has_tags(frame: JKNWFrame, *, sent: bool = False) -> bool:
+    """Whether the data is a list of tags with values of known widths."""
+    if sent or frame.kind == REQUEST:
+        known = frame.command == WRITE and frame.data[:1] not in WRITE_ONLY
+    else:
+        known = frame.command in (READ, READ_ALL)
+    return known and bool(frame.data)
+
+
 class JKNWCodec(Codec[JKNWFrame]):
     """Meaning of `4E 57` frames. Remembers the protocol version, without which the current of
     a single-tag answer cannot be understood."""
@@ -167,13 +184,9 @@ class JKNWCodec(Codec[JKNWFrame]):
         self._version: int | None = None
 
     def payload(self, frame: JKNWFrame, *, sent: bool = False) -> Payload | None:
-        if sent or frame.kind == REQUEST:
-            known = frame.command == WRITE and frame.data[:1] not in WRITE_ONLY
-        else:
-            known = frame.command in (READ, READ_ALL)
-        if not known or not frame.data:
+        if not _has_tags(frame, sent=sent):
             return None
-        return Payload(body_layout(split(frame.data)), frame.data)
+        return Payload(body_layout(split(frame.data), len(frame.data)), frame.data)
 
     def explain(self, frame: JKNWFrame, *, sent: bool = False) -> Record:
         name = _COMMANDS.get(frame.command)
@@ -184,11 +197,10 @@ class JKNWCodec(Codec[JKNWFrame]):
             )
         if sent or frame.kind == REQUEST:
             return self._explain_request(name, frame)
-        payload = self.payload(frame)
-        if payload is None:  # what boards answer to a write or a password was never recorded
+        if not _has_tags(frame):  # what boards answer to a write or a password was never recorded
             return Record(name, "ack", {"length": len(frame.data)})
         tags = split(frame.data)
-        parsed = parse(payload.layout, payload.data, "JK 4E57 data")
+        parsed = parse(body_layout(tags, len(frame.data)), frame.data, "JK 4E57 data")
         # Cells and software version in one answer: the full list, whichever command it answers.
         # Without C0 in it, the board speaks version 0.
         whole = 0x79 in tags and 0xB7 in tags
@@ -219,7 +231,7 @@ class JKNWCodec(Codec[JKNWFrame]):
             if name != "password"
         }
         if "cells" in values:
-            values["cell_voltages"] = _cells(values.pop("cells"))
+            values["cell_voltages"] = cell_voltages(values.pop("cells"))
         for name in _TEMPERATURES:
             if name in values:
                 word = values[name]
@@ -231,7 +243,7 @@ class JKNWCodec(Codec[JKNWFrame]):
             amps = None if version is None else current(word, version)
             values["current"] = 0.0 - amps if amps is not None and self._inverted else amps
         if "manufacturer_id" in parsed:
-            values |= _halves(parsed["manufacturer_id"])
+            values |= name_halves(parsed["manufacturer_id"])
         return values
 
     def reading(self, records: Sequence[Record]) -> Reading:
@@ -280,20 +292,6 @@ class JKNWCodec(Codec[JKNWFrame]):
         return bytes(clean)
 
 
-def _cells(items: Sequence[Mapping[str, Any]]) -> list[float | None]:
-    """Each voltage at the place its number says."""
-    found = {item["number"]: item["voltage"] for item in items}
-    if len(found) != len(items) or 0 in found:
-        raise FrameError(f"The cell list numbers its cells {[i['number'] for i in items]}.")
-    return [found.get(number) for number in range(1, max(found, default=0) + 1)]
-
-
-def _halves(data: bytes) -> dict[str, str]:
-    """Tag BA: 12 bytes of user data, 12 of device name (one number on the oldest boards)."""
-    user, name = text(data[:12]), text(data[12:])
-    return {"manufacturer_id": user + name, "device_name": name}
-
-
 def _version(software: str) -> tuple[str | None, str | None]:
     """Hardware and firmware out of tag B7: `11.XW_S11.26___`, `H6.X__S6.1.3S__`."""
     match = re.fullmatch(r"H?(\d.*?)_+S(\d.*?)_*", software)
@@ -329,7 +327,7 @@ def _reading(values: Mapping[str, Any], *, inverted: bool) -> Reading:
         discharging_allowed=state[1],
         uptime=None if minutes is None else minutes * 60.0,
         raw=raw,
-        **sort_conditions(found),
+        **sort_conditions(found, known="alarm_word" in values),
     )
 
 

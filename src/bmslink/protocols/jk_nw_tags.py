@@ -6,10 +6,12 @@ is not. Widths are fixed; `docs/protocols/jk-nw.md` says which captures prove th
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from construct import (
+    Array,
     Byte,
     Bytes,
     Const,
@@ -24,7 +26,7 @@ from construct import (
 from bmslink.errors import FrameError
 from bmslink.model import Condition
 from bmslink.protocols.base import Role
-from bmslink.protocols.fields import Layout, scaled
+from bmslink.protocols.fields import Layout, scaled, text
 
 __all__ = [
     "ALARMS",
@@ -33,8 +35,10 @@ __all__ = [
     "WRITE_ONLY",
     "Tag",
     "body_layout",
+    "cell_voltages",
     "current",
     "current_word",
+    "name_halves",
     "split",
     "temperature",
     "temperature_word",
@@ -55,12 +59,18 @@ class Tag(NamedTuple):
         """Bytes of the value; the cell list begins with their number."""
         if self.name == "cells":
             return 1 + (following[0] if following else 0)
-        return int(self.layout.sizeof())
+        return _size(self.layout)
+
+
+@lru_cache(maxsize=256)
+def _size(layout: Layout) -> int:
+    return int(layout.sizeof())
 
 
 _MV = scaled(Int16ub, 1000)
 _10MV = scaled(Int16ub, 100)
-_CELL_LIST = Prefixed(Byte, GreedyRange(Struct("number" / Byte, "voltage" / _MV)))
+_CELL = Struct("number" / Byte, "voltage" / _MV)
+_CELL_LIST = Prefixed(Byte, GreedyRange(_CELL))
 
 TAGS: dict[int, Tag] = {
     CELLS: Tag("cells", _CELL_LIST, "reading"),
@@ -155,12 +165,22 @@ def split(data: bytes) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def body_layout(tags: bytes) -> Layout:
-    """The layout of a payload with these tags in this order; values are keyed by tag name."""
+def body_layout(tags: bytes, length: int | None = None) -> Layout:
+    """The layout of a payload with these tags in this order; values are keyed by tag name.
+
+    With the `length` of a payload that `split` into these tags, every field has a fixed size, as
+    the fast reader needs it: the cell list is what the other tags leave.
+    """
+    rows = [(number, TAGS[number]) for number in tags]
+    fixed = sum(1 + _size(row.layout) for number, row in rows if number != CELLS)
     fields: list[Layout] = []
-    for number in tags:
-        row = TAGS[number]
-        fields += [Const(bytes([number])), row.name / row.layout]
+    for number, row in rows:
+        fields.append(Const(bytes([number])))
+        if number == CELLS and length is not None:
+            size = length - fixed - 2
+            fields += [Const(bytes([size])), row.name / Array(size // _CELL.sizeof(), _CELL)]
+        else:
+            fields.append(row.name / row.layout)
     return Struct(*fields)
 
 
@@ -204,6 +224,23 @@ ALARMS: dict[int, tuple[tuple[str, Condition], ...]] = {
     11: (("protection", Condition.CELL_UNDERVOLTAGE),),
 }  # 12, 13 "309 protection": nobody says what trips it, so they stay in raw
 CHEMISTRIES = {0: "lfp", 1: "nmc", 2: "lto"}
+
+
+def cell_voltages(items: Sequence[Mapping[str, Any]]) -> list[float | None]:
+    """Each voltage of the cell list at the place its number says; gaps are `None`.
+
+    `FrameError` if a number stands twice or is 0.
+    """
+    found = {item["number"]: item["voltage"] for item in items}
+    if len(found) != len(items) or 0 in found:
+        raise FrameError(f"The cell list numbers its cells {[i['number'] for i in items]}.")
+    return [found.get(number) for number in range(1, max(found, default=0) + 1)]
+
+
+def name_halves(data: bytes) -> dict[str, str]:
+    """Tag BA: 12 bytes of user data, 12 of device name (one number on the oldest boards)."""
+    user, name = text(data[:12]), text(data[12:])
+    return {"manufacturer_id": user + name, "device_name": name}
 
 
 def current(word: int, version: int) -> float | None:

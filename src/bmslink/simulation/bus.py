@@ -64,6 +64,10 @@ class Bus:
         """What the devices say by themselves, one after the other."""
         return b"".join(member.stream() for member in self.members)
 
+    def pushes(self) -> list[Answer]:
+        """The same, each piece in its time."""
+        return [answer for member in self.members for answer in member.pushes()]
+
     def other_request(self, turn: int) -> bytes:
         """Another master asks one device after the other."""
         asked = [member for member in self.members if member.other_request(0)]

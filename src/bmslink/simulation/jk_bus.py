@@ -20,6 +20,7 @@ from bmslink.simulation.responder import Answer, Responder
 __all__ = ["JKBusResponder"]
 
 _DELAY = 0.038
+_TURN = 0.22  # s that a master gives to each address, whether somebody is there or not
 _PADDED = {"15.41"}  # firmwares that put a zero between record and acknowledgement
 _LAST = 15
 _LONGEST_REQUEST = 64
@@ -110,18 +111,22 @@ class JKBusResponder(Responder):
 
     def stream(self) -> bytes:
         """One round of a master: the others, then itself. A board that is none is silent."""
+        return b"".join(answer.data for answer in self.pushes())
+
+    def pushes(self) -> list[Answer]:
         if self.unit != 0:
-            return b""
+            return []
         self._catch_up()
-        heard = []
-        for address in range(1, _LAST + 1):
-            heard.append(self._framer.encode(trigger(address, CELLS)))
+        heard: list[Answer] = []
+        for step, address in enumerate(range(1, _LAST + 1)):
+            asked = [self._framer.encode(trigger(address, CELLS))]
             if address in self.packs:
-                heard.append(self._pushed(address, CELLS))
-                heard.append(self._framer.encode(trigger(address, SETTINGS)))
-                heard.append(self._pushed(address, SETTINGS))
-        heard += [self._pushed(0, CELLS), self._pushed(0, SETTINGS)]
-        return b"".join(heard)
+                asked.append(self._pushed(address, CELLS))
+                asked.append(self._framer.encode(trigger(address, SETTINGS)))
+                asked.append(self._pushed(address, SETTINGS))
+            heard.append(Answer(step * _TURN, b"".join(asked)))
+        own = self._pushed(0, CELLS) + self._pushed(0, SETTINGS)
+        return [*heard, Answer(_LAST * _TURN, own)]
 
     def _catch_up(self) -> None:
         """The other packs live as long as the first."""

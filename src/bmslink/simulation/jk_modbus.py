@@ -114,6 +114,12 @@ def _native(code: int, value: Any) -> bytes:
     return b"" if layout is None else build(layout, {entry.key: value}, entry.key)
 
 
+def _request_framer() -> RTUFramer:
+    framer = RTUFramer(MODBUS_SHAPES)
+    framer.longest = _LONGEST_REQUEST  # junk must not wait for an answer's length
+    return framer
+
+
 class JKModbusResponder(Responder):
     """Answers reads (03) of its three tables; writes (10) of whole settings; refuses the rest.
 
@@ -129,8 +135,7 @@ class JKModbusResponder(Responder):
         super().__init__(pack, address=address, firmware=firmware)
         self.unit = 1 if address is None else address
         self._records = NativeRecords(pack, self.unit, firmware)
-        self._framer = RTUFramer(MODBUS_SHAPES)
-        self._framer.longest = _LONGEST_REQUEST  # junk must not wait for an answer's length
+        self._framer = _request_framer()
         self._hears_from = 0.0
 
     def line(self) -> JKModbusResponder:
@@ -141,8 +146,15 @@ class JKModbusResponder(Responder):
     def receive(self, data: bytes) -> list[Answer]:
         if self.pack.uptime < self._hears_from:
             return []
+        frames = self._framer.feed(data)
+        if not frames and self._framer.pending > len(data):
+            # other protocols' requests wait in front; a board forgets them when the line is silent
+            fresh = _request_framer()
+            frames = fresh.feed(data)
+            if frames:
+                self._framer = fresh
         answers = []
-        for frame in self._framer.feed(data):
+        for frame in frames:
             answer = self._answer(frame) if frame.unit == self.unit else None
             if answer is not None:
                 encoded = self._framer.encode(answer)

@@ -247,6 +247,7 @@ class Pack:
             alarms=self._conditions("alarm", self._alarms()),
             protections=self._conditions("protection", self._guard.conditions),
             faults=self._conditions("fault", self._faults()),
+            conditions_known=True,
             uptime=round(self.uptime, 3),
         )
 

@@ -47,11 +47,19 @@ class Player:
     """Plays a recording on one line. Pure: the time is passed in, the delays are recorded ones."""
 
     def __init__(
-        self, recording: Recording, *, loop: bool = False, tell: Tell = lambda text: None
+        self,
+        recording: Recording,
+        *,
+        loop: bool = False,
+        tell: Tell = lambda text: None,
+        over: Callable[[], None] | None = None,
     ) -> None:
+        """`over` is called where answers would come again, or a stream fall silent, instead."""
         self.recording = recording
         self.loop = loop
         self._tell = tell
+        self._over = over
+        self._given: dict[str, int] = {}
         self._told: set[str] = set()
         self._listener = recording.listener()
         self._period = responder_class(recording.protocol).period
@@ -70,13 +78,16 @@ class Player:
         """Bytes from the client, cut anywhere; the answers they cause, in order."""
         answers: list[Answer] = []
         for frame, question in self._listener.hear(data, now):
-            start = self._find(question, self.recording.places(frame, question))
-            if start is None:
+            places = self.recording.places(frame, question)
+            start = self._find(question, places)
+            if start is not None:
+                self._given[question] = start
+            if not places:
                 shown = self._listener.shown(frame)
                 self._remark(f"Nothing is recorded that answers {shown}.")
-            elif self.streams:
+            elif start is not None and self.streams:
                 self.start = start
-            else:
+            elif start is not None:
                 answers += self._answer(start, question)
         return answers
 
@@ -89,6 +100,11 @@ class Player:
         following = bisect_right(places, self._position)
         at_end = following == len(places)
         start = places[0 if at_end else following]
+        last = places[max(0, following - 1)]
+        if at_end and self._over is not None and self._given.get(question) == last:
+            if not self.streams:  # a stream goes on, and ends by itself
+                self._over()
+            return None
         wraps = self.streams or self.loop
         if self.streams or ((wraps or not at_end) and not self._far(others, start)):
             self._position = start
@@ -97,7 +113,7 @@ class Player:
             self._remark(
                 "More is asked than was recorded: the last answers come again. --loop begins anew."
             )
-        return places[max(0, following - 1)]
+        return last
 
     def _far(self, others: Sequence[Sequence[int]], start: int) -> bool:
         """Whether too much that this client asks too lies between here and there."""
@@ -145,6 +161,8 @@ class Player:
                 if clock is None:
                     wait = pause
             if not self.loop:
+                if self._over is not None:
+                    self._over()
                 self._remark("The recording is over: the device is silent. --loop begins anew.")
                 return
             clock, wait = None, pause

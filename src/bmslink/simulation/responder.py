@@ -61,6 +61,9 @@ class Node(Protocol):
     def stream(self) -> bytes:
         """What it says by itself now."""
 
+    def pushes(self) -> list[Answer]:
+        """The same, each piece in its time."""
+
     def other_request(self, turn: int) -> bytes:
         """What another master on the line asks in its `turn`; empty where there can be none."""
 
@@ -98,6 +101,11 @@ class Responder(ABC):
     def stream(self) -> bytes:
         """What a streaming device says now, every `period`; empty while it is silent."""
         return b""
+
+    def pushes(self) -> list[Answer]:
+        """The same, each piece in its time."""
+        data = self.stream()
+        return [Answer(0.0, data)] if data else []
 
     def other_request(self, turn: int) -> bytes:
         """What another master on the line asks this device in its `turn` (0, 1, …); empty where

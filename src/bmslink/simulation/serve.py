@@ -1,4 +1,4 @@
-"""A simulated pack for other programs: on a pseudo-terminal, on a TCP port, or on both.
+"""A simulated pack for other programs: on a pseudo-terminal, a TCP port, over Bluetooth, or on all.
 
 All clients see the same pack; each has a line of its own, so half a request of one cannot spoil
 another's. On a pseudo-terminal a client at the wrong baud rate is not understood and gets the
@@ -19,11 +19,12 @@ from typing import Protocol
 from bmslink.errors import PortBusy, PortDenied, PortNotFound, TargetError, TransportError
 from bmslink.simulation.bus import execute_on
 from bmslink.simulation.console import raised
+from bmslink.simulation.gatt_modules import Radio
 from bmslink.simulation.readback import shows
 from bmslink.simulation.transport import SimDevice, SimLine, make_device
 from bmslink.transport import Endpoint, split_host
 
-__all__ = ["Line", "OpenLine", "open_places", "serve"]
+__all__ = ["Line", "OpenLine", "listen_error", "open_places", "serve"]
 
 _TICK = 1.0  # s: how often the pack lives on while nobody asks
 _MAX_UNREAD = 1 << 16  # bytes a TCP client may leave unread before it loses some
@@ -53,6 +54,7 @@ async def serve(
     *,
     pty: str | None = None,
     tcp: str | None = None,
+    ble: Radio | None = None,
     cells: int | None = None,
     chemistry: str = "lfp",
     soc: float = 60.0,
@@ -65,16 +67,18 @@ async def serve(
     announce: Callable[[str], None] = lambda target: None,
     commands: AsyncIterator[str] | None = None,
     reply: Callable[[str], None] = lambda text: None,
+    tell: Callable[[str], None] = lambda text: None,
     pace: bool = False,
 ) -> None:
     """Serve a simulated pack until cancelled.
 
     `cells` and `address` are those of `make_device`: several addresses are several packs.
     `pty` is where the link to the pseudo-terminal is made, `tcp` is `HOST:PORT` (port 0: any
-    free one). Each target is given to `announce` once it can be talked to. `commands` are console
-    lines (`bmslink.simulation.console`), answered through `reply`; when they end, serving goes
-    on. `pace` gives every byte its time at the device's baud rate. Raises `TargetError` for a
-    pack that cannot be, `TransportError` for a port that cannot be opened.
+    free one), `ble` how it is on the air. Each target is given to `announce` once it can be
+    talked to. `commands` are console lines (`bmslink.simulation.console`), answered through
+    `reply`; when they end, serving goes on. `tell` gets remarks: of `faults` for which the
+    protocol has no sign. `pace` gives every byte its time at the device's baud rate. Raises
+    `TargetError` for a pack that cannot be, `TransportError` for a port that cannot be opened.
     """
     device = make_device(
         protocol,
@@ -90,9 +94,17 @@ async def serve(
     )
     async with contextlib.AsyncExitStack() as stack:
         open_line = partial(SimLine, device, pace=pace)
-        for place in await open_places(stack, open_line, protocol, pty=pty, tcp=tcp):
+        places = []
+        if ble is not None:
+            places.append(await _open_radio(stack, open_line, device, protocol, ble, seed))
+        if ble is None or pty is not None or tcp is not None:
+            places += await open_places(stack, open_line, protocol, pty=pty, tcp=tcp)
+        for place in places:
             for number in device.packs or (None,):
                 announce(str(place.with_query(address=number)))
+        for fault in faults:
+            if mute := await _mute(protocol, device, f"fault {fault}"):
+                tell(f"{protocol} has no sign for {mute}: no reading will show it.")
         await _live(protocol, device, commands, reply)
 
 
@@ -118,6 +130,13 @@ async def open_places(
     return [Endpoint(place.scheme, place.place, protocol) for place in places]
 
 
+async def _mute(protocol: str, device: SimDevice, line: str) -> str:
+    """What a console line has made the pack report, where the protocol has no sign for it."""
+    one = len(device.packs) < 2  # on a bus it would have to be asked which pack is meant
+    news = raised(line) if one else None
+    return "" if news is None or await shows(protocol, device, news[0]) else " as ".join(news)
+
+
 async def _live(
     protocol: str,
     device: SimDevice,
@@ -133,10 +152,8 @@ async def _live(
         async for line in lines:
             device.tick()
             text = execute_on(device, line)
-            one = len(device.packs) < 2  # on a bus it would have to be asked which pack is meant
-            news = raised(line) if text == "ok" and one else None
-            if news and not await shows(protocol, device, news[0]):
-                text = f"ok (this protocol has no sign for it: {' as '.join(news)})"
+            if text == "ok" and (mute := await _mute(protocol, device, line)):
+                text = f"ok (this protocol has no sign for it: {mute})"
             if text:
                 reply(text)
 
@@ -167,6 +184,27 @@ def _open_terminal(stack: contextlib.AsyncExitStack, open_line: OpenLine, link: 
     stack.callback(line.close)
     terminal.listen(line.receive)
     return Endpoint("serial", str(terminal.link))
+
+
+# ----------------------------------------------------------------------------------- Bluetooth
+
+
+async def _open_radio(
+    stack: contextlib.AsyncExitStack,
+    open_line: OpenLine,
+    device: SimDevice,
+    protocol: str,
+    radio: Radio,
+    seed: int,
+) -> Endpoint:
+    try:
+        from bmslink.simulation.gatt import open_module
+    except ImportError as exc:
+        raise TargetError(
+            "A simulated pack over Bluetooth needs bumble: install it with "
+            "`pip install 'bmslink[bumble]'`."
+        ) from exc
+    return await open_module(stack, open_line, device, protocol, radio, seed=seed)
 
 
 # ----------------------------------------------------------------------------------------- TCP
@@ -213,7 +251,7 @@ async def _open_server(
     except socket.gaierror as exc:
         raise PortNotFound(f"There is no address {host!r} on this machine.") from exc
     except OSError as exc:
-        raise _listen_error(exc, place) from exc
+        raise listen_error(exc, place) from exc
 
     def close() -> None:
         server.close()
@@ -225,7 +263,8 @@ async def _open_server(
     return Endpoint("tcp", f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
 
 
-def _listen_error(exc: OSError, place: str) -> TransportError:
+def listen_error(exc: OSError, place: str) -> TransportError:
+    """Why a program cannot listen at a place, in words."""
     if exc.errno == errno.EADDRINUSE:
         return PortBusy(f"{place} is taken by another program; choose another port, or 0.")
     if exc.errno == errno.EACCES:

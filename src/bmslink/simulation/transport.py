@@ -198,9 +198,9 @@ class SimLine:
 
     def _stream(self) -> None:
         self._device.tick()
-        data = self._responder.stream()
-        if data:
-            self._send(b"", [Answer(0.0, data)])
+        pushed = self._responder.pushes()
+        if pushed:
+            self._send(b"", pushed)
         self._schedule_stream()
 
     def _schedule_other(self) -> None:

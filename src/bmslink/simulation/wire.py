@@ -30,6 +30,7 @@ FAULTS: dict[str, str] = {
     "sleepy": "sleepy[:REQUESTS]: the first requests only wake the device (2); again after 30 s",
     "second_master": "second_master[:SECONDS]: another master asks the device every so often (1 s)",
     "foreign": "a Modbus answer of another device on the line stands before each answer",
+    "ble_drop": "ble_drop[:BYTES]: with --ble, a connection ends once, after that many bytes (150)",
     "probe": "probe[:NAME]: a broken temperature probe (cell_1)",
     "condition": "condition:NAME[:SEVERITY]: the pack reports it as alarm, protection or fault "
     "(protection), e.g. condition:cell_overvoltage",
@@ -56,6 +57,7 @@ _NUMBERS: dict[str, _Number] = {
     "late": _Number(0.3, 0.001, 60, "seconds"),
     "chunk": _Number(1, 1, 1000, "bytes"),
     "sleepy": _Number(2, 1, 100, "requests"),
+    "ble_drop": _Number(150, 1, 100_000, "bytes"),
     "second_master": _Number(1, 0.05, 60, "seconds"),
 }
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from serial import rfc2217
-from serial.rfc2217 import COM_PORT_OPTION, DO, DONT, IAC, SB, SE, WILL, WONT
+from serial.rfc2217 import COM_PORT_OPTION, DO, DONT, IAC, SB, SE, SET_CONTROL, WILL, WONT
 
 from bmslink.errors import LinkClosed, TransportError
 from bmslink.transport import Line, split_host
@@ -29,6 +29,12 @@ _PIECE = 1024
 _WAITING = 64
 """Pieces that may wait for a busy reader before the server has to."""
 _LONGEST_OPTION = 256
+_MODEM_LINES = (
+    rfc2217.SET_CONTROL_DTR_ON,
+    rfc2217.SET_CONTROL_DTR_OFF,
+    rfc2217.SET_CONTROL_RTS_ON,
+    rfc2217.SET_CONTROL_RTS_OFF,
+)
 
 
 class RFC2217Transport(ThreadedTransport):
@@ -159,6 +165,14 @@ class _Client(rfc2217.Serial):
             option.process_incoming(command)
         if not known and command in (DO, WILL):
             self.telnet_send_option(WONT if command == DO else DONT, content)
+
+    def rfc2217_set_control(self, value: bytes) -> None:
+        """A server whose port has no modem lines never confirms them (ser2net in front of a
+        pseudo-terminal): they are set where they can be, and not waited for."""
+        if value in _MODEM_LINES:
+            self.rfc2217_send_subnegotiation(SET_CONTROL, value)
+        else:
+            super().rfc2217_set_control(value)
 
     def cancel_read(self) -> None:
         """Hang up: whoever reads or writes comes back."""

@@ -225,8 +225,8 @@ def conditions(reading: Reading, g: Glyphs) -> Text:
     groups = condition_groups(reading)
     if groups:
         return Text(f" {g.side} ").join(groups)
-    if reading.voltage is None and reading.soc is None and reading.charging_allowed is None:
-        return Text(g.none, "dim")  # what says so of conditions was not read
+    if not reading.conditions_known:
+        return Text(g.none, "dim")
     return Text("none", "green")
 
 

@@ -1,0 +1,103 @@
+"""`bmslink scan`: find packs over Bluetooth and on serial ports."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bmslink.cli import options as o
+from bmslink.cli.output import FAILED, NOTHING, Session
+from bmslink.errors import BmsError, TargetError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bmslink.discovery import Found
+
+__all__ = ["command"]
+
+
+def command(
+    ctx: typer.Context,
+    ble: Annotated[bool, typer.Option("--ble", help="Only Bluetooth (or with --serial).")] = False,
+    serial: Annotated[
+        bool, typer.Option("--serial", help="Only serial ports (or with --ble).")
+    ] = False,
+    port: Annotated[
+        list[str] | None,
+        typer.Option(metavar="P", help="This port or gateway instead of all; several times."),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            parser=o.seconds,
+            metavar="S",
+            help="Listen to adverts for S seconds [8], and search each port no longer [all, 25].",
+        ),
+    ] = None,
+    connect: Annotated[
+        bool, typer.Option("--connect", help="Connect where an advert does not tell the protocol.")
+    ] = False,
+    protocol: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this protocol or vendor.")
+    ] = None,
+    pin_file: o.PinFile = None,
+) -> None:
+    """Find packs over Bluetooth and on serial ports, and print targets to paste.
+
+    Each port is listened to for 3 s; where somebody else speaks, nothing is sent. Then it is asked
+    by reading only: at 115200 baud jk-nw, jk02, jk-modbus and jk-bus 1 to 15, at 9600 baud
+    daly-d2, daly-p81 and daly-a5 1 to 15, jbd plain and at 0 to 4, jbd-up 1 to 16, jk-modbus 1 to
+    15, daly-sinowealth. --port 'serial:///dev/ttyUSB0?baudrate=19200' asks all at another speed,
+    ?address=20 at another address. Exit code 5: nothing was found.
+    """
+    from bmslink.cli.log import start_logging
+    from bmslink.cli.loop import run
+    from bmslink.discovery import scan
+
+    session = o.session_of(ctx)
+    if session.trace is not None:
+        raise TargetError("scan talks to many lines; name one target with capture to record it.")
+    start_logging(session)
+    results: list[Found] = []
+    failure: BmsError | None = None
+    try:
+        run(
+            scan(
+                ble=ble,
+                serial=serial,
+                ports=port or (),
+                protocol=protocol,
+                timeout=timeout,
+                connect=connect,
+                pin=o.pin_for_scan(pin_file),
+                on_found=results.append,
+                on_progress=session.say,
+            )
+        )
+    except TargetError:
+        raise
+    except BmsError as error:
+        failure = error
+    _show(session, results)
+    if failure is not None:
+        raise failure
+    closed = port and any(one.protocol is None and not one.tried for one in results)
+    if closed:
+        raise typer.Exit(FAILED)
+    if not any(one.protocol for one in results):
+        session.say("No pack was found.")
+        raise typer.Exit(NOTHING)
+
+
+def _show(session: Session, results: Sequence[Found]) -> None:
+    from bmslink.cli.render import scan as render
+    from bmslink.discovery import by_confidence
+
+    for one in by_confidence(results):
+        if session.json:
+            session.record(dataclasses.asdict(one))
+        else:
+            session.print(render.block(one))

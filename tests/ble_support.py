@@ -1,0 +1,72 @@
+"""Simulated packs over `ble_memory`, for the tests of Bluetooth."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+import pytest
+
+import bmslink
+from ble_memory import AIR, OPENED, Module, simulated
+from bmslink.errors import BmsError
+from support import virtual_run
+
+ADDRESS = "C8:47:8C:E4:55:12"
+PROTOCOLS = ("jk02", "jk04", "jbd", "daly-d2", "daly-p81", "daly-a5")
+
+
+def clear_air() -> None:
+    """Nothing is in reach any more."""
+    AIR.clear()
+    OPENED.clear()
+
+
+def board(protocol: str, *, name: str = "pack", address: str = ADDRESS, **how) -> Module:
+    """A simulated pack in reach."""
+    return simulated(protocol, name=name, address=address, **how)
+
+
+class Parrot:
+    """A board that says something of its own to everything."""
+
+    def __init__(self, answers, say) -> None:
+        self.answers, self.say = answers, say
+
+    def receive(self, data: bytes) -> None:
+        asyncio.get_running_loop().call_later(0.02, self.say, self.answers(data))
+
+    def close(self) -> None:
+        pass
+
+
+def parrot(answers, protocol: str = "jbd") -> Module:
+    module = board(protocol)
+    module.line = partial(Parrot, answers)
+    return module
+
+
+def read(target: str, **options):
+    async def main():
+        async with bmslink.connect(target, **options) as device:
+            return await device.identify(), await device.read()
+
+    return virtual_run(main())
+
+
+def opening(target: str = f"jbd+ble://{ADDRESS}", **options) -> BmsError:
+    """How opening a target fails, and that nothing stays open."""
+
+    async def main():
+        async with bmslink.connect(target, **options) as device:
+            await device.read()
+
+    with pytest.raises(BmsError) as caught:
+        virtual_run(main())
+    assert OPENED.count("open") == OPENED.count("close")
+    assert all(module.client is None for module in AIR)
+    text = str(caught.value)
+    assert text[-1] in ".?"
+    assert "\n" not in text
+    assert len(text) < 400
+    return caught.value
