@@ -27,6 +27,7 @@ FLOORS: dict[str, int] = {
     "holding": 2,
     "gatt": 1,
     "transport": 1,
+    "framing": 1,
     "link": 2,
     "capture": 2,
     "sharing": 2,
@@ -68,7 +69,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     ),
     "construct": ("protocols",),
     "dbus_fast": ("transports.ble_pairing",),
-    "msgspec": ("capture", "config", "link", "packs"),
+    "msgspec": ("capture", "config", "framing", "packs"),
     "platformdirs": ("journal", "packs"),
     "tomlkit": ("packs",),
 }
