@@ -32,6 +32,7 @@ FLOORS: dict[str, int] = {
     "decoding": 4,
     "simulation": 4,
     "blocking": 5,
+    "control": 6,
     "cli": 8,
     "__init__": 9,
     "__main__": 9,
@@ -42,7 +43,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "serial": ("transports.serial", "transports.rfc2217"),
     "pymodbus": ("transports.modbus_tcp",),
     "construct": ("protocols",),
-    "msgspec": ("capture", "link", "packs"),
+    "msgspec": ("capture", "control", "link", "packs"),
     "platformdirs": ("packs",),
     "tomlkit": ("packs",),
 }
