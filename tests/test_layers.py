@@ -21,6 +21,7 @@ FLOORS: dict[str, int] = {
     "errors": 0,
     "model": 1,
     "chemistry": 1,
+    "tomlfile": 1,
     "transport": 1,
     "link": 2,
     "capture": 2,
@@ -43,7 +44,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "serial": ("transports.serial", "transports.rfc2217"),
     "pymodbus": ("transports.modbus_tcp",),
     "construct": ("protocols",),
-    "msgspec": ("capture", "control", "link", "packs"),
+    "msgspec": ("capture", "control", "link", "packs", "tomlfile"),
     "platformdirs": ("packs",),
     "tomlkit": ("packs",),
 }

@@ -8,8 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from bmslink.control.policy import Action, Battery, Mode, OnMissing, Policy, PolicySet, Severity
-from bmslink.control.policy import Reset as R
+from bmslink.control.policy import (
+    Action,
+    Battery,
+    Mode,
+    OnMissing,
+    Policy,
+    PolicySet,
+    Reset,
+    Severity,
+)
 from bmslink.control.thresholds import CURVES, THRESHOLDS
 
 __all__ = ["CATALOGUE", "default_policies"]
@@ -17,7 +25,7 @@ __all__ = ["CATALOGUE", "default_policies"]
 _CHARGE, _DISCHARGE, _BALANCE = (Action.CHARGE,), (Action.DISCHARGE,), (Action.BALANCE,)
 _BOTH = (Action.CHARGE, Action.DISCHARGE)
 _LOCKOUT = (3, 900.0)
-_MANUAL = R.MANUAL
+_MANUAL = Reset.MANUAL
 
 
 def _ignore(reason: str) -> OnMissing:

@@ -136,7 +136,7 @@ class Engine:
     # -- what is remembered ----------------------------------------------------------------------
 
     def save(self) -> dict[str, Any]:
-        """What must survive a restart: latches, trips, heat. Plain values, ages instead of times."""
+        """What must survive a restart: latches, trips, heat; plain values, ages for times."""
         now = self._now or 0.0
         latched = {
             rule.name: {
@@ -198,10 +198,8 @@ class Engine:
             self._blind_after = 0.0
             return
         if not self._blind_after:
-            self._blind_after = max(
-                self.plan.timing.stale_after,
-                blind_time(self.plan, self._sample, self._publisher.fresh),
-            )
+            safe = blind_time(self.plan, self._sample, self._publisher.fresh)
+            self._blind_after = max(self.plan.timing.stale_after, safe)
         history.blindness = 100 * age / self._blind_after
 
     def _decide(self, now: float, *, fresh: bool) -> Decision:
