@@ -167,9 +167,9 @@ def _cells(chemistry: str) -> list[Policy]:
     def delta(region: str, when: str, warn: float, derate: float) -> list[Policy]:
         same: dict[str, Any] = {"when": when, "on_delay": 60.0}
         return [
-            _warn(f"cell_delta_{region}_warning", f"the cells differ ({when})", "cell_delta",
+            _warn(f"cell_delta_{region}_warning", f"the cells differ, {when}", "cell_delta",
                   trip=warn, release=round(0.7 * warn, 4), **same),
-            _derate(f"cell_delta_{region}", f"the cells differ much ({when})", "cell_delta",
+            _derate(f"cell_delta_{region}", f"the cells differ much, {when}", "cell_delta",
                     trip=derate, release=round(0.7 * derate, 4), acts=_BOTH, factor=0.3,
                     on_missing=_OTHERS, **same),
         ]  # fmt: skip
@@ -179,7 +179,7 @@ def _cells(chemistry: str) -> list[Policy]:
         *delta("top", "top of charge", 0.05, 0.12),
         *(delta("rest", "rest on the plateau", 0.02, 0.06) if flat else ()),
         *(delta("load", "heavy load", 0.15, 0.30) if flat else ()),
-        *([_row(Severity.NOTICE, "cell_delta_bottom", "the cells differ (nearly empty: usual)",
+        *([_row(Severity.NOTICE, "cell_delta_bottom", "the cells differ, as nearly empty ones do",
                 "cell_delta", trip=0.2, release=0.14, on_delay=60.0, min_off=0.0,
                 when="bottom of charge", on_missing=_ONLY_TOLD)] if flat else ()),
         _derate("runaway_cell", "one cell runs away from the others", "runaway", trip=0.1,

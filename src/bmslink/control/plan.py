@@ -11,7 +11,7 @@ from bmslink.control.policy import Battery, Mode, Policy, PolicySet
 from bmslink.control.quantities import GATES, QUANTITIES
 from bmslink.control.rule import Rule, Timing, in_words
 
-__all__ = ["Plan", "Rating", "make_plan", "ratings"]
+__all__ = ["Plan", "Rating", "curve_of", "make_plan", "ratings", "trip_of"]
 
 _FUSE_SHARE, _OCP_SHARE = 0.8, 0.9
 _USUAL_RATE = 0.5  # C, where nobody says what the cells take
@@ -111,10 +111,9 @@ def _numbers(
 ) -> _Numbers | None:
     sign = 1 if policy.over else -1
     quantity = QUANTITIES[policy.quantity]
-    curve = _curve(policy, policies, sign)
-    trip = _value(policy.trip, names)
-    if trip is None and curve is not None:
-        trip = next((sign * x for x, fraction in curve if fraction == 0), sign * math.inf)
+    points = curve_of(policy, policies)
+    curve = points and tuple(sorted((sign * x, fraction) for x, fraction in points))
+    trip = trip_of(policy, policies, names)
     basis = ""
     own = _setting(settings, policy.bms) if policy.bms else None
     if own is not None and policy.bms is not None:
@@ -134,15 +133,25 @@ def _numbers(
     return _Numbers(sign * trip, back, curve, basis)
 
 
+def curve_of(policy: Policy, policies: PolicySet) -> tuple[tuple[float, float], ...] | None:
+    """The derating curve of a policy, if it has one."""
+    return policies.curves[policy.curve] if isinstance(policy.curve, str) else policy.curve
+
+
+def trip_of(policy: Policy, policies: PolicySet, names: Mapping[str, float]) -> float | None:
+    """Where a policy trips by itself, whatever the BMS has set: for a curve, where it is 0."""
+    trip = _value(policy.trip, names)
+    curve = curve_of(policy, policies)
+    if trip is not None or curve is None:
+        return trip
+    zeros = [x for x, fraction in curve if fraction == 0]
+    if not zeros:
+        return math.inf if policy.over else -math.inf
+    return min(zeros) if policy.over else max(zeros)
+
+
 def _value(threshold: float | str | None, names: Mapping[str, float]) -> float | None:
-    return names[threshold] if isinstance(threshold, str) else threshold
-
-
-def _curve(
-    policy: Policy, policies: PolicySet, sign: int
-) -> tuple[tuple[float, float], ...] | None:
-    curve = policies.curves[policy.curve] if isinstance(policy.curve, str) else policy.curve
-    return curve and tuple(sorted((sign * x, fraction) for x, fraction in curve))
+    return names.get(threshold) if isinstance(threshold, str) else threshold
 
 
 def _setting(settings: Mapping[str, float], key: str | None) -> float | None:
