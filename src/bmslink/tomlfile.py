@@ -104,7 +104,7 @@ class Document:
 
 def _wrong(path: Path, line: int, why: str) -> TargetError:
     shown = "".join(c if c.isprintable() else "?" for c in why[:400]).rstrip(".")
-    return TargetError(f"{path}, line {line}: {shown}.")
+    return TargetError(f"{path}, line {line}: {shown}{'' if shown.endswith('?') else '.'}")
 
 
 def _lines(text: str) -> dict[Key, int]:

@@ -65,10 +65,7 @@ class Engine:
         battery = policies.battery
         self._states = [State() for _ in self.plan.rules]
         self._pairs = list(zip(self.plan.rules, self._states, strict=True))
-        self._sources = [
-            (q.measure, q.fields, probes)
-            for q, probes in ((QUANTITIES[name], probes) for name, probes in self.plan.sources)
-        ]
+        self._sources = [(QUANTITIES[name], probes) for name, probes in self.plan.sources]
         self._gates = {r.gate for r in self.plan.rules if r.gate is not None}
         self._qualifier = Qualifier(battery)
         self._history = History(
@@ -114,6 +111,11 @@ class Engine:
             self._good_at = now  # nothing was ever heard: the waiting begins
         self._age(now, self._good_at)
         return self._decide(now, fresh=False)
+
+    @property
+    def sample(self) -> Sample:
+        """The last reading, qualified."""
+        return self._sample
 
     def emergency_stop(self, reason: str) -> None:
         """Withdraw everything at the next step or tick, until `release_stop` and a reset."""
@@ -250,13 +252,20 @@ class Engine:
         """Value and quality of every source."""
         quality, history = sample.quality, self._history
         found: list[tuple[float | None, Quality]] = []
-        for measure, fields, probes in self._sources:
-            if not fields:
-                found.append((measure(sample, history, probes), GOOD))
-            elif stale:
+        for quantity, probes in self._sources:
+            if not quantity.fields:
+                found.append((quantity.measure(sample, history, probes), GOOD))
+                continue
+            if stale:
                 found.append((None, Quality.STALE))
-            else:
-                value = measure(sample, history, probes)
-                worst = max([quality[field] for field in fields])
-                found.append((value, worst))
+                continue
+            value = quantity.measure(sample, history, probes)
+            worst = quality[quantity.fields[0]]
+            for field in quantity.fields[1:]:
+                worst = max(worst, quality[field])
+            if (value is None and not quantity.patient) or (
+                quantity.probed and not sample.has(probes)
+            ):
+                worst = max(worst, Quality.MISSING)
+            found.append((value, worst))
         return found

@@ -285,7 +285,7 @@ class _Reader:
             sign = 1 if policy.over else -1
             if sign * release >= sign * trip:
                 side = "below" if policy.over else "above"
-                place = self._place(policy, "release", ("policies", name))
+                place = self._place(policy, "release", "trip")
                 raise self._wrong(
                     place, f"{name}: release must be {side} trip, or it would chatter"
                 )
@@ -295,7 +295,7 @@ class _Reader:
         """Charging a cold cell plates its metal: no file may permit it."""
         least = THRESHOLDS[found.battery.chemistry]["charge_ut_trip"]
         limit = trip_of(found.policies["charge_undertemperature"], found, found.thresholds)
-        place = self._place(found.policies["charge_undertemperature"], "trip", ("policies",))
+        place = self._place(found.policies["charge_undertemperature"], "trip")
         if limit is None or limit < least:
             why = f"no charging below {least:g} °C: {found.battery.chemistry} cells are damaged"
             raise self._wrong(place, f"charge_undertemperature: {why}")
@@ -306,11 +306,19 @@ class _Reader:
                 "policies", "charge_cold_derate", "curve")  # fmt: skip
             raise self._wrong(key, f"charge_cold: it must be 0 % at {limit:g} °C and below")
 
-    def _place(self, policy: Policy, field: str, above: Key) -> Key:
-        threshold = getattr(policy, field)
-        if isinstance(threshold, str):
-            return ("thresholds", threshold)
-        return (above[0], policy.name, field)
+    def _place(self, policy: Policy, *fields: str) -> Key:
+        """Where the file says something of these fields, or of the thresholds they name."""
+        places: list[Key] = [("policies", policy.name, field) for field in fields]
+        places += [("thresholds", str(getattr(policy, field))) for field in fields]
+        return next((key for key in places if self._in_file(key)), ("policies", policy.name))
+
+    def _in_file(self, key: Key) -> bool:
+        content: Any = self._document.content
+        for name in key:
+            if not isinstance(content, dict) or name not in content:
+                return False
+            content = content[name]
+        return True
 
     # -- words -----------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ Limits fall at once and rise slowly: after a hold, then not faster than a slope.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -85,9 +86,11 @@ _PERMITTED = Permit(True)
 
 
 class Ramp:
-    """One limit over time: down at once, up after `hold` s with `slope` per s.
+    """One limit over time: down at once, up by `slope` per s to what was the lowest target of
+    the last `hold` s.
 
-    `turned` is for DVL, where higher is more restrictive.
+    `turned` is for DVL, where higher is more restrictive. A lower target at any time never gives
+    a higher limit at any later time.
     """
 
     def __init__(self, hold: float, slope: float, *, turned: bool = False) -> None:
@@ -96,22 +99,22 @@ class Ramp:
         self._sign = -1 if turned else 1
         self._value: float | None = None
         self._time = 0.0
-        self._held = 0.0  # when it last fell
-
-    @property
-    def value(self) -> float | None:
-        """The limit as it was last; `None` before the first."""
-        return None if self._value is None else self._sign * self._value
+        self._goals: deque[tuple[float, float]] = deque()
+        """Of the last `hold` s: those that no later one undercuts."""
 
     def move(self, target: float, now: float, *, may_rise: bool) -> float:
-        """Towards the target; gives back the limit at `now`."""
-        goal = self._sign * target
+        """The limit at `now`, with this target from now on."""
+        goal, goals = self._sign * target, self._goals
+        while goals and goals[-1][1] >= goal:
+            goals.pop()
+        goals.append((now, goal))
+        while goals[0][0] < now - self._hold:
+            goals.popleft()
+        lowest = goals[0][1]
         value = self._value
-        if value is None or goal < value:
-            value, self._held = goal, now
-        elif goal > value and may_rise:
-            risen = now - max(self._time, self._held + self._hold)
-            if risen > 0:
-                value = min(goal, value + self._slope * risen)
+        if value is None or lowest < value:
+            value = lowest
+        elif may_rise:
+            value = min(lowest, value + self._slope * (now - self._time))
         self._value, self._time = value, now
         return self._sign * value

@@ -36,6 +36,10 @@ class Quantity(msgspec.Struct, frozen=True):
     """Which cell or probe it is."""
     hysteresis: float = 0.0
     """The least distance between trip and release."""
+    probed: bool = False
+    """It is about all cell probes: with one silent, the value is only a bound."""
+    patient: bool = False
+    """No value means that it is too early to say, not that it is not measured."""
 
 
 # ------------------------------------------------------------------------------------ cells
@@ -223,11 +227,15 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType({
     "rate": Quantity("current", "C", 3, _CURRENT, _rate, None, 0.005),
     "discharge_rate": Quantity("discharge current", "C", 3, _CURRENT, _discharge_rate, None,
                                0.005),
-    "max_temperature": Quantity("hottest cell probe", "°C", 1, _PROBES, _hottest, _probe_at, 2),
-    "min_temperature": Quantity("coldest cell probe", "°C", 1, _PROBES, _coldest, _probe_at, 2),
-    "temperature_spread": Quantity("temperature spread", "K", 1, _PROBES, _spread, None, 1),
+    "max_temperature": Quantity("hottest cell probe", "°C", 1, _PROBES, _hottest, _probe_at, 2,
+                                probed=True),
+    "min_temperature": Quantity("coldest cell probe", "°C", 1, _PROBES, _coldest, _probe_at, 2,
+                                probed=True),
+    "temperature_spread": Quantity("temperature spread", "K", 1, _PROBES, _spread, None, 1,
+                                   probed=True),
     "temperature_rise": Quantity("temperature rise", "K/min", 2, _PROBES,
-                                 lambda s, h, p: h.rise, None, 0.5),
+                                 lambda s, h, p: h.rise, None, 0.5, probed=True,
+                                 patient=True),
     "mosfet_temperature": Quantity("MOSFETs", "°C", 1, _PROBES, _named("mosfet"), None, 2),
     "balancer_temperature": Quantity("balancer", "°C", 1, _PROBES, _named("balancer"), None, 2),
     "silent_probes": Quantity("silent probes", "", 0, _PROBES, _silent),

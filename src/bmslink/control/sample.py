@@ -70,6 +70,12 @@ class Sample(msgspec.Struct, kw_only=True):
     quality: dict[str, Quality]
     """One for each of FIELDS."""
 
+    def has(self, probes: tuple[str, ...]) -> bool:
+        """Whether all these probes (none: all that count as cell probes) say something."""
+        told = self.temperatures
+        names = probes or self.probes
+        return bool(names) and all([told.get(name) is not None for name in names])
+
     @property
     def good(self) -> bool:
         """Nothing of it is suspect or missing."""
@@ -134,6 +140,10 @@ class Qualifier:
             },
         )
         self._look_for_jumps(sample)
+        found = sample.quality
+        if found["cells"] == Quality.SUSPECT:
+            found["voltage"] = max(found["voltage"], Quality.SUSPECT)
+            found["state"] = Quality.SUSPECT  # bits beside broken values prove nothing
         self._look_for_frost(sample)
         self._last = sample
         for field, quality in sample.quality.items():
