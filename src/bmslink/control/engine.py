@@ -6,6 +6,7 @@ that moment. The same calls give the same decisions, byte for byte.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -65,6 +66,11 @@ class Engine:
         battery = policies.battery
         self._states = [State() for _ in self.plan.rules]
         self._pairs = list(zip(self.plan.rules, self._states, strict=True))
+        # -inf: a curve is to be followed whatever the value is
+        self._rows = [
+            (r, s, r.source, r.gate, r.sign, r.trip if r.curve is None else -math.inf)
+            for r, s in self._pairs
+        ]
         self._sources = [(QUANTITIES[name], probes) for name, probes in self.plan.sources]
         self._gates = {r.gate for r in self.plan.rules if r.gate is not None}
         self._qualifier = Qualifier(battery)
@@ -205,20 +211,46 @@ class Engine:
         history.blindness = 100 * age / self._blind_after
 
     def _decide(self, now: float, *, fresh: bool) -> Decision:
-        sample, history, timing = self._sample, self._history, self.plan.timing
-        stale = history.age > timing.stale_after or not self._heard
+        sample, history = self._sample, self._history
+        stale = history.age > self.plan.timing.stale_after or not self._heard
         values = self._measure(sample, stale=stale)
-        gates: dict[Gate, bool | None] = {}
+        gates: dict[Gate | None, bool | None] = {None: True}
         if not stale:
-            gates = {gate: gate(sample, history) for gate in self._gates}
-        loaded = abs(sample.current or 0.0) > _SAG_RATE * history.battery.capacity
+            gates |= {gate: gate(sample, history) for gate in self._gates}
         events: list[Event] = []
+        active = self._judge(values, gates, events, now, fresh=fresh)
+        reread = any(s.since is not None and not s.tripped for s in self._states)
+        return self._publisher.publish(
+            now, sample, active, events, heard=self._heard, stale=stale, reread=reread
+        )
+
+    def _judge(
+        self,
+        values: list[tuple[float | None, Quality]],
+        gates: Mapping[Gate | None, bool | None],
+        events: list[Event],
+        now: float,
+        *,
+        fresh: bool,
+    ) -> list[tuple[Rule, State]]:
+        """Advance all rules; gives back those that are not content."""
+        sample, timing = self._sample, self.plan.timing
+        loaded = abs(sample.current or 0.0) > _SAG_RATE * self._history.battery.capacity
         active: list[tuple[Rule, State]] = []
-        reread = False
-        for pair in self._pairs:
-            rule, state = pair
-            value, quality = values[rule.source]
-            applies = True if rule.gate is None else gates.get(rule.gate)
+        for rule, state, source, gate, sign, trip in self._rows:
+            value, quality = values[source]
+            applies = gates.get(gate)
+            if (  # most rules, most of the time: good, within, and nothing under way
+                quality == GOOD
+                and value is not None
+                and value * sign < trip
+                and applies
+                and state.since is None
+                and state.missing_since is None
+                and not state.tripped
+            ):
+                state.seen, state.value = True, value
+                continue
             what = advance(
                 rule, state, value, quality, applies, sample, now, timing,
                 fresh=fresh, loaded=loaded,
@@ -227,12 +259,8 @@ class Engine:
                 words = self._words(what, rule, state)
                 events.append(Event(rule.name, rule.policy.mode, what, words))
             if state.tripped or state.missing or state.fraction < 1.0:
-                active.append(pair)
-            elif state.since is not None:
-                reread = True
-        return self._publisher.publish(
-            now, sample, active, events, heard=self._heard, stale=stale, reread=reread
-        )
+                active.append((rule, state))
+        return active
 
     def _words(self, what: str, rule: Rule, state: State) -> str:
         if what in ("trip", "latch"):

@@ -74,7 +74,7 @@ class Sample(msgspec.Struct, kw_only=True):
         """Whether all these probes (none: all that count as cell probes) say something."""
         told = self.temperatures
         names = probes or self.probes
-        return bool(names) and all([told.get(name) is not None for name in names])
+        return bool(names) and None not in map(told.get, names)
 
     @property
     def good(self) -> bool:
