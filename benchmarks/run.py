@@ -1,6 +1,6 @@
 """All measurements, each beside something measured in the same run.
 
-    python benchmarks/run.py [--quick] [decode] [wire] [many] [start] [size]
+    python benchmarks/run.py [--quick] [decode] [wire] [many] [control] [start] [size]
 
 Contestants are interleaved round by round and medians are compared, so that a busy machine
 disturbs all alike. Ratios that differ by less than a third mean nothing. Peers need the
@@ -22,6 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+import control
 import decoders
 import many
 import peers
@@ -117,6 +118,18 @@ def links(console: Console, *, quick: bool) -> None:
     console.print(f"Longest wait for a reading: {found.latest:.2f} times the natural one.")
 
 
+# ------------------------------------------------------------------------------------ control
+
+
+def policies(console: Console, *, quick: bool) -> None:
+    """One cycle of the control engine."""
+    title = f"One cycle of the control engine, {control.CELLS} cells"
+    report = table(title, "pack", "µs", "90 %", "readings per s")
+    for name, times in control.cycles(3 if quick else 20):
+        report.add_row(name, *spread(times, 1e6), f"{1 / statistics.median(times):.0f}")
+    console.print(report)
+
+
 # ---------------------------------------------------------------------------------- start-up
 
 
@@ -167,7 +180,14 @@ def _size(folder: Path) -> int:
     return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and not f.is_symlink())
 
 
-SECTIONS = {"decode": decode, "wire": cycle, "many": links, "start": start, "size": size}
+SECTIONS = {
+    "decode": decode,
+    "wire": cycle,
+    "many": links,
+    "control": policies,
+    "start": start,
+    "size": size,
+}
 
 
 def main(arguments: list[str]) -> int:
