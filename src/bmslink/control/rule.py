@@ -265,6 +265,8 @@ def in_words(quantity: Quantity, value: float) -> str:
 def _cause(rule: Rule, value: float | None, sample: Sample | None, held: float) -> str:
     quantity = rule.quantity
     where = quantity.where(sample, value) if quantity.where and sample and value is not None else ""
+    if not quantity.unit and rule.trip == 1:
+        return f"{quantity.title}: {where}" if where else quantity.title
     title = f"{quantity.title} ({where})" if where else quantity.title
     shown = "unknown" if value is None else in_words(quantity, value)
     side = "at or above" if rule.sign > 0 else "at or below"
