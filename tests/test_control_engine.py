@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
+
 import pytest
 
 from bmslink.control import Mode, Severity
 from bmslink.control.catalogue import CATALOGUE, default_policies
 from bmslink.control.plan import make_plan
+from bmslink.control.sinks import JsonLines
 from bmslink.errors import GateError, TargetError
 from bmslink.model import Condition
 from control_support import ALL, LFP, Run, against, healthy, only, replace, text, verdicts, warm
@@ -505,3 +509,41 @@ def test_every_shipped_policy_has_a_hysteresis_and_only_watches(chemistry: str):
                          ("charge_cold_derate", "charge_undertemperature"),
                          ("charge_hot_derate", "charge_overtemperature")):  # fmt: skip
         assert curves[derate].trip <= rules[trip].trip, derate
+
+
+# --------------------------------------------------------------------------------------- limits
+
+
+def test_a_small_reduction_waits_for_nothing():
+    """D2: a peer may hold back a reduction of less than a third for a minute."""
+    run = Run()
+    before = run(healthy(temperatures=warm(20.0)), 5).limits.ccl.value
+    after = run(healthy(temperatures=warm(19.8))).limits.ccl.value
+    assert 0 < before - after < 0.1 * before
+
+
+def test_a_stop_is_a_voltage_that_a_charger_understands():
+    """D10: an inverter took 0.1 V for nonsense and went on charging."""
+    run = Run()
+    run(healthy(3.3), 5)
+    decision = run(healthy(3.3, temperatures=warm(-5.0)), 30)
+    assert decision.limits.ccl.value == 0
+    assert decision.limits.cvl.value == pytest.approx(52.8)
+    assert decision.limits.cvl.reasons[0].policy == "charge_stopped"
+
+
+def test_json_lines_tell_changes_at_once_and_the_rest_now_and_then():
+    run = Run()
+    file = io.StringIO()
+    sink = JsonLines(file, period=5.0)
+    for reading in [healthy()] * 12 + [healthy(3.3, cells={2: 3.7})] * 2:
+        sink(run(reading))
+    lines = [json.loads(line) for line in file.getvalue().splitlines()]
+    assert [line["time"] for line in lines][-1] == run.now
+    assert len(lines) <= 6
+    assert lines[-1]["schema"] == 1
+    assert lines[-1]["charge"]["allowed"] is False
+    assert lines[-1]["ccl"]["value"] == 0.0
+    assert lines[-1]["ccl"]["reasons"][0]["policy"] in verdicts(run.decision)
+    assert lines[-1]["bms"] == {"charge": True, "discharge": True}
+    assert {v["severity"] for v in lines[-1]["verdicts"]} <= {"warn", "derate", "trip"}

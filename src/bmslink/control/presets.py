@@ -113,7 +113,8 @@ def _head(battery: Battery, kind: Use, use: str) -> Iterator[str]:
     yield "#"
     yield from _comment(
         "The BMS keeps its own protection: these policies can only withdraw permission, and they "
-        "are no certified safety function. Try them first: everything here is in shadow, which "
+        "are no certified safety function. A short circuit is over before a host hears of it: the "
+        "BMS and a fuse must stop it. Try the policies first: everything here is in shadow, which "
         "decides and tells and does nothing. What this file leaves out is as shipped; "
         'mode = "off" switches a policy off, mode = "enforce" lets it act.'
     )

@@ -45,12 +45,13 @@ _FROZEN_AFTER = 60.0  # s
 _FROZEN_IDLE = 150.0  # s, with a running time that must move; some boards count whole minutes
 _FROZEN_CURRENT = 1.0  # A
 _HIGHEST_RATE = 20.0  # C
+_ABSURD = 1e6  # in any unit: no measurement, and neither is nan
 _NEAR_ZERO = 0.02  # C: a current this small needs no sign
 _NO_SIGN = frozenset({"assumed", "disputed", "unknown"})
 
 
 class Sample(msgspec.Struct, kw_only=True):
-    """One reading, cleaned: no value is nan or infinite; `None` is not measured."""
+    """One reading, cleaned: no value is nan, infinite or absurd; `None` is not measured."""
 
     time: float
     """Monotonic seconds at which it was received."""
@@ -156,7 +157,7 @@ class Qualifier:
     def _cells(
         self, voltages: tuple[float | None, ...]
     ) -> tuple[tuple[float, ...], float, Quality]:
-        known = tuple(v for v in voltages if v is not None and math.isfinite(v))
+        known = tuple(v for v in voltages if v is not None and -_ABSURD < v < _ABSURD)
         if len(known) != self._battery.cells or len(voltages) != self._battery.cells:
             return known, math.fsum(known), Quality.MISSING
         low, high = _CELL_RANGE
@@ -187,7 +188,8 @@ class Qualifier:
         size, capacity = abs(current), self._battery.capacity
         if size > _HIGHEST_RATE * capacity:
             return current, Quality.SUSPECT
-        if size > _NEAR_ZERO * capacity and reading.raw.get("current_sign") in _NO_SIGN:
+        sign = reading.raw.get("current_sign")
+        if size > _NEAR_ZERO * capacity and isinstance(sign, str) and sign in _NO_SIGN:
             return current, Quality.SUSPECT
         return current, Quality.GOOD
 
@@ -275,7 +277,7 @@ _NEAR: dict[str, Callable[[Sample, Sample], bool]] = {
 
 
 def _number(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+    return value if value is not None and -_ABSURD < value < _ABSURD else None
 
 
 def _within(value: float | None, low: float, high: float) -> Quality:
