@@ -547,3 +547,38 @@ def test_json_lines_tell_changes_at_once_and_the_rest_now_and_then():
     assert lines[-1]["ccl"]["reasons"][0]["policy"] in verdicts(run.decision)
     assert lines[-1]["bms"] == {"charge": True, "discharge": True}
     assert {v["severity"] for v in lines[-1]["verdicts"]} <= {"warn", "derate", "trip"}
+
+
+# ----------------------------------------------------------------------------- what time must do
+
+
+def test_a_trip_lasts_its_shortest_time():
+    run = Run(only("charge_overcurrent_instant"))
+    run(healthy(current=100.0), 3)
+    assert not run(healthy(), 55).charge.allowed
+    assert run(healthy(), 10).charge.allowed
+
+
+def test_nothing_cools_down_unseen():
+    run = Run(only("discharge_heat"))
+    run(healthy(current=-160.0), 80)
+    run.now += 3600
+    assert not run(healthy(), 30).discharge.allowed
+
+
+def test_a_clock_step_begins_the_release_again():
+    run = Run(only("cell_overvoltage"))
+    run(healthy(3.61), 3)
+    run(healthy(3.38), 55)
+    run.now -= 5
+    assert not run(healthy(3.38), 30).charge.allowed
+    assert run(healthy(3.38), 40).charge.allowed
+
+
+def test_the_return_from_a_wild_value_is_good_and_so_is_its_repetition():
+    run = Run()
+    run(healthy(), 5)
+    assert run(healthy(3.3, cells={4: 0.9})).quality["cells"] == "suspect"
+    assert run(healthy()).quality["cells"] == "good"
+    run(healthy(3.3, cells={4: 0.9}))
+    assert run(healthy(3.3, cells={4: 0.9})).quality["cells"] == "good"
