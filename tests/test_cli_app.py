@@ -104,7 +104,10 @@ def test_the_list_of_commands_has_no_command_of_a_later_version(cli):
     result = cli("--help")
     assert result.code == 0
     listed = [line.split()[0] for line in result.out.partition("Commands:")[2].splitlines() if line]
-    assert listed == ["info", "read", "monitor", "decode", "capture", "simulate", "replay", "packs"]
+    assert listed == [
+        *("info", "read", "monitor", "decode", "capture", "simulate", "replay"),
+        *("control", "packs"),
+    ]
 
 
 def test_without_a_command_the_help_comes_and_2(cli):
