@@ -27,7 +27,7 @@ COMMANDS: dict[str, str] = {
     "capture": "Record every byte both ways, with times.",
     "simulate": "A simulated pack for other software to talk to.",
     "replay": "A recorded pack for other software to talk to.",
-    "control": "Protection policies: files to start from, and what is doubtful about them.",
+    "control": "Protection policies, tried before they act.",
     "packs": "Names for packs, so that `read van` is enough.",
 }
 """Command name -> its line in the list; `bmslink.cli.<name>:command` is what it does.
