@@ -1,6 +1,7 @@
 """All measurements, each beside something measured in the same run.
 
-    python benchmarks/run.py [--quick] [decode] [wire] [many] [control] [start] [size]
+    python benchmarks/run.py [--quick] [decode] [wire] [many] [control] [backtest]
+                             [start] [size]
 
 Contestants are interleaved round by round and medians are compared, so that a busy machine
 disturbs all alike. Ratios that differ by less than a third mean nothing. Peers need the
@@ -22,6 +23,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+import backtests
 import control
 import decoders
 import many
@@ -130,6 +132,15 @@ def policies(console: Console, *, quick: bool) -> None:
     console.print(report)
 
 
+def backtest(console: Console, *, quick: bool) -> None:
+    """Logs through the policies."""
+    report = table("Back-test on one core", "what", "µs per sample", "samples/s", "a year of 10 s")
+    for name, seconds in backtests.costs(2_000 if quick else 20_000):
+        year = seconds * 365 * 8640 / 60
+        report.add_row(name, f"{seconds * 1e6:.0f}", f"{1 / seconds:.0f}", f"{year:.1f} min")
+    console.print(report)
+
+
 # ---------------------------------------------------------------------------------- start-up
 
 
@@ -185,6 +196,7 @@ SECTIONS = {
     "wire": cycle,
     "many": links,
     "control": policies,
+    "backtest": backtest,
     "start": start,
     "size": size,
 }

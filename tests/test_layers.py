@@ -23,6 +23,7 @@ FLOORS: dict[str, int] = {
     "chemistry": 1,
     "tomlfile": 1,
     "transport": 1,
+    "journal": 2,
     "link": 2,
     "capture": 2,
     "sharing": 2,
@@ -45,7 +46,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "pymodbus": ("transports.modbus_tcp",),
     "construct": ("protocols",),
     "msgspec": ("capture", "control", "link", "packs", "tomlfile"),
-    "platformdirs": ("packs",),
+    "platformdirs": ("control.status", "journal", "packs"),
     "tomlkit": ("packs",),
 }
 

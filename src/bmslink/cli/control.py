@@ -1,7 +1,8 @@
 """`bmslink control`: protection policies over a pack's own BMS.
 
-Protection policies over a pack's own BMS: a starting file for a chemistry and a use, and what is
-doubtful about a file and the pack it is for. Nothing here writes to a BMS.
+Protection policies over a pack's own BMS: a starting file for a chemistry and a use, what is
+doubtful about it, what it would have done on a recording, and what it says of live packs.
+Nothing here writes to a BMS.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bmslink.cli import options as o
+from bmslink.cli.control_run import run, status
+from bmslink.cli.control_try import backtest, explain
 from bmslink.cli.output import Session, open_new
 
 if TYPE_CHECKING:
@@ -103,12 +106,19 @@ def check(
         raise typer.Exit(FOUND)
 
 
-COMMANDS = {"presets": presets, "check": check}
+COMMANDS = {
+    "presets": presets,
+    "check": check,
+    "backtest": backtest,
+    "explain": explain,
+    "run": run,
+    "status": status,
+}
 """`bmslink control WORD` -> what it does."""
 
 
 def _read(session: Session, target: str, line: o.Line) -> Reading:
-    from bmslink.cli.loop import run
+    from bmslink.cli.loop import run as run_loop
 
     device = o.connect_all(session, [target], line)[0]
 
@@ -116,4 +126,4 @@ def _read(session: Session, target: str, line: o.Line) -> Reading:
         async with device:
             return await device.read()
 
-    return run(read())
+    return run_loop(read())

@@ -7,7 +7,7 @@ that moment. The same calls give the same decisions, byte for byte.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -122,6 +122,11 @@ class Engine:
     def sample(self) -> Sample:
         """The last reading, qualified."""
         return self._sample
+
+    @property
+    def rules(self) -> Sequence[tuple[Rule, State]]:
+        """All policies at work and what each remembers, to be looked at."""
+        return self._pairs
 
     def emergency_stop(self, reason: str) -> None:
         """Withdraw everything at the next step or tick, until `release_stop` and a reset."""
@@ -250,6 +255,7 @@ class Engine:
                 and not state.tripped
             ):
                 state.seen, state.value = True, value
+                state.applies = True
                 continue
             what = advance(
                 rule, state, value, quality, applies, sample, now, timing,

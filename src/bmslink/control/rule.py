@@ -94,6 +94,8 @@ class State(msgspec.Struct, kw_only=True):
     """What the curve leaves."""
     value: float | None = None
     """The last good value."""
+    applies: bool = False
+    """Whether its gate was open for that value."""
     cause: str = ""
     """Why it tripped, in words."""
 
@@ -159,6 +161,7 @@ def _judge(
         return ""  # not known yet
     state.seen = True
     state.value = value
+    state.applies = bool(applies)
     if not applies:
         beyond = False
         state.fraction = 1.0
@@ -273,4 +276,6 @@ def _cause(rule: Rule, value: float | None, sample: Sample | None, held: float) 
     lasting = f" for {held:.1f} s" if held >= 0.05 else ""
     basis = f" ({rule.basis})" if rule.basis else ""
     limit = in_words(quantity, rule.trip * rule.sign)
+    if value is None or value * rule.sign < rule.trip:
+        return f"{title} was {side} {limit}{basis} {held:.1f} s ago, and nothing refuted it"
     return f"{title} {shown}, {side} {limit}{basis}{lasting}"
