@@ -1,6 +1,7 @@
 """All measurements, each beside something measured in the same run.
 
-    python benchmarks/run.py [--quick] [decode] [wire] [config] [many] [ble] [scan] [start] [size]
+    python benchmarks/run.py [--quick] [decode] [wire] [config] [many] [ble] [scan] [control]
+                             [backtest] [start] [size]
 
 Contestants are interleaved round by round and medians are compared, so that a busy machine
 disturbs all alike. Ratios that differ by less than a third mean nothing. Peers need the
@@ -23,7 +24,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+import backtests
 import configuring
+import control
 import decoders
 import finding
 import many
@@ -170,6 +173,27 @@ def scan(console: Console, *, quick: bool) -> None:
     console.print(report)
 
 
+# ------------------------------------------------------------------------------------ control
+
+
+def policies(console: Console, *, quick: bool) -> None:
+    """One cycle of the control engine."""
+    title = f"One cycle of the control engine, {control.CELLS} cells"
+    report = table(title, "pack", "µs", "90 %", "readings per s")
+    for name, times in control.cycles(3 if quick else 20):
+        report.add_row(name, *spread(times, 1e6), f"{1 / statistics.median(times):.0f}")
+    console.print(report)
+
+
+def backtest(console: Console, *, quick: bool) -> None:
+    """Logs through the policies."""
+    report = table("Back-test on one core", "what", "µs per sample", "samples/s", "a year of 10 s")
+    for name, seconds in backtests.costs(2_000 if quick else 20_000):
+        year = seconds * 365 * 8640 / 60
+        report.add_row(name, f"{seconds * 1e6:.0f}", f"{1 / seconds:.0f}", f"{year:.1f} min")
+    console.print(report)
+
+
 # ---------------------------------------------------------------------------------- start-up
 
 
@@ -227,6 +251,8 @@ SECTIONS = {
     "many": links,
     "ble": ble,
     "scan": scan,
+    "control": policies,
+    "backtest": backtest,
     "start": start,
     "size": size,
 }

@@ -26,6 +26,7 @@ FLOORS: dict[str, int] = {
     "journal": 2,
     "holding": 2,
     "gatt": 1,
+    "tomlfile": 1,
     "transport": 1,
     "framing": 1,
     "link": 2,
@@ -44,6 +45,7 @@ FLOORS: dict[str, int] = {
     "simulation": 4,
     "blocking": 5,
     "config": 5,
+    "control": 6,
     "cli": 8,
     "__init__": 9,
     "__main__": 9,
@@ -69,8 +71,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
     ),
     "construct": ("protocols",),
     "dbus_fast": ("transports.ble_pairing",),
-    "msgspec": ("capture", "config", "framing", "packs"),
-    "platformdirs": ("journal", "packs"),
+    "msgspec": ("capture", "config", "control", "framing", "packs", "tomlfile"),
+    "platformdirs": ("control.status", "journal", "packs"),
     "tomlkit": ("packs",),
 }
 

@@ -15,45 +15,26 @@ Everything wrong with the file is a `TargetError` that names the file and the li
 from __future__ import annotations
 
 import contextlib
-import inspect
 import os
 import re
 import stat
 import tomllib
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from bmslink.errors import TargetError
 from bmslink.protocols import DRIVERS, VENDORS
+from bmslink.tomlfile import Document, keys_in, read_text, statements
 from bmslink.transport import SCHEMES, Endpoint, Pin, parse_target
 
 __all__ = ["NamedPack", "add", "config_path", "find_pin", "load_packs", "named", "remove"]
 
-_LONGEST_FILE = 1 << 16
-_LONGEST_STATEMENT = 200  # lines; only used to find out where something stands
 _NAME = re.compile(r"[^\W_][\w-]{0,63}")
-_PLACE = re.compile(r"\(at (?:line (\d+), column \d+|end of document)\)")
-_FIELD = re.compile(r"field `(.*)`|\$\.(\w+)", re.DOTALL)
-_TYPES = {
-    "str": "text in quotes",
-    "str | null": "text in quotes",
-    "object": "a table",
-    "array": "a list",
-    "int": "a number",
-    "float": "a number",
-    "bool": "true or false",
-    "datetime": "a time",
-    "date": "a date",
-    "time": "a time of day",
-}
-
-T = TypeVar("T")
-Key = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +71,7 @@ def load_packs(path: Path | None = None) -> dict[str, NamedPack]:
     Raises `TargetError` for a file that cannot be read or holds anything wrong.
     """
     path = path or config_path()
-    return _parse(_read(path), path)
+    return _parse(read_text(path, "bmslink.toml"), path)
 
 
 def named(text: str) -> str:
@@ -221,125 +202,25 @@ def _find(packs: Mapping[str, NamedPack], name: str) -> NamedPack | None:
 # ------------------------------------------------------------------------------------- reading
 
 
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_LONGEST_FILE + 1)
-    except FileNotFoundError:
-        return ""
-    except (OSError, ValueError, RuntimeError) as exc:
-        raise TargetError(f"{path} cannot be read: {getattr(exc, 'strerror', exc)}.") from exc
-    if len(data) > _LONGEST_FILE:
-        raise TargetError(f"{path} is longer than {_LONGEST_FILE} bytes: this is no bmslink.toml.")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as exc:
-        line = data.count(b"\n", 0, exc.start) + 1
-        raise _wrong(path, line, "this is no UTF-8 text") from exc
-
-
 def _parse(text: str, path: Path) -> dict[str, NamedPack]:
-    try:
-        content = tomllib.loads(text)
-    except (ValueError, RecursionError) as exc:
-        # Not only TOMLDecodeError: a number of 5000 digits is a plain ValueError.
-        found = _PLACE.search(str(exc))
-        line = int(found[1]) if found and found[1] else text.count("\n") + 1
-        why = "nested too deeply" if isinstance(exc, RecursionError) else str(exc)
-        raise _wrong(path, line, _PLACE.sub("", why).strip()) from None
-
-    def wrong(key: Key, why: str) -> TargetError:
-        lines = _lines(text)
-        place = next((key[:n] for n in range(len(key), 0, -1) if key[:n] in lines), None)
-        return _wrong(path, lines[place] if place else 1, why)
-
+    document = Document(text, path)
     packs: dict[str, NamedPack] = {}
-    for name, table in _convert(_File, content, (), wrong).packs.items():
+    for name, table in document.convert(_File).packs.items():
         key = ("packs", name)
-        row = _convert(_Pack, table, key, wrong)
+        row = document.convert(_Pack, table, key)
         same = _find(packs, name)
         if same is not None:
-            raise wrong(key, f"{name!r} and {same.name!r} are the same name")
+            raise document.wrong(key, f"{name!r} and {same.name!r} are the same name")
         try:
             check_name(name)
         except TargetError as exc:
-            raise wrong(key, str(exc)) from exc
+            raise document.wrong(key, str(exc)) from exc
         try:
             check_target(row.target)
         except TargetError as exc:
-            raise wrong((*key, "target"), f"[packs.{name}] {exc}") from exc
+            raise document.wrong((*key, "target"), f"[packs.{name}] {exc}") from exc
         packs[name] = NamedPack(name, row.target, row.pin)
     return packs
-
-
-def _convert(kind: type[T], content: Any, key: Key, wrong: Callable[[Key, str], TargetError]) -> T:
-    """Check a table against the schema; no message repeats a value, which may be a secret."""
-    try:
-        return msgspec.convert(content, kind)
-    except msgspec.ValidationError as exc:
-        message = str(exc)
-    found = _FIELD.search(message)
-    name = (found[1] or found[2]) if found else ""
-    title = f"[{'.'.join(key)}] " if key else ""
-    if message.startswith("Object contains unknown field"):
-        known = ", ".join(inspect.signature(kind).parameters)
-        raise wrong((*key, name), f"{title}unknown key {name!r}; known: {known}")
-    if message.startswith("Object missing"):
-        raise wrong(key, f"{title}{name!r} is missing")
-    what = message.partition(" - at ")[0].replace("Expected", "expected")
-    for foreign, ours in _TYPES.items():
-        what = what.replace(f"`{foreign}`", ours)
-    subject = f"{name}: " if name else ""
-    raise wrong((*key, name) if name else key, f"{title}{subject}{what}")
-
-
-def _wrong(path: Path, line: int, why: str) -> TargetError:
-    shown = "".join(c if c.isprintable() else "?" for c in why[:400]).rstrip(".")
-    return TargetError(f"{path}, line {line}: {shown}.")
-
-
-def _lines(text: str) -> dict[Key, int]:
-    """In which line each table and key begins; the text is known to be valid."""
-    lines: dict[Key, int] = {}
-    table: Key = ()
-    for number, statement in _statements(text):
-        try:
-            content = tomllib.loads(statement)
-        except (ValueError, RecursionError):
-            continue
-        is_table = statement.lstrip().startswith("[")
-        keys = list(_keys(content, () if is_table else table))
-        for key in keys:
-            lines.setdefault(key, number)
-        if is_table and keys:
-            table = keys[-1]
-    return lines
-
-
-def _statements(text: str) -> Iterator[tuple[int, str]]:
-    """Each statement with its first line: the fewest lines that are a document by themselves."""
-    waiting: list[str] = []
-    start = 1
-    for number, line in enumerate(text.split("\n"), 1):
-        if not waiting:
-            start = number
-        waiting.append(line)
-        try:
-            tomllib.loads("\n".join(waiting))
-        except (ValueError, RecursionError):
-            if len(waiting) >= _LONGEST_STATEMENT:
-                return
-            continue
-        yield start, "\n".join(waiting)
-        waiting = []
-
-
-def _keys(content: Any, above: Key) -> Iterator[Key]:
-    """All keys that a statement sets, the outer ones first."""
-    if isinstance(content, dict):
-        for name, value in content.items():
-            yield (*above, name)
-            yield from _keys(value, (*above, name))
 
 
 # ------------------------------------------------------------------------------------- writing
@@ -353,10 +234,10 @@ def _cut(text: str, pack: NamedPack | None) -> str:
     kept: list[str] = []
     waiting: list[str] = []
     inside = False
-    for _, statement in _statements(text):
+    for _, statement in statements(text):
         content = tomllib.loads(statement)
         if statement.lstrip().startswith("["):
-            inside = pack is not None and list(_keys(content, ()))[-1:] == [("packs", pack.name)]
+            inside = pack is not None and list(keys_in(content, ()))[-1:] == [("packs", pack.name)]
         if inside:
             waiting = [] if content else [*waiting, statement]
         else:
@@ -377,7 +258,7 @@ def _edit(
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
-    text = _read(path)
+    text = read_text(path, "bmslink.toml")
     before = _parse(text, path)  # a damaged file is not written over
     try:
         document = tomlkit.parse(text)

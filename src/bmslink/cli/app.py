@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "settings": "Parameters by name: show, get, set.",
     "config": "Whole configurations: backup, plan, apply, compare.",
     "switch": "Charging, discharging and balancing, on or off.",
+    "control": "Protection policies, tried before they act.",
     "packs": "Names for packs, so that `read van` is enough.",
 }
 """Command name -> its line in the list; `bmslink.cli.<name>:command` is what it does.

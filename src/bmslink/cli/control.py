@@ -1,0 +1,129 @@
+"""`bmslink control`: protection policies over a pack's own BMS.
+
+Protection policies over a pack's own BMS: a starting file for a chemistry and a use, what is
+doubtful about it, what it would have done on a recording, and what it says of live packs.
+Nothing here writes to a BMS.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bmslink.cli import options as o
+from bmslink.cli.control_run import run, status
+from bmslink.cli.control_try import backtest, explain
+from bmslink.cli.output import Session, open_new
+
+if TYPE_CHECKING:
+    from bmslink.model import Reading
+
+__all__ = ["COMMANDS"]
+
+FOUND = 5
+
+PolicyFile = Annotated[str, typer.Argument(metavar="FILE", help="The policy file.")]
+
+
+def presets(
+    ctx: typer.Context,
+    chemistry: Annotated[
+        str, typer.Option(metavar="NAME", help="lfp, nmc, lto or na-ion.")
+    ] = "lfp",
+    use: Annotated[str, typer.Option(metavar="NAME", help="ups, solar, van or boat.")] = "solar",
+    cells: Annotated[
+        int | None, typer.Option(min=1, max=48, metavar="N", help="Cells in series.")
+    ] = None,
+    capacity: Annotated[
+        float | None, typer.Option(parser=o.number, metavar="AH", help="Capacity in Ah.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", metavar="FILE", help="Where to write it.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file.")] = False,
+) -> None:
+    """Write a commented policy file to start from; everything in it is in shadow."""
+    from bmslink.control.files import parse_policies
+    from bmslink.control.presets import preset
+
+    session = o.session_of(ctx)
+    session.no_trace("control presets")
+    text = preset(chemistry, use, cells=cells, capacity=capacity)
+    parse_policies(text, Path(output or "preset"))  # a capacity that cannot be is said here
+    if output is not None:
+        with open_new(output, force=force) as file:
+            file.write(b"")  # no header: what follows decides whether there is a file
+            file.write(text.encode())
+    values = {"chemistry": chemistry, "use": use, "path": output}
+    if session.json:
+        session.record(values if output is not None else {**values, "text": text})
+    elif output is None:
+        session.print(text.rstrip("\n"))
+    else:
+        session.print(f"{output} is written; set its [battery], then `control check {output}`.")
+
+
+def check(
+    ctx: typer.Context,
+    file: PolicyFile,
+    target: o.Target = None,
+    protocol: o.Protocol = None,
+    address: o.Address = None,
+    baudrate: o.Baudrate = None,
+    timeout: o.Timeout = None,
+    settings: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="What `settings show --json` said of the pack."),
+    ] = None,
+) -> None:
+    """Find what is doubtful about a policy file, and about the pack it is for."""
+    from bmslink.cli.render import control as render
+    from bmslink.control.check import check_pack, check_policies, check_settings
+    from bmslink.control.files import load_policies
+    from bmslink.control.settings import load_settings
+
+    session = o.session_of(ctx)
+    if target is None:
+        session.no_trace("control check without a TARGET")
+    policies = load_policies(Path(file))
+    known = None if settings is None else load_settings(Path(settings))
+    found = check_policies(policies, known)
+    if known is not None:
+        found += check_settings(known, policies)
+    if target is not None:
+        line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
+        found += check_pack(_read(session, target, line), policies)
+    for finding in found:
+        if session.json:
+            session.record(finding.to_dict())
+        else:
+            session.print(render.finding(finding))
+    if not found and not session.json:
+        session.print(f"{file}: nothing doubtful was found.")
+    if any(finding.level for finding in found):
+        raise typer.Exit(FOUND)
+
+
+COMMANDS = {
+    "presets": presets,
+    "check": check,
+    "backtest": backtest,
+    "explain": explain,
+    "run": run,
+    "status": status,
+}
+"""`bmslink control WORD` -> what it does."""
+
+
+def _read(session: Session, target: str, line: o.Line) -> Reading:
+    from bmslink.cli.loop import run as run_loop
+
+    device = o.connect_all(session, [target], line)[0]
+
+    async def read() -> Reading:
+        async with device:
+            return await device.read()
+
+    return run_loop(read())

@@ -1,0 +1,122 @@
+"""`bmslink control run` and `status`: policies over live packs, and what they say now."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bmslink.cli import options as o
+from bmslink.cli.control_try import Policies, Settings, Sink
+from bmslink.cli.output import FAILED
+from bmslink.errors import GateError
+
+if TYPE_CHECKING:
+    from bmslink.cli.watching import Watcher
+    from bmslink.device import Device
+
+__all__ = ["run", "status"]
+
+NOTHING = 5
+
+
+def run(
+    ctx: typer.Context,
+    policies: Policies,
+    targets: o.Targets = None,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="Decide and tell; nothing is sent that changes a pack.")
+    ] = False,
+    watch: o.Watch = None,
+    count: o.Count = None,
+    settings: Settings = None,
+    sink: Sink = False,
+    protocol: o.Protocol = None,
+    address: o.Address = None,
+    baudrate: o.Baudrate = None,
+    timeout: o.Timeout = None,
+) -> None:
+    """Judge live packs and tell each change of a decision, with its reason.
+
+    In shadow everything that is not off counts as if it acted, and nothing follows: the packs are
+    only read, every second or every --watch S seconds. What changes is also written to the
+    journal, and `control status` shows what stands now. A lost link is opened again.
+    """
+    from bmslink.cli.loop import run as run_loop
+    from bmslink.cli.watching import Board, Watcher
+    from bmslink.control.files import load_policies
+    from bmslink.control.settings import load_settings
+
+    session = o.session_of(ctx)
+    chosen = load_policies(Path(policies))
+    known = None if settings is None else load_settings(Path(settings))
+    names = o.some_targets(targets)
+    if not shadow:
+        raise GateError(
+            "control run acts in shadow only in this version: it decides and tells, and sends "
+            "nothing. Say so with --shadow."
+        )
+    line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
+    devices = o.connect_all(session, names, line)
+    interval = 1.0 if watch is None else watch
+    why = {"policies": policies, "sha256": _hash(policies)}
+    board = Board(session, policies, [str(d.target) for d in devices], interval)
+    watchers = [
+        Watcher(session, board, index, chosen, known, why, interval=interval, sink=sink)
+        for index in range(len(devices))
+    ]
+    if not session.json:
+        session.print(f"{policies}, in shadow: nothing is sent that changes a pack.")
+    try:
+        run_loop(_follow(devices, watchers, interval, count))
+    finally:
+        board.remove()
+    if any(watcher.failed for watcher in watchers):
+        raise typer.Exit(FAILED)
+
+
+def _hash(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+async def _follow(
+    devices: list[Device],
+    watchers: list[Watcher],
+    interval: float,
+    count: int | None,
+) -> None:
+    import asyncio
+
+    async with asyncio.TaskGroup() as group:
+        for device, watcher in zip(devices, watchers, strict=True):
+            group.create_task(watcher.follow(device, interval, count))
+
+
+def status(ctx: typer.Context) -> None:
+    """Show what every running `control run` says now.
+
+    Exit code 0: all run; 1: one has ended without a word, or hangs; 5: there is none.
+    """
+    from bmslink.cli.render import watching as render
+    from bmslink.control.status import as_json, runs
+
+    session = o.session_of(ctx)
+    session.no_trace("control status")
+    found, now = runs(), time.time()
+    for path in found.damaged:
+        session.complain(f"{path} is no state of a `control run`; remove it.")
+    for each in found.runs:
+        if session.json:
+            session.record(as_json(each, now))
+        else:
+            session.print("\n".join(render.run(each, now)))
+    if not found.runs:
+        session.say("No `control run` is running; it leaves its state for this command.")
+        raise typer.Exit(NOTHING)
+    if not session.json:
+        session.print(render.LINK_DEAD)
+    if any(each.gone(now) for each in found.runs):
+        raise typer.Exit(FAILED)

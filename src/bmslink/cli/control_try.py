@@ -1,0 +1,222 @@
+"""`bmslink control backtest` and `explain`: policies tried on a recording, and why they decide."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bmslink.cli import options as o
+from bmslink.cli.output import Session
+from bmslink.errors import TargetError
+
+if TYPE_CHECKING:
+    from bmslink.control.logs import Log, Skipped
+    from bmslink.control.report import Report
+    from bmslink.model import Reading
+
+__all__ = ["Policies", "Settings", "Sink", "backtest", "explain"]
+
+_LOOKS, _APART = 3, 1.0  # readings of a live pack, and s between them
+
+LogFile = Annotated[
+    str,
+    typer.Argument(metavar="LOG", help="What `read --watch --json` printed, or a capture file."),
+]
+Policies = Annotated[
+    str, typer.Option("--policies", metavar="FILE", help="The policy file; `presets` writes one.")
+]
+Settings = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="What `settings show --json` said of the pack."),
+]
+Sink = Annotated[
+    bool,
+    typer.Option(
+        "--sink", help="Something obeys the limits: a limit of 0 does not open a switch as well."
+    ),
+]
+Interval = Annotated[
+    float | None,
+    typer.Option(parser=o.seconds, metavar="S", help="Time between readings that have none."),
+]
+Speed = Annotated[
+    float,
+    typer.Option(parser=o.number, metavar="X", help="How much faster the recorded pack lived."),
+]
+
+
+def backtest(
+    ctx: typer.Context,
+    log: LogFile,
+    policies: Policies,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option("--compare", metavar="FILE", help="Another policy file, side by side."),
+    ] = None,
+    settings: Settings = None,
+    sink: Sink = False,
+    interval: Interval = None,
+    speed: Speed = 1.0,
+    protocol: o.Protocol = None,
+) -> None:
+    """Try policies on a recording: what they would have done, when and why.
+
+    Everything that is not off counts as if it acted. The recorded pack was not limited: what
+    would have followed from a decision is not in the log.
+    """
+    from bmslink.cli.render import backtest as render
+    from bmslink.control.backtest import backtest as try_on
+    from bmslink.control.files import load_policies
+    from bmslink.control.settings import load_settings
+
+    session = o.session_of(ctx)
+    session.no_trace("control backtest")
+    files = [policies, *(compare or ())]
+    sets = [load_policies(Path(file)) for file in files]
+    known = None if settings is None else load_settings(Path(settings))
+    source = _log(log, protocol, interval, speed)
+    found = try_on(source, sets, known, sink=sink)
+    _say_skipped(session, log, source.skipped)
+    for reports in found:
+        if session.json:
+            for file, report in zip(files, reports, strict=True):
+                session.record({"policies": file, **report.to_dict()})
+        else:
+            _show(session, reports, files)
+    if not session.json:
+        session.print(render.NOTE)
+
+
+def _show(session: Session, reports: list[Report], files: list[str]) -> None:
+    from bmslink.cli.render import backtest as render
+    from bmslink.cli.render.text import glyphs
+
+    for line in render.head(reports[0]):
+        session.print(line)
+    session.print("")
+    session.show(render.table(reports, files, glyphs(ascii_only=session.ascii)))
+    for report, name in zip(reports, render.names(files), strict=True):
+        session.print("")
+        for line in render.story(report, name):
+            session.print(line)
+    session.print("")
+
+
+def explain(
+    ctx: typer.Context,
+    policies: Policies,
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="[LOG_OR_TARGET]", help="A recording, or a pack to ask now."),
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="2026-01-31T06:30:00Z, or +SECONDS after the beginning."),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Those that are content, and those at rest, as well.")
+    ] = False,
+    settings: Settings = None,
+    sink: Sink = False,
+    interval: Interval = None,
+    speed: Speed = 1.0,
+    protocol: o.Protocol = None,
+    address: o.Address = None,
+    baudrate: o.Baudrate = None,
+    timeout: o.Timeout = None,
+) -> None:
+    """Show why a moment is judged as it is: the reasons behind every permit and limit.
+
+    A recording is followed from its beginning to the moment (without --at: to its end); a pack is
+    read three times, a second apart.
+    """
+    from bmslink.cli.render import explain as render
+    from bmslink.control.explain import explain_log, explain_readings
+    from bmslink.control.files import load_policies
+    from bmslink.control.settings import load_settings
+
+    session = o.session_of(ctx)
+    known = None if settings is None else load_settings(Path(settings))
+    chosen = load_policies(Path(policies))
+    place = o.one_target(source)
+    if Path(place).is_file():
+        session.no_trace("control explain on a recording")
+        moment, after = _moment(at)
+        log = _log(place, protocol, interval, speed)
+        found = explain_log(log, chosen, known, at=moment, after=after, sink=sink)
+        _say_skipped(session, place, log.skipped)
+    else:
+        if at is not None:
+            raise TargetError(f"--at is for recordings, and {place} is no file.")
+        line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
+        readings = _look(session, place, line)
+        found = [explain_readings(readings, chosen, known, poll=_APART, sink=sink)]
+    for each in found:
+        if session.json:
+            session.record(each.to_dict())
+        else:
+            session.print(render.tree(each, every=every))
+
+
+def _log(path: str, protocol: str | None, interval: float | None, speed: float) -> Log:
+    from bmslink.control.logs import Log
+    from bmslink.protocols import load_driver
+
+    if protocol is not None:
+        load_driver(protocol)
+    return Log(Path(path), protocol=protocol, interval=interval, speed=speed)
+
+
+def _moment(text: str | None) -> tuple[float | None, float | None]:
+    """`--at`: seconds since 1970, or seconds after the beginning."""
+    if text is None:
+        return None, None
+    if text.startswith("+"):
+        return None, o.number(text[1:])
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp(), None
+    except (ValueError, OverflowError):
+        raise TargetError(
+            f"--at is a time like 2026-01-31T06:30:00Z or +3600, not {text[:40]!r}."
+        ) from None
+
+
+def _look(session: Session, target: str, line: o.Line) -> list[tuple[float, Reading]]:
+    import asyncio
+
+    from bmslink.cli.loop import run
+
+    device = o.connect_all(session, [target], line)[0]
+
+    async def look() -> list[tuple[float, Reading]]:
+        loop = asyncio.get_running_loop()
+        found, start = [], time.time() - loop.time()
+        async with device:
+            for number in range(_LOOKS):
+                if number:
+                    await asyncio.sleep(_APART)
+                reading = await device.read()
+                found.append((start + loop.time(), reading))
+        return found
+
+    return run(look())
+
+
+def _say_skipped(session: Session, path: str, skipped: Skipped) -> None:
+    parts = [
+        f"{count} {what}"
+        for count, what in (
+            (skipped.damaged, "damaged"),
+            (skipped.foreign, "of something else"),
+            (skipped.untimed, "without a time"),
+            (skipped.errors, "that say that the pack did not answer"),
+        )
+        if count
+    ]
+    if parts:
+        session.say(f"{path}: skipped {', '.join(parts)}.")

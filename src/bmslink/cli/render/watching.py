@@ -1,0 +1,72 @@
+"""What policies say of live packs: each change, and what stands now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from bmslink.cli.render.backtest import duration
+from bmslink.cli.render.explain import moment
+from bmslink.cli.render.text import clean
+from bmslink.control.audit import FREE
+from bmslink.control.decision import Decision
+from bmslink.control.status import Run
+
+__all__ = ["change", "run"]
+
+_PERMITS = ("charge", "discharge", "balance")
+_LIMITS = (("cvl", "CVL", "V"), ("ccl", "CCL", "A"), ("dcl", "DCL", "A"))
+LINK_DEAD = (
+    "With the link to a BMS dead, no host can move its switches: only what carries the limits out, "
+    "or a relay, still acts then."
+)
+
+
+def change(decision: Decision, now: datetime, label: str) -> Iterator[str]:
+    """A line of what stands, and one for each thing that happened."""
+    permits = "  ".join(f"{name} {_word(getattr(decision, name).allowed)}" for name in _PERMITS)
+    limits = "  ".join(
+        f"{title} {limit.value:g} {unit}{_by(limit.reasons[0].policy)}"
+        for name, title, unit in _LIMITS
+        for limit in (getattr(decision.limits, name),)
+    )
+    stale = "  no fresh data" if decision.stale else ""
+    yield f"{now.astimezone():%H:%M:%S}  {label}{permits}  {limits}{stale}"
+    for event in decision.events:
+        yield f"          {event.what}  {event.policy}: {clean(event.text)}"
+
+
+def _word(allowed: bool) -> str:
+    return "on" if allowed else "OFF"
+
+
+def _by(policy: str) -> str:
+    return "" if policy in FREE else f" ({policy})"
+
+
+def run(found: Run, now: float) -> Iterator[str]:
+    """One `control run` and its packs."""
+    mode = "in shadow" if found.shadow else "enforcing"
+    gone = found.gone(now)
+    age = found.age(now)
+    state = f"last heard of {duration(age)} ago: it ended or hangs" if gone else "running"
+    if gone and age < 0:
+        state = "the clock was set back since it wrote this"
+    yield (
+        f"{clean(found.policies)}, {mode}, process {found.pid}, since {moment(found.began)}: "
+        f"{state}"
+    )
+    for pack in found.packs:
+        heard = "never heard" if pack.heard is None else f"heard {duration(now - pack.heard)} ago"
+        yield f"  {clean(pack.target)}: {heard}, {pack.trips} trips since the start"
+        if pack.error:
+            yield f"    {clean(pack.error)}"
+        if pack.permits:
+            yield "    " + "  ".join(f"{k} {_word(v)}" for k, v in pack.permits.items())
+            yield "    " + "  ".join(
+                f"{title} {pack.limits[name]:g} {unit}{_by(pack.binding.get(name, ''))}"
+                for name, title, unit in _LIMITS
+                if name in pack.limits
+            )
+        for text in pack.policies:
+            yield f"    {clean(text)}"

@@ -1,0 +1,253 @@
+"""What is doubtful about a policy file, and about the settings of the BMS it stands over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+from bmslink.control.catalogue import CATALOGUE
+from bmslink.control.plan import Plan, curve_of, make_plan
+from bmslink.control.policy import Mode, PolicySet, Severity
+from bmslink.control.rule import in_words
+from bmslink.control.thresholds import OVP_BAND, THRESHOLDS, UNITS, UVP_BAND
+from bmslink.control.units import write
+from bmslink.model import Reading
+
+__all__ = ["Finding", "Level", "check_pack", "check_policies", "check_settings"]
+
+Settings = Mapping[str, float]
+
+
+class Level(IntEnum):
+    """How much a finding matters."""
+
+    REMARK = 0
+    WARNING = 1
+    DANGER = 2
+
+
+class Finding(msgspec.Struct, frozen=True, order=True):
+    """One doubtful thing."""
+
+    level: Level
+    about: str
+    """The policy, threshold or setting."""
+    text: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"level": self.level.name.lower(), "about": self.about, "text": self.text}
+
+
+# ------------------------------------------------------------------------------------ policies
+
+_LOOSER_UP = {"ov_trip", "ov_critical", "charge_voltage", "charge_ot_trip", "discharge_ot_trip",
+              "temperature_critical", "mosfet_trip"}  # fmt: skip
+_LOOSER_DOWN = {"uv_trip", "uv_critical", "no_charge_below", "discharge_ut_trip"}
+
+
+def check_policies(policies: PolicySet, settings: Settings | None = None) -> list[Finding]:
+    """What is doubtful about the policies, over a BMS with these settings if they are known."""
+    plan = make_plan(policies, settings, acting=tuple(Mode))
+    found = [
+        *_looser(policies),
+        *_modes(policies),
+        *_curves(policies, plan),
+        *_ratings(policies, plan),
+    ]
+    if settings:
+        found += [
+            Finding(Level.REMARK, name, f"{name} cannot judge this pack: {why}.")
+            for name, why in plan.not_applicable.items()
+        ]
+    return _sorted(found)
+
+
+def _looser(policies: PolicySet) -> Iterator[Finding]:
+    usual = THRESHOLDS[policies.battery.chemistry]
+    for name, value in policies.thresholds.items():
+        up, down = name in _LOOSER_UP, name in _LOOSER_DOWN
+        if (up and value > usual[name]) or (down and value < usual[name]):
+            unit = UNITS[name]
+            text = (
+                f"{name} is {write(value, unit)}; for {policies.battery.chemistry} cells "
+                f"{write(usual[name], unit)} is usual. Only the cell maker's sheet permits more."
+            )
+            yield Finding(Level.WARNING, name, text)
+
+
+def _modes(policies: PolicySet) -> Iterator[Finding]:
+    shipped = CATALOGUE[policies.battery.chemistry]
+    modes = {policy.mode for policy in policies.policies.values()}
+    if Mode.ENFORCE not in modes:
+        yield Finding(
+            Level.REMARK,
+            "mode",
+            'Nothing acts: every policy is in shadow or off (mode = "enforce").',
+        )
+    for name, policy in policies.policies.items():
+        if policy.mode is Mode.OFF and shipped[name].mode is not Mode.OFF:
+            level = Level.WARNING if policy.severity >= Severity.TRIP else Level.REMARK
+            yield Finding(level, name, f"{name} is off: {policy.title} goes unseen.")
+
+
+def _curves(policies: PolicySet, plan: Plan) -> Iterator[Finding]:
+    """A derating curve must be at zero before the trip of the same quantity."""
+    rules = {rule.name: rule for rule in plan.rules}
+    for derate, trip in (
+        ("cell_overvoltage_derate", "cell_overvoltage"),
+        ("cell_undervoltage_derate", "cell_undervoltage"),
+        ("charge_hot_derate", "charge_overtemperature"),
+        ("charge_cold_derate", "charge_undertemperature"),
+        ("discharge_hot_derate", "discharge_overtemperature"),
+        ("discharge_cold_derate", "discharge_undertemperature"),
+        ("mosfet_derate", "mosfet_overtemperature"),
+    ):
+        if derate not in rules or trip not in rules:
+            continue
+        zero, limit = rules[derate].trip, rules[trip].trip
+        if zero > limit:
+            rule = rules[trip]
+            where = in_words(rule.quantity, limit * rule.sign)
+            basis = f" ({rule.basis})" if rule.basis else ""
+            yield Finding(
+                Level.WARNING if not rule.basis else Level.REMARK,
+                derate,
+                f"{derate} has not brought the current to 0 when {trip} acts at {where}{basis}.",
+            )
+    for name, policy in policies.policies.items():
+        curve = curve_of(policy, policies)
+        if curve is not None and policy.mode is not Mode.OFF and len({y for _, y in curve}) == 1:
+            yield Finding(Level.WARNING, name, f"{name}: its curve is flat and limits nothing.")
+
+
+def _ratings(policies: PolicySet, plan: Plan) -> Iterator[Finding]:
+    battery = policies.battery
+    for way, rating, cells in (
+        ("charge_current", plan.charge, battery.charge_current),
+        ("discharge_current", plan.discharge, battery.discharge_current),
+    ):
+        if cells is None:
+            text = f"{way} is not given: {rating.amps:g} A are reckoned with ({rating.basis})."
+            yield Finding(Level.REMARK, way, text)
+
+
+# ------------------------------------------------------------------------------------ settings
+
+_Rule = tuple[Level, tuple[str, ...], Callable[[Settings, PolicySet], bool], str]
+_MORE_THAN = 1e-6
+
+
+def _band(
+    bands: Mapping[str, tuple[float, float]], key: str
+) -> Callable[[Settings, PolicySet], bool]:
+    def outside(s: Settings, p: PolicySet) -> bool:
+        low, high = bands[p.battery.chemistry]
+        return not low <= s[key] <= high
+
+    return outside
+
+
+_RULES: tuple[_Rule, ...] = (
+    (Level.DANGER, ("charge_utp",),
+     lambda s, p: s["charge_utp"] < THRESHOLDS[p.battery.chemistry]["charge_ut_trip"],
+     "The BMS charges {chemistry} cells at {charge_utp:g} °C; charge_utp must be {least:g} °C."),
+    (Level.WARNING, ("cell_ovp",), _band(OVP_BAND, "cell_ovp"),
+     "cell_ovp {cell_ovp:.3f} V is unusual for {chemistry}; is it set for another chemistry?"),
+    (Level.WARNING, ("cell_uvp",), _band(UVP_BAND, "cell_uvp"),
+     "cell_uvp {cell_uvp:.3f} V is unusual for {chemistry}; is it set for another chemistry?"),
+    (Level.DANGER, ("cell_ovp", "cell_ovp_release"),
+     lambda s, p: s["cell_ovp_release"] >= s["cell_ovp"],
+     "cell_ovp_release {cell_ovp_release:.3f} V is not below cell_ovp {cell_ovp:.3f} V."),
+    (Level.DANGER, ("cell_uvp", "cell_uvp_release"),
+     lambda s, p: s["cell_uvp_release"] <= s["cell_uvp"],
+     "cell_uvp_release {cell_uvp_release:.3f} V is not above cell_uvp {cell_uvp:.3f} V."),
+    (Level.DANGER, ("cell_count",), lambda s, p: int(s["cell_count"]) != p.battery.cells,
+     "The BMS is set to {cell_count:g} cells, the file to {cells}."),
+    (Level.WARNING, ("nominal_capacity",),
+     lambda s, p: abs(s["nominal_capacity"] - p.battery.capacity) > 0.1 * p.battery.capacity,
+     "The BMS is set to {nominal_capacity:g} Ah, the file to {capacity:g} Ah."),
+    (Level.WARNING, ("balance_start_voltage",),
+     lambda s, p: s["balance_start_voltage"] < p.thresholds["balance_start"] - 0.05,
+     "Balancing starts at {balance_start_voltage:.3f} V, where cells cannot be compared."),
+    (Level.WARNING, ("balance_delta",), lambda s, p: s["balance_delta"] < 0.005,
+     "The balancer starts at {balance_delta:.3f} V apart, which is the noise of the measurement."),
+    (Level.WARNING, ("charge_ocp_delay",), lambda s, p: s["charge_ocp_delay"] > 300,
+     "charge_ocp_delay is {charge_ocp_delay:g} s: more than five minutes of over-current."),
+    (Level.WARNING, ("discharge_ocp_delay",), lambda s, p: s["discharge_ocp_delay"] > 300,
+     "discharge_ocp_delay is {discharge_ocp_delay:g} s: more than five minutes of over-current."),
+    (Level.DANGER, ("charge_ocp",),
+     lambda s, p: p.battery.fuse is not None and s["charge_ocp"] > p.battery.fuse,
+     "charge_ocp {charge_ocp:g} A is above the fuse."),
+    (Level.DANGER, ("discharge_ocp",),
+     lambda s, p: p.battery.fuse is not None and s["discharge_ocp"] > p.battery.fuse,
+     "discharge_ocp {discharge_ocp:g} A is above the fuse."),
+    (Level.WARNING, ("full_charge_voltage", "cell_ovp"),
+     lambda s, p: s["full_charge_voltage"] < 10
+     and s["full_charge_voltage"] > s["cell_ovp"] - 0.05 + _MORE_THAN,
+     "full_charge_voltage {full_charge_voltage:.3f} V is too near cell_ovp {cell_ovp:.3f} V."),
+)  # fmt: skip
+
+
+def check_settings(settings: Settings, policies: PolicySet) -> list[Finding]:
+    """What is doubtful about the BMS's own settings; rules whose settings are unknown rest."""
+    battery = policies.battery
+    known = {key: value for key, value in settings.items() if _is_number(value)}
+    words = {
+        **known,
+        "chemistry": battery.chemistry,
+        "cells": battery.cells,
+        "capacity": battery.capacity,
+        "least": THRESHOLDS[battery.chemistry]["charge_ut_trip"],
+    }
+    return _sorted(
+        Finding(level, keys[0], text.format_map(words))
+        for level, keys, wrong, text in _RULES
+        if all(key in known for key in keys) and wrong(known, policies)
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+
+
+# -------------------------------------------------------------------------------------- the pack
+
+
+def check_pack(reading: Reading, policies: PolicySet) -> list[Finding]:
+    """What a reading shows that the file did not expect."""
+    battery = policies.battery
+    found = []
+    cells = len(reading.cell_voltages)
+    if cells and cells != battery.cells:
+        text = f"The pack has {cells} cells, the file says {battery.cells}."
+        found.append(Finding(Level.DANGER, "cells", text))
+    capacity = reading.nominal_capacity
+    if capacity and abs(capacity - battery.capacity) > 0.1 * battery.capacity:
+        text = f"The BMS says {capacity:g} Ah, the file {battery.capacity:g} Ah."
+        found.append(Finding(Level.WARNING, "capacity", text))
+    probes = battery.sensors or tuple(
+        name for name in reading.temperatures if name.startswith(("cell_", "sensor_"))
+    )
+    silent = [name for name in probes if reading.temperatures.get(name) is None]
+    if silent:
+        text = (
+            f"These probes say nothing: {', '.join(silent)}. The currents stay limited until "
+            "sensors names the probes that count."
+        )
+        found.append(Finding(Level.WARNING, "sensors", text))
+    if not probes:
+        text = "The pack shows no cell temperature: the temperature policies limit the currents."
+        found.append(Finding(Level.WARNING, "sensors", text))
+    sign = reading.raw.get("current_sign")
+    if sign in ("disputed", "unknown"):
+        text = f"The direction of the current is {sign}; ?current_sign= in the target settles it."
+        found.append(Finding(Level.WARNING, "current", text))
+    return _sorted(found)
+
+
+def _sorted(found: Iterator[Finding] | list[Finding]) -> list[Finding]:
+    return sorted(found, key=lambda f: (-f.level, f.about, f.text))

@@ -1,0 +1,151 @@
+"""What a protection policy is: one row of declared numbers, and the battery the numbers are for.
+
+Every policy is the same small mechanism (`rule.py`): a measured quantity goes beyond `trip` for
+`on_delay` and `samples` good samples; it comes back behind `release` for `off_delay`, and at the
+earliest `min_off` after the trip. What differs between policies stands in these fields.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+import msgspec
+
+__all__ = [
+    "Action",
+    "Battery",
+    "Mode",
+    "OnMissing",
+    "Policy",
+    "PolicySet",
+    "Reset",
+    "Severity",
+]
+
+
+class Severity(IntEnum):
+    """How much a policy may do, from a remark to an immediate stop that a person must undo."""
+
+    NOTICE = 0
+    WARN = 1
+    DERATE = 2
+    """Lowers limits (CVL, CCL, DCL); where nothing carries limits out, a limit of 0 trips."""
+    TRIP = 3
+    """Withdraws the permit: limits to 0 first, then the switch opens."""
+    EMERGENCY = 4
+    """Withdraws the permit at once, until a person resets it."""
+
+
+class Mode(StrEnum):
+    """Whether a policy acts. Shadow: it decides and tells, and nothing follows."""
+
+    OFF = "off"
+    SHADOW = "shadow"
+    ENFORCE = "enforce"
+
+
+class Action(StrEnum):
+    """What a policy acts on."""
+
+    CHARGE = "charge"
+    DISCHARGE = "discharge"
+    BALANCE = "balance"
+    FLOAT = "float"
+    """Lowers the charge voltage limit to the float voltage."""
+
+
+class Reset(StrEnum):
+    """How a trip ends: by itself, or by a person once its cause is gone."""
+
+    AUTO = "auto"
+    MANUAL = "manual"
+
+
+class OnMissing(msgspec.Struct, frozen=True):
+    """What follows when the quantity cannot be measured.
+
+    `trip`; `derate` to `factor` (0..1) of the current limits; or `ignore`, for a `reason`.
+    """
+
+    rule: str = "derate"
+    factor: float = 0.2
+    reason: str = ""
+
+
+class Battery(msgspec.Struct, frozen=True, kw_only=True):
+    """What the owner says of the battery. Currents in A are positive in both directions."""
+
+    chemistry: str
+    cells: int
+    capacity: float
+    """Ah."""
+    charge_current: float | None = None
+    """Continuous rating of the cells, A; 0.5 C where nothing is said."""
+    discharge_current: float | None = None
+    fuse: float | None = None
+    """Rated current of the fuse, A; 0.8 of it is used."""
+    cable: float | None = None
+    time_constant: float = 120.0
+    """Of the thermal model of the current path, s."""
+    sensors: tuple[str, ...] = ()
+    """The temperature probes that count as cell probes; none: all that are named so."""
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """One row. Units are those of its quantity (`quantities.py`): V per cell, °C, K, %, s."""
+
+    name: str
+    title: str
+    quantity: str
+    over: bool = True
+    """Trips at or above the threshold; otherwise at or below it."""
+    severity: Severity
+    acts: tuple[Action, ...] = ()
+    mode: Mode = Mode.SHADOW
+    trip: float | str | None = None
+    """A number or the name of a threshold; `None`: from the BMS's setting alone."""
+    release: float | str | None = None
+    on_delay: float = 0.0
+    load_delay: float = 0.0
+    """On-delay while more than 0.5 C flows: a voltage that sags under load is not yet empty."""
+    samples: int = 2
+    """Distinct good samples beyond the threshold before anything follows."""
+    off_delay: float = 30.0
+    min_off: float = 60.0
+    reset: Reset = Reset.AUTO
+    lockout: tuple[int, float] | None = None
+    """More than so many trips within so many seconds: it stays until a person resets it."""
+    curve: str | tuple[tuple[float, float], ...] | None = None
+    """Derating: pairs of quantity and fraction, or the name of a curve."""
+    factor: float = 0.0
+    """Derating without a curve: the fraction of the limit that is left while it is tripped."""
+    of: str = "limit"
+    """What the fraction is of: `limit` (the rated current), `capacity` (1 C), `last` (the last
+    limit that was decided on fresh data)."""
+    when: str = "always"
+    """The gate (`quantities.GATES`) outside of which the row rests."""
+    converts: bool = True
+    """A derate at zero becomes a trip where nothing carries limits out."""
+    bms: str | None = None
+    """The BMS's own setting for the same thing."""
+    inside_bms: float = 0.0
+    """How far inside the BMS's setting the host acts; negative: outside, as its backup."""
+    after_bms: bool = False
+    """`on_delay` begins after the BMS's own delay."""
+    optional: bool = False
+    """Not every BMS measures it: as long as it was never seen it is not missing."""
+    sensors: tuple[str, ...] = ()
+    on_missing: OnMissing = OnMissing()
+
+
+class PolicySet(msgspec.Struct, frozen=True, kw_only=True):
+    """A policy file, read: the battery, named thresholds and curves, and all policies."""
+
+    battery: Battery
+    thresholds: dict[str, float]
+    curves: dict[str, tuple[tuple[float, float], ...]]
+    policies: dict[str, Policy]
+
+    def policy(self, name: str) -> Policy:
+        """The policy of that name; `KeyError` if there is none."""
+        return self.policies[name]

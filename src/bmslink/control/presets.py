@@ -1,0 +1,210 @@
+"""Starting policy files: commented TOML for a chemistry and a use, everything in shadow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+import msgspec
+
+from bmslink.control.catalogue import CATALOGUE, default_policies
+from bmslink.control.policy import Action, Battery, Mode, Policy, PolicySet, Reset, Severity
+from bmslink.control.quantities import QUANTITIES
+from bmslink.control.thresholds import UNITS, Curve
+from bmslink.control.units import write
+from bmslink.errors import TargetError
+
+__all__ = ["USES", "Use", "preset"]
+
+
+class Use(msgspec.Struct, frozen=True):
+    """What a battery is for, and what that changes."""
+
+    title: str
+    cells: Mapping[str, int]
+    capacity: float
+    charge_rate: float
+    """C."""
+    discharge_rate: float
+    changes: Mapping[str, Mapping[str, object]]
+    """Policy -> fields that differ from the shipped ones."""
+
+
+_48V = {"lfp": 16, "nmc": 14, "lto": 20, "na-ion": 16}
+_12V = {"lfp": 4, "nmc": 4, "lto": 5, "na-ion": 4}
+
+USES: Mapping[str, Use] = MappingProxyType({
+    "ups": Use(
+        "A UPS stands full for months and must deliver when the mains fail: it goes to float "
+        "after six hours, and a low state of charge alone never stops it.",
+        _48V, 100.0, 0.3, 1.0,
+        {"high_soc_dwell": {"on_delay": 6 * 3600.0}},
+    ),
+    "solar": Use(
+        "A house battery is charged by the sun and emptied in the evening.",
+        _48V, 280.0, 0.5, 0.5, {},
+    ),
+    "van": Use(
+        "A motorhome charges from an alternator, stands in frost, and must keep a reserve. "
+        "An open charge path under alternator current is a load dump: give the alternator's "
+        "regulator the charge current limit before anything is enforced.",
+        _12V, 200.0, 0.3, 1.0,
+        {"soc_floor": {"mode": Mode.SHADOW}, "charge_undertemperature": {"min_off": 300.0}},
+    ),
+    "boat": Use(
+        "A yacht charges from an alternator, and must keep power for lights and radio: the floor "
+        "is higher. An open charge path under alternator current is a load dump: give the "
+        "alternator's regulator the charge current limit before anything is enforced.",
+        _12V, 300.0, 0.3, 0.5,
+        {"soc_floor": {"mode": Mode.SHADOW, "trip": 20.0, "release": 25.0}},
+    ),
+})  # fmt: skip
+"""Use -> what is particular about it."""
+
+_ACTS = {
+    Action.CHARGE: "charging",
+    Action.DISCHARGE: "discharging",
+    Action.BALANCE: "balancing",
+    Action.FLOAT: "the charge voltage",
+}
+_DOES = {
+    Severity.NOTICE: "tells",
+    Severity.WARN: "warns",
+    Severity.DERATE: "limits",
+    Severity.TRIP: "stops",
+    Severity.EMERGENCY: "stops",
+}
+_OFF = {name for name, row in CATALOGUE["lfp"].items() if row.mode is Mode.OFF}
+_TIMES = ("on_delay", "load_delay", "off_delay", "min_off")
+
+
+def preset(
+    chemistry: str,
+    use: str,
+    *,
+    cells: int | None = None,
+    capacity: float | None = None,
+) -> str:
+    """The text of a policy file. `TargetError` for a chemistry or use that is not known."""
+    if use not in USES:
+        raise TargetError(f"There is no use {use[:40]!r}; known are: {', '.join(USES)}.")
+    kind = USES[use]
+    if chemistry not in kind.cells:
+        raise TargetError(
+            f"There is no chemistry {chemistry[:40]!r}; known are: {', '.join(kind.cells)}."
+        )
+    ah = kind.capacity if capacity is None else capacity
+    battery = Battery(
+        chemistry=chemistry,
+        cells=kind.cells[chemistry] if cells is None else cells,
+        capacity=ah,
+        charge_current=round(kind.charge_rate * ah, 1),
+        discharge_current=round(kind.discharge_rate * ah, 1),
+    )
+    policies = default_policies(battery)
+    for name, changes in kind.changes.items():
+        policies.policies[name] = msgspec.structs.replace(policies.policies[name], **changes)
+    return "\n".join([*_head(battery, kind, use), *_numbers(policies), *_rows(policies), ""])
+
+
+def _head(battery: Battery, kind: Use, use: str) -> Iterator[str]:
+    yield f"# Protection policies for {battery.chemistry.upper()} cells, use: {use}."
+    yield from _comment(kind.title)
+    yield "#"
+    yield from _comment(
+        "The BMS keeps its own protection: these policies can only withdraw permission, and they "
+        "are no certified safety function. A short circuit is over before a host hears of it: the "
+        "BMS and a fuse must stop it. Try the policies first: everything here is in shadow, which "
+        "decides and tells and does nothing. What this file leaves out is as shipped; "
+        'mode = "off" switches a policy off, mode = "enforce" lets it act.'
+    )
+    yield "#"
+    yield "# `bmslink control check FILE` tells what is wrong with it."
+    yield ""
+    yield "schema = 1"
+    yield f'mode = "{Mode.SHADOW}"  # off, shadow or enforce; a policy may say otherwise'
+    yield ""
+    yield "[battery]  # SET THESE: they are guesses, and everything below is reckoned with them"
+    yield f'chemistry = "{battery.chemistry}"'
+    yield f"cells = {battery.cells}  # in series"
+    yield f'capacity = "{write(battery.capacity, "Ah")}"'
+    for name in ("charge_current", "discharge_current"):
+        amps = write(getattr(battery, name), "A")
+        yield f'{name} = "{amps}"  # continuous, by the data sheet of the cells'
+    yield '# fuse = "250 A"   # 80 % of it is used'
+    yield '# cable = "200 A"  # what the thinnest one may carry for long'
+    yield f'time_constant = "{write(battery.time_constant, "s")}"  # how slowly the path heats up'
+    yield '# sensors = ["cell_1", "cell_2"]  # the probes that count; else all cell_N and sensor_N'
+    yield ""
+
+
+def _numbers(policies: PolicySet) -> Iterator[str]:
+    yield "[thresholds]  # V per cell and °C; policies use them by name"
+    for name, value in policies.thresholds.items():
+        yield f'{name} = "{write(value, UNITS[name])}"'
+    yield ""
+    yield "[curves]  # straight lines between the points, flat beyond them"
+    yield "# charge_cold and charge_hot are parts of 1 C, the others of the rated current"
+    users = {p.curve: p for p in policies.policies.values() if isinstance(p.curve, str)}
+    for name, points in policies.curves.items():
+        yield f"{name} = {_curve(points, QUANTITIES[users[name].quantity].unit)}"
+    yield ""
+
+
+def _curve(points: Curve, unit: str) -> str:
+    pairs = (f'["{write(x, unit)}", "{write(100 * y, "%")}"]' for x, y in points)
+    return f"[{', '.join(pairs)}]"
+
+
+def _rows(policies: PolicySet) -> Iterator[str]:
+    yield "[policies]"
+    for policy in policies.policies.values():
+        acts = " and ".join(_ACTS[action] for action in policy.acts)
+        does = f"{_DOES[policy.severity]} {acts}".strip()
+        if policy.severity == Severity.EMERGENCY:
+            does += " until a person resets it"
+        when = "" if policy.when == "always" else f" ({policy.when} only)"
+        yield f"# {policy.title}: {does}{when}"
+        yield f"{policy.name} = {{ {', '.join(_fields(policy))} }}"
+
+
+def _fields(policy: Policy) -> Iterator[str]:
+    """What stands in the row, as the file reads it."""
+    unit = QUANTITIES[policy.quantity].unit
+    if policy.mode is not Mode.SHADOW or policy.name in _OFF:
+        yield f'mode = "{policy.mode}"'
+    for name in ("trip", "release"):
+        value = getattr(policy, name)
+        in_file = not isinstance(value, str) or value in UNITS
+        if value is not None and in_file:
+            yield f'{name} = "{value if isinstance(value, str) else write(value, unit)}"'
+    if policy.bms is not None:
+        side = "inside_bms" if policy.inside_bms >= 0 else "outside_bms"
+        step = "K" if unit == "°C" else unit
+        yield f'{side} = "{write(abs(policy.inside_bms), step)}"'
+    if policy.severity == Severity.DERATE and policy.curve is None and policy.converts:
+        yield f'factor = "{write(100 * policy.factor, "%")}"'
+    for name in _TIMES:
+        value = getattr(policy, name)
+        if value:
+            yield f'{name} = "{write(value, "s")}"'
+    if policy.samples != 2:
+        yield f"samples = {policy.samples}"
+    if policy.lockout is not None:
+        most, window = policy.lockout
+        yield f'lockout = "{most} in {write(window, "s")}"'
+    if policy.reset is Reset.MANUAL and policy.severity < Severity.EMERGENCY:
+        yield f'reset = "{policy.reset}"'
+    if policy.on_missing.rule == "trip":
+        yield 'on_missing = "trip"'
+
+
+def _comment(text: str) -> Iterator[str]:
+    """A text as comment lines."""
+    line = "#"
+    for word in text.split():
+        if len(line) + 1 + len(word) > 100:
+            yield line
+            line = "#"
+        line += f" {word}"
+    yield line

@@ -1,0 +1,467 @@
+"""The control engine against a pack that behaves, over a wire that does not.
+
+    python tools/soak_control.py [--violations N] [--days N] [--seed N] [--period S]
+
+Injects violations, up to five at a time, and expects the policy of each to trip in time; lives
+through days without a violation and expects no trip; walks through whole stories (a cold night, a
+weak cell, an alternator, ...); stands at a threshold for an hour. Every reading has noise, 1 % of
+the frames are lost, 0.1 % arrive with a wild value that no checksum catches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from bmslink.control import Battery, Decision, Engine, Event, Mode
+from bmslink.control.catalogue import default_policies
+from bmslink.control.policy import Severity
+from bmslink.errors import GateError
+from bmslink.model import Condition, Reading
+from bmslink.simulation.pack import Pack
+from bmslink.simulation.protection import RULES
+
+CELLS, CAPACITY = 4, 100.0
+BATTERY = Battery(
+    chemistry="lfp", cells=CELLS, capacity=CAPACITY, charge_current=50.0, discharge_current=100.0
+)
+LOSS, CORRUPTION = 0.01, 0.001
+CELL_NOISE, CURRENT_NOISE, PROBE_NOISE = 0.001, 0.05, 0.1  # V, A, K
+PROBES = ("cell_1", "cell_2")
+LINK = frozenset({"stale_data_warning", "stale_data_derate", "stale_data"})
+"""What answers to lost frames: no violation of the pack, and no false trip."""
+_ROW = {policy.name: policy for policy in default_policies(BATTERY).policies.values()}
+
+
+class Wire:
+    """A pack, read over a bad line by an engine in which everything acts."""
+
+    def __init__(self, seed: int, period: float, *, load: float | str = "idle") -> None:
+        self.random = random.Random(seed)
+        self.period = period
+        self.pack = Pack(cells=CELLS, capacity=CAPACITY, soc=60.0, seed=seed, load=load)
+        for rule in RULES:
+            del self.pack.settings[rule.limit]  # a BMS that fails: nothing is stopped by itself
+        self.engine = Engine(
+            default_policies(BATTERY), acting=(Mode.SHADOW, Mode.ENFORCE), poll=period
+        )
+        self.now = 0.0
+        self.samples = self.lost = self.corrupted = 0
+        self.silent = False
+        noise = random.Random(seed + 1)
+        self._noise = [noise.gauss(0, 1) for _ in range(4093)]
+        self._next = 0
+        self.tripped: set[str] = set()
+        self.events: Counter[str] = Counter()
+        self.changes: Counter[str] = Counter()
+        self.decision: Decision | None = None
+        self.when: dict[str, float] = {}
+
+    def beat(self) -> Decision:
+        """One period passes; the pack is read, as far as the line lets it."""
+        self.now += self.period
+        self.pack.advance(self.period)
+        self.samples += 1
+        if self.silent or self.random.random() < LOSS:
+            self.lost += 1
+            return self._take(self.engine.tick(self.now))
+        reading = self._noisy(self.pack.truth())
+        if self.random.random() < CORRUPTION:
+            self.corrupted += 1
+            reading = self._wild(reading)
+        return self._take(self.engine.step(reading, self.now))
+
+    def run(self, seconds: float) -> Iterator[Decision]:
+        """Beats for so long."""
+        for _ in range(round(seconds / self.period)):
+            yield self.beat()
+
+    def _gauss(self) -> float:
+        self._next = (self._next + 1) % len(self._noise)
+        return self._noise[self._next]
+
+    def _noisy(self, truth: Reading) -> Reading:
+        cells = tuple(
+            None if v is None else round(v + CELL_NOISE * self._gauss(), 3)
+            for v in truth.cell_voltages
+        )
+        return dataclasses.replace(
+            truth,
+            cell_voltages=cells,
+            voltage=round(sum(v or 0.0 for v in cells), 2),
+            current=round((truth.current or 0.0) + CURRENT_NOISE * self._gauss(), 2),
+            temperatures={
+                name: None if t is None else round(t + PROBE_NOISE * self._gauss(), 1)
+                for name, t in truth.temperatures.items()
+            },
+            raw={"current_sign": "reported"},
+        )
+
+    def _wild(self, reading: Reading) -> Reading:
+        """A value that is wrong and passes the checksum."""
+        draw = self.random
+        cells = list(reading.cell_voltages)
+        match draw.randrange(5):
+            case 0:
+                cells[draw.randrange(CELLS)] = draw.choice((0.0, 0.1, 6.5, 65.535))
+                return dataclasses.replace(reading, cell_voltages=tuple(cells))
+            case 1:
+                return dataclasses.replace(reading, cell_voltages=(0.0,) * CELLS)
+            case 2:
+                hot = dict(reading.temperatures)
+                hot[draw.choice(PROBES)] = draw.choice((-273.1, -40.0, 130.0, 200.0))
+                return dataclasses.replace(reading, temperatures=hot)
+            case 3:
+                wild = draw.choice((-3276.8, 3276.7, 655.35, -655.35))
+                return dataclasses.replace(reading, current=wild)
+            case _:
+                return dataclasses.replace(reading, soc=draw.choice((0.0, 255.0)))
+
+    def _take(self, decision: Decision) -> Decision:
+        for event in decision.events:
+            self._happened(event)
+        if self.decision is not None:
+            for name in ("charge", "discharge", "balance"):
+                before, after = getattr(self.decision, name), getattr(decision, name)
+                self.changes[name] += before.allowed != after.allowed
+        self.decision = decision
+        return decision
+
+    def _happened(self, event: Event) -> None:
+        if event.what in ("trip", "latch"):
+            self.tripped.add(event.policy)
+            self.events[event.policy] += 1
+            self.when[event.policy] = self.now
+        elif event.what == "release":
+            self.tripped.discard(event.policy)
+
+    def reset(self) -> None:
+        """A person resets what can be reset."""
+        for name in tuple(self.tripped):
+            try:
+                self.engine.reset(name)
+            except GateError:
+                continue
+
+
+# ------------------------------------------------------------------------------- violations
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to violate, the policy that must trip, and how to heal."""
+
+    policy: str
+    group: str
+    """At one time only one of a group."""
+    low: float
+    high: float
+    hurt: Callable[[Pack, float, int], None]
+    heal: Callable[[Pack, int], None]
+
+
+def _high(pack: Pack, volts: float, n: int) -> None:
+    pack.set_cell_voltage(1 + n % 2, volts)
+
+
+def _high_back(pack: Pack, n: int) -> None:
+    pack.set_cell_voltage(1 + n % 2, None)
+
+
+def _low(pack: Pack, volts: float, n: int) -> None:
+    pack.set_cell_voltage(3 + n % 2, volts)
+
+
+def _low_back(pack: Pack, n: int) -> None:
+    pack.set_cell_voltage(3 + n % 2, None)
+
+
+def _probe(pack: Pack, celsius: float, n: int) -> None:
+    pack.set_temperature(PROBES[n % len(PROBES)], celsius)
+
+
+def _probe_back(pack: Pack, n: int) -> None:
+    pack.set_temperature(PROBES[n % len(PROBES)], None)
+
+
+def _mosfet(pack: Pack, celsius: float, _n: int) -> None:
+    pack.set_temperature("mosfet", celsius)
+
+
+def _mosfet_back(pack: Pack, _n: int) -> None:
+    pack.set_temperature("mosfet", None)
+
+
+def _load(pack: Pack, amps: float, _n: int) -> None:
+    pack.set_load(amps)
+
+
+def _load_back(pack: Pack, _n: int) -> None:
+    pack.set_load("idle")
+    pack.set_soc(60.0)
+
+
+def _protects(condition: Condition) -> Callable[[Pack, float, int], None]:
+    return lambda pack, value, n: pack.raise_condition("protection", condition)
+
+
+def _clears(condition: Condition) -> Callable[[Pack, int], None]:
+    return lambda pack, n: pack.clear_condition(condition)
+
+
+KINDS = (
+    Kind("cell_overvoltage", "high", 3.605, 3.74, _high, _high_back),
+    Kind("cell_overvoltage_critical", "high", 3.755, 4.4, _high, _high_back),
+    Kind("cell_undervoltage", "low", 2.45, 2.695, _low, _low_back),
+    Kind("cell_undervoltage_critical", "low", 1.0, 2.395, _low, _low_back),
+    Kind("charge_undertemperature", "probe", -18.0, -0.6, _probe, _probe_back),
+    Kind("discharge_undertemperature", "probe", -38.0, -20.6, _probe, _probe_back),
+    Kind("charge_overtemperature", "probe", 55.6, 59.0, _probe, _probe_back),
+    Kind("discharge_overtemperature", "probe", 60.6, 69.0, _probe, _probe_back),
+    Kind("temperature_critical", "probe", 70.6, 110.0, _probe, _probe_back),
+    Kind("mosfet_overtemperature", "mosfet", 90.6, 120.0, _mosfet, _mosfet_back),
+    Kind("discharge_overcurrent_instant", "path", -290.0, -151.0, _load, _load_back),
+    Kind("charge_overcurrent_instant", "path", 76.0, 150.0, _load, _load_back),
+    Kind("bms_charge_protection", "path", 0, 0, _protects(Condition.CELL_OVERVOLTAGE),
+         _clears(Condition.CELL_OVERVOLTAGE)),
+    Kind("bms_discharge_protection", "path", 0, 0, _protects(Condition.CELL_UNDERVOLTAGE),
+         _clears(Condition.CELL_UNDERVOLTAGE)),
+)  # fmt: skip
+
+
+@dataclass
+class Tally:
+    """What came of the violations."""
+
+    injected: Counter[str] = field(default_factory=Counter)
+    missed: list[str] = field(default_factory=list)
+    latest: dict[str, float] = field(default_factory=dict)
+    """Policy -> the longest time from violation to trip, s."""
+    samples: int = 0
+    lost: int = 0
+    corrupted: int = 0
+
+    @property
+    def total(self) -> int:
+        """All violations."""
+        return sum(self.injected.values())
+
+
+_PATIENCE = 8
+"""Periods after the on-delay, within which a policy must trip, whatever is lost on the way."""
+
+
+def violate(count: int, seed: int, period: float) -> Tally:
+    """Inject at least so many violations, up to five at a time."""
+    tally = Tally()
+    wire = Wire(seed, period)
+    for _ in wire.run(20 * period):
+        pass
+    while tally.total < count:
+        chosen = _choose(wire)
+        began = wire.now
+        for number, kind in enumerate(chosen):
+            kind.hurt(wire.pack, wire.random.uniform(kind.low, kind.high), number)
+        _await(wire, chosen, tally, began)
+        for number, kind in enumerate(chosen):
+            kind.heal(wire.pack, number)
+        _recover(wire)
+        if wire.now > 3e8:  # a new pack every ten years
+            wire = _renewed(wire, tally)
+    _add_up(wire, tally)
+    return tally
+
+
+def _choose(wire: Wire) -> list[Kind]:
+    free = [kind for kind in KINDS if kind.policy not in wire.tripped]
+    wire.random.shuffle(free)
+    chosen: dict[str, Kind] = {}
+    for kind in free[: 1 + wire.random.randrange(8)]:
+        chosen.setdefault(kind.group, kind)
+    return list(chosen.values())[:5]
+
+
+def _await(wire: Wire, chosen: list[Kind], tally: Tally, began: float) -> None:
+    waiting = {kind.policy: kind for kind in chosen}
+    for name in waiting:
+        tally.injected[name] += 1
+    while waiting:
+        wire.beat()
+        took = wire.now - began
+        for name in tuple(waiting):
+            row = _ROW[name]
+            if name in wire.tripped:
+                tally.latest[name] = max(took, tally.latest.get(name, 0.0))
+                del waiting[name]
+            elif took > max(row.on_delay, row.load_delay) + _PATIENCE * wire.period:
+                tally.missed.append(f"{name} at {began:.0f} s")
+                del waiting[name]
+
+
+def _recover(wire: Wire) -> None:
+    """Until nothing is left of it but heat, or a quarter of an hour has gone."""
+    for _ in wire.run(900):
+        if any(name not in LINK for name in wire.tripped):
+            wire.reset()
+        if not any(kind.policy in wire.tripped for kind in KINDS):
+            return
+
+
+def _renewed(wire: Wire, tally: Tally) -> Wire:
+    _add_up(wire, tally)
+    return Wire(wire.random.randrange(1 << 30), wire.period)
+
+
+def _add_up(wire: Wire, tally: Tally) -> None:
+    tally.samples += wire.samples
+    tally.lost += wire.lost
+    tally.corrupted += wire.corrupted
+
+
+# ------------------------------------------------------------------------------- quiet days
+
+
+def quiet(days: float, seed: int, period: float) -> tuple[Counter[str], Wire]:
+    """Days of sun and household in mild air, without a violation; gives back the trips."""
+    wire = Wire(seed, period, load="cycle")
+    for hour in range(round(24 * days)):
+        wire.pack.set_ambient(18 + 8 * (1 if 8 <= (hour + 9) % 24 < 20 else 0))
+        for _ in wire.run(3600):
+            pass
+    false = Counter({
+        name: count
+        for name, count in wire.events.items()
+        if _ROW[name].severity >= Severity.DERATE
+        and name not in LINK
+        and not name.startswith("balance_")
+    })  # fmt: skip
+    return false, wire
+
+
+# ---------------------------------------------------------------------------------- stories
+
+
+@dataclass(frozen=True)
+class Story:
+    """Something that goes wrong slowly, and the policy that must see it."""
+
+    name: str
+    policy: str
+    hours: float
+    begin: Callable[[Wire], None]
+    go_on: Callable[[Wire], None] = lambda wire: None
+
+
+def _begin(soc: float, load: float | str, ambient: float = 25.0) -> Callable[[Wire], None]:
+    def begin(wire: Wire) -> None:
+        wire.pack.set_soc(soc)
+        wire.pack.set_load(load)
+        wire.pack.set_ambient(ambient)
+
+    return begin
+
+
+def _lead(way: float, start: float) -> Callable[[Wire], None]:
+    """Cell 2 leaves the others by so many V per hour, from an hour on."""
+
+    def go_on(wire: Wire) -> None:
+        volts = start + way * max(0.0, wire.now / 3600 - 1)
+        wire.pack.set_cell_voltage(2, min(3.59, max(2.0, volts)))
+
+    return go_on
+
+
+STORIES = (
+    Story("overcharged", "cell_overvoltage", 8, _begin(70, 20.0)),
+    Story("discharged to the end", "cell_undervoltage", 8, _begin(40, -20.0)),
+    Story("a cold night", "charge_undertemperature", 12, _begin(50, -2.0, -15.0)),
+    Story("a hot bay", "charge_overtemperature", 24, _begin(50, 10.0, 68.0)),
+    Story("a failed probe", "charge_undertemperature", 1, _begin(50, 10.0),
+          lambda wire: wire.pack.break_probe("cell_1")),
+    Story("a runaway cell", "runaway_cell", 2, _begin(50, 10.0), _lead(0.6, 3.33)),
+    Story("a weak cell", "cell_undervoltage", 4, _begin(50, -10.0), _lead(-0.6, 3.25)),
+    Story("an alternator that obeys nobody", "charge_overcurrent_instant", 1, _begin(30, 90.0)),
+    Story("a long overload", "discharge_heat", 2, _begin(90, -112.0)),
+)  # fmt: skip
+
+
+def tell(story: Story, seed: int, period: float) -> bool:
+    """Whether the policy saw it; without a value the currents must be limited at least."""
+    wire = Wire(seed, period)
+    story.begin(wire)
+    for decision in wire.run(3600 * story.hours):
+        story.go_on(wire)
+        if story.policy in wire.tripped:
+            return True
+        missing = {v.policy for v in decision.verdicts if v.state == "missing"}
+        if story.policy in missing:
+            return decision.limits.ccl.value <= 0.2 * (BATTERY.charge_current or 0.0)
+    return False
+
+
+# ---------------------------------------------------------------------------- the threshold
+
+
+def threshold(seed: int, period: float = 1.0) -> Counter[str]:
+    """An hour at several thresholds, with noise ten times as strong; changes per actuator."""
+    wire = Wire(seed, period)
+    for _ in wire.run(60):
+        pass
+    wire.changes.clear()
+    draw = wire.random
+    for _ in wire.run(3600):
+        wire.pack.set_cell_voltage(1, 3.60 + draw.gauss(0, 0.010))
+        wire.pack.set_cell_voltage(3, 2.70 + draw.gauss(0, 0.010))
+        wire.pack.set_temperature("cell_1", draw.gauss(0, 1.0))
+    return wire.changes
+
+
+def main(arguments: list[str]) -> int:
+    """Print the figures; 1 if anything was missed or tripped without reason."""
+    parser = argparse.ArgumentParser(description="Soak test of the control engine.")
+    parser.add_argument("--violations", type=int, default=1_000_000)
+    parser.add_argument("--days", type=float, default=30.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--period", type=float, default=10.0, help="s between samples")
+    chosen = parser.parse_args(arguments)
+    seed, period = chosen.seed, chosen.period
+    bad = 0
+    start = time.monotonic()
+    tally = violate(chosen.violations, seed, period)
+    bad += len(tally.missed)
+    print(
+        f"violations: {tally.total} injected, {len(tally.missed)} missed; a sample every "
+        f"{period:g} s, {tally.samples} samples, {tally.lost} lost, {tally.corrupted} corrupted "
+        f"({time.monotonic() - start:.0f} s)"
+    )
+    for name, count in sorted(tally.injected.items()):
+        print(f"  {name:<32} {count:>8}  longest {tally.latest.get(name, 0.0):.0f} s")
+    for missed in tally.missed[:20]:
+        print(f"  MISSED {missed}")
+    start = time.monotonic()
+    false, wire = quiet(chosen.days, seed, period)
+    bad += sum(false.values())
+    print(
+        f"quiet: {chosen.days:g} days, a sample every {period:g} s, {wire.samples} samples, "
+        f"{wire.lost} lost, {wire.corrupted} corrupted: {sum(false.values())} false trips "
+        f"{dict(false) or ''} ({time.monotonic() - start:.0f} s)"
+    )
+    for story in STORIES:
+        seen = all(tell(story, seed + n, period) for n in range(3))
+        bad += not seen
+        print(f"story: {story.name}: {'seen' if seen else 'MISSED'} by {story.policy}")
+    for n in range(3):
+        changes = threshold(seed + n)
+        bad += max(changes.values(), default=0) > 2
+        print(f"threshold hour, seed {seed + n}: changes {dict(changes)}")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
