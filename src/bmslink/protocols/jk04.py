@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from construct import Byte, Struct
 
-from bmslink.model import Condition, Identity, Reading
+from bmslink.model import Capability, Condition, Identity, Reading, Switch
 from bmslink.protocols.base import Codec, Options, Payload, Record, need
 from bmslink.protocols.fields import Layout, parse, sort_conditions, text
 from bmslink.protocols.jk02 import JK02, JK02Codec, explain_ack
@@ -170,6 +170,11 @@ class JK04(JK02):
     """Starts a JK04 board's stream (97, then 96) and takes what comes, every 0.5 s."""
 
     name: ClassVar[str] = "jk04"
+
+    def can_switch(self, switch: Switch) -> Capability:
+        if switch is not Switch.BALANCE:
+            return Capability(False, "these boards balance and have no such switch")
+        return super().can_switch(switch)
 
     async def settings_map(self, identity: Identity) -> SettingsMap:
         return jk04_map(identity.firmware)
