@@ -376,6 +376,16 @@ def test_nothing_at_all_where_nothing_is_proven(protocol: str) -> None:
         virtual_run(driver.adjust_step(Adjustment(soc=50.0)))
 
 
+@each_board
+def test_no_switch_that_a_protocol_does_not_have(name: str) -> None:
+    """JBD's lock of the discharge FET is not what balancing means."""
+    driver = met(BOARDS[name].target)
+    for switch, on in itertools.product(Switch, (False, True)):
+        if not driver.can_switch(switch).supported:
+            with pytest.raises(SettingError):
+                virtual_run(driver.switch_step(Command(switch, on)))
+
+
 @pytest.mark.parametrize("soc", [-0.1, 100.1, 6553.5, 1e300, float("nan"), float("inf")])
 def test_no_state_of_charge_that_cannot_be(soc: float) -> None:
     driver = met(BOARDS["daly-a5"].target)

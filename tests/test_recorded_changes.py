@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 import pytest
 
+import bmslink
 import goldens
 from bmslink.capture import open_capture
+from bmslink.errors import SettingError
 from bmslink.link import Frame
 from bmslink.protocols.daly_a5_codec import DalyFrame
 from bmslink.protocols.fields import parse, text
@@ -24,9 +26,10 @@ from bmslink.protocols.jk02_layouts import DEVICE_INFO
 from bmslink.protocols.jk04_map import jk04_map
 from bmslink.protocols.jk_map import jk_map, slot_bytes, writable
 from bmslink.protocols.rtu import RTUFrame
-from bmslink.protocols.settings import SettingsMap
-from bmslink.setting import Value
+from bmslink.protocols.settings import SettingsMap, Table
+from bmslink.setting import Evidence, Value
 from known_boards import BOARDS
+from support import virtual_run
 from test_vendor_writes import write_of
 
 SETTINGS, INFO = 0x01, 0x03
@@ -262,3 +265,52 @@ def test_old_jk_boards_do_not_have_the_registers_that_hold_nothing() -> None:
     values = settings_map.decode(next(image for kind, image in events if kind == "read"))
     assert {key for key, value in values.items() if value is None} == absent
     assert {row.key for row in settings_map.settings if not row.writable} == absent
+
+
+def test_the_settings_of_up_packs_are_shown_and_never_written() -> None:
+    path = next(p for p in goldens.captures() if p.stem == "jbd-syssi-up16s020-two-devices")
+    header, pieces = open_capture(path)
+    found = [frame for sent, frame in goldens.frames(header, pieces) if not sent]
+    image = {f.start: f.data for f in found if f.start in (0x1800, 0x1C00) and f.is_answer}
+    settings_map = BOARDS["jbd-up"].map
+    values = settings_map.decode(image)
+    shown = ("jbd_up_cell_ovp", "jbd_up_pack_uvp_release", "jbd_up_discharge_utp",
+             "jbd_up_charge_ocp_2_delay", "jbd_up_balance_delta")  # fmt: skip
+    assert [values[key] for key in shown] == [3.65, 48.0, -20.0, 0.5, 0.03]
+    assert None not in values.values()
+    units = [settings_map.setting(key).unit for key in shown]
+    assert units == ["V", "V", "°C", "s", "V"]
+    for key, value in values.items():
+        with pytest.raises(SettingError, match="nobody was ever recorded"):
+            settings_map.encode(image, {key: value})
+
+
+async def settings_of(target: str) -> Table:
+    async with bmslink.connect(target) as device:
+        return await device.settings()
+
+
+def test_a_relayed_up_pack_says_why_it_shows_no_settings() -> None:
+    assert virtual_run(settings_of("sim://jbd-up")).values()["jbd_up_cell_ovp"] == 3.65
+    with pytest.raises(SettingError, match="on its own line"):
+        virtual_run(settings_of("sim://jbd-up?address=2"))
+
+
+def test_newer_jbd_boards_have_six_more_points_known_from_a_document() -> None:
+    points = {f"jbd_soc_{n}_voltage" for n in (10, 30, 50, 70, 90, 100)}
+    newer, older = (virtual_run(settings_of(f"sim://jbd?firmware={v}")) for v in ("2.1", "8.0"))
+    assert points <= newer.values().keys()
+    assert None not in {newer.values()[key] for key in points}
+    assert {newer.map.setting(key).evidence for key in points} == {Evidence.DOCUMENT}
+    assert not points & older.values().keys()
+
+
+def test_jbd_boards_that_count_tenfold_show_ten_times_as_much_and_take_none_of_it() -> None:
+    keys = ("nominal_capacity", "cycle_capacity", "charge_ocp", "discharge_ocp")
+    image = {0x10: b"\x0b\xb8", 0x11: b"\x0b\xb8", 0x28: b"\x13\x88", 0x29: b"\xec\x78"}
+    plain, tenfold = (BOARDS[name].map for name in ("jbd", "jbd-tenfold"))
+    assert [plain.decode(image)[key] for key in keys] == [30.0, 30.0, 50.0, 50.0]
+    assert [tenfold.decode(image)[key] for key in keys] == [300.0, 300.0, 500.0, 500.0]
+    for key in keys:
+        with pytest.raises(SettingError, match="tenfold"):
+            tenfold.encode(image, {key: 100.0})

@@ -7,15 +7,14 @@ read back, and set back as a whole if anything differs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bmslink.cli import changing as c
 from bmslink.cli import config_files as files
 from bmslink.cli import options as o
-from bmslink.cli.output import about, exit_code
+from bmslink.cli.output import exit_code
 from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
@@ -146,7 +145,7 @@ def plan(
             c.show_plan(session, made)
             c.stop_if_blocked(made)
 
-    errors = _one_by_one(session, devices, look)
+    errors = files.one_by_one(session, devices, look)
     if len(errors) == 1:
         raise errors[0]
     if errors:
@@ -347,7 +346,7 @@ def journal(
     session = o.session_of(ctx)
     session.no_trace("config journal")
     kept = Journal()
-    place = None if target is None else _place(target)
+    place = None if target is None else files.place(target)
     records = list(kept.records())
     if session.json:
         wanted = {r.get("id") for r in records if r.get("target") == place}
@@ -360,14 +359,6 @@ def journal(
         session.say(f"Nothing was changed yet; the journal is in {kept.folder}.")
     for each in lines:
         session.print(each)
-
-
-def _place(target: str) -> str:
-    from bmslink.config import place_of
-    from bmslink.packs import named
-    from bmslink.transport import parse_target
-
-    return place_of(parse_target(named(target)))
 
 
 COMMANDS = {
@@ -402,24 +393,3 @@ async def _wanted(device: Device, profile: Profile) -> dict[str, object]:
     found = await device.settings_map(await device.identify())
     wanted, missing = profile.wanted(found)
     return {**wanted, **{key: profile.settings[key] for key in missing}}
-
-
-def _one_by_one(
-    session: Session, devices: list[Device], act: Callable[[Device], Coroutine[Any, Any, None]]
-) -> list[BmsError]:
-    """What failed; where there are several packs it is told at once and the next one follows."""
-    from bmslink.cli.loop import run
-
-    errors = []
-    for device in devices:
-        target = str(device.target)
-        session.target = target
-        try:
-            run(act(device))
-        except BmsError as error:
-            errors.append(error)
-            if len(devices) > 1:
-                if session.json:
-                    session.record({"target": target, "error": str(error)})
-                session.complain(about(target, error))
-    return errors

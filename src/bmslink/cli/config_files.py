@@ -1,13 +1,14 @@
-"""Files of `bmslink config`: what is written, what is read, and the sides of a comparison."""
+"""What the commands of `bmslink config` do with files, and with several packs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bmslink.cli import options as o
-from bmslink.errors import FrameError, SettingError, TargetError
+from bmslink.cli.output import about
+from bmslink.errors import BmsError, FrameError, SettingError, TargetError
 
 if TYPE_CHECKING:
     from bmslink.cli.output import Session
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from bmslink.model import Identity
     from bmslink.protocols.settings import SettingsMap, Slot, Table
 
-__all__ = ["backup_name", "check_backup", "give", "look", "sides"]
+__all__ = ["backup_name", "check_backup", "give", "look", "one_by_one", "place", "sides"]
 
 
 def give(session: Session, text: str, path: str | None, *, force: bool) -> None:
@@ -25,11 +26,11 @@ def give(session: Session, text: str, path: str | None, *, force: bool) -> None:
     if path is None:
         session.print(text.rstrip("\n"))
         return
-    place = Path(path)
-    if place.exists() and not force:
+    there = Path(path)
+    if there.exists() and not force:
         raise TargetError(f"{path} exists already; --force overwrites it.")
     try:
-        place.write_text(text, encoding="utf-8")
+        there.write_text(text, encoding="utf-8")
     except OSError as exc:
         raise TargetError(f"{path} cannot be written: {exc.strerror or exc}.") from exc
     if session.json:
@@ -98,10 +99,10 @@ def sides(session: Session, names: Sequence[str], line: o.Line) -> list[Side]:
 def _is_file(name: str) -> bool:
     if "://" in name:
         return False
-    place = Path(name)
-    if place.suffix in (".toml", ".json") and not place.exists():
+    file = Path(name)
+    if file.suffix in (".toml", ".json") and not file.exists():
         raise TargetError(f"There is no file {name}.")
-    return place.is_file()
+    return file.is_file()
 
 
 def _file(name: str) -> Side:
@@ -126,3 +127,33 @@ async def look(device: Device) -> tuple[Identity, Table]:
     async with device:
         identity = await device.identify()
         return identity, await device.settings(await device.settings_map(identity))
+
+
+def place(target: str) -> str:
+    """Where a target is, as the journal names it."""
+    from bmslink.config import place_of
+    from bmslink.packs import named
+    from bmslink.transport import parse_target
+
+    return place_of(parse_target(named(target)))
+
+
+def one_by_one(
+    session: Session, devices: list[Device], act: Callable[[Device], Coroutine[Any, Any, None]]
+) -> list[BmsError]:
+    """What failed; where there are several packs it is told at once and the next one follows."""
+    from bmslink.cli.loop import run
+
+    errors = []
+    for device in devices:
+        target = str(device.target)
+        session.target = target
+        try:
+            run(act(device))
+        except BmsError as error:
+            errors.append(error)
+            if len(devices) > 1:
+                if session.json:
+                    session.record({"target": target, "error": str(error)})
+                session.complain(about(target, error))
+    return errors

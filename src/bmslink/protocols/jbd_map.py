@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from construct import Int16sb, Int16ub, Struct
+
 from bmslink.model import Identity
-from bmslink.protocols.fields import parse
+from bmslink.protocols.fields import Layout, parse, scaled
 from bmslink.protocols.jbd_settings import REGISTERS
 from bmslink.protocols.settings import SettingsMap, Slot
 from bmslink.setting import Danger, Evidence, Kind, Setting
@@ -121,13 +123,19 @@ _COMMISSIONING = (
     "jbd_hardware_cell_ovp",
     "jbd_hardware_cell_uvp",
 )
-_SCALED = ("nominal_capacity", "cycle_capacity", "charge_ocp", "discharge_ocp")
+_SCALED: Mapping[int, Layout] = {
+    0x10: Struct("nominal_capacity" / scaled(Int16ub, 10)),
+    0x11: Struct("cycle_capacity" / scaled(Int16ub, 10)),
+    0x28: Struct("charge_ocp" / scaled(Int16sb, 10)),
+    0x29: Struct("discharge_ocp" / scaled(Int16sb, -10)),
+}
+"""What counts tenfold where the function word says so."""
 _OWN = ("jbd_production_date", "jbd_serial_number", "jbd_cycle_count", "jbd_shunt", "jbd_ntc_bits")
 
 
 def _numbers(tenfold: bool, newer: bool) -> Iterator[Setting]:
     for slot, key, title, unit, low, high, step in (*_NUMBERS, *(_POINTS if newer else ())):
-        scaled = tenfold and key in _SCALED
+        counts_tenfold = tenfold and slot in _SCALED
         yield Setting(
             key=key,
             title=title,
@@ -135,10 +143,12 @@ def _numbers(tenfold: bool, newer: bool) -> Iterator[Setting]:
             unit=unit,
             minimum=low,
             maximum=high,
-            step=step,
+            step=10 * step if counts_tenfold else step,
             danger=Danger.COMMISSIONING if key in _COMMISSIONING else Danger.NONE,
             evidence=Evidence.DOCUMENT if slot in NEWER else Evidence.CAPTURE,
-            reason="this board counts it tenfold, which nobody has recorded" if scaled else "",
+            reason="this board counts it tenfold, which nobody has recorded"
+            if counts_tenfold
+            else "",
         )
 
 
@@ -179,7 +189,7 @@ def jbd_map(identity: Identity, words: Mapping[int, bytes]) -> SettingsMap:
             else f"Firmware {identity.firmware or 'unknown'} was never recorded with its registers."
         ),
         slots=tuple(
-            Slot(address=register, layout=layout)
+            Slot(address=register, layout=_SCALED.get(register, layout) if tenfold else layout)
             for register, layout in REGISTERS.items()
             if register <= 0x3F or (newer and register in NEWER)
         ),

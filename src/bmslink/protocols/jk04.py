@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from construct import Byte, Struct
 
 from bmslink.gatt import Advert
-from bmslink.model import Condition, Identity, Reading
+from bmslink.model import Capability, Condition, Identity, Reading, Switch
 from bmslink.protocols.base import Codec, Options, Payload, Record, need
 from bmslink.protocols.fields import Layout, parse, sort_conditions, text
 from bmslink.protocols.jk02 import JK02, JK02Codec, explain_ack
@@ -172,6 +172,11 @@ class JK04(JK02):
 
     name: ClassVar[str] = "jk04"
     adverts: ClassVar[tuple[Advert, ...]] = ()  # those of jk02: nothing tells them apart
+
+    def can_switch(self, switch: Switch) -> Capability:
+        if switch is not Switch.BALANCE:
+            return Capability(False, "these boards balance and have no such switch")
+        return super().can_switch(switch)
 
     async def settings_map(self, identity: Identity) -> SettingsMap:
         return jk04_map(identity.firmware)

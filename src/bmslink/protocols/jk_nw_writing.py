@@ -31,6 +31,7 @@ _UNTRIED = "nobody has recorded this tag being written; the board's Bluetooth po
 _OWN = ("jk_address", "jk_current_calibration", "jk_calibrating")
 _UNITS = {
     "calibration": "A",
+    "low": "%",
     "ovp": "V",
     "uvp": "V",
     "release": "V",
