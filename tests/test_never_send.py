@@ -465,3 +465,13 @@ def test_no_public_call(target: str, tmp_path: Path) -> None:
         assert forbidden(name, raw) is None, raw.hex(" ")
     if name in BOARDS and BOARDS[name].slots():
         assert len(held) > len(BOARDS[name].slots()) / 2  # it did rehearse
+
+
+@each_board
+def test_a_switch_that_is_a_setting_is_one(name: str) -> None:
+    board = BOARDS[name]
+    for switch in Switch:
+        able = met(board.target).can_switch(switch)
+        if not able.supported and "it is a setting here" in able.reason:
+            assert able.reason.endswith(f"{switch}_switch")
+            assert f"{switch}_switch" in board.map.by_key
