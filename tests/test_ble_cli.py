@@ -8,7 +8,7 @@ import time
 import pytest
 
 from ble_memory import AIR
-from ble_support import ADDRESS, board, clear_air
+from ble_support import ADDRESS, board, clear_air, parrot
 from bmslink.cli import options
 from cli_support import Cli
 from test_ble_pin import SECRET, locked
@@ -109,3 +109,10 @@ def test_it_is_asked_for_only_at_a_terminal_and_only_when_wanted(cli, monkeypatc
     board("jbd")
     assert cli("read", HASTY).code == 0
     assert len(asked) == 1
+
+
+def test_silence_over_the_air_asks_for_no_wires(cli):
+    parrot(lambda data: b"", "daly-d2")
+    result = cli("read", f"daly-d2+ble://{ADDRESS}?timeout=0.1&gap=0")
+    result.failed(1, "board behind the Bluetooth module")
+    assert "TX" not in result.err

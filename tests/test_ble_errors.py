@@ -148,6 +148,7 @@ def test_what_cannot_be_a_backend_is_a_sentence(monkeypatch):
         ("ble_memory:nothing", "cannot be loaded"),
         ("ble_memory:cut", "no bmslink Bluetooth backend"),
         (":", "cannot be loaded"),
+        ("os:getcwd", "os:getcwd failed"),
     ]:
         monkeypatch.setenv("BMSLINK_BLE_BACKEND", text)
         error = opening()

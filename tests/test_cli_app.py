@@ -175,7 +175,7 @@ def test_wrong_usage_is_one_sentence_and_2(cli, argv, words):
         ("sim://jbd?fault=frob", ["frob"]),
         ("jbd+serial:///dev/ttyUSB0?pin=1234", ["pin"]),
         ("jbd+tcp://host", ["host"]),
-        ("modbus-tcp://127.0.0.1:502", ["Which protocol", "jbd", "jk02", "daly-a5", "jk-nw"]),
+        ("modbus-tcp://127.0.0.1:502", ["Which protocol", "jk-modbus+modbus-tcp"]),
         ("jk+modbus-tcp://127.0.0.1:502", ["is a vendor", "jk-modbus"]),
         ("/dev/ttyUSB0?baudrate=1", ["baudrate=1"]),
         ("jk+serial:///dev/ttyUSB0?address=300", ["address=300"]),

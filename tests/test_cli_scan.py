@@ -9,7 +9,7 @@ import random
 import shlex
 import threading
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import pytest
 from bmslink.cli.render import scan as render
 from bmslink.discovery import Found
 from bmslink.errors import PortNotFound
+from bmslink.gatt import Seen
 from bmslink.simulation.serve import serve
 from bmslink.transports import ble, ports
 from cli_support import Cli, finish, start
@@ -186,6 +187,38 @@ def test_absent_bluetooth_fails_only_who_asks_for_it(
     usual = cli("scan")
     assert usual.code == 5
     assert "Bluetooth was left out" in usual.err
+
+
+@pytest.mark.parametrize(
+    ("heard", "words"),
+    [
+        ([], ["no devices in reach", "phone app"]),
+        ([("00:00:5E:00:53:01", "Kettle")], ["1 device in reach, none", "phone app"]),
+        ([("C8:47:80:00:53:01", "JK-B2A16S20P")], ["1 device in reach, 1 may be a pack"]),
+    ],
+)
+def test_bluetooth_says_who_is_in_reach_and_why_a_pack_may_be_missing(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, heard: list[tuple[str, str]], words: list[str]
+) -> None:
+    async def adverts(timeout: float, on_seen: object) -> list[Seen]:
+        return [Seen(address=address, name=name) for address, name in heard]
+
+    monkeypatch.setattr(ble, "scan_adverts", adverts)
+    result = cli("scan", "--ble")
+    assert all(word in result.err for word in words)
+
+
+def test_what_was_found_is_shown_when_the_search_is_interrupted(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(*, on_found: Callable[[Found], None], **options: object) -> None:
+        on_found(Found(target="jbd+serial:///dev/ttyUSB0", protocol="jbd", confidence=1.0))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bmslink.discovery.scan", interrupted)
+    result = cli("scan")
+    assert result.code == 130
+    assert "jbd+serial:///dev/ttyUSB0" in result.out
 
 
 @pytest.mark.parametrize(

@@ -506,6 +506,7 @@ def test_silence_says_what_was_tried(lines: World) -> None:
     assert found.tried[0] == "listened at 115200 baud"
     assert found.tried[1].startswith("at 115200 baud: jk-nw: silence, jk-modbus 1-15: silence")
     assert "jbd-up 1-16: silence" in found.tried[2]
+    assert "jbd plain and 0-4: silence, daly-a5 plain and 2-15: silence" in found.tried[2]
     said: list[str] = []
     with pytest.raises(UnknownDevice, match="Silence"):
         virtual_run(detect(parse_target("/dev/ttyTEST"), tell=said.append))

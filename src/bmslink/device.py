@@ -70,8 +70,9 @@ def resolve(
     if name is None and endpoint.scheme == "replay":
         name = open_capture(endpoint.place)[0].protocol or None
     if name is None:
+        likely = "jk-modbus" if endpoint.scheme == "modbus-tcp" else "jbd"
         raise TargetError(
-            f"Which protocol does {endpoint} speak? Put it in front (jbd+{endpoint}) or give "
+            f"Which protocol does {endpoint} speak? Put it in front ({likely}+{endpoint}) or give "
             f"--protocol; known: {', '.join(DRIVERS)}."
         )
     if name in VENDORS and name not in DRIVERS:

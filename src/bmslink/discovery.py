@@ -217,9 +217,19 @@ async def _search_radio(
     tell("Bluetooth: listening for adverts")
     reach = await scan_adverts(within, heard)
     packs = [pack for seen in reach if (pack := _found_in(seen, protocol)) is not None]
-    tell(f"Bluetooth: {len(reach)} devices in reach, {len(packs)} may be packs")
+    tell(_in_reach(len(reach), len(packs)))
     for pack in packs:
         found(await _connected(pack, tell, pin) if connect else pack)
+
+
+def _in_reach(devices: int, packs: int) -> str:
+    count = "1 device" if devices == 1 else f"{devices or 'no'} devices"
+    if packs:
+        return f"Bluetooth: {count} in reach, {packs} may be {'a pack' if packs == 1 else 'packs'}"
+    return (
+        f"Bluetooth: {count} in reach, none known as a pack. A pack that sleeps, or that a phone "
+        "app is connected to, does not advertise: close the app, and wake the pack."
+    )
 
 
 async def _connected(pack: Found, tell: Tell, pin: Pin | None) -> Found:

@@ -24,6 +24,8 @@ F = TypeVar("F", bound=Frame)
 
 _log = logging.getLogger(__name__)
 
+_BY_WIRE = ("wrong baud rate, protocol or wiring", "is the BMS awake, wired (TX to RX)")
+_BY_RADIO = ("wrong protocol", "is the board behind the Bluetooth module awake")
 _MOST = 256
 """Frames that wait or make one answer; a device that never stops must not fill the memory."""
 _PATIENCE = 10
@@ -251,14 +253,11 @@ class Link(Generic[F]):
                 "the line.",
                 "other",
             )
+        line = self.transport.line()
+        garbled, awake = _BY_RADIO if line and line.name.startswith("ble://") else _BY_WIRE
         if heard:
-            return LinkTimeout(
-                f"{heard} bytes came, but no valid frame: wrong baud rate, protocol or wiring.",
-                "garbage",
-            )
-        return LinkTimeout(
-            "No answer: is the BMS awake, wired (TX to RX), and is this its protocol?", "silence"
-        )
+            return LinkTimeout(f"{heard} bytes came, but no valid frame: {garbled}.", "garbage")
+        return LinkTimeout(f"No answer: {awake}, and is this its protocol?", "silence")
 
     async def send(self, frame: F) -> None:
         """Send a frame that has no answer of its own (a streaming protocol's trigger)."""

@@ -63,6 +63,8 @@ class _Asked:
             if known[0] == known[-1]
             else (f" {known[0]}-{known[-1]}")
         )
+        if span and None in self.addresses:
+            span = f" plain and{span}"
         hits = sorted(a for a, heard in self.addresses.items() if heard == "hit" and a is not None)
         if "hit" in self.addresses.values():
             who = f" at {', '.join(map(str, hits))}" if hits and len(known) > 1 else ""

@@ -81,6 +81,9 @@ def command(
         raise
     except BmsError as error:
         failure = error
+    except KeyboardInterrupt:
+        _show(session, results)
+        raise
     _show(session, results)
     if failure is not None:
         raise failure

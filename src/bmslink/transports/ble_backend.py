@@ -113,7 +113,12 @@ def _make(text: str) -> Backend:
     except (ImportError, AttributeError, ValueError) as exc:
         extra = " (pip install 'bmslink[bumble]')" if module in _BUNDLED else ""
         raise TargetError(f"{VARIABLE}={text!r} cannot be loaded: {exc}{extra}.") from exc
-    backend = factory(spec) if callable(factory) else None
+    try:
+        backend = factory(spec) if callable(factory) else None
+    except BmsError:
+        raise
+    except Exception as exc:  # somebody else's factory
+        raise TargetError(f"{VARIABLE}={text!r}: {path} failed: {exc}.") from exc
     if not isinstance(backend, Backend):
         raise TargetError(f"{VARIABLE}={text!r}: {path} gives no bmslink Bluetooth backend.")
     return backend
