@@ -87,11 +87,12 @@ class Backend:
 
 
 class _Use:
-    """A backend and how many use it at the moment."""
+    """A backend, whether it is open, and how many use it at the moment."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.users = 0
+        self.open = False
         self.lock = asyncio.Lock()
 
 
@@ -128,19 +129,21 @@ async def backend_in_use() -> AsyncIterator[Backend]:
         mine[text] = _Use(_make(text))
     use = mine[text]
     async with use.lock:
-        if not use.users:
+        if not use.open:
             try:
                 await use.backend.open()
             except BaseException:
                 await _close(use.backend)
                 raise
+            use.open = True
         use.users += 1
     try:
         yield use.backend
     finally:
+        use.users -= 1  # at once: who is cancelled while he waits here uses it no more either
         async with use.lock:
-            use.users -= 1
-            if not use.users:
+            if use.open and not use.users:
+                use.open = False
                 await _close(use.backend)
 
 

@@ -123,7 +123,7 @@ def passing(error: BmsError) -> bool:
     cause = error.__cause__
     if isinstance(error, PortDenied) or isinstance(cause, BleakBluetoothNotAvailableError):
         return False
-    return isinstance(cause, BleakError)
+    return isinstance(error, LinkClosed) or isinstance(cause, BleakError)
 
 
 def explain(exc: BaseException, place: str, *, connecting: bool = False) -> TransportError:
