@@ -29,7 +29,6 @@ bmslink's own errors (`ble_errors.py`).
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -40,13 +39,11 @@ from bleak import BleakClient
 from bleak.backends.client import BaseBleakClient
 from bleak.backends.scanner import BaseBleakScanner
 
-from bmslink.errors import BmsError, TargetError
+from bmslink.errors import TargetError
 from bmslink.transport import load
-from bmslink.transports.ble_errors import translated
+from bmslink.transports.ble_errors import brought_to_an_end
 
 __all__ = ["VARIABLE", "Backend", "backend_in_use"]
-
-_log = logging.getLogger(__name__)
 
 VARIABLE = "BMSLINK_BLE_BACKEND"
 _BUNDLED = {"bumble": "bmslink.transports.ble_bumble:factory"}
@@ -133,7 +130,7 @@ async def backend_in_use() -> AsyncIterator[Backend]:
             try:
                 await use.backend.open()
             except BaseException:
-                await _close(use.backend)
+                await brought_to_an_end(use.backend.name, use.backend.close)
                 raise
             use.open = True
         use.users += 1
@@ -144,13 +141,4 @@ async def backend_in_use() -> AsyncIterator[Backend]:
         async with use.lock:
             if use.open and not use.users:
                 use.open = False
-                await _close(use.backend)
-
-
-async def _close(backend: Backend) -> None:
-    """What a stack complains about at the end is of no use to anybody."""
-    try:
-        with translated(backend.name):
-            await backend.close()
-    except BmsError as error:
-        _log.info("%s could not be closed: %s", backend.name, error)
+                await brought_to_an_end(use.backend.name, use.backend.close)

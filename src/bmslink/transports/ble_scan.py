@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,14 +12,12 @@ from bleak import BleakScanner
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
 
-from bmslink.errors import BmsError, PortNotFound, TargetError
+from bmslink.errors import PortNotFound, TargetError
 from bmslink.gatt import Seen
 from bmslink.transports.ble_backend import Backend, backend_in_use
-from bmslink.transports.ble_errors import printable, translated
+from bmslink.transports.ble_errors import brought_to_an_end, printable, translated
 
 __all__ = ["find", "scan_adverts"]
-
-_log = logging.getLogger(__name__)
 
 _ADDRESS = re.compile(r"[0-9A-F]{2}([:-][0-9A-F]{2}){5}", re.IGNORECASE)
 _UUID = re.compile(r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}", re.IGNORECASE)
@@ -32,7 +29,7 @@ _NAMED = 6
 """How many of those seen an error names."""
 _LONGEST_NAME = 60
 _ANSWER = 5.0
-"""s; a Bluetooth service that hangs never says that a scan has begun or ended."""
+"""s; a Bluetooth service that hangs never says that a scan has begun."""
 _TWINS = 1.0
 """s; so long is looked for a second device of the same name before the first one is taken."""
 
@@ -82,12 +79,7 @@ async def _scanning(backend: Backend, heard: _Heard) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        try:
-            with translated("the scan"):
-                async with asyncio.timeout(_ANSWER):
-                    await scanner.stop()
-        except BmsError as error:  # what was heard was heard
-            _log.info("The scan could not be ended: %s", error)
+        await brought_to_an_end("the scan", scanner.stop)
 
 
 def _merged(before: Seen, now: Seen) -> Seen:
