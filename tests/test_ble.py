@@ -19,6 +19,7 @@ from bmslink.gatt import Seen, uuid16
 from bmslink.protocols import load_driver
 from bmslink.transport import make_transport, parse_target
 from bmslink.transports.ble import scan_adverts
+from bmslink.transports.ble_scan import merged
 from support import virtual_run
 from wires import Ear
 
@@ -115,6 +116,15 @@ def test_jk_characteristics_are_chosen_by_property(chars, listens, writes):
     used = {step for step, _ in module.log if step.startswith("write")}
     assert used == {f"write {handles[writes]}"}
     assert ("notify", handles[listens]) in module.log
+
+
+def test_uuids_in_capitals_are_the_same():
+    """Stacks other than the systems' own may write them so."""
+    gatt = load_driver("daly-a5").modules[0]
+    here = [(gatt.notify.upper(), NOTIFY), (gatt.write.upper(), ["write-without-response"])]
+    module = board("daly-a5", table=[(gatt.service.upper(), here)])
+    read(f"daly-a5+ble://{ADDRESS}")
+    assert ("notify", 3) in module.log
 
 
 def test_a_long_write_goes_in_pieces_that_the_module_takes():
@@ -272,6 +282,14 @@ def test_scan_merges_what_comes_in_several_packets():
     assert found[1].services == {uuid16(0xFF00)}
     assert len(told) == 3
     assert OPENED == ["open", "close"]
+
+
+def test_a_name_that_was_said_once_stays():
+    one = Seen(address=ADDRESS, name="Van", manufacturers={1: b"x"}, rssi=-40)
+    two = Seen(address=ADDRESS, services=frozenset({uuid16(0xFF00)}), rssi=-50)
+    both = merged(one, two)
+    assert (both.name, both.rssi, both.manufacturers) == ("Van", -50, {1: b"x"})
+    assert merged(both, Seen(address=ADDRESS, name="Bus")).name == "Bus"
 
 
 def test_a_flood_of_made_up_devices_hides_no_pack():

@@ -195,23 +195,62 @@ def test_a_connection_that_breaks_at_any_moment_is_told_once_and_opens_again(
 def test_a_module_that_hangs_up_while_it_is_opened_is_tried_again(slow: list[Scanner]) -> None:
     """The likeliest failure on the air: connected, and gone before the first packet."""
     module = locked()
+    steady, tries = module.line, [0]
+
+    def unsteady(say: Callable[[bytes], None]) -> ble_memory.Line:
+        tries[0] += 1
+        if tries[0] == 1:
+            asyncio.get_running_loop().call_later(0.8 * SLOW, module.drop)
+        return steady(say)
+
+    module.line = unsteady
 
     async def main() -> None:
-        async def unsteady() -> None:
-            while module.client is None:
-                await asyncio.sleep(0.01)
-            module.drop()
-
-        task = asyncio.ensure_future(unsteady())
         link, ear = transport(), Ear()
         await link.open(ear.data, ear.end)
-        await task
         assert ear.lost == []
         await link.write(b"x")
         await link.close()
 
     virtual_run(main())
-    assert [step for step, _ in module.log].count("connect") == 2
+    assert tries == [2]
+
+
+def test_opening_what_is_open_begins_anew() -> None:
+    module = board("jbd")
+
+    async def main() -> None:
+        link, first, second = transport("jbd"), Ear(), Ear()
+        await link.open(first.data, first.end)
+        await link.open(second.data, second.end)
+        module.notify(b"a")
+        assert (bytes(first.heard), bytes(second.heard)) == (b"", b"a")
+        await link.close()
+        assert left(module, []) == ""
+
+    virtual_run(main())
+
+
+def test_a_module_gets_its_time_before_the_first_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """JBD's loses what comes sooner."""
+    module, times = board("jbd"), []
+    inner = Client.start_notify
+
+    async def start_notify(self: Client, *args: Any, **kwargs: Any) -> None:
+        await inner(self, *args, **kwargs)
+        times.append(asyncio.get_running_loop().time())
+
+    monkeypatch.setattr(Client, "start_notify", start_notify)
+
+    async def main() -> None:
+        link = transport("jbd")
+        await link.open(Ear().data, Ear().end)
+        times.append(asyncio.get_running_loop().time())
+        await link.close()
+
+    virtual_run(main())
+    assert times[1] - times[0] >= load_driver("jbd").modules[0].settle > 0
+    assert module.client is None
 
 
 def test_nothing_is_heard_after_closing() -> None:

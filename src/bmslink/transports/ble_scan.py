@@ -67,7 +67,7 @@ async def _scanning(backend: Backend, heard: _Heard) -> AsyncIterator[None]:
         seen = _seen(device, advert)
         before = known.get(seen.address)
         if before is not None:
-            seen = _merged(before, seen)
+            seen = merged(before, seen)
         if before is not None or len(known) < _MOST:
             known[seen.address] = seen
         heard(device, seen)
@@ -82,7 +82,7 @@ async def _scanning(backend: Backend, heard: _Heard) -> AsyncIterator[None]:
         await brought_to_an_end("the scan", scanner.stop)
 
 
-def _merged(before: Seen, now: Seen) -> Seen:
+def merged(before: Seen, now: Seen) -> Seen:
     """Name and services often come in different packets: keep what was said before."""
     return Seen(
         address=now.address,
