@@ -124,6 +124,7 @@ def test_opening_that_is_cancelled_at_any_moment_leaves_nothing(slow: list[Scann
             done = task.done()
             task.cancel()
             await asyncio.wait([task])
+            assert done or task.cancelled(), moment
             await link.close()
             assert left(module, slow) == "", moment
             await link.open(Ear().data, Ear().end)  # and it opens as if nothing had been
