@@ -13,6 +13,7 @@ from ble_support import ADDRESS, PROTOCOLS, Parrot, board, clear_air, opening, p
 from bmslink.errors import (
     BmsError,
     LinkClosed,
+    PortNotFound,
     TargetError,
 )
 from bmslink.gatt import Seen, uuid16
@@ -168,6 +169,24 @@ def test_a_name_finds_the_pack_and_reopening_finds_the_same_one():
 
     before, after = virtual_run(main())
     assert before.soc == after.soc == 30
+
+
+def test_a_neighbour_of_the_same_name_is_not_taken_for_a_pack_that_is_gone():
+    first = board("jbd", name="Van", soc=30)
+
+    async def main():
+        async with bmslink.connect("jbd+ble://van") as device:
+            AIR.clear()
+            first.drop()
+            board("jbd", name="Van", address="A5:C2:37:00:00:02", soc=90)
+            words = rf"van \(last {ADDRESS}\) was not seen in 10 s \(seen were Van\)"
+            with pytest.raises(PortNotFound, match=words):
+                await device.reopen()
+            AIR.append(first)
+            await device.reopen()
+            return (await device.read()).soc
+
+    assert virtual_run(main()) == 30
 
 
 def test_two_packs_of_one_name_are_told_apart_by_address():

@@ -133,7 +133,7 @@ async def find(
 ) -> tuple[BLEDevice, Seen]:
     """The device with an address or a name (upper and lower case alike).
 
-    `latest` is the address that a name had before; where that is still there, it is the one.
+    `latest` is the address that a name had before: that is the one, and no other of that name.
     Raises `PortNotFound` with what was there instead, `TargetError` for a name that two have.
     """
     address = plain_address(place)
@@ -148,7 +148,7 @@ async def find(
             hits[seen.address] = device, seen
             sure.set()
             first.set()
-        elif address is None and seen.name.casefold() == name and not sure.is_set():
+        elif address is latest is None and seen.name.casefold() == name:
             hits[seen.address] = device, seen
             first.set()
         elif len(others) < _MOST:
@@ -164,7 +164,7 @@ async def find(
         )
     for hit in hits.values():
         return hit
-    raise PortNotFound(_not_seen(place, timeout, others))
+    raise PortNotFound(_not_seen(place, timeout, others, latest))
 
 
 async def _until(event: asyncio.Event, timeout: float) -> bool:
@@ -176,11 +176,12 @@ async def _until(event: asyncio.Event, timeout: float) -> bool:
     return True
 
 
-def _not_seen(place: str, timeout: float, others: dict[str, Seen]) -> str:
+def _not_seen(place: str, timeout: float, others: dict[str, Seen], latest: str | None) -> str:
     shown = [s.name or s.address for s in sorted(others.values(), key=_strength)]
     more = f" and {len(shown) - _NAMED} more" if len(shown) > _NAMED else ""
     there = f"seen were {', '.join(shown[:_NAMED])}{more}" if shown else "nothing else was seen"
+    before = f" (last {latest})" if latest and plain_address(place) is None else ""
     return (
-        f"{printable(place, _LONGEST_NAME)} was not seen in {timeout:g} s ({there}). Is it awake "
+        f"{printable(place, _LONGEST_NAME)}{before} was not seen in {timeout:g} s ({there}). Is it awake "
         "and near, and no phone app connected to it?"
     )
