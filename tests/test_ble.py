@@ -128,6 +128,12 @@ def test_uuids_in_capitals_are_the_same():
     assert ("notify", 3) in module.log
 
 
+def test_detection_knows_all_modules_of_a_vendor():
+    table = [(uuid16(0xFFE0), [(FFE1, NOTIFY), (FFE2, ["write"])])]
+    board("jk02", table=table)
+    assert read(f"ble://{ADDRESS}")[0].protocol == "jk02"
+
+
 def test_a_long_write_goes_in_pieces_that_the_module_takes():
     got = []
 

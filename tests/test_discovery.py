@@ -776,6 +776,19 @@ def test_a_recording_begins_with_the_pack(lines: World, tmp_path: Any) -> None:
     assert '"jbd"' in path.read_text().splitlines()[0]
 
 
+def test_a_board_on_a_wire_is_never_shown_a_bluetooth_pin(lines: World) -> None:
+    """Its FF AA frames are for the radio module: on a bus they would be noise to all."""
+
+    async def main() -> None:
+        with pytest.raises(LinkTimeout):
+            async with bmslink.connect(f"jbd+{PORT}", pin="123456", timeout=0.05) as device:
+                await device.read()
+
+    virtual_run(main())
+    assert lines.written
+    assert {data[0] for _, _, data in lines.written} == {0xDD}
+
+
 @pytest.mark.parametrize(
     ("target", "options"),
     [
@@ -870,7 +883,7 @@ class Radio(Transport):
     """A Bluetooth module with a simulated board behind it."""
 
     protocol = "jk02"
-    peers = (JK,)
+    peers = (JK, DALY)
 
     def __init__(self, endpoint: Endpoint, modules: Sequence[Any], pin: object) -> None:
         assert modules
@@ -937,10 +950,16 @@ def test_a_module_that_hangs_up_at_a_foreign_question_is_asked_the_next(
     assert len(lost) > 1
 
 
-def test_the_vendor_of_the_advert_is_asked_first(radio: type[Radio]) -> None:
+def test_the_vendor_of_the_advert_is_asked_first(
+    radio: type[Radio], monkeypatch: pytest.MonkeyPatch
+) -> None:
     said: list[str] = []
     virtual_run(detect(parse_target(f"ble://{JK.address}"), tell=said.append))
     assert [text for text in said if "asking" in text] == [f"{JK.address}: asking for jk02"]
+    said.clear()
+    monkeypatch.setattr(radio, "protocol", "daly-d2")
+    virtual_run(detect(parse_target(f"ble://{DALY.address}"), tell=said.append))
+    assert [text for text in said if "asking" in text] == [f"{DALY.address}: asking for daly-d2"]
 
 
 def test_connect_settles_what_an_advert_leaves_open(

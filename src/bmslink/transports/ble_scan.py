@@ -182,6 +182,6 @@ def _not_seen(place: str, timeout: float, others: dict[str, Seen], latest: str |
     there = f"seen were {', '.join(shown[:_NAMED])}{more}" if shown else "nothing else was seen"
     before = f" (last {latest})" if latest and plain_address(place) is None else ""
     return (
-        f"{printable(place, _LONGEST_NAME)}{before} was not seen in {timeout:g} s ({there}). Is it awake "
-        "and near, and no phone app connected to it?"
+        f"{printable(place, _LONGEST_NAME)}{before} was not seen in {timeout:g} s ({there}). "
+        "Is it awake and near, and no phone app connected to it?"
     )
