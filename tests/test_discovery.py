@@ -201,6 +201,19 @@ def test_the_second_question_of_sinowealth_is_a_read_too(lines: World) -> None:
     assert all(known_read(rate, data) for _, rate, data in lines.written)
 
 
+def test_half_of_sinowealths_answers_is_none(lines: World) -> None:
+    device = make_device("daly-sinowealth")
+
+    class Half(SimLine):
+        def receive(self, data: bytes) -> None:
+            if data != b"\x0a\x17\x02":
+                super().receive(data)
+
+    lines.places["/dev/ttyTEST"] = lambda on_data, rate: Half(device, on_data, client_rate=rate)
+    assert targets(scan("/dev/ttyTEST")) == []
+    assert ("/dev/ttyTEST", 9600, b"\x0a\x17\x02") in lines.written
+
+
 def test_a_trigger_goes_only_to_addresses_that_are_silent_to_a_read(lines: World) -> None:
     """A Modbus write by its form: a foreign device at 115200 baud must never get one."""
 
@@ -421,6 +434,21 @@ def test_a_gateway_is_asked_at_the_speed_it_has(lines: World) -> None:
     assert len([data for data in sent if data[:2] == b"\x01\x03"]) == 1  # not for each speed
 
 
+def test_a_gateway_far_away_is_waited_for(lines: World) -> None:
+    device = make_device("jk-nw")
+
+    def hang(on_data: OnData, rate: Callable[[], int]) -> Any:
+        def late(data: bytes) -> None:
+            asyncio.get_running_loop().call_later(0.25, on_data, data)
+
+        return SimLine(device, late)
+
+    lines.places["host:8899"] = hang
+    assert targets(virtual_run(bmslink.scan(ports=["tcp://host:8899"]))) == [
+        "jk-nw+tcp://host:8899"
+    ]
+
+
 # ---------------------------------------------------------------------- who is left alone
 
 
@@ -469,6 +497,23 @@ def test_a_master_that_comes_later_ends_the_search(lines: World) -> None:
     assert {rate for _, rate, _ in lines.written} == {115200}
 
 
+def test_a_master_of_whom_no_pack_is_known_ends_the_search_too(lines: World) -> None:
+    asked = bytes.fromhex("150310000002")
+    asked += crc16(asked).to_bytes(2, "little")
+
+    class Later(Chatter):
+        async def talk(self, on_data: OnData, make: Callable[[], bytes], every: float) -> None:
+            await asyncio.sleep(LISTEN + 0.1)
+            await super().talk(on_data, make, every)
+
+    lines.places["/dev/ttyTEST"] = lambda on_data, rate: Later(on_data, lambda: asked, 0.2)
+    (found,) = scan("/dev/ttyTEST")
+    assert found.protocol is None
+    assert "Another master began to ask" in found.why
+    assert {rate for _, rate, _ in lines.written} == {115200}
+    assert len(lines.written) < 10
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_port_that_never_stops_talking_is_left_alone(lines: World, seed: int) -> None:
     noise = random.Random(seed)
@@ -512,6 +557,7 @@ def test_an_endless_answer_does_not_hold_the_search_up(lines: World) -> None:
     (found,), seconds = timed(bmslink.scan(ports=[PORT], timeout=20))
     assert found.protocol is None
     assert seconds == pytest.approx(20, abs=2)
+    assert len(lines.written) > 4
 
 
 # -------------------------------------------------------------------------------- why not
@@ -655,6 +701,11 @@ def test_the_time_that_is_given_is_kept(lines: World) -> None:
     assert seconds == pytest.approx(4, abs=0.2)
     assert "ended after 4 s" in found.why
     assert found.tried
+
+
+def test_the_address_of_a_jk_master_is_never_asked(lines: World) -> None:
+    scan("/dev/ttyTEST?address=0")
+    assert {data[0] for _, _, data in lines.written} == {0xDD}
 
 
 def test_the_target_narrows_the_search(lines: World) -> None:
