@@ -89,7 +89,7 @@ async def _serve(stack: AsyncExitStack, name: str, protocol: str, mtu: int) -> s
 
     _airs[name] = Air()
     served = ServedModule(line, device, module, radio)
-    stack.callback(served.close)
+    stack.push_async_callback(served.close)
     return await served.start(host_on(_airs[name], address_of(module, 1)))
 
 

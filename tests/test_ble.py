@@ -13,12 +13,14 @@ from ble_support import ADDRESS, PROTOCOLS, Parrot, board, clear_air, opening, p
 from bmslink.errors import (
     BmsError,
     LinkClosed,
+    PortNotFound,
     TargetError,
 )
 from bmslink.gatt import Seen, uuid16
 from bmslink.protocols import load_driver
 from bmslink.transport import make_transport, parse_target
 from bmslink.transports.ble import scan_adverts
+from bmslink.transports.ble_scan import merged
 from support import virtual_run
 from wires import Ear
 
@@ -117,6 +119,21 @@ def test_jk_characteristics_are_chosen_by_property(chars, listens, writes):
     assert ("notify", handles[listens]) in module.log
 
 
+def test_uuids_in_capitals_are_the_same():
+    """Stacks other than the systems' own may write them so."""
+    gatt = load_driver("daly-a5").modules[0]
+    here = [(gatt.notify.upper(), NOTIFY), (gatt.write.upper(), ["write-without-response"])]
+    module = board("daly-a5", table=[(gatt.service.upper(), here)])
+    read(f"daly-a5+ble://{ADDRESS}")
+    assert ("notify", 3) in module.log
+
+
+def test_detection_knows_all_modules_of_a_vendor():
+    table = [(uuid16(0xFFE0), [(FFE1, NOTIFY), (FFE2, ["write"])])]
+    board("jk02", table=table)
+    assert read(f"ble://{ADDRESS}")[0].protocol == "jk02"
+
+
 def test_a_long_write_goes_in_pieces_that_the_module_takes():
     got = []
 
@@ -158,6 +175,24 @@ def test_a_name_finds_the_pack_and_reopening_finds_the_same_one():
 
     before, after = virtual_run(main())
     assert before.soc == after.soc == 30
+
+
+def test_a_neighbour_of_the_same_name_is_not_taken_for_a_pack_that_is_gone():
+    first = board("jbd", name="Van", soc=30)
+
+    async def main():
+        async with bmslink.connect("jbd+ble://van") as device:
+            AIR.clear()
+            first.drop()
+            board("jbd", name="Van", address="A5:C2:37:00:00:02", soc=90)
+            words = rf"van \(last {ADDRESS}\) was not seen in 10 s \(seen were Van\)"
+            with pytest.raises(PortNotFound, match=words):
+                await device.reopen()
+            AIR.append(first)
+            await device.reopen()
+            return (await device.read()).soc
+
+    assert virtual_run(main()) == 30
 
 
 def test_two_packs_of_one_name_are_told_apart_by_address():
@@ -272,6 +307,14 @@ def test_scan_merges_what_comes_in_several_packets():
     assert found[1].services == {uuid16(0xFF00)}
     assert len(told) == 3
     assert OPENED == ["open", "close"]
+
+
+def test_a_name_that_was_said_once_stays():
+    one = Seen(address=ADDRESS, name="Van", manufacturers={1: b"x"}, rssi=-40)
+    two = Seen(address=ADDRESS, services=frozenset({uuid16(0xFF00)}), rssi=-50)
+    both = merged(one, two)
+    assert (both.name, both.rssi, both.manufacturers) == ("Van", -50, {1: b"x"})
+    assert merged(both, Seen(address=ADDRESS, name="Bus")).name == "Bus"
 
 
 def test_a_flood_of_made_up_devices_hides_no_pack():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bmslink.gatt import Advert, Seen, matches, uuid16
 from bmslink.protocols import DRIVERS, load_driver
+from bmslink.radio import advertised
 from support import FIXTURES
 
 ADVERTS = json.loads((FIXTURES / "adverts.json").read_text())
@@ -83,10 +84,18 @@ def test_all_parts_of_a_sign_must_fit():
         {"services": frozenset({uuid16(0xFFE0)})},
         {"manufacturers": {3: b"\x88"}},
         {"manufacturers": {2: b"\xa0"}},
+        {"manufacturers": {2: b"\xa0\x88"}},
     ):
         said = {n: getattr(fits, n) for n in ("address", "name", "services", "manufacturers")}
         assert not matches(advert, Seen(**(said | change)))
     assert not matches(Advert(), fits)
+
+
+def test_what_only_such_boards_say_weighs_more_than_what_others_say_too():
+    jk = {"address": "C8:47:8C:00:00:01", "services": frozenset({uuid16(0xFFE0)})}
+    assert advertised(Seen(**jk)) == ("jk02", False)
+    assert advertised(Seen(**jk, name="JBD-SP04S")) == ("jbd", True)
+    assert advertised(Seen(address="11:22:33:44:55:66")) is None
 
 
 @given(st.text(max_size=60), st.text(max_size=20), st.binary(max_size=30))

@@ -15,6 +15,7 @@ from bleak.exc import (
 )
 
 import bmslink
+from ble_memory import OPENED
 from ble_support import ADDRESS, board, clear_air, opening
 from bmslink.errors import (
     LinkClosed,
@@ -77,6 +78,7 @@ _Why = BleakBluetoothNotAvailableReason
         ("connect", TimeoutError(), PortBusy, "close the phone app"),
         ("connect", BleakError("le-connection-abort-by-local"), PortBusy, "one at a time"),
         ("connect", asyncio.CancelledError(), PortBusy, "one at a time"),
+        ("connect", FileNotFoundError(2, "No such thing"), TransportError, "No such thing"),
         ("connect", BleakDeviceNotFoundError("x"), PortNotFound, "gone again"),
         ("connect", BleakDBusError("org.bluez.Error.InProgress", []), PortBusy, "Another program"),
         (
@@ -99,6 +101,22 @@ def test_whatever_a_stack_throws_becomes_a_sentence(step, thrown, kind, words):
     assert type(error) is kind
     assert words in str(error)
     assert "Error." not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("step", "thrown", "tries"),
+    [
+        ("scan", BleakBluetoothNotAvailableError("x", _Why.POWERED_OFF), 1),
+        ("scan", PermissionError(1, "no"), 1),
+        ("notify", BleakGATTProtocolError(0x05), 1),
+        ("connect", TimeoutError(), 1),
+        ("connect", BleakError("le-connection-abort-by-local"), 3),
+    ],
+)
+def test_what_does_not_pass_is_not_tried_again(step, thrown, tries):
+    board("jbd").broken[step] = thrown
+    opening()
+    assert OPENED.count("open") == tries
 
 
 def test_a_failure_that_passes_is_tried_again():

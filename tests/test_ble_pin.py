@@ -220,7 +220,11 @@ def test_a_module_that_wants_to_be_paired_gets_the_passkey(monkeypatch):
     assert read(f"jk02+ble://{ADDRESS}", pin="123456")[1].soc is not None
     assert told == ["123456"]
     assert module.paired
+    module.broken["notify"] = BleakDBusError("org.bluez.Error.NotAuthorized", [])
+    assert read(f"jk02+ble://{ADDRESS}", pin="123456")[1].soc is not None
     module.broken["notify"] = BleakGATTProtocolError(0x05)
+    module.broken["pair"] = TimeoutError()
+    assert "did not accept the pairing" in str(opening(f"jk02+ble://{ADDRESS}", pin="123456"))
     module.broken["pair"] = BleakDBusError("org.bluez.Error.AuthenticationFailed", [])
     error = opening(f"jk02+ble://{ADDRESS}", pin="123456")
     assert isinstance(error, PortDenied)

@@ -201,6 +201,19 @@ def test_the_second_question_of_sinowealth_is_a_read_too(lines: World) -> None:
     assert all(known_read(rate, data) for _, rate, data in lines.written)
 
 
+def test_half_of_sinowealths_answers_is_none(lines: World) -> None:
+    device = make_device("daly-sinowealth")
+
+    class Half(SimLine):
+        def receive(self, data: bytes) -> None:
+            if data != b"\x0a\x17\x02":
+                super().receive(data)
+
+    lines.places["/dev/ttyTEST"] = lambda on_data, rate: Half(device, on_data, client_rate=rate)
+    assert targets(scan("/dev/ttyTEST")) == []
+    assert ("/dev/ttyTEST", 9600, b"\x0a\x17\x02") in lines.written
+
+
 def test_a_trigger_goes_only_to_addresses_that_are_silent_to_a_read(lines: World) -> None:
     """A Modbus write by its form: a foreign device at 115200 baud must never get one."""
 
@@ -225,6 +238,49 @@ def test_a_trigger_goes_only_to_addresses_that_are_silent_to_a_read(lines: World
     assert "valid frames came" in found.why
     triggered = {data[0] for _, _, data in lines.written if data[1:3] == b"\x10\x16"}
     assert triggered == set(range(1, 16)) - {1, 5, 9}
+
+
+class Slow:
+    """A Modbus device of somebody else that takes its time to refuse, or says what nobody knows."""
+
+    def __init__(self, on_data: OnData, delay: float, unit: int, garble: bool) -> None:
+        self.on_data, self.delay, self.unit, self.garble = on_data, delay, unit, garble
+
+    def receive(self, data: bytes) -> None:
+        if data[:2] == bytes([self.unit, 3]):
+            refusal = bytes([self.unit, 0x83, 2])
+            answer = refusal + crc16(refusal).to_bytes(2, "little")
+            answer = answer[:-1] if self.garble else answer
+            asyncio.get_running_loop().call_later(self.delay, self.on_data, answer)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize("garble", [False, True])
+@pytest.mark.parametrize("delay", [0.1, 0.6, 0.95])
+@pytest.mark.parametrize("unit", [1, 9, 15])
+@pytest.mark.parametrize("target", [PORT, "tcp://host:8899", f"{PORT}?address={{}}"])
+def test_nor_to_a_device_that_is_slow_to_answer_the_read(
+    lines: World, target: str, unit: int, delay: float, garble: bool
+) -> None:
+    there = target.format(unit)
+    lines.places[parse_target(there).place] = lambda on_data, rate: Slow(
+        on_data, delay, unit, garble
+    )
+    found = virtual_run(bmslink.scan(ports=[there]))
+    assert targets(found) == []
+    triggered = {data[0] for _, _, data in lines.written if data[1:3] == b"\x10\x16"}
+    assert unit not in triggered
+    if not garble and "address" not in there:
+        assert len(triggered) >= 13  # and whose turn it was then got the blame
+
+
+def test_a_trigger_goes_at_its_own_speed_alone(lines: World) -> None:
+    scan("/dev/ttyTEST?baudrate=9600")
+    scan("/dev/ttyTEST?baudrate=19200")
+    assert lines.written
+    assert not [data for _, _, data in lines.written if data[1:3] == b"\x10\x16"]
 
 
 def test_a_modbus_device_of_somebody_else_is_no_jk_board(lines: World) -> None:
@@ -378,6 +434,21 @@ def test_a_gateway_is_asked_at_the_speed_it_has(lines: World) -> None:
     assert len([data for data in sent if data[:2] == b"\x01\x03"]) == 1  # not for each speed
 
 
+def test_a_gateway_far_away_is_waited_for(lines: World) -> None:
+    device = make_device("jk-nw")
+
+    def hang(on_data: OnData, rate: Callable[[], int]) -> Any:
+        def late(data: bytes) -> None:
+            asyncio.get_running_loop().call_later(0.25, on_data, data)
+
+        return SimLine(device, late)
+
+    lines.places["host:8899"] = hang
+    assert targets(virtual_run(bmslink.scan(ports=["tcp://host:8899"]))) == [
+        "jk-nw+tcp://host:8899"
+    ]
+
+
 # ---------------------------------------------------------------------- who is left alone
 
 
@@ -426,6 +497,23 @@ def test_a_master_that_comes_later_ends_the_search(lines: World) -> None:
     assert {rate for _, rate, _ in lines.written} == {115200}
 
 
+def test_a_master_of_whom_no_pack_is_known_ends_the_search_too(lines: World) -> None:
+    asked = bytes.fromhex("150310000002")
+    asked += crc16(asked).to_bytes(2, "little")
+
+    class Later(Chatter):
+        async def talk(self, on_data: OnData, make: Callable[[], bytes], every: float) -> None:
+            await asyncio.sleep(LISTEN + 0.1)
+            await super().talk(on_data, make, every)
+
+    lines.places["/dev/ttyTEST"] = lambda on_data, rate: Later(on_data, lambda: asked, 0.2)
+    (found,) = scan("/dev/ttyTEST")
+    assert found.protocol is None
+    assert "Another master began to ask" in found.why
+    assert {rate for _, rate, _ in lines.written} == {115200}
+    assert len(lines.written) < 10
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_port_that_never_stops_talking_is_left_alone(lines: World, seed: int) -> None:
     noise = random.Random(seed)
@@ -469,6 +557,7 @@ def test_an_endless_answer_does_not_hold_the_search_up(lines: World) -> None:
     (found,), seconds = timed(bmslink.scan(ports=[PORT], timeout=20))
     assert found.protocol is None
     assert seconds == pytest.approx(20, abs=2)
+    assert len(lines.written) > 4
 
 
 # -------------------------------------------------------------------------------- why not
@@ -591,11 +680,33 @@ def test_a_pulled_cable_is_a_sentence(lines: World) -> None:
     assert found.why == "gone"
 
 
+def test_a_pack_that_answered_is_kept_when_the_line_is_lost_after_it(
+    lines: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines.sim("/dev/ttyTEST", "jk-modbus", 3)
+    write = WorldTransport.write
+
+    async def pulled(self: WorldTransport, data: bytes) -> None:
+        if data[:2] == b"\x07\x03":
+            raise LinkClosed("/dev/ttyTEST is gone: the cable was pulled or it hung up.")
+        await write(self, data)
+
+    monkeypatch.setattr(WorldTransport, "write", pulled)
+    (found,) = scan("/dev/ttyTEST")
+    assert (found.protocol, found.confidence) == ("jk-modbus", CERTAIN)
+    assert "the line was lost before all was tried" in found.why
+
+
 def test_the_time_that_is_given_is_kept(lines: World) -> None:
     (found,), seconds = timed(bmslink.scan(ports=[PORT], timeout=4))
     assert seconds == pytest.approx(4, abs=0.2)
     assert "ended after 4 s" in found.why
     assert found.tried
+
+
+def test_the_address_of_a_jk_master_is_never_asked(lines: World) -> None:
+    scan("/dev/ttyTEST?address=0")
+    assert {data[0] for _, _, data in lines.written} == {0xDD}
 
 
 def test_the_target_narrows_the_search(lines: World) -> None:
@@ -620,8 +731,9 @@ def test_impossible_wishes() -> None:
     for bad in ({"ports": [f"{PORT}?address=255"]}, {"protocol": "pylontech"}):
         with pytest.raises(TargetError):
             virtual_run(bmslink.scan(**bad))
-    with pytest.raises(TargetError):
-        virtual_run(bmslink.scan(ports=[f"warp+{PORT}"]))
+    for bad in ({"ports": [f"warp+{PORT}"]}, {"ports": [PORT], "ble": True, "pin": ""}):
+        with pytest.raises(TargetError):
+            virtual_run(bmslink.scan(**bad))
 
 
 def test_one_port_by_two_names_is_searched_once(lines: World) -> None:
@@ -688,6 +800,21 @@ def test_a_device_that_finds_nothing_leaves_nothing_open(lines: World, tmp_path:
     virtual_run(main())
 
 
+def test_a_device_that_was_not_found_yet_says_what_to_do(lines: World, tmp_path: Any) -> None:
+    async def main() -> None:
+        with (tmp_path / "file.jsonl").open("wb") as file:
+            device = bmslink.connect("/dev/ttyTEST", record=file)
+            for ask in (device.read, device.identify):
+                with pytest.raises(LinkClosed, match="not open"):
+                    await ask()
+            await device.close()
+            with pytest.raises(TransportError, match="recording of this device is finished"):
+                await device.open()
+
+    virtual_run(main())
+    assert lines.opened == []
+
+
 def test_a_recording_begins_with_the_pack(lines: World, tmp_path: Any) -> None:
     lines.sim("/dev/ttyTEST", "jbd")
     path = tmp_path / "file.jsonl"
@@ -699,6 +826,19 @@ def test_a_recording_begins_with_the_pack(lines: World, tmp_path: Any) -> None:
 
     virtual_run(main())
     assert '"jbd"' in path.read_text().splitlines()[0]
+
+
+def test_a_board_on_a_wire_is_never_shown_a_bluetooth_pin(lines: World) -> None:
+    """Its FF AA frames are for the radio module: on a bus they would be noise to all."""
+
+    async def main() -> None:
+        with pytest.raises(LinkTimeout):
+            async with bmslink.connect(f"jbd+{PORT}", pin="123456", timeout=0.05) as device:
+                await device.read()
+
+    virtual_run(main())
+    assert lines.written
+    assert {data[0] for _, _, data in lines.written} == {0xDD}
 
 
 @pytest.mark.parametrize(
@@ -795,7 +935,7 @@ class Radio(Transport):
     """A Bluetooth module with a simulated board behind it."""
 
     protocol = "jk02"
-    peers = (JK,)
+    peers = (JK, DALY)
 
     def __init__(self, endpoint: Endpoint, modules: Sequence[Any], pin: object) -> None:
         assert modules
@@ -838,10 +978,40 @@ def test_connecting_tells_the_dialect(
     assert str(found) in said[-1]
 
 
-def test_the_vendor_of_the_advert_is_asked_first(radio: type[Radio]) -> None:
+def test_a_module_that_hangs_up_at_a_foreign_question_is_asked_the_next(
+    radio: type[Radio], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(radio, "protocol", "daly-d2")
+    opened = radio.open
+    lost: list[OnLost] = []
+
+    async def open_(self: Radio, on_data: OnData, on_lost: OnLost) -> None:
+        lost.append(on_lost)
+        await opened(self, on_data, on_lost)
+
+    async def write(self: Radio, data: bytes) -> None:
+        assert self.open_line is not None
+        if data[:4] == b"\xaa\x55\x90\xeb":
+            lost[-1](None)
+        self.open_line.receive(data)
+
+    monkeypatch.setattr(radio, "open", open_)
+    monkeypatch.setattr(radio, "write", write)
+    found = virtual_run(detect(parse_target("ble://11:22:33:44:55:66")))
+    assert found.protocol == "daly-d2"
+    assert len(lost) > 1
+
+
+def test_the_vendor_of_the_advert_is_asked_first(
+    radio: type[Radio], monkeypatch: pytest.MonkeyPatch
+) -> None:
     said: list[str] = []
     virtual_run(detect(parse_target(f"ble://{JK.address}"), tell=said.append))
     assert [text for text in said if "asking" in text] == [f"{JK.address}: asking for jk02"]
+    said.clear()
+    monkeypatch.setattr(radio, "protocol", "daly-d2")
+    virtual_run(detect(parse_target(f"ble://{DALY.address}"), tell=said.append))
+    assert [text for text in said if "asking" in text] == [f"{DALY.address}: asking for daly-d2"]
 
 
 def test_connect_settles_what_an_advert_leaves_open(

@@ -108,7 +108,7 @@ async def world(
     try:
         yield made
     finally:
-        served.close()
+        await served.close()
         for controller in list(made.air.controllers) if air is None else []:
             if isinstance(controller, VirtualController):
                 controller.leave()

@@ -18,7 +18,14 @@ from types import TracebackType
 from typing import IO, Any, Literal, Self, cast
 
 from bmslink.capture import CaptureHeader, Recorder, Writer, open_capture
-from bmslink.errors import LinkTimeout, SettingError, TargetError, TransportError, VerifyError
+from bmslink.errors import (
+    LinkClosed,
+    LinkTimeout,
+    SettingError,
+    TargetError,
+    TransportError,
+    VerifyError,
+)
 from bmslink.holding import Holding
 from bmslink.journal import Transaction
 from bmslink.link import Link, Timing
@@ -193,13 +200,13 @@ class Device:
 
     async def open(self) -> None:
         """Open the link and let the driver greet the device; on failure nothing stays open."""
+        if self._record is not None and self._record.closed:
+            raise TransportError("The recording of this device is finished: connect anew.")
         if not self._built:
             from bmslink.discovery import detect  # it loads every protocol
 
             self.target = await detect(self.target, pin=self._pin, tell=self._tell)
             self._build()
-        if self._record is not None and self._writer is None:
-            raise TransportError("The recording of this device is finished: connect anew.")
         _log.info("%s is being opened.", self.target)
         try:
             await self.link.open()
@@ -243,8 +250,13 @@ class Device:
                 error.heard,
             ) from error
 
+    def _need_driver(self) -> None:
+        if not self._built:
+            raise LinkClosed("The link is not open: use the device inside its `with` block.")
+
     async def identify(self) -> Identity:
         """Who the pack is, by reading only. Raises `LinkTimeout`, `Refused`, …"""
+        self._need_driver()
         async with self._turn:
             with self._waiting():
                 identity = await self.driver.identify()
@@ -260,6 +272,7 @@ class Device:
 
     async def read(self) -> Reading:
         """One complete reading. Raises `LinkTimeout`, `LinkClosed`, `Refused`, `FrameError`."""
+        self._need_driver()
         async with self._turn:
             with self._waiting():
                 reading = await self.driver.read()

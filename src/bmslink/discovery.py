@@ -319,6 +319,7 @@ async def scan(
     tell = on_progress or _quiet
     if protocol is not None:
         _vendor(protocol)
+    secret = pin if isinstance(pin, Pin) else Pin(pin)
     chosen = ble or serial or bool(ports)
     results: list[Found] = []
 
@@ -334,7 +335,6 @@ async def scan(
         steps_for(endpoint)
     work = [_search_line(line, tell, found, timeout) for line in _each_once(lines)]
     if ble or not chosen:
-        secret = pin if isinstance(pin, Pin) else Pin(pin)
         radio = _search_radio(
             tell, found, timeout or _BLE_TIMEOUT, connect=connect, protocol=protocol, pin=secret
         )

@@ -154,16 +154,16 @@ class ProbedLine:
         return self.take()
 
     async def listen(self, seconds: float) -> bytes:
-        """All that comes within that time."""
-        self.take()
+        """All that comes within that time, and what waits already."""
         deadline = asyncio.get_running_loop().time() + seconds
         heard = bytearray()
         while asyncio.get_running_loop().time() < deadline:
             heard += (await self.more(deadline))[: _LONGEST - len(heard)]
         return bytes(heard)
 
-    async def quiet(self) -> None:
-        """Wait until the last answer is over; a line that others keep busy never is."""
+    async def quiet(self) -> bytes:
+        """Wait until the last answer is over; a line that others keep busy never is. Gives back
+        what came since."""
         loop = asyncio.get_running_loop()
         latest = loop.time() + _ENDLESS
         while True:
@@ -171,11 +171,10 @@ class ProbedLine:
             if rest <= 0:
                 break
             await asyncio.sleep(rest)
-        self.take()
+        return self.take()
 
     async def ask(self, step: Step) -> tuple[Heard, Hit | None, bytes]:
-        """One question: what came, the pack that it proves, and the bytes."""
-        await self.quiet()
+        """One question on a quiet line: what came, the pack that it proves, and the bytes."""
         async with self._transport.turn(listens=True):
             exchange = _Exchange(step.probe, step.address)
             data = await self._exchange(exchange)
@@ -199,7 +198,7 @@ class ProbedLine:
             data = await self.more(deadline)
             heard += data
             exchange.take(data)
-            if not data or loop.time() > latest:
+            if not data or len(heard) >= _LONGEST or loop.time() > latest:
                 break
             deadline = min(max(first, loop.time() + exchange.idle + self._patience), latest)
         return bytes(heard)

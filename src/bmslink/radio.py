@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from bmslink.errors import FrameError, LinkTimeout, Refused, UnknownDevice
+from bmslink.errors import FrameError, LinkClosed, LinkTimeout, Refused, UnknownDevice
 from bmslink.gatt import Gatt, Seen, matches
 from bmslink.link import Link
 from bmslink.model import Identity
@@ -117,6 +117,8 @@ async def _identify(
         return await driver.identify(), "answered"
     except LinkTimeout as error:
         return None, error.heard
+    except LinkClosed:  # what it cannot take makes it hang up; the next question connects anew
+        return None, "hung up"
     except Refused:
         return Identity(protocol=name), "refused to say who it is"
     except FrameError as error:

@@ -11,9 +11,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from bmslink.errors import LinkClosed
 from bmslink.probing import Heard, Hit, ProbedLine, overheard
 from bmslink.protocols import load_driver
-from bmslink.protocols.probes import GLITCH, LISTEN, ROUND, Step
+from bmslink.protocols.probes import GLITCH, LATE, LISTEN, ROUND, Step
+from bmslink.protocols.rtu import MODBUS_SHAPES, RTUFramer
 from bmslink.sharing import shared
 from bmslink.transport import Transport
 
@@ -53,6 +55,12 @@ class _Asked:
     """What came of the questions of one protocol at one speed."""
 
     addresses: dict[int | None, Heard] = field(default_factory=dict)
+    times: dict[int | None, float] = field(default_factory=dict)
+    """When each was asked last, loop time."""
+
+    def hear(self, address: int | None, heard: Heard) -> None:
+        """What came from an address; the most telling counts."""
+        self.addresses[address] = max(self.addresses.get(address, heard), heard, key=_telling)
 
     def __str__(self) -> str:
         known = sorted(a for a in self.addresses if a is not None)
@@ -152,13 +160,16 @@ class _Search:
     async def _try(self, line: ProbedLine, step: Step) -> bool:
         """Ask, if that may be asked; whether it ends the search."""
         probe, rate = step.probe, line.baudrate
-        if probe.after:
-            before = self.asked.get((rate, probe.after))
-            if before is None or before.addresses.get(step.address) not in ("silence", "echo"):
-                return False
+        late = await line.quiet()
+        # What follows a hit is still of who was hit, or of a master who will be heard again.
+        self._belated(late, rate, strange=len(late) > GLITCH and not self.result.hits)
+        if probe.after and not await self._stays_silent(line, probe.after, step.address):
+            return False
         heard, hit, data = await line.ask(step)
-        asked = self.asked.setdefault((rate, probe.protocol), _Asked()).addresses
-        asked[step.address] = max(asked.get(step.address, heard), heard, key=_telling)
+        self._belated(data, rate, strange=heard == "garbage")
+        asked = self.asked.setdefault((rate, probe.protocol), _Asked())
+        asked.hear(step.address, heard)
+        asked.times[step.address] = asyncio.get_running_loop().time()
         if heard == "master":
             self.result.why = _MASTER
         elif hit is not None:
@@ -166,6 +177,32 @@ class _Search:
         elif heard in ("garbage", "other"):
             self.foreign |= {h.protocol for h in overheard(data, 0)} - {probe.protocol}
         return hit is not None or heard == "master"
+
+    async def _stays_silent(self, line: ProbedLine, after: str, address: int | None) -> bool:
+        """Whether an address was read and has not said a word, however late."""
+        before = self.asked.get((line.baudrate, after))
+        if before is None or address not in before.times:
+            return False
+        rest = before.times[address] + LATE - asyncio.get_running_loop().time()
+        if rest > 0:
+            late = await line.listen(rest) + await line.quiet()
+            self._belated(late, line.baudrate, strange=bool(late))
+        return before.addresses[address] in ("silence", "echo")
+
+    def _belated(self, data: bytes, rate: int, *, strange: bool) -> None:
+        """An answer may come when somebody else is asked already: whose it is, its unit says; of
+        `strange` bytes without one it may be anybody's who was read lately."""
+        framer = RTUFramer(MODBUS_SHAPES)
+        frames = [*framer.feed(data), *framer.flush()]
+        units = {frame.unit for frame in frames if frame.shape in ("data", "exception")}
+        lately = asyncio.get_running_loop().time() - 2 * LATE  # bytes may have waited
+        for probe in {step.probe.after for step in self.steps}:
+            read = self.asked.get((rate, probe or ""), _Asked())
+            for address, time in read.times.items():
+                if address in units:
+                    read.hear(address, "other")
+                elif strange and not units and time >= lately:
+                    read.hear(address, "garbage")
 
     async def _follow(self, line: ProbedLine, found: Step) -> None:
         """After a hit: the other dialects that such a board may speak, and the other addresses
@@ -267,6 +304,10 @@ async def survey(
             raise
         if not result.hits:
             result.why = f"The search was ended after {within:g} s, before all was tried."
+    except LinkClosed as error:
+        if not result.hits:
+            raise
+        result.why = f"The line was lost before all was tried: {error}"
     if not result.hits and not result.why:
         result.why = search.reason()
     if sum(hit.protocol == "daly-a5" for hit in result.hits) > 1:

@@ -43,9 +43,12 @@ def steps_for(endpoint: Endpoint) -> list[Step]:
 
 
 def _at_one_speed(steps: Sequence[Step], rate: int) -> list[Step]:
-    """What is asked at two speeds is asked once; what is asked twice to wake a board, twice."""
+    """What is asked at two speeds is asked once; what is asked twice to wake a board, twice; and
+    what is a write by its form only at the one speed that it has, or where nobody knows (0)."""
     found: list[Step] = []
     for step in steps:
+        if step.probe.after and rate not in (0, step.baudrate):
+            continue
         one = replace(step, baudrate=rate)
         if one.address is None or one not in found:
             found.append(one)

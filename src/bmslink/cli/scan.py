@@ -50,8 +50,8 @@ def command(
     Each port is listened to for 3 s; where somebody else speaks, nothing is sent. Then it is asked
     by reading only: at 115200 baud jk-nw, jk02, jk-modbus and jk-bus 1 to 15, at 9600 baud
     daly-d2, daly-p81 and daly-a5 1 to 15, jbd plain and at 0 to 4, jbd-up 1 to 16, jk-modbus 1 to
-    15, daly-sinowealth. --port 'serial:///dev/ttyUSB0?baudrate=19200' asks all at another speed,
-    ?address=20 at another address. Exit code 5: nothing was found.
+    15, daly-sinowealth. --port 'serial:///dev/ttyUSB0?baudrate=19200' asks all but jk-bus at
+    another speed, ?address=20 at another address. Exit code 5: nothing was found.
     """
     from bmslink.cli.log import start_logging
     from bmslink.cli.loop import run

@@ -4,8 +4,9 @@ Everything here is a read of its protocol's own fact sheet, byte for byte what i
 and chosen so that no board of another protocol can take it for a write:
 
 * Only function 03 goes to addresses where any Modbus device may sit. JK's trigger is a Modbus
-  write by its form, so it goes only to an address that has just stayed silent to function 03:
-  a Modbus device must answer that, if only by refusing.
+  write by its form, so it goes only to an address that has stayed silent to function 03 for
+  `LATE`: a Modbus device must answer that, if only by refusing. It knows one speed, and at
+  another it is not sent.
 * JBD's `DD`, Daly's `A5`, JK's `4E 57` and `AA 55 90 EB` have no right CRC for a Modbus device,
   no right start for each other, and at another speed they are noise to everybody.
 * JBD UP's 78 is a function that Modbus does not know: a Modbus device refuses it.
@@ -15,8 +16,8 @@ and chosen so that no board of another protocol can take it for a write:
 115200 baud comes first: that is where a JK master speaks, and `LISTEN` is spent there, because
 bytes of any slower speaker show there too. Then 9600 baud, Modbus-shaped questions before the
 others, which would break the framing on a bus. At each speed the usual address of every protocol
-comes before the unusual ones. JK's NW, JBD and Daly's A5 are asked twice: the first request may
-only wake them.
+comes before the unusual ones, only the triggers come when all addresses were read. JK's NW, JBD and
+Daly's A5 are asked twice: the first request may only wake them.
 """
 
 from __future__ import annotations
@@ -38,11 +39,13 @@ from bmslink.protocols.jbd_layouts import BASIC_MINIMUM
 from bmslink.protocols.jk_modbus_map import INFO as INFO_TABLE
 from bmslink.protocols.rtu import RTUFrame
 
-__all__ = ["GLITCH", "LISTEN", "PROBES", "ROUND", "STEPS", "Probe", "Step"]
+__all__ = ["GLITCH", "LATE", "LISTEN", "PROBES", "ROUND", "STEPS", "Probe", "Step"]
 
 LISTEN = 3.0
 """s of silence before anything is sent. In a round of 4.4 to 6 s a JK master asks 15 addresses,
 absent ones for 220 ms each, so it is never silent for so long (`docs/protocols/jk-bus.md`)."""
+LATE = 1.0
+"""s that a slow Modbus device, or the gateway before it, may take to answer a read."""
 ROUND = 6.5
 """s that are listened for where somebody speaks: a whole round of a JK master."""
 GLITCH = 4
@@ -72,7 +75,7 @@ class Probe:
     overhears: bool = True
     """Whether its frames can be recognised without having asked."""
     after: str | None = None
-    """A protocol that must have met silence at the same address and speed."""
+    """A protocol that must have met silence at the same address and speed, `LATE` ago."""
 
     @property
     def protocol(self) -> str:
@@ -267,9 +270,10 @@ def _interleaved(
 
 STEPS: tuple[Step, ...] = (
     Step(JK_NW, 115200),
-    *_interleaved(115200, (JK_MODBUS, JK_BUS), (1,)),
+    Step(JK_MODBUS, 115200, 1),
     Step(JK02, 115200),
-    *_interleaved(115200, (JK_MODBUS, JK_BUS), range(2, 16)),
+    *_interleaved(115200, (JK_MODBUS,), range(2, 16)),
+    *_interleaved(115200, (JK_BUS,), range(1, 16)),
     Step(JK_NW, 115200),
     Step(DALY_D2, 9600),
     Step(DALY_P81, 9600, 1),

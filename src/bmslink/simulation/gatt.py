@@ -45,6 +45,7 @@ _log = logging.getLogger(__name__)
 __all__ = ["ServedModule", "address_of", "host_on", "open_module"]
 
 _OPENING = 5.0  # s for a controller to answer
+_CLOSING = 1.0  # s for the answer to the last command
 _INTERVAL = 20.0  # ms between two adverts, the least that is allowed
 _RECORD = 300
 """Bytes from which on JK's module chatters: two `AT` a record, one alone and one glued to it."""
@@ -88,7 +89,7 @@ async def open_module(
         else:
             host = Host(transport.source, transport.sink)
     served = ServedModule(open_line, device, module, radio, seed=seed)
-    stack.callback(served.close)
+    stack.push_async_callback(served.close)
     try:
         async with asyncio.timeout(_OPENING):
             address = await served.start(host)
@@ -228,9 +229,10 @@ class ServedModule:
         session.close()
         self._task = asyncio.get_running_loop().create_task(self._advertise_again())
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End the connection that there is; its central finds out by itself."""
-        if self._task is not None:
+        if self._task is not None:  # bumble stumbles over answers to commands that were given up
+            await asyncio.wait([self._task], timeout=_CLOSING)
             self._task.cancel()
         if self._session is not None:
             self._session.close()

@@ -33,6 +33,7 @@ from bmslink.transports.ble_backend import Backend, backend_in_use
 from bmslink.transports.ble_errors import (
     PAIRING,
     PASSKEY,
+    brought_to_an_end,
     passing,
     printable,
     translated,
@@ -50,7 +51,6 @@ CONNECT_TIMEOUT = 20.0
 PAUSES = (0.25, 1.0)
 """s between two tries to connect."""
 WRITE_TIMEOUT = 5.0
-CLOSE_TIMEOUT = 5.0
 _PIECE = 20
 """Bytes that every module takes in one write."""
 
@@ -270,14 +270,9 @@ class _Session:
         await self.stack.aclose()
 
     async def hang_up(self) -> None:
-        """Disconnect, whatever state the connection is in; the stack's complaints are of no use."""
+        """Disconnect, whatever state the connection is in."""
         self._open, self._over = False, True
-        try:
-            with translated(self._place):
-                async with asyncio.timeout(CLOSE_TIMEOUT):
-                    await self.client.disconnect()
-        except BmsError as error:
-            _log.info("%s could not be disconnected: %s", self._place, error)
+        await brought_to_an_end(self._place, self.client.disconnect)
 
 
 def _unknown(

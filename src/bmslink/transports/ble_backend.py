@@ -29,7 +29,6 @@ bmslink's own errors (`ble_errors.py`).
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -40,13 +39,11 @@ from bleak import BleakClient
 from bleak.backends.client import BaseBleakClient
 from bleak.backends.scanner import BaseBleakScanner
 
-from bmslink.errors import BmsError, TargetError
+from bmslink.errors import TargetError
 from bmslink.transport import load
-from bmslink.transports.ble_errors import translated
+from bmslink.transports.ble_errors import brought_to_an_end
 
 __all__ = ["VARIABLE", "Backend", "backend_in_use"]
-
-_log = logging.getLogger(__name__)
 
 VARIABLE = "BMSLINK_BLE_BACKEND"
 _BUNDLED = {"bumble": "bmslink.transports.ble_bumble:factory"}
@@ -87,11 +84,12 @@ class Backend:
 
 
 class _Use:
-    """A backend and how many use it at the moment."""
+    """A backend, whether it is open, and how many use it at the moment."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.users = 0
+        self.open = False
         self.lock = asyncio.Lock()
 
 
@@ -133,26 +131,19 @@ async def backend_in_use() -> AsyncIterator[Backend]:
         mine[text] = _Use(_make(text))
     use = mine[text]
     async with use.lock:
-        if not use.users:
+        if not use.open:
             try:
                 await use.backend.open()
             except BaseException:
-                await _close(use.backend)
+                await brought_to_an_end(use.backend.name, use.backend.close)
                 raise
+            use.open = True
         use.users += 1
     try:
         yield use.backend
     finally:
+        use.users -= 1  # at once: who is cancelled while he waits here uses it no more either
         async with use.lock:
-            use.users -= 1
-            if not use.users:
-                await _close(use.backend)
-
-
-async def _close(backend: Backend) -> None:
-    """What a stack complains about at the end is of no use to anybody."""
-    try:
-        with translated(backend.name):
-            await backend.close()
-    except BmsError as error:
-        _log.info("%s could not be closed: %s", backend.name, error)
+            if use.open and not use.users:
+                use.open = False
+                await brought_to_an_end(use.backend.name, use.backend.close)

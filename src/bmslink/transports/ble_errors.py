@@ -7,7 +7,8 @@ bleak hands on whatever the system's stack throws: its own errors, D-Bus errors 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import logging
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from bleak.exc import (
@@ -30,7 +31,22 @@ from bmslink.errors import (
     TransportError,
 )
 
-__all__ = ["PAIRING", "PASSKEY", "explain", "passing", "printable", "translated", "wants_pairing"]
+__all__ = [
+    "PAIRING",
+    "PASSKEY",
+    "brought_to_an_end",
+    "explain",
+    "passing",
+    "printable",
+    "translated",
+    "wants_pairing",
+]
+
+_log = logging.getLogger(__name__)
+
+_ENDING = 5.0
+"""s that a stack may take to end something."""
+
 
 _Why = BleakBluetoothNotAvailableReason
 _Code = BleakGATTProtocolErrorCode
@@ -123,7 +139,7 @@ def passing(error: BmsError) -> bool:
     cause = error.__cause__
     if isinstance(error, PortDenied) or isinstance(cause, BleakBluetoothNotAvailableError):
         return False
-    return isinstance(cause, BleakError)
+    return isinstance(error, LinkClosed) or isinstance(cause, BleakError)
 
 
 def explain(exc: BaseException, place: str, *, connecting: bool = False) -> TransportError:
@@ -173,3 +189,29 @@ def translated(place: str, *, connecting: bool = False) -> Iterator[None]:
         raise explain(exc, place, connecting=connecting) from exc
     except Exception as exc:
         raise explain(exc, place, connecting=connecting) from exc
+
+
+async def brought_to_an_end(what: str, end: Callable[[], Awaitable[None]]) -> None:
+    """Stop, disconnect or close something of a stack, whose complaints are then of no use.
+
+    Whoever is cancelled meanwhile is so when that is done: half an end would leave an adapter
+    scanning or a pack connected.
+    """
+
+    async def ended() -> None:
+        try:
+            with translated(what):
+                async with asyncio.timeout(_ENDING):
+                    await end()
+        except BmsError as error:
+            _log.info("%s could not be ended: %s", what, error)
+
+    task = asyncio.ensure_future(ended())
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+    if cancelled is not None:
+        raise cancelled

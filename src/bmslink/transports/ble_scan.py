@@ -15,7 +15,7 @@ from bleak.backends.scanner import AdvertisementData
 from bmslink.errors import PortNotFound, TargetError
 from bmslink.gatt import Seen
 from bmslink.transports.ble_backend import Backend, backend_in_use
-from bmslink.transports.ble_errors import printable, translated
+from bmslink.transports.ble_errors import brought_to_an_end, printable, translated
 
 __all__ = ["find", "scan_adverts"]
 
@@ -28,6 +28,8 @@ _SAYINGS = 32
 _NAMED = 6
 """How many of those seen an error names."""
 _LONGEST_NAME = 60
+_ANSWER = 5.0
+"""s; a Bluetooth service that hangs never says that a scan has begun."""
 _TWINS = 1.0
 """s; so long is looked for a second device of the same name before the first one is taken."""
 
@@ -65,22 +67,22 @@ async def _scanning(backend: Backend, heard: _Heard) -> AsyncIterator[None]:
         seen = _seen(device, advert)
         before = known.get(seen.address)
         if before is not None:
-            seen = _merged(before, seen)
+            seen = merged(before, seen)
         if before is not None or len(known) < _MOST:
             known[seen.address] = seen
         heard(device, seen)
 
     scanner = BleakScanner(detected, backend=backend.scanner)
     with translated("the scan"):
-        await scanner.start()
+        async with asyncio.timeout(_ANSWER):
+            await scanner.start()
     try:
         yield
     finally:
-        with translated("the scan"):
-            await scanner.stop()
+        await brought_to_an_end("the scan", scanner.stop)
 
 
-def _merged(before: Seen, now: Seen) -> Seen:
+def merged(before: Seen, now: Seen) -> Seen:
     """Name and services often come in different packets: keep what was said before."""
     return Seen(
         address=now.address,
@@ -131,7 +133,7 @@ async def find(
 ) -> tuple[BLEDevice, Seen]:
     """The device with an address or a name (upper and lower case alike).
 
-    `latest` is the address that a name had before; where that is still there, it is the one.
+    `latest` is the address that a name had before: that is the one, and no other of that name.
     Raises `PortNotFound` with what was there instead, `TargetError` for a name that two have.
     """
     address = plain_address(place)
@@ -146,7 +148,7 @@ async def find(
             hits[seen.address] = device, seen
             sure.set()
             first.set()
-        elif address is None and seen.name.casefold() == name and not sure.is_set():
+        elif address is latest is None and seen.name.casefold() == name:
             hits[seen.address] = device, seen
             first.set()
         elif len(others) < _MOST:
@@ -162,7 +164,7 @@ async def find(
         )
     for hit in hits.values():
         return hit
-    raise PortNotFound(_not_seen(place, timeout, others))
+    raise PortNotFound(_not_seen(place, timeout, others, latest))
 
 
 async def _until(event: asyncio.Event, timeout: float) -> bool:
@@ -174,11 +176,12 @@ async def _until(event: asyncio.Event, timeout: float) -> bool:
     return True
 
 
-def _not_seen(place: str, timeout: float, others: dict[str, Seen]) -> str:
+def _not_seen(place: str, timeout: float, others: dict[str, Seen], latest: str | None) -> str:
     shown = [s.name or s.address for s in sorted(others.values(), key=_strength)]
     more = f" and {len(shown) - _NAMED} more" if len(shown) > _NAMED else ""
     there = f"seen were {', '.join(shown[:_NAMED])}{more}" if shown else "nothing else was seen"
+    before = f" (last {latest})" if latest and plain_address(place) is None else ""
     return (
-        f"{printable(place, _LONGEST_NAME)} was not seen in {timeout:g} s ({there}). Is it awake "
-        "and near, and no phone app connected to it?"
+        f"{printable(place, _LONGEST_NAME)}{before} was not seen in {timeout:g} s ({there}). "
+        "Is it awake and near, and no phone app connected to it?"
     )
