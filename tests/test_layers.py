@@ -35,6 +35,7 @@ FLOORS: dict[str, int] = {
     "transports": 2,
     "protocols": 3,
     "packs": 3,
+    "resolving": 4,
     "device": 4,
     "decoding": 4,
     "probing": 4,

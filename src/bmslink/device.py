@@ -15,113 +15,34 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
-from typing import IO, Any, Literal, Self, cast
+from typing import IO, Any, Self, cast
 
-from bmslink.capture import CaptureHeader, Recorder, Writer, open_capture
+from bmslink.capture import CaptureHeader, Recorder, Writer
 from bmslink.errors import (
     LinkClosed,
     LinkTimeout,
     SettingError,
-    TargetError,
     TransportError,
     VerifyError,
 )
 from bmslink.holding import Holding
 from bmslink.journal import Transaction
-from bmslink.link import Link, Timing
+from bmslink.link import Link
 from bmslink.model import Adjustment, Capability, Command, Identity, Reading, Switch
-from bmslink.packs import find_pin, named
-from bmslink.protocols import DRIVERS, VENDORS, load_driver
-from bmslink.protocols.base import Driver, Options
+from bmslink.packs import find_pin
+from bmslink.protocols import load_driver
+from bmslink.protocols.base import Driver
 from bmslink.protocols.settings import SettingsMap, Slot, Table
+from bmslink.resolving import options_of, resolve, settled, timing_of
 from bmslink.sharing import shared
-from bmslink.transport import Endpoint, Pin, Transport, make_transport, parse_target, require_scheme
+from bmslink.transport import Endpoint, Pin, Transport, make_transport
 
-__all__ = ["Device", "connect", "resolve"]
+__all__ = ["Device", "connect", "resolve", "settled"]
 
 _log = logging.getLogger(__name__)
 
 _TRIES = 3
 """How often a value is read back before it counts as not stored."""
-_RADIO_TIMEOUT, _RADIO_IDLE = 1.0, 0.5
-"""s; the least patience with answers and with pauses inside them over Bluetooth."""
-
-
-def resolve(
-    target: str | Endpoint,
-    *,
-    protocol: str | None = None,
-    address: int | None = None,
-    baudrate: int | None = None,
-    timeout: float | None = None,
-) -> Endpoint:
-    """A target (or a name from bmslink.toml, or a vendor) with its options applied.
-
-    Where its protocol can be found out by asking, it stays `None` or a vendor until the device is
-    opened (`settled`). Raises `TargetError` for everything else that does not say the protocol.
-    """
-    if isinstance(target, str) and target.lower() in VENDORS:
-        endpoint = Endpoint("scan", "", target.lower())
-    else:
-        endpoint = parse_target(named(target)) if isinstance(target, str) else target
-    endpoint = endpoint.with_query(address=address, baudrate=baudrate, timeout=timeout)
-    asked = endpoint.scheme == "scan" or require_scheme(endpoint).asked
-    name = protocol or endpoint.protocol
-    unsettled = replace(endpoint, protocol=name)
-    if asked and (name is None or name in VENDORS) and not settled(unsettled):
-        _timing(Timing(), unsettled)
-        _options(unsettled, Pin())
-        return unsettled
-    if name is None and endpoint.scheme == "sim":
-        name = "jk02"
-    if name is None and endpoint.scheme == "replay":
-        name = open_capture(endpoint.place)[0].protocol or None
-    if name is None:
-        likely = "jk-modbus" if endpoint.scheme == "modbus-tcp" else "jbd"
-        raise TargetError(
-            f"Which protocol does {endpoint} speak? Put it in front ({likely}+{endpoint}) or give "
-            f"--protocol; known: {', '.join(DRIVERS)}."
-        )
-    if name in VENDORS and name not in DRIVERS:
-        spoken = [known for known in DRIVERS if known.startswith(name)]
-        raise TargetError(f"{name!r} is a vendor; name the protocol: {' or '.join(spoken)}.")
-    load_driver(name)
-    return replace(endpoint, protocol=name)
-
-
-def settled(endpoint: Endpoint) -> bool:
-    """Whether the protocol of a resolved target is known; else opening it finds it out."""
-    return endpoint.protocol in DRIVERS and endpoint.scheme != "scan"
-
-
-def _timing(base: Timing, endpoint: Endpoint) -> Timing:
-    changes: dict[str, Any] = {}
-    for key, low, high in (("timeout", 0.01, 60.0), ("gap", 0.0, 10.0)):
-        value = endpoint.number(key)
-        if value is not None:
-            if not low <= value <= high:
-                raise TargetError(f"{key} must be {low:g} to {high:g} s, in target {endpoint}.")
-            changes[key] = value
-    if endpoint.scheme == "ble":  # packets wait for their turn on the air, and are repeated there
-        changes.setdefault("timeout", max(base.timeout, _RADIO_TIMEOUT))
-        changes["idle"] = max(base.idle, _RADIO_IDLE)
-    baudrate = endpoint.integer("baudrate")
-    if baudrate is not None:
-        if not 300 <= baudrate <= 4_000_000:
-            raise TargetError(f"baudrate={baudrate} is not possible, in target {endpoint}.")
-        changes["baudrate"] = baudrate
-    return replace(base, **changes)
-
-
-def _options(endpoint: Endpoint, pin: Pin) -> Options:
-    sign = endpoint.query.get("current_sign", "auto")
-    if sign not in ("auto", "normal", "inverted"):
-        raise TargetError(f"current_sign is auto, normal or inverted, not {sign!r}.")
-    address = endpoint.integer("address")
-    if address is not None and not 0 <= address <= 255:
-        raise TargetError(f"address={address} is not 0 to 255, in target {endpoint}.")
-    sign = cast(Literal["auto", "normal", "inverted"], sign)
-    return Options(address=address, current_sign=sign, pin=pin)
 
 
 class Device:
@@ -157,8 +78,8 @@ class Device:
         """All that depends on the protocol."""
         endpoint, record = self.target, self._record
         driver = load_driver(cast(str, endpoint.protocol))
-        timing = _timing(driver.timing, endpoint)
-        options = _options(endpoint, self._pin)
+        timing = timing_of(driver.timing, endpoint)
+        options = options_of(endpoint, self._pin)
         transport: Transport = shared(
             make_transport(
                 endpoint.with_query(baudrate=timing.baudrate)

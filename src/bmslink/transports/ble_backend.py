@@ -39,7 +39,7 @@ from bleak import BleakClient
 from bleak.backends.client import BaseBleakClient
 from bleak.backends.scanner import BaseBleakScanner
 
-from bmslink.errors import TargetError
+from bmslink.errors import BmsError, TargetError
 from bmslink.transport import load
 from bmslink.transports.ble_errors import brought_to_an_end
 
