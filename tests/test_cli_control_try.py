@@ -90,6 +90,17 @@ def test_what_is_skipped_is_said(run: Cli, tmp_path: Path, policies: str) -> Non
     assert "nothing would have happened" in done.out
 
 
+def test_a_log_that_does_not_fit_the_file_is_said_once(
+    run: Cli, tmp_path: Path, policies: str
+) -> None:
+    few = [replace(r, cell_voltages=r.cell_voltages[:8]) for r in steady(300)]
+    path = str(write(tmp_path / "few", few))
+    for command in ("backtest", "explain"):
+        done = run("control", command, path, "--policies", policies)
+        assert done.code == 0
+        assert done.err.count("The pack has 8 cells, the file says 16") == 1
+
+
 def test_failures_are_sentences(run: Cli, tmp_path: Path, policies: str, night: str) -> None:
     run("control", "backtest", "nowhere", "--policies", policies).failed(1, "no file nowhere")
     run("control", "backtest", policies, "--policies", policies).failed(1, "holds no reading")

@@ -80,6 +80,16 @@ def test_what_is_not_charged_is_what_flowed_above_the_limit() -> None:
     assert report.totals.not_discharged_ah == 0
 
 
+def test_broken_values_count_as_no_charge() -> None:
+    readings = list(cold_night())
+    whole = tried(readings).totals
+    for n, (amps, volts) in enumerate(((1e300, 52.8), (3276.7, 52.8), (20.0, 1e300))):
+        readings[700 + 50 * n] = replace(readings[700 + 50 * n], current=amps, voltage=volts)
+    totals = tried(readings).totals
+    assert totals.not_charged_ah == pytest.approx(whole.not_charged_ah, abs=0.2)
+    assert totals.not_charged_wh == pytest.approx(whole.not_charged_wh, rel=0.01)
+
+
 def test_a_derating_counts_only_what_is_above_it() -> None:
     readings = [replace(r, current=-40.0) for r in steady(3600)]
     derated = only("soc_floor", mode="shadow", trip=70.0, release=75.0, factor=0.25)
@@ -397,3 +407,17 @@ def test_a_moment_in_a_gap_is_stale() -> None:
     assert found.decision.limits.ccl.value == 0
     with pytest.raises(TargetError, match="begins after"):
         explain_log(entries(late), SHIPPED, at=0.0)
+
+
+def test_what_waits_and_what_rests_is_told() -> None:
+    cold = [
+        replace(r, temperatures={"cell_1": t, "cell_2": t, "mosfet": 30.0})
+        for n, r in enumerate(steady(300, 1.0))
+        for t in (-1.0 if n > 290 else 1.0,)
+    ]
+    (found,) = explain_log(entries(cold), SHIPPED, after=295)
+    states = {j.policy: j.state for j in found.judgements}
+    assert states["charge_undertemperature"] == "pending"
+    assert states["cell_delta_load"] == "resting"
+    assert "soc_floor" not in states, "it is off as shipped"
+    assert states["charge_hot_derate"] == "derating"

@@ -14,7 +14,10 @@ from bmslink.cli.output import Session
 from bmslink.errors import TargetError
 
 if TYPE_CHECKING:
-    from bmslink.control.logs import Log, Skipped
+    from collections.abc import Iterator, Mapping
+
+    from bmslink.control.logs import Entry, Log, Skipped
+    from bmslink.control.policy import PolicySet
     from bmslink.control.report import Report
     from bmslink.model import Reading
 
@@ -79,7 +82,8 @@ def backtest(
     sets = [load_policies(Path(file)) for file in files]
     known = None if settings is None else load_settings(Path(settings))
     source = _log(log, protocol, interval, speed)
-    found = try_on(source, sets, known, sink=sink)
+    found = try_on(_noticed(session, source, dict(zip(files, sets, strict=True))), sets, known,
+                   sink=sink)  # fmt: skip
     _say_skipped(session, log, source.skipped)
     for reports in found:
         if session.json:
@@ -147,7 +151,8 @@ def explain(
         session.no_trace("control explain on a recording")
         moment, after = _moment(at)
         log = _log(place, protocol, interval, speed)
-        found = explain_log(log, chosen, known, at=moment, after=after, sink=sink)
+        noticed = _noticed(session, log, {policies: chosen})
+        found = explain_log(noticed, chosen, known, at=moment, after=after, sink=sink)
         _say_skipped(session, place, log.skipped)
     else:
         if at is not None:
@@ -155,11 +160,11 @@ def explain(
         line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
         readings = _look(session, place, line)
         found = [explain_readings(readings, chosen, known, poll=_APART, sink=sink)]
-    for each in found:
+    for number, each in enumerate(found):
         if session.json:
             session.record(each.to_dict())
         else:
-            session.print(render.tree(each, every=every))
+            session.print(("\n" if number else "") + render.tree(each, every=every))
 
 
 def _log(path: str, protocol: str | None, interval: float | None, speed: float) -> Log:
@@ -169,6 +174,22 @@ def _log(path: str, protocol: str | None, interval: float | None, speed: float) 
     if protocol is not None:
         load_driver(protocol)
     return Log(Path(path), protocol=protocol, interval=interval, speed=speed)
+
+
+def _noticed(session: Session, log: Log, files: Mapping[str, PolicySet]) -> Iterator[Entry]:
+    """The log; what does not fit a policy file is said once for each pack."""
+    from bmslink.control.check import Level, check_pack
+
+    seen: set[str] = set()
+    for entry in log:
+        reading = entry.reading
+        if entry.target not in seen and reading.cell_voltages and reading.temperatures:
+            seen.add(entry.target)
+            for file, policies in files.items():
+                for finding in check_pack(reading, policies):
+                    if finding.level >= Level.WARNING:
+                        session.say(f"{entry.target}, {file}: {finding.text}")
+        yield entry
 
 
 def _moment(text: str | None) -> tuple[float | None, float | None]:

@@ -28,6 +28,8 @@ __all__ = ["Backtest", "backtest"]
 
 _MOST = 10_000
 """Trips and commands that are kept with their times; all are counted."""
+_HIGHEST_RATE, _HIGHEST_CELL = 20.0, 5.0
+"""C and V: no current and no voltage is higher; what says so is broken and counts for nothing."""
 _PERMITS = ("charge", "discharge", "balance")
 _BASES = {"ccl": "rating", "dcl": "rating", "cvl": "charge_voltage"}
 """Limit -> the reason that binds it while no policy does."""
@@ -60,6 +62,9 @@ class Backtest:
         self._playback = Playback(self.engine, self, poll)
         self._poll = poll
         self._longest = self.engine.plan.timing.stale_after
+        battery = policies.battery
+        self._most_amps = _HIGHEST_RATE * battery.capacity
+        self._most_volts = _HIGHEST_CELL * battery.cells
         self._rules = {rule.name: rule for rule, _ in self.engine.rules}
         self._watched = _watched(self.engine)
         self._digest = hashlib.sha256()
@@ -145,21 +150,21 @@ class Backtest:
     def _flow(self, current: float | None, voltage: float | None, seconds: float) -> None:
         """What flowed in the log, and how much of it the decision would not have let through."""
         decision, totals = self._decision, self.totals
-        if decision is None or current is None or not math.isfinite(current):
+        size = math.inf if current is None else abs(current)
+        if decision is None or current is None or not size <= self._most_amps:
             return
-        amount = abs(current) * seconds / 3600
-        limits, size = decision.limits, abs(current)
+        amount, limits = size * seconds / 3600, decision.limits
         limit = limits.ccl.value if current > 0 else limits.dcl.value
         cut = max(0.0, size - limit) * seconds / 3600
-        watts = 0.0 if voltage is None or not math.isfinite(voltage) else voltage
+        volts = voltage if voltage is not None and 0 <= voltage <= self._most_volts else 0.0
         if current > 0:
             totals.charged_ah += amount
             totals.not_charged_ah += cut
-            totals.not_charged_wh += cut * watts
+            totals.not_charged_wh += cut * volts
         else:
             totals.discharged_ah += amount
             totals.not_discharged_ah += cut
-            totals.not_discharged_wh += cut * watts
+            totals.not_discharged_wh += cut * volts
 
     def _lasted(self, decision: Decision, seconds: float) -> None:
         totals, limits = self.totals, decision.limits

@@ -203,7 +203,7 @@ class Log:
 
 def written(time: float) -> str | float:
     """A time of a log for JSON: ISO 8601 UTC; seconds where the log has no date."""
-    if time < _UNDATED:
+    if not _UNDATED <= time <= _LATEST:
         return round(time, 3)
     moment = datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")
     return moment.replace("+00:00", "Z")

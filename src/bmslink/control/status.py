@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from bmslink.control.logs import written
 from bmslink.errors import BmsError
 
 __all__ = ["Pack", "Run", "Runs", "StateError", "as_json", "place", "runs", "state_path", "write"]
@@ -145,4 +146,8 @@ def _read(path: Path) -> Run | None:
 def as_json(run: Run, now: float) -> dict[str, Any]:
     """For JSON."""
     values: dict[str, Any] = msgspec.to_builtins(run)
+    for each in (values, *values["packs"]):
+        for name in ("began", "written", "heard", "since"):
+            if isinstance(each.get(name), float):
+                each[name] = written(each[name])
     return {**values, "age": round(run.age(now), 1), "running": not run.gone(now)}

@@ -1,0 +1,136 @@
+"""A simulated pack behind a bad line, under policies: what the soak of the engine is made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections import Counter
+from collections.abc import Iterator
+
+from bmslink.control import Battery, Decision, Engine, Event, Mode
+from bmslink.control.catalogue import default_policies
+from bmslink.errors import GateError
+from bmslink.model import Reading
+from bmslink.simulation.pack import Pack
+from bmslink.simulation.protection import RULES
+
+__all__ = ["BATTERY", "CELLS", "PROBES", "Wire"]
+
+CELLS, CAPACITY = 4, 100.0
+BATTERY = Battery(
+    chemistry="lfp", cells=CELLS, capacity=CAPACITY, charge_current=50.0, discharge_current=100.0
+)
+LOSS, CORRUPTION = 0.01, 0.001
+CELL_NOISE, CURRENT_NOISE, PROBE_NOISE = 0.001, 0.05, 0.1  # V, A, K
+PROBES = ("cell_1", "cell_2")
+
+
+class Wire:
+    """A pack, read over a bad line by an engine in which everything acts."""
+
+    def __init__(self, seed: int, period: float, *, load: float | str = "idle") -> None:
+        self.random = random.Random(seed)
+        self.period = period
+        self.pack = Pack(cells=CELLS, capacity=CAPACITY, soc=60.0, seed=seed, load=load)
+        for rule in RULES:
+            del self.pack.settings[rule.limit]  # a BMS that fails: nothing is stopped by itself
+        self.engine = Engine(
+            default_policies(BATTERY), acting=(Mode.SHADOW, Mode.ENFORCE), poll=period
+        )
+        self.now = 0.0
+        self.samples = self.lost = self.corrupted = 0
+        self.silent = False
+        noise = random.Random(seed + 1)
+        self._noise = [noise.gauss(0, 1) for _ in range(4093)]
+        self._next = 0
+        self.tripped: set[str] = set()
+        self.events: Counter[str] = Counter()
+        self.changes: Counter[str] = Counter()
+        self.decision: Decision | None = None
+        self.when: dict[str, float] = {}
+
+    def beat(self) -> Decision:
+        """One period passes; the pack is read, as far as the line lets it."""
+        self.now += self.period
+        self.pack.advance(self.period)
+        self.samples += 1
+        if self.silent or self.random.random() < LOSS:
+            self.lost += 1
+            return self._take(self.engine.tick(self.now))
+        reading = self._noisy(self.pack.truth())
+        if self.random.random() < CORRUPTION:
+            self.corrupted += 1
+            reading = self._wild(reading)
+        return self._take(self.engine.step(reading, self.now))
+
+    def run(self, seconds: float) -> Iterator[Decision]:
+        """Beats for so long."""
+        for _ in range(round(seconds / self.period)):
+            yield self.beat()
+
+    def _gauss(self) -> float:
+        self._next = (self._next + 1) % len(self._noise)
+        return self._noise[self._next]
+
+    def _noisy(self, truth: Reading) -> Reading:
+        cells = tuple(
+            None if v is None else round(v + CELL_NOISE * self._gauss(), 3)
+            for v in truth.cell_voltages
+        )
+        return dataclasses.replace(
+            truth,
+            cell_voltages=cells,
+            voltage=round(sum(v or 0.0 for v in cells), 2),
+            current=round((truth.current or 0.0) + CURRENT_NOISE * self._gauss(), 2),
+            temperatures={
+                name: None if t is None else round(t + PROBE_NOISE * self._gauss(), 1)
+                for name, t in truth.temperatures.items()
+            },
+            raw={"current_sign": "reported"},
+        )
+
+    def _wild(self, reading: Reading) -> Reading:
+        """A value that is wrong and passes the checksum."""
+        draw = self.random
+        cells = list(reading.cell_voltages)
+        match draw.randrange(5):
+            case 0:
+                cells[draw.randrange(CELLS)] = draw.choice((0.0, 0.1, 6.5, 65.535))
+                return dataclasses.replace(reading, cell_voltages=tuple(cells))
+            case 1:
+                return dataclasses.replace(reading, cell_voltages=(0.0,) * CELLS)
+            case 2:
+                hot = dict(reading.temperatures)
+                hot[draw.choice(PROBES)] = draw.choice((-273.1, -40.0, 130.0, 200.0))
+                return dataclasses.replace(reading, temperatures=hot)
+            case 3:
+                wild = draw.choice((-3276.8, 3276.7, 655.35, -655.35))
+                return dataclasses.replace(reading, current=wild)
+            case _:
+                return dataclasses.replace(reading, soc=draw.choice((0.0, 255.0)))
+
+    def _take(self, decision: Decision) -> Decision:
+        for event in decision.events:
+            self._happened(event)
+        if self.decision is not None:
+            for name in ("charge", "discharge", "balance"):
+                before, after = getattr(self.decision, name), getattr(decision, name)
+                self.changes[name] += before.allowed != after.allowed
+        self.decision = decision
+        return decision
+
+    def _happened(self, event: Event) -> None:
+        if event.what in ("trip", "latch"):
+            self.tripped.add(event.policy)
+            self.events[event.policy] += 1
+            self.when[event.policy] = self.now
+        elif event.what == "release":
+            self.tripped.discard(event.policy)
+
+    def reset(self) -> None:
+        """A person resets what can be reset."""
+        for name in tuple(self.tripped):
+            try:
+                self.engine.reset(name)
+            except GateError:
+                continue
