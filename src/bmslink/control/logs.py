@@ -7,6 +7,7 @@ counted; only a file without any reading is an error.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -156,9 +157,9 @@ class Log:
     def _reading(self, line: bytes) -> Reading | None:
         found: Reading | None
         try:
-            found = _as_reading(line)
+            found = replace(_as_reading(line), conditions_known=True)
         except _UNREADABLE:
-            found = _newer(line)
+            found = _other_reading(line)
         if found is not None and found.protocol and _says_something(found):
             return found
         if line.strip():
@@ -213,15 +214,20 @@ def _says_something(found: Reading) -> bool:
     return bool(found.cell_voltages) or found.voltage is not None
 
 
-def _newer(line: bytes) -> Reading | None:
-    """A reading of a version that knows more conditions; those become `other`."""
+def _other_reading(line: bytes) -> Reading | None:
+    """A reading of a version that knows more conditions, which become `other`, or of a board that
+    does not tell any (`null`)."""
     try:
         values = _as_any(line)
         if not isinstance(values, dict):
             return None
+        values["conditions_known"] = True
         for name in ("alarms", "protections", "faults"):
             told = values.get(name)
-            if isinstance(told, list):
+            if told is None:
+                values[name] = []
+                values["conditions_known"] = False
+            elif isinstance(told, list):
                 values[name] = [
                     c if isinstance(c, str) and c in _CONDITIONS else "other" for c in told
                 ]
