@@ -61,6 +61,9 @@ def test_check_looks_at_the_pack_and_its_settings(cli: Cli, policy: Path, tmp_pa
     wrong = cli("control", "check", str(policy), "sim://jbd?gap=0&cells=8")
     assert wrong.code == 5
     assert "danger: The pack has 8 cells, the file says 4." in wrong.out
+    other = cli("control", "check", str(policy), "jbd+sim://?gap=0&cells=4&chemistry=nmc")
+    assert other.code == 5
+    assert "cell_ovp" in other.out  # read from the pack itself
     own = tmp_path / "own.jsonl"
     own.write_text('{"key": "charge_utp", "value": -20}\n')
     cold = cli("control", "check", str(policy), "--settings", str(own))

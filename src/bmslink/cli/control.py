@@ -75,10 +75,12 @@ def check(
     timeout: o.Timeout = None,
     settings: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="What `settings show --json` said of the pack."),
+        typer.Option(
+            metavar="FILE", help="What `settings show --json` said; else TARGET is asked."
+        ),
     ] = None,
 ) -> None:
-    """Find what is doubtful about a policy file, and about the pack it is for."""
+    """Find what is doubtful about a policy file, and about the pack it is for and its settings."""
     from bmslink.cli.render import control as render
     from bmslink.control.check import check_pack, check_policies, check_settings
     from bmslink.control.files import load_policies
@@ -89,12 +91,16 @@ def check(
         session.no_trace("control check without a TARGET")
     policies = load_policies(Path(file))
     known = None if settings is None else load_settings(Path(settings))
+    reading = None
+    if target is not None:
+        line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
+        reading, live = _look(session, target, line, settings=known is None)
+        known = live if known is None else known
     found = check_policies(policies, known)
     if known is not None:
         found += check_settings(known, policies)
-    if target is not None:
-        line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
-        found += check_pack(_read(session, target, line), policies)
+    if reading is not None:
+        found += check_pack(reading, policies)
     for finding in found:
         if session.json:
             session.record(finding.to_dict())
@@ -117,13 +123,26 @@ COMMANDS = {
 """`bmslink control WORD` -> what it does."""
 
 
-def _read(session: Session, target: str, line: o.Line) -> Reading:
+def _look(
+    session: Session, target: str, line: o.Line, *, settings: bool
+) -> tuple[Reading, dict[str, float] | None]:
+    """A reading, and the settings that are numbers; `None` where the pack does not tell them."""
     from bmslink.cli.loop import run as run_loop
+    from bmslink.errors import BmsError
 
     device = o.connect_all(session, [target], line)[0]
 
-    async def read() -> Reading:
+    async def look() -> tuple[Reading, dict[str, float] | None]:
         async with device:
-            return await device.read()
+            reading = await device.read()
+            if not settings:
+                return reading, None
+            try:
+                table = await device.settings()
+            except BmsError as error:
+                session.say(f"Its settings were left out: {error}")
+                return reading, None
+            values = table.values().items()
+            return reading, {key: value for key, value in values if type(value) is float}
 
-    return run_loop(read())
+    return run_loop(look())

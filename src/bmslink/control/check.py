@@ -14,6 +14,7 @@ from bmslink.control.policy import Mode, PolicySet, Severity
 from bmslink.control.rule import in_words
 from bmslink.control.thresholds import OVP_BAND, THRESHOLDS, UNITS, UVP_BAND
 from bmslink.control.units import write
+from bmslink.lint import review
 from bmslink.model import Reading
 
 __all__ = ["Finding", "Level", "check_pack", "check_policies", "check_settings"]
@@ -203,11 +204,17 @@ def check_settings(settings: Settings, policies: PolicySet) -> list[Finding]:
         "capacity": battery.capacity,
         "least": THRESHOLDS[battery.chemistry]["charge_ut_trip"],
     }
-    return _sorted(
+    found = [
         Finding(level, keys[0], text.format_map(words))
         for level, keys, wrong, text in _RULES
         if all(key in known for key in keys) and wrong(known, policies)
-    )
+    ]
+    told = {finding.about for finding in found}
+    for verdict in review(known, cells=battery.cells, chemistry=battery.chemistry):
+        if verdict.passed is False and not told & set(verdict.keys):
+            level = Level.DANGER if verdict.severity == "error" else Level.WARNING
+            found.append(Finding(level, verdict.keys[0], verdict.sentence))
+    return _sorted(found)
 
 
 def _is_number(value: object) -> bool:
