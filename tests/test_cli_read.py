@@ -151,14 +151,18 @@ def test_info_json_has_the_keys_of_the_contract(cli):
     ]
     assert found["vendor"] == "JBD"
     assert found["cell_count"] == 4
-    assert found["capabilities"]["settings"]["supported"] is False
-    assert found["capabilities"]["settings"]["reason"]
+    assert found["capabilities"]["settings"] == {"supported": True, "reason": ""}
+    assert found["capabilities"]["switch_balance"]["supported"] is True
+    assert found["map"]["name"] == "jbd-classic"
+    assert "8.0" in found["map"]["evidence"]
 
 
 def test_info_for_people_says_what_cannot_be_written_and_why(cli):
-    out = cli("info", QUICK).out
+    out = cli("info", "sim://jbd?gap=0&firmware=3.3").out
     assert "JBD" in out
-    assert "settings" in out and "reads only" in out
+    assert "written with --untested only" in out
+    out = cli("info", "sim://jbd-up?gap=0").out
+    assert "settings          no: read-only" in out
 
 
 # ----------------------------------------------------------------------------- the poller

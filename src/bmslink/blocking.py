@@ -27,8 +27,8 @@ from concurrent.futures import Future, wait
 from types import TracebackType
 from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Self, TypeVar, overload
 
+from bmslink import config, discovery
 from bmslink import device as aio
-from bmslink import discovery
 from bmslink.decoding import decode
 from bmslink.errors import LinkClosed
 from bmslink.transport import Endpoint
@@ -236,6 +236,14 @@ class Device(_Wrapper[aio.Device]):
     identify = _blocking(aio.Device.identify)
     read = _blocking(aio.Device.read)
     stream = _blocking(aio.Device.stream)
+    settings_map = _blocking(aio.Device.settings_map)
+    settings = _blocking(aio.Device.settings)
+    clock = _blocking(aio.Device.clock)
+    # changes go through the gates of `bmslink.config`, as everywhere
+    draft = _blocking(config.draft)
+    apply = _blocking(config.apply)
+    resume = _blocking(config.resume)
+    switch = _blocking(config.switch)
 
     def __init__(self, device: aio.Device) -> None:
         super().__init__(device)

@@ -181,15 +181,30 @@ class Device:
         async with self._turn:
             with self._waiting():
                 identity = await self.driver.identify()
-        return replace(identity, capabilities=self._capabilities())
+        likely = None if self.driver.configurable else self.driver.likely_map(identity)
+        told = {} if likely is None else {"name": likely.name, "evidence": likely.evidence}
+        return replace(identity, capabilities=self._capabilities(likely), map=told)
 
-    def _capabilities(self) -> dict[str, Capability]:
+    def _capabilities(self, likely: SettingsMap | None) -> dict[str, Capability]:
         why = self.driver.configurable
+        if likely is None:
+            settings = Capability(False, why or "this board does not tell its settings like this")
+        elif likely.settings and not any(setting.writable for setting in likely.settings):
+            settings = Capability(False, f"read-only: {likely.settings[0].reason}")
+        else:
+            needs = likely.untested and f"written with --untested only: {likely.untested}"
+            settings = Capability(True, needs)
         return {
             "read": Capability(True),
-            "settings": Capability(not why, why),
-            **{f"switch_{switch}": self.driver.can_switch(switch) for switch in Switch},
+            "settings": settings,
+            **{f"switch_{switch}": self._can_switch(switch) for switch in Switch},
         }
+
+    def _can_switch(self, switch: Switch) -> Capability:
+        able = self.driver.can_switch(switch)
+        if not able.supported and switch in self.driver.settable:
+            return Capability(True, f"it is the setting {switch}_switch here")
+        return able
 
     async def read(self) -> Reading:
         """One complete reading. Raises `LinkTimeout`, `LinkClosed`, `Refused`, `FrameError`."""

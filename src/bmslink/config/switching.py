@@ -42,7 +42,7 @@ async def switch(
     """
     journal = journal or Journal()
     identity = await device.identify()
-    able = identity.capabilities[f"switch_{command.switch}"]
+    able = device.driver.can_switch(command.switch)
     if not able.supported and not device.driver.configurable:
         return await _as_setting(device, command, waive, journal)
     with locked(journal.folder / "locks", lock_names(device, identity)):
@@ -72,8 +72,7 @@ async def switch(
 
 async def rehearse_switch(device: Device, command: Command) -> list[bytes]:
     """Every frame that `switch` would send to change something; none is sent."""
-    identity = await device.identify()
-    able = identity.capabilities[f"switch_{command.switch}"]
+    able = device.driver.can_switch(command.switch)
     if able.supported or device.driver.configurable:
         return await device.rehearse([], command=command)
     plan = await draft(device, {f"{command.switch}_switch": command.on})

@@ -274,8 +274,17 @@ class Driver(ABC, Generic[F]):
         """The frame that writes a slot. `data` comes from `Slot.encode` and nowhere else."""
         raise SettingError(f"{self.name}: {self.configurable}.")
 
+    def likely_map(self, identity: Identity) -> SettingsMap | None:
+        """The map that would be used, as far as that can be said without asking more."""
+        return None
+
+    settable: ClassVar[frozenset[Switch]] = frozenset()
+    """The switches that are settings here (`charge_switch`), and no commands."""
+
     def can_switch(self, switch: Switch) -> Capability:
-        """Whether a switch can be set over this protocol, and why not."""
+        """Whether a switch can be set by a command of this protocol, and why not."""
+        if switch in self.settable:
+            return Capability(False, f"it is a setting here: {switch}_switch")
         return Capability(False, f"nothing proves how {self.name} boards are switched")
 
     def require_switch(self, switch: Switch) -> None:

@@ -166,6 +166,9 @@ class DalyA5Writing(Driver[DalyFrame]):
     async def ask_one(self, data_id: int) -> DalyFrame:
         """The frame that answers an id; `LinkTimeout` when none does."""
 
+    def likely_map(self, identity: Identity) -> SettingsMap:
+        return a5_map(identity.firmware)
+
     async def settings_map(self, identity: Identity) -> SettingsMap:
         return a5_map(identity.firmware)
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from bmslink.gatt import Advert
-from bmslink.model import Capability, Identity, Reading, Switch
+from bmslink.model import Identity, Reading, Switch
 from bmslink.protocols.base import Options, Record
 from bmslink.protocols.daly_a5_layouts import FAILURES, MAX_CELLS
 from bmslink.protocols.daly_radio import DALY_ADVERTS
@@ -155,10 +155,7 @@ class DalyD2(DalyRegisters):
     adverts: ClassVar[tuple[Advert, ...]] = DALY_ADVERTS
     asking = answering = D2_UNIT
 
-    def can_switch(self, switch: Switch) -> Capability:
-        if switch is Switch.BALANCE:
-            return Capability(False, "nothing proves how this dialect switches the balancer")
-        return super().can_switch(switch)
+    settable: ClassVar[frozenset[Switch]] = frozenset({Switch.CHARGE, Switch.DISCHARGE})
 
     async def _status(self) -> Record:
         """The live block; a board that just woke up may announce no cells yet."""

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from bmslink.errors import LinkTimeout, SettingError
-from bmslink.model import Adjustment, Capability, Identity, Switch
+from bmslink.model import Adjustment, Identity, Switch
 from bmslink.protocols.base import Driver
 from bmslink.protocols.daly_register_layouts import Table
 from bmslink.protocols.daly_register_map import register_map, writable
@@ -47,8 +47,11 @@ class DalyRegisterWriting(Driver[RTUFrame]):
     async def ask_bytes(self, register: int, count: int) -> bytes:
         """The raw bytes of registers; `LinkTimeout` where the board knows none of them."""
 
+    def likely_map(self, identity: Identity) -> SettingsMap:
+        return register_map(self.name, self.table, identity.firmware, {})
+
     async def settings_map(self, identity: Identity) -> SettingsMap:
-        draft = register_map(self.name, self.table, identity.firmware, {})
+        draft = self.likely_map(identity)
         found = draft.decode(await self.fetch(draft.slots))
         values = {k: v if isinstance(v, float) else None for k, v in found.items()}
         return register_map(self.name, self.table, identity.firmware, values)
@@ -110,8 +113,7 @@ class DalyRegisterWriting(Driver[RTUFrame]):
         except LinkTimeout:
             return None
 
-    def can_switch(self, switch: Switch) -> Capability:
-        return Capability(False, f"it is a setting here: {switch}_switch")
+    settable: ClassVar[frozenset[Switch]] = frozenset(Switch)
 
     # ----------------------------------------------------------------------------------- clock
 

@@ -382,6 +382,9 @@ class JBDUP(Driver[UPFrame]):
 
     configurable: ClassVar[str] = ""
 
+    def likely_map(self, identity: Identity) -> SettingsMap | None:
+        return None if identity.variant == "relayed" else up_map()
+
     async def settings_map(self, identity: Identity) -> SettingsMap:
         if identity.variant == "relayed":
             raise SettingError(

@@ -83,6 +83,9 @@ class JBDWriting(Driver[JBDFrame]):
 
     # -------------------------------------------------------------------------------- settings
 
+    def likely_map(self, identity: Identity) -> SettingsMap | None:
+        return None if self.options.address is not None else jbd_map(identity, {})
+
     async def settings_map(self, identity: Identity) -> SettingsMap:
         self._plain()
         telling = [Slot(address=r, layout=REGISTERS[r]) for r in (FUNCTION_BITS, CELL_COUNT)]
@@ -162,12 +165,12 @@ class JBDWriting(Driver[JBDFrame]):
 
     # -------------------------------------------------------------------------------- switches
 
+    settable: ClassVar[frozenset[Switch]] = frozenset({Switch.BALANCE})
+
     def can_switch(self, switch: Switch) -> Capability:
         if self.options.address is not None:
             return Capability(False, "behind an address JBD boards tell live values only")
-        if switch is Switch.BALANCE:
-            return Capability(False, "balancing is a setting here: balance_switch")
-        return Capability(True)
+        return super().can_switch(switch) if switch in self.settable else Capability(True)
 
     async def switch_step(self, command: Command) -> Step[JBDFrame]:
         """Register E1: bit 0 locks charging, bit 1 discharging.

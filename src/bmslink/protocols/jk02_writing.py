@@ -30,7 +30,7 @@ from bmslink.protocols.jk02_framing import (
 )
 from bmslink.protocols.jk02_layouts import DEVICE_INFO
 from bmslink.protocols.jk02_reading import HAS_CLOCK, has
-from bmslink.protocols.jk_map import jk_map, slot_bytes, writable
+from bmslink.protocols.jk_map import TABLE_BYTES, jk_map, slot_bytes, writable
 from bmslink.protocols.jk_settings import CLOCK, write_layout
 from bmslink.protocols.settings import SettingsMap, Slot, Step, allowed
 
@@ -90,6 +90,11 @@ class JK02Writing(Driver[JK02Frame]):
 
     # -------------------------------------------------------------------------------- settings
 
+    def likely_map(self, identity: Identity) -> SettingsMap | None:
+        if identity.variant not in ("24s", "32s"):
+            return None
+        return jk_map(identity.variant, identity.firmware, b"\xff" * TABLE_BYTES, b"\xff" * 32)
+
     async def settings_map(self, identity: Identity) -> SettingsMap:
         if not {INFO, SETTINGS} <= self._latest.keys():
             await self._greet(self.link.timing.retries)
@@ -141,8 +146,7 @@ class JK02Writing(Driver[JK02Frame]):
                     raise
         return None
 
-    def can_switch(self, switch: Switch) -> Capability:
-        return Capability(False, f"it is a setting here: {switch}_switch")
+    settable: ClassVar[frozenset[Switch]] = frozenset(Switch)
 
     # ----------------------------------------------------------------------------------- clock
 

@@ -173,6 +173,11 @@ class JK04(JK02):
     name: ClassVar[str] = "jk04"
     adverts: ClassVar[tuple[Advert, ...]] = ()  # those of jk02: nothing tells them apart
 
+    settable: ClassVar[frozenset[Switch]] = frozenset({Switch.BALANCE})
+
+    def likely_map(self, identity: Identity) -> SettingsMap:
+        return jk04_map(identity.firmware)
+
     def can_switch(self, switch: Switch) -> Capability:
         if switch is not Switch.BALANCE:
             return Capability(False, "these boards balance and have no such switch")

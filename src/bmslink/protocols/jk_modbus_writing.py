@@ -16,7 +16,7 @@ from typing import ClassVar
 from construct import Struct
 
 from bmslink.errors import SettingError
-from bmslink.model import Capability, Identity, Switch
+from bmslink.model import Identity, Switch
 from bmslink.protocols.base import Driver
 from bmslink.protocols.jk_map import TABLE_BYTES, jk_map
 from bmslink.protocols.jk_modbus_map import INFO, SETTINGS, Table
@@ -159,8 +159,10 @@ class JKModbusWriting(Driver[RTUFrame]):
     async def exchange(self, step: Step[RTUFrame]) -> RTUFrame | None:
         return await self.patient(step.frame)
 
-    def can_switch(self, switch: Switch) -> Capability:
-        return Capability(False, f"it is a setting here: {switch}_switch")
+    settable: ClassVar[frozenset[Switch]] = frozenset(Switch)
+
+    def likely_map(self, identity: Identity) -> SettingsMap:
+        return modbus_map(identity.firmware, b"\xff" * TABLE_BYTES, b"\xff" * 32)
 
 
 def _runs(slots: Sequence[Slot]) -> Iterator[list[Slot]]:

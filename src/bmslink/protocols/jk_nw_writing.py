@@ -99,6 +99,9 @@ class JKNWWriting(Driver[F]):
     def make_write(self, tag: int, value: bytes) -> F:
         """The frame that writes a tag."""
 
+    def likely_map(self, identity: Identity) -> SettingsMap:
+        return nw_map()
+
     async def settings_map(self, identity: Identity) -> SettingsMap:
         return nw_map()
 
@@ -121,7 +124,9 @@ class JKNWWriting(Driver[F]):
             what=_WRITABLE[slot.address],
         )
 
+    settable: ClassVar[frozenset[Switch]] = frozenset({Switch.CHARGE, Switch.DISCHARGE})
+
     def can_switch(self, switch: Switch) -> Capability:
         if switch is Switch.BALANCE:
             return Capability(False, "boards were seen ignoring it on this port")
-        return Capability(False, f"it is a setting here: {switch}_switch")
+        return super().can_switch(switch)
