@@ -155,8 +155,15 @@ def test_impossible_values_change_nothing(value: object) -> None:
 
 
 def test_all_that_stands_in_the_way_is_shown_at_once() -> None:
-    made = plan({"cell_uvp": 3.4, "charge_utp": -20, "cell_ovp": 99, "gel": 1})
+    made = plan({"cell_uvp": 3.4, "charge_utp": -20, "cell_ovp": 99, "jk_gel": 1})
     assert names(made) == ["supported", "limits", "rules", "chemistry", "trip"]
+
+
+def test_a_name_that_no_bms_has_cannot_be_waived_away() -> None:
+    made = plan({"cell_opv": 3.6}, waive=["partial"])
+    assert names(made) == ["limits"]
+    told = next(c for c in made.checks if c.name == "limits").sentence
+    assert told.endswith("Did you mean cell_ovp?")
 
 
 def test_an_unknown_waiver_is_an_error() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from bmslink.config.backup import BackupError, load_backup
 from bmslink.config.presets import PRESETS, preset
 from bmslink.config.profile import (
     Profile,
@@ -23,7 +25,8 @@ from bmslink.errors import SettingError, TargetError
 from bmslink.lint import lint
 from bmslink.protocols.daly_a5_writing import a5_map
 from bmslink.protocols.settings import SettingsMap, Table
-from bmslink.setting import Setting, Value
+from bmslink.setting import Setting, Value, no_name
+from known_boards import BOARDS
 
 
 @cache
@@ -70,16 +73,16 @@ def test_own_settings_are_left_out_unless_asked_for_by_name() -> None:
         evidence="",
         slots=(slot,),
         settings=(
-            Setting(key="a", title="", slot=slot.address, name="nominal_capacity", own=True),
-            Setting(key="b", title="", slot=slot.address, name="nominal_capacity", live=True),
-            Setting(key="c", title="", slot=slot.address, name="nominal_capacity", reason="no"),
-            Setting(key="d", title="", slot=slot.address, name="nominal_capacity", unit="Ah"),
+            Setting(key="jbd_a", title="", slot=slot.address, name="nominal_capacity", own=True),
+            Setting(key="jbd_b", title="", slot=slot.address, name="nominal_capacity", live=True),
+            Setting(key="jbd_c", title="", slot=slot.address, name="nominal_capacity", reason="no"),
+            Setting(key="jbd_d", title="", slot=slot.address, name="nominal_capacity", unit="Ah"),
         ),
     )
     table = Table(map=own, image={slot.address: bytes(slot.layout.sizeof())})
     assert row.own
-    assert set(parse_profile(profile_of(table)).settings) == {"d"}
-    assert set(parse_profile(profile_of(table, own=True)).settings) == {"a", "d"}
+    assert set(parse_profile(profile_of(table)).settings) == {"jbd_d"}
+    assert set(parse_profile(profile_of(table, own=True)).settings) == {"jbd_a", "jbd_d"}
 
 
 @pytest.mark.parametrize(
@@ -213,9 +216,9 @@ def test_a_unit_that_the_board_does_not_use_is_said_with_its_line() -> None:
     profile = parse_profile('[settings]\nsleep_delay = "1 h"\ncell_ovp = "3.6 A"\n', "p.toml")
     with pytest.raises(ProfileError, match=r"p.toml, line 3: cell_ovp: 3.6 A is no value in V"):
         profile.wanted(board())
-    asked, missing = parse_profile('[settings]\nsleep_delay = "1 h"\nnew = 1\n').wanted(board())
+    asked, missing = parse_profile('[settings]\nsleep_delay = "1 h"\njk_new = 1\n').wanted(board())
     assert asked == {"sleep_delay": 3600.0}
-    assert missing == ["new"]
+    assert missing == ["jk_new"]
     with pytest.raises(ProfileError, match="chemistry is no number"):
         parse_profile('[settings]\nchemistry = "3 V"\n').wanted(board())
 
@@ -236,3 +239,27 @@ def test_presets_know_their_limits() -> None:
     for arguments in (("nickel", 16), ("lfp", 0), ("lfp", 33), ("lfp", 16, 0.0)):
         with pytest.raises(TargetError):
             preset(*arguments)
+
+
+def test_a_slip_of_the_pen_is_not_taken_for_what_a_board_lacks() -> None:
+    with pytest.raises(ProfileError, match=r"line 2: no BMS has .*'cell_opv'.*mean cell_ovp\?"):
+        parse_profile("[settings]\ncell_opv = 3.6\n", "p.toml")
+    assert parse_profile("[settings]\nsoc_high_warning = 90\n").settings
+
+
+def test_every_name_of_a_map_is_a_name() -> None:
+    keys = {row.key for each in BOARDS.values() for row in each.map.settings}
+    assert not [key for key in keys if no_name(key)]
+
+
+def test_a_count_has_no_unit_of_a_voltage() -> None:
+    rows = [row for each in BOARDS.values() for row in each.map.settings if "count" in row.key]
+    assert {row.unit for row in rows} == {""}
+
+
+def test_a_backup_and_a_profile_that_are_mixed_up_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(ProfileError, match="`config restore`"):
+        parse_profile('{"kind": "bmslink-backup"}')
+    (tmp_path / "p.toml").write_text("[settings]\ncell_ovp = 3.6\n")
+    with pytest.raises(BackupError, match="`config apply`"):
+        load_backup(tmp_path / "p.toml")

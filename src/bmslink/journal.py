@@ -9,6 +9,7 @@ somebody resumes it.
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import sys
@@ -181,4 +182,8 @@ class Open:
 
 
 def _user() -> str:
-    return os.environ.get("USER") or os.environ.get("USERNAME") or ""
+    """Who it is, by the environment or (services and containers set none) by the system."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # an account without a name
+        return ""

@@ -10,12 +10,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Literal
 
 from bmslink.errors import SettingError
 
-__all__ = ["UNITS", "Danger", "Evidence", "Kind", "Setting", "Value", "title_of"]
+__all__ = [
+    "NAMES",
+    "UNITS",
+    "Danger",
+    "Evidence",
+    "Kind",
+    "Setting",
+    "Value",
+    "no_name",
+    "title_of",
+]
 
 Value = float | int | bool | str
 """What a setting holds. A choice is held by its word (`lfp`), a number always as a float."""
@@ -181,3 +192,35 @@ def title_of(key: str) -> str:
     words = [_WORDS.get(word, word) for word in key.split("_")]
     text = " ".join(words[1:] if words[0] in ("daly", "jk", "jbd") else words)
     return text[:1].upper() + text[1:]
+
+
+_PARTS = ("warning", "release", "delay")
+_LIMITED = (
+    *("cell_ovp", "cell_uvp", "cell_delta", "pack_ovp", "pack_uvp"),
+    *("charge_ocp", "charge_otp", "charge_utp", "discharge_ocp", "discharge_otp", "discharge_utp"),
+    *("mosfet_otp", "temperature_delta", "soc_low", "soc_high"),
+)
+NAMES: frozenset[str] = frozenset(
+    (
+        *(f"{name}{part}" for name in _LIMITED for part in ("", *(f"_{p}" for p in _PARTS))),
+        *("short_circuit_current", "short_circuit_delay", "short_circuit_release"),
+        *("balance_switch", "balance_charging_only", "balance_current"),
+        *("balance_delta", "balance_start_voltage", "charge_switch", "discharge_switch"),
+        *("cell_count", "chemistry", "cycle_capacity", "nominal_capacity", "sleep_delay", "soc"),
+        *("empty_voltage", "float_voltage", "full_charge_voltage"),
+    )
+)
+"""The names that all vendors share."""
+_VENDORS = ("daly_", "jbd_", "jk_")
+
+
+def no_name(key: str) -> str:
+    """Why this is the name of no setting of any BMS; empty where it may be one.
+
+    A slip of the pen must not pass for a setting that this pack lacks: then `partial` would leave
+    out what somebody meant to protect the cells with.
+    """
+    if key in NAMES or key.startswith(_VENDORS):
+        return ""
+    near = get_close_matches(key, sorted(NAMES), n=1)
+    return f"no BMS has a setting {key!r}." + (f" Did you mean {near[0]}?" if near else "")

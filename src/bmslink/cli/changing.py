@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,7 +18,18 @@ if TYPE_CHECKING:
     from bmslink.device import Device
     from bmslink.protocols.settings import Image
 
-__all__ = ["Chemistry", "DryRun", "Force", "Untested", "Waive", "Yes", "agree", "change", "waivers"]
+__all__ = [
+    "Chemistry",
+    "DryRun",
+    "Force",
+    "Untested",
+    "Waive",
+    "Yes",
+    "agree",
+    "change",
+    "under_way",
+    "waivers",
+]
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer the question with yes.")]
 DryRun = Annotated[
@@ -61,11 +73,42 @@ async def agree(session: Session, question: str, *, yes: bool) -> None:
 
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
-    async for line in lines():
-        if line.strip().lower() in ("y", "yes"):
-            return
-        break
+    try:
+        async for line in lines():
+            if line.strip().lower() in ("y", "yes"):
+                return
+            break
+    except asyncio.CancelledError:
+        sys.stderr.write("\n")
+        session.complain("Interrupted: nothing was sent.")
+        raise
     raise GateError("Declined: nothing was sent.")
+
+
+async def under_way(session: Session, device: Device, work: Awaitable[Outcome]) -> Outcome:
+    """Do it, and say what Ctrl-C or SIGTERM leave behind, whenever they come."""
+    try:
+        return await work
+    except asyncio.CancelledError:
+        session.complain(_left_behind(device))
+        raise
+
+
+def _left_behind(device: Device) -> str:
+    from bmslink.config import place_of
+    from bmslink.journal import Journal, JournalError
+
+    place = place_of(device.target)
+    try:
+        open_ = any(each.begin.get("target") == place for each in Journal().unfinished())
+    except JournalError:
+        open_ = True  # `resume` will know, or say why not
+    if not open_:
+        return "Interrupted before anything was sent."
+    return (
+        f"Interrupted in the middle of a change: `bmslink config resume {device.target}` finishes "
+        "it or sets it back; until then nothing else is written to this pack."
+    )
 
 
 async def change(
@@ -97,7 +140,7 @@ async def change(
         count = sum(len(c.edits) for c in plan.changes)
         what = f"{count} setting{'s' * (count != 1)}"
         await agree(session, f"Write {what} to {device.target}?", yes=yes)
-    outcome = await apply(device, plan)
+    outcome = await under_way(session, device, apply(device, plan))
     show_outcome(session, device, outcome)
     return outcome
 

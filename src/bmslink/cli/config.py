@@ -266,8 +266,8 @@ def resume(
 ) -> None:
     """Finish a change that was cut off, or set it back."""
     from bmslink.cli.loop import run
+    from bmslink.config import cut_off_change
     from bmslink.config import resume as end
-    from bmslink.config import unfinished
 
     session = o.session_of(ctx)
     if rollback and keep:
@@ -276,12 +276,14 @@ def resume(
 
     async def go_on(device: Device) -> None:
         async with device:
-            found = await unfinished(device)
+            found = await cut_off_change(device)
             if found is not None:
-                session.say(found)
-                how = "Set it back on" if rollback else "Give it up on" if keep else "Finish it on"
+                back = rollback or found.back
+                files.tell(session, found, back=back and not rollback and not keep)
+                how = "Give it up on" if keep else "Set it back on" if back else "Finish it on"
                 await c.agree(session, f"{how} {device.target}?", yes=yes)
-            outcome = await end(device, rollback=rollback, keep=keep, waive=set(waive or ()))
+            work = end(device, rollback=rollback, keep=keep, waive=set(waive or ()))
+            outcome = await c.under_way(session, device, work)
             c.show_outcome(session, device, outcome)
 
     run(go_on(device))

@@ -12,13 +12,14 @@ from bmslink.errors import BmsError, FrameError, SettingError, TargetError
 
 if TYPE_CHECKING:
     from bmslink.cli.output import Session
+    from bmslink.config import CutOff
     from bmslink.config.backup import Backup
     from bmslink.config.compare import Side
     from bmslink.device import Device
     from bmslink.model import Identity
     from bmslink.protocols.settings import SettingsMap, Slot, Table
 
-__all__ = ["backup_name", "check_backup", "give", "look", "one_by_one", "place", "sides"]
+__all__ = ["backup_name", "check_backup", "give", "look", "one_by_one", "place", "sides", "tell"]
 
 
 def give(session: Session, text: str, path: str | None, *, force: bool) -> None:
@@ -37,6 +38,19 @@ def give(session: Session, text: str, path: str | None, *, force: bool) -> None:
         session.record({"path": path})
     else:
         session.print(f"{path} is written.")
+
+
+def tell(session: Session, found: CutOff, *, back: bool) -> None:
+    """What was cut off and how far it came, before anybody is asked to end it."""
+    from bmslink.cli.render import journal as render
+    from bmslink.cli.render.text import clean
+
+    session.say(found.sentence)
+    if not session.json:
+        for line in render.what(found.begin, found.stands):
+            session.print(clean(f"  {line}"))
+    if back:
+        session.say("Setting it back had begun already, so that is what is finished.")
 
 
 def backup_name(made: Backup) -> str:

@@ -200,7 +200,8 @@ async def _adjust(
             session.say("A dry run: nothing was changed.")
             return
         await c.agree(session, f"Set it on {device.target}?", yes=yes)
-        c.show_outcome(session, device, await adjust(device, wanted))
+        outcome = await c.under_way(session, device, adjust(device, wanted))
+        c.show_outcome(session, device, outcome)
 
 
 def _show(ctx: typer.Context, target: str | None, keys: list[str], line: o.Line) -> None:

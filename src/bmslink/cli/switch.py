@@ -62,7 +62,8 @@ def command(
                 return
             question = f"Switch {wish.switch} {'on' if wish.on else 'off'} on {device.target}?"
             await c.agree(session, question, yes=yes)
-            outcome = await switch(device, wish, waive=c.waivers(waive, untested=untested))
+            work = switch(device, wish, waive=c.waivers(waive, untested=untested))
+            outcome = await c.under_way(session, device, work)
             c.show_outcome(session, device, outcome)
             if outcome.result == "ignored":
                 raise typer.Exit(1)

@@ -43,7 +43,7 @@ from bmslink.config.check import WAIVERS, Check
 from bmslink.config.drive import place_of
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Edit, Plan, make_plan
-from bmslink.config.resume import resume, unfinished
+from bmslink.config.resume import CutOff, cut_off_change, resume, unfinished
 from bmslink.config.switching import rehearse_switch, switch
 
 __all__ = [
@@ -51,11 +51,13 @@ __all__ = [
     "AdjustmentPlan",
     "Change",
     "Check",
+    "CutOff",
     "Edit",
     "Outcome",
     "Plan",
     "adjust",
     "apply",
+    "cut_off_change",
     "draft",
     "draft_adjustment",
     "make_plan",

@@ -12,12 +12,22 @@ from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Plan, make_plan, with_frames
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, RollbackError, VerifyError
-from bmslink.journal import Journal, JournalError
+from bmslink.journal import Journal, JournalError, Open
 from bmslink.model import Identity
 from bmslink.protocols.settings import Image, SettingsMap, Table
 from bmslink.setting import Value
 
-__all__ = ["apply", "blocks_of", "carry_out", "draft", "gate", "lock_names", "refuse"]
+__all__ = [
+    "apply",
+    "blocks_of",
+    "carry_out",
+    "cut_off",
+    "draft",
+    "gate",
+    "lock_names",
+    "other_road",
+    "refuse",
+]
 
 _ROLLBACKS = 3
 """How often setting back is tried."""
@@ -37,21 +47,37 @@ def blocks_of(journal: Journal, device: Device, identity: Identity) -> dict[str,
     """The checks that fail because of the journal."""
     try:
         journal.probe()
-        cut = [
-            o
-            for o in journal.unfinished()
-            if o.concerns(place_of(device.target), pack_of(identity))
-        ]
+        cut = cut_off(journal, device, identity)
     except JournalError as error:
         return {"journal": str(error)}
     if not cut:
         return {}
+    when = str(cut[0].begin.get("time"))[:19].replace("T", " ")
     return {
         "unfinished": (
-            f"A change of this pack was cut off ({cut[0].begin.get('time')}): "
-            f"`bmslink config resume {device.target}` finishes it or sets it back."
+            f"A change of this pack was cut off ({when} UTC): "
+            f"`bmslink config resume {other_road(cut[0], identity) or device.target}` finishes "
+            "it or sets it back."
         )
     }
+
+
+def cut_off(journal: Journal, device: Device, identity: Identity) -> list[Open]:
+    """The changes of this pack that were cut off, oldest first."""
+    place, pack = place_of(device.target), pack_of(identity)
+    return [each for each in journal.unfinished() if each.concerns(place, pack)]
+
+
+def other_road(cut: Open, identity: Identity) -> str:
+    """The target that a change was begun over where its protocol was another one; or empty.
+
+    A pack with two ports keeps its settings at other addresses on each.
+    """
+    pack, place = cut.begin.get("pack"), cut.begin.get("target")
+    began = pack.get("protocol") if isinstance(pack, dict) else None
+    if not isinstance(began, str) or began == identity.protocol or not isinstance(place, str):
+        return ""
+    return place if "+" in place.partition("://")[0] else f"{began}+{place}"
 
 
 async def draft(
@@ -259,7 +285,8 @@ async def roll_back(job: Job, changes: Sequence[Change], why: BmsError) -> BmsEr
             stands=_values(table, changes),
         )
         return VerifyError(outcome.sentence, outcome=outcome)
-    return await _unknown(job, changes, f"{why} Setting it back failed: {last}", look=True)
+    failed = "as well." if str(last) == str(why) else f"too: {last}"
+    return await _unknown(job, changes, f"{why} Setting it back failed {failed}", look=True)
 
 
 async def set_back(job: Job, changes: Sequence[Change], why: str) -> Table:

@@ -127,7 +127,9 @@ def load_backup(path: str | Path) -> Backup:
         backup = msgspec.convert(found, Backup)
         backup.image()
     except (ValueError, RecursionError, msgspec.ValidationError) as exc:
-        raise BackupError(f"{place} is no backup, or a damaged one: {exc}.") from exc
+        raise BackupError(
+            f"{place} is no backup, or a damaged one: {exc}. (A profile is for `config apply`.)"
+        ) from exc
     if backup.kind != _KIND or backup.schema != 1:
         raise BackupError(f"{place} is no backup that this bmslink knows.")
     if backup.sha256 != _checksum(found):

@@ -78,6 +78,8 @@ class Job:
     """Whether a write may have reached the board."""
     notes: list[str] = field(default_factory=list)
     reconnections: int = 0
+    lost: BmsError | None = None
+    """Why the line could not be opened again."""
 
 
 def describe(settings: SettingsMap, address: int, old: bytes | None, new: bytes | None) -> str:
@@ -179,11 +181,12 @@ async def _reconnect(job: Job, error: BmsError) -> None:
             await job.device.reopen()
             found = await job.device.identify()
         except (TransportError, FrameError) as again:
-            error = again
+            job.lost = again
             continue
         if other := same_board(pack_of(job.identity), pack_of(found)):
             raise Stranger(f"After the line was lost another board answers: {other}.") from error
         job.transaction.note("reconnected", why=str(error))
         job.notes.append(f"The line was lost ({error}) and opened again.")
+        job.lost = None
         return
-    raise error
+    raise job.lost or error

@@ -19,7 +19,7 @@ from bmslink.errors import FrameError, SettingError
 from bmslink.lint import likely_chemistry, review
 from bmslink.model import Identity, Reading
 from bmslink.protocols.settings import Image, SettingsMap, Table
-from bmslink.setting import Setting, Value
+from bmslink.setting import Setting, Value, no_name
 
 __all__ = ["Change", "Edit", "Plan", "changes_of", "make_plan", "writable_part"]
 
@@ -184,7 +184,9 @@ def _sort(table: Table, wanted: Mapping[str, object]) -> _Sorted:
     found, held = _Sorted(), table.values()
     for key, value in wanted.items():
         setting = table.map.by_key.get(key)
-        if setting is None:
+        if setting is None and (why := no_name(key)):
+            found.wrong[key] = why[:1].upper() + why[1:]
+        elif setting is None:
             found.unsupported[key] = f"{table.map.name} has no such setting"
         elif setting.slot not in table.image:
             found.unsupported[key] = "the board does not answer for it"

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from bmslink.errors import SettingError
 from bmslink.protocols.settings import SettingsMap, Table
-from bmslink.setting import UNITS, Value
+from bmslink.setting import UNITS, Value, no_name
 
 __all__ = [
     "Profile",
@@ -140,7 +140,8 @@ def parse_profile(text: str, path: str = "") -> Profile:
     try:
         found = tomllib.loads(text)
     except (ValueError, RecursionError) as exc:
-        raise ProfileError(f"{where}this is no TOML: {exc}.") from exc
+        hint = " A backup is for `config restore`." if text.lstrip().startswith("{") else ""
+        raise ProfileError(f"{where}this is no TOML: {exc}.{hint}") from exc
     lines = dict(_lines(text))
 
     def error(key: str, what: str) -> ProfileError:
@@ -159,6 +160,8 @@ def parse_profile(text: str, path: str = "") -> Profile:
     for key, value in settings.items():
         if not _KEY.fullmatch(key):
             raise error(key, f"{key!r} is no name of a setting.")
+        if why := no_name(key):
+            raise error(key, why)
         try:
             values[key] = _value(key, value)
         except SettingError as exc:

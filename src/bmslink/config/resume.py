@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from bmslink.config.apply import blocks_of, carry_out, gate, lock_names, refuse, roll_back
-from bmslink.config.drive import Job, pack_of, place_of, same_board
+from bmslink.config.apply import (
+    blocks_of,
+    carry_out,
+    cut_off,
+    gate,
+    lock_names,
+    other_road,
+    refuse,
+    roll_back,
+)
+from bmslink.config.drive import Job, pack_of, same_board
 from bmslink.config.locks import locked
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, changes_of, make_plan, writable_part
 from bmslink.config.switching import look_at
 from bmslink.device import Device
-from bmslink.errors import BmsError, RollbackError, VerifyError
+from bmslink.errors import BmsError, RollbackError, SettingError, VerifyError
 from bmslink.journal import Journal, Open
 from bmslink.model import Command, Identity, Switch
 from bmslink.protocols.settings import SettingsMap, Table
+from bmslink.setting import Value
 
-__all__ = ["resume", "unfinished"]
+__all__ = ["CutOff", "cut_off_change", "resume", "unfinished"]
 
 
 async def resume(
@@ -38,12 +48,17 @@ async def resume(
     journal = journal or Journal()
     identity = await device.identify()
     with locked(journal.folder / "locks", lock_names(device, identity)):
-        place, pack = place_of(device.target), pack_of(identity)
-        cut = [each for each in journal.unfinished() if each.concerns(place, pack)]
+        pack, cut = pack_of(identity), cut_off(journal, device, identity)
         if not cut:
             return Outcome(result="nothing", sentence="No change of this pack was cut off.")
         if keep:
             return _keep(journal, cut[0])
+        if road := other_road(cut[0], identity):
+            raise refuse(
+                f"The change was begun over another port of this pack: resume it over {road}, or "
+                "give it up with --keep.",
+                "identity",
+            )
         began = cut[0].begin.get("pack")
         if other := same_board(began if isinstance(began, dict) else {}, pack):
             raise refuse(
@@ -106,7 +121,7 @@ async def _resume(
         why = settings.locked or f"its settings are now known as {settings.name}"
         raise refuse(f"The change cannot be resumed over this target: {why}.", "map")
     record = _read(settings, cut.begin)
-    back = rollback or any(note.get("event") == "rollback" for note in cut.notes)
+    back = rollback or _going_back(cut)
     now = await device.settings(settings)
     if not back:
         await _may_finish(device, identity, now, record, {*waive, *record.waived})
@@ -178,6 +193,45 @@ def _read(settings: SettingsMap, begin: Mapping[str, Any]) -> _Record:
         chemistry if isinstance(chemistry, str) else None,
         waived,
     )
+
+
+def _going_back(cut: Open) -> bool:
+    return any(note.get("event") == "rollback" for note in cut.notes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutOff:
+    """A change that was cut off."""
+
+    sentence: str
+    begin: Mapping[str, Any]
+    """The journal's record of it."""
+    back: bool
+    """Setting it back had begun: it cannot be finished any more."""
+    stands: Mapping[str, Value | None]
+    """Key -> what the board holds now, of the settings that it is about."""
+
+
+async def cut_off_change(device: Device, journal: Journal | None = None) -> CutOff | None:
+    """The oldest change of this pack that was cut off, and what stands now; nothing is sent."""
+    journal = journal or Journal()
+    identity = await device.identify()
+    told = blocks_of(journal, device, identity).get("unfinished")
+    if told is None:
+        return None
+    cut = cut_off(journal, device, identity)[0]
+    stands: dict[str, Value | None] = {}
+    try:
+        settings = await device.settings_map(identity)
+    except SettingError:  # only its switches can be changed
+        settings = None
+    changes = cut.begin.get("changes")
+    if settings and cut.begin.get("map") == settings.name and isinstance(changes, list):
+        about = {each.get("slot") for each in changes if isinstance(each, dict)}
+        part = replace(settings, slots=tuple(s for s in settings.slots if s.address in about))
+        table = await device.settings(part)
+        stands = settings.decode(table.image)
+    return CutOff(sentence=told, begin=cut.begin, back=_going_back(cut), stands=stands)
 
 
 async def unfinished(device: Device, journal: Journal | None = None) -> str | None:

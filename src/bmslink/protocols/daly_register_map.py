@@ -90,6 +90,8 @@ def _limits(row: Row) -> _Limits:
         return _CAPACITY[row.size]
     if row.name == "sleep_delay":
         return ("s", 60, 65530, 10 if row.register > 0x100 else 1)
+    if row.name == "cell_count":  # a number, and no voltage of a cell
+        return ("", 0, 65535, 1)
     for part, limits in _LIMITS:
         if part in row.name:
             if limits[0] == "s" and row.name.endswith("_delay"):

@@ -7,7 +7,7 @@ from typing import Any
 
 from bmslink.cli.render.text import clean
 
-__all__ = ["lines"]
+__all__ = ["lines", "what"]
 
 
 def lines(records: Iterable[Mapping[str, Any]], place: str | None = None) -> list[str]:
@@ -36,7 +36,7 @@ def _change(begin: Mapping[str, Any], end: Mapping[str, Any] | None) -> Iterator
     by = f" by {begin['user']}" if begin.get("user") else ""
     yield f"{when} UTC{by}: {how}"
     yield f"  {begin.get('target')}{_pack(begin.get('pack'))}"
-    yield from (f"  {line}" for line in _what(begin))
+    yield from (f"  {line}" for line in what(begin))
     waived = begin.get("waived")
     if isinstance(waived, list) and waived:
         yield f"  waived: {', '.join(map(str, waived))}"
@@ -52,7 +52,8 @@ def _pack(pack: object) -> str:
     return f" ({' '.join(told)})" if told else ""
 
 
-def _what(begin: Mapping[str, Any]) -> Iterator[str]:
+def what(begin: Mapping[str, Any], stands: Mapping[str, Any] | None = None) -> Iterator[str]:
+    """What a change is about, a line each; with what the board holds now where that is known."""
     if "switch" in begin:
         yield f"{begin['switch']} {'on' if begin.get('on') else 'off'}"
     adjusted = begin.get("adjust")
@@ -66,7 +67,10 @@ def _what(begin: Mapping[str, Any]) -> Iterator[str]:
         for edit in edits if isinstance(edits, list) else ():
             if isinstance(edit, dict):
                 old, new = (_value(edit.get(k), edit.get("unit")) for k in ("old", "new"))
-                yield f"{edit.get('key')} {old} > {new}"
+                key = str(edit.get("key"))
+                held = (stands or {}).get(key)
+                now = "" if held is None else f", now {_value(held, edit.get('unit'))}"
+                yield f"{key} {old} > {new}{now}"
 
 
 def _value(value: object, unit: object) -> str:
