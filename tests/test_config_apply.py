@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from bmslink import connect
 from bmslink.config import Outcome, apply, draft, resume
 from bmslink.errors import GateError, Refused, RollbackError, VerifyError
-from bmslink.journal import JournalError
+from bmslink.journal import JournalError, Transaction
+from bmslink.simulation.responder import Answer
 from config_faults import FAULTS, OTHERS, REFUSALS, WISHES, World, equal
 from support import virtual_run
 
@@ -80,6 +82,20 @@ def test_no_fault_leaves_a_silent_difference(
         assert ended.result == "rolled back" or (at % 2 and ended.result == "done")
         assert equal(await world.table(), wanted if ended.result == "done" else before)
         assert not world.journal.unfinished()
+
+    virtual_run(main())
+
+
+@pytest.mark.parametrize("protocol", [p for p in WISHES if p != "jk02"])  # its records stream
+def test_over_a_line_slower_than_the_timeout_the_settings_are_read_as_they_are(
+    protocol: str,
+) -> None:
+    async def main() -> None:
+        async with connect(f"sim://{protocol}?cells=4&load=idle") as device:
+            true = await device.settings()
+        async with connect(f"sim://{protocol}?cells=4&load=idle&fault=late:0.6") as device:
+            for _ in range(2):
+                assert equal(await device.settings(), true.image)
 
     virtual_run(main())
 
@@ -298,5 +314,120 @@ def test_a_board_that_stays_closed_is_no_half_change(tmp_path: Path) -> None:
             device.writing = writing
         assert world.writes == 0
         assert not world.journal.unfinished()
+
+    virtual_run(main())
+
+
+def replaced(world: World, change: str) -> None:
+    """The board of the world becomes another one of the same kind, set differently."""
+    world.pack.settings[change] += 1
+
+
+def test_a_change_between_the_last_look_and_the_first_write_is_not_written_over(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await world.plan()
+        async with world.device() as device:
+            begin = world.journal.begin
+
+            def begins(*args: object, **more: object) -> Transaction:
+                world.pack.settings["cell_ovp"] = 3.62
+                return begin(*args, **more)
+
+            world.journal.begin = begins
+            with pytest.raises(GateError, match=r"cell_ovp 3\.65 V -> 3\.62 V\): nothing was sent"):
+                await apply(device, plan, journal=world.journal)
+        assert world.writes == 0
+        assert not world.journal.unfinished()
+
+    virtual_run(main())
+
+
+def test_after_a_lost_line_a_board_of_the_same_kind_is_told_by_what_stands_in_it(
+    tmp_path: Path,
+) -> None:
+    """JBD boards tell no serial number; the plug may be put into the pack beside it."""
+
+    async def main() -> None:
+        world = World("jbd", tmp_path, "disconnects before", 2)
+        plan = await world.plan()
+        world.on_write = lambda: world.writes == 2 and replaced(world, "discharge_otp")
+        async with world.device() as device:
+            with pytest.raises(RollbackError, match=r"differs.*discharge_otp.*serial number"):
+                await apply(device, plan, journal=world.journal)
+        assert world.writes == 2
+        assert len(world.journal.unfinished()) == 1
+
+    virtual_run(main())
+
+
+def deaf_to(world: World, request: bytes, times: int) -> list[bytes]:
+    """The board does not hear a request so many times; what it heard of it later."""
+    receive, heard, left = world.node.receive, [], [times]
+
+    def listen(data: bytes) -> list[Answer]:
+        if data.startswith(request):
+            if left[0]:
+                left[0] -= 1
+                return []
+            heard.append(data)
+        return receive(data)
+
+    world.node.receive = listen
+    return heard
+
+
+def test_what_was_written_is_made_permanent_or_it_is_not_done(tmp_path: Path) -> None:
+    """Leaving factory mode with 2828 is lost, all its repetitions too: it is sent again."""
+
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await world.plan()
+        async with world.device() as device:
+            heard = deaf_to(world, bytes.fromhex("dd5a01022828"), 5)
+            outcome = await apply(device, plan, journal=world.journal)
+        assert outcome.result == "done"
+        assert heard
+        assert not world.node._factory
+
+    virtual_run(main())
+
+
+def test_an_impatient_ctrl_c_leaves_factory_mode_closed_too(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await world.plan()
+        reached = asyncio.Event()
+        world.on_write = lambda: world.writes == 2 and reached.set()
+        async with world.device() as device:
+            task = asyncio.ensure_future(apply(device, plan, journal=world.journal))
+            await reached.wait()
+            for _ in range(3):
+                task.cancel()
+                await asyncio.sleep(0.001)
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert not world.node._factory
+
+    virtual_run(main())
+
+
+def test_a_rehearsal_that_is_cancelled_sends_nothing_afterwards(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await world.plan()
+        slot = plan.table.map.by_address[plan.changes[0].slot]
+        async with world.device() as device:
+            heard = deaf_to(world, b"\xdd\x5a", 0)
+            for suspensions in range(1, 12):
+                task = asyncio.ensure_future(device.rehearse([(slot, plan.changes[0].new)]))
+                for _ in range(suspensions):
+                    await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.wait([task])
+                await asyncio.sleep(1)
+        assert heard == []
 
     virtual_run(main())

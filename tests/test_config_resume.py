@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from bmslink.config import Plan, apply, resume
+from bmslink.config import Plan, apply, place_of, resume
 from bmslink.errors import GateError
 from bmslink.journal import Journal
+from bmslink.transport import parse_target
 from config_faults import WISHES, Killed, KilledAt, World, equal
 from support import virtual_run
 
@@ -189,3 +191,100 @@ def test_the_serial_number_tells_packs_apart_where_the_place_does_not(tmp_path: 
     assert not cut.concerns("tcp://h:1", {"serial_number": "B"})
     assert cut.concerns("tcp://h:1", {"serial_number": None})
     assert not cut.concerns("tcp://h:2", {})
+
+
+def test_a_pack_without_a_serial_number_that_took_its_place_is_left_alone(tmp_path: Path) -> None:
+    """Another board of the same kind and firmware, on the same port, with settings of its own."""
+
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        await cut_off(world)
+        world.pack.settings["discharge_otp"] = 58.0
+        before, writes = await world.table(), world.writes
+        async with world.device() as device:
+            for rollback in (False, True):
+                with pytest.raises(GateError, match=r"discharge_otp.*same board.*--keep"):
+                    await resume(device, rollback=rollback, journal=world.journal)
+            assert world.writes == writes
+            assert equal(await world.table(), before.image)
+            outcome = await resume(
+                device, rollback=True, waive=["unchanged"], journal=world.journal
+            )
+            assert outcome.result == "rolled back"
+        assert (await world.table()).values()["discharge_otp"] == 60.0
+
+    virtual_run(main())
+
+
+def test_setting_back_waits_for_a_write_that_is_still_on_its_way(tmp_path: Path) -> None:
+    """A gateway may hand over what it holds when we are long back: only then it is read."""
+
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        before = await world.table()
+        plan = await world.plan(WISH["jbd"])
+        device = world.device()
+        await device.open()
+        world.on_write = lambda: setattr(world, "dead", True)
+        with suppress(Killed):
+            await apply(device, plan, journal=world.journal)
+        world.recover()
+        world.on_write = lambda: None
+        later = asyncio.get_running_loop().call_later
+        async with world.device() as device:
+            settings = device.settings
+
+            async def slow(*args: Any) -> Any:
+                device.settings = settings
+                found = await settings(*args)
+                later(2.0, lambda: world.pack.settings.update(cell_ovp=3.6))
+                return found
+
+            device.settings = slow
+            outcome = await resume(device, rollback=True, journal=world.journal)
+        assert outcome.result == "rolled back"
+        assert equal(await world.table(), before.image)
+
+    virtual_run(main())
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("jk-modbus+serial:///dev/ttyX", "jk-modbus+serial:///dev/ttyX?address=1", True),
+        ("jk-modbus+serial:///dev/ttyX", "jk-modbus+serial:///dev/ttyX?address=2", False),
+        ("daly-p81+tcp://h:1?address=0x2", "daly-p81+tcp://H:1?address=2&gap=0", True),
+        ("jbd+serial:///dev/ttyX", "jbd+serial:///dev/ttyx", False),
+        ("jbd+ble://AA:BB:CC:DD:EE:01", "jbd+ble://aa:bb:cc:dd:ee:01", True),
+    ],
+)
+def test_a_place_has_one_name_however_it_is_written(one: str, other: str, same: bool) -> None:
+    places = [place_of(parse_target(text)) for text in (one, other)]
+    assert (places[0] == places[1]) is same
+
+
+def test_a_clock_that_was_set_back_hides_nothing_and_opens_nothing(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.begin("a", {}, []).end("done")
+    cut = journal.begin("b", {}, [])
+    cut.note("rollback")
+    (path,) = tmp_path.glob("*.jsonl")
+    begin, end, *open_one = path.read_text().splitlines()
+    (tmp_path / "1970-01.jsonl").write_text("\n".join([end, open_one[1]]) + "\n")
+    (tmp_path / "2026-12.jsonl").write_text("\n".join([begin, open_one[0]]) + "\n")
+    path.unlink()
+    (found,) = journal.unfinished()
+    assert found.id == cut.id
+    assert [note["event"] for note in found.notes] == ["rollback"]
+
+
+def test_names_that_are_no_text_and_lines_that_are_no_records_stop_no_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("USER", "\udcff")
+    journal = Journal(tmp_path)
+    journal.begin("serial:///dev/\udce9", {}, [])
+    (path,) = tmp_path.glob("*.jsonl")
+    path.write_bytes(b"[" * 100_000 + b"\n\0\0\0\n" + path.read_bytes())
+    (found,) = journal.unfinished()
+    assert found.concerns("serial:///dev/\udce9", {})

@@ -205,16 +205,13 @@ async def _carry_out_new(device: Device, plan: Plan, journal: Journal) -> Outcom
         identity=plan.identity,
         transaction=transaction,
         before=table.image,
+        touched=plan.goal,
     )
     return await carry_out(job, plan.changes)
 
 
-async def carry_out(job: Job, changes: Sequence[Change], *, resumed: bool = False) -> Outcome:
-    """Write, prove, and say how it ended; set back what fails.
-
-    `resumed`: an earlier run may have written already, so that failing is never "nothing sent".
-    """
-    job.sent = job.sent or resumed
+async def carry_out(job: Job, changes: Sequence[Change]) -> Outcome:
+    """Write, prove, and say how it ended; set back what fails."""
     order = [change.slot for change in changes]
     try:
         table = await reach(job, {c.slot: c.new for c in changes}, order)
@@ -315,8 +312,5 @@ def _values(table: Table, changes: Sequence[Change]) -> dict[str, Value | None]:
 
 
 def _end(job: Job, outcome: str, **data: str) -> None:
-    """Close the transaction; a journal that cannot be written now leaves it open, which is safe."""
-    try:
-        job.transaction.end(outcome, notes=job.notes, **data)
-    except JournalError as error:
-        job.notes.append(f"The change is over, but the journal does not say so: {error}")
+    if untold := job.transaction.close(outcome, notes=job.notes, **data):
+        job.notes.append(untold)

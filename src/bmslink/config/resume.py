@@ -7,18 +7,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from bmslink.config.apply import blocks_of, carry_out, gate, lock_names, refuse, roll_back
-from bmslink.config.drive import Job, pack_of, place_of, same_board
+from bmslink.config.check import Check
+from bmslink.config.drive import Job, pack_of, place_of, same_board, strange
 from bmslink.config.locks import locked
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, changes_of, make_plan, writable_part
 from bmslink.config.switching import look_at
 from bmslink.device import Device
-from bmslink.errors import BmsError, RollbackError, VerifyError
+from bmslink.errors import BmsError, GateError, RollbackError, VerifyError
 from bmslink.journal import Journal, Open
 from bmslink.model import Command, Identity, Switch
 from bmslink.protocols.settings import SettingsMap, Table
 
 __all__ = ["resume", "unfinished"]
+
+
+_CHANGED = (
+    "Since the change was begun other settings changed as well ({}): is it the same board? --keep "
+    "gives the change up and leaves all as it stands; --waive unchanged sets these back too."
+)
 
 
 async def resume(
@@ -108,6 +115,13 @@ async def _resume(
     record = _read(settings, cut.begin)
     back = rollback or any(note.get("event") == "rollback" for note in cut.notes)
     now = await device.settings(settings)
+    touched = [change.slot for change in record.changes]
+    other = strange(settings, record.before.image, now.image, touched)
+    if other and "unchanged" not in waive:
+        raise GateError(
+            "Nothing was sent. " + _CHANGED.format(other),
+            [Check(name="unchanged", passed=False, sentence=other, waiver="unchanged")],
+        )
     if not back:
         await _may_finish(device, identity, now, record, {*waive, *record.waived})
     job = Job(
@@ -116,10 +130,12 @@ async def _resume(
         identity=identity,
         transaction=journal.reopen(cut),
         before=record.before.image,
+        touched=touched,
+        sent=True,
     )
-    job.transaction.note("resumed", back=back)
+    job.transaction.note("resumed", back=back, waived=sorted(waive))
     if not back:
-        return await carry_out(job, record.changes, resumed=True)
+        return await carry_out(job, record.changes)
     error = await roll_back(job, record.changes, BmsError("The change was cut off."))
     if isinstance(error, VerifyError) and isinstance(error.outcome, Outcome):
         return error.outcome  # that is what was asked for
