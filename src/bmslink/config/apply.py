@@ -6,7 +6,16 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from bmslink.config.check import Check, Health
-from bmslink.config.drive import Job, Stranger, describe, pack_of, place_of, reach, same_board
+from bmslink.config.drive import (
+    Job,
+    Stranger,
+    describe,
+    pack_of,
+    place_of,
+    reach,
+    same_board,
+    watch,
+)
 from bmslink.config.locks import locked
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Plan, make_plan, with_frames
@@ -17,7 +26,16 @@ from bmslink.model import Identity
 from bmslink.protocols.settings import Image, SettingsMap, Table
 from bmslink.setting import Value
 
-__all__ = ["apply", "blocks_of", "carry_out", "draft", "gate", "lock_names", "refuse"]
+__all__ = [
+    "apply",
+    "blocks_of",
+    "carry_out",
+    "draft",
+    "gate",
+    "lock_names",
+    "refuse",
+    "same_as_planned",
+]
 
 _ROLLBACKS = 3
 """How often setting back is tried."""
@@ -86,7 +104,7 @@ async def _draft(
     journal: Journal,
     counted: tuple[int, int],
 ) -> Plan:
-    reading = await device.read()
+    reading, still = await watch(device)
     frames, bad = device.link.received, device.link.framer.bad_frames
     plan = make_plan(
         table,
@@ -96,7 +114,7 @@ async def _draft(
         raw=raw,
         waive=waive,
         chemistry=chemistry,
-        health=Health(frames - counted[0], bad - counted[1]),
+        health=Health(frames - counted[0], bad - counted[1], still),
         target=str(device.target),
         blocked=blocks_of(journal, device, identity),
     )
@@ -108,6 +126,12 @@ async def _draft(
 def refuse(sentence: str, name: str) -> GateError:
     """A refusal with the one check that makes it."""
     return GateError(sentence, [Check(name=name, passed=False, sentence=sentence)])
+
+
+def same_as_planned(plan: Plan, identity: Identity) -> None:
+    """`GateError` unless this is the board that the plan was made for."""
+    if other := same_board(pack_of(plan.identity), pack_of(identity)):
+        raise refuse(f"The plan was made for another board: this one has {other}.", "identity")
 
 
 def gate(plan: Plan) -> None:
@@ -157,8 +181,7 @@ async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
     """The plan as of now. Two equal readings of the table are needed: the plan's is the first."""
     counted = device.link.received, device.link.framer.bad_frames
     identity = await device.identify()
-    if other := same_board(pack_of(plan.identity), pack_of(identity)):
-        raise refuse(f"The plan was made for another board: this one has {other}.", "identity")
+    same_as_planned(plan, identity)
     settings = plan.table.map
     table = await device.settings(settings)
     if not _equal(settings, plan.table.image, table.image):

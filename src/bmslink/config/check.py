@@ -56,6 +56,8 @@ class Health(NamedTuple):
     frames: int
     bad: int
     """Frames that failed their checksum."""
+    still: float = 0.0
+    """How long the board's seconds stood still, s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from bmslink.config.plan import writable_part
 from bmslink.device import Device
 from bmslink.errors import BmsError, FrameError, GateError, Refused, TransportError, VerifyError
 from bmslink.journal import Transaction
-from bmslink.model import Identity
+from bmslink.model import Identity, Reading
 from bmslink.protocols.settings import Image, SettingsMap, Table
 from bmslink.setting import Value
 from bmslink.transport import Endpoint
@@ -31,12 +31,15 @@ __all__ = [
     "reach",
     "same_board",
     "strange",
+    "watch",
 ]
 
 T = TypeVar("T")
 
 _REST = 2.5
 """How long a board may take to forget what it had taken, s: it is read again after that."""
+_TICK, _STILL = 0.3, 2.5
+"""How often it is looked whether the seconds of a board move, and how long they may not, s."""
 _ROUNDS = 3
 """How often what went astray is written again."""
 _PAUSES = (0.5, 2.0, 5.0)
@@ -89,6 +92,23 @@ class Job:
     """Whether a write may have reached the board."""
     notes: list[str] = field(default_factory=list)
     reconnections: int = 0
+
+
+async def watch(device: Device) -> tuple[Reading, float]:
+    """A reading, and for how many seconds the board's own count of them stood still, if too long:
+    what stands between may go on telling what it heard last."""
+    reading = await device.read()
+    if not device.driver.counts_seconds or reading.uptime is None:
+        return reading, 0.0
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    while True:
+        await asyncio.sleep(_TICK)
+        later = await device.read()
+        if later.uptime != reading.uptime:
+            return later, 0.0
+        if (still := loop.time() - begun) > _STILL:
+            return later, still
 
 
 def describe(settings: SettingsMap, address: int, old: bytes | None, new: bytes | None) -> str:

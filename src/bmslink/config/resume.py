@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bmslink.config.apply import blocks_of, carry_out, gate, lock_names, refuse, roll_back
-from bmslink.config.check import Check
-from bmslink.config.drive import Job, pack_of, place_of, same_board, strange
+from bmslink.config.check import Check, Health
+from bmslink.config.drive import Job, pack_of, place_of, same_board, strange, watch
 from bmslink.config.locks import locked
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, changes_of, make_plan, writable_part
@@ -146,11 +146,13 @@ async def _may_finish(
     device: Device, identity: Identity, now: Table, record: _Record, waive: Collection[str]
 ) -> None:
     """The gates again: the pack may be fuller, colder or busier than when the change was begun."""
+    reading, still = await watch(device)
     plan = make_plan(
         now,
         {},
         identity=identity,
-        reading=await device.read(),
+        reading=reading,
+        health=Health(0, 0, still),
         raw={change.slot: change.new for change in record.changes},
         waive=waive,
         chemistry=record.chemistry,

@@ -306,6 +306,7 @@ class JKModbus(JKModbusWriting):
     )
 
     addresses: ClassVar[range] = range(16)
+    counts_seconds: ClassVar[bool] = True
 
     def __init__(self, link: Link[RTUFrame], options: Options) -> None:
         super().__init__(link, options)
