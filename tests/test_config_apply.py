@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from bmslink import connect
-from bmslink.config import Outcome, apply, draft, resume
+from bmslink.config import Outcome, Plan, apply, draft, resume
 from bmslink.errors import GateError, Refused, RollbackError, VerifyError
 from bmslink.journal import JournalError, Transaction
 from bmslink.simulation.responder import Answer
-from config_faults import FAULTS, OTHERS, REFUSALS, WISHES, World, equal
+from config_faults import REFUSALS, WISHES, World, combinations, equal
 from support import virtual_run
 
-WRITES = 4
-CASES = [
-    (protocol, fault, at)
-    for protocol in WISHES
-    for fault in FAULTS
-    if fault != "other firmware" or protocol in OTHERS
-    for at in ((1, 2, 3, 4) if protocol == "jbd" else (1, WRITES))
-]
+WRITES = len(WISHES["jbd"])
 
 ENDS: dict[str, set[str]] = {
     "refuses": {"rolled back"},
@@ -37,10 +32,26 @@ ENDS: dict[str, set[str]] = {
 """How each fault ends; those that are not here are overcome."""
 
 
-async def attempt(world: World) -> Outcome:
+Planned = tuple[Plan, dict[str, list[list[bytes]]]]
+"""A plan made while all was well, and what others may write in between."""
+
+
+@pytest.fixture(scope="module")
+def plans(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Planned]:
+    """The plan of each protocol, made once."""
+
+    @cache
+    def planned(protocol: str) -> Planned:
+        world = World(protocol, tmp_path_factory.mktemp(protocol))
+        plan = virtual_run(world.plan())
+        assert len(plan.changes) == len(WISHES[protocol])
+        return plan, world.pokes
+
+    return planned
+
+
+async def attempt(world: World, plan: Plan) -> Outcome:
     """The plan, made in peace and applied with the fault; how it ended."""
-    plan = await world.plan()
-    assert len(plan.changes) == WRITES
     async with world.device() as device:
         try:
             return await apply(device, plan, journal=world.journal)
@@ -53,14 +64,16 @@ async def attempt(world: World) -> Outcome:
             return error.outcome
 
 
-@pytest.mark.parametrize(("protocol", "fault", "at"), CASES)
+@pytest.mark.parametrize(("protocol", "fault", "at"), combinations())
 def test_no_fault_leaves_a_silent_difference(
-    protocol: str, fault: str, at: int, tmp_path: Path
+    protocol: str, fault: str, at: int, tmp_path: Path, plans: Callable[[str], Planned]
 ) -> None:
+    plan, pokes = plans(protocol)
+
     async def main() -> None:
-        world = World(protocol, tmp_path, fault, at)
-        before = (await world.table()).image
-        outcome = await attempt(world)
+        world = World(protocol, tmp_path, fault, at, pokes=pokes)
+        before = plan.table.image
+        outcome = await attempt(world, plan)
         assert world.rewritten, "the fault had nothing to strike at"
         ends = ENDS.get(fault, {"done"})
         if fault == "refuses" and protocol not in REFUSALS:  # mere silence is overcome
@@ -86,7 +99,7 @@ def test_no_fault_leaves_a_silent_difference(
     virtual_run(main())
 
 
-@pytest.mark.parametrize("protocol", [p for p in WISHES if p != "jk02"])  # its records stream
+@pytest.mark.parametrize("protocol", [p for p in WISHES if p not in ("jk02", "jk04")])
 def test_over_a_line_slower_than_the_timeout_the_settings_are_read_as_they_are(
     protocol: str,
 ) -> None:
@@ -102,8 +115,8 @@ def test_over_a_line_slower_than_the_timeout_the_settings_are_read_as_they_are(
 
 async def check_nothing_else_may_write(world: World) -> None:
     async with world.device() as device:
-        other = await draft(device, {"discharge_otp": 59}, journal=world.journal)
-        assert [check.name for check in other.blocked] == ["unfinished"]
+        other = await draft(device, {}, journal=world.journal)
+        assert "unfinished" in [check.name for check in other.blocked]
         with pytest.raises(GateError, match="cut off"):
             await apply(device, other, journal=world.journal)
 
