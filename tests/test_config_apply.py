@@ -11,6 +11,8 @@ import pytest
 
 from bmslink import connect
 from bmslink.config import Outcome, Plan, apply, draft, resume
+from bmslink.config.apply import lock_names
+from bmslink.config.locks import locked
 from bmslink.errors import GateError, Refused, RollbackError, VerifyError
 from bmslink.journal import JournalError, Transaction
 from bmslink.simulation.responder import Answer
@@ -242,6 +244,23 @@ def test_one_change_of_a_pack_at_a_time(tmp_path: Path) -> None:
     virtual_run(main())
 
 
+def test_a_pack_that_tells_who_it_is_is_held_wherever_it_is_reached(tmp_path: Path) -> None:
+    async def main() -> None:
+        names = []
+        for target in ("sim://jk02?cells=4", "sim://jk02?cells=4&gap=0.1"):
+            async with connect(target) as device:
+                names.append(lock_names(device, await device.identify()))
+        one, two = names
+        assert set(one) != set(two)
+        with locked(tmp_path, one):
+            with pytest.raises(GateError, match="being changed"), locked(tmp_path, two):
+                pass
+            with locked(tmp_path, ["elsewhere"]):
+                pass
+
+    virtual_run(main())
+
+
 def test_without_a_journal_nothing_is_sent(tmp_path: Path) -> None:
     async def main() -> None:
         world = World("jbd", tmp_path / "journal")
@@ -442,5 +461,26 @@ def test_a_rehearsal_that_is_cancelled_sends_nothing_afterwards(tmp_path: Path) 
                 await asyncio.wait([task])
                 await asyncio.sleep(1)
         assert heard == []
+
+    virtual_run(main())
+
+
+def test_setting_back_goes_the_same_way_backwards(tmp_path: Path) -> None:
+    """The way there was one on which no state contradicts itself; so is the way back."""
+
+    async def main() -> None:
+        world = World("jbd", tmp_path, "stuck", WRITES)
+        plan = await world.plan()
+        async with world.device() as device:
+            with pytest.raises(VerifyError):
+                await apply(device, plan, journal=world.journal)
+        events = [(r["event"], r.get("slot")) for r in world.journal.records()]
+        back = events.index(("rollback", None))
+        there, again = (
+            [slot for event, slot in part if event == "write"]
+            for part in (events[:back], events[back:])
+        )
+        assert there == [change.slot for change in plan.changes]
+        assert again == there[-2::-1]  # the last one never changed
 
     virtual_run(main())

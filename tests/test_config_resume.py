@@ -100,6 +100,20 @@ def test_nothing_to_resume_says_so(tmp_path: Path) -> None:
     virtual_run(main())
 
 
+def test_what_stands_already_is_not_written_again(tmp_path: Path) -> None:
+    """Every write wears the memory of a board."""
+
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        await cut_off(world)
+        begun = world.writes  # the second write never left
+        async with world.device() as device:
+            assert (await resume(device, journal=world.journal)).result == "done"
+        assert world.writes == begun + 1
+
+    virtual_run(main())
+
+
 def test_another_board_is_not_resumed_and_keep_gives_up(tmp_path: Path) -> None:
     async def main() -> None:
         world = World("jbd", tmp_path)

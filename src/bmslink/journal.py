@@ -142,6 +142,7 @@ class Journal:
                 begun[name] = record
             elif record["event"] == "end":
                 over.add(name)
+                begun.pop(name, None)
                 notes.pop(name, None)
             else:
                 notes.setdefault(name, []).append(record)
