@@ -13,7 +13,7 @@ from bmslink import connect
 from bmslink.config import Outcome, Plan, apply, draft, resume
 from bmslink.config.apply import lock_names
 from bmslink.config.locks import locked
-from bmslink.errors import GateError, Refused, RollbackError, VerifyError
+from bmslink.errors import GateError, LinkClosed, Refused, RollbackError, VerifyError
 from bmslink.journal import JournalError, Transaction
 from bmslink.simulation.responder import Answer
 from config_faults import REFUSALS, WISHES, World, combinations, equal
@@ -482,5 +482,25 @@ def test_setting_back_goes_the_same_way_backwards(tmp_path: Path) -> None:
         )
         assert there == [change.slot for change in plan.changes]
         assert again == there[-2::-1]  # the last one never changed
+
+    virtual_run(main())
+
+
+def test_a_line_that_breaks_every_time_is_given_up(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await world.plan()
+        tries = []
+        async with world.device() as device:
+
+            async def broken(*args: object) -> None:
+                tries.append(args)
+                raise LinkClosed("The cable was pulled.")
+
+            device.store = broken
+            async with asyncio.timeout(300):
+                with pytest.raises(VerifyError, match="Everything was set back"):
+                    await apply(device, plan, journal=world.journal)
+        assert 2 < len(tries) < 10
 
     virtual_run(main())

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bmslink.config import Plan, apply, place_of, resume
+from bmslink.config.drive import same_board
 from bmslink.errors import GateError
 from bmslink.journal import Journal
 from bmslink.transport import parse_target
@@ -303,3 +304,11 @@ def test_names_that_are_no_text_and_lines_that_are_no_records_stop_no_journal(
     path.write_bytes(b"[" * 100_000 + b"\n\0\0\0\n" + path.read_bytes())
     (found,) = journal.unfinished()
     assert found.concerns("serial:///dev/\udce9", {})
+
+
+def test_a_firmware_that_is_not_told_any_more_is_another_board() -> None:
+    known: dict[str, Any] = {"vendor": "JK", "firmware": "11.1", "serial_number": "1", "model": "a"}
+    assert same_board(known, known) == ""
+    assert same_board(known, {**known, "serial_number": None, "model": None}) == ""
+    assert same_board(known, {**known, "firmware": None})
+    assert "serial number 2, not 1" in same_board(known, {**known, "serial_number": "2"})

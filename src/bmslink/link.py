@@ -86,7 +86,7 @@ class Link(Generic[F]):
         self._awake = False
         self._last_byte = -1e9
         self._heard = 0
-        self._question = b""
+        self._question: F | None = None
         self._tries: list[float] = []  # when the question was sent, as long as nothing answers it
         self._late_until = -1e9
 
@@ -185,7 +185,7 @@ class Link(Generic[F]):
             if retries is None:
                 retries = self.timing.retries if self._awake else self.timing.wake_retries
             tally = _Tally(self._heard)
-            self._begin(self.framer.encode(frame), wait)
+            self._begin(frame, wait)
             for attempt in range(retries + 1):
                 sent = await self._send_after_gap(frame)
                 self._tries.append(self._last_byte)
@@ -200,7 +200,7 @@ class Link(Generic[F]):
                 _log.info("%s: no answer to try %d of %d.", self.name, attempt + 1, retries + 1)
             raise self._timeout(tally)
 
-    def _begin(self, question: bytes, wait: float) -> None:
+    def _begin(self, question: F, wait: float) -> None:
         """A question will be sent; how long the answers to the one before may still come."""
         if question == self._question:
             recent = asyncio.get_running_loop().time() - _PATIENCE * wait
