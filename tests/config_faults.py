@@ -46,8 +46,25 @@ WISHES: dict[str, Mapping[str, object]] = {
     "daly-p81": {**_LIMITS, "cell_uvp": 2.6},
     "daly-d2": {"cell_ovp": 3.6, "cell_uvp": 2.55, "charge_utp": 1.0, "charge_otp": 54},
     "daly-a5": {"cell_ovp": 3.6, "charge_ocp": 90, "charge_utp": 1.0, "pack_ovp": 14.2},
+    "jk04": {"balance_delta": 0.015, "balance_current": 0.6, "balance_switch": False},
+    "jk-nw": {"charge_switch": False, "discharge_switch": False},
 }
-"""Changes of four slots that the simulated board of a protocol may make."""
+"""Changes that the simulated board of a protocol may make, each of a slot of its own."""
+WAIVED = {"jk04": ("health",)}
+"""Checks that such a board can never pass: it measures no current."""
+
+
+def combinations() -> list[tuple[str, str, int]]:
+    """Every fault of every protocol at every write of its change: protocol, fault, write."""
+    return [
+        (protocol, fault, at)
+        for protocol, wishes in WISHES.items()
+        for fault in FAULTS
+        if fault != "other firmware" or protocol in OTHERS
+        if fault not in BESIDE or protocol not in ALONE
+        for at in range(1, len(wishes) + 1)
+    ]
+
 
 Writing = tuple[int, Slot, bytes]
 """The number of a write from 1, its slot and its bytes."""
@@ -105,7 +122,12 @@ class World:
     async def plan(self, wanted: Mapping[str, object] | None = None) -> Plan:
         """The plan for what is wished, made while all is well."""
         async with self.device(faulty=False) as device:
-            plan = await draft(device, wanted or WISHES[self.protocol], journal=self.journal)
+            plan = await draft(
+                device,
+                wanted or WISHES[self.protocol],
+                waive=WAIVED.get(self.protocol, ()),
+                journal=self.journal,
+            )
             assert not plan.blocked, plan.blocked
             await self._prepare(device, plan)
             return plan
@@ -113,7 +135,6 @@ class World:
     async def _prepare(self, device: Device, plan: Plan) -> None:
         slots = plan.table.map.by_address
         order = [change.slot for change in plan.changes]
-        other = _bystander(plan)
 
         async def frames(address: int, data: bytes) -> list[bytes]:
             return await device.rehearse([(slots[address], data)])
@@ -122,8 +143,11 @@ class World:
         following = order[1:] + order[:1]
         raw = {c.slot: _off_by_one(c.new) for c in plan.changes}
         self.pokes["neighbour"] = [await frames(a, raw[a]) for a in following]
-        stranger = await frames(other, _off_by_one(plan.table.image[other]))
-        self.pokes["bystander"] = self.pokes["second master"] = [stranger] * len(order)
+        if self.protocol not in ALONE:
+            other = _bystander(plan)
+            stranger = await frames(other, _off_by_one(plan.table.image[other]))
+            for fault in BESIDE:
+                self.pokes[fault] = [stranger] * len(order)
 
     @property
     def rewritten(self) -> bool:
@@ -246,8 +270,8 @@ class _Proxy:
     def line(self) -> _Proxy:
         return self
 
-    def stream(self) -> bytes:
-        return b"" if self._deaf() else self.world.node.stream()
+    def pushes(self) -> list[Answer]:
+        return [] if self._deaf() else self.world.node.pushes()
 
     def other_request(self, turn: int) -> bytes:
         return b""
@@ -404,6 +428,10 @@ FAULTS: dict[str, Strike] = {
     "second master": _only_once(_second_master),
     "dies": _dies,
 }
+BESIDE = ("bystander", "second master")
+"""Faults that change what the plan does not touch."""
+ALONE = ("jk-nw",)
+"""Protocols whose change touches all that may be written."""
 PERSISTENT = ("stuck", "forgets again and again", "read-only from here on")
 """Faults that go on striking at other writes."""
 

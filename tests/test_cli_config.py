@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import bmslink.config.drive
 from bmslink.config.backup import load_backup
 from bmslink.journal import Journal
 from cli_support import Cli, Result, finish, start
+from support import VirtualLoop
 
 JBD = "sim://jbd?gap=0&cells=16&load=idle"
 JK = "sim://jk02?cells=16&load=idle"
@@ -29,7 +32,15 @@ charge_utp = 2
 
 
 @pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cli:
+def cli(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> Cli:
+    if "packs" not in request.fixturenames:  # all in this process: nothing has to be waited for
+        virtual = partial(asyncio.Runner, loop_factory=VirtualLoop)
+        monkeypatch.setattr(asyncio, "Runner", virtual)
     monkeypatch.delenv("BMSLINK_TARGET", raising=False)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(tmp_path)

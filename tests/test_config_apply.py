@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from bmslink.config import Outcome, apply, draft, resume
-from bmslink.errors import GateError, Refused, RollbackError, VerifyError
-from bmslink.journal import JournalError
-from config_faults import FAULTS, OTHERS, REFUSALS, WISHES, World, equal
+from bmslink import connect
+from bmslink.config import Outcome, Plan, apply, draft, resume
+from bmslink.config.apply import lock_names
+from bmslink.config.locks import locked
+from bmslink.errors import GateError, LinkClosed, Refused, RollbackError, VerifyError
+from bmslink.journal import JournalError, Transaction
+from bmslink.simulation.responder import Answer
+from config_faults import REFUSALS, WISHES, World, combinations, equal
 from support import virtual_run
 
-WRITES = 4
-CASES = [
-    (protocol, fault, at)
-    for protocol in WISHES
-    for fault in FAULTS
-    if fault != "other firmware" or protocol in OTHERS
-    for at in ((1, 2, 3, 4) if protocol == "jbd" else (1, WRITES))
-]
+WRITES = len(WISHES["jbd"])
 
 ENDS: dict[str, set[str]] = {
     "refuses": {"rolled back"},
@@ -35,10 +34,26 @@ ENDS: dict[str, set[str]] = {
 """How each fault ends; those that are not here are overcome."""
 
 
-async def attempt(world: World) -> Outcome:
+Planned = tuple[Plan, dict[str, list[list[bytes]]]]
+"""A plan made while all was well, and what others may write in between."""
+
+
+@pytest.fixture(scope="module")
+def plans(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Planned]:
+    """The plan of each protocol, made once."""
+
+    @cache
+    def planned(protocol: str) -> Planned:
+        world = World(protocol, tmp_path_factory.mktemp(protocol))
+        plan = virtual_run(world.plan())
+        assert len(plan.changes) == len(WISHES[protocol])
+        return plan, world.pokes
+
+    return planned
+
+
+async def attempt(world: World, plan: Plan) -> Outcome:
     """The plan, made in peace and applied with the fault; how it ended."""
-    plan = await world.plan()
-    assert len(plan.changes) == WRITES
     async with world.device() as device:
         try:
             return await apply(device, plan, journal=world.journal)
@@ -51,14 +66,16 @@ async def attempt(world: World) -> Outcome:
             return error.outcome
 
 
-@pytest.mark.parametrize(("protocol", "fault", "at"), CASES)
+@pytest.mark.parametrize(("protocol", "fault", "at"), combinations())
 def test_no_fault_leaves_a_silent_difference(
-    protocol: str, fault: str, at: int, tmp_path: Path
+    protocol: str, fault: str, at: int, tmp_path: Path, plans: Callable[[str], Planned]
 ) -> None:
+    plan, pokes = plans(protocol)
+
     async def main() -> None:
-        world = World(protocol, tmp_path, fault, at)
-        before = (await world.table()).image
-        outcome = await attempt(world)
+        world = World(protocol, tmp_path, fault, at, pokes=pokes)
+        before = plan.table.image
+        outcome = await attempt(world, plan)
         assert world.rewritten, "the fault had nothing to strike at"
         ends = ENDS.get(fault, {"done"})
         if fault == "refuses" and protocol not in REFUSALS:  # mere silence is overcome
@@ -84,10 +101,24 @@ def test_no_fault_leaves_a_silent_difference(
     virtual_run(main())
 
 
+@pytest.mark.parametrize("protocol", [p for p in WISHES if p not in ("jk02", "jk04")])
+def test_over_a_line_slower_than_the_timeout_the_settings_are_read_as_they_are(
+    protocol: str,
+) -> None:
+    async def main() -> None:
+        async with connect(f"sim://{protocol}?cells=4&load=idle") as device:
+            true = await device.settings()
+        async with connect(f"sim://{protocol}?cells=4&load=idle&fault=late:0.6") as device:
+            for _ in range(2):
+                assert equal(await device.settings(), true.image)
+
+    virtual_run(main())
+
+
 async def check_nothing_else_may_write(world: World) -> None:
     async with world.device() as device:
-        other = await draft(device, {"discharge_otp": 59}, journal=world.journal)
-        assert [check.name for check in other.blocked] == ["unfinished"]
+        other = await draft(device, {}, journal=world.journal)
+        assert "unfinished" in [check.name for check in other.blocked]
         with pytest.raises(GateError, match="cut off"):
             await apply(device, other, journal=world.journal)
 
@@ -213,6 +244,23 @@ def test_one_change_of_a_pack_at_a_time(tmp_path: Path) -> None:
     virtual_run(main())
 
 
+def test_a_pack_that_tells_who_it_is_is_held_wherever_it_is_reached(tmp_path: Path) -> None:
+    async def main() -> None:
+        names = []
+        for target in ("sim://jk02?cells=4", "sim://jk02?cells=4&gap=0.1"):
+            async with connect(target) as device:
+                names.append(lock_names(device, await device.identify()))
+        one, two = names
+        assert set(one) != set(two)
+        with locked(tmp_path, one):
+            with pytest.raises(GateError, match="being changed"), locked(tmp_path, two):
+                pass
+            with locked(tmp_path, ["elsewhere"]):
+                pass
+
+    virtual_run(main())
+
+
 def test_without_a_journal_nothing_is_sent(tmp_path: Path) -> None:
     async def main() -> None:
         world = World("jbd", tmp_path / "journal")
@@ -298,5 +346,161 @@ def test_a_board_that_stays_closed_is_no_half_change(tmp_path: Path) -> None:
             device.writing = writing
         assert world.writes == 0
         assert not world.journal.unfinished()
+
+    virtual_run(main())
+
+
+def replaced(world: World, change: str) -> None:
+    """The board of the world becomes another one of the same kind, set differently."""
+    world.pack.settings[change] += 1
+
+
+def test_a_change_between_the_last_look_and_the_first_write_is_not_written_over(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await world.plan()
+        async with world.device() as device:
+            begin = world.journal.begin
+
+            def begins(*args: object, **more: object) -> Transaction:
+                world.pack.settings["cell_ovp"] = 3.62
+                return begin(*args, **more)
+
+            world.journal.begin = begins
+            with pytest.raises(GateError, match=r"cell_ovp 3\.65 V -> 3\.62 V\): nothing was sent"):
+                await apply(device, plan, journal=world.journal)
+        assert world.writes == 0
+        assert not world.journal.unfinished()
+
+    virtual_run(main())
+
+
+def test_after_a_lost_line_a_board_of_the_same_kind_is_told_by_what_stands_in_it(
+    tmp_path: Path,
+) -> None:
+    """JBD boards tell no serial number; the plug may be put into the pack beside it."""
+
+    async def main() -> None:
+        world = World("jbd", tmp_path, "disconnects before", 2)
+        plan = await world.plan()
+        world.on_write = lambda: world.writes == 2 and replaced(world, "discharge_otp")
+        async with world.device() as device:
+            with pytest.raises(RollbackError, match=r"differs.*discharge_otp.*serial number"):
+                await apply(device, plan, journal=world.journal)
+        assert world.writes == 2
+        assert len(world.journal.unfinished()) == 1
+
+    virtual_run(main())
+
+
+def deaf_to(world: World, request: bytes, times: int) -> list[bytes]:
+    """The board does not hear a request so many times; what it heard of it later."""
+    receive, heard, left = world.node.receive, [], [times]
+
+    def listen(data: bytes) -> list[Answer]:
+        if data.startswith(request):
+            if left[0]:
+                left[0] -= 1
+                return []
+            heard.append(data)
+        return receive(data)
+
+    world.node.receive = listen
+    return heard
+
+
+def test_what_was_written_is_made_permanent_or_it_is_not_done(tmp_path: Path) -> None:
+    """Leaving factory mode with 2828 is lost, all its repetitions too: it is sent again."""
+
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await world.plan()
+        async with world.device() as device:
+            heard = deaf_to(world, bytes.fromhex("dd5a01022828"), 5)
+            outcome = await apply(device, plan, journal=world.journal)
+        assert outcome.result == "done"
+        assert heard
+        assert not world.node._factory
+
+    virtual_run(main())
+
+
+def test_an_impatient_ctrl_c_leaves_factory_mode_closed_too(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await world.plan()
+        reached = asyncio.Event()
+        world.on_write = lambda: world.writes == 2 and reached.set()
+        async with world.device() as device:
+            task = asyncio.ensure_future(apply(device, plan, journal=world.journal))
+            await reached.wait()
+            for _ in range(3):
+                task.cancel()
+                await asyncio.sleep(0.001)
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert not world.node._factory
+
+    virtual_run(main())
+
+
+def test_a_rehearsal_that_is_cancelled_sends_nothing_afterwards(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await world.plan()
+        slot = plan.table.map.by_address[plan.changes[0].slot]
+        async with world.device() as device:
+            heard = deaf_to(world, b"\xdd\x5a", 0)
+            for suspensions in range(1, 12):
+                task = asyncio.ensure_future(device.rehearse([(slot, plan.changes[0].new)]))
+                for _ in range(suspensions):
+                    await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.wait([task])
+                await asyncio.sleep(1)
+        assert heard == []
+
+    virtual_run(main())
+
+
+def test_setting_back_goes_the_same_way_backwards(tmp_path: Path) -> None:
+    """The way there was one on which no state contradicts itself; so is the way back."""
+
+    async def main() -> None:
+        world = World("jbd", tmp_path, "stuck", WRITES)
+        plan = await world.plan()
+        async with world.device() as device:
+            with pytest.raises(VerifyError):
+                await apply(device, plan, journal=world.journal)
+        events = [(r["event"], r.get("slot")) for r in world.journal.records()]
+        back = events.index(("rollback", None))
+        there, again = (
+            [slot for event, slot in part if event == "write"]
+            for part in (events[:back], events[back:])
+        )
+        assert there == [change.slot for change in plan.changes]
+        assert again == there[-2::-1]  # the last one never changed
+
+    virtual_run(main())
+
+
+def test_a_line_that_breaks_every_time_is_given_up(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await world.plan()
+        tries = []
+        async with world.device() as device:
+
+            async def broken(*args: object) -> None:
+                tries.append(args)
+                raise LinkClosed("The cable was pulled.")
+
+            device.store = broken
+            async with asyncio.timeout(300):
+                with pytest.raises(VerifyError, match="Everything was set back"):
+                    await apply(device, plan, journal=world.journal)
+        assert 2 < len(tries) < 10
 
     virtual_run(main())

@@ -9,11 +9,22 @@ from typing import Any
 
 import pytest
 
-from bmslink.config import WAIVERS, Check, Plan, apply, draft, make_plan, switch
+from bmslink.config import (
+    WAIVERS,
+    Check,
+    Plan,
+    adjust,
+    apply,
+    draft,
+    draft_adjustment,
+    make_plan,
+    switch,
+)
 from bmslink.config.check import Health
 from bmslink.config.gates import rated
 from bmslink.errors import GateError, RollbackError, SettingError
-from bmslink.model import Command, Condition, Identity, Reading, Switch
+from bmslink.journal import JournalError
+from bmslink.model import Adjustment, Command, Condition, Identity, Reading, Switch
 from bmslink.protocols.settings import Table
 from bmslink.setting import Danger, Evidence
 from config_faults import World, equal
@@ -365,3 +376,122 @@ def test_what_cannot_be_switched_says_why(tmp_path: Path) -> None:
                 await switch(device, Command(Switch.CHARGE, False), journal=world.journal)
 
     virtual_run(main())
+
+
+def test_a_switch_that_was_thrown_is_told_although_the_disk_is_full_now(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        append = world.journal.append
+
+        def full(event: str, **data: object) -> None:
+            if event == "end":
+                raise JournalError("The disk is full.")
+            append(event, **data)
+
+        world.journal.append = full
+        async with world.device() as device:
+            outcome = await switch(device, Command(Switch.CHARGE, False), journal=world.journal)
+        assert outcome.result == "done"
+        assert "the journal does not say so: The disk is full" in outcome.notes[0]
+        assert len(world.journal.unfinished()) == 1
+
+    virtual_run(main())
+
+
+# -------------------------------------------------------------------------- clock and charge
+
+
+def test_a_clock_is_set_on_the_board_that_was_asked_and_on_no_other(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("daly-a5", tmp_path)
+        async with world.device() as device:
+            made = await draft_adjustment(
+                device, Adjustment(soc=50.0), waive=WAIVERS, journal=world.journal
+            )
+            other = replace(made.plan.identity, serial_number="another", hardware="another")
+            stale = replace(made, plan=replace(made.plan, identity=other))
+            with pytest.raises(GateError, match="made for another board"):
+                await adjust(device, stale, journal=world.journal)
+            assert list(world.journal.records()) == []
+            assert (await adjust(device, made, journal=world.journal)).result == "done"
+
+    virtual_run(main())
+
+
+# ------------------------------------------------------------------------ what moves, or not
+
+
+@pytest.mark.parametrize("protocol", ["jk02", "jk-modbus", "daly-p81"])
+def test_values_that_stand_still_are_not_trusted(protocol: str, tmp_path: Path) -> None:
+    """A gateway that goes on telling what it heard last looks like a calm pack."""
+
+    async def main() -> None:
+        world = World(protocol, tmp_path)
+        async with world.device() as device:
+            wanted = {"cell_ovp": 3.6}
+            made = await draft(device, wanted, journal=world.journal)
+            assert not made.blocked
+            read = device.read
+
+            async def still() -> Reading:
+                return replace(await read(), uptime=made_at)
+
+            made_at, device.read = (await read()).uptime, still
+            stale = await draft(device, wanted, journal=world.journal)
+            assert [each.name for each in stale.blocked] == ["health"]
+            assert "uptime has stood still for" in stale.blocked[0].sentence
+            with pytest.raises(GateError, match="stood still"):
+                await apply(device, made, journal=world.journal)
+        assert world.writes == 0
+
+    virtual_run(main())
+
+
+def test_new_words_for_the_chemistry_change_no_cells() -> None:
+    daly = board("sim://daly-a5?load=idle")[0]
+    assert daly.values()["chemistry"] == "lfp"
+    wanted = {"chemistry": "nmc", "cell_ovp": 4.2}
+
+    def made(**more: Any) -> Check:
+        table, identity, reading = board("sim://daly-a5?load=idle")
+        plan = make_plan(table, wanted, identity=identity, reading=reading, **more)
+        return next(each for each in plan.checks if each.name == "chemistry")
+
+    found = made()
+    assert found.blocks
+    assert "--chemistry nmc if that is what they are" in found.sentence
+    assert made(chemistry="nmc").passed
+
+
+def test_where_only_the_new_limits_tell_the_chemistry_they_are_judged_by_it() -> None:
+    found, who = board()[0], {"model": "BMS"}
+    values = found.map.encode(found.image, {"cell_ovp": 3.75})
+    odd = Table(map=found.map, image={**found.image, **values})
+    cold = {"charge_utp": -20}
+    assert check("chemistry", cold, table=odd, who=who).passed is None
+    assert check("chemistry", {"cell_ovp": 3.6, **cold}, table=odd, who=who).blocks
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        ({"jbd_hardware_cell_uvp": 3.4}, "lowest cell"),
+        ({"jbd_hardware_cell_ovp": 3.0}, "highest cell"),
+    ],
+)
+def test_the_second_limits_trip_as_well(wanted: dict[str, float], told: str) -> None:
+    found = check("trip", wanted)
+    assert found.blocks
+    assert told in found.sentence
+
+
+def test_a_short_circuit_limit_below_the_current_trips() -> None:
+    table, identity, reading = board("sim://daly-a5?load=idle")
+    for amps, trips in ((-50.0, True), (50.0, True), (39.0, False)):
+        made = make_plan(
+            table,
+            {"short_circuit_current": 40},
+            identity=identity,
+            reading=replace(reading, current=amps),
+        )
+        assert next(each for each in made.checks if each.name == "trip").blocks is trips

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import bmslink
+import bmslink.config.drive
 from bmslink.config import resume
 from bmslink.journal import Journal
 from test_serve import serving
@@ -58,27 +59,40 @@ async def killed_at(target: str, folder: Path, profile: Path, count: int) -> Non
     assert records(folder) >= count, said.decode()
 
 
-@pytest.mark.parametrize("count", range(1, RECORDS - 1))
-def test_killed_for_good_it_can_be_resumed(count: int, tmp_path: Path) -> None:
-    folder, profile = tmp_path / "journal", tmp_path / "p.toml"
+async def one_life(count: int, folder: Path, profile: Path) -> None:
+    """A change killed at that record, and resumed."""
+    journal = Journal(folder)
+    async with serving(protocol="jbd", tcp="127.0.0.1:0", load="idle", speed=1) as served:
+        target = served.targets[0] + "?gap=0"
+        async with bmslink.connect(target) as device:
+            before = (await device.settings()).values()
+        await killed_at(target, journal.folder, profile, count)
+        back = bool(count % 2)
+        async with bmslink.connect(target) as device:
+            ended = not journal.unfinished()  # it may have got further before it died
+            outcome = await resume(device, rollback=back, journal=journal)
+            after = (await device.settings()).values()
+        wanted = "nothing" if ended else "rolled back" if back else "done"
+        assert (count, outcome.result) == (count, wanted)
+        planned = {**before, **WISH}
+        assert (count, after) == (count, before if back and not ended else planned)
+        assert not journal.unfinished()
+
+
+def test_killed_for_good_it_can_be_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some at a time: most of a life is waiting. This board forgets nothing within seconds."""
+    monkeypatch.setattr(bmslink.config.drive, "_REST", 0.05)
+    profile = tmp_path / "p.toml"
     profile.write_text(PROFILE)
 
     async def main() -> None:
-        async with serving(protocol="jbd", tcp="127.0.0.1:0", load="idle", speed=1) as served:
-            target = served.targets[0] + "?gap=0"
-            async with bmslink.connect(target) as device:
-                before = (await device.settings()).values()
-            await killed_at(target, folder, profile, count)
-            journal = Journal(folder)
-            back = bool(count % 2)
-            async with bmslink.connect(target) as device:
-                ended = not journal.unfinished()  # it may have got further before it died
-                outcome = await resume(device, rollback=back, journal=journal)
-                after = (await device.settings()).values()
-            assert outcome.result == ("nothing" if ended else "rolled back" if back else "done")
-            planned = {**before, **WISH}
-            assert after == (before if back and not ended else planned)
-            assert not journal.unfinished()
+        few = asyncio.Semaphore(5)
+
+        async def live(count: int) -> None:
+            async with few:
+                await one_life(count, tmp_path / str(count), profile)
+
+        await asyncio.gather(*(live(count) for count in range(1, RECORDS - 1)))
 
     asyncio.run(main())
 
@@ -97,7 +111,7 @@ def test_what_was_cut_off_forbids_every_other_change(tmp_path: Path) -> None:
             timeout=60,
             check=False,
         )
-        return done.returncode, done.stderr
+        return done.returncode, done.stdout + done.stderr
 
     async def main() -> None:
         async with serving(protocol="jbd", tcp="127.0.0.1:0", load="idle", speed=1) as served:

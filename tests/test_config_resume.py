@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -9,14 +10,17 @@ from typing import Any
 
 import pytest
 
-from bmslink.config import Plan, apply, resume
+from bmslink.config import Plan, apply, place_of, resume
+from bmslink.config.drive import same_board
 from bmslink.errors import GateError
 from bmslink.journal import Journal
+from bmslink.transport import parse_target
 from config_faults import WISHES, Killed, KilledAt, World, equal
 from support import virtual_run
 
 WISH: dict[str, dict[str, object]] = {
-    protocol: {"cell_ovp": 3.6, "charge_utp": 1.0} for protocol in WISHES
+    protocol: {"cell_ovp": 3.6, "charge_utp": 1.0} if "cell_ovp" in wishes else dict(wishes)
+    for protocol, wishes in WISHES.items()
 } | {"jbd": {"cell_ovp": 3.6, "balance_switch": False}}
 
 
@@ -47,7 +51,7 @@ def test_killed_at_every_await_it_ends_in_the_plan_or_the_backup(
     protocol: str, tmp_path: Path
 ) -> None:
     plan, begin, count = rehearsal(protocol, tmp_path / "count")
-    assert count - begin > 10
+    assert count - begin > 2 * len(plan.changes)
     ends = set()
     for at in (*range(1, begin, 20), *range(begin, count + 1)):  # before it begins all are alike
         ends.add(virtual_run(one_death(plan, protocol, tmp_path / str(at), at, begun=at > begin)))
@@ -93,6 +97,20 @@ def test_nothing_to_resume_says_so(tmp_path: Path) -> None:
         async with world.device() as device:
             outcome = await resume(device, journal=world.journal)
         assert (outcome.result, world.writes) == ("nothing", 0)
+
+    virtual_run(main())
+
+
+def test_what_stands_already_is_not_written_again(tmp_path: Path) -> None:
+    """Every write wears the memory of a board."""
+
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        await cut_off(world)
+        begun = world.writes  # the second write never left
+        async with world.device() as device:
+            assert (await resume(device, journal=world.journal)).result == "done"
+        assert world.writes == begun + 1
 
     virtual_run(main())
 
@@ -189,3 +207,108 @@ def test_the_serial_number_tells_packs_apart_where_the_place_does_not(tmp_path: 
     assert not cut.concerns("tcp://h:1", {"serial_number": "B"})
     assert cut.concerns("tcp://h:1", {"serial_number": None})
     assert not cut.concerns("tcp://h:2", {})
+
+
+def test_a_pack_without_a_serial_number_that_took_its_place_is_left_alone(tmp_path: Path) -> None:
+    """Another board of the same kind and firmware, on the same port, with settings of its own."""
+
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        await cut_off(world)
+        world.pack.settings["discharge_otp"] = 58.0
+        before, writes = await world.table(), world.writes
+        async with world.device() as device:
+            for rollback in (False, True):
+                with pytest.raises(GateError, match=r"discharge_otp.*same board.*--keep"):
+                    await resume(device, rollback=rollback, journal=world.journal)
+            assert world.writes == writes
+            assert equal(await world.table(), before.image)
+            outcome = await resume(
+                device, rollback=True, waive=["unchanged"], journal=world.journal
+            )
+            assert outcome.result == "rolled back"
+        assert (await world.table()).values()["discharge_otp"] == 60.0
+
+    virtual_run(main())
+
+
+def test_setting_back_waits_for_a_write_that_is_still_on_its_way(tmp_path: Path) -> None:
+    """A gateway may hand over what it holds when we are long back: only then it is read."""
+
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        before = await world.table()
+        plan = await world.plan(WISH["jbd"])
+        device = world.device()
+        await device.open()
+        world.on_write = lambda: setattr(world, "dead", True)
+        with suppress(Killed):
+            await apply(device, plan, journal=world.journal)
+        world.recover()
+        world.on_write = lambda: None
+        later = asyncio.get_running_loop().call_later
+        async with world.device() as device:
+            settings = device.settings
+
+            async def slow(*args: Any) -> Any:
+                device.settings = settings
+                found = await settings(*args)
+                later(2.0, lambda: world.pack.settings.update(cell_ovp=3.6))
+                return found
+
+            device.settings = slow
+            outcome = await resume(device, rollback=True, journal=world.journal)
+        assert outcome.result == "rolled back"
+        assert equal(await world.table(), before.image)
+
+    virtual_run(main())
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("jk-modbus+serial:///dev/ttyX", "jk-modbus+serial:///dev/ttyX?address=1", True),
+        ("jk-modbus+serial:///dev/ttyX", "jk-modbus+serial:///dev/ttyX?address=2", False),
+        ("daly-p81+tcp://h:1?address=0x2", "daly-p81+tcp://H:1?address=2&gap=0", True),
+        ("jbd+serial:///dev/ttyX", "jbd+serial:///dev/ttyx", False),
+        ("jbd+ble://AA:BB:CC:DD:EE:01", "jbd+ble://aa:bb:cc:dd:ee:01", True),
+    ],
+)
+def test_a_place_has_one_name_however_it_is_written(one: str, other: str, same: bool) -> None:
+    places = [place_of(parse_target(text)) for text in (one, other)]
+    assert (places[0] == places[1]) is same
+
+
+def test_a_clock_that_was_set_back_hides_nothing_and_opens_nothing(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.begin("a", {}, []).end("done")
+    cut = journal.begin("b", {}, [])
+    cut.note("rollback")
+    (path,) = tmp_path.glob("*.jsonl")
+    begin, end, *open_one = path.read_text().splitlines()
+    (tmp_path / "1970-01.jsonl").write_text("\n".join([end, open_one[1]]) + "\n")
+    (tmp_path / "2026-12.jsonl").write_text("\n".join([begin, open_one[0]]) + "\n")
+    path.unlink()
+    (found,) = journal.unfinished()
+    assert found.id == cut.id
+    assert [note["event"] for note in found.notes] == ["rollback"]
+
+
+def test_names_that_are_no_text_and_lines_that_are_no_records_stop_no_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("USER", "\udcff")
+    journal = Journal(tmp_path)
+    journal.begin("serial:///dev/\udce9", {}, [])
+    (path,) = tmp_path.glob("*.jsonl")
+    path.write_bytes(b"[" * 100_000 + b"\n\0\0\0\n" + path.read_bytes())
+    (found,) = journal.unfinished()
+    assert found.concerns("serial:///dev/\udce9", {})
+
+
+def test_a_firmware_that_is_not_told_any_more_is_another_board() -> None:
+    known: dict[str, Any] = {"vendor": "JK", "firmware": "11.1", "serial_number": "1", "model": "a"}
+    assert same_board(known, known) == ""
+    assert same_board(known, {**known, "serial_number": None, "model": None}) == ""
+    assert same_board(known, {**known, "firmware": None})
+    assert "serial number 2, not 1" in same_board(known, {**known, "serial_number": "2"})

@@ -7,6 +7,7 @@ import re
 import settings_table
 from bmslink.config import WAIVERS
 from bmslink.config.profile import parse_profile
+from config_faults import combinations
 
 TEXT = settings_table.PAGE.read_text(encoding="utf-8")
 
@@ -20,6 +21,12 @@ def test_every_waiver_is_explained_and_none_is_made_up() -> None:
     last = [row.rsplit("|", 2)[1] for row in re.findall(r"^\|.*\|$", checks, re.MULTILINE)][2:]
     told = {name for cell in last for name in re.findall(r"`(?:--)?([a-z]+)`", cell)}
     assert told == set(WAIVERS)
+
+
+def test_it_says_how_many_faults_are_tried() -> None:
+    told = re.search(r"(\d+) combinations of fault, protocol and write", TEXT)
+    assert told
+    assert int(told[1]) == len(combinations()) == len(set(combinations()))
 
 
 def test_its_profile_is_one() -> None:

@@ -600,3 +600,34 @@ def test_frames_that_nobody_reads_do_not_pile_up():
         assert newest == [i.to_bytes(2, "big") for i in range(744, 1000)]
 
     virtual_run(main())
+
+
+@pytest.mark.parametrize("anonymous", [True, False])
+def test_where_answers_are_nameless_those_to_tries_given_up_are_waited_out(anonymous):
+    """A gateway slower than the timeout must not make every answer one question late."""
+
+    async def main():
+        latest = b""
+        _, link = linked(lambda n: [(TIMING.timeout + 0.1, wire(2, latest))], anonymous=anonymous)
+        await link.open()
+        answers = []
+        for latest in (b"first", b"second", b"third"):
+            answers.append((await link.request(ASK.replace(data=latest), of_kind(2))).data)
+        assert (answers == [b"first", b"second", b"third"]) is anonymous
+
+    virtual_run(main())
+
+
+@pytest.mark.parametrize(("anonymous", "got"), [(True, b"fresh"), (False, b"stale")])
+def test_after_a_question_without_an_answer_a_late_one_has_time_to_pass(anonymous, got):
+    async def main():
+        slow = [(TIMING.timeout + 0.2, wire(2, b"stale"))]
+        _, link = linked(
+            lambda n: slow if n == 1 else [(0.3, wire(2, b"fresh"))], anonymous=anonymous
+        )
+        await link.open()
+        with pytest.raises(LinkTimeout):
+            await link.collect(ASK, of_kind(2), lambda answer: True, retries=0)
+        assert (await link.request(ASK.replace(data=b"else"), of_kind(2))).data == got
+
+    virtual_run(main())

@@ -53,7 +53,9 @@ class Journal:
         line = json.dumps(record, ensure_ascii=False) + "\n"
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._write(self.folder / f"{now:%Y-%m}.jsonl", line.encode())
+            # names of files and users may hold what is no text
+            text = line.encode("utf-8", "backslashreplace")
+            self._write(self.folder / f"{now:%Y-%m}.jsonl", text)
         except OSError as exc:
             raise self._unwritable(exc) from exc
 
@@ -100,7 +102,7 @@ class Journal:
                 for line in path.read_bytes().splitlines():
                     try:
                         record = json.loads(line)
-                    except ValueError:
+                    except (ValueError, RecursionError):
                         continue
                     if isinstance(record, dict) and isinstance(record.get("event"), str):
                         yield record
@@ -128,19 +130,24 @@ class Journal:
         return transaction
 
     def unfinished(self) -> list[Open]:
-        """The transactions that were cut off, oldest first."""
-        found: dict[str, Open] = {}
+        """The transactions that were cut off, oldest first; a clock that was set back in between
+        may have put their records in any order."""
+        begun: dict[str, Mapping[str, Any]] = {}
+        notes: dict[str, list[Mapping[str, Any]]] = {}
+        over = set()
         for record in self.records():
             name = record.get("id")
             if not isinstance(name, str):
                 continue
             if record["event"] == "begin":
-                found[name] = Open(name, record)
+                begun[name] = record
             elif record["event"] == "end":
-                found.pop(name, None)
-            elif name in found:
-                found[name].notes.append(record)
-        return list(found.values())
+                over.add(name)
+                begun.pop(name, None)
+                notes.pop(name, None)
+            else:
+                notes.setdefault(name, []).append(record)
+        return [Open(n, begin, notes.get(n, [])) for n, begin in begun.items() if n not in over]
 
     def reopen(self, cut: Open) -> Transaction:
         """Go on with a transaction that was cut off."""
@@ -161,6 +168,15 @@ class Transaction:
     def end(self, outcome: str, **data: Any) -> None:
         """Say that it is over: `done`, `rolled back`, …"""
         self.note("end", outcome=outcome, **data)
+
+    def close(self, outcome: str, **data: Any) -> str:
+        """The same where it cannot be undone any more: if the journal cannot be written it stays
+        open, which is safe; then the sentence that says so."""
+        try:
+            self.end(outcome, **data)
+        except JournalError as error:
+            return f"The change is over, but the journal does not say so: {error}"
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

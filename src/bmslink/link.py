@@ -47,6 +47,9 @@ class Timing:
     """The same for the first request of a session: it may only wake the board."""
     idle: float = 0.15
     """Silence on the line after which a half-received frame is given up."""
+    anonymous: bool = False
+    """Answers do not say what they answer, so those to tries that were given up must have passed
+    before anything else is asked."""
 
 
 @dataclass(slots=True)
@@ -85,11 +88,15 @@ class Link(Generic[F]):
         self._awake = False
         self._last_byte = -1e9
         self._heard = 0
+        self._question: F | None = None
+        self._tries: list[float] = []  # when the question was sent, as long as nothing answers it
+        self._late_until = -1e9
 
     async def open(self) -> None:
         """Open the transport; raises what it raises."""
         self._lost = None
         self._awake = False
+        self._tries = []
         self.framer.reset()
         self._frames.clear()
         await self.transport.open(self._on_data, self._on_lost)
@@ -180,17 +187,37 @@ class Link(Generic[F]):
             if retries is None:
                 retries = self.timing.retries if self._awake else self.timing.wake_retries
             tally = _Tally(self._heard)
+            self._begin(frame, wait)
             for attempt in range(retries + 1):
                 sent = await self._send_after_gap(frame)
+                self._tries.append(self._last_byte)
                 if attempt == 0:  # what came before was the end of another answer
                     tally.start = self._heard
                 got = await self._gather(match, complete, wait, quiet, tally, sent)
                 if got and (complete(got) or quiet is not None):
                     self._awake = True
+                    self._answered()
                     return got
                 tally.got = max(tally.got, len(got))
                 _log.info("%s: no answer to try %d of %d.", self.name, attempt + 1, retries + 1)
             raise self._timeout(tally)
+
+    def _begin(self, question: F, wait: float) -> None:
+        """A question will be sent; how long the answers to the one before may still come."""
+        if question == self._question:
+            recent = asyncio.get_running_loop().time() - _PATIENCE * wait
+            self._tries = [sent for sent in self._tries if sent > recent]
+            return
+        if self._tries and self.timing.anonymous:
+            self._late_until = self._tries[-1] + 2 * wait
+        self._question, self._tries = question, []
+
+    def _answered(self) -> None:
+        """If it was the first try that was answered, the others will be just as late."""
+        if len(self._tries) > 1 and self.timing.anonymous:
+            slow = asyncio.get_running_loop().time() - self._tries[0]
+            self._late_until = self._tries[-1] + slow + self.timing.gap
+        self._tries = []
 
     async def _send_after_gap(self, frame: F) -> bytes:
         loop = asyncio.get_running_loop()
@@ -200,7 +227,7 @@ class Link(Generic[F]):
         latest = loop.time() + self.timing.gap + self.timing.timeout
         while True:
             now = loop.time()
-            until = min(self._last_byte + self.timing.gap, latest)
+            until = max(min(self._last_byte + self.timing.gap, latest), self._late_until)
             if until <= now:
                 break
             await asyncio.sleep(until - now)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -340,15 +340,17 @@ def review(
 
 
 def _judge(rule: Rule, facts: Facts) -> Verdict:
-    verdict = Verdict(rule.name, None, rule.severity, "", rule.keys, rule.chemical)
+    passed, sentence = None, ""
     if missing := [key for key in rule.keys if key not in facts.values]:
-        return replace(verdict, sentence=f"Not applicable: {', '.join(missing)} unknown.")
-    if rule.chemical and not facts.chemistry:
-        return replace(verdict, sentence="Not applicable: the chemistry is unknown.")
-    if rule.counts and not facts.cells:
-        return replace(verdict, sentence="Not applicable: the number of cells is unknown.")
-    wrong = rule.judge(facts)
-    return replace(verdict, passed=wrong is None, sentence=wrong or "")
+        sentence = f"Not applicable: {', '.join(missing)} unknown."
+    elif rule.chemical and not facts.chemistry:
+        sentence = "Not applicable: the chemistry is unknown."
+    elif rule.counts and not facts.cells:
+        sentence = "Not applicable: the number of cells is unknown."
+    else:
+        wrong = rule.judge(facts)
+        passed, sentence = wrong is None, wrong or ""
+    return Verdict(rule.name, passed, rule.severity, sentence, rule.keys, rule.chemical)
 
 
 def lint(

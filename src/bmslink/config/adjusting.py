@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from bmslink.config.apply import blocks_of, draft, gate, lock_names, refuse
+from bmslink.config.apply import blocks_of, draft, gate, lock_names, refuse, same_as_planned
 from bmslink.config.check import Check
 from bmslink.config.drive import pack_of, place_of
 from bmslink.config.locks import locked
@@ -115,6 +115,7 @@ async def adjust(
     plan, wish = wanted.plan, wanted.wish
     gate(plan)
     with locked(journal.folder / "locks", lock_names(device, plan.identity)):
+        same_as_planned(plan, await device.identify())
         for name, why in blocks_of(journal, device, plan.identity).items():
             raise refuse(f"Nothing was sent. {why}", name)
         if wanted.now:
@@ -135,12 +136,14 @@ async def adjust(
             transaction.end("refused", why=str(error))
             raise
         told = await _seen(device, wish, sent)
+        sentence = lost + told if told else f"{_words(wish)}: read back."
+        untold = transaction.close("unproven" if told else "done", sentence=sentence)
         outcome = Outcome(
             result="unknown" if told else "done",
-            sentence=lost + told if told else f"{_words(wish)}: read back.",
+            sentence=sentence,
             transaction=transaction.id,
+            notes=[untold] if untold else [],
         )
-        transaction.end("unproven" if told else "done", sentence=outcome.sentence)
     if told:
         raise RollbackError(outcome.sentence, outcome)
     return outcome

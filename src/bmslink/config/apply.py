@@ -6,7 +6,16 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from bmslink.config.check import Check, Health
-from bmslink.config.drive import Job, Stranger, describe, pack_of, place_of, reach, same_board
+from bmslink.config.drive import (
+    Job,
+    Stranger,
+    describe,
+    pack_of,
+    place_of,
+    reach,
+    same_board,
+    watch,
+)
 from bmslink.config.locks import locked
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Plan, make_plan, with_frames
@@ -27,6 +36,7 @@ __all__ = [
     "lock_names",
     "other_road",
     "refuse",
+    "same_as_planned",
 ]
 
 _ROLLBACKS = 3
@@ -112,7 +122,7 @@ async def _draft(
     journal: Journal,
     counted: tuple[int, int],
 ) -> Plan:
-    reading = await device.read()
+    reading, still = await watch(device)
     frames, bad = device.link.received, device.link.framer.bad_frames
     plan = make_plan(
         table,
@@ -122,7 +132,7 @@ async def _draft(
         raw=raw,
         waive=waive,
         chemistry=chemistry,
-        health=Health(frames - counted[0], bad - counted[1]),
+        health=Health(frames - counted[0], bad - counted[1], still),
         target=str(device.target),
         blocked=blocks_of(journal, device, identity),
     )
@@ -134,6 +144,12 @@ async def _draft(
 def refuse(sentence: str, name: str) -> GateError:
     """A refusal with the one check that makes it."""
     return GateError(sentence, [Check(name=name, passed=False, sentence=sentence)])
+
+
+def same_as_planned(plan: Plan, identity: Identity) -> None:
+    """`GateError` unless this is the board that the plan was made for."""
+    if other := same_board(pack_of(plan.identity), pack_of(identity)):
+        raise refuse(f"The plan was made for another board: this one has {other}.", "identity")
 
 
 def gate(plan: Plan) -> None:
@@ -183,8 +199,7 @@ async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
     """The plan as of now. Two equal readings of the table are needed: the plan's is the first."""
     counted = device.link.received, device.link.framer.bad_frames
     identity = await device.identify()
-    if other := same_board(pack_of(plan.identity), pack_of(identity)):
-        raise refuse(f"The plan was made for another board: this one has {other}.", "identity")
+    same_as_planned(plan, identity)
     settings = plan.table.map
     table = await device.settings(settings)
     if not _equal(settings, plan.table.image, table.image):
@@ -231,16 +246,13 @@ async def _carry_out_new(device: Device, plan: Plan, journal: Journal) -> Outcom
         identity=plan.identity,
         transaction=transaction,
         before=table.image,
+        touched=plan.goal,
     )
     return await carry_out(job, plan.changes)
 
 
-async def carry_out(job: Job, changes: Sequence[Change], *, resumed: bool = False) -> Outcome:
-    """Write, prove, and say how it ended; set back what fails.
-
-    `resumed`: an earlier run may have written already, so that failing is never "nothing sent".
-    """
-    job.sent = job.sent or resumed
+async def carry_out(job: Job, changes: Sequence[Change]) -> Outcome:
+    """Write, prove, and say how it ended; set back what fails."""
     order = [change.slot for change in changes]
     try:
         table = await reach(job, {c.slot: c.new for c in changes}, order)
@@ -342,8 +354,5 @@ def _values(table: Table, changes: Sequence[Change]) -> dict[str, Value | None]:
 
 
 def _end(job: Job, outcome: str, **data: str) -> None:
-    """Close the transaction; a journal that cannot be written now leaves it open, which is safe."""
-    try:
-        job.transaction.end(outcome, notes=job.notes, **data)
-    except JournalError as error:
-        job.notes.append(f"The change is over, but the journal does not say so: {error}")
+    if untold := job.transaction.close(outcome, notes=job.notes, **data):
+        job.notes.append(untold)

@@ -22,6 +22,7 @@ WAIVERS: Mapping[str, str] = {
     "trip": "set what cuts the pack off now",
     "health": "write over a line that is disturbed, or beside readings that make no sense",
     "protection": "write while a protection is active",
+    "unchanged": "resume although other settings changed since, and set them back as well",
     "load": "change what all protection stands on while current flows",
 }
 """Waiver -> what it allows."""
@@ -55,6 +56,8 @@ class Health(NamedTuple):
     frames: int
     bad: int
     """Frames that failed their checksum."""
+    still: float = 0.0
+    """How long the board's seconds stood still, s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,26 +8,38 @@ change neighbours. A lost line is opened again, and what goes on is decided by w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
 from bmslink.config.plan import writable_part
 from bmslink.device import Device
-from bmslink.errors import BmsError, FrameError, Refused, TransportError, VerifyError
+from bmslink.errors import BmsError, FrameError, GateError, Refused, TransportError, VerifyError
 from bmslink.journal import Transaction
-from bmslink.model import Identity
+from bmslink.model import Identity, Reading
 from bmslink.protocols.settings import Image, SettingsMap, Table
 from bmslink.setting import Value
 from bmslink.transport import Endpoint
 
-__all__ = ["Job", "Stranger", "describe", "pack_of", "place_of", "reach", "same_board"]
+__all__ = [
+    "Job",
+    "Stranger",
+    "describe",
+    "pack_of",
+    "place_of",
+    "reach",
+    "same_board",
+    "strange",
+    "watch",
+]
 
 T = TypeVar("T")
 
 _REST = 2.5
 """How long a board may take to forget what it had taken, s: it is read again after that."""
+_TICK, _STILL = 0.3, 2.5
+"""How often it is looked whether the seconds of a board move, and how long they may not, s."""
 _ROUNDS = 3
 """How often what went astray is written again."""
 _PAUSES = (0.5, 2.0, 5.0)
@@ -48,11 +60,11 @@ def pack_of(identity: Identity) -> dict[str, Any]:
 
 def place_of(endpoint: Endpoint) -> str:
     """Where a pack is: the same for every way to write the target."""
-    place = f"{endpoint.scheme}://{endpoint.place}"
     if endpoint.scheme == "sim":
         return str(endpoint)
-    address = endpoint.query.get("address")
-    return f"{place}?address={address}" if address else place
+    place = endpoint.place if endpoint.scheme == "serial" else endpoint.place.lower()
+    address = endpoint.integer("address", 1)  # which is whom drivers ask unless told otherwise
+    return f"{endpoint.scheme}://{place}" + (f"?address={address}" if address != 1 else "")
 
 
 def same_board(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
@@ -74,12 +86,31 @@ class Job:
     transaction: Transaction
     before: Image
     """All slots as they were before the first write."""
+    touched: Collection[int]
+    """The slots that the change is about."""
     sent: bool = False
     """Whether a write may have reached the board."""
     notes: list[str] = field(default_factory=list)
     reconnections: int = 0
     lost: BmsError | None = None
     """Why the line could not be opened again."""
+
+
+async def watch(device: Device) -> tuple[Reading, float]:
+    """A reading, and for how many seconds the board's own count of them stood still, if too long:
+    what stands between may go on telling what it heard last."""
+    reading = await device.read()
+    if not device.driver.counts_seconds or reading.uptime is None:
+        return reading, 0.0
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    while True:
+        await asyncio.sleep(_TICK)
+        later = await device.read()
+        if later.uptime != reading.uptime:
+            return later, 0.0
+        if (still := loop.time() - begun) > _STILL:
+            return later, still
 
 
 def describe(settings: SettingsMap, address: int, old: bytes | None, new: bytes | None) -> str:
@@ -119,6 +150,8 @@ async def _write(job: Job, aim: Mapping[int, bytes], todo: Sequence[int]) -> Non
     wrote = False
     async with job.device.writing():
         found = await job.device.fetch(slots)
+        if not job.sent:
+            _still_as_before(job, found, aim)
         for slot in slots:
             data = aim[slot.address]
             if job.settings.same(slot.address, found.get(slot.address), data):
@@ -134,8 +167,32 @@ async def _write(job: Job, aim: Mapping[int, bytes], todo: Sequence[int]) -> Non
                 ) from error
             except Refused as error:
                 raise Refused(f"{told}: {error}", error.status) from error
-    if wrote:
+    if wrote or job.sent:  # what was sent earlier may be on its way as well
         await asyncio.sleep(_REST)
+
+
+def _still_as_before(job: Job, found: Image, aim: Image) -> None:
+    """`GateError` where somebody changed a slot since it was planned what shall stand in it."""
+    for address, raw in found.items():
+        if not any(job.settings.same(address, raw, each[address]) for each in (job.before, aim)):
+            told = describe(job.settings, address, job.before[address], raw)
+            raise GateError(
+                f"Somebody changes the settings ({told}): nothing was sent. Plan again."
+            )
+
+
+def strange(settings: SettingsMap, before: Image, now: Image, touched: Collection[int]) -> str:
+    """What a change that touches these slots cannot have done, in words; empty: nothing."""
+    may = {*touched, *(near for slot in touched for near in settings.related.get(slot, ()))}
+    found = [
+        describe(settings, address, raw, now[address])
+        for address, raw in before.items()
+        if address in now
+        and address not in may
+        and writable_part(settings, now, {address: raw}, own=True)[0]
+    ]
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return ", ".join(found[:3]) + more
 
 
 def _astray(job: Job, image: Image, aim: dict[int, bytes]) -> list[int]:
@@ -180,13 +237,25 @@ async def _reconnect(job: Job, error: BmsError) -> None:
         try:
             await job.device.reopen()
             found = await job.device.identify()
+            told = "" if found.serial_number else await _strange_now(job)
         except (TransportError, FrameError) as again:
             job.lost = again
             continue
         if other := same_board(pack_of(job.identity), pack_of(found)):
             raise Stranger(f"After the line was lost another board answers: {other}.") from error
+        if told:
+            raise Stranger(
+                "After the line was lost the board differs in what this change does not touch "
+                f"({told}): is it another one? It tells no serial number."
+            ) from error
         job.transaction.note("reconnected", why=str(error))
         job.notes.append(f"The line was lost ({error}) and opened again.")
         job.lost = None
         return
     raise job.lost or error
+
+
+async def _strange_now(job: Job) -> str:
+    """How a board without a serial number differs from the one that the change was begun on."""
+    table = await job.device.settings(job.settings)
+    return strange(job.settings, job.before, table.image, job.touched)

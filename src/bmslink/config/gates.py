@@ -161,6 +161,13 @@ def _chemistry(draft: Draft) -> Check:
         return Check(
             name="chemistry", passed=None, sentence="What the cells are made of is unknown."
         )
+    becomes = draft.after.get("chemistry")
+    if "chemistry" in draft.keys and becomes != draft.chemistry:
+        sentence = (
+            f"The board would take its cells for {becomes}, and until now they are "
+            f"{draft.chemistry}: --chemistry {becomes} if that is what they are."
+        )
+        return Check(name="chemistry", passed=False, sentence=sentence, waiver="chemistry")
     return _lint(draft, "chemistry", f"Fits {draft.chemistry} cells.", chemical=True)
 
 

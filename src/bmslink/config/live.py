@@ -74,6 +74,12 @@ _TRIPS = (
     _Trip("discharge_otp", lambda v: v.hottest, True, "the warmest probe has", "°C", -1),
     _Trip("discharge_utp", lambda v: v.coldest, False, "the coldest probe has", "°C", -1),
     _Trip("mosfet_otp", lambda v: v.mosfet, True, "the board has", "°C"),
+    _Trip("jbd_hardware_cell_ovp", lambda v: v.highest, True, "the highest cell has", "V"),
+    _Trip("jbd_hardware_cell_uvp", lambda v: v.lowest, False, "the lowest cell has", "V"),
+    _Trip("short_circuit_current", lambda v: None if v.current is None else abs(v.current), True,
+          "there flow", "A"),
+    _Trip("temperature_delta", lambda v: None if v.hottest is None or v.coldest is None
+          else v.hottest - v.coldest, True, "the probes differ by", "K"),
     _Trip("cell_delta", lambda v: v.delta, True, "the cells differ by", "V"),
 )  # fmt: skip
 
@@ -122,6 +128,10 @@ def check_health(draft: Draft) -> Check:
     health = draft.health
     if health is not None and health.bad > _BAD_SHARE * max(health.frames + health.bad, 1):
         wrong.append(f"{health.bad} of {health.frames + health.bad} frames were damaged.")
+    if health is not None and health.still:
+        wrong.append(
+            f"The board's uptime has stood still for {health.still:.0f} s: what it tells is old."
+        )
     if draft.reading is None:
         wrong.append("It tells no live values.")
     sentence = " ".join(wrong) or "The line is clean and the readings make sense."

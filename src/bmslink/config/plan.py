@@ -294,13 +294,15 @@ _LETTERS = {"L": "lfp", "P": "nmc"}
 
 
 def _chemistry(table: Table, after: Mapping[str, Value | None], identity: Identity) -> str | None:
-    """What the cells are made of: what the board says, or what its limits were made for."""
-    told = after.get("chemistry") or identity.chemistry
+    """What the cells are made of: what the board says, or what its limits were made for. What it
+    shall say from now on changes no cells, so it counts only where nothing else tells."""
+    held = table.values()
+    told = held.get("chemistry") or identity.chemistry or after.get("chemistry")
     if isinstance(told, str):
         return told
     if named := _JBD_NAME.search(identity.model or ""):
         return _LETTERS[named[1]]
-    return likely_chemistry(table.values().get("cell_ovp"))
+    return likely_chemistry(held.get("cell_ovp")) or likely_chemistry(after.get("cell_ovp"))
 
 
 def with_frames(plan: Plan, frames: Sequence[bytes]) -> Plan:

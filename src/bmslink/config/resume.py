@@ -16,19 +16,26 @@ from bmslink.config.apply import (
     refuse,
     roll_back,
 )
-from bmslink.config.drive import Job, pack_of, same_board
+from bmslink.config.check import Check, Health
+from bmslink.config.drive import Job, pack_of, same_board, strange, watch
 from bmslink.config.locks import locked
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, changes_of, make_plan, writable_part
 from bmslink.config.switching import look_at
 from bmslink.device import Device
-from bmslink.errors import BmsError, RollbackError, SettingError, VerifyError
+from bmslink.errors import BmsError, GateError, RollbackError, SettingError, VerifyError
 from bmslink.journal import Journal, Open
 from bmslink.model import Command, Identity, Switch
 from bmslink.protocols.settings import SettingsMap, Table
 from bmslink.setting import Value
 
 __all__ = ["CutOff", "cut_off_change", "resume", "unfinished"]
+
+
+_CHANGED = (
+    "Since the change was begun other settings changed as well ({}): is it the same board? --keep "
+    "gives the change up and leaves all as it stands; --waive unchanged sets these back too."
+)
 
 
 async def resume(
@@ -123,6 +130,13 @@ async def _resume(
     record = _read(settings, cut.begin)
     back = rollback or _going_back(cut)
     now = await device.settings(settings)
+    touched = [change.slot for change in record.changes]
+    other = strange(settings, record.before.image, now.image, touched)
+    if other and "unchanged" not in waive:
+        raise GateError(
+            "Nothing was sent. " + _CHANGED.format(other),
+            [Check(name="unchanged", passed=False, sentence=other, waiver="unchanged")],
+        )
     if not back:
         await _may_finish(device, identity, now, record, {*waive, *record.waived})
     job = Job(
@@ -131,10 +145,12 @@ async def _resume(
         identity=identity,
         transaction=journal.reopen(cut),
         before=record.before.image,
+        touched=touched,
+        sent=True,
     )
-    job.transaction.note("resumed", back=back)
+    job.transaction.note("resumed", back=back, waived=sorted(waive))
     if not back:
-        return await carry_out(job, record.changes, resumed=True)
+        return await carry_out(job, record.changes)
     error = await roll_back(job, record.changes, BmsError("The change was cut off."))
     if isinstance(error, VerifyError) and isinstance(error.outcome, Outcome):
         return error.outcome  # that is what was asked for
@@ -145,11 +161,13 @@ async def _may_finish(
     device: Device, identity: Identity, now: Table, record: _Record, waive: Collection[str]
 ) -> None:
     """The gates again: the pack may be fuller, colder or busier than when the change was begun."""
+    reading, still = await watch(device)
     plan = make_plan(
         now,
         {},
         identity=identity,
-        reading=await device.read(),
+        reading=reading,
+        health=Health(0, 0, still),
         raw={change.slot: change.new for change in record.changes},
         waive=waive,
         chemistry=record.chemistry,

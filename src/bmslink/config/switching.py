@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from bmslink.config.apply import apply, blocks_of, draft, lock_names, refuse
@@ -66,8 +67,8 @@ async def switch(
         else:
             lost = ""
         outcome = await _seen(device, command, before, transaction.id, lost)
-        transaction.end(outcome.result, sentence=outcome.sentence)
-        return outcome
+        untold = transaction.close(outcome.result, sentence=outcome.sentence)
+        return replace(outcome, notes=[untold]) if untold else outcome
 
 
 async def rehearse_switch(device: Device, command: Command) -> list[bytes]:

@@ -252,6 +252,8 @@ class Driver(ABC, Generic[F]):
 
     # ------------------------------------------------------------------------------- settings
 
+    counts_seconds: ClassVar[bool] = False
+    """Whether the `uptime` of its readings moves every second, as recordings show."""
     configurable: ClassVar[str] = "nothing proves how its settings are written"
     """Why the settings cannot be read or written over this protocol; empty where they can."""
     settle: ClassVar[float] = 0.0

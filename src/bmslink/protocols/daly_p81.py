@@ -289,6 +289,7 @@ class DalyP81(DalyRegisters):
     )
 
     addresses: ClassVar[range] = range(1, MAX_BOARD + 1)
+    counts_seconds: ClassVar[bool] = True
 
     def __init__(self, link: Link[RTUFrame], options: Options) -> None:
         super().__init__(link, options)

@@ -280,7 +280,7 @@ class DalyRegisters(DalyRegisterWriting):
     # 120 ms between requests lose no answer, 20 ms a third of them; 252 bytes take 0.27 s
     # (docs/protocols/daly-d2.md, timing).
     timing: ClassVar[Timing] = Timing(
-        baudrate=9600, timeout=0.5, gap=0.12, retries=3, wake_retries=4, idle=0.15
+        baudrate=9600, timeout=0.5, gap=0.12, retries=3, wake_retries=4, idle=0.15, anonymous=True
     )
 
     modules: ClassVar[tuple[Gatt, ...]] = DALY_MODULES

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import ClassVar
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, ClassVar
 
 from bmslink.errors import LinkTimeout, Refused, SettingError, TransportError
 from bmslink.model import Capability, Command, Identity, Switch
@@ -105,15 +105,18 @@ class JBDWriting(Driver[JBDFrame]):
     @asynccontextmanager
     async def session(self, *, writing: bool) -> AsyncIterator[None]:
         self._plain()
-        await self._close_left_open()
+        how = _COMMIT if writing else _PLAIN  # as the vendor's tool and its app do
+        await self._close_left_open(how)
         try:  # from here on it may be open, whatever came back
             await self.perform(self._mode(_ENTER, _KEY, "factory mode"))
             yield
-        finally:
-            # 2828 makes what was written permanent; 0000 only leaves
-            await asyncio.shield(asyncio.ensure_future(self._leave(_COMMIT if writing else _PLAIN)))
+        except BaseException:
+            with suppress(TransportError):
+                await _to_its_end(self._leave(how))
+            raise
+        await _to_its_end(self._leave(how))
 
-    async def _close_left_open(self) -> None:
+    async def _close_left_open(self, how: bytes) -> None:
         """A board that answers for its settings was left in factory mode by somebody."""
         try:
             await self.ask(0x24)
@@ -122,12 +125,15 @@ class JBDWriting(Driver[JBDFrame]):
         except LinkTimeout:  # some say nothing instead of no
             return
         _log.warning("%s: factory mode was left open; it is closed now.", self.link.name)
-        await self._leave(_PLAIN)
+        await self._leave(how)
 
     async def _leave(self, how: bytes) -> None:
+        """Raises what the line raises where it would make permanent what was written."""
         try:
             await self.perform(self._mode(_LEAVE, how, "the end of factory mode"))
         except (Refused, TransportError) as error:
+            if how == _COMMIT and isinstance(error, TransportError):
+                raise
             _log.warning(
                 "%s: factory mode could not be left (%s); the next connection closes it.",
                 self.link.name,
@@ -197,3 +203,19 @@ class JBDWriting(Driver[JBDFrame]):
             answer=self._answers(_FETS, (_FETS,), lambda frame: not frame.data),
             what=f"{command.switch} {'on' if command.on else 'off'}",
         )
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Do it to its end, however often somebody cancels meanwhile; then stop as he wished."""
+    task = asyncio.ensure_future(work)
+    stopped: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            stopped = error
+    failed = task.exception()
+    if stopped is not None:
+        raise stopped
+    if failed is not None:
+        raise failed

@@ -47,6 +47,7 @@ class JK02Writing(Driver[JK02Frame]):
     """Questions and changes in the middle of a stream."""
 
     configurable: ClassVar[str] = ""
+    counts_seconds: ClassVar[bool] = True
     settle: ClassVar[float] = 0.3
 
     def __init__(self, link: Link[JK02Frame], options: Options) -> None:

@@ -302,10 +302,11 @@ class JKModbus(JKModbusWriting):
     # A request 2 ms after an answer is not heard, one after 380 ms is; between them nothing was
     # tried, so the gap starts at 30 ms and doubles (docs/protocols/jk-modbus.md, timing).
     timing: ClassVar[Timing] = Timing(
-        baudrate=115200, timeout=0.5, gap=0.03, retries=3, wake_retries=3
+        baudrate=115200, timeout=0.5, gap=0.03, retries=3, wake_retries=3, anonymous=True
     )
 
     addresses: ClassVar[range] = range(16)
+    counts_seconds: ClassVar[bool] = True
 
     def __init__(self, link: Link[RTUFrame], options: Options) -> None:
         super().__init__(link, options)
