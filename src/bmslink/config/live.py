@@ -124,7 +124,8 @@ _BAD_SHARE = 0.05
 
 
 def check_health(draft: Draft) -> Check:
-    wrong = list(_implausible(draft.reading)) if draft.reading is not None else []
+    balancer = draft.table.map.balancer
+    wrong = list(_implausible(draft.reading, balancer)) if draft.reading is not None else []
     health = draft.health
     if health is not None and health.bad > _BAD_SHARE * max(health.frames + health.bad, 1):
         wrong.append(f"{health.bad} of {health.frames + health.bad} frames were damaged.")
@@ -138,7 +139,7 @@ def check_health(draft: Draft) -> Check:
     return Check(name="health", passed=not wrong, sentence=sentence, waiver="health")
 
 
-def _implausible(reading: Reading) -> Iterator[str]:
+def _implausible(reading: Reading, balancer: bool) -> Iterator[str]:
     cells = reading.cell_voltages
     if not cells or None in cells:
         yield "Not every cell's voltage is known."
@@ -152,7 +153,7 @@ def _implausible(reading: Reading) -> Iterator[str]:
         yield (
             f"The cells add up to {sum(known):.2f} V, but the pack says {reading.voltage:.2f} V."
         )
-    if reading.current is None:
+    if reading.current is None and not balancer:
         yield "The current is unknown."
 
 
@@ -167,6 +168,8 @@ _NO_HINDRANCE = (
 
 
 def check_protection(draft: Draft) -> Check:
+    if draft.table.map.balancer:
+        return Check(name="protection", passed=None, sentence="The board protects nothing.")
     found = draft.reading.protections + draft.reading.faults if draft.reading is not None else ()
     active = [condition for condition in found if condition not in _NO_HINDRANCE]
     sentence = f"Active: {', '.join(active)}." if active else "No protection or fault is active."

@@ -70,6 +70,7 @@ def jk04_map(firmware: str | None) -> SettingsMap:
     known = firmware in _SEEN
     return SettingsMap(
         name="jk04",
+        balancer=True,
         evidence=(
             f"Firmware {firmware}: its records were recorded (docs/protocols/jk04.md)."
             if known

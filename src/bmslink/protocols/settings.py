@@ -98,6 +98,8 @@ class SettingsMap:
     """Why nothing of it may be written; empty where it may."""
     untested: str = ""
     """Why it is written with `--untested` only; empty where it is proven for this firmware."""
+    balancer: bool = False
+    """The board only balances: it measures no current and trips nothing."""
     related: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """Slots that the board recomputes by itself when the slot is written."""
 
