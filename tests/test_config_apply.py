@@ -13,7 +13,14 @@ from bmslink import connect
 from bmslink.config import Outcome, Plan, apply, draft, resume
 from bmslink.config.apply import lock_names
 from bmslink.config.locks import locked
-from bmslink.errors import GateError, LinkClosed, Refused, RollbackError, VerifyError
+from bmslink.errors import (
+    GateError,
+    LinkClosed,
+    Refused,
+    RollbackError,
+    SettingError,
+    VerifyError,
+)
 from bmslink.journal import JournalError, Transaction
 from bmslink.simulation.responder import Answer
 from config_faults import REFUSALS, WISHES, World, combinations, equal
@@ -502,5 +509,38 @@ def test_a_line_that_breaks_every_time_is_given_up(tmp_path: Path) -> None:
                 with pytest.raises(VerifyError, match="Everything was set back"):
                     await apply(device, plan, journal=world.journal)
         assert 2 < len(tries) < 10
+
+    virtual_run(main())
+
+
+def test_every_name_of_a_pack_is_held(tmp_path: Path) -> None:
+    with locked(tmp_path, ["here", "who"]):
+        for name in ("here", "who"):
+            with pytest.raises(GateError, match="being changed"), locked(tmp_path, [name]):
+                pass
+
+
+def test_a_rehearsal_that_fails_leaves_the_line_as_it_was(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        async with world.device() as device:
+            line = device.link.transport
+            slot = (await device.settings()).map.by_address[0x2C]
+            with pytest.raises(SettingError, match="not one that is ever written"):
+                await device.rehearse([(slot, b"\0\1")])
+            assert device.link.transport is line
+
+    virtual_run(main())
+
+
+def test_factory_mode_that_somebody_left_open_is_closed_first(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        world.node._factory = True
+        heard = deaf_to(world, b"\xdd\x5a", 0)
+        async with world.device() as device:
+            await device.settings(await device.settings_map(await device.identify()))
+        assert heard[0] == bytes.fromhex("dd5a01020000fffd77")
+        assert not world.node._factory
 
     virtual_run(main())

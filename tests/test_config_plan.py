@@ -236,3 +236,14 @@ def test_a_plan_shows_the_frames_that_will_go_out(tmp_path) -> None:
             assert values["cell_ovp"] == 3.65
 
     virtual_run(main())
+
+
+def test_what_a_board_computes_anew_is_written_behind_what_makes_it_do_so() -> None:
+    table, identity, reading = board("sim://daly-d2?load=idle")
+    key = "cell_ovp"
+    limit, warning = (table.map.setting(name).slot for name in (key, f"{key}_warning"))
+    assert table.map.related[limit] == (warning,)
+    for up in (0.01, -0.01):
+        wanted = {name: table.values()[name] + up for name in (f"{key}_warning", key)}
+        made = make_plan(table, wanted, identity=identity, reading=reading)
+        assert [change.slot for change in made.changes] == [limit, warning]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -312,3 +313,35 @@ def test_a_firmware_that_is_not_told_any_more_is_another_board() -> None:
     assert same_board(known, {**known, "serial_number": None, "model": None}) == ""
     assert same_board(known, {**known, "firmware": None})
     assert "serial number 2, not 1" in same_board(known, {**known, "serial_number": "2"})
+
+
+def test_what_was_being_set_back_is_set_back(tmp_path: Path) -> None:
+    """A change whose way back had begun is not finished because nobody says --rollback."""
+
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        before = await world.table()
+        await cut_off(world)
+        (cut,) = world.journal.unfinished()
+        world.journal.reopen(cut).note("rollback", why="it failed")
+        async with world.device() as device:
+            assert (await resume(device, journal=world.journal)).result == "rolled back"
+        assert equal(await world.table(), before.image)
+
+    virtual_run(main())
+
+
+def test_a_record_is_on_the_disk_and_behind_a_torn_one_on_a_line_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(handle) or sync(handle))
+    journal = Journal(tmp_path)
+    journal.append("one")
+    assert len(synced) == 2  # the file and, because it is new, its folder
+    (path,) = tmp_path.glob("*.jsonl")
+    path.write_bytes(path.read_bytes() + b'{"event": "torn')
+    journal.append("two")
+    assert len(synced) == 3
+    assert [record["event"] for record in journal.records()] == ["one", "two"]
