@@ -115,8 +115,8 @@ class History:
             self.growth = _slope(self._lead, now, lead, _GROWTH_WINDOW)
 
     def _remember_shorts(self, sample: Sample) -> None:
-        if sample.quality["state"]:
-            return
+        if sample.quality["conditions"]:
+            return  # what was not read has not gone
         shorts = self.short_circuits
         while shorts and sample.time - shorts[0] > _SHORT_CIRCUITS_WITHIN:
             shorts.popleft()

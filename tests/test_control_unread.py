@@ -1,0 +1,200 @@
+"""What was not read, not measured anew or not meant proves nothing to the control engine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bmslink.control import Mode
+from bmslink.control.catalogue import default_policies
+from bmslink.control.logs import Log
+from bmslink.control.plan import ratings
+from bmslink.control.policy import OnMissing
+from bmslink.control.quantities import QUANTITIES
+from bmslink.control.rule import in_words
+from bmslink.model import Condition
+from control_support import LFP, Run, against, healthy, only, replace, text, verdicts, warm
+
+UNREAD = replace(healthy(), conditions_known=False)
+
+
+# --------------------------------------------------------------------------- unread conditions
+
+
+def test_conditions_that_were_not_read_are_missing_and_not_absent():
+    run = Run()
+    decision = run(UNREAD)
+    assert decision.quality["conditions"] == "missing"
+    assert decision.quality["state"] == "good"
+    found = verdicts(decision)
+    assert found["bms_charge_protection"] == found["bms_discharge_protection"] == "missing"
+    assert decision.limits.ccl.value == 10
+    assert decision.limits.dcl.value == 20
+    assert "balance_conditions" in against(decision, "balance")
+
+
+def test_a_protection_is_not_released_by_readings_that_do_not_tell():
+    run = Run(only("bms_charge_protection"))
+    run(replace(healthy(), protections=(Condition.CELL_OVERVOLTAGE,)))
+    assert not run(UNREAD, 600).charge.allowed
+    assert not run(healthy(), 20).charge.allowed
+    assert run(healthy(), 60).charge.allowed
+
+
+def test_what_other_values_show_counts_even_if_the_rest_was_not_read():
+    run = Run(only("bms_charge_protection"))
+    shown = replace(UNREAD, protections=(Condition.CELL_OVERVOLTAGE,))
+    assert not run(shown).charge.allowed
+
+
+def test_an_open_fet_is_known_without_conditions():
+    run = Run(only("bms_charge_fet"))
+    assert run(replace(UNREAD, charging_allowed=False)).limits.ccl.value == 0
+
+
+def test_unread_readings_do_not_end_a_short_circuit():
+    run = Run(only("short_circuit_memory"))
+    short = replace(healthy(), protections=(Condition.SHORT_CIRCUIT,))
+    for reading in (short, UNREAD, UNREAD, UNREAD, short):
+        assert run(reading).discharge.allowed
+    run(healthy(), 3)
+    assert not run(short).discharge.allowed
+
+
+def test_a_line_of_a_log_without_conditions_does_not_say_that_there_are_none(tmp_path: Path):
+    line = healthy().to_dict() | {"protocol": "jk", "time": "2026-01-01T00:00:00Z"}
+    lines = [line, {k: v for k, v in line.items() if k != "protections"}]
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    assert [e.reading.conditions_known for e in Log(path)] == [True, False]
+
+
+def test_a_value_that_is_back_trips_in_the_same_cycle():
+    run = Run(only("bms_charge_protection"))
+    run(UNREAD, 5)
+    told = run(replace(healthy(), protections=(Condition.CELL_OVERVOLTAGE,)))
+    assert not told.charge.allowed
+
+
+# ------------------------------------------------------------------------------ silent probes
+
+
+def test_a_probe_that_is_told_no_more_is_silent_and_releases_nothing():
+    run = Run(only("charge_undertemperature", "silent_probe"))
+    run(healthy(temperatures={"cell_1": 12.0, "cell_2": 4.0}), 3)
+    run(healthy(temperatures={"cell_1": 12.0, "cell_2": 2.0}), 3)
+    run(healthy(temperatures={"cell_1": 12.0, "cell_2": 0.0}), 15)
+    assert not run.decision.charge.allowed
+    gone = run(healthy(temperatures={"cell_1": 12.0}), 3600)
+    assert not gone.charge.allowed
+    assert verdicts(gone)["silent_probe"] == "tripped"
+
+
+def test_names_without_end_are_not_all_remembered():
+    run = Run(only("charge_undertemperature"))
+    for number in range(1000):
+        run(healthy(temperatures={f"cell_{number}": 20.0}))
+    assert len(run.engine.sample.probes) <= 128
+
+
+def test_a_probe_left_out_may_say_anything():
+    """A probe that is not connected reads far outside what is possible."""
+    battery = msgspec.structs.replace(LFP, sensors=("cell_1",))
+    run = Run(msgspec.structs.replace(default_policies(LFP), battery=battery))
+    decision = run(healthy(temperatures=warm(25.0, cell_2=-200.0)), 30)
+    assert decision.quality["temperatures"] == "good"
+    assert decision.limits.ccl.value == 50
+
+
+def test_a_probe_that_one_policy_names_is_judged():
+    battery = msgspec.structs.replace(LFP, sensors=("cell_1",))
+    shipped = only("charge_overtemperature", sensors=("cell_2",))
+    run = Run(msgspec.structs.replace(shipped, battery=battery))
+    run(healthy(), 3)
+    assert not run(healthy(temperatures=warm(25.0, cell_2=58.0)), 30).charge.allowed
+
+
+# ------------------------------------------------------------------------ the same once more
+
+
+def test_the_same_measurement_said_twice_is_one():
+    run = Run(only("cell_overvoltage"), poll=1.0)
+    run(healthy(), 3)
+    high = replace(healthy(cells={3: 3.61}), uptime=run.uptime + 1)
+    run.now += 1
+    for later in (0.0, 0.0, 0.1, 0.3):
+        assert run.engine.step(high, run.now + later).charge.allowed
+    assert not run.engine.step(high, run.now + 0.6).charge.allowed
+
+
+def test_a_new_condition_beside_the_same_measurement_counts():
+    run = Run(only("bms_charge_protection"))
+    reading = replace(healthy(), uptime=5.0)
+    assert run.engine.step(reading, 1.0).charge.allowed
+    told = replace(reading, protections=(Condition.CELL_OVERVOLTAGE,))
+    assert not run.engine.step(told, 1.05).charge.allowed
+
+
+def test_a_bound_beyond_the_threshold_begins_the_release_again():
+    run = Run(only("cell_overvoltage"))
+    run(healthy(3.61), 3)
+    run(healthy(3.38), 55)
+    run(healthy(3.38, cells={1: 3.61, 2: None}), 1)
+    assert not run(healthy(3.38), 30).charge.allowed
+    assert run(healthy(3.38), 40).charge.allowed
+
+
+# ----------------------------------------------------------------------------------- the rest
+
+
+def test_the_trips_of_a_lockout_survive_a_restart():
+    run = Run(only("cell_overvoltage"))
+    for _ in range(3):
+        run(healthy(3.61), 2)
+        run(healthy(3.38), 70)
+    assert run.decision.charge.allowed
+    again = Run(only("cell_overvoltage"))
+    again.engine.load(json.loads(json.dumps(run.engine.save())), 0.0)
+    again.now = 0.0
+    again(healthy(3.38), 5)
+    again(healthy(3.61), 2)
+    assert again.happened("cell_overvoltage") == ["latch"]
+
+
+@pytest.mark.parametrize("mode", [Mode.SHADOW, Mode.OFF])
+def test_what_a_person_stops_is_stopped_whatever_the_mode(mode: Mode):
+    run = Run(only("emergency_stop", mode=mode), acting=(Mode.ENFORCE,))
+    assert run(healthy()).charge.allowed
+    run.engine.emergency_stop("smoke")
+    decision = run(healthy())
+    assert not (decision.charge.allowed or decision.discharge.allowed or decision.balance.allowed)
+
+
+def test_the_order_of_probes_changes_no_byte():
+    told = {"cell_1": 61.0, "cell_2": 61.0, "mosfet": 30.0}
+    texts = set()
+    for names in (told, dict(reversed(told.items()))):
+        run = Run()
+        texts.add(text(run(healthy(temperatures=names), 30)))
+    assert len(texts) == 1
+
+
+def test_a_negative_setting_of_the_bms_is_a_size():
+    """Some boards store the limit of the discharge current as a negative number."""
+    found = ratings(LFP, {"discharge_ocp": -80.0, "charge_ocp": 0.0})
+    assert (found[0].amps, found[1].amps) == (50.0, 72.0)
+
+
+def test_no_negative_zero_in_words():
+    assert in_words(QUANTITIES["min_temperature"], -0.04) == "0.0 °C"
+
+
+def test_ignoring_what_is_missing_needs_a_reason_that_stands_with_the_policy():
+    rows = default_policies(LFP).policies.values()
+    for row in rows:
+        if row.acts and row.on_missing.rule == "ignore":
+            assert row.on_missing.reason, row.name
+    assert default_policies(LFP).policies["bms_charge_protection"].on_missing == OnMissing()
