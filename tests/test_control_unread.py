@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from pathlib import Path
 
 import msgspec
 import pytest
 
+import bmslink.control
 from bmslink.control import Mode
 from bmslink.control.catalogue import default_policies
+from bmslink.control.check import check_settings
 from bmslink.control.logs import Log
 from bmslink.control.plan import ratings
 from bmslink.control.policy import OnMissing
@@ -164,6 +167,29 @@ def test_the_trips_of_a_lockout_survive_a_restart():
     assert again.happened("cell_overvoltage") == ["latch"]
 
 
+def test_a_short_circuit_that_took_the_supply_of_the_host_is_remembered():
+    run = Run(only("short_circuit_memory"))
+    run(replace(healthy(), protections=(Condition.SHORT_CIRCUIT,)))
+    again = Run(only("short_circuit_memory"))
+    again.engine.load(json.loads(json.dumps(run.engine.save())), 0.0)
+    again.now = 0.0
+    again(healthy(), 3)
+    assert not again(replace(healthy(), protections=(Condition.SHORT_CIRCUIT,))).discharge.allowed
+
+
+def test_a_broken_current_does_not_hide_that_it_heats_up():
+    run = Run(only("temperature_rise"))
+    for second in range(400):
+        broken = 1e5 if second % 20 == 0 else 0.0
+        run(healthy(temperatures=warm(round(25 + second / 20, 2)), current=broken))
+    assert not run.decision.charge.allowed
+
+
+def test_settings_beyond_all_numbers_are_no_settings():
+    settings = {"cell_count": float("inf"), "cell_ovp": float("-inf"), "charge_utp": float("nan")}
+    assert check_settings(settings, default_policies(LFP)) == []
+
+
 @pytest.mark.parametrize("mode", [Mode.SHADOW, Mode.OFF])
 def test_what_a_person_stops_is_stopped_whatever_the_mode(mode: Mode):
     run = Run(only("emergency_stop", mode=mode), acting=(Mode.ENFORCE,))
@@ -198,3 +224,23 @@ def test_ignoring_what_is_missing_needs_a_reason_that_stands_with_the_policy():
         if row.acts and row.on_missing.rule == "ignore":
             assert row.on_missing.reason, row.name
     assert default_policies(LFP).policies["bms_charge_protection"].on_missing == OnMissing()
+
+
+PURE = ("blind", "catalogue", "decision", "engine", "history", "limits", "plan", "policy",
+        "quantities", "rule", "sample", "thresholds", "verdicts")  # fmt: skip
+HARMLESS = {"__future__", "bisect", "collections", "enum", "math", "msgspec", "operator",
+            "statistics", "types", "typing"}  # fmt: skip
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_the_engine_has_no_clock_no_chance_and_no_outside(module: str):
+    path = Path(bmslink.control.__file__).with_name(f"{module}.py")
+    known = {f"bmslink.control.{name}" for name in PURE}
+    known |= {"bmslink.chemistry", "bmslink.errors", "bmslink.model"}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            assert {alias.name for alias in node.names} <= HARMLESS
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module in known or str(node.module).partition(".")[0] in HARMLESS
+        elif isinstance(node, ast.Name):
+            assert node.id not in {"open", "print", "input", "__import__", "exec", "eval"}

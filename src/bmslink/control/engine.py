@@ -39,6 +39,7 @@ class _Saved(msgspec.Struct, forbid_unknown_fields=True):
     charge_heat: float
     discharge_heat: float
     stopped: float
+    short_circuits: list[float] = []
 
 
 _SAG_RATE = 0.5  # C
@@ -157,7 +158,8 @@ class Engine:
     # -- what is remembered ----------------------------------------------------------------------
 
     def save(self) -> dict[str, Any]:
-        """What must survive a restart: latches, trips, heat; plain values, ages for times."""
+        """What must survive a restart: latches, trips, heat, short circuits; plain values, ages
+        for times. A short circuit often takes the host's own supply."""
         now = self._now or 0.0
         latched = {
             rule.name: {
@@ -175,6 +177,7 @@ class Engine:
             "charge_heat": history.charge_heat,
             "discharge_heat": history.discharge_heat,
             "stopped": history.stopped,
+            "short_circuits": [now - t for t in history.short_circuits],
         }
 
     def load(self, saved: Mapping[str, Any], now: float) -> None:
@@ -190,6 +193,7 @@ class Engine:
         self._history.charge_heat = found.charge_heat
         self._history.discharge_heat = found.discharge_heat
         self._history.stopped = found.stopped
+        self._history.short_circuits.extend(now - age for age in found.short_circuits)
         for rule, state in self._pairs:
             old = found.tripped.get(rule.name)
             if old is not None:

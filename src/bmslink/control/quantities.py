@@ -284,15 +284,24 @@ def _discharging(s: Sample, h: History) -> bool | None:
     return None if current is None else current < -0.02 * h.battery.capacity
 
 
+def _size(s: Sample, h: History) -> float | None:
+    """C, in either direction; of a broken value nothing."""
+    if s.current is None or h.beyond_belief(s.current):
+        return None
+    return abs(s.current) / h.battery.capacity
+
+
 def _below(share: float) -> Gate:
     def gate(s: Sample, h: History) -> bool | None:
-        return None if s.current is None else abs(s.current) < share * h.battery.capacity
+        size = _size(s, h)
+        return None if size is None else size < share
 
     return gate
 
 
 def _loaded(s: Sample, h: History) -> bool | None:
-    return None if s.current is None else abs(s.current) > 0.3 * h.battery.capacity
+    size = _size(s, h)
+    return None if size is None else size > 0.3
 
 
 def _top(s: Sample, h: History) -> bool | None:

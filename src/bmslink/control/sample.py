@@ -16,7 +16,7 @@ import msgspec
 from bmslink.control.policy import Battery
 from bmslink.model import Reading
 
-__all__ = ["FIELDS", "Qualifier", "Quality", "Sample"]
+__all__ = ["FIELDS", "HIGHEST_RATE", "Qualifier", "Quality", "Sample"]
 
 
 class Quality(IntEnum):
@@ -44,7 +44,7 @@ _SHORTEST = 1.0  # s: quantisation makes a jump out of any step in less
 _FROZEN_AFTER = 60.0  # s
 _FROZEN_IDLE = 150.0  # s, with a running time that must move; some boards count whole minutes
 _FROZEN_CURRENT = 1.0  # A
-_HIGHEST_RATE = 20.0  # C
+HIGHEST_RATE = 20.0  # C
 _MOST_PROBES = 128
 _ABSURD = 1e6  # in any unit: no measurement, and neither is nan
 _NEAR_ZERO = 0.02  # C: a current this small needs no sign
@@ -202,7 +202,7 @@ class Qualifier:
         if current is None:
             return None, Quality.MISSING
         size, capacity = abs(current), self._battery.capacity
-        if size > _HIGHEST_RATE * capacity:
+        if size > HIGHEST_RATE * capacity:
             return current, Quality.SUSPECT
         sign = reading.raw.get("current_sign")
         if size > _NEAR_ZERO * capacity and isinstance(sign, str) and sign in _NO_SIGN:
