@@ -150,6 +150,30 @@ def test_a_bound_beyond_the_threshold_begins_the_release_again():
     assert run(healthy(3.38), 40).charge.allowed
 
 
+def test_a_release_does_not_go_on_while_nothing_is_heard():
+    run = Run(only("cell_overvoltage"))
+    run(healthy(3.61), 3)
+    run(healthy(3.38), 10)
+    run.silence(300)
+    assert not run(healthy(3.38), 50).charge.allowed
+    assert run(healthy(3.38), 20).charge.allowed
+
+
+def test_frozen_data_cool_nothing_down():
+    run = Run(only("discharge_heat"))
+    run(healthy(current=-190.0), 400)
+    frozen = replace(healthy(current=-5.0), uptime=1.0)
+    assert not run(frozen, 900).discharge.allowed
+    assert run(healthy(current=-5.0), 300).discharge.allowed
+
+
+def test_a_value_of_two_fields_is_worth_no_more_than_the_worse_of_them():
+    run = Run(only("cell_sum"))
+    run(healthy(), 3)
+    run(healthy(voltage=0.0), 8)
+    assert verdicts(run.decision)["cell_sum"] == "missing"
+
+
 # ----------------------------------------------------------------------------------- the rest
 
 
@@ -188,6 +212,17 @@ def test_a_broken_current_does_not_hide_that_it_heats_up():
 def test_settings_beyond_all_numbers_are_no_settings():
     settings = {"cell_count": float("inf"), "cell_ovp": float("-inf"), "charge_utp": float("nan")}
     assert check_settings(settings, default_policies(LFP)) == []
+
+
+@pytest.mark.parametrize("sink", [False, True])
+def test_a_derate_that_is_a_trip_does_not_toggle_all_night(sink: bool):
+    run = Run(only("cell_overvoltage_derate"), sink=sink)
+    for _ in range(8):
+        run(healthy(3.56), 2)
+        run(healthy(3.38), 70)
+    assert run(healthy(3.38), 3600).charge.allowed is sink
+    assert run.changes["charge"] == (0 if sink else 7)
+    assert (run.decision.limits.ccl.value > 0) is sink
 
 
 @pytest.mark.parametrize("mode", [Mode.SHADOW, Mode.OFF])
