@@ -15,7 +15,7 @@ from bmslink.control.catalogue import default_policies
 from bmslink.control.check import check_settings
 from bmslink.control.logs import Log
 from bmslink.control.plan import ratings
-from bmslink.control.policy import OnMissing
+from bmslink.control.policy import OnMissing, Reset
 from bmslink.control.quantities import QUANTITIES
 from bmslink.control.rule import in_words
 from bmslink.model import Condition
@@ -157,6 +157,52 @@ def test_a_release_does_not_go_on_while_nothing_is_heard():
     run.silence(300)
     assert not run(healthy(3.38), 50).charge.allowed
     assert run(healthy(3.38), 20).charge.allowed
+
+
+def test_outside_its_region_a_cell_delta_is_no_reason_any_more():
+    run = Run(only("cell_delta_top"))
+    apart = {"cells": {3: 3.56}}
+    run(healthy(3.42, **apart, current=20.0), 70)
+    assert verdicts(run.decision)["cell_delta_top"] == "tripped"
+    run(healthy(3.42, **apart, current=-20.0), 70)
+    assert verdicts(run.decision) == {}
+
+
+def test_what_is_missing_for_long_begins_the_release_again():
+    run = Run(only("cell_overvoltage"))
+    run(healthy(3.61), 3)
+    run(healthy(3.38), 50)
+    run(replace(healthy(3.38), cell_voltages=()), 10)
+    assert not run(healthy(3.38), 40).charge.allowed
+    assert run(healthy(3.38), 25).charge.allowed
+
+
+def test_an_emergency_waits_for_a_person_whatever_the_file_says():
+    run = Run(only("cell_overvoltage_critical", reset=Reset.AUTO))
+    run(healthy(3.76), 3)
+    assert not run(healthy(3.3), 3600).charge.allowed
+
+
+def test_a_probe_that_was_there_before_the_restart_is_missing_after_it():
+    run = Run(only("mosfet_overtemperature"))
+    run(healthy(), 3)
+    again = Run(only("mosfet_overtemperature"))
+    again.engine.load(json.loads(json.dumps(run.engine.save())), 0.0)
+    again.now = 0.0
+    gone = again(healthy(temperatures=warm(25.0, mosfet=None)), 10)
+    assert verdicts(gone) == {"mosfet_overtemperature": "missing"}
+    assert verdicts(Run(only("mosfet_overtemperature"))(healthy(temperatures={}), 10)) == {}
+
+
+def test_a_reset_forgets_the_trips_that_locked_it_out():
+    run = Run(only("cell_overvoltage"))
+    for _ in range(4):
+        run(healthy(3.61), 2)
+        run(healthy(3.38), 70)
+    run.engine.reset("cell_overvoltage")
+    run(healthy(3.38), 5)
+    run(healthy(3.61), 2)
+    assert run.happened("cell_overvoltage")[-2:] == ["release", "trip"]
 
 
 def test_frozen_data_cool_nothing_down():

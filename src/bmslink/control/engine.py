@@ -40,6 +40,7 @@ class _Saved(msgspec.Struct, forbid_unknown_fields=True):
     discharge_heat: float
     stopped: float
     short_circuits: list[float] = []
+    seen: list[str] = []
 
 
 _SAG_RATE = 0.5  # C
@@ -177,6 +178,7 @@ class Engine:
             "charge_heat": history.charge_heat,
             "discharge_heat": history.discharge_heat,
             "stopped": history.stopped,
+            "seen": [r.name for r, state in self._pairs if r.policy.optional and state.seen],
             "short_circuits": [now - t for t in history.short_circuits],
         }
 
@@ -195,6 +197,7 @@ class Engine:
         self._history.stopped = found.stopped
         self._history.short_circuits.extend(now - age for age in found.short_circuits)
         for rule, state in self._pairs:
+            state.seen = rule.name in found.seen
             old = found.tripped.get(rule.name)
             if old is not None:
                 state.trips = [now - age for age in old.trips]
