@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import ast
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 import pytest
 
 import bmslink.control
+from bmslink.chemistry import chemistry
 from bmslink.control import Mode
+from bmslink.control.blind import blind_time
 from bmslink.control.catalogue import default_policies
 from bmslink.control.check import check_settings
+from bmslink.control.limits import Effect, Reason, meet
 from bmslink.control.logs import Log
 from bmslink.control.plan import ratings
 from bmslink.control.policy import OnMissing, Reset
@@ -203,6 +207,116 @@ def test_a_reset_forgets_the_trips_that_locked_it_out():
     run(healthy(3.38), 5)
     run(healthy(3.61), 2)
     assert run.happened("cell_overvoltage")[-2:] == ["release", "trip"]
+
+
+def test_currents_rise_by_five_amperes_a_second_and_no_faster():
+    run = Run()
+    run(healthy(3.61), 3)
+    told = [run(healthy(3.38)).limits.ccl.value for _ in range(150)]
+    assert max(b - a for a, b in pairwise(told)) == 5.0
+    assert told[-1] == 50
+
+
+def test_a_temperature_that_jumps_is_suspect_and_one_that_moves_is_not():
+    run = Run()
+    run(healthy(), 3)
+    assert run(healthy(temperatures=warm(22.9))).quality["temperatures"] == "suspect"
+    run(healthy(), 3)
+    assert run(healthy(temperatures=warm(23.1))).quality["temperatures"] == "good"
+
+
+def test_a_running_time_that_stands_still_at_rest_is_frozen():
+    run = Run()
+    still = healthy(uptime=5.0)
+    assert run(still, 149).quality["state"] == "good"
+    assert run(still, 5).quality["state"] == "frozen"
+
+
+def test_the_charge_voltage_waits_a_minute_and_rises_by_a_millivolt_per_cell():
+    run = Run(only("cell_overvoltage"))
+    run(healthy(3.5), 3)
+    run(healthy(3.61, voltage=55.0), 3)
+    told = [run(healthy(3.38, voltage=55.0)).limits.cvl.value for _ in range(250)]
+    first = next(n for n, (a, b) in enumerate(pairwise(told)) if b > a)
+    released = run.events[-1]
+    assert released.what == "release"
+    assert first >= 60 + 60 - 2
+    assert max(b - a for a, b in pairwise(told)) == pytest.approx(0.016)
+
+
+def test_suspect_values_move_no_charge_voltage():
+    run = Run(only("cell_overvoltage", "cell_overvoltage_derate"))
+    run(healthy(), 3)
+    assert run(healthy(cells={1: 4.9}, voltage=52.8)).limits.cvl.value == 55.2
+    run(healthy(3.61), 3)
+    assert run(healthy(3.61, voltage=0.0)).limits.cvl.value > 50
+
+
+def test_old_data_permit_no_balancing():
+    run = Run(only("cell_overvoltage"))
+    assert run(healthy()).balance.allowed
+    run.silence(5)
+    assert against(run.decision, "balance") == {"no_data"}
+
+
+def test_limits_are_never_rounded_up():
+    battery = msgspec.structs.replace(LFP, charge_current=33.3336)
+    run = Run(msgspec.structs.replace(only("cell_overvoltage"), battery=battery))
+    assert run(healthy()).limits.ccl.value == 33.333
+
+
+@pytest.mark.parametrize(("error", "state"), [(0.5, None), (0.6, "tripped")])
+def test_cells_and_pack_voltage_may_differ_by_one_percent(error: float, state: str | None):
+    run = Run(only("cell_sum"))
+    assert verdicts(run(healthy(voltage=52.8 + error), 20)).get("cell_sum") == state
+
+
+def test_the_highest_discharge_voltage_wins():
+    told = [Effect("dvl", Reason(str(volts), volts, "")) for volts in (48.0, 50.0, 44.0)]
+    assert meet(told, "dvl")[0].value == 50.0
+
+
+def test_a_gap_cools_no_more_than_a_moment():
+    run = Run(only("discharge_heat"))
+    run(healthy(current=-190.0), 400)
+    hot = run.engine.rules[0][1].value
+    run.silence(1000)
+    run(healthy())
+    assert run.engine.rules[0][1].value > 0.95 * hot
+
+
+def test_a_probe_that_speaks_again_is_no_rise():
+    run = Run(only("temperature_rise"))
+    run(healthy(temperatures=warm(25.0, cell_2=35.0)), 200)
+    run(healthy(temperatures=warm(25.0, cell_2=None)), 190)
+    run(healthy(temperatures=warm(25.0, cell_2=35.0)), 300)
+    assert run.happened("temperature_rise").count("latch") == 0
+
+
+def test_half_of_the_time_that_is_left_may_go_unseen():
+    run = Run()
+    limits = run(healthy(soc=40.0), 100).limits
+    sample, plan = run.engine.sample, run.engine.plan
+    down = min(40.0, chemistry("lfp").soc_at(3.3)) / 100 * 100 / limits.dcl.value
+    assert blind_time(plan, sample, limits) == pytest.approx(0.5 * down * 3600)
+
+
+@pytest.mark.parametrize("condition", Condition)
+def test_a_condition_of_one_direction_leaves_the_other_alone(condition: Condition):
+    run = Run(only("bms_charge_protection", "bms_discharge_protection"))
+    decision = run(replace(healthy(), protections=(condition,)))
+    if condition.startswith("charge_") or condition.endswith("_overvoltage"):
+        assert (decision.charge.allowed, decision.discharge.allowed) == (False, True)
+    if condition.startswith("discharge_") or condition.endswith("_undervoltage"):
+        assert (decision.charge.allowed, decision.discharge.allowed) == (True, False)
+
+
+def test_half_of_the_cells_do_not_run_away():
+    run = Run(only("runaway_cell"))
+    for second in range(400):
+        high = round(3.5 + second / 4000, 4)
+        run(healthy(3.3, cells=dict.fromkeys(range(1, 9), high)))
+    assert run.events == []
 
 
 def test_frozen_data_cool_nothing_down():
