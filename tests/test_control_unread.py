@@ -325,6 +325,15 @@ def test_only_a_current_near_zero_needs_no_sign(amps: float, quality: str):
     assert decision.quality["current"] == quality
 
 
+def test_bits_beside_broken_values_prove_nothing():
+    run = Run(only("bms_charge_protection"))
+    run(healthy(), 3)
+    broken = healthy(cells={1: 9.9}, protections=(Condition.CELL_OVERVOLTAGE,))
+    assert run(broken).charge.allowed
+    assert run(healthy()).charge.allowed
+    assert run.events == []
+
+
 def test_frozen_data_cool_nothing_down():
     run = Run(only("discharge_heat"))
     run(healthy(current=-190.0), 400)
