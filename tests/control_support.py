@@ -31,6 +31,7 @@ def healthy(cell: float = 3.3, /, **changes: Any) -> Reading:
         "temperatures": {"cell_1": 25.0, "cell_2": 25.0, "mosfet": 30.0},
         "charging_allowed": True,
         "discharging_allowed": True,
+        "conditions_known": True,
         "raw": {"current_sign": "reported"},
     }
     values.update(changes)

@@ -49,6 +49,11 @@ def _derate(name: str, title: str, quantity: str, **more: Any) -> Policy:
     return _row(Severity.DERATE, name, title, quantity, **more)
 
 
+def _to_zero(name: str, title: str, quantity: str, **more: Any) -> Policy:
+    """A derating down to 0: without a sink it is a trip, and is locked out like one."""
+    return _derate(name, title, quantity, **{"lockout": _LOCKOUT, **more})
+
+
 def _trip(name: str, title: str, quantity: str, **more: Any) -> Policy:
     return _row(Severity.TRIP, name, title, quantity, **{"lockout": _LOCKOUT, **more})
 
@@ -63,7 +68,7 @@ def _voltage() -> list[Policy]:
     return [
         _warn("cell_overvoltage_warning", "a cell is high", "max_cell", trip="ov_warning",
               release="ov_release"),
-        _derate("cell_overvoltage_derate", "the charge current falls as a cell fills", "max_cell",
+        _to_zero("cell_overvoltage_derate", "the charge current falls as a cell fills", "max_cell",
                 acts=_CHARGE, curve="ccl_voltage", release="ov_derate_release", off_delay=60.0),
         _trip("cell_overvoltage", "a cell is too high", "max_cell", acts=_CHARGE, trip="ov_trip",
               release="ov_release", off_delay=60.0, bms="cell_ovp", inside_bms=0.03),
@@ -74,7 +79,7 @@ def _voltage() -> list[Policy]:
               bms="pack_ovp", inside_bms=0.03),
         _warn("cell_undervoltage_warning", "a cell is low", "min_cell", over=False,
               trip="uv_warning", release="uv_derate_release"),
-        _derate("cell_undervoltage_derate", "the discharge current falls as a cell empties",
+        _to_zero("cell_undervoltage_derate", "the discharge current falls as a cell empties",
                 "min_cell", **low, curve="dcl_voltage", release="uv_derate_release",
                 off_delay=60.0),
         _trip("cell_undervoltage", "a cell is too low", "min_cell", **low, trip="uv_trip",
@@ -122,24 +127,24 @@ def _temperature() -> list[Policy]:
     return [
         _warn("charge_overtemperature_warning", "warm for charging", hot,
               trip="charge_ot_warning", release="charge_ot_quiet", when="charging", **slow),
-        _derate("charge_hot_derate", "the charge current falls in the heat", hot, acts=_CHARGE,
+        _to_zero("charge_hot_derate", "the charge current falls in the heat", hot, acts=_CHARGE,
                 curve="charge_hot", of="capacity", release="charge_ot_release"),
         _trip("charge_overtemperature", "too hot to charge", hot, acts=_CHARGE,
               trip="charge_ot_trip", release="charge_ot_release", bms="charge_otp",
               inside_bms=2.0, **slow),
-        _derate("charge_cold_derate", "the charge current falls in the cold", cold, over=False,
+        _to_zero("charge_cold_derate", "the charge current falls in the cold", cold, over=False,
                 acts=_CHARGE, curve="charge_cold", of="capacity", release="charge_ut_release"),
         _trip("charge_undertemperature", "too cold to charge", cold, over=False, acts=_CHARGE,
               trip="charge_ut_trip", release="charge_ut_release", bms="charge_utp",
               inside_bms=2.0, **slow),
         _warn("discharge_overtemperature_warning", "warm for discharging", hot,
               trip="discharge_ot_warning", release="discharge_ot_quiet", **slow),
-        _derate("discharge_hot_derate", "the load is limited in the heat", hot, acts=_DISCHARGE,
+        _to_zero("discharge_hot_derate", "the load is limited in the heat", hot, acts=_DISCHARGE,
                 curve="discharge_hot", release="discharge_ot_release"),
         _trip("discharge_overtemperature", "too hot to discharge", hot, acts=_DISCHARGE,
               trip="discharge_ot_trip", release="discharge_ot_release", bms="discharge_otp",
               inside_bms=2.0, **slow),
-        _derate("discharge_cold_derate", "the load is limited in the cold", cold, over=False,
+        _to_zero("discharge_cold_derate", "the load is limited in the cold", cold, over=False,
                 acts=_DISCHARGE, curve="discharge_cold", release="discharge_ut_release"),
         _trip("discharge_undertemperature", "too cold to discharge", cold, over=False,
               acts=_DISCHARGE, trip="discharge_ut_trip", release="discharge_ut_release",
@@ -153,7 +158,7 @@ def _temperature() -> list[Policy]:
         _emergency("temperature_rise", "it heats up without a load that explains it",
                    "temperature_rise", trip=2.0, release=0.5, on_delay=30.0, acts=_BOTH,
                    when="light load"),
-        _derate("mosfet_derate", "the current falls as the MOSFETs get hot", "mosfet_temperature",
+        _to_zero("mosfet_derate", "the current falls as the MOSFETs get hot", "mosfet_temperature",
                 acts=_BOTH, curve="mosfet_hot", release="mosfet_release", optional=True),
         _trip("mosfet_overtemperature", "the MOSFETs are too hot", "mosfet_temperature",
               acts=_BOTH, trip="mosfet_trip", release="mosfet_release", on_delay=5.0,
@@ -189,9 +194,9 @@ def _cells(chemistry: str) -> list[Policy]:
                 trip="dwell_voltage", release="float_voltage", on_delay=86400.0,
                 when="resting", acts=(Action.FLOAT,), factor=0.0, min_off=0.0,
                 on_missing=_OTHERS, converts=False),
-        _derate("soc_floor", "the state of charge is low", "soc", over=False, trip=10.0,
+        _to_zero("soc_floor", "the state of charge is low", "soc", over=False, trip=10.0,
                 release=15.0, on_delay=30.0, acts=_DISCHARGE, mode=Mode.OFF),
-        _derate("soc_ceiling", "the state of charge is high", "soc", trip=90.0, release=85.0,
+        _to_zero("soc_ceiling", "the state of charge is high", "soc", trip=90.0, release=85.0,
                 on_delay=30.0, acts=_CHARGE, mode=Mode.OFF),
     ]  # fmt: skip
 

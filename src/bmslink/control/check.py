@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
 from typing import Any
@@ -90,6 +91,8 @@ def _modes(policies: PolicySet) -> Iterator[Finding]:
             'Nothing acts: every policy is in shadow or off (mode = "enforce").',
         )
     for name, policy in policies.policies.items():
+        if policy.quantity == "stopped":
+            continue  # always at work
         if policy.mode is Mode.OFF and shipped[name].mode is not Mode.OFF:
             level = Level.WARNING if policy.severity >= Severity.TRIP else Level.REMARK
             yield Finding(level, name, f"{name} is off: {policy.title} goes unseen.")
@@ -218,7 +221,7 @@ def check_settings(settings: Settings, policies: PolicySet) -> list[Finding]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 # -------------------------------------------------------------------------------------- the pack

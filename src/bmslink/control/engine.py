@@ -30,7 +30,7 @@ __all__ = ["Engine"]
 class _Old(msgspec.Struct, forbid_unknown_fields=True):
     cause: str
     latched: bool
-    tripped: float
+    tripped: float | None
     trips: list[float]
 
 
@@ -39,9 +39,12 @@ class _Saved(msgspec.Struct, forbid_unknown_fields=True):
     charge_heat: float
     discharge_heat: float
     stopped: float
+    short_circuits: list[float] = []
+    seen: list[str] = []
 
 
 _SAG_RATE = 0.5  # C
+_REFRESH = 0.5  # of the time between readings: what is said again sooner is the same measurement
 
 
 class Engine:
@@ -73,7 +76,8 @@ class Engine:
         ]
         self._sources = [(QUANTITIES[name], probes) for name, probes in self.plan.sources]
         self._gates = {r.gate for r in self.plan.rules if r.gate is not None}
-        self._qualifier = Qualifier(battery)
+        asked = {name for _, probes in self.plan.sources for name in probes}
+        self._qualifier = Qualifier(battery, asked)
         self._history = History(
             battery, policies.thresholds, self.plan.charge.amps, self.plan.discharge.amps
         )
@@ -81,6 +85,8 @@ class Engine:
         self._sample = self._qualifier.nothing(0.0)
         self._heard = False
         self._good_at: float | None = None
+        self._counted_at = -math.inf
+        self._refresh = _REFRESH * poll
         self._blind_after = 0.0
         self._now: float | None = None
         self._shift = 0.0
@@ -95,7 +101,7 @@ class Engine:
         if self._now is not None and now + self._shift - self._now > longest:
             before = self.tick(now).events  # nobody said that time passed: the gap counts too
         now, back = self._advance_clock(now)
-        if back or (self._good_at is not None and now - self._good_at > longest):
+        if back:
             for state in self._states:
                 state.inside = None
         sample = self._sample = self._qualifier.sample(reading, now)
@@ -106,8 +112,12 @@ class Engine:
             self._heard = True
             self._good_at = now
             self._age(now, now)
+        again = self._qualifier.again and now - self._counted_at < self._refresh
+        fresh = not frozen and not again
+        if fresh:
+            self._counted_at = now
             self._history.update(sample, longest)
-        decision = self._decide(now, fresh=not frozen)
+        decision = self._decide(now, fresh=fresh)
         return msgspec.structs.replace(decision, events=before + decision.events)
 
     def tick(self, now: float) -> Decision:
@@ -149,17 +159,18 @@ class Engine:
     # -- what is remembered ----------------------------------------------------------------------
 
     def save(self) -> dict[str, Any]:
-        """What must survive a restart: latches, trips, heat; plain values, ages for times."""
+        """What must survive a restart: latches, trips, heat, short circuits; plain values, ages
+        for times. A short circuit often takes the host's own supply."""
         now = self._now or 0.0
         latched = {
             rule.name: {
                 "cause": state.cause,
-                "tripped": now - state.tripped_at,
+                "tripped": now - state.tripped_at if state.tripped else None,
                 "trips": [now - t for t in state.trips],
                 "latched": state.latched,
             }
             for rule, state in self._pairs
-            if state.tripped
+            if state.tripped or state.trips
         }
         history = self._history
         return {
@@ -167,6 +178,8 @@ class Engine:
             "charge_heat": history.charge_heat,
             "discharge_heat": history.discharge_heat,
             "stopped": history.stopped,
+            "seen": [r.name for r, state in self._pairs if r.policy.optional and state.seen],
+            "short_circuits": [now - t for t in history.short_circuits],
         }
 
     def load(self, saved: Mapping[str, Any], now: float) -> None:
@@ -182,12 +195,15 @@ class Engine:
         self._history.charge_heat = found.charge_heat
         self._history.discharge_heat = found.discharge_heat
         self._history.stopped = found.stopped
+        self._history.short_circuits.extend(now - age for age in found.short_circuits)
         for rule, state in self._pairs:
+            state.seen = rule.name in found.seen
             old = found.tripped.get(rule.name)
             if old is not None:
+                state.trips = [now - age for age in old.trips]
+            if old is not None and old.tripped is not None:
                 state.tripped, state.latched, state.cause = True, old.latched, old.cause
                 state.tripped_at = now - old.tripped
-                state.trips = [now - age for age in old.trips]
 
     # -- one cycle -------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 
 from bmslink.control.policy import Battery
-from bmslink.control.sample import Quality, Sample
+from bmslink.control.sample import HIGHEST_RATE, Quality, Sample
 from bmslink.model import Condition
 
 __all__ = ["CURRENT_PICKUP", "History"]
@@ -63,6 +63,10 @@ class History:
         """Charge that the balancer moved today, % of the capacity."""
         return 100 * self._balanced / self.battery.capacity
 
+    def beyond_belief(self, current: float) -> bool:
+        """No current, but a broken value."""
+        return abs(current) > HIGHEST_RATE * self.battery.capacity
+
     def rested(self, now: float) -> float:
         """How long less than 0.05 C has flowed, s."""
         return 0.0 if self._resting is None else now - self._resting
@@ -82,8 +86,8 @@ class History:
         if current is None or quality > Quality.SUSPECT:
             return
         size = abs(current)
-        if quality and size > 20 * self.battery.capacity:
-            return  # no current: a broken value
+        if self.beyond_belief(current):
+            return
         charge = size if quality else max(0.0, current)
         discharge = size if quality else max(0.0, -current)
         fading = math.exp(-passed / self.battery.time_constant)
@@ -115,8 +119,8 @@ class History:
             self.growth = _slope(self._lead, now, lead, _GROWTH_WINDOW)
 
     def _remember_shorts(self, sample: Sample) -> None:
-        if sample.quality["state"]:
-            return
+        if sample.quality["conditions"]:
+            return  # what was not read has not gone
         shorts = self.short_circuits
         while shorts and sample.time - shorts[0] > _SHORT_CIRCUITS_WITHIN:
             shorts.popleft()

@@ -25,6 +25,7 @@ _EARLIEST, _LATEST = 0.0, 32503680000.0  # the years 1970 to 3000, s
 _FASTEST = 10_000.0
 _UNDATED = 366 * 86400.0  # s: nobody logged in 1970
 _CONDITIONS = frozenset(Condition)
+_CONDITION_KEYS = (b'"alarms"', b'"protections"', b'"faults"')
 _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
@@ -157,7 +158,8 @@ class Log:
     def _reading(self, line: bytes) -> Reading | None:
         found: Reading | None
         try:
-            found = replace(_as_reading(line), conditions_known=True)
+            told = all(name in line for name in _CONDITION_KEYS)
+            found = replace(_as_reading(line), conditions_known=told)
         except _UNREADABLE:
             found = _other_reading(line)
         if found is not None and found.protocol and _says_something(found):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
@@ -57,8 +57,8 @@ def _rating(
     if battery.cable is not None:
         found.append(Rating(battery.cable, "the cable"))
     ocp = _setting(settings, f"{way}_ocp")
-    if ocp:
-        found.append(Rating(_OCP_SHARE * ocp, f"{_OCP_SHARE:.0%} of the BMS's {way}_ocp"))
+    if ocp:  # some boards store the currents of discharging as negative numbers
+        found.append(Rating(_OCP_SHARE * abs(ocp), f"{_OCP_SHARE:.0%} of the BMS's {way}_ocp"))
     return min(found, key=lambda r: (r.amps, r.basis))
 
 
@@ -84,7 +84,7 @@ def make_plan(
     rules: list[Rule] = []
     sources: dict[tuple[str, tuple[str, ...]], int] = {}
     absent: dict[str, str] = {}
-    for policy in sorted(policies.policies.values(), key=lambda p: p.name):
+    for policy in _at_work(policies):
         if policy.mode is Mode.OFF:
             continue
         numbers = _numbers(policy, policies, names, known)
@@ -95,6 +95,13 @@ def make_plan(
         rules.append(_rule(policy, numbers, source, known, acts=policy.mode in acting))
     charge, discharge = ratings(policies.battery, known)
     return Plan(policies, tuple(rules), tuple(sources), charge, discharge, timing, absent)
+
+
+def _at_work(policies: PolicySet) -> Iterator[Policy]:
+    """By name; what a person stops is never off and never only watched."""
+    for policy in sorted(policies.policies.values(), key=lambda p: p.name):
+        stop = policy.quantity == "stopped"
+        yield msgspec.structs.replace(policy, mode=Mode.ENFORCE) if stop else policy
 
 
 class _Numbers(msgspec.Struct, frozen=True):

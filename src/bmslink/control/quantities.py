@@ -139,7 +139,8 @@ def _spread(s: Sample, _h: History, probes: tuple[str, ...]) -> float | None:
 
 
 def _probe_at(s: Sample, value: float) -> str:
-    return next((n for n, t in s.temperatures.items() if t == value and n in s.probes), "")
+    told = s.temperatures
+    return next((n for n in sorted(told) if told[n] == value and n in s.probes), "")
 
 
 def _silent(s: Sample, _h: History, probes: tuple[str, ...]) -> float | None:
@@ -203,7 +204,8 @@ def _open(closed: bool | None) -> float | None:
 
 
 _NONE: tuple[str, ...] = ()
-_CELLS, _CURRENT, _PROBES, _STATE = ("cells",), ("current",), ("temperatures",), ("state",)
+_CELLS, _CURRENT, _PROBES = ("cells",), ("current",), ("temperatures",)
+_STATE, _TOLD = ("state",), ("conditions",)
 
 QUANTITIES: Mapping[str, Quantity] = MappingProxyType({
     "max_cell": Quantity("highest cell", "V", 3, _CELLS, lambda s, h, p: s.max_cell, _cell_at,
@@ -240,17 +242,17 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType({
     "balancer_temperature": Quantity("balancer", "°C", 1, _PROBES, _named("balancer"), None, 2),
     "silent_probes": Quantity("silent probes", "", 0, _PROBES, _silent),
     "soc": Quantity("state of charge", "%", 1, ("soc",), lambda s, h, p: s.soc, None, 1),
-    "short_circuits": Quantity("short circuits within 10 minutes", "", 0, _STATE,
+    "short_circuits": Quantity("short circuits within 10 minutes", "", 0, _TOLD,
                                lambda s, h, p: float(len(h.short_circuits))),
-    "charge_protections": Quantity("BMS protections against charging", "", 0, _STATE,
+    "charge_protections": Quantity("BMS protections against charging", "", 0, _TOLD,
                                    _count(_against_charge), condition_names(_against_charge)),
-    "discharge_protections": Quantity("BMS protections against discharging", "", 0, _STATE,
+    "discharge_protections": Quantity("BMS protections against discharging", "", 0, _TOLD,
                                       _count(_against_discharge),
                                       condition_names(_against_discharge)),
-    "balance_conditions": Quantity("BMS conditions against balancing", "", 0, _STATE,
+    "balance_conditions": Quantity("BMS conditions against balancing", "", 0, _TOLD,
                                    _count(_against_balancing),
                                    condition_names(_against_balancing)),
-    "faults": Quantity("BMS faults", "", 0, _STATE, _count(_faults), condition_names(_faults)),
+    "faults": Quantity("BMS faults", "", 0, _TOLD, _count(_faults), condition_names(_faults)),
     "charge_fet_open": Quantity("charge MOSFETs open", "", 0, _STATE,
                                 lambda s, h, p: _open(s.reading.charging_allowed)),
     "discharge_fet_open": Quantity("discharge MOSFETs open", "", 0, _STATE,
@@ -282,15 +284,24 @@ def _discharging(s: Sample, h: History) -> bool | None:
     return None if current is None else current < -0.02 * h.battery.capacity
 
 
+def _size(s: Sample, h: History) -> float | None:
+    """C, in either direction; of a broken value nothing."""
+    if s.current is None or h.beyond_belief(s.current):
+        return None
+    return abs(s.current) / h.battery.capacity
+
+
 def _below(share: float) -> Gate:
     def gate(s: Sample, h: History) -> bool | None:
-        return None if s.current is None else abs(s.current) < share * h.battery.capacity
+        size = _size(s, h)
+        return None if size is None else size < share
 
     return gate
 
 
 def _loaded(s: Sample, h: History) -> bool | None:
-    return None if s.current is None else abs(s.current) > 0.3 * h.battery.capacity
+    size = _size(s, h)
+    return None if size is None else size > 0.3
 
 
 def _top(s: Sample, h: History) -> bool | None:

@@ -121,27 +121,25 @@ def advance(
     """Judge one value; gives back what happened: `trip`, `release`, `latch`, `missing`,
     `measured`, or nothing. `applies` is the gate; `None`: it cannot tell."""
     beyond = value is not None and value * rule.sign >= rule.trip
+    event = ""
     if quality >= STALE or applies is None:
         state.inside = None
     elif quality == GOOD:
         event = _judge(rule, state, value, beyond, applies, now, fresh=fresh)
-        if event:
-            return event
     else:
         if quality == MISSING and beyond and applies and fresh:
             _count(state, now)  # part of it is beyond: more is not needed
+            state.inside = None
         elif beyond and applies and state.since is None:
             state.since = now
         event = _miss(rule, state, quality, now, timing)
-        if event:
-            return event
     if state.tripped or state.since is None:
-        return ""
+        return event
     held = now - state.since
     if held < (rule.load_delay if loaded and rule.load_delay else rule.on_delay):
-        return ""
+        return event
     if state.count < rule.policy.samples and held < timing.confirm_within:
-        return ""
+        return event
     return _trip(rule, state, _cause(rule, value, sample, held), now)
 
 
@@ -262,7 +260,7 @@ def _first(point: tuple[float, float]) -> float:
 def in_words(quantity: Quantity, value: float) -> str:
     """A value with its unit."""
     unit = quantity.unit and f" {quantity.unit}"
-    return f"{value:.{quantity.digits}f}{unit}"
+    return f"{round(value, quantity.digits) + 0.0:.{quantity.digits}f}{unit}"  # never -0.0
 
 
 def _cause(rule: Rule, value: float | None, sample: Sample | None, held: float) -> str:

@@ -7,7 +7,7 @@ policies. They are marked instead, and the next reading confirms or refutes them
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import IntEnum
 from operator import sub
 
@@ -16,7 +16,7 @@ import msgspec
 from bmslink.control.policy import Battery
 from bmslink.model import Reading
 
-__all__ = ["FIELDS", "Qualifier", "Quality", "Sample"]
+__all__ = ["FIELDS", "HIGHEST_RATE", "Qualifier", "Quality", "Sample"]
 
 
 class Quality(IntEnum):
@@ -34,7 +34,7 @@ class Quality(IntEnum):
     """The link answers, but nothing moves that must move."""
 
 
-FIELDS = ("cells", "voltage", "current", "soc", "temperatures", "state")
+FIELDS = ("cells", "voltage", "current", "soc", "temperatures", "state", "conditions")
 """The groups of values that have a quality each."""
 
 _CELL_RANGE = (0.5, 5.0)  # V
@@ -44,7 +44,8 @@ _SHORTEST = 1.0  # s: quantisation makes a jump out of any step in less
 _FROZEN_AFTER = 60.0  # s
 _FROZEN_IDLE = 150.0  # s, with a running time that must move; some boards count whole minutes
 _FROZEN_CURRENT = 1.0  # A
-_HIGHEST_RATE = 20.0  # C
+HIGHEST_RATE = 20.0  # C
+_MOST_PROBES = 128
 _ABSURD = 1e6  # in any unit: no measurement, and neither is nan
 _NEAR_ZERO = 0.02  # C: a current this small needs no sign
 _NO_SIGN = frozenset({"assumed", "disputed", "unknown"})
@@ -86,14 +87,19 @@ class Sample(msgspec.Struct, kw_only=True):
 class Qualifier:
     """Makes samples of the readings of one pack; remembers what it needs to see a jump."""
 
-    def __init__(self, battery: Battery) -> None:
+    def __init__(self, battery: Battery, asked: Collection[str] = ()) -> None:
+        """`asked`: the probes that policies name."""
         self._battery = battery
+        self._asked = frozenset((*battery.sensors, *asked))
         self._last: Sample | None = None
         self._good: dict[str, Sample] = {}
         """The last sample in which a field was good."""
         self._content: tuple[object, ...] | None = None
         self._changed = 0.0
+        self.again = False
+        """Whether the last reading measured exactly what the one before it did."""
         self._names: tuple[str, ...] = ()
+        self._left_out: frozenset[str] = frozenset()
         self._probes: tuple[str, ...] = ()
 
     def nothing(self, now: float) -> Sample:
@@ -138,13 +144,15 @@ class Qualifier:
                 "soc": _within(soc, 0.0, 100.0),
                 "temperatures": probes_quality,
                 "state": Quality.GOOD,
+                "conditions": Quality.GOOD if reading.conditions_known else Quality.MISSING,
             },
         )
         self._look_for_jumps(sample)
         found = sample.quality
         if found["cells"] == Quality.SUSPECT:
             found["voltage"] = max(found["voltage"], Quality.SUSPECT)
-            found["state"] = Quality.SUSPECT  # bits beside broken values prove nothing
+            for field in ("state", "conditions"):  # bits beside broken values prove nothing
+                found[field] = max(found[field], Quality.SUSPECT)
         self._look_for_frost(sample)
         self._last = sample
         for field, quality in sample.quality.items():
@@ -170,23 +178,31 @@ class Qualifier:
         names = tuple(told)
         if names != self._names:
             self._names = names
-            self._probes = self._battery.sensors or tuple(
-                name for name in names if name.startswith(("cell_", "sensor_"))
-            )
+            self._choose_probes({n for n in names if n.startswith(("cell_", "sensor_"))})
         quality = Quality.GOOD
         low, high = _TEMPERATURE_RANGE
-        clean = {name: _number(value) for name, value in told.items()}
+        clean = {n: _number(value) for n, value in told.items() if n not in self._left_out}
         for value in clean.values():
             if value is not None and not low <= value <= high:
                 quality = Quality.SUSPECT
         return clean, self._probes, quality
+
+    def _choose_probes(self, told: set[str]) -> None:
+        """Which probes count as cell probes: those of the battery, or all that were ever told. One
+        that is told no more is silent, not gone."""
+        if self._battery.sensors:
+            self._probes = self._battery.sensors
+            self._left_out = frozenset(told - self._asked)
+            return
+        told |= {*self._probes} if len(told) + len(self._probes) <= _MOST_PROBES else set()
+        self._probes = tuple(sorted(told))
 
     def _current(self, reading: Reading) -> tuple[float | None, Quality]:
         current = _number(reading.current)
         if current is None:
             return None, Quality.MISSING
         size, capacity = abs(current), self._battery.capacity
-        if size > _HIGHEST_RATE * capacity:
+        if size > HIGHEST_RATE * capacity:
             return current, Quality.SUSPECT
         sign = reading.raw.get("current_sign")
         if size > _NEAR_ZERO * capacity and isinstance(sign, str) and sign in _NO_SIGN:
@@ -223,8 +239,14 @@ class Qualifier:
             reading.remaining_capacity,
             reading.temperatures,
             reading.cell_resistances,
+            reading.charging_allowed,
+            reading.discharging_allowed,
+            reading.alarms,
+            reading.protections,
+            reading.faults,
         )
-        if content != self._content:
+        self.again = content == self._content
+        if not self.again:
             self._content, self._changed = content, now
             return
         flowing = sample.current is not None and abs(sample.current) > _FROZEN_CURRENT
