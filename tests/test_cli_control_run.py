@@ -65,6 +65,22 @@ def test_decisions_are_told_as_they_change(run: Cli, policies: str) -> None:
     assert len(told) <= 4, "only changes are told"
 
 
+def test_one_lost_value_is_one_line(run: Cli, policies: str) -> None:
+    """JK announces probes that nobody fitted: fifteen policies judge by them."""
+    done = run(*shadow(policies, "sim://jk02?gap=0&cells=16", count=4))
+    (told,) = [line for line in done.out.splitlines() if line.strip().startswith("missing ")]
+    assert "policies: coldest cell probe, hottest cell probe" in told
+    assert told.endswith(": not measured")
+
+
+def test_the_decisions_of_one_pack_are_found_in_the_journal(run: Cli, policies: str) -> None:
+    run(*shadow(policies, PACK, "sim://daly-a5?gap=0&cells=16"))
+    found = run("config", "journal", PACK, "--json").objects
+    assert found
+    assert {o["target"].split("+")[0] for o in found} == {"jbd"}
+    assert "decisions in it as well; --json" in run("config", "journal", PACK).err
+
+
 def test_json_lines_are_marked_as_shadow(run: Cli, policies: str) -> None:
     done = run(*shadow(policies, PACK, "sim://daly-a5?gap=0&cells=16"), "--json")
     assert {o["target"].split("+")[0] for o in done.objects} == {"jbd", "daly-a5"}

@@ -394,6 +394,9 @@ def test_a_moment_is_explained_by_what_was_known_then() -> None:
     assert states["charge_undertemperature"].state == "tripped"
     assert states["charge_undertemperature"].threshold == 0.0
     assert states["cell_overvoltage"].state == "content"
+    # its curve never leaves more than half of 1 C: in the cold nothing falls in the heat
+    assert states["charge_hot_derate"].state == "content"
+    assert "charge_hot_derate" not in {v.policy for v in during.decision.verdicts}
     assert "bms_did_not_trip_overvoltage" in during.not_applicable
     assert after.decision.charge.allowed
 
@@ -420,4 +423,5 @@ def test_what_waits_and_what_rests_is_told() -> None:
     assert states["charge_undertemperature"] == "pending"
     assert states["cell_delta_load"] == "resting"
     assert "soc_floor" not in states, "it is off as shipped"
-    assert states["charge_hot_derate"] == "derating"
+    assert states["discharge_cold_derate"] == "derating"
+    assert states["charge_hot_derate"] == "content", "half of 1 C is all that it ever leaves"

@@ -172,6 +172,21 @@ def test_the_coldest_and_the_hottest_probe_count():
     assert "coldest cell probe (cell_2) -3.0 °C" in text(decision)
 
 
+def test_a_silent_probe_is_named():
+    run = Run()
+    run(healthy(temperatures=warm(25.0, cell_3=None)), 70)
+    (told,) = [event for event in run.events if event.policy == "silent_probe"]
+    assert told.text == "silent probes: cell_3"
+
+
+def test_what_was_counted_is_released_in_words():
+    run = Run()
+    run(healthy(charging_allowed=False), 5)
+    run(healthy(), 5)
+    told = [e.text for e in run.events if e.policy == "bms_charge_fet" and e.what == "release"]
+    assert told == ["charge MOSFETs open: no longer"]
+
+
 def test_a_bad_probe_can_be_left_out_by_name():
     bad = healthy(temperatures={"cell_1": 25.0, "cell_2": -20.0, "cell_3": None})
     policies = default_policies(LFP)

@@ -167,6 +167,8 @@ def test_an_error_names_its_line(text: str, line: int, words: str):
         (HEAD.replace("lfp", "lipo"), "there is no chemistry 'lipo'"),
         (HEAD.replace("16", "0"), "cells: 1 to 48"),
         (HEAD.replace("280 Ah", "0 Ah"), "capacity: 0.1 to 100000 Ah"),
+        (HEAD.replace('"280 Ah"', "280"), 'capacity: write it with its unit, as "280 Ah"'),
+        (HEAD + "charge_current = ''", "charge_current: this is no number"),
         (HEAD + "fuse = '2 kA'", "the unit is A or mA or C"),
         ("schema = = 1", "Invalid value"),
     ],
@@ -250,6 +252,24 @@ def test_what_is_looser_than_usual_is_said():
     assert found(curve)["cell_overvoltage_derate"] is Level.WARNING
 
 
+def test_a_more_careful_stop_in_the_cold_is_accepted_and_its_step_is_said():
+    """The first edit of many an owner: no charging below 5 °C, and nothing else touched."""
+    policies = read("[thresholds]\ncharge_ut_trip = '5 °C'\ncharge_ut_release = '8 °C'")
+    (step,) = [f for f in check_policies(policies) if f.about == "charge_cold_derate"]
+    assert step.level is Level.WARNING
+    assert "still leaves 10% when charge_undertemperature acts at 5.0 °C" in step.text
+    run = Run(policies)
+    assert not run(healthy(temperatures=warm(4.0)), 20).charge.allowed
+    assert run(healthy(temperatures=warm(9.0)), 120).charge.allowed
+
+
+def test_a_current_that_no_cell_bears_is_doubted():
+    policies = parse_policies(HEAD + 'discharge_current = "2800 A"', PATH)
+    (doubt,) = [f for f in check_policies(policies) if f.about == "discharge_current"]
+    assert doubt.level is Level.WARNING
+    assert "2800 A, 10 C at 280 Ah" in doubt.text
+
+
 def test_charging_lfp_at_minus_twenty_is_dangerous():
     """D13: the presets of JK's app do that for every chemistry."""
     assert found("", charge_utp=-20.0)["charge_utp"] is Level.DANGER
@@ -280,6 +300,9 @@ def test_the_pack_is_compared_with_the_file():
     policies = read("")
     reading = healthy(temperatures={**warm(25.0), "cell_3": None}, nominal_capacity=100.0)
     assert {f.about for f in check_pack(reading, policies)} == {"sensors", "capacity"}
+    (silent,) = [f for f in check_pack(reading, policies) if f.about == "sensors"]
+    assert "cell_3. As long" in silent.text
+    assert 'write sensors = ["cell_1", "cell_2"] in [battery]' in silent.text
     short = healthy(cell_voltages=(3.3,) * 15)
     assert check_pack(short, policies)[0].level is Level.DANGER
 

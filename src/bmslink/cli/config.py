@@ -7,7 +7,8 @@ read back, and set back as a whole if anything differs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -332,6 +333,14 @@ def diff(
     raise typer.Exit(FOUND)
 
 
+def _decided_at(record: Mapping[str, Any], place: str) -> bool:
+    """Whether `control run` wrote it of the pack there; it names packs as they were given."""
+    try:
+        return record.get("event") == "decision" and files.place(str(record.get("target"))) == place
+    except BmsError:  # a name that is no longer known
+        return False
+
+
 def journal(
     ctx: typer.Context,
     target: Annotated[
@@ -350,15 +359,19 @@ def journal(
     kept = Journal()
     place = None if target is None else files.place(target)
     records = list(kept.records())
+    if place is not None:
+        wanted = {r["id"] for r in records if r.get("target") == place and "id" in r}
+        records = [r for r in records if r.get("id") in wanted or _decided_at(r, place)]
     if session.json:
-        wanted = {r.get("id") for r in records if r.get("target") == place}
         for record in records:
-            if place is None or record.get("id") in wanted:
-                session.record(record)
+            session.record(record)
         return
     lines = render.lines(records, place)
     if not lines:
         session.say(f"Nothing was changed yet; the journal is in {kept.folder}.")
+    decisions = sum(record.get("event") == "decision" for record in records)
+    if decisions:
+        session.say(f"`control run` left {decisions} decisions in it as well; --json shows them.")
     for each in lines:
         session.print(each)
 

@@ -197,6 +197,12 @@ class Watcher:
         self._board.show(at_once=changed)
 
 
+LATCHED = (
+    "What is latched stays until a person has looked; in shadow, a new `control run` begins "
+    "without it."
+)
+
+
 def _words(decision: Decision) -> Iterator[str]:
     """The policies that are not content; about balancing the permit says enough."""
     own = {r.policy for permit in (decision.charge, decision.discharge) for r in permit.reasons}
@@ -204,6 +210,8 @@ def _words(decision: Decision) -> Iterator[str]:
     for verdict in decision.verdicts:
         if verdict.state != "missing" and verdict.policy not in balancing:
             yield f"{verdict.policy} ({verdict.state}): {verdict.text}"
+    if any(verdict.state == "latched" for verdict in decision.verdicts):
+        yield LATCHED
     blind = [v.policy for v in decision.verdicts if v.state == "missing"]
     if blind:
         yield f"cannot measure: {', '.join(blind)}"

@@ -12,7 +12,7 @@ import msgspec
 from bmslink.control.catalogue import CATALOGUE
 from bmslink.control.plan import Plan, curve_of, make_plan
 from bmslink.control.policy import Mode, PolicySet, Severity
-from bmslink.control.rule import in_words
+from bmslink.control.rule import Rule, fraction_at, in_words
 from bmslink.control.thresholds import OVP_BAND, THRESHOLDS, UNITS, UVP_BAND
 from bmslink.control.units import write
 from bmslink.lint import review
@@ -49,6 +49,10 @@ class Finding(msgspec.Struct, frozen=True, order=True):
 _LOOSER_UP = {"ov_trip", "ov_critical", "charge_voltage", "charge_ot_trip", "discharge_ot_trip",
               "temperature_critical", "mosfet_trip"}  # fmt: skip
 _LOOSER_DOWN = {"uv_trip", "uv_critical", "no_charge_below", "discharge_ut_trip"}
+
+
+_MOST_C = 5.0
+"""Continuous currents above this multiple of the capacity are doubtful, whatever the chemistry."""
 
 
 def check_policies(policies: PolicySet, settings: Settings | None = None) -> list[Finding]:
@@ -120,12 +124,17 @@ def _curves(policies: PolicySet, plan: Plan) -> Iterator[Finding]:
             yield Finding(
                 Level.WARNING if not rule.basis else Level.REMARK,
                 derate,
-                f"{derate} has not brought the current to 0 when {trip} acts at {where}{basis}.",
+                f"{derate} still leaves {_left(rules[derate], limit)} when {trip} acts at "
+                f"{where}{basis}: the current is cut off there, not led to 0.",
             )
     for name, policy in policies.policies.items():
         curve = curve_of(policy, policies)
         if curve is not None and policy.mode is not Mode.OFF and len({y for _, y in curve}) == 1:
             yield Finding(Level.WARNING, name, f"{name}: its curve is flat and limits nothing.")
+
+
+def _left(derate: Rule, limit: float) -> str:
+    return f"{fraction_at(derate.curve, limit):.0%}" if derate.curve else "all"
 
 
 def _ratings(policies: PolicySet, plan: Plan) -> Iterator[Finding]:
@@ -137,6 +146,12 @@ def _ratings(policies: PolicySet, plan: Plan) -> Iterator[Finding]:
         if cells is None:
             text = f"{way} is not given: {rating.amps:g} A are reckoned with ({rating.basis})."
             yield Finding(Level.REMARK, way, text)
+        elif cells > _MOST_C * battery.capacity:
+            text = (
+                f"{way} is {cells:g} A, {cells / battery.capacity:.3g} C at {battery.capacity:g} "
+                "Ah: few cells bear that for long; see the maker's sheet."
+            )
+            yield Finding(Level.WARNING, way, text)
 
 
 # ------------------------------------------------------------------------------------ settings
@@ -244,9 +259,16 @@ def check_pack(reading: Reading, policies: PolicySet) -> list[Finding]:
     )
     silent = [name for name in probes if reading.temperatures.get(name) is None]
     if silent:
+        heard = [name for name in probes if name not in silent] or [
+            name for name, value in reading.temperatures.items()
+            if value is not None and name.startswith(("cell_", "sensor_"))
+        ]  # fmt: skip
+        names = ", ".join(f'"{name}"' for name in heard)
+        hint = f"sensors = [{names}]" if heard else "sensors = [...]"
         text = (
-            f"These probes say nothing: {', '.join(silent)}. The currents stay limited until "
-            "sensors names the probes that count."
+            f"These probes say nothing: {', '.join(silent)}. As long as they count, the currents "
+            "stay limited, and what a temperature has stopped stays stopped. If they are not "
+            f"fitted, write {hint} in [battery]."
         )
         found.append(Finding(Level.WARNING, "sensors", text))
     if not probes:

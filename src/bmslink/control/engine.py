@@ -295,6 +295,8 @@ class Engine:
         shown = f"{quantity.title} {in_words(quantity, state.value)}"
         if what == "measured":
             return f"{shown}: measured again"
+        if not quantity.unit and rule.trip == 1:
+            return f"{quantity.title}: no longer"
         back = in_words(quantity, rule.release * rule.sign)
         return f"{shown}, back at or {'below' if rule.sign > 0 else 'above'} {back}"
 

@@ -14,7 +14,7 @@ from bmslink.control.engine import Engine
 from bmslink.control.logs import Entry, written
 from bmslink.control.playback import Playback, make_engine, packs
 from bmslink.control.policy import PolicySet, Severity
-from bmslink.control.rule import Rule, State, in_words
+from bmslink.control.rule import Rule, State, at_ease, in_words
 from bmslink.errors import TargetError
 from bmslink.model import Reading
 
@@ -173,7 +173,7 @@ def _judgements(rules: Iterable[tuple[Rule, State]]) -> Iterator[Judgement]:
             title=policy.title,
             severity=policy.severity,
             mode=policy.mode,
-            state=_state(state),
+            state=_state(rule, state),
             value=state.value,
             threshold=trip if math.isfinite(trip) else None,
             release=rule.release * rule.sign if math.isfinite(rule.release) else None,
@@ -182,7 +182,7 @@ def _judgements(rules: Iterable[tuple[Rule, State]]) -> Iterator[Judgement]:
         )
 
 
-def _state(state: State) -> str:
+def _state(rule: Rule, state: State) -> str:
     if state.tripped:
         return "latched" if state.latched else "tripped"
     if state.missing:
@@ -193,7 +193,7 @@ def _state(state: State) -> str:
         return "resting"
     if state.since is not None:
         return "pending"
-    return "derating" if state.fraction < 1 else "content"
+    return "content" if at_ease(rule, state) else "derating"
 
 
 def _seen(rule: Rule, state: State) -> str:

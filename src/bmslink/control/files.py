@@ -39,7 +39,7 @@ from bmslink.control.quantities import QUANTITIES
 from bmslink.control.rule import fraction_at
 from bmslink.control.thresholds import THRESHOLDS
 from bmslink.control.thresholds import UNITS as THRESHOLD_UNITS
-from bmslink.control.units import UnitError, parse
+from bmslink.control.units import UnitError, parse, write
 from bmslink.errors import TargetError
 from bmslink.tomlfile import Document, Key, read_text
 
@@ -60,12 +60,12 @@ _FALLING = {"ccl_voltage", "charge_hot", "discharge_hot", "mosfet_hot", "charge_
 class _Battery(msgspec.Struct, forbid_unknown_fields=True):
     chemistry: str
     cells: int
-    capacity: str
-    charge_current: str | None = None
-    discharge_current: str | None = None
-    fuse: str | None = None
-    cable: str | None = None
-    time_constant: str | None = None
+    capacity: Any
+    charge_current: Any = None
+    discharge_current: Any = None
+    fuse: Any = None
+    cable: Any = None
+    time_constant: Any = None
     sensors: list[str] = []
 
 
@@ -158,7 +158,7 @@ class _Reader:
 
         def amps(name: str) -> float | None:
             text = getattr(row, name)
-            return text and self._amount(text, "A", (*key, name), 0.1, 100_000)
+            return None if text is None else self._amount(text, "A", (*key, name), 0.1, 100_000)
 
         constant = row.time_constant
         return Battery(
@@ -169,9 +169,9 @@ class _Reader:
             discharge_current=amps("discharge_current"),
             fuse=amps("fuse"),
             cable=amps("cable"),
-            time_constant=self._amount(constant, "s", (*key, "time_constant"), 1, 86400)
-            if constant
-            else 120.0,
+            time_constant=120.0
+            if constant is None
+            else self._amount(constant, "s", (*key, "time_constant"), 1, 86400),
             sensors=tuple(row.sensors),
         )
 
@@ -275,6 +275,7 @@ class _Reader:
     # -- what must hold --------------------------------------------------------------------------
 
     def _check(self, found: PolicySet) -> None:
+        self._check_cold(found)
         for name, policy in found.policies.items():
             trip = trip_of(policy, found, found.thresholds)
             release = policy.release
@@ -285,11 +286,14 @@ class _Reader:
             sign = 1 if policy.over else -1
             if sign * release >= sign * trip:
                 side = "below" if policy.over else "above"
-                place = self._place(policy, "release", "trip")
+                unit = QUANTITIES[policy.quantity].unit
+                where = "trip" if policy.trip is not None else "the 0 % of its curve"
                 raise self._wrong(
-                    place, f"{name}: release must be {side} trip, or it would chatter"
+                    self._place(policy, "release", "trip"),
+                    f"{name}: release must be {side} trip, or it would chatter; release is "
+                    f"{_named(policy.release, release, unit)}, {where} "
+                    f"{_named(policy.trip, trip, unit)}",
                 )
-        self._check_cold(found)
 
     def _check_cold(self, found: PolicySet) -> None:
         """Charging a cold cell plates its metal: no file may permit it."""
@@ -301,10 +305,11 @@ class _Reader:
             raise self._wrong(place, f"charge_undertemperature: {why}")
         curve = found.policies["charge_cold_derate"].curve
         points = curve_of(found.policies["charge_cold_derate"], found)
-        if points is None or fraction_at(points, limit) != 0:
+        # a stop above the curve's 0 % is the more careful file: `check` remarks on it
+        if points is None or fraction_at(points, least) != 0:
             key = ("curves", "charge_cold") if isinstance(curve, str) else (
                 "policies", "charge_cold_derate", "curve")  # fmt: skip
-            raise self._wrong(key, f"charge_cold: it must be 0 % at {limit:g} °C and below")
+            raise self._wrong(key, f"charge_cold: it must be 0 % at {least:g} °C and below")
 
     def _place(self, policy: Policy, *fields: str) -> Key:
         """Where the file says something of these fields, or of the thresholds they name."""
@@ -350,3 +355,8 @@ class _Reader:
 
     def _wrong(self, key: Key, why: str) -> TargetError:
         return self._document.wrong(key, why)
+
+
+def _named(given: float | str | None, value: float, unit: str) -> str:
+    """A number, and the threshold it comes from."""
+    return write(value, unit) + (f" ({given})" if isinstance(given, str) else "")

@@ -148,6 +148,11 @@ def _silent(s: Sample, _h: History, probes: tuple[str, ...]) -> float | None:
     return float(sum(told.get(name) is None for name in probes or s.probes))
 
 
+def _silent_names(s: Sample, value: float) -> str:
+    names = [name for name in s.probes if s.temperatures.get(name) is None]
+    return ", ".join(names) if len(names) == value else ""  # else a row counts its own
+
+
 def _named(name: str) -> Measure:
     return lambda s, h, p: s.temperatures.get(name)
 
@@ -240,7 +245,7 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType({
                                  patient=True),
     "mosfet_temperature": Quantity("MOSFETs", "°C", 1, _PROBES, _named("mosfet"), None, 2),
     "balancer_temperature": Quantity("balancer", "°C", 1, _PROBES, _named("balancer"), None, 2),
-    "silent_probes": Quantity("silent probes", "", 0, _PROBES, _silent),
+    "silent_probes": Quantity("silent probes", "", 0, _PROBES, _silent, _silent_names),
     "soc": Quantity("state of charge", "%", 1, ("soc",), lambda s, h, p: s.soc, None, 1),
     "short_circuits": Quantity("short circuits within 10 minutes", "", 0, _TOLD,
                                lambda s, h, p: float(len(h.short_circuits))),

@@ -21,7 +21,7 @@ from bmslink.control.policy import Policy, Severity
 from bmslink.control.quantities import Gate, Quantity
 from bmslink.control.sample import Quality, Sample
 
-__all__ = ["Rule", "State", "Timing", "advance", "fraction_at", "in_words", "reset"]
+__all__ = ["Rule", "State", "Timing", "advance", "at_ease", "fraction_at", "in_words", "reset"]
 
 GOOD, SUSPECT, MISSING, STALE = Quality.GOOD, Quality.SUSPECT, Quality.MISSING, Quality.STALE
 
@@ -251,6 +251,13 @@ def fraction_at(curve: tuple[tuple[float, float], ...], x: float) -> float:
         return curve[-1][1]
     (x0, y0), (x1, y1) = curve[index - 1], curve[index]
     return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+
+
+def at_ease(rule: Rule, state: State) -> bool:
+    """Nothing is amiss: its curve leaves the most that it ever leaves, be that less than 100 %."""
+    if state.tripped or state.missing:
+        return False
+    return rule.curve is None or state.fraction >= max(y for _, y in rule.curve)
 
 
 def _first(point: tuple[float, float]) -> float:

@@ -9,7 +9,7 @@ from bmslink.control.decision import Decision, Event, Limits, Verdict
 from bmslink.control.limits import Effect, Limit, Permit, Ramp, Reason, meet, permit
 from bmslink.control.plan import Plan
 from bmslink.control.policy import Action, Severity
-from bmslink.control.rule import Rule, State, in_words
+from bmslink.control.rule import Rule, State, at_ease, in_words
 from bmslink.control.sample import Quality, Sample
 
 __all__ = ["Publisher"]
@@ -85,7 +85,9 @@ class Publisher:
             discharge=permit(effects, "discharge"),
             balance=permit(effects, "balance") if heard and not stale else _NO_DATA,
             limits=limits,
-            verdicts=tuple(_verdict(rule, state) for rule, state in active),
+            verdicts=tuple(
+                _verdict(rule, state) for rule, state in active if not at_ease(rule, state)
+            ),
             events=tuple(events),
             reread=reread,
             stale=stale,

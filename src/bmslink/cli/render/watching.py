@@ -9,13 +9,15 @@ from bmslink.cli.render.backtest import duration
 from bmslink.cli.render.explain import moment
 from bmslink.cli.render.text import clean
 from bmslink.control.audit import FREE
-from bmslink.control.decision import Decision
+from bmslink.control.decision import Decision, Event
 from bmslink.control.status import Run
 
 __all__ = ["change", "run"]
 
 _PERMITS = ("charge", "discharge", "balance")
 _LIMITS = (("cvl", "CVL", "V"), ("ccl", "CCL", "A"), ("dcl", "DCL", "A"))
+_TOGETHER = ("missing", "measured")
+_MOST_SEEN = 6
 LINK_DEAD = (
     "With the link to a BMS dead, no host can move its switches: only what carries the limits out, "
     "or a relay, still acts then."
@@ -33,7 +35,22 @@ def change(decision: Decision, now: datetime, label: str) -> Iterator[str]:
     stale = "  no fresh data" if decision.stale else ""
     yield f"{now.astimezone():%H:%M:%S}  {label}{permits}  {limits}{stale}"
     for event in decision.events:
-        yield f"          {event.what}  {event.policy}: {clean(event.text)}"
+        if event.what not in _TOGETHER:
+            yield f"          {event.what}  {event.policy}: {clean(event.text)}"
+    for what in _TOGETHER:
+        yield from _together([event for event in decision.events if event.what == what])
+
+
+def _together(events: list[Event]) -> Iterator[str]:
+    """One lost value silences many policies: a line for all of them."""
+    if len(events) == 1:
+        yield f"          {events[0].what}  {events[0].policy}: {clean(events[0].text)}"
+    elif events:
+        seen = list(dict.fromkeys(event.text.rpartition(": ")[0] for event in events))
+        more = f" and {len(seen) - _MOST_SEEN} more" if len(seen) > _MOST_SEEN else ""
+        words = clean(", ".join(seen[:_MOST_SEEN]) + more)
+        fate = events[0].text.rpartition(": ")[2]
+        yield f"          {events[0].what}  {len(events)} policies: {words}: {fate}"
 
 
 def _word(allowed: bool) -> str:
