@@ -263,6 +263,23 @@ def test_a_more_careful_stop_in_the_cold_is_accepted_and_its_step_is_said():
     assert run(healthy(temperatures=warm(9.0)), 120).charge.allowed
 
 
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [("trip = '4 V'", "acts at 4.00 V; 3.60 V is as shipped"),
+     ("on_delay = '7 d'", "waits 7 d before it acts; 0 s is as shipped")],
+)  # fmt: skip
+def test_a_stop_that_comes_later_than_as_shipped_is_said(row: str, words: str):
+    (doubt,) = [
+        f
+        for f in check_policies(read(f"[policies.cell_overvoltage]\n{row}"))
+        if f.about == "cell_overvoltage"
+    ]
+    assert doubt.level is Level.WARNING
+    assert words in doubt.text
+    assert "cell_overvoltage" not in found("[policies.cell_overvoltage]\ntrip = '3.5 V'")
+    assert "cell_overvoltage" not in found("[policies.cell_overvoltage]\non_delay = '2 s'")
+
+
 def test_a_current_that_no_cell_bears_is_doubted():
     policies = parse_policies(HEAD + 'discharge_current = "2800 A"', PATH)
     (doubt,) = [f for f in check_policies(policies) if f.about == "discharge_current"]

@@ -7,8 +7,7 @@ read back, and set back as a whole if anything differs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -333,14 +332,6 @@ def diff(
     raise typer.Exit(FOUND)
 
 
-def _decided_at(record: Mapping[str, Any], place: str) -> bool:
-    """Whether `control run` wrote it of the pack there; it names packs as they were given."""
-    try:
-        return record.get("event") == "decision" and files.place(str(record.get("target"))) == place
-    except BmsError:  # a name that is no longer known
-        return False
-
-
 def journal(
     ctx: typer.Context,
     target: Annotated[
@@ -361,7 +352,7 @@ def journal(
     records = list(kept.records())
     if place is not None:
         wanted = {r["id"] for r in records if r.get("target") == place and "id" in r}
-        records = [r for r in records if r.get("id") in wanted or _decided_at(r, place)]
+        records = [r for r in records if r.get("id") in wanted or files.decided_at(r, place)]
     if session.json:
         for record in records:
             session.record(record)

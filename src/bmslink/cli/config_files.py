@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from bmslink.model import Identity
     from bmslink.protocols.settings import SettingsMap, Slot, Table
 
-__all__ = ["backup_name", "check_backup", "give", "look", "one_by_one", "place", "sides", "tell"]
+__all__ = [
+    "backup_name",
+    "check_backup",
+    "decided_at",
+    "give",
+    "look",
+    "one_by_one",
+    "place",
+    "sides",
+    "tell",
+]
 
 
 def give(session: Session, text: str, path: str | None, *, force: bool) -> None:
@@ -150,6 +160,14 @@ def place(target: str) -> str:
     from bmslink.transport import parse_target
 
     return place_of(parse_target(named(target)))
+
+
+def decided_at(record: Mapping[str, Any], where: str) -> bool:
+    """Whether `control run` wrote it of the pack there; it names packs as they were given."""
+    try:
+        return record.get("event") == "decision" and place(str(record.get("target"))) == where
+    except BmsError:  # a name that is no longer known
+        return False
 
 
 def one_by_one(

@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
-from bmslink.control.catalogue import CATALOGUE
-from bmslink.control.plan import Plan, curve_of, make_plan
+from bmslink.control.catalogue import CATALOGUE, default_policies
+from bmslink.control.plan import Plan, curve_of, make_plan, trip_of
 from bmslink.control.policy import Mode, PolicySet, Severity
+from bmslink.control.quantities import QUANTITIES
 from bmslink.control.rule import Rule, fraction_at, in_words
 from bmslink.control.thresholds import OVP_BAND, THRESHOLDS, UNITS, UVP_BAND
 from bmslink.control.units import write
@@ -55,11 +56,16 @@ _MOST_C = 5.0
 """Continuous currents above this multiple of the capacity are doubtful, whatever the chemistry."""
 
 
+_PATIENCE = 60.0
+"""Seconds that a stop may wait longer than as shipped before that is doubtful."""
+
+
 def check_policies(policies: PolicySet, settings: Settings | None = None) -> list[Finding]:
     """What is doubtful about the policies, over a BMS with these settings if they are known."""
     plan = make_plan(policies, settings, acting=tuple(Mode))
     found = [
         *_looser(policies),
+        *_weaker(policies),
         *_modes(policies),
         *_curves(policies, plan),
         *_ratings(policies, plan),
@@ -81,6 +87,27 @@ def _looser(policies: PolicySet) -> Iterator[Finding]:
             text = (
                 f"{name} is {write(value, unit)}; for {policies.battery.chemistry} cells "
                 f"{write(usual[name], unit)} is usual. Only the cell maker's sheet permits more."
+            )
+            yield Finding(Level.WARNING, name, text)
+
+
+def _weaker(policies: PolicySet) -> Iterator[Finding]:
+    """Stops that come later than as shipped, by a number of their own or a long delay."""
+    usual = default_policies(policies.battery)
+    for name, policy in policies.policies.items():
+        shipped = usual.policies[name]
+        if policy.mode is Mode.OFF or policy.severity < Severity.TRIP:
+            continue
+        sign, unit = (1 if policy.over else -1), QUANTITIES[policy.quantity].unit
+        trip, own = trip_of(policy, policies, policies.thresholds), policy.trip != shipped.trip
+        least = trip_of(shipped, usual, usual.thresholds)
+        if own and trip is not None and least is not None and sign * (trip - least) > _MORE_THAN:
+            text = f"{name} acts at {write(trip, unit)}; {write(least, unit)} is as shipped."
+            yield Finding(Level.WARNING, name, text)
+        if policy.on_delay > shipped.on_delay + _PATIENCE:
+            text = (
+                f"{name} waits {write(policy.on_delay, 's')} before it acts; "
+                f"{write(shipped.on_delay, 's')} is as shipped."
             )
             yield Finding(Level.WARNING, name, text)
 
