@@ -27,6 +27,7 @@ FLOORS: dict[str, int] = {
     "holding": 2,
     "gatt": 1,
     "tomlfile": 1,
+    "wholefile": 1,
     "transport": 1,
     "framing": 1,
     "link": 2,

@@ -14,7 +14,6 @@ Everything wrong with the file is a `TargetError` that names the file and the li
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import stat
@@ -31,6 +30,7 @@ from bmslink.errors import TargetError
 from bmslink.protocols import DRIVERS, VENDORS
 from bmslink.tomlfile import Document, keys_in, read_text, statements
 from bmslink.transport import SCHEMES, Endpoint, Pin, parse_target
+from bmslink.wholefile import replace_file
 
 __all__ = ["NamedPack", "add", "config_path", "find_pin", "load_packs", "named", "remove"]
 
@@ -278,22 +278,10 @@ def _edit(
 
 def _write(path: Path, data: bytes) -> None:
     """Replace the file in one step. A new one is for its owner alone: it may hold a pin."""
-    import tempfile
-
-    temporary = None
     try:
         file = path.resolve()  # behind a link, the link stays
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else 0o600
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".bmslink-")
-        with os.fdopen(handle, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        Path(temporary).chmod(mode)
-        Path(temporary).replace(file)
+        replace_file(file, data, mode=mode)
     except (OSError, RuntimeError) as exc:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
         raise TargetError(f"{path} cannot be written: {getattr(exc, 'strerror', exc)}.") from exc

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +18,7 @@ import msgspec
 from bmslink.errors import SettingError
 from bmslink.model import Identity
 from bmslink.protocols.settings import Table
+from bmslink.wholefile import replace_file
 
 __all__ = ["Backup", "BackupError", "load_backup", "make_backup", "save_backup"]
 
@@ -94,16 +93,7 @@ def save_backup(backup: Backup, path: str | Path, *, overwrite: bool = False) ->
     try:
         if place.exists() and not overwrite:
             raise BackupError(f"{place} exists already; choose another name or --force.")
-        handle, draft = tempfile.mkstemp(dir=place.parent, prefix=".bmslink-")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(draft).replace(place)
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
+        replace_file(place, text.encode())
     except OSError as exc:
         raise BackupError(f"{place} cannot be written: {exc.strerror or exc}.") from exc
 
