@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,7 +16,7 @@ from bmslink.errors import GateError, SettingError
 if TYPE_CHECKING:
     from bmslink.config import Outcome, Plan
     from bmslink.device import Device
-    from bmslink.protocols.settings import Image
+    from bmslink.protocols.settings import Image, SettingsMap
 
 __all__ = [
     "Chemistry",
@@ -114,6 +114,7 @@ def _left_behind(device: Device) -> str:
 async def change(
     session: Session,
     device: Device,
+    settings: SettingsMap,
     wanted: Mapping[str, object],
     *,
     raw: Image | None = None,
@@ -121,16 +122,11 @@ async def change(
     chemistry: str | None = None,
     yes: bool = False,
     dry_run: bool = False,
-    also: Callable[[Plan], None] = lambda plan: None,
 ) -> Outcome | None:
-    """Plan, show, ask and apply on an open device; `None` after a dry run.
-
-    `also` may look at the plan first and refuse it.
-    """
+    """Plan, show, ask and apply on an open device; `None` after a dry run."""
     from bmslink.config import apply, draft
 
-    plan = await draft(device, wanted, raw=raw, waive=waive, chemistry=chemistry)
-    also(plan)
+    plan = await draft(device, wanted, raw=raw, waive=waive, chemistry=chemistry, settings=settings)
     show_plan(session, plan, whole=dry_run)
     stop_if_blocked(plan)
     if dry_run:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bmslink.cli.output import Session
     from bmslink.config.profile import Profile
     from bmslink.device import Device
+    from bmslink.protocols.settings import SettingsMap
 
 __all__ = ["COMMANDS"]
 
@@ -136,11 +137,13 @@ def plan(
 
     async def look(device: Device) -> None:
         async with device:
+            found = await device.settings_map(await device.identify())
             made = await draft(
                 device,
-                await _wanted(device, profile),
+                _wanted(found, profile),
                 waive=c.waivers(waive, untested=untested),
                 chemistry=chemistry,
+                settings=found,
             )
             c.show_plan(session, made)
             c.stop_if_blocked(made)
@@ -180,10 +183,12 @@ def apply(
 
     async def write(device: Device) -> None:
         async with device:
+            found = await device.settings_map(await device.identify())
             await c.change(
                 session,
                 device,
-                await _wanted(device, profile),
+                found,
+                _wanted(found, profile),
                 waive=c.waivers(waive, untested=untested),
                 chemistry=chemistry,
                 yes=yes,
@@ -237,6 +242,7 @@ def restore(
             await c.change(
                 session,
                 device,
+                found,
                 {},
                 raw=kept.image(),
                 waive=c.waivers(waive, untested=untested),
@@ -394,8 +400,7 @@ def _connect(session: Session, targets: list[str] | None, line: o.Line) -> list[
     return o.connect_all(session, o.some_targets(targets), line)
 
 
-async def _wanted(device: Device, profile: Profile) -> dict[str, object]:
+def _wanted(found: SettingsMap, profile: Profile) -> dict[str, object]:
     """The values of a profile in this board's units; what it does not have as it stands there."""
-    found = await device.settings_map(await device.identify())
     wanted, missing = profile.wanted(found)
     return {**wanted, **{key: profile.settings[key] for key in missing}}

@@ -118,6 +118,7 @@ def set_settings(
             await c.change(
                 session,
                 device,
+                found,
                 values,
                 waive=allowed,
                 chemistry=chemistry,

@@ -97,15 +97,17 @@ async def draft(
     raw: Image | None = None,
     waive: Collection[str] = (),
     chemistry: str | None = None,
+    settings: SettingsMap | None = None,
     journal: Journal | None = None,
 ) -> Plan:
     """Read everything a change needs to know and plan it; nothing is changed.
 
+    `settings`: the map of this board, where the caller has asked for it already.
     Raises `SettingError` where the board's settings are not known at all, `LinkTimeout`, …
     """
     counted = device.link.received, device.link.framer.bad_frames
     identity = await device.identify()
-    table = await device.settings(await device.settings_map(identity))
+    table = await device.settings(settings or await device.settings_map(identity))
     return await _draft(
         device, identity, table, wanted, raw, waive, chemistry, journal or Journal(), counted
     )

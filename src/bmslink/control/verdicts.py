@@ -27,7 +27,6 @@ class Publisher:
 
     def __init__(self, plan: Plan, *, sink: bool) -> None:
         battery, numbers = plan.policies.battery, plan.policies.thresholds
-        self._plan = plan
         self._sink = sink
         self._cells = battery.cells
         self._capacity = battery.capacity
