@@ -109,6 +109,10 @@ class Journal:
         """All records that verify, and those of the earlier format, oldest first."""
         return (line.record for line in self.lines() if line.state in ("sound", "old"))
 
+    def damaged(self) -> int:
+        """How many lines do not verify, and how many places there are where some are missing."""
+        return sum(line.state in ("damaged", "gap") for line in self.lines())
+
     def begin(
         self, target: str, pack: Mapping[str, Any], changes: Sequence[Mapping[str, Any]], **why: Any
     ) -> Transaction:
@@ -214,6 +218,16 @@ class Open:
     """The damaged lines."""
     remains: Mapping[str, Any] = field(default_factory=dict)
     """What can still be read of the first of them."""
+
+    def concerns(self, target: str, pack: Mapping[str, Any]) -> bool:
+        """Whether it was about this pack, by its serial number, else by how its target is named.
+
+        `bmslink.config.open_changes.regards` knows a pack by more.
+        """
+        about, serial = self.about, pack.get("serial_number")
+        if serial and about.get("serial_number"):
+            return bool(about["serial_number"] == serial)
+        return bool(about.get("target") == target)
 
     @property
     def about(self) -> Mapping[str, Any]:

@@ -29,6 +29,7 @@ __all__ = [
     "cut_off",
     "lock_names",
     "may_be_written_from",
+    "open_change",
     "other_road",
     "regards",
     "said_of",
@@ -110,6 +111,22 @@ def blocks_of(
             )
         }
     return {}
+
+
+def open_change(
+    device: Device, cuts: Sequence[Open], identity: Identity | None = None
+) -> str | None:
+    """Of these changes that were cut off, the one of this pack, in a sentence.
+
+    Nothing is asked of the device, so without its identity only the place tells; a change that is
+    being made at this moment is none.
+    """
+    here, who = where(device), identity or Identity(protocol=device.driver.name)
+    board = fingerprint(who)
+    mine = [cut for cut in cuts if regards(cut, here, board) in ("serial number", "place")]
+    if not mine or is_held(Journal().folder / "locks", here.names):
+        return None
+    return said_of(mine, device, who)
 
 
 def said_of(cuts: Sequence[Open], device: Device, identity: Identity) -> str:

@@ -251,6 +251,10 @@ class CutOff:
     stands: Mapping[str, Value | None]
     """Key -> what the board holds now, of the settings that it is about."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Its JSON object."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
 
 async def cut_off_change(device: Device, journal: Journal | None = None) -> CutOff | None:
     """The oldest change of this pack that was cut off, and what stands now; nothing is sent."""
