@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import errno
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from bmslink import connect
+from bmslink import chain, connect
 from bmslink.config import Outcome, Plan, apply, draft, resume
 from bmslink.config.apply import lock_names
 from bmslink.config.locks import locked
@@ -285,29 +286,66 @@ def test_without_a_journal_nothing_is_sent(tmp_path: Path) -> None:
     virtual_run(main())
 
 
-def test_a_full_disk_in_the_middle_is_told(tmp_path: Path) -> None:
-    """Without a journal not even setting back is allowed: what stands is said instead."""
+def full_from(world: World, monkeypatch: pytest.MonkeyPatch, writes: int) -> list[bool]:
+    """No room on the disk from so many writes on; what it gives back ends that when emptied."""
+    full, real = [True], chain.add
+
+    def add(path: Path, record: Mapping[str, object], *, patience: float) -> None:
+        if full and world.writes >= writes:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(path, record, patience=patience)
+
+    monkeypatch.setattr("bmslink.journal.add", add)
+    return full
+
+
+def test_a_full_disk_in_the_middle_is_told_and_all_is_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal cannot be written any more: that keeps nobody from setting back."""
 
     async def main() -> None:
         world = World("jbd", tmp_path)
-        plan = await world.plan()
-        append = world.journal.append
-
-        def full(event: str, **data: object) -> None:
-            if world.writes >= 2:
-                raise JournalError("The disk is full.")
-            append(event, **data)
-
-        world.journal.append = full
+        plan, before = await world.plan(), await world.table()
+        full = full_from(world, monkeypatch, 2)
         async with world.device() as device:
-            with pytest.raises(
-                RollbackError, match=r"disk is full.*this is not as before"
-            ) as caught:
+            with pytest.raises(VerifyError, match=r"No space left.*set back") as caught:
                 await apply(device, plan, journal=world.journal)
-        values = (await world.table()).values()
-        stands = caught.value.outcome.stands
-        assert stands == {key: values[key] for key in stands}
-        assert len(world.journal.unfinished()) == 1
+            assert "nothing is sent" not in str(caught.value).lower()
+            assert any("journal does not say so" in n for n in caught.value.outcome.notes)
+        assert equal(await world.table(), before.image)
+        full.clear()
+        assert len(world.journal.unfinished()) == 1  # nobody said that it is over
+        async with world.device() as device:
+            outcome = await resume(device, rollback=True, journal=world.journal)
+        assert outcome.result == "rolled back"
+        assert equal(await world.table(), before.image)
+
+    virtual_run(main())
+
+
+def test_a_disk_that_is_full_before_the_first_write_sends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await world.plan()
+        begin = world.journal.begin
+
+        def begins(*args: object, **data: object) -> Transaction:
+            made = begin(*args, **data)
+            full_from(world, monkeypatch, 0)
+            return made
+
+        async with world.device() as device:
+            for hook in (begin, begins):
+                if hook is begin:
+                    full = full_from(world, monkeypatch, 0)
+                world.journal.begin = hook
+                with pytest.raises(GateError, match=r"No space left.*[Nn]othing (is|was) sent"):
+                    await apply(device, plan, journal=world.journal)
+                full.clear()
+        assert world.writes == 0
 
     virtual_run(main())
 
