@@ -118,7 +118,7 @@ class Life:
 def board(folder: Path) -> tuple[subprocess.Popen[str], str]:
     """A simulated board behind a pseudo-terminal, and its target."""
     process = subprocess.Popen(
-        (sys.executable, "-m", "bmslink", "simulate", "jbd", "--pty", "--cells", "16",
+        (sys.executable, "-m", "bmslink", "simulate", "jbd", "--pty", "board", "--cells", "16",
          "--load", "idle"),
         cwd=folder,
         stdin=subprocess.DEVNULL,
@@ -127,12 +127,14 @@ def board(folder: Path) -> tuple[subprocess.Popen[str], str]:
     )  # fmt: skip
     if process.stdout is None:
         raise RuntimeError("the simulator says nothing")
-    target = process.stdout.readline().split()[1]
-    return process, f"{target}{'&' if '?' in target else '?'}gap=0"
+    process.stdout.readline()
+    target = f"jbd+serial://{folder}/board"
+    return process, f"{target}?gap=0"
 
 
 async def soak(lives: int, seed: int, folder: Path) -> Life:
     """So many lives of one board."""
+    await asyncio.to_thread(folder.mkdir)
     process, target = await asyncio.to_thread(board, folder)
     try:
         life = Life(folder / "journal", target, random.Random(seed))
@@ -144,19 +146,30 @@ async def soak(lives: int, seed: int, folder: Path) -> Life:
         process.wait()
 
 
+async def soak_all(lives: int, boards: int, seed: int, folder: Path) -> list[Life]:
+    """Several boards at a time: most of a life is waiting."""
+    each = -(-lives // boards)
+    return await asyncio.gather(
+        *(soak(each, seed + n, folder / str(n)) for n in range(min(boards, lives)))
+    )
+
+
 def main() -> int:
     """Print what was found; 1 if anything was."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lives", type=int, default=60)
+    parser.add_argument("--boards", type=int, default=6)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        life = asyncio.run(soak(given.lives, given.seed, Path(folder)))
-    print(f"{given.lives} lives, {life.kills} killed under way, {life.torn} records torn, "
-          f"{life.resumed} resumed, {len(life.findings)} findings")  # fmt: skip
-    for each in life.findings:
+        every = asyncio.run(soak_all(given.lives, given.boards, given.seed, Path(folder)))
+    findings = [each for life in every for each in life.findings]
+    print(f"{sum(life.kills for life in every)} killed under way, "
+          f"{sum(life.torn for life in every)} records torn, "
+          f"{sum(life.resumed for life in every)} resumed, {len(findings)} findings")  # fmt: skip
+    for each in findings:
         print(f"  {each}")
-    return bool(life.findings)
+    return bool(findings)
 
 
 if __name__ == "__main__":
