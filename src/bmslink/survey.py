@@ -36,6 +36,7 @@ _MASTER = (
     "Another master began to ask on this line, so the search was ended: take it off, or name "
     "protocol and address in the target."
 )
+_PUSHED = "it sends by itself and nobody was heard asking it, so nothing was sent"
 _LISTENED = "somebody else speaks on this line, so nothing was sent"
 
 
@@ -133,7 +134,8 @@ class _Search:
     def _learn(self, heard: bytes, baudrate: int) -> None:
         self.result.hits = overheard(heard, baudrate)
         names = ", ".join(dict.fromkeys(hit.protocol for hit in self.result.hits))
-        self.result.why = _LISTENED if names else _STRANGER
+        pushed = all(hit.pushes for hit in self.result.hits)
+        self.result.why = _STRANGER if not names else _PUSHED if pushed else _LISTENED
         self.result.tried[-1] += (
             f": {len(heard)} bytes came unasked, {names or 'of no known protocol'}"
             if heard

@@ -26,7 +26,7 @@ from bmslink.protocols.jk_modbus import EXCEPTIONS, JKModbusCodec, check_address
 from bmslink.protocols.jk_modbus_map import TRIGGERS
 from bmslink.protocols.rtu import MODBUS_SHAPES, WRITE, WRITE_MANY, RTUFrame, RTUFramer
 
-__all__ = ["REGISTERS", "BusFrame", "JKBus", "JKBusCodec", "JKBusFramer", "trigger"]
+__all__ = ["COUNTERS", "REGISTERS", "BusFrame", "JKBus", "JKBusCodec", "JKBusFramer", "trigger"]
 
 BusFrame: TypeAlias = JK02Frame | RTUFrame
 """A native record, or the register frames before and behind it."""
@@ -34,6 +34,10 @@ BusFrame: TypeAlias = JK02Frame | RTUFrame
 _CODES = {"info": INFO, "settings": SETTINGS, "cells": CELLS}
 REGISTERS = {_CODES[name]: register for register, name in TRIGGERS.items()}
 """Type of a record -> the register that asks for it, and that its acknowledgement names."""
+
+
+COUNTERS = (0, 5)
+"""What byte 5 of a record is on this bus, where it stands still; elsewhere it counts."""
 
 
 def trigger(address: int, code: int) -> RTUFrame:
