@@ -328,6 +328,7 @@ class JKBus(Driver[BusFrame]):
             while True:
                 self._explain(await self.link.next_frame(_any, 0.0))
         heard: set[int] = set()
+        counted = False
         record: Record | None = None
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _ROUND
@@ -340,8 +341,11 @@ class JKBus(Driver[BusFrame]):
             except LinkTimeout as error:
                 if unsigned:
                     return unsigned
+                if counted and not heard:
+                    raise _other_protocol() from error
                 raise self._not_heard(heard) if heard else error from error
             found = self._explain(frame)
+            counted |= isinstance(frame, JK02Frame) and frame.counter not in COUNTERS
             if isinstance(frame, RTUFrame) and frame.shape == "written":
                 heard.add(frame.unit)
                 if record and found and frame.register == REGISTERS[code]:
@@ -366,6 +370,14 @@ class JKBus(Driver[BusFrame]):
             f"{self.address} was not heard in {_ROUND:g} s; heard were: {others}.",
             "other",
         )
+
+
+def _other_protocol() -> LinkTimeout:
+    return LinkTimeout(
+        "Records come, but their counter runs, as on no board of this bus: it is a jk02 board. "
+        "Write jk02+… as the target.",
+        "other",
+    )
 
 
 def _any(_frame: BusFrame) -> bool:
