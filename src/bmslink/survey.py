@@ -245,6 +245,13 @@ class _Search:
         if done:
             self.result.tried.append(f"{_at(rate).strip() or 'asked'}: {', '.join(done)}")
 
+    def only_address(self) -> str:
+        """What to add to the reason where the target names an address, which may be why."""
+        asked = {step.address for step in self.steps}
+        if len(asked) > 1 or None in asked:
+            return ""
+        return f" Only address {asked.pop()} was asked (--address): without it, all are."
+
     def reason(self) -> str:
         """Why nothing was found, where all was asked in vain."""
         kinds = {
@@ -311,7 +318,7 @@ async def survey(
             raise
         result.why = f"The line was lost before all was tried: {error}"
     if not result.hits and not result.why:
-        result.why = search.reason()
+        result.why = search.reason() + search.only_address()
     if sum(hit.protocol == "daly-a5" for hit in result.hits) > 1:
         result.hits = [
             replace(hit, address=hit.speaker) if hit.protocol == "daly-a5" else hit
