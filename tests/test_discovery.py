@@ -543,7 +543,7 @@ def test_a_record_that_may_be_of_the_bus_or_not_is_taken_for_both() -> None:
 
 def test_an_address_that_may_be_why_nobody_answers_is_named(lines: World) -> None:
     lines.sim("/dev/ttyTEST", "jk-modbus", 2)
-    with pytest.raises(UnknownDevice, match="Only address 9 was asked .--address."):
+    with pytest.raises(UnknownDevice, match=r"Only address 9 was asked \(--address\)"):
         virtual_run(detect(parse_target("/dev/ttyTEST?address=9")))
     lines.places.clear()
     (found,) = scan("/dev/ttyTEST")

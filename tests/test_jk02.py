@@ -556,7 +556,9 @@ def test_without_settings_only_a_clear_voltage_tells_full_from_overvoltage(
     live = one("jk02-32s-pb-14-idle", "cell_info")
     values = JK02Codec("32s").explain(edited(live, alarms=0x10, soc=100)).values
     cells = {"cell_voltages": [highest] * 16 + [0.0] * 16, "settings": {}}
-    found = JK02Codec("32s").reading([Record("cells", "reading", {**values, **cells}, part="cells")])
+    found = JK02Codec("32s").reading(
+        [Record("cells", "reading", {**values, **cells}, part="cells")]
+    )
     assert (*found.alarms, *found.protections) == (expected,)
 
 
