@@ -115,8 +115,8 @@ def test_a_large_pack_counts_tenfold(load: str) -> None:
 def test_what_a_large_pack_says_is_built_again_to_the_byte() -> None:
     for capacity in (100, 628):
         data = read(board(capacity=capacity, cells=4), 0x03)
-        assert len(data) == 0x28
-        assert data[31] == (0x80 if capacity == 628 else 0)
+        assert len(data) == 0x26
+        assert data[29] == (0x80 if capacity == 628 else 0)
         payload = JBDCodec().payload(JBDFrame(mark=0x03, code=0, data=data))
         assert payload is not None
         assert build(payload.layout, parse(payload.layout, data, "03"), "03") == data
