@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bmslink.cli import options as o
-from bmslink.cli.output import Session, is_terminal
+from bmslink.cli.output import Session
 from bmslink.errors import GateError, SettingError
 
 if TYPE_CHECKING:
@@ -67,22 +66,17 @@ async def agree(session: Session, question: str, *, yes: bool) -> None:
     """Ask on the terminal; `GateError` for anything but a yes, and where nobody can be asked."""
     if yes:
         return
-    if session.json or not is_terminal(sys.stdin) or not is_terminal(sys.stderr):
-        raise GateError("Nothing was sent: nobody was there to agree. --yes agrees beforehand.")
-    from bmslink.cli.stdin import lines
+    from bmslink.cli import asking
 
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
+    if session.json or not asking.can_ask():
+        raise GateError("Nothing was sent: nobody was there to agree. --yes agrees beforehand.")
     try:
-        async for line in lines():
-            if line.strip().lower() in ("y", "yes"):
-                return
-            break
+        typed = await asking.answer(f"{question} [y/N]")
     except asyncio.CancelledError:
-        sys.stderr.write("\n")
         session.complain("Interrupted: nothing was sent.")
         raise
-    raise GateError("Declined: nothing was sent.")
+    if typed.strip().lower() not in ("y", "yes"):
+        raise GateError("Declined: nothing was sent.")
 
 
 async def under_way(session: Session, device: Device, work: Awaitable[Outcome]) -> Outcome:

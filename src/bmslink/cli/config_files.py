@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bmslink.cli import options as o
-from bmslink.cli.output import about
+from bmslink.cli.output import about, on_stdout, write_text
 from bmslink.errors import BmsError, FrameError, SettingError, TargetError
 
 if TYPE_CHECKING:
@@ -34,16 +34,10 @@ __all__ = [
 
 def give(session: Session, text: str, path: str | None, *, force: bool) -> None:
     """A text on stdout, or into a file that is not there yet."""
-    if path is None:
+    if path is None or on_stdout(path):
         session.print(text.rstrip("\n"))
         return
-    there = Path(path)
-    if there.exists() and not force:
-        raise TargetError(f"{path} exists already; --force overwrites it.")
-    try:
-        there.write_text(text, encoding="utf-8")
-    except OSError as exc:
-        raise TargetError(f"{path} cannot be written: {exc.strerror or exc}.") from exc
+    write_text(path, text, force=force)
     if session.json:
         session.record({"path": path})
     else:
@@ -53,12 +47,10 @@ def give(session: Session, text: str, path: str | None, *, force: bool) -> None:
 def tell(session: Session, found: CutOff, *, back: bool) -> None:
     """What was cut off and how far it came, before anybody is asked to end it."""
     from bmslink.cli.render import journal as render
-    from bmslink.cli.render.text import clean
-
     session.say(found.sentence)
     if not session.json:
         for line in render.what(found.begin, found.stands):
-            session.print(clean(f"  {line}"))
+            session.print(f"  {line}")
     if back:
         session.say("Setting it back had begun already, so that is what is finished.")
 
