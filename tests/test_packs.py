@@ -298,7 +298,7 @@ def test_a_link_to_the_file_is_read_but_not_written_through(config, tmp_path):
     config.parent.mkdir()
     config.symlink_to(real)
     assert "van" in load_packs()
-    with pytest.raises(TargetError, match="symbolic link.*BMSLINK_CONFIG"):
+    with pytest.raises(TargetError, match=r"symbolic link.*BMSLINK_CONFIG"):
         add("b", "sim://jbd")
     assert config.is_symlink()
     assert real.read_text() == GOOD

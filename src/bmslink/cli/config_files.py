@@ -35,7 +35,7 @@ __all__ = [
 def give(session: Session, text: str, path: str | None, *, force: bool) -> None:
     """A text on stdout, or into a file that is not there yet."""
     if path is None or on_stdout(path):
-        session.print(text.rstrip("\n"))
+        session.print(*text.rstrip("\n").split("\n"))
         return
     write_text(path, text, force=force)
     if session.json:
@@ -47,6 +47,7 @@ def give(session: Session, text: str, path: str | None, *, force: bool) -> None:
 def tell(session: Session, found: CutOff, *, back: bool) -> None:
     """What was cut off and how far it came, before anybody is asked to end it."""
     from bmslink.cli.render import journal as render
+
     session.say(found.sentence)
     if not session.json:
         for line in render.what(found.begin, found.stands):

@@ -60,7 +60,7 @@ def presets(
     if session.json:
         session.record(values if output is not None else {**values, "text": text})
     elif output is None:
-        session.print(text.rstrip("\n"))
+        session.print(*text.rstrip("\n").split("\n"))
     else:
         session.print(f"{output} is written; set its [battery], then `control check {output}`.")
 

@@ -287,9 +287,12 @@ class Session:
 
         return Live(Plain(renderable), console=self.console, screen=True, auto_refresh=False)
 
-    def print(self, text: str) -> None:
-        """One line (or block) on stdout, at once; `ClosedPipeError` when nobody reads it."""
-        _to_stdout(clean_lines(text))
+    def print(self, *lines: str) -> None:
+        """Lines on stdout, at once; `ClosedPipeError` when nobody reads them.
+
+        A line end inside of one comes from outside and would forge the next: it is a space.
+        """
+        _to_stdout("\n".join(map(clean, lines)))
 
     def say(self, sentence: str) -> None:
         """A remark on stderr, unless --quiet."""

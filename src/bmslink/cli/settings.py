@@ -232,7 +232,7 @@ def _show(ctx: typer.Context, target: str | None, keys: list[str], line: o.Line)
     values = table.values()
     shown = [(row.key, config.bare(row, values[row.key])) for row in rows]
     alone = len(shown) == 1
-    session.print("\n".join(value if alone else f"{key}={value}" for key, value in shown))
+    session.print(*(value if alone else f"{key}={value}" for key, value in shown))
 
 
 def _part(found: SettingsMap, keys: list[str]) -> SettingsMap:
