@@ -10,7 +10,7 @@ import typer
 
 from bmslink.cli import options as o
 from bmslink.cli.output import Session
-from bmslink.errors import GateError, SettingError
+from bmslink.errors import GateError, UsageError
 
 if TYPE_CHECKING:
     from bmslink.config import Outcome, Plan
@@ -50,9 +50,11 @@ Chemistry = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")]
 
 
-def waivers(waive: list[str] | None, *, untested: bool) -> set[str]:
-    """The checks that the user lets pass."""
-    return {*(waive or ()), *(("untested",) if untested else ())}
+def waivers(waive: list[str] | None, *, untested: bool = False) -> set[str]:
+    """The checks that the user lets pass; `UsageError` for one that does not exist."""
+    from bmslink.config.check import require_waivers
+
+    return require_waivers({*(waive or ()), *(("untested",) if untested else ())})
 
 
 def reasons(plan: Plan) -> str:
@@ -169,12 +171,12 @@ _SWITCHED = {"on": True, "true": True, "1": True, "off": False, "false": False, 
 
 
 def value_of(setting_kind: str, unit: str, text: str) -> Any:
-    """What was typed for a setting, in its own form; `SettingError` where it cannot be."""
+    """What was typed for a setting, in its own form; `UsageError` where it cannot be."""
     from bmslink.config.profile import Quantity, typed_value
 
     if setting_kind == "switch":
         if text.lower() not in _SWITCHED:
-            raise SettingError(f"{text!r} is neither on nor off.")
+            raise UsageError(f"{text!r} is neither on nor off.")
         return _SWITCHED[text.lower()]
     if setting_kind != "number":
         return text

@@ -6,8 +6,10 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from bmslink.cli import options as o
-from bmslink.cli.output import about, on_stdout, write_text
+from bmslink.cli.output import FAILED, about, on_stdout, write_text
 from bmslink.errors import BmsError, FrameError, SettingError, TargetError
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ __all__ = [
     "backup_name",
     "check_backup",
     "decided_at",
+    "failed",
     "give",
     "look",
     "one_by_one",
@@ -107,7 +110,13 @@ def sides(session: Session, names: Sequence[str], line: o.Line) -> list[Side]:
     for name in names:
         if name in devices:
             session.target = name
-            found.append(run(_board(name, devices[name])))
+            try:
+                found.append(run(_board(name, devices[name])))
+            except BmsError as error:
+                if len(live) == 1:
+                    raise
+                failed(session, name, error)
+                raise typer.Exit(FAILED) from error
         else:
             found.append(_file(name))
     return found
@@ -178,7 +187,13 @@ def one_by_one(
         except BmsError as error:
             errors.append(error)
             if len(devices) > 1:
-                if session.json:
-                    session.record({"target": target, "error": str(error)})
-                session.complain(about(target, error))
+                failed(session, target, error)
     return errors
+
+
+def failed(session: Session, target: str, error: BmsError) -> None:
+    """Tell that one of several packs failed."""
+    if session.json:
+        session.record({"target": target, "error": str(error)})
+    session.show_traceback(error)
+    session.complain(about(target, error))

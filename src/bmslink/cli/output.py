@@ -26,6 +26,7 @@ from bmslink.errors import (
     RollbackError,
     SettingError,
     TargetError,
+    UsageError,
     VerifyError,
 )
 from bmslink.wholefile import append_handle, new_handle, replace_file, require_regular
@@ -57,6 +58,7 @@ DONE, FAILED, USAGE, REFUSED, UNVERIFIED, NOTHING, INTERRUPTED = 0, 1, 2, 3, 4, 
 
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (TargetError, USAGE),
+    (UsageError, USAGE),
     (GateError, REFUSED),
     (SettingError, REFUSED),
     (VerifyError, UNVERIFIED),

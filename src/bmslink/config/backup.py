@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from bmslink.errors import SettingError
+from bmslink.errors import UsageError
 from bmslink.model import Identity
 from bmslink.protocols.settings import Table
 from bmslink.wholefile import replace_file
@@ -26,7 +26,7 @@ _KIND = "bmslink-backup"
 _MOST_BYTES = 4 << 20
 
 
-class BackupError(SettingError):
+class BackupError(UsageError):
     """A backup that cannot be trusted."""
 
 

@@ -11,9 +11,8 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import NamedTuple
 
-from bmslink.config.check import WAIVERS, Check, Draft, number
+from bmslink.config.check import Check, Draft, number, require_waivers
 from bmslink.config.live import check_health, check_load, check_protection, check_trip
-from bmslink.errors import SettingError
 from bmslink.lint import Verdict, review
 from bmslink.model import Identity
 from bmslink.setting import Evidence
@@ -22,11 +21,8 @@ __all__ = ["Rating", "check_all", "rated"]
 
 
 def check_all(draft: Draft, waive: Collection[str] = ()) -> tuple[Check, ...]:
-    """Every check; `SettingError` for a waiver that does not exist."""
-    if unknown := sorted(set(waive) - WAIVERS.keys()):
-        raise SettingError(
-            f"There is no waiver {unknown[0][:40]!r}; there are: {', '.join(WAIVERS)}."
-        )
+    """Every check; `UsageError` for a waiver that does not exist."""
+    require_waivers(waive)
     checks = (check(draft) for check in _CHECKS)
     return tuple(replace(c, waived=c.passed is False and c.waiver in waive) for c in checks)
 

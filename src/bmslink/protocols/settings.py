@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from bmslink.errors import SettingError
+from bmslink.errors import SettingError, UsageError
 from bmslink.link import Frame
 from bmslink.protocols.fields import Layout, build, fields_of, parse
 from bmslink.setting import Setting, Value
@@ -117,7 +117,7 @@ class SettingsMap:
         """The row of a key; `SettingError` if this board has none."""
         found = self.by_key.get(key)
         if found is None:
-            raise SettingError(f"This board ({self.name}) has no setting {key!r}.")
+            raise UsageError(f"This board ({self.name}) has no setting {key!r}.")
         return found
 
     def decode(self, image: Image) -> dict[str, Value | None]:
