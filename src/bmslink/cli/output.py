@@ -134,7 +134,7 @@ class _NewFile(io.BufferedWriter):
                 self._path.unlink()
 
 
-_STREAMS = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
+_STREAMS = {"-": 1, "/dev/stdout": 1, "/dev/fd/1": 1, "/dev/stderr": 2}
 """Names of what is open already; nothing is opened by them."""
 
 

@@ -38,7 +38,6 @@ def require_waivers(waive: Collection[str]) -> set[str]:
     return set(waive)
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """One thing that must hold."""
