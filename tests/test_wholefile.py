@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import bmslink
-from bmslink.cli.output import open_new, write_text
+from bmslink.cli.outfile import open_new, write_text
 from bmslink.config.backup import BackupError, load_backup, save_backup
 from bmslink.config.locks import locked
 from bmslink.control.status import Run, StateError
@@ -207,7 +207,7 @@ ALLOWED = {
     ("wholefile.py", "os.open"),
     ("wholefile.py", "tempfile.mkstemp"),
     ("cli/output.py", "os.open"),  # the null device, in the place of a closed pipe
-    ("cli/output.py", "open('wb')"),  # the null device
+    ("cli/outfile.py", "open('wb')"),  # the null device
     ("cli/decode.py", "open('wb')"),  # in a folder of its own
     ("journal.py", "os.open"),  # the folder, to have its names on the disk
     ("journal.py", "tempfile.TemporaryFile"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -17,11 +18,13 @@ from datetime import datetime
 from types import TracebackType
 from typing import IO, Any, Self, cast
 
+from bmslink.arguments import checked
 from bmslink.capture import CaptureHeader, Recorder, Writer
 from bmslink.errors import (
     LinkClosed,
     LinkTimeout,
     SettingError,
+    TargetError,
     TransportError,
     VerifyError,
 )
@@ -41,6 +44,7 @@ __all__ = ["Device", "connect", "resolve", "settled"]
 
 _log = logging.getLogger(__name__)
 
+_NOT_OPEN = "The link is not open: use the device inside its `with` block."
 _TRIES = 3
 """How often a value is read back before it counts as not stored."""
 
@@ -52,9 +56,10 @@ class Device:
     questions that only read; from then on `target` names it, and there are `link` and `driver`.
     """
 
-    link: Link[Any]
-    driver: Driver[Any]
+    _link: Link[Any] | None = None
+    _driver: Driver[Any] | None = None
 
+    @checked(TargetError)
     def __init__(
         self,
         endpoint: Endpoint,
@@ -99,9 +104,23 @@ class Device:
                 scrub_noise=codec.scrub_noise,
             )
             transport = Recorder(transport, self._writer)
-        self.link = Link(transport, driver.make_framer(), timing, name=str(endpoint))
-        self.driver = driver(self.link, options)
+        self._link = Link(transport, driver.make_framer(), timing, name=str(endpoint))
+        self._driver = driver(self._link, options)
         self._built = True
+
+    @property
+    def link(self) -> Link[Any]:
+        """The link; `LinkClosed` before the protocol is known."""
+        if self._link is None:
+            raise LinkClosed(_NOT_OPEN)
+        return self._link
+
+    @property
+    def driver(self) -> Driver[Any]:
+        """What speaks the protocol; `LinkClosed` before it is known."""
+        if self._driver is None:
+            raise LinkClosed(_NOT_OPEN)
+        return self._driver
 
     async def __aenter__(self) -> Self:
         try:
@@ -171,13 +190,8 @@ class Device:
                 error.heard,
             ) from error
 
-    def _need_driver(self) -> None:
-        if not self._built:
-            raise LinkClosed("The link is not open: use the device inside its `with` block.")
-
     async def identify(self) -> Identity:
         """Who the pack is, by reading only. Raises `LinkTimeout`, `Refused`, …"""
-        self._need_driver()
         async with self._turn:
             with self._waiting():
                 identity = await self.driver.identify()
@@ -208,7 +222,6 @@ class Device:
 
     async def read(self) -> Reading:
         """One complete reading. Raises `LinkTimeout`, `LinkClosed`, `Refused`, `FrameError`."""
-        self._need_driver()
         async with self._turn:
             with self._waiting():
                 reading = await self.driver.read()
@@ -216,11 +229,13 @@ class Device:
 
     # -------------------------------------------------------------------------------- settings
 
+    @checked()
     async def settings_map(self, identity: Identity) -> SettingsMap:
         """The settings that this board has; `SettingError` where none are known."""
         async with self._turn:
             return await self.driver.settings_map(identity)
 
+    @checked()
     async def settings(self, settings_map: SettingsMap | None = None) -> Table:
         """All settings as they stand in the board now."""
         found = settings_map or await self.settings_map(await self.identify())
@@ -233,10 +248,12 @@ class Device:
         async with self._turn, self.driver.session(writing=True):
             yield
 
+    @checked()
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
         """Raw bytes of slots, inside `writing`."""
         return await self.driver.fetch(slots)
 
+    @checked()
     async def store(
         self, settings_map: SettingsMap, slot: Slot, data: bytes, transaction: Transaction
     ) -> None:
@@ -269,6 +286,7 @@ class Device:
             found,
         )
 
+    @checked()
     async def rehearse(
         self,
         writes: Sequence[tuple[Slot, bytes]],
@@ -296,6 +314,7 @@ class Device:
                 self.link.transport = line
         return valve.held
 
+    @checked()
     async def send(self, command: Command, transaction: Transaction) -> None:
         """Set a switch. An acknowledgement proves nothing: read afterwards what it did.
 
@@ -309,6 +328,7 @@ class Device:
             transaction.note("switch", switch=str(command.switch), on=command.on)
             await self.driver.perform(step)
 
+    @checked()
     async def adjust(self, wish: Adjustment, transaction: Transaction) -> None:
         """Set the clock or the state of charge, once. Read afterwards what it did.
 
@@ -328,6 +348,7 @@ class Device:
         async with self._turn:
             return await self.driver.clock()
 
+    @checked()
     async def stream(self, interval: float = 1.0) -> AsyncIterator[Reading]:
         """A reading every `interval` seconds, kept to the beat; errors end the stream."""
         loop = asyncio.get_running_loop()
@@ -338,8 +359,9 @@ class Device:
             await asyncio.sleep(due - loop.time())
 
 
+@checked(TargetError)
 def connect(
-    target: str,
+    target: str | os.PathLike[str] | Endpoint,
     *,
     protocol: str | None = None,
     address: int | None = None,
@@ -348,7 +370,8 @@ def connect(
     record: IO[bytes] | None = None,
     pin: str | Pin | None = None,
 ) -> Device:
-    """The pack at a target, or by its name in bmslink.toml; opened by `async with`.
+    """The pack at a target, at a serial port (a `Path`), or by its name in bmslink.toml; opened by
+    `async with`.
 
     The options override the target's own `?key=value`. `record` takes every byte both ways in
     the capture format, passwords blanked. `pin` is what a pack that asks who we are is told; else
@@ -359,5 +382,5 @@ def connect(
         target, protocol=protocol, address=address, baudrate=baudrate, timeout=timeout
     )
     return Device(
-        endpoint, record=record, pin=pin if isinstance(pin, Pin) else find_pin(target, pin)
+        endpoint, record=record, pin=pin if isinstance(pin, Pin) else find_pin(str(target), pin)
     )

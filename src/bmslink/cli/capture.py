@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bmslink.cli import options as o
-from bmslink.cli.output import FAILED, Session, about, end_line, is_terminal, on_stdout, open_new
+from bmslink.cli.outfile import on_stdout, open_new
+from bmslink.cli.output import FAILED, Session, about, end_line, is_terminal
 from bmslink.errors import BmsError, LinkTimeout, TransportError
 
 if TYPE_CHECKING:

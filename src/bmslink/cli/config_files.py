@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bmslink.cli import options as o
-from bmslink.cli.output import FAILED, about, on_stdout, write_text
+from bmslink.cli.outfile import on_stdout, write_text
+from bmslink.cli.output import FAILED, about
 from bmslink.errors import BmsError, FrameError, SettingError, TargetError
 
 if TYPE_CHECKING:

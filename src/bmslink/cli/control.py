@@ -15,7 +15,8 @@ import typer
 from bmslink.cli import options as o
 from bmslink.cli.control_run import run, status
 from bmslink.cli.control_try import backtest, explain
-from bmslink.cli.output import Session, on_stdout, write_text
+from bmslink.cli.outfile import on_stdout, write_text
+from bmslink.cli.output import Session
 
 if TYPE_CHECKING:
     from bmslink.model import Reading

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bmslink.cli.output import Session, open_new
+from bmslink.cli.outfile import open_new
+from bmslink.cli.output import Session
 from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from bmslink.arguments import checked
 from bmslink.config.check import Check, Health
 from bmslink.config.drive import (
     Job,
@@ -90,6 +91,7 @@ def other_road(cut: Open, identity: Identity) -> str:
     return place if "+" in place.partition("://")[0] else f"{began}+{place}"
 
 
+@checked()
 async def draft(
     device: Device,
     wanted: Mapping[str, object],
@@ -161,6 +163,7 @@ def gate(plan: Plan) -> None:
         raise GateError(f"Nothing was sent. {told}", plan.checks)
 
 
+@checked()
 async def apply(
     device: Device,
     plan: Plan,

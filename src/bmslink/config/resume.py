@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bmslink.arguments import checked
 from bmslink.config.apply import (
     blocks_of,
     carry_out,
@@ -38,6 +39,7 @@ _CHANGED = (
 )
 
 
+@checked()
 async def resume(
     device: Device,
     *,
@@ -230,6 +232,7 @@ class CutOff:
     """Key -> what the board holds now, of the settings that it is about."""
 
 
+@checked()
 async def cut_off_change(device: Device, journal: Journal | None = None) -> CutOff | None:
     """The oldest change of this pack that was cut off, and what stands now; nothing is sent."""
     journal = journal or Journal()
@@ -252,6 +255,7 @@ async def cut_off_change(device: Device, journal: Journal | None = None) -> CutO
     return CutOff(sentence=told, begin=cut.begin, back=_going_back(cut), stands=stands)
 
 
+@checked()
 async def unfinished(device: Device, journal: Journal | None = None) -> str | None:
     """What of this pack was cut off, in a sentence; `None`: nothing."""
     identity = await device.identify()

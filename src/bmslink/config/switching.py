@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from bmslink.arguments import checked
 from bmslink.config.apply import apply, blocks_of, draft, lock_names, refuse
 from bmslink.config.drive import pack_of, place_of
 from bmslink.config.locks import locked
@@ -30,6 +31,7 @@ _ALLOWED = ("load", "protection")
 """Waivers of somebody who switches: current may flow, and a protection may be active."""
 
 
+@checked()
 async def switch(
     device: Device,
     command: Command,
@@ -71,6 +73,7 @@ async def switch(
         return replace(outcome, notes=[untold]) if untold else outcome
 
 
+@checked()
 async def rehearse_switch(device: Device, command: Command) -> list[bytes]:
     """Every frame that `switch` would send to change something; none is sent."""
     able = device.driver.can_switch(command.switch)
