@@ -25,8 +25,8 @@ from bmslink.simulation.transport import SimTransport
 SIM = "sim://jbd?gap=0&cells=4&load=idle"
 WRONG: list[Any] = [
     None, b"x", 5, -1, 10**400, 1.5, float("nan"), True, "x", "", "\0", "file.jsonl", [], ["x"],
-    [None], {}, {1: 2}, {"a": object()}, (), {3}, object(), Path("nofile"), datetime(9999, 1, 1, tzinfo=UTC), print,
-    int, iter("ab"),
+    [None], {}, {1: 2}, {"a": object()}, (), {3}, object(), Path("nofile"),
+    datetime(9999, 1, 1, tzinfo=UTC), print, int, iter("ab"),
 ]  # fmt: skip
 
 
