@@ -158,7 +158,7 @@ def _holds(value: object, origin: type, args: tuple[Any, ...]) -> bool:
     """Whether it is such a container, of such things."""
     if isinstance(value, (str, *_BYTES)) or not isinstance(value, origin):
         return False
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and len(args) == 2:
         return all(_fits(k, args[0]) and _fits(v, args[1]) for k, v in value.items())
     if isinstance(value, Collection) and len(args) == 1:
         return all(_fits(each, args[0]) for each in value)

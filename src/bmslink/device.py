@@ -104,7 +104,13 @@ class Device:
                 scrub_noise=codec.scrub_noise,
             )
             transport = Recorder(transport, self._writer)
-        self._link = Link(transport, driver.make_framer(), timing, name=str(endpoint))
+        self._link = Link(
+            transport,
+            driver.make_framer(),
+            timing,
+            name=str(endpoint),
+            address=options.address,
+        )
         self._driver = driver(self._link, options)
         self._built = True
 
