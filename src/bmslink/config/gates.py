@@ -56,7 +56,7 @@ def _map(draft: Draft) -> Check:
 
 def _tested(draft: Draft) -> Check:
     settings = draft.table.map
-    papers = [key for key in draft.keys if settings.setting(key).evidence is Evidence.DOCUMENT]
+    papers = [key for key in draft.keys if settings.setting(key).evidence == Evidence.DOCUMENT]
     why = [settings.untested] if settings.untested else []
     if papers:
         why.append(f"only a document says how {', '.join(papers)} is written")
