@@ -149,9 +149,12 @@ async def _resume(
         sent=True,
     )
     job.transaction.note("resumed", back=back, waived=sorted(waive))
+    new = {change.slot: change.new for change in record.changes} if record.restore else {}
     if not back:
-        return await carry_out(job, record.changes)
-    error = await roll_back(job, record.changes, BmsError("The change was cut off."))
+        with device.driver.seen.vouching({**record.before.image, **new}):
+            return await carry_out(job, record.changes)
+    with device.driver.seen.vouching(record.before.image):
+        error = await roll_back(job, record.changes, BmsError("The change was cut off."))
     if isinstance(error, VerifyError) and isinstance(error.outcome, Outcome):
         return error.outcome  # that is what was asked for
     raise error if isinstance(error, RollbackError) else RollbackError(str(error))

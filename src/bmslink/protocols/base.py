@@ -232,6 +232,8 @@ class Driver(ABC, Generic[F]):
         """Raw settings as this driver read them."""
         self.own_map: SettingsMap | None = None
         """The map of this board, once this driver has found it."""
+        self.switch_map: SettingsMap | None = None
+        """That of its switches, where only those were looked for."""
 
     @classmethod
     @abstractmethod
@@ -282,9 +284,10 @@ class Driver(ABC, Generic[F]):
 
     def shipped(self) -> SettingsMap:
         """The table of this board's dialect and firmware that writes are held against."""
-        if self.own_map is None:
+        found = self.own_map or self.switch_map
+        if found is None:
             raise SettingError("The board was not asked yet which settings it has.")
-        return self.own_map
+        return found
 
     def check_slot(self, slot: Slot, data: bytes) -> None:
         """`SettingError` unless these bytes may be written: see `allowed`."""

@@ -233,9 +233,10 @@ class JBDWriting(Driver[JBDFrame]):
 
     async def off_map(self, identity: Identity | None) -> SettingsMap:
         self._plain()
-        if self.own_map is None:
-            self.own_map = balance_map(identity or await self.identify())
-        return self.own_map
+        if self.own_map is not None:
+            return self.own_map
+        self.switch_map = balance_map(identity or await self.identify())
+        return self.switch_map
 
 
 def _locks(basic: Mapping[str, Any]) -> int | None:

@@ -121,8 +121,8 @@ class JK02Writing(Driver[JK02Frame]):
         values = await self._info()
         if values.get("variant") not in ("24s", "32s"):
             raise SettingError("Whether this is a 24S or a 32S board is not known yet.")
-        self.own_map = self._map_of(values["variant"], values["firmware"])
-        return self.own_map
+        self.switch_map = self._map_of(values["variant"], values["firmware"])
+        return self.switch_map
 
     async def _info(self) -> Mapping[str, Any]:
         """Who it is: said when the link was opened, as a rule."""

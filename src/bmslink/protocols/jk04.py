@@ -188,9 +188,10 @@ class JK04(JK02):
         return self.own_map
 
     async def off_map(self, identity: Identity | None) -> SettingsMap:
-        if self.own_map is None:
-            self.own_map = jk04_map((await self._info())["firmware"])
-        return self.own_map
+        if self.own_map is not None:
+            return self.own_map
+        self.switch_map = jk04_map((await self._info())["firmware"])
+        return self.switch_map
 
     def slot_bytes(self, slot: Slot, table: bytes) -> bytes | None:
         """Every register stands where its number says."""

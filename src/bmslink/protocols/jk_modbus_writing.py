@@ -158,10 +158,11 @@ class JKModbusWriting(Driver[RTUFrame]):
     async def off_map(self, identity: Identity | None) -> SettingsMap:
         """Which registers it takes is not asked: every board has the switches, and one that does
         not take them refuses."""
-        if self.own_map is None:
-            firmware = identity.firmware if identity else await self.ask_firmware()
-            self.own_map = _switches(self.likely_map(Identity(firmware=firmware)))
-        return self.own_map
+        if self.own_map is not None:
+            return self.own_map
+        firmware = identity.firmware if identity else await self.ask_firmware()
+        self.switch_map = _switches(self.likely_map(Identity(firmware=firmware)))
+        return self.switch_map
 
     settable: ClassVar[frozenset[Switch]] = frozenset(Switch)
 
