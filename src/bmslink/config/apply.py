@@ -187,7 +187,8 @@ async def apply(
             left = fresh.unsupported
             return Outcome(
                 result="nothing",
-                sentence=f"Nothing was sent: this pack cannot change {_named(left)}."
+                sentence="Nothing was sent: what this pack can change is as wanted already; it "
+                f"cannot change {_named(left)}."
                 if left
                 else "Everything stands as wanted already.",
             )

@@ -69,6 +69,9 @@ def _supported(draft: Draft) -> Check:
     for key, why in draft.unsupported.items():
         reasons.setdefault(why, []).append(key)
     lacking = "; ".join(f"{_some(keys)} ({why})" for why, keys in reasons.items())
+    if not draft.possible:  # nothing is no part: what nobody can set is not done
+        sentence = f"Cannot be set here: {lacking}. Nothing else is asked."
+        return Check(name="supported", passed=False, sentence=sentence)
     sentence = (
         f"Cannot be set here: {lacking}. The rest can be written without."
         if lacking
