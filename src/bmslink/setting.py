@@ -104,7 +104,7 @@ class Setting:
     @property
     def writable(self) -> bool:
         """Whether it may be written at all (perhaps only with `--untested`)."""
-        return not self.reason and self.evidence is not Evidence.UNVERIFIED
+        return not self.reason and self.evidence != Evidence.UNVERIFIED
 
     def check(self, value: object) -> Value:
         """A value that may be written, in its own form; `SettingError` says what is wrong."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bmslink.cli import options as o
-from bmslink.cli.output import Session
+from bmslink.cli.output import UNVERIFIED, Session
 from bmslink.errors import GateError, UsageError
 
 if TYPE_CHECKING:
@@ -158,13 +158,15 @@ def show_plan(session: Session, plan: Plan, *, whole: bool = True) -> None:
 
 
 def show_outcome(session: Session, device: Device, outcome: Outcome) -> None:
-    """How it ended, on stdout."""
+    """How it ended, on stdout; exit code 4 where what was sent is not read back."""
     if session.json:
         session.record({"target": str(device.target), "outcome": outcome.to_dict()})
-        return
-    session.print(outcome.sentence)
-    for note in outcome.notes:
-        session.say(note)
+    else:
+        session.print(outcome.sentence)
+        for note in outcome.notes:
+            session.say(note)
+    if outcome.result in ("ignored", "unproven", "unknown"):
+        raise typer.Exit(UNVERIFIED)
 
 
 _SWITCHED = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}

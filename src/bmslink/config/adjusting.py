@@ -136,7 +136,7 @@ async def adjust(
         except (TransportError, FrameError) as error:
             lost = f"The command got no usable answer ({error}) "
         except BmsError as error:  # it was not sent, or the board said no
-            transaction.end("refused", why=str(error))
+            transaction.close("refused", why=str(error))
             raise
         told = await _seen(device, wish, sent)
         sentence = lost + told if told else f"{_words(wish)}: read back."

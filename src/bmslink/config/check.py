@@ -82,12 +82,15 @@ class Draft:
     wrong: Mapping[str, str]
     """Key -> why its value is not possible."""
     unsupported: Mapping[str, str]
+    """Key -> why this pack cannot change it."""
     identity: Identity
     reading: Reading | None
     chemistry: str | None = None
     health: Health | None = None
     clumsy: Sequence[str] = ()
     """Rules that no order of writing can keep on the way."""
+    possible: bool = True
+    """Whether anything of what is asked can be set here."""
     blocked: Mapping[str, str] = field(default_factory=dict)
     """Check -> why it fails, of what only the caller can know: journal, unfinished."""
 

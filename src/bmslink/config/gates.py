@@ -52,7 +52,7 @@ def _map(draft: Draft) -> Check:
 
 def _tested(draft: Draft) -> Check:
     settings = draft.table.map
-    papers = [key for key in draft.keys if settings.setting(key).evidence is Evidence.DOCUMENT]
+    papers = [key for key in draft.keys if settings.setting(key).evidence == Evidence.DOCUMENT]
     why = [settings.untested] if settings.untested else []
     if papers:
         why.append(f"only a document says how {', '.join(papers)} is written")
@@ -65,6 +65,9 @@ def _supported(draft: Draft) -> Check:
     for key, why in draft.unsupported.items():
         reasons.setdefault(why, []).append(key)
     lacking = "; ".join(f"{_some(keys)} ({why})" for why, keys in reasons.items())
+    if not draft.possible:  # nothing is no part: what nobody can set is not done
+        sentence = f"Cannot be set here: {lacking}. Nothing else is asked."
+        return Check(name="supported", passed=False, sentence=sentence)
     sentence = (
         f"Cannot be set here: {lacking}. The rest can be written without."
         if lacking
