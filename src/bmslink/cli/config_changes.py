@@ -51,7 +51,7 @@ def resume(
     if rollback + keep + show > 1:
         raise TargetError("One of --show, --rollback and --keep.")
     device = c.open_one(session, target, c.line_of(protocol, address, baudrate, timeout))
-    waived = set(waive or ())
+    waived = c.waivers(waive)
 
     async def go_on(device: Device) -> bool:
         async with device:
