@@ -16,7 +16,6 @@ from support import FIXTURES, virtual_run
 
 OLD = FIXTURES / "old" / "0.1.0" / "journal"
 JBD = "sim://jbd?gap=0&cells=16&load=idle&seed=1"
-JK = "sim://jk-modbus?gap=0&cells=16&load=idle&seed=1"
 NAMES = ("finished", "rolled-back", "switch", "open", "open-serial-number", "switch-open")
 
 
@@ -40,9 +39,7 @@ def test_each_is_shown_and_says_what_is_open(name: str, tmp_path: Path, cli: Cli
     assert ("cut off" in cli("config", "journal").out) is ("open" in name)
 
 
-@pytest.mark.parametrize(
-    ("name", "target"), [("open", JBD), ("open-serial-number", JK), ("switch-open", JBD)]
-)
+@pytest.mark.parametrize(("name", "target"), [("open", JBD), ("switch-open", JBD)])
 def test_an_open_change_among_them_waits_for_a_person(
     name: str, target: str, tmp_path: Path
 ) -> None:
