@@ -16,15 +16,20 @@ Timed = list[tuple[float, bytes]]
 """Answers: how many seconds after the request, and the bytes."""
 
 
+def _remainder(byte: int) -> int:
+    for _ in range(8):
+        byte = byte >> 1 ^ (0xA001 if byte & 1 else 0)
+    return byte
+
+
+_REMAINDERS = [_remainder(byte) for byte in range(256)]
+
+
 def crc16(data: bytes) -> bytes:
     """CRC-16/Modbus as it goes over the wire, low byte first."""
     crc = 0xFFFF
     for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc, carry = crc >> 1, crc & 1
-            if carry:
-                crc ^= 0xA001
+        crc = crc >> 8 ^ _REMAINDERS[(crc ^ byte) & 0xFF]
     return crc.to_bytes(2, "little")
 
 
@@ -124,6 +129,7 @@ class Board(ABC):
         self.now = 0.0
         self.requests = 0
         self.writes = 0
+        self.acknowledged = 0
         self.deaf_until = float("-inf")
         self.absent_until = float("-inf")
         """Until then the port itself is gone: it cannot be opened."""
@@ -281,6 +287,7 @@ class Board(ABC):
             quirk.write(self, effect)
         if effect.stores and not effect.refused:
             self.put(effect.register, effect.data, "asked")
+        self.acknowledged += not (effect.refused or effect.silent)
         for quirk in self.quirks:
             quirk.written(self, effect)
         return effect

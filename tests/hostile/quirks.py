@@ -14,6 +14,10 @@ from hostile.board import Board, Effect, Quirk, Timed, Unit, Write
 __all__ = ["QUIRKS", "parse"]
 
 
+_WIDEST = 4
+"""Bytes of the longest number; what is longer is a clock or a text."""
+
+
 def _held(board: Board, register: int) -> int:
     parts = board.words(register, bytes(board.width(register)))
     return int.from_bytes(b"".join(board.unit.memory[at] for at, _ in parts), "big")
@@ -137,7 +141,7 @@ class Rounds(Quirk):
     step: int = 16
 
     def write(self, board: Board, effect: Effect) -> None:
-        if not effect.switch:
+        if not effect.switch and len(effect.data) <= _WIDEST:
             number = int.from_bytes(effect.data, "big")
             effect.data = (number - number % self.step).to_bytes(len(effect.data), "big")
 
@@ -152,7 +156,7 @@ class Clamps(Quirk):
         addresses = [address for address, _ in board.words(effect.register, effect.data)]
         old = int.from_bytes(b"".join(board.unit.memory[a] for a in addresses), "big")
         new = int.from_bytes(effect.data, "big")
-        if not effect.switch:
+        if not effect.switch and len(effect.data) <= _WIDEST:
             effect.data = int(old + (new - old) * self.share).to_bytes(len(effect.data), "big")
 
 
