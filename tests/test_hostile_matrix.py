@@ -10,7 +10,7 @@ import pytest
 import hostile_matrix
 from hostile.bench import hurried
 from hostile.judge import judge
-from hostile.matrix import Cell, World, cells, open_cells
+from hostile.matrix import DIALECTS, Cell, World, cells, open_cells
 
 ROWS = [
     (dialect, quirk, list(row))
@@ -48,3 +48,9 @@ def test_open_cells_are_cells() -> None:
 
 def test_the_page_counts_the_matrix() -> None:
     assert hostile_matrix.main(["--check"]) == 0, "run: python tools/hostile_matrix.py"
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["on", "back"])
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_killed_change_is_ended(world: World, dialect: str, back: bool) -> None:
+    assert not world.kill(dialect, 3 if back else 2, back=back)

@@ -3,6 +3,7 @@
     python tools/hostile_matrix.py [--check]            the table of the page
     python tools/hostile_matrix.py --run [WORD...]      the cells whose names hold these words
     python tools/hostile_matrix.py --sweep N [--seed S] N cells with quirks by chance
+    python tools/hostile_matrix.py --kills N [--seed S] N changes killed at a request, then resumed
 
 With `--check` nothing is written, and the exit code is 1 if the page is not what it would be. The
 others print what is not true, and end with 1 if anything is.
@@ -22,7 +23,16 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from hostile.bench import hurried
 from hostile.judge import judge
-from hostile.matrix import COMMANDS, DIALECTS, QUIRKS, Cell, World, cells, open_cells
+from hostile.matrix import (
+    COMMANDS,
+    DIALECTS,
+    NOT_LOOKED_FOR,
+    QUIRKS,
+    Cell,
+    World,
+    cells,
+    open_cells,
+)
 
 __all__ = ["main", "page"]
 
@@ -128,7 +138,24 @@ def _by_chance(count: int, seed: int) -> Iterator[tuple[Cell, str]]:
         picked = chance.sample(recipes, chance.choice((1, 1, 2)))
         dialect = chance.choice(list(DIALECTS))
         fitting = [name for name in names if dialect in COMMANDS[name].dialects]
-        yield Cell(dialect, "by chance", chance.choice(fitting)), " ".join(picked)
+        command = chance.choice(fitting)
+        if command in NOT_LOOKED_FOR.get(dialect, ()):
+            picked = [each for each in picked if not each.startswith(("neighbour", "foreign"))]
+        yield Cell(dialect, "by chance", command), " ".join(picked)
+
+
+def _kills(count: int, seed: int) -> int:
+    chance, wrong = random.Random(seed), 0
+    with tempfile.TemporaryDirectory() as folder, hurried():
+        world = World(Path(folder))
+        for _ in range(count):
+            dialect, back = chance.choice(list(DIALECTS)), chance.random() < 0.5
+            request = chance.randrange(60 if dialect == "jbd" else 12)
+            if found := world.kill(dialect, request, back=back):
+                wrong += 1
+                print(f"{dialect}, request {request}, {'back' if back else 'on'}: {found}")
+    print(f"{count} changes killed, {wrong} of them not ended as they should be")
+    return int(wrong > 0)
 
 
 def main(argv: list[str]) -> int:
@@ -137,12 +164,15 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--run", nargs="*", metavar="WORD")
     parser.add_argument("--sweep", type=int, metavar="N")
+    parser.add_argument("--kills", type=int, metavar="N")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(argv)
     if options.run is not None:
         return _report((c, None) for c in cells() if all(w in str(c) for w in options.run))
     if options.sweep is not None:
         return _report(_by_chance(options.sweep, options.seed))
+    if options.kills is not None:
+        return _kills(options.kills, options.seed)
     text = PAGE.read_text(encoding="utf-8")
     new = page(text)
     if new != text and not options.check:

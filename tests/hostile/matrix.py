@@ -361,11 +361,41 @@ class World:
         assert made.code == 0, made
         cut = Bench(BOARDS[name](), files / "cut")
         argv = self.argv(COMMANDS["config apply"], name, cut)
-        held = killed(name, cut.folder, 2, argv)
+        held = killed(name, cut.folder, "write", 2, argv)
+        assert held is not None
         assert cut.open_changes() == 1
         cut.board.units[0].memory = held
         self._ready[name] = cut.board.snapshot()
         return self._ready[name]
+
+    def kill(self, name: str, request: int, *, back: bool) -> list[str]:
+        """A change is killed some requests after its first write, and another process ends it; what
+        is not right then.
+
+        Empty as well where the change was over by then.
+        """
+        self.prepare(name)
+        self._count += 1
+        bench = Bench(BOARDS[name](), self.folder / f"kill-{self._count}")
+        argv = self.argv(COMMANDS["config apply"], name, bench)
+        held = killed(name, bench.folder, "request", request, argv)
+        if held is None:
+            return []
+        bench.board.units[0].memory, factory = held, bench.board.snapshot()
+        goal = _goal_of(3, DIALECTS[name], factory)
+        cut, found = bench.open_changes(), []
+        if not cut and bench.board.snapshot() not in (factory, goal):
+            found.append("the change was forgotten")
+        words = ("--rollback",) if back else ()
+        result = bench.run("config", "resume", "T", *words, "--yes", "--json")
+        bench.wait(SETTLE)
+        wanted = (factory if back else goal) if cut else bench.board.snapshot()
+        if result.code != 0 or bench.open_changes():
+            found.append(f"resume: exit {result.code}, {result.said[-300:]}")
+        if bench.board.snapshot() != wanted:
+            found.append("the board holds neither what was asked nor what it held")
+        shutil.rmtree(bench.folder, ignore_errors=True)
+        return found
 
     def argv(self, command: Command, name: str, bench: Bench) -> list[str]:
         """The command line with its files filled in."""
