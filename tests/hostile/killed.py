@@ -1,8 +1,8 @@
 """A command whose process dies: `python -m hostile.killed DIALECT FOLDER WHEN N ARGV...`
 
 It dies of SIGKILL when the board has carried out its N-th write (WHEN is `write`) or has heard N
-more requests since the first write (`request`; 0 is that write). What the board holds then is in FOLDER/memory.json, the journal in
-FOLDER/journal.
+more requests since the first write (`request`; 0 is that write). What the
+board holds then is in FOLDER/memory.json, the journal in FOLDER/journal.
 """
 
 from __future__ import annotations
