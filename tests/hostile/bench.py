@@ -17,6 +17,7 @@ from typing import Any
 from unittest.mock import patch
 
 from bmslink.cli import app
+from bmslink.protocols import jk_modbus_writing
 from hostile.board import Board
 from hostile.line import Port, reachable
 from virtual_time import VirtualLoop
