@@ -2,6 +2,7 @@
 
     python tools/hostile_matrix.py [--check]            the table of the page
     python tools/hostile_matrix.py --run [WORD...]      the cells whose names hold these words
+    python tools/hostile_matrix.py --prune              takes mended cells off the list of open ones
     python tools/hostile_matrix.py --sweep N [--seed S] N cells with quirks by chance
     python tools/hostile_matrix.py --kills N [--seed S] N changes killed at a request, then resumed
 
@@ -27,6 +28,7 @@ from hostile.matrix import (
     COMMANDS,
     DIALECTS,
     NOT_LOOKED_FOR,
+    OPEN_CELLS,
     QUIRKS,
     Cell,
     World,
@@ -99,6 +101,18 @@ def _report(asked: Iterable[tuple[Cell, str | None]]) -> int:
     return int(wrong > 0)
 
 
+def _prune() -> int:
+    known, still = open_cells(), set()
+    with tempfile.TemporaryDirectory() as folder, hurried():
+        world = World(Path(folder))
+        still = {str(c) for c in cells() if str(c) in known and judge(world.run(c))}
+    lines = OPEN_CELLS.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if line.startswith("#") or line in still]
+    OPEN_CELLS.write_text("\n".join(kept) + "\n", encoding="utf-8")
+    print(f"{len(known) - len(still)} cells were mended, {len(still)} are still open")
+    return 0
+
+
 def _by_chance(count: int, seed: int) -> Iterator[tuple[Cell, str]]:
     """Cells with one or two quirks of random parameters."""
     chance = random.Random(seed)
@@ -164,6 +178,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--run", nargs="*", metavar="WORD")
     parser.add_argument("--sweep", type=int, metavar="N")
+    parser.add_argument("--prune", action="store_true")
     parser.add_argument("--kills", type=int, metavar="N")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(argv)
@@ -171,6 +186,8 @@ def main(argv: list[str]) -> int:
         return _report((c, None) for c in cells() if all(w in str(c) for w in options.run))
     if options.sweep is not None:
         return _report(_by_chance(options.sweep, options.seed))
+    if options.prune:
+        return _prune()
     if options.kills is not None:
         return _kills(options.kills, options.seed)
     text = PAGE.read_text(encoding="utf-8")

@@ -68,9 +68,15 @@ class _Utc:
 @contextlib.contextmanager
 def hurried() -> Iterator[None]:
     """Many commands in one process: nothing waits for the disk, as nobody pulls the plug of the
-    computer here; and a command's options are found out once."""
-    made = cache(app._command)
-    with patch("os.fsync", lambda _: None), patch.object(app, "_command", made), _Utc():
+    computer here, and what is always the same is found out once."""
+    made = cache(vars(app)["_command"])
+    jk_map = cache(jk_modbus_writing.modbus_map)
+    with (
+        patch("os.fsync", lambda _: None),
+        patch.object(app, "_command", made),
+        patch.object(jk_modbus_writing, "modbus_map", jk_map),
+        _Utc(),
+    ):
         yield
 
 

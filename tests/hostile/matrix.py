@@ -23,6 +23,8 @@ from hostile.quirks import parse
 __all__ = [
     "COMMANDS",
     "DIALECTS",
+    "NOT_LOOKED_FOR",
+    "OPEN_CELLS",
     "QUIRKS",
     "READING",
     "Cell",
@@ -34,6 +36,7 @@ __all__ = [
 
 Memory = dict[int, bytes]
 
+OPEN_CELLS = Path(__file__).parent / "open_cells.txt"
 SETTLE = 60.0
 """How long what was said has to hold, s."""
 
@@ -304,7 +307,7 @@ def cells() -> Iterator[Cell]:
 
 def open_cells() -> set[str]:
     """The cells that are not true yet, each to be mended; the file is to become empty."""
-    lines = (Path(__file__).parent / "open_cells.txt").read_text(encoding="utf-8").splitlines()
+    lines = OPEN_CELLS.read_text(encoding="utf-8").splitlines()
     return {line for line in lines if line and not line.startswith("#")}
 
 
