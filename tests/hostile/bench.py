@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 from unittest.mock import patch
 
 from bmslink.cli import app
-from bmslink.protocols import jk_modbus_writing
+from bmslink.protocols import daly_register_writing, jk_modbus_writing
 from hostile.board import Board
 from hostile.line import Port, reachable
 from virtual_time import VirtualLoop
@@ -75,9 +75,23 @@ def hurried() -> Iterator[None]:
         patch("os.fsync", lambda _: None),
         patch.object(app, "_command", made),
         patch.object(jk_modbus_writing, "modbus_map", jk_map),
+        patch.object(daly_register_writing, "register_map", _remembered_daly_maps()),
         _Utc(),
     ):
         yield
+
+
+def _remembered_daly_maps() -> Callable[..., Any]:
+    """The maps of Daly boards, which take longest to make, each made once."""
+    make, made = daly_register_writing.register_map, dict[Any, Any]()
+
+    def remembered(name: str, table: Any, firmware: str | None, values: Any, *more: Any) -> Any:
+        key = name, id(table), firmware, tuple(values.items()), more
+        if key not in made:
+            made[key] = make(name, table, firmware, values, *more)
+        return made[key]
+
+    return remembered
 
 
 class Bench:

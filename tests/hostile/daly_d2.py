@@ -118,7 +118,8 @@ class DalyD2Board(Board):
         if request[1] == _READ:
             if not 0 < count <= _LONGEST or register + count > 0x100:
                 return []
-            data = b"".join(self._word(register + at) for at in range(count))
+            live = self._live() if register < _FIRST else {}
+            data = b"".join(self._word(register + at, live) for at in range(count))
             return [_frame(bytes((_UNIT, _READ, len(data))) + data)]
         data = request[4:6] if request[1] == _ONE else request[6:-2]
         if not _FIRST <= register <= _LAST or register + len(data) // 2 > _LAST + 1:
@@ -134,7 +135,7 @@ class DalyD2Board(Board):
             self._clock_set = self.now
         return effect
 
-    def _word(self, register: int) -> bytes:
+    def _word(self, register: int, live: dict[int, int]) -> bytes:
         for name, (first, count) in _TEXTS.items():
             if first <= register < first + count:
                 at = 2 * (register - first)
@@ -146,7 +147,7 @@ class DalyD2Board(Board):
             return shown[at : at + 2]
         if _FIRST <= register <= _LAST:
             return self.view(register)
-        number = self._live().get(register, 0xFFFF if register > 0x46 else 0)
+        number = live.get(register, 0xFFFF if register > 0x46 else 0)
         return (number & 0xFFFF).to_bytes(2, "big")
 
     def _live(self) -> dict[int, int]:
