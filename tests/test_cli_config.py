@@ -361,7 +361,7 @@ def test_wrong_usage(cli):
     cli("config", "diff", "p.toml").failed(2, "Which pack?")
     cli("config", "diff", JBD, JBD).failed(2, "twice")
     cli("config", "diff", "none.toml", JBD).failed(2, "none.toml")
-    assert cli("config", "plan", "none.toml", JBD).code == 3
+    assert cli("config", "plan", "none.toml", JBD).code == 2
     assert cli("config").code == 2
     assert cli("config", "aply").code == 2
 

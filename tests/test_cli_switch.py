@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import bmslink.config.drive
-import bmslink.config.switching
+import bmslink.config.looking
 from bmslink.journal import Journal
 from cli_support import Cli
 
@@ -18,7 +18,7 @@ A5 = "sim://daly-a5?gap=0&cells=16&load=idle"
 def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
     monkeypatch.delenv("BMSLINK_TARGET", raising=False)
     monkeypatch.setattr(bmslink.config.drive, "_REST", 0.01)
-    monkeypatch.setattr(bmslink.config.switching, "_BETWEEN", 0.05)
+    monkeypatch.setattr(bmslink.config.looking, "_BETWEEN", 0.05)
     return Cli(capsys)
 
 

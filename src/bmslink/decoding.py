@@ -6,6 +6,7 @@ poll merge into one reading; what no frame explains is reported, never guessed.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from bmslink.arguments import checked
 from bmslink.capture import CaptureHeader, Piece, is_capture, moment, open_capture, reading
 from bmslink.errors import FrameError, TargetError
 from bmslink.link import Frame, Framer
@@ -56,6 +58,7 @@ _TEXT = re.compile(rb"[\t-\r -~]*\Z")
 """What a person may have written; no protocol here makes frames of such bytes alone."""
 _SHOWN = 512
 """Bytes kept of a stream in which nothing was found."""
+_LONGEST_NAME = 1024
 
 
 def parse_hex(text: str) -> bytes:
@@ -69,7 +72,8 @@ def parse_hex(text: str) -> bytes:
         raise TargetError(f"This is no hex text: {why}.") from None
 
 
-def decode(source: bytes | str | Path, protocol: str | None = None) -> list[Reading]:
+@checked(TargetError)
+def decode(source: bytes | str | os.PathLike[str], protocol: str | None = None) -> list[Reading]:
     """The readings in captured bytes, a hex string, or a file (a `Path`).
 
     Without `protocol` the one that explains most of the bytes is taken. Raises `FrameError` when
@@ -77,8 +81,21 @@ def decode(source: bytes | str | Path, protocol: str | None = None) -> list[Read
     text that is no hex or an unknown protocol.
     """
     if isinstance(source, str):
-        source = parse_hex(source)
+        source = _hex_or_hint(source)
+    elif isinstance(source, os.PathLike):
+        source = Path(source)
     return [event for event in explain(source, protocol) if isinstance(event, Reading)]
+
+
+def _hex_or_hint(text: str) -> bytes:
+    try:
+        return parse_hex(text)
+    except TargetError as error:
+        if not (re.search(r"[./\\]", text) and len(text) < _LONGEST_NAME):
+            raise
+        raise TargetError(
+            f"{error} To decode a file give a path: decode(Path({text!r}))."
+        ) from None
 
 
 def explain(
@@ -99,7 +116,7 @@ def explain(
         if len(content) > _LARGEST:
             raise FrameError(f"{source} is larger than {_LARGEST >> 20} MiB: decode it in parts.")
         source = parse_hex(content.decode()) if _TEXT.match(content) else content
-    yield from _decoded([Piece(dir="rx", hex=source.hex())], None, protocol, variant)
+    yield from _decoded([Piece(dir="rx", hex=bytes(source).hex())], None, protocol, variant)
 
 
 def explain_pieces(

@@ -16,6 +16,7 @@ import shlex
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 
+from bmslink.arguments import checked
 from bmslink.errors import BmsError, TargetError, UnknownDevice
 from bmslink.gatt import Seen
 from bmslink.model import Identity
@@ -292,6 +293,7 @@ def _each_once(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
     return list(found.values())
 
 
+@checked(TargetError)
 async def scan(
     *,
     ble: bool | None = None,

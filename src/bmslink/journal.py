@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bmslink.errors import BmsError
+from bmslink.wholefile import append_handle
 
 __all__ = ["Journal", "JournalError", "Open", "Transaction", "journal_path"]
 
@@ -67,7 +68,7 @@ class Journal:
                 pass
             month = self.folder / f"{datetime.now(UTC):%Y-%m}.jsonl"
             if month.exists():
-                month.open("ab").close()
+                os.close(append_handle(month))
         except OSError as exc:
             raise self._unwritable(exc) from exc
 
@@ -79,7 +80,7 @@ class Journal:
 
     def _write(self, path: Path, line: bytes) -> None:
         new = not path.exists()
-        with path.open("ab+") as file:
+        with os.fdopen(append_handle(path), "ab+") as file:
             if file.seek(0, os.SEEK_END):
                 file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\n":  # the last record was cut off by a crash

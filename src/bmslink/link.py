@@ -145,6 +145,10 @@ class Link(Generic[F]):
         if not self._open:
             raise LinkClosed("The link is not open: use the device inside its `with` block.")
 
+    def alive(self) -> None:
+        """`LinkClosed` where nothing can be sent any more."""
+        self._check()
+
     async def _news_until(self, deadline: float) -> bool:
         """Wait for bytes; False when the deadline passed. A silent line gives up half a frame."""
         loop = asyncio.get_running_loop()

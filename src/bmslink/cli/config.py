@@ -14,7 +14,7 @@ import typer
 from bmslink.cli import changing as c
 from bmslink.cli import config_files as files
 from bmslink.cli import options as o
-from bmslink.cli.output import exit_code
+from bmslink.cli.output import FAILED
 from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ def plan(
 
     session = o.session_of(ctx)
     profile = load_profile(file)
+    allowed = c.waivers(waive, untested=untested)
     devices = _connect(session, targets, _line(protocol, address, baudrate, timeout))
 
     async def look(device: Device) -> None:
@@ -141,7 +142,7 @@ def plan(
             made = await draft(
                 device,
                 _wanted(found, profile),
-                waive=c.waivers(waive, untested=untested),
+                waive=allowed,
                 chemistry=chemistry,
                 settings=found,
             )
@@ -149,10 +150,10 @@ def plan(
             c.stop_if_blocked(made)
 
     errors = files.one_by_one(session, devices, look)
-    if len(errors) == 1:
+    if errors and len(devices) == 1:
         raise errors[0]
     if errors:
-        raise typer.Exit(max(exit_code(error) for error in errors))
+        raise typer.Exit(FAILED)
 
 
 def apply(
@@ -179,6 +180,7 @@ def apply(
 
     session = o.session_of(ctx)
     profile = load_profile(file)
+    allowed = c.waivers(waive, untested=untested)
     devices = _connect(session, targets, _line(protocol, address, baudrate, timeout))
 
     async def write(device: Device) -> None:
@@ -189,7 +191,7 @@ def apply(
                 device,
                 found,
                 _wanted(found, profile),
-                waive=c.waivers(waive, untested=untested),
+                waive=allowed,
                 chemistry=chemistry,
                 yes=yes,
                 dry_run=dry_run,
@@ -199,10 +201,16 @@ def apply(
         session.target = str(device.target)
         try:
             run(write(device))
-        except (BmsError, KeyboardInterrupt):
+        except (BmsError, KeyboardInterrupt) as error:
+            if isinstance(error, BmsError) and len(devices) > 1:
+                files.failed(session, str(device.target), error)
             left = [str(d.target) for d in devices[number + 1 :]]
+            for target in left if session.json else ():
+                session.record({"target": target, "error": "Not begun."})
             if left:
                 session.complain(f"Not begun: {', '.join(left)}.")
+            if isinstance(error, BmsError) and len(devices) > 1:
+                raise typer.Exit(FAILED) from error
             raise
 
 
@@ -232,6 +240,7 @@ def restore(
 
     session = o.session_of(ctx)
     kept = load_backup(file)
+    allowed = c.waivers(waive, untested=untested)
     device = c.open_one(session, target, _line(protocol, address, baudrate, timeout))
 
     async def write(device: Device) -> None:
@@ -245,7 +254,7 @@ def restore(
                 found,
                 {},
                 raw=kept.image(),
-                waive=c.waivers(waive, untested=untested),
+                waive=allowed,
                 chemistry=chemistry,
                 yes=yes,
                 dry_run=dry_run,
@@ -278,6 +287,7 @@ def resume(
     session = o.session_of(ctx)
     if rollback and keep:
         raise TargetError("--rollback or --keep, not both.")
+    allowed = c.waivers(waive)
     device = c.open_one(session, target, _line(protocol, address, baudrate, timeout))
 
     async def go_on(device: Device) -> None:
@@ -288,7 +298,7 @@ def resume(
                 files.tell(session, found, back=back and not rollback and not keep)
                 how = "Give it up on" if keep else "Set it back on" if back else "Finish it on"
                 await c.agree(session, f"{how} {device.target}?", yes=yes)
-            work = end(device, rollback=rollback, keep=keep, waive=set(waive or ()))
+            work = end(device, rollback=rollback, keep=keep, waive=allowed)
             outcome = await c.under_way(session, device, work)
             c.show_outcome(session, device, outcome)
 

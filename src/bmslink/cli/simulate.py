@@ -174,7 +174,7 @@ def _list_faults(session: Session, known: dict[str, str]) -> None:
 
 def _reply(session: Session, text: str) -> None:
     if not session.json:
-        session.print(text)
+        session.print(*text.split("\n"))
         return
     try:
         values = json.loads(text)

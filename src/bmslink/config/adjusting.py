@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from bmslink.arguments import checked
 from bmslink.config.apply import blocks_of, draft, gate, lock_names, refuse, same_as_planned
 from bmslink.config.check import Check
 from bmslink.config.drive import pack_of, place_of
@@ -58,6 +59,7 @@ def _told(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat(timespec="seconds")
 
 
+@checked()
 async def draft_adjustment(
     device: Device,
     wish: Adjustment,
@@ -103,6 +105,7 @@ def _untested(check: Check, why: list[str], waive: Collection[str]) -> Check:
     return replace(check, passed=False, sentence=sentence, waived=check.waiver in waive)
 
 
+@checked()
 async def adjust(
     device: Device, wanted: AdjustmentPlan, *, journal: Journal | None = None
 ) -> Outcome:
@@ -133,7 +136,7 @@ async def adjust(
         except (TransportError, FrameError) as error:
             lost = f"The command got no usable answer ({error}) "
         except BmsError as error:  # it was not sent, or the board said no
-            transaction.end("refused", why=str(error))
+            transaction.close("refused", why=str(error))
             raise
         told = await _seen(device, wish, sent)
         sentence = lost + told if told else f"{_words(wish)}: read back."

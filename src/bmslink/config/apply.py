@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from bmslink.arguments import checked
 from bmslink.config.check import Check, Health
 from bmslink.config.drive import (
     Job,
@@ -90,6 +91,7 @@ def other_road(cut: Open, identity: Identity) -> str:
     return place if "+" in place.partition("://")[0] else f"{began}+{place}"
 
 
+@checked()
 async def draft(
     device: Device,
     wanted: Mapping[str, object],
@@ -140,7 +142,8 @@ async def _draft(
     )
     slots = table.map.by_address
     writes = [(slots[change.slot], change.new) for change in plan.changes]
-    return with_frames(plan, await device.rehearse(writes)) if writes else plan
+    with device.driver.seen.vouching({} if raw is None else plan.goal):
+        return with_frames(plan, await device.rehearse(writes)) if writes else plan
 
 
 def refuse(sentence: str, name: str) -> GateError:
@@ -161,6 +164,7 @@ def gate(plan: Plan) -> None:
         raise GateError(f"Nothing was sent. {told}", plan.checks)
 
 
+@checked()
 async def apply(
     device: Device,
     plan: Plan,
@@ -186,7 +190,8 @@ async def apply(
             left = fresh.unsupported
             return Outcome(
                 result="nothing",
-                sentence=f"Nothing was sent: this pack cannot change {_named(left)}."
+                sentence="Nothing was sent: what this pack can change is as wanted already; it "
+                f"cannot change {_named(left)}."
                 if left
                 else "Everything stands as wanted already.",
             )
@@ -202,7 +207,8 @@ async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
     counted = device.link.received, device.link.framer.bad_frames
     identity = await device.identify()
     same_as_planned(plan, identity)
-    settings = plan.table.map
+    # never by the plan's own map: what limits a write is the table that this driver found
+    settings = device.driver.own_map or await device.settings_map(identity)
     table = await device.settings(settings)
     if not _equal(settings, plan.table.image, table.image):
         settings = await device.settings_map(identity)
@@ -250,7 +256,8 @@ async def _carry_out_new(device: Device, plan: Plan, journal: Journal) -> Outcom
         before=table.image,
         touched=plan.goal,
     )
-    return await carry_out(job, plan.changes)
+    with device.driver.seen.vouching({} if plan.raw is None else plan.goal):
+        return await carry_out(job, plan.changes)
 
 
 async def carry_out(job: Job, changes: Sequence[Change]) -> Outcome:

@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
+from bmslink.errors import UsageError
 from bmslink.model import Identity, Reading
 from bmslink.protocols.settings import Table
 from bmslink.setting import Value
 
-__all__ = ["WAIVERS", "Check", "Draft", "Health", "number"]
+__all__ = ["WAIVERS", "Check", "Draft", "Health", "number", "require_waivers"]
 
 WAIVERS: Mapping[str, str] = {
     "untested": "write what no recording proves for this board and firmware",
@@ -26,6 +27,15 @@ WAIVERS: Mapping[str, str] = {
     "load": "change what all protection stands on while current flows",
 }
 """Waiver -> what it allows."""
+
+
+def require_waivers(waive: Collection[str]) -> set[str]:
+    """The waivers, or `UsageError` for one that does not exist."""
+    if unknown := sorted(set(waive) - WAIVERS.keys()):
+        raise UsageError(
+            f"There is no waiver {unknown[0][:40]!r}; there are: {', '.join(WAIVERS)}."
+        )
+    return set(waive)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +82,15 @@ class Draft:
     wrong: Mapping[str, str]
     """Key -> why its value is not possible."""
     unsupported: Mapping[str, str]
+    """Key -> why this pack cannot change it."""
     identity: Identity
     reading: Reading | None
     chemistry: str | None = None
     health: Health | None = None
     clumsy: Sequence[str] = ()
     """Rules that no order of writing can keep on the way."""
+    possible: bool = True
+    """Whether anything of what is asked can be set here."""
     blocked: Mapping[str, str] = field(default_factory=dict)
     """Check -> why it fails, of what only the caller can know: journal, unfinished."""
 

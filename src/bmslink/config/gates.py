@@ -11,9 +11,8 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import NamedTuple
 
-from bmslink.config.check import WAIVERS, Check, Draft, number
+from bmslink.config.check import Check, Draft, number, require_waivers
 from bmslink.config.live import check_health, check_load, check_protection, check_trip
-from bmslink.errors import SettingError
 from bmslink.lint import Verdict, review
 from bmslink.model import Identity
 from bmslink.setting import Evidence
@@ -22,11 +21,8 @@ __all__ = ["Rating", "check_all", "rated"]
 
 
 def check_all(draft: Draft, waive: Collection[str] = ()) -> tuple[Check, ...]:
-    """Every check; `SettingError` for a waiver that does not exist."""
-    if unknown := sorted(set(waive) - WAIVERS.keys()):
-        raise SettingError(
-            f"There is no waiver {unknown[0][:40]!r}; there are: {', '.join(WAIVERS)}."
-        )
+    """Every check; `UsageError` for a waiver that does not exist."""
+    require_waivers(waive)
     checks = (check(draft) for check in _CHECKS)
     return tuple(replace(c, waived=c.passed is False and c.waiver in waive) for c in checks)
 
@@ -56,7 +52,7 @@ def _map(draft: Draft) -> Check:
 
 def _tested(draft: Draft) -> Check:
     settings = draft.table.map
-    papers = [key for key in draft.keys if settings.setting(key).evidence is Evidence.DOCUMENT]
+    papers = [key for key in draft.keys if settings.setting(key).evidence == Evidence.DOCUMENT]
     why = [settings.untested] if settings.untested else []
     if papers:
         why.append(f"only a document says how {', '.join(papers)} is written")
@@ -69,6 +65,9 @@ def _supported(draft: Draft) -> Check:
     for key, why in draft.unsupported.items():
         reasons.setdefault(why, []).append(key)
     lacking = "; ".join(f"{_some(keys)} ({why})" for why, keys in reasons.items())
+    if not draft.possible:  # nothing is no part: what nobody can set is not done
+        sentence = f"Cannot be set here: {lacking}. Nothing else is asked."
+        return Check(name="supported", passed=False, sentence=sentence)
     sentence = (
         f"Cannot be set here: {lacking}. The rest can be written without."
         if lacking

@@ -16,6 +16,7 @@ from pathlib import Path
 from bmslink.config.check import Check
 from bmslink.errors import GateError
 from bmslink.journal import JournalError
+from bmslink.wholefile import append_handle
 
 __all__ = ["locked"]
 
@@ -52,7 +53,7 @@ def _held(folder: Path, name: str) -> Iterator[None]:
     path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        handle = append_handle(path)
     except OSError as exc:
         raise JournalError(
             f"The lock {path} cannot be made ({exc.strerror or exc}), so nothing is sent."

@@ -151,6 +151,7 @@ def make_plan(
         keys=keys,
         wrong=asked.wrong,
         unsupported=asked.unsupported,
+        possible=raw is not None or not wanted or len(asked.unsupported) < len(wanted),
         identity=identity,
         reading=reading,
         chemistry=kind,

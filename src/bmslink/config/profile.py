@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bmslink.errors import SettingError
+from bmslink.errors import SettingError, UsageError
 from bmslink.protocols.settings import SettingsMap, Table
 from bmslink.setting import UNITS, Value, no_name
 
@@ -52,7 +52,7 @@ _TO_BASE = {
 }
 
 
-class ProfileError(SettingError):
+class ProfileError(UsageError):
     """A profile that cannot be read; names the file and the line."""
 
 
@@ -70,7 +70,7 @@ class Quantity:
         base, per = _TO_BASE.get(self.unit, (self.unit, 1.0))
         wanted, wanted_per = _TO_BASE.get(unit, (unit, 1.0))
         if base != wanted:
-            raise SettingError(f"{self.value:g} {self.unit} is no value in {unit or 'steps'}.")
+            raise UsageError(f"{self.value:g} {self.unit} is no value in {unit or 'steps'}.")
         return round(self.value * per / wanted_per, 9)
 
     def plain(self) -> tuple[str, float]:
@@ -174,22 +174,20 @@ def _value(key: str, value: object) -> Value | Quantity:
         return value
     if isinstance(value, int | float):
         if not abs(value) < _BEYOND:  # nan, infinities, whole numbers that no float holds
-            raise SettingError(f"{key} cannot be {str(value)[:40]}.")
+            raise UsageError(f"{key} cannot be {str(value)[:40]}.")
         return float(value)
     if not isinstance(value, str):
-        raise SettingError(f"{key} is a number, a text, true or false.")
+        raise UsageError(f"{key} is a number, a text, true or false.")
     match = _QUANTITY.fullmatch(value) if len(value) <= _LONGEST_NUMBER else None
     if match is None:
         return value
     number, unit = float(match[1]), match[2]
     if not abs(number) < _BEYOND:
-        raise SettingError(f"{key} cannot be {value}.")
+        raise UsageError(f"{key} cannot be {value}.")
     if not unit:
         return number
     if unit not in UNITS and unit not in _TO_BASE:
-        raise SettingError(
-            f"{key}: {unit!r} is no unit; known: {', '.join(u for u in UNITS if u)}."
-        )
+        raise UsageError(f"{key}: {unit!r} is no unit; known: {', '.join(u for u in UNITS if u)}.")
     return Quantity(number, unit)
 
 
@@ -198,7 +196,7 @@ def typed_value(text: str) -> float | Quantity:
     value = _value("the value", text)
     if isinstance(value, float | Quantity):
         return value
-    raise SettingError(f"{text!r} is no number.")
+    raise UsageError(f"{text!r} is no number.")
 
 
 def _lines(text: str) -> Iterator[tuple[str, int]]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bmslink.arguments import checked
 from bmslink.config.apply import (
     blocks_of,
     carry_out,
@@ -19,6 +20,7 @@ from bmslink.config.apply import (
 from bmslink.config.check import Check, Health
 from bmslink.config.drive import Job, pack_of, same_board, strange, watch
 from bmslink.config.locks import locked
+from bmslink.config.offmarks import marked_off
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, changes_of, make_plan, writable_part
 from bmslink.config.switching import look_at
@@ -38,6 +40,7 @@ _CHANGED = (
 )
 
 
+@checked()
 async def resume(
     device: Device,
     *,
@@ -127,7 +130,7 @@ async def _resume(
     if cut.begin.get("map") != settings.name or settings.locked:
         why = settings.locked or f"its settings are now known as {settings.name}"
         raise refuse(f"The change cannot be resumed over this target: {why}.", "map")
-    record = _read(settings, cut.begin)
+    record = _leaving_off(settings, cut, _read(settings, cut.begin))
     back = rollback or _going_back(cut)
     now = await device.settings(settings)
     touched = [change.slot for change in record.changes]
@@ -149,9 +152,12 @@ async def _resume(
         sent=True,
     )
     job.transaction.note("resumed", back=back, waived=sorted(waive))
+    new = {change.slot: change.new for change in record.changes} if record.restore else {}
     if not back:
-        return await carry_out(job, record.changes)
-    error = await roll_back(job, record.changes, BmsError("The change was cut off."))
+        with device.driver.seen.vouching({**record.before.image, **new}):
+            return await carry_out(job, record.changes)
+    with device.driver.seen.vouching(record.before.image):
+        error = await roll_back(job, record.changes, BmsError("The change was cut off."))
     if isinstance(error, VerifyError) and isinstance(error.outcome, Outcome):
         return error.outcome  # that is what was asked for
     raise error if isinstance(error, RollbackError) else RollbackError(str(error))
@@ -213,6 +219,22 @@ def _read(settings: SettingsMap, begin: Mapping[str, Any]) -> _Record:
     )
 
 
+def _leaving_off(settings: SettingsMap, cut: Open, record: _Record) -> _Record:
+    """The record with the switches off that somebody turned off since: neither way turns one on."""
+    names = [f"{switch}_switch" for switch in marked_off(cut)]
+    rows = [row for name in names if (row := settings.by_key.get(name)) and row.writable]
+    wish = {row.key: False for row in rows if row.slot in record.before.image}
+    if not wish:
+        return record
+    image = {**record.before.image, **settings.encode(record.before.image, wish)}
+    goal = {change.slot: change.new for change in record.changes}
+    off = settings.encode({**image, **goal}, wish)
+    goal |= {slot: raw for slot, raw in off.items() if slot in goal}
+    before = Table(map=settings, image=image)
+    left = {slot: raw for slot, raw in goal.items() if not settings.same(slot, raw, image[slot])}
+    return replace(record, before=before, changes=changes_of(before, left))
+
+
 def _going_back(cut: Open) -> bool:
     return any(note.get("event") == "rollback" for note in cut.notes)
 
@@ -230,6 +252,7 @@ class CutOff:
     """Key -> what the board holds now, of the settings that it is about."""
 
 
+@checked()
 async def cut_off_change(device: Device, journal: Journal | None = None) -> CutOff | None:
     """The oldest change of this pack that was cut off, and what stands now; nothing is sent."""
     journal = journal or Journal()
@@ -252,6 +275,7 @@ async def cut_off_change(device: Device, journal: Journal | None = None) -> CutO
     return CutOff(sentence=told, begin=cut.begin, back=_going_back(cut), stands=stands)
 
 
+@checked()
 async def unfinished(device: Device, journal: Journal | None = None) -> str | None:
     """What of this pack was cut off, in a sentence; `None`: nothing."""
     identity = await device.identify()

@@ -167,6 +167,9 @@ class DalyD2(DalyRegisters):
             await asyncio.sleep(0.3)
         return record
 
+    async def ask_versions(self) -> Identity:
+        return self.codec.identity(await self.ask_optional(_VERSIONS))
+
     async def identify(self) -> Identity:
         records = [await self._status()]
         for block in (_VERSIONS, _SETTINGS):

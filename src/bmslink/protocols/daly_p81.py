@@ -334,6 +334,9 @@ class DalyP81(DalyRegisters):
             self._live = _LIVE[0]
         return record
 
+    async def ask_versions(self) -> Identity:
+        return self.codec.identity(await self.ask_optional(_VERSIONS))
+
     async def identify(self) -> Identity:
         # not the settings: nothing there is needed, and the password stands among them
         return self.codec.identity([await self._cells(), *await self.ask_optional(_VERSIONS)])

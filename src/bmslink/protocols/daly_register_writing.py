@@ -9,17 +9,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
 from typing import ClassVar
 
 from bmslink.errors import LinkTimeout, SettingError
 from bmslink.model import Adjustment, Identity, Switch
 from bmslink.protocols.base import Driver
 from bmslink.protocols.daly_register_layouts import Table
-from bmslink.protocols.daly_register_map import register_map, writable
+from bmslink.protocols.daly_register_map import register_map
 from bmslink.protocols.daly_settings import moment_bytes, moment_of
 from bmslink.protocols.rtu import WRITE, WRITE_MANY, RTUFrame
-from bmslink.protocols.settings import SettingsMap, Slot, Step, allowed
+from bmslink.protocols.settings import SettingsMap, Slot, Step
 
 __all__ = ["DalyRegisterWriting"]
 
@@ -54,7 +53,8 @@ class DalyRegisterWriting(Driver[RTUFrame]):
         draft = self.likely_map(identity)
         found = draft.decode(await self.fetch(draft.slots))
         values = {k: v if isinstance(v, float) else None for k, v in found.items()}
-        return register_map(self.name, self.table, identity.firmware, values)
+        self.own_map = register_map(self.name, self.table, identity.firmware, values)
+        return self.own_map
 
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
@@ -74,14 +74,22 @@ class DalyRegisterWriting(Driver[RTUFrame]):
                     found[slot.address] = raw
         if slots and not found:
             raise LinkTimeout("The board answers for none of its settings.")
+        self.seen.add(found)
         return found
 
-    @cached_property
-    def _writable(self) -> dict[int, int]:
-        return writable(self.name, self.table)
+    @abstractmethod
+    async def ask_versions(self) -> Identity:
+        """Which firmware it has, in one question."""
+
+    async def off_map(self, identity: Identity | None) -> SettingsMap:
+        return self.own_map or self.likely_map(identity or await self.ask_versions())
+
+    def shipped(self) -> SettingsMap:
+        """Before its registers were read, without those that some boards keep elsewhere."""
+        return self.own_map or self.likely_map(Identity())
 
     def write_step(self, slot: Slot, data: bytes) -> Step[RTUFrame]:
-        allowed(self._writable, slot, data)
+        self.check_slot(slot, data)
         return self._step(slot.address, data)
 
     def _step(self, register: int, data: bytes) -> Step[RTUFrame]:

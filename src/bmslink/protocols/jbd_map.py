@@ -10,6 +10,7 @@ and never written. 42-47 are known from documents only.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from bmslink.model import Identity
 from bmslink.protocols.fields import parse
@@ -17,7 +18,7 @@ from bmslink.protocols.jbd_settings import REGISTERS, TENFOLD, TENFOLD_BIT
 from bmslink.protocols.settings import SettingsMap, Slot
 from bmslink.setting import Danger, Evidence, Kind, Setting
 
-__all__ = ["CELL_COUNT", "FUNCTION_BITS", "NEWER", "WRITABLE", "jbd_map"]
+__all__ = ["CELL_COUNT", "FUNCTION_BITS", "NEWER", "balance_map", "jbd_map"]
 
 FUNCTION_BITS, CELL_COUNT = 0x2D, 0x2F
 
@@ -110,9 +111,6 @@ _POINTS: tuple[_Row, ...] = tuple(
     (at, f"jbd_soc_{soc}_voltage", f"Cell voltage at {soc} %", "V", 1.5, 4.5, 0.001)
     for at, soc in zip(NEWER, (90, 70, 50, 30, 10, 100), strict=True)
 )
-WRITABLE: Mapping[int, int] = {FUNCTION_BITS: 2} | {row[0]: 2 for row in (*_NUMBERS, *_POINTS)}
-"""Register -> bytes, of all that is ever written."""
-
 _COMMISSIONING = (
     "nominal_capacity",
     "cycle_capacity",
@@ -187,6 +185,18 @@ def jbd_map(
         settings=tuple(_rows(tenfold, newer)),
         locked=locked,
         untested="" if known else "its firmware was never recorded with these registers",
+    )
+
+
+def balance_map(identity: Identity) -> SettingsMap:
+    """The map of the one switch that is a setting, for a board whose registers were not read: a
+    bit of the function word is the same whatever it counts in."""
+    whole = jbd_map(identity, {})
+    return replace(
+        whole,
+        slots=tuple(slot for slot in whole.slots if slot.address == FUNCTION_BITS),
+        settings=tuple(row for row in whole.settings if row.key == "balance_switch"),
+        locked="",
     )
 
 

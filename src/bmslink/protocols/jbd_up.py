@@ -299,7 +299,7 @@ def _bits(status: Mapping[str, Any]) -> dict[str, Any]:
     raw: dict[str, Any] = {}
     for name, table in (("faults", FAULTS), ("alarms", ALARMS)):
         unnamed = [
-            b for b in bits(status.get(name, 0)) if b not in table or table[b][1] is Condition.OTHER
+            b for b in bits(status.get(name, 0)) if b not in table or table[b][1] == Condition.OTHER
         ]
         if unnamed:
             raw[f"{name[:-1]}_bits"] = unnamed

@@ -345,6 +345,13 @@ class JKModbus(JKModbusWriting):
         self._latest = answer.data
         return record
 
+    async def ask_firmware(self) -> str | None:
+        codec = self.make_codec(self.options)  # a reading may be under way
+        read = IDENTITY_READS[0]
+        request = read_request(self.address, INFO.base + read.offset, read.registers)
+        codec.explain(request, sent=True)
+        return codec.identity([codec.explain(await self.patient(request))]).firmware
+
     async def ask_bytes(self, table: Table, offset: int, registers: int) -> bytes:
         await self.ask(table, Read(offset, registers))
         return self._latest

@@ -10,7 +10,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import ClassVar
 
 from construct import Struct
@@ -22,7 +21,7 @@ from bmslink.protocols.jk_map import TABLE_BYTES, jk_map
 from bmslink.protocols.jk_modbus_map import INFO, SETTINGS, Table
 from bmslink.protocols.jk_settings import SWITCH_WORD
 from bmslink.protocols.rtu import WRITE_MANY, RTUFrame
-from bmslink.protocols.settings import SettingsMap, Slot, Step, allowed
+from bmslink.protocols.settings import SettingsMap, Slot, Step
 from bmslink.setting import Evidence, Setting
 
 __all__ = ["JKModbusWriting", "modbus_map"]
@@ -84,15 +83,6 @@ def modbus_map(firmware: str | None, table: bytes, command_flags: bytes) -> Sett
     )
 
 
-@cache
-def _writable() -> dict[int, int]:
-    """Register -> bytes, of all that is ever written: whole fields of the settings table."""
-    table = bytes(_FLAGS_AT) + b"\xff" * (TABLE_BYTES - _FLAGS_AT)
-    full = modbus_map("0.0", table, b"\xff" * 32)
-    slots = {row.slot for row in full.settings if row.writable}
-    return {at: full.by_address[at].layout.sizeof() for at in slots}
-
-
 class JKModbusWriting(Driver[RTUFrame]):
     """The settings table of a board."""
 
@@ -122,7 +112,8 @@ class JKModbusWriting(Driver[RTUFrame]):
         if not any(flags[1:10]):
             raise SettingError("The board does not say which settings it has.")
         commands = await self.ask_bytes(INFO, _COMMANDS_AT, 16)
-        return modbus_map(identity.firmware, bytes(table), commands)
+        self.own_map = modbus_map(identity.firmware, bytes(table), commands)
+        return self.own_map
 
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
@@ -134,10 +125,11 @@ class JKModbusWriting(Driver[RTUFrame]):
             for slot in run:
                 at = slot.address - SETTINGS.base - start
                 found[slot.address] = data[at : at + slot.layout.sizeof()]
+        self.seen.add(found)
         return found
 
     def write_step(self, slot: Slot, data: bytes) -> Step[RTUFrame]:
-        allowed(_writable(), slot, data)
+        self.check_slot(slot, data)
         frame = RTUFrame(
             unit=self.address,
             function=WRITE_MANY,
@@ -159,10 +151,31 @@ class JKModbusWriting(Driver[RTUFrame]):
     async def exchange(self, step: Step[RTUFrame]) -> RTUFrame | None:
         return await self.patient(step.frame)
 
+    @abstractmethod
+    async def ask_firmware(self) -> str | None:
+        """Its firmware, in one question."""
+
+    async def off_map(self, identity: Identity | None) -> SettingsMap:
+        """Which registers it takes is not asked: every board has the switches, and one that does
+        not take them refuses."""
+        if self.own_map is not None:
+            return self.own_map
+        firmware = identity.firmware if identity else await self.ask_firmware()
+        self.switch_map = _switches(self.likely_map(Identity(firmware=firmware)))
+        return self.switch_map
+
     settable: ClassVar[frozenset[Switch]] = frozenset(Switch)
 
     def likely_map(self, identity: Identity) -> SettingsMap:
         return modbus_map(identity.firmware, b"\xff" * TABLE_BYTES, b"\xff" * 32)
+
+
+def _switches(settings: SettingsMap) -> SettingsMap:
+    """Of a map only the switches."""
+    rows = tuple(r for r in settings.settings if r.key in [f"{s}_switch" for s in Switch])
+    own = {row.slot for row in rows}
+    slots = tuple(slot for slot in settings.slots if slot.address in own)
+    return replace(settings, slots=slots, settings=rows)
 
 
 def _runs(slots: Sequence[Slot]) -> Iterator[list[Slot]]:

@@ -47,7 +47,7 @@ _NO_PIN = bytes((6, 0, 0, 0, 0, 0, 0))  # what the vendor app sends to a board w
 _LONGEST_STRING = 31
 _OPEN_PROBE = MISSING_PROBE[0]
 _BALANCE_BIT = 1 << 2  # of register 2D
-_LOCK_BIT = next(b for b, (_, c) in PROTECTIONS.items() if c is Condition.SOFTWARE_LOCK)
+_LOCK_BIT = next(b for b, (_, c) in PROTECTIONS.items() if c == Condition.SOFTWARE_LOCK)
 _HIGHEST_ADDRESS = 0x20
 _VERSION = 0x80  # 8.0, the SP04S034 of the full read-out
 _TAIL_LENGTH = 9
