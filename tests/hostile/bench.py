@@ -17,7 +17,7 @@ from typing import Any
 from unittest.mock import patch
 
 from bmslink.cli import app
-from bmslink.protocols import daly_register_writing, jk_modbus_writing
+from bmslink.protocols import daly_register_map, daly_register_writing, jk_modbus_writing
 from hostile.board import Board
 from hostile.line import Port, reachable
 from virtual_time import VirtualLoop
@@ -83,7 +83,7 @@ def hurried() -> Iterator[None]:
 
 def _remembered_daly_maps() -> Callable[..., Any]:
     """The maps of Daly boards, which take longest to make, each made once."""
-    make, made = daly_register_writing.register_map, dict[Any, Any]()
+    make, made = daly_register_map.register_map, dict[Any, Any]()
 
     def remembered(name: str, table: Any, firmware: str | None, values: Any, *more: Any) -> Any:
         key = name, id(table), firmware, tuple(values.items()), more
