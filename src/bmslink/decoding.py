@@ -169,9 +169,10 @@ def _unknown(pieces: list[Piece], whole: int) -> Iterator[Skip]:
 
 def _detect(data: bytes) -> tuple[str, list[str]]:
     """The protocol that explains most of the bytes (some share their framing); if there is none,
-    an empty name and those whose frames only fail their checksum."""
+    an empty name and those whose frames only fail their checksum, the one first whose frames
+    would take most of the bytes."""
     best, covered = "", (0, 0)
-    damaged: list[str] = []
+    damaged: dict[str, int] = {}
     for name in DRIVERS:
         driver = load_driver(name)
         framer, codec = driver.make_framer(), driver.make_codec(Options())
@@ -181,8 +182,8 @@ def _detect(data: bytes) -> tuple[str, list[str]]:
         if total > covered:
             best, covered = name, total
         if framer.bad_frames:
-            damaged.append(name)
-    return best, damaged
+            damaged[name] = framer.bad_bytes
+    return best, sorted(damaged, key=lambda name: -damaged[name])
 
 
 def _is_explained(codec: Codec[Any], frame: Frame) -> bool:

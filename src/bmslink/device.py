@@ -99,7 +99,13 @@ class Device:
                 scrub_noise=codec.scrub_noise,
             )
             transport = Recorder(transport, self._writer)
-        self.link = Link(transport, driver.make_framer(), timing, name=str(endpoint))
+        self.link = Link(
+            transport,
+            driver.make_framer(),
+            timing,
+            name=str(endpoint),
+            address=options.address,
+        )
         self.driver = driver(self.link, options)
         self._built = True
 

@@ -87,7 +87,7 @@ async def detect(endpoint: Endpoint, *, pin: Pin | None = None, tell: Tell = _qu
         raise UnknownDevice(f"No pack was found on {endpoint}. {result.why}")
     best = result.hits[0]
     found = target_of(endpoint, best)
-    if not best.question and best.protocol not in _LISTENERS:
+    if not best.question and not best.pushes and best.protocol not in _LISTENERS:
         raise UnknownDevice(
             f"Somebody else already asks {described(best)} on {endpoint}. Take him off the line, "
             f"or write {shlex.quote(str(found))} to ask beside him."

@@ -69,10 +69,18 @@ class Link(Generic[F]):
     """One transport, one framer, one question at a time."""
 
     def __init__(
-        self, transport: Transport, framer: Framer[F], timing: Timing, *, name: str = "link"
+        self,
+        transport: Transport,
+        framer: Framer[F],
+        timing: Timing,
+        *,
+        name: str = "link",
+        address: int | None = None,
     ) -> None:
-        """`name` is what the log calls it."""
+        """`name` is what the log calls it; `address` the one that all requests carry, if the
+        target names one: it may be why nobody answers."""
         self.name = name
+        self.address = address
         self.transport = transport
         self.framer = framer
         self.timing = timing
@@ -274,17 +282,21 @@ class Link(Generic[F]):
                 "Only our own request came back: the adapter echoes, and the BMS is silent.",
                 "other",
             )
+        own = "" if self.address is None else f", none from address {self.address} (--address)"
         if tally.others:
             return LinkTimeout(
-                f"Only other frames came ({tally.others}); another master or device may share "
-                "the line.",
+                f"Only other frames came ({tally.others}){own}; another master or device may "
+                "share the line.",
                 "other",
             )
         line = self.transport.line()
         garbled, awake = _BY_RADIO if line and line.name.startswith("ble://") else _BY_WIRE
         if heard:
             return LinkTimeout(f"{heard} bytes came, but no valid frame: {garbled}.", "garbage")
-        return LinkTimeout(f"No answer: {awake}, and is this its protocol?", "silence")
+        asked = "is this its protocol"
+        if self.address is not None:
+            asked = f"are this its protocol and {self.address} its address (--address)"
+        return LinkTimeout(f"No answer: {awake}, and {asked}?", "silence")
 
     async def send(self, frame: F) -> None:
         """Send a frame that has no answer of its own (a streaming protocol's trigger)."""

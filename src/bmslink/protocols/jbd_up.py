@@ -99,7 +99,7 @@ class UPFramer(Framer[UPFrame]):
             return None
         raw = buffer[:size]
         if crc16(raw[:-2]) != int.from_bytes(raw[-2:], "little"):
-            return Drop(1, "checksum")
+            return Drop(1, "checksum", size)
         values = parse(frame_layout(length), raw, "JBD UP frame")
         return UPFrame(
             raw=raw,

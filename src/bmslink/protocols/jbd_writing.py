@@ -17,6 +17,7 @@ from bmslink.model import Capability, Command, Identity, Switch
 from bmslink.protocols.base import Driver, Record
 from bmslink.protocols.jbd_framing import READ, JBDFrame, read_request, write_request
 from bmslink.protocols.jbd_map import CELL_COUNT, FUNCTION_BITS, NEWER, WRITABLE, jbd_map
+from bmslink.protocols.jbd_reading import DAREN, is_tenfold
 from bmslink.protocols.jbd_settings import REGISTERS
 from bmslink.protocols.settings import SettingsMap, Slot, Step, allowed
 
@@ -73,6 +74,8 @@ class JBDWriting(Driver[JBDFrame]):
 
     def _told(self, register: int, frame: JBDFrame) -> Record:
         record = self.codec.explain(frame)
+        if record.kind == "basic_info":
+            self._daren = record.values["variant"] == DAREN
         if record.role == "refusal":
             raise Refused(
                 f"The board refuses register {register:02X}: {record.values['meaning']} "
@@ -84,10 +87,10 @@ class JBDWriting(Driver[JBDFrame]):
     # -------------------------------------------------------------------------------- settings
 
     def likely_map(self, identity: Identity) -> SettingsMap | None:
-        return None if self.options.address is not None else jbd_map(identity, {})
+        return None if self._only_reads(identity) else jbd_map(identity, {})
 
     async def settings_map(self, identity: Identity) -> SettingsMap:
-        self._plain()
+        self._plain(identity)
         telling = [Slot(address=r, layout=REGISTERS[r]) for r in (FUNCTION_BITS, CELL_COUNT)]
         async with self.session(writing=False):
             words = await self.fetch(telling)
@@ -96,11 +99,23 @@ class JBDWriting(Driver[JBDFrame]):
             except LinkTimeout as error:  # some may say nothing instead of no
                 if error.heard != "silence":
                     raise
-            return jbd_map(identity, words)
+            return jbd_map(identity, words, is_tenfold((await self.ask(0x03)).values))
 
-    def _plain(self) -> None:
+    _daren = False
+    """The last 03 was that of a Daren pack."""
+
+    def _only_reads(self, identity: Identity | None = None) -> str:
+        """Why nothing but reads is ever sent to this board; empty where more is known."""
         if self.options.address is not None:
-            raise SettingError("Behind an address JBD boards tell live values only.")
+            return "behind an address JBD boards tell live values only"
+        if self._daren or (identity is not None and identity.variant == DAREN):
+            return "of Daren and Docan packs only the live values are known"
+        return ""
+
+    def _plain(self, identity: Identity | None = None) -> None:
+        reason = self._only_reads(identity)
+        if reason:
+            raise SettingError(f"{reason[0].upper()}{reason[1:]}.")
 
     @asynccontextmanager
     async def session(self, *, writing: bool) -> AsyncIterator[None]:
@@ -174,8 +189,9 @@ class JBDWriting(Driver[JBDFrame]):
     settable: ClassVar[frozenset[Switch]] = frozenset({Switch.BALANCE})
 
     def can_switch(self, switch: Switch) -> Capability:
-        if self.options.address is not None:
-            return Capability(False, "behind an address JBD boards tell live values only")
+        reason = self._only_reads()
+        if reason:
+            return Capability(False, reason)
         return super().can_switch(switch) if switch in self.settable else Capability(True)
 
     async def switch_step(self, command: Command) -> Step[JBDFrame]:
@@ -186,6 +202,7 @@ class JBDWriting(Driver[JBDFrame]):
         """
         self.require_switch(command.switch)
         basic = (await self.ask(0x03)).values
+        self._plain()
         locks = 0
         if basic["protection"] >> _LOCK_BIT & 1:
             off = ~basic["state"] & 3

@@ -181,7 +181,7 @@ class RTUFramer(Framer[RTUFrame]):
             return Drop(found.start() if found else len(buffer))
         if len(buffer) < 2:
             return None
-        waiting, complete = False, False
+        waiting, complete = False, 0
         for shape in self.shapes(buffer):
             length = _data_length(shape, buffer)
             if length is None:
@@ -195,8 +195,8 @@ class RTUFramer(Framer[RTUFrame]):
             elif crc16(buffer[: size - 2]) == int.from_bytes(buffer[size - 2 : size], "little"):
                 return self._frame(shape, buffer[:size], length)
             else:
-                complete = True
-        return None if waiting else Drop(1, "checksum" if complete else "noise")
+                complete = max(complete, size)
+        return None if waiting else Drop(1, "checksum" if complete else "noise", complete)
 
     def _frame(self, shape: Shape, raw: bytes, length: int) -> RTUFrame:
         values = parse(frame_layout(shape, length), raw, "register frame")
