@@ -54,6 +54,9 @@ Event = FrameEvent | Reading | Skip
 
 _LARGEST = 64 << 20
 """Bytes of a file that is no capture (those are read line by line)."""
+_JUDGED = 256 << 10
+"""Bytes by whose look the protocol is found: all protocols read them, so that a file of noise takes
+seconds, however long it is."""
 _TEXT = re.compile(rb"[\t-\r -~]*\Z")
 """What a person may have written; no protocol here makes frames of such bytes alone."""
 _SHOWN = 512
@@ -76,9 +79,9 @@ def parse_hex(text: str) -> bytes:
 def decode(source: bytes | str | os.PathLike[str], protocol: str | None = None) -> list[Reading]:
     """The readings in captured bytes, a hex string, or a file (a `Path`).
 
-    Without `protocol` the one that explains most of the bytes is taken. Raises `FrameError` when
-    not one valid frame is found, `CaptureError` for a damaged capture file, `TargetError` for
-    text that is no hex or an unknown protocol.
+    Without `protocol` the one that explains most of the first 256 KiB is taken. Raises
+    `FrameError` when not one valid frame is found, `CaptureError` for a damaged capture file,
+    `TargetError` for text that is no hex or an unknown protocol.
     """
     if isinstance(source, str):
         source = _hex_or_hint(source)
@@ -141,21 +144,32 @@ def _decoded(
         yield from _Stream(protocol, variant).run(pieces, header)
         return
     pieces = list(pieces)
-    name, damaged = _detect(b"".join(p.data for p in pieces))
+    judged = list(_first(pieces, _JUDGED))
+    name, damaged = _detect(b"".join(p.data for p in judged))
     if name:
         yield from _Stream(name, variant).run(pieces, header)
         return
     if not damaged:
-        yield from _unknown(pieces)
+        yield from _unknown(judged, sum(len(p.data) for p in pieces))
         return
     try:  # says what is skipped, as the protocol of which it nearly is
-        yield from _Stream(damaged[0], variant).run(pieces, header)
+        yield from _Stream(damaged[0], variant).run(judged, header)
     except FrameError as error:
         also = f" It may also be {' or '.join(damaged[1:])}." if damaged[1:] else ""
         raise FrameError(f"{error}{also}") from error
 
 
-def _unknown(pieces: list[Piece]) -> Iterator[Skip]:
+def _first(pieces: Iterable[Piece], most: int) -> Iterator[Piece]:
+    """The pieces up to so many bytes; one that is longer is cut."""
+    for piece in pieces:
+        if most <= 0:
+            return
+        fits = len(piece.data) <= most
+        yield piece if fits else Piece(t=piece.t, dir=piece.dir, hex=piece.data[:most].hex())
+        most -= len(piece.data)
+
+
+def _unknown(pieces: list[Piece], whole: int) -> Iterator[Skip]:
     for sent in (False, True):
         data = b"".join(p.data for p in pieces if p.sent is sent)
         shown = data
@@ -164,9 +178,10 @@ def _unknown(pieces: list[Piece]) -> Iterator[Skip]:
         if data:
             yield Skip(0, len(data), "noise", shown[:_SHOWN].hex(), sent)
     total = sum(len(p.data) for p in pieces)
-    raise FrameError(
-        f"No valid frame of any known protocol ({', '.join(DRIVERS)}) in {total} bytes."
-    )
+    where = f"{total} bytes"
+    if total < whole:
+        where = f"the first {total} of {whole} bytes; --protocol looks at all of them"
+    raise FrameError(f"No valid frame of any known protocol ({', '.join(DRIVERS)}) in {where}.")
 
 
 def _detect(data: bytes) -> tuple[str, list[str]]:

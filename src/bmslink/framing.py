@@ -38,8 +38,7 @@ take time with its square."""
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(Struct, frozen=True, gc=False):
     """A framer's verdict: the first `count` bytes are not (part of) a frame, because `reason`."""
 
     count: int

@@ -17,7 +17,6 @@ is left out of profiles that are made here, and taken from one only where it sta
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from pathlib import Path
 from bmslink.errors import SettingError, UsageError
 from bmslink.protocols.settings import SettingsMap, Table
 from bmslink.setting import UNITS, Value, no_name
+from bmslink.tomlfile import loads
 
 __all__ = [
     "Profile",
@@ -138,8 +138,8 @@ def parse_profile(text: str, path: str = "") -> Profile:
     """The same for a text."""
     where = f"{path}: " if path else ""
     try:
-        found = tomllib.loads(text)
-    except (ValueError, RecursionError) as exc:
+        found = loads(text)
+    except ValueError as exc:
         hint = " A backup is for `config restore`." if text.lstrip().startswith("{") else ""
         raise ProfileError(f"{where}this is no TOML: {exc}.{hint}") from exc
     lines = dict(_lines(text))
