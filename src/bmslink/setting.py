@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import Literal
 
@@ -18,13 +17,14 @@ from bmslink.errors import SettingError
 
 __all__ = [
     "NAMES",
+    "SWITCHES",
     "UNITS",
+    "VENDORS",
     "Danger",
     "Evidence",
     "Kind",
     "Setting",
     "Value",
-    "no_name",
     "title_of",
 ]
 
@@ -32,6 +32,9 @@ Value = float | int | bool | str
 """What a setting holds. A choice is held by its word (`lfp`), a number always as a float."""
 
 Kind = Literal["number", "switch", "choice", "text"]
+
+SWITCHES = frozenset(("charge_switch", "discharge_switch", "balance_switch"))
+"""What `bmslink switch` sets. A person decides about these: no file, restore or resume does."""
 
 UNITS = ("V", "A", "Ah", "°C", "K", "s", "min", "h", "%", "Ω", "mA", "")
 
@@ -100,6 +103,11 @@ class Setting:
     def field(self) -> str:
         """Its name in the slot's layout."""
         return self.name or self.key
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it is what `bmslink switch` sets, and no setting that files may carry."""
+        return self.key in SWITCHES
 
     @property
     def writable(self) -> bool:
@@ -211,16 +219,5 @@ NAMES: frozenset[str] = frozenset(
     )
 )
 """The names that all vendors share."""
-_VENDORS = ("daly_", "jbd_", "jk_")
-
-
-def no_name(key: str) -> str:
-    """Why this is the name of no setting of any BMS; empty where it may be one.
-
-    A slip of the pen must not pass for a setting that this pack lacks: then `partial` would leave
-    out what somebody meant to protect the cells with.
-    """
-    if key in NAMES or key.startswith(_VENDORS):
-        return ""
-    near = get_close_matches(key, sorted(NAMES), n=1)
-    return f"no BMS has a setting {key!r}." + (f" Did you mean {near[0]}?" if near else "")
+VENDORS = ("daly_", "jbd_", "jk_")
+"""How the names begin of what only one vendor has (`protocols.names` knows all of them)."""
