@@ -15,13 +15,16 @@ from bmslink.errors import GateError, SettingError
 
 if TYPE_CHECKING:
     from bmslink.config import Outcome, Plan
+    from bmslink.config.backup import Backup
+    from bmslink.config.profile import Profile
     from bmslink.device import Device
-    from bmslink.protocols.settings import Image, SettingsMap
+    from bmslink.protocols.settings import SettingsMap
 
 __all__ = [
     "Chemistry",
     "DryRun",
     "Force",
+    "Switches",
     "Untested",
     "Waive",
     "Yes",
@@ -47,6 +50,12 @@ Waive = Annotated[
 Chemistry = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="What the cells are: lfp, nmc, lto, na-ion. Else guessed."),
+]
+Switches = Annotated[
+    bool,
+    typer.Option(
+        "--switches", help="Set the profile's switches too; never turn on what a person turned off."
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")]
 
@@ -115,9 +124,10 @@ async def change(
     session: Session,
     device: Device,
     settings: SettingsMap,
-    wanted: Mapping[str, object],
+    wanted: Mapping[str, object] | Profile,
     *,
-    raw: Image | None = None,
+    raw: Backup | None = None,
+    switches: bool = False,
     waive: set[str],
     chemistry: str | None = None,
     yes: bool = False,
@@ -126,7 +136,15 @@ async def change(
     """Plan, show, ask and apply on an open device; `None` after a dry run."""
     from bmslink.config import apply, draft
 
-    plan = await draft(device, wanted, raw=raw, waive=waive, chemistry=chemistry, settings=settings)
+    plan = await draft(
+        device,
+        wanted,
+        raw=raw,
+        switches=switches,
+        waive=waive,
+        chemistry=chemistry,
+        settings=settings,
+    )
     show_plan(session, plan, whole=dry_run)
     stop_if_blocked(plan)
     if dry_run:

@@ -19,9 +19,7 @@ from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
     from bmslink.cli.output import Session
-    from bmslink.config.profile import Profile
     from bmslink.device import Device
-    from bmslink.protocols.settings import SettingsMap
 
 __all__ = ["COMMANDS"]
 
@@ -115,6 +113,7 @@ def plan(
     ctx: typer.Context,
     file: File,
     targets: o.Targets = None,
+    switches: c.Switches = False,
     untested: c.Untested = False,
     waive: c.Waive = None,
     chemistry: c.Chemistry = None,
@@ -140,7 +139,8 @@ def plan(
             found = await device.settings_map(await device.identify())
             made = await draft(
                 device,
-                _wanted(found, profile),
+                profile,
+                switches=switches,
                 waive=c.waivers(waive, untested=untested),
                 chemistry=chemistry,
                 settings=found,
@@ -159,6 +159,7 @@ def apply(
     ctx: typer.Context,
     file: File,
     targets: o.Targets = None,
+    switches: c.Switches = False,
     untested: c.Untested = False,
     waive: c.Waive = None,
     chemistry: c.Chemistry = None,
@@ -188,7 +189,8 @@ def apply(
                 session,
                 device,
                 found,
-                _wanted(found, profile),
+                profile,
+                switches=switches,
                 waive=c.waivers(waive, untested=untested),
                 chemistry=chemistry,
                 yes=yes,
@@ -225,7 +227,8 @@ def restore(
 ) -> None:
     """Set a pack back to what a backup holds.
 
-    Byte for byte, where it may be written; it passes the same checks as a profile.
+    Byte for byte, where it may be written; it passes the same checks as a profile. Switches stay
+    as they are.
     """
     from bmslink.cli.loop import run
     from bmslink.config.backup import load_backup
@@ -236,16 +239,14 @@ def restore(
 
     async def write(device: Device) -> None:
         async with device:
-            identity = await device.identify()
-            found = await device.settings_map(identity)
-            files.check_backup(kept, identity, found, clone=clone)
+            found = await device.settings_map(await device.identify())
             await c.change(
                 session,
                 device,
                 found,
                 {},
-                raw=kept.image(),
-                waive=c.waivers(waive, untested=untested),
+                raw=kept,
+                waive=c.waivers(waive, untested=untested) | ({"clone"} if clone else set()),
                 chemistry=chemistry,
                 yes=yes,
                 dry_run=dry_run,
@@ -398,9 +399,3 @@ def _line(
 
 def _connect(session: Session, targets: list[str] | None, line: o.Line) -> list[Device]:
     return o.connect_all(session, o.some_targets(targets), line)
-
-
-def _wanted(found: SettingsMap, profile: Profile) -> dict[str, object]:
-    """The values of a profile in this board's units; what it does not have as it stands there."""
-    wanted, missing = profile.wanted(found)
-    return {**wanted, **{key: profile.settings[key] for key in missing}}

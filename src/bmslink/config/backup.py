@@ -54,6 +54,11 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The settings that change by themselves or belong to this one board: not for comparing."""
     sha256: str = ""
 
+    @property
+    def intact(self) -> bool:
+        """Whether nothing was changed since it was made or loaded."""
+        return self.sha256 == _checksum(msgspec.to_builtins(self))
+
     def image(self) -> dict[int, bytes]:
         """The raw bytes by slot address."""
         return {int(at, 16): bytes.fromhex(raw) for at, raw in self.slots.items()}
@@ -83,6 +88,11 @@ def make_backup(target: str, identity: Identity, table: Table) -> Backup:
         units={row.key: row.unit for row in table.map.settings if row.unit},
         own=[row.key for row in table.map.settings if row.live or row.own],
     )
+    return _sealed(backup)
+
+
+def _sealed(backup: Backup) -> Backup:
+    """With its checksum, of what it holds in this version of bmslink."""
     return msgspec.structs.replace(backup, sha256=_checksum(msgspec.to_builtins(backup)))
 
 
@@ -127,4 +137,4 @@ def load_backup(path: str | Path) -> Backup:
             f"{place} was changed after it was made: its checksum is wrong. To set values by "
             "hand, write a profile."
         )
-    return backup
+    return _sealed(backup)

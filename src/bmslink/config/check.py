@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
+from bmslink.config.backup import Backup
 from bmslink.model import Identity, Reading
 from bmslink.protocols.settings import Table
 from bmslink.setting import Value
@@ -15,6 +16,8 @@ __all__ = ["WAIVERS", "Check", "Draft", "Health", "number"]
 WAIVERS: Mapping[str, str] = {
     "untested": "write what no recording proves for this board and firmware",
     "partial": "leave out what this pack does not have or cannot change",
+    "clone": "restore the backup of another board of the same kind",
+    "limits": "restore values outside the limits (never: set them)",
     "rating": "set a limit beyond what the board's name promises",
     "rules": "leave settings that contradict each other",
     "chemistry": "leave what these cells are not made for",
@@ -72,8 +75,20 @@ class Draft:
     wrong: Mapping[str, str]
     """Key -> why its value is not possible."""
     unsupported: Mapping[str, str]
+    outside: Mapping[str, str]
+    """Key -> why raw bytes that are brought back hold no value that may be set."""
     identity: Identity
     reading: Reading | None
+    backup: Backup | None = None
+    """What is restored."""
+    unusable: str = ""
+    """Why no board like this one can take the backup."""
+    foreign: str = ""
+    """Why the backup is not of this very board."""
+    restore: bool = False
+    """Raw bytes of a backup are brought back, now or when the change was begun."""
+    named: Collection[str] = ()
+    """The switches that somebody asks for by name, as with `bmslink switch`."""
     chemistry: str | None = None
     health: Health | None = None
     clumsy: Sequence[str] = ()

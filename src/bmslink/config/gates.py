@@ -86,9 +86,23 @@ def _some(keys: list[str]) -> str:
     return ", ".join(keys[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
+def _backup(draft: Draft) -> Check:
+    if draft.backup is None:
+        return Check(name="backup", passed=None, sentence="No backup is restored.")
+    if draft.unusable:
+        return Check(name="backup", passed=False, sentence=draft.unusable)
+    sentence = draft.foreign or "The backup is of this board, and is as it was made."
+    return Check(name="backup", passed=not draft.foreign, sentence=sentence, waiver="clone")
+
+
 def _limits(draft: Draft) -> Check:
-    sentence = " ".join(draft.wrong.values()) or "Every value is within its limits."
-    return Check(name="limits", passed=not draft.wrong, sentence=sentence)
+    """What is asked for has to be within its limits; what only a backup holds may be waived."""
+    sentences = [*draft.wrong.values(), *draft.outside.values()]
+    if draft.outside:
+        sentences.append("No record of ours shows that this board held that.")
+    sentence = " ".join(sentences) or "Every value is within its limits."
+    waiver = "limits" if draft.restore and draft.outside and not draft.wrong else ""
+    return Check(name="limits", passed=not sentences, sentence=sentence, waiver=waiver)
 
 
 class Rating(NamedTuple):
@@ -201,6 +215,7 @@ _CHECKS: tuple[Callable[[Draft], Check], ...] = (
     _map,
     _tested,
     _supported,
+    _backup,
     _limits,
     _rating,
     _rules,
