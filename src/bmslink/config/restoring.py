@@ -108,22 +108,26 @@ class Part(NamedTuple):
 
 
 def writable_part(
-    settings: SettingsMap, image: Image, raw: Image, *, own: bool = False, switches: bool = False
+    settings: SettingsMap, image: Image, raw: Image, *, own: bool = False
 ) -> tuple[dict[int, bytes], list[str]]:
-    """Of raw bytes what may be written back, and what is left as it is, in sentences.
+    """Of raw bytes all that may ever be written, and what may not, in sentences.
 
-    A value that stood in the board may lie outside the limits of what we would set: `outside`
-    tells. `own`: what belongs to this one board as well. `switches`: the switches as well, which
-    are left as they are in `image` otherwise. Raises `SettingError` for bytes that fit no slot.
+    `own`: what belongs to this one board as well. Raises `SettingError` for bytes that fit no
+    slot.
     """
-    new, left, kept = part_of(settings, image, raw, own=own, switches=switches)
-    return new, [*left, *(f"{key} stays as it is: {why}." for key, why in kept.items())]
+    new, left, _ = part_of(settings, image, raw, own=own, switches=True)
+    return new, left
 
 
 def part_of(
     settings: SettingsMap, image: Image, raw: Image, *, own: bool = False, switches: bool = False
 ) -> Part:
-    """The same, with the switches apart."""
+    """Of raw bytes what may be brought back.
+
+    A value that was in the board may lie outside the limits of what we would set: `outside`
+    tells. `own`: what belongs to this one board as well. `switches`: the switches as well, which
+    stay as they are in `image` otherwise. Raises `SettingError` for bytes that fit no slot.
+    """
     found = Part({}, [], {})
     for address, data in raw.items():
         slot = settings.by_address.get(address)
