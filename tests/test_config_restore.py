@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from bmslink.config import Plan, apply, draft, make_plan
-from bmslink.config.backup import Backup, load_backup, make_backup
+from bmslink.config.backup import Backup, _sealed, load_backup, make_backup
 from bmslink.device import Device, connect
 from bmslink.errors import GateError, SettingError
 from bmslink.journal import Journal
@@ -113,6 +114,9 @@ def test_what_the_maker_set_tells_two_boards_apart(tmp_path: Path) -> None:
             made = await draft(device, {}, raw=other, journal=world.journal)
             assert blocked(made) == {"backup"}
             assert "jbd_shunt" in sentence(made, "backup")
+            old = replace(other, fingerprint={}, place={})  # as 0.1.0 made it
+            made = await draft(device, {}, raw=_sealed(old), journal=world.journal)
+            assert "jbd_shunt" in sentence(made, "backup")
 
     virtual_run(main())
 
@@ -135,8 +139,6 @@ def test_bytes_without_a_backup_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_backup_that_was_altered_in_memory_is_none(tmp_path: Path) -> None:
-    from msgspec.structs import replace
-
     async def main() -> None:
         world = World("jbd", tmp_path)
         async with world.device() as device:
@@ -245,8 +247,25 @@ def test_no_waiver_lets_a_value_be_set_outside_its_limits(tmp_path: Path) -> Non
     virtual_run(main())
 
 
+def test_what_an_altered_record_says_proves_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        async with world.device() as device:
+            change = await draft(device, {"charge_otp": 56}, journal=world.journal)
+            await apply(device, change, journal=world.journal)
+            kept = await backup_of(device, FACTORY)
+            (file,) = world.journal.folder.glob("*.jsonl")
+            held = change.table.image[0x18].hex()
+            file.write_text(file.read_text().replace(f'"18": "{held}"', '"18": "1005"', 1))
+            made = await draft(device, {}, raw=kept, waive=["rules"], journal=world.journal)
+            assert "limits" in blocked(made)
+            assert made.vouched == {}
+
+    virtual_run(main())
+
+
 @pytest.mark.parametrize("path", sorted(OLD.glob("*.json")), ids=lambda path: path.stem)
 def test_backups_of_earlier_versions_are_read(path: Path) -> None:
     kept = load_backup(path)
-    assert kept.intact
+    assert (kept.intact, kept.fingerprint, kept.place) == (True, {}, {})
     assert kept.image()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,10 @@ import pytest
 
 from bmslink.config import apply, draft, switch
 from bmslink.config.backup import make_backup
-from bmslink.config.history import switched_off
+from bmslink.config.drive import pack_of
+from bmslink.config.history import History
 from bmslink.config.profile import parse_profile, profile_of
+from bmslink.journal import Journal
 from bmslink.model import Command, Switch
 from bmslink.protocols.settings import Table
 from bmslink.setting import SWITCHES
@@ -172,29 +174,23 @@ def test_whoever_names_a_switch_sets_it_under_load_too(on: bool, tmp_path: Path)
     virtual_run(main())
 
 
-def records(*begun: dict[str, Any], end: str = "done") -> list[dict[str, Any]]:
-    found = []
-    for number, begin in enumerate(begun):
-        plain = {"schema": 1, "time": "2026-05-01T12:00:00+00:00", "id": str(number)}
-        found += [plain | {"event": "begin", "target": "x", "pack": {}} | begin]
-        found += [plain | {"event": "end", "outcome": end}]
-    return found
-
-
 def setting(new: bool, asked: bool | None) -> dict[str, Any]:
     edit = {"key": "charge_switch", "old": not new, "new": new, "asked": asked}
     return {"changes": [{"slot": 1, "old": "", "new": "", "settings": [edit]}]}
 
 
+OFF, ON = {"switch": "charge", "on": False}, {"switch": "charge", "on": True}
+
+
 @pytest.mark.parametrize(
     ("begun", "end", "off"),
     [
-        ([{"switch": "charge", "on": False}], "done", True),
-        ([{"switch": "charge", "on": False}], "ignored", True),
-        ([{"switch": "charge", "on": False}], "rolled back", True),
-        ([{"switch": "charge", "on": False}], "refused", False),
-        ([{"switch": "charge", "on": False}, {"switch": "charge", "on": True}], "done", False),
-        ([{"switch": "charge", "on": False}, {"switch": "balance", "on": True}], "done", True),
+        ([OFF], "done", True),
+        ([OFF], "ignored", True),
+        ([OFF], "rolled back", True),
+        ([OFF], "refused", False),
+        ([OFF, ON], "done", False),
+        ([OFF, {"switch": "balance", "on": True}], "done", True),
         ([setting(False, False)], "done", True),
         ([setting(False, False), setting(True, True)], "done", False),
         ([setting(False, False), setting(True, None)], "done", True),  # an old restore
@@ -204,10 +200,38 @@ def setting(new: bool, asked: bool | None) -> dict[str, Any]:
 def test_the_journal_knows_who_turned_what_off(
     begun: list[dict[str, Any]], end: str, off: bool, tmp_path: Path
 ) -> None:
-    from bmslink.journal import Journal
+    async def main() -> None:
+        world, journal = World("jk02", tmp_path), Journal(tmp_path / "journal")
+        async with world.device() as device:
+            identity, table = await device.identify(), await device.settings()
+            for begin in begun:
+                told = {"target": "x", "pack": pack_of(identity), **begin}
+                journal.append("begin", id=f"{len(list(journal.records())):x}", **told)
+                journal.append("end", id=f"{len(list(journal.records())) - 1:x}", outcome=end)
+            found = History(journal, device, identity, table).switched_off()
+            assert found.keys() == ({"charge_switch"} if off else set())
+            other = replace(identity, serial_number="another one")
+            assert History(journal, device, other, table).switched_off() == {}
 
-    lines = [json.dumps(record) for record in records(*begun, end=end)]
-    (tmp_path / "2026-05.jsonl").write_text("\n".join(lines) + "\n")
-    found = switched_off(Journal(tmp_path), "x", {})
-    assert found == ({"charge_switch": "2026-05-01 12:00 UTC"} if off else {})
-    assert switched_off(Journal(tmp_path), "y", {}) == {}
+    virtual_run(main())
+
+
+def test_an_altered_record_lifts_nothing(tmp_path: Path) -> None:
+    """Only what verifies says that a person turned a switch on again."""
+
+    async def main() -> None:
+        world, journal = World("jk02", tmp_path), Journal(tmp_path / "journal")
+        async with world.device() as device:
+            identity, table = await device.identify(), await device.settings()
+            plain = {"target": "x", "pack": pack_of(identity)}
+            for name, begin in (("a", OFF), ("b", ON)):
+                journal.append("begin", id=name, **plain, **begin)
+                journal.append("end", id=name, outcome="done")
+            assert History(journal, device, identity, table).switched_off() == {}
+            (file,) = journal.folder.glob("*.jsonl")
+            file.write_text(file.read_text().replace('"on": true', '"on":  true', 1))
+            assert History(journal, device, identity, table).switched_off().keys() == {
+                "charge_switch"
+            }
+
+    virtual_run(main())

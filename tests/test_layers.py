@@ -20,6 +20,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "bmslink"
 FLOORS: dict[str, int] = {
     "errors": 0,
     "model": 1,
+    "chain": 1,
     "chemistry": 1,
     "setting": 1,
     "lint": 2,

@@ -257,10 +257,10 @@ class Device:
             await asyncio.sleep(self.driver.settle)
             found = (await self.driver.fetch([slot])).get(slot.address)
             if settings_map.same(slot.address, found, data):
-                transaction.note("stored", slot=slot.address, found=data.hex())
+                transaction.tell("stored", slot=slot.address, found=data.hex())
                 return
         shown = None if found is None else found.hex()
-        transaction.note("differs", slot=slot.address, new=data.hex(), found=shown)
+        transaction.tell("differs", slot=slot.address, new=data.hex(), found=shown)
         if lost is not None:
             raise lost
         raise VerifyError(

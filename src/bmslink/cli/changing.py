@@ -29,7 +29,9 @@ __all__ = [
     "Waive",
     "Yes",
     "agree",
+    "can_ask",
     "change",
+    "line_of",
     "under_way",
     "waivers",
 ]
@@ -76,7 +78,7 @@ async def agree(session: Session, question: str, *, yes: bool) -> None:
     """Ask on the terminal; `GateError` for anything but a yes, and where nobody can be asked."""
     if yes:
         return
-    if session.json or not is_terminal(sys.stdin) or not is_terminal(sys.stderr):
+    if not can_ask(session):
         raise GateError("Nothing was sent: nobody was there to agree. --yes agrees beforehand.")
     from bmslink.cli.stdin import lines
 
@@ -94,6 +96,11 @@ async def agree(session: Session, question: str, *, yes: bool) -> None:
     raise GateError("Declined: nothing was sent.")
 
 
+def can_ask(session: Session) -> bool:
+    """Whether somebody is there to answer."""
+    return not session.json and is_terminal(sys.stdin) and is_terminal(sys.stderr)
+
+
 async def under_way(session: Session, device: Device, work: Awaitable[Outcome]) -> Outcome:
     """Do it, and say what Ctrl-C or SIGTERM leave behind, whenever they come."""
     try:
@@ -104,12 +111,14 @@ async def under_way(session: Session, device: Device, work: Awaitable[Outcome]) 
 
 
 def _left_behind(device: Device) -> str:
-    from bmslink.config import place_of
+    from bmslink.config.places import recorded_place, where
     from bmslink.journal import Journal, JournalError
 
-    place = place_of(device.target)
+    here = where(device)
     try:
-        open_ = any(each.begin.get("target") == place for each in Journal().unfinished())
+        open_ = any(
+            recorded_place(each.begin).same(here) for each in Journal().unfinished(quick=True)
+        )
     except JournalError:
         open_ = True  # `resume` will know, or say why not
     if not open_:
@@ -145,6 +154,17 @@ async def change(
         chemistry=chemistry,
         settings=settings,
     )
+    if [check.name for check in plan.blocked] == ["twin"] and can_ask(session) and not dry_run:
+        await agree(session, f"{plan.blocked[0].sentence} Is it another one?", yes=False)
+        plan = await draft(
+            device,
+            wanted,
+            raw=raw,
+            switches=switches,
+            waive=waive | {"twin"},
+            chemistry=chemistry,
+            settings=settings,
+        )
     show_plan(session, plan, whole=dry_run)
     stop_if_blocked(plan)
     if dry_run:
@@ -204,6 +224,13 @@ def value_of(setting_kind: str, unit: str, text: str) -> Any:
         return text
     value = typed_value(text)
     return value.to(unit) if isinstance(value, Quantity) else value
+
+
+def line_of(
+    protocol: str | None, address: int | None, baudrate: int | None, timeout: float | None
+) -> o.Line:
+    """What the options say of the line."""
+    return o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
 
 
 def open_one(session: Session, target: str | None, line: o.Line) -> Device:

@@ -14,6 +14,7 @@ import typer
 from bmslink.cli import changing as c
 from bmslink.cli import config_files as files
 from bmslink.cli import options as o
+from bmslink.cli.config_changes import FOUND, journal, resume, verify
 from bmslink.cli.output import exit_code
 from bmslink.errors import BmsError, TargetError
 
@@ -28,7 +29,6 @@ BackupFile = Annotated[str, typer.Argument(metavar="FILE", help="The backup.")]
 Out = Annotated[
     str | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to this file.")
 ]
-FOUND = 5
 
 
 def backup(
@@ -47,11 +47,12 @@ def backup(
     """
     from bmslink.cli.loop import run
     from bmslink.config.backup import make_backup, save_backup
+    from bmslink.config.places import where
 
     session = o.session_of(ctx)
-    device = c.open_one(session, target, _line(protocol, address, baudrate, timeout))
+    device = c.open_one(session, target, c.line_of(protocol, address, baudrate, timeout))
     identity, table = run(files.look(device))
-    made = make_backup(str(device.target), identity, table)
+    made = make_backup(str(device.target), identity, table, where(device).to_dict())
     path = output or files.backup_name(made)
     save_backup(made, path, overwrite=force)
     if session.json:
@@ -78,7 +79,7 @@ def export(
     from bmslink.config.profile import profile_of
 
     session = o.session_of(ctx)
-    device = c.open_one(session, target, _line(protocol, address, baudrate, timeout))
+    device = c.open_one(session, target, c.line_of(protocol, address, baudrate, timeout))
     identity, table = run(files.look(device))
     title = " ".join(x for x in (identity.vendor, identity.model, identity.firmware) if x)
     files.give(session, profile_of(table, title=title, own=own), output, force=force)
@@ -132,7 +133,7 @@ def plan(
 
     session = o.session_of(ctx)
     profile = load_profile(file)
-    devices = _connect(session, targets, _line(protocol, address, baudrate, timeout))
+    devices = _connect(session, targets, c.line_of(protocol, address, baudrate, timeout))
 
     async def look(device: Device) -> None:
         async with device:
@@ -180,7 +181,7 @@ def apply(
 
     session = o.session_of(ctx)
     profile = load_profile(file)
-    devices = _connect(session, targets, _line(protocol, address, baudrate, timeout))
+    devices = _connect(session, targets, c.line_of(protocol, address, baudrate, timeout))
 
     async def write(device: Device) -> None:
         async with device:
@@ -235,7 +236,7 @@ def restore(
 
     session = o.session_of(ctx)
     kept = load_backup(file)
-    device = c.open_one(session, target, _line(protocol, address, baudrate, timeout))
+    device = c.open_one(session, target, c.line_of(protocol, address, baudrate, timeout))
 
     async def write(device: Device) -> None:
         async with device:
@@ -253,47 +254,6 @@ def restore(
             )
 
     run(write(device))
-
-
-def resume(
-    ctx: typer.Context,
-    target: o.Target = None,
-    rollback: Annotated[
-        bool, typer.Option("--rollback", help="Set it back instead of finishing it.")
-    ] = False,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Send nothing: declare over what stands now.")
-    ] = False,
-    waive: c.Waive = None,
-    yes: c.Yes = False,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
-) -> None:
-    """Finish a change that was cut off, or set it back."""
-    from bmslink.cli.loop import run
-    from bmslink.config import cut_off_change
-    from bmslink.config import resume as end
-
-    session = o.session_of(ctx)
-    if rollback and keep:
-        raise TargetError("--rollback or --keep, not both.")
-    device = c.open_one(session, target, _line(protocol, address, baudrate, timeout))
-
-    async def go_on(device: Device) -> None:
-        async with device:
-            found = await cut_off_change(device)
-            if found is not None:
-                back = rollback or found.back
-                files.tell(session, found, back=back and not rollback and not keep)
-                how = "Give it up on" if keep else "Set it back on" if back else "Finish it on"
-                await c.agree(session, f"{how} {device.target}?", yes=yes)
-            work = end(device, rollback=rollback, keep=keep, waive=set(waive or ()))
-            outcome = await c.under_way(session, device, work)
-            c.show_outcome(session, device, outcome)
-
-    run(go_on(device))
 
 
 def diff(
@@ -321,7 +281,7 @@ def diff(
         names.append(o.one_target(None))
     if len(set(names)) < len(names):
         raise TargetError("One of them is named twice.")
-    found = files.sides(session, names, _line(protocol, address, baudrate, timeout))
+    found = files.sides(session, names, c.line_of(protocol, address, baudrate, timeout))
     result = compare(found)
     if session.json:
         for each in result:
@@ -339,41 +299,6 @@ def diff(
     raise typer.Exit(FOUND)
 
 
-def journal(
-    ctx: typer.Context,
-    target: Annotated[
-        str | None, typer.Argument(metavar="[TARGET]", help="Only what was done to this pack.")
-    ] = None,
-) -> None:
-    """Show what was changed, when, by whom, and how.
-
-    With --json every record of it.
-    """
-    from bmslink.cli.render import journal as render
-    from bmslink.journal import Journal
-
-    session = o.session_of(ctx)
-    session.no_trace("config journal")
-    kept = Journal()
-    place = None if target is None else files.place(target)
-    records = list(kept.records())
-    if place is not None:
-        wanted = {r["id"] for r in records if r.get("target") == place and "id" in r}
-        records = [r for r in records if r.get("id") in wanted or files.decided_at(r, place)]
-    if session.json:
-        for record in records:
-            session.record(record)
-        return
-    lines = render.lines(records, place)
-    if not lines:
-        session.say(f"Nothing was changed yet; the journal is in {kept.folder}.")
-    decisions = sum(record.get("event") == "decision" for record in records)
-    if decisions:
-        session.say(f"`control run` left {decisions} decisions in it as well; --json shows them.")
-    for each in lines:
-        session.print(each)
-
-
 COMMANDS = {
     "backup": backup,
     "export": export,
@@ -382,6 +307,7 @@ COMMANDS = {
     "apply": apply,
     "restore": restore,
     "resume": resume,
+    "verify": verify,
     "diff": diff,
     "journal": journal,
 }
@@ -389,12 +315,6 @@ COMMANDS = {
 
 
 # ------------------------------------------------------------------------------------- parts
-
-
-def _line(
-    protocol: str | None, address: int | None, baudrate: int | None, timeout: float | None
-) -> o.Line:
-    return o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
 
 
 def _connect(session: Session, targets: list[str] | None, line: o.Line) -> list[Device]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bmslink.config import CutOff
     from bmslink.config.backup import Backup
     from bmslink.config.compare import Side
+    from bmslink.config.places import Place
     from bmslink.device import Device
     from bmslink.model import Identity
     from bmslink.protocols.settings import Table
@@ -24,8 +25,10 @@ __all__ = [
     "decided_at",
     "give",
     "look",
+    "made_at",
     "one_by_one",
     "place",
+    "show_cut_off",
     "sides",
     "tell",
 ]
@@ -60,6 +63,30 @@ def tell(session: Session, found: CutOff, *, back: bool) -> None:
             session.print(clean(f"  {line}"))
     if back:
         session.say("Setting it back had begun already, so that is what is finished.")
+
+
+def show_cut_off(session: Session, target: str, found: CutOff | None) -> None:
+    """All that is on record of a change that was cut off; a person decides by it."""
+    from bmslink.cli.render import journal as render
+    from bmslink.cli.render.text import clean
+
+    if session.json:
+        session.record(
+            {"target": target, "open_change": None if found is None else found.to_dict()}
+        )
+        return
+    if found is None:
+        session.print("No change of this pack was cut off.")
+        return
+    session.print(clean(found.sentence))
+    if found.elsewhere:
+        session.print(clean(f"It was begun at {found.elsewhere}, and this board looks the same."))
+    if found.old:
+        session.print("An earlier version wrote it down, without a check of what it says.")
+    if found.damage:
+        session.print("What follows is what can still be read; nothing of it is proven.")
+    for line in (*render.what(found.begin, found.stands), *render.course(found.notes)):
+        session.print(clean(f"  {line}"))
 
 
 def backup_name(made: Backup) -> str:
@@ -121,19 +148,28 @@ async def look(device: Device) -> tuple[Identity, Table]:
         return identity, await device.settings(await device.settings_map(identity))
 
 
-def place(target: str) -> str:
-    """Where a target is, as the journal names it."""
-    from bmslink.config import place_of
+def place(target: str) -> Place:
+    """Where a target is, however it is written."""
+    from bmslink.config.places import where
     from bmslink.packs import named
     from bmslink.transport import parse_target
 
-    return place_of(parse_target(named(target)))
+    return where(parse_target(named(target)))
 
 
-def decided_at(record: Mapping[str, Any], where: str) -> bool:
+def made_at(record: Mapping[str, Any], where: Place) -> bool:
+    """Whether a record of a change is of the pack there."""
+    from bmslink.config.places import recorded_place
+
+    about = record.get("about")
+    told = record if "target" in record else about if isinstance(about, dict) else {}
+    return recorded_place(told).same(where)
+
+
+def decided_at(record: Mapping[str, Any], where: Place) -> bool:
     """Whether `control run` wrote it of the pack there; it names packs as they were given."""
     try:
-        return record.get("event") == "decision" and place(str(record.get("target"))) == where
+        return record.get("event") == "decision" and place(str(record.get("target"))).same(where)
     except BmsError:  # a name that is no longer known
         return False
 

@@ -19,8 +19,11 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
   to go on all the same; empty: nothing helps), `waived`, `blocks`. `WAIVERS` names all of them.
 * `apply(device, plan, *, confirm=None, journal=None) -> Outcome`. `confirm(new_plan) -> bool` is
   asked only where the settings changed since the plan was made; without it that is an end.
-* `resume(device, *, rollback=False, keep=False, waive=(), journal=None) -> Outcome` ends a change
-  that was cut off: finishes it, sets it back, or (`keep`) only declares it over.
+* `resume(device, *, rollback=False, keep=False, agreed=False, waive=(), journal=None) -> Outcome`
+  ends a change that was cut off: finishes it, sets it back, or (`keep`) only declares it over.
+  `agreed`: a person has seen a record that an earlier version wrote without a check.
+* `verify(device, *, journal=None) -> Verification` compares what the last change of this pack left
+  with what the board holds now: `result`, `differences` (key, unit, written, now), `fine`.
 * `switch(device, command, *, waive=(), journal=None) -> Outcome`.
 * `draft_adjustment(device, wish, *, now=False, waive=(), journal=None) -> AdjustmentPlan` and
   `adjust(device, plan, *, journal=None) -> Outcome` set the clock or the state of charge.
@@ -41,11 +44,13 @@ from __future__ import annotations
 from bmslink.config.adjusting import AdjustmentPlan, adjust, draft_adjustment
 from bmslink.config.apply import apply, draft
 from bmslink.config.check import WAIVERS, Check
-from bmslink.config.drive import place_of
+from bmslink.config.open_changes import open_change
 from bmslink.config.outcome import Outcome
+from bmslink.config.places import place_of
 from bmslink.config.plan import Change, Edit, Plan, make_plan
 from bmslink.config.resume import CutOff, cut_off_change, resume, unfinished
 from bmslink.config.switching import rehearse_switch, switch
+from bmslink.config.verify import Difference, Verification, verify
 
 __all__ = [
     "WAIVERS",
@@ -53,18 +58,22 @@ __all__ = [
     "Change",
     "Check",
     "CutOff",
+    "Difference",
     "Edit",
     "Outcome",
     "Plan",
+    "Verification",
     "adjust",
     "apply",
     "cut_off_change",
     "draft",
     "draft_adjustment",
     "make_plan",
+    "open_change",
     "place_of",
     "rehearse_switch",
     "resume",
     "switch",
     "unfinished",
+    "verify",
 ]

@@ -14,13 +14,13 @@ from typing import Any
 
 from bmslink.config.apply import blocks_of, draft, gate, lock_names, refuse, same_as_planned
 from bmslink.config.check import Check
-from bmslink.config.drive import pack_of, place_of
 from bmslink.config.locks import locked
+from bmslink.config.open_changes import begin
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
 from bmslink.device import Device
 from bmslink.errors import BmsError, FrameError, RollbackError, TransportError
-from bmslink.journal import Journal
+from bmslink.journal import Journal, JournalError
 from bmslink.model import Adjustment
 
 __all__ = ["AdjustmentPlan", "adjust", "draft_adjustment"]
@@ -120,9 +120,10 @@ async def adjust(
             raise refuse(f"Nothing was sent. {why}", name)
         if wanted.now:
             wish = replace(wish, clock=datetime.now(UTC))
-        transaction = journal.begin(
-            place_of(device.target),
-            pack_of(plan.identity),
+        transaction = begin(
+            journal,
+            device,
+            plan.identity,
             [],
             adjust={"clock": _told(wish.clock), "soc": wish.soc},
             waived=[check.waiver for check in plan.checks if check.waived],
@@ -133,7 +134,9 @@ async def adjust(
         except (TransportError, FrameError) as error:
             lost = f"The command got no usable answer ({error}) "
         except BmsError as error:  # it was not sent, or the board said no
-            transaction.end("refused", why=str(error))
+            transaction.close("refused", why=str(error))
+            if isinstance(error, JournalError):
+                raise refuse(f"{error} Nothing was sent.", "journal") from error
             raise
         told = await _seen(device, wish, sent)
         sentence = lost + told if told else f"{_words(wish)}: read back."

@@ -13,30 +13,22 @@ from bmslink.config.drive import (
     Stranger,
     describe,
     pack_of,
-    place_of,
     reach,
     same_board,
     watch,
 )
-from bmslink.config.history import stood, switched_off
+from bmslink.config.history import History, made_here
 from bmslink.config.locks import locked
+from bmslink.config.open_changes import begin, blocks_of, cut_off, lock_names, other_road
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Plan, make_plan, with_frames
 from bmslink.config.profile import Profile
 from bmslink.device import Device
-from bmslink.errors import (
-    BmsError,
-    GateError,
-    RollbackError,
-    SettingError,
-    TargetError,
-    VerifyError,
-)
-from bmslink.journal import Journal, JournalError, Open
+from bmslink.errors import BmsError, GateError, RollbackError, SettingError, VerifyError
+from bmslink.journal import Journal, JournalError
 from bmslink.model import Identity
 from bmslink.protocols.settings import Image, SettingsMap, Table
 from bmslink.setting import Value
-from bmslink.transport import parse_target
 
 __all__ = [
     "apply",
@@ -55,51 +47,6 @@ _ROLLBACKS = 3
 """How often setting back is tried."""
 _PAUSE = 1.0
 """Between two of these, s."""
-
-
-def lock_names(device: Device, identity: Identity) -> list[str]:
-    """By what a pack is held: where it is, and who it is if it tells."""
-    names = [place_of(device.target)]
-    if identity.serial_number:
-        names.append(f"{identity.vendor} {identity.serial_number}")
-    return names
-
-
-def blocks_of(journal: Journal, device: Device, identity: Identity) -> dict[str, str]:
-    """The checks that fail because of the journal."""
-    try:
-        journal.probe()
-        cut = cut_off(journal, device, identity)
-    except JournalError as error:
-        return {"journal": str(error)}
-    if not cut:
-        return {}
-    when = str(cut[0].begin.get("time"))[:19].replace("T", " ")
-    return {
-        "unfinished": (
-            f"A change of this pack was cut off ({when} UTC): "
-            f"`bmslink config resume {other_road(cut[0], identity) or device.target}` finishes "
-            "it or sets it back."
-        )
-    }
-
-
-def cut_off(journal: Journal, device: Device, identity: Identity) -> list[Open]:
-    """The changes of this pack that were cut off, oldest first."""
-    place, pack = place_of(device.target), pack_of(identity)
-    return [each for each in journal.unfinished() if each.concerns(place, pack)]
-
-
-def other_road(cut: Open, identity: Identity) -> str:
-    """The target that a change was begun over where its protocol was another one; or empty.
-
-    A pack with two ports keeps its settings at other addresses on each.
-    """
-    pack, place = cut.begin.get("pack"), cut.begin.get("target")
-    began = pack.get("protocol") if isinstance(pack, dict) else None
-    if not isinstance(began, str) or began == identity.protocol or not isinstance(place, str):
-        return ""
-    return place if "+" in place.partition("://")[0] else f"{began}+{place}"
 
 
 async def draft(
@@ -154,9 +101,8 @@ async def _draft(
     journal: Journal,
     counted: tuple[int, int],
 ) -> Plan:
-    blocked = blocks_of(journal, device, identity)
-    readable = "journal" not in blocked
-    place, pack = place_of(device.target), pack_of(identity)
+    blocked = blocks_of(journal, device, identity, table)
+    past = History(journal, device, identity, table) if "journal" not in blocked else None
     reading, still = await watch(device)
     frames, bad = device.link.received, device.link.framer.bad_frames
     plan = make_plan(
@@ -165,10 +111,10 @@ async def _draft(
         identity=identity,
         reading=reading,
         raw=wish.raw,
-        elsewhere=wish.raw is not None and _place_of(wish.raw) != place,
-        stood=stood(journal, place, pack, table.map.name) if wish.raw and readable else None,
+        elsewhere=wish.raw is not None and not made_here(wish.raw, device),
+        stood=past.stood() if wish.raw and past else None,
         switches=wish.switches,
-        switched_off=switched_off(journal, place, pack) if wish.switches and readable else None,
+        switched_off=past.switched_off() if wish.switches and past else None,
         waive=wish.waive,
         chemistry=wish.chemistry,
         health=Health(frames - counted[0], bad - counted[1], still),
@@ -178,14 +124,6 @@ async def _draft(
     slots = table.map.by_address
     writes = [(slots[c.slot], c.new) for c in plan.changes if c.slot not in plan.refused]
     return with_frames(plan, await device.rehearse(writes)) if writes else plan
-
-
-def _place_of(backup: Backup) -> str:
-    """Where a backup was made; empty where that is no place any more."""
-    try:
-        return place_of(parse_target(backup.target))
-    except TargetError:
-        return ""
 
 
 def refuse(sentence: str, name: str) -> GateError:
@@ -277,10 +215,12 @@ def _equal(settings: SettingsMap, one: Image, other: Image) -> bool:
 
 async def _carry_out_new(device: Device, plan: Plan, journal: Journal) -> Outcome:
     table = plan.table
-    transaction = journal.begin(
-        place_of(device.target),
-        pack_of(plan.identity),
+    transaction = begin(
+        journal,
+        device,
+        plan.identity,
         [change.to_dict() for change in plan.changes],
+        table,
         map=table.map.name,
         image={f"{address:X}": raw.hex() for address, raw in table.image.items()},
         waived=[check.waiver for check in plan.checks if check.waived],
@@ -309,6 +249,8 @@ async def carry_out(job: Job, changes: Sequence[Change]) -> Outcome:
     except BmsError as error:
         if not job.sent:
             _end(job, "nothing sent", why=str(error))
+            if isinstance(error, JournalError):
+                raise refuse(f"{error} Nothing was sent.", "journal") from error
             raise
         raise await roll_back(job, changes, error) from error
     _end(job, "done")
@@ -324,7 +266,8 @@ async def carry_out(job: Job, changes: Sequence[Change]) -> Outcome:
 
 
 async def roll_back(job: Job, changes: Sequence[Change], why: BmsError) -> BmsError:
-    """Set everything back; the error that tells how that went."""
+    """Set everything back; the error that tells how that went. It goes on without a journal."""
+    job.transaction = job.transaction.regardless()
     last: BmsError = why
     for attempt in range(_ROLLBACKS):
         if attempt:

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from bmslink.config.fingerprint import fingerprint
 from bmslink.errors import SettingError
 from bmslink.model import Identity
 from bmslink.protocols.settings import Table
@@ -50,6 +51,10 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Address -> raw bytes, both in hex."""
     values: dict[str, float | bool | str | None]
     units: dict[str, str]
+    place: dict[str, Any] = {}
+    """Where it was made; backups of 0.1.0 name the target only."""
+    fingerprint: dict[str, Any] = {}
+    """What tells the board from others; backups of 0.1.0 have none."""
     own: list[str]
     """The settings that change by themselves or belong to this one board: not for comparing."""
     sha256: str = ""
@@ -70,8 +75,10 @@ def _checksum(fields: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def make_backup(target: str, identity: Identity, table: Table) -> Backup:
-    """The board as it stands now."""
+def make_backup(
+    target: str, identity: Identity, table: Table, place: Mapping[str, Any] | None = None
+) -> Backup:
+    """The board as it is now; `place` as `config.places` writes it, where that is known."""
     backup = Backup(
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         target=target,
@@ -86,6 +93,8 @@ def make_backup(target: str, identity: Identity, table: Table) -> Backup:
         slots={f"{at:04x}": raw.hex() for at, raw in sorted(table.image.items())},
         values=dict(table.values()),
         units={row.key: row.unit for row in table.map.settings if row.unit},
+        place=dict(place or {}),
+        fingerprint=fingerprint(identity, table).to_dict(),
         own=[row.key for row in table.map.settings if row.live or row.own],
     )
     return _sealed(backup)

@@ -26,6 +26,8 @@ WAIVERS: Mapping[str, str] = {
     "health": "write over a line that is disturbed, or beside readings that make no sense",
     "protection": "write while a protection is active",
     "unchanged": "resume although other settings changed since, and set them back as well",
+    "twin": "it is another board than the one that looks the same, whose change was cut off",
+    "place": "resume over another port than the change was begun over, on a board without a number",
     "load": "change what all protection stands on while current flows",
 }
 """Waiver -> what it allows."""

@@ -13,14 +13,14 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
+from bmslink.config.places import place_of
 from bmslink.config.plan import writable_part
 from bmslink.device import Device
 from bmslink.errors import BmsError, FrameError, GateError, Refused, TransportError, VerifyError
-from bmslink.journal import Transaction
+from bmslink.journal import JournalError, Transaction
 from bmslink.model import Identity, Reading
 from bmslink.protocols.settings import Image, SettingsMap, Table
 from bmslink.setting import Value
-from bmslink.transport import Endpoint
 
 __all__ = [
     "Job",
@@ -56,15 +56,6 @@ def pack_of(identity: Identity) -> dict[str, Any]:
     """Who a pack is, for the journal and for comparing."""
     known = asdict(identity)
     return {name: known[name] for name in _WHO}
-
-
-def place_of(endpoint: Endpoint) -> str:
-    """Where a pack is: the same for every way to write the target."""
-    if endpoint.scheme == "sim":
-        return str(endpoint)
-    place = endpoint.place if endpoint.scheme == "serial" else endpoint.place.lower()
-    address = endpoint.integer("address", 1)  # which is whom drivers ask unless told otherwise
-    return f"{endpoint.scheme}://{place}" + (f"?address={address}" if address != 1 else "")
 
 
 def same_board(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
@@ -156,10 +147,13 @@ async def _write(job: Job, aim: Mapping[int, bytes], todo: Sequence[int]) -> Non
             data = aim[slot.address]
             if job.settings.same(slot.address, found.get(slot.address), data):
                 continue
-            job.sent = wrote = True
+            sent, job.sent, wrote = job.sent, True, True
             told = describe(job.settings, slot.address, found.get(slot.address), data)
             try:
                 await job.device.store(job.settings, slot, data, job.transaction)
+            except JournalError:  # the write could not be written down, so it was not sent
+                job.sent = sent
+                raise
             except VerifyError as error:
                 stands = describe(job.settings, slot.address, data, error.found)
                 raise VerifyError(

@@ -52,7 +52,8 @@ class Fingerprint:
 
     def equal_serial(self, other: Fingerprint) -> bool:
         """Whether both tell the same serial number: they are one board for certain."""
-        return self.certain and self.serial_number == other.serial_number
+        makers = {self.vendor, other.vendor} - {None}
+        return self.certain and self.serial_number == other.serial_number and len(makers) < 2
 
     def differs(self, other: Fingerprint) -> str:
         """How two boards differ, in words; empty where they are equal in all that both tell.

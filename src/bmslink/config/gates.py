@@ -210,6 +210,13 @@ def _unfinished(draft: Draft) -> Check:
     )
 
 
+def _twin(draft: Draft) -> Check:
+    why = draft.blocked.get("twin", "")
+    passed = False if why else None
+    sentence = why or "No board that looks the same has a change that was cut off."
+    return Check(name="twin", passed=passed, sentence=sentence, waiver="twin")
+
+
 _CHECKS: tuple[Callable[[Draft], Check], ...] = (
     _identity,
     _map,
@@ -227,5 +234,6 @@ _CHECKS: tuple[Callable[[Draft], Check], ...] = (
     check_load,
     _journal,
     _unfinished,
+    _twin,
 )
 """All checks, in the order they are shown."""

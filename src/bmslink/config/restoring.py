@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from bmslink.config.backup import Backup
-from bmslink.config.fingerprint import fingerprint, fingerprint_of
+from bmslink.config.fingerprint import Fingerprint, fingerprint, fingerprint_of
 from bmslink.errors import FrameError, SettingError
 from bmslink.model import Identity
 from bmslink.protocols.settings import Image, SettingsMap, Slot, Table
@@ -82,8 +82,7 @@ def foreign(backup: Backup, identity: Identity, table: Table, *, elsewhere: bool
                 f"{then or 'unknown'}, here it is {now or 'unknown'}."
             )
     here = fingerprint(identity, table)
-    pack = {name: getattr(backup, name) for name in (*_WHO, "cell_count")}
-    if differs := fingerprint_of(pack, table.map, backup.image()).differs(here):
+    if differs := _print(backup, table.map).differs(here):
         return f"The backup is of another board: this one has {differs}."
     if elsewhere and not here.certain:
         return (
@@ -91,6 +90,14 @@ def foreign(backup: Backup, identity: Identity, table: Table, *, elsewhere: bool
             "be another one of the same kind."
         )
     return ""
+
+
+def _print(backup: Backup, settings: SettingsMap) -> Fingerprint:
+    """What told the board from others when the backup was made."""
+    if backup.fingerprint:
+        return Fingerprint.from_dict(backup.fingerprint)
+    pack = {name: getattr(backup, name) for name in (*_WHO, "cell_count")}
+    return fingerprint_of(pack, settings, backup.image())
 
 
 # ---------------------------------------------------------------------------------- what of them

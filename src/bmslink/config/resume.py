@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bmslink.config.apply import (
-    blocks_of,
     carry_out,
-    cut_off,
     gate,
-    lock_names,
-    other_road,
     refuse,
     roll_back,
 )
 from bmslink.config.check import Check, Health
 from bmslink.config.drive import Job, pack_of, same_board, strange, watch
+from bmslink.config.fingerprint import fingerprint
 from bmslink.config.locks import locked
+from bmslink.config.open_changes import (
+    blocks_of,
+    cut_off,
+    lock_names,
+    may_be_written_from,
+    other_road,
+    regards,
+    said_of,
+)
 from bmslink.config.outcome import Outcome
+from bmslink.config.places import where
 from bmslink.config.plan import Change, changes_of, make_plan, writable_part
 from bmslink.config.switching import look_at
 from bmslink.device import Device
@@ -43,21 +50,26 @@ async def resume(
     *,
     rollback: bool = False,
     keep: bool = False,
+    agreed: bool = False,
     waive: Collection[str] = (),
     journal: Journal | None = None,
 ) -> Outcome:
     """End the oldest change of this pack that was cut off.
 
     It is finished, unless `rollback` asks to set it back or setting back had begun already. `keep`
-    sends nothing and only declares it over, whatever stands. Raises `GateError` where it is not
-    the board it was, or may not be finished now, and what `apply` raises.
+    sends nothing and only declares it over, whatever the board holds; a damaged record can only be
+    ended like that. `agreed`: a person has seen a record that an earlier version wrote without a
+    check. Raises `GateError` where it is not the board it was, or may not be finished now, and what
+    `apply` raises.
     """
     journal = journal or Journal()
     identity = await device.identify()
     with locked(journal.folder / "locks", lock_names(device, identity)):
-        pack, cut = pack_of(identity), cut_off(journal, device, identity)
+        pack = pack_of(identity)
+        cut = cut_off(journal, device, identity, await _table(device, identity))
         if not cut:
             return Outcome(result="nothing", sentence="No change of this pack was cut off.")
+        may_be_written_from(cut[0], device, identity, keep=keep, agreed=agreed, waive=waive)
         if keep:
             return _keep(journal, cut[0])
         if road := other_road(cut[0], identity):
@@ -81,8 +93,10 @@ async def resume(
 
 
 def _keep(journal: Journal, cut: Open) -> Outcome:
-    sentence = "The change was declared over; what stands in the board stays as it is."
-    journal.reopen(cut).end("kept")
+    sentence = "The change was declared over; what the board holds stays as it is."
+    if cut.damage:
+        sentence = f"The damaged record was given up ({cut.damage}); nothing was sent."
+    journal.give_up(cut)
     return Outcome(result="kept", sentence=sentence, transaction=cut.id)
 
 
@@ -228,30 +242,58 @@ class CutOff:
     """The journal's record of it."""
     back: bool
     """Setting it back had begun: it cannot be finished any more."""
+    damage: str
+    """What of its records does not verify: then it can only be given up. Empty: all do."""
+    old: bool
+    """An earlier version wrote it, without a check."""
+    elsewhere: str
+    """The target it was begun at, where only the fingerprint says that it is this board."""
+    notes: Sequence[Mapping[str, Any]]
+    """What was recorded after its beginning."""
     stands: Mapping[str, Value | None]
     """Key -> what the board holds now, of the settings that it is about."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its JSON object."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 async def cut_off_change(device: Device, journal: Journal | None = None) -> CutOff | None:
     """The oldest change of this pack that was cut off, and what stands now; nothing is sent."""
     journal = journal or Journal()
     identity = await device.identify()
-    told = blocks_of(journal, device, identity).get("unfinished")
-    if told is None:
+    table = await _table(device, identity)
+    found = cut_off(journal, device, identity, table)
+    if not found:
         return None
-    cut = cut_off(journal, device, identity)[0]
-    stands: dict[str, Value | None] = {}
+    cut, values = found[0], {} if table is None else table.values()
+    changes = cut.begin.get("changes") if table and cut.begin.get("map") == table.map.name else ()
+    about = {
+        edit.get("key")
+        for change in (changes if isinstance(changes, list) else ())
+        if isinstance(change, dict) and isinstance(change.get("settings"), list)
+        for edit in change["settings"]
+        if isinstance(edit, dict)
+    }
+    mine = regards(cut, where(device), fingerprint(identity, table)) != "print"
+    return CutOff(
+        sentence=said_of(found if mine else [cut], device, identity),
+        begin=cut.begin,
+        back=_going_back(cut),
+        damage=cut.damage,
+        old=cut.old,
+        elsewhere="" if mine else str(cut.about.get("target")),
+        notes=cut.notes,
+        stands={key: value for key, value in values.items() if key in about},
+    )
+
+
+async def _table(device: Device, identity: Identity) -> Table | None:
+    """The settings, where this board has any; else only its switches can be changed."""
     try:
-        settings = await device.settings_map(identity)
-    except SettingError:  # only its switches can be changed
-        settings = None
-    changes = cut.begin.get("changes")
-    if settings and cut.begin.get("map") == settings.name and isinstance(changes, list):
-        about = {each.get("slot") for each in changes if isinstance(each, dict)}
-        part = replace(settings, slots=tuple(s for s in settings.slots if s.address in about))
-        table = await device.settings(part)
-        stands = settings.decode(table.image)
-    return CutOff(sentence=told, begin=cut.begin, back=_going_back(cut), stands=stands)
+        return await device.settings(await device.settings_map(identity))
+    except SettingError:
+        return None
 
 
 async def unfinished(device: Device, journal: Journal | None = None) -> str | None:

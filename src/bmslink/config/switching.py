@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from bmslink.config.apply import apply, blocks_of, draft, lock_names, refuse
-from bmslink.config.drive import pack_of, place_of
 from bmslink.config.locks import locked
+from bmslink.config.open_changes import begin
 from bmslink.config.outcome import Outcome, Result
 from bmslink.device import Device
 from bmslink.errors import BmsError, FrameError, RollbackError, TransportError
@@ -50,9 +50,10 @@ async def switch(
         for name, why in blocks_of(journal, device, identity).items():
             raise refuse(f"Nothing was sent. {why}", name)
         before = await device.read()
-        transaction = journal.begin(
-            place_of(device.target),
-            pack_of(identity),
+        transaction = begin(
+            journal,
+            device,
+            identity,
             [],
             switch=str(command.switch),
             on=command.on,

@@ -15,9 +15,19 @@ from bmslink.setting import Setting, Value
 
 if TYPE_CHECKING:
     from bmslink.config import AdjustmentPlan, Check, Plan
+    from bmslink.config import Difference as Changed
     from bmslink.config.compare import Difference
 
-__all__ = ["adjustment", "bare", "checks", "differences", "plan", "setting_object", "settings"]
+__all__ = [
+    "adjustment",
+    "bare",
+    "checks",
+    "differences",
+    "plan",
+    "setting_object",
+    "settings",
+    "verification",
+]
 
 
 def setting_object(table: Table, row: Setting) -> dict[str, Any]:
@@ -209,6 +219,24 @@ def _sentence(check: Check) -> Text:
         option = _OPTIONS.get(check.waiver, f"--waive {check.waiver}")
         text.append(f" {option} goes on all the same.", "bold")
     return text
+
+
+def verification(found: Sequence[Changed]) -> RenderableType:
+    """What is not as it was written, a setting a line."""
+    grid = Grid(box=None, pad_edge=False, header_style="dim")
+    for column in ("setting", "written", "now"):
+        grid.add_column(column)
+    for each in found:
+        grid.add_row(each.key, *(_value(v, each.unit) for v in (each.written, each.now)))
+    return grid
+
+
+def _value(value: Value | None, unit: str) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, int | float):
+        return f"{value:.6g} {unit}".rstrip()
+    return "unknown" if value is None else clean(value)
 
 
 # ------------------------------------------------------------------------------- differences
