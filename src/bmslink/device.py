@@ -21,6 +21,7 @@ from bmslink.capture import CaptureHeader, Recorder, Writer
 from bmslink.errors import (
     LinkClosed,
     LinkTimeout,
+    Refused,
     SettingError,
     TransportError,
     VerifyError,
@@ -70,6 +71,8 @@ class Device:
         self._record = record
         self._writer: Writer | None = None
         self._built = False
+        self._map: SettingsMap | None = None
+        self._no_map = ""
         self._turn = asyncio.Lock()  # codecs remember the latest question: one poll at a time
         if settled(endpoint):
             self._build()
@@ -181,30 +184,66 @@ class Device:
         async with self._turn:
             with self._waiting():
                 identity = await self.driver.identify()
-        likely = None if self.driver.configurable else self.driver.likely_map(identity)
-        told = {} if likely is None else {"name": likely.name, "evidence": likely.evidence}
-        return replace(identity, capabilities=self._capabilities(likely), map=told)
+        return self._able(identity)
 
-    def _capabilities(self, likely: SettingsMap | None) -> dict[str, Capability]:
-        why = self.driver.configurable
-        if likely is None:
-            settings = Capability(False, why or "this board does not tell its settings like this")
-        elif likely.settings and not any(setting.writable for setting in likely.settings):
-            settings = Capability(False, f"read-only: {likely.settings[0].reason}")
-        else:
-            needs = likely.untested and f"written with --untested only: {likely.untested}"
-            settings = Capability(True, needs)
-        return {
-            "read": Capability(True),
-            "settings": settings,
-            **{f"switch_{switch}": self._can_switch(switch) for switch in Switch},
-        }
+    async def inspect(self) -> Identity:
+        """Who the pack is, after asking it which settings it has, as every settings command does.
 
-    def _can_switch(self, switch: Switch) -> Capability:
+        `identify` alone says of a board that was not asked yet what boards of its kind can do.
+        """
+        identity = await self.identify()
+        if self.driver.configurable:
+            return identity
+        try:
+            await self.settings_map(identity)
+        except (SettingError, Refused, LinkTimeout, FrameError) as error:
+            self._no_map = self._no_map or str(error).rstrip(".")
+        return self._able(identity)
+
+    def _able(self, identity: Identity) -> Identity:
+        """The identity with what this board can do, as far as that is known by now."""
+        known = self._map or (
+            None if self.driver.configurable else self.driver.likely_map(identity)
+        )
+        told = {} if known is None else {"name": known.name, "evidence": known.evidence}
+        settings = self._configurable(identity, known)
+        switches = {f"switch_{s}": self._can_switch(s, settings, known) for s in Switch}
+        return replace(
+            identity,
+            capabilities={"read": Capability(True), "settings": settings, **switches},
+            map=told,
+        )
+
+    def _configurable(self, identity: Identity, known: SettingsMap | None) -> Capability:
+        """Whether settings can be written, and why not (or what it takes)."""
+        if why := self.driver.configurable or self._no_map:
+            return Capability(False, why)
+        if known is None:
+            return Capability(False, "this board does not tell its settings like this")
+        if known.locked:
+            return Capability(False, f"read-only: {known.locked}")
+        if not identity.known:
+            return Capability(False, "read-only: the board tells no firmware")
+        if not any(setting.writable for setting in known.settings):
+            reasons = [setting.reason for setting in known.settings if setting.reason]
+            return Capability(False, f"read-only: {reasons[0] if reasons else 'nothing is known'}")
+        needs = known.untested and f"written with --untested only: {known.untested}"
+        return Capability(True, needs)
+
+    def _can_switch(
+        self, switch: Switch, settings: Capability, known: SettingsMap | None
+    ) -> Capability:
+        """A switch that is a setting can be set where settings can, and that one is writable."""
         able = self.driver.can_switch(switch)
-        if not able.supported and switch in self.driver.settable:
-            return Capability(True, f"it is the setting {switch}_switch here")
-        return able
+        if able.supported or switch not in self.driver.settable:
+            return able
+        if not settings.supported:
+            return settings
+        row = None if known is None else known.by_key.get(f"{switch}_switch")
+        if row is None or not row.writable:
+            why = row.reason if row is not None else "this board has no such setting"
+            return Capability(False, why or "nothing proves how it is written")
+        return Capability(True, f"it is the setting {switch}_switch here")
 
     async def read(self) -> Reading:
         """One complete reading. Raises `LinkTimeout`, `LinkClosed`, `Refused`, `FrameError`."""
@@ -219,7 +258,13 @@ class Device:
     async def settings_map(self, identity: Identity) -> SettingsMap:
         """The settings that this board has; `SettingError` where none are known."""
         async with self._turn:
-            return await self.driver.settings_map(identity)
+            try:
+                self._map = await self.driver.settings_map(identity)
+            except SettingError as error:
+                self._map, self._no_map = None, str(error).rstrip(".")
+                raise
+        self._no_map = ""
+        return self._map
 
     async def settings(self, settings_map: SettingsMap | None = None) -> Table:
         """All settings as they stand in the board now."""

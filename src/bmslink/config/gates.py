@@ -34,11 +34,10 @@ def check_all(draft: Draft, waive: Collection[str] = ()) -> tuple[Check, ...]:
 def _identity(draft: Draft) -> Check:
     who = draft.identity
     named = " ".join(part for part in (who.vendor, who.model, who.hardware) if part)
-    known = bool(who.vendor and who.firmware)
     sentence = f"{named or 'The board'}, firmware {who.firmware or 'unknown'}."
-    if not known:
+    if not who.known:
         sentence += " Without a firmware number nobody can tell which settings it has."
-    return Check(name="identity", passed=known, sentence=sentence)
+    return Check(name="identity", passed=who.known, sentence=sentence)
 
 
 _HELP = (
