@@ -19,6 +19,7 @@ from typing import IO, Any, Self, cast
 
 from bmslink.capture import CaptureHeader, Recorder, Writer
 from bmslink.errors import (
+    FrameError,
     LinkClosed,
     LinkTimeout,
     Refused,
