@@ -30,9 +30,10 @@ from bmslink.errors import (
 from bmslink.holding import Holding
 from bmslink.journal import Transaction
 from bmslink.link import Link
-from bmslink.model import Adjustment, Capability, Command, Identity, Reading, Switch
+from bmslink.model import Adjustment, Command, Identity, Reading
 from bmslink.packs import find_pin
 from bmslink.protocols import load_driver
+from bmslink.protocols.abilities import abilities
 from bmslink.protocols.base import Driver
 from bmslink.protocols.settings import SettingsMap, Slot, Table
 from bmslink.resolving import options_of, resolve, settled, timing_of
@@ -132,6 +133,7 @@ class Device:
 
             self.target = await detect(self.target, pin=self._pin, tell=self._tell)
             self._build()
+        self._map, self._no_map = None, ""  # another board may answer now
         _log.info("%s is being opened.", self.target)
         try:
             await self.link.open()
@@ -207,44 +209,8 @@ class Device:
             None if self.driver.configurable else self.driver.likely_map(identity)
         )
         told = {} if known is None else {"name": known.name, "evidence": known.evidence}
-        settings = self._configurable(identity, known)
-        switches = {f"switch_{s}": self._can_switch(s, settings, known) for s in Switch}
-        return replace(
-            identity,
-            capabilities={"read": Capability(True), "settings": settings, **switches},
-            map=told,
-        )
-
-    def _configurable(self, identity: Identity, known: SettingsMap | None) -> Capability:
-        """Whether settings can be written, and why not (or what it takes)."""
-        if why := self.driver.configurable or self._no_map:
-            return Capability(False, why)
-        if known is None:
-            return Capability(False, "this board does not tell its settings like this")
-        if known.locked:
-            return Capability(False, f"read-only: {known.locked}")
-        if not identity.known:
-            return Capability(False, "read-only: the board tells no firmware")
-        if not any(setting.writable for setting in known.settings):
-            reasons = [setting.reason for setting in known.settings if setting.reason]
-            return Capability(False, f"read-only: {reasons[0] if reasons else 'nothing is known'}")
-        needs = known.untested and f"written with --untested only: {known.untested}"
-        return Capability(True, needs)
-
-    def _can_switch(
-        self, switch: Switch, settings: Capability, known: SettingsMap | None
-    ) -> Capability:
-        """A switch that is a setting can be set where settings can, and that one is writable."""
-        able = self.driver.can_switch(switch)
-        if able.supported or switch not in self.driver.settable:
-            return able
-        if not settings.supported:
-            return settings
-        row = None if known is None else known.by_key.get(f"{switch}_switch")
-        if row is None or not row.writable:
-            why = row.reason if row is not None else "this board has no such setting"
-            return Capability(False, why or "nothing proves how it is written")
-        return Capability(True, f"it is the setting {switch}_switch here")
+        able = abilities(self.driver, identity, known, self._no_map)
+        return replace(identity, capabilities=able, map=told)
 
     async def read(self) -> Reading:
         """One complete reading. Raises `LinkTimeout`, `LinkClosed`, `Refused`, `FrameError`."""
