@@ -21,7 +21,7 @@ from bmslink.config import (
     switch,
 )
 from bmslink.config.check import Health
-from bmslink.config.gates import rated
+from bmslink.config.rating import rated
 from bmslink.errors import GateError, RollbackError, SettingError
 from bmslink.journal import JournalError
 from bmslink.model import Adjustment, Command, Condition, Identity, Reading, Switch

@@ -172,6 +172,7 @@ async def _may_finish(
         waive=waive,
         chemistry=record.chemistry,
         target=str(device.target),
+        named=device.named,
     )
     gate(plan)
 
