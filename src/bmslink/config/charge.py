@@ -26,9 +26,15 @@ _ROOM = 10.0
 
 def check_soc(wanted: float, reading: Reading, chemistry: str | None) -> Check:
     """The check of a state of charge in %; `chemistry` as somebody stated it."""
-    against = [*_count(wanted, reading), *_flow(wanted, reading), *_cells(wanted, reading, chemistry)]
-    sentence = f"soc = {wanted:g} %: {' '.join(against)}" if against else (
-        f"soc = {wanted:g} % goes with the pack as it is."
+    against = [
+        *_count(wanted, reading),
+        *_flow(wanted, reading),
+        *_cells(wanted, reading, chemistry),
+    ]
+    sentence = (
+        f"soc = {wanted:g} %: {' '.join(against)}"
+        if against
+        else (f"soc = {wanted:g} % goes with the pack as it is.")
     )
     return Check(name="soc", passed=not against, sentence=sentence, waiver="soc")
 
