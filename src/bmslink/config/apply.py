@@ -120,6 +120,7 @@ async def _draft(
         health=Health(frames - counted[0], bad - counted[1], still),
         target=str(device.target),
         blocked=blocked,
+        named=device.named,
     )
     slots = table.map.by_address
     writes = [(slots[c.slot], c.new) for c in plan.changes if c.slot not in plan.refused]
@@ -205,7 +206,7 @@ async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
                 "health",
             )
     backup = raw if isinstance(raw, Backup) else None
-    wish = _Wish(plan.wanted, backup, plan.switches, plan.waive, plan.chemistry)
+    wish = _Wish(plan.wanted, backup, plan.switches, plan.waive, plan.stated)
     return await _draft(device, identity, table, wish, journal, counted)
 
 

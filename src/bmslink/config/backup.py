@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from bmslink.config.believing import believe
 from bmslink.config.fingerprint import fingerprint
 from bmslink.errors import SettingError
 from bmslink.model import Identity
@@ -78,7 +79,11 @@ def _checksum(fields: Mapping[str, Any]) -> str:
 def make_backup(
     target: str, identity: Identity, table: Table, place: Mapping[str, Any] | None = None
 ) -> Backup:
-    """The board as it is now; `place` as `config.places` writes it, where that is known."""
+    """The board as it is now; `place` as `config.places` writes it, where that is known.
+
+    Raises `FrameError` where it was read as what no board can hold.
+    """
+    believe(table)
     backup = Backup(
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         target=target,

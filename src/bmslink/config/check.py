@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from bmslink.config.backup import Backup
+from bmslink.config.cells import Cells
 from bmslink.model import Identity, Reading
+from bmslink.packs import NamedPack
 from bmslink.protocols.settings import Table
 from bmslink.setting import Value
 
@@ -18,7 +20,7 @@ WAIVERS: Mapping[str, str] = {
     "partial": "leave out what this pack does not have or cannot change",
     "clone": "restore the backup of another board of the same kind",
     "limits": "restore values outside the limits (never: set them)",
-    "rating": "set a limit beyond what the board's name promises",
+    "rating": "set a limit beyond what the pack or the board is rated for",
     "rules": "leave settings that contradict each other",
     "chemistry": "leave what these cells are not made for",
     "order": "pass through a state that contradicts itself on the way",
@@ -29,8 +31,9 @@ WAIVERS: Mapping[str, str] = {
     "twin": "it is another board than the one that looks the same, whose change was cut off",
     "place": "resume over another port than the change was begun over, on a board without a number",
     "load": "change what all protection stands on while current flows",
+    "soc": "set a state of charge that the cells, the current or the board's own count contradict",
 }
-"""Waiver -> what it allows."""
+"""Waiver -> what it allows. The key of a setting that asks for it (`setting.ASKING`) is one too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,14 +92,22 @@ class Draft:
     """Why the backup is not of this very board."""
     restore: bool = False
     """Raw bytes of a backup are brought back, now or when the change was begun."""
-    named: Collection[str] = ()
+    by_name: Collection[str] = ()
     """The switches that somebody asks for by name, as with `bmslink switch`."""
-    chemistry: str | None = None
+    cells: Cells = field(default_factory=Cells)
+    """What they are made of, and who says so."""
+    named: NamedPack | None = None
+    """What bmslink.toml says of the pack."""
     health: Health | None = None
     clumsy: Sequence[str] = ()
     """Rules that no order of writing can keep on the way."""
     blocked: Mapping[str, str] = field(default_factory=dict)
     """Check -> why it fails, of what only the caller can know: journal, unfinished."""
+
+    @property
+    def chemistry(self) -> str | None:
+        """By what the settings are judged."""
+        return self.cells.chemistry
 
 
 def number(value: Value | None) -> float | None:

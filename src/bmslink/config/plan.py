@@ -7,12 +7,12 @@ limit first, what narrows it last.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bmslink.config.backup import Backup
+from bmslink.config.cells import cells_of
 from bmslink.config.check import Check, Draft, Health
 from bmslink.config.gates import check_all
 from bmslink.config.order import in_order
@@ -20,8 +20,9 @@ from bmslink.config.profile import Profile
 from bmslink.config.restoring import Outside, Stood, foreign, outside, part_of, unusable
 from bmslink.config.restoring import writable_part as writable_part
 from bmslink.errors import FrameError, SettingError
-from bmslink.lint import likely_chemistry, review
+from bmslink.lint import review
 from bmslink.model import Identity, Reading
+from bmslink.packs import NamedPack
 from bmslink.protocols.names import no_name
 from bmslink.protocols.settings import Image, SettingsMap, Table
 from bmslink.setting import SWITCHES, Setting, Value
@@ -76,6 +77,9 @@ class Plan:
     raw: Backup | Image | None
     waive: frozenset[str]
     chemistry: str | None
+    """What the cells are made of, as far as somebody said so."""
+    stated: str | None
+    """What was said with the change itself (`--chemistry`)."""
     changes: tuple[Change, ...]
     """In the order of writing."""
     unsupported: Mapping[str, str]
@@ -160,6 +164,7 @@ def make_plan(
     health: Health | None = None,
     target: str = "",
     blocked: Mapping[str, str] | None = None,
+    named: NamedPack | None = None,
 ) -> Plan:
     """Plan a change to what is `wanted`, or, with `raw`, back to the bytes of a backup.
 
@@ -169,9 +174,13 @@ def make_plan(
     a backup. `elsewhere`: the backup was made at another place. `stood` are the bytes that the
     journal shows this board to have held.
 
-    Nothing is refused here: what stands in the way is in `checks`. `blocked` are checks that fail
-    for reasons only the caller knows. Raises `SettingError` for a waiver that does not exist.
+    Nothing is refused here: what stands in the way is in `checks`. `chemistry` is what somebody
+    states the cells to be, `named` what bmslink.toml says of the pack. `blocked` are checks that
+    fail for reasons only the caller knows. Raises `SettingError` for a waiver that does not exist,
+    and `TargetError` for a chemistry that is none.
     """
+    made_of = cells_of(table, identity, reading, named=named, stated=chemistry)
+    kind = made_of.chemistry
     values, left_out = _asked(wanted, table.map, switches, switched_off or {})
     asked = _sort(table, values)
     back = _back(table, identity, raw, elsewhere=elsewhere, stood=stood)
@@ -179,7 +188,6 @@ def make_plan(
     after = table.map.decode({**table.image, **new})
     changes = changes_of(table, new, values)
     keys = {edit.key for change in changes for edit in change.edits}
-    kind = chemistry or _chemistry(table, after, identity)
     cells = len(reading.cell_voltages) if reading else 0
     ordered, clumsy = in_order(table, new, cells=cells or identity.cell_count, chemistry=kind)
     draft = Draft(
@@ -195,8 +203,9 @@ def make_plan(
         unusable=back.unusable,
         foreign=back.foreign,
         restore=isinstance(raw, Backup) if restore is None else restore,
-        named=() if isinstance(wanted, Profile) else SWITCHES & values.keys(),
-        chemistry=kind,
+        by_name=() if isinstance(wanted, Profile) else SWITCHES & values.keys(),
+        cells=made_of,
+        named=named,
         health=health,
         clumsy=clumsy,
         blocked=blocked or {},
@@ -204,7 +213,7 @@ def make_plan(
     standing = [
         f"Stands already: {verdict.sentence}"
         for verdict in review(after, cells=cells or identity.cell_count, chemistry=kind)
-        if verdict.passed is False and not keys & set(verdict.keys)
+        if verdict.passed is False and not keys & set(verdict.about)
     ]
     by_slot = {change.slot: change for change in changes}
     checks = check_all(draft, waive)
@@ -218,6 +227,7 @@ def make_plan(
         raw=raw,
         waive=frozenset(waive),
         chemistry=kind,
+        stated=chemistry,
         changes=tuple(by_slot[slot] for slot in ordered),
         unsupported=asked.unsupported,
         checks=checks,
@@ -353,22 +363,6 @@ def changes_of(
         old = table.image[address]
         found.append(Change(slot=address, old=old, new=data, edits=edits))
     return found
-
-
-_JBD_NAME = re.compile(r"-([LP])\d{1,2}S(?=-|$)")
-_LETTERS = {"L": "lfp", "P": "nmc"}
-
-
-def _chemistry(table: Table, after: Mapping[str, Value | None], identity: Identity) -> str | None:
-    """What the cells are made of: what the board says, or what its limits were made for. What it
-    shall say from now on changes no cells, so it counts only where nothing else tells."""
-    held = table.values()
-    told = held.get("chemistry") or identity.chemistry or after.get("chemistry")
-    if isinstance(told, str):
-        return told
-    if named := _JBD_NAME.search(identity.model or ""):
-        return _LETTERS[named[1]]
-    return likely_chemistry(held.get("cell_ovp")) or likely_chemistry(after.get("cell_ovp"))
 
 
 def with_frames(plan: Plan, frames: Sequence[bytes]) -> Plan:

@@ -188,6 +188,7 @@ async def _may_finish(
         waive=waive,
         chemistry=record.chemistry,
         target=str(device.target),
+        named=device.named,
     )
     gate(plan)
 
