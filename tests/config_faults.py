@@ -123,6 +123,7 @@ class World:
             plan = await draft(
                 device,
                 wanted or WISHES[self.protocol],
+                chemistry="lfp",
                 journal=self.journal,
             )
             assert not plan.blocked, plan.blocked

@@ -235,6 +235,7 @@ class Device(_Wrapper[aio.Device]):
     reopen = _blocking(aio.Device.reopen)
     close = _blocking(aio.Device.close)
     identify = _blocking(aio.Device.identify)
+    inspect = _blocking(aio.Device.inspect)
     read = _blocking(aio.Device.read)
     stream = _blocking(aio.Device.stream)
     settings_map = _blocking(aio.Device.settings_map)

@@ -34,9 +34,10 @@ from bmslink.errors import (
 from bmslink.holding import Holding
 from bmslink.journal import Transaction
 from bmslink.link import Link
-from bmslink.model import Adjustment, Capability, Command, Identity, Reading, Switch
-from bmslink.packs import find_pin
+from bmslink.model import Adjustment, Command, Identity, Reading
+from bmslink.packs import NamedPack, find_pack, find_pin
 from bmslink.protocols import load_driver
+from bmslink.protocols.abilities import abilities
 from bmslink.protocols.base import Driver
 from bmslink.protocols.settings import SettingsMap, Slot, Step, Table
 from bmslink.resolving import options_of, resolve, settled, timing_of
@@ -70,14 +71,19 @@ class Device:
         record: IO[bytes] | None = None,
         pin: Pin | None = None,
         tell: Callable[[str], None] = _log.info,
+        named: NamedPack | None = None,
     ) -> None:
-        """`tell` gets sentences about the search for the protocol."""
+        """`tell` gets sentences about the search for the protocol; `named` is what bmslink.toml
+        says of the pack, where it was asked for by a name."""
         self.target = endpoint
+        self.named = named
         self._tell = tell
         self._pin = pin or Pin()
         self._record = record
         self._writer: Writer | None = None
         self._built = False
+        self._map: SettingsMap | None = None
+        self._no_map = ""
         self._turn = asyncio.Lock()  # codecs remember the latest question: one poll at a time
         self.known: Identity | None = None
         """Who it said it is since the link was opened last."""
@@ -159,6 +165,7 @@ class Device:
             self.target = await detect(self.target, pin=self._pin, tell=self._tell)
             self._build()
         self.known = None
+        self._map, self._no_map = None, ""  # another board may answer now
         _log.info("%s is being opened.", self.target)
         try:
             await self.link.open()
@@ -217,30 +224,30 @@ class Device:
             with self.guarding():
                 identity = await self.driver.identify()
             self.known = identity
-        likely = None if self.driver.configurable else self.driver.likely_map(identity)
-        told = {} if likely is None else {"name": likely.name, "evidence": likely.evidence}
-        return replace(identity, capabilities=self._capabilities(likely), map=told)
+        return self._able(identity)
 
-    def _capabilities(self, likely: SettingsMap | None) -> dict[str, Capability]:
-        why = self.driver.configurable
-        if likely is None:
-            settings = Capability(False, why or "this board does not tell its settings like this")
-        elif likely.settings and not any(setting.writable for setting in likely.settings):
-            settings = Capability(False, f"read-only: {likely.settings[0].reason}")
-        else:
-            needs = likely.untested and f"written with --untested only: {likely.untested}"
-            settings = Capability(True, needs)
-        return {
-            "read": Capability(True),
-            "settings": settings,
-            **{f"switch_{switch}": self._can_switch(switch) for switch in Switch},
-        }
+    async def inspect(self) -> Identity:
+        """Who the pack is, after asking it which settings it has, as every settings command does.
 
-    def _can_switch(self, switch: Switch) -> Capability:
-        able = self.driver.can_switch(switch)
-        if not able.supported and switch in self.driver.settable:
-            return Capability(True, f"it is the setting {switch}_switch here")
-        return able
+        `identify` alone says of a board that was not asked yet what boards of its kind can do.
+        """
+        identity = await self.identify()
+        if self.driver.configurable:
+            return identity
+        try:
+            await self.settings_map(identity)
+        except (SettingError, Refused, LinkTimeout, FrameError) as error:
+            self._no_map = self._no_map or str(error).rstrip(".")
+        return self._able(identity)
+
+    def _able(self, identity: Identity) -> Identity:
+        """The identity with what this board can do, as far as that is known by now."""
+        known = self._map or (
+            None if self.driver.configurable else self.driver.likely_map(identity)
+        )
+        told = {} if known is None else {"name": known.name, "evidence": known.evidence}
+        able = abilities(self.driver, identity, known, self._no_map)
+        return replace(identity, capabilities=able, map=told)
 
     async def read(self) -> Reading:
         """One complete reading. Raises `LinkTimeout`, `LinkClosed`, `Refused`, `FrameError`."""
@@ -255,8 +262,14 @@ class Device:
     async def settings_map(self, identity: Identity) -> SettingsMap:
         """The settings that this board has; `SettingError` where none are known."""
         async with self._turn:
-            with self.guarding():
-                return await self.driver.settings_map(identity)
+            try:
+                with self.guarding():
+                    self._map = await self.driver.settings_map(identity)
+            except SettingError as error:
+                self._map, self._no_map = None, str(error).rstrip(".")
+                raise
+        self._no_map = ""
+        return self._map
 
     @checked()
     async def settings(self, settings_map: SettingsMap | None = None) -> Table:
@@ -437,5 +450,8 @@ def connect(
         target, protocol=protocol, address=address, baudrate=baudrate, timeout=timeout
     )
     return Device(
-        endpoint, record=record, pin=pin if isinstance(pin, Pin) else find_pin(str(target), pin)
+        endpoint,
+        record=record,
+        pin=pin if isinstance(pin, Pin) else find_pin(str(target), pin),
+        named=find_pack(str(target)),
     )

@@ -10,17 +10,20 @@ import typer
 
 from bmslink.cli import options as o
 from bmslink.cli.output import UNVERIFIED, Session
-from bmslink.errors import GateError, UsageError
+from bmslink.errors import GateError, TargetError, UsageError
 
 if TYPE_CHECKING:
     from bmslink.config import Outcome, Plan
+    from bmslink.config.backup import Backup
+    from bmslink.config.profile import Profile
     from bmslink.device import Device
-    from bmslink.protocols.settings import Image, SettingsMap
+    from bmslink.protocols.settings import SettingsMap
 
 __all__ = [
     "Chemistry",
     "DryRun",
     "Force",
+    "Switches",
     "Untested",
     "Waive",
     "Yes",
@@ -45,9 +48,31 @@ Waive = Annotated[
         metavar="CHECK", help="Go on although this check fails (repeatable); it is written down."
     ),
 ]
+
+
+def _chemistry(text: str) -> str:
+    """The name of a chemistry, before anything is opened."""
+    from bmslink.chemistry import chemistry
+
+    try:
+        return chemistry(text).name
+    except TargetError as exc:
+        raise typer.BadParameter(str(exc)) from None
+
+
 Chemistry = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="What the cells are: lfp, nmc, lto, na-ion. Else guessed."),
+    typer.Option(
+        parser=_chemistry,
+        metavar="NAME",
+        help="What the cells are: lfp, nmc, lto, na-ion. Never guessed.",
+    ),
+]
+Switches = Annotated[
+    bool,
+    typer.Option(
+        "--switches", help="Set the profile's switches too; never turn on what a person turned off."
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")]
 
@@ -122,9 +147,10 @@ async def change(
     session: Session,
     device: Device,
     settings: SettingsMap,
-    wanted: Mapping[str, object],
+    wanted: Mapping[str, object] | Profile,
     *,
-    raw: Image | None = None,
+    raw: Backup | None = None,
+    switches: bool = False,
     waive: set[str],
     chemistry: str | None = None,
     yes: bool = False,
@@ -133,11 +159,25 @@ async def change(
     """Plan, show, ask and apply on an open device; `None` after a dry run."""
     from bmslink.config import apply, draft
 
-    plan = await draft(device, wanted, raw=raw, waive=waive, chemistry=chemistry, settings=settings)
+    plan = await draft(
+        device,
+        wanted,
+        raw=raw,
+        switches=switches,
+        waive=waive,
+        chemistry=chemistry,
+        settings=settings,
+    )
     if [check.name for check in plan.blocked] == ["twin"] and can_ask(session) and not dry_run:
         await agree(session, f"{plan.blocked[0].sentence} Is it another one?", yes=False)
         plan = await draft(
-            device, wanted, raw=raw, waive=waive | {"twin"}, chemistry=chemistry, settings=settings
+            device,
+            wanted,
+            raw=raw,
+            switches=switches,
+            waive=waive | {"twin"},
+            chemistry=chemistry,
+            settings=settings,
         )
     show_plan(session, plan, whole=dry_run)
     stop_if_blocked(plan)

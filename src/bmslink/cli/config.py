@@ -20,9 +20,7 @@ from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
     from bmslink.cli.output import Session
-    from bmslink.config.profile import Profile
     from bmslink.device import Device
-    from bmslink.protocols.settings import SettingsMap
 
 __all__ = ["COMMANDS"]
 
@@ -49,11 +47,12 @@ def backup(
     """
     from bmslink.cli.loop import run
     from bmslink.config.backup import make_backup, save_backup
+    from bmslink.config.places import where
 
     session = o.session_of(ctx)
     device = c.open_one(session, target, c.line_of(protocol, address, baudrate, timeout))
     identity, table = run(files.look(device))
-    made = make_backup(str(device.target), identity, table)
+    made = make_backup(str(device.target), identity, table, where(device).to_dict())
     path = output or files.backup_name(made)
     save_backup(made, path, overwrite=force)
     if session.json:
@@ -115,6 +114,7 @@ def plan(
     ctx: typer.Context,
     file: File,
     targets: o.Targets = None,
+    switches: c.Switches = False,
     untested: c.Untested = False,
     waive: c.Waive = None,
     chemistry: c.Chemistry = None,
@@ -141,7 +141,8 @@ def plan(
             found = await device.settings_map(await device.identify())
             made = await draft(
                 device,
-                _wanted(found, profile),
+                profile,
+                switches=switches,
                 waive=allowed,
                 chemistry=chemistry,
                 settings=found,
@@ -160,6 +161,7 @@ def apply(
     ctx: typer.Context,
     file: File,
     targets: o.Targets = None,
+    switches: c.Switches = False,
     untested: c.Untested = False,
     waive: c.Waive = None,
     chemistry: c.Chemistry = None,
@@ -190,7 +192,8 @@ def apply(
                 session,
                 device,
                 found,
-                _wanted(found, profile),
+                profile,
+                switches=switches,
                 waive=allowed,
                 chemistry=chemistry,
                 yes=yes,
@@ -233,7 +236,8 @@ def restore(
 ) -> None:
     """Set a pack back to what a backup holds.
 
-    Byte for byte, where it may be written; it passes the same checks as a profile.
+    Byte for byte, where it may be written; it passes the same checks as a profile. Switches stay
+    as they are.
     """
     from bmslink.cli.loop import run
     from bmslink.config.backup import load_backup
@@ -245,16 +249,14 @@ def restore(
 
     async def write(device: Device) -> None:
         async with device:
-            identity = await device.identify()
-            found = await device.settings_map(identity)
-            files.check_backup(kept, identity, found, clone=clone)
+            found = await device.settings_map(await device.identify())
             await c.change(
                 session,
                 device,
                 found,
                 {},
-                raw=kept.image(),
-                waive=allowed,
+                raw=kept,
+                waive=allowed | ({"clone"} if clone else set()),
                 chemistry=chemistry,
                 yes=yes,
                 dry_run=dry_run,
@@ -326,9 +328,3 @@ COMMANDS = {
 
 def _connect(session: Session, targets: list[str] | None, line: o.Line) -> list[Device]:
     return o.connect_all(session, o.some_targets(targets), line)
-
-
-def _wanted(found: SettingsMap, profile: Profile) -> dict[str, object]:
-    """The values of a profile in this board's units; what it does not have as it stands there."""
-    wanted, missing = profile.wanted(found)
-    return {**wanted, **{key: profile.settings[key] for key in missing}}

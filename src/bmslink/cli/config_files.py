@@ -11,7 +11,7 @@ import typer
 from bmslink.cli import options as o
 from bmslink.cli.outfile import on_stdout, write_text
 from bmslink.cli.output import FAILED, about
-from bmslink.errors import BmsError, FrameError, SettingError, TargetError
+from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
     from bmslink.cli.output import Session
@@ -21,11 +21,10 @@ if TYPE_CHECKING:
     from bmslink.config.places import Place
     from bmslink.device import Device
     from bmslink.model import Identity
-    from bmslink.protocols.settings import SettingsMap, Slot, Table
+    from bmslink.protocols.settings import Table
 
 __all__ = [
     "backup_name",
-    "check_backup",
     "decided_at",
     "failed",
     "give",
@@ -93,37 +92,6 @@ def backup_name(made: Backup) -> str:
     name = "".join(ch if ch.isalnum() or ch in "-." else "_" for ch in named)[:40]
     moment = made.time[:19].replace(":", "")
     return "-".join(part for part in (made.protocol, name, moment) if part) + ".json"
-
-
-def check_backup(kept: Backup, identity: Identity, found: SettingsMap, *, clone: bool) -> None:
-    """`SettingError` unless the backup is of this board (or, with `clone`, of its like)."""
-    if kept.map != found.name:
-        raise SettingError(
-            f"The backup was made with the settings map {kept.map}, this board has {found.name}: "
-            "make a profile of what you want from it instead."
-        )
-    for address, raw in kept.image().items():
-        slot = found.by_address.get(address)
-        if slot is not None and not _fits(slot, raw):
-            raise SettingError(f"The backup is damaged: slot {address:02X} has {len(raw)} bytes.")
-    same = (
-        kept.serial_number == identity.serial_number
-        and kept.model == identity.model
-        and kept.firmware == identity.firmware
-    )
-    if not same and not clone:
-        raise SettingError(
-            f"The backup is of another board or firmware ({kept.model or '?'}, "
-            f"{kept.firmware or '?'}, {kept.serial_number or 'no serial number'}); "
-            "--clone writes it all the same."
-        )
-
-
-def _fits(slot: Slot, raw: bytes) -> bool:
-    try:
-        return len(slot.clean(raw)) == len(raw)
-    except FrameError:
-        return False
 
 
 def sides(session: Session, names: Sequence[str], line: o.Line) -> list[Side]:

@@ -18,7 +18,10 @@ def command(
     timeout: o.Timeout = None,
     pin_file: o.PinFile = None,
 ) -> None:
-    """Ask a pack who it is: vendor, model, hardware, firmware, serial number, cells."""
+    """Ask a pack who it is: vendor, model, hardware, firmware, serial number, cells.
+
+    And what can be written to it: for that it is asked for its settings, as `settings show` does.
+    """
     from bmslink.cli.loop import run
     from bmslink.cli.standing import open_change
     from bmslink.device import Device
@@ -36,7 +39,7 @@ def command(
 
     async def ask(device: Device) -> tuple[Identity, str | None]:
         async with device:
-            identity = await device.identify()
+            identity = await device.inspect()
             return identity, open_change(device, identity)
 
     identity, cut_off = run(ask(device))

@@ -7,16 +7,21 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
     outcome = await apply(device, plan)               # writes, reads back, or sets all back
 ```
 
-* `draft(device, wanted, *, raw=None, waive=(), chemistry=None, settings=None, journal=None)` reads
-  the pack and gives back a `Plan`. `wanted` holds values by canonical key; `raw` (slot -> bytes) is
-  a backup to go back to instead; `settings` is the map of this board, where it was read already.
-  `make_plan` is the same without a device: pure, from what was read.
+* `draft(device, wanted, *, raw=None, switches=False, waive=(), chemistry=None, settings=None,
+  journal=None)` reads the pack and gives back a `Plan`. `wanted` holds values by canonical key, or
+  is a `Profile` (`config.profile.load_profile`), whose switches are set only with `switches`;
+  `raw` is a `Backup` (`config.backup.load_backup`) to go back to; `settings` is the map of this
+  board, where it was read already. `chemistry` states what the cells are (`CHEMISTRIES`); a device
+  that was opened by its name in bmslink.toml knows what stands there. `make_plan` is the same
+  without a device: pure, from what was read.
 * `Plan`: `changes` (in the order of writing; each with `slot`, `old`, `new` and its `edits`:
-  key, old, asked and stored value), `unsupported` (key -> why), `checks`, `remarks`, `frames`
-  (every byte that would change something), `blocked` (the checks that stand in the way),
+  key, old, asked and stored value), `unsupported` and `left_out` (key -> why), `checks`, `remarks`,
+  `frames` (every byte that would change something), `blocked` (the checks that stand in the way),
   `to_dict()`.
 * `Check`: `name`, `passed` (`None`: not applicable), `sentence`, `waiver` (what to put into `waive`
   to go on all the same; empty: nothing helps), `waived`, `blocks`. `WAIVERS` names all of them.
+* `oddities(table)` says what of a table that was read is impossible (empty: nothing), `believe`
+  raises `FrameError` instead.
 * `apply(device, plan, *, confirm=None, journal=None) -> Outcome`. `confirm(new_plan) -> bool` is
   asked only where the settings changed since the plan was made; without it that is an end.
 * `resume(device, *, rollback=False, keep=False, agreed=False, waive=(), journal=None) -> Outcome`
@@ -43,6 +48,7 @@ from __future__ import annotations
 
 from bmslink.config.adjusting import AdjustmentPlan, adjust, draft_adjustment
 from bmslink.config.apply import apply, draft
+from bmslink.config.believing import believe, oddities
 from bmslink.config.check import WAIVERS, Check
 from bmslink.config.open_changes import open_change
 from bmslink.config.outcome import Outcome
@@ -65,10 +71,12 @@ __all__ = [
     "Verification",
     "adjust",
     "apply",
+    "believe",
     "cut_off_change",
     "draft",
     "draft_adjustment",
     "make_plan",
+    "oddities",
     "open_change",
     "place_of",
     "rehearse_switch",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
 
 from bmslink.arguments import checked
+from bmslink.config.backup import Backup
 from bmslink.config.check import Check, Health
 from bmslink.config.drive import (
     Job,
@@ -16,12 +18,14 @@ from bmslink.config.drive import (
     same_board,
     watch,
 )
+from bmslink.config.history import History, made_here
 from bmslink.config.locks import locked
 from bmslink.config.open_changes import begin, blocks_of, cut_off, lock_names, other_road
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Plan, make_plan, with_frames
+from bmslink.config.profile import Profile
 from bmslink.device import Device
-from bmslink.errors import BmsError, GateError, RollbackError, VerifyError
+from bmslink.errors import BmsError, GateError, RollbackError, SettingError, VerifyError
 from bmslink.journal import Journal, JournalError
 from bmslink.model import Identity
 from bmslink.protocols.settings import Image, SettingsMap, Table
@@ -49,9 +53,10 @@ _PAUSE = 1.0
 @checked()
 async def draft(
     device: Device,
-    wanted: Mapping[str, object],
+    wanted: Mapping[str, object] | Profile,
     *,
-    raw: Image | None = None,
+    raw: Backup | None = None,
+    switches: bool = False,
     waive: Collection[str] = (),
     chemistry: str | None = None,
     settings: SettingsMap | None = None,
@@ -59,45 +64,69 @@ async def draft(
 ) -> Plan:
     """Read everything a change needs to know and plan it; nothing is changed.
 
-    `settings`: the map of this board, where the caller has asked for it already.
-    Raises `SettingError` where the board's settings are not known at all, `LinkTimeout`, …
+    `wanted`: values by name, or a profile, of which switches are set only with `switches`. `raw`:
+    a backup to go back to. `settings`: the map of this board, where the caller has asked for it
+    already. Raises `SettingError` where the board's settings are not known at all, and for bare
+    bytes instead of a backup, `LinkTimeout`, …
     """
+    _need_backup(raw)
     counted = device.link.received, device.link.framer.bad_frames
     identity = await device.identify()
     table = await device.settings(settings or await device.settings_map(identity))
-    return await _draft(
-        device, identity, table, wanted, raw, waive, chemistry, journal or Journal(), counted
-    )
+    wish = _Wish(wanted, raw, switches, frozenset(waive), chemistry)
+    return await _draft(device, identity, table, wish, journal or Journal(), counted)
+
+
+class _Wish(NamedTuple):
+    """What is asked for, apart from what the board holds."""
+
+    wanted: Mapping[str, object] | Profile
+    raw: Backup | None
+    switches: bool
+    waive: frozenset[str]
+    chemistry: str | None
+
+
+def _need_backup(raw: object) -> None:
+    if raw is not None and not isinstance(raw, Backup):
+        raise SettingError(
+            "Bytes alone do not say which board they are of: give the whole backup, as "
+            "`load_backup` reads it. Nothing was sent."
+        )
 
 
 async def _draft(
     device: Device,
     identity: Identity,
     table: Table,
-    wanted: Mapping[str, object],
-    raw: Image | None,
-    waive: Collection[str],
-    chemistry: str | None,
+    wish: _Wish,
     journal: Journal,
     counted: tuple[int, int],
 ) -> Plan:
+    blocked = blocks_of(journal, device, identity, table)
+    past = History(journal, device, identity, table) if "journal" not in blocked else None
     reading, still = await watch(device)
     frames, bad = device.link.received, device.link.framer.bad_frames
     plan = make_plan(
         table,
-        wanted,
+        wish.wanted,
         identity=identity,
         reading=reading,
-        raw=raw,
-        waive=waive,
-        chemistry=chemistry,
+        raw=wish.raw,
+        elsewhere=wish.raw is not None and not made_here(wish.raw, device),
+        stood=past.stood() if wish.raw and past else None,
+        switches=wish.switches,
+        switched_off=past.switched_off() if wish.switches and past else None,
+        waive=wish.waive,
+        chemistry=wish.chemistry,
         health=Health(frames - counted[0], bad - counted[1], still),
         target=str(device.target),
-        blocked=blocks_of(journal, device, identity, table),
+        blocked=blocked,
+        named=device.named,
     )
     slots = table.map.by_address
-    writes = [(slots[change.slot], change.new) for change in plan.changes]
-    with device.driver.seen.vouching({} if raw is None else plan.goal):
+    writes = [(slots[c.slot], c.new) for c in plan.changes if c.slot not in plan.refused]
+    with device.driver.seen.vouching(plan.vouched):
         return with_frames(plan, await device.rehearse(writes)) if writes else plan
 
 
@@ -149,8 +178,14 @@ async def apply(
                 f"cannot change {_named(left)}."
                 if left
                 else "Everything stands as wanted already.",
+                notes=_left_out(fresh),
             )
         return await _carry_out_new(device, fresh, journal)
+
+
+def _left_out(plan: Plan) -> list[str]:
+    """What a plan leaves as it is, in sentences."""
+    return [f"{key} was left out: {why}." for key, why in plan.left_out.items()]
 
 
 def _named(keys: Collection[str]) -> str:
@@ -159,6 +194,8 @@ def _named(keys: Collection[str]) -> str:
 
 async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
     """The plan as of now. Two equal readings of the table are needed: the plan's is the first."""
+    raw = plan.raw
+    _need_backup(raw)
     counted = device.link.received, device.link.framer.bad_frames
     identity = await device.identify()
     same_as_planned(plan, identity)
@@ -174,17 +211,9 @@ async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
                 "is disturbed. Nothing was sent.",
                 "health",
             )
-    return await _draft(
-        device,
-        identity,
-        table,
-        plan.wanted,
-        plan.raw,
-        plan.waive,
-        plan.chemistry,
-        journal,
-        counted,
-    )
+    backup = raw if isinstance(raw, Backup) else None
+    wish = _Wish(plan.wanted, backup, plan.switches, plan.waive, plan.stated)
+    return await _draft(device, identity, table, wish, journal, counted)
 
 
 def _equal(settings: SettingsMap, one: Image, other: Image) -> bool:
@@ -212,8 +241,9 @@ async def _carry_out_new(device: Device, plan: Plan, journal: Journal) -> Outcom
         transaction=transaction,
         before=table.image,
         touched=plan.goal,
+        notes=_left_out(plan),
     )
-    with device.driver.seen.vouching({} if plan.raw is None else plan.goal):
+    with device.driver.seen.vouching(plan.vouched):
         return await carry_out(job, plan.changes)
 
 

@@ -7,11 +7,13 @@ title = "16S LFP house battery"
 [settings]
 cell_ovp = "3.60 V"      # a number alone is in the setting's own unit
 charge_utp = 2
-balance_switch = true
+balance_delta = "10 mV"
 ```
 
 Keys are the canonical names. What belongs to one board alone (address, serial number, calibration)
 is left out of profiles that are made here, and taken from one only where it stands there by name.
+Switches are no settings: none is put into a profile here, and one that a file names is left out
+unless the caller asks for switches as well.
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bmslink.config.believing import believe
 from bmslink.errors import SettingError, UsageError
+from bmslink.protocols.names import no_name
 from bmslink.protocols.settings import SettingsMap, Table
-from bmslink.setting import UNITS, Value, no_name
+from bmslink.setting import SWITCHES, UNITS, Value
 from bmslink.tomlfile import loads
 
 __all__ = [
@@ -89,14 +93,23 @@ class Profile:
     lines: Mapping[str, int] = field(default_factory=dict)
     """Where each key stands."""
 
-    def wanted(self, settings: SettingsMap) -> tuple[dict[str, Value], list[str]]:
+    @property
+    def switches(self) -> frozenset[str]:
+        """The switches that it names."""
+        return SWITCHES & self.settings.keys()
+
+    def wanted(
+        self, settings: SettingsMap, *, switches: bool = False
+    ) -> tuple[dict[str, Value], list[str]]:
         """The values in the units of this board's settings, and the keys that it does not have.
 
-        Raises `ProfileError` for a value of the wrong kind or unit. Limits are checked later.
+        Switches are in neither of them without `switches`. Raises `ProfileError` for a value of
+        the wrong kind or unit. Limits are checked later.
         """
         found: dict[str, Value] = {}
         missing = []
-        for key, value in self.settings.items():
+        left = frozenset[str]() if switches else self.switches
+        for key, value in ((k, v) for k, v in self.settings.items() if k not in left):
             setting = settings.by_key.get(key)
             if setting is None:
                 missing.append(key)
@@ -210,14 +223,17 @@ def _lines(text: str) -> Iterator[tuple[str, int]]:
 def profile_of(table: Table, *, title: str = "", own: bool = False) -> str:
     """The settings of a board as the text of a profile.
 
-    Left out are values that are unknown, read-only or live, and those that belong to this one
-    board unless `own`.
+    Left out are values that are unknown, read-only or live, switches, and those that belong to
+    this one board unless `own`. Raises `FrameError` where the table holds what is impossible.
     """
+    believe(table)
     values = table.values()
     lines = ["schema = 1", f"title = {_quoted(title)}", "", "[settings]"]
     for setting in table.map.settings:
         value = values[setting.key]
-        if value is None or setting.live or not setting.writable or (setting.own and not own):
+        if value is None or setting.live or setting.is_switch or not setting.writable:
+            continue
+        if setting.own and not own:
             continue
         lines.append(f"{setting.key} = {toml_value(value, setting.unit)}")
     return "\n".join(lines) + "\n"

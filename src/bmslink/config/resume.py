@@ -189,9 +189,12 @@ async def _may_finish(
         reading=reading,
         health=Health(0, 0, still),
         raw={change.slot: change.new for change in record.changes},
+        restore=record.restore,
+        stood={slot: (raw,) for slot, raw in record.before.image.items()},
         waive=waive,
         chemistry=record.chemistry,
         target=str(device.target),
+        named=device.named,
     )
     gate(plan)
 

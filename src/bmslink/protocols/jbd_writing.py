@@ -88,7 +88,10 @@ class JBDWriting(Driver[JBDFrame]):
     # -------------------------------------------------------------------------------- settings
 
     def likely_map(self, identity: Identity) -> SettingsMap | None:
-        return None if self._only_reads(identity) else jbd_map(identity, {})
+        if self._only_reads(identity):
+            return None
+        count = (identity.cell_count or 0).to_bytes(2, "big")
+        return jbd_map(identity, {FUNCTION_BITS: bytes(2), CELL_COUNT: count})
 
     async def settings_map(self, identity: Identity) -> SettingsMap:
         self._plain(identity)

@@ -156,9 +156,9 @@ def _frames(frames: Sequence[bytes]) -> list[RenderableType]:
 
 
 def _left_out(plan: Plan) -> dict[str, list[str]]:
-    """Reason -> settings, of what is asked and this pack cannot."""
+    """Reason -> settings, of what is asked and this pack cannot, and of switches that stay."""
     found: dict[str, list[str]] = {}
-    for key, why in plan.unsupported.items():
+    for key, why in (*plan.unsupported.items(), *plan.left_out.items()):
         found.setdefault(why, []).append(key)
     return found
 
@@ -209,10 +209,14 @@ def _mark(check: Check) -> Text:
     return Text("waived", "yellow") if check.waived else Text("STOP", "bold red")
 
 
+_OPTIONS = {"untested": "--untested", "clone": "--clone"}
+"""Waivers with an option of their own."""
+
+
 def _sentence(check: Check) -> Text:
     text = Text(f"{check.name}: {clean(check.sentence)}", "dim" if check.passed else "none")
     if check.blocks and check.waiver:
-        option = "--untested" if check.waiver == "untested" else f"--waive {check.waiver}"
+        option = _OPTIONS.get(check.waiver, f"--waive {check.waiver}")
         text.append(f" {option} goes on all the same.", "bold")
     return text
 
