@@ -19,6 +19,7 @@ from typing import IO, Any, Self, cast
 
 from bmslink.capture import CaptureHeader, Recorder, Writer
 from bmslink.errors import (
+    FrameError,
     LinkClosed,
     LinkTimeout,
     SettingError,
@@ -32,7 +33,7 @@ from bmslink.model import Adjustment, Capability, Command, Identity, Reading, Sw
 from bmslink.packs import find_pin
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Driver
-from bmslink.protocols.settings import SettingsMap, Slot, Table
+from bmslink.protocols.settings import Image, SettingsMap, Slot, Table
 from bmslink.resolving import options_of, resolve, settled, timing_of
 from bmslink.sharing import shared
 from bmslink.transport import Endpoint, Pin, Transport, make_transport
@@ -42,7 +43,10 @@ __all__ = ["Device", "connect", "resolve", "settled"]
 _log = logging.getLogger(__name__)
 
 _TRIES = 3
-"""How often a value is read back before it counts as not stored."""
+"""How often a value is read back before it counts as not stored, and how often two readings of
+all settings may differ."""
+_LATER = 1.0
+"""How far apart a value is read back that did not show at once, s."""
 
 
 class Device:
@@ -222,10 +226,32 @@ class Device:
             return await self.driver.settings_map(identity)
 
     async def settings(self, settings_map: SettingsMap | None = None) -> Table:
-        """All settings as they stand in the board now."""
+        """All settings as the board holds them now.
+
+        Where an answer does not name its question, all are read twice by questions that differ;
+        `FrameError` if they do not agree.
+        """
         found = settings_map or await self.settings_map(await self.identify())
         async with self._turn, self.driver.session(writing=False):
-            return Table(map=found, image=await self.driver.fetch(found.slots))
+            image = await self.driver.fetch(found.slots)
+            if self.driver.timing.anonymous:
+                image = await self._agreed(found, image)
+            return Table(map=found, image=image)
+
+    async def _agreed(self, settings_map: SettingsMap, first: Image) -> Image:
+        """The image that two readings in a row give."""
+        for attempt in range(_TRIES):
+            again = await self.driver.fetch_again(settings_map.slots)
+            if not settings_map.differing(first, again):
+                return again
+            await self.link.calm(2 * self.link.timing.timeout)
+            if attempt < _TRIES - 1:
+                first = await self.driver.fetch(settings_map.slots)
+        raise FrameError(
+            f"Two readings of the settings differed {_TRIES} times: the line gives answers to "
+            "other questions, or somebody else changes settings. Check the wiring and other "
+            "masters, and read again."
+        )
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
@@ -238,27 +264,39 @@ class Device:
         return await self.driver.fetch(slots)
 
     async def store(
-        self, settings_map: SettingsMap, slot: Slot, data: bytes, transaction: Transaction
-    ) -> None:
-        """Write one slot, inside `writing`, and read it back.
+        self,
+        settings_map: SettingsMap,
+        slot: Slot,
+        data: bytes,
+        transaction: Transaction,
+        patience: float = 0.0,
+    ) -> float:
+        """Write one slot, inside `writing`, and read it back until it shows.
 
+        Gives back how long that took, s. It is looked for three times, and for `patience`
+        seconds where that is longer: what a board shows may lag behind what it holds.
         The transaction knows of it before the device does. An acknowledgement proves nothing, and
-        neither does a missing one. Raises `VerifyError` if something else stands there afterwards
+        neither does a missing one. Raises `VerifyError` if something else is read afterwards
         (the error's `found` says what), `Refused`, `LinkTimeout`, …
         """
         transaction.note("write", slot=slot.address, new=data.hex())
+        loop = asyncio.get_running_loop()
         lost: LinkTimeout | None = None
         try:
             await self.driver.perform(self.driver.write_step(slot, data))
         except LinkTimeout as error:
             lost = error
+        sent, looks, pause = loop.time(), 0, self.driver.settle
         found: bytes | None = None
-        for _ in range(_TRIES):
-            await asyncio.sleep(self.driver.settle)
+        while looks < _TRIES or loop.time() - sent < patience:
+            await asyncio.sleep(pause)
             found = (await self.driver.fetch([slot])).get(slot.address)
             if settings_map.same(slot.address, found, data):
                 transaction.note("stored", slot=slot.address, found=data.hex())
-                return
+                return loop.time() - sent
+            looks += 1
+            if looks >= _TRIES:
+                pause = _LATER
         shown = None if found is None else found.hex()
         transaction.note("differs", slot=slot.address, new=data.hex(), found=shown)
         if lost is not None:

@@ -305,6 +305,21 @@ class Link(Generic[F]):
             tally.others += 1
         raise self._timeout(tally)
 
+    async def calm(self, quiet: float) -> None:
+        """Wait until nothing came for so many seconds, and drop what came: what was late is over.
+
+        A line that others keep busy is waited for ten times as long, and no longer.
+        """
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        while (until := min(max(self._last_byte, begun) + quiet, begun + _PATIENCE * quiet)) > (
+            loop.time()
+        ):
+            await asyncio.sleep(until - loop.time())
+            self._check()
+        self.framer.reset()
+        self._frames.clear()
+
     def discard(self) -> None:
         """Drop the frames that wait (a streaming protocol wants the newest)."""
         self._frames.clear()

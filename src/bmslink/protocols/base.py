@@ -272,6 +272,11 @@ class Driver(ABC, Generic[F]):
         """The raw bytes of slots, inside a `session`; what the board does not have is left out."""
         raise SettingError(f"{self.name}: {self.configurable}.")
 
+    async def fetch_again(self, slots: Sequence[Slot]) -> dict[int, bytes]:
+        """The same, asked by other questions: where answers do not name theirs, what one gave
+        away wrongly is not given twice."""
+        return await self.fetch(slots)
+
     def write_step(self, slot: Slot, data: bytes) -> Step[F]:
         """The frame that writes a slot. `data` comes from `Slot.encode` and nowhere else."""
         raise SettingError(f"{self.name}: {self.configurable}.")

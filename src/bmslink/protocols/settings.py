@@ -160,6 +160,14 @@ class SettingsMap:
         mine, yours = (slot.values(slot.clean(raw)) for raw in (one, other))
         return all(mine[k] == yours[k] for k in mine.keys() - live)
 
+    def differing(self, one: Image, other: Image) -> list[int]:
+        """The slots that two images do not hold alike, live settings aside."""
+        return [
+            address
+            for address in sorted(one.keys() | other.keys())
+            if not self.same(address, one.get(address), other.get(address))
+        ]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
