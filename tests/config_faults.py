@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bmslink.config import Plan, draft
+from bmslink.config.effects import kept_off
 from bmslink.device import Device, resolve
 from bmslink.errors import BmsError, LinkClosed
 from bmslink.holding import Holding
@@ -24,6 +25,7 @@ from bmslink.protocols.settings import Image, Slot, Step, Table
 from bmslink.simulation.pack import Pack
 from bmslink.simulation.responder import Answer, Responder, make_responder
 from bmslink.simulation.transport import SimDevice, SimTransport
+from bmslink.setting import Danger
 from bmslink.simulation.wire import WireFaults
 from bmslink.transport import Endpoint, OnData, OnLost
 
@@ -60,6 +62,7 @@ def combinations() -> list[tuple[str, str, int]]:
         for fault in FAULTS
         if fault != "other firmware" or protocol in OTHERS
         if fault not in BESIDE or protocol not in ALONE
+        if fault != "vital bystander" or protocol not in WITHOUT_SCALE
         for at in range(1, len(wishes) + 1)
     ]
 
@@ -141,9 +144,11 @@ class World:
         raw = {c.slot: _off_by_one(c.new) for c in plan.changes}
         self.pokes["neighbour"] = [await frames(a, raw[a]) for a in following]
         if self.protocol not in ALONE:
-            other = _bystander(plan)
-            stranger = await frames(other, _off_by_one(plan.table.image[other]))
-            for fault in BESIDE:
+            for fault, vital in BESIDE.items():
+                other = bystander(plan, vital=vital)
+                if other is None:
+                    continue
+                stranger = await frames(other, _off_by_one(plan.table.image[other]))
                 self.pokes[fault] = [stranger] * len(order)
 
     @property
@@ -162,14 +167,17 @@ class World:
         ]
 
 
-def _bystander(plan: Plan) -> int:
-    """A slot that is no part of the plan, holds a writable number and has its limits' middle."""
+def bystander(plan: Plan, *, vital: bool) -> int | None:
+    """A slot that is no part of the plan and holds a writable number: one that all protection
+    depends on, or one that nothing does."""
     taken = {change.slot for change in plan.changes}
-    return next(
+    found = (
         s.slot
         for s in plan.table.map.settings
         if s.writable and s.kind == "number" and s.slot not in taken and not s.own and not s.live
+        if (s.key == "nominal_capacity") is vital and (vital or s.danger is Danger.NONE)
     )
+    return next(found, None)
 
 
 def _off_by_one(raw: bytes) -> bytes:
@@ -422,11 +430,14 @@ FAULTS: dict[str, Strike] = {
     "other firmware": _only_once(_replaced),
     "neighbour": _only_once(_poke_later("neighbour", 0.0)),
     "bystander": _only_once(_poke_later("bystander", 1.0)),
+    "vital bystander": _only_once(_poke_later("vital bystander", 1.0)),
     "second master": _only_once(_second_master),
     "dies": _dies,
 }
-BESIDE = ("bystander", "second master")
-"""Faults that change what the plan does not touch."""
+BESIDE = {"bystander": False, "second master": False, "vital bystander": True}
+"""Faults that change what the plan does not touch, and whether that matters."""
+WITHOUT_SCALE = ("jk04",)
+"""Protocols that do not set the capacity."""
 ALONE = ("jk-nw",)
 """Protocols whose change touches all that may be written."""
 PERSISTENT = ("stuck", "forgets again and again", "read-only from here on")
@@ -435,8 +446,20 @@ PERSISTENT = ("stuck", "forgets again and again", "read-only from here on")
 
 def equal(table: Table, image: Image) -> bool:
     """Whether the board holds exactly this, live settings aside."""
-    keys = table.image.keys() | image.keys()
-    return all(table.map.same(a, table.image.get(a), image.get(a)) for a in keys)
+    return not table.map.differing(table.image, image)
+
+
+def set_back(table: Table, before: Image, plan: Plan) -> bool:
+    """Whether the board holds what it did before, a switch aside that the plan turned off."""
+    goal = plan.goal
+    return all(
+        table.map.same(a, table.image.get(a), raw)
+        or (
+            a in goal
+            and table.map.same(a, table.image.get(a), kept_off(table.map, a, raw, goal[a])[0])
+        )
+        for a, raw in before.items()
+    )
 
 
 class KilledAt(Awaitable[Any]):

@@ -233,7 +233,7 @@ class Device:
         """
         found = settings_map or await self.settings_map(await self.identify())
         async with self._turn, self.driver.session(writing=False):
-            image = await self.driver.fetch(found.slots)
+            image: Image = await self.driver.fetch(found.slots)
             if self.driver.timing.anonymous:
                 image = await self._agreed(found, image)
             return Table(map=found, image=image)

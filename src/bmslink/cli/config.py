@@ -288,7 +288,14 @@ def resume(
                 files.tell(session, found, back=back and not rollback and not keep)
                 how = "Give it up on" if keep else "Set it back on" if back else "Finish it on"
                 await c.agree(session, f"{how} {device.target}?", yes=yes)
-            work = end(device, rollback=rollback, keep=keep, waive=set(waive or ()))
+            odd = found.odd if found is not None else ""
+            work = end(
+                device,
+                rollback=rollback,
+                keep=keep,
+                waive=set(waive or ()),
+                confirm=lambda told: yes or told == odd,  # that was agreed to just now
+            )
             outcome = await c.under_way(session, device, work)
             c.show_outcome(session, device, outcome)
 

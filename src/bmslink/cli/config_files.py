@@ -61,6 +61,8 @@ def tell(session: Session, found: CutOff, *, back: bool) -> None:
             session.print(clean(f"  {line}"))
     if back:
         session.say("Setting it back had begun already, so that is what is finished.")
+    if found.odd:
+        session.say(found.odd)
 
 
 def backup_name(made: Backup) -> str:

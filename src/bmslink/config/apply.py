@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from bmslink.config.check import Check, Health
 from bmslink.config.drive import (
     Job,
     Stranger,
-    describe,
+    identify_as,
     pack_of,
     place_of,
     reach,
@@ -19,12 +18,12 @@ from bmslink.config.drive import (
 from bmslink.config.locks import locked
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Plan, make_plan, with_frames
+from bmslink.config.rollback import close, roll_back, unknown, values_of
 from bmslink.device import Device
-from bmslink.errors import BmsError, GateError, RollbackError, VerifyError
+from bmslink.errors import BmsError, GateError
 from bmslink.journal import Journal, JournalError, Open
 from bmslink.model import Identity
 from bmslink.protocols.settings import Image, SettingsMap, Table
-from bmslink.setting import Value
 
 __all__ = [
     "apply",
@@ -38,11 +37,6 @@ __all__ = [
     "refuse",
     "same_as_planned",
 ]
-
-_ROLLBACKS = 3
-"""How often setting back is tried."""
-_PAUSE = 1.0
-"""Between two of these, s."""
 
 
 def lock_names(device: Device, identity: Identity) -> list[str]:
@@ -200,14 +194,14 @@ def _named(keys: Collection[str]) -> str:
 async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
     """The plan as of now. Two equal readings of the table are needed: the plan's is the first."""
     counted = device.link.received, device.link.framer.bad_frames
-    identity = await device.identify()
+    identity, _ = await identify_as(device, pack_of(plan.identity))
     same_as_planned(plan, identity)
     settings = plan.table.map
     table = await device.settings(settings)
-    if not _equal(settings, plan.table.image, table.image):
+    if settings.differing(plan.table.image, table.image):
         settings = await device.settings_map(identity)
         table, first = await device.settings(settings), table
-        if not _equal(settings, first.image, table.image):
+        if settings.differing(first.image, table.image):
             raise refuse(
                 "Two readings of the settings differ: somebody else is changing them, or the line "
                 "is disturbed. Nothing was sent.",
@@ -224,10 +218,6 @@ async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
         journal,
         counted,
     )
-
-
-def _equal(settings: SettingsMap, one: Image, other: Image) -> bool:
-    return all(settings.same(a, one.get(a), other.get(a)) for a in one.keys() | other.keys())
 
 
 async def _carry_out_new(device: Device, plan: Plan, journal: Journal) -> Outcome:
@@ -259,13 +249,13 @@ async def carry_out(job: Job, changes: Sequence[Change]) -> Outcome:
     try:
         table = await reach(job, {c.slot: c.new for c in changes}, order)
     except Stranger as error:
-        raise await _unknown(job, changes, str(error), look=False) from error
+        raise await unknown(job, changes, str(error), look=False) from error
     except BmsError as error:
         if not job.sent:
-            _end(job, "nothing sent", why=str(error))
+            close(job, "nothing sent", why=str(error))
             raise
         raise await roll_back(job, changes, error) from error
-    _end(job, "done")
+    close(job, "done")
     count = sum(len(change.edits) for change in changes)
     return Outcome(
         result="done",
@@ -273,88 +263,5 @@ async def carry_out(job: Job, changes: Sequence[Change]) -> Outcome:
         transaction=job.transaction.id,
         changes=changes,
         notes=job.notes,
-        stands=_values(table, changes),
+        stands=values_of(table, changes),
     )
-
-
-async def roll_back(job: Job, changes: Sequence[Change], why: BmsError) -> BmsError:
-    """Set everything back; the error that tells how that went."""
-    last: BmsError = why
-    for attempt in range(_ROLLBACKS):
-        if attempt:
-            await asyncio.sleep(_PAUSE)
-        try:
-            table = await set_back(job, changes, str(why))
-        except Stranger as error:
-            return await _unknown(job, changes, f"{why} {error}", look=False)
-        except BmsError as error:
-            last = error
-            continue
-        outcome = Outcome(
-            result="rolled back",
-            sentence=f"{why} Everything was set back: all settings stand as they did before.",
-            transaction=job.transaction.id,
-            changes=changes,
-            notes=job.notes,
-            stands=_values(table, changes),
-        )
-        return VerifyError(outcome.sentence, outcome=outcome)
-    failed = "as well." if str(last) == str(why) else f"too: {last}"
-    return await _unknown(job, changes, f"{why} Setting it back failed {failed}", look=True)
-
-
-async def set_back(job: Job, changes: Sequence[Change], why: str) -> Table:
-    """Bring everything to what it was, in reverse order, and end the transaction."""
-    job.transaction.note("rollback", why=why)
-    slots = job.settings.by_address
-    old = {c.slot: slots[c.slot].clean(job.before[c.slot]) for c in changes}
-    table = await reach(job, old, [change.slot for change in reversed(changes)])
-    _end(job, "rolled back", why=why)
-    return table
-
-
-async def _unknown(job: Job, changes: Sequence[Change], why: str, *, look: bool) -> RollbackError:
-    """The error for when neither the plan nor the old state stands; the transaction stays open."""
-    told, stands = "What stands in the BMS now is not known.", dict[str, Value | None]()
-    if look:
-        try:
-            table = await job.device.settings(job.settings)
-        except BmsError:
-            pass
-        else:
-            stands = _values(table, changes)
-            told = _what_stands(job, table.image)
-    sentence = (
-        f"{why} {told} `bmslink config resume {job.device.target}` is the next step; until then "
-        "nothing else is written to this pack."
-    )
-    outcome = Outcome(
-        result="unknown",
-        sentence=sentence,
-        transaction=job.transaction.id,
-        changes=changes,
-        notes=job.notes,
-        stands=stands,
-    )
-    return RollbackError(sentence, outcome)
-
-
-def _what_stands(job: Job, image: Image) -> str:
-    differ = [
-        describe(job.settings, address, raw, image.get(address))
-        for address, raw in job.before.items()
-        if not job.settings.same(address, raw, image.get(address))
-    ]
-    if not differ:
-        return "Read just now, all settings stand as they did before."
-    return f"Read just now, this is not as before: {'; '.join(differ)}. All else is."
-
-
-def _values(table: Table, changes: Sequence[Change]) -> dict[str, Value | None]:
-    values = table.values()
-    return {edit.key: values[edit.key] for change in changes for edit in change.edits}
-
-
-def _end(job: Job, outcome: str, **data: str) -> None:
-    if untold := job.transaction.close(outcome, notes=job.notes, **data):
-        job.notes.append(untold)
