@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bmslink.config import Plan, draft
-from bmslink.config.effects import kept_off
+from bmslink.config.effects import kept_off, matters
 from bmslink.device import Device, resolve
 from bmslink.errors import BmsError, LinkClosed
 from bmslink.holding import Holding
@@ -25,7 +25,6 @@ from bmslink.protocols.settings import Image, Slot, Step, Table
 from bmslink.simulation.pack import Pack
 from bmslink.simulation.responder import Answer, Responder, make_responder
 from bmslink.simulation.transport import SimDevice, SimTransport
-from bmslink.setting import Danger
 from bmslink.simulation.wire import WireFaults
 from bmslink.transport import Endpoint, OnData, OnLost
 
@@ -62,7 +61,7 @@ def combinations() -> list[tuple[str, str, int]]:
         for fault in FAULTS
         if fault != "other firmware" or protocol in OTHERS
         if fault not in BESIDE or protocol not in ALONE
-        if fault != "vital bystander" or protocol not in WITHOUT_SCALE
+        if BESIDE.get(fault, True) or protocol not in VITAL
         for at in range(1, len(wishes) + 1)
     ]
 
@@ -168,14 +167,15 @@ class World:
 
 
 def bystander(plan: Plan, *, vital: bool) -> int | None:
-    """A slot that is no part of the plan and holds a writable number: one that all protection
-    depends on, or one that nothing does."""
+    """A slot that is no part of the plan and holds a writable number: one that protection depends
+    on, or one that it does not."""
     taken = {change.slot for change in plan.changes}
+    image, settings = plan.table.image, plan.table.map
     found = (
         s.slot
-        for s in plan.table.map.settings
+        for s in settings.settings
         if s.writable and s.kind == "number" and s.slot not in taken and not s.own and not s.live
-        if (s.key == "nominal_capacity") is vital and (vital or s.danger is Danger.NONE)
+        if matters(settings, s.slot, image[s.slot], _off_by_one(image[s.slot])) is vital
     )
     return next(found, None)
 
@@ -219,11 +219,11 @@ class _Watcher:
                 self._steps[id(step)] = step, (world.writes, slot, data)
             return step
 
-        async def performing(step: Step[Any]) -> None:
+        async def performing(step: Step[Any]) -> bool:
             found = self._steps.get(id(step))
             self.now = found[1] if found else None
             try:
-                await perform(step)
+                return await perform(step)
             finally:
                 self.now = None
 
@@ -436,8 +436,8 @@ FAULTS: dict[str, Strike] = {
 }
 BESIDE = {"bystander": False, "second master": False, "vital bystander": True}
 """Faults that change what the plan does not touch, and whether that matters."""
-WITHOUT_SCALE = ("jk04",)
-"""Protocols that do not set the capacity."""
+VITAL = ("jk04",)
+"""Protocols where protection depends on all that may be written beside."""
 ALONE = ("jk-nw",)
 """Protocols whose change touches all that may be written."""
 PERSISTENT = ("stuck", "forgets again and again", "read-only from here on")

@@ -16,7 +16,7 @@ from bmslink.config.drive import same_board
 from bmslink.errors import GateError
 from bmslink.journal import Journal
 from bmslink.transport import parse_target
-from config_faults import WISHES, Killed, KilledAt, World, equal
+from config_faults import WISHES, Killed, KilledAt, World, equal, set_back
 from support import virtual_run
 
 WISH: dict[str, dict[str, object]] = {
@@ -70,8 +70,11 @@ async def one_death(plan: Plan, protocol: str, folder: Path, at: int, *, begun: 
     async with world.device() as device:
         outcome = await resume(device, rollback=bool(at % 2), journal=world.journal)
     assert outcome.result in (("done", "rolled back") if begun else ("nothing",))
-    goal = plan.goal if outcome.result == "done" else {}
-    assert equal(await world.table(), {**plan.table.image, **goal})
+    table, before = await world.table(), plan.table.image
+    if outcome.result == "done":
+        assert equal(table, {**before, **plan.goal})
+    else:
+        assert set_back(table, before, plan)
     assert not world.journal.unfinished()
     return outcome.result
 

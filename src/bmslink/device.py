@@ -282,10 +282,13 @@ class Device:
         transaction.note("write", slot=slot.address, new=data.hex())
         loop = asyncio.get_running_loop()
         lost: LinkTimeout | None = None
+        step = self.driver.write_step(slot, data)
         try:
-            await self.driver.perform(self.driver.write_step(slot, data))
+            heard = await self.driver.perform(step) or step.answer is None
         except LinkTimeout as error:
-            lost = error
+            heard, lost = False, error
+        if not heard:  # the frame may be lost: whoever asked for it decides about another try
+            patience = 0.0
         sent, looks, pause = loop.time(), 0, self.driver.settle
         found: bytes | None = None
         while looks < _TRIES or loop.time() - sent < patience:
@@ -299,8 +302,8 @@ class Device:
                 pause = _LATER
         shown = None if found is None else found.hex()
         transaction.note("differs", slot=slot.address, new=data.hex(), found=shown)
-        if lost is not None:
-            raise lost
+        if not heard:
+            raise lost or LinkTimeout(f"Nothing acknowledged setting {slot.address:02X}.")
         raise VerifyError(
             f"Setting {slot.address:02X} was written as {data.hex(' ')} and acknowledged, but "
             f"{'nothing' if found is None else found.hex(' ')} is read back.",

@@ -239,6 +239,7 @@ async def _carry_out_new(device: Device, plan: Plan, journal: Journal) -> Outcom
         transaction=transaction,
         before=table.image,
         touched=plan.goal,
+        outages=device.link.outages,
     )
     return await carry_out(job, plan.changes)
 

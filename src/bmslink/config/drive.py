@@ -17,7 +17,15 @@ from typing import Any, TypeVar
 
 from bmslink.config.effects import Strays, describe, kept_off, strange, strangers, strays
 from bmslink.device import Device
-from bmslink.errors import BmsError, FrameError, GateError, Refused, TransportError, VerifyError
+from bmslink.errors import (
+    BmsError,
+    FrameError,
+    GateError,
+    LinkTimeout,
+    Refused,
+    TransportError,
+    VerifyError,
+)
 from bmslink.journal import Transaction
 from bmslink.model import Identity, Reading
 from bmslink.protocols.settings import Image, SettingsMap, Slot, Table
@@ -50,6 +58,10 @@ _LOOKS = 3
 _FEW = 2
 """So many settings beside its own a change can have moved on the board that it was made on; where
 more differ, it is another board."""
+_TRIES = 3
+"""How often a write is sent that nothing acknowledges."""
+_NEVER = -1
+"""Instead of a count of outages: it is to be looked at who answers before anything is written."""
 _IDENTITY = -1
 """Stands for no slot: what the board says of itself."""
 _TICK, _STILL = 0.3, 2.5
@@ -116,6 +128,8 @@ class Job:
     """How many cells the board says that it has, where the change is not about that."""
     lag: float = 0.0
     """How long it took at most until a written value was seen, s."""
+    outages: int = 0
+    """How often the line had been silent for long when it was last known who answers."""
     known: bool = False
     """Somebody says that it is the same board although other settings changed."""
     notes: list[str] = field(default_factory=list)
@@ -190,27 +204,57 @@ async def reach(job: Job, goal: Mapping[int, bytes], order: Sequence[int]) -> Ta
 
 async def _write(job: Job, aim: Mapping[int, bytes], todo: Sequence[int]) -> None:
     """Write what differs, in this order."""
-    slots = [job.settings.by_address[address] for address in todo]
-    async with job.device.writing():
-        found = await job.device.fetch(slots)
-        if not job.sent:
-            _still_as_before(job, found, aim)
-        for slot in slots:
-            data = aim[slot.address]
-            if job.settings.same(slot.address, found.get(slot.address), data):
-                continue
-            told = describe(job.settings, slot.address, found.get(slot.address), data)
+    waiting = list(todo)
+    failed = 0
+    while waiting:
+        left = len(waiting)
+        await _sure(job)
+        async with job.device.writing():
+            found = await job.device.fetch([job.settings.by_address[a] for a in waiting])
+            if not job.sent:
+                _still_as_before(job, found, aim)
             try:
-                await _store(job, slot, data, _REST)
-            except VerifyError as error:
-                shown = describe(job.settings, slot.address, data, error.found)
-                raise VerifyError(
-                    f"{told}: it was acknowledged, but read back it is {shown}.", error.found
-                ) from error
-            except Refused as error:
-                raise Refused(f"{told}: {error}", error.status) from error
+                while waiting and not _doubtful(job):
+                    await _write_one(job, waiting[0], found.get(waiting[0]), aim[waiting[0]])
+                    del waiting[0]
+            except LinkTimeout as error:  # perhaps the frame was lost
+                job.outages = _NEVER
+                lost: BmsError = error
+            else:
+                lost = LinkTimeout("The line went silent for long, again and again.")
+        failed = 0 if len(waiting) < left else failed + 1
+        if failed >= _TRIES:
+            raise lost
     if job.sent:  # what was sent earlier may be on its way as well
         await _rest(job)
+
+
+async def _write_one(job: Job, address: int, found: bytes | None, data: bytes) -> None:
+    if job.settings.same(address, found, data):
+        return
+    told = describe(job.settings, address, found, data)
+    try:
+        await _store(job, job.settings.by_address[address], data, _REST)
+    except VerifyError as error:
+        shown = describe(job.settings, address, data, error.found)
+        raise VerifyError(
+            f"{told}: it was acknowledged, but read back it is {shown}.", error.found
+        ) from error
+    except Refused as error:
+        raise Refused(f"{told}: {error}", error.status) from error
+
+
+def _doubtful(job: Job) -> bool:
+    """Whether the line was silent for so long that another board may answer now."""
+    return job.outages != job.device.link.outages
+
+
+async def _sure(job: Job) -> None:
+    """`Stranger` if another board took the place of ours while the line was silent."""
+    if not _doubtful(job):
+        return
+    job.outages = job.device.link.outages
+    await still_ours(job, (await job.device.settings(job.settings)).image)
 
 
 async def _write_back(
@@ -219,24 +263,35 @@ async def _write_back(
     """Write everything that a write may have reached, whatever it shows, and go on past what does
     not take it. A switch that is off is left off."""
     for address in todo:
-        slot = job.settings.by_address[address]
-        await still_ours(job)
-        async with job.device.writing():
-            found = (await job.device.fetch([slot])).get(address)
-            aim[address], off = kept_off(
-                job.settings, address, aim[address], found, job.held.get(address)
-            )
-            if off:
-                job.left[address] = off
-            if address not in job.held and job.settings.same(address, found, aim[address]):
-                continue
+        for left in reversed(range(_TRIES)):
+            await _sure(job)
+            await still_ours(job)
             try:
-                await _store(job, slot, aim[address], 0.0)
+                await _write_back_one(job, address, aim)
+            except LinkTimeout:  # perhaps the frame was lost
+                job.outages = _NEVER
+                if not left:
+                    raise
+                continue
             except (VerifyError, Refused) as error:
                 stuck[address] = f"({error})"
             else:
                 stuck.pop(address, None)
+            break
     await _rest(job)
+
+
+async def _write_back_one(job: Job, address: int, aim: dict[int, bytes]) -> None:
+    slot = job.settings.by_address[address]
+    async with job.device.writing():
+        found = (await job.device.fetch([slot])).get(address)
+        aim[address], off = kept_off(
+            job.settings, address, aim[address], found, job.held.get(address)
+        )
+        if off:
+            job.left[address] = off
+        if address in job.held or not job.settings.same(address, found, aim[address]):
+            await _store(job, slot, aim[address], 0.0)
 
 
 async def _store(job: Job, slot: Slot, data: bytes, patience: float) -> None:
@@ -371,6 +426,7 @@ async def _reconnect(job: Job, error: BmsError) -> None:
                 "After the line was lost the board differs in what this change does not touch "
                 f"({told}): is it another one? It tells no serial number."
             ) from error
+        job.outages = job.device.link.outages
         job.transaction.note("reconnected", why=str(error))
         job.notes.append(f"The line was lost ({error}) and opened again.")
         job.lost = None

@@ -170,6 +170,7 @@ async def _resume(
         touched=touched,
         sent=True,
         held=_held(settings, cut),
+        outages=device.link.outages,
         known="unchanged" in waive,
     )
     job.transaction.note("resumed", back=back, waived=sorted(waive))

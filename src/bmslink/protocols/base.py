@@ -322,25 +322,28 @@ class Driver(ABC, Generic[F]):
         """What the board's clock shows; `None` where it does not say."""
         return None
 
-    async def perform(self, step: Step[F]) -> None:
+    async def perform(self, step: Step[F]) -> bool:
         """Send one frame that changes something: the only place that does.
 
-        Raises `Refused`, `LinkTimeout`, … An acknowledgement proves nothing: who writes must read
-        back. In a rehearsal the frame is kept instead of sent.
+        Gives back whether something acknowledged it. Raises `Refused`, `LinkTimeout`, … An
+        acknowledgement proves nothing: who writes must read back. In a rehearsal the frame is
+        kept instead of sent.
         """
         self.codec.explain(step.frame, sent=True)
-        line = self.link.transport
+        line, answer = self.link.transport, None
         with line.change() if isinstance(line, Holding) else nullcontext(), suppress(Held):
             answer = await self.exchange(step)
             if answer is not None:
                 self._check(step, answer)
+        return answer is not None
 
     async def exchange(self, step: Step[F]) -> F | None:
         """Send a step's frame and give back what acknowledges it."""
         if step.answer is None:
             await self.link.send(step.frame)
             return None
-        return await self.link.request(step.frame, step.answer)
+        retries = 0 if step.once else None
+        return (await self.link.collect(step.frame, step.answer, bool, retries=retries))[0]
 
     def _check(self, step: Step[F], answer: F) -> None:
         record = self.codec.explain(answer)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from typing import ClassVar
@@ -97,7 +98,7 @@ class DalyRegisterWriting(Driver[RTUFrame]):
 
     def write_step(self, slot: Slot, data: bytes) -> Step[RTUFrame]:
         allowed(self._writable, slot, data)
-        return self._step(slot.address, data)
+        return replace(self._step(slot.address, data), once=True)
 
     def _step(self, register: int, data: bytes) -> Step[RTUFrame]:
         one = len(data) == 2
@@ -124,7 +125,8 @@ class DalyRegisterWriting(Driver[RTUFrame]):
         if step.answer is None:
             return None
         try:
-            return (await self.link.collect(step.frame, step.answer, bool, retries=1))[0]
+            retries = 0 if step.once else 1
+            return (await self.link.collect(step.frame, step.answer, bool, retries=retries))[0]
         except LinkTimeout:
             return None
 

@@ -356,10 +356,10 @@ class JKModbus(JKModbusWriting):
         await self.ask(table, Read(offset, registers))
         return self._latest
 
-    async def patient(self, request: RTUFrame) -> RTUFrame:
+    async def patient(self, request: RTUFrame, *, once: bool = False) -> RTUFrame:
         loop = asyncio.get_running_loop()
         soon = loop.time() - self._answered_at <= _SLOWEST
-        left = self.link.timing.retries
+        left = 0 if once else self.link.timing.retries
         while True:
             try:
                 (frame,) = await self.link.collect(

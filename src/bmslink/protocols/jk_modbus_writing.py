@@ -115,7 +115,7 @@ class JKModbusWriting(Driver[RTUFrame]):
         """The raw bytes of registers; `Refused` when the board says no."""
 
     @abstractmethod
-    async def patient(self, request: RTUFrame) -> RTUFrame:
+    async def patient(self, request: RTUFrame, *, once: bool = False) -> RTUFrame:
         """Send a request when the board can hear it, and give back its answer."""
 
     async def settings_map(self, identity: Identity) -> SettingsMap:
@@ -167,10 +167,10 @@ class JKModbusWriting(Driver[RTUFrame]):
                 return answer.function & 0x7F == WRITE_MANY
             return answer.shape == "written" and answer.register == slot.address
 
-        return Step(frame=frame, answer=answers, what=f"register {slot.address:04X}")
+        return Step(frame=frame, answer=answers, what=f"register {slot.address:04X}", once=True)
 
     async def exchange(self, step: Step[RTUFrame]) -> RTUFrame | None:
-        return await self.patient(step.frame)
+        return await self.patient(step.frame, once=step.once)
 
     settable: ClassVar[frozenset[Switch]] = frozenset(Switch)
 

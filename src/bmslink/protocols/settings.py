@@ -82,6 +82,8 @@ class Step(Generic[F]):
     """What acknowledges it; `None`: nothing ever does."""
     what: str
     """In words, for plans and journals."""
+    once: bool = False
+    """It is sent once: by the time of a repetition another board may hear it."""
 
 
 @dataclass(frozen=True, kw_only=True)
