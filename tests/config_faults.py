@@ -61,7 +61,6 @@ def combinations() -> list[tuple[str, str, int]]:
         for fault in FAULTS
         if fault != "other firmware" or protocol in OTHERS
         if fault not in BESIDE or protocol not in ALONE
-        if BESIDE.get(fault, True) or protocol not in VITAL
         for at in range(1, len(wishes) + 1)
     ]
 
@@ -436,10 +435,9 @@ FAULTS: dict[str, Strike] = {
 }
 BESIDE = {"bystander": False, "second master": False, "vital bystander": True}
 """Faults that change what the plan does not touch, and whether that matters."""
-VITAL = ("jk04",)
-"""Protocols where protection depends on all that may be written beside."""
-ALONE = ("jk-nw",)
-"""Protocols whose change touches all that may be written."""
+ALONE = ("jk-nw", "jk04")
+"""Protocols whose change touches all that may be written, or all but a few that the simulated
+board does not take from others."""
 PERSISTENT = ("stuck", "forgets again and again", "read-only from here on")
 """Faults that go on striking at other writes."""
 

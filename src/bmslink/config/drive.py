@@ -253,8 +253,8 @@ async def _sure(job: Job) -> None:
     """`Stranger` if another board took the place of ours while the line was silent."""
     if not _doubtful(job):
         return
-    job.outages = job.device.link.outages
     await still_ours(job, (await job.device.settings(job.settings)).image)
+    job.outages = job.device.link.outages  # boards are silent about what they do not have as well
 
 
 async def _write_back(
