@@ -124,6 +124,7 @@ class World:
             plan = await draft(
                 device,
                 wanted or WISHES[self.protocol],
+                chemistry="lfp",
                 journal=self.journal,
             )
             assert not plan.blocked, plan.blocked

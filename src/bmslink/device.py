@@ -30,7 +30,7 @@ from bmslink.holding import Holding
 from bmslink.journal import Transaction
 from bmslink.link import Link
 from bmslink.model import Adjustment, Capability, Command, Identity, Reading, Switch
-from bmslink.packs import find_pin
+from bmslink.packs import NamedPack, find_pack, find_pin
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Driver
 from bmslink.protocols.settings import Image, SettingsMap, Slot, Table
@@ -66,9 +66,12 @@ class Device:
         record: IO[bytes] | None = None,
         pin: Pin | None = None,
         tell: Callable[[str], None] = _log.info,
+        named: NamedPack | None = None,
     ) -> None:
-        """`tell` gets sentences about the search for the protocol."""
+        """`tell` gets sentences about the search for the protocol; `named` is what bmslink.toml
+        says of the pack, where it was asked for by a name."""
         self.target = endpoint
+        self.named = named
         self._tell = tell
         self._pin = pin or Pin()
         self._record = record
@@ -400,5 +403,8 @@ def connect(
         target, protocol=protocol, address=address, baudrate=baudrate, timeout=timeout
     )
     return Device(
-        endpoint, record=record, pin=pin if isinstance(pin, Pin) else find_pin(target, pin)
+        endpoint,
+        record=record,
+        pin=pin if isinstance(pin, Pin) else find_pin(target, pin),
+        named=find_pack(target),
     )

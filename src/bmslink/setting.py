@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Literal
 
 from bmslink.errors import SettingError
 
 __all__ = [
+    "ASKING",
     "NAMES",
     "UNITS",
     "Danger",
@@ -59,6 +61,31 @@ class Danger(StrEnum):
     """It can cut the very link that it is written over."""
     COMMISSIONING = "commissioning"
     """All protection stands on it: cell count, chemistry, function bits."""
+    PROTECTION = "protection"
+    """It takes a protection away."""
+
+
+ASKING: Mapping[str, bool | None] = MappingProxyType(
+    {
+        # These cut the link that they are written over, whichever way they are changed.
+        "jk_port_rs485": None,
+        "jk_device_address": None,
+        # These let something else cut the power: a GPS module, or a wire that is not there.
+        "jk_gps_lock_charge": False,
+        "jk_gps_lock_discharge": False,
+        "jbd_external_switch": False,
+        # These take a protection away. Without load detection a board that tripped closes onto
+        # the same short circuit again; in an emergency a board discharges past its limits.
+        "jk_temperature_sensors_disabled": False,
+        "jk_parallel_limiter_disabled": False,
+        "jk_button_emergency": False,
+        "jk_discharge_ocp_2": True,
+        "jk_discharge_ocp_3": True,
+        "jbd_load_detection": True,
+    }
+)
+"""Setting that is only changed if its own key is among the waivers -> the position that needs no
+asking, if there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +180,10 @@ class Setting:
         steps = round(value / self.step)
         per = round(1 / self.step) if self.step < 1 else 0
         return steps / per if per else steps * self.step
+
+    def must_ask(self, value: Value | None) -> bool:
+        """Whether changing it to this asks for its own name."""
+        return self.key in ASKING and (value is None or value is not ASKING[self.key])
 
     def believe(self, number: float) -> float | None:
         """A stored number as the setting's value; `None` where it means that there is none."""

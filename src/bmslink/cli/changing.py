@@ -11,7 +11,7 @@ import typer
 
 from bmslink.cli import options as o
 from bmslink.cli.output import Session, is_terminal
-from bmslink.errors import GateError, SettingError
+from bmslink.errors import GateError, SettingError, TargetError
 
 if TYPE_CHECKING:
     from bmslink.config import Outcome, Plan
@@ -44,9 +44,25 @@ Waive = Annotated[
         metavar="CHECK", help="Go on although this check fails (repeatable); it is written down."
     ),
 ]
+
+
+def _chemistry(text: str) -> str:
+    """The name of a chemistry, before anything is opened."""
+    from bmslink.chemistry import chemistry
+
+    try:
+        return chemistry(text).name
+    except TargetError as exc:
+        raise typer.BadParameter(str(exc)) from None
+
+
 Chemistry = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="What the cells are: lfp, nmc, lto, na-ion. Else guessed."),
+    typer.Option(
+        parser=_chemistry,
+        metavar="NAME",
+        help="What the cells are: lfp, nmc, lto, na-ion. Never guessed.",
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")]
 

@@ -204,7 +204,7 @@ def connect_all(
     a question for a pin would not stand in the middle of something else."""
     from bmslink.cli.log import start_logging, wire_log
     from bmslink.device import Device, resolve
-    from bmslink.packs import find_pin
+    from bmslink.packs import find_pack, find_pin
 
     start_logging(session)
 
@@ -222,6 +222,7 @@ def connect_all(
     ]
     given = _pin_of(line.pin_file) if line.pin_file is not None else None
     pins = [find_pin(target, given, _ask_pin if may_ask else None) for target in targets]
+    named = [find_pack(target) for target in targets]
     if len(endpoints) == 1 or not may_ask:  # else each as it is opened: one may fail alone
         _settle(session, endpoints, pins)
     if len(endpoints) == 1:
@@ -229,9 +230,9 @@ def connect_all(
     tell = session.say if may_ask else _log.info
     if session.trace is None:
         return [
-            Device(e, record=wire_log(session, str(e)), pin=pin, tell=tell)
-            for e, pin in zip(endpoints, pins, strict=True)
+            Device(e, record=wire_log(session, str(e)), pin=pin, tell=tell, named=pack)
+            for e, pin, pack in zip(endpoints, pins, named, strict=True)
         ]
     Device(endpoints[0])  # what is wrong with the target is said before a file is made
     record = open_new(session.trace, instead="name another file")
-    return [Device(endpoints[0], record=record, pin=pins[0])]
+    return [Device(endpoints[0], record=record, pin=pins[0], named=named[0])]

@@ -102,7 +102,17 @@ def set_settings(
     allowed = c.waivers(waive, untested=untested)
     if wanted.keys() & set(_ADJUSTED):
         wish, now = _wish(wanted)
-        run(_adjust(session, device, wish, now=now, waive=allowed, yes=yes, dry_run=dry_run))
+        work = _adjust(
+            session,
+            device,
+            wish,
+            now=now,
+            waive=allowed,
+            chemistry=chemistry,
+            yes=yes,
+            dry_run=dry_run,
+        )
+        run(work)
         return
 
     async def write(device: Device) -> None:
@@ -182,6 +192,7 @@ async def _adjust(
     *,
     now: bool,
     waive: set[str],
+    chemistry: str | None,
     yes: bool,
     dry_run: bool,
 ) -> None:
@@ -189,7 +200,7 @@ async def _adjust(
     from bmslink.config import adjust, draft_adjustment
 
     async with device:
-        wanted = await draft_adjustment(device, wish, now=now, waive=waive)
+        wanted = await draft_adjustment(device, wish, now=now, waive=waive, chemistry=chemistry)
         if not session.json:
             glyphs = text.glyphs(ascii_only=session.ascii)
             whole = dry_run or session.verbosity > 0
@@ -207,6 +218,7 @@ async def _adjust(
 
 def _show(ctx: typer.Context, target: str | None, keys: list[str], line: o.Line) -> None:
     from bmslink.cli.loop import run
+    from bmslink.config import believe
 
     session = o.session_of(ctx)
     device = c.open_one(session, target, line)
@@ -217,6 +229,11 @@ def _show(ctx: typer.Context, target: str | None, keys: list[str], line: o.Line)
             return await device.settings(_part(found, keys))
 
     table = run(fetch(device))
+    _print(session, table, keys)
+    believe(table)  # shown all the same: whoever looks for the fault wants to see it
+
+
+def _print(session: Session, table: Table, keys: list[str]) -> None:
     rows = [table.map.setting(k) for k in keys] or list(table.map.settings)
     if session.json:
         from bmslink.cli.render.config import setting_object

@@ -10,6 +10,8 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
 * `draft(device, wanted, *, raw=None, waive=(), chemistry=None, settings=None, journal=None)` reads
   the pack and gives back a `Plan`. `wanted` holds values by canonical key; `raw` (slot -> bytes) is
   a backup to go back to instead; `settings` is the map of this board, where it was read already.
+  `chemistry` states what the cells are (`CHEMISTRIES`); a device that was opened by its name in
+  bmslink.toml knows what stands there.
   `make_plan` is the same without a device: pure, from what was read.
 * `Plan`: `changes` (in the order of writing; each with `slot`, `old`, `new` and its `edits`:
   key, old, asked and stored value), `unsupported` (key -> why), `checks`, `remarks`, `frames`
@@ -17,6 +19,8 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
   `to_dict()`.
 * `Check`: `name`, `passed` (`None`: not applicable), `sentence`, `waiver` (what to put into `waive`
   to go on all the same; empty: nothing helps), `waived`, `blocks`. `WAIVERS` names all of them.
+* `oddities(table)` says what of a table that was read is impossible (empty: nothing), `believe`
+  raises `FrameError` instead.
 * `apply(device, plan, *, confirm=None, journal=None) -> Outcome`. `confirm(new_plan) -> bool` is
   asked only where the settings changed since the plan was made; without it that is an end.
 * `resume(device, *, rollback=False, keep=False, waive=(), confirm=None, journal=None) -> Outcome`
@@ -41,6 +45,7 @@ from __future__ import annotations
 
 from bmslink.config.adjusting import AdjustmentPlan, adjust, draft_adjustment
 from bmslink.config.apply import apply, draft
+from bmslink.config.believing import believe, oddities
 from bmslink.config.check import WAIVERS, Check
 from bmslink.config.drive import place_of
 from bmslink.config.outcome import Outcome
@@ -59,10 +64,12 @@ __all__ = [
     "Plan",
     "adjust",
     "apply",
+    "believe",
     "cut_off_change",
     "draft",
     "draft_adjustment",
     "make_plan",
+    "oddities",
     "place_of",
     "rehearse_switch",
     "resume",

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bmslink.config.apply import blocks_of, draft, gate, lock_names, refuse, same_as_planned
+from bmslink.config.charge import check_soc
 from bmslink.config.check import Check
 from bmslink.config.drive import pack_of, place_of
 from bmslink.config.locks import locked
@@ -21,7 +22,7 @@ from bmslink.config.plan import Plan
 from bmslink.device import Device
 from bmslink.errors import BmsError, FrameError, RollbackError, TransportError
 from bmslink.journal import Journal
-from bmslink.model import Adjustment
+from bmslink.model import Adjustment, Reading
 
 __all__ = ["AdjustmentPlan", "adjust", "draft_adjustment"]
 
@@ -64,12 +65,14 @@ async def draft_adjustment(
     *,
     now: bool = False,
     waive: Collection[str] = (),
+    chemistry: str | None = None,
     journal: Journal | None = None,
 ) -> AdjustmentPlan:
     """Read what is needed and check it; nothing is changed.
 
-    `now`: the clock is set to the time of sending, whatever `wish` holds. Raises `GateError` where
-    this board cannot.
+    `now`: the clock is set to the time of sending, whatever `wish` holds. `chemistry`: what the
+    cells are, where the board does not say; a state of charge is compared with their voltages.
+    Raises `GateError` where this board cannot.
     """
     if now:
         wish = replace(wish, clock=datetime.now(UTC))
@@ -77,7 +80,7 @@ async def draft_adjustment(
         raise refuse(f"soc = {wish.soc:g} is not 0 to 100 %.", "limits")
     if wish.clock is not None and not _FIRST <= wish.clock <= _LAST:
         raise refuse(f"No board's clock can show {_told(wish.clock)}.", "limits")
-    plan = await draft(device, {}, waive=waive, journal=journal)
+    plan = await draft(device, {}, waive=waive, chemistry=chemistry, journal=journal)
     wanted = [what for what in ("clock", "soc") if getattr(wish, what) is not None]
     for what in wanted:
         able = device.driver.can_adjust(what)
@@ -86,7 +89,11 @@ async def draft_adjustment(
     untested = [why for what in wanted if (why := device.driver.adjustable.get(what))]
     if untested:
         plan = replace(plan, checks=tuple(_untested(c, untested, waive) for c in plan.checks))
-    reading = await device.read() if wish.soc is not None else None
+    reading = None
+    if wish.soc is not None:
+        reading = await device.read()
+        checks = (*plan.checks, _soc(wish.soc, reading, plan))
+        plan = replace(plan, checks=checks)
     return AdjustmentPlan(
         plan=replace(plan, frames=tuple(await device.rehearse([], adjustment=wish))),
         wish=wish,
@@ -94,6 +101,11 @@ async def draft_adjustment(
         clock=await device.clock() if wish.clock is not None else None,
         soc=None if reading is None else reading.soc,
     )
+
+
+def _soc(wanted: float, reading: Reading, plan: Plan) -> Check:
+    check = check_soc(wanted, reading, plan.chemistry)
+    return replace(check, waived=check.passed is False and check.waiver in plan.waive)
 
 
 def _untested(check: Check, why: list[str], waive: Collection[str]) -> Check:
@@ -118,6 +130,8 @@ async def adjust(
         same_as_planned(plan, await device.identify())
         for name, why in blocks_of(journal, device, plan.identity).items():
             raise refuse(f"Nothing was sent. {why}", name)
+        if wish.soc is not None:  # it may have been agreed to an hour ago
+            gate(replace(plan, checks=(_soc(wish.soc, await device.read(), plan),)))
         if wanted.now:
             wish = replace(wish, clock=datetime.now(UTC))
         transaction = journal.begin(

@@ -131,6 +131,7 @@ async def _draft(
         health=Health(frames - counted[0], bad - counted[1], still),
         target=str(device.target),
         blocked=blocks_of(journal, device, identity),
+        named=device.named,
     )
     slots = table.map.by_address
     writes = [(slots[change.slot], change.new) for change in plan.changes]
@@ -214,7 +215,7 @@ async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
         plan.wanted,
         plan.raw,
         plan.waive,
-        plan.chemistry,
+        plan.stated,
         journal,
         counted,
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from bmslink.config.believing import believe
 from bmslink.errors import SettingError
 from bmslink.model import Identity
 from bmslink.protocols.settings import Table
@@ -66,7 +67,8 @@ def _checksum(fields: Mapping[str, Any]) -> str:
 
 
 def make_backup(target: str, identity: Identity, table: Table) -> Backup:
-    """The board as it stands now."""
+    """The board as it stands now; `FrameError` where it was read as what no board can hold."""
+    believe(table)
     backup = Backup(
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         target=target,

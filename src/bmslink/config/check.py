@@ -6,7 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
+from bmslink.config.cells import Cells
 from bmslink.model import Identity, Reading
+from bmslink.packs import NamedPack
 from bmslink.protocols.settings import Table
 from bmslink.setting import Value
 
@@ -15,7 +17,7 @@ __all__ = ["WAIVERS", "Check", "Draft", "Health", "number"]
 WAIVERS: Mapping[str, str] = {
     "untested": "write what no recording proves for this board and firmware",
     "partial": "leave out what this pack does not have or cannot change",
-    "rating": "set a limit beyond what the board's name promises",
+    "rating": "set a limit beyond what the pack or the board is rated for",
     "rules": "leave settings that contradict each other",
     "chemistry": "leave what these cells are not made for",
     "order": "pass through a state that contradicts itself on the way",
@@ -24,8 +26,9 @@ WAIVERS: Mapping[str, str] = {
     "protection": "write while a protection is active",
     "unchanged": "resume although other settings changed since, and set them back as well",
     "load": "change what all protection stands on while current flows",
+    "soc": "set a state of charge that the cells, the current or the board's own count contradict",
 }
-"""Waiver -> what it allows."""
+"""Waiver -> what it allows. The key of a setting that asks for it (`setting.ASKING`) is one too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +77,20 @@ class Draft:
     unsupported: Mapping[str, str]
     identity: Identity
     reading: Reading | None
-    chemistry: str | None = None
+    cells: Cells = field(default_factory=Cells)
+    """What they are made of, and who says so."""
+    named: NamedPack | None = None
+    """What bmslink.toml says of the pack."""
     health: Health | None = None
     clumsy: Sequence[str] = ()
     """Rules that no order of writing can keep on the way."""
     blocked: Mapping[str, str] = field(default_factory=dict)
     """Check -> why it fails, of what only the caller can know: journal, unfinished."""
+
+    @property
+    def chemistry(self) -> str | None:
+        """By what the settings are judged."""
+        return self.cells.chemistry
 
 
 def number(value: Value | None) -> float | None:

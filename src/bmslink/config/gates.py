@@ -6,28 +6,29 @@ given by name; those without one cannot be waived.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import NamedTuple
 
+from bmslink.bands import STRICTER, looser
+from bmslink.chemistry import CHEMISTRIES
+from bmslink.config.believing import oddities
 from bmslink.config.check import WAIVERS, Check, Draft, number
 from bmslink.config.live import check_health, check_load, check_protection, check_trip
+from bmslink.config.rating import check_rating
 from bmslink.errors import SettingError
-from bmslink.lint import Verdict, review
-from bmslink.model import Identity
-from bmslink.setting import Evidence
+from bmslink.lint import RULES, Verdict, review
+from bmslink.setting import ASKING, Danger, Evidence
 
-__all__ = ["Rating", "check_all", "rated"]
+__all__ = ["check_all"]
 
 
 def check_all(draft: Draft, waive: Collection[str] = ()) -> tuple[Check, ...]:
     """Every check; `SettingError` for a waiver that does not exist."""
-    if unknown := sorted(set(waive) - WAIVERS.keys()):
+    if unknown := sorted(set(waive) - WAIVERS.keys() - ASKING.keys()):
         raise SettingError(
             f"There is no waiver {unknown[0][:40]!r}; there are: {', '.join(WAIVERS)}."
         )
-    checks = (check(draft) for check in _CHECKS)
+    checks = (*(check(draft) for check in _CHECKS), *_asking(draft))
     return tuple(replace(c, waived=c.passed is False and c.waiver in waive) for c in checks)
 
 
@@ -39,6 +40,17 @@ def _identity(draft: Draft) -> Check:
     if not known:
         sentence += " Without a firmware number nobody can tell which settings it has."
     return Check(name="identity", passed=known, sentence=sentence)
+
+
+def _plausible(draft: Draft) -> Check:
+    """Without a waiver: what was read is not what stands there, so no plan can be right. Opening
+    a switch builds on nothing else that was read, and is never kept waiting."""
+    name = "plausible"
+    opens = [draft.after.get(key) is False for key in draft.keys if key in _POWER]
+    if opens and all(opens) and set(draft.keys) <= _POWER:
+        return Check(name=name, passed=None, sentence="Switching off needs no other setting.")
+    odd = oddities(draft.table)
+    return Check(name=name, passed=not odd, sentence=odd or "A board can hold what was read.")
 
 
 _HELP = (
@@ -77,6 +89,31 @@ def _supported(draft: Draft) -> Check:
     return Check(name="supported", passed=not lacking, sentence=sentence, waiver="partial")
 
 
+def _asking(draft: Draft) -> list[Check]:
+    """A check for each change that asks for its own name, which is its waiver as well."""
+    rows = (draft.table.map.setting(key) for key in sorted(draft.keys))
+    return [
+        Check(
+            name=row.key,
+            passed=False,
+            sentence=(
+                f"{row.key} = {row.show(draft.after.get(row.key))} can {_HARM[row.danger]}: "
+                f"--waive {row.key} if that is meant."
+            ),
+            waiver=row.key,
+        )
+        for row in rows
+        if row.must_ask(draft.after.get(row.key))
+    ]
+
+
+_HARM: Mapping[Danger, str] = {
+    Danger.LINK: "cut the link that it is written over",
+    Danger.POWER: "let something else cut the power",
+    Danger.PROTECTION: "take a protection away",
+}
+_POWER = {"charge_switch", "discharge_switch"}
+
 _NAMED = 3
 
 
@@ -91,50 +128,6 @@ def _limits(draft: Draft) -> Check:
     return Check(name="limits", passed=not draft.wrong, sentence=sentence)
 
 
-class Rating(NamedTuple):
-    """What the name of a board promises; 0: it does not say."""
-
-    amps: float = 0.0
-    cells: int = 0
-    """The most cells it can have."""
-
-
-_JK = re.compile(r"JK[-_]P?BD?\d?[A-Z]?\d*A(\d{1,2})S(\d{1,2})P", re.IGNORECASE)
-_CELLS = re.compile(r"(?<![0-9A-Z])[A-Z]?(\d{1,2})S(?=[-_ 0-9.]|$)", re.IGNORECASE)
-_AMPS = re.compile(r"(?<![0-9.])(\d{2,3})A(?=[-_ ]|$)", re.IGNORECASE)
-
-
-def rated(identity: Identity) -> Rating:
-    """What the model or hardware name says, where it says it beyond doubt."""
-    for name in (identity.model or "", identity.hardware or ""):
-        if identity.vendor == "JK":
-            if found := _JK.fullmatch(name.strip()):  # the last number counts tens of amps
-                return Rating(float(found[2]) * 10, int(found[1]))
-            continue
-        amps, cells = set(_AMPS.findall(name)), set(_CELLS.findall(name))
-        if len(amps) == 1:
-            return Rating(float(amps.pop()), int(cells.pop()) if len(cells) == 1 else 0)
-    return Rating()
-
-
-def _rating(draft: Draft) -> Check:
-    rating = rated(draft.identity)
-    if not rating.amps:
-        return Check(name="rating", passed=None, sentence="The board's name does not say.")
-    over = [
-        f"{key} {amps:g} A"
-        for key in ("charge_ocp", "discharge_ocp")
-        if key in draft.keys and (amps := number(draft.after.get(key)) or 0.0) > rating.amps
-    ]
-    if rating.cells and "cell_count" in draft.keys:
-        count = number(draft.after.get("cell_count")) or 0.0
-        over += [f"cell_count {count:g}"] if count > rating.cells else []
-    cells = f" and {rating.cells} cells" if rating.cells else ""
-    sentence = f"The board's name says {rating.amps:g} A{cells}"
-    sentence += f"; beyond that: {', '.join(over)}." if over else "."
-    return Check(name="rating", passed=not over, sentence=sentence, waiver="rating")
-
-
 def _verdicts(draft: Draft, *, chemical: bool) -> list[Verdict]:
     """What is wrong afterwards with what changes."""
     chemistry = draft.chemistry
@@ -142,7 +135,7 @@ def _verdicts(draft: Draft, *, chemical: bool) -> list[Verdict]:
     return [
         v
         for v in found
-        if v.passed is False and v.chemical is chemical and set(v.keys) & set(draft.keys)
+        if v.passed is False and v.chemical is chemical and set(v.about) & set(draft.keys)
     ]
 
 
@@ -156,19 +149,53 @@ def _rules(draft: Draft) -> Check:
     return _lint(draft, "rules", "Nothing contradicts itself.", chemical=False)
 
 
+_CHEMICAL = frozenset(
+    {
+        "chemistry",
+        *STRICTER,
+        *(key for rule in RULES if rule.chemical for key in rule.about or rule.keys),
+    }
+)
+"""The settings that nobody can judge without knowing the cells."""
+
+
 def _chemistry(draft: Draft) -> Check:
-    if draft.chemistry is None:
-        return Check(
-            name="chemistry", passed=None, sentence="What the cells are made of is unknown."
-        )
+    cells, about = draft.cells, _CHEMICAL & set(draft.keys)
+    if cells.chemistry is None:
+        return _unknown_cells(draft)
     becomes = draft.after.get("chemistry")
-    if "chemistry" in draft.keys and becomes != draft.chemistry:
-        sentence = (
-            f"The board would take its cells for {becomes}, and until now they are "
-            f"{draft.chemistry}: --chemistry {becomes} if that is what they are."
+    against = list(cells.contradictions) if about or cells.explicit else []
+    if "chemistry" in draft.keys and becomes != cells.chemistry:
+        against.append(
+            f"The board would take its cells for {becomes}, but they are {cells.chemistry}."
         )
-        return Check(name="chemistry", passed=False, sentence=sentence, waiver="chemistry")
-    return _lint(draft, "chemistry", f"Fits {draft.chemistry} cells.", chemical=True)
+    if against:
+        return Check(name="chemistry", passed=False, sentence=" ".join(against), waiver="chemistry")
+    return _lint(draft, "chemistry", f"Fits {cells.chemistry} cells.", chemical=True)
+
+
+def _unknown_cells(draft: Draft) -> Check:
+    """Whatever the cells are, what narrows their limits harms none. There is no waiver: the way
+    to more is to say what they are."""
+    before = draft.table.values()
+    wider = sorted(
+        key
+        for key in draft.keys
+        if key == "chemistry" or looser(key, number(before.get(key)), number(draft.after.get(key)))
+    )
+    sentence = "What the cells are made of is unknown"
+    if not wider:
+        return Check(name="chemistry", passed=None, sentence=f"{sentence}.")
+    hint = f" {draft.cells.hint}" if draft.cells.hint else ""
+    return Check(
+        name="chemistry",
+        passed=False,
+        sentence=(
+            f"{sentence}, so their limits may only become stricter, and {_some(wider)} would not: "
+            f"state it with --chemistry ({', '.join(CHEMISTRIES)}) or as chemistry in "
+            f"bmslink.toml.{hint}"
+        ),
+    )
 
 
 def _lint(draft: Draft, name: str, fine: str, *, chemical: bool) -> Check:
@@ -199,10 +226,11 @@ def _unfinished(draft: Draft) -> Check:
 _CHECKS: tuple[Callable[[Draft], Check], ...] = (
     _identity,
     _map,
+    _plausible,
     _tested,
     _supported,
     _limits,
-    _rating,
+    check_rating,
     _rules,
     _chemistry,
     _order,

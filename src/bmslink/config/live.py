@@ -181,7 +181,7 @@ def check_load(draft: Draft) -> Check:
     risky = [
         key
         for key in draft.keys
-        if settings.setting(key).danger in (Danger.COMMISSIONING, Danger.POWER)
+        if settings.setting(key).danger in (Danger.COMMISSIONING, Danger.POWER, Danger.PROTECTION)
     ]
     if not risky:
         return Check(name="load", passed=None, sentence="Nothing dangerous changes.")

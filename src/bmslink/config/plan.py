@@ -7,17 +7,18 @@ limit first, what narrows it last.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bmslink.config.cells import cells_of
 from bmslink.config.check import Check, Draft, Health
 from bmslink.config.gates import check_all
 from bmslink.config.order import in_order
 from bmslink.errors import FrameError, SettingError
-from bmslink.lint import likely_chemistry, review
+from bmslink.lint import review
 from bmslink.model import Identity, Reading
+from bmslink.packs import NamedPack
 from bmslink.protocols.settings import Image, SettingsMap, Table
 from bmslink.setting import Setting, Value, no_name
 
@@ -71,6 +72,9 @@ class Plan:
     raw: Image | None
     waive: frozenset[str]
     chemistry: str | None
+    """What the cells are made of, as far as somebody said so."""
+    stated: str | None
+    """What was said with the change itself (`--chemistry`)."""
     changes: tuple[Change, ...]
     """In the order of writing."""
     unsupported: Mapping[str, str]
@@ -128,12 +132,17 @@ def make_plan(
     health: Health | None = None,
     target: str = "",
     blocked: Mapping[str, str] | None = None,
+    named: NamedPack | None = None,
 ) -> Plan:
     """Plan a change of the values `wanted`, or, with `raw`, back to the bytes of a backup.
 
-    Nothing is refused here: what stands in the way is in `checks`. `blocked` are checks that fail
-    for reasons only the caller knows. Raises `SettingError` for a waiver that does not exist.
+    Nothing is refused here: what stands in the way is in `checks`. `chemistry` is what somebody
+    states the cells to be, `named` what bmslink.toml says of the pack. `blocked` are checks that
+    fail for reasons only the caller knows. Raises `SettingError` for a waiver that does not exist,
+    and `TargetError` for a chemistry that is none.
     """
+    made_of = cells_of(table, identity, reading, named=named, stated=chemistry)
+    kind = made_of.chemistry
     asked = _sort(table, wanted)
     new, remarks = _encode(table, asked), list[str]()
     if raw is not None and not table.map.locked:
@@ -142,7 +151,6 @@ def make_plan(
     after = table.map.decode({**table.image, **new})
     changes = changes_of(table, new, wanted)
     keys = {edit.key for change in changes for edit in change.edits}
-    kind = chemistry or _chemistry(table, after, identity)
     cells = len(reading.cell_voltages) if reading else 0
     ordered, clumsy = in_order(table, new, cells=cells or identity.cell_count, chemistry=kind)
     draft = Draft(
@@ -153,7 +161,8 @@ def make_plan(
         unsupported=asked.unsupported,
         identity=identity,
         reading=reading,
-        chemistry=kind,
+        cells=made_of,
+        named=named,
         health=health,
         clumsy=clumsy,
         blocked=blocked or {},
@@ -161,7 +170,7 @@ def make_plan(
     standing = [
         f"Stands already: {verdict.sentence}"
         for verdict in review(after, cells=cells or identity.cell_count, chemistry=kind)
-        if verdict.passed is False and not keys & set(verdict.keys)
+        if verdict.passed is False and not keys & set(verdict.about)
     ]
     by_slot = {change.slot: change for change in changes}
     return Plan(
@@ -172,6 +181,7 @@ def make_plan(
         raw=raw,
         waive=frozenset(waive),
         chemistry=kind,
+        stated=chemistry,
         changes=tuple(by_slot[slot] for slot in ordered),
         unsupported=asked.unsupported,
         checks=check_all(draft, waive),
@@ -287,22 +297,6 @@ def changes_of(
         old = table.image[address]
         found.append(Change(slot=address, old=old, new=data, edits=edits))
     return found
-
-
-_JBD_NAME = re.compile(r"-([LP])\d{1,2}S(?=-|$)")
-_LETTERS = {"L": "lfp", "P": "nmc"}
-
-
-def _chemistry(table: Table, after: Mapping[str, Value | None], identity: Identity) -> str | None:
-    """What the cells are made of: what the board says, or what its limits were made for. What it
-    shall say from now on changes no cells, so it counts only where nothing else tells."""
-    held = table.values()
-    told = held.get("chemistry") or identity.chemistry or after.get("chemistry")
-    if isinstance(told, str):
-        return told
-    if named := _JBD_NAME.search(identity.model or ""):
-        return _LETTERS[named[1]]
-    return likely_chemistry(held.get("cell_ovp")) or likely_chemistry(after.get("cell_ovp"))
 
 
 def with_frames(plan: Plan, frames: Sequence[bytes]) -> Plan:

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bmslink.config.believing import believe
 from bmslink.errors import SettingError
 from bmslink.protocols.settings import SettingsMap, Table
 from bmslink.setting import UNITS, Value, no_name
@@ -213,8 +214,9 @@ def profile_of(table: Table, *, title: str = "", own: bool = False) -> str:
     """The settings of a board as the text of a profile.
 
     Left out are values that are unknown, read-only or live, and those that belong to this one
-    board unless `own`.
+    board unless `own`. Raises `FrameError` where the table holds what is impossible.
     """
+    believe(table)
     values = table.values()
     lines = ["schema = 1", f"title = {_quoted(title)}", "", "[settings]"]
     for setting in table.map.settings:

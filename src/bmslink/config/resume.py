@@ -240,6 +240,7 @@ async def _may_finish(
         waive=waive,
         chemistry=record.chemistry,
         target=str(device.target),
+        named=device.named,
     )
     gate(plan)
 

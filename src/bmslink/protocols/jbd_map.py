@@ -101,7 +101,7 @@ _SHOWN: tuple[tuple[int, str, str, str, str], ...] = (
 # Bits 0-5 mean the same in all sources; the others do not.
 _BITS: tuple[tuple[int, str, str, Danger], ...] = (
     (0, "jbd_external_switch", "External switch input", Danger.POWER),
-    (1, "jbd_load_detection", "Load must go before release", Danger.COMMISSIONING),
+    (1, "jbd_load_detection", "Load must go before release", Danger.PROTECTION),
     (2, "balance_switch", "Balancing", Danger.NONE),
     (3, "balance_charging_only", "Balancing only while charging", Danger.NONE),
     (4, "jbd_leds", "LEDs", Danger.NONE),
