@@ -121,6 +121,12 @@ def frame_layout(shape: Shape, length: int) -> Layout:
     return Struct("unit" / Byte, "function" / Byte, *_BODIES[shape](length), "crc" / Int16ul)
 
 
+@lru_cache(maxsize=512)
+def _frame_size(shape: Shape, length: int) -> int:
+    """Its bytes."""
+    return int(frame_layout(shape, length).sizeof())
+
+
 def _data_length(shape: Shape, buffer: bytes) -> int | None:
     """How many data bytes a frame at the front would have; None: too short to tell."""
     if shape == "data":
@@ -171,7 +177,7 @@ class RTUFramer(Framer[RTUFrame]):
                 continue
             if length > _LONGEST_DATA:
                 continue
-            size = frame_layout(shape, length).sizeof()
+            size = _frame_size(shape, length)
             if len(buffer) < size:
                 waiting = True
             elif crc16(buffer[: size - 2]) == int.from_bytes(buffer[size - 2 : size], "little"):
