@@ -39,7 +39,7 @@ from bmslink.packs import NamedPack, find_pack, find_pin
 from bmslink.protocols import load_driver
 from bmslink.protocols.abilities import abilities
 from bmslink.protocols.base import Driver
-from bmslink.protocols.settings import SettingsMap, Slot, Step, Table
+from bmslink.protocols.settings import Image, SettingsMap, Slot, Step, Table
 from bmslink.resolving import options_of, resolve, settled, timing_of
 from bmslink.sharing import shared
 from bmslink.transport import Endpoint, Pin, Transport, make_transport
@@ -50,7 +50,10 @@ _log = logging.getLogger(__name__)
 
 _NOT_OPEN = "The link is not open: use the device inside its `with` block."
 _TRIES = 3
-"""How often a value is read back before it counts as not stored."""
+"""How often a value is read back before it counts as not stored, and how often two readings of
+all settings may differ."""
+_LATER = 1.0
+"""How far apart a value is read back that did not show at once, s."""
 
 
 class Device:
@@ -273,12 +276,34 @@ class Device:
 
     @checked()
     async def settings(self, settings_map: SettingsMap | None = None) -> Table:
-        """All settings as they stand in the board now."""
+        """All settings as the board holds them now.
+
+        Where an answer does not name its question, all are read twice by questions that differ;
+        `FrameError` if they do not agree.
+        """
         found = settings_map or await self.settings_map(await self.identify())
         async with self._turn:
             with self.guarding():
                 async with self.driver.session(writing=False):
-                    return Table(map=found, image=await self.driver.fetch(found.slots))
+                    image: Image = await self.driver.fetch(found.slots)
+                    if self.driver.timing.anonymous:
+                        image = await self._agreed(found, image)
+                    return Table(map=found, image=image)
+
+    async def _agreed(self, settings_map: SettingsMap, first: Image) -> Image:
+        """The image that two readings in a row give."""
+        for attempt in range(_TRIES):
+            again = await self.driver.fetch_again(settings_map.slots)
+            if not settings_map.differing(first, again):
+                return again
+            await self.link.calm(2 * self.link.timing.timeout)
+            if attempt < _TRIES - 1:
+                first = await self.driver.fetch(settings_map.slots)
+        raise FrameError(
+            f"Two readings of the settings differed {_TRIES} times: the line gives answers to "
+            "other questions, or somebody else changes settings. Check the wiring and other "
+            "masters, and read again."
+        )
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
@@ -296,33 +321,47 @@ class Device:
 
     @checked()
     async def store(
-        self, settings_map: SettingsMap, slot: Slot, data: bytes, transaction: Transaction
-    ) -> None:
-        """Write one slot, inside `writing`, and read it back.
+        self,
+        settings_map: SettingsMap,
+        slot: Slot,
+        data: bytes,
+        transaction: Transaction,
+        patience: float = 0.0,
+    ) -> float:
+        """Write one slot, inside `writing`, and read it back until it shows.
 
+        Gives back how long that took, s. It is looked for three times, and for `patience`
+        seconds where that is longer: what a board shows may lag behind what it holds.
         The transaction knows of it before the device does. An acknowledgement proves nothing, and
-        neither does a missing one. Raises `VerifyError` if something else stands there afterwards
+        neither does a missing one. Raises `VerifyError` if something else is read afterwards
         (the error's `found` says what), `Refused`, `LinkTimeout`, …
         """
         with self.guarding():
             step = self.driver.write_step(slot, data)
         transaction.note("write", slot=slot.address, new=data.hex())
+        loop = asyncio.get_running_loop()
         lost: LinkTimeout | None = None
         try:
-            await self._transmit(step)
+            heard = await self._transmit(step) or step.answer is None
         except LinkTimeout as error:
-            lost = error
+            heard, lost = False, error
+        if not heard:  # the frame may be lost: whoever asked for it decides about another try
+            patience = 0.0
+        sent, looks, pause = loop.time(), 0, self.driver.settle
         found: bytes | None = None
-        for _ in range(_TRIES):
-            await asyncio.sleep(self.driver.settle)
+        while looks < _TRIES or loop.time() - sent < patience:
+            await asyncio.sleep(pause)
             found = (await self.fetch([slot])).get(slot.address)
             if settings_map.same(slot.address, found, data):
                 transaction.tell("stored", slot=slot.address, found=data.hex())
-                return
+                return loop.time() - sent
+            looks += 1
+            if looks >= _TRIES:
+                pause = _LATER
         shown = None if found is None else found.hex()
         transaction.tell("differs", slot=slot.address, new=data.hex(), found=shown)
-        if lost is not None:
-            raise lost
+        if not heard:
+            raise lost or LinkTimeout(f"Nothing acknowledged setting {slot.address:02X}.")
         raise VerifyError(
             f"Setting {slot.address:02X} was written as {data.hex(' ')} and acknowledged, but "
             f"{'nothing' if found is None else found.hex(' ')} is read back.",
@@ -384,11 +423,12 @@ class Device:
             )
             await self._transmit(step)
 
-    async def _transmit(self, step: Step[Any]) -> None:
-        """Send it. After that a mistake of ours is as good as no answer: only reading tells."""
+    async def _transmit(self, step: Step[Any]) -> bool:
+        """Send it; whether it was acknowledged. After that a mistake of ours is as good as no
+        answer: only reading tells."""
         try:
             with self.guarding():
-                await self.driver.perform(step)
+                return await self.driver.perform(step)
         except (Refused, TransportError, FrameError):
             raise
         except BmsError as error:

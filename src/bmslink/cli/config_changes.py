@@ -67,7 +67,15 @@ def resume(
                     waived.add("place")
                 how = "Give it up on" if keep else "Set it back on" if back else "Finish it on"
                 await c.agree(session, f"{how} {device.target}?", yes=yes)
-            work = end(device, rollback=rollback, keep=keep, agreed=True, waive=waived)
+            odd = found.odd if found is not None else ""
+            work = end(
+                device,
+                rollback=rollback,
+                keep=keep,
+                agreed=True,
+                waive=waived,
+                confirm=lambda told: yes or told == odd,  # that was agreed to just now
+            )
             outcome = await c.under_way(session, device, work)
             c.show_outcome(session, device, outcome)
             return False

@@ -60,6 +60,8 @@ def tell(session: Session, found: CutOff, *, back: bool) -> None:
             session.print(f"  {line}")
     if back:
         session.say("Setting it back had begun already, so that is what is finished.")
+    if found.odd:
+        session.say(found.odd)
 
 
 def show_cut_off(session: Session, target: str, found: CutOff | None) -> None:

@@ -154,6 +154,7 @@ class DalyD2(DalyRegisters):
     name: ClassVar[str] = "daly-d2"
     dialect: ClassVar[Dialect] = Dialect("daly-d2", D2_TABLE, D2Framer, _TYPICAL, _merge, _identify)
     adverts: ClassVar[tuple[Advert, ...]] = DALY_ADVERTS
+    between = STATUS
     asking = answering = D2_UNIT
 
     settable: ClassVar[frozenset[Switch]] = frozenset({Switch.CHARGE, Switch.DISCHARGE})

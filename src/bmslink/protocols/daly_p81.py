@@ -303,6 +303,7 @@ class DalyP81(DalyRegisters):
         "daly-p81", P81_TABLE, P81Framer, _TYPICAL, _merge, _identify
     )
 
+    between = _CELLS
     addresses: ClassVar[range] = range(1, MAX_BOARD + 1)
     counts_seconds: ClassVar[bool] = True
 

@@ -189,6 +189,7 @@ class JBDWriting(Driver[JBDFrame]):
             frame=write_request(slot.address, data),
             answer=self._answers(slot.address, (slot.address,), lambda frame: not frame.data),
             what=f"register {slot.address:02X}",
+            once=True,
         )
 
     # -------------------------------------------------------------------------------- switches

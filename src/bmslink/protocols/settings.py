@@ -162,6 +162,8 @@ class Step(Generic[F]):
     """Other switches that the same frame sets, and how."""
     doubt: str = ""
     """What of `others` is a guess, in a sentence; empty where nothing is."""
+    once: bool = False
+    """It is sent once: by the time of a repetition another board may hear it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,6 +241,14 @@ class SettingsMap:
         live = {s.field for s in self.settings if s.slot == address and s.live}
         mine, yours = (slot.values(slot.clean(raw)) for raw in (one, other))
         return all(mine[k] == yours[k] for k in mine.keys() - live)
+
+    def differing(self, one: Image, other: Image) -> list[int]:
+        """The slots that two images do not hold alike, live settings aside."""
+        return [
+            address
+            for address in sorted(one.keys() | other.keys())
+            if not self.same(address, one.get(address), other.get(address))
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
