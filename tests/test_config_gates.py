@@ -21,10 +21,11 @@ from bmslink.config import (
     switch,
 )
 from bmslink.config.check import Health
-from bmslink.config.gates import rated
+from bmslink.config.rating import rated
 from bmslink.errors import GateError, RollbackError
 from bmslink.journal import JournalError
 from bmslink.model import Adjustment, Command, Condition, Identity, Reading, Switch
+from bmslink.packs import NamedPack
 from bmslink.protocols.settings import Table
 from bmslink.setting import Danger, Evidence
 from config_faults import World, equal
@@ -57,14 +58,14 @@ def test_an_ordinary_change_passes_every_gate() -> None:
     made = make_plan(found, {"cell_ovp": 3.6}, identity=identity, reading=reading)
     assert made.blocked == ()
     assert {each.passed for each in made.checks} == {True, None}
-    assert len({each.name for each in made.checks}) == len(made.checks) == 15
+    assert len({each.name for each in made.checks}) == len(made.checks) == 16
 
 
 def test_every_waiver_is_of_a_check_and_the_rest_cannot_be_waived() -> None:
     found, identity, reading = board()
     made = make_plan(found, {}, identity=identity, reading=reading)
     by_waiver = {each.waiver for each in made.checks if each.waiver}
-    for name in ("identity", "map", "limits", "journal", "unfinished"):
+    for name in ("identity", "map", "plausible", "limits", "journal", "unfinished"):
         assert not next(each for each in made.checks if each.name == name).waiver
     assert by_waiver <= WAIVERS.keys()
 
@@ -129,13 +130,37 @@ def test_names_that_say_what_a_board_can(
 
 def test_a_limit_beyond_the_boards_name_is_refused() -> None:
     assert check("rating", {"charge_ocp": 100}).passed
-    over = check("rating", {"charge_ocp": 101, "discharge_ocp": 149})
+    over = check("rating", {"charge_ocp": 101, "discharge_ocp": 151})
     assert over.sentence == (
         "The board's name says 100 A and 16 cells; beyond that: charge_ocp 101 A, "
-        "discharge_ocp 149 A."
+        "discharge_ocp 151 A."
     )
     assert over.blocks
-    assert check("rating", {"charge_ocp": 120}, who={"model": "BMS"}).passed is None
+    assert check("rating", {"discharge_ocp": 149}).passed  # it holds 150: narrower never stops
+
+
+def test_without_a_rating_the_capacity_says_what_is_too_much() -> None:
+    unnamed = {"model": "BMS"}
+    assert check("rating", {"charge_ocp": 200}, who=unnamed).passed
+    over = check("rating", {"charge_ocp": 201, "discharge_ocp": 301}, who=unnamed)
+    assert over.sentence.endswith("beyond that: charge_ocp 201 A, discharge_ocp 301 A.")
+    assert over.waiver == "rating"
+    vouching = {"charge_ocp": 201, "nominal_capacity": 400}
+    assert check("rating", vouching, who=unnamed).blocks
+    table, identity, reading = board("sim://daly-a5?load=idle")
+    for wanted in ({"charge_ocp": 1000}, {"discharge_ocp": 1000}, {"short_circuit_current": 65535}):
+        made = make_plan(table, wanted, identity=identity, reading=reading)
+        assert "rating" in [each.name for each in made.blocked]
+
+
+def test_what_is_stated_of_a_pack_counts_more_than_its_capacity() -> None:
+    def rating(wanted: Mapping[str, object], **pack: float) -> Check:
+        return check("rating", wanted, who={"model": "BMS"}, named=NamedPack("van", "", **pack))
+
+    assert rating({"charge_ocp": 250}, rating_current=250, fuse=300).passed
+    over = rating({"charge_ocp": 251}, rating_current=250, fuse=300)
+    assert over.sentence == ("bmslink.toml says a rating of 250 A; beyond that: charge_ocp 251 A.")
+    assert "a fuse of 120 A; beyond that" in rating({"charge_ocp": 121}, fuse=120).sentence
 
 
 @pytest.mark.parametrize(
@@ -234,10 +259,13 @@ def test_what_all_protection_stands_on_is_not_changed_under_load() -> None:
         ({"chemistry": "lto"}, None, "lto"),
         ({"chemistry": "lto"}, "nmc", "nmc"),
         ({"model": "JBD-SP16S020-P16S-100A"}, None, "nmc"),
-        ({"model": "BMS"}, None, "lfp"),
+        ({"model": "BMS"}, None, None),
+        ({"model": "BMS"}, "LFP", "lfp"),
     ],
 )
-def test_what_the_cells_are_made_of(who: dict[str, Any], given: str | None, kind: str) -> None:
+def test_what_the_cells_are_made_of(
+    who: dict[str, Any], given: str | None, kind: str | None
+) -> None:
     found, identity, reading = board()
     made = make_plan(found, {}, identity=replace(identity, **who), reading=reading, chemistry=given)
     assert made.chemistry == kind
@@ -259,7 +287,7 @@ def test_what_is_blocked_is_not_sent_and_waivers_are_journalled(tmp_path: Path) 
             made: Plan = await draft(device, {"charge_utp": -20}, journal=world.journal)
             with pytest.raises(GateError, match=r"Nothing was sent\. charge_utp") as caught:
                 await apply(device, made, journal=world.journal)
-            assert len(caught.value.checks) == 15
+            assert len(caught.value.checks) == 16
             assert (world.writes, list(world.journal.records())) == (0, [])
             assert equal(await world.table(), before.image)
             made = await draft(
@@ -459,17 +487,11 @@ def test_new_words_for_the_chemistry_change_no_cells() -> None:
 
     found = made()
     assert found.blocks
-    assert "--chemistry nmc if that is what they are" in found.sentence
-    assert made(chemistry="nmc").passed
-
-
-def test_where_only_the_new_limits_tell_the_chemistry_they_are_judged_by_it() -> None:
-    found, who = board()[0], {"model": "BMS"}
-    values = found.map.encode(found.image, {"cell_ovp": 3.75})
-    odd = Table(map=found.map, image={**found.image, **values})
-    cold = {"charge_utp": -20}
-    assert check("chemistry", cold, table=odd, who=who).passed is None
-    assert check("chemistry", {"cell_ovp": 3.6, **cold}, table=odd, who=who).blocks
+    assert found.sentence == "The board would take its cells for nmc, but they are lfp."
+    stated = made(chemistry="nmc")
+    assert stated.blocks  # it still says lfp
+    assert stated.sentence == "The board says lfp, but --chemistry says nmc."
+    assert not made(chemistry="nmc", waive=["chemistry"]).blocks
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,16 @@ SOURCE = Path(__file__).parent.parent / "src" / "bmslink"
 
 FLOORS: dict[str, int] = {
     "errors": 0,
+    "arguments": 1,
     "model": 1,
+    "chain": 1,
     "chemistry": 1,
     "setting": 1,
+    "bands": 1,
+    "rules": 1,
+    "limit_rules": 2,
     "lint": 2,
+    "plausibility": 2,
     "journal": 2,
     "holding": 2,
     "gatt": 1,

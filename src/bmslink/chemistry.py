@@ -163,11 +163,15 @@ CHEMISTRIES: Mapping[str, Chemistry] = MappingProxyType(
 """Every chemistry we know, by name."""
 
 
-def chemistry(name: str) -> Chemistry:
-    """The chemistry of that name; `TargetError` names the known ones."""
-    found = CHEMISTRIES.get(name)
+def chemistry(name: object) -> Chemistry:
+    """The chemistry of that name in upper or lower case; `TargetError` names the known ones.
+
+    The list is closed: a name that is nearly right must not pass for "unknown", because then
+    nothing would be checked against it.
+    """
+    found = CHEMISTRIES.get(name.strip().lower()) if isinstance(name, str) else None
     if found is None:
         raise TargetError(
-            f"There is no chemistry {name[:40]!r}; known are: {', '.join(CHEMISTRIES)}."
+            f"There is no chemistry {str(name)[:40]!r}; known are: {', '.join(CHEMISTRIES)}."
         )
     return found

@@ -1,19 +1,20 @@
 """Do the settings of a pack make sense together? Pure rules over canonical values.
 
 A rule that needs a value nobody gave is not applicable. An `error` can harm the cells, cut the
-pack off or leave a protection without effect; a `warning` is unusual, and may be meant. The bands
-of the chemistries are those that cell makers' sheets, vendors' presets and other tools share; the
-sheet of your own cell wins.
+pack off or leave a protection without effect; a `warning` is unusual, and may be meant. The rules
+about one limit alone are in `limit_rules`, their numbers in `bands`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
-from typing import Literal, NamedTuple
 
+from bmslink.bands import BANDS, Band
+from bmslink.chemistry import chemistry as find_chemistry
+from bmslink.limit_rules import limit_rules
+from bmslink.rules import Facts, Rule, Severity, Verdict, within
 from bmslink.setting import Value
 
 __all__ = [
@@ -28,76 +29,6 @@ __all__ = [
     "lint",
     "review",
 ]
-
-Severity = Literal["error", "warning"]
-
-
-class Band(NamedTuple):
-    """What a BMS usually holds for a chemistry: V per cell, °C."""
-
-    ovp: tuple[float, float]
-    uvp: tuple[float, float]
-    charge_utp: float
-    """Charging below this harms the cell."""
-    charge_otp: float
-    discharge_utp: float
-    discharge_otp: float
-    balance_start: float
-    """Below this the voltages say nothing about the charge."""
-
-
-BANDS: Mapping[str, Band] = {
-    "lfp": Band((3.55, 3.70), (2.40, 2.90), 0, 60, -30, 65, 3.35),
-    "nmc": Band((4.15, 4.28), (2.70, 3.20), 0, 50, -30, 65, 3.90),
-    "lto": Band((2.65, 2.85), (1.50, 2.00), -10, 55, -30, 60, 2.40),
-    "na-ion": Band((3.80, 4.00), (1.50, 2.20), 0, 50, -30, 65, 3.40),
-}
-"""Chemistry -> its bands. The maker of a sodium cell may say otherwise."""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the rules look at."""
-
-    values: Mapping[str, float]
-    """Numbers only; what is unknown is absent."""
-    cells: int = 0
-    """How many cells there are; 0: nobody says."""
-    chemistry: str = ""
-
-    @property
-    def band(self) -> Band:
-        """What is usual for the chemistry."""
-        return BANDS[self.chemistry]
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One thing that must hold."""
-
-    name: str
-    keys: tuple[str, ...]
-    """The settings it is about; without any one of them it is not applicable."""
-    severity: Severity
-    judge: Callable[[Facts], str | None]
-    """What is wrong, with the numbers; `None` where nothing is."""
-    chemical: bool = False
-    """It asks what the cells are made of."""
-    counts: bool = False
-    """It asks how many cells there are."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a rule says."""
-
-    rule: str
-    passed: bool | None
-    """`None`: not applicable."""
-    severity: Severity
-    sentence: str
-    keys: tuple[str, ...]
-    chemical: bool = False
 
 
 def _order(low: str, high: str, severity: Severity = "error", *, equal: bool = False) -> Rule:
@@ -135,6 +66,9 @@ def _orders() -> Iterator[Rule]:
     yield _order("jk_power_off_voltage", "cell_uvp")
     yield _order("jk_heating_start", "jk_heating_stop")
     yield _order("daly_heater_on", "daly_heater_off")
+    yield _order("discharge_ocp", "short_circuit_current")
+    for way in ("charge", "discharge"):
+        yield _order(f"{way}_ocp", f"daly_level_3_{way}_ocp", equal=True)
     soc = ("empty_voltage", *(f"jbd_soc_{n}_voltage" for n in (20, 40, 60, 80)))
     for low, high in pairwise(soc):
         yield _order(low, high, "warning")
@@ -161,49 +95,6 @@ def _set(low: str, high: str, severity: Severity, *, gap: float = 0.0) -> Rule:
     return Rule(name, (low, high), severity, judge)
 
 
-def _fits_cells(pack: str, cell: str, share: float, severity: Severity) -> Rule:
-    """A limit of the pack must be about that of the cells together."""
-
-    def judge(facts: Facts) -> str | None:
-        together = facts.cells * facts.values[cell]
-        apart = abs(facts.values[pack] - together)
-        if apart <= share * together + 1e-9:
-            return None
-        return (
-            f"{pack} ({facts.values[pack]:g} V) is not {facts.cells} times {cell}, "
-            f"{together:g} V, give or take {share:.0%}."
-        )
-
-    name = f"{pack}~cells*{cell} {share:.0%}"
-    return Rule(name, (pack, cell), severity, judge, counts=True)
-
-
-def _within(key: str, low: float, high: float, severity: Severity, why: str, unit: str) -> Rule:
-    def judge(facts: Facts) -> str | None:
-        value = facts.values[key]
-        return None if low <= value <= high else f"{key} ({value:g} {unit}) {why}."
-
-    return Rule(f"{key} {severity}", (key,), severity, judge)
-
-
-_DELAYED = (
-    *("cell_ovp", "cell_uvp", "pack_ovp", "pack_uvp"),
-    *("charge_otp", "charge_utp", "discharge_otp", "discharge_utp", "mosfet_otp"),
-)
-_LONG, _TOO_LONG = 60.0, 300.0
-"""Longer than the first is unusual, longer than the second is no protection, s."""
-
-
-def _delays() -> Iterator[Rule]:
-    late = f"is over {_TOO_LONG:g} s: that protects nothing"
-    for key in (f"{name}_delay" for name in _DELAYED):
-        yield _within(key, 0, _TOO_LONG, "error", late, "s")
-        yield _within(key, 0, _LONG, "warning", f"is unusually long, over {_LONG:g} s", "s")
-    for key in ("charge_ocp_delay", "discharge_ocp_delay"):  # JK ships 300 s
-        yield _within(key, 0, _TOO_LONG, "warning", f"is over {_TOO_LONG:g} s", "s")
-    yield _within("short_circuit_delay", 0, 0.01, "error", "is too long for a short circuit", "s")
-
-
 def _count(facts: Facts) -> str | None:
     held = facts.values["cell_count"]
     if held == facts.cells:
@@ -217,82 +108,6 @@ def _capacity(facts: Facts) -> str | None:
     return "nominal_capacity is 0 Ah: the state of charge means nothing."
 
 
-def _chemical(name: str, key: str, severity: Severity, wrong: Callable[[float, Band], str]) -> Rule:
-    """A rule about one value and the band of the chemistry; `wrong` is empty where it fits."""
-
-    def judge(facts: Facts) -> str | None:
-        value = facts.values[key]
-        why = wrong(value, facts.band)
-        return f"{key} ({value:g}) {why} for {facts.chemistry} cells." if why else None
-
-    return Rule(name, (key,), severity, judge, chemical=True)
-
-
-def _chemistry() -> Iterator[Rule]:
-    yield _chemical(
-        "ovp above band",
-        "cell_ovp",
-        "error",
-        lambda v, b: f"is above the usual {b.ovp[0]:g} to {b.ovp[1]:g} V" if v > b.ovp[1] else "",
-    )
-    yield _chemical(
-        "ovp below band",
-        "cell_ovp",
-        "warning",
-        lambda v, b: f"is below the usual {b.ovp[0]:g} to {b.ovp[1]:g} V" if v < b.ovp[0] else "",
-    )
-    yield _chemical(
-        "uvp below band",
-        "cell_uvp",
-        "error",
-        lambda v, b: f"is below the usual {b.uvp[0]:g} to {b.uvp[1]:g} V" if v < b.uvp[0] else "",
-    )
-    yield _chemical(
-        "uvp above band",
-        "cell_uvp",
-        "warning",
-        lambda v, b: f"is above the usual {b.uvp[0]:g} to {b.uvp[1]:g} V" if v > b.uvp[1] else "",
-    )
-    yield _chemical(
-        "charging in the cold",
-        "charge_utp",
-        "error",
-        lambda v, b: (
-            f"lets it charge below {b.charge_utp:g} °C, which plates lithium or worse"
-            if v < b.charge_utp
-            else ""
-        ),
-    )
-    yield _chemical(
-        "charging in the heat",
-        "charge_otp",
-        "warning",
-        lambda v, b: f"is above {b.charge_otp:g} °C" if v > b.charge_otp else "",
-    )
-    yield _chemical(
-        "discharging in the cold",
-        "discharge_utp",
-        "warning",
-        lambda v, b: f"is below {b.discharge_utp:g} °C" if v < b.discharge_utp else "",
-    )
-    yield _chemical(
-        "discharging in the heat",
-        "discharge_otp",
-        "warning",
-        lambda v, b: f"is above {b.discharge_otp:g} °C" if v > b.discharge_otp else "",
-    )
-    yield _chemical(
-        "balancing too low",
-        "balance_start_voltage",
-        "warning",
-        lambda v, b: (
-            f"is below {b.balance_start:g} V, where voltage says little about charge"
-            if v < b.balance_start
-            else ""
-        ),
-    )
-
-
 def _rules() -> Iterator[Rule]:
     yield from _orders()
     yield _set("full_charge_voltage", "cell_ovp", "error")
@@ -302,14 +117,10 @@ def _rules() -> Iterator[Rule]:
     yield _set("jk_request_charge_voltage", "cell_ovp", "warning", gap=0.05)
     yield _set("float_voltage", "jk_request_charge_voltage", "error")
     yield _set("float_voltage", "cell_ovp", "error")
-    for name in ("ovp", "uvp"):
-        yield _fits_cells(f"pack_{name}", f"cell_{name}", 0.05, "warning")
-        yield _fits_cells(f"pack_{name}", f"cell_{name}", 0.25, "error")
-    yield from _delays()
-    yield _within("balance_delta", 0.003, 1, "warning", "is less than a board can measure", "V")
+    yield within("balance_delta", 0.003, 1, "warning", "is less than a board can measure", "V")
     yield Rule("cells there", ("cell_count",), "error", _count, counts=True)
     yield Rule("capacity", ("nominal_capacity",), "warning", _capacity)
-    yield from _chemistry()
+    yield from limit_rules()
 
 
 def _once(rules: Iterable[Rule]) -> tuple[Rule, ...]:
@@ -327,14 +138,16 @@ RULES: tuple[Rule, ...] = _once(_rules())
 def review(
     values: Mapping[str, Value | None], *, cells: int | None = None, chemistry: str | None = None
 ) -> list[Verdict]:
-    """What every rule says of these values; `cells` as seen by the board, `chemistry` as in
-    `BANDS` (another one makes its rules not applicable)."""
+    """What every rule says of these values; `cells` as seen by the board.
+
+    Without a `chemistry` its rules are not applicable; one that does not exist is a `TargetError`.
+    """
     numbers = {
         key: float(value)
         for key, value in values.items()
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     }
-    known = chemistry if chemistry is not None and chemistry in BANDS else ""
+    known = "" if chemistry is None else find_chemistry(chemistry).name
     facts = Facts(numbers, cells or 0, known)
     return [_judge(rule, facts) for rule in RULES]
 
@@ -350,7 +163,8 @@ def _judge(rule: Rule, facts: Facts) -> Verdict:
     else:
         wrong = rule.judge(facts)
         passed, sentence = wrong is None, wrong or ""
-    return Verdict(rule.name, passed, rule.severity, sentence, rule.keys, rule.chemical)
+    about = rule.about or rule.keys
+    return Verdict(rule.name, passed, rule.severity, sentence, rule.keys, about, rule.chemical)
 
 
 def lint(

@@ -219,6 +219,11 @@ class Identity:
     map: Mapping[str, str] = field(default_factory=dict)
     """`name` of the settings map that fits this firmware and the `evidence` for it."""
 
+    @property
+    def known(self) -> bool:
+        """Whether it tells enough to say which settings it has: without that none is written."""
+        return bool(self.vendor and self.firmware)
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON object that `info --json` prints."""
         result: dict[str, Any] = {

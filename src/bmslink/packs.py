@@ -4,6 +4,9 @@
 [packs.van]
 target = "jbd+serial:///dev/ttyUSB0"
 pin = "123456"          # the only place where a secret may stand; it is never shown
+chemistry = "lfp"       # what its cells are made of: lfp, nmc, lto, na-ion
+rating_current = 100    # A, what the weakest of cells, cables and board bears for long
+fuse = 125              # A
 ```
 
 The file stands in the user's configuration folder, or where BMSLINK_CONFIG says. The working
@@ -16,23 +19,33 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import tomllib
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from bmslink.chemistry import chemistry as find_chemistry
 from bmslink.errors import TargetError
 from bmslink.protocols import DRIVERS, VENDORS
 from bmslink.tomlfile import Document, keys_in, read_text, statements
 from bmslink.transport import SCHEMES, Endpoint, Pin, parse_target
-from bmslink.wholefile import replace_file
+from bmslink.wholefile import replace_file, require_regular
 
-__all__ = ["NamedPack", "add", "config_path", "find_pin", "load_packs", "named", "remove"]
+__all__ = [
+    "NamedPack",
+    "add",
+    "config_path",
+    "find_pack",
+    "find_pin",
+    "load_packs",
+    "named",
+    "remember_chemistry",
+    "remove",
+]
 
 _NAME = re.compile(r"[^\W_][\w-]{0,63}")
 
@@ -44,11 +57,23 @@ class NamedPack:
     name: str
     target: str
     pin: str | None = field(default=None, repr=False)
+    chemistry: str | None = None
+    """What somebody who knows says of its cells: a name of `CHEMISTRIES`."""
+    rating_current: float | None = None
+    """What it bears for long, A."""
+    fuse: float | None = None
+    """A."""
+
+
+_Amps = Annotated[float, msgspec.Meta(gt=0, le=10000)]
 
 
 class _Pack(msgspec.Struct, forbid_unknown_fields=True):
     target: str
     pin: str | None = None
+    chemistry: str | None = None
+    rating_current: _Amps | None = None
+    fuse: _Amps | None = None
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -94,6 +119,14 @@ def named(text: str) -> str:
     return text
 
 
+def find_pack(text: str) -> NamedPack | None:
+    """What bmslink.toml says of the pack of that name; `None` for a target that is no name of it.
+
+    Raises `TargetError` for a file that holds anything wrong.
+    """
+    return _find(load_packs(), text) if _may_be_name(text) else None
+
+
 def find_pin(
     text: str, given: str | None = None, ask: Callable[[str], str | None] | None = None
 ) -> Pin:
@@ -104,7 +137,7 @@ def find_pin(
     """
     pin = given if given is not None else os.environ.get("BMSLINK_PIN") or None
     if pin is None and _may_be_name(text):
-        pack = _find(load_packs(), text)
+        pack = find_pack(text)
         pin = pack.pin if pack is not None else None
     return Pin(pin, ask)
 
@@ -116,7 +149,8 @@ def _may_be_name(text: str) -> bool:
 def add(name: str, target: str, *, force: bool = False, path: Path | None = None) -> Path:
     """Name a pack; gives back the file. Comments and everything else in it stay.
 
-    `force` gives a name that exists another target (its pin stays). Raises `TargetError` for a
+    `force` gives a name that exists another target (the rest of it stays: a name means the same
+    battery wherever it is connected). Raises `TargetError` for a
     name or target that cannot be, a damaged file, and one that cannot be written.
     """
     check_name(name)
@@ -130,7 +164,7 @@ def add(name: str, target: str, *, force: bool = False, path: Path | None = None
             raise TargetError(f"{old.name} exists already ({old.target}); --force replaces it.")
         if old is not None:
             document["packs"][old.name]["target"] = target
-            return {**packs, old.name: NamedPack(old.name, target, old.pin)}
+            return {**packs, old.name: replace(old, target=target)}
         table = tomlkit.table()
         table["target"] = target
         if "packs" not in document:
@@ -139,6 +173,23 @@ def add(name: str, target: str, *, force: bool = False, path: Path | None = None
         return {**packs, name: NamedPack(name, target)}
 
     return _edit(path or config_path(), change)
+
+
+def remember_chemistry(name: str, kind: str, *, path: Path | None = None) -> Path:
+    """Store what the cells of a named pack are made of; gives back the file.
+
+    Raises `TargetError` as `add` does, and for a chemistry that is none.
+    """
+    place, known = path or config_path(), find_chemistry(kind).name
+
+    def change(document: Any, packs: Mapping[str, NamedPack]) -> dict[str, NamedPack]:
+        old = _find(packs, name)
+        if old is None:
+            raise TargetError(f"There is no pack named {name!r} in {place}.")
+        document["packs"][old.name]["chemistry"] = known
+        return {**packs, old.name: replace(old, chemistry=known)}
+
+    return _edit(place, change)
 
 
 def remove(name: str, *, path: Path | None = None) -> Path:
@@ -219,7 +270,13 @@ def _parse(text: str, path: Path) -> dict[str, NamedPack]:
             check_target(row.target)
         except TargetError as exc:
             raise document.wrong((*key, "target"), f"[packs.{name}] {exc}") from exc
-        packs[name] = NamedPack(name, row.target, row.pin)
+        kind = row.chemistry
+        if kind is not None:
+            try:
+                kind = find_chemistry(kind).name
+            except TargetError as exc:
+                raise document.wrong((*key, "chemistry"), f"[packs.{name}] {exc}") from exc
+        packs[name] = NamedPack(name, row.target, row.pin, kind, row.rating_current, row.fuse)
     return packs
 
 
@@ -279,9 +336,8 @@ def _edit(
 def _write(path: Path, data: bytes) -> None:
     """Replace the file in one step. A new one is for its owner alone: it may hold a pin."""
     try:
-        file = path.resolve()  # behind a link, the link stays
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else 0o600
-        replace_file(file, data, mode=mode)
-    except (OSError, RuntimeError) as exc:
-        raise TargetError(f"{path} cannot be written: {getattr(exc, 'strerror', exc)}.") from exc
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        replace_file(path, data, mode=None if require_regular(path) else 0o600)
+    except OSError as exc:
+        link = " BMSLINK_CONFIG may name the file itself." if path.is_symlink() else ""
+        raise TargetError(f"{path} cannot be written: {exc.strerror or exc}.{link}") from exc

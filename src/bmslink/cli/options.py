@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bmslink.cli.output import Session, is_terminal, open_new
+from bmslink.cli.outfile import open_new
+from bmslink.cli.output import Session
 from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
@@ -162,20 +162,10 @@ def pin_for_scan(path: str | None) -> Pin:
 
 
 def _ask_pin(what: str) -> str | None:
-    """Ask at the terminal, without showing what is typed; `None` where nobody can answer."""
-    if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
-        return None
-    import getpass
-    import signal
+    """Ask at the terminal; `None` where nobody can answer."""
+    from bmslink.cli.asking import secret
 
-    ours = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C ends the question at once
-    try:
-        return getpass.getpass(f"{what}: ").strip() or None
-    except EOFError:
-        return None
-    finally:
-        signal.signal(signal.SIGINT, ours)
+    return secret(what)
 
 
 def _settle(session: Session, endpoints: list[Endpoint], pins: Sequence[Pin]) -> None:
@@ -204,7 +194,7 @@ def connect_all(
     a question for a pin would not stand in the middle of something else."""
     from bmslink.cli.log import start_logging, wire_log
     from bmslink.device import Device, resolve
-    from bmslink.packs import find_pin
+    from bmslink.packs import find_pack, find_pin
 
     start_logging(session)
 
@@ -222,6 +212,7 @@ def connect_all(
     ]
     given = _pin_of(line.pin_file) if line.pin_file is not None else None
     pins = [find_pin(target, given, _ask_pin if may_ask else None) for target in targets]
+    named = [find_pack(target) for target in targets]
     if len(endpoints) == 1 or not may_ask:  # else each as it is opened: one may fail alone
         _settle(session, endpoints, pins)
     if len(endpoints) == 1:
@@ -229,9 +220,9 @@ def connect_all(
     tell = session.say if may_ask else _log.info
     if session.trace is None:
         return [
-            Device(e, record=wire_log(session, str(e)), pin=pin, tell=tell)
-            for e, pin in zip(endpoints, pins, strict=True)
+            Device(e, record=wire_log(session, str(e)), pin=pin, tell=tell, named=pack)
+            for e, pin, pack in zip(endpoints, pins, named, strict=True)
         ]
     Device(endpoints[0])  # what is wrong with the target is said before a file is made
     record = open_new(session.trace, instead="name another file")
-    return [Device(endpoints[0], record=record, pin=pins[0])]
+    return [Device(endpoints[0], record=record, pin=pins[0], named=named[0])]

@@ -16,7 +16,7 @@ import typer
 
 from bmslink.cli import changing as c
 from bmslink.cli import options as o
-from bmslink.errors import SettingError, TargetError
+from bmslink.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
     from bmslink.cli.output import Session
@@ -102,7 +102,17 @@ def set_settings(
     allowed = c.waivers(waive, untested=untested)
     if wanted.keys() & set(_ADJUSTED):
         wish, now = _wish(wanted)
-        run(_adjust(session, device, wish, now=now, waive=allowed, yes=yes, dry_run=dry_run))
+        work = _adjust(
+            session,
+            device,
+            wish,
+            now=now,
+            waive=allowed,
+            chemistry=chemistry,
+            yes=yes,
+            dry_run=dry_run,
+        )
+        run(work)
         return
 
     async def write(device: Device) -> None:
@@ -113,8 +123,8 @@ def set_settings(
                 row = found.setting(key)
                 try:
                     values[key] = c.value_of(row.kind, row.unit, text)
-                except SettingError as exc:
-                    raise SettingError(f"{key}: {exc}") from exc
+                except UsageError as exc:
+                    raise UsageError(f"{key}: {exc}") from exc
             await c.change(
                 session,
                 device,
@@ -167,7 +177,7 @@ def _wish(wanted: Mapping[str, str]) -> tuple[Adjustment, bool]:
         try:
             moment = datetime.fromisoformat(clock).astimezone()
         except (ValueError, OverflowError):
-            raise SettingError(
+            raise UsageError(
                 f"clock is now or a time like 2026-05-01T12:00, not {clock!r}."
             ) from None
     if "soc" in wanted:
@@ -182,6 +192,7 @@ async def _adjust(
     *,
     now: bool,
     waive: set[str],
+    chemistry: str | None,
     yes: bool,
     dry_run: bool,
 ) -> None:
@@ -189,7 +200,7 @@ async def _adjust(
     from bmslink.config import adjust, draft_adjustment
 
     async with device:
-        wanted = await draft_adjustment(device, wish, now=now, waive=waive)
+        wanted = await draft_adjustment(device, wish, now=now, waive=waive, chemistry=chemistry)
         if not session.json:
             glyphs = text.glyphs(ascii_only=session.ascii)
             whole = dry_run or session.verbosity > 0
@@ -207,6 +218,7 @@ async def _adjust(
 
 def _show(ctx: typer.Context, target: str | None, keys: list[str], line: o.Line) -> None:
     from bmslink.cli.loop import run
+    from bmslink.config import believe
 
     session = o.session_of(ctx)
     device = c.open_one(session, target, line)
@@ -217,6 +229,11 @@ def _show(ctx: typer.Context, target: str | None, keys: list[str], line: o.Line)
             return await device.settings(_part(found, keys))
 
     table = run(fetch(device))
+    _print(session, table, keys)
+    believe(table)  # shown all the same: whoever looks for the fault wants to see it
+
+
+def _print(session: Session, table: Table, keys: list[str]) -> None:
     rows = [table.map.setting(k) for k in keys] or list(table.map.settings)
     if session.json:
         from bmslink.cli.render.config import setting_object
@@ -232,7 +249,7 @@ def _show(ctx: typer.Context, target: str | None, keys: list[str], line: o.Line)
     values = table.values()
     shown = [(row.key, config.bare(row, values[row.key])) for row in rows]
     alone = len(shown) == 1
-    session.print("\n".join(value if alone else f"{key}={value}" for key, value in shown))
+    session.print(*(value if alone else f"{key}={value}" for key, value in shown))
 
 
 def _part(found: SettingsMap, keys: list[str]) -> SettingsMap:

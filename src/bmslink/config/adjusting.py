@@ -12,16 +12,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from bmslink.arguments import checked
 from bmslink.config.apply import blocks_of, draft, gate, lock_names, refuse, same_as_planned
+from bmslink.config.charge import check_soc
 from bmslink.config.check import Check
-from bmslink.config.drive import pack_of, place_of
 from bmslink.config.locks import locked
+from bmslink.config.open_changes import begin
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
 from bmslink.device import Device
 from bmslink.errors import BmsError, FrameError, RollbackError, TransportError
-from bmslink.journal import Journal
-from bmslink.model import Adjustment
+from bmslink.journal import Journal, JournalError
+from bmslink.model import Adjustment, Reading
 
 __all__ = ["AdjustmentPlan", "adjust", "draft_adjustment"]
 
@@ -58,18 +60,21 @@ def _told(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat(timespec="seconds")
 
 
+@checked()
 async def draft_adjustment(
     device: Device,
     wish: Adjustment,
     *,
     now: bool = False,
     waive: Collection[str] = (),
+    chemistry: str | None = None,
     journal: Journal | None = None,
 ) -> AdjustmentPlan:
     """Read what is needed and check it; nothing is changed.
 
-    `now`: the clock is set to the time of sending, whatever `wish` holds. Raises `GateError` where
-    this board cannot.
+    `now`: the clock is set to the time of sending, whatever `wish` holds. `chemistry`: what the
+    cells are, where the board does not say; a state of charge is compared with their voltages.
+    Raises `GateError` where this board cannot.
     """
     if now:
         wish = replace(wish, clock=datetime.now(UTC))
@@ -77,7 +82,7 @@ async def draft_adjustment(
         raise refuse(f"soc = {wish.soc:g} is not 0 to 100 %.", "limits")
     if wish.clock is not None and not _FIRST <= wish.clock <= _LAST:
         raise refuse(f"No board's clock can show {_told(wish.clock)}.", "limits")
-    plan = await draft(device, {}, waive=waive, journal=journal)
+    plan = await draft(device, {}, waive=waive, chemistry=chemistry, journal=journal)
     wanted = [what for what in ("clock", "soc") if getattr(wish, what) is not None]
     for what in wanted:
         able = device.driver.can_adjust(what)
@@ -86,7 +91,11 @@ async def draft_adjustment(
     untested = [why for what in wanted if (why := device.driver.adjustable.get(what))]
     if untested:
         plan = replace(plan, checks=tuple(_untested(c, untested, waive) for c in plan.checks))
-    reading = await device.read() if wish.soc is not None else None
+    reading = None
+    if wish.soc is not None:
+        reading = await device.read()
+        checks = (*plan.checks, _soc(wish.soc, reading, plan))
+        plan = replace(plan, checks=checks)
     return AdjustmentPlan(
         plan=replace(plan, frames=tuple(await device.rehearse([], adjustment=wish))),
         wish=wish,
@@ -96,6 +105,11 @@ async def draft_adjustment(
     )
 
 
+def _soc(wanted: float, reading: Reading, plan: Plan) -> Check:
+    check = check_soc(wanted, reading, plan.chemistry)
+    return replace(check, waived=check.passed is False and check.waiver in plan.waive)
+
+
 def _untested(check: Check, why: list[str], waive: Collection[str]) -> Check:
     if check.name != "tested":
         return check
@@ -103,6 +117,7 @@ def _untested(check: Check, why: list[str], waive: Collection[str]) -> Check:
     return replace(check, passed=False, sentence=sentence, waived=check.waiver in waive)
 
 
+@checked()
 async def adjust(
     device: Device, wanted: AdjustmentPlan, *, journal: Journal | None = None
 ) -> Outcome:
@@ -118,11 +133,14 @@ async def adjust(
         same_as_planned(plan, await device.identify())
         for name, why in blocks_of(journal, device, plan.identity).items():
             raise refuse(f"Nothing was sent. {why}", name)
+        if wish.soc is not None:  # it may have been agreed to an hour ago
+            gate(replace(plan, checks=(_soc(wish.soc, await device.read(), plan),)))
         if wanted.now:
             wish = replace(wish, clock=datetime.now(UTC))
-        transaction = journal.begin(
-            place_of(device.target),
-            pack_of(plan.identity),
+        transaction = begin(
+            journal,
+            device,
+            plan.identity,
             [],
             adjust={"clock": _told(wish.clock), "soc": wish.soc},
             waived=[check.waiver for check in plan.checks if check.waived],
@@ -134,6 +152,8 @@ async def adjust(
             lost = f"The command got no usable answer ({error}) "
         except BmsError as error:  # it was not sent, or the board said no
             transaction.close("refused", why=str(error))
+            if isinstance(error, JournalError):
+                raise refuse(f"{error} Nothing was sent.", "journal") from error
             raise
         told = await _seen(device, wish, sent)
         sentence = lost + told if told else f"{_words(wish)}: read back."

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bmslink.config.backup import Backup
+from bmslink.config.believing import believe
 from bmslink.config.profile import Profile, Quantity
 from bmslink.errors import SettingError
 from bmslink.protocols.settings import Table
@@ -91,7 +92,8 @@ def lacking(sides: Sequence[Side]) -> dict[str, list[str]]:
 
 
 def side_of_table(name: str, table: Table) -> Side:
-    """A board as it stands now."""
+    """A board as it stands now; `FrameError` where it was read as what no board can hold."""
+    believe(table)
     rows = table.map.settings
     return Side(
         name=name,

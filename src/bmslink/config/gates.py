@@ -6,39 +6,46 @@ given by name; those without one cannot be waived.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import NamedTuple
 
-from bmslink.config.check import WAIVERS, Check, Draft, number
+from bmslink.bands import STRICTER, looser
+from bmslink.chemistry import CHEMISTRIES
+from bmslink.config.believing import oddities
+from bmslink.config.check import Check, Draft, number, require_waivers
 from bmslink.config.live import check_health, check_load, check_protection, check_trip
-from bmslink.errors import SettingError
-from bmslink.lint import Verdict, review
-from bmslink.model import Identity
-from bmslink.setting import Evidence
+from bmslink.config.rating import check_rating
+from bmslink.lint import RULES, Verdict, review
+from bmslink.setting import Danger, Evidence
 
-__all__ = ["Rating", "check_all", "rated"]
+__all__ = ["check_all"]
 
 
 def check_all(draft: Draft, waive: Collection[str] = ()) -> tuple[Check, ...]:
-    """Every check; `SettingError` for a waiver that does not exist."""
-    if unknown := sorted(set(waive) - WAIVERS.keys()):
-        raise SettingError(
-            f"There is no waiver {unknown[0][:40]!r}; there are: {', '.join(WAIVERS)}."
-        )
-    checks = (check(draft) for check in _CHECKS)
+    """Every check; `UsageError` for a waiver that does not exist."""
+    require_waivers(waive)
+    checks = (*(check(draft) for check in _CHECKS), *_asking(draft))
     return tuple(replace(c, waived=c.passed is False and c.waiver in waive) for c in checks)
 
 
 def _identity(draft: Draft) -> Check:
     who = draft.identity
     named = " ".join(part for part in (who.vendor, who.model, who.hardware) if part)
-    known = bool(who.vendor and who.firmware)
     sentence = f"{named or 'The board'}, firmware {who.firmware or 'unknown'}."
-    if not known:
+    if not who.known:
         sentence += " Without a firmware number nobody can tell which settings it has."
-    return Check(name="identity", passed=known, sentence=sentence)
+    return Check(name="identity", passed=who.known, sentence=sentence)
+
+
+def _plausible(draft: Draft) -> Check:
+    """Without a waiver: what was read is not what stands there, so no plan can be right. Opening
+    a switch builds on nothing else that was read, and is never kept waiting."""
+    name = "plausible"
+    opens = [draft.after.get(key) is False for key in draft.keys if key in _POWER]
+    if opens and all(opens) and set(draft.keys) <= _POWER:
+        return Check(name=name, passed=None, sentence="Switching off needs no other setting.")
+    odd = oddities(draft.table)
+    return Check(name=name, passed=not odd, sentence=odd or "A board can hold what was read.")
 
 
 _HELP = (
@@ -80,6 +87,31 @@ def _supported(draft: Draft) -> Check:
     return Check(name="supported", passed=not lacking, sentence=sentence, waiver="partial")
 
 
+def _asking(draft: Draft) -> list[Check]:
+    """A check for each change that asks for its own name, which is its waiver as well."""
+    rows = (draft.table.map.setting(key) for key in sorted(draft.keys))
+    return [
+        Check(
+            name=row.key,
+            passed=False,
+            sentence=(
+                f"{row.key} = {row.show(draft.after.get(row.key))} can {_HARM[row.danger]}: "
+                f"--waive {row.key} if that is meant."
+            ),
+            waiver=row.key,
+        )
+        for row in rows
+        if row.must_ask(draft.after.get(row.key))
+    ]
+
+
+_HARM: Mapping[Danger, str] = {
+    Danger.LINK: "cut the link that it is written over",
+    Danger.POWER: "let something else cut the power",
+    Danger.PROTECTION: "take a protection away",
+}
+_POWER = {"charge_switch", "discharge_switch"}
+
 _NAMED = 3
 
 
@@ -89,53 +121,23 @@ def _some(keys: list[str]) -> str:
     return ", ".join(keys[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
+def _backup(draft: Draft) -> Check:
+    if draft.backup is None:
+        return Check(name="backup", passed=None, sentence="No backup is restored.")
+    if draft.unusable:
+        return Check(name="backup", passed=False, sentence=draft.unusable)
+    sentence = draft.foreign or "The backup is of this board, and is as it was made."
+    return Check(name="backup", passed=not draft.foreign, sentence=sentence, waiver="clone")
+
+
 def _limits(draft: Draft) -> Check:
-    sentence = " ".join(draft.wrong.values()) or "Every value is within its limits."
-    return Check(name="limits", passed=not draft.wrong, sentence=sentence)
-
-
-class Rating(NamedTuple):
-    """What the name of a board promises; 0: it does not say."""
-
-    amps: float = 0.0
-    cells: int = 0
-    """The most cells it can have."""
-
-
-_JK = re.compile(r"JK[-_]P?BD?\d?[A-Z]?\d*A(\d{1,2})S(\d{1,2})P", re.IGNORECASE)
-_CELLS = re.compile(r"(?<![0-9A-Z])[A-Z]?(\d{1,2})S(?=[-_ 0-9.]|$)", re.IGNORECASE)
-_AMPS = re.compile(r"(?<![0-9.])(\d{2,3})A(?=[-_ ]|$)", re.IGNORECASE)
-
-
-def rated(identity: Identity) -> Rating:
-    """What the model or hardware name says, where it says it beyond doubt."""
-    for name in (identity.model or "", identity.hardware or ""):
-        if identity.vendor == "JK":
-            if found := _JK.fullmatch(name.strip()):  # the last number counts tens of amps
-                return Rating(float(found[2]) * 10, int(found[1]))
-            continue
-        amps, cells = set(_AMPS.findall(name)), set(_CELLS.findall(name))
-        if len(amps) == 1:
-            return Rating(float(amps.pop()), int(cells.pop()) if len(cells) == 1 else 0)
-    return Rating()
-
-
-def _rating(draft: Draft) -> Check:
-    rating = rated(draft.identity)
-    if not rating.amps:
-        return Check(name="rating", passed=None, sentence="The board's name does not say.")
-    over = [
-        f"{key} {amps:g} A"
-        for key in ("charge_ocp", "discharge_ocp")
-        if key in draft.keys and (amps := number(draft.after.get(key)) or 0.0) > rating.amps
-    ]
-    if rating.cells and "cell_count" in draft.keys:
-        count = number(draft.after.get("cell_count")) or 0.0
-        over += [f"cell_count {count:g}"] if count > rating.cells else []
-    cells = f" and {rating.cells} cells" if rating.cells else ""
-    sentence = f"The board's name says {rating.amps:g} A{cells}"
-    sentence += f"; beyond that: {', '.join(over)}." if over else "."
-    return Check(name="rating", passed=not over, sentence=sentence, waiver="rating")
+    """What is asked for has to be within its limits; what only a backup holds may be waived."""
+    sentences = [*draft.wrong.values(), *draft.outside.values()]
+    if draft.outside:
+        sentences.append("No record of ours shows that this board held that.")
+    sentence = " ".join(sentences) or "Every value is within its limits."
+    waiver = "limits" if draft.restore and draft.outside and not draft.wrong else ""
+    return Check(name="limits", passed=not sentences, sentence=sentence, waiver=waiver)
 
 
 def _verdicts(draft: Draft, *, chemical: bool) -> list[Verdict]:
@@ -145,7 +147,7 @@ def _verdicts(draft: Draft, *, chemical: bool) -> list[Verdict]:
     return [
         v
         for v in found
-        if v.passed is False and v.chemical is chemical and set(v.keys) & set(draft.keys)
+        if v.passed is False and v.chemical is chemical and set(v.about) & set(draft.keys)
     ]
 
 
@@ -159,19 +161,53 @@ def _rules(draft: Draft) -> Check:
     return _lint(draft, "rules", "Nothing contradicts itself.", chemical=False)
 
 
+_CHEMICAL = frozenset(
+    {
+        "chemistry",
+        *STRICTER,
+        *(key for rule in RULES if rule.chemical for key in rule.about or rule.keys),
+    }
+)
+"""The settings that nobody can judge without knowing the cells."""
+
+
 def _chemistry(draft: Draft) -> Check:
-    if draft.chemistry is None:
-        return Check(
-            name="chemistry", passed=None, sentence="What the cells are made of is unknown."
-        )
+    cells, about = draft.cells, _CHEMICAL & set(draft.keys)
+    if cells.chemistry is None:
+        return _unknown_cells(draft)
     becomes = draft.after.get("chemistry")
-    if "chemistry" in draft.keys and becomes != draft.chemistry:
-        sentence = (
-            f"The board would take its cells for {becomes}, and until now they are "
-            f"{draft.chemistry}: --chemistry {becomes} if that is what they are."
+    against = list(cells.contradictions) if about or cells.explicit else []
+    if "chemistry" in draft.keys and becomes != cells.chemistry:
+        against.append(
+            f"The board would take its cells for {becomes}, but they are {cells.chemistry}."
         )
-        return Check(name="chemistry", passed=False, sentence=sentence, waiver="chemistry")
-    return _lint(draft, "chemistry", f"Fits {draft.chemistry} cells.", chemical=True)
+    if against:
+        return Check(name="chemistry", passed=False, sentence=" ".join(against), waiver="chemistry")
+    return _lint(draft, "chemistry", f"Fits {cells.chemistry} cells.", chemical=True)
+
+
+def _unknown_cells(draft: Draft) -> Check:
+    """Whatever the cells are, what narrows their limits harms none. There is no waiver: the way
+    to more is to say what they are."""
+    before = draft.table.values()
+    wider = sorted(
+        key
+        for key in draft.keys
+        if key == "chemistry" or looser(key, number(before.get(key)), number(draft.after.get(key)))
+    )
+    sentence = "What the cells are made of is unknown"
+    if not wider:
+        return Check(name="chemistry", passed=None, sentence=f"{sentence}.")
+    hint = f" {draft.cells.hint}" if draft.cells.hint else ""
+    return Check(
+        name="chemistry",
+        passed=False,
+        sentence=(
+            f"{sentence}, so their limits may only become stricter, and {_some(wider)} would not: "
+            f"state it with --chemistry ({', '.join(CHEMISTRIES)}) or as chemistry in "
+            f"bmslink.toml.{hint}"
+        ),
+    )
 
 
 def _lint(draft: Draft, name: str, fine: str, *, chemical: bool) -> Check:
@@ -199,13 +235,22 @@ def _unfinished(draft: Draft) -> Check:
     )
 
 
+def _twin(draft: Draft) -> Check:
+    why = draft.blocked.get("twin", "")
+    passed = False if why else None
+    sentence = why or "No board that looks the same has a change that was cut off."
+    return Check(name="twin", passed=passed, sentence=sentence, waiver="twin")
+
+
 _CHECKS: tuple[Callable[[Draft], Check], ...] = (
     _identity,
     _map,
+    _plausible,
     _tested,
     _supported,
+    _backup,
     _limits,
-    _rating,
+    check_rating,
     _rules,
     _chemistry,
     _order,
@@ -215,5 +260,6 @@ _CHECKS: tuple[Callable[[Draft], Check], ...] = (
     check_load,
     _journal,
     _unfinished,
+    _twin,
 )
 """All checks, in the order they are shown."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from bmslink.config.open_changes import belongs
 from bmslink.journal import Journal, Open
 from bmslink.model import Switch
 
@@ -25,7 +26,7 @@ def mark_off(journal: Journal, place: str, pack: Mapping[str, Any], switch: Swit
     count = 0
     for cut in journal.unfinished():
         command = "switch" in cut.begin or "adjust" in cut.begin
-        if not command and cut.concerns(place, pack) and switch not in marked_off(cut):
+        if cut.id and not command and belongs(cut, place, pack) and switch not in marked_off(cut):
             journal.reopen(cut).note(_MARK, switch=str(switch))
             count += 1
     return count
@@ -84,5 +85,5 @@ def _commands(
             if isinstance(record.get("pack"), dict):  # who it is was asked after the frame
                 begun[name]["pack"] = record["pack"]
     for name, begin in begun.items():
-        if Open(name, begin).concerns(place, pack):
+        if belongs(Open(name, begin), place, pack):
             yield begin, ended.get(name, "")

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
+from bmslink.arguments import checked
 from bmslink.config.apply import apply, blocks_of, draft, gate, lock_names, refuse
 from bmslink.config.check import WAIVERS
-from bmslink.config.drive import pack_of, place_of
 from bmslink.config.locks import locked
 from bmslink.config.looking import look_at, seen
 from bmslink.config.off import rehearse_off, switch_off
+from bmslink.config.open_changes import begin
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
 from bmslink.device import Device
@@ -29,6 +30,7 @@ _ALLOWED = ("load", "protection")
 """Waivers of somebody who switches: current may flow, and a protection may be active."""
 
 
+@checked()
 async def switch(
     device: Device,
     command: Command,
@@ -51,6 +53,7 @@ async def switch(
     return await _on(device, command, journal)
 
 
+@checked()
 async def rehearse_switch(
     device: Device,
     command: Command,
@@ -100,9 +103,10 @@ async def _on(device: Device, command: Command, journal: Journal) -> Outcome:
     with locked(journal.folder / "locks", lock_names(device, identity)):
         _free(device, identity, journal)
         before = await device.read()
-        transaction = journal.begin(
-            place_of(device.target),
-            pack_of(identity),
+        transaction = begin(
+            journal,
+            device,
+            identity,
             [],
             switch=str(command.switch),
             on=command.on,

@@ -7,15 +7,26 @@ careful value stands; sodium cells and cold titanate cells want the maker's word
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
+
+from bmslink.bands import BANDS, Band
 
 __all__ = ["CURVES", "OVP_BAND", "THRESHOLDS", "UNITS", "UVP_BAND", "Curve"]
 
 Curve = tuple[tuple[float, float], ...]
+_Row = tuple[str, float, float, float, float]
+_NAMES = ("lfp", "nmc", "lto", "na-ion")
+
+
+def _of_the_band(unit: str, pick: Callable[[Band], float]) -> _Row:
+    """A number that the settings of a BMS are judged by as well."""
+    lfp, nmc, lto, na_ion = (float(pick(BANDS[name])) for name in _NAMES)
+    return unit, lfp, nmc, lto, na_ion
+
 
 # fmt: off
-_TABLE: dict[str, tuple[str, float, float, float, float]] = {
+_TABLE: dict[str, _Row] = {
     #                          unit   LFP    NMC    LTO    Na-ion
     "charge_voltage":          ("V",  3.45,  4.10,  2.60,  3.60),
     "float_voltage":           ("V",  3.35,  4.00,  2.50,  3.40),
@@ -24,18 +35,18 @@ _TABLE: dict[str, tuple[str, float, float, float, float]] = {
     "ov_derate_release":       ("V",  3.40,  4.05,  2.55,  3.55),
     "ov_trip":                 ("V",  3.60,  4.20,  2.68,  3.80),
     "ov_release":              ("V",  3.40,  4.10,  2.50,  3.55),
-    "ov_critical":             ("V",  3.75,  4.30,  2.85,  4.00),
+    "ov_critical": _of_the_band("V", lambda band: band.working[1]),
     "uv_warning":              ("V",  3.00,  3.30,  1.90,  2.30),
     "uv_derate_release":       ("V",  3.10,  3.40,  2.05,  2.40),
     "uv_trip":                 ("V",  2.70,  3.00,  1.85,  2.00),
     "uv_release":              ("V",  3.00,  3.30,  2.00,  2.40),
-    "uv_critical":             ("V",  2.40,  2.70,  1.50,  1.50),
+    "uv_critical": _of_the_band("V", lambda band: band.working[0]),
     "deep_release":            ("V",  2.50,  2.80,  1.60,  1.60),
-    "no_charge_below":         ("V",  2.00,  2.50,  1.20,  1.00),
+    "no_charge_below": _of_the_band("V", lambda band: band.dead),
     "dwell_voltage":           ("V",  3.40,  4.05,  2.55,  3.55),
     "balance_start":           ("V",  3.40,  4.00,  2.45,  3.50),
     "balance_rest":            ("V",  3.38,  3.98,  2.43,  3.48),
-    "charge_ut_trip":          ("°C",    0,     0,   -10,     0),
+    "charge_ut_trip": _of_the_band("°C", lambda band: band.charge_utp),
     "charge_ut_release":       ("°C",    3,     3,    -7,     3),
     "charge_ot_warning":       ("°C",   45,    40,    45,    40),
     "charge_ot_quiet":         ("°C",   42,    37,    42,    37),
@@ -47,7 +58,7 @@ _TABLE: dict[str, tuple[str, float, float, float, float]] = {
     "discharge_ot_quiet":      ("°C",   47,    47,    47,    47),
     "discharge_ot_trip":       ("°C",   60,    60,    55,    60),
     "discharge_ot_release":    ("°C",   55,    55,    50,    55),
-    "temperature_critical":    ("°C",   70,    65,    65,    65),
+    "temperature_critical": _of_the_band("°C", lambda band: band.hottest),
     "mosfet_trip":             ("°C",   90,    90,    90,    90),
     "mosfet_release":          ("°C",   70,    70,    70,    70),
 }
@@ -77,8 +88,6 @@ _CURVES: dict[str, tuple[Curve, Curve, Curve, Curve]] = {
 }
 # fmt: on
 
-_NAMES = ("lfp", "nmc", "lto", "na-ion")
-
 UNITS: Mapping[str, str] = MappingProxyType({name: row[0] for name, row in _TABLE.items()})
 """The unit of each named threshold."""
 
@@ -104,11 +113,11 @@ CURVES: Mapping[str, Mapping[str, Curve]] = MappingProxyType(
 """Chemistry -> name -> derating curve: straight lines between the points, flat beyond them."""
 
 OVP_BAND: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {"lfp": (3.55, 3.70), "nmc": (4.15, 4.28), "lto": (2.65, 2.85), "na-ion": (3.80, 4.00)}
+    {name: BANDS[name].ovp for name in _NAMES}
 )
 """Where the BMS's own cell over-voltage protection of a chemistry usually stands, V."""
 
 UVP_BAND: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {"lfp": (2.40, 2.90), "nmc": (2.70, 3.20), "lto": (1.50, 2.00), "na-ion": (1.50, 2.20)}
+    {name: BANDS[name].uvp for name in _NAMES}
 )
 """Where its own cell under-voltage protection usually stands, V."""

@@ -278,6 +278,11 @@ class Driver(ABC, Generic[F]):
         """The raw bytes of slots, inside a `session`; what the board does not have is left out."""
         raise SettingError(f"{self.name}: {self.configurable}.")
 
+    async def fetch_again(self, slots: Sequence[Slot]) -> dict[int, bytes]:
+        """The same, asked by other questions: where answers do not name theirs, what one gave
+        away wrongly is not given twice."""
+        return await self.fetch(slots)
+
     def write_step(self, slot: Slot, data: bytes) -> Step[F]:
         """The frame that writes a slot; it asks `check_slot` first."""
         raise SettingError(f"{self.name}: {self.configurable}.")
@@ -349,34 +354,37 @@ class Driver(ABC, Generic[F]):
         """What the board's clock shows; `None` where it does not say."""
         return None
 
-    async def perform(self, step: Step[F]) -> None:
+    async def perform(self, step: Step[F]) -> bool:
         """Send one frame that changes something: the only place that does.
 
-        Raises `Refused`, `LinkTimeout`, … An acknowledgement proves nothing: who writes must read
-        back. In a rehearsal the frame is kept instead of sent.
+        Gives back whether something acknowledged it. Raises `Refused`, `LinkTimeout`, … An
+        acknowledgement proves nothing: who writes must read back. In a rehearsal the frame is
+        kept instead of sent.
         """
-        await self._perform(step, self.codec)
+        return await self._perform(step, self.codec)
 
-    async def perform_apart(self, step: Step[F]) -> None:
+    async def perform_apart(self, step: Step[F]) -> bool:
         """The same in the middle of somebody else's questions: nothing that the codec remembers
         of those is touched."""
-        await self._perform(step, self.make_codec(self.options))
+        return await self._perform(step, self.make_codec(self.options))
 
-    async def _perform(self, step: Step[F], codec: Codec[F]) -> None:
+    async def _perform(self, step: Step[F], codec: Codec[F]) -> bool:
         codec.explain(step.frame, sent=True)
-        line = self.link.transport
+        line, answer = self.link.transport, None
         rehearsal = line if isinstance(line, Holding) and line.here() else None
         with rehearsal.change() if rehearsal else nullcontext(), suppress(Held):
             answer = await self.exchange(step)
             if answer is not None:
                 self._check(step, codec.explain(answer))
+        return answer is not None
 
     async def exchange(self, step: Step[F]) -> F | None:
         """Send a step's frame and give back what acknowledges it."""
         if step.answer is None:
             await self.link.send(step.frame)
             return None
-        return await self.link.request(step.frame, step.answer)
+        retries = 0 if step.once else None
+        return (await self.link.collect(step.frame, step.answer, bool, retries=retries))[0]
 
     def _check(self, step: Step[F], record: Record) -> None:
         if record.role == "refusal":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from typing import ClassVar
@@ -191,7 +192,8 @@ class DalyA5Writing(Driver[DalyFrame]):
 
     def write_step(self, slot: Slot, data: bytes) -> Step[DalyFrame]:
         self.check_slot(slot, data)
-        return self._step(_WRITE_IDS[slot.address], data, f"parameter {slot.address:02X}")
+        step = self._step(_WRITE_IDS[slot.address], data, f"parameter {slot.address:02X}")
+        return replace(step, once=True)
 
     def _step(self, write_id: int, data: bytes, what: str) -> Step[DalyFrame]:
         def answers(frame: DalyFrame) -> bool:

@@ -12,19 +12,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from construct import Int16sb, Int16ub, Struct
-
 from bmslink.model import Identity
-from bmslink.protocols.fields import Layout, parse, scaled
-from bmslink.protocols.jbd_settings import REGISTERS
+from bmslink.protocols.fields import parse
+from bmslink.protocols.jbd_settings import REGISTERS, TENFOLD, TENFOLD_BIT
 from bmslink.protocols.settings import SettingsMap, Slot
 from bmslink.setting import Danger, Evidence, Kind, Setting
 
 __all__ = ["CELL_COUNT", "FUNCTION_BITS", "NEWER", "balance_map", "jbd_map"]
 
 FUNCTION_BITS, CELL_COUNT = 0x2D, 0x2F
-_TENFOLD = 12
-"""The bit of the function word that makes capacities and currents count tenfold."""
 
 _SEEN = {"2.1": "written and read back in full", "8.0": "read in full"}
 """Firmware -> what of the registers was recorded from it."""
@@ -102,7 +98,7 @@ _SHOWN: tuple[tuple[int, str, str, str, str], ...] = (
 # Bits 0-5 mean the same in all sources; the others do not.
 _BITS: tuple[tuple[int, str, str, Danger], ...] = (
     (0, "jbd_external_switch", "External switch input", Danger.POWER),
-    (1, "jbd_load_detection", "Load must go before release", Danger.COMMISSIONING),
+    (1, "jbd_load_detection", "Load must go before release", Danger.PROTECTION),
     (2, "balance_switch", "Balancing", Danger.NONE),
     (3, "balance_charging_only", "Balancing only while charging", Danger.NONE),
     (4, "jbd_leds", "LEDs", Danger.NONE),
@@ -121,19 +117,12 @@ _COMMISSIONING = (
     "jbd_hardware_cell_ovp",
     "jbd_hardware_cell_uvp",
 )
-_SCALED: Mapping[int, Layout] = {
-    0x10: Struct("nominal_capacity" / scaled(Int16ub, 10)),
-    0x11: Struct("cycle_capacity" / scaled(Int16ub, 10)),
-    0x28: Struct("charge_ocp" / scaled(Int16sb, 10)),
-    0x29: Struct("discharge_ocp" / scaled(Int16sb, -10)),
-}
-"""What counts tenfold where the function word says so."""
 _OWN = ("jbd_production_date", "jbd_serial_number", "jbd_cycle_count", "jbd_shunt", "jbd_ntc_bits")
 
 
 def _numbers(tenfold: bool, newer: bool) -> Iterator[Setting]:
     for slot, key, title, unit, low, high, step in (*_NUMBERS, *(_POINTS if newer else ())):
-        counts_tenfold = tenfold and slot in _SCALED
+        counts_tenfold = tenfold and slot in TENFOLD
         yield Setting(
             key=key,
             title=title,
@@ -171,13 +160,15 @@ def _rows(tenfold: bool, newer: bool) -> Iterator[Setting]:
         )
 
 
-def jbd_map(identity: Identity, words: Mapping[int, bytes]) -> SettingsMap:
+def jbd_map(
+    identity: Identity, words: Mapping[int, bytes], live_tenfold: bool | None = None
+) -> SettingsMap:
     """The map of a board; `words` are the registers 2D and 2F, which say how it counts, and 42
-    where it answers for that."""
+    where it answers for that. `live_tenfold`: how its live values count, if they were read."""
     function = words.get(FUNCTION_BITS)
-    tenfold = bool(function and int.from_bytes(function, "big") >> _TENFOLD & 1)
+    tenfold = bool(function and int.from_bytes(function, "big") >> TENFOLD_BIT & 1)
     newer = NEWER[0] in words
-    locked = _contradiction(identity, words)
+    locked = _contradiction(identity, words) or _scales(tenfold, live_tenfold)
     known = _SEEN.get(identity.firmware or "")
     return SettingsMap(
         name="jbd-classic",
@@ -187,7 +178,7 @@ def jbd_map(identity: Identity, words: Mapping[int, bytes]) -> SettingsMap:
             else f"Firmware {identity.firmware or 'unknown'} was never recorded with its registers."
         ),
         slots=tuple(
-            Slot(address=register, layout=_SCALED.get(register, layout) if tenfold else layout)
+            Slot(address=register, layout=TENFOLD.get(register, layout) if tenfold else layout)
             for register, layout in REGISTERS.items()
             if register <= 0x3F or (newer and register in NEWER)
         ),
@@ -218,3 +209,13 @@ def _contradiction(identity: Identity, words: Mapping[int, bytes]) -> str:
     if identity.cell_count and count != identity.cell_count:
         return f"register 2F says {count} cells, the board reports {identity.cell_count}"
     return ""
+
+
+def _scales(tenfold: bool, live: bool | None) -> str:
+    """Why nobody knows in which unit the board counts, where its two flags disagree."""
+    if live is None or live == tenfold:
+        return ""
+    one, other = ("tenfold", "singly") if tenfold else ("singly", "tenfold")
+    return (
+        f"register 2D says that currents and capacities count {one}, the live values count {other}"
+    )

@@ -18,6 +18,7 @@ from bmslink.protocols.base import Driver, Record
 from bmslink.protocols.jbd_framing import READ, JBDFrame, read_request, write_request
 from bmslink.protocols.jbd_layouts import BASIC_MINIMUM
 from bmslink.protocols.jbd_map import CELL_COUNT, FUNCTION_BITS, NEWER, balance_map, jbd_map
+from bmslink.protocols.jbd_reading import DAREN, is_tenfold
 from bmslink.protocols.jbd_settings import REGISTERS
 from bmslink.protocols.settings import SettingsMap, Slot, Step
 
@@ -74,6 +75,8 @@ class JBDWriting(Driver[JBDFrame]):
 
     def _told(self, register: int, frame: JBDFrame) -> Record:
         record = self.codec.explain(frame)
+        if record.kind == "basic_info":
+            self._daren = record.values["variant"] == DAREN
         if record.role == "refusal":
             raise Refused(
                 f"The board refuses register {register:02X}: {record.values['meaning']} "
@@ -85,10 +88,13 @@ class JBDWriting(Driver[JBDFrame]):
     # -------------------------------------------------------------------------------- settings
 
     def likely_map(self, identity: Identity) -> SettingsMap | None:
-        return None if self.options.address is not None else jbd_map(identity, {})
+        if self._only_reads(identity):
+            return None
+        count = (identity.cell_count or 0).to_bytes(2, "big")
+        return jbd_map(identity, {FUNCTION_BITS: bytes(2), CELL_COUNT: count})
 
     async def settings_map(self, identity: Identity) -> SettingsMap:
-        self._plain()
+        self._plain(identity)
         telling = [Slot(address=r, layout=REGISTERS[r]) for r in (FUNCTION_BITS, CELL_COUNT)]
         async with self.session(writing=False):
             words = await self.fetch(telling)
@@ -97,12 +103,25 @@ class JBDWriting(Driver[JBDFrame]):
             except LinkTimeout as error:  # some may say nothing instead of no
                 if error.heard != "silence":
                     raise
-            self.own_map = jbd_map(identity, words)
+            basic = (await self.ask(0x03)).values
+            self.own_map = jbd_map(identity, words, is_tenfold(basic))
         return self.own_map
 
-    def _plain(self) -> None:
+    _daren = False
+    """The last 03 was that of a Daren pack."""
+
+    def _only_reads(self, identity: Identity | None = None) -> str:
+        """Why nothing but reads is ever sent to this board; empty where more is known."""
         if self.options.address is not None:
-            raise SettingError("Behind an address JBD boards tell live values only.")
+            return "behind an address JBD boards tell live values only"
+        if self._daren or (identity is not None and identity.variant == DAREN):
+            return "of Daren and Docan packs only the live values are known"
+        return ""
+
+    def _plain(self, identity: Identity | None = None) -> None:
+        reason = self._only_reads(identity)
+        if reason:
+            raise SettingError(f"{reason[0].upper()}{reason[1:]}.")
 
     @asynccontextmanager
     async def session(self, *, writing: bool) -> AsyncIterator[None]:
@@ -170,6 +189,7 @@ class JBDWriting(Driver[JBDFrame]):
             frame=write_request(slot.address, data),
             answer=self._answers(slot.address, (slot.address,), lambda frame: not frame.data),
             what=f"register {slot.address:02X}",
+            once=True,
         )
 
     # -------------------------------------------------------------------------------- switches
@@ -177,8 +197,9 @@ class JBDWriting(Driver[JBDFrame]):
     settable: ClassVar[frozenset[Switch]] = frozenset({Switch.BALANCE})
 
     def can_switch(self, switch: Switch) -> Capability:
-        if self.options.address is not None:
-            return Capability(False, "behind an address JBD boards tell live values only")
+        reason = self._only_reads()
+        if reason:
+            return Capability(False, reason)
         return super().can_switch(switch) if switch in self.settable else Capability(True)
 
     async def switch_step(self, command: Command) -> Step[JBDFrame]:
@@ -188,7 +209,9 @@ class JBDWriting(Driver[JBDFrame]):
         become a lock. The other lock is kept only where the board says that somebody locked.
         """
         self.require_switch(command.switch)
-        locks = _locks((await self.ask(0x03)).values)
+        basic = (await self.ask(0x03)).values
+        self._plain()
+        locks = _locks(basic)
         if locks is None:
             raise Refused(
                 "A protection is active and a FET is locked: which of the two FETs is off by "
@@ -207,6 +230,8 @@ class JBDWriting(Driver[JBDFrame]):
         codec.explain(request, sent=True)
         fits = self._answers(0x03, (0x03, READ), lambda frame: len(frame.data) >= BASIC_MINIMUM)
         told = codec.explain(await self.link.request(request, fits))
+        self._daren = told.values.get("variant") == DAREN
+        self._plain()
         locks = _locks(told.values) if told.role == "reading" else None
         if locks is not None:
             return self._lock_step(Command(switch, False), locks)

@@ -94,7 +94,11 @@ _SWITCHES: dict[str, str] = {
 _DANGER = {
     "cell_count": Danger.COMMISSIONING,
     "nominal_capacity": Danger.COMMISSIONING,
-    "jk_temperature_sensors_disabled": Danger.COMMISSIONING,
+    "jk_temperature_sensors_disabled": Danger.PROTECTION,
+    "jk_parallel_limiter_disabled": Danger.PROTECTION,
+    "jk_discharge_ocp_2": Danger.PROTECTION,
+    "jk_discharge_ocp_3": Danger.PROTECTION,
+    "jk_button_emergency": Danger.PROTECTION,
     "charge_switch": Danger.POWER,
     "discharge_switch": Danger.POWER,
     "jk_power_off_voltage": Danger.POWER,

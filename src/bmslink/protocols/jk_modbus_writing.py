@@ -8,18 +8,19 @@ refuses a value that crosses its neighbours, so the order of several writes matt
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
 from construct import Struct
 
-from bmslink.errors import SettingError
+from bmslink.errors import FrameError, SettingError
 from bmslink.model import Identity, Switch
 from bmslink.protocols.base import Driver
 from bmslink.protocols.jk_map import TABLE_BYTES, jk_map
 from bmslink.protocols.jk_modbus_map import INFO, SETTINGS, Table
 from bmslink.protocols.jk_settings import SWITCH_WORD
+from bmslink.protocols.register_runs import Span, runs
 from bmslink.protocols.rtu import WRITE_MANY, RTUFrame
 from bmslink.protocols.settings import SettingsMap, Slot, Step
 from bmslink.setting import Evidence, Setting
@@ -27,7 +28,9 @@ from bmslink.setting import Evidence, Setting
 __all__ = ["JKModbusWriting", "modbus_map"]
 
 _FLAGS_AT, _COMMANDS_AT = 281, 144
-_MOST = 31
+_MOST, _MOST_AGAIN = 31, 23
+"""Registers of one question, and of one when all are asked for a second time: split elsewhere,
+no answer is as long as the one that it is compared with."""
 _WORD = "jk_switches"
 _PAIRS = (("jk_heating_start", "jk_heating_stop"), ("discharge_utp", "discharge_utp_release"))
 _LONE_BYTE = "it shares its register with a byte that nobody may write"
@@ -102,28 +105,38 @@ class JKModbusWriting(Driver[RTUFrame]):
         """The raw bytes of registers; `Refused` when the board says no."""
 
     @abstractmethod
-    async def patient(self, request: RTUFrame) -> RTUFrame:
+    async def patient(self, request: RTUFrame, *, once: bool = False) -> RTUFrame:
         """Send a request when the board can hear it, and give back its answer."""
 
     async def settings_map(self, identity: Identity) -> SettingsMap:
         table = bytearray(TABLE_BYTES)
-        flags = await self.ask_bytes(SETTINGS, _FLAGS_AT - 1, 5)
-        table[_FLAGS_AT : _FLAGS_AT + 9] = flags[1:10]
-        if not any(flags[1:10]):
-            raise SettingError("The board does not say which settings it has.")
+        flags = (await self.ask_bytes(SETTINGS, _FLAGS_AT - 1, 5))[1:10]
         commands = await self.ask_bytes(INFO, _COMMANDS_AT, 16)
+        # once more with their neighbours: the answer has another length then, and may be no
+        # other question's
+        again = await self.ask_bytes(SETTINGS, _FLAGS_AT - 5, 7)
+        more = await self.ask_bytes(INFO, _COMMANDS_AT, 17)
+        if flags != again[5:] or commands != more[:-2]:
+            raise FrameError("Twice asked for its settings, the board named different ones.")
+        table[_FLAGS_AT : _FLAGS_AT + 9] = flags
+        if not any(flags):
+            raise SettingError("The board does not say which settings it has.")
         self.own_map = modbus_map(identity.firmware, bytes(table), commands)
         return self.own_map
 
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
+        return await self._fetch(slots, _MOST)
+
+    async def fetch_again(self, slots: Sequence[Slot]) -> dict[int, bytes]:
+        return await self._fetch(slots, _MOST_AGAIN)
+
+    async def _fetch(self, slots: Sequence[Slot], most: int) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
-        for run in _runs(sorted(slots, key=lambda slot: slot.address)):
-            first = run[0].address - SETTINGS.base
-            last = run[-1].address - SETTINGS.base + run[-1].layout.sizeof()
-            start, end = first & ~1, last + (last & 1)
-            data = await self.ask_bytes(SETTINGS, start, (end - start) // 2)
-            for slot in run:
-                at = slot.address - SETTINGS.base - start
+        for run in runs([_span(slot) for slot in slots], most):
+            first = run[0].first
+            data = await self.ask_bytes(SETTINGS, 2 * first, run[-1].end - first)
+            for slot, _, _ in run:
+                at = slot.address - SETTINGS.base - 2 * first
                 found[slot.address] = data[at : at + slot.layout.sizeof()]
         self.seen.add(found)
         return found
@@ -146,10 +159,10 @@ class JKModbusWriting(Driver[RTUFrame]):
                 return answer.function & 0x7F == WRITE_MANY
             return answer.shape == "written" and answer.register == slot.address
 
-        return Step(frame=frame, answer=answers, what=f"register {slot.address:04X}")
+        return Step(frame=frame, answer=answers, what=f"register {slot.address:04X}", once=True)
 
     async def exchange(self, step: Step[RTUFrame]) -> RTUFrame | None:
-        return await self.patient(step.frame)
+        return await self.patient(step.frame, once=step.once)
 
     @abstractmethod
     async def ask_firmware(self) -> str | None:
@@ -178,13 +191,7 @@ def _switches(settings: SettingsMap) -> SettingsMap:
     return replace(settings, slots=slots, settings=rows)
 
 
-def _runs(slots: Sequence[Slot]) -> Iterator[list[Slot]]:
-    """Slots that one read can bring."""
-    run: list[Slot] = []
-    for slot in slots:
-        if run and slot.address + slot.layout.sizeof() - run[0].address > 2 * _MOST:
-            yield run
-            run = []
-        run.append(slot)
-    if run:
-        yield run
+def _span(slot: Slot) -> Span:
+    """Where a slot lies in the settings table, in registers from its beginning."""
+    offset = slot.address - SETTINGS.base
+    return Span(slot, offset // 2, (offset + int(slot.layout.sizeof()) + 1) // 2)

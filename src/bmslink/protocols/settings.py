@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from bmslink.errors import SettingError
+from bmslink.errors import SettingError, UsageError
 from bmslink.link import Frame
 from bmslink.model import Switch
 from bmslink.protocols.fields import Layout, build, fields_of, parse
@@ -162,6 +162,8 @@ class Step(Generic[F]):
     """Other switches that the same frame sets, and how."""
     doubt: str = ""
     """What of `others` is a guess, in a sentence; empty where nothing is."""
+    once: bool = False
+    """It is sent once: by the time of a repetition another board may hear it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +199,7 @@ class SettingsMap:
         """The row of a key; `SettingError` if this board has none."""
         found = self.by_key.get(key)
         if found is None:
-            raise SettingError(f"This board ({self.name}) has no setting {key!r}.")
+            raise UsageError(f"This board ({self.name}) has no setting {key!r}.")
         return found
 
     def decode(self, image: Image) -> dict[str, Value | None]:
@@ -239,6 +241,14 @@ class SettingsMap:
         live = {s.field for s in self.settings if s.slot == address and s.live}
         mine, yours = (slot.values(slot.clean(raw)) for raw in (one, other))
         return all(mine[k] == yours[k] for k in mine.keys() - live)
+
+    def differing(self, one: Image, other: Image) -> list[int]:
+        """The slots that two images do not hold alike, live settings aside."""
+        return [
+            address
+            for address in sorted(one.keys() | other.keys())
+            if not self.same(address, one.get(address), other.get(address))
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
