@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace as replace_table
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dataclasses import replace as replace_table
-
 from msgspec.structs import replace
 
 from bmslink.config import Plan, apply, draft, make_plan

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from bmslink.config import Plan, apply, place_of, resume
-from bmslink.config.drive import same_board
 from bmslink.config.fingerprint import Fingerprint
 from bmslink.config.open_changes import regards
 from bmslink.config.places import where
+from bmslink.config.who import same_board
 from bmslink.errors import GateError
 from bmslink.journal import Journal
 from bmslink.transport import parse_target

@@ -10,9 +10,9 @@ import pytest
 
 from bmslink.config import apply, draft, switch
 from bmslink.config.backup import make_backup
-from bmslink.config.drive import pack_of
 from bmslink.config.history import History
 from bmslink.config.profile import parse_profile, profile_of
+from bmslink.config.who import pack_of
 from bmslink.journal import Journal
 from bmslink.model import Command, Switch
 from bmslink.protocols.settings import Table

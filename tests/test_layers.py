@@ -43,6 +43,7 @@ FLOORS: dict[str, int] = {
     "protocols": 3,
     "packs": 3,
     "resolving": 4,
+    "board": 4,
     "device": 4,
     "decoding": 4,
     "probing": 4,

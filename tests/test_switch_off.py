@@ -13,6 +13,7 @@ import bmslink.protocols.jbd_writing as jbd_writing
 from bmslink.config import apply, draft, rehearse_switch, resume, switch
 from bmslink.config.locks import locked
 from bmslink.config.offmarks import confirmed, held_off, marked_off
+from bmslink.config.who import pack_of
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, SettingError
 from bmslink.journal import Journal, JournalError
@@ -154,7 +155,7 @@ def test_ending_an_unfinished_change_leaves_off_what_somebody_switched_off(
             table = plan.table
             journal.begin(
                 bmslink.config.place_of(device.target),
-                bmslink.config.drive.pack_of(plan.identity),
+                pack_of(plan.identity),
                 [change.to_dict() for change in plan.changes],
                 map=table.map.name,
                 image={f"{a:X}": raw.hex() for a, raw in table.image.items()},

@@ -8,15 +8,7 @@ from typing import NamedTuple
 from bmslink.arguments import checked
 from bmslink.config.backup import Backup
 from bmslink.config.check import Check, Health
-from bmslink.config.drive import (
-    Job,
-    Stranger,
-    identify_as,
-    pack_of,
-    reach,
-    same_board,
-    watch,
-)
+from bmslink.config.drive import Job, Stranger, reach, watch
 from bmslink.config.history import History, made_here
 from bmslink.config.locks import locked
 from bmslink.config.open_changes import begin, blocks_of, cut_off, lock_names, other_road
@@ -24,6 +16,7 @@ from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Plan, make_plan, with_frames
 from bmslink.config.profile import Profile
 from bmslink.config.rollback import close, roll_back, unknown, values_of
+from bmslink.config.who import identify_as, pack_of, same_board
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, SettingError
 from bmslink.journal import Journal, JournalError

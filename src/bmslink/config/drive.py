@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
 from bmslink.config.effects import Strays, describe, kept_off, strange, strangers, strays
-from bmslink.config.places import place_of
+from bmslink.config.who import identify_as, pack_of
 from bmslink.device import Device
 from bmslink.errors import (
     BmsError,
@@ -34,15 +34,9 @@ from bmslink.protocols.settings import Image, SettingsMap, Slot, Table
 __all__ = [
     "Job",
     "Stranger",
-    "describe",
-    "identify_as",
-    "pack_of",
     "patiently",
-    "place_of",
     "reach",
-    "same_board",
     "still_ours",
-    "strange",
     "watch",
 ]
 
@@ -54,7 +48,7 @@ and to forget one after 8 s."""
 _LAG = 1.5
 """A board that was seen to lag longer gets so many times as long."""
 _LOOKS = 3
-"""How often who answers, or a table that changes, is looked at."""
+"""How often a table that changes is looked at."""
 _FEW = 2
 """So many settings beside its own a change can have moved on the board that it was made on; where
 more differ, it is another board."""
@@ -71,26 +65,10 @@ _ROUNDS = 3
 _PAUSES = (0.5, 2.0, 5.0)
 """Before each try to open a lost line again, s; boards restart within seconds."""
 _RECONNECTIONS = 6
-_WHO = ("vendor", "model", "hardware", "firmware", "serial_number", "cell_count", "protocol")
 
 
 class Stranger(BmsError):
     """After a reconnection something else answered than before."""
-
-
-def pack_of(identity: Identity) -> dict[str, Any]:
-    """Who a pack is, for the journal and for comparing."""
-    known = asdict(identity)
-    return {name: known[name] for name in _WHO}
-
-
-def same_board(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """How two packs differ, in words; empty where they are the same as far as both tell."""
-    for name in _WHO:
-        mine, yours = one.get(name), other.get(name)
-        if mine != yours and ((mine is not None and yours is not None) or name == "firmware"):
-            return f"{name.replace('_', ' ')} {yours}, not {mine}"
-    return ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -144,20 +122,6 @@ async def watch(device: Device) -> tuple[Reading, float]:
             return later, 0.0
         if (still := loop.time() - begun) > _STILL:
             return later, still
-
-
-async def identify_as(device: Device, known: Mapping[str, Any]) -> tuple[Identity, str]:
-    """Who answers, and in words how it differs from who is known.
-
-    Asked again where it does: a string may arrive cut short.
-    """
-    for left in reversed(range(_LOOKS)):
-        found = await device.identify()
-        other = same_board(known, pack_of(found))
-        if not other or not left:
-            break
-        await asyncio.sleep(_TICK)
-    return found, other
 
 
 def known_as(job: Job) -> dict[str, Any]:

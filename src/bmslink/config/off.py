@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bmslink.config.check import Check
-from bmslink.config.drive import pack_of, place_of
 from bmslink.config.looking import seen
 from bmslink.config.offmarks import confirmed, mark_off
 from bmslink.config.outcome import Outcome
+from bmslink.config.places import place_of
+from bmslink.config.who import pack_of
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, LinkTimeout, Refused
 from bmslink.journal import Journal, JournalError, Transaction

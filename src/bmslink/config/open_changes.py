@@ -13,10 +13,10 @@ from datetime import datetime
 from typing import Any, Literal
 
 from bmslink.config.check import Check
-from bmslink.config.drive import pack_of
 from bmslink.config.fingerprint import Fingerprint, fingerprint
 from bmslink.config.locks import is_held
 from bmslink.config.places import Place, place_of, recorded_place, where
+from bmslink.config.who import pack_of
 from bmslink.device import Device
 from bmslink.errors import GateError
 from bmslink.journal import Journal, JournalError, JournalRefusal, Open, Transaction

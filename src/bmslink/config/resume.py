@@ -15,8 +15,8 @@ from bmslink.config.apply import (
     refuse,
 )
 from bmslink.config.check import Check, Health
-from bmslink.config.drive import Job, identify_as, strange, watch
-from bmslink.config.effects import describe, kept_off
+from bmslink.config.drive import Job, watch
+from bmslink.config.effects import describe, kept_off, strange
 from bmslink.config.fingerprint import fingerprint
 from bmslink.config.locks import locked
 from bmslink.config.offmarks import marked_off
@@ -34,6 +34,7 @@ from bmslink.config.places import where
 from bmslink.config.plan import Change, changes_of, make_plan, writable_part
 from bmslink.config.rollback import roll_back
 from bmslink.config.switching import look_at
+from bmslink.config.who import identify_as
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, RollbackError, SettingError, VerifyError
 from bmslink.journal import Journal, Open

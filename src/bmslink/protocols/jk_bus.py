@@ -22,7 +22,7 @@ from bmslink.protocols.base import Codec, Driver, Options, Payload, Record
 from bmslink.protocols.jk02 import JK02Codec
 from bmslink.protocols.jk02_framing import CELLS, INFO, SETTINGS, JK02Frame, JK02Framer
 from bmslink.protocols.jk02_reading import REMEMBERED
-from bmslink.protocols.jk_modbus import EXCEPTIONS, JKModbusCodec, check_address
+from bmslink.protocols.jk_modbus_codec import EXCEPTIONS, JKModbusCodec, check_address
 from bmslink.protocols.jk_modbus_map import TRIGGERS
 from bmslink.protocols.rtu import MODBUS_SHAPES, WRITE, WRITE_MANY, RTUFrame, RTUFramer
 

@@ -33,7 +33,7 @@ from bmslink.protocols import daly_a5_codec as a5
 from bmslink.protocols import daly_register_framing as registers
 from bmslink.protocols import daly_sinowealth as sinowealth
 from bmslink.protocols import jbd_framing as jbd
-from bmslink.protocols import jbd_up, jk_bus, jk_modbus, jk_nw
+from bmslink.protocols import jbd_up, jk_bus, jk_modbus, jk_modbus_codec, jk_nw
 from bmslink.protocols import jk02_framing as jk02
 from bmslink.protocols.jbd_layouts import BASIC_MINIMUM
 from bmslink.protocols.jk_modbus_map import INFO as INFO_TABLE
@@ -88,7 +88,7 @@ class Probe:
 
 def _jk_info(address: int | None) -> RTUFrame:
     offset, count = jk_modbus.IDENTITY_READS[0]
-    return jk_modbus.read_request(address or 1, INFO_TABLE.base + offset, count)
+    return jk_modbus_codec.read_request(address or 1, INFO_TABLE.base + offset, count)
 
 
 def _read_answer(asked: RTUFrame, frame: RTUFrame) -> bool:

@@ -1,0 +1,48 @@
+"""Who a pack is, for the journal and for comparing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from bmslink.device import Device
+from bmslink.model import Identity
+
+__all__ = ["identify_as", "pack_of", "same_board"]
+
+_LOOKS = 3
+"""How often who answers is looked at where it differs."""
+_TICK = 0.3
+"""How far apart, s."""
+_WHO = ("vendor", "model", "hardware", "firmware", "serial_number", "cell_count", "protocol")
+
+
+def pack_of(identity: Identity) -> dict[str, Any]:
+    """Who a pack is, for the journal and for comparing."""
+    known = asdict(identity)
+    return {name: known[name] for name in _WHO}
+
+
+def same_board(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """How two packs differ, in words; empty where they are the same as far as both tell."""
+    for name in _WHO:
+        mine, yours = one.get(name), other.get(name)
+        if mine != yours and ((mine is not None and yours is not None) or name == "firmware"):
+            return f"{name.replace('_', ' ')} {yours}, not {mine}"
+    return ""
+
+
+async def identify_as(device: Device, known: Mapping[str, Any]) -> tuple[Identity, str]:
+    """Who answers, and in words how it differs from who is known.
+
+    Asked again where it does: a string may arrive cut short.
+    """
+    for left in reversed(range(_LOOKS)):
+        found = await device.identify()
+        other = same_board(known, pack_of(found))
+        if not other or not left:
+            break
+        await asyncio.sleep(_TICK)
+    return found, other
