@@ -335,7 +335,7 @@ def test_giving_up_sends_nothing(cli, packs):
     assert kept.code == 0
     assert kept.objects[0]["outcome"]["result"] == "kept"
     assert cli("settings", "set", packs[0], "cell_ovp=3.55", "--yes").code == 0
-    cli("config", "resume", packs[0], "--keep", "--rollback").failed(2, "not both")
+    cli("config", "resume", packs[0], "--keep", "--rollback").failed(2, "only one of them")
 
 
 # ------------------------------------------------------------------------- options and usage

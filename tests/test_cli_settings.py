@@ -222,10 +222,48 @@ def test_the_clock_is_set_and_read_back(cli, target):
 
 
 def test_the_charge_is_set_and_read_back(cli):
-    result = cli("settings", "set", A5, "soc=80", "--yes")
+    assert "is a jump" in cli("settings", "set", A5, "soc=80", "--yes").failed(3, "soc").out
+    assert nothing_was_written()
+    result = cli("settings", "set", A5, "soc=80", "--yes", "--waive", "soc")
     assert result.code == 0, result
     assert "soc    60 % > 80 %" in result.out
     assert "soc 80 %: read back." in result.out
+
+
+@pytest.mark.parametrize("name", ["lifepo4", "foo"])
+def test_a_chemistry_that_is_none_is_wrong_usage(cli, name):
+    wrong = cli("settings", "set", JBD, "charge_utp=-20", "--chemistry", name, "--yes")
+    wrong.failed(2, name, "lfp, nmc, lto, na-ion")
+    assert nothing_was_written()
+
+
+def test_a_named_pack_says_what_its_cells_are(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("BMSLINK_CONFIG", str(tmp_path / "names.toml"))
+    (tmp_path / "names.toml").write_text(f'[packs.shed]\ntarget = "{P81}"\n')
+    words = ("shed", "cell_ovp=4.2", "cell_ovp_release=4.1", "cell_uvp=3.0", "--dry-run")
+    stopped = cli("settings", "set", *words)
+    assert "state it with --chemistry" in stopped.failed(3, "chemistry").out.replace("\n", " ")
+    remember_chemistry("shed", "NMC")
+    assert 'chemistry = "nmc"' in (tmp_path / "names.toml").read_text()
+    assert cli("settings", "set", *words).code == 0
+    assert nothing_was_written()
+
+
+def test_settings_that_cannot_be_true_are_shown_and_not_believed(cli, monkeypatch):
+    fetch = Device.settings
+
+    async def late(self, *words):
+        table = await fetch(self, *words)
+        slot = table.map.setting("charge_otp").slot
+        return replace(table, image={**table.image, slot: bytes.fromhex("1888")})  # 354.9 °C
+
+    monkeypatch.setattr(Device, "settings", late)
+    shown = cli("settings", "show", JBD).failed(1, "charge_otp = 354.9 °C", "read again")
+    assert "354.9" in shown.out
+    cli("settings", "get", JBD, "charge_otp").failed(1, "read again")
+    cli("config", "backup", JBD, "-o", "b.json").failed(1, "read again")
+    assert not Path("b.json").exists()
+    cli("config", "export", JBD).failed(1, "read again")
 
 
 def test_both_at_once_are_the_recorded_frame(cli):

@@ -138,7 +138,7 @@ def test_neither_lock_nor_journal_nor_an_unfinished_change(target: str, tmp_path
             )
             assert outcome.result == "done"
             assert outcome.transaction == ""
-            assert any("No space left" in note for note in outcome.notes)
+            assert any("not in the journal" in note for note in outcome.notes)
 
     virtual_run(main())
 

@@ -49,7 +49,7 @@ def resume(
 
     session = o.session_of(ctx)
     if rollback + keep + show > 1:
-        raise TargetError("One of --show, --rollback and --keep.")
+        raise TargetError("--show, --rollback, --keep: only one of them.")
     device = c.open_one(session, target, c.line_of(protocol, address, baudrate, timeout))
     waived = c.waivers(waive)
 

@@ -17,13 +17,16 @@ from bmslink.config.looking import seen
 from bmslink.config.offmarks import confirmed, mark_off
 from bmslink.config.outcome import Outcome
 from bmslink.device import Device
-from bmslink.errors import BmsError, GateError, Refused
+from bmslink.errors import BmsError, GateError, LinkTimeout, Refused
 from bmslink.journal import Journal, JournalError, Transaction
 from bmslink.model import Command, Switch
 from bmslink.protocols.settings import SettingsMap, Step
 from bmslink.setting import Evidence, Setting
 
 __all__ = ["rehearse_off", "switch_off"]
+
+_TRIES = 3
+"""How often it is sent while nothing acknowledges it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -135,15 +138,28 @@ async def _send(device: Device, off: _Off, *, real: bool) -> None:
     driver, settings = device.driver, off.setting
     device.link.alive()
     if off.step is not None:
-        with device.guarding():
-            off.sent = True
-            await driver.perform_apart(off.step)
+        await _repeatedly(device, off, off.step)
     elif settings is not None and real:
         async with device.writing():
             await _clear_bit(device, off, settings)
     elif settings is not None:
         async with driver.session(writing=True):
             await _clear_bit(device, off, settings)
+
+
+async def _repeatedly(device: Device, off: _Off, step: Step[Any]) -> None:
+    """Again where nothing acknowledges it: off twice is off, and a board may be deaf for a moment
+    right after an answer."""
+    for left in reversed(range(_TRIES)):
+        off.sent = True
+        try:
+            with device.guarding():
+                await device.driver.perform_apart(step)
+        except LinkTimeout:
+            if not left:
+                raise
+        else:
+            return
 
 
 async def _clear_bit(device: Device, off: _Off, settings: SettingsMap) -> None:
@@ -198,8 +214,10 @@ def _marked(count: int, off: _Off) -> list[str]:
 
 
 def _unwritten(off: _Off, error: Exception) -> str:
-    cause = error.__cause__ or error
-    return f"{off.command} is not in the journal, which cannot be written or read ({cause})."
+    causes = (error, error.__cause__, error.__context__)
+    found = next((e for e in causes if isinstance(e, OSError)), None)
+    why = f" ({found.strerror or found})" if found else ""
+    return f"{off.command} is not in the journal, which cannot be written or read{why}."
 
 
 async def _close(
