@@ -1,4 +1,4 @@
-"""The record of independent programs is compared with our decoder, and a change in it is noticed."""
+"""Our decoder is compared with what independent programs said; a change in that is noticed."""
 
 from __future__ import annotations
 
