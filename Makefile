@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+VERIFY_PYTHON ?= python3.12
+VERIFY := .venv-verify
 
-.PHONY: demo test check lint types tests smoke goldens bench lock clean
+.PHONY: demo test check lint types tests smoke goldens verify bench lock clean
 
 demo: $(STAMP)  ## watch a simulated pack live (q quits)
 	@$(BIN)/bmslink monitor "sim://jbd?cells=16&soc=62&speed=60" "sim://jk02?cells=8&seed=2&speed=60"
@@ -30,6 +32,15 @@ smoke: $(STAMP)  ## the wheel, in an empty environment, as a user gets it
 goldens: $(STAMP)  ## decode all captures again after a change that is meant to change readings
 	$(BIN)/python tools/goldens.py
 
+verify: $(VERIFY)/.installed  ## independent decoders over all captures (Python 3.12+: make VERIFY_PYTHON=...)
+	$(VERIFY)/bin/python tools/verify.py --check
+
+$(VERIFY)/.installed: pyproject.toml
+	$(VERIFY_PYTHON) -m venv $(VERIFY)
+	$(VERIFY)/bin/python -m pip install --quiet --disable-pip-version-check --editable . \
+		aiobmsble==0.31.0 bmstools==1.2.0 dalybms==0.5.0 pydalybms==0.1.0
+	@touch $@
+
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py
 
@@ -38,7 +49,7 @@ lock:  ## needs uv
 		--no-emit-index-url --custom-compile-command "make lock" -o requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) $(VERIFY) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 
 $(STAMP): pyproject.toml requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bmslink needs Python 3.11 or newer; say: make PYTHON=python3.11 ...")'

@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support import FIXTURES
+from writing_guard import WritingGuard
 
 # A shell without job control starts what it puts in the background with Ctrl-C ignored, and
 # programs hand that down: the commands under test would never hear theirs.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def writing_guard(tmp_path_factory: pytest.TempPathFactory) -> WritingGuard:
+    """Watches from the first test on; pytest's own folder holds every `tmp_path`."""
+    guard = WritingGuard([tmp_path_factory.getbasetemp()])
+    guard.install()
+    return guard
+
+
+@pytest.fixture(autouse=True)
+def writes_only_below_tmp_path(writing_guard: WritingGuard) -> Iterator[None]:
+    """A test that writes anywhere else fails: it would change the files of whoever runs it."""
+    writing_guard.take()
+    yield
+    assert not (strays := writing_guard.take()), f"written outside tmp_path: {strays}"
 
 
 @pytest.fixture(autouse=True)

@@ -30,11 +30,13 @@ def offline_commands(block: str) -> list[str]:
 
 
 @pytest.mark.parametrize("block", [b for b in blocks("sh") if offline_commands(b)])
-def test_commands(block: str) -> None:
+def test_commands(block: str, tmp_path: Path) -> None:
+    """In an empty folder that has `tests/`, which README names: nothing lands elsewhere."""
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
     for line in offline_commands(block):
         arguments = shlex.split(line, comments=True)[1:]
         done = subprocess.run(
-            [COMMAND, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=30
+            [COMMAND, *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=30
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip()
@@ -43,6 +45,15 @@ def test_commands(block: str) -> None:
 
 def test_there_are_commands() -> None:
     assert sum(len(offline_commands(block)) for block in blocks("sh")) >= 10
+
+
+def test_nothing_is_written_outside_the_current_folder() -> None:
+    lines = [line for block in blocks("sh") for line in offline_commands(block)]
+    outputs = [m[1] for line in lines for m in re.finditer(r"(?:-o|--output)[ =](\S+)", line)]
+    assert len(outputs) >= 3
+    assert not [path for path in outputs if Path(path).name != path]
+    exports = re.findall(r"^export BMSLINK_CONFIG=(\S+)", TEXT, re.MULTILINE)
+    assert exports == ["$PWD/example.toml"]
 
 
 def test_named_packs(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from bmslink.protocols.base import Options
 from bmslink.protocols.daly_a5 import DalyFrame
 from bmslink.protocols.jbd import JBDFrame
 from bmslink.protocols.rtu import RTUFrame
+from recorded_verdicts import EXPLAINED
 
 ROOT = Path(__file__).parent.parent
 FIXTURES = ROOT / "tests" / "fixtures"
@@ -289,6 +290,11 @@ def _page(
         total = sum(counts.values())
         other = total - counts["source"] - counts["none"]
         yield f"| {folder} | {total} | {counts['source']} | {other} | {counts['none']} |"
+    yield ""
+    yield "Where an independent decoder may say something else, and why:"
+    yield ""
+    for (protocol, key), (_, reason) in sorted(EXPLAINED.items()):
+        yield f"- {protocol}, {key}: {reason}."
     for folder, lines in sorted(rows.items()):
         yield ""
         yield f"## {folder}"

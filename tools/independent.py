@@ -6,7 +6,6 @@ compares what such a program says of one frame with what our codec says, value b
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -28,8 +27,9 @@ from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options
 from bmslink.protocols.daly_a5 import DalyFrame
 from bmslink.protocols.jbd import JBDFrame
+from recorded_verdicts import agree, recorded_comparisons
 
-__all__ = ["comparisons", "decoder_of"]
+__all__ = ["agree", "comparisons", "decoder_of"]
 
 Comparison = tuple[str, str, Any, Any]
 """Program, name of the value, theirs, ours."""
@@ -37,6 +37,7 @@ Comparison = tuple[str, str, Any, Any]
 
 def comparisons(header: CaptureHeader, pieces: list[Piece]) -> Iterator[Comparison]:
     """Every value of a capture that an independent decoder gives too."""
+    yield from recorded_comparisons(header, pieces)
     compare = _PROGRAMS.get(header.protocol)
     if compare is None:
         return
@@ -61,15 +62,6 @@ def decoder_of(header: CaptureHeader, pieces: list[Piece]) -> str | None:
             raise AssertionError(f"{header.id}: {name} says {what} = {theirs}, we say {ours}")
         names[name] = None
     return ", ".join(names) or None
-
-
-def agree(theirs: Any, ours: Any) -> bool:
-    """Equal within floating point."""
-    if isinstance(theirs, (list, tuple)):
-        return len(theirs) == len(ours) and all(map(agree, theirs, ours))
-    if isinstance(theirs, (int, float)) and isinstance(ours, (int, float)):
-        return math.isclose(theirs, ours, rel_tol=1e-9, abs_tol=1e-9)
-    return bool(theirs == ours)
 
 
 def _bmstools(frame: Frame, values: Mapping[str, Any]) -> Iterator[Comparison]:
