@@ -23,10 +23,9 @@ OLD = Path(__file__).parent / "fixtures" / "old" / "0.1.0" / "backups"
 async def backup_of(device: Device, raw: Mapping[int, str] | None = None) -> Backup:
     """A whole backup, of other bytes where `raw` says so: what a forger makes of one."""
     identity, table = await device.identify(), await device.settings()
-    forged = {address: bytes.fromhex(text) for address, text in (raw or {}).items()}
-    return make_backup(
-        str(device.target), identity, type(table)(map=table.map, image={**table.image, **forged})
-    )
+    made = make_backup(str(device.target), identity, table)
+    forged = {f"{address:04x}": text for address, text in (raw or {}).items()}
+    return _sealed(replace(made, slots={**made.slots, **forged}))
 
 
 def blocked(plan: Plan) -> set[str]:
@@ -183,7 +182,9 @@ FACTORY = {0x18: "1005"}  # 137 °C: beyond the 120 that we would set
 
 async def factory(world: World, device: Device, *waive: str) -> Plan:
     kept = await backup_of(device, FACTORY)
-    return await draft(device, {}, raw=kept, waive=[*waive, "rules"], journal=world.journal)
+    return await draft(
+        device, {}, raw=kept, waive=[*waive, "rules", "chemistry"], journal=world.journal
+    )
 
 
 def test_a_factory_value_comes_back_by_name_or_where_the_journal_knows_it(tmp_path: Path) -> None:
@@ -201,7 +202,9 @@ def test_a_factory_value_comes_back_by_name_or_where_the_journal_knows_it(tmp_pa
             kept = await backup_of(device)
             lower = await draft(device, {"charge_otp": 55}, journal=world.journal)
             await apply(device, lower, journal=world.journal)
-            made = await draft(device, {}, raw=kept, waive=["rules"], journal=world.journal)
+            made = await draft(
+                device, {}, raw=kept, waive=["rules", "chemistry"], journal=world.journal
+            )
             assert blocked(made) == set()
             assert made.vouched == {0x18: bytes.fromhex("1005")}
             assert any("The journal shows" in remark for remark in made.remarks)
@@ -220,7 +223,9 @@ def test_what_the_journal_knows_of_another_board_proves_nothing(tmp_path: Path) 
             await apply(device, await factory(world, device, "limits"), journal=world.journal)
         async with connect("sim://jbd?firmware=8.0&cells=8&load=idle&gap=0") as other:
             kept = await backup_of(other, FACTORY)
-            made = await draft(other, {}, raw=kept, waive=["rules"], journal=world.journal)
+            made = await draft(
+                other, {}, raw=kept, waive=["rules", "chemistry"], journal=world.journal
+            )
             assert "limits" in blocked(made)
 
     virtual_run(main())
@@ -231,7 +236,10 @@ def test_no_waiver_lets_a_value_be_set_outside_its_limits(tmp_path: Path) -> Non
         world = World("jbd", tmp_path)
         async with world.device() as device:
             made = await draft(
-                device, {"charge_otp": 137}, waive=["limits", "rules"], journal=world.journal
+                device,
+                {"charge_otp": 137},
+                waive=["limits", "rules", "chemistry"],
+                journal=world.journal,
             )
             assert (blocked(made), made.changes) == ({"limits"}, ())
             kept = await backup_of(device, FACTORY)
@@ -239,7 +247,7 @@ def test_no_waiver_lets_a_value_be_set_outside_its_limits(tmp_path: Path) -> Non
                 device,
                 {"cell_ovp": 9},
                 raw=kept,
-                waive=["limits", "rules"],
+                waive=["limits", "rules", "chemistry"],
                 journal=world.journal,
             )
             assert blocked(both) == {"limits"}
@@ -257,7 +265,9 @@ def test_what_an_altered_record_says_proves_nothing(tmp_path: Path) -> None:
             (file,) = world.journal.folder.glob("*.jsonl")
             held = change.table.image[0x18].hex()
             file.write_text(file.read_text().replace(f'"18": "{held}"', '"18": "1005"', 1))
-            made = await draft(device, {}, raw=kept, waive=["rules"], journal=world.journal)
+            made = await draft(
+                device, {}, raw=kept, waive=["rules", "chemistry"], journal=world.journal
+            )
             assert "limits" in blocked(made)
             assert made.vouched == {}
 
