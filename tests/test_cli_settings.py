@@ -155,17 +155,17 @@ def test_on_a_terminal_it_asks(answer, code, tmp_path):
     ("pair", "code", "word"),
     [
         ("cell_ovp=9.9", 3, "outside"),
-        ("cell_ovp=nan", 3, "no number"),
-        ("cell_ovp=1e999", 3, "cannot be"),
-        ("cell_ovp=3.6 A", 3, "no value in V"),
-        ("cell_ovp=", 3, "no number"),
-        ("cell_ovp=unknown", 3, "no number"),
-        ("balance_switch=maybe", 3, "neither on nor off"),
+        ("cell_ovp=nan", 2, "no number"),
+        ("cell_ovp=1e999", 2, "cannot be"),
+        ("cell_ovp=3.6 A", 2, "no value in V"),
+        ("cell_ovp=", 2, "no number"),
+        ("cell_ovp=unknown", 2, "no number"),
+        ("balance_switch=maybe", 2, "neither on nor off"),
         ("cell_ovp=2.5", 3, "rules"),
-        ("no_such_key=1", 3, "no_such_key"),
+        ("no_such_key=1", 2, "no_such_key"),
         ("soc=101", 3, "0 to 100"),
-        ("soc=full", 3, "no number"),
-        ("clock=yesterday", 3, "2026-05-01T12:00"),
+        ("soc=full", 2, "no number"),
+        ("clock=yesterday", 2, "2026-05-01T12:00"),
         ("clock=1999-01-01", 3, "clock"),
     ],
 )
@@ -187,7 +187,7 @@ def test_wrong_usage(cli, words):
 
 
 def test_a_waiver_that_does_not_exist_is_said(cli):
-    cli("settings", "set", JBD, "cell_ovp=3.6", "--waive", "everything").failed(3, "everything")
+    cli("settings", "set", JBD, "cell_ovp=3.6", "--waive", "everything").failed(2, "everything")
 
 
 def test_a_failing_check_names_its_waiver_and_the_waiver_is_written_down(cli):
@@ -222,10 +222,48 @@ def test_the_clock_is_set_and_read_back(cli, target):
 
 
 def test_the_charge_is_set_and_read_back(cli):
-    result = cli("settings", "set", A5, "soc=80", "--yes")
+    assert "is a jump" in cli("settings", "set", A5, "soc=80", "--yes").failed(3, "soc").out
+    assert nothing_was_written()
+    result = cli("settings", "set", A5, "soc=80", "--yes", "--waive", "soc")
     assert result.code == 0, result
     assert "soc    60 % > 80 %" in result.out
     assert "soc 80 %: read back." in result.out
+
+
+@pytest.mark.parametrize("name", ["lifepo4", "foo"])
+def test_a_chemistry_that_is_none_is_wrong_usage(cli, name):
+    wrong = cli("settings", "set", JBD, "charge_utp=-20", "--chemistry", name, "--yes")
+    wrong.failed(2, name, "lfp, nmc, lto, na-ion")
+    assert nothing_was_written()
+
+
+def test_a_named_pack_says_what_its_cells_are(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("BMSLINK_CONFIG", str(tmp_path / "names.toml"))
+    (tmp_path / "names.toml").write_text(f'[packs.shed]\ntarget = "{P81}"\n')
+    words = ("shed", "cell_ovp=4.2", "cell_ovp_release=4.1", "cell_uvp=3.0", "--dry-run")
+    stopped = cli("settings", "set", *words)
+    assert "state it with --chemistry" in stopped.failed(3, "chemistry").out.replace("\n", " ")
+    remember_chemistry("shed", "NMC")
+    assert 'chemistry = "nmc"' in (tmp_path / "names.toml").read_text()
+    assert cli("settings", "set", *words).code == 0
+    assert nothing_was_written()
+
+
+def test_settings_that_cannot_be_true_are_shown_and_not_believed(cli, monkeypatch):
+    fetch = Device.settings
+
+    async def late(self, *words):
+        table = await fetch(self, *words)
+        slot = table.map.setting("charge_otp").slot
+        return replace(table, image={**table.image, slot: bytes.fromhex("1888")})  # 354.9 °C
+
+    monkeypatch.setattr(Device, "settings", late)
+    shown = cli("settings", "show", JBD).failed(1, "charge_otp = 354.9 °C", "read again")
+    assert "354.9" in shown.out
+    cli("settings", "get", JBD, "charge_otp").failed(1, "read again")
+    cli("config", "backup", JBD, "-o", "b.json").failed(1, "read again")
+    assert not Path("b.json").exists()
+    cli("config", "export", JBD).failed(1, "read again")
 
 
 def test_both_at_once_are_the_recorded_frame(cli):

@@ -22,7 +22,7 @@ from bmslink.config import (
 )
 from bmslink.config.check import Health
 from bmslink.config.rating import rated
-from bmslink.errors import GateError, RollbackError, SettingError
+from bmslink.errors import GateError, RollbackError
 from bmslink.journal import JournalError
 from bmslink.model import Adjustment, Command, Condition, Identity, Reading, Switch
 from bmslink.packs import NamedPack
@@ -400,7 +400,7 @@ def test_what_cannot_be_switched_says_why(tmp_path: Path) -> None:
     async def main() -> None:
         world = World("jk-bus", tmp_path)
         async with world.device() as device:
-            with pytest.raises(SettingError, match="cannot be switched"):
+            with pytest.raises(GateError, match="cannot be switched"):
                 await switch(device, Command(Switch.CHARGE, False), journal=world.journal)
 
     virtual_run(main())

@@ -22,10 +22,9 @@ OLD = Path(__file__).parent / "fixtures" / "old" / "0.1.0" / "backups"
 
 async def backup_of(device: Device, raw: Mapping[int, str] | None = None) -> Backup:
     """A whole backup, of other bytes where `raw` says so: what a forger makes of one."""
-    identity, table = await device.identify(), await device.settings()
-    made = make_backup(str(device.target), identity, table)
+    kept = make_backup(str(device.target), await device.identify(), await device.settings())
     forged = {f"{address:04x}": text for address, text in (raw or {}).items()}
-    return _sealed(replace(made, slots={**made.slots, **forged}))
+    return _sealed(replace(kept, slots={**kept.slots, **forged})) if forged else kept
 
 
 def blocked(plan: Plan) -> set[str]:
@@ -125,7 +124,7 @@ def test_bytes_without_a_backup_are_refused(tmp_path: Path) -> None:
         world = World("jbd", tmp_path)
         async with world.device() as device:
             image: Any = (await backup_of(device)).image()
-            with pytest.raises(SettingError, match="give the whole backup"):
+            with pytest.raises(SettingError, match="raw must be Backup"):
                 await draft(device, {}, raw=image, journal=world.journal)
             table, identity = await device.settings(), await device.identify()
             reading = await device.read()

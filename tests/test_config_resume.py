@@ -19,7 +19,7 @@ from bmslink.config.places import where
 from bmslink.errors import GateError
 from bmslink.journal import Journal
 from bmslink.transport import parse_target
-from config_faults import WISHES, Killed, KilledAt, World, equal
+from config_faults import WISHES, Killed, KilledAt, World, equal, set_back
 from support import virtual_run
 
 WISH: dict[str, dict[str, object]] = {
@@ -73,13 +73,16 @@ async def one_death(plan: Plan, protocol: str, folder: Path, at: int, *, begun: 
     async with world.device() as device:
         outcome = await resume(device, rollback=bool(at % 2), journal=world.journal)
     assert outcome.result in (("done", "rolled back") if begun else ("nothing",))
-    goal = plan.goal if outcome.result == "done" else {}
-    assert equal(await world.table(), {**plan.table.image, **goal})
+    table, before = await world.table(), plan.table.image
+    if outcome.result == "done":
+        assert equal(table, {**before, **plan.goal})
+    else:
+        assert set_back(table, before, plan)
     assert not world.journal.unfinished()
     return outcome.result
 
 
-async def cut_off(world: World, *, after: int = 1) -> None:
+async def cut_off(world: World, *, after: int = 1) -> Plan:
     """A change that died right behind its `after`-th write."""
     plan = await world.plan(WISH[world.protocol])
     device = world.device()
@@ -93,6 +96,7 @@ async def cut_off(world: World, *, after: int = 1) -> None:
         await apply(device, plan, journal=world.journal)
     world.recover()
     world.on_write = lambda: None
+    return plan
 
 
 def test_nothing_to_resume_says_so(tmp_path: Path) -> None:
@@ -156,7 +160,7 @@ def test_what_would_trip_by_now_is_not_finished_but_can_be_set_back(tmp_path: Pa
             assert (await resume(device, rollback=True, journal=world.journal)).result == (
                 "rolled back"
             )
-        assert equal(await world.table(), before.image)
+        assert set_back(await world.table(), before.image, plan)
 
     virtual_run(main())
 
@@ -267,7 +271,7 @@ def test_setting_back_waits_for_a_write_that_is_still_on_its_way(tmp_path: Path)
             device.settings = slow
             outcome = await resume(device, rollback=True, journal=world.journal)
         assert outcome.result == "rolled back"
-        assert equal(await world.table(), before.image)
+        assert set_back(await world.table(), before.image, plan)
 
     virtual_run(main())
 
@@ -328,12 +332,12 @@ def test_what_was_being_set_back_is_set_back(tmp_path: Path) -> None:
     async def main() -> None:
         world = World("jbd", tmp_path)
         before = await world.table()
-        await cut_off(world)
+        plan = await cut_off(world)
         (cut,) = world.journal.unfinished()
         world.journal.reopen(cut).note("rollback", why="it failed")
         async with world.device() as device:
             assert (await resume(device, journal=world.journal)).result == "rolled back"
-        assert equal(await world.table(), before.image)
+        assert set_back(await world.table(), before.image, plan)
 
     virtual_run(main())
 

@@ -19,6 +19,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "bmslink"
 
 FLOORS: dict[str, int] = {
     "errors": 0,
+    "arguments": 1,
     "model": 1,
     "chain": 1,
     "chemistry": 1,

@@ -29,8 +29,9 @@ from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Self, TypeVar
 
 from bmslink import config, discovery
 from bmslink import device as aio
+from bmslink.arguments import checked
 from bmslink.decoding import decode
-from bmslink.errors import LinkClosed
+from bmslink.errors import LinkClosed, TargetError
 from bmslink.transport import Endpoint
 
 __all__ = ["Device", "connect", "decode", "scan"]
@@ -246,6 +247,7 @@ class Device(_Wrapper[aio.Device]):
     resume = _blocking(config.resume)
     switch = _blocking(config.switch)
 
+    @checked(TargetError)
     def __init__(self, device: aio.Device) -> None:
         super().__init__(device)
         _background.take(device)

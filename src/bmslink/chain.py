@@ -22,6 +22,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from bmslink.wholefile import require_regular
+
 __all__ = ["Line", "add", "open_regular", "read_lines", "take"]
 
 _MARK = b', "hash": "'
@@ -71,6 +73,7 @@ class Line(NamedTuple):
 def open_regular(path: Path, flags: int) -> int:
     """Open a regular file; what is none, or is reached through a link, is refused and never waited
     for. Raises `OSError`."""
+    require_regular(path)  # it says what it is
     handle = os.open(path, flags | _ALWAYS, 0o600)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)

@@ -219,16 +219,6 @@ class Open:
     remains: Mapping[str, Any] = field(default_factory=dict)
     """What can still be read of the first of them."""
 
-    def concerns(self, target: str, pack: Mapping[str, Any]) -> bool:
-        """Whether it was about this pack, by its serial number, else by how its target is named.
-
-        `bmslink.config.open_changes.regards` knows a pack by more.
-        """
-        about, serial = self.about, pack.get("serial_number")
-        if serial and about.get("serial_number"):
-            return bool(about["serial_number"] == serial)
-        return bool(about.get("target") == target)
-
     @property
     def about(self) -> Mapping[str, Any]:
         """The pack, as far as any record says: `target`, `place`, `serial_number`."""

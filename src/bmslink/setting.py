@@ -14,7 +14,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Literal
 
-from bmslink.errors import SettingError
+from bmslink.errors import SettingError, UsageError
 
 __all__ = [
     "ASKING",
@@ -139,7 +139,7 @@ class Setting:
     @property
     def writable(self) -> bool:
         """Whether it may be written at all (perhaps only with `--untested`)."""
-        return not self.reason and self.evidence is not Evidence.UNVERIFIED
+        return not self.reason and self.evidence != Evidence.UNVERIFIED
 
     def check(self, value: object) -> Value:
         """A value that may be written, in its own form; `SettingError` says what is wrong."""
@@ -154,27 +154,27 @@ class Setting:
     def _check_switch(self, value: object) -> bool:
         if isinstance(value, bool):
             return value
-        raise SettingError(f"{self.key} is on or off, not {value!r}.")
+        raise UsageError(f"{self.key} is on or off, not {value!r}.")
 
     def _check_choice(self, value: object) -> str:
         if isinstance(value, str) and value in self.choices.values():
             return value
         known = ", ".join(self.choices.values())
-        raise SettingError(f"{self.key} is one of {known}, not {value!r}.")
+        raise UsageError(f"{self.key} is one of {known}, not {value!r}.")
 
     def _check_text(self, value: object) -> str:
         longest = int(self.maximum or 0)
         if isinstance(value, str) and len(value) <= longest:
             if value.isascii() and value.isprintable():
                 return value
-            raise SettingError(f"{self.key} takes plain ASCII characters, not {value!r}.")
-        raise SettingError(f"{self.key} is up to {longest} plain characters, not {value!r}.")
+            raise UsageError(f"{self.key} takes plain ASCII characters, not {value!r}.")
+        raise UsageError(f"{self.key} is up to {longest} plain characters, not {value!r}.")
 
     def _check_number(self, value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise SettingError(f"{self.key} is a number in {self.unit or 'steps'}, not {value!r}.")
+            raise UsageError(f"{self.key} is a number in {self.unit or 'steps'}, not {value!r}.")
         if not abs(value) < 1e12:  # nan, infinities and whole numbers that no float holds
-            raise SettingError(f"{self.key} cannot be {str(value)[:40]}.")
+            raise UsageError(f"{self.key} cannot be {str(value)[:40]}.")
         low, high = self.minimum, self.maximum
         if (low is not None and value < low) or (high is not None and value > high):
             raise SettingError(

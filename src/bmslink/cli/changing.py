@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bmslink.cli import options as o
-from bmslink.cli.output import Session, is_terminal
-from bmslink.errors import GateError, SettingError, TargetError
+from bmslink.cli.output import UNVERIFIED, Session
+from bmslink.errors import GateError, TargetError, UsageError
 
 if TYPE_CHECKING:
     from bmslink.config import Outcome, Plan
@@ -78,9 +77,11 @@ Switches = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")]
 
 
-def waivers(waive: list[str] | None, *, untested: bool) -> set[str]:
-    """The checks that the user lets pass."""
-    return {*(waive or ()), *(("untested",) if untested else ())}
+def waivers(waive: list[str] | None, *, untested: bool = False) -> set[str]:
+    """The checks that the user lets pass; `UsageError` for one that does not exist."""
+    from bmslink.config.check import require_waivers
+
+    return require_waivers({*(waive or ()), *(("untested",) if untested else ())})
 
 
 def reasons(plan: Plan) -> str:
@@ -94,27 +95,24 @@ async def agree(session: Session, question: str, *, yes: bool) -> None:
     """Ask on the terminal; `GateError` for anything but a yes, and where nobody can be asked."""
     if yes:
         return
+    from bmslink.cli import asking
+
     if not can_ask(session):
         raise GateError("Nothing was sent: nobody was there to agree. --yes agrees beforehand.")
-    from bmslink.cli.stdin import lines
-
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
     try:
-        async for line in lines():
-            if line.strip().lower() in ("y", "yes"):
-                return
-            break
+        typed = await asking.answer(f"{question} [y/N]")
     except asyncio.CancelledError:
-        sys.stderr.write("\n")
         session.complain("Interrupted: nothing was sent.")
         raise
-    raise GateError("Declined: nothing was sent.")
+    if typed.strip().lower() not in ("y", "yes"):
+        raise GateError("Declined: nothing was sent.")
 
 
 def can_ask(session: Session) -> bool:
     """Whether somebody is there to answer."""
-    return not session.json and is_terminal(sys.stdin) and is_terminal(sys.stderr)
+    from bmslink.cli import asking
+
+    return not session.json and asking.can_ask()
 
 
 async def under_way(session: Session, device: Device, work: Awaitable[Outcome]) -> Outcome:
@@ -216,25 +214,27 @@ def show_plan(session: Session, plan: Plan, *, whole: bool = True) -> None:
 
 
 def show_outcome(session: Session, device: Device, outcome: Outcome) -> None:
-    """How it ended, on stdout."""
+    """How it ended, on stdout; exit code 4 where what was sent is not read back."""
     if session.json:
         session.record({"target": str(device.target), "outcome": outcome.to_dict()})
-        return
-    session.print(outcome.sentence)
-    for note in outcome.notes:
-        session.say(note)
+    else:
+        session.print(outcome.sentence)
+        for note in outcome.notes:
+            session.say(note)
+    if outcome.result in ("ignored", "unproven", "unknown"):
+        raise typer.Exit(UNVERIFIED)
 
 
 _SWITCHED = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
 
 
 def value_of(setting_kind: str, unit: str, text: str) -> Any:
-    """What was typed for a setting, in its own form; `SettingError` where it cannot be."""
+    """What was typed for a setting, in its own form; `UsageError` where it cannot be."""
     from bmslink.config.profile import Quantity, typed_value
 
     if setting_kind == "switch":
         if text.lower() not in _SWITCHED:
-            raise SettingError(f"{text!r} is neither on nor off.")
+            raise UsageError(f"{text!r} is neither on nor off.")
         return _SWITCHED[text.lower()]
     if setting_kind != "number":
         return text

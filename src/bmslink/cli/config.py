@@ -15,7 +15,7 @@ from bmslink.cli import changing as c
 from bmslink.cli import config_files as files
 from bmslink.cli import options as o
 from bmslink.cli.config_changes import FOUND, journal, resume, verify
-from bmslink.cli.output import exit_code
+from bmslink.cli.output import FAILED
 from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ def plan(
 
     session = o.session_of(ctx)
     profile = load_profile(file)
+    allowed = c.waivers(waive, untested=untested)
     devices = _connect(session, targets, c.line_of(protocol, address, baudrate, timeout))
 
     async def look(device: Device) -> None:
@@ -142,7 +143,7 @@ def plan(
                 device,
                 profile,
                 switches=switches,
-                waive=c.waivers(waive, untested=untested),
+                waive=allowed,
                 chemistry=chemistry,
                 settings=found,
             )
@@ -150,10 +151,10 @@ def plan(
             c.stop_if_blocked(made)
 
     errors = files.one_by_one(session, devices, look)
-    if len(errors) == 1:
+    if errors and len(devices) == 1:
         raise errors[0]
     if errors:
-        raise typer.Exit(max(exit_code(error) for error in errors))
+        raise typer.Exit(FAILED)
 
 
 def apply(
@@ -181,6 +182,7 @@ def apply(
 
     session = o.session_of(ctx)
     profile = load_profile(file)
+    allowed = c.waivers(waive, untested=untested)
     devices = _connect(session, targets, c.line_of(protocol, address, baudrate, timeout))
 
     async def write(device: Device) -> None:
@@ -192,7 +194,7 @@ def apply(
                 found,
                 profile,
                 switches=switches,
-                waive=c.waivers(waive, untested=untested),
+                waive=allowed,
                 chemistry=chemistry,
                 yes=yes,
                 dry_run=dry_run,
@@ -202,10 +204,16 @@ def apply(
         session.target = str(device.target)
         try:
             run(write(device))
-        except (BmsError, KeyboardInterrupt):
+        except (BmsError, KeyboardInterrupt) as error:
+            if isinstance(error, BmsError) and len(devices) > 1:
+                files.failed(session, str(device.target), error)
             left = [str(d.target) for d in devices[number + 1 :]]
+            for target in left if session.json else ():
+                session.record({"target": target, "error": "Not begun."})
             if left:
                 session.complain(f"Not begun: {', '.join(left)}.")
+            if isinstance(error, BmsError) and len(devices) > 1:
+                raise typer.Exit(FAILED) from error
             raise
 
 
@@ -236,6 +244,7 @@ def restore(
 
     session = o.session_of(ctx)
     kept = load_backup(file)
+    allowed = c.waivers(waive, untested=untested)
     device = c.open_one(session, target, c.line_of(protocol, address, baudrate, timeout))
 
     async def write(device: Device) -> None:
@@ -247,7 +256,7 @@ def restore(
                 found,
                 {},
                 raw=kept,
-                waive=c.waivers(waive, untested=untested) | ({"clone"} if clone else set()),
+                waive=allowed | ({"clone"} if clone else set()),
                 chemistry=chemistry,
                 yes=yes,
                 dry_run=dry_run,

@@ -49,9 +49,9 @@ def resume(
 
     session = o.session_of(ctx)
     if rollback + keep + show > 1:
-        raise TargetError("One of --show, --rollback and --keep.")
+        raise TargetError("--show, --rollback, --keep: only one of them.")
     device = c.open_one(session, target, c.line_of(protocol, address, baudrate, timeout))
-    waived = set(waive or ())
+    waived = c.waivers(waive)
 
     async def go_on(device: Device) -> bool:
         async with device:
@@ -67,7 +67,15 @@ def resume(
                     waived.add("place")
                 how = "Give it up on" if keep else "Set it back on" if back else "Finish it on"
                 await c.agree(session, f"{how} {device.target}?", yes=yes)
-            work = end(device, rollback=rollback, keep=keep, agreed=True, waive=waived)
+            odd = found.odd if found is not None else ""
+            work = end(
+                device,
+                rollback=rollback,
+                keep=keep,
+                agreed=True,
+                waive=waived,
+                confirm=lambda told: yes or told == odd,  # that was agreed to just now
+            )
             outcome = await c.under_way(session, device, work)
             c.show_outcome(session, device, outcome)
             return False

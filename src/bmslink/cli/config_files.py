@@ -6,8 +6,11 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from bmslink.cli import options as o
-from bmslink.cli.output import about
+from bmslink.cli.outfile import on_stdout, write_text
+from bmslink.cli.output import FAILED, about
 from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "backup_name",
     "decided_at",
+    "failed",
     "give",
     "look",
     "made_at",
@@ -36,16 +40,10 @@ __all__ = [
 
 def give(session: Session, text: str, path: str | None, *, force: bool) -> None:
     """A text on stdout, or into a file that is not there yet."""
-    if path is None:
-        session.print(text.rstrip("\n"))
+    if path is None or on_stdout(path):
+        session.print(*text.rstrip("\n").split("\n"))
         return
-    there = Path(path)
-    if there.exists() and not force:
-        raise TargetError(f"{path} exists already; --force overwrites it.")
-    try:
-        there.write_text(text, encoding="utf-8")
-    except OSError as exc:
-        raise TargetError(f"{path} cannot be written: {exc.strerror or exc}.") from exc
+    write_text(path, text, force=force)
     if session.json:
         session.record({"path": path})
     else:
@@ -55,14 +53,15 @@ def give(session: Session, text: str, path: str | None, *, force: bool) -> None:
 def tell(session: Session, found: CutOff, *, back: bool) -> None:
     """What was cut off and how far it came, before anybody is asked to end it."""
     from bmslink.cli.render import journal as render
-    from bmslink.cli.render.text import clean
 
     session.say(found.sentence)
     if not session.json:
         for line in render.what(found.begin, found.stands):
-            session.print(clean(f"  {line}"))
+            session.print(f"  {line}")
     if back:
         session.say("Setting it back had begun already, so that is what is finished.")
+    if found.odd:
+        session.say(found.odd)
 
 
 def show_cut_off(session: Session, target: str, found: CutOff | None) -> None:
@@ -109,7 +108,13 @@ def sides(session: Session, names: Sequence[str], line: o.Line) -> list[Side]:
     for name in names:
         if name in devices:
             session.target = name
-            found.append(run(_board(name, devices[name])))
+            try:
+                found.append(run(_board(name, devices[name])))
+            except BmsError as error:
+                if len(live) == 1:
+                    raise
+                failed(session, name, error)
+                raise typer.Exit(FAILED) from error
         else:
             found.append(_file(name))
     return found
@@ -189,7 +194,13 @@ def one_by_one(
         except BmsError as error:
             errors.append(error)
             if len(devices) > 1:
-                if session.json:
-                    session.record({"target": target, "error": str(error)})
-                session.complain(about(target, error))
+                failed(session, target, error)
     return errors
+
+
+def failed(session: Session, target: str, error: BmsError) -> None:
+    """Tell that one of several packs failed."""
+    if session.json:
+        session.record({"target": target, "error": str(error)})
+    session.show_traceback(error)
+    session.complain(about(target, error))

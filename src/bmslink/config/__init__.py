@@ -24,9 +24,11 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
   raises `FrameError` instead.
 * `apply(device, plan, *, confirm=None, journal=None) -> Outcome`. `confirm(new_plan) -> bool` is
   asked only where the settings changed since the plan was made; without it that is an end.
-* `resume(device, *, rollback=False, keep=False, agreed=False, waive=(), journal=None) -> Outcome`
-  ends a change that was cut off: finishes it, sets it back, or (`keep`) only declares it over.
-  `agreed`: a person has seen a record that an earlier version wrote without a check.
+* `resume(device, *, rollback=False, keep=False, agreed=False, waive=(), confirm=None,
+  journal=None) -> Outcome` ends a change that was cut off: finishes it, sets it back, or (`keep`)
+  only declares it over. `agreed`: a person has seen a record that an earlier version wrote without
+  a check. `confirm(sentence) -> bool` is asked where a setting has neither its old nor its new
+  value.
 * `verify(device, *, journal=None) -> Verification` compares what the last change of this pack left
   with what the board holds now: `result`, `differences` (key, unit, written, now), `fine`.
 * `switch(device, command, *, waive=(), journal=None) -> Outcome`.
@@ -37,11 +39,11 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
   `stands` (key -> value, of what the change was about, as read afterwards), `to_dict()`.
 
 Errors: `GateError` (`checks`: nothing was sent; the CLI exits 3), `VerifyError` (it failed, and all
-is as before), `RollbackError` (it failed, and what stands is not what was there before: the message
-says what, and `resume` is next); both carry `outcome` and the CLI exits 4. Others (`LinkTimeout`,
-`Refused`, `JournalError`, …) are raised only while nothing was sent. Whatever else ends it (Ctrl-C,
-a crash) leaves the transaction open in the journal, and until somebody resumes it every other
-change of that pack is refused.
+was written back and is as before), `RollbackError` (it failed, and that all is as before is not
+proven: the message says what is read, and `resume` is next); both carry `outcome` and the CLI exits
+4. Others (`LinkTimeout`, `Refused`, `JournalError`, …) are raised only while nothing was sent.
+Whatever else ends it (Ctrl-C, a crash) leaves the transaction open in the journal, and until
+somebody resumes it every other change of that pack is refused.
 """
 
 from __future__ import annotations

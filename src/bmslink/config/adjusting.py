@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from bmslink.arguments import checked
 from bmslink.config.apply import blocks_of, draft, gate, lock_names, refuse, same_as_planned
 from bmslink.config.charge import check_soc
 from bmslink.config.check import Check
@@ -59,6 +60,7 @@ def _told(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat(timespec="seconds")
 
 
+@checked()
 async def draft_adjustment(
     device: Device,
     wish: Adjustment,
@@ -115,6 +117,7 @@ def _untested(check: Check, why: list[str], waive: Collection[str]) -> Check:
     return replace(check, passed=False, sentence=sentence, waived=check.waiver in waive)
 
 
+@checked()
 async def adjust(
     device: Device, wanted: AdjustmentPlan, *, journal: Journal | None = None
 ) -> Outcome:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from bmslink.arguments import checked
 from bmslink.config.backup import Backup
 from bmslink.config.check import Check, Health
 from bmslink.config.drive import (
     Job,
     Stranger,
-    describe,
+    identify_as,
     pack_of,
     reach,
     same_board,
@@ -23,12 +23,12 @@ from bmslink.config.open_changes import begin, blocks_of, cut_off, lock_names, o
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Plan, make_plan, with_frames
 from bmslink.config.profile import Profile
+from bmslink.config.rollback import close, roll_back, unknown, values_of
 from bmslink.device import Device
-from bmslink.errors import BmsError, GateError, RollbackError, SettingError, VerifyError
+from bmslink.errors import BmsError, GateError, SettingError
 from bmslink.journal import Journal, JournalError
 from bmslink.model import Identity
-from bmslink.protocols.settings import Image, SettingsMap, Table
-from bmslink.setting import Value
+from bmslink.protocols.settings import SettingsMap, Table
 
 __all__ = [
     "apply",
@@ -43,12 +43,8 @@ __all__ = [
     "same_as_planned",
 ]
 
-_ROLLBACKS = 3
-"""How often setting back is tried."""
-_PAUSE = 1.0
-"""Between two of these, s."""
 
-
+@checked()
 async def draft(
     device: Device,
     wanted: Mapping[str, object] | Profile,
@@ -124,7 +120,8 @@ async def _draft(
     )
     slots = table.map.by_address
     writes = [(slots[c.slot], c.new) for c in plan.changes if c.slot not in plan.refused]
-    return with_frames(plan, await device.rehearse(writes)) if writes else plan
+    with device.driver.seen.vouching(plan.vouched):
+        return with_frames(plan, await device.rehearse(writes)) if writes else plan
 
 
 def refuse(sentence: str, name: str) -> GateError:
@@ -145,6 +142,7 @@ def gate(plan: Plan) -> None:
         raise GateError(f"Nothing was sent. {told}", plan.checks)
 
 
+@checked()
 async def apply(
     device: Device,
     plan: Plan,
@@ -170,7 +168,8 @@ async def apply(
             left = fresh.unsupported
             return Outcome(
                 result="nothing",
-                sentence=f"Nothing was sent: this pack cannot change {_named(left)}."
+                sentence="Nothing was sent: what this pack can change is as wanted already; it "
+                f"cannot change {_named(left)}."
                 if left
                 else "Everything stands as wanted already.",
                 notes=_left_out(fresh),
@@ -192,14 +191,15 @@ async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
     raw = plan.raw
     _need_backup(raw)
     counted = device.link.received, device.link.framer.bad_frames
-    identity = await device.identify()
+    identity, _ = await identify_as(device, pack_of(plan.identity))
     same_as_planned(plan, identity)
-    settings = plan.table.map
+    # never by the plan's own map: what limits a write is the table that this driver found
+    settings = device.driver.own_map or await device.settings_map(identity)
     table = await device.settings(settings)
-    if not _equal(settings, plan.table.image, table.image):
+    if settings.differing(plan.table.image, table.image):
         settings = await device.settings_map(identity)
         table, first = await device.settings(settings), table
-        if not _equal(settings, first.image, table.image):
+        if settings.differing(first.image, table.image):
             raise refuse(
                 "Two readings of the settings differ: somebody else is changing them, or the line "
                 "is disturbed. Nothing was sent.",
@@ -208,10 +208,6 @@ async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
     backup = raw if isinstance(raw, Backup) else None
     wish = _Wish(plan.wanted, backup, plan.switches, plan.waive, plan.stated)
     return await _draft(device, identity, table, wish, journal, counted)
-
-
-def _equal(settings: SettingsMap, one: Image, other: Image) -> bool:
-    return all(settings.same(a, one.get(a), other.get(a)) for a in one.keys() | other.keys())
 
 
 async def _carry_out_new(device: Device, plan: Plan, journal: Journal) -> Outcome:
@@ -236,8 +232,10 @@ async def _carry_out_new(device: Device, plan: Plan, journal: Journal) -> Outcom
         before=table.image,
         touched=plan.goal,
         notes=_left_out(plan),
+        outages=device.link.outages,
     )
-    return await carry_out(job, plan.changes)
+    with device.driver.seen.vouching(plan.vouched):
+        return await carry_out(job, plan.changes)
 
 
 async def carry_out(job: Job, changes: Sequence[Change]) -> Outcome:
@@ -246,15 +244,15 @@ async def carry_out(job: Job, changes: Sequence[Change]) -> Outcome:
     try:
         table = await reach(job, {c.slot: c.new for c in changes}, order)
     except Stranger as error:
-        raise await _unknown(job, changes, str(error), look=False) from error
+        raise await unknown(job, changes, str(error), look=False) from error
     except BmsError as error:
         if not job.sent:
-            _end(job, "nothing sent", why=str(error))
+            close(job, "nothing sent", why=str(error))
             if isinstance(error, JournalError):
                 raise refuse(f"{error} Nothing was sent.", "journal") from error
             raise
         raise await roll_back(job, changes, error) from error
-    _end(job, "done")
+    close(job, "done")
     count = sum(len(change.edits) for change in changes)
     return Outcome(
         result="done",
@@ -262,89 +260,5 @@ async def carry_out(job: Job, changes: Sequence[Change]) -> Outcome:
         transaction=job.transaction.id,
         changes=changes,
         notes=job.notes,
-        stands=_values(table, changes),
+        stands=values_of(table, changes),
     )
-
-
-async def roll_back(job: Job, changes: Sequence[Change], why: BmsError) -> BmsError:
-    """Set everything back; the error that tells how that went. It goes on without a journal."""
-    job.transaction = job.transaction.regardless()
-    last: BmsError = why
-    for attempt in range(_ROLLBACKS):
-        if attempt:
-            await asyncio.sleep(_PAUSE)
-        try:
-            table = await set_back(job, changes, str(why))
-        except Stranger as error:
-            return await _unknown(job, changes, f"{why} {error}", look=False)
-        except BmsError as error:
-            last = error
-            continue
-        outcome = Outcome(
-            result="rolled back",
-            sentence=f"{why} Everything was set back: all settings stand as they did before.",
-            transaction=job.transaction.id,
-            changes=changes,
-            notes=job.notes,
-            stands=_values(table, changes),
-        )
-        return VerifyError(outcome.sentence, outcome=outcome)
-    failed = "as well." if str(last) == str(why) else f"too: {last}"
-    return await _unknown(job, changes, f"{why} Setting it back failed {failed}", look=True)
-
-
-async def set_back(job: Job, changes: Sequence[Change], why: str) -> Table:
-    """Bring everything to what it was, in reverse order, and end the transaction."""
-    job.transaction.note("rollback", why=why)
-    slots = job.settings.by_address
-    old = {c.slot: slots[c.slot].clean(job.before[c.slot]) for c in changes}
-    table = await reach(job, old, [change.slot for change in reversed(changes)])
-    _end(job, "rolled back", why=why)
-    return table
-
-
-async def _unknown(job: Job, changes: Sequence[Change], why: str, *, look: bool) -> RollbackError:
-    """The error for when neither the plan nor the old state stands; the transaction stays open."""
-    told, stands = "What stands in the BMS now is not known.", dict[str, Value | None]()
-    if look:
-        try:
-            table = await job.device.settings(job.settings)
-        except BmsError:
-            pass
-        else:
-            stands = _values(table, changes)
-            told = _what_stands(job, table.image)
-    sentence = (
-        f"{why} {told} `bmslink config resume {job.device.target}` is the next step; until then "
-        "nothing else is written to this pack."
-    )
-    outcome = Outcome(
-        result="unknown",
-        sentence=sentence,
-        transaction=job.transaction.id,
-        changes=changes,
-        notes=job.notes,
-        stands=stands,
-    )
-    return RollbackError(sentence, outcome)
-
-
-def _what_stands(job: Job, image: Image) -> str:
-    differ = [
-        describe(job.settings, address, raw, image.get(address))
-        for address, raw in job.before.items()
-        if not job.settings.same(address, raw, image.get(address))
-    ]
-    if not differ:
-        return "Read just now, all settings stand as they did before."
-    return f"Read just now, this is not as before: {'; '.join(differ)}. All else is."
-
-
-def _values(table: Table, changes: Sequence[Change]) -> dict[str, Value | None]:
-    values = table.values()
-    return {edit.key: values[edit.key] for change in changes for edit in change.edits}
-
-
-def _end(job: Job, outcome: str, **data: str) -> None:
-    if untold := job.transaction.close(outcome, notes=job.notes, **data):
-        job.notes.append(untold)

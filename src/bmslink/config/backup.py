@@ -17,7 +17,7 @@ import msgspec
 
 from bmslink.config.believing import believe
 from bmslink.config.fingerprint import fingerprint
-from bmslink.errors import SettingError
+from bmslink.errors import UsageError
 from bmslink.model import Identity
 from bmslink.protocols.settings import Table
 from bmslink.wholefile import replace_file
@@ -28,7 +28,7 @@ _KIND = "bmslink-backup"
 _MOST_BYTES = 4 << 20
 
 
-class BackupError(SettingError):
+class BackupError(UsageError):
     """A backup that cannot be trusted."""
 
 
@@ -115,9 +115,9 @@ def save_backup(backup: Backup, path: str | Path, *, overwrite: bool = False) ->
     place = Path(path)
     text = json.dumps(msgspec.to_builtins(backup), indent=1, ensure_ascii=False) + "\n"
     try:
-        if place.exists() and not overwrite:
-            raise BackupError(f"{place} exists already; choose another name or --force.")
-        replace_file(place, text.encode())
+        replace_file(place, text.encode(), overwrite=overwrite)
+    except FileExistsError as exc:
+        raise BackupError(f"{place} exists already; choose another name or --force.") from exc
     except OSError as exc:
         raise BackupError(f"{place} cannot be written: {exc.strerror or exc}.") from exc
 

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 from bmslink.config.backup import Backup
 from bmslink.config.cells import Cells
+from bmslink.errors import UsageError
 from bmslink.model import Identity, Reading
 from bmslink.packs import NamedPack
 from bmslink.protocols.settings import Table
-from bmslink.setting import Value
+from bmslink.setting import ASKING, Value
 
-__all__ = ["WAIVERS", "Check", "Draft", "Health", "number"]
+__all__ = ["WAIVERS", "Check", "Draft", "Health", "number", "require_waivers"]
 
 WAIVERS: Mapping[str, str] = {
     "untested": "write what no recording proves for this board and firmware",
@@ -34,6 +35,15 @@ WAIVERS: Mapping[str, str] = {
     "soc": "set a state of charge that the cells, the current or the board's own count contradict",
 }
 """Waiver -> what it allows. The key of a setting that asks for it (`setting.ASKING`) is one too."""
+
+
+def require_waivers(waive: Collection[str]) -> set[str]:
+    """The waivers, or `UsageError` for one that does not exist."""
+    if unknown := sorted(set(waive) - WAIVERS.keys() - ASKING.keys()):
+        raise UsageError(
+            f"There is no waiver {unknown[0][:40]!r}; there are: {', '.join(WAIVERS)}."
+        )
+    return set(waive)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +90,7 @@ class Draft:
     wrong: Mapping[str, str]
     """Key -> why its value is not possible."""
     unsupported: Mapping[str, str]
+    """Key -> why this pack cannot change it."""
     outside: Mapping[str, str]
     """Key -> why raw bytes that are brought back hold no value that may be set."""
     identity: Identity
@@ -101,6 +112,8 @@ class Draft:
     health: Health | None = None
     clumsy: Sequence[str] = ()
     """Rules that no order of writing can keep on the way."""
+    possible: bool = True
+    """Whether anything of what is asked can be set here."""
     blocked: Mapping[str, str] = field(default_factory=dict)
     """Check -> why it fails, of what only the caller can know: journal, unfinished."""
 

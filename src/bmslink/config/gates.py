@@ -12,22 +12,18 @@ from dataclasses import replace
 from bmslink.bands import STRICTER, looser
 from bmslink.chemistry import CHEMISTRIES
 from bmslink.config.believing import oddities
-from bmslink.config.check import WAIVERS, Check, Draft, number
+from bmslink.config.check import Check, Draft, number, require_waivers
 from bmslink.config.live import check_health, check_load, check_protection, check_trip
 from bmslink.config.rating import check_rating
-from bmslink.errors import SettingError
 from bmslink.lint import RULES, Verdict, review
-from bmslink.setting import ASKING, Danger, Evidence
+from bmslink.setting import Danger, Evidence
 
 __all__ = ["check_all"]
 
 
 def check_all(draft: Draft, waive: Collection[str] = ()) -> tuple[Check, ...]:
-    """Every check; `SettingError` for a waiver that does not exist."""
-    if unknown := sorted(set(waive) - WAIVERS.keys() - ASKING.keys()):
-        raise SettingError(
-            f"There is no waiver {unknown[0][:40]!r}; there are: {', '.join(WAIVERS)}."
-        )
+    """Every check; `UsageError` for a waiver that does not exist."""
+    require_waivers(waive)
     checks = (*(check(draft) for check in _CHECKS), *_asking(draft))
     return tuple(replace(c, waived=c.passed is False and c.waiver in waive) for c in checks)
 
@@ -67,7 +63,7 @@ def _map(draft: Draft) -> Check:
 
 def _tested(draft: Draft) -> Check:
     settings = draft.table.map
-    papers = [key for key in draft.keys if settings.setting(key).evidence is Evidence.DOCUMENT]
+    papers = [key for key in draft.keys if settings.setting(key).evidence == Evidence.DOCUMENT]
     why = [settings.untested] if settings.untested else []
     if papers:
         why.append(f"only a document says how {', '.join(papers)} is written")
@@ -80,6 +76,9 @@ def _supported(draft: Draft) -> Check:
     for key, why in draft.unsupported.items():
         reasons.setdefault(why, []).append(key)
     lacking = "; ".join(f"{_some(keys)} ({why})" for why, keys in reasons.items())
+    if not draft.possible:  # nothing is no part: what nobody can set is not done
+        sentence = f"Cannot be set here: {lacking}. Nothing else is asked."
+        return Check(name="supported", passed=False, sentence=sentence)
     sentence = (
         f"Cannot be set here: {lacking}. The rest can be written without."
         if lacking

@@ -25,6 +25,7 @@ from bmslink.protocols.settings import Table
 
 __all__ = [
     "begin",
+    "belongs",
     "blocks_of",
     "cut_off",
     "lock_names",
@@ -191,6 +192,12 @@ def regards(cut: Open, place: Place, board: Fingerprint) -> By:
     if then.certain or board.certain:
         return ""
     return "print" if then.like(board) else ""
+
+
+def belongs(cut: Open, target: str, pack: Mapping[str, Any]) -> bool:
+    """The same for a pack of which only its target and who it is are known."""
+    place = recorded_place({"target": target})
+    return regards(cut, place, Fingerprint.from_dict(pack)) in ("serial number", "place")
 
 
 def _elsewhere(journal: Journal, cut: Open) -> bool:

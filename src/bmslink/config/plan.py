@@ -196,6 +196,7 @@ def make_plan(
         keys=keys,
         wrong=asked.wrong,
         unsupported=asked.unsupported,
+        possible=raw is not None or not values or len(asked.unsupported) < len(values),
         outside={each.key: each.why for each in back.outside if not each.stood},
         identity=identity,
         reading=reading,

@@ -19,16 +19,16 @@ unless the caller asks for switches as well.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bmslink.config.believing import believe
-from bmslink.errors import SettingError
+from bmslink.errors import SettingError, UsageError
 from bmslink.protocols.names import no_name
 from bmslink.protocols.settings import SettingsMap, Table
 from bmslink.setting import SWITCHES, UNITS, Value
+from bmslink.tomlfile import loads
 
 __all__ = [
     "Profile",
@@ -56,7 +56,7 @@ _TO_BASE = {
 }
 
 
-class ProfileError(SettingError):
+class ProfileError(UsageError):
     """A profile that cannot be read; names the file and the line."""
 
 
@@ -74,7 +74,7 @@ class Quantity:
         base, per = _TO_BASE.get(self.unit, (self.unit, 1.0))
         wanted, wanted_per = _TO_BASE.get(unit, (unit, 1.0))
         if base != wanted:
-            raise SettingError(f"{self.value:g} {self.unit} is no value in {unit or 'steps'}.")
+            raise UsageError(f"{self.value:g} {self.unit} is no value in {unit or 'steps'}.")
         return round(self.value * per / wanted_per, 9)
 
     def plain(self) -> tuple[str, float]:
@@ -151,8 +151,8 @@ def parse_profile(text: str, path: str = "") -> Profile:
     """The same for a text."""
     where = f"{path}: " if path else ""
     try:
-        found = tomllib.loads(text)
-    except (ValueError, RecursionError) as exc:
+        found = loads(text)
+    except ValueError as exc:
         hint = " A backup is for `config restore`." if text.lstrip().startswith("{") else ""
         raise ProfileError(f"{where}this is no TOML: {exc}.{hint}") from exc
     lines = dict(_lines(text))
@@ -187,22 +187,20 @@ def _value(key: str, value: object) -> Value | Quantity:
         return value
     if isinstance(value, int | float):
         if not abs(value) < _BEYOND:  # nan, infinities, whole numbers that no float holds
-            raise SettingError(f"{key} cannot be {str(value)[:40]}.")
+            raise UsageError(f"{key} cannot be {str(value)[:40]}.")
         return float(value)
     if not isinstance(value, str):
-        raise SettingError(f"{key} is a number, a text, true or false.")
+        raise UsageError(f"{key} is a number, a text, true or false.")
     match = _QUANTITY.fullmatch(value) if len(value) <= _LONGEST_NUMBER else None
     if match is None:
         return value
     number, unit = float(match[1]), match[2]
     if not abs(number) < _BEYOND:
-        raise SettingError(f"{key} cannot be {value}.")
+        raise UsageError(f"{key} cannot be {value}.")
     if not unit:
         return number
     if unit not in UNITS and unit not in _TO_BASE:
-        raise SettingError(
-            f"{key}: {unit!r} is no unit; known: {', '.join(u for u in UNITS if u)}."
-        )
+        raise UsageError(f"{key}: {unit!r} is no unit; known: {', '.join(u for u in UNITS if u)}.")
     return Quantity(number, unit)
 
 
@@ -211,7 +209,7 @@ def typed_value(text: str) -> float | Quantity:
     value = _value("the value", text)
     if isinstance(value, float | Quantity):
         return value
-    raise SettingError(f"{text!r} is no number.")
+    raise UsageError(f"{text!r} is no number.")
 
 
 def _lines(text: str) -> Iterator[tuple[str, int]]:

@@ -109,14 +109,16 @@ def _compare(last: _Change, table: Table) -> Verification:
         if values.get(key) != value
     )
     when = str(last.begin.get("time"))[:19].replace("T", " ")
-    what = f"{len(expected)} setting{'s' * (len(expected) != 1)}"
-    how = "wrote" if side == "new" else "set back"
-    names = ", ".join(each.key for each in found[:3])
-    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    which = f"that the change of {when} UTC {'wrote' if side == 'new' else 'set back'}"
+    count, many = len(expected), "s" * (len(expected) != 1)
+    sentence = f"The board still holds the {count} setting{many} {which}."
+    if found:
+        names = ", ".join(each.key for each in found[:3])
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        sentence = f"{len(found)} of the {count} setting{many} {which} differ now: {names}{more}."
     return Verification(
         result="differs" if found else "holds",
-        sentence=f"Of the {what} that the change of {when} UTC {how}, "
-        f"{'differing now' if found else 'all hold'}{f': {names}{more}' if found else ''}.",
+        sentence=sentence,
         transaction=str(last.begin.get("id")),
         time=str(last.begin.get("time")),
         checked=tuple(expected),
