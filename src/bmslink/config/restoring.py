@@ -82,8 +82,9 @@ def foreign(backup: Backup, identity: Identity, table: Table, *, elsewhere: bool
                 f"{then or 'unknown'}, here it is {now or 'unknown'}."
             )
     here = fingerprint(identity, table)
-    if differs := _print(backup, table.map).differs(here):
-        return f"The backup is of another board: this one has {differs}."
+    for then in _prints(backup, table.map):
+        if differs := then.differs(here):
+            return f"The backup is of another board: this one has {differs}."
     if elsewhere and not here.certain:
         return (
             f"The backup was made at {backup.target}. The board has no serial number, so it may "
@@ -92,12 +93,12 @@ def foreign(backup: Backup, identity: Identity, table: Table, *, elsewhere: bool
     return ""
 
 
-def _print(backup: Backup, settings: SettingsMap) -> Fingerprint:
-    """What told the board from others when the backup was made."""
-    if backup.fingerprint:
-        return Fingerprint.from_dict(backup.fingerprint)
+def _prints(backup: Backup, settings: SettingsMap) -> list[Fingerprint]:
+    """What told the board from others when the backup was made, and what its bytes say of that;
+    backups of 0.1.0 have only these."""
     pack = {name: getattr(backup, name) for name in (*_WHO, "cell_count")}
-    return fingerprint_of(pack, settings, backup.image())
+    kept = [Fingerprint.from_dict(backup.fingerprint)] if backup.fingerprint else []
+    return [*kept, fingerprint_of(pack, settings, backup.image())]
 
 
 # ---------------------------------------------------------------------------------- what of them
