@@ -19,6 +19,7 @@ import pytest
 
 import bmslink
 from bmslink import blocking, config, device
+from bmslink.board import Board
 from bmslink.errors import LinkClosed, LinkTimeout, PortNotFound, TargetError
 
 QUICK = "sim://jbd?gap=0&cells=5"
@@ -73,7 +74,7 @@ def test_nothing_is_mirrored_by_hand_and_nothing_is_missing():
     """Every coroutine and iterator of a device is here, made from it, with its own text."""
     asynchronous = {
         name: function
-        for name, function in vars(device.Device).items()
+        for name, function in (vars(Board) | vars(device.Device)).items()
         if not name.startswith("_")
         and name not in UNGUARDED
         and (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function))
