@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 import bmslink.config.adjusting
 import bmslink.config.drive
+from bmslink.device import Device
 from bmslink.journal import Journal
+from bmslink.packs import remember_chemistry
 from cli_support import Cli, Terminal, finish, start
 
 JBD = "sim://jbd?gap=0&cells=16&load=idle"
@@ -222,10 +226,53 @@ def test_the_clock_is_set_and_read_back(cli, target):
 
 
 def test_the_charge_is_set_and_read_back(cli):
-    result = cli("settings", "set", A5, "soc=80", "--yes")
+    jump = cli("settings", "set", A5, "soc=80", "--yes")
+    assert jump.code == 3
+    assert "is a jump" in jump.out.replace("\n", " ")
+    assert nothing_was_written()
+    result = cli("settings", "set", A5, "soc=80", "--yes", "--waive", "soc")
     assert result.code == 0, result
     assert "soc    60 % > 80 %" in result.out
     assert "soc 80 %: read back." in result.out
+
+
+@pytest.mark.parametrize("name", ["lifepo4", "foo"])
+def test_a_chemistry_that_is_none_is_wrong_usage(cli, name):
+    wrong = cli("settings", "set", JBD, "charge_utp=-20", "--chemistry", name, "--yes")
+    wrong.failed(2, name, "lfp, nmc, lto, na-ion")
+    assert nothing_was_written()
+
+
+def test_a_named_pack_says_what_its_cells_are(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("BMSLINK_CONFIG", str(tmp_path / "names.toml"))
+    (tmp_path / "names.toml").write_text(f'[packs.shed]\ntarget = "{P81}"\n')
+    words = ("shed", "cell_ovp=4.2", "cell_ovp_release=4.1", "cell_uvp=3.0", "--dry-run")
+    stopped = cli("settings", "set", *words)
+    assert stopped.code == 3
+    assert "What the cells are made of is unknown" in stopped.out
+    remember_chemistry("shed", "NMC")
+    assert 'chemistry = "nmc"' in (tmp_path / "names.toml").read_text()
+    assert cli("settings", "set", *words).code == 0
+    assert nothing_was_written()
+
+
+def test_settings_that_cannot_be_true_are_shown_and_not_believed(cli, monkeypatch):
+    fetch = Device.settings
+
+    async def late(self, *words):
+        table = await fetch(self, *words)
+        slot = table.map.setting("charge_otp").slot
+        return replace(table, image={**table.image, slot: bytes.fromhex("1888")})  # 354.9 °C
+
+    monkeypatch.setattr(Device, "settings", late)
+    for words in (("show", JBD), ("get", JBD, "charge_otp")):
+        shown = cli("settings", *words)
+        assert shown.code == 1
+        assert "354.9" in shown.out
+        assert "charge_otp = 354.9 °C is outside -60 to 160." in shown.err
+    cli("config", "backup", JBD, "-o", "b.json").failed(1, "read again")
+    assert not Path("b.json").exists()
+    cli("config", "export", JBD).failed(1, "read again")
 
 
 def test_both_at_once_are_the_recorded_frame(cli):

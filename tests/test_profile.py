@@ -36,7 +36,8 @@ def board() -> SettingsMap:
 
 
 def empty() -> dict[int, bytes]:
-    return {slot.address: bytes(slot.layout.sizeof()) for slot in board().slots}
+    image = {slot.address: bytes(slot.layout.sizeof()) for slot in board().slots}
+    return {**image, 0x5B: bytes.fromhex("7530" * 4)}  # no current; 0 would be 3000 A
 
 
 def values_of(row: Setting) -> st.SearchStrategy[Value]:
