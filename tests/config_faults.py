@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bmslink.config import Plan, draft
+from bmslink.config.effects import kept_off, matters
 from bmslink.device import Device, resolve
 from bmslink.errors import BmsError, LinkClosed
 from bmslink.holding import Holding
@@ -135,16 +136,19 @@ class World:
         order = [change.slot for change in plan.changes]
 
         async def frames(address: int, data: bytes) -> list[bytes]:
-            return await device.rehearse([(slots[address], data)])
+            with device.driver.seen.vouching({address: data}):  # somebody else may write it
+                return await device.rehearse([(slots[address], data)])
 
         self.pokes["forgets"] = [await frames(c.slot, c.old) for c in plan.changes]
         following = order[1:] + order[:1]
         raw = {c.slot: _off_by_one(c.new) for c in plan.changes}
         self.pokes["neighbour"] = [await frames(a, raw[a]) for a in following]
         if self.protocol not in ALONE:
-            other = _bystander(plan)
-            stranger = await frames(other, _off_by_one(plan.table.image[other]))
-            for fault in BESIDE:
+            for fault, vital in BESIDE.items():
+                other = bystander(plan, vital=vital)
+                if other is None:
+                    continue
+                stranger = await frames(other, _off_by_one(plan.table.image[other]))
                 self.pokes[fault] = [stranger] * len(order)
 
     @property
@@ -163,14 +167,18 @@ class World:
         ]
 
 
-def _bystander(plan: Plan) -> int:
-    """A slot that is no part of the plan, holds a writable number and has its limits' middle."""
+def bystander(plan: Plan, *, vital: bool) -> int | None:
+    """A slot that is no part of the plan and holds a writable number: one that protection depends
+    on, or one that it does not."""
     taken = {change.slot for change in plan.changes}
-    return next(
+    image, settings = plan.table.image, plan.table.map
+    found = (
         s.slot
-        for s in plan.table.map.settings
+        for s in settings.settings
         if s.writable and s.kind == "number" and s.slot not in taken and not s.own and not s.live
+        if matters(settings, s.slot, image[s.slot], _off_by_one(image[s.slot])) is vital
     )
+    return next(found, None)
 
 
 def _off_by_one(raw: bytes) -> bytes:
@@ -212,17 +220,22 @@ class _Watcher:
                 self._steps[id(step)] = step, (world.writes, slot, data)
             return step
 
-        async def performing(step: Step[Any]) -> None:
+        async def performing(step: Step[Any]) -> bool:
             found = self._steps.get(id(step))
             self.now = found[1] if found else None
             try:
-                await perform(step)
+                return await perform(step)
             finally:
                 self.now = None
 
         driver.write_step = write_step
         driver.perform = performing
-        self.rewrite = lambda slot, data: device.link.framer.encode(make(slot, data).frame)
+
+        def rewrite(slot: Slot, data: bytes) -> bytes:
+            with driver.seen.vouching({slot.address: data}):  # the board's doing, not ours
+                return bytes(device.link.framer.encode(make(slot, data).frame))
+
+        self.rewrite = rewrite
 
 
 class _Line(SimTransport):
@@ -423,21 +436,35 @@ FAULTS: dict[str, Strike] = {
     "other firmware": _only_once(_replaced),
     "neighbour": _only_once(_poke_later("neighbour", 0.0)),
     "bystander": _only_once(_poke_later("bystander", 1.0)),
+    "vital bystander": _only_once(_poke_later("vital bystander", 1.0)),
     "second master": _only_once(_second_master),
     "dies": _dies,
 }
-BESIDE = ("bystander", "second master")
-"""Faults that change what the plan does not touch."""
-ALONE = ("jk-nw",)
-"""Protocols whose change touches all that may be written."""
+BESIDE = {"bystander": False, "second master": False, "vital bystander": True}
+"""Faults that change what the plan does not touch, and whether that matters."""
+ALONE = ("jk-nw", "jk04")
+"""Protocols whose change touches all that may be written, or all but a few that the simulated
+board does not take from others."""
 PERSISTENT = ("stuck", "forgets again and again", "read-only from here on")
 """Faults that go on striking at other writes."""
 
 
 def equal(table: Table, image: Image) -> bool:
     """Whether the board holds exactly this, live settings aside."""
-    keys = table.image.keys() | image.keys()
-    return all(table.map.same(a, table.image.get(a), image.get(a)) for a in keys)
+    return not table.map.differing(table.image, image)
+
+
+def set_back(table: Table, before: Image, plan: Plan) -> bool:
+    """Whether the board holds what it did before, a switch aside that the plan turned off."""
+    goal = plan.goal
+    return all(
+        table.map.same(a, table.image.get(a), raw)
+        or (
+            a in goal
+            and table.map.same(a, table.image.get(a), kept_off(table.map, a, raw, goal[a])[0])
+        )
+        for a, raw in before.items()
+    )
 
 
 class KilledAt(Awaitable[Any]):

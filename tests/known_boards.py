@@ -20,7 +20,7 @@ from bmslink.protocols.jk04_map import jk04_map
 from bmslink.protocols.jk_map import TABLE_BYTES, jk_map
 from bmslink.protocols.jk_modbus_writing import modbus_map
 from bmslink.protocols.jk_nw_writing import nw_map
-from bmslink.protocols.settings import SettingsMap, Slot
+from bmslink.protocols.settings import Seen, SettingsMap, Slot
 from bmslink.setting import Setting
 from support import virtual_run
 
@@ -97,6 +97,16 @@ def met(target: str, address: int | None = None) -> Driver[Any]:
     return driver
 
 
-def frame_of(driver: Driver[Any], slot: Slot, data: bytes) -> bytes:
-    """What writing a slot sends."""
+def frame_of(name: str, slot: Slot, data: bytes, held: bytes | None = None) -> bytes:
+    """What writing a slot of a board sends where it holds `held`; `None`: it was never read."""
+    return frame_by(met(BOARDS[name].target), BOARDS[name].map, slot, data, held)
+
+
+def frame_by(
+    driver: Driver[Any], found: SettingsMap, slot: Slot, data: bytes, held: bytes | None = None
+) -> bytes:
+    """The same by a driver that found this map."""
+    driver.own_map, driver.seen = found, Seen()
+    if held is not None:
+        driver.seen.add({slot.address: held})
     return bytes(driver.make_framer().encode(driver.write_step(slot, data).frame))

@@ -9,7 +9,7 @@ import pytest
 
 from ble_memory import AIR
 from ble_support import ADDRESS, board, clear_air, parrot
-from bmslink.cli import options
+from bmslink.cli import asking
 from cli_support import Cli
 from test_ble_pin import SECRET, locked
 
@@ -102,7 +102,8 @@ def test_it_is_asked_for_only_at_a_terminal_and_only_when_wanted(cli, monkeypatc
     locked()
     cli("read", HASTY).failed(1, "wants its password", "--pin-file")
     assert asked == []
-    monkeypatch.setattr(options, "is_terminal", lambda stream: True)
+    monkeypatch.setattr(asking, "can_ask", lambda: True)
+    monkeypatch.setattr(asking, "forget_typed", lambda fd: True)
     assert cli("read", HASTY).code == 0
     assert asked == ["Password of the JBD Bluetooth module: "]
     AIR.clear()

@@ -9,7 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from bmslink.capture import open_capture
 from cli_support import Cli, finish, start
+from support import FIXTURES
 
 NAME = "dd 05 00 03 61 62 63 fe d7 77"
 
@@ -124,6 +126,27 @@ def test_a_wrong_checksum_is_said_with_the_protocol_and_the_bytes(cli, more):
     assert known.code == 1
     assert "1 with a wrong checksum" in known.err
     assert "10 bytes skipped, checksum" in known.err
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("daly-a5", "daly-a5-r24ts"),
+        ("daly-p81", "daly-p81-hkms-identity"),
+        ("jbd", "jbd-fogstar-drift-628"),
+        ("jbd", "jbd-daren-b"),
+        ("jbd-up", "jbd-dbus-up16s015-testframes"),
+        ("jk-nw", "nw-8s-15a-15.29-alarm"),
+        ("jk02", "jk02-b2a25s-bit4"),
+    ],
+)
+def test_the_protocol_that_the_bytes_look_like_most_is_named(cli, folder, name):
+    """Inside a damaged frame the others find short ones of theirs that are damaged too."""
+    _, pieces = open_capture(FIXTURES / folder / f"{name}.jsonl")
+    damaged = bytearray(next(p.data for p in pieces if p.dir == "rx"))
+    damaged[len(damaged) // 2] ^= 0x5A
+    last = cli("decode", "--hex", damaged.hex()).err.splitlines()[-1]
+    assert f"No valid {folder} frame" in last
 
 
 def test_all_protocols_with_that_framing_are_named(cli):

@@ -148,6 +148,7 @@ def test_info_json_has_the_keys_of_the_contract(cli):
         "variant",
         "capabilities",
         "map",
+        "open_change",
     ]
     assert found["vendor"] == "JBD"
     assert found["cell_count"] == 4

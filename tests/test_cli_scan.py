@@ -245,7 +245,7 @@ def test_a_hostile_name_does_not_steer_the_terminal() -> None:
         signal=-60,
         why="says \x07 so",
     )
-    text = render.block(found)
+    text = "\n".join(render.block(found))
     assert "\x1b" not in text
     assert "\x07" not in text
     assert max(map(len, text.splitlines())) < 130

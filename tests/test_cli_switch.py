@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import bmslink.config.drive
-import bmslink.config.switching
+import bmslink.config.looking
 from bmslink.journal import Journal
 from cli_support import Cli
 
@@ -18,7 +18,7 @@ A5 = "sim://daly-a5?gap=0&cells=16&load=idle"
 def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
     monkeypatch.delenv("BMSLINK_TARGET", raising=False)
     monkeypatch.setattr(bmslink.config.drive, "_REST", 0.01)
-    monkeypatch.setattr(bmslink.config.switching, "_BETWEEN", 0.05)
+    monkeypatch.setattr(bmslink.config.looking, "_BETWEEN", 0.05)
     return Cli(capsys)
 
 
@@ -83,3 +83,34 @@ def test_what_cannot_be_switched_is_refused_with_the_reason(cli, target, what):
     assert result.code == 3
     assert what in result.err
     assert not [r for r in Journal().records() if r["event"] in ("write", "switch")]
+
+
+@pytest.mark.parametrize("more", [("--yes",), ("--dry-run",)])
+@pytest.mark.parametrize("state", ["on", "off"])
+@pytest.mark.parametrize(
+    ("target", "what"),
+    [(A5, "balance"), ("sim://jk-nw?gap=0", "balance"), ("sim://jbd-up", "charge")],
+)
+def test_a_dry_run_refuses_what_the_real_run_refuses(cli, target, what, state, more):
+    result = cli("switch", target, what, state, *more)
+    assert (result.code, result.out) == (3, ""), result
+
+
+@pytest.mark.parametrize("target", [JBD, "sim://daly-d2?gap=0&load=idle"])
+def test_what_is_not_read_back_is_no_success(cli, target, monkeypatch):
+    """Boards acknowledge a command and ignore it while a high current flows."""
+    monkeypatch.setattr("bmslink.simulation.pack.Pack.switch", lambda *_: None)
+    result = cli("switch", target, "charge", "off", "--yes", "--untested")
+    assert result.code == 4, result
+    assert "was sent, but" in result.out
+
+
+def test_a_change_that_can_change_nothing_is_refused(cli, tmp_path):
+    profile = tmp_path / "profile.toml"
+    profile.write_text('[settings]\ncell_ovp = "3.6 V"\n')
+    for more in (("--yes",), ("--dry-run",)):
+        found = cli(
+            "config", "apply", str(profile), "sim://jk-nw?gap=0", "--waive", "partial", *more
+        )
+        assert found.code == 3, found
+        assert "Nothing was sent" in found.err

@@ -22,7 +22,7 @@ from bmslink.config import (
 )
 from bmslink.config.check import Health
 from bmslink.config.rating import rated
-from bmslink.errors import GateError, RollbackError, SettingError
+from bmslink.errors import GateError, RollbackError
 from bmslink.journal import JournalError
 from bmslink.model import Adjustment, Command, Condition, Identity, Reading, Switch
 from bmslink.packs import NamedPack
@@ -58,7 +58,7 @@ def test_an_ordinary_change_passes_every_gate() -> None:
     made = make_plan(found, {"cell_ovp": 3.6}, identity=identity, reading=reading)
     assert made.blocked == ()
     assert {each.passed for each in made.checks} == {True, None}
-    assert len({each.name for each in made.checks}) == len(made.checks) == 16
+    assert len({each.name for each in made.checks}) == len(made.checks) == 18
 
 
 def test_every_waiver_is_of_a_check_and_the_rest_cannot_be_waived() -> None:
@@ -287,7 +287,7 @@ def test_what_is_blocked_is_not_sent_and_waivers_are_journalled(tmp_path: Path) 
             made: Plan = await draft(device, {"charge_utp": -20}, journal=world.journal)
             with pytest.raises(GateError, match=r"Nothing was sent\. charge_utp") as caught:
                 await apply(device, made, journal=world.journal)
-            assert len(caught.value.checks) == 16
+            assert len(caught.value.checks) == 18
             assert (world.writes, list(world.journal.records())) == (0, [])
             assert equal(await world.table(), before.image)
             made = await draft(
@@ -400,7 +400,7 @@ def test_what_cannot_be_switched_says_why(tmp_path: Path) -> None:
     async def main() -> None:
         world = World("jk-bus", tmp_path)
         async with world.device() as device:
-            with pytest.raises(SettingError, match="cannot be switched"):
+            with pytest.raises(GateError, match="cannot be switched"):
                 await switch(device, Command(Switch.CHARGE, False), journal=world.journal)
 
     virtual_run(main())

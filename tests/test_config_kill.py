@@ -120,11 +120,15 @@ def test_what_was_cut_off_forbids_every_other_change(tmp_path: Path) -> None:
             for words in (
                 ("settings", "set", target, "jbd_led_time=30", "--yes"),
                 ("config", "apply", str(profile), target, "--yes"),
-                ("switch", target, "charge", "off", "--yes"),
+                ("switch", target, "charge", "on", "--yes"),
             ):
                 code, said = await asyncio.to_thread(bmslink_says, *words)
                 assert code == 3, said
                 assert "resume" in said
+            off = ("switch", target, "charge", "off", "--yes")
+            code, said = await asyncio.to_thread(bmslink_says, *off)
+            assert code == 0, said
+            assert "ending it leaves charge off" in said
             code, said = await asyncio.to_thread(bmslink_says, "config", "resume", target, "--yes")
             assert code == 0, said
             (path,) = folder.glob("*.jsonl")

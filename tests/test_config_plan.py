@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bmslink.config import Plan, draft, make_plan
+from bmslink.config import WAIVERS, Plan, draft, make_plan
 from bmslink.device import connect
 from bmslink.errors import SettingError
 from bmslink.journal import Journal
@@ -155,7 +155,7 @@ def test_impossible_values_change_nothing(value: object) -> None:
 
 
 def test_all_that_stands_in_the_way_is_shown_at_once() -> None:
-    made = plan({"cell_uvp": 3.4, "charge_utp": -20, "cell_ovp": 99, "jk_gel": 1})
+    made = plan({"cell_uvp": 3.4, "charge_utp": -20, "cell_ovp": 99, "jk_heating": 1})
     assert names(made) == ["supported", "limits", "rules", "chemistry", "trip"]
 
 
@@ -164,6 +164,10 @@ def test_a_name_that_no_bms_has_cannot_be_waived_away() -> None:
     assert names(made) == ["limits"]
     told = next(c for c in made.checks if c.name == "limits").sentence
     assert told.endswith("Did you mean cell_ovp?")
+    made = plan({"jbd_hardwre_cell_ovp": 3.9}, waive=WAIVERS)
+    assert (names(made), made.changes) == (["limits"], ())
+    told = next(c for c in made.checks if c.name == "limits").sentence
+    assert told.endswith("Did you mean jbd_hardware_cell_ovp?")
 
 
 def test_an_unknown_waiver_is_an_error() -> None:
@@ -186,10 +190,15 @@ def test_a_backup_goes_back_byte_for_byte_but_for_what_is_never_written() -> Non
     backup = dict(table.image)
     backup[0x24] = bytes.fromhex("1388")  # 5 V, outside of what we would set: it stood there
     backup[0x2C] = bytes.fromhex("0007")  # the shunt
-    backup[0x2D] = bytes.fromhex("1010")  # LEDs on, and bit 12 that nobody may write
+    backup[0x2D] = bytes.fromhex("1010")  # LEDs on, balancing off, bit 12 that nobody may write
     backup[0x77] = b"\0\0"
-    made = make_plan(table, {}, identity=identity, reading=reading, raw=backup)
-    assert {c.slot: c.new.hex() for c in made.changes} == {0x24: "1388", 0x2D: "0010"}
+    made = make_plan(
+        table, {}, identity=identity, reading=reading, raw=backup, stood={0x24: [backup[0x24]]}
+    )
+    assert {c.slot: c.new.hex() for c in made.changes} == {0x24: "1388", 0x2D: "0014"}
+    assert "limits" not in names(made)
+    assert made.vouched == {0x24: backup[0x24]}
+    assert made.left_out.keys() == {"balance_switch"}
     assert sum("more than may be written" in remark for remark in made.remarks) == 2
     assert any("no slot 77" in remark for remark in made.remarks)
     with pytest.raises(SettingError, match="does not fit"):

@@ -13,10 +13,13 @@ import pytest
 
 from bmslink.config import Plan, apply, place_of, resume
 from bmslink.config.drive import same_board
+from bmslink.config.fingerprint import Fingerprint
+from bmslink.config.open_changes import regards
+from bmslink.config.places import where
 from bmslink.errors import GateError
 from bmslink.journal import Journal
 from bmslink.transport import parse_target
-from config_faults import WISHES, Killed, KilledAt, World, equal
+from config_faults import WISHES, Killed, KilledAt, World, equal, set_back
 from support import virtual_run
 
 WISH: dict[str, dict[str, object]] = {
@@ -70,13 +73,16 @@ async def one_death(plan: Plan, protocol: str, folder: Path, at: int, *, begun: 
     async with world.device() as device:
         outcome = await resume(device, rollback=bool(at % 2), journal=world.journal)
     assert outcome.result in (("done", "rolled back") if begun else ("nothing",))
-    goal = plan.goal if outcome.result == "done" else {}
-    assert equal(await world.table(), {**plan.table.image, **goal})
+    table, before = await world.table(), plan.table.image
+    if outcome.result == "done":
+        assert equal(table, {**before, **plan.goal})
+    else:
+        assert set_back(table, before, plan)
     assert not world.journal.unfinished()
     return outcome.result
 
 
-async def cut_off(world: World, *, after: int = 1) -> None:
+async def cut_off(world: World, *, after: int = 1) -> Plan:
     """A change that died right behind its `after`-th write."""
     plan = await world.plan(WISH[world.protocol])
     device = world.device()
@@ -90,6 +96,7 @@ async def cut_off(world: World, *, after: int = 1) -> None:
         await apply(device, plan, journal=world.journal)
     world.recover()
     world.on_write = lambda: None
+    return plan
 
 
 def test_nothing_to_resume_says_so(tmp_path: Path) -> None:
@@ -153,7 +160,7 @@ def test_what_would_trip_by_now_is_not_finished_but_can_be_set_back(tmp_path: Pa
             assert (await resume(device, rollback=True, journal=world.journal)).result == (
                 "rolled back"
             )
-        assert equal(await world.table(), before.image)
+        assert set_back(await world.table(), before.image, plan)
 
     virtual_run(main())
 
@@ -202,12 +209,16 @@ def test_a_record_that_was_tampered_with_writes_nothing(
 
 def test_the_serial_number_tells_packs_apart_where_the_place_does_not(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    journal.begin("tcp://h:1", {"serial_number": "A"}, [])
+    journal.begin("tcp://192.0.2.1:1", {"serial_number": "A1"}, [])
     (cut,) = journal.unfinished()
-    assert cut.concerns("serial:///dev/x", {"serial_number": "A"})
-    assert not cut.concerns("tcp://h:1", {"serial_number": "B"})
-    assert cut.concerns("tcp://h:1", {"serial_number": None})
-    assert not cut.concerns("tcp://h:2", {})
+
+    def by(target: str, serial: str | None) -> str:
+        return regards(cut, where(parse_target(target)), Fingerprint(serial_number=serial))
+
+    assert by("serial:///dev/x", "A1") == "serial number"
+    assert by("tcp://192.0.2.1:1", "B2") == ""
+    assert by("tcp://192.0.2.1:1", None) == "place"
+    assert by("tcp://192.0.2.2:1", None) == ""
 
 
 def test_a_pack_without_a_serial_number_that_took_its_place_is_left_alone(tmp_path: Path) -> None:
@@ -260,7 +271,7 @@ def test_setting_back_waits_for_a_write_that_is_still_on_its_way(tmp_path: Path)
             device.settings = slow
             outcome = await resume(device, rollback=True, journal=world.journal)
         assert outcome.result == "rolled back"
-        assert equal(await world.table(), before.image)
+        assert set_back(await world.table(), before.image, plan)
 
     virtual_run(main())
 
@@ -280,16 +291,15 @@ def test_a_place_has_one_name_however_it_is_written(one: str, other: str, same: 
     assert (places[0] == places[1]) is same
 
 
-def test_a_clock_that_was_set_back_hides_nothing_and_opens_nothing(tmp_path: Path) -> None:
+def test_a_clock_that_was_set_back_hides_nothing_and_opens_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     journal = Journal(tmp_path)
-    journal.begin("a", {}, []).end("done")
-    cut = journal.begin("b", {}, [])
+    months = iter(("2026-12", "2026-12", "1970-01", "1970-01"))
+    monkeypatch.setattr(Journal, "_file", lambda self, now: self.folder / f"{next(months)}.jsonl")
+    done, cut = journal.begin("a", {}, []), journal.begin("b", {}, [])
+    done.end("done")
     cut.note("rollback")
-    (path,) = tmp_path.glob("*.jsonl")
-    begin, end, *open_one = path.read_text().splitlines()
-    (tmp_path / "1970-01.jsonl").write_text("\n".join([end, open_one[1]]) + "\n")
-    (tmp_path / "2026-12.jsonl").write_text("\n".join([begin, open_one[0]]) + "\n")
-    path.unlink()
     (found,) = journal.unfinished()
     assert found.id == cut.id
     assert [note["event"] for note in found.notes] == ["rollback"]
@@ -304,7 +314,8 @@ def test_names_that_are_no_text_and_lines_that_are_no_records_stop_no_journal(
     (path,) = tmp_path.glob("*.jsonl")
     path.write_bytes(b"[" * 100_000 + b"\n\0\0\0\n" + path.read_bytes())
     (found,) = journal.unfinished()
-    assert found.concerns("serial:///dev/\udce9", {})
+    assert found.about["target"] == "serial:///dev/\udce9"
+    assert not found.damage
 
 
 def test_a_firmware_that_is_not_told_any_more_is_another_board() -> None:
@@ -321,12 +332,12 @@ def test_what_was_being_set_back_is_set_back(tmp_path: Path) -> None:
     async def main() -> None:
         world = World("jbd", tmp_path)
         before = await world.table()
-        await cut_off(world)
+        plan = await cut_off(world)
         (cut,) = world.journal.unfinished()
         world.journal.reopen(cut).note("rollback", why="it failed")
         async with world.device() as device:
             assert (await resume(device, journal=world.journal)).result == "rolled back"
-        assert equal(await world.table(), before.image)
+        assert set_back(await world.table(), before.image, plan)
 
     virtual_run(main())
 

@@ -494,6 +494,12 @@ def test_the_low_byte_of_an_alarm_word_comes_first() -> None:
     assert read_failures([None] * 4) == ([], {})
 
 
+@pytest.mark.parametrize("absent", range(4))
+def test_an_absent_failure_word_is_not_one_without_a_failure(absent: int) -> None:
+    assert poll({0x3A + absent: 0}).conditions_known
+    assert not poll({0x3A + absent: 0xFFFF}).conditions_known
+
+
 def test_the_unit_of_the_balance_current_is_disputed() -> None:
     made = codec()
     for word, current, raw in ((30000, 0.0, None), (30500, None, 30500), (0xFFFF, None, None)):

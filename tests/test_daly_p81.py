@@ -352,6 +352,12 @@ def test_states_are_no_faults() -> None:
     assert read_faults([None] * 7) == ([], {})
 
 
+@pytest.mark.parametrize("absent", range(7))
+def test_an_absent_fault_word_is_not_one_without_a_fault(absent: int) -> None:
+    assert poll({0x6D + absent: 0}).conditions_known
+    assert poll({0x6D + absent: 0xFFFF}).conditions_known == (absent == 4)  # 71 means nothing
+
+
 # ------------------------------------------------------------------------- settings, identity
 
 

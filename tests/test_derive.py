@@ -129,7 +129,12 @@ MAKERS: dict[Any, Iterable[tuple[Any, ...]]] = {
     ),
     jbd_framing.frame_layout: product(LENGTHS),
     jbd_framing.module_layout: product(LENGTHS[:4]),
-    jbd_layouts.basic_layout: [(23 + 2 * n + left, n) for n in (0, 2, 8) for left in range(16)],
+    jbd_layouts.basic_layout: [
+        (23 + 2 * n + left, n, kind)
+        for n in (0, 2, 8)
+        for left in range(17)
+        for kind in ("classic", "daren", "unknown")
+    ],
     jbd_layouts.addressed_basic_layout: [(29 + 2 * n + left, n) for n in (0, 4) for left in (0, 3)],
     jbd_layouts.cells_layout: product((0, 2, 8, 64)),
     jbd_settings.register_layout: product(range(256), (2, 31)),

@@ -28,6 +28,7 @@ from bmslink.gatt import Seen, uuid16
 from bmslink.model import Identity
 from bmslink.probing import overheard
 from bmslink.protocols import DRIVERS, load_driver
+from bmslink.protocols.jk02_framing import JK02Framer, command
 from bmslink.protocols.probes import LISTEN, PROBES, STEPS
 from bmslink.protocols.rtu import crc16
 from bmslink.simulation.responder import RESPONDERS
@@ -486,6 +487,67 @@ def test_the_master_of_a_jk_bus_is_left_alone_and_its_packs_are_named(lines: Wor
 
     assert virtual_run(main()) == "jk-bus"
     assert lines.written == []  # its driver only listens, too
+
+
+def streaming(device: SimDevice) -> Callable[[OnData, Callable[[], int]], Any]:
+    """A line on which the board streams already, because somebody asked it before."""
+
+    def hang(on_data: OnData, rate: Callable[[], int]) -> Any:
+        line = SimLine(device, on_data, client_rate=rate, pace=True)
+        if rate() == 115200:
+            for code in (0x97, 0x96):
+                line.receive(JK02Framer().encode(command(code)))
+        return line
+
+    return hang
+
+
+@pytest.mark.parametrize("firmware", ["15.41", "10.07"])
+def test_a_jk02_board_that_streams_is_not_a_pack_of_the_bus(lines: World, firmware: str) -> None:
+    lines.places["/dev/ttyTEST"] = streaming(make_device("jk02", firmware=firmware))
+    (found,) = scan("/dev/ttyTEST")
+    assert lines.written == []
+    assert (found.target, found.confidence) == (f"jk02+{PORT}", OVERHEARD)
+    assert "nobody was heard asking it" in found.why
+
+    async def main() -> tuple[str, object]:
+        async with bmslink.connect("/dev/ttyTEST") as device:
+            assert str(device.target) == f"jk02+{PORT}"
+            settings = await device.settings(await device.settings_map(await device.identify()))
+            return (await device.read()).protocol, settings.values()["cell_ovp"]
+
+    assert virtual_run(main()) == ("jk02", 3.65)
+
+
+def test_a_jk02_board_that_somebody_asks_is_left_alone(lines: World) -> None:
+    device = make_device("jk02")
+
+    def hang(on_data: OnData, rate: Callable[[], int]) -> Any:
+        line = streaming(device)(on_data, rate)
+        on_data(JK02Framer().encode(command(0x96)))
+        return line
+
+    lines.places["/dev/ttyTEST"] = hang
+    (found,) = scan("/dev/ttyTEST")
+    assert "somebody else speaks" in found.why
+    with pytest.raises(UnknownDevice, match="Somebody else already asks jk02"):
+        virtual_run(detect(parse_target("/dev/ttyTEST")))
+    assert lines.written == []
+
+
+def test_a_record_that_may_be_of_the_bus_or_not_is_taken_for_both() -> None:
+    _, pieces = open_capture(FIXTURES / "jk-bus" / "jk-pb-bus-16s-passive-js.jsonl")
+    data = b"".join(piece.data for piece in pieces)
+    assert {hit.protocol for hit in overheard(data, 115200)} == {"jk-bus", "jk02"}
+
+
+def test_an_address_that_may_be_why_nobody_answers_is_named(lines: World) -> None:
+    lines.sim("/dev/ttyTEST", "jk-modbus", 2)
+    with pytest.raises(UnknownDevice, match=r"Only address 9 was asked \(--address\)"):
+        virtual_run(detect(parse_target("/dev/ttyTEST?address=9")))
+    lines.places.clear()
+    (found,) = scan("/dev/ttyTEST")
+    assert "--address" not in found.why
 
 
 def test_a_master_that_comes_later_ends_the_search(lines: World) -> None:

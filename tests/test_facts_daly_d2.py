@@ -289,6 +289,16 @@ def test_who_it_is() -> None:
     assert (found.model, found.cell_count, found.chemistry) == ("BMS", 13, "nmc")
 
 
+@pytest.mark.parametrize("date", [b"20240229", b"92204202", b"240229", b"922042"])
+def test_a_date_is_no_model(date: bytes) -> None:
+    """CAP daly-d2-date-as-model: B9 holds 20240229."""
+    codec = DalyD2.make_codec(Options())
+    texts = b"T00K_321042_11\0\0" + b"H2.0_103R_309F9F" + date.ljust(32, b"\0")
+    found = codec.identity([explain("d20300a900208791", texts, codec)])
+    assert (found.model, found.hardware) == (None, "H2.0_103R_309F9F")
+    assert found.firmware == "11_240123_K00T"
+
+
 def test_clock_and_date() -> None:
     """7.3: CC date, CF balancer, D4 clock; the password before them is not shown."""
     block = [0] * 0x70

@@ -349,6 +349,17 @@ def test_who_it_is() -> None:
     assert (found.serial_number, found.hardware) == ("210XX000000001", "ESS41_0323")
 
 
+def test_who_a_board_of_the_hkms_family_is() -> None:
+    """CAP daly-p81-hkms-identity: the hardware version stands where others have their model, and
+    the family where others have a further version."""
+    codec = DalyP81.make_codec(Options())
+    fields_of_14 = (b"12_260120_K00T", b"H2.1_103E_30XF", b"DL_HKMS_3.2.E", b"221LD011111111")
+    record = explain(0x178, b"".join(text.ljust(14, b"\0") for text in fields_of_14), codec)
+    found = codec.identity([record])
+    assert (found.model, found.hardware) == ("DL_HKMS_3.2.E", "H2.1_103E_30XF")
+    assert found.firmware == "12_260120_K00T"
+
+
 def test_units_and_the_acknowledgement_without_a_count() -> None:
     """7.5: 80 + n is asked, 50 + n answers, and `51 10 0F05 AAAA 2193` is the captured answer."""
     ask = bytes.fromhex("8110 0f05 0002 0000 0000")

@@ -142,11 +142,11 @@ def test_balance_bits(low: str, high: str, cells: tuple[int, ...]) -> None:
         (0x03, True, True, None),
         (0x04, False, False, [2]),
         (0x7B, True, True, [3, 4, 5, 6]),
-        (0x80, False, False, None),
+        (0x80, False, False, [7]),
     ],
 )
 def test_state_byte(state: int, charging: bool, discharging: bool, left: list[int] | None) -> None:
-    """2.3: bit 0 charge FET, bit 1 discharge FET, bit 7 units; the others are not proven."""
+    """2.3: bit 0 charge FET, bit 1 discharge FET; the others are not proven."""
     reading = read(classic(0x03, put(BASIC, (20, bytes([state])))))
     assert (reading.charging_allowed, reading.discharging_allowed) == (charging, discharging)
     assert reading.raw.get("state_bits") == left
@@ -155,16 +155,41 @@ def test_state_byte(state: int, charging: bool, discharging: bool, left: list[in
 
 
 def test_tenfold_units() -> None:
-    """2.1, 2.3 bit 7: offsets 2, 4 and 6 count 100 mA and 100 mAh; 38 (mA) does not change."""
+    """CAP jbd-fogstar-drift-628: bit 7 of the byte behind the probes (p) makes offsets 2, 4, 6
+    and p+3 count 100 mA and 100 mAh; 38 (mA) does not change, nor does bit 7 of the state."""
     before = put(BASIC, (38, b"\x03\xe9"))
     found = changed(
         fields(read(classic(0x03, before))),
+        fields(read(classic(0x03, put(before, (31, b"\x80"))))),
+    )
+    assert found == {
+        "current": -107.0,
+        "remaining_capacity": 2585.6,
+        "full_capacity": 3140.0,
+        "nominal_capacity": 3140.0,
+        "raw.tenfold": True,
+    }
+    state = changed(
+        fields(read(classic(0x03, before))),
         fields(read(classic(0x03, put(before, (20, b"\x83"))))),
     )
-    # p+3 is 10 mAh with no word about bit 7: not constrained here
-    found.pop("full_capacity", None)
-    found.pop("raw.full_capacity", None)
-    assert found == {"current": -107.0, "remaining_capacity": 2585.6, "nominal_capacity": 3140.0}
+    assert state == {"raw.state_bits.1": 7}
+
+
+def test_daren_packs_as_captured() -> None:
+    """CAP jbd-daren-a and jbd-daren-b: behind the NTCs come MOSFET and ambient temperature, the
+    state of health, three bytes, and in the longer form what the head leaves out (FFFF):
+    remaining and nominal capacity in 0.1 Ah, current in 0.1 A."""
+    one = read(captured("jbd", "jbd-daren-a"))
+    two = read(captured("jbd", "jbd-daren-b"))
+    assert (one.voltage, one.current, one.soc, one.soh) == (52.53, 0.0, 51.0, 99.0)
+    assert (one.remaining_capacity, one.nominal_capacity) == (166.41, 324.41)
+    assert (two.voltage, two.current, two.soc, two.soh) == (52.42, -13.2, 47.0, 99.0)
+    assert (two.remaining_capacity, two.nominal_capacity) == (142.4, 300.0)
+    assert list(one.temperatures.values()) == [28.6, 29.0, 28.8, 29.1, 28.7, 26.0]
+    assert list(two.temperatures.values()) == [26.7, 26.8, 27.0, 27.2, 27.9, 25.6]
+    assert conditions(one) == conditions(two) == []
+    assert one.conditions_known and two.conditions_known
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bmslink.errors import FrameError, LinkTimeout, Refused
+from bmslink.errors import FrameError, LinkTimeout, Refused, SettingError
 from bmslink.link import Link
-from bmslink.model import Condition
+from bmslink.model import Command, Condition, Reading, Switch
 from bmslink.protocols.base import Options
 from bmslink.protocols.jbd import JBD, JBDCodec, JBDFrame, JBDFramer, read_request, write_request
+from bmslink.protocols.jbd_settings import REGISTERS
+from bmslink.protocols.settings import Slot
 from bmslink.transport import OnData, OnLost, Transport
+from facts import captured
 from support import virtual_run
 
 BASIC = bytes.fromhex("dd03001b052bfd4f3e224e2000852c5600000000000017500304020bd70bdffa5877")
@@ -138,14 +141,88 @@ def test_unknown_bits_stay_visible() -> None:
     assert reading.raw["state_bits"] == [3]
 
 
-def test_tenfold_units() -> None:
-    data = bytearray(BASIC[4:-3])
+FOGSTAR = captured("jbd", "jbd-fogstar-drift-628")
+DAREN = captured("jbd", "jbd-daren-b")
+
+
+def said_by(data: bytes) -> Reading:
+    return JBDCodec().reading([record(answer(3, data))])
+
+
+def test_a_large_pack_counts_tenfold() -> None:
+    """jbd-fogstar-drift-628: the flag stands behind the NTCs, not in the state byte."""
+    tenfold = JBDCodec().reading([record(FOGSTAR)])
+    assert (tenfold.current, tenfold.remaining_capacity) == (-5.8, 471.9)
+    assert (tenfold.nominal_capacity, tenfold.full_capacity) == (628.0, 656.9)
+    assert (tenfold.raw["tenfold"], tenfold.raw["humidity"]) == (True, 8)
+    data = bytearray(FOGSTAR[4:-3])
+    data[29] &= 0x7F
     data[20] |= 0x80
-    plain = JBDCodec().reading([record(BASIC)])
-    tenfold = JBDCodec().reading([record(answer(3, bytes(data)))])
-    assert plain.current == -6.89
-    assert tenfold.current == -68.9
-    assert tenfold.nominal_capacity == 2000.0
+    plain = said_by(bytes(data))
+    assert (plain.current, plain.remaining_capacity) == (-0.58, 47.19)
+    assert (plain.nominal_capacity, plain.full_capacity) == (62.8, 65.69)
+    assert plain.raw["state_bits"] == [7]
+
+
+def test_the_flag_in_a_tail_nobody_knows_leaves_the_scale_open() -> None:
+    data = FOGSTAR[4:-4]  # a tail of eight bytes
+    found = said_by(data)
+    assert (found.current, found.remaining_capacity, found.nominal_capacity) == (None, None, None)
+    assert found.raw["unknown_tail"] == data[29:].hex()
+
+
+def test_a_daren_pack_says_its_amounts_in_the_tail() -> None:
+    said = record(DAREN)
+    found = JBDCodec().reading([said])
+    assert JBDCodec().identity([said]).variant == "daren"
+    assert JBDCodec().identity([said]).firmware is None  # a version byte of 0 is none
+    assert (found.current, found.remaining_capacity, found.nominal_capacity) == (-13.2, 142.4, 300)
+    assert (found.soh, found.full_capacity, found.cycles) == (99.0, None, 301)
+    assert (found.temperatures["mosfet"], found.temperatures["ambient"]) == (25.6, 27.9)
+    assert found.conditions_known
+    assert found.alarms == found.protections == found.faults == ()
+    assert "humidity" not in found.raw
+
+
+def test_what_a_daren_pack_leaves_out_is_unknown() -> None:
+    """FF in a basic field says: look in the tail; where the tail has no such field, or is the
+    short one, nobody says it."""
+    data = bytearray(DAREN[4:-3])
+    data[0:2] = data[8:10] = b"\xff\xff"
+    data[19] = 0xFF
+    found = said_by(bytes(data[:39]))
+    assert (found.voltage, found.cycles, found.soc) == (None, None, None)
+    assert (found.current, found.remaining_capacity, found.nominal_capacity) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("at", "new"),
+    [
+        (10, b"\x01"),  # a production date
+        (18, b"\x20"),  # a version
+        (31, b"\x08\x00"),  # a temperature below -40 °C
+        (33, b"\x11\x00"),  # one above 125 °C
+        (35, b"\x00"),  # a state of health of 0 %
+        (35, b"\x65"),  # 101 %
+    ],
+)
+def test_nothing_else_is_taken_for_a_daren_pack(at: int, new: bytes) -> None:
+    data = bytearray(DAREN[4:-3])
+    data[at : at + len(new)] = new
+    said = record(answer(3, bytes(data)))
+    assert JBDCodec().identity([said]).variant == "classic"
+    short = said_by(bytes(data[:39]))  # no classic tail has eight bytes
+    assert not short.conditions_known
+    assert "humidity" not in short.raw
+    assert short.alarms == short.protections == short.faults == ()
+
+
+def test_bytes_of_a_daren_pack_without_a_meaning_may_be_alarms() -> None:
+    data = bytearray(DAREN[4:-3])
+    data[37] = 1
+    found = said_by(bytes(data))
+    assert not found.conditions_known
+    assert found.raw["status"] == "000100"
 
 
 def test_balance_bits_count_from_the_lowest() -> None:
@@ -180,17 +257,24 @@ def test_an_open_wire_is_a_value_and_a_fault() -> None:
 
 
 @pytest.mark.parametrize("tail", range(20))
-def test_the_tail_may_end_anywhere(tail: int) -> None:
-    everything = bytes.fromhex("00 0003 2710 1234 0032 0001 19 abcd 0007")
-    full = BASIC[4:-3] + everything + b"zz"
-    said = record(answer(3, full[: 27 + tail]))
-    reading = JBDCodec().reading([said])
-    assert ("surplus" in reading.raw) == (tail not in (0, 1, 3, 5, 7, 9, 11, 12, 14, 16))
-    assert (reading.full_capacity is None) == (tail < 5)
-    if tail >= 5:
-        assert reading.full_capacity == 100.0
-    if tail >= 3:
-        assert reading.alarms == (Condition.CELL_OVERVOLTAGE, Condition.CELL_UNDERVOLTAGE)
+def test_a_tail_of_an_unknown_length_is_not_interpreted(tail: int) -> None:
+    everything = bytes.fromhex("02 0003 2710 1234 0032 0001 19 abcd 0007")
+    full = BASIC[4:-3] + everything + b"zzz"
+    reading = said_by(full[: 27 + tail])
+    known = tail in (0, 9, 16)
+    assert reading.conditions_known == known
+    assert reading.raw.get("unknown_tail") == (None if known else full[27 : 27 + tail].hex())
+    assert reading.raw.get("humidity") == (2 if known and tail else None)
+    assert reading.full_capacity == (100.0 if known and tail else None)
+    assert reading.alarms == (
+        (Condition.CELL_OVERVOLTAGE, Condition.CELL_UNDERVOLTAGE) if known and tail else ()
+    )
+    assert (reading.to_dict()["alarms"] is None) == (not known)
+
+
+def test_a_humidity_that_cannot_be_is_no_known_tail() -> None:
+    data = BASIC[4:-3] + bytes.fromhex("65 0003 2710 1234 0032")
+    assert not said_by(data).conditions_known
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00" * 10, BASIC[4:24], BASIC[4:-4]])
@@ -370,6 +454,37 @@ def test_a_board_that_never_gets_ready_is_read_as_it_is() -> None:
     reading, board = use({ASK_BASIC: [answer(3, bytes(waking))], ASK_CELLS: [CELLS]}, "read")
     assert board.asked.count(ASK_BASIC) == 3
     assert len(reading.cell_voltages) == 4  # nothing is announced, so nothing is cut
+
+
+@pytest.mark.parametrize("what", ["settings", "session", "write", "switch", "unseen"])
+def test_a_daren_pack_is_never_written_to(what: str) -> None:
+    """Of these packs nothing but the live values is known: not even factory mode is entered."""
+    board = Board({ASK_BASIC: [DAREN]})
+
+    async def main() -> None:
+        link: Link[JBDFrame] = Link(board, JBDFramer(), JBD.timing)
+        driver = JBD(link, Options())
+        await link.open()
+        if what == "switch":  # nobody has asked what it is
+            with pytest.raises(SettingError, match="Daren"):
+                await driver.switch_step(Command(Switch.DISCHARGE, False))
+            return
+        identity = await driver.identify()
+        assert driver.likely_map(identity) is None
+        assert not driver.can_switch(Switch.DISCHARGE).supported
+        if what == "unseen":  # by this driver
+            driver = JBD(link, Options())
+        with pytest.raises(SettingError, match="Daren"):
+            if what == "session":
+                async with driver.session(writing=False):
+                    raise AssertionError
+            elif what == "write":
+                driver.write_step(Slot(address=0x24, layout=REGISTERS[0x24]), b"\x0e\x10")
+            else:
+                await driver.settings_map(identity)
+
+    virtual_run(main())
+    assert all(sent[1] == 0xA5 for sent in board.asked)
 
 
 def test_an_addressed_board_answers_only_its_address() -> None:

@@ -424,7 +424,7 @@ def test_only_the_master_answers_more_than_its_status() -> None:
         assert len(slave) == (block == STATUS)
     (answer,) = ask(JBDUPResponder(Pack()), individual)
     found = JBDUPCodec().explain(answer).values
-    assert found["serial_number"] == "SIM00000001"
+    assert found["serial_number"] == "SIM75463542"
     assert ask(JBDUPResponder(Pack()), read_request((0x2000, 0x2050))) == []
     assert ask(JBDUPResponder(Pack()), read_request(STATUS, 2)) == []
 

@@ -514,8 +514,12 @@ def test_the_default_password_is_no_fault() -> None:
         (3.55, 100, (Condition.FULLY_CHARGED,), ()),
         (3.20, 100, (), (Condition.CELL_OVERVOLTAGE,)),
         (3.20, 60, (), (Condition.CELL_OVERVOLTAGE,)),
+        (3.55, 99, (Condition.FULLY_CHARGED,), ()),  # 59.999 of 60 Ah rounds to it
+        (3.55, 98, (Condition.OTHER,), ()),
         (3.55, 60, (Condition.OTHER,), ()),
-        (None, 100, (Condition.OTHER,), ()),  # no settings came: nobody can tell
+        # no settings came: these cells of 3.3 V are below every release voltage
+        (None, 100, (Condition.FULLY_CHARGED,), ()),
+        (None, 60, (Condition.OTHER,), ()),
     ],
 )
 def test_full_or_overvoltage_is_told_by_the_cells(
@@ -532,6 +536,30 @@ def test_full_or_overvoltage_is_told_by_the_cells(
     found = codec.reading([Record("cells", "reading", values | {"settings": known}, part="cells")])
     assert (found.alarms, found.protections) == (alarms, protections)
     assert found.raw["alarm_bits"] == [4]
+
+
+@pytest.mark.parametrize(
+    ("highest", "expected"),
+    [
+        (2.999, Condition.OTHER),  # LTO may be over its limit here
+        (3.0, Condition.FULLY_CHARGED),
+        (3.449, Condition.FULLY_CHARGED),
+        (3.45, Condition.OTHER),  # the release voltage of some packs
+        (3.6, Condition.CELL_OVERVOLTAGE),
+        (3.799, Condition.CELL_OVERVOLTAGE),
+        (3.8, Condition.OTHER),  # Li-ion
+    ],
+)
+def test_without_settings_only_a_clear_voltage_tells_full_from_overvoltage(
+    highest: float, expected: Condition
+) -> None:
+    live = one("jk02-32s-pb-14-idle", "cell_info")
+    values = JK02Codec("32s").explain(edited(live, alarms=0x10, soc=100)).values
+    cells = {"cell_voltages": [highest] * 16 + [0.0] * 16, "settings": {}}
+    found = JK02Codec("32s").reading(
+        [Record("cells", "reading", {**values, **cells}, part="cells")]
+    )
+    assert (*found.alarms, *found.protections) == (expected,)
 
 
 def test_a_balancer_that_discharges() -> None:

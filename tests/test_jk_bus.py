@@ -475,6 +475,20 @@ def test_a_cable_that_only_pushes_records() -> None:
     run(silent, test)
 
 
+def test_a_jk02_board_that_streams_is_named_where_its_settings_do_not_come() -> None:
+    streamed = JK02Framer().encode(record(CELLS, CELLS_OTHER[6:299], counter=17))
+
+    async def test(driver: JKBus, bus: Bus) -> None:
+        for number in range(80):
+            bus.say(streamed, after=0.5 * (number + 1))
+        await driver.start()
+        with pytest.raises(LinkTimeout, match="jk02"):
+            await driver.identify()
+        assert bus.asked == []
+
+    run(silent, test)
+
+
 def test_a_line_that_never_falls_silent_is_not_spoken_on() -> None:
     async def test(driver: JKBus, bus: Bus) -> None:
         await driver.start()

@@ -19,7 +19,9 @@ SOURCE = Path(__file__).parent.parent / "src" / "bmslink"
 
 FLOORS: dict[str, int] = {
     "errors": 0,
+    "arguments": 1,
     "model": 1,
+    "chain": 1,
     "chemistry": 1,
     "setting": 1,
     "bands": 1,

@@ -381,6 +381,24 @@ def test_a_timeout_says_what_was_heard_instead(answer, heard, words):
     virtual_run(main())
 
 
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (wire(7), "none from address 3 [(]--address[)]"),
+        (b"", "are this its protocol and 3 its address [(]--address[)]"),
+    ],
+)
+def test_an_address_that_nobody_may_have_is_named(answer, words):
+    async def main():
+        transport = Wire(lambda n: [(0.01, answer)] if answer else [])
+        link = Link(transport, ToyFramer(), TIMING, address=3)
+        await link.open()
+        with pytest.raises(LinkTimeout, match=words):
+            await link.request(ASK, of_kind(2))
+
+    virtual_run(main())
+
+
 def test_concurrent_callers_are_served_one_after_the_other():
     async def main():
         open_requests = 0

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from construct import Bytes, Struct
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bmslink
 from bmslink.capture import open_capture
-from bmslink.config import WAIVERS, draft
+from bmslink.config import WAIVERS, apply, draft
 from bmslink.device import Device
 from bmslink.errors import BmsError, SettingError
 from bmslink.journal import Journal, Transaction
@@ -29,7 +31,7 @@ from bmslink.model import Adjustment, Command, Switch
 from bmslink.protocols import DRIVERS, load_driver
 from bmslink.protocols.base import Driver, Options
 from bmslink.protocols.settings import Slot
-from bmslink.setting import Setting, Value
+from bmslink.setting import Evidence, Setting, Value
 from bmslink.simulation.transport import SimTransport
 from bmslink.transport import parse_target
 from known_boards import BOARDS, SILENT, frame_of, met
@@ -226,7 +228,7 @@ def frames_for(name: str, image: dict[int, bytes], wanted: dict[str, Value]) -> 
     """The frames of a change, as the plan makes them and the device sends them."""
     board = BOARDS[name]
     for address, data in board.map.encode(image, wanted).items():
-        yield frame_of(met(board.target), board.map.by_address[address], data)
+        yield frame_of(name, board.map.by_address[address], data, image[address])
 
 
 @each_board
@@ -322,18 +324,14 @@ def forgeries(name: str) -> Iterator[tuple[int, int]]:
 def test_no_forged_setting(name: str) -> None:
     """A slot that is no setting of this board, or of another size, makes no frame."""
     board = BOARDS[name]
-    driver = met(board.target)
     writable = {(s.address, s.layout.sizeof()) for s in board.slots()}
-    if name in ("daly-d2-other", "jbd-tenfold"):  # what no map of theirs knows; the others' do
-        alike = {"daly-d2-other": "daly-d2", "jbd-tenfold": "jbd"}[name]
-        writable = {(s.address, s.layout.sizeof()) for s in BOARDS[alike].slots()}
     for address, size in forgeries(name):
         forged = Slot(address=address, layout=Struct("anything" / Bytes(size)))
         for filling in (b"\0", b"\1"):
             try:
-                raw = frame_of(driver, forged, filling * size)
-            except SettingError:
-                assert (address, size) not in writable
+                raw = frame_of(name, forged, filling * size)
+            except SettingError:  # by its value at least: another test asks for good ones
+                pass
             else:
                 assert (address, size) in writable, f"{address:04X} with {size} bytes"
                 assert forbidden(name, raw) is None, raw.hex(" ")
@@ -475,3 +473,155 @@ def test_a_switch_that_is_a_setting_is_one(name: str) -> None:
         if not able.supported and "it is a setting here" in able.reason:
             assert able.reason.endswith(f"{switch}_switch")
             assert f"{switch}_switch" in board.map.by_key
+
+
+# ---------------------------------------------------------------------- tables that were made up
+
+
+def opened(row: Setting) -> Setting:
+    """The row as somebody may replace it: all of it may be written, with any value."""
+    return replace(
+        row,
+        reason="",
+        evidence=Evidence.CAPTURE,
+        minimum=None,
+        maximum=None,
+        absent=(),
+        lowest=None,
+    )
+
+
+@st.composite
+def forged_bytes(draw: st.DrawFn) -> tuple[str, Slot, bytes, bytes | None]:
+    """A real address, any bytes for it, and what the board holds there, if that was read."""
+    name = draw(st.sampled_from([n for n, board in BOARDS.items() if board.slots()]))
+    slot = draw(st.sampled_from(BOARDS[name].map.slots))
+    size = slot.layout.sizeof()
+    data = draw(st.binary(min_size=size, max_size=size))
+    return name, slot, data, draw(st.none() | st.binary(min_size=size, max_size=size))
+
+
+@given(forged_bytes())
+@settings(max_examples=400)
+def test_no_bytes_that_the_shipped_table_does_not_allow(
+    forged: tuple[str, Slot, bytes, bytes | None],
+) -> None:
+    """Whatever encodes them: what is no setting stays as the board holds it, and what is one is
+    within its limits, or as the board holds it."""
+    name, slot, data, held = forged
+    settings_map = BOARDS[name].map
+    try:
+        raw = frame_of(name, slot, data, held)
+    except BmsError:
+        return
+    assert forbidden(name, raw) is None
+    fields, before = slot.values(data), {} if held is None else slot.values(held)
+    rows = [r for r in settings_map.settings if r.slot == slot.address and r.writable]
+    assert rows
+    for field, value in fields.items():
+        own = [r for r in rows if r.field == field]
+        if not own and not field.startswith(("reserved", "residue")):
+            assert value == before[field]
+        elif own and own[0].bit is not None:
+            assert (value ^ before[field]) & ~sum(1 << (r.bit or 0) for r in own) == 0
+        elif own and value != before.get(field):
+            own[0].check(settings_map.decode({slot.address: data})[own[0].key])
+
+
+@each_board
+def test_no_row_that_was_replaced(name: str) -> None:
+    """With every row opened and every value asked for that its wire can hold."""
+    board = BOARDS[name]
+    wide = replace(board.map, locked="", settings=tuple(opened(r) for r in board.map.settings))
+    for slot, filling in itertools.product(board.map.slots, FILLINGS):
+        held = (filling * slot.layout.sizeof())[: slot.layout.sizeof()]
+        for row in (r for r in wide.settings if r.slot == slot.address):
+            for value in (0.0, 1.0, 5.0, 120.0, 255.0, 65535.0, True, False):
+                try:
+                    new = wide.encode({slot.address: held}, {row.key: value}).get(slot.address)
+                except BmsError:
+                    continue
+                if new is None:
+                    continue
+                real = board.map.by_key[row.key]
+                try:
+                    frame_of(name, slot, new, held)
+                except SettingError:
+                    continue
+                assert not board.map.locked
+                bits = [r for r in board.map.settings if r.field == row.field and r.bit is not None]
+                if bits:  # a word of switches: only those that are settings can have changed
+                    mask = sum(1 << (r.bit or 0) for r in bits if r.writable)
+                    assert (int.from_bytes(new, "big") ^ int.from_bytes(held, "big")) & ~mask == 0
+                    continue
+                assert real.writable, f"{row.key} = {value}"
+                real.check(board.map.decode({slot.address: new})[row.key])
+
+
+def test_no_shunt_and_no_function_word_of_a_plan_with_other_rows(tmp_path: Path) -> None:
+    """By `draft` and `apply`, and by `Slot.encode` and `Device.store`."""
+    attacks = (
+        ("sim://daly-a5", 0x60, "daly_shunt_resistance", 0.00065),
+        ("sim://jbd?firmware=2.1", 0x2D, "jbd_function_bits", 65535.0),
+        ("sim://jbd?firmware=2.1", 0x24, "cell_ovp", 9.0),
+    )
+
+    async def attack(target: str, address: int, key: str, value: float) -> None:
+        path, journal = tmp_path / f"{key}.jsonl", Journal(tmp_path)
+        with path.open("wb") as record:
+            async with bmslink.connect(target, record=record) as device:
+                table = await device.settings()
+                wide = replace(table.map, settings=tuple(opened(row) for row in table.map.settings))
+                slot = table.map.by_address[address]
+                new = slot.encode(
+                    table.image[address], {key: int(value) if "bits" in key else value}
+                )
+                async with device.writing():
+                    with pytest.raises(SettingError):
+                        transaction = journal.begin(target, {}, [])
+                        await device.store(wide, slot, new, transaction)
+                    transaction.end("refused")
+                with pytest.raises(BmsError):
+                    await draft(device, {key: value}, settings=wide, waive=WAIVERS, journal=journal)
+                good = await draft(device, {}, waive=WAIVERS, journal=journal)
+                for raw in (None, {address: new}):
+                    forged = replace(
+                        good,
+                        table=replace(table, map=wide),
+                        wanted={} if raw else {key: value},
+                        raw=raw,
+                        checks=(),
+                    )
+                    with suppress(BmsError):
+                        await apply(device, forged, confirm=lambda plan: True, journal=journal)
+                assert (await device.settings()).image[address] != new
+        sent = [piece.data for piece in open_capture(path)[1] if piece.sent]
+        assert new not in [data[4:-3] if "jbd" in target else data[4:12] for data in sent]
+
+    for each in attacks:
+        virtual_run(attack(*each))
+
+
+def test_what_is_vouched_for_lifts_limits_and_opens_nothing() -> None:
+    """A factory value outside our limits may come back; a shunt may not."""
+    for name, address, field, value, may in (
+        ("jbd", 0x24, "cell_ovp", 4.8, True),
+        ("jbd", 0x2C, "jbd_shunt", 7, False),
+        ("jbd", 0x2D, "jbd_function_bits", 0xFFFF, False),
+        ("daly-a5", 0x60, "daly_shunt_resistance", 0.00065, False),
+        ("daly-a5", 0x59, "cell_ovp", 6.0, True),
+    ):
+        slot = BOARDS[name].map.by_address[address]
+        held = bytes(slot.layout.sizeof())
+        data = slot.encode(held, {field: value})
+        driver = met(BOARDS[name].target)
+        with pytest.raises(SettingError):
+            frame_of(name, slot, data, held)
+        with driver.seen.vouching({address: data}):
+            if may:
+                assert driver.write_step(slot, data)
+            else:
+                with pytest.raises(SettingError):
+                    driver.write_step(slot, data)
+        with pytest.raises(SettingError):
+            driver.write_step(slot, data)

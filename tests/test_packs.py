@@ -292,13 +292,17 @@ def test_a_write_that_fails_half_way_leaves_the_old_file(config, monkeypatch):
     assert list(config.parent.iterdir()) == [config]
 
 
-def test_a_link_to_the_file_stays_a_link(config, tmp_path):
+def test_a_link_to_the_file_is_read_but_not_written_through(config, tmp_path):
     real = tmp_path / "dotfiles.toml"
     real.write_text(GOOD)
     config.parent.mkdir()
     config.symlink_to(real)
-    add("b", "sim://jbd")
+    assert "van" in load_packs()
+    with pytest.raises(TargetError, match=r"symbolic link.*BMSLINK_CONFIG"):
+        add("b", "sim://jbd")
     assert config.is_symlink()
+    assert real.read_text() == GOOD
+    add("b", "sim://jbd", path=real)
     assert "[packs.b]" in real.read_text()
 
 

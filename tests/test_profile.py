@@ -24,8 +24,9 @@ from bmslink.config.profile import (
 from bmslink.errors import SettingError, TargetError
 from bmslink.lint import lint
 from bmslink.protocols.daly_a5_writing import a5_map
-from bmslink.protocols.settings import SettingsMap, Table
-from bmslink.setting import Setting, Value, no_name
+from bmslink.protocols.names import no_name, vendor_names
+from bmslink.protocols.settings import SettingsMap, Slot, Table
+from bmslink.setting import VENDORS, Setting, Value
 from known_boards import BOARDS
 
 
@@ -66,24 +67,40 @@ def test_a_profile_of_a_board_asks_for_what_stands_in_it(wanted: dict[str, Value
     assert wanted.items() <= asked.items()
 
 
-def test_own_settings_are_left_out_unless_asked_for_by_name() -> None:
-    row = Setting(key="address", title="Address", slot=1, own=True)
+def row(key: str, slot: Slot, **more: Any) -> Setting:
+    return Setting(key=key, title="", slot=slot.address, name="nominal_capacity", **more)
+
+
+def test_own_settings_and_switches_are_left_out() -> None:
     slot = board().slots[0]
     own = SettingsMap(
         name="x",
         evidence="",
         slots=(slot,),
         settings=(
-            Setting(key="jbd_a", title="", slot=slot.address, name="nominal_capacity", own=True),
-            Setting(key="jbd_b", title="", slot=slot.address, name="nominal_capacity", live=True),
-            Setting(key="jbd_c", title="", slot=slot.address, name="nominal_capacity", reason="no"),
-            Setting(key="jbd_d", title="", slot=slot.address, name="nominal_capacity", unit="Ah"),
+            row("jk_device_address", slot, own=True),
+            row("jk_calibrating", slot, live=True),
+            row("jbd_shunt", slot, reason="no"),
+            row("nominal_capacity", slot, unit="Ah"),
+            row("charge_switch", slot, kind="switch"),
+            row("jk_heating", slot, kind="switch"),
         ),
     )
     table = Table(map=own, image={slot.address: bytes(slot.layout.sizeof())})
-    assert row.own
-    assert set(parse_profile(profile_of(table)).settings) == {"jbd_d"}
-    assert set(parse_profile(profile_of(table, own=True)).settings) == {"jbd_a", "jbd_d"}
+    plain = {"nominal_capacity", "jk_heating"}
+    assert set(parse_profile(profile_of(table)).settings) == plain
+    with_own = parse_profile(profile_of(table, own=True)).settings
+    assert set(with_own) == plain | {"jk_device_address"}
+
+
+def test_a_profile_gives_its_switches_only_where_they_are_asked_for() -> None:
+    profile = parse_profile(
+        "[settings]\ncharge_switch = true\nbalance_switch = false\ncell_ovp = 3.6"
+    )
+    asked, missing = profile.wanted(board())
+    assert (asked, missing) == ({"cell_ovp": 3.6}, [])
+    asked, missing = profile.wanted(board(), switches=True)
+    assert asked.keys() | {*missing} == {"charge_switch", "balance_switch", "cell_ovp"}
 
 
 @pytest.mark.parametrize(
@@ -217,9 +234,11 @@ def test_a_unit_that_the_board_does_not_use_is_said_with_its_line() -> None:
     profile = parse_profile('[settings]\nsleep_delay = "1 h"\ncell_ovp = "3.6 A"\n', "p.toml")
     with pytest.raises(ProfileError, match=r"p.toml, line 3: cell_ovp: 3.6 A is no value in V"):
         profile.wanted(board())
-    asked, missing = parse_profile('[settings]\nsleep_delay = "1 h"\njk_new = 1\n').wanted(board())
+    asked, missing = parse_profile('[settings]\nsleep_delay = "1 h"\njk_heating = true\n').wanted(
+        board()
+    )
     assert asked == {"sleep_delay": 3600.0}
-    assert missing == ["jk_new"]
+    assert missing == ["jk_heating"]
     with pytest.raises(ProfileError, match="chemistry is no number"):
         parse_profile('[settings]\nchemistry = "3 V"\n').wanted(board())
 
@@ -245,12 +264,17 @@ def test_presets_know_their_limits() -> None:
 def test_a_slip_of_the_pen_is_not_taken_for_what_a_board_lacks() -> None:
     with pytest.raises(ProfileError, match=r"line 2: no BMS has .*'cell_opv'.*mean cell_ovp\?"):
         parse_profile("[settings]\ncell_opv = 3.6\n", "p.toml")
-    assert parse_profile("[settings]\nsoc_high_warning = 90\n").settings
+    with pytest.raises(ProfileError, match=r"'jbd_hardwre_cell_ovp'.*mean jbd_hardware_cell_ovp\?"):
+        parse_profile("[settings]\njbd_hardwre_cell_ovp = 3.9\n")
+    assert parse_profile(
+        "[settings]\nsoc_high_warning = 90\njbd_hardware_cell_ovp = 3.9\n"
+    ).settings
 
 
 def test_every_name_of_a_map_is_a_name() -> None:
     keys = {row.key for each in BOARDS.values() for row in each.map.settings}
     assert not [key for key in keys if no_name(key)]
+    assert vendor_names() == {key for key in keys if key.startswith(VENDORS)}
 
 
 def test_a_count_has_no_unit_of_a_voltage() -> None:

@@ -241,7 +241,7 @@ def test_an_identity_is_a_table_with_reasons():
 
 def test_frames_and_skips_are_one_line():
     event = FrameEvent(12, "jbd", "cells", "reading", {"a": [1, None], "b": {"c": "x\n"}}, "dd77")
-    assert decode.frame(event).plain == "    12 < jbd cells (reading)  a=[1, -]  b={c=x?}"
+    assert decode.frame(event).plain == "    12 < jbd cells (reading)  a=[1, -]  b={c=x }"
     assert decode.frame_object(event)["reading"] == {"a": [1, None], "b": {"c": "x\n"}}
     sent = replace(event, sent=True, role="ack", kind="ack")
     assert decode.frame(sent).plain.startswith("    12 > jbd ack  ")

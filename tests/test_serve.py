@@ -209,6 +209,78 @@ def test_a_terminal_nobody_set_stands_at_the_wrong_rate(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def errors_of_callbacks() -> list[Any]:
+    """What goes wrong in the loop's callbacks; the command line ends at the first of them."""
+    found: list[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: found.append(context))
+    return found
+
+
+ODD_MODES: dict[str, Callable[[int, list[Any]], None]] = {
+    "hung up": lambda fd, state: state.__setitem__(slice(4, 6), [termios.B0, termios.B0]),
+    "7E2": lambda fd, state: state.__setitem__(
+        2, state[2] & ~termios.CSIZE | termios.CS7 | termios.PARENB | termios.CSTOPB
+    ),
+    "flow control": lambda fd, state: state.__setitem__(
+        2, state[2] | getattr(termios, "CRTSCTS", 0)
+    ),
+    "lines and echo": lambda fd, state: state.__setitem__(
+        3, state[3] | termios.ICANON | termios.ECHO | termios.ISIG
+    ),
+    "stripped": lambda fd, state: state.__setitem__(
+        0, state[0] | termios.ISTRIP | termios.INLCR | termios.IXON | termios.IXOFF | termios.PARMRK
+    ),
+}
+
+
+@pytest.mark.parametrize("change", ODD_MODES.values(), ids=ODD_MODES)
+def test_a_client_with_odd_modes_ends_nothing(
+    tmp_path: Path, change: Callable[[int, list[Any]], None]
+) -> None:
+    link = tmp_path / "p"
+
+    def odd() -> None:
+        fd = os.open(link, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        state = termios.tcgetattr(fd)
+        change(fd, state)
+        termios.tcsetattr(fd, termios.TCSANOW, state)
+        with contextlib.suppress(BlockingIOError):
+            os.write(fd, BASIC)
+        time.sleep(0.1)
+        os.close(fd)
+
+    async def main() -> None:
+        unseen = errors_of_callbacks()
+        async with serving(pty=str(link)) as served:
+            await asyncio.to_thread(odd)
+            assert await read(served.targets[0], baudrate=9600)
+        assert unseen == []
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("baud", [1, 123, 12345, 250000, 3999999])
+@pytest.mark.skipif(sys.platform != "linux", reason="rates without a name are set Linux's way")
+def test_a_client_with_a_rate_of_its_own_ends_nothing(tmp_path: Path, baud: int) -> None:
+    link = tmp_path / "p"
+
+    def ask() -> bytes:
+        with serial.Serial(str(link), baud, timeout=0.2) as port:
+            port.write(BASIC)
+            data: bytes = port.read(1000)
+            return data
+
+    async def main() -> None:
+        unseen = errors_of_callbacks()
+        async with serving(pty=str(link)) as served:
+            assert not frames(await asyncio.to_thread(ask))
+            assert await read(served.targets[0], baudrate=9600)
+        assert unseen == []
+
+    asyncio.run(main())
+
+
 def test_our_client_says_garbage_at_the_wrong_rate(tmp_path: Path) -> None:
     async def main() -> None:
         async with serving(pty=str(tmp_path / "p")) as served:

@@ -317,7 +317,7 @@ def test_identify() -> None:
     identity = over_the_air("cells=14&chemistry=nmc&firmware=70_260316_01T6", identify)
     assert identity.firmware == "70_260316_01T6"
     assert identity.hardware == "DL-BMS-R32-01E"
-    assert identity.serial_number == "SIM00000001"
+    assert identity.serial_number == "SIM64298310"
     assert (identity.cell_count, identity.chemistry) == (14, "nmc")
 
 

@@ -170,7 +170,7 @@ def test_identity(name: str) -> None:
     assert identity.cell_count == 8
     assert identity.model
     assert identity.chemistry == ("lfp" if name == "daly-d2" else None)
-    assert identity.serial_number == (None if name == "daly-d2" else "SIM00000001")
+    assert identity.serial_number == (None if name == "daly-d2" else "SIM25876360")
 
 
 def test_several_boards_on_one_line() -> None:

@@ -7,10 +7,13 @@ import random
 import pytest
 
 import bmslink
-from bmslink.errors import TargetError
+from bmslink.errors import SettingError, TargetError
 from bmslink.model import Condition, Identity, Reading, Switch
+from bmslink.protocols.fields import build, parse
+from bmslink.protocols.jbd import JBDCodec
 from bmslink.protocols.jbd_framing import JBDFrame, JBDFramer, read_request, write_request
 from bmslink.protocols.jbd_layouts import COUNTERS
+from bmslink.protocols.settings import SettingsMap
 from bmslink.simulation.jbd import JBDResponder
 from bmslink.simulation.pack import Pack
 from bmslink.simulation.transport import SimTransport
@@ -67,15 +70,15 @@ async def poll(query: str, hours: float = 0.0, prepare: object = None) -> tuple[
         return await device.read(), transport.pack.truth()
 
 
-def assert_same(reading: Reading, truth: Reading) -> None:
+def assert_same(reading: Reading, truth: Reading, amount: float = 0.01) -> None:
     """Everything a JBD board can say, to the resolution of its registers."""
     for name, step in (
         ("voltage", 0.01),
-        ("current", 0.01),
+        ("current", amount),
         ("soc", 1.0),
-        ("remaining_capacity", 0.01),
-        ("full_capacity", 0.01),
-        ("nominal_capacity", 0.01),
+        ("remaining_capacity", amount),
+        ("full_capacity", amount),
+        ("nominal_capacity", amount),
         ("balance_current", 0.001),
     ):
         assert getattr(reading, name) == pytest.approx(getattr(truth, name), abs=step / 2 + 1e-9)
@@ -99,6 +102,65 @@ def test_readings_are_the_truth(query: str, hours: float) -> None:
     assert_same(reading, truth)
     assert list(reading.temperatures.values()) == list(truth.temperatures.values())
     assert reading.protections == truth.protections
+
+
+@pytest.mark.parametrize("load", ["200", "-250.04"])
+def test_a_large_pack_counts_tenfold(load: str) -> None:
+    reading, truth = virtual_run(poll(f"capacity=628&cells=4&load={load}", 0.3))
+    assert_same(reading, truth, 0.1)
+    assert reading.raw["tenfold"] is True
+    assert reading.nominal_capacity == 628.0
+
+
+def test_what_a_large_pack_says_is_built_again_to_the_byte() -> None:
+    for capacity in (100, 628):
+        data = read(board(capacity=capacity, cells=4), 0x03)
+        assert len(data) == 0x26
+        assert data[29] == (0x80 if capacity == 628 else 0)
+        payload = JBDCodec().payload(JBDFrame(mark=0x03, code=0, data=data))
+        assert payload is not None
+        assert build(payload.layout, parse(payload.layout, data, "03"), "03") == data
+
+
+def test_the_registers_of_a_large_pack_count_tenfold_too() -> None:
+    device = factory(capacity=628)
+    assert read(device, 0x10).hex() == "1888"  # 628.0 Ah
+    assert read(device, 0x2D)[0] & 0x10
+    assert status(device, write_request(0x28, b"\x0b\xb8")) == 0
+    assert device.pack.settings["charge_ocp"] == 300.0
+    assert read(device, 0x28).hex() == "0bb8"
+
+
+@pytest.mark.parametrize(
+    ("capacity", "function", "locked"),
+    [
+        (628, 0x1006, ""),
+        (628, 0x0006, "count singly, the live values count tenfold"),
+        (100, 0x0006, ""),
+        (100, 0x1006, "count tenfold, the live values count singly"),
+    ],
+)
+def test_where_the_two_tenfold_flags_disagree_nothing_is_written(
+    capacity: int, function: int, locked: str
+) -> None:
+    async def main() -> tuple[SettingsMap, dict[str, object]]:
+        async with bmslink.connect(f"jbd+sim://?capacity={capacity}&cells=4") as device:
+            transport = device.link.transport
+            assert isinstance(transport, SimTransport)
+            responder = transport.device.responder
+            assert isinstance(responder, JBDResponder)
+            responder._board.words["jbd_function_bits"] = function
+            found = await device.settings_map(await device.identify())
+            return found, dict((await device.settings(found)).values())
+
+    found, values = virtual_run(main())
+    assert locked in found.locked
+    assert bool(found.locked) == bool(locked)
+    if capacity == 628 and not locked:
+        assert values["nominal_capacity"] == 628.0
+    if locked:
+        with pytest.raises(SettingError, match="the live values count"):
+            found.encode({0x24: b"\x0e\x42"}, {"cell_ovp": 3.6})
 
 
 def test_a_balancing_pack_names_its_cells() -> None:
@@ -200,11 +262,11 @@ def test_what_no_jbd_board_can_be() -> None:
 
 
 def test_values_beyond_a_word_stop_at_its_end() -> None:
-    device = JBDResponder(Pack(capacity=2000, load=-400.0, cells=4))
+    device = JBDResponder(Pack(capacity=500, load=-400.0, cells=4))
     device.pack.advance(5)
-    frame = read(device, 0x03)
-    assert frame[2:4].hex() == "8000"
-    assert frame[4:8].hex() == "ffffffff"
+    assert read(device, 0x03)[2:4].hex() == "8000"
+    device = JBDResponder(Pack(capacity=10_000, cells=4, soc=97))
+    assert read(device, 0x03)[4:8].hex() == "ffffffff"
 
 
 # --------------------------------------------------------------------------------- commands

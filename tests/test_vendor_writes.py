@@ -31,7 +31,7 @@ from bmslink.protocols.jk_nw import JKNWFrame
 from bmslink.protocols.rtu import RTUFrame
 from bmslink.protocols.settings import Slot
 from bmslink.setting import Evidence, Setting, Value
-from known_boards import BOARDS, Board, frame_of, met
+from known_boards import BOARDS, Board, frame_by, met
 from support import virtual_run
 
 PADDING = ("jk02", "jk04")
@@ -137,9 +137,9 @@ def other(setting: Setting, value: Value) -> Value:
     return low if value != low else high
 
 
-def by_setting(board: Board, slot: Slot, data: bytes) -> bytes | None:
-    """The bytes of a slot, made by the change that leads to them: every value in it that can be
-    written is first another one, and is then set."""
+def by_setting(board: Board, slot: Slot, data: bytes) -> tuple[bytes, bytes] | None:
+    """What a slot holds, and its bytes made by the change that leads to them: every value in it
+    that can be written is first another one, and is then set."""
     rows = board.rows(slot)
     values = board.map.decode({slot.address: data})
     wanted = {row.key: values[row.key] for row in rows}
@@ -147,7 +147,7 @@ def by_setting(board: Board, slot: Slot, data: bytes) -> bytes | None:
         return None
     first = {row.key: other(row, wanted[row.key] or 0.0) for row in rows}
     before = board.map.encode({slot.address: data}, first)[slot.address]
-    return board.map.encode({slot.address: before}, wanted)[slot.address]
+    return before, board.map.encode({slot.address: before}, wanted)[slot.address]
 
 
 def by_settings(write: Write) -> Iterator[bytes]:
@@ -158,10 +158,11 @@ def by_settings(write: Write) -> Iterator[bytes]:
     for board in boards_of(write.protocol):
         for slot in board.slots():
             if slot.address == address and slot.layout.sizeof() == len(write.data):
-                data = by_setting(board, slot, write.data)
-                if data is not None:
+                made = by_setting(board, slot, write.data)
+                if made is not None:
+                    held, data = made
                     unit = write.raw[0] if write.protocol == "jk-modbus" else None
-                    yield frame_of(met(board.target, unit), slot, data)
+                    yield frame_by(met(board.target, unit), board.map, slot, data, held)
 
 
 def by_switching(write: Write) -> Iterator[bytes]:
@@ -179,9 +180,11 @@ def bracketing(target: str) -> frozenset[bytes]:
         async with connect(target) as device:
             found |= set(await device.rehearse([]))
             # leaving after reading only is another frame than leaving after writing
-            async with device.driver.session(writing=False):
-                line = device.link.transport
-                device.link.transport = valve = Holding(line)
+            line = device.link.transport
+            valve = Holding(line)
+            with valve.rehearsal():
+                async with device.driver.session(writing=False):
+                    device.link.transport = valve
             device.link.transport = line
             found |= set(valve.held)
             for switch in (Switch.CHARGE, Switch.DISCHARGE):

@@ -194,7 +194,10 @@ def _dalybms(frame: DalyFrame, values: Mapping[str, Any]) -> list[_Pair]:
     elif frame.id == 0x96 and values["number"] == 1:
         peer.status = {"temperature_sensors": 7}
         said = peer.get_temperatures([frame.data])
-        pairs = {"temperatures": (list(said.values()), values["temperatures"])}
+        # FF is no probe, which dalybms takes for a signed byte
+        fitted = [i for i, raw in enumerate(frame.data[1:]) if raw != 0xFF]
+        theirs, ours = list(said.values()), values["temperatures"]
+        pairs = {"temperatures": ([theirs[i] for i in fitted], [ours[i] for i in fitted])}
     return [(("dalybms 0.5.0", k), theirs, ours) for k, (theirs, ours) in pairs.items()]
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         TargetError,
         TransportError,
         UnknownDevice,
+        UsageError,
         VerifyError,
     )
     from bmslink.model import Capability, Command, Condition, Identity, Reading, Switch
@@ -59,6 +60,7 @@ _WHERE = {
             "TargetError",
             "TransportError",
             "UnknownDevice",
+            "UsageError",
             "VerifyError",
         ),
         "errors",
@@ -90,6 +92,7 @@ __all__ = [
     "TargetError",
     "TransportError",
     "UnknownDevice",
+    "UsageError",
     "VerifyError",
     "blocking",
     "connect",

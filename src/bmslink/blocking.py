@@ -29,8 +29,9 @@ from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Self, TypeVar
 
 from bmslink import config, discovery
 from bmslink import device as aio
+from bmslink.arguments import checked
 from bmslink.decoding import decode
-from bmslink.errors import LinkClosed
+from bmslink.errors import LinkClosed, TargetError
 from bmslink.transport import Endpoint
 
 __all__ = ["Device", "connect", "decode", "scan"]
@@ -234,6 +235,7 @@ class Device(_Wrapper[aio.Device]):
     reopen = _blocking(aio.Device.reopen)
     close = _blocking(aio.Device.close)
     identify = _blocking(aio.Device.identify)
+    inspect = _blocking(aio.Device.inspect)
     read = _blocking(aio.Device.read)
     stream = _blocking(aio.Device.stream)
     settings_map = _blocking(aio.Device.settings_map)
@@ -245,6 +247,7 @@ class Device(_Wrapper[aio.Device]):
     resume = _blocking(config.resume)
     switch = _blocking(config.switch)
 
+    @checked(TargetError)
     def __init__(self, device: aio.Device) -> None:
         super().__init__(device)
         _background.take(device)

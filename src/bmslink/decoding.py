@@ -6,6 +6,7 @@ poll merge into one reading; what no frame explains is reported, never guessed.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from bmslink.arguments import checked
 from bmslink.capture import CaptureHeader, Piece, is_capture, moment, open_capture, reading
 from bmslink.errors import FrameError, TargetError
 from bmslink.link import Frame, Framer
@@ -52,10 +54,14 @@ Event = FrameEvent | Reading | Skip
 
 _LARGEST = 64 << 20
 """Bytes of a file that is no capture (those are read line by line)."""
+_JUDGED = 256 << 10
+"""Bytes by whose look the protocol is found: all protocols read them, so that a file of noise takes
+seconds, however long it is."""
 _TEXT = re.compile(rb"[\t-\r -~]*\Z")
 """What a person may have written; no protocol here makes frames of such bytes alone."""
 _SHOWN = 512
 """Bytes kept of a stream in which nothing was found."""
+_LONGEST_NAME = 1024
 
 
 def parse_hex(text: str) -> bytes:
@@ -69,16 +75,30 @@ def parse_hex(text: str) -> bytes:
         raise TargetError(f"This is no hex text: {why}.") from None
 
 
-def decode(source: bytes | str | Path, protocol: str | None = None) -> list[Reading]:
+@checked(TargetError)
+def decode(source: bytes | str | os.PathLike[str], protocol: str | None = None) -> list[Reading]:
     """The readings in captured bytes, a hex string, or a file (a `Path`).
 
-    Without `protocol` the one that explains most of the bytes is taken. Raises `FrameError` when
-    not one valid frame is found, `CaptureError` for a damaged capture file, `TargetError` for
-    text that is no hex or an unknown protocol.
+    Without `protocol` the one that explains most of the first 256 KiB is taken. Raises
+    `FrameError` when not one valid frame is found, `CaptureError` for a damaged capture file,
+    `TargetError` for text that is no hex or an unknown protocol.
     """
     if isinstance(source, str):
-        source = parse_hex(source)
+        source = _hex_or_hint(source)
+    elif isinstance(source, os.PathLike):
+        source = Path(source)
     return [event for event in explain(source, protocol) if isinstance(event, Reading)]
+
+
+def _hex_or_hint(text: str) -> bytes:
+    try:
+        return parse_hex(text)
+    except TargetError as error:
+        if not (re.search(r"[./\\]", text) and len(text) < _LONGEST_NAME):
+            raise
+        raise TargetError(
+            f"{error} To decode a file give a path: decode(Path({text!r}))."
+        ) from None
 
 
 def explain(
@@ -99,7 +119,7 @@ def explain(
         if len(content) > _LARGEST:
             raise FrameError(f"{source} is larger than {_LARGEST >> 20} MiB: decode it in parts.")
         source = parse_hex(content.decode()) if _TEXT.match(content) else content
-    yield from _decoded([Piece(dir="rx", hex=source.hex())], None, protocol, variant)
+    yield from _decoded([Piece(dir="rx", hex=bytes(source).hex())], None, protocol, variant)
 
 
 def explain_pieces(
@@ -124,21 +144,32 @@ def _decoded(
         yield from _Stream(protocol, variant).run(pieces, header)
         return
     pieces = list(pieces)
-    name, damaged = _detect(b"".join(p.data for p in pieces))
+    judged = list(_first(pieces, _JUDGED))
+    name, damaged = _detect(b"".join(p.data for p in judged))
     if name:
         yield from _Stream(name, variant).run(pieces, header)
         return
     if not damaged:
-        yield from _unknown(pieces)
+        yield from _unknown(judged, sum(len(p.data) for p in pieces))
         return
     try:  # says what is skipped, as the protocol of which it nearly is
-        yield from _Stream(damaged[0], variant).run(pieces, header)
+        yield from _Stream(damaged[0], variant).run(judged, header)
     except FrameError as error:
         also = f" It may also be {' or '.join(damaged[1:])}." if damaged[1:] else ""
         raise FrameError(f"{error}{also}") from error
 
 
-def _unknown(pieces: list[Piece]) -> Iterator[Skip]:
+def _first(pieces: Iterable[Piece], most: int) -> Iterator[Piece]:
+    """The pieces up to so many bytes; one that is longer is cut."""
+    for piece in pieces:
+        if most <= 0:
+            return
+        fits = len(piece.data) <= most
+        yield piece if fits else Piece(t=piece.t, dir=piece.dir, hex=piece.data[:most].hex())
+        most -= len(piece.data)
+
+
+def _unknown(pieces: list[Piece], whole: int) -> Iterator[Skip]:
     for sent in (False, True):
         data = b"".join(p.data for p in pieces if p.sent is sent)
         shown = data
@@ -147,16 +178,18 @@ def _unknown(pieces: list[Piece]) -> Iterator[Skip]:
         if data:
             yield Skip(0, len(data), "noise", shown[:_SHOWN].hex(), sent)
     total = sum(len(p.data) for p in pieces)
-    raise FrameError(
-        f"No valid frame of any known protocol ({', '.join(DRIVERS)}) in {total} bytes."
-    )
+    where = f"{total} bytes"
+    if total < whole:
+        where = f"the first {total} of {whole} bytes; --protocol looks at all of them"
+    raise FrameError(f"No valid frame of any known protocol ({', '.join(DRIVERS)}) in {where}.")
 
 
 def _detect(data: bytes) -> tuple[str, list[str]]:
     """The protocol that explains most of the bytes (some share their framing); if there is none,
-    an empty name and those whose frames only fail their checksum."""
+    an empty name and those whose frames only fail their checksum, the one first whose frames
+    would take most of the bytes."""
     best, covered = "", (0, 0)
-    damaged: list[str] = []
+    damaged: dict[str, int] = {}
     for name in DRIVERS:
         driver = load_driver(name)
         framer, codec = driver.make_framer(), driver.make_codec(Options())
@@ -166,8 +199,8 @@ def _detect(data: bytes) -> tuple[str, list[str]]:
         if total > covered:
             best, covered = name, total
         if framer.bad_frames:
-            damaged.append(name)
-    return best, damaged
+            damaged[name] = framer.bad_bytes
+    return best, sorted(damaged, key=lambda name: -damaged[name])
 
 
 def _is_explained(codec: Codec[Any], frame: Frame) -> bool:

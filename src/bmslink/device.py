@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -17,22 +18,28 @@ from datetime import datetime
 from types import TracebackType
 from typing import IO, Any, Self, cast
 
+from bmslink.arguments import checked
 from bmslink.capture import CaptureHeader, Recorder, Writer
 from bmslink.errors import (
+    BmsError,
+    FrameError,
     LinkClosed,
     LinkTimeout,
+    Refused,
     SettingError,
+    TargetError,
     TransportError,
     VerifyError,
 )
 from bmslink.holding import Holding
 from bmslink.journal import Transaction
 from bmslink.link import Link
-from bmslink.model import Adjustment, Capability, Command, Identity, Reading, Switch
+from bmslink.model import Adjustment, Command, Identity, Reading
 from bmslink.packs import NamedPack, find_pack, find_pin
 from bmslink.protocols import load_driver
+from bmslink.protocols.abilities import abilities
 from bmslink.protocols.base import Driver
-from bmslink.protocols.settings import SettingsMap, Slot, Table
+from bmslink.protocols.settings import Image, SettingsMap, Slot, Step, Table
 from bmslink.resolving import options_of, resolve, settled, timing_of
 from bmslink.sharing import shared
 from bmslink.transport import Endpoint, Pin, Transport, make_transport
@@ -41,8 +48,12 @@ __all__ = ["Device", "connect", "resolve", "settled"]
 
 _log = logging.getLogger(__name__)
 
+_NOT_OPEN = "The link is not open: use the device inside its `with` block."
 _TRIES = 3
-"""How often a value is read back before it counts as not stored."""
+"""How often a value is read back before it counts as not stored, and how often two readings of
+all settings may differ."""
+_LATER = 1.0
+"""How far apart a value is read back that did not show at once, s."""
 
 
 class Device:
@@ -52,9 +63,10 @@ class Device:
     questions that only read; from then on `target` names it, and there are `link` and `driver`.
     """
 
-    link: Link[Any]
-    driver: Driver[Any]
+    _link: Link[Any] | None = None
+    _driver: Driver[Any] | None = None
 
+    @checked(TargetError)
     def __init__(
         self,
         endpoint: Endpoint,
@@ -73,7 +85,11 @@ class Device:
         self._record = record
         self._writer: Writer | None = None
         self._built = False
+        self._map: SettingsMap | None = None
+        self._no_map = ""
         self._turn = asyncio.Lock()  # codecs remember the latest question: one poll at a time
+        self.known: Identity | None = None
+        """Who it said it is since the link was opened last."""
         if settled(endpoint):
             self._build()
 
@@ -102,9 +118,29 @@ class Device:
                 scrub_noise=codec.scrub_noise,
             )
             transport = Recorder(transport, self._writer)
-        self.link = Link(transport, driver.make_framer(), timing, name=str(endpoint))
-        self.driver = driver(self.link, options)
+        self._link = Link(
+            transport,
+            driver.make_framer(),
+            timing,
+            name=str(endpoint),
+            address=options.address,
+        )
+        self._driver = driver(self._link, options)
         self._built = True
+
+    @property
+    def link(self) -> Link[Any]:
+        """The link; `LinkClosed` before the protocol is known."""
+        if self._link is None:
+            raise LinkClosed(_NOT_OPEN)
+        return self._link
+
+    @property
+    def driver(self) -> Driver[Any]:
+        """What speaks the protocol; `LinkClosed` before it is known."""
+        if self._driver is None:
+            raise LinkClosed(_NOT_OPEN)
+        return self._driver
 
     async def __aenter__(self) -> Self:
         try:
@@ -131,10 +167,12 @@ class Device:
 
             self.target = await detect(self.target, pin=self._pin, tell=self._tell)
             self._build()
+        self.known = None
+        self._map, self._no_map = None, ""  # another board may answer now
         _log.info("%s is being opened.", self.target)
         try:
             await self.link.open()
-            with self._waiting():
+            with self.guarding():
                 await self.driver.start()
         except BaseException:
             await self.link.close()
@@ -161,8 +199,10 @@ class Device:
                 writer.close()
 
     @contextmanager
-    def _waiting(self) -> Iterator[None]:
-        """Where answers are waited for: a recording needs no advice about wires and masters."""
+    def guarding(self) -> Iterator[None]:
+        """Around all that drivers do. A recording needs no advice about wires and masters, and
+        what a mistake of ours raises (a `KeyError`, …) leaves as one of our own errors: then a
+        change that is under way is set back, and its transaction closed."""
         try:
             yield
         except LinkTimeout as error:
@@ -173,105 +213,162 @@ class Device:
                 f"`bmslink decode {self.target.place}` shows what it holds.",
                 error.heard,
             ) from error
-
-    def _need_driver(self) -> None:
-        if not self._built:
-            raise LinkClosed("The link is not open: use the device inside its `with` block.")
+        except (BmsError, OSError):
+            raise
+        except Exception as error:
+            raise BmsError(
+                f"bmslink made a mistake with {self.target} ({type(error).__name__}: {error}). "
+                "Please report it, with a recording if you can."
+            ) from error
 
     async def identify(self) -> Identity:
         """Who the pack is, by reading only. Raises `LinkTimeout`, `Refused`, …"""
-        self._need_driver()
         async with self._turn:
-            with self._waiting():
+            with self.guarding():
                 identity = await self.driver.identify()
-        likely = None if self.driver.configurable else self.driver.likely_map(identity)
-        told = {} if likely is None else {"name": likely.name, "evidence": likely.evidence}
-        return replace(identity, capabilities=self._capabilities(likely), map=told)
+            self.known = identity
+        return self._able(identity)
 
-    def _capabilities(self, likely: SettingsMap | None) -> dict[str, Capability]:
-        why = self.driver.configurable
-        if likely is None:
-            settings = Capability(False, why or "this board does not tell its settings like this")
-        elif likely.settings and not any(setting.writable for setting in likely.settings):
-            settings = Capability(False, f"read-only: {likely.settings[0].reason}")
-        else:
-            needs = likely.untested and f"written with --untested only: {likely.untested}"
-            settings = Capability(True, needs)
-        return {
-            "read": Capability(True),
-            "settings": settings,
-            **{f"switch_{switch}": self._can_switch(switch) for switch in Switch},
-        }
+    async def inspect(self) -> Identity:
+        """Who the pack is, after asking it which settings it has, as every settings command does.
 
-    def _can_switch(self, switch: Switch) -> Capability:
-        able = self.driver.can_switch(switch)
-        if not able.supported and switch in self.driver.settable:
-            return Capability(True, f"it is the setting {switch}_switch here")
-        return able
+        `identify` alone says of a board that was not asked yet what boards of its kind can do.
+        """
+        identity = await self.identify()
+        if self.driver.configurable:
+            return identity
+        try:
+            await self.settings_map(identity)
+        except (SettingError, Refused, LinkTimeout, FrameError) as error:
+            self._no_map = self._no_map or str(error).rstrip(".")
+        return self._able(identity)
+
+    def _able(self, identity: Identity) -> Identity:
+        """The identity with what this board can do, as far as that is known by now."""
+        known = self._map or (
+            None if self.driver.configurable else self.driver.likely_map(identity)
+        )
+        told = {} if known is None else {"name": known.name, "evidence": known.evidence}
+        able = abilities(self.driver, identity, known, self._no_map)
+        return replace(identity, capabilities=able, map=told)
 
     async def read(self) -> Reading:
         """One complete reading. Raises `LinkTimeout`, `LinkClosed`, `Refused`, `FrameError`."""
-        self._need_driver()
         async with self._turn:
-            with self._waiting():
+            with self.guarding():
                 reading = await self.driver.read()
             return replace(reading, target=str(self.target), time=self.link.received_at)
 
     # -------------------------------------------------------------------------------- settings
 
+    @checked()
     async def settings_map(self, identity: Identity) -> SettingsMap:
         """The settings that this board has; `SettingError` where none are known."""
         async with self._turn:
-            return await self.driver.settings_map(identity)
+            try:
+                with self.guarding():
+                    self._map = await self.driver.settings_map(identity)
+            except SettingError as error:
+                self._map, self._no_map = None, str(error).rstrip(".")
+                raise
+        self._no_map = ""
+        return self._map
 
+    @checked()
     async def settings(self, settings_map: SettingsMap | None = None) -> Table:
-        """All settings as they stand in the board now."""
+        """All settings as the board holds them now.
+
+        Where an answer does not name its question, all are read twice by questions that differ;
+        `FrameError` if they do not agree.
+        """
         found = settings_map or await self.settings_map(await self.identify())
-        async with self._turn, self.driver.session(writing=False):
-            return Table(map=found, image=await self.driver.fetch(found.slots))
+        async with self._turn:
+            with self.guarding():
+                async with self.driver.session(writing=False):
+                    image: Image = await self.driver.fetch(found.slots)
+                    if self.driver.timing.anonymous:
+                        image = await self._agreed(found, image)
+                    return Table(map=found, image=image)
+
+    async def _agreed(self, settings_map: SettingsMap, first: Image) -> Image:
+        """The image that two readings in a row give."""
+        for attempt in range(_TRIES):
+            again = await self.driver.fetch_again(settings_map.slots)
+            if not settings_map.differing(first, again):
+                return again
+            await self.link.calm(2 * self.link.timing.timeout)
+            if attempt < _TRIES - 1:
+                first = await self.driver.fetch(settings_map.slots)
+        raise FrameError(
+            f"Two readings of the settings differed {_TRIES} times: the line gives answers to "
+            "other questions, or somebody else changes settings. Check the wiring and other "
+            "masters, and read again."
+        )
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
         """What has to stand around `store`; nothing else may be asked of the device inside."""
-        async with self._turn, self.driver.session(writing=True):
-            yield
+        async with self._turn:
+            with self.guarding():
+                async with self.driver.session(writing=True):
+                    yield
 
+    @checked()
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
         """Raw bytes of slots, inside `writing`."""
-        return await self.driver.fetch(slots)
+        with self.guarding():
+            return await self.driver.fetch(slots)
 
+    @checked()
     async def store(
-        self, settings_map: SettingsMap, slot: Slot, data: bytes, transaction: Transaction
-    ) -> None:
-        """Write one slot, inside `writing`, and read it back.
+        self,
+        settings_map: SettingsMap,
+        slot: Slot,
+        data: bytes,
+        transaction: Transaction,
+        patience: float = 0.0,
+    ) -> float:
+        """Write one slot, inside `writing`, and read it back until it shows.
 
+        Gives back how long that took, s. It is looked for three times, and for `patience`
+        seconds where that is longer: what a board shows may lag behind what it holds.
         The transaction knows of it before the device does. An acknowledgement proves nothing, and
-        neither does a missing one. Raises `VerifyError` if something else stands there afterwards
+        neither does a missing one. Raises `VerifyError` if something else is read afterwards
         (the error's `found` says what), `Refused`, `LinkTimeout`, …
         """
+        with self.guarding():
+            step = self.driver.write_step(slot, data)
         transaction.note("write", slot=slot.address, new=data.hex())
+        loop = asyncio.get_running_loop()
         lost: LinkTimeout | None = None
         try:
-            await self.driver.perform(self.driver.write_step(slot, data))
+            heard = await self._transmit(step) or step.answer is None
         except LinkTimeout as error:
-            lost = error
+            heard, lost = False, error
+        if not heard:  # the frame may be lost: whoever asked for it decides about another try
+            patience = 0.0
+        sent, looks, pause = loop.time(), 0, self.driver.settle
         found: bytes | None = None
-        for _ in range(_TRIES):
-            await asyncio.sleep(self.driver.settle)
-            found = (await self.driver.fetch([slot])).get(slot.address)
+        while looks < _TRIES or loop.time() - sent < patience:
+            await asyncio.sleep(pause)
+            found = (await self.fetch([slot])).get(slot.address)
             if settings_map.same(slot.address, found, data):
-                transaction.note("stored", slot=slot.address, found=data.hex())
-                return
+                transaction.tell("stored", slot=slot.address, found=data.hex())
+                return loop.time() - sent
+            looks += 1
+            if looks >= _TRIES:
+                pause = _LATER
         shown = None if found is None else found.hex()
-        transaction.note("differs", slot=slot.address, new=data.hex(), found=shown)
-        if lost is not None:
-            raise lost
+        transaction.tell("differs", slot=slot.address, new=data.hex(), found=shown)
+        if not heard:
+            raise lost or LinkTimeout(f"Nothing acknowledged setting {slot.address:02X}.")
         raise VerifyError(
             f"Setting {slot.address:02X} was written as {data.hex(' ')} and acknowledged, but "
             f"{'nothing' if found is None else found.hex(' ')} is read back.",
             found,
         )
 
+    @checked()
     async def rehearse(
         self,
         writes: Sequence[tuple[Slot, bytes]],
@@ -283,22 +380,30 @@ class Device:
 
         None of them is sent; what has to be read for them is.
         """
+        async with self.rehearsing() as held:
+            if command is not None:
+                await self.driver.perform(await self.driver.switch_step(command))
+            elif adjustment is not None:
+                await self.driver.perform(await self.driver.adjust_step(adjustment))
+            else:
+                async with self.driver.session(writing=True):
+                    for slot, data in writes:
+                        await self.driver.perform(self.driver.write_step(slot, data))
+        return held
+
+    @asynccontextmanager
+    async def rehearsing(self) -> AsyncIterator[list[bytes]]:
+        """What is done inside sends its questions, and its changes are kept in the list."""
         async with self._turn:
             line = self.link.transport
             self.link.transport = valve = Holding(line)
             try:
-                if command is not None:
-                    await self.driver.perform(await self.driver.switch_step(command))
-                elif adjustment is not None:
-                    await self.driver.perform(await self.driver.adjust_step(adjustment))
-                else:
-                    async with self.driver.session(writing=True):
-                        for slot, data in writes:
-                            await self.driver.perform(self.driver.write_step(slot, data))
+                with valve.rehearsal(), self.guarding():
+                    yield valve.held
             finally:
                 self.link.transport = line
-        return valve.held
 
+    @checked()
     async def send(self, command: Command, transaction: Transaction) -> None:
         """Set a switch. An acknowledgement proves nothing: read afterwards what it did.
 
@@ -308,10 +413,28 @@ class Device:
         if not able.supported:
             raise SettingError(f"{command.switch} cannot be switched: {able.reason}.")
         async with self._turn:
-            step = await self.driver.switch_step(command)
-            transaction.note("switch", switch=str(command.switch), on=command.on)
-            await self.driver.perform(step)
+            with self.guarding():
+                step = await self.driver.switch_step(command)
+            transaction.note(
+                "switch",
+                switch=str(command.switch),
+                on=command.on,
+                others={str(other): on for other, on in step.others.items()},
+            )
+            await self._transmit(step)
 
+    async def _transmit(self, step: Step[Any]) -> bool:
+        """Send it; whether it was acknowledged. After that a mistake of ours is as good as no
+        answer: only reading tells."""
+        try:
+            with self.guarding():
+                return await self.driver.perform(step)
+        except (Refused, TransportError, FrameError):
+            raise
+        except BmsError as error:
+            raise LinkTimeout(str(error), "other") from error
+
+    @checked()
     async def adjust(self, wish: Adjustment, transaction: Transaction) -> None:
         """Set the clock or the state of charge, once. Read afterwards what it did.
 
@@ -322,15 +445,18 @@ class Device:
             if getattr(wish, what) is not None and not able.supported:
                 raise SettingError(f"{what} cannot be set: {able.reason}.")
         async with self._turn:
-            step = await self.driver.adjust_step(wish)
+            with self.guarding():
+                step = await self.driver.adjust_step(wish)
             transaction.note("adjust", clock=str(wish.clock or ""), soc=wish.soc)
-            await self.driver.perform(step)
+            await self._transmit(step)
 
     async def clock(self) -> datetime | None:
         """What the board's clock shows; `None` where it does not say."""
         async with self._turn:
-            return await self.driver.clock()
+            with self.guarding():
+                return await self.driver.clock()
 
+    @checked()
     async def stream(self, interval: float = 1.0) -> AsyncIterator[Reading]:
         """A reading every `interval` seconds, kept to the beat; errors end the stream."""
         loop = asyncio.get_running_loop()
@@ -341,8 +467,9 @@ class Device:
             await asyncio.sleep(due - loop.time())
 
 
+@checked(TargetError)
 def connect(
-    target: str,
+    target: str | os.PathLike[str] | Endpoint,
     *,
     protocol: str | None = None,
     address: int | None = None,
@@ -351,7 +478,8 @@ def connect(
     record: IO[bytes] | None = None,
     pin: str | Pin | None = None,
 ) -> Device:
-    """The pack at a target, or by its name in bmslink.toml; opened by `async with`.
+    """The pack at a target, at a serial port (a `Path`), or by its name in bmslink.toml; opened by
+    `async with`.
 
     The options override the target's own `?key=value`. `record` takes every byte both ways in
     the capture format, passwords blanked. `pin` is what a pack that asks who we are is told; else
@@ -364,6 +492,6 @@ def connect(
     return Device(
         endpoint,
         record=record,
-        pin=pin if isinstance(pin, Pin) else find_pin(target, pin),
-        named=find_pack(target),
+        pin=pin if isinstance(pin, Pin) else find_pin(str(target), pin),
+        named=find_pack(str(target)),
     )

@@ -16,6 +16,7 @@ import shlex
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 
+from bmslink.arguments import checked
 from bmslink.errors import BmsError, TargetError, UnknownDevice
 from bmslink.gatt import Seen
 from bmslink.model import Identity
@@ -87,7 +88,7 @@ async def detect(endpoint: Endpoint, *, pin: Pin | None = None, tell: Tell = _qu
         raise UnknownDevice(f"No pack was found on {endpoint}. {result.why}")
     best = result.hits[0]
     found = target_of(endpoint, best)
-    if not best.question and best.protocol not in _LISTENERS:
+    if not best.question and not best.pushes and best.protocol not in _LISTENERS:
         raise UnknownDevice(
             f"Somebody else already asks {described(best)} on {endpoint}. Take him off the line, "
             f"or write {shlex.quote(str(found))} to ask beside him."
@@ -292,6 +293,7 @@ def _each_once(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
     return list(found.values())
 
 
+@checked(TargetError)
 async def scan(
     *,
     ble: bool | None = None,

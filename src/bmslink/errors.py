@@ -13,7 +13,8 @@ BmsError
 ├── CaptureError         a capture file that is damaged; names the line
 ├── UnknownDevice        it answered, but nothing we know speaks like that
 ├── Refused              the device said no
-├── SettingError         a setting's name, value or unit is not possible
+├── SettingError         a setting or a value that this device cannot take
+│   └── UsageError       an unknown name, text for a number, a malformed file (the CLI exits 2)
 ├── GateError            a safety check failed; nothing was sent; carries the checks
 ├── VerifyError          written, and read back different
 └── RollbackError        a failed write could not be undone either
@@ -44,6 +45,7 @@ __all__ = [
     "TargetError",
     "TransportError",
     "UnknownDevice",
+    "UsageError",
     "VerifyError",
 ]
 
@@ -119,6 +121,11 @@ class Refused(BmsError):
 
 class SettingError(BmsError, ValueError):
     """A setting that does not exist here, or a value it cannot take."""
+
+
+class UsageError(SettingError):
+    """What was asked for cannot be meant, whatever the device is like: an unknown setting or
+    check, text where a number belongs, a file that is no profile (the CLI exits 2)."""
 
 
 class GateError(BmsError):

@@ -38,12 +38,13 @@ take time with its square."""
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(Struct, frozen=True, gc=False):
     """A framer's verdict: the first `count` bytes are not (part of) a frame, because `reason`."""
 
     count: int
     reason: str = "noise"
+    size: int = 0
+    """How long the frame would have been that failed its checksum."""
 
 
 @dataclass(slots=True)
@@ -75,6 +76,9 @@ class Framer(ABC, Generic[F]):
         self.skipped_bytes = 0
         self.bad_frames = 0
         """How many frames failed their checksum."""
+        self.bad_bytes = 0
+        """How many bytes lie in such frames, each counted once."""
+        self._bad_end = 0
 
     @abstractmethod
     def cut(self, buffer: bytes) -> F | Drop | None:
@@ -117,6 +121,8 @@ class Framer(ABC, Generic[F]):
                 verdict = Drop(1, "truncated")
             if type(verdict) is Drop:  # isinstance takes four times as long to say no
                 taken = max(1, verdict.count)
+                if verdict.size:
+                    self._count_bad(self.position + verdict.size)
                 self._skip(buffer[:taken], verdict.reason)
             else:
                 frames.append(verdict)
@@ -134,6 +140,10 @@ class Framer(ABC, Generic[F]):
             self._buffer = self._buffer[1:]
             frames += Framer.feed(self, b"")
         return frames
+
+    def _count_bad(self, end: int) -> None:
+        self.bad_bytes += max(0, end - max(self.position, self._bad_end))
+        self._bad_end = max(self._bad_end, end)
 
     def _skip(self, data: bytes, reason: str) -> None:
         if not data:

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
+from contextvars import ContextVar
 
 from bmslink.transport import Line, OnData, OnLost, Transport
 
 __all__ = ["Held", "Holding"]
+
+
+_RUNS: ContextVar[Holding | None] = ContextVar("rehearsal", default=None)
 
 
 class Held(Exception):
@@ -18,7 +22,11 @@ class Held(Exception):
 
 
 class Holding(Transport):
-    """Another transport, that sends questions and keeps changes back."""
+    """Another transport, that sends questions and keeps changes back.
+
+    Only those of the rehearsal itself: what another task sends meanwhile (a switch that goes off)
+    goes out.
+    """
 
     def __init__(self, inner: Transport) -> None:
         self.inner = inner
@@ -28,6 +36,19 @@ class Holding(Transport):
         self.changing = False
         """Whether what is written now would change something; questions are always sent."""
 
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """What is done inside, and in tasks that begin inside, is the rehearsal."""
+        token = _RUNS.set(self)
+        try:
+            yield
+        finally:
+            _RUNS.reset(token)
+
+    def here(self) -> bool:
+        """Whether it is the rehearsal that asks."""
+        return _RUNS.get() is self
+
     async def open(self, on_data: OnData, on_lost: OnLost) -> None:
         await self.inner.open(on_data, on_lost)
 
@@ -36,7 +57,7 @@ class Holding(Transport):
 
     async def write(self, data: bytes) -> None:
         """Send a question; keep what would change something, and raise `Held`."""
-        if self.changing:
+        if self.changing and self.here():
             self.held.append(bytes(data))
             raise Held
         await self.inner.write(data)

@@ -28,6 +28,7 @@ _BY_WIRE = ("wrong baud rate, protocol or wiring", "is the BMS awake, wired (TX 
 _BY_RADIO = ("wrong protocol", "is the board behind the Bluetooth module awake")
 _MOST = 256
 """Frames that wait or make one answer; a device that never stops must not fill the memory."""
+_OUTAGE = 2
 _PATIENCE = 10
 """An answer of many frames may take this many times the timeout of one."""
 
@@ -69,10 +70,18 @@ class Link(Generic[F]):
     """One transport, one framer, one question at a time."""
 
     def __init__(
-        self, transport: Transport, framer: Framer[F], timing: Timing, *, name: str = "link"
+        self,
+        transport: Transport,
+        framer: Framer[F],
+        timing: Timing,
+        *,
+        name: str = "link",
+        address: int | None = None,
     ) -> None:
-        """`name` is what the log calls it."""
+        """`name` is what the log calls it; `address` the one that all requests carry, if the
+        target names one: it may be why nobody answers."""
         self.name = name
+        self.address = address
         self.transport = transport
         self.framer = framer
         self.timing = timing
@@ -91,6 +100,10 @@ class Link(Generic[F]):
         self._question: F | None = None
         self._tries: list[float] = []  # when the question was sent, as long as nothing answers it
         self._late_until = -1e9
+        self._missed = 0
+        self.outages = 0
+        """How often at least two tries in a row, of whatever questions, got no answer before one
+        did: long enough to put the plug into another board."""
 
     async def open(self) -> None:
         """Open the transport; raises what it raises."""
@@ -136,6 +149,10 @@ class Link(Generic[F]):
             raise LinkClosed(str(self._lost)) from self._lost
         if not self._open:
             raise LinkClosed("The link is not open: use the device inside its `with` block.")
+
+    def alive(self) -> None:
+        """`LinkClosed` where nothing can be sent any more."""
+        self._check()
 
     async def _news_until(self, deadline: float) -> bool:
         """Wait for bytes; False when the deadline passed. A silent line gives up half a frame."""
@@ -195,9 +212,12 @@ class Link(Generic[F]):
                     tally.start = self._heard
                 got = await self._gather(match, complete, wait, quiet, tally, sent)
                 if got and (complete(got) or quiet is not None):
+                    self.outages += self._missed >= _OUTAGE
+                    self._missed = 0
                     self._awake = True
                     self._answered()
                     return got
+                self._missed += 1
                 tally.got = max(tally.got, len(got))
                 _log.info("%s: no answer to try %d of %d.", self.name, attempt + 1, retries + 1)
             raise self._timeout(tally)
@@ -274,17 +294,21 @@ class Link(Generic[F]):
                 "Only our own request came back: the adapter echoes, and the BMS is silent.",
                 "other",
             )
+        own = "" if self.address is None else f", none from address {self.address} (--address)"
         if tally.others:
             return LinkTimeout(
-                f"Only other frames came ({tally.others}); another master or device may share "
-                "the line.",
+                f"Only other frames came ({tally.others}){own}; another master or device may "
+                "share the line.",
                 "other",
             )
         line = self.transport.line()
         garbled, awake = _BY_RADIO if line and line.name.startswith("ble://") else _BY_WIRE
         if heard:
             return LinkTimeout(f"{heard} bytes came, but no valid frame: {garbled}.", "garbage")
-        return LinkTimeout(f"No answer: {awake}, and is this its protocol?", "silence")
+        asked = "is this its protocol"
+        if self.address is not None:
+            asked = f"are this its protocol and {self.address} its address (--address)"
+        return LinkTimeout(f"No answer: {awake}, and {asked}?", "silence")
 
     async def send(self, frame: F) -> None:
         """Send a frame that has no answer of its own (a streaming protocol's trigger)."""
@@ -304,6 +328,21 @@ class Link(Generic[F]):
                 return frame
             tally.others += 1
         raise self._timeout(tally)
+
+    async def calm(self, quiet: float) -> None:
+        """Wait until nothing came for so many seconds, and drop what came: what was late is over.
+
+        A line that others keep busy is waited for ten times as long, and no longer.
+        """
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        while (until := min(max(self._last_byte, begun) + quiet, begun + _PATIENCE * quiet)) > (
+            loop.time()
+        ):
+            await asyncio.sleep(until - loop.time())
+            self._check()
+        self.framer.reset()
+        self._frames.clear()
 
     def discard(self) -> None:
         """Drop the frames that wait (a streaming protocol wants the newest)."""

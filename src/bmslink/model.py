@@ -8,11 +8,14 @@ value. Measured values are stored, computed ones are properties.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
+
+from bmslink.errors import SettingError
 
 __all__ = ["Adjustment", "Capability", "Command", "Condition", "Identity", "Reading", "Switch"]
 
@@ -216,6 +219,11 @@ class Identity:
     map: Mapping[str, str] = field(default_factory=dict)
     """`name` of the settings map that fits this firmware and the `evidence` for it."""
 
+    @property
+    def known(self) -> bool:
+        """Whether it tells enough to say which settings it has: without that none is written."""
+        return bool(self.vendor and self.firmware)
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON object that `info --json` prints."""
         result: dict[str, Any] = {
@@ -238,20 +246,55 @@ class Switch(StrEnum):
     DISCHARGE = "discharge"
     BALANCE = "balance"
 
+    @classmethod
+    def of(cls, name: object) -> Switch:
+        """The switch of exactly this name; `SettingError` for anything else."""
+        for switch in cls:
+            if isinstance(name, str) and name == switch.value:
+                return switch
+        raise SettingError(
+            f"There is no switch {str(name)[:40]!r}; there are {', '.join(cls)}. Nothing was sent."
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A wish to change the state of the pack."""
+    """A wish to change the state of the pack.
+
+    `switch` may be given by its exact name. `on` is `True` or `False` and nothing that merely
+    counts as such. Raises `SettingError`.
+    """
 
     switch: Switch
     on: bool
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "switch", Switch.of(self.switch))
+        if type(self.on) is not bool:
+            raise SettingError(
+                f"A switch is turned on with True and off with False, not with "
+                f"{str(self.on)[:40]!r}. Nothing was sent."
+            )
+
+    def __str__(self) -> str:
+        return f"{self.switch} {'on' if self.on else 'off'}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adjustment:
-    """A wish to set what runs by itself; `None` leaves it as it is."""
+    """A wish to set what runs by itself; `None` leaves it as it is. Raises `SettingError`."""
 
     clock: datetime | None = None
     """With its zone."""
     soc: float | None = None
     """State of charge, %."""
+
+    def __post_init__(self) -> None:
+        clock, soc = self.clock, self.soc
+        if clock is not None and not (isinstance(clock, datetime) and clock.tzinfo is not None):
+            raise SettingError(f"A clock is set to a moment with its zone, not {clock!r}.")
+        if soc is None:
+            return
+        number = isinstance(soc, int | float) and not isinstance(soc, bool)
+        if not number or not abs(soc) < math.inf:
+            raise SettingError(f"A state of charge is a number of %, not {str(soc)[:40]!r}.")

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import tomllib
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -34,7 +33,7 @@ from bmslink.errors import TargetError
 from bmslink.protocols import DRIVERS, VENDORS
 from bmslink.tomlfile import Document, keys_in, read_text, statements
 from bmslink.transport import SCHEMES, Endpoint, Pin, parse_target
-from bmslink.wholefile import replace_file
+from bmslink.wholefile import replace_file, require_regular
 
 __all__ = [
     "NamedPack",
@@ -337,9 +336,8 @@ def _edit(
 def _write(path: Path, data: bytes) -> None:
     """Replace the file in one step. A new one is for its owner alone: it may hold a pin."""
     try:
-        file = path.resolve()  # behind a link, the link stays
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else 0o600
-        replace_file(file, data, mode=mode)
-    except (OSError, RuntimeError) as exc:
-        raise TargetError(f"{path} cannot be written: {getattr(exc, 'strerror', exc)}.") from exc
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        replace_file(path, data, mode=None if require_regular(path) else 0o600)
+    except OSError as exc:
+        link = " BMSLINK_CONFIG may name the file itself." if path.is_symlink() else ""
+        raise TargetError(f"{path} cannot be written: {exc.strerror or exc}.{link}") from exc

@@ -12,6 +12,8 @@ from bmslink.errors import FrameError, LinkClosed
 from bmslink.model import Identity
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options, Record
+from bmslink.protocols.jk02_framing import JK02Frame, JK02Framer
+from bmslink.protocols.jk_bus import COUNTERS
 from bmslink.protocols.probes import PROBES, Probe, Step
 from bmslink.transport import Transport
 
@@ -27,6 +29,8 @@ _GAP = 0.12
 """s of quiet between an answer and the next question: fewer lose Daly's and JK's answers."""
 _ORDER = [name for probe in PROBES for name in probe.protocols]
 _LIVE_ROLES = ("reading", "identity", "settings")
+_STREAMS = ("jk02", "jk04")
+"""Protocols of boards that go on sending by themselves once somebody has asked them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,8 @@ class Hit:
     identity: Identity = field(default_factory=Identity)
     question: str = ""
     """What it answered; empty: it was only overheard."""
+    pushes: bool = False
+    """It was overheard, but nobody who asks it: it sends its values by itself."""
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -69,32 +75,45 @@ def overheard(data: bytes, baudrate: int) -> list[Hit]:
             driver = load_driver(name)
             framer, codec = driver.make_framer(), driver.make_codec(Options())
             by_address: dict[int | None, list[Record]] = {}
+            asked = False
             for frame in [*framer.feed(data), *framer.flush()]:
                 record = _explained(codec, frame)
+                asked |= record is not None and record.role == "request"
                 if record is not None and (record.role in _LIVE_ROLES or record.part):
                     by_address.setdefault(probe.speaker(frame), []).append(record)
             named = [address for address in by_address if address is not None]
             for address in named or by_address:
                 identity = _identity(codec, by_address[address], name)
                 hits[name, address] = Hit(
-                    protocol=name, baudrate=baudrate, address=address, identity=identity
+                    protocol=name,
+                    baudrate=baudrate,
+                    address=address,
+                    identity=identity,
+                    pushes=name in _STREAMS and not asked,
                 )
             if by_address:
                 break
-    return sorted(_without_doubles(hits.values()), key=lambda hit: hit.rank)
+    return sorted(_without_doubles(hits.values(), data), key=lambda hit: hit.rank)
 
 
-def _without_doubles(hits: Iterable[Hit]) -> list[Hit]:
-    """JK's bus carries the records of JK02: what is acknowledged is the bus, what no bus board
-    sends (they are all 32S) is not. What is neither may be both."""
+def _without_doubles(hits: Iterable[Hit], data: bytes) -> list[Hit]:
+    """JK's bus carries the records of JK02: what is acknowledged is the bus. What no board on the
+    bus sends is not: they are all 32S, and their counter stands still. What is neither may be
+    both."""
     found = list(hits)
     signed = any(hit.protocol == "jk-bus" and hit.address is not None for hit in found)
-    older = any(
+    alone = any(
         hit.protocol == "jk04" or (hit.protocol == "jk02" and hit.identity.variant == "24s")
         for hit in found
     )
-    unwanted = "jk02" if signed else "jk-bus" if older else None
+    alone = alone or any(record.counter not in COUNTERS for record in _records(data))
+    unwanted = "jk02" if signed else "jk-bus" if alone else None
     return [hit for hit in found if hit.protocol != unwanted]
+
+
+def _records(data: bytes) -> list[JK02Frame]:
+    framer = JK02Framer()
+    return [f for f in [*framer.feed(data), *framer.flush()] if not f.command]
 
 
 def _identity(codec: Any, records: Sequence[Record], name: str) -> Identity:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any, Literal, cast
+from urllib.parse import quote
 
 from bmslink.capture import open_capture
 from bmslink.errors import TargetError
@@ -20,14 +22,15 @@ _RADIO_TIMEOUT, _RADIO_IDLE = 1.0, 0.5
 
 
 def resolve(
-    target: str | Endpoint,
+    target: str | os.PathLike[str] | Endpoint,
     *,
     protocol: str | None = None,
     address: int | None = None,
     baudrate: int | None = None,
     timeout: float | None = None,
 ) -> Endpoint:
-    """A target (or a name from bmslink.toml, or a vendor) with its options applied.
+    """A target (or a name from bmslink.toml, or a vendor) with its options applied; a path is a
+    serial port.
 
     Where its protocol can be found out by asking, it stays `None` or a vendor until the device is
     opened (`settled`). Raises `TargetError` for everything else that does not say the protocol.
@@ -35,7 +38,7 @@ def resolve(
     if isinstance(target, str) and target.lower() in VENDORS:
         endpoint = Endpoint("scan", "", target.lower())
     else:
-        endpoint = parse_target(named(target)) if isinstance(target, str) else target
+        endpoint = _endpoint(target)
     endpoint = endpoint.with_query(address=address, baudrate=baudrate, timeout=timeout)
     asked = endpoint.scheme == "scan" or require_scheme(endpoint).asked
     name = protocol or endpoint.protocol
@@ -59,6 +62,14 @@ def resolve(
         raise TargetError(f"{name!r} is a vendor; name the protocol: {' or '.join(spoken)}.")
     load_driver(name)
     return replace(endpoint, protocol=name)
+
+
+def _endpoint(target: str | os.PathLike[str] | Endpoint) -> Endpoint:
+    if isinstance(target, Endpoint):
+        return target
+    if isinstance(target, str):
+        return parse_target(named(target))
+    return parse_target(f"serial://{quote(os.fspath(target))}")
 
 
 def settled(endpoint: Endpoint) -> bool:

@@ -10,23 +10,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Literal
 
-from bmslink.errors import SettingError
+from bmslink.errors import SettingError, UsageError
 
 __all__ = [
     "ASKING",
     "NAMES",
+    "SWITCHES",
     "UNITS",
+    "VENDORS",
     "Danger",
     "Evidence",
     "Kind",
     "Setting",
     "Value",
-    "no_name",
     "title_of",
 ]
 
@@ -34,6 +34,9 @@ Value = float | int | bool | str
 """What a setting holds. A choice is held by its word (`lfp`), a number always as a float."""
 
 Kind = Literal["number", "switch", "choice", "text"]
+
+SWITCHES = frozenset(("charge_switch", "discharge_switch", "balance_switch"))
+"""What `bmslink switch` sets. A person decides about these: no file, restore or resume does."""
 
 UNITS = ("V", "A", "Ah", "°C", "K", "s", "min", "h", "%", "Ω", "mA", "")
 
@@ -129,9 +132,14 @@ class Setting:
         return self.name or self.key
 
     @property
+    def is_switch(self) -> bool:
+        """Whether it is what `bmslink switch` sets, and no setting that files may carry."""
+        return self.key in SWITCHES
+
+    @property
     def writable(self) -> bool:
         """Whether it may be written at all (perhaps only with `--untested`)."""
-        return not self.reason and self.evidence is not Evidence.UNVERIFIED
+        return not self.reason and self.evidence != Evidence.UNVERIFIED
 
     def check(self, value: object) -> Value:
         """A value that may be written, in its own form; `SettingError` says what is wrong."""
@@ -146,27 +154,27 @@ class Setting:
     def _check_switch(self, value: object) -> bool:
         if isinstance(value, bool):
             return value
-        raise SettingError(f"{self.key} is on or off, not {value!r}.")
+        raise UsageError(f"{self.key} is on or off, not {value!r}.")
 
     def _check_choice(self, value: object) -> str:
         if isinstance(value, str) and value in self.choices.values():
             return value
         known = ", ".join(self.choices.values())
-        raise SettingError(f"{self.key} is one of {known}, not {value!r}.")
+        raise UsageError(f"{self.key} is one of {known}, not {value!r}.")
 
     def _check_text(self, value: object) -> str:
         longest = int(self.maximum or 0)
         if isinstance(value, str) and len(value) <= longest:
             if value.isascii() and value.isprintable():
                 return value
-            raise SettingError(f"{self.key} takes plain ASCII characters, not {value!r}.")
-        raise SettingError(f"{self.key} is up to {longest} plain characters, not {value!r}.")
+            raise UsageError(f"{self.key} takes plain ASCII characters, not {value!r}.")
+        raise UsageError(f"{self.key} is up to {longest} plain characters, not {value!r}.")
 
     def _check_number(self, value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise SettingError(f"{self.key} is a number in {self.unit or 'steps'}, not {value!r}.")
+            raise UsageError(f"{self.key} is a number in {self.unit or 'steps'}, not {value!r}.")
         if not abs(value) < 1e12:  # nan, infinities and whole numbers that no float holds
-            raise SettingError(f"{self.key} cannot be {str(value)[:40]}.")
+            raise UsageError(f"{self.key} cannot be {str(value)[:40]}.")
         low, high = self.minimum, self.maximum
         if (low is not None and value < low) or (high is not None and value > high):
             raise SettingError(
@@ -242,16 +250,5 @@ NAMES: frozenset[str] = frozenset(
     )
 )
 """The names that all vendors share."""
-_VENDORS = ("daly_", "jbd_", "jk_")
-
-
-def no_name(key: str) -> str:
-    """Why this is the name of no setting of any BMS; empty where it may be one.
-
-    A slip of the pen must not pass for a setting that this pack lacks: then `partial` would leave
-    out what somebody meant to protect the cells with.
-    """
-    if key in NAMES or key.startswith(_VENDORS):
-        return ""
-    near = get_close_matches(key, sorted(NAMES), n=1)
-    return f"no BMS has a setting {key!r}." + (f" Did you mean {near[0]}?" if near else "")
+VENDORS = ("daly_", "jbd_", "jk_")
+"""How the names begin of what only one vendor has (`protocols.names` knows all of them)."""

@@ -36,6 +36,7 @@ _MASTER = (
     "Another master began to ask on this line, so the search was ended: take it off, or name "
     "protocol and address in the target."
 )
+_PUSHED = "it sends by itself and nobody was heard asking it, so nothing was sent"
 _LISTENED = "somebody else speaks on this line, so nothing was sent"
 
 
@@ -133,7 +134,8 @@ class _Search:
     def _learn(self, heard: bytes, baudrate: int) -> None:
         self.result.hits = overheard(heard, baudrate)
         names = ", ".join(dict.fromkeys(hit.protocol for hit in self.result.hits))
-        self.result.why = _LISTENED if names else _STRANGER
+        pushed = all(hit.pushes for hit in self.result.hits)
+        self.result.why = _STRANGER if not names else _PUSHED if pushed else _LISTENED
         self.result.tried[-1] += (
             f": {len(heard)} bytes came unasked, {names or 'of no known protocol'}"
             if heard
@@ -243,6 +245,13 @@ class _Search:
         if done:
             self.result.tried.append(f"{_at(rate).strip() or 'asked'}: {', '.join(done)}")
 
+    def only_address(self) -> str:
+        """What to add to the reason where the target names an address, which may be why."""
+        asked = {step.address for step in self.steps}
+        if len(asked) > 1 or None in asked:
+            return ""
+        return f" Only address {asked.pop()} was asked (--address): without it, all are."
+
     def reason(self) -> str:
         """Why nothing was found, where all was asked in vain."""
         kinds = {
@@ -309,7 +318,7 @@ async def survey(
             raise
         result.why = f"The line was lost before all was tried: {error}"
     if not result.hits and not result.why:
-        result.why = search.reason()
+        result.why = search.reason() + search.only_address()
     if sum(hit.protocol == "daly-a5" for hit in result.hits) > 1:
         result.hits = [
             replace(hit, address=hit.speaker) if hit.protocol == "daly-a5" else hit

@@ -16,11 +16,12 @@ import msgspec
 
 from bmslink.errors import TargetError
 
-__all__ = ["Document", "Key", "read_text"]
+__all__ = ["Document", "Key", "loads", "read_text"]
 
 _LONGEST_FILE = 1 << 16
 _LONGEST_STATEMENT = 200  # lines; only used to find out where something stands
 _PLACE = re.compile(r"\(at (?:line (\d+), column \d+|end of document)\)")
+_DEEP = re.compile(r"(?<![\w\"'-])(?:[\w\"'-]++\s*+\.\s*+){64}")
 _FIELD = re.compile(r"field `(.*)`|\$\.(\w+)", re.DOTALL)
 _TYPES = {
     "str": "text in quotes",
@@ -60,6 +61,20 @@ def read_text(path: Path, kind: str) -> str:
         raise _wrong(path, line, "this is no UTF-8 text") from exc
 
 
+def loads(text: str) -> dict[str, Any]:
+    """The content of a TOML text; `ValueError` for what is no TOML or is nested very deeply.
+
+    A key of thousands of parts (`a.a.a. …`) takes time with the square of their number to read.
+    """
+    if found := _DEEP.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise ValueError(f"nested too deeply (at line {line}, column 1)")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 class Document:
     """A TOML text and the file it came from; `TargetError` if it is no TOML."""
 
@@ -67,13 +82,12 @@ class Document:
         self._text = text
         self._path = path
         try:
-            self.content: dict[str, Any] = tomllib.loads(text)
-        except (ValueError, RecursionError) as exc:
+            self.content = loads(text)
+        except ValueError as exc:
             # Not only TOMLDecodeError: a number of 5000 digits is a plain ValueError.
             found = _PLACE.search(str(exc))
             line = int(found[1]) if found and found[1] else text.count("\n") + 1
-            why = "nested too deeply" if isinstance(exc, RecursionError) else str(exc)
-            raise _wrong(path, line, _PLACE.sub("", why).strip()) from None
+            raise _wrong(path, line, _PLACE.sub("", str(exc)).strip()) from None
 
     def wrong(self, key: Key, why: str) -> TargetError:
         """The error to raise for what stands at a key, or for the nearest table around it."""

@@ -161,7 +161,9 @@ class Scheme:
 
 _SERIAL = "bmslink.transports.serial:SerialTransport"
 _TCP = "bmslink.transports.tcp:TcpTransport"
-_SIM_KEYS = frozenset({"cells", "chemistry", "soc", "seed", "speed", "fault", "firmware", "load"})
+_SIM_KEYS = frozenset(
+    {"capacity", "cells", "chemistry", "soc", "seed", "speed", "fault", "firmware", "load"}
+)
 
 SCHEMES: dict[str, Scheme] = {
     "serial": Scheme(_SERIAL, frozenset({"rts"}), asked=True),

@@ -1,24 +1,104 @@
-"""Replacing a file as a whole: whoever reads it finds the old one or the new one."""
+"""The one way to write to a file: to a regular file, which is not reached through a link.
+
+A name that somebody else may have prepared (a device node, a pipe, a link to another file) is
+refused with a sentence. Reading may follow links.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
 
-__all__ = ["replace_file"]
+__all__ = ["append_handle", "new_handle", "replace_file", "require_regular"]
+
+_KINDS = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+# what a system does not have of these is checked by name only
+_ALWAYS = (
+    getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
 
 
-def replace_file(file: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Put a new file, on the disk already, in the place of an old one. Raises `OSError`."""
-    handle, draft = tempfile.mkstemp(dir=file.parent, prefix=".bmslink-")
+def require_regular(path: Path) -> bool:
+    """Whether there is a file; `OSError` if the name holds anything but a regular file."""
     try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return False
+    except ValueError as exc:  # a character that no name can hold
+        raise OSError(errno.EINVAL, str(exc), str(path)) from exc
+    if not stat.S_ISREG(mode):
+        raise _other(path, mode)
+    return True
+
+
+def _other(path: Path, mode: int) -> OSError:
+    kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+    return OSError(errno.EINVAL, f"it is {kind}, and only regular files are written", str(path))
+
+
+def _handle(path: Path, flags: int, mode: int) -> int:
+    handle = os.open(path, flags | _ALWAYS, mode)
+    found = os.fstat(handle).st_mode
+    if not stat.S_ISREG(found):  # it was exchanged since it was looked at
+        os.close(handle)
+        raise _other(path, found)
+    return handle
+
+
+def append_handle(path: Path, *, mode: int = 0o600) -> int:
+    """A file descriptor that reads anywhere in a file and writes at its end; a file that is not
+    there yet is made. Raises `OSError`."""
+    require_regular(path)
+    return _handle(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, mode)
+
+
+def new_handle(path: Path, *, mode: int = 0o666) -> int:
+    """A file descriptor of a file that was not there; `FileExistsError` if it was."""
+    return _handle(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
+
+
+def replace_file(
+    file: Path, data: bytes, *, mode: int | None = 0o600, overwrite: bool = True
+) -> None:
+    """Put a new file, on the disk already, in the place of an old one: a reader finds the old one
+    or the new one.
+
+    Without `mode` it gets that of the old file, or what new files get here. Raises `OSError`;
+    `FileExistsError` for a file that is there without `overwrite`.
+    """
+    reserved = not require_regular(file)
+    if reserved:  # nobody else can make it any more
+        os.close(new_handle(file, mode=0o666 if mode is None else mode))
+    elif not overwrite:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(file))
+    draft: Path | None = None
+    try:
+        if mode is None:
+            mode = stat.S_IMODE(os.lstat(file).st_mode)
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=".bmslink-")
+        draft = Path(name)
         with os.fdopen(handle, "wb") as out:
             out.write(data)
             out.flush()
             os.fsync(out.fileno())
-        Path(draft).chmod(mode)
-        Path(draft).replace(file)
+        draft.chmod(mode)
+        draft.replace(file)
     except BaseException:
-        Path(draft).unlink(missing_ok=True)
+        if draft is not None:
+            draft.unlink(missing_ok=True)
+        if reserved:
+            file.unlink(missing_ok=True)
         raise

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bmslink.cli import options as o
-from bmslink.cli.output import FAILED, Session, about, is_terminal, open_new
+from bmslink.cli.outfile import on_stdout, open_new
+from bmslink.cli.output import FAILED, Session, about, end_line, is_terminal
 from bmslink.errors import BmsError, LinkTimeout, TransportError
 
 if TYPE_CHECKING:
@@ -131,8 +132,7 @@ class _Tally:
         self.readings += 1
         text = progress(*self.recorded, self.readings, self.errors)
         if self._live and not self.session.quiet:
-            sys.stderr.write(f"\r{text}\x1b[K")
-            sys.stderr.flush()
+            self.session.progress(text)
         elif time.monotonic() - self._said >= _SELDOM:
             self._said = time.monotonic()
             self.session.say(text)
@@ -143,8 +143,8 @@ class _Tally:
 
         pieces, size = self.recorded
         if self._live and self.readings and not self.session.quiet:
-            sys.stderr.write("\n")
-        if not pieces:
+            end_line()
+        if not pieces or on_stdout(self.path):  # nothing may stand behind a recording
             return
         if self.session.json:
             self.session.record(

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bmslink.cli import options as o
-from bmslink.cli.output import Session, is_terminal
-from bmslink.errors import GateError, SettingError, TargetError
+from bmslink.cli.output import UNVERIFIED, Session
+from bmslink.errors import GateError, TargetError, UsageError
 
 if TYPE_CHECKING:
     from bmslink.config import Outcome, Plan
+    from bmslink.config.backup import Backup
+    from bmslink.config.profile import Profile
     from bmslink.device import Device
-    from bmslink.protocols.settings import Image, SettingsMap
+    from bmslink.protocols.settings import SettingsMap
 
 __all__ = [
     "Chemistry",
     "DryRun",
     "Force",
+    "Switches",
     "Untested",
     "Waive",
     "Yes",
     "agree",
+    "can_ask",
     "change",
+    "line_of",
     "under_way",
     "waivers",
 ]
@@ -64,12 +68,20 @@ Chemistry = Annotated[
         help="What the cells are: lfp, nmc, lto, na-ion. Never guessed.",
     ),
 ]
+Switches = Annotated[
+    bool,
+    typer.Option(
+        "--switches", help="Set the profile's switches too; never turn on what a person turned off."
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")]
 
 
-def waivers(waive: list[str] | None, *, untested: bool) -> set[str]:
-    """The checks that the user lets pass."""
-    return {*(waive or ()), *(("untested",) if untested else ())}
+def waivers(waive: list[str] | None, *, untested: bool = False) -> set[str]:
+    """The checks that the user lets pass; `UsageError` for one that does not exist."""
+    from bmslink.config.check import require_waivers
+
+    return require_waivers({*(waive or ()), *(("untested",) if untested else ())})
 
 
 def reasons(plan: Plan) -> str:
@@ -83,22 +95,24 @@ async def agree(session: Session, question: str, *, yes: bool) -> None:
     """Ask on the terminal; `GateError` for anything but a yes, and where nobody can be asked."""
     if yes:
         return
-    if session.json or not is_terminal(sys.stdin) or not is_terminal(sys.stderr):
-        raise GateError("Nothing was sent: nobody was there to agree. --yes agrees beforehand.")
-    from bmslink.cli.stdin import lines
+    from bmslink.cli import asking
 
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
+    if not can_ask(session):
+        raise GateError("Nothing was sent: nobody was there to agree. --yes agrees beforehand.")
     try:
-        async for line in lines():
-            if line.strip().lower() in ("y", "yes"):
-                return
-            break
+        typed = await asking.answer(f"{question} [y/N]")
     except asyncio.CancelledError:
-        sys.stderr.write("\n")
         session.complain("Interrupted: nothing was sent.")
         raise
-    raise GateError("Declined: nothing was sent.")
+    if typed.strip().lower() not in ("y", "yes"):
+        raise GateError("Declined: nothing was sent.")
+
+
+def can_ask(session: Session) -> bool:
+    """Whether somebody is there to answer."""
+    from bmslink.cli import asking
+
+    return not session.json and asking.can_ask()
 
 
 async def under_way(session: Session, device: Device, work: Awaitable[Outcome]) -> Outcome:
@@ -111,12 +125,14 @@ async def under_way(session: Session, device: Device, work: Awaitable[Outcome]) 
 
 
 def _left_behind(device: Device) -> str:
-    from bmslink.config import place_of
+    from bmslink.config.places import recorded_place, where
     from bmslink.journal import Journal, JournalError
 
-    place = place_of(device.target)
+    here = where(device)
     try:
-        open_ = any(each.begin.get("target") == place for each in Journal().unfinished())
+        open_ = any(
+            recorded_place(each.begin).same(here) for each in Journal().unfinished(quick=True)
+        )
     except JournalError:
         open_ = True  # `resume` will know, or say why not
     if not open_:
@@ -131,9 +147,10 @@ async def change(
     session: Session,
     device: Device,
     settings: SettingsMap,
-    wanted: Mapping[str, object],
+    wanted: Mapping[str, object] | Profile,
     *,
-    raw: Image | None = None,
+    raw: Backup | None = None,
+    switches: bool = False,
     waive: set[str],
     chemistry: str | None = None,
     yes: bool = False,
@@ -142,7 +159,26 @@ async def change(
     """Plan, show, ask and apply on an open device; `None` after a dry run."""
     from bmslink.config import apply, draft
 
-    plan = await draft(device, wanted, raw=raw, waive=waive, chemistry=chemistry, settings=settings)
+    plan = await draft(
+        device,
+        wanted,
+        raw=raw,
+        switches=switches,
+        waive=waive,
+        chemistry=chemistry,
+        settings=settings,
+    )
+    if [check.name for check in plan.blocked] == ["twin"] and can_ask(session) and not dry_run:
+        await agree(session, f"{plan.blocked[0].sentence} Is it another one?", yes=False)
+        plan = await draft(
+            device,
+            wanted,
+            raw=raw,
+            switches=switches,
+            waive=waive | {"twin"},
+            chemistry=chemistry,
+            settings=settings,
+        )
     show_plan(session, plan, whole=dry_run)
     stop_if_blocked(plan)
     if dry_run:
@@ -178,30 +214,39 @@ def show_plan(session: Session, plan: Plan, *, whole: bool = True) -> None:
 
 
 def show_outcome(session: Session, device: Device, outcome: Outcome) -> None:
-    """How it ended, on stdout."""
+    """How it ended, on stdout; exit code 4 where what was sent is not read back."""
     if session.json:
         session.record({"target": str(device.target), "outcome": outcome.to_dict()})
-        return
-    session.print(outcome.sentence)
-    for note in outcome.notes:
-        session.say(note)
+    else:
+        session.print(outcome.sentence)
+        for note in outcome.notes:
+            session.say(note)
+    if outcome.result in ("ignored", "unproven", "unknown"):
+        raise typer.Exit(UNVERIFIED)
 
 
 _SWITCHED = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
 
 
 def value_of(setting_kind: str, unit: str, text: str) -> Any:
-    """What was typed for a setting, in its own form; `SettingError` where it cannot be."""
+    """What was typed for a setting, in its own form; `UsageError` where it cannot be."""
     from bmslink.config.profile import Quantity, typed_value
 
     if setting_kind == "switch":
         if text.lower() not in _SWITCHED:
-            raise SettingError(f"{text!r} is neither on nor off.")
+            raise UsageError(f"{text!r} is neither on nor off.")
         return _SWITCHED[text.lower()]
     if setting_kind != "number":
         return text
     value = typed_value(text)
     return value.to(unit) if isinstance(value, Quantity) else value
+
+
+def line_of(
+    protocol: str | None, address: int | None, baudrate: int | None, timeout: float | None
+) -> o.Line:
+    """What the options say of the line."""
+    return o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
 
 
 def open_one(session: Session, target: str | None, line: o.Line) -> Device:

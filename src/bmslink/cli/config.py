@@ -14,14 +14,13 @@ import typer
 from bmslink.cli import changing as c
 from bmslink.cli import config_files as files
 from bmslink.cli import options as o
-from bmslink.cli.output import exit_code
+from bmslink.cli.config_changes import FOUND, journal, resume, verify
+from bmslink.cli.output import FAILED
 from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
     from bmslink.cli.output import Session
-    from bmslink.config.profile import Profile
     from bmslink.device import Device
-    from bmslink.protocols.settings import SettingsMap
 
 __all__ = ["COMMANDS"]
 
@@ -30,7 +29,6 @@ BackupFile = Annotated[str, typer.Argument(metavar="FILE", help="The backup.")]
 Out = Annotated[
     str | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to this file.")
 ]
-FOUND = 5
 
 
 def backup(
@@ -49,11 +47,12 @@ def backup(
     """
     from bmslink.cli.loop import run
     from bmslink.config.backup import make_backup, save_backup
+    from bmslink.config.places import where
 
     session = o.session_of(ctx)
-    device = c.open_one(session, target, _line(protocol, address, baudrate, timeout))
+    device = c.open_one(session, target, c.line_of(protocol, address, baudrate, timeout))
     identity, table = run(files.look(device))
-    made = make_backup(str(device.target), identity, table)
+    made = make_backup(str(device.target), identity, table, where(device).to_dict())
     path = output or files.backup_name(made)
     save_backup(made, path, overwrite=force)
     if session.json:
@@ -80,7 +79,7 @@ def export(
     from bmslink.config.profile import profile_of
 
     session = o.session_of(ctx)
-    device = c.open_one(session, target, _line(protocol, address, baudrate, timeout))
+    device = c.open_one(session, target, c.line_of(protocol, address, baudrate, timeout))
     identity, table = run(files.look(device))
     title = " ".join(x for x in (identity.vendor, identity.model, identity.firmware) if x)
     files.give(session, profile_of(table, title=title, own=own), output, force=force)
@@ -115,6 +114,7 @@ def plan(
     ctx: typer.Context,
     file: File,
     targets: o.Targets = None,
+    switches: c.Switches = False,
     untested: c.Untested = False,
     waive: c.Waive = None,
     chemistry: c.Chemistry = None,
@@ -133,15 +133,17 @@ def plan(
 
     session = o.session_of(ctx)
     profile = load_profile(file)
-    devices = _connect(session, targets, _line(protocol, address, baudrate, timeout))
+    allowed = c.waivers(waive, untested=untested)
+    devices = _connect(session, targets, c.line_of(protocol, address, baudrate, timeout))
 
     async def look(device: Device) -> None:
         async with device:
             found = await device.settings_map(await device.identify())
             made = await draft(
                 device,
-                _wanted(found, profile),
-                waive=c.waivers(waive, untested=untested),
+                profile,
+                switches=switches,
+                waive=allowed,
                 chemistry=chemistry,
                 settings=found,
             )
@@ -149,16 +151,17 @@ def plan(
             c.stop_if_blocked(made)
 
     errors = files.one_by_one(session, devices, look)
-    if len(errors) == 1:
+    if errors and len(devices) == 1:
         raise errors[0]
     if errors:
-        raise typer.Exit(max(exit_code(error) for error in errors))
+        raise typer.Exit(FAILED)
 
 
 def apply(
     ctx: typer.Context,
     file: File,
     targets: o.Targets = None,
+    switches: c.Switches = False,
     untested: c.Untested = False,
     waive: c.Waive = None,
     chemistry: c.Chemistry = None,
@@ -179,7 +182,8 @@ def apply(
 
     session = o.session_of(ctx)
     profile = load_profile(file)
-    devices = _connect(session, targets, _line(protocol, address, baudrate, timeout))
+    allowed = c.waivers(waive, untested=untested)
+    devices = _connect(session, targets, c.line_of(protocol, address, baudrate, timeout))
 
     async def write(device: Device) -> None:
         async with device:
@@ -188,8 +192,9 @@ def apply(
                 session,
                 device,
                 found,
-                _wanted(found, profile),
-                waive=c.waivers(waive, untested=untested),
+                profile,
+                switches=switches,
+                waive=allowed,
                 chemistry=chemistry,
                 yes=yes,
                 dry_run=dry_run,
@@ -199,10 +204,16 @@ def apply(
         session.target = str(device.target)
         try:
             run(write(device))
-        except (BmsError, KeyboardInterrupt):
+        except (BmsError, KeyboardInterrupt) as error:
+            if isinstance(error, BmsError) and len(devices) > 1:
+                files.failed(session, str(device.target), error)
             left = [str(d.target) for d in devices[number + 1 :]]
+            for target in left if session.json else ():
+                session.record({"target": target, "error": "Not begun."})
             if left:
                 session.complain(f"Not begun: {', '.join(left)}.")
+            if isinstance(error, BmsError) and len(devices) > 1:
+                raise typer.Exit(FAILED) from error
             raise
 
 
@@ -225,74 +236,33 @@ def restore(
 ) -> None:
     """Set a pack back to what a backup holds.
 
-    Byte for byte, where it may be written; it passes the same checks as a profile.
+    Byte for byte, where it may be written; it passes the same checks as a profile. Switches stay
+    as they are.
     """
     from bmslink.cli.loop import run
     from bmslink.config.backup import load_backup
 
     session = o.session_of(ctx)
     kept = load_backup(file)
-    device = c.open_one(session, target, _line(protocol, address, baudrate, timeout))
+    allowed = c.waivers(waive, untested=untested)
+    device = c.open_one(session, target, c.line_of(protocol, address, baudrate, timeout))
 
     async def write(device: Device) -> None:
         async with device:
-            identity = await device.identify()
-            found = await device.settings_map(identity)
-            files.check_backup(kept, identity, found, clone=clone)
+            found = await device.settings_map(await device.identify())
             await c.change(
                 session,
                 device,
                 found,
                 {},
-                raw=kept.image(),
-                waive=c.waivers(waive, untested=untested),
+                raw=kept,
+                waive=allowed | ({"clone"} if clone else set()),
                 chemistry=chemistry,
                 yes=yes,
                 dry_run=dry_run,
             )
 
     run(write(device))
-
-
-def resume(
-    ctx: typer.Context,
-    target: o.Target = None,
-    rollback: Annotated[
-        bool, typer.Option("--rollback", help="Set it back instead of finishing it.")
-    ] = False,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Send nothing: declare over what stands now.")
-    ] = False,
-    waive: c.Waive = None,
-    yes: c.Yes = False,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
-) -> None:
-    """Finish a change that was cut off, or set it back."""
-    from bmslink.cli.loop import run
-    from bmslink.config import cut_off_change
-    from bmslink.config import resume as end
-
-    session = o.session_of(ctx)
-    if rollback and keep:
-        raise TargetError("--rollback or --keep, not both.")
-    device = c.open_one(session, target, _line(protocol, address, baudrate, timeout))
-
-    async def go_on(device: Device) -> None:
-        async with device:
-            found = await cut_off_change(device)
-            if found is not None:
-                back = rollback or found.back
-                files.tell(session, found, back=back and not rollback and not keep)
-                how = "Give it up on" if keep else "Set it back on" if back else "Finish it on"
-                await c.agree(session, f"{how} {device.target}?", yes=yes)
-            work = end(device, rollback=rollback, keep=keep, waive=set(waive or ()))
-            outcome = await c.under_way(session, device, work)
-            c.show_outcome(session, device, outcome)
-
-    run(go_on(device))
 
 
 def diff(
@@ -320,7 +290,7 @@ def diff(
         names.append(o.one_target(None))
     if len(set(names)) < len(names):
         raise TargetError("One of them is named twice.")
-    found = files.sides(session, names, _line(protocol, address, baudrate, timeout))
+    found = files.sides(session, names, c.line_of(protocol, address, baudrate, timeout))
     result = compare(found)
     if session.json:
         for each in result:
@@ -338,41 +308,6 @@ def diff(
     raise typer.Exit(FOUND)
 
 
-def journal(
-    ctx: typer.Context,
-    target: Annotated[
-        str | None, typer.Argument(metavar="[TARGET]", help="Only what was done to this pack.")
-    ] = None,
-) -> None:
-    """Show what was changed, when, by whom, and how.
-
-    With --json every record of it.
-    """
-    from bmslink.cli.render import journal as render
-    from bmslink.journal import Journal
-
-    session = o.session_of(ctx)
-    session.no_trace("config journal")
-    kept = Journal()
-    place = None if target is None else files.place(target)
-    records = list(kept.records())
-    if place is not None:
-        wanted = {r["id"] for r in records if r.get("target") == place and "id" in r}
-        records = [r for r in records if r.get("id") in wanted or files.decided_at(r, place)]
-    if session.json:
-        for record in records:
-            session.record(record)
-        return
-    lines = render.lines(records, place)
-    if not lines:
-        session.say(f"Nothing was changed yet; the journal is in {kept.folder}.")
-    decisions = sum(record.get("event") == "decision" for record in records)
-    if decisions:
-        session.say(f"`control run` left {decisions} decisions in it as well; --json shows them.")
-    for each in lines:
-        session.print(each)
-
-
 COMMANDS = {
     "backup": backup,
     "export": export,
@@ -381,6 +316,7 @@ COMMANDS = {
     "apply": apply,
     "restore": restore,
     "resume": resume,
+    "verify": verify,
     "diff": diff,
     "journal": journal,
 }
@@ -390,17 +326,5 @@ COMMANDS = {
 # ------------------------------------------------------------------------------------- parts
 
 
-def _line(
-    protocol: str | None, address: int | None, baudrate: int | None, timeout: float | None
-) -> o.Line:
-    return o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
-
-
 def _connect(session: Session, targets: list[str] | None, line: o.Line) -> list[Device]:
     return o.connect_all(session, o.some_targets(targets), line)
-
-
-def _wanted(found: SettingsMap, profile: Profile) -> dict[str, object]:
-    """The values of a profile in this board's units; what it does not have as it stands there."""
-    wanted, missing = profile.wanted(found)
-    return {**wanted, **{key: profile.settings[key] for key in missing}}

@@ -6,27 +6,33 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from bmslink.cli import options as o
-from bmslink.cli.output import about
-from bmslink.errors import BmsError, FrameError, SettingError, TargetError
+from bmslink.cli.outfile import on_stdout, write_text
+from bmslink.cli.output import FAILED, about
+from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
     from bmslink.cli.output import Session
     from bmslink.config import CutOff
     from bmslink.config.backup import Backup
     from bmslink.config.compare import Side
+    from bmslink.config.places import Place
     from bmslink.device import Device
     from bmslink.model import Identity
-    from bmslink.protocols.settings import SettingsMap, Slot, Table
+    from bmslink.protocols.settings import Table
 
 __all__ = [
     "backup_name",
-    "check_backup",
     "decided_at",
+    "failed",
     "give",
     "look",
+    "made_at",
     "one_by_one",
     "place",
+    "show_cut_off",
     "sides",
     "tell",
 ]
@@ -34,16 +40,10 @@ __all__ = [
 
 def give(session: Session, text: str, path: str | None, *, force: bool) -> None:
     """A text on stdout, or into a file that is not there yet."""
-    if path is None:
-        session.print(text.rstrip("\n"))
+    if path is None or on_stdout(path):
+        session.print(*text.rstrip("\n").split("\n"))
         return
-    there = Path(path)
-    if there.exists() and not force:
-        raise TargetError(f"{path} exists already; --force overwrites it.")
-    try:
-        there.write_text(text, encoding="utf-8")
-    except OSError as exc:
-        raise TargetError(f"{path} cannot be written: {exc.strerror or exc}.") from exc
+    write_text(path, text, force=force)
     if session.json:
         session.record({"path": path})
     else:
@@ -53,14 +53,39 @@ def give(session: Session, text: str, path: str | None, *, force: bool) -> None:
 def tell(session: Session, found: CutOff, *, back: bool) -> None:
     """What was cut off and how far it came, before anybody is asked to end it."""
     from bmslink.cli.render import journal as render
-    from bmslink.cli.render.text import clean
 
     session.say(found.sentence)
     if not session.json:
         for line in render.what(found.begin, found.stands):
-            session.print(clean(f"  {line}"))
+            session.print(f"  {line}")
     if back:
         session.say("Setting it back had begun already, so that is what is finished.")
+    if found.odd:
+        session.say(found.odd)
+
+
+def show_cut_off(session: Session, target: str, found: CutOff | None) -> None:
+    """All that is on record of a change that was cut off; a person decides by it."""
+    from bmslink.cli.render import journal as render
+    from bmslink.cli.render.text import clean
+
+    if session.json:
+        session.record(
+            {"target": target, "open_change": None if found is None else found.to_dict()}
+        )
+        return
+    if found is None:
+        session.print("No change of this pack was cut off.")
+        return
+    session.print(clean(found.sentence))
+    if found.elsewhere:
+        session.print(clean(f"It was begun at {found.elsewhere}, and this board looks the same."))
+    if found.old:
+        session.print("An earlier version wrote it down, without a check of what it says.")
+    if found.damage:
+        session.print("What follows is what can still be read; nothing of it is proven.")
+    for line in (*render.what(found.begin, found.stands), *render.course(found.notes)):
+        session.print(clean(f"  {line}"))
 
 
 def backup_name(made: Backup) -> str:
@@ -69,37 +94,6 @@ def backup_name(made: Backup) -> str:
     name = "".join(ch if ch.isalnum() or ch in "-." else "_" for ch in named)[:40]
     moment = made.time[:19].replace(":", "")
     return "-".join(part for part in (made.protocol, name, moment) if part) + ".json"
-
-
-def check_backup(kept: Backup, identity: Identity, found: SettingsMap, *, clone: bool) -> None:
-    """`SettingError` unless the backup is of this board (or, with `clone`, of its like)."""
-    if kept.map != found.name:
-        raise SettingError(
-            f"The backup was made with the settings map {kept.map}, this board has {found.name}: "
-            "make a profile of what you want from it instead."
-        )
-    for address, raw in kept.image().items():
-        slot = found.by_address.get(address)
-        if slot is not None and not _fits(slot, raw):
-            raise SettingError(f"The backup is damaged: slot {address:02X} has {len(raw)} bytes.")
-    same = (
-        kept.serial_number == identity.serial_number
-        and kept.model == identity.model
-        and kept.firmware == identity.firmware
-    )
-    if not same and not clone:
-        raise SettingError(
-            f"The backup is of another board or firmware ({kept.model or '?'}, "
-            f"{kept.firmware or '?'}, {kept.serial_number or 'no serial number'}); "
-            "--clone writes it all the same."
-        )
-
-
-def _fits(slot: Slot, raw: bytes) -> bool:
-    try:
-        return len(slot.clean(raw)) == len(raw)
-    except FrameError:
-        return False
 
 
 def sides(session: Session, names: Sequence[str], line: o.Line) -> list[Side]:
@@ -114,7 +108,13 @@ def sides(session: Session, names: Sequence[str], line: o.Line) -> list[Side]:
     for name in names:
         if name in devices:
             session.target = name
-            found.append(run(_board(name, devices[name])))
+            try:
+                found.append(run(_board(name, devices[name])))
+            except BmsError as error:
+                if len(live) == 1:
+                    raise
+                failed(session, name, error)
+                raise typer.Exit(FAILED) from error
         else:
             found.append(_file(name))
     return found
@@ -153,19 +153,28 @@ async def look(device: Device) -> tuple[Identity, Table]:
         return identity, await device.settings(await device.settings_map(identity))
 
 
-def place(target: str) -> str:
-    """Where a target is, as the journal names it."""
-    from bmslink.config import place_of
+def place(target: str) -> Place:
+    """Where a target is, however it is written."""
+    from bmslink.config.places import where
     from bmslink.packs import named
     from bmslink.transport import parse_target
 
-    return place_of(parse_target(named(target)))
+    return where(parse_target(named(target)))
 
 
-def decided_at(record: Mapping[str, Any], where: str) -> bool:
+def made_at(record: Mapping[str, Any], where: Place) -> bool:
+    """Whether a record of a change is of the pack there."""
+    from bmslink.config.places import recorded_place
+
+    about = record.get("about")
+    told = record if "target" in record else about if isinstance(about, dict) else {}
+    return recorded_place(told).same(where)
+
+
+def decided_at(record: Mapping[str, Any], where: Place) -> bool:
     """Whether `control run` wrote it of the pack there; it names packs as they were given."""
     try:
-        return record.get("event") == "decision" and place(str(record.get("target"))) == where
+        return record.get("event") == "decision" and place(str(record.get("target"))).same(where)
     except BmsError:  # a name that is no longer known
         return False
 
@@ -185,7 +194,13 @@ def one_by_one(
         except BmsError as error:
             errors.append(error)
             if len(devices) > 1:
-                if session.json:
-                    session.record({"target": target, "error": str(error)})
-                session.complain(about(target, error))
+                failed(session, target, error)
     return errors
+
+
+def failed(session: Session, target: str, error: BmsError) -> None:
+    """Tell that one of several packs failed."""
+    if session.json:
+        session.record({"target": target, "error": str(error)})
+    session.show_traceback(error)
+    session.complain(about(target, error))

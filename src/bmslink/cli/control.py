@@ -15,7 +15,8 @@ import typer
 from bmslink.cli import options as o
 from bmslink.cli.control_run import run, status
 from bmslink.cli.control_try import backtest, explain
-from bmslink.cli.output import Session, open_new
+from bmslink.cli.outfile import on_stdout, write_text
+from bmslink.cli.output import Session
 
 if TYPE_CHECKING:
     from bmslink.model import Reading
@@ -52,15 +53,15 @@ def presets(
     session.no_trace("control presets")
     text = preset(chemistry, use, cells=cells, capacity=capacity)
     parse_policies(text, Path(output or "preset"))  # a capacity that cannot be is said here
+    if output is not None and on_stdout(output):
+        output = None
     if output is not None:
-        with open_new(output, force=force) as file:
-            file.write(b"")  # no header: what follows decides whether there is a file
-            file.write(text.encode())
+        write_text(output, text, force=force)
     values = {"chemistry": chemistry, "use": use, "path": output}
     if session.json:
         session.record(values if output is not None else {**values, "text": text})
     elif output is None:
-        session.print(text.rstrip("\n"))
+        session.print(*text.rstrip("\n").split("\n"))
     else:
         session.print(f"{output} is written; set its [battery], then `control check {output}`.")
 

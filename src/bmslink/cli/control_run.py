@@ -112,7 +112,7 @@ def status(ctx: typer.Context) -> None:
         if session.json:
             session.record(as_json(each, now))
         else:
-            session.print("\n".join(render.run(each, now)))
+            session.print(*render.run(each, now))
     if not found.runs:
         session.say("No `control run` is running; it leaves its state for this command.")
         raise typer.Exit(NOTHING)

@@ -164,7 +164,7 @@ def explain(
         if session.json:
             session.record(each.to_dict())
         else:
-            session.print(("\n" if number else "") + render.tree(each, every=every))
+            session.print(*([""] if number else []), *render.tree(each, every=every))
 
 
 def _log(path: str, protocol: str | None, interval: float | None, speed: float) -> Log:

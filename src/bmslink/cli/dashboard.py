@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.live import Live
 
-from bmslink.cli.output import is_terminal
+from bmslink.cli.output import Session, is_terminal
 from bmslink.cli.poll import poll
 from bmslink.cli.render.monitor import PackView, screen
 from bmslink.cli.render.text import Glyphs
@@ -46,7 +45,7 @@ class _Screen:
         )
 
 
-async def dashboard(console: Console, devices: Sequence[Device], g: Glyphs) -> None:
+async def dashboard(session: Session, devices: Sequence[Device], g: Glyphs) -> None:
     """Show the packs until `q`. Raises the error if none of them could be opened at all."""
     news = asyncio.Event()
     quit_wanted = asyncio.Event()
@@ -63,7 +62,7 @@ async def dashboard(console: Console, devices: Sequence[Device], g: Glyphs) -> N
             group.create_task(_follow(device, view, news))
             for device, view in zip(devices, views, strict=True)
         ]
-        live = Live(_Screen(views, g, keys=keys), console=console, screen=True, auto_refresh=False)
+        live = session.live(_Screen(views, g, keys=keys))
         with contextlib.ExitStack() as stack:
             reader = contextlib.ExitStack()
 

@@ -18,8 +18,12 @@ def command(
     timeout: o.Timeout = None,
     pin_file: o.PinFile = None,
 ) -> None:
-    """Ask a pack who it is: vendor, model, hardware, firmware, serial number, cells."""
+    """Ask a pack who it is: vendor, model, hardware, firmware, serial number, cells.
+
+    And what can be written to it: for that it is asked for its settings, as `settings show` does.
+    """
     from bmslink.cli.loop import run
+    from bmslink.cli.standing import open_change
     from bmslink.device import Device
     from bmslink.model import Identity
 
@@ -33,13 +37,16 @@ def command(
     )
     device = o.connect_all(session, [o.one_target(target)], line)[0]
 
-    async def ask(device: Device) -> Identity:
+    async def ask(device: Device) -> tuple[Identity, str | None]:
         async with device:
-            return await device.identify()
+            identity = await device.inspect()
+            return identity, open_change(device, identity)
 
-    identity = run(ask(device))
+    identity, cut_off = run(ask(device))
+    if cut_off:
+        session.complain(cut_off)
     if session.json:
-        session.record(identity.to_dict())
+        session.record({**identity.to_dict(), "open_change": cut_off})
         return
     from bmslink.cli.render import info, text
 

@@ -14,8 +14,8 @@ __all__ = ["start_logging", "wire_log"]
 class _ToSession(logging.Handler):
     """Log records as sentences on stderr."""
 
-    def __init__(self, session: Session) -> None:
-        super().__init__()
+    def __init__(self, session: Session, level: int = logging.NOTSET) -> None:
+        super().__init__(level)
         self._session = session
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -26,6 +26,7 @@ def start_logging(session: Session) -> None:
     """Show what the library logs, as far as -v asks for it."""
     logger = logging.getLogger("bmslink")
     logger.handlers[:] = [_ToSession(session)]
+    logging.lastResort = _ToSession(session, logging.WARNING)  # what other libraries log
     logger.propagate = False
     levels = (logging.WARNING, logging.INFO, logging.DEBUG)
     logger.setLevel(levels[min(session.verbosity, 2)])

@@ -22,9 +22,10 @@ _LOOK = 1.0  # s between two looks whether the terminal is still there
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end; everything it opened is closed when this returns.
 
-    Ctrl-C raises `KeyboardInterrupt`, SIGTERM `Terminated`, the loss of the terminal that stdout
-    is `TerminalLostError` (not every terminal says so by SIGHUP). An exception in a callback of the
-    loop (a disk that is full while recording) ends the program too, instead of passing unseen.
+    Ctrl-C raises `KeyboardInterrupt`, SIGTERM and SIGHUP `Terminated` (SIGHUP not under `nohup`,
+    which has it ignored), the loss of the terminal that stdout is `TerminalLostError` (not every
+    terminal says so by SIGHUP). An exception in a callback of the loop (a disk that is full while
+    recording) ends the program too, instead of passing unseen.
     """
     ends: list[BaseException] = []
     try:
@@ -40,7 +41,9 @@ async def _supervised(main: Coroutine[Any, Any, T], ends: list[BaseException]) -
 
     def end(reason: BaseException) -> None:
         ends.append(reason)
-        if task is not None:
+        # a lost terminal says so twice, a service manager sends two signals: what the first one
+        # began, perhaps setting a pack back, is not to be cut off by the second
+        if task is not None and len(ends) == 1:
             task.cancel()
 
     def on_exception(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -51,6 +54,8 @@ async def _supervised(main: Coroutine[Any, Any, T], ends: list[BaseException]) -
     loop.set_exception_handler(on_exception)
     with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; not the main thread
         loop.add_signal_handler(signal.SIGTERM, end, Terminated())
+        if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            loop.add_signal_handler(signal.SIGHUP, end, Terminated())
     if is_terminal(sys.stdout):
         _watch_terminal(sys.stdout.fileno(), end)
     return await main

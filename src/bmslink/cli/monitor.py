@@ -49,4 +49,4 @@ def command(
         pin_file=pin_file,
     )
     devices = o.connect_all(session, names, line, may_ask=False)
-    run(dashboard(session.console, devices, glyphs(ascii_only=session.ascii)))
+    run(dashboard(session, devices, glyphs(ascii_only=session.ascii)))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bmslink.cli.output import Session, is_terminal, open_new
+from bmslink.cli.outfile import open_new
+from bmslink.cli.output import Session
 from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
@@ -162,20 +162,10 @@ def pin_for_scan(path: str | None) -> Pin:
 
 
 def _ask_pin(what: str) -> str | None:
-    """Ask at the terminal, without showing what is typed; `None` where nobody can answer."""
-    if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
-        return None
-    import getpass
-    import signal
+    """Ask at the terminal; `None` where nobody can answer."""
+    from bmslink.cli.asking import secret
 
-    ours = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C ends the question at once
-    try:
-        return getpass.getpass(f"{what}: ").strip() or None
-    except EOFError:
-        return None
-    finally:
-        signal.signal(signal.SIGINT, ours)
+    return secret(what)
 
 
 def _settle(session: Session, endpoints: list[Endpoint], pins: Sequence[Pin]) -> None:

@@ -1,6 +1,8 @@
 """What goes to stdout and stderr, and which exit code an error means.
 
-Results go to stdout, as JSON lines or for people; everything else is a sentence on stderr.
+Results go to stdout, as JSON lines or for people; everything else is a sentence on stderr. Nothing
+else in the program writes to either of them: here text from outside loses the characters that
+steer a terminal.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -24,11 +25,13 @@ from bmslink.errors import (
     RollbackError,
     SettingError,
     TargetError,
+    UsageError,
     VerifyError,
 )
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.live import Live
 
 __all__ = [
     "ClosedPipeError",
@@ -36,9 +39,12 @@ __all__ = [
     "TerminalLostError",
     "Terminated",
     "about",
+    "ask",
+    "clean",
+    "clean_lines",
+    "end_line",
     "exit_code",
     "is_terminal",
-    "open_new",
     "to_json",
 ]
 
@@ -47,6 +53,7 @@ DONE, FAILED, USAGE, REFUSED, UNVERIFIED, NOTHING, INTERRUPTED = 0, 1, 2, 3, 4, 
 
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (TargetError, USAGE),
+    (UsageError, USAGE),
     (GateError, REFUSED),
     (SettingError, REFUSED),
     (VerifyError, UNVERIFIED),
@@ -64,7 +71,7 @@ class TerminalLostError(Exception):
 
 
 class Terminated(KeyboardInterrupt):
-    """The program was asked to end (SIGTERM)."""
+    """The program was asked to end (SIGTERM, or SIGHUP from a terminal that was closed)."""
 
 
 def exit_code(error: BaseException) -> int:
@@ -89,56 +96,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     return value
-
-
-class _NewFile(io.BufferedWriter):
-    """A file for a recording. Its header waits for the first bytes behind it: a recording that
-    never begins leaves the old file as it was, and where there was none, none."""
-
-    def __init__(self, path: Path) -> None:
-        self._made = not path.exists()
-        super().__init__(io.FileIO(path, "x" if self._made else "a"))
-        self._path = path
-        self._header: bytes | None = None
-        self._begun = False
-
-    def write(self, data: Any, /) -> int:
-        if self._header is None:
-            self._header = bytes(data)
-            return len(data)
-        if not self._begun:
-            self._begun = True
-            self.truncate(0)
-            super().write(self._header)
-        return super().write(data)
-
-    def close(self) -> None:
-        if self.closed:
-            return
-        super().close()
-        if self._made and not self._begun:
-            with contextlib.suppress(OSError):
-                self._path.unlink()
-
-
-def open_new(
-    path: str, *, force: bool = False, instead: str = "--force overwrites it"
-) -> IO[bytes]:
-    """A file for a recording. `TargetError` if it cannot be made, or if it holds something and
-    `force` is not given; `instead` is what that sentence says can be done."""
-    try:
-        file = Path(path)
-        # a pipe or a device may be written to; only a file can be lost by it
-        if file.exists() and not file.is_file():
-            return file.open("wb")
-        if not force and file.exists() and file.stat().st_size:
-            raise TargetError(f"{path} exists already; {instead}.")
-        return _NewFile(file)
-    except TargetError:
-        raise
-    except (OSError, ValueError) as exc:
-        why = getattr(exc, "strerror", None) or exc
-        raise TargetError(f"{path} cannot be written: {why}.") from exc
 
 
 @dataclass(slots=True)
@@ -212,6 +169,8 @@ class Session:
         from rich.console import Console
         from rich.text import Text
 
+        from bmslink.cli.render.plain import Plain
+
         buffer = io.StringIO()
         console = Console(
             file=buffer,
@@ -223,22 +182,23 @@ class Session:
             markup=False,
             emoji=False,
         )
-        console.print(renderable, soft_wrap=isinstance(renderable, Text))
-        self.print("\n".join(line.rstrip() for line in buffer.getvalue().splitlines()))
+        console.print(Plain(renderable), soft_wrap=isinstance(renderable, Text))
+        _to_stdout("\n".join(line.rstrip() for line in buffer.getvalue().split("\n")[:-1]))
 
-    def print(self, text: str) -> None:
-        """One line (or block) on stdout, at once; `ClosedPipeError` when nobody reads it."""
-        if sys.stdout is None:
-            raise ClosedPipeError
-        try:
-            sys.stdout.write(text + "\n")
-            sys.stdout.flush()
-        except BrokenPipeError:
-            _drop(sys.stdout)
-            raise ClosedPipeError from None
-        except OSError as exc:
-            _drop(sys.stdout)
-            raise OSError(exc.errno, exc.strerror, "standard output") from exc
+    def live(self, renderable: RenderableType) -> Live:
+        """A full screen that shows something for people again and again."""
+        from rich.live import Live
+
+        from bmslink.cli.render.plain import Plain
+
+        return Live(Plain(renderable), console=self.console, screen=True, auto_refresh=False)
+
+    def print(self, *lines: str) -> None:
+        """Lines on stdout, at once; `ClosedPipeError` when nobody reads them.
+
+        A line end inside of one comes from outside and would forge the next: it is a space.
+        """
+        _to_stdout("\n".join(map(clean, lines)))
 
     def say(self, sentence: str) -> None:
         """A remark on stderr, unless --quiet."""
@@ -248,6 +208,11 @@ class Session:
     def complain(self, sentence: str) -> None:
         """A sentence on stderr."""
         _to_stderr(f"bmslink: {clean(sentence)}\n")
+
+    def progress(self, text: str) -> None:
+        """A line on the terminal behind stderr that the next one overwrites, unless --quiet."""
+        if not self.quiet:
+            _to_stderr(f"\r{clean(text)}\x1b[K")
 
     def finish(self) -> None:
         """Write what typer left in the buffer (help texts); `ClosedPipeError` as in `print`."""
@@ -293,12 +258,12 @@ class Session:
         if self.debug:
             import traceback
 
-            _to_stderr("".join(traceback.format_exception(error)))
+            _to_stderr(clean_lines("".join(traceback.format_exception(error))))
 
     def _wrong_usage(self, error: BaseException, message: str) -> int:
         ctx = getattr(error, "ctx", None)
         if type(error).__name__ == "NoArgsIsHelpError":
-            _to_stderr(f"{message}\n")
+            _to_stderr(clean_lines(f"{message}\n"))
             return USAGE
         where = f" See {ctx.command_path} --help." if ctx is not None else ""
         end = "" if message.endswith((".", "?")) else "."
@@ -315,8 +280,25 @@ def about(target: str | None, error: BmsError) -> str:
 
 
 def clean(text: str) -> str:
-    """Text from outside without the characters that steer a terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    """One line of text from outside, without the characters that steer a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
+
+
+def clean_lines(text: str) -> str:
+    """The same for a text of several lines."""
+    return "\n".join(clean(line) for line in text.split("\n"))
+
+
+def ask(text: str) -> None:
+    """A question on stderr; the answer is typed behind it."""
+    _to_stderr(clean(text))
+
+
+def end_line() -> None:
+    """What follows on stderr begins on a new line."""
+    _to_stderr("\n")
 
 
 def is_terminal(stream: object) -> bool:
@@ -332,6 +314,21 @@ def _innermost(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+def _to_stdout(text: str) -> None:
+    """A line or a block on stdout, cleaned already."""
+    if sys.stdout is None:
+        raise ClosedPipeError
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop(sys.stdout)
+        raise ClosedPipeError from None
+    except OSError as exc:
+        _drop(sys.stdout)
+        raise OSError(exc.errno, exc.strerror, "standard output") from exc
 
 
 def _to_stderr(text: str) -> None:

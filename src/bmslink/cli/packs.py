@@ -33,7 +33,7 @@ def list_packs(ctx: typer.Context) -> None:
         for pack in packs.values():
             session.record({"name": pack.name, "target": pack.target, "pin": pack.pin is not None})
     elif packs:
-        session.print(render.table(packs.values()))
+        session.print(*render.table(packs.values()))
     else:
         session.say(f"{path} names no packs yet; `bmslink packs add NAME TARGET` does.")
     if any(p.pin is not None for p in packs.values()) and _open_to_others(path):

@@ -57,6 +57,7 @@ async def _read_all(
     import asyncio
 
     from bmslink.cli.poll import poll
+    from bmslink.cli.standing import warn
     from bmslink.errors import BmsError
 
     async def follow(index: int, device: Device) -> None:
@@ -64,9 +65,22 @@ async def _read_all(
             if interval is None:
                 async with device:
                     report.tell(index, await device.read())
+                    warn(report.session, device)
             else:
+                warned = False
+
+                async def greet(device: Device) -> None:
+                    nonlocal warned
+                    if not warned:
+                        warn(report.session, device)
+                    warned = True
+
                 await poll(
-                    device, lambda news: report.tell(index, news), interval=interval, count=count
+                    device,
+                    lambda news: report.tell(index, news),
+                    interval=interval,
+                    count=count,
+                    greet=greet,
                 )
         except BmsError as error:
             report.tell(index, error)

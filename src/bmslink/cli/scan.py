@@ -103,4 +103,4 @@ def _show(session: Session, results: Sequence[Found]) -> None:
         if session.json:
             session.record(dataclasses.asdict(one))
         else:
-            session.print(render.block(one))
+            session.print(*render.block(one))

@@ -16,7 +16,7 @@ import typer
 
 from bmslink.cli import changing as c
 from bmslink.cli import options as o
-from bmslink.errors import SettingError, TargetError
+from bmslink.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
     from bmslink.cli.output import Session
@@ -123,8 +123,8 @@ def set_settings(
                 row = found.setting(key)
                 try:
                     values[key] = c.value_of(row.kind, row.unit, text)
-                except SettingError as exc:
-                    raise SettingError(f"{key}: {exc}") from exc
+                except UsageError as exc:
+                    raise UsageError(f"{key}: {exc}") from exc
             await c.change(
                 session,
                 device,
@@ -177,7 +177,7 @@ def _wish(wanted: Mapping[str, str]) -> tuple[Adjustment, bool]:
         try:
             moment = datetime.fromisoformat(clock).astimezone()
         except (ValueError, OverflowError):
-            raise SettingError(
+            raise UsageError(
                 f"clock is now or a time like 2026-05-01T12:00, not {clock!r}."
             ) from None
     if "soc" in wanted:
@@ -249,7 +249,7 @@ def _print(session: Session, table: Table, keys: list[str]) -> None:
     values = table.values()
     shown = [(row.key, config.bare(row, values[row.key])) for row in rows]
     alone = len(shown) == 1
-    session.print("\n".join(value if alone else f"{key}={value}" for key, value in shown))
+    session.print(*(value if alone else f"{key}={value}" for key, value in shown))
 
 
 def _part(found: SettingsMap, keys: list[str]) -> SettingsMap:

@@ -65,6 +65,9 @@ def command(
     chemistry: Annotated[
         str, typer.Option(metavar="NAME", help="lfp, nmc, lto or na-ion.")
     ] = "lfp",
+    capacity: Annotated[
+        float, typer.Option(parser=o.number, metavar="AH", help="Its capacity when new.")
+    ] = 100.0,
     soc: Annotated[
         float, typer.Option(parser=o.number, metavar="PERCENT", help="Charge at the start.")
     ] = 60.0,
@@ -131,6 +134,7 @@ def command(
                 ble=radio,
                 cells=cells,
                 chemistry=chemistry,
+                capacity=capacity,
                 soc=soc,
                 seed=seed,
                 address=address,
@@ -170,7 +174,7 @@ def _list_faults(session: Session, known: dict[str, str]) -> None:
 
 def _reply(session: Session, text: str) -> None:
     if not session.json:
-        session.print(text)
+        session.print(*text.split("\n"))
         return
     try:
         values = json.loads(text)

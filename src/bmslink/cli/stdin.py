@@ -12,16 +12,21 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import CancelledError
 
-__all__ = ["lines"]
+__all__ = ["first_line", "lines", "stay_in_background"]
 
 _LONGEST_LINE = 4096
 _BACKGROUND = 1.0  # s between two looks whether the terminal is ours again
 
 
-async def lines() -> AsyncIterator[str]:
-    """The lines of standard input, until it ends."""
+def stay_in_background() -> None:
+    """See to it that a program in the background waits for its terminal. Main thread only."""
     if hasattr(signal, "SIGTTIN"):  # reading a terminal from the background would stop us
         signal.signal(signal.SIGTTIN, signal.SIG_IGN)
+
+
+async def lines() -> AsyncIterator[str]:
+    """The lines of standard input, until it ends."""
+    stay_in_background()
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[str | None] = asyncio.Queue(maxsize=100)
 
@@ -52,7 +57,21 @@ def _read_stdin(put: Callable[[str | None], None]) -> None:
         return  # there is no standard input, or nobody listens any more
 
 
-def _read_some(fd: int) -> bytes:
+def first_line(fd: int, *, back: Callable[[], object]) -> str:
+    """The next line of a terminal, and nothing behind it; "" at its end.
+
+    `back` is called before it is read again, when it was another program's for a while.
+    """
+    typed = b""
+    try:
+        while b"\n" not in typed and (data := _read_some(fd, back)):
+            typed = (typed + data)[-_LONGEST_LINE:]
+    except OSError:  # the terminal is gone
+        return ""
+    return typed.partition(b"\n")[0].decode(errors="replace")
+
+
+def _read_some(fd: int, back: Callable[[], object] = lambda: None) -> bytes:
     while True:
         try:
             return os.read(fd, 4096)
@@ -61,3 +80,4 @@ def _read_some(fd: int) -> bytes:
             if exc.errno != errno.EIO or not os.isatty(fd):
                 raise
             time.sleep(_BACKGROUND)
+            back()

@@ -37,8 +37,9 @@ def command(
 ) -> None:
     """Switch charging, discharging or balancing, and read back what came of it.
 
-    Switching can cut the load, or whatever powers this computer: it asks first. A board with an
-    active protection ignores the command; that is said, with exit code 1.
+    Switching can cut the load, or whatever powers this computer: it asks first. Off then goes out
+    at once. Where the asked state is not read back (a board with an active protection ignores
+    commands), that is said, with exit code 4.
     """
     from bmslink.cli.loop import run
 
@@ -47,26 +48,23 @@ def command(
     line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
     device = c.open_one(session, target, line)
 
+    allowed = c.waivers(waive, untested=untested)
+
     async def act(device: Device) -> None:
         from bmslink.config import rehearse_switch, switch
 
         async with device:
             if dry_run:
-                frames = await rehearse_switch(device, wish)
-                for frame in frames:
+                for frame in await rehearse_switch(device, wish, waive=allowed):
                     if session.json:
                         session.record({"frame": frame.hex()})
                     else:
                         session.print(frame.hex(" "))
                 session.say("A dry run: nothing was changed.")
                 return
-            question = f"Switch {wish.switch} {'on' if wish.on else 'off'} on {device.target}?"
-            await c.agree(session, question, yes=yes)
-            work = switch(device, wish, waive=c.waivers(waive, untested=untested))
-            outcome = await c.under_way(session, device, work)
+            await c.agree(session, f"Switch {wish} on {device.target}?", yes=yes)
+            outcome = await c.under_way(session, device, switch(device, wish, waive=allowed))
             c.show_outcome(session, device, outcome)
-            if outcome.result == "ignored":
-                raise typer.Exit(1)
 
     run(act(device))
 

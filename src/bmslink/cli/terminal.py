@@ -1,4 +1,4 @@
-"""The keyboard of a full-screen program, and a terminal that is always put back."""
+"""The keyboard: of a full-screen program, and what was typed before a question."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from typing import IO
 
-__all__ = ["keyboard", "when_resized", "when_suspended"]
+__all__ = ["forget_typed", "keyboard", "when_resized", "when_suspended"]
 
 _TICK = 0.1
 
@@ -32,6 +33,12 @@ if sys.platform == "win32":
             yield
         finally:
             task.cancel()
+
+    def forget_typed(_stream: IO[str]) -> bool:
+        """Throw away what was typed and not yet read; whether that could be done."""
+        while msvcrt.kbhit():
+            msvcrt.getwch()
+        return True
 
 else:
     import termios
@@ -62,6 +69,22 @@ else:
             loop.remove_reader(fd)
             with contextlib.suppress(termios.error):  # the terminal is gone
                 termios.tcsetattr(fd, termios.TCSANOW, before)
+
+    def forget_typed(stream: IO[str]) -> bool:
+        """Throw away what was typed and not yet read; whether that could be done."""
+        try:
+            if not _in_background(stream.fileno()):
+                termios.tcflush(stream, termios.TCIFLUSH)
+        except (OSError, ValueError, termios.error):  # the terminal is gone
+            return False
+        return True
+
+    def _in_background(fd: int) -> bool:
+        """Whether what is typed goes to another program; to touch it would stop us."""
+        try:
+            return os.tcgetpgrp(fd) != os.getpgrp()
+        except OSError:  # it is not the terminal that we belong to
+            return False
 
 
 @contextlib.contextmanager

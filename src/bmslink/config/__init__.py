@@ -7,15 +7,16 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
     outcome = await apply(device, plan)               # writes, reads back, or sets all back
 ```
 
-* `draft(device, wanted, *, raw=None, waive=(), chemistry=None, settings=None, journal=None)` reads
-  the pack and gives back a `Plan`. `wanted` holds values by canonical key; `raw` (slot -> bytes) is
-  a backup to go back to instead; `settings` is the map of this board, where it was read already.
-  `chemistry` states what the cells are (`CHEMISTRIES`); a device that was opened by its name in
-  bmslink.toml knows what stands there.
-  `make_plan` is the same without a device: pure, from what was read.
+* `draft(device, wanted, *, raw=None, switches=False, waive=(), chemistry=None, settings=None,
+  journal=None)` reads the pack and gives back a `Plan`. `wanted` holds values by canonical key, or
+  is a `Profile` (`config.profile.load_profile`), whose switches are set only with `switches`;
+  `raw` is a `Backup` (`config.backup.load_backup`) to go back to; `settings` is the map of this
+  board, where it was read already. `chemistry` states what the cells are (`CHEMISTRIES`); a device
+  that was opened by its name in bmslink.toml knows what stands there. `make_plan` is the same
+  without a device: pure, from what was read.
 * `Plan`: `changes` (in the order of writing; each with `slot`, `old`, `new` and its `edits`:
-  key, old, asked and stored value), `unsupported` (key -> why), `checks`, `remarks`, `frames`
-  (every byte that would change something), `blocked` (the checks that stand in the way),
+  key, old, asked and stored value), `unsupported` and `left_out` (key -> why), `checks`, `remarks`,
+  `frames` (every byte that would change something), `blocked` (the checks that stand in the way),
   `to_dict()`.
 * `Check`: `name`, `passed` (`None`: not applicable), `sentence`, `waiver` (what to put into `waive`
   to go on all the same; empty: nothing helps), `waived`, `blocks`. `WAIVERS` names all of them.
@@ -23,8 +24,13 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
   raises `FrameError` instead.
 * `apply(device, plan, *, confirm=None, journal=None) -> Outcome`. `confirm(new_plan) -> bool` is
   asked only where the settings changed since the plan was made; without it that is an end.
-* `resume(device, *, rollback=False, keep=False, waive=(), journal=None) -> Outcome` ends a change
-  that was cut off: finishes it, sets it back, or (`keep`) only declares it over.
+* `resume(device, *, rollback=False, keep=False, agreed=False, waive=(), confirm=None,
+  journal=None) -> Outcome` ends a change that was cut off: finishes it, sets it back, or (`keep`)
+  only declares it over. `agreed`: a person has seen a record that an earlier version wrote without
+  a check. `confirm(sentence) -> bool` is asked where a setting has neither its old nor its new
+  value.
+* `verify(device, *, journal=None) -> Verification` compares what the last change of this pack left
+  with what the board holds now: `result`, `differences` (key, unit, written, now), `fine`.
 * `switch(device, command, *, waive=(), journal=None) -> Outcome`.
 * `draft_adjustment(device, wish, *, now=False, waive=(), journal=None) -> AdjustmentPlan` and
   `adjust(device, plan, *, journal=None) -> Outcome` set the clock or the state of charge.
@@ -33,11 +39,11 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
   `stands` (key -> value, of what the change was about, as read afterwards), `to_dict()`.
 
 Errors: `GateError` (`checks`: nothing was sent; the CLI exits 3), `VerifyError` (it failed, and all
-is as before), `RollbackError` (it failed, and what stands is not what was there before: the message
-says what, and `resume` is next); both carry `outcome` and the CLI exits 4. Others (`LinkTimeout`,
-`Refused`, `JournalError`, …) are raised only while nothing was sent. Whatever else ends it (Ctrl-C,
-a crash) leaves the transaction open in the journal, and until somebody resumes it every other
-change of that pack is refused.
+was written back and is as before), `RollbackError` (it failed, and that all is as before is not
+proven: the message says what is read, and `resume` is next); both carry `outcome` and the CLI exits
+4. Others (`LinkTimeout`, `Refused`, `JournalError`, …) are raised only while nothing was sent.
+Whatever else ends it (Ctrl-C, a crash) leaves the transaction open in the journal, and until
+somebody resumes it every other change of that pack is refused.
 """
 
 from __future__ import annotations
@@ -46,11 +52,13 @@ from bmslink.config.adjusting import AdjustmentPlan, adjust, draft_adjustment
 from bmslink.config.apply import apply, draft
 from bmslink.config.believing import believe, oddities
 from bmslink.config.check import WAIVERS, Check
-from bmslink.config.drive import place_of
+from bmslink.config.open_changes import open_change
 from bmslink.config.outcome import Outcome
+from bmslink.config.places import place_of
 from bmslink.config.plan import Change, Edit, Plan, make_plan
 from bmslink.config.resume import CutOff, cut_off_change, resume, unfinished
 from bmslink.config.switching import rehearse_switch, switch
+from bmslink.config.verify import Difference, Verification, verify
 
 __all__ = [
     "WAIVERS",
@@ -58,9 +66,11 @@ __all__ = [
     "Change",
     "Check",
     "CutOff",
+    "Difference",
     "Edit",
     "Outcome",
     "Plan",
+    "Verification",
     "adjust",
     "apply",
     "believe",
@@ -69,9 +79,11 @@ __all__ = [
     "draft_adjustment",
     "make_plan",
     "oddities",
+    "open_change",
     "place_of",
     "rehearse_switch",
     "resume",
     "switch",
     "unfinished",
+    "verify",
 ]

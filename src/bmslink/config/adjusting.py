@@ -12,16 +12,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from bmslink.arguments import checked
 from bmslink.config.apply import blocks_of, draft, gate, lock_names, refuse, same_as_planned
 from bmslink.config.charge import check_soc
 from bmslink.config.check import Check
-from bmslink.config.drive import pack_of, place_of
 from bmslink.config.locks import locked
+from bmslink.config.open_changes import begin
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
 from bmslink.device import Device
 from bmslink.errors import BmsError, FrameError, RollbackError, TransportError
-from bmslink.journal import Journal
+from bmslink.journal import Journal, JournalError
 from bmslink.model import Adjustment, Reading
 
 __all__ = ["AdjustmentPlan", "adjust", "draft_adjustment"]
@@ -59,6 +60,7 @@ def _told(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat(timespec="seconds")
 
 
+@checked()
 async def draft_adjustment(
     device: Device,
     wish: Adjustment,
@@ -115,6 +117,7 @@ def _untested(check: Check, why: list[str], waive: Collection[str]) -> Check:
     return replace(check, passed=False, sentence=sentence, waived=check.waiver in waive)
 
 
+@checked()
 async def adjust(
     device: Device, wanted: AdjustmentPlan, *, journal: Journal | None = None
 ) -> Outcome:
@@ -134,9 +137,10 @@ async def adjust(
             gate(replace(plan, checks=(_soc(wish.soc, await device.read(), plan),)))
         if wanted.now:
             wish = replace(wish, clock=datetime.now(UTC))
-        transaction = journal.begin(
-            place_of(device.target),
-            pack_of(plan.identity),
+        transaction = begin(
+            journal,
+            device,
+            plan.identity,
             [],
             adjust={"clock": _told(wish.clock), "soc": wish.soc},
             waived=[check.waiver for check in plan.checks if check.waived],
@@ -147,7 +151,9 @@ async def adjust(
         except (TransportError, FrameError) as error:
             lost = f"The command got no usable answer ({error}) "
         except BmsError as error:  # it was not sent, or the board said no
-            transaction.end("refused", why=str(error))
+            transaction.close("refused", why=str(error))
+            if isinstance(error, JournalError):
+                raise refuse(f"{error} Nothing was sent.", "journal") from error
             raise
         told = await _seen(device, wish, sent)
         sentence = lost + told if told else f"{_words(wish)}: read back."

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
 
+from bmslink.arguments import checked
+from bmslink.config.backup import Backup
 from bmslink.config.check import Check, Health
 from bmslink.config.drive import (
     Job,
     Stranger,
-    describe,
+    identify_as,
     pack_of,
-    place_of,
     reach,
     same_board,
     watch,
 )
+from bmslink.config.history import History, made_here
 from bmslink.config.locks import locked
+from bmslink.config.open_changes import begin, blocks_of, cut_off, lock_names, other_road
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Plan, make_plan, with_frames
+from bmslink.config.profile import Profile
+from bmslink.config.rollback import close, roll_back, unknown, values_of
 from bmslink.device import Device
-from bmslink.errors import BmsError, GateError, RollbackError, VerifyError
-from bmslink.journal import Journal, JournalError, Open
+from bmslink.errors import BmsError, GateError, SettingError
+from bmslink.journal import Journal, JournalError
 from bmslink.model import Identity
-from bmslink.protocols.settings import Image, SettingsMap, Table
-from bmslink.setting import Value
+from bmslink.protocols.settings import SettingsMap, Table
 
 __all__ = [
     "apply",
@@ -39,62 +43,14 @@ __all__ = [
     "same_as_planned",
 ]
 
-_ROLLBACKS = 3
-"""How often setting back is tried."""
-_PAUSE = 1.0
-"""Between two of these, s."""
 
-
-def lock_names(device: Device, identity: Identity) -> list[str]:
-    """By what a pack is held: where it is, and who it is if it tells."""
-    names = [place_of(device.target)]
-    if identity.serial_number:
-        names.append(f"{identity.vendor} {identity.serial_number}")
-    return names
-
-
-def blocks_of(journal: Journal, device: Device, identity: Identity) -> dict[str, str]:
-    """The checks that fail because of the journal."""
-    try:
-        journal.probe()
-        cut = cut_off(journal, device, identity)
-    except JournalError as error:
-        return {"journal": str(error)}
-    if not cut:
-        return {}
-    when = str(cut[0].begin.get("time"))[:19].replace("T", " ")
-    return {
-        "unfinished": (
-            f"A change of this pack was cut off ({when} UTC): "
-            f"`bmslink config resume {other_road(cut[0], identity) or device.target}` finishes "
-            "it or sets it back."
-        )
-    }
-
-
-def cut_off(journal: Journal, device: Device, identity: Identity) -> list[Open]:
-    """The changes of this pack that were cut off, oldest first."""
-    place, pack = place_of(device.target), pack_of(identity)
-    return [each for each in journal.unfinished() if each.concerns(place, pack)]
-
-
-def other_road(cut: Open, identity: Identity) -> str:
-    """The target that a change was begun over where its protocol was another one; or empty.
-
-    A pack with two ports keeps its settings at other addresses on each.
-    """
-    pack, place = cut.begin.get("pack"), cut.begin.get("target")
-    began = pack.get("protocol") if isinstance(pack, dict) else None
-    if not isinstance(began, str) or began == identity.protocol or not isinstance(place, str):
-        return ""
-    return place if "+" in place.partition("://")[0] else f"{began}+{place}"
-
-
+@checked()
 async def draft(
     device: Device,
-    wanted: Mapping[str, object],
+    wanted: Mapping[str, object] | Profile,
     *,
-    raw: Image | None = None,
+    raw: Backup | None = None,
+    switches: bool = False,
     waive: Collection[str] = (),
     chemistry: str | None = None,
     settings: SettingsMap | None = None,
@@ -102,46 +58,70 @@ async def draft(
 ) -> Plan:
     """Read everything a change needs to know and plan it; nothing is changed.
 
-    `settings`: the map of this board, where the caller has asked for it already.
-    Raises `SettingError` where the board's settings are not known at all, `LinkTimeout`, …
+    `wanted`: values by name, or a profile, of which switches are set only with `switches`. `raw`:
+    a backup to go back to. `settings`: the map of this board, where the caller has asked for it
+    already. Raises `SettingError` where the board's settings are not known at all, and for bare
+    bytes instead of a backup, `LinkTimeout`, …
     """
+    _need_backup(raw)
     counted = device.link.received, device.link.framer.bad_frames
     identity = await device.identify()
     table = await device.settings(settings or await device.settings_map(identity))
-    return await _draft(
-        device, identity, table, wanted, raw, waive, chemistry, journal or Journal(), counted
-    )
+    wish = _Wish(wanted, raw, switches, frozenset(waive), chemistry)
+    return await _draft(device, identity, table, wish, journal or Journal(), counted)
+
+
+class _Wish(NamedTuple):
+    """What is asked for, apart from what the board holds."""
+
+    wanted: Mapping[str, object] | Profile
+    raw: Backup | None
+    switches: bool
+    waive: frozenset[str]
+    chemistry: str | None
+
+
+def _need_backup(raw: object) -> None:
+    if raw is not None and not isinstance(raw, Backup):
+        raise SettingError(
+            "Bytes alone do not say which board they are of: give the whole backup, as "
+            "`load_backup` reads it. Nothing was sent."
+        )
 
 
 async def _draft(
     device: Device,
     identity: Identity,
     table: Table,
-    wanted: Mapping[str, object],
-    raw: Image | None,
-    waive: Collection[str],
-    chemistry: str | None,
+    wish: _Wish,
     journal: Journal,
     counted: tuple[int, int],
 ) -> Plan:
+    blocked = blocks_of(journal, device, identity, table)
+    past = History(journal, device, identity, table) if "journal" not in blocked else None
     reading, still = await watch(device)
     frames, bad = device.link.received, device.link.framer.bad_frames
     plan = make_plan(
         table,
-        wanted,
+        wish.wanted,
         identity=identity,
         reading=reading,
-        raw=raw,
-        waive=waive,
-        chemistry=chemistry,
+        raw=wish.raw,
+        elsewhere=wish.raw is not None and not made_here(wish.raw, device),
+        stood=past.stood() if wish.raw and past else None,
+        switches=wish.switches,
+        switched_off=past.switched_off() if wish.switches and past else None,
+        waive=wish.waive,
+        chemistry=wish.chemistry,
         health=Health(frames - counted[0], bad - counted[1], still),
         target=str(device.target),
-        blocked=blocks_of(journal, device, identity),
+        blocked=blocked,
         named=device.named,
     )
     slots = table.map.by_address
-    writes = [(slots[change.slot], change.new) for change in plan.changes]
-    return with_frames(plan, await device.rehearse(writes)) if writes else plan
+    writes = [(slots[c.slot], c.new) for c in plan.changes if c.slot not in plan.refused]
+    with device.driver.seen.vouching(plan.vouched):
+        return with_frames(plan, await device.rehearse(writes)) if writes else plan
 
 
 def refuse(sentence: str, name: str) -> GateError:
@@ -162,6 +142,7 @@ def gate(plan: Plan) -> None:
         raise GateError(f"Nothing was sent. {told}", plan.checks)
 
 
+@checked()
 async def apply(
     device: Device,
     plan: Plan,
@@ -187,11 +168,18 @@ async def apply(
             left = fresh.unsupported
             return Outcome(
                 result="nothing",
-                sentence=f"Nothing was sent: this pack cannot change {_named(left)}."
+                sentence="Nothing was sent: what this pack can change is as wanted already; it "
+                f"cannot change {_named(left)}."
                 if left
                 else "Everything stands as wanted already.",
+                notes=_left_out(fresh),
             )
         return await _carry_out_new(device, fresh, journal)
+
+
+def _left_out(plan: Plan) -> list[str]:
+    """What a plan leaves as it is, in sentences."""
+    return [f"{key} was left out: {why}." for key, why in plan.left_out.items()]
 
 
 def _named(keys: Collection[str]) -> str:
@@ -200,43 +188,36 @@ def _named(keys: Collection[str]) -> str:
 
 async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
     """The plan as of now. Two equal readings of the table are needed: the plan's is the first."""
+    raw = plan.raw
+    _need_backup(raw)
     counted = device.link.received, device.link.framer.bad_frames
-    identity = await device.identify()
+    identity, _ = await identify_as(device, pack_of(plan.identity))
     same_as_planned(plan, identity)
-    settings = plan.table.map
+    # never by the plan's own map: what limits a write is the table that this driver found
+    settings = device.driver.own_map or await device.settings_map(identity)
     table = await device.settings(settings)
-    if not _equal(settings, plan.table.image, table.image):
+    if settings.differing(plan.table.image, table.image):
         settings = await device.settings_map(identity)
         table, first = await device.settings(settings), table
-        if not _equal(settings, first.image, table.image):
+        if settings.differing(first.image, table.image):
             raise refuse(
                 "Two readings of the settings differ: somebody else is changing them, or the line "
                 "is disturbed. Nothing was sent.",
                 "health",
             )
-    return await _draft(
-        device,
-        identity,
-        table,
-        plan.wanted,
-        plan.raw,
-        plan.waive,
-        plan.stated,
-        journal,
-        counted,
-    )
-
-
-def _equal(settings: SettingsMap, one: Image, other: Image) -> bool:
-    return all(settings.same(a, one.get(a), other.get(a)) for a in one.keys() | other.keys())
+    backup = raw if isinstance(raw, Backup) else None
+    wish = _Wish(plan.wanted, backup, plan.switches, plan.waive, plan.stated)
+    return await _draft(device, identity, table, wish, journal, counted)
 
 
 async def _carry_out_new(device: Device, plan: Plan, journal: Journal) -> Outcome:
     table = plan.table
-    transaction = journal.begin(
-        place_of(device.target),
-        pack_of(plan.identity),
+    transaction = begin(
+        journal,
+        device,
+        plan.identity,
         [change.to_dict() for change in plan.changes],
+        table,
         map=table.map.name,
         image={f"{address:X}": raw.hex() for address, raw in table.image.items()},
         waived=[check.waiver for check in plan.checks if check.waived],
@@ -250,8 +231,11 @@ async def _carry_out_new(device: Device, plan: Plan, journal: Journal) -> Outcom
         transaction=transaction,
         before=table.image,
         touched=plan.goal,
+        notes=_left_out(plan),
+        outages=device.link.outages,
     )
-    return await carry_out(job, plan.changes)
+    with device.driver.seen.vouching(plan.vouched):
+        return await carry_out(job, plan.changes)
 
 
 async def carry_out(job: Job, changes: Sequence[Change]) -> Outcome:
@@ -260,13 +244,15 @@ async def carry_out(job: Job, changes: Sequence[Change]) -> Outcome:
     try:
         table = await reach(job, {c.slot: c.new for c in changes}, order)
     except Stranger as error:
-        raise await _unknown(job, changes, str(error), look=False) from error
+        raise await unknown(job, changes, str(error), look=False) from error
     except BmsError as error:
         if not job.sent:
-            _end(job, "nothing sent", why=str(error))
+            close(job, "nothing sent", why=str(error))
+            if isinstance(error, JournalError):
+                raise refuse(f"{error} Nothing was sent.", "journal") from error
             raise
         raise await roll_back(job, changes, error) from error
-    _end(job, "done")
+    close(job, "done")
     count = sum(len(change.edits) for change in changes)
     return Outcome(
         result="done",
@@ -274,88 +260,5 @@ async def carry_out(job: Job, changes: Sequence[Change]) -> Outcome:
         transaction=job.transaction.id,
         changes=changes,
         notes=job.notes,
-        stands=_values(table, changes),
+        stands=values_of(table, changes),
     )
-
-
-async def roll_back(job: Job, changes: Sequence[Change], why: BmsError) -> BmsError:
-    """Set everything back; the error that tells how that went."""
-    last: BmsError = why
-    for attempt in range(_ROLLBACKS):
-        if attempt:
-            await asyncio.sleep(_PAUSE)
-        try:
-            table = await set_back(job, changes, str(why))
-        except Stranger as error:
-            return await _unknown(job, changes, f"{why} {error}", look=False)
-        except BmsError as error:
-            last = error
-            continue
-        outcome = Outcome(
-            result="rolled back",
-            sentence=f"{why} Everything was set back: all settings stand as they did before.",
-            transaction=job.transaction.id,
-            changes=changes,
-            notes=job.notes,
-            stands=_values(table, changes),
-        )
-        return VerifyError(outcome.sentence, outcome=outcome)
-    failed = "as well." if str(last) == str(why) else f"too: {last}"
-    return await _unknown(job, changes, f"{why} Setting it back failed {failed}", look=True)
-
-
-async def set_back(job: Job, changes: Sequence[Change], why: str) -> Table:
-    """Bring everything to what it was, in reverse order, and end the transaction."""
-    job.transaction.note("rollback", why=why)
-    slots = job.settings.by_address
-    old = {c.slot: slots[c.slot].clean(job.before[c.slot]) for c in changes}
-    table = await reach(job, old, [change.slot for change in reversed(changes)])
-    _end(job, "rolled back", why=why)
-    return table
-
-
-async def _unknown(job: Job, changes: Sequence[Change], why: str, *, look: bool) -> RollbackError:
-    """The error for when neither the plan nor the old state stands; the transaction stays open."""
-    told, stands = "What stands in the BMS now is not known.", dict[str, Value | None]()
-    if look:
-        try:
-            table = await job.device.settings(job.settings)
-        except BmsError:
-            pass
-        else:
-            stands = _values(table, changes)
-            told = _what_stands(job, table.image)
-    sentence = (
-        f"{why} {told} `bmslink config resume {job.device.target}` is the next step; until then "
-        "nothing else is written to this pack."
-    )
-    outcome = Outcome(
-        result="unknown",
-        sentence=sentence,
-        transaction=job.transaction.id,
-        changes=changes,
-        notes=job.notes,
-        stands=stands,
-    )
-    return RollbackError(sentence, outcome)
-
-
-def _what_stands(job: Job, image: Image) -> str:
-    differ = [
-        describe(job.settings, address, raw, image.get(address))
-        for address, raw in job.before.items()
-        if not job.settings.same(address, raw, image.get(address))
-    ]
-    if not differ:
-        return "Read just now, all settings stand as they did before."
-    return f"Read just now, this is not as before: {'; '.join(differ)}. All else is."
-
-
-def _values(table: Table, changes: Sequence[Change]) -> dict[str, Value | None]:
-    values = table.values()
-    return {edit.key: values[edit.key] for change in changes for edit in change.edits}
-
-
-def _end(job: Job, outcome: str, **data: str) -> None:
-    if untold := job.transaction.close(outcome, notes=job.notes, **data):
-        job.notes.append(untold)

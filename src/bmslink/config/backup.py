@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 
 from bmslink.config.believing import believe
-from bmslink.errors import SettingError
+from bmslink.config.fingerprint import fingerprint
+from bmslink.errors import UsageError
 from bmslink.model import Identity
 from bmslink.protocols.settings import Table
 from bmslink.wholefile import replace_file
@@ -27,7 +28,7 @@ _KIND = "bmslink-backup"
 _MOST_BYTES = 4 << 20
 
 
-class BackupError(SettingError):
+class BackupError(UsageError):
     """A backup that cannot be trusted."""
 
 
@@ -51,9 +52,18 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Address -> raw bytes, both in hex."""
     values: dict[str, float | bool | str | None]
     units: dict[str, str]
+    place: dict[str, Any] = {}
+    """Where it was made; backups of 0.1.0 name the target only."""
+    fingerprint: dict[str, Any] = {}
+    """What tells the board from others; backups of 0.1.0 have none."""
     own: list[str]
     """The settings that change by themselves or belong to this one board: not for comparing."""
     sha256: str = ""
+
+    @property
+    def intact(self) -> bool:
+        """Whether nothing was changed since it was made or loaded."""
+        return self.sha256 == _checksum(msgspec.to_builtins(self))
 
     def image(self) -> dict[int, bytes]:
         """The raw bytes by slot address."""
@@ -66,8 +76,13 @@ def _checksum(fields: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def make_backup(target: str, identity: Identity, table: Table) -> Backup:
-    """The board as it stands now; `FrameError` where it was read as what no board can hold."""
+def make_backup(
+    target: str, identity: Identity, table: Table, place: Mapping[str, Any] | None = None
+) -> Backup:
+    """The board as it is now; `place` as `config.places` writes it, where that is known.
+
+    Raises `FrameError` where it was read as what no board can hold.
+    """
     believe(table)
     backup = Backup(
         time=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -83,8 +98,15 @@ def make_backup(target: str, identity: Identity, table: Table) -> Backup:
         slots={f"{at:04x}": raw.hex() for at, raw in sorted(table.image.items())},
         values=dict(table.values()),
         units={row.key: row.unit for row in table.map.settings if row.unit},
+        place=dict(place or {}),
+        fingerprint=fingerprint(identity, table).to_dict(),
         own=[row.key for row in table.map.settings if row.live or row.own],
     )
+    return _sealed(backup)
+
+
+def _sealed(backup: Backup) -> Backup:
+    """With its checksum, of what it holds in this version of bmslink."""
     return msgspec.structs.replace(backup, sha256=_checksum(msgspec.to_builtins(backup)))
 
 
@@ -93,9 +115,9 @@ def save_backup(backup: Backup, path: str | Path, *, overwrite: bool = False) ->
     place = Path(path)
     text = json.dumps(msgspec.to_builtins(backup), indent=1, ensure_ascii=False) + "\n"
     try:
-        if place.exists() and not overwrite:
-            raise BackupError(f"{place} exists already; choose another name or --force.")
-        replace_file(place, text.encode())
+        replace_file(place, text.encode(), overwrite=overwrite)
+    except FileExistsError as exc:
+        raise BackupError(f"{place} exists already; choose another name or --force.") from exc
     except OSError as exc:
         raise BackupError(f"{place} cannot be written: {exc.strerror or exc}.") from exc
 
@@ -129,4 +151,4 @@ def load_backup(path: str | Path) -> Backup:
             f"{place} was changed after it was made: its checksum is wrong. To set values by "
             "hand, write a profile."
         )
-    return backup
+    return _sealed(backup)

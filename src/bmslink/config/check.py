@@ -6,17 +6,21 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
+from bmslink.config.backup import Backup
 from bmslink.config.cells import Cells
+from bmslink.errors import UsageError
 from bmslink.model import Identity, Reading
 from bmslink.packs import NamedPack
 from bmslink.protocols.settings import Table
-from bmslink.setting import Value
+from bmslink.setting import ASKING, Value
 
-__all__ = ["WAIVERS", "Check", "Draft", "Health", "number"]
+__all__ = ["WAIVERS", "Check", "Draft", "Health", "number", "require_waivers"]
 
 WAIVERS: Mapping[str, str] = {
     "untested": "write what no recording proves for this board and firmware",
     "partial": "leave out what this pack does not have or cannot change",
+    "clone": "restore the backup of another board of the same kind",
+    "limits": "restore values outside the limits (never: set them)",
     "rating": "set a limit beyond what the pack or the board is rated for",
     "rules": "leave settings that contradict each other",
     "chemistry": "leave what these cells are not made for",
@@ -25,10 +29,21 @@ WAIVERS: Mapping[str, str] = {
     "health": "write over a line that is disturbed, or beside readings that make no sense",
     "protection": "write while a protection is active",
     "unchanged": "resume although other settings changed since, and set them back as well",
+    "twin": "it is another board than the one that looks the same, whose change was cut off",
+    "place": "resume over another port than the change was begun over, on a board without a number",
     "load": "change what all protection stands on while current flows",
     "soc": "set a state of charge that the cells, the current or the board's own count contradict",
 }
 """Waiver -> what it allows. The key of a setting that asks for it (`setting.ASKING`) is one too."""
+
+
+def require_waivers(waive: Collection[str]) -> set[str]:
+    """The waivers, or `UsageError` for one that does not exist."""
+    if unknown := sorted(set(waive) - WAIVERS.keys() - ASKING.keys()):
+        raise UsageError(
+            f"There is no waiver {unknown[0][:40]!r}; there are: {', '.join(WAIVERS)}."
+        )
+    return set(waive)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +90,21 @@ class Draft:
     wrong: Mapping[str, str]
     """Key -> why its value is not possible."""
     unsupported: Mapping[str, str]
+    """Key -> why this pack cannot change it."""
+    outside: Mapping[str, str]
+    """Key -> why raw bytes that are brought back hold no value that may be set."""
     identity: Identity
     reading: Reading | None
+    backup: Backup | None = None
+    """What is restored."""
+    unusable: str = ""
+    """Why no board like this one can take the backup."""
+    foreign: str = ""
+    """Why the backup is not of this very board."""
+    restore: bool = False
+    """Raw bytes of a backup are brought back, now or when the change was begun."""
+    by_name: Collection[str] = ()
+    """The switches that somebody asks for by name, as with `bmslink switch`."""
     cells: Cells = field(default_factory=Cells)
     """What they are made of, and who says so."""
     named: NamedPack | None = None
@@ -84,6 +112,8 @@ class Draft:
     health: Health | None = None
     clumsy: Sequence[str] = ()
     """Rules that no order of writing can keep on the way."""
+    possible: bool = True
+    """Whether anything of what is asked can be set here."""
     blocked: Mapping[str, str] = field(default_factory=dict)
     """Check -> why it fails, of what only the caller can know: journal, unfinished."""
 

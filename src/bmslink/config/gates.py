@@ -12,22 +12,18 @@ from dataclasses import replace
 from bmslink.bands import STRICTER, looser
 from bmslink.chemistry import CHEMISTRIES
 from bmslink.config.believing import oddities
-from bmslink.config.check import WAIVERS, Check, Draft, number
+from bmslink.config.check import Check, Draft, number, require_waivers
 from bmslink.config.live import check_health, check_load, check_protection, check_trip
 from bmslink.config.rating import check_rating
-from bmslink.errors import SettingError
 from bmslink.lint import RULES, Verdict, review
-from bmslink.setting import ASKING, Danger, Evidence
+from bmslink.setting import Danger, Evidence
 
 __all__ = ["check_all"]
 
 
 def check_all(draft: Draft, waive: Collection[str] = ()) -> tuple[Check, ...]:
-    """Every check; `SettingError` for a waiver that does not exist."""
-    if unknown := sorted(set(waive) - WAIVERS.keys() - ASKING.keys()):
-        raise SettingError(
-            f"There is no waiver {unknown[0][:40]!r}; there are: {', '.join(WAIVERS)}."
-        )
+    """Every check; `UsageError` for a waiver that does not exist."""
+    require_waivers(waive)
     checks = (*(check(draft) for check in _CHECKS), *_asking(draft))
     return tuple(replace(c, waived=c.passed is False and c.waiver in waive) for c in checks)
 
@@ -35,11 +31,10 @@ def check_all(draft: Draft, waive: Collection[str] = ()) -> tuple[Check, ...]:
 def _identity(draft: Draft) -> Check:
     who = draft.identity
     named = " ".join(part for part in (who.vendor, who.model, who.hardware) if part)
-    known = bool(who.vendor and who.firmware)
     sentence = f"{named or 'The board'}, firmware {who.firmware or 'unknown'}."
-    if not known:
+    if not who.known:
         sentence += " Without a firmware number nobody can tell which settings it has."
-    return Check(name="identity", passed=known, sentence=sentence)
+    return Check(name="identity", passed=who.known, sentence=sentence)
 
 
 def _plausible(draft: Draft) -> Check:
@@ -68,7 +63,7 @@ def _map(draft: Draft) -> Check:
 
 def _tested(draft: Draft) -> Check:
     settings = draft.table.map
-    papers = [key for key in draft.keys if settings.setting(key).evidence is Evidence.DOCUMENT]
+    papers = [key for key in draft.keys if settings.setting(key).evidence == Evidence.DOCUMENT]
     why = [settings.untested] if settings.untested else []
     if papers:
         why.append(f"only a document says how {', '.join(papers)} is written")
@@ -81,6 +76,9 @@ def _supported(draft: Draft) -> Check:
     for key, why in draft.unsupported.items():
         reasons.setdefault(why, []).append(key)
     lacking = "; ".join(f"{_some(keys)} ({why})" for why, keys in reasons.items())
+    if not draft.possible:  # nothing is no part: what nobody can set is not done
+        sentence = f"Cannot be set here: {lacking}. Nothing else is asked."
+        return Check(name="supported", passed=False, sentence=sentence)
     sentence = (
         f"Cannot be set here: {lacking}. The rest can be written without."
         if lacking
@@ -123,9 +121,23 @@ def _some(keys: list[str]) -> str:
     return ", ".join(keys[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
+def _backup(draft: Draft) -> Check:
+    if draft.backup is None:
+        return Check(name="backup", passed=None, sentence="No backup is restored.")
+    if draft.unusable:
+        return Check(name="backup", passed=False, sentence=draft.unusable)
+    sentence = draft.foreign or "The backup is of this board, and is as it was made."
+    return Check(name="backup", passed=not draft.foreign, sentence=sentence, waiver="clone")
+
+
 def _limits(draft: Draft) -> Check:
-    sentence = " ".join(draft.wrong.values()) or "Every value is within its limits."
-    return Check(name="limits", passed=not draft.wrong, sentence=sentence)
+    """What is asked for has to be within its limits; what only a backup holds may be waived."""
+    sentences = [*draft.wrong.values(), *draft.outside.values()]
+    if draft.outside:
+        sentences.append("No record of ours shows that this board held that.")
+    sentence = " ".join(sentences) or "Every value is within its limits."
+    waiver = "limits" if draft.restore and draft.outside and not draft.wrong else ""
+    return Check(name="limits", passed=not sentences, sentence=sentence, waiver=waiver)
 
 
 def _verdicts(draft: Draft, *, chemical: bool) -> list[Verdict]:
@@ -223,12 +235,20 @@ def _unfinished(draft: Draft) -> Check:
     )
 
 
+def _twin(draft: Draft) -> Check:
+    why = draft.blocked.get("twin", "")
+    passed = False if why else None
+    sentence = why or "No board that looks the same has a change that was cut off."
+    return Check(name="twin", passed=passed, sentence=sentence, waiver="twin")
+
+
 _CHECKS: tuple[Callable[[Draft], Check], ...] = (
     _identity,
     _map,
     _plausible,
     _tested,
     _supported,
+    _backup,
     _limits,
     check_rating,
     _rules,
@@ -240,5 +260,6 @@ _CHECKS: tuple[Callable[[Draft], Check], ...] = (
     check_load,
     _journal,
     _unfinished,
+    _twin,
 )
 """All checks, in the order they are shown."""

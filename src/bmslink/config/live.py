@@ -170,6 +170,8 @@ _NO_HINDRANCE = (
 def check_protection(draft: Draft) -> Check:
     if draft.table.map.balancer:
         return Check(name="protection", passed=None, sentence="The board protects nothing.")
+    if draft.keys and {*draft.keys} <= {*draft.by_name}:
+        return Check(name="protection", passed=None, sentence="Only switches change.")
     found = draft.reading.protections + draft.reading.faults if draft.reading is not None else ()
     active = [condition for condition in found if condition not in _NO_HINDRANCE]
     sentence = f"Active: {', '.join(active)}." if active else "No protection or fault is active."
@@ -182,6 +184,7 @@ def check_load(draft: Draft) -> Check:
         key
         for key in draft.keys
         if settings.setting(key).danger in (Danger.COMMISSIONING, Danger.POWER, Danger.PROTECTION)
+        and key not in draft.by_name
     ]
     if not risky:
         return Check(name="load", passed=None, sentence="Nothing dangerous changes.")

@@ -8,31 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from bmslink.chain import open_regular, take
 from bmslink.config.check import Check
 from bmslink.errors import GateError
-from bmslink.journal import JournalError
+from bmslink.journal import JournalRefusal
 
-__all__ = ["locked"]
+__all__ = ["is_held", "locked"]
 
-if sys.platform == "win32":
-    import msvcrt
-
-    _BEHIND = 1 << 20  # the byte that is locked cannot be read by others: none of the text
-
-    def _take(handle: int) -> None:
-        os.lseek(handle, _BEHIND, os.SEEK_SET)
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-
-else:
-    import fcntl
-
-    def _take(handle: int) -> None:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+_TRIES, _AGAIN = 5, 0.02
+"""How often and how far apart (s) it is tried: who only looks holds a lock for a moment."""
 
 
 @contextmanager
@@ -47,27 +36,63 @@ def locked(folder: Path, names: Sequence[str]) -> Iterator[None]:
         yield
 
 
+def is_held(folder: Path, names: Sequence[str]) -> bool:
+    """Whether somebody holds one of these names now. It waits for nobody and makes no file."""
+    for name in names:
+        try:
+            handle = open_regular(_path(folder, name), os.O_RDWR)
+        except OSError:  # nobody ever held it, or nobody can
+            continue
+        try:
+            take(handle)
+        except OSError:
+            return True
+        finally:
+            os.close(handle)
+    return False
+
+
+def _path(folder: Path, name: str) -> Path:
+    text = name.encode("utf-8", "surrogateescape")
+    return folder / f"{hashlib.sha256(text).hexdigest()[:16]}.lock"
+
+
 @contextmanager
 def _held(folder: Path, name: str) -> Iterator[None]:
-    path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock"
+    path = _path(folder, name)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        handle = open_regular(path, os.O_RDWR | os.O_CREAT)
     except OSError as exc:
-        raise JournalError(
+        raise JournalRefusal(
             f"The lock {path} cannot be made ({exc.strerror or exc}), so nothing is sent."
         ) from exc
     try:
-        try:
-            _take(handle)
-        except OSError as exc:
-            raise _busy(handle) from exc
-        os.ftruncate(handle, 0)
-        os.lseek(handle, 0, os.SEEK_SET)
-        os.write(handle, f"{os.getpid()}\n".encode())
+        _take(handle)
+        _sign(handle)
         yield
     finally:
         os.close(handle)
+
+
+def _take(handle: int) -> None:
+    for left in reversed(range(_TRIES)):
+        try:
+            take(handle)
+        except OSError as exc:
+            if not left:
+                raise _busy(handle) from exc
+        else:
+            return
+        time.sleep(_AGAIN)
+
+
+def _sign(handle: int) -> None:
+    """Say who holds it, for those who are refused; a full disk keeps nobody from locking."""
+    with suppress(OSError):
+        os.ftruncate(handle, 0)
+        os.lseek(handle, 0, os.SEEK_SET)
+        os.write(handle, f"{os.getpid()}\n".encode())
 
 
 def _busy(handle: int) -> GateError:

@@ -58,7 +58,7 @@ def _spoiled(table: Table, slot: int, waiting: Sequence[int]) -> bool:
 
 
 def _cuts_link(table: Table, slot: int) -> bool:
-    return any(s.danger is Danger.LINK for s in table.map.settings if s.slot == slot)
+    return any(s.danger == Danger.LINK for s in table.map.settings if s.slot == slot)
 
 
 def _widens(now: Mapping[str, Value | None], then: Mapping[str, Value | None]) -> int:

@@ -11,16 +11,21 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bmslink.config.backup import Backup
 from bmslink.config.cells import cells_of
 from bmslink.config.check import Check, Draft, Health
 from bmslink.config.gates import check_all
 from bmslink.config.order import in_order
+from bmslink.config.profile import Profile
+from bmslink.config.restoring import Outside, Stood, foreign, outside, part_of, unusable
+from bmslink.config.restoring import writable_part as writable_part
 from bmslink.errors import FrameError, SettingError
 from bmslink.lint import review
 from bmslink.model import Identity, Reading
 from bmslink.packs import NamedPack
+from bmslink.protocols.names import no_name
 from bmslink.protocols.settings import Image, SettingsMap, Table
-from bmslink.setting import Setting, Value, no_name
+from bmslink.setting import SWITCHES, Setting, Value
 
 __all__ = ["Change", "Edit", "Plan", "changes_of", "make_plan", "writable_part"]
 
@@ -68,8 +73,8 @@ class Plan:
     identity: Identity
     table: Table
     """All settings as they were read."""
-    wanted: Mapping[str, object]
-    raw: Image | None
+    wanted: Mapping[str, object] | Profile
+    raw: Backup | Image | None
     waive: frozenset[str]
     chemistry: str | None
     """What the cells are made of, as far as somebody said so."""
@@ -80,6 +85,15 @@ class Plan:
     unsupported: Mapping[str, str]
     """What was asked and is left out: key -> why."""
     checks: tuple[Check, ...]
+    switches: bool = False
+    """A profile's switches are set as well."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """The switches that a profile or a backup holds and that stay as they are: key -> why."""
+    vouched: Mapping[int, bytes] = field(default_factory=dict)
+    """Slot -> bytes with a value outside its limits that may be written all the same: the journal
+    shows that the board held it, or `limits` is waived."""
+    refused: frozenset[int] = frozenset()
+    """The slots with such a value that may not be written."""
     remarks: tuple[str, ...] = ()
     """What is wrong or unusual and stands already; this change does not touch it."""
     frames: tuple[bytes, ...] = ()
@@ -104,6 +118,7 @@ class Plan:
             "chemistry": self.chemistry,
             "changes": [change.to_dict() for change in self.changes],
             "unsupported": dict(self.unsupported),
+            "left_out": dict(self.left_out),
             "checks": [check.to_dict() for check in self.checks],
             "blocked": [check.name for check in self.blocked],
             "remarks": list(self.remarks),
@@ -120,13 +135,30 @@ class _Sorted:
     unsupported: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Back:
+    """What raw bytes bring back."""
+
+    new: dict[int, bytes] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    switches: dict[str, str] = field(default_factory=dict)
+    unusable: str = ""
+    foreign: str = ""
+    outside: list[Outside] = field(default_factory=list)
+
+
 def make_plan(
     table: Table,
-    wanted: Mapping[str, object],
+    wanted: Mapping[str, object] | Profile,
     *,
     identity: Identity,
     reading: Reading | None,
-    raw: Image | None = None,
+    raw: Backup | Image | None = None,
+    restore: bool | None = None,
+    elsewhere: bool = False,
+    stood: Stood | None = None,
+    switches: bool = False,
+    switched_off: Mapping[str, str] | None = None,
     waive: Collection[str] = (),
     chemistry: str | None = None,
     health: Health | None = None,
@@ -134,7 +166,13 @@ def make_plan(
     blocked: Mapping[str, str] | None = None,
     named: NamedPack | None = None,
 ) -> Plan:
-    """Plan a change of the values `wanted`, or, with `raw`, back to the bytes of a backup.
+    """Plan a change to what is `wanted`, or, with `raw`, back to the bytes of a backup.
+
+    Of a profile, switches are set only with `switches`, and none is turned on that is in
+    `switched_off` (key -> when a person did it, by the journal). `raw` may be the bytes of a
+    change that our journal holds, which `apply` does not take; `restore` says that they came from
+    a backup. `elsewhere`: the backup was made at another place. `stood` are the bytes that the
+    journal shows this board to have held.
 
     Nothing is refused here: what stands in the way is in `checks`. `chemistry` is what somebody
     states the cells to be, `named` what bmslink.toml says of the pack. `blocked` are checks that
@@ -143,13 +181,12 @@ def make_plan(
     """
     made_of = cells_of(table, identity, reading, named=named, stated=chemistry)
     kind = made_of.chemistry
-    asked = _sort(table, wanted)
-    new, remarks = _encode(table, asked), list[str]()
-    if raw is not None and not table.map.locked:
-        back, left = writable_part(table.map, table.image, raw)
-        new, remarks = back | new, left
+    values, left_out = _asked(wanted, table.map, switches, switched_off or {})
+    asked = _sort(table, values)
+    back = _back(table, identity, raw, elsewhere=elsewhere, stood=stood)
+    new = back.new | _encode(table, asked)
     after = table.map.decode({**table.image, **new})
-    changes = changes_of(table, new, wanted)
+    changes = changes_of(table, new, values)
     keys = {edit.key for change in changes for edit in change.edits}
     cells = len(reading.cell_voltages) if reading else 0
     ordered, clumsy = in_order(table, new, cells=cells or identity.cell_count, chemistry=kind)
@@ -159,8 +196,15 @@ def make_plan(
         keys=keys,
         wrong=asked.wrong,
         unsupported=asked.unsupported,
+        possible=raw is not None or not values or len(asked.unsupported) < len(values),
+        outside={each.key: each.why for each in back.outside if not each.stood},
         identity=identity,
         reading=reading,
+        backup=raw if isinstance(raw, Backup) else None,
+        unusable=back.unusable,
+        foreign=back.foreign,
+        restore=isinstance(raw, Backup) if restore is None else restore,
+        by_name=() if isinstance(wanted, Profile) else SWITCHES & values.keys(),
         cells=made_of,
         named=named,
         health=health,
@@ -173,26 +217,88 @@ def make_plan(
         if verdict.passed is False and not keys & set(verdict.about)
     ]
     by_slot = {change.slot: change for change in changes}
+    checks = check_all(draft, waive)
+    passed = any(check.name == "limits" and check.waived for check in checks)
+    refused = {each.slot for each in back.outside if not each.stood and not passed}
     return Plan(
         target=target,
         identity=identity,
         table=table,
-        wanted=dict(wanted),
+        wanted=wanted if isinstance(wanted, Profile) else dict(wanted),
         raw=raw,
         waive=frozenset(waive),
         chemistry=kind,
         stated=chemistry,
         changes=tuple(by_slot[slot] for slot in ordered),
         unsupported=asked.unsupported,
-        checks=check_all(draft, waive),
-        remarks=(*remarks, *standing),
+        checks=checks,
+        switches=switches,
+        left_out=left_out | back.switches,
+        vouched={each.slot: new[each.slot] for each in back.outside if each.slot not in refused},
+        refused=frozenset(refused),
+        remarks=(*back.remarks, *standing),
     )
+
+
+def _asked(
+    wanted: Mapping[str, object] | Profile,
+    settings: SettingsMap,
+    switches: bool,
+    switched_off: Mapping[str, str],
+) -> tuple[Mapping[str, object], dict[str, str]]:
+    """The values in this board's units, and the switches of a profile that are left out: why."""
+    if not isinstance(wanted, Profile):
+        return wanted, {}
+    found, missing = wanted.wanted(settings, switches=True)
+    values = {**found, **{key: wanted.settings[key] for key in missing}}
+    left = {}
+    for key in sorted(wanted.switches):
+        if not switches:
+            left[key] = "a profile sets no switch without --switches"
+        elif values[key] is True and key in switched_off:
+            left[key] = (
+                f"a person switched it off ({switched_off[key]}), and only `bmslink switch` "
+                "switches it on again"
+            )
+    return {key: value for key, value in values.items() if key not in left}, left
+
+
+def _back(
+    table: Table,
+    identity: Identity,
+    raw: Backup | Image | None,
+    *,
+    elsewhere: bool,
+    stood: Stood | None,
+) -> _Back:
+    """What is brought back; of a backup that is not usable nothing."""
+    if raw is None:
+        return _Back()
+    if isinstance(raw, Backup):
+        if why := unusable(raw, identity, table.map):
+            return _Back(unusable=why)
+        other = foreign(raw, identity, table, elsewhere=elsewhere)
+    else:
+        other = ""
+    if table.map.locked:
+        return _Back(foreign=other)
+    image = raw.image() if isinstance(raw, Backup) else raw
+    new, left, kept = part_of(table.map, table.image, image)
+    found = outside(table.map, table.image, new, stood)
+    told = [
+        f"{each.why} The journal shows that this board held it, so it comes back."
+        for each in found
+        if each.stood
+    ]
+    return _Back(new, [*left, *told], kept, "", other, found)
 
 
 def _sort(table: Table, wanted: Mapping[str, object]) -> _Sorted:
     """What can be encoded, what cannot be meant, and what this board cannot do."""
     found, held = _Sorted(), table.values()
     for key, value in wanted.items():
+        if not isinstance(key, str):
+            raise SettingError(f"Settings are asked for by their names, not by {key!r}.")
         setting = table.map.by_key.get(key)
         if setting is None and (why := no_name(key)):
             found.wrong[key] = why[:1].upper() + why[1:]
@@ -234,45 +340,6 @@ def _close(setting: Setting, asked: object, held: Value | None) -> bool:
     if isinstance(asked, float) and isinstance(held, float):
         return abs(asked - held) <= setting.step / 2 + 1e-9
     return asked == held
-
-
-def writable_part(
-    settings: SettingsMap, image: Image, raw: Image, *, own: bool = False
-) -> tuple[dict[int, bytes], list[str]]:
-    """Of a backup's bytes what may be written back, and what is left as it is, in sentences.
-
-    A value that stood in the board may lie outside the limits of what we would set. `own`: what
-    belongs to this one board as well. Raises `SettingError` for bytes that fit no slot.
-    """
-    new: dict[int, bytes] = {}
-    left: list[str] = []
-    for address, data in raw.items():
-        slot = settings.by_address.get(address)
-        if slot is None or address not in image:
-            left.append(f"The board has no slot {address:02X}, which the backup holds.")
-            continue
-        try:
-            then, now = slot.values(data), slot.values(image[address])
-        except FrameError as error:
-            raise SettingError(f"The backup does not fit this board: {error}") from error
-        fields: dict[str, Any] = {}
-        for setting in settings.settings:
-            if setting.slot != address or not setting.writable or setting.live:
-                continue
-            if setting.own and not own:
-                continue
-            name = setting.field
-            if setting.bit is None:
-                fields[name] = then[name]
-            else:
-                mask = 1 << setting.bit
-                fields[name] = int(fields.get(name, now[name])) & ~mask | int(then[name]) & mask
-        back = slot.encode(image[address], fields)
-        if back != slot.clean(image[address]):
-            new[address] = back
-        if not settings.same(address, back, data):
-            left.append(f"Slot {address:02X} holds more than may be written: the rest stays.")
-    return new, left
 
 
 def changes_of(

@@ -7,25 +7,28 @@ title = "16S LFP house battery"
 [settings]
 cell_ovp = "3.60 V"      # a number alone is in the setting's own unit
 charge_utp = 2
-balance_switch = true
+balance_delta = "10 mV"
 ```
 
 Keys are the canonical names. What belongs to one board alone (address, serial number, calibration)
 is left out of profiles that are made here, and taken from one only where it stands there by name.
+Switches are no settings: none is put into a profile here, and one that a file names is left out
+unless the caller asks for switches as well.
 """
 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bmslink.config.believing import believe
-from bmslink.errors import SettingError
+from bmslink.errors import SettingError, UsageError
+from bmslink.protocols.names import no_name
 from bmslink.protocols.settings import SettingsMap, Table
-from bmslink.setting import UNITS, Value, no_name
+from bmslink.setting import SWITCHES, UNITS, Value
+from bmslink.tomlfile import loads
 
 __all__ = [
     "Profile",
@@ -53,7 +56,7 @@ _TO_BASE = {
 }
 
 
-class ProfileError(SettingError):
+class ProfileError(UsageError):
     """A profile that cannot be read; names the file and the line."""
 
 
@@ -71,7 +74,7 @@ class Quantity:
         base, per = _TO_BASE.get(self.unit, (self.unit, 1.0))
         wanted, wanted_per = _TO_BASE.get(unit, (unit, 1.0))
         if base != wanted:
-            raise SettingError(f"{self.value:g} {self.unit} is no value in {unit or 'steps'}.")
+            raise UsageError(f"{self.value:g} {self.unit} is no value in {unit or 'steps'}.")
         return round(self.value * per / wanted_per, 9)
 
     def plain(self) -> tuple[str, float]:
@@ -90,14 +93,23 @@ class Profile:
     lines: Mapping[str, int] = field(default_factory=dict)
     """Where each key stands."""
 
-    def wanted(self, settings: SettingsMap) -> tuple[dict[str, Value], list[str]]:
+    @property
+    def switches(self) -> frozenset[str]:
+        """The switches that it names."""
+        return SWITCHES & self.settings.keys()
+
+    def wanted(
+        self, settings: SettingsMap, *, switches: bool = False
+    ) -> tuple[dict[str, Value], list[str]]:
         """The values in the units of this board's settings, and the keys that it does not have.
 
-        Raises `ProfileError` for a value of the wrong kind or unit. Limits are checked later.
+        Switches are in neither of them without `switches`. Raises `ProfileError` for a value of
+        the wrong kind or unit. Limits are checked later.
         """
         found: dict[str, Value] = {}
         missing = []
-        for key, value in self.settings.items():
+        left = frozenset[str]() if switches else self.switches
+        for key, value in ((k, v) for k, v in self.settings.items() if k not in left):
             setting = settings.by_key.get(key)
             if setting is None:
                 missing.append(key)
@@ -139,8 +151,8 @@ def parse_profile(text: str, path: str = "") -> Profile:
     """The same for a text."""
     where = f"{path}: " if path else ""
     try:
-        found = tomllib.loads(text)
-    except (ValueError, RecursionError) as exc:
+        found = loads(text)
+    except ValueError as exc:
         hint = " A backup is for `config restore`." if text.lstrip().startswith("{") else ""
         raise ProfileError(f"{where}this is no TOML: {exc}.{hint}") from exc
     lines = dict(_lines(text))
@@ -175,22 +187,20 @@ def _value(key: str, value: object) -> Value | Quantity:
         return value
     if isinstance(value, int | float):
         if not abs(value) < _BEYOND:  # nan, infinities, whole numbers that no float holds
-            raise SettingError(f"{key} cannot be {str(value)[:40]}.")
+            raise UsageError(f"{key} cannot be {str(value)[:40]}.")
         return float(value)
     if not isinstance(value, str):
-        raise SettingError(f"{key} is a number, a text, true or false.")
+        raise UsageError(f"{key} is a number, a text, true or false.")
     match = _QUANTITY.fullmatch(value) if len(value) <= _LONGEST_NUMBER else None
     if match is None:
         return value
     number, unit = float(match[1]), match[2]
     if not abs(number) < _BEYOND:
-        raise SettingError(f"{key} cannot be {value}.")
+        raise UsageError(f"{key} cannot be {value}.")
     if not unit:
         return number
     if unit not in UNITS and unit not in _TO_BASE:
-        raise SettingError(
-            f"{key}: {unit!r} is no unit; known: {', '.join(u for u in UNITS if u)}."
-        )
+        raise UsageError(f"{key}: {unit!r} is no unit; known: {', '.join(u for u in UNITS if u)}.")
     return Quantity(number, unit)
 
 
@@ -199,7 +209,7 @@ def typed_value(text: str) -> float | Quantity:
     value = _value("the value", text)
     if isinstance(value, float | Quantity):
         return value
-    raise SettingError(f"{text!r} is no number.")
+    raise UsageError(f"{text!r} is no number.")
 
 
 def _lines(text: str) -> Iterator[tuple[str, int]]:
@@ -213,15 +223,17 @@ def _lines(text: str) -> Iterator[tuple[str, int]]:
 def profile_of(table: Table, *, title: str = "", own: bool = False) -> str:
     """The settings of a board as the text of a profile.
 
-    Left out are values that are unknown, read-only or live, and those that belong to this one
-    board unless `own`. Raises `FrameError` where the table holds what is impossible.
+    Left out are values that are unknown, read-only or live, switches, and those that belong to
+    this one board unless `own`. Raises `FrameError` where the table holds what is impossible.
     """
     believe(table)
     values = table.values()
     lines = ["schema = 1", f"title = {_quoted(title)}", "", "[settings]"]
     for setting in table.map.settings:
         value = values[setting.key]
-        if value is None or setting.live or not setting.writable or (setting.own and not own):
+        if value is None or setting.live or setting.is_switch or not setting.writable:
+            continue
+        if setting.own and not own:
             continue
         lines.append(f"{setting.key} = {toml_value(value, setting.unit)}")
     return "\n".join(lines) + "\n"

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bmslink.arguments import checked
 from bmslink.config.apply import (
-    blocks_of,
     carry_out,
-    cut_off,
     gate,
-    lock_names,
-    other_road,
     refuse,
-    roll_back,
 )
 from bmslink.config.check import Check, Health
-from bmslink.config.drive import Job, pack_of, same_board, strange, watch
+from bmslink.config.drive import Job, identify_as, strange, watch
+from bmslink.config.effects import describe, kept_off
+from bmslink.config.fingerprint import fingerprint
 from bmslink.config.locks import locked
+from bmslink.config.offmarks import marked_off
+from bmslink.config.open_changes import (
+    blocks_of,
+    cut_off,
+    lock_names,
+    may_be_written_from,
+    other_road,
+    regards,
+    said_of,
+)
 from bmslink.config.outcome import Outcome
+from bmslink.config.places import where
 from bmslink.config.plan import Change, changes_of, make_plan, writable_part
+from bmslink.config.rollback import roll_back
 from bmslink.config.switching import look_at
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, RollbackError, SettingError, VerifyError
 from bmslink.journal import Journal, Open
 from bmslink.model import Command, Identity, Switch
-from bmslink.protocols.settings import SettingsMap, Table
+from bmslink.protocols.settings import Image, SettingsMap, Table
 from bmslink.setting import Value
 
 __all__ = ["CutOff", "cut_off_change", "resume", "unfinished"]
@@ -38,26 +50,34 @@ _CHANGED = (
 )
 
 
+@checked()
 async def resume(
     device: Device,
     *,
     rollback: bool = False,
     keep: bool = False,
+    agreed: bool = False,
     waive: Collection[str] = (),
+    confirm: Callable[[str], bool] | None = None,
     journal: Journal | None = None,
 ) -> Outcome:
     """End the oldest change of this pack that was cut off.
 
     It is finished, unless `rollback` asks to set it back or setting back had begun already. `keep`
-    sends nothing and only declares it over, whatever stands. Raises `GateError` where it is not
-    the board it was, or may not be finished now, and what `apply` raises.
+    sends nothing and only declares it over, whatever the board holds; a damaged record can only be
+    ended like that. `agreed`: a person has seen a record that an earlier version wrote without a
+    check. `confirm` is asked, with a sentence, where a setting is read as neither its old nor its
+    new value; without it that is an end. Raises `GateError` where it is not the board it was, or
+    may not be finished now, and what
+    `apply` raises.
     """
     journal = journal or Journal()
     identity = await device.identify()
     with locked(journal.folder / "locks", lock_names(device, identity)):
-        pack, cut = pack_of(identity), cut_off(journal, device, identity)
+        cut = cut_off(journal, device, identity, await _table(device, identity))
         if not cut:
             return Outcome(result="nothing", sentence="No change of this pack was cut off.")
+        may_be_written_from(cut[0], device, identity, keep=keep, agreed=agreed, waive=waive)
         if keep:
             return _keep(journal, cut[0])
         if road := other_road(cut[0], identity):
@@ -67,7 +87,8 @@ async def resume(
                 "identity",
             )
         began = cut[0].begin.get("pack")
-        if other := same_board(began if isinstance(began, dict) else {}, pack):
+        identity, other = await identify_as(device, _who(cut[0], began))
+        if other:
             raise refuse(
                 f"The change was begun on another board: this one has {other}. Connect that one, "
                 "or give up the change with --keep.",
@@ -77,12 +98,22 @@ async def resume(
             return _leave(journal, cut[0])
         if "switch" in cut[0].begin:
             return await _look_at_switch(device, journal, cut[0])
-        return await _resume(device, identity, journal, cut[0], rollback, waive)
+        return await _resume(device, identity, journal, cut[0], rollback, waive, confirm)
+
+
+def _who(cut: Open, began: object) -> dict[str, Any]:
+    """The board that a change was begun on; how many cells only where it was not about them."""
+    pack = dict(began) if isinstance(began, dict) else {}
+    if '"cell_count"' in json.dumps(cut.begin.get("changes")):
+        pack["cell_count"] = None
+    return pack
 
 
 def _keep(journal: Journal, cut: Open) -> Outcome:
-    sentence = "The change was declared over; what stands in the board stays as it is."
-    journal.reopen(cut).end("kept")
+    sentence = "The change was declared over; what the board holds stays as it is."
+    if cut.damage:
+        sentence = f"The damaged record was given up ({cut.damage}); nothing was sent."
+    journal.give_up(cut)
     return Outcome(result="kept", sentence=sentence, transaction=cut.id)
 
 
@@ -122,12 +153,13 @@ async def _resume(
     cut: Open,
     rollback: bool,
     waive: Collection[str],
+    confirm: Callable[[str], bool] | None,
 ) -> Outcome:
     settings = await device.settings_map(identity)
     if cut.begin.get("map") != settings.name or settings.locked:
         why = settings.locked or f"its settings are now known as {settings.name}"
         raise refuse(f"The change cannot be resumed over this target: {why}.", "map")
-    record = _read(settings, cut.begin)
+    record = _leaving_off(settings, cut, _read(settings, cut.begin))
     back = rollback or _going_back(cut)
     now = await device.settings(settings)
     touched = [change.slot for change in record.changes]
@@ -137,7 +169,13 @@ async def _resume(
             "Nothing was sent. " + _CHANGED.format(other),
             [Check(name="unchanged", passed=False, sentence=other, waiver="unchanged")],
         )
+    told = _neither(settings, record, now.image)
+    if told and not (confirm is not None and confirm(told)):
+        raise refuse(
+            f"Nothing was sent. {told} Look first, or give it up with --keep.", "unchanged"
+        )
     if not back:
+        _turns_nothing_on(settings, record, now.image)
         await _may_finish(device, identity, now, record, {*waive, *record.waived})
     job = Job(
         device=device,
@@ -147,14 +185,63 @@ async def _resume(
         before=record.before.image,
         touched=touched,
         sent=True,
+        held=_held(settings, cut),
+        outages=device.link.outages,
+        known="unchanged" in waive,
     )
     job.transaction.note("resumed", back=back, waived=sorted(waive))
+    new = {change.slot: change.new for change in record.changes} if record.restore else {}
     if not back:
-        return await carry_out(job, record.changes)
-    error = await roll_back(job, record.changes, BmsError("The change was cut off."))
+        with device.driver.seen.vouching({**record.before.image, **new}):
+            return await carry_out(job, record.changes)
+    with device.driver.seen.vouching(record.before.image):
+        error = await roll_back(job, record.changes, BmsError("The change was cut off."))
     if isinstance(error, VerifyError) and isinstance(error.outcome, Outcome):
         return error.outcome  # that is what was asked for
     raise error if isinstance(error, RollbackError) else RollbackError(str(error))
+
+
+def _neither(settings: SettingsMap, record: _Record, now: Image) -> str:
+    """The settings that hold neither their old nor their new value, in a sentence."""
+    odd = [
+        describe(settings, change.slot, record.before.image[change.slot], now.get(change.slot))
+        for change in record.changes
+        if not settings.same(change.slot, now.get(change.slot), change.new)
+        and not settings.same(change.slot, now.get(change.slot), change.old)
+    ]
+    if not odd:
+        return ""
+    return f"Neither the old nor the new value is read of these: {'; '.join(odd)}."
+
+
+def _turns_nothing_on(settings: SettingsMap, record: _Record, now: Image) -> None:
+    """`GateError` where finishing the change would turn a switch on, perhaps hours later."""
+    on = [
+        key
+        for change in record.changes
+        for key in kept_off(settings, change.slot, change.new, now.get(change.slot))[1]
+    ]
+    if on:
+        raise refuse(
+            f"Nothing was sent: finishing the change would turn {', '.join(on)} on, and only "
+            "`bmslink switch` does that. --rollback sets the change back.",
+            "switch",
+        )
+
+
+def _held(settings: SettingsMap, cut: Open) -> dict[int, bytes]:
+    """What was last written to each slot, by the journal."""
+    held: dict[int, bytes] = {}
+    for note in cut.notes:
+        slot, new = note.get("slot"), note.get("new")
+        if note.get("event") != "write" or not isinstance(slot, int) or not isinstance(new, str):
+            continue
+        if slot in settings.by_address:
+            try:
+                held[slot] = bytes.fromhex(new)
+            except ValueError as error:
+                raise _damaged(f"{error}") from error
+    return held
 
 
 async def _may_finish(
@@ -169,6 +256,8 @@ async def _may_finish(
         reading=reading,
         health=Health(0, 0, still),
         raw={change.slot: change.new for change in record.changes},
+        restore=record.restore,
+        stood={slot: (raw,) for slot, raw in record.before.image.items()},
         waive=waive,
         chemistry=record.chemistry,
         target=str(device.target),
@@ -214,6 +303,22 @@ def _read(settings: SettingsMap, begin: Mapping[str, Any]) -> _Record:
     )
 
 
+def _leaving_off(settings: SettingsMap, cut: Open, record: _Record) -> _Record:
+    """The record with the switches off that somebody turned off since: neither way turns one on."""
+    names = [f"{switch}_switch" for switch in marked_off(cut)]
+    rows = [row for name in names if (row := settings.by_key.get(name)) and row.writable]
+    wish = {row.key: False for row in rows if row.slot in record.before.image}
+    if not wish:
+        return record
+    image = {**record.before.image, **settings.encode(record.before.image, wish)}
+    goal = {change.slot: change.new for change in record.changes}
+    off = settings.encode({**image, **goal}, wish)
+    goal |= {slot: raw for slot, raw in off.items() if slot in goal}
+    before = Table(map=settings, image=image)
+    left = {slot: raw for slot, raw in goal.items() if not settings.same(slot, raw, image[slot])}
+    return replace(record, before=before, changes=changes_of(before, left))
+
+
 def _going_back(cut: Open) -> bool:
     return any(note.get("event") == "rollback" for note in cut.notes)
 
@@ -227,32 +332,69 @@ class CutOff:
     """The journal's record of it."""
     back: bool
     """Setting it back had begun: it cannot be finished any more."""
+    damage: str
+    """What of its records does not verify: then it can only be given up. Empty: all do."""
+    old: bool
+    """An earlier version wrote it, without a check."""
+    elsewhere: str
+    """The target it was begun at, where only the fingerprint says that it is this board."""
+    notes: Sequence[Mapping[str, Any]]
+    """What was recorded after its beginning."""
     stands: Mapping[str, Value | None]
     """Key -> what the board holds now, of the settings that it is about."""
+    odd: str = ""
+    """The settings that hold neither their old nor their new value, in a sentence."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its JSON object."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
+@checked()
 async def cut_off_change(device: Device, journal: Journal | None = None) -> CutOff | None:
     """The oldest change of this pack that was cut off, and what stands now; nothing is sent."""
     journal = journal or Journal()
     identity = await device.identify()
-    told = blocks_of(journal, device, identity).get("unfinished")
-    if told is None:
+    table = await _table(device, identity)
+    found = cut_off(journal, device, identity, table)
+    if not found:
         return None
-    cut = cut_off(journal, device, identity)[0]
-    stands: dict[str, Value | None] = {}
+    cut, values = found[0], {} if table is None else table.values()
+    changes = cut.begin.get("changes") if table and cut.begin.get("map") == table.map.name else ()
+    about = {
+        edit.get("key")
+        for change in (changes if isinstance(changes, list) else ())
+        if isinstance(change, dict) and isinstance(change.get("settings"), list)
+        for edit in change["settings"]
+        if isinstance(edit, dict)
+    }
+    odd = ""
+    if table and about and not cut.damage:
+        with suppress(BmsError):  # a record that does not fit this board; `resume` says so
+            odd = _neither(table.map, _read(table.map, cut.begin), table.image)
+    mine = regards(cut, where(device), fingerprint(identity, table)) != "print"
+    return CutOff(
+        sentence=said_of(found if mine else [cut], device, identity),
+        begin=cut.begin,
+        back=_going_back(cut),
+        damage=cut.damage,
+        old=cut.old,
+        elsewhere="" if mine else str(cut.about.get("target")),
+        notes=cut.notes,
+        stands={key: value for key, value in values.items() if key in about},
+        odd=odd,
+    )
+
+
+async def _table(device: Device, identity: Identity) -> Table | None:
+    """The settings, where this board has any; else only its switches can be changed."""
     try:
-        settings = await device.settings_map(identity)
-    except SettingError:  # only its switches can be changed
-        settings = None
-    changes = cut.begin.get("changes")
-    if settings and cut.begin.get("map") == settings.name and isinstance(changes, list):
-        about = {each.get("slot") for each in changes if isinstance(each, dict)}
-        part = replace(settings, slots=tuple(s for s in settings.slots if s.address in about))
-        table = await device.settings(part)
-        stands = settings.decode(table.image)
-    return CutOff(sentence=told, begin=cut.begin, back=_going_back(cut), stands=stands)
+        return await device.settings(await device.settings_map(identity))
+    except SettingError:
+        return None
 
 
+@checked()
 async def unfinished(device: Device, journal: Journal | None = None) -> str | None:
     """What of this pack was cut off, in a sentence; `None`: nothing."""
     identity = await device.identify()

@@ -96,7 +96,7 @@ def _weaker(policies: PolicySet) -> Iterator[Finding]:
     usual = default_policies(policies.battery)
     for name, policy in policies.policies.items():
         shipped = usual.policies[name]
-        if policy.mode is Mode.OFF or policy.severity < Severity.TRIP:
+        if policy.mode == Mode.OFF or policy.severity < Severity.TRIP:
             continue
         sign, unit = (1 if policy.over else -1), QUANTITIES[policy.quantity].unit
         trip, own = trip_of(policy, policies, policies.thresholds), policy.trip != shipped.trip
@@ -124,7 +124,7 @@ def _modes(policies: PolicySet) -> Iterator[Finding]:
     for name, policy in policies.policies.items():
         if policy.quantity == "stopped":
             continue  # always at work
-        if policy.mode is Mode.OFF and shipped[name].mode is not Mode.OFF:
+        if policy.mode == Mode.OFF and shipped[name].mode != Mode.OFF:
             level = Level.WARNING if policy.severity >= Severity.TRIP else Level.REMARK
             yield Finding(level, name, f"{name} is off: {policy.title} goes unseen.")
 
@@ -156,7 +156,7 @@ def _curves(policies: PolicySet, plan: Plan) -> Iterator[Finding]:
             )
     for name, policy in policies.policies.items():
         curve = curve_of(policy, policies)
-        if curve is not None and policy.mode is not Mode.OFF and len({y for _, y in curve}) == 1:
+        if curve is not None and policy.mode != Mode.OFF and len({y for _, y in curve}) == 1:
             yield Finding(Level.WARNING, name, f"{name}: its curve is flat and limits nothing.")
 
 

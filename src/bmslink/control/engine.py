@@ -21,6 +21,7 @@ from bmslink.control.quantities import QUANTITIES, Gate
 from bmslink.control.rule import GOOD, Rule, State, advance, in_words, reset
 from bmslink.control.sample import Qualifier, Quality, Sample
 from bmslink.control.verdicts import Publisher
+from bmslink.control.whole import require_whole
 from bmslink.errors import GateError, TargetError
 from bmslink.model import Reading
 
@@ -65,6 +66,7 @@ class Engine:
         sink: bool = False,
         poll: float = 1.0,
     ) -> None:
+        require_whole(policies)
         self.plan: Plan = make_plan(policies, settings, acting=acting, poll=poll)
         battery = policies.battery
         self._states = [State() for _ in self.plan.rules]

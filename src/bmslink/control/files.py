@@ -134,7 +134,7 @@ class _Reader:
             curves[name] = self._curve(points, key, quantity, falling=name in _FALLING)
         mode = self._choice(Mode, file.mode, ("mode",))
         policies = {
-            name: policy if policy.mode is Mode.OFF else msgspec.structs.replace(policy, mode=mode)
+            name: policy if policy.mode == Mode.OFF else msgspec.structs.replace(policy, mode=mode)
             for name, policy in shipped.policies.items()
         }
         for name, table in file.policies.items():

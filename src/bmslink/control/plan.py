@@ -85,7 +85,7 @@ def make_plan(
     sources: dict[tuple[str, tuple[str, ...]], int] = {}
     absent: dict[str, str] = {}
     for policy in _at_work(policies):
-        if policy.mode is Mode.OFF:
+        if policy.mode == Mode.OFF:
             continue
         numbers = _numbers(policy, policies, names, known)
         if numbers is None:

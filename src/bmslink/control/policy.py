@@ -11,6 +11,8 @@ from enum import IntEnum, StrEnum
 
 import msgspec
 
+from bmslink.errors import TargetError
+
 __all__ = [
     "Action",
     "Battery",
@@ -147,5 +149,8 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True):
     policies: dict[str, Policy]
 
     def policy(self, name: str) -> Policy:
-        """The policy of that name; `KeyError` if there is none."""
-        return self.policies[name]
+        """The policy of that name; `TargetError` if there is none."""
+        try:
+            return self.policies[name]
+        except KeyError:
+            raise TargetError(f"There is no policy {name!r} in this set.") from None

@@ -74,7 +74,7 @@ _DOES = {
     Severity.TRIP: "stops",
     Severity.EMERGENCY: "stops",
 }
-_OFF = {name for name, row in CATALOGUE["lfp"].items() if row.mode is Mode.OFF}
+_OFF = {name for name, row in CATALOGUE["lfp"].items() if row.mode == Mode.OFF}
 _TIMES = ("on_delay", "load_delay", "off_delay", "min_off")
 
 
@@ -171,7 +171,7 @@ def _rows(policies: PolicySet) -> Iterator[str]:
 def _fields(policy: Policy) -> Iterator[str]:
     """What stands in the row, as the file reads it."""
     unit = QUANTITIES[policy.quantity].unit
-    if policy.mode is not Mode.SHADOW or policy.name in _OFF:
+    if policy.mode != Mode.SHADOW or policy.name in _OFF:
         yield f'mode = "{policy.mode}"'
     for name in ("trip", "release"):
         value = getattr(policy, name)
@@ -193,7 +193,7 @@ def _fields(policy: Policy) -> Iterator[str]:
     if policy.lockout is not None:
         most, window = policy.lockout
         yield f'lockout = "{most} in {write(window, "s")}"'
-    if policy.reset is Reset.MANUAL and policy.severity < Severity.EMERGENCY:
+    if policy.reset == Reset.MANUAL and policy.severity < Severity.EMERGENCY:
         yield f'reset = "{policy.reset}"'
     if policy.on_missing.rule == "trip":
         yield 'on_missing = "trip"'

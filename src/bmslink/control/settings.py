@@ -42,4 +42,6 @@ def load_settings(path: Path) -> dict[str, float]:
         value = setting.value
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             found[setting.key] = float(value) if abs(value) < 1e12 else float("nan")
+    if not data.strip():
+        raise TargetError(f"{path} is empty: `settings show --json` prints what belongs there.")
     return found

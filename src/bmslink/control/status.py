@@ -6,7 +6,6 @@ BMSLINK_STATE says.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ import msgspec
 
 from bmslink.control.logs import written
 from bmslink.errors import BmsError
+from bmslink.wholefile import replace_file
 
 __all__ = ["Pack", "Run", "Runs", "StateError", "as_json", "place", "runs", "state_path", "write"]
 
@@ -102,14 +102,10 @@ def place(targets: Sequence[str]) -> Path:
 
 def write(path: Path, run: Run) -> None:
     """Replace the file as a whole. Raises `StateError`."""
-    scratch = path.with_suffix(f".{os.getpid()}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        scratch.write_bytes(msgspec.json.encode(run))
-        scratch.replace(path)
+        replace_file(path, msgspec.json.encode(run))
     except OSError as exc:
-        with contextlib.suppress(OSError):
-            scratch.unlink()
         raise StateError(
             f"{path} cannot be written ({exc.strerror or exc}); `control status` will not know "
             "of this run. BMSLINK_STATE may name another folder."

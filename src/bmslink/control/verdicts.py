@@ -103,10 +103,10 @@ class Publisher:
         found: list[Effect] = []
         emergency = policy.severity == Severity.EMERGENCY
         for action in policy.acts:
-            if action is Action.FLOAT:
+            if action == Action.FLOAT:
                 if state.tripped:
                     found.append(Effect("cvl", Reason(rule.name, self._float, state.cause)))
-            elif action is Action.BALANCE:
+            elif action == Action.BALANCE:
                 if state.tripped or state.missing:
                     text = state.cause or _unmeasured(rule)
                     found.append(Effect("balance", Reason(rule.name, 0.0, text), emergency))
@@ -149,7 +149,7 @@ class Publisher:
         if of == "capacity":
             return self._capacity
         if of == "last" and self._fresh is not None:
-            last = self._fresh.ccl if action is Action.CHARGE else self._fresh.dcl
+            last = self._fresh.ccl if action == Action.CHARGE else self._fresh.dcl
             return last.value
         return self._rated[action].value
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -19,7 +19,7 @@ from bmslink.holding import Held, Holding
 from bmslink.link import Frame, Framer, Link, Timing, Value
 from bmslink.model import Adjustment, Capability, Command, Identity, Reading, Switch
 from bmslink.protocols.scale import Layout
-from bmslink.protocols.settings import SettingsMap, Slot, Step
+from bmslink.protocols.settings import Seen, SettingsMap, Slot, Step, allowed
 from bmslink.transport import Pin
 
 __all__ = [
@@ -228,6 +228,12 @@ class Driver(ABC, Generic[F]):
         self.link = link
         self.options = options
         self.codec = self.make_codec(options)
+        self.seen = Seen()
+        """Raw settings as this driver read them."""
+        self.own_map: SettingsMap | None = None
+        """The map of this board, once this driver has found it."""
+        self.switch_map: SettingsMap | None = None
+        """That of its switches, where only those were looked for."""
 
     @classmethod
     @abstractmethod
@@ -272,9 +278,25 @@ class Driver(ABC, Generic[F]):
         """The raw bytes of slots, inside a `session`; what the board does not have is left out."""
         raise SettingError(f"{self.name}: {self.configurable}.")
 
+    async def fetch_again(self, slots: Sequence[Slot]) -> dict[int, bytes]:
+        """The same, asked by other questions: where answers do not name theirs, what one gave
+        away wrongly is not given twice."""
+        return await self.fetch(slots)
+
     def write_step(self, slot: Slot, data: bytes) -> Step[F]:
-        """The frame that writes a slot. `data` comes from `Slot.encode` and nowhere else."""
+        """The frame that writes a slot; it asks `check_slot` first."""
         raise SettingError(f"{self.name}: {self.configurable}.")
+
+    def shipped(self) -> SettingsMap:
+        """The table of this board's dialect and firmware that writes are held against."""
+        found = self.own_map or self.switch_map
+        if found is None:
+            raise SettingError("The board was not asked yet which settings it has.")
+        return found
+
+    def check_slot(self, slot: Slot, data: bytes) -> None:
+        """`SettingError` unless these bytes may be written: see `allowed`."""
+        allowed(self.shipped(), slot.address, data, self.seen)
 
     def likely_map(self, identity: Identity) -> SettingsMap | None:
         """The map that would be used, as far as that can be said without asking more."""
@@ -299,6 +321,21 @@ class Driver(ABC, Generic[F]):
         """The frame that sets a switch; may read first. Only where `can_switch` says yes."""
         raise SettingError(self.can_switch(command.switch).reason)
 
+    async def off_step(
+        self, switch: Switch, remembered: Callable[[Switch], bool | None]
+    ) -> Step[F]:
+        """The frame that switches off; at most one question goes before it.
+
+        `remembered` gives how our last confirmed command left a switch, where the frame sets
+        another one as well and the board does not show how that is set.
+        """
+        return await self.switch_step(Command(switch, False))
+
+    async def off_map(self, identity: Identity | None) -> SettingsMap:
+        """The map of the switches that are settings; at most one question where the board was
+        not identified yet."""
+        raise SettingError(f"{self.name}: {self.configurable}.")
+
     adjustable: ClassVar[Mapping[str, str]] = {}
     """What of `clock` and `soc` can be set: why only with `--untested`, or empty where proven."""
     not_adjustable: ClassVar[Mapping[str, str]] = {}
@@ -317,28 +354,39 @@ class Driver(ABC, Generic[F]):
         """What the board's clock shows; `None` where it does not say."""
         return None
 
-    async def perform(self, step: Step[F]) -> None:
+    async def perform(self, step: Step[F]) -> bool:
         """Send one frame that changes something: the only place that does.
 
-        Raises `Refused`, `LinkTimeout`, … An acknowledgement proves nothing: who writes must read
-        back. In a rehearsal the frame is kept instead of sent.
+        Gives back whether something acknowledged it. Raises `Refused`, `LinkTimeout`, … An
+        acknowledgement proves nothing: who writes must read back. In a rehearsal the frame is
+        kept instead of sent.
         """
-        self.codec.explain(step.frame, sent=True)
-        line = self.link.transport
-        with line.change() if isinstance(line, Holding) else nullcontext(), suppress(Held):
+        return await self._perform(step, self.codec)
+
+    async def perform_apart(self, step: Step[F]) -> bool:
+        """The same in the middle of somebody else's questions: nothing that the codec remembers
+        of those is touched."""
+        return await self._perform(step, self.make_codec(self.options))
+
+    async def _perform(self, step: Step[F], codec: Codec[F]) -> bool:
+        codec.explain(step.frame, sent=True)
+        line, answer = self.link.transport, None
+        rehearsal = line if isinstance(line, Holding) and line.here() else None
+        with rehearsal.change() if rehearsal else nullcontext(), suppress(Held):
             answer = await self.exchange(step)
             if answer is not None:
-                self._check(step, answer)
+                self._check(step, codec.explain(answer))
+        return answer is not None
 
     async def exchange(self, step: Step[F]) -> F | None:
         """Send a step's frame and give back what acknowledges it."""
         if step.answer is None:
             await self.link.send(step.frame)
             return None
-        return await self.link.request(step.frame, step.answer)
+        retries = 0 if step.once else None
+        return (await self.link.collect(step.frame, step.answer, bool, retries=retries))[0]
 
-    def _check(self, step: Step[F], answer: F) -> None:
-        record = self.codec.explain(answer)
+    def _check(self, step: Step[F], record: Record) -> None:
         if record.role == "refusal":
             why = record.values.get("meaning", "no reason given")
             raise Refused(f"The board refuses {step.what}: {why}.", record.values.get("status"))

@@ -101,7 +101,7 @@ class DalyA5Framer(Framer[DalyFrame]):
             return Drop(1)
         # so few bytes leave their plain sum in Adler-32, which takes half the time of `sum`
         if (adler32(raw, 0) - 2 * raw[12]) & 0xFF:
-            return Drop(1, "checksum")
+            return Drop(1, "checksum", _SIZE)
         return DalyFrame(raw=raw, offset=self.position, address=raw[1], id=raw[2], data=raw[4:12])
 
     def encode(self, frame: DalyFrame) -> bytes:

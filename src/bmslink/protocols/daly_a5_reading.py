@@ -86,7 +86,7 @@ def merge(records: Sequence[Record], memory: Memory, sign: Sign) -> Reading:
         current=_current(pack, state, sign, raw),
         soc=_believed(pack, "soc", 0.0, 100.0, raw),
         remaining_capacity=_believed(state, "remaining_capacity", 0.0, 1e5, raw),
-        cycles=status.get("cycles"),
+        cycles=_cycles(status, state, raw),
         cell_voltages=cells,
         temperatures=_temperatures(parts, memory),
         balancing_active=balancing,
@@ -217,6 +217,19 @@ def _temperatures(parts: Mapping[str, Values], memory: Memory) -> dict[str, floa
                 if value not in NO_PROBE:
                     found[name] = value
     return found
+
+
+def _cycles(status: Values, state: Values, raw: dict[str, Any]) -> int | None:
+    """Cycles; 0 is not believed where a number stands behind it that is no residue of the 93
+    before (`daly-a5-r24ts`: its owner says 58, and so does that byte)."""
+    value: int | None = status.get("cycles")
+    if value != 0 or not status["tail"]:
+        return value
+    remaining: float | None = state.get("remaining_capacity")
+    if remaining is not None and round(remaining * 1000) & 0xFF == status["tail"]:
+        return value
+    raw["cycles"] = value
+    return None
 
 
 def _voltage(

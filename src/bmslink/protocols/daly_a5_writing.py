@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from typing import ClassVar
@@ -28,7 +29,7 @@ from bmslink.protocols.daly_settings import (
     moment_of,
 )
 from bmslink.protocols.fields import build
-from bmslink.protocols.settings import SettingsMap, Slot, Step, allowed
+from bmslink.protocols.settings import SettingsMap, Slot, Step
 from bmslink.setting import Danger, Evidence, Setting
 
 __all__ = ["DalyA5Writing", "a5_map"]
@@ -183,11 +184,16 @@ class DalyA5Writing(Driver[DalyFrame]):
                 continue  # silence is how these boards say that they do not have it
         if slots and not found:
             raise LinkTimeout("The board answers for none of its settings.")
+        self.seen.add(found)
         return found
 
+    def shipped(self) -> SettingsMap:
+        return a5_map(None)  # the rows of all of them
+
     def write_step(self, slot: Slot, data: bytes) -> Step[DalyFrame]:
-        allowed(dict.fromkeys(_WRITE_IDS, 8), slot, data)
-        return self._step(_WRITE_IDS[slot.address], data, f"parameter {slot.address:02X}")
+        self.check_slot(slot, data)
+        step = self._step(_WRITE_IDS[slot.address], data, f"parameter {slot.address:02X}")
+        return replace(step, once=True)
 
     def _step(self, write_id: int, data: bytes, what: str) -> Step[DalyFrame]:
         def answers(frame: DalyFrame) -> bool:
@@ -198,7 +204,7 @@ class DalyA5Writing(Driver[DalyFrame]):
         return Step(frame=frame, answer=answers, what=what)
 
     def can_switch(self, switch: Switch) -> Capability:
-        if switch is Switch.BALANCE:
+        if switch == Switch.BALANCE:
             return Capability(False, "nothing proves how this protocol switches the balancer")
         return Capability(True)
 
@@ -208,7 +214,7 @@ class DalyA5Writing(Driver[DalyFrame]):
         name = f"{command.switch}_switch"
         write_id = next(number for number, key in CONTROLS.items() if key == name)
         data = build(SWITCH, {"on": int(command.on), "residue": bytes(7)}, name)
-        return self._step(write_id, data, f"{command.switch} {'on' if command.on else 'off'}")
+        return self._step(write_id, data, str(command))
 
     # ------------------------------------------------------------------------- clock and charge
 

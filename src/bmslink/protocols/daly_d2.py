@@ -20,13 +20,14 @@ from bmslink.protocols.daly_register_layouts import (
     Row,
     Table,
     amps,
+    board_name,
     celsius,
     forward,
     number,
     switch,
     volts,
 )
-from bmslink.protocols.daly_register_reading import Found, common, flag, keep
+from bmslink.protocols.daly_register_reading import Found, common, flag, keep, told
 from bmslink.protocols.daly_register_settings import D2_SETTINGS
 from bmslink.protocols.daly_registers import Block, DalyRegisters, Dialect
 from bmslink.protocols.daly_settings import CHEMISTRIES
@@ -111,7 +112,7 @@ def _merge(values: Mapping[str, Any], options: Options) -> Reading:
     slots = list(values.get("cell_voltages", ()))
     if len(slots) == _FIRST_CELLS:
         slots += values.get("cell_voltages_33", ())
-    fields = common(values, options, slots, found, known="failure_words" in values)
+    fields = common(values, options, slots, found, known=told(values, "failure_words"))
     raw: dict[str, Any] = fields["raw"]
     raw.update(failures)
     if any(values.get("balance_words", ())):
@@ -138,8 +139,8 @@ def _identify(values: Mapping[str, Any]) -> Identity:
     )
     return Identity(
         vendor="Daly",
-        model=forward(values.get("daly_machine_code")),
-        hardware=forward(values.get("daly_hardware_version")),
+        model=board_name(values.get("daly_machine_code")),
+        hardware=board_name(values.get("daly_hardware_version")),
         firmware=forward(values.get("daly_software_version")),
         cell_count=cells if 0 < cells <= MAX_CELLS else None,
         chemistry=CHEMISTRIES.get(values.get("chemistry", -1)),
@@ -153,6 +154,7 @@ class DalyD2(DalyRegisters):
     name: ClassVar[str] = "daly-d2"
     dialect: ClassVar[Dialect] = Dialect("daly-d2", D2_TABLE, D2Framer, _TYPICAL, _merge, _identify)
     adverts: ClassVar[tuple[Advert, ...]] = DALY_ADVERTS
+    between = STATUS
     asking = answering = D2_UNIT
 
     settable: ClassVar[frozenset[Switch]] = frozenset({Switch.CHARGE, Switch.DISCHARGE})
@@ -165,6 +167,9 @@ class DalyD2(DalyRegisters):
                 break
             await asyncio.sleep(0.3)
         return record
+
+    async def ask_versions(self) -> Identity:
+        return self.codec.identity(await self.ask_optional(_VERSIONS))
 
     async def identify(self) -> Identity:
         records = [await self._status()]

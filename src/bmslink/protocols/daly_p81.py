@@ -7,6 +7,7 @@ evidence: `docs/protocols/daly-p81.md`.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ from bmslink.protocols.daly_register_layouts import (
     Row,
     Table,
     amps,
+    board_name,
     celsius,
     clock,
     forward,
@@ -28,7 +30,7 @@ from bmslink.protocols.daly_register_layouts import (
     volts,
     wide,
 )
-from bmslink.protocols.daly_register_reading import Found, common, flag, keep
+from bmslink.protocols.daly_register_reading import Found, common, flag, keep, told
 from bmslink.protocols.daly_register_settings import P81_SETTINGS
 from bmslink.protocols.daly_registers import Block, DalyRegisters, Dialect
 from bmslink.protocols.fields import bits
@@ -181,6 +183,10 @@ STATES: dict[tuple[int, int], str] = {
 """(byte, bit) of what is remarkable but nothing bad."""
 
 
+_RESERVED = 4
+"""Which of the fault words (71) means nothing, so that it may be absent."""
+
+
 def read_faults(words: list[int | None]) -> tuple[Found, dict[str, Any]]:
     """The conditions in the words 6D to 73, low bytes first, and what else they say."""
     known = [word or 0 for word in words]
@@ -225,7 +231,7 @@ def _levels(byte: int, value: int, unknown: list[str]) -> Iterator[tuple[str, Co
 def _merge(values: Mapping[str, Any], options: Options) -> Reading:
     found, faults = read_faults(values.get("fault_words", []))
     slots = list(values.get("cell_voltages", ()))
-    fields = common(values, options, slots, found, known="fault_words" in values)
+    fields = common(values, options, slots, found, known=told(values, "fault_words", _RESERVED))
     raw: dict[str, Any] = fields["raw"]
     raw.update(faults)
     keep(
@@ -263,12 +269,21 @@ def _balancing(values: Mapping[str, Any]) -> bool | None:
     return False if values.get("balance_state") == 0 else None
 
 
+_HARDWARE = re.compile(r"H\d+\.\d+_\w+")
+"""A hardware version, as D2 boards have it in its own place (`H2.0_103R_309F9F`). Newer 81/51
+boards send it where others have their model, and the family behind it
+(`daly-p81-hkms-identity`)."""
+
+
 def _identify(values: Mapping[str, Any]) -> Identity:
     cells = values.get("cell_count") or 0
+    model, hardware = (board_name(values.get(f"daly_{k}")) for k in ("model", "hardware_version"))
+    if model is not None and _HARDWARE.fullmatch(model):
+        model, hardware = hardware, model
     return Identity(
         vendor="Daly",
-        model=forward(values.get("daly_model")),
-        hardware=forward(values.get("daly_hardware_version")),
+        model=model,
+        hardware=hardware,
         firmware=forward(values.get("daly_software_version")),
         serial_number=values.get("daly_serial_number"),
         cell_count=cells if 0 < cells <= MAX_CELLS else None,
@@ -288,6 +303,7 @@ class DalyP81(DalyRegisters):
         "daly-p81", P81_TABLE, P81Framer, _TYPICAL, _merge, _identify
     )
 
+    between = _CELLS
     addresses: ClassVar[range] = range(1, MAX_BOARD + 1)
     counts_seconds: ClassVar[bool] = True
 
@@ -318,6 +334,9 @@ class DalyP81(DalyRegisters):
         else:
             self._live = _LIVE[0]
         return record
+
+    async def ask_versions(self) -> Identity:
+        return self.codec.identity(await self.ask_optional(_VERSIONS))
 
     async def identify(self) -> Identity:
         # not the settings: nothing there is needed, and the password stands among them

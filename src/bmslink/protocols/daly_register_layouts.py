@@ -29,6 +29,7 @@ __all__ = [
     "block_fields",
     "block_layout",
     "block_values",
+    "board_name",
     "celsius",
     "clock",
     "date",
@@ -190,10 +191,23 @@ def forward(text: str | None) -> str | None:
 
 
 def _sensible(text: str) -> bool:
-    if re.fullmatch(r"\d{6}", text):
-        year, month, day = (int(text[i : i + 2]) for i in (0, 2, 4))
-        return year in _YEARS and 1 <= month <= 12 and 1 <= day <= 31
-    return bool(_VERSION.match(text) or _BOARD.match(text))
+    return _is_date(text) or bool(_VERSION.match(text) or _BOARD.match(text))
+
+
+def _is_date(text: str) -> bool:
+    """YYMMDD or YYYYMMDD, the right way round."""
+    match = re.fullmatch(r"(?:20)?(\d\d)(\d\d)(\d\d)", text)
+    if match is None:
+        return False
+    year, month, day = (int(number) for number in match.groups())
+    return year in _YEARS and 1 <= month <= 12 and 1 <= day <= 31
+
+
+def board_name(text: str | None) -> str | None:
+    """A model or hardware name the right way round; `None` for a date, which some boards keep in
+    its place (`daly-d2-date-as-model`)."""
+    name = forward(text)
+    return None if name is not None and _is_date(name) else name
 
 
 # ------------------------------------------------------------------------------- the tables

@@ -18,7 +18,7 @@ from bmslink.protocols.fields import parse_value
 from bmslink.protocols.settings import SettingsMap, Slot
 from bmslink.setting import Danger, Evidence, Kind, Setting, title_of
 
-__all__ = ["register_map", "writable"]
+__all__ = ["TELLING", "register_map"]
 
 _SEEN = {
     "daly-d2": ("70_260316_01T6", "30_231111_200B", "210402"),
@@ -83,6 +83,10 @@ _OFF = 0xFF
 """A difference of 255 K is none (`daly-d2-105ah-settings`)."""
 _DOUBTFUL = ("discharge_utp", "cell_delta", "temperature_delta")
 """Of D2: what a board of another firmware keeps where these stand."""
+TELLING: Mapping[str, tuple[str, ...]] = {
+    "daly-d2": tuple(f"{key}{part}" for key in _DOUBTFUL for part in ("", "_warning"))
+}
+"""Dialect -> the settings whose values say what else the map holds."""
 
 
 def _limits(row: Row) -> _Limits:
@@ -153,12 +157,6 @@ def _settings_rows(table: Table) -> Iterator[Row]:
         plain = row.show is None and row.count is None and not row.secret
         if row.role == "settings" and plain and row.name not in _UNSEEN:
             yield row
-
-
-def writable(name: str, table: Table) -> dict[int, int]:
-    """Register -> bytes, of all that is ever written to boards of a dialect."""
-    rows = [(row, _row(row, name == "daly-d2", doubtful=False)) for row in _settings_rows(table)]
-    return {row.register: 2 * row.size for row, setting in rows if setting.writable}
 
 
 def _doubtful(values: Mapping[str, float | None]) -> bool:

@@ -14,7 +14,7 @@ from bmslink.protocols.base import Options
 from bmslink.protocols.daly_a5_layouts import MAX_CELLS, STATES
 from bmslink.protocols.fields import Severity, sort_conditions
 
-__all__ = ["MAX_SENSORS", "Found", "common", "flag", "keep"]
+__all__ = ["MAX_SENSORS", "Found", "common", "flag", "keep", "told"]
 
 Values = Mapping[str, Any]
 Found = list[tuple[Severity, Condition]]
@@ -57,6 +57,15 @@ def common(
     if registers:
         raw["registers"] = registers
     return fields | {"raw": raw}
+
+
+def told(values: Values, name: str, *meaningless: int) -> bool:
+    """Whether the board has all words of that array; the `meaningless` ones (from 0) may be
+    absent. A word that is not there is not a word without a condition."""
+    words = values.get(name)
+    return words is not None and all(
+        word is not None for at, word in enumerate(words) if at not in meaningless
+    )
 
 
 def keep(raw: dict[str, Any], values: Values, *names: str) -> None:

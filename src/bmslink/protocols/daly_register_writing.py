@@ -7,23 +7,26 @@ none (`docs/protocols/daly-d2.md`). So a write waits for its echo, and reading b
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
 from typing import ClassVar
 
 from bmslink.errors import LinkTimeout, SettingError
 from bmslink.model import Adjustment, Identity, Switch
 from bmslink.protocols.base import Driver
 from bmslink.protocols.daly_register_layouts import Table
-from bmslink.protocols.daly_register_map import register_map, writable
+from bmslink.protocols.daly_register_map import TELLING, register_map
 from bmslink.protocols.daly_settings import moment_bytes, moment_of
+from bmslink.protocols.register_runs import Span, runs
 from bmslink.protocols.rtu import WRITE, WRITE_MANY, RTUFrame
-from bmslink.protocols.settings import SettingsMap, Slot, Step, allowed
+from bmslink.protocols.settings import SettingsMap, Slot, Step
 
 __all__ = ["DalyRegisterWriting"]
 
 _LONGEST = 0x29  # registers, as the vendor's programs read them
+_LONGEST_AGAIN = 0x1B  # the second time: split elsewhere, so that the answers differ in length
+_FEW = 4  # the same for the few that tell which map it is
 _NEAR = 4  # unnamed registers that may lie between two settings of one question
 _ABSENT = 0xFF
 
@@ -52,37 +55,58 @@ class DalyRegisterWriting(Driver[RTUFrame]):
 
     async def settings_map(self, identity: Identity) -> SettingsMap:
         draft = self.likely_map(identity)
-        found = draft.decode(await self.fetch(draft.slots))
+        keys = TELLING.get(self.name, ())
+        slots = [draft.by_address[draft.setting(key).slot] for key in keys]
+        found = draft.decode(await self._proven(slots))
         values = {k: v if isinstance(v, float) else None for k, v in found.items()}
-        return register_map(self.name, self.table, identity.firmware, values)
+        self.own_map = register_map(self.name, self.table, identity.firmware, values)
+        return self.own_map
+
+    async def _proven(self, slots: Sequence[Slot]) -> dict[int, bytes]:
+        """What two different questions say alike of slots, which a board may lack."""
+        first = await self._fetch(slots, _LONGEST)
+        again = await self._fetch(slots, _FEW)
+        return {address: raw for address, raw in first.items() if again.get(address) == raw}
 
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
+        return _some(slots, await self._fetch(slots, _LONGEST))
+
+    async def fetch_again(self, slots: Sequence[Slot]) -> dict[int, bytes]:
+        return _some(slots, await self._fetch(slots, _LONGEST_AGAIN))
+
+    async def _fetch(self, slots: Sequence[Slot], longest: int) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
+        spans = [Span(slot, slot.address, slot.address + _size(slot)) for slot in slots]
         secret = [row.register for row in self.table.rows if row.secret]
-        for run in _runs(sorted(slots, key=lambda slot: slot.address), secret):
-            first, last = run[0].address, run[-1].address + _size(run[-1])
+        for run in runs(spans, longest, near=_NEAR, hidden=secret):
+            first = run[0].first
             try:
-                data = await self.ask_bytes(first, last - first)
+                data = await self.ask_bytes(first, run[-1].end - first)
             except LinkTimeout as exc:
                 if exc.heard != "silence":
                     raise
                 continue  # silence is how these boards say that they do not have it
-            for slot in run:
-                at = 2 * (slot.address - first)
-                raw = data[at : at + 2 * _size(slot)]
+            for slot, at, end in run:
+                raw = data[2 * (at - first) : 2 * (end - first)]
                 if set(raw) != {_ABSENT} or _may_be_full(slot):
                     found[slot.address] = raw
-        if slots and not found:
-            raise LinkTimeout("The board answers for none of its settings.")
+        self.seen.add(found)
         return found
 
-    @cached_property
-    def _writable(self) -> dict[int, int]:
-        return writable(self.name, self.table)
+    @abstractmethod
+    async def ask_versions(self) -> Identity:
+        """Which firmware it has, in one question."""
+
+    async def off_map(self, identity: Identity | None) -> SettingsMap:
+        return self.own_map or self.likely_map(identity or await self.ask_versions())
+
+    def shipped(self) -> SettingsMap:
+        """Before its registers were read, without those that some boards keep elsewhere."""
+        return self.own_map or self.likely_map(Identity())
 
     def write_step(self, slot: Slot, data: bytes) -> Step[RTUFrame]:
-        allowed(self._writable, slot, data)
-        return self._step(slot.address, data)
+        self.check_slot(slot, data)
+        return replace(self._step(slot.address, data), once=True)
 
     def _step(self, register: int, data: bytes) -> Step[RTUFrame]:
         one = len(data) == 2
@@ -109,7 +133,8 @@ class DalyRegisterWriting(Driver[RTUFrame]):
         if step.answer is None:
             return None
         try:
-            return (await self.link.collect(step.frame, step.answer, bool, retries=1))[0]
+            retries = 0 if step.once else 1
+            return (await self.link.collect(step.frame, step.answer, bool, retries=retries))[0]
         except LinkTimeout:
             return None
 
@@ -146,17 +171,7 @@ def _may_be_full(slot: Slot) -> bool:
     return "sleep_delay" in slot.values(bytes(2 * _size(slot)))
 
 
-def _runs(slots: Sequence[Slot], secret: Sequence[int]) -> Iterator[list[Slot]]:
-    """Slots that one question can bring, with no password among them."""
-    run: list[Slot] = []
-    for slot in slots:
-        if run:
-            end = run[-1].address + _size(run[-1])
-            long = slot.address + _size(slot) - run[0].address > _LONGEST
-            hidden = any(end <= register < slot.address for register in secret)
-            if long or hidden or slot.address - end > _NEAR:
-                yield run
-                run = []
-        run.append(slot)
-    if run:
-        yield run
+def _some(slots: Sequence[Slot], found: dict[int, bytes]) -> dict[int, bytes]:
+    if slots and not found:
+        raise LinkTimeout("The board answers for none of its settings.")
+    return found

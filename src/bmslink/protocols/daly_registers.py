@@ -32,6 +32,7 @@ from bmslink.protocols.daly_register_layouts import (
     block_values,
 )
 from bmslink.protocols.daly_register_writing import DalyRegisterWriting
+from bmslink.protocols.register_runs import alike
 from bmslink.protocols.rtu import RTUFrame, RTUFramer
 
 __all__ = ["Block", "DalyRegisterCodec", "DalyRegisters", "Dialect"]
@@ -277,6 +278,8 @@ class DalyRegisters(DalyRegisterWriting):
 
     vendor: ClassVar[str] = "daly"
     dialect: ClassVar[Dialect]
+    between: ClassVar[Block]
+    """What is asked between two questions for as many registers: every board answers it."""
     # 120 ms between requests lose no answer, 20 ms a third of them; 252 bytes take 0.27 s
     # (docs/protocols/daly-d2.md, timing).
     timing: ClassVar[Timing] = Timing(
@@ -290,6 +293,7 @@ class DalyRegisters(DalyRegisterWriting):
     def __init__(self, link: Link[RTUFrame], options: Options) -> None:
         super().__init__(link, options)
         self.patience = Patience()
+        self._asked: Block | None = None
 
     async def start(self) -> None:
         self.patience.forgive()
@@ -318,16 +322,23 @@ class DalyRegisters(DalyRegisterWriting):
     def table(self) -> Table:
         return self.dialect.table
 
+    async def _request(self, block: Block) -> RTUFrame:
+        """The question for a block, when no answer to the one before can pass for its answer."""
+        if alike(*block, self._asked):
+            await self.ask(self.between)
+        self._asked = block
+        return read_request(self.asking, *block)
+
     async def ask_bytes(self, register: int, count: int) -> bytes:
         block = Block(register, count)
-        request = read_request(self.asking, *block)
+        request = await self._request(block)
         frames = await self.link.collect(request, self._matches(block), bool, retries=2)
         self._understand(request, frames[0])
         return frames[0].data
 
     async def ask(self, block: Block) -> Record:
         """Read a block; `LinkTimeout` when it is not answered."""
-        request = read_request(self.asking, *block)
+        request = await self._request(block)
         frame = await self.link.request(request, self._matches(block))
         return self._understand(request, frame)
 
@@ -340,7 +351,7 @@ class DalyRegisters(DalyRegisterWriting):
         """The same for a block that boards may not know."""
         if not self.patience.worth_asking(block):
             return []
-        request = read_request(self.asking, *block)
+        request = await self._request(block)
         try:
             frames = await self.link.collect(
                 request,

@@ -56,6 +56,7 @@ FIELDS: dict[int, Layout] = {
     0x18: Struct("manufacture_access" / Int16ub),
 }
 """What each command reads; the length of the layout is the length in the question."""
+_LENGTHS = {command: layout.sizeof() for command, layout in FIELDS.items()}
 
 PACK_STATUS: dict[int, tuple[str, Condition]] = {
     8: ("alarm", Condition.FULLY_CHARGED),
@@ -150,7 +151,7 @@ class SinowealthFramer(Framer[SinowealthFrame]):
         asked = self._asked
         if asked is None:
             return self._cut_question(buffer)
-        size = FIELDS[asked].sizeof() + 1
+        size = _LENGTHS[asked] + 1
         # Behind the question 09 an answer of 2.575 V looks like the question 0F.
         if _is_question(buffer, 0) and not _checks(asked, buffer[:size]):
             return self._cut_question(buffer)
@@ -205,13 +206,12 @@ class SinowealthFramer(Framer[SinowealthFrame]):
 def _is_question(buffer: bytes, place: int) -> bool:
     if len(buffer) < place + 3 or buffer[place] != START:
         return False
-    layout = FIELDS.get(buffer[place + 1])
-    return layout is not None and layout.sizeof() == buffer[place + 2]
+    return _LENGTHS.get(buffer[place + 1]) == buffer[place + 2]
 
 
 def _checks(command: int, answer: bytes) -> bool:
     """Whether this is a whole answer to the command."""
-    length = FIELDS[command].sizeof()
+    length = _LENGTHS[command]
     if len(answer) != length + 1:
         return False
     return crc8(bytes((START, command, length)) + answer[:-1]) == answer[-1]

@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 from bmslink.errors import FrameError, LinkTimeout, Refused
 from bmslink.gatt import Advert, Gatt
 from bmslink.link import Timing
-from bmslink.model import Condition, Identity, Reading
-from bmslink.protocols.base import Codec, Options, Payload, Record, need, signed
-from bmslink.protocols.fields import Layout, bits, parse, sort_conditions, text
+from bmslink.model import Identity, Reading
+from bmslink.protocols.base import Codec, Options, Payload, Record, need
+from bmslink.protocols.fields import Layout, parse, text
 from bmslink.protocols.jbd_auth import APP_KEY, authenticate
 from bmslink.protocols.jbd_framing import (
     ADDRESSES,
@@ -31,19 +31,16 @@ from bmslink.protocols.jbd_framing import (
     write_request,
 )
 from bmslink.protocols.jbd_layouts import (
-    ADDRESSED_ALARMS,
-    ADDRESSED_PROTECTIONS,
-    ALARMS,
     BASIC_MINIMUM,
     COUNTERS_LAYOUT,
-    MISSING_PROBE,
     NAME,
-    PROTECTIONS,
     addressed_basic_layout,
     basic_layout,
     cells_layout,
+    tail_kind,
 )
 from bmslink.protocols.jbd_radio import JBD_ADVERTS, JBD_MODULES
+from bmslink.protocols.jbd_reading import DAREN, basic_reading, open_wires
 from bmslink.protocols.jbd_settings import STRINGS, register_layout
 from bmslink.protocols.jbd_writing import JBDWriting
 
@@ -85,8 +82,9 @@ class JBDCodec(Codec[JBDFrame]):
                 f"Basic information announces {probes} NTCs but has only {len(data)} bytes.",
                 data,
             )
-            layout = basic_layout if frame.address is None else addressed_basic_layout
-            return layout(len(data), probes)
+            if frame.address is not None:
+                return addressed_basic_layout(len(data), probes)
+            return basic_layout(len(data), probes, tail_kind(data, probes))
         if register == 0x04:
             need(len(data) % 2 == 0, f"Cell voltages of odd length {len(data)}.", data)
             return cells_layout(len(data))
@@ -137,7 +135,7 @@ class JBDCodec(Codec[JBDFrame]):
             return Record("other", "other", {"register": register, "data": frame.data.hex()})
         values = parse(layout, frame.data, f"JBD register {register:02X}")
         if register == 0x03:
-            values["addressed"] = frame.address is not None
+            values["variant"] = "addressed" if frame.address is not None else _variant(values)
             return Record("basic_info", "reading", values, part="basic")
         if register == 0x04:
             return Record("cells", "reading", values, part="cells")
@@ -152,11 +150,11 @@ class JBDCodec(Codec[JBDFrame]):
         basic = parts.get("basic")
         cells: tuple[float | None, ...] = tuple(parts.get("cells", {}).get("cell_voltages", ()))
         if basic is None:
-            return Reading(protocol="jbd", cell_voltages=cells, faults=_open_wires(cells))
+            return Reading(protocol="jbd", cell_voltages=cells, faults=open_wires(cells))
         count = basic["cell_count"]
         if cells and count:  # slots beyond the announced count are padding
             cells = (*cells, *(None,) * (count - len(cells)))[:count]
-        return _basic_reading(basic, cells, self._sign)
+        return basic_reading(basic, cells, self._sign)
 
     def identity(self, records: Sequence[Record]) -> Identity:
         result = Identity(vendor="JBD", protocol="jbd")
@@ -167,9 +165,9 @@ class JBDCodec(Codec[JBDFrame]):
                 version = record.values["version"]
                 result = replace(
                     result,
-                    firmware=f"{version >> 4}.{version & 15}",
+                    firmware=f"{version >> 4}.{version & 15}" if version else None,
                     cell_count=record.values["cell_count"],
-                    variant="addressed" if record.values["addressed"] else "classic",
+                    variant=record.values["variant"],
                 )
         return result
 
@@ -210,80 +208,8 @@ def _plain_strings(register: int, values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _open_wires(cells: tuple[float | None, ...]) -> tuple[Condition, ...]:
-    """An input that measures 0 V: an open wire, or no cell at all."""
-    return (Condition.VOLTAGE_SENSE,) if 0 in cells else ()
-
-
-def _basic_reading(
-    values: Mapping[str, Any], voltages: tuple[float | None, ...], sign: str
-) -> Reading:
-    per = 10 if values["state"] & 0x80 else 100
-    balance = values["balance_low"] | values["balance_high"] << 16
-    cells = values["cell_count"]
-    raw: dict[str, Any] = {}
-    current = signed(values["current"] / per, sign, raw)
-    raw["version"] = values["version"]
-    addressed = values["addressed"]
-    protections = ADDRESSED_PROTECTIONS if addressed else PROTECTIONS
-    found = [protections[b] for b in bits(values["protection"]) if b in protections]
-    _keep_bits(raw, "protection_bits", values["protection"], protections)
-    alarms = ADDRESSED_ALARMS if addressed else ALARMS
-    alarm = values.get("alarm", 0)
-    found += [("alarm", alarms[b]) for b in bits(alarm) if b in alarms]
-    found += [("fault", c) for c in _open_wires(voltages)]
-    _keep_bits(raw, "alarm_bits", alarm, alarms)
-    _keep_bits(raw, "state_bits", values["state"], (0, 1, 7))
-    raw["production_date"] = _date(values["production_date"])
-    for key in ("humidity", "active_balance", "protocol_version", "bms_status"):
-        if key in values:
-            raw[key] = values[key]
-    if values["surplus"]:
-        raw["surplus"] = values["surplus"].hex()
-    balancing = tuple(b + 1 for b in bits(balance) if b < cells or not cells)
-    _keep_bits(raw, "balance_bits", balance, range(cells or 32))
-    full = values.get("full_capacity")
-    if full is not None and per != 100:  # no capture shows whether the tail changes its unit too
-        raw["full_capacity"], full = full, None
-    return Reading(
-        protocol="jbd",
-        voltage=values["voltage"],
-        current=current,
-        soc=float(values["soc"]),
-        remaining_capacity=values["remaining_capacity"] / per,
-        full_capacity=None if full is None else full / 100,
-        nominal_capacity=values["nominal_capacity"] / per,
-        cycles=values["cycles"],
-        cell_voltages=voltages,
-        temperatures=_temperatures(values),
-        balancing_active=bool(balance),
-        balancing_cells=balancing,
-        balance_current=values.get("balance_current"),
-        charging_allowed=bool(values["state"] & 1),
-        discharging_allowed=bool(values["state"] & 2),
-        raw=raw,
-        **sort_conditions(found),
-    )
-
-
-def _temperatures(values: Mapping[str, Any]) -> dict[str, float | None]:
-    named = {f"sensor_{i}": t for i, t in enumerate(values["temperatures"], 1)}
-    for name in ("ambient", "mosfet"):
-        if f"{name}_temperature" in values:
-            named[name] = values[f"{name}_temperature"]
-    return {name: None if t in MISSING_PROBE else t for name, t in named.items()}
-
-
-def _keep_bits(raw: dict[str, Any], name: str, word: int, known: Any) -> None:
-    left = [b for b in bits(word) if b not in known]
-    if left:
-        raw[name] = left
-
-
-def _date(word: int) -> str | None:
-    """ISO date, or `None` when the word is no date (boards leave it 0)."""
-    year, month, day = 2000 + (word >> 9), word >> 5 & 15, word & 31
-    return f"{year}-{month:02}-{day:02}" if 1 <= month <= 12 and day >= 1 else None
+def _variant(values: Mapping[str, Any]) -> str:
+    return DAREN if "soh" in values else "classic"
 
 
 class JBD(JBDWriting):

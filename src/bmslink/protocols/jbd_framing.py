@@ -118,7 +118,7 @@ class JBDFramer(Framer[JBDFrame]):
         if raw[-1] != 0x77:
             return Drop(1)
         if checksum(raw[1 if addressed else 2 : -3]) != int.from_bytes(raw[-3:-1], "big"):
-            return Drop(1, "checksum")
+            return Drop(1, "checksum", end)
         values = parse(frame_layout(raw[head - 1], addressed=addressed), raw, "JBD frame")
         return JBDFrame(
             raw=raw,
@@ -143,7 +143,7 @@ class JBDFramer(Framer[JBDFrame]):
             return None
         raw = buffer[:end]
         if sum(raw[2:-1]) & 0xFF != raw[-1]:
-            return Drop(1, "checksum")
+            return Drop(1, "checksum", end)
         values = parse(module_layout(raw[3]), raw, "JBD module frame")
         return JBDFrame(
             raw=raw,

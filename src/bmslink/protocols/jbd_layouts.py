@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Literal
 
-from construct import Array, Byte, Bytes, GreedyBytes, Int16sb, Int16ub, Struct
+from construct import Array, Byte, Bytes, GreedyBytes, Int16sb, Int16ub, Int32sb, Struct
 
 from bmslink.model import Condition
 from bmslink.protocols.fields import Layout, kelvin, scaled
 
 _HEAD = (
     "voltage" / scaled(Int16ub, 100),  # 0
-    "current" / Int16sb,  # 2: 10 mA, + = charging; 100 mA when state bit 7 is set
+    "current" / Int16sb,  # 2: 10 mA, + = charging; 100 mA in a tenfold pack
     "remaining_capacity" / Int16ub,  # 4: 10 mAh, likewise
     "nominal_capacity" / Int16ub,  # 6
     "cycles" / Int16ub,  # 8
@@ -21,34 +22,82 @@ _HEAD = (
     "protection" / Int16ub,  # 16
     "version" / Byte,  # 18: two nibbles
     "soc" / Byte,  # 19
-    "state" / Byte,  # 20: bit 0 charge FET, bit 1 discharge FET, bit 7 tenfold units
+    "state" / Byte,  # 20: bit 0 charge FET, bit 1 discharge FET
     "cell_count" / Byte,  # 21
 )
-_TAIL: tuple[tuple[int, Layout], ...] = (
-    (1, "humidity" / Byte),
-    (2, "alarm" / Int16ub),
-    (2, "full_capacity" / Int16ub),
-    (2, "remaining_capacity_2" / Int16ub),
-    (2, "balance_current" / scaled(Int16ub, 1000)),
-    (2, "active_balance" / Int16ub),
-    (1, "protocol_version" / Byte),
-    (2, "reserved" / Bytes(2)),
-    (2, "bms_status" / Int16ub),
+_SHORT_TAIL = (
+    "scale_and_humidity" / Byte,  # bit 7: tenfold units; bits 0-6: humidity, %
+    "alarm" / Int16ub,
+    "full_capacity" / Int16ub,
+    "remaining_capacity_2" / Int16ub,
+    "balance_current" / scaled(Int16ub, 1000),
 )
+_CLASSIC_TAILS = {
+    0: (),
+    9: _SHORT_TAIL,
+    16: (
+        *_SHORT_TAIL,
+        "active_balance" / Int16ub,
+        "protocol_version" / Byte,
+        "reserved" / Bytes(2),
+        "bms_status" / Int16ub,
+    ),
+}
+_DAREN_SHORT = (
+    "mosfet_temperature" / kelvin(),
+    "ambient_temperature" / kelvin(),
+    "soh" / Byte,
+    "status" / Bytes(3),  # 0 in both captures
+)
+_DAREN_TAILS = {
+    8: _DAREN_SHORT,
+    16: (
+        *_DAREN_SHORT,
+        "tail_remaining_capacity" / scaled(Int16ub, 10),
+        "tail_nominal_capacity" / scaled(Int16ub, 10),
+        "tail_current" / scaled(Int32sb, 10),
+    ),
+}
 BASIC_MINIMUM = 23
+TENFOLD = 0x80
+"""The flag in the byte behind the NTCs: current and capacities count tenfold."""
+HUMIDITY = 0x7F
+"""What else that byte holds, %."""
+_DAREN_BLANK = ((10, 2), (18, 1))
+"""Production date and version (offset, bytes), which a Daren pack leaves 0."""
+_DAREN_PROBE = range(2731 - 400, 2731 + 1250)
+"""-40 to 125 °C: what the two temperatures of a Daren tail can be."""
+
+Tail = Literal["classic", "daren", "unknown"]
+"""Whose layout the bytes behind the NTCs have; no bytes at all are classic too."""
+
+
+def tail_kind(data: bytes, probes: int) -> Tail:
+    """Which layout the tail of a register 03 fits; a wrong guess would make up alarms."""
+    tail = data[BASIC_MINIMUM + 2 * probes :]
+    if (
+        len(tail) in _DAREN_TAILS
+        and not any(any(data[at : at + size]) for at, size in _DAREN_BLANK)
+        and all(int.from_bytes(tail[at : at + 2], "big") in _DAREN_PROBE for at in (0, 2))
+        and 1 <= tail[4] <= 100
+    ):
+        return "daren"
+    if len(tail) in _CLASSIC_TAILS and (not tail or tail[0] & HUMIDITY <= 100):
+        return "classic"
+    return "unknown"
 
 
 @lru_cache(maxsize=64)
-def basic_layout(length: int, probes: int) -> Layout:
-    """Register 03 of `length` bytes with `probes` NTCs; firmwares cut the tail anywhere."""
-    fields: list[Layout] = [*_HEAD, "probe_count" / Byte, "temperatures" / Array(probes, kelvin())]
+def basic_layout(length: int, probes: int, kind: Tail = "classic") -> Layout:
+    """Register 03 of `length` bytes with `probes` NTCs and that kind of tail."""
     left = length - BASIC_MINIMUM - 2 * probes
-    for size, layout in _TAIL:
-        if left < size:
-            break
-        fields.append(layout)
-        left -= size
-    return Struct(*fields, "surplus" / Bytes(left))
+    tails = {"classic": _CLASSIC_TAILS, "daren": _DAREN_TAILS}.get(kind, {})
+    return Struct(
+        *_HEAD,
+        "probe_count" / Byte,
+        "temperatures" / Array(probes, kelvin()),
+        *tails.get(left, ("unknown_tail" / Bytes(left),)),
+    )
 
 
 @lru_cache(maxsize=64)

@@ -10,20 +10,17 @@ and never written. 42-47 are known from documents only.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-
-from construct import Int16sb, Int16ub, Struct
+from dataclasses import replace
 
 from bmslink.model import Identity
-from bmslink.protocols.fields import Layout, parse, scaled
-from bmslink.protocols.jbd_settings import REGISTERS
+from bmslink.protocols.fields import parse
+from bmslink.protocols.jbd_settings import REGISTERS, TENFOLD, TENFOLD_BIT
 from bmslink.protocols.settings import SettingsMap, Slot
 from bmslink.setting import Danger, Evidence, Kind, Setting
 
-__all__ = ["CELL_COUNT", "FUNCTION_BITS", "NEWER", "WRITABLE", "jbd_map"]
+__all__ = ["CELL_COUNT", "FUNCTION_BITS", "NEWER", "balance_map", "jbd_map"]
 
 FUNCTION_BITS, CELL_COUNT = 0x2D, 0x2F
-_TENFOLD = 12
-"""The bit of the function word that makes capacities and currents count tenfold."""
 
 _SEEN = {"2.1": "written and read back in full", "8.0": "read in full"}
 """Firmware -> what of the registers was recorded from it."""
@@ -114,28 +111,18 @@ _POINTS: tuple[_Row, ...] = tuple(
     (at, f"jbd_soc_{soc}_voltage", f"Cell voltage at {soc} %", "V", 1.5, 4.5, 0.001)
     for at, soc in zip(NEWER, (90, 70, 50, 30, 10, 100), strict=True)
 )
-WRITABLE: Mapping[int, int] = {FUNCTION_BITS: 2} | {row[0]: 2 for row in (*_NUMBERS, *_POINTS)}
-"""Register -> bytes, of all that is ever written."""
-
 _COMMISSIONING = (
     "nominal_capacity",
     "cycle_capacity",
     "jbd_hardware_cell_ovp",
     "jbd_hardware_cell_uvp",
 )
-_SCALED: Mapping[int, Layout] = {
-    0x10: Struct("nominal_capacity" / scaled(Int16ub, 10)),
-    0x11: Struct("cycle_capacity" / scaled(Int16ub, 10)),
-    0x28: Struct("charge_ocp" / scaled(Int16sb, 10)),
-    0x29: Struct("discharge_ocp" / scaled(Int16sb, -10)),
-}
-"""What counts tenfold where the function word says so."""
 _OWN = ("jbd_production_date", "jbd_serial_number", "jbd_cycle_count", "jbd_shunt", "jbd_ntc_bits")
 
 
 def _numbers(tenfold: bool, newer: bool) -> Iterator[Setting]:
     for slot, key, title, unit, low, high, step in (*_NUMBERS, *(_POINTS if newer else ())):
-        counts_tenfold = tenfold and slot in _SCALED
+        counts_tenfold = tenfold and slot in TENFOLD
         yield Setting(
             key=key,
             title=title,
@@ -173,13 +160,15 @@ def _rows(tenfold: bool, newer: bool) -> Iterator[Setting]:
         )
 
 
-def jbd_map(identity: Identity, words: Mapping[int, bytes]) -> SettingsMap:
+def jbd_map(
+    identity: Identity, words: Mapping[int, bytes], live_tenfold: bool | None = None
+) -> SettingsMap:
     """The map of a board; `words` are the registers 2D and 2F, which say how it counts, and 42
-    where it answers for that."""
+    where it answers for that. `live_tenfold`: how its live values count, if they were read."""
     function = words.get(FUNCTION_BITS)
-    tenfold = bool(function and int.from_bytes(function, "big") >> _TENFOLD & 1)
+    tenfold = bool(function and int.from_bytes(function, "big") >> TENFOLD_BIT & 1)
     newer = NEWER[0] in words
-    locked = _contradiction(identity, words)
+    locked = _contradiction(identity, words) or _scales(tenfold, live_tenfold)
     known = _SEEN.get(identity.firmware or "")
     return SettingsMap(
         name="jbd-classic",
@@ -189,13 +178,25 @@ def jbd_map(identity: Identity, words: Mapping[int, bytes]) -> SettingsMap:
             else f"Firmware {identity.firmware or 'unknown'} was never recorded with its registers."
         ),
         slots=tuple(
-            Slot(address=register, layout=_SCALED.get(register, layout) if tenfold else layout)
+            Slot(address=register, layout=TENFOLD.get(register, layout) if tenfold else layout)
             for register, layout in REGISTERS.items()
             if register <= 0x3F or (newer and register in NEWER)
         ),
         settings=tuple(_rows(tenfold, newer)),
         locked=locked,
         untested="" if known else "its firmware was never recorded with these registers",
+    )
+
+
+def balance_map(identity: Identity) -> SettingsMap:
+    """The map of the one switch that is a setting, for a board whose registers were not read: a
+    bit of the function word is the same whatever it counts in."""
+    whole = jbd_map(identity, {})
+    return replace(
+        whole,
+        slots=tuple(slot for slot in whole.slots if slot.address == FUNCTION_BITS),
+        settings=tuple(row for row in whole.settings if row.key == "balance_switch"),
+        locked="",
     )
 
 
@@ -208,3 +209,13 @@ def _contradiction(identity: Identity, words: Mapping[int, bytes]) -> str:
     if identity.cell_count and count != identity.cell_count:
         return f"register 2F says {count} cells, the board reports {identity.cell_count}"
     return ""
+
+
+def _scales(tenfold: bool, live: bool | None) -> str:
+    """Why nobody knows in which unit the board counts, where its two flags disagree."""
+    if live is None or live == tenfold:
+        return ""
+    one, other = ("tenfold", "singly") if tenfold else ("singly", "tenfold")
+    return (
+        f"register 2D says that currents and capacities count {one}, the live values count {other}"
+    )

@@ -11,7 +11,7 @@ from construct import Byte, Bytes, GreedyBytes, Int16sb, Int16ub, Struct
 
 from bmslink.protocols.fields import Layout, kelvin, scaled
 
-__all__ = ["REGISTERS", "register_layout"]
+__all__ = ["REGISTERS", "STRINGS", "TENFOLD", "TENFOLD_BIT", "register_layout"]
 
 _MV = scaled(Int16ub, 1000)
 _10MV = scaled(Int16ub, 100)
@@ -89,6 +89,16 @@ REGISTERS: dict[int, Layout] = {
     0xA1: _STRING,
     0xA2: _STRING,
 }
+
+TENFOLD_BIT = 12
+"""The bit of the function word 2D that makes capacities and currents count tenfold."""
+TENFOLD: dict[int, Layout] = {
+    0x10: _one("nominal_capacity", scaled(Int16ub, 10)),
+    0x11: _one("cycle_capacity", scaled(Int16ub, 10)),
+    0x28: _one("charge_ocp", scaled(Int16sb, 10)),
+    0x29: _one("discharge_ocp", scaled(Int16sb, -10)),
+}
+"""The registers that count tenfold then."""
 
 STRINGS: dict[int, str] = {0xA0: "jbd_manufacturer", 0xA1: "jbd_model", 0xA2: "jbd_barcode"}
 

@@ -7,6 +7,7 @@ behind it answer nothing but their status. Facts and their evidence: `docs/proto
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -35,6 +36,7 @@ __all__ = ["JBDUP", "JBDUPCodec", "UPFrame", "UPFramer", "read_request"]
 
 READ, WRITE, INDIVIDUAL = 0x78, 0x79, 0x45
 _FUNCTIONS = frozenset({READ, WRITE, INDIVIDUAL, 0x42, 0x46, 0x47, 0x50})
+_START = re.compile(b"(?s:.)(?:[%b]|\\Z)" % b"".join(b"\\x%02x" % f for f in sorted(_FUNCTIONS)))
 STATUS, CAPACITY, PRODUCT = (0x1000, 0x10A0), (0x2006, 0x2018), (0x2810, 0x283C)
 """Start and end of the blocks that are asked for. Never 2000: reading the capacity from there can
 zero the discharge limit for a moment."""
@@ -84,10 +86,9 @@ class UPFramer(Framer[UPFrame]):
     longest = _HEAD + _LONGEST_DATA + 2
 
     def cut(self, buffer: bytes) -> UPFrame | Drop | None:
-        if len(buffer) < 2:
-            return None
-        if buffer[1] not in _FUNCTIONS:
-            return Drop(1)
+        found = _START.search(buffer)
+        if found is None or found.start():
+            return Drop(found.start() if found else len(buffer))
         if len(buffer) < _HEAD:
             return None
         start, end, length = (int.from_bytes(buffer[i : i + 2], "big") for i in (2, 4, 6))
@@ -98,7 +99,7 @@ class UPFramer(Framer[UPFrame]):
             return None
         raw = buffer[:size]
         if crc16(raw[:-2]) != int.from_bytes(raw[-2:], "little"):
-            return Drop(1, "checksum")
+            return Drop(1, "checksum", size)
         values = parse(frame_layout(length), raw, "JBD UP frame")
         return UPFrame(
             raw=raw,
@@ -299,7 +300,7 @@ def _bits(status: Mapping[str, Any]) -> dict[str, Any]:
     raw: dict[str, Any] = {}
     for name, table in (("faults", FAULTS), ("alarms", ALARMS)):
         unnamed = [
-            b for b in bits(status.get(name, 0)) if b not in table or table[b][1] is Condition.OTHER
+            b for b in bits(status.get(name, 0)) if b not in table or table[b][1] == Condition.OTHER
         ]
         if unnamed:
             raw[f"{name[:-1]}_bits"] = unnamed

@@ -16,9 +16,11 @@ from bmslink.errors import LinkTimeout, Refused, SettingError, TransportError
 from bmslink.model import Capability, Command, Identity, Switch
 from bmslink.protocols.base import Driver, Record
 from bmslink.protocols.jbd_framing import READ, JBDFrame, read_request, write_request
-from bmslink.protocols.jbd_map import CELL_COUNT, FUNCTION_BITS, NEWER, WRITABLE, jbd_map
+from bmslink.protocols.jbd_layouts import BASIC_MINIMUM
+from bmslink.protocols.jbd_map import CELL_COUNT, FUNCTION_BITS, NEWER, balance_map, jbd_map
+from bmslink.protocols.jbd_reading import DAREN, is_tenfold
 from bmslink.protocols.jbd_settings import REGISTERS
-from bmslink.protocols.settings import SettingsMap, Slot, Step, allowed
+from bmslink.protocols.settings import SettingsMap, Slot, Step
 
 __all__ = ["JBDWriting"]
 
@@ -29,7 +31,7 @@ _KEY, _PLAIN, _COMMIT = b"\x56\x78", b"\x00\x00", b"\x28\x28"
 _CLOSED = 0x81
 _FETS = 0xE1
 _LOCK_BIT = 12  # of the protection word: somebody switched a FET off by command
-_BALANCE_BIT = 2
+_LOCKS = {Switch.CHARGE: 1, Switch.DISCHARGE: 2}
 
 
 class JBDWriting(Driver[JBDFrame]):
@@ -73,6 +75,8 @@ class JBDWriting(Driver[JBDFrame]):
 
     def _told(self, register: int, frame: JBDFrame) -> Record:
         record = self.codec.explain(frame)
+        if record.kind == "basic_info":
+            self._daren = record.values["variant"] == DAREN
         if record.role == "refusal":
             raise Refused(
                 f"The board refuses register {register:02X}: {record.values['meaning']} "
@@ -84,10 +88,13 @@ class JBDWriting(Driver[JBDFrame]):
     # -------------------------------------------------------------------------------- settings
 
     def likely_map(self, identity: Identity) -> SettingsMap | None:
-        return None if self.options.address is not None else jbd_map(identity, {})
+        if self._only_reads(identity):
+            return None
+        count = (identity.cell_count or 0).to_bytes(2, "big")
+        return jbd_map(identity, {FUNCTION_BITS: bytes(2), CELL_COUNT: count})
 
     async def settings_map(self, identity: Identity) -> SettingsMap:
-        self._plain()
+        self._plain(identity)
         telling = [Slot(address=r, layout=REGISTERS[r]) for r in (FUNCTION_BITS, CELL_COUNT)]
         async with self.session(writing=False):
             words = await self.fetch(telling)
@@ -96,11 +103,25 @@ class JBDWriting(Driver[JBDFrame]):
             except LinkTimeout as error:  # some may say nothing instead of no
                 if error.heard != "silence":
                     raise
-            return jbd_map(identity, words)
+            basic = (await self.ask(0x03)).values
+            self.own_map = jbd_map(identity, words, is_tenfold(basic))
+        return self.own_map
 
-    def _plain(self) -> None:
+    _daren = False
+    """The last 03 was that of a Daren pack."""
+
+    def _only_reads(self, identity: Identity | None = None) -> str:
+        """Why nothing but reads is ever sent to this board; empty where more is known."""
         if self.options.address is not None:
-            raise SettingError("Behind an address JBD boards tell live values only.")
+            return "behind an address JBD boards tell live values only"
+        if self._daren or (identity is not None and identity.variant == DAREN):
+            return "of Daren and Docan packs only the live values are known"
+        return ""
+
+    def _plain(self, identity: Identity | None = None) -> None:
+        reason = self._only_reads(identity)
+        if reason:
+            raise SettingError(f"{reason[0].upper()}{reason[1:]}.")
 
     @asynccontextmanager
     async def session(self, *, writing: bool) -> AsyncIterator[None]:
@@ -158,15 +179,17 @@ class JBDWriting(Driver[JBDFrame]):
                     raise
                 continue  # this firmware does not have it
             found[slot.address] = frame.data
+        self.seen.add(found)
         return found
 
     def write_step(self, slot: Slot, data: bytes) -> Step[JBDFrame]:
         self._plain()
-        allowed(WRITABLE, slot, data)
+        self.check_slot(slot, data)
         return Step(
             frame=write_request(slot.address, data),
             answer=self._answers(slot.address, (slot.address,), lambda frame: not frame.data),
             what=f"register {slot.address:02X}",
+            once=True,
         )
 
     # -------------------------------------------------------------------------------- switches
@@ -174,8 +197,9 @@ class JBDWriting(Driver[JBDFrame]):
     settable: ClassVar[frozenset[Switch]] = frozenset({Switch.BALANCE})
 
     def can_switch(self, switch: Switch) -> Capability:
-        if self.options.address is not None:
-            return Capability(False, "behind an address JBD boards tell live values only")
+        reason = self._only_reads()
+        if reason:
+            return Capability(False, reason)
         return super().can_switch(switch) if switch in self.settable else Capability(True)
 
     async def switch_step(self, command: Command) -> Step[JBDFrame]:
@@ -186,23 +210,67 @@ class JBDWriting(Driver[JBDFrame]):
         """
         self.require_switch(command.switch)
         basic = (await self.ask(0x03)).values
-        locks = 0
-        if basic["protection"] >> _LOCK_BIT & 1:
-            off = ~basic["state"] & 3
-            protected = basic["protection"] & ~(1 << _LOCK_BIT)
-            if off == 3 and protected:
-                raise Refused(
-                    "A protection is active and a FET is locked: which of the two FETs is off by "
-                    "command cannot be told now. Try again when the protection has gone."
-                )
-            locks = off
-        bit = 1 if command.switch is Switch.CHARGE else 2
+        self._plain()
+        locks = _locks(basic)
+        if locks is None:
+            raise Refused(
+                "A protection is active and a FET is locked: which of the two FETs is off by "
+                "command cannot be told now. Try again when the protection has gone."
+            )
+        return self._lock_step(command, locks)
+
+    async def off_step(
+        self, switch: Switch, remembered: Callable[[Switch], bool | None]
+    ) -> Step[JBDFrame]:
+        """The same for off, which waits for no protection: where the board does not show how the
+        other FET is locked, it stays as our last confirmed command left it, or is locked too."""
+        self.require_switch(switch)
+        codec = self.make_codec(self.options)  # a reading may be under way
+        request = read_request(0x03, self.options.address)
+        codec.explain(request, sent=True)
+        fits = self._answers(0x03, (0x03, READ), lambda frame: len(frame.data) >= BASIC_MINIMUM)
+        told = codec.explain(await self.link.request(request, fits))
+        self._daren = told.values.get("variant") == DAREN
+        self._plain()
+        locks = _locks(told.values) if told.role == "reading" else None
+        if locks is not None:
+            return self._lock_step(Command(switch, False), locks)
+        other = Switch.DISCHARGE if switch == Switch.CHARGE else Switch.CHARGE
+        on = remembered(other)
+        doubt = ""
+        if on is None:
+            doubt = (
+                f"Whether {other} was locked as well does not show while a protection is active, "
+                f"so both are locked now: `bmslink switch TARGET {other} on` frees it."
+            )
+        return self._lock_step(Command(switch, False), 0 if on else _LOCKS[other], doubt)
+
+    def _lock_step(self, command: Command, locks: int, doubt: str = "") -> Step[JBDFrame]:
+        bit = _LOCKS[command.switch]
         locks = locks & ~bit if command.on else locks | bit
         return Step(
             frame=write_request(_FETS, bytes((0, locks))),
             answer=self._answers(_FETS, (_FETS,), lambda frame: not frame.data),
-            what=f"{command.switch} {'on' if command.on else 'off'}",
+            what=str(command),
+            others={s: not locks & b for s, b in _LOCKS.items() if s != command.switch},
+            doubt=doubt,
         )
+
+    async def off_map(self, identity: Identity | None) -> SettingsMap:
+        self._plain()
+        if self.own_map is not None:
+            return self.own_map
+        self.switch_map = balance_map(identity or await self.identify())
+        return self.switch_map
+
+
+def _locks(basic: Mapping[str, Any]) -> int | None:
+    """Which FETs somebody has locked; `None` where the board does not show it."""
+    if not basic["protection"] >> _LOCK_BIT & 1:
+        return 0
+    off = ~int(basic["state"]) & 3
+    protected = basic["protection"] & ~(1 << _LOCK_BIT)
+    return None if off == 3 and protected else off
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:

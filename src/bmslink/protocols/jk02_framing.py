@@ -109,7 +109,11 @@ class JK02Framer(Framer[JK02Frame]):
         raw = buffer[:_RECORD_SIZE]
         if sum8(raw[:-1]) != raw[-1]:
             following = _HEADER.search(raw, 1)
-            return Drop(following.start(), "truncated") if following else Drop(1, "checksum")
+            return (
+                Drop(following.start(), "truncated")
+                if following
+                else Drop(1, "checksum", _RECORD_SIZE)
+            )
         values = parse(_RECORD, raw, "JK02 record")
         return JK02Frame(
             raw=raw,
@@ -126,7 +130,7 @@ class JK02Framer(Framer[JK02Frame]):
             return None
         raw = buffer[:_COMMAND_SIZE]
         if sum8(raw[:-1]) != raw[-1]:
-            return Drop(1, "checksum")
+            return Drop(1, "checksum", _COMMAND_SIZE)
         values = parse(_COMMAND, raw, "JK02 command")
         length = values["length"]
         return JK02Frame(

@@ -53,8 +53,16 @@ ALARMS: tuple[tuple[int, str, Condition], ...] = (
 """The system alarm word, but for bit 4. Bit 23 (parallel limiter module) has no common name."""
 
 FULL_OR_OVERVOLTAGE = 4
-"""The vendor's field table and app say "fully charged", its Modbus documents "cell OVP"; a
-recording had it at 100 % with 3.25 V cells. What the cells say beside it decides."""
+"""The vendor's field table and app say "fully charged", its Modbus documents "cell OVP". Both are
+right: `jk02-b2a8s20p-1117-bit4` has it on a full pack with 3.3 V cells, `jk02-b2a25s-bit4` with
+3.645 V cells. What the cells say beside it decides."""
+
+_NEARLY_FULL = 99
+"""%; a pack of 59.999 Ah of 60 says 99."""
+_BELOW_EVERY_RELEASE = (3.0, 3.45)
+"""V, of the highest cell: no LFP or Li-ion pack is released as low, no LTO cell is as high."""
+_LFP_OVERVOLTAGE = (3.6, 3.8)
+"""V, of the highest cell: LFP is not released so high, and Li-ion is far from its limit."""
 
 CHEMISTRIES = {0: "lfp", 1: "nmc", 2: "lto"}
 
@@ -144,10 +152,17 @@ def live_reading(values: Mapping[str, Any], sign: str = "auto") -> Reading:
 
 
 def _full_or_overvoltage(values: Mapping[str, Any], highest: float) -> tuple[str, Condition]:
+    """At or above the release voltage it is over-voltage, below it the pack is full. Without the
+    settings only voltages far from every release decide."""
     release = values["settings"].get("cell_ovp_release")
-    if release and highest >= release:
+    if release:
+        over, below = highest >= release, highest < release
+    else:
+        over = _LFP_OVERVOLTAGE[0] <= highest < _LFP_OVERVOLTAGE[1]
+        below = _BELOW_EVERY_RELEASE[0] <= highest < _BELOW_EVERY_RELEASE[1]
+    if over:
         return "protection", Condition.CELL_OVERVOLTAGE
-    if release and values["soc"] == 100:
+    if below and values["soc"] >= _NEARLY_FULL:
         return "alarm", Condition.FULLY_CHARGED
     return "alarm", Condition.OTHER
 

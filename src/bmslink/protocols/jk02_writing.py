@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from bmslink.errors import LinkTimeout, SettingError
 from bmslink.link import Link
@@ -30,9 +30,9 @@ from bmslink.protocols.jk02_framing import (
 )
 from bmslink.protocols.jk02_layouts import DEVICE_INFO
 from bmslink.protocols.jk02_reading import HAS_CLOCK, has
-from bmslink.protocols.jk_map import TABLE_BYTES, jk_map, slot_bytes, writable
+from bmslink.protocols.jk_map import TABLE_BYTES, jk_map, slot_bytes
 from bmslink.protocols.jk_settings import CLOCK, write_layout
-from bmslink.protocols.settings import SettingsMap, Slot, Step, allowed
+from bmslink.protocols.settings import SettingsMap, Slot, Step
 
 __all__ = ["JK02Writing"]
 
@@ -105,9 +105,30 @@ class JK02Writing(Driver[JK02Frame]):
                 "Whether this is a 24S or a 32S board is not known yet, and the same register "
                 "means different things on them."
             )
+        self.own_map = self._map_of(variant, identity.firmware)
+        return self.own_map
+
+    def _map_of(self, variant: str, firmware: str | None) -> SettingsMap:
+        """By its own records; while its settings were not read, all that its kind may have."""
         info = parse(DEVICE_INFO, self._latest[INFO].data, "JK02 info record")
-        table = self._latest[SETTINGS].data
-        return jk_map(variant, identity.firmware, table, info["command_flags"])
+        held = self._latest.get(SETTINGS)
+        table = b"\xff" * TABLE_BYTES if held is None else held.data
+        return jk_map(variant, firmware, table, info["command_flags"])
+
+    async def off_map(self, identity: Identity | None) -> SettingsMap:
+        if self.own_map is not None:
+            return self.own_map
+        values = await self._info()
+        if values.get("variant") not in ("24s", "32s"):
+            raise SettingError("Whether this is a 24S or a 32S board is not known yet.")
+        self.switch_map = self._map_of(values["variant"], values["firmware"])
+        return self.switch_map
+
+    async def _info(self) -> Mapping[str, Any]:
+        """Who it is: said when the link was opened, as a rule."""
+        if INFO not in self._known:
+            await self._ask(READ_INFO, INFO, self.link.timing.retries)
+        return self._known[INFO].values
 
     def slot_bytes(self, slot: Slot, table: bytes) -> bytes | None:
         """The value of a register, out of the settings record's 293 bytes."""
@@ -118,17 +139,20 @@ class JK02Writing(Driver[JK02Frame]):
         await self._ask(READ_SETTINGS, SETTINGS, self.link.timing.retries)
         table = self._latest[SETTINGS].data
         found = {slot.address: self.slot_bytes(slot, table) for slot in slots}
-        return {address: raw for address, raw in found.items() if raw is not None}
+        known = {address: raw for address, raw in found.items() if raw is not None}
+        self.seen.add(known)
+        return known
 
-    def writable(self) -> Mapping[int, int]:
-        """Register -> bytes, of all that is ever written; nothing before the variant is known,
-        because what is a delay on one board calibrates the other."""
-        info = self._known.get(INFO)
-        variant = info.values.get("variant") if info else None
-        return writable(variant) if variant in ("24s", "32s") else {}
+    def shipped(self) -> SettingsMap:
+        """Nothing before the board said who it is, on this very link: what is a delay on one
+        variant calibrates the other."""
+        found, info = super().shipped(), self._known.get(INFO)
+        if info is None or not found.name.endswith(info.values.get("variant") or found.name):
+            raise SettingError("The board has not said yet which kind it is.")
+        return found
 
     def write_step(self, slot: Slot, data: bytes) -> Step[JK02Frame]:
-        allowed(self.writable(), slot, data)
+        self.check_slot(slot, data)
         return Step(
             frame=command(slot.address, data),
             answer=lambda frame: frame.command and frame.code == ACK,

@@ -30,7 +30,7 @@ from bmslink.protocols.jk04_layouts import (
     prove_device,
     prove_settings,
 )
-from bmslink.protocols.jk04_map import WRITABLE, jk04_map
+from bmslink.protocols.jk04_map import jk04_map
 from bmslink.protocols.settings import SettingsMap, Slot
 
 __all__ = ["JK04", "JK04Codec"]
@@ -179,15 +179,19 @@ class JK04(JK02):
         return jk04_map(identity.firmware)
 
     def can_switch(self, switch: Switch) -> Capability:
-        if switch is not Switch.BALANCE:
+        if switch != Switch.BALANCE:
             return Capability(False, "these boards balance and have no such switch")
         return super().can_switch(switch)
 
     async def settings_map(self, identity: Identity) -> SettingsMap:
-        return jk04_map(identity.firmware)
+        self.own_map = jk04_map(identity.firmware)
+        return self.own_map
 
-    def writable(self) -> Mapping[int, int]:
-        return WRITABLE
+    async def off_map(self, identity: Identity | None) -> SettingsMap:
+        if self.own_map is not None:
+            return self.own_map
+        self.switch_map = jk04_map((await self._info())["firmware"])
+        return self.switch_map
 
     def slot_bytes(self, slot: Slot, table: bytes) -> bytes | None:
         """Every register stands where its number says."""

@@ -9,7 +9,7 @@ from construct import Byte, Float32l, Int16ul, Struct
 from bmslink.protocols.settings import SettingsMap, Slot
 from bmslink.setting import Danger, Setting
 
-__all__ = ["WRITABLE", "jk04_map"]
+__all__ = ["jk04_map"]
 
 _SEEN = ("3.1.2", "3.3.0", "8.0.3M")
 
@@ -20,9 +20,6 @@ _SLOTS = (
     Slot(address=0x68, layout=Struct("balance_current" / Float32l)),
     Slot(address=0x6C, layout=Struct("balance_switch" / Byte)),
 )
-
-WRITABLE = {slot.address: slot.layout.sizeof() for slot in _SLOTS}
-"""Register -> bytes, of all that is ever written."""
 
 _SETTINGS = (
     Setting(

@@ -26,7 +26,7 @@ from bmslink.protocols.jk_modbus import EXCEPTIONS, JKModbusCodec, check_address
 from bmslink.protocols.jk_modbus_map import TRIGGERS
 from bmslink.protocols.rtu import MODBUS_SHAPES, WRITE, WRITE_MANY, RTUFrame, RTUFramer
 
-__all__ = ["REGISTERS", "BusFrame", "JKBus", "JKBusCodec", "JKBusFramer", "trigger"]
+__all__ = ["COUNTERS", "REGISTERS", "BusFrame", "JKBus", "JKBusCodec", "JKBusFramer", "trigger"]
 
 BusFrame: TypeAlias = JK02Frame | RTUFrame
 """A native record, or the register frames before and behind it."""
@@ -34,6 +34,10 @@ BusFrame: TypeAlias = JK02Frame | RTUFrame
 _CODES = {"info": INFO, "settings": SETTINGS, "cells": CELLS}
 REGISTERS = {_CODES[name]: register for register, name in TRIGGERS.items()}
 """Type of a record -> the register that asks for it, and that its acknowledgement names."""
+
+
+COUNTERS = (0, 5)
+"""What byte 5 of a record is on this bus, where it stands still; elsewhere it counts."""
 
 
 def trigger(address: int, code: int) -> RTUFrame:
@@ -324,6 +328,7 @@ class JKBus(Driver[BusFrame]):
             while True:
                 self._explain(await self.link.next_frame(_any, 0.0))
         heard: set[int] = set()
+        counted = False
         record: Record | None = None
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _ROUND
@@ -336,8 +341,11 @@ class JKBus(Driver[BusFrame]):
             except LinkTimeout as error:
                 if unsigned:
                     return unsigned
+                if counted and not heard:
+                    raise _other_protocol() from error
                 raise self._not_heard(heard) if heard else error from error
             found = self._explain(frame)
+            counted |= isinstance(frame, JK02Frame) and frame.counter not in COUNTERS
             if isinstance(frame, RTUFrame) and frame.shape == "written":
                 heard.add(frame.unit)
                 if record and found and frame.register == REGISTERS[code]:
@@ -362,6 +370,14 @@ class JKBus(Driver[BusFrame]):
             f"{self.address} was not heard in {_ROUND:g} s; heard were: {others}.",
             "other",
         )
+
+
+def _other_protocol() -> LinkTimeout:
+    return LinkTimeout(
+        "Records come, but their counter runs, as on no board of this bus: it is a jk02 board. "
+        "Write jk02+… as the target.",
+        "other",
+    )
 
 
 def _any(_frame: BusFrame) -> bool:

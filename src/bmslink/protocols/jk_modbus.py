@@ -38,6 +38,7 @@ from bmslink.protocols.jk_modbus_map import (
 )
 from bmslink.protocols.jk_modbus_writing import JKModbusWriting
 from bmslink.protocols.jk_settings import plain_settings
+from bmslink.protocols.register_runs import alike
 from bmslink.protocols.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer
 
 __all__ = [
@@ -291,6 +292,8 @@ LIVE_READS = (Read(0, 32), Read(64, 31), Read(126, 30), Read(186, 29), Read(244,
 SWITCHES_READ = Read(108, 10)  # cell count, the three switches, nominal capacity
 FLAGS_READ = Read(276, 7)
 IDENTITY_READS = (Read(0, 28), Read(72, 12))  # passwords stand behind each of them: not asked for
+_BETWEEN, _OTHERWISE = (SETTINGS, SWITCHES_READ), (INFO, IDENTITY_READS[1])
+"""What is asked between two questions for as many registers."""
 _SLOWEST = 0.48
 
 
@@ -314,6 +317,7 @@ class JKModbus(JKModbusWriting):
         self._answered_at = float("-inf")
         self._ends_early = False
         self._latest = b""
+        self._asked: tuple[int, int] | None = None
 
     @classmethod
     def make_framer(cls) -> RTUFramer:
@@ -332,6 +336,9 @@ class JKModbus(JKModbusWriting):
     async def ask(self, table: Table, read: Read) -> Record:
         """Read registers; `Refused` when the board says no."""
         request = read_request(self.address, table.base + read.offset, read.registers)
+        if alike(request.register, request.count, self._asked):
+            await self.ask(*(_BETWEEN if request.count != _BETWEEN[1].registers else _OTHERWISE))
+        self._asked = request.register, request.count
         self.codec.explain(request, sent=True)
         answer = await self.patient(request)
         record = self.codec.explain(answer)
@@ -345,14 +352,21 @@ class JKModbus(JKModbusWriting):
         self._latest = answer.data
         return record
 
+    async def ask_firmware(self) -> str | None:
+        codec = self.make_codec(self.options)  # a reading may be under way
+        read = IDENTITY_READS[0]
+        request = read_request(self.address, INFO.base + read.offset, read.registers)
+        codec.explain(request, sent=True)
+        return codec.identity([codec.explain(await self.patient(request))]).firmware
+
     async def ask_bytes(self, table: Table, offset: int, registers: int) -> bytes:
         await self.ask(table, Read(offset, registers))
         return self._latest
 
-    async def patient(self, request: RTUFrame) -> RTUFrame:
+    async def patient(self, request: RTUFrame, *, once: bool = False) -> RTUFrame:
         loop = asyncio.get_running_loop()
         soon = loop.time() - self._answered_at <= _SLOWEST
-        left = self.link.timing.retries
+        left = 0 if once else self.link.timing.retries
         while True:
             try:
                 (frame,) = await self.link.collect(

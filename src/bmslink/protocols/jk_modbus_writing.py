@@ -8,27 +8,29 @@ refuses a value that crosses its neighbours, so the order of several writes matt
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import ClassVar
 
 from construct import Struct
 
-from bmslink.errors import SettingError
+from bmslink.errors import FrameError, SettingError
 from bmslink.model import Identity, Switch
 from bmslink.protocols.base import Driver
 from bmslink.protocols.jk_map import TABLE_BYTES, jk_map
 from bmslink.protocols.jk_modbus_map import INFO, SETTINGS, Table
 from bmslink.protocols.jk_settings import SWITCH_WORD
+from bmslink.protocols.register_runs import Span, runs
 from bmslink.protocols.rtu import WRITE_MANY, RTUFrame
-from bmslink.protocols.settings import SettingsMap, Slot, Step, allowed
+from bmslink.protocols.settings import SettingsMap, Slot, Step
 from bmslink.setting import Evidence, Setting
 
 __all__ = ["JKModbusWriting", "modbus_map"]
 
 _FLAGS_AT, _COMMANDS_AT = 281, 144
-_MOST = 31
+_MOST, _MOST_AGAIN = 31, 23
+"""Registers of one question, and of one when all are asked for a second time: split elsewhere,
+no answer is as long as the one that it is compared with."""
 _WORD = "jk_switches"
 _PAIRS = (("jk_heating_start", "jk_heating_stop"), ("discharge_utp", "discharge_utp_release"))
 _LONE_BYTE = "it shares its register with a byte that nobody may write"
@@ -84,15 +86,6 @@ def modbus_map(firmware: str | None, table: bytes, command_flags: bytes) -> Sett
     )
 
 
-@cache
-def _writable() -> dict[int, int]:
-    """Register -> bytes, of all that is ever written: whole fields of the settings table."""
-    table = bytes(_FLAGS_AT) + b"\xff" * (TABLE_BYTES - _FLAGS_AT)
-    full = modbus_map("0.0", table, b"\xff" * 32)
-    slots = {row.slot for row in full.settings if row.writable}
-    return {at: full.by_address[at].layout.sizeof() for at in slots}
-
-
 class JKModbusWriting(Driver[RTUFrame]):
     """The settings table of a board."""
 
@@ -112,32 +105,44 @@ class JKModbusWriting(Driver[RTUFrame]):
         """The raw bytes of registers; `Refused` when the board says no."""
 
     @abstractmethod
-    async def patient(self, request: RTUFrame) -> RTUFrame:
+    async def patient(self, request: RTUFrame, *, once: bool = False) -> RTUFrame:
         """Send a request when the board can hear it, and give back its answer."""
 
     async def settings_map(self, identity: Identity) -> SettingsMap:
         table = bytearray(TABLE_BYTES)
-        flags = await self.ask_bytes(SETTINGS, _FLAGS_AT - 1, 5)
-        table[_FLAGS_AT : _FLAGS_AT + 9] = flags[1:10]
-        if not any(flags[1:10]):
-            raise SettingError("The board does not say which settings it has.")
+        flags = (await self.ask_bytes(SETTINGS, _FLAGS_AT - 1, 5))[1:10]
         commands = await self.ask_bytes(INFO, _COMMANDS_AT, 16)
-        return modbus_map(identity.firmware, bytes(table), commands)
+        # once more with their neighbours: the answer has another length then, and may be no
+        # other question's
+        again = await self.ask_bytes(SETTINGS, _FLAGS_AT - 5, 7)
+        more = await self.ask_bytes(INFO, _COMMANDS_AT, 17)
+        if flags != again[5:] or commands != more[:-2]:
+            raise FrameError("Twice asked for its settings, the board named different ones.")
+        table[_FLAGS_AT : _FLAGS_AT + 9] = flags
+        if not any(flags):
+            raise SettingError("The board does not say which settings it has.")
+        self.own_map = modbus_map(identity.firmware, bytes(table), commands)
+        return self.own_map
 
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
+        return await self._fetch(slots, _MOST)
+
+    async def fetch_again(self, slots: Sequence[Slot]) -> dict[int, bytes]:
+        return await self._fetch(slots, _MOST_AGAIN)
+
+    async def _fetch(self, slots: Sequence[Slot], most: int) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
-        for run in _runs(sorted(slots, key=lambda slot: slot.address)):
-            first = run[0].address - SETTINGS.base
-            last = run[-1].address - SETTINGS.base + run[-1].layout.sizeof()
-            start, end = first & ~1, last + (last & 1)
-            data = await self.ask_bytes(SETTINGS, start, (end - start) // 2)
-            for slot in run:
-                at = slot.address - SETTINGS.base - start
+        for run in runs([_span(slot) for slot in slots], most):
+            first = run[0].first
+            data = await self.ask_bytes(SETTINGS, 2 * first, run[-1].end - first)
+            for slot, _, _ in run:
+                at = slot.address - SETTINGS.base - 2 * first
                 found[slot.address] = data[at : at + slot.layout.sizeof()]
+        self.seen.add(found)
         return found
 
     def write_step(self, slot: Slot, data: bytes) -> Step[RTUFrame]:
-        allowed(_writable(), slot, data)
+        self.check_slot(slot, data)
         frame = RTUFrame(
             unit=self.address,
             function=WRITE_MANY,
@@ -154,10 +159,23 @@ class JKModbusWriting(Driver[RTUFrame]):
                 return answer.function & 0x7F == WRITE_MANY
             return answer.shape == "written" and answer.register == slot.address
 
-        return Step(frame=frame, answer=answers, what=f"register {slot.address:04X}")
+        return Step(frame=frame, answer=answers, what=f"register {slot.address:04X}", once=True)
 
     async def exchange(self, step: Step[RTUFrame]) -> RTUFrame | None:
-        return await self.patient(step.frame)
+        return await self.patient(step.frame, once=step.once)
+
+    @abstractmethod
+    async def ask_firmware(self) -> str | None:
+        """Its firmware, in one question."""
+
+    async def off_map(self, identity: Identity | None) -> SettingsMap:
+        """Which registers it takes is not asked: every board has the switches, and one that does
+        not take them refuses."""
+        if self.own_map is not None:
+            return self.own_map
+        firmware = identity.firmware if identity else await self.ask_firmware()
+        self.switch_map = _switches(self.likely_map(Identity(firmware=firmware)))
+        return self.switch_map
 
     settable: ClassVar[frozenset[Switch]] = frozenset(Switch)
 
@@ -165,13 +183,15 @@ class JKModbusWriting(Driver[RTUFrame]):
         return modbus_map(identity.firmware, b"\xff" * TABLE_BYTES, b"\xff" * 32)
 
 
-def _runs(slots: Sequence[Slot]) -> Iterator[list[Slot]]:
-    """Slots that one read can bring."""
-    run: list[Slot] = []
-    for slot in slots:
-        if run and slot.address + slot.layout.sizeof() - run[0].address > 2 * _MOST:
-            yield run
-            run = []
-        run.append(slot)
-    if run:
-        yield run
+def _switches(settings: SettingsMap) -> SettingsMap:
+    """Of a map only the switches."""
+    rows = tuple(r for r in settings.settings if r.key in [f"{s}_switch" for s in Switch])
+    own = {row.slot for row in rows}
+    slots = tuple(slot for slot in settings.slots if slot.address in own)
+    return replace(settings, slots=slots, settings=rows)
+
+
+def _span(slot: Slot) -> Span:
+    """Where a slot lies in the settings table, in registers from its beginning."""
+    offset = slot.address - SETTINGS.base
+    return Span(slot, offset // 2, (offset + int(slot.layout.sizeof()) + 1) // 2)

@@ -109,7 +109,7 @@ class JKNWFramer(Framer[JKNWFrame]):
             return None
         raw = buffer[:end]
         if sum(raw[:-4]) & 0xFFFF != int.from_bytes(raw[-4:], "big"):
-            return Drop(1, "checksum")
+            return Drop(1, "checksum", end)
         if raw[-5] != 0x68:
             return Drop(1)
         values = parse(_frame_layout(length - _AROUND), raw, "JK 4E57 frame")

@@ -14,12 +14,11 @@ from typing import ClassVar, TypeVar
 
 from construct import Struct
 
-from bmslink.errors import SettingError
 from bmslink.link import Frame
 from bmslink.model import Capability, Identity, Switch
 from bmslink.protocols.base import Driver
 from bmslink.protocols.jk_nw_tags import PASSWORD, TAGS, split
-from bmslink.protocols.settings import SettingsMap, Slot, Step, allowed
+from bmslink.protocols.settings import SettingsMap, Slot, Step
 from bmslink.setting import Danger, Evidence, Kind, Setting, title_of
 
 __all__ = ["JKNWWriting", "nw_map"]
@@ -112,12 +111,18 @@ class JKNWWriting(Driver[F]):
             width = TAGS[tag].width(data[at + 1 :])
             found[tag] = data[at + 1 : at + 1 + width]
             at += 1 + width
-        return {slot.address: found[slot.address] for slot in slots if slot.address in found}
+        asked = {slot.address: found[slot.address] for slot in slots if slot.address in found}
+        self.seen.add(asked)
+        return asked
+
+    async def off_map(self, identity: Identity | None) -> SettingsMap:
+        return nw_map()
+
+    def shipped(self) -> SettingsMap:
+        return nw_map()
 
     def write_step(self, slot: Slot, data: bytes) -> Step[F]:
-        allowed(dict.fromkeys(_WRITABLE, 1), slot, data)
-        if data not in (b"\0", b"\1"):
-            raise SettingError(f"Tag {slot.address:02X} is on (1) or off (0), not {data.hex()}.")
+        self.check_slot(slot, data)
         return Step(
             frame=self.make_write(slot.address, data),
             answer=None,  # what comes back was never recorded: only reading tells
@@ -127,6 +132,6 @@ class JKNWWriting(Driver[F]):
     settable: ClassVar[frozenset[Switch]] = frozenset({Switch.CHARGE, Switch.DISCHARGE})
 
     def can_switch(self, switch: Switch) -> Capability:
-        if switch is Switch.BALANCE:
+        if switch == Switch.BALANCE:
             return Capability(False, "boards were seen ignoring it on this port")
         return super().can_switch(switch)

@@ -8,6 +8,7 @@ Half-duplex buses show requests and answers alike, hence both are cut from one s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal
@@ -75,7 +76,8 @@ def _table() -> tuple[int, ...]:
 _TABLE = _table()
 
 
-def crc16(data: bytes | bytearray) -> int:
+@lru_cache(maxsize=64)  # long junk mostly repeats itself, and then so do its sums
+def crc16(data: bytes) -> int:
     """CRC-16/Modbus: polynomial A001, start FFFF."""
     crc = 0xFFFF
     for byte in data:
@@ -121,6 +123,21 @@ def frame_layout(shape: Shape, length: int) -> Layout:
     return Struct("unit" / Byte, "function" / Byte, *_BODIES[shape](length), "crc" / Int16ul)
 
 
+@lru_cache(maxsize=512)
+def _size(shape: Shape, length: int) -> int:
+    """How many bytes such a frame has; construct takes long to add that up."""
+    return frame_layout(shape, length).sizeof()
+
+
+def _starts(
+    shapes: dict[int, tuple[Shape, ...]], units: Callable[[int], bool]
+) -> re.Pattern[bytes]:
+    """Where a frame may begin: one of the units, and behind it one of the functions."""
+    unit = b"".join(b"\\x%02x" % u for u in range(256) if units(u))
+    function = b"".join(b"\\x%02x" % f for f in shapes)
+    return re.compile(b"[%b](?:[%b]|\\Z)" % (unit, function))
+
+
 def _data_length(shape: Shape, buffer: bytes) -> int | None:
     """How many data bytes a frame at the front would have; None: too short to tell."""
     if shape == "data":
@@ -148,7 +165,7 @@ class RTUFramer(Framer[RTUFrame]):
     ) -> None:
         super().__init__()
         self._shapes = shapes
-        self._units = units
+        self._start = _starts(shapes, units)
         self._asked: RTUFrame | None = None
         self._in_doubt = False
         self._others: list[tuple[int, RTUFrame]] = []
@@ -159,11 +176,12 @@ class RTUFramer(Framer[RTUFrame]):
         return self._shapes.get(head[1], ())
 
     def cut(self, buffer: bytes) -> RTUFrame | Drop | None:
-        if not self._units(buffer[0]):
-            return Drop(1)
+        found = self._start.search(buffer)
+        if found is None or found.start():
+            return Drop(found.start() if found else len(buffer))
         if len(buffer) < 2:
             return None
-        waiting, complete = False, False
+        waiting, complete = False, 0
         for shape in self.shapes(buffer):
             length = _data_length(shape, buffer)
             if length is None:
@@ -171,14 +189,14 @@ class RTUFramer(Framer[RTUFrame]):
                 continue
             if length > _LONGEST_DATA:
                 continue
-            size = frame_layout(shape, length).sizeof()
+            size = _size(shape, length)
             if len(buffer) < size:
                 waiting = True
             elif crc16(buffer[: size - 2]) == int.from_bytes(buffer[size - 2 : size], "little"):
                 return self._frame(shape, buffer[:size], length)
             else:
-                complete = True
-        return None if waiting else Drop(1, "checksum" if complete else "noise")
+                complete = max(complete, size)
+        return None if waiting else Drop(1, "checksum" if complete else "noise", complete)
 
     def _frame(self, shape: Shape, raw: bytes, length: int) -> RTUFrame:
         values = parse(frame_layout(shape, length), raw, "register frame")

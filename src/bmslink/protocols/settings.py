@@ -2,23 +2,25 @@
 
 A `Slot` is the smallest thing that can be written: a JBD or Daly register, a JK register, the eight
 bytes behind a Daly A5 id. Its raw bytes are the truth: a plan compares them, a backup keeps them,
-so that a factory value outside our limits can still be restored. Only `Slot.encode` makes bytes
-that are ever written.
+so that a factory value outside our limits can still be restored. `Slot.encode` makes the bytes that
+are written; `allowed`, the last function before the wire, believes none of its callers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from bmslink.errors import SettingError
+from bmslink.errors import SettingError, UsageError
 from bmslink.link import Frame
+from bmslink.model import Switch
 from bmslink.protocols.fields import Layout, build, fields_of, parse
 from bmslink.setting import Setting, Value
 
-__all__ = ["Image", "SettingsMap", "Slot", "Step", "Table", "allowed"]
+__all__ = ["Image", "Seen", "SettingsMap", "Slot", "Step", "Table", "allowed"]
 
 F = TypeVar("F", bound=Frame)
 
@@ -59,18 +61,92 @@ class Slot:
         return self.clean(build(self.layout, {**self.values(raw), **changes}, "setting"))
 
 
-def allowed(known: Mapping[int, int], slot: Slot, data: bytes) -> None:
-    """`SettingError` unless `known` (address -> bytes) has the slot, and with that many bytes.
+class Seen:
+    """The raw bytes that a driver itself read from its board: what may be written back to it."""
 
-    Every driver asks this before it makes a frame, whoever made the slot: what calibrates,
-    erases, locks or flashes stands in no such list.
+    _KEPT = 16
+    """Per slot: more than one change and its way back bring."""
+
+    def __init__(self) -> None:
+        self._read: dict[int, dict[bytes, None]] = {}
+        self._vouched: dict[int, bytes] = {}
+
+    def add(self, image: Image) -> None:
+        """Remember what was just read."""
+        for address, raw in image.items():
+            kept = self._read.setdefault(address, {})
+            kept.pop(raw, None)
+            kept[raw] = None
+            if len(kept) > self._KEPT:
+                del kept[next(iter(kept))]
+
+    @contextmanager
+    def vouching(self, image: Image) -> Iterator[None]:
+        """Values that may be written back although they were not read in this session: by the
+        journal they were in this board, or somebody waived their limits by name.
+
+        It lifts the limits of what may be set, and opens nothing that may not.
+        """
+        before, self._vouched = self._vouched, {**self._vouched, **image}
+        try:
+            yield
+        finally:
+            self._vouched = before
+
+    def latest(self, address: int) -> bytes | None:
+        """What a slot held when it was last read."""
+        kept = self._read.get(address)
+        return next(reversed(kept)) if kept else None
+
+    def all(self, address: int) -> list[bytes]:
+        """Everything that a slot may be set back to."""
+        vouched = self._vouched.get(address)
+        return [*self._read.get(address, ()), *(() if vouched is None else (vouched,))]
+
+
+def allowed(shipped: SettingsMap, address: int, data: bytes, seen: Seen) -> None:
+    """`SettingError` unless these bytes may be written to this slot of a board.
+
+    Every driver asks this before it makes a frame, with the table that it found itself, whatever
+    table, slot or plan the caller has: what calibrates, erases, locks or flashes is in no such
+    table. A field that may be set holds a value within its limits, or one that the board held
+    before; every other field and bit is what the board holds now.
     """
-    if slot.address not in known:
-        raise SettingError(f"Setting {slot.address:02X} is not one that is ever written.")
-    if len(data) != known[slot.address]:
-        raise SettingError(
-            f"Setting {slot.address:02X} is {known[slot.address]} bytes long, not {len(data)}."
+    slot = shipped.by_address.get(address)
+    rows = [row for row in shipped.settings if row.slot == address]
+    if slot is None or not any(row.writable for row in rows):
+        raise SettingError(f"Setting {address:02X} is not one that is ever written.")
+    if shipped.locked:
+        raise SettingError(f"Setting {address:02X} is read-only: {shipped.locked}.")
+    size = slot.layout.sizeof()
+    if len(data) != size:
+        raise SettingError(f"Setting {address:02X} is {size} bytes long, not {len(data)}.")
+    if slot.clean(data) != data:
+        raise SettingError(f"Setting {address:02X}: bytes without a meaning must be 0.")
+    latest = seen.latest(address)
+    now = slot.values(latest) if latest is not None and len(latest) == size else {}
+    before = [slot.values(raw) for raw in seen.all(address) if len(raw) == size]
+    for name, value in slot.values(data).items():
+        if not name.startswith(_MEANINGLESS):
+            own = [row for row in rows if row.field == name and row.writable]
+            _check_field(own, name, value, now.get(name), [values[name] for values in before])
+
+
+def _check_field(rows: list[Setting], name: str, value: Any, now: Any, before: list[Any]) -> None:
+    """One field of a slot; `rows` are the settings in it that may be written."""
+    bits = [row.bit for row in rows if row.bit is not None]
+    if bits or not rows:
+        mask = sum(1 << bit for bit in bits)
+        same = now is not None and (
+            not (int(now) ^ int(value)) & ~mask if bits else bool(now == value)
         )
+        if not same:
+            raise SettingError(
+                f"{name} may not be written beside what is set: it stays as it was read from this "
+                "board."
+            )
+    elif value not in before:
+        rows[0].check(_plain(rows[0], value))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +158,12 @@ class Step(Generic[F]):
     """What acknowledges it; `None`: nothing ever does."""
     what: str
     """In words, for plans and journals."""
+    others: Mapping[Switch, bool] = field(default_factory=dict)
+    """Other switches that the same frame sets, and how."""
+    doubt: str = ""
+    """What of `others` is a guess, in a sentence; empty where nothing is."""
+    once: bool = False
+    """It is sent once: by the time of a repetition another board may hear it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +199,7 @@ class SettingsMap:
         """The row of a key; `SettingError` if this board has none."""
         found = self.by_key.get(key)
         if found is None:
-            raise SettingError(f"This board ({self.name}) has no setting {key!r}.")
+            raise UsageError(f"This board ({self.name}) has no setting {key!r}.")
         return found
 
     def decode(self, image: Image) -> dict[str, Value | None]:
@@ -159,6 +241,14 @@ class SettingsMap:
         live = {s.field for s in self.settings if s.slot == address and s.live}
         mine, yours = (slot.values(slot.clean(raw)) for raw in (one, other))
         return all(mine[k] == yours[k] for k in mine.keys() - live)
+
+    def differing(self, one: Image, other: Image) -> list[int]:
+        """The slots that two images do not hold alike, live settings aside."""
+        return [
+            address
+            for address in sorted(one.keys() | other.keys())
+            if not self.same(address, one.get(address), other.get(address))
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

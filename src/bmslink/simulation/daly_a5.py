@@ -188,7 +188,7 @@ class DalyA5Responder(Responder):
         if number == 0x54:
             return [{"daly_firmware_index": (self.firmware or _FIRMWARE)[:8].encode().ljust(8)}]
         if number == 0x57:
-            return list(_text("daly_battery_code", f"SIM{self.pack.seed:08d}", 5))
+            return list(_text("daly_battery_code", self.serial_number(), 5))
         if number == 0x62:
             return list(_text("daly_software_version", self.firmware or _FIRMWARE, 2))
         if number == 0x63:

@@ -67,7 +67,7 @@ class DalyP81Responder(DalyRegisterResponder):
             "daly_software_version": self.firmware or FIRMWARE,
             "daly_model": "ESS-DL-SIM",
             "daly_hardware_version": "JHB-SIM-V1.0",
-            "daly_serial_number": f"SIM{self.pack.seed % 10**8:08d}",
+            "daly_serial_number": self.serial_number(),
             "daly_battery_code": "20240101",
         }
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from bmslink.errors import FrameError, TargetError
 from bmslink.model import Condition, Reading, Switch
-from bmslink.protocols.fields import build, parse
+from bmslink.protocols.fields import Layout, build, parse
 from bmslink.protocols.jbd_framing import READ, WRITE, JBDFrame, JBDFramer
 from bmslink.protocols.jbd_layouts import (
     ADDRESSED_ALARMS,
@@ -25,11 +25,13 @@ from bmslink.protocols.jbd_layouts import (
     COUNTERS_LAYOUT,
     MISSING_PROBE,
     PROTECTIONS,
+    TENFOLD,
     addressed_basic_layout,
     basic_layout,
     cells_layout,
 )
-from bmslink.protocols.jbd_settings import REGISTERS, STRINGS, register_layout
+from bmslink.protocols.jbd_settings import REGISTERS, STRINGS, TENFOLD_BIT, register_layout
+from bmslink.protocols.jbd_settings import TENFOLD as TENFOLD_REGISTERS
 from bmslink.simulation.pack import Pack
 from bmslink.simulation.responder import Answer, Responder
 
@@ -45,10 +47,11 @@ _NO_PIN = bytes((6, 0, 0, 0, 0, 0, 0))  # what the vendor app sends to a board w
 _LONGEST_STRING = 31
 _OPEN_PROBE = MISSING_PROBE[0]
 _BALANCE_BIT = 1 << 2  # of register 2D
-_LOCK_BIT = next(b for b, (_, c) in PROTECTIONS.items() if c is Condition.SOFTWARE_LOCK)
+_LOCK_BIT = next(b for b, (_, c) in PROTECTIONS.items() if c == Condition.SOFTWARE_LOCK)
 _HIGHEST_ADDRESS = 0x20
 _VERSION = 0x80  # 8.0, the SP04S034 of the full read-out
 _TAIL_LENGTH = 9
+_TENFOLD_FROM = 600.0  # Ah; a pack of 628 Ah counts tenfold (`jbd-fogstar-drift-628`), 320 does not
 _LETTERS = {"lfp": "L", "nmc": "P"}  # as in SP04S034-L4S-200A and SP15S001-P13S-30A
 
 _POINTS = range(10, 101, 10)  # %; each a register, most of them on every board
@@ -78,6 +81,8 @@ class _Board:
     tripped: frozenset[Condition] = frozenset()
     extra_cycles: int = 0
     """What was written into the cycle count, minus what the pack had done by then."""
+    tenfold: bool = False
+    """It counts currents and capacities in 0.1 A and 0.1 Ah."""
 
 
 class JBDResponder(Responder):
@@ -86,7 +91,8 @@ class JBDResponder(Responder):
 
     With an address it is one of the boards that speak the addressed form: 03 and 04 are all
     that is known of those, so it is silent to everything else. `firmware` is `MAJOR.MINOR`, two
-    nibbles. AA counts the trips that are there when somebody asks.
+    nibbles. AA counts the trips that are there when somebody asks. A pack of more than 600 Ah
+    counts its currents and capacities tenfold, unless it has an address.
     """
 
     def __init__(
@@ -103,7 +109,7 @@ class JBDResponder(Responder):
         if address is not None and address > _HIGHEST_ADDRESS:
             raise TargetError(f"A JBD address is 0 to {_HIGHEST_ADDRESS}, not {address}.")
         self.version = _VERSION if firmware is None else _parse_version(firmware)
-        self._board = board or _new_board(pack)
+        self._board = board or _new_board(pack, tenfold=address is None)
         self._factory = False
         self._framer = JBDFramer()
 
@@ -175,11 +181,12 @@ class JBDResponder(Responder):
         alarms = ALARMS if self.address is None else ADDRESSED_ALARMS
         balance = sum(1 << (number - 1) for number in truth.balancing_cells or ())
         probes = {n: _OPEN_PROBE if t is None else t for n, t in truth.temperatures.items()}
+        per = 10 if self._board.tenfold else 100
         values: dict[str, Any] = {
             "voltage": _fit(truth.voltage, 100),
-            "current": _whole(truth.current, 100, -0x8000, 0x7FFF),
-            "remaining_capacity": _whole(truth.remaining_capacity, 100),
-            "nominal_capacity": _whole(truth.nominal_capacity, 100),
+            "current": _whole(truth.current, per, -0x8000, 0x7FFF),
+            "remaining_capacity": _whole(truth.remaining_capacity, per),
+            "nominal_capacity": _whole(truth.nominal_capacity, per),
             "cycles": self._cycles(truth),
             "production_date": int(self._board.words["jbd_production_date"]),
             "balance_low": balance & 0xFFFF,
@@ -192,7 +199,7 @@ class JBDResponder(Responder):
             "alarm": sum(1 << bit for bit, c in alarms.items() if c in truth.alarms),
         }
         if self.address is None:
-            return _basic_with_tail(values, list(probes.values()), truth)
+            return _basic_with_tail(values, list(probes.values()), truth, self._board.tenfold)
         values["ambient_temperature"] = probes.pop("ambient", _OPEN_PROBE)
         values["mosfet_temperature"] = probes.pop("mosfet", _OPEN_PROBE)
         values |= {"probe_count": len(probes), "temperatures": list(probes.values())}
@@ -209,13 +216,18 @@ class JBDResponder(Responder):
         return 0x10 <= register <= _LAST_REGISTER or newer or register in STRINGS
 
     def _setting(self, register: int) -> tuple[int, bytes]:
-        empty = parse(REGISTERS[register], bytes(2), "register")
+        layout = self._layout(register)
+        empty = parse(layout, bytes(2), "register")
         values = {name: self._value(name) for name in empty}
         whole = {name: round(values[name]) for name, zero in empty.items() if isinstance(zero, int)}
         try:
-            return _DONE, build(REGISTERS[register], values | whole, f"register {register:02X}")
+            return _DONE, build(layout, values | whole, f"register {register:02X}")
         except FrameError:  # the pack was given a setting that no such register can hold
             return _UNKNOWN, b""
+
+    def _layout(self, register: int) -> Layout:
+        tenfold = TENFOLD_REGISTERS.get(register) if self._board.tenfold else None
+        return tenfold or REGISTERS[register]
 
     def _value(self, name: str) -> float:
         if name == "jbd_cycle_count":
@@ -247,7 +259,7 @@ class JBDResponder(Responder):
                 return _CLOSED
             self._board.strings[register] = data
             return _DONE
-        for name, value in parse(layout, data, f"register {register:02X}").items():
+        for name, value in parse(self._layout(register), data, f"register {register:02X}").items():
             self._store(name, value)
         return _DONE
 
@@ -286,9 +298,11 @@ def _parse_version(text: str) -> int:
     return int(match[1]) << 4 | int(match[2])
 
 
-def _new_board(pack: Pack) -> _Board:
+def _new_board(pack: Pack, *, tenfold: bool) -> _Board:
     settings, cells = pack.settings, pack.cell_count
+    tenfold = tenfold and settings["nominal_capacity"] > _TENFOLD_FROM
     own = _FIXED | {
+        "jbd_function_bits": int(_FIXED["jbd_function_bits"]) | tenfold << TENFOLD_BIT,
         "cycle_capacity": round(0.8 * settings["nominal_capacity"], 2),
         "jbd_ntc_bits": (1 << len(pack.truth().temperatures)) - 1,
         "jbd_hardware_cell_ovp": round(settings["cell_ovp"] + 0.15, 3),
@@ -301,10 +315,13 @@ def _new_board(pack: Pack) -> _Board:
     amps = 100 if settings["nominal_capacity"] <= 100 else 200
     model = f"JBD-SP{cells:02}S020-{_LETTERS.get(pack.chemistry.name, '')}{cells}S-{amps}A"
     strings = {0xA0: "DGJBD", 0xA1: model, 0xA2: ""}
-    return _Board(own, {r: bytes((len(s),)) + s.encode("ascii") for r, s in strings.items()})
+    texts = {r: bytes((len(s),)) + s.encode("ascii") for r, s in strings.items()}
+    return _Board(own, texts, tenfold=tenfold)
 
 
-def _basic_with_tail(values: Mapping[str, Any], probes: list[float], truth: Reading) -> bytes:
+def _basic_with_tail(
+    values: Mapping[str, Any], probes: list[float], truth: Reading, tenfold: bool
+) -> bytes:
     """The classic form, cut behind the balance current as on most boards (`jbd-vatrer-16s`)."""
     layout = basic_layout(BASIC_MINIMUM + 2 * len(probes) + _TAIL_LENGTH, len(probes))
     return build(
@@ -313,11 +330,10 @@ def _basic_with_tail(values: Mapping[str, Any], probes: list[float], truth: Read
             **values,
             "probe_count": len(probes),
             "temperatures": probes,
-            "humidity": 0,
-            "full_capacity": _whole(truth.full_capacity, 100),
+            "scale_and_humidity": TENFOLD if tenfold else 0,
+            "full_capacity": _whole(truth.full_capacity, 10 if tenfold else 100),
             "remaining_capacity_2": values["remaining_capacity"],
             "balance_current": _fit(truth.balance_current, 1000),
-            "surplus": b"",
         },
         "basic information",
     )

@@ -178,7 +178,7 @@ class JBDUPResponder(Responder):
             "discharge_current_limit": _limit(self.pack, "discharge_ocp"),
             "balance": sum(1 << (number - 1) for number in truth.balancing_cells or ()),
             "version": major << 8 | minor if self.master else minor,
-            "serial_number": _serial(self.pack),
+            "serial_number": self._serial(),
         }
         if probes:
             values["hottest_sensor"] = probes.index(max(probes)) + 1
@@ -190,10 +190,13 @@ class JBDUPResponder(Responder):
         empty[at : at + 2] = len(probes).to_bytes(2, "big")
         return _filled(status_layout(bytes(empty)), bytes(empty), values)
 
+    def _serial(self) -> bytes:
+        return self.serial_number().encode().ljust(30, b"\0")
+
     def _individual(self, truth: Reading) -> bytes:
         values = _common(truth, self.pack.ambient)
         cells, probes = values["cell_voltages"], values["temperatures"]
-        serial = _serial(self.pack)
+        serial = self._serial()
         values |= {
             "current": _fit(truth.current, 100, 0x7FFFFFFF, 0x80000000),
             "soc": round(truth.soc or 0.0),
@@ -247,10 +250,6 @@ def _word(truth: Reading, table: dict[int, tuple[str, Condition]]) -> int:
 
 def _limit(pack: Pack, setting: str, times: int = 1) -> float:
     return _fit(pack.settings[setting] * times, 10)
-
-
-def _serial(pack: Pack) -> bytes:
-    return f"SIM{pack.seed % 10**8:08}".encode().ljust(30, b"\0")
 
 
 def _fit(value: float | None, per: int, high: int = 0xFFFF, zero: int = 0) -> float:

@@ -155,9 +155,11 @@ class JK02Responder(JKStreamResponder):
         self._words = _own_settings(pack, address) if words is None else words
 
     def line(self) -> JK02Responder:
-        return JK02Responder(
+        twin = JK02Responder(
             self.pack, address=self.address, firmware=self.firmware, words=self._words
         )
+        twin.family = self.family
+        return twin
 
     def _answer(self, frame: JK02Frame) -> list[Answer]:
         acknowledgement = self._framer.encode(command(ACK, b"\x01"))
@@ -197,7 +199,7 @@ class JK02Responder(JKStreamResponder):
     # ------------------------------------------------------------------------------ records
 
     def _info(self) -> bytes:
-        serial = f"SIM{self.pack.seed % 10**7:07}".encode()
+        serial = self.serial_number(7).encode()
         values = parse(DEVICE_INFO, bytes(PAYLOAD), "device info") | {
             "vendor_id": _padded(self.model.vendor_id.encode(), 15),
             "hardware_version": _padded(self.model.hardware.encode(), 8),

@@ -60,7 +60,8 @@ class JKBusResponder(Responder):
                 chemistry, cells = pack.chemistry.name, pack.cell_count
                 self.packs[number] = Pack(chemistry=chemistry, cells=cells, seed=pack.seed + number)
         self._records = {
-            number: NativeRecords(found, number, firmware) for number, found in self.packs.items()
+            number: NativeRecords(found, number, firmware, family=type(self).__name__)
+            for number, found in self.packs.items()
         }
 
     @classmethod

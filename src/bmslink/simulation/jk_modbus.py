@@ -59,8 +59,11 @@ class NativeRecords:
         address: int,
         firmware: str | None,
         board: JK02Responder | None = None,
+        *,
+        family: str = "",
     ) -> None:
         self._board = board or JK02Responder(pack, address=address, firmware=firmware)
+        self._board.family = family or self._board.family
         if self._board.model.variant != "32s":
             raise TargetError(f"A JK board of firmware {firmware} has no RS485 port for this.")
         self._framer = JK02Framer()
@@ -134,7 +137,7 @@ class JKModbusResponder(Responder):
     ) -> None:
         super().__init__(pack, address=address, firmware=firmware)
         self.unit = 1 if address is None else address
-        self._records = NativeRecords(pack, self.unit, firmware)
+        self._records = NativeRecords(pack, self.unit, firmware, family=type(self).__name__)
         self._framer = _request_framer()
         self._hears_from = 0.0
 

@@ -6,6 +6,7 @@ A responder is pure: bytes and the time go in, bytes with a delay come out. `ser
 
 from __future__ import annotations
 
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
@@ -76,6 +77,8 @@ class Responder(ABC):
     """A device that streams by itself does so this often, s."""
     default_cells: ClassVar[int] = 16
     """How many cells its pack has unless somebody says how many."""
+    family: str = ""
+    """What kind of device it is part of, where its class does not say so."""
 
     def __init__(
         self, pack: Pack, *, address: int | None = None, firmware: str | None = None
@@ -88,6 +91,11 @@ class Responder(ABC):
     def on_bus(cls, packs: Mapping[int, Pack], address: int, firmware: str | None) -> Self:
         """The device at an address of a bus, with all packs of the bus by their addresses."""
         return cls(packs[address], address=address, firmware=firmware)
+
+    def serial_number(self, digits: int = 8) -> str:
+        """Its own for each kind of device, address and seed: two packs are never taken for one."""
+        own = f"{self.family or type(self).__name__} {self.address} {self.pack.seed}"
+        return f"SIM{zlib.crc32(own.encode()) % 10**digits:0{digits}}"
 
     @abstractmethod
     def receive(self, data: bytes) -> list[Answer]:

@@ -27,6 +27,8 @@ _RATES = {
 }
 _BACKLOG = 4095  # bytes that a terminal holds ready for its reader
 _OUTPUT_SPEED = 5  # in the list that tcgetattr gives
+_TCGETS2 = 0x802C542A  # Linux: the modes with both speeds as numbers
+_TERMIOS2 = 44  # bytes of them; the last four are the output speed
 
 
 class Terminal:
@@ -78,17 +80,20 @@ class Terminal:
 
     @property
     def rate(self) -> int:
-        """The baud rate the client set; 0 for one that has no name here."""
-        speed = termios.tcgetattr(self._client)[_OUTPUT_SPEED]
-        return _RATES.get(speed, 0)
+        """The baud rate the client set; 0 where it hung up, or where nobody can say."""
+        try:
+            speed = termios.tcgetattr(self._client)[_OUTPUT_SPEED]
+        except termios.error:
+            return 0
+        return _RATES[speed] if speed in _RATES else _own_rate(self._client, speed)
 
     def write(self, data: bytes) -> None:
         """Bytes to the client. What nobody reads is lost, the oldest first, as on a wire."""
-        unread = fcntl.ioctl(self._client, termios.FIONREAD, bytes(4))
-        if int.from_bytes(unread, sys.byteorder) + len(data) > _BACKLOG:
-            # the system would keep 64 KiB more, and the next client take them for fresh news
-            termios.tcflush(self._client, termios.TCIFLUSH)
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(OSError, termios.error):  # the client took the line away
+            unread = fcntl.ioctl(self._client, termios.FIONREAD, bytes(4))
+            if int.from_bytes(unread, sys.byteorder) + len(data) > _BACKLOG:
+                # the system would keep 64 KiB more, and the next client take them for fresh news
+                termios.tcflush(self._client, termios.TCIFLUSH)
             os.write(self._device, data)
 
     def _read(self) -> None:
@@ -96,10 +101,23 @@ class Terminal:
             data = os.read(self._device, 65536)
         except (BlockingIOError, InterruptedError):
             return
-        # a client's mark "mine alone" would outlive it, because our own hold keeps the port open
-        fcntl.ioctl(self._client, termios.TIOCNXCL)
+        with contextlib.suppress(OSError):
+            # a client's mark "mine alone" would outlive it: our own hold keeps the port open
+            fcntl.ioctl(self._client, termios.TIOCNXCL)
         if data and self._on_data is not None:
             self._on_data(data)
+
+
+def _own_rate(client: int, speed: int) -> int:
+    """A rate that has no name. Linux tells the number to whoever asks for it apart; elsewhere the
+    speed is the number."""
+    if sys.platform != "linux":
+        return speed
+    try:
+        state = fcntl.ioctl(client, _TCGETS2, bytes(_TERMIOS2))
+    except OSError:
+        return 0
+    return int.from_bytes(state[_TERMIOS2 - 4 :], sys.byteorder)
 
 
 def _clear_place(link: Path) -> None:

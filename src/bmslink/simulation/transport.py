@@ -61,6 +61,7 @@ def make_device(
     *,
     cells: int | None = None,
     chemistry: str = "lfp",
+    capacity: float = 100.0,
     soc: float = 60.0,
     seed: int = 1,
     address: int | Sequence[int] | None = None,
@@ -83,7 +84,9 @@ def make_device(
     count = responder_class(protocol).default_cells if cells is None else cells
 
     def make_pack(seed: int) -> Pack:
-        return Pack(chemistry=chemistry, cells=count, soc=soc, seed=seed, load=load)
+        return Pack(
+            chemistry=chemistry, cells=count, capacity=capacity, soc=soc, seed=seed, load=load
+        )
 
     responder: Node
     if len(addresses) > 1:
@@ -222,8 +225,8 @@ class SimLine:
 class SimTransport(Transport):
     """A simulated pack in this process.
 
-    Query keys: `cells`, `chemistry`, `soc` (%), `seed`, `speed` (seconds of the pack per second),
-    `load`, `firmware`, `address`, and `fault` (several: `fault=noise,late:0.2`).
+    Query keys: `cells`, `chemistry`, `capacity` (Ah), `soc` (%), `seed`, `speed` (seconds of the
+    pack per second), `load`, `firmware`, `address`, and `fault` (several: `fault=noise,late:0.2`).
     """
 
     def __init__(self, endpoint: Endpoint, device: SimDevice | None = None) -> None:
@@ -233,6 +236,7 @@ class SimTransport(Transport):
             endpoint.protocol or "jk02",
             cells=endpoint.integer("cells"),
             chemistry=query.get("chemistry", "lfp"),
+            capacity=endpoint.number("capacity", 100.0) or 0.0,
             soc=endpoint.number("soc", 60.0) or 0.0,
             seed=endpoint.integer("seed", 1) or 0,
             address=endpoint.integer("address"),

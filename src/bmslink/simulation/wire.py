@@ -242,8 +242,11 @@ def uart_misread(data: bytes, sent: int, read: int) -> bytes:
     """What a UART at `read` baud makes of bytes sent back to back at `sent` baud (8N1).
 
     The receiver starts a character at each falling edge, samples the middle of its own bit
-    times, and after a missing stop bit waits until the line is idle again.
+    times, and after a missing stop bit waits until the line is idle again. At 0 baud (hung up)
+    nothing arrives.
     """
+    if read <= 0:
+        return b""
     line = [b for byte in data for b in (0, *(byte >> i & 1 for i in range(8)), 1)]
 
     def level(moment: float) -> int:

@@ -15,10 +15,12 @@ from pathlib import Path
 from serial.tools import list_ports
 from serial.tools.list_ports_common import ListPortInfo
 
-__all__ = ["Port", "serial_ports"]
+__all__ = ["Port", "serial_ports", "usb_of"]
 
 _TTYS = Path("/sys/class/tty")
 _MOST = 64
+_SERIAL = 6
+"""Characters of an adapter's serial number; makers leave `0001` in thousands of them."""
 _VIRTUAL = re.compile(r"rfcomm|bluetooth|debug-console|wlan-debug", re.IGNORECASE)
 
 
@@ -36,6 +38,31 @@ def serial_ports() -> list[Port]:
     """The ports of this machine, the likeliest first."""
     found = list_ports.comports()[:_MOST]
     return [_port(info) for info in sorted(found, key=lambda p: (p.vid is None, p.device))]
+
+
+def usb_of(device: str) -> dict[str, str]:
+    """What names the USB adapter behind a port: `usb` (its serial number, with that of the port
+    where it has several) and `socket` (where it is plugged in), as far as it says; else nothing.
+
+    A serial number that two adapters here have, or that is too short to be one, names none.
+    """
+    ports = list_ports.comports()
+    info = next((port for port in ports if port.device == device and port.vid is not None), None)
+    if info is None:
+        return {}
+    found = {}
+    serial, location = info.serial_number or "", info.location or ""
+    root, _, part = location.partition(":")
+    twins = {
+        (port.location or port.device).partition(":")[0]
+        for port in ports
+        if (port.vid, port.pid, port.serial_number) == (info.vid, info.pid, info.serial_number)
+    }
+    if len(serial) >= _SERIAL and len(twins) == 1:
+        found["usb"] = f"{info.vid:04x}:{info.pid or 0:04x} {serial} {part}".rstrip()
+    if root:
+        found["socket"] = location
+    return found
 
 
 def _port(info: ListPortInfo) -> Port:

@@ -15,9 +15,19 @@ from bmslink.setting import Setting, Value
 
 if TYPE_CHECKING:
     from bmslink.config import AdjustmentPlan, Check, Plan
+    from bmslink.config import Difference as Changed
     from bmslink.config.compare import Difference
 
-__all__ = ["adjustment", "bare", "checks", "differences", "plan", "setting_object", "settings"]
+__all__ = [
+    "adjustment",
+    "bare",
+    "checks",
+    "differences",
+    "plan",
+    "setting_object",
+    "settings",
+    "verification",
+]
 
 
 def setting_object(table: Table, row: Setting) -> dict[str, Any]:
@@ -146,9 +156,9 @@ def _frames(frames: Sequence[bytes]) -> list[RenderableType]:
 
 
 def _left_out(plan: Plan) -> dict[str, list[str]]:
-    """Reason -> settings, of what is asked and this pack cannot."""
+    """Reason -> settings, of what is asked and this pack cannot, and of switches that stay."""
     found: dict[str, list[str]] = {}
-    for key, why in plan.unsupported.items():
+    for key, why in (*plan.unsupported.items(), *plan.left_out.items()):
         found.setdefault(why, []).append(key)
     return found
 
@@ -199,12 +209,34 @@ def _mark(check: Check) -> Text:
     return Text("waived", "yellow") if check.waived else Text("STOP", "bold red")
 
 
+_OPTIONS = {"untested": "--untested", "clone": "--clone"}
+"""Waivers with an option of their own."""
+
+
 def _sentence(check: Check) -> Text:
     text = Text(f"{check.name}: {clean(check.sentence)}", "dim" if check.passed else "none")
     if check.blocks and check.waiver:
-        option = "--untested" if check.waiver == "untested" else f"--waive {check.waiver}"
+        option = _OPTIONS.get(check.waiver, f"--waive {check.waiver}")
         text.append(f" {option} goes on all the same.", "bold")
     return text
+
+
+def verification(found: Sequence[Changed]) -> RenderableType:
+    """What is not as it was written, a setting a line."""
+    grid = Grid(box=None, pad_edge=False, header_style="dim")
+    for column in ("setting", "written", "now"):
+        grid.add_column(column)
+    for each in found:
+        grid.add_row(each.key, *(_value(v, each.unit) for v in (each.written, each.now)))
+    return grid
+
+
+def _value(value: Value | None, unit: str) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, int | float):
+        return f"{value:.6g} {unit}".rstrip()
+    return "unknown" if value is None else clean(value)
 
 
 # ------------------------------------------------------------------------------- differences

@@ -21,9 +21,9 @@ def moment(time: float) -> str:
     return f"+{shown:.1f} s" if isinstance(shown, float) else f"{shown[:19]}Z"
 
 
-def tree(found: Explanation, *, every: bool) -> str:
+def tree(found: Explanation, *, every: bool) -> list[str]:
     """What is permitted and limited, and every reason."""
-    return "\n".join(_lines(found, every=every))
+    return list(_lines(found, every=every))
 
 
 def _lines(found: Explanation, *, every: bool) -> Iterator[str]:

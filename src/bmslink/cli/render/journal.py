@@ -7,11 +7,11 @@ from typing import Any
 
 from bmslink.cli.render.text import clean
 
-__all__ = ["lines", "what"]
+__all__ = ["course", "lines", "what"]
 
 
-def lines(records: Iterable[Mapping[str, Any]], place: str | None = None) -> list[str]:
-    """The changes, oldest first; of one pack where its place is given."""
+def lines(records: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The changes, oldest first."""
     begun: dict[str, Mapping[str, Any]] = {}
     ends: dict[str, Mapping[str, Any]] = {}
     for record in records:
@@ -23,10 +23,7 @@ def lines(records: Iterable[Mapping[str, Any]], place: str | None = None) -> lis
         elif record.get("event") == "end":
             ends[name] = record
     return [
-        clean(line)
-        for name, record in begun.items()
-        if place in (None, record.get("target"))
-        for line in _change(record, ends.get(name))
+        clean(line) for name, record in begun.items() for line in _change(record, ends.get(name))
     ]
 
 
@@ -71,6 +68,16 @@ def what(begin: Mapping[str, Any], stands: Mapping[str, Any] | None = None) -> I
                 held = (stands or {}).get(key)
                 now = "" if held is None else f", now {_value(held, edit.get('unit'))}"
                 yield f"{key} {old} > {new}{now}"
+
+
+def course(notes: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """What was recorded after the beginning, a line each."""
+    for note in notes:
+        when = str(note.get("time"))[11:19]
+        slot = note.get("slot")
+        place = f" slot {slot:02X}" if isinstance(slot, int) else ""
+        held = note.get("new") or note.get("found") or note.get("why") or ""
+        yield f"{when} {note.get('event')}{place} {held}".rstrip()
 
 
 def _value(value: object, unit: object) -> str:

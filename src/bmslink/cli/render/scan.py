@@ -28,7 +28,7 @@ def quoted(target: str) -> str:
     return shlex.quote(target)
 
 
-def block(found: Found) -> str:
+def block(found: Found) -> list[str]:
     """One pack, or one port without any: how sure, the target, what is known, and why."""
     word = _WORDS.get(found.confidence, "nothing")
     known = [clean(found.name or "")[:60], "" if found.signal is None else f"{found.signal} dBm"]
@@ -36,4 +36,4 @@ def block(found: Found) -> str:
     lines = [f"{word:<11}{head}", f"{_INDENT}{clean(found.why)}"]
     if found.protocol is None:
         lines += [f"{_INDENT}tried {clean(one)}" for one in found.tried]
-    return "\n".join(lines)
+    return lines

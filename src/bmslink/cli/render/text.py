@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
+from bmslink.cli.output import clean
 from bmslink.model import Reading
 
-__all__ = ["ASCII", "UNICODE", "Glyphs", "glyphs"]
+__all__ = ["ASCII", "UNICODE", "Glyphs", "clean", "glyphs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,11 +107,6 @@ def sparkline(values: Sequence[float | None], width: int, g: Glyphs) -> str:
     return "".join(
         g.gap if v is None else g.spark[round((v - low) / (high - low) * top)] for v in shown
     )
-
-
-def clean(text: str) -> str:
-    """Text from a device without the characters that steer a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def shorten(text: str, width: int, g: Glyphs) -> str:

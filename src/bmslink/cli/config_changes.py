@@ -1,0 +1,160 @@
+"""`bmslink config` after a change: what became of it, what is on record, what still holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bmslink.cli import changing as c
+from bmslink.cli import config_files as files
+from bmslink.cli import options as o
+from bmslink.errors import TargetError
+
+if TYPE_CHECKING:
+    from bmslink.device import Device
+
+__all__ = ["FOUND", "journal", "resume", "verify"]
+
+FOUND = 5
+
+
+def resume(
+    ctx: typer.Context,
+    target: o.Target = None,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="Set it back instead of finishing it.")
+    ] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Send nothing: declare over what stands now.")
+    ] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Only show what is on record and what the pack holds.")
+    ] = False,
+    waive: c.Waive = None,
+    yes: c.Yes = False,
+    protocol: o.Protocol = None,
+    address: o.Address = None,
+    baudrate: o.Baudrate = None,
+    timeout: o.Timeout = None,
+) -> None:
+    """Finish a change that was cut off, or set it back.
+
+    --show sends nothing: exit code 5 where there is such a change. A record that is damaged can
+    only be given up, with --keep.
+    """
+    from bmslink.cli.loop import run
+    from bmslink.config import cut_off_change
+    from bmslink.config import resume as end
+
+    session = o.session_of(ctx)
+    if rollback + keep + show > 1:
+        raise TargetError("--show, --rollback, --keep: only one of them.")
+    device = c.open_one(session, target, c.line_of(protocol, address, baudrate, timeout))
+    waived = c.waivers(waive)
+
+    async def go_on(device: Device) -> bool:
+        async with device:
+            found = await cut_off_change(device)
+            if show:
+                files.show_cut_off(session, str(device.target), found)
+                return found is not None
+            if found is not None:
+                back = rollback or found.back
+                files.tell(session, found, back=back and not rollback and not keep)
+                if found.elsewhere and "place" not in waived and c.can_ask(session):
+                    await c.agree(session, f"Is it the board of {found.elsewhere}?", yes=False)
+                    waived.add("place")
+                how = "Give it up on" if keep else "Set it back on" if back else "Finish it on"
+                await c.agree(session, f"{how} {device.target}?", yes=yes)
+            odd = found.odd if found is not None else ""
+            work = end(
+                device,
+                rollback=rollback,
+                keep=keep,
+                agreed=True,
+                waive=waived,
+                confirm=lambda told: yes or told == odd,  # that was agreed to just now
+            )
+            outcome = await c.under_way(session, device, work)
+            c.show_outcome(session, device, outcome)
+            return False
+
+    if run(go_on(device)):
+        raise typer.Exit(FOUND)
+
+
+def verify(
+    ctx: typer.Context,
+    target: o.Target = None,
+    protocol: o.Protocol = None,
+    address: o.Address = None,
+    baudrate: o.Baudrate = None,
+    timeout: o.Timeout = None,
+) -> None:
+    """Check that a pack still holds what its last change wrote.
+
+    Sends nothing. Exit code 5 where anything differs, or where that change was cut off.
+    """
+    from bmslink.cli.loop import run
+    from bmslink.cli.render import config
+    from bmslink.config import Verification
+    from bmslink.config import verify as look
+
+    session = o.session_of(ctx)
+    device = c.open_one(session, target, c.line_of(protocol, address, baudrate, timeout))
+
+    async def ask(device: Device) -> Verification:
+        async with device:
+            return await look(device)
+
+    found = run(ask(device))
+    if session.json:
+        session.record({"target": str(device.target), **found.to_dict()})
+    else:
+        session.print(found.sentence)
+        if found.differences:
+            session.show(config.verification(found.differences))
+    if not found.fine:
+        raise typer.Exit(FOUND)
+
+
+def journal(
+    ctx: typer.Context,
+    target: Annotated[
+        str | None, typer.Argument(metavar="[TARGET]", help="Only what was done to this pack.")
+    ] = None,
+) -> None:
+    """Show what was changed, when, by whom, and how.
+
+    With --json every record of it.
+    """
+    from bmslink.cli.render import journal as render
+    from bmslink.journal import Journal
+
+    session = o.session_of(ctx)
+    session.no_trace("config journal")
+    kept = Journal()
+    place = None if target is None else files.place(target)
+    records = list(kept.records())
+    if place is not None:
+        wanted = {r["id"] for r in records if "id" in r and files.made_at(r, place)}
+        records = [r for r in records if r.get("id") in wanted or files.decided_at(r, place)]
+    if damaged := kept.damaged():
+        session.say(
+            f"{damaged} lines of the journal do not verify and are left out."
+            if damaged > 1
+            else "One line of the journal does not verify and is left out."
+        )
+    if session.json:
+        for record in records:
+            session.record(record)
+        return
+    lines = render.lines(records)
+    if not lines:
+        session.say(f"Nothing was changed yet; the journal is in {kept.folder}.")
+    decisions = sum(record.get("event") == "decision" for record in records)
+    if decisions:
+        session.say(f"`control run` left {decisions} decisions in it as well; --json shows them.")
+    for each in lines:
+        session.print(each)

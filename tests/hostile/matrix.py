@@ -1,0 +1,484 @@
+"""The matrix: every dialect, every quirk, every command.
+
+`cells` lists it, `World.run` runs one cell; `hostile.judge` says whether it was truthful.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from hostile.bench import Bench, Result
+from hostile.board import Board
+from hostile.daly_d2 import DalyD2Board
+from hostile.killed import killed
+from hostile.line import BOARDS
+from hostile.quirks import parse
+
+__all__ = [
+    "COMMANDS",
+    "DIALECTS",
+    "NOT_LOOKED_FOR",
+    "OPEN_CELLS",
+    "QUIRKS",
+    "READING",
+    "Cell",
+    "Outcome",
+    "World",
+    "cells",
+    "open_cells",
+]
+
+Memory = dict[int, bytes]
+
+OPEN_CELLS = Path(__file__).parent / "open_cells.txt"
+SETTLE = 60.0
+"""How long what was said has to hold, s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What is asked of a board: setting -> (text for the command line, its register, its bytes)."""
+
+    asked: dict[str, tuple[str, int, bytes]]
+    charge: tuple[int, bytes, bytes]
+    """The register of the charge switch, and its bytes for on and off."""
+    words: dict[str, str] = field(default_factory=dict)
+    """What the quirks' `{neighbour}` and so on are called here."""
+
+
+def _number(number: int, size: int = 2) -> bytes:
+    return number.to_bytes(size, "big")
+
+
+DIALECTS: dict[str, Dialect] = {
+    "jbd": Dialect(
+        {
+            "cell_ovp": ("3.62", 0x24, _number(3620)),
+            "charge_otp": ("62", 0x18, _number(2731 + 620)),
+            "balance_start_voltage": ("3.39", 0x2A, _number(3390)),
+        },
+        (0xE1, b"\0\0", b"\0\1"),
+        {"wiring": "shunt"},
+    ),
+    "daly-d2": Dialect(
+        {
+            "cell_ovp": ("3.59", 0x8C, _number(3590)),
+            "charge_otp": ("64", 0x98, _number(104)),
+            "balance_start_voltage": ("3.39", 0xA3, _number(3390)),
+        },
+        (0xA5, b"\0\1", b"\0\0"),
+        {"wiring": "boards"},
+    ),
+    "jk-modbus": Dialect(
+        {
+            "cell_ovp": ("3.61", 0x100C, _number(3610, 4)),
+            "charge_otp": ("34", 0x104C, _number(340, 4)),
+            "balance_start_voltage": ("3.43", 0x1084, _number(3430, 4)),
+        },
+        (0x1070, _number(1, 4), _number(0, 4)),
+        {"wiring": "device_address"},
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The quirks of a row."""
+
+    kind: str
+    """What the board does, for the page."""
+    quirks: str
+
+
+QUIRKS: dict[str, Recipe] = {
+    "none": Recipe("nothing: a healthy board", ""),
+    "late by one": Recipe("answers late by one", "late-by-one"),
+    "late by one after 5": Recipe("answers late by one", "late-by-one=after:5"),
+    "late by one after 12": Recipe("answers late by one", "late-by-one=after:12"),
+    "late by one after 24": Recipe("answers late by one", "late-by-one=after:24"),
+    "late 0.35 s": Recipe("answers late by a time", "late=seconds:0.35"),
+    "late 0.7 s": Recipe("answers late by a time", "late=seconds:0.7"),
+    "late 1.6 s": Recipe("answers late by a time", "late=seconds:1.6"),
+    "late 0.9 s for a while": Recipe("answers late by a time", "late=seconds:0.9,first:8,last:14"),
+    "answers twice": Recipe("answers twice", "answers-twice"),
+    "answers twice, 0.4 s apart": Recipe("answers twice", "answers-twice=seconds:0.4"),
+    "garbage before": Recipe("noise around answers", "garbage=before:yes"),
+    "garbage after": Recipe("noise around answers", "garbage=before:no,every:3"),
+    "flickers": Recipe("reads differ from what is held", "flickers=register:cell_uvp,add:40"),
+    "shows another value from 20 on": Recipe(
+        "reads differ from what is held", "flickers=register:cell_uvp,add:40,after:20,always:yes"
+    ),
+    "implausible temperature": Recipe(
+        "holds nonsense (355 °C, 3200 s)", "implausible=register:charge_otp"
+    ),
+    "implausible delay": Recipe("holds nonsense (355 °C, 3200 s)", "implausible=register:delay"),
+    "truncates texts": Recipe("cuts its texts short", "truncates-texts=after:9"),
+    "truncates texts after a write": Recipe("cuts its texts short", "truncates-texts=nth:1"),
+    "delayed view": Recipe("shows the old value for a while", "delayed-view=low:4,high:6"),
+    "delayed view 2 s": Recipe("shows the old value for a while", "delayed-view=low:2,high:2"),
+    "forgets after 1.5 s": Recipe("forgets a write", "forgets=seconds:1.5"),
+    "forgets after 3 s": Recipe("forgets a write", "forgets=seconds:3"),
+    "forgets again and again": Recipe("forgets a write", "forgets=seconds:2,every:yes"),
+    "forgets the second write": Recipe("forgets a write", "forgets=seconds:3,nth:2"),
+    "ignores all": Recipe("acknowledges and ignores", "acks-and-ignores"),
+    "ignores one register": Recipe(
+        "acknowledges and ignores", "acks-and-ignores=register:cell_ovp"
+    ),
+    "ignores once": Recipe("acknowledges and ignores", "acks-and-ignores=times:1"),
+    "ignores switches": Recipe("ignores a switch, always or at 20 A", "ignores-switches"),
+    "ignores switches at 20 A": Recipe(
+        "ignores a switch, always or at 20 A", "ignores-switches=above:10"
+    ),
+    "rounds": Recipe("rounds or clamps", "rounds=step:16"),
+    "clamps": Recipe("rounds or clamps", "clamps=share:0.5"),
+    "writes cell count too": Recipe(
+        "writes a neighbour too", "neighbour=register:cell_count,add:-1"
+    ),
+    "writes wiring too": Recipe("writes a neighbour too", "neighbour=register:{wiring},add:1"),
+    "writes wiring too, again and again": Recipe(
+        "writes a neighbour too", "neighbour=register:{wiring},add:1,every:yes"
+    ),
+    "writes another limit too": Recipe(
+        "writes a neighbour too", "neighbour=register:charge_utp,add:-5"
+    ),
+    "writes another limit later": Recipe(
+        "writes a neighbour too", "neighbour=register:charge_utp,add:-5,seconds:3.5"
+    ),
+    "refuses the first write": Recipe("refuses", "refuses=nth:1"),
+    "refuses from the second write on": Recipe("refuses", "refuses=nth:2"),
+    "refuses the second register": Recipe("refuses", "refuses=nth:2,stuck:yes"),
+    "refuses the second time": Recipe("refuses", "refuses=register:cell_ovp,nth:2"),
+    "loses link before write 1": Recipe("loses the link", "loses-link=applied:no"),
+    "loses link after write 1": Recipe("loses the link", "loses-link=applied:yes"),
+    "loses link before write 2": Recipe("loses the link", "loses-link=nth:2,applied:no"),
+    "loses link after write 2": Recipe("loses the link", "loses-link=nth:2,applied:yes"),
+    "loses link for a minute": Recipe("loses the link", "loses-link=applied:yes,seconds:60"),
+    "deaf after write 1": Recipe("loses the link", "loses-link=applied:yes,hangs_up:no,seconds:4"),
+    "twin after write 1": Recipe("another board after a lost link", "swaps=seconds:1"),
+    "twin after write 2": Recipe("another board after a lost link", "swaps=nth:2,seconds:1"),
+    "other board after write 1": Recipe(
+        "another board after a lost link", "swaps=seconds:1,different:yes"
+    ),
+    "other board after write 2": Recipe(
+        "another board after a lost link", "swaps=nth:2,seconds:1,different:yes"
+    ),
+    "other board, no hang-up": Recipe(
+        "another board after a lost link", "swaps=hangs_up:no,seconds:1.2,different:yes"
+    ),
+    "foreign master": Recipe("another master writes", "foreign-master=register:cell_uvp,add:20"),
+    "foreign master in the same register": Recipe(
+        "another master writes", "foreign-master=register:cell_ovp,add:-7,seconds:1"
+    ),
+    "restarts": Recipe("restarts and loses what it had", "restarts"),
+    "restarts after write 2": Recipe("restarts and loses what it had", "restarts=nth:2"),
+    "factory mode stays": Recipe("JBD: factory mode does not end", "factory-stays"),
+    "kept on exit only": Recipe("JBD: keeps only what ends with 2828", "commits-on-exit"),
+    "lost link and truncated text": Recipe(
+        "two of these at once", "loses-link=applied:yes truncates-texts=nth:1"
+    ),
+    "delayed view and lost link": Recipe(
+        "two of these at once", "delayed-view=low:4,high:6 loses-link=nth:2,applied:yes"
+    ),
+    "delayed view and refusal": Recipe(
+        "two of these at once", "delayed-view=low:4,high:6 refuses=nth:2,stuck:yes"
+    ),
+    "late by one and ignores": Recipe(
+        "two of these at once", "late-by-one=after:12 acks-and-ignores=times:1"
+    ),
+    "twice and foreign master": Recipe(
+        "two of these at once", "answers-twice foreign-master=register:cell_uvp,add:20"
+    ),
+}
+"""Name -> the quirks it is made of."""
+
+READING = (
+    "none", "late", "answers", "garbage", "flickers", "implausible", "truncates texts", "factory",
+)  # fmt: skip
+"""Beginnings of the names of those that matter to who only reads."""
+ONLY = {"factory mode stays": "jbd", "kept on exit only": "jbd"}
+BESIDE = ("writes", "foreign master", "twice and foreign")
+"""Beginnings of the names of those that change a setting beside what is asked."""
+NOT_LOOKED_FOR = {"jbd": ("switch off", "switch on")}
+"""Commands that do not touch settings, so nobody reads those before and after them: what a board
+does to its settings meanwhile is seen by `config verify` only."""
+
+
+# ------------------------------------------------------------------------------------- commands
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command line and what it asks for."""
+
+    argv: tuple[str, ...]
+    goal: Callable[[Dialect, Memory], Memory]
+    """What the board holds when it is done, from what it held when it left the factory."""
+    start: str = "fresh"
+    """`fresh`; `off`: charging is switched off; `cut`: a change was cut off."""
+    reads: bool = False
+    restores: bool = False
+    """Whether it brings back what a backup holds, whatever the board holds."""
+    dialects: tuple[str, ...] = tuple(DIALECTS)
+
+
+def _with(memory: Memory, board: type[Board], register: int, data: bytes) -> Memory:
+    step = 2 if board.name == "jk-modbus" else 1
+    parts = {register + step * at: data[2 * at : 2 * at + 2] for at in range(len(data) // 2)}
+    return {**memory, **parts}
+
+
+def _goal_of(count: int, dialect: Dialect, memory: Memory) -> Memory:
+    board = BOARDS[next(name for name, each in DIALECTS.items() if each is dialect)]
+    for _, register, data in list(dialect.asked.values())[:count]:
+        memory = _with(memory, board, register, data)
+    return memory
+
+
+def _charge(on: bool, dialect: Dialect, memory: Memory) -> Memory:
+    board = BOARDS[next(name for name, each in DIALECTS.items() if each is dialect)]
+    register, closed, opened = dialect.charge
+    return _with(memory, board, register, closed if on else opened)
+
+
+def _same(dialect: Dialect, memory: Memory) -> Memory:
+    return memory
+
+
+_AGREED = ("--yes", "--untested", "--json")
+COMMANDS: dict[str, Command] = {
+    "settings set": Command(
+        ("settings", "set", "T", "{set}", "--chemistry", "lfp", *_AGREED), partial(_goal_of, 1)
+    ),
+    "config apply": Command(
+        ("config", "apply", "{profile}", "T", "--chemistry", "lfp", *_AGREED), partial(_goal_of, 3)
+    ),
+    "config restore": Command(
+        ("config", "restore", "{backup}", "T", "--chemistry", "lfp", *_AGREED),
+        partial(_goal_of, 3),
+        restores=True,
+    ),
+    "resume": Command(("config", "resume", "T", "--yes", "--json"), partial(_goal_of, 3), "cut"),
+    "resume --rollback": Command(
+        ("config", "resume", "T", "--rollback", "--yes", "--json"), _same, "cut"
+    ),
+    "switch off": Command(("switch", "T", "charge", "off", *_AGREED), partial(_charge, False)),
+    "switch on": Command(("switch", "T", "charge", "on", *_AGREED), partial(_charge, True), "off"),
+    "clock": Command(("settings", "set", "T", "clock=now", *_AGREED), _same, dialects=("daly-d2",)),
+    "settings show": Command(("settings", "show", "T", "--json"), _same, reads=True),
+    "config backup": Command(
+        ("config", "backup", "T", "-o", "{out}", "--force", "--json"), _same, reads=True
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cell:
+    """One field of the matrix."""
+
+    dialect: str
+    quirk: str
+    command: str
+
+    def __str__(self) -> str:
+        return f"{self.dialect} / {self.quirk} / {self.command}"
+
+
+def cells() -> Iterator[Cell]:
+    """Every cell."""
+    for dialect in DIALECTS:
+        for quirk in QUIRKS:
+            if ONLY.get(quirk, dialect) != dialect:
+                continue
+            for name, command in COMMANDS.items():
+                if dialect not in command.dialects:
+                    continue
+                if command.reads and not quirk.startswith(READING):
+                    continue
+                if quirk.startswith(BESIDE) and name in NOT_LOOKED_FOR.get(dialect, ()):
+                    continue
+                yield Cell(dialect, quirk, name)
+
+
+def open_cells() -> set[str]:
+    """The cells that are not true yet, each to be mended; the file is to become empty."""
+    lines = OPEN_CELLS.read_text(encoding="utf-8").splitlines()
+    return {line for line in lines if line and not line.startswith("#")}
+
+
+# -------------------------------------------------------------------------------------- running
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a cell came to: the command's word, and the board's."""
+
+    cell: Cell
+    result: Result
+    factory: Memory
+    before: Memory
+    goal: Memory
+    at_end: Memory
+    later: Memory
+    accepted: int
+    """Writes over the wire that the board carried out."""
+    acknowledged: int
+    stranger: int
+    """Of them, on a board that is another one than the one that was planned for."""
+    open_changes: int
+    healthy: Result | None = None
+    """Of a reading command: the same without the quirk."""
+    slots: dict[int, bytes] | None = None
+    clock: datetime | None = None
+
+
+class World:
+    """The files that the cells begin with, made once per dialect on boards without quirks."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._ready: dict[str, Memory] = {}
+        self._shown: dict[tuple[str, str, tuple[tuple[int, bytes], ...]], Result] = {}
+        self._count = 0
+
+    def prepare(self, name: str) -> Memory:
+        """A profile, a backup of a board that holds what is asked, and a change that was cut off;
+        gives what the board holds after the latter."""
+        if name in self._ready:
+            return self._ready[name]
+        dialect, files = DIALECTS[name], self.folder / name
+        files.mkdir(parents=True)
+        lines = [f"{key} = {text}" for key, (text, _, _) in dialect.asked.items()]
+        profile = files / "profile.toml"
+        profile.write_text("schema = 1\n[settings]\n" + "\n".join(lines) + "\n")
+        wished = BOARDS[name]()
+        wished.units[0].memory |= _goal_of(3, dialect, wished.snapshot())
+        made = Bench(wished, files / "bench").run(
+            "config", "backup", "T", "-o", str(files / "backup.json")
+        )
+        assert made.code == 0, made
+        cut = Bench(BOARDS[name](), files / "cut")
+        argv = self.argv(COMMANDS["config apply"], name, cut)
+        held = killed(name, cut.folder, "write", 2, argv)
+        assert held is not None
+        assert cut.open_changes() == 1
+        cut.board.units[0].memory = held
+        self._ready[name] = cut.board.snapshot()
+        return self._ready[name]
+
+    def kill(self, name: str, request: int, *, back: bool) -> list[str]:
+        """A change is killed some requests after its first write, and another process ends it; what
+        is not right then.
+
+        Empty as well where the change was over by then.
+        """
+        self.prepare(name)
+        self._count += 1
+        bench = Bench(BOARDS[name](), self.folder / f"kill-{self._count}")
+        argv = self.argv(COMMANDS["config apply"], name, bench)
+        held = killed(name, bench.folder, "request", request, argv)
+        if held is None:
+            return []
+        bench.board.units[0].memory, factory = held, bench.board.snapshot()
+        goal = _goal_of(3, DIALECTS[name], factory)
+        cut, found = bench.open_changes(), []
+        if not cut and bench.board.snapshot() not in (factory, goal):
+            found.append("the change was forgotten")
+        words = ("--rollback",) if back else ()
+        result = bench.run("config", "resume", "T", *words, "--yes", "--json")
+        bench.wait(SETTLE)
+        wanted = (factory if back else goal) if cut else bench.board.snapshot()
+        if result.code != 0 or bench.open_changes():
+            found.append(f"resume: exit {result.code}, {result.said[-300:]}")
+        if bench.board.snapshot() != wanted:
+            found.append("the board holds neither what was asked nor what it held")
+        shutil.rmtree(bench.folder, ignore_errors=True)
+        return found
+
+    def argv(self, command: Command, name: str, bench: Bench) -> list[str]:
+        """The command line with its files filled in."""
+        key, (text, _, _) = next(iter(DIALECTS[name].asked.items()))
+        words = {
+            "{set}": f"{key}={text}",
+            "{profile}": str(self.folder / name / "profile.toml"),
+            "{backup}": str(self.folder / name / "backup.json"),
+            "{out}": str(bench.folder / "out.json"),
+        }
+        return [words.get(word, word) for word in command.argv]
+
+    def bench(self, cell: Cell, quirks: str | None = None) -> Bench:
+        """A board at the start of a cell."""
+        cut = self.prepare(cell.dialect)
+        dialect, command = DIALECTS[cell.dialect], COMMANDS[cell.command]
+        text = (QUIRKS[cell.quirk].quirks if quirks is None else quirks).format(**dialect.words)
+        board = BOARDS[cell.dialect](*(parse(each) for each in text.split()))
+        self._count += 1
+        folder = self.folder / f"cell-{self._count}"
+        if command.start == "cut":
+            shutil.copytree(self.folder / cell.dialect / "cut", folder)
+            untouched = BOARDS[cell.dialect]().snapshot()
+            for register, raw in cut.items():
+                if raw != untouched[register]:
+                    board.units[0].memory[register] = board.units[0].saved[register] = raw
+        if command.start == "off":
+            off = _charge(False, dialect, {})
+            board.units[0].memory |= off
+        return Bench(board, folder)
+
+    def run(self, cell: Cell, quirks: str | None = None) -> Outcome:
+        """Run one cell; `quirks` instead of its own."""
+        dialect, command = DIALECTS[cell.dialect], COMMANDS[cell.command]
+        bench = self.bench(cell, quirks)
+        board = bench.board
+        untouched = BOARDS[cell.dialect]().snapshot()
+        factory = before = board.snapshot()
+        if command.start == "cut":  # by the journal all that was planned stood as it left the works
+            changed = _goal_of(3, dialect, {})
+            factory = {at: untouched[at] if at in changed else raw for at, raw in before.items()}
+        try:
+            result = bench.run(*self.argv(command, cell.dialect, bench))
+            at_end = board.snapshot(board.at)
+            shown = bench.folder / "out.json"
+            slots = None
+            if cell.command == "config backup" and shown.exists():
+                kept = json.loads(shown.read_text())["slots"]
+                slots = {int(at, 16): bytes.fromhex(raw) for at, raw in kept.items()}
+            clock = board.clock if isinstance(board, DalyD2Board) else None
+            bench.wait(SETTLE)
+            asked = [write for write in board.log if write.by == "asked"]
+            healthy = None
+            if command.reads:
+                healthy = self._healthy(cell, at_end, bench.folder)
+            return Outcome(
+                cell=cell,
+                result=result,
+                factory=factory,
+                before=before,
+                goal=command.goal(dialect, untouched if command.restores else factory),
+                at_end=at_end,
+                later=board.snapshot(board.at),
+                accepted=len(asked),
+                acknowledged=board.acknowledged,
+                stranger=sum(write.unit > 0 for write in asked),
+                open_changes=bench.open_changes(),
+                healthy=healthy,
+                slots=slots,
+                clock=clock,
+            )
+        finally:
+            shutil.rmtree(bench.folder, ignore_errors=True)
+
+    def _healthy(self, cell: Cell, memory: Memory, folder: Path) -> Result:
+        """The same command on a board without quirks that holds the same."""
+        key = (cell.dialect, cell.command, tuple(sorted(memory.items())))
+        if key not in self._shown:
+            bench = Bench(BOARDS[cell.dialect](), folder / "healthy")
+            bench.board.units[0].memory |= memory
+            argv = self.argv(COMMANDS[cell.command], cell.dialect, bench)
+            self._shown[key] = bench.run(*argv)
+        return self._shown[key]
