@@ -155,21 +155,41 @@ def test_on_a_terminal_it_asks(answer, code, tmp_path):
         terminal.close()
 
 
+@pytest.mark.parametrize(("kind", "code"), [("LFP", 3), ("", 3), ("lifepo4", 2)])
+def test_on_a_terminal_it_asks_what_the_cells_are_and_offers_to_store_it(kind, code, tmp_path):
+    names = tmp_path / "names.toml"
+    names.write_text(f'[packs.shed]\ntarget = "{P81}"\n')
+    folder = {"BMSLINK_JOURNAL": str(tmp_path / "journal"), "BMSLINK_CONFIG": str(names)}
+    terminal = Terminal("settings", "set", "shed", "cell_ovp=3.7", **folder)
+    try:
+        terminal.wait(lambda text: "made of" in text and "Enter: unknown" in text)
+        terminal.type(f"{kind}\n")
+        if kind == "LFP":
+            terminal.wait(lambda text: "Store it in bmslink.toml for shed? [y/N]" in text)
+            terminal.type("y\n")
+            terminal.wait(lambda text: "Write 1 setting" in text)
+            terminal.type("n\n")
+        assert terminal.end() == code
+        assert ('chemistry = "lfp"' in names.read_text()) is (kind == "LFP")
+    finally:
+        terminal.close()
+
+
 @pytest.mark.parametrize(
     ("pair", "code", "word"),
     [
         ("cell_ovp=9.9", 3, "outside"),
-        ("cell_ovp=nan", 3, "no number"),
-        ("cell_ovp=1e999", 3, "cannot be"),
-        ("cell_ovp=3.6 A", 3, "no value in V"),
-        ("cell_ovp=", 3, "no number"),
-        ("cell_ovp=unknown", 3, "no number"),
-        ("balance_switch=maybe", 3, "neither on nor off"),
+        ("cell_ovp=nan", 2, "no number"),
+        ("cell_ovp=1e999", 2, "cannot be"),
+        ("cell_ovp=3.6 A", 2, "no value in V"),
+        ("cell_ovp=", 2, "no number"),
+        ("cell_ovp=unknown", 2, "no number"),
+        ("balance_switch=maybe", 2, "neither on nor off"),
         ("cell_ovp=2.5", 3, "rules"),
-        ("no_such_key=1", 3, "no_such_key"),
+        ("no_such_key=1", 2, "no_such_key"),
         ("soc=101", 3, "0 to 100"),
-        ("soc=full", 3, "no number"),
-        ("clock=yesterday", 3, "2026-05-01T12:00"),
+        ("soc=full", 2, "no number"),
+        ("clock=yesterday", 2, "2026-05-01T12:00"),
         ("clock=1999-01-01", 3, "clock"),
     ],
 )
@@ -191,7 +211,7 @@ def test_wrong_usage(cli, words):
 
 
 def test_a_waiver_that_does_not_exist_is_said(cli):
-    cli("settings", "set", JBD, "cell_ovp=3.6", "--waive", "everything").failed(3, "everything")
+    cli("settings", "set", JBD, "cell_ovp=3.6", "--waive", "everything").failed(2, "everything")
 
 
 def test_a_failing_check_names_its_waiver_and_the_waiver_is_written_down(cli):
@@ -246,7 +266,7 @@ def test_a_chemistry_that_is_none_is_wrong_usage(cli, name):
 def test_a_named_pack_says_what_its_cells_are(cli, tmp_path, monkeypatch):
     monkeypatch.setenv("BMSLINK_CONFIG", str(tmp_path / "names.toml"))
     (tmp_path / "names.toml").write_text(f'[packs.shed]\ntarget = "{P81}"\n')
-    words = ("shed", "cell_ovp=4.2", "cell_ovp_release=4.1", "cell_uvp=3.0", "--dry-run")
+    words = ("shed", "cell_ovp=4.2", "cell_ovp_release=4.1", "cell_uvp=2.75", "--dry-run")
     stopped = cli("settings", "set", *words)
     assert stopped.code == 3
     assert "What the cells are made of is unknown" in stopped.out
