@@ -131,6 +131,16 @@ def test_such_a_table_is_neither_planned_on_nor_kept() -> None:
             use()
 
 
+def test_nothing_impossible_is_set_back_to_either() -> None:
+    table, identity, reading = board("sim://jk-modbus?load=idle")
+    raw = jk(charge_otp=62_800).image
+    made = make_plan(
+        table, {}, identity=identity, reading=reading, raw=raw, waive=["rules", "limits"]
+    )
+    blocked = {check.name: check for check in made.blocked}
+    assert blocked["plausible"].sentence == "charge_otp = 6280 °C is outside -60 to 160."
+
+
 def test_switching_off_is_not_kept_waiting_by_it() -> None:
     identity, reading = board("sim://jk-modbus?load=idle")[1:]
     odd = jk(charge_otp=3550)
