@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dataclasses import replace as replace_table
+
 from msgspec.structs import replace
 
 from bmslink.config import Plan, apply, draft, make_plan
@@ -108,7 +110,9 @@ def test_what_the_maker_set_tells_two_boards_apart(tmp_path: Path) -> None:
     async def main() -> None:
         world = World("jbd", tmp_path)
         async with world.device() as device:
-            other = await backup_of(device, {0x2C: "0007"})
+            identity, table = await device.identify(), await device.settings()
+            shunt = replace_table(table, image={**table.image, 0x2C: bytes.fromhex("0007")})
+            other = make_backup(str(device.target), identity, shunt)
             made = await draft(device, {}, raw=other, journal=world.journal)
             assert blocked(made) == {"backup"}
             assert "jbd_shunt" in sentence(made, "backup")

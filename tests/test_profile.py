@@ -44,7 +44,8 @@ def empty() -> dict[int, bytes]:
 def values_of(row: Setting) -> st.SearchStrategy[Value]:
     if row.kind == "choice":
         return st.sampled_from(sorted(row.choices.values()))
-    return st.floats(row.minimum or 0.0, row.maximum).map(row.nearest)
+    top = row.maximum if row.unit != "V" else min(row.maximum or 240.0, 240.0)  # 48 cells of 5 V
+    return st.floats(row.minimum or 0.0, top).map(row.nearest)
 
 
 ANY_VALUES = st.fixed_dictionaries(

@@ -201,7 +201,11 @@ READING = (
     "none", "late", "answers", "garbage", "flickers", "implausible", "truncates texts", "factory",
 )  # fmt: skip
 """Beginnings of the names of those that matter to who only reads."""
-ONLY = {"factory mode stays": "jbd", "kept on exit only": "jbd"}
+ONLY = {
+    "factory mode stays": "jbd",
+    "kept on exit only": "jbd",
+    "implausible delay": "jk-modbus",  # the delays of the others cannot hold what is impossible
+}
 BESIDE = ("writes", "foreign master", "twice and foreign")
 """Beginnings of the names of those that change a setting beside what is asked."""
 NOT_LOOKED_FOR = {"jbd": ("switch off", "switch on")}
