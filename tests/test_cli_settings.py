@@ -155,6 +155,26 @@ def test_on_a_terminal_it_asks(answer, code, tmp_path):
         terminal.close()
 
 
+@pytest.mark.parametrize(("kind", "code"), [("LFP", 3), ("", 3), ("lifepo4", 2)])
+def test_on_a_terminal_it_asks_what_the_cells_are_and_offers_to_store_it(kind, code, tmp_path):
+    names = tmp_path / "names.toml"
+    names.write_text(f'[packs.shed]\ntarget = "{P81}"\n')
+    folder = {"BMSLINK_JOURNAL": str(tmp_path / "journal"), "BMSLINK_CONFIG": str(names)}
+    terminal = Terminal("settings", "set", "shed", "cell_ovp=3.7", **folder)
+    try:
+        terminal.wait(lambda text: "made of" in text and "Enter: unknown" in text)
+        terminal.type(f"{kind}\n")
+        if kind == "LFP":
+            terminal.wait(lambda text: "Store it in bmslink.toml for shed? [y/N]" in text)
+            terminal.type("y\n")
+            terminal.wait(lambda text: "Write 1 setting" in text)
+            terminal.type("n\n")
+        assert terminal.end() == code
+        assert ('chemistry = "lfp"' in names.read_text()) is (kind == "LFP")
+    finally:
+        terminal.close()
+
+
 @pytest.mark.parametrize(
     ("pair", "code", "word"),
     [

@@ -68,6 +68,15 @@ def test_no_value_of_a_recorded_board_is_impossible() -> None:
 
 
 @pytest.mark.parametrize("protocol", BOARDS)
+def test_what_may_be_written_is_believed_when_it_is_read_back(protocol: str) -> None:
+    """Else a change would be set back because of its own value."""
+    read_only = {row.key for row in board(f"sim://{protocol}")[0].map.settings if row.reason}
+    for row in rows(protocol).values():
+        for end in () if row.key in read_only else (row.minimum, row.maximum):
+            assert end is None or row.kind == "text" or implausible([row], {row.key: end}) == []
+
+
+@pytest.mark.parametrize("protocol", BOARDS)
 def test_a_simulated_board_of_every_protocol_is_believed(protocol: str) -> None:
     believe(board(f"sim://{protocol}")[0])
 
@@ -120,6 +129,16 @@ def test_such_a_table_is_neither_planned_on_nor_kept() -> None:
     ):
         with pytest.raises(FrameError, match="charge_otp = 355 °C"):
             use()
+
+
+def test_nothing_impossible_is_set_back_to_either() -> None:
+    table, identity, reading = board("sim://jk-modbus?load=idle")
+    raw = jk(charge_otp=62_800).image
+    made = make_plan(
+        table, {}, identity=identity, reading=reading, raw=raw, waive=["rules", "limits"]
+    )
+    blocked = {check.name: check for check in made.blocked}
+    assert blocked["plausible"].sentence == "charge_otp = 6280 °C is outside -60 to 160."
 
 
 def test_switching_off_is_not_kept_waiting_by_it() -> None:

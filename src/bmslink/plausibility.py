@@ -17,9 +17,10 @@ _Bounds = tuple[float, float]
 
 _BOUNDS: tuple[tuple[str, str, _Bounds], ...] = (
     # unit, part of the key, lowest and highest; the first that fits
-    # 48 cells are the most that any vendor's board counts, 5 V the most that one measures. The
-    # board's own count is not used here: who set it up for another number must be able to mend it.
-    ("V", "pack_", (0, 240)),
+    # 48 cells are the most that any vendor's board counts, 5 V the most that one measures; Daly
+    # takes 250 V. The board's own count is not used here: a board that was set up for another
+    # number of cells must be mendable.
+    ("V", "pack_", (0, 250)),
     ("V", "", (0, 5)),
     ("A", "short_circuit", (0, 65535)),  # Daly's register can hold it, and no document says "off"
     ("A", "balance", (0, 100)),

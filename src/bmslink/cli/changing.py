@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -143,6 +144,25 @@ def _left_behind(device: Device) -> str:
     )
 
 
+async def _ask_chemistry(session: Session, device: Device) -> str | None:
+    """What the cells are, asked once: the answer of a named pack can be stored beside its name."""
+    from bmslink.chemistry import CHEMISTRIES, chemistry
+    from bmslink.cli.asking import answer
+    from bmslink.packs import remember_chemistry
+
+    names = ", ".join(CHEMISTRIES)
+    told = await answer(f"What are the cells of {device.target} made of ({names})? Enter: unknown")
+    if not told.strip():
+        return None
+    kind = chemistry(told).name
+    if device.named is not None:
+        stored = await answer(f"Store it in bmslink.toml for {device.named.name}? [y/N]")
+        if stored.strip().lower() in ("y", "yes"):
+            place = remember_chemistry(device.named.name, kind)
+            session.say(f"{device.named.name} has {kind} cells: that is in {place} now.")
+    return kind
+
+
 async def change(
     session: Session,
     device: Device,
@@ -159,26 +179,14 @@ async def change(
     """Plan, show, ask and apply on an open device; `None` after a dry run."""
     from bmslink.config import apply, draft
 
-    plan = await draft(
-        device,
-        wanted,
-        raw=raw,
-        switches=switches,
-        waive=waive,
-        chemistry=chemistry,
-        settings=settings,
-    )
+    drafting = partial(draft, device, wanted, raw=raw, switches=switches, settings=settings)
+    plan = await drafting(waive=waive, chemistry=chemistry)
+    if plan.needs_chemistry and not yes and can_ask(session):
+        chemistry = await _ask_chemistry(session, device)
+        plan = await drafting(waive=waive, chemistry=chemistry)
     if [check.name for check in plan.blocked] == ["twin"] and can_ask(session) and not dry_run:
         await agree(session, f"{plan.blocked[0].sentence} Is it another one?", yes=False)
-        plan = await draft(
-            device,
-            wanted,
-            raw=raw,
-            switches=switches,
-            waive=waive | {"twin"},
-            chemistry=chemistry,
-            settings=settings,
-        )
+        plan = await drafting(waive=waive | {"twin"}, chemistry=chemistry)
     show_plan(session, plan, whole=dry_run)
     stop_if_blocked(plan)
     if dry_run:

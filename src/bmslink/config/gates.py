@@ -16,6 +16,7 @@ from bmslink.config.check import Check, Draft, number, require_waivers
 from bmslink.config.live import check_health, check_load, check_protection, check_trip
 from bmslink.config.rating import check_rating
 from bmslink.lint import RULES, Verdict, review
+from bmslink.plausibility import implausible
 from bmslink.setting import Danger, Evidence
 
 __all__ = ["check_all"]
@@ -38,13 +39,15 @@ def _identity(draft: Draft) -> Check:
 
 
 def _plausible(draft: Draft) -> Check:
-    """Without a waiver: what was read is not what stands there, so no plan can be right. Opening
+    """Without a waiver: what was read is not what the board holds, so no plan can be right; and a
+    backup of such a reading is not set back to. Opening
     a switch builds on nothing else that was read, and is never kept waiting."""
     name = "plausible"
     opens = [draft.after.get(key) is False for key in draft.keys if key in _POWER]
     if opens and all(opens) and set(draft.keys) <= _POWER:
         return Check(name=name, passed=None, sentence="Switching off needs no other setting.")
-    odd = oddities(draft.table)
+    rows = [draft.table.map.setting(key) for key in draft.keys]
+    odd = oddities(draft.table) or " ".join(implausible(rows, draft.after))
     return Check(name=name, passed=not odd, sentence=odd or "A board can hold what was read.")
 
 

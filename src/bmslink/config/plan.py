@@ -105,6 +105,11 @@ class Plan:
         return tuple(check for check in self.checks if check.blocks)
 
     @property
+    def needs_chemistry(self) -> bool:
+        """Whether somebody has to say what the cells are made of before it may be made."""
+        return self.chemistry is None and any(c.name == "chemistry" for c in self.blocked)
+
+    @property
     def goal(self) -> dict[int, bytes]:
         """What shall stand in the slots that change."""
         return {change.slot: change.new for change in self.changes}
