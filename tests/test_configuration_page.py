@@ -30,5 +30,6 @@ def test_it_says_how_many_faults_are_tried() -> None:
 
 
 def test_its_profile_is_one() -> None:
-    (block,) = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
-    assert parse_profile(block).settings
+    profiles = [b for b in re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL) if "[settings]" in b]
+    assert len(profiles) == 1
+    assert parse_profile(profiles[0]).settings
