@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from construct import Bytes, Struct
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import bmslink
@@ -502,6 +502,7 @@ def forged_bytes(draw: st.DrawFn) -> tuple[str, Slot, bytes, bytes | None]:
 
 
 @given(forged_bytes())
+@example(("jk-nw", BOARDS["jk-nw"].map.by_address[0xAB], b"\x02", b"\x02"))
 @settings(max_examples=400)
 def test_no_bytes_that_the_shipped_table_does_not_allow(
     forged: tuple[str, Slot, bytes, bytes | None],

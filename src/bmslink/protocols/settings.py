@@ -145,7 +145,7 @@ def _check_field(rows: list[Setting], name: str, value: Any, now: Any, before: l
                 f"{name} may not be written beside what is set: it stays as it was read from this "
                 "board."
             )
-    elif value not in before:
+    elif value not in before or rows[0].kind == "switch":  # on or off, whatever it was read as
         rows[0].check(_plain(rows[0], value))
 
 
