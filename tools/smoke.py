@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import tarfile
 import tempfile
 import venv
 from pathlib import Path
@@ -16,8 +18,10 @@ def main() -> None:
     """Raises when the installed command does not work."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        build = [sys.executable, "-m", "build", "--wheel", "--no-isolation"]
+        build = [sys.executable, "-m", "build", "--wheel", "--sdist", "--no-isolation"]
         _run(*build, "--outdir", folder, str(ROOT))
+        (sdist,) = place.glob("bmslink-*.tar.gz")
+        _whole(sdist)
         (wheel,) = place.glob("bmslink-*.whl")
         venv.create(place / "empty", with_pip=True)
         scripts = place / "empty" / ("Scripts" if os.name == "nt" else "bin")
@@ -49,6 +53,18 @@ def main() -> None:
             if done.returncode != expected or not text.strip() or "Traceback" in text:
                 sys.exit(f"bmslink {' '.join(arguments)}: exit {done.returncode}\n{text}")
             print("ok: bmslink", *arguments)
+
+
+def _whole(sdist: Path) -> None:
+    """What README leads to, and what its two commands need, is in the source distribution."""
+    with tarfile.open(sdist) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\]\(([^)#:]+)\)", text)) | set(re.findall(r"tests/fixtures/\S+", text))
+    named |= {"Makefile", "pyproject.toml", "requirements-dev.lock", "tests/conftest.py"}
+    folders = {str(parent) for name in held for parent in Path(name).parents}
+    if lost := sorted(name for name in named if name.rstrip("/") not in held | folders):
+        sys.exit(f"The source distribution lacks {', '.join(lost)}, which README names.")
 
 
 def _run(*command: str) -> None:
