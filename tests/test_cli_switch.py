@@ -19,6 +19,7 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("BMSLINK_TARGET", raising=False)
     monkeypatch.setattr(bmslink.config.drive, "_REST", 0.01)
     monkeypatch.setattr(bmslink.config.looking, "_BETWEEN", 0.05)
+    monkeypatch.setattr(bmslink.config.looking, "_HOLDS", 0.05)
     return Cli(capsys)
 
 

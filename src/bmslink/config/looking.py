@@ -23,6 +23,8 @@ _LOOKS = 12
 _BETWEEN = 0.7
 """How often and how far apart it is looked whether a switch took, s: the vendor's own app waits
 6 s, and views of a board were seen 4 to 6 s old."""
+_HOLDS = 4.0
+"""How much later what was read back must still hold, s: boards forget, other masters switch."""
 
 
 async def seen(
@@ -56,7 +58,25 @@ async def seen(
             f"{lost}{command} {went}, and what came of it cannot be read: {why} "
             f"`bmslink config resume {device.target}` looks again."
         ) from why
+    if shown.result == "done":
+        shown = await _still(device, command, setting, before)
     return Outcome(result=shown.result, sentence=lost + shown.sentence, transaction=transaction)
+
+
+async def _still(
+    device: Device, command: Command, setting: SettingsMap | None, before: Reading | None
+) -> _Shown:
+    """Whether what was read back a moment ago still holds."""
+    await asyncio.sleep(_HOLDS)
+    try:
+        later = look_at(await _read(device, setting), command, before)
+    except (TransportError, FrameError) as error:
+        return _Shown("unproven", f"{command} was read back once, then nothing was read: {error}")
+    if later.result == "done":
+        return later
+    return _Shown(
+        "unproven", f"{command} was read back, but {_HOLDS:g} s later it no longer holds."
+    )
 
 
 async def _read(device: Device, setting: SettingsMap | None) -> Reading:
