@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,12 @@ def writes_only_below_tmp_path(writing_guard: WritingGuard) -> Iterator[None]:
     writing_guard.take()
     yield
     assert not (strays := writing_guard.take()), f"written outside tmp_path: {strays}"
+
+
+@pytest.fixture(autouse=True)
+def temporary_files_of_the_test(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What the command itself needs for a moment lies there too."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 @pytest.fixture(autouse=True)

@@ -88,4 +88,4 @@ def test_from_the_command_line_it_is_shown_and_then_agreed_to(tmp_path: Path, cl
     assert cli("config", "resume", JBD, "--yes", "--rollback").code == 0
     again = cli("config", "resume", JBD, "--show")
     assert (again.code, again.out) == (0, "No change of this pack was cut off.\n")
-    cli("config", "resume", JBD, "--show", "--keep").failed(2, "One of")
+    cli("config", "resume", JBD, "--show", "--keep").failed(2, "only one of them")

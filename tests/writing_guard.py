@@ -15,15 +15,16 @@ from typing import Any
 __all__ = ["WritingGuard"]
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_PATHS = {  # which arguments of an audit event are paths that change
-    "os.mkdir": (0,),
-    "os.rmdir": (0,),
-    "os.remove": (0,),
-    "os.rename": (0, 1),
-    "os.link": (1,),
-    "os.symlink": (1,),
-    "os.truncate": (0,),
-    "shutil.rmtree": (0,),
+_PATHS: dict[str, tuple[tuple[int, int | None], ...]] = {
+    # which arguments of an audit event are paths that change, and which the folders they begin at
+    "os.mkdir": ((0, 2),),
+    "os.rmdir": ((0, 1),),
+    "os.remove": ((0, 1),),
+    "os.rename": ((0, 2), (1, 3)),
+    "os.link": ((1, 3),),
+    "os.symlink": ((1, 2),),
+    "os.truncate": ((0, None),),
+    "shutil.rmtree": ((0, 1),),
 }
 _TOOLS = {"__pycache__", ".hypothesis", ".pytest_cache"}
 """Folders that Python and the test tools keep for themselves, anywhere."""
@@ -48,16 +49,22 @@ class WritingGuard:
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
             path, _mode, flags = arguments
-            if isinstance(flags, int) and flags & _WRITES:
+            nameless = getattr(os, "O_TMPFILE", 0)  # it goes with its descriptor
+            if isinstance(flags, int) and flags & _WRITES and flags & nameless != (nameless or -1):
                 self._note(event, path)
             return
-        for index in _PATHS.get(event, ()):
-            self._note(event, arguments[index])
+        for index, folder in _PATHS.get(event, ()):
+            at = arguments[folder] if folder is not None and folder < len(arguments) else -1
+            self._note(event, arguments[index], at)
 
-    def _note(self, event: str, path: Any) -> None:
+    def _note(self, event: str, path: Any, folder: Any = -1) -> None:
         if not isinstance(path, (str, bytes, os.PathLike)):
             return  # a descriptor: it was opened before
         name = Path(os.fsdecode(path))
+        if isinstance(folder, int) and folder >= 0 and not name.is_absolute():
+            name = Path(f"/proc/self/fd/{folder}").readlink() / name
+        if name.is_absolute() and not Path(*name.parts[:2]).exists():
+            return  # a place that no machine has, as `/nowhere`
         place = Path(os.path.realpath(name.parent)) / name.name  # a link itself, not what it names
         whole = str(place)
         parts = place.parts

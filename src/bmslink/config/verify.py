@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from bmslink.arguments import checked
 from bmslink.config.fingerprint import Fingerprint, fingerprint
 from bmslink.config.open_changes import cut_off, regards, said_of
 from bmslink.config.places import Place, where
@@ -69,6 +70,7 @@ class _Change:
     edits: list[Mapping[str, Any]] = field(default_factory=list)
 
 
+@checked()
 async def verify(device: Device, *, journal: Journal | None = None) -> Verification:
     """Read the settings of an open device and compare them with what its last change left.
 
