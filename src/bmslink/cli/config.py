@@ -14,8 +14,8 @@ import typer
 from bmslink.cli import changing as c
 from bmslink.cli import config_files as files
 from bmslink.cli import options as o
-from bmslink.cli.config_changes import FOUND, journal, resume, verify
-from bmslink.cli.output import FAILED
+from bmslink.cli.config_changes import journal, resume, verify
+from bmslink.cli.output import FAILED, FOUND
 from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:

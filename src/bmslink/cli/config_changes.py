@@ -9,14 +9,13 @@ import typer
 from bmslink.cli import changing as c
 from bmslink.cli import config_files as files
 from bmslink.cli import options as o
+from bmslink.cli.output import FOUND
 from bmslink.errors import TargetError
 
 if TYPE_CHECKING:
     from bmslink.device import Device
 
-__all__ = ["FOUND", "journal", "resume", "verify"]
-
-FOUND = 5
+__all__ = ["journal", "resume", "verify"]
 
 
 def resume(

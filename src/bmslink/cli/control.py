@@ -16,14 +16,13 @@ from bmslink.cli import options as o
 from bmslink.cli.control_run import run, status
 from bmslink.cli.control_try import backtest, explain
 from bmslink.cli.outfile import on_stdout, write_text
-from bmslink.cli.output import Session
+from bmslink.cli.output import FOUND, Session
 
 if TYPE_CHECKING:
     from bmslink.model import Reading
 
 __all__ = ["COMMANDS"]
 
-FOUND = 5
 
 PolicyFile = Annotated[str, typer.Argument(metavar="FILE", help="The policy file.")]
 

@@ -11,7 +11,7 @@ import typer
 
 from bmslink.cli import options as o
 from bmslink.cli.control_try import Policies, Settings, Sink
-from bmslink.cli.output import FAILED
+from bmslink.cli.output import FAILED, FOUND
 from bmslink.errors import GateError
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from bmslink.device import Device
 
 __all__ = ["run", "status"]
-
-NOTHING = 5
 
 
 def run(
@@ -115,7 +113,7 @@ def status(ctx: typer.Context) -> None:
             session.print(*render.run(each, now))
     if not found.runs:
         session.say("No `control run` is running; it leaves its state for this command.")
-        raise typer.Exit(NOTHING)
+        raise typer.Exit(FOUND)
     if not session.json:
         session.print(render.LINK_DEAD)
     if any(each.gone(now) for each in found.runs):

@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 SCHEMA = 1
-DONE, FAILED, USAGE, REFUSED, UNVERIFIED, NOTHING, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+DONE, FAILED, USAGE, REFUSED, UNVERIFIED, FOUND, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (TargetError, USAGE),

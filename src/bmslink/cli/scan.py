@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bmslink.cli import options as o
-from bmslink.cli.output import FAILED, NOTHING, Session
+from bmslink.cli.output import FAILED, FOUND, Session
 from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def command(
         raise typer.Exit(FAILED)
     if not any(one.protocol for one in results):
         session.say("No pack was found.")
-        raise typer.Exit(NOTHING)
+        raise typer.Exit(FOUND)
 
 
 def _show(session: Session, results: Sequence[Found]) -> None:
