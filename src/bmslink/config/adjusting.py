@@ -1,7 +1,8 @@
 """Setting what runs by itself: the board's clock and its state of charge.
 
 They are no settings: nothing can set them back, and no backup holds them. So the command is sent
-once, after the same gates, and what counts is what the board shows in the seconds after.
+once, after the same gates, and what counts is what the board shows in the seconds after. Settings
+that changed with it are set back.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from bmslink.arguments import checked
 from bmslink.config.apply import blocks_of, draft, gate, lock_names, refuse, same_as_planned
 from bmslink.config.charge import check_soc
 from bmslink.config.check import Check
+from bmslink.config.drive import Job, Stranger, reach
 from bmslink.config.locks import locked
 from bmslink.config.open_changes import begin
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
+from bmslink.config.rollback import roll_back
 from bmslink.device import Device
 from bmslink.errors import BmsError, FrameError, RollbackError, TransportError
 from bmslink.journal import Journal, JournalError
@@ -29,6 +32,7 @@ __all__ = ["AdjustmentPlan", "adjust", "draft_adjustment"]
 
 _LOOKS, _BETWEEN = 6, 0.7
 """How often and how far apart it is looked whether it took, s."""
+_ENDS = {False: "done", True: "unproven"}
 _CLOCK_WITHIN, _SOC_WITHIN = 5.0, 1.0
 """s, and % that the board may have counted on meanwhile."""
 _FIRST, _LAST = datetime(2020, 1, 2, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
@@ -124,7 +128,7 @@ async def adjust(
     """Send it once and look what came of it.
 
     Raises `GateError` (nothing was sent) and `RollbackError` (it was sent, and the board does not
-    show it).
+    show it, or it changed settings that matter as well).
     """
     journal = journal or Journal()
     plan, wish = wanted.plan, wanted.wish
@@ -135,6 +139,7 @@ async def adjust(
             raise refuse(f"Nothing was sent. {why}", name)
         if wish.soc is not None:  # it may have been agreed to an hour ago
             gate(replace(plan, checks=(_soc(wish.soc, await device.read(), plan),)))
+        before = await device.settings(plan.table.map)
         if wanted.now:
             wish = replace(wish, clock=datetime.now(UTC))
         transaction = begin(
@@ -157,16 +162,40 @@ async def adjust(
             raise
         told = await _seen(device, wish, sent)
         sentence = lost + told if told else f"{_words(wish)}: read back."
-        untold = transaction.close("unproven" if told else "done", sentence=sentence)
-        outcome = Outcome(
-            result="unknown" if told else "done",
-            sentence=sentence,
-            transaction=transaction.id,
-            notes=[untold] if untold else [],
+        job = Job(
+            device=device,
+            settings=before.map,
+            identity=plan.identity,
+            transaction=transaction,
+            before=before.image,
+            touched=(),
+            sent=True,
+            outages=device.link.outages,
         )
-    if told:
+        beside = await _beside(job)
+        if not beside and (untold := transaction.close(_ENDS[bool(told)], sentence=sentence)):
+            job.notes.append(untold)
+        outcome = Outcome(
+            result="unknown" if told or beside else "done",
+            sentence=f"{sentence} {beside}".rstrip(),
+            transaction=transaction.id,
+            notes=job.notes,
+        )
+    if told or beside:
         raise RollbackError(outcome.sentence, outcome)
     return outcome
+
+
+async def _beside(job: Job) -> str:
+    """Set back what else changed. In sentences, if that matters or failed; empty if all is well."""
+    with job.device.driver.seen.vouching(job.before):
+        try:
+            await reach(job, {}, [])
+        except Stranger as error:
+            return str(error)
+        except BmsError as error:
+            return str(await roll_back(job, [], error))
+    return ""
 
 
 def _words(wish: Adjustment) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
+from bmslink.config.believing import oddities
 from bmslink.config.effects import Strays, describe, kept_off, strange, strangers, strays
 from bmslink.config.who import identify_as, pack_of
 from bmslink.device import Device
@@ -266,15 +267,21 @@ async def _rest(job: Job) -> None:
 
 
 async def _prove(job: Job) -> Table:
-    """The table as two readings give it, with other questions between them."""
+    """The table as two readings give it, with other questions between them.
+
+    One that no board can hold proves nothing.
+    """
     for left in reversed(range(_LOOKS)):
         table = await job.device.settings(job.settings)
         await still_ours(job, table.image)
         again = await job.device.settings(job.settings)
         differ = job.settings.differing(table.image, again.image)
-        if not differ or not left:
+        odd = oddities(again)
+        if not (differ or odd) or not left:
             break
         await _rest(job)
+    if odd:
+        raise VerifyError(odd)
     if differ:
         told = "; ".join(
             describe(job.settings, a, table.image.get(a), again.image.get(a)) for a in differ

@@ -14,6 +14,7 @@ from bmslink.config.apply import (
     gate,
     refuse,
 )
+from bmslink.config.believing import oddities
 from bmslink.config.check import Check, Health
 from bmslink.config.drive import Job, watch
 from bmslink.config.effects import describe, kept_off, strange
@@ -161,6 +162,8 @@ async def _resume(
         why = settings.locked or f"its settings are now known as {settings.name}"
         raise refuse(f"The change cannot be resumed over this target: {why}.", "map")
     record = _leaving_off(settings, cut, _read(settings, cut.begin))
+    if odd := oddities(record.before):
+        raise _damaged(f"what it would set back to is impossible ({odd})")
     back = rollback or _going_back(cut)
     now = await device.settings(settings)
     touched = [change.slot for change in record.changes]

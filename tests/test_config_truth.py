@@ -1,0 +1,222 @@
+"""Nothing is called done or set back that was not sent, read back, and read on the board meant."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from construct import Bytes
+
+from bmslink.config import Plan, apply, draft, resume
+from bmslink.config.effects import kept_off, matters
+from bmslink.errors import GateError, RollbackError
+from bmslink.model import Identity
+from bmslink.protocols.jk_modbus_writing import modbus_map
+from bmslink.protocols.register_runs import Span, alike, runs
+from bmslink.protocols.settings import Slot, Table
+from config_faults import Killed, World, equal
+from support import virtual_run
+
+
+def spans(*places: tuple[int, int]) -> list[Span]:
+    return [
+        Span(Slot(address=at, layout="data" / Bytes(2 * size)), at, at + size)
+        for at, size in places
+    ]
+
+
+def lengths(found: list[list[Span]]) -> list[int]:
+    return [run[-1].end - run[0].first for run in found]
+
+
+def test_two_questions_in_a_row_expect_answers_of_different_lengths() -> None:
+    found = runs(spans(*((at, 2) for at in range(0, 240, 2))), 30)
+    asked = lengths(found)
+    assert sum(asked) == 240
+    assert max(asked) == 30
+    assert all(one != other for one, other in pairwise(asked))
+
+
+def test_a_question_covers_no_secret_and_few_strangers() -> None:
+    assert lengths(runs(spans((0, 1), (2, 1), (9, 1), (11, 1)), 41, near=4, hidden=[10])) == [
+        3,
+        1,
+        1,
+    ]
+
+
+def test_the_same_question_again_is_no_danger_and_another_as_long_is() -> None:
+    assert not alike(0x1000, 30, None)
+    assert not alike(0x1000, 30, (0x1000, 30))
+    assert not alike(0x103C, 31, (0x1000, 30))
+    assert alike(0x103C, 30, (0x1000, 30))
+
+
+def test_setting_back_turns_no_switch_on() -> None:
+    settings = modbus_map("15.41", b"\xff" * 300, b"\xff" * 32)
+    slot = settings.setting("charge_switch").slot
+    on, off = b"\0\0\0\1", bytes(4)
+    assert kept_off(settings, slot, on, on) == (on, [])
+    assert kept_off(settings, slot, on, on, off) == (off, ["charge_switch"])
+    assert kept_off(settings, slot, on, None) == (on, [])
+    limit = settings.setting("cell_ovp").slot
+    assert kept_off(settings, limit, b"\0\0\x0e\x42", bytes(4)) == (b"\0\0\x0e\x42", [])
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [("cell_count", True), ("nominal_capacity", True), ("charge_switch", True),
+     ("jk_device_address", True), ("balance_delta", False)],
+)  # fmt: skip
+def test_what_matters_when_nobody_asked_for_it(key: str, expected: bool) -> None:
+    settings = modbus_map("15.41", b"\xff" * 300, b"\xff" * 32)
+    slot = settings.setting(key).slot
+    assert matters(settings, slot, b"\0\0\0\0", b"\0\0\0\1") is expected
+
+
+async def cut_off(world: World, wish: dict[str, object]) -> Plan:
+    """A change that died right behind its first write."""
+    plan = await world.plan(wish)
+    device = world.device()
+    await device.open()
+
+    def dying() -> None:
+        world.dead = world.writes > 1
+
+    world.on_write = dying
+    with suppress(Killed):
+        await apply(device, plan, journal=world.journal)
+    world.recover()
+    world.on_write = lambda: None
+    return plan
+
+
+@pytest.mark.parametrize("rollback", [True, False])
+def test_what_holds_neither_the_old_nor_the_new_value_is_asked_about(
+    rollback: bool, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await cut_off(world, {"cell_ovp": 3.6, "charge_utp": 1.0})
+        world.pack.settings["cell_ovp"] = 3.58
+        writes, asked = world.writes, list[str]()
+        async with world.device() as device:
+            with pytest.raises(GateError, match=r"[Nn]either.*cell_ovp.*3\.58 V"):
+                await resume(device, rollback=rollback, journal=world.journal)
+            assert world.writes == writes
+            outcome = await resume(
+                device,
+                rollback=rollback,
+                confirm=lambda told: not asked.append(told),
+                journal=world.journal,
+            )
+        assert len(asked) == 1
+        assert outcome.result == ("rolled back" if rollback else "done")
+        before = plan.table.image
+        assert equal(await world.table(), before if rollback else {**before, **plan.goal})
+
+    virtual_run(main())
+
+
+def test_resuming_turns_no_switch_on_hours_later(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jk02", tmp_path)
+        async with world.device() as device:
+            off = await draft(device, {"charge_switch": False}, journal=world.journal)
+            assert (await apply(device, off, journal=world.journal)).result == "done"
+            before = await device.settings()
+            plan = await draft(
+                device, {"charge_switch": True, "cell_ovp": 3.6}, journal=world.journal
+            )
+            world.on_write = lambda: setattr(world, "dead", True)
+            with suppress(Killed):
+                await apply(device, plan, journal=world.journal)
+        world.recover()
+        world.on_write = lambda: None
+        async with world.device() as device:
+            with pytest.raises(GateError, match=r"would turn charge_switch on.*--rollback"):
+                await resume(device, journal=world.journal)
+            outcome = await resume(device, rollback=True, journal=world.journal)
+        assert outcome.result == "rolled back"
+        assert equal(await world.table(), before.image)
+        assert before.values()["charge_switch"] is False
+
+    virtual_run(main())
+
+
+def test_everything_that_may_have_been_written_is_written_back(tmp_path: Path) -> None:
+    """It reads as old already: what a board shows may lag behind what it holds."""
+
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        before = await world.table()
+        plan = await cut_off(world, {"cell_ovp": 3.6, "charge_utp": 1.0})
+        world.pack.settings["cell_ovp"] = 3.65
+        world.pack.settings["charge_utp"] = 0.0
+        assert equal(await world.table(), before.image)
+        writes = world.writes
+        async with world.device() as device:
+            assert (await resume(device, rollback=True, journal=world.journal)).result == (
+                "rolled back"
+            )
+        noted = [r for r in world.journal.records() if r["event"] == "write"]
+        assert len(plan.changes) == 2
+        assert world.writes > writes
+        assert noted[-1]["new"] == plan.changes[0].old.hex()
+
+    virtual_run(main())
+
+
+@pytest.mark.parametrize("times", [1, 2, 9])
+def test_a_text_that_came_cut_short_is_read_again_before_it_is_another_board(
+    times: int, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        world = World("jk02", tmp_path, "disconnects after", 1)
+        plan = await world.plan({"cell_ovp": 3.6})
+        left = [0]
+        async with world.device() as device:
+            identify = device.identify
+
+            async def short() -> Identity:
+                found = await identify()
+                if not left[0]:
+                    return found
+                left[0] -= 1
+                return replace(found, serial_number=(found.serial_number or "")[:5])
+
+            device.identify = short
+            world.on_write = lambda: left.__setitem__(0, times)
+            if times < 3:
+                assert (await apply(device, plan, journal=world.journal)).result == "done"
+                return
+            with pytest.raises(RollbackError, match="another board answers: serial number"):
+                await apply(device, plan, journal=world.journal)
+
+    virtual_run(main())
+
+
+def test_a_table_that_no_board_can_hold_proves_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await world.plan({"cell_ovp": 3.6})
+        async with world.device() as device:
+            settings = device.settings
+
+            async def nonsense(*args: Any) -> Table:
+                found = await settings(*args)
+                if not world.writes:
+                    return found
+                hot = found.map.setting("charge_otp").slot
+                return replace(found, image={**found.image, hot: b"\xff\xf0"})
+
+            device.settings = nonsense
+            with pytest.raises(RollbackError, match=r"cannot be true.*charge_otp"):
+                await apply(device, plan, journal=world.journal)
+        assert len(world.journal.unfinished()) == 1
+
+    virtual_run(main())
