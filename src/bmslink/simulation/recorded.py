@@ -9,8 +9,10 @@ recorded frames that say the same kind of thing as its answer are the ones that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,10 @@ from bmslink.protocols.base import Driver, Options, Record
 from bmslink.protocols.daly_a5_codec import HOST_APP, HOST_PC
 from bmslink.simulation.pack import Pack
 from bmslink.simulation.responder import make_responder, responder_class
+from bmslink.simulation.tape import Part, Tape
 from bmslink.transport import parse_target
 
-__all__ = ["Listener", "Recording", "Step"]
+__all__ = ["Listener", "Recording"]
 
 _MOST_QUESTIONS = 512  # different ones that are looked up in a recording without requests
 
@@ -32,19 +35,6 @@ _SAME_ASKER: dict[str, dict[int, int]] = {"daly-a5": {HOST_APP: HOST_PC}}
 """Addresses in requests that say who asks: the phone and the PC get the same answers."""
 _WHICH = ("id", "register")
 """Values that say which thing a frame is about."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A request, or bytes of the device up to the end of a frame; each piece with its time."""
-
-    parts: tuple[tuple[float | None, bytes], ...]
-    question: str | None = None
-
-    @property
-    def time(self) -> float | None:
-        """When it began."""
-        return self.parts[0][0]
 
 
 class Listener:
@@ -83,29 +73,29 @@ class Listener:
 class Recording:
     """A capture file, ready to be asked.
 
-    Raises what `open_capture` raises; `TargetError` where the protocol is not known, `FrameError`
-    where the file holds not one frame of it, `CaptureError` where it holds no answers.
+    The file is read once, a line at a time; what is kept of it takes about half its size. Raises
+    what `open_capture` raises; `TargetError` where the protocol is not known, `FrameError` where
+    the file holds not one frame of it, `CaptureError` where it holds no answers.
     """
 
     def __init__(self, path: Path | str, protocol: str | None = None) -> None:
-        header, lines = open_capture(path)
-        pieces = list(lines)
+        header, pieces = open_capture(path)
         self.protocol = protocol or header.protocol
         if not self.protocol:
             raise TargetError(f"{path} does not say what was spoken; give --protocol.")
         self.driver: type[Driver[Any]] = load_driver(self.protocol)
         self.options = Options(variant=header.variant or None)
         self.address = _address(header.target)
-        self._asked: dict[str, list[int]] = {}
         self._fitter: _Fitter | None = None
-        if all(p.sent for p in pieces):
+        self.tape = self._taped(pieces)
+        """What there is to play: the session, or the frames where no request was recorded."""
+        if not self.tape:
             raise CaptureError(f"{path} holds no answers: there is nothing to serve.", str(path))
-        self.steps = list(self._steps(pieces))
-        for index, step in enumerate(self.steps):
-            if step.question is not None:
-                self._asked.setdefault(step.question, []).append(index + 1)
-        if not self._asked:
-            self._serve_answers(path, pieces)
+        if not self.tape.asked:
+            self._fitter = _Fitter(self.driver, self.options, self.address, self.tape)
+            self.tape = self._fitter.tape
+            if not self.tape:
+                raise FrameError(f"{path} holds no valid {self.protocol} frame; see --protocol.")
 
     @property
     def has_requests(self) -> bool:
@@ -117,90 +107,104 @@ class Recording:
         return Listener(self.driver, self.options)
 
     def places(self, frame: Frame, question: str) -> Sequence[int]:
-        """The steps with which the answers to a request begin, in order."""
+        """The indices on the tape at which the answers to a request begin, in order."""
         if self._fitter is None:
-            return self._asked.get(question, ())
-        return list(self._fitter.runs(frame, question))
+            return self.tape.places(question)
+        return self._fitter.runs(frame, question).starts
 
-    def answer(self, start: int, question: str) -> Sequence[Step]:
-        """The steps that answer a request, from one of its places on."""
+    def answer(self, start: int, question: str) -> Iterator[Part]:
+        """What answers a request, from one of its places on."""
         if self._fitter is not None:
-            return self.steps[start : start + self._fitter.known[question][start]]
-        end = start
-        while end < len(self.steps) and self.steps[end].question is None:
-            end += 1
-        return self.steps[start:end]
+            return self.tape.parts(start, start + self._fitter.known[question].length(start))
+        return self.tape.parts(start, self.tape.request_from(start))
 
-    def _steps(self, pieces: Iterable[Piece]) -> Iterator[Step]:
-        listener, framer = self.listener(), self.driver.make_framer()
-        waiting: list[tuple[float | None, bytes]] = []
+    def _taped(self, pieces: Iterable[Piece]) -> Tape:
+        """The whole session; empty if the device says nothing in it."""
+        tape, listener, framer = Tape(), self.listener(), self.driver.make_framer()
+        said = False
         for piece in pieces:
             if piece.sent:
-                if waiting:
-                    yield Step(tuple(waiting))
-                    waiting = []
+                tape.end()
                 for _, question in listener.hear(piece.data, piece.t):
-                    yield Step(((piece.t, b""),), question)
+                    tape.ask(piece.t, question)
                 continue
-            waiting += [(piece.t, part) for part in piece.parts()]
-            framer.feed(piece.data)
-            if not framer.pending and waiting:
-                yield Step(tuple(waiting))
-                waiting = []
-        if waiting:
-            yield Step(tuple(waiting))
+            said = True
+            for part in piece.parts():
+                tape.say(piece.t, part)
+                framer.feed(part)
+            if not framer.pending:
+                tape.end()
+        tape.end()
+        return tape if said else Tape()
 
-    def _serve_answers(self, path: Path | str, pieces: Iterable[Piece]) -> None:
-        found = list(self._frames(pieces))
-        if not found:
-            raise FrameError(f"{path} holds no valid {self.protocol} frame; see --protocol.")
-        self.steps = [Step(((time, frame.raw),)) for time, frame in found]
-        self._fitter = _Fitter(self, [frame for _, frame in found])
 
-    def _frames(self, pieces: Iterable[Piece]) -> Iterator[tuple[float | None, Frame]]:
-        """The frames of the device, each with the time at which it was complete."""
-        framer = self.driver.make_framer()
-        latest: float | None = None
-        for piece in pieces:
-            if piece.sent:
-                continue
-            pause = 0.0 if latest is None or piece.t is None else piece.t - latest
-            if pause > self.driver.timing.idle:
-                yield from ((latest, frame) for frame in framer.flush())
-            latest = piece.t
-            yield from ((latest, frame) for frame in framer.feed(piece.data))
-        yield from ((latest, frame) for frame in framer.flush())
+@dataclass(slots=True)
+class _Runs:
+    """Where answers to a question begin, in order, and of how many frames each is."""
+
+    starts: array[int] = field(default_factory=lambda: array("Q"))
+    lengths: array[int] = field(default_factory=lambda: array("Q"))
+
+    def note(self, start: int, length: int) -> None:
+        """An answer, or the latest one with more frames."""
+        if self.starts and self.starts[-1] == start:
+            self.lengths[-1] = length
+        else:
+            self.starts.append(start)
+            self.lengths.append(length)
+
+    def length(self, start: int) -> int:
+        """Of how many frames the answer is that begins there."""
+        return self.lengths[bisect_left(self.starts, start)]
 
 
 class _Fitter:
     """Finds out which recorded frames could be the answer to a request that was not recorded."""
 
-    def __init__(self, recording: Recording, frames: list[Frame]) -> None:
-        self._recording = recording
-        self._frames = frames
-        pack = Pack(cells=responder_class(recording.protocol).default_cells)
-        self._simulated = make_responder(recording.protocol, pack, address=recording.address)
-        self.known: dict[str, dict[int, int]] = {}
-        """Per question: where its answers begin, and of how many frames they are."""
+    def __init__(
+        self, driver: type[Driver[Any]], options: Options, address: int | None, said: Tape
+    ) -> None:
+        self._driver = driver
+        self._options = options
+        self._said = said
+        self.tape = Tape(said.data)
+        """The frames, each with the time at which it was complete."""
+        for time, frame in self._frames():
+            self.tape.mark(time, frame.offset, len(frame.raw))
+        pack = Pack(cells=responder_class(driver.name).default_cells)
+        self._simulated = make_responder(driver.name, pack, address=address)
+        self.known: dict[str, _Runs] = {}
 
-    def runs(self, frame: Frame, question: str) -> Mapping[int, int]:
-        """Where answers to a request begin, and of how many frames each is."""
+    def runs(self, frame: Frame, question: str) -> _Runs:
+        """The answers to a request."""
         if question not in self.known:
             if len(self.known) >= _MOST_QUESTIONS:
-                return {}
+                return _Runs()
             self.known[question] = self._search(frame)
         return self.known[question]
 
-    def _search(self, request: Frame) -> dict[int, int]:
+    def _frames(self) -> Iterator[tuple[float | None, Frame]]:
+        """The frames of the device, made anew each time: they take ten times their bytes."""
+        framer = self._driver.make_framer()
+        latest: float | None = None
+        for part in self._said.parts():
+            pause = 0.0 if latest is None or part.time is None else part.time - latest
+            if pause > self._driver.timing.idle:
+                yield from ((latest, frame) for frame in framer.flush())
+            latest = part.time
+            yield from ((latest, frame) for frame in framer.feed(part.data))
+        yield from ((latest, frame) for frame in framer.flush())
+
+    def _search(self, request: Frame) -> _Runs:
         expected = self._expected(request)
+        runs = _Runs()
         # an acknowledgement of something that nobody recorded would be a lie
         if all(record.role in ("ack", "refusal") for record in expected):
-            return {}
-        explain = _Explainer(self._recording, request)
-        runs: dict[int, int] = {}
+            return runs
+        explain = _Explainer(self._driver, self._options, request)
         seen: dict[tuple[str, str | None], str] = {}
         start = 0
-        for index, frame in enumerate(self._frames):
+        for index, (_, frame) in enumerate(self._frames()):
             record = explain(frame)
             if record is None or not any(_alike(record, e) for e in expected):
                 seen = {}
@@ -210,23 +214,23 @@ class _Fitter:
                 seen, start = {}, index
             seen[name] = record.role
             if set(seen.values()) != {"ack"}:
-                runs[start] = index + 1 - start
+                runs.note(start, index + 1 - start)
         return runs
 
     def _expected(self, request: Frame) -> list[Record]:
         """What the simulated device answers."""
         answers = self._simulated.line().receive(request.raw)
-        framer = self._recording.driver.make_framer()
+        framer = self._driver.make_framer()
         frames = framer.feed(b"".join(answer.data for answer in answers)) + framer.flush()
-        explain = _Explainer(self._recording, request)
+        explain = _Explainer(self._driver, self._options, request)
         return [record for frame in frames if (record := explain(frame)) is not None]
 
 
 class _Explainer:
     """Explains frames as answers to one request."""
 
-    def __init__(self, recording: Recording, request: Frame) -> None:
-        self._codec = recording.driver.make_codec(recording.options)
+    def __init__(self, driver: type[Driver[Any]], options: Options, request: Frame) -> None:
+        self._codec = driver.make_codec(options)
         self._request = request
 
     def __call__(self, frame: Frame) -> Record | None:

@@ -12,6 +12,7 @@ import contextlib
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from bmslink.errors import TargetError
@@ -65,7 +66,7 @@ class Player:
         self._period = responder_class(recording.protocol).period
         self._asked: dict[str, Sequence[int]] = {}  # what this client asks, with its places
         self._position = -1
-        begins_alone = recording.steps[0].question is None
+        begins_alone = recording.tape.request_from(0) > 0
         self.start: int | None = 0 if self.streams and begins_alone else None
         """Where a streaming device is to go on; whoever plays it takes this and sets it to None."""
 
@@ -88,7 +89,7 @@ class Player:
             elif start is not None and self.streams:
                 self.start = start
             elif start is not None:
-                answers += self._answer(start, question)
+                answers += islice(self._answer(start, question), _MAX_WAITING - len(answers))
         return answers
 
     def _find(self, question: str, places: Sequence[int]) -> int | None:
@@ -126,47 +127,38 @@ class Player:
                 return True
         return False
 
-    def _answer(self, start: int, question: str) -> list[Answer]:
+    def _answer(self, start: int, question: str) -> Iterator[Answer]:
         recording = self.recording
-        asked = recording.has_requests
-        clock = recording.steps[start - 1].time if asked else None
-        answers: list[Answer] = []
+        clock = recording.tape.time(start - 1) if recording.has_requests else None
         due = 0.0 if clock is not None else _UNTIMED
-        for step in recording.answer(start, question):
-            for time, data in step.parts:
-                if time is not None:
-                    pause = 0.0 if clock is None else time - clock
-                    if pause > _ANSWERING:
-                        return answers
-                    due, clock = due + pause, time
-                answers.append(Answer(due, data))
-        return answers
+        for time, data, _ in recording.answer(start, question):
+            if time is not None:
+                pause = 0.0 if clock is None else time - clock
+                if pause > _ANSWERING:
+                    return
+                due, clock = due + pause, time
+            yield Answer(due, data)
 
     def play(self, start: int) -> Iterator[Said]:
-        """What a streaming device says from a step on."""
-        steps = self.recording.steps
+        """What a streaming device says from an index of the tape on."""
+        tape = self.recording.tape
         pause = self._period or 0.0
-        clock = steps[start - 1].time if start and self.recording.has_requests else None
+        clock = tape.time(start - 1) if start and self.recording.has_requests else None
         wait = 0.0
         while True:
-            for step in steps[start:]:
-                if step.question is not None:
-                    continue
-                for left, (time, data) in enumerate(step.parts, 1 - len(step.parts)):
-                    if time is not None and clock is not None:
-                        wait += time - clock
-                    clock = time
-                    yield Said(wait, data, ends=not left)
-                    wait = 0.0
-                if clock is None:
-                    wait = pause
+            for time, data, ends in tape.parts(start):
+                if time is not None and clock is not None:
+                    wait += time - clock
+                clock = time
+                yield Said(wait, data, ends)
+                wait = pause if ends and clock is None else 0.0
             if not self.loop:
                 if self._over is not None:
                     self._over()
                 self._remark("The recording is over: the device is silent. --loop begins anew.")
                 return
             clock, wait = None, pause
-            if all(step.question is not None for step in steps[start:]):
+            if not tape.says_from(start):
                 start = 0  # nothing was said after that request
 
     def _remark(self, text: str) -> None:
