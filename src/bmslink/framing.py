@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar, final
 
 from msgspec import Struct, structs
 
-__all__ = ["Drop", "Frame", "Framer", "Skipped", "Value"]
+__all__ = ["Drop", "Frame", "Framer", "Skipped", "Value", "bites"]
 
 
 class Value(Struct, frozen=True, gc=False):
@@ -35,6 +36,12 @@ F = TypeVar("F", bound=Frame)
 _BITE = 4096
 """Bytes a framer looks at in one go: searching a megabyte again after every dropped byte would
 take time with its square."""
+
+
+def bites(data: bytes) -> Iterator[bytes]:
+    """Bytes in pieces that a framer takes at once: fed one by one, they give the same frames, and
+    those of a megabyte need not all be there at the same time."""
+    return (data[start : start + _BITE] for start in range(0, len(data) or 1, _BITE))
 
 
 @final
@@ -109,8 +116,7 @@ class Framer(ABC, Generic[F]):
     def feed(self, data: bytes) -> list[F]:
         """Take bytes, give back the frames they complete."""
         if len(data) > _BITE:
-            bites = (data[start : start + _BITE] for start in range(0, len(data), _BITE))
-            return [frame for bite in bites for frame in Framer.feed(self, bite)]
+            return [frame for bite in bites(data) for frame in Framer.feed(self, bite)]
         buffer = self._buffer + data
         frames: list[F] = []
         while buffer:

@@ -116,6 +116,22 @@ class Tape:
             data = bytes(self.data[begin : begin + self._lengths[index]])
             yield Part(self.time(index), data, bool(self._ends[index]))
 
+    def at(self, start: int) -> int | None:
+        """The index of the part that begins there in `data`; no part may be empty."""
+        index = bisect_left(self._starts, start)
+        return index if index < len(self) and self._starts[index] == start else None
+
+    def stretches(self, pause: float) -> Iterator[tuple[int, int]]:
+        """From where to where in `data` the device spoke without a longer pause, s; requests in
+        between are not looked at."""
+        begin, latest = 0, nan
+        for start, time in zip(self._starts, self._times, strict=True):
+            if time - latest > pause:
+                yield begin, start
+                begin = start
+            latest = time
+        yield begin, len(self.data)
+
 
 def _digest(question: str) -> int:
     return int.from_bytes(blake2b(question.encode(), digest_size=_DIGEST).digest(), "big")
