@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyte
 import pytest
 
 from bmslink.capture import open_capture
-from cli_support import Cli, finish, start
+from bmslink.cli import progress
+from cli_support import Cli, Result, finish, start
 from support import FIXTURES
 
 NAME = "dd 05 00 03 61 62 63 fe d7 77"
@@ -249,3 +253,101 @@ def test_that_nothing_is_wrong_is_said_only_where_it_was_read(cli, protocol, fra
     assert lists == ([[]] * 3 if known else [None] * 3)
     text = cli("decode", "--protocol", protocol, "--hex", frame).out
     assert ("none" in text) is known
+
+
+# ----------------------------------------------------------------------------------- progress
+
+
+class Console(io.StringIO):
+    """A terminal behind stderr."""
+
+    def isatty(self) -> bool:
+        return True
+
+    @property
+    def left(self) -> str:
+        """What still stands on it at the end."""
+        screen = pyte.Screen(200, 50)
+        pyte.Stream(screen).feed(self.getvalue().replace("\n", "\r\n"))
+        return "\n".join(line.rstrip() for line in screen.display).rstrip()
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every piece of work takes long."""
+    monkeypatch.setattr(progress, "_PATIENCE", 0.0)
+    monkeypatch.setattr(progress, "_PERIOD", 0.0)
+
+
+@pytest.fixture
+def watched(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Result, Console]]:
+    """Runs a command whose stderr is a terminal."""
+
+    def run(*argv: str) -> tuple[Result, Console]:
+        console = Console()
+        with monkeypatch.context() as patch:
+            patch.setattr("sys.stderr", console)
+            return cli(*argv), console
+
+    return run
+
+
+def shares(console: Console, doing: str) -> list[int]:
+    """The progress that was shown, %."""
+    return [int(n) for n in re.findall(rf"\r{doing}: (\d+)%", console.getvalue())]
+
+
+@pytest.mark.usefixtures("slow")
+def test_progress_of_raw_bytes_is_shown_and_gone_at_the_end(watched, tmp_path):
+    file = tmp_path / "raw.bin"
+    file.write_bytes(bytes.fromhex(NAME) * 2000)
+    done, console = watched("decode", str(file))
+    assert done.code == 0
+    for doing in ("Looking for the protocol", "Decoding"):
+        found = shares(console, doing)
+        assert found == sorted(found)
+        assert found[0] == 0
+        assert found[-1] > 75
+    assert console.left.startswith("bmslink: 2000 valid frame(s)")
+    assert "\n" not in console.left
+
+
+@pytest.mark.usefixtures("slow")
+def test_progress_of_a_capture_is_shown_and_results_stand_alone(watched, capture):
+    done, console = watched("decode", str(capture))
+    assert "13.36 V" in done.out
+    assert shares(console, "Decoding")[-1] == 100
+    assert console.left == ""
+
+
+@pytest.mark.usefixtures("slow")
+def test_an_error_and_a_skip_stand_on_their_own_line(watched, tmp_path):
+    file = tmp_path / "raw.bin"
+    file.write_bytes(bytes(5000))
+    done, console = watched("decode", str(file))
+    assert done.code == 1
+    assert shares(console, "Looking for the protocol")
+    first, *_ = console.left.split("\n")
+    assert first.startswith("bmslink: offset 0 (received): 5000 bytes skipped")
+    assert "No valid frame" in console.left
+    assert "%" not in console.left
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize("more", [["--json"], ["--quiet"], ["--frames", "--json"]])
+def test_no_progress_where_a_program_reads_or_nobody_wants_it(watched, capture, more):
+    done, console = watched("decode", str(capture), *more)
+    assert done.code == 0
+    assert console.getvalue() == ""
+
+
+@pytest.mark.usefixtures("slow")
+def test_no_progress_in_a_pipe(cli, capture):
+    assert cli("decode", str(capture)).err == ""
+
+
+def test_no_progress_for_what_is_quick(watched, monkeypatch, capture):
+    monkeypatch.setattr(progress.time, "monotonic", lambda: 100.0)
+    done, console = watched("decode", str(capture))
+    assert done.code == 0
+    assert console.getvalue() == ""

@@ -117,9 +117,14 @@ def is_capture(start: bytes) -> bool:
     return start.lstrip()[:1] == b"{"
 
 
-def open_capture(path: Path | str) -> tuple[CaptureHeader, Iterator[Piece]]:
-    """Read a capture file lazily; `CaptureError` names the first line that is wrong."""
-    lines = _lines(Path(path))
+def open_capture(
+    path: Path | str, *, on_read: Callable[[int], None] | None = None
+) -> tuple[CaptureHeader, Iterator[Piece]]:
+    """Read a capture file lazily; `CaptureError` names the first line that is wrong.
+
+    `on_read` gets how many bytes of the file are read, again and again.
+    """
+    lines = _lines(Path(path), on_read)
     number, first = next(lines, (1, b""))
     try:
         header = _decode_header(first)
@@ -148,12 +153,16 @@ def reading(path: Path) -> Iterator[IO[bytes]]:
         raise TransportError(f"{path} cannot be read: {exc.strerror}.") from exc
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def _lines(path: Path, on_read: Callable[[int], None] | None) -> Iterator[tuple[int, bytes]]:
+    read = 0
     with reading(path) as file:
         for number in count(1):
             line = file.readline(_LONGEST_LINE)
             if not line:
                 return
+            read += len(line)
+            if on_read is not None:
+                on_read(read)
             if len(line) >= _LONGEST_LINE:
                 raise _damaged(path, number, "the line is too long for a capture file")
             if not line.endswith(b"\n"):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 from bmslink.arguments import checked
 from bmslink.capture import CaptureHeader, Piece, is_capture, moment, open_capture, reading
 from bmslink.errors import FrameError, TargetError
-from bmslink.link import Frame, Framer
+from bmslink.framing import Frame, Framer, bites
 from bmslink.model import Reading
 from bmslink.protocols import DRIVERS, load_driver
 from bmslink.protocols.base import Assembler, Codec, Driver, Options, Record
@@ -51,7 +52,10 @@ class Skip:
 
 
 Event = FrameEvent | Reading | Skip
+OnProgress = Callable[[str, float], None]
+"""Gets what is being done, and how much of it is done, 0 to 1."""
 
+_DECODING = "Decoding"
 _LARGEST = 64 << 20
 """Bytes of a file that is no capture (those are read line by line)."""
 _JUDGED = 256 << 10
@@ -66,6 +70,8 @@ _LONGEST_NAME = 1024
 
 def parse_hex(text: str) -> bytes:
     """Hex text to bytes: spaces, line ends, `0x`, `:`, `-` and `,` are fine."""
+    with suppress(ValueError):
+        return bytes.fromhex(text)  # digits and spaces; the rest takes ten times as long
     digits = re.sub(r"0[xX]|[\s:,-]", "", text)
     try:
         return bytes.fromhex(digits)
@@ -101,25 +107,54 @@ def _hex_or_hint(text: str) -> bytes:
         ) from None
 
 
+def _no_progress(doing: str, done: float) -> None:
+    """Nobody wants to know."""
+
+
 def explain(
-    source: bytes | Path, protocol: str | None = None, *, variant: str | None = None
+    source: bytes | Path,
+    protocol: str | None = None,
+    *,
+    variant: str | None = None,
+    on_progress: OnProgress = _no_progress,
 ) -> Iterator[Event]:
     """Frames, readings and skipped bytes in the order in which they end.
 
-    Raises as `decode` does; `FrameError` comes at the end, after the skips.
+    `on_progress` is called often. Raises as `decode` does; `FrameError` comes at the end, after
+    the skips.
     """
     if isinstance(source, Path):
         with reading(source) as file:
-            start = file.read(1)
+            start, size = file.read(1), os.fstat(file.fileno()).st_size
             content = b"" if is_capture(start) else start + file.read(_LARGEST)
         if is_capture(start):
-            header, pieces = open_capture(source)
-            yield from explain_pieces(header, pieces, protocol, variant=variant)
+            yield from _explain_capture(source, size, protocol, variant, on_progress)
             return
         if len(content) > _LARGEST:
             raise FrameError(f"{source} is larger than {_LARGEST >> 20} MiB: decode it in parts.")
         source = parse_hex(content.decode()) if _TEXT.match(content) else content
-    yield from _decoded([Piece(dir="rx", hex=bytes(source).hex())], None, protocol, variant)
+    pieces = [Piece(dir="rx", hex=bite.hex()) for bite in bites(bytes(source))]
+    known = _counted(pieces, on_progress) if protocol else pieces
+    yield from _decoded(known, None, protocol, variant, on_progress)
+
+
+def _explain_capture(
+    path: Path, size: int, protocol: str | None, variant: str | None, on_progress: OnProgress
+) -> Iterator[Event]:
+    doing = _DECODING
+    header, pieces = open_capture(path, on_read=lambda read: on_progress(doing, read / size))
+    protocol = protocol or header.protocol
+    if not protocol:
+        doing = "Reading"
+    variant = variant or header.variant or None
+    yield from _decoded(pieces, header, protocol, variant, on_progress)
+
+
+def _counted(pieces: list[Piece], on_progress: OnProgress) -> Iterator[Piece]:
+    """The pieces, one after the other, while they are decoded."""
+    for number, piece in enumerate(pieces):
+        on_progress(_DECODING, number / len(pieces))
+        yield piece
 
 
 def explain_pieces(
@@ -138,6 +173,7 @@ def _decoded(
     header: CaptureHeader | None,
     protocol: str | None,
     variant: str | None,
+    on_progress: OnProgress = _no_progress,
 ) -> Iterator[Event]:
     """The events of a stream, whose protocol is looked for if it is not known."""
     if protocol:
@@ -145,15 +181,15 @@ def _decoded(
         return
     pieces = list(pieces)
     judged = list(_first(pieces, _JUDGED))
-    name, damaged = _detect(b"".join(p.data for p in judged))
+    name, damaged = _detect(b"".join(p.data for p in judged), on_progress)
     if name:
-        yield from _Stream(name, variant).run(pieces, header)
+        yield from _Stream(name, variant).run(_counted(pieces, on_progress), header)
         return
     if not damaged:
         yield from _unknown(judged, sum(len(p.data) for p in pieces))
         return
     try:  # says what is skipped, as the protocol of which it nearly is
-        yield from _Stream(damaged[0], variant).run(judged, header)
+        yield from _Stream(damaged[0], variant).run(_counted(judged, on_progress), header)
     except FrameError as error:
         also = f" It may also be {' or '.join(damaged[1:])}." if damaged[1:] else ""
         raise FrameError(f"{error}{also}") from error
@@ -184,16 +220,21 @@ def _unknown(pieces: list[Piece], whole: int) -> Iterator[Skip]:
     raise FrameError(f"No valid frame of any known protocol ({', '.join(DRIVERS)}) in {where}.")
 
 
-def _detect(data: bytes) -> tuple[str, list[str]]:
+def _detect(data: bytes, on_progress: OnProgress) -> tuple[str, list[str]]:
     """The protocol that explains most of the bytes (some share their framing); if there is none,
     an empty name and those whose frames only fail their checksum, the one first whose frames
     would take most of the bytes."""
     best, covered = "", (0, 0)
     damaged: dict[str, int] = {}
-    for name in DRIVERS:
+    for number, name in enumerate(DRIVERS):
         driver = load_driver(name)
         framer, codec = driver.make_framer(), driver.make_codec(Options())
-        frames = framer.feed(data) + framer.flush()
+        frames: list[Frame] = []
+        for bite in bites(data):
+            done = number + framer.position / max(1, len(data))
+            on_progress("Looking for the protocol", done / len(DRIVERS))
+            frames += framer.feed(bite)
+        frames += framer.flush()
         explained = sum(len(f.raw) for f in frames if _is_explained(codec, f))
         total = explained, sum(len(f.raw) for f in frames)
         if total > covered:

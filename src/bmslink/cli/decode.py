@@ -12,6 +12,7 @@ import typer
 
 from bmslink.cli import options as o
 from bmslink.cli.output import Session
+from bmslink.cli.progress import Progress
 from bmslink.errors import TargetError
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class _Printer:
         self.by_frame = frames
         self.frames = 0
         self.readings = 0
+        self._progress = Progress(session)
 
     def run(self, source: bytes | Path, protocol: str | None) -> None:
         """Decode everything; raises what `bmslink.decoding.explain` raises."""
@@ -77,8 +79,9 @@ class _Printer:
 
         if protocol is not None:
             load_driver(protocol)
-        for event in explain(source, protocol):
-            self._take(event)
+        with Progress(self.session) as self._progress:
+            for event in explain(source, protocol, on_progress=self._progress.tell):
+                self._take(event)
         if not self.by_frame and not self.readings:
             self.session.say(
                 f"{self.frames} valid frame(s), but none of them is a reading; "
@@ -90,6 +93,8 @@ class _Printer:
         from bmslink.decoding import FrameEvent, Skip
 
         session = self.session
+        if self.by_frame or not isinstance(event, FrameEvent):
+            self._progress.clear()
         if isinstance(event, Skip):
             session.say(decode.skip(event))
         elif isinstance(event, FrameEvent):
