@@ -1,7 +1,7 @@
 """All measurements, each beside something measured in the same run.
 
     python benchmarks/run.py [--quick] [decode] [wire] [config] [many] [ble] [scan] [control]
-                             [backtest] [start] [size]
+                             [backtest] [large] [start] [size]
 
 Contestants are interleaved round by round and medians are compared, so that a busy machine
 disturbs all alike. Ratios that differ by less than a third mean nothing. Peers need the
@@ -29,6 +29,7 @@ import configuring
 import control
 import decoders
 import finding
+import large
 import many
 import peers
 import wire
@@ -194,6 +195,27 @@ def backtest(console: Console, *, quick: bool) -> None:
     console.print(report)
 
 
+# ---------------------------------------------------------------------------------- large input
+
+
+def largest(console: Console, *, quick: bool) -> None:
+    """Noise, long captures, deep nesting."""
+    report = table("Large input", "what", "measured", "target", "remark")
+    for byte, seconds in large.noise(all_bytes=not quick):
+        what = f"decode: {large.NOISE / 1e6:g} MB of {byte:02X}"
+        report.add_row(what, f"{seconds:.2f} s", "3 s", "CPU time")
+    report.add_section()
+    for found in large.replays(large.CAPTURE / 4 if quick else large.CAPTURE):
+        remark = f"{found.alone:.1f} MB for a short one"
+        what = f"replay {found.size / 1e6:.1f} MB: {found.name}"
+        report.add_row(what, f"{found.peak:.1f} MB", "64 MB", remark)
+    report.add_section()
+    for name, seconds in large.deep():
+        what = f"TOML nested {large.DEPTH} deep: {name}"
+        report.add_row(what, f"{seconds * 1e3:.1f} ms", "at once", "refused")
+    console.print(report)
+
+
 # ---------------------------------------------------------------------------------- start-up
 
 
@@ -253,6 +275,7 @@ SECTIONS = {
     "scan": scan,
     "control": policies,
     "backtest": backtest,
+    "large": largest,
     "start": start,
     "size": size,
 }
