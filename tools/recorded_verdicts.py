@@ -82,24 +82,36 @@ def _record() -> Mapping[str, Any]:
     return said
 
 
-def live_frames(header: CaptureHeader, pieces: list[Piece]) -> Iterator[tuple[bytes, Record]]:
-    """The received frames with values that our codec explains: their bytes and record.
+@dataclass(frozen=True)
+class Live:
+    """A received frame with values."""
+
+    raw: bytes
+    asked: bytes
+    """The request before it; empty where nobody asked."""
+    record: Record
+
+
+def live_frames(header: CaptureHeader, pieces: list[Piece]) -> Iterator[Live]:
+    """The received frames with values that our codec explains.
 
     A program is asked about these, by their number.
     """
     driver = load_driver(header.protocol)
     codec = driver.make_codec(Options(variant=header.variant or None))
     framers = {sent: driver.make_framer() for sent in (False, True)}
+    asked = b""
     for piece in pieces:
         for frame in framers[piece.sent].feed(piece.data):
             if piece.sent:
+                asked = framers[True].encode(frame)
                 list(framers[False].expect(frame))
             try:
                 record = codec.explain(frame, sent=piece.sent)
             except FrameError:
                 continue
             if not piece.sent and record.role in ROLES:
-                yield framers[False].encode(frame), record
+                yield Live(framers[False].encode(frame), asked, record)
 
 
 def _ours(header: CaptureHeader, records: list[Record]) -> Ours:
@@ -135,7 +147,7 @@ def comparisons(header: CaptureHeader, pieces: list[Piece]) -> Iterator[Comparis
     said = _record().get(header.id)
     if said is None:
         return
-    records = [record for _, record in live_frames(header, pieces)]
+    records = [live.record for live in live_frames(header, pieces)]
     for verdict in said:
         program = verdict["program"]
         ours = _ours(header, [records[n] for n in verdict["frames"]])

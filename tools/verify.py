@@ -129,8 +129,12 @@ def whole_capture(path: Path) -> tuple[CaptureHeader, list[Piece]]:
 def as_asked(header: CaptureHeader, pieces: list[Piece]) -> dict[str, Any]:
     """A capture as the adapters get it."""
     frames = [
-        {"hex": raw.hex(), "variant": str(record.values.get("variant", header.variant))}
-        for raw, record in live_frames(header, pieces)
+        {
+            "hex": live.raw.hex(),
+            "asked": live.asked.hex(),
+            "variant": str(live.record.values.get("variant", header.variant)),
+        }
+        for live in live_frames(header, pieces)
     ]
     return {
         "id": header.id,

@@ -25,6 +25,8 @@ class Frame:
 
     number: int
     raw: bytes
+    asked: bytes
+    """The request before it; empty where nobody asked."""
     variant: str
     """The layout, where a protocol has several: a user of the program chooses it too."""
 
@@ -70,7 +72,8 @@ def main(
     said: dict[str, list[dict[str, Any]]] = {}
     for one in json.load(sys.stdin):
         frames = tuple(
-            Frame(n, bytes.fromhex(f["hex"]), f["variant"]) for n, f in enumerate(one["frames"])
+            Frame(n, bytes.fromhex(f["hex"]), bytes.fromhex(f["asked"]), f["variant"])
+            for n, f in enumerate(one["frames"])
         )
         capture = Capture(one["id"], one["protocol"], one["firmware"], frames)
         for question in questions(capture):

@@ -133,7 +133,10 @@ LIVE = {3: basic, 4: voltages, 5: name, 0xAA: counters}
 
 
 def questions(capture: Capture) -> Iterator[Question]:
-    """Every answer that is no refusal: DD, register, 0, length, data, sum, 77."""
+    """Every answer that is no refusal: DD, register, 0, length, data, sum, 77.
+
+    Old boards have A5 in place of the register; it is the one that was asked for.
+    """
     if capture.protocol != "jbd":
         return
     registers = {r.adx: r for r in JBD(None).eeprom_regs}
@@ -142,11 +145,12 @@ def questions(capture: Capture) -> Iterator[Question]:
         raw = frame.raw
         if raw[0] != 0xDD or raw[2] != 0 or len(raw) != raw[3] + 7:
             continue
-        if raw[1] in LIVE:
-            how: Any = LIVE[raw[1]]
+        asked_for = frame.asked[2] if raw[1] == 0xA5 and frame.asked else raw[1]
+        if asked_for in LIVE:
+            how: Any = LIVE[asked_for]
             yield Question((frame,), partial(how, raw[4:-3]))
-        elif raw[1] in registers:
-            stored.append((frame, registers[raw[1]], raw[4:-3]))
+        elif asked_for in registers:
+            stored.append((frame, registers[asked_for], raw[4:-3]))
     if stored:
         yield Question(tuple(s[0] for s in stored), partial(settings, [s[1:] for s in stored]))
 
