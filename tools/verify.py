@@ -4,7 +4,8 @@ python tools/verify.py            writes tests/fixtures/independent.json
 python tools/verify.py --check    fails where that file is stale, or a disagreement unexplained
 
 Each program gets an environment of its own below .venv-verify, with the first Python of the
-variable VERIFY_PYTHONS that is new enough for it, and is asked by its adapter in tools/peers.
+variable VERIFY_PYTHONS that it runs on, and is asked by its adapter in tools/peers. A program that
+cannot be asked keeps its record, is named, and lets the command fail.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from recorded_verdicts import RECORD, comparisons, live_frames
 ROOT = Path(__file__).parent.parent
 PEERS = Path(__file__).parent / "peers"
 ENVIRONMENTS = ROOT / ".venv-verify"
-PYTHONS = os.environ.get("VERIFY_PYTHONS", "python3.13 python3.12 python3.11").split()
+PYTHONS = [*os.environ.get("VERIFY_PYTHONS", "python3.13 python3.12").split(), sys.executable]
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,11 @@ def interpreter(program: Program) -> str:
     test = f"import sys; sys.exit(not {program.needs} <= sys.version_info < {program.below})"
     for name in PYTHONS:
         path = shutil.which(name)
-        if path and subprocess.run([path, "-c", test], check=False).returncode == 0:
+        if path and subprocess.run([path, "-c", test], capture_output=True).returncode == 0:
             return path
     first, end = (".".join(map(str, v)) for v in (program.needs, program.below))
-    raise LookupError(f"needs Python {first} or newer, below {end}: name one in VERIFY_PYTHONS")
+    limit = f", below {end}" if program.below < (4, 0) else ""
+    raise LookupError(f"needs Python {first} or newer{limit}: name one in VERIFY_PYTHONS")
 
 
 def install(program: Program) -> None:

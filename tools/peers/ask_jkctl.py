@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from jkctl.protocol import Protocol
+from jkctl.history import HEADER_BYTES, RECORD_BYTES, decode_stored_record
+from jkctl.protocol import DATA_OFF, Protocol
 
 from answering import Capture, Question, cells, main
 
@@ -128,6 +129,27 @@ INFO = {
     "deviceSN": "serial_number",
 }
 
+RECORD = {
+    "rtc": "clock",
+    "code": "code",
+    "switches": "states",
+    "max_cell_no": "highest_cell",
+    "min_cell_no": "lowest_cell",
+    "cell_max_v": "max_cell_voltage",
+    "cell_min_v": "min_cell_voltage",
+    "pack_v": "voltage",
+    "pack_a": "current",
+    "remaining_ah": "remaining_capacity",
+    "full_ah": "full_capacity",
+    "max_temp_c": "max_temperature",
+    "min_temp_c": "min_temperature",
+    "mos_temp_c": "mosfet_temperature",
+    "heat_a": "heating_current",
+}
+"""A record of the detail log."""
+LOGS = 10
+"""How many frames of a detail log it is asked about; one has 70, of the same kind."""
+
 
 def runtime(raw: bytes) -> dict[str, Any]:
     """Table 02."""
@@ -154,16 +176,35 @@ def info(raw: bytes) -> dict[str, Any]:
     return {f"values.{mine}": said[theirs] for theirs, mine in INFO.items() if said[theirs] != ""}
 
 
+def detail_log(raw: bytes) -> dict[str, Any]:
+    """Table 06; the records in the byte order of the board, as all native frames have it."""
+    said = DESCRIBED.decode("06", raw)
+    start = DATA_OFF + HEADER_BYTES
+    entries = []
+    for number in range(said["count"]):
+        one = decode_stored_record(raw[start + number * RECORD_BYTES :][:RECORD_BYTES])
+        entries.append({mine: getattr(one, theirs) for theirs, mine in RECORD.items()})
+    return {
+        "values.first": said["beginIndex"],
+        "values.count": said["count"],
+        "values.entries": entries,
+    }
+
+
 def questions(capture: Capture) -> Iterator[Question]:
     """Each native frame, of JK's newer layout; the identity is where it always was."""
     if capture.protocol not in ("jk02", "jk-bus", "jk04"):
         return
+    logs = 0
     for frame in capture.frames:
         wide = frame.variant != "24s"
         if frame.raw[4] == 3:
             yield Question((frame,), partial(info, frame.raw))
         elif capture.protocol == "jk04":
             continue
+        elif frame.raw[4] == 6 and logs < LOGS:
+            logs += 1
+            yield Question((frame,), partial(detail_log, frame.raw))
         elif frame.raw[4] == 2 and wide:
             yield Question((frame,), partial(runtime, frame.raw))
         elif frame.raw[4] == 1:
