@@ -53,8 +53,8 @@ def test_a_wrong_value_in_the_record_is_a_disagreement(monkeypatch: pytest.Monke
         ("aiobmsble 1", "jk02", "current", 1.0, None, None),
         ("ecoworthy-logger 1", "jbd", "current", 649.32, -6.04, "unsigned-current"),
         ("ecoworthy-logger 1", "jbd", "current", 649.32, -6.05, None),
-        ("bmstools 1", "jbd", "current", -0.58, -5.8, "bmstools-tenfold"),
-        ("bmstools 1", "jbd", "current", -0.58, -58.0, None),
+        ("bmstools 1", "jbd", "current", -0.58, -5.8, None),  # without the flag of large packs
+        ("bmstools 1", "jbd", "current", -0.01, -13.2, None),  # nor Daren's layout
         ("mppsolar 1", "jk02", "uptime", 3883523, 20660739.0, "three-bytes-of-uptime"),
         ("mppsolar 1", "jk02", "uptime", 3883524, 20660739.0, None),
     ],
@@ -66,6 +66,18 @@ def test_a_reason_covers_its_own_difference_only(
     assert not found.agrees
     assert (found.reason.name if found.reason else None) == reason
     assert found.explained is (reason is not None)
+
+
+def test_tenfold_units_explain_what_the_frame_says_is_tenfold() -> None:
+    def why(theirs: float, ours: float, **frame: Any) -> str | None:
+        said = Ours({"current": ours}, {}, [frame])
+        reason = recorded_verdicts.judge("bmstools 1", "jbd", "current", theirs, said).reason
+        return reason.name if reason else None
+
+    assert why(-0.58, -5.8, scale_and_humidity=0x88) == "bmstools-tenfold"
+    assert why(-0.58, -58.0, scale_and_humidity=0x88) is None
+    assert why(-0.58, -5.8, scale_and_humidity=0x08) is None
+    assert why(-0.01, -13.2, variant="daren") == "bmstools-tenfold"
 
 
 def test_every_reason_is_needed() -> None:

@@ -64,9 +64,12 @@ def _near(one: Any, two: Any) -> bool:
     return one is not None and two is not None and math.isclose(one, two, abs_tol=1e-6)
 
 
-def _tenth(theirs: Any, mine: Any, _ours: Ours) -> bool:
-    """A tenth of ours, or the FFFF with which a Daren board says: look in the tail."""
-    return _near(theirs * 10, mine) or theirs in (-0.01, _WRAP - 0.01)
+def _tenth(theirs: Any, mine: Any, ours: Ours) -> bool:
+    """A tenth of ours in a frame with the flag of large packs; FFFF in a frame of Daren's."""
+    if any(f.get("variant") == "daren" for f in ours.frames):
+        return theirs in (-0.01, _WRAP - 0.01)
+    flagged = any(f.get("scale_and_humidity", 0) & 0x80 for f in ours.frames)
+    return flagged and _near(theirs * 10, mine)
 
 
 def _unsigned(theirs: Any, mine: Any, ours: Ours) -> bool:

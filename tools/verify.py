@@ -73,7 +73,10 @@ def interpreter(program: Program) -> str:
     test = f"import sys; sys.exit(not {program.needs} <= sys.version_info < {program.below})"
     for name in PYTHONS:
         path = shutil.which(name)
-        if path and subprocess.run([path, "-c", test], capture_output=True).returncode == 0:
+        if (
+            path
+            and subprocess.run([path, "-c", test], capture_output=True, check=False).returncode == 0
+        ):
             return path
     first, end = (".".join(map(str, v)) for v in (program.needs, program.below))
     limit = f", below {end}" if program.below < (4, 0) else ""
