@@ -95,8 +95,8 @@ def _programs(golds: Iterable[Mapping[str, Any]]) -> Iterator[str]:
             differing[program] += sum(tally.values()) - tally["agree"]
     yield ""
     yield "`make verify` asks these programs about every capture; tests compare their recorded"
-    yield "answers with ours on every run. powermon grew out of mppsolar and took what it knows of Daly"
-    yield "from dalybms, so where these agree they are one witness."
+    yield "answers with ours on every run. powermon grew out of mppsolar and took what it knows of"
+    yield "Daly from dalybms, so where these agree they are one witness."
     yield ""
     yield "| program | captures | values that agree | values that differ |"
     yield "|---|--:|--:|--:|"
