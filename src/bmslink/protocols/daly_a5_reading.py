@@ -22,7 +22,7 @@ from bmslink.protocols.daly_a5_layouts import (
     SENSORS_PER_FRAME,
     STATES,
 )
-from bmslink.protocols.fields import bits, sort_conditions
+from bmslink.protocols.fields import bits, open_wires, sort_conditions
 
 __all__ = ["Memory", "Sign", "first_number", "merge"]
 
@@ -296,9 +296,7 @@ def _conditions(
             raw["failure_bits_unknown"] = unknown
         if failures["fault_code"]:
             raw["fault_code"] = failures["fault_code"]
-    if 0 in cells:  # an input that measures nothing: open wire or no cell
-        found.append(("fault", Condition.VOLTAGE_SENSE))
-    return found
+    return [*found, *open_wires(cells)]
 
 
 def _keep(raw: dict[str, Any], state: Values, status: Values) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from bmslink.model import Condition
 from bmslink.protocols.base import Options
 from bmslink.protocols.daly_a5_layouts import MAX_CELLS, STATES
-from bmslink.protocols.fields import Severity, sort_conditions
+from bmslink.protocols.fields import Severity, open_wires, sort_conditions
 
 __all__ = ["MAX_SENSORS", "Found", "common", "flag", "keep", "told"]
 
@@ -35,8 +35,7 @@ def common(
     """
     raw: dict[str, Any] = {}
     cells = _cells(values, slots, raw)
-    if 0 in cells:  # an input that measures nothing: open wire or no cell
-        found.append(("fault", Condition.VOLTAGE_SENSE))
+    found += open_wires(cells)
     fields: dict[str, Any] = {
         "voltage": _voltage(values, raw),
         "current": _current(values, options, raw),

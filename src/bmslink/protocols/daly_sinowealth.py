@@ -17,7 +17,16 @@ from bmslink.errors import FrameError
 from bmslink.link import Drop, Frame, Framer, Timing
 from bmslink.model import Condition, Identity, Reading
 from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, signed
-from bmslink.protocols.fields import Layout, bits, build, kelvin, parse, scaled, sort_conditions
+from bmslink.protocols.fields import (
+    Layout,
+    bits,
+    build,
+    kelvin,
+    open_wires,
+    parse,
+    scaled,
+    sort_conditions,
+)
 
 __all__ = [
     "BATTERY_STATUS",
@@ -311,8 +320,7 @@ def _conditions(
     found = [PACK_STATUS[b] for b in bits(values.get("pack_status", 0)) if b in PACK_STATUS]
     battery = bits(values.get("battery_status", 0))
     found += [BATTERY_STATUS[b] for b in battery if b in BATTERY_STATUS]
-    if 0 in cells:
-        found.append(("fault", Condition.VOLTAGE_SENSE))
+    found += open_wires(cells)
     if "pack_config" in values and too_many_cells(values.get("voltage"), cells):
         found.append(("fault", Condition.CELL_COUNT_MISMATCH))
     return found

@@ -24,6 +24,7 @@ __all__ = [
     "build",
     "fields_of",
     "kelvin",
+    "open_wires",
     "parse",
     "parse_value",
     "scaled",
@@ -104,6 +105,11 @@ def bits(word: int) -> tuple[int, ...]:
 
 Severity = str
 """`alarm`, `protection` or `fault`: the list of the Reading a condition goes to."""
+
+
+def open_wires(cells: Iterable[float | None]) -> list[tuple[Severity, Condition]]:
+    """A fault where an input measures 0 V: an open wire, or no cell at all."""
+    return [("fault", Condition.VOLTAGE_SENSE)] if 0 in cells else []
 
 
 class ConditionLists(TypedDict):

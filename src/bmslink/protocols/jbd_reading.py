@@ -7,7 +7,7 @@ from typing import Any
 
 from bmslink.model import Condition, Reading
 from bmslink.protocols.base import signed
-from bmslink.protocols.fields import bits, sort_conditions
+from bmslink.protocols.fields import bits, open_wires, sort_conditions
 from bmslink.protocols.jbd_layouts import (
     ADDRESSED_ALARMS,
     ADDRESSED_PROTECTIONS,
@@ -18,18 +18,13 @@ from bmslink.protocols.jbd_layouts import (
     TENFOLD,
 )
 
-__all__ = ["DAREN", "basic_reading", "is_tenfold", "open_wires"]
+__all__ = ["DAREN", "basic_reading", "is_tenfold"]
 
 DAREN = "daren"
 """The variant of Daren and Docan packs, which only answer reads here."""
 _UNFILLED = {"voltage": 655.35, "current": -1, "soc": 0xFF}
 """What a Daren pack has in a field of the head that it does not fill: FF in every byte."""
 _UNFILLED_WORD = 0xFFFF
-
-
-def open_wires(cells: tuple[float | None, ...]) -> tuple[Condition, ...]:
-    """An input that measures 0 V: an open wire, or no cell at all."""
-    return (Condition.VOLTAGE_SENSE,) if 0 in cells else ()
 
 
 def is_tenfold(values: Mapping[str, Any]) -> bool | None:
@@ -52,7 +47,7 @@ def basic_reading(
     current = signed(amounts["current"], sign, raw)
     raw |= _raw(values)
     found, known = _conditions(values, raw)
-    found += [("fault", c) for c in open_wires(voltages)]
+    found += open_wires(voltages)
     balancing = tuple(b + 1 for b in bits(balance) if b < cells or not cells)
     _keep_bits(raw, "balance_bits", balance, range(cells or 32))
     daren = values["variant"] == DAREN

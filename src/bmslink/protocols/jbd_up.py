@@ -19,7 +19,7 @@ from bmslink.errors import LinkTimeout, SettingError
 from bmslink.link import Drop, Frame, Framer, Link, Timing
 from bmslink.model import Condition, Identity, Reading
 from bmslink.protocols.base import Codec, Driver, Options, Patience, Payload, Record, signed
-from bmslink.protocols.fields import Layout, bits, build, parse, sort_conditions, text
+from bmslink.protocols.fields import Layout, bits, build, open_wires, parse, sort_conditions, text
 from bmslink.protocols.jbd_up_layouts import (
     ALARMS,
     BLOCKS,
@@ -290,9 +290,7 @@ def _temperatures(status: Mapping[str, Any]) -> dict[str, float | None]:
 def _conditions(status: Mapping[str, Any], cells: Sequence[float]) -> list[tuple[str, Condition]]:
     found = [FAULTS[b] for b in bits(status.get("faults", 0)) if b in FAULTS]
     found += [ALARMS[b] for b in bits(status.get("alarms", 0)) if b in ALARMS]
-    if 0 in cells:
-        found.append(("fault", Condition.VOLTAGE_SENSE))
-    return found
+    return [*found, *open_wires(cells)]
 
 
 def _bits(status: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bmslink.model import Condition, Reading
 from bmslink.protocols.base import signed
-from bmslink.protocols.fields import bits, sort_conditions
+from bmslink.protocols.fields import bits, open_wires, sort_conditions
 from bmslink.protocols.jk_settings import flag
 
 __all__ = [
@@ -102,8 +102,7 @@ def live_reading(values: Mapping[str, Any], sign: str = "auto") -> Reading:
     found = [(severity, condition) for bit, severity, condition in ALARMS if alarms >> bit & 1]
     if alarms >> FULL_OR_OVERVOLTAGE & 1:
         found.append(_full_or_overvoltage(values, max(cells, default=0.0)))
-    if any(v == 0 for v in cells):  # an input that measures nothing: open wire or no cell
-        found.append(("fault", Condition.VOLTAGE_SENSE))
+    found += open_wires(cells)
     known = values["settings"]
     raw: dict[str, Any] = {}
     current = signed(values["current"], sign, raw)

@@ -17,9 +17,9 @@ from construct import Byte, Bytes, Const, Int16ub, Int32ub, Struct
 
 from bmslink.errors import FrameError
 from bmslink.link import Drop, Frame, Framer, Timing
-from bmslink.model import Condition, Identity, Reading
+from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Codec, Options, Payload, Record, Role
-from bmslink.protocols.fields import Layout, bits, build, parse, sort_conditions, text
+from bmslink.protocols.fields import Layout, bits, build, open_wires, parse, sort_conditions, text
 from bmslink.protocols.jk_nw_tags import (
     ALARMS,
     CHEMISTRIES,
@@ -305,8 +305,7 @@ def _reading(values: Mapping[str, Any], *, inverted: bool) -> Reading:
     status, soc, minutes = (values.get(n) for n in ("status_word", "soc", "runtime_minutes"))
     state = [None if status is None else bool(status >> bit & 1) for bit in range(3)]
     found = [item for bit in bits(values.get("alarm_word", 0)) for item in ALARMS.get(bit, ())]
-    if 0 in cells:  # an input that measures nothing: open wire or no cell
-        found.append(("fault", Condition.VOLTAGE_SENSE))
+    found += open_wires(cells)
     return Reading(
         protocol="jk-nw",
         voltage=values.get("voltage"),
