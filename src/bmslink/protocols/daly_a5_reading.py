@@ -15,12 +15,15 @@ from bmslink.protocols.base import Record
 from bmslink.protocols.daly_a5_layouts import (
     CELLS_PER_FRAME,
     FAILURES,
+    MAX_CELL_VOLTAGE,
     MAX_CELLS,
     MAX_FRAME_NUMBER,
     MAX_SENSORS,
     NO_PROBE,
     SENSORS_PER_FRAME,
     STATES,
+    believed_count,
+    highest_voltage,
 )
 from bmslink.protocols.fields import bits, open_wires, sort_conditions
 
@@ -31,7 +34,6 @@ Values = Mapping[str, Any]
 
 _ZERO_RAW = -3000.0  # A, what a raw current of 0 stands for
 _MAX_CURRENT = 1000.0  # A; -3000 A (raw 0) and 3553.5 A (raw FFFF) are no measurements
-_MAX_CELL = 5.0  # V
 _MIN_PACK = 8.0  # V
 
 
@@ -54,8 +56,8 @@ class Memory:
 
     def learn_counts(self, values: Values) -> None:
         """Learn from a 94; more cells or sensors than a board can have are not believed."""
-        cells, sensors = values["cell_count"], values["sensor_count"]
-        self.cell_count = cells if 0 < cells <= MAX_CELLS else None
+        sensors = values["sensor_count"]
+        self.cell_count = believed_count(values["cell_count"])
         self.sensor_count = sensors if sensors <= MAX_SENSORS else None
 
     def look_at_tail(self, values: Values) -> None:
@@ -180,10 +182,10 @@ def _cells(
         if left:
             raw["residue"] = left
     found = tuple(slots.get(i) for i in range(count))
-    rejected = {str(i): v for i, v in enumerate(found, 1) if v is not None and v > _MAX_CELL}
+    rejected = {str(i): v for i, v in enumerate(found, 1) if v is not None and v > MAX_CELL_VOLTAGE}
     if rejected:
         raw["cell_voltages"] = rejected
-    return tuple(None if v is None or v > _MAX_CELL else v for v in found)
+    return tuple(None if v is None or v > MAX_CELL_VOLTAGE else v for v in found)
 
 
 def _likely_count(slots: Mapping[int, float]) -> int:
@@ -244,7 +246,7 @@ def _voltage(
     total = sum(v if v is not None else math.inf for v in cells)
     agrees = bool(cells) and value > 0 and abs(total - value) <= 0.02 * value + 0.1
     low = 0.0 if agrees else _MIN_PACK
-    return _believed(pack, "voltage", low, (count or MAX_CELLS) * _MAX_CELL, raw)
+    return _believed(pack, "voltage", low, highest_voltage(count), raw)
 
 
 def _current(pack: Values, state: Values, sign: Sign, raw: dict[str, Any]) -> float | None:

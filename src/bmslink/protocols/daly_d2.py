@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from bmslink.gatt import Advert
 from bmslink.model import Identity, Reading, Switch
 from bmslink.protocols.base import Options, Record
-from bmslink.protocols.daly_a5_layouts import FAILURES, MAX_CELLS
+from bmslink.protocols.daly_a5_layouts import FAILURES, believed_count
 from bmslink.protocols.daly_radio import DALY_ADVERTS
 from bmslink.protocols.daly_register_framing import D2_UNIT, D2Framer
 from bmslink.protocols.daly_register_layouts import (
@@ -142,7 +142,7 @@ def _identify(values: Mapping[str, Any]) -> Identity:
         model=board_name(values.get("daly_machine_code")),
         hardware=board_name(values.get("daly_hardware_version")),
         firmware=forward(values.get("daly_software_version")),
-        cell_count=cells if 0 < cells <= MAX_CELLS else None,
+        cell_count=believed_count(cells),
         chemistry=CHEMISTRIES.get(values.get("chemistry", -1)),
         protocol="daly-d2",
     )

@@ -11,8 +11,8 @@ from typing import Any
 
 from bmslink.model import Condition
 from bmslink.protocols.base import Options
-from bmslink.protocols.daly_a5_layouts import MAX_CELLS, STATES
-from bmslink.protocols.fields import Severity, open_wires, sort_conditions
+from bmslink.protocols.daly_a5_layouts import STATES, believed_count, highest_voltage
+from bmslink.protocols.fields import Severity, last_connected, of_count, open_wires, sort_conditions
 
 __all__ = ["MAX_SENSORS", "Found", "common", "flag", "keep", "told"]
 
@@ -21,7 +21,6 @@ Found = list[tuple[Severity, Condition]]
 
 MAX_SENSORS = 8
 """Both maps have eight temperature registers."""
-_MAX_CELL = 5.0  # V
 _CLEAR_CURRENT = 1.0  # A; below this a state byte proves nothing about the sign
 
 
@@ -90,29 +89,24 @@ def flag(values: Values, name: str) -> bool | None:
     return None if value is None else bool(value)
 
 
-def _count(values: Values) -> int | None:
-    count: int | None = values.get("cell_count")
-    return count if count is not None and 0 < count <= MAX_CELLS else None
-
-
 def _cells(
     values: Values, slots: Sequence[float | None], raw: dict[str, Any]
 ) -> tuple[float | None, ...]:
     """As many as announced: slots behind them are padding, and missing ones are unknown."""
     if not slots:
         return ()
-    count = _count(values)
+    count = believed_count(values.get("cell_count"))
     if count is None:
         if "cell_count" in values:  # a board that boots announces none
             return ()
         raw["cell_count"] = "assumed"
-        count = max((number for number, v in enumerate(slots, 1) if v), default=0)
-    return (*slots[:count], *(None for _ in range(count - len(slots))))
+        count = last_connected(slots)
+    return of_count(slots, count)
 
 
 def _voltage(values: Values, raw: dict[str, Any]) -> float | None:
     value: float | None = values.get("voltage")
-    if value is not None and value > _MAX_CELL * (_count(values) or MAX_CELLS):
+    if value is not None and value > highest_voltage(believed_count(values.get("cell_count"))):
         raw["voltage"] = value
         return None
     return value

@@ -22,6 +22,7 @@ from bmslink.protocols.fields import (
     bits,
     build,
     kelvin,
+    last_connected,
     open_wires,
     parse,
     scaled,
@@ -300,7 +301,7 @@ def _cells(values: Mapping[str, Any]) -> tuple[float | None, ...]:
     count = _count(values)
     if count is None:
         ends = [n for n, v in found.items() if v == 0]
-        count = ends[0] - 1 if ends else max((n for n, v in found.items() if v), default=0)
+        count = ends[0] - 1 if ends else last_connected(found.values())
     elif not any(v is not None for v in found.values()):
         count = 0
     return tuple(found[n] for n in range(1, count + 1))

@@ -6,7 +6,7 @@ because `Padding` would not round-trip.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from construct import ConstructError, Container, Int16ub, ListContainer, Renamed, Struct
@@ -24,6 +24,8 @@ __all__ = [
     "build",
     "fields_of",
     "kelvin",
+    "last_connected",
+    "of_count",
     "open_wires",
     "parse",
     "parse_value",
@@ -105,6 +107,16 @@ def bits(word: int) -> tuple[int, ...]:
 
 Severity = str
 """`alarm`, `protection` or `fault`: the list of the Reading a condition goes to."""
+
+
+def of_count(slots: Sequence[float | None], count: int) -> tuple[float | None, ...]:
+    """The cells of a pack of `count`: slots beyond are padding, missing ones are unknown."""
+    return (*slots[:count], *(None,) * (count - len(slots)))
+
+
+def last_connected(slots: Iterable[float | None]) -> int:
+    """The number, from 1, of the last slot that measures a voltage; 0 where none does."""
+    return max((number for number, volts in enumerate(slots, 1) if volts), default=0)
 
 
 def open_wires(cells: Iterable[float | None]) -> list[tuple[Severity, Condition]]:

@@ -18,7 +18,7 @@ from bmslink.gatt import Advert, Gatt
 from bmslink.link import Timing
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Codec, Options, Payload, Record, need
-from bmslink.protocols.fields import Layout, open_wires, parse, sort_conditions, text
+from bmslink.protocols.fields import Layout, of_count, open_wires, parse, sort_conditions, text
 from bmslink.protocols.jbd_auth import APP_KEY, authenticate
 from bmslink.protocols.jbd_framing import (
     ADDRESSES,
@@ -157,7 +157,7 @@ class JBDCodec(Codec[JBDFrame]):
             )
         count = basic["cell_count"]
         if cells and count:  # slots beyond the announced count are padding
-            cells = (*cells, *(None,) * (count - len(cells)))[:count]
+            cells = of_count(cells, count)
         return basic_reading(basic, cells, self._sign)
 
     def identity(self, records: Sequence[Record]) -> Identity:
