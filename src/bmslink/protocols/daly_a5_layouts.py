@@ -9,7 +9,7 @@ from __future__ import annotations
 from construct import Array, Byte, Bytes, Int16ub, Int32ub, Struct
 
 from bmslink.model import Condition
-from bmslink.protocols.fields import Layout, Severity, scaled
+from bmslink.protocols.fields import Layout, Severity, scaled, unnamed_bits
 
 __all__ = [
     "ACK",
@@ -28,6 +28,7 @@ __all__ = [
     "SWITCH",
     "believed_count",
     "highest_voltage",
+    "unnamed_failures",
 ]
 
 CELLS_PER_FRAME = 3
@@ -213,6 +214,11 @@ FAILURES: dict[int, tuple[Severity, Condition]] = {
     52: ("alarm", Condition.SOFTWARE_LOCK),  # FETs off by command: a state, no fault
 }
 """Bit of 98, counted from bit 0 of byte 0, -> list and condition. Level 1 warns, level 2 trips."""
+
+
+def unnamed_failures(word: int) -> list[str]:
+    """The bits of the failure bytes without a meaning, as `byte.bit`."""
+    return [f"{number // 8}.{number % 8}" for number in unnamed_bits(word, FAILURES)]
 
 
 def believed_count(announced: int | None) -> int | None:

@@ -24,8 +24,9 @@ from bmslink.protocols.daly_a5_layouts import (
     STATES,
     believed_count,
     highest_voltage,
+    unnamed_failures,
 )
-from bmslink.protocols.fields import bits, open_wires, sort_conditions
+from bmslink.protocols.fields import named_bits, open_wires, sort_conditions
 
 __all__ = ["Memory", "Sign", "first_number", "merge"]
 
@@ -290,10 +291,10 @@ def _conditions(
     found: list[tuple[str, Condition]] = []
     if failures:
         word = int.from_bytes(failures["failure_bits"], "little")
-        found = [FAILURES[b] for b in bits(word) if b in FAILURES]
+        found = named_bits(word, FAILURES)
         if word:
             raw["failure_bits"] = failures["failure_bits"].hex()
-        unknown = [f"{b // 8}.{b % 8}" for b in bits(word) if b not in FAILURES]
+        unknown = unnamed_failures(word)
         if unknown:
             raw["failure_bits_unknown"] = unknown
         if failures["fault_code"]:

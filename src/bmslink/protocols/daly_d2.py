@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from bmslink.gatt import Advert
 from bmslink.model import Identity, Reading, Switch
 from bmslink.protocols.base import Options, Record
-from bmslink.protocols.daly_a5_layouts import FAILURES, believed_count
+from bmslink.protocols.daly_a5_layouts import FAILURES, believed_count, unnamed_failures
 from bmslink.protocols.daly_radio import DALY_ADVERTS
 from bmslink.protocols.daly_register_framing import D2_UNIT, D2Framer
 from bmslink.protocols.daly_register_layouts import (
@@ -31,7 +31,7 @@ from bmslink.protocols.daly_register_reading import Found, common, flag, keep, t
 from bmslink.protocols.daly_register_settings import D2_SETTINGS
 from bmslink.protocols.daly_registers import Block, DalyRegisters, Dialect
 from bmslink.protocols.daly_settings import CHEMISTRIES
-from bmslink.protocols.fields import bits
+from bmslink.protocols.fields import named_bits
 
 __all__ = ["D2_TABLE", "STATUS", "DalyD2", "read_failures"]
 
@@ -99,12 +99,12 @@ def read_failures(words: list[int | None]) -> tuple[Found, dict[str, Any]]:
     raw: dict[str, Any] = {}
     if any(data):
         raw["failure_bits"] = data.hex()
-    unknown = [f"{bit // 8}.{bit % 8}" for bit in bits(word) if bit not in FAILURES]
+    unknown = unnamed_failures(word)
     if unknown:
         raw["failure_bits_unknown"] = unknown
     if any(data[7:]):
         raw["fault_code"] = data[7]
-    return [FAILURES[bit] for bit in bits(word) if bit in FAILURES], raw
+    return named_bits(word, FAILURES), raw
 
 
 def _merge(values: Mapping[str, Any], options: Options) -> Reading:

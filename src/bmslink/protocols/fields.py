@@ -6,10 +6,11 @@ because `Padding` would not round-trip.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypedDict
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import Any, TypedDict, TypeVar, overload
 
-from construct import ConstructError, Container, Int16ub, ListContainer, Renamed, Struct
+from construct import ConstructError, Int16ub, ListContainer, Renamed, Struct
+from construct import Container as Parsed
 
 from bmslink.errors import FrameError
 from bmslink.model import Condition
@@ -23,8 +24,10 @@ __all__ = [
     "bits",
     "build",
     "fields_of",
+    "is_set",
     "kelvin",
     "last_connected",
+    "named_bits",
     "of_count",
     "open_wires",
     "parse",
@@ -32,7 +35,10 @@ __all__ = [
     "scaled",
     "sort_conditions",
     "text",
+    "unnamed_bits",
 ]
+
+T = TypeVar("T")
 
 
 def scaled(subcon: Layout, per: int, offset: int = 0) -> Scaled:
@@ -75,7 +81,7 @@ def _short(exc: BaseException) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Container):
+    if isinstance(value, Parsed):
         return {k: _plain(v) for k, v in value.items() if not k.startswith("_")}
     if isinstance(value, ListContainer):
         return [_plain(v) for v in value]
@@ -98,11 +104,30 @@ def text(data: bytes) -> str:
     return data.split(b"\0")[0].decode("latin-1").strip(" \xff")
 
 
+@overload
+def is_set(word: int, number: int) -> bool: ...
+@overload
+def is_set(word: int | None, number: int) -> bool | None: ...
+def is_set(word: int | None, number: int) -> bool | None:
+    """Whether a bit of a word is set; `None` where the word is unknown."""
+    return None if word is None else bool(word >> number & 1)
+
+
 def bits(word: int) -> tuple[int, ...]:
     """The numbers of the bits that are set, lowest first."""
     if not word:  # nearly always: no alarms, no balancing
         return ()
     return tuple(i for i in range(word.bit_length()) if word >> i & 1)
+
+
+def named_bits(word: int, names: Mapping[int, T]) -> list[T]:
+    """What the bits that are set mean, of those with a name, lowest first."""
+    return [names[number] for number in bits(word) if number in names]
+
+
+def unnamed_bits(word: int, names: Container[int]) -> list[int]:
+    """The bits that are set and have no name."""
+    return [number for number in bits(word) if number not in names]
 
 
 Severity = str

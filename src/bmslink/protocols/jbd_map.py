@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from bmslink.model import Identity
-from bmslink.protocols.fields import parse
+from bmslink.protocols.fields import is_set, parse
 from bmslink.protocols.jbd_settings import REGISTERS, TENFOLD, TENFOLD_BIT
 from bmslink.protocols.settings import SettingsMap, Slot
 from bmslink.setting import Danger, Evidence, Kind, Setting
@@ -166,7 +166,7 @@ def jbd_map(
     """The map of a board; `words` are the registers 2D and 2F, which say how it counts, and 42
     where it answers for that. `live_tenfold`: how its live values count, if they were read."""
     function = words.get(FUNCTION_BITS)
-    tenfold = bool(function and int.from_bytes(function, "big") >> TENFOLD_BIT & 1)
+    tenfold = bool(function and is_set(int.from_bytes(function, "big"), TENFOLD_BIT))
     newer = NEWER[0] in words
     locked = _contradiction(identity, words) or _scales(tenfold, live_tenfold)
     known = _SEEN.get(identity.firmware or "")

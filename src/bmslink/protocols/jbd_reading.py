@@ -7,7 +7,14 @@ from typing import Any
 
 from bmslink.model import Condition, Reading
 from bmslink.protocols.base import signed
-from bmslink.protocols.fields import bits, open_wires, sort_conditions
+from bmslink.protocols.fields import (
+    bits,
+    is_set,
+    named_bits,
+    open_wires,
+    sort_conditions,
+    unnamed_bits,
+)
 from bmslink.protocols.jbd_layouts import (
     ADDRESSED_ALARMS,
     ADDRESSED_PROTECTIONS,
@@ -66,8 +73,8 @@ def basic_reading(
         balancing_active=bool(balance),
         balancing_cells=balancing,
         balance_current=values.get("balance_current"),
-        charging_allowed=bool(values["state"] & 1),
-        discharging_allowed=bool(values["state"] & 2),
+        charging_allowed=is_set(values["state"], 0),
+        discharging_allowed=is_set(values["state"], 1),
         raw=raw,
         **sort_conditions(found, known=known),
     )
@@ -104,9 +111,9 @@ def _conditions(
     protections = ADDRESSED_PROTECTIONS if addressed else PROTECTIONS
     alarms = ADDRESSED_ALARMS if addressed else ALARMS
     alarm = values.get("alarm", 0)
-    found = [protections[b] for b in bits(values["protection"]) if b in protections]
+    found = named_bits(values["protection"], protections)
     _keep_bits(raw, "protection_bits", values["protection"], protections)
-    found += [("alarm", alarms[b]) for b in bits(alarm) if b in alarms]
+    found += [("alarm", condition) for condition in named_bits(alarm, alarms)]
     _keep_bits(raw, "alarm_bits", alarm, alarms)
     # alarms may be in a tail that nobody can read, or in Daren's three bytes without a meaning
     return found, not values.get("unknown_tail") and not any(values.get("status", b""))
@@ -138,7 +145,7 @@ def _temperatures(values: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def _keep_bits(raw: dict[str, Any], name: str, word: int, known: Any) -> None:
-    left = [b for b in bits(word) if b not in known]
+    left = unnamed_bits(word, known)
     if left:
         raw[name] = left
 

@@ -19,7 +19,18 @@ from bmslink.errors import LinkTimeout, SettingError
 from bmslink.link import Drop, Frame, Framer, Link, Timing
 from bmslink.model import Condition, Identity, Reading
 from bmslink.protocols.base import Codec, Driver, Options, Patience, Payload, Record, signed
-from bmslink.protocols.fields import Layout, bits, build, open_wires, parse, sort_conditions, text
+from bmslink.protocols.fields import (
+    Layout,
+    bits,
+    build,
+    is_set,
+    named_bits,
+    open_wires,
+    parse,
+    sort_conditions,
+    text,
+    unnamed_bits,
+)
 from bmslink.protocols.jbd_up_layouts import (
     ALARMS,
     BLOCKS,
@@ -271,9 +282,9 @@ def _merged(status: Mapping[str, Any], capacity: Mapping[str, Any], sign: str) -
         balancing_cells=(
             None if balance is None else tuple(b + 1 for b in bits(balance) if b < len(cells))
         ),
-        charging_allowed=None if flags is None else bool(flags >> _FLAG_CHARGE & 1),
-        discharging_allowed=None if flags is None else bool(flags >> _FLAG_DISCHARGE & 1),
-        heater=None if flags is None else bool(flags >> _FLAG_HEATER & 1),
+        charging_allowed=is_set(flags, _FLAG_CHARGE),
+        discharging_allowed=is_set(flags, _FLAG_DISCHARGE),
+        heater=is_set(flags, _FLAG_HEATER),
         raw=raw | _bits(status) | counters | {"address": values["address"]},
         **sort_conditions(_conditions(status, cells), known="alarms" in status),
     )
@@ -288,8 +299,8 @@ def _temperatures(status: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def _conditions(status: Mapping[str, Any], cells: Sequence[float]) -> list[tuple[str, Condition]]:
-    found = [FAULTS[b] for b in bits(status.get("faults", 0)) if b in FAULTS]
-    found += [ALARMS[b] for b in bits(status.get("alarms", 0)) if b in ALARMS]
+    found = named_bits(status.get("faults", 0), FAULTS)
+    found += named_bits(status.get("alarms", 0), ALARMS)
     return [*found, *open_wires(cells)]
 
 
@@ -303,7 +314,7 @@ def _bits(status: Mapping[str, Any]) -> dict[str, Any]:
         if unnamed:
             raw[f"{name[:-1]}_bits"] = unnamed
     known = (_FLAG_DISCHARGE, _FLAG_CHARGE, _FLAG_HEATER)
-    left = [b for b in bits(status.get("flags", 0)) if b not in known]
+    left = unnamed_bits(status.get("flags", 0), known)
     if left:
         raw["flag_bits"] = left
     beyond = [b for b in bits(status.get("balance", 0)) if b >= status["cell_count"]]

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from bmslink.errors import LinkTimeout, Refused, SettingError, TransportError
 from bmslink.model import Capability, Command, Identity, Switch
 from bmslink.protocols.base import Driver, Record
+from bmslink.protocols.fields import is_set
 from bmslink.protocols.jbd_framing import READ, JBDFrame, read_request, write_request
 from bmslink.protocols.jbd_layouts import BASIC_MINIMUM
 from bmslink.protocols.jbd_map import CELL_COUNT, FUNCTION_BITS, NEWER, balance_map, jbd_map
@@ -266,7 +267,7 @@ class JBDWriting(Driver[JBDFrame]):
 
 def _locks(basic: Mapping[str, Any]) -> int | None:
     """Which FETs somebody has locked; `None` where the board does not show it."""
-    if not basic["protection"] >> _LOCK_BIT & 1:
+    if not is_set(basic["protection"], _LOCK_BIT):
         return 0
     off = ~int(basic["state"]) & 3
     protected = basic["protection"] & ~(1 << _LOCK_BIT)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from construct import Struct
 
+from bmslink.protocols.fields import is_set
 from bmslink.protocols.jk_settings import REGISTERS, SWITCH_WORD
 from bmslink.protocols.settings import SettingsMap, Slot
 from bmslink.setting import Danger, Evidence, Setting
@@ -175,8 +176,8 @@ def _rows(variant: str, table: bytes, taken: int) -> Iterator[Setting]:
             raw = int.from_bytes(slot_bytes(variant, register, table) or b"", "little")
             reason = "this board does not have it" if raw == _UNUSED.get(register) else ""
             yield _row(variant, register, reason)
-        elif present >> register & 1:
-            reason = "" if taken >> register & 1 else "the board says that it does not take it"
+        elif is_set(present, register):
+            reason = "" if is_set(taken, register) else "the board says that it does not take it"
             yield _row(variant, register, reason)
 
 

@@ -19,7 +19,17 @@ from bmslink.errors import FrameError
 from bmslink.link import Drop, Frame, Framer, Timing
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Codec, Options, Payload, Record, Role
-from bmslink.protocols.fields import Layout, bits, build, open_wires, parse, sort_conditions, text
+from bmslink.protocols.fields import (
+    Layout,
+    build,
+    is_set,
+    named_bits,
+    open_wires,
+    parse,
+    sort_conditions,
+    text,
+    unnamed_bits,
+)
 from bmslink.protocols.jk_nw_tags import (
     ALARMS,
     CHEMISTRIES,
@@ -303,8 +313,8 @@ def _reading(values: Mapping[str, Any], *, inverted: bool) -> Reading:
     # what is listed beyond the announced count is padding
     cells = tuple(values.get("cell_voltages", ()))[: values.get("string_count") or None]
     status, soc, minutes = (values.get(n) for n in ("status_word", "soc", "runtime_minutes"))
-    state = [None if status is None else bool(status >> bit & 1) for bit in range(3)]
-    found = [item for bit in bits(values.get("alarm_word", 0)) for item in ALARMS.get(bit, ())]
+    state = [is_set(status, number) for number in range(3)]
+    found = [item for meant in named_bits(values.get("alarm_word", 0), ALARMS) for item in meant]
     found += open_wires(cells)
     return Reading(
         protocol="jk-nw",
@@ -344,7 +354,7 @@ def _raw(values: Mapping[str, Any], *, inverted: bool) -> dict[str, Any]:
     if values.get("string_count", cells) != cells:
         raw["string_count"] = values["string_count"]
     for name, known in (("alarm", ALARMS), ("status", range(3))):
-        left = [bit for bit in bits(values.get(f"{name}_word", 0)) if bit not in known]
+        left = unnamed_bits(values.get(f"{name}_word", 0), known)
         if left:
             raw[f"{name}_bits"] = left
     return raw

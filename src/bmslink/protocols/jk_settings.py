@@ -24,7 +24,7 @@ from construct import (
     Struct,
 )
 
-from bmslink.protocols.fields import Layout, scaled
+from bmslink.protocols.fields import Layout, is_set, scaled
 
 __all__ = [
     "CLOCK",
@@ -226,9 +226,9 @@ def plain_settings(values: Mapping[str, Any], variant: str) -> dict[str, Any]:
     if variant == "24s":
         return plain
     word = plain.pop("jk_switches")
-    plain |= {name: bool(word >> bit & 1) for bit, name in enumerate(_SWITCHES)}
+    plain |= {name: is_set(word, at) for at, name in enumerate(_SWITCHES)}
     present = int.from_bytes(plain.pop("enable_flags"), "little")
     for code, register in REGISTERS[variant].items():
-        if present and register.key in plain and not present >> code & 1:
+        if present and register.key in plain and not is_set(present, code):
             plain[register.key] = None
     return plain

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from bmslink.errors import SettingError, UsageError
 from bmslink.link import Frame
 from bmslink.model import Switch
-from bmslink.protocols.fields import Layout, build, fields_of, parse
+from bmslink.protocols.fields import Layout, build, fields_of, is_set, parse
 from bmslink.setting import Setting, Value
 
 __all__ = ["Image", "Seen", "SettingsMap", "Slot", "Step", "Table", "allowed"]
@@ -273,7 +273,7 @@ def _plain(setting: Setting, raw: Any) -> Value | None:
         return None
     if setting.kind == "switch":
         if setting.bit is not None:
-            return bool(int(raw) >> setting.bit & 1)
+            return is_set(int(raw), setting.bit)
         return {0: False, 1: True}.get(int(raw))
     if setting.kind == "choice":
         return setting.choices.get(int(raw))
