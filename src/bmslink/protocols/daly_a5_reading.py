@@ -26,7 +26,7 @@ from bmslink.protocols.daly_a5_layouts import (
     highest_voltage,
     unnamed_failures,
 )
-from bmslink.protocols.fields import named_bits, open_wires, sort_conditions
+from bmslink.protocols.fields import flag_or_raw, named_bits, open_wires, sort_conditions
 
 __all__ = ["Memory", "Sign", "first_number", "merge"]
 
@@ -95,8 +95,8 @@ def merge(records: Sequence[Record], memory: Memory, sign: Sign) -> Reading:
         balancing_active=balancing,
         # 97 is a mask on some firmwares and [on/off, cell number] on others: never told apart
         balancing_cells=() if balancing is False else None,
-        charging_allowed=_flag(state, "charge_mosfet", raw),
-        discharging_allowed=_flag(state, "discharge_mosfet", raw),
+        charging_allowed=flag_or_raw(state, "charge_mosfet", raw),
+        discharging_allowed=flag_or_raw(state, "discharge_mosfet", raw),
         raw=raw,
         **conditions,
     )
@@ -113,14 +113,6 @@ def _believed(
     value: float | None = values.get(key)
     if value is None or low <= value <= high:
         return value
-    raw[key] = value
-    return None
-
-
-def _flag(values: Values, key: str, raw: dict[str, Any]) -> bool | None:
-    value = values.get(key)
-    if value in (None, 0, 1):
-        return None if value is None else bool(value)
     raw[key] = value
     return None
 

@@ -27,11 +27,11 @@ from bmslink.protocols.daly_register_layouts import (
     switch,
     volts,
 )
-from bmslink.protocols.daly_register_reading import Found, common, flag, keep, told
+from bmslink.protocols.daly_register_reading import Found, common, keep, told
 from bmslink.protocols.daly_register_settings import D2_SETTINGS
 from bmslink.protocols.daly_registers import Block, DalyRegisters, Dialect
 from bmslink.protocols.daly_settings import CHEMISTRIES
-from bmslink.protocols.fields import named_bits
+from bmslink.protocols.fields import flag, named_bits
 
 __all__ = ["D2_TABLE", "STATUS", "DalyD2", "read_failures"]
 
@@ -119,7 +119,7 @@ def _merge(values: Mapping[str, Any], options: Options) -> Reading:
         raw["balance_words"] = values["balance_words"]
     if values.get("balanced_cell_count"):
         keep(raw, values, "balanced_cell_count")
-    balancing = flag(values, "balancing")
+    balancing = flag(values.get("balancing"))
     current = values.get("balance_current_word")
     if current not in (None, _ZERO_AMPS):
         raw["balance_current_word"] = current

@@ -30,10 +30,10 @@ from bmslink.protocols.daly_register_layouts import (
     volts,
     wide,
 )
-from bmslink.protocols.daly_register_reading import Found, common, flag, keep, told
+from bmslink.protocols.daly_register_reading import Found, common, keep, told
 from bmslink.protocols.daly_register_settings import P81_SETTINGS
 from bmslink.protocols.daly_registers import Block, DalyRegisters, Dialect
-from bmslink.protocols.fields import bits
+from bmslink.protocols.fields import bits, flag
 from bmslink.protocols.rtu import RTUFrame
 
 __all__ = ["FLAGS", "LEVELS", "P81_TABLE", "STATES", "DalyP81", "read_faults"]
@@ -256,7 +256,7 @@ def _merge(values: Mapping[str, Any], options: Options) -> Reading:
         balancing_active=balancing,
         balancing_cells=() if balancing is False else None,
         balance_current=values.get("balancer_current"),
-        heater=flag(values, "heater"),
+        heater=flag(values.get("heater")),
         uptime=None if uptime is None else float(uptime),
         **fields,
     )

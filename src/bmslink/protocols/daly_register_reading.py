@@ -12,9 +12,16 @@ from typing import Any
 from bmslink.model import Condition
 from bmslink.protocols.base import Options
 from bmslink.protocols.daly_a5_layouts import STATES, believed_count, highest_voltage
-from bmslink.protocols.fields import Severity, last_connected, of_count, open_wires, sort_conditions
+from bmslink.protocols.fields import (
+    Severity,
+    flag,
+    last_connected,
+    of_count,
+    open_wires,
+    sort_conditions,
+)
 
-__all__ = ["MAX_SENSORS", "Found", "common", "flag", "keep", "told"]
+__all__ = ["MAX_SENSORS", "Found", "common", "keep", "told"]
 
 Values = Mapping[str, Any]
 Found = list[tuple[Severity, Condition]]
@@ -43,8 +50,8 @@ def common(
         "cycles": values.get("cycles"),
         "cell_voltages": cells,
         "temperatures": _temperatures(values),
-        "charging_allowed": flag(values, "charge_mosfet"),
-        "discharging_allowed": flag(values, "discharge_mosfet"),
+        "charging_allowed": flag(values.get("charge_mosfet")),
+        "discharging_allowed": flag(values.get("discharge_mosfet")),
         **sort_conditions(found, known=known),
     }
     state = values.get("state")
@@ -81,12 +88,6 @@ def _unnamed(values: Values) -> dict[str, str]:
                 if run[at : at + 4] not in ("0000", "ffff"):
                     words[f"{register:02X}"] = run[at : at + 4]
     return words
-
-
-def flag(values: Values, name: str) -> bool | None:
-    """A register that is 0 or 1 (others are `None` already)."""
-    value = values.get(name)
-    return None if value is None else bool(value)
 
 
 def _cells(

@@ -24,6 +24,8 @@ __all__ = [
     "bits",
     "build",
     "fields_of",
+    "flag",
+    "flag_or_raw",
     "is_set",
     "kelvin",
     "last_connected",
@@ -118,6 +120,19 @@ def bits(word: int) -> tuple[int, ...]:
     if not word:  # nearly always: no alarms, no balancing
         return ()
     return tuple(i for i in range(word.bit_length()) if word >> i & 1)
+
+
+def flag(value: object) -> bool | None:
+    """A number that is 0 or 1; anything else was never seen and says nothing."""
+    return bool(value) if value in (0, 1) else None
+
+
+def flag_or_raw(values: Mapping[str, Any], name: str, raw: dict[str, Any]) -> bool | None:
+    """The same of a field; what is neither 0 nor 1 is kept in `raw`."""
+    value = values.get(name)
+    if value not in (None, 0, 1):
+        raw[name] = value
+    return flag(value)
 
 
 def named_bits(word: int, names: Mapping[int, T]) -> list[T]:

@@ -7,14 +7,7 @@ from typing import Any
 
 from bmslink.model import Condition, Reading
 from bmslink.protocols.base import signed
-from bmslink.protocols.fields import (
-    bits,
-    is_set,
-    open_wires,
-    sort_conditions,
-    unnamed_bits,
-)
-from bmslink.protocols.jk_settings import flag
+from bmslink.protocols.fields import bits, flag, is_set, open_wires, sort_conditions, unnamed_bits
 
 __all__ = [
     "ALARMS",

@@ -22,6 +22,7 @@ from bmslink.protocols.base import Codec, Options, Payload, Record, Role
 from bmslink.protocols.fields import (
     Layout,
     build,
+    flag_or_raw,
     is_set,
     named_bits,
     open_wires,
@@ -329,9 +330,9 @@ def _reading(values: Mapping[str, Any], *, inverted: bool) -> Reading:
         cell_voltages=cells,
         temperatures={_TEMPERATURES[k]: values[k] for k in _TEMPERATURES if k in values},
         balancing_active=state[2],
-        charge_switch=_flag(values, "charge_switch", raw),
-        discharge_switch=_flag(values, "discharge_switch", raw),
-        balance_switch=_flag(values, "balance_switch", raw),
+        charge_switch=flag_or_raw(values, "charge_switch", raw),
+        discharge_switch=flag_or_raw(values, "discharge_switch", raw),
+        balance_switch=flag_or_raw(values, "balance_switch", raw),
         charging_allowed=state[0],
         discharging_allowed=state[1],
         uptime=None if minutes is None else minutes * 60.0,
@@ -358,16 +359,6 @@ def _raw(values: Mapping[str, Any], *, inverted: bool) -> dict[str, Any]:
         if left:
             raw[f"{name}_bits"] = left
     return raw
-
-
-def _flag(values: Mapping[str, Any], name: str, raw: dict[str, Any]) -> bool | None:
-    """0 or 1 as a bool; anything else is not understood and stays in raw."""
-    value = values.get(name)
-    if value in (0, 1):
-        return bool(value)
-    if value is not None:
-        raw[name] = value
-    return None
 
 
 # ---------------------------------------------------------------------------------- driver

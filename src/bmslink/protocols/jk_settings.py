@@ -24,7 +24,7 @@ from construct import (
     Struct,
 )
 
-from bmslink.protocols.fields import Layout, is_set, scaled
+from bmslink.protocols.fields import Layout, flag, is_set, scaled
 
 __all__ = [
     "CLOCK",
@@ -32,7 +32,6 @@ __all__ = [
     "SETTINGS_LAYOUTS",
     "SWITCH_WORD",
     "Register",
-    "flag",
     "plain_settings",
     "write_layout",
 ]
@@ -210,11 +209,6 @@ def write_layout(variant: str | None, code: int, length: int) -> Layout | None:
     if found or register is None or not length or register.wire.sizeof() != length:
         return None
     return Struct(register.key / register.wire)
-
-
-def flag(value: int) -> bool | None:
-    """A byte or word that is 0 or 1; anything else was never seen and says nothing."""
-    return {0: False, 1: True}.get(value)
 
 
 def plain_settings(values: Mapping[str, Any], variant: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from bmslink.errors import SettingError, UsageError
 from bmslink.link import Frame
 from bmslink.model import Switch
-from bmslink.protocols.fields import Layout, build, fields_of, is_set, parse
+from bmslink.protocols.fields import Layout, build, fields_of, flag, is_set, parse
 from bmslink.setting import Setting, Value
 
 __all__ = ["Image", "Seen", "SettingsMap", "Slot", "Step", "Table", "allowed"]
@@ -274,7 +274,7 @@ def _plain(setting: Setting, raw: Any) -> Value | None:
     if setting.kind == "switch":
         if setting.bit is not None:
             return is_set(int(raw), setting.bit)
-        return {0: False, 1: True}.get(int(raw))
+        return flag(int(raw))
     if setting.kind == "choice":
         return setting.choices.get(int(raw))
     if setting.kind == "text":
