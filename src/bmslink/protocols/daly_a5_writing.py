@@ -29,7 +29,7 @@ from bmslink.protocols.daly_settings import (
     moment_of,
 )
 from bmslink.protocols.fields import build
-from bmslink.protocols.settings import SettingsMap, Slot, Step
+from bmslink.protocols.settings import SettingsMap, Slot, Step, silence_means_absent, some_of
 from bmslink.setting import Danger, Evidence, Setting
 
 __all__ = ["DalyA5Writing", "a5_map"]
@@ -176,15 +176,9 @@ class DalyA5Writing(Driver[DalyFrame]):
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
         found = {}
         for slot in slots:
-            try:
+            with silence_means_absent():
                 found[slot.address] = (await self.ask_one(slot.address)).data
-            except LinkTimeout as exc:
-                if exc.heard != "silence":
-                    raise
-                continue  # silence is how these boards say that they do not have it
-        if slots and not found:
-            raise LinkTimeout("The board answers for none of its settings.")
-        self.seen.add(found)
+        self.seen.add(some_of(slots, found))
         return found
 
     def shipped(self) -> SettingsMap:

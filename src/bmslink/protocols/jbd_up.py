@@ -41,7 +41,7 @@ from bmslink.protocols.jbd_up_layouts import (
 )
 from bmslink.protocols.jbd_up_map import SETTINGS_BLOCKS, up_map
 from bmslink.protocols.rtu import crc16
-from bmslink.protocols.settings import SettingsMap, Slot
+from bmslink.protocols.settings import SettingsMap, Slot, silence_means_absent, some_of
 
 __all__ = ["JBDUP", "JBDUPCodec", "UPFrame", "UPFramer", "read_request"]
 
@@ -406,14 +406,8 @@ class JBDUP(Driver[UPFrame]):
         found = {}
         for slot in slots:
             block = (slot.address, SETTINGS_BLOCKS[slot.address])
-            try:
+            with silence_means_absent():
                 data = (await self._answer(block, retries=1)).data
-            except LinkTimeout as error:
-                if error.heard != "silence":
-                    raise
-                continue  # silence is how these packs say that they do not have it
-            if len(data) == slot.layout.sizeof():
-                found[slot.address] = data
-        if slots and not found:
-            raise LinkTimeout("The pack answers for none of its settings.")
-        return found
+                if len(data) == slot.layout.sizeof():
+                    found[slot.address] = data
+        return some_of(slots, found)

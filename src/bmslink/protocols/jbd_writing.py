@@ -21,7 +21,7 @@ from bmslink.protocols.jbd_layouts import BASIC_MINIMUM
 from bmslink.protocols.jbd_map import CELL_COUNT, FUNCTION_BITS, NEWER, balance_map, jbd_map
 from bmslink.protocols.jbd_reading import DAREN, is_tenfold
 from bmslink.protocols.jbd_settings import REGISTERS
-from bmslink.protocols.settings import SettingsMap, Slot, Step
+from bmslink.protocols.settings import SettingsMap, Slot, Step, silence_means_absent
 
 __all__ = ["JBDWriting"]
 
@@ -99,11 +99,8 @@ class JBDWriting(Driver[JBDFrame]):
         telling = [Slot(address=r, layout=REGISTERS[r]) for r in (FUNCTION_BITS, CELL_COUNT)]
         async with self.session(writing=False):
             words = await self.fetch(telling)
-            try:
+            with silence_means_absent():  # some may say nothing instead of no
                 words |= await self.fetch([Slot(address=NEWER[0], layout=REGISTERS[NEWER[0]])])
-            except LinkTimeout as error:  # some may say nothing instead of no
-                if error.heard != "silence":
-                    raise
             basic = (await self.ask(0x03)).values
             self.own_map = jbd_map(identity, words, is_tenfold(basic))
         return self.own_map

@@ -20,7 +20,7 @@ from bmslink.protocols.base import Driver
 from bmslink.protocols.jk_map import TABLE_BYTES, jk_map
 from bmslink.protocols.jk_modbus_map import INFO, SETTINGS, Table
 from bmslink.protocols.jk_settings import SWITCH_WORD
-from bmslink.protocols.register_runs import Span, runs
+from bmslink.protocols.register_runs import question, runs, slot_bytes, span
 from bmslink.protocols.rtu import WRITE_MANY, RTUFrame
 from bmslink.protocols.settings import SettingsMap, Slot, Step
 from bmslink.setting import Evidence, Setting
@@ -132,12 +132,10 @@ class JKModbusWriting(Driver[RTUFrame]):
 
     async def _fetch(self, slots: Sequence[Slot], most: int) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
-        for run in runs([_span(slot) for slot in slots], most):
-            first = run[0].first
-            data = await self.ask_bytes(SETTINGS, 2 * first, run[-1].end - first)
-            for slot, _, _ in run:
-                at = slot.address - SETTINGS.base - 2 * first
-                found[slot.address] = data[at : at + slot.layout.sizeof()]
+        for run in runs([span(slot, slot.address - SETTINGS.base) for slot in slots], most):
+            first, count = question(run)
+            data = await self.ask_bytes(SETTINGS, 2 * first, count)
+            found.update((slot.address, raw) for slot, raw in slot_bytes(run, data))
         self.seen.add(found)
         return found
 
@@ -189,9 +187,3 @@ def _switches(settings: SettingsMap) -> SettingsMap:
     own = {row.slot for row in rows}
     slots = tuple(slot for slot in settings.slots if slot.address in own)
     return replace(settings, slots=slots, settings=rows)
-
-
-def _span(slot: Slot) -> Span:
-    """Where a slot lies in the settings table, in registers from its beginning."""
-    offset = slot.address - SETTINGS.base
-    return Span(slot, offset // 2, (offset + int(slot.layout.sizeof()) + 1) // 2)

@@ -8,19 +8,29 @@ are written; `allowed`, the last function before the wire, believes none of its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from bmslink.errors import SettingError, UsageError
+from bmslink.errors import LinkTimeout, SettingError, UsageError
 from bmslink.link import Frame
 from bmslink.model import Switch
 from bmslink.protocols.fields import Layout, build, fields_of, flag, is_set, parse
 from bmslink.setting import Setting, Value
 
-__all__ = ["Image", "Seen", "SettingsMap", "Slot", "Step", "Table", "allowed"]
+__all__ = [
+    "Image",
+    "Seen",
+    "SettingsMap",
+    "Slot",
+    "Step",
+    "Table",
+    "allowed",
+    "silence_means_absent",
+    "some_of",
+]
 
 F = TypeVar("F", bound=Frame)
 
@@ -59,6 +69,26 @@ class Slot:
         if unknown := changes.keys() - names:
             raise SettingError(f"Setting {self.address:02X} has no field {', '.join(unknown)}.")
         return self.clean(build(self.layout, {**self.values(raw), **changes}, "setting"))
+
+
+@contextmanager
+def silence_means_absent() -> Iterator[None]:
+    """Around a question for settings: with silence some boards say that they do not have them.
+
+    Anything else that keeps an answer away is an error as everywhere.
+    """
+    try:
+        yield
+    except LinkTimeout as error:
+        if error.heard != "silence":
+            raise
+
+
+def some_of(slots: Collection[Slot], found: dict[int, bytes]) -> dict[int, bytes]:
+    """What was found of slots; `LinkTimeout` where it is nothing of any."""
+    if slots and not found:
+        raise LinkTimeout("The board answers for none of its settings.")
+    return found
 
 
 class Seen:
