@@ -29,7 +29,7 @@ from bmslink.protocols.daly_settings import (
     moment_of,
 )
 from bmslink.protocols.fields import build
-from bmslink.protocols.settings import SettingsMap, Slot, Step, silence_means_absent, some_of
+from bmslink.protocols.settings import SettingsMap, Slot, Step, proof, silence_means_absent, some_of
 from bmslink.setting import Danger, Evidence, Setting
 
 __all__ = ["DalyA5Writing", "a5_map"]
@@ -134,21 +134,17 @@ def _rows() -> Iterator[Setting]:
 @cache
 def a5_map(firmware: str | None) -> SettingsMap:
     """The map of a board with this firmware."""
-    known = firmware in _SEEN
+    seen = "parameters recorded; writes as in the vendor's PC tool" if firmware in _SEEN else ""
+    known = proof(firmware, seen, "daly-a5", "parameters")
     rows = tuple(_rows())
     return SettingsMap(
         name="daly-a5",
-        evidence=(
-            f"Firmware {firmware}: parameters recorded; writes as in the vendor's PC tool "
-            "(docs/protocols/daly-a5.md)."
-            if known
-            else f"Firmware {firmware or 'unknown'} was never recorded with its parameters."
-        ),
+        evidence=known.evidence,
         slots=tuple(
             Slot(address=n, layout=PARAMETERS[n].layout) for n in sorted({r.slot for r in rows})
         ),
         settings=rows,
-        untested="" if known else "its firmware was never recorded with these parameters",
+        untested=known.untested,
     )
 
 

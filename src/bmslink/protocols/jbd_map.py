@@ -15,7 +15,7 @@ from dataclasses import replace
 from bmslink.model import Identity
 from bmslink.protocols.fields import is_set, parse
 from bmslink.protocols.jbd_settings import REGISTERS, TENFOLD, TENFOLD_BIT
-from bmslink.protocols.settings import SettingsMap, Slot
+from bmslink.protocols.settings import SettingsMap, Slot, proof
 from bmslink.setting import Danger, Evidence, Kind, Setting
 
 __all__ = ["CELL_COUNT", "FUNCTION_BITS", "NEWER", "balance_map", "jbd_map"]
@@ -169,14 +169,11 @@ def jbd_map(
     tenfold = bool(function and is_set(int.from_bytes(function, "big"), TENFOLD_BIT))
     newer = NEWER[0] in words
     locked = _contradiction(identity, words) or _scales(tenfold, live_tenfold)
-    known = _SEEN.get(identity.firmware or "")
+    seen = _SEEN.get(identity.firmware or "", "")
+    known = proof(identity.firmware, seen, "jbd", "registers")
     return SettingsMap(
         name="jbd-classic",
-        evidence=(
-            f"Firmware {identity.firmware}: {known} (docs/protocols/jbd.md)."
-            if known
-            else f"Firmware {identity.firmware or 'unknown'} was never recorded with its registers."
-        ),
+        evidence=known.evidence,
         slots=tuple(
             Slot(address=register, layout=TENFOLD.get(register, layout) if tenfold else layout)
             for register, layout in REGISTERS.items()
@@ -184,7 +181,7 @@ def jbd_map(
         ),
         settings=tuple(_rows(tenfold, newer)),
         locked=locked,
-        untested="" if known else "its firmware was never recorded with these registers",
+        untested=known.untested,
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from bmslink.errors import LinkTimeout, SettingError, UsageError
 from bmslink.link import Frame
@@ -28,6 +28,7 @@ __all__ = [
     "Step",
     "Table",
     "allowed",
+    "proof",
     "silence_means_absent",
     "some_of",
 ]
@@ -69,6 +70,27 @@ class Slot:
         if unknown := changes.keys() - names:
             raise SettingError(f"Setting {self.address:02X} has no field {', '.join(unknown)}.")
         return self.clean(build(self.layout, {**self.values(raw), **changes}, "setting"))
+
+
+class Proof(NamedTuple):
+    """How well a map is known for a firmware."""
+
+    evidence: str
+    """In one sentence."""
+    untested: str
+    """Why it is written with `--untested` only; empty where it is proven."""
+
+
+def proof(firmware: str | None, seen: str, page: str, what: str = "") -> Proof:
+    """Of a firmware that was recorded (`seen` says what of it) or never was, with its `what`;
+    `page` is the page of docs/protocols."""
+    if seen:
+        return Proof(f"Firmware {firmware}: {seen} (docs/protocols/{page}.md).", "")
+    its, these = (f" with its {what}", f" with these {what}") if what else ("", "")
+    return Proof(
+        f"Firmware {firmware or 'unknown'} was never recorded{its}.",
+        f"its firmware was never recorded{these}",
+    )
 
 
 @contextmanager
