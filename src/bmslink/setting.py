@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from bmslink.errors import SettingError, UsageError
+from bmslink.model import Switch
 
 __all__ = [
     "ASKING",
@@ -35,7 +36,7 @@ Value = float | int | bool | str
 
 Kind = Literal["number", "switch", "choice", "text"]
 
-SWITCHES = frozenset(("charge_switch", "discharge_switch", "balance_switch"))
+SWITCHES = frozenset(switch.key for switch in Switch)
 """What `bmslink switch` sets. A person decides about these: no file, restore or resume does."""
 
 UNITS = ("V", "A", "Ah", "°C", "K", "s", "min", "h", "%", "Ω", "mA", "")

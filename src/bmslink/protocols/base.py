@@ -308,7 +308,7 @@ class Driver(ABC, Generic[F]):
     def can_switch(self, switch: Switch) -> Capability:
         """Whether a switch can be set by a command of this protocol, and why not."""
         if switch in self.settable:
-            return Capability(False, f"it is a setting here: {switch}_switch")
+            return Capability(False, f"it is a setting here: {switch.key}")
         return Capability(False, f"nothing proves how {self.name} boards are switched")
 
     def require_switch(self, switch: Switch) -> None:

@@ -201,7 +201,7 @@ class DalyA5Writing(Driver[DalyFrame]):
     async def switch_step(self, command: Command) -> Step[DalyFrame]:
         """D9 and DA; a board with a tripped protection ignores them."""
         self.require_switch(command.switch)
-        name = f"{command.switch}_switch"
+        name = command.switch.key
         write_id = next(number for number, key in CONTROLS.items() if key == name)
         data = build(SWITCH, {"on": int(command.on), "residue": bytes(7)}, name)
         return self._step(write_id, data, str(command))

@@ -188,13 +188,7 @@ def jbd_map(
 def balance_map(identity: Identity) -> SettingsMap:
     """The map of the one switch that is a setting, for a board whose registers were not read: a
     bit of the function word is the same whatever it counts in."""
-    whole = jbd_map(identity, {})
-    return replace(
-        whole,
-        slots=tuple(slot for slot in whole.slots if slot.address == FUNCTION_BITS),
-        settings=tuple(row for row in whole.settings if row.key == "balance_switch"),
-        locked="",
-    )
+    return replace(jbd_map(identity, {}).only(["balance_switch"]), locked="")
 
 
 def _contradiction(identity: Identity, words: Mapping[int, bytes]) -> str:

@@ -23,7 +23,7 @@ from bmslink.protocols.jk_settings import SWITCH_WORD
 from bmslink.protocols.register_runs import question, runs, slot_bytes, span
 from bmslink.protocols.rtu import WRITE_MANY, RTUFrame
 from bmslink.protocols.settings import SettingsMap, Slot, Step
-from bmslink.setting import Evidence, Setting
+from bmslink.setting import SWITCHES, Evidence, Setting
 
 __all__ = ["JKModbusWriting", "modbus_map"]
 
@@ -172,18 +172,10 @@ class JKModbusWriting(Driver[RTUFrame]):
         if self.own_map is not None:
             return self.own_map
         firmware = identity.firmware if identity else await self.ask_firmware()
-        self.switch_map = _switches(self.likely_map(Identity(firmware=firmware)))
+        self.switch_map = self.likely_map(Identity(firmware=firmware)).only(SWITCHES)
         return self.switch_map
 
     settable: ClassVar[frozenset[Switch]] = frozenset(Switch)
 
     def likely_map(self, identity: Identity) -> SettingsMap:
         return modbus_map(identity.firmware, b"\xff" * TABLE_BYTES, b"\xff" * 32)
-
-
-def _switches(settings: SettingsMap) -> SettingsMap:
-    """Of a map only the switches."""
-    rows = tuple(r for r in settings.settings if r.key in [f"{s}_switch" for s in Switch])
-    own = {row.slot for row in rows}
-    slots = tuple(slot for slot in settings.slots if slot.address in own)
-    return replace(settings, slots=slots, settings=rows)

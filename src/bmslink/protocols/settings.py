@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -253,6 +253,13 @@ class SettingsMap:
         if found is None:
             raise UsageError(f"This board ({self.name}) has no setting {key!r}.")
         return found
+
+    def only(self, keys: Collection[str]) -> SettingsMap:
+        """The same map with these settings alone, and the slots that hold them."""
+        rows = tuple(row for row in self.settings if row.key in keys)
+        held = {row.slot for row in rows}
+        slots = tuple(slot for slot in self.slots if slot.address in held)
+        return replace(self, slots=slots, settings=rows)
 
     def decode(self, image: Image) -> dict[str, Value | None]:
         """Every setting's value; `None` where the board does not have it or it makes no sense."""
