@@ -27,6 +27,7 @@ __all__ = [
     "STATUS",
     "SWITCH",
     "believed_count",
+    "direction_of",
     "highest_voltage",
     "unnamed_failures",
 ]
@@ -224,6 +225,11 @@ def unnamed_failures(word: int) -> list[str]:
 def believed_count(announced: int | None) -> int | None:
     """How many cells a board announces; `None` for none, and for more than it can have."""
     return announced if announced is not None and 0 < announced <= MAX_CELLS else None
+
+
+def direction_of(state: int | None) -> int:
+    """Which way a state says that the current flows: 1 charging, -1 discharging, else 0."""
+    return {"charging": 1, "discharging": -1}.get(STATES.get(state or 0, ""), 0)
 
 
 def highest_voltage(cells: int | None) -> float:

@@ -23,10 +23,11 @@ from bmslink.protocols.daly_a5_layouts import (
     SENSORS_PER_FRAME,
     STATES,
     believed_count,
+    direction_of,
     highest_voltage,
     unnamed_failures,
 )
-from bmslink.protocols.fields import flag_or_raw, named_bits, open_wires, sort_conditions
+from bmslink.protocols.fields import flag_or_raw, named_bits, open_wires, signed, sort_conditions
 
 __all__ = ["Memory", "Sign", "first_number", "merge"]
 
@@ -256,10 +257,9 @@ def _current(pack: Values, state: Values, sign: Sign, raw: dict[str, Any]) -> fl
         raw["current"] = value
         return None
     if sign != "auto":
-        raw["current_sign"] = "configured"
-        return -value if sign == "inverted" and value else value
-    direction = {"charging": 1, "discharging": -1}.get(STATES.get(state.get("state", 0), ""))
-    if direction is None or not value:
+        return signed(value, sign, raw)
+    direction = direction_of(state.get("state"))
+    if not direction or not value:
         raw["current_sign"] = "assumed"
         return value
     reported = value * direction > 0

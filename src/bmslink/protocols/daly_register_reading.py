@@ -11,13 +11,14 @@ from typing import Any
 
 from bmslink.model import Condition
 from bmslink.protocols.base import Options
-from bmslink.protocols.daly_a5_layouts import STATES, believed_count, highest_voltage
+from bmslink.protocols.daly_a5_layouts import STATES, believed_count, direction_of, highest_voltage
 from bmslink.protocols.fields import (
     Severity,
     flag,
     last_connected,
     of_count,
     open_wires,
+    signed,
     sort_conditions,
 )
 
@@ -123,9 +124,8 @@ def _current(values: Values, options: Options, raw: dict[str, Any]) -> float | N
     if value is None:
         return None
     if options.current_sign != "auto":
-        raw["current_sign"] = "configured"
-        return -value if options.current_sign == "inverted" and value else value
-    direction = {"charging": 1, "discharging": -1}.get(STATES.get(values.get("state", -1), ""), 0)
+        return signed(value, options.current_sign, raw)
+    direction = direction_of(values.get("state"))
     if not direction or abs(value) < _CLEAR_CURRENT:
         raw["current_sign"] = "assumed"
     else:

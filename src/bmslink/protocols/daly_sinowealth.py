@@ -16,7 +16,7 @@ from construct import Byte, Bytes, Const, Int16ub, Int32sb, Int32ub, Struct
 from bmslink.errors import FrameError
 from bmslink.link import Drop, Frame, Framer, Timing
 from bmslink.model import Condition, Identity, Reading
-from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, signed
+from bmslink.protocols.base import Codec, Driver, Options, Payload, Record
 from bmslink.protocols.fields import (
     Layout,
     build,
@@ -27,6 +27,7 @@ from bmslink.protocols.fields import (
     open_wires,
     parse,
     scaled,
+    signed,
     sort_conditions,
     unnamed_bits,
 )

@@ -35,6 +35,7 @@ __all__ = [
     "parse",
     "parse_value",
     "scaled",
+    "signed",
     "sort_conditions",
     "text",
     "unnamed_bits",
@@ -133,6 +134,12 @@ def flag_or_raw(values: Mapping[str, Any], name: str, raw: dict[str, Any]) -> bo
     if value not in (None, 0, 1):
         raw[name] = value
     return flag(value)
+
+
+def signed(current: float | None, sign: str, raw: dict[str, Any]) -> float | None:
+    """A current whose direction the protocol states, unless the owner says it is the other way."""
+    raw["current_sign"] = "reported" if sign == "auto" else "configured"
+    return -current if sign == "inverted" and current else current
 
 
 def named_bits(word: int, names: Mapping[int, T]) -> list[T]:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from bmslink.model import Condition, Reading
-from bmslink.protocols.base import signed
 from bmslink.protocols.fields import (
     bits,
     is_set,
     named_bits,
     open_wires,
+    signed,
     sort_conditions,
     unnamed_bits,
 )

@@ -18,7 +18,7 @@ from construct import Byte, Bytes, Int16ub, Int16ul, Struct
 from bmslink.errors import LinkTimeout, SettingError
 from bmslink.link import Drop, Frame, Framer, Link, Timing
 from bmslink.model import Condition, Identity, Reading
-from bmslink.protocols.base import Codec, Driver, Options, Patience, Payload, Record, signed
+from bmslink.protocols.base import Codec, Driver, Options, Patience, Payload, Record
 from bmslink.protocols.fields import (
     Layout,
     bits,
@@ -27,6 +27,7 @@ from bmslink.protocols.fields import (
     named_bits,
     open_wires,
     parse,
+    signed,
     sort_conditions,
     text,
     unnamed_bits,

@@ -6,8 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from bmslink.model import Condition, Reading
-from bmslink.protocols.base import signed
-from bmslink.protocols.fields import bits, flag, is_set, open_wires, sort_conditions, unnamed_bits
+from bmslink.protocols.fields import (
+    bits,
+    flag,
+    is_set,
+    open_wires,
+    signed,
+    sort_conditions,
+    unnamed_bits,
+)
 
 __all__ = [
     "ALARMS",
