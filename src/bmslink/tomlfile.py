@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from bmslink.errors import TargetError
+from bmslink.wholefile import read_bounded
 
 __all__ = ["Document", "Key", "loads", "read_text"]
 
@@ -46,14 +47,11 @@ def read_text(path: Path, kind: str) -> str:
     Raises `TargetError` for a file that cannot be read, is very long, or is no UTF-8 text.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(_LONGEST_FILE + 1)
+        data = read_bounded(path, _LONGEST_FILE, kind)
     except FileNotFoundError:
         return ""
-    except (OSError, ValueError, RuntimeError) as exc:
-        raise TargetError(f"{path} cannot be read: {getattr(exc, 'strerror', exc)}.") from exc
-    if len(data) > _LONGEST_FILE:
-        raise TargetError(f"{path} is longer than {_LONGEST_FILE} bytes: this is no {kind}.")
+    except OSError as exc:
+        raise TargetError(f"{path} cannot be read: {exc.strerror or exc}.") from exc
     try:
         return data.decode()
     except UnicodeDecodeError as exc:

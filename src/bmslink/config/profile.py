@@ -29,6 +29,7 @@ from bmslink.protocols.names import no_name
 from bmslink.protocols.settings import SettingsMap, Table
 from bmslink.setting import SWITCHES, UNITS, Value
 from bmslink.tomlfile import loads
+from bmslink.wholefile import read_bounded
 
 __all__ = [
     "Profile",
@@ -134,12 +135,9 @@ def load_profile(path: str | Path) -> Profile:
     """Read a profile; `ProfileError` names the line of what is wrong."""
     place = Path(path)
     try:
-        with place.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
+        data = read_bounded(place, _MOST_BYTES, "profile")
     except OSError as exc:
         raise ProfileError(f"{place} cannot be read: {exc.strerror or exc}.") from exc
-    if len(data) > _MOST_BYTES:
-        raise ProfileError(f"{place} is too large for a profile.")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
