@@ -17,7 +17,7 @@ import msgspec
 from bmslink.errors import TargetError
 from bmslink.wholefile import read_bounded
 
-__all__ = ["Document", "Key", "loads", "read_text"]
+__all__ = ["Document", "Key", "lines_of", "loads", "read_text"]
 
 _LONGEST_FILE = 1 << 16
 _LONGEST_STATEMENT = 200  # lines; only used to find out where something stands
@@ -89,7 +89,7 @@ class Document:
 
     def wrong(self, key: Key, why: str) -> TargetError:
         """The error to raise for what stands at a key, or for the nearest table around it."""
-        lines = _lines(self._text)
+        lines = lines_of(self._text)
         place = next((key[:n] for n in range(len(key), 0, -1) if key[:n] in lines), None)
         return _wrong(self._path, lines[place] if place else 1, why)
 
@@ -119,7 +119,7 @@ def _wrong(path: Path, line: int, why: str) -> TargetError:
     return TargetError(f"{path}, line {line}: {shown}{'' if shown.endswith('?') else '.'}")
 
 
-def _lines(text: str) -> dict[Key, int]:
+def lines_of(text: str) -> dict[Key, int]:
     """In which line each table and key begins; the text is known to be valid."""
     lines: dict[Key, int] = {}
     table: Key = ()

@@ -19,7 +19,7 @@ unless the caller asks for switches as well.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from bmslink.errors import SettingError, UsageError
 from bmslink.protocols.names import no_name
 from bmslink.protocols.settings import SettingsMap, Table
 from bmslink.setting import SWITCHES, UNITS, Value
-from bmslink.tomlfile import loads
+from bmslink.tomlfile import lines_of, loads
 from bmslink.wholefile import read_bounded
 
 __all__ = [
@@ -153,7 +153,7 @@ def parse_profile(text: str, path: str = "") -> Profile:
     except ValueError as exc:
         hint = " A backup is for `config restore`." if text.lstrip().startswith("{") else ""
         raise ProfileError(f"{where}this is no TOML: {exc}.{hint}") from exc
-    lines = dict(_lines(text))
+    lines = {key[-1]: line for key, line in lines_of(text).items()}
 
     def error(key: str, what: str) -> ProfileError:
         line = f"line {lines[key]}: " if key in lines else ""
@@ -208,14 +208,6 @@ def typed_value(text: str) -> float | Quantity:
     if isinstance(value, float | Quantity):
         return value
     raise UsageError(f"{text!r} is no number.")
-
-
-def _lines(text: str) -> Iterator[tuple[str, int]]:
-    """Key -> line number; good enough for plain files, and only used to say where."""
-    for number, line in enumerate(text.splitlines(), 1):
-        match = re.match(r"\s*\"?([A-Za-z0-9_-]+)\"?\s*=", line)
-        if match:
-            yield match[1], number
 
 
 def profile_of(table: Table, *, title: str = "", own: bool = False) -> str:
