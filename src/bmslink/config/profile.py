@@ -27,7 +27,7 @@ from bmslink.config.believing import believe
 from bmslink.errors import SettingError, UsageError
 from bmslink.protocols.names import no_name
 from bmslink.protocols.settings import SettingsMap, Table
-from bmslink.setting import SWITCHES, UNITS, Value
+from bmslink.setting import CONVERSIONS, SWITCHES, UNITS, Value
 from bmslink.tomlfile import lines_of, loads
 from bmslink.wholefile import read_bounded
 
@@ -45,16 +45,7 @@ _MOST_BYTES = 1 << 20
 _BEYOND, _LONGEST_NUMBER = 1e12, 40
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _QUANTITY = re.compile(r"\s*([+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(\S*)\s*")
-_TO_BASE = {
-    "mV": ("V", 1e-3),
-    "mA": ("A", 1e-3),
-    "mAh": ("Ah", 1e-3),
-    "ms": ("s", 1e-3),
-    "min": ("s", 60.0),
-    "h": ("s", 3600.0),
-    "C": ("°C", 1.0),
-    "degC": ("°C", 1.0),
-}
+_TO_BASE = {**CONVERSIONS, "C": ("°C", 1.0)}
 
 
 class ProfileError(UsageError):
