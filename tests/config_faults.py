@@ -17,7 +17,6 @@ from bmslink.config import Plan, draft
 from bmslink.config.effects import kept_off, matters
 from bmslink.device import Device, resolve
 from bmslink.errors import BmsError, LinkClosed
-from bmslink.holding import Holding
 from bmslink.journal import Journal
 from bmslink.protocols.base import Driver
 from bmslink.protocols.jbd_framing import JBDFrame, JBDFramer
@@ -216,7 +215,7 @@ class _Watcher:
 
         def write_step(slot: Slot, data: bytes) -> Step[Any]:
             step = make(slot, data)
-            if not isinstance(device.link.transport, Holding):
+            if not driver.dry:
                 world.writes += 1
                 world.on_write()
                 self._steps[id(step)] = step, (world.writes, slot, data)

@@ -68,4 +68,4 @@ def test_check_looks_at_the_pack_and_its_settings(cli: Cli, policy: Path, tmp_pa
     own.write_text('{"key": "charge_utp", "value": -20}\n')
     cold = cli("control", "check", str(policy), "--settings", str(own))
     assert cold.code == 5
-    assert "danger: The BMS charges lfp cells at -20 °C" in cold.out
+    assert "danger: charge_utp (-20) lets it charge below 0 °C" in cold.out

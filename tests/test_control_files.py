@@ -20,6 +20,7 @@ from bmslink.control.settings import load_settings
 from bmslink.control.thresholds import THRESHOLDS
 from bmslink.control.units import UNITS, UnitError, parse, write
 from bmslink.errors import TargetError
+from bmslink.lint import lint
 from control_support import Run, healthy, warm
 
 HEAD = """\
@@ -290,13 +291,17 @@ def test_a_current_that_no_cell_bears_is_doubted():
 def test_charging_lfp_at_minus_twenty_is_dangerous():
     """D13: the presets of JK's app do that for every chemistry."""
     assert found("", charge_utp=-20.0)["charge_utp"] is Level.DANGER
+    told = check_settings({"charge_utp": -20.0}, read(""))
+    assert [f.text for f in told] == [
+        v.sentence for v in lint({"charge_utp": -20.0}, chemistry="lfp")
+    ]
     assert "charge_utp" not in found("", charge_utp=0.0)
 
 
 @pytest.mark.parametrize(
     ("own", "about"),
     [({"cell_ovp": 4.2}, "cell_ovp"), ({"cell_uvp": 3.1}, "cell_uvp"),
-     ({"cell_ovp": 3.6, "cell_ovp_release": 3.6}, "cell_ovp"),
+     ({"cell_ovp": 3.6, "cell_ovp_release": 3.6}, "cell_ovp_release"),
      ({"cell_uvp": 2.6, "cell_uvp_release": 2.6}, "cell_uvp"),
      ({"cell_count": 15.0}, "cell_count"), ({"nominal_capacity": 100.0}, "nominal_capacity"),
      ({"balance_start_voltage": 3.0}, "balance_start_voltage"),

@@ -30,7 +30,6 @@ FLOORS: dict[str, int] = {
     "lint": 2,
     "plausibility": 2,
     "journal": 2,
-    "holding": 2,
     "gatt": 1,
     "tomlfile": 1,
     "wholefile": 1,

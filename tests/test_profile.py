@@ -213,7 +213,7 @@ def test_any_text_is_a_profile_or_a_profile_error(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("data", "word"),
-    [(b"\xff\xfe[settings]", "UTF-8"), (b"#" * (1 << 20) + b"#", "too large")],
+    [(b"\xff\xfe[settings]", "UTF-8"), (b"#" * (1 << 20) + b"#", "longer than")],
 )
 def test_files_that_are_no_text(tmp_path: Any, data: bytes, word: str) -> None:
     file = tmp_path / "p.toml"

@@ -28,7 +28,6 @@ from bmslink.errors import (
     TransportError,
     VerifyError,
 )
-from bmslink.holding import Holding
 from bmslink.journal import Transaction
 from bmslink.model import Adjustment, Command, Identity, Reading
 from bmslink.packs import find_pack, find_pin
@@ -227,13 +226,8 @@ class Device(Board):
     async def rehearsing(self) -> AsyncIterator[list[bytes]]:
         """What is done inside sends its questions, and its changes are kept in the list."""
         async with self._turn:
-            line = self.link.transport
-            self.link.transport = valve = Holding(line)
-            try:
-                with valve.rehearsal(), self.guarding():
-                    yield valve.held
-            finally:
-                self.link.transport = line
+            with self.driver.collecting() as held, self.guarding():
+                yield held
 
     @checked()
     async def send(self, command: Command, transaction: Transaction) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
@@ -29,6 +29,7 @@ _BY_RADIO = ("wrong protocol", "is the board behind the Bluetooth module awake")
 _MOST = 256
 """Frames that wait or make one answer; a device that never stops must not fill the memory."""
 _OUTAGE = 2
+_RADIO_TIMEOUT, _RADIO_IDLE = 1.0, 0.5  # s
 _PATIENCE = 10
 """An answer of many frames may take this many times the timeout of one."""
 
@@ -51,6 +52,13 @@ class Timing:
     anonymous: bool = False
     """Answers do not say what they answer, so those to tries that were given up must have passed
     before anything else is asked."""
+
+    def over_radio(self) -> Timing:
+        """The same with the least patience that Bluetooth needs: packets wait for their turn on
+        the air, and are repeated there."""
+        return replace(
+            self, timeout=max(self.timeout, _RADIO_TIMEOUT), idle=max(self.idle, _RADIO_IDLE)
+        )
 
 
 @dataclass(slots=True)

@@ -246,6 +246,11 @@ class Switch(StrEnum):
     DISCHARGE = "discharge"
     BALANCE = "balance"
 
+    @property
+    def key(self) -> str:
+        """The name of the setting that holds it, where it is one (`charge_switch`)."""
+        return f"{self}_switch"
+
     @classmethod
     def of(cls, name: object) -> Switch:
         """The switch of exactly this name; `SettingError` for anything else."""

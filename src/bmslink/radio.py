@@ -26,8 +26,6 @@ _log = logging.getLogger(__name__)
 
 SPOKEN = ("jk02", "jk04", "jbd", "daly-d2", "daly-p81", "daly-a5")
 """What is spoken over Bluetooth; of one vendor, the likeliest first."""
-_TIMEOUT, _IDLE = 1.0, 0.5
-"""s; the least patience with answers and with pauses inside them over Bluetooth."""
 _RETRIES = 2
 """The first request of a session may only wake the board."""
 
@@ -101,13 +99,7 @@ async def _identify(
     name: str, endpoint: Endpoint, modules: list[Gatt], pin: Pin | None
 ) -> tuple[Identity | None, str]:
     kind = load_driver(name)
-    timing = replace(
-        kind.timing,
-        timeout=max(kind.timing.timeout, _TIMEOUT),
-        idle=max(kind.timing.idle, _IDLE),
-        retries=_RETRIES,
-        wake_retries=_RETRIES,
-    )
+    timing = replace(kind.timing.over_radio(), retries=_RETRIES, wake_retries=_RETRIES)
     transport: Transport = shared(make_transport(endpoint, modules, pin))
     link: Link[Any] = Link(transport, kind.make_framer(), timing, name=str(endpoint))
     driver: Driver[Any] = kind(link, Options(pin=pin or Pin()))

@@ -17,9 +17,6 @@ from bmslink.transport import Endpoint, Pin, parse_target, require_scheme
 
 __all__ = ["options_of", "resolve", "settled", "timing_of"]
 
-_RADIO_TIMEOUT, _RADIO_IDLE = 1.0, 0.5
-"""s; the least patience with answers and with pauses inside them over Bluetooth."""
-
 
 def resolve(
     target: str | os.PathLike[str] | Endpoint,
@@ -86,15 +83,12 @@ def timing_of(base: Timing, endpoint: Endpoint) -> Timing:
             if not low <= value <= high:
                 raise TargetError(f"{key} must be {low:g} to {high:g} s, in target {endpoint}.")
             changes[key] = value
-    if endpoint.scheme == "ble":  # packets wait for their turn on the air, and are repeated there
-        changes.setdefault("timeout", max(base.timeout, _RADIO_TIMEOUT))
-        changes["idle"] = max(base.idle, _RADIO_IDLE)
     baudrate = endpoint.integer("baudrate")
     if baudrate is not None:
         if not 300 <= baudrate <= 4_000_000:
             raise TargetError(f"baudrate={baudrate} is not possible, in target {endpoint}.")
         changes["baudrate"] = baudrate
-    return replace(base, **changes)
+    return replace(base.over_radio() if endpoint.scheme == "ble" else base, **changes)
 
 
 def options_of(endpoint: Endpoint, pin: Pin) -> Options:

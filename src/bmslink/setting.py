@@ -15,9 +15,11 @@ from types import MappingProxyType
 from typing import Literal
 
 from bmslink.errors import SettingError, UsageError
+from bmslink.model import Switch
 
 __all__ = [
     "ASKING",
+    "CONVERSIONS",
     "NAMES",
     "SWITCHES",
     "UNITS",
@@ -35,10 +37,23 @@ Value = float | int | bool | str
 
 Kind = Literal["number", "switch", "choice", "text"]
 
-SWITCHES = frozenset(("charge_switch", "discharge_switch", "balance_switch"))
+SWITCHES = frozenset(switch.key for switch in Switch)
 """What `bmslink switch` sets. A person decides about these: no file, restore or resume does."""
 
 UNITS = ("V", "A", "Ah", "°C", "K", "s", "min", "h", "%", "Ω", "mA", "")
+
+CONVERSIONS: Mapping[str, tuple[str, float]] = MappingProxyType(
+    {
+        "mV": ("V", 1e-3),
+        "mA": ("A", 1e-3),
+        "mAh": ("Ah", 1e-3),
+        "ms": ("s", 1e-3),
+        "min": ("s", 60.0),
+        "h": ("s", 3600.0),
+        "degC": ("°C", 1.0),
+    }
+)
+"""What people write instead of a unit -> that unit, and how many of it one is."""
 
 
 class Evidence(StrEnum):

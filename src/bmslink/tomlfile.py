@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from bmslink.errors import TargetError
+from bmslink.wholefile import read_bounded
 
-__all__ = ["Document", "Key", "loads", "read_text"]
+__all__ = ["Document", "Key", "lines_of", "loads", "read_text"]
 
 _LONGEST_FILE = 1 << 16
 _LONGEST_STATEMENT = 200  # lines; only used to find out where something stands
@@ -46,14 +47,11 @@ def read_text(path: Path, kind: str) -> str:
     Raises `TargetError` for a file that cannot be read, is very long, or is no UTF-8 text.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(_LONGEST_FILE + 1)
+        data = read_bounded(path, _LONGEST_FILE, kind)
     except FileNotFoundError:
         return ""
-    except (OSError, ValueError, RuntimeError) as exc:
-        raise TargetError(f"{path} cannot be read: {getattr(exc, 'strerror', exc)}.") from exc
-    if len(data) > _LONGEST_FILE:
-        raise TargetError(f"{path} is longer than {_LONGEST_FILE} bytes: this is no {kind}.")
+    except OSError as exc:
+        raise TargetError(f"{path} cannot be read: {exc.strerror or exc}.") from exc
     try:
         return data.decode()
     except UnicodeDecodeError as exc:
@@ -91,7 +89,7 @@ class Document:
 
     def wrong(self, key: Key, why: str) -> TargetError:
         """The error to raise for what stands at a key, or for the nearest table around it."""
-        lines = _lines(self._text)
+        lines = lines_of(self._text)
         place = next((key[:n] for n in range(len(key), 0, -1) if key[:n] in lines), None)
         return _wrong(self._path, lines[place] if place else 1, why)
 
@@ -121,7 +119,7 @@ def _wrong(path: Path, line: int, why: str) -> TargetError:
     return TargetError(f"{path}, line {line}: {shown}{'' if shown.endswith('?') else '.'}")
 
 
-def _lines(text: str) -> dict[Key, int]:
+def lines_of(text: str) -> dict[Key, int]:
     """In which line each table and key begins; the text is known to be valid."""
     lines: dict[Key, int] = {}
     table: Key = ()

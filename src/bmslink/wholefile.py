@@ -1,7 +1,7 @@
 """The one way to write to a file: to a regular file, which is not reached through a link.
 
 A name that somebody else may have prepared (a device node, a pipe, a link to another file) is
-refused with a sentence. Reading may follow links.
+refused with a sentence. Reading may follow links, and reads no more than a limit.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-__all__ = ["append_handle", "new_handle", "replace_file", "require_regular"]
+__all__ = ["append_handle", "new_handle", "read_bounded", "replace_file", "require_regular"]
 
 _KINDS = {
     stat.S_IFLNK: "a symbolic link",
@@ -56,6 +56,20 @@ def _handle(path: Path, flags: int, mode: int) -> int:
         os.close(handle)
         raise _other(path, found)
     return handle
+
+
+def read_bounded(path: Path, most: int, kind: str) -> bytes:
+    """All of a file that should be a `kind`; `OSError` for one that cannot be read, or is longer
+    than `most` bytes."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except (ValueError, RuntimeError) as exc:  # a name that no file can have
+        raise OSError(errno.EINVAL, str(exc), str(path)) from exc
+    if len(data) > most:
+        why = f"it is longer than {most} bytes, so it is no {kind}"
+        raise OSError(errno.EFBIG, why, str(path))
+    return data
 
 
 def append_handle(path: Path, *, mode: int = 0o600) -> int:

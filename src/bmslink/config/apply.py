@@ -15,7 +15,7 @@ from bmslink.config.open_changes import begin, blocks_of, cut_off, lock_names, o
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Plan, make_plan, with_frames
 from bmslink.config.profile import Profile
-from bmslink.config.rollback import close, roll_back, unknown, values_of
+from bmslink.config.rollback import close, outcome_of, roll_back, unknown
 from bmslink.config.who import identify_as, pack_of, same_board
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, SettingError
@@ -247,11 +247,5 @@ async def carry_out(job: Job, changes: Sequence[Change]) -> Outcome:
         raise await roll_back(job, changes, error) from error
     close(job, "done")
     count = sum(len(change.edits) for change in changes)
-    return Outcome(
-        result="done",
-        sentence=f"{count} setting{'s' * (count != 1)} written, and the whole table read back.",
-        transaction=job.transaction.id,
-        changes=changes,
-        notes=job.notes,
-        stands=values_of(table, changes),
-    )
+    sentence = f"{count} setting{'s' * (count != 1)} written, and the whole table read back."
+    return outcome_of(job, "done", sentence, changes, table)

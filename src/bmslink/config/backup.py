@@ -20,7 +20,7 @@ from bmslink.config.fingerprint import fingerprint
 from bmslink.errors import UsageError
 from bmslink.model import Identity
 from bmslink.protocols.settings import Table
-from bmslink.wholefile import replace_file
+from bmslink.wholefile import read_bounded, replace_file
 
 __all__ = ["Backup", "BackupError", "load_backup", "make_backup", "save_backup"]
 
@@ -130,12 +130,9 @@ def load_backup(path: str | Path) -> Backup:
     """Read a backup; `BackupError` if it is none, is damaged, or was changed by hand."""
     place = Path(path)
     try:
-        with place.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
+        data = read_bounded(place, _MOST_BYTES, "backup")
     except OSError as exc:
         raise BackupError(f"{place} cannot be read: {exc.strerror or exc}.") from exc
-    if len(data) > _MOST_BYTES:
-        raise BackupError(f"{place} is too large for a backup.")
     try:
         found = json.loads(data, parse_constant=_no_number)
         backup = msgspec.convert(found, Backup)

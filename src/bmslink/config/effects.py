@@ -6,13 +6,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from bmslink.config.plan import writable_part
-from bmslink.model import Switch
 from bmslink.protocols.settings import Image, SettingsMap
 from bmslink.setting import Danger, Setting, Value
 
 __all__ = ["Strays", "describe", "kept_off", "matters", "strange", "strangers", "strays"]
 
-_SWITCHES = frozenset(f"{switch}_switch" for switch in Switch)
 _SCALES = ("cell_count", "nominal_capacity", "cycle_capacity")
 """Beside what is dangerous or the board's own: what its measuring and counting depends on."""
 
@@ -62,7 +60,7 @@ def kept_off(
     off = [
         s
         for s in settings.settings
-        if s.slot == address and s.key in _SWITCHES and wish[s.key] is not False
+        if s.slot == address and s.is_switch and wish[s.key] is not False
         if any(each[s.key] is False for each in values)
     ]
     for setting in off:

@@ -94,7 +94,7 @@ class History:
 def _switched(begin: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
     """Switch -> on or off, of what a change was begun for by name."""
     if begin.get("switch") in list(Switch):
-        yield f"{begin['switch']}_switch", begin.get("on") is True
+        yield Switch(begin["switch"]).key, begin.get("on") is True
     changes = begin.get("changes")
     for change in changes if isinstance(changes, list) else ():
         edits = change.get("settings") if isinstance(change, dict) else None

@@ -16,6 +16,7 @@ from bmslink.device import Device
 from bmslink.errors import BmsError, FrameError, RollbackError, TransportError
 from bmslink.model import Command, Condition, Reading, Switch
 from bmslink.protocols.settings import SettingsMap
+from bmslink.setting import SWITCHES
 
 __all__ = ["look_at", "seen"]
 
@@ -84,9 +85,8 @@ async def _read(device: Device, setting: SettingsMap | None) -> Reading:
     held: Mapping[str, Any] = {}
     if setting is not None:
         held = (await device.settings(setting)).values()
-    switches = {f"{switch}_switch" for switch in Switch}
     reading = await device.read()
-    return replace(reading, **{k: v for k, v in held.items() if k in switches})
+    return replace(reading, **{k: v for k, v in held.items() if k in SWITCHES})
 
 
 class _Shown(NamedTuple):

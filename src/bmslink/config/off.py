@@ -104,7 +104,7 @@ async def _prepare(
         raise _refused(f"{switch} cannot be switched: {able.reason}", "supported")
     with device.guarding():
         settings = await driver.off_map(device.known)
-    row = settings.by_key.get(f"{switch}_switch")
+    row = settings.by_key.get(switch.key)
     if row is None:
         raise _refused(f"{switch} cannot be switched: this board has no such switch", "supported")
     _gate(settings, row, waive)
@@ -167,7 +167,7 @@ async def _clear_bit(device: Device, off: _Off, settings: SettingsMap) -> None:
     """Off where the switch is a bit among others, which stay as they are."""
     (slot,) = settings.slots
     image = await device.fetch([slot])
-    new = settings.encode(image, {f"{off.command.switch}_switch": False})
+    new = settings.encode(image, {off.command.switch.key: False})
     step = device.driver.write_step(slot, new.get(slot.address, slot.clean(image[slot.address])))
     off.sent = True
     await device.driver.perform(step)

@@ -19,7 +19,7 @@ unless the caller asks for switches as well.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,8 +27,9 @@ from bmslink.config.believing import believe
 from bmslink.errors import SettingError, UsageError
 from bmslink.protocols.names import no_name
 from bmslink.protocols.settings import SettingsMap, Table
-from bmslink.setting import SWITCHES, UNITS, Value
-from bmslink.tomlfile import loads
+from bmslink.setting import CONVERSIONS, SWITCHES, UNITS, Value
+from bmslink.tomlfile import lines_of, loads
+from bmslink.wholefile import read_bounded
 
 __all__ = [
     "Profile",
@@ -44,16 +45,7 @@ _MOST_BYTES = 1 << 20
 _BEYOND, _LONGEST_NUMBER = 1e12, 40
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _QUANTITY = re.compile(r"\s*([+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(\S*)\s*")
-_TO_BASE = {
-    "mV": ("V", 1e-3),
-    "mA": ("A", 1e-3),
-    "mAh": ("Ah", 1e-3),
-    "ms": ("s", 1e-3),
-    "min": ("s", 60.0),
-    "h": ("s", 3600.0),
-    "C": ("°C", 1.0),
-    "degC": ("°C", 1.0),
-}
+_TO_BASE = {**CONVERSIONS, "C": ("°C", 1.0)}
 
 
 class ProfileError(UsageError):
@@ -134,12 +126,9 @@ def load_profile(path: str | Path) -> Profile:
     """Read a profile; `ProfileError` names the line of what is wrong."""
     place = Path(path)
     try:
-        with place.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
+        data = read_bounded(place, _MOST_BYTES, "profile")
     except OSError as exc:
         raise ProfileError(f"{place} cannot be read: {exc.strerror or exc}.") from exc
-    if len(data) > _MOST_BYTES:
-        raise ProfileError(f"{place} is too large for a profile.")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
@@ -155,7 +144,7 @@ def parse_profile(text: str, path: str = "") -> Profile:
     except ValueError as exc:
         hint = " A backup is for `config restore`." if text.lstrip().startswith("{") else ""
         raise ProfileError(f"{where}this is no TOML: {exc}.{hint}") from exc
-    lines = dict(_lines(text))
+    lines = {key[-1]: line for key, line in lines_of(text).items()}
 
     def error(key: str, what: str) -> ProfileError:
         line = f"line {lines[key]}: " if key in lines else ""
@@ -210,14 +199,6 @@ def typed_value(text: str) -> float | Quantity:
     if isinstance(value, float | Quantity):
         return value
     raise UsageError(f"{text!r} is no number.")
-
-
-def _lines(text: str) -> Iterator[tuple[str, int]]:
-    """Key -> line number; good enough for plain files, and only used to say where."""
-    for number, line in enumerate(text.splitlines(), 1):
-        match = re.match(r"\s*\"?([A-Za-z0-9_-]+)\"?\s*=", line)
-        if match:
-            yield match[1], number
 
 
 def profile_of(table: Table, *, title: str = "", own: bool = False) -> str:

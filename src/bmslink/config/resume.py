@@ -309,7 +309,7 @@ def _read(settings: SettingsMap, begin: Mapping[str, Any]) -> _Record:
 
 def _leaving_off(settings: SettingsMap, cut: Open, record: _Record) -> _Record:
     """The record with the switches off that somebody turned off since: neither way turns one on."""
-    names = [f"{switch}_switch" for switch in marked_off(cut)]
+    names = [switch.key for switch in marked_off(cut)]
     rows = [row for name in names if (row := settings.by_key.get(name)) and row.writable]
     wish = {row.key: False for row in rows if row.slot in record.before.image}
     if not wish:

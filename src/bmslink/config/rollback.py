@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 from bmslink.config.drive import Job, Stranger, patiently, reach, still_ours
 from bmslink.config.effects import describe
-from bmslink.config.outcome import Outcome
+from bmslink.config.outcome import Outcome, Result
 from bmslink.config.plan import Change
 from bmslink.errors import BmsError, RollbackError, VerifyError
 from bmslink.protocols.settings import Image, Table
@@ -44,14 +45,8 @@ async def roll_back(job: Job, changes: Sequence[Change], why: BmsError) -> BmsEr
         except BmsError as error:
             last = error
             continue
-        outcome = Outcome(
-            result="rolled back",
-            sentence=f"{why} {_set_back_sentence(job)}",
-            transaction=job.transaction.id,
-            changes=changes,
-            notes=job.notes,
-            stands=values_of(table, changes),
-        )
+        sentence = f"{why} {_set_back_sentence(job)}"
+        outcome = outcome_of(job, "rolled back", sentence, changes, table)
         return VerifyError(outcome.sentence, outcome=outcome)
     failed = "as well." if str(last) == str(why) else f"too: {last}"
     return await unknown(job, changes, f"{why} Setting it back failed {failed}", look=True)
@@ -93,28 +88,30 @@ async def _look(job: Job) -> None:
 
 async def unknown(job: Job, changes: Sequence[Change], why: str, *, look: bool) -> RollbackError:
     """The error for when neither the plan nor the old state is proven; the change stays open."""
-    told, stands = "What the BMS holds now is not known.", dict[str, Value | None]()
+    told, table = "What the BMS holds now is not known.", None
     if look:
-        try:
+        with suppress(BmsError):
             table = await job.device.settings(job.settings)
-        except BmsError:
-            pass
-        else:
-            stands = values_of(table, changes)
             told = _what_is_read(job, table.image)
     sentence = (
         f"{why} {told} `bmslink config resume {job.device.target}` is the next step; until then "
         "nothing else is written to this pack."
     )
-    outcome = Outcome(
-        result="unknown",
+    return RollbackError(sentence, outcome_of(job, "unknown", sentence, changes, table))
+
+
+def outcome_of(
+    job: Job, result: Result, sentence: str, changes: Sequence[Change], table: Table | None
+) -> Outcome:
+    """How a change ended; `table` is what was read last, `None` where that is not known."""
+    return Outcome(
+        result=result,
         sentence=sentence,
         transaction=job.transaction.id,
         changes=changes,
         notes=job.notes,
-        stands=stands,
+        stands={} if table is None else values_of(table, changes),
     )
-    return RollbackError(sentence, outcome)
 
 
 def _what_is_read(job: Job, image: Image) -> str:

@@ -126,7 +126,7 @@ async def _on(device: Device, command: Command, journal: Journal) -> Outcome:
 
 async def _plan(device: Device, command: Command, waive: Collection[str], journal: Journal) -> Plan:
     """Of the one setting, gated."""
-    key = f"{command.switch}_switch"
+    key = command.switch.key
     plan = await draft(device, {key: command.on}, waive={*waive, *_ALLOWED}, journal=journal)
     if key in plan.unsupported:
         raise refuse(f"{key} cannot be switched: {plan.unsupported[key]}.", "supported")

@@ -9,12 +9,13 @@ from typing import Any
 
 import msgspec
 
+from bmslink.bands import BANDS, LONGEST_OCP_DELAY, Band
 from bmslink.control.catalogue import CATALOGUE, default_policies
 from bmslink.control.plan import Plan, curve_of, make_plan, trip_of
 from bmslink.control.policy import Mode, PolicySet, Severity
 from bmslink.control.quantities import QUANTITIES
 from bmslink.control.rule import Rule, fraction_at, in_words
-from bmslink.control.thresholds import OVP_BAND, THRESHOLDS, UNITS, UVP_BAND
+from bmslink.control.thresholds import THRESHOLDS, UNITS
 from bmslink.control.units import write
 from bmslink.lint import review
 from bmslink.model import Reading
@@ -187,30 +188,21 @@ _Rule = tuple[Level, tuple[str, ...], Callable[[Settings, PolicySet], bool], str
 _MORE_THAN = 1e-6
 
 
-def _band(
-    bands: Mapping[str, tuple[float, float]], key: str
+def _beyond(
+    band: Callable[[Band], tuple[float, float]], key: str
 ) -> Callable[[Settings, PolicySet], bool]:
     def outside(s: Settings, p: PolicySet) -> bool:
-        low, high = bands[p.battery.chemistry]
+        low, high = band(BANDS[p.battery.chemistry])
         return not low <= s[key] <= high
 
     return outside
 
 
 _RULES: tuple[_Rule, ...] = (
-    (Level.DANGER, ("charge_utp",),
-     lambda s, p: s["charge_utp"] < THRESHOLDS[p.battery.chemistry]["charge_ut_trip"],
-     "The BMS charges {chemistry} cells at {charge_utp:g} °C; charge_utp must be {least:g} °C."),
-    (Level.WARNING, ("cell_ovp",), _band(OVP_BAND, "cell_ovp"),
+    (Level.WARNING, ("cell_ovp",), _beyond(lambda band: band.ovp, "cell_ovp"),
      "cell_ovp {cell_ovp:.3f} V is unusual for {chemistry}; is it set for another chemistry?"),
-    (Level.WARNING, ("cell_uvp",), _band(UVP_BAND, "cell_uvp"),
+    (Level.WARNING, ("cell_uvp",), _beyond(lambda band: band.uvp, "cell_uvp"),
      "cell_uvp {cell_uvp:.3f} V is unusual for {chemistry}; is it set for another chemistry?"),
-    (Level.DANGER, ("cell_ovp", "cell_ovp_release"),
-     lambda s, p: s["cell_ovp_release"] >= s["cell_ovp"],
-     "cell_ovp_release {cell_ovp_release:.3f} V is not below cell_ovp {cell_ovp:.3f} V."),
-    (Level.DANGER, ("cell_uvp", "cell_uvp_release"),
-     lambda s, p: s["cell_uvp_release"] <= s["cell_uvp"],
-     "cell_uvp_release {cell_uvp_release:.3f} V is not above cell_uvp {cell_uvp:.3f} V."),
     (Level.DANGER, ("cell_count",), lambda s, p: int(s["cell_count"]) != p.battery.cells,
      "The BMS is set to {cell_count:g} cells, the file to {cells}."),
     (Level.WARNING, ("nominal_capacity",),
@@ -221,9 +213,11 @@ _RULES: tuple[_Rule, ...] = (
      "Balancing starts at {balance_start_voltage:.3f} V, where cells cannot be compared."),
     (Level.WARNING, ("balance_delta",), lambda s, p: s["balance_delta"] < 0.005,
      "The balancer starts at {balance_delta:.3f} V apart, which is the noise of the measurement."),
-    (Level.WARNING, ("charge_ocp_delay",), lambda s, p: s["charge_ocp_delay"] > 300,
+    (Level.WARNING, ("charge_ocp_delay",),
+     lambda s, p: s["charge_ocp_delay"] > LONGEST_OCP_DELAY,
      "charge_ocp_delay is {charge_ocp_delay:g} s: more than five minutes of over-current."),
-    (Level.WARNING, ("discharge_ocp_delay",), lambda s, p: s["discharge_ocp_delay"] > 300,
+    (Level.WARNING, ("discharge_ocp_delay",),
+     lambda s, p: s["discharge_ocp_delay"] > LONGEST_OCP_DELAY,
      "discharge_ocp_delay is {discharge_ocp_delay:g} s: more than five minutes of over-current."),
     (Level.DANGER, ("charge_ocp",),
      lambda s, p: p.battery.fuse is not None and s["charge_ocp"] > p.battery.fuse,
@@ -247,7 +241,6 @@ def check_settings(settings: Settings, policies: PolicySet) -> list[Finding]:
         "chemistry": battery.chemistry,
         "cells": battery.cells,
         "capacity": battery.capacity,
-        "least": THRESHOLDS[battery.chemistry]["charge_ut_trip"],
     }
     found = [
         Finding(level, keys[0], text.format_map(words))

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from bmslink.errors import TargetError
+from bmslink.wholefile import read_bounded
 
 __all__ = ["load_settings"]
 
@@ -22,13 +23,9 @@ class _Setting(msgspec.Struct):
 def load_settings(path: Path) -> dict[str, float]:
     """The settings that are numbers, by canonical key. `TargetError` names a damaged line."""
     try:
-        with path.open("rb") as file:
-            data = file.read(_LONGEST + 1)
-    except (OSError, ValueError) as exc:
-        why = getattr(exc, "strerror", None) or exc
-        raise TargetError(f"{path} cannot be read: {why}.") from exc
-    if len(data) > _LONGEST:
-        raise TargetError(f"{path} is longer than {_LONGEST} bytes: these are no settings.")
+        data = read_bounded(path, _LONGEST, "file of settings")
+    except OSError as exc:
+        raise TargetError(f"{path} cannot be read: {exc.strerror or exc}.") from exc
     found: dict[str, float] = {}
     for number, line in enumerate(data.splitlines(), 1):
         if not line.strip():

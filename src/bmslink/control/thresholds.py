@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from bmslink.bands import BANDS, Band
 
-__all__ = ["CURVES", "OVP_BAND", "THRESHOLDS", "UNITS", "UVP_BAND", "Curve"]
+__all__ = ["CURVES", "THRESHOLDS", "UNITS", "Curve"]
 
 Curve = tuple[tuple[float, float], ...]
 _Row = tuple[str, float, float, float, float]
@@ -111,13 +111,3 @@ CURVES: Mapping[str, Mapping[str, Curve]] = MappingProxyType(
     }
 )
 """Chemistry -> name -> derating curve: straight lines between the points, flat beyond them."""
-
-OVP_BAND: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {name: BANDS[name].ovp for name in _NAMES}
-)
-"""Where the BMS's own cell over-voltage protection of a chemistry usually stands, V."""
-
-UVP_BAND: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {name: BANDS[name].uvp for name in _NAMES}
-)
-"""Where its own cell under-voltage protection usually stands, V."""

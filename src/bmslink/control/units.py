@@ -7,22 +7,25 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from bmslink.setting import CONVERSIONS
+
 __all__ = ["UNITS", "UnitError", "parse", "write"]
 
 _WRITTEN = re.compile(r"\s*([+-]?\d{1,9}(?:\.\d{1,9})?)\s*(\S.*?)?\s*")
 
-UNITS: Mapping[str, Mapping[str, float]] = MappingProxyType({
-    "V": {"V": 1.0, "mV": 1e-3},
-    "A": {"A": 1.0, "mA": 1e-3, "C": math.nan},
-    "C": {"C": 1.0},
-    "Ah": {"Ah": 1.0, "mAh": 1e-3},
-    "°C": {"°C": 1.0, "degC": 1.0},
-    "K": {"K": 1.0},
-    "K/min": {"K/min": 1.0},
-    "s": {"s": 1.0, "ms": 1e-3, "min": 60.0, "h": 3600.0, "d": 86400.0},
-    "%": {"%": 1.0},
-    "": {"": 1.0},
-})  # fmt: skip
+
+def _written(unit: str, **more: float) -> Mapping[str, float]:
+    others = {name: size for name, (base, size) in CONVERSIONS.items() if base == unit}
+    return {unit: 1.0, **others, **more}
+
+
+UNITS: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {
+        **{unit: _written(unit) for unit in ("V", "C", "Ah", "°C", "K", "K/min", "%", "")},
+        "A": _written("A", C=math.nan),
+        "s": _written("s", d=86400.0),
+    }
+)
 """A quantity's unit -> the units it may be written in, and how many of the first each is.
 
 A current in `C` is a multiple of the capacity.

@@ -50,8 +50,8 @@ def _switch(
         return able
     if not settings.supported:
         return settings
-    row = None if known is None else known.by_key.get(f"{switch}_switch")
+    row = None if known is None else known.by_key.get(switch.key)
     if row is None or not row.writable:
         why = row.reason if row is not None else "this board has no such setting"
         return Capability(False, why or "nothing proves how it is written")
-    return Capability(True, f"it is the setting {switch}_switch here")
+    return Capability(True, f"it is the setting {switch.key} here")

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from bmslink.errors import FrameError, Refused, SettingError, TargetError
 from bmslink.gatt import Advert, Gatt
-from bmslink.holding import Held, Holding
 from bmslink.link import Frame, Framer, Link, Timing, Value
 from bmslink.model import Adjustment, Capability, Command, Identity, Reading, Switch
 from bmslink.protocols.scale import Layout
@@ -32,7 +33,6 @@ __all__ = [
     "Record",
     "Role",
     "need",
-    "signed",
 ]
 
 F = TypeVar("F", bound=Frame)
@@ -102,12 +102,6 @@ class Codec(ABC, Generic[F]):
     def scrub_noise(self, data: bytes) -> bytes:
         """Bytes that are no valid frame, with what may be a secret in them blanked."""
         return data
-
-
-def signed(current: float | None, sign: str, raw: dict[str, Any]) -> float | None:
-    """A current whose direction the protocol states, unless the owner says it is the other way."""
-    raw["current_sign"] = "reported" if sign == "auto" else "configured"
-    return -current if sign == "inverted" and current else current
 
 
 class Assembler(Generic[F]):
@@ -202,6 +196,12 @@ class Patience:
     def forgive(self) -> None:
         """Begin anew, after the link was opened again."""
         self._misses.clear()
+
+
+_DRY_RUNS: ContextVar[Mapping[Driver[Any], list[bytes]]] = ContextVar(
+    "dry runs", default=MappingProxyType({})
+)
+"""Driver -> what it would have sent, of the drivers that this task only lets rehearse."""
 
 
 class Driver(ABC, Generic[F]):
@@ -308,7 +308,7 @@ class Driver(ABC, Generic[F]):
     def can_switch(self, switch: Switch) -> Capability:
         """Whether a switch can be set by a command of this protocol, and why not."""
         if switch in self.settable:
-            return Capability(False, f"it is a setting here: {switch}_switch")
+            return Capability(False, f"it is a setting here: {switch.key}")
         return Capability(False, f"nothing proves how {self.name} boards are switched")
 
     def require_switch(self, switch: Switch) -> None:
@@ -358,8 +358,8 @@ class Driver(ABC, Generic[F]):
         """Send one frame that changes something: the only place that does.
 
         Gives back whether something acknowledged it. Raises `Refused`, `LinkTimeout`, … An
-        acknowledgement proves nothing: who writes must read back. In a rehearsal the frame is
-        kept instead of sent.
+        acknowledgement proves nothing: who writes must read back. Inside `collecting` the frame
+        is kept instead of sent.
         """
         return await self._perform(step, self.codec)
 
@@ -370,13 +370,30 @@ class Driver(ABC, Generic[F]):
 
     async def _perform(self, step: Step[F], codec: Codec[F]) -> bool:
         codec.explain(step.frame, sent=True)
-        line, answer = self.link.transport, None
-        rehearsal = line if isinstance(line, Holding) and line.here() else None
-        with rehearsal.change() if rehearsal else nullcontext(), suppress(Held):
-            answer = await self.exchange(step)
-            if answer is not None:
-                self._check(step, codec.explain(answer))
+        if (kept := _DRY_RUNS.get().get(self)) is not None:
+            self.link.alive()
+            kept.append(self.link.framer.encode(step.frame))
+            return False
+        answer = await self.exchange(step)
+        if answer is not None:
+            self._check(step, codec.explain(answer))
         return answer is not None
+
+    @contextmanager
+    def collecting(self) -> Iterator[list[bytes]]:
+        """A dry run: what is performed inside, and in tasks that begin inside, is kept in the
+        list; questions are sent, and so is what other tasks perform meanwhile."""
+        kept: list[bytes] = []
+        token = _DRY_RUNS.set({**_DRY_RUNS.get(), self: kept})
+        try:
+            yield kept
+        finally:
+            _DRY_RUNS.reset(token)
+
+    @property
+    def dry(self) -> bool:
+        """Whether this task is inside `collecting`."""
+        return self in _DRY_RUNS.get()
 
     async def exchange(self, step: Step[F]) -> F | None:
         """Send a step's frame and give back what acknowledges it."""

@@ -21,10 +21,10 @@ from bmslink.protocols.base import Codec, Options, Payload, Record, need
 from bmslink.protocols.daly_a5_layouts import (
     ACK,
     CONTROLS,
-    MAX_CELLS,
     MAX_FRAME_NUMBER,
     STATUS,
     SWITCH,
+    believed_count,
 )
 from bmslink.protocols.daly_a5_reading import Memory, merge
 from bmslink.protocols.daly_settings import CHEMISTRIES, CLOCK_WRITE, PARAMETERS, TEXTS, WRITES
@@ -234,8 +234,8 @@ class DalyA5Codec(Codec[DalyFrame]):
             if record.role == "identity":
                 name = TEXTS[values["id"]]
                 strings.setdefault(name, {})[values.get("number", 0)] = values[name]
-            elif record.part == "94" and 0 < values["cell_count"] <= MAX_CELLS:
-                cells = values["cell_count"]
+            elif record.part == "94":
+                cells = believed_count(values["cell_count"]) or cells
             elif "daly_board_1_cells" in values:
                 boards = sum(values[f"daly_board_{n}_cells"] for n in (1, 2, 3))
             elif record.role == "settings" and "chemistry" in values:
@@ -248,7 +248,7 @@ class DalyA5Codec(Codec[DalyFrame]):
             firmware=software or _joined(strings.get("daly_firmware_index", {}), 0),
             serial_number=_joined(strings.get("daly_serial_number", {}), 5)
             or _joined(strings.get("daly_battery_code", {}), 5),
-            cell_count=cells or (boards if 0 < boards <= MAX_CELLS else None),
+            cell_count=cells or believed_count(boards),
             chemistry=chemistry,
             protocol="daly-a5",
         )

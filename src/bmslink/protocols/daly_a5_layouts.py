@@ -9,7 +9,7 @@ from __future__ import annotations
 from construct import Array, Byte, Bytes, Int16ub, Int32ub, Struct
 
 from bmslink.model import Condition
-from bmslink.protocols.fields import Layout, Severity, scaled
+from bmslink.protocols.fields import Layout, Severity, scaled, unnamed_bits
 
 __all__ = [
     "ACK",
@@ -17,6 +17,7 @@ __all__ = [
     "CONTROLS",
     "FAILURES",
     "MAX_CELLS",
+    "MAX_CELL_VOLTAGE",
     "MAX_FRAME_NUMBER",
     "MAX_SENSORS",
     "MISSING_PROBE",
@@ -25,12 +26,18 @@ __all__ = [
     "STATES",
     "STATUS",
     "SWITCH",
+    "believed_count",
+    "direction_of",
+    "highest_voltage",
+    "unnamed_failures",
 ]
 
 CELLS_PER_FRAME = 3
 SENSORS_PER_FRAME = 7
 MAX_CELLS = 48
 MAX_SENSORS = 16
+MAX_CELL_VOLTAGE = 5.0
+"""V. More is no cell's voltage."""
 MAX_FRAME_NUMBER = MAX_CELLS // CELLS_PER_FRAME
 MISSING_PROBE = 215.0
 """°C of raw FF: no probe is connected. Raw 0 (-40 °C) is padding or a probe that is not there."""
@@ -208,3 +215,23 @@ FAILURES: dict[int, tuple[Severity, Condition]] = {
     52: ("alarm", Condition.SOFTWARE_LOCK),  # FETs off by command: a state, no fault
 }
 """Bit of 98, counted from bit 0 of byte 0, -> list and condition. Level 1 warns, level 2 trips."""
+
+
+def unnamed_failures(word: int) -> list[str]:
+    """The bits of the failure bytes without a meaning, as `byte.bit`."""
+    return [f"{number // 8}.{number % 8}" for number in unnamed_bits(word, FAILURES)]
+
+
+def believed_count(announced: int | None) -> int | None:
+    """How many cells a board announces; `None` for none, and for more than it can have."""
+    return announced if announced is not None and 0 < announced <= MAX_CELLS else None
+
+
+def direction_of(state: int | None) -> int:
+    """Which way a state says that the current flows: 1 charging, -1 discharging, else 0."""
+    return {"charging": 1, "discharging": -1}.get(STATES.get(state or 0, ""), 0)
+
+
+def highest_voltage(cells: int | None) -> float:
+    """The most that a pack of so many cells can have, V; of the largest, where nobody says."""
+    return MAX_CELL_VOLTAGE * (cells or MAX_CELLS)

@@ -15,14 +15,19 @@ from bmslink.protocols.base import Record
 from bmslink.protocols.daly_a5_layouts import (
     CELLS_PER_FRAME,
     FAILURES,
+    MAX_CELL_VOLTAGE,
     MAX_CELLS,
     MAX_FRAME_NUMBER,
     MAX_SENSORS,
     NO_PROBE,
     SENSORS_PER_FRAME,
     STATES,
+    believed_count,
+    direction_of,
+    highest_voltage,
+    unnamed_failures,
 )
-from bmslink.protocols.fields import bits, sort_conditions
+from bmslink.protocols.fields import flag_or_raw, named_bits, open_wires, signed, sort_conditions
 
 __all__ = ["Memory", "Sign", "first_number", "merge"]
 
@@ -31,7 +36,6 @@ Values = Mapping[str, Any]
 
 _ZERO_RAW = -3000.0  # A, what a raw current of 0 stands for
 _MAX_CURRENT = 1000.0  # A; -3000 A (raw 0) and 3553.5 A (raw FFFF) are no measurements
-_MAX_CELL = 5.0  # V
 _MIN_PACK = 8.0  # V
 
 
@@ -54,8 +58,8 @@ class Memory:
 
     def learn_counts(self, values: Values) -> None:
         """Learn from a 94; more cells or sensors than a board can have are not believed."""
-        cells, sensors = values["cell_count"], values["sensor_count"]
-        self.cell_count = cells if 0 < cells <= MAX_CELLS else None
+        sensors = values["sensor_count"]
+        self.cell_count = believed_count(values["cell_count"])
         self.sensor_count = sensors if sensors <= MAX_SENSORS else None
 
     def look_at_tail(self, values: Values) -> None:
@@ -92,8 +96,8 @@ def merge(records: Sequence[Record], memory: Memory, sign: Sign) -> Reading:
         balancing_active=balancing,
         # 97 is a mask on some firmwares and [on/off, cell number] on others: never told apart
         balancing_cells=() if balancing is False else None,
-        charging_allowed=_flag(state, "charge_mosfet", raw),
-        discharging_allowed=_flag(state, "discharge_mosfet", raw),
+        charging_allowed=flag_or_raw(state, "charge_mosfet", raw),
+        discharging_allowed=flag_or_raw(state, "discharge_mosfet", raw),
         raw=raw,
         **conditions,
     )
@@ -110,14 +114,6 @@ def _believed(
     value: float | None = values.get(key)
     if value is None or low <= value <= high:
         return value
-    raw[key] = value
-    return None
-
-
-def _flag(values: Values, key: str, raw: dict[str, Any]) -> bool | None:
-    value = values.get(key)
-    if value in (None, 0, 1):
-        return None if value is None else bool(value)
     raw[key] = value
     return None
 
@@ -180,10 +176,10 @@ def _cells(
         if left:
             raw["residue"] = left
     found = tuple(slots.get(i) for i in range(count))
-    rejected = {str(i): v for i, v in enumerate(found, 1) if v is not None and v > _MAX_CELL}
+    rejected = {str(i): v for i, v in enumerate(found, 1) if v is not None and v > MAX_CELL_VOLTAGE}
     if rejected:
         raw["cell_voltages"] = rejected
-    return tuple(None if v is None or v > _MAX_CELL else v for v in found)
+    return tuple(None if v is None or v > MAX_CELL_VOLTAGE else v for v in found)
 
 
 def _likely_count(slots: Mapping[int, float]) -> int:
@@ -244,7 +240,7 @@ def _voltage(
     total = sum(v if v is not None else math.inf for v in cells)
     agrees = bool(cells) and value > 0 and abs(total - value) <= 0.02 * value + 0.1
     low = 0.0 if agrees else _MIN_PACK
-    return _believed(pack, "voltage", low, (count or MAX_CELLS) * _MAX_CELL, raw)
+    return _believed(pack, "voltage", low, highest_voltage(count), raw)
 
 
 def _current(pack: Values, state: Values, sign: Sign, raw: dict[str, Any]) -> float | None:
@@ -261,10 +257,9 @@ def _current(pack: Values, state: Values, sign: Sign, raw: dict[str, Any]) -> fl
         raw["current"] = value
         return None
     if sign != "auto":
-        raw["current_sign"] = "configured"
-        return -value if sign == "inverted" and value else value
-    direction = {"charging": 1, "discharging": -1}.get(STATES.get(state.get("state", 0), ""))
-    if direction is None or not value:
+        return signed(value, sign, raw)
+    direction = direction_of(state.get("state"))
+    if not direction or not value:
         raw["current_sign"] = "assumed"
         return value
     reported = value * direction > 0
@@ -288,17 +283,15 @@ def _conditions(
     found: list[tuple[str, Condition]] = []
     if failures:
         word = int.from_bytes(failures["failure_bits"], "little")
-        found = [FAILURES[b] for b in bits(word) if b in FAILURES]
+        found = named_bits(word, FAILURES)
         if word:
             raw["failure_bits"] = failures["failure_bits"].hex()
-        unknown = [f"{b // 8}.{b % 8}" for b in bits(word) if b not in FAILURES]
+        unknown = unnamed_failures(word)
         if unknown:
             raw["failure_bits_unknown"] = unknown
         if failures["fault_code"]:
             raw["fault_code"] = failures["fault_code"]
-    if 0 in cells:  # an input that measures nothing: open wire or no cell
-        found.append(("fault", Condition.VOLTAGE_SENSE))
-    return found
+    return [*found, *open_wires(cells)]
 
 
 def _keep(raw: dict[str, Any], state: Values, status: Values) -> None:

@@ -29,7 +29,7 @@ from bmslink.protocols.daly_settings import (
     moment_of,
 )
 from bmslink.protocols.fields import build
-from bmslink.protocols.settings import SettingsMap, Slot, Step
+from bmslink.protocols.settings import SettingsMap, Slot, Step, proof, silence_means_absent, some_of
 from bmslink.setting import Danger, Evidence, Setting
 
 __all__ = ["DalyA5Writing", "a5_map"]
@@ -134,21 +134,17 @@ def _rows() -> Iterator[Setting]:
 @cache
 def a5_map(firmware: str | None) -> SettingsMap:
     """The map of a board with this firmware."""
-    known = firmware in _SEEN
+    seen = "parameters recorded; writes as in the vendor's PC tool" if firmware in _SEEN else ""
+    known = proof(firmware, seen, "daly-a5", "parameters")
     rows = tuple(_rows())
     return SettingsMap(
         name="daly-a5",
-        evidence=(
-            f"Firmware {firmware}: parameters recorded; writes as in the vendor's PC tool "
-            "(docs/protocols/daly-a5.md)."
-            if known
-            else f"Firmware {firmware or 'unknown'} was never recorded with its parameters."
-        ),
+        evidence=known.evidence,
         slots=tuple(
             Slot(address=n, layout=PARAMETERS[n].layout) for n in sorted({r.slot for r in rows})
         ),
         settings=rows,
-        untested="" if known else "its firmware was never recorded with these parameters",
+        untested=known.untested,
     )
 
 
@@ -176,15 +172,9 @@ class DalyA5Writing(Driver[DalyFrame]):
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
         found = {}
         for slot in slots:
-            try:
+            with silence_means_absent():
                 found[slot.address] = (await self.ask_one(slot.address)).data
-            except LinkTimeout as exc:
-                if exc.heard != "silence":
-                    raise
-                continue  # silence is how these boards say that they do not have it
-        if slots and not found:
-            raise LinkTimeout("The board answers for none of its settings.")
-        self.seen.add(found)
+        self.seen.add(some_of(slots, found))
         return found
 
     def shipped(self) -> SettingsMap:
@@ -211,7 +201,7 @@ class DalyA5Writing(Driver[DalyFrame]):
     async def switch_step(self, command: Command) -> Step[DalyFrame]:
         """D9 and DA; a board with a tripped protection ignores them."""
         self.require_switch(command.switch)
-        name = f"{command.switch}_switch"
+        name = command.switch.key
         write_id = next(number for number, key in CONTROLS.items() if key == name)
         data = build(SWITCH, {"on": int(command.on), "residue": bytes(7)}, name)
         return self._step(write_id, data, str(command))

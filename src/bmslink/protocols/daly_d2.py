@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from bmslink.gatt import Advert
 from bmslink.model import Identity, Reading, Switch
 from bmslink.protocols.base import Options, Record
-from bmslink.protocols.daly_a5_layouts import FAILURES, MAX_CELLS
+from bmslink.protocols.daly_a5_layouts import FAILURES, believed_count, unnamed_failures
 from bmslink.protocols.daly_radio import DALY_ADVERTS
 from bmslink.protocols.daly_register_framing import D2_UNIT, D2Framer
 from bmslink.protocols.daly_register_layouts import (
@@ -27,11 +27,11 @@ from bmslink.protocols.daly_register_layouts import (
     switch,
     volts,
 )
-from bmslink.protocols.daly_register_reading import Found, common, flag, keep, told
+from bmslink.protocols.daly_register_reading import Found, common, keep, told
 from bmslink.protocols.daly_register_settings import D2_SETTINGS
 from bmslink.protocols.daly_registers import Block, DalyRegisters, Dialect
 from bmslink.protocols.daly_settings import CHEMISTRIES
-from bmslink.protocols.fields import bits
+from bmslink.protocols.fields import flag, named_bits
 
 __all__ = ["D2_TABLE", "STATUS", "DalyD2", "read_failures"]
 
@@ -99,12 +99,12 @@ def read_failures(words: list[int | None]) -> tuple[Found, dict[str, Any]]:
     raw: dict[str, Any] = {}
     if any(data):
         raw["failure_bits"] = data.hex()
-    unknown = [f"{bit // 8}.{bit % 8}" for bit in bits(word) if bit not in FAILURES]
+    unknown = unnamed_failures(word)
     if unknown:
         raw["failure_bits_unknown"] = unknown
     if any(data[7:]):
         raw["fault_code"] = data[7]
-    return [FAILURES[bit] for bit in bits(word) if bit in FAILURES], raw
+    return named_bits(word, FAILURES), raw
 
 
 def _merge(values: Mapping[str, Any], options: Options) -> Reading:
@@ -119,7 +119,7 @@ def _merge(values: Mapping[str, Any], options: Options) -> Reading:
         raw["balance_words"] = values["balance_words"]
     if values.get("balanced_cell_count"):
         keep(raw, values, "balanced_cell_count")
-    balancing = flag(values, "balancing")
+    balancing = flag(values.get("balancing"))
     current = values.get("balance_current_word")
     if current not in (None, _ZERO_AMPS):
         raw["balance_current_word"] = current
@@ -142,7 +142,7 @@ def _identify(values: Mapping[str, Any]) -> Identity:
         model=board_name(values.get("daly_machine_code")),
         hardware=board_name(values.get("daly_hardware_version")),
         firmware=forward(values.get("daly_software_version")),
-        cell_count=cells if 0 < cells <= MAX_CELLS else None,
+        cell_count=believed_count(cells),
         chemistry=CHEMISTRIES.get(values.get("chemistry", -1)),
         protocol="daly-d2",
     )

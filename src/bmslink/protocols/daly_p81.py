@@ -15,7 +15,7 @@ from bmslink.errors import LinkTimeout
 from bmslink.link import Link
 from bmslink.model import Condition, Identity, Reading
 from bmslink.protocols.base import Options, Record
-from bmslink.protocols.daly_a5_layouts import MAX_CELLS
+from bmslink.protocols.daly_a5_layouts import believed_count
 from bmslink.protocols.daly_register_framing import ANSWERING, ASKING, MAX_BOARD, P81Framer
 from bmslink.protocols.daly_register_layouts import (
     Row,
@@ -30,10 +30,10 @@ from bmslink.protocols.daly_register_layouts import (
     volts,
     wide,
 )
-from bmslink.protocols.daly_register_reading import Found, common, flag, keep, told
+from bmslink.protocols.daly_register_reading import Found, common, keep, told
 from bmslink.protocols.daly_register_settings import P81_SETTINGS
 from bmslink.protocols.daly_registers import Block, DalyRegisters, Dialect
-from bmslink.protocols.fields import bits
+from bmslink.protocols.fields import bits, flag
 from bmslink.protocols.rtu import RTUFrame
 
 __all__ = ["FLAGS", "LEVELS", "P81_TABLE", "STATES", "DalyP81", "read_faults"]
@@ -256,7 +256,7 @@ def _merge(values: Mapping[str, Any], options: Options) -> Reading:
         balancing_active=balancing,
         balancing_cells=() if balancing is False else None,
         balance_current=values.get("balancer_current"),
-        heater=flag(values, "heater"),
+        heater=flag(values.get("heater")),
         uptime=None if uptime is None else float(uptime),
         **fields,
     )
@@ -276,7 +276,6 @@ boards send it where others have their model, and the family behind it
 
 
 def _identify(values: Mapping[str, Any]) -> Identity:
-    cells = values.get("cell_count") or 0
     model, hardware = (board_name(values.get(f"daly_{k}")) for k in ("model", "hardware_version"))
     if model is not None and _HARDWARE.fullmatch(model):
         model, hardware = hardware, model
@@ -286,7 +285,7 @@ def _identify(values: Mapping[str, Any]) -> Identity:
         hardware=hardware,
         firmware=forward(values.get("daly_software_version")),
         serial_number=values.get("daly_serial_number"),
-        cell_count=cells if 0 < cells <= MAX_CELLS else None,
+        cell_count=believed_count(values.get("cell_count")),
         protocol="daly-p81",
     )
 

@@ -15,7 +15,7 @@ from construct import Struct
 from bmslink.protocols.daly_register_layouts import Row, Table
 from bmslink.protocols.daly_settings import CHEMISTRIES
 from bmslink.protocols.fields import parse_value
-from bmslink.protocols.settings import SettingsMap, Slot
+from bmslink.protocols.settings import SettingsMap, Slot, proof
 from bmslink.setting import Danger, Evidence, Kind, Setting, title_of
 
 __all__ = ["TELLING", "register_map"]
@@ -184,17 +184,13 @@ def register_map(
     related = {
         registers[key]: (registers[f"{key}_warning"],) for key in _WARNED if key in registers
     }
-    known = firmware in _SEEN[name]
+    seen = "its settings were recorded or its writes measured" if firmware in _SEEN[name] else ""
+    known = proof(firmware, seen, name, "settings")
     return SettingsMap(
         name=name,
-        evidence=(
-            f"Firmware {firmware}: its settings were recorded or its writes measured "
-            f"(docs/protocols/{name}.md)."
-            if known
-            else f"Firmware {firmware or 'unknown'} was never recorded with its settings."
-        ),
+        evidence=known.evidence,
         slots=tuple(Slot(address=r.register, layout=Struct(r.name / r.layout)) for r in rows),
         settings=tuple(_row(row, d2, d2 and _doubtful(values)) for row in rows),
-        untested="" if known else "its firmware was never recorded with these settings",
+        untested=known.untested,
         related=related if d2 else {},
     )

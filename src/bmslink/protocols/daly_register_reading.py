@@ -11,17 +11,24 @@ from typing import Any
 
 from bmslink.model import Condition
 from bmslink.protocols.base import Options
-from bmslink.protocols.daly_a5_layouts import MAX_CELLS, STATES
-from bmslink.protocols.fields import Severity, sort_conditions
+from bmslink.protocols.daly_a5_layouts import STATES, believed_count, direction_of, highest_voltage
+from bmslink.protocols.fields import (
+    Severity,
+    flag,
+    last_connected,
+    of_count,
+    open_wires,
+    signed,
+    sort_conditions,
+)
 
-__all__ = ["MAX_SENSORS", "Found", "common", "flag", "keep", "told"]
+__all__ = ["MAX_SENSORS", "Found", "common", "keep", "told"]
 
 Values = Mapping[str, Any]
 Found = list[tuple[Severity, Condition]]
 
 MAX_SENSORS = 8
 """Both maps have eight temperature registers."""
-_MAX_CELL = 5.0  # V
 _CLEAR_CURRENT = 1.0  # A; below this a state byte proves nothing about the sign
 
 
@@ -35,8 +42,7 @@ def common(
     """
     raw: dict[str, Any] = {}
     cells = _cells(values, slots, raw)
-    if 0 in cells:  # an input that measures nothing: open wire or no cell
-        found.append(("fault", Condition.VOLTAGE_SENSE))
+    found += open_wires(cells)
     fields: dict[str, Any] = {
         "voltage": _voltage(values, raw),
         "current": _current(values, options, raw),
@@ -45,8 +51,8 @@ def common(
         "cycles": values.get("cycles"),
         "cell_voltages": cells,
         "temperatures": _temperatures(values),
-        "charging_allowed": flag(values, "charge_mosfet"),
-        "discharging_allowed": flag(values, "discharge_mosfet"),
+        "charging_allowed": flag(values.get("charge_mosfet")),
+        "discharging_allowed": flag(values.get("discharge_mosfet")),
         **sort_conditions(found, known=known),
     }
     state = values.get("state")
@@ -85,35 +91,24 @@ def _unnamed(values: Values) -> dict[str, str]:
     return words
 
 
-def flag(values: Values, name: str) -> bool | None:
-    """A register that is 0 or 1 (others are `None` already)."""
-    value = values.get(name)
-    return None if value is None else bool(value)
-
-
-def _count(values: Values) -> int | None:
-    count: int | None = values.get("cell_count")
-    return count if count is not None and 0 < count <= MAX_CELLS else None
-
-
 def _cells(
     values: Values, slots: Sequence[float | None], raw: dict[str, Any]
 ) -> tuple[float | None, ...]:
     """As many as announced: slots behind them are padding, and missing ones are unknown."""
     if not slots:
         return ()
-    count = _count(values)
+    count = believed_count(values.get("cell_count"))
     if count is None:
         if "cell_count" in values:  # a board that boots announces none
             return ()
         raw["cell_count"] = "assumed"
-        count = max((number for number, v in enumerate(slots, 1) if v), default=0)
-    return (*slots[:count], *(None for _ in range(count - len(slots))))
+        count = last_connected(slots)
+    return of_count(slots, count)
 
 
 def _voltage(values: Values, raw: dict[str, Any]) -> float | None:
     value: float | None = values.get("voltage")
-    if value is not None and value > _MAX_CELL * (_count(values) or MAX_CELLS):
+    if value is not None and value > highest_voltage(believed_count(values.get("cell_count"))):
         raw["voltage"] = value
         return None
     return value
@@ -129,9 +124,8 @@ def _current(values: Values, options: Options, raw: dict[str, Any]) -> float | N
     if value is None:
         return None
     if options.current_sign != "auto":
-        raw["current_sign"] = "configured"
-        return -value if options.current_sign == "inverted" and value else value
-    direction = {"charging": 1, "discharging": -1}.get(STATES.get(values.get("state", -1), ""), 0)
+        return signed(value, options.current_sign, raw)
+    direction = direction_of(values.get("state"))
     if not direction or abs(value) < _CLEAR_CURRENT:
         raw["current_sign"] = "assumed"
     else:

@@ -18,9 +18,9 @@ from bmslink.protocols.base import Driver
 from bmslink.protocols.daly_register_layouts import Table
 from bmslink.protocols.daly_register_map import TELLING, register_map
 from bmslink.protocols.daly_settings import moment_bytes, moment_of
-from bmslink.protocols.register_runs import Span, runs
+from bmslink.protocols.register_runs import question, runs, slot_bytes, span
 from bmslink.protocols.rtu import WRITE, WRITE_MANY, RTUFrame
-from bmslink.protocols.settings import SettingsMap, Slot, Step
+from bmslink.protocols.settings import SettingsMap, Slot, Step, silence_means_absent, some_of
 
 __all__ = ["DalyRegisterWriting"]
 
@@ -69,27 +69,23 @@ class DalyRegisterWriting(Driver[RTUFrame]):
         return {address: raw for address, raw in first.items() if again.get(address) == raw}
 
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
-        return _some(slots, await self._fetch(slots, _LONGEST))
+        return some_of(slots, await self._fetch(slots, _LONGEST))
 
     async def fetch_again(self, slots: Sequence[Slot]) -> dict[int, bytes]:
-        return _some(slots, await self._fetch(slots, _LONGEST_AGAIN))
+        return some_of(slots, await self._fetch(slots, _LONGEST_AGAIN))
 
     async def _fetch(self, slots: Sequence[Slot], longest: int) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
-        spans = [Span(slot, slot.address, slot.address + _size(slot)) for slot in slots]
+        spans = [span(slot, 2 * slot.address) for slot in slots]
         secret = [row.register for row in self.table.rows if row.secret]
         for run in runs(spans, longest, near=_NEAR, hidden=secret):
-            first = run[0].first
-            try:
-                data = await self.ask_bytes(first, run[-1].end - first)
-            except LinkTimeout as exc:
-                if exc.heard != "silence":
-                    raise
-                continue  # silence is how these boards say that they do not have it
-            for slot, at, end in run:
-                raw = data[2 * (at - first) : 2 * (end - first)]
-                if set(raw) != {_ABSENT} or _may_be_full(slot):
-                    found[slot.address] = raw
+            with silence_means_absent():
+                answer = slot_bytes(run, await self.ask_bytes(*question(run)))
+                found.update(
+                    (slot.address, raw)
+                    for slot, raw in answer
+                    if set(raw) != {_ABSENT} or _may_be_full(slot)
+                )
         self.seen.add(found)
         return found
 
@@ -161,17 +157,6 @@ class DalyRegisterWriting(Driver[RTUFrame]):
         return self._step(self._clock_register, moment_bytes(wish.clock))
 
 
-def _size(slot: Slot) -> int:
-    """Registers."""
-    return int(slot.layout.sizeof()) // 2
-
-
 def _may_be_full(slot: Slot) -> bool:
     """FFFF is a value here: never."""
-    return "sleep_delay" in slot.values(bytes(2 * _size(slot)))
-
-
-def _some(slots: Sequence[Slot], found: dict[int, bytes]) -> dict[int, bytes]:
-    if slots and not found:
-        raise LinkTimeout("The board answers for none of its settings.")
-    return found
+    return "sleep_delay" in slot.values(bytes(slot.layout.sizeof()))

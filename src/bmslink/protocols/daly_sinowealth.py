@@ -16,8 +16,21 @@ from construct import Byte, Bytes, Const, Int16ub, Int32sb, Int32ub, Struct
 from bmslink.errors import FrameError
 from bmslink.link import Drop, Frame, Framer, Timing
 from bmslink.model import Condition, Identity, Reading
-from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, signed
-from bmslink.protocols.fields import Layout, bits, build, kelvin, parse, scaled, sort_conditions
+from bmslink.protocols.base import Codec, Driver, Options, Payload, Record
+from bmslink.protocols.fields import (
+    Layout,
+    build,
+    is_set,
+    kelvin,
+    last_connected,
+    named_bits,
+    open_wires,
+    parse,
+    scaled,
+    signed,
+    sort_conditions,
+    unnamed_bits,
+)
 
 __all__ = [
     "BATTERY_STATUS",
@@ -264,8 +277,8 @@ class SinowealthCodec(Codec[SinowealthFrame]):
             full_capacity=values.get("full_capacity"),
             cell_voltages=cells,
             temperatures=_temperatures(values),
-            charging_allowed=None if pack is None else bool(pack >> _CHARGE_MOS & 1),
-            discharging_allowed=None if pack is None else bool(pack >> _DISCHARGE_MOS & 1),
+            charging_allowed=is_set(pack, _CHARGE_MOS),
+            discharging_allowed=is_set(pack, _DISCHARGE_MOS),
             raw=raw,
             **sort_conditions(
                 _conditions(values, cells), known={"pack_status", "battery_status"} <= values.keys()
@@ -291,7 +304,7 @@ def _cells(values: Mapping[str, Any]) -> tuple[float | None, ...]:
     count = _count(values)
     if count is None:
         ends = [n for n, v in found.items() if v == 0]
-        count = ends[0] - 1 if ends else max((n for n, v in found.items() if v), default=0)
+        count = ends[0] - 1 if ends else last_connected(found.values())
     elif not any(v is not None for v in found.values()):
         count = 0
     return tuple(found[n] for n in range(1, count + 1))
@@ -308,11 +321,9 @@ def _temperatures(values: Mapping[str, Any]) -> dict[str, float | None]:
 def _conditions(
     values: Mapping[str, Any], cells: Sequence[float | None]
 ) -> list[tuple[str, Condition]]:
-    found = [PACK_STATUS[b] for b in bits(values.get("pack_status", 0)) if b in PACK_STATUS]
-    battery = bits(values.get("battery_status", 0))
-    found += [BATTERY_STATUS[b] for b in battery if b in BATTERY_STATUS]
-    if 0 in cells:
-        found.append(("fault", Condition.VOLTAGE_SENSE))
+    found = named_bits(values.get("pack_status", 0), PACK_STATUS)
+    found += named_bits(values.get("battery_status", 0), BATTERY_STATUS)
+    found += open_wires(cells)
     if "pack_config" in values and too_many_cells(values.get("voltage"), cells):
         found.append(("fault", Condition.CELL_COUNT_MISMATCH))
     return found
@@ -330,7 +341,7 @@ def _raw(values: Mapping[str, Any]) -> dict[str, Any]:
     raw = {key: values[key] for key in ("cycles", "pack_config", "pack_status") if key in values}
     if values.get("soc", 0) > _FULL:
         raw["soc"] = values["soc"]
-    left = [b for b in bits(values.get("battery_status", 0)) if b not in BATTERY_STATUS]
+    left = unnamed_bits(values.get("battery_status", 0), BATTERY_STATUS)
     if left:
         raw["battery_status_bits"] = left
     return raw

@@ -18,7 +18,7 @@ from bmslink.gatt import Advert, Gatt
 from bmslink.link import Timing
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Codec, Options, Payload, Record, need
-from bmslink.protocols.fields import Layout, parse, text
+from bmslink.protocols.fields import Layout, of_count, open_wires, parse, sort_conditions, text
 from bmslink.protocols.jbd_auth import APP_KEY, authenticate
 from bmslink.protocols.jbd_framing import (
     ADDRESSES,
@@ -40,7 +40,7 @@ from bmslink.protocols.jbd_layouts import (
     tail_kind,
 )
 from bmslink.protocols.jbd_radio import JBD_ADVERTS, JBD_MODULES
-from bmslink.protocols.jbd_reading import DAREN, basic_reading, open_wires
+from bmslink.protocols.jbd_reading import DAREN, basic_reading
 from bmslink.protocols.jbd_settings import STRINGS, register_layout
 from bmslink.protocols.jbd_writing import JBDWriting
 
@@ -150,10 +150,14 @@ class JBDCodec(Codec[JBDFrame]):
         basic = parts.get("basic")
         cells: tuple[float | None, ...] = tuple(parts.get("cells", {}).get("cell_voltages", ()))
         if basic is None:
-            return Reading(protocol="jbd", cell_voltages=cells, faults=open_wires(cells))
+            return Reading(
+                protocol="jbd",
+                cell_voltages=cells,
+                **sort_conditions(open_wires(cells), known=False),
+            )
         count = basic["cell_count"]
         if cells and count:  # slots beyond the announced count are padding
-            cells = (*cells, *(None,) * (count - len(cells)))[:count]
+            cells = of_count(cells, count)
         return basic_reading(basic, cells, self._sign)
 
     def identity(self, records: Sequence[Record]) -> Identity:

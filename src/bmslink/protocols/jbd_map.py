@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from bmslink.model import Identity
-from bmslink.protocols.fields import parse
+from bmslink.protocols.fields import is_set, parse
 from bmslink.protocols.jbd_settings import REGISTERS, TENFOLD, TENFOLD_BIT
-from bmslink.protocols.settings import SettingsMap, Slot
+from bmslink.protocols.settings import SettingsMap, Slot, proof
 from bmslink.setting import Danger, Evidence, Kind, Setting
 
 __all__ = ["CELL_COUNT", "FUNCTION_BITS", "NEWER", "balance_map", "jbd_map"]
@@ -166,17 +166,14 @@ def jbd_map(
     """The map of a board; `words` are the registers 2D and 2F, which say how it counts, and 42
     where it answers for that. `live_tenfold`: how its live values count, if they were read."""
     function = words.get(FUNCTION_BITS)
-    tenfold = bool(function and int.from_bytes(function, "big") >> TENFOLD_BIT & 1)
+    tenfold = bool(function and is_set(int.from_bytes(function, "big"), TENFOLD_BIT))
     newer = NEWER[0] in words
     locked = _contradiction(identity, words) or _scales(tenfold, live_tenfold)
-    known = _SEEN.get(identity.firmware or "")
+    seen = _SEEN.get(identity.firmware or "", "")
+    known = proof(identity.firmware, seen, "jbd", "registers")
     return SettingsMap(
         name="jbd-classic",
-        evidence=(
-            f"Firmware {identity.firmware}: {known} (docs/protocols/jbd.md)."
-            if known
-            else f"Firmware {identity.firmware or 'unknown'} was never recorded with its registers."
-        ),
+        evidence=known.evidence,
         slots=tuple(
             Slot(address=register, layout=TENFOLD.get(register, layout) if tenfold else layout)
             for register, layout in REGISTERS.items()
@@ -184,20 +181,14 @@ def jbd_map(
         ),
         settings=tuple(_rows(tenfold, newer)),
         locked=locked,
-        untested="" if known else "its firmware was never recorded with these registers",
+        untested=known.untested,
     )
 
 
 def balance_map(identity: Identity) -> SettingsMap:
     """The map of the one switch that is a setting, for a board whose registers were not read: a
     bit of the function word is the same whatever it counts in."""
-    whole = jbd_map(identity, {})
-    return replace(
-        whole,
-        slots=tuple(slot for slot in whole.slots if slot.address == FUNCTION_BITS),
-        settings=tuple(row for row in whole.settings if row.key == "balance_switch"),
-        locked="",
-    )
+    return replace(jbd_map(identity, {}).only(["balance_switch"]), locked="")
 
 
 def _contradiction(identity: Identity, words: Mapping[int, bytes]) -> str:

@@ -6,8 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from bmslink.model import Condition, Reading
-from bmslink.protocols.base import signed
-from bmslink.protocols.fields import bits, sort_conditions
+from bmslink.protocols.fields import (
+    bits,
+    is_set,
+    named_bits,
+    open_wires,
+    signed,
+    sort_conditions,
+    unnamed_bits,
+)
 from bmslink.protocols.jbd_layouts import (
     ADDRESSED_ALARMS,
     ADDRESSED_PROTECTIONS,
@@ -18,18 +25,13 @@ from bmslink.protocols.jbd_layouts import (
     TENFOLD,
 )
 
-__all__ = ["DAREN", "basic_reading", "is_tenfold", "open_wires"]
+__all__ = ["DAREN", "basic_reading", "is_tenfold"]
 
 DAREN = "daren"
 """The variant of Daren and Docan packs, which only answer reads here."""
 _UNFILLED = {"voltage": 655.35, "current": -1, "soc": 0xFF}
 """What a Daren pack has in a field of the head that it does not fill: FF in every byte."""
 _UNFILLED_WORD = 0xFFFF
-
-
-def open_wires(cells: tuple[float | None, ...]) -> tuple[Condition, ...]:
-    """An input that measures 0 V: an open wire, or no cell at all."""
-    return (Condition.VOLTAGE_SENSE,) if 0 in cells else ()
 
 
 def is_tenfold(values: Mapping[str, Any]) -> bool | None:
@@ -52,7 +54,7 @@ def basic_reading(
     current = signed(amounts["current"], sign, raw)
     raw |= _raw(values)
     found, known = _conditions(values, raw)
-    found += [("fault", c) for c in open_wires(voltages)]
+    found += open_wires(voltages)
     balancing = tuple(b + 1 for b in bits(balance) if b < cells or not cells)
     _keep_bits(raw, "balance_bits", balance, range(cells or 32))
     daren = values["variant"] == DAREN
@@ -71,8 +73,8 @@ def basic_reading(
         balancing_active=bool(balance),
         balancing_cells=balancing,
         balance_current=values.get("balance_current"),
-        charging_allowed=bool(values["state"] & 1),
-        discharging_allowed=bool(values["state"] & 2),
+        charging_allowed=is_set(values["state"], 0),
+        discharging_allowed=is_set(values["state"], 1),
         raw=raw,
         **sort_conditions(found, known=known),
     )
@@ -109,9 +111,9 @@ def _conditions(
     protections = ADDRESSED_PROTECTIONS if addressed else PROTECTIONS
     alarms = ADDRESSED_ALARMS if addressed else ALARMS
     alarm = values.get("alarm", 0)
-    found = [protections[b] for b in bits(values["protection"]) if b in protections]
+    found = named_bits(values["protection"], protections)
     _keep_bits(raw, "protection_bits", values["protection"], protections)
-    found += [("alarm", alarms[b]) for b in bits(alarm) if b in alarms]
+    found += [("alarm", condition) for condition in named_bits(alarm, alarms)]
     _keep_bits(raw, "alarm_bits", alarm, alarms)
     # alarms may be in a tail that nobody can read, or in Daren's three bytes without a meaning
     return found, not values.get("unknown_tail") and not any(values.get("status", b""))
@@ -143,7 +145,7 @@ def _temperatures(values: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def _keep_bits(raw: dict[str, Any], name: str, word: int, known: Any) -> None:
-    left = [b for b in bits(word) if b not in known]
+    left = unnamed_bits(word, known)
     if left:
         raw[name] = left
 

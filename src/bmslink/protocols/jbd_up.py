@@ -18,8 +18,20 @@ from construct import Byte, Bytes, Int16ub, Int16ul, Struct
 from bmslink.errors import LinkTimeout, SettingError
 from bmslink.link import Drop, Frame, Framer, Link, Timing
 from bmslink.model import Condition, Identity, Reading
-from bmslink.protocols.base import Codec, Driver, Options, Patience, Payload, Record, signed
-from bmslink.protocols.fields import Layout, bits, build, parse, sort_conditions, text
+from bmslink.protocols.base import Codec, Driver, Options, Patience, Payload, Record
+from bmslink.protocols.fields import (
+    Layout,
+    bits,
+    build,
+    is_set,
+    named_bits,
+    open_wires,
+    parse,
+    signed,
+    sort_conditions,
+    text,
+    unnamed_bits,
+)
 from bmslink.protocols.jbd_up_layouts import (
     ALARMS,
     BLOCKS,
@@ -30,7 +42,7 @@ from bmslink.protocols.jbd_up_layouts import (
 )
 from bmslink.protocols.jbd_up_map import SETTINGS_BLOCKS, up_map
 from bmslink.protocols.rtu import crc16
-from bmslink.protocols.settings import SettingsMap, Slot
+from bmslink.protocols.settings import SettingsMap, Slot, silence_means_absent, some_of
 
 __all__ = ["JBDUP", "JBDUPCodec", "UPFrame", "UPFramer", "read_request"]
 
@@ -271,9 +283,9 @@ def _merged(status: Mapping[str, Any], capacity: Mapping[str, Any], sign: str) -
         balancing_cells=(
             None if balance is None else tuple(b + 1 for b in bits(balance) if b < len(cells))
         ),
-        charging_allowed=None if flags is None else bool(flags >> _FLAG_CHARGE & 1),
-        discharging_allowed=None if flags is None else bool(flags >> _FLAG_DISCHARGE & 1),
-        heater=None if flags is None else bool(flags >> _FLAG_HEATER & 1),
+        charging_allowed=is_set(flags, _FLAG_CHARGE),
+        discharging_allowed=is_set(flags, _FLAG_DISCHARGE),
+        heater=is_set(flags, _FLAG_HEATER),
         raw=raw | _bits(status) | counters | {"address": values["address"]},
         **sort_conditions(_conditions(status, cells), known="alarms" in status),
     )
@@ -288,11 +300,9 @@ def _temperatures(status: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def _conditions(status: Mapping[str, Any], cells: Sequence[float]) -> list[tuple[str, Condition]]:
-    found = [FAULTS[b] for b in bits(status.get("faults", 0)) if b in FAULTS]
-    found += [ALARMS[b] for b in bits(status.get("alarms", 0)) if b in ALARMS]
-    if 0 in cells:
-        found.append(("fault", Condition.VOLTAGE_SENSE))
-    return found
+    found = named_bits(status.get("faults", 0), FAULTS)
+    found += named_bits(status.get("alarms", 0), ALARMS)
+    return [*found, *open_wires(cells)]
 
 
 def _bits(status: Mapping[str, Any]) -> dict[str, Any]:
@@ -305,7 +315,7 @@ def _bits(status: Mapping[str, Any]) -> dict[str, Any]:
         if unnamed:
             raw[f"{name[:-1]}_bits"] = unnamed
     known = (_FLAG_DISCHARGE, _FLAG_CHARGE, _FLAG_HEATER)
-    left = [b for b in bits(status.get("flags", 0)) if b not in known]
+    left = unnamed_bits(status.get("flags", 0), known)
     if left:
         raw["flag_bits"] = left
     beyond = [b for b in bits(status.get("balance", 0)) if b >= status["cell_count"]]
@@ -397,14 +407,8 @@ class JBDUP(Driver[UPFrame]):
         found = {}
         for slot in slots:
             block = (slot.address, SETTINGS_BLOCKS[slot.address])
-            try:
+            with silence_means_absent():
                 data = (await self._answer(block, retries=1)).data
-            except LinkTimeout as error:
-                if error.heard != "silence":
-                    raise
-                continue  # silence is how these packs say that they do not have it
-            if len(data) == slot.layout.sizeof():
-                found[slot.address] = data
-        if slots and not found:
-            raise LinkTimeout("The pack answers for none of its settings.")
-        return found
+                if len(data) == slot.layout.sizeof():
+                    found[slot.address] = data
+        return some_of(slots, found)

@@ -15,12 +15,13 @@ from typing import Any, ClassVar
 from bmslink.errors import LinkTimeout, Refused, SettingError, TransportError
 from bmslink.model import Capability, Command, Identity, Switch
 from bmslink.protocols.base import Driver, Record
+from bmslink.protocols.fields import is_set
 from bmslink.protocols.jbd_framing import READ, JBDFrame, read_request, write_request
 from bmslink.protocols.jbd_layouts import BASIC_MINIMUM
 from bmslink.protocols.jbd_map import CELL_COUNT, FUNCTION_BITS, NEWER, balance_map, jbd_map
 from bmslink.protocols.jbd_reading import DAREN, is_tenfold
 from bmslink.protocols.jbd_settings import REGISTERS
-from bmslink.protocols.settings import SettingsMap, Slot, Step
+from bmslink.protocols.settings import SettingsMap, Slot, Step, silence_means_absent
 
 __all__ = ["JBDWriting"]
 
@@ -98,11 +99,8 @@ class JBDWriting(Driver[JBDFrame]):
         telling = [Slot(address=r, layout=REGISTERS[r]) for r in (FUNCTION_BITS, CELL_COUNT)]
         async with self.session(writing=False):
             words = await self.fetch(telling)
-            try:
+            with silence_means_absent():  # some may say nothing instead of no
                 words |= await self.fetch([Slot(address=NEWER[0], layout=REGISTERS[NEWER[0]])])
-            except LinkTimeout as error:  # some may say nothing instead of no
-                if error.heard != "silence":
-                    raise
             basic = (await self.ask(0x03)).values
             self.own_map = jbd_map(identity, words, is_tenfold(basic))
         return self.own_map
@@ -266,7 +264,7 @@ class JBDWriting(Driver[JBDFrame]):
 
 def _locks(basic: Mapping[str, Any]) -> int | None:
     """Which FETs somebody has locked; `None` where the board does not show it."""
-    if not basic["protection"] >> _LOCK_BIT & 1:
+    if not is_set(basic["protection"], _LOCK_BIT):
         return 0
     off = ~int(basic["state"]) & 3
     protected = basic["protection"] & ~(1 << _LOCK_BIT)

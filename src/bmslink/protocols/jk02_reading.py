@@ -6,9 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from bmslink.model import Condition, Reading
-from bmslink.protocols.base import signed
-from bmslink.protocols.fields import bits, sort_conditions
-from bmslink.protocols.jk_settings import flag
+from bmslink.protocols.fields import (
+    bits,
+    flag,
+    is_set,
+    open_wires,
+    signed,
+    sort_conditions,
+    unnamed_bits,
+)
 
 __all__ = [
     "ALARMS",
@@ -99,11 +105,11 @@ def live_reading(values: Mapping[str, Any], sign: str = "auto") -> Reading:
     count = cell_count(values)
     cells = tuple(values["cell_voltages"][:count])
     alarms = values["alarms"]
-    found = [(severity, condition) for bit, severity, condition in ALARMS if alarms >> bit & 1]
-    if alarms >> FULL_OR_OVERVOLTAGE & 1:
+    shown = bits(alarms)
+    found = [(severity, condition) for at, severity, condition in ALARMS if at in shown]
+    if FULL_OR_OVERVOLTAGE in shown:
         found.append(_full_or_overvoltage(values, max(cells, default=0.0)))
-    if any(v == 0 for v in cells):  # an input that measures nothing: open wire or no cell
-        found.append(("fault", Condition.VOLTAGE_SENSE))
+    found += open_wires(cells)
     known = values["settings"]
     raw: dict[str, Any] = {}
     current = signed(values["current"], sign, raw)
@@ -167,10 +173,10 @@ def _full_or_overvoltage(values: Mapping[str, Any], highest: float) -> tuple[str
     return "alarm", Condition.OTHER
 
 
-def has(values: Mapping[str, Any], bit: int) -> bool:
+def has(values: Mapping[str, Any], number: int) -> bool:
     """Whether the board says that this field of its type 02 is valid (24S boards never say)."""
     flags: bytes = values.get("enable_flags", b"")
-    return bool(int.from_bytes(flags, "little") >> bit & 1)
+    return is_set(int.from_bytes(flags, "little"), number)
 
 
 def chemistry(values: Mapping[str, Any]) -> str | None:
@@ -183,20 +189,20 @@ def _temperatures(values: Mapping[str, Any]) -> dict[str, float | None]:
     if "enable_flags" not in values or has(values, _HAS_SENSOR_MASK):
         fitted = values["sensor_mask"]
     probes = [(1, "cell_1", "temperature_1"), (2, "cell_2", "temperature_2")]
-    for bit, flag_bit in ((3, _HAS_T3), (4, _HAS_T4), (5, _HAS_T5)):
+    for at, flag_bit in ((3, _HAS_T3), (4, _HAS_T4), (5, _HAS_T5)):
         if has(values, flag_bit):
-            probes.append((bit, f"cell_{bit}", f"temperature_{bit}"))
+            probes.append((at, f"cell_{at}", f"temperature_{at}"))
     probes.append((0, "mosfet", "mosfet_temperature"))
     return {
-        name: values[key] if fitted >> bit & 1 and values[key] != _ABSENT else None
-        for bit, name, key in probes
+        name: values[key] if is_set(fitted, at) and values[key] != _ABSENT else None
+        for at, name, key in probes
     }
 
 
 def _raw(values: Mapping[str, Any]) -> dict[str, Any]:
     raw: dict[str, Any] = {"variant": values["variant"]}
-    mapped = {bit for bit, _, _ in ALARMS}
-    unmapped = [b for b in bits(values["alarms"]) if b not in mapped]
+    mapped = {at for at, _, _ in ALARMS}
+    unmapped = unnamed_bits(values["alarms"], mapped)
     if unmapped:
         raw["alarm_bits"] = unmapped
     if values["wire_warning"]:

@@ -17,7 +17,7 @@ from bmslink.errors import LinkTimeout, SettingError
 from bmslink.link import Link
 from bmslink.model import Adjustment, Capability, Identity, Switch
 from bmslink.protocols.base import Driver, Options, Record
-from bmslink.protocols.fields import build, parse
+from bmslink.protocols.fields import build, is_set, parse
 from bmslink.protocols.jk02_framing import (
     ACK,
     CELLS,
@@ -185,7 +185,7 @@ class JK02Writing(Driver[JK02Frame]):
         info = self._latest.get(INFO)
         if what == "clock" and info and self._known[INFO].values.get("variant") == "32s":
             values = parse(DEVICE_INFO, info.data, "JK02 info record")
-            if int.from_bytes(values["command_flags"], "little") >> CLOCK & 1:
+            if is_set(int.from_bytes(values["command_flags"], "little"), CLOCK):
                 return Capability(True)
         return super().can_adjust(what)
 

@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 from construct import Byte, Struct
 
 from bmslink.gatt import Advert
-from bmslink.model import Capability, Condition, Identity, Reading, Switch
+from bmslink.model import Capability, Identity, Reading, Switch
 from bmslink.protocols.base import Codec, Options, Payload, Record, need
-from bmslink.protocols.fields import Layout, parse, sort_conditions, text
+from bmslink.protocols.fields import Layout, open_wires, parse, sort_conditions, text
 from bmslink.protocols.jk02 import JK02, JK02Codec, explain_ack
 from bmslink.protocols.jk02_framing import ACK, CELLS, INFO, SETTINGS, JK02Frame
 from bmslink.protocols.jk02_layouts import DEVICE_INFO, PAYLOAD
@@ -152,7 +152,6 @@ def _live_reading(values: Mapping[str, Any]) -> Reading:
     cells = tuple(values["cell_voltages"][:count])
     # a wire reads 0 until it was measured (sess-jk04-b5a24s-8.0.3M-writes)
     resistances = tuple(ohm or None for ohm in values["cell_resistances"][:count])
-    found = [("fault", Condition.VOLTAGE_SENSE)] if 0 in cells else []
     return Reading(
         protocol="jk04",
         voltage=values["voltage"],
@@ -163,7 +162,7 @@ def _live_reading(values: Mapping[str, Any]) -> Reading:
         balance_switch=values["settings"].get("balance_switch"),
         uptime=float(values["uptime"]),
         raw={"balance_action": values["balance_action"]},
-        **sort_conditions(found, known=False),  # the record has no word for alarms
+        **sort_conditions(open_wires(cells), known=False),  # the record has no word for alarms
     )
 
 

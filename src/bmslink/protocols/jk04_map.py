@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from construct import Byte, Float32l, Int16ul, Struct
 
-from bmslink.protocols.settings import SettingsMap, Slot
+from bmslink.protocols.settings import SettingsMap, Slot, proof
 from bmslink.setting import Danger, Setting
 
 __all__ = ["jk04_map"]
@@ -64,17 +64,14 @@ _SETTINGS = (
 
 def jk04_map(firmware: str | None) -> SettingsMap:
     """The map of a board with this firmware."""
-    known = firmware in _SEEN
+    seen = "its records were recorded" if firmware in _SEEN else ""
+    known = proof(firmware, seen, "jk04")
     return SettingsMap(
         name="jk04",
         balancer=True,
-        evidence=(
-            f"Firmware {firmware}: its records were recorded (docs/protocols/jk04.md)."
-            if known
-            else f"Firmware {firmware or 'unknown'} was never recorded."
-        ),
+        evidence=known.evidence,
         slots=_SLOTS,
         settings=_SETTINGS,
         locked="" if firmware else "the board does not say which firmware it has",
-        untested="" if known else "its firmware was never recorded",
+        untested=known.untested,
     )

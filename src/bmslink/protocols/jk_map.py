@@ -13,8 +13,9 @@ from collections.abc import Iterator
 
 from construct import Struct
 
+from bmslink.protocols.fields import is_set
 from bmslink.protocols.jk_settings import REGISTERS, SWITCH_WORD
-from bmslink.protocols.settings import SettingsMap, Slot
+from bmslink.protocols.settings import SettingsMap, Slot, proof
 from bmslink.setting import Danger, Evidence, Setting
 
 __all__ = ["TABLE_BYTES", "jk_map", "slot_bytes", "writable"]
@@ -175,8 +176,8 @@ def _rows(variant: str, table: bytes, taken: int) -> Iterator[Setting]:
             raw = int.from_bytes(slot_bytes(variant, register, table) or b"", "little")
             reason = "this board does not have it" if raw == _UNUSED.get(register) else ""
             yield _row(variant, register, reason)
-        elif present >> register & 1:
-            reason = "" if taken >> register & 1 else "the board says that it does not take it"
+        elif is_set(present, register):
+            reason = "" if is_set(taken, register) else "the board says that it does not take it"
             yield _row(variant, register, reason)
 
 
@@ -215,7 +216,8 @@ def jk_map(variant: str, firmware: str | None, table: bytes, command_flags: byte
     """The map of a board. `table` is its settings record, `command_flags` what its device info
     says of the registers that may be written."""
     rows = tuple(_rows(variant, table, _flags(command_flags)))
-    known = (firmware or "").strip().upper() in _SEEN[variant]
+    seen = (firmware or "").strip().upper() in _SEEN[variant]
+    known = proof(firmware, "its settings were recorded" if seen else "", "jk02")
     locked = ""
     if variant == "32s" and not any(command_flags):
         locked = "the board does not say which registers may be written"
@@ -224,16 +226,12 @@ def jk_map(variant: str, firmware: str | None, table: bytes, command_flags: byte
     registers = sorted({row.slot for row in rows})
     return SettingsMap(
         name=f"jk02-{variant}",
-        evidence=(
-            f"Firmware {firmware}: its settings were recorded (docs/protocols/jk02.md)."
-            if known
-            else f"Firmware {firmware or 'unknown'} was never recorded."
-        ),
+        evidence=known.evidence,
         slots=tuple(
             Slot(address=r, layout=Struct(REGISTERS[variant][r].key / REGISTERS[variant][r].wire))
             for r in registers
         ),
         settings=rows,
         locked=locked,
-        untested="" if known else "its firmware was never recorded",
+        untested=known.untested,
     )

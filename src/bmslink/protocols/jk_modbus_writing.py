@@ -20,10 +20,10 @@ from bmslink.protocols.base import Driver
 from bmslink.protocols.jk_map import TABLE_BYTES, jk_map
 from bmslink.protocols.jk_modbus_map import INFO, SETTINGS, Table
 from bmslink.protocols.jk_settings import SWITCH_WORD
-from bmslink.protocols.register_runs import Span, runs
+from bmslink.protocols.register_runs import question, runs, slot_bytes, span
 from bmslink.protocols.rtu import WRITE_MANY, RTUFrame
 from bmslink.protocols.settings import SettingsMap, Slot, Step
-from bmslink.setting import Evidence, Setting
+from bmslink.setting import SWITCHES, Evidence, Setting
 
 __all__ = ["JKModbusWriting", "modbus_map"]
 
@@ -132,12 +132,10 @@ class JKModbusWriting(Driver[RTUFrame]):
 
     async def _fetch(self, slots: Sequence[Slot], most: int) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
-        for run in runs([_span(slot) for slot in slots], most):
-            first = run[0].first
-            data = await self.ask_bytes(SETTINGS, 2 * first, run[-1].end - first)
-            for slot, _, _ in run:
-                at = slot.address - SETTINGS.base - 2 * first
-                found[slot.address] = data[at : at + slot.layout.sizeof()]
+        for run in runs([span(slot, slot.address - SETTINGS.base) for slot in slots], most):
+            first, count = question(run)
+            data = await self.ask_bytes(SETTINGS, 2 * first, count)
+            found.update((slot.address, raw) for slot, raw in slot_bytes(run, data))
         self.seen.add(found)
         return found
 
@@ -174,24 +172,10 @@ class JKModbusWriting(Driver[RTUFrame]):
         if self.own_map is not None:
             return self.own_map
         firmware = identity.firmware if identity else await self.ask_firmware()
-        self.switch_map = _switches(self.likely_map(Identity(firmware=firmware)))
+        self.switch_map = self.likely_map(Identity(firmware=firmware)).only(SWITCHES)
         return self.switch_map
 
     settable: ClassVar[frozenset[Switch]] = frozenset(Switch)
 
     def likely_map(self, identity: Identity) -> SettingsMap:
         return modbus_map(identity.firmware, b"\xff" * TABLE_BYTES, b"\xff" * 32)
-
-
-def _switches(settings: SettingsMap) -> SettingsMap:
-    """Of a map only the switches."""
-    rows = tuple(r for r in settings.settings if r.key in [f"{s}_switch" for s in Switch])
-    own = {row.slot for row in rows}
-    slots = tuple(slot for slot in settings.slots if slot.address in own)
-    return replace(settings, slots=slots, settings=rows)
-
-
-def _span(slot: Slot) -> Span:
-    """Where a slot lies in the settings table, in registers from its beginning."""
-    offset = slot.address - SETTINGS.base
-    return Span(slot, offset // 2, (offset + int(slot.layout.sizeof()) + 1) // 2)

@@ -17,9 +17,20 @@ from construct import Byte, Bytes, Const, Int16ub, Int32ub, Struct
 
 from bmslink.errors import FrameError
 from bmslink.link import Drop, Frame, Framer, Timing
-from bmslink.model import Condition, Identity, Reading
+from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Codec, Options, Payload, Record, Role
-from bmslink.protocols.fields import Layout, bits, build, parse, sort_conditions, text
+from bmslink.protocols.fields import (
+    Layout,
+    build,
+    flag_or_raw,
+    is_set,
+    named_bits,
+    open_wires,
+    parse,
+    sort_conditions,
+    text,
+    unnamed_bits,
+)
 from bmslink.protocols.jk_nw_tags import (
     ALARMS,
     CHEMISTRIES,
@@ -303,10 +314,9 @@ def _reading(values: Mapping[str, Any], *, inverted: bool) -> Reading:
     # what is listed beyond the announced count is padding
     cells = tuple(values.get("cell_voltages", ()))[: values.get("string_count") or None]
     status, soc, minutes = (values.get(n) for n in ("status_word", "soc", "runtime_minutes"))
-    state = [None if status is None else bool(status >> bit & 1) for bit in range(3)]
-    found = [item for bit in bits(values.get("alarm_word", 0)) for item in ALARMS.get(bit, ())]
-    if 0 in cells:  # an input that measures nothing: open wire or no cell
-        found.append(("fault", Condition.VOLTAGE_SENSE))
+    state = [is_set(status, number) for number in range(3)]
+    found = [item for meant in named_bits(values.get("alarm_word", 0), ALARMS) for item in meant]
+    found += open_wires(cells)
     return Reading(
         protocol="jk-nw",
         voltage=values.get("voltage"),
@@ -320,9 +330,9 @@ def _reading(values: Mapping[str, Any], *, inverted: bool) -> Reading:
         cell_voltages=cells,
         temperatures={_TEMPERATURES[k]: values[k] for k in _TEMPERATURES if k in values},
         balancing_active=state[2],
-        charge_switch=_flag(values, "charge_switch", raw),
-        discharge_switch=_flag(values, "discharge_switch", raw),
-        balance_switch=_flag(values, "balance_switch", raw),
+        charge_switch=flag_or_raw(values, "charge_switch", raw),
+        discharge_switch=flag_or_raw(values, "discharge_switch", raw),
+        balance_switch=flag_or_raw(values, "balance_switch", raw),
         charging_allowed=state[0],
         discharging_allowed=state[1],
         uptime=None if minutes is None else minutes * 60.0,
@@ -345,20 +355,10 @@ def _raw(values: Mapping[str, Any], *, inverted: bool) -> dict[str, Any]:
     if values.get("string_count", cells) != cells:
         raw["string_count"] = values["string_count"]
     for name, known in (("alarm", ALARMS), ("status", range(3))):
-        left = [bit for bit in bits(values.get(f"{name}_word", 0)) if bit not in known]
+        left = unnamed_bits(values.get(f"{name}_word", 0), known)
         if left:
             raw[f"{name}_bits"] = left
     return raw
-
-
-def _flag(values: Mapping[str, Any], name: str, raw: dict[str, Any]) -> bool | None:
-    """0 or 1 as a bool; anything else is not understood and stays in raw."""
-    value = values.get(name)
-    if value in (0, 1):
-        return bool(value)
-    if value is not None:
-        raw[name] = value
-    return None
 
 
 # ---------------------------------------------------------------------------------- driver

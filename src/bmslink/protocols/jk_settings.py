@@ -24,7 +24,7 @@ from construct import (
     Struct,
 )
 
-from bmslink.protocols.fields import Layout, scaled
+from bmslink.protocols.fields import Layout, flag, is_set, scaled
 
 __all__ = [
     "CLOCK",
@@ -32,7 +32,6 @@ __all__ = [
     "SETTINGS_LAYOUTS",
     "SWITCH_WORD",
     "Register",
-    "flag",
     "plain_settings",
     "write_layout",
 ]
@@ -212,11 +211,6 @@ def write_layout(variant: str | None, code: int, length: int) -> Layout | None:
     return Struct(register.key / register.wire)
 
 
-def flag(value: int) -> bool | None:
-    """A byte or word that is 0 or 1; anything else was never seen and says nothing."""
-    return {0: False, 1: True}.get(value)
-
-
 def plain_settings(values: Mapping[str, Any], variant: str) -> dict[str, Any]:
     """A parsed type 01 as settings: switches as booleans, `None` where the board has no such
     setting (its enable flag is clear: such bytes hold left-overs, e.g. 60/50 °C for heating)."""
@@ -226,9 +220,9 @@ def plain_settings(values: Mapping[str, Any], variant: str) -> dict[str, Any]:
     if variant == "24s":
         return plain
     word = plain.pop("jk_switches")
-    plain |= {name: bool(word >> bit & 1) for bit, name in enumerate(_SWITCHES)}
+    plain |= {name: is_set(word, at) for at, name in enumerate(_SWITCHES)}
     present = int.from_bytes(plain.pop("enable_flags"), "little")
     for code, register in REGISTERS[variant].items():
-        if present and register.key in plain and not present >> code & 1:
+        if present and register.key in plain and not is_set(present, code):
             plain[register.key] = None
     return plain

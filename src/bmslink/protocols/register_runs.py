@@ -6,21 +6,41 @@ never expect as many registers, or the answer that is late to one is taken for t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from bmslink.protocols.settings import Slot
 
-__all__ = ["Span", "alike", "runs"]
+__all__ = ["Span", "alike", "question", "runs", "slot_bytes", "span"]
 
 
 class Span(NamedTuple):
-    """The registers of a slot."""
+    """Where a slot lies, in registers."""
 
     slot: Slot
     first: int
     end: int
     """The first register behind it."""
+    offset: int = 0
+    """Bytes of the first register before it."""
+
+
+def span(slot: Slot, offset: int) -> Span:
+    """The registers of a slot that begins `offset` bytes behind register 0."""
+    end = offset + int(slot.layout.sizeof())
+    return Span(slot, offset // 2, (end + 1) // 2, offset % 2)
+
+
+def question(run: Sequence[Span]) -> tuple[int, int]:
+    """The first register of a run, and how many one question about it asks for."""
+    return run[0].first, run[-1].end - run[0].first
+
+
+def slot_bytes(run: Sequence[Span], data: bytes) -> Iterator[tuple[Slot, bytes]]:
+    """The slots of a run, each with its bytes out of the answer."""
+    for slot, first, _, offset in run:
+        at = 2 * (first - run[0].first) + offset
+        yield slot, data[at : at + slot.layout.sizeof()]
 
 
 def alike(register: int, count: int, before: tuple[int, int] | None) -> bool:

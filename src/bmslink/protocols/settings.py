@@ -8,19 +8,30 @@ are written; `allowed`, the last function before the wire, believes none of its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from bmslink.errors import SettingError, UsageError
+from bmslink.errors import LinkTimeout, SettingError, UsageError
 from bmslink.link import Frame
 from bmslink.model import Switch
-from bmslink.protocols.fields import Layout, build, fields_of, parse
+from bmslink.protocols.fields import Layout, build, fields_of, flag, is_set, parse
 from bmslink.setting import Setting, Value
 
-__all__ = ["Image", "Seen", "SettingsMap", "Slot", "Step", "Table", "allowed"]
+__all__ = [
+    "Image",
+    "Seen",
+    "SettingsMap",
+    "Slot",
+    "Step",
+    "Table",
+    "allowed",
+    "proof",
+    "silence_means_absent",
+    "some_of",
+]
 
 F = TypeVar("F", bound=Frame)
 
@@ -59,6 +70,47 @@ class Slot:
         if unknown := changes.keys() - names:
             raise SettingError(f"Setting {self.address:02X} has no field {', '.join(unknown)}.")
         return self.clean(build(self.layout, {**self.values(raw), **changes}, "setting"))
+
+
+class Proof(NamedTuple):
+    """How well a map is known for a firmware."""
+
+    evidence: str
+    """In one sentence."""
+    untested: str
+    """Why it is written with `--untested` only; empty where it is proven."""
+
+
+def proof(firmware: str | None, seen: str, page: str, what: str = "") -> Proof:
+    """Of a firmware that was recorded (`seen` says what of it) or never was, with its `what`;
+    `page` is the page of docs/protocols."""
+    if seen:
+        return Proof(f"Firmware {firmware}: {seen} (docs/protocols/{page}.md).", "")
+    its, these = (f" with its {what}", f" with these {what}") if what else ("", "")
+    return Proof(
+        f"Firmware {firmware or 'unknown'} was never recorded{its}.",
+        f"its firmware was never recorded{these}",
+    )
+
+
+@contextmanager
+def silence_means_absent() -> Iterator[None]:
+    """Around a question for settings: with silence some boards say that they do not have them.
+
+    Anything else that keeps an answer away is an error as everywhere.
+    """
+    try:
+        yield
+    except LinkTimeout as error:
+        if error.heard != "silence":
+            raise
+
+
+def some_of(slots: Collection[Slot], found: dict[int, bytes]) -> dict[int, bytes]:
+    """What was found of slots; `LinkTimeout` where it is nothing of any."""
+    if slots and not found:
+        raise LinkTimeout("The board answers for none of its settings.")
+    return found
 
 
 class Seen:
@@ -202,6 +254,13 @@ class SettingsMap:
             raise UsageError(f"This board ({self.name}) has no setting {key!r}.")
         return found
 
+    def only(self, keys: Collection[str]) -> SettingsMap:
+        """The same map with these settings alone, and the slots that hold them."""
+        rows = tuple(row for row in self.settings if row.key in keys)
+        held = {row.slot for row in rows}
+        slots = tuple(slot for slot in self.slots if slot.address in held)
+        return replace(self, slots=slots, settings=rows)
+
     def decode(self, image: Image) -> dict[str, Value | None]:
         """Every setting's value; `None` where the board does not have it or it makes no sense."""
         fields = {
@@ -273,8 +332,8 @@ def _plain(setting: Setting, raw: Any) -> Value | None:
         return None
     if setting.kind == "switch":
         if setting.bit is not None:
-            return bool(int(raw) >> setting.bit & 1)
-        return {0: False, 1: True}.get(int(raw))
+            return is_set(int(raw), setting.bit)
+        return flag(int(raw))
     if setting.kind == "choice":
         return setting.choices.get(int(raw))
     if setting.kind == "text":

@@ -49,7 +49,7 @@ _HARDWARE = "DL-BMS-R32-01E"
 _FRAME_TEXT = 7
 _START = datetime(2024, 1, 1, tzinfo=UTC)
 _CLOCK = ("year", "month", "day", "hour", "minute", "second")
-_CONTROL_SWITCHES = {"discharge_switch": Switch.DISCHARGE, "charge_switch": Switch.CHARGE}
+_CONTROL_SWITCHES = {switch.key: switch for switch in (Switch.DISCHARGE, Switch.CHARGE)}
 _SHUNT = 333e-6  # Ω, as in daly-can-params-heezes
 _TRIPPED = ("protection", "fault")
 

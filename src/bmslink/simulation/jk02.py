@@ -77,11 +77,7 @@ _WRITE_DELAY = 0.11
 _REPEATS_INFO = 15  # from this version on a 96 is answered by 01 and 03
 _SENSOR_MASK_FLAG = 36
 _ABSENT = -200.0
-_SWITCHES = {
-    "charge_switch": Switch.CHARGE,
-    "discharge_switch": Switch.DISCHARGE,
-    "balance_switch": Switch.BALANCE,
-}
+_SWITCHES = {switch.key: switch for switch in Switch}
 _PROBES = ("mosfet", "cell_1", "cell_2", "cell_3", "cell_4", "cell_5")  # bits of the sensor mask
 _CLOCK = 200_000_000  # 2026-05-03: when the simulated board was switched on
 
