@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bmslink.cli import options as o
 from bmslink.cli.output import UNVERIFIED, Session
 from bmslink.errors import GateError, TargetError, UsageError
 
@@ -31,7 +30,6 @@ __all__ = [
     "agree",
     "can_ask",
     "change",
-    "line_of",
     "under_way",
     "waivers",
 ]
@@ -248,15 +246,3 @@ def value_of(setting_kind: str, unit: str, text: str) -> Any:
         return text
     value = typed_value(text)
     return value.to(unit) if isinstance(value, Quantity) else value
-
-
-def line_of(
-    protocol: str | None, address: int | None, baudrate: int | None, timeout: float | None
-) -> o.Line:
-    """What the options say of the line."""
-    return o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
-
-
-def open_one(session: Session, target: str | None, line: o.Line) -> Device:
-    """The one device of a command, not yet opened."""
-    return o.connect_all(session, [o.one_target(target)], line)[0]

@@ -15,11 +15,11 @@ from bmslink.cli import changing as c
 from bmslink.cli import config_files as files
 from bmslink.cli import options as o
 from bmslink.cli.config_changes import journal, resume, verify
+from bmslink.cli.connection import ConnectionOptions, connect_all, connect_one
 from bmslink.cli.output import FAILED, FOUND
 from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
-    from bmslink.cli.output import Session
     from bmslink.device import Device
 
 __all__ = ["COMMANDS"]
@@ -36,10 +36,8 @@ def backup(
     target: o.Target = None,
     output: Out = None,
     force: c.Force = False,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
     """Keep all that stands in a pack, as raw bytes.
 
@@ -50,7 +48,7 @@ def backup(
     from bmslink.config.places import where
 
     session = o.session_of(ctx)
-    device = c.open_one(session, target, c.line_of(protocol, address, baudrate, timeout))
+    device = connect_one(session, target, connection)
     identity, table = run(files.look(device))
     made = make_backup(str(device.target), identity, table, where(device).to_dict())
     path = output or files.backup_name(made)
@@ -69,17 +67,15 @@ def export(
         bool, typer.Option("--own", help="With what belongs to this one board (its address, …).")
     ] = False,
     force: c.Force = False,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
     """Write the settings of a pack as a profile."""
     from bmslink.cli.loop import run
     from bmslink.config.profile import profile_of
 
     session = o.session_of(ctx)
-    device = c.open_one(session, target, c.line_of(protocol, address, baudrate, timeout))
+    device = connect_one(session, target, connection)
     identity, table = run(files.look(device))
     title = " ".join(x for x in (identity.vendor, identity.model, identity.firmware) if x)
     files.give(session, profile_of(table, title=title, own=own), output, force=force)
@@ -118,10 +114,8 @@ def plan(
     untested: c.Untested = False,
     waive: c.Waive = None,
     chemistry: c.Chemistry = None,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
     """Show what a profile would change, and every check.
 
@@ -134,7 +128,7 @@ def plan(
     session = o.session_of(ctx)
     profile = load_profile(file)
     allowed = c.waivers(waive, untested=untested)
-    devices = _connect(session, targets, c.line_of(protocol, address, baudrate, timeout))
+    devices = connect_all(session, targets, connection)
 
     async def look(device: Device) -> None:
         async with device:
@@ -167,10 +161,8 @@ def apply(
     chemistry: c.Chemistry = None,
     yes: c.Yes = False,
     dry_run: c.DryRun = False,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
     """Write a profile to one pack or several.
 
@@ -183,7 +175,7 @@ def apply(
     session = o.session_of(ctx)
     profile = load_profile(file)
     allowed = c.waivers(waive, untested=untested)
-    devices = _connect(session, targets, c.line_of(protocol, address, baudrate, timeout))
+    devices = connect_all(session, targets, connection)
 
     async def write(device: Device) -> None:
         async with device:
@@ -229,10 +221,8 @@ def restore(
     chemistry: c.Chemistry = None,
     yes: c.Yes = False,
     dry_run: c.DryRun = False,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
     """Set a pack back to what a backup holds.
 
@@ -245,7 +235,7 @@ def restore(
     session = o.session_of(ctx)
     kept = load_backup(file)
     allowed = c.waivers(waive, untested=untested)
-    device = c.open_one(session, target, c.line_of(protocol, address, baudrate, timeout))
+    device = connect_one(session, target, connection)
 
     async def write(device: Device) -> None:
         async with device:
@@ -271,10 +261,8 @@ def diff(
         list[str],
         typer.Argument(metavar="A [B]...", help="Packs, backups, profiles; B else BMSLINK_TARGET."),
     ],
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
     """Compare packs, backups and profiles.
 
@@ -290,7 +278,7 @@ def diff(
         names.append(o.one_target(None))
     if len(set(names)) < len(names):
         raise TargetError("One of them is named twice.")
-    found = files.sides(session, names, c.line_of(protocol, address, baudrate, timeout))
+    found = files.sides(session, names, connection)
     result = compare(found)
     if session.json:
         for each in result:
@@ -321,10 +309,3 @@ COMMANDS = {
     "journal": journal,
 }
 """`bmslink config WORD` -> what it does."""
-
-
-# ------------------------------------------------------------------------------------- parts
-
-
-def _connect(session: Session, targets: list[str] | None, line: o.Line) -> list[Device]:
-    return o.connect_all(session, o.some_targets(targets), line)

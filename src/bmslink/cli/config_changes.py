@@ -9,6 +9,7 @@ import typer
 from bmslink.cli import changing as c
 from bmslink.cli import config_files as files
 from bmslink.cli import options as o
+from bmslink.cli.connection import ConnectionOptions, connect_one
 from bmslink.cli.output import FOUND
 from bmslink.errors import TargetError
 
@@ -32,10 +33,8 @@ def resume(
     ] = False,
     waive: c.Waive = None,
     yes: c.Yes = False,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
     """Finish a change that was cut off, or set it back.
 
@@ -49,7 +48,7 @@ def resume(
     session = o.session_of(ctx)
     if rollback + keep + show > 1:
         raise TargetError("--show, --rollback, --keep: only one of them.")
-    device = c.open_one(session, target, c.line_of(protocol, address, baudrate, timeout))
+    device = connect_one(session, target, connection)
     waived = c.waivers(waive)
 
     async def go_on(device: Device) -> bool:
@@ -86,10 +85,8 @@ def resume(
 def verify(
     ctx: typer.Context,
     target: o.Target = None,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
     """Check that a pack still holds what its last change wrote.
 
@@ -101,7 +98,7 @@ def verify(
     from bmslink.config import verify as look
 
     session = o.session_of(ctx)
-    device = c.open_one(session, target, c.line_of(protocol, address, baudrate, timeout))
+    device = connect_one(session, target, connection)
 
     async def ask(device: Device) -> Verification:
         async with device:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bmslink.cli import options as o
+from bmslink.cli.connection import ConnectionOptions, connect_all
 from bmslink.cli.outfile import on_stdout, write_text
 from bmslink.cli.output import FAILED, about
 from bmslink.errors import BmsError, TargetError
@@ -96,14 +96,14 @@ def backup_name(made: Backup) -> str:
     return "-".join(part for part in (made.protocol, name, moment) if part) + ".json"
 
 
-def sides(session: Session, names: Sequence[str], line: o.Line) -> list[Side]:
+def sides(session: Session, names: Sequence[str], connection: ConnectionOptions) -> list[Side]:
     """The sides of a comparison: a file if there is one of that name, else a pack."""
     from bmslink.cli.loop import run
 
     live = [name for name in names if not _is_file(name)]
     if not live:
         session.no_trace("config diff with files only")
-    devices = dict(zip(live, o.connect_all(session, live, line) if live else (), strict=True))
+    devices = dict(zip(live, connect_all(session, live, connection) if live else (), strict=True))
     found = []
     for name in names:
         if name in devices:

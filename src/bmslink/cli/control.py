@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bmslink.cli import options as o
+from bmslink.cli.connection import ConnectionOptions, connect_one
 from bmslink.cli.control_run import run, status
 from bmslink.cli.control_try import backtest, explain
 from bmslink.cli.outfile import on_stdout, write_text
@@ -69,10 +70,8 @@ def check(
     ctx: typer.Context,
     file: PolicyFile,
     target: o.Target = None,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    connection: ConnectionOptions,
     settings: Annotated[
         str | None,
         typer.Option(
@@ -93,8 +92,7 @@ def check(
     known = None if settings is None else load_settings(Path(settings))
     reading = None
     if target is not None:
-        line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
-        reading, live = _look(session, target, line, settings=known is None)
+        reading, live = _look(session, target, connection, settings=known is None)
         known = live if known is None else known
     found = check_policies(policies, known)
     if known is not None:
@@ -124,13 +122,13 @@ COMMANDS = {
 
 
 def _look(
-    session: Session, target: str, line: o.Line, *, settings: bool
+    session: Session, target: str, connection: ConnectionOptions, *, settings: bool
 ) -> tuple[Reading, dict[str, float] | None]:
     """A reading, and the settings that are numbers; `None` where the pack does not tell them."""
     from bmslink.cli.loop import run as run_loop
     from bmslink.errors import BmsError
 
-    device = o.connect_all(session, [target], line)[0]
+    device = connect_one(session, target, connection)
 
     async def look() -> tuple[Reading, dict[str, float] | None]:
         async with device:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bmslink.cli import options as o
+from bmslink.cli.connection import ConnectionOptions, connect_all
 from bmslink.cli.control_try import Policies, Settings, Sink
 from bmslink.cli.output import FAILED, FOUND
 from bmslink.errors import GateError
@@ -32,10 +33,8 @@ def run(
     count: o.Count = None,
     settings: Settings = None,
     sink: Sink = False,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
     """Judge live packs and tell each change of a decision, with its reason.
 
@@ -57,8 +56,7 @@ def run(
             "control run acts in shadow only in this version: it decides and tells, and sends "
             "nothing. Say so with --shadow."
         )
-    line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
-    devices = o.connect_all(session, names, line)
+    devices = connect_all(session, names, connection)
     interval = 1.0 if watch is None else watch
     why = {"policies": policies, "sha256": _hash(policies)}
     board = Board(session, policies, [str(d.target) for d in devices], interval)

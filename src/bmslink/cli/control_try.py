@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bmslink.cli import options as o
+from bmslink.cli.connection import ConnectionOptions, connect_one
 from bmslink.cli.output import Session
 from bmslink.errors import TargetError
 
@@ -128,10 +129,8 @@ def explain(
     sink: Sink = False,
     interval: Interval = None,
     speed: Speed = 1.0,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
     """Show why a moment is judged as it is: the reasons behind every permit and limit.
 
@@ -150,15 +149,14 @@ def explain(
     if Path(place).is_file():
         session.no_trace("control explain on a recording")
         moment, after = _moment(at)
-        log = _log(place, protocol, interval, speed)
+        log = _log(place, connection.protocol, interval, speed)
         noticed = _noticed(session, log, {policies: chosen})
         found = explain_log(noticed, chosen, known, at=moment, after=after, sink=sink)
         _say_skipped(session, place, log.skipped)
     else:
         if at is not None:
             raise TargetError(f"--at is for recordings, and {place} is no file.")
-        line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
-        readings = _look(session, place, line)
+        readings = _look(session, place, connection)
         found = [explain_readings(readings, chosen, known, poll=_APART, sink=sink)]
     for number, each in enumerate(found):
         if session.json:
@@ -207,12 +205,14 @@ def _moment(text: str | None) -> tuple[float | None, float | None]:
         ) from None
 
 
-def _look(session: Session, target: str, line: o.Line) -> list[tuple[float, Reading]]:
+def _look(
+    session: Session, target: str, connection: ConnectionOptions
+) -> list[tuple[float, Reading]]:
     import asyncio
 
     from bmslink.cli.loop import run
 
-    device = o.connect_all(session, [target], line)[0]
+    device = connect_one(session, target, connection)
 
     async def look() -> list[tuple[float, Reading]]:
         loop = asyncio.get_running_loop()

@@ -16,6 +16,7 @@ import typer
 
 from bmslink.cli import changing as c
 from bmslink.cli import options as o
+from bmslink.cli.connection import ConnectionOptions, connect_one
 from bmslink.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
@@ -37,33 +38,27 @@ Pairs = Annotated[
 def show_settings(
     ctx: typer.Context,
     target: o.Target = None,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
     """Show every setting of a pack: value, limits, whether it may be written, and the evidence."""
-    line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
-    _show(ctx, target, [], line)
+    _show(ctx, target, [], connection)
 
 
 def get_settings(
     ctx: typer.Context,
     words: Keys = None,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
     """Show some settings by name, in their own units.
 
     One name gives the value alone; several give KEY=VALUE, as `settings set` takes it.
     """
-    line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
     target, keys = _split(words or [], _is_key)
     if not keys:
         raise TargetError("Which settings? Name them, e.g. cell_ovp charge_utp.")
-    _show(ctx, target, keys, line)
+    _show(ctx, target, keys, connection)
 
 
 def set_settings(
@@ -74,10 +69,8 @@ def set_settings(
     chemistry: c.Chemistry = None,
     yes: c.Yes = False,
     dry_run: c.DryRun = False,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
     """Write settings: KEY=VALUE, the value in the setting's unit or with one (3.6, "3600 mV").
 
@@ -86,7 +79,6 @@ def set_settings(
     from bmslink.cli.loop import run
 
     session = o.session_of(ctx)
-    line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
     target, pairs = _split(words, lambda word: _is_key(word.partition("=")[0]) and "=" in word)
     if not pairs:
         raise TargetError("Which values? Write KEY=VALUE, e.g. cell_ovp=3.6.")
@@ -98,7 +90,7 @@ def set_settings(
         if key in wanted:
             raise TargetError(f"{key} stands twice.")
         wanted[key] = value.strip()
-    device = c.open_one(session, target, line)
+    device = connect_one(session, target, connection)
     allowed = c.waivers(waive, untested=untested)
     if wanted.keys() & set(_ADJUSTED):
         wish, now = _wish(wanted)
@@ -216,12 +208,14 @@ async def _adjust(
         c.show_outcome(session, device, outcome)
 
 
-def _show(ctx: typer.Context, target: str | None, keys: list[str], line: o.Line) -> None:
+def _show(
+    ctx: typer.Context, target: str | None, keys: list[str], connection: ConnectionOptions
+) -> None:
     from bmslink.cli.loop import run
     from bmslink.config import believe
 
     session = o.session_of(ctx)
-    device = c.open_one(session, target, line)
+    device = connect_one(session, target, connection)
 
     async def fetch(device: Device) -> Table:
         async with device:

@@ -9,6 +9,7 @@ import typer
 
 from bmslink.cli import changing as c
 from bmslink.cli import options as o
+from bmslink.cli.connection import ConnectionOptions, connect_one
 from bmslink.errors import TargetError
 from bmslink.model import Command, Switch
 
@@ -30,10 +31,8 @@ def command(
     waive: c.Waive = None,
     yes: c.Yes = False,
     dry_run: c.DryRun = False,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
     """Switch charging, discharging or balancing, and read back what came of it.
 
@@ -45,8 +44,7 @@ def command(
 
     session = o.session_of(ctx)
     target, wish = _parse(words)
-    line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
-    device = c.open_one(session, target, line)
+    device = connect_one(session, target, connection)
 
     allowed = c.waivers(waive, untested=untested)
 
