@@ -36,7 +36,7 @@ def command(
     watch: Annotated[
         float, typer.Option(parser=o.seconds, metavar="S", help="Read every S seconds [1].")
     ] = _INTERVAL,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    force: o.Force = False,
     *,
     connection: ConnectionOptions,
 ) -> None:

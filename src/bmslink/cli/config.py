@@ -26,17 +26,13 @@ __all__ = ["COMMANDS"]
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="The profile.")]
 BackupFile = Annotated[str, typer.Argument(metavar="FILE", help="The backup.")]
-Out = Annotated[
-    str | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to this file.")
-]
 
 
 def backup(
     ctx: typer.Context,
     target: o.Target = None,
-    output: Out = None,
-    force: c.Force = False,
     *,
+    output: o.OutputOptions,
     connection: ConnectionOptions,
 ) -> None:
     """Keep all that stands in a pack, as raw bytes.
@@ -51,8 +47,8 @@ def backup(
     device = connect_one(session, target, connection)
     identity, table = run(files.look(device))
     made = make_backup(str(device.target), identity, table, where(device).to_dict())
-    path = output or files.backup_name(made)
-    save_backup(made, path, overwrite=force)
+    path = output.output or files.backup_name(made)
+    save_backup(made, path, overwrite=output.force)
     if session.json:
         session.record({"target": made.target, "path": path, "sha256": made.sha256})
     else:
@@ -62,12 +58,11 @@ def backup(
 def export(
     ctx: typer.Context,
     target: o.Target = None,
-    output: Out = None,
     own: Annotated[
         bool, typer.Option("--own", help="With what belongs to this one board (its address, …).")
     ] = False,
-    force: c.Force = False,
     *,
+    output: o.OutputOptions,
     connection: ConnectionOptions,
 ) -> None:
     """Write the settings of a pack as a profile."""
@@ -78,7 +73,7 @@ def export(
     device = connect_one(session, target, connection)
     identity, table = run(files.look(device))
     title = " ".join(x for x in (identity.vendor, identity.model, identity.firmware) if x)
-    files.give(session, profile_of(table, title=title, own=own), output, force=force)
+    files.give(session, profile_of(table, title=title, own=own), output)
 
 
 def presets(
@@ -88,8 +83,8 @@ def presets(
     capacity: Annotated[
         float | None, typer.Option(parser=o.number, metavar="AH", help="Capacity of the pack, Ah.")
     ] = None,
-    output: Out = None,
-    force: c.Force = False,
+    *,
+    output: o.OutputOptions,
 ) -> None:
     """List the presets, or write one as a profile to begin with."""
     from bmslink.config.presets import PRESETS, preset
@@ -103,7 +98,7 @@ def presets(
             else:
                 session.print(f"{each:10}{what}")
         return
-    files.give(session, preset(name, cells, capacity), output, force=force)
+    files.give(session, preset(name, cells, capacity), output)
 
 
 def plan(
@@ -111,10 +106,8 @@ def plan(
     file: File,
     targets: o.Targets = None,
     switches: c.Switches = False,
-    untested: c.Untested = False,
-    waive: c.Waive = None,
-    chemistry: c.Chemistry = None,
     *,
+    options: c.PlanOptions,
     connection: ConnectionOptions,
 ) -> None:
     """Show what a profile would change, and every check.
@@ -127,7 +120,6 @@ def plan(
 
     session = o.session_of(ctx)
     profile = load_profile(file)
-    allowed = c.waivers(waive, untested=untested)
     devices = connect_all(session, targets, connection)
 
     async def look(device: Device) -> None:
@@ -137,8 +129,8 @@ def plan(
                 device,
                 profile,
                 switches=switches,
-                waive=allowed,
-                chemistry=chemistry,
+                waive=options.waived,
+                chemistry=options.chemistry,
                 settings=found,
             )
             c.show_plan(session, made)
@@ -156,12 +148,8 @@ def apply(
     file: File,
     targets: o.Targets = None,
     switches: c.Switches = False,
-    untested: c.Untested = False,
-    waive: c.Waive = None,
-    chemistry: c.Chemistry = None,
-    yes: c.Yes = False,
-    dry_run: c.DryRun = False,
     *,
+    options: c.ChangeOptions,
     connection: ConnectionOptions,
 ) -> None:
     """Write a profile to one pack or several.
@@ -174,23 +162,11 @@ def apply(
 
     session = o.session_of(ctx)
     profile = load_profile(file)
-    allowed = c.waivers(waive, untested=untested)
     devices = connect_all(session, targets, connection)
 
     async def write(device: Device) -> None:
         async with device:
-            found = await device.settings_map(await device.identify())
-            await c.change(
-                session,
-                device,
-                found,
-                profile,
-                switches=switches,
-                waive=allowed,
-                chemistry=chemistry,
-                yes=yes,
-                dry_run=dry_run,
-            )
+            await c.change(session, device, profile, options, switches=switches)
 
     for number, device in enumerate(devices):
         session.target = str(device.target)
@@ -216,12 +192,8 @@ def restore(
     clone: Annotated[
         bool, typer.Option("--clone", help="Onto another board of the same kind.")
     ] = False,
-    untested: c.Untested = False,
-    waive: c.Waive = None,
-    chemistry: c.Chemistry = None,
-    yes: c.Yes = False,
-    dry_run: c.DryRun = False,
     *,
+    options: c.ChangeOptions,
     connection: ConnectionOptions,
 ) -> None:
     """Set a pack back to what a backup holds.
@@ -234,23 +206,12 @@ def restore(
 
     session = o.session_of(ctx)
     kept = load_backup(file)
-    allowed = c.waivers(waive, untested=untested)
     device = connect_one(session, target, connection)
 
     async def write(device: Device) -> None:
         async with device:
-            found = await device.settings_map(await device.identify())
-            await c.change(
-                session,
-                device,
-                found,
-                {},
-                raw=kept,
-                waive=allowed | ({"clone"} if clone else set()),
-                chemistry=chemistry,
-                yes=yes,
-                dry_run=dry_run,
-            )
+            waive = ("clone",) if clone else ()
+            await c.change(session, device, {}, options, raw=kept, waive=waive)
 
     run(write(device))
 

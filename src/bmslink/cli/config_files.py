@@ -14,6 +14,7 @@ from bmslink.cli.output import FAILED, about
 from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
+    from bmslink.cli.options import OutputOptions
     from bmslink.cli.output import Session
     from bmslink.config import CutOff
     from bmslink.config.backup import Backup
@@ -38,12 +39,13 @@ __all__ = [
 ]
 
 
-def give(session: Session, text: str, path: str | None, *, force: bool) -> None:
+def give(session: Session, text: str, options: OutputOptions) -> None:
     """A text on stdout, or into a file that is not there yet."""
+    path = options.output
     if path is None or on_stdout(path):
         session.print(*text.rstrip("\n").split("\n"))
         return
-    write_text(path, text, force=force)
+    write_text(path, text, force=options.force)
     if session.json:
         session.record({"path": path})
     else:

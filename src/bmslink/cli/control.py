@@ -40,10 +40,8 @@ def presets(
     capacity: Annotated[
         float | None, typer.Option(parser=o.number, metavar="AH", help="Capacity in Ah.")
     ] = None,
-    output: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="FILE", help="Where to write it.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a file.")] = False,
+    *,
+    output: o.OutputOptions,
 ) -> None:
     """Write a commented policy file to start from; everything in it is in shadow."""
     from bmslink.control.files import parse_policies
@@ -52,18 +50,17 @@ def presets(
     session = o.session_of(ctx)
     session.no_trace("control presets")
     text = preset(chemistry, use, cells=cells, capacity=capacity)
-    parse_policies(text, Path(output or "preset"))  # a capacity that cannot be is said here
-    if output is not None and on_stdout(output):
-        output = None
-    if output is not None:
-        write_text(output, text, force=force)
-    values = {"chemistry": chemistry, "use": use, "path": output}
+    parse_policies(text, Path(output.output or "preset"))  # a capacity that cannot be is said here
+    path = None if on_stdout(output.output) else output.output
+    if path is not None:
+        write_text(path, text, force=output.force)
+    values = {"chemistry": chemistry, "use": use, "path": path}
     if session.json:
-        session.record(values if output is not None else {**values, "text": text})
-    elif output is None:
+        session.record(values if path is not None else {**values, "text": text})
+    elif path is None:
         session.print(*text.rstrip("\n").split("\n"))
     else:
-        session.print(f"{output} is written; set its [battery], then `control check {output}`.")
+        session.print(f"{path} is written; set its [battery], then `control check {path}`.")
 
 
 def check(

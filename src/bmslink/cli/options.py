@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
+from bmslink.cli.option_groups import OptionGroup
 from bmslink.cli.output import Session
 from bmslink.errors import TargetError
 
 __all__ = [
     "Count",
+    "Force",
+    "OutputOptions",
     "PinFile",
     "Protocol",
     "Target",
@@ -81,6 +85,18 @@ Watch = Annotated[
 Count = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="End after N readings (tries count).")
 ]
+
+Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputOptions(OptionGroup):
+    """Where a result goes instead of to standard output."""
+
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to this file.")
+    ] = None
+    force: Force = False
 
 
 def session_of(ctx: typer.Context) -> Session:

@@ -64,12 +64,8 @@ def get_settings(
 def set_settings(
     ctx: typer.Context,
     words: Pairs,
-    untested: c.Untested = False,
-    waive: c.Waive = None,
-    chemistry: c.Chemistry = None,
-    yes: c.Yes = False,
-    dry_run: c.DryRun = False,
     *,
+    options: c.ChangeOptions,
     connection: ConnectionOptions,
 ) -> None:
     """Write settings: KEY=VALUE, the value in the setting's unit or with one (3.6, "3600 mV").
@@ -91,20 +87,9 @@ def set_settings(
             raise TargetError(f"{key} stands twice.")
         wanted[key] = value.strip()
     device = connect_one(session, target, connection)
-    allowed = c.waivers(waive, untested=untested)
     if wanted.keys() & set(_ADJUSTED):
         wish, now = _wish(wanted)
-        work = _adjust(
-            session,
-            device,
-            wish,
-            now=now,
-            waive=allowed,
-            chemistry=chemistry,
-            yes=yes,
-            dry_run=dry_run,
-        )
-        run(work)
+        run(_adjust(session, device, wish, options, now=now))
         return
 
     async def write(device: Device) -> None:
@@ -117,16 +102,7 @@ def set_settings(
                     values[key] = c.value_of(row.kind, row.unit, text)
                 except UsageError as exc:
                     raise UsageError(f"{key}: {exc}") from exc
-            await c.change(
-                session,
-                device,
-                found,
-                values,
-                waive=allowed,
-                chemistry=chemistry,
-                yes=yes,
-                dry_run=dry_run,
-            )
+            await c.change(session, device, values, options, settings=found)
 
     run(write(device))
 
@@ -178,32 +154,26 @@ def _wish(wanted: Mapping[str, str]) -> tuple[Adjustment, bool]:
 
 
 async def _adjust(
-    session: Session,
-    device: Device,
-    wish: Adjustment,
-    *,
-    now: bool,
-    waive: set[str],
-    chemistry: str | None,
-    yes: bool,
-    dry_run: bool,
+    session: Session, device: Device, wish: Adjustment, options: c.ChangeOptions, *, now: bool
 ) -> None:
     from bmslink.cli.render import config, text
     from bmslink.config import adjust, draft_adjustment
 
     async with device:
-        wanted = await draft_adjustment(device, wish, now=now, waive=waive, chemistry=chemistry)
+        wanted = await draft_adjustment(
+            device, wish, now=now, waive=options.waived, chemistry=options.chemistry
+        )
         if not session.json:
             glyphs = text.glyphs(ascii_only=session.ascii)
-            whole = dry_run or session.verbosity > 0
+            whole = options.dry_run or session.verbosity > 0
             session.show(config.adjustment(wanted, glyphs, whole=whole))
-        elif dry_run or wanted.plan.blocked:
+        elif options.dry_run or wanted.plan.blocked:
             session.record({"target": wanted.plan.target, "plan": wanted.to_dict()})
         c.stop_if_blocked(wanted.plan)
-        if dry_run:
-            session.say("A dry run: nothing was changed.")
+        if options.dry_run:
+            session.say(c.DRY_RUN)
             return
-        await c.agree(session, f"Set it on {device.target}?", yes=yes)
+        await c.agree(session, f"Set it on {device.target}?", yes=options.yes)
         outcome = await c.under_way(session, device, adjust(device, wanted))
         c.show_outcome(session, device, outcome)
 

@@ -27,11 +27,10 @@ Words = Annotated[
 def command(
     ctx: typer.Context,
     words: Words,
-    untested: c.Untested = False,
-    waive: c.Waive = None,
+    *,
+    waiving: c.WaiveOptions,
     yes: c.Yes = False,
     dry_run: c.DryRun = False,
-    *,
     connection: ConnectionOptions,
 ) -> None:
     """Switch charging, discharging or balancing, and read back what came of it.
@@ -46,22 +45,20 @@ def command(
     target, wish = _parse(words)
     device = connect_one(session, target, connection)
 
-    allowed = c.waivers(waive, untested=untested)
-
     async def act(device: Device) -> None:
         from bmslink.config import rehearse_switch, switch
 
         async with device:
             if dry_run:
-                for frame in await rehearse_switch(device, wish, waive=allowed):
+                for frame in await rehearse_switch(device, wish, waive=waiving.waived):
                     if session.json:
                         session.record({"frame": frame.hex()})
                     else:
                         session.print(frame.hex(" "))
-                session.say("A dry run: nothing was changed.")
+                session.say(c.DRY_RUN)
                 return
             await c.agree(session, f"Switch {wish} on {device.target}?", yes=yes)
-            outcome = await c.under_way(session, device, switch(device, wish, waive=allowed))
+            outcome = await c.under_way(session, device, switch(device, wish, waive=waiving.waived))
             c.show_outcome(session, device, outcome)
 
     run(act(device))
