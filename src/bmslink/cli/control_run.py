@@ -11,7 +11,7 @@ import typer
 
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_all
-from bmslink.cli.control_try import Policies, Settings, Sink
+from bmslink.cli.control_try import InstallationOptions, Policies
 from bmslink.cli.output import FAILED, FOUND
 from bmslink.errors import GateError
 
@@ -31,9 +31,8 @@ def run(
     ] = False,
     watch: o.Watch = None,
     count: o.Count = None,
-    settings: Settings = None,
-    sink: Sink = False,
     *,
+    installation: InstallationOptions,
     connection: ConnectionOptions,
 ) -> None:
     """Judge live packs and tell each change of a decision, with its reason.
@@ -45,11 +44,10 @@ def run(
     from bmslink.cli.loop import run as run_loop
     from bmslink.cli.watching import Board, Watcher
     from bmslink.control.files import load_policies
-    from bmslink.control.settings import load_settings
 
     session = o.session_of(ctx)
     chosen = load_policies(Path(policies))
-    known = None if settings is None else load_settings(Path(settings))
+    known = installation.known()
     names = o.some_targets(targets)
     if not shadow:
         raise GateError(
@@ -61,7 +59,9 @@ def run(
     why = {"policies": policies, "sha256": _hash(policies)}
     board = Board(session, policies, [str(d.target) for d in devices], interval)
     watchers = [
-        Watcher(session, board, index, chosen, known, why, interval=interval, sink=sink)
+        Watcher(
+            session, board, index, chosen, known, why, interval=interval, sink=installation.sink
+        )
         for index in range(len(devices))
     ]
     if not session.json:
