@@ -70,7 +70,7 @@ async def _record(
 ) -> None:
     import asyncio
 
-    from bmslink.cli.poll import poll
+    from bmslink.runtime.poll import poll
 
     async def greet(device: Device) -> None:
         try:

@@ -47,9 +47,9 @@ async def _read_all(
 ) -> None:
     import asyncio
 
-    from bmslink.cli.poll import poll
     from bmslink.cli.standing import warn
     from bmslink.errors import BmsError
+    from bmslink.runtime.poll import poll
 
     async def follow(index: int, device: Device) -> None:
         try:
