@@ -39,13 +39,13 @@ def backup(
 
     With who it is, the values and a checksum; `restore` takes it back.
     """
-    from bmslink.cli.loop import run
+    from bmslink.cli.loop import run_open
     from bmslink.config.backup import make_backup, save_backup
     from bmslink.config.places import where
 
     session = o.session_of(ctx)
     device = connect_one(session, target, connection)
-    identity, table = run(files.look(device))
+    identity, table = run_open(device, files.look)
     made = make_backup(str(device.target), identity, table, where(device).to_dict())
     path = output.output or files.backup_name(made)
     save_backup(made, path, overwrite=output.force)
@@ -66,12 +66,12 @@ def export(
     connection: ConnectionOptions,
 ) -> None:
     """Write the settings of a pack as a profile."""
-    from bmslink.cli.loop import run
+    from bmslink.cli.loop import run_open
     from bmslink.config.profile import profile_of
 
     session = o.session_of(ctx)
     device = connect_one(session, target, connection)
-    identity, table = run(files.look(device))
+    identity, table = run_open(device, files.look)
     title = " ".join(x for x in (identity.vendor, identity.model, identity.firmware) if x)
     files.give(session, profile_of(table, title=title, own=own), output)
 
@@ -123,18 +123,16 @@ def plan(
     devices = connect_all(session, targets, connection)
 
     async def look(device: Device) -> None:
-        async with device:
-            found = await device.settings_map(await device.identify())
-            made = await draft(
-                device,
-                profile,
-                switches=switches,
-                waive=options.waived,
-                chemistry=options.chemistry,
-                settings=found,
-            )
-            c.show_plan(session, made)
-            c.stop_if_blocked(made)
+        made = await draft(
+            device,
+            profile,
+            switches=switches,
+            waive=options.waived,
+            chemistry=options.chemistry,
+            settings=await device.settings_map(await device.identify()),
+        )
+        c.show_plan(session, made)
+        c.stop_if_blocked(made)
 
     errors = files.one_by_one(session, devices, look)
     if errors and len(devices) == 1:
@@ -157,7 +155,7 @@ def apply(
     Shows the plan and asks. Every value is read back, and everything is set back if one is not as
     planned. Several packs follow each other; the first failure ends it.
     """
-    from bmslink.cli.loop import run
+    from bmslink.cli.loop import run_open
     from bmslink.config.profile import load_profile
 
     session = o.session_of(ctx)
@@ -165,13 +163,12 @@ def apply(
     devices = connect_all(session, targets, connection)
 
     async def write(device: Device) -> None:
-        async with device:
-            await c.change(session, device, profile, options, switches=switches)
+        await c.change(session, device, profile, options, switches=switches)
 
     for number, device in enumerate(devices):
         session.target = str(device.target)
         try:
-            run(write(device))
+            run_open(device, write)
         except (BmsError, KeyboardInterrupt) as error:
             if isinstance(error, BmsError) and len(devices) > 1:
                 files.failed(session, str(device.target), error)
@@ -201,7 +198,7 @@ def restore(
     Byte for byte, where it may be written; it passes the same checks as a profile. Switches stay
     as they are.
     """
-    from bmslink.cli.loop import run
+    from bmslink.cli.loop import run_open
     from bmslink.config.backup import load_backup
 
     session = o.session_of(ctx)
@@ -209,11 +206,10 @@ def restore(
     device = connect_one(session, target, connection)
 
     async def write(device: Device) -> None:
-        async with device:
-            waive = ("clone",) if clone else ()
-            await c.change(session, device, {}, options, raw=kept, waive=waive)
+        waive = ("clone",) if clone else ()
+        await c.change(session, device, {}, options, raw=kept, waive=waive)
 
-    run(write(device))
+    run_open(device, write)
 
 
 def diff(

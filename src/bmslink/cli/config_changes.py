@@ -41,7 +41,7 @@ def resume(
     --show sends nothing: exit code 5 where there is such a change. A record that is damaged can
     only be given up, with --keep.
     """
-    from bmslink.cli.loop import run
+    from bmslink.cli.loop import run_open
     from bmslink.config import cut_off_change
     from bmslink.config import resume as end
 
@@ -52,33 +52,32 @@ def resume(
     waived = c.waivers(waive)
 
     async def go_on(device: Device) -> bool:
-        async with device:
-            found = await cut_off_change(device)
-            if show:
-                files.show_cut_off(session, str(device.target), found)
-                return found is not None
-            if found is not None:
-                back = rollback or found.back
-                files.tell(session, found, back=back and not rollback and not keep)
-                if found.elsewhere and "place" not in waived and c.can_ask(session):
-                    await c.agree(session, f"Is it the board of {found.elsewhere}?", yes=False)
-                    waived.add("place")
-                how = "Give it up on" if keep else "Set it back on" if back else "Finish it on"
-                await c.agree(session, f"{how} {device.target}?", yes=yes)
-            odd = found.odd if found is not None else ""
-            work = end(
-                device,
-                rollback=rollback,
-                keep=keep,
-                agreed=True,
-                waive=waived,
-                confirm=lambda told: yes or told == odd,  # that was agreed to just now
-            )
-            outcome = await c.under_way(session, device, work)
-            c.show_outcome(session, device, outcome)
-            return False
+        found = await cut_off_change(device)
+        if show:
+            files.show_cut_off(session, str(device.target), found)
+            return found is not None
+        if found is not None:
+            back = rollback or found.back
+            files.tell(session, found, back=back and not rollback and not keep)
+            if found.elsewhere and "place" not in waived and c.can_ask(session):
+                await c.agree(session, f"Is it the board of {found.elsewhere}?", yes=False)
+                waived.add("place")
+            how = "Give it up on" if keep else "Set it back on" if back else "Finish it on"
+            await c.agree(session, f"{how} {device.target}?", yes=yes)
+        odd = found.odd if found is not None else ""
+        work = end(
+            device,
+            rollback=rollback,
+            keep=keep,
+            agreed=True,
+            waive=waived,
+            confirm=lambda told: yes or told == odd,  # that was agreed to just now
+        )
+        outcome = await c.under_way(session, device, work)
+        c.show_outcome(session, device, outcome)
+        return False
 
-    if run(go_on(device)):
+    if run_open(device, go_on):
         raise typer.Exit(FOUND)
 
 
@@ -92,19 +91,14 @@ def verify(
 
     Sends nothing. Exit code 5 where anything differs, or where that change was cut off.
     """
-    from bmslink.cli.loop import run
+    from bmslink.cli.loop import run_open
     from bmslink.cli.render import config
-    from bmslink.config import Verification
     from bmslink.config import verify as look
 
     session = o.session_of(ctx)
     device = connect_one(session, target, connection)
 
-    async def ask(device: Device) -> Verification:
-        async with device:
-            return await look(device)
-
-    found = run(ask(device))
+    found = run_open(device, look)
     if session.json:
         session.record({"target": str(device.target), **found.to_dict()})
     else:

@@ -100,7 +100,8 @@ def backup_name(made: Backup) -> str:
 
 def sides(session: Session, names: Sequence[str], connection: ConnectionOptions) -> list[Side]:
     """The sides of a comparison: a file if there is one of that name, else a pack."""
-    from bmslink.cli.loop import run
+    from bmslink.cli.loop import run_open
+    from bmslink.config.compare import side_of_table
 
     live = [name for name in names if not _is_file(name)]
     if not live:
@@ -111,7 +112,7 @@ def sides(session: Session, names: Sequence[str], connection: ConnectionOptions)
         if name in devices:
             session.target = name
             try:
-                found.append(run(_board(name, devices[name])))
+                found.append(side_of_table(name, run_open(devices[name], look)[1]))
             except BmsError as error:
                 if len(live) == 1:
                     raise
@@ -141,18 +142,10 @@ def _file(name: str) -> Side:
     return side_of_backup(name, load_backup(name))
 
 
-async def _board(name: str, device: Device) -> Side:
-    from bmslink.config.compare import side_of_table
-
-    _identity, table = await look(device)
-    return side_of_table(name, table)
-
-
 async def look(device: Device) -> tuple[Identity, Table]:
-    """Who a pack is and what stands in it."""
-    async with device:
-        identity = await device.identify()
-        return identity, await device.settings(await device.settings_map(identity))
+    """Who an open pack is, and its settings."""
+    identity = await device.identify()
+    return identity, await device.settings(await device.settings_map(identity))
 
 
 def place(target: str) -> Place:
@@ -184,15 +177,16 @@ def decided_at(record: Mapping[str, Any], where: Place) -> bool:
 def one_by_one(
     session: Session, devices: list[Device], act: Callable[[Device], Coroutine[Any, Any, None]]
 ) -> list[BmsError]:
-    """What failed; where there are several packs it is told at once and the next one follows."""
-    from bmslink.cli.loop import run
+    """Do it with each pack, opened for it; gives back what failed. Of several packs a failure is
+    reported at once, and the next pack follows."""
+    from bmslink.cli.loop import run_open
 
     errors = []
     for device in devices:
         target = str(device.target)
         session.target = target
         try:
-            run(act(device))
+            run_open(device, act)
         except BmsError as error:
             errors.append(error)
             if len(devices) > 1:

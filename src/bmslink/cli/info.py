@@ -20,7 +20,7 @@ def command(
 
     And what can be written to it: for that it is asked for its settings, as `settings show` does.
     """
-    from bmslink.cli.loop import run
+    from bmslink.cli.loop import run_open
     from bmslink.cli.standing import open_change
     from bmslink.device import Device
     from bmslink.model import Identity
@@ -29,11 +29,10 @@ def command(
     device = connect_one(session, target, connection)
 
     async def ask(device: Device) -> tuple[Identity, str | None]:
-        async with device:
-            identity = await device.inspect()
-            return identity, open_change(device, identity)
+        identity = await device.inspect()
+        return identity, open_change(device, identity)
 
-    identity, cut_off = run(ask(device))
+    identity, cut_off = run_open(device, ask)
     if cut_off:
         session.complain(cut_off)
     if session.json:

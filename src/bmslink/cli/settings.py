@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -72,7 +73,7 @@ def set_settings(
 
     clock=now (or an ISO time) and soc=PERCENT set what runs by itself, where the board takes it.
     """
-    from bmslink.cli.loop import run
+    from bmslink.cli.loop import run_open
 
     session = o.session_of(ctx)
     target, pairs = _split(words, lambda word: _is_key(word.partition("=")[0]) and "=" in word)
@@ -89,22 +90,21 @@ def set_settings(
     device = connect_one(session, target, connection)
     if wanted.keys() & set(_ADJUSTED):
         wish, now = _wish(wanted)
-        run(_adjust(session, device, wish, options, now=now))
+        run_open(device, partial(_adjust, session, options, wish, now=now))
         return
 
     async def write(device: Device) -> None:
-        async with device:
-            found = await device.settings_map(await device.identify())
-            values = {}
-            for key, text in wanted.items():
-                row = found.setting(key)
-                try:
-                    values[key] = c.value_of(row.kind, row.unit, text)
-                except UsageError as exc:
-                    raise UsageError(f"{key}: {exc}") from exc
-            await c.change(session, device, values, options, settings=found)
+        found = await device.settings_map(await device.identify())
+        values = {}
+        for key, text in wanted.items():
+            row = found.setting(key)
+            try:
+                values[key] = c.value_of(row.kind, row.unit, text)
+            except UsageError as exc:
+                raise UsageError(f"{key}: {exc}") from exc
+        await c.change(session, device, values, options, settings=found)
 
-    run(write(device))
+    run_open(device, write)
 
 
 COMMANDS = {"show": show_settings, "get": get_settings, "set": set_settings}
@@ -154,45 +154,43 @@ def _wish(wanted: Mapping[str, str]) -> tuple[Adjustment, bool]:
 
 
 async def _adjust(
-    session: Session, device: Device, wish: Adjustment, options: c.ChangeOptions, *, now: bool
+    session: Session, options: c.ChangeOptions, wish: Adjustment, device: Device, *, now: bool
 ) -> None:
     from bmslink.cli.render import config, text
     from bmslink.config import adjust, draft_adjustment
 
-    async with device:
-        wanted = await draft_adjustment(
-            device, wish, now=now, waive=options.waived, chemistry=options.chemistry
-        )
-        if not session.json:
-            glyphs = text.glyphs(ascii_only=session.ascii)
-            whole = options.dry_run or session.verbosity > 0
-            session.show(config.adjustment(wanted, glyphs, whole=whole))
-        elif options.dry_run or wanted.plan.blocked:
-            session.record({"target": wanted.plan.target, "plan": wanted.to_dict()})
-        c.stop_if_blocked(wanted.plan)
-        if options.dry_run:
-            session.say(c.DRY_RUN)
-            return
-        await c.agree(session, f"Set it on {device.target}?", yes=options.yes)
-        outcome = await c.under_way(session, device, adjust(device, wanted))
-        c.show_outcome(session, device, outcome)
+    wanted = await draft_adjustment(
+        device, wish, now=now, waive=options.waived, chemistry=options.chemistry
+    )
+    if not session.json:
+        glyphs = text.glyphs(ascii_only=session.ascii)
+        whole = options.dry_run or session.verbosity > 0
+        session.show(config.adjustment(wanted, glyphs, whole=whole))
+    elif options.dry_run or wanted.plan.blocked:
+        session.record({"target": wanted.plan.target, "plan": wanted.to_dict()})
+    c.stop_if_blocked(wanted.plan)
+    if options.dry_run:
+        session.say(c.DRY_RUN)
+        return
+    await c.agree(session, f"Set it on {device.target}?", yes=options.yes)
+    outcome = await c.under_way(session, device, adjust(device, wanted))
+    c.show_outcome(session, device, outcome)
 
 
 def _show(
     ctx: typer.Context, target: str | None, keys: list[str], connection: ConnectionOptions
 ) -> None:
-    from bmslink.cli.loop import run
+    from bmslink.cli.loop import run_open
     from bmslink.config import believe
 
     session = o.session_of(ctx)
     device = connect_one(session, target, connection)
 
     async def fetch(device: Device) -> Table:
-        async with device:
-            found = await device.settings_map(await device.identify())
-            return await device.settings(_part(found, keys))
+        found = await device.settings_map(await device.identify())
+        return await device.settings(_part(found, keys))
 
-    table = run(fetch(device))
+    table = run_open(device, fetch)
     _print(session, table, keys)
     believe(table)  # shown all the same: whoever looks for the fault wants to see it
 

@@ -39,7 +39,7 @@ def command(
     at once. Where the asked state is not read back (a board with an active protection ignores
     commands), that is said, with exit code 4.
     """
-    from bmslink.cli.loop import run
+    from bmslink.cli.loop import run_open
 
     session = o.session_of(ctx)
     target, wish = _parse(words)
@@ -48,20 +48,19 @@ def command(
     async def act(device: Device) -> None:
         from bmslink.config import rehearse_switch, switch
 
-        async with device:
-            if dry_run:
-                for frame in await rehearse_switch(device, wish, waive=waiving.waived):
-                    if session.json:
-                        session.record({"frame": frame.hex()})
-                    else:
-                        session.print(frame.hex(" "))
-                session.say(c.DRY_RUN)
-                return
-            await c.agree(session, f"Switch {wish} on {device.target}?", yes=yes)
-            outcome = await c.under_way(session, device, switch(device, wish, waive=waiving.waived))
-            c.show_outcome(session, device, outcome)
+        if dry_run:
+            for frame in await rehearse_switch(device, wish, waive=waiving.waived):
+                if session.json:
+                    session.record({"frame": frame.hex()})
+                else:
+                    session.print(frame.hex(" "))
+            session.say(c.DRY_RUN)
+            return
+        await c.agree(session, f"Switch {wish} on {device.target}?", yes=yes)
+        outcome = await c.under_way(session, device, switch(device, wish, waive=waiving.waived))
+        c.show_outcome(session, device, outcome)
 
-    run(act(device))
+    run_open(device, act)
 
 
 def _parse(words: list[str]) -> tuple[str | None, Command]:
