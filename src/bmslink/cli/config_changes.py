@@ -120,16 +120,13 @@ def journal(
     With --json every record of it.
     """
     from bmslink.cli.render import journal as render
+    from bmslink.config.history import records_of
     from bmslink.journal import Journal
 
     session = o.session_of(ctx)
     session.no_trace("config journal")
     kept = Journal()
-    place = None if target is None else files.place(target)
-    records = list(kept.records())
-    if place is not None:
-        wanted = {r["id"] for r in records if "id" in r and files.made_at(r, place)}
-        records = [r for r in records if r.get("id") in wanted or files.decided_at(r, place)]
+    records = list(kept.records()) if target is None else records_of(kept, target)
     if damaged := kept.damaged():
         session.say(
             f"{damaged} lines of the journal do not verify and are left out."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,20 +19,16 @@ if TYPE_CHECKING:
     from bmslink.config import CutOff
     from bmslink.config.backup import Backup
     from bmslink.config.compare import Side
-    from bmslink.config.places import Place
     from bmslink.device import Device
     from bmslink.model import Identity
     from bmslink.protocols.settings import Table
 
 __all__ = [
     "backup_name",
-    "decided_at",
     "failed",
     "give",
     "look",
-    "made_at",
     "one_by_one",
-    "place",
     "show_cut_off",
     "sides",
     "tell",
@@ -146,32 +142,6 @@ async def look(device: Device) -> tuple[Identity, Table]:
     """Who an open pack is, and its settings."""
     identity = await device.identify()
     return identity, await device.settings(await device.settings_map(identity))
-
-
-def place(target: str) -> Place:
-    """Where a target is, however it is written."""
-    from bmslink.config.places import where
-    from bmslink.packs import named
-    from bmslink.transport import parse_target
-
-    return where(parse_target(named(target)))
-
-
-def made_at(record: Mapping[str, Any], where: Place) -> bool:
-    """Whether a record of a change is of the pack there."""
-    from bmslink.config.places import recorded_place
-
-    about = record.get("about")
-    told = record if "target" in record else about if isinstance(about, dict) else {}
-    return recorded_place(told).same(where)
-
-
-def decided_at(record: Mapping[str, Any], where: Place) -> bool:
-    """Whether `control run` wrote it of the pack there; it names packs as they were given."""
-    try:
-        return record.get("event") == "decision" and place(str(record.get("target"))).same(where)
-    except BmsError:  # a name that is no longer known
-        return False
 
 
 def one_by_one(
