@@ -258,7 +258,7 @@ def test_the_end_is_told_once_and_not_after_closing():
 
 
 def test_watching_goes_on_after_a_power_cut():
-    from bmslink.cli.poll import poll
+    from bmslink.runtime.poll import poll
 
     module = board("jk02")
     told = []

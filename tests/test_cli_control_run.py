@@ -15,14 +15,15 @@ import msgspec
 import pytest
 
 from bmslink.cli.output import Session
-from bmslink.cli.poll import poll
-from bmslink.cli.watching import Board, Watcher
+from bmslink.cli.watching import Printer
 from bmslink.control import status
 from bmslink.control.catalogue import default_policies
 from bmslink.device import Device
 from bmslink.errors import LinkClosed
 from bmslink.journal import Journal
 from bmslink.model import Reading
+from bmslink.runtime.poll import poll
+from bmslink.runtime.supervisor import PackSupervisor, StatusBoard
 from bmslink.simulation.responder import RESPONDERS
 from bmslink.transport import Endpoint
 from cli_support import SILENT, Cli, environment, finish, start
@@ -171,9 +172,10 @@ def test_shadow_sends_not_one_byte_more_than_reading(
     policies = default_policies(msgspec.structs.replace(LFP, capacity=10.0, discharge_current=20.0))
 
     async def judged(device: Device) -> None:
-        board = Board(session, "policy.toml", [str(device.target)], 1.0)
-        watcher = Watcher(session, board, 0, policies, None, {}, interval=1.0, sink=False)
-        await watcher.follow(device, 1.0, 20)
+        printer = Printer(session, [str(device.target)])
+        board = StatusBoard(printer, "policy.toml", [str(device.target)], 1.0)
+        supervisor = PackSupervisor(printer, board, 0, policies, None, {}, interval=1.0, sink=False)
+        await supervisor.follow(device, 1.0, 20)
 
     async def read(device: Device) -> None:
         await poll(device, lambda news: None, interval=1.0, count=20)
@@ -190,7 +192,7 @@ def test_a_lost_link_ages_the_data_and_is_opened_again(
     """The cable is out for a minute: the limits fall, and rise again once it is back."""
     session = Session(quiet=True)
 
-    async def main() -> Watcher:
+    async def main() -> PackSupervisor:
         device = Device(Endpoint("sim", "", "jbd", {"load": "-5"}))
         loop = asyncio.get_running_loop()
         reopen = device.reopen
@@ -208,14 +210,15 @@ def test_a_lost_link_ages_the_data_and_is_opened_again(
             return await read()
 
         device.read, device.reopen = pulled, out_of_reach
-        board = Board(session, "policy.toml", [str(device.target)], 1.0)
-        watcher = Watcher(
-            session, board, 0, default_policies(LFP), None, {}, interval=1.0, sink=False
+        printer = Printer(session, [str(device.target)])
+        board = StatusBoard(printer, "policy.toml", [str(device.target)], 1.0)
+        supervisor = PackSupervisor(
+            printer, board, 0, default_policies(LFP), None, {}, interval=1.0, sink=False
         )
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(200):
-                await watcher.follow(device, 1.0, None)
-        return watcher
+                await supervisor.follow(device, 1.0, None)
+        return supervisor
 
     virtual_run(main())
     done = capsys.readouterr()

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from bmslink.cli.poll import poll
 from bmslink.device import Device, resolve
 from bmslink.errors import BmsError, LinkClosed, LinkTimeout, PortNotFound
 from bmslink.model import Reading
+from bmslink.runtime.poll import poll
 from cli_support import QUICK, SILENT, Cli, finish, start
 from support import virtual_run
 

@@ -29,6 +29,7 @@ BAD_OPTIONS = {
     "text for --timeout": ("--timeout", "soon"),
     "text for --address": ("--address", "here"),
     "unknown protocol": ("--protocol", "pylontech"),
+    "no such pin file": ("--pin-file", "/nowhere/pin"),
 }
 PACK_COMMANDS = {
     "info": ("info", "{}"),
@@ -45,6 +46,7 @@ PACK_COMMANDS = {
     "config apply": ("config", "apply", "{profile}", "{}", "--yes"),
     "config restore": ("config", "restore", "{backup}", "{}", "--yes"),
     "config resume": ("config", "resume", "{}", "--yes"),
+    "config verify": ("config", "verify", "{}"),
     "config diff": ("config", "diff", "{profile}", "{}"),
     "switch": ("switch", "{}", "charge", "off", "--yes"),
     "control check": ("control", "check", "{policies}", "{}"),

@@ -54,6 +54,7 @@ FLOORS: dict[str, int] = {
     "blocking": 5,
     "config": 5,
     "control": 6,
+    "runtime": 7,
     "cli": 8,
     "__init__": 9,
     "__main__": 9,

@@ -43,11 +43,13 @@ __all__ = [
     "find_pin",
     "load_packs",
     "named",
+    "read_pin",
     "remember_chemistry",
     "remove",
 ]
 
 _NAME = re.compile(r"[^\W_][\w-]{0,63}")
+_LONGEST_PIN_FILE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,18 +130,34 @@ def find_pack(text: str) -> NamedPack | None:
 
 
 def find_pin(
-    text: str, given: str | None = None, ask: Callable[[str], str | None] | None = None
+    text: str | None, given: str | None = None, ask: Callable[[str], str | None] | None = None
 ) -> Pin:
     """The pin for a target or name: as given, else BMSLINK_PIN, else the one beside the name in
-    the file, else what `ask` says when a device wants one.
+    the file, else what `ask` says when a device wants one. `text` is `None` where no pack is
+    known yet, as in a scan.
 
     Raises `TargetError` for a pin that cannot be one.
     """
     pin = given if given is not None else os.environ.get("BMSLINK_PIN") or None
-    if pin is None and _may_be_name(text):
+    if pin is None and text is not None and _may_be_name(text):
         pack = find_pack(text)
         pin = pack.pin if pack is not None else None
     return Pin(pin, ask)
+
+
+def read_pin(path: str) -> str:
+    """The first line of a file that holds a pin. Raises `TargetError`; no message repeats what is
+    in the file."""
+    try:
+        with Path(path).open("rb") as file:
+            text = file.read(_LONGEST_PIN_FILE).decode().lstrip("\ufeff")
+    except (OSError, ValueError) as exc:  # ValueError: no text, or a name no file can have
+        why = exc.strerror if isinstance(exc, OSError) else "it holds no pin"
+        raise TargetError(f"The pin file {path} cannot be read: {why}.") from None
+    pin = text.partition("\n")[0].strip()
+    if not pin:
+        raise TargetError(f"The pin file {path} holds no pin: its first line is empty.")
+    return pin
 
 
 def _may_be_name(text: str) -> bool:

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
+from bmslink.cli.option_groups import with_groups
 from bmslink.cli.output import Session
 
 __all__ = ["COMMANDS", "main"]
@@ -132,7 +133,7 @@ def _check_word(ctx: Any, word: str, known: Collection[str]) -> None:
 
 def _command(name: str, function: Callable[..., None]) -> TyperCommand:
     maker = typer.Typer(add_completion=False, rich_markup_mode=None)
-    maker.command(name, context_settings=_CONTEXT)(function)
+    maker.command(name, context_settings=_CONTEXT)(with_groups(function))
     command = get_command(maker)
     if not isinstance(command, TyperCommand):
         raise TypeError(f"{name} is no single command")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bmslink.cli import options as o
+from bmslink.cli.connection import ConnectionOptions, connect_one
 from bmslink.cli.outfile import on_stdout, open_new
 from bmslink.cli.output import FAILED, Session, about, end_line, is_terminal
 from bmslink.errors import BmsError, LinkTimeout, TransportError
@@ -35,12 +36,9 @@ def command(
     watch: Annotated[
         float, typer.Option(parser=o.seconds, metavar="S", help="Read every S seconds [1].")
     ] = _INTERVAL,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
-    pin_file: o.PinFile = None,
+    force: o.Force = False,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
     """Read a pack again and again, and record every byte both ways with its time.
 
@@ -48,27 +46,17 @@ def command(
     blanked. `decode FILE` explains it, replay:///FILE stands in for the pack.
     """
     from bmslink.cli.loop import run
-    from bmslink.device import Device
 
     session = o.session_of(ctx)
     session.no_trace("capture")
-    line = o.Line(
-        protocol=protocol,
-        address=address,
-        baudrate=baudrate,
-        timeout=timeout,
-        pin_file=pin_file,
-    )
-    found = o.connect_all(session, [o.one_target(target)], line)[0]
-    endpoint, pin = found.target, found.driver.options.pin
-    device = Device(endpoint, record=open_new(output, force=force), pin=pin)
+    device = connect_one(session, target, connection, record=lambda: open_new(output, force=force))
     tally = _Tally(session, device, output)
     try:
         run(_record(device, tally, interval=watch, seconds=seconds, count=count))
     finally:
         tally.finish()
     if not tally.readings:
-        session.complain(f"{endpoint}: no reading came; the file holds what was said instead.")
+        session.complain(f"{device.target}: no reading came; the file holds what was said instead.")
         raise typer.Exit(FAILED)
 
 
@@ -82,7 +70,7 @@ async def _record(
 ) -> None:
     import asyncio
 
-    from bmslink.cli.poll import poll
+    from bmslink.runtime.poll import poll
 
     async def greet(device: Device) -> None:
         try:

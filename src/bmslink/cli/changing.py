@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bmslink.cli import options as o
+from bmslink.cli.option_groups import OptionGroup
 from bmslink.cli.output import UNVERIFIED, Session
 from bmslink.errors import GateError, TargetError, UsageError
 
@@ -21,27 +22,29 @@ if TYPE_CHECKING:
     from bmslink.protocols.settings import SettingsMap
 
 __all__ = [
-    "Chemistry",
-    "DryRun",
-    "Force",
+    "DRY_RUN",
+    "ChangeOptions",
+    "PlanOptions",
     "Switches",
-    "Untested",
     "Waive",
+    "WaiveOptions",
     "Yes",
     "agree",
     "can_ask",
     "change",
-    "line_of",
+    "show_outcome",
+    "show_plan",
+    "stop_if_blocked",
     "under_way",
+    "value_of",
     "waivers",
 ]
+
+DRY_RUN = "A dry run: nothing was changed."
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer the question with yes.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show every byte that would go out, and send none.")
-]
-Untested = Annotated[
-    bool, typer.Option("--untested", help="Write what no recording proves (waives 'untested').")
 ]
 Waive = Annotated[
     list[str] | None,
@@ -49,6 +52,19 @@ Waive = Annotated[
         metavar="CHECK", help="Go on although this check fails (repeatable); it is written down."
     ),
 ]
+Switches = Annotated[
+    bool,
+    typer.Option(
+        "--switches", help="Set the profile's switches too; never turn on what a person turned off."
+    ),
+]
+
+
+def waivers(waive: list[str] | None, *, untested: bool = False) -> set[str]:
+    """The checks that the user lets pass; `UsageError` for one that does not exist."""
+    from bmslink.config.check import require_waivers
+
+    return require_waivers({*(waive or ()), *(("untested",) if untested else ())})
 
 
 def _chemistry(text: str) -> str:
@@ -61,35 +77,45 @@ def _chemistry(text: str) -> str:
         raise typer.BadParameter(str(exc)) from None
 
 
-Chemistry = Annotated[
-    str | None,
-    typer.Option(
-        parser=_chemistry,
-        metavar="NAME",
-        help="What the cells are: lfp, nmc, lto, na-ion. Never guessed.",
-    ),
-]
-Switches = Annotated[
-    bool,
-    typer.Option(
-        "--switches", help="Set the profile's switches too; never turn on what a person turned off."
-    ),
-]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaiveOptions(OptionGroup):
+    """Which checks may fail. `UsageError` for one that does not exist."""
+
+    untested: Annotated[
+        bool, typer.Option("--untested", help="Write what no recording proves (waives 'untested').")
+    ] = False
+    waive: Waive = None
+
+    def __post_init__(self) -> None:
+        if self.waive:
+            waivers(self.waive)
+
+    @property
+    def waived(self) -> set[str]:
+        """The checks that the user lets pass."""
+        return waivers(self.waive, untested=self.untested)
 
 
-def waivers(waive: list[str] | None, *, untested: bool = False) -> set[str]:
-    """The checks that the user lets pass; `UsageError` for one that does not exist."""
-    from bmslink.config.check import require_waivers
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanOptions(WaiveOptions):
+    """What a plan depends on besides the pack."""
 
-    return require_waivers({*(waive or ()), *(("untested",) if untested else ())})
+    chemistry: Annotated[
+        str | None,
+        typer.Option(
+            parser=_chemistry,
+            metavar="NAME",
+            help="What the cells are: lfp, nmc, lto, na-ion. Never guessed.",
+        ),
+    ] = None
 
 
-def reasons(plan: Plan) -> str:
-    """What stands in the way, the first of it in words."""
-    first, *others = plan.blocked
-    more = f" And {len(others)} more of the checks above." if others else ""
-    return f"{first.sentence}{more}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeOptions(PlanOptions):
+    """How a change is planned, agreed to, or only shown."""
+
+    yes: Yes = False
+    dry_run: DryRun = False
 
 
 async def agree(session: Session, question: str, *, yes: bool) -> None:
@@ -166,36 +192,41 @@ async def _ask_chemistry(session: Session, device: Device) -> str | None:
 async def change(
     session: Session,
     device: Device,
-    settings: SettingsMap,
     wanted: Mapping[str, object] | Profile,
+    options: ChangeOptions,
     *,
+    settings: SettingsMap | None = None,
     raw: Backup | None = None,
     switches: bool = False,
-    waive: set[str],
-    chemistry: str | None = None,
-    yes: bool = False,
-    dry_run: bool = False,
+    waive: Collection[str] = (),
 ) -> Outcome | None:
-    """Plan, show, ask and apply on an open device; `None` after a dry run."""
+    """Plan, show, ask and apply on an open device; `None` after a dry run.
+
+    `settings`: the map of this board, where it was read already. `waive`: checks that may fail
+    besides those of the options.
+    """
     from bmslink.config import apply, draft
 
+    settings = settings or await device.settings_map(await device.identify())
+    allowed, chemistry = options.waived | set(waive), options.chemistry
     drafting = partial(draft, device, wanted, raw=raw, switches=switches, settings=settings)
-    plan = await drafting(waive=waive, chemistry=chemistry)
-    if plan.needs_chemistry and not yes and can_ask(session):
+    plan = await drafting(waive=allowed, chemistry=chemistry)
+    if plan.needs_chemistry and not options.yes and can_ask(session):
         chemistry = await _ask_chemistry(session, device)
-        plan = await drafting(waive=waive, chemistry=chemistry)
-    if [check.name for check in plan.blocked] == ["twin"] and can_ask(session) and not dry_run:
+        plan = await drafting(waive=allowed, chemistry=chemistry)
+    twin = [check.name for check in plan.blocked] == ["twin"]
+    if twin and can_ask(session) and not options.dry_run:
         await agree(session, f"{plan.blocked[0].sentence} Is it another one?", yes=False)
-        plan = await drafting(waive=waive | {"twin"}, chemistry=chemistry)
-    show_plan(session, plan, whole=dry_run)
+        plan = await drafting(waive=allowed | {"twin"}, chemistry=chemistry)
+    show_plan(session, plan, whole=options.dry_run)
     stop_if_blocked(plan)
-    if dry_run:
-        session.say("A dry run: nothing was changed.")
+    if options.dry_run:
+        session.say(DRY_RUN)
         return None
     if plan.changes:
         count = sum(len(c.edits) for c in plan.changes)
         what = f"{count} setting{'s' * (count != 1)}"
-        await agree(session, f"Write {what} to {device.target}?", yes=yes)
+        await agree(session, f"Write {what} to {device.target}?", yes=options.yes)
     outcome = await under_way(session, device, apply(device, plan))
     show_outcome(session, device, outcome)
     return outcome
@@ -248,15 +279,3 @@ def value_of(setting_kind: str, unit: str, text: str) -> Any:
         return text
     value = typed_value(text)
     return value.to(unit) if isinstance(value, Quantity) else value
-
-
-def line_of(
-    protocol: str | None, address: int | None, baudrate: int | None, timeout: float | None
-) -> o.Line:
-    """What the options say of the line."""
-    return o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
-
-
-def open_one(session: Session, target: str | None, line: o.Line) -> Device:
-    """The one device of a command, not yet opened."""
-    return o.connect_all(session, [o.one_target(target)], line)[0]

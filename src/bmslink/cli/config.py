@@ -15,46 +15,40 @@ from bmslink.cli import changing as c
 from bmslink.cli import config_files as files
 from bmslink.cli import options as o
 from bmslink.cli.config_changes import journal, resume, verify
+from bmslink.cli.connection import ConnectionOptions, connect_all, connect_one
 from bmslink.cli.output import FAILED, FOUND
 from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
-    from bmslink.cli.output import Session
     from bmslink.device import Device
 
 __all__ = ["COMMANDS"]
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="The profile.")]
 BackupFile = Annotated[str, typer.Argument(metavar="FILE", help="The backup.")]
-Out = Annotated[
-    str | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to this file.")
-]
 
 
 def backup(
     ctx: typer.Context,
     target: o.Target = None,
-    output: Out = None,
-    force: c.Force = False,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    output: o.OutputOptions,
+    connection: ConnectionOptions,
 ) -> None:
     """Keep all that stands in a pack, as raw bytes.
 
     With who it is, the values and a checksum; `restore` takes it back.
     """
-    from bmslink.cli.loop import run
+    from bmslink.cli.loop import run_open
     from bmslink.config.backup import make_backup, save_backup
     from bmslink.config.places import where
 
     session = o.session_of(ctx)
-    device = c.open_one(session, target, c.line_of(protocol, address, baudrate, timeout))
-    identity, table = run(files.look(device))
+    device = connect_one(session, target, connection)
+    identity, table = run_open(device, files.look)
     made = make_backup(str(device.target), identity, table, where(device).to_dict())
-    path = output or files.backup_name(made)
-    save_backup(made, path, overwrite=force)
+    path = output.output or files.backup_name(made)
+    save_backup(made, path, overwrite=output.force)
     if session.json:
         session.record({"target": made.target, "path": path, "sha256": made.sha256})
     else:
@@ -64,25 +58,22 @@ def backup(
 def export(
     ctx: typer.Context,
     target: o.Target = None,
-    output: Out = None,
     own: Annotated[
         bool, typer.Option("--own", help="With what belongs to this one board (its address, …).")
     ] = False,
-    force: c.Force = False,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    output: o.OutputOptions,
+    connection: ConnectionOptions,
 ) -> None:
     """Write the settings of a pack as a profile."""
-    from bmslink.cli.loop import run
+    from bmslink.cli.loop import run_open
     from bmslink.config.profile import profile_of
 
     session = o.session_of(ctx)
-    device = c.open_one(session, target, c.line_of(protocol, address, baudrate, timeout))
-    identity, table = run(files.look(device))
+    device = connect_one(session, target, connection)
+    identity, table = run_open(device, files.look)
     title = " ".join(x for x in (identity.vendor, identity.model, identity.firmware) if x)
-    files.give(session, profile_of(table, title=title, own=own), output, force=force)
+    files.give(session, profile_of(table, title=title, own=own), output)
 
 
 def presets(
@@ -92,8 +83,8 @@ def presets(
     capacity: Annotated[
         float | None, typer.Option(parser=o.number, metavar="AH", help="Capacity of the pack, Ah.")
     ] = None,
-    output: Out = None,
-    force: c.Force = False,
+    *,
+    output: o.OutputOptions,
 ) -> None:
     """List the presets, or write one as a profile to begin with."""
     from bmslink.config.presets import PRESETS, preset
@@ -107,7 +98,7 @@ def presets(
             else:
                 session.print(f"{each:10}{what}")
         return
-    files.give(session, preset(name, cells, capacity), output, force=force)
+    files.give(session, preset(name, cells, capacity), output)
 
 
 def plan(
@@ -115,13 +106,9 @@ def plan(
     file: File,
     targets: o.Targets = None,
     switches: c.Switches = False,
-    untested: c.Untested = False,
-    waive: c.Waive = None,
-    chemistry: c.Chemistry = None,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    options: c.PlanOptions,
+    connection: ConnectionOptions,
 ) -> None:
     """Show what a profile would change, and every check.
 
@@ -133,22 +120,19 @@ def plan(
 
     session = o.session_of(ctx)
     profile = load_profile(file)
-    allowed = c.waivers(waive, untested=untested)
-    devices = _connect(session, targets, c.line_of(protocol, address, baudrate, timeout))
+    devices = connect_all(session, targets, connection)
 
     async def look(device: Device) -> None:
-        async with device:
-            found = await device.settings_map(await device.identify())
-            made = await draft(
-                device,
-                profile,
-                switches=switches,
-                waive=allowed,
-                chemistry=chemistry,
-                settings=found,
-            )
-            c.show_plan(session, made)
-            c.stop_if_blocked(made)
+        made = await draft(
+            device,
+            profile,
+            switches=switches,
+            waive=options.waived,
+            chemistry=options.chemistry,
+            settings=await device.settings_map(await device.identify()),
+        )
+        c.show_plan(session, made)
+        c.stop_if_blocked(made)
 
     errors = files.one_by_one(session, devices, look)
     if errors and len(devices) == 1:
@@ -162,48 +146,29 @@ def apply(
     file: File,
     targets: o.Targets = None,
     switches: c.Switches = False,
-    untested: c.Untested = False,
-    waive: c.Waive = None,
-    chemistry: c.Chemistry = None,
-    yes: c.Yes = False,
-    dry_run: c.DryRun = False,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    options: c.ChangeOptions,
+    connection: ConnectionOptions,
 ) -> None:
     """Write a profile to one pack or several.
 
     Shows the plan and asks. Every value is read back, and everything is set back if one is not as
     planned. Several packs follow each other; the first failure ends it.
     """
-    from bmslink.cli.loop import run
+    from bmslink.cli.loop import run_open
     from bmslink.config.profile import load_profile
 
     session = o.session_of(ctx)
     profile = load_profile(file)
-    allowed = c.waivers(waive, untested=untested)
-    devices = _connect(session, targets, c.line_of(protocol, address, baudrate, timeout))
+    devices = connect_all(session, targets, connection)
 
     async def write(device: Device) -> None:
-        async with device:
-            found = await device.settings_map(await device.identify())
-            await c.change(
-                session,
-                device,
-                found,
-                profile,
-                switches=switches,
-                waive=allowed,
-                chemistry=chemistry,
-                yes=yes,
-                dry_run=dry_run,
-            )
+        await c.change(session, device, profile, options, switches=switches)
 
     for number, device in enumerate(devices):
         session.target = str(device.target)
         try:
-            run(write(device))
+            run_open(device, write)
         except (BmsError, KeyboardInterrupt) as error:
             if isinstance(error, BmsError) and len(devices) > 1:
                 files.failed(session, str(device.target), error)
@@ -224,45 +189,27 @@ def restore(
     clone: Annotated[
         bool, typer.Option("--clone", help="Onto another board of the same kind.")
     ] = False,
-    untested: c.Untested = False,
-    waive: c.Waive = None,
-    chemistry: c.Chemistry = None,
-    yes: c.Yes = False,
-    dry_run: c.DryRun = False,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    options: c.ChangeOptions,
+    connection: ConnectionOptions,
 ) -> None:
     """Set a pack back to what a backup holds.
 
     Byte for byte, where it may be written; it passes the same checks as a profile. Switches stay
     as they are.
     """
-    from bmslink.cli.loop import run
+    from bmslink.cli.loop import run_open
     from bmslink.config.backup import load_backup
 
     session = o.session_of(ctx)
     kept = load_backup(file)
-    allowed = c.waivers(waive, untested=untested)
-    device = c.open_one(session, target, c.line_of(protocol, address, baudrate, timeout))
+    device = connect_one(session, target, connection)
 
     async def write(device: Device) -> None:
-        async with device:
-            found = await device.settings_map(await device.identify())
-            await c.change(
-                session,
-                device,
-                found,
-                {},
-                raw=kept,
-                waive=allowed | ({"clone"} if clone else set()),
-                chemistry=chemistry,
-                yes=yes,
-                dry_run=dry_run,
-            )
+        waive = ("clone",) if clone else ()
+        await c.change(session, device, {}, options, raw=kept, waive=waive)
 
-    run(write(device))
+    run_open(device, write)
 
 
 def diff(
@@ -271,10 +218,8 @@ def diff(
         list[str],
         typer.Argument(metavar="A [B]...", help="Packs, backups, profiles; B else BMSLINK_TARGET."),
     ],
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
     """Compare packs, backups and profiles.
 
@@ -290,7 +235,7 @@ def diff(
         names.append(o.one_target(None))
     if len(set(names)) < len(names):
         raise TargetError("One of them is named twice.")
-    found = files.sides(session, names, c.line_of(protocol, address, baudrate, timeout))
+    found = files.sides(session, names, connection)
     result = compare(found)
     if session.json:
         for each in result:
@@ -321,10 +266,3 @@ COMMANDS = {
     "journal": journal,
 }
 """`bmslink config WORD` -> what it does."""
-
-
-# ------------------------------------------------------------------------------------- parts
-
-
-def _connect(session: Session, targets: list[str] | None, line: o.Line) -> list[Device]:
-    return o.connect_all(session, o.some_targets(targets), line)

@@ -9,6 +9,7 @@ import typer
 from bmslink.cli import changing as c
 from bmslink.cli import config_files as files
 from bmslink.cli import options as o
+from bmslink.cli.connection import ConnectionOptions, connect_one
 from bmslink.cli.output import FOUND
 from bmslink.errors import TargetError
 
@@ -32,82 +33,72 @@ def resume(
     ] = False,
     waive: c.Waive = None,
     yes: c.Yes = False,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
     """Finish a change that was cut off, or set it back.
 
     --show sends nothing: exit code 5 where there is such a change. A record that is damaged can
     only be given up, with --keep.
     """
-    from bmslink.cli.loop import run
+    from bmslink.cli.loop import run_open
     from bmslink.config import cut_off_change
     from bmslink.config import resume as end
 
     session = o.session_of(ctx)
     if rollback + keep + show > 1:
         raise TargetError("--show, --rollback, --keep: only one of them.")
-    device = c.open_one(session, target, c.line_of(protocol, address, baudrate, timeout))
+    device = connect_one(session, target, connection)
     waived = c.waivers(waive)
 
     async def go_on(device: Device) -> bool:
-        async with device:
-            found = await cut_off_change(device)
-            if show:
-                files.show_cut_off(session, str(device.target), found)
-                return found is not None
-            if found is not None:
-                back = rollback or found.back
-                files.tell(session, found, back=back and not rollback and not keep)
-                if found.elsewhere and "place" not in waived and c.can_ask(session):
-                    await c.agree(session, f"Is it the board of {found.elsewhere}?", yes=False)
-                    waived.add("place")
-                how = "Give it up on" if keep else "Set it back on" if back else "Finish it on"
-                await c.agree(session, f"{how} {device.target}?", yes=yes)
-            odd = found.odd if found is not None else ""
-            work = end(
-                device,
-                rollback=rollback,
-                keep=keep,
-                agreed=True,
-                waive=waived,
-                confirm=lambda told: yes or told == odd,  # that was agreed to just now
-            )
-            outcome = await c.under_way(session, device, work)
-            c.show_outcome(session, device, outcome)
-            return False
+        found = await cut_off_change(device)
+        if show:
+            files.show_cut_off(session, str(device.target), found)
+            return found is not None
+        if found is not None:
+            back = rollback or found.back
+            files.tell(session, found, back=back and not rollback and not keep)
+            if found.elsewhere and "place" not in waived and c.can_ask(session):
+                await c.agree(session, f"Is it the board of {found.elsewhere}?", yes=False)
+                waived.add("place")
+            how = "Give it up on" if keep else "Set it back on" if back else "Finish it on"
+            await c.agree(session, f"{how} {device.target}?", yes=yes)
+        odd = found.odd if found is not None else ""
+        work = end(
+            device,
+            rollback=rollback,
+            keep=keep,
+            agreed=True,
+            waive=waived,
+            confirm=lambda told: yes or told == odd,  # that was agreed to just now
+        )
+        outcome = await c.under_way(session, device, work)
+        c.show_outcome(session, device, outcome)
+        return False
 
-    if run(go_on(device)):
+    if run_open(device, go_on):
         raise typer.Exit(FOUND)
 
 
 def verify(
     ctx: typer.Context,
     target: o.Target = None,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
     """Check that a pack still holds what its last change wrote.
 
     Sends nothing. Exit code 5 where anything differs, or where that change was cut off.
     """
-    from bmslink.cli.loop import run
+    from bmslink.cli.loop import run_open
     from bmslink.cli.render import config
-    from bmslink.config import Verification
     from bmslink.config import verify as look
 
     session = o.session_of(ctx)
-    device = c.open_one(session, target, c.line_of(protocol, address, baudrate, timeout))
+    device = connect_one(session, target, connection)
 
-    async def ask(device: Device) -> Verification:
-        async with device:
-            return await look(device)
-
-    found = run(ask(device))
+    found = run_open(device, look)
     if session.json:
         session.record({"target": str(device.target), **found.to_dict()})
     else:
@@ -129,16 +120,13 @@ def journal(
     With --json every record of it.
     """
     from bmslink.cli.render import journal as render
+    from bmslink.config.history import records_of
     from bmslink.journal import Journal
 
     session = o.session_of(ctx)
     session.no_trace("config journal")
     kept = Journal()
-    place = None if target is None else files.place(target)
-    records = list(kept.records())
-    if place is not None:
-        wanted = {r["id"] for r in records if "id" in r and files.made_at(r, place)}
-        records = [r for r in records if r.get("id") in wanted or files.decided_at(r, place)]
+    records = list(kept.records()) if target is None else records_of(kept, target)
     if damaged := kept.damaged():
         session.say(
             f"{damaged} lines of the journal do not verify and are left out."

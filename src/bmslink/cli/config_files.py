@@ -2,48 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bmslink.cli import options as o
+from bmslink.cli.connection import ConnectionOptions, connect_all
 from bmslink.cli.outfile import on_stdout, write_text
 from bmslink.cli.output import FAILED, about
 from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
+    from bmslink.cli.options import OutputOptions
     from bmslink.cli.output import Session
     from bmslink.config import CutOff
     from bmslink.config.backup import Backup
     from bmslink.config.compare import Side
-    from bmslink.config.places import Place
     from bmslink.device import Device
     from bmslink.model import Identity
     from bmslink.protocols.settings import Table
 
 __all__ = [
     "backup_name",
-    "decided_at",
     "failed",
     "give",
     "look",
-    "made_at",
     "one_by_one",
-    "place",
     "show_cut_off",
     "sides",
     "tell",
 ]
 
 
-def give(session: Session, text: str, path: str | None, *, force: bool) -> None:
+def give(session: Session, text: str, options: OutputOptions) -> None:
     """A text on stdout, or into a file that is not there yet."""
+    path = options.output
     if path is None or on_stdout(path):
         session.print(*text.rstrip("\n").split("\n"))
         return
-    write_text(path, text, force=force)
+    write_text(path, text, force=options.force)
     if session.json:
         session.record({"path": path})
     else:
@@ -96,20 +94,21 @@ def backup_name(made: Backup) -> str:
     return "-".join(part for part in (made.protocol, name, moment) if part) + ".json"
 
 
-def sides(session: Session, names: Sequence[str], line: o.Line) -> list[Side]:
+def sides(session: Session, names: Sequence[str], connection: ConnectionOptions) -> list[Side]:
     """The sides of a comparison: a file if there is one of that name, else a pack."""
-    from bmslink.cli.loop import run
+    from bmslink.cli.loop import run_open
+    from bmslink.config.compare import side_of_table
 
     live = [name for name in names if not _is_file(name)]
     if not live:
         session.no_trace("config diff with files only")
-    devices = dict(zip(live, o.connect_all(session, live, line) if live else (), strict=True))
+    devices = dict(zip(live, connect_all(session, live, connection) if live else (), strict=True))
     found = []
     for name in names:
         if name in devices:
             session.target = name
             try:
-                found.append(run(_board(name, devices[name])))
+                found.append(side_of_table(name, run_open(devices[name], look)[1]))
             except BmsError as error:
                 if len(live) == 1:
                     raise
@@ -139,58 +138,25 @@ def _file(name: str) -> Side:
     return side_of_backup(name, load_backup(name))
 
 
-async def _board(name: str, device: Device) -> Side:
-    from bmslink.config.compare import side_of_table
-
-    _identity, table = await look(device)
-    return side_of_table(name, table)
-
-
 async def look(device: Device) -> tuple[Identity, Table]:
-    """Who a pack is and what stands in it."""
-    async with device:
-        identity = await device.identify()
-        return identity, await device.settings(await device.settings_map(identity))
-
-
-def place(target: str) -> Place:
-    """Where a target is, however it is written."""
-    from bmslink.config.places import where
-    from bmslink.packs import named
-    from bmslink.transport import parse_target
-
-    return where(parse_target(named(target)))
-
-
-def made_at(record: Mapping[str, Any], where: Place) -> bool:
-    """Whether a record of a change is of the pack there."""
-    from bmslink.config.places import recorded_place
-
-    about = record.get("about")
-    told = record if "target" in record else about if isinstance(about, dict) else {}
-    return recorded_place(told).same(where)
-
-
-def decided_at(record: Mapping[str, Any], where: Place) -> bool:
-    """Whether `control run` wrote it of the pack there; it names packs as they were given."""
-    try:
-        return record.get("event") == "decision" and place(str(record.get("target"))).same(where)
-    except BmsError:  # a name that is no longer known
-        return False
+    """Who an open pack is, and its settings."""
+    identity = await device.identify()
+    return identity, await device.settings(await device.settings_map(identity))
 
 
 def one_by_one(
     session: Session, devices: list[Device], act: Callable[[Device], Coroutine[Any, Any, None]]
 ) -> list[BmsError]:
-    """What failed; where there are several packs it is told at once and the next one follows."""
-    from bmslink.cli.loop import run
+    """Do it with each pack, opened for it; gives back what failed. Of several packs a failure is
+    reported at once, and the next pack follows."""
+    from bmslink.cli.loop import run_open
 
     errors = []
     for device in devices:
         target = str(device.target)
         session.target = target
         try:
-            run(act(device))
+            run_open(device, act)
         except BmsError as error:
             errors.append(error)
             if len(devices) > 1:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bmslink.cli import options as o
+from bmslink.cli.connection import ConnectionOptions, connect_one
 from bmslink.cli.control_run import run, status
 from bmslink.cli.control_try import backtest, explain
 from bmslink.cli.outfile import on_stdout, write_text
@@ -39,10 +40,8 @@ def presets(
     capacity: Annotated[
         float | None, typer.Option(parser=o.number, metavar="AH", help="Capacity in Ah.")
     ] = None,
-    output: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="FILE", help="Where to write it.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a file.")] = False,
+    *,
+    output: o.OutputOptions,
 ) -> None:
     """Write a commented policy file to start from; everything in it is in shadow."""
     from bmslink.control.files import parse_policies
@@ -51,28 +50,25 @@ def presets(
     session = o.session_of(ctx)
     session.no_trace("control presets")
     text = preset(chemistry, use, cells=cells, capacity=capacity)
-    parse_policies(text, Path(output or "preset"))  # a capacity that cannot be is said here
-    if output is not None and on_stdout(output):
-        output = None
-    if output is not None:
-        write_text(output, text, force=force)
-    values = {"chemistry": chemistry, "use": use, "path": output}
+    parse_policies(text, Path(output.output or "preset"))  # a capacity that cannot be is said here
+    path = None if on_stdout(output.output) else output.output
+    if path is not None:
+        write_text(path, text, force=output.force)
+    values = {"chemistry": chemistry, "use": use, "path": path}
     if session.json:
-        session.record(values if output is not None else {**values, "text": text})
-    elif output is None:
+        session.record(values if path is not None else {**values, "text": text})
+    elif path is None:
         session.print(*text.rstrip("\n").split("\n"))
     else:
-        session.print(f"{output} is written; set its [battery], then `control check {output}`.")
+        session.print(f"{path} is written; set its [battery], then `control check {path}`.")
 
 
 def check(
     ctx: typer.Context,
     file: PolicyFile,
     target: o.Target = None,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    connection: ConnectionOptions,
     settings: Annotated[
         str | None,
         typer.Option(
@@ -93,8 +89,7 @@ def check(
     known = None if settings is None else load_settings(Path(settings))
     reading = None
     if target is not None:
-        line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
-        reading, live = _look(session, target, line, settings=known is None)
+        reading, live = _look(session, target, connection, settings=known is None)
         known = live if known is None else known
     found = check_policies(policies, known)
     if known is not None:
@@ -124,13 +119,13 @@ COMMANDS = {
 
 
 def _look(
-    session: Session, target: str, line: o.Line, *, settings: bool
+    session: Session, target: str, connection: ConnectionOptions, *, settings: bool
 ) -> tuple[Reading, dict[str, float] | None]:
     """A reading, and the settings that are numbers; `None` where the pack does not tell them."""
     from bmslink.cli.loop import run as run_loop
     from bmslink.errors import BmsError
 
-    device = o.connect_all(session, [target], line)[0]
+    device = connect_one(session, target, connection)
 
     async def look() -> tuple[Reading, dict[str, float] | None]:
         async with device:

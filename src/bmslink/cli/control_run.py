@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bmslink.cli import options as o
-from bmslink.cli.control_try import Policies, Settings, Sink
+from bmslink.cli.connection import ConnectionOptions, connect_all
+from bmslink.cli.control_try import InstallationOptions, Policies
 from bmslink.cli.output import FAILED, FOUND
 from bmslink.errors import GateError
 
 if TYPE_CHECKING:
-    from bmslink.cli.watching import Watcher
     from bmslink.device import Device
+    from bmslink.runtime.supervisor import PackSupervisor
 
 __all__ = ["run", "status"]
 
@@ -30,12 +31,9 @@ def run(
     ] = False,
     watch: o.Watch = None,
     count: o.Count = None,
-    settings: Settings = None,
-    sink: Sink = False,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    installation: InstallationOptions,
+    connection: ConnectionOptions,
 ) -> None:
     """Judge live packs and tell each change of a decision, with its reason.
 
@@ -44,35 +42,38 @@ def run(
     journal, and `control status` shows what stands now. A lost link is opened again.
     """
     from bmslink.cli.loop import run as run_loop
-    from bmslink.cli.watching import Board, Watcher
+    from bmslink.cli.watching import Printer
     from bmslink.control.files import load_policies
-    from bmslink.control.settings import load_settings
+    from bmslink.runtime.supervisor import PackSupervisor, StatusBoard
 
     session = o.session_of(ctx)
     chosen = load_policies(Path(policies))
-    known = None if settings is None else load_settings(Path(settings))
+    known = installation.known()
     names = o.some_targets(targets)
     if not shadow:
         raise GateError(
             "control run acts in shadow only in this version: it decides and tells, and sends "
             "nothing. Say so with --shadow."
         )
-    line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
-    devices = o.connect_all(session, names, line)
+    devices = connect_all(session, names, connection)
     interval = 1.0 if watch is None else watch
     why = {"policies": policies, "sha256": _hash(policies)}
-    board = Board(session, policies, [str(d.target) for d in devices], interval)
-    watchers = [
-        Watcher(session, board, index, chosen, known, why, interval=interval, sink=sink)
+    places = [str(device.target) for device in devices]
+    printer = Printer(session, places)
+    board = StatusBoard(printer, policies, places, interval)
+    supervisors = [
+        PackSupervisor(
+            printer, board, index, chosen, known, why, interval=interval, sink=installation.sink
+        )
         for index in range(len(devices))
     ]
     if not session.json:
         session.print(f"{policies}, in shadow: nothing is sent that changes a pack.")
     try:
-        run_loop(_follow(devices, watchers, interval, count))
+        run_loop(_follow(devices, supervisors, interval, count))
     finally:
         board.remove()
-    if any(watcher.failed for watcher in watchers):
+    if any(supervisor.failed for supervisor in supervisors):
         raise typer.Exit(FAILED)
 
 
@@ -82,15 +83,15 @@ def _hash(path: str) -> str:
 
 async def _follow(
     devices: list[Device],
-    watchers: list[Watcher],
+    supervisors: list[PackSupervisor],
     interval: float,
     count: int | None,
 ) -> None:
     import asyncio
 
     async with asyncio.TaskGroup() as group:
-        for device, watcher in zip(devices, watchers, strict=True):
-            group.create_task(watcher.follow(device, interval, count))
+        for device, supervisor in zip(devices, supervisors, strict=True):
+            group.create_task(supervisor.follow(device, interval, count))
 
 
 def status(ctx: typer.Context) -> None:

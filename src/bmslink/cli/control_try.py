@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bmslink.cli import options as o
+from bmslink.cli.connection import ConnectionOptions, connect_one
+from bmslink.cli.option_groups import OptionGroup
 from bmslink.cli.output import Session
 from bmslink.errors import TargetError
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from bmslink.control.report import Report
     from bmslink.model import Reading
 
-__all__ = ["Policies", "Settings", "Sink", "backtest", "explain"]
+__all__ = ["InstallationOptions", "Policies", "backtest", "explain"]
 
 _LOOKS, _APART = 3, 1.0  # readings of a live pack, and s between them
 
@@ -32,24 +35,43 @@ LogFile = Annotated[
 Policies = Annotated[
     str, typer.Option("--policies", metavar="FILE", help="The policy file; `presets` writes one.")
 ]
-Settings = Annotated[
-    str | None,
-    typer.Option(metavar="FILE", help="What `settings show --json` said of the pack."),
-]
-Sink = Annotated[
-    bool,
-    typer.Option(
-        "--sink", help="Something obeys the limits: a limit of 0 does not open a switch as well."
-    ),
-]
-Interval = Annotated[
-    float | None,
-    typer.Option(parser=o.seconds, metavar="S", help="Time between readings that have none."),
-]
-Speed = Annotated[
-    float,
-    typer.Option(parser=o.number, metavar="X", help="How much faster the recorded pack lived."),
-]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallationOptions(OptionGroup):
+    """What is known of the pack and of what is connected to it."""
+
+    settings: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="What `settings show --json` said of the pack."),
+    ] = None
+    sink: Annotated[
+        bool,
+        typer.Option(
+            "--sink",
+            help="Something obeys the limits: a limit of 0 does not open a switch as well.",
+        ),
+    ] = False
+
+    def known(self) -> dict[str, float] | None:
+        """The settings of the pack; `None` where no file was named."""
+        from bmslink.control.settings import load_settings
+
+        return None if self.settings is None else load_settings(Path(self.settings))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogOptions(OptionGroup):
+    """How a recording tells the time."""
+
+    interval: Annotated[
+        float | None,
+        typer.Option(parser=o.seconds, metavar="S", help="Time between readings that have none."),
+    ] = None
+    speed: Annotated[
+        float,
+        typer.Option(parser=o.number, metavar="X", help="How much faster the recorded pack lived."),
+    ] = 1.0
 
 
 def backtest(
@@ -60,10 +82,9 @@ def backtest(
         list[str] | None,
         typer.Option("--compare", metavar="FILE", help="Another policy file, side by side."),
     ] = None,
-    settings: Settings = None,
-    sink: Sink = False,
-    interval: Interval = None,
-    speed: Speed = 1.0,
+    *,
+    installation: InstallationOptions,
+    timing: LogOptions,
     protocol: o.Protocol = None,
 ) -> None:
     """Try policies on a recording: what they would have done, when and why.
@@ -74,16 +95,15 @@ def backtest(
     from bmslink.cli.render import backtest as render
     from bmslink.control.backtest import backtest as try_on
     from bmslink.control.files import load_policies
-    from bmslink.control.settings import load_settings
 
     session = o.session_of(ctx)
     session.no_trace("control backtest")
     files = [policies, *(compare or ())]
     sets = [load_policies(Path(file)) for file in files]
-    known = None if settings is None else load_settings(Path(settings))
-    source = _log(log, protocol, interval, speed)
+    known = installation.known()
+    source = _log(log, protocol, timing)
     found = try_on(_noticed(session, source, dict(zip(files, sets, strict=True))), sets, known,
-                   sink=sink)  # fmt: skip
+                   sink=installation.sink)  # fmt: skip
     _say_skipped(session, log, source.skipped)
     for reports in found:
         if session.json:
@@ -124,14 +144,10 @@ def explain(
     every: Annotated[
         bool, typer.Option("--all", help="Those that are content, and those at rest, as well.")
     ] = False,
-    settings: Settings = None,
-    sink: Sink = False,
-    interval: Interval = None,
-    speed: Speed = 1.0,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    installation: InstallationOptions,
+    timing: LogOptions,
+    connection: ConnectionOptions,
 ) -> None:
     """Show why a moment is judged as it is: the reasons behind every permit and limit.
 
@@ -141,25 +157,23 @@ def explain(
     from bmslink.cli.render import explain as render
     from bmslink.control.explain import explain_log, explain_readings
     from bmslink.control.files import load_policies
-    from bmslink.control.settings import load_settings
 
     session = o.session_of(ctx)
-    known = None if settings is None else load_settings(Path(settings))
+    known = installation.known()
     chosen = load_policies(Path(policies))
     place = o.one_target(source)
     if Path(place).is_file():
         session.no_trace("control explain on a recording")
         moment, after = _moment(at)
-        log = _log(place, protocol, interval, speed)
+        log = _log(place, connection.protocol, timing)
         noticed = _noticed(session, log, {policies: chosen})
-        found = explain_log(noticed, chosen, known, at=moment, after=after, sink=sink)
+        found = explain_log(noticed, chosen, known, at=moment, after=after, sink=installation.sink)
         _say_skipped(session, place, log.skipped)
     else:
         if at is not None:
             raise TargetError(f"--at is for recordings, and {place} is no file.")
-        line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
-        readings = _look(session, place, line)
-        found = [explain_readings(readings, chosen, known, poll=_APART, sink=sink)]
+        readings = _look(session, place, connection)
+        found = [explain_readings(readings, chosen, known, poll=_APART, sink=installation.sink)]
     for number, each in enumerate(found):
         if session.json:
             session.record(each.to_dict())
@@ -167,13 +181,13 @@ def explain(
             session.print(*([""] if number else []), *render.tree(each, every=every))
 
 
-def _log(path: str, protocol: str | None, interval: float | None, speed: float) -> Log:
+def _log(path: str, protocol: str | None, timing: LogOptions) -> Log:
     from bmslink.control.logs import Log
     from bmslink.protocols import load_driver
 
     if protocol is not None:
         load_driver(protocol)
-    return Log(Path(path), protocol=protocol, interval=interval, speed=speed)
+    return Log(Path(path), protocol=protocol, interval=timing.interval, speed=timing.speed)
 
 
 def _noticed(session: Session, log: Log, files: Mapping[str, PolicySet]) -> Iterator[Entry]:
@@ -207,12 +221,14 @@ def _moment(text: str | None) -> tuple[float | None, float | None]:
         ) from None
 
 
-def _look(session: Session, target: str, line: o.Line) -> list[tuple[float, Reading]]:
+def _look(
+    session: Session, target: str, connection: ConnectionOptions
+) -> list[tuple[float, Reading]]:
     import asyncio
 
     from bmslink.cli.loop import run
 
-    device = o.connect_all(session, [target], line)[0]
+    device = connect_one(session, target, connection)
 
     async def look() -> list[tuple[float, Reading]]:
         loop = asyncio.get_running_loop()

@@ -11,13 +11,13 @@ from datetime import datetime
 from rich.console import Console, ConsoleOptions, RenderResult
 
 from bmslink.cli.output import Session, is_terminal
-from bmslink.cli.poll import poll
 from bmslink.cli.render.monitor import PackView, screen
 from bmslink.cli.render.text import Glyphs
 from bmslink.cli.terminal import keyboard, when_resized, when_suspended
 from bmslink.device import Device
 from bmslink.errors import BmsError, LinkTimeout, Refused
 from bmslink.model import Reading
+from bmslink.runtime.poll import poll
 
 __all__ = ["dashboard"]
 

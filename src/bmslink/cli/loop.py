@@ -8,11 +8,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bmslink.cli.output import TerminalLostError, Terminated, is_terminal
 
-__all__ = ["run"]
+if TYPE_CHECKING:
+    from bmslink.device import Device
+
+__all__ = ["run", "run_open"]
 
 T = TypeVar("T")
 
@@ -33,6 +36,16 @@ def run(main: Coroutine[Any, Any, T]) -> T:
             return runner.run(_supervised(main, ends))
     except asyncio.CancelledError:
         raise (ends[0] if ends else Terminated()) from None
+
+
+def run_open(device: Device, work: Callable[[Device], Coroutine[Any, Any, T]]) -> T:
+    """Open a pack, do the work with it, and close it whatever ends it; as `run` does."""
+
+    async def opened() -> T:
+        async with device:
+            return await work(device)
+
+    return run(opened())
 
 
 async def _supervised(main: Coroutine[Any, Any, T], ends: list[BaseException]) -> T:

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from bmslink.cli import options as o
+from bmslink.cli.connection import ConnectionOptions, connect_all
 from bmslink.cli.output import is_terminal
 from bmslink.errors import TargetError
 
@@ -16,11 +17,8 @@ __all__ = ["command"]
 def command(
     ctx: typer.Context,
     targets: o.Targets = None,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
-    pin_file: o.PinFile = None,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
     """Watch one or more packs live; q quits.
 
@@ -41,12 +39,5 @@ def command(
     from bmslink.cli.loop import run
     from bmslink.cli.render.text import glyphs
 
-    line = o.Line(
-        protocol=protocol,
-        address=address,
-        baudrate=baudrate,
-        timeout=timeout,
-        pin_file=pin_file,
-    )
-    devices = o.connect_all(session, names, line, may_ask=False)
+    devices = connect_all(session, names, connection, may_ask=False)
     run(dashboard(session, devices, glyphs(ascii_only=session.ascii)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from bmslink.cli import options as o
+from bmslink.cli.connection import ConnectionOptions, connect_all
 from bmslink.cli.output import FAILED, Session, about, exit_code
 
 if TYPE_CHECKING:
@@ -22,11 +23,8 @@ def command(
     targets: o.Targets = None,
     watch: o.Watch = None,
     count: o.Count = None,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
-    pin_file: o.PinFile = None,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
     """Read one or more packs, once or every S seconds.
 
@@ -36,14 +34,7 @@ def command(
     from bmslink.cli.loop import run
 
     session = o.session_of(ctx)
-    line = o.Line(
-        protocol=protocol,
-        address=address,
-        baudrate=baudrate,
-        timeout=timeout,
-        pin_file=pin_file,
-    )
-    devices = o.connect_all(session, o.some_targets(targets), line)
+    devices = connect_all(session, targets, connection)
     interval = watch if watch is not None or count is None else 1.0
     report = Report(session, [str(d.target) for d in devices], watching=interval is not None)
     run(_read_all(devices, report, interval, count))
@@ -56,9 +47,9 @@ async def _read_all(
 ) -> None:
     import asyncio
 
-    from bmslink.cli.poll import poll
     from bmslink.cli.standing import warn
     from bmslink.errors import BmsError
+    from bmslink.runtime.poll import poll
 
     async def follow(index: int, device: Device) -> None:
         try:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bmslink.cli import options as o
-from bmslink.cli.output import Terminated
+from bmslink.cli.serving import ListenOptions, announce, run_server
 
 __all__ = ["command"]
 
@@ -15,12 +15,8 @@ __all__ = ["command"]
 def command(
     ctx: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE", help="A capture file.")],
-    pty: Annotated[
-        str | None, typer.Option(metavar="LINK", help="Serve a pseudo-terminal, linked here.")
-    ] = None,
-    tcp: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Serve a TCP port; 0 is any free one.")
-    ] = None,
+    *,
+    listen: ListenOptions,
     speed: Annotated[
         float, typer.Option(parser=o.number, metavar="X", help="Recorded seconds per second.")
     ] = 1.0,
@@ -34,24 +30,19 @@ def command(
     recording from its beginning; the pseudo-terminal is one line, and its baud rate is not looked
     at. Without --loop, the last answers come again at the end, and a stream falls silent.
     """
-    from bmslink.cli.loop import run
-    from bmslink.cli.simulate import announce
     from bmslink.simulation.recorded import Recording
     from bmslink.simulation.replay import serve_recording
 
     session = o.session_of(ctx)
     session.no_trace("replay")
-
-    serving = serve_recording(
-        Recording(file, protocol),
-        pty=pty,
-        tcp=tcp,
-        speed=speed,
-        loop=loop,
-        announce=lambda target: announce(session, target),
-        tell=session.say,
+    run_server(
+        serve_recording(
+            Recording(file, protocol),
+            pty=listen.pty,
+            tcp=listen.tcp,
+            speed=speed,
+            loop=loop,
+            announce=lambda target: announce(session, target),
+            tell=session.say,
+        )
     )
-    try:
-        run(serving)
-    except Terminated:
-        return  # to be ended is how a server ends

@@ -56,6 +56,7 @@ def command(
     from bmslink.cli.log import start_logging
     from bmslink.cli.loop import run
     from bmslink.discovery import scan
+    from bmslink.packs import find_pin, read_pin
 
     session = o.session_of(ctx)
     if session.trace is not None:
@@ -72,7 +73,7 @@ def command(
                 protocol=protocol,
                 timeout=timeout,
                 connect=connect,
-                pin=o.pin_for_scan(pin_file),
+                pin=find_pin(None, None if pin_file is None else read_pin(pin_file)),
                 on_found=results.append,
                 on_progress=session.say,
             )

@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bmslink.cli import changing as c
 from bmslink.cli import options as o
+from bmslink.cli.connection import ConnectionOptions, connect_one
 from bmslink.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
@@ -37,56 +39,43 @@ Pairs = Annotated[
 def show_settings(
     ctx: typer.Context,
     target: o.Target = None,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
     """Show every setting of a pack: value, limits, whether it may be written, and the evidence."""
-    line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
-    _show(ctx, target, [], line)
+    _show(ctx, target, [], connection)
 
 
 def get_settings(
     ctx: typer.Context,
     words: Keys = None,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    connection: ConnectionOptions,
 ) -> None:
     """Show some settings by name, in their own units.
 
     One name gives the value alone; several give KEY=VALUE, as `settings set` takes it.
     """
-    line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
     target, keys = _split(words or [], _is_key)
     if not keys:
         raise TargetError("Which settings? Name them, e.g. cell_ovp charge_utp.")
-    _show(ctx, target, keys, line)
+    _show(ctx, target, keys, connection)
 
 
 def set_settings(
     ctx: typer.Context,
     words: Pairs,
-    untested: c.Untested = False,
-    waive: c.Waive = None,
-    chemistry: c.Chemistry = None,
-    yes: c.Yes = False,
-    dry_run: c.DryRun = False,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    *,
+    options: c.ChangeOptions,
+    connection: ConnectionOptions,
 ) -> None:
     """Write settings: KEY=VALUE, the value in the setting's unit or with one (3.6, "3600 mV").
 
     clock=now (or an ISO time) and soc=PERCENT set what runs by itself, where the board takes it.
     """
-    from bmslink.cli.loop import run
+    from bmslink.cli.loop import run_open
 
     session = o.session_of(ctx)
-    line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
     target, pairs = _split(words, lambda word: _is_key(word.partition("=")[0]) and "=" in word)
     if not pairs:
         raise TargetError("Which values? Write KEY=VALUE, e.g. cell_ovp=3.6.")
@@ -98,45 +87,24 @@ def set_settings(
         if key in wanted:
             raise TargetError(f"{key} stands twice.")
         wanted[key] = value.strip()
-    device = c.open_one(session, target, line)
-    allowed = c.waivers(waive, untested=untested)
+    device = connect_one(session, target, connection)
     if wanted.keys() & set(_ADJUSTED):
         wish, now = _wish(wanted)
-        work = _adjust(
-            session,
-            device,
-            wish,
-            now=now,
-            waive=allowed,
-            chemistry=chemistry,
-            yes=yes,
-            dry_run=dry_run,
-        )
-        run(work)
+        run_open(device, partial(_adjust, session, options, wish, now=now))
         return
 
     async def write(device: Device) -> None:
-        async with device:
-            found = await device.settings_map(await device.identify())
-            values = {}
-            for key, text in wanted.items():
-                row = found.setting(key)
-                try:
-                    values[key] = c.value_of(row.kind, row.unit, text)
-                except UsageError as exc:
-                    raise UsageError(f"{key}: {exc}") from exc
-            await c.change(
-                session,
-                device,
-                found,
-                values,
-                waive=allowed,
-                chemistry=chemistry,
-                yes=yes,
-                dry_run=dry_run,
-            )
+        found = await device.settings_map(await device.identify())
+        values = {}
+        for key, text in wanted.items():
+            row = found.setting(key)
+            try:
+                values[key] = c.value_of(row.kind, row.unit, text)
+            except UsageError as exc:
+                raise UsageError(f"{key}: {exc}") from exc
+        await c.change(session, device, values, options, settings=found)
 
-    run(write(device))
+    run_open(device, write)
 
 
 COMMANDS = {"show": show_settings, "get": get_settings, "set": set_settings}
@@ -186,49 +154,43 @@ def _wish(wanted: Mapping[str, str]) -> tuple[Adjustment, bool]:
 
 
 async def _adjust(
-    session: Session,
-    device: Device,
-    wish: Adjustment,
-    *,
-    now: bool,
-    waive: set[str],
-    chemistry: str | None,
-    yes: bool,
-    dry_run: bool,
+    session: Session, options: c.ChangeOptions, wish: Adjustment, device: Device, *, now: bool
 ) -> None:
     from bmslink.cli.render import config, text
     from bmslink.config import adjust, draft_adjustment
 
-    async with device:
-        wanted = await draft_adjustment(device, wish, now=now, waive=waive, chemistry=chemistry)
-        if not session.json:
-            glyphs = text.glyphs(ascii_only=session.ascii)
-            whole = dry_run or session.verbosity > 0
-            session.show(config.adjustment(wanted, glyphs, whole=whole))
-        elif dry_run or wanted.plan.blocked:
-            session.record({"target": wanted.plan.target, "plan": wanted.to_dict()})
-        c.stop_if_blocked(wanted.plan)
-        if dry_run:
-            session.say("A dry run: nothing was changed.")
-            return
-        await c.agree(session, f"Set it on {device.target}?", yes=yes)
-        outcome = await c.under_way(session, device, adjust(device, wanted))
-        c.show_outcome(session, device, outcome)
+    wanted = await draft_adjustment(
+        device, wish, now=now, waive=options.waived, chemistry=options.chemistry
+    )
+    if not session.json:
+        glyphs = text.glyphs(ascii_only=session.ascii)
+        whole = options.dry_run or session.verbosity > 0
+        session.show(config.adjustment(wanted, glyphs, whole=whole))
+    elif options.dry_run or wanted.plan.blocked:
+        session.record({"target": wanted.plan.target, "plan": wanted.to_dict()})
+    c.stop_if_blocked(wanted.plan)
+    if options.dry_run:
+        session.say(c.DRY_RUN)
+        return
+    await c.agree(session, f"Set it on {device.target}?", yes=options.yes)
+    outcome = await c.under_way(session, device, adjust(device, wanted))
+    c.show_outcome(session, device, outcome)
 
 
-def _show(ctx: typer.Context, target: str | None, keys: list[str], line: o.Line) -> None:
-    from bmslink.cli.loop import run
+def _show(
+    ctx: typer.Context, target: str | None, keys: list[str], connection: ConnectionOptions
+) -> None:
+    from bmslink.cli.loop import run_open
     from bmslink.config import believe
 
     session = o.session_of(ctx)
-    device = c.open_one(session, target, line)
+    device = connect_one(session, target, connection)
 
     async def fetch(device: Device) -> Table:
-        async with device:
-            found = await device.settings_map(await device.identify())
-            return await device.settings(_part(found, keys))
+        found = await device.settings_map(await device.identify())
+        return await device.settings(_part(found, keys))
 
-    table = run(fetch(device))
+    table = run_open(device, fetch)
     _print(session, table, keys)
     believe(table)  # shown all the same: whoever looks for the fault wants to see it
 

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bmslink.cli import options as o
-from bmslink.cli.output import Session, Terminated
+from bmslink.cli.option_groups import OptionGroup
+from bmslink.cli.output import Session
+from bmslink.cli.serving import ListenOptions, announce, run_server
 from bmslink.errors import TargetError
 
-__all__ = ["announce", "command"]
+if TYPE_CHECKING:
+    from bmslink.simulation.gatt_modules import Radio
+
+__all__ = ["command"]
 
 
-def command(
-    ctx: typer.Context,
-    protocol: Annotated[
-        str | None, typer.Argument(metavar="PROTOCOL", help="What it speaks, e.g. jbd or jk02.")
-    ] = None,
-    pty: Annotated[
-        str | None, typer.Option(metavar="LINK", help="Serve a pseudo-terminal, linked here.")
-    ] = None,
-    tcp: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Serve a TCP port; 0 is any free one.")
-    ] = None,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RadioOptions(OptionGroup):
+    """The Bluetooth module in front of the pack."""
+
     ble: Annotated[
         str | None,
         typer.Option(
@@ -33,32 +32,60 @@ def command(
             "with BMSLINK_BLE_BACKEND=bumble:tcp-client:127.0.0.1:9911 (and further simulated "
             "packs with --ble tcp-client:...); usb:0 and the like are real controllers.",
         ),
-    ] = None,
+    ] = None
     ble_module: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
             help="Its radio: jk, jk-two, jbd, jbd-bridge, daly or daly-locked.",
         ),
-    ] = None,
+    ] = None
     ble_name: Annotated[
         str | None, typer.Option(metavar="NAME", help="The name it advertises.")
-    ] = None,
+    ] = None
     ble_chunk: Annotated[
         str | None,
         typer.Option(metavar="RULE", help="Lengths of its notifications: 20, 128+22 or any."),
-    ] = None,
+    ] = None
     ble_mtu: Annotated[
         int | None,
         typer.Option(parser=o.whole, metavar="N", help="The largest packet it agrees to."),
-    ] = None,
+    ] = None
     ble_pin: Annotated[
         str | None,
         typer.Option(
             metavar="DIGITS",
             help="Six digits that a client must give: JBD's own way, a passkey on others.",
         ),
+    ] = None
+
+    def radio(self) -> Radio | None:
+        """The module; `None` without --ble. `TargetError` where only its details are given."""
+        from bmslink.simulation.gatt_modules import Radio
+
+        more = (self.ble_module, self.ble_name, self.ble_chunk, self.ble_mtu, self.ble_pin)
+        if self.ble is None:
+            if more != (None,) * len(more):
+                raise TargetError("The --ble-… options need --ble TRANSPORT.")
+            return None
+        return Radio(
+            transport=self.ble,
+            module=self.ble_module,
+            name=self.ble_name,
+            chunks=self.ble_chunk,
+            mtu=self.ble_mtu,
+            pin=self.ble_pin,
+        )
+
+
+def command(
+    ctx: typer.Context,
+    protocol: Annotated[
+        str | None, typer.Argument(metavar="PROTOCOL", help="What it speaks, e.g. jbd or jk02.")
     ] = None,
+    *,
+    listen: ListenOptions,
+    air: RadioOptions,
     cells: Annotated[
         int | None, typer.Option(parser=o.whole, metavar="N", help="Cells in series.")
     ] = None,
@@ -97,9 +124,7 @@ def command(
     Runs until it is interrupted (exit code 130; 0 after SIGTERM). Commands on standard input
     change the pack; `help` lists them. The end of the input changes nothing.
     """
-    from bmslink.cli.loop import run
     from bmslink.cli.stdin import lines
-    from bmslink.simulation.gatt_modules import Radio
     from bmslink.simulation.serve import serve
     from bmslink.simulation.wire import FAULTS
 
@@ -112,54 +137,28 @@ def command(
         from bmslink.simulation.responder import RESPONDERS
 
         raise TargetError(f"Which protocol? Simulated are: {', '.join(RESPONDERS)}.")
-
-    radio = None
-    if ble is not None:
-        radio = Radio(
-            transport=ble,
-            module=ble_module,
-            name=ble_name,
-            chunks=ble_chunk,
-            mtu=ble_mtu,
-            pin=ble_pin,
+    run_server(
+        serve(
+            protocol,
+            pty=listen.pty,
+            tcp=listen.tcp,
+            ble=air.radio(),
+            cells=cells,
+            chemistry=chemistry,
+            capacity=capacity,
+            soc=soc,
+            seed=seed,
+            address=address,
+            firmware=firmware,
+            speed=speed,
+            faults=fault or (),
+            load=load,
+            announce=lambda target: announce(session, target),
+            commands=lines(),
+            reply=lambda text: _reply(session, text),
+            tell=session.say,
         )
-    elif (ble_module, ble_name, ble_chunk, ble_mtu, ble_pin) != (None,) * 5:
-        raise TargetError("The --ble-… options need --ble TRANSPORT.")
-    try:
-        run(
-            serve(
-                protocol,
-                pty=pty,
-                tcp=tcp,
-                ble=radio,
-                cells=cells,
-                chemistry=chemistry,
-                capacity=capacity,
-                soc=soc,
-                seed=seed,
-                address=address,
-                firmware=firmware,
-                speed=speed,
-                faults=fault or (),
-                load=load,
-                announce=lambda target: announce(session, target),
-                commands=lines(),
-                reply=lambda text: _reply(session, text),
-                tell=session.say,
-            )
-        )
-    except Terminated:
-        return  # to be ended is how a server ends
-
-
-def announce(session: Session, target: str) -> None:
-    """The line that other programs wait for."""
-    from bmslink.cli.render import simulate
-
-    if session.json:
-        session.record({"ready": target})
-    else:
-        session.print(simulate.ready(target))
+    )
 
 
 def _list_faults(session: Session, known: dict[str, str]) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from bmslink.cli import changing as c
 from bmslink.cli import options as o
+from bmslink.cli.connection import ConnectionOptions, connect_one
 from bmslink.errors import TargetError
 from bmslink.model import Command, Switch
 
@@ -26,14 +27,11 @@ Words = Annotated[
 def command(
     ctx: typer.Context,
     words: Words,
-    untested: c.Untested = False,
-    waive: c.Waive = None,
+    *,
+    waiving: c.WaiveOptions,
     yes: c.Yes = False,
     dry_run: c.DryRun = False,
-    protocol: o.Protocol = None,
-    address: o.Address = None,
-    baudrate: o.Baudrate = None,
-    timeout: o.Timeout = None,
+    connection: ConnectionOptions,
 ) -> None:
     """Switch charging, discharging or balancing, and read back what came of it.
 
@@ -41,32 +39,28 @@ def command(
     at once. Where the asked state is not read back (a board with an active protection ignores
     commands), that is said, with exit code 4.
     """
-    from bmslink.cli.loop import run
+    from bmslink.cli.loop import run_open
 
     session = o.session_of(ctx)
     target, wish = _parse(words)
-    line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
-    device = c.open_one(session, target, line)
-
-    allowed = c.waivers(waive, untested=untested)
+    device = connect_one(session, target, connection)
 
     async def act(device: Device) -> None:
         from bmslink.config import rehearse_switch, switch
 
-        async with device:
-            if dry_run:
-                for frame in await rehearse_switch(device, wish, waive=allowed):
-                    if session.json:
-                        session.record({"frame": frame.hex()})
-                    else:
-                        session.print(frame.hex(" "))
-                session.say("A dry run: nothing was changed.")
-                return
-            await c.agree(session, f"Switch {wish} on {device.target}?", yes=yes)
-            outcome = await c.under_way(session, device, switch(device, wish, waive=allowed))
-            c.show_outcome(session, device, outcome)
+        if dry_run:
+            for frame in await rehearse_switch(device, wish, waive=waiving.waived):
+                if session.json:
+                    session.record({"frame": frame.hex()})
+                else:
+                    session.print(frame.hex(" "))
+            session.say(c.DRY_RUN)
+            return
+        await c.agree(session, f"Switch {wish} on {device.target}?", yes=yes)
+        outcome = await c.under_way(session, device, switch(device, wish, waive=waiving.waived))
+        c.show_outcome(session, device, outcome)
 
-    run(act(device))
+    run_open(device, act)
 
 
 def _parse(words: list[str]) -> tuple[str | None, Command]:

@@ -10,15 +10,18 @@ from typing import Any
 from bmslink.config.backup import Backup
 from bmslink.config.fingerprint import Fingerprint, fingerprint
 from bmslink.config.open_changes import regards
-from bmslink.config.places import recorded_place, where
+from bmslink.config.places import Place, recorded_place, where
 from bmslink.config.restoring import Stood
 from bmslink.device import Device
+from bmslink.errors import TargetError
 from bmslink.journal import Journal, Open
 from bmslink.model import Identity, Switch
+from bmslink.packs import named
 from bmslink.protocols.settings import Table
 from bmslink.setting import SWITCHES
+from bmslink.transport import parse_target
 
-__all__ = ["History", "made_here"]
+__all__ = ["History", "made_here", "records_of"]
 
 _IN_VAIN = ("nothing sent", "refused")
 """How a change ended that reached nothing."""
@@ -28,6 +31,44 @@ def made_here(backup: Backup, device: Device) -> bool:
     """Whether a backup was made where this device is."""
     told = {"target": backup.target, **({"place": backup.place} if backup.place else {})}
     return recorded_place(told).same(where(device))
+
+
+def records_of(journal: Journal, target: str) -> list[Mapping[str, Any]]:
+    """The records of what was done to the pack at a target or name, however either was written
+    then; decisions of `control run` included.
+
+    Raises `TargetError` for a target that cannot be, `JournalError` as `Journal.records`.
+    """
+    place = where(parse_target(named(target)))
+    records = list(journal.records())
+    ids = {r["id"] for r in records if "id" in r and _began_at(r).same(place)}
+    decided: dict[str, bool] = {}
+    for record in records:
+        told = str(record.get("target"))
+        if record.get("event") == "decision" and told not in decided:
+            decided[told] = _is_at(told, place)
+    return [
+        record
+        for record in records
+        if record.get("id") in ids
+        or (record.get("event") == "decision" and decided[str(record.get("target"))])
+    ]
+
+
+def _began_at(record: Mapping[str, Any]) -> Place:
+    """Where a change was begun, by its first record or by one that repeats it."""
+    about = record.get("about")
+    return recorded_place(
+        record if "target" in record else about if isinstance(about, dict) else {}
+    )
+
+
+def _is_at(target: str, place: Place) -> bool:
+    """Whether a target or name, as it was given then, is that of the pack at a place."""
+    try:
+        return where(parse_target(named(target))).same(place)
+    except TargetError:  # a name that is no longer known
+        return False
 
 
 @dataclass(slots=True)

@@ -1,0 +1,140 @@
+"""The connection options of every command that talks to packs, and the packs they lead to."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Annotated
+
+import typer
+
+from bmslink.cli.option_groups import OptionGroup
+from bmslink.cli.options import PinFile, Protocol, number, one_target, some_targets, whole
+from bmslink.cli.outfile import open_new
+from bmslink.cli.output import Session
+from bmslink.errors import BmsError, TargetError
+
+if TYPE_CHECKING:
+    from bmslink.device import Device
+    from bmslink.transport import Endpoint, Pin
+
+__all__ = ["ConnectionOptions", "connect_all", "connect_one"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionOptions(OptionGroup):
+    """What overrides the settings of a target, and where the pin is."""
+
+    protocol: Protocol = None
+    address: Annotated[
+        int | None, typer.Option(parser=whole, metavar="N", help="Its address on a shared line.")
+    ] = None
+    baudrate: Annotated[
+        int | None, typer.Option(parser=whole, metavar="N", help="Speed of the port.")
+    ] = None
+    timeout: Annotated[
+        float | None,
+        typer.Option(parser=number, metavar="S", help="How long an answer may take, s."),
+    ] = None
+    pin_file: PinFile = None
+
+    def endpoint(self, target: str) -> Endpoint:
+        """Where the target is; `TargetError` for anything wrong with it or with an option."""
+        from bmslink.device import resolve
+
+        return resolve(
+            target,
+            protocol=self.protocol,
+            address=self.address,
+            baudrate=self.baudrate,
+            timeout=self.timeout,
+        )
+
+
+def connect_one(
+    session: Session,
+    target: str | None,
+    options: ConnectionOptions,
+    *,
+    record: Callable[[], IO[bytes]] | None = None,
+) -> Device:
+    """The one pack of a command, not opened yet.
+
+    `record` opens the file that takes every byte, once nothing is wrong with the target.
+    """
+    return connect_all(session, [one_target(target)], options, record=record)[0]
+
+
+def connect_all(
+    session: Session,
+    targets: Sequence[str] | None,
+    options: ConnectionOptions,
+    *,
+    may_ask: bool = True,
+    record: Callable[[], IO[bytes]] | None = None,
+) -> list[Device]:
+    """The packs at the targets (else at BMSLINK_TARGET), none opened yet, with the trace that
+    --trace asked for.
+
+    `may_ask`: whether a question for a pin may appear; not in the middle of something else.
+    """
+    from bmslink.cli.log import start_logging, wire_log
+    from bmslink.device import Device
+    from bmslink.packs import find_pack, find_pin, read_pin
+
+    start_logging(session)
+    targets = some_targets(targets)
+    if session.trace is not None and len(targets) > 1:
+        raise TargetError("--trace takes one line: name one target with it.")
+    endpoints = [options.endpoint(target) for target in targets]
+    given = read_pin(options.pin_file) if options.pin_file is not None else None
+    pins = [find_pin(target, given, _ask_pin if may_ask else None) for target in targets]
+    named = [find_pack(target) for target in targets]
+    if len(endpoints) == 1 or not may_ask:  # else each as it is opened: one may fail alone
+        _settle(session, endpoints, pins)
+    if len(endpoints) == 1:
+        session.target = str(endpoints[0])
+    tell = session.say if may_ask else _log.info
+    record = record or _trace(session)
+    if record is None:
+        return [
+            Device(e, record=wire_log(session, str(e)), pin=pin, tell=tell, named=pack)
+            for e, pin, pack in zip(endpoints, pins, named, strict=True)
+        ]
+    Device(endpoints[0])  # what is wrong with the target is said before a file is made
+    return [Device(endpoints[0], record=record(), pin=pins[0], named=named[0])]
+
+
+def _trace(session: Session) -> Callable[[], IO[bytes]] | None:
+    """What makes the file of --trace."""
+    path = session.trace
+    return None if path is None else lambda: open_new(path, instead="name another file")
+
+
+def _ask_pin(what: str) -> str | None:
+    """Ask at the terminal; `None` where nobody can answer."""
+    from bmslink.cli.asking import secret
+
+    return secret(what)
+
+
+def _settle(session: Session, endpoints: list[Endpoint], pins: Sequence[Pin]) -> None:
+    """Find the protocols of the targets that do not say them; of several, one that cannot be
+    found now is left to its opening."""
+    from bmslink.cli.loop import run
+    from bmslink.device import settled
+    from bmslink.discovery import detect
+
+    async def ask(index: int) -> None:
+        try:
+            endpoints[index] = await detect(endpoints[index], pin=pins[index], tell=session.say)
+        except BmsError:
+            if len(endpoints) == 1:
+                raise
+
+    for index, endpoint in enumerate(endpoints):
+        if not settled(endpoint):
+            run(ask(index))
