@@ -82,7 +82,7 @@ def _to_complete() -> list[str] | None:
     """
     if "_BMSLINK_COMPLETE" not in os.environ:
         return None
-    words = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    words = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
     return words.split()[1:]
 
 
