@@ -4,8 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 VERIFY_PYTHONS ?= python3.13 python3.12
+LOWEST := .venv-matrix-lowest
+NEWEST := .venv-matrix-newest
+LOWEST_PYTHON ?= 3.11
+NEWEST_PYTHON ?= 3.13
 
-.PHONY: demo test check lint types tests smoke goldens verify bench lock clean
+.PHONY: demo test check lint types tests smoke goldens verify bench test-matrix test-lowest test-newest lock clean
 
 demo: $(STAMP)  ## watch a simulated pack live (q quits)
 	@$(BIN)/bmslink monitor "sim://jbd?cells=16&soc=62&speed=60" "sim://jk02?cells=8&seed=2&speed=60"
@@ -34,12 +38,31 @@ verify: $(STAMP)  ## independent programs over all captures; they need Python 3.
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py
 
+test-matrix: test-lowest test-newest  ## both ends of what pyproject.toml allows; needs uv
+
+test-lowest:  ## the oldest Python, with the lowest release of each direct dependency
+	$(call matrix,$(LOWEST),$(LOWEST_PYTHON),lowest-direct)
+
+test-newest:  ## the newest Python, with the newest release of everything
+	$(call matrix,$(NEWEST),$(NEWEST_PYTHON),highest)
+
+# Twice, for the build backend comes from the group too: without isolation its bounds count as well.
+define matrix
+	uv venv --quiet --clear --python $(2) $(1)
+	uv pip install --quiet --python $(1) --resolution $(3) --group dev
+	uv pip install --quiet --python $(1) --resolution $(3) --group dev --no-build-isolation --editable '.[modbus,bumble]'
+	uv pip list --python $(1)
+	$(1)/bin/ruff check .
+	$(1)/bin/mypy --cache-dir $(1)/.mypy_cache
+	$(1)/bin/pytest -n 2 -o cache_dir=$(1)/.pytest_cache
+endef
+
 lock:  ## needs uv
 	uv pip compile --universal --python-version 3.11 --group pyproject.toml:dev pyproject.toml \
 		--no-emit-index-url --custom-compile-command "make lock" -o requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) .venv-verify build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) .venv-verify $(LOWEST) $(NEWEST) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 
 $(STAMP): pyproject.toml requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bmslink needs Python 3.11 or newer; say: make PYTHON=python3.11 ...")'

@@ -124,6 +124,19 @@ def test_shell_completion_knows_the_commands():
     assert finish(start(env=env)).out.split() == ["list"]
 
 
+def test_completion_imports_only_the_command_that_it_completes(monkeypatch):
+    monkeypatch.setenv("_BMSLINK_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    monkeypatch.setenv("COMP_WORDS", "bmslink\nread\n--wa")
+    loaded = {f"bmslink.cli.{name}" for name in COMMANDS} & modules_after()
+    assert loaded == {"bmslink.cli.read"}
+    monkeypatch.setenv("_BMSLINK_COMPLETE", "complete_zsh")
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", "bmslink packs ")
+    monkeypatch.delenv("COMP_WORDS")
+    loaded = {f"bmslink.cli.{name}" for name in COMMANDS} & modules_after()
+    assert loaded == {"bmslink.cli.packs"}
+
+
 # ------------------------------------------------------------------------------ wrong usage
 
 
@@ -133,6 +146,12 @@ def test_shell_completion_knows_the_commands():
         (["raed"], ["'raed'", "Did you mean read?"]),
         (["frobnicate"], ["'frobnicate'", "monitor"]),
         (["doctor"], ["'doctor'"]),
+        ([""], ["no command ''", "There are: scan"]),
+        (["--trace", "x", "raed", "--json"], ["no command 'raed'", "Did you mean read?"]),
+        (["--", "--raed"], ["no command '--raed'"]),
+        (["raed", "--version"], ["no command 'raed'"]),
+        (["packs", "lst"], ["no command 'lst'", "Did you mean list?", "bmslink packs --help"]),
+        (["packs", "--trace", "x", ""], ["no command ''", "There are: list"]),
         (["read", "--frob", QUICK], ["--frob", "bmslink read --help"]),
         (["--frob", "read", QUICK], ["--frob"]),
         (["read", QUICK, "--watch"], ["--watch"]),
@@ -227,6 +246,32 @@ def test_the_environment_stands_in_for_a_missing_target(cli, monkeypatch):
 
 
 # ------------------------------------------------------------------- options that work everywhere
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--json"],
+        ["--quiet"],
+        ["-v"],
+        ["-vv"],
+        ["--verbose"],
+        ["--debug"],
+        ["--trace", "packs"],
+        ["--trace=packs"],
+        ["--trace", "--", "-v"],
+        ["--json", "--"],
+    ],
+)
+def test_a_command_is_found_behind_every_option_that_works_everywhere(cli, options):
+    """We look for the name of the command before typer does: both must find the same."""
+    end = options[-1] == "--"
+    result = cli(*options, "packs", *([] if end else options), "path")
+    if "--trace" in options[0]:
+        result.failed(2, "--trace")
+    else:
+        assert result.code == 0
+        assert "bmslink.toml" in result.out
 
 
 def test_json_may_stand_before_or_after_the_command(cli):

@@ -139,6 +139,12 @@ def test_foreign_libraries_have_one_owner(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_of_typer_only_the_public_names_are_used(path: Path) -> None:
+    """Its modules (core, main, its own click) change between releases; `typer.X` does not."""
+    assert not {m for m in imports(path) if m.startswith("typer.") or room(m) == "click"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
 def test_modules_stay_small(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 420, "this module asks to be two"
 

@@ -196,8 +196,12 @@ def _pieces(path: Path | str, lines: Iterator[tuple[int, bytes]]) -> Iterator[Pi
 
 
 def _why(exc: Exception) -> str:
-    """What msgspec says of its schema is plain; what Python says of its internals is not."""
-    return str(exc) if isinstance(exc, msgspec.DecodeError) else "it is no JSON text in UTF-8"
+    """What msgspec says of its schema is plain; what Python says of its internals is not.
+
+    From 0.23 on msgspec has words of its own for what is no UTF-8.
+    """
+    said = str(exc) if isinstance(exc, msgspec.DecodeError) else "UTF-8"
+    return "it is no JSON text in UTF-8" if "UTF-8" in said else said
 
 
 def _damaged(path: Path | str, line: int, why: str) -> CaptureError:

@@ -1,20 +1,22 @@
-"""The `bmslink` command: which commands there are, and the options that work everywhere.
+"""The `bmslink` command: which commands there are, and which of them a command line needs.
 
-A command's module is imported when the command is used; the list of commands costs nothing.
+A command's module is imported when the command is used; the list of commands costs nothing. Typer
+has no such thing of its own, so we look for the command's name first and give Typer only names and
+lines of the others.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
-from types import ModuleType
+from collections.abc import Callable, Collection, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup, TyperOption
-from typer.main import get_command
 
+from bmslink.cli.common_options import find_word, with_common_options
 from bmslink.cli.option_groups import with_groups
 from bmslink.cli.output import Session
 
@@ -41,117 +43,7 @@ A module with `COMMANDS` of its own (word -> function) is a group of commands in
 """
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-
-def _flag(name: str, help_text: str, **more: Any) -> TyperOption:
-    """An option that is kept in the session, wherever on the command line it stands."""
-
-    def keep(ctx: typer.Context, _param: Any, value: Any) -> None:
-        if not value or ctx.resilient_parsing:
-            return
-        if name == "verbosity":
-            value += ctx.obj.verbosity
-        setattr(ctx.obj, name, value)
-
-    more.setdefault("param_decls", [f"--{name}"])
-    more.setdefault("is_flag", not more.get("count") and "metavar" not in more)
-    return TyperOption(callback=keep, expose_value=False, help=help_text, **more)
-
-
-def _show_version(ctx: typer.Context, _param: Any, value: bool) -> None:
-    if value and not ctx.resilient_parsing:
-        from bmslink import __version__
-
-        ctx.obj.print(f"bmslink {__version__}")
-        raise typer.Exit
-
-
-def everywhere() -> list[TyperOption]:
-    """The options of every command."""
-    return [
-        _flag("json", "One JSON object per line on stdout, and nothing else."),
-        _flag("quiet", "No progress and no remarks on stderr; errors remain."),
-        _flag(
-            "verbosity",
-            "Say on stderr what happens; twice: in detail.",
-            param_decls=["-v", "--verbose", "verbosity"],
-            count=True,
-            default=0,
-        ),
-        _flag("trace", "Write every byte both ways to a capture file.", metavar="FILE"),
-        _flag("debug", "Show the traceback of an error."),
-        TyperOption(
-            param_decls=["--version"],
-            is_flag=True,
-            is_eager=True,
-            expose_value=False,
-            callback=_show_version,
-            help="Show the version and exit.",
-        ),
-    ]
-
-
-class LazyGroup(TyperGroup):
-    """Imports a command's module when the command is used."""
-
-    def list_commands(self, _ctx: Any) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, _ctx: Any, cmd_name: str) -> TyperCommand | TyperGroup | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"bmslink.cli.{cmd_name}")
-        commands = getattr(module, "COMMANDS", None)
-        return _command(cmd_name, module.command) if commands is None else _group(module, commands)
-
-    def format_commands(self, _ctx: Any, formatter: Any) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        _check_word(ctx, args[0], COMMANDS)
-        return super().resolve_command(ctx, args)
-
-
-class Group(TyperGroup):
-    """Commands of one noun, as `packs list`."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        _check_word(ctx, args[0], self.commands)
-        return super().resolve_command(ctx, args)
-
-
-def _check_word(ctx: Any, word: str, known: Collection[str]) -> None:
-    if word in known:
-        return
-    from difflib import get_close_matches
-
-    near = get_close_matches(word, known, n=1)
-    ask = f" Did you mean {near[0]}?" if near else f" There are: {', '.join(known)}."
-    ctx.fail(f"There is no command {word!r}.{ask}")
-
-
-def _command(name: str, function: Callable[..., None]) -> TyperCommand:
-    maker = typer.Typer(add_completion=False, rich_markup_mode=None)
-    maker.command(name, context_settings=_CONTEXT)(with_groups(function))
-    command = get_command(maker)
-    if not isinstance(command, TyperCommand):
-        raise TypeError(f"{name} is no single command")
-    command.params.extend(everywhere())
-    return command
-
-
-def _group(module: ModuleType, commands: Mapping[str, Callable[..., None]]) -> TyperGroup:
-    group = Group(
-        name=module.__name__.rpartition(".")[2],
-        commands={name: _command(name, function) for name, function in commands.items()},
-        help=(module.__doc__ or "").partition("\n\n")[2],
-        context_settings=_CONTEXT,
-        no_args_is_help=True,
-        rich_markup_mode=None,
-    )
-    group.params.extend(everywhere())
-    return group
+_UNKNOWN = "unknown"
 
 
 def _root() -> None:
@@ -162,16 +54,87 @@ def _root() -> None:
     """
 
 
-def _make() -> TyperGroup:
-    app = typer.Typer(
-        cls=LazyGroup, rich_markup_mode=None, no_args_is_help=True, context_settings=_CONTEXT
+def _group() -> None:
+    """A noun does nothing by itself; its help is its module's."""
+
+
+def _application(arguments: list[str]) -> typer.Typer:
+    """The command line, with the command that the arguments name; the others are names only.
+
+    A word among the arguments that should be a command and is none gives place to one that refuses.
+    """
+    app = _typer()
+    app.callback()(with_common_options(_root))
+    place = find_word(arguments)
+    word = None if place is None else arguments[place]
+    for name, line in COMMANDS.items():
+        if place is not None and name == word:
+            _load(app, name, line, arguments, place + 1)
+        else:
+            app.command(name, short_help=line)(_not_loaded)
+    _refuse_unknown(app, arguments, place, COMMANDS)
+    return app
+
+
+def _to_complete() -> list[str] | None:
+    """The words of the command line that a shell asks to complete; `None` where none does.
+
+    Bash names its words, the other shells' scripts are typer's.
+    """
+    if "_BMSLINK_COMPLETE" not in os.environ:
+        return None
+    words = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
+    return words.split()[1:]
+
+
+def _typer(**more: Any) -> typer.Typer:
+    return typer.Typer(
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        no_args_is_help=True,
+        context_settings=_CONTEXT,
+        **more,
     )
-    app.callback()(_root)
-    group = get_command(app)
-    if not isinstance(group, TyperGroup):
-        raise TypeError("the command line is no group")
-    group.params[:0] = everywhere()
-    return group
+
+
+def _not_loaded() -> None:
+    raise RuntimeError("typer found another command on this command line than bmslink did")
+
+
+def _load(app: typer.Typer, name: str, line: str, arguments: list[str], rest: int) -> None:
+    """Import a command's module, and add what is in it."""
+    module = importlib.import_module(f"bmslink.cli.{name}")
+    commands = getattr(module, "COMMANDS", None)
+    if commands is None:
+        _add(app, name, module.command, short_help=line)
+        return
+    group = _typer(help=(module.__doc__ or "").partition("\n\n")[2], short_help=line)
+    group.callback()(with_common_options(_group))
+    for each, function in commands.items():
+        _add(group, each, function)
+    _refuse_unknown(group, arguments, find_word(arguments, rest), commands)
+    app.add_typer(group, name=name)
+
+
+def _add(app: typer.Typer, name: str, command: Callable[..., None], **more: Any) -> None:
+    app.command(name, context_settings=_CONTEXT, **more)(with_common_options(with_groups(command)))
+
+
+def _refuse_unknown(
+    app: typer.Typer, arguments: list[str], place: int | None, known: Collection[str]
+) -> None:
+    """A word that is no command becomes one that says so, in our words instead of typer's."""
+    if place is None or arguments[place] in known:
+        return
+    word, arguments[place] = arguments[place], _UNKNOWN
+
+    def refuse(ctx: typer.Context) -> None:
+        near = get_close_matches(word, known, n=1)
+        ask = f" Did you mean {near[0]}?" if near else f" There are: {', '.join(known)}."
+        (ctx.parent or ctx).fail(f"There is no command {word!r}.{ask}")
+
+    anything = {"ignore_unknown_options": True, "allow_extra_args": True}
+    app.command(_UNKNOWN, hidden=True, add_help_option=False, context_settings=anything)(refuse)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -182,7 +145,9 @@ def main(argv: Sequence[str]) -> int:
         if reconfigure is not None:  # a terminal of another encoding must not end the program
             reconfigure(errors="backslashreplace")
     with session:
-        code = _make().main(list(argv), prog_name="bmslink", standalone_mode=False, obj=session)
+        arguments = list(argv)
+        app = _application(_to_complete() or arguments)
+        code = app(arguments, prog_name="bmslink", standalone_mode=False, obj=session)
         session.code = code if isinstance(code, int) else 0
         session.finish()
     return session.code
