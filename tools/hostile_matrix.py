@@ -31,10 +31,10 @@ from hostile.matrix import (
     OPEN_CELLS,
     QUIRKS,
     Cell,
-    World,
     cells,
     open_cells,
 )
+from hostile.world import World
 
 __all__ = ["main", "page"]
 

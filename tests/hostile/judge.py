@@ -6,7 +6,8 @@ import re
 from datetime import UTC, datetime
 
 from hostile.bench import Result
-from hostile.matrix import COMMANDS, DIALECTS, QUIRKS, Memory, Outcome
+from hostile.matrix import COMMANDS, DIALECTS, QUIRKS, Memory
+from hostile.world import Outcome
 
 __all__ = ["judge"]
 
