@@ -256,11 +256,11 @@ class Device(Board):
             await self._transmit(step)
 
     async def _transmit(self, step: Step[Any]) -> bool:
-        """Send it; whether it was acknowledged. After that a mistake of ours is as good as no
-        answer: only reading tells."""
+        """Send it once; whether it was acknowledged. By the time of a repetition another board may
+        hear it. After that a mistake of ours is as good as no answer: only reading tells."""
         try:
             with self.guarding():
-                return await self.driver.perform(step)
+                return await self.driver.perform(replace(step, once=True))
         except (Refused, TransportError, FrameError):
             raise
         except BmsError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +12,7 @@ import typer
 from bmslink.cli import options as o
 from bmslink.cli.output import UNVERIFIED, Session
 from bmslink.errors import GateError, TargetError, UsageError
+from bmslink.setting import ASKING
 
 if TYPE_CHECKING:
     from bmslink.config import Outcome, Plan
@@ -78,11 +79,16 @@ Switches = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")]
 
 
-def waivers(waive: list[str] | None, *, untested: bool = False) -> set[str]:
-    """The checks that the user lets pass; `UsageError` for one that does not exist."""
+def waivers(
+    waive: list[str] | None, *, untested: bool = False, keys: Collection[str] = ASKING.keys()
+) -> set[str]:
+    """The checks that the user lets pass; `UsageError` for one that does not exist.
+
+    `keys`: the settings that ask by their own name; none where no setting is changed.
+    """
     from bmslink.config.check import require_waivers
 
-    return require_waivers({*(waive or ()), *(("untested",) if untested else ())})
+    return require_waivers({*(waive or ()), *(("untested",) if untested else ())}, keys)
 
 
 def reasons(plan: Plan) -> str:

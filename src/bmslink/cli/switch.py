@@ -48,7 +48,7 @@ def command(
     line = o.Line(protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
     device = c.open_one(session, target, line)
 
-    allowed = c.waivers(waive, untested=untested)
+    allowed = c.waivers(waive, untested=untested, keys=())
 
     async def act(device: Device) -> None:
         from bmslink.config import rehearse_switch, switch

@@ -15,7 +15,7 @@ from bmslink.config.apply import (
     refuse,
 )
 from bmslink.config.believing import oddities
-from bmslink.config.check import Check, Health
+from bmslink.config.check import Check, Health, require_waivers
 from bmslink.config.drive import Job, watch
 from bmslink.config.effects import describe, kept_off, strange
 from bmslink.config.fingerprint import fingerprint
@@ -73,6 +73,7 @@ async def resume(
     may not be finished now, and what
     `apply` raises.
     """
+    waive = require_waivers(waive)
     journal = journal or Journal()
     identity = await device.identify()
     with locked(journal.folder / "locks", lock_names(device, identity)):
