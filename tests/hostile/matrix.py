@@ -25,6 +25,7 @@ __all__ = [
     "Command",
     "Dialect",
     "Memory",
+    "asked_of",
     "cells",
     "open_cells",
 ]
@@ -119,6 +120,7 @@ QUIRKS: dict[str, Recipe] = {
     "forgets after 3 s": Recipe("forgets a write", "forgets=seconds:3"),
     "forgets again and again": Recipe("forgets a write", "forgets=seconds:2,every:yes"),
     "forgets the second write": Recipe("forgets a write", "forgets=seconds:3,nth:2"),
+    "forgets after 40 s": Recipe("forgets a write", "forgets=seconds:40"),
     "ignores all": Recipe("acknowledges and ignores", "acks-and-ignores"),
     "ignores one register": Recipe(
         "acknowledges and ignores", "acks-and-ignores=register:cell_ovp"
@@ -190,6 +192,8 @@ QUIRKS: dict[str, Recipe] = {
 }
 """Name -> the quirks it is made of."""
 
+SEEN_LATER = {"forgets after 40 s": "config verify"}
+"""By then the command that wrote has ended: only this one can see it."""
 READING = (
     "none", "late", "answers", "garbage", "flickers", "implausible", "truncates texts", "factory",
 )  # fmt: skip
@@ -199,11 +203,13 @@ ONLY = {
     "kept on exit only": "jbd",
     "implausible delay": "jk-modbus",  # the delays of the others cannot hold what is impossible
 }
-BESIDE = ("writes", "foreign master", "twice and foreign")
-"""Beginnings of the names of those that change a setting beside what is asked."""
-NOT_LOOKED_FOR = {"jbd": ("switch off", "switch on")}
-"""Commands that do not touch settings, so nobody reads those before and after them: what a board
-does to its settings meanwhile is seen by `config verify` only."""
+NOT_LOOKED_FOR = {
+    "jbd": ("switch off", "switch on"),
+    "daly-d2": ("switch off",),
+    "jk-modbus": ("switch off",),
+}
+"""Commands before which nobody reads the settings: off is never delayed, and a switch of JBD is no
+setting. What somebody else does to settings meanwhile cannot show, and they have to say so."""
 
 
 # ------------------------------------------------------------------------------------- commands
@@ -217,7 +223,8 @@ class Command:
     goal: Callable[[Dialect, Memory], Memory]
     """What the board holds when it is done, from what it held when it left the factory."""
     start: str = "fresh"
-    """`fresh`; `off`: charging is switched off; `cut`: a change was cut off."""
+    """`fresh`; `off`: charging is switched off; `cut`: a change was cut off; `changed`: the same
+    board, with the same quirks, went through `config apply` a minute ago."""
     reads: bool = False
     restores: bool = False
     """Whether it brings back what a backup holds, whatever the board holds."""
@@ -235,6 +242,12 @@ def _goal_of(count: int, dialect: Dialect, memory: Memory) -> Memory:
     for _, register, data in list(dialect.asked.values())[:count]:
         memory = _with(memory, board, register, data)
     return memory
+
+
+def asked_of(name: str) -> dict[str, Memory]:
+    """Setting -> the registers that hold what is asked of it in a dialect."""
+    asked = DIALECTS[name].asked.items()
+    return {key: _with({}, BOARDS[name], register, data) for key, (_, register, data) in asked}
 
 
 def _charge(on: bool, dialect: Dialect, memory: Memory) -> Memory:
@@ -273,6 +286,7 @@ COMMANDS: dict[str, Command] = {
     "config backup": Command(
         ("config", "backup", "T", "-o", "{out}", "--force", "--json"), _same, reads=True
     ),
+    "config verify": Command(("config", "verify", "T", "--json"), ASKED, "changed"),
 }
 
 
@@ -299,7 +313,7 @@ def cells() -> Iterator[Cell]:
                     continue
                 if command.reads and not quirk.startswith(READING):
                     continue
-                if quirk.startswith(BESIDE) and name in NOT_LOOKED_FOR.get(dialect, ()):
+                if SEEN_LATER.get(quirk, name) != name:
                     continue
                 yield Cell(dialect, quirk, name)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -34,6 +34,8 @@ class Outcome:
     later: Memory
     accepted: int
     """Writes over the wire that the board carried out."""
+    written: frozenset[int]
+    """The registers that these changed."""
     acknowledged: int
     stranger: int
     """Of them, on a board that is another one than the one that was planned for."""
@@ -52,6 +54,8 @@ class World:
         self._ready: dict[str, Memory] = {}
         self._shown: dict[tuple[str, str, tuple[tuple[int, bytes], ...]], Result] = {}
         self._count = 0
+        self._changed: tuple[str, str, Bench] | None = None
+        """Dialect, quirks, and the bench that went through `config apply` last."""
 
     def prepare(self, name: str) -> Memory:
         """A profile, a backup of a board that holds what is asked, and a change that was cut off;
@@ -118,11 +122,27 @@ class World:
         }
         return [words.get(word, word) for word in command.argv]
 
+    def changed(self, cell: Cell, quirks: str | None = None) -> Bench:
+        """The bench that went through `config apply` a minute ago, as the cell before left it."""
+        kept, self._changed = self._changed, None
+        if kept is not None and kept[:2] == (cell.dialect, self._quirks(cell, quirks)):
+            return kept[2]
+        bench = self.bench(replace(cell, command="config apply"), quirks)
+        bench.run(*self.argv(COMMANDS["config apply"], cell.dialect, bench))
+        bench.wait(SETTLE)
+        return bench
+
+    def _quirks(self, cell: Cell, quirks: str | None) -> str:
+        text = QUIRKS[cell.quirk].quirks if quirks is None else quirks
+        return text.format(**DIALECTS[cell.dialect].words)
+
     def bench(self, cell: Cell, quirks: str | None = None) -> Bench:
         """A board at the start of a cell."""
         cut = self.prepare(cell.dialect)
         dialect, command = DIALECTS[cell.dialect], COMMANDS[cell.command]
-        text = (QUIRKS[cell.quirk].quirks if quirks is None else quirks).format(**dialect.words)
+        if command.start == "changed":
+            return self.changed(cell, quirks)
+        text = self._quirks(cell, quirks)
         board = BOARDS[cell.dialect](*(parse(each) for each in text.split()))
         self._count += 1
         folder = self.folder / f"cell-{self._count}"
@@ -141,10 +161,13 @@ class World:
         bench = self.bench(cell, quirks)
         board = bench.board
         untouched = BOARDS[cell.dialect]().snapshot()
-        factory = before = board.snapshot()
+        factory = before = board.snapshot(board.at)
+        begun, acknowledged = len(board.log), board.acknowledged
         if command.start == "cut":  # by the journal all that was planned stood as it left the works
             changed = ASKED(dialect, {})
             factory = {at: untouched[at] if at in changed else raw for at, raw in before.items()}
+        if command.start == "changed":
+            factory = untouched
         try:
             result = bench.run(*self.argv(command, cell.dialect, bench))
             at_end = board.snapshot(board.at)
@@ -155,7 +178,7 @@ class World:
                 slots = {int(at, 16): bytes.fromhex(raw) for at, raw in kept.items()}
             clock = board.clock if isinstance(board, DalyD2Board) else None
             bench.wait(SETTLE)
-            asked = [write for write in board.log if write.by == "asked"]
+            asked = [write for write in board.log[begun:] if write.by == "asked"]
             healthy = None
             if command.reads:
                 healthy = self._healthy(cell, at_end, bench.folder)
@@ -168,7 +191,8 @@ class World:
                 at_end=at_end,
                 later=board.snapshot(board.at),
                 accepted=len(asked),
-                acknowledged=board.acknowledged,
+                written=frozenset(write.register for write in asked),
+                acknowledged=board.acknowledged - acknowledged,
                 stranger=sum(write.unit > 0 for write in asked),
                 open_changes=bench.open_changes(),
                 healthy=healthy,
@@ -176,7 +200,16 @@ class World:
                 clock=clock,
             )
         finally:
-            shutil.rmtree(bench.folder, ignore_errors=True)
+            self._put_away(cell, quirks, bench)
+
+    def _put_away(self, cell: Cell, quirks: str | None, bench: Bench) -> None:
+        done = bench
+        if cell.command == "config apply":  # what comes of it later is looked at next
+            kept, self._changed = self._changed, (cell.dialect, self._quirks(cell, quirks), bench)
+            if kept is None:
+                return
+            done = kept[2]
+        shutil.rmtree(done.folder, ignore_errors=True)
 
     def _healthy(self, cell: Cell, memory: Memory, folder: Path) -> Result:
         """The same command on a board without quirks that holds the same."""
