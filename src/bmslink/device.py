@@ -253,14 +253,14 @@ class Device(Board):
                 on=command.on,
                 others={str(other): on for other, on in step.others.items()},
             )
-            await self._transmit(step)
+            await self._transmit(replace(step, once=True))
 
     async def _transmit(self, step: Step[Any]) -> bool:
-        """Send it once; whether it was acknowledged. By the time of a repetition another board may
-        hear it. After that a mistake of ours is as good as no answer: only reading tells."""
+        """Send it; whether it was acknowledged. After that a mistake of ours is as good as no
+        answer: only reading tells."""
         try:
             with self.guarding():
-                return await self.driver.perform(replace(step, once=True))
+                return await self.driver.perform(step)
         except (Refused, TransportError, FrameError):
             raise
         except BmsError as error:
@@ -280,7 +280,7 @@ class Device(Board):
             with self.guarding():
                 step = await self.driver.adjust_step(wish)
             transaction.note("adjust", clock=str(wish.clock or ""), soc=wish.soc)
-            await self._transmit(step)
+            await self._transmit(replace(step, once=True))
 
     async def clock(self) -> datetime | None:
         """What the board's clock shows; `None` where it does not say."""
