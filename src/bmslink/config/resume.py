@@ -29,6 +29,7 @@ from bmslink.config.open_changes import (
     other_road,
     regards,
     said_of,
+    said_of_twin,
 )
 from bmslink.config.outcome import Outcome
 from bmslink.config.places import where
@@ -379,7 +380,7 @@ async def cut_off_change(device: Device, journal: Journal | None = None) -> CutO
             odd = _neither(table.map, _read(table.map, cut.begin), table.image)
     mine = regards(cut, where(device), fingerprint(identity, table)) != "print"
     return CutOff(
-        sentence=said_of(found if mine else [cut], device, identity),
+        sentence=said_of(found, device, identity) if mine else said_of_twin(cut, device),
         begin=cut.begin,
         back=_going_back(cut),
         damage=cut.damage,
