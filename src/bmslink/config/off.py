@@ -86,11 +86,10 @@ async def switch_off(
         device, off.command, setting=off.setting, known=off.known, transaction=name, lost=lost
     )
     outcome = await off.beside.judge(device, off.command, outcome)
-    notes += outcome.notes
     if off.doubt:
         outcome = replace(outcome, result="unproven", sentence=f"{outcome.sentence} {off.doubt}")
     notes += await _close(device, off, journal, transaction, outcome)
-    return replace(outcome, notes=notes)
+    return replace(outcome, notes=[*notes, *outcome.notes])
 
 
 async def rehearse_off(

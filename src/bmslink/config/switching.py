@@ -131,7 +131,7 @@ async def _on(device: Device, command: Command, journal: Journal) -> Outcome:
         )
         outcome = await beside.judge(device, command, outcome)
         untold = transaction.close(outcome.result, sentence=outcome.sentence)
-        return replace(outcome, notes=[*outcome.notes, untold]) if untold else outcome
+        return replace(outcome, notes=[untold, *outcome.notes]) if untold else outcome
 
 
 async def _send(
