@@ -6,12 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bmslink.config import oddities
-from bmslink.config.backup import Backup, BackupError, load_backup, make_backup, save_backup
+from bmslink.config.backup import (
+    Backup,
+    BackupError,
+    _sealed,
+    load_backup,
+    make_backup,
+    save_backup,
+)
 from bmslink.config.compare import (
     Difference,
     compare,
@@ -21,6 +29,7 @@ from bmslink.config.compare import (
     side_of_table,
 )
 from bmslink.config.profile import parse_profile
+from bmslink.config.restoring import unusable
 from bmslink.model import Identity
 from bmslink.protocols.daly_a5_writing import a5_map
 from bmslink.protocols.settings import Table
@@ -129,6 +138,21 @@ def test_cut_off_and_huge_and_missing(tmp_path: Path) -> None:
         load_backup(place)
     with pytest.raises(BackupError, match="cannot be read"):
         load_backup(tmp_path / "none.json")
+
+
+def test_one_that_was_sealed_anew_by_hand_is_whole_all_the_same(tmp_path: Path) -> None:
+    """Two values of one slot, of which a reader would take either; and none at all."""
+    backup, place = made(), tmp_path / "b.json"
+    address, raw = next((at, raw) for at, raw in backup.slots.items() if at.upper() != at)
+    for slots in ({**backup.slots, address.upper(): raw}, {}):
+        sealed = _sealed(msgspec.structs.replace(backup, slots=slots))
+        assert sealed.intact
+        save_backup(sealed, place, overwrite=True)
+        if slots:
+            with pytest.raises(BackupError, match="two values of one slot"):
+                load_backup(place)
+        else:
+            assert "holds no settings" in unusable(load_backup(place), WHO, MAP)
 
 
 def test_a_backup_is_written_whole_and_over_nothing(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 import hostile_matrix
 from hostile.bench import hurried
 from hostile.judge import judge
-from hostile.matrix import DIALECTS, Cell, World, cells, open_cells
+from hostile.matrix import DIALECTS, Cell, cells, open_cells
+from hostile.world import World
 
 ROWS = [
     (dialect, quirk, list(row))

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 import bmslink
-from bmslink.config import apply, draft, resume
+from bmslink.config import apply, cut_off_change, draft, resume
 from bmslink.config import open_changes as oc
 from bmslink.config.fingerprint import Fingerprint
 from bmslink.config.locks import is_held, locked
@@ -154,6 +154,11 @@ def test_at_another_port_the_same_looking_board_asks_and_is_never_written_to_una
             (check,) = plan.blocked
             assert (check.name, check.waiver) == ("twin", "twin")
             assert "/dev/ttyA" in check.sentence
+            found = await cut_off_change(device, world.journal)
+            assert found.elsewhere == "serial:///dev/ttyA"
+            assert "at serial:///dev/ttyA" in found.sentence
+            assert "--waive place" in found.sentence
+            assert "of this pack" not in found.sentence
             with pytest.raises(GateError):
                 await apply(device, plan, journal=world.journal)
             for agreed in (False, True):

@@ -27,14 +27,13 @@ from hostile.judge import judge
 from hostile.matrix import (
     COMMANDS,
     DIALECTS,
-    NOT_LOOKED_FOR,
     OPEN_CELLS,
     QUIRKS,
     Cell,
-    World,
     cells,
     open_cells,
 )
+from hostile.world import World
 
 __all__ = ["main", "page"]
 
@@ -153,8 +152,6 @@ def _by_chance(count: int, seed: int) -> Iterator[tuple[Cell, str]]:
         dialect = chance.choice(list(DIALECTS))
         fitting = [name for name in names if dialect in COMMANDS[name].dialects]
         command = chance.choice(fitting)
-        if command in NOT_LOOKED_FOR.get(dialect, ()):
-            picked = [each for each in picked if not each.startswith(("neighbour", "foreign"))]
         yield Cell(dialect, "by chance", command), " ".join(picked)
 
 

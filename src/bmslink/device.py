@@ -247,7 +247,7 @@ class Device(Board):
                 on=command.on,
                 others={str(other): on for other, on in step.others.items()},
             )
-            await self._transmit(step)
+            await self._transmit(replace(step, once=True))
 
     async def _transmit(self, step: Step[Any]) -> bool:
         """Send it; whether it was acknowledged. After that a mistake of ours is as good as no
@@ -274,7 +274,7 @@ class Device(Board):
             with self.guarding():
                 step = await self.driver.adjust_step(wish)
             transaction.note("adjust", clock=str(wish.clock or ""), soc=wish.soc)
-            await self._transmit(step)
+            await self._transmit(replace(step, once=True))
 
     async def clock(self) -> datetime | None:
         """What the board's clock shows; `None` where it does not say."""

@@ -59,6 +59,11 @@ class Unit:
     def __post_init__(self) -> None:
         self.saved = dict(self.memory)
 
+    def hold(self, registers: dict[int, bytes]) -> None:
+        """Hold this from the beginning, and after a restart too."""
+        self.memory |= registers
+        self.saved |= registers
+
 
 @dataclass(slots=True)
 class Effect:
@@ -228,10 +233,14 @@ class Board(ABC):
             if self.unit.memory[register] != saved and register not in self.live:
                 self.put(register, saved, "board")
 
-    def vanish(self, seconds: float) -> None:
-        """The cable is pulled: the connection is cut and cannot be opened for a while."""
-        self.hung_up = True
-        self.absent_until = self.now + seconds
+    def cut_off(self, seconds: float, *, hangs_up: bool) -> None:
+        """Hear nothing for a while; `hangs_up`: the connection is cut, too, and cannot be opened
+        until then."""
+        if hangs_up:
+            self.hung_up = True
+            self.absent_until = self.now + seconds
+        else:
+            self.deaf_until = self.now + seconds
 
     # ----------------------------------------------------------------------------------- wire
 

@@ -6,7 +6,8 @@ import re
 from datetime import UTC, datetime
 
 from hostile.bench import Result
-from hostile.matrix import COMMANDS, DIALECTS, QUIRKS, Memory, Outcome
+from hostile.matrix import COMMANDS, DIALECTS, NOT_LOOKED_FOR, QUIRKS, Memory, asked_of
+from hostile.world import Outcome
 
 __all__ = ["judge"]
 
@@ -25,6 +26,7 @@ _STAYS_OFF = re.compile(r"everything else was set back, and \w+ stays off", re.I
 _SIDE_NOTE = re.compile(r"changed [^;.]*(\.\d[^;.]*)*; it is set back", re.IGNORECASE)
 """A claim about one setting that somebody changed beside the change."""
 _NOTHING_SENT = re.compile(r"nothing (was|is) (sent|changed|written)", re.IGNORECASE)
+_NOT_LOOKED = re.compile(r"whether any of them changed meanwhile was not looked at")
 _UNSURE = re.compile(
     r"not (as|known|read|proved|proven|verified|sure|shown)|cannot be read|unknown|set back|failed"
     r"|still|resume|but |another board|does not|could not|differ",
@@ -35,7 +37,11 @@ _UNSURE = re.compile(
 def judge(outcome: Outcome, quirks: str | None = None) -> list[str]:
     """What is not true; empty where all is. `quirks`: instead of those of the cell."""
     recipe = QUIRKS[outcome.cell.quirk].quirks if quirks is None else quirks
-    found = _judge_reading(outcome) if COMMANDS[outcome.cell.command].reads else _judge(outcome)
+    command = COMMANDS[outcome.cell.command]
+    if command.start == "changed":
+        found = _judge_verifying(outcome)
+    else:
+        found = _judge_reading(outcome) if command.reads else _judge(outcome)
     said = outcome.result.said
     if "Internal error" in said or "Traceback" in said:
         found.append("internal error")
@@ -77,6 +83,31 @@ def _judge_reading(outcome: Outcome) -> list[str]:
     return found
 
 
+def _judge_verifying(outcome: Outcome) -> list[str]:
+    """What is said to hold is held, what is said to differ differs, and nothing is written."""
+    found = []
+    code, told = outcome.result.code, outcome.result.objects[-1:]
+    if outcome.accepted:
+        found.append("a reading command wrote")
+    if code not in (0, 5):
+        return found
+    word = told[0]["result"] if told else ""
+    if (code == 0) is not (word in ("holds", "nothing")):
+        found.append(f"exit {code} with {word or 'nothing said'}")
+    if (word == "open") is not (outcome.open_changes > 0):
+        found.append(f"says {word}, with {outcome.open_changes} open changes")
+    if word == "nothing" and outcome.at_end == outcome.goal:
+        found.append("a change that was made is forgotten")
+    if word in ("holds", "differs"):
+        wanted = outcome.factory if "set back" in told[0]["sentence"] else outcome.goal
+        asked = asked_of(outcome.cell.dialect)
+        wrong = {key for key, m in asked.items() if any(wanted[a] != outcome.at_end[a] for a in m)}
+        said = {each["key"] for each in told[0]["differences"]}
+        if wrong != said & asked.keys():
+            found.append(f"silent difference: {wrong} differ, said are {said}")
+    return found
+
+
 def _holds(memory: Memory, at: int, raw: bytes) -> bool:
     """Whether memory holds these bytes from a register on; live ones are not in it."""
     if at not in memory:
@@ -95,7 +126,8 @@ def _judge(outcome: Outcome) -> list[str]:
     cell, result, said = outcome.cell, outcome.result, outcome.result.said
     code = result.code
     as_goal, as_before = outcome.later == outcome.goal, outcome.later == outcome.factory
-    if code == 0 and not as_goal:
+    beside = _only_beside(outcome)
+    if code == 0 and not as_goal and not (beside and _NOT_LOOKED.search(said)):
         found.append(f"silent difference: exit 0, but {_differences(outcome.goal, outcome.later)}")
     words = ("done", "nothing", *(("rolled back",) if "--rollback" in cell.command else ()))
     if code == 0 and _word(result) not in words:
@@ -122,7 +154,8 @@ def _judge(outcome: Outcome) -> list[str]:
         changed = _differences(outcome.factory, outcome.later)
         found.append(f"untruthful: says set back, but {changed}")
     if code == 4:
-        if not as_before and not as_goal and not outcome.open_changes and cell.command != "clock":
+        ended = as_before or as_goal or beside or outcome.open_changes
+        if not ended and cell.command != "clock":
             changed = _differences(outcome.factory, outcome.later)
             found.append(f"silent difference: no open change, but {changed}")
         if not _UNSURE.search(said):
@@ -131,6 +164,17 @@ def _judge(outcome: Outcome) -> list[str]:
     if cell.quirk.startswith("implausible") and planned and code != 3:
         found.append(f"plans on nonsense: exit {code}")
     return found
+
+
+def _only_beside(outcome: Outcome) -> bool:
+    """Whether what was asked holds, and others changed the rest beside a command that cannot look:
+    it sends nothing but the switch, and leaves nothing open."""
+    cell = outcome.cell
+    if cell.command not in NOT_LOOKED_FOR.get(cell.dialect, ()):
+        return False
+    wrong = {at for at, raw in outcome.goal.items() if outcome.later.get(at) != raw}
+    asked = {at for at, raw in outcome.goal.items() if outcome.factory.get(at) != raw}
+    return not wrong & (asked | outcome.written)
 
 
 def _as_before_but_off(outcome: Outcome) -> bool:

@@ -1,26 +1,20 @@
-"""The matrix: every dialect, every quirk, every command.
+"""The matrix: every dialect, every quirk, every command. `cells` lists it.
 
-`cells` lists it, `World.run` runs one cell; `hostile.judge` says whether it was truthful.
+`hostile.world` runs a cell, `hostile.judge` says whether its command was truthful.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from hostile.bench import Bench, Result
 from hostile.board import Board
-from hostile.daly_d2 import DalyD2Board
-from hostile.killed import killed
 from hostile.line import BOARDS
-from hostile.quirks import parse
 
 __all__ = [
+    "ASKED",
     "COMMANDS",
     "DIALECTS",
     "NOT_LOOKED_FOR",
@@ -28,8 +22,10 @@ __all__ = [
     "QUIRKS",
     "READING",
     "Cell",
-    "Outcome",
-    "World",
+    "Command",
+    "Dialect",
+    "Memory",
+    "asked_of",
     "cells",
     "open_cells",
 ]
@@ -37,8 +33,6 @@ __all__ = [
 Memory = dict[int, bytes]
 
 OPEN_CELLS = Path(__file__).parent / "open_cells.txt"
-SETTLE = 60.0
-"""How long what was said has to hold, s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +120,7 @@ QUIRKS: dict[str, Recipe] = {
     "forgets after 3 s": Recipe("forgets a write", "forgets=seconds:3"),
     "forgets again and again": Recipe("forgets a write", "forgets=seconds:2,every:yes"),
     "forgets the second write": Recipe("forgets a write", "forgets=seconds:3,nth:2"),
+    "forgets after 40 s": Recipe("forgets a write", "forgets=seconds:40"),
     "ignores all": Recipe("acknowledges and ignores", "acks-and-ignores"),
     "ignores one register": Recipe(
         "acknowledges and ignores", "acks-and-ignores=register:cell_ovp"
@@ -197,6 +192,8 @@ QUIRKS: dict[str, Recipe] = {
 }
 """Name -> the quirks it is made of."""
 
+SEEN_LATER = {"forgets after 40 s": "config verify"}
+"""By then the command that wrote has ended: only this one can see it."""
 READING = (
     "none", "late", "answers", "garbage", "flickers", "implausible", "truncates texts", "factory",
 )  # fmt: skip
@@ -206,11 +203,13 @@ ONLY = {
     "kept on exit only": "jbd",
     "implausible delay": "jk-modbus",  # the delays of the others cannot hold what is impossible
 }
-BESIDE = ("writes", "foreign master", "twice and foreign")
-"""Beginnings of the names of those that change a setting beside what is asked."""
-NOT_LOOKED_FOR = {"jbd": ("switch off", "switch on")}
-"""Commands that do not touch settings, so nobody reads those before and after them: what a board
-does to its settings meanwhile is seen by `config verify` only."""
+NOT_LOOKED_FOR = {
+    "jbd": ("switch off", "switch on"),
+    "daly-d2": ("switch off",),
+    "jk-modbus": ("switch off",),
+}
+"""Commands before which nobody reads the settings: off is never delayed, and a switch of JBD is no
+setting. What somebody else does to settings meanwhile cannot show, and they have to say so."""
 
 
 # ------------------------------------------------------------------------------------- commands
@@ -224,7 +223,8 @@ class Command:
     goal: Callable[[Dialect, Memory], Memory]
     """What the board holds when it is done, from what it held when it left the factory."""
     start: str = "fresh"
-    """`fresh`; `off`: charging is switched off; `cut`: a change was cut off."""
+    """`fresh`; `off`: charging is switched off; `cut`: a change was cut off; `changed`: the same
+    board, with the same quirks, went through `config apply` a minute ago."""
     reads: bool = False
     restores: bool = False
     """Whether it brings back what a backup holds, whatever the board holds."""
@@ -244,6 +244,12 @@ def _goal_of(count: int, dialect: Dialect, memory: Memory) -> Memory:
     return memory
 
 
+def asked_of(name: str) -> dict[str, Memory]:
+    """Setting -> the registers that hold what is asked of it in a dialect."""
+    asked = DIALECTS[name].asked.items()
+    return {key: _with({}, BOARDS[name], register, data) for key, (_, register, data) in asked}
+
+
 def _charge(on: bool, dialect: Dialect, memory: Memory) -> Memory:
     board = BOARDS[next(name for name, each in DIALECTS.items() if each is dialect)]
     register, closed, opened = dialect.charge
@@ -254,20 +260,22 @@ def _same(dialect: Dialect, memory: Memory) -> Memory:
     return memory
 
 
+ASKED = partial(_goal_of, 3)
+"""What a board holds where all that is asked of its dialect is done."""
 _AGREED = ("--yes", "--untested", "--json")
 COMMANDS: dict[str, Command] = {
     "settings set": Command(
         ("settings", "set", "T", "{set}", "--chemistry", "lfp", *_AGREED), partial(_goal_of, 1)
     ),
     "config apply": Command(
-        ("config", "apply", "{profile}", "T", "--chemistry", "lfp", *_AGREED), partial(_goal_of, 3)
+        ("config", "apply", "{profile}", "T", "--chemistry", "lfp", *_AGREED), ASKED
     ),
     "config restore": Command(
         ("config", "restore", "{backup}", "T", "--chemistry", "lfp", *_AGREED),
-        partial(_goal_of, 3),
+        ASKED,
         restores=True,
     ),
-    "resume": Command(("config", "resume", "T", "--yes", "--json"), partial(_goal_of, 3), "cut"),
+    "resume": Command(("config", "resume", "T", "--yes", "--json"), ASKED, "cut"),
     "resume --rollback": Command(
         ("config", "resume", "T", "--rollback", "--yes", "--json"), _same, "cut"
     ),
@@ -278,6 +286,7 @@ COMMANDS: dict[str, Command] = {
     "config backup": Command(
         ("config", "backup", "T", "-o", "{out}", "--force", "--json"), _same, reads=True
     ),
+    "config verify": Command(("config", "verify", "T", "--json"), ASKED, "changed"),
 }
 
 
@@ -304,7 +313,7 @@ def cells() -> Iterator[Cell]:
                     continue
                 if command.reads and not quirk.startswith(READING):
                     continue
-                if quirk.startswith(BESIDE) and name in NOT_LOOKED_FOR.get(dialect, ()):
+                if SEEN_LATER.get(quirk, name) != name:
                     continue
                 yield Cell(dialect, quirk, name)
 
@@ -313,176 +322,3 @@ def open_cells() -> set[str]:
     """The cells that are not true yet, each to be mended; the file is to become empty."""
     lines = OPEN_CELLS.read_text(encoding="utf-8").splitlines()
     return {line for line in lines if line and not line.startswith("#")}
-
-
-# -------------------------------------------------------------------------------------- running
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a cell came to: the command's word, and the board's."""
-
-    cell: Cell
-    result: Result
-    factory: Memory
-    before: Memory
-    goal: Memory
-    at_end: Memory
-    later: Memory
-    accepted: int
-    """Writes over the wire that the board carried out."""
-    acknowledged: int
-    stranger: int
-    """Of them, on a board that is another one than the one that was planned for."""
-    open_changes: int
-    healthy: Result | None = None
-    """Of a reading command: the same without the quirk."""
-    slots: dict[int, bytes] | None = None
-    clock: datetime | None = None
-
-
-class World:
-    """The files that the cells begin with, made once per dialect on boards without quirks."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._ready: dict[str, Memory] = {}
-        self._shown: dict[tuple[str, str, tuple[tuple[int, bytes], ...]], Result] = {}
-        self._count = 0
-
-    def prepare(self, name: str) -> Memory:
-        """A profile, a backup of a board that holds what is asked, and a change that was cut off;
-        gives what the board holds after the latter."""
-        if name in self._ready:
-            return self._ready[name]
-        dialect, files = DIALECTS[name], self.folder / name
-        files.mkdir(parents=True)
-        lines = [f"{key} = {text}" for key, (text, _, _) in dialect.asked.items()]
-        profile = files / "profile.toml"
-        profile.write_text("schema = 1\n[settings]\n" + "\n".join(lines) + "\n")
-        wished = BOARDS[name]()
-        wished.units[0].memory |= _goal_of(3, dialect, wished.snapshot())
-        made = Bench(wished, files / "bench").run(
-            "config", "backup", "T", "-o", str(files / "backup.json")
-        )
-        assert made.code == 0, made
-        cut = Bench(BOARDS[name](), files / "cut")
-        argv = self.argv(COMMANDS["config apply"], name, cut)
-        held = killed(name, cut.folder, "write", 2, argv)
-        assert held is not None
-        assert cut.open_changes() == 1
-        cut.board.units[0].memory = held
-        self._ready[name] = cut.board.snapshot()
-        return self._ready[name]
-
-    def kill(self, name: str, request: int, *, back: bool) -> list[str]:
-        """A change is killed some requests after its first write, and another process ends it; what
-        is not right then.
-
-        Empty as well where the change was over by then.
-        """
-        self.prepare(name)
-        self._count += 1
-        bench = Bench(BOARDS[name](), self.folder / f"kill-{self._count}")
-        argv = self.argv(COMMANDS["config apply"], name, bench)
-        held = killed(name, bench.folder, "request", request, argv)
-        if held is None:
-            return []
-        bench.board.units[0].memory, factory = held, bench.board.snapshot()
-        goal = _goal_of(3, DIALECTS[name], factory)
-        cut, found = bench.open_changes(), []
-        if not cut and bench.board.snapshot() not in (factory, goal):
-            found.append("the change was forgotten")
-        words = ("--rollback",) if back else ()
-        result = bench.run("config", "resume", "T", *words, "--yes", "--json")
-        bench.wait(SETTLE)
-        wanted = (factory if back else goal) if cut else bench.board.snapshot()
-        if result.code != 0 or bench.open_changes():
-            found.append(f"resume: exit {result.code}, {result.said[-300:]}")
-        if bench.board.snapshot() != wanted:
-            found.append("the board holds neither what was asked nor what it held")
-        shutil.rmtree(bench.folder, ignore_errors=True)
-        return found
-
-    def argv(self, command: Command, name: str, bench: Bench) -> list[str]:
-        """The command line with its files filled in."""
-        key, (text, _, _) = next(iter(DIALECTS[name].asked.items()))
-        words = {
-            "{set}": f"{key}={text}",
-            "{profile}": str(self.folder / name / "profile.toml"),
-            "{backup}": str(self.folder / name / "backup.json"),
-            "{out}": str(bench.folder / "out.json"),
-        }
-        return [words.get(word, word) for word in command.argv]
-
-    def bench(self, cell: Cell, quirks: str | None = None) -> Bench:
-        """A board at the start of a cell."""
-        cut = self.prepare(cell.dialect)
-        dialect, command = DIALECTS[cell.dialect], COMMANDS[cell.command]
-        text = (QUIRKS[cell.quirk].quirks if quirks is None else quirks).format(**dialect.words)
-        board = BOARDS[cell.dialect](*(parse(each) for each in text.split()))
-        self._count += 1
-        folder = self.folder / f"cell-{self._count}"
-        if command.start == "cut":
-            shutil.copytree(self.folder / cell.dialect / "cut", folder)
-            untouched = BOARDS[cell.dialect]().snapshot()
-            for register, raw in cut.items():
-                if raw != untouched[register]:
-                    board.units[0].memory[register] = board.units[0].saved[register] = raw
-        if command.start == "off":
-            off = _charge(False, dialect, {})
-            board.units[0].memory |= off
-        return Bench(board, folder)
-
-    def run(self, cell: Cell, quirks: str | None = None) -> Outcome:
-        """Run one cell; `quirks` instead of its own."""
-        dialect, command = DIALECTS[cell.dialect], COMMANDS[cell.command]
-        bench = self.bench(cell, quirks)
-        board = bench.board
-        untouched = BOARDS[cell.dialect]().snapshot()
-        factory = before = board.snapshot()
-        if command.start == "cut":  # by the journal all that was planned stood as it left the works
-            changed = _goal_of(3, dialect, {})
-            factory = {at: untouched[at] if at in changed else raw for at, raw in before.items()}
-        try:
-            result = bench.run(*self.argv(command, cell.dialect, bench))
-            at_end = board.snapshot(board.at)
-            shown = bench.folder / "out.json"
-            slots = None
-            if cell.command == "config backup" and shown.exists():
-                kept = json.loads(shown.read_text())["slots"]
-                slots = {int(at, 16): bytes.fromhex(raw) for at, raw in kept.items()}
-            clock = board.clock if isinstance(board, DalyD2Board) else None
-            bench.wait(SETTLE)
-            asked = [write for write in board.log if write.by == "asked"]
-            healthy = None
-            if command.reads:
-                healthy = self._healthy(cell, at_end, bench.folder)
-            return Outcome(
-                cell=cell,
-                result=result,
-                factory=factory,
-                before=before,
-                goal=command.goal(dialect, untouched if command.restores else factory),
-                at_end=at_end,
-                later=board.snapshot(board.at),
-                accepted=len(asked),
-                acknowledged=board.acknowledged,
-                stranger=sum(write.unit > 0 for write in asked),
-                open_changes=bench.open_changes(),
-                healthy=healthy,
-                slots=slots,
-                clock=clock,
-            )
-        finally:
-            shutil.rmtree(bench.folder, ignore_errors=True)
-
-    def _healthy(self, cell: Cell, memory: Memory, folder: Path) -> Result:
-        """The same command on a board without quirks that holds the same."""
-        key = (cell.dialect, cell.command, tuple(sorted(memory.items())))
-        if key not in self._shown:
-            bench = Bench(BOARDS[cell.dialect](), folder / "healthy")
-            bench.board.units[0].memory |= memory
-            argv = self.argv(COMMANDS[cell.command], cell.dialect, bench)
-            self._shown[key] = bench.run(*argv)
-        return self._shown[key]

@@ -221,10 +221,7 @@ class LosesLink(Quirk):
 
     def written(self, board: Board, effect: Effect) -> None:
         if effect.number == self.nth:
-            if self.hangs_up:
-                board.vanish(self.seconds)
-            else:
-                board.deaf_until = board.now + self.seconds
+            board.cut_off(self.seconds, hangs_up=self.hangs_up)
 
 
 @dataclass
@@ -246,10 +243,7 @@ class Swaps(Quirk):
 
     def written(self, board: Board, effect: Effect) -> None:
         if effect.number == self.nth:
-            if self.hangs_up:
-                board.vanish(self.seconds)
-            else:
-                board.deaf_until = board.now + self.seconds
+            board.cut_off(self.seconds, hangs_up=self.hangs_up)
             board.at = 1
 
 
@@ -302,8 +296,7 @@ class Implausible(Quirk):
         for unit in board.units:
             at = board.register(self.register)
             number = self.to or board.nonsense(at)
-            for address, word in board.words(at, number.to_bytes(board.width(at), "big")):
-                unit.memory[address] = unit.saved[address] = word
+            unit.hold(dict(board.words(at, number.to_bytes(board.width(at), "big"))))
 
 
 @dataclass

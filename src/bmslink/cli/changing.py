@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
 from bmslink.cli.option_groups import OptionGroup
 from bmslink.cli.output import UNVERIFIED, Session
 from bmslink.errors import GateError, TargetError, UsageError
+from bmslink.setting import ASKING
 
 if TYPE_CHECKING:
     from bmslink.config import Outcome, Plan
@@ -37,7 +38,6 @@ __all__ = [
     "stop_if_blocked",
     "under_way",
     "value_of",
-    "waivers",
 ]
 
 DRY_RUN = "A dry run: nothing was changed."
@@ -60,13 +60,6 @@ Switches = Annotated[
 ]
 
 
-def waivers(waive: list[str] | None, *, untested: bool = False) -> set[str]:
-    """The checks that the user lets pass; `UsageError` for one that does not exist."""
-    from bmslink.config.check import require_waivers
-
-    return require_waivers({*(waive or ()), *(("untested",) if untested else ())})
-
-
 def _chemistry(text: str) -> str:
     """The name of a chemistry, before anything is opened."""
     from bmslink.chemistry import chemistry
@@ -81,6 +74,9 @@ def _chemistry(text: str) -> str:
 class WaiveOptions(OptionGroup):
     """Which checks may fail. `UsageError` for one that does not exist."""
 
+    keys: ClassVar[Collection[str]] = ()
+    """The settings that ask by their own name; none where no setting is changed."""
+
     untested: Annotated[
         bool, typer.Option("--untested", help="Write what no recording proves (waives 'untested').")
     ] = False
@@ -88,17 +84,22 @@ class WaiveOptions(OptionGroup):
 
     def __post_init__(self) -> None:
         if self.waive:
-            waivers(self.waive)
+            self.waived()
 
-    @property
     def waived(self) -> set[str]:
         """The checks that the user lets pass."""
-        return waivers(self.waive, untested=self.untested)
+        from bmslink.config.check import require_waivers
+
+        return require_waivers(
+            {*(self.waive or ()), *(("untested",) if self.untested else ())}, self.keys
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanOptions(WaiveOptions):
     """What a plan depends on besides the pack."""
+
+    keys: ClassVar[Collection[str]] = ASKING.keys()
 
     chemistry: Annotated[
         str | None,
@@ -208,7 +209,7 @@ async def change(
     from bmslink.config import apply, draft
 
     settings = settings or await device.settings_map(await device.identify())
-    allowed, chemistry = options.waived | set(waive), options.chemistry
+    allowed, chemistry = options.waived() | set(waive), options.chemistry
     drafting = partial(draft, device, wanted, raw=raw, switches=switches, settings=settings)
     plan = await drafting(waive=allowed, chemistry=chemistry)
     if plan.needs_chemistry and not options.yes and can_ask(session):

@@ -127,7 +127,7 @@ def plan(
             device,
             profile,
             switches=switches,
-            waive=options.waived,
+            waive=options.waived(),
             chemistry=options.chemistry,
             settings=await device.settings_map(await device.identify()),
         )

@@ -44,12 +44,13 @@ def resume(
     from bmslink.cli.loop import run_open
     from bmslink.config import cut_off_change
     from bmslink.config import resume as end
+    from bmslink.config.check import require_waivers
 
     session = o.session_of(ctx)
     if rollback + keep + show > 1:
         raise TargetError("--show, --rollback, --keep: only one of them.")
     device = connect_one(session, target, connection)
-    waived = c.waivers(waive)
+    waived = require_waivers(waive or ())
 
     async def go_on(device: Device) -> bool:
         found = await cut_off_change(device)

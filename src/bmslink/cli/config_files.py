@@ -76,8 +76,6 @@ def show_cut_off(session: Session, target: str, found: CutOff | None) -> None:
         session.print("No change of this pack was cut off.")
         return
     session.print(clean(found.sentence))
-    if found.elsewhere:
-        session.print(clean(f"It was begun at {found.elsewhere}, and this board looks the same."))
     if found.old:
         session.print("An earlier version wrote it down, without a check of what it says.")
     if found.damage:

@@ -160,7 +160,7 @@ async def _adjust(
     from bmslink.config import adjust, draft_adjustment
 
     wanted = await draft_adjustment(
-        device, wish, now=now, waive=options.waived, chemistry=options.chemistry
+        device, wish, now=now, waive=options.waived(), chemistry=options.chemistry
     )
     if not session.json:
         glyphs = text.glyphs(ascii_only=session.ascii)

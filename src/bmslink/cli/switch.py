@@ -49,7 +49,7 @@ def command(
         from bmslink.config import rehearse_switch, switch
 
         if dry_run:
-            for frame in await rehearse_switch(device, wish, waive=waiving.waived):
+            for frame in await rehearse_switch(device, wish, waive=waiving.waived()):
                 if session.json:
                     session.record({"frame": frame.hex()})
                 else:
@@ -57,7 +57,7 @@ def command(
             session.say(c.DRY_RUN)
             return
         await c.agree(session, f"Switch {wish} on {device.target}?", yes=yes)
-        outcome = await c.under_way(session, device, switch(device, wish, waive=waiving.waived))
+        outcome = await c.under_way(session, device, switch(device, wish, waive=waiving.waived()))
         c.show_outcome(session, device, outcome)
 
     run_open(device, act)

@@ -66,8 +66,11 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.sha256 == _checksum(msgspec.to_builtins(self))
 
     def image(self) -> dict[int, bytes]:
-        """The raw bytes by slot address."""
-        return {int(at, 16): bytes.fromhex(raw) for at, raw in self.slots.items()}
+        """The raw bytes by slot address. `ValueError` where two are of one slot."""
+        found = {int(at, 16): bytes.fromhex(raw) for at, raw in self.slots.items()}
+        if len(found) != len(self.slots):
+            raise ValueError("it holds two values of one slot")
+        return found
 
 
 def _checksum(fields: Mapping[str, Any]) -> str:

@@ -37,9 +37,12 @@ WAIVERS: Mapping[str, str] = {
 """Waiver -> what it allows. The key of a setting that asks for it (`setting.ASKING`) is one too."""
 
 
-def require_waivers(waive: Collection[str]) -> set[str]:
-    """The waivers, or `UsageError` for one that does not exist."""
-    if unknown := sorted(set(waive) - WAIVERS.keys() - ASKING.keys()):
+def require_waivers(waive: Collection[str], keys: Collection[str] = ASKING.keys()) -> set[str]:
+    """The waivers, or `UsageError` for one that does not exist.
+
+    `keys`: the settings that ask by their own name; none where no setting is changed.
+    """
+    if unknown := sorted(set(waive) - WAIVERS.keys() - set(keys)):
         raise UsageError(
             f"There is no waiver {unknown[0][:40]!r}; there are: {', '.join(WAIVERS)}."
         )

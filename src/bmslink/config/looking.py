@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from bmslink.config.outcome import Outcome, Result
+from bmslink.config.who import identify_as
 from bmslink.device import Device
 from bmslink.errors import BmsError, FrameError, RollbackError, TransportError
 from bmslink.model import Command, Condition, Reading, Switch
@@ -34,13 +35,15 @@ async def seen(
     *,
     setting: SettingsMap | None = None,
     before: Reading | None = None,
+    known: Mapping[str, Any] | None = None,
     transaction: str = "",
     lost: str = "",
 ) -> Outcome:
     """What the pack says in the seconds after a command.
 
-    `setting`: the map of the one slot that holds the switch, where it is a setting. `lost`: why
-    it is not known whether the command arrived. Raises `RollbackError` where nothing can be read.
+    `setting`: the map of the one slot that holds the switch, where it is a setting. `known`: who
+    the pack was before (`pack_of`), if that was asked. `lost`: why it is not known whether the
+    command arrived. Raises `RollbackError` where nothing can be read.
     """
     shown = _Shown("unproven", "Nothing was read afterwards.")
     why: BmsError | None = None
@@ -61,6 +64,8 @@ async def seen(
         ) from why
     if shown.result == "done":
         shown = await _still(device, command, setting, before)
+    if known is not None:
+        shown = await _of_whom(device, command, known, shown)
     return Outcome(result=shown.result, sentence=lost + shown.sentence, transaction=transaction)
 
 
@@ -77,6 +82,23 @@ async def _still(
         return later
     return _Shown(
         "unproven", f"{command} was read back, but {_HOLDS:g} s later it no longer holds."
+    )
+
+
+async def _of_whom(
+    device: Device, command: Command, known: Mapping[str, Any], shown: _Shown
+) -> _Shown:
+    """What was shown counts only where the board that was asked showed it."""
+    try:
+        _, other = await identify_as(device, known)
+    except (TransportError, FrameError) as error:
+        return _Shown("unproven", f"{shown.sentence} Then who answers cannot be read: {error}")
+    if not other:
+        return shown
+    return _Shown(
+        "unproven",
+        f"{command} was sent, but what answers now is not the board from before: {other}. What the "
+        "switch does there is not known.",
     )
 
 

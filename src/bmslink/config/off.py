@@ -7,16 +7,18 @@ board's settings are read-only, or nothing proves the switch and `untested` was 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bmslink.config.beside import Beside
 from bmslink.config.check import Check
 from bmslink.config.looking import seen
 from bmslink.config.offmarks import confirmed, mark_off
 from bmslink.config.outcome import Outcome
 from bmslink.config.places import place_of
-from bmslink.config.who import pack_of
+from bmslink.config.who import identify_as, pack_of
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, LinkTimeout, Refused
 from bmslink.journal import Journal, JournalError, Transaction
@@ -26,8 +28,13 @@ from bmslink.setting import Evidence, Setting
 
 __all__ = ["rehearse_off", "switch_off"]
 
-_TRIES = 3
-"""How often it is sent while nothing acknowledges it."""
+_TRIES, _WAKING = 3, 6
+"""How often it is sent while nothing acknowledges it: to a board that answered before, and to one
+that this may have to wake."""
+_AT_ONCE = 1.0
+"""How long it is sent again without asking who answers: nobody exchanges a board faster, s."""
+_WHO = 3.0
+"""How long that question may take, s."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,6 +46,10 @@ class _Off:
     """`None`: a bit of a word, whose neighbours must be read first."""
     setting: SettingsMap | None = None
     """Of the switch alone, where it is a setting."""
+    known: dict[str, Any] | None = None
+    """Who the pack was before, if that was asked in this session."""
+    beside: Beside
+    """Its settings as they were read before, if they were."""
     sent: bool = False
 
     @property
@@ -71,11 +82,14 @@ async def switch_off(
         lost = f"The command got no usable answer ({error}) "
     transaction, notes = _write_down(device, off, journal)
     name = "" if transaction is None else transaction.id
-    outcome = await seen(device, off.command, setting=off.setting, transaction=name, lost=lost)
+    outcome = await seen(
+        device, off.command, setting=off.setting, known=off.known, transaction=name, lost=lost
+    )
+    outcome = await off.beside.judge(device, off.command, outcome)
     if off.doubt:
         outcome = replace(outcome, result="unproven", sentence=f"{outcome.sentence} {off.doubt}")
     notes += await _close(device, off, journal, transaction, outcome)
-    return replace(outcome, notes=notes)
+    return replace(outcome, notes=[*notes, *outcome.notes])
 
 
 async def rehearse_off(
@@ -94,12 +108,17 @@ async def rehearse_off(
 async def _prepare(
     device: Device, switch: Switch, waive: Collection[str], journal: Journal
 ) -> _Off:
-    driver, command = device.driver, Command(switch, False)
+    driver = device.driver
+    off = _Off(
+        command=Command(switch, False),
+        known=None if device.known is None else pack_of(device.known),
+        beside=Beside.of(device),
+    )
     able = driver.can_switch(switch)
     if able.supported:
         with device.guarding():
             step = await driver.off_step(switch, _memory(device, journal))
-        return _Off(command=command, step=step)
+        return replace(off, step=step)
     if switch not in driver.settable:
         raise _refused(f"{switch} cannot be switched: {able.reason}", "supported")
     with device.guarding():
@@ -111,10 +130,10 @@ async def _prepare(
     slot = settings.by_address[row.slot]
     alone = replace(settings, slots=(slot,), settings=(row,))
     if row.bit is not None:
-        return _Off(command=command, setting=alone)
+        return replace(off, setting=alone)
     with device.guarding():
         data = slot.encode(bytes(slot.layout.sizeof()), {row.field: 0})
-        return _Off(command=command, setting=alone, step=driver.write_step(slot, data))
+        return replace(off, setting=alone, step=driver.write_step(slot, data))
 
 
 def _gate(settings: SettingsMap, row: Setting, waive: Collection[str]) -> None:
@@ -150,17 +169,34 @@ async def _send(device: Device, off: _Off, *, real: bool) -> None:
 
 async def _repeatedly(device: Device, off: _Off, step: Step[Any]) -> None:
     """Again where nothing acknowledges it: off twice is off, and a board may be deaf for a moment
-    right after an answer."""
-    for left in reversed(range(_TRIES)):
+    right after an answer. Later than a second after the first one, another board may be on the
+    line: then it is asked who answers, if it is known who should."""
+    loop = asyncio.get_running_loop()
+    begun, tries = loop.time(), _TRIES if device.link.received else _WAKING
+    for left in reversed(range(tries)):
         off.sent = True
         try:
             with device.guarding():
-                await device.driver.perform_apart(step)
-        except LinkTimeout:
+                await device.driver.perform_apart(replace(step, once=True))
+        except LinkTimeout as lost:
             if not left:
                 raise
+            if loop.time() - begun > _AT_ONCE and (other := await _stranger(device, off)):
+                why = f"who answers now is another board: {other}"
+                raise LinkTimeout(why, "other") from lost
         else:
             return
+
+
+async def _stranger(device: Device, off: _Off) -> str:
+    """How who answers now differs from who was asked before; empty where that is not known."""
+    if off.known is None:
+        return ""
+    try:
+        async with asyncio.timeout(_WHO):
+            return (await identify_as(device, off.known))[1]
+    except (BmsError, TimeoutError):
+        return ""
 
 
 async def _clear_bit(device: Device, off: _Off, settings: SettingsMap) -> None:
@@ -188,16 +224,17 @@ def _memory(device: Device, journal: Journal) -> Callable[[Switch], bool | None]
     return remembered
 
 
-def _names(device: Device) -> tuple[str, dict[str, Any]]:
-    pack = {"protocol": device.driver.name} if device.known is None else pack_of(device.known)
-    return place_of(device.target), pack
+def _names(device: Device, known: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+    if known is None and device.known is not None:
+        known = pack_of(device.known)
+    return place_of(device.target), known or {"protocol": device.driver.name}
 
 
 def _write_down(
     device: Device, off: _Off, journal: Journal
 ) -> tuple[Transaction | None, list[str]]:
     """Right after the frame, with what is known by then; what cannot be written is a remark."""
-    place, pack = _names(device)
+    place, pack = _names(device, off.known)
     switch = str(off.command.switch)
     try:
         transaction = journal.begin(place, pack, [], switch=switch, on=False, others=off.others)
@@ -233,7 +270,7 @@ async def _close(
         return []
     notes: list[str] = []
     more: dict[str, Any] = {}
-    if device.known is None:
+    if off.known is None:
         try:
             more["pack"] = pack_of(await device.identify())
             notes = _marked(mark_off(journal, *_names(device), off.command.switch), off)

@@ -13,7 +13,7 @@ from bmslink.config.open_changes import belongs
 from bmslink.journal import Journal, Open
 from bmslink.model import Switch
 
-__all__ = ["confirmed", "held_off", "mark_off", "marked_off"]
+__all__ = ["confirmed", "mark_off", "marked_off"]
 
 _MARK = "off"
 
@@ -37,17 +37,6 @@ def marked_off(cut: Open) -> frozenset[Switch]:
     setting it back turns them on."""
     names = [note.get("switch") for note in cut.notes if note.get("event") == _MARK]
     return frozenset(switch for switch in Switch if switch.value in names)
-
-
-def held_off(journal: Journal, place: str, pack: Mapping[str, Any]) -> frozenset[Switch]:
-    """The switches whose latest command by this journal was off, whatever came of it.
-
-    Raises `JournalError`.
-    """
-    latest: dict[Switch, bool] = {}
-    for begin, _ in _commands(journal, place, pack):
-        latest |= _told({begin.get("switch"): begin.get("on")})
-    return frozenset(switch for switch, on in latest.items() if not on)
 
 
 def confirmed(journal: Journal, place: str, pack: Mapping[str, Any]) -> dict[Switch, bool]:

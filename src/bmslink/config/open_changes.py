@@ -34,6 +34,7 @@ __all__ = [
     "other_road",
     "regards",
     "said_of",
+    "said_of_twin",
 ]
 
 _LATELY = 60.0
@@ -102,16 +103,27 @@ def blocks_of(
         return {"unfinished": said_of(mine, device, identity)}
     like = [cut for cut, by in found if by == "print" and not _elsewhere(journal, cut)]
     if like:
-        target = like[0].about.get("target")
+        more = f"`bmslink config resume {device.target} --show` says more"
         return {
-            "twin": (
-                f"A change was cut off at {target} ({_when(like[0])}), and this board looks the "
-                "same and has no serial number. If it is that board, "
-                f"`bmslink config resume {device.target} --show` says more; if it is another one, "
-                "say so."
-            )
+            "twin": f"{_twin(like[0])} If it is that board, {more}; if it is another one, say so."
         }
     return {}
+
+
+def _twin(cut: Open) -> str:
+    return (
+        f"A change was cut off at {cut.about.get('target')} ({_when(cut)}), and this board looks "
+        "the same and has no serial number."
+    )
+
+
+def said_of_twin(cut: Open, device: Device) -> str:
+    """What was cut off at another place on a board that looks the same, and what to do next."""
+    damaged, how = "", "` finishes it or sets it back"
+    if cut.damage:
+        damaged, how = f" Its record is damaged: {cut.damage}.", " --keep` gives it up"
+    resume = f"`bmslink config resume {device.target} --waive place{how}"
+    return f"{_twin(cut)}{damaged} If it is that board, {resume}."
 
 
 def open_change(

@@ -50,6 +50,8 @@ def unusable(backup: Backup, identity: Identity, settings: SettingsMap) -> str:
             f"The backup is of {backup.cell_count} cells, this board has {identity.cell_count}: "
             "make a profile of what you want from it instead."
         )
+    if not backup.slots:
+        return "The backup is damaged: it holds no settings."
     for address, raw in backup.image().items():
         slot = settings.by_address.get(address)
         if slot is not None and not _fits(slot, raw):

@@ -15,7 +15,7 @@ from bmslink.config.apply import (
     refuse,
 )
 from bmslink.config.believing import oddities
-from bmslink.config.check import Check, Health
+from bmslink.config.check import Check, Health, require_waivers
 from bmslink.config.drive import Job, watch
 from bmslink.config.effects import describe, kept_off, strange
 from bmslink.config.fingerprint import fingerprint
@@ -29,6 +29,7 @@ from bmslink.config.open_changes import (
     other_road,
     regards,
     said_of,
+    said_of_twin,
 )
 from bmslink.config.outcome import Outcome
 from bmslink.config.places import where
@@ -73,6 +74,7 @@ async def resume(
     may not be finished now, and what
     `apply` raises.
     """
+    waive = require_waivers(waive)
     journal = journal or Journal()
     identity = await device.identify()
     with locked(journal.folder / "locks", lock_names(device, identity)):
@@ -378,7 +380,7 @@ async def cut_off_change(device: Device, journal: Journal | None = None) -> CutO
             odd = _neither(table.map, _read(table.map, cut.begin), table.image)
     mine = regards(cut, where(device), fingerprint(identity, table)) != "print"
     return CutOff(
-        sentence=said_of(found if mine else [cut], device, identity),
+        sentence=said_of(found, device, identity) if mine else said_of_twin(cut, device),
         begin=cut.begin,
         back=_going_back(cut),
         damage=cut.damage,

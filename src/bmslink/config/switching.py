@@ -7,21 +7,31 @@ is what the pack says in the seconds after (`looking`).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import Any
 
 from bmslink.arguments import checked
 from bmslink.config.apply import apply, blocks_of, draft, gate, lock_names, refuse
-from bmslink.config.check import WAIVERS
+from bmslink.config.beside import Beside
+from bmslink.config.check import require_waivers
 from bmslink.config.locks import locked
 from bmslink.config.looking import look_at, seen
 from bmslink.config.off import rehearse_off, switch_off
 from bmslink.config.open_changes import begin
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
+from bmslink.config.who import identify_as, pack_of
 from bmslink.device import Device
-from bmslink.errors import BmsError, FrameError, SettingError, TransportError
-from bmslink.journal import Journal
+from bmslink.errors import (
+    BmsError,
+    FrameError,
+    LinkTimeout,
+    Refused,
+    SettingError,
+    TransportError,
+)
+from bmslink.journal import Journal, Transaction
 from bmslink.model import Command, Identity, Switch
 
 __all__ = ["look_at", "rehearse_switch", "switch"]
@@ -79,10 +89,7 @@ def _possible(device: Device, command: Command, waive: Collection[str]) -> None:
     """`SettingError` or `GateError` for what cannot be switched, whichever way."""
     if not isinstance(command, Command):
         raise SettingError(f"A switch is set by a Command, not by {str(command)[:40]!r}.")
-    if unknown := sorted(set(waive) - WAIVERS.keys()):
-        raise SettingError(
-            f"There is no waiver {unknown[0][:40]!r}; there are: {', '.join(WAIVERS)}."
-        )
+    require_waivers(waive, keys=())
     driver = device.driver
     able = driver.can_switch(command.switch)
     if not able.supported and command.switch not in driver.settable:
@@ -111,17 +118,38 @@ async def _on(device: Device, command: Command, journal: Journal) -> Outcome:
             switch=str(command.switch),
             on=command.on,
         )
-        lost = ""
+        beside, known, lost = Beside.of(device), pack_of(identity), ""
         try:
-            await device.send(command, transaction)
+            await _send(device, command, transaction, known)
         except (TransportError, FrameError) as error:
             lost = f"The command got no usable answer ({error}) "
         except BmsError as error:  # it was not sent, or the board said no
             transaction.close("refused", why=str(error))
             raise
-        outcome = await seen(device, command, before=before, transaction=transaction.id, lost=lost)
+        outcome = await seen(
+            device, command, before=before, known=known, transaction=transaction.id, lost=lost
+        )
+        outcome = await beside.judge(device, command, outcome)
         untold = transaction.close(outcome.result, sentence=outcome.sentence)
-        return replace(outcome, notes=[untold]) if untold else outcome
+        return replace(outcome, notes=[untold, *outcome.notes]) if untold else outcome
+
+
+async def _send(
+    device: Device, command: Command, transaction: Transaction, known: Mapping[str, Any]
+) -> None:
+    """Once, and once more where nothing acknowledged it and the same board still answers."""
+    try:
+        await device.send(command, transaction)
+    except LinkTimeout as lost:
+        try:
+            _, other = await identify_as(device, known)
+            if other:
+                raise LinkTimeout(f"who answers now is another board: {other}", "other") from lost
+            await device.send(command, transaction)
+        except (Refused, TransportError, FrameError):
+            raise
+        except BmsError as error:  # the first one may have arrived all the same
+            raise LinkTimeout(str(error), lost.heard) from lost
 
 
 async def _plan(device: Device, command: Command, waive: Collection[str], journal: Journal) -> Plan:
@@ -142,7 +170,8 @@ async def _as_setting(
     outcome = await apply(device, plan, journal=journal)
     if command.switch == Switch.BALANCE:  # it acts when cells need it, and only then
         return outcome
-    shown = await seen(device, command, transaction=outcome.transaction)
+    known = pack_of(plan.identity)
+    shown = await seen(device, command, known=known, transaction=outcome.transaction)
     return Outcome(
         result=shown.result,
         sentence=f"{outcome.sentence} {shown.sentence}",
