@@ -63,7 +63,7 @@ async def refused(device: Device, journal: Journal) -> bool:
         return True
     names = {check.name for check in plan.blocked}
     return bool(names & {"identity", "map"}) or not any(
-        row.writable for row in plan.table.map.settings
+        row.writable and not row.is_switch for row in plan.table.map.settings
     )
 
 

@@ -65,9 +65,9 @@ def test_the_target_may_come_from_the_environment(cli, monkeypatch):
     ("words", "word"),
     [
         (("charge", "off"), "Which pack?"),
-        ((JBD, "charge"), "switched are"),
-        ((JBD, "charge", "maybe"), "switched are"),
-        ((JBD, "heater", "on"), "switched are"),
+        ((JBD, "charge"), "choose charge"),
+        ((JBD, "charge", "maybe"), "choose charge"),
+        ((JBD, "heater", "on"), "choose charge"),
         ((JBD, "charge", "off", "now"), "what to switch"),
     ],
 )

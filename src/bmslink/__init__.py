@@ -109,3 +109,7 @@ def __getattr__(name: str) -> Any:
         module = importlib.import_module(f"bmslink.{_WHERE.get(name, name)}")
         return getattr(module, name) if name in _WHERE else module
     raise AttributeError(f"module 'bmslink' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -175,7 +175,8 @@ class Setting:
         if isinstance(value, str) and value in self.choices.values():
             return value
         known = ", ".join(self.choices.values())
-        raise UsageError(f"{self.key} is one of {known}, not {value!r}.")
+        kind = SettingError if isinstance(value, str) else UsageError  # another board may know it
+        raise kind(f"{self.key} is one of {known}, not {value!r}.")
 
     def _check_text(self, value: object) -> str:
         longest = int(self.maximum or 0)

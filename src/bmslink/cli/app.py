@@ -49,7 +49,7 @@ _UNKNOWN = "unknown"
 def _root() -> None:
     """Talk to JK, Daly and JBD battery management systems: read, watch, configure, simulate.
 
-    A TARGET names a pack, e.g. jbd+serial:///dev/ttyUSB0, jk-nw+tcp://192.168.1.20:8899 or, without
+    A TARGET names a pack, e.g. jbd+serial:///dev/ttyUSB0, jk02+tcp://192.168.1.20:8899 or, without
     any hardware, sim://jbd. BMSLINK_TARGET stands in for a missing one.
     """
 

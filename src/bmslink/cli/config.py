@@ -40,7 +40,7 @@ def backup(
     With who it is, the values and a checksum; `restore` takes it back.
     """
     from bmslink.cli.loop import run_open
-    from bmslink.config.backup import make_backup, save_backup
+    from bmslink.config.backup import backup_text, make_backup, save_backup
     from bmslink.config.places import where
 
     session = o.session_of(ctx)
@@ -48,6 +48,9 @@ def backup(
     identity, table = run_open(device, files.look)
     made = make_backup(str(device.target), identity, table, where(device).to_dict())
     path = output.output or files.backup_name(made)
+    if path == "-":
+        files.give(session, backup_text(made), output)
+        return
     save_backup(made, path, overwrite=output.force)
     if session.json:
         session.record({"target": made.target, "path": path, "sha256": made.sha256})
@@ -227,7 +230,7 @@ def diff(
     not have is named on stderr (all of it with -v).
     """
     from bmslink.cli.render import config, text
-    from bmslink.config.compare import compare, lacking
+    from bmslink.config.compare import compare, compared, lacking
 
     session = o.session_of(ctx)
     names = list(sides)
@@ -247,6 +250,8 @@ def diff(
         few = ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
         told = ", ".join(keys) if session.verbosity else few
         session.say(f"Not compared, for {name} does not have it: {told}.")
+    if not compared(found):
+        raise TargetError(f"Nothing was compared: no setting is in all of {', '.join(names)}.")
     if not result:
         session.say("No difference.")
         return

@@ -68,7 +68,9 @@ def _parse(words: list[str]) -> tuple[str | None, Command]:
         raise TargetError("Write `switch TARGET charge off`: what to switch, and how.")
     *target, what, state = words
     if what not in list(Switch) or state not in ("on", "off"):
-        raise TargetError(f"{what!r} {state!r}: switched are charge, discharge, balance; on, off.")
+        raise TargetError(
+            f"{what!r} {state!r}: choose charge, discharge or balance, then on or off."
+        )
     if not target and not os.environ.get("BMSLINK_TARGET"):
         raise TargetError("Which pack? Name a TARGET or set BMSLINK_TARGET.")
     return (target[0] if target else None), Command(Switch(what), state == "on")

@@ -22,7 +22,7 @@ from bmslink.model import Identity
 from bmslink.protocols.settings import Table
 from bmslink.wholefile import read_bounded, replace_file
 
-__all__ = ["Backup", "BackupError", "load_backup", "make_backup", "save_backup"]
+__all__ = ["Backup", "BackupError", "backup_text", "load_backup", "make_backup", "save_backup"]
 
 _KIND = "bmslink-backup"
 _MOST_BYTES = 4 << 20
@@ -113,12 +113,16 @@ def _sealed(backup: Backup) -> Backup:
     return msgspec.structs.replace(backup, sha256=_checksum(msgspec.to_builtins(backup)))
 
 
+def backup_text(backup: Backup) -> str:
+    """The text of its file."""
+    return json.dumps(msgspec.to_builtins(backup), indent=1, ensure_ascii=False) + "\n"
+
+
 def save_backup(backup: Backup, path: str | Path, *, overwrite: bool = False) -> None:
     """Write it whole or not at all; an existing file is kept unless `overwrite`."""
     place = Path(path)
-    text = json.dumps(msgspec.to_builtins(backup), indent=1, ensure_ascii=False) + "\n"
     try:
-        replace_file(place, text.encode(), overwrite=overwrite)
+        replace_file(place, backup_text(backup).encode(), overwrite=overwrite)
     except FileExistsError as exc:
         raise BackupError(f"{place} exists already; choose another name or --force.") from exc
     except OSError as exc:

@@ -17,6 +17,7 @@ __all__ = [
     "Difference",
     "Side",
     "compare",
+    "compared",
     "lacking",
     "side_of_backup",
     "side_of_profile",
@@ -56,15 +57,13 @@ class Difference:
 def compare(sides: Sequence[Side]) -> list[Difference]:
     """What differs between the sides, in the order of the first side that has it.
 
-    Compared is what at least two sides have, and every profile among them: what a map lacks is no
-    difference (`lacking` names it), a value that a board should have and does not tell is one.
-    What changes by itself or belongs to one board is left out.
+    What a map lacks is no difference (`lacking` names it, `compared` the rest). A value that a
+    board should have and does not tell is one. What changes by itself or belongs to one board is
+    left out.
     """
     found = []
-    for key in _keys(sides):
+    for key in compared(sides):
         having = [side for side in sides if key in side.values]
-        if len(having) < _TWO or any(side.partial and side not in having for side in sides):
-            continue
         unit = next((side.units[key] for side in _boards_first(having) if key in side.units), "")
         values = tuple(_in(unit, side, key) for side in sides)
         told = [value for side, value in zip(sides, values, strict=True) if side in having]
@@ -76,6 +75,16 @@ def compare(sides: Sequence[Side]) -> list[Difference]:
 
 
 _TWO = 2
+
+
+def compared(sides: Sequence[Side]) -> list[str]:
+    """What at least two sides have, and every profile among them."""
+    return [
+        key
+        for key in _keys(sides)
+        if sum(key in side.values for side in sides) >= _TWO
+        and all(key in side.values for side in sides if side.partial)
+    ]
 
 
 def _keys(sides: Sequence[Side]) -> list[str]:

@@ -27,7 +27,7 @@ from bmslink.config.believing import believe
 from bmslink.errors import SettingError, UsageError
 from bmslink.protocols.names import no_name
 from bmslink.protocols.settings import SettingsMap, Table
-from bmslink.setting import CONVERSIONS, SWITCHES, UNITS, Value
+from bmslink.setting import CONVERSIONS, SWITCHES, UNITS, Setting, Value
 from bmslink.tomlfile import lines_of, loads
 from bmslink.wholefile import read_bounded
 
@@ -113,8 +113,17 @@ class Profile:
                 except SettingError as exc:
                     raise self._error(key, f"{key}: {exc}") from exc
             else:
-                found[key] = value
+                found[key] = self._meant(setting, value)
         return found, missing
+
+    def _meant(self, setting: Setting, value: Value) -> Value:
+        try:
+            setting.check(value)
+        except UsageError as exc:
+            raise self._error(setting.key, str(exc)) from exc
+        except SettingError:  # outside its limits: a check of the plan says so
+            pass
+        return value
 
     def _error(self, key: str, text: str) -> ProfileError:
         line = self.lines.get(key)

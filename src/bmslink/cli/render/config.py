@@ -116,7 +116,7 @@ def plan(plan: Plan, g: Glyphs, *, whole: bool = False) -> RenderableType:
     if plan.changes:
         parts.append(_changes(plan, g))
     else:
-        parts.append(Text("Nothing would change."))
+        parts.append(Text("Nothing can be planned." if plan.blocked else "Nothing would change."))
     for why, keys in _left_out(plan).items():
         parts.append(Text(f"Left out, {clean(why)}: {', '.join(keys)}", "yellow"))
     parts.append(checks(plan.checks, whole=whole))
