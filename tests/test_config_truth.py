@@ -13,7 +13,7 @@ from construct import Bytes
 
 from bmslink.config import Plan, apply, draft, resume
 from bmslink.config.effects import kept_off, matters
-from bmslink.errors import GateError, RollbackError
+from bmslink.errors import GateError, RollbackError, VerifyError
 from bmslink.model import Identity
 from bmslink.protocols.jk_modbus_writing import modbus_map
 from bmslink.protocols.register_runs import Span, alike, runs
@@ -218,5 +218,39 @@ def test_a_table_that_no_board_can_hold_proves_nothing(tmp_path: Path) -> None:
             with pytest.raises(RollbackError, match=r"cannot be true.*charge_otp"):
                 await apply(device, plan, journal=world.journal)
         assert len(world.journal.unfinished()) == 1
+
+    virtual_run(main())
+
+
+def test_an_impossible_value_of_somebody_else_is_set_back_with_the_change(tmp_path: Path) -> None:
+    """Both readings agree on it, so it is in the board, and the board takes what it held before."""
+
+    async def main() -> None:
+        world = World("jk02", tmp_path)
+        plan = await world.plan({"cell_ovp": 3.6})
+        world.on_write = lambda: (
+            world.pack.settings.update(charge_otp=200.0) if world.writes == 1 else None
+        )
+        async with world.device() as device:
+            with pytest.raises(VerifyError, match=r"cannot be true.*charge_otp.*was set back"):
+                await apply(device, plan, journal=world.journal)
+        assert equal(await world.table(), plan.table.image)
+        assert not world.journal.unfinished()
+
+    virtual_run(main())
+
+
+def test_switching_off_is_proven_beside_an_impossible_value_that_was_there_before(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        world = World("jk02", tmp_path)
+        world.pack.settings["charge_otp"] = 200.0
+        async with world.device() as device:
+            plan = await draft(device, {"charge_switch": False}, journal=world.journal)
+            outcome = await apply(device, plan, journal=world.journal)
+        assert outcome.result == "done"
+        assert (await world.table()).values()["charge_switch"] is False
+        assert not world.journal.unfinished()
 
     virtual_run(main())
