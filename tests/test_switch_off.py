@@ -144,6 +144,24 @@ def test_neither_lock_nor_journal_nor_an_unfinished_change(target: str, tmp_path
     virtual_run(main())
 
 
+def test_a_journal_that_cannot_be_read_leaves_no_command_open(tmp_path: Path) -> None:
+    async def main() -> None:
+        journal = Journal(tmp_path)
+
+        def unreadable(**_: Any) -> Any:
+            raise JournalError("An earlier month cannot be read.")
+
+        async with bmslink.connect(JBD) as device:
+            unfinished, journal.unfinished = journal.unfinished, unreadable
+            outcome = await switch(device, Command(CHARGE, False), journal=journal)
+        assert outcome.result == "done"
+        assert outcome.transaction
+        assert any("An earlier month cannot be read" in note for note in outcome.notes)
+        assert not unfinished()
+
+    virtual_run(main())
+
+
 @pytest.mark.parametrize("rollback", [False, True])
 def test_ending_an_unfinished_change_leaves_off_what_somebody_switched_off(
     rollback: bool, tmp_path: Path

@@ -201,9 +201,16 @@ def _write_down(
     switch = str(off.command.switch)
     try:
         transaction = journal.begin(place, pack, [], switch=switch, on=False, others=off.others)
-        return transaction, _marked(mark_off(journal, place, pack, off.command.switch), off)
     except (JournalError, OSError) as error:
         return None, [_unwritten(off, error)]
+    try:
+        return transaction, _marked(mark_off(journal, place, pack, off.command.switch), off)
+    except (JournalError, OSError) as error:
+        why = (
+            "If a change of this pack was cut off earlier, its record does not say that "
+            f"{off.command.switch} is off now: {error}"
+        )
+        return transaction, [why]
 
 
 def _marked(count: int, off: _Off) -> list[str]:

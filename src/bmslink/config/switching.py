@@ -21,7 +21,7 @@ from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
 from bmslink.device import Device
 from bmslink.errors import BmsError, FrameError, SettingError, TransportError
-from bmslink.journal import Journal
+from bmslink.journal import Journal, JournalError
 from bmslink.model import Command, Identity, Switch
 
 __all__ = ["look_at", "rehearse_switch", "switch"]
@@ -118,6 +118,8 @@ async def _on(device: Device, command: Command, journal: Journal) -> Outcome:
             lost = f"The command got no usable answer ({error}) "
         except BmsError as error:  # it was not sent, or the board said no
             transaction.close("refused", why=str(error))
+            if isinstance(error, JournalError):
+                raise refuse(f"{error} Nothing was sent.", "journal") from error
             raise
         outcome = await seen(device, command, before=before, transaction=transaction.id, lost=lost)
         untold = transaction.close(outcome.result, sentence=outcome.sentence)
