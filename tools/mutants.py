@@ -289,15 +289,17 @@ _Cut = tuple[int, int, int, str]
 """Line, first and last column (in bytes), and what goes there."""
 
 
-def draw(root: Path, seed: int, count: int) -> list[Mutant]:
-    """Mutants from all over the package, the same for a seed and a tree; they have no tests yet.
+def draw(root: Path, seed: int, count: int, within: str = "") -> list[Mutant]:
+    """Mutants from all over the package, or from the modules whose path holds a match of `within`;
+    the same for a seed and a tree. They have no tests yet.
 
     Whoever makes a list of them leaves out those that change nothing anybody can see.
     """
     index, picked = Index.of(root), random.Random(seed)
     pool = []
     for path in sorted((root / _PACKAGE).rglob("*.py")):
-        if not _SPARED & set(path.parts):
+        name = path.relative_to(root / _PACKAGE)
+        if not _SPARED & set(name.parts) and re.search(within, name.as_posix()):
             mutants = [m for m in _mutants_of(path) if _alone(index, m)]
             pool += picked.sample(mutants, min(_FEW, len(mutants)))
     return picked.sample(pool, min(count, len(pool)))
@@ -389,10 +391,11 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="only whether each is found once")
     parser.add_argument("--only", type=int, nargs="+", metavar="N", help="these rows of the list")
     parser.add_argument("--draw", type=int, metavar="SEED", help="rows for a new list")
+    parser.add_argument("--within", default="", help="only from modules whose path matches this")
     parser.add_argument("--count", type=int, default=COUNT, help="how many are drawn")
     given = parser.parse_args()
     if given.draw is not None:
-        print("\n".join(map(_row, draw(ROOT, given.draw, given.count))))
+        print("\n".join(map(_row, draw(ROOT, given.draw, given.count, given.within))))
         return 0
     mutants = dict(enumerate(load(), 1))
     if given.only:
