@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from construct import Bytes
 
-from bmslink.config import Plan, apply, draft, resume
-from bmslink.config.effects import kept_off, matters
+from bmslink.config import Plan, apply, draft, drive, resume
+from bmslink.config.effects import Strays, kept_off, matters
 from bmslink.errors import GateError, RollbackError, VerifyError
 from bmslink.model import Identity
 from bmslink.protocols.jk_modbus_writing import modbus_map
@@ -252,5 +252,29 @@ def test_switching_off_is_proven_beside_an_impossible_value_that_was_there_befor
         assert outcome.result == "done"
         assert (await world.table()).values()["charge_switch"] is False
         assert not world.journal.unfinished()
+
+    virtual_run(main())
+
+
+def test_what_is_impossible_and_cannot_be_set_back_is_not_called_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await world.plan({"cell_ovp": 3.6})
+        hot = plan.table.map.setting("charge_otp").slot
+        monkeypatch.setattr(drive, "strays", lambda *_: Strays(lost={hot: "charge_otp"}))
+        async with world.device() as device:
+            settings = device.settings
+
+            async def nonsense(*args: Any) -> Table:
+                found = await settings(*args)
+                spoilt = {hot: b"\xff\xf0"} if world.writes else {}
+                return replace(found, image={**found.image, **spoilt})
+
+            device.settings = nonsense
+            with pytest.raises(RollbackError, match="Setting it back failed as well"):
+                await apply(device, plan, journal=world.journal)
+        assert len(world.journal.unfinished()) == 1
 
     virtual_run(main())
