@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 import bmslink
-from bmslink.config import apply, draft, resume
+from bmslink.config import apply, draft, places, resume
 from bmslink.config import open_changes as oc
 from bmslink.config.fingerprint import Fingerprint
 from bmslink.config.locks import is_held, locked
@@ -51,6 +52,12 @@ def same(one: str, other: str) -> bool:
 )
 def test_a_place_is_the_same_however_it_is_written(one: str, other: str, expected: bool) -> None:
     assert same(one, other) is same(other, one) is expected
+
+
+def test_an_address_that_this_computer_has_is_this_computer() -> None:
+    """Only to such an address a socket can be bound."""
+    assert places._ours(ip_address("127.0.0.1"))
+    assert not places._ours(ip_address("192.0.2.1"))
 
 
 def test_a_port_is_the_same_by_every_path(tmp_path: Path) -> None:
