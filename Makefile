@@ -21,10 +21,7 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 tests: $(STAMP)
-	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
-	$(BIN)/coverage combine -q
-	$(BIN)/coverage report --include="src/bmslink/protocols/*" --fail-under=99
+	$(BIN)/pytest -n auto --cov --cov-report=term:skip-covered --cov-fail-under=99
 
 smoke: $(STAMP)  ## the wheel, in an empty environment, as a user gets it
 	$(BIN)/python tools/smoke.py

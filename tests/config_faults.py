@@ -141,14 +141,14 @@ class World:
 
         self.pokes["forgets"] = [await frames(c.slot, c.old) for c in plan.changes]
         following = order[1:] + order[:1]
-        raw = {c.slot: _off_by_one(c.new) for c in plan.changes}
+        raw = {c.slot: _off_by_one(self.protocol, c.new) for c in plan.changes}
         self.pokes["neighbour"] = [await frames(a, raw[a]) for a in following]
         if self.protocol not in ALONE:
             for fault, vital in BESIDE.items():
-                other = bystander(plan, vital=vital)
+                other = bystander(self.protocol, plan, vital=vital)
                 if other is None:
                     continue
-                stranger = await frames(other, _off_by_one(plan.table.image[other]))
+                stranger = await frames(other, _off_by_one(self.protocol, plan.table.image[other]))
                 self.pokes[fault] = [stranger] * len(order)
 
     @property
@@ -167,7 +167,7 @@ class World:
         ]
 
 
-def bystander(plan: Plan, *, vital: bool) -> int | None:
+def bystander(protocol: str, plan: Plan, *, vital: bool) -> int | None:
     """A slot that is no part of the plan and holds a writable number: one that protection depends
     on, or one that it does not."""
     taken = {change.slot for change in plan.changes}
@@ -176,13 +176,15 @@ def bystander(plan: Plan, *, vital: bool) -> int | None:
         s.slot
         for s in settings.settings
         if s.writable and s.kind == "number" and s.slot not in taken and not s.own and not s.live
-        if matters(settings, s.slot, image[s.slot], _off_by_one(image[s.slot])) is vital
+        if matters(settings, s.slot, image[s.slot], _off_by_one(protocol, image[s.slot])) is vital
     )
     return next(found, None)
 
 
-def _off_by_one(raw: bytes) -> bytes:
-    return raw[:-1] + bytes((raw[-1] ^ 1,))
+def _off_by_one(protocol: str, raw: bytes) -> bytes:
+    """The raw number beside this one: as possible a value as the one that it takes the place of."""
+    at = 0 if protocol in LITTLE_ENDIAN else len(raw) - 1
+    return raw[:at] + bytes((raw[at] ^ 1,)) + raw[at + 1 :]
 
 
 class MortalJournal(Journal):
@@ -344,7 +346,9 @@ def _for_good(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
 
 
 def _rounded(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
-    return proxy.world.node.receive(proxy.watcher.rewrite(now[1], _off_by_one(now[2])))
+    return proxy.world.node.receive(
+        proxy.watcher.rewrite(now[1], _off_by_one(proxy.world.protocol, now[2]))
+    )
 
 
 def _poke_later(fault: str, seconds: float) -> Strike:
@@ -445,6 +449,8 @@ BESIDE = {"bystander": False, "second master": False, "vital bystander": True}
 ALONE = ("jk-nw", "jk04")
 """Protocols whose change touches all that may be written, or all but a few that the simulated
 board does not take from others."""
+LITTLE_ENDIAN = ("jk02",)
+"""Protocols whose settings are integers, low byte first."""
 PERSISTENT = ("stuck", "forgets again and again", "read-only from here on")
 """Faults that go on striking at other writes."""
 

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 import bmslink.cli.render as renderers
-from bmslink.cli.output import Session, clean, clean_lines
+from bmslink.cli.output import Session
+from bmslink.cli.render.clean import clean, clean_lines
 from bmslink.control.presets import preset
 from bmslink.device import Device
 from bmslink.errors import UnknownDevice

@@ -15,8 +15,8 @@ from bmslink.protocols.daly_a5_codec import DalyA5Framer
 from bmslink.protocols.jk02_framing import CELLS, SETTINGS
 from bmslink.protocols.jk_bus import JKBusFramer, trigger
 from bmslink.protocols.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer
-from bmslink.simulation.bus import Bus, execute_on
-from bmslink.simulation.console import COMMANDS
+from bmslink.simulation.bus import Bus
+from bmslink.simulation.console import COMMANDS, execute_on
 from bmslink.simulation.responder import RESPONDERS, responder_class
 from bmslink.simulation.transport import SimDevice, SimLine, SimTransport, make_device
 from support import virtual_run

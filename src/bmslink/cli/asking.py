@@ -12,7 +12,8 @@ import sys
 import threading
 from collections.abc import Callable
 
-from bmslink.cli.output import ask, clean, end_line, is_terminal
+from bmslink.cli.output import ask, end_line, is_terminal
+from bmslink.cli.render.clean import clean
 from bmslink.cli.stdin import first_line, stay_in_background
 from bmslink.cli.terminal import forget_typed
 

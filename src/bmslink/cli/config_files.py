@@ -67,7 +67,7 @@ def tell(session: Session, found: CutOff, *, back: bool) -> None:
 def show_cut_off(session: Session, target: str, found: CutOff | None) -> None:
     """All that is on record of a change that was cut off; a person decides by it."""
     from bmslink.cli.render import journal as render
-    from bmslink.cli.render.text import clean
+    from bmslink.cli.render.clean import clean
 
     if session.json:
         session.record(

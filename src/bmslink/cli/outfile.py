@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from bmslink.cli.output import clean_lines
+from bmslink.cli.render.clean import clean_lines
 from bmslink.errors import TargetError
 from bmslink.wholefile import append_handle, new_handle, replace_file, require_regular
 

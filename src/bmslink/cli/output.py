@@ -19,6 +19,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
+from bmslink.cli.render.clean import clean, clean_lines
 from bmslink.errors import (
     BmsError,
     GateError,
@@ -40,8 +41,6 @@ __all__ = [
     "Terminated",
     "about",
     "ask",
-    "clean",
-    "clean_lines",
     "end_line",
     "exit_code",
     "is_terminal",
@@ -277,18 +276,6 @@ def about(target: str | None, error: BmsError) -> str:
     if target is None or isinstance(error, TargetError) or target in sentence:
         return sentence
     return f"{target}: {sentence}"
-
-
-def clean(text: str) -> str:
-    """One line of text from outside, without the characters that steer a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
-
-
-def clean_lines(text: str) -> str:
-    """The same for a text of several lines."""
-    return "\n".join(clean(line) for line in text.split("\n"))
 
 
 def ask(text: str) -> None:

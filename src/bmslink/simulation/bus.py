@@ -7,20 +7,13 @@ master, which finds the others.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from bmslink.errors import TargetError
 from bmslink.protocols import load_driver
-from bmslink.simulation.console import execute
 from bmslink.simulation.pack import Pack
 from bmslink.simulation.responder import Answer, Responder, responder_class
 
-if TYPE_CHECKING:
-    from bmslink.simulation.transport import SimDevice
-
-__all__ = ["Bus", "execute_on"]
-
-_HELP = "@N COMMAND  the same for the pack at address N; without it, for the first"
+__all__ = ["Bus"]
 
 
 class Bus:
@@ -75,25 +68,3 @@ class Bus:
             return b""
         turn, which = divmod(turn, len(asked))
         return asked[which].other_request(turn)
-
-
-def execute_on(device: SimDevice, line: str) -> str:
-    """Carry out a console line (`bmslink.simulation.console`) on one pack of a device: `@2 state`
-    is for the pack at address 2, without `@` the first is meant."""
-    if not line.lstrip().startswith("@"):
-        text = execute(device.pack, line, device.faults)
-        return f"{text}\n{_HELP}" if line.split() == ["help"] and len(device.packs) > 1 else text
-    where, _, command = line.strip()[1:].partition(" ")
-    known = where.isascii() and where.isdigit() and len(where) < 4
-    pack = device.packs.get(int(where)) if known else None
-    if pack is None:
-        there = ", ".join(f"@{number}" for number in device.packs)
-        return f"error: There is no pack @{where[:40]} here" + (
-            f"; there are {there}." if there else "."
-        )
-    if pack is not device.pack and command.split()[:1] == ["fault"]:
-        return (
-            "error: Faults are of the line; leave the @ away. "
-            "One pack has `temperature` and `raise` for what is wrong with it."
-        )
-    return execute(pack, command, device.faults)

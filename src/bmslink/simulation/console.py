@@ -9,8 +9,11 @@ from typing import NamedTuple, Protocol
 from bmslink.errors import BmsError, TargetError
 from bmslink.model import Condition, Switch
 from bmslink.simulation.pack import Pack
+from bmslink.simulation.transport import SimDevice
 
-__all__ = ["COMMANDS", "Faults", "execute", "raised"]
+__all__ = ["COMMANDS", "Faults", "execute", "execute_on", "raised"]
+
+_AT = "@N COMMAND  the same for the pack at address N; without it, for the first"
 
 
 class Faults(Protocol):
@@ -178,3 +181,25 @@ _ROWS = (
 )
 COMMANDS: dict[str, _Row] = {row.usage.split()[0]: row for row in _ROWS}
 """Every command by its first word."""
+
+
+def execute_on(device: SimDevice, line: str) -> str:
+    """Carry out a console line on one pack of a device: `@2 state`
+    is for the pack at address 2, without `@` the first is meant."""
+    if not line.lstrip().startswith("@"):
+        text = execute(device.pack, line, device.faults)
+        return f"{text}\n{_AT}" if line.split() == ["help"] and len(device.packs) > 1 else text
+    where, _, command = line.strip()[1:].partition(" ")
+    known = where.isascii() and where.isdigit() and len(where) < 4
+    pack = device.packs.get(int(where)) if known else None
+    if pack is None:
+        there = ", ".join(f"@{number}" for number in device.packs)
+        return f"error: There is no pack @{where[:40]} here" + (
+            f"; there are {there}." if there else "."
+        )
+    if pack is not device.pack and command.split()[:1] == ["fault"]:
+        return (
+            "error: Faults are of the line; leave the @ away. "
+            "One pack has `temperature` and `raise` for what is wrong with it."
+        )
+    return execute(pack, command, device.faults)

@@ -35,7 +35,7 @@ from bmslink.simulation.gatt_air import Air
 from bmslink.simulation.gatt_login import Login
 from bmslink.simulation.gatt_modules import Characteristic as Declared
 from bmslink.simulation.gatt_modules import Chunks, Module, Radio
-from bmslink.simulation.serve import OpenLine
+from bmslink.simulation.listening import OpenLine
 from bmslink.simulation.transport import SimDevice
 from bmslink.transport import Endpoint
 from bmslink.transports.ble_bumble_host import Passkey, open_controller

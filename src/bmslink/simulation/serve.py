@@ -10,43 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
-from typing import Protocol
 
-from bmslink.errors import PortBusy, PortDenied, PortNotFound, TargetError, TransportError
-from bmslink.simulation.bus import execute_on
-from bmslink.simulation.console import raised
+from bmslink.errors import PortNotFound, TargetError, TransportError
+from bmslink.simulation.console import execute_on, raised
 from bmslink.simulation.gatt_modules import Radio
+from bmslink.simulation.listening import OpenLine, listen_error
 from bmslink.simulation.readback import shows
 from bmslink.simulation.transport import SimDevice, SimLine, make_device
 from bmslink.transport import Endpoint, split_host
 
-__all__ = ["Line", "OpenLine", "listen_error", "open_places", "serve"]
+__all__ = ["open_places", "serve"]
 
 _TICK = 1.0  # s: how often the pack lives on while nobody asks
 _MAX_UNREAD = 1 << 16  # bytes a TCP client may leave unread before it loses some
-
-
-class Line(Protocol):
-    """One client's line to the device."""
-
-    def receive(self, data: bytes) -> None:
-        """Bytes from the client."""
-
-    def close(self) -> None:
-        """Nothing is delivered any more."""
-
-
-class OpenLine(Protocol):
-    """Makes a line that delivers what the device says; `client_rate` tells the client's baud
-    rate where it has one."""
-
-    def __call__(
-        self, deliver: Callable[[bytes], None], *, client_rate: Callable[[], int] | None = None
-    ) -> Line: ...
 
 
 async def serve(
@@ -263,14 +242,3 @@ async def _open_server(
     stack.callback(close)
     port = server.sockets[0].getsockname()[1]
     return Endpoint("tcp", f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-
-
-def listen_error(exc: OSError, place: str) -> TransportError:
-    """Why a program cannot listen at a place, in words."""
-    if exc.errno == errno.EADDRINUSE:
-        return PortBusy(f"{place} is taken by another program; choose another port, or 0.")
-    if exc.errno == errno.EACCES:
-        return PortDenied(f"You may not listen on {place}; ports below 1024 are reserved.")
-    if exc.errno == errno.EADDRNOTAVAIL:
-        return PortNotFound(f"This machine has no address for {place}.")
-    return TransportError(f"Cannot listen on {place}: {exc.strerror or exc}.")

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from bmslink.cli.render.text import clean
+from bmslink.cli.render.clean import clean
 from bmslink.decoding import FrameEvent, Skip
 
 __all__ = ["frame", "frame_object", "skip"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from bmslink.cli.render.text import clean
+from bmslink.cli.render.clean import clean
 from bmslink.control.explain import Explanation, Judgement
 from bmslink.control.limits import Limit, Permit
 from bmslink.control.logs import written

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from bmslink.cli.render.text import clean
+from bmslink.cli.render.clean import clean
 
 __all__ = ["course", "lines", "what"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 
-from bmslink.cli.output import clean_lines
+from bmslink.cli.render.clean import clean_lines
 
 __all__ = ["Plain"]
 

@@ -6,7 +6,7 @@ import os
 import shlex
 import subprocess
 
-from bmslink.cli.render.text import clean
+from bmslink.cli.render.clean import clean
 from bmslink.discovery import ALSO, CERTAIN, LIKELY, OVERHEARD, POSSIBLE, Found
 
 __all__ = ["block", "quoted"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from bmslink.cli.output import clean
+from bmslink.cli.render.clean import clean
 from bmslink.model import Reading
 
 __all__ = ["ASCII", "UNICODE", "Glyphs", "clean", "glyphs"]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from bmslink.cli.render.backtest import duration
+from bmslink.cli.render.clean import clean
 from bmslink.cli.render.explain import moment
-from bmslink.cli.render.text import clean
 from bmslink.control.audit import FREE
 from bmslink.control.decision import Decision, Event
 from bmslink.control.status import Run
