@@ -139,6 +139,25 @@ def test_a_limit_beyond_the_boards_name_is_refused() -> None:
     assert check("rating", {"discharge_ocp": 149}).passed  # it holds 150: narrower never stops
 
 
+def test_more_cells_than_the_boards_name_says_are_refused() -> None:
+    table, identity, reading = board("sim://jk02?load=idle")
+    for model, stops in (("JK_PB2A16S20P", True), ("JK_PB2A24S20P", False)):
+        who = replace(identity, model=model, hardware=None)
+        made = make_plan(table, {"cell_count": 17}, identity=who, reading=reading)
+        (rating,) = (each for each in made.checks if each.name == "rating")
+        assert rating.blocks is stops
+        assert ("beyond that: cell_count 17." in rating.sentence) is stops
+
+
+def test_bytes_outside_the_limits_are_waived_for_a_backup_only() -> None:
+    slot = board()[0].map.setting("cell_ovp").slot
+    beyond = {slot: (9000).to_bytes(2, "big")}
+    for restore in (True, False):
+        found = check("limits", {}, raw=beyond, restore=restore, waive=["limits"])
+        assert found.passed is False
+        assert found.blocks is not restore
+
+
 def test_without_a_rating_the_capacity_says_what_is_too_much() -> None:
     unnamed = {"model": "BMS"}
     assert check("rating", {"charge_ocp": 200}, who=unnamed).passed
