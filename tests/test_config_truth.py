@@ -13,12 +13,14 @@ from construct import Bytes
 
 from bmslink.config import Plan, apply, draft, drive, resume
 from bmslink.config.effects import Strays, kept_off, matters
-from bmslink.errors import GateError, RollbackError, VerifyError
+from bmslink.errors import GateError, Refused, RollbackError, VerifyError
 from bmslink.model import Identity
 from bmslink.protocols.jk_modbus_writing import modbus_map
 from bmslink.protocols.register_runs import Span, alike, runs
 from bmslink.protocols.settings import Slot, Table
-from config_faults import Killed, World, equal
+from bmslink.simulation.pack import Pack
+from bmslink.simulation.responder import Answer, make_responder
+from config_faults import FAULTS, Killed, World, equal
 from support import virtual_run
 
 
@@ -276,5 +278,44 @@ def test_what_is_impossible_and_cannot_be_set_back_is_not_called_set_back(
             with pytest.raises(RollbackError, match="Setting it back failed as well"):
                 await apply(device, plan, journal=world.journal)
         assert len(world.journal.unfinished()) == 1
+
+    virtual_run(main())
+
+
+@pytest.mark.parametrize("swapped_at", ["lost", "set back"])
+def test_who_answers_is_looked_at_again_before_each_write(
+    swapped_at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cable was moved to another board: while a write was lost, or between two of the way
+    back."""
+
+    async def main() -> None:
+        world = World("daly-p81", tmp_path, "swapped" if swapped_at == "lost" else "")
+        plan = await world.plan({"cell_ovp": 3.6, "charge_utp": 1.0})
+        other = Pack(cells=4, load="idle", seed=2)
+        other.settings.update(cell_ovp=3.62, charge_utp=2.0)
+
+        def swapped(*_: Any) -> list[Answer]:
+            world.node = make_responder("daly-p81", other)
+            return []
+
+        monkeypatch.setitem(FAULTS, "swapped", swapped)
+        async with world.device() as device:
+            store, count = device.store, [0]
+
+            async def storing(*args: Any) -> float:
+                count[0] += 1
+                took = await store(*args)
+                if swapped_at == "set back" and count[0] == 2:
+                    raise Refused("No.")
+                if count[0] == 3:
+                    swapped()
+                return took
+
+            device.store = storing
+            with pytest.raises(RollbackError, match="Another board answers: serial number"):
+                await apply(device, plan, journal=world.journal)
+        assert world.writes == (1 if swapped_at == "lost" else 3)
+        assert (other.settings["cell_ovp"], other.settings["charge_utp"]) == (3.62, 2.0)
 
     virtual_run(main())
