@@ -282,18 +282,27 @@ def test_what_is_impossible_and_cannot_be_set_back_is_not_called_set_back(
     virtual_run(main())
 
 
-@pytest.mark.parametrize("swapped_at", ["lost", "set back"])
+@pytest.mark.parametrize(
+    ("lost", "after", "writes", "named"),
+    [
+        (1, 0, 1, True),  # while the first write was lost
+        (1, 0, 1, False),
+        (3, 0, 3, True),  # while the first one of the way back was lost
+        (3, 0, 3, False),
+        (0, 3, 3, True),  # between two of the way back
+    ],
+)
 def test_who_answers_is_looked_at_again_before_each_write(
-    swapped_at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lost: int, after: int, writes: int, named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The cable was moved to another board: while a write was lost, or between two of the way
-    back."""
+    """The cable was moved to another board, which tells its serial number or does not."""
 
     async def main() -> None:
-        world = World("daly-p81", tmp_path, "swapped" if swapped_at == "lost" else "")
+        world = World("daly-p81", tmp_path, "swapped" if lost else "", lost)
         plan = await world.plan({"cell_ovp": 3.6, "charge_utp": 1.0})
         other = Pack(cells=4, load="idle", seed=2)
-        other.settings.update(cell_ovp=3.62, charge_utp=2.0)
+        other.settings.update(cell_ovp=3.62, charge_utp=2.0, charge_otp=51, discharge_otp=52)
+        other.settings.update(discharge_utp=-7, cell_uvp=2.7)
 
         def swapped(*_: Any) -> list[Answer]:
             world.node = make_responder("daly-p81", other)
@@ -301,21 +310,26 @@ def test_who_answers_is_looked_at_again_before_each_write(
 
         monkeypatch.setitem(FAULTS, "swapped", swapped)
         async with world.device() as device:
-            store, count = device.store, [0]
+            store, identify, count = device.store, device.identify, [0]
 
             async def storing(*args: Any) -> float:
                 count[0] += 1
                 took = await store(*args)
-                if swapped_at == "set back" and count[0] == 2:
+                if lost != 1 and count[0] == 2:
                     raise Refused("No.")
-                if count[0] == 3:
+                if count[0] == after:
                     swapped()
                 return took
 
-            device.store = storing
-            with pytest.raises(RollbackError, match="Another board answers: serial number"):
+            async def identifying() -> Identity:
+                found = await identify()
+                return found if named else replace(found, serial_number=None)
+
+            device.store, device.identify = storing, identifying
+            told = "Another board answers" if named else "differs in what this change does not"
+            with pytest.raises(RollbackError, match=told):
                 await apply(device, plan, journal=world.journal)
-        assert world.writes == (1 if swapped_at == "lost" else 3)
+        assert world.writes == writes
         assert (other.settings["cell_ovp"], other.settings["charge_utp"]) == (3.62, 2.0)
 
     virtual_run(main())
