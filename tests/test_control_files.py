@@ -334,6 +334,9 @@ def test_settings_are_read_from_json_lines(tmp_path: Path):
         load_settings(path)
     with pytest.raises(TargetError, match="cannot be read"):
         load_settings(tmp_path)
+    path.write_text(" \n\n")
+    with pytest.raises(TargetError, match="is empty"):
+        load_settings(path)
 
 
 def test_no_accepted_file_charges_below_its_cut_off():
