@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import asyncio
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -331,5 +333,120 @@ def test_who_answers_is_looked_at_again_before_each_write(
                 await apply(device, plan, journal=world.journal)
         assert world.writes == writes
         assert (other.settings["cell_ovp"], other.settings["charge_utp"]) == (3.62, 2.0)
+
+    virtual_run(main())
+
+
+def test_a_switch_that_was_written_off_stays_off_though_the_board_shows_it_on_still(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        world = World("jk02", tmp_path)
+        plan = await world.plan({"charge_switch": False, "cell_ovp": 3.6})
+        slot = plan.table.map.setting("charge_switch").slot
+        assert slot in plan.goal
+        async with world.device() as device:
+            store, fetch, count, storing = device.store, device.fetch, [0], [False]
+
+            async def failing(*args: Any) -> float:
+                count[0], storing[0] = count[0] + 1, True
+                took = await store(*args)
+                storing[0] = False
+                if count[0] == 2:
+                    raise Refused("No.")
+                return took
+
+            async def lagging(slots: Any) -> dict[int, bytes]:
+                found = await fetch(slots)
+                if count[0] >= 2 and not storing[0] and slot in found:  # before it is set back
+                    return {**found, slot: plan.table.image[slot]}
+                return found
+
+            device.store, device.fetch = failing, lagging
+            with pytest.raises(VerifyError, match="charge_switch stays off"):
+                await apply(device, plan, journal=world.journal)
+        assert (await world.table()).values()["charge_switch"] is False
+
+    virtual_run(main())
+
+
+def test_a_table_that_goes_on_changing_proves_nothing(tmp_path: Path) -> None:
+    """Every other reading is as it should be."""
+
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await world.plan({"cell_ovp": 3.6})
+        hot = plan.table.map.setting("charge_otp").slot
+        async with world.device() as device:
+            settings, count = device.settings, [0]
+
+            async def changing(*args: Any) -> Table:
+                found = await settings(*args)
+                count[0] += bool(world.writes)
+                spoilt = {hot: b"\x0c\x80"} if count[0] % 2 else {}
+                return replace(found, image={**found.image, **spoilt})
+
+            device.settings = changing
+            with pytest.raises(RollbackError, match="the settings go on changing: charge_otp"):
+                await apply(device, plan, journal=world.journal)
+
+    virtual_run(main())
+
+
+def test_a_board_that_shows_a_write_late_is_given_longer_before_the_proof(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await world.plan({"cell_ovp": 3.6})
+        loop, times = asyncio.get_running_loop(), list[float]()
+        async with world.device() as device:
+            store, settings = device.store, device.settings
+
+            async def late(*args: Any) -> float:
+                await store(*args)
+                times.append(loop.time())
+                return 40.0
+
+            async def proof(*args: Any) -> Table:
+                times.append(loop.time())
+                return await settings(*args)
+
+            device.store, device.settings = late, proof
+            assert (await apply(device, plan, journal=world.journal)).result == "done"
+        written = times.index(max(t for t in times if t < times[-2]))
+        assert times[-2] - times[written] >= 60.0
+
+    virtual_run(main())
+
+
+@pytest.mark.parametrize("shown", [True, False])
+@pytest.mark.parametrize("moved", [0, 1, 2, 3])
+def test_how_much_may_move_before_it_is_another_board(
+    moved: int, shown: bool, tmp_path: Path
+) -> None:
+    """Without a serial number: where more than two others moved, or any while what was written is
+    not there."""
+
+    async def main() -> None:
+        plan = await World("jbd", tmp_path).plan({"cell_ovp": 3.6})
+        (change,), before = plan.changes, plan.table.image
+        who = replace(plan.identity, serial_number=None)
+
+        async def identify() -> Identity:
+            return who
+
+        others = ("charge_otp", "discharge_otp", "cell_uvp")[:moved]
+        beside = plan.table.map.encode(before, dict(zip(others, (50, 52, 2.9), strict=False)))
+        job = drive.Job(
+            device=SimpleNamespace(identify=identify),
+            settings=plan.table.map,
+            identity=who,
+            transaction=None,
+            before=before,
+            touched=[change.slot],
+            held={change.slot: change.new},
+        )
+        image = {**before, **beside, **({change.slot: change.new} if shown else {})}
+        with pytest.raises(drive.Stranger) if moved > 2 or (moved and not shown) else nullcontext():
+            await drive.still_ours(job, image)
 
     virtual_run(main())
