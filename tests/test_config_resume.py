@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bmslink.chain import add
-from bmslink.config import Plan, apply, cut_off_change, place_of, resume
+from bmslink.config import Plan, apply, cut_off_change, draft, place_of, resume
 from bmslink.config.fingerprint import Fingerprint
 from bmslink.config.open_changes import regards
 from bmslink.config.places import where
@@ -240,6 +240,53 @@ def test_a_write_on_record_that_cannot_be_set_back_writes_nothing(
                     await resume(device, rollback=rollback, journal=world.journal)
         assert world.writes == writes
         assert len(world.journal.unfinished()) == 1
+
+    virtual_run(main())
+
+
+def test_what_was_waived_when_it_was_begun_is_waived_when_it_is_finished(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        world.pack.set_cell_voltage(2, 3.55)
+        async with world.device() as device:
+            plan = await draft(
+                device, {"cell_ovp": 3.5, "charge_utp": 1.0}, waive=["trip"], journal=world.journal
+            )
+            world.on_write = lambda: setattr(world, "dead", True)
+            with suppress(Killed):
+                await apply(device, plan, journal=world.journal)
+        world.recover()
+        world.on_write = lambda: None
+        async with world.device() as device:
+            assert (await resume(device, journal=world.journal)).result == "done"
+        assert equal(await world.table(), {**plan.table.image, **plan.goal})
+
+    virtual_run(main())
+
+
+@pytest.mark.parametrize("rollback", [False, True])
+def test_whoever_says_that_it_is_the_same_board_has_all_its_settings_set_back(
+    rollback: bool, tmp_path: Path
+) -> None:
+    """So many others moved that it would be taken for another board."""
+
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await cut_off(world)
+        world.pack.settings.update(charge_otp=50.0, discharge_otp=52.0, cell_uvp_delay=7.0)
+        world.pack.settings.update(cell_ovp_delay=7.0)
+        async with world.device() as device:
+            with pytest.raises(GateError, match="other settings changed as well"):
+                await resume(device, rollback=rollback, journal=world.journal)
+            outcome = await resume(
+                device, rollback=rollback, waive=["unchanged"], journal=world.journal
+            )
+        assert outcome.result == ("rolled back" if rollback else "done")
+        table, before = await world.table(), plan.table.image
+        if rollback:
+            assert set_back(table, before, plan)
+        else:
+            assert equal(table, {**before, **plan.goal})
 
     virtual_run(main())
 

@@ -291,7 +291,8 @@ def test_what_is_impossible_and_cannot_be_set_back_is_not_called_set_back(
         (1, 0, 1, False),
         (3, 0, 3, True),  # while the first one of the way back was lost
         (3, 0, 3, False),
-        (0, 3, 3, True),  # between two of the way back
+        (0, 2, 2, False),  # before the way back
+        (0, 3, 3, True),  # between two of it
     ],
 )
 def test_who_answers_is_looked_at_again_before_each_write(
@@ -317,10 +318,10 @@ def test_who_answers_is_looked_at_again_before_each_write(
             async def storing(*args: Any) -> float:
                 count[0] += 1
                 took = await store(*args)
-                if lost != 1 and count[0] == 2:
-                    raise Refused("No.")
                 if count[0] == after:
                     swapped()
+                if lost != 1 and count[0] == 2:
+                    raise Refused("No.")
                 return took
 
             async def identifying() -> Identity:
