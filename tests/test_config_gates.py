@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -393,6 +394,24 @@ def test_a_switch_that_nothing_shows_is_unproven(tmp_path: Path) -> None:
             outcome = await switch(device, Command(Switch.CHARGE, False), journal=world.journal)
         assert outcome.result == "unproven"
         assert "still conducts" in outcome.sentence
+
+    virtual_run(main())
+
+
+def test_a_switch_that_goes_back_by_itself_is_told_so(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        async with world.device() as device:
+            toggle, loop = world.pack.switch, asyncio.get_running_loop()
+
+            def forgetful(name: Switch, on: bool) -> None:
+                toggle(name, on)
+                loop.call_later(3.0, toggle, name, not on)
+
+            world.pack.switch = forgetful
+            outcome = await switch(device, Command(Switch.CHARGE, False), journal=world.journal)
+        assert outcome.result == "unproven"
+        assert "was read back, but 4 s later it no longer holds" in outcome.sentence
 
     virtual_run(main())
 
