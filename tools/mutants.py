@@ -121,7 +121,7 @@ class Index:
 
     def judges(self, mutant: Mutant) -> list[str]:
         """Its tests as pytest takes them; `Lost` where one is not there."""
-        found = []
+        found: list[str] = []
         for name in mutant.tests:
             if not self.tests.get(name):
                 raise Lost(f"there is no test {name}")
@@ -345,8 +345,9 @@ def _cuts(tree: ast.Module, lines: Sequence[str]) -> Iterator[_Cut]:
             yield from _flip(node.op, node.left, node.right, lines)
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             yield node.lineno, node.col_offset, node.operand.col_offset, ""
-        elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
-            yield node.lineno, node.col_offset, node.end_col_offset or 0, f"{node.value + 1}"
+        elif isinstance(node, ast.Constant):
+            if isinstance(node.value, int | float) and not isinstance(node.value, bool):
+                yield node.lineno, node.col_offset, node.end_col_offset or 0, f"{node.value + 1}"
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call | ast.Await):
             yield from _cut(node, "pass")
         elif isinstance(node, ast.If) and isinstance(node.body[0], ast.Raise):
