@@ -5,7 +5,8 @@
 
 A golden is written by our own decoder, so it proves only that nothing changes unnoticed.
 `verified_by` says who else agrees: `source` (the values the source published beside the bytes),
-an independent decoder by name, or `none`.
+independent decoders by name, `expectation` (what the notes of a capture expect, which is our own
+judgement), or `none`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import independent
+import evidence_page
 from bmslink.capture import CaptureHeader, Piece, open_capture
 from bmslink.decoding import FrameEvent, Skip, explain_pieces, jsonable
 from bmslink.errors import FrameError
@@ -29,7 +30,7 @@ from bmslink.protocols.base import Options
 from bmslink.protocols.daly_a5 import DalyFrame
 from bmslink.protocols.jbd import JBDFrame
 from bmslink.protocols.rtu import RTUFrame
-from recorded_verdicts import EXPLAINED
+from recorded_verdicts import Tally, compared
 
 ROOT = Path(__file__).parent.parent
 FIXTURES = ROOT / "tests" / "fixtures"
@@ -150,8 +151,13 @@ def golden(path: Path) -> dict[str, Any]:
     for frame in found.frames:
         if frame.role == "settings":
             settings.update(frame.values)
+    tallies = compared(found.header, [whole(found.header, p) for p in found.pieces])
     result: dict[str, Any] = {
-        "verified_by": verified_by(found),
+        "verified_by": verified_by(found, tallies),
+        "compared": {
+            program: {"agree": tally.agreeing, **dict(sorted(tally.reasons.items()))}
+            for program, tally in tallies.items()
+        },
         "frames": dict(sorted(kinds.items())),
         "skipped": [
             {"at": s.offset, "length": s.length, "sent": s.sent, "reason": s.reason}
@@ -167,10 +173,19 @@ def golden(path: Path) -> dict[str, Any]:
     return {k: v for k, v in result.items() if v not in ({}, [], "")}
 
 
-def verified_by(found: Decoded) -> str:
-    """Who else agrees with the golden."""
+def verified_by(found: Decoded, tallies: Mapping[str, Tally]) -> str:
+    """Who else agrees with the golden, each by name."""
     published = bool(found.header.published) or any("published" in p.extra for p in found.pieces)
-    return "source" if published else independent.decoder_of(found.header, found.pieces) or "none"
+    names = ["source"] if published else []
+    names += [program for program, tally in tallies.items() if tally.agreeing]
+    names += ["expectation"] if expected(found.header) else []
+    return ", ".join(names) or "none"
+
+
+def expected(header: CaptureHeader) -> dict[str, Any]:
+    """What the notes of a capture expect; its source does not say so itself."""
+    values: dict[str, Any] = header.extra.get("expected", {})
+    return values
 
 
 # ------------------------------------------------------------------------ published values
@@ -238,14 +253,14 @@ def same(ours: Any, published: Any) -> bool:
 def evidence() -> str:
     """docs/evidence.md: what is proven by which capture."""
     rows: dict[str, list[tuple[str, ...]]] = defaultdict(list)
-    by: dict[str, Counter[str]] = defaultdict(Counter)
+    golds: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     totals: Counter[str] = Counter()
     for path in captures():
         header, lines = open_capture(path)
         pieces = list(lines)
         gold = json.loads(golden_path(path).read_text())
         folder = path.parent.name
-        by[folder][gold["verified_by"]] += 1
+        golds[folder].append(gold)
         totals["captures"] += 1
         totals["pieces"] += len(pieces)
         totals["whole"] += sum(p.checksum_ok is True for p in pieces)
@@ -253,75 +268,16 @@ def evidence() -> str:
         totals["readings"] += len(gold.get("readings", []))
         rows[folder].append(
             (
-                _cell(header.hardware),
-                _cell(header.firmware),
+                evidence_page.cell(header.hardware),
+                evidence_page.cell(header.firmware),
                 f"`{header.id}`",
                 header.transport,
-                _what(gold),
+                evidence_page.what(gold),
                 gold["verified_by"],
-                _cell(header.source),
+                evidence_page.cell(header.source),
             )
         )
-    return "\n".join(_page(rows, by, totals)) + "\n"
-
-
-def _page(
-    rows: Mapping[str, list[tuple[str, ...]]],
-    by: Mapping[str, Counter[str]],
-    totals: Counter[str],
-) -> Iterator[str]:
-    yield "# Evidence: what is proven by which capture"
-    yield ""
-    yield "Made by `python tools/goldens.py` from `tests/fixtures/`; a test fails when it is stale."
-    yield ""
-    yield (
-        f"{totals['captures']} captures with {totals['pieces']} pieces: {totals['whole']} whole "
-        f"valid frames, {totals['refused']} that must be refused and are, the rest fragments, "
-        f"chatter and notification chunks. They give {totals['readings']} readings."
-    )
-    yield ""
-    yield "`verified by`: **source**: the values published beside the bytes are asserted;"
-    yield "a decoder's name: that independent program gives the same values; **none**: only our own"
-    yield "decoder has seen it, and the golden guards against change."
-    yield ""
-    yield "| folder | captures | source | independent decoder | none |"
-    yield "|---|--:|--:|--:|--:|"
-    for folder, counts in sorted(by.items()):
-        total = sum(counts.values())
-        other = total - counts["source"] - counts["none"]
-        yield f"| {folder} | {total} | {counts['source']} | {other} | {counts['none']} |"
-    yield ""
-    yield "Where an independent decoder may say something else, and why:"
-    yield ""
-    for (protocol, key), (_, reason) in sorted(EXPLAINED.items()):
-        yield f"- {protocol}, {key}: {reason}."
-    for folder, lines in sorted(rows.items()):
-        yield ""
-        yield f"## {folder}"
-        yield ""
-        yield "| hardware | firmware | capture | wire | what it proves | verified by | source |"
-        yield "|---|---|---|---|---|---|---|"
-        for line in sorted(lines):
-            yield f"| {' | '.join(line)} |"
-
-
-def _what(gold: Mapping[str, Any]) -> str:
-    roles = Counter[str]()
-    for kind, count in gold.get("frames", {}).items():
-        roles[kind.partition(":")[0].removeprefix("rx ").removeprefix("tx ")] += count
-    parts = [f"{count} {role}" for role, count in sorted(roles.items())]
-    skipped = [s["reason"] for s in gold.get("skipped", [])]
-    if gold.get("bare"):
-        parts.append(f"{gold['bare']} bare payloads, put back into frames")
-    if skipped:
-        parts.append(f"{len(skipped)} skipped ({', '.join(sorted(set(skipped)))})"[:90])
-    if "refused" in gold:
-        parts.append("refused whole: " + gold["refused"])
-    return _cell(", ".join(parts))
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "/").split()) or "unknown"
+    return "\n".join(evidence_page.page(rows, golds, totals)) + "\n"
 
 
 # ------------------------------------------------------------------------ the command

@@ -1,14 +1,16 @@
-"""What independent programs that the ordinary lane cannot install said of the captures.
+"""What independent programs say of the captures, compared with our decoder on every run.
 
-`make verify` (tools/verify.py) asks them and writes tests/fixtures/independent.json; here our own
-decoder is compared with that record, on every run and without any of those programs.
+`make verify` (tools/verify.py) asks the programs and writes tests/fixtures/independent.json; here
+our decoder is compared with that record, without any of those programs.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,38 +20,51 @@ from bmslink.decoding import jsonable
 from bmslink.errors import FrameError
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options, Record
+from verdict_reasons import REASONS, Ours, Reason
 
-__all__ = ["EXPLAINED", "RECORD", "agree", "differs", "live_frames", "ours", "recorded_comparisons"]
+__all__ = [
+    "RECORD",
+    "Comparison",
+    "Tally",
+    "agree",
+    "compared",
+    "comparisons",
+    "judge",
+    "live_frames",
+]
 
 RECORD = Path(__file__).parent.parent / "tests" / "fixtures" / "independent.json"
-
-EXPLAINED: dict[tuple[str, str], tuple[Callable[[Any, Any], bool], str]] = {
-    ("jk02", "temperatures"): (
-        lambda theirs, ours: set(theirs) == set(ours),
-        "aiobmsble lists the MOSFET's sensor twice where the board sends it in two places",
-    ),
-    ("jk02", "heater"): (
-        lambda theirs, ours: ours is None,
-        "aiobmsble reads the 32S layout's heater from 24S boards too; unproven, so unknown to us",
-    ),
-    ("jbd", "temperatures"): (
-        lambda theirs, ours: [t for t in theirs if t != -30.0] == list(ours),
-        "aiobmsble shows -30.0 °C, which our decoder takes for a probe that is not fitted",
-    ),
-    ("daly-p81", "temperatures"): (
-        lambda theirs, ours: set(theirs) - {215.0} <= set(ours),
-        "aiobmsble reads the cells' sensors only, and takes the filler FF for 215 °C",
-    ),
-}
-"""Where a program may say something else, in what way, and why: by (protocol, value)."""
+ROLES = ("reading", "identity", "settings", "log")
 
 
-def differs(protocol: str, key: str, theirs: Any, mine: Any) -> bool:
-    """A disagreement that nothing explains."""
-    if agree(theirs, mine):
-        return False
-    rule = EXPLAINED.get((protocol, key))
-    return rule is None or not rule[0](theirs, mine)
+@dataclass(frozen=True)
+class Comparison:
+    """One value that a program gives, beside ours."""
+
+    program: str
+    key: str
+    theirs: Any
+    ours: Any
+    agrees: bool
+    reason: Reason | None = None
+    """Why they differ; without one, the difference is not explained."""
+
+    @property
+    def explained(self) -> bool:
+        """Whether it needs no look by a person."""
+        return self.agrees or self.reason is not None
+
+    def __str__(self) -> str:
+        """As one sentence."""
+        return f"{self.program} says {self.key} = {self.theirs}, we say {self.ours}"
+
+
+@dataclass
+class Tally:
+    """How a program and we compare over a capture."""
+
+    agreeing: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
 
 
 def agree(theirs: Any, ours: Any) -> bool:
@@ -67,27 +82,40 @@ def _record() -> Mapping[str, Any]:
     return said
 
 
-def live_frames(header: CaptureHeader, pieces: list[Piece]) -> Iterator[tuple[int, bytes, Record]]:
-    """The received frames that our codec explains: their number, bytes and record."""
+@dataclass(frozen=True)
+class Live:
+    """A received frame with values."""
+
+    raw: bytes
+    asked: bytes
+    """The request before it; empty where nobody asked."""
+    record: Record
+
+
+def live_frames(header: CaptureHeader, pieces: list[Piece]) -> Iterator[Live]:
+    """The received frames with values that our codec explains.
+
+    A program is asked about these, by their number.
+    """
     driver = load_driver(header.protocol)
     codec = driver.make_codec(Options(variant=header.variant or None))
     framers = {sent: driver.make_framer() for sent in (False, True)}
-    number = 0
+    asked = b""
     for piece in pieces:
         for frame in framers[piece.sent].feed(piece.data):
             if piece.sent:
+                asked = framers[True].encode(frame)
                 list(framers[False].expect(frame))
             try:
                 record = codec.explain(frame, sent=piece.sent)
             except FrameError:
                 continue
-            if not piece.sent and record.role == "reading":
-                yield number, framers[False].encode(frame), record
-                number += 1
+            if not piece.sent and record.role in ROLES:
+                yield Live(framers[False].encode(frame), asked, record)
 
 
-def ours(header: CaptureHeader, records: list[Record]) -> dict[str, Any]:
-    """Our reading of some frames, under the names that the record uses."""
+def _ours(header: CaptureHeader, records: list[Record]) -> Ours:
+    """Our decoding of some frames, under the names that the record uses."""
     codec = load_driver(header.protocol).make_codec(Options(variant=header.variant or None))
     reading = codec.reading(records)
     values = {k: jsonable(v) for k, v in reading.to_dict().items()}
@@ -97,19 +125,50 @@ def ours(header: CaptureHeader, records: list[Record]) -> dict[str, Any]:
     design = values.get("full_capacity" if header.protocol == "jk02" else "nominal_capacity")
     if design is not None:
         values["design_capacity"] = math.floor(design + 1e-9)
-    return values
+    identity = codec.identity([r for r in records if r.role != "log"]).to_dict()
+    return Ours(values, identity, [{k: jsonable(v) for k, v in r.values.items()} for r in records])
 
 
-def recorded_comparisons(
-    header: CaptureHeader, pieces: list[Piece]
-) -> Iterator[tuple[str, str, Any, Any]]:
-    """Program, name of the value, theirs, ours (theirs again where the difference is explained)."""
+def judge(program: str, protocol: str, key: str, theirs: Any, ours: Ours) -> Comparison:
+    """Whether one value agrees, and if not, for which of the known reasons."""
+    mine = ours.candidates(key)
+    if any(agree(theirs, one) for one in mine):
+        return Comparison(program, key, theirs, theirs, agrees=True)
+    shown = mine[0] if mine else None
+    reason = next(
+        (r for r in REASONS if r.covers(program, protocol, key) and r.holds(theirs, shown, ours)),
+        None,
+    )
+    return Comparison(program, key, theirs, shown, agrees=False, reason=reason)
+
+
+def comparisons(header: CaptureHeader, pieces: list[Piece]) -> Iterator[Comparison]:
+    """Every value of a capture that an independent program gives too."""
     said = _record().get(header.id)
     if said is None:
         return
-    records = {number: record for number, _, record in live_frames(header, pieces)}
+    records = [live.record for live in live_frames(header, pieces)]
     for verdict in said:
-        mine = ours(header, [records[n] for n in verdict["frames"]])
-        for key, theirs in verdict["values"].items():
-            explained = not differs(header.protocol, key, theirs, mine.get(key))
-            yield verdict["program"], key, theirs, theirs if explained else mine.get(key)
+        program = verdict["program"]
+        ours = _ours(header, [records[n] for n in verdict["frames"]])
+        if "refused" in verdict:
+            yield judge(program, header.protocol, "refused", verdict["refused"], ours)
+        for key, theirs in verdict.get("values", {}).items():
+            yield judge(program, header.protocol, key, theirs, ours)
+
+
+def compared(header: CaptureHeader, pieces: list[Piece]) -> dict[str, Tally]:
+    """By program, how many values agree and why others do not.
+
+    Raises AssertionError for a difference without a known reason.
+    """
+    tallies: dict[str, Tally] = {}
+    for one in comparisons(header, pieces):
+        if not one.explained:
+            raise AssertionError(f"{header.id}: {one}")
+        tally = tallies.setdefault(one.program, Tally())
+        if one.reason is None:
+            tally.agreeing += 1
+        else:
+            tally.reasons[one.reason.name] += 1
+    return tallies

@@ -1,163 +1,194 @@
-"""Ask independent decoders about all captures (`make verify`; Python 3.12 or newer).
+"""Ask independent programs about all captures (`make verify`).
 
 python tools/verify.py            writes tests/fixtures/independent.json
 python tools/verify.py --check    fails where that file is stale, or a disagreement unexplained
+
+Each program gets an environment of its own below .venv-verify, with the first Python of the
+variable VERIFY_PYTHONS that it runs on, and is asked by its adapter in tools/peers. A program that
+cannot be asked keeps its record, is named, and lets the command fail.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
+import os
+import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
-from importlib.metadata import version
-from itertools import pairwise
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aiobmsble.bms import daly_bms, daren_bms, jbd_bms, jikong_bms
-from bleak.backends.device import BLEDevice
-
 import goldens
-from bmslink.capture import CaptureHeader
-from recorded_verdicts import RECORD, differs, live_frames, ours
+from bmslink.capture import CaptureHeader, Piece
+from recorded_verdicts import RECORD, comparisons, live_frames
 
-Frames = list[tuple[int, bytes, Any]]
-
-NAMES = {  # aiobmsble's names of the values that are compared: ours
-    "voltage": "voltage",
-    "current": "current",
-    "battery_level": "soc",
-    "battery_health": "soh",
-    "cycle_charge": "remaining_capacity",
-    "design_capacity": "design_capacity",
-    "cycles": "cycles",
-    "chrg_mosfet": "charging_allowed",
-    "dischrg_mosfet": "discharging_allowed",
-    "balance_current": "balance_current",
-    "heater": "heater",
-}
+ROOT = Path(__file__).parent.parent
+PEERS = Path(__file__).parent / "peers"
+ENVIRONMENTS = ROOT / ".venv-verify"
+PYTHONS = [*os.environ.get("VERIFY_PYTHONS", "python3.13 python3.12").split(), sys.executable]
 
 
-def ask(peer: Any, answers: list[bytes]) -> dict[str, Any]:
-    """What aiobmsble makes of the answers to its questions, through its own frame checks."""
-    left = list(answers)
+@dataclass(frozen=True)
+class Program:
+    """An independent decoder that can be installed."""
 
-    async def answer(*_args: object, **_options: object) -> None:
-        peer._msg_event.clear()
-        if not left:
-            peer._msg = b""
-            return
-        peer._frame.clear()
-        peer._notification_handler(None, bytearray(left.pop(0)))
-        if not peer._msg_event.is_set():
-            raise TimeoutError("aiobmsble refuses the frame")
+    name: str
+    version: str
+    needs: tuple[int, int] = (3, 11)
+    """The oldest Python it runs on."""
+    below: tuple[int, int] = (4, 0)
+    """The first Python that it refuses."""
+    alone: tuple[str, ...] | None = None
+    """What it is installed with in place of all that it declares."""
 
-    peer._await_msg = answer
-    said = asyncio.run(peer._async_update())
-    values = {mine: said[key] for key, mine in NAMES.items() if said.get(key) is not None}
-    if said.get("cell_voltages"):
-        values["cell_voltages"] = said["cell_voltages"]
-    if said.get("temp_values"):
-        values["temperatures"] = sorted(round(t.value, 3) for t in said["temp_values"])
-    return values
+    @property
+    def adapter(self) -> Path:
+        """The script that asks it."""
+        return PEERS / f"ask_{self.name.replace('-', '_')}.py"
 
-
-def device() -> BLEDevice:
-    """A peer wants one, and never opens it here."""
-    return BLEDevice("00:11:22:33:44:55", "capture", {"path": "/none"})
+    @property
+    def python(self) -> Path:
+        """The interpreter of its environment."""
+        return ENVIRONMENTS / f"{self.name}-{self.version}" / "bin" / "python"
 
 
-def jk02(header: CaptureHeader, frames: Frames) -> Iterator[tuple[list[int], Any, list[bytes]]]:
-    """One cell frame is one reading."""
-    digits = header.firmware.partition(".")[0].rpartition("V")[2]
-    newest = int(digits) if digits.isdigit() else 11
-    for number, raw, record in frames:
-        if raw[4] == 2:
-            peer = jikong_bms.BMS(device())
-            wide = record.values.get("variant", header.variant) != "24s"
-            peer._sw_version = max(newest, 11) if wide else min(newest, 10)
-            peer._prot_offset = 0 if wide else -32
-            yield [number], peer, [raw]
+PROGRAMS = (
+    Program("aiobmsble", "0.31.0", (3, 12)),
+    Program("bmstools", "1.2.0"),
+    Program("dalybms", "0.5.0", alone=("pyserial",)),  # which it uses, and does not declare
+    Program("ecoworthy-logger", "1.0.0", (3, 13), alone=("attrs", "construct")),  # without bluepy
+    Program("jkctl", "0.2.0"),
+    Program("mppsolar", "0.16.56"),
+    Program("powermon", "1.0.18", below=(3, 13)),
+    Program("pydalybms", "0.1.0"),
+)
 
 
-def jbd(header: CaptureHeader, frames: Frames) -> Iterator[tuple[list[int], Any, list[bytes]]]:
-    """Basic information, and the cells that follow it."""
-    for place, (number, raw, record) in enumerate(frames):
-        if raw[:2] == b"\xdd\x03":
-            after = frames[place + 1 : place + 2]
-            cells = [f for f in after if f[1][:2] == b"\xdd\x04"]
-            daren = "soh" in record.values or header.variant == "daren"
-            peer = (daren_bms if daren else jbd_bms).BMS(device())
-            yield [number, *(c[0] for c in cells)], peer, [raw, *(c[1] for c in cells)]
+def interpreter(program: Program) -> str:
+    """The first Python that a program runs on.
+
+    Raises LookupError where there is none.
+    """
+    test = f"import sys; sys.exit(not {program.needs} <= sys.version_info < {program.below})"
+    for name in PYTHONS:
+        path = shutil.which(name)
+        if (
+            path
+            and subprocess.run([path, "-c", test], capture_output=True, check=False).returncode == 0
+        ):
+            return path
+    first, end = (".".join(map(str, v)) for v in (program.needs, program.below))
+    limit = f", below {end}" if program.below < (4, 0) else ""
+    raise LookupError(f"needs Python {first} or newer{limit}: name one in VERIFY_PYTHONS")
 
 
-def d2(_header: CaptureHeader, frames: Frames) -> Iterator[tuple[list[int], Any, list[bytes]]]:
-    """62 registers from 0."""
-    for number, raw, _record in frames:
-        if raw[:3] == b"\xd2\x03\x7c":
-            peer = daly_bms.BMS(device())
-            peer._mos_avail = False
-            yield [number], peer, [raw]
+def install(program: Program) -> None:
+    """An environment for a program, if it has none yet.
+
+    Raises LookupError without a Python for it, subprocess.CalledProcessError where pip fails.
+    """
+    done = program.python.parent.parent / ".installed"
+    if done.exists():
+        return
+    path = interpreter(program)
+    subprocess.run([path, "-m", "venv", str(done.parent)], check=True)
+    pip = [str(program.python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    if program.alone is not None:
+        subprocess.run([*pip, *program.alone], check=True)
+        pip.append("--no-deps")
+    subprocess.run([*pip, f"{program.name}=={program.version}"], check=True)
+    done.touch()
 
 
-def p81(_header: CaptureHeader, frames: Frames) -> Iterator[tuple[list[int], Any, list[bytes]]]:
-    """64 registers from 0, then 62 from 41."""
-    for one, two in pairwise(frames):
-        if one[1][:3] == b"\x51\x03\x80" and two[1][:3] == b"\x51\x03\x7c":
-            peer = daly_bms.BMS(device())
-            peer._proto = daly_bms.Proto.X81
-            peer._mos_avail = False
-            yield [one[0], two[0]], peer, [one[1], two[1]]
+def ask(program: Program, python: str, captures: str) -> dict[str, list[dict[str, Any]]]:
+    """What a program says, by capture; `python` is an interpreter that has it.
+
+    Raises subprocess.CalledProcessError where it cannot be asked.
+    """
+    answer = subprocess.run(
+        [python, str(program.adapter)],
+        input=captures,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    heard = json.loads(answer.stdout)
+    said: dict[str, list[dict[str, Any]]] = {}
+    for capture, verdicts in heard["said"].items():
+        seen = []
+        for verdict in verdicts:
+            content = verdict.get("values", verdict.get("refused"))
+            if content not in seen:  # a stream repeats itself; each answer counts once
+                seen.append(content)
+                said.setdefault(capture, []).append({"program": heard["program"], **verdict})
+    return said
 
 
-PEERS = {"jk02": jk02, "jbd": jbd, "daly-d2": d2, "daly-p81": p81}
-
-
-def verdicts(path: Path) -> tuple[str, list[dict[str, Any]], list[str]]:
-    """What the programs say of one capture, and where we differ without a known reason."""
+def whole_capture(path: Path) -> tuple[CaptureHeader, list[Piece]]:
+    """A capture, with bare payloads put back into frames."""
     found = goldens.decode(path)
-    header = found.header
-    frames = list(live_frames(header, found.pieces)) if header.protocol in PEERS else []
-    said: list[dict[str, Any]] = []
-    doubts = []
-    program = f"aiobmsble {version('aiobmsble')}"
-    for numbers, peer, answers in PEERS[header.protocol](header, frames) if frames else ():
+    return found.header, [goldens.whole(found.header, p) for p in found.pieces]
+
+
+def as_asked(header: CaptureHeader, pieces: list[Piece]) -> dict[str, Any]:
+    """A capture as the adapters get it."""
+    frames = [
+        {
+            "hex": live.raw.hex(),
+            "asked": live.asked.hex(),
+            "variant": str(live.record.values.get("variant", header.variant)),
+        }
+        for live in live_frames(header, pieces)
+    ]
+    return {
+        "id": header.id,
+        "protocol": header.protocol,
+        "firmware": header.firmware,
+        "frames": frames,
+    }
+
+
+def gathered(captures: str) -> tuple[dict[str, list[Any]], list[str]]:
+    """What all programs say, and which could not be asked."""
+    record: dict[str, list[Any]] = {}
+    unasked = []
+    old = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    for program in PROGRAMS:
+        title = f"{program.name} {program.version}"
         try:
-            values = ask(peer, answers)
-        except (TimeoutError, ValueError, IndexError) as exc:
-            print(f"{header.id}: {program} gives nothing: {exc}")
-            continue
-        said.append({"program": program, "frames": numbers, "values": values})
-        mine = ours(header, [r for n, _, r in frames if n in numbers])
-        doubts += [
-            f"{header.id}: {program} says {key} = {theirs}, we say {mine.get(key)}"
-            for key, theirs in values.items()
-            if differs(header.protocol, key, theirs, mine.get(key))
-        ]
-    return header.id, said, doubts
+            install(program)
+            said = ask(program, str(program.python), captures)
+        except (LookupError, OSError, subprocess.CalledProcessError) as exc:
+            detail = getattr(exc, "stderr", None) or exc
+            unasked.append(f"{title} could not be asked: {str(detail).strip()[-400:]}")
+            said = {k: [v for v in said if v["program"] == title] for k, said in old.items()}
+        for capture, verdicts in said.items():
+            record.setdefault(capture, []).extend(verdicts)
+    return {k: v for k, v in record.items() if v}, unasked
 
 
 def main(arguments: list[str]) -> int:
     """Write or check."""
-    record: dict[str, Any] = {}
-    doubts: list[str] = []
-    for path in goldens.captures():
-        name, said, more = verdicts(path)
-        doubts += more
-        if said:
-            record[name] = said
+    captures = [whole_capture(path) for path in goldens.captures()]
+    record, unasked = gathered(json.dumps([as_asked(*one) for one in captures]))
     lines = [f"{json.dumps(k)}: {json.dumps(v)}" for k, v in sorted(record.items())]
     text = "{\n" + ",\n".join(lines) + "\n}\n"
     stale = not RECORD.exists() or RECORD.read_text() != text
     if stale and "--check" not in arguments:
         RECORD.write_text(text)
         stale = False
-    print(*doubts, sep="\n")
-    print(f"{len(record)} captures, {len(doubts)} unexplained disagreements")
+    doubts = [
+        f"{header.id}: {one}"
+        for header, pieces in captures
+        for one in comparisons(header, pieces)
+        if not one.explained
+    ]
+    summary = f"{len(record)} captures, {len(doubts)} unexplained disagreements"
+    print(*doubts, *unasked, summary, sep="\n")
     if stale:
         print(f"{RECORD.name} is not what the programs say: run tools/verify.py")
-    return int(bool(doubts) or stale)
+    return int(bool(doubts or unasked or stale))
 
 
 if __name__ == "__main__":
