@@ -107,6 +107,21 @@ def test_a_bit_of_a_word_is_cleared_beside_its_neighbours(tmp_path: Path) -> Non
     virtual_run(main())
 
 
+def test_a_rehearsal_asks_what_it_has_to_know(tmp_path: Path) -> None:
+    """The neighbours of the bit are read for it; the change is kept."""
+
+    async def main() -> None:
+        async with bmslink.connect(JBD) as device:
+            before = (await device.settings()).image[0x2D]
+            sent = await rehearse_switch(device, Command(BALANCE, False), journal=Journal(tmp_path))
+            word = (int.from_bytes(before, "big") & ~4).to_bytes(2, "big")
+            assert any(b"\x5a\x2d\x02" + word in frame for frame in sent)
+            assert b"\x5a\x00\x02" in sent[0]  # factory mode, which is not entered here
+            assert (await device.settings()).image[0x2D] == before
+
+    virtual_run(main())
+
+
 # ------------------------------------------------------------------------------- nothing delays
 
 
