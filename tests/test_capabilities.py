@@ -15,8 +15,10 @@ from bmslink.errors import LinkTimeout, SettingError
 from bmslink.journal import Journal
 from bmslink.model import Identity
 from bmslink.protocols import DRIVERS
+from bmslink.protocols.abilities import abilities
 from bmslink.protocols.jbd_map import CELL_COUNT, FUNCTION_BITS, jbd_map
 from bmslink.protocols.settings import SettingsMap
+from bmslink.setting import Evidence
 from support import virtual_run
 
 Trouble = Callable[[Device, pytest.MonkeyPatch], None]
@@ -103,5 +105,21 @@ def test_a_board_that_answers_for_no_settings_says_so(monkeypatch: pytest.Monkey
             monkeypatch.setattr(device.driver, "settings_map", silence)
             able = (await device.inspect()).capabilities["settings"]
             assert (able.supported, able.reason) == (False, "No answer")
+
+    virtual_run(main())
+
+
+def test_of_several_reasons_the_first_is_told() -> None:
+    async def main() -> None:
+        async with bmslink.connect("sim://jbd") as device:
+            identity = await device.identify()
+            found = await device.settings_map(identity)
+            one, other = found.settings[:2]
+            rows = (
+                replace(one, evidence=Evidence.UNVERIFIED, reason="nobody wrote it"),
+                replace(other, evidence=Evidence.UNVERIFIED, reason="another reason"),
+            )
+            told = abilities(device.driver, identity, replace(found, settings=rows), "")["settings"]
+            assert (told.supported, told.reason) == (False, "read-only: nobody wrote it")
 
     virtual_run(main())

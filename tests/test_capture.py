@@ -421,6 +421,28 @@ def test_a_full_disk_ends_the_recording_loudly():
     virtual_run(main())
 
 
+def test_what_cannot_be_recorded_is_sent_before_that_is_said():
+    """A frame that switches off waits for no disk."""
+
+    async def main():
+        inner, lost = Loopback(), []
+        sent = []
+
+        async def write(data):
+            sent.append(data)
+
+        inner.write = write
+        file = FullDisk()
+        file.room = 1
+        recorder = Recorder(inner, Writer(file, CaptureHeader.now(protocol="", target="")))
+        await recorder.open(lost.append, lost.append)
+        with pytest.raises(TransportError, match="recording cannot be written"):
+            await recorder.write(b"off")
+        assert sent == [b"off"]
+
+    virtual_run(main())
+
+
 # ------------------------------------------------------------- passwords in damaged answers
 
 INFO = next(

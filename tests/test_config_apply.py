@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -287,9 +288,9 @@ def test_without_a_journal_nothing_is_sent(tmp_path: Path) -> None:
         async with world.device() as device:
             with pytest.raises(JournalError, match="nothing is sent"):
                 await apply(device, plan, journal=world.journal)
-            assert "journal" in [
-                c.name for c in (await draft(device, {}, journal=world.journal)).blocked
-            ]
+            (check,) = (await draft(device, {}, journal=world.journal)).blocked
+        assert check.name == "journal"
+        assert re.search(r"cannot be written \([A-Z][a-z ]+\)\. ", check.sentence)
         assert world.writes == 0
 
     virtual_run(main())

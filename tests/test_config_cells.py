@@ -187,6 +187,23 @@ def test_a_preset_for_another_number_of_cells_stops(cells: int, stops: bool) -> 
     assert ("rules" in [each.name for each in made.blocked]) is stops
 
 
+@pytest.mark.parametrize(
+    ("name", "cells", "capacity", "told"),
+    [
+        ("lead", 4, None, "no preset 'lead'"),
+        ("lfp", 0, None, "1 to 32 cells"),
+        ("lfp", 33, None, "1 to 32 cells"),
+        ("lfp", 4, 0.9, "1 to 20000 Ah"),
+        ("lfp", 4, 20001.0, "1 to 20000 Ah"),
+    ],
+)
+def test_a_preset_that_cannot_be_is_refused(
+    name: str, cells: int, capacity: float | None, told: str
+) -> None:
+    with pytest.raises(TargetError, match=told):
+        preset_values(name, cells, capacity)
+
+
 def test_bands_hold_together() -> None:
     for band in BANDS.values():
         assert band.dead < band.uvp[0] <= band.working[0] < band.uvp[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from bmslink.config import (
 )
 from bmslink.config.check import Health
 from bmslink.config.rating import rated
-from bmslink.errors import GateError, RollbackError
+from bmslink.errors import GateError, Refused, RollbackError
 from bmslink.journal import JournalError
 from bmslink.model import Adjustment, Command, Condition, Identity, Reading, Switch
 from bmslink.packs import NamedPack
@@ -137,6 +138,25 @@ def test_a_limit_beyond_the_boards_name_is_refused() -> None:
     )
     assert over.blocks
     assert check("rating", {"discharge_ocp": 149}).passed  # it holds 150: narrower never stops
+
+
+def test_more_cells_than_the_boards_name_says_are_refused() -> None:
+    table, identity, reading = board("sim://jk02?load=idle")
+    for model, stops in (("JK_PB2A16S20P", True), ("JK_PB2A24S20P", False)):
+        who = replace(identity, model=model, hardware=None)
+        made = make_plan(table, {"cell_count": 17}, identity=who, reading=reading)
+        (rating,) = (each for each in made.checks if each.name == "rating")
+        assert rating.blocks is stops
+        assert ("beyond that: cell_count 17." in rating.sentence) is stops
+
+
+def test_bytes_outside_the_limits_are_waived_for_a_backup_only() -> None:
+    slot = board()[0].map.setting("cell_ovp").slot
+    beyond = {slot: (9000).to_bytes(2, "big")}
+    for restore in (True, False):
+        found = check("limits", {}, raw=beyond, restore=restore, waive=["limits"])
+        assert found.passed is False
+        assert found.blocks is not restore
 
 
 def test_without_a_rating_the_capacity_says_what_is_too_much() -> None:
@@ -378,6 +398,24 @@ def test_a_switch_that_nothing_shows_is_unproven(tmp_path: Path) -> None:
     virtual_run(main())
 
 
+def test_a_switch_that_goes_back_by_itself_is_told_so(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        async with world.device() as device:
+            toggle, loop = world.pack.switch, asyncio.get_running_loop()
+
+            def forgetful(name: Switch, on: bool) -> None:
+                toggle(name, on)
+                loop.call_later(3.0, toggle, name, not on)
+
+            world.pack.switch = forgetful
+            outcome = await switch(device, Command(Switch.CHARGE, False), journal=world.journal)
+        assert outcome.result == "unproven"
+        assert "was read back, but 4 s later it no longer holds" in outcome.sentence
+
+    virtual_run(main())
+
+
 def test_a_switch_after_which_the_line_is_dead_says_that_nothing_is_known(tmp_path: Path) -> None:
     async def main() -> None:
         world = World("jbd", tmp_path)
@@ -426,6 +464,49 @@ def test_a_switch_that_was_thrown_is_told_although_the_disk_is_full_now(tmp_path
     virtual_run(main())
 
 
+def test_a_switch_on_that_cannot_be_written_down_is_refused_and_not_sent(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        world.pack.switch(Switch.CHARGE, False)
+        append = world.journal.append
+
+        def full(event: str, **data: object) -> None:
+            if event != "begin":
+                raise JournalError("The disk is full.")
+            append(event, **data)
+
+        world.journal.append = full
+        async with world.device() as device:
+            with pytest.raises(GateError, match=r"The disk is full\. Nothing was sent"):
+                await switch(device, Command(Switch.CHARGE, True), journal=world.journal)
+        assert world.pack.switches[Switch.CHARGE] is False
+
+    virtual_run(main())
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_a_board_that_refuses_to_be_read_after_a_switch_did_not_refuse_the_switch(
+    on: bool, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        world.pack.switch(Switch.CHARGE, not on)
+        async with world.device() as device:
+            read = device.read
+
+            async def refused() -> Reading:
+                if world.pack.switches[Switch.CHARGE] is on:
+                    raise Refused("The board says no.")
+                return await read()
+
+            device.read = refused
+            with pytest.raises(RollbackError, match=r"was sent.*cannot be read: The board says no"):
+                await switch(device, Command(Switch.CHARGE, on), journal=world.journal)
+        assert len(world.journal.unfinished()) == 1
+
+    virtual_run(main())
+
+
 # -------------------------------------------------------------------------- clock and charge
 
 
@@ -442,6 +523,38 @@ def test_a_clock_is_set_on_the_board_that_was_asked_and_on_no_other(tmp_path: Pa
                 await adjust(device, stale, journal=world.journal)
             assert list(world.journal.records()) == []
             assert (await adjust(device, made, journal=world.journal)).result == "done"
+
+    virtual_run(main())
+
+
+def test_before_a_clock_is_set_the_settings_are_read_until_they_can_be_set_back_to(
+    tmp_path: Path,
+) -> None:
+    """What changes beside is set back to them, so no reading that is wrong may be taken."""
+
+    async def main() -> None:
+        world = World("daly-a5", tmp_path)
+        async with world.device() as device:
+            made = await draft_adjustment(
+                device, Adjustment(soc=50.0), waive=WAIVERS, journal=world.journal
+            )
+            settings, spoilt = device.settings, [b"\x0c\x80", b"\xff\xf0"]
+
+            async def garbled(*args: Any) -> Table:
+                found = await settings(*args)
+                slot = found.map.setting("cell_ovp").slot
+                row = found.image[slot]
+                new = (spoilt.pop(0) if spoilt else b"") + row
+                return replace(found, image={**found.image, slot: new[: len(row)]})
+
+            device.settings = garbled
+            with pytest.raises(GateError, match="Two readings of the settings differ"):
+                await adjust(device, made, journal=world.journal)
+            assert not spoilt
+            spoilt.extend([b"\xff\xf0", b"\xff\xf0"])
+            with pytest.raises(GateError, match=r"Nothing was sent.*cannot be true"):
+                await adjust(device, made, journal=world.journal)
+            assert list(world.journal.records()) == []
 
     virtual_run(main())
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from bmslink.config import Plan, apply, place_of, resume
+from bmslink.chain import add
+from bmslink.config import Plan, apply, cut_off_change, draft, place_of, resume
 from bmslink.config.fingerprint import Fingerprint
 from bmslink.config.open_changes import regards
 from bmslink.config.places import where
 from bmslink.config.who import same_board
-from bmslink.errors import GateError
+from bmslink.errors import GateError, UsageError
 from bmslink.journal import Journal
 from bmslink.transport import parse_target
 from config_faults import WISHES, Killed, KilledAt, World, equal, set_back
@@ -165,12 +166,17 @@ def test_what_would_trip_by_now_is_not_finished_but_can_be_set_back(tmp_path: Pa
     virtual_run(main())
 
 
-def tamper(folder: Path, damage: dict[str, Any]) -> None:
-    """Change the record that begins the change."""
+def tamper(folder: Path, damage: dict[str, Any], note: dict[str, Any] | None = None) -> None:
+    """Change the record that begins the change, or the first write of it, and seal all anew."""
     (path,) = folder.glob("*.jsonl")
-    begin, *rest = path.read_text().splitlines()
-    record = json.dumps(json.loads(begin) | damage)
-    path.write_text("\n".join([record, *rest]) + "\n")
+    begin, *rest = map(json.loads, path.read_text().splitlines())
+    first = next(each for each in rest if each["event"] == "write")
+    path.unlink()
+    for record in (
+        begin | damage,
+        *(each | (note or {}) if each is first else each for each in rest),
+    ):
+        add(path, {k: v for k, v in record.items() if k not in ("prev", "hash")}, patience=1.0)
 
 
 @pytest.mark.parametrize(
@@ -185,6 +191,9 @@ def tamper(folder: Path, damage: dict[str, Any]) -> None:
         {"changes": None},
         {"image": {"24": "no hex"}},
         {"image": []},
+        {"image": {"24": "0e10"}},  # not what the other slots held
+        {"changes": [{"slot": float("inf"), "new": "0e10"}]},
+        {"chemistry": "cheese"},
         {"map": "another"},
     ],
 )
@@ -195,6 +204,7 @@ def test_a_record_that_was_tampered_with_writes_nothing(
         world = World("jbd", tmp_path)
         await cut_off(world)
         tamper(tmp_path, damage)
+        assert not world.journal.damaged()
         before, writes = await world.table(), world.writes
         async with world.device() as device:
             with pytest.raises(GateError):
@@ -203,6 +213,106 @@ def test_a_record_that_was_tampered_with_writes_nothing(
                 await resume(device, rollback=True, journal=world.journal)
         assert world.writes == writes
         assert equal(await world.table(), before.image)
+
+    virtual_run(main())
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        {"slot": 0x10},  # the image of this record does not hold it
+        {"new": "no hex"},
+        {"new": "0e"},
+    ],
+)
+def test_a_write_on_record_that_cannot_be_set_back_writes_nothing(
+    note: dict[str, Any], tmp_path: Path
+) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        before = {f"{a:X}": raw.hex() for a, raw in (await world.table()).image.items()}
+        await cut_off(world)
+        tamper(tmp_path, {"image": {a: raw for a, raw in before.items() if a != "10"}}, note)
+        writes = world.writes
+        async with world.device() as device:
+            for rollback in (False, True):
+                with pytest.raises(GateError, match=r"record of the change cannot be used.*--keep"):
+                    await resume(device, rollback=rollback, journal=world.journal)
+        assert world.writes == writes
+        assert len(world.journal.unfinished()) == 1
+
+    virtual_run(main())
+
+
+def test_what_was_waived_when_it_was_begun_is_waived_when_it_is_finished(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        world.pack.set_cell_voltage(2, 3.55)
+        async with world.device() as device:
+            plan = await draft(
+                device, {"cell_ovp": 3.5, "charge_utp": 1.0}, waive=["trip"], journal=world.journal
+            )
+            world.on_write = lambda: setattr(world, "dead", True)
+            with suppress(Killed):
+                await apply(device, plan, journal=world.journal)
+        world.recover()
+        world.on_write = lambda: None
+        async with world.device() as device:
+            assert (await resume(device, journal=world.journal)).result == "done"
+        assert equal(await world.table(), {**plan.table.image, **plan.goal})
+
+    virtual_run(main())
+
+
+@pytest.mark.parametrize("rollback", [False, True])
+def test_whoever_says_that_it_is_the_same_board_has_all_its_settings_set_back(
+    rollback: bool, tmp_path: Path
+) -> None:
+    """So many others moved that it would be taken for another board."""
+
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        plan = await cut_off(world)
+        world.pack.settings.update(charge_otp=50.0, discharge_otp=52.0, cell_uvp_delay=7.0)
+        world.pack.settings.update(cell_ovp_delay=7.0)
+        async with world.device() as device:
+            with pytest.raises(GateError, match="other settings changed as well"):
+                await resume(device, rollback=rollback, journal=world.journal)
+            outcome = await resume(
+                device, rollback=rollback, waive=["unchanged"], journal=world.journal
+            )
+        assert outcome.result == ("rolled back" if rollback else "done")
+        table, before = await world.table(), plan.table.image
+        if rollback:
+            assert set_back(table, before, plan)
+        else:
+            assert equal(table, {**before, **plan.goal})
+
+    virtual_run(main())
+
+
+def test_a_waiver_on_record_that_is_none_any_more_waives_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        await cut_off(world)
+        tamper(tmp_path, {"waived": ["of an earlier version", 7]})
+        async with world.device() as device:
+            with pytest.raises(UsageError, match="no waiver 'unchagned'"):
+                await resume(device, waive=["unchagned"], journal=world.journal)
+            assert (await resume(device, journal=world.journal)).result == "done"
+
+    virtual_run(main())
+
+
+def test_a_record_whose_settings_have_no_names_is_shown(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jbd", tmp_path)
+        await cut_off(world)
+        tamper(tmp_path, {"changes": [{"slot": 0x24, "new": "0e10", "settings": [{"key": ["x"]}]}]})
+        async with world.device() as device:
+            found = await cut_off_change(device, world.journal)
+        assert found is not None
+        assert found.stands == {}
 
     virtual_run(main())
 

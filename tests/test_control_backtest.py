@@ -149,8 +149,10 @@ def test_samples_that_are_doubtful_are_counted() -> None:
 
 def test_latches_and_warnings_are_counted_apart() -> None:
     hot = [replace(r, cell_voltages=(3.3,) * 15 + (3.9,)) for r in steady(300)]
-    totals = tried(hot, only("cell_overvoltage_critical", "cell_overvoltage_warning")).totals
+    report = tried(hot, only("cell_overvoltage_critical", "cell_overvoltage_warning"))
+    totals = report.totals
     assert (totals.stops, totals.latches, totals.warnings) == (1, 1, 1)
+    assert report.counts["cell_overvoltage_warning"] == 1
 
 
 def test_no_cause_says_that_a_value_is_beyond_when_it_is_not() -> None:

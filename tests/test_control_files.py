@@ -253,6 +253,13 @@ def test_what_is_looser_than_usual_is_said():
     assert found(curve)["cell_overvoltage_derate"] is Level.WARNING
 
 
+@pytest.mark.parametrize(("end", "flat"), [("100 %", True), ("0 %", False)])
+def test_a_curve_that_limits_nothing_is_said(end: str, flat: bool) -> None:
+    policies = read(f"[curves]\nccl_voltage = [['3.4 V', '100 %'], ['3.5 V', '{end}']]")
+    told = [f.text for f in check_policies(policies, {}) if "is flat" in f.text]
+    assert told == ["cell_overvoltage_derate: its curve is flat and limits nothing."] * flat
+
+
 def test_a_more_careful_stop_in_the_cold_is_accepted_and_its_step_is_said():
     """The first edit of many an owner: no charging below 5 °C, and nothing else touched."""
     policies = read("[thresholds]\ncharge_ut_trip = '5 °C'\ncharge_ut_release = '8 °C'")
@@ -339,6 +346,9 @@ def test_settings_are_read_from_json_lines(tmp_path: Path):
         load_settings(path)
     with pytest.raises(TargetError, match="cannot be read"):
         load_settings(tmp_path)
+    path.write_text(" \n\n")
+    with pytest.raises(TargetError, match="is empty"):
+        load_settings(path)
 
 
 def test_no_accepted_file_charges_below_its_cut_off():

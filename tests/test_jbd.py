@@ -9,11 +9,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import bmslink
 from bmslink.errors import FrameError, LinkTimeout, Refused, SettingError
 from bmslink.link import Link
 from bmslink.model import Command, Condition, Reading, Switch
 from bmslink.protocols.base import Options
 from bmslink.protocols.jbd import JBD, JBDCodec, JBDFrame, JBDFramer, read_request, write_request
+from bmslink.protocols.jbd_map import CELL_COUNT
 from bmslink.protocols.jbd_settings import REGISTERS
 from bmslink.protocols.settings import Slot
 from bmslink.transport import OnData, OnLost, Transport
@@ -516,3 +518,23 @@ def test_no_cells_at_all_are_asked_for_again() -> None:
     reading, board = use({ASK_BASIC: [BASIC], ASK_CELLS: [answer(4, b""), CELLS]}, "read")
     assert len(reading.cell_voltages) == 4
     assert board.asked.count(ASK_CELLS) == 2
+
+
+@pytest.mark.parametrize("status", [0x80, 0x81])
+def test_a_register_that_is_refused_is_not_there_unless_the_board_is_closed(status: int) -> None:
+    async def main() -> None:
+        async with bmslink.connect("sim://jbd") as device:
+            driver = device.driver
+
+            async def refused(register: int, *_: Any) -> JBDFrame:
+                return JBDFrame(mark=register, code=status)
+
+            driver._answer = refused
+            slots = [Slot(address=CELL_COUNT, layout=REGISTERS[CELL_COUNT])]
+            if status == 0x80:
+                assert await driver.fetch(slots) == {}
+                return
+            with pytest.raises(Refused, match="refuses register 2F"):
+                await driver.fetch(slots)
+
+    virtual_run(main())

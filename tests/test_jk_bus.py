@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import bmslink
 from bmslink.capture import Piece, open_capture
 from bmslink.decoding import decode
 from bmslink.errors import BmsError, LinkTimeout, Refused, TargetError
@@ -340,6 +341,8 @@ def test_address_0_is_not_asked_even_on_a_silent_line() -> None:
 def test_there_are_16_addresses(address: int) -> None:
     with pytest.raises(TargetError, match="0 to 15"):
         run(usual, lambda driver, bus: driver.start(), address=address)
+    with pytest.raises(TargetError, match="0 to 15"):  # before anything is opened
+        bmslink.connect(f"jk-bus+tcp://127.0.0.1:1?address={address}")
 
 
 def test_a_master_that_wakes_up_between_two_questions_is_left_alone() -> None:

@@ -46,6 +46,11 @@ def found(chemistry: str = "lfp", cells: int = 16, **changes: float) -> list[tup
         ({"jk_power_off_voltage": 2.6}, "error", "must lie below cell_uvp (2.5)"),
         ({"jk_request_charge_voltage": 3.62}, "warning", "(3.65 V) by 0.05 V"),
         ({"jk_request_charge_voltage": 3.5, "float_voltage": 3.55}, "error", "must lie below jk_"),
+        (
+            {"jbd_soc_60_voltage": 3.3, "jbd_soc_80_voltage": 3.2},
+            "warning",
+            "jbd_soc_60_voltage (3.3) must lie below jbd_soc_80_voltage",
+        ),
         ({"pack_ovp": 29.2}, "error", "pack_ovp (29.2 V) is not 16 times cell_ovp, 58.4 V"),
         ({"pack_uvp": 44}, "warning", "pack_uvp (44 V) is not 16 times cell_uvp, 40 V"),
         ({"cell_ovp_delay": 301}, "error", "protects nothing"),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from construct import Bytes, Struct
+from construct import Bytes, Int16ub, Struct
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +30,7 @@ from bmslink.link import Link
 from bmslink.model import Adjustment, Command, Switch
 from bmslink.protocols import DRIVERS, load_driver
 from bmslink.protocols.base import Driver, Options
-from bmslink.protocols.settings import Slot
+from bmslink.protocols.settings import Seen, SettingsMap, Slot, allowed
 from bmslink.setting import Evidence, Setting, Value
 from bmslink.simulation.transport import SimTransport
 from bmslink.transport import parse_target
@@ -626,3 +626,21 @@ def test_what_is_vouched_for_lifts_limits_and_opens_nothing() -> None:
                     driver.write_step(slot, data)
         with pytest.raises(SettingError):
             driver.write_step(slot, data)
+
+
+def test_the_last_look_refuses_a_locked_table_and_bytes_without_a_meaning() -> None:
+    row = Setting(
+        key="cell_ovp", title="", slot=1, unit="V", minimum=1, maximum=5, evidence=Evidence.CAPTURE
+    )
+    slot = Slot(address=1, layout=Struct("cell_ovp" / Int16ub, "reserved" / Bytes(2)))
+    table = SettingsMap(name="x", evidence="", slots=(slot,), settings=(row,))
+    allowed(table, 1, b"\0\4\0\0", Seen())
+    for shipped, data, told in (
+        (table, b"\0\4\1\0", "bytes without a meaning must be 0"),
+        (table, b"\0\4\0", "4 bytes long, not 3"),
+        (table, b"\0\6\0\0", "cell_ovp"),
+        (replace(table, locked="nobody wrote it"), b"\0\4\0\0", "read-only: nobody wrote it"),
+        (replace(table, settings=()), b"\0\4\0\0", "not one that is ever written"),
+    ):
+        with pytest.raises(SettingError, match=told):
+            allowed(shipped, 1, data, Seen())

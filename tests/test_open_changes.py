@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 import bmslink
-from bmslink.config import apply, cut_off_change, draft, resume
+from bmslink.config import apply, cut_off_change, draft, places, resume
 from bmslink.config import open_changes as oc
 from bmslink.config.fingerprint import Fingerprint
 from bmslink.config.locks import is_held, locked
@@ -51,6 +52,26 @@ def same(one: str, other: str) -> bool:
 )
 def test_a_place_is_the_same_however_it_is_written(one: str, other: str, expected: bool) -> None:
     assert same(one, other) is same(other, one) is expected
+
+
+def test_what_a_change_alters_does_not_tell_its_board_from_others(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World("jk02", tmp_path)
+        async with world.device() as device:
+            identity, table = await device.identify(), await device.settings()
+            for keys, count in ((["cell_count"], None), (["cell_ovp"], 4)):
+                changes = [{"slot": 1, "settings": [{"key": key} for key in keys]}]
+                oc.begin(world.journal, device, identity, changes, table)
+                told = list(world.journal.records())[-1]["fingerprint"]
+                assert (told["cell_count"], told["settings"].get("cell_count")) == (count, count)
+
+    virtual_run(main())
+
+
+def test_an_address_that_this_computer_has_is_this_computer() -> None:
+    """Only to such an address a socket can be bound."""
+    assert places._ours(ip_address("127.0.0.1"))
+    assert not places._ours(ip_address("192.0.2.1"))
 
 
 def test_a_port_is_the_same_by_every_path(tmp_path: Path) -> None:

@@ -137,7 +137,9 @@ def test_what_is_no_number_is_refused(text: str) -> None:
         (Quantity(90, "min"), "h", 1.5),
         (Quantity(500, "ms"), "s", 0.5),
         (Quantity(5, "C"), "°C", 5.0),
+        (Quantity(5, "degC"), "°C", 5.0),
         (Quantity(100, "mA"), "A", 0.1),
+        (Quantity(280000, "mAh"), "Ah", 280.0),
     ],
 )
 def test_units_are_converted(value: Quantity, unit: str, found: float) -> None:

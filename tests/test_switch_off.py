@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from bmslink.holding import Held, Holding
 
 import bmslink
 import bmslink.protocols.jbd_writing as jbd_writing
@@ -107,6 +109,40 @@ def test_a_bit_of_a_word_is_cleared_beside_its_neighbours(tmp_path: Path) -> Non
     virtual_run(main())
 
 
+def test_a_rehearsal_asks_what_it_has_to_know(tmp_path: Path) -> None:
+    """The neighbours of the bit are read for it; the change is kept."""
+
+    async def main() -> None:
+        async with bmslink.connect(JBD) as device:
+            before = (await device.settings()).image[0x2D]
+            sent = await rehearse_switch(device, Command(BALANCE, False), journal=Journal(tmp_path))
+            word = (int.from_bytes(before, "big") & ~4).to_bytes(2, "big")
+            assert any(b"\x5a\x2d\x02" + word in frame for frame in sent)
+            assert b"\x5a\x00\x02" in sent[0]  # factory mode, which is not entered here
+            assert (await device.settings()).image[0x2D] == before
+
+    virtual_run(main())
+
+
+def test_questions_of_a_rehearsal_go_out_and_changes_are_kept() -> None:
+    async def main() -> None:
+        sent = list[bytes]()
+
+        async def write(data: bytes) -> None:
+            sent.append(data)
+
+        valve = Holding(SimpleNamespace(streaming_clock=None, write=write))
+        with valve.rehearsal():
+            await valve.write(b"question")
+            with valve.change(), pytest.raises(Held):
+                await valve.write(b"change")
+        with valve.change():  # somebody else, while a rehearsal is under way
+            await valve.write(b"off")
+        assert (sent, valve.held) == ([b"question", b"off"], [b"change"])
+
+    virtual_run(main())
+
+
 # ------------------------------------------------------------------------------- nothing delays
 
 
@@ -140,6 +176,24 @@ def test_neither_lock_nor_journal_nor_an_unfinished_change(target: str, tmp_path
             assert outcome.result == "done"
             assert outcome.transaction == ""
             assert any("not in the journal" in note for note in outcome.notes)
+
+    virtual_run(main())
+
+
+def test_a_journal_that_cannot_be_read_leaves_no_command_open(tmp_path: Path) -> None:
+    async def main() -> None:
+        journal = Journal(tmp_path)
+
+        def unreadable(**_: Any) -> Any:
+            raise JournalError("An earlier month cannot be read.")
+
+        async with bmslink.connect(JBD) as device:
+            unfinished, journal.unfinished = journal.unfinished, unreadable
+            outcome = await switch(device, Command(CHARGE, False), journal=journal)
+        assert outcome.result == "done"
+        assert outcome.transaction
+        assert any("An earlier month cannot be read" in note for note in outcome.notes)
+        assert not unfinished()
 
     virtual_run(main())
 

@@ -372,7 +372,11 @@ class Recorder(Transport):
         await self.inner.close()
 
     async def write(self, data: bytes) -> None:
-        self.writer.write("tx", data)
+        try:
+            self.writer.write("tx", data)
+        except TransportError:
+            await self.inner.write(data)  # switching off waits for no disk
+            raise
         await self.inner.write(data)
 
     def peer(self) -> Seen | None:

@@ -14,7 +14,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bmslink.arguments import checked
-from bmslink.config.apply import blocks_of, draft, gate, lock_names, refuse, same_as_planned
+from bmslink.config.apply import (
+    blocks_of,
+    draft,
+    gate,
+    lock_names,
+    refuse,
+    same_as_planned,
+    settled_table,
+)
+from bmslink.config.believing import oddities
 from bmslink.config.charge import check_soc
 from bmslink.config.check import Check
 from bmslink.config.drive import Job, Stranger, reach
@@ -134,12 +143,15 @@ async def adjust(
     plan, wish = wanted.plan, wanted.wish
     gate(plan)
     with locked(journal.folder / "locks", lock_names(device, plan.identity)):
-        same_as_planned(plan, await device.identify())
+        identity = await device.identify()
+        same_as_planned(plan, identity)
         for name, why in blocks_of(journal, device, plan.identity).items():
             raise refuse(f"Nothing was sent. {why}", name)
         if wish.soc is not None:  # it may have been agreed to an hour ago
             gate(replace(plan, checks=(_soc(wish.soc, await device.read(), plan),)))
-        before = await device.settings(plan.table.map)
+        before = await settled_table(device, plan, identity)
+        if odd := oddities(before):  # what changes beside would be set back to it
+            raise refuse(f"Nothing was sent. {odd}", "plausible")
         if wanted.now:
             wish = replace(wish, clock=datetime.now(UTC))
         transaction = begin(
@@ -211,7 +223,7 @@ async def _seen(device: Device, wish: Adjustment, sent: float) -> str:
         await asyncio.sleep(_BETWEEN)
         try:
             told = await _look(device, wish, sent)
-        except (TransportError, FrameError) as error:
+        except BmsError as error:  # a refusal is of the question now, not of the command
             told = f"{_words(wish)} was sent, and what came of it cannot be read: {error}"
         if not told:
             break

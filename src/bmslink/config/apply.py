@@ -34,6 +34,7 @@ __all__ = [
     "other_road",
     "refuse",
     "same_as_planned",
+    "settled_table",
 ]
 
 
@@ -180,12 +181,20 @@ def _named(keys: Collection[str]) -> str:
 
 
 async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
-    """The plan as of now. Two equal readings of the table are needed: the plan's is the first."""
+    """The plan as of now."""
     raw = plan.raw
     _need_backup(raw)
     counted = device.link.received, device.link.framer.bad_frames
     identity, _ = await identify_as(device, pack_of(plan.identity))
     same_as_planned(plan, identity)
+    table = await settled_table(device, plan, identity)
+    backup = raw if isinstance(raw, Backup) else None
+    wish = _Wish(plan.wanted, backup, plan.switches, plan.waive, plan.stated)
+    return await _draft(device, identity, table, wish, journal, counted)
+
+
+async def settled_table(device: Device, plan: Plan, identity: Identity) -> Table:
+    """The settings as of now. Two equal readings of them are needed: the plan's is the first."""
     # never by the plan's own map: what limits a write is the table that this driver found
     settings = device.driver.own_map or await device.settings_map(identity)
     table = await device.settings(settings)
@@ -198,9 +207,7 @@ async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
                 "is disturbed. Nothing was sent.",
                 "health",
             )
-    backup = raw if isinstance(raw, Backup) else None
-    wish = _Wish(plan.wanted, backup, plan.switches, plan.waive, plan.stated)
-    return await _draft(device, identity, table, wish, journal, counted)
+    return table
 
 
 async def _carry_out_new(device: Device, plan: Plan, journal: Journal) -> Outcome:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from bmslink.errors import FrameError
 from bmslink.plausibility import implausible
-from bmslink.protocols.settings import Table
+from bmslink.protocols.settings import Image, Table
 
 __all__ = ["believe", "oddities"]
 
 _NAMED = 3
 
 
-def oddities(table: Table) -> str:
+def oddities(table: Table, *, since: Image | None = None) -> str:
     """What is impossible about a table as it was read, in sentences; empty where nothing is.
 
-    A change is not planned on such a table, not verified by it and not set back to it.
+    A change is not planned on such a table, not verified by it and not set back to it. `since`: an
+    earlier image of the same board; only slots that hold something else by now are judged.
     """
-    found = implausible(table.map.settings, table.values(), table.image.keys())
+    settings, image = table.map, table.image
+    rows = [
+        row
+        for row in settings.settings
+        if since is None or not settings.same(row.slot, since.get(row.slot), image.get(row.slot))
+    ]
+    found = implausible(rows, table.values(), image.keys())
     if not found:
         return ""
     more = f" And {len(found) - _NAMED} more." if len(found) > _NAMED else ""

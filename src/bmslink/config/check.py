@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from bmslink.packs import NamedPack
 from bmslink.protocols.settings import Table
 from bmslink.setting import ASKING, Value
 
-__all__ = ["WAIVERS", "Check", "Draft", "Health", "number", "require_waivers"]
+__all__ = ["WAIVERS", "Check", "Draft", "Health", "known_waivers", "number", "require_waivers"]
 
 WAIVERS: Mapping[str, str] = {
     "untested": "write what no recording proves for this board and firmware",
@@ -47,6 +47,11 @@ def require_waivers(waive: Collection[str], keys: Collection[str] = ASKING.keys(
             f"There is no waiver {unknown[0][:40]!r}; there are: {', '.join(WAIVERS)}."
         )
     return set(waive)
+
+
+def known_waivers(names: Iterable[str]) -> frozenset[str]:
+    """Those of these names that are waivers."""
+    return frozenset(names) & (WAIVERS.keys() | ASKING.keys())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from bmslink.config.outcome import Outcome, Result
 from bmslink.config.who import identify_as
 from bmslink.device import Device
-from bmslink.errors import BmsError, FrameError, RollbackError, TransportError
+from bmslink.errors import BmsError, RollbackError
 from bmslink.model import Command, Condition, Reading, Switch
 from bmslink.protocols.settings import SettingsMap
 from bmslink.setting import SWITCHES
@@ -51,7 +51,7 @@ async def seen(
         await asyncio.sleep(_BETWEEN)
         try:
             shown, why = look_at(await _read(device, setting), command, before), None
-        except (TransportError, FrameError) as error:
+        except BmsError as error:  # a refusal is of the question now, not of the command
             why = error
             continue
         if shown.result == "done":
@@ -76,7 +76,7 @@ async def _still(
     await asyncio.sleep(_HOLDS)
     try:
         later = look_at(await _read(device, setting), command, before)
-    except (TransportError, FrameError) as error:
+    except BmsError as error:
         return _Shown("unproven", f"{command} was read back once, then nothing was read: {error}")
     if later.result == "done":
         return later

@@ -23,7 +23,7 @@ from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, LinkTimeout, Refused
 from bmslink.journal import Journal, JournalError, Transaction
 from bmslink.model import Command, Switch
-from bmslink.protocols.settings import SettingsMap, Step
+from bmslink.protocols.settings import Image, SettingsMap, Step
 from bmslink.setting import Evidence, Setting
 
 __all__ = ["rehearse_off", "switch_off"]
@@ -70,7 +70,7 @@ async def switch_off(
     off = await _prepare(device, switch, waive, journal)
     lost = ""
     try:
-        await _send(device, off, real=True)
+        await _send(device, off)
     except Refused as error:
         transaction, _ = _write_down(device, off, journal)
         if transaction is not None:
@@ -97,8 +97,15 @@ async def rehearse_off(
 ) -> list[bytes]:
     """Every frame of it, sent nowhere; refuses what `switch_off` refuses."""
     off = await _prepare(device, switch, waive, journal)
+    settings = off.setting if off.step is None else None
+    # a board that is read in a mode of its own is never brought into it by a rehearsal
+    image = None if settings is None else (await device.settings(settings)).image
     async with device.rehearsing() as held:
-        await _send(device, off, real=False)
+        if settings is None or image is None:
+            await _send(device, off)
+        else:
+            async with device.driver.session(writing=True):
+                await _clear_bit(device, off, settings, image)
     return held
 
 
@@ -154,17 +161,13 @@ def _refused(why: str, name: str, waiver: str = "") -> GateError:
     return GateError(sentence, [Check(name=name, passed=False, sentence=sentence, waiver=waiver)])
 
 
-async def _send(device: Device, off: _Off, *, real: bool) -> None:
-    driver, settings = device.driver, off.setting
+async def _send(device: Device, off: _Off) -> None:
     device.link.alive()
     if off.step is not None:
         await _repeatedly(device, off, off.step)
-    elif settings is not None and real:
+    elif (settings := off.setting) is not None:
         async with device.writing():
-            await _clear_bit(device, off, settings)
-    elif settings is not None:
-        async with driver.session(writing=True):
-            await _clear_bit(device, off, settings)
+            await _clear_bit(device, off, settings, await device.fetch(settings.slots))
 
 
 async def _repeatedly(device: Device, off: _Off, step: Step[Any]) -> None:
@@ -199,10 +202,9 @@ async def _stranger(device: Device, off: _Off) -> str:
         return ""
 
 
-async def _clear_bit(device: Device, off: _Off, settings: SettingsMap) -> None:
+async def _clear_bit(device: Device, off: _Off, settings: SettingsMap, image: Image) -> None:
     """Off where the switch is a bit among others, which stay as they are."""
     (slot,) = settings.slots
-    image = await device.fetch([slot])
     new = settings.encode(image, {off.command.switch.key: False})
     step = device.driver.write_step(slot, new.get(slot.address, slot.clean(image[slot.address])))
     off.sent = True
@@ -238,9 +240,16 @@ def _write_down(
     switch = str(off.command.switch)
     try:
         transaction = journal.begin(place, pack, [], switch=switch, on=False, others=off.others)
-        return transaction, _marked(mark_off(journal, place, pack, off.command.switch), off)
     except (JournalError, OSError) as error:
         return None, [_unwritten(off, error)]
+    try:
+        return transaction, _marked(mark_off(journal, place, pack, off.command.switch), off)
+    except (JournalError, OSError) as error:
+        why = (
+            "If a change of this pack was cut off earlier, its record does not say that "
+            f"{off.command.switch} is off now: {error}"
+        )
+        return transaction, [why]
 
 
 def _marked(count: int, off: _Off) -> list[str]:

@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bmslink.arguments import checked
+from bmslink.chemistry import chemistry
 from bmslink.config.apply import (
     carry_out,
     gate,
     refuse,
 )
 from bmslink.config.believing import oddities
-from bmslink.config.check import Check, Health, require_waivers
+from bmslink.config.check import Check, Health, known_waivers, require_waivers
 from bmslink.config.drive import Job, watch
 from bmslink.config.effects import describe, kept_off, strange
 from bmslink.config.fingerprint import fingerprint
@@ -191,7 +192,7 @@ async def _resume(
         before=record.before.image,
         touched=touched,
         sent=True,
-        held=_held(settings, cut),
+        held=_held(settings, cut, record.before.image),
         outages=device.link.outages,
         known="unchanged" in waive,
     )
@@ -235,8 +236,9 @@ def _turns_nothing_on(settings: SettingsMap, record: _Record, now: Image) -> Non
         )
 
 
-def _held(settings: SettingsMap, cut: Open) -> dict[int, bytes]:
-    """What was last written to each slot, by the journal."""
+def _held(settings: SettingsMap, cut: Open, image: Image) -> dict[int, bytes]:
+    """What was last written to each slot, by the journal; `image` is what it would be set back
+    to."""
     held: dict[int, bytes] = {}
     for note in cut.notes:
         slot, new = note.get("slot"), note.get("new")
@@ -244,9 +246,11 @@ def _held(settings: SettingsMap, cut: Open) -> dict[int, bytes]:
             continue
         if slot in settings.by_address:
             try:
-                held[slot] = bytes.fromhex(new)
+                held[slot] = settings.by_address[slot].clean(bytes.fromhex(new))
             except ValueError as error:
                 raise _damaged(f"{error}") from error
+            if slot not in image:
+                raise _damaged(f"it does not say what slot {slot:02X} held before")
     return held
 
 
@@ -283,11 +287,7 @@ def _read(settings: SettingsMap, begin: Mapping[str, Any]) -> _Record:
     """The record, with everything in it checked: what it holds is going to be written."""
     try:
         image = {int(slot, 16): bytes.fromhex(raw) for slot, raw in begin["image"].items()}
-        goal = {
-            int(each["slot"]): bytes.fromhex(each["new"])
-            for each in begin["changes"]
-            if int(each["slot"]) in image
-        }
+        goal = {int(each["slot"]): bytes.fromhex(each["new"]) for each in begin["changes"]}
         before = Table(map=settings, image=image)
         part, left = writable_part(settings, image, goal, own=True)
         if left or part != goal:
@@ -296,17 +296,13 @@ def _read(settings: SettingsMap, begin: Mapping[str, Any]) -> _Record:
         for edit in (edit for change in changes for edit in change.edits):
             if not begin.get("restore"):
                 settings.setting(edit.key).check(edit.new)
-        waived = frozenset(name for name in begin.get("waived", ()) if isinstance(name, str))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        # a waiver that this version does not know any more waives nothing
+        waived = known_waivers(name for name in begin.get("waived", ()) if isinstance(name, str))
+        stated = begin.get("chemistry")
+        kind = chemistry(stated).name if isinstance(stated, str) else None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _damaged(f"{type(error).__name__} {error}") from error
-    chemistry = begin.get("chemistry")
-    return _Record(
-        before,
-        changes,
-        bool(begin.get("restore")),
-        chemistry if isinstance(chemistry, str) else None,
-        waived,
-    )
+    return _Record(before, changes, bool(begin.get("restore")), kind, waived)
 
 
 def _leaving_off(settings: SettingsMap, cut: Open, record: _Record) -> _Record:
@@ -368,11 +364,11 @@ async def cut_off_change(device: Device, journal: Journal | None = None) -> CutO
     cut, values = found[0], {} if table is None else table.values()
     changes = cut.begin.get("changes") if table and cut.begin.get("map") == table.map.name else ()
     about = {
-        edit.get("key")
+        edit["key"]
         for change in (changes if isinstance(changes, list) else ())
         if isinstance(change, dict) and isinstance(change.get("settings"), list)
         for edit in change["settings"]
-        if isinstance(edit, dict)
+        if isinstance(edit, dict) and isinstance(edit.get("key"), str)
     }
     odd = ""
     if table and about and not cut.damage:

@@ -31,7 +31,7 @@ from bmslink.errors import (
     SettingError,
     TransportError,
 )
-from bmslink.journal import Journal, Transaction
+from bmslink.journal import Journal, JournalError, Transaction
 from bmslink.model import Command, Identity, Switch
 
 __all__ = ["look_at", "rehearse_switch", "switch"]
@@ -125,6 +125,8 @@ async def _on(device: Device, command: Command, journal: Journal) -> Outcome:
             lost = f"The command got no usable answer ({error}) "
         except BmsError as error:  # it was not sent, or the board said no
             transaction.close("refused", why=str(error))
+            if isinstance(error, JournalError):
+                raise refuse(f"{error} Nothing was sent.", "journal") from error
             raise
         outcome = await seen(
             device, command, before=before, known=known, transaction=transaction.id, lost=lost
