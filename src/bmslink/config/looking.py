@@ -91,7 +91,7 @@ async def _of_whom(
     """What was shown counts only where the board that was asked showed it."""
     try:
         _, other = await identify_as(device, known)
-    except (TransportError, FrameError) as error:
+    except BmsError as error:
         return _Shown("unproven", f"{shown.sentence} Then who answers cannot be read: {error}")
     if not other:
         return shown
