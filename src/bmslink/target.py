@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any, Literal, cast
 from urllib.parse import quote
 
-from bmslink.capture import open_capture
 from bmslink.errors import TargetError
-from bmslink.link import Timing
+from bmslink.link.capture import open_capture
+from bmslink.link.link import Timing
+from bmslink.link.transport import Endpoint, Pin, parse_target, require_scheme
 from bmslink.packs import named
 from bmslink.protocols import DRIVERS, VENDORS, load_driver
 from bmslink.protocols.base import Options
-from bmslink.transport import Endpoint, Pin, parse_target, require_scheme
 
 __all__ = ["options_of", "resolve", "settled", "timing_of"]
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from cli_support import Terminal
+from support import ROOT
 
-SOURCE = Path(__file__).parent.parent / "src" / "bmslink"
+SOURCE = ROOT / "src" / "bmslink"
 PACK = "sim://jbd?gap=0&cells=16&load=idle"
 SLOW = f"{PACK}&fault=late:0.05&timeout=1"  # the plan takes its time: there is time to type ahead
 PROFILE = 'title = "a"\n[settings]\ncell_ovp = "3.6 V"\n'

@@ -6,12 +6,12 @@ import sys
 import time
 
 import pytest
+from test_ble_pin import SECRET, locked
 
 from ble_memory import AIR
 from ble_support import ADDRESS, board, clear_air, parrot
 from bmslink.cli import asking
 from cli_support import Cli
-from test_ble_pin import SECRET, locked
 
 TARGET = f"jbd+ble://{ADDRESS}"
 HASTY = f"{TARGET}?timeout=0.1&gap=0"
@@ -21,7 +21,7 @@ HASTY = f"{TARGET}?timeout=0.1&gap=0"
 def air(monkeypatch):
     monkeypatch.setenv("BMSLINK_BLE_BACKEND", "ble_memory:factory")
     monkeypatch.delenv("BMSLINK_PIN", raising=False)
-    monkeypatch.setattr("bmslink.transports.ble.SCAN_TIMEOUT", 0.3)
+    monkeypatch.setattr("bmslink.transports.ble.transport.SCAN_TIMEOUT", 0.3)
     clear_air()
     yield
     clear_air()

@@ -361,7 +361,7 @@ def test_a_callback_that_fails_ends_the_command_instead_of_passing_unseen(cli, m
     def full(self, direction, data):
         raise OSError(28, "No space left on device", "trace.jsonl")
 
-    monkeypatch.setattr("bmslink.capture.Writer.write", full)
+    monkeypatch.setattr("bmslink.link.capture.Writer.write", full)
     result = cli("read", QUICK, "--watch", "0.1", "--trace", os.devnull)
     assert result.code == 1
     assert "No space left on device" in result.err

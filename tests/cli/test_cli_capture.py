@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bmslink.capture import open_capture
+from bmslink.link.capture import open_capture
 from cli_support import QUICK, SILENT, Cli, finish, start
 
 

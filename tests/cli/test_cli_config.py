@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-import bmslink.config.drive
-from bmslink.config.backup import load_backup
-from bmslink.journal import Journal
+import bmslink.config.writer
+from bmslink.config.files.backup import load_backup
+from bmslink.storage.journal import Journal
 from cli_support import Cli, Result, finish, start
 from support import VirtualLoop
 
@@ -44,7 +44,7 @@ def cli(
     monkeypatch.delenv("BMSLINK_TARGET", raising=False)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(bmslink.config.drive, "_REST", 0.01)
+    monkeypatch.setattr(bmslink.config.writer, "_REST", 0.01)
     (tmp_path / "p.toml").write_text(PROFILE)
     return Cli(capsys)
 
@@ -183,7 +183,7 @@ def test_a_hostile_profile_changes_nothing(cli, tmp_path, name):
 
 def backup_of(tmp_path: Path, **changes: object) -> str:
     """A backup with other contents and, cleverly, a right checksum."""
-    from bmslink.config.backup import _checksum
+    from bmslink.config.files.backup import _checksum
 
     fields = json.loads((tmp_path / "b.json").read_text()) | changes
     fields["sha256"] = _checksum(fields)

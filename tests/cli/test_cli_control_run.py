@@ -17,15 +17,15 @@ import pytest
 from bmslink.cli.output import Session
 from bmslink.cli.watching import Printer
 from bmslink.control import status
-from bmslink.control.catalogue import default_policies
+from bmslink.control.decide.catalogue import default_policies
 from bmslink.device import Device
 from bmslink.errors import LinkClosed
-from bmslink.journal import Journal
+from bmslink.link.transport import Endpoint
 from bmslink.model import Reading
 from bmslink.runtime.poll import poll
 from bmslink.runtime.supervisor import PackSupervisor, StatusBoard
 from bmslink.simulation.responder import RESPONDERS
-from bmslink.transport import Endpoint
+from bmslink.storage.journal import Journal
 from cli_support import SILENT, Cli, environment, finish, start
 from control_support import LFP
 from support import virtual_run

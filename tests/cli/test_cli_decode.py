@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import pyte
 import pytest
 
-from bmslink.capture import open_capture
 from bmslink.cli import progress
+from bmslink.link.capture import open_capture
 from cli_support import Cli, Result, finish, start
 from support import FIXTURES
 

@@ -10,6 +10,7 @@ from typing import Annotated, get_type_hints
 
 import pytest
 import typer
+from test_ble_pin import SECRET, locked
 from typer.testing import CliRunner
 
 from ble_support import ADDRESS, clear_air
@@ -18,7 +19,6 @@ from bmslink.cli.connection import ConnectionOptions
 from bmslink.cli.option_groups import OptionGroup, with_groups
 from bmslink.control.presets import preset
 from cli_support import QUICK, Cli
-from test_ble_pin import SECRET, locked
 
 TARGET = f"jbd+ble://{ADDRESS}?gap=0"
 CONNECTION = ["--protocol", "--address", "--baudrate", "--timeout", "--pin-file"]
@@ -153,7 +153,7 @@ LOCKED = {
 def air(cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """A module that answers nothing without its password, and the files of `LOCKED`."""
     monkeypatch.setenv("BMSLINK_BLE_BACKEND", "ble_memory:factory")
-    monkeypatch.setattr("bmslink.transports.ble.SCAN_TIMEOUT", 0.3)
+    monkeypatch.setattr("bmslink.transports.ble.transport.SCAN_TIMEOUT", 0.3)
     monkeypatch.setattr("bmslink.cli.control_try._APART", 0.01)
     Path("profile.toml").write_text("[settings]\ncell_ovp = '3.6 V'\n")
     Path("policies.toml").write_text(preset("lfp", "solar", cells=4, capacity=100))

@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 
 from bmslink.cli.render import scan as render
-from bmslink.discovery import Found
+from bmslink.discovery.scan import Found
 from bmslink.errors import PortNotFound
-from bmslink.gatt import Seen
+from bmslink.link.gatt import Seen
 from bmslink.simulation.serve import serve
-from bmslink.transports import ble, ports
+from bmslink.transports import ports
+from bmslink.transports.ble import transport as ble
 from cli_support import Cli, finish, start
 
 
@@ -215,7 +216,7 @@ def test_what_was_found_is_shown_when_the_search_is_interrupted(
         on_found(Found(target="jbd+serial:///dev/ttyUSB0", protocol="jbd", confidence=1.0))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bmslink.discovery.scan", interrupted)
+    monkeypatch.setattr("bmslink.discovery.scan.scan", interrupted)
     result = cli("scan")
     assert result.code == 130
     assert "jbd+serial:///dev/ttyUSB0" in result.out

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-import bmslink.config.adjusting
-import bmslink.config.drive
+import bmslink.config.clock_soc
+import bmslink.config.writer
 from bmslink.device import Device
-from bmslink.journal import Journal
 from bmslink.packs import remember_chemistry
+from bmslink.storage.journal import Journal
 from cli_support import Cli, Terminal, finish, start
 
 JBD = "sim://jbd?gap=0&cells=16&load=idle"
@@ -28,8 +28,8 @@ P81 = "sim://daly-p81?gap=0&cells=16&load=idle"
 def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
     monkeypatch.delenv("BMSLINK_TARGET", raising=False)
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr(bmslink.config.drive, "_REST", 0.01)
-    monkeypatch.setattr(bmslink.config.adjusting, "_BETWEEN", 0.05)
+    monkeypatch.setattr(bmslink.config.writer, "_REST", 0.01)
+    monkeypatch.setattr(bmslink.config.clock_soc, "_BETWEEN", 0.05)
     return Cli(capsys)
 
 
@@ -355,7 +355,7 @@ def test_it_asks_first_and_needs_somebody_to_ask(cli):
 
 
 def test_a_board_that_forgets_is_told_with_4(cli, monkeypatch):
-    from bmslink.simulation.daly_registers import DalyRegisterResponder
+    from bmslink.simulation.boards.daly_registers import DalyRegisterResponder
 
     monkeypatch.setattr(DalyRegisterResponder, "_set_clock", lambda self, moment: None)
     result = cli("settings", "set", D2, "clock=2026-05-01T12:00", "--yes")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-import bmslink.config.drive
-import bmslink.config.looking
-from bmslink.journal import Journal
+import bmslink.config.switching.confirm
+import bmslink.config.writer
+from bmslink.storage.journal import Journal
 from cli_support import Cli
 
 JBD = "sim://jbd?gap=0&cells=16&load=idle"
@@ -17,9 +17,9 @@ A5 = "sim://daly-a5?gap=0&cells=16&load=idle"
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
     monkeypatch.delenv("BMSLINK_TARGET", raising=False)
-    monkeypatch.setattr(bmslink.config.drive, "_REST", 0.01)
-    monkeypatch.setattr(bmslink.config.looking, "_BETWEEN", 0.05)
-    monkeypatch.setattr(bmslink.config.looking, "_HOLDS", 0.05)
+    monkeypatch.setattr(bmslink.config.writer, "_REST", 0.01)
+    monkeypatch.setattr(bmslink.config.switching.confirm, "_BETWEEN", 0.05)
+    monkeypatch.setattr(bmslink.config.switching.confirm, "_HOLDS", 0.05)
     return Cli(capsys)
 
 
@@ -100,7 +100,7 @@ def test_a_dry_run_refuses_what_the_real_run_refuses(cli, target, what, state, m
 @pytest.mark.parametrize("target", [JBD, "sim://daly-d2?gap=0&load=idle"])
 def test_what_is_not_read_back_is_no_success(cli, target, monkeypatch):
     """Boards acknowledge a command and ignore it while a high current flows."""
-    monkeypatch.setattr("bmslink.simulation.pack.Pack.switch", lambda *_: None)
+    monkeypatch.setattr("bmslink.simulation.pack.pack.Pack.switch", lambda *_: None)
     result = cli("switch", target, "charge", "off", "--yes", "--untested")
     assert result.code == 4, result
     assert "was sent, but" in result.out

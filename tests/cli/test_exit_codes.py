@@ -8,7 +8,7 @@ import pytest
 
 from bmslink.cli.app import COMMANDS
 from bmslink.control.presets import preset
-from bmslink.journal import Journal
+from bmslink.storage.journal import Journal
 from cli_support import Cli
 
 PACK = "sim://jbd?gap=0&cells=4&load=idle"

@@ -14,11 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import pytest
+from test_cli_simulate import Simulator
 
-from bmslink.transports.ble_backend import VARIABLE
+from bmslink.transports.ble.backend import VARIABLE
 from cli_support import Cli, Terminal, environment, finish, start
 from radio_world import PROTOCOLS
-from test_cli_simulate import Simulator
 
 SHAPES = (("23", "20"), ("247", "128+22"), ("247", "any"))
 """Largest packet and lengths of notifications, as captured, and as nobody would wish."""

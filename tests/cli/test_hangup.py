@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bmslink.control.presets import preset
-from bmslink.journal import Journal
+from bmslink.storage.journal import Journal
 from cli_support import Terminal, finish, start
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")

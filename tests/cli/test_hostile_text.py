@@ -20,7 +20,7 @@ from bmslink.cli.render.clean import clean, clean_lines
 from bmslink.control.presets import preset
 from bmslink.device import Device
 from bmslink.errors import UnknownDevice
-from bmslink.journal import Journal
+from bmslink.storage.journal import Journal
 from cli_support import Cli, Terminal
 
 CLI = Path(renderers.__file__).parent.parent

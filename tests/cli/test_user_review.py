@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import bmslink
-from bmslink.config.backup import load_backup
+from bmslink.config.files.backup import load_backup
 from cli_support import Cli
 from virtual_time import virtual_run
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bmslink.config import oddities
-from bmslink.config.backup import (
+from bmslink.config.files.backup import (
     Backup,
     BackupError,
     _sealed,
@@ -20,7 +20,7 @@ from bmslink.config.backup import (
     make_backup,
     save_backup,
 )
-from bmslink.config.compare import (
+from bmslink.config.files.compare import (
     Difference,
     compare,
     lacking,
@@ -28,11 +28,11 @@ from bmslink.config.compare import (
     side_of_profile,
     side_of_table,
 )
-from bmslink.config.profile import parse_profile
-from bmslink.config.restoring import unusable
+from bmslink.config.files.profile import parse_profile
+from bmslink.config.restore import unusable
 from bmslink.model import Identity
-from bmslink.protocols.daly_a5_writing import a5_map
-from bmslink.protocols.settings import Table
+from bmslink.protocols.common.settings_map import Table
+from bmslink.protocols.daly.a5.writing import a5_map
 
 MAP = a5_map("20220810")
 WHO = Identity(vendor="Daly", model="R32", firmware="20220810", protocol="daly-a5", cell_count=16)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from bmslink import chain, connect
+from bmslink import connect
 from bmslink.config import Outcome, Plan, apply, draft, resume
 from bmslink.config.apply import lock_names
-from bmslink.config.locks import locked
+from bmslink.config.identity.locks import locked
 from bmslink.errors import (
     GateError,
     LinkClosed,
@@ -23,8 +23,9 @@ from bmslink.errors import (
     SettingError,
     VerifyError,
 )
-from bmslink.journal import JournalError, Transaction
 from bmslink.simulation.responder import Answer
+from bmslink.storage import chain
+from bmslink.storage.journal import JournalError, Transaction
 from config_faults import REFUSALS, WISHES, World, combinations, equal, set_back
 from support import virtual_run
 
@@ -305,7 +306,7 @@ def full_from(world: World, monkeypatch: pytest.MonkeyPatch, writes: int) -> lis
             raise OSError(errno.ENOSPC, "No space left on device")
         real(path, record, patience=patience)
 
-    monkeypatch.setattr("bmslink.journal.add", add)
+    monkeypatch.setattr("bmslink.storage.journal.add", add)
     return full
 
 

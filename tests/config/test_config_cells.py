@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_config_plan import board
 
-from bmslink.bands import BANDS, STRICTER, looser
-from bmslink.chemistry import CHEMISTRIES
 from bmslink.config import Plan, apply, draft, draft_adjustment, make_plan
-from bmslink.config.charge import check_soc
-from bmslink.config.check import Check
-from bmslink.config.presets import preset_values
+from bmslink.config.checks.charge import check_soc
+from bmslink.config.checks.check import Check
+from bmslink.config.files.presets import preset_values
 from bmslink.errors import GateError, TargetError
 from bmslink.model import Adjustment, Reading
 from bmslink.packs import NamedPack
-from bmslink.protocols.jk_map import TABLE_BYTES, jk_map
-from bmslink.setting import ASKING, Danger
+from bmslink.protocols.jk.map import TABLE_BYTES, jk_map
+from bmslink.settings.bands import BANDS, STRICTER, looser
+from bmslink.settings.chemistry import CHEMISTRIES
+from bmslink.settings.setting import ASKING, Danger
 from config_faults import World
 from support import virtual_run
-from test_config_plan import board
 
 JBD, P81, JK = "sim://jbd?load=idle", "sim://daly-p81?load=idle", "sim://jk02?load=idle"
 NMC = {"cell_ovp": 4.2, "cell_ovp_release": 4.1}

@@ -14,7 +14,7 @@ import pytest
 import bmslink
 from bmslink.config import apply, cut_off_change, draft, resume
 from bmslink.errors import GateError, RollbackError
-from bmslink.journal import Journal
+from bmslink.storage.journal import Journal
 from cli_support import finish, start
 from support import virtual_run
 
@@ -108,7 +108,7 @@ def test_the_journal_says_by_whom_where_the_environment_does_not(
 
 def test_a_line_that_stays_lost_is_told_as_what_happened(monkeypatch: pytest.MonkeyPatch) -> None:
     """And not as the state that our own reconnecting left it in."""
-    monkeypatch.setattr("bmslink.config.drive._PAUSES", (0.01,) * 3)
+    monkeypatch.setattr("bmslink.config.writer._PAUSES", (0.01,) * 3)
     monkeypatch.setattr(sys.modules["bmslink.config.rollback"], "_PAUSE", 0.01)
     process = start("simulate", "jbd", "--tcp", "127.0.0.1:0", "--cells", "16", "--load", "idle")
     target = f"{process.stdout.readline().split()[1]}?gap=0"

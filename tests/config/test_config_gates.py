@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_config_plan import board
 
 from bmslink.config import (
     WAIVERS,
@@ -21,17 +22,16 @@ from bmslink.config import (
     make_plan,
     switch,
 )
-from bmslink.config.check import Health
-from bmslink.config.rating import rated
+from bmslink.config.checks.check import Health
+from bmslink.config.checks.rating import rated
 from bmslink.errors import GateError, Refused, RollbackError
-from bmslink.journal import JournalError
 from bmslink.model import Adjustment, Command, Condition, Identity, Reading, Switch
 from bmslink.packs import NamedPack
-from bmslink.protocols.settings import Table
-from bmslink.setting import Danger, Evidence
+from bmslink.protocols.common.settings_map import Table
+from bmslink.settings.setting import Danger, Evidence
+from bmslink.storage.journal import JournalError
 from config_faults import World, equal
 from support import virtual_run
-from test_config_plan import board
 
 
 def check(

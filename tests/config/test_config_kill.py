@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
+from test_serve import serving
 
 import bmslink
-import bmslink.config.drive
+import bmslink.config.writer
 from bmslink.config import resume
-from bmslink.journal import Journal
-from test_serve import serving
+from bmslink.storage.journal import Journal
 
 WISH = {
     "cell_ovp": 3.6,
@@ -81,7 +81,7 @@ async def one_life(count: int, folder: Path, profile: Path) -> None:
 
 def test_killed_for_good_it_can_be_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some at a time: most of a life is waiting. This board forgets nothing within seconds."""
-    monkeypatch.setattr(bmslink.config.drive, "_REST", 0.05)
+    monkeypatch.setattr(bmslink.config.writer, "_REST", 0.05)
     profile = tmp_path / "p.toml"
     profile.write_text(PROFILE)
 

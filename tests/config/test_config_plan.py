@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from bmslink.config import WAIVERS, Plan, draft, make_plan
 from bmslink.device import connect
 from bmslink.errors import SettingError
-from bmslink.journal import Journal
-from bmslink.lint import lint
 from bmslink.model import Identity, Reading
-from bmslink.protocols.settings import Table
-from bmslink.setting import Setting
+from bmslink.protocols.common.settings_map import Table
+from bmslink.settings.rules import lint
+from bmslink.settings.setting import Setting
+from bmslink.storage.journal import Journal
 from support import virtual_run
 
 

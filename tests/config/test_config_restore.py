@@ -11,14 +11,14 @@ import pytest
 from msgspec.structs import replace
 
 from bmslink.config import Plan, apply, draft, make_plan
-from bmslink.config.backup import Backup, _sealed, load_backup, make_backup
+from bmslink.config.files.backup import Backup, _sealed, load_backup, make_backup
 from bmslink.device import Device, connect
 from bmslink.errors import GateError, SettingError
-from bmslink.journal import Journal
+from bmslink.storage.journal import Journal
 from config_faults import World, equal
-from support import virtual_run
+from support import FIXTURES, virtual_run
 
-OLD = Path(__file__).parent / "fixtures" / "old" / "0.1.0" / "backups"
+OLD = FIXTURES / "old" / "0.1.0" / "backups"
 
 
 async def backup_of(device: Device, raw: Mapping[int, str] | None = None) -> Backup:

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from bmslink.chain import add
 from bmslink.config import Plan, apply, cut_off_change, draft, place_of, resume
-from bmslink.config.fingerprint import Fingerprint
-from bmslink.config.open_changes import regards
-from bmslink.config.places import where
-from bmslink.config.who import same_board
+from bmslink.config.identity.fingerprint import Fingerprint
+from bmslink.config.identity.known_as import same_board
+from bmslink.config.identity.places import where
+from bmslink.config.records.open_changes import regards
 from bmslink.errors import GateError, UsageError
-from bmslink.journal import Journal
-from bmslink.transport import parse_target
+from bmslink.link.transport import parse_target
+from bmslink.storage.chain import add
+from bmslink.storage.journal import Journal
 from config_faults import WISHES, Killed, KilledAt, World, equal, set_back
 from support import virtual_run
 

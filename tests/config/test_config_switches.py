@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from bmslink.config import apply, draft, switch
-from bmslink.config.backup import make_backup
-from bmslink.config.history import History
-from bmslink.config.places import place_of
-from bmslink.config.profile import parse_profile, profile_of
-from bmslink.config.who import pack_of
-from bmslink.journal import Journal
+from bmslink.config.files.backup import make_backup
+from bmslink.config.files.profile import parse_profile, profile_of
+from bmslink.config.identity.known_as import pack_of
+from bmslink.config.identity.places import place_of
+from bmslink.config.records.history import History
 from bmslink.model import Command, Switch
-from bmslink.protocols.settings import Table
-from bmslink.setting import SWITCHES
+from bmslink.protocols.common.settings_map import Table
+from bmslink.settings.setting import SWITCHES
+from bmslink.storage.journal import Journal
 from config_faults import World
 from support import virtual_run
 

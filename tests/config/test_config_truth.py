@@ -13,14 +13,15 @@ from typing import Any
 import pytest
 from construct import Bytes
 
-from bmslink.config import Plan, apply, draft, drive, resume
+from bmslink.config import Plan, apply, draft, resume
+from bmslink.config import writer as drive
 from bmslink.config.effects import Strays, kept_off, matters
 from bmslink.errors import GateError, Refused, RollbackError, VerifyError
 from bmslink.model import Identity
-from bmslink.protocols.jk_modbus_writing import modbus_map
-from bmslink.protocols.register_runs import Span, alike, runs
-from bmslink.protocols.settings import Slot, Table
-from bmslink.simulation.pack import Pack
+from bmslink.protocols.common.register_runs import Span, alike, runs
+from bmslink.protocols.common.settings_map import Slot, Table
+from bmslink.protocols.jk.modbus.writing import modbus_map
+from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer, make_responder
 from config_faults import FAULTS, Killed, World, equal
 from support import virtual_run

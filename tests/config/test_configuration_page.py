@@ -6,7 +6,7 @@ import re
 
 import settings_table
 from bmslink.config import WAIVERS
-from bmslink.config.profile import parse_profile
+from bmslink.config.files.profile import parse_profile
 from config_faults import combinations
 
 TEXT = settings_table.PAGE.read_text(encoding="utf-8")

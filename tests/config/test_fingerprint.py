@@ -8,7 +8,7 @@ import pytest
 
 import bmslink
 from bmslink.config import apply, draft
-from bmslink.config.fingerprint import Fingerprint, fingerprint, fingerprint_of
+from bmslink.config.identity.fingerprint import Fingerprint, fingerprint, fingerprint_of
 from bmslink.errors import SettingError
 from support import virtual_run
 

@@ -18,14 +18,14 @@ import serial
 from bmstools.jbd.jbd import JBD
 from dalybms import DalyBMS
 from pymodbus.client import AsyncModbusSerialClient
+from test_pymodbus import pymodbus_client
+from test_serve import serving
 
 import bmslink
 from bmslink.device import Device
-from bmslink.journal import Journal
 from bmslink.model import Command, Switch
-from bmslink.setting import Setting, Value
-from test_pymodbus import pymodbus_client
-from test_serve import serving
+from bmslink.settings.setting import Setting, Value
+from bmslink.storage.journal import Journal
 
 NOT_TOUCHED = ("charge_switch", "discharge_switch", "jk_device_address", "jk_port_rs485",
                "cell_count")  # fmt: skip

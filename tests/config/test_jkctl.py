@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_independent_writes import JK_BITS, hurried, write_all
+from test_serve import serving
 
 import bmslink
 from bmslink.config import apply, draft, switch
-from bmslink.journal import Journal
 from bmslink.model import Command, Switch
-from bmslink.setting import Value
-from test_independent_writes import JK_BITS, hurried, write_all
-from test_serve import serving
+from bmslink.settings.setting import Value
+from bmslink.storage.journal import Journal
 
 
 def _python() -> str:

@@ -21,19 +21,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import bmslink
-from bmslink.capture import open_capture
 from bmslink.config import WAIVERS, apply, draft
 from bmslink.device import Device
 from bmslink.errors import BmsError, SettingError
-from bmslink.journal import Journal, Transaction
-from bmslink.link import Link
+from bmslink.link.capture import open_capture
+from bmslink.link.link import Link
+from bmslink.link.transport import parse_target
 from bmslink.model import Adjustment, Command, Switch
 from bmslink.protocols import DRIVERS, load_driver
 from bmslink.protocols.base import Driver, Options
-from bmslink.protocols.settings import Seen, SettingsMap, Slot, allowed
-from bmslink.setting import Evidence, Setting, Value
+from bmslink.protocols.common.settings_map import Seen, SettingsMap, Slot, allowed
+from bmslink.settings.setting import Evidence, Setting, Value
 from bmslink.simulation.transport import SimTransport
-from bmslink.transport import parse_target
+from bmslink.storage.journal import Journal, Transaction
 from known_boards import BOARDS, SILENT, frame_of, met
 from support import virtual_run
 

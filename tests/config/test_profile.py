@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bmslink.config.backup import BackupError, load_backup
-from bmslink.config.presets import PRESETS, preset
-from bmslink.config.profile import (
+from bmslink.config.files.backup import BackupError, load_backup
+from bmslink.config.files.presets import PRESETS, preset
+from bmslink.config.files.profile import (
     Profile,
     ProfileError,
     Quantity,
@@ -22,11 +22,11 @@ from bmslink.config.profile import (
     typed_value,
 )
 from bmslink.errors import SettingError, TargetError
-from bmslink.lint import lint
-from bmslink.protocols.daly_a5_writing import a5_map
+from bmslink.protocols.common.settings_map import SettingsMap, Slot, Table
+from bmslink.protocols.daly.a5.writing import a5_map
 from bmslink.protocols.names import no_name, vendor_names
-from bmslink.protocols.settings import SettingsMap, Slot, Table
-from bmslink.setting import VENDORS, Setting, Value
+from bmslink.settings.rules import lint
+from bmslink.settings.setting import VENDORS, Setting, Value
 from known_boards import BOARDS
 
 

@@ -12,25 +12,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from test_vendor_writes import write_of
 
 import bmslink
 import goldens
-from bmslink.capture import open_capture
 from bmslink.errors import SettingError
-from bmslink.link import Frame
-from bmslink.protocols.daly_a5_codec import DalyFrame
-from bmslink.protocols.fields import parse, text
-from bmslink.protocols.jbd_framing import JBDFrame
-from bmslink.protocols.jk02_framing import JK02Frame
-from bmslink.protocols.jk02_layouts import DEVICE_INFO
-from bmslink.protocols.jk04_map import jk04_map
-from bmslink.protocols.jk_map import jk_map, slot_bytes, writable
-from bmslink.protocols.rtu import RTUFrame
-from bmslink.protocols.settings import SettingsMap, Table
-from bmslink.setting import Evidence, Value
+from bmslink.link.capture import open_capture
+from bmslink.link.link import Frame
+from bmslink.protocols.common.fields import parse, text
+from bmslink.protocols.common.rtu import RTUFrame
+from bmslink.protocols.common.settings_map import SettingsMap, Table
+from bmslink.protocols.daly.a5.codec import DalyFrame
+from bmslink.protocols.jbd.framing import JBDFrame
+from bmslink.protocols.jk.jk02.framing import JK02Frame
+from bmslink.protocols.jk.jk02.layouts import DEVICE_INFO
+from bmslink.protocols.jk.jk04.map import jk04_map
+from bmslink.protocols.jk.map import jk_map, slot_bytes, writable
+from bmslink.settings.setting import Evidence, Value
 from known_boards import BOARDS
 from support import virtual_run
-from test_vendor_writes import write_of
 
 SETTINGS, INFO = 0x01, 0x03
 Image = dict[int, bytes]

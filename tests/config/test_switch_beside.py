@@ -12,8 +12,8 @@ from bmslink.cli import app
 from bmslink.config import Outcome, resume, switch
 from bmslink.device import Device
 from bmslink.errors import UsageError
-from bmslink.journal import Journal
 from bmslink.model import Command, Switch
+from bmslink.storage.journal import Journal
 from hostile.board import Board, Effect, Quirk, Unit
 from hostile.line import BOARDS, Port, reachable
 from hostile.quirks import parse
@@ -85,7 +85,9 @@ def test_settings_that_cannot_be_read_again_are_in_doubt(
 
         read = device.settings
 
-        async def settings(found: bmslink.protocols.settings.SettingsMap | None = None) -> object:
+        async def settings(
+            found: bmslink.protocols.common.settings_map.SettingsMap | None = None,
+        ) -> object:
             return await (deaf() if found is device.driver.own_map else read(found))
 
         monkeypatch.setattr(device, "settings", settings)
@@ -146,7 +148,7 @@ def test_off_is_sent_again_to_the_board_that_was_asked_only(different: str, tmp_
     board = hostile("jbd", f"swaps=hangs_up:no,seconds:2.5,different:{different}")
 
     async def act(device: Device) -> Outcome:
-        device.link.timing = bmslink.link.Timing(timeout=2.0)
+        device.link.timing = bmslink.link.link.Timing(timeout=2.0)
         await device.identify()
         return await switch(device, OFF, journal=Journal(tmp_path))
 

@@ -11,17 +11,17 @@ import pytest
 from bmslink.holding import Held, Holding
 
 import bmslink
-import bmslink.protocols.jbd_writing as jbd_writing
+import bmslink.protocols.jbd.writing as jbd_writing
 from bmslink.config import apply, draft, rehearse_switch, resume, switch
-from bmslink.config.locks import locked
-from bmslink.config.offmarks import confirmed, marked_off
-from bmslink.config.who import pack_of
+from bmslink.config.identity.known_as import pack_of
+from bmslink.config.identity.locks import locked
+from bmslink.config.switching.off_marks import confirmed, marked_off
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, SettingError
-from bmslink.journal import Journal, JournalError
 from bmslink.model import Adjustment, Command, Switch
-from bmslink.protocols.daly_a5 import DalyA5
-from bmslink.simulation.pack import Pack
+from bmslink.protocols.daly.a5.driver import DalyA5
+from bmslink.simulation.pack.pack import Pack
+from bmslink.storage.journal import Journal, JournalError
 from support import virtual_run
 
 CHARGE, DISCHARGE, BALANCE = Switch

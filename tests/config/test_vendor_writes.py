@@ -16,20 +16,20 @@ from typing import NamedTuple
 import pytest
 
 import goldens
-from bmslink.capture import open_capture
 from bmslink.device import connect
-from bmslink.link import Frame
+from bmslink.link.capture import open_capture
+from bmslink.link.link import Frame
 from bmslink.model import Adjustment, Command, Switch
 from bmslink.protocols import load_driver
-from bmslink.protocols.daly_a5_codec import DalyFrame
-from bmslink.protocols.daly_settings import WRITES
-from bmslink.protocols.jbd_framing import JBDFrame
-from bmslink.protocols.jbd_up import UPFrame
-from bmslink.protocols.jk02_framing import JK02Frame
-from bmslink.protocols.jk_nw import JKNWFrame
-from bmslink.protocols.rtu import RTUFrame
-from bmslink.protocols.settings import Slot
-from bmslink.setting import Evidence, Setting, Value
+from bmslink.protocols.common.rtu import RTUFrame
+from bmslink.protocols.common.settings_map import Slot
+from bmslink.protocols.daly.a5.codec import DalyFrame
+from bmslink.protocols.daly.settings import WRITES
+from bmslink.protocols.jbd.framing import JBDFrame
+from bmslink.protocols.jbd.up.driver import UPFrame
+from bmslink.protocols.jk.jk02.framing import JK02Frame
+from bmslink.protocols.jk.nw.driver import JKNWFrame
+from bmslink.settings.setting import Evidence, Setting, Value
 from known_boards import BOARDS, Board, frame_by, met
 from support import virtual_run
 

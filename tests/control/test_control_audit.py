@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from bmslink.control.audit import Audit, Budget
-from bmslink.control.catalogue import default_policies
-from bmslink.journal import Journal
+from bmslink.control.decide.catalogue import default_policies
+from bmslink.storage.journal import Journal
 from control_support import LFP, Run, healthy, warm
 
 WHY = {"policies": "policy.toml", "sha256": "00ff"}

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bmslink.control.backtest import Backtest, backtest
-from bmslink.control.catalogue import default_policies
-from bmslink.control.explain import explain_log
-from bmslink.control.logs import Entry, Log
-from bmslink.control.playback import packs
-from bmslink.control.report import Report
+from bmslink.control.backtest.backtest import Backtest, backtest
+from bmslink.control.backtest.explain import explain_log
+from bmslink.control.backtest.logs import Entry, Log
+from bmslink.control.backtest.playback import packs
+from bmslink.control.backtest.report import Report
+from bmslink.control.decide.catalogue import default_policies
 from bmslink.errors import BmsError, CaptureError, FrameError, TargetError
 from bmslink.model import Condition, Reading
 from bmslink.simulation.responder import RESPONDERS

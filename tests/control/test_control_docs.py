@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import control_table
-from bmslink.control.catalogue import CATALOGUE
+from bmslink.control.decide.catalogue import CATALOGUE
 from bmslink.control.files import parse_policies
 
 TEXT = control_table.PAGE.read_text()

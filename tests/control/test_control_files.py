@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bmslink.control import Mode, PolicySet
-from bmslink.control.catalogue import default_policies
 from bmslink.control.check import Level, check_pack, check_policies, check_settings
+from bmslink.control.decide.catalogue import default_policies
+from bmslink.control.decide.rule import fraction_at
+from bmslink.control.decide.thresholds import THRESHOLDS
 from bmslink.control.files import load_policies, parse_policies
 from bmslink.control.presets import USES, preset
-from bmslink.control.rule import fraction_at
 from bmslink.control.settings import load_settings
-from bmslink.control.thresholds import THRESHOLDS
-from bmslink.control.units import UNITS, UnitError, parse, write
 from bmslink.errors import TargetError
-from bmslink.lint import lint
+from bmslink.settings.rules import lint
+from bmslink.settings.units import UNITS, UnitError, parse, write
 from control_support import Run, healthy, warm
 
 HEAD = """\

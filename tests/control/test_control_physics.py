@@ -8,9 +8,9 @@ from collections import Counter
 import pytest
 
 from bmslink.control import Battery, Decision, Engine, Mode
-from bmslink.control.catalogue import default_policies
+from bmslink.control.decide.catalogue import default_policies
 from bmslink.model import Reading
-from bmslink.simulation.pack import Pack
+from bmslink.simulation.pack.pack import Pack
 from control_support import ALL, replace
 
 LOST, CORRUPTED = 0.01, 0.001

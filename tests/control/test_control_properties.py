@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from bmslink.control import Decision, Engine, PolicySet
-from bmslink.control.blind import blind_time
-from bmslink.control.catalogue import default_policies
-from bmslink.control.limits import Effect, Ramp, Reason, meet, permit
-from bmslink.control.plan import make_plan
-from bmslink.control.rule import fraction_at
-from bmslink.control.thresholds import CURVES, THRESHOLDS
+from bmslink.control.decide.blind_time import blind_time
+from bmslink.control.decide.catalogue import default_policies
+from bmslink.control.decide.compile import make_plan
+from bmslink.control.decide.limits import Effect, Ramp, Reason, meet, permit
+from bmslink.control.decide.rule import fraction_at
+from bmslink.control.decide.thresholds import CURVES, THRESHOLDS
 from bmslink.model import Condition, Reading
-from bmslink.simulation.pack import Pack
+from bmslink.simulation.pack.pack import Pack
 from control_support import ALL, CELLS, LFP, Run, healthy, only, replace, text, verdicts, warm
 
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))

@@ -11,18 +11,18 @@ import msgspec
 import pytest
 
 import bmslink.control
-from bmslink.chemistry import chemistry
 from bmslink.control import Mode
-from bmslink.control.blind import blind_time
-from bmslink.control.catalogue import default_policies
+from bmslink.control.backtest.logs import Log
 from bmslink.control.check import check_settings
-from bmslink.control.limits import Effect, Reason, meet
-from bmslink.control.logs import Log
-from bmslink.control.plan import ratings
-from bmslink.control.policy import OnMissing, Reset
-from bmslink.control.quantities import QUANTITIES
-from bmslink.control.rule import in_words
+from bmslink.control.decide.blind_time import blind_time
+from bmslink.control.decide.catalogue import default_policies
+from bmslink.control.decide.compile import ratings
+from bmslink.control.decide.limits import Effect, Reason, meet
+from bmslink.control.decide.policy import OnMissing, Reset
+from bmslink.control.decide.quantities import QUANTITIES
+from bmslink.control.decide.rule import in_words
 from bmslink.model import Condition
+from bmslink.settings.chemistry import chemistry
 from control_support import LFP, Run, against, healthy, only, replace, text, verdicts, warm
 
 UNREAD = replace(healthy(), conditions_known=False)
@@ -446,7 +446,12 @@ HARMLESS = {"__future__", "bisect", "collections", "enum", "math", "msgspec", "o
 def test_the_engine_has_no_clock_no_chance_and_no_outside(module: str):
     path = Path(bmslink.control.__file__).with_name(f"{module}.py")
     known = {f"bmslink.control.{name}" for name in PURE}
-    known |= {"bmslink.bands", "bmslink.chemistry", "bmslink.errors", "bmslink.model"}
+    known |= {
+        "bmslink.settings.bands",
+        "bmslink.settings.chemistry",
+        "bmslink.errors",
+        "bmslink.model",
+    }
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             assert {alias.name for alias in node.names} <= HARMLESS

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 import bmslink
-from bmslink import discovery
-from bmslink.capture import open_capture
-from bmslink.discovery import ALSO, CERTAIN, LIKELY, OVERHEARD, POSSIBLE, Found, detect
+from bmslink.discovery import scan as discovery
+from bmslink.discovery.probe_line import overheard
+from bmslink.discovery.probes import LISTEN, PROBES, STEPS
+from bmslink.discovery.scan import ALSO, CERTAIN, LIKELY, OVERHEARD, POSSIBLE, Found, detect
 from bmslink.errors import (
     LinkClosed,
     LinkTimeout,
@@ -24,16 +25,9 @@ from bmslink.errors import (
     TransportError,
     UnknownDevice,
 )
-from bmslink.gatt import Seen, uuid16
-from bmslink.model import Identity
-from bmslink.probing import overheard
-from bmslink.protocols import DRIVERS, load_driver
-from bmslink.protocols.jk02_framing import JK02Framer, command
-from bmslink.protocols.probes import LISTEN, PROBES, STEPS
-from bmslink.protocols.rtu import crc16
-from bmslink.simulation.responder import RESPONDERS
-from bmslink.simulation.transport import SimDevice, SimLine, make_device
-from bmslink.transport import (
+from bmslink.link.capture import open_capture
+from bmslink.link.gatt import Seen, uuid16
+from bmslink.link.transport import (
     SCHEMES,
     Endpoint,
     Line,
@@ -43,6 +37,12 @@ from bmslink.transport import (
     Transport,
     parse_target,
 )
+from bmslink.model import Identity
+from bmslink.protocols import DRIVERS, load_driver
+from bmslink.protocols.common.rtu import crc16
+from bmslink.protocols.jk.jk02.framing import JK02Framer, command
+from bmslink.simulation.responder import RESPONDERS
+from bmslink.simulation.transport import SimDevice, SimLine, make_device
 from bmslink.transports import ports
 from support import FIXTURES, virtual_run
 
@@ -938,7 +938,7 @@ PHONE = Seen(address="11:22:33:44:55:66", name="Pixel \x1b[2J 8", rssi=-40)
 @pytest.fixture
 def air(monkeypatch: pytest.MonkeyPatch) -> list[Seen]:
     """The adverts of this test."""
-    from bmslink.transports import ble
+    from bmslink.transports.ble import transport as ble
 
     seen: list[Seen] = []
 
@@ -975,7 +975,7 @@ def test_two_packs_of_one_name_have_two_targets(air: list[Seen]) -> None:
 def test_bluetooth_that_does_not_work_is_a_remark_unless_asked_for(
     lines: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bmslink.transports import ble
+    from bmslink.transports.ble import transport as ble
 
     async def absent(timeout: float, on_seen: Any) -> list[Seen]:
         raise PortNotFound("There is no Bluetooth adapter.")

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bmslink.capture import (
+from bmslink.errors import BmsError, CaptureError, PortNotFound, TransportError
+from bmslink.link.capture import (
     CaptureHeader,
     Piece,
     Recorder,
@@ -20,11 +21,10 @@ from bmslink.capture import (
     moment,
     open_capture,
 )
-from bmslink.errors import BmsError, CaptureError, PortNotFound, TransportError
+from bmslink.link.transport import Transport
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options
-from bmslink.protocols.jbd import JBD, JBDFrame, JBDFramer, read_request, write_request
-from bmslink.transport import Transport
+from bmslink.protocols.jbd.driver import JBD, JBDFrame, JBDFramer, read_request, write_request
 from support import FIXTURES, virtual_run
 
 HEADER = '{"format":"bmslink-capture","version":1,"protocol":"jbd"}\n'

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bmslink.errors import LinkClosed, LinkTimeout
-from bmslink.link import Drop, Frame, Framer, Link, Timing
-from bmslink.transport import OnData, OnLost, Transport
+from bmslink.link.link import Drop, Frame, Framer, Link, Timing
+from bmslink.link.transport import OnData, OnLost, Transport
 from support import virtual_run
 
 TIMING = Timing(timeout=0.5, gap=0.1, retries=2, wake_retries=4, idle=0.15)

@@ -9,18 +9,18 @@ import json
 from contextlib import asynccontextmanager
 
 import pytest
+from test_serial import pty
 
 import bmslink
 from bmslink.errors import LinkClosed, LinkTimeout, PortNotFound, TargetError
-from bmslink.protocols.daly_a5 import DalyA5
-from bmslink.protocols.jbd import JBD
-from bmslink.sharing import _lines
-from bmslink.simulation.daly_a5 import DalyA5Responder
-from bmslink.simulation.jbd import JBDResponder
-from bmslink.simulation.pack import Pack
-from bmslink.transport import SCHEMES, Line, Scheme, Transport
+from bmslink.link.shared_line import _lines
+from bmslink.link.transport import SCHEMES, Line, Scheme, Transport
+from bmslink.protocols.daly.a5.driver import DalyA5
+from bmslink.protocols.jbd.driver import JBD
+from bmslink.simulation.boards.daly_a5 import DalyA5Responder
+from bmslink.simulation.boards.jbd import JBDResponder
+from bmslink.simulation.pack.pack import Pack
 from support import virtual_run
-from test_serial import pty
 from wires import threads
 
 

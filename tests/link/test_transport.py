@@ -7,8 +7,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bmslink.errors import TargetError
-from bmslink.protocols.jk_radio import JK_MODULES
-from bmslink.transport import SCHEMES, Endpoint, Transport, make_transport, parse_target, split_host
+from bmslink.link.transport import (
+    SCHEMES,
+    Endpoint,
+    Transport,
+    make_transport,
+    parse_target,
+    split_host,
+)
+from bmslink.protocols.jk.radio import JK_MODULES
 
 
 @pytest.mark.parametrize(

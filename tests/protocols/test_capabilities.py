@@ -12,13 +12,13 @@ import bmslink
 from bmslink.config import draft
 from bmslink.device import Device
 from bmslink.errors import LinkTimeout, SettingError
-from bmslink.journal import Journal
 from bmslink.model import Identity
 from bmslink.protocols import DRIVERS
 from bmslink.protocols.abilities import abilities
-from bmslink.protocols.jbd_map import CELL_COUNT, FUNCTION_BITS, jbd_map
-from bmslink.protocols.settings import SettingsMap
-from bmslink.setting import Evidence
+from bmslink.protocols.common.settings_map import SettingsMap
+from bmslink.protocols.jbd.map import CELL_COUNT, FUNCTION_BITS, jbd_map
+from bmslink.settings.setting import Evidence
+from bmslink.storage.journal import Journal
 from support import virtual_run
 
 Trouble = Callable[[Device, pytest.MonkeyPatch], None]

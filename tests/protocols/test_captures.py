@@ -11,9 +11,9 @@ import pytest
 
 import goldens
 import recorded_verdicts
-from bmslink.capture import CaptureHeader, Piece, open_capture
 from bmslink.errors import FrameError
-from bmslink.link import Framer
+from bmslink.link.capture import CaptureHeader, Piece, open_capture
+from bmslink.link.link import Framer
 from bmslink.protocols import DRIVERS, load_driver
 from bmslink.protocols.base import Options
 

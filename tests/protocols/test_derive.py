@@ -33,27 +33,25 @@ from hypothesis import strategies as st
 import goldens
 from bmslink import protocols
 from bmslink.errors import FrameError
-from bmslink.protocols import (
-    daly_a5_codec,
-    daly_a5_layouts,
-    daly_d2,
-    daly_p81,
-    daly_register_layouts,
-    jbd_framing,
-    jbd_layouts,
-    jbd_settings,
-    jbd_up,
-    jbd_up_layouts,
-    jk_modbus_map,
-    jk_nw,
-    jk_nw_tags,
-    jk_settings,
-    load_driver,
-    rtu,
-)
+from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options
-from bmslink.protocols.derive import fixed, reader
-from bmslink.protocols.fields import fields_of, parse, scaled
+from bmslink.protocols.common import rtu
+from bmslink.protocols.common.derive import fixed, reader
+from bmslink.protocols.common.fields import fields_of, parse, scaled
+from bmslink.protocols.daly.a5 import codec as daly_a5_codec
+from bmslink.protocols.daly.a5 import layouts as daly_a5_layouts
+from bmslink.protocols.daly.registers import d2 as daly_d2
+from bmslink.protocols.daly.registers import layouts as daly_register_layouts
+from bmslink.protocols.daly.registers import p81 as daly_p81
+from bmslink.protocols.jbd import framing as jbd_framing
+from bmslink.protocols.jbd import layouts as jbd_layouts
+from bmslink.protocols.jbd import settings as jbd_settings
+from bmslink.protocols.jbd.up import driver as jbd_up
+from bmslink.protocols.jbd.up import layouts as jbd_up_layouts
+from bmslink.protocols.jk import settings as jk_settings
+from bmslink.protocols.jk.modbus import map as jk_modbus_map
+from bmslink.protocols.jk.nw import driver as jk_nw
+from bmslink.protocols.jk.nw import tags as jk_nw_tags
 
 MODULES = [
     importlib.import_module(f"bmslink.protocols.{module.name}")

@@ -22,15 +22,15 @@ from pymodbus.client.mixin import ModbusClientMixin
 from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
+from test_serve import serving
 
 import bmslink
-from bmslink.capture import open_capture
 from bmslink.errors import Refused
+from bmslink.link.capture import open_capture
 from bmslink.model import Identity, Reading, Switch
-from bmslink.protocols.jk02 import JK02Codec, JK02Framer
-from bmslink.protocols.jk02_framing import JK02Frame
+from bmslink.protocols.jk.jk02.driver import JK02Codec, JK02Framer
+from bmslink.protocols.jk.jk02.framing import JK02Frame
 from support import FIXTURES
-from test_serve import serving
 
 SETTINGS, CELLS, INFO = 1, 2, 3
 BASES = {SETTINGS: 0x1000, CELLS: 0x1200, INFO: 0x1400}

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bmslink.capture import open_capture
 from bmslink.errors import FrameError
-from bmslink.protocols.daly_register_framing import P81Framer
-from bmslink.protocols.rtu import (
+from bmslink.link.capture import open_capture
+from bmslink.protocols.common.rtu import (
     DALY_SHAPES,
     MODBUS_SHAPES,
     READ,
@@ -21,6 +20,7 @@ from bmslink.protocols.rtu import (
     RTUFramer,
     crc16,
 )
+from bmslink.protocols.daly.registers.framing import P81Framer
 from support import FIXTURES
 
 # The unit 11 frames are the widely printed examples of Modbus RTU, the others are captured.

@@ -11,18 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
-from bmslink.link import Link
-from bmslink.model import Reading
-from bmslink.protocols.base import Driver, Options
-from bmslink.protocols.daly_d2 import DalyD2
-from bmslink.protocols.daly_p81 import DalyP81
-from bmslink.protocols.daly_sinowealth import DalySinowealth
-from bmslink.protocols.jbd_up import JBDUP
-from bmslink.protocols.jk_modbus import JKModbus
-from bmslink.transport import OnData, OnLost, Transport
-from facts import with_crc16, words
-from support import virtual_run
 from test_facts_daly_d2 import STATUS as D2_STATUS
 from test_facts_daly_p81 import LIVE as P81_LIVE
 from test_facts_daly_sinowealth import SAID, with_crc8
@@ -30,6 +18,18 @@ from test_facts_jbd_up import SLAVE, frame
 from test_facts_jbd_up import STATUS as UP_STATUS
 from test_facts_jk_modbus import LIVE as JK_LIVE
 from test_facts_jk_modbus import SETTINGS as JK_SETTINGS
+
+from bmslink.link.link import Link
+from bmslink.link.transport import OnData, OnLost, Transport
+from bmslink.model import Reading
+from bmslink.protocols.base import Driver, Options
+from bmslink.protocols.daly.registers.d2 import DalyD2
+from bmslink.protocols.daly.registers.p81 import DalyP81
+from bmslink.protocols.daly.sinowealth import DalySinowealth
+from bmslink.protocols.jbd.up.driver import JBDUP
+from bmslink.protocols.jk.modbus.driver import JKModbus
+from facts import with_crc16, words
+from support import virtual_run
 
 Answers = Callable[[bytes], bytes]
 Script = Callable[[bytes, int], list[bytes]]

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from bmslink.cli import standing
+from bmslink.cli import open_change as standing
 from bmslink.config import Verification, apply, draft, resume, verify
-from bmslink.journal import Journal
-from bmslink.transport import parse_target
+from bmslink.link.transport import parse_target
+from bmslink.storage.journal import Journal
 from cli_support import QUICK, Cli
 from config_faults import WISHES, World
 from support import virtual_run

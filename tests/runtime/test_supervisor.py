@@ -7,12 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bmslink.control.catalogue import default_policies
+from bmslink.control.decide.catalogue import default_policies
 from bmslink.device import Device
 from bmslink.errors import LinkTimeout
-from bmslink.journal import Journal
+from bmslink.link.transport import Endpoint
 from bmslink.runtime.supervisor import PackSupervisor, StatusBoard
-from bmslink.transport import Endpoint
+from bmslink.storage.journal import Journal
 from control_support import LFP
 from support import virtual_run
 

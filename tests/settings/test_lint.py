@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from bmslink.chemistry import CHEMISTRIES
 from bmslink.errors import TargetError
-from bmslink.lint import BANDS, RULES, likely_chemistry, lint, review
-from bmslink.simulation.protection import default_settings
+from bmslink.settings.chemistry import CHEMISTRIES
+from bmslink.settings.rules import BANDS, RULES, likely_chemistry, lint, review
+from bmslink.simulation.pack.protection import default_settings
 
 
 @pytest.mark.parametrize("name", CHEMISTRIES)

@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_config_plan import board
 
 from bmslink.config import believe, make_plan, oddities
-from bmslink.config.backup import make_backup
-from bmslink.config.compare import side_of_table
-from bmslink.config.profile import profile_of
+from bmslink.config.files.backup import make_backup
+from bmslink.config.files.compare import side_of_table
+from bmslink.config.files.profile import profile_of
 from bmslink.decoding import FrameEvent, explain
 from bmslink.errors import BmsError, FrameError
-from bmslink.plausibility import implausible
-from bmslink.protocols.jk_map import TABLE_BYTES, jk_map
-from bmslink.protocols.settings import SettingsMap, Table
-from bmslink.setting import Setting
+from bmslink.protocols.common.settings_map import SettingsMap, Table
+from bmslink.protocols.jk.map import TABLE_BYTES, jk_map
+from bmslink.settings.plausibility import implausible
+from bmslink.settings.setting import Setting
 from support import FIXTURES
-from test_config_plan import board
 
 BOARDS = ("jbd", "jk02", "jk-modbus", "jk04", "jk-nw", "daly-a5", "daly-d2", "daly-p81", "jbd-up")
 RECORDED = (*BOARDS, "jk-bus")

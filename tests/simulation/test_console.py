@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bmslink.errors import TargetError
 from bmslink.model import Condition, Switch
 from bmslink.simulation.console import COMMANDS, execute, raised
-from bmslink.simulation.pack import Pack
+from bmslink.simulation.pack.pack import Pack
 
 
 class Wire:

@@ -24,11 +24,12 @@ from bmslink.errors import (
     UnknownDevice,
 )
 from bmslink.model import Reading
-from bmslink.simulation.gatt_login import Login
-from bmslink.simulation.gatt_modules import MODULES, Characteristic, Chunks, Radio, module_of
-from bmslink.transports import ble, ble_bumble_host
-from bmslink.transports.ble_backend import VARIABLE
-from bmslink.transports.ble_bumble_host import open_controller
+from bmslink.simulation.ble.catalogue import MODULES, Characteristic, Chunks, Radio, module_of
+from bmslink.simulation.ble.login import Login
+from bmslink.transports.ble import bumble_host as ble_bumble_host
+from bmslink.transports.ble import transport as ble
+from bmslink.transports.ble.backend import VARIABLE
+from bmslink.transports.ble.bumble_host import open_controller
 from fuzz_gatt import hostile_streams
 from radio_world import BACKEND, PROTOCOLS, World, backend, world
 from support import virtual_run

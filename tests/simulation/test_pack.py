@@ -9,13 +9,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bmslink.chemistry import CHEMISTRIES, chemistry
 from bmslink.errors import TargetError
 from bmslink.model import Condition, Switch
-from bmslink.simulation.cells import Cells
-from bmslink.simulation.load import daily_current
-from bmslink.simulation.pack import Pack
-from bmslink.simulation.protection import RULES
+from bmslink.settings.chemistry import CHEMISTRIES, chemistry
+from bmslink.simulation.pack.cells import Cells
+from bmslink.simulation.pack.load import daily_current
+from bmslink.simulation.pack.pack import Pack
+from bmslink.simulation.pack.protection import RULES
 
 HOUR = 3600.0
 quick = settings(max_examples=15, deadline=None, derandomize=True)

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bmslink.capture import open_capture
 from bmslink.device import Device, resolve
 from bmslink.errors import BmsError, CaptureError, FrameError, TargetError
+from bmslink.link.capture import open_capture
 from bmslink.protocols import DRIVERS
-from bmslink.protocols.daly_a5 import DalyA5
-from bmslink.protocols.daly_a5 import read_request as daly_request
-from bmslink.protocols.jbd import JBD, JBDFrame, read_request, write_request
-from bmslink.protocols.jk02_framing import (
+from bmslink.protocols.daly.a5.driver import DalyA5
+from bmslink.protocols.daly.a5.driver import read_request as daly_request
+from bmslink.protocols.jbd.driver import JBD, JBDFrame, read_request, write_request
+from bmslink.protocols.jk.jk02.framing import (
     ACK,
     CELLS,
     INFO,
@@ -30,10 +30,10 @@ from bmslink.protocols.jk02_framing import (
     command,
     record,
 )
-from bmslink.protocols.jk02_layouts import PAYLOAD
-from bmslink.protocols.jk_nw import JKNW, JKNWFrame
-from bmslink.simulation.recorded import Recording
-from bmslink.simulation.replay import Player, RecordedLine
+from bmslink.protocols.jk.jk02.layouts import PAYLOAD
+from bmslink.protocols.jk.nw.driver import JKNW, JKNWFrame
+from bmslink.simulation.replay.recorded import Recording
+from bmslink.simulation.replay.responder import Player, RecordedLine
 from bmslink.simulation.responder import RESPONDERS, Answer
 from support import FIXTURES, virtual_run
 

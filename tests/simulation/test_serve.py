@@ -30,9 +30,9 @@ from bmslink.errors import (
     TransportError,
 )
 from bmslink.model import Reading, Switch
-from bmslink.protocols.jbd_framing import JBDFramer, read_request, write_request
+from bmslink.protocols.jbd.framing import JBDFramer, read_request, write_request
 from bmslink.simulation import serve as serve_module
-from bmslink.simulation.pack import Pack
+from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.serve import serve
 from bmslink.simulation.transport import SimDevice
 from bmslink.simulation.wire import uart_misread

@@ -7,20 +7,20 @@ import json
 from pathlib import Path
 
 import pytest
+from test_serve import serving
 
 import bmslink
 from bmslink.errors import LinkTimeout, TargetError
 from bmslink.model import Reading
-from bmslink.protocols.daly_a5_codec import DalyA5Framer
-from bmslink.protocols.jk02_framing import CELLS, SETTINGS
-from bmslink.protocols.jk_bus import JKBusFramer, trigger
-from bmslink.protocols.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer
+from bmslink.protocols.common.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer
+from bmslink.protocols.daly.a5.codec import DalyA5Framer
+from bmslink.protocols.jk.bus import JKBusFramer, trigger
+from bmslink.protocols.jk.jk02.framing import CELLS, SETTINGS
 from bmslink.simulation.bus import Bus
 from bmslink.simulation.console import COMMANDS, execute_on
 from bmslink.simulation.responder import RESPONDERS, responder_class
 from bmslink.simulation.transport import SimDevice, SimLine, SimTransport, make_device
 from support import virtual_run
-from test_serve import serving
 
 WITH_ADDRESSES = ("jk-modbus", "jk-bus", "daly-a5", "daly-p81", "jbd", "jbd-up")
 

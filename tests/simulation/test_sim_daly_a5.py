@@ -19,12 +19,12 @@ import bmslink.device
 from bmslink.errors import TargetError
 from bmslink.model import Condition, Reading, Switch
 from bmslink.protocols.base import Options
-from bmslink.protocols.daly_a5 import DalyA5Codec, DalyA5Framer, DalyFrame, read_request
-from bmslink.protocols.daly_a5_layouts import FAILURES
-from bmslink.protocols.daly_settings import PARAMETERS
-from bmslink.protocols.fields import parse
-from bmslink.simulation.daly_a5 import DalyA5Responder
-from bmslink.simulation.pack import Pack
+from bmslink.protocols.common.fields import parse
+from bmslink.protocols.daly.a5.driver import DalyA5Codec, DalyA5Framer, DalyFrame, read_request
+from bmslink.protocols.daly.a5.layouts import FAILURES
+from bmslink.protocols.daly.settings import PARAMETERS
+from bmslink.simulation.boards.daly_a5 import DalyA5Responder
+from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import make_responder
 from bmslink.simulation.terminal import Terminal
 from bmslink.simulation.transport import SimDevice, SimLine, SimTransport, make_device

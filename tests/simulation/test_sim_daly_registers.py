@@ -12,16 +12,16 @@ import bmslink
 from bmslink.errors import LinkTimeout, TargetError
 from bmslink.model import Condition, Identity, Reading, Switch
 from bmslink.protocols.base import Options
-from bmslink.protocols.daly_a5_layouts import FAILURES
-from bmslink.protocols.daly_d2 import DalyD2
-from bmslink.protocols.daly_p81 import FLAGS, LEVELS, DalyP81
-from bmslink.protocols.daly_register_framing import read_request
-from bmslink.protocols.daly_registers import Block, DalyRegisters
-from bmslink.protocols.rtu import WRITE, WRITE_MANY, RTUFrame
-from bmslink.simulation.daly_d2 import DalyD2Responder
-from bmslink.simulation.daly_p81 import DalyP81Responder
-from bmslink.simulation.daly_registers import DalyRegisterResponder
-from bmslink.simulation.pack import Pack
+from bmslink.protocols.common.rtu import WRITE, WRITE_MANY, RTUFrame
+from bmslink.protocols.daly.a5.layouts import FAILURES
+from bmslink.protocols.daly.registers.d2 import DalyD2
+from bmslink.protocols.daly.registers.driver import Block, DalyRegisters
+from bmslink.protocols.daly.registers.framing import read_request
+from bmslink.protocols.daly.registers.p81 import FLAGS, LEVELS, DalyP81
+from bmslink.simulation.boards.daly_d2 import DalyD2Responder
+from bmslink.simulation.boards.daly_p81 import DalyP81Responder
+from bmslink.simulation.boards.daly_registers import DalyRegisterResponder
+from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.transport import SimTransport
 from support import virtual_run
 

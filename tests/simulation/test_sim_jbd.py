@@ -9,13 +9,13 @@ import pytest
 import bmslink
 from bmslink.errors import SettingError, TargetError
 from bmslink.model import Condition, Identity, Reading, Switch
-from bmslink.protocols.fields import build, parse
-from bmslink.protocols.jbd import JBDCodec
-from bmslink.protocols.jbd_framing import JBDFrame, JBDFramer, read_request, write_request
-from bmslink.protocols.jbd_layouts import COUNTERS
-from bmslink.protocols.settings import SettingsMap
-from bmslink.simulation.jbd import JBDResponder
-from bmslink.simulation.pack import Pack
+from bmslink.protocols.common.fields import build, parse
+from bmslink.protocols.common.settings_map import SettingsMap
+from bmslink.protocols.jbd.driver import JBDCodec
+from bmslink.protocols.jbd.framing import JBDFrame, JBDFramer, read_request, write_request
+from bmslink.protocols.jbd.layouts import COUNTERS
+from bmslink.simulation.boards.jbd import JBDResponder
+from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.transport import SimTransport
 from support import virtual_run
 

@@ -12,10 +12,10 @@ from bmslink.device import connect
 from bmslink.errors import TargetError
 from bmslink.model import Condition, Identity, Reading, Switch
 from bmslink.protocols.base import Record
-from bmslink.protocols.jk02 import JK02Codec, JK02Frame, JK02Framer, command
-from bmslink.protocols.jk_settings import REGISTERS
-from bmslink.simulation.jk02 import MODELS, JK02Responder
-from bmslink.simulation.pack import Pack
+from bmslink.protocols.jk.jk02.driver import JK02Codec, JK02Frame, JK02Framer, command
+from bmslink.protocols.jk.settings import REGISTERS
+from bmslink.simulation.boards.jk02 import MODELS, JK02Responder
+from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import make_responder
 from bmslink.simulation.transport import SimTransport
 from support import virtual_run

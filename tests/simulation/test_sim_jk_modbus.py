@@ -9,11 +9,11 @@ import pytest
 from bmslink.device import connect
 from bmslink.errors import LinkTimeout, TargetError
 from bmslink.model import Identity, Reading, Switch
-from bmslink.protocols.jk02_framing import CELLS, INFO, SETTINGS, JK02Frame
-from bmslink.protocols.jk_bus import JKBus, JKBusCodec, JKBusFramer, trigger
-from bmslink.protocols.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer
-from bmslink.simulation.jk_bus import JKBusResponder
-from bmslink.simulation.pack import Pack
+from bmslink.protocols.common.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer
+from bmslink.protocols.jk.bus import JKBus, JKBusCodec, JKBusFramer, trigger
+from bmslink.protocols.jk.jk02.framing import CELLS, INFO, SETTINGS, JK02Frame
+from bmslink.simulation.boards.jk_bus import JKBusResponder
+from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Responder, make_responder
 from bmslink.simulation.transport import SimTransport
 from support import virtual_run

@@ -10,8 +10,8 @@ import bmslink.device
 from bmslink.errors import FrameError, LinkTimeout
 from bmslink.model import Condition, Identity, Reading, Switch
 from bmslink.protocols.base import Options, Record
-from bmslink.protocols.fields import build
-from bmslink.protocols.jk_nw import (
+from bmslink.protocols.common.fields import build
+from bmslink.protocols.jk.nw.driver import (
     LOGIN,
     READ,
     READ_ALL,
@@ -23,9 +23,9 @@ from bmslink.protocols.jk_nw import (
     read_request,
     write_request,
 )
-from bmslink.protocols.jk_nw_tags import TAGS, split
-from bmslink.simulation.jk_nw import JKNWResponder
-from bmslink.simulation.pack import Pack
+from bmslink.protocols.jk.nw.tags import TAGS, split
+from bmslink.simulation.boards.jk_nw import JKNWResponder
+from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import make_responder
 from support import virtual_run
 

@@ -9,7 +9,7 @@ import pytest
 import bmslink
 from bmslink.errors import LinkTimeout, TargetError
 from bmslink.model import Condition
-from bmslink.simulation.pack import Pack
+from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer, Responder
 from bmslink.simulation.transport import SimDevice, SimLine, SimTransport
 from bmslink.simulation.wire import FAULTS, FOREIGN_FRAME, WireFaults, uart_misread

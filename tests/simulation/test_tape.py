@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from bmslink.capture import open_capture
 from bmslink.errors import CaptureError
-from bmslink.protocols.jbd import JBD, JBDFrame, read_request, write_request
-from bmslink.simulation.recorded import Recording
-from bmslink.simulation.replay import Player
-from bmslink.simulation.tape import Part, Tape
+from bmslink.link.capture import open_capture
+from bmslink.protocols.jbd.driver import JBD, JBDFrame, read_request, write_request
+from bmslink.simulation.replay.recorded import Recording
+from bmslink.simulation.replay.responder import Player
+from bmslink.simulation.replay.tape import Part, Tape
 from long_capture import write_long_capture
 from support import FIXTURES
 

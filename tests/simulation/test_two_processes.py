@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 from serial import rfc2217
+from test_cli_simulate import Simulator
+from test_rfc2217 import PtyPort, Server, listening
 
 from bmslink.simulation.responder import RESPONDERS
 from cli_support import Result, finish, start
-from test_cli_simulate import Simulator
-from test_rfc2217 import PtyPort, Server, listening
 
 STIRRED = (
     "load -7.5",

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bmslink import chain
-from bmslink.journal import Journal, JournalError, JournalRefusal
+from bmslink.storage import chain
+from bmslink.storage.journal import Journal, JournalError, JournalRefusal
 
 PATIENT = 5.0
 

@@ -16,14 +16,14 @@ import pytest
 
 import bmslink
 from bmslink.cli.outfile import open_new, write_text
-from bmslink.config.backup import BackupError, load_backup, save_backup
-from bmslink.config.locks import locked
+from bmslink.config.files.backup import BackupError, load_backup, save_backup
+from bmslink.config.identity.locks import locked
 from bmslink.control.status import Run, StateError
 from bmslink.control.status import write as write_state
 from bmslink.errors import BmsError, TargetError
-from bmslink.journal import Journal
 from bmslink.packs import add
-from bmslink.wholefile import append_handle, new_handle, replace_file
+from bmslink.storage.atomic import append_handle, new_handle, replace_file
+from bmslink.storage.journal import Journal
 from cli_support import Cli, finish, start
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="it has no such links and pipes")
@@ -163,7 +163,7 @@ def test_a_disk_that_is_full_leaves_no_new_file(tmp_path, monkeypatch):
     def full(_fd: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("bmslink.wholefile.os.fsync", full)
+    monkeypatch.setattr("bmslink.storage.atomic.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         replace_file(tmp_path / "out", b"x")
     assert list(tmp_path.iterdir()) == []
@@ -204,17 +204,17 @@ def test_a_backup_on_a_link_says_so(tmp_path, cli):
 
 
 ALLOWED = {
-    ("chain.py", "os.open"),  # asks require_regular first, and for reading as well
-    ("wholefile.py", "os.open"),
-    ("wholefile.py", "tempfile.mkstemp"),
+    ("storage/chain.py", "os.open"),  # asks require_regular first, and for reading as well
+    ("storage/atomic.py", "os.open"),
+    ("storage/atomic.py", "tempfile.mkstemp"),
     ("cli/output.py", "os.open"),  # the null device, in the place of a closed pipe
     ("cli/outfile.py", "open('wb')"),  # the null device
     ("cli/decode.py", "open('wb')"),  # in a folder of its own
-    ("journal.py", "os.open"),  # the folder, to have its names on the disk
-    ("journal.py", "tempfile.TemporaryFile"),
+    ("storage/journal.py", "os.open"),  # the folder, to have its names on the disk
+    ("storage/journal.py", "tempfile.TemporaryFile"),
     ("transports/serial.py", "os.open"),  # ports are devices
-    ("transports/holders.py", "os.open"),  # for reading
-    ("transports/holders.py", "tempfile.mkstemp"),  # lock files of other programs have their way
+    ("transports/port_owner.py", "os.open"),  # for reading
+    ("transports/port_owner.py", "tempfile.mkstemp"),  # lock files of other programs have their way
 }
 
 

@@ -17,8 +17,9 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 import bmslink
 from bmslink.errors import LinkClosed, LinkTimeout, PortNotFound, TransportError
-from bmslink.link import Link, Timing
-from bmslink.protocols.rtu import (
+from bmslink.link.link import Link, Timing
+from bmslink.link.transport import make_transport, parse_target
+from bmslink.protocols.common.rtu import (
     MODBUS_SHAPES,
     READ,
     WRITE,
@@ -28,7 +29,6 @@ from bmslink.protocols.rtu import (
     Shape,
     crc16,
 )
-from bmslink.transport import make_transport, parse_target
 from wires import Ear, failure
 
 TIMING = Timing(timeout=0.05, gap=0.0, retries=1, wake_retries=1)
@@ -129,7 +129,7 @@ def test_registers_of_a_pymodbus_server_are_read_and_written():
 
 def test_two_units_behind_one_gateway_share_one_connection():
     """What a device of each address does, without a driver: it shares the line."""
-    from bmslink.sharing import shared
+    from bmslink.link.shared_line import shared
 
     async def main():
         async with pymodbus_server() as target:
@@ -556,7 +556,7 @@ def test_without_pymodbus_it_says_how_to_install_it():
 def test_pymodbus_says_nothing_on_stderr():
     """A program that configures no logging would show its warnings there."""
     code = (
-        "from bmslink.transport import make_transport, parse_target\n"
+        "from bmslink.link.transport import make_transport, parse_target\n"
         "t = make_transport(parse_target('modbus-tcp://host:502'))\n"
         "request = t._parse(bytes.fromhex('01030064000285d4'))\n"
         "request.transaction_id = 1\n"

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from test_serial import pty
 
 from bmslink.errors import PortBusy
-from bmslink.transports import holders
+from bmslink.transports import port_owner as holders
 from bmslink.transports import serial as ports
-from test_serial import pty
 from wires import failure, opened
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="lock files are a custom of Unix")

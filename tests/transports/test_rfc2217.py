@@ -18,8 +18,8 @@ from serial import rfc2217
 
 import bmslink
 from bmslink.errors import LinkClosed, PortNotFound, TransportError
-from bmslink.simulation.jbd import JBDResponder
-from bmslink.simulation.pack import Pack
+from bmslink.simulation.boards.jbd import JBDResponder
+from bmslink.simulation.pack.pack import Pack
 from bmslink.transports import rfc2217 as client
 from bmslink.transports.rfc2217 import Telnet
 from wires import failure, opened, threads

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 import serial
+from test_serial import pty
 
 from bmslink.errors import LinkClosed, TargetError, TransportError
-from bmslink.transport import make_transport, parse_target
+from bmslink.link.transport import make_transport, parse_target
 from bmslink.transports import rs485
-from test_serial import pty
 from wires import failure, opened
 
 

@@ -27,9 +27,9 @@ from bmslink.errors import (
     PortNotFound,
     TransportError,
 )
-from bmslink.link import Link
-from bmslink.protocols.jbd import JBD, JBDFrame, read_request
-from bmslink.transport import make_transport, parse_target
+from bmslink.link.link import Link
+from bmslink.link.transport import make_transport, parse_target
+from bmslink.protocols.jbd.driver import JBD, JBDFrame, read_request
 from bmslink.transports import serial as ports
 from wires import Ear, failure, opened, threads
 

@@ -17,9 +17,9 @@ from bmslink.errors import (
     PortNotFound,
     TransportError,
 )
-from bmslink.link import Link
-from bmslink.protocols.jbd import JBD, read_request
-from bmslink.transport import make_transport, parse_target
+from bmslink.link.link import Link
+from bmslink.link.transport import make_transport, parse_target
+from bmslink.protocols.jbd.driver import JBD, read_request
 from bmslink.transports import tcp
 from wires import failure, opened
 

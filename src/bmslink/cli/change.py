@@ -13,14 +13,14 @@ import typer
 from bmslink.cli.option_groups import OptionGroup
 from bmslink.cli.output import UNVERIFIED, Session
 from bmslink.errors import GateError, TargetError, UsageError
-from bmslink.setting import ASKING
+from bmslink.settings.setting import ASKING
 
 if TYPE_CHECKING:
     from bmslink.config import Outcome, Plan
-    from bmslink.config.backup import Backup
-    from bmslink.config.profile import Profile
+    from bmslink.config.files.backup import Backup
+    from bmslink.config.files.profile import Profile
     from bmslink.device import Device
-    from bmslink.protocols.settings import SettingsMap
+    from bmslink.protocols.common.settings_map import SettingsMap
 
 __all__ = [
     "DRY_RUN",
@@ -62,7 +62,7 @@ Switches = Annotated[
 
 def _chemistry(text: str) -> str:
     """The name of a chemistry, before anything is opened."""
-    from bmslink.chemistry import chemistry
+    from bmslink.settings.chemistry import chemistry
 
     try:
         return chemistry(text).name
@@ -88,7 +88,7 @@ class WaiveOptions(OptionGroup):
 
     def waived(self) -> set[str]:
         """The checks that the user lets pass."""
-        from bmslink.config.check import require_waivers
+        from bmslink.config.checks.check import require_waivers
 
         return require_waivers(
             {*(self.waive or ()), *(("untested",) if self.untested else ())}, self.keys
@@ -153,8 +153,8 @@ async def under_way(session: Session, device: Device, work: Awaitable[Outcome]) 
 
 
 def _left_behind(device: Device) -> str:
-    from bmslink.config.places import recorded_place, where
-    from bmslink.journal import Journal, JournalError
+    from bmslink.config.identity.places import recorded_place, where
+    from bmslink.storage.journal import Journal, JournalError
 
     here = where(device)
     try:
@@ -173,9 +173,9 @@ def _left_behind(device: Device) -> str:
 
 async def _ask_chemistry(session: Session, device: Device) -> str | None:
     """What the cells are, asked once: the answer of a named pack can be stored beside its name."""
-    from bmslink.chemistry import CHEMISTRIES, chemistry
     from bmslink.cli.asking import answer
     from bmslink.packs import remember_chemistry
+    from bmslink.settings.chemistry import CHEMISTRIES, chemistry
 
     names = ", ".join(CHEMISTRIES)
     told = await answer(f"What are the cells of {device.target} made of ({names})? Enter: unknown")
@@ -270,7 +270,7 @@ _SWITCHED = {"on": True, "true": True, "1": True, "off": False, "false": False, 
 
 def value_of(setting_kind: str, unit: str, text: str) -> Any:
     """What was typed for a setting, in its own form; `UsageError` where it cannot be."""
-    from bmslink.config.profile import Quantity, typed_value
+    from bmslink.config.files.profile import Quantity, typed_value
 
     if setting_kind == "switch":
         if text.lower() not in _SWITCHED:

@@ -17,7 +17,7 @@ __all__ = ["open_change", "warn"]
 
 def open_change(device: Device, identity: Identity | None = None) -> str | None:
     """What was cut off on an open device, in a sentence; `None`: nothing is known of one."""
-    from bmslink.journal import Journal, JournalError
+    from bmslink.storage.journal import Journal, JournalError
 
     try:
         cuts = Journal().unfinished(quick=True)

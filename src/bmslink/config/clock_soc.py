@@ -23,19 +23,19 @@ from bmslink.config.apply import (
     same_as_planned,
     settled_table,
 )
-from bmslink.config.believing import oddities
-from bmslink.config.charge import check_soc
-from bmslink.config.check import Check
-from bmslink.config.drive import Job, Stranger, reach
-from bmslink.config.locks import locked
-from bmslink.config.open_changes import begin
+from bmslink.config.checks.charge import check_soc
+from bmslink.config.checks.check import Check
+from bmslink.config.checks.plausible import oddities
+from bmslink.config.identity.locks import locked
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
+from bmslink.config.records.open_changes import begin
 from bmslink.config.rollback import roll_back
+from bmslink.config.writer import Job, Stranger, reach
 from bmslink.device import Device
 from bmslink.errors import BmsError, FrameError, RollbackError, TransportError
-from bmslink.journal import Journal, JournalError
 from bmslink.model import Adjustment, Reading
+from bmslink.storage.journal import Journal, JournalError
 
 __all__ = ["AdjustmentPlan", "adjust", "draft_adjustment"]
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from bmslink.config.backup import Backup
-from bmslink.config.fingerprint import Fingerprint, fingerprint, fingerprint_of
+from bmslink.config.files.backup import Backup
+from bmslink.config.identity.fingerprint import Fingerprint, fingerprint, fingerprint_of
 from bmslink.errors import FrameError, SettingError
 from bmslink.model import Identity
-from bmslink.protocols.settings import Image, SettingsMap, Slot, Table
-from bmslink.setting import Setting
+from bmslink.protocols.common.settings_map import Image, SettingsMap, Slot, Table
+from bmslink.settings.setting import Setting
 
 __all__ = [
     "Outside",

@@ -9,20 +9,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bmslink.arguments import checked
-from bmslink.chemistry import chemistry
 from bmslink.config.apply import (
     carry_out,
     gate,
     refuse,
 )
-from bmslink.config.believing import oddities
-from bmslink.config.check import Check, Health, known_waivers, require_waivers
-from bmslink.config.drive import Job, watch
+from bmslink.config.checks.check import Check, Health, known_waivers, require_waivers
+from bmslink.config.checks.plausible import oddities
 from bmslink.config.effects import describe, kept_off, strange
-from bmslink.config.fingerprint import fingerprint
-from bmslink.config.locks import locked
-from bmslink.config.offmarks import marked_off
-from bmslink.config.open_changes import (
+from bmslink.config.identity.fingerprint import fingerprint
+from bmslink.config.identity.known_as import identify_as
+from bmslink.config.identity.locks import locked
+from bmslink.config.identity.places import where
+from bmslink.config.outcome import Outcome
+from bmslink.config.plan import Change, changes_of, make_plan, writable_part
+from bmslink.config.records.open_changes import (
     blocks_of,
     cut_off,
     lock_names,
@@ -32,18 +33,17 @@ from bmslink.config.open_changes import (
     said_of,
     said_of_twin,
 )
-from bmslink.config.outcome import Outcome
-from bmslink.config.places import where
-from bmslink.config.plan import Change, changes_of, make_plan, writable_part
 from bmslink.config.rollback import roll_back
-from bmslink.config.switching import look_at
-from bmslink.config.who import identify_as
+from bmslink.config.switching.off_marks import marked_off
+from bmslink.config.switching.switches import look_at
+from bmslink.config.writer import Job, watch
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, RollbackError, SettingError, VerifyError
-from bmslink.journal import Journal, Open
 from bmslink.model import Command, Identity, Switch
-from bmslink.protocols.settings import Image, SettingsMap, Table
-from bmslink.setting import Value
+from bmslink.protocols.common.settings_map import Image, SettingsMap, Table
+from bmslink.settings.chemistry import chemistry
+from bmslink.settings.setting import Value
+from bmslink.storage.journal import Journal, Open
 
 __all__ = ["CutOff", "cut_off_change", "resume", "unfinished"]
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from bmslink.config.believing import oddities
+from bmslink.config.checks.plausible import oddities
 from bmslink.config.effects import Strays, describe, kept_off, strange, strangers, strays
-from bmslink.config.who import identify_as, pack_of
+from bmslink.config.identity.known_as import identify_as, pack_of
 from bmslink.device import Device
 from bmslink.errors import (
     BmsError,
@@ -28,9 +28,9 @@ from bmslink.errors import (
     TransportError,
     VerifyError,
 )
-from bmslink.journal import JournalError, Transaction
 from bmslink.model import Identity, Reading
-from bmslink.protocols.settings import Image, SettingsMap, Slot, Table
+from bmslink.protocols.common.settings_map import Image, SettingsMap, Slot, Table
+from bmslink.storage.journal import JournalError, Transaction
 
 __all__ = [
     "Job",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bmslink.control.policy import Battery, Policy, PolicySet
-from bmslink.control.quantities import GATES, QUANTITIES
+from bmslink.control.decide.policy import Battery, Policy, PolicySet
+from bmslink.control.decide.quantities import GATES, QUANTITIES
 from bmslink.errors import TargetError
 
 __all__ = ["require_whole"]

@@ -12,13 +12,13 @@ from dataclasses import replace
 from typing import Any
 
 from bmslink.errors import FrameError, LinkClosed, LinkTimeout, Refused, UnknownDevice
-from bmslink.gatt import Gatt, Seen, matches
-from bmslink.link import Link
+from bmslink.link.gatt import Gatt, Seen, matches
+from bmslink.link.link import Link
+from bmslink.link.shared_line import shared
+from bmslink.link.transport import Endpoint, Pin, Transport, make_transport
 from bmslink.model import Identity
 from bmslink.protocols import VENDORS, load_driver
 from bmslink.protocols.base import Driver, Options
-from bmslink.sharing import shared
-from bmslink.transport import Endpoint, Pin, Transport, make_transport
 
 __all__ = ["SPOKEN", "advertised", "ask_radio", "wanted"]
 

@@ -8,14 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from bmslink.discovery.probes import PROBES, Probe, Step
 from bmslink.errors import FrameError, LinkClosed
+from bmslink.link.transport import Transport
 from bmslink.model import Identity
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options, Record
-from bmslink.protocols.jk02_framing import JK02Frame, JK02Framer
-from bmslink.protocols.jk_bus import COUNTERS
-from bmslink.protocols.probes import PROBES, Probe, Step
-from bmslink.transport import Transport
+from bmslink.protocols.jk.bus import COUNTERS
+from bmslink.protocols.jk.jk02.framing import JK02Frame, JK02Framer
 
 __all__ = ["Heard", "Hit", "ProbedLine", "overheard"]
 

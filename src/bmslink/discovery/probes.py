@@ -27,17 +27,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bmslink.link import Frame
+from bmslink.link.link import Frame
 from bmslink.model import Identity
-from bmslink.protocols import daly_a5_codec as a5
-from bmslink.protocols import daly_register_framing as registers
-from bmslink.protocols import daly_sinowealth as sinowealth
-from bmslink.protocols import jbd_framing as jbd
-from bmslink.protocols import jbd_up, jk_bus, jk_modbus, jk_modbus_codec, jk_nw
-from bmslink.protocols import jk02_framing as jk02
-from bmslink.protocols.jbd_layouts import BASIC_MINIMUM
-from bmslink.protocols.jk_modbus_map import INFO as INFO_TABLE
-from bmslink.protocols.rtu import RTUFrame
+from bmslink.protocols.common.rtu import RTUFrame
+from bmslink.protocols.daly import sinowealth
+from bmslink.protocols.daly.a5 import codec as a5
+from bmslink.protocols.daly.registers import framing as registers
+from bmslink.protocols.jbd import framing as jbd
+from bmslink.protocols.jbd.layouts import BASIC_MINIMUM
+from bmslink.protocols.jbd.up import driver as jbd_up
+from bmslink.protocols.jk import bus as jk_bus
+from bmslink.protocols.jk.jk02 import framing as jk02
+from bmslink.protocols.jk.modbus import codec as jk_modbus_codec
+from bmslink.protocols.jk.modbus import driver as jk_modbus
+from bmslink.protocols.jk.modbus.map import INFO as INFO_TABLE
+from bmslink.protocols.jk.nw import driver as jk_nw
 
 __all__ = ["GLITCH", "LATE", "LISTEN", "PROBES", "ROUND", "STEPS", "Probe", "Step"]
 

@@ -17,14 +17,14 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 
 from bmslink.arguments import checked
+from bmslink.discovery.ble import SPOKEN, advertised, ask_radio
+from bmslink.discovery.probe_line import Hit
+from bmslink.discovery.serial import cells, described, search, steps_for, target_of, where
 from bmslink.errors import BmsError, TargetError, UnknownDevice
-from bmslink.gatt import Seen
+from bmslink.link.gatt import Seen
+from bmslink.link.transport import Endpoint, Pin, make_transport, parse_target
 from bmslink.model import Identity
-from bmslink.probing import Hit
 from bmslink.protocols import VENDORS, load_driver
-from bmslink.radio import SPOKEN, advertised, ask_radio
-from bmslink.transport import Endpoint, Pin, make_transport, parse_target
-from bmslink.wired import cells, described, search, steps_for, target_of, where
 
 __all__ = ["Found", "by_confidence", "detect", "scan"]
 
@@ -205,7 +205,7 @@ async def _search_radio(
     protocol: str | None,
     pin: Pin | None,
 ) -> None:
-    from bmslink.transports.ble import scan_adverts  # not everybody has Bluetooth
+    from bmslink.transports.ble.transport import scan_adverts  # not everybody has Bluetooth
 
     named: set[str] = set()
 

@@ -11,13 +11,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from bmslink.discovery.probe_line import Heard, Hit, ProbedLine, overheard
+from bmslink.discovery.probes import GLITCH, LATE, LISTEN, ROUND, Step
 from bmslink.errors import LinkClosed
-from bmslink.probing import Heard, Hit, ProbedLine, overheard
+from bmslink.link.shared_line import shared
+from bmslink.link.transport import Transport
 from bmslink.protocols import load_driver
-from bmslink.protocols.probes import GLITCH, LATE, LISTEN, ROUND, Step
-from bmslink.protocols.rtu import MODBUS_SHAPES, RTUFramer
-from bmslink.sharing import shared
-from bmslink.transport import Transport
+from bmslink.protocols.common.rtu import MODBUS_SHAPES, RTUFramer
 
 __all__ = ["Survey", "survey"]
 

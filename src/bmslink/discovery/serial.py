@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
+from bmslink.discovery.ble import wanted
+from bmslink.discovery.probe_line import Hit
+from bmslink.discovery.probes import PROBES, STEPS, Step
+from bmslink.discovery.search import Survey, survey
 from bmslink.errors import TargetError
+from bmslink.link.transport import Endpoint, Transport, make_transport
 from bmslink.model import Identity
-from bmslink.probing import Hit
 from bmslink.protocols import DRIVERS, load_driver
-from bmslink.protocols.probes import PROBES, STEPS, Step
-from bmslink.radio import wanted
-from bmslink.survey import Survey, survey
-from bmslink.transport import Endpoint, Transport, make_transport
 
 __all__ = ["cells", "described", "search", "steps_for", "target_of", "where"]
 

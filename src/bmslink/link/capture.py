@@ -27,9 +27,9 @@ from typing import IO, Annotated, Any, Literal, Protocol
 import msgspec
 
 from bmslink.errors import BmsError, CaptureError, PortDenied, PortNotFound, TransportError
-from bmslink.gatt import Seen
-from bmslink.link import Framer
-from bmslink.transport import Line, OnData, OnLost, Transport
+from bmslink.link.gatt import Seen
+from bmslink.link.link import Framer
+from bmslink.link.transport import Line, OnData, OnLost, Transport
 
 __all__ = ["CaptureHeader", "Piece", "Recorder", "Scrubber", "Writer", "open_capture"]
 

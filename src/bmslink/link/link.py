@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from bmslink.errors import LinkClosed, LinkTimeout
-from bmslink.framing import Drop, Frame, Framer, Skipped, Value
-from bmslink.transport import Transport
+from bmslink.link.framer import Drop, Frame, Framer, Skipped, Value
+from bmslink.link.transport import Transport
 
 __all__ = ["Drop", "Frame", "Framer", "Link", "Skipped", "Timing", "Value"]
 

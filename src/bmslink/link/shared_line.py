@@ -20,8 +20,8 @@ from functools import partial
 from weakref import WeakKeyDictionary
 
 from bmslink.errors import LinkClosed, TargetError
-from bmslink.gatt import Seen
-from bmslink.transport import Line, OnData, OnLost, Transport
+from bmslink.link.gatt import Seen
+from bmslink.link.transport import Line, OnData, OnLost, Transport
 
 __all__ = ["SharedTransport", "shared"]
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from bmslink.errors import TargetError
-from bmslink.gatt import Gatt, Seen
+from bmslink.link.gatt import Gatt, Seen
 
 __all__ = ["SCHEMES", "Endpoint", "Line", "Pin", "Transport", "make_transport", "parse_target"]
 
@@ -156,7 +156,7 @@ class Scheme:
     keys: frozenset[str] = frozenset()
     note: str = ""
     asked: bool = False
-    """Whether what is spoken there can be found out by asking (`bmslink.discovery`)."""
+    """Whether what is spoken there can be found out by asking (`bmslink.discovery.scan`)."""
 
 
 _SERIAL = "bmslink.transports.serial:SerialTransport"
@@ -171,9 +171,9 @@ SCHEMES: dict[str, Scheme] = {
     "socket": Scheme(_TCP, asked=True),
     "rfc2217": Scheme("bmslink.transports.rfc2217:RFC2217Transport", asked=True),
     "modbus-tcp": Scheme("bmslink.transports.modbus_tcp:ModbusTcpTransport"),
-    "ble": Scheme("bmslink.transports.ble:BleTransport", asked=True),
+    "ble": Scheme("bmslink.transports.ble.transport:BleTransport", asked=True),
     "sim": Scheme("bmslink.simulation.transport:SimTransport", _SIM_KEYS),
-    "replay": Scheme("bmslink.simulation.replay_transport:ReplayTransport", frozenset({"speed"})),
+    "replay": Scheme("bmslink.simulation.replay.transport:ReplayTransport", frozenset({"speed"})),
 }
 
 _SECRETS = frozenset({"pin", "password", "passcode"})

@@ -16,12 +16,12 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from bmslink.errors import FrameError, Refused, SettingError, TargetError
-from bmslink.gatt import Advert, Gatt
-from bmslink.link import Frame, Framer, Link, Timing, Value
+from bmslink.link.gatt import Advert, Gatt
+from bmslink.link.link import Frame, Framer, Link, Timing, Value
+from bmslink.link.transport import Pin
 from bmslink.model import Adjustment, Capability, Command, Identity, Reading, Switch
-from bmslink.protocols.scale import Layout
-from bmslink.protocols.settings import Seen, SettingsMap, Slot, Step, allowed
-from bmslink.transport import Pin
+from bmslink.protocols.common.scale import Layout
+from bmslink.protocols.common.settings_map import Seen, SettingsMap, Slot, Step, allowed
 
 __all__ = [
     "Assembler",

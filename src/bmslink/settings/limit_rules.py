@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-from bmslink.bands import (
+from bmslink.settings.bands import (
     FLOORS,
     GUARDED_DELAYS,
     LONGEST_DELAY,
@@ -19,7 +19,7 @@ from bmslink.bands import (
     UNUSUAL_DELAY,
     Band,
 )
-from bmslink.rules import Facts, Rule, Severity, within
+from bmslink.settings.rule import Facts, Rule, Severity, within
 
 __all__ = ["limit_rules"]
 

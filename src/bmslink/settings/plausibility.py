@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from bmslink.setting import Setting, Value
+from bmslink.settings.setting import Setting, Value
 
 __all__ = ["implausible"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from bmslink.bands import BANDS, Band
+from bmslink.settings.bands import BANDS, Band
 
 __all__ = ["Facts", "Rule", "Severity", "Verdict", "within"]
 

@@ -11,11 +11,11 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
-from bmslink.bands import BANDS, Band
-from bmslink.chemistry import chemistry as find_chemistry
-from bmslink.limit_rules import limit_rules
-from bmslink.rules import Facts, Rule, Severity, Verdict, within
-from bmslink.setting import Value
+from bmslink.settings.bands import BANDS, Band
+from bmslink.settings.chemistry import chemistry as find_chemistry
+from bmslink.settings.limit_rules import limit_rules
+from bmslink.settings.rule import Facts, Rule, Severity, Verdict, within
+from bmslink.settings.setting import Value
 
 __all__ = [
     "BANDS",

@@ -2,7 +2,8 @@
 
 Keys are the canonical names (`cell_ovp`, `charge_utp_release`, …); what only one vendor has
 carries the vendor (`jk_smart_sleep`). Values are V, A, °C, s, Ah, %; current limits are positive
-in both directions. Where the bytes stand belongs to the protocols (`protocols/settings.py`).
+in both directions. Where the bytes stand belongs to the protocols
+(`protocols/common/settings_map.py`).
 """
 
 from __future__ import annotations

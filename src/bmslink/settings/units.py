@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from bmslink.setting import CONVERSIONS
+from bmslink.settings.setting import CONVERSIONS
 
 __all__ = ["UNITS", "UnitError", "parse", "write"]
 

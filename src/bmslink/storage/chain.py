@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from bmslink.wholefile import require_regular
+from bmslink.storage.atomic import require_regular
 
 __all__ = ["Line", "add", "open_regular", "read_lines", "take"]
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from bmslink.errors import TargetError
-from bmslink.wholefile import read_bounded
+from bmslink.storage.atomic import read_bounded
 
 __all__ = ["Document", "Key", "lines_of", "loads", "read_text"]
 

@@ -11,10 +11,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bmslink.errors import FrameError, LinkTimeout, TargetError
-from bmslink.link import Link
+from bmslink.link.link import Link
+from bmslink.link.transport import OnData, OnLost, Transport
 from bmslink.model import Condition, Reading
 from bmslink.protocols.base import Options, Record
-from bmslink.protocols.daly_a5 import (
+from bmslink.protocols.common.fields import build, parse
+from bmslink.protocols.daly.a5.driver import (
     DalyA5,
     DalyA5Codec,
     DalyA5Framer,
@@ -22,11 +24,9 @@ from bmslink.protocols.daly_a5 import (
     can_frame,
     read_request,
 )
-from bmslink.protocols.daly_a5_layouts import FAILURES
-from bmslink.protocols.daly_a5_reading import first_number
-from bmslink.protocols.daly_settings import PARAMETERS, WRITES
-from bmslink.protocols.fields import build, parse
-from bmslink.transport import OnData, OnLost, Transport
+from bmslink.protocols.daly.a5.layouts import FAILURES
+from bmslink.protocols.daly.a5.reading import first_number
+from bmslink.protocols.daly.settings import PARAMETERS, WRITES
 from support import virtual_run
 
 PACK = bytes.fromhex("a501900802100000753001f4ea")  # daly-a5-uart-14s-pctool-session

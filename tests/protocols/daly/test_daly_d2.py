@@ -6,14 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bmslink.capture import open_capture
 from bmslink.decoding import decode
 from bmslink.errors import FrameError, LinkTimeout, TargetError
+from bmslink.link.capture import open_capture
 from bmslink.model import Condition, Reading
 from bmslink.protocols.base import Options, Record
-from bmslink.protocols.daly_d2 import D2_TABLE, DalyD2, read_failures
-from bmslink.protocols.daly_register_framing import D2_UNIT, D2Framer, read_request
-from bmslink.protocols.daly_register_layouts import (
+from bmslink.protocols.common.fields import parse
+from bmslink.protocols.common.rtu import READ, WRITE, WRITE_MANY, RTUFrame, crc16
+from bmslink.protocols.daly.registers.d2 import D2_TABLE, DalyD2, read_failures
+from bmslink.protocols.daly.registers.driver import Block, DalyRegisterCodec
+from bmslink.protocols.daly.registers.framing import D2_UNIT, D2Framer, read_request
+from bmslink.protocols.daly.registers.layouts import (
     Table,
     block_fields,
     block_layout,
@@ -23,9 +26,6 @@ from bmslink.protocols.daly_register_layouts import (
     number,
     plain_text,
 )
-from bmslink.protocols.daly_registers import Block, DalyRegisterCodec
-from bmslink.protocols.fields import parse
-from bmslink.protocols.rtu import READ, WRITE, WRITE_MANY, RTUFrame, crc16
 from register_support import Board, captured_blocks, run
 from support import FIXTURES
 

@@ -6,17 +6,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bmslink.capture import open_capture
 from bmslink.decoding import decode
 from bmslink.errors import FrameError, LinkTimeout, TargetError
+from bmslink.link.capture import open_capture
 from bmslink.model import Condition, Reading
 from bmslink.protocols.base import Assembler, Options, Record
-from bmslink.protocols.daly_p81 import FLAGS, LEVELS, P81_TABLE, STATES, DalyP81, read_faults
-from bmslink.protocols.daly_register_framing import MAX_BOARD, P81Framer, read_request
-from bmslink.protocols.daly_register_layouts import block_layout, block_values
-from bmslink.protocols.daly_registers import DalyRegisterCodec
-from bmslink.protocols.fields import parse
-from bmslink.protocols.rtu import READ, WRITE, WRITE_MANY, RTUFrame, crc16
+from bmslink.protocols.common.fields import parse
+from bmslink.protocols.common.rtu import READ, WRITE, WRITE_MANY, RTUFrame, crc16
+from bmslink.protocols.daly.registers.driver import DalyRegisterCodec
+from bmslink.protocols.daly.registers.framing import MAX_BOARD, P81Framer, read_request
+from bmslink.protocols.daly.registers.layouts import block_layout, block_values
+from bmslink.protocols.daly.registers.p81 import (
+    FLAGS,
+    LEVELS,
+    P81_TABLE,
+    STATES,
+    DalyP81,
+    read_faults,
+)
 from register_support import Board, captured_blocks, run
 from support import FIXTURES
 

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 import bmslink
 import goldens
-from bmslink.capture import open_capture
 from bmslink.errors import FrameError, LinkTimeout, TargetError
+from bmslink.link.capture import open_capture
 from bmslink.model import Condition, Reading
-from bmslink.protocols.daly_sinowealth import (
+from bmslink.protocols.daly.sinowealth import (
     BATTERY_STATUS,
     FIELDS,
     PACK_CONFIG,
@@ -30,8 +30,8 @@ from bmslink.protocols.daly_sinowealth import (
     SinowealthFramer,
     request,
 )
-from bmslink.simulation.daly_sinowealth import SinowealthResponder
-from bmslink.simulation.pack import Pack
+from bmslink.simulation.boards.daly_sinowealth import SinowealthResponder
+from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.transport import SimTransport
 from support import FIXTURES, virtual_run
 

@@ -13,7 +13,7 @@ import pytest
 
 from bmslink.model import Reading
 from bmslink.protocols.base import Record
-from bmslink.protocols.daly_a5 import DalyA5Codec, DalyA5Framer
+from bmslink.protocols.daly.a5.driver import DalyA5Codec, DalyA5Framer
 from facts import captured, changed, conditions, fields
 
 

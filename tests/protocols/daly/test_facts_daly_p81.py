@@ -12,8 +12,8 @@ import pytest
 
 from bmslink.model import Reading
 from bmslink.protocols.base import Options, Record
-from bmslink.protocols.daly_p81 import DalyP81
-from bmslink.protocols.daly_registers import DalyRegisterCodec
+from bmslink.protocols.daly.registers.driver import DalyRegisterCodec
+from bmslink.protocols.daly.registers.p81 import DalyP81
 from facts import changed, conditions, fields, with_crc16, words
 
 LIVE = [0] * 0x7F

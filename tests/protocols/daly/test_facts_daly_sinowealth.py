@@ -12,7 +12,7 @@ import pytest
 
 from bmslink.model import Reading
 from bmslink.protocols.base import Options
-from bmslink.protocols.daly_sinowealth import DalySinowealth, SinowealthFramer
+from bmslink.protocols.daly.sinowealth import DalySinowealth, SinowealthFramer
 from facts import changed, conditions, fields
 
 

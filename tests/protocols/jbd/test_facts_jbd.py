@@ -13,7 +13,7 @@ import pytest
 
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Record
-from bmslink.protocols.jbd import JBDCodec, JBDFramer
+from bmslink.protocols.jbd.driver import JBDCodec, JBDFramer
 from facts import captured, changed, conditions, fields, put
 
 

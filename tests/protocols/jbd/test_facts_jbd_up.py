@@ -13,7 +13,7 @@ import pytest
 
 from bmslink.model import Reading
 from bmslink.protocols.base import Options, Record
-from bmslink.protocols.jbd_up import JBDUP, JBDUPCodec
+from bmslink.protocols.jbd.up.driver import JBDUP, JBDUPCodec
 from facts import changed, conditions, fields, put, with_crc16, words
 
 READ, WRITE, SLAVE = 0x78, 0x79, 0x45

@@ -11,14 +11,21 @@ from hypothesis import strategies as st
 
 import bmslink
 from bmslink.errors import FrameError, LinkTimeout, Refused, SettingError
-from bmslink.link import Link
+from bmslink.link.link import Link
+from bmslink.link.transport import OnData, OnLost, Transport
 from bmslink.model import Command, Condition, Reading, Switch
 from bmslink.protocols.base import Options
-from bmslink.protocols.jbd import JBD, JBDCodec, JBDFrame, JBDFramer, read_request, write_request
-from bmslink.protocols.jbd_map import CELL_COUNT
-from bmslink.protocols.jbd_settings import REGISTERS
-from bmslink.protocols.settings import Slot
-from bmslink.transport import OnData, OnLost, Transport
+from bmslink.protocols.common.settings_map import Slot
+from bmslink.protocols.jbd.driver import (
+    JBD,
+    JBDCodec,
+    JBDFrame,
+    JBDFramer,
+    read_request,
+    write_request,
+)
+from bmslink.protocols.jbd.map import CELL_COUNT
+from bmslink.protocols.jbd.settings import REGISTERS
 from facts import captured
 from support import virtual_run
 

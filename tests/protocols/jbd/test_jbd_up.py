@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bmslink
-from bmslink.capture import open_capture
 from bmslink.errors import FrameError, LinkTimeout, TargetError
-from bmslink.link import Link
+from bmslink.link.capture import open_capture
+from bmslink.link.link import Link
+from bmslink.link.transport import OnData, OnLost, Transport
 from bmslink.model import Condition, Reading
 from bmslink.protocols.base import Options
-from bmslink.protocols.fields import build, parse
-from bmslink.protocols.jbd_up import (
+from bmslink.protocols.common.fields import build, parse
+from bmslink.protocols.jbd.up.driver import (
     CAPACITY,
     INDIVIDUAL,
     JBDUP,
@@ -29,10 +30,9 @@ from bmslink.protocols.jbd_up import (
     UPFramer,
     read_request,
 )
-from bmslink.protocols.jbd_up_layouts import ALARMS, FAULTS, status_layout
-from bmslink.simulation.jbd_up import JBDUPResponder
-from bmslink.simulation.pack import Pack
-from bmslink.transport import OnData, OnLost, Transport
+from bmslink.protocols.jbd.up.layouts import ALARMS, FAULTS, status_layout
+from bmslink.simulation.boards.jbd_up import JBDUPResponder
+from bmslink.simulation.pack.pack import Pack
 from support import FIXTURES, virtual_run
 
 TWO = "jbd-syssi-up16s020-two-devices"

@@ -14,9 +14,9 @@ import pytest
 
 from bmslink.model import Reading
 from bmslink.protocols.base import Record
-from bmslink.protocols.fields import parse
-from bmslink.protocols.jk02 import JK02Codec, JK02Frame, JK02Framer
-from bmslink.protocols.jk_settings import REGISTERS
+from bmslink.protocols.common.fields import parse
+from bmslink.protocols.jk.jk02.driver import JK02Codec, JK02Frame, JK02Framer
+from bmslink.protocols.jk.settings import REGISTERS
 from facts import captured, changed, conditions, fields, put
 
 Edit = tuple[int, bytes]

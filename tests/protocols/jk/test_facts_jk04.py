@@ -14,7 +14,7 @@ import pytest
 from bmslink.errors import FrameError
 from bmslink.model import Reading
 from bmslink.protocols.base import Options, Record
-from bmslink.protocols.jk04 import JK04, JK04Codec
+from bmslink.protocols.jk.jk04.driver import JK04, JK04Codec
 from facts import changed, conditions, fields, put
 
 INFO, SETTINGS, CELLS = 0x03, 0x01, 0x02

@@ -13,8 +13,8 @@ import pytest
 from bmslink.errors import FrameError
 from bmslink.model import Reading
 from bmslink.protocols.base import Options, Record
-from bmslink.protocols.jk_modbus import JKModbus
-from bmslink.protocols.jk_modbus_codec import JKModbusCodec
+from bmslink.protocols.jk.modbus.codec import JKModbusCodec
+from bmslink.protocols.jk.modbus.driver import JKModbus
 from facts import changed, conditions, fields, put, with_crc16, words
 
 # 11: register = 1200 + native offset - 6; numbers big-endian, byte fields in their order

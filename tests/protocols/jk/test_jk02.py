@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bmslink.capture import open_capture
 from bmslink.errors import FrameError, TargetError
-from bmslink.link import Framer
+from bmslink.link.capture import open_capture
+from bmslink.link.link import Framer
 from bmslink.model import Condition, Identity, Reading
 from bmslink.protocols.base import Record
-from bmslink.protocols.fields import build, parse
-from bmslink.protocols.jk02 import JK02Codec, JK02Frame, JK02Framer, command, record
-from bmslink.protocols.jk02_layouts import CELL_INFO, DETAIL_LOG, DEVICE_INFO, LOGBOOK, PAYLOAD
-from bmslink.protocols.jk02_reading import ALARMS, FULL_OR_OVERVOLTAGE
-from bmslink.protocols.jk_settings import REGISTERS, SETTINGS_LAYOUTS
+from bmslink.protocols.common.fields import build, parse
+from bmslink.protocols.jk.jk02.driver import JK02Codec, JK02Frame, JK02Framer, command, record
+from bmslink.protocols.jk.jk02.layouts import CELL_INFO, DETAIL_LOG, DEVICE_INFO, LOGBOOK, PAYLOAD
+from bmslink.protocols.jk.jk02.reading import ALARMS, FULL_OR_OVERVOLTAGE
+from bmslink.protocols.jk.settings import REGISTERS, SETTINGS_LAYOUTS
 from support import FIXTURES
 
 PB_SESSION = "sess-jk02-32s-pb2a16s20p-15.41-heating"

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from bmslink.capture import open_capture
 from bmslink.errors import FrameError, LinkTimeout
-from bmslink.link import Link
+from bmslink.link.capture import open_capture
+from bmslink.link.link import Link
+from bmslink.link.transport import OnData, OnLost, Transport
 from bmslink.protocols.base import Options
-from bmslink.protocols.fields import build, parse
-from bmslink.protocols.jk02 import JK02, JK02Frame, JK02Framer, record
-from bmslink.protocols.jk02_layouts import CELL_INFO, PAYLOAD
-from bmslink.transport import OnData, OnLost, Transport
+from bmslink.protocols.common.fields import build, parse
+from bmslink.protocols.jk.jk02.driver import JK02, JK02Frame, JK02Framer, record
+from bmslink.protocols.jk.jk02.layouts import CELL_INFO, PAYLOAD
 from support import FIXTURES, virtual_run
 
 

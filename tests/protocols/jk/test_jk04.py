@@ -14,18 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bmslink
-from bmslink.capture import open_capture
 from bmslink.errors import FrameError, TargetError
+from bmslink.link.capture import open_capture
 from bmslink.model import Condition, Reading, Switch
 from bmslink.protocols.base import Record
-from bmslink.protocols.fields import build, parse
-from bmslink.protocols.jk02 import JK02Codec
-from bmslink.protocols.jk02_framing import ACK, JK02Frame, JK02Framer, command, record
-from bmslink.protocols.jk02_layouts import DEVICE_INFO, PAYLOAD
-from bmslink.protocols.jk04 import JK04Codec
-from bmslink.protocols.jk04_layouts import CELL_INFO, REGISTERS, SETTINGS_TABLE, float_bits
-from bmslink.simulation.jk04 import MODELS, JK04Responder
-from bmslink.simulation.pack import Pack
+from bmslink.protocols.common.fields import build, parse
+from bmslink.protocols.jk.jk02.driver import JK02Codec
+from bmslink.protocols.jk.jk02.framing import ACK, JK02Frame, JK02Framer, command, record
+from bmslink.protocols.jk.jk02.layouts import DEVICE_INFO, PAYLOAD
+from bmslink.protocols.jk.jk04.driver import JK04Codec
+from bmslink.protocols.jk.jk04.layouts import CELL_INFO, REGISTERS, SETTINGS_TABLE, float_bits
+from bmslink.simulation.boards.jk04 import MODELS, JK04Responder
+from bmslink.simulation.pack.pack import Pack
 from support import FIXTURES, virtual_run
 
 B5A, B2A = "sess-jk04-b5a24s-8.0.3M-writes", "sess-jk04-b2a16s-writes"

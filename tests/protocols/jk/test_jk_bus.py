@@ -11,13 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bmslink
-from bmslink.capture import Piece, open_capture
 from bmslink.decoding import decode
 from bmslink.errors import BmsError, LinkTimeout, Refused, TargetError
-from bmslink.link import Link
+from bmslink.link.capture import Piece, open_capture
+from bmslink.link.link import Link
+from bmslink.link.transport import OnData, OnLost, Transport
 from bmslink.model import Reading
 from bmslink.protocols.base import Options, Record
-from bmslink.protocols.jk02_framing import (
+from bmslink.protocols.common.rtu import RTUFrame
+from bmslink.protocols.jk.bus import BusFrame, JKBus, JKBusCodec, JKBusFramer, trigger
+from bmslink.protocols.jk.jk02.framing import (
     CELLS,
     INFO,
     LOG,
@@ -27,10 +30,7 @@ from bmslink.protocols.jk02_framing import (
     JK02Framer,
     record,
 )
-from bmslink.protocols.jk_bus import BusFrame, JKBus, JKBusCodec, JKBusFramer, trigger
-from bmslink.protocols.jk_modbus_map import ACTIONS, ARMING
-from bmslink.protocols.rtu import RTUFrame
-from bmslink.transport import OnData, OnLost, Transport
+from bmslink.protocols.jk.modbus.map import ACTIONS, ARMING
 from support import FIXTURES, virtual_run
 
 FOLDER = FIXTURES / "jk-bus"

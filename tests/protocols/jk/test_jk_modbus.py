@@ -14,14 +14,16 @@ from construct import Array
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bmslink.capture import CaptureHeader, Piece, Writer, open_capture
 from bmslink.decoding import explain_pieces
 from bmslink.errors import BmsError, FrameError, LinkTimeout, Refused, TargetError
-from bmslink.link import Link
+from bmslink.link.capture import CaptureHeader, Piece, Writer, open_capture
+from bmslink.link.link import Link
+from bmslink.link.transport import OnData, OnLost, Transport
 from bmslink.model import Condition, Reading
 from bmslink.protocols.base import Options
-from bmslink.protocols.jk02 import JK02Codec, JK02Framer
-from bmslink.protocols.jk_modbus import (
+from bmslink.protocols.common.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer
+from bmslink.protocols.jk.jk02.driver import JK02Codec, JK02Framer
+from bmslink.protocols.jk.modbus.driver import (
     FLAGS_READ,
     IDENTITY_READS,
     LIVE_READS,
@@ -30,9 +32,7 @@ from bmslink.protocols.jk_modbus import (
     JKModbusCodec,
     read_request,
 )
-from bmslink.protocols.jk_modbus_map import ACTIONS, ARMING, INFO, LIVE, SETTINGS, chunk_layout
-from bmslink.protocols.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer
-from bmslink.transport import OnData, OnLost, Transport
+from bmslink.protocols.jk.modbus.map import ACTIONS, ARMING, INFO, LIVE, SETTINGS, chunk_layout
 from support import FIXTURES, virtual_run
 
 BUS = "jk-pb-bus-pb2a16s20p-15.41-addr3"

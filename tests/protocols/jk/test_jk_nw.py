@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from bmslink.errors import FrameError
 from bmslink.model import Condition, Identity, Reading
 from bmslink.protocols.base import Assembler, Options, Record
-from bmslink.protocols.fields import build, parse
-from bmslink.protocols.jk_nw import (
+from bmslink.protocols.common.fields import build, parse
+from bmslink.protocols.jk.nw.driver import (
     LOGIN,
     READ,
     READ_ALL,
@@ -26,7 +26,7 @@ from bmslink.protocols.jk_nw import (
     read_request,
     write_request,
 )
-from bmslink.protocols.jk_nw_tags import (
+from bmslink.protocols.jk.nw.tags import (
     TAGS,
     body_layout,
     current,

@@ -16,11 +16,11 @@ from bmslink.errors import (
     PortNotFound,
     TargetError,
 )
-from bmslink.gatt import Seen, uuid16
+from bmslink.link.gatt import Seen, uuid16
+from bmslink.link.transport import make_transport, parse_target
 from bmslink.protocols import load_driver
-from bmslink.transport import make_transport, parse_target
-from bmslink.transports.ble import scan_adverts
-from bmslink.transports.ble_scan import merged
+from bmslink.transports.ble.scan import merged
+from bmslink.transports.ble.transport import scan_adverts
 from support import virtual_run
 from wires import Ear
 

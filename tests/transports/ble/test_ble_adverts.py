@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bmslink.gatt import Advert, Seen, matches, uuid16
+from bmslink.discovery.ble import advertised
+from bmslink.link.gatt import Advert, Seen, matches, uuid16
 from bmslink.protocols import DRIVERS, load_driver
-from bmslink.radio import advertised
 from support import FIXTURES
 
 ADVERTS = json.loads((FIXTURES / "adverts.json").read_text())

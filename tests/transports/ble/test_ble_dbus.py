@@ -146,7 +146,7 @@ def test_no_adapter_and_one_that_is_off(bus, adapters, words):
 
 
 def test_bluez_asks_our_agent_for_the_passkey(bus):
-    from bmslink.transports.ble_pairing import agent
+    from bmslink.transports.ble.pairing import agent
 
     bus()
 

@@ -26,8 +26,8 @@ from bmslink.errors import (
     TransportError,
     UnknownDevice,
 )
-from bmslink.gatt import uuid16
-from bmslink.transports.ble_errors import explain
+from bmslink.link.gatt import uuid16
+from bmslink.transports.ble.errors import explain
 from support import virtual_run
 
 

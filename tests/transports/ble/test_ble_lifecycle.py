@@ -13,10 +13,10 @@ import bmslink
 from ble_memory import AIR, OPENED, Client, Memory, Module, Scanner
 from ble_support import ADDRESS, board, clear_air, opening
 from bmslink.errors import BmsError, LinkClosed, PortBusy, TransportError
+from bmslink.link.transport import Transport, make_transport, parse_target
 from bmslink.protocols import load_driver
-from bmslink.transport import Transport, make_transport, parse_target
-from bmslink.transports.ble import scan_adverts
-from bmslink.transports.ble_backend import backend_in_use
+from bmslink.transports.ble.backend import backend_in_use
+from bmslink.transports.ble.transport import scan_adverts
 from support import virtual_run
 from wires import Ear
 

@@ -21,13 +21,13 @@ from bmslink.errors import (
     PortDenied,
     TargetError,
 )
-from bmslink.gatt import Seen
+from bmslink.link.gatt import Seen
+from bmslink.link.transport import Pin
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options
-from bmslink.protocols.jbd_auth import hide, take_apart
-from bmslink.protocols.jbd_framing import JBDFrame, JBDFramer
+from bmslink.protocols.jbd.auth import hide, take_apart
+from bmslink.protocols.jbd.framing import JBDFrame, JBDFramer
 from bmslink.simulation.transport import SimLine, make_device
-from bmslink.transport import Pin
 from support import virtual_run
 
 
@@ -235,7 +235,7 @@ def test_a_module_that_wants_to_be_paired_gets_the_passkey(monkeypatch):
 def test_bluez_gets_the_passkey_as_it_wants_it():
     from dbus_fast import Message, MessageType
 
-    from bmslink.transports.ble_pairing import agent, answer
+    from bmslink.transports.ble.pairing import agent, answer
 
     def call(member: str, interface: str = "org.bluez.Agent1") -> Message:
         return Message(

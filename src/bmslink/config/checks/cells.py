@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from bmslink.bands import BANDS
-from bmslink.chemistry import CHEMISTRIES, chemistry
-from bmslink.lint import likely_chemistry
 from bmslink.model import Identity, Reading
 from bmslink.packs import NamedPack
-from bmslink.protocols.settings import Table
+from bmslink.protocols.common.settings_map import Table
+from bmslink.settings.bands import BANDS
+from bmslink.settings.chemistry import CHEMISTRIES, chemistry
+from bmslink.settings.rules import likely_chemistry
 
 __all__ = ["Cells", "cells_of"]
 

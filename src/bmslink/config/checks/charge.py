@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bmslink.chemistry import CHEMISTRIES
-from bmslink.config.check import Check
+from bmslink.config.checks.check import Check
 from bmslink.model import Reading
+from bmslink.settings.chemistry import CHEMISTRIES
 
 __all__ = ["check_soc"]
 

@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from bmslink.config.backup import Backup
-from bmslink.config.cells import Cells
+from bmslink.config.checks.cells import Cells
+from bmslink.config.files.backup import Backup
 from bmslink.errors import UsageError
 from bmslink.model import Identity, Reading
 from bmslink.packs import NamedPack
-from bmslink.protocols.settings import Table
-from bmslink.setting import ASKING, Value
+from bmslink.protocols.common.settings_map import Table
+from bmslink.settings.setting import ASKING, Value
 
 __all__ = ["WAIVERS", "Check", "Draft", "Health", "known_waivers", "number", "require_waivers"]
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
-from bmslink.bands import STRICTER, looser
-from bmslink.chemistry import CHEMISTRIES
-from bmslink.config.believing import oddities
-from bmslink.config.check import Check, Draft, number, require_waivers
-from bmslink.config.live import check_health, check_load, check_protection, check_trip
-from bmslink.config.rating import check_rating
-from bmslink.lint import RULES, Verdict, review
-from bmslink.plausibility import implausible
-from bmslink.setting import Danger, Evidence
+from bmslink.config.checks.check import Check, Draft, number, require_waivers
+from bmslink.config.checks.live import check_health, check_load, check_protection, check_trip
+from bmslink.config.checks.plausible import oddities
+from bmslink.config.checks.rating import check_rating
+from bmslink.settings.bands import STRICTER, looser
+from bmslink.settings.chemistry import CHEMISTRIES
+from bmslink.settings.plausibility import implausible
+from bmslink.settings.rules import RULES, Verdict, review
+from bmslink.settings.setting import Danger, Evidence
 
 __all__ = ["check_all"]
 

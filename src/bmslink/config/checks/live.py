@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from bmslink.config.check import Check, Draft, number
+from bmslink.config.checks.check import Check, Draft, number
 from bmslink.model import Condition, Reading
-from bmslink.setting import Danger
+from bmslink.settings.setting import Danger
 
 __all__ = ["check_health", "check_load", "check_protection", "check_trip"]
 

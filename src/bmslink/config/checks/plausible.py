@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bmslink.errors import FrameError
-from bmslink.plausibility import implausible
-from bmslink.protocols.settings import Image, Table
+from bmslink.protocols.common.settings_map import Image, Table
+from bmslink.settings.plausibility import implausible
 
 __all__ = ["believe", "oddities"]
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bmslink.bands import CHARGE_RATE, CURRENTS, DISCHARGE_RATE
-from bmslink.config.check import Check, Draft, number
+from bmslink.config.checks.check import Check, Draft, number
 from bmslink.model import Identity
+from bmslink.settings.bands import CHARGE_RATE, CURRENTS, DISCHARGE_RATE
 
 __all__ = ["Rating", "check_rating", "rated"]
 

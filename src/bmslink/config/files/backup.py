@@ -15,12 +15,12 @@ from typing import Any
 
 import msgspec
 
-from bmslink.config.believing import believe
-from bmslink.config.fingerprint import fingerprint
+from bmslink.config.checks.plausible import believe
+from bmslink.config.identity.fingerprint import fingerprint
 from bmslink.errors import UsageError
 from bmslink.model import Identity
-from bmslink.protocols.settings import Table
-from bmslink.wholefile import read_bounded, replace_file
+from bmslink.protocols.common.settings_map import Table
+from bmslink.storage.atomic import read_bounded, replace_file
 
 __all__ = ["Backup", "BackupError", "backup_text", "load_backup", "make_backup", "save_backup"]
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bmslink.config.backup import Backup
-from bmslink.config.believing import believe
-from bmslink.config.profile import Profile, Quantity
+from bmslink.config.checks.plausible import believe
+from bmslink.config.files.backup import Backup
+from bmslink.config.files.profile import Profile, Quantity
 from bmslink.errors import SettingError
-from bmslink.protocols.settings import Table
-from bmslink.setting import Value
+from bmslink.protocols.common.settings_map import Table
+from bmslink.settings.setting import Value
 
 __all__ = [
     "Difference",

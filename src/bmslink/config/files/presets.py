@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from bmslink.chemistry import CHEMISTRIES, Chemistry
-from bmslink.chemistry import chemistry as find_chemistry
-from bmslink.config.profile import toml_value
+from bmslink.config.files.profile import toml_value
 from bmslink.errors import TargetError
+from bmslink.settings.chemistry import CHEMISTRIES, Chemistry
+from bmslink.settings.chemistry import chemistry as find_chemistry
 
 __all__ = ["PRESETS", "preset", "preset_values"]
 

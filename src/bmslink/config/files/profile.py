@@ -23,13 +23,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bmslink.config.believing import believe
+from bmslink.config.checks.plausible import believe
 from bmslink.errors import SettingError, UsageError
+from bmslink.protocols.common.settings_map import SettingsMap, Table
 from bmslink.protocols.names import no_name
-from bmslink.protocols.settings import SettingsMap, Table
-from bmslink.setting import CONVERSIONS, SWITCHES, UNITS, Setting, Value
-from bmslink.tomlfile import lines_of, loads
-from bmslink.wholefile import read_bounded
+from bmslink.settings.setting import CONVERSIONS, SWITCHES, UNITS, Setting, Value
+from bmslink.storage.atomic import read_bounded
+from bmslink.storage.toml import lines_of, loads
 
 __all__ = [
     "Profile",

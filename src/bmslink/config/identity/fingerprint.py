@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bmslink.model import Identity
-from bmslink.protocols.settings import Image, SettingsMap, Table
-from bmslink.setting import Setting, Value
+from bmslink.protocols.common.settings_map import Image, SettingsMap, Table
+from bmslink.settings.setting import Setting, Value
 
 __all__ = ["Fingerprint", "fingerprint", "fingerprint_of", "lasting"]
 

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from bmslink.chain import open_regular, take
-from bmslink.config.check import Check
+from bmslink.config.checks.check import Check
 from bmslink.errors import GateError
-from bmslink.journal import JournalRefusal
+from bmslink.storage.chain import open_regular, take
+from bmslink.storage.journal import JournalRefusal
 
 __all__ = ["is_held", "locked"]
 

@@ -19,8 +19,8 @@ from typing import Any
 
 from bmslink.device import Device
 from bmslink.errors import TargetError
-from bmslink.gatt import Seen
-from bmslink.transport import Endpoint, parse_target, split_host
+from bmslink.link.gatt import Seen
+from bmslink.link.transport import Endpoint, parse_target, split_host
 
 __all__ = ["Place", "place_of", "recorded_place", "where"]
 

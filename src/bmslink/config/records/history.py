@@ -7,19 +7,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bmslink.config.backup import Backup
-from bmslink.config.fingerprint import Fingerprint, fingerprint
-from bmslink.config.open_changes import regards
-from bmslink.config.places import Place, recorded_place, where
-from bmslink.config.restoring import Stood
+from bmslink.config.files.backup import Backup
+from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
+from bmslink.config.identity.places import Place, recorded_place, where
+from bmslink.config.records.open_changes import regards
+from bmslink.config.restore import Stood
 from bmslink.device import Device
 from bmslink.errors import TargetError
-from bmslink.journal import Journal, Open
+from bmslink.link.transport import parse_target
 from bmslink.model import Identity, Switch
 from bmslink.packs import named
-from bmslink.protocols.settings import Table
-from bmslink.setting import SWITCHES
-from bmslink.transport import parse_target
+from bmslink.protocols.common.settings_map import Table
+from bmslink.settings.setting import SWITCHES
+from bmslink.storage.journal import Journal, Open
 
 __all__ = ["History", "made_here", "records_of"]
 

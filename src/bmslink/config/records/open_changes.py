@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from bmslink.config.check import Check
-from bmslink.config.fingerprint import Fingerprint, fingerprint
-from bmslink.config.locks import is_held
-from bmslink.config.places import Place, place_of, recorded_place, where
-from bmslink.config.who import pack_of
+from bmslink.config.checks.check import Check
+from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
+from bmslink.config.identity.known_as import pack_of
+from bmslink.config.identity.locks import is_held
+from bmslink.config.identity.places import Place, place_of, recorded_place, where
 from bmslink.device import Device
 from bmslink.errors import GateError
-from bmslink.journal import Journal, JournalError, JournalRefusal, Open, Transaction
 from bmslink.model import Identity
-from bmslink.protocols.settings import Table
+from bmslink.protocols.common.settings_map import Table
+from bmslink.storage.journal import Journal, JournalError, JournalRefusal, Open, Transaction
 
 __all__ = [
     "begin",

@@ -14,7 +14,7 @@ from bmslink.config.outcome import Outcome
 from bmslink.device import Device
 from bmslink.errors import BmsError
 from bmslink.model import Command
-from bmslink.protocols.settings import Image, SettingsMap
+from bmslink.protocols.common.settings_map import Image, SettingsMap
 
 __all__ = ["Beside"]
 

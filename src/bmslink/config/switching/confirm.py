@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from bmslink.config.identity.known_as import identify_as
 from bmslink.config.outcome import Outcome, Result
-from bmslink.config.who import identify_as
 from bmslink.device import Device
 from bmslink.errors import BmsError, RollbackError
 from bmslink.model import Command, Condition, Reading, Switch
-from bmslink.protocols.settings import SettingsMap
-from bmslink.setting import SWITCHES
+from bmslink.protocols.common.settings_map import SettingsMap
+from bmslink.settings.setting import SWITCHES
 
 __all__ = ["look_at", "seen"]
 

@@ -12,19 +12,19 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bmslink.config.beside import Beside
-from bmslink.config.check import Check
-from bmslink.config.looking import seen
-from bmslink.config.offmarks import confirmed, mark_off
+from bmslink.config.checks.check import Check
+from bmslink.config.identity.known_as import identify_as, pack_of
+from bmslink.config.identity.places import place_of
 from bmslink.config.outcome import Outcome
-from bmslink.config.places import place_of
-from bmslink.config.who import identify_as, pack_of
+from bmslink.config.switching.beside import Beside
+from bmslink.config.switching.confirm import seen
+from bmslink.config.switching.off_marks import confirmed, mark_off
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, LinkTimeout, Refused
-from bmslink.journal import Journal, JournalError, Transaction
 from bmslink.model import Command, Switch
-from bmslink.protocols.settings import Image, SettingsMap, Step
-from bmslink.setting import Evidence, Setting
+from bmslink.protocols.common.settings_map import Image, SettingsMap, Step
+from bmslink.settings.setting import Evidence, Setting
+from bmslink.storage.journal import Journal, JournalError, Transaction
 
 __all__ = ["rehearse_off", "switch_off"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bmslink.config.open_changes import belongs
-from bmslink.journal import Journal, Open
+from bmslink.config.records.open_changes import belongs
 from bmslink.model import Switch
+from bmslink.storage.journal import Journal, Open
 
 __all__ = ["confirmed", "mark_off", "marked_off"]
 

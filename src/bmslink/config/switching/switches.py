@@ -13,15 +13,15 @@ from typing import Any
 
 from bmslink.arguments import checked
 from bmslink.config.apply import apply, blocks_of, draft, gate, lock_names, refuse
-from bmslink.config.beside import Beside
-from bmslink.config.check import require_waivers
-from bmslink.config.locks import locked
-from bmslink.config.looking import look_at, seen
-from bmslink.config.off import rehearse_off, switch_off
-from bmslink.config.open_changes import begin
+from bmslink.config.checks.check import require_waivers
+from bmslink.config.identity.known_as import identify_as, pack_of
+from bmslink.config.identity.locks import locked
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
-from bmslink.config.who import identify_as, pack_of
+from bmslink.config.records.open_changes import begin
+from bmslink.config.switching.beside import Beside
+from bmslink.config.switching.confirm import look_at, seen
+from bmslink.config.switching.off import rehearse_off, switch_off
 from bmslink.device import Device
 from bmslink.errors import (
     BmsError,
@@ -31,8 +31,8 @@ from bmslink.errors import (
     SettingError,
     TransportError,
 )
-from bmslink.journal import Journal, JournalError, Transaction
 from bmslink.model import Command, Identity, Switch
+from bmslink.storage.journal import Journal, JournalError, Transaction
 
 __all__ = ["look_at", "rehearse_switch", "switch"]
 

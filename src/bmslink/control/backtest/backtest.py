@@ -14,15 +14,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from bmslink.control.decision import Decision, Event
-from bmslink.control.engine import Engine
-from bmslink.control.limits import Limit
-from bmslink.control.logs import Entry
-from bmslink.control.playback import Playback, make_engine, packs
-from bmslink.control.policy import Action, PolicySet, Severity
-from bmslink.control.report import Command, Margin, Report, Totals, Trip
-from bmslink.control.rule import Rule, State
-from bmslink.control.sample import Quality
+from bmslink.control.backtest.logs import Entry
+from bmslink.control.backtest.playback import Playback, make_engine, packs
+from bmslink.control.backtest.report import Command, Margin, Report, Totals, Trip
+from bmslink.control.decide.decision import Decision, Event
+from bmslink.control.decide.engine import Engine
+from bmslink.control.decide.limits import Limit
+from bmslink.control.decide.policy import Action, PolicySet, Severity
+from bmslink.control.decide.rule import Rule, State
+from bmslink.control.decide.sample import Quality
 
 __all__ = ["Backtest", "backtest"]
 

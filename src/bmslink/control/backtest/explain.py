@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 
-from bmslink.control.decision import Decision
-from bmslink.control.engine import Engine
-from bmslink.control.logs import Entry, written
-from bmslink.control.playback import Playback, make_engine, packs
-from bmslink.control.policy import PolicySet, Severity
-from bmslink.control.rule import Rule, State, at_ease, in_words
+from bmslink.control.backtest.logs import Entry, written
+from bmslink.control.backtest.playback import Playback, make_engine, packs
+from bmslink.control.decide.decision import Decision
+from bmslink.control.decide.engine import Engine
+from bmslink.control.decide.policy import PolicySet, Severity
+from bmslink.control.decide.rule import Rule, State, at_ease, in_words
 from bmslink.errors import TargetError
 from bmslink.model import Reading
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import msgspec
 
-from bmslink.capture import FORMAT, CaptureHeader, Piece, open_capture, reading
 from bmslink.decoding import Skip, explain_pieces
 from bmslink.errors import CaptureError, FrameError, TargetError
+from bmslink.link.capture import FORMAT, CaptureHeader, Piece, open_capture, reading
 from bmslink.model import Condition, Reading
 
 __all__ = ["Entry", "Log", "Skipped", "written"]

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Protocol
 
-from bmslink.control.decision import Decision
-from bmslink.control.engine import Engine
-from bmslink.control.logs import Entry
-from bmslink.control.policy import Mode, PolicySet
+from bmslink.control.backtest.logs import Entry
+from bmslink.control.decide.decision import Decision
+from bmslink.control.decide.engine import Engine
+from bmslink.control.decide.policy import Mode, PolicySet
 from bmslink.errors import TargetError
 from bmslink.model import Reading
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from bmslink.control.logs import written
-from bmslink.control.policy import Severity
+from bmslink.control.backtest.logs import written
+from bmslink.control.decide.policy import Severity
 
 __all__ = ["Command", "Margin", "Report", "Totals", "Trip"]
 

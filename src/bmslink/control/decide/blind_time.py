@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bmslink.chemistry import chemistry
-from bmslink.control.decision import Limits
-from bmslink.control.plan import Plan
-from bmslink.control.sample import Sample
+from bmslink.control.decide.compile import Plan
+from bmslink.control.decide.decision import Limits
+from bmslink.control.decide.sample import Sample
+from bmslink.settings.chemistry import chemistry
 
 __all__ = ["blind_time"]
 

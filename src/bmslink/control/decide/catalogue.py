@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bmslink.control.policy import (
+from bmslink.control.decide.policy import (
     Action,
     Battery,
     Mode,
@@ -18,7 +18,7 @@ from bmslink.control.policy import (
     Reset,
     Severity,
 )
-from bmslink.control.thresholds import CURVES, THRESHOLDS
+from bmslink.control.decide.thresholds import CURVES, THRESHOLDS
 
 __all__ = ["CATALOGUE", "default_policies"]
 

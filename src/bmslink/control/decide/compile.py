@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
-from bmslink.control.policy import Battery, Mode, Policy, PolicySet
-from bmslink.control.quantities import GATES, QUANTITIES
-from bmslink.control.rule import Rule, Timing, in_words
+from bmslink.control.decide.policy import Battery, Mode, Policy, PolicySet
+from bmslink.control.decide.quantities import GATES, QUANTITIES
+from bmslink.control.decide.rule import Rule, Timing, in_words
 
 __all__ = ["Plan", "Rating", "curve_of", "make_plan", "ratings", "trip_of"]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from bmslink.control.limits import Limit, Permit
-from bmslink.control.policy import Mode, Severity
+from bmslink.control.decide.limits import Limit, Permit
+from bmslink.control.decide.policy import Mode, Severity
 
 __all__ = ["Decision", "Event", "Limits", "Verdict"]
 

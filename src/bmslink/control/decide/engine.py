@@ -12,15 +12,15 @@ from typing import Any
 
 import msgspec
 
-from bmslink.control.blind import blind_time
-from bmslink.control.decision import Decision, Event
-from bmslink.control.history import History
-from bmslink.control.plan import Plan, make_plan
-from bmslink.control.policy import Mode, PolicySet
-from bmslink.control.quantities import QUANTITIES, Gate
-from bmslink.control.rule import GOOD, Rule, State, advance, in_words, reset
-from bmslink.control.sample import Qualifier, Quality, Sample
-from bmslink.control.verdicts import Publisher
+from bmslink.control.decide.blind_time import blind_time
+from bmslink.control.decide.compile import Plan, make_plan
+from bmslink.control.decide.decision import Decision, Event
+from bmslink.control.decide.history import History
+from bmslink.control.decide.limiter import Publisher
+from bmslink.control.decide.policy import Mode, PolicySet
+from bmslink.control.decide.quantities import QUANTITIES, Gate
+from bmslink.control.decide.rule import GOOD, Rule, State, advance, in_words, reset
+from bmslink.control.decide.sample import Qualifier, Quality, Sample
 from bmslink.control.whole import require_whole
 from bmslink.errors import GateError, TargetError
 from bmslink.model import Reading

@@ -9,8 +9,8 @@ import math
 from collections import deque
 from collections.abc import Mapping
 
-from bmslink.control.policy import Battery
-from bmslink.control.sample import HIGHEST_RATE, Quality, Sample
+from bmslink.control.decide.policy import Battery
+from bmslink.control.decide.sample import HIGHEST_RATE, Quality, Sample
 from bmslink.model import Condition
 
 __all__ = ["CURRENT_PICKUP", "History"]

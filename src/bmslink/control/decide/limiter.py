@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from bmslink.control.decision import Decision, Event, Limits, Verdict
-from bmslink.control.limits import Effect, Limit, Permit, Ramp, Reason, meet, permit
-from bmslink.control.plan import Plan
-from bmslink.control.policy import Action, Severity
-from bmslink.control.rule import Rule, State, at_ease, in_words
-from bmslink.control.sample import Quality, Sample
+from bmslink.control.decide.compile import Plan
+from bmslink.control.decide.decision import Decision, Event, Limits, Verdict
+from bmslink.control.decide.limits import Effect, Limit, Permit, Ramp, Reason, meet, permit
+from bmslink.control.decide.policy import Action, Severity
+from bmslink.control.decide.rule import Rule, State, at_ease, in_words
+from bmslink.control.decide.sample import Quality, Sample
 
 __all__ = ["Publisher"]
 

@@ -12,8 +12,8 @@ from types import MappingProxyType
 
 import msgspec
 
-from bmslink.control.history import CURRENT_PICKUP, History
-from bmslink.control.sample import Quality, Sample
+from bmslink.control.decide.history import CURRENT_PICKUP, History
+from bmslink.control.decide.sample import Quality, Sample
 from bmslink.model import Condition, Reading
 
 __all__ = ["GATES", "PICKUP", "QUANTITIES", "Gate", "Quantity", "condition_names"]

@@ -17,9 +17,9 @@ from bisect import bisect_right
 
 import msgspec
 
-from bmslink.control.policy import Policy, Severity
-from bmslink.control.quantities import Gate, Quantity
-from bmslink.control.sample import Quality, Sample
+from bmslink.control.decide.policy import Policy, Severity
+from bmslink.control.decide.quantities import Gate, Quantity
+from bmslink.control.decide.sample import Quality, Sample
 
 __all__ = ["Rule", "State", "Timing", "advance", "at_ease", "fraction_at", "in_words", "reset"]
 

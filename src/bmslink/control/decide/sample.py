@@ -13,7 +13,7 @@ from operator import sub
 
 import msgspec
 
-from bmslink.control.policy import Battery
+from bmslink.control.decide.policy import Battery
 from bmslink.model import Reading
 
 __all__ = ["FIELDS", "HIGHEST_RATE", "Qualifier", "Quality", "Sample"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from bmslink.bands import BANDS, Band
+from bmslink.settings.bands import BANDS, Band
 
 __all__ = ["CURVES", "THRESHOLDS", "UNITS", "Curve"]
 

@@ -2,8 +2,8 @@
 
 No field is declared twice: the Struct is walked once, and what consists of fixed-size numbers,
 bytes, constants, and arrays and Structs of them, gets a reader that gives exactly what
-construct's own parse gives (`tests/test_derive.py` compares them on every capture and on made-up
-payloads), at about a tenth of the cost. Everything else (counts from the data, strings to the
+construct's own parse gives (`tests/protocols/test_derive.py` compares them on every capture and on
+made-up payloads), at about a tenth of the cost. Everything else (counts from the data, strings to the
 end) stays with construct.
 """
 
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from construct import Array, Bytes, Computed, Const, FormatField, Renamed, Struct
 
-from bmslink.protocols.scale import Layout, Scaled
+from bmslink.protocols.common.scale import Layout, Scaled
 
 __all__ = ["Reader", "fixed", "reader"]
 

@@ -14,8 +14,8 @@ from construct import Container as Parsed
 
 from bmslink.errors import FrameError
 from bmslink.model import Condition
-from bmslink.protocols.derive import reader
-from bmslink.protocols.scale import Layout, Scaled
+from bmslink.protocols.common.derive import reader
+from bmslink.protocols.common.scale import Layout, Scaled
 
 __all__ = [
     "Layout",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
-from bmslink.protocols.settings import Slot
+from bmslink.protocols.common.settings_map import Slot
 
 __all__ = ["Span", "alike", "question", "runs", "slot_bytes", "span"]
 

@@ -15,9 +15,9 @@ from typing import Literal
 
 from construct import Byte, Bytes, Const, Int16ub, Int16ul, Struct
 
-from bmslink.link import Drop, Frame, Framer
+from bmslink.link.link import Drop, Frame, Framer
 from bmslink.protocols.base import need
-from bmslink.protocols.fields import Layout, build, parse
+from bmslink.protocols.common.fields import Layout, build, parse
 
 __all__ = [
     "DALY_SHAPES",

@@ -15,10 +15,10 @@ from functools import cached_property
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from bmslink.errors import LinkTimeout, SettingError, UsageError
-from bmslink.link import Frame
+from bmslink.link.link import Frame
 from bmslink.model import Switch
-from bmslink.protocols.fields import Layout, build, fields_of, flag, is_set, parse
-from bmslink.setting import Setting, Value
+from bmslink.protocols.common.fields import Layout, build, fields_of, flag, is_set, parse
+from bmslink.settings.setting import Setting, Value
 
 __all__ = [
     "Image",

@@ -7,7 +7,7 @@ daly-d2, the dialect that the vendor's app tries first; connecting tells.
 
 from __future__ import annotations
 
-from bmslink.gatt import Advert, Gatt, uuid16
+from bmslink.link.gatt import Advert, Gatt, uuid16
 
 __all__ = ["DALY_ADVERTS", "DALY_MODULES"]
 

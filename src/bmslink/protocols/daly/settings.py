@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from construct import Byte, Bytes, Int16ub, Int32ub, Struct
 
-from bmslink.protocols.fields import Layout, scaled
+from bmslink.protocols.common.fields import Layout, scaled
 
 __all__ = [
     "CHEMISTRIES",

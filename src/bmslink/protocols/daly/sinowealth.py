@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 from construct import Byte, Bytes, Const, Int16ub, Int32sb, Int32ub, Struct
 
 from bmslink.errors import FrameError
-from bmslink.link import Drop, Frame, Framer, Timing
+from bmslink.link.link import Drop, Frame, Framer, Timing
 from bmslink.model import Condition, Identity, Reading
 from bmslink.protocols.base import Codec, Driver, Options, Payload, Record
-from bmslink.protocols.fields import (
+from bmslink.protocols.common.fields import (
     Layout,
     build,
     is_set,

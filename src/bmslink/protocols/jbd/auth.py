@@ -14,10 +14,10 @@ import re
 from dataclasses import dataclass
 
 from bmslink.errors import LinkTimeout, PortDenied
-from bmslink.link import Link
-from bmslink.protocols.jbd_framing import JBDFrame
-from bmslink.protocols.jbd_radio import JBD_PREFIXES
-from bmslink.transport import Pin
+from bmslink.link.link import Link
+from bmslink.link.transport import Pin
+from bmslink.protocols.jbd.framing import JBDFrame
+from bmslink.protocols.jbd.radio import JBD_PREFIXES
 
 __all__ = ["APP_KEY", "Secrets", "authenticate", "hide", "take_apart"]
 

@@ -14,13 +14,20 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from bmslink.errors import FrameError, LinkTimeout, Refused
-from bmslink.gatt import Advert, Gatt
-from bmslink.link import Timing
+from bmslink.link.gatt import Advert, Gatt
+from bmslink.link.link import Timing
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Codec, Options, Payload, Record, need
-from bmslink.protocols.fields import Layout, of_count, open_wires, parse, sort_conditions, text
-from bmslink.protocols.jbd_auth import APP_KEY, authenticate
-from bmslink.protocols.jbd_framing import (
+from bmslink.protocols.common.fields import (
+    Layout,
+    of_count,
+    open_wires,
+    parse,
+    sort_conditions,
+    text,
+)
+from bmslink.protocols.jbd.auth import APP_KEY, authenticate
+from bmslink.protocols.jbd.framing import (
     ADDRESSES,
     READ,
     STATUS,
@@ -30,7 +37,7 @@ from bmslink.protocols.jbd_framing import (
     read_request,
     write_request,
 )
-from bmslink.protocols.jbd_layouts import (
+from bmslink.protocols.jbd.layouts import (
     BASIC_MINIMUM,
     COUNTERS_LAYOUT,
     NAME,
@@ -39,10 +46,10 @@ from bmslink.protocols.jbd_layouts import (
     cells_layout,
     tail_kind,
 )
-from bmslink.protocols.jbd_radio import JBD_ADVERTS, JBD_MODULES
-from bmslink.protocols.jbd_reading import DAREN, basic_reading
-from bmslink.protocols.jbd_settings import STRINGS, register_layout
-from bmslink.protocols.jbd_writing import JBDWriting
+from bmslink.protocols.jbd.radio import JBD_ADVERTS, JBD_MODULES
+from bmslink.protocols.jbd.reading import DAREN, basic_reading
+from bmslink.protocols.jbd.settings import STRINGS, register_layout
+from bmslink.protocols.jbd.writing import JBDWriting
 
 __all__ = ["JBD", "JBDCodec", "JBDFrame", "JBDFramer", "read_request", "write_request"]
 

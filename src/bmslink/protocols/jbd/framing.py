@@ -9,8 +9,8 @@ from functools import lru_cache
 
 from construct import Byte, Bytes, Const, Int16ub, Struct
 
-from bmslink.link import Drop, Frame, Framer
-from bmslink.protocols.fields import Layout, build, parse
+from bmslink.link.link import Drop, Frame, Framer
+from bmslink.protocols.common.fields import Layout, build, parse
 
 __all__ = [
     "ADDRESSES",

@@ -8,7 +8,7 @@ from typing import Literal
 from construct import Array, Byte, Bytes, GreedyBytes, Int16sb, Int16ub, Int32sb, Struct
 
 from bmslink.model import Condition
-from bmslink.protocols.fields import Layout, kelvin, scaled
+from bmslink.protocols.common.fields import Layout, kelvin, scaled
 
 _HEAD = (
     "voltage" / scaled(Int16ub, 100),  # 0

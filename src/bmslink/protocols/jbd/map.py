@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from bmslink.model import Identity
-from bmslink.protocols.fields import is_set, parse
-from bmslink.protocols.jbd_settings import REGISTERS, TENFOLD, TENFOLD_BIT
-from bmslink.protocols.settings import SettingsMap, Slot, proof
-from bmslink.setting import Danger, Evidence, Kind, Setting
+from bmslink.protocols.common.fields import is_set, parse
+from bmslink.protocols.common.settings_map import SettingsMap, Slot, proof
+from bmslink.protocols.jbd.settings import REGISTERS, TENFOLD, TENFOLD_BIT
+from bmslink.settings.setting import Danger, Evidence, Kind, Setting
 
 __all__ = ["CELL_COUNT", "FUNCTION_BITS", "NEWER", "balance_map", "jbd_map"]
 

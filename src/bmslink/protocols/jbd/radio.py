@@ -6,7 +6,7 @@ a JBD board is its answer to register 03.
 
 from __future__ import annotations
 
-from bmslink.gatt import Advert, Gatt, uuid16
+from bmslink.link.gatt import Advert, Gatt, uuid16
 
 __all__ = ["JBD_ADVERTS", "JBD_MODULES", "JBD_PREFIXES"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bmslink.model import Condition, Reading
-from bmslink.protocols.fields import (
+from bmslink.protocols.common.fields import (
     bits,
     is_set,
     named_bits,
@@ -15,7 +15,7 @@ from bmslink.protocols.fields import (
     sort_conditions,
     unnamed_bits,
 )
-from bmslink.protocols.jbd_layouts import (
+from bmslink.protocols.jbd.layouts import (
     ADDRESSED_ALARMS,
     ADDRESSED_PROTECTIONS,
     ALARMS,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from construct import Byte, Bytes, GreedyBytes, Int16sb, Int16ub, Struct
 
-from bmslink.protocols.fields import Layout, kelvin, scaled
+from bmslink.protocols.common.fields import Layout, kelvin, scaled
 
 __all__ = ["REGISTERS", "STRINGS", "TENFOLD", "TENFOLD_BIT", "register_layout"]
 

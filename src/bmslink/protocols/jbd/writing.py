@@ -15,13 +15,13 @@ from typing import Any, ClassVar
 from bmslink.errors import LinkTimeout, Refused, SettingError, TransportError
 from bmslink.model import Capability, Command, Identity, Switch
 from bmslink.protocols.base import Driver, Record
-from bmslink.protocols.fields import is_set
-from bmslink.protocols.jbd_framing import READ, JBDFrame, read_request, write_request
-from bmslink.protocols.jbd_layouts import BASIC_MINIMUM
-from bmslink.protocols.jbd_map import CELL_COUNT, FUNCTION_BITS, NEWER, balance_map, jbd_map
-from bmslink.protocols.jbd_reading import DAREN, is_tenfold
-from bmslink.protocols.jbd_settings import REGISTERS
-from bmslink.protocols.settings import SettingsMap, Slot, Step, silence_means_absent
+from bmslink.protocols.common.fields import is_set
+from bmslink.protocols.common.settings_map import SettingsMap, Slot, Step, silence_means_absent
+from bmslink.protocols.jbd.framing import READ, JBDFrame, read_request, write_request
+from bmslink.protocols.jbd.layouts import BASIC_MINIMUM
+from bmslink.protocols.jbd.map import CELL_COUNT, FUNCTION_BITS, NEWER, balance_map, jbd_map
+from bmslink.protocols.jbd.reading import DAREN, is_tenfold
+from bmslink.protocols.jbd.settings import REGISTERS
 
 __all__ = ["JBDWriting"]
 

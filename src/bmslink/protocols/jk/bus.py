@@ -16,15 +16,15 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
 from bmslink.errors import FrameError, LinkTimeout, Refused, TargetError
-from bmslink.link import Drop, Framer, Link, Timing
+from bmslink.link.link import Drop, Framer, Link, Timing
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Codec, Driver, Options, Payload, Record
-from bmslink.protocols.jk02 import JK02Codec
-from bmslink.protocols.jk02_framing import CELLS, INFO, SETTINGS, JK02Frame, JK02Framer
-from bmslink.protocols.jk02_reading import REMEMBERED
-from bmslink.protocols.jk_modbus_codec import EXCEPTIONS, JKModbusCodec, check_address
-from bmslink.protocols.jk_modbus_map import TRIGGERS
-from bmslink.protocols.rtu import MODBUS_SHAPES, WRITE, WRITE_MANY, RTUFrame, RTUFramer
+from bmslink.protocols.common.rtu import MODBUS_SHAPES, WRITE, WRITE_MANY, RTUFrame, RTUFramer
+from bmslink.protocols.jk.jk02.driver import JK02Codec
+from bmslink.protocols.jk.jk02.framing import CELLS, INFO, SETTINGS, JK02Frame, JK02Framer
+from bmslink.protocols.jk.jk02.reading import REMEMBERED
+from bmslink.protocols.jk.modbus.codec import EXCEPTIONS, JKModbusCodec, check_address
+from bmslink.protocols.jk.modbus.map import TRIGGERS
 
 __all__ = ["COUNTERS", "REGISTERS", "BusFrame", "JKBus", "JKBusCodec", "JKBusFramer", "trigger"]
 

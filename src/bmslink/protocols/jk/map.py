@@ -13,10 +13,10 @@ from collections.abc import Iterator
 
 from construct import Struct
 
-from bmslink.protocols.fields import is_set
-from bmslink.protocols.jk_settings import REGISTERS, SWITCH_WORD
-from bmslink.protocols.settings import SettingsMap, Slot, proof
-from bmslink.setting import Danger, Evidence, Setting
+from bmslink.protocols.common.fields import is_set
+from bmslink.protocols.common.settings_map import SettingsMap, Slot, proof
+from bmslink.protocols.jk.settings import REGISTERS, SWITCH_WORD
+from bmslink.settings.setting import Danger, Evidence, Setting
 
 __all__ = ["TABLE_BYTES", "jk_map", "slot_bytes", "writable"]
 

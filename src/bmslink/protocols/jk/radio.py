@@ -7,7 +7,7 @@ all boards speak, and connecting tells (the device info of a JK04 board proves i
 
 from __future__ import annotations
 
-from bmslink.gatt import Advert, Gatt, uuid16
+from bmslink.link.gatt import Advert, Gatt, uuid16
 
 __all__ = ["JK_ADVERTS", "JK_MODULES"]
 

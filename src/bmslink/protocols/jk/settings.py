@@ -24,7 +24,7 @@ from construct import (
     Struct,
 )
 
-from bmslink.protocols.fields import Layout, flag, is_set, scaled
+from bmslink.protocols.common.fields import Layout, flag, is_set, scaled
 
 __all__ = [
     "CLOCK",

@@ -26,8 +26,8 @@ from bumble.link import LocalLink
 from bumble.ll import AdvInd, ConnectInd, ControlPdu, TerminateInd
 from bumble.transport.common import AsyncPipeSink, StreamPacketSource, Transport
 
+from bmslink.link.transport import split_host
 from bmslink.simulation.listening import listen_error
-from bmslink.transport import split_host
 
 __all__ = ["Air", "VirtualController"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-from bmslink.protocols.jbd_framing import JBDFrame, JBDFramer
+from bmslink.protocols.jbd.framing import JBDFrame, JBDFramer
 
 __all__ = ["Login"]
 

@@ -31,14 +31,14 @@ from bumble.pairing import PairingConfig
 from bumble.transport.common import AsyncPipeSink
 
 from bmslink.errors import TransportError
-from bmslink.simulation.gatt_air import Air
-from bmslink.simulation.gatt_login import Login
-from bmslink.simulation.gatt_modules import Characteristic as Declared
-from bmslink.simulation.gatt_modules import Chunks, Module, Radio
+from bmslink.link.transport import Endpoint
+from bmslink.simulation.ble.air import Air
+from bmslink.simulation.ble.catalogue import Characteristic as Declared
+from bmslink.simulation.ble.catalogue import Chunks, Module, Radio
+from bmslink.simulation.ble.login import Login
 from bmslink.simulation.listening import OpenLine
 from bmslink.simulation.transport import SimDevice
-from bmslink.transport import Endpoint
-from bmslink.transports.ble_bumble_host import Passkey, open_controller
+from bmslink.transports.ble.bumble_host import Passkey, open_controller
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ from typing import Any
 
 from bmslink.errors import FrameError, TargetError
 from bmslink.model import Reading, Switch
-from bmslink.protocols.daly_a5_codec import (
+from bmslink.protocols.common.fields import build, parse
+from bmslink.protocols.daly.a5.codec import (
     HOST_APP,
     HOST_OF_BOARD,
     HOST_PC,
@@ -25,7 +26,7 @@ from bmslink.protocols.daly_a5_codec import (
     DalyFrame,
     read_request,
 )
-from bmslink.protocols.daly_a5_layouts import (
+from bmslink.protocols.daly.a5.layouts import (
     ACK,
     CELLS_PER_FRAME,
     CONTROLS,
@@ -35,9 +36,8 @@ from bmslink.protocols.daly_a5_layouts import (
     STATUS,
     SWITCH,
 )
-from bmslink.protocols.daly_settings import CHEMISTRIES, CLOCK_WRITE, PARAMETERS, WRITES
-from bmslink.protocols.fields import build, parse
-from bmslink.simulation.pack import Pack
+from bmslink.protocols.daly.settings import CHEMISTRIES, CLOCK_WRITE, PARAMETERS, WRITES
+from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer, Responder
 
 __all__ = ["DalyA5Responder"]

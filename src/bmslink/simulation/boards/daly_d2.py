@@ -11,13 +11,18 @@ from typing import Any, ClassVar
 
 from bmslink.errors import TargetError
 from bmslink.model import Reading, Switch
-from bmslink.protocols.daly_a5_layouts import FAILURES
-from bmslink.protocols.daly_d2 import DalyD2
-from bmslink.protocols.daly_registers import Dialect
-from bmslink.protocols.daly_settings import CHEMISTRIES
-from bmslink.protocols.rtu import RTUFrame
-from bmslink.simulation.daly_registers import FIRMWARE, DalyRegisterResponder, celsius, probes
-from bmslink.simulation.pack import Pack
+from bmslink.protocols.common.rtu import RTUFrame
+from bmslink.protocols.daly.a5.layouts import FAILURES
+from bmslink.protocols.daly.registers.d2 import DalyD2
+from bmslink.protocols.daly.registers.driver import Dialect
+from bmslink.protocols.daly.settings import CHEMISTRIES
+from bmslink.simulation.boards.daly_registers import (
+    FIRMWARE,
+    DalyRegisterResponder,
+    celsius,
+    probes,
+)
+from bmslink.simulation.pack.pack import Pack
 
 __all__ = ["DalyD2Responder"]
 

@@ -10,18 +10,23 @@ from typing import Any, ClassVar
 
 from bmslink.errors import TargetError
 from bmslink.model import Condition, Reading, Switch
-from bmslink.protocols.daly_p81 import FLAGS, LEVELS, DalyP81
-from bmslink.protocols.daly_register_framing import (
+from bmslink.protocols.common.rtu import RTUFrame
+from bmslink.protocols.daly.registers.driver import Dialect
+from bmslink.protocols.daly.registers.framing import (
     ANSWERING,
     ASKING,
     MAX_BOARD,
     P81Framer,
     read_request,
 )
-from bmslink.protocols.daly_registers import Dialect
-from bmslink.protocols.rtu import RTUFrame
-from bmslink.simulation.daly_registers import FIRMWARE, DalyRegisterResponder, celsius, probes
-from bmslink.simulation.pack import Pack
+from bmslink.protocols.daly.registers.p81 import FLAGS, LEVELS, DalyP81
+from bmslink.simulation.boards.daly_registers import (
+    FIRMWARE,
+    DalyRegisterResponder,
+    celsius,
+    probes,
+)
+from bmslink.simulation.pack.pack import Pack
 
 __all__ = ["DalyP81Responder"]
 

@@ -16,16 +16,16 @@ from typing import Any, ClassVar, Self
 
 from bmslink.errors import FrameError, TargetError
 from bmslink.model import Reading, Switch
-from bmslink.protocols.daly_register_layouts import (
+from bmslink.protocols.common.fields import build, parse_value
+from bmslink.protocols.common.rtu import RTUFrame
+from bmslink.protocols.daly.registers.driver import Dialect
+from bmslink.protocols.daly.registers.layouts import (
     ABSENT,
     MAX_REGISTERS,
     Row,
 )
-from bmslink.protocols.daly_registers import Dialect
-from bmslink.protocols.daly_settings import moment_of
-from bmslink.protocols.fields import build, parse_value
-from bmslink.protocols.rtu import RTUFrame
-from bmslink.simulation.pack import Pack
+from bmslink.protocols.daly.settings import moment_of
+from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer, Responder
 
 __all__ = ["DalyRegisterResponder"]

@@ -9,15 +9,15 @@ from typing import Any, ClassVar
 
 from bmslink.errors import TargetError
 from bmslink.model import Reading
-from bmslink.protocols.daly_sinowealth import (
+from bmslink.protocols.common.fields import build, parse
+from bmslink.protocols.daly.sinowealth import (
     BATTERY_STATUS,
     FIELDS,
     PACK_STATUS,
     SinowealthFrame,
     SinowealthFramer,
 )
-from bmslink.protocols.fields import build, parse
-from bmslink.simulation.pack import Pack
+from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer, Responder
 
 __all__ = ["SinowealthResponder"]

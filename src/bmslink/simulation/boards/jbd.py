@@ -14,9 +14,9 @@ from typing import Any
 
 from bmslink.errors import FrameError, TargetError
 from bmslink.model import Condition, Reading, Switch
-from bmslink.protocols.fields import Layout, build, parse
-from bmslink.protocols.jbd_framing import READ, WRITE, JBDFrame, JBDFramer
-from bmslink.protocols.jbd_layouts import (
+from bmslink.protocols.common.fields import Layout, build, parse
+from bmslink.protocols.jbd.framing import READ, WRITE, JBDFrame, JBDFramer
+from bmslink.protocols.jbd.layouts import (
     ADDRESSED_ALARMS,
     ADDRESSED_PROTECTIONS,
     ALARMS,
@@ -30,9 +30,9 @@ from bmslink.protocols.jbd_layouts import (
     basic_layout,
     cells_layout,
 )
-from bmslink.protocols.jbd_settings import REGISTERS, STRINGS, TENFOLD_BIT, register_layout
-from bmslink.protocols.jbd_settings import TENFOLD as TENFOLD_REGISTERS
-from bmslink.simulation.pack import Pack
+from bmslink.protocols.jbd.settings import REGISTERS, STRINGS, TENFOLD_BIT, register_layout
+from bmslink.protocols.jbd.settings import TENFOLD as TENFOLD_REGISTERS
+from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer, Responder
 
 __all__ = ["JBDResponder"]

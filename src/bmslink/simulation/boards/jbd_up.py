@@ -11,8 +11,8 @@ from typing import Any
 
 from bmslink.errors import TargetError
 from bmslink.model import Condition, Reading, Switch
-from bmslink.protocols.fields import Layout, build, parse
-from bmslink.protocols.jbd_up import (
+from bmslink.protocols.common.fields import Layout, build, parse
+from bmslink.protocols.jbd.up.driver import (
     CAPACITY,
     INDIVIDUAL,
     PRODUCT,
@@ -22,7 +22,7 @@ from bmslink.protocols.jbd_up import (
     UPFrame,
     UPFramer,
 )
-from bmslink.protocols.jbd_up_layouts import (
+from bmslink.protocols.jbd.up.layouts import (
     ALARMS,
     BLOCKS,
     FAULTS,
@@ -30,8 +30,8 @@ from bmslink.protocols.jbd_up_layouts import (
     individual_layout,
     status_layout,
 )
-from bmslink.protocols.jbd_up_map import SETTINGS_BLOCKS
-from bmslink.simulation.pack import Pack
+from bmslink.protocols.jbd.up.map import SETTINGS_BLOCKS
+from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer, Responder
 
 __all__ = ["JBDUPResponder"]

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from bmslink.errors import TargetError
-from bmslink.link import Drop
+from bmslink.link.link import Drop
 from bmslink.model import Condition, Reading, Switch
-from bmslink.protocols.fields import build, parse
-from bmslink.protocols.jk02_framing import (
+from bmslink.protocols.common.fields import build, parse
+from bmslink.protocols.jk.jk02.framing import (
     ACK,
     CELLS,
     INFO,
@@ -27,16 +27,16 @@ from bmslink.protocols.jk02_framing import (
     command,
     record,
 )
-from bmslink.protocols.jk02_layouts import CELL_INFO, DEVICE_INFO, PAYLOAD, SLOTS, fitted
-from bmslink.protocols.jk02_reading import ALARMS, CHEMISTRIES, FULL_OR_OVERVOLTAGE
-from bmslink.protocols.jk_settings import (
+from bmslink.protocols.jk.jk02.layouts import CELL_INFO, DEVICE_INFO, PAYLOAD, SLOTS, fitted
+from bmslink.protocols.jk.jk02.reading import ALARMS, CHEMISTRIES, FULL_OR_OVERVOLTAGE
+from bmslink.protocols.jk.settings import (
     CLOCK,
     REGISTERS,
     SETTINGS_LAYOUTS,
     SWITCH_WORD,
     write_layout,
 )
-from bmslink.simulation.pack import Pack
+from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer, Responder
 
 __all__ = ["MODELS", "CommandFramer", "JK02Responder", "JKStreamResponder"]

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 from bmslink.errors import TargetError
 from bmslink.model import Reading, Switch
-from bmslink.protocols.fields import build, parse
-from bmslink.protocols.jk02_framing import (
+from bmslink.protocols.common.fields import build, parse
+from bmslink.protocols.jk.jk02.framing import (
     ACK,
     INFO,
     READ_INFO,
@@ -20,9 +20,9 @@ from bmslink.protocols.jk02_framing import (
     JK02Frame,
     command,
 )
-from bmslink.protocols.jk02_layouts import DEVICE_INFO, PAYLOAD
-from bmslink.protocols.jk04 import JK04Codec
-from bmslink.protocols.jk04_layouts import (
+from bmslink.protocols.jk.jk02.layouts import DEVICE_INFO, PAYLOAD
+from bmslink.protocols.jk.jk04.driver import JK04Codec
+from bmslink.protocols.jk.jk04.layouts import (
     CELL_INFO,
     REGISTERS,
     SETTINGS_TABLE,
@@ -31,8 +31,8 @@ from bmslink.protocols.jk04_layouts import (
     float_bits,
     numbers,
 )
-from bmslink.simulation.jk02 import JKStreamResponder
-from bmslink.simulation.pack import Pack
+from bmslink.simulation.boards.jk02 import JKStreamResponder
+from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer
 
 __all__ = ["MODELS", "JK04Responder"]

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Self
 
-from bmslink.protocols.jk02_framing import CELLS, SETTINGS, JK02Framer, record
-from bmslink.protocols.jk_bus import REGISTERS, trigger
-from bmslink.protocols.rtu import MODBUS_SHAPES, WRITE_MANY, RTUFrame, RTUFramer
-from bmslink.simulation.jk02 import DEFAULT_FIRMWARE
-from bmslink.simulation.jk_modbus import NativeRecords
-from bmslink.simulation.pack import MAX_ADVANCE, Pack
+from bmslink.protocols.common.rtu import MODBUS_SHAPES, WRITE_MANY, RTUFrame, RTUFramer
+from bmslink.protocols.jk.bus import REGISTERS, trigger
+from bmslink.protocols.jk.jk02.framing import CELLS, SETTINGS, JK02Framer, record
+from bmslink.simulation.boards.jk02 import DEFAULT_FIRMWARE
+from bmslink.simulation.boards.jk_modbus import NativeRecords
+from bmslink.simulation.pack.pack import MAX_ADVANCE, Pack
 from bmslink.simulation.responder import Answer, Responder
 
 __all__ = ["JKBusResponder"]

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from bmslink.errors import TargetError
-from bmslink.protocols.fields import build, parse
-from bmslink.protocols.jk02_framing import (
+from bmslink.protocols.common.fields import build, parse
+from bmslink.protocols.common.rtu import MODBUS_SHAPES, READ, RTUFrame, RTUFramer
+from bmslink.protocols.jk.jk02.framing import (
     CELLS,
     INFO,
     READ_INFO,
@@ -18,20 +19,19 @@ from bmslink.protocols.jk02_framing import (
     JK02Framer,
     command,
 )
-from bmslink.protocols.jk02_layouts import CELL_INFO, DEVICE_INFO
-from bmslink.protocols.jk_modbus_map import INFO as INFO_TABLE
-from bmslink.protocols.jk_modbus_map import LIVE as LIVE_TABLE
-from bmslink.protocols.jk_modbus_map import SETTINGS as SETTINGS_TABLE
-from bmslink.protocols.jk_modbus_map import chunk_layout, place
-from bmslink.protocols.jk_settings import (
+from bmslink.protocols.jk.jk02.layouts import CELL_INFO, DEVICE_INFO
+from bmslink.protocols.jk.modbus.map import INFO as INFO_TABLE
+from bmslink.protocols.jk.modbus.map import LIVE as LIVE_TABLE
+from bmslink.protocols.jk.modbus.map import SETTINGS as SETTINGS_TABLE
+from bmslink.protocols.jk.modbus.map import chunk_layout, place
+from bmslink.protocols.jk.settings import (
     REGISTERS,
     SETTINGS_LAYOUTS,
     SWITCH_WORD,
     write_layout,
 )
-from bmslink.protocols.rtu import MODBUS_SHAPES, READ, RTUFrame, RTUFramer
-from bmslink.simulation.jk02 import JK02Responder
-from bmslink.simulation.pack import Pack
+from bmslink.simulation.boards.jk02 import JK02Responder
+from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer, Responder
 
 __all__ = ["JKModbusResponder", "NativeRecords"]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bmslink.errors import FrameError
 from bmslink.model import Reading, Switch
-from bmslink.protocols.fields import Scaled, build
-from bmslink.protocols.jk_nw import (
+from bmslink.protocols.common.fields import Scaled, build
+from bmslink.protocols.jk.nw.driver import (
     BMS,
     READ,
     READ_ALL,
@@ -17,7 +17,7 @@ from bmslink.protocols.jk_nw import (
     JKNWFrame,
     JKNWFramer,
 )
-from bmslink.protocols.jk_nw_tags import (
+from bmslink.protocols.jk.nw.tags import (
     ALARMS,
     CHEMISTRIES,
     TAGS,
@@ -29,7 +29,7 @@ from bmslink.protocols.jk_nw_tags import (
 from bmslink.simulation.responder import Answer, Responder
 
 if TYPE_CHECKING:
-    from bmslink.simulation.pack import Pack
+    from bmslink.simulation.pack.pack import Pack
 
 __all__ = ["JKNWResponder"]
 

@@ -8,13 +8,13 @@ import selectors
 from typing import Any
 
 from bmslink.errors import BmsError
-from bmslink.link import Link
+from bmslink.link.link import Link
+from bmslink.link.transport import Endpoint
 from bmslink.model import Condition, Reading
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Driver, Options
 from bmslink.simulation.transport import SimDevice, SimTransport
 from bmslink.simulation.wire import WireFaults
-from bmslink.transport import Endpoint
 
 __all__ = ["shows"]
 

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Collection
 from itertools import pairwise
 
-from bmslink.chemistry import Chemistry
+from bmslink.settings.chemistry import Chemistry
 
 __all__ = ["Cells"]
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 import random
 
-from bmslink.chemistry import Chemistry
-from bmslink.chemistry import chemistry as find_chemistry
 from bmslink.errors import TargetError
 from bmslink.model import Condition, Reading, Switch
-from bmslink.simulation.cells import Cells
-from bmslink.simulation.load import daily_current, parse_load
-from bmslink.simulation.protection import Guard, Measured, default_settings
+from bmslink.settings.chemistry import Chemistry
+from bmslink.settings.chemistry import chemistry as find_chemistry
+from bmslink.simulation.pack.cells import Cells
+from bmslink.simulation.pack.load import daily_current, parse_load
+from bmslink.simulation.pack.protection import Guard, Measured, default_settings
 
 __all__ = ["MAX_ADVANCE", "SEVERITIES", "Pack"]
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bmslink.chemistry import Chemistry
 from bmslink.model import Condition, Switch
+from bmslink.settings.chemistry import Chemistry
 
 __all__ = ["RULES", "Guard", "Measured", "Rule", "default_settings"]
 

@@ -16,16 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bmslink.capture import Piece, open_capture
 from bmslink.errors import CaptureError, FrameError, TargetError
-from bmslink.framing import Frame, bites
+from bmslink.link.capture import Piece, open_capture
+from bmslink.link.framer import Frame, bites
+from bmslink.link.transport import parse_target
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Driver, Options, Record
-from bmslink.protocols.daly_a5_codec import HOST_APP, HOST_PC
-from bmslink.simulation.pack import Pack
+from bmslink.protocols.daly.a5.codec import HOST_APP, HOST_PC
+from bmslink.simulation.pack.pack import Pack
+from bmslink.simulation.replay.tape import Part, Tape
 from bmslink.simulation.responder import make_responder, responder_class
-from bmslink.simulation.tape import Part, Tape
-from bmslink.transport import parse_target
 
 __all__ = ["Listener", "Recording"]
 

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from bmslink.errors import TargetError
-from bmslink.simulation.recorded import Recording
+from bmslink.simulation.replay.recorded import Recording
 from bmslink.simulation.responder import Answer, responder_class
 from bmslink.simulation.serve import open_places
 

@@ -8,9 +8,9 @@ lost, so that what watches it ends.
 from __future__ import annotations
 
 from bmslink.errors import LinkClosed, TargetError
-from bmslink.simulation.recorded import Recording
-from bmslink.simulation.replay import Player, RecordedLine
-from bmslink.transport import Endpoint, OnData, OnLost, Transport
+from bmslink.link.transport import Endpoint, OnData, OnLost, Transport
+from bmslink.simulation.replay.recorded import Recording
+from bmslink.simulation.replay.responder import Player, RecordedLine
 
 __all__ = ["ReplayTransport"]
 

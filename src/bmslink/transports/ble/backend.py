@@ -1,7 +1,7 @@
 """Which Bluetooth stack bleak drives: the system's own, or one that `BMSLINK_BLE_BACKEND` names.
 
 The variable is `MODULE:FACTORY` or `MODULE:FACTORY:SPEC`; `bumble:SPEC` is short for the bundled
-one (`bmslink.transports.ble_bumble:factory:SPEC`, e.g. `bumble:tcp-client:127.0.0.1:9000`). The
+one (`bmslink.transports.ble.bumble:factory:SPEC`, e.g. `bumble:tcp-client:127.0.0.1:9000`). The
 factory is an ordinary function that gets SPEC (or an empty string) and gives back a `Backend`:
 
 ```python
@@ -40,13 +40,13 @@ from bleak.backends.client import BaseBleakClient
 from bleak.backends.scanner import BaseBleakScanner
 
 from bmslink.errors import BmsError, TargetError
-from bmslink.transport import load
-from bmslink.transports.ble_errors import brought_to_an_end
+from bmslink.link.transport import load
+from bmslink.transports.ble.errors import brought_to_an_end
 
 __all__ = ["VARIABLE", "Backend", "backend_in_use"]
 
 VARIABLE = "BMSLINK_BLE_BACKEND"
-_BUNDLED = {"bumble": "bmslink.transports.ble_bumble:factory"}
+_BUNDLED = {"bumble": "bmslink.transports.ble.bumble:factory"}
 
 
 class Backend:
@@ -75,7 +75,7 @@ class Backend:
         """Pair a connected device that asks for a passkey; the system's own stack may ask the
         user for it instead."""
         if self.client is None and sys.platform == "linux":
-            from bmslink.transports.ble_pairing import agent  # D-Bus exists on Linux only
+            from bmslink.transports.ble.pairing import agent  # D-Bus exists on Linux only
 
             async with agent(passkey):
                 await client.pair()

@@ -30,8 +30,8 @@ from bumble.device import Advertisement, Connection, Device, Peer
 from bumble.hci import Address
 
 from bmslink.errors import TargetError
-from bmslink.transports.ble_backend import Backend
-from bmslink.transports.ble_bumble_host import (
+from bmslink.transports.ble.backend import Backend
+from bmslink.transports.ble.bumble_host import (
     Adapter,
     Opener,
     give_up,

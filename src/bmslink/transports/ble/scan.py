@@ -13,9 +13,9 @@ from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
 
 from bmslink.errors import PortNotFound, TargetError
-from bmslink.gatt import Seen
-from bmslink.transports.ble_backend import Backend, backend_in_use
-from bmslink.transports.ble_errors import brought_to_an_end, printable, translated
+from bmslink.link.gatt import Seen
+from bmslink.transports.ble.backend import Backend, backend_in_use
+from bmslink.transports.ble.errors import brought_to_an_end, printable, translated
 
 __all__ = ["find", "scan_adverts"]
 

@@ -27,10 +27,10 @@ from bleak.backends.service import BleakGATTServiceCollection
 from bleak.exc import BleakError
 
 from bmslink.errors import BmsError, LinkClosed, PortDenied, TargetError, UnknownDevice
-from bmslink.gatt import Gatt, Seen
-from bmslink.transport import Endpoint, Line, OnData, OnLost, Pin, Transport
-from bmslink.transports.ble_backend import Backend, backend_in_use
-from bmslink.transports.ble_errors import (
+from bmslink.link.gatt import Gatt, Seen
+from bmslink.link.transport import Endpoint, Line, OnData, OnLost, Pin, Transport
+from bmslink.transports.ble.backend import Backend, backend_in_use
+from bmslink.transports.ble.errors import (
     PAIRING,
     PASSKEY,
     brought_to_an_end,
@@ -39,7 +39,7 @@ from bmslink.transports.ble_errors import (
     translated,
     wants_pairing,
 )
-from bmslink.transports.ble_scan import find, plain_address, scan_adverts
+from bmslink.transports.ble.scan import find, plain_address, scan_adverts
 
 __all__ = ["BleTransport", "Seen", "scan_adverts"]
 

@@ -15,10 +15,12 @@ from zlib import adler32
 from construct import Byte, Bytes, Computed, Const, Struct
 
 from bmslink.errors import FrameError
-from bmslink.link import Drop, Frame, Framer
+from bmslink.link.link import Drop, Frame, Framer
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Codec, Options, Payload, Record, need
-from bmslink.protocols.daly_a5_layouts import (
+from bmslink.protocols.common.derive import Reader, fixed
+from bmslink.protocols.common.fields import Layout, build, fields_of, parse, text
+from bmslink.protocols.daly.a5.layouts import (
     ACK,
     CONTROLS,
     MAX_FRAME_NUMBER,
@@ -26,10 +28,8 @@ from bmslink.protocols.daly_a5_layouts import (
     SWITCH,
     believed_count,
 )
-from bmslink.protocols.daly_a5_reading import Memory, merge
-from bmslink.protocols.daly_settings import CHEMISTRIES, CLOCK_WRITE, PARAMETERS, TEXTS, WRITES
-from bmslink.protocols.derive import Reader, fixed
-from bmslink.protocols.fields import Layout, build, fields_of, parse, text
+from bmslink.protocols.daly.a5.reading import Memory, merge
+from bmslink.protocols.daly.settings import CHEMISTRIES, CLOCK_WRITE, PARAMETERS, TEXTS, WRITES
 
 __all__ = [
     "FIRST_HOST",

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from bmslink.errors import LinkTimeout
-from bmslink.gatt import Gatt
-from bmslink.link import Link, Timing
+from bmslink.link.gatt import Gatt
+from bmslink.link.link import Link, Timing
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Options, Patience, Record
-from bmslink.protocols.daly_a5_codec import (
+from bmslink.protocols.daly.a5.codec import (
     HOST_APP,
     HOST_OF_BOARD,
     HOST_PC,
@@ -27,14 +27,14 @@ from bmslink.protocols.daly_a5_codec import (
     can_frame,
     read_request,
 )
-from bmslink.protocols.daly_a5_layouts import (
+from bmslink.protocols.daly.a5.layouts import (
     CELLS_PER_FRAME,
     MAX_FRAME_NUMBER,
     SENSORS_PER_FRAME,
 )
-from bmslink.protocols.daly_a5_reading import first_number
-from bmslink.protocols.daly_a5_writing import DalyA5Writing
-from bmslink.protocols.daly_radio import DALY_MODULES
+from bmslink.protocols.daly.a5.reading import first_number
+from bmslink.protocols.daly.a5.writing import DalyA5Writing
+from bmslink.protocols.daly.radio import DALY_MODULES
 
 __all__ = ["DalyA5", "DalyA5Codec", "DalyA5Framer", "DalyFrame", "can_frame", "read_request"]
 

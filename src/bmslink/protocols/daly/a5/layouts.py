@@ -9,7 +9,7 @@ from __future__ import annotations
 from construct import Array, Byte, Bytes, Int16ub, Int32ub, Struct
 
 from bmslink.model import Condition
-from bmslink.protocols.fields import Layout, Severity, scaled, unnamed_bits
+from bmslink.protocols.common.fields import Layout, Severity, scaled, unnamed_bits
 
 __all__ = [
     "ACK",

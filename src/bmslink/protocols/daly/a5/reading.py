@@ -12,7 +12,14 @@ from typing import Any, Literal
 
 from bmslink.model import Condition, Reading
 from bmslink.protocols.base import Record
-from bmslink.protocols.daly_a5_layouts import (
+from bmslink.protocols.common.fields import (
+    flag_or_raw,
+    named_bits,
+    open_wires,
+    signed,
+    sort_conditions,
+)
+from bmslink.protocols.daly.a5.layouts import (
     CELLS_PER_FRAME,
     FAILURES,
     MAX_CELL_VOLTAGE,
@@ -27,7 +34,6 @@ from bmslink.protocols.daly_a5_layouts import (
     highest_voltage,
     unnamed_failures,
 )
-from bmslink.protocols.fields import flag_or_raw, named_bits, open_wires, signed, sort_conditions
 
 __all__ = ["Memory", "Sign", "first_number", "merge"]
 

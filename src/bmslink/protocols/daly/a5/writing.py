@@ -18,9 +18,18 @@ from typing import ClassVar
 from bmslink.errors import LinkTimeout, SettingError
 from bmslink.model import Adjustment, Capability, Command, Identity, Switch
 from bmslink.protocols.base import Driver
-from bmslink.protocols.daly_a5_codec import DalyFrame
-from bmslink.protocols.daly_a5_layouts import CONTROLS, SWITCH
-from bmslink.protocols.daly_settings import (
+from bmslink.protocols.common.fields import build
+from bmslink.protocols.common.settings_map import (
+    SettingsMap,
+    Slot,
+    Step,
+    proof,
+    silence_means_absent,
+    some_of,
+)
+from bmslink.protocols.daly.a5.codec import DalyFrame
+from bmslink.protocols.daly.a5.layouts import CONTROLS, SWITCH
+from bmslink.protocols.daly.settings import (
     CHEMISTRIES,
     CLOCK_FIELDS,
     CLOCK_WRITE,
@@ -28,9 +37,7 @@ from bmslink.protocols.daly_settings import (
     moment_bytes,
     moment_of,
 )
-from bmslink.protocols.fields import build
-from bmslink.protocols.settings import SettingsMap, Slot, Step, proof, silence_means_absent, some_of
-from bmslink.setting import Danger, Evidence, Setting
+from bmslink.settings.setting import Danger, Evidence, Setting
 
 __all__ = ["DalyA5Writing", "a5_map"]
 

@@ -10,13 +10,15 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from bmslink.gatt import Advert
+from bmslink.link.gatt import Advert
 from bmslink.model import Identity, Reading, Switch
 from bmslink.protocols.base import Options, Record
-from bmslink.protocols.daly_a5_layouts import FAILURES, believed_count, unnamed_failures
-from bmslink.protocols.daly_radio import DALY_ADVERTS
-from bmslink.protocols.daly_register_framing import D2_UNIT, D2Framer
-from bmslink.protocols.daly_register_layouts import (
+from bmslink.protocols.common.fields import flag, named_bits
+from bmslink.protocols.daly.a5.layouts import FAILURES, believed_count, unnamed_failures
+from bmslink.protocols.daly.radio import DALY_ADVERTS
+from bmslink.protocols.daly.registers.driver import Block, DalyRegisters, Dialect
+from bmslink.protocols.daly.registers.framing import D2_UNIT, D2Framer
+from bmslink.protocols.daly.registers.layouts import (
     Row,
     Table,
     amps,
@@ -27,11 +29,9 @@ from bmslink.protocols.daly_register_layouts import (
     switch,
     volts,
 )
-from bmslink.protocols.daly_register_reading import Found, common, keep, told
-from bmslink.protocols.daly_register_settings import D2_SETTINGS
-from bmslink.protocols.daly_registers import Block, DalyRegisters, Dialect
-from bmslink.protocols.daly_settings import CHEMISTRIES
-from bmslink.protocols.fields import flag, named_bits
+from bmslink.protocols.daly.registers.reading import Found, common, keep, told
+from bmslink.protocols.daly.registers.settings import D2_SETTINGS
+from bmslink.protocols.daly.settings import CHEMISTRIES
 
 __all__ = ["D2_TABLE", "STATUS", "DalyD2", "read_failures"]
 

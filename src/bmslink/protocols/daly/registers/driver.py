@@ -13,27 +13,27 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from bmslink.errors import LinkTimeout
-from bmslink.gatt import Gatt
-from bmslink.link import Link, Timing
+from bmslink.link.gatt import Gatt
+from bmslink.link.link import Link, Timing
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Codec, Options, Patience, Payload, Record, Role, need
-from bmslink.protocols.daly_radio import DALY_MODULES
-from bmslink.protocols.daly_register_framing import (
+from bmslink.protocols.common.register_runs import alike
+from bmslink.protocols.common.rtu import RTUFrame, RTUFramer
+from bmslink.protocols.daly.radio import DALY_MODULES
+from bmslink.protocols.daly.registers.framing import (
     D2_UNIT,
     asked_board,
     read_request,
     speaking_board,
 )
-from bmslink.protocols.daly_register_layouts import (
+from bmslink.protocols.daly.registers.layouts import (
     MAX_REGISTERS,
     Table,
     block_fields,
     block_layout,
     block_values,
 )
-from bmslink.protocols.daly_register_writing import DalyRegisterWriting
-from bmslink.protocols.register_runs import alike
-from bmslink.protocols.rtu import RTUFrame, RTUFramer
+from bmslink.protocols.daly.registers.writing import DalyRegisterWriting
 
 __all__ = ["Block", "DalyRegisterCodec", "DalyRegisters", "Dialect"]
 

@@ -5,7 +5,15 @@ Facts and their evidence: `docs/protocols/daly-d2.md` and `docs/protocols/daly-p
 
 from __future__ import annotations
 
-from bmslink.protocols.rtu import DALY_SHAPES, READ, WRITE, WRITE_MANY, RTUFrame, RTUFramer, Shape
+from bmslink.protocols.common.rtu import (
+    DALY_SHAPES,
+    READ,
+    WRITE,
+    WRITE_MANY,
+    RTUFrame,
+    RTUFramer,
+    Shape,
+)
 
 __all__ = [
     "ANSWERING",

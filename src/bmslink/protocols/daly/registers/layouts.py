@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from construct import Adapter, Array, Bytes, Int16ub, Int32ub, Struct
 
 from bmslink.protocols.base import need
-from bmslink.protocols.fields import Layout, parse, scaled
+from bmslink.protocols.common.fields import Layout, parse, scaled
 
 __all__ = [
     "ABSENT",

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 
 from construct import Struct
 
-from bmslink.protocols.daly_register_layouts import Row, Table
-from bmslink.protocols.daly_settings import CHEMISTRIES
-from bmslink.protocols.fields import parse_value
-from bmslink.protocols.settings import SettingsMap, Slot, proof
-from bmslink.setting import Danger, Evidence, Kind, Setting, title_of
+from bmslink.protocols.common.fields import parse_value
+from bmslink.protocols.common.settings_map import SettingsMap, Slot, proof
+from bmslink.protocols.daly.registers.layouts import Row, Table
+from bmslink.protocols.daly.settings import CHEMISTRIES
+from bmslink.settings.setting import Danger, Evidence, Kind, Setting, title_of
 
 __all__ = ["TELLING", "register_map"]
 

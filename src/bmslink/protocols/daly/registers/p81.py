@@ -12,12 +12,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from bmslink.errors import LinkTimeout
-from bmslink.link import Link
+from bmslink.link.link import Link
 from bmslink.model import Condition, Identity, Reading
 from bmslink.protocols.base import Options, Record
-from bmslink.protocols.daly_a5_layouts import believed_count
-from bmslink.protocols.daly_register_framing import ANSWERING, ASKING, MAX_BOARD, P81Framer
-from bmslink.protocols.daly_register_layouts import (
+from bmslink.protocols.common.fields import bits, flag
+from bmslink.protocols.common.rtu import RTUFrame
+from bmslink.protocols.daly.a5.layouts import believed_count
+from bmslink.protocols.daly.registers.driver import Block, DalyRegisters, Dialect
+from bmslink.protocols.daly.registers.framing import ANSWERING, ASKING, MAX_BOARD, P81Framer
+from bmslink.protocols.daly.registers.layouts import (
     Row,
     Table,
     amps,
@@ -30,11 +33,8 @@ from bmslink.protocols.daly_register_layouts import (
     volts,
     wide,
 )
-from bmslink.protocols.daly_register_reading import Found, common, keep, told
-from bmslink.protocols.daly_register_settings import P81_SETTINGS
-from bmslink.protocols.daly_registers import Block, DalyRegisters, Dialect
-from bmslink.protocols.fields import bits, flag
-from bmslink.protocols.rtu import RTUFrame
+from bmslink.protocols.daly.registers.reading import Found, common, keep, told
+from bmslink.protocols.daly.registers.settings import P81_SETTINGS
 
 __all__ = ["FLAGS", "LEVELS", "P81_TABLE", "STATES", "DalyP81", "read_faults"]
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from bmslink.model import Condition
 from bmslink.protocols.base import Options
-from bmslink.protocols.daly_a5_layouts import STATES, believed_count, direction_of, highest_voltage
-from bmslink.protocols.fields import (
+from bmslink.protocols.common.fields import (
     Severity,
     flag,
     last_connected,
@@ -21,6 +20,7 @@ from bmslink.protocols.fields import (
     signed,
     sort_conditions,
 )
+from bmslink.protocols.daly.a5.layouts import STATES, believed_count, direction_of, highest_voltage
 
 __all__ = ["MAX_SENSORS", "Found", "common", "keep", "told"]
 

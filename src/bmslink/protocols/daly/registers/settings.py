@@ -12,7 +12,7 @@ from typing import Any
 
 from construct import Int16ub
 
-from bmslink.protocols.daly_register_layouts import (
+from bmslink.protocols.daly.registers.layouts import (
     ABSENT,
     TENS,
     Row,

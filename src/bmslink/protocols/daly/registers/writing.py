@@ -15,12 +15,18 @@ from typing import ClassVar
 from bmslink.errors import LinkTimeout, SettingError
 from bmslink.model import Adjustment, Identity, Switch
 from bmslink.protocols.base import Driver
-from bmslink.protocols.daly_register_layouts import Table
-from bmslink.protocols.daly_register_map import TELLING, register_map
-from bmslink.protocols.daly_settings import moment_bytes, moment_of
-from bmslink.protocols.register_runs import question, runs, slot_bytes, span
-from bmslink.protocols.rtu import WRITE, WRITE_MANY, RTUFrame
-from bmslink.protocols.settings import SettingsMap, Slot, Step, silence_means_absent, some_of
+from bmslink.protocols.common.register_runs import question, runs, slot_bytes, span
+from bmslink.protocols.common.rtu import WRITE, WRITE_MANY, RTUFrame
+from bmslink.protocols.common.settings_map import (
+    SettingsMap,
+    Slot,
+    Step,
+    silence_means_absent,
+    some_of,
+)
+from bmslink.protocols.daly.registers.layouts import Table
+from bmslink.protocols.daly.registers.map import TELLING, register_map
+from bmslink.protocols.daly.settings import moment_bytes, moment_of
 
 __all__ = ["DalyRegisterWriting"]
 

@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 from construct import Byte, Bytes, Int16ub, Int16ul, Struct
 
 from bmslink.errors import LinkTimeout, SettingError
-from bmslink.link import Drop, Frame, Framer, Link, Timing
+from bmslink.link.link import Drop, Frame, Framer, Link, Timing
 from bmslink.model import Condition, Identity, Reading
 from bmslink.protocols.base import Codec, Driver, Options, Patience, Payload, Record
-from bmslink.protocols.fields import (
+from bmslink.protocols.common.fields import (
     Layout,
     bits,
     build,
@@ -32,7 +32,9 @@ from bmslink.protocols.fields import (
     text,
     unnamed_bits,
 )
-from bmslink.protocols.jbd_up_layouts import (
+from bmslink.protocols.common.rtu import crc16
+from bmslink.protocols.common.settings_map import SettingsMap, Slot, silence_means_absent, some_of
+from bmslink.protocols.jbd.up.layouts import (
     ALARMS,
     BLOCKS,
     FAULTS,
@@ -40,9 +42,7 @@ from bmslink.protocols.jbd_up_layouts import (
     individual_layout,
     status_layout,
 )
-from bmslink.protocols.jbd_up_map import SETTINGS_BLOCKS, up_map
-from bmslink.protocols.rtu import crc16
-from bmslink.protocols.settings import SettingsMap, Slot, silence_means_absent, some_of
+from bmslink.protocols.jbd.up.map import SETTINGS_BLOCKS, up_map
 
 __all__ = ["JBDUP", "JBDUPCodec", "UPFrame", "UPFramer", "read_request"]
 

@@ -12,7 +12,7 @@ from construct import Array, Byte, Bytes, Const, Int16ub, Int32sb, Int32ub, Stru
 
 from bmslink.model import Condition
 from bmslink.protocols.base import need
-from bmslink.protocols.fields import Layout, kelvin, scaled
+from bmslink.protocols.common.fields import Layout, kelvin, scaled
 
 __all__ = [
     "ALARMS",

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 
-from bmslink.protocols.fields import Layout, fields_of
-from bmslink.protocols.jbd_up_layouts import BLOCKS
-from bmslink.protocols.settings import SettingsMap, Slot
-from bmslink.setting import Evidence, Setting, title_of
+from bmslink.protocols.common.fields import Layout, fields_of
+from bmslink.protocols.common.settings_map import SettingsMap, Slot
+from bmslink.protocols.jbd.up.layouts import BLOCKS
+from bmslink.settings.setting import Evidence, Setting, title_of
 
 __all__ = ["SETTINGS_BLOCKS", "up_map"]
 

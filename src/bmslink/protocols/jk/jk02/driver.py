@@ -16,12 +16,12 @@ from typing import Any, ClassVar
 from construct import Byte, Struct
 
 from bmslink.errors import FrameError, LinkTimeout, TargetError
-from bmslink.gatt import Advert, Gatt
-from bmslink.link import Timing
+from bmslink.link.gatt import Advert, Gatt
+from bmslink.link.link import Timing
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Codec, Options, Payload, Record
-from bmslink.protocols.fields import Layout, build, parse, text
-from bmslink.protocols.jk02_framing import (
+from bmslink.protocols.common.fields import Layout, build, parse, text
+from bmslink.protocols.jk.jk02.framing import (
     ACK,
     CELLS,
     DETAILS,
@@ -34,7 +34,7 @@ from bmslink.protocols.jk02_framing import (
     command,
     record,
 )
-from bmslink.protocols.jk02_layouts import (
+from bmslink.protocols.jk.jk02.layouts import (
     CELL_INFO,
     DETAIL_LOG,
     DEVICE_INFO,
@@ -45,10 +45,10 @@ from bmslink.protocols.jk02_layouts import (
     device_variant,
     settings_variant,
 )
-from bmslink.protocols.jk02_reading import REMEMBERED, cell_count, chemistry, live_reading
-from bmslink.protocols.jk02_writing import JK02Writing
-from bmslink.protocols.jk_radio import JK_ADVERTS, JK_MODULES
-from bmslink.protocols.jk_settings import SETTINGS_LAYOUTS, plain_settings, write_layout
+from bmslink.protocols.jk.jk02.reading import REMEMBERED, cell_count, chemistry, live_reading
+from bmslink.protocols.jk.jk02.writing import JK02Writing
+from bmslink.protocols.jk.radio import JK_ADVERTS, JK_MODULES
+from bmslink.protocols.jk.settings import SETTINGS_LAYOUTS, plain_settings, write_layout
 
 __all__ = ["JK02", "JK02Codec", "JK02Frame", "JK02Framer", "command", "record"]
 

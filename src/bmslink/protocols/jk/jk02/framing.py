@@ -13,9 +13,9 @@ from typing import Any
 
 from construct import Byte, Bytes, Const, Struct
 
-from bmslink.link import Drop, Frame, Framer
-from bmslink.protocols.fields import build, parse
-from bmslink.protocols.jk02_layouts import PAYLOAD
+from bmslink.link.link import Drop, Frame, Framer
+from bmslink.protocols.common.fields import build, parse
+from bmslink.protocols.jk.jk02.layouts import PAYLOAD
 
 __all__ = [
     "ACK",

@@ -25,7 +25,7 @@ from construct import (
 
 from bmslink.errors import FrameError
 from bmslink.protocols.base import need
-from bmslink.protocols.fields import Layout, Scaled, fields_of, scaled, text
+from bmslink.protocols.common.fields import Layout, Scaled, fields_of, scaled, text
 
 __all__ = [
     "CELL_INFO",

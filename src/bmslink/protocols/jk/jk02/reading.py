@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bmslink.model import Condition, Reading
-from bmslink.protocols.fields import (
+from bmslink.protocols.common.fields import (
     bits,
     flag,
     is_set,

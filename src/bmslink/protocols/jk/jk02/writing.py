@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from bmslink.errors import LinkTimeout, SettingError
-from bmslink.link import Link
+from bmslink.link.link import Link
 from bmslink.model import Adjustment, Capability, Identity, Switch
 from bmslink.protocols.base import Driver, Options, Record
-from bmslink.protocols.fields import build, is_set, parse
-from bmslink.protocols.jk02_framing import (
+from bmslink.protocols.common.fields import build, is_set, parse
+from bmslink.protocols.common.settings_map import SettingsMap, Slot, Step
+from bmslink.protocols.jk.jk02.framing import (
     ACK,
     CELLS,
     INFO,
@@ -28,11 +29,10 @@ from bmslink.protocols.jk02_framing import (
     JK02Frame,
     command,
 )
-from bmslink.protocols.jk02_layouts import DEVICE_INFO
-from bmslink.protocols.jk02_reading import HAS_CLOCK, has
-from bmslink.protocols.jk_map import TABLE_BYTES, jk_map, slot_bytes
-from bmslink.protocols.jk_settings import CLOCK, write_layout
-from bmslink.protocols.settings import SettingsMap, Slot, Step
+from bmslink.protocols.jk.jk02.layouts import DEVICE_INFO
+from bmslink.protocols.jk.jk02.reading import HAS_CLOCK, has
+from bmslink.protocols.jk.map import TABLE_BYTES, jk_map, slot_bytes
+from bmslink.protocols.jk.settings import CLOCK, write_layout
 
 __all__ = ["JK02Writing"]
 

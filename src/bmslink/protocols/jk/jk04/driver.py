@@ -13,15 +13,16 @@ from typing import Any, ClassVar
 
 from construct import Byte, Struct
 
-from bmslink.gatt import Advert
+from bmslink.link.gatt import Advert
 from bmslink.model import Capability, Identity, Reading, Switch
 from bmslink.protocols.base import Codec, Options, Payload, Record, need
-from bmslink.protocols.fields import Layout, open_wires, parse, sort_conditions, text
-from bmslink.protocols.jk02 import JK02, JK02Codec, explain_ack
-from bmslink.protocols.jk02_framing import ACK, CELLS, INFO, SETTINGS, JK02Frame
-from bmslink.protocols.jk02_layouts import DEVICE_INFO, PAYLOAD
-from bmslink.protocols.jk02_reading import cell_count
-from bmslink.protocols.jk04_layouts import (
+from bmslink.protocols.common.fields import Layout, open_wires, parse, sort_conditions, text
+from bmslink.protocols.common.settings_map import SettingsMap, Slot
+from bmslink.protocols.jk.jk02.driver import JK02, JK02Codec, explain_ack
+from bmslink.protocols.jk.jk02.framing import ACK, CELLS, INFO, SETTINGS, JK02Frame
+from bmslink.protocols.jk.jk02.layouts import DEVICE_INFO, PAYLOAD
+from bmslink.protocols.jk.jk02.reading import cell_count
+from bmslink.protocols.jk.jk04.layouts import (
     CELL_INFO,
     REGISTERS,
     SETTINGS_TABLE,
@@ -30,8 +31,7 @@ from bmslink.protocols.jk04_layouts import (
     prove_device,
     prove_settings,
 )
-from bmslink.protocols.jk04_map import jk04_map
-from bmslink.protocols.settings import SettingsMap, Slot
+from bmslink.protocols.jk.jk04.map import jk04_map
 
 __all__ = ["JK04", "JK04Codec"]
 

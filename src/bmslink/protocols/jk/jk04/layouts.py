@@ -15,8 +15,8 @@ from typing import Any
 from construct import Array, Byte, Bytes, Int16ul, Int32ul, Int64ul, Struct
 
 from bmslink.protocols.base import need
-from bmslink.protocols.fields import flag, scaled, text
-from bmslink.protocols.jk_settings import Register
+from bmslink.protocols.common.fields import flag, scaled, text
+from bmslink.protocols.jk.settings import Register
 
 __all__ = [
     "CELL_INFO",

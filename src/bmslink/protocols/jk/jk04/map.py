@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from construct import Byte, Float32l, Int16ul, Struct
 
-from bmslink.protocols.settings import SettingsMap, Slot, proof
-from bmslink.setting import Danger, Setting
+from bmslink.protocols.common.settings_map import SettingsMap, Slot, proof
+from bmslink.settings.setting import Danger, Setting
 
 __all__ = ["jk04_map"]
 

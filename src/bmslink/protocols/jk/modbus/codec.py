@@ -12,10 +12,11 @@ from typing import Any
 from bmslink.errors import FrameError, TargetError
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Codec, Payload, Record, need
-from bmslink.protocols.fields import parse, text
-from bmslink.protocols.jk02_layouts import PAYLOAD
-from bmslink.protocols.jk02_reading import REMEMBERED, cell_count, chemistry, live_reading
-from bmslink.protocols.jk_modbus_map import (
+from bmslink.protocols.common.fields import parse, text
+from bmslink.protocols.common.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer
+from bmslink.protocols.jk.jk02.layouts import PAYLOAD
+from bmslink.protocols.jk.jk02.reading import REMEMBERED, cell_count, chemistry, live_reading
+from bmslink.protocols.jk.modbus.map import (
     ACTIONS,
     ARMING,
     INFO,
@@ -32,8 +33,7 @@ from bmslink.protocols.jk_modbus_map import (
     place,
     variant_of,
 )
-from bmslink.protocols.jk_settings import plain_settings
-from bmslink.protocols.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer
+from bmslink.protocols.jk.settings import plain_settings
 
 __all__ = [
     "EXCEPTIONS",

@@ -12,24 +12,24 @@ from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
 from bmslink.errors import LinkTimeout, Refused
-from bmslink.link import Link, Timing
+from bmslink.link.link import Link, Timing
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Options, Record
-from bmslink.protocols.jk_modbus_codec import (
+from bmslink.protocols.common.register_runs import alike
+from bmslink.protocols.common.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer
+from bmslink.protocols.jk.modbus.codec import (
     JKModbusCodec,
     check_address,
     fits,
     read_request,
 )
-from bmslink.protocols.jk_modbus_map import (
+from bmslink.protocols.jk.modbus.map import (
     INFO,
     LIVE,
     SETTINGS,
     Table,
 )
-from bmslink.protocols.jk_modbus_writing import JKModbusWriting
-from bmslink.protocols.register_runs import alike
-from bmslink.protocols.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer
+from bmslink.protocols.jk.modbus.writing import JKModbusWriting
 
 __all__ = ["JKModbus"]
 

@@ -28,9 +28,9 @@ from construct import (
 )
 
 from bmslink.model import Reading
-from bmslink.protocols.fields import Layout, Scaled, parse
-from bmslink.protocols.jk02_layouts import CELL_INFO, DEVICE_INFO, PAYLOAD
-from bmslink.protocols.jk_settings import SETTINGS_LAYOUTS
+from bmslink.protocols.common.fields import Layout, Scaled, parse
+from bmslink.protocols.jk.jk02.layouts import CELL_INFO, DEVICE_INFO, PAYLOAD
+from bmslink.protocols.jk.settings import SETTINGS_LAYOUTS
 
 __all__ = [
     "ACTIONS",

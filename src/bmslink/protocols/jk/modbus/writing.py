@@ -17,13 +17,13 @@ from construct import Struct
 from bmslink.errors import FrameError, SettingError
 from bmslink.model import Identity, Switch
 from bmslink.protocols.base import Driver
-from bmslink.protocols.jk_map import TABLE_BYTES, jk_map
-from bmslink.protocols.jk_modbus_map import INFO, SETTINGS, Table
-from bmslink.protocols.jk_settings import SWITCH_WORD
-from bmslink.protocols.register_runs import question, runs, slot_bytes, span
-from bmslink.protocols.rtu import WRITE_MANY, RTUFrame
-from bmslink.protocols.settings import SettingsMap, Slot, Step
-from bmslink.setting import SWITCHES, Evidence, Setting
+from bmslink.protocols.common.register_runs import question, runs, slot_bytes, span
+from bmslink.protocols.common.rtu import WRITE_MANY, RTUFrame
+from bmslink.protocols.common.settings_map import SettingsMap, Slot, Step
+from bmslink.protocols.jk.map import TABLE_BYTES, jk_map
+from bmslink.protocols.jk.modbus.map import INFO, SETTINGS, Table
+from bmslink.protocols.jk.settings import SWITCH_WORD
+from bmslink.settings.setting import SWITCHES, Evidence, Setting
 
 __all__ = ["JKModbusWriting", "modbus_map"]
 

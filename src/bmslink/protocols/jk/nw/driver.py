@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 from construct import Byte, Bytes, Const, Int16ub, Int32ub, Struct
 
 from bmslink.errors import FrameError
-from bmslink.link import Drop, Frame, Framer, Timing
+from bmslink.link.link import Drop, Frame, Framer, Timing
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Codec, Options, Payload, Record, Role
-from bmslink.protocols.fields import (
+from bmslink.protocols.common.fields import (
     Layout,
     build,
     flag_or_raw,
@@ -31,7 +31,7 @@ from bmslink.protocols.fields import (
     text,
     unnamed_bits,
 )
-from bmslink.protocols.jk_nw_tags import (
+from bmslink.protocols.jk.nw.tags import (
     ALARMS,
     CHEMISTRIES,
     PASSWORD,
@@ -45,7 +45,7 @@ from bmslink.protocols.jk_nw_tags import (
     temperature,
     without_password,
 )
-from bmslink.protocols.jk_nw_writing import JKNWWriting
+from bmslink.protocols.jk.nw.writing import JKNWWriting
 
 __all__ = ["JKNW", "JKNWCodec", "JKNWFrame", "JKNWFramer"]
 

@@ -26,7 +26,7 @@ from construct import (
 from bmslink.errors import FrameError
 from bmslink.model import Condition
 from bmslink.protocols.base import Role
-from bmslink.protocols.fields import Layout, scaled, text
+from bmslink.protocols.common.fields import Layout, scaled, text
 
 __all__ = [
     "ALARMS",

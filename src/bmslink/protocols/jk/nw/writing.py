@@ -14,12 +14,12 @@ from typing import ClassVar, TypeVar
 
 from construct import Struct
 
-from bmslink.link import Frame
+from bmslink.link.link import Frame
 from bmslink.model import Capability, Identity, Switch
 from bmslink.protocols.base import Driver
-from bmslink.protocols.jk_nw_tags import PASSWORD, TAGS, split
-from bmslink.protocols.settings import SettingsMap, Slot, Step
-from bmslink.setting import Danger, Evidence, Kind, Setting, title_of
+from bmslink.protocols.common.settings_map import SettingsMap, Slot, Step
+from bmslink.protocols.jk.nw.tags import PASSWORD, TAGS, split
+from bmslink.settings.setting import Danger, Evidence, Kind, Setting, title_of
 
 __all__ = ["JKNWWriting", "nw_map"]
 
