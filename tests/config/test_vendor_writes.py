@@ -26,9 +26,9 @@ from bmslink.protocols.common.settings_map import Slot
 from bmslink.protocols.daly.a5.codec import DalyFrame
 from bmslink.protocols.daly.settings import WRITES
 from bmslink.protocols.jbd.framing import JBDFrame
-from bmslink.protocols.jbd.up.driver import UPFrame
+from bmslink.protocols.jbd.up.framing import UPFrame
 from bmslink.protocols.jk.jk02.framing import JK02Frame
-from bmslink.protocols.jk.nw.driver import JKNWFrame
+from bmslink.protocols.jk.nw.framing import JKNWFrame
 from bmslink.settings.setting import Evidence, Setting, Value
 from known_boards import BOARDS, Board, frame_by, met
 from support import virtual_run

@@ -46,16 +46,16 @@ from bmslink.protocols.daly.registers import p81 as daly_p81
 from bmslink.protocols.jbd import framing as jbd_framing
 from bmslink.protocols.jbd import layouts as jbd_layouts
 from bmslink.protocols.jbd import settings as jbd_settings
-from bmslink.protocols.jbd.up import driver as jbd_up
+from bmslink.protocols.jbd.up import framing as jbd_up
 from bmslink.protocols.jbd.up import layouts as jbd_up_layouts
 from bmslink.protocols.jk import settings as jk_settings
 from bmslink.protocols.jk.modbus import map as jk_modbus_map
-from bmslink.protocols.jk.nw import driver as jk_nw
+from bmslink.protocols.jk.nw import framing as jk_nw
 from bmslink.protocols.jk.nw import tags as jk_nw_tags
 
 MODULES = [
-    importlib.import_module(f"bmslink.protocols.{module.name}")
-    for module in pkgutil.iter_modules(protocols.__path__)
+    importlib.import_module(module.name)
+    for module in pkgutil.walk_packages(protocols.__path__, "bmslink.protocols.")
 ]
 LONGEST = 600
 

@@ -31,7 +31,8 @@ from bmslink.protocols.jk.jk02.framing import (
     record,
 )
 from bmslink.protocols.jk.jk02.layouts import PAYLOAD
-from bmslink.protocols.jk.nw.driver import JKNW, JKNWFrame
+from bmslink.protocols.jk.nw.driver import JKNW
+from bmslink.protocols.jk.nw.framing import JKNWFrame
 from bmslink.simulation.replay.recorded import Recording
 from bmslink.simulation.replay.responder import Player, RecordedLine
 from bmslink.simulation.responder import RESPONDERS, Answer

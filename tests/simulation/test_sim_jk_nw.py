@@ -11,12 +11,12 @@ from bmslink.errors import FrameError, LinkTimeout
 from bmslink.model import Condition, Identity, Reading, Switch
 from bmslink.protocols.base import Options, Record
 from bmslink.protocols.common.fields import build
-from bmslink.protocols.jk.nw.driver import (
+from bmslink.protocols.jk.nw.driver import JKNWCodec
+from bmslink.protocols.jk.nw.framing import (
     LOGIN,
     READ,
     READ_ALL,
     REPLY,
-    JKNWCodec,
     JKNWFrame,
     JKNWFramer,
     read_all_request,

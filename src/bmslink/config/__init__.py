@@ -55,8 +55,9 @@ from bmslink.config.clock_soc import AdjustmentPlan, adjust, draft_adjustment
 from bmslink.config.identity.places import place_of
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Edit, Plan, make_plan
+from bmslink.config.records.cut_off import CutOff, cut_off_change, unfinished
 from bmslink.config.records.open_changes import open_change
-from bmslink.config.resume import CutOff, cut_off_change, resume, unfinished
+from bmslink.config.resume import resume
 from bmslink.config.switching.switches import rehearse_switch, switch
 from bmslink.config.verify import Difference, Verification, verify
 

@@ -27,11 +27,12 @@ from bmslink.config.checks.charge import check_soc
 from bmslink.config.checks.check import Check
 from bmslink.config.checks.plausible import oddities
 from bmslink.config.identity.locks import locked
+from bmslink.config.job import Job, Stranger
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
 from bmslink.config.records.open_changes import begin
 from bmslink.config.rollback import roll_back
-from bmslink.config.writer import Job, Stranger, reach
+from bmslink.config.writer import reach
 from bmslink.device import Device
 from bmslink.errors import BmsError, FrameError, RollbackError, TransportError
 from bmslink.model import Adjustment, Reading

@@ -12,9 +12,10 @@ from contextlib import suppress
 from functools import partial
 
 from bmslink.config.effects import describe
+from bmslink.config.job import Job, Stranger
 from bmslink.config.outcome import Outcome, Result
 from bmslink.config.plan import Change
-from bmslink.config.writer import Job, Stranger, patiently, reach, still_ours
+from bmslink.config.writer import patiently, reach, still_ours
 from bmslink.errors import BmsError, RollbackError, VerifyError
 from bmslink.protocols.common.settings_map import Image, Table
 from bmslink.settings.setting import Value

@@ -35,13 +35,14 @@ from bmslink.protocols.daly.a5 import codec as a5
 from bmslink.protocols.daly.registers import framing as registers
 from bmslink.protocols.jbd import framing as jbd
 from bmslink.protocols.jbd.layouts import BASIC_MINIMUM
-from bmslink.protocols.jbd.up import driver as jbd_up
+from bmslink.protocols.jbd.up import framing as jbd_up
+from bmslink.protocols.jbd.up.driver import STATUS as UP_STATUS
 from bmslink.protocols.jk import bus as jk_bus
 from bmslink.protocols.jk.jk02 import framing as jk02
 from bmslink.protocols.jk.modbus import codec as jk_modbus_codec
 from bmslink.protocols.jk.modbus import driver as jk_modbus
 from bmslink.protocols.jk.modbus.map import INFO as INFO_TABLE
-from bmslink.protocols.jk.nw import driver as jk_nw
+from bmslink.protocols.jk.nw import framing as jk_nw
 
 __all__ = ["GLITCH", "LATE", "LISTEN", "PROBES", "ROUND", "STEPS", "Probe", "Step"]
 
@@ -243,7 +244,7 @@ JBD = Probe(
 JBD_UP = Probe(
     protocols=("jbd-up",),
     question="block 1000",
-    ask=lambda address: jbd_up.read_request(jbd_up.STATUS, address or 1),
+    ask=lambda address: jbd_up.read_request(UP_STATUS, address or 1),
     fits=_up_answer,
     within=0.42,  # 0.15 to 0.35 s
     speaker=lambda frame: frame.address if frame.is_answer else None,

@@ -1,11 +1,11 @@
 """The journal: every change to a BMS, written down and on the disk before it is sent.
 
 One JSON object a line, one file a month, only ever appended to (`bmslink.storage.chain`: each
-record is checked). It lies in the user's state folder or where BMSLINK_JOURNAL says. A change of several
-writes is a transaction: `begin` with the old and the new bytes of everything it may touch, a record
-before and after each write, `end` with the outcome. A transaction without an `end` was cut off:
-what the BMS holds is not known until somebody resumes it. Nothing is ever written to a BMS from a
-record that does not verify.
+record is checked). It lies in the user's state folder or where BMSLINK_JOURNAL says. A change of
+several writes is a transaction: `begin` with the old and the new bytes of everything it may touch,
+a record before and after each write, `end` with the outcome. A transaction without an `end` was cut
+off: what the BMS holds is not known until somebody resumes it. Nothing is ever written to a BMS
+from a record that does not verify.
 """
 
 from __future__ import annotations

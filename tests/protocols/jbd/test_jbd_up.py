@@ -18,18 +18,8 @@ from bmslink.link.transport import OnData, OnLost, Transport
 from bmslink.model import Condition, Reading
 from bmslink.protocols.base import Options
 from bmslink.protocols.common.fields import build, parse
-from bmslink.protocols.jbd.up.driver import (
-    CAPACITY,
-    INDIVIDUAL,
-    JBDUP,
-    PRODUCT,
-    STATUS,
-    WRITE,
-    JBDUPCodec,
-    UPFrame,
-    UPFramer,
-    read_request,
-)
+from bmslink.protocols.jbd.up.driver import CAPACITY, JBDUP, PRODUCT, STATUS, JBDUPCodec
+from bmslink.protocols.jbd.up.framing import INDIVIDUAL, WRITE, UPFrame, UPFramer, read_request
 from bmslink.protocols.jbd.up.layouts import ALARMS, FAULTS, status_layout
 from bmslink.simulation.boards.jbd_up import JBDUPResponder
 from bmslink.simulation.pack.pack import Pack

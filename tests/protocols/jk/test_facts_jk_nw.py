@@ -13,7 +13,8 @@ import pytest
 
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Record
-from bmslink.protocols.jk.nw.driver import JKNWCodec, JKNWFramer
+from bmslink.protocols.jk.nw.driver import JKNWCodec
+from bmslink.protocols.jk.nw.framing import JKNWFramer
 from facts import GONE, captured, changed, conditions, fields
 
 READ, READ_ALL = 0x03, 0x06

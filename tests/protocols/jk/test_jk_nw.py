@@ -12,14 +12,14 @@ from bmslink.errors import FrameError
 from bmslink.model import Condition, Identity, Reading
 from bmslink.protocols.base import Assembler, Options, Record
 from bmslink.protocols.common.fields import build, parse
-from bmslink.protocols.jk.nw.driver import (
+from bmslink.protocols.jk.nw.driver import JKNWCodec
+from bmslink.protocols.jk.nw.framing import (
     LOGIN,
     READ,
     READ_ALL,
     REPLY,
     UPLOAD,
     WRITE,
-    JKNWCodec,
     JKNWFrame,
     JKNWFramer,
     read_all_request,

@@ -3,8 +3,8 @@
 No field is declared twice: the Struct is walked once, and what consists of fixed-size numbers,
 bytes, constants, and arrays and Structs of them, gets a reader that gives exactly what
 construct's own parse gives (`tests/protocols/test_derive.py` compares them on every capture and on
-made-up payloads), at about a tenth of the cost. Everything else (counts from the data, strings to the
-end) stays with construct.
+made-up payloads), at about a tenth of the cost. Everything else (counts from the data, strings to
+the end) stays with construct.
 """
 
 from __future__ import annotations

@@ -12,16 +12,8 @@ from typing import Any
 from bmslink.errors import TargetError
 from bmslink.model import Condition, Reading, Switch
 from bmslink.protocols.common.fields import Layout, build, parse
-from bmslink.protocols.jbd.up.driver import (
-    CAPACITY,
-    INDIVIDUAL,
-    PRODUCT,
-    READ,
-    STATUS,
-    WRITE,
-    UPFrame,
-    UPFramer,
-)
+from bmslink.protocols.jbd.up.driver import CAPACITY, PRODUCT, STATUS
+from bmslink.protocols.jbd.up.framing import INDIVIDUAL, READ, WRITE, UPFrame, UPFramer
 from bmslink.protocols.jbd.up.layouts import (
     ALARMS,
     BLOCKS,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from bmslink.errors import FrameError
 from bmslink.model import Reading, Switch
 from bmslink.protocols.common.fields import Scaled, build
-from bmslink.protocols.jk.nw.driver import (
+from bmslink.protocols.jk.nw.framing import (
     BMS,
     READ,
     READ_ALL,

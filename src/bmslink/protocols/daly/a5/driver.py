@@ -14,7 +14,7 @@ from bmslink.errors import LinkTimeout
 from bmslink.link.gatt import Gatt
 from bmslink.link.link import Link, Timing
 from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Options, Patience, Record
+from bmslink.protocols.base import Options, Record
 from bmslink.protocols.daly.a5.codec import (
     HOST_APP,
     HOST_OF_BOARD,
@@ -35,6 +35,7 @@ from bmslink.protocols.daly.a5.layouts import (
 from bmslink.protocols.daly.a5.reading import first_number
 from bmslink.protocols.daly.a5.writing import DalyA5Writing
 from bmslink.protocols.daly.radio import DALY_MODULES
+from bmslink.protocols.optional_requests import Patience
 
 __all__ = ["DalyA5", "DalyA5Codec", "DalyA5Framer", "DalyFrame", "can_frame", "read_request"]
 

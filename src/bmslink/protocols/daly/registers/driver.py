@@ -16,7 +16,7 @@ from bmslink.errors import LinkTimeout
 from bmslink.link.gatt import Gatt
 from bmslink.link.link import Link, Timing
 from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Codec, Options, Patience, Payload, Record, Role, need
+from bmslink.protocols.base import Codec, Options, Payload, Record, Role, need
 from bmslink.protocols.common.register_runs import alike
 from bmslink.protocols.common.rtu import RTUFrame, RTUFramer
 from bmslink.protocols.daly.radio import DALY_MODULES
@@ -34,6 +34,7 @@ from bmslink.protocols.daly.registers.layouts import (
     block_values,
 )
 from bmslink.protocols.daly.registers.writing import DalyRegisterWriting
+from bmslink.protocols.optional_requests import Patience
 
 __all__ = ["Block", "DalyRegisterCodec", "DalyRegisters", "Dialect"]
 
