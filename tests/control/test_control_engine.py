@@ -10,7 +10,7 @@ import pytest
 from bmslink.control import Mode, Severity
 from bmslink.control.decide.catalogue import CATALOGUE, default_policies
 from bmslink.control.decide.compile import make_plan
-from bmslink.control.decide.sinks import JsonLines
+from bmslink.control.sinks import JsonLines
 from bmslink.errors import GateError, TargetError
 from bmslink.model import Condition
 from control_support import ALL, LFP, Run, against, healthy, only, replace, text, verdicts, warm

@@ -21,7 +21,7 @@ from bmslink.control.decide.policy import Mode, PolicySet
 from bmslink.control.decide.quantities import QUANTITIES, Gate
 from bmslink.control.decide.rule import GOOD, Rule, State, advance, in_words, reset
 from bmslink.control.decide.sample import Qualifier, Quality, Sample
-from bmslink.control.whole import require_whole
+from bmslink.control.decide.whole import require_whole
 from bmslink.errors import GateError, TargetError
 from bmslink.model import Reading
 
