@@ -19,7 +19,7 @@ from bmslink.device import Device, resolve
 from bmslink.errors import BmsError, LinkClosed
 from bmslink.link.transport import Endpoint, OnData, OnLost
 from bmslink.protocols.base import Driver
-from bmslink.protocols.common.settings_map import Image, Slot, Step, Table
+from bmslink.protocols.common.settings_map import Image, SettingsSnapshot, Slot, Step
 from bmslink.protocols.jbd.framing import JBDFrame, JBDFramer
 from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer, Responder, make_responder
@@ -112,7 +112,7 @@ class World:
         self.fault, self.deaf_until, self.dead = "", -1.0, False
         self.node, self.spare = self.spare or self.node, None
 
-    async def table(self) -> Table:
+    async def table(self) -> SettingsSnapshot:
         """What stands in the board, read by somebody whom no fault befalls."""
         async with self.device(faulty=False) as device:
             return await device.settings()
@@ -454,12 +454,12 @@ PERSISTENT = ("stuck", "forgets again and again", "read-only from here on")
 """Faults that go on striking at other writes."""
 
 
-def equal(table: Table, image: Image) -> bool:
+def equal(table: SettingsSnapshot, image: Image) -> bool:
     """Whether the board holds exactly this, live settings aside."""
     return not table.map.differing(table.image, image)
 
 
-def set_back(table: Table, before: Image, plan: Plan) -> bool:
+def set_back(table: SettingsSnapshot, before: Image, plan: Plan) -> bool:
     """Whether the board holds what it did before, a switch aside that the plan turned off."""
     goal = plan.goal
     return all(

@@ -32,7 +32,7 @@ from bmslink.link.transport import Endpoint, Pin
 from bmslink.model import Adjustment, Command, Identity, Reading
 from bmslink.packs import find_pack, find_pin
 from bmslink.protocols.abilities import abilities
-from bmslink.protocols.common.settings_map import Image, SettingsMap, Slot, Step, Table
+from bmslink.protocols.common.settings_map import Image, SettingsMap, SettingsSnapshot, Slot, Step
 from bmslink.storage.journal import Transaction
 from bmslink.target import resolve, settled
 
@@ -106,7 +106,7 @@ class Device(Board):
         return self._map
 
     @checked()
-    async def settings(self, settings_map: SettingsMap | None = None) -> Table:
+    async def settings(self, settings_map: SettingsMap | None = None) -> SettingsSnapshot:
         """All settings as the board holds them now.
 
         Where an answer does not name its question, all are read twice by questions that differ;
@@ -119,7 +119,7 @@ class Device(Board):
                     image: Image = await self.driver.fetch(found.slots)
                     if self.driver.timing.anonymous:
                         image = await self._agreed(found, image)
-                    return Table(map=found, image=image)
+                    return SettingsSnapshot(map=found, image=image)
 
     async def _agreed(self, settings_map: SettingsMap, first: Image) -> Image:
         """The image that two readings in a row give."""

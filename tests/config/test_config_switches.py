@@ -16,7 +16,7 @@ from bmslink.config.identity.known_as import pack_of
 from bmslink.config.identity.places import place_of
 from bmslink.config.records.history import History
 from bmslink.model import Command, Switch
-from bmslink.protocols.common.settings_map import Table
+from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import SWITCHES
 from bmslink.storage.journal import Journal
 from config_faults import World
@@ -88,7 +88,7 @@ def test_what_shares_the_slot_of_a_switch_is_restored(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("protocol", ["jk02", "jk-modbus", "daly-d2", "daly-p81", "jbd"])
 def test_no_switch_is_exported(protocol: str, tmp_path: Path) -> None:
-    table: Table = virtual_run(World(protocol, tmp_path).table())
+    table: SettingsSnapshot = virtual_run(World(protocol, tmp_path).table())
     assert SWITCHES & table.values().keys()
     assert not SWITCHES & parse_profile(profile_of(table, own=True)).settings.keys()
 

@@ -21,7 +21,7 @@ from bmslink.config.writer import reach
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, SettingError
 from bmslink.model import Identity
-from bmslink.protocols.common.settings_map import SettingsMap, Table
+from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot
 from bmslink.storage.journal import Journal, JournalError
 
 __all__ = [
@@ -87,7 +87,7 @@ def _need_backup(raw: object) -> None:
 async def _draft(
     device: Device,
     identity: Identity,
-    table: Table,
+    table: SettingsSnapshot,
     wish: _Wish,
     journal: Journal,
     counted: tuple[int, int],
@@ -194,7 +194,7 @@ async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
     return await _draft(device, identity, table, wish, journal, counted)
 
 
-async def settled_table(device: Device, plan: Plan, identity: Identity) -> Table:
+async def settled_table(device: Device, plan: Plan, identity: Identity) -> SettingsSnapshot:
     """The settings as of now. Two equal readings of them are needed: the plan's is the first."""
     # never by the plan's own map: what limits a write is the table that this driver found
     settings = device.driver.own_map or await device.settings_map(identity)

@@ -13,7 +13,7 @@ from bmslink.config.files.backup import Backup
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint, fingerprint_of
 from bmslink.errors import FrameError, SettingError
 from bmslink.model import Identity
-from bmslink.protocols.common.settings_map import Image, SettingsMap, Slot, Table
+from bmslink.protocols.common.settings_map import Image, SettingsMap, SettingsSnapshot, Slot
 from bmslink.settings.setting import Setting
 
 __all__ = [
@@ -69,7 +69,7 @@ def _fits(slot: Slot, raw: bytes) -> bool:
 _WHO = ("serial_number", "vendor", "model", "hardware", "firmware")
 
 
-def foreign(backup: Backup, identity: Identity, table: Table, *, elsewhere: bool) -> str:
+def foreign(backup: Backup, identity: Identity, table: SettingsSnapshot, *, elsewhere: bool) -> str:
     """Why a usable backup is not of this very board, in a sentence; empty where it is.
 
     `elsewhere`: it was made at another place. Two boards of one batch can be equal in all that

@@ -35,7 +35,7 @@ from bmslink.config.switching.switches import look_at
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, RollbackError, VerifyError
 from bmslink.model import Command, Identity, Switch
-from bmslink.protocols.common.settings_map import Image, SettingsMap, Table
+from bmslink.protocols.common.settings_map import Image, SettingsMap, SettingsSnapshot
 from bmslink.storage.journal import Journal, Open
 
 __all__ = ["resume"]
@@ -224,7 +224,11 @@ def _held(settings: SettingsMap, cut: Open, image: Image) -> dict[int, bytes]:
 
 
 async def _may_finish(
-    device: Device, identity: Identity, now: Table, record: Record, waive: Collection[str]
+    device: Device,
+    identity: Identity,
+    now: SettingsSnapshot,
+    record: Record,
+    waive: Collection[str],
 ) -> None:
     """The gates again: the pack may be fuller, colder or busier than when the change was begun."""
     reading, still = await watch(device)
@@ -256,6 +260,6 @@ def _leaving_off(settings: SettingsMap, cut: Open, record: Record) -> Record:
     goal = {change.slot: change.new for change in record.changes}
     off = settings.encode({**image, **goal}, wish)
     goal |= {slot: raw for slot, raw in off.items() if slot in goal}
-    before = Table(map=settings, image=image)
+    before = SettingsSnapshot(map=settings, image=image)
     left = {slot: raw for slot, raw in goal.items() if not settings.same(slot, raw, image[slot])}
     return replace(record, before=before, changes=changes_of(before, left))

@@ -17,7 +17,7 @@ from bmslink.config.outcome import Outcome, Result
 from bmslink.config.plan import Change
 from bmslink.config.writer import patiently, reach, still_ours
 from bmslink.errors import BmsError, RollbackError, VerifyError
-from bmslink.protocols.common.settings_map import Image, Table
+from bmslink.protocols.common.settings_map import Image, SettingsSnapshot
 from bmslink.settings.setting import Value
 
 __all__ = ["close", "roll_back", "unknown", "values_of"]
@@ -66,7 +66,7 @@ def _left(job: Job) -> str:
     return ", ".join(key for keys in job.left.values() for key in keys)
 
 
-async def _set_back(job: Job, changes: Sequence[Change], why: str) -> Table:
+async def _set_back(job: Job, changes: Sequence[Change], why: str) -> SettingsSnapshot:
     """Bring everything to what it was, in reverse order, and end the transaction."""
     job.transaction.note("rollback", why=why)
     await patiently(job, partial(_look, job))
@@ -102,7 +102,11 @@ async def unknown(job: Job, changes: Sequence[Change], why: str, *, look: bool) 
 
 
 def outcome_of(
-    job: Job, result: Result, sentence: str, changes: Sequence[Change], table: Table | None
+    job: Job,
+    result: Result,
+    sentence: str,
+    changes: Sequence[Change],
+    table: SettingsSnapshot | None,
 ) -> Outcome:
     """How a change ended; `table` is what was read last, `None` where that is not known."""
     return Outcome(
@@ -126,7 +130,7 @@ def _what_is_read(job: Job, image: Image) -> str:
     return f"Read just now, this is not as before: {'; '.join(differ)}. All else is."
 
 
-def values_of(table: Table, changes: Sequence[Change]) -> dict[str, Value | None]:
+def values_of(table: SettingsSnapshot, changes: Sequence[Change]) -> dict[str, Value | None]:
     """What a table holds of the settings that a change is about."""
     values = table.values()
     return {edit.key: values[edit.key] for change in changes for edit in change.edits}

@@ -27,7 +27,7 @@ from bmslink.errors import (
     TransportError,
     VerifyError,
 )
-from bmslink.protocols.common.settings_map import Image, Slot, Table
+from bmslink.protocols.common.settings_map import Image, SettingsSnapshot, Slot
 from bmslink.storage.journal import JournalError
 
 __all__ = ["patiently", "reach", "still_ours"]
@@ -57,7 +57,7 @@ _PAUSES = (0.5, 2.0, 5.0)
 _RECONNECTIONS = 6
 
 
-async def reach(job: Job, goal: Mapping[int, bytes], order: Sequence[int]) -> Table:
+async def reach(job: Job, goal: Mapping[int, bytes], order: Sequence[int]) -> SettingsSnapshot:
     """Bring the slots of `goal` to their bytes and everything else to what it was before.
 
     Gives back the whole table as read afterwards. Raises `VerifyError`, `Refused`, `Stranger`, or
@@ -192,7 +192,7 @@ async def _rest(job: Job) -> None:
     await asyncio.sleep(max(_REST, _LAG * job.lag))
 
 
-async def _prove(job: Job) -> Table:
+async def _prove(job: Job) -> SettingsSnapshot:
     """The table as two readings give it, with other questions between them.
 
     Impossible values that were not there before prove nothing. On the way back a table is given

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from bmslink.model import Identity, Reading
 from bmslink.packs import NamedPack
-from bmslink.protocols.common.settings_map import Table
+from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.bands import BANDS
 from bmslink.settings.chemistry import CHEMISTRIES, chemistry
 from bmslink.settings.rules import likely_chemistry
@@ -40,7 +40,7 @@ class Cells:
 
 
 def cells_of(
-    table: Table,
+    table: SettingsSnapshot,
     identity: Identity,
     reading: Reading | None,
     *,
@@ -64,7 +64,9 @@ def cells_of(
     return Cells(kind, (*against, *_live(kind, reading)), stated is not None)
 
 
-def _words(table: Table, identity: Identity, named: NamedPack | None) -> Iterator[tuple[str, str]]:
+def _words(
+    table: SettingsSnapshot, identity: Identity, named: NamedPack | None
+) -> Iterator[tuple[str, str]]:
     """Who says what, the most deliberate last."""
     if identity.vendor == "JBD" and (found := _JBD_NAME.search(identity.model or "")):
         yield f"The board's name ({found[0][1:]})", _LETTERS[found[1]]

@@ -11,7 +11,7 @@ from bmslink.config.files.backup import Backup
 from bmslink.errors import UsageError
 from bmslink.model import Identity, Reading
 from bmslink.packs import NamedPack
-from bmslink.protocols.common.settings_map import Table
+from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import ASKING, Value
 
 __all__ = ["WAIVERS", "Check", "Draft", "Health", "known_waivers", "number", "require_waivers"]
@@ -90,7 +90,7 @@ class Health(NamedTuple):
 class Draft:
     """What the checks look at."""
 
-    table: Table
+    table: SettingsSnapshot
     after: Mapping[str, Value | None]
     """All values as they shall stand."""
     keys: Collection[str]

@@ -24,9 +24,9 @@ __all__ = [
     "Image",
     "Seen",
     "SettingsMap",
+    "SettingsSnapshot",
     "Slot",
     "Step",
-    "Table",
     "allowed",
     "proof",
     "silence_means_absent",
@@ -311,7 +311,7 @@ class SettingsMap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class SettingsSnapshot:
     """All settings of a board as they stand in it."""
 
     map: SettingsMap
