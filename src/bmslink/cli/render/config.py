@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
-from rich.table import SettingsSnapshot as Grid
+from rich.table import Table as Grid
 from rich.text import Text
 
 from bmslink.cli.render.text import Glyphs, clean
