@@ -19,7 +19,7 @@ from bmslink.device import Device, resolve
 from bmslink.errors import BmsError, LinkClosed
 from bmslink.link.transport import Endpoint, OnData, OnLost
 from bmslink.protocols.base import Driver
-from bmslink.protocols.common.settings_map import Image, SettingsSnapshot, Slot, Step
+from bmslink.protocols.common.settings_map import RawSettings, SettingsSnapshot, Slot, Step
 from bmslink.protocols.jbd.framing import JBDFrame, JBDFramer
 from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer, Responder, make_responder
@@ -454,12 +454,12 @@ PERSISTENT = ("stuck", "forgets again and again", "read-only from here on")
 """Faults that go on striking at other writes."""
 
 
-def equal(table: SettingsSnapshot, image: Image) -> bool:
+def equal(table: SettingsSnapshot, image: RawSettings) -> bool:
     """Whether the board holds exactly this, live settings aside."""
     return not table.map.differing(table.image, image)
 
 
-def set_back(table: SettingsSnapshot, before: Image, plan: Plan) -> bool:
+def set_back(table: SettingsSnapshot, before: RawSettings, plan: Plan) -> bool:
     """Whether the board holds what it did before, a switch aside that the plan turned off."""
     goal = plan.goal
     return all(

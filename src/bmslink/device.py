@@ -32,7 +32,13 @@ from bmslink.link.transport import Endpoint, Pin
 from bmslink.model import Adjustment, Command, Identity, Reading
 from bmslink.packs import find_pack, find_pin
 from bmslink.protocols.abilities import abilities
-from bmslink.protocols.common.settings_map import Image, SettingsMap, SettingsSnapshot, Slot, Step
+from bmslink.protocols.common.settings_map import (
+    RawSettings,
+    SettingsMap,
+    SettingsSnapshot,
+    Slot,
+    Step,
+)
 from bmslink.storage.journal import Transaction
 from bmslink.target import resolve, settled
 
@@ -116,12 +122,12 @@ class Device(Board):
         async with self._turn:
             with self.guarding():
                 async with self.driver.session(writing=False):
-                    image: Image = await self.driver.fetch(found.slots)
+                    image: RawSettings = await self.driver.fetch(found.slots)
                     if self.driver.timing.anonymous:
                         image = await self._agreed(found, image)
                     return SettingsSnapshot(map=found, image=image)
 
-    async def _agreed(self, settings_map: SettingsMap, first: Image) -> Image:
+    async def _agreed(self, settings_map: SettingsMap, first: RawSettings) -> RawSettings:
         """The image that two readings in a row give."""
         for attempt in range(_TRIES):
             again = await self.driver.fetch_again(settings_map.slots)

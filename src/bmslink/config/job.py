@@ -13,7 +13,7 @@ from bmslink.errors import (
     BmsError,
 )
 from bmslink.model import Identity, Reading
-from bmslink.protocols.common.settings_map import Image, SettingsMap
+from bmslink.protocols.common.settings_map import RawSettings, SettingsMap
 from bmslink.storage.journal import Transaction
 
 __all__ = ["Job", "Stranger", "known_as", "watch"]
@@ -35,7 +35,7 @@ class Job:
     settings: SettingsMap
     identity: Identity
     transaction: Transaction
-    before: Image
+    before: RawSettings
     """All slots as they were before the first write."""
     touched: Collection[int]
     """The slots that the change is about."""

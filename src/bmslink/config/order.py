@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bmslink.protocols.common.settings_map import Image, SettingsSnapshot
+from bmslink.protocols.common.settings_map import RawSettings, SettingsSnapshot
 from bmslink.settings.rules import review
 from bmslink.settings.setting import Danger, Value
 
@@ -15,7 +15,7 @@ _DOWN = ("_uvp", "_utp")
 
 
 def in_order(
-    table: SettingsSnapshot, new: Image, *, cells: int | None, chemistry: str | None
+    table: SettingsSnapshot, new: RawSettings, *, cells: int | None, chemistry: str | None
 ) -> tuple[list[int], list[str]]:
     """Slots in the order of writing, and in sentences what no order can avoid."""
     start = table.values()

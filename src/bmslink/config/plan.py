@@ -22,7 +22,7 @@ from bmslink.config.restore import writable_part as writable_part
 from bmslink.errors import FrameError, SettingError
 from bmslink.model import Identity, Reading
 from bmslink.packs import NamedPack
-from bmslink.protocols.common.settings_map import Image, SettingsMap, SettingsSnapshot
+from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, SettingsSnapshot
 from bmslink.protocols.names import no_name
 from bmslink.settings.rules import review
 from bmslink.settings.setting import SWITCHES, Setting, Value
@@ -74,7 +74,7 @@ class Plan:
     table: SettingsSnapshot
     """All settings as they were read."""
     wanted: Mapping[str, object] | Profile
-    raw: Backup | Image | None
+    raw: Backup | RawSettings | None
     waive: frozenset[str]
     chemistry: str | None
     """What the cells are made of, as far as somebody said so."""
@@ -158,7 +158,7 @@ def make_plan(
     *,
     identity: Identity,
     reading: Reading | None,
-    raw: Backup | Image | None = None,
+    raw: Backup | RawSettings | None = None,
     restore: bool | None = None,
     elsewhere: bool = False,
     stood: Stood | None = None,
@@ -271,7 +271,7 @@ def _asked(
 def _back(
     table: SettingsSnapshot,
     identity: Identity,
-    raw: Backup | Image | None,
+    raw: Backup | RawSettings | None,
     *,
     elsewhere: bool,
     stood: Stood | None,
@@ -348,7 +348,7 @@ def _close(setting: Setting, asked: object, held: Value | None) -> bool:
 
 
 def changes_of(
-    table: SettingsSnapshot, new: Image, wanted: Mapping[str, object] | None = None
+    table: SettingsSnapshot, new: RawSettings, wanted: Mapping[str, object] | None = None
 ) -> list[Change]:
     """The slots that change, with the settings in them that do."""
     before, after = table.values(), table.map.decode({**table.image, **new})

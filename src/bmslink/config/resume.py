@@ -35,7 +35,7 @@ from bmslink.config.switching.switches import look_at
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, RollbackError, VerifyError
 from bmslink.model import Command, Identity, Switch
-from bmslink.protocols.common.settings_map import Image, SettingsMap, SettingsSnapshot
+from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, SettingsSnapshot
 from bmslink.storage.journal import Journal, Open
 
 __all__ = ["resume"]
@@ -190,7 +190,7 @@ async def _resume(
     raise error if isinstance(error, RollbackError) else RollbackError(str(error))
 
 
-def _turns_nothing_on(settings: SettingsMap, record: Record, now: Image) -> None:
+def _turns_nothing_on(settings: SettingsMap, record: Record, now: RawSettings) -> None:
     """`GateError` where finishing the change would turn a switch on, perhaps hours later."""
     on = [
         key
@@ -205,7 +205,7 @@ def _turns_nothing_on(settings: SettingsMap, record: Record, now: Image) -> None
         )
 
 
-def _held(settings: SettingsMap, cut: Open, image: Image) -> dict[int, bytes]:
+def _held(settings: SettingsMap, cut: Open, image: RawSettings) -> dict[int, bytes]:
     """What was last written to each slot, by the journal; `image` is what it would be set back
     to."""
     held: dict[int, bytes] = {}

@@ -17,7 +17,7 @@ from bmslink.config.outcome import Outcome, Result
 from bmslink.config.plan import Change
 from bmslink.config.writer import patiently, reach, still_ours
 from bmslink.errors import BmsError, RollbackError, VerifyError
-from bmslink.protocols.common.settings_map import Image, SettingsSnapshot
+from bmslink.protocols.common.settings_map import RawSettings, SettingsSnapshot
 from bmslink.settings.setting import Value
 
 __all__ = ["close", "roll_back", "unknown", "values_of"]
@@ -119,7 +119,7 @@ def outcome_of(
     )
 
 
-def _what_is_read(job: Job, image: Image) -> str:
+def _what_is_read(job: Job, image: RawSettings) -> str:
     differ = [
         describe(job.settings, address, raw, image.get(address))
         for address, raw in job.before.items()

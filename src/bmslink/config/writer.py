@@ -27,7 +27,7 @@ from bmslink.errors import (
     TransportError,
     VerifyError,
 )
-from bmslink.protocols.common.settings_map import Image, SettingsSnapshot, Slot
+from bmslink.protocols.common.settings_map import RawSettings, SettingsSnapshot, Slot
 from bmslink.storage.journal import JournalError
 
 __all__ = ["patiently", "reach", "still_ours"]
@@ -218,7 +218,7 @@ async def _prove(job: Job) -> SettingsSnapshot:
     return again
 
 
-async def still_ours(job: Job, image: Image | None = None) -> None:
+async def still_ours(job: Job, image: RawSettings | None = None) -> None:
     """`Stranger` if another board answers than the one that the change was begun on.
 
     `image`: its settings as read now; a board without a serial number is known by them. How many
@@ -241,7 +241,7 @@ async def still_ours(job: Job, image: Image | None = None) -> None:
         )
 
 
-def _still_as_before(job: Job, found: Image, aim: Image) -> None:
+def _still_as_before(job: Job, found: RawSettings, aim: RawSettings) -> None:
     """`GateError` where somebody changed a slot since it was planned what it is to hold."""
     for address, raw in found.items():
         if not any(job.settings.same(address, raw, each[address]) for each in (job.before, aim)):
@@ -251,7 +251,7 @@ def _still_as_before(job: Job, found: Image, aim: Image) -> None:
             )
 
 
-def _astray(job: Job, image: Image, aim: dict[int, bytes]) -> list[int]:
+def _astray(job: Job, image: RawSettings, aim: dict[int, bytes]) -> list[int]:
     """The slots that do not hold what they should and can be set again; takes neighbours that the
     board changed into the aim. `VerifyError` where it changed what matters, unless that is being
     set back already."""

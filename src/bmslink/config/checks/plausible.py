@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bmslink.errors import FrameError
-from bmslink.protocols.common.settings_map import Image, SettingsSnapshot
+from bmslink.protocols.common.settings_map import RawSettings, SettingsSnapshot
 from bmslink.settings.plausibility import implausible
 
 __all__ = ["believe", "oddities"]
@@ -11,7 +11,7 @@ __all__ = ["believe", "oddities"]
 _NAMED = 3
 
 
-def oddities(table: SettingsSnapshot, *, since: Image | None = None) -> str:
+def oddities(table: SettingsSnapshot, *, since: RawSettings | None = None) -> str:
     """What is impossible about a table as it was read, in sentences; empty where nothing is.
 
     A change is not planned on such a table, not verified by it and not set back to it. `since`: an

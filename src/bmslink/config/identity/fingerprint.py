@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bmslink.model import Identity
-from bmslink.protocols.common.settings_map import Image, SettingsMap, SettingsSnapshot
+from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, SettingsSnapshot
 from bmslink.settings.setting import Setting, Value
 
 __all__ = ["Fingerprint", "fingerprint", "fingerprint_of", "lasting"]
@@ -138,7 +138,7 @@ def fingerprint(identity: Identity, table: SettingsSnapshot | None = None) -> Fi
 
 
 def fingerprint_of(
-    pack: Mapping[str, Any], settings: SettingsMap | None = None, image: Image | None = None
+    pack: Mapping[str, Any], settings: SettingsMap | None = None, image: RawSettings | None = None
 ) -> Fingerprint:
     """Of a board as it is on record: `pack` holds `vendor`, `model`, `serial_number`, …
 

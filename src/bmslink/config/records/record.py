@@ -13,7 +13,7 @@ from bmslink.config.checks.check import known_waivers
 from bmslink.config.effects import describe
 from bmslink.config.plan import Change, changes_of, writable_part
 from bmslink.errors import BmsError
-from bmslink.protocols.common.settings_map import Image, SettingsMap, SettingsSnapshot
+from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, SettingsSnapshot
 from bmslink.settings.chemistry import chemistry
 
 __all__ = ["Record", "damaged", "neither", "read"]
@@ -30,7 +30,7 @@ class Record:
     waived: frozenset[str]
 
 
-def neither(settings: SettingsMap, record: Record, now: Image) -> str:
+def neither(settings: SettingsMap, record: Record, now: RawSettings) -> str:
     """The settings that hold neither their old nor their new value, in a sentence."""
     odd = [
         describe(settings, change.slot, record.before.image[change.slot], now.get(change.slot))

@@ -22,7 +22,7 @@ from bmslink.config.switching.off_marks import confirmed, mark_off
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, LinkTimeout, Refused
 from bmslink.model import Command, Switch
-from bmslink.protocols.common.settings_map import Image, SettingsMap, Step
+from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, Step
 from bmslink.settings.setting import Evidence, Setting
 from bmslink.storage.journal import Journal, JournalError, Transaction
 
@@ -202,7 +202,7 @@ async def _stranger(device: Device, off: _Off) -> str:
         return ""
 
 
-async def _clear_bit(device: Device, off: _Off, settings: SettingsMap, image: Image) -> None:
+async def _clear_bit(device: Device, off: _Off, settings: SettingsMap, image: RawSettings) -> None:
     """Off where the switch is a bit among others, which stay as they are."""
     (slot,) = settings.slots
     new = settings.encode(image, {off.command.switch.key: False})

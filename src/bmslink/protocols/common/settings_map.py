@@ -21,7 +21,7 @@ from bmslink.protocols.common.fields import Layout, build, fields_of, flag, is_s
 from bmslink.settings.setting import Setting, Value
 
 __all__ = [
-    "Image",
+    "RawSettings",
     "Seen",
     "SettingsMap",
     "SettingsSnapshot",
@@ -35,7 +35,7 @@ __all__ = [
 
 F = TypeVar("F", bound=Frame)
 
-Image = Mapping[int, bytes]
+RawSettings = Mapping[int, bytes]
 """Slot address -> raw bytes; what the board does not have is absent."""
 
 
@@ -123,7 +123,7 @@ class Seen:
         self._read: dict[int, dict[bytes, None]] = {}
         self._vouched: dict[int, bytes] = {}
 
-    def add(self, image: Image) -> None:
+    def add(self, image: RawSettings) -> None:
         """Remember what was just read."""
         for address, raw in image.items():
             kept = self._read.setdefault(address, {})
@@ -133,7 +133,7 @@ class Seen:
                 del kept[next(iter(kept))]
 
     @contextmanager
-    def vouching(self, image: Image) -> Iterator[None]:
+    def vouching(self, image: RawSettings) -> Iterator[None]:
         """Values that may be written back although they were not read in this session: by the
         journal they were in this board, or somebody waived their limits by name.
 
@@ -261,7 +261,7 @@ class SettingsMap:
         slots = tuple(slot for slot in self.slots if slot.address in held)
         return replace(self, slots=slots, settings=rows)
 
-    def decode(self, image: Image) -> dict[str, Value | None]:
+    def decode(self, image: RawSettings) -> dict[str, Value | None]:
         """Every setting's value; `None` where the board does not have it or it makes no sense."""
         fields = {
             address: slot.values(image[address])
@@ -270,7 +270,7 @@ class SettingsMap:
         }
         return {s.key: _plain(s, fields.get(s.slot, {}).get(s.field)) for s in self.settings}
 
-    def encode(self, image: Image, wanted: Mapping[str, object]) -> dict[int, bytes]:
+    def encode(self, image: RawSettings, wanted: Mapping[str, object]) -> dict[int, bytes]:
         """The new bytes of every slot that these values change, and of no other.
 
         Checks every value; raises `SettingError` for what this board does not have, may not be
@@ -301,7 +301,7 @@ class SettingsMap:
         mine, yours = (slot.values(slot.clean(raw)) for raw in (one, other))
         return all(mine[k] == yours[k] for k in mine.keys() - live)
 
-    def differing(self, one: Image, other: Image) -> list[int]:
+    def differing(self, one: RawSettings, other: RawSettings) -> list[int]:
         """The slots that two images do not hold alike, live settings aside."""
         return [
             address
@@ -315,7 +315,7 @@ class SettingsSnapshot:
     """All settings of a board as they stand in it."""
 
     map: SettingsMap
-    image: Image
+    image: RawSettings
 
     def values(self) -> dict[str, Value | None]:
         """Every setting's value by its key; `None` is unknown."""
