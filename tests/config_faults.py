@@ -19,7 +19,7 @@ from bmslink.device import Device, resolve
 from bmslink.errors import BmsError, LinkClosed
 from bmslink.link.transport import Endpoint, OnData, OnLost
 from bmslink.protocols.base import Driver
-from bmslink.protocols.common.settings_map import RawSettings, SettingsSnapshot, Slot, Step
+from bmslink.protocols.common.settings_map import RawSettings, SettingsSnapshot, Slot, WriteCommand
 from bmslink.protocols.jbd.framing import JBDFrame, JBDFramer
 from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer, Responder, make_responder
@@ -209,11 +209,11 @@ class _Watcher:
 
     def __init__(self, world: World, device: Device) -> None:
         self.now: Writing | None = None
-        self._steps: dict[int, tuple[Step[Any], Writing]] = {}
+        self._steps: dict[int, tuple[WriteCommand[Any], Writing]] = {}
         driver: Driver[Any] = device.driver
         make, perform = driver.write_step, driver.perform
 
-        def write_step(slot: Slot, data: bytes) -> Step[Any]:
+        def write_step(slot: Slot, data: bytes) -> WriteCommand[Any]:
             step = make(slot, data)
             if not driver.dry:
                 world.writes += 1
@@ -221,7 +221,7 @@ class _Watcher:
                 self._steps[id(step)] = step, (world.writes, slot, data)
             return step
 
-        async def performing(step: Step[Any]) -> bool:
+        async def performing(step: WriteCommand[Any]) -> bool:
             found = self._steps.get(id(step))
             self.now = found[1] if found else None
             try:

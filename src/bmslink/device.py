@@ -37,7 +37,7 @@ from bmslink.protocols.common.settings_map import (
     SettingsMap,
     SettingsSnapshot,
     Slot,
-    Step,
+    WriteCommand,
 )
 from bmslink.storage.journal import Transaction
 from bmslink.target import resolve, settled
@@ -255,7 +255,7 @@ class Device(Board):
             )
             await self._transmit(replace(step, once=True))
 
-    async def _transmit(self, step: Step[Any]) -> bool:
+    async def _transmit(self, step: WriteCommand[Any]) -> bool:
         """Send it; whether it was acknowledged. After that a mistake of ours is as good as no
         answer: only reading tells."""
         try:

@@ -20,7 +20,7 @@ from bmslink.link.link import Frame, Framer, Link, Timing, Value
 from bmslink.link.transport import Pin
 from bmslink.model import Adjustment, Capability, Command, Identity, Reading, Switch
 from bmslink.protocols.common.scale import Layout
-from bmslink.protocols.common.settings_map import Seen, SettingsMap, Slot, Step, allowed
+from bmslink.protocols.common.settings_map import Seen, SettingsMap, Slot, WriteCommand, allowed
 
 __all__ = ["Assembler", "Codec", "Driver", "Options", "Payload", "Record", "Role", "need"]
 
@@ -233,7 +233,7 @@ class Driver(ABC, Generic[F]):
         away wrongly is not given twice."""
         return await self.fetch(slots)
 
-    def write_step(self, slot: Slot, data: bytes) -> Step[F]:
+    def write_step(self, slot: Slot, data: bytes) -> WriteCommand[F]:
         """The frame that writes a slot; it asks `check_slot` first."""
         raise SettingError(f"{self.name}: {self.configurable}.")
 
@@ -267,13 +267,13 @@ class Driver(ABC, Generic[F]):
         if not able.supported:
             raise SettingError(f"{switch} cannot be switched: {able.reason}.")
 
-    async def switch_step(self, command: Command) -> Step[F]:
+    async def switch_step(self, command: Command) -> WriteCommand[F]:
         """The frame that sets a switch; may read first. Only where `can_switch` says yes."""
         raise SettingError(self.can_switch(command.switch).reason)
 
     async def off_step(
         self, switch: Switch, remembered: Callable[[Switch], bool | None]
-    ) -> Step[F]:
+    ) -> WriteCommand[F]:
         """The frame that switches off; at most one question goes before it.
 
         `remembered` gives how our last confirmed command left a switch, where the frame sets
@@ -296,7 +296,7 @@ class Driver(ABC, Generic[F]):
         why = self.not_adjustable.get(what, f"nothing proves how {self.name} boards take it")
         return Capability(True) if what in self.adjustable else Capability(False, why)
 
-    async def adjust_step(self, wish: Adjustment) -> Step[F]:
+    async def adjust_step(self, wish: Adjustment) -> WriteCommand[F]:
         """The frame that sets clock or charge; may read first. Only where `can_adjust` says yes."""
         raise SettingError(self.can_adjust("clock" if wish.clock else "soc").reason)
 
@@ -304,7 +304,7 @@ class Driver(ABC, Generic[F]):
         """What the board's clock shows; `None` where it does not say."""
         return None
 
-    async def perform(self, step: Step[F]) -> bool:
+    async def perform(self, step: WriteCommand[F]) -> bool:
         """Send one frame that changes something: the only place that does.
 
         Gives back whether something acknowledged it. Raises `Refused`, `LinkTimeout`, … An
@@ -313,12 +313,12 @@ class Driver(ABC, Generic[F]):
         """
         return await self._perform(step, self.codec)
 
-    async def perform_apart(self, step: Step[F]) -> bool:
+    async def perform_apart(self, step: WriteCommand[F]) -> bool:
         """The same in the middle of somebody else's questions: nothing that the codec remembers
         of those is touched."""
         return await self._perform(step, self.make_codec(self.options))
 
-    async def _perform(self, step: Step[F], codec: Codec[F]) -> bool:
+    async def _perform(self, step: WriteCommand[F], codec: Codec[F]) -> bool:
         codec.explain(step.frame, sent=True)
         if (kept := _DRY_RUNS.get().get(self)) is not None:
             self.link.alive()
@@ -345,7 +345,7 @@ class Driver(ABC, Generic[F]):
         """Whether this task is inside `collecting`."""
         return self in _DRY_RUNS.get()
 
-    async def exchange(self, step: Step[F]) -> F | None:
+    async def exchange(self, step: WriteCommand[F]) -> F | None:
         """Send a step's frame and give back what acknowledges it."""
         if step.answer is None:
             await self.link.send(step.frame)
@@ -353,7 +353,7 @@ class Driver(ABC, Generic[F]):
         retries = 0 if step.once else None
         return (await self.link.collect(step.frame, step.answer, bool, retries=retries))[0]
 
-    def _check(self, step: Step[F], record: Record) -> None:
+    def _check(self, step: WriteCommand[F], record: Record) -> None:
         if record.role == "refusal":
             why = record.values.get("meaning", "no reason given")
             raise Refused(f"The board refuses {step.what}: {why}.", record.values.get("status"))

@@ -22,7 +22,7 @@ from bmslink.config.switching.off_marks import confirmed, mark_off
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, LinkTimeout, Refused
 from bmslink.model import Command, Switch
-from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, Step
+from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, WriteCommand
 from bmslink.settings.setting import Evidence, Setting
 from bmslink.storage.journal import Journal, JournalError, Transaction
 
@@ -42,7 +42,7 @@ class _Off:
     """What switches off."""
 
     command: Command
-    step: Step[Any] | None = None
+    step: WriteCommand[Any] | None = None
     """`None`: a bit of a word, whose neighbours must be read first."""
     setting: SettingsMap | None = None
     """Of the switch alone, where it is a setting."""
@@ -170,7 +170,7 @@ async def _send(device: Device, off: _Off) -> None:
             await _clear_bit(device, off, settings, await device.fetch(settings.slots))
 
 
-async def _repeatedly(device: Device, off: _Off, step: Step[Any]) -> None:
+async def _repeatedly(device: Device, off: _Off, step: WriteCommand[Any]) -> None:
     """Again where nothing acknowledges it: off twice is off, and a board may be deaf for a moment
     right after an answer. Later than a second after the first one, another board may be on the
     line: then it is asked who answers, if it is known who should."""

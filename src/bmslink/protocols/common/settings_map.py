@@ -26,7 +26,7 @@ __all__ = [
     "SettingsMap",
     "SettingsSnapshot",
     "Slot",
-    "Step",
+    "WriteCommand",
     "allowed",
     "proof",
     "silence_means_absent",
@@ -202,7 +202,7 @@ def _check_field(rows: list[Setting], name: str, value: Any, now: Any, before: l
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step(Generic[F]):
+class WriteCommand(Generic[F]):
     """One frame that changes something, and the frame that acknowledges it."""
 
     frame: F

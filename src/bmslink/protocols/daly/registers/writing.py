@@ -20,7 +20,7 @@ from bmslink.protocols.common.rtu import WRITE, WRITE_MANY, RTUFrame
 from bmslink.protocols.common.settings_map import (
     SettingsMap,
     Slot,
-    Step,
+    WriteCommand,
     silence_means_absent,
     some_of,
 )
@@ -106,11 +106,11 @@ class DalyRegisterWriting(Driver[RTUFrame]):
         """Before its registers were read, without those that some boards keep elsewhere."""
         return self.own_map or self.likely_map(Identity())
 
-    def write_step(self, slot: Slot, data: bytes) -> Step[RTUFrame]:
+    def write_step(self, slot: Slot, data: bytes) -> WriteCommand[RTUFrame]:
         self.check_slot(slot, data)
         return replace(self._step(slot.address, data), once=True)
 
-    def _step(self, register: int, data: bytes) -> Step[RTUFrame]:
+    def _step(self, register: int, data: bytes) -> WriteCommand[RTUFrame]:
         one = len(data) == 2
         frame = RTUFrame(
             unit=self.asking,
@@ -129,9 +129,9 @@ class DalyRegisterWriting(Driver[RTUFrame]):
                 and answer.shape in ("write", "written")
             )
 
-        return Step(frame=frame, answer=echoes, what=f"register {register:04X}")
+        return WriteCommand(frame=frame, answer=echoes, what=f"register {register:04X}")
 
-    async def exchange(self, step: Step[RTUFrame]) -> RTUFrame | None:
+    async def exchange(self, step: WriteCommand[RTUFrame]) -> RTUFrame | None:
         if step.answer is None:
             return None
         try:
@@ -156,7 +156,7 @@ class DalyRegisterWriting(Driver[RTUFrame]):
     async def clock(self) -> datetime | None:
         return moment_of(await self.ask_bytes(self._clock_register, 3))
 
-    async def adjust_step(self, wish: Adjustment) -> Step[RTUFrame]:
+    async def adjust_step(self, wish: Adjustment) -> WriteCommand[RTUFrame]:
         """Three registers at once, as the vendor's app does (`daly-d2-balancer-btsnoop`)."""
         if wish.clock is None:
             raise SettingError(self.can_adjust("soc").reason)

@@ -18,7 +18,7 @@ from bmslink.link.link import Link
 from bmslink.model import Adjustment, Capability, Identity, Switch
 from bmslink.protocols.base import Driver, Options, Record
 from bmslink.protocols.common.fields import build, is_set, parse
-from bmslink.protocols.common.settings_map import SettingsMap, Slot, Step
+from bmslink.protocols.common.settings_map import SettingsMap, Slot, WriteCommand
 from bmslink.protocols.jk.jk02.framing import (
     ACK,
     CELLS,
@@ -151,15 +151,15 @@ class JK02Writing(Driver[JK02Frame]):
             raise SettingError("The board has not said yet which kind it is.")
         return found
 
-    def write_step(self, slot: Slot, data: bytes) -> Step[JK02Frame]:
+    def write_step(self, slot: Slot, data: bytes) -> WriteCommand[JK02Frame]:
         self.check_slot(slot, data)
-        return Step(
+        return WriteCommand(
             frame=command(slot.address, data),
             answer=lambda frame: frame.command and frame.code == ACK,
             what=f"register {slot.address:02X}",
         )
 
-    async def exchange(self, step: Step[JK02Frame]) -> JK02Frame | None:
+    async def exchange(self, step: WriteCommand[JK02Frame]) -> JK02Frame | None:
         """A stream must not be cut into, so the acknowledgement is taken out of it."""
         for attempt in range(_WRITE_TRIES):
             self.link.discard()
@@ -198,7 +198,7 @@ class JK02Writing(Driver[JK02Frame]):
             values["clock"] + _YEAR_2020 + time.timezone, UTC
         ).astimezone()
 
-    async def adjust_step(self, wish: Adjustment) -> Step[JK02Frame]:
+    async def adjust_step(self, wish: Adjustment) -> WriteCommand[JK02Frame]:
         """Seconds since 2020 in the standard time of the place, without summer time."""
         if wish.clock is None:
             raise SettingError(self.can_adjust("soc").reason)
@@ -206,7 +206,7 @@ class JK02Writing(Driver[JK02Frame]):
         layout = write_layout("32s", CLOCK, 4)
         if layout is None:
             raise SettingError(self.can_adjust("clock").reason)
-        return Step(
+        return WriteCommand(
             frame=command(CLOCK, build(layout, {"jk_clock": seconds}, "clock")),
             answer=lambda frame: frame.command and frame.code == ACK,
             what="the clock",
