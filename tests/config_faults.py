@@ -211,9 +211,9 @@ class _Watcher:
         self.now: Writing | None = None
         self._steps: dict[int, tuple[WriteCommand[Any], Writing]] = {}
         driver: Driver[Any] = device.driver
-        make, perform = driver.write_step, driver.perform
+        make, perform = driver.write_command, driver.perform
 
-        def write_step(slot: Slot, data: bytes) -> WriteCommand[Any]:
+        def write_command(slot: Slot, data: bytes) -> WriteCommand[Any]:
             step = make(slot, data)
             if not driver.dry:
                 world.writes += 1
@@ -229,7 +229,7 @@ class _Watcher:
             finally:
                 self.now = None
 
-        driver.write_step = write_step
+        driver.write_command = write_command
         driver.perform = performing
 
         def rewrite(slot: Slot, data: bytes) -> bytes:

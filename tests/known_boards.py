@@ -109,4 +109,4 @@ def frame_by(
     driver.own_map, driver.seen = found, Seen()
     if held is not None:
         driver.seen.add({slot.address: held})
-    return bytes(driver.make_framer().encode(driver.write_step(slot, data).frame))
+    return bytes(driver.make_framer().encode(driver.write_command(slot, data).frame))

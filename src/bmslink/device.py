@@ -174,7 +174,7 @@ class Device(Board):
         (the error's `found` says what), `Refused`, `LinkTimeout`, …
         """
         with self.guarding():
-            step = self.driver.write_step(slot, data)
+            step = self.driver.write_command(slot, data)
         transaction.note("write", slot=slot.address, new=data.hex())
         loop = asyncio.get_running_loop()
         lost: LinkTimeout | None = None
@@ -225,7 +225,7 @@ class Device(Board):
             else:
                 async with self.driver.session(writing=True):
                     for slot, data in writes:
-                        await self.driver.perform(self.driver.write_step(slot, data))
+                        await self.driver.perform(self.driver.write_command(slot, data))
         return held
 
     @asynccontextmanager

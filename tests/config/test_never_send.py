@@ -350,14 +350,14 @@ def test_no_register_of_a_jk_board_whose_kind_is_not_known() -> None:
     for name in ("jk02-24s", "jk02-32s"):
         for slot in BOARDS[name].slots():
             with pytest.raises(SettingError):
-                driver.write_step(slot, bytes(slot.layout.sizeof()))
+                driver.write_command(slot, bytes(slot.layout.sizeof()))
 
 
 def test_no_register_behind_an_address_of_jbd() -> None:
     driver = unmet("jbd", Options(address=1))
     for slot in BOARDS["jbd"].slots():
         with pytest.raises(SettingError):
-            driver.write_step(slot, bytes(2))
+            driver.write_command(slot, bytes(2))
 
 
 @pytest.mark.parametrize("protocol", [*SILENT, "jbd-up"])
@@ -365,7 +365,7 @@ def test_nothing_at_all_where_nothing_is_proven(protocol: str) -> None:
     driver = unmet(protocol)
     slot = Slot(address=0x24, layout=Struct("cell_ovp" / Bytes(2)))
     with pytest.raises(SettingError):
-        driver.write_step(slot, bytes(2))
+        driver.write_command(slot, bytes(2))
     for switch in Switch:
         assert not driver.can_switch(switch).supported
         with pytest.raises(SettingError):
@@ -620,12 +620,12 @@ def test_what_is_vouched_for_lifts_limits_and_opens_nothing() -> None:
             frame_of(name, slot, data, held)
         with driver.seen.vouching({address: data}):
             if may:
-                assert driver.write_step(slot, data)
+                assert driver.write_command(slot, data)
             else:
                 with pytest.raises(SettingError):
-                    driver.write_step(slot, data)
+                    driver.write_command(slot, data)
         with pytest.raises(SettingError):
-            driver.write_step(slot, data)
+            driver.write_command(slot, data)
 
 
 def test_the_last_look_refuses_a_locked_table_and_bytes_without_a_meaning() -> None:

@@ -233,7 +233,7 @@ class Driver(ABC, Generic[F]):
         away wrongly is not given twice."""
         return await self.fetch(slots)
 
-    def write_step(self, slot: Slot, data: bytes) -> WriteCommand[F]:
+    def write_command(self, slot: Slot, data: bytes) -> WriteCommand[F]:
         """The frame that writes a slot; it asks `check_slot` first."""
         raise SettingError(f"{self.name}: {self.configurable}.")
 

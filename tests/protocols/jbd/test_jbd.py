@@ -488,7 +488,7 @@ def test_a_daren_pack_is_never_written_to(what: str) -> None:
                 async with driver.session(writing=False):
                     raise AssertionError
             elif what == "write":
-                driver.write_step(Slot(address=0x24, layout=REGISTERS[0x24]), b"\x0e\x10")
+                driver.write_command(Slot(address=0x24, layout=REGISTERS[0x24]), b"\x0e\x10")
             else:
                 await driver.settings_map(identity)
 

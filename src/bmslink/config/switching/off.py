@@ -140,7 +140,7 @@ async def _prepare(
         return replace(off, setting=alone)
     with device.guarding():
         data = slot.encode(bytes(slot.layout.sizeof()), {row.field: 0})
-        return replace(off, setting=alone, step=driver.write_step(slot, data))
+        return replace(off, setting=alone, step=driver.write_command(slot, data))
 
 
 def _gate(settings: SettingsMap, row: Setting, waive: Collection[str]) -> None:
@@ -206,7 +206,7 @@ async def _clear_bit(device: Device, off: _Off, settings: SettingsMap, image: Ra
     """Off where the switch is a bit among others, which stay as they are."""
     (slot,) = settings.slots
     new = settings.encode(image, {off.command.switch.key: False})
-    step = device.driver.write_step(slot, new.get(slot.address, slot.clean(image[slot.address])))
+    step = device.driver.write_command(slot, new.get(slot.address, slot.clean(image[slot.address])))
     off.sent = True
     await device.driver.perform(step)
 

@@ -185,7 +185,7 @@ class JBDWriting(Driver[JBDFrame]):
         self.seen.add(found)
         return found
 
-    def write_step(self, slot: Slot, data: bytes) -> WriteCommand[JBDFrame]:
+    def write_command(self, slot: Slot, data: bytes) -> WriteCommand[JBDFrame]:
         self._plain()
         self.check_slot(slot, data)
         return WriteCommand(

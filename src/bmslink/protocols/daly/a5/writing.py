@@ -187,7 +187,7 @@ class DalyA5Writing(Driver[DalyFrame]):
     def shipped(self) -> SettingsMap:
         return a5_map(None)  # the rows of all of them
 
-    def write_step(self, slot: Slot, data: bytes) -> WriteCommand[DalyFrame]:
+    def write_command(self, slot: Slot, data: bytes) -> WriteCommand[DalyFrame]:
         self.check_slot(slot, data)
         step = self._step(_WRITE_IDS[slot.address], data, f"parameter {slot.address:02X}")
         return replace(step, once=True)

@@ -106,7 +106,7 @@ class DalyRegisterWriting(Driver[RTUFrame]):
         """Before its registers were read, without those that some boards keep elsewhere."""
         return self.own_map or self.likely_map(Identity())
 
-    def write_step(self, slot: Slot, data: bytes) -> WriteCommand[RTUFrame]:
+    def write_command(self, slot: Slot, data: bytes) -> WriteCommand[RTUFrame]:
         self.check_slot(slot, data)
         return replace(self._step(slot.address, data), once=True)
 

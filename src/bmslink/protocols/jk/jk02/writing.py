@@ -151,7 +151,7 @@ class JK02Writing(Driver[JK02Frame]):
             raise SettingError("The board has not said yet which kind it is.")
         return found
 
-    def write_step(self, slot: Slot, data: bytes) -> WriteCommand[JK02Frame]:
+    def write_command(self, slot: Slot, data: bytes) -> WriteCommand[JK02Frame]:
         self.check_slot(slot, data)
         return WriteCommand(
             frame=command(slot.address, data),

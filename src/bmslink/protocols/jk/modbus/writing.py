@@ -139,7 +139,7 @@ class JKModbusWriting(Driver[RTUFrame]):
         self.seen.add(found)
         return found
 
-    def write_step(self, slot: Slot, data: bytes) -> WriteCommand[RTUFrame]:
+    def write_command(self, slot: Slot, data: bytes) -> WriteCommand[RTUFrame]:
         self.check_slot(slot, data)
         frame = RTUFrame(
             unit=self.address,

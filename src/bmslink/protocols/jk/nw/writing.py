@@ -121,7 +121,7 @@ class JKNWWriting(Driver[F]):
     def shipped(self) -> SettingsMap:
         return nw_map()
 
-    def write_step(self, slot: Slot, data: bytes) -> WriteCommand[F]:
+    def write_command(self, slot: Slot, data: bytes) -> WriteCommand[F]:
         self.check_slot(slot, data)
         return WriteCommand(
             frame=self.make_write(slot.address, data),
