@@ -219,7 +219,7 @@ class Device(Board):
         """
         async with self.rehearsing() as held:
             if command is not None:
-                await self.driver.perform(await self.driver.switch_step(command))
+                await self.driver.perform(await self.driver.switch_command(command))
             elif adjustment is not None:
                 await self.driver.perform(await self.driver.adjust_step(adjustment))
             else:
@@ -246,7 +246,7 @@ class Device(Board):
             raise SettingError(f"{command.switch} cannot be switched: {able.reason}.")
         async with self._turn:
             with self.guarding():
-                step = await self.driver.switch_step(command)
+                step = await self.driver.switch_command(command)
             transaction.note(
                 "switch",
                 switch=str(command.switch),

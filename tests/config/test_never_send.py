@@ -369,7 +369,7 @@ def test_nothing_at_all_where_nothing_is_proven(protocol: str) -> None:
     for switch in Switch:
         assert not driver.can_switch(switch).supported
         with pytest.raises(SettingError):
-            virtual_run(driver.switch_step(Command(switch, True)))
+            virtual_run(driver.switch_command(Command(switch, True)))
     with pytest.raises(SettingError):
         virtual_run(driver.adjust_step(Adjustment(soc=50.0)))
 
@@ -381,7 +381,7 @@ def test_no_switch_that_a_protocol_does_not_have(name: str) -> None:
     for switch, on in itertools.product(Switch, (False, True)):
         if not driver.can_switch(switch).supported:
             with pytest.raises(SettingError):
-                virtual_run(driver.switch_step(Command(switch, on)))
+                virtual_run(driver.switch_command(Command(switch, on)))
 
 
 @pytest.mark.parametrize("soc", [-0.1, 100.1, 6553.5, 1e300, float("nan"), float("inf")])

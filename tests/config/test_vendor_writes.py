@@ -188,7 +188,7 @@ def bracketing(target: str) -> frozenset[bytes]:
                     if device.driver.can_switch(switch).supported:
                         command = Command(switch, on)
                         found |= set(await device.rehearse([], command=command))
-                        await device.driver.perform(await device.driver.switch_step(command))
+                        await device.driver.perform(await device.driver.switch_command(command))
         return found
 
     return frozenset(virtual_run(main()))

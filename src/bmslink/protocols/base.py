@@ -267,7 +267,7 @@ class Driver(ABC, Generic[F]):
         if not able.supported:
             raise SettingError(f"{switch} cannot be switched: {able.reason}.")
 
-    async def switch_step(self, command: Command) -> WriteCommand[F]:
+    async def switch_command(self, command: Command) -> WriteCommand[F]:
         """The frame that sets a switch; may read first. Only where `can_switch` says yes."""
         raise SettingError(self.can_switch(command.switch).reason)
 
@@ -279,7 +279,7 @@ class Driver(ABC, Generic[F]):
         `remembered` gives how our last confirmed command left a switch, where the frame sets
         another one as well and the board does not show how that is set.
         """
-        return await self.switch_step(Command(switch, False))
+        return await self.switch_command(Command(switch, False))
 
     async def off_map(self, identity: Identity | None) -> SettingsMap:
         """The map of the switches that are settings; at most one question where the board was

@@ -476,7 +476,7 @@ def test_a_daren_pack_is_never_written_to(what: str) -> None:
         await link.open()
         if what == "switch":  # nobody has asked what it is
             with pytest.raises(SettingError, match="Daren"):
-                await driver.switch_step(Command(Switch.DISCHARGE, False))
+                await driver.switch_command(Command(Switch.DISCHARGE, False))
             return
         identity = await driver.identify()
         assert driver.likely_map(identity) is None

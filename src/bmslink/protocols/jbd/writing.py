@@ -205,7 +205,7 @@ class JBDWriting(Driver[JBDFrame]):
             return Capability(False, reason)
         return super().can_switch(switch) if switch in self.settable else Capability(True)
 
-    async def switch_step(self, command: Command) -> WriteCommand[JBDFrame]:
+    async def switch_command(self, command: Command) -> WriteCommand[JBDFrame]:
         """Register E1: bit 0 locks charging, bit 1 discharging.
 
         It is never built from the FETs' state: one that is off because of a protection would

@@ -205,7 +205,7 @@ class DalyA5Writing(Driver[DalyFrame]):
             return Capability(False, "nothing proves how this protocol switches the balancer")
         return Capability(True)
 
-    async def switch_step(self, command: Command) -> WriteCommand[DalyFrame]:
+    async def switch_command(self, command: Command) -> WriteCommand[DalyFrame]:
         """D9 and DA; a board with a tripped protection ignores them."""
         self.require_switch(command.switch)
         name = command.switch.key
