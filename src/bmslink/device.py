@@ -221,7 +221,7 @@ class Device(Board):
             if command is not None:
                 await self.driver.perform(await self.driver.switch_command(command))
             elif adjustment is not None:
-                await self.driver.perform(await self.driver.adjust_step(adjustment))
+                await self.driver.perform(await self.driver.adjust_command(adjustment))
             else:
                 async with self.driver.session(writing=True):
                     for slot, data in writes:
@@ -278,7 +278,7 @@ class Device(Board):
                 raise SettingError(f"{what} cannot be set: {able.reason}.")
         async with self._turn:
             with self.guarding():
-                step = await self.driver.adjust_step(wish)
+                step = await self.driver.adjust_command(wish)
             transaction.note("adjust", clock=str(wish.clock or ""), soc=wish.soc)
             await self._transmit(replace(step, once=True))
 

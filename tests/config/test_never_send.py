@@ -371,7 +371,7 @@ def test_nothing_at_all_where_nothing_is_proven(protocol: str) -> None:
         with pytest.raises(SettingError):
             virtual_run(driver.switch_command(Command(switch, True)))
     with pytest.raises(SettingError):
-        virtual_run(driver.adjust_step(Adjustment(soc=50.0)))
+        virtual_run(driver.adjust_command(Adjustment(soc=50.0)))
 
 
 @each_board
@@ -388,7 +388,7 @@ def test_no_switch_that_a_protocol_does_not_have(name: str) -> None:
 def test_no_state_of_charge_that_cannot_be(soc: float) -> None:
     driver = met(BOARDS["daly-a5"].target)
     with pytest.raises(SettingError):
-        virtual_run(driver.adjust_step(Adjustment(clock=NOON, soc=soc)))
+        virtual_run(driver.adjust_command(Adjustment(clock=NOON, soc=soc)))
 
 
 # ------------------------------------------------------------------------------- public calls

@@ -199,7 +199,7 @@ def by_adjusting(write: Write) -> Iterator[bytes]:
     wish = adjustment_of(write)
     if wish is not None:
         driver = met(next(boards_of(write.protocol)).target)
-        step = virtual_run(driver.adjust_step(wish))
+        step = virtual_run(driver.adjust_command(wish))
         yield driver.make_framer().encode(step.frame)
 
 

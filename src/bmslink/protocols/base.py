@@ -296,7 +296,7 @@ class Driver(ABC, Generic[F]):
         why = self.not_adjustable.get(what, f"nothing proves how {self.name} boards take it")
         return Capability(True) if what in self.adjustable else Capability(False, why)
 
-    async def adjust_step(self, wish: Adjustment) -> WriteCommand[F]:
+    async def adjust_command(self, wish: Adjustment) -> WriteCommand[F]:
         """The frame that sets clock or charge; may read first. Only where `can_adjust` says yes."""
         raise SettingError(self.can_adjust("clock" if wish.clock else "soc").reason)
 

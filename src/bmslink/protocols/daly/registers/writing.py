@@ -156,7 +156,7 @@ class DalyRegisterWriting(Driver[RTUFrame]):
     async def clock(self) -> datetime | None:
         return moment_of(await self.ask_bytes(self._clock_register, 3))
 
-    async def adjust_step(self, wish: Adjustment) -> WriteCommand[RTUFrame]:
+    async def adjust_command(self, wish: Adjustment) -> WriteCommand[RTUFrame]:
         """Three registers at once, as the vendor's app does (`daly-d2-balancer-btsnoop`)."""
         if wish.clock is None:
             raise SettingError(self.can_adjust("soc").reason)

@@ -198,7 +198,7 @@ class JK02Writing(Driver[JK02Frame]):
             values["clock"] + _YEAR_2020 + time.timezone, UTC
         ).astimezone()
 
-    async def adjust_step(self, wish: Adjustment) -> WriteCommand[JK02Frame]:
+    async def adjust_command(self, wish: Adjustment) -> WriteCommand[JK02Frame]:
         """Seconds since 2020 in the standard time of the place, without summer time."""
         if wish.clock is None:
             raise SettingError(self.can_adjust("soc").reason)
