@@ -1,4 +1,4 @@
-"""`bmslink control backtest` and `explain`: policies tried on a recording, and why they decide."""
+"""`bmslink control backtest` and `decode`: policies tried on a recording, and why they decide."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Hit:
 
 def _explained(codec: Any, frame: Any, *, sent: bool = False) -> Record | None:
     try:
-        record: Record = codec.explain(frame, sent=sent)
+        record: Record = codec.decode(frame, sent=sent)
     except FrameError:
         return None
     return record

@@ -62,14 +62,14 @@ class Codec(ABC, Generic[F]):
     """
 
     @abstractmethod
-    def explain(self, frame: F, *, sent: bool = False) -> Record:
+    def decode(self, frame: F, *, sent: bool = False) -> Record:
         """What a frame says; `FrameError` if its payload fits no layout. `sent`: it went out."""
 
     @abstractmethod
     def payload(self, frame: F, *, sent: bool = False) -> Payload | None:
         """The payload and its layout, or `None` where the payload is empty or opaque.
 
-        Must be called before `explain` of the same frame: it looks at what is remembered, and
+        Must be called before `decode` of the same frame: it looks at what is remembered, and
         changes nothing.
         """
 
@@ -319,14 +319,14 @@ class Driver(ABC, Generic[F]):
         return await self._perform(step, self.make_codec(self.options))
 
     async def _perform(self, step: WriteCommand[F], codec: Codec[F]) -> bool:
-        codec.explain(step.frame, sent=True)
+        codec.decode(step.frame, sent=True)
         if (kept := _DRY_RUNS.get().get(self)) is not None:
             self.link.alive()
             kept.append(self.link.framer.encode(step.frame))
             return False
         answer = await self.exchange(step)
         if answer is not None:
-            self._check(step, codec.explain(answer))
+            self._check(step, codec.decode(answer))
         return answer is not None
 
     @contextmanager

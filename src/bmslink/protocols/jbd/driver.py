@@ -102,7 +102,7 @@ class JBDCodec(Codec[JBDFrame]):
             return COUNTERS_LAYOUT[len(data)]
         return register_layout(register, len(data))
 
-    def explain(self, frame: JBDFrame, *, sent: bool = False) -> Record:
+    def decode(self, frame: JBDFrame, *, sent: bool = False) -> Record:
         values: dict[str, Any]
         if frame.module:
             values = {"command": frame.code, "length": len(frame.data)}

@@ -60,7 +60,7 @@ class JBDWriting(Driver[JBDFrame]):
         self, register: int, fits: Callable[[JBDFrame], bool] = lambda frame: True
     ) -> JBDFrame:
         request = read_request(register, self.options.address)
-        self.codec.explain(request, sent=True)
+        self.codec.decode(request, sent=True)
         return await self.link.request(request, self._answers(register, (register, READ), fits))
 
     def _answers(
@@ -80,7 +80,7 @@ class JBDWriting(Driver[JBDFrame]):
         return matches
 
     def _told(self, register: int, frame: JBDFrame) -> Record:
-        record = self.codec.explain(frame)
+        record = self.codec.decode(frame)
         if record.kind == "basic_info":
             self._daren = record.values["variant"] == DAREN
         if record.role == "refusal":
@@ -230,9 +230,9 @@ class JBDWriting(Driver[JBDFrame]):
         self.require_switch(switch)
         codec = self.make_codec(self.options)  # a reading may be under way
         request = read_request(0x03, self.options.address)
-        codec.explain(request, sent=True)
+        codec.decode(request, sent=True)
         fits = self._answers(0x03, (0x03, READ), lambda frame: len(frame.data) >= BASIC_MINIMUM)
-        told = codec.explain(await self.link.request(request, fits))
+        told = codec.decode(await self.link.request(request, fits))
         self._daren = told.values.get("variant") == DAREN
         self._plain()
         locks = _locks(told.values) if told.role == "reading" else None

@@ -59,7 +59,7 @@ class Listener:
 
     def _question(self, frame: Frame) -> str:
         try:
-            record = self._codec.explain(frame, sent=True)
+            record = self._codec.decode(frame, sent=True)
         except FrameError:
             return frame.raw.hex()
         device: Any = getattr(frame, "address", getattr(frame, "unit", None))
@@ -252,8 +252,8 @@ class _Explainer:
 
     def __call__(self, frame: Frame) -> Record | None:
         try:
-            self._codec.explain(self._request, sent=True)
-            return self._codec.explain(frame)
+            self._codec.decode(self._request, sent=True)
+            return self._codec.decode(frame)
         except FrameError:
             return None
 

@@ -183,7 +183,7 @@ class DalyA5Codec(Codec[DalyFrame]):
             return STATUS[frame.id][1]
         return PARAMETERS[frame.id].layout if frame.id in PARAMETERS else None
 
-    def explain(self, frame: DalyFrame, *, sent: bool = False) -> Record:
+    def decode(self, frame: DalyFrame, *, sent: bool = False) -> Record:
         data = frame.data
         if len(data) != 8:
             raise FrameError(f"{len(data)} data bytes instead of 8.", data)

@@ -229,7 +229,7 @@ class DalyA5Writing(Driver[DalyFrame]):
         (`daly-a5-uart-setrtcsoc-tx`)."""
         soc = wish.soc
         if soc is None:
-            status = self.codec.explain(await self.ask_one(_PACK_STATUS))
+            status = self.codec.decode(await self.ask_one(_PACK_STATUS))
             soc = float(status.values["soc"])
         elif not 0 <= soc <= 100:
             raise SettingError(f"A state of charge is 0 to 100 %, not {soc:g}.")

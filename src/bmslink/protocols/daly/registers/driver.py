@@ -159,7 +159,7 @@ class DalyRegisterCodec(Codec[RTUFrame]):
     def _strange(self, frame: RTUFrame) -> bool:
         return self._board not in (None, self.dialect.board(frame))
 
-    def explain(self, frame: RTUFrame, *, sent: bool = False) -> Record:
+    def decode(self, frame: RTUFrame, *, sent: bool = False) -> Record:
         need(frame.shape in ("read", "data", "write", "write_bare", "written"), "No such frame.")
         if self._strange(frame):
             return Record("other_board", "other", {"board": self.dialect.board(frame)})
@@ -345,8 +345,8 @@ class DalyRegisters(DalyRegisterWriting):
 
     def _understand(self, request: RTUFrame, answer: RTUFrame) -> Record:
         self.codec.questions.forget()
-        self.codec.explain(request, sent=True)
-        return self.codec.explain(answer)
+        self.codec.decode(request, sent=True)
+        return self.codec.decode(answer)
 
     async def ask_optional(self, block: Block) -> list[Record]:
         """The same for a block that boards may not know."""

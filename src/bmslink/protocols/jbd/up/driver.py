@@ -84,7 +84,7 @@ class JBDUPCodec(Codec[UPFrame]):
             return "pack_status", status_layout(frame.data)
         return BLOCKS.get((frame.start, len(frame.data)), ("other", None))
 
-    def explain(self, frame: UPFrame, *, sent: bool = False) -> Record:
+    def decode(self, frame: UPFrame, *, sent: bool = False) -> Record:
         values: dict[str, Any] = {"address": frame.address, "start": frame.start}
         kind, layout = self._layout(frame)
         if layout is not None:
@@ -277,7 +277,7 @@ class JBDUP(Driver[UPFrame]):
 
     async def ask(self, block: tuple[int, int], retries: int | None = None) -> Record:
         """Read one block."""
-        return self.codec.explain(await self._answer(block, retries))
+        return self.codec.decode(await self._answer(block, retries))
 
     async def _answer(self, block: tuple[int, int], retries: int | None = None) -> UPFrame:
         def matches(frame: UPFrame) -> bool:

@@ -81,7 +81,7 @@ class JK02Writing(Driver[JK02Frame]):
 
         def wanted(frame: JK02Frame) -> bool:
             if not frame.command and frame.code in (INFO, SETTINGS):
-                self._known[frame.code] = self.codec.explain(frame)
+                self._known[frame.code] = self.codec.decode(frame)
                 self._latest[frame.code] = frame
                 if frame.code == SETTINGS:
                     self._settings_read = asyncio.get_running_loop().time()
@@ -191,7 +191,7 @@ class JK02Writing(Driver[JK02Frame]):
 
     async def clock(self) -> datetime | None:
         self.link.discard()
-        values = self.codec.explain(await self._next(CELLS, _STREAM_TIMEOUT)).values
+        values = self.codec.decode(await self._next(CELLS, _STREAM_TIMEOUT)).values
         if values.get("variant") != "32s" or not has(values, HAS_CLOCK):
             return None
         return datetime.fromtimestamp(

@@ -84,7 +84,7 @@ class JK04Codec(Codec[JK02Frame]):
             prove_settings(frame.data)
         return Payload(_RECORDS[frame.code][1], frame.data)
 
-    def explain(self, frame: JK02Frame, *, sent: bool = False) -> Record:
+    def decode(self, frame: JK02Frame, *, sent: bool = False) -> Record:
         if frame.command:
             return self._explain_command(frame, sent=sent)
         payload = self._record_payload(frame)

@@ -118,7 +118,7 @@ class JKModbusCodec(Codec[RTUFrame]):
             return None
         return Payload(chunk_layout(*where, len(frame.data)), frame.data)
 
-    def explain(self, frame: RTUFrame, *, sent: bool = False) -> Record:
+    def decode(self, frame: RTUFrame, *, sent: bool = False) -> Record:
         values: dict[str, Any] = {"address": frame.unit, "register": frame.register}
         if frame.shape == "read":
             self._asked = frame

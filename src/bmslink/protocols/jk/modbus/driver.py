@@ -94,9 +94,9 @@ class JKModbus(JKModbusWriting):
         if alike(request.register, request.count, self._asked):
             await self.ask(*(_BETWEEN if request.count != _BETWEEN[1].registers else _OTHERWISE))
         self._asked = request.register, request.count
-        self.codec.explain(request, sent=True)
+        self.codec.decode(request, sent=True)
         answer = await self.patient(request)
-        record = self.codec.explain(answer)
+        record = self.codec.decode(answer)
         if record.role == "refusal":
             status, meaning = record.values["status"], record.values["meaning"]
             raise Refused(
@@ -111,8 +111,8 @@ class JKModbus(JKModbusWriting):
         codec = self.make_codec(self.options)  # a reading may be under way
         read = IDENTITY_READS[0]
         request = read_request(self.address, INFO.base + read.offset, read.registers)
-        codec.explain(request, sent=True)
-        return codec.identity([codec.explain(await self.patient(request))]).firmware
+        codec.decode(request, sent=True)
+        return codec.identity([codec.decode(await self.patient(request))]).firmware
 
     async def ask_bytes(self, table: Table, offset: int, registers: int) -> bytes:
         await self.ask(table, Read(offset, registers))
