@@ -20,7 +20,13 @@ from bmslink.link.link import Frame, Framer, Link, Timing, Value
 from bmslink.link.transport import Pin
 from bmslink.model import Adjustment, Capability, Command, Identity, Reading, Switch
 from bmslink.protocols.common.scale import Layout
-from bmslink.protocols.common.settings_map import Seen, SettingsMap, Slot, WriteCommand, allowed
+from bmslink.protocols.common.settings_map import (
+    Seen,
+    SettingsMap,
+    Slot,
+    WriteCommand,
+    check_writable,
+)
 
 __all__ = ["Assembler", "Codec", "Driver", "Options", "Payload", "Record", "Role", "need"]
 
@@ -245,8 +251,8 @@ class Driver(ABC, Generic[F]):
         return found
 
     def check_slot(self, slot: Slot, data: bytes) -> None:
-        """`SettingError` unless these bytes may be written: see `allowed`."""
-        allowed(self.shipped(), slot.address, data, self.seen)
+        """`SettingError` unless these bytes may be written: see `check_writable`."""
+        check_writable(self.shipped(), slot.address, data, self.seen)
 
     def likely_map(self, identity: Identity) -> SettingsMap | None:
         """The map that would be used, as far as that can be said without asking more."""

@@ -3,7 +3,7 @@
 A `Slot` is the smallest thing that can be written: a JBD or Daly register, a JK register, the eight
 bytes behind a Daly A5 id. Its raw bytes are the truth: a plan compares them, a backup keeps them,
 so that a factory value outside our limits can still be restored. `Slot.encode` makes the bytes that
-are written; `allowed`, the last function before the wire, believes none of its callers.
+are written; `check_writable`, the last function before the wire, believes none of its callers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
     "SettingsSnapshot",
     "Slot",
     "WriteCommand",
-    "allowed",
+    "check_writable",
     "proof",
     "silence_means_absent",
     "some_of",
@@ -156,7 +156,7 @@ class Seen:
         return [*self._read.get(address, ()), *(() if vouched is None else (vouched,))]
 
 
-def allowed(shipped: SettingsMap, address: int, data: bytes, seen: Seen) -> None:
+def check_writable(shipped: SettingsMap, address: int, data: bytes, seen: Seen) -> None:
     """`SettingError` unless these bytes may be written to this slot of a board.
 
     Every driver asks this before it makes a frame, with the table that it found itself, whatever
