@@ -28,7 +28,7 @@ from bmslink.protocols.common.settings_map import (
     check_writable,
 )
 
-__all__ = ["Assembler", "Codec", "Driver", "Options", "Payload", "Record", "Role", "need"]
+__all__ = ["Assembler", "Codec", "Driver", "Options", "Payload", "Record", "Role", "require"]
 
 F = TypeVar("F", bound=Frame)
 
@@ -365,7 +365,7 @@ class Driver(ABC, Generic[F]):
             raise Refused(f"The board refuses {step.what}: {why}.", record.values.get("status"))
 
 
-def need(condition: object, message: str, data: bytes = b"") -> None:
+def require(condition: object, message: str, data: bytes = b"") -> None:
     """`FrameError` unless the condition holds."""
     if not condition:
         raise FrameError(message, data)

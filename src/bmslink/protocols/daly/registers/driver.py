@@ -16,7 +16,7 @@ from bmslink.errors import LinkTimeout
 from bmslink.link.gatt import Gatt
 from bmslink.link.link import Link, Timing
 from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Codec, Options, Payload, Record, Role, need
+from bmslink.protocols.base import Codec, Options, Payload, Record, Role, require
 from bmslink.protocols.common.register_runs import alike
 from bmslink.protocols.common.rtu import RTUFrame, RTUFramer
 from bmslink.protocols.daly.radio import DALY_MODULES
@@ -160,7 +160,7 @@ class DalyRegisterCodec(Codec[RTUFrame]):
         return self._board not in (None, self.dialect.board(frame))
 
     def decode(self, frame: RTUFrame, *, sent: bool = False) -> Record:
-        need(frame.shape in ("read", "data", "write", "write_bare", "written"), "No such frame.")
+        require(frame.shape in ("read", "data", "write", "write_bare", "written"), "No such frame.")
         if self._strange(frame):
             return Record("other_board", "other", {"board": self.dialect.board(frame)})
         self._board = self.dialect.board(frame)
@@ -179,7 +179,7 @@ class DalyRegisterCodec(Codec[RTUFrame]):
 
     def _explain_data(self, frame: RTUFrame) -> Record:
         count = len(frame.data) // 2
-        need(count <= MAX_REGISTERS, f"{count} registers in one answer.", frame.data)
+        require(count <= MAX_REGISTERS, f"{count} registers in one answer.", frame.data)
         candidates, guessed = self.questions.candidates(count)
         self.questions.answer(count)
         if len(candidates) != 1:

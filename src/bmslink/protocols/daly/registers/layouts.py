@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from construct import Adapter, Array, Bytes, Int16ub, Int32ub, Struct
 
-from bmslink.protocols.base import need
+from bmslink.protocols.base import require
 from bmslink.protocols.common.fields import Layout, parse, scaled
 
 __all__ = [
@@ -284,7 +284,7 @@ def block_values(table: Table, start: int, data: bytes) -> dict[str, Any]:
 
     `FrameError` if the data is no whole number of registers.
     """
-    need(len(data) % 2 == 0, f"Registers in an odd number of bytes, {len(data)}.", data)
+    require(len(data) % 2 == 0, f"Registers in an odd number of bytes, {len(data)}.", data)
     count = len(data) // 2
     parsed = parse(block_layout(table, start, count), data, f"Block {start:04X}")
     values: dict[str, Any] = {}

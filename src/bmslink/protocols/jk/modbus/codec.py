@@ -11,7 +11,7 @@ from typing import Any
 
 from bmslink.errors import FrameError, TargetError
 from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Codec, Payload, Record, need
+from bmslink.protocols.base import Codec, Payload, Record, require
 from bmslink.protocols.common.fields import parse, text
 from bmslink.protocols.common.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer
 from bmslink.protocols.jk.jk02.layouts import PAYLOAD
@@ -101,7 +101,7 @@ class JKModbusCodec(Codec[RTUFrame]):
         asked = self._asked
         if asked is None:
             raise FrameError("An answer without its request: of which registers is not known.")
-        need(
+        require(
             fits(frame, asked),
             f"{len(frame.data)} bytes from address {frame.unit}; asked were {2 * asked.count} "
             f"from address {asked.unit}.",
@@ -169,7 +169,7 @@ class JKModbusCodec(Codec[RTUFrame]):
         """Settings as they were read; remembers what later frames need."""
         self._flags[unit] = flags = found.get("enable_flags", self._flags.get(unit, bytes(9)))
         variant = variant_of(flags)
-        need(
+        require(
             None in (variant, self._told) or variant == self._told,
             f"This board has the {variant} map, known was {self._told}.",
         )
