@@ -35,7 +35,7 @@ from bmslink.protocols.daly.a5.layouts import (
 from bmslink.protocols.daly.a5.reading import first_number
 from bmslink.protocols.daly.a5.writing import DalyA5Writing
 from bmslink.protocols.daly.radio import DALY_MODULES
-from bmslink.protocols.optional_requests import Patience
+from bmslink.protocols.optional_requests import OptionalRequests
 
 __all__ = ["DalyA5", "DalyA5Codec", "DalyA5Framer", "DalyFrame", "can_frame", "read_request"]
 
@@ -67,7 +67,7 @@ class DalyA5(DalyA5Writing):
         super().__init__(link, options)
         board = options.address
         self._host = HOST_PC if board is None else HOST_OF_BOARD + board
-        self.patience = Patience()
+        self.patience = OptionalRequests()
         self._knows_tails = False
 
     @classmethod

@@ -34,7 +34,7 @@ from bmslink.protocols.daly.registers.layouts import (
     block_values,
 )
 from bmslink.protocols.daly.registers.writing import DalyRegisterWriting
-from bmslink.protocols.optional_requests import Patience
+from bmslink.protocols.optional_requests import OptionalRequests
 
 __all__ = ["Block", "DalyRegisterCodec", "DalyRegisters", "Dialect"]
 
@@ -293,7 +293,7 @@ class DalyRegisters(DalyRegisterWriting):
 
     def __init__(self, link: Link[RTUFrame], options: Options) -> None:
         super().__init__(link, options)
-        self.patience = Patience()
+        self.patience = OptionalRequests()
         self._asked: Block | None = None
 
     async def start(self) -> None:

@@ -45,7 +45,7 @@ from bmslink.protocols.jbd.up.layouts import (
     status_layout,
 )
 from bmslink.protocols.jbd.up.map import SETTINGS_BLOCKS, up_map
-from bmslink.protocols.optional_requests import Patience
+from bmslink.protocols.optional_requests import OptionalRequests
 
 __all__ = ["JBDUP", "JBDUPCodec"]
 
@@ -262,7 +262,7 @@ class JBDUP(Driver[UPFrame]):
     def __init__(self, link: Link[UPFrame], options: Options) -> None:
         super().__init__(link, options)
         self.address = 1 if options.address is None else options.address
-        self.patience = Patience()
+        self.patience = OptionalRequests()
 
     @classmethod
     def make_framer(cls) -> UPFramer:
