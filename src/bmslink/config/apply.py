@@ -17,7 +17,7 @@ from bmslink.config.plan import Change, Plan, make_plan, with_frames
 from bmslink.config.records.history import History, made_here
 from bmslink.config.records.open_changes import begin, blocks_of, cut_off, lock_names, other_road
 from bmslink.config.rollback import close, outcome_of, roll_back, unknown
-from bmslink.config.writer import reach
+from bmslink.config.writer import write_until_verified
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, SettingError
 from bmslink.model import Identity
@@ -243,7 +243,7 @@ async def carry_out(job: Job, changes: Sequence[Change]) -> Outcome:
     """Write, prove, and say how it ended; set back what fails."""
     order = [change.slot for change in changes]
     try:
-        table = await reach(job, {c.slot: c.new for c in changes}, order)
+        table = await write_until_verified(job, {c.slot: c.new for c in changes}, order)
     except Stranger as error:
         raise await unknown(job, changes, str(error), look=False) from error
     except BmsError as error:

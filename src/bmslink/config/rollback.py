@@ -15,7 +15,7 @@ from bmslink.config.effects import describe
 from bmslink.config.job import Job, Stranger
 from bmslink.config.outcome import Outcome, Result
 from bmslink.config.plan import Change
-from bmslink.config.writer import patiently, reach, still_ours
+from bmslink.config.writer import patiently, still_ours, write_until_verified
 from bmslink.errors import BmsError, RollbackError, VerifyError
 from bmslink.protocols.common.settings_map import RawSettings, SettingsSnapshot
 from bmslink.settings.setting import Value
@@ -74,7 +74,7 @@ async def _set_back(job: Job, changes: Sequence[Change], why: str) -> SettingsSn
     order = [change.slot for change in reversed(changes)]
     order += [address for address in job.held if address not in order]
     old = {address: slots[address].clean(job.before[address]) for address in order}
-    table = await reach(job, old, order)
+    table = await write_until_verified(job, old, order)
     if job.unmended:
         told = "; ".join(job.unmended.values())
         raise VerifyError(f"This changed beside and cannot be set back: {told}.")

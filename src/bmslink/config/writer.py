@@ -30,7 +30,7 @@ from bmslink.errors import (
 from bmslink.protocols.common.settings_map import RawSettings, SettingsSnapshot, Slot
 from bmslink.storage.journal import JournalError
 
-__all__ = ["patiently", "reach", "still_ours"]
+__all__ = ["patiently", "still_ours", "write_until_verified"]
 
 T = TypeVar("T")
 
@@ -57,7 +57,9 @@ _PAUSES = (0.5, 2.0, 5.0)
 _RECONNECTIONS = 6
 
 
-async def reach(job: Job, goal: Mapping[int, bytes], order: Sequence[int]) -> SettingsSnapshot:
+async def write_until_verified(
+    job: Job, goal: Mapping[int, bytes], order: Sequence[int]
+) -> SettingsSnapshot:
     """Bring the slots of `goal` to their bytes and everything else to what it was before.
 
     Gives back the whole table as read afterwards. Raises `VerifyError`, `Refused`, `Stranger`, or
