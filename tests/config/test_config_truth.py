@@ -448,7 +448,11 @@ def test_how_much_may_move_before_it_is_another_board(
             held={change.slot: change.new},
         )
         image = {**before, **beside, **({change.slot: change.new} if shown else {})}
-        with pytest.raises(drive.Stranger) if moved > 2 or (moved and not shown) else nullcontext():
+        with (
+            pytest.raises(drive.BoardChanged)
+            if moved > 2 or (moved and not shown)
+            else nullcontext()
+        ):
             await drive.still_ours(job, image)
 
     virtual_run(main())

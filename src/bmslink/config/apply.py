@@ -11,7 +11,7 @@ from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
 from bmslink.config.identity.known_as import identify_as, pack_of, same_board
 from bmslink.config.identity.locks import locked
-from bmslink.config.job import Job, Stranger, watch
+from bmslink.config.job import BoardChanged, Job, watch
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Plan, make_plan, with_frames
 from bmslink.config.records.history import History, made_here
@@ -244,7 +244,7 @@ async def carry_out(job: Job, changes: Sequence[Change]) -> Outcome:
     order = [change.slot for change in changes]
     try:
         table = await write_until_verified(job, {c.slot: c.new for c in changes}, order)
-    except Stranger as error:
+    except BoardChanged as error:
         raise await unknown(job, changes, str(error), look=False) from error
     except BmsError as error:
         if not job.sent:

@@ -27,7 +27,7 @@ from bmslink.config.checks.charge import check_soc
 from bmslink.config.checks.check import Check
 from bmslink.config.checks.plausible import oddities
 from bmslink.config.identity.locks import locked
-from bmslink.config.job import Job, Stranger
+from bmslink.config.job import BoardChanged, Job
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
 from bmslink.config.records.open_changes import begin
@@ -204,7 +204,7 @@ async def _beside(job: Job) -> str:
     with job.device.driver.seen.vouching(job.before):
         try:
             await write_until_verified(job, {}, [])
-        except Stranger as error:
+        except BoardChanged as error:
             return str(error)
         except BmsError as error:
             return str(await roll_back(job, [], error))

@@ -16,14 +16,14 @@ from bmslink.model import Identity, Reading
 from bmslink.protocols.common.settings_map import RawSettings, SettingsMap
 from bmslink.storage.journal import Transaction
 
-__all__ = ["Job", "Stranger", "known_as", "watch"]
+__all__ = ["BoardChanged", "Job", "known_as", "watch"]
 
 
 _TICK, _STILL = 0.3, 2.5
 """How often it is looked whether the seconds of a board move, and how long they may not, s."""
 
 
-class Stranger(BmsError):
+class BoardChanged(BmsError):
     """After a reconnection something else answered than before."""
 
 

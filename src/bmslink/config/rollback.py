@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 
 from bmslink.config.effects import describe
-from bmslink.config.job import Job, Stranger
+from bmslink.config.job import BoardChanged, Job
 from bmslink.config.outcome import Outcome, Result
 from bmslink.config.plan import Change
 from bmslink.config.writer import patiently, still_ours, write_until_verified
@@ -38,7 +38,7 @@ async def roll_back(job: Job, changes: Sequence[Change], why: BmsError) -> BmsEr
             await asyncio.sleep(_PAUSE)
         try:
             table = await _set_back(job, changes, str(why))
-        except Stranger as error:
+        except BoardChanged as error:
             return await unknown(job, changes, f"{why} {error}", look=False)
         except VerifyError as error:  # it was tried often enough
             last = error
@@ -83,7 +83,7 @@ async def _set_back(job: Job, changes: Sequence[Change], why: str) -> SettingsSn
 
 
 async def _look(job: Job) -> None:
-    """`Stranger` if another board took the place of this one while it was written to."""
+    """`BoardChanged` if another board took the place of this one while it was written to."""
     await still_ours(job, (await job.device.settings(job.settings)).image)
 
 

@@ -17,7 +17,7 @@ from typing import TypeVar
 from bmslink.config.checks.plausible import oddities
 from bmslink.config.effects import Strays, describe, kept_off, strange, strangers, strays
 from bmslink.config.identity.known_as import identify_as
-from bmslink.config.job import Job, Stranger, known_as
+from bmslink.config.job import BoardChanged, Job, known_as
 from bmslink.errors import (
     BmsError,
     FrameError,
@@ -62,8 +62,8 @@ async def write_until_verified(
 ) -> SettingsSnapshot:
     """Bring the slots of `goal` to their bytes and everything else to what it was before.
 
-    Gives back the whole table as read afterwards. Raises `VerifyError`, `Refused`, `Stranger`, or
-    what the line raised when it could not be opened again.
+    Returns the whole table as read afterwards. Raises `VerifyError`, `Refused`, `BoardChanged`,
+    or what the line raised when it could not be opened again.
     """
     aim, todo = dict(goal), list(order)
     stuck: dict[int, str] = {}
@@ -134,7 +134,7 @@ def _doubtful(job: Job) -> bool:
 
 
 async def _sure(job: Job) -> None:
-    """`Stranger` if another board took the place of ours while the line was silent."""
+    """`BoardChanged` if another board took the place of ours while the line was silent."""
     if not _doubtful(job):
         return
     await still_ours(job, (await job.device.settings(job.settings)).image)
@@ -221,14 +221,14 @@ async def _prove(job: Job) -> SettingsSnapshot:
 
 
 async def still_ours(job: Job, image: RawSettings | None = None) -> None:
-    """`Stranger` if another board answers than the one that the change was begun on.
+    """`BoardChanged` if another board answers than the one that the change was begun on.
 
     `image`: its settings as read now; a board without a serial number is known by them. How many
     cells it says it has may be what the change did to it.
     """
     found, other = await identify_as(job.device, known_as(job) | {"cell_count": None})
     if other:
-        raise Stranger(f"Another board answers: {other}.")
+        raise BoardChanged(f"Another board answers: {other}.")
     if known_as(job)["cell_count"] is not None:
         job.cells = found.cell_count
     if image is None or found.serial_number or job.known:
@@ -236,7 +236,7 @@ async def still_ours(job: Job, image: RawSettings | None = None) -> None:
     moved = strangers(job.settings, job.before, image, job.touched)
     shown = all(job.settings.same(a, image.get(a), raw) for a, raw in job.held.items())
     if len(moved) > _FEW or (moved and not shown):
-        raise Stranger(
+        raise BoardChanged(
             "The board differs in what this change does not touch "
             f"({strange(job.settings, job.before, image, job.touched)}): is it another one? It "
             "tells no serial number."
@@ -317,9 +317,11 @@ async def _reconnect(job: Job, error: BmsError) -> None:
             job.lost = again
             continue
         if other:
-            raise Stranger(f"After the line was lost another board answers: {other}.") from error
+            raise BoardChanged(
+                f"After the line was lost another board answers: {other}."
+            ) from error
         if told:
-            raise Stranger(
+            raise BoardChanged(
                 "After the line was lost the board differs in what this change does not touch "
                 f"({told}): is it another one? It tells no serial number."
             ) from error
