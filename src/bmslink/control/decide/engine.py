@@ -16,7 +16,7 @@ from bmslink.control.decide.blind_time import blind_time
 from bmslink.control.decide.compile import Plan, make_plan
 from bmslink.control.decide.decision import Decision, Event
 from bmslink.control.decide.history import History
-from bmslink.control.decide.limiter import Publisher
+from bmslink.control.decide.limiter import Limiter
 from bmslink.control.decide.policy import Mode, PolicySet
 from bmslink.control.decide.quantities import QUANTITIES, Gate
 from bmslink.control.decide.rule import GOOD, Rule, State, advance, in_words, reset
@@ -83,7 +83,7 @@ class Engine:
         self._history = History(
             battery, policies.thresholds, self.plan.charge.amps, self.plan.discharge.amps
         )
-        self._publisher = Publisher(self.plan, sink=sink)
+        self._publisher = Limiter(self.plan, sink=sink)
         self._sample = self._qualifier.nothing(0.0)
         self._heard = False
         self._good_at: float | None = None

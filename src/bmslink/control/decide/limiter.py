@@ -12,7 +12,7 @@ from bmslink.control.decide.policy import Action, Severity
 from bmslink.control.decide.rule import Rule, State, at_ease, in_words
 from bmslink.control.decide.sample import Quality, Sample
 
-__all__ = ["Publisher"]
+__all__ = ["Limiter"]
 
 _CURRENT_HOLD, _CURRENT_SLOPE = 30.0, 5.0  # s, A/s
 _VOLTAGE_HOLD, _VOLTAGE_SLOPE = 60.0, 0.001  # s, V/s per cell
@@ -22,7 +22,7 @@ _LOOP_GAIN, _LOOP_MARGIN, _LOOP_STEP = 0.2, 0.010, 10.0  # V per V·s, V, s
 _LIMIT_OF = {Action.CHARGE: "ccl", Action.DISCHARGE: "dcl"}
 
 
-class Publisher:
+class Limiter:
     """The limits of one pack over time."""
 
     def __init__(self, plan: Plan, *, sink: bool) -> None:
