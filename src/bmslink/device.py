@@ -72,7 +72,7 @@ class Device(Board):
         `identify` alone says of a board that was not asked yet what boards of its kind can do.
         """
         identity = await self.identify()
-        if self.driver.configurable:
+        if self.driver.no_settings_reason:
             return identity
         try:
             await self.settings_map(identity)
@@ -83,7 +83,7 @@ class Device(Board):
     def _able(self, identity: Identity) -> Identity:
         """The identity with what this board can do, as far as that is known by now."""
         known = self._map or (
-            None if self.driver.configurable else self.driver.likely_map(identity)
+            None if self.driver.no_settings_reason else self.driver.likely_map(identity)
         )
         told = {} if known is None else {"name": known.name, "evidence": known.evidence}
         able = abilities(self.driver, identity, known, self._no_map)

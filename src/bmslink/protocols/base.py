@@ -216,14 +216,14 @@ class Driver(ABC, Generic[F]):
 
     counts_seconds: ClassVar[bool] = False
     """Whether the `uptime` of its readings moves every second, as recordings show."""
-    configurable: ClassVar[str] = "nothing proves how its settings are written"
+    no_settings_reason: ClassVar[str] = "nothing proves how its settings are written"
     """Why the settings cannot be read or written over this protocol; empty where they can."""
     settle: ClassVar[float] = 0.0
     """How long a written value may take to stand in what is read, s."""
 
     async def settings_map(self, identity: Identity) -> SettingsMap:
         """The map that fits this board and firmware; `SettingError` where there is none."""
-        raise SettingError(f"{self.name}: {self.configurable}.")
+        raise SettingError(f"{self.name}: {self.no_settings_reason}.")
 
     @asynccontextmanager
     async def session(self, *, writing: bool) -> AsyncIterator[None]:
@@ -232,7 +232,7 @@ class Driver(ABC, Generic[F]):
 
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
         """The raw bytes of slots, inside a `session`; what the board does not have is left out."""
-        raise SettingError(f"{self.name}: {self.configurable}.")
+        raise SettingError(f"{self.name}: {self.no_settings_reason}.")
 
     async def fetch_again(self, slots: Sequence[Slot]) -> dict[int, bytes]:
         """The same, asked by other questions: where answers do not name theirs, what one gave
@@ -241,7 +241,7 @@ class Driver(ABC, Generic[F]):
 
     def write_command(self, slot: Slot, data: bytes) -> WriteCommand[F]:
         """The frame that writes a slot; it asks `check_slot` first."""
-        raise SettingError(f"{self.name}: {self.configurable}.")
+        raise SettingError(f"{self.name}: {self.no_settings_reason}.")
 
     def shipped(self) -> SettingsMap:
         """The table of this board's dialect and firmware that writes are held against."""
@@ -290,7 +290,7 @@ class Driver(ABC, Generic[F]):
     async def off_map(self, identity: Identity | None) -> SettingsMap:
         """The map of the switches that are settings; at most one question where the board was
         not identified yet."""
-        raise SettingError(f"{self.name}: {self.configurable}.")
+        raise SettingError(f"{self.name}: {self.no_settings_reason}.")
 
     adjustable: ClassVar[Mapping[str, str]] = {}
     """What of `clock` and `soc` can be set: why only with `--untested`, or empty where proven."""

@@ -50,7 +50,7 @@ class Beside:
         if outcome.result != "done":
             return outcome
         if self.settings is None or not self.image:
-            more = [] if device.driver.configurable else [_NOT_LOOKED]
+            more = [] if device.driver.no_settings_reason else [_NOT_LOOKED]
             return replace(outcome, notes=[*outcome.notes, *more])
         try:
             now = (await device.settings(self.settings)).image

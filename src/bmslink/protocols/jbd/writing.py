@@ -43,7 +43,7 @@ _LOCKS = {Switch.CHARGE: 1, Switch.DISCHARGE: 2}
 class JBDWriting(Driver[JBDFrame]):
     """Registers and switches of a JBD board."""
 
-    configurable: ClassVar[str] = ""
+    no_settings_reason: ClassVar[str] = ""
     not_adjustable: ClassVar[Mapping[str, str]] = {
         "clock": "classic JBD boards tell no clock that could be set",
         "soc": "the board counts it; the factory mode that sets it was never recorded",

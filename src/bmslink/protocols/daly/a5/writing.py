@@ -158,7 +158,7 @@ def a5_map(firmware: str | None) -> SettingsMap:
 class DalyA5Writing(Driver[DalyFrame]):
     """Parameters and switches of a Daly board."""
 
-    configurable: ClassVar[str] = ""
+    no_settings_reason: ClassVar[str] = ""
     settle: ClassVar[float] = 0.5  # the vendor's tool waits 100-500 ms
 
     @property

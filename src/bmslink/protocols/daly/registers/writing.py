@@ -40,7 +40,7 @@ _ABSENT = 0xFF
 class DalyRegisterWriting(Driver[RTUFrame]):
     """The settings of a board of registers."""
 
-    configurable: ClassVar[str] = ""
+    no_settings_reason: ClassVar[str] = ""
     settle: ClassVar[float] = 0.5
     asking: int
     """Unit of the requests."""

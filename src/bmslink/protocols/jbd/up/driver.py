@@ -311,7 +311,7 @@ class JBDUP(Driver[UPFrame]):
         status = await self.ask(STATUS)
         return self.codec.reading([status, *await self._ask_direct(status, CAPACITY)])
 
-    configurable: ClassVar[str] = ""
+    no_settings_reason: ClassVar[str] = ""
 
     def likely_map(self, identity: Identity) -> SettingsMap | None:
         return None if identity.variant == "relayed" else up_map()

@@ -46,7 +46,7 @@ _WRITE_TRIES = 3  # the vendor's app repeats three times as well
 class JK02Writing(Driver[JK02Frame]):
     """Questions and changes in the middle of a stream."""
 
-    configurable: ClassVar[str] = ""
+    no_settings_reason: ClassVar[str] = ""
     counts_seconds: ClassVar[bool] = True
     settle: ClassVar[float] = 0.3
 

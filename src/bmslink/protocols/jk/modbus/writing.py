@@ -89,7 +89,7 @@ def modbus_map(firmware: str | None, table: bytes, command_flags: bytes) -> Sett
 class JKModbusWriting(Driver[RTUFrame]):
     """The settings table of a board."""
 
-    configurable: ClassVar[str] = ""
+    no_settings_reason: ClassVar[str] = ""
     not_adjustable: ClassVar[Mapping[str, str]] = {
         "clock": (
             "two editions of the vendor's document name different "

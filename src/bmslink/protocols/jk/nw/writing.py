@@ -83,7 +83,7 @@ def nw_map() -> SettingsMap:
 class JKNWWriting(Driver[F]):
     """Settings out of the full list, and the two switches."""
 
-    configurable: ClassVar[str] = ""
+    no_settings_reason: ClassVar[str] = ""
     not_adjustable: ClassVar[Mapping[str, str]] = {
         "clock": "nobody has recorded this port setting it",
         "soc": "nobody has recorded this port setting it",
