@@ -82,7 +82,7 @@ def mapped(**changes: Any) -> SettingsSnapshot:
 
 def test_a_locked_map_writes_nothing_and_says_how_to_help() -> None:
     _, identity, reading = board()
-    locked = mapped(locked="nobody has recorded it")
+    locked = mapped(read_only_reason="nobody has recorded it")
     made = make_plan(locked, {"cell_ovp": 3.6}, identity=identity, reading=reading, waive=WAIVERS)
     assert [each.name for each in made.blocked] == ["map"]
     assert "bmslink capture" in made.blocked[0].sentence

@@ -238,7 +238,7 @@ def test_no_setting_with_any_value(name: str) -> None:
     for row, filling in itertools.product(board.map.settings, FILLINGS):
         image = {s.address: filling * s.layout.sizeof() for s in board.map.slots}
         for value in choices_of(row):
-            if not row.writable or board.map.locked:
+            if not row.writable or board.map.read_only_reason:
                 with pytest.raises(SettingError):
                     list(frames_for(name, image, {row.key: value}))
                 continue
@@ -533,7 +533,9 @@ def test_no_bytes_that_the_shipped_table_does_not_allow(
 def test_no_row_that_was_replaced(name: str) -> None:
     """With every row opened and every value asked for that its wire can hold."""
     board = BOARDS[name]
-    wide = replace(board.map, locked="", settings=tuple(opened(r) for r in board.map.settings))
+    wide = replace(
+        board.map, read_only_reason="", settings=tuple(opened(r) for r in board.map.settings)
+    )
     for slot, filling in itertools.product(board.map.slots, FILLINGS):
         held = (filling * slot.layout.sizeof())[: slot.layout.sizeof()]
         for row in (r for r in wide.settings if r.slot == slot.address):
@@ -549,7 +551,7 @@ def test_no_row_that_was_replaced(name: str) -> None:
                     frame_of(name, slot, new, held)
                 except SettingError:
                     continue
-                assert not board.map.locked
+                assert not board.map.read_only_reason
                 bits = [r for r in board.map.settings if r.field == row.field and r.bit is not None]
                 if bits:  # a word of switches: only those that are settings can have changed
                     mask = sum(1 << (r.bit or 0) for r in bits if r.writable)
@@ -639,7 +641,11 @@ def test_the_last_look_refuses_a_locked_table_and_bytes_without_a_meaning() -> N
         (table, b"\0\4\1\0", "bytes without a meaning must be 0"),
         (table, b"\0\4\0", "4 bytes long, not 3"),
         (table, b"\0\6\0\0", "cell_ovp"),
-        (replace(table, locked="nobody wrote it"), b"\0\4\0\0", "read-only: nobody wrote it"),
+        (
+            replace(table, read_only_reason="nobody wrote it"),
+            b"\0\4\0\0",
+            "read-only: nobody wrote it",
+        ),
         (replace(table, settings=()), b"\0\4\0\0", "not one that is ever written"),
     ):
         with pytest.raises(SettingError, match=told):

@@ -285,7 +285,7 @@ def _back(
         other = foreign(raw, identity, table, elsewhere=elsewhere)
     else:
         other = ""
-    if table.map.locked:
+    if table.map.read_only_reason:
         return _Back(foreign=other)
     image = raw.image() if isinstance(raw, Backup) else raw
     new, left, kept = part_of(table.map, table.image, image)
@@ -324,7 +324,7 @@ def _sort(table: SettingsSnapshot, wanted: Mapping[str, object]) -> _Sorted:
 
 def _encode(table: SettingsSnapshot, asked: _Sorted) -> dict[int, bytes]:
     """The new bytes; what the board could not hold as meant moves to `wrong`."""
-    if table.map.locked:
+    if table.map.read_only_reason:
         return {}
     for key in list(asked.possible):
         try:

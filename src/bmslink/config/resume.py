@@ -143,8 +143,8 @@ async def _resume(
     confirm: Callable[[str], bool] | None,
 ) -> Outcome:
     settings = await device.settings_map(identity)
-    if cut.begin.get("map") != settings.name or settings.locked:
-        why = settings.locked or f"its settings are now known as {settings.name}"
+    if cut.begin.get("map") != settings.name or settings.read_only_reason:
+        why = settings.read_only_reason or f"its settings are now known as {settings.name}"
         raise refuse(f"The change cannot be resumed over this target: {why}.", "map")
     record = _leaving_off(settings, cut, read(settings, cut.begin))
     if odd := oddities(record.before):

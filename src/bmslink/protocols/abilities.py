@@ -46,8 +46,8 @@ def _table(
         return Capability(False, why)
     if known is None:
         return Capability(False, "this board does not tell its settings like this")
-    if known.locked:
-        return Capability(False, f"read-only: {known.locked}")
+    if known.read_only_reason:
+        return Capability(False, f"read-only: {known.read_only_reason}")
     if not identity.known:
         return Capability(False, "read-only: the board tells no firmware")
     if not any(setting.writable for setting in known.settings):

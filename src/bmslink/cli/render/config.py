@@ -52,8 +52,8 @@ def setting_object(table: SettingsSnapshot, row: Setting) -> dict[str, Any]:
 
 def _writable(table: SettingsSnapshot, row: Setting) -> tuple[bool, str]:
     """Whether it may be written, and why not (or what it takes)."""
-    if table.map.locked:
-        return False, table.map.locked
+    if table.map.read_only_reason:
+        return False, table.map.read_only_reason
     if row.slot not in table.image:
         return False, "the board does not answer for it"
     if not row.writable:

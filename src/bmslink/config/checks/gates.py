@@ -59,8 +59,10 @@ _HELP = (
 
 def _map(draft: Draft) -> Check:
     settings = draft.table.map
-    if settings.locked:
-        return Check(name="map", passed=False, sentence=f"Read-only: {settings.locked}. {_HELP}")
+    if settings.read_only_reason:
+        return Check(
+            name="map", passed=False, sentence=f"Read-only: {settings.read_only_reason}. {_HELP}"
+        )
     return Check(name="map", passed=True, sentence=f"{settings.name}. {settings.evidence}")
 
 

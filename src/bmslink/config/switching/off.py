@@ -144,8 +144,8 @@ async def _prepare(
 
 
 def _gate(settings: SettingsMap, row: Setting, waive: Collection[str]) -> None:
-    if settings.locked:
-        raise _refused(f"The board is read-only: {settings.locked}", "map")
+    if settings.read_only_reason:
+        raise _refused(f"The board is read-only: {settings.read_only_reason}", "map")
     if not row.writable:
         why = row.reason or "nothing proves how it is written"
         raise _refused(f"{row.key} cannot be switched: {why}", "supported")

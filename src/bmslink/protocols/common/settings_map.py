@@ -168,8 +168,8 @@ def check_writable(shipped: SettingsMap, address: int, data: bytes, seen: Seen) 
     rows = [row for row in shipped.settings if row.slot == address]
     if slot is None or not any(row.writable for row in rows):
         raise SettingError(f"Setting {address:02X} is not one that is ever written.")
-    if shipped.locked:
-        raise SettingError(f"Setting {address:02X} is read-only: {shipped.locked}.")
+    if shipped.read_only_reason:
+        raise SettingError(f"Setting {address:02X} is read-only: {shipped.read_only_reason}.")
     size = slot.layout.sizeof()
     if len(data) != size:
         raise SettingError(f"Setting {address:02X} is {size} bytes long, not {len(data)}.")
@@ -228,7 +228,7 @@ class SettingsMap:
     """How well it is known, in one sentence."""
     slots: tuple[Slot, ...]
     settings: tuple[Setting, ...]
-    locked: str = ""
+    read_only_reason: str = ""
     """Why nothing of it may be written; empty where it may."""
     untested: str = ""
     """Why it is written with `--untested` only; empty where it is proven for this firmware."""
@@ -279,8 +279,8 @@ class SettingsMap:
         changes: dict[int, dict[str, Any]] = {}
         for key, value in wanted.items():
             setting = self.setting(key)
-            if not setting.writable or self.locked:
-                why = setting.reason or self.locked or "nothing proves how it is written"
+            if not setting.writable or self.read_only_reason:
+                why = setting.reason or self.read_only_reason or "nothing proves how it is written"
                 raise SettingError(f"{key} is read-only: {why}")
             if setting.slot not in image:
                 raise SettingError(f"{key} is not there: the board does not answer for it.")
