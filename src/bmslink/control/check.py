@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from bmslink.control.decide.catalogue import CATALOGUE, default_policies
-from bmslink.control.decide.compile import Plan, curve_of, make_plan, trip_of
+from bmslink.control.decide.compile import CompiledPolicies, curve_of, make_plan, trip_of
 from bmslink.control.decide.policy import Mode, PolicySet, Severity
 from bmslink.control.decide.quantities import QUANTITIES
 from bmslink.control.decide.rule import Rule, fraction_at, in_words
@@ -130,7 +130,7 @@ def _modes(policies: PolicySet) -> Iterator[Finding]:
             yield Finding(level, name, f"{name} is off: {policy.title} goes unseen.")
 
 
-def _curves(policies: PolicySet, plan: Plan) -> Iterator[Finding]:
+def _curves(policies: PolicySet, plan: CompiledPolicies) -> Iterator[Finding]:
     """A derating curve must be at zero before the trip of the same quantity."""
     rules = {rule.name: rule for rule in plan.rules}
     for derate, trip in (
@@ -165,7 +165,7 @@ def _left(derate: Rule, limit: float) -> str:
     return f"{fraction_at(derate.curve, limit):.0%}" if derate.curve else "all"
 
 
-def _ratings(policies: PolicySet, plan: Plan) -> Iterator[Finding]:
+def _ratings(policies: PolicySet, plan: CompiledPolicies) -> Iterator[Finding]:
     battery = policies.battery
     for way, rating, cells in (
         ("charge_current", plan.charge, battery.charge_current),

@@ -11,7 +11,7 @@ from bmslink.control.decide.policy import Battery, Mode, Policy, PolicySet
 from bmslink.control.decide.quantities import GATES, QUANTITIES
 from bmslink.control.decide.rule import Rule, Timing, in_words
 
-__all__ = ["Plan", "Rating", "curve_of", "make_plan", "ratings", "trip_of"]
+__all__ = ["CompiledPolicies", "Rating", "curve_of", "make_plan", "ratings", "trip_of"]
 
 _FUSE_SHARE, _OCP_SHARE = 0.8, 0.9
 _USUAL_RATE = 0.5  # C, where nobody says what the cells take
@@ -25,7 +25,7 @@ class Rating(msgspec.Struct, frozen=True):
     basis: str
 
 
-class Plan(msgspec.Struct, frozen=True):
+class CompiledPolicies(msgspec.Struct, frozen=True):
     """Policies with every number known, ready for the engine."""
 
     policies: PolicySet
@@ -68,7 +68,7 @@ def make_plan(
     *,
     acting: Collection[Mode] = (Mode.ENFORCE,),
     poll: float = 1.0,
-) -> Plan:
+) -> CompiledPolicies:
     """Resolve all policies that are not off.
 
     `settings` are the BMS's own by canonical key (V, A, °C, s); `acting` says which modes have a
@@ -94,7 +94,9 @@ def make_plan(
         source = sources.setdefault((policy.quantity, policy.sensors), len(sources))
         rules.append(_rule(policy, numbers, source, known, acts=policy.mode in acting))
     charge, discharge = ratings(policies.battery, known)
-    return Plan(policies, tuple(rules), tuple(sources), charge, discharge, timing, absent)
+    return CompiledPolicies(
+        policies, tuple(rules), tuple(sources), charge, discharge, timing, absent
+    )
 
 
 def _at_work(policies: PolicySet) -> Iterator[Policy]:

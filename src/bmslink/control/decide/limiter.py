@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from bmslink.control.decide.compile import Plan
+from bmslink.control.decide.compile import CompiledPolicies
 from bmslink.control.decide.decision import Decision, Event, Limits, Verdict
 from bmslink.control.decide.limits import Effect, Limit, Permit, Ramp, Reason, meet, permit
 from bmslink.control.decide.policy import Action, Severity
@@ -25,7 +25,7 @@ _LIMIT_OF = {Action.CHARGE: "ccl", Action.DISCHARGE: "dcl"}
 class Limiter:
     """The limits of one pack over time."""
 
-    def __init__(self, plan: Plan, *, sink: bool) -> None:
+    def __init__(self, plan: CompiledPolicies, *, sink: bool) -> None:
         battery, numbers = plan.policies.battery, plan.policies.thresholds
         self._sink = sink
         self._cells = battery.cells
