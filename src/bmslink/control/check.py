@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from bmslink.control.decide.catalogue import CATALOGUE, default_policies
-from bmslink.control.decide.compile import CompiledPolicies, curve_of, make_plan, trip_of
+from bmslink.control.decide.compile import CompiledPolicies, compile_policies, curve_of, trip_of
 from bmslink.control.decide.policy import Mode, PolicySet, Severity
 from bmslink.control.decide.quantities import QUANTITIES
 from bmslink.control.decide.rule import Rule, fraction_at, in_words
@@ -63,7 +63,7 @@ _PATIENCE = 60.0
 
 def check_policies(policies: PolicySet, settings: Settings | None = None) -> list[Finding]:
     """What is doubtful about the policies, over a BMS with these settings if they are known."""
-    plan = make_plan(policies, settings, acting=tuple(Mode))
+    plan = compile_policies(policies, settings, acting=tuple(Mode))
     found = [
         *_looser(policies),
         *_weaker(policies),

@@ -11,7 +11,7 @@ from bmslink.control.decide.policy import Battery, Mode, Policy, PolicySet
 from bmslink.control.decide.quantities import GATES, QUANTITIES
 from bmslink.control.decide.rule import Rule, Timing, in_words
 
-__all__ = ["CompiledPolicies", "Rating", "curve_of", "make_plan", "ratings", "trip_of"]
+__all__ = ["CompiledPolicies", "Rating", "compile_policies", "curve_of", "ratings", "trip_of"]
 
 _FUSE_SHARE, _OCP_SHARE = 0.8, 0.9
 _USUAL_RATE = 0.5  # C, where nobody says what the cells take
@@ -62,7 +62,7 @@ def _rating(
     return min(found, key=lambda r: (r.amps, r.basis))
 
 
-def make_plan(
+def compile_policies(
     policies: PolicySet,
     settings: Mapping[str, float] | None = None,
     *,

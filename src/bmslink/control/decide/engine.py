@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from bmslink.control.decide.blind_time import blind_time
-from bmslink.control.decide.compile import CompiledPolicies, make_plan
+from bmslink.control.decide.compile import CompiledPolicies, compile_policies
 from bmslink.control.decide.decision import Decision, Event
 from bmslink.control.decide.history import History
 from bmslink.control.decide.limiter import Limiter
@@ -67,7 +67,7 @@ class Engine:
         poll: float = 1.0,
     ) -> None:
         require_whole(policies)
-        self.plan: CompiledPolicies = make_plan(policies, settings, acting=acting, poll=poll)
+        self.plan: CompiledPolicies = compile_policies(policies, settings, acting=acting, poll=poll)
         battery = policies.battery
         self._states = [State() for _ in self.plan.rules]
         self._pairs = list(zip(self.plan.rules, self._states, strict=True))
