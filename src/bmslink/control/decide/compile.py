@@ -11,14 +11,21 @@ from bmslink.control.decide.policy import Battery, Mode, Policy, PolicySet
 from bmslink.control.decide.quantities import GATES, QUANTITIES
 from bmslink.control.decide.rule import Rule, Timing, in_words
 
-__all__ = ["CompiledPolicies", "Rating", "compile_policies", "curve_of", "ratings", "trip_of"]
+__all__ = [
+    "CompiledPolicies",
+    "CurrentRating",
+    "compile_policies",
+    "curve_of",
+    "ratings",
+    "trip_of",
+]
 
 _FUSE_SHARE, _OCP_SHARE = 0.8, 0.9
 _USUAL_RATE = 0.5  # C, where nobody says what the cells take
 _UNKNOWN_DELAY = 10.0  # s: the BMS's own delay, where it is not known
 
 
-class Rating(msgspec.Struct, frozen=True):
+class CurrentRating(msgspec.Struct, frozen=True):
     """The continuous current in one direction, A, and what it comes from."""
 
     amps: float
@@ -32,14 +39,14 @@ class CompiledPolicies(msgspec.Struct, frozen=True):
     rules: tuple[Rule, ...]
     sources: tuple[tuple[str, tuple[str, ...]], ...]
     """The quantities to measure, with the probes each is about."""
-    charge: Rating
-    discharge: Rating
+    charge: CurrentRating
+    discharge: CurrentRating
     timing: Timing
     not_applicable: dict[str, str]
     """Policy -> why it cannot judge this pack."""
 
 
-def ratings(battery: Battery, settings: Mapping[str, float]) -> tuple[Rating, Rating]:
+def ratings(battery: Battery, settings: Mapping[str, float]) -> tuple[CurrentRating, CurrentRating]:
     """The continuous charge and discharge current: the weakest of cells, fuse, cable, BMS."""
     return (
         _rating(battery, battery.charge_current, "charge", settings),
@@ -49,16 +56,18 @@ def ratings(battery: Battery, settings: Mapping[str, float]) -> tuple[Rating, Ra
 
 def _rating(
     battery: Battery, cells: float | None, way: str, settings: Mapping[str, float]
-) -> Rating:
-    usual = Rating(_USUAL_RATE * battery.capacity, f"{_USUAL_RATE:g} C: no rating is given")
-    found = [usual if cells is None else Rating(cells, f"{way}_current of the cells")]
+) -> CurrentRating:
+    usual = CurrentRating(_USUAL_RATE * battery.capacity, f"{_USUAL_RATE:g} C: no rating is given")
+    found = [usual if cells is None else CurrentRating(cells, f"{way}_current of the cells")]
     if battery.fuse is not None:
-        found.append(Rating(_FUSE_SHARE * battery.fuse, f"{_FUSE_SHARE:.0%} of the fuse"))
+        found.append(CurrentRating(_FUSE_SHARE * battery.fuse, f"{_FUSE_SHARE:.0%} of the fuse"))
     if battery.cable is not None:
-        found.append(Rating(battery.cable, "the cable"))
+        found.append(CurrentRating(battery.cable, "the cable"))
     ocp = _setting(settings, f"{way}_ocp")
     if ocp:  # some boards store the currents of discharging as negative numbers
-        found.append(Rating(_OCP_SHARE * abs(ocp), f"{_OCP_SHARE:.0%} of the BMS's {way}_ocp"))
+        found.append(
+            CurrentRating(_OCP_SHARE * abs(ocp), f"{_OCP_SHARE:.0%} of the BMS's {way}_ocp")
+        )
     return min(found, key=lambda r: (r.amps, r.basis))
 
 
