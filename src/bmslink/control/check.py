@@ -13,7 +13,7 @@ from bmslink.control.decide.catalogue import CATALOGUE, default_policies
 from bmslink.control.decide.compile import CompiledPolicies, compile_policies, curve_of, trip_of
 from bmslink.control.decide.policy import Mode, PolicySet, Severity
 from bmslink.control.decide.quantities import QUANTITIES
-from bmslink.control.decide.rule import Rule, fraction_at, in_words
+from bmslink.control.decide.rule import PolicyRule, fraction_at, in_words
 from bmslink.control.decide.thresholds import THRESHOLDS, UNITS
 from bmslink.model import Reading
 from bmslink.settings.bands import BANDS, LONGEST_OCP_DELAY, Band
@@ -161,7 +161,7 @@ def _curves(policies: PolicySet, plan: CompiledPolicies) -> Iterator[Finding]:
             yield Finding(Level.WARNING, name, f"{name}: its curve is flat and limits nothing.")
 
 
-def _left(derate: Rule, limit: float) -> str:
+def _left(derate: PolicyRule, limit: float) -> str:
     return f"{fraction_at(derate.curve, limit):.0%}" if derate.curve else "all"
 
 

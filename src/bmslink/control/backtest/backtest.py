@@ -21,7 +21,7 @@ from bmslink.control.decide.decision import Decision, Event
 from bmslink.control.decide.engine import Engine
 from bmslink.control.decide.limits import Limit
 from bmslink.control.decide.policy import Action, PolicySet, Severity
-from bmslink.control.decide.rule import Rule, State
+from bmslink.control.decide.rule import PolicyRule, State
 from bmslink.control.decide.sample import Quality
 
 __all__ = ["Backtest", "backtest"]
@@ -40,7 +40,7 @@ class _Watched(msgspec.Struct):
 
     state: State
     sign: int
-    rules: list[Rule]
+    rules: list[PolicyRule]
     worst: float = -math.inf
     """Signed."""
     time: float = 0.0

@@ -9,7 +9,7 @@ import msgspec
 
 from bmslink.control.decide.policy import Battery, Mode, Policy, PolicySet
 from bmslink.control.decide.quantities import GATES, QUANTITIES
-from bmslink.control.decide.rule import Rule, Timing, in_words
+from bmslink.control.decide.rule import PolicyRule, Timing, in_words
 
 __all__ = [
     "CompiledPolicies",
@@ -36,7 +36,7 @@ class CompiledPolicies(msgspec.Struct, frozen=True):
     """Policies with every number known, ready for the engine."""
 
     policies: PolicySet
-    rules: tuple[Rule, ...]
+    rules: tuple[PolicyRule, ...]
     sources: tuple[tuple[str, tuple[str, ...]], ...]
     """The quantities to measure, with the probes each is about."""
     charge: CurrentRating
@@ -90,7 +90,7 @@ def compile_policies(
         "stale_after": timing.stale_after,
         "derate_after": timing.derate_after,
     }
-    rules: list[Rule] = []
+    rules: list[PolicyRule] = []
     sources: dict[tuple[str, tuple[str, ...]], int] = {}
     absent: dict[str, str] = {}
     for policy in _at_work(policies):
@@ -187,13 +187,13 @@ def _rule(
     settings: Mapping[str, float],
     *,
     acts: bool,
-) -> Rule:
+) -> PolicyRule:
     delay = policy.on_delay
     if policy.after_bms:
         own = _setting(settings, f"{policy.bms}_delay")
         delay += _UNKNOWN_DELAY if own is None else own
     quantity = QUANTITIES[policy.quantity]
-    return Rule(
+    return PolicyRule(
         policy=policy,
         name=policy.name,
         quantity=quantity,

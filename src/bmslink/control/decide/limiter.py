@@ -9,7 +9,7 @@ from bmslink.control.decide.compile import CompiledPolicies
 from bmslink.control.decide.decision import Decision, Event, Limits, Verdict
 from bmslink.control.decide.limits import Effect, Limit, Permit, Ramp, Reason, meet, permit
 from bmslink.control.decide.policy import Action, Severity
-from bmslink.control.decide.rule import Rule, State, at_ease, in_words
+from bmslink.control.decide.rule import PolicyRule, State, at_ease, in_words
 from bmslink.control.decide.sample import Quality, Sample
 
 __all__ = ["Limiter"]
@@ -65,7 +65,7 @@ class Limiter:
         self,
         now: float,
         sample: Sample,
-        active: Sequence[tuple[Rule, State]],
+        active: Sequence[tuple[PolicyRule, State]],
         events: Iterable[Event],
         *,
         heard: bool,
@@ -98,7 +98,7 @@ class Limiter:
 
     # -- what one rule asks ----------------------------------------------------------------------
 
-    def _effects(self, rule: Rule, state: State) -> list[Effect]:
+    def _effects(self, rule: PolicyRule, state: State) -> list[Effect]:
         policy = rule.policy
         found: list[Effect] = []
         emergency = policy.severity == Severity.EMERGENCY
@@ -118,7 +118,7 @@ class Limiter:
                 found.extend(self._derate(rule, state, action))
         return found
 
-    def _derate(self, rule: Rule, state: State, action: Action) -> Iterable[Effect]:
+    def _derate(self, rule: PolicyRule, state: State, action: Action) -> Iterable[Effect]:
         policy = rule.policy
         limit, rated = _LIMIT_OF[action], self._rated[action]
         if policy.severity == Severity.DERATE:
@@ -212,11 +212,11 @@ def _floor(value: float) -> float:
     return math.floor(value * 1000 + 1e-6) / 1000
 
 
-def _unmeasured(rule: Rule) -> str:
+def _unmeasured(rule: PolicyRule) -> str:
     return f"{rule.quantity.title}: not measured"
 
 
-def _verdict(rule: Rule, state: State) -> Verdict:
+def _verdict(rule: PolicyRule, state: State) -> Verdict:
     policy = rule.policy
     if state.tripped:
         name, text = "latched" if state.latched else "tripped", state.cause
