@@ -9,7 +9,7 @@ import msgspec
 
 from bmslink.control.decide.policy import Battery, Mode, Policy, PolicySet
 from bmslink.control.decide.quantities import GATES, QUANTITIES
-from bmslink.control.decide.rule import PolicyRule, Timing, in_words
+from bmslink.control.decide.rule import PolicyRule, PolicyTiming, in_words
 
 __all__ = [
     "CompiledPolicies",
@@ -41,7 +41,7 @@ class CompiledPolicies(msgspec.Struct, frozen=True):
     """The quantities to measure, with the probes each is about."""
     charge: CurrentRating
     discharge: CurrentRating
-    timing: Timing
+    timing: PolicyTiming
     not_applicable: dict[str, str]
     """Policy -> why it cannot judge this pack."""
 
@@ -84,7 +84,7 @@ def compile_policies(
     say in what is decided; `poll` is the time between readings, s.
     """
     known = {k: v for k, v in (settings or {}).items() if _setting({k: v}, k) is not None}
-    timing = Timing.of(poll)
+    timing = PolicyTiming.of(poll)
     names = {
         **policies.thresholds,
         "stale_after": timing.stale_after,

@@ -23,8 +23,8 @@ from bmslink.control.decide.sample import Quality, Sample
 
 __all__ = [
     "PolicyRule",
+    "PolicyTiming",
     "State",
-    "Timing",
     "advance",
     "at_ease",
     "fraction_at",
@@ -35,7 +35,7 @@ __all__ = [
 GOOD, SUSPECT, MISSING, STALE = Quality.GOOD, Quality.SUSPECT, Quality.MISSING, Quality.STALE
 
 
-class Timing(msgspec.Struct, frozen=True):
+class PolicyTiming(msgspec.Struct, frozen=True):
     """What follows from the poll period, s."""
 
     stale_after: float
@@ -46,10 +46,10 @@ class Timing(msgspec.Struct, frozen=True):
     """A violation that nothing refutes for so long is confirmed."""
 
     @staticmethod
-    def of(poll: float) -> Timing:
+    def of(poll: float) -> PolicyTiming:
         """The times for a pack that is read every `poll` seconds."""
         stale = max(3 * poll, 2.0)
-        return Timing(
+        return PolicyTiming(
             stale_after=stale,
             derate_after=max(10.0, stale),
             confirm_within=max(min(3 * poll, 5.0), 2 * poll),
@@ -122,7 +122,7 @@ def advance(
     applies: bool | None,
     sample: Sample | None,
     now: float,
-    timing: Timing,
+    timing: PolicyTiming,
     *,
     fresh: bool,
     loaded: bool,
@@ -205,7 +205,9 @@ def _released(rule: PolicyRule, state: State, now: float) -> bool:
     return True
 
 
-def _miss(rule: PolicyRule, state: State, quality: Quality, now: float, timing: Timing) -> str:
+def _miss(
+    rule: PolicyRule, state: State, quality: Quality, now: float, timing: PolicyTiming
+) -> str:
     """A value that is absent or not to be trusted, for longer than it may be."""
     policy = rule.policy
     if policy.optional and not state.seen and quality == MISSING:
