@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from bmslink.control.decide.compile import CompiledPolicies
-from bmslink.control.decide.decision import Decision, Event, Limits, Verdict
+from bmslink.control.decide.decision import Decision, Event, Limits, PolicyVerdict
 from bmslink.control.decide.limits import Effect, Limit, Permit, Ramp, Reason, meet, permit
 from bmslink.control.decide.policy import Action, Severity
 from bmslink.control.decide.rule import PolicyRule, State, at_ease, in_words
@@ -216,7 +216,7 @@ def _unmeasured(rule: PolicyRule) -> str:
     return f"{rule.quantity.title}: not measured"
 
 
-def _verdict(rule: PolicyRule, state: State) -> Verdict:
+def _verdict(rule: PolicyRule, state: State) -> PolicyVerdict:
     policy = rule.policy
     if state.tripped:
         name, text = "latched" if state.latched else "tripped", state.cause
@@ -226,4 +226,4 @@ def _verdict(rule: PolicyRule, state: State) -> Verdict:
         shown = "" if state.value is None else in_words(rule.quantity, state.value)
         name = "derating"
         text = f"{rule.quantity.title} {shown} leaves {state.fraction:.0%}"
-    return Verdict(rule.name, policy.mode, policy.severity, name, f"{policy.title}: {text}")
+    return PolicyVerdict(rule.name, policy.mode, policy.severity, name, f"{policy.title}: {text}")
