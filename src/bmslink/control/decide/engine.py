@@ -15,7 +15,7 @@ import msgspec
 from bmslink.control.decide.blind_time import blind_time
 from bmslink.control.decide.compile import CompiledPolicies, compile_policies
 from bmslink.control.decide.decision import Decision, Event
-from bmslink.control.decide.history import History
+from bmslink.control.decide.history import PackHistory
 from bmslink.control.decide.limiter import Limiter
 from bmslink.control.decide.policy import Mode, PolicySet
 from bmslink.control.decide.quantities import QUANTITIES, Gate
@@ -80,7 +80,7 @@ class Engine:
         self._gates = {r.gate for r in self.plan.rules if r.gate is not None}
         asked = {name for _, probes in self.plan.sources for name in probes}
         self._qualifier = Qualifier(battery, asked)
-        self._history = History(
+        self._history = PackHistory(
             battery, policies.thresholds, self.plan.charge.amps, self.plan.discharge.amps
         )
         self._publisher = Limiter(self.plan, sink=sink)
