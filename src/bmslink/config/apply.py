@@ -14,7 +14,7 @@ from bmslink.config.identity.locks import locked
 from bmslink.config.job import BoardChanged, Job, watch
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Plan, make_plan, with_frames
-from bmslink.config.records.history import History, made_here
+from bmslink.config.records.history import ChangeHistory, made_here
 from bmslink.config.records.open_changes import begin, blocks_of, cut_off, lock_names, other_road
 from bmslink.config.rollback import close, outcome_of, roll_back, unknown
 from bmslink.config.writer import write_until_verified
@@ -93,7 +93,7 @@ async def _draft(
     counted: tuple[int, int],
 ) -> Plan:
     blocked = blocks_of(journal, device, identity, table)
-    past = History(journal, device, identity, table) if "journal" not in blocked else None
+    past = ChangeHistory(journal, device, identity, table) if "journal" not in blocked else None
     reading, still = await watch(device)
     frames, bad = device.link.received, device.link.framer.bad_frames
     plan = make_plan(

@@ -21,7 +21,7 @@ from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import SWITCHES
 from bmslink.storage.journal import Journal, Open
 
-__all__ = ["History", "made_here", "records_of"]
+__all__ = ["ChangeHistory", "made_here", "records_of"]
 
 _IN_VAIN = ("nothing sent", "refused")
 """How a change ended that reached nothing."""
@@ -81,7 +81,7 @@ class _Past:
     notes: list[Mapping[str, Any]] = field(default_factory=list)
 
 
-class History:
+class ChangeHistory:
     """The changes of one pack by the journal. Raises `JournalError` where it cannot be read."""
 
     def __init__(
