@@ -8,7 +8,7 @@ from typing import Literal
 
 from bmslink.settings.bands import BANDS, Band
 
-__all__ = ["Facts", "SettingRule", "Severity", "Verdict", "within"]
+__all__ = ["Facts", "RuleVerdict", "SettingRule", "Severity", "within"]
 
 Severity = Literal["error", "warning"]
 
@@ -48,7 +48,7 @@ class SettingRule:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RuleVerdict:
     """What a rule says."""
 
     rule: str

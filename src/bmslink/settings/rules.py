@@ -14,7 +14,7 @@ from itertools import pairwise
 from bmslink.settings.bands import BANDS, Band
 from bmslink.settings.chemistry import chemistry as find_chemistry
 from bmslink.settings.limit_rules import limit_rules
-from bmslink.settings.rule import Facts, SettingRule, Severity, Verdict, within
+from bmslink.settings.rule import Facts, RuleVerdict, SettingRule, Severity, within
 from bmslink.settings.setting import Value
 
 __all__ = [
@@ -22,9 +22,9 @@ __all__ = [
     "RULES",
     "Band",
     "Facts",
+    "RuleVerdict",
     "SettingRule",
     "Severity",
-    "Verdict",
     "likely_chemistry",
     "lint",
     "review",
@@ -139,7 +139,7 @@ RULES: tuple[SettingRule, ...] = _once(_rules())
 
 def review(
     values: Mapping[str, Value | None], *, cells: int | None = None, chemistry: str | None = None
-) -> list[Verdict]:
+) -> list[RuleVerdict]:
     """What every rule says of these values; `cells` as seen by the board.
 
     Without a `chemistry` its rules are not applicable; one that does not exist is a `TargetError`.
@@ -154,7 +154,7 @@ def review(
     return [_judge(rule, facts) for rule in RULES]
 
 
-def _judge(rule: SettingRule, facts: Facts) -> Verdict:
+def _judge(rule: SettingRule, facts: Facts) -> RuleVerdict:
     passed, sentence = None, ""
     if missing := [key for key in rule.keys if key not in facts.values]:
         sentence = f"Not applicable: {', '.join(missing)} unknown."
@@ -166,12 +166,12 @@ def _judge(rule: SettingRule, facts: Facts) -> Verdict:
         wrong = rule.judge(facts)
         passed, sentence = wrong is None, wrong or ""
     about = rule.about or rule.keys
-    return Verdict(rule.name, passed, rule.severity, sentence, rule.keys, about, rule.chemical)
+    return RuleVerdict(rule.name, passed, rule.severity, sentence, rule.keys, about, rule.chemical)
 
 
 def lint(
     values: Mapping[str, Value | None], *, cells: int | None = None, chemistry: str | None = None
-) -> list[Verdict]:
+) -> list[RuleVerdict]:
     """What is wrong or unusual about these values, and nothing else."""
     return [v for v in review(values, cells=cells, chemistry=chemistry) if v.passed is False]
 

@@ -16,7 +16,7 @@ from bmslink.config.checks.rating import check_rating
 from bmslink.settings.bands import STRICTER, looser
 from bmslink.settings.chemistry import CHEMISTRIES
 from bmslink.settings.plausibility import implausible
-from bmslink.settings.rules import RULES, Verdict, review
+from bmslink.settings.rules import RULES, RuleVerdict, review
 from bmslink.settings.setting import Danger, Evidence
 
 __all__ = ["check_all"]
@@ -145,7 +145,7 @@ def _limits(draft: Draft) -> Check:
     return Check(name="limits", passed=not sentences, sentence=sentence, waiver=waiver)
 
 
-def _verdicts(draft: Draft, *, chemical: bool) -> list[Verdict]:
+def _verdicts(draft: Draft, *, chemical: bool) -> list[RuleVerdict]:
     """What is wrong afterwards with what changes."""
     chemistry = draft.chemistry
     found = review(draft.after, cells=_cells(draft), chemistry=chemistry)
