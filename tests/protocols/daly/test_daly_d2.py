@@ -17,7 +17,7 @@ from bmslink.protocols.daly.registers.d2 import D2_TABLE, DalyD2, read_failures
 from bmslink.protocols.daly.registers.driver import Block, DalyRegisterCodec
 from bmslink.protocols.daly.registers.framing import D2_UNIT, D2Framer, read_request
 from bmslink.protocols.daly.registers.layouts import (
-    Table,
+    RegisterMap,
     block_fields,
     block_layout,
     block_values,
@@ -287,7 +287,7 @@ def test_what_lies_in_a_block() -> None:
 
 def test_a_table_has_no_overlaps() -> None:
     with pytest.raises(ValueError, match="date and word overlap"):
-        Table(number(2, "word"), date(1, "date"))
+        RegisterMap(number(2, "word"), date(1, "date"))
 
 
 def test_names_mean_one_thing() -> None:

@@ -28,7 +28,7 @@ from bmslink.protocols.daly.registers.framing import (
 )
 from bmslink.protocols.daly.registers.layouts import (
     MAX_REGISTERS,
-    Table,
+    RegisterMap,
     block_fields,
     block_layout,
     block_values,
@@ -62,7 +62,7 @@ class Dialect:
     """What differs between D2 and 81/51."""
 
     name: str
-    table: Table
+    table: RegisterMap
     framer: Callable[[], RTUFramer]
     typical: tuple[Block, ...]
     """Blocks of different lengths that programs usually read: an answer to no known request is
@@ -320,7 +320,7 @@ class DalyRegisters(DalyRegisterWriting):
         return matches
 
     @property
-    def table(self) -> Table:
+    def table(self) -> RegisterMap:
         return self.dialect.table
 
     async def _request(self, block: Block) -> RTUFrame:

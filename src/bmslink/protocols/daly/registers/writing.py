@@ -24,7 +24,7 @@ from bmslink.protocols.common.settings_map import (
     silence_means_absent,
     some_of,
 )
-from bmslink.protocols.daly.registers.layouts import Table
+from bmslink.protocols.daly.registers.layouts import RegisterMap
 from bmslink.protocols.daly.registers.map import TELLING, register_map
 from bmslink.protocols.daly.settings import moment_bytes, moment_of
 
@@ -49,7 +49,7 @@ class DalyRegisterWriting(Driver[RTUFrame]):
 
     @property
     @abstractmethod
-    def table(self) -> Table:
+    def table(self) -> RegisterMap:
         """The registers of the dialect."""
 
     @abstractmethod
