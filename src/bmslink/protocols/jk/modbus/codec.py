@@ -25,7 +25,7 @@ from bmslink.protocols.jk.modbus.map import (
     TRIGGERS,
     VARIANTS,
     Chunk,
-    Table,
+    RegisterTable,
     assemble,
     blanked,
     chunk_layout,
@@ -96,7 +96,7 @@ class JKModbusCodec(Codec[RTUFrame]):
         self._flags: dict[int, bytes] = {}
         self._settings: dict[int, dict[str, Any]] = {}
 
-    def _answered(self, frame: RTUFrame) -> tuple[Table, int] | None:
+    def _answered(self, frame: RTUFrame) -> tuple[RegisterTable, int] | None:
         """Where the bytes of an answer belong; `FrameError` if it answers no known request."""
         asked = self._asked
         if asked is None:

@@ -21,7 +21,7 @@ from bmslink.protocols.common.register_runs import question, runs, slot_bytes, s
 from bmslink.protocols.common.rtu import WRITE_MANY, RTUFrame
 from bmslink.protocols.common.settings_map import SettingsMap, Slot, WriteCommand
 from bmslink.protocols.jk.map import TABLE_BYTES, jk_map
-from bmslink.protocols.jk.modbus.map import INFO, SETTINGS, Table
+from bmslink.protocols.jk.modbus.map import INFO, SETTINGS, RegisterTable
 from bmslink.protocols.jk.settings import SWITCH_WORD
 from bmslink.settings.setting import SWITCHES, Evidence, Setting
 
@@ -101,7 +101,7 @@ class JKModbusWriting(Driver[RTUFrame]):
     address: int
 
     @abstractmethod
-    async def ask_bytes(self, table: Table, offset: int, registers: int) -> bytes:
+    async def ask_bytes(self, table: RegisterTable, offset: int, registers: int) -> bytes:
         """The raw bytes of registers; `Refused` when the board says no."""
 
     @abstractmethod
