@@ -391,7 +391,7 @@ def test_jbd_keeps_the_other_lock_as_our_last_confirmed_command_left_it(
 
 @pytest.mark.parametrize("fault", [StopIteration(), KeyError("x"), RuntimeError("x"), TypeError()])
 @pytest.mark.parametrize("on", [False, True])
-@pytest.mark.parametrize("where", ["switch_step", "exchange"])
+@pytest.mark.parametrize("where", ["switch_command", "exchange"])
 def test_whatever_a_driver_raises_leaves_as_ours_and_the_transaction_is_closed(
     fault: Exception, on: bool, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
