@@ -20,6 +20,8 @@ class Scripted(Transport):
 
     def __init__(self, answers: Mapping[str, str], peer: Seen | None = None) -> None:
         self.answers = dict(answers)
+        self.after: dict[str, Mapping[str, str]] = {}
+        """Frame -> what is answered as well once it was sent."""
         self.sent: list[str] = []
         self.seen = peer
         self.on_data: OnData | None = None
@@ -35,10 +37,11 @@ class Scripted(Transport):
 
     async def write(self, data: bytes) -> None:
         self.sent.append(data.hex())
+        self.answers |= self.after.get(data.hex(), {})
         if answer := self.answers.get(data.hex()):
-            asyncio.get_running_loop().call_later(0.03, self._deliver, bytes.fromhex(answer))
+            asyncio.get_running_loop().call_later(0.03, self.deliver, bytes.fromhex(answer))
 
-    def _deliver(self, data: bytes) -> None:
+    def deliver(self, data: bytes) -> None:
         if self.on_data is not None:
             self.on_data(data)
 

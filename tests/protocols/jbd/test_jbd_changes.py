@@ -221,11 +221,8 @@ HELLO = "ffaa15063030303030303b"
 def test_a_module_that_asks_for_no_password_is_read_once_it_was_greeted() -> None:
     async def use(driver: JBD, board: Scripted) -> None:
         await driver.start()
-        asked = asyncio.ensure_future(driver.identify())
-        while HELLO not in board.sent:  # until then it is silent
-            await asyncio.sleep(0.01)
-        board.answers[ASK_BASIC] = FREE
-        assert (await asked).cell_count == 4
+        board.after[HELLO] = {ASK_BASIC: FREE}  # until then it is silent
+        assert (await driver.identify()).cell_count == 4
         assert board.sent.count(HELLO) == 1
 
     drive(JBD, {HELLO: "ffaa15010218"}, use, peer=MODULE)
