@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from bmslink.holding import Held, Holding
 
 import bmslink
 import bmslink.protocols.jbd.writing as jbd_writing
@@ -120,25 +118,6 @@ def test_a_rehearsal_asks_what_it_has_to_know(tmp_path: Path) -> None:
             assert any(b"\x5a\x2d\x02" + word in frame for frame in sent)
             assert b"\x5a\x00\x02" in sent[0]  # factory mode, which is not entered here
             assert (await device.settings()).image[0x2D] == before
-
-    virtual_run(main())
-
-
-def test_questions_of_a_rehearsal_go_out_and_changes_are_kept() -> None:
-    async def main() -> None:
-        sent = list[bytes]()
-
-        async def write(data: bytes) -> None:
-            sent.append(data)
-
-        valve = Holding(SimpleNamespace(streaming_clock=None, write=write))
-        with valve.rehearsal():
-            await valve.write(b"question")
-            with valve.change(), pytest.raises(Held):
-                await valve.write(b"change")
-        with valve.change():  # somebody else, while a rehearsal is under way
-            await valve.write(b"off")
-        assert (sent, valve.held) == ([b"question", b"off"], [b"change"])
 
     virtual_run(main())
 
