@@ -19,7 +19,6 @@ from bmslink.protocols.common.settings_map import SettingsMap
 from bmslink.protocols.jbd.map import CELL_COUNT, FUNCTION_BITS, jbd_map
 from bmslink.settings.setting import Evidence
 from bmslink.storage.journal import Journal
-from support import virtual_run
 
 Trouble = Callable[[Device, pytest.MonkeyPatch], None]
 
@@ -92,7 +91,9 @@ async def test_the_capability_is_what_the_commands_do(
         assert (await device.identify()).capabilities == told
 
 
-async def test_a_board_that_answers_for_no_settings_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_board_that_answers_for_no_settings_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with bmslink.connect("sim://jbd?gap=0") as device:
 
         async def silence(identity: Identity) -> SettingsMap:
