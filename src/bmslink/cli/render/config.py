@@ -15,7 +15,7 @@ from bmslink.settings.setting import Setting, Value
 
 if TYPE_CHECKING:
     from bmslink.config import AdjustmentPlan, Check, Plan
-    from bmslink.config import Difference as Changed
+    from bmslink.config import Deviation as Changed
     from bmslink.config.files.compare import Difference
 
 __all__ = [
