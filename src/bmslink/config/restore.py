@@ -18,7 +18,7 @@ from bmslink.settings.setting import Setting
 
 __all__ = [
     "Outside",
-    "Part",
+    "RestorablePart",
     "Stood",
     "foreign",
     "outside",
@@ -106,7 +106,7 @@ def _prints(backup: Backup, settings: SettingsMap) -> list[Fingerprint]:
 # ---------------------------------------------------------------------------------- what of them
 
 
-class Part(NamedTuple):
+class RestorablePart(NamedTuple):
     """Of raw bytes that a board held what may be written back."""
 
     new: dict[int, bytes]
@@ -136,14 +136,14 @@ def part_of(
     *,
     own: bool = False,
     switches: bool = False,
-) -> Part:
+) -> RestorablePart:
     """Of raw bytes what may be brought back.
 
     A value that was in the board may lie outside the limits of what we would set: `outside`
     tells. `own`: what belongs to this one board as well. `switches`: the switches as well, which
     stay as they are in `image` otherwise. Raises `SettingError` for bytes that fit no slot.
     """
-    found = Part({}, [], {})
+    found = RestorablePart({}, [], {})
     for address, data in raw.items():
         slot = settings.by_address.get(address)
         if slot is None or address not in image:
