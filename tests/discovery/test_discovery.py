@@ -1092,7 +1092,10 @@ def test_connect_settles_what_an_advert_leaves_open(
 def test_a_vendor_alone_is_the_only_pack_of_it(
     lines: World, air: list[Seen], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = [ports.Port("/dev/ttyTEST"), ports.Port("/dev/ttyS9", skip="has no hardware behind it")]
+    own = [
+        ports.PortInfo("/dev/ttyTEST"),
+        ports.PortInfo("/dev/ttyS9", skip="has no hardware behind it"),
+    ]
     monkeypatch.setattr(ports, "serial_ports", lambda: own)
     lines.sim("/dev/ttyTEST", "jk-nw")
 
@@ -1163,7 +1166,7 @@ def test_ports_that_lead_nowhere_are_left_out_with_the_reason(
     ]
     monkeypatch.setattr(list_ports, "comports", lambda: listed)
     found = ports.serial_ports()
-    assert found[0] == ports.Port("/dev/ttyUSB0", "CH340 [2J serial")
+    assert found[0] == ports.PortInfo("/dev/ttyUSB0", "CH340 [2J serial")
     assert {p.device: bool(p.skip) for p in found} == {
         "/dev/ttyUSB0": False,
         "/dev/ttyS0": False,
