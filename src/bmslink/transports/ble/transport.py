@@ -27,7 +27,7 @@ from bleak.backends.service import BleakGATTServiceCollection
 from bleak.exc import BleakError
 
 from bmslink.errors import BmsError, LinkClosed, PortDenied, TargetError, UnknownDevice
-from bmslink.link.gatt import Gatt, Seen
+from bmslink.link.gatt import Gatt, SeenDevice
 from bmslink.link.transport import Endpoint, Line, OnData, OnLost, Pin, Transport
 from bmslink.transports.ble.backend import Backend, backend_in_use
 from bmslink.transports.ble.errors import (
@@ -41,7 +41,7 @@ from bmslink.transports.ble.errors import (
 )
 from bmslink.transports.ble.scan import find, plain_address, scan_adverts
 
-__all__ = ["BleTransport", "Seen", "scan_adverts"]
+__all__ = ["BleTransport", "SeenDevice", "scan_adverts"]
 
 _log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class BleTransport(Transport):
     def line(self) -> Line:
         return Line(f"ble://{plain_address(self._place) or self._place.strip().casefold()}")
 
-    def peer(self) -> Seen | None:
+    def peer(self) -> SeenDevice | None:
         return self._session.seen if self._session is not None else None
 
     async def open(self, on_data: OnData, on_lost: OnLost) -> None:
@@ -165,7 +165,7 @@ class _Session:
     stack: AsyncExitStack
     _way: _Way
 
-    def __init__(self, place: str, seen: Seen, on_data: OnData, on_lost: OnLost) -> None:
+    def __init__(self, place: str, seen: SeenDevice, on_data: OnData, on_lost: OnLost) -> None:
         self.seen = seen
         self._place = place
         self._on_data = on_data
