@@ -22,7 +22,7 @@ from bmslink.settings.setting import Setting, Value
 
 __all__ = [
     "RawSettings",
-    "Seen",
+    "SeenSettings",
     "SettingsMap",
     "SettingsSnapshot",
     "Slot",
@@ -113,7 +113,7 @@ def some_of(slots: Collection[Slot], found: dict[int, bytes]) -> dict[int, bytes
     return found
 
 
-class Seen:
+class SeenSettings:
     """The raw bytes that a driver itself read from its board: what may be written back to it."""
 
     _KEPT = 16
@@ -156,7 +156,7 @@ class Seen:
         return [*self._read.get(address, ()), *(() if vouched is None else (vouched,))]
 
 
-def check_writable(shipped: SettingsMap, address: int, data: bytes, seen: Seen) -> None:
+def check_writable(shipped: SettingsMap, address: int, data: bytes, seen: SeenSettings) -> None:
     """`SettingError` unless these bytes may be written to this slot of a board.
 
     Every driver asks this before it makes a frame, with the table that it found itself, whatever
