@@ -69,7 +69,7 @@ class _Battery(msgspec.Struct, forbid_unknown_fields=True):
     sensors: list[str] = []
 
 
-class _File(msgspec.Struct, forbid_unknown_fields=True):
+class _PolicyFile(msgspec.Struct, forbid_unknown_fields=True):
     schema: int
     battery: Any
     mode: str = "shadow"
@@ -120,7 +120,7 @@ class _Reader:
         self._capacity = 0.0
 
     def policies(self) -> PolicySet:
-        file = self._document.convert(_File)
+        file = self._document.convert(_PolicyFile)
         if file.schema != 1:
             raise self._wrong(("schema",), f"schema: this reads 1, not {file.schema}")
         battery = self._battery(file.battery)
