@@ -109,7 +109,7 @@ class BleTransport(Transport):
         self._place = endpoint.place
         self._modules = modules
         self._pin = pin or Pin()
-        self._session: _Session | None = None
+        self._session: _BLESession | None = None
         self._latest: str | None = None
 
     def line(self) -> Line:
@@ -130,7 +130,7 @@ class BleTransport(Transport):
                 _log.info("%s: %s Tried again in %g s.", self._place, error, pause)
                 await asyncio.sleep(pause)
 
-    async def _try(self, on_data: OnData, on_lost: OnLost) -> _Session:
+    async def _try(self, on_data: OnData, on_lost: OnLost) -> _BLESession:
         async with AsyncExitStack() as stack:
             with translated(self._place):
                 backend = await stack.enter_async_context(backend_in_use())
@@ -138,7 +138,7 @@ class BleTransport(Transport):
             async with backend.radio:
                 device, seen = await find(backend, self._place, SCAN_TIMEOUT, self._latest)
                 self._latest = seen.address
-                session = _Session(self._place, seen, on_data, on_lost)
+                session = _BLESession(self._place, seen, on_data, on_lost)
                 client = BleakClient(device, session.disconnected, backend=backend.client)
                 session.client = client
                 stack.push_async_callback(session.hang_up)
@@ -158,7 +158,7 @@ class BleTransport(Transport):
         await self._session.write(data)
 
 
-class _Session:
+class _BLESession:
     """One connection, from the first try to the disconnection."""
 
     client: BleakClient
