@@ -184,7 +184,9 @@ class _Reader:
             found[name] = self._amount(text, THRESHOLD_UNITS[name], key, low, high)
         return found
 
-    def _policy(self, policy: Policy, row: _PolicyRow, thresholds: dict[str, float], key: Key) -> Policy:
+    def _policy(
+        self, policy: Policy, row: _PolicyRow, thresholds: dict[str, float], key: Key
+    ) -> Policy:
         unit = QUANTITIES[policy.quantity].unit
         step = "K" if unit == "°C" else unit
         changes: dict[str, Any] = {}
