@@ -126,7 +126,7 @@ def test_questions_of_a_rehearsal_go_out_and_changes_are_kept() -> None:
     async def main() -> None:
         async with bmslink.connect("sim://daly-a5?load=idle") as device:
             await device.identify()
-            step = await device.driver.switch_step(Command(Switch.DISCHARGE, False))
+            step = await device.driver.switch_command(Command(Switch.DISCHARGE, False))
             frame = device.link.framer.encode(step.frame)
             sent, begun = spied(device), asyncio.Event()
 

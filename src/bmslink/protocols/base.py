@@ -277,7 +277,7 @@ class Driver(ABC, Generic[F]):
         """The frame that sets a switch; may read first. Only where `can_switch` says yes."""
         raise SettingError(self.can_switch(command.switch).reason)
 
-    async def off_step(
+    async def off_command(
         self, switch: Switch, remembered: Callable[[Switch], bool | None]
     ) -> WriteCommand[F]:
         """The frame that switches off; at most one question goes before it.

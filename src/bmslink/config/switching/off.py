@@ -124,7 +124,7 @@ async def _prepare(
     able = driver.can_switch(switch)
     if able.supported:
         with device.guarding():
-            step = await driver.off_step(switch, _memory(device, journal))
+            step = await driver.off_command(switch, _memory(device, journal))
         return replace(off, step=step)
     if switch not in driver.settable:
         raise _refused(f"{switch} cannot be switched: {able.reason}", "supported")
