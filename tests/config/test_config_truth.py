@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 from construct import Bytes
 
-from bmslink.config import Plan, apply, draft, resume
-from bmslink.config import writer
+from bmslink.config import Plan, apply, draft, resume, writer
 from bmslink.config.effects import Strays, kept_off, matters
 from bmslink.errors import GateError, Refused, RollbackError, VerifyError
 from bmslink.model import Identity

@@ -1096,7 +1096,7 @@ def test_a_vendor_alone_is_the_only_pack_of_it(
 ) -> None:
     own = [
         ports.PortInfo("/dev/ttyTEST"),
-        ports.PortInfo("/dev/ttyS9", skip="has no hardware behind it"),
+        ports.PortInfo("/dev/ttyS9", skip_reason="has no hardware behind it"),
     ]
     monkeypatch.setattr(ports, "serial_ports", lambda: own)
     lines.sim("/dev/ttyTEST", "jk-nw")
@@ -1169,7 +1169,7 @@ def test_ports_that_lead_nowhere_are_left_out_with_the_reason(
     monkeypatch.setattr(list_ports, "comports", lambda: listed)
     found = ports.serial_ports()
     assert found[0] == ports.PortInfo("/dev/ttyUSB0", "CH340 [2J serial")
-    assert {p.device: bool(p.skip) for p in found} == {
+    assert {p.device: bool(p.skip_reason) for p in found} == {
         "/dev/ttyUSB0": False,
         "/dev/ttyS0": False,
         "/dev/ttyS4": True,

@@ -41,8 +41,8 @@ def run(
     only read, every second or every --watch S seconds. What changes is also written to the
     journal, and `control status` shows what stands now. A lost link is opened again.
     """
-    from bmslink.cli.loop import run as run_loop
     from bmslink.cli.control_printer import Printer
+    from bmslink.cli.loop import run as run_loop
     from bmslink.control.files import load_policies
     from bmslink.runtime.supervisor import PackSupervisor, StatusBoard
 

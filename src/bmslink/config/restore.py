@@ -20,10 +20,10 @@ __all__ = [
     "Outside",
     "RestorablePart",
     "Stood",
-    "foreign",
+    "foreign_reason",
     "outside",
     "part_of",
-    "unusable",
+    "unusable_reason",
     "writable_part",
 ]
 
@@ -34,7 +34,7 @@ Stood = Mapping[int, Collection[bytes]]
 # ------------------------------------------------------------------------------ whose they are
 
 
-def unusable(backup: Backup, identity: Identity, settings: SettingsMap) -> str:
+def unusable_reason(backup: Backup, identity: Identity, settings: SettingsMap) -> str:
     """Why no board like this one can take a backup, in a sentence; empty where it can."""
     if not backup.intact:
         return "The backup was changed after it was made: to set values by hand, write a profile."
@@ -69,7 +69,9 @@ def _fits(slot: Slot, raw: bytes) -> bool:
 _WHO = ("serial_number", "vendor", "model", "hardware", "firmware")
 
 
-def foreign(backup: Backup, identity: Identity, table: SettingsSnapshot, *, elsewhere: bool) -> str:
+def foreign_reason(
+    backup: Backup, identity: Identity, table: SettingsSnapshot, *, elsewhere: bool
+) -> str:
     """Why a usable backup is not of this very board, in a sentence; empty where it is.
 
     `elsewhere`: it was made at another place. Two boards of one batch can be equal in all that

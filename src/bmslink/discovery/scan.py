@@ -275,8 +275,8 @@ def _own_ports(tell: Tell, protocol: str | None) -> list[Endpoint]:
 
     chosen = []
     for port in serial_ports():
-        if port.skip:
-            tell(f"{port.device}: left out, it {port.skip}")
+        if port.skip_reason:
+            tell(f"{port.device}: left out, it {port.skip_reason}")
         else:
             chosen.append(Endpoint("serial", port.device, protocol))
     if not chosen:

@@ -30,7 +30,7 @@ class PortInfo:
 
     device: str
     description: str = ""
-    skip: str = ""
+    skip_reason: str = ""
     """Why nobody needs to look there; empty: somebody should."""
 
 

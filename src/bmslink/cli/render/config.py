@@ -58,8 +58,8 @@ def _writable(table: SettingsSnapshot, row: Setting) -> tuple[bool, str]:
         return False, "the board does not answer for it"
     if not row.writable:
         return False, row.reason or "nothing proves how it is written"
-    if table.map.untested:
-        return True, f"with --untested: {table.map.untested}"
+    if table.map.untested_reason:
+        return True, f"with --untested: {table.map.untested_reason}"
     if row.evidence == "document":
         return True, "with --untested: known from a document only"
     return True, ""

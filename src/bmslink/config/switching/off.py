@@ -149,7 +149,7 @@ def _gate(settings: SettingsMap, row: Setting, waive: Collection[str]) -> None:
     if not row.writable:
         why = row.reason or "nothing proves how it is written"
         raise _refused(f"{row.key} cannot be switched: {why}", "supported")
-    why = settings.untested
+    why = settings.untested_reason
     if not why and row.evidence == Evidence.DOCUMENT:
         why = f"only a document says how {row.key} is written"
     if why and "untested" not in waive:

@@ -77,7 +77,7 @@ class Proof(NamedTuple):
 
     evidence: str
     """In one sentence."""
-    untested: str
+    untested_reason: str
     """Why it is written with `--untested` only; empty where it is proven."""
 
 
@@ -230,7 +230,7 @@ class SettingsMap:
     settings: tuple[Setting, ...]
     read_only_reason: str = ""
     """Why nothing of it may be written; empty where it may."""
-    untested: str = ""
+    untested_reason: str = ""
     """Why it is written with `--untested` only; empty where it is proven for this firmware."""
     balancer: bool = False
     """The board only balances: it measures no current and trips nothing."""

@@ -248,7 +248,9 @@ class JBDWriting(Driver[JBDFrame]):
             )
         return self._lock_command(Command(switch, False), 0 if on else _LOCKS[other], doubt)
 
-    def _lock_command(self, command: Command, locks: int, doubt: str = "") -> WriteCommand[JBDFrame]:
+    def _lock_command(
+        self, command: Command, locks: int, doubt: str = ""
+    ) -> WriteCommand[JBDFrame]:
         bit = _LOCKS[command.switch]
         locks = locks & ~bit if command.on else locks | bit
         return WriteCommand(

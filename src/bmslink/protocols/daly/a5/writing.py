@@ -151,7 +151,7 @@ def a5_map(firmware: str | None) -> SettingsMap:
             Slot(address=n, layout=PARAMETERS[n].layout) for n in sorted({r.slot for r in rows})
         ),
         settings=rows,
-        untested=known.untested,
+        untested_reason=known.untested_reason,
     )
 
 
