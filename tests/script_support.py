@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from bmslink.link.gatt import Seen
+from bmslink.link.gatt import SeenDevice
 from bmslink.link.link import Link
 from bmslink.link.transport import OnData, OnLost, Transport
 from bmslink.protocols.base import Driver, Options
@@ -18,7 +18,7 @@ __all__ = ["Scripted", "drive"]
 class Scripted(Transport):
     """Frame (hex) -> its answer (hex); silent for all others. Keeps what was sent."""
 
-    def __init__(self, answers: Mapping[str, str], peer: Seen | None = None) -> None:
+    def __init__(self, answers: Mapping[str, str], peer: SeenDevice | None = None) -> None:
         self.answers = dict(answers)
         self.after: dict[str, Mapping[str, str]] = {}
         """Frame -> what is answered as well once it was sent."""
@@ -32,7 +32,7 @@ class Scripted(Transport):
     async def close(self) -> None:
         self.on_data = None
 
-    def peer(self) -> Seen | None:
+    def peer(self) -> SeenDevice | None:
         return self.seen
 
     async def write(self, data: bytes) -> None:
@@ -51,7 +51,7 @@ def drive(
     answers: Mapping[str, str],
     use: Callable[[Any, Scripted], Coroutine[Any, Any, None]],
     options: Options | None = None,
-    peer: Seen | None = None,
+    peer: SeenDevice | None = None,
 ) -> None:
     """Run a coroutine with a driver and its board, in virtual time."""
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from bmslink.errors import SettingError
-from bmslink.link.gatt import Seen
+from bmslink.link.gatt import SeenDevice
 from bmslink.model import Adjustment, Command, Identity, Switch
 from bmslink.protocols.common.rtu import RTUFrame
 from bmslink.protocols.daly.a5.driver import DalyA5
@@ -83,7 +83,7 @@ def test_fets_are_switched_as_the_app_does() -> None:
             await driver.switch_command(Command(Switch.BALANCE, False))
 
     answers = {status: "a50194080e0200000000003a8c"}
-    drive(DalyA5, answers, use, peer=Seen(address="A4:C1:37:00:11:22"))
+    drive(DalyA5, answers, use, peer=SeenDevice(address="A4:C1:37:00:11:22"))
 
 
 def test_bytes_that_are_no_moment() -> None:

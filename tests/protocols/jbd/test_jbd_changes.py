@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bmslink.errors import LinkTimeout, PortDenied, Refused, SettingError
-from bmslink.link.gatt import Seen
+from bmslink.link.gatt import SeenDevice
 from bmslink.model import Command, Identity, Switch
 from bmslink.protocols.base import Options
 from bmslink.protocols.common.settings_map import Slot
@@ -214,7 +214,7 @@ def test_registers_that_contradict_the_board_lock_the_map(
     assert balance_map(identity).locked == ""
 
 
-MODULE = Seen(address="A4:C1:37:00:11:22")
+MODULE = SeenDevice(address="A4:C1:37:00:11:22")
 HELLO = "ffaa15063030303030303b"
 
 

@@ -337,9 +337,9 @@ async def test_two_packs_are_opened_at_once_over_one_adapter():
         async with bmslink.connect(target) as device:
             return (await device.read()).soc
 
-    assert (await asyncio.gather(
-            one(f"jbd+ble://{ADDRESS}"), one("jk02+ble://C8:47:8C:00:00:01")
-        )) == [30, 70]
+    assert (
+        await asyncio.gather(one(f"jbd+ble://{ADDRESS}"), one("jk02+ble://C8:47:8C:00:00:01"))
+    ) == [30, 70]
     assert OPENED == ["open", "close"]
 
 
