@@ -49,7 +49,7 @@ def test_a_protocol_without_proof_writes_and_switches_nothing() -> None:
             driver.fetch([slot]),
             driver.fetch_again([slot]),
             driver.switch_command(Command(Switch.CHARGE, True)),
-            driver.off_step(Switch.CHARGE, lambda switch: None),
+            driver.off_command(Switch.CHARGE, lambda switch: None),
             driver.off_map(None),
             driver.adjust_command(Adjustment(clock=datetime(2026, 1, 1, tzinfo=UTC))),
             driver.adjust_command(Adjustment(soc=50.0)),

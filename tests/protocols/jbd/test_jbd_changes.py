@@ -48,7 +48,7 @@ def test_a_lock_of_the_other_fet_is_kept() -> None:
         assert frame_of(step, driver) == "dd5ae1020001ff1c77"  # sp04s034-mos
         step = await driver.switch_command(Command(Switch.CHARGE, True))
         assert frame_of(step, driver) == "dd5ae1020000ff1d77"
-        step = await driver.off_step(Switch.DISCHARGE, lambda switch: None)
+        step = await driver.off_command(Switch.DISCHARGE, lambda switch: None)
         assert (frame_of(step, driver), step.doubt) == ("dd5ae1020003ff1a77", "")
 
     drive(JBD, {ASK_BASIC: CHARGE_LOCKED}, use)
@@ -80,7 +80,7 @@ def test_a_protection_hides_the_locks(remembered: bool | None, sent: str, doubt:
     async def use(driver: JBD, board: Scripted) -> None:
         with pytest.raises(Refused, match="cannot be told now"):
             await driver.switch_command(Command(Switch.CHARGE, True))
-        step = await driver.off_step(Switch.CHARGE, {Switch.DISCHARGE: remembered}.get)
+        step = await driver.off_command(Switch.CHARGE, {Switch.DISCHARGE: remembered}.get)
         assert frame_of(step, driver) == sent
         assert step.doubt.startswith(doubt)
         assert bool(step.doubt) == bool(doubt)
@@ -92,7 +92,7 @@ def test_off_waits_for_no_board_that_refuses_to_tell() -> None:
     """An error for 03 tells no locks: both are locked where nothing is remembered."""
 
     async def use(driver: JBD, board: Scripted) -> None:
-        step = await driver.off_step(Switch.DISCHARGE, lambda switch: None)
+        step = await driver.off_command(Switch.DISCHARGE, lambda switch: None)
         assert frame_of(step, driver) == "dd5ae1020003ff1a77"
         assert "charge was locked as well" in step.doubt
 
@@ -171,7 +171,7 @@ def test_behind_an_address_nothing_is_changed_and_no_name_is_asked() -> None:
             driver.settings_map(Identity()),
             driver.off_map(None),
             driver.switch_command(Command(Switch.CHARGE, False)),
-            driver.off_step(Switch.CHARGE, lambda switch: None),
+            driver.off_command(Switch.CHARGE, lambda switch: None),
         ):
             with pytest.raises(SettingError, match="ehind an address"):
                 await refused
@@ -185,7 +185,7 @@ def test_behind_an_address_nothing_is_changed_and_no_name_is_asked() -> None:
 def test_the_map_for_off_is_that_of_one_bit() -> None:
     async def use(driver: JBD, board: Scripted) -> None:
         found = await driver.off_map(Identity(protocol="jbd", firmware="80", cell_count=4))
-        assert ([row.key for row in found.settings], found.locked) == (["balance_switch"], "")
+        assert ([row.key for row in found.settings], found.read_only_reason) == (["balance_switch"], "")
         assert board.sent == []
         assert driver.shipped() is found
         driver.own_map = jbd_map(Identity(), {})
@@ -209,9 +209,9 @@ def test_registers_that_contradict_the_board_lock_the_map(
 ) -> None:
     identity = Identity(protocol="jbd", firmware="80", cell_count=4)
     found = jbd_map(identity, {n: bytes.fromhex(raw) for n, raw in words.items()}, live)
-    assert why in found.locked
-    assert bool(found.locked) == bool(why)
-    assert balance_map(identity).locked == ""
+    assert why in found.read_only_reason
+    assert bool(found.read_only_reason) == bool(why)
+    assert balance_map(identity).read_only_reason == ""
 
 
 MODULE = SeenDevice(address="A4:C1:37:00:11:22")

@@ -73,7 +73,7 @@ def test_registers_at_their_unused_value_are_not_had_by_old_boards() -> None:
 def test_a_board_that_does_not_say_what_it_takes_is_read_only(
     variant: str, firmware: str | None, commands: bytes, why: str
 ) -> None:
-    assert jk_map(variant, firmware, b"\xff" * TABLE_BYTES, commands).locked == why
+    assert jk_map(variant, firmware, b"\xff" * TABLE_BYTES, commands).read_only_reason == why
 
 
 def test_modbus_offers_what_the_native_map_does_at_its_own_registers() -> None:
