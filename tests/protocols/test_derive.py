@@ -154,6 +154,7 @@ MAKERS: dict[Any, Iterable[tuple[Any, ...]]] = {
 }
 """What makes layouts, and for which arguments it is tried."""
 HELPERS = {
+    "_alone",
     "_field_layout",
     "_one",
     "_pair",
