@@ -19,6 +19,8 @@ from bmslink.config import resume
 from bmslink.storage.journal import Journal
 from support import WHOLE_SWEEP
 
+pytestmark = [pytest.mark.slow, pytest.mark.real_time]
+
 WISH = {
     "cell_ovp": 3.6,
     "cell_uvp": 2.6,

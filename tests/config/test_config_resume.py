@@ -70,6 +70,7 @@ def chosen_deaths(states: list[State]) -> Iterator[Death]:
         yield at, bool(at % 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", WISH)
 def test_killed_at_every_await_it_ends_in_the_plan_or_the_backup(
     protocol: str, tmp_path: Path

@@ -223,6 +223,7 @@ def same(layout: Any, payload: bytes) -> None:
         assert layout.build(fast(payload)) == layout.build(expected)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(st.binary(min_size=LONGEST, max_size=LONGEST))
 @example(bytes(LONGEST))

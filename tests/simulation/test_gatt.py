@@ -467,6 +467,7 @@ def test_no_controller_but_something_else(monkeypatch: pytest.MonkeyPatch) -> No
 # ------------------------------------------------------------------------------ hostile neighbours
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_hostile_notifications_leave_the_link_usable(protocol: str) -> None:
     assert virtual_run(hostile_streams(protocol, 100)).noise > 5_000

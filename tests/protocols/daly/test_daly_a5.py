@@ -142,6 +142,7 @@ EVERY_ID = st.sampled_from(
 ) | st.integers(0, 255)
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(st.lists(st.tuples(EVERY_ID, st.binary(min_size=8, max_size=8), st.booleans()), max_size=12))
 def test_any_payload_builds_again_and_explains_or_is_refused(
