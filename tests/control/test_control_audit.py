@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from bmslink.control.audit import Audit, Budget
 from bmslink.control.decide.catalogue import default_policies
