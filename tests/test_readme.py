@@ -13,7 +13,7 @@ import pytest
 
 from bmslink.packs import load_packs
 
-pytestmark = [pytest.mark.slow, pytest.mark.real_time]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()

@@ -12,7 +12,7 @@ import pytest
 from cli_support import Terminal
 from support import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.real_time]
+pytestmark = pytest.mark.slow
 
 SOURCE = ROOT / "src" / "bmslink"
 PACK = "sim://jbd?gap=0&cells=16&load=idle"

@@ -11,8 +11,6 @@ from cli_support import QUICK, Cli
 from control_support import healthy, replace
 from log_support import at, cold_night, steady, write
 
-pytestmark = pytest.mark.real_time
-
 
 @pytest.fixture
 def run(capsys) -> Cli:

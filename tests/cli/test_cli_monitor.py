@@ -15,8 +15,6 @@ import pytest
 
 from cli_support import SILENT, Cli, Terminal, environment, finish, start
 
-pytestmark = pytest.mark.real_time
-
 SIM = "sim://jbd?cells=16&seed=1"
 ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"
 SHOW_CURSOR = b"\x1b[?25h"

@@ -17,7 +17,7 @@ import pytest
 from cli_support import Cli, environment, finish, start
 from support import FIXTURES
 
-pytestmark = [pytest.mark.slow, pytest.mark.real_time]
+pytestmark = pytest.mark.slow
 
 MEASURED = ("voltage", "current", "soc", "cell_voltages", "temperatures", "raw")
 

@@ -24,8 +24,6 @@ from bmslink.transports import ports
 from bmslink.transports.ble import transport as ble
 from cli_support import Cli, finish, start
 
-pytestmark = pytest.mark.real_time
-
 
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str]) -> Cli:

@@ -17,8 +17,6 @@ from bmslink.packs import remember_chemistry
 from bmslink.storage.journal import Journal
 from cli_support import Cli, Terminal, finish, start
 
-pytestmark = pytest.mark.real_time
-
 JBD = "sim://jbd?gap=0&cells=16&load=idle"
 JK = "sim://jk02?cells=16&load=idle"
 A5 = "sim://daly-a5?gap=0&cells=16&load=idle"

@@ -20,7 +20,7 @@ from bmslink.transports.ble.backend import VARIABLE
 from cli_support import Cli, Terminal, environment, finish, start
 from radio_world import PROTOCOLS
 
-pytestmark = [pytest.mark.slow, pytest.mark.real_time]
+pytestmark = pytest.mark.slow
 
 SHAPES = (("23", "20"), ("247", "128+22"), ("247", "any"))
 """Largest packet and lengths of notifications, as captured, and as nobody would wish.

@@ -19,7 +19,7 @@ from test_rfc2217 import PtyPort, Server, listening
 from bmslink.simulation.responder import RESPONDERS
 from cli_support import Result, finish, start
 
-pytestmark = [pytest.mark.slow, pytest.mark.real_time]
+pytestmark = pytest.mark.slow
 
 STIRRED = (
     "load -7.5",

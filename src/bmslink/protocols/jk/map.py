@@ -235,10 +235,7 @@ def jk_map(variant: str, firmware: str | None, table: bytes, command_flags: byte
     return SettingsMap(
         name=f"jk02-{variant}",
         evidence=known.evidence,
-        slots=tuple(
-            _slot(variant, r)
-            for r in registers
-        ),
+        slots=tuple(_slot(variant, r) for r in registers),
         settings=rows,
         read_only_reason=read_only_reason,
         untested=known.untested,
