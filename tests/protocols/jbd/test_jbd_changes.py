@@ -185,7 +185,10 @@ def test_behind_an_address_nothing_is_changed_and_no_name_is_asked() -> None:
 def test_the_map_for_off_is_that_of_one_bit() -> None:
     async def use(driver: JBD, board: Scripted) -> None:
         found = await driver.off_map(Identity(protocol="jbd", firmware="80", cell_count=4))
-        assert ([row.key for row in found.settings], found.read_only_reason) == (["balance_switch"], "")
+        assert ([row.key for row in found.settings], found.read_only_reason) == (
+            ["balance_switch"],
+            "",
+        )
         assert board.sent == []
         assert driver.shipped() is found
         driver.own_map = jbd_map(Identity(), {})

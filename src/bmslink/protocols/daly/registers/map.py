@@ -9,10 +9,11 @@ the board recompute its warning level; 81/51 writes do not. `docs/protocols/daly
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 
 from construct import Struct
 
-from bmslink.protocols.common.fields import parse_value
+from bmslink.protocols.common.fields import Layout, parse_value
 from bmslink.protocols.common.settings_map import SettingsMap, Slot, proof
 from bmslink.protocols.daly.registers.layouts import RegisterMap, Row
 from bmslink.protocols.daly.settings import CHEMISTRIES
@@ -174,6 +175,12 @@ def _doubtful(values: Mapping[str, float | None]) -> bool:
     )
 
 
+@cache
+def _slot(register: int, name: str, layout: Layout) -> Slot:
+    """Made once: a layout's fast reader is compiled for the object."""
+    return Slot(address=register, layout=Struct(name / layout))
+
+
 def register_map(
     name: str, table: RegisterMap, firmware: str | None, values: Mapping[str, float | None]
 ) -> SettingsMap:
@@ -189,7 +196,7 @@ def register_map(
     return SettingsMap(
         name=name,
         evidence=known.evidence,
-        slots=tuple(Slot(address=r.register, layout=Struct(r.name / r.layout)) for r in rows),
+        slots=tuple(_slot(r.register, r.name, r.layout) for r in rows),
         settings=tuple(_row(row, d2, d2 and _doubtful(values)) for row in rows),
         untested_reason=known.untested_reason,
         related=related if d2 else {},
