@@ -8,14 +8,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bmslink.discovery.probes import PROBES, Probe, Step
+from bmslink.discovery.probes import PROBES, Step
 from bmslink.errors import FrameError, LinkClosed
 from bmslink.link.transport import Transport
 from bmslink.model import Identity
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options, Record
-from bmslink.protocols.jk.bus import COUNTERS
+from bmslink.protocols.jk.bus.framing import COUNTERS
 from bmslink.protocols.jk.jk02.framing import JK02Frame, JK02Framer
+from bmslink.protocols.probe import Probe
 
 __all__ = ["Heard", "Hit", "ProbedLine", "overheard"]
 
@@ -29,8 +30,6 @@ _GAP = 0.12
 """s of quiet between an answer and the next question: fewer lose Daly's and JK's answers."""
 _ORDER = [name for probe in PROBES for name in probe.protocols]
 _LIVE_ROLES = ("reading", "identity", "settings")
-_STREAMS = ("jk02", "jk04")
-"""Protocols of boards that go on sending by themselves once somebody has asked them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +88,7 @@ def overheard(data: bytes, baudrate: int) -> list[Hit]:
                     baudrate=baudrate,
                     address=address,
                     identity=identity,
-                    pushes=name in _STREAMS and not asked,
+                    pushes=driver.streams and not asked,
                 )
             if by_address:
                 break

@@ -21,6 +21,7 @@ from bmslink.link.transport import Pin
 from bmslink.model import Adjustment, Capability, Command, Identity, Reading, Switch
 from bmslink.protocols.common.scale import Layout
 from bmslink.protocols.common.settings_map import Seen, SettingsMap, Slot, Step, allowed
+from bmslink.protocols.probe import Probe, Relatives
 
 __all__ = ["Assembler", "Codec", "Driver", "Options", "Payload", "Record", "Role", "need"]
 
@@ -166,6 +167,21 @@ class Driver(ABC, Generic[F]):
     """The radio modules it is spoken through, the likeliest first; empty: not over Bluetooth."""
     adverts: ClassVar[tuple[Advert, ...]] = ()
     """What such boards advertise."""
+    vendor_name: ClassVar[str] = ""
+    """The vendor's name for people, where the driver has adverts."""
+    radio_rank: ClassVar[int] = 90
+    """Where an advert leaves several protocols open, that with the smallest is asked first."""
+    probes: ClassVar[tuple[Probe, ...]] = ()
+    """The questions that find such a board on a line; the first is the one that an address in a
+    target is put into, and whose frames are overheard."""
+    relatives: ClassVar[Relatives] = ""
+    """Whether such boards may answer other protocols of their vendor as well."""
+    streams: ClassVar[bool] = False
+    """Whether the board goes on sending by itself once somebody has asked it."""
+    yields: ClassVar[bool] = False
+    """Whether the driver sends nothing where somebody else asks."""
+    responder: ClassVar[str] = ""
+    """The simulated board, as "module:Class": loaded by name, because it is built on drivers."""
 
     def __init__(self, link: Link[F], options: Options) -> None:
         if options.address is not None and options.address not in self.addresses:
@@ -247,6 +263,11 @@ class Driver(ABC, Generic[F]):
     def check_slot(self, slot: Slot, data: bytes) -> None:
         """`SettingError` unless these bytes may be written: see `allowed`."""
         allowed(self.shipped(), slot.address, data, self.seen)
+
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        """Maps that together hold every setting that a board of this protocol may have."""
+        return ()
 
     def likely_map(self, identity: Identity) -> SettingsMap | None:
         """The map that would be used, as far as that can be said without asking more."""

@@ -24,7 +24,6 @@ __all__ = [
     "NAMES",
     "SWITCHES",
     "UNITS",
-    "VENDORS",
     "Danger",
     "Evidence",
     "Kind",
@@ -266,6 +265,4 @@ NAMES: frozenset[str] = frozenset(
         *("empty_voltage", "float_voltage", "full_charge_voltage"),
     )
 )
-"""The names that all vendors share."""
-VENDORS = ("daly_", "jbd_", "jk_")
-"""How the names begin of what only one vendor has (`protocols.names` knows all of them)."""
+"""The names that all vendors share; `protocols.names` knows the others."""

@@ -98,6 +98,10 @@ class JKNWWriting(Driver[F]):
     def make_write(self, tag: int, value: bytes) -> F:
         """The frame that writes a tag."""
 
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        return (nw_map(),)
+
     def likely_map(self, identity: Identity) -> SettingsMap:
         return nw_map()
 
