@@ -244,8 +244,7 @@ _WORDS = {
 
 def title_of(key: str) -> str:
     """A key in words: `cell_ovp_delay` is "Cell over-voltage delay"."""
-    words = [_WORDS.get(word, word) for word in key.split("_")]
-    text = " ".join(words[1:] if words[0] in ("daly", "jk", "jbd") else words)
+    text = " ".join(_WORDS.get(word, word) for word in key.split("_"))
     return text[:1].upper() + text[1:]
 
 

@@ -124,7 +124,7 @@ def _row(row: Row, d2: bool, doubtful: bool) -> Setting:
     captured = _CAPTURED["daly-d2" if d2 else "daly-p81"]
     return Setting(
         key=key,
-        title=title_of(key),
+        title=title_of(key.removeprefix("daly_")),
         slot=row.register,
         name=row.name,
         absent=_absent(row),

@@ -56,7 +56,7 @@ def _row(tag: int, key: str) -> Setting:
     writable = tag in _WRITABLE
     return Setting(
         key=key,
-        title=title_of(key),
+        title=title_of(key.removeprefix("jk_")),
         slot=tag,
         kind=kind,
         unit=_unit(key),
