@@ -1,6 +1,7 @@
 """What a protocol is made of: a framer, a codec (pure) and a driver (orders the requests).
 
-To add one: a module with these three, one line in `DRIVERS`, captures under `tests/fixtures/`.
+To add one: a package with these three, one line in `DRIVERS`, its simulated board, captures under
+`tests/fixtures/`. The driver carries as data what other packages want to know of the protocol.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Daly, the A5 protocol (UART, RS485, old Bluetooth dongles): what is asked, and when.
 
-The frames and their meaning are in `daly_a5_codec`. Facts and their evidence:
+The frames and their meaning are in `codec`. Facts and their evidence:
 `docs/protocols/daly-a5.md`.
 """
 

@@ -1,7 +1,7 @@
 """JK (Jikong) JK02: the boards' own 300-byte records, for 24S and 32S boards.
 
 Type 03 says who it is, 01 how it is set, 02 what it measures, twice a second once it was asked
-for both; 05 and 06 are its logs. Framing: `jk02_framing`. Facts and their evidence:
+for both; 05 and 06 are its logs. Framing: `framing`. Facts and their evidence:
 `docs/protocols/jk02.md`.
 """
 

@@ -1,7 +1,7 @@
 """JK's Modbus RTU, as the inverter boards (PB) and newer B boards speak it on RS485.
 
 Standard frames, register addresses that are byte offsets, and a board that is deaf for a moment
-after each answer. This module asks (function 03); what is written is in `jk_modbus_writing`. Map:
+after each answer. This module asks (function 03); what is written is in `writing`. Map:
 `jk_modbus_map`; facts and their evidence: `docs/protocols/jk-modbus.md`.
 """
 
