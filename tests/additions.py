@@ -128,7 +128,7 @@ class ToyCodec(Codec[ToyFrame]):
             raise FrameError(f"An answer of {len(frame.data)} bytes.", frame.data)
         return Payload(values_layout(len(frame.data)), frame.data)
 
-    def EXPLAIN(self, frame: ToyFrame, *, sent: bool = False) -> Record:
+    def decode(self, frame: ToyFrame, *, sent: bool = False) -> Record:
         payload = self.payload(frame, sent=sent)
         if payload is None:
             return Record("ask", "request" if frame.code == ALL else "other", {})
@@ -178,7 +178,7 @@ class Toy(Driver[ToyFrame]):
 
     async def _ask(self) -> Record:
         answer = await self.link.request(ToyFrame(), lambda frame: frame.code == ANSWER)
-        return self.codec.EXPLAIN(answer)
+        return self.codec.decode(answer)
 
     async def identify(self) -> Identity:
         return self.codec.identity([await self._ask()])

@@ -17,11 +17,9 @@ from pathlib import Path
 import pytest
 
 from additions import BOARD, COMMAND, DRIVER, FIND, RENDER, VENDOR
-from bmslink.protocols.base import Codec
 from support import ROOT
 
 CODE, TESTS_DIR = "src/bmslink/", "tests/"
-EXPLAIN = next(name for name in ("decode", "explain") if hasattr(Codec, name))
 _ROW = re.compile(r"\| (?P<what>[^|]+) \| (?P<new>[^|]+) \| (?P<edit>[^|]+) \| (?P<tests>[^|]+) \|")
 
 
@@ -206,7 +204,7 @@ def test_a_command(tmp_path: Path) -> None:
 def test_the_protocol_of_a_fourth_vendor(tmp_path: Path) -> None:
     copy = Copy(tmp_path, "a protocol")
     copy.add(f"{CODE}protocols/acme/__init__.py", VENDOR)
-    copy.add(f"{CODE}protocols/acme/driver.py", DRIVER.replace("EXPLAIN", EXPLAIN))
+    copy.add(f"{CODE}protocols/acme/driver.py", DRIVER)
     copy.add(f"{CODE}simulation/boards/toy.py", BOARD)
     copy.add_line(
         f"{CODE}protocols/__init__.py",

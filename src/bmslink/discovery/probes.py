@@ -56,7 +56,7 @@ from dataclasses import dataclass
 from bmslink.protocols import DRIVERS, load_driver
 from bmslink.protocols.probe import Probe
 
-__all__ = ["GLITCH", "LATE", "LISTEN", "PROBES", "ROUND", "STEPS", "Step"]
+__all__ = ["GLITCH", "LATE", "LISTEN", "PROBES", "ROUND", "STEPS", "ProbeStep"]
 
 LISTEN = 3.0
 """s of silence before anything is sent. In a round of 4.4 to 6 s a JK master asks 15 addresses,
@@ -74,7 +74,7 @@ _SPEEDS = (115200, 9600)
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ProbeStep:
     """One question at one speed to one address."""
 
     probe: Probe
@@ -94,7 +94,7 @@ PROBES: tuple[Probe, ...] = tuple(
 """One of each protocol; where several answer at one place, the first is the best to use."""
 
 
-def _steps() -> Iterator[tuple[tuple[int, ...], Step]]:
+def _steps() -> Iterator[tuple[tuple[int, ...], ProbeStep]]:
     """Every question with what it is sorted by."""
     for probe in (probe for probes in _OWN.values() for probe in probes):
         for turn in probe.turns:
@@ -102,8 +102,8 @@ def _steps() -> Iterator[tuple[tuple[int, ...], Step]]:
             speed = _SPEEDS.index(turn.baudrate) if known else len(_SPEEDS)
             for number, address in enumerate(turn.addresses):
                 key = (speed, -turn.baudrate, turn.place, number, probe.rank)
-                yield key, Step(probe, turn.baudrate, address)
+                yield key, ProbeStep(probe, turn.baudrate, address)
 
 
-STEPS: tuple[Step, ...] = tuple(step for _, step in sorted(_steps(), key=lambda each: each[0]))
+STEPS: tuple[ProbeStep, ...] = tuple(step for _, step in sorted(_steps(), key=lambda each: each[0]))
 """The default set, in the order in which it is gone through."""

@@ -28,8 +28,8 @@ from bmslink.protocols.daly.registers.framing import (
     speaking_board,
 )
 from bmslink.protocols.daly.registers.layouts import (
+    RegisterMap,
     Row,
-    Table,
     amps,
     board_name,
     celsius,
@@ -46,7 +46,7 @@ from bmslink.protocols.probe import Probe, Turn
 
 __all__ = ["FLAGS", "LEVELS", "P81_TABLE", "STATES", "DalyP81", "read_faults"]
 
-P81_TABLE = Table(
+P81_TABLE = RegisterMap(
     volts(0x00, "cell_voltages", count=48, high=5.0),
     celsius(0x30, "temperatures", count=8),
     number(0x38, "voltage", 10, low=1.0),
