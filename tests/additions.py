@@ -226,12 +226,16 @@ class ToyResponder(Responder):
 '''
 
 FIND = """
+import os
+import bmslink
 from bmslink.discovery.ble import advertised
 from bmslink.discovery.scan import detect
 from bmslink.link.gatt import Seen
 from bmslink.link.transport import SCHEMES, Endpoint, Scheme, parse_target
 from bmslink.simulation.ble.catalogue import module_of
 from bmslink.simulation.transport import SimTransport
+from bmslink.transports.ble.backend import VARIABLE
+from radio_world import BACKEND, world
 from virtual_time import virtual_run
 
 class Line(SimTransport):
@@ -243,4 +247,11 @@ print(virtual_run(detect(parse_target("/dev/ttyUSB9"))))
 print(virtual_run(detect(parse_target("acme+serial:///dev/ttyUSB9"))))
 print(*advertised(Seen(address="C0:FF:EE:00:00:01", name="Acme-1")))
 print(module_of("toy").name)
+
+async def read_over_the_air():
+    async with world("toy") as here, bmslink.connect(here.target) as device:
+        return (await device.read()).protocol
+
+os.environ[VARIABLE] = BACKEND
+print(virtual_run(read_over_the_air()))
 """

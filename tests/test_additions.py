@@ -218,11 +218,11 @@ def test_the_protocol_of_a_fourth_vendor(tmp_path: Path) -> None:
 
     found = copy.python("-c", FIND).stdout.splitlines()
     assert found[:2] == ["toy+serial:///dev/ttyUSB9"] * 2
-    assert found[2:] == ["toy True", "toy-{}"]
+    assert found[2:] == ["toy True", "toy-{}", "toy"]
 
-    for change in (("settings", "set"), ("settings", "set", "--untested")):
-        refused = copy.bmslink(*change, "toy+sim://", "cell_ovp=3.6", "--yes", code=3)
-        assert "nothing proves how its settings are written" in refused.stderr
+    wish = ("toy+sim://", "cell_ovp=3.6", "--yes", "--untested")
+    refused = copy.bmslink("settings", "set", *wish, code=3)
+    assert "nothing proves how its settings are written" in refused.stderr
     refused = copy.bmslink("switch", "toy+sim://", "discharge", "off", "--yes", code=3)
     assert "nothing proves how toy boards are switched" in refused.stderr
     capable = json.loads(copy.bmslink("--json", "info", "toy+sim://").stdout)["capabilities"]
