@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from bmslink.model import Identity
 
-__all__ = ["Probe", "Relatives", "Turn"]
+__all__ = ["Overheard", "Probe", "Relatives", "Turn"]
 
 Relatives = Literal["", "always", "thorough"]
 """Whether boards of a protocol may answer other protocols of their vendor as well, so that those
@@ -30,6 +30,10 @@ class Turn:
     take turns: all of them at the first address, then all at the next. `bmslink.discovery.probes`
     lists the places in use, and why; a new protocol comes last until it is known that its
     question is harmless to the boards that come after it."""
+
+
+Overheard = tuple[str, int | None, Identity]
+"""A protocol whose frames were on the line, the address they name, and who that is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,8 @@ class Probe:
     """A second question that must be answered too, where a check of 8 bits is all there is."""
     overhears: bool = True
     """Whether its frames can be recognised without having asked."""
+    rules_out: Callable[[Sequence[Overheard], bytes], str] = lambda heard, data: ""
+    """Where its protocol was overheard: which of all that were cannot be meant; empty for none."""
     one_of_several: bool = False
     """Whether a board that was asked without an address may hang on a bus with others: then the
     other addresses are asked too, and each board is known by the address that it names."""

@@ -27,10 +27,10 @@ from bmslink.protocols.jk.bus.framing import (
     trigger,
 )
 from bmslink.protocols.jk.jk02.driver import JK02Codec
-from bmslink.protocols.jk.jk02.framing import CELLS, INFO, SETTINGS, JK02Frame
+from bmslink.protocols.jk.jk02.framing import CELLS, INFO, SETTINGS, JK02Frame, JK02Framer
 from bmslink.protocols.jk.jk02.reading import REMEMBERED
 from bmslink.protocols.jk.modbus.codec import EXCEPTIONS, JKModbusCodec, check_address
-from bmslink.protocols.probe import Probe, Turn
+from bmslink.protocols.probe import Overheard, Probe, Turn
 
 __all__ = ["JKBus", "JKBusCodec"]
 
@@ -149,6 +149,21 @@ def _acknowledges(asked: RTUFrame, frame: BusFrame) -> bool:
     )
 
 
+def _rules_out(heard: Sequence[Overheard], data: bytes) -> str:
+    """The bus carries the records of JK02: what is acknowledged is the bus. What no board on the
+    bus sends is not: they are all 32S, and their counter stands still. What is neither may be
+    both."""
+    if any(name == "jk-bus" and address is not None for name, address, _ in heard):
+        return "jk02"
+    alone = any(
+        name == "jk04" or (name == "jk02" and identity.variant == "24s")
+        for name, _, identity in heard
+    )
+    framer = JK02Framer()
+    records = [f for f in [*framer.feed(data), *framer.flush()] if not f.command]
+    return "jk-bus" if alone or any(r.counter not in COUNTERS for r in records) else ""
+
+
 PROBE = Probe(
     protocols=("jk-bus",),
     question="device info, trigger 161C",
@@ -160,6 +175,7 @@ PROBE = Probe(
     speaker=lambda frame: (
         frame.unit if isinstance(frame, RTUFrame) and frame.shape == "written" else None
     ),
+    rules_out=_rules_out,
     after="jk-modbus",
 )
 
