@@ -108,6 +108,19 @@ def test_imports_point_down() -> None:
     assert not wrong
 
 
+def test_only_drivers_and_simulated_packs_know_a_vendor() -> None:
+    """All that others need of a protocol is data on its driver, so a new one needs no more."""
+    own = tuple(f"bmslink.protocols.{vendor}" for vendor in VENDORS)
+    wrong = [
+        f"{here} imports {target}"
+        for path in modules()
+        if not (here := name_of(path)).startswith(("protocols.", "simulation."))
+        for target in imported(path)
+        if target.startswith(own)
+    ]
+    assert not wrong
+
+
 def test_no_module_imports_itself_by_way_of_others() -> None:
     """Typing included: a circle means that two modules are one, or one too many."""
     names = {f"bmslink.{name_of(path)}": path for path in modules()}
