@@ -230,7 +230,7 @@ import os
 import bmslink
 from bmslink.discovery.ble import advertised
 from bmslink.discovery.scan import detect
-from bmslink.link.gatt import Seen
+from bmslink.link.gatt import SeenDevice
 from bmslink.link.transport import SCHEMES, Endpoint, Scheme, parse_target
 from bmslink.simulation.ble.catalogue import module_of
 from bmslink.simulation.transport import SimTransport
@@ -245,7 +245,7 @@ class Line(SimTransport):
 SCHEMES["serial"] = Scheme("__main__:Line", asked=True)
 print(virtual_run(detect(parse_target("/dev/ttyUSB9"))))
 print(virtual_run(detect(parse_target("acme+serial:///dev/ttyUSB9"))))
-print(*advertised(Seen(address="C0:FF:EE:00:00:01", name="Acme-1")))
+print(*advertised(SeenDevice(address="C0:FF:EE:00:00:01", name="Acme-1")))
 print(module_of("toy").name)
 
 async def read_over_the_air():

@@ -144,8 +144,8 @@ def test_a_badge_of_jbd_with_one_more_raw_field(tmp_path: Path) -> None:
     reading = json.loads(line)
     assert reading["raw"]["acme_washers"] == 42
     assert reading["voltage"] == 13.36
-    seen = "Seen(address='A4:11:22:33:44:55', name='ACME-1', services={uuid16(0xFF00)})"
-    names = "from bmslink.link.gatt import Seen, uuid16"
+    seen = "SeenDevice(address='A4:11:22:33:44:55', name='ACME-1', services={uuid16(0xFF00)})"
+    names = "from bmslink.link.gatt import SeenDevice, uuid16"
     ask = f"{names}\nfrom bmslink.discovery.ble import advertised\nprint(advertised({seen}))"
     assert copy.python("-c", ask).stdout == "('jbd', False)\n"
 
