@@ -15,9 +15,9 @@ from bmslink.protocols import load_driver
 from bmslink.protocols.common.settings_map import (
     Seen,
     SettingsMap,
+    SettingsSnapshot,
     Slot,
-    Table,
-    allowed,
+    check_writable,
     silence_means_absent,
     some_of,
 )
@@ -48,16 +48,16 @@ def test_a_protocol_without_proof_writes_and_switches_nothing() -> None:
             driver.settings_map(Identity()),
             driver.fetch([slot]),
             driver.fetch_again([slot]),
-            driver.switch_step(Command(Switch.CHARGE, True)),
+            driver.switch_command(Command(Switch.CHARGE, True)),
             driver.off_step(Switch.CHARGE, lambda switch: None),
             driver.off_map(None),
-            driver.adjust_step(Adjustment(clock=datetime(2026, 1, 1, tzinfo=UTC))),
-            driver.adjust_step(Adjustment(soc=50.0)),
+            driver.adjust_command(Adjustment(clock=datetime(2026, 1, 1, tzinfo=UTC))),
+            driver.adjust_command(Adjustment(soc=50.0)),
         ):
             with pytest.raises(SettingError, match="nothing proves"):
                 await road
         with pytest.raises(SettingError, match="nothing proves"):
-            driver.write_step(slot, bytes(2))
+            driver.write_command(slot, bytes(2))
         with pytest.raises(SettingError, match="charge cannot be switched: nothing proves"):
             driver.require_switch(Switch.CHARGE)
         with pytest.raises(SettingError, match="not asked yet which settings it has"):
@@ -76,13 +76,13 @@ def test_a_dry_run_keeps_changes_and_sends_questions() -> None:
     on = "a540da080100000000000000c8"
 
     async def use(driver: DalyA5, board: Scripted) -> None:
-        change = await driver.switch_step(Command(Switch.CHARGE, True))
+        change = await driver.switch_command(Command(Switch.CHARGE, True))
         inside = asyncio.Event()
 
         async def another() -> None:
             await inside.wait()
             assert not driver.dry
-            await driver.perform(await driver.switch_step(Command(Switch.CHARGE, False)))
+            await driver.perform(await driver.switch_command(Command(Switch.CHARGE, False)))
 
         meanwhile = asyncio.ensure_future(another())
         with driver.collecting() as kept:
@@ -157,19 +157,21 @@ def test_bytes_that_may_not_be_written(address: int, data: str, why: str) -> Non
     seen = Seen()
     seen.add({1: bytes.fromhex("0002"), 2: bytes.fromhex("00030000")})
     with pytest.raises(SettingError, match=why):
-        allowed(MAP, address, bytes.fromhex(data), seen)
+        check_writable(MAP, address, bytes.fromhex(data), seen)
 
 
 def test_bytes_that_may_be_written() -> None:
     """A value within its limits, one that the board held before, and the bit of a switch alone."""
     seen = Seen()
     seen.add({1: bytes.fromhex("0002"), 2: bytes.fromhex("00630000")})
-    allowed(MAP, 2, bytes.fromhex("000a0000"), seen)
-    allowed(MAP, 2, bytes.fromhex("00630000"), seen)
-    allowed(MAP, 1, bytes.fromhex("0006"), seen)
-    allowed(MAP, 1, bytes.fromhex("0002"), seen)
+    check_writable(MAP, 2, bytes.fromhex("000a0000"), seen)
+    check_writable(MAP, 2, bytes.fromhex("00630000"), seen)
+    check_writable(MAP, 1, bytes.fromhex("0006"), seen)
+    check_writable(MAP, 1, bytes.fromhex("0002"), seen)
     with pytest.raises(SettingError, match="stays as it was read"):
-        allowed(MAP, 1, bytes.fromhex("0006"), Seen())  # never read: its neighbours are unknown
+        check_writable(
+            MAP, 1, bytes.fromhex("0006"), Seen()
+        )  # never read: its neighbours are unknown
 
 
 def test_what_a_slot_held_is_kept_sixteen_times() -> None:
@@ -192,7 +194,7 @@ def test_a_field_or_a_setting_that_is_not_there() -> None:
         LEVEL.encode(bytes(4), {"height": 1})
     with pytest.raises(UsageError, match=r"This board \(made-up\) has no setting 'height'"):
         MAP.setting("height")
-    table = Table(map=MAP, image={2: bytes.fromhex("00030000")})
+    table = SettingsSnapshot(map=MAP, image={2: bytes.fromhex("00030000")})
     assert (table.raw("level"), table.raw("balance_switch")) == (b"\0\3\0\0", None)
     assert table.values() == {"balance_switch": None, "level": 3, "calibration": None}
     with pytest.raises(SettingError, match="calibration is read-only: it calibrates"):

@@ -29,7 +29,7 @@ def test_clock_and_charge_go_out_in_one_frame() -> None:
 
     async def use(driver: DalyA5, board: Scripted) -> None:
         async def sent(wish: Adjustment) -> str:
-            step = await driver.adjust_step(wish)
+            step = await driver.adjust_command(wish)
             assert (step.what, step.once) == ("clock and charge", False)
             return driver.link.framer.encode(step.frame).hex()
 
@@ -48,7 +48,7 @@ def test_a_charge_without_a_clock_to_set_along_is_refused() -> None:
     async def use(driver: DalyA5, board: Scripted) -> None:
         assert await driver.clock() is None
         with pytest.raises(SettingError, match="set both"):
-            await driver.adjust_step(Adjustment(soc=30.0))
+            await driver.adjust_command(Adjustment(soc=30.0))
         assert set(board.sent) == {ASK_CLOCK}
 
     drive(DalyA5, {}, use)
@@ -58,7 +58,7 @@ def test_a_charge_without_a_clock_to_set_along_is_refused() -> None:
 def test_no_board_is_told_an_impossible_charge(soc: float) -> None:
     async def use(driver: DalyA5, board: Scripted) -> None:
         with pytest.raises(SettingError, match="0 to 100 %"):
-            await driver.adjust_step(Adjustment(clock=MOMENT, soc=soc))
+            await driver.adjust_command(Adjustment(clock=MOMENT, soc=soc))
 
     drive(DalyA5, {}, use)
 
@@ -77,10 +77,10 @@ def test_fets_are_switched_as_the_app_does() -> None:
         await driver.start()
         assert board.sent == [status]  # not as a PC first
         for command, frame in frames.items():
-            step = await driver.switch_step(command)
+            step = await driver.switch_command(command)
             assert driver.link.framer.encode(step.frame).hex() == frame
         with pytest.raises(SettingError, match="nothing proves how this protocol"):
-            await driver.switch_step(Command(Switch.BALANCE, False))
+            await driver.switch_command(Command(Switch.BALANCE, False))
 
     answers = {status: "a50194080e0200000000003a8c"}
     drive(DalyA5, answers, use, peer=Seen(address="A4:C1:37:00:11:22"))
@@ -165,10 +165,10 @@ def test_a_register_board_takes_a_clock_and_no_charge() -> None:
     moment = datetime(2024, 11, 7, 9, 52, 28).astimezone()
 
     async def use(driver: DalyD2, board: Board) -> None:
-        step = await driver.adjust_step(Adjustment(clock=moment))
+        step = await driver.adjust_command(Adjustment(clock=moment))
         assert DalyD2.make_framer().encode(step.frame).hex() == "d21000d40003180b0709341cf7d8"
         with pytest.raises(SettingError, match="nobody has recorded its register"):
-            await driver.adjust_step(Adjustment(soc=30.0))
+            await driver.adjust_command(Adjustment(soc=30.0))
         assert await driver.clock() == moment
         assert board.asked == [CLOCK_REGISTERS]
 

@@ -41,12 +41,12 @@ def test_a_lock_of_the_other_fet_is_kept() -> None:
     """E1 sets both locks at once: discharging off keeps charging locked, on frees its own only."""
 
     async def use(driver: JBD, board: Scripted) -> None:
-        step = await driver.switch_step(Command(Switch.DISCHARGE, False))
+        step = await driver.switch_command(Command(Switch.DISCHARGE, False))
         assert frame_of(step, driver) == "dd5ae1020003ff1a77"
         assert step.others == {Switch.CHARGE: False}
-        step = await driver.switch_step(Command(Switch.DISCHARGE, True))
+        step = await driver.switch_command(Command(Switch.DISCHARGE, True))
         assert frame_of(step, driver) == "dd5ae1020001ff1c77"  # sp04s034-mos
-        step = await driver.switch_step(Command(Switch.CHARGE, True))
+        step = await driver.switch_command(Command(Switch.CHARGE, True))
         assert frame_of(step, driver) == "dd5ae1020000ff1d77"
         step = await driver.off_step(Switch.DISCHARGE, lambda switch: None)
         assert (frame_of(step, driver), step.doubt) == ("dd5ae1020003ff1a77", "")
@@ -56,7 +56,7 @@ def test_a_lock_of_the_other_fet_is_kept() -> None:
 
 def test_no_lock_is_made_of_a_protection() -> None:
     async def use(driver: JBD, board: Scripted) -> None:
-        step = await driver.switch_step(Command(Switch.CHARGE, False))
+        step = await driver.switch_command(Command(Switch.CHARGE, False))
         assert frame_of(step, driver) == "dd5ae1020001ff1c77"
 
     free = bytearray.fromhex(FREE)
@@ -79,7 +79,7 @@ def test_a_protection_hides_the_locks(remembered: bool | None, sent: str, doubt:
 
     async def use(driver: JBD, board: Scripted) -> None:
         with pytest.raises(Refused, match="cannot be told now"):
-            await driver.switch_step(Command(Switch.CHARGE, True))
+            await driver.switch_command(Command(Switch.CHARGE, True))
         step = await driver.off_step(Switch.CHARGE, {Switch.DISCHARGE: remembered}.get)
         assert frame_of(step, driver) == sent
         assert step.doubt.startswith(doubt)
@@ -170,13 +170,13 @@ def test_behind_an_address_nothing_is_changed_and_no_name_is_asked() -> None:
         for refused in (
             driver.settings_map(Identity()),
             driver.off_map(None),
-            driver.switch_step(Command(Switch.CHARGE, False)),
+            driver.switch_command(Command(Switch.CHARGE, False)),
             driver.off_step(Switch.CHARGE, lambda switch: None),
         ):
             with pytest.raises(SettingError, match="ehind an address"):
                 await refused
         with pytest.raises(SettingError, match="Behind an address"):
-            driver.write_step(Slot(address=0x24, layout=REGISTERS[0x24]), bytes(2))
+            driver.write_command(Slot(address=0x24, layout=REGISTERS[0x24]), bytes(2))
         assert board.sent == []
 
     drive(JBD, {}, use, Options(address=1))
@@ -185,7 +185,10 @@ def test_behind_an_address_nothing_is_changed_and_no_name_is_asked() -> None:
 def test_the_map_for_off_is_that_of_one_bit() -> None:
     async def use(driver: JBD, board: Scripted) -> None:
         found = await driver.off_map(Identity(protocol="jbd", firmware="80", cell_count=4))
-        assert ([row.key for row in found.settings], found.locked) == (["balance_switch"], "")
+        assert ([row.key for row in found.settings], found.read_only_reason) == (
+            ["balance_switch"],
+            "",
+        )
         assert board.sent == []
         assert driver.shipped() is found
         driver.own_map = jbd_map(Identity(), {})
@@ -209,9 +212,9 @@ def test_registers_that_contradict_the_board_lock_the_map(
 ) -> None:
     identity = Identity(protocol="jbd", firmware="80", cell_count=4)
     found = jbd_map(identity, {n: bytes.fromhex(raw) for n, raw in words.items()}, live)
-    assert why in found.locked
-    assert bool(found.locked) == bool(why)
-    assert balance_map(identity).locked == ""
+    assert why in found.read_only_reason
+    assert bool(found.read_only_reason) == bool(why)
+    assert balance_map(identity).read_only_reason == ""
 
 
 MODULE = Seen(address="A4:C1:37:00:11:22")

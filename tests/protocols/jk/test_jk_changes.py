@@ -73,7 +73,7 @@ def test_registers_at_their_unused_value_are_not_had_by_old_boards() -> None:
 def test_a_board_that_does_not_say_what_it_takes_is_read_only(
     variant: str, firmware: str | None, commands: bytes, why: str
 ) -> None:
-    assert jk_map(variant, firmware, b"\xff" * TABLE_BYTES, commands).locked == why
+    assert jk_map(variant, firmware, b"\xff" * TABLE_BYTES, commands).read_only_reason == why
 
 
 def test_modbus_offers_what_the_native_map_does_at_its_own_registers() -> None:
@@ -140,7 +140,7 @@ def test_a_write_is_repeated_until_it_is_acknowledged_three_times_at_most() -> N
         slot = table.by_address[table.setting("charge_switch").slot]
         await driver.fetch([slot])
         board.sent.clear()
-        step = driver.write_step(slot, bytes(4))
+        step = driver.write_command(slot, bytes(4))
         start = asyncio.get_running_loop().time()
         with pytest.raises(LinkTimeout):
             await driver.perform(step)
@@ -168,14 +168,14 @@ def test_the_clock_is_that_of_boards_that_name_its_register() -> None:
         assert driver.can_adjust("clock").supported
         assert not driver.can_adjust("soc").supported
         with pytest.raises(SettingError, match="count it themselves"):
-            await driver.adjust_step(Adjustment(soc=50.0))
+            await driver.adjust_command(Adjustment(soc=50.0))
         asyncio.get_running_loop().call_later(0.2, board.deliver, live)
         told = await driver.clock()
         assert told is not None
         assert told.timestamp() == datetime(2020, 1, 1, tzinfo=UTC).timestamp() + seconds + (
             time.timezone
         )
-        step = await driver.adjust_step(Adjustment(clock=told))
+        step = await driver.adjust_command(Adjustment(clock=told))
         assert (step.frame.code, int.from_bytes(step.frame.data, "little")) == (0x6C, seconds)
 
     drive(JK02, answers(PB), use)
@@ -221,12 +221,12 @@ def test_the_port_with_tags_writes_its_two_switches_only() -> None:
             (0xAB, b"\0", "4e57001400000000020300ab000000000068000001d1"),
             (0xAC, b"\1", "4e57001400000000020300ac010000000068000001d3"),
         ):
-            step = driver.write_step(slots[tag], raw)
+            step = driver.write_command(slots[tag], raw)
             assert driver.link.framer.encode(step.frame).hex() == sent
             assert step.answer is None
         other = slots[0x8E]
         with pytest.raises(SettingError, match="not one that is ever written"):
-            driver.write_step(Slot(address=0x8E, layout=other.layout), bytes(2))
+            driver.write_command(Slot(address=0x8E, layout=other.layout), bytes(2))
         assert not driver.can_switch(Switch.BALANCE).supported
         assert board.sent == []
 
