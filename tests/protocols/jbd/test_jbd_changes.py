@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bmslink.errors import LinkTimeout, PortDenied, Refused, SettingError
-from bmslink.link.gatt import SeenDevice
+from bmslink.link.gatt import Seen
 from bmslink.model import Command, Identity, Switch
 from bmslink.protocols.base import Options
 from bmslink.protocols.common.settings_map import Slot
@@ -19,6 +19,7 @@ from bmslink.protocols.jbd.settings import REGISTERS
 from bmslink.protocols.jbd.up.driver import JBDUP
 from bmslink.protocols.jbd.writing import _to_its_end
 from script_support import Scripted, drive
+from support import virtual_run
 
 ASK_BASIC = "dda50300fffd77"
 # jbd-syssi-readme-softlock: charging is locked by command (protection 1000, state 02)
@@ -47,7 +48,7 @@ def test_a_lock_of_the_other_fet_is_kept() -> None:
         assert frame_of(step, driver) == "dd5ae1020001ff1c77"  # sp04s034-mos
         step = await driver.switch_command(Command(Switch.CHARGE, True))
         assert frame_of(step, driver) == "dd5ae1020000ff1d77"
-        step = await driver.off_command(Switch.DISCHARGE, lambda switch: None)
+        step = await driver.off_step(Switch.DISCHARGE, lambda switch: None)
         assert (frame_of(step, driver), step.doubt) == ("dd5ae1020003ff1a77", "")
 
     drive(JBD, {ASK_BASIC: CHARGE_LOCKED}, use)
@@ -79,7 +80,7 @@ def test_a_protection_hides_the_locks(remembered: bool | None, sent: str, doubt:
     async def use(driver: JBD, board: Scripted) -> None:
         with pytest.raises(Refused, match="cannot be told now"):
             await driver.switch_command(Command(Switch.CHARGE, True))
-        step = await driver.off_command(Switch.CHARGE, {Switch.DISCHARGE: remembered}.get)
+        step = await driver.off_step(Switch.CHARGE, {Switch.DISCHARGE: remembered}.get)
         assert frame_of(step, driver) == sent
         assert step.doubt.startswith(doubt)
         assert bool(step.doubt) == bool(doubt)
@@ -91,7 +92,7 @@ def test_off_waits_for_no_board_that_refuses_to_tell() -> None:
     """An error for 03 tells no locks: both are locked where nothing is remembered."""
 
     async def use(driver: JBD, board: Scripted) -> None:
-        step = await driver.off_command(Switch.DISCHARGE, lambda switch: None)
+        step = await driver.off_step(Switch.DISCHARGE, lambda switch: None)
         assert frame_of(step, driver) == "dd5ae1020003ff1a77"
         assert "charge was locked as well" in step.doubt
 
@@ -170,7 +171,7 @@ def test_behind_an_address_nothing_is_changed_and_no_name_is_asked() -> None:
             driver.settings_map(Identity()),
             driver.off_map(None),
             driver.switch_command(Command(Switch.CHARGE, False)),
-            driver.off_command(Switch.CHARGE, lambda switch: None),
+            driver.off_step(Switch.CHARGE, lambda switch: None),
         ):
             with pytest.raises(SettingError, match="ehind an address"):
                 await refused
@@ -216,7 +217,7 @@ def test_registers_that_contradict_the_board_lock_the_map(
     assert balance_map(identity).read_only_reason == ""
 
 
-MODULE = SeenDevice(address="A4:C1:37:00:11:22")
+MODULE = Seen(address="A4:C1:37:00:11:22")
 HELLO = "ffaa15063030303030303b"
 
 
@@ -262,25 +263,28 @@ def test_behind_a_master_an_up_board_shows_no_settings() -> None:
     drive(JBDUP, {}, use)
 
 
-async def test_what_leaves_factory_mode_runs_to_its_end() -> None:
+def test_what_leaves_factory_mode_runs_to_its_end() -> None:
     """However often it is cancelled; what it raised is raised where nobody cancelled."""
 
-    done = []
+    async def main() -> None:
+        done = []
 
-    async def leave() -> None:
-        await asyncio.sleep(1)
-        done.append("left")
+        async def leave() -> None:
+            await asyncio.sleep(1)
+            done.append("left")
 
-    task = asyncio.ensure_future(_to_its_end(leave()))
-    for _ in range(3):
-        await asyncio.sleep(0.1)
-        task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert done == ["left"]
+        task = asyncio.ensure_future(_to_its_end(leave()))
+        for _ in range(3):
+            await asyncio.sleep(0.1)
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert done == ["left"]
 
-    async def fail() -> None:
-        raise LinkTimeout("silence")
+        async def fail() -> None:
+            raise LinkTimeout("silence")
 
-    with pytest.raises(LinkTimeout, match="silence"):
-        await _to_its_end(fail())
+        with pytest.raises(LinkTimeout, match="silence"):
+            await _to_its_end(fail())
+
+    virtual_run(main())
