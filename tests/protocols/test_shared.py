@@ -13,7 +13,7 @@ from bmslink.errors import LinkTimeout, SettingError, TargetError, UsageError
 from bmslink.model import Adjustment, Command, Identity, Switch
 from bmslink.protocols import load_driver
 from bmslink.protocols.common.settings_map import (
-    Seen,
+    SeenSettings,
     SettingsMap,
     SettingsSnapshot,
     Slot,
@@ -49,7 +49,7 @@ def test_a_protocol_without_proof_writes_and_switches_nothing() -> None:
             driver.fetch([slot]),
             driver.fetch_again([slot]),
             driver.switch_command(Command(Switch.CHARGE, True)),
-            driver.off_step(Switch.CHARGE, lambda switch: None),
+            driver.off_command(Switch.CHARGE, lambda switch: None),
             driver.off_map(None),
             driver.adjust_command(Adjustment(clock=datetime(2026, 1, 1, tzinfo=UTC))),
             driver.adjust_command(Adjustment(soc=50.0)),
@@ -154,7 +154,7 @@ MAP = SettingsMap(
     ],
 )
 def test_bytes_that_may_not_be_written(address: int, data: str, why: str) -> None:
-    seen = Seen()
+    seen = SeenSettings()
     seen.add({1: bytes.fromhex("0002"), 2: bytes.fromhex("00030000")})
     with pytest.raises(SettingError, match=why):
         check_writable(MAP, address, bytes.fromhex(data), seen)
@@ -162,7 +162,7 @@ def test_bytes_that_may_not_be_written(address: int, data: str, why: str) -> Non
 
 def test_bytes_that_may_be_written() -> None:
     """A value within its limits, one that the board held before, and the bit of a switch alone."""
-    seen = Seen()
+    seen = SeenSettings()
     seen.add({1: bytes.fromhex("0002"), 2: bytes.fromhex("00630000")})
     check_writable(MAP, 2, bytes.fromhex("000a0000"), seen)
     check_writable(MAP, 2, bytes.fromhex("00630000"), seen)
@@ -170,12 +170,12 @@ def test_bytes_that_may_be_written() -> None:
     check_writable(MAP, 1, bytes.fromhex("0002"), seen)
     with pytest.raises(SettingError, match="stays as it was read"):
         check_writable(
-            MAP, 1, bytes.fromhex("0006"), Seen()
+            MAP, 1, bytes.fromhex("0006"), SeenSettings()
         )  # never read: its neighbours are unknown
 
 
 def test_what_a_slot_held_is_kept_sixteen_times() -> None:
-    seen = Seen()
+    seen = SeenSettings()
     for value in range(20):
         seen.add({2: value.to_bytes(2, "big")})
     seen.add({2: (10).to_bytes(2, "big")})  # again: now it is the latest

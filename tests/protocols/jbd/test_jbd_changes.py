@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bmslink.errors import LinkTimeout, PortDenied, Refused, SettingError
-from bmslink.link.gatt import Seen
+from bmslink.link.gatt import SeenDevice
 from bmslink.model import Command, Identity, Switch
 from bmslink.protocols.base import Options
 from bmslink.protocols.common.settings_map import Slot
@@ -48,7 +48,7 @@ def test_a_lock_of_the_other_fet_is_kept() -> None:
         assert frame_of(step, driver) == "dd5ae1020001ff1c77"  # sp04s034-mos
         step = await driver.switch_command(Command(Switch.CHARGE, True))
         assert frame_of(step, driver) == "dd5ae1020000ff1d77"
-        step = await driver.off_step(Switch.DISCHARGE, lambda switch: None)
+        step = await driver.off_command(Switch.DISCHARGE, lambda switch: None)
         assert (frame_of(step, driver), step.doubt) == ("dd5ae1020003ff1a77", "")
 
     drive(JBD, {ASK_BASIC: CHARGE_LOCKED}, use)
@@ -80,7 +80,7 @@ def test_a_protection_hides_the_locks(remembered: bool | None, sent: str, doubt:
     async def use(driver: JBD, board: Scripted) -> None:
         with pytest.raises(Refused, match="cannot be told now"):
             await driver.switch_command(Command(Switch.CHARGE, True))
-        step = await driver.off_step(Switch.CHARGE, {Switch.DISCHARGE: remembered}.get)
+        step = await driver.off_command(Switch.CHARGE, {Switch.DISCHARGE: remembered}.get)
         assert frame_of(step, driver) == sent
         assert step.doubt.startswith(doubt)
         assert bool(step.doubt) == bool(doubt)
@@ -92,7 +92,7 @@ def test_off_waits_for_no_board_that_refuses_to_tell() -> None:
     """An error for 03 tells no locks: both are locked where nothing is remembered."""
 
     async def use(driver: JBD, board: Scripted) -> None:
-        step = await driver.off_step(Switch.DISCHARGE, lambda switch: None)
+        step = await driver.off_command(Switch.DISCHARGE, lambda switch: None)
         assert frame_of(step, driver) == "dd5ae1020003ff1a77"
         assert "charge was locked as well" in step.doubt
 
@@ -171,7 +171,7 @@ def test_behind_an_address_nothing_is_changed_and_no_name_is_asked() -> None:
             driver.settings_map(Identity()),
             driver.off_map(None),
             driver.switch_command(Command(Switch.CHARGE, False)),
-            driver.off_step(Switch.CHARGE, lambda switch: None),
+            driver.off_command(Switch.CHARGE, lambda switch: None),
         ):
             with pytest.raises(SettingError, match="ehind an address"):
                 await refused
@@ -217,7 +217,7 @@ def test_registers_that_contradict_the_board_lock_the_map(
     assert balance_map(identity).read_only_reason == ""
 
 
-MODULE = Seen(address="A4:C1:37:00:11:22")
+MODULE = SeenDevice(address="A4:C1:37:00:11:22")
 HELLO = "ffaa15063030303030303b"
 
 
