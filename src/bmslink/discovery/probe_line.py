@@ -66,7 +66,7 @@ def _explained(codec: Any, frame: Any, *, sent: bool = False) -> Record | None:
 
 
 def overheard(data: bytes, baudrate: int) -> list[Hit]:
-    """The packs whose frames stand in what a line brought, whoever asked for them."""
+    """The packs whose frames are in what a line brought, no matter who asked for them."""
     hits: dict[tuple[str, int | None], Hit] = {}
     for probe in PROBES:
         if not probe.overhears:
@@ -98,7 +98,7 @@ def overheard(data: bytes, baudrate: int) -> list[Hit]:
 
 def _without_doubles(hits: Iterable[Hit], data: bytes) -> list[Hit]:
     """JK's bus carries the records of JK02: what is acknowledged is the bus. What no board on the
-    bus sends is not: they are all 32S, and their counter stands still. What is neither may be
+    bus sends is not: they are all 32S, and their counter does not advance. What is neither may be
     both."""
     found = list(hits)
     signed = any(hit.protocol == "jk-bus" and hit.address is not None for hit in found)

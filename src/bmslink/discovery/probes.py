@@ -173,7 +173,7 @@ def _a5_host(address: int | None) -> int:
 
 
 def _a5_answer(asked: a5.DalyFrame, frame: a5.DalyFrame) -> bool:
-    """Any board may answer the PC and the app; behind another host's address stands one board."""
+    """Any board may answer the PC and the app; behind another host's address is one board."""
     board = asked.address - a5.HOST_OF_BOARD
     anyone = asked.address in (a5.HOST_PC, a5.HOST_APP)
     return frame.is_answer and frame.id == asked.id and (anyone or frame.address == board)

@@ -2,7 +2,7 @@
 
 A Modbus write of register 161C, 161E or 1620 makes a board push one native 300-byte record, and
 only the acknowledgement behind it holds the board's address. A master (DIP address 0) asks all
-others this way and pushes its own records too, so whoever else wants to know just listens; where
+others this way and pushes its own records too, so others who want to know just listen; where
 there is no master, bmslink may ask. Records: `jk02`. Facts: `docs/protocols/jk-bus.md`.
 """
 
@@ -37,7 +37,7 @@ REGISTERS = {_CODES[name]: register for register, name in TRIGGERS.items()}
 
 
 COUNTERS = (0, 5)
-"""What byte 5 of a record is on this bus, where it stands still; elsewhere it counts."""
+"""What byte 5 of a record is on this bus, where it never changes; elsewhere it counts."""
 
 
 def trigger(address: int, code: int) -> RTUFrame:
@@ -103,7 +103,7 @@ class JKBusFramer(Framer[BusFrame]):
 
 @dataclass(slots=True)
 class _Heard:
-    """The latest record, and the acknowledgement that told its address."""
+    """The latest record, and the acknowledgement that gave its address."""
 
     code: int
     values: dict[str, Any]
@@ -119,7 +119,7 @@ class JKBusCodec(Codec[BusFrame]):
     """Meaning of what is heard on the bus.
 
     A record belongs to the address of the acknowledgement directly behind it, and to nobody if
-    something else stands there. Settings are remembered per address.
+    something else is there. Settings are remembered per address.
     """
 
     def __init__(self, variant: str | None = None, sign: str = "auto") -> None:
