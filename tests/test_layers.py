@@ -152,7 +152,7 @@ def test_modules_and_folders_stay_small() -> None:
 
 
 def test_no_class_name_is_defined_twice() -> None:
-    """It says whose the class is. `blocking.Device` is public under the same name as `Device`."""
+    """A class name says whose it is; only `blocking.Device` is public under the name of another."""
     homes: dict[str, list[str]] = defaultdict(list)
     for path in modules():
         for node in ast.walk(ast.parse(path.read_text())):
