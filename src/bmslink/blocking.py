@@ -124,7 +124,7 @@ class _Background:
         self.stop()
 
     def stop(self) -> None:
-        """Close all devices and end the thread. Whoever waits in a call gets `LinkClosed`."""
+        """Close all devices and end the thread. A call that waits gets `LinkClosed`."""
         loop, thread = self._loop, self._thread
         self._loop = self._thread = None
         if loop is None or thread is None or not thread.is_alive():

@@ -209,7 +209,7 @@ def _unknown(pieces: list[Piece], whole: int) -> Iterator[Skip]:
     for sent in (False, True):
         data = b"".join(p.data for p in pieces if p.sent is sent)
         shown = data
-        for name in DRIVERS:  # whose passwords may stand in it, nobody knows
+        for name in DRIVERS:  # whose passwords may be in it, nobody knows
             shown = load_driver(name).make_codec(Options()).scrub_noise(shown)
         if data:
             yield Skip(0, len(data), "noise", shown[:_SHOWN].hex(), sent)

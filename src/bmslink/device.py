@@ -144,7 +144,7 @@ class Device(Board):
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
-        """What has to stand around `store`; nothing else may be asked of the device inside."""
+        """What has to surround `store`; nothing else may be asked of the device inside."""
         async with self._turn:
             with self.guarding():
                 async with self.driver.session(writing=True):
@@ -182,7 +182,7 @@ class Device(Board):
             heard = await self._transmit(step) or step.answer is None
         except LinkTimeout as error:
             heard, lost = False, error
-        if not heard:  # the frame may be lost: whoever asked for it decides about another try
+        if not heard:  # the frame may be lost: the caller decides about another try
             patience = 0.0
         sent, looks, pause = loop.time(), 0, self.driver.settle
         found: bytes | None = None

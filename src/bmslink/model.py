@@ -21,7 +21,7 @@ __all__ = ["Adjustment", "Capability", "Command", "Condition", "Identity", "Read
 
 
 class Condition(StrEnum):
-    """What can be wrong or remarkable. How bad it is, is said by the list it stands in:
+    """What can be wrong or remarkable. How bad it is, is said by the list it is in:
     `alarms` (warning level), `protections` (tripped), `faults` (hardware or sensing)."""
 
     CELL_OVERVOLTAGE = "cell_overvoltage"

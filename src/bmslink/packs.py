@@ -3,13 +3,13 @@
 ```toml
 [packs.van]
 target = "jbd+serial:///dev/ttyUSB0"
-pin = "123456"          # the only place where a secret may stand; it is never shown
+pin = "123456"          # the only place for a secret; it is never shown
 chemistry = "lfp"       # what its cells are made of: lfp, nmc, lto, na-ion
 rating_current = 100    # A, what the weakest of cells, cables and board bears for long
 fuse = 125              # A
 ```
 
-The file stands in the user's configuration folder, or where BMSLINK_CONFIG says. The working
+The file is in the user's configuration folder, or where BMSLINK_CONFIG says. The working
 directory is not searched: a name must mean the same battery wherever it is typed.
 
 Everything wrong with the file is a `TargetError` that names the file and the line.
@@ -83,7 +83,7 @@ class _PacksFile(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def config_path() -> Path:
-    """Where the named packs stand, whether the file exists or not."""
+    """Where the named packs are kept, whether the file exists or not."""
     given = os.environ.get("BMSLINK_CONFIG")
     if given:
         return Path(given).expanduser()
@@ -252,7 +252,7 @@ def check_target(target: str) -> Endpoint:
 
 
 def _port(name: str) -> bool:
-    """Whether a word is a serial port as it stands."""
+    """Whether a word is a serial port as it is."""
     try:
         parse_target(name)
     except TargetError:
@@ -304,7 +304,7 @@ _Change = Callable[[Any, Mapping[str, NamedPack]], dict[str, NamedPack]]
 
 
 def _cut(text: str, pack: NamedPack | None) -> str:
-    """The text without the table of a pack. What stands behind its last key stays: a comment there
+    """The text without the table of a pack. What follows its last key stays: a comment there
     may be the next table's, while tomlkit takes it for this one's."""
     kept: list[str] = []
     waiting: list[str] = []

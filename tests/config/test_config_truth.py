@@ -15,6 +15,7 @@ from construct import Bytes
 
 from bmslink.config import Plan, apply, draft, resume, writer
 from bmslink.config.effects import Strays, kept_off, matters
+from bmslink.config.job import BoardChanged, Job
 from bmslink.errors import GateError, Refused, RollbackError, VerifyError
 from bmslink.model import Identity
 from bmslink.protocols.common.register_runs import Span, alike, runs
@@ -401,7 +402,7 @@ async def test_how_much_may_move_before_it_is_another_board(
 
     others = ("charge_otp", "discharge_otp", "cell_uvp")[:moved]
     beside = plan.table.map.encode(before, dict(zip(others, (50, 52, 2.9), strict=False)))
-    job = writer.Job(
+    job = Job(
         device=SimpleNamespace(identify=identify),
         settings=plan.table.map,
         identity=who,
@@ -411,7 +412,5 @@ async def test_how_much_may_move_before_it_is_another_board(
         held={change.slot: change.new},
     )
     image = {**before, **beside, **({change.slot: change.new} if shown else {})}
-    with (
-        pytest.raises(writer.BoardChanged) if moved > 2 or (moved and not shown) else nullcontext()
-    ):
+    with pytest.raises(BoardChanged) if moved > 2 or (moved and not shown) else nullcontext():
         await writer.still_ours(job, image)

@@ -234,7 +234,7 @@ async def change(
 
 
 def stop_if_blocked(plan: Plan) -> None:
-    """`GateError` where a check stands in the way; they were shown already."""
+    """`GateError` where a check blocks it; they were shown already."""
     if plan.blocked:
         names = ", ".join(check.name for check in plan.blocked)
         verb = "stands" if len(plan.blocked) == 1 else "stand"

@@ -21,7 +21,7 @@ def open_change(device: Device, identity: Identity | None = None) -> str | None:
 
     try:
         cuts = Journal().unfinished(quick=True)
-    except JournalError:  # whoever wants to write will hear of it
+    except JournalError:  # a command that writes will report it
         return None
     if not cuts:
         return None

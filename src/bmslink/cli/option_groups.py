@@ -1,4 +1,4 @@
-"""Groups of options: one parameter of a command stands for several options, declared once.
+"""Groups of options: one parameter of a command is several options, declared once.
 
 A group is a frozen dataclass, a subclass of `OptionGroup`, whose fields are typed as typer options
 and have defaults. A command takes it as one parameter (`*, connection: ConnectionOptions`), and

@@ -45,7 +45,7 @@ def seconds(text: str | float) -> float:
 
 
 def number(text: str | float) -> float:
-    """A number (a default comes as one); whoever uses it knows what it may be."""
+    """A number (a default comes as one); the caller knows what it may be."""
     try:
         return float(text)
     except ValueError:

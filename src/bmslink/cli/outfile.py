@@ -1,4 +1,4 @@
-"""Where a command writes what it was told to keep: files, or what is open already."""
+"""Where a command writes what it keeps: files, or what is open already."""
 
 from __future__ import annotations
 

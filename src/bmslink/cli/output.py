@@ -66,7 +66,7 @@ class ClosedPipeError(BrokenPipeError):
 
 
 class TerminalLostError(Exception):
-    """The terminal we write to is gone: the program ends, and nobody is left to be told."""
+    """The terminal we write to is gone: the program ends, and nobody is left to report it to."""
 
 
 class Terminated(KeyboardInterrupt):

@@ -132,7 +132,7 @@ _ADJUSTED = ("clock", "soc")
 
 
 def _wish(wanted: Mapping[str, str]) -> tuple[Adjustment, bool]:
-    """What is asked of the clock and the charge; whether the clock shall show the present."""
+    """What is asked of the clock and the charge; whether the clock is set to the present."""
     from bmslink.model import Adjustment
 
     if others := sorted(wanted.keys() - set(_ADJUSTED)):
@@ -192,7 +192,7 @@ def _show(
 
     table = run_open(device, fetch)
     _print(session, table, keys)
-    believe(table)  # shown all the same: whoever looks for the fault wants to see it
+    believe(table)  # shown all the same: it helps to find the fault
 
 
 def _print(session: Session, table: SettingsSnapshot, keys: list[str]) -> None:

@@ -12,11 +12,11 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
   is a `Profile` (`config.profile.load_profile`), whose switches are set only with `switches`;
   `raw` is a `Backup` (`config.backup.load_backup`) to go back to; `settings` is the map of this
   board, where it was read already. `chemistry` states what the cells are (`CHEMISTRIES`); a device
-  that was opened by its name in bmslink.toml knows what stands there. `make_plan` is the same
+  that was opened by its name in bmslink.toml knows what is said there. `make_plan` is the same
   without a device: pure, from what was read.
 * `Plan`: `changes` (in the order of writing; each with `slot`, `old`, `new` and its `edits`:
   key, old, asked and stored value), `unsupported` and `left_out` (key -> why), `checks`, `remarks`,
-  `frames` (every byte that would change something), `blocked` (the checks that stand in the way),
+  `frames` (every byte that would change something), `blocked` (the checks that block it),
   `to_dict()`.
 * `Check`: `name`, `passed` (`None`: not applicable), `sentence`, `waiver` (what to put into `waive`
   to go on all the same; empty: nothing helps), `waived`, `blocks`. `WAIVERS` names all of them.

@@ -131,7 +131,7 @@ def same_as_planned(plan: Plan, identity: Identity) -> None:
 
 
 def gate(plan: Plan) -> None:
-    """`GateError` if anything stands in the way; it names all of it."""
+    """`GateError` if anything blocks the change; it names all of it."""
     if plan.blocked:
         told = " ".join(check.sentence for check in plan.blocked)
         raise GateError(f"Nothing was sent. {told}", plan.checks)

@@ -64,8 +64,8 @@ class Job:
 
 
 async def watch(device: Device) -> tuple[Reading, float]:
-    """A reading, and for how many seconds the board's own count of them stood still, if too long:
-    what stands between may go on telling what it heard last."""
+    """A reading, and for how many seconds the board's own count of them stopped, if too long:
+    what is between may go on repeating what it heard last."""
     reading = await device.read()
     if not device.driver.counts_seconds or reading.uptime is None:
         return reading, 0.0

@@ -16,7 +16,7 @@ Result = Literal["done", "nothing", "rolled back", "unknown", "kept", "ignored",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a change ended, and what stands now."""
+    """How a change ended, and what the board holds now."""
 
     result: Result
     sentence: str

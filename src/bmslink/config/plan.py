@@ -95,13 +95,13 @@ class Plan:
     refused: frozenset[int] = frozenset()
     """The slots with such a value that may not be written."""
     remarks: tuple[str, ...] = ()
-    """What is wrong or unusual and stands already; this change does not touch it."""
+    """What is wrong or unusual already; this change does not touch it."""
     frames: tuple[bytes, ...] = ()
     """Every frame that would change something, byte for byte."""
 
     @property
     def blocked(self) -> tuple[Check, ...]:
-        """The checks that stand in the way."""
+        """The checks that block it."""
         return tuple(check for check in self.checks if check.blocks)
 
     @property
@@ -111,7 +111,7 @@ class Plan:
 
     @property
     def goal(self) -> dict[int, bytes]:
-        """What shall stand in the slots that change."""
+        """What the slots that change will hold."""
         return {change.slot: change.new for change in self.changes}
 
     def to_dict(self) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def make_plan(
     a backup. `elsewhere`: the backup was made at another place. `stood` are the bytes that the
     journal shows this board to have held.
 
-    Nothing is refused here: what stands in the way is in `checks`. `chemistry` is what somebody
+    Nothing is refused here: what blocks the change is in `checks`. `chemistry` is what somebody
     states the cells to be, `named` what bmslink.toml says of the pack. `blocked` are checks that
     fail for reasons only the caller knows. Raises `SettingError` for a waiver that does not exist,
     and `TargetError` for a chemistry that is none.

@@ -98,7 +98,7 @@ def foreign_reason(
 
 
 def _prints(backup: Backup, settings: SettingsMap) -> list[Fingerprint]:
-    """What told the board from others when the backup was made, and what its bytes say of that;
+    """What distinguished the board when the backup was made, and what its bytes say of that;
     backups of 0.1.0 have only these."""
     pack = {name: getattr(backup, name) for name in (*_WHO, "cell_count")}
     kept = [Fingerprint.from_dict(backup.fingerprint)] if backup.fingerprint else []
@@ -116,7 +116,7 @@ class RestorablePart(NamedTuple):
     left: list[str]
     """What else the bytes hold and stays as it is now, in sentences."""
     switches: dict[str, str]
-    """The switches that stood otherwise, and how; they stay as they are."""
+    """The switches that were set differently, and how; they stay as they are."""
 
 
 def writable_part(
@@ -170,7 +170,7 @@ def part_of(
 def _kept(
     rows: list[Setting], settings: SettingsMap, now: bytes, then: bytes
 ) -> Iterator[tuple[str, str]]:
-    """Of switches in one slot those that stood otherwise, and how."""
+    """Of switches in one slot those that were set differently, and how."""
     for row in rows:
         held, old = (settings.decode({row.slot: raw})[row.key] for raw in (now, then))
         if held != old:

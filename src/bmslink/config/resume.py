@@ -1,4 +1,4 @@
-"""After a change was cut off: see what stands, then finish it or set it back."""
+"""After a change was cut off: read what the board holds, then finish it or set it back."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _leave(journal: Journal, cut: Open) -> Outcome:
 
 
 async def _look_at_switch(device: Device, journal: Journal, cut: Open) -> Outcome:
-    """A switch is not thrown again, hours later: only what it shows is told."""
+    """A switch is not thrown again, hours later: only what it shows is reported."""
     name, on = cut.begin["switch"], cut.begin.get("on")
     if name not in list(Switch) or not isinstance(on, bool):
         raise damaged("it names no switch")

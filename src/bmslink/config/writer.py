@@ -49,7 +49,7 @@ _TRIES = 3
 _NEVER = -1
 """Instead of a count of outages: it is to be looked at who answers before anything is written."""
 _IDENTITY = -1
-"""Stands for no slot: what the board says of itself."""
+"""No slot: what the board says of itself."""
 _ROUNDS = 3
 """How often what went astray is written again."""
 _PAUSES = (0.5, 2.0, 5.0)

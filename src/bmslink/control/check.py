@@ -1,4 +1,4 @@
-"""What is doubtful about a policy file, and about the settings of the BMS it stands over."""
+"""What is doubtful about a policy file, and about the settings of the BMS below it."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ def _rows(policies: PolicySet) -> Iterator[str]:
 
 
 def _fields(policy: Policy) -> Iterator[str]:
-    """What stands in the row, as the file reads it."""
+    """What the row says, as the file reads it."""
     unit = QUANTITIES[policy.quantity].unit
     if policy.mode != Mode.SHADOW or policy.name in _OFF:
         yield f'mode = "{policy.mode}"'

@@ -53,7 +53,7 @@ class Found:
     tried: tuple[str, ...] = ()
     """What was sent and heard on the way."""
     why: str = ""
-    """What it is taken for this by, or what stands in the way."""
+    """Why it is taken for this, or what prevented it."""
 
 
 OnFound = Callable[[Found], None]
@@ -69,7 +69,7 @@ def _quiet(text: str) -> None:
 async def detect(endpoint: Endpoint, *, pin: Pin | None = None, tell: Tell = _quiet) -> Endpoint:
     """The same target with the protocol, speed and address that were found by reading.
 
-    `endpoint.protocol` may be a vendor. What was found is told. Raises what keeps the line from
+    `endpoint.protocol` may be a vendor. What was found is reported. Raises what keeps the line from
     being opened, and `UnknownDevice` with the reason where nothing is found.
     """
     if endpoint.scheme == "scan":

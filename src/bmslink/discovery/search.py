@@ -1,6 +1,6 @@
 """Finding out what hangs on one line: listen, then ask in the order of `discovery.probes`.
 
-Nothing is sent where somebody else speaks, neither at the beginning nor when he begins later.
+Nothing is sent where another master speaks, neither at the beginning nor when it begins later.
 What was tried and what came instead of an answer is kept for people: silence, garbage, another
 protocol, only the echo.
 """
@@ -47,7 +47,7 @@ class Survey:
     """The best to use first."""
     tried: list[str] = field(default_factory=list)
     why: str = ""
-    """What stands in the way, where nothing was found; or a remark."""
+    """What prevented it, where nothing was found; or a remark."""
 
 
 @dataclass(slots=True)
@@ -97,7 +97,7 @@ class _Search:
     foreign: set[str] = field(default_factory=set)
 
     async def run(self, listen: float) -> None:
-        """Go through the speeds until something is found or stands in the way."""
+        """Go through the speeds until something is found or prevents it."""
         rates = list(dict.fromkeys(step.baudrate for step in self.steps))
         stranger = False
         for rate in rates:
@@ -122,7 +122,7 @@ class _Search:
         return await line.listen(seconds)
 
     async def _others_speak(self, line: ProbedLine, seconds: float) -> bool:
-        """Whether the line is somebody else's; what he says may name the packs."""
+        """Whether another master uses the line; what it says may name the packs."""
         heard = await self._listen(line, seconds)
         if len(heard) <= GLITCH:
             return False
@@ -152,7 +152,7 @@ class _Search:
                 return
 
     async def _overtaken(self, line: ProbedLine) -> None:
-        """Another master came: what he says may name the packs."""
+        """Another master came: what it says may name the packs."""
         known = {(hit.protocol, hit.address) for hit in self.result.hits}
         for hit in overheard(await self._listen(line, ROUND), line.baudrate):
             if (hit.protocol, hit.address) not in known:

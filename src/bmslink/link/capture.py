@@ -9,7 +9,7 @@ The first line is the header, each further line a piece of the stream as it was 
 ```
 
 `t` is seconds since `started`, or null where the source gave no times. What a fixture knows more
-(hardware, source, published values, the kind of each piece) stands in the same objects.
+(hardware, source, published values, the kind of each piece) is in the same objects.
 """
 
 from __future__ import annotations

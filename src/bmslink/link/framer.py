@@ -24,7 +24,7 @@ class Value(Struct, frozen=True, gc=False):
 
 
 class Frame(Value, frozen=True, kw_only=True):
-    """What every protocol's frame has: the bytes it came in, and where they stood."""
+    """What every protocol's frame has: the bytes it came in, and where they were."""
 
     raw: bytes = b""
     offset: int = 0
@@ -67,7 +67,7 @@ class SkippedBytes:
 class Framer(ABC, Generic[F]):
     """Cuts a byte stream into checked frames. Feed it anything, in pieces of any size.
 
-    A subclass says only what stands at the front of the buffer (`cut`); finding the next frame
+    A subclass says only what is at the front of the buffer (`cut`); finding the next frame
     after junk, counting what was lost and bounding memory is done here, the same for all.
     """
 

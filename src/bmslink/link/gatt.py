@@ -65,7 +65,7 @@ class SeenDevice:
     services: frozenset[str] = frozenset()
     """Service UUIDs, written out, in lower case."""
     manufacturers: Mapping[int, bytes] = field(default_factory=dict)
-    """Company identifier to what stands behind it."""
+    """Company identifier to what follows it."""
     rssi: int | None = None
     """Strength of the signal, dBm."""
 

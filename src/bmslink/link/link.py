@@ -36,7 +36,7 @@ _PATIENCE = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """What a protocol needs from its line. Times in seconds; sources stand at each driver."""
+    """What a protocol needs from its line. Times in seconds; sources are given at each driver."""
 
     baudrate: int = 9600
     timeout: float = 0.5
@@ -124,7 +124,7 @@ class Link(Generic[F]):
         self._open = True
 
     async def close(self) -> None:
-        """Close the transport; may be called twice. Whoever waits gets `LinkClosed`."""
+        """Close the transport; may be called twice. A call that waits gets `LinkClosed`."""
         self._open = False
         self._news.set()
         await self.transport.close()
@@ -141,7 +141,7 @@ class Link(Generic[F]):
 
     def _take(self, frames: list[F]) -> None:
         if frames:
-            # how much only: what stands in them may be a password
+            # how much only: a password may be in them
             _log.debug("%s: frames of %s bytes came.", self.name, [len(f.raw) for f in frames])
             self.received_at = datetime.now(UTC)
             self.received += len(frames)

@@ -1,8 +1,8 @@
 """Several packs on one line: `?address=1` and `?address=2` of the same port, in one process.
 
 The first that opens brings the transport, the others join it, the last that leaves closes it. They
-take turns: nobody asks while another waits for an answer, and everyone keeps his quiet time after
-the last byte of whomever. Each has his own framer and codec, so they may speak different
+take turns: nobody asks while another waits for an answer, and each keeps its quiet time after
+the last byte of any. Each has its own framer and codec, so they may speak different
 protocols, but only at one speed.
 
 What the line brings goes to whose turn it is (in between: whose turn it was), and to those who
@@ -79,7 +79,7 @@ class _SharedLine:
             raise
 
     async def leave(self, user: SharedTransport) -> None:
-        if user in self.users:  # otherwise the line was lost, and all were told
+        if user in self.users:  # otherwise the line was lost, and all were informed
             self.users.remove(user)
         if self.speaker is user:
             self.speaker = None
@@ -141,7 +141,7 @@ class SharedTransport(Transport):
         self.own = own
         self.streaming_clock = own.streaming_clock
         self.listens = True
-        """Hears what comes outside of his turns too."""
+        """Hears what comes outside of its turns too."""
         self.dead = False
         """`own` carried the line until that was lost, and is not yet closed."""
         self._shared: _SharedLine | None = None

@@ -89,14 +89,14 @@ class Transport(ABC):
         return None
 
     def line(self) -> Line | None:
-        """The line that this would open, or `None` where everyone gets a line of his own."""
+        """The line that this would open, or `None` where each gets a line of its own."""
         return None
 
     def turn(self, *, listens: bool = False) -> AbstractAsyncContextManager[float]:
         """One question with its answers, undisturbed by others who share the line.
 
         Gives the loop time of the latest byte on the line, either way. `listens`: who asks wants
-        to hear what the line brings outside of his turns as well.
+        to hear what the line brings outside of its turns as well.
         """
         return nullcontext(float("-inf"))
 

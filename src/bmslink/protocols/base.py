@@ -94,7 +94,7 @@ class Codec(ABC, Generic[F]):
         return None
 
     def forget_settings(self) -> None:
-        """What was read of the settings long ago may not stand in the device any more."""
+        """What was read of the settings long ago may not be in the device any more."""
 
     def scrub_noise(self, data: bytes) -> bytes:
         """Bytes that are no valid frame, with what may be a secret in them blanked."""
@@ -153,7 +153,7 @@ class Options:
     variant: str | None = None
     """What is known beforehand about the dialect (`24s`, `32s`), where frames alone cannot tell."""
     pin: Pin = field(default_factory=Pin, compare=False)
-    """What a device that asks who we are is told."""
+    """What is answered to a device that asks who we are."""
 
 
 _DRY_RUNS: ContextVar[Mapping[Driver[Any], list[bytes]]] = ContextVar(
@@ -236,7 +236,7 @@ class Driver(ABC, Generic[F]):
     no_settings_reason: ClassVar[str] = "nothing proves how its settings are written"
     """Why the settings cannot be read or written over this protocol; empty where they can."""
     settle: ClassVar[float] = 0.0
-    """How long a written value may take to stand in what is read, s."""
+    """How long a written value may take to appear in what is read, s."""
 
     async def settings_map(self, identity: Identity) -> SettingsMap:
         """The map that fits this board and firmware; `SettingError` where there is none."""
@@ -244,7 +244,7 @@ class Driver(ABC, Generic[F]):
 
     @asynccontextmanager
     async def session(self, *, writing: bool) -> AsyncIterator[None]:
-        """What has to stand around reading or writing settings."""
+        """What has to surround reading or writing settings."""
         yield
 
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:

@@ -1,4 +1,4 @@
-"""The names of all settings that any board has, so that a slip of the pen is told from a setting
+"""The names of all settings that any board has, so that a typing error is known from a setting
 that this pack lacks."""
 
 from __future__ import annotations

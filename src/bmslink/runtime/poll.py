@@ -38,7 +38,7 @@ async def poll(
 ) -> None:
     """Tell a reading or an error every `interval` seconds, `count` times or until cancelled.
 
-    Silence and nonsense are told, and the beat goes on. A lost link is told and opened again,
+    Silence and nonsense are reported, and the beat goes on. A lost link is reported and reopened,
     with pauses that double up to 30 s. `greet` runs after each opening. Raises what waiting
     cannot heal: a port that is missing, forbidden or taken when the first opening is tried, and a
     recording that cannot be played.

@@ -80,7 +80,7 @@ class StatusBoard:
             self._observer.on_trouble(str(error))
 
     def remove(self) -> None:
-        """The program ends: nothing stands any more."""
+        """The program ends: nothing is in force any more."""
         if self._written and not self._failed:
             with contextlib.suppress(OSError):
                 self._path.unlink()

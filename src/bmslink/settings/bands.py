@@ -46,7 +46,7 @@ class Band(NamedTuple):
     working: tuple[float, float]
     """A cell beyond this is damaged, or is no such cell."""
     second_ovp: float
-    """The highest second (hardware) limit: its first one stands below."""
+    """The highest second (hardware) limit: its first one is lower."""
     dead: float
     """Below this a cell may not be charged again, so nothing may let it get there."""
     hottest: float
@@ -111,7 +111,7 @@ CURRENTS: Mapping[str, float] = MappingProxyType(
 )
 """Current limit -> how many times the rating it may be."""
 CHARGE_RATE, DISCHARGE_RATE = 2.0, 3.0
-"""What stands for the rating where nobody states one, as multiples of the capacity in one hour:
+"""What is taken for the rating where nobody states one, as multiples of the capacity in one hour:
 cells for storage take 0.5 to 1 and give 1 to 3; power cells need the rating stated."""
 SHORT_CIRCUIT = 5000.0
 """A. Daly ships 2000; the fuse of a large pack breaks 10 to 20 kA, its FETs do not."""

@@ -2,7 +2,7 @@
 
 Keys are the canonical names (`cell_ovp`, `charge_utp_release`, …); what only one vendor has
 carries the vendor (`jk_smart_sleep`). Values are V, A, °C, s, Ah, %; current limits are positive
-in both directions. Where the bytes stand belongs to the protocols
+in both directions. Where the bytes are belongs to the protocols
 (`protocols/common/settings_map.py`).
 """
 
@@ -78,7 +78,7 @@ class Danger(StrEnum):
     LINK = "link"
     """It can cut the very link that it is written over."""
     COMMISSIONING = "commissioning"
-    """All protection stands on it: cell count, chemistry, function bits."""
+    """All protection depends on it: cell count, chemistry, function bits."""
     PROTECTION = "protection"
     """It takes a protection away."""
 

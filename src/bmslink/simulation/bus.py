@@ -1,6 +1,6 @@
 """Several simulated packs on one line, each at an address of its own.
 
-All hear every request, and whoever is meant answers. On JK's bus a board at address 0 is the
+All hear every request, and the addressed one answers. On JK's bus a board at address 0 is the
 master, which finds the others.
 """
 

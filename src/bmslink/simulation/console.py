@@ -17,7 +17,7 @@ _AT = "@N COMMAND  the same for the pack at address N; without it, for the first
 
 
 class Faults(Protocol):
-    """Whoever damages the wire on request; raises `TargetError` for a name it does not know."""
+    """Damages the wire on request; raises `TargetError` for a name it does not know."""
 
     def enable(self, spec: str) -> None:
         """Begin a fault, `NAME` or `NAME:ARG`."""

@@ -48,7 +48,7 @@ class Answer(NamedTuple):
 
 
 class Node(Protocol):
-    """What stands at the end of a line: a device, or several on one bus."""
+    """What is at the end of a line: a device, or several on one bus."""
 
     @property
     def baudrate(self) -> int:

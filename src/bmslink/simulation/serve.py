@@ -2,7 +2,7 @@
 
 All clients see the same pack; each has a line of its own, so half a request of one cannot spoil
 another's. On a pseudo-terminal a client at the wrong baud rate is not understood and gets the
-garbage a UART would make of the answer. A client that never sets a rate stands at the terminal's
+garbage a UART would make of the answer. A client that never sets a rate is at the terminal's
 38400, which is wrong for every protocol here.
 """
 

@@ -1,7 +1,7 @@
 """A pseudo-terminal that is the serial port of a simulated pack. POSIX only.
 
 The client's end knows the baud rate the client set, as a real port does; a pseudo-terminal that
-nobody set stands at 38400.
+nobody set is at 38400.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Terminal:
         asyncio.get_running_loop().add_reader(self._device, self._read)
 
     def close(self) -> None:
-        """Take the port away, and its link unless another one stands there by now."""
+        """Take the port away, and its link unless another one is there by now."""
         if self._on_data is not None:
             asyncio.get_running_loop().remove_reader(self._device)
         with contextlib.suppress(OSError):
@@ -109,7 +109,7 @@ class Terminal:
 
 
 def _own_rate(client: int, speed: int) -> int:
-    """A rate that has no name. Linux tells the number to whoever asks for it apart; elsewhere the
+    """A rate that has no name. Linux gives the number to a separate call; elsewhere the
     speed is the number."""
     if sys.platform != "linux":
         return speed

@@ -73,7 +73,7 @@ class WireFaults:
     def __init__(self, pack: Pack, *, seed: int = 1, masters: bool = False) -> None:
         """`masters`: whether the line has room for more than one."""
         self.active: dict[str, float] = {}
-        """Each fault in force with its number (0 where it takes none); pack faults stand here
+        """Each fault in force with its number (0 where it takes none); pack faults are here
         with what they hit, as `probe:cell_1`."""
         self._pack = pack
         self._masters = masters

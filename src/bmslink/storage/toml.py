@@ -20,7 +20,7 @@ from bmslink.storage.atomic import read_bounded
 __all__ = ["Document", "Key", "lines_of", "loads", "read_text"]
 
 _LONGEST_FILE = 1 << 16
-_LONGEST_STATEMENT = 200  # lines; only used to find out where something stands
+_LONGEST_STATEMENT = 200  # lines; only used to find out where something is
 _PLACE = re.compile(r"\(at (?:line (\d+), column \d+|end of document)\)")
 _DEEP = re.compile(r"(?<![\w\"'-])(?:[\w\"'-]++\s*+\.\s*+){64}")
 _FIELD = re.compile(r"field `(.*)`|\$\.(\w+)", re.DOTALL)
@@ -88,7 +88,7 @@ class Document:
             raise _wrong(path, line, _PLACE.sub("", str(exc)).strip()) from None
 
     def wrong(self, key: Key, why: str) -> TargetError:
-        """The error to raise for what stands at a key, or for the nearest table around it."""
+        """The error to raise for what is at a key, or for the nearest table around it."""
         lines = lines_of(self._text)
         place = next((key[:n] for n in range(len(key), 0, -1) if key[:n] in lines), None)
         return _wrong(self._path, lines[place] if place else 1, why)

@@ -18,7 +18,7 @@ from pathlib import Path
 __all__ = ["holders", "is_pty", "lock_holder", "marked"]
 
 DIRECTORIES = ("/run/lock", "/var/lock", "/var/spool/lock", "/var/spool/uucp")
-"""Where lock files stand, on the systems that have them."""
+"""Where lock files are, on the systems that have them."""
 _PROCESSES = Path("/proc")
 
 

@@ -175,7 +175,7 @@ class _RFC2217Client(rfc2217.Serial):
             super().rfc2217_set_control(value)
 
     def cancel_read(self) -> None:
-        """Hang up: whoever reads or writes comes back."""
+        """Hang up: calls that read or write return."""
         with suppress(OSError):
             self._own("_socket").shutdown(socket.SHUT_RDWR)
 

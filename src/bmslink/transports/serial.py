@@ -175,7 +175,7 @@ class SerialSession:
                 raise LinkClosed(f"{self._place} was closed while writing.")
 
     def _run(self) -> None:
-        """The thread: open, read until told to stop or the cable is pulled, close."""
+        """The thread: open, read until stopped or the cable is pulled, close."""
         lost: Exception = LinkClosed(f"{self._place} stopped.")
         try:
             with self._opener() as port:
@@ -190,7 +190,7 @@ class SerialSession:
                     with self._handover:
                         self._port = None
                     with self._writing:
-                        pass  # who writes comes to his end before the port is closed
+                        pass  # a write ends before the port is closed
         except TransportError as exc:
             lost = exc
         finally:

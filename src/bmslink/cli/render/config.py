@@ -87,7 +87,7 @@ def bare(row: Setting, value: Value | None) -> str:
 
 
 def settings(table: SettingsSnapshot, g: Glyphs) -> RenderableType:
-    """All settings, one line each; why one cannot be written stands below, once for all."""
+    """All settings, one line each; why one cannot be written follows below, once for all."""
     values = table.values()
     grid = Grid(box=None, pad_edge=False, header_style="dim")
     for name in ("setting", "value", "limits", ""):
@@ -243,7 +243,7 @@ def _value(value: Value | None, unit: str) -> str:
 
 
 def differences(found: Sequence[Difference], names: Sequence[str], g: Glyphs) -> RenderableType:
-    """What differs, a column for each side; long names are numbered and told above."""
+    """What differs, a column for each side; long names are numbered and listed above."""
     grid = Grid(box=None, pad_edge=False, header_style="dim")
     grid.add_column("setting", no_wrap=True)
     numbered = len(names) > _WIDE or any(len(name) > _LONG for name in names)

@@ -1,4 +1,4 @@
-"""What policies say of live packs: each change, and what stands now."""
+"""What policies say of live packs: each change, and what is in force now."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LINK_DEAD = (
 
 
 def change(decision: Decision, now: datetime, label: str) -> Iterator[str]:
-    """A line of what stands, and one for each thing that happened."""
+    """A line of what is in force, and one for each thing that happened."""
     permits = "  ".join(f"{name} {_word(getattr(decision, name).allowed)}" for name in _PERMITS)
     limits = "  ".join(
         f"{title} {limit.value:g} {unit}{_by(limit.reasons[0].policy)}"

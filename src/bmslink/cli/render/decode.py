@@ -16,7 +16,7 @@ _SHOWN = 24  # bytes of a skipped run
 
 
 def frame_object(event: FrameEvent) -> dict[str, Any]:
-    """The JSON object of a frame; what it says stands under its role."""
+    """The JSON object of a frame; what it says is under its role."""
     return {
         "offset": event.offset,
         "protocol": event.protocol,

@@ -94,7 +94,7 @@ def screen(
 
 
 def _fit(line: Text, width: int, g: Glyphs) -> Text:
-    """The line at exactly this width; a mark stands where its end is missing."""
+    """The line at exactly this width; a mark shows where its end is missing."""
     line = line.copy()
     if line.cell_len > width:
         mark = g.cut[:width]

@@ -1,6 +1,6 @@
 """What the cells of a pack are made of: who says so, and what contradicts it.
 
-Somebody has to state it: the board, whoever named the pack in bmslink.toml, or `--chemistry`. The
+Somebody has to state it: the board, the pack's entry in bmslink.toml, or `--chemistry`. The
 limits in the board are no statement, because a board set up wrongly would vouch for itself; what
 a change asks for is none either, whatever profile or preset it is from.
 """
@@ -36,7 +36,7 @@ class KnownCells:
     explicit: bool = False
     """It was given with the change itself (`--chemistry`)."""
     hint: str = ""
-    """What the board's limits look like: a help for whoever states it, and nothing else."""
+    """What the board's limits look like: a help to the person who states it, and nothing else."""
 
 
 def cells_of(

@@ -1,6 +1,6 @@
 """Is a state of charge that somebody wants to set the one that the pack has?
 
-A board counts from it: told 100 % at half, it discharges the cells far below what it shows.
+A board counts from it: set to 100 % at half, it discharges the cells far below what it shows.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Check:
 
     @property
     def blocks(self) -> bool:
-        """Whether it stands in the way."""
+        """Whether it blocks the change."""
         return self.passed is False and not self.waived
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class Health(NamedTuple):
     bad: int
     """Frames that failed their checksum."""
     still: float = 0.0
-    """How long the board's seconds stood still, s."""
+    """How long the board's seconds did not advance, s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ class Draft:
 
     table: SettingsSnapshot
     after: Mapping[str, Value | None]
-    """All values as they shall stand."""
+    """All values as they will be."""
     keys: Collection[str]
     """The settings that change."""
     wrong: Mapping[str, str]

@@ -1,6 +1,6 @@
 """What must hold before anything is sent: named checks, all of them made and shown.
 
-Each says in a sentence what it found. One that fails stands in the way unless its `waiver` is
+Each says in a sentence what it found. One that fails blocks the change unless its `waiver` is
 given by name; those without one cannot be waived.
 """
 

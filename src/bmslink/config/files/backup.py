@@ -1,4 +1,4 @@
-"""Backups: everything that stands in a board, as raw bytes, with who it is and a checksum.
+"""Backups: everything that a board holds, as raw bytes, with who it is and a checksum.
 
 The raw bytes are what is restored; the values beside them are for people. Passwords are in no slot
 of any map, so none can get in here.

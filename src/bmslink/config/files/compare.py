@@ -101,7 +101,7 @@ def lacking(sides: Sequence[Side]) -> dict[str, list[str]]:
 
 
 def side_of_table(name: str, table: SettingsSnapshot) -> Side:
-    """A board as it stands now; `FrameError` where it was read as what no board can hold."""
+    """A board as it is now; `FrameError` where it was read as what no board can hold."""
     believe(table)
     rows = table.map.settings
     return Side(
@@ -113,7 +113,7 @@ def side_of_table(name: str, table: SettingsSnapshot) -> Side:
 
 
 def side_of_backup(name: str, backup: Backup) -> Side:
-    """A board as it stood then."""
+    """A board as it was then."""
     return Side(name=name, values=backup.values, units=backup.units, ignored=frozenset(backup.own))
 
 

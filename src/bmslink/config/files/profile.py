@@ -11,7 +11,7 @@ balance_delta = "10 mV"
 ```
 
 Keys are the canonical names. What belongs to one board alone (address, serial number, calibration)
-is left out of profiles that are made here, and taken from one only where it stands there by name.
+is left out of profiles that are made here, and taken from one only where it is named there.
 Switches are no settings: none is put into a profile here, and one that a file names is left out
 unless the caller asks for switches as well.
 """
@@ -83,7 +83,7 @@ class Profile:
     title: str = ""
     path: str = ""
     lines: Mapping[str, int] = field(default_factory=dict)
-    """Where each key stands."""
+    """Where each key is."""
 
     @property
     def switches(self) -> frozenset[str]:

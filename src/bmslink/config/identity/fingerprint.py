@@ -77,7 +77,7 @@ class Fingerprint:
         return ""
 
     def like(self, other: Fingerprint) -> bool:
-        """Whether both may be one board: nothing differs, and enough was told to say so.
+        """Whether both may be one board: nothing differs, and enough is known to say so.
 
         Enough is a serial number in both, or model or hardware together with the cells or with
         something the maker set.
@@ -103,7 +103,7 @@ class Fingerprint:
 
     @classmethod
     def from_dict(cls, found: object) -> Fingerprint:
-        """From a JSON object; what it does not hold in the right form counts as not told."""
+        """From a JSON object; what it does not hold in the right form counts as unknown."""
         told = found if isinstance(found, Mapping) else {}
         texts = {
             name: told[name]
@@ -142,7 +142,7 @@ def fingerprint_of(
 ) -> Fingerprint:
     """Of a board as it is on record: `pack` holds `vendor`, `model`, `serial_number`, …
 
-    `image` are its bytes as they stood then, with the map that they belong to.
+    `image` are its bytes as they were then, with the map that they belong to.
     """
     plain = Fingerprint.from_dict({k: v for k, v in pack.items() if k not in ("map", "settings")})
     if settings is None or image is None:

@@ -53,7 +53,7 @@ class Place:
 
     @property
     def names(self) -> list[str]:
-        """Everything that it is locked by: whoever has one of them in common waits."""
+        """Everything that it is locked by: a change that shares one of them waits."""
         kinds = [kind for kind in self.marks if kind != "name" or len(self.marks) == 1]
         return [f"{kind} {mark} {self.address}" for kind in kinds for mark in self.marks[kind]]
 
@@ -70,7 +70,7 @@ def place_of(endpoint: Endpoint) -> str:
     if endpoint.scheme == "sim":
         return str(endpoint)
     place = endpoint.place if endpoint.scheme == "serial" else endpoint.place.lower()
-    address = endpoint.integer("address", 1)  # which is whom drivers ask unless told otherwise
+    address = endpoint.integer("address", 1)  # the one that drivers ask by default
     return f"{endpoint.scheme}://{place}" + (f"?address={address}" if address != 1 else "")
 
 

@@ -61,7 +61,7 @@ class CutOff:
 
 @checked()
 async def cut_off_change(device: Device, journal: Journal | None = None) -> CutOff | None:
-    """The oldest change of this pack that was cut off, and what stands now; nothing is sent."""
+    """The oldest change of this pack that was cut off, and what is there now; nothing is sent."""
     journal = journal or Journal()
     identity = await device.identify()
     table = await settings_where_any(device, identity)

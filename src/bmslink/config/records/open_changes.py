@@ -50,7 +50,7 @@ class _Here:
     place: Place
     print: Fingerprint
     read: bool
-    """Whether its settings were read: only then it can be told from others of its kind."""
+    """Whether its settings were read: only then it can be distinguished from others of its kind."""
 
 
 def _here(device: Device, identity: Identity, table: SettingsSnapshot | None) -> _Here:

@@ -27,7 +27,7 @@ _BLIND = 1900.0  # s: by then everything has happened that silence makes happen
 
 
 class Follower(Protocol):
-    """Whoever wants to know what was decided on one pack."""
+    """Gets what was decided on one pack."""
 
     def sampled(self, entry: Entry, decision: Decision, engine: Engine) -> None:
         """A decision on a reading."""
@@ -81,7 +81,7 @@ class Playback:
 
 
 def usual_interval(entries: Iterable[Entry]) -> float:
-    """The usual time between readings, s; 1 if it cannot be told."""
+    """The usual time between readings, s; 1 if it is not known."""
     times = [entry.time for entry in entries]
     steps = sorted(b - a for a, b in pairwise(times) if b > a)
     if not steps:

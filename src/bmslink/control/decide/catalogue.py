@@ -1,7 +1,7 @@
 """The policies that bmslink has, as rows. Each one alone can only withdraw, never permit.
 
-Thresholds that are text are names of `thresholds.py`. Host thresholds stand inside the BMS's own
-settings, so that the host acts first; those that say the BMS did not trip stand outside.
+Thresholds that are text are names of `thresholds.py`. Host thresholds lie inside the BMS's own
+settings, so that the host acts first; those that say the BMS did not trip lie outside.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """The desired state of one pack. A permit that is given is no command to switch on."""
 
     time: float
-    """Monotonic seconds, as told."""
+    """Monotonic seconds, as passed in."""
     charge: Permit
     discharge: Permit
     balance: Permit

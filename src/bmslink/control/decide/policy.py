@@ -2,7 +2,7 @@
 
 Every policy is the same small mechanism (`rule.py`): a measured quantity goes beyond `trip` for
 `on_delay` and `samples` good samples; it comes back behind `release` for `off_delay`, and at the
-earliest `min_off` after the trip. What differs between policies stands in these fields.
+earliest `min_off` after the trip. What differs between policies is in these fields.
 """
 
 from __future__ import annotations

@@ -188,8 +188,8 @@ class Qualifier:
         return clean, self._probes, quality
 
     def _choose_probes(self, told: set[str]) -> None:
-        """Which probes count as cell probes: those of the battery, or all that were ever told. One
-        that is told no more is silent, not gone."""
+        """Which probes count as cell probes: those of the battery, or all that ever had one. One
+        that has none any more is silent, not gone."""
         if self._battery.sensors:
             self._probes = self._battery.sensors
             self._left_out = frozenset(told - self._asked)

@@ -21,7 +21,7 @@ _ALWAYS = (
 )
 """Thresholds that are asked for whatever the policies are."""
 _TIMES = ("stale_after", "derate_after")
-"""Names that stand for times of the engine."""
+"""Names for times of the engine."""
 
 
 def require_whole(policies: PolicySet) -> None:

@@ -1,6 +1,6 @@
 """Questions for many registers, where an answer does not say which registers it holds.
 
-An answer is told from that of another question by its length alone. So two questions in a row
+An answer is known from that of another question by its length alone. So two questions in a row
 never expect as many registers, or the answer that is late to one is taken for that to the other.
 """
 

@@ -35,7 +35,7 @@ __all__ = [
 READ, WRITE, WRITE_MANY = 0x03, 0x06, 0x10
 
 Shape = Literal["read", "data", "write", "write_many", "write_bare", "written", "exception"]
-"""What stands behind unit and function:
+"""What follows unit and function:
 
 * `read`: register, count (a request)
 * `data`: byte count, data (its answer)
@@ -223,7 +223,7 @@ class RTUFramer(Framer[RTUFrame]):
     def expect(self, request: RTUFrame) -> list[RTUFrame]:
         """An answer does not say which registers it holds. So where another master was heard to
         ask the same unit for as many, and both wait for their answers, nobody can tell them
-        apart: what comes is `doubtful` until we ask again. A request of his that nobody answers
+        apart: what comes is `doubtful` until we ask again. One of its requests that nobody answers
         is forgotten when we have asked twice."""
         self._asked = request if request.shape == "read" else None
         self._in_doubt = False

@@ -312,7 +312,7 @@ class SettingsMap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsSnapshot:
-    """All settings of a board as they stand in it."""
+    """All settings of a board, as read at one time."""
 
     map: SettingsMap
     image: RawSettings

@@ -1,7 +1,7 @@
 """What Daly's Bluetooth modules look like: adverts and characteristics.
 
 Facts: `docs/protocols/daly-d2.md`, Bluetooth. The modules only pass bytes on, so the same advert
-may hide any of the three dialects, and many boards answer two of them. The adverts stand at
+may hide any of the three dialects, and many boards answer two of them. The adverts are at
 daly-d2, the dialect that the vendor's app tries first; connecting tells.
 """
 

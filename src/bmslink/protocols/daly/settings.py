@@ -1,7 +1,7 @@
 """Daly's parameters in the A5 protocol: one 8-byte frame holds up to eight of them.
 
 Each parameter group has an id to read and, where it can be written, another one to write. The
-pairs follow no single rule (50-61 and 70-8B differ by 40h, 65-6A by 43h), so they stand in the
+pairs follow no single rule (50-61 and 70-8B differ by 40h, 65-6A by 43h), so they are in the
 table. Names are the canonical setting keys where the concept is common to all vendors. Sources
 and evidence: `docs/protocols/daly-a5.md`; 50-54, 5F and 60 were seen in `daly-can-params-heezes`,
 63 in `daly-a5-uart-hwversion`, 61 as a write in `daly-a5-uart-setrtcsoc-tx`, the rest is the
@@ -201,7 +201,7 @@ PARAMETERS: dict[int, Parameter] = {
         ),
         0x23,
     ),
-    0x67: Parameter(Struct("daly_active_balance" / Bytes(8)), 0x24),  # bytes not told apart
+    0x67: Parameter(Struct("daly_active_balance" / Bytes(8)), 0x24),  # bytes not distinguished
     0x68: Parameter(
         Struct(
             "daly_balancer_series" / Byte,

@@ -117,7 +117,7 @@ class SinowealthFramer(Framer[SinowealthFrame]):
     """Cuts questions, and the answer that ends where the line falls silent or is asked again.
 
     The question comes from the stream itself (a tap sees both directions) or from `expect`. An
-    8-bit check is no proof of where an answer stands: among junk every 256th place would do, and
+    8-bit check is no proof of where an answer is: among junk every 256th place would do, and
     make up a value. So only the one place in front of the end is tried, and without a question
     nothing is an answer.
     """

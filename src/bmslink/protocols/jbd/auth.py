@@ -1,6 +1,6 @@
 """How a JBD Bluetooth module lets somebody in: `FF AA` frames beside the board's own.
 
-The app says its key (15), is told whether a password is needed, and answers with the password
+The app says its key (15), learns whether a password is needed, and answers with the password
 (18) hidden behind the module's address and a random byte (17). Newer boards take reads after
 that; writes want a second secret (1D), which only the user can supply. Formula and order:
 `docs/protocols/jbd.md`, frames of the Bluetooth module.

@@ -197,7 +197,7 @@ class JBDCodec(Codec[JBDFrame]):
         return JBDFramer().encode(clean)
 
     def scrub_noise(self, data: bytes) -> bytes:
-        """What stands behind the start of a PIN write may be the PIN."""
+        """What follows the start of a PIN write may be the PIN."""
         for start in _PIN_WRITES:
             at = data.find(start)
             if at >= 0:

@@ -25,7 +25,7 @@ __all__ = [
 
 READ, WRITE = 0xA5, 0x5A
 ADDRESSES = range(0x21)
-"""Below every register and mark, so that an addressed frame can be told from a plain one."""
+"""Below every register and mark, so that an addressed frame differs from a plain one."""
 STATUS = {
     0x00: "done",
     0x80: "no such command",

@@ -1,4 +1,4 @@
-"""JBD payloads: what stands where, and which bit means what (`docs/protocols/jbd.md`)."""
+"""JBD payloads: what is where, and which bit means what (`docs/protocols/jbd.md`)."""
 
 from __future__ import annotations
 

@@ -283,7 +283,7 @@ def _locks(basic: Mapping[str, Any]) -> int | None:
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Do it to its end, however often somebody cancels meanwhile; then stop as he wished."""
+    """Do it to its end, however often it is cancelled meanwhile; then stop."""
     task = asyncio.ensure_future(work)
     stopped: asyncio.CancelledError | None = None
     while not task.done():

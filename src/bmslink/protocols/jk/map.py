@@ -124,7 +124,7 @@ _SEEN = {
 }
 """Firmwares whose settings were recorded."""
 
-# register -> where its value stands in the 293 bytes, and how long it is there
+# register -> where its value is in the 293 bytes, and how long it is there
 _TAIL = {
     "24s": {0x25: (128, 4), 0x26: (132, 4)},
     "32s": {

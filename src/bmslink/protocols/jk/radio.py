@@ -1,7 +1,7 @@
 """What JK's Bluetooth modules look like: adverts and characteristics.
 
 Facts: `docs/protocols/jk02.md`, Bluetooth. JK02 and JK04 boards carry the same modules and say
-the same of themselves, so no advert can tell them apart: the adverts stand at jk02, which nearly
+the same of themselves, so no advert can tell them apart: the adverts are at jk02, which nearly
 all boards speak, and connecting tells (the device info of a JK04 board proves it).
 """
 

@@ -1,7 +1,7 @@
 """JK's settings: the 300-byte table (record type 01) and the registers that write it.
 
 Names are the canonical setting keys where the concept is common to all vendors, else `jk_...`.
-A register of the table stands at byte `6 + 4 * (register - 1)`, up to 20 on both variants; beyond
+A register of the table is at byte `6 + 4 * (register - 1)`, up to 20 on both variants; beyond
 that the same code means different things on 24S and 32S boards. Sources: `docs/protocols/jk02.md`,
 sections on type 01 and the write registers.
 """

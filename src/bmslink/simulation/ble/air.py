@@ -2,7 +2,7 @@
 
 Bumble's own virtual controllers do most of it. Added is what a program that relies on them would
 miss: an attempt to connect that is cancelled ends, two that connect at once do not both succeed,
-and whoever goes away without a word has left.
+and a device that goes away without a word has left.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _MOST = 32
 
 
 class Air(LocalLink):
-    """The room in which virtual controllers hear each other."""
+    """The radio range in which virtual controllers hear each other."""
 
     def __init__(self) -> None:
         LocalLink.__init__(self)
@@ -181,7 +181,7 @@ class VirtualController(Controller):
         return HCI_StatusReturnParameters(HCI_ErrorCode.SUCCESS)
 
     def on_le_connect_ind(self, packet: ConnectInd) -> None:
-        """Whoever comes second was not heard any more, and finds out."""
+        """The second one was not heard any more, and finds out."""
         advertiser = self.le_legacy_advertiser
         if packet.advertiser_address == advertiser.address and not advertiser.enabled:
             taken = packet.initiator_address in self.le_connections

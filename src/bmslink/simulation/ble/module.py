@@ -155,7 +155,7 @@ class ServedModule:
         return own.to_string(False)
 
     async def advertise(self) -> None:
-        """Until somebody connects; once more after he has gone."""
+        """Until somebody connects; once more after the connection ended."""
         await self.bumble.start_advertising(
             own_address_type=self._kind,
             advertising_interval_min=_INTERVAL,

@@ -98,7 +98,7 @@ class JKBusResponder(Responder):
         return self._pushed(self.unit, code)
 
     def _pushed(self, address: int, code: int) -> bytes:
-        """A record and the acknowledgement behind it. The counter stands still on this bus."""
+        """A record and the acknowledgement behind it. The counter does not advance on this bus."""
         payload = self._records[address].payload(code)
         pushed = JK02Framer().encode(record(code, payload))
         ack = RTUFrame(

@@ -322,7 +322,7 @@ class Pack:
             )
 
     def raise_condition(self, severity: str, condition: Condition) -> None:
-        """Report a condition as `alarm`, `protection` (opens the FETs it stands for) or
+        """Report a condition as `alarm`, `protection` (opens the FETs it is about) or
         `fault`, until it is cleared."""
         if severity not in SEVERITIES:
             raise TargetError(

@@ -1,7 +1,7 @@
 """A recorded device: what was recorded, and which of it answers a request. Pure.
 
 A request is compared by what it asks, as the protocol's codec explains it, not by its bytes: who
-asks and what stands in padding makes no difference.
+asks and what is in padding makes no difference.
 
 Where only answers were recorded, the simulated device of the same protocol is asked as well:
 recorded frames that say the same kind of thing as its answer are the ones that fit.

@@ -68,7 +68,7 @@ class Player:
         self._position = -1
         begins_alone = recording.tape.request_from(0) > 0
         self.start: int | None = 0 if self.streams and begins_alone else None
-        """Where a streaming device is to go on; whoever plays it takes this and sets it to None."""
+        """Where a streaming device is to go on; the player takes this and sets it to None."""
 
     @property
     def streams(self) -> bool:
@@ -93,7 +93,7 @@ class Player:
         return answers
 
     def _find(self, question: str, places: Sequence[int]) -> int | None:
-        """Where the answer to a question stands: the next one from here on, if it is near."""
+        """Where the answer to a question is: the next one from here on, if it is near."""
         if not places:
             return None
         others = [p for q, p in self._asked.items() if q != question]

@@ -63,7 +63,7 @@ class Backend:
         self.client = client
         self.scanner = scanner
         self.radio = asyncio.Lock()
-        """Held by whoever scans or connects: most adapters do one of that at a time."""
+        """Held while scanning or connecting: most adapters do one of that at a time."""
 
     async def open(self) -> None:
         """Set up what all clients and scanners share; raises what it likes."""
@@ -142,7 +142,7 @@ async def backend_in_use() -> AsyncIterator[Backend]:
     try:
         yield use.backend
     finally:
-        use.users -= 1  # at once: who is cancelled while he waits here uses it no more either
+        use.users -= 1  # at once: a caller cancelled while it waits here uses it no more either
         async with use.lock:
             if use.open and not use.users:
                 use.open = False

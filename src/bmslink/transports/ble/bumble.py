@@ -230,13 +230,13 @@ class BumbleClient(BaseBleakClient):
             self._on_disconnection(0)
 
     async def pair(self, *args: Any, passkey: str | int | None = None, **options: Any) -> None:
-        """Pair; `passkey` is what the module wants to be told, up to six digits."""
+        """Pair; `passkey` is what the module asks for, up to six digits."""
         peer = self._connected()
         async with asyncio.timeout(self._timeout):
             await translated(self.adapter.pair(peer.connection, int(passkey or 0)))
 
     async def unpair(self) -> None:
-        """Nothing is kept: whoever connects anew pairs anew."""
+        """Nothing is kept: each new connection pairs anew."""
 
     def _connected(self) -> Peer:
         if self._peer is None:

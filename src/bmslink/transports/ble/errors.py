@@ -194,7 +194,7 @@ def translated(place: str, *, connecting: bool = False) -> Iterator[None]:
 async def brought_to_an_end(what: str, end: Callable[[], Awaitable[None]]) -> None:
     """Stop, disconnect or close something of a stack, whose complaints are then of no use.
 
-    Whoever is cancelled meanwhile is so when that is done: half an end would leave an adapter
+    A caller cancelled meanwhile is cancelled when that is done: half an end would leave an adapter
     scanning or a pack connected.
     """
 

@@ -1,6 +1,6 @@
 """Telling BlueZ the passkey of a pack that wants to be paired.
 
-BlueZ asks an agent, a D-Bus object of whoever pairs. bleak has none, so one is registered as long
+BlueZ asks an agent, a D-Bus object of that side. bleak has none, so one is registered as long
 as the pairing lasts. Windows and macOS ask the user themselves.
 """
 

@@ -122,7 +122,7 @@ def read_request(data_id: int, host: int = HOST_PC, data: bytes = bytes(8)) -> D
 
 
 def can_frame(can_id: int, data: bytes) -> DalyFrame:
-    """The A5 frame that a CAN frame of 29-bit id `18 | id | to | from` stands for.
+    """The A5 frame that a CAN frame of 29-bit id `18 | id | to | from` means.
 
     Raises `FrameError` for other CAN ids and for data that is not 8 bytes long.
     """
@@ -268,6 +268,6 @@ def _explain_parameter(data_id: int, values: dict[str, Any]) -> Record:
 
 
 def _joined(frames: Mapping[int, str], last: int) -> str | None:
-    """The string that stands in frames up to number `last`; boards pad it with 00, FF or 20."""
+    """The string in frames up to number `last`; boards pad it with 00, FF or 20."""
     whole = "".join(frames[n] for n in sorted(frames) if n <= last)
     return text(whole.encode("latin-1")) or None

@@ -200,7 +200,7 @@ class DalyA5(DalyA5Writing):
         """All frames of a 95 or 96; what was lost is asked for once more.
 
         Boards that always send 16 frames go on for a while; the link lets them finish before the
-        next request. A number that goes down means that an older answer stood in the way
+        next request. A number that goes down means that an older answer came first
         (`daly-a5-mpp516-outofsync`): then only quiet ends it, and of frames that came twice the
         later one counts.
         """

@@ -1,6 +1,6 @@
 """The parts of one Daly poll, merged into one reading; what is not believable is unknown.
 
-A value that is rejected stands in `raw` under its own name, as the board sent it.
+A value that is rejected is in `raw` under its own name, as the board sent it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = ["Memory", "Sign", "first_number", "merge"]
 Sign = Literal["auto", "normal", "inverted"]
 Values = Mapping[str, Any]
 
-_ZERO_RAW = -3000.0  # A, what a raw current of 0 stands for
+_ZERO_RAW = -3000.0  # A, what a raw current of 0 means
 _MAX_CURRENT = 1000.0  # A; -3000 A (raw 0) and 3553.5 A (raw FFFF) are no measurements
 _MIN_PACK = 8.0  # V
 
@@ -100,7 +100,7 @@ def merge(records: Sequence[Record], memory: Memory, sign: Sign) -> Reading:
         cell_voltages=cells,
         temperatures=_temperatures(parts, memory),
         balancing_active=balancing,
-        # 97 is a mask on some firmwares and [on/off, cell number] on others: never told apart
+        # 97 is a mask on some firmwares and [on/off, cell number] on others: never distinguished
         balancing_cells=() if balancing is False else None,
         charging_allowed=flag_or_raw(state, "charge_mosfet", raw),
         discharging_allowed=flag_or_raw(state, "discharge_mosfet", raw),
@@ -127,7 +127,7 @@ def _believed(
 def _slots(parts: Mapping[str, Values], data_id: int, memory: Memory) -> dict[int, float] | None:
     """What a multi-frame answer holds, by position from 0; lost frames leave gaps.
 
-    `None` when it cannot be told which frame is the first.
+    `None` when it is not known which frame is the first.
     """
     name, per, count = {
         0x95: ("cell_voltages", CELLS_PER_FRAME, memory.cell_count),
@@ -222,7 +222,7 @@ def _temperatures(parts: Mapping[str, Values], memory: Memory) -> dict[str, floa
 
 
 def _cycles(status: Values, state: Values, raw: dict[str, Any]) -> int | None:
-    """Cycles; 0 is not believed where a number stands behind it that is no residue of the 93
+    """Cycles; 0 is not believed where a number follows it that is no residue of the 93
     before (`daly-a5-r24ts`: its owner says 58, and so does that byte)."""
     value: int | None = status.get("cycles")
     if value != 0 or not status["tail"]:
@@ -253,7 +253,7 @@ def _current(pack: Values, state: Values, sign: Sign, raw: dict[str, Any]) -> fl
     """A, positive while charging.
 
     Firmwares disagree about the sign and no frame says which it is, but the state byte of the
-    same poll does: state 2 stands with 29941 in `daly-a5-ble-16s-tomatensaus` and with 30021 in
+    same poll does: state 2 comes with 29941 in `daly-a5-ble-16s-tomatensaus` and with 30021 in
     `daly-a5-mpp-16s-session`. Only while it says idle, or nothing flows, the sign is assumed.
     """
     value: float | None = pack.get("current")

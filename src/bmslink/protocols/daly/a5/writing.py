@@ -229,7 +229,7 @@ class DalyA5Writing(Driver[DalyFrame]):
             return None  # old firmware does not answer for it
 
     async def adjust_command(self, wish: Adjustment) -> WriteCommand[DalyFrame]:
-        """Id 21 sets both at once, so what shall stay is read first and sent along
+        """Id 21 sets both at once, so what is to stay is read first and sent along
         (`daly-a5-uart-setrtcsoc-tx`)."""
         soc = wish.soc
         if soc is None:

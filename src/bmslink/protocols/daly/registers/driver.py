@@ -88,7 +88,7 @@ class _Questions:
     """Which blocks were asked for and not answered yet, oldest first.
 
     Boards answer in order, so an answer that fits a later question means that the ones before it
-    were lost. Two open questions of the same length cannot be told apart: then nothing is said.
+    were lost. Two open questions of the same length cannot be distinguished: then nothing is said.
     """
 
     def __init__(self, typical: Sequence[Block]) -> None:

@@ -1,4 +1,4 @@
-"""Daly's register maps: what stands in which register, and layouts for any run of them.
+"""Daly's register maps: what is in which register, and layouts for any run of them.
 
 A dialect has one table of rows. A read may ask for any block of registers, so the layout of a
 block is made from the rows that lie in it; what no row names is called `reserved_` and its
@@ -98,7 +98,7 @@ class Row:
 
 
 def number(register: int, name: str, per: int = 1, **more: Any) -> Row:
-    """A number of `per` steps a unit (1: as it stands)."""
+    """A number of `per` steps a unit (1: as it is)."""
     return Row(register, name, Int16ub if per == 1 else scaled(Int16ub, per), **more)
 
 
@@ -245,7 +245,7 @@ class BlockField(NamedTuple):
 
 @lru_cache(maxsize=512)
 def block_fields(table: RegisterMap, start: int, count: int) -> tuple[BlockField, ...]:
-    """What stands in a block, without gaps."""
+    """What is in a block, without gaps."""
     found: list[BlockField] = []
     at = start
     for row, first in table.within(start, count):
@@ -279,7 +279,7 @@ def _field_layout(field: BlockField) -> Layout:
 
 
 def block_values(table: RegisterMap, start: int, data: bytes) -> dict[str, Any]:
-    """What a block says: absent and unbelievable values are `None` (the latter stand under
+    """What a block says: absent and unbelievable values are `None` (the latter are under
     `implausible` as the board sent them), secrets and empty reserved registers are left out.
 
     `FrameError` if the data is no whole number of registers.

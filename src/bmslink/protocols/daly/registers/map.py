@@ -66,7 +66,7 @@ _CAPTURED = {
 _RENAMED = {"daly_balance_enable": "balance_switch"}
 """Of 81/51: register 119 is the one of its two balance switches that answers hold."""
 _UNSEEN = ("balance_switch", "daly_current_limiter")
-"""Written by the vendor's tool, but in no answer: whether a write took could not be told."""
+"""Written by the vendor's tool, but in no answer: whether a write took could not be checked."""
 _READ_ONLY = {
     "cell_count": _WIRING,
     "daly_boards": _WIRING,
@@ -83,7 +83,7 @@ _WARNED = ("cell_ovp", "cell_uvp", "pack_ovp", "pack_uvp", "charge_ocp", "discha
 _OFF = 0xFF
 """A difference of 255 K is none (`daly-d2-105ah-settings`)."""
 _DOUBTFUL = ("discharge_utp", "cell_delta", "temperature_delta")
-"""Of D2: what a board of another firmware keeps where these stand."""
+"""Of D2: what a board of another firmware keeps in their place."""
 TELLING: Mapping[str, tuple[str, ...]] = {
     "daly-d2": tuple(f"{key}{part}" for key in _DOUBTFUL for part in ("", "_warning"))
 }

@@ -370,7 +370,7 @@ class DalyP81(DalyRegisters):
         return self.codec.identity(await self.ask_optional(_VERSIONS))
 
     async def identify(self) -> Identity:
-        # not the settings: nothing there is needed, and the password stands among them
+        # not the settings: nothing there is needed, and the password is among them
         return self.codec.identity([await self._cells(), *await self.ask_optional(_VERSIONS)])
 
     async def read(self) -> Reading:

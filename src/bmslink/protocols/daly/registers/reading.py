@@ -1,6 +1,6 @@
 """Register values of one poll to a reading: what D2 and 81/51 have in common.
 
-Absent and unbelievable registers are `None` before they come here; what was not believed stands
+Absent and unbelievable registers are `None` before they come here; what was not believed is
 in `raw.implausible` as the board sent it.
 """
 

@@ -1,4 +1,4 @@
-"""Payloads of the JBD UP blocks: what stands where, and which bit means what.
+"""Payloads of the JBD UP blocks: what is where, and which bit means what.
 
 Facts and their evidence: `docs/protocols/jbd-up.md`. Blocks 1800, 1C00 and 2000 were solved from
 answers, not from documents, so names that only fit the values are `jbd_up_…`.

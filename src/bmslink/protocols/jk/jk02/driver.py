@@ -91,7 +91,7 @@ class JK02Codec(Codec[JK02Frame]):
         self._model = ""
 
     def forget_settings(self) -> None:
-        """What was read long ago is not what stands in the board now."""
+        """What was read long ago is not what the board holds now."""
         self._settings = {}
 
     def _variant_of(self, frame: JK02Frame) -> str | None:
@@ -314,7 +314,7 @@ class JK02(JK02Writing):
         return self.codec.identity(list(self._known.values()))
 
     async def _refresh_settings(self) -> None:
-        """The switches stand in the settings, which somebody else may have changed since."""
+        """The switches are in the settings, which somebody else may have changed since."""
         now = asyncio.get_running_loop().time()
         if now - self._settings_read > _FORGET * _SETTINGS_AGE:
             self.codec.forget_settings()

@@ -306,7 +306,7 @@ def _u32(payload: bytes, offset: int) -> int:
 
 
 def _is_float(payload: bytes, offset: int) -> bool:
-    """Whether a plausible cell voltage stands there as a float, as JK04 sends it."""
+    """Whether a plausible cell voltage is there as a float, as JK04 sends it."""
     value: float = struct.unpack_from("<f", payload, offset - 6)[0]
     return 0.5 <= value <= 5.0
 

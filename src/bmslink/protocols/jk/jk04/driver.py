@@ -201,7 +201,7 @@ class JK04(JK02):
         return self.switch_map
 
     def slot_bytes(self, slot: Slot, table: bytes) -> bytes | None:
-        """Every register stands where its number says."""
+        """Every register is where its number says."""
         size = slot.layout.sizeof()
         return table[slot.address : slot.address + size]
 

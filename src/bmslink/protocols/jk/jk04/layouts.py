@@ -79,7 +79,7 @@ REGISTERS: dict[int, Register] = {
     0x68: Register("balance_current", _F32),
     0x6C: Register("balance_switch", Byte),
 }
-"""Write registers, each seen in a session with the vendor's app; all stand at byte register + 6
+"""Write registers, each seen in a session with the vendor's app; all are at byte register + 6
 of type 01."""
 
 _FLOATS = frozenset(

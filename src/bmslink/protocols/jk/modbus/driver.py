@@ -48,7 +48,7 @@ class Read(NamedTuple):
 LIVE_READS = (Read(0, 32), Read(64, 31), Read(126, 30), Read(186, 29), Read(244, 24))
 SWITCHES_READ = Read(108, 10)  # cell count, the three switches, nominal capacity
 FLAGS_READ = Read(276, 7)
-IDENTITY_READS = (Read(0, 28), Read(72, 12))  # passwords stand behind each of them: not asked for
+IDENTITY_READS = (Read(0, 28), Read(72, 12))  # passwords follow each of them: not asked for
 _BETWEEN, _OTHERWISE = (SETTINGS, SWITCHES_READ), (INFO, IDENTITY_READS[1])
 """What is asked between two questions for as many registers."""
 _SLOWEST = 0.48

@@ -1,7 +1,7 @@
 """What stands where in the registers of JK's Modbus boards.
 
 A register's address is a byte offset: three tables begin at 1000, 1200 and 1400 (hex), and byte n
-of a native 300-byte record stands n - 6 behind that. So the layouts are those of the native
+of a native 300-byte record is n - 6 behind that. So the layouts are those of the native
 records (`jk02.layouts`, `jk.settings`) with their numbers turned big-endian; bytes, texts and flag
 arrays keep their order (and so does here the one float, which is not interpreted).
 

@@ -182,7 +182,7 @@ class JKNWCodec(Codec[JKNWFrame]):
         )
 
     def scrub(self, frame: JKNWFrame) -> bytes | None:
-        """The settings password stands in every full answer, in 05 frames and in writes of it."""
+        """The settings password is in every full answer, in 05 frames and in writes of it."""
         if frame.command == LOGIN:
             data = frame.data[:1] + bytes(max(0, len(frame.data) - 1))
         else:
@@ -190,7 +190,7 @@ class JKNWCodec(Codec[JKNWFrame]):
         return None if data == frame.data else JKNWFramer().encode(frame.replace(data=data))
 
     def scrub_noise(self, data: bytes) -> bytes:
-        """In a damaged frame the password follows wherever its tag may stand."""
+        """In a damaged frame the password follows wherever its tag may be."""
         clean = bytearray(data)
         start = data.find(b"NW")
         at = data.find(PASSWORD, start) if start >= 0 else -1

@@ -145,7 +145,7 @@ WRITE_ONLY: dict[bytes, str] = {
 
 
 def split(data: bytes) -> bytes:
-    """The tags of a payload, in order; `FrameError` names the first that cannot stand there."""
+    """The tags of a payload, in order; `FrameError` names the first that cannot be there."""
     tags, at = bytearray(), 0
     while at < len(data):
         number = data[at]
@@ -229,7 +229,7 @@ CHEMISTRIES = {0: "lfp", 1: "nmc", 2: "lto"}
 def cell_voltages(items: Sequence[Mapping[str, Any]]) -> list[float | None]:
     """Each voltage of the cell list at the place its number says; gaps are `None`.
 
-    `FrameError` if a number stands twice or is 0.
+    `FrameError` if a number comes twice or is 0.
     """
     found = {item["number"]: item["voltage"] for item in items}
     if len(found) != len(items) or 0 in found:
