@@ -233,5 +233,5 @@ def jk_map(variant: str, firmware: str | None, table: bytes, command_flags: byte
         ),
         settings=rows,
         read_only_reason=read_only_reason,
-        untested=known.untested,
+        untested_reason=known.untested_reason,
     )
