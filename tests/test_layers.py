@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,6 +149,17 @@ def test_modules_and_folders_stay_small() -> None:
     for package in packages - {SOURCE / "cli", SOURCE / "cli" / "render"}:
         inside = [p for p in package.glob("*.py") if p.name != "__init__.py"]
         assert len(inside) <= 14, f"{name_of(package / '__init__.py')} asks to be two"
+
+
+def test_no_class_name_is_defined_twice() -> None:
+    """A class name says whose it is; only `blocking.Device` is public under the name of another."""
+    homes: dict[str, list[str]] = defaultdict(list)
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                homes[node.name].append(name_of(path))
+    assert homes.pop("Device") == ["blocking", "device"]
+    assert {name: where for name, where in homes.items() if len(where) > 1} == {}
 
 
 def test_no_command_is_a_coroutine() -> None:

@@ -29,7 +29,7 @@ from bmslink.config.files.compare import (
     side_of_table,
 )
 from bmslink.config.files.profile import parse_profile
-from bmslink.config.restore import unusable
+from bmslink.config.restore import unusable_reason
 from bmslink.model import Identity
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.protocols.daly.a5.writing import a5_map
@@ -152,7 +152,7 @@ def test_one_that_was_sealed_anew_by_hand_is_whole_all_the_same(tmp_path: Path) 
             with pytest.raises(BackupError, match="two values of one slot"):
                 load_backup(place)
         else:
-            assert "holds no settings" in unusable(load_backup(place), WHO, MAP)
+            assert "holds no settings" in unusable_reason(load_backup(place), WHO, MAP)
 
 
 def test_a_backup_is_written_whole_and_over_nothing(tmp_path: Path) -> None:

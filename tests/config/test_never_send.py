@@ -30,7 +30,7 @@ from bmslink.link.transport import parse_target
 from bmslink.model import Adjustment, Command, Switch
 from bmslink.protocols import DRIVERS, load_driver
 from bmslink.protocols.base import Driver, Options
-from bmslink.protocols.common.settings_map import Seen, SettingsMap, Slot, check_writable
+from bmslink.protocols.common.settings_map import SeenSettings, SettingsMap, Slot, check_writable
 from bmslink.settings.setting import Evidence, Setting, Value
 from bmslink.simulation.transport import SimTransport
 from bmslink.storage.journal import Journal, Transaction
@@ -639,7 +639,7 @@ def test_the_last_look_refuses_a_locked_table_and_bytes_without_a_meaning() -> N
     )
     slot = Slot(address=1, layout=Struct("cell_ovp" / Int16ub, "reserved" / Bytes(2)))
     table = SettingsMap(name="x", evidence="", slots=(slot,), settings=(row,))
-    check_writable(table, 1, b"\0\4\0\0", Seen())
+    check_writable(table, 1, b"\0\4\0\0", SeenSettings())
     for shipped, data, told in (
         (table, b"\0\4\1\0", "bytes without a meaning must be 0"),
         (table, b"\0\4\0", "4 bytes long, not 3"),
@@ -652,4 +652,4 @@ def test_the_last_look_refuses_a_locked_table_and_bytes_without_a_meaning() -> N
         (replace(table, settings=()), b"\0\4\0\0", "not one that is ever written"),
     ):
         with pytest.raises(SettingError, match=told):
-            check_writable(shipped, 1, data, Seen())
+            check_writable(shipped, 1, data, SeenSettings())

@@ -270,7 +270,7 @@ _SWITCHED = {"on": True, "true": True, "1": True, "off": False, "false": False, 
 
 def value_of(setting_kind: str, unit: str, text: str) -> Any:
     """What was typed for a setting, in its own form; `UsageError` where it cannot be."""
-    from bmslink.config.files.profile import Quantity, typed_value
+    from bmslink.config.files.profile import NumberWithUnit, typed_value
 
     if setting_kind == "switch":
         if text.lower() not in _SWITCHED:
@@ -279,4 +279,4 @@ def value_of(setting_kind: str, unit: str, text: str) -> Any:
     if setting_kind != "number":
         return text
     value = typed_value(text)
-    return value.to(unit) if isinstance(value, Quantity) else value
+    return value.to(unit) if isinstance(value, NumberWithUnit) else value

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from bmslink.errors import FrameError, LinkClosed, LinkTimeout, Refused, UnknownDevice
-from bmslink.link.gatt import Gatt, Seen, matches
+from bmslink.link.gatt import Gatt, SeenDevice, matches
 from bmslink.link.link import Link
 from bmslink.link.shared_line import shared
 from bmslink.link.transport import Endpoint, Pin, Transport, make_transport
@@ -30,7 +30,7 @@ _RETRIES = 2
 """The first request of a session may only wake the board."""
 
 
-def advertised(seen: Seen) -> tuple[str, bool] | None:
+def advertised(seen: SeenDevice) -> tuple[str, bool] | None:
     """The likeliest protocol behind an advert, and whether only such boards advertise like it."""
     found: tuple[str, bool] | None = None
     for name in SPOKEN:
@@ -86,7 +86,7 @@ async def ask_radio(
     )
 
 
-def _ordered(names: list[str], seen: Seen | None) -> list[str]:
+def _ordered(names: list[str], seen: SeenDevice | None) -> list[str]:
     """The vendor that the advert speaks for comes first."""
     likely = advertised(seen) if seen is not None else None
     if likely is None:

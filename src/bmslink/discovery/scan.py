@@ -21,7 +21,7 @@ from bmslink.discovery.ble import SPOKEN, advertised, ask_radio
 from bmslink.discovery.probe_line import Hit
 from bmslink.discovery.serial import cells, described, search, steps_for, target_of, where
 from bmslink.errors import BmsError, TargetError, UnknownDevice
-from bmslink.link.gatt import Seen
+from bmslink.link.gatt import SeenDevice
 from bmslink.link.transport import Endpoint, Pin, make_transport, parse_target
 from bmslink.model import Identity
 from bmslink.protocols import VENDORS, load_driver
@@ -172,7 +172,7 @@ def _vendor(protocol: str) -> str:
     return protocol if protocol in VENDORS else load_driver(protocol).vendor
 
 
-def _found_in(seen: Seen, protocol: str | None) -> Found | None:
+def _found_in(seen: SeenDevice, protocol: str | None) -> Found | None:
     """What an advert makes a pack of, if any."""
     likely = advertised(seen)
     if likely is None:
@@ -209,7 +209,7 @@ async def _search_radio(
 
     named: set[str] = set()
 
-    def heard(seen: Seen) -> None:
+    def heard(seen: SeenDevice) -> None:
         pack = _found_in(seen, protocol)
         if pack is not None and seen.address not in named:
             named.add(seen.address)
@@ -275,8 +275,8 @@ def _own_ports(tell: Tell, protocol: str | None) -> list[Endpoint]:
 
     chosen = []
     for port in serial_ports():
-        if port.skip:
-            tell(f"{port.device}: left out, it {port.skip}")
+        if port.skip_reason:
+            tell(f"{port.device}: left out, it {port.skip_reason}")
         else:
             chosen.append(Endpoint("serial", port.device, protocol))
     if not chosen:

@@ -21,7 +21,7 @@ from bmslink.link.transport import Pin
 from bmslink.model import Adjustment, Capability, Command, Identity, Reading, Switch
 from bmslink.protocols.common.scale import Layout
 from bmslink.protocols.common.settings_map import (
-    Seen,
+    SeenSettings,
     SettingsMap,
     Slot,
     WriteCommand,
@@ -184,7 +184,7 @@ class Driver(ABC, Generic[F]):
         self.link = link
         self.options = options
         self.codec = self.make_codec(options)
-        self.seen = Seen()
+        self.seen = SeenSettings()
         """Raw settings as this driver read them."""
         self.own_map: SettingsMap | None = None
         """The map of this board, once this driver has found it."""
@@ -277,7 +277,7 @@ class Driver(ABC, Generic[F]):
         """The frame that sets a switch; may read first. Only where `can_switch` says yes."""
         raise SettingError(self.can_switch(command.switch).reason)
 
-    async def off_step(
+    async def off_command(
         self, switch: Switch, remembered: Callable[[Switch], bool | None]
     ) -> WriteCommand[F]:
         """The frame that switches off; at most one question goes before it.

@@ -19,6 +19,7 @@ from bmslink.protocols.common.fields import build, parse
 from bmslink.protocols.jbd.up.driver import CAPACITY, JBDUP, PRODUCT, STATUS, JBDUPCodec
 from bmslink.protocols.jbd.up.framing import INDIVIDUAL, WRITE, UPFrame, UPFramer, read_request
 from bmslink.protocols.jbd.up.layouts import ALARMS, FAULTS, status_layout
+from bmslink.protocols.jbd.up.map import SETTINGS_BLOCKS, up_map
 from bmslink.simulation.boards.jbd_up import JBDUPResponder
 from bmslink.simulation.pack.pack import Pack
 from scripted import ScriptedTransport
@@ -437,3 +438,22 @@ def test_boards_that_do_not_exist(query: str) -> None:
 
 def test_of_nothing_there_is_an_empty_reading() -> None:
     assert JBDUPCodec().reading([]) == Reading(protocol="jbd-up")
+
+
+def test_a_settings_block_of_another_length_is_not_had() -> None:
+    """Bytes that fit no layout are no settings, whichever block they claim to be."""
+    slot = up_map().slots[0]
+    size = slot.layout.sizeof()
+    block = {"address": 1, "start": slot.address, "end": SETTINGS_BLOCKS[slot.address]}
+    short = Board(UPFrame(**block, data=b"\1" * (size - 2)))
+    whole = Board(UPFrame(**block, data=b"\1" * size))
+
+    async def none(driver: JBDUP) -> None:
+        with pytest.raises(LinkTimeout, match="answers for none of its settings"):
+            await driver.fetch([slot])
+
+    async def one(driver: JBDUP) -> None:
+        assert await driver.fetch([slot]) == {slot.address: b"\1" * size}
+
+    drive(short, none)
+    drive(whole, one)

@@ -238,5 +238,5 @@ def jk_map(variant: str, firmware: str | None, table: bytes, command_flags: byte
         slots=tuple(_slot(variant, r) for r in registers),
         settings=rows,
         read_only_reason=read_only_reason,
-        untested=known.untested,
+        untested_reason=known.untested_reason,
     )

@@ -198,6 +198,6 @@ def register_map(
         evidence=known.evidence,
         slots=tuple(_slot(r.register, r.name, r.layout) for r in rows),
         settings=tuple(_row(row, d2, d2 and _doubtful(values)) for row in rows),
-        untested=known.untested,
+        untested_reason=known.untested_reason,
         related=related if d2 else {},
     )

@@ -40,8 +40,8 @@ _FIELDS = {field.name: field for field in SETTINGS.fields}
 
 
 @cache
-def _slot_of(key: str, code: int) -> Slot | None:
-    """The registers that hold a setting; `None` where it has none of its own.
+def _slot_of(key: str, code: int) -> Slot:
+    """The registers that hold a setting: every one of the native map has some.
 
     Made once: a layout's fast reader is compiled for the object.
     """
@@ -52,9 +52,7 @@ def _slot_of(key: str, code: int) -> Slot | None:
             names = [_FIELDS[name] for name in pair]
             layout = Struct(*(field.name / field.wire for field in names))
             return Slot(address=SETTINGS.base + names[0].start, layout=layout)
-    field = _FIELDS.get(key)
-    if field is None:
-        return None
+    field = _FIELDS[key]
     return Slot(address=SETTINGS.base + field.start, layout=Struct(field.name / field.wire))
 
 
@@ -80,9 +78,8 @@ def modbus_map(firmware: str | None, table: bytes, command_flags: bytes) -> Sett
     rows = []
     for row in native.settings:
         slot = _slot_of(row.key, row.slot)
-        if slot is not None:
-            slots[slot.address] = slot
-            rows.append(_row(row, slot))
+        slots[slot.address] = slot
+        rows.append(_row(row, slot))
     return replace(
         native,
         name="jk-modbus",
