@@ -8,12 +8,13 @@ import itertools
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from coverage import Coverage
 
-from support import FIXTURES, virtual_run
+from support import FIXTURES, TESTS, virtual_run
 from writing_guard import WritingGuard
 
 # A shell without job control starts what it puts in the background with Ctrl-C ignored, and
@@ -22,6 +23,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _NUMBERS = itertools.count()
+_NOT_COUNTED = ("cli", "control", "hostile", "runtime", "settings", "storage")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Counting branches doubles the time of a test, so it pauses where protocols are not the point:
+    a branch that only such a test takes has no test of its own."""
+    counting = Coverage.current()
+    place = item.path.relative_to(TESTS).parts[0]
+    if counting is None or not (item.get_closest_marker("slow") or place in _NOT_COUNTED):
+        return (yield)
+    counting.stop()
+    try:
+        return (yield)
+    finally:
+        counting.start()
 
 
 @pytest.hookimpl(tryfirst=True)
