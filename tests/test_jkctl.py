@@ -24,6 +24,7 @@ from bmslink.config import apply, draft, switch
 from bmslink.journal import Journal
 from bmslink.model import Command, Switch
 from bmslink.setting import Value
+from cli_support import leash
 from test_independent_writes import JK_BITS, hurried, write_all
 from test_serve import serving
 
@@ -120,7 +121,7 @@ async def their_board(folder: Path) -> AsyncIterator[Path]:
     port.symlink_to(os.ttyname(near_end))
     loop.add_reader(near, lambda: os.write(far, os.read(near, 4096)))
     loop.add_reader(far, lambda: os.write(near, os.read(far, 4096)))
-    argv = (PYTHON, "-c", BOARD, os.ttyname(far_end))
+    argv = (*leash(), PYTHON, "-c", BOARD, os.ttyname(far_end))
     board = await asyncio.create_subprocess_exec(*argv, stderr=asyncio.subprocess.PIPE)
     try:
         assert board.stderr is not None
