@@ -33,8 +33,8 @@ def bus(tmp_path, monkeypatch):
     def start(rules: str = "") -> None:
         path, config = tmp_path / "bus", tmp_path / "bus.conf"
         config.write_text(CONFIG.format(path=path, rules=rules))
-        command = [*leash(), "dbus-daemon", f"--config-file={config}", "--nofork", "--print-address"]
-        daemon = subprocess.Popen(command, stdout=subprocess.PIPE)
+        command = ["dbus-daemon", f"--config-file={config}", "--nofork", "--print-address"]
+        daemon = subprocess.Popen([*leash(), *command], stdout=subprocess.PIPE)
         running.append(daemon)
         assert daemon.stdout.readline()
         monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={path}")
