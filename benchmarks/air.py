@@ -21,13 +21,13 @@ from bleak import BleakClient, BleakScanner
 from bumble.transport.common import Transport
 
 import bmslink
-from bmslink.protocols.jk02 import JK02Frame, command
-from bmslink.simulation.gatt import ServedModule, address_of, host_on
-from bmslink.simulation.gatt_air import Air
-from bmslink.simulation.gatt_modules import Radio
+from bmslink.protocols.jk.jk02.driver import JK02Frame, command
+from bmslink.simulation.ble.air import Air
+from bmslink.simulation.ble.catalogue import Radio
+from bmslink.simulation.ble.module import ServedModule, address_of, host_on
 from bmslink.simulation.transport import SimDevice, make_device
-from bmslink.transports.ble_backend import VARIABLE
-from bmslink.transports.ble_bumble import BumbleBackend
+from bmslink.transports.ble.backend import VARIABLE
+from bmslink.transports.ble.bumble import BumbleBackend
 
 _DEVICE_INFO, _INFO = 0x97, 3
 _JBD = (bytes.fromhex("dda50300fffd77"), bytes.fromhex("dda50400fffc77"))

@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bmslink.control import Battery
-from bmslink.control.backtest import backtest
-from bmslink.control.catalogue import default_policies
-from bmslink.control.logs import Log
+from bmslink.control.backtest.backtest import backtest
+from bmslink.control.backtest.logs import Log
+from bmslink.control.decide.catalogue import default_policies
 from bmslink.model import Reading
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)

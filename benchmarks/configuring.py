@@ -20,7 +20,7 @@ from typing import NamedTuple
 from bmslink import connect
 from bmslink.config import Plan, apply, draft
 from bmslink.device import Device
-from bmslink.journal import Journal
+from bmslink.storage.journal import Journal
 from boards import boards
 
 WANTED = {
@@ -39,7 +39,7 @@ WANTED = {
 
 
 REST = 2.5
-"""The pause after the last write, s: boards were seen forgetting after 2 (`config/drive.py`)."""
+"""The pause after the last write, s: boards were seen forgetting after 2 (`config/writer.py`)."""
 
 
 class Traffic(NamedTuple):

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 
 from bmslink.control import Battery, Engine, Mode
-from bmslink.control.catalogue import default_policies
+from bmslink.control.decide.catalogue import default_policies
 from bmslink.model import Reading
-from bmslink.simulation.pack import Pack
+from bmslink.simulation.pack.pack import Pack
 
 CELLS = 32
 

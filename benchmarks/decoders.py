@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import peers
-from bmslink.capture import open_capture
-from bmslink.link import Frame, Framer
+from bmslink.link.capture import open_capture
+from bmslink.link.link import Frame, Framer
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options
-from bmslink.protocols.daly_a5 import read_request
+from bmslink.protocols.daly.a5.driver import read_request
 
 FIXTURES = Path(__file__).parent.parent / "tests" / "fixtures"
 CHUNK = 20

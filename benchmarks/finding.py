@@ -15,9 +15,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from bmslink.discovery import detect, scan
+from bmslink.discovery.scan import detect, scan
+from bmslink.link.transport import parse_target
 from bmslink.simulation.serve import serve
-from bmslink.transport import parse_target
 
 PACKS: tuple[tuple[str, int | None], ...] = (
     ("jk-nw", None),

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from bmslink.decoding import decode
 from bmslink.errors import FrameError, TargetError
 from bmslink.protocols import DRIVERS, load_driver
-from bmslink.tomlfile import Document
+from bmslink.storage.toml import Document
 
 ROOT = Path(__file__).parent.parent
 FIXTURES = ROOT / "tests" / "fixtures"

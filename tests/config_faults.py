@@ -17,15 +17,15 @@ from bmslink.config import Plan, draft
 from bmslink.config.effects import kept_off, matters
 from bmslink.device import Device, resolve
 from bmslink.errors import BmsError, LinkClosed
-from bmslink.journal import Journal
+from bmslink.link.transport import Endpoint, OnData, OnLost
 from bmslink.protocols.base import Driver
-from bmslink.protocols.jbd_framing import JBDFrame, JBDFramer
-from bmslink.protocols.settings import Image, Slot, Step, Table
-from bmslink.simulation.pack import Pack
+from bmslink.protocols.common.settings_map import Image, Slot, Step, Table
+from bmslink.protocols.jbd.framing import JBDFrame, JBDFramer
+from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer, Responder, make_responder
 from bmslink.simulation.transport import SimDevice, SimTransport
 from bmslink.simulation.wire import WireFaults
-from bmslink.transport import Endpoint, OnData, OnLost
+from bmslink.storage.journal import Journal
 
 
 def _jbd_refusal(request: bytes) -> bytes:

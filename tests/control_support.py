@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from bmslink.control import Battery, Decision, Engine, Event, Mode, PolicySet
-from bmslink.control.catalogue import default_policies
+from bmslink.control.decide.catalogue import default_policies
 from bmslink.model import Reading
 
 CELLS = 16

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from bmslink.capture import open_capture
+from bmslink.link.capture import open_capture
 from bmslink.model import Reading
 from support import FIXTURES
 

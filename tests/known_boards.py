@@ -10,18 +10,18 @@ from typing import Any, NamedTuple
 import bmslink
 from bmslink.model import Identity
 from bmslink.protocols.base import Driver
-from bmslink.protocols.daly_a5_writing import a5_map
-from bmslink.protocols.daly_d2 import DalyD2
-from bmslink.protocols.daly_p81 import DalyP81
-from bmslink.protocols.daly_register_map import register_map
-from bmslink.protocols.jbd_map import jbd_map
-from bmslink.protocols.jbd_up_map import up_map
-from bmslink.protocols.jk04_map import jk04_map
-from bmslink.protocols.jk_map import TABLE_BYTES, jk_map
-from bmslink.protocols.jk_modbus_writing import modbus_map
-from bmslink.protocols.jk_nw_writing import nw_map
-from bmslink.protocols.settings import Seen, SettingsMap, Slot
-from bmslink.setting import Setting
+from bmslink.protocols.common.settings_map import Seen, SettingsMap, Slot
+from bmslink.protocols.daly.a5.writing import a5_map
+from bmslink.protocols.daly.registers.d2 import DalyD2
+from bmslink.protocols.daly.registers.map import register_map
+from bmslink.protocols.daly.registers.p81 import DalyP81
+from bmslink.protocols.jbd.map import jbd_map
+from bmslink.protocols.jbd.up.map import up_map
+from bmslink.protocols.jk.jk04.map import jk04_map
+from bmslink.protocols.jk.map import TABLE_BYTES, jk_map
+from bmslink.protocols.jk.modbus.writing import modbus_map
+from bmslink.protocols.jk.nw.writing import nw_map
+from bmslink.settings.setting import Setting
 from support import virtual_run
 
 _FULL = bytes(281) + b"\xff" * (TABLE_BYTES - 281)

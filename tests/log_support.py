@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from bmslink.device import Device
+from bmslink.link.transport import Endpoint
 from bmslink.model import Reading
-from bmslink.transport import Endpoint
 from control_support import healthy
 from support import virtual_run
 

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from bmslink.capture import open_capture
-from bmslink.link import Link
+from bmslink.link.capture import open_capture
+from bmslink.link.link import Link
+from bmslink.link.transport import OnData, OnLost, Transport
 from bmslink.protocols.base import Options
-from bmslink.protocols.daly_registers import DalyRegisters
-from bmslink.protocols.rtu import RTUFrame
-from bmslink.transport import OnData, OnLost, Transport
+from bmslink.protocols.common.rtu import RTUFrame
+from bmslink.protocols.daly.registers.driver import DalyRegisters
 from support import FIXTURES, virtual_run
 
 Blocks = dict[tuple[int, int], bytes]

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from virtual_time import VirtualLoop, virtual_run
 
-__all__ = ["FIXTURES", "VirtualLoop", "virtual_run"]
+__all__ = ["FIXTURES", "ROOT", "TESTS", "VirtualLoop", "virtual_run"]
 
-FIXTURES = Path(__file__).parent / "fixtures"
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+FIXTURES = TESTS / "fixtures"

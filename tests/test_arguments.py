@@ -34,7 +34,7 @@ WRONG: list[Any] = [
 def nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What reaches a pack only reads: no journal means that no change was begun."""
     yield
-    from bmslink.journal import Journal
+    from bmslink.storage.journal import Journal
 
     assert not [r for r in Journal().records() if r["event"] in ("write", "switch", "adjust")]
 

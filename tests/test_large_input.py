@@ -11,7 +11,7 @@ import pytest
 from bmslink.decoding import decode
 from bmslink.errors import FrameError
 from bmslink.protocols import DRIVERS, load_driver
-from bmslink.tomlfile import loads
+from bmslink.storage.toml import loads
 from cli_support import Cli
 
 SIZE = 1 << 15

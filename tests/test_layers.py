@@ -10,78 +10,50 @@ from pathlib import Path
 import pytest
 
 from bmslink.errors import TargetError
+from bmslink.link.transport import SCHEMES, Endpoint, Scheme, make_transport
 from bmslink.protocols import DRIVERS, load_driver
-from bmslink.simulation.pack import Pack
+from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import RESPONDERS, make_responder
-from bmslink.transport import SCHEMES, Endpoint, Scheme, make_transport
+from support import ROOT
 
-SOURCE = Path(__file__).parent.parent / "src" / "bmslink"
+SOURCE = ROOT / "src" / "bmslink"
 
-FLOORS: dict[str, int] = {
-    "errors": 0,
-    "arguments": 1,
-    "model": 1,
-    "chain": 1,
-    "chemistry": 1,
-    "setting": 1,
-    "bands": 1,
-    "rules": 1,
-    "limit_rules": 2,
-    "lint": 2,
-    "plausibility": 2,
-    "journal": 2,
-    "gatt": 1,
-    "tomlfile": 1,
-    "wholefile": 1,
-    "transport": 1,
-    "framing": 1,
-    "link": 2,
-    "capture": 2,
-    "sharing": 2,
-    "transports": 2,
-    "protocols": 3,
-    "packs": 3,
-    "resolving": 4,
-    "board": 4,
-    "device": 4,
-    "decoding": 4,
-    "probing": 4,
-    "survey": 4,
-    "radio": 4,
-    "wired": 4,
-    "discovery": 4,
-    "simulation": 4,
-    "blocking": 5,
-    "config": 5,
-    "control": 6,
-    "runtime": 7,
-    "cli": 8,
-    "__init__": 9,
-    "__main__": 9,
-}
+ORDER = (
+    "errors",
+    "arguments",
+    "model",
+    "link",
+    "settings",
+    "storage",
+    "transports",
+    "protocols",
+    "packs",
+    "target",
+    "discovery",
+    "board",
+    "device",
+    "decoding",
+    "simulation",
+    "config",
+    "blocking",
+    "control",
+    "runtime",
+    "cli",
+    "__init__",
+    "__main__",
+)
+"""From the bottom to the top; each imports only from before itself."""
 OWNERS: dict[str, tuple[str, ...]] = {
     "typer": ("cli",),
     "rich": ("cli",),
     "serial": ("transports.serial", "transports.rfc2217", "transports.ports"),
     "pymodbus": ("transports.modbus_tcp",),
-    "bleak": (
-        "transports.ble",
-        "transports.ble_backend",
-        "transports.ble_bumble",
-        "transports.ble_bumble_host",
-        "transports.ble_errors",
-        "transports.ble_scan",
-    ),
-    "bumble": (
-        "simulation.gatt",
-        "simulation.gatt_air",
-        "transports.ble_bumble",
-        "transports.ble_bumble_host",
-    ),
+    "bleak": ("transports.ble",),
+    "bumble": ("simulation.ble", "transports.ble.bumble", "transports.ble.bumble_host"),
     "construct": ("protocols",),
-    "dbus_fast": ("transports.ble_pairing",),
-    "msgspec": ("capture", "config", "control", "framing", "packs", "tomlfile"),
-    "platformdirs": ("control.status", "journal", "packs"),
+    "dbus_fast": ("transports.ble.pairing",),
+    "msgspec": ("config", "control", "link", "packs", "storage.toml"),
+    "platformdirs": ("control.status", "packs", "storage.journal"),
     "tomlkit": ("packs",),
 }
 
@@ -105,48 +77,77 @@ def imports(path: Path) -> Iterator[str]:
             yield node.module or ""
 
 
+def imported(path: Path) -> Iterator[str]:
+    """The same, with `from package import module` as the module."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                file = SOURCE.parent.joinpath(*inner.split("."))
+                is_module = file.with_suffix(".py").exists() or file.is_dir()
+                yield inner if is_module else node.module
+
+
 def room(module: str) -> str:
     return module.split(".")[0]
 
 
-@pytest.mark.parametrize("path", modules(), ids=name_of)
-def test_imports_point_down(path: Path) -> None:
-    here = name_of(path)
-    assert room(here) in FLOORS, f"{here} is in no room of docs/architecture.md"
-    for target in imports(path):
-        if target == "bmslink":
-            continue
-        if not target.startswith("bmslink."):
-            continue
-        there = room(target.removeprefix("bmslink."))
-        if there == room(here):
-            continue
-        assert FLOORS[there] <= FLOORS[room(here)], f"{here} imports {target} above it"
-        if FLOORS[there] == FLOORS[room(here)]:
-            packages = {p.name for p in SOURCE.iterdir() if p.is_dir()}
-            assert not {there, room(here)} <= packages, f"{here} imports {target} on its floor"
+def test_imports_point_down() -> None:
+    assert {room(name_of(path)) for path in modules()} == set(ORDER)
+    wrong = [
+        f"{name_of(path)} imports {target}"
+        for path in modules()
+        for target in imports(path)
+        if target.startswith("bmslink.")
+        if (there := room(target.removeprefix("bmslink."))) != (here := room(name_of(path)))
+        if ORDER.index(there) > ORDER.index(here)
+    ]
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", modules(), ids=name_of)
-def test_foreign_libraries_have_one_owner(path: Path) -> None:
-    here = name_of(path)
-    for target in imports(path):
-        library = room(target)
-        if library in OWNERS:
-            assert any(here == o or here.startswith(f"{o}.") for o in OWNERS[library]), (
-                f"{here} imports {target}; only {OWNERS[library]} may"
-            )
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """Typing included: a circle means that two modules are one, or one too many."""
+    names = {f"bmslink.{name_of(path)}": path for path in modules()}
+    names["bmslink"] = names.pop("bmslink.__init__")
+    graph = {name: {t for t in imported(path) if t in names} for name, path in names.items()}
+    for name in graph:
+        reached, ahead = set[str](), list(graph[name] - {name})
+        while ahead:
+            if (each := ahead.pop()) not in reached:
+                reached.add(each)
+                ahead += graph[each]
+        assert name not in reached, f"{name} is part of a circle"
 
 
-@pytest.mark.parametrize("path", modules(), ids=name_of)
-def test_of_typer_only_the_public_names_are_used(path: Path) -> None:
+def test_foreign_libraries_have_one_owner() -> None:
+    wrong = [
+        f"{here} imports {target}"
+        for path in modules()
+        for target in imports(path)
+        if (owners := OWNERS.get(room(target))) is not None
+        if (here := name_of(path)) not in owners
+        if not here.startswith(tuple(f"{owner}." for owner in owners))
+    ]
+    assert not wrong
+
+
+def test_of_typer_only_the_public_names_are_used() -> None:
     """Its modules (core, main, its own click) change between releases; `typer.X` does not."""
-    assert not {m for m in imports(path) if m.startswith("typer.") or room(m) == "click"}
+    for path in modules():
+        private = {m for m in imports(path) if m.startswith("typer.") or room(m) == "click"}
+        assert not private, name_of(path)
 
 
-@pytest.mark.parametrize("path", modules(), ids=name_of)
-def test_modules_stay_small(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 420, "this module asks to be two"
+def test_modules_and_folders_stay_small() -> None:
+    for path in modules():
+        assert len(path.read_text().splitlines()) <= 400, f"{name_of(path)} asks to be two"
+    packages = {path.parent for path in modules()} - {SOURCE}
+    assert len([p for p in packages if p.parent == SOURCE]) <= 14
+    for package in packages - {SOURCE / "cli", SOURCE / "cli" / "render"}:
+        inside = [p for p in package.glob("*.py") if p.name != "__init__.py"]
+        assert len(inside) <= 14, f"{name_of(package / '__init__.py')} asks to be two"
 
 
 def test_no_command_is_a_coroutine() -> None:

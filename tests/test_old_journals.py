@@ -10,7 +10,7 @@ import pytest
 import bmslink
 from bmslink.config import cut_off_change, draft, resume
 from bmslink.errors import GateError
-from bmslink.journal import Journal
+from bmslink.storage.journal import Journal
 from cli_support import Cli
 from support import FIXTURES, virtual_run
 

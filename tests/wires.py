@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bmslink.errors import TransportError
-from bmslink.transport import make_transport, parse_target
+from bmslink.link.transport import make_transport, parse_target
 
 
 class Ear:

@@ -25,10 +25,10 @@ from bleak.backends.scanner import (
 from bleak.backends.service import BleakGATTService, BleakGATTServiceCollection
 from bleak.exc import BleakError
 
-from bmslink.gatt import Gatt, Seen
+from bmslink.link.gatt import Gatt, Seen
 from bmslink.protocols import load_driver
 from bmslink.simulation.transport import SimLine, make_device
-from bmslink.transports.ble_backend import Backend
+from bmslink.transports.ble.backend import Backend
 
 AIR: list[Module] = []
 OPENED: list[str] = []

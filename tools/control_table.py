@@ -11,12 +11,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from bmslink.control.catalogue import CATALOGUE
-from bmslink.control.policy import Action, Mode, Policy, Reset, Severity
-from bmslink.control.quantities import QUANTITIES
-from bmslink.control.thresholds import CURVES, THRESHOLDS
-from bmslink.control.thresholds import UNITS as THRESHOLD_UNITS
-from bmslink.control.units import write
+from bmslink.control.decide.catalogue import CATALOGUE
+from bmslink.control.decide.policy import Action, Mode, Policy, Reset, Severity
+from bmslink.control.decide.quantities import QUANTITIES
+from bmslink.control.decide.thresholds import CURVES, THRESHOLDS
+from bmslink.control.decide.thresholds import UNITS as THRESHOLD_UNITS
+from bmslink.settings.units import write
 
 PAGE = Path(__file__).parent.parent / "docs" / "control.md"
 _NAMES = {"lfp": "LFP", "nmc": "NMC", "lto": "LTO", "na-ion": "Na-ion"}

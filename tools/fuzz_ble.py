@@ -6,7 +6,8 @@ packets of any size and at any pace, before and during a reading. What that read
 matter, but nothing may come out except our own errors, memory stays bounded, and after the noise
 the link reads the pack again. Through bleak's interface to a backend in memory (`ble_memory`), on
 virtual time; `fuzz_gatt.py` does the same over a real ATT and GATT stack. Needs hypothesis. Prints
-one line per protocol; exits with 1 if any fails. `tests/test_ble_hostile.py` runs a few of them.
+one line per protocol; exits with 1 if any fails. `tests/transports/ble/test_ble_hostile.py` runs a
+few of them.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from hypothesis import strategies as st
 
 import bmslink
 from ble_memory import AIR, Module, simulated
-from bmslink.capture import open_capture
 from bmslink.errors import BmsError
+from bmslink.link.capture import open_capture
 from bmslink.protocols import DRIVERS, load_driver
-from bmslink.transports.ble_backend import VARIABLE
+from bmslink.transports.ble.backend import VARIABLE
 from virtual_time import virtual_run
 
 __all__ = ["BACKEND", "PROTOCOLS", "fuzz"]

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import bmslink
 from bmslink.errors import BmsError
-from bmslink.transports.ble_backend import VARIABLE
+from bmslink.transports.ble.backend import VARIABLE
 from radio_world import BACKEND, PROTOCOLS, World, world
 from virtual_time import virtual_run
 

@@ -21,15 +21,15 @@ from pathlib import Path
 from typing import Any
 
 import evidence_page
-from bmslink.capture import CaptureHeader, Piece, open_capture
 from bmslink.decoding import FrameEvent, Skip, explain_pieces, jsonable
 from bmslink.errors import FrameError
+from bmslink.link.capture import CaptureHeader, Piece, open_capture
 from bmslink.model import Reading
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options
-from bmslink.protocols.daly_a5 import DalyFrame
-from bmslink.protocols.jbd import JBDFrame
-from bmslink.protocols.rtu import RTUFrame
+from bmslink.protocols.common.rtu import RTUFrame
+from bmslink.protocols.daly.a5.driver import DalyFrame
+from bmslink.protocols.jbd.driver import JBDFrame
 from recorded_verdicts import Tally, compared
 
 ROOT = Path(__file__).parent.parent

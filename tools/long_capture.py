@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from bmslink.capture import open_capture
+from bmslink.link.capture import open_capture
 
 __all__ = ["write_long_capture"]
 

@@ -17,11 +17,11 @@ from bumble.att import Attribute
 from bumble.device import Connection
 from bumble.transport.common import Transport
 
-from bmslink.simulation.gatt import ServedModule, address_of, host_on
-from bmslink.simulation.gatt_air import Air, VirtualController
-from bmslink.simulation.gatt_modules import Module, Radio
+from bmslink.simulation.ble.air import Air, VirtualController
+from bmslink.simulation.ble.catalogue import Module, Radio
+from bmslink.simulation.ble.module import ServedModule, address_of, host_on
 from bmslink.simulation.transport import SimDevice, SimLine, make_device
-from bmslink.transports.ble_bumble import BumbleBackend
+from bmslink.transports.ble.bumble import BumbleBackend
 
 __all__ = ["BACKEND", "PROTOCOLS", "World", "backend", "world"]
 

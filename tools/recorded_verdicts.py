@@ -15,9 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bmslink.capture import CaptureHeader, Piece
 from bmslink.decoding import jsonable
 from bmslink.errors import FrameError
+from bmslink.link.capture import CaptureHeader, Piece
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options, Record
 from verdict_reasons import REASONS, Ours, Reason

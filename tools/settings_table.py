@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import bmslink
-from bmslink.protocols.settings import SettingsMap
-from bmslink.setting import Evidence, Setting
+from bmslink.protocols.common.settings_map import SettingsMap
+from bmslink.settings.setting import Evidence, Setting
 
 __all__ = ["BOARDS", "page"]
 

@@ -17,10 +17,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bmslink.control.catalogue import default_policies
-from bmslink.control.policy import Severity
+from bmslink.control.decide.catalogue import default_policies
+from bmslink.control.decide.policy import Severity
 from bmslink.model import Condition
-from bmslink.simulation.pack import Pack
+from bmslink.simulation.pack.pack import Pack
 from soak_wire import BATTERY, PROBES, Wire
 
 LINK = frozenset({"stale_data_warning", "stale_data_derate", "stale_data"})

@@ -23,7 +23,7 @@ from pathlib import Path
 import bmslink
 from bmslink.config import resume
 from bmslink.config.verify import verify
-from bmslink.journal import Journal
+from bmslink.storage.journal import Journal
 
 _VALUES = {
     "cell_ovp": (3.6, 3.58),

@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Iterator
 
 from bmslink.control import Battery, Decision, Engine, Event, Mode
-from bmslink.control.catalogue import default_policies
+from bmslink.control.decide.catalogue import default_policies
 from bmslink.errors import GateError
 from bmslink.model import Reading
-from bmslink.simulation.pack import Pack
-from bmslink.simulation.protection import RULES
+from bmslink.simulation.pack.pack import Pack
+from bmslink.simulation.pack.protection import RULES
 
 __all__ = ["BATTERY", "CELLS", "PROBES", "Wire"]
 

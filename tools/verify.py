@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import goldens
-from bmslink.capture import CaptureHeader, Piece
+from bmslink.link.capture import CaptureHeader, Piece
 from recorded_verdicts import RECORD, comparisons, live_frames
 
 ROOT = Path(__file__).parent.parent

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from bmslink import blocking
     from bmslink.decoding import decode
     from bmslink.device import Device, connect
-    from bmslink.discovery import Found, scan
+    from bmslink.discovery.scan import Found, scan
     from bmslink.errors import (
         BmsError,
         CaptureError,
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
         VerifyError,
     )
     from bmslink.model import Capability, Command, Condition, Identity, Reading, Switch
-    from bmslink.setting import Setting
+    from bmslink.settings.setting import Setting
 
 _WHERE = {
     "connect": "device",
     "Device": "device",
     "decode": "decoding",
-    "Found": "discovery",
-    "scan": "discovery",
-    "Setting": "setting",
+    "Found": "discovery.scan",
+    "scan": "discovery.scan",
+    "Setting": "settings.setting",
     **dict.fromkeys(
         ("Capability", "Command", "Condition", "Identity", "Reading", "Switch"), "model"
     ),

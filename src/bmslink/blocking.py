@@ -27,12 +27,13 @@ from concurrent.futures import Future, wait
 from types import TracebackType
 from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Self, TypeVar, overload
 
-from bmslink import config, discovery
+from bmslink import config
 from bmslink import device as aio
 from bmslink.arguments import checked
 from bmslink.decoding import decode
+from bmslink.discovery import scan as discovery
 from bmslink.errors import LinkClosed, TargetError
-from bmslink.transport import Endpoint
+from bmslink.link.transport import Endpoint
 
 __all__ = ["Device", "connect", "decode", "scan"]
 

@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import IO, Any, Self, cast
 
 from bmslink.arguments import checked
-from bmslink.capture import CaptureHeader, Recorder, Writer
 from bmslink.errors import (
     BmsError,
     LinkClosed,
@@ -18,15 +17,16 @@ from bmslink.errors import (
     TargetError,
     TransportError,
 )
-from bmslink.link import Link
+from bmslink.link.capture import CaptureHeader, Recorder, Writer
+from bmslink.link.link import Link
+from bmslink.link.shared_line import shared
+from bmslink.link.transport import Endpoint, Pin, Transport, make_transport
 from bmslink.model import Identity
 from bmslink.packs import NamedPack
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Driver
-from bmslink.protocols.settings import SettingsMap
-from bmslink.resolving import options_of, settled, timing_of
-from bmslink.sharing import shared
-from bmslink.transport import Endpoint, Pin, Transport, make_transport
+from bmslink.protocols.common.settings_map import SettingsMap
+from bmslink.target import options_of, settled, timing_of
 
 __all__ = ["Board"]
 
@@ -142,7 +142,7 @@ class Board:
         if self._record is not None and self._record.closed:
             raise TransportError("The recording of this device is finished: connect anew.")
         if not self._built:
-            from bmslink.discovery import detect  # it loads every protocol
+            from bmslink.discovery.scan import detect  # it loads every protocol
 
             self.target = await detect(self.target, pin=self._pin, tell=self._tell)
             self._build()

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from bmslink.arguments import checked
-from bmslink.capture import CaptureHeader, Piece, is_capture, moment, open_capture, reading
 from bmslink.errors import FrameError, TargetError
-from bmslink.framing import Frame, Framer, bites
+from bmslink.link.capture import CaptureHeader, Piece, is_capture, moment, open_capture, reading
+from bmslink.link.framer import Frame, Framer, bites
 from bmslink.model import Reading
 from bmslink.protocols import DRIVERS, load_driver
 from bmslink.protocols.base import Assembler, Codec, Driver, Options, Record

@@ -28,13 +28,13 @@ from bmslink.errors import (
     TransportError,
     VerifyError,
 )
-from bmslink.journal import Transaction
+from bmslink.link.transport import Endpoint, Pin
 from bmslink.model import Adjustment, Command, Identity, Reading
 from bmslink.packs import find_pack, find_pin
 from bmslink.protocols.abilities import abilities
-from bmslink.protocols.settings import Image, SettingsMap, Slot, Step, Table
-from bmslink.resolving import resolve, settled
-from bmslink.transport import Endpoint, Pin
+from bmslink.protocols.common.settings_map import Image, SettingsMap, Slot, Step, Table
+from bmslink.storage.journal import Transaction
+from bmslink.target import resolve, settled
 
 __all__ = ["Device", "connect", "resolve", "settled"]
 

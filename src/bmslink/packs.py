@@ -28,12 +28,12 @@ from typing import Annotated, Any
 
 import msgspec
 
-from bmslink.chemistry import chemistry as find_chemistry
 from bmslink.errors import TargetError
+from bmslink.link.transport import SCHEMES, Endpoint, Pin, parse_target
 from bmslink.protocols import DRIVERS, VENDORS
-from bmslink.tomlfile import Document, keys_in, read_text, statements
-from bmslink.transport import SCHEMES, Endpoint, Pin, parse_target
-from bmslink.wholefile import replace_file, require_regular
+from bmslink.settings.chemistry import chemistry as find_chemistry
+from bmslink.storage.atomic import replace_file, require_regular
+from bmslink.storage.toml import Document, keys_in, read_text, statements
 
 __all__ = [
     "NamedPack",

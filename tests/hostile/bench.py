@@ -17,7 +17,9 @@ from typing import Any
 from unittest.mock import patch
 
 from bmslink.cli import app
-from bmslink.protocols import daly_register_map, daly_register_writing, jk_modbus_writing
+from bmslink.protocols.daly.registers import map as daly_register_map
+from bmslink.protocols.daly.registers import writing as daly_register_writing
+from bmslink.protocols.jk.modbus import writing as jk_modbus_writing
 from hostile.board import Board
 from hostile.line import Port, reachable
 from virtual_time import VirtualLoop
@@ -149,7 +151,7 @@ class Bench:
 
     def open_changes(self) -> int:
         """How many changes the journal holds open."""
-        from bmslink.journal import Journal
+        from bmslink.storage.journal import Journal
 
         return len(Journal(self.journal).unfinished())
 

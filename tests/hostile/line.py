@@ -20,9 +20,9 @@ import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bmslink import transport
 from bmslink.errors import LinkClosed, PortNotFound
-from bmslink.transport import Endpoint, Line, OnData, OnLost, Scheme, Transport
+from bmslink.link import transport
+from bmslink.link.transport import Endpoint, Line, OnData, OnLost, Scheme, Transport
 from hostile.board import Board
 from hostile.daly_d2 import DalyD2Board
 from hostile.jbd import JBDBoard

@@ -100,7 +100,7 @@ class _Tally:
     @property
     def recorded(self) -> tuple[int, int]:
         """Pieces and bytes in the file."""
-        from bmslink.capture import Recorder
+        from bmslink.link.capture import Recorder
 
         transport = self.device.link.transport
         return (

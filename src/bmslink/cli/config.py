@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bmslink.cli import changing as c
+from bmslink.cli import change as c
 from bmslink.cli import config_files as files
 from bmslink.cli import options as o
 from bmslink.cli.config_changes import journal, resume, verify
@@ -40,8 +40,8 @@ def backup(
     With who it is, the values and a checksum; `restore` takes it back.
     """
     from bmslink.cli.loop import run_open
-    from bmslink.config.backup import backup_text, make_backup, save_backup
-    from bmslink.config.places import where
+    from bmslink.config.files.backup import backup_text, make_backup, save_backup
+    from bmslink.config.identity.places import where
 
     session = o.session_of(ctx)
     device = connect_one(session, target, connection)
@@ -70,7 +70,7 @@ def export(
 ) -> None:
     """Write the settings of a pack as a profile."""
     from bmslink.cli.loop import run_open
-    from bmslink.config.profile import profile_of
+    from bmslink.config.files.profile import profile_of
 
     session = o.session_of(ctx)
     device = connect_one(session, target, connection)
@@ -90,7 +90,7 @@ def presets(
     output: o.OutputOptions,
 ) -> None:
     """List the presets, or write one as a profile to begin with."""
-    from bmslink.config.presets import PRESETS, preset
+    from bmslink.config.files.presets import PRESETS, preset
 
     session = o.session_of(ctx)
     session.no_trace("config presets")
@@ -119,7 +119,7 @@ def plan(
     stands in the way.
     """
     from bmslink.config import draft
-    from bmslink.config.profile import load_profile
+    from bmslink.config.files.profile import load_profile
 
     session = o.session_of(ctx)
     profile = load_profile(file)
@@ -159,7 +159,7 @@ def apply(
     planned. Several packs follow each other; the first failure ends it.
     """
     from bmslink.cli.loop import run_open
-    from bmslink.config.profile import load_profile
+    from bmslink.config.files.profile import load_profile
 
     session = o.session_of(ctx)
     profile = load_profile(file)
@@ -202,7 +202,7 @@ def restore(
     as they are.
     """
     from bmslink.cli.loop import run_open
-    from bmslink.config.backup import load_backup
+    from bmslink.config.files.backup import load_backup
 
     session = o.session_of(ctx)
     kept = load_backup(file)
@@ -230,7 +230,7 @@ def diff(
     not have is named on stderr (all of it with -v).
     """
     from bmslink.cli.render import config, text
-    from bmslink.config.compare import compare, compared, lacking
+    from bmslink.config.files.compare import compare, compared, lacking
 
     session = o.session_of(ctx)
     names = list(sides)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bmslink.cli import changing as c
+from bmslink.cli import change as c
 from bmslink.cli import config_files as files
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_one
@@ -44,7 +44,7 @@ def resume(
     from bmslink.cli.loop import run_open
     from bmslink.config import cut_off_change
     from bmslink.config import resume as end
-    from bmslink.config.check import require_waivers
+    from bmslink.config.checks.check import require_waivers
 
     session = o.session_of(ctx)
     if rollback + keep + show > 1:
@@ -121,8 +121,8 @@ def journal(
     With --json every record of it.
     """
     from bmslink.cli.render import journal as render
-    from bmslink.config.history import records_of
-    from bmslink.journal import Journal
+    from bmslink.config.records.history import records_of
+    from bmslink.storage.journal import Journal
 
     session = o.session_of(ctx)
     session.no_trace("config journal")

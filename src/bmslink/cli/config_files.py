@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from bmslink.cli.options import OutputOptions
     from bmslink.cli.output import Session
     from bmslink.config import CutOff
-    from bmslink.config.backup import Backup
-    from bmslink.config.compare import Side
+    from bmslink.config.files.backup import Backup
+    from bmslink.config.files.compare import Side
     from bmslink.device import Device
     from bmslink.model import Identity
-    from bmslink.protocols.settings import Table
+    from bmslink.protocols.common.settings_map import Table
 
 __all__ = [
     "backup_name",
@@ -95,7 +95,7 @@ def backup_name(made: Backup) -> str:
 def sides(session: Session, names: Sequence[str], connection: ConnectionOptions) -> list[Side]:
     """The sides of a comparison: a file if there is one of that name, else a pack."""
     from bmslink.cli.loop import run_open
-    from bmslink.config.compare import side_of_table
+    from bmslink.config.files.compare import side_of_table
 
     live = [name for name in names if not _is_file(name)]
     if not live:
@@ -127,9 +127,9 @@ def _is_file(name: str) -> bool:
 
 
 def _file(name: str) -> Side:
-    from bmslink.config.backup import load_backup
-    from bmslink.config.compare import side_of_backup, side_of_profile
-    from bmslink.config.profile import load_profile
+    from bmslink.config.files.backup import load_backup
+    from bmslink.config.files.compare import side_of_backup, side_of_profile
+    from bmslink.config.files.profile import load_profile
 
     if Path(name).suffix == ".toml":
         return side_of_profile(name, load_profile(name))

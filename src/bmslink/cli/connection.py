@@ -17,7 +17,7 @@ from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
     from bmslink.device import Device
-    from bmslink.transport import Endpoint, Pin
+    from bmslink.link.transport import Endpoint, Pin
 
 __all__ = ["ConnectionOptions", "connect_all", "connect_one"]
 
@@ -126,7 +126,7 @@ def _settle(session: Session, endpoints: list[Endpoint], pins: Sequence[Pin]) ->
     found now is left to its opening."""
     from bmslink.cli.loop import run
     from bmslink.device import settled
-    from bmslink.discovery import detect
+    from bmslink.discovery.scan import detect
 
     async def ask(index: int) -> None:
         try:

@@ -19,9 +19,9 @@ from bmslink.errors import TargetError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from bmslink.control.logs import Entry, Log, Skipped
-    from bmslink.control.policy import PolicySet
-    from bmslink.control.report import Report
+    from bmslink.control.backtest.logs import Entry, Log, Skipped
+    from bmslink.control.backtest.report import Report
+    from bmslink.control.decide.policy import PolicySet
     from bmslink.model import Reading
 
 __all__ = ["InstallationOptions", "Policies", "backtest", "explain"]
@@ -93,7 +93,7 @@ def backtest(
     would have followed from a decision is not in the log.
     """
     from bmslink.cli.render import backtest as render
-    from bmslink.control.backtest import backtest as try_on
+    from bmslink.control.backtest.backtest import backtest as try_on
     from bmslink.control.files import load_policies
 
     session = o.session_of(ctx)
@@ -155,7 +155,7 @@ def explain(
     read three times, a second apart.
     """
     from bmslink.cli.render import explain as render
-    from bmslink.control.explain import explain_log, explain_readings
+    from bmslink.control.backtest.explain import explain_log, explain_readings
     from bmslink.control.files import load_policies
 
     session = o.session_of(ctx)
@@ -182,7 +182,7 @@ def explain(
 
 
 def _log(path: str, protocol: str | None, timing: LogOptions) -> Log:
-    from bmslink.control.logs import Log
+    from bmslink.control.backtest.logs import Log
     from bmslink.protocols import load_driver
 
     if protocol is not None:

@@ -21,7 +21,7 @@ def command(
     And what can be written to it: for that it is asked for its settings, as `settings show` does.
     """
     from bmslink.cli.loop import run_open
-    from bmslink.cli.standing import open_change
+    from bmslink.cli.open_change import open_change
     from bmslink.device import Device
     from bmslink.model import Identity
 

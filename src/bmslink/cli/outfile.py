@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from bmslink.cli.render.clean import clean_lines
 from bmslink.errors import TargetError
-from bmslink.wholefile import append_handle, new_handle, replace_file, require_regular
+from bmslink.storage.atomic import append_handle, new_handle, replace_file, require_regular
 
 __all__ = ["on_stdout", "open_new", "write_text"]
 

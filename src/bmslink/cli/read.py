@@ -47,7 +47,7 @@ async def _read_all(
 ) -> None:
     import asyncio
 
-    from bmslink.cli.standing import warn
+    from bmslink.cli.open_change import warn
     from bmslink.errors import BmsError
     from bmslink.runtime.poll import poll
 

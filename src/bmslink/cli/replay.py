@@ -30,8 +30,8 @@ def command(
     recording from its beginning; the pseudo-terminal is one line, and its baud rate is not looked
     at. Without --loop, the last answers come again at the end, and a stream falls silent.
     """
-    from bmslink.simulation.recorded import Recording
-    from bmslink.simulation.replay import serve_recording
+    from bmslink.simulation.replay.recorded import Recording
+    from bmslink.simulation.replay.responder import serve_recording
 
     session = o.session_of(ctx)
     session.no_trace("replay")

@@ -14,7 +14,7 @@ from bmslink.errors import BmsError, TargetError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bmslink.discovery import Found
+    from bmslink.discovery.scan import Found
 
 __all__ = ["command"]
 
@@ -55,7 +55,7 @@ def command(
     """
     from bmslink.cli.log import start_logging
     from bmslink.cli.loop import run
-    from bmslink.discovery import scan
+    from bmslink.discovery.scan import scan
     from bmslink.packs import find_pin, read_pin
 
     session = o.session_of(ctx)
@@ -98,7 +98,7 @@ def command(
 
 def _show(session: Session, results: Sequence[Found]) -> None:
     from bmslink.cli.render import scan as render
-    from bmslink.discovery import by_confidence
+    from bmslink.discovery.scan import by_confidence
 
     for one in by_confidence(results):
         if session.json:

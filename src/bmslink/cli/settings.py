@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bmslink.cli import changing as c
+from bmslink.cli import change as c
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_one
 from bmslink.errors import TargetError, UsageError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bmslink.cli.output import Session
     from bmslink.device import Device
     from bmslink.model import Adjustment
-    from bmslink.protocols.settings import SettingsMap, Table
+    from bmslink.protocols.common.settings_map import SettingsMap, Table
 
 __all__ = ["COMMANDS"]
 

@@ -15,7 +15,7 @@ from bmslink.cli.serving import ListenOptions, announce, run_server
 from bmslink.errors import TargetError
 
 if TYPE_CHECKING:
-    from bmslink.simulation.gatt_modules import Radio
+    from bmslink.simulation.ble.catalogue import Radio
 
 __all__ = ["command"]
 
@@ -61,7 +61,7 @@ class RadioOptions(OptionGroup):
 
     def radio(self) -> Radio | None:
         """The module; `None` without --ble. `TargetError` where only its details are given."""
-        from bmslink.simulation.gatt_modules import Radio
+        from bmslink.simulation.ble.catalogue import Radio
 
         more = (self.ble_module, self.ble_name, self.ble_chunk, self.ble_mtu, self.ble_pin)
         if self.ble is None:

@@ -11,7 +11,7 @@ from bmslink.cli.render import watching as render
 
 if TYPE_CHECKING:
     from bmslink.control.check import Finding
-    from bmslink.control.decision import Decision
+    from bmslink.control.decide.decision import Decision
     from bmslink.errors import BmsError
 
 __all__ = ["Printer"]

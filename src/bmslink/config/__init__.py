@@ -48,16 +48,17 @@ somebody resumes it every other change of that pack is refused.
 
 from __future__ import annotations
 
-from bmslink.config.adjusting import AdjustmentPlan, adjust, draft_adjustment
 from bmslink.config.apply import apply, draft
-from bmslink.config.believing import believe, oddities
-from bmslink.config.check import WAIVERS, Check
-from bmslink.config.open_changes import open_change
+from bmslink.config.checks.check import WAIVERS, Check
+from bmslink.config.checks.plausible import believe, oddities
+from bmslink.config.clock_soc import AdjustmentPlan, adjust, draft_adjustment
+from bmslink.config.identity.places import place_of
 from bmslink.config.outcome import Outcome
-from bmslink.config.places import place_of
 from bmslink.config.plan import Change, Edit, Plan, make_plan
-from bmslink.config.resume import CutOff, cut_off_change, resume, unfinished
-from bmslink.config.switching import rehearse_switch, switch
+from bmslink.config.records.cut_off import CutOff, cut_off_change, unfinished
+from bmslink.config.records.open_changes import open_change
+from bmslink.config.resume import resume
+from bmslink.config.switching.switches import rehearse_switch, switch
 from bmslink.config.verify import Difference, Verification, verify
 
 __all__ = [

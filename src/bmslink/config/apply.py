@@ -6,22 +6,23 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from bmslink.arguments import checked
-from bmslink.config.backup import Backup
-from bmslink.config.check import Check, Health
-from bmslink.config.drive import Job, Stranger, reach, watch
-from bmslink.config.history import History, made_here
-from bmslink.config.locks import locked
-from bmslink.config.open_changes import begin, blocks_of, cut_off, lock_names, other_road
+from bmslink.config.checks.check import Check, Health
+from bmslink.config.files.backup import Backup
+from bmslink.config.files.profile import Profile
+from bmslink.config.identity.known_as import identify_as, pack_of, same_board
+from bmslink.config.identity.locks import locked
+from bmslink.config.job import Job, Stranger, watch
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Plan, make_plan, with_frames
-from bmslink.config.profile import Profile
+from bmslink.config.records.history import History, made_here
+from bmslink.config.records.open_changes import begin, blocks_of, cut_off, lock_names, other_road
 from bmslink.config.rollback import close, outcome_of, roll_back, unknown
-from bmslink.config.who import identify_as, pack_of, same_board
+from bmslink.config.writer import reach
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, SettingError
-from bmslink.journal import Journal, JournalError
 from bmslink.model import Identity
-from bmslink.protocols.settings import SettingsMap, Table
+from bmslink.protocols.common.settings_map import SettingsMap, Table
+from bmslink.storage.journal import Journal, JournalError
 
 __all__ = [
     "apply",

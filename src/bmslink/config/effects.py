@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from bmslink.config.plan import writable_part
-from bmslink.protocols.settings import Image, SettingsMap
-from bmslink.setting import Danger, Setting, Value
+from bmslink.protocols.common.settings_map import Image, SettingsMap
+from bmslink.settings.setting import Danger, Setting, Value
 
 __all__ = ["Strays", "describe", "kept_off", "matters", "strange", "strangers", "strays"]
 

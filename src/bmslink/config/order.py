@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bmslink.lint import review
-from bmslink.protocols.settings import Image, Table
-from bmslink.setting import Danger, Value
+from bmslink.protocols.common.settings_map import Image, Table
+from bmslink.settings.rules import review
+from bmslink.settings.setting import Danger, Value
 
 __all__ = ["in_order"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bmslink.config.plan import Change
-from bmslink.setting import Value
+from bmslink.settings.setting import Value
 
 __all__ = ["Outcome", "Result"]
 

@@ -11,21 +11,21 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bmslink.config.backup import Backup
-from bmslink.config.cells import cells_of
-from bmslink.config.check import Check, Draft, Health
-from bmslink.config.gates import check_all
+from bmslink.config.checks.cells import cells_of
+from bmslink.config.checks.check import Check, Draft, Health
+from bmslink.config.checks.gates import check_all
+from bmslink.config.files.backup import Backup
+from bmslink.config.files.profile import Profile
 from bmslink.config.order import in_order
-from bmslink.config.profile import Profile
-from bmslink.config.restoring import Outside, Stood, foreign, outside, part_of, unusable
-from bmslink.config.restoring import writable_part as writable_part
+from bmslink.config.restore import Outside, Stood, foreign, outside, part_of, unusable
+from bmslink.config.restore import writable_part as writable_part
 from bmslink.errors import FrameError, SettingError
-from bmslink.lint import review
 from bmslink.model import Identity, Reading
 from bmslink.packs import NamedPack
+from bmslink.protocols.common.settings_map import Image, SettingsMap, Table
 from bmslink.protocols.names import no_name
-from bmslink.protocols.settings import Image, SettingsMap, Table
-from bmslink.setting import SWITCHES, Setting, Value
+from bmslink.settings.rules import review
+from bmslink.settings.setting import SWITCHES, Setting, Value
 
 __all__ = ["Change", "Edit", "Plan", "changes_of", "make_plan", "writable_part"]
 

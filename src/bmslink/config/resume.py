@@ -3,49 +3,42 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 from bmslink.arguments import checked
-from bmslink.chemistry import chemistry
 from bmslink.config.apply import (
     carry_out,
     gate,
     refuse,
 )
-from bmslink.config.believing import oddities
-from bmslink.config.check import Check, Health, known_waivers, require_waivers
-from bmslink.config.drive import Job, watch
-from bmslink.config.effects import describe, kept_off, strange
-from bmslink.config.fingerprint import fingerprint
-from bmslink.config.locks import locked
-from bmslink.config.offmarks import marked_off
-from bmslink.config.open_changes import (
-    blocks_of,
+from bmslink.config.checks.check import Check, Health, require_waivers
+from bmslink.config.checks.plausible import oddities
+from bmslink.config.effects import kept_off, strange
+from bmslink.config.identity.known_as import identify_as
+from bmslink.config.identity.locks import locked
+from bmslink.config.job import Job, watch
+from bmslink.config.outcome import Outcome
+from bmslink.config.plan import changes_of, make_plan
+from bmslink.config.records.cut_off import going_back, settings_where_any
+from bmslink.config.records.open_changes import (
     cut_off,
     lock_names,
     may_be_written_from,
     other_road,
-    regards,
-    said_of,
-    said_of_twin,
 )
-from bmslink.config.outcome import Outcome
-from bmslink.config.places import where
-from bmslink.config.plan import Change, changes_of, make_plan, writable_part
+from bmslink.config.records.record import Record, damaged, neither, read
 from bmslink.config.rollback import roll_back
-from bmslink.config.switching import look_at
-from bmslink.config.who import identify_as
+from bmslink.config.switching.off_marks import marked_off
+from bmslink.config.switching.switches import look_at
 from bmslink.device import Device
-from bmslink.errors import BmsError, GateError, RollbackError, SettingError, VerifyError
-from bmslink.journal import Journal, Open
+from bmslink.errors import BmsError, GateError, RollbackError, VerifyError
 from bmslink.model import Command, Identity, Switch
-from bmslink.protocols.settings import Image, SettingsMap, Table
-from bmslink.setting import Value
+from bmslink.protocols.common.settings_map import Image, SettingsMap, Table
+from bmslink.storage.journal import Journal, Open
 
-__all__ = ["CutOff", "cut_off_change", "resume", "unfinished"]
+__all__ = ["resume"]
 
 
 _CHANGED = (
@@ -79,7 +72,7 @@ async def resume(
     journal = journal or Journal()
     identity = await device.identify()
     with locked(journal.folder / "locks", lock_names(device, identity)):
-        cut = cut_off(journal, device, identity, await _table(device, identity))
+        cut = cut_off(journal, device, identity, await settings_where_any(device, identity))
         if not cut:
             return Outcome(result="nothing", sentence="No change of this pack was cut off.")
         may_be_written_from(cut[0], device, identity, keep=keep, agreed=agreed, waive=waive)
@@ -133,22 +126,11 @@ async def _look_at_switch(device: Device, journal: Journal, cut: Open) -> Outcom
     """A switch is not thrown again, hours later: only what it shows is told."""
     name, on = cut.begin["switch"], cut.begin.get("on")
     if name not in list(Switch) or not isinstance(on, bool):
-        raise _damaged("it names no switch")
+        raise damaged("it names no switch")
     shown = look_at(await device.read(), Command(Switch(name), on))
     sentence = f"{shown.sentence} It was not sent again."
     journal.reopen(cut).end(shown.result, sentence=sentence)
     return Outcome(result=shown.result, sentence=sentence, transaction=cut.id)
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """What the journal says of a change."""
-
-    before: Table
-    changes: list[Change]
-    restore: bool
-    chemistry: str | None
-    waived: frozenset[str]
 
 
 async def _resume(
@@ -164,10 +146,10 @@ async def _resume(
     if cut.begin.get("map") != settings.name or settings.locked:
         why = settings.locked or f"its settings are now known as {settings.name}"
         raise refuse(f"The change cannot be resumed over this target: {why}.", "map")
-    record = _leaving_off(settings, cut, _read(settings, cut.begin))
+    record = _leaving_off(settings, cut, read(settings, cut.begin))
     if odd := oddities(record.before):
-        raise _damaged(f"what it would set back to is impossible ({odd})")
-    back = rollback or _going_back(cut)
+        raise damaged(f"what it would set back to is impossible ({odd})")
+    back = rollback or going_back(cut)
     now = await device.settings(settings)
     touched = [change.slot for change in record.changes]
     other = strange(settings, record.before.image, now.image, touched)
@@ -176,7 +158,7 @@ async def _resume(
             "Nothing was sent. " + _CHANGED.format(other),
             [Check(name="unchanged", passed=False, sentence=other, waiver="unchanged")],
         )
-    told = _neither(settings, record, now.image)
+    told = neither(settings, record, now.image)
     if told and not (confirm is not None and confirm(told)):
         raise refuse(
             f"Nothing was sent. {told} Look first, or give it up with --keep.", "unchanged"
@@ -208,20 +190,7 @@ async def _resume(
     raise error if isinstance(error, RollbackError) else RollbackError(str(error))
 
 
-def _neither(settings: SettingsMap, record: _Record, now: Image) -> str:
-    """The settings that hold neither their old nor their new value, in a sentence."""
-    odd = [
-        describe(settings, change.slot, record.before.image[change.slot], now.get(change.slot))
-        for change in record.changes
-        if not settings.same(change.slot, now.get(change.slot), change.new)
-        and not settings.same(change.slot, now.get(change.slot), change.old)
-    ]
-    if not odd:
-        return ""
-    return f"Neither the old nor the new value is read of these: {'; '.join(odd)}."
-
-
-def _turns_nothing_on(settings: SettingsMap, record: _Record, now: Image) -> None:
+def _turns_nothing_on(settings: SettingsMap, record: Record, now: Image) -> None:
     """`GateError` where finishing the change would turn a switch on, perhaps hours later."""
     on = [
         key
@@ -248,14 +217,14 @@ def _held(settings: SettingsMap, cut: Open, image: Image) -> dict[int, bytes]:
             try:
                 held[slot] = settings.by_address[slot].clean(bytes.fromhex(new))
             except ValueError as error:
-                raise _damaged(f"{error}") from error
+                raise damaged(f"{error}") from error
             if slot not in image:
-                raise _damaged(f"it does not say what slot {slot:02X} held before")
+                raise damaged(f"it does not say what slot {slot:02X} held before")
     return held
 
 
 async def _may_finish(
-    device: Device, identity: Identity, now: Table, record: _Record, waive: Collection[str]
+    device: Device, identity: Identity, now: Table, record: Record, waive: Collection[str]
 ) -> None:
     """The gates again: the pack may be fuller, colder or busier than when the change was begun."""
     reading, still = await watch(device)
@@ -276,36 +245,7 @@ async def _may_finish(
     gate(plan)
 
 
-def _damaged(why: str) -> BmsError:
-    return refuse(
-        f"The journal's record of the change cannot be used: {why}. `--keep` gives it up.",
-        "journal",
-    )
-
-
-def _read(settings: SettingsMap, begin: Mapping[str, Any]) -> _Record:
-    """The record, with everything in it checked: what it holds is going to be written."""
-    try:
-        image = {int(slot, 16): bytes.fromhex(raw) for slot, raw in begin["image"].items()}
-        goal = {int(each["slot"]): bytes.fromhex(each["new"]) for each in begin["changes"]}
-        before = Table(map=settings, image=image)
-        part, left = writable_part(settings, image, goal, own=True)
-        if left or part != goal:
-            raise _damaged("it holds bytes that may not be written")
-        changes = changes_of(before, goal)
-        for edit in (edit for change in changes for edit in change.edits):
-            if not begin.get("restore"):
-                settings.setting(edit.key).check(edit.new)
-        # a waiver that this version does not know any more waives nothing
-        waived = known_waivers(name for name in begin.get("waived", ()) if isinstance(name, str))
-        stated = begin.get("chemistry")
-        kind = chemistry(stated).name if isinstance(stated, str) else None
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise _damaged(f"{type(error).__name__} {error}") from error
-    return _Record(before, changes, bool(begin.get("restore")), kind, waived)
-
-
-def _leaving_off(settings: SettingsMap, cut: Open, record: _Record) -> _Record:
+def _leaving_off(settings: SettingsMap, cut: Open, record: Record) -> Record:
     """The record with the switches off that somebody turned off since: neither way turns one on."""
     names = [switch.key for switch in marked_off(cut)]
     rows = [row for name in names if (row := settings.by_key.get(name)) and row.writable]
@@ -319,86 +259,3 @@ def _leaving_off(settings: SettingsMap, cut: Open, record: _Record) -> _Record:
     before = Table(map=settings, image=image)
     left = {slot: raw for slot, raw in goal.items() if not settings.same(slot, raw, image[slot])}
     return replace(record, before=before, changes=changes_of(before, left))
-
-
-def _going_back(cut: Open) -> bool:
-    return any(note.get("event") == "rollback" for note in cut.notes)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CutOff:
-    """A change that was cut off."""
-
-    sentence: str
-    begin: Mapping[str, Any]
-    """The journal's record of it."""
-    back: bool
-    """Setting it back had begun: it cannot be finished any more."""
-    damage: str
-    """What of its records does not verify: then it can only be given up. Empty: all do."""
-    old: bool
-    """An earlier version wrote it, without a check."""
-    elsewhere: str
-    """The target it was begun at, where only the fingerprint says that it is this board."""
-    notes: Sequence[Mapping[str, Any]]
-    """What was recorded after its beginning."""
-    stands: Mapping[str, Value | None]
-    """Key -> what the board holds now, of the settings that it is about."""
-    odd: str = ""
-    """The settings that hold neither their old nor their new value, in a sentence."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Its JSON object."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
-@checked()
-async def cut_off_change(device: Device, journal: Journal | None = None) -> CutOff | None:
-    """The oldest change of this pack that was cut off, and what stands now; nothing is sent."""
-    journal = journal or Journal()
-    identity = await device.identify()
-    table = await _table(device, identity)
-    found = cut_off(journal, device, identity, table)
-    if not found:
-        return None
-    cut, values = found[0], {} if table is None else table.values()
-    changes = cut.begin.get("changes") if table and cut.begin.get("map") == table.map.name else ()
-    about = {
-        edit["key"]
-        for change in (changes if isinstance(changes, list) else ())
-        if isinstance(change, dict) and isinstance(change.get("settings"), list)
-        for edit in change["settings"]
-        if isinstance(edit, dict) and isinstance(edit.get("key"), str)
-    }
-    odd = ""
-    if table and about and not cut.damage:
-        with suppress(BmsError):  # a record that does not fit this board; `resume` says so
-            odd = _neither(table.map, _read(table.map, cut.begin), table.image)
-    mine = regards(cut, where(device), fingerprint(identity, table)) != "print"
-    return CutOff(
-        sentence=said_of(found, device, identity) if mine else said_of_twin(cut, device),
-        begin=cut.begin,
-        back=_going_back(cut),
-        damage=cut.damage,
-        old=cut.old,
-        elsewhere="" if mine else str(cut.about.get("target")),
-        notes=cut.notes,
-        stands={key: value for key, value in values.items() if key in about},
-        odd=odd,
-    )
-
-
-async def _table(device: Device, identity: Identity) -> Table | None:
-    """The settings, where this board has any; else only its switches can be changed."""
-    try:
-        return await device.settings(await device.settings_map(identity))
-    except SettingError:
-        return None
-
-
-@checked()
-async def unfinished(device: Device, journal: Journal | None = None) -> str | None:
-    """What of this pack was cut off, in a sentence; `None`: nothing."""
-    identity = await device.identify()
-    found = blocks_of(journal or Journal(), device, identity)
-    return found.get("unfinished")

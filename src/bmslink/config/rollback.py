@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
-from bmslink.config.drive import Job, Stranger, patiently, reach, still_ours
 from bmslink.config.effects import describe
+from bmslink.config.job import Job, Stranger
 from bmslink.config.outcome import Outcome, Result
 from bmslink.config.plan import Change
+from bmslink.config.writer import patiently, reach, still_ours
 from bmslink.errors import BmsError, RollbackError, VerifyError
-from bmslink.protocols.settings import Image, Table
-from bmslink.setting import Value
+from bmslink.protocols.common.settings_map import Image, Table
+from bmslink.settings.setting import Value
 
 __all__ = ["close", "roll_back", "unknown", "values_of"]
 

@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from bmslink.arguments import checked
-from bmslink.config.fingerprint import Fingerprint, fingerprint
-from bmslink.config.open_changes import cut_off, regards, said_of
-from bmslink.config.places import Place, where
+from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
+from bmslink.config.identity.places import Place, where
+from bmslink.config.records.open_changes import cut_off, regards, said_of
 from bmslink.device import Device
-from bmslink.journal import Journal, Open
-from bmslink.protocols.settings import Table
-from bmslink.setting import Value
+from bmslink.protocols.common.settings_map import Table
+from bmslink.settings.setting import Value
+from bmslink.storage.journal import Journal, Open
 
 __all__ = ["Difference", "Verification", "verify"]
 

@@ -27,11 +27,19 @@ Four rules hold everywhere:
 
 from __future__ import annotations
 
-from bmslink.control.decision import Decision, Event, Limits, Verdict
-from bmslink.control.engine import Engine
-from bmslink.control.limits import Limit, Permit, Reason
-from bmslink.control.policy import Action, Battery, Mode, OnMissing, Policy, PolicySet, Severity
-from bmslink.control.sample import Quality, Sample
+from bmslink.control.decide.decision import Decision, Event, Limits, Verdict
+from bmslink.control.decide.engine import Engine
+from bmslink.control.decide.limits import Limit, Permit, Reason
+from bmslink.control.decide.policy import (
+    Action,
+    Battery,
+    Mode,
+    OnMissing,
+    Policy,
+    PolicySet,
+    Severity,
+)
+from bmslink.control.decide.sample import Quality, Sample
 
 __all__ = [
     "Action",

@@ -11,10 +11,10 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bmslink.control.decision import Decision
-from bmslink.control.limits import LIMITS, PERMITS
-from bmslink.control.sample import Sample
-from bmslink.journal import Journal
+from bmslink.control.decide.decision import Decision
+from bmslink.control.decide.limits import LIMITS, PERMITS
+from bmslink.control.decide.sample import Sample
+from bmslink.storage.journal import Journal
 
 __all__ = ["FREE", "Audit", "Budget", "gist"]
 

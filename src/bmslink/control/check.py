@@ -9,16 +9,16 @@ from typing import Any
 
 import msgspec
 
-from bmslink.bands import BANDS, LONGEST_OCP_DELAY, Band
-from bmslink.control.catalogue import CATALOGUE, default_policies
-from bmslink.control.plan import Plan, curve_of, make_plan, trip_of
-from bmslink.control.policy import Mode, PolicySet, Severity
-from bmslink.control.quantities import QUANTITIES
-from bmslink.control.rule import Rule, fraction_at, in_words
-from bmslink.control.thresholds import THRESHOLDS, UNITS
-from bmslink.control.units import write
-from bmslink.lint import review
+from bmslink.control.decide.catalogue import CATALOGUE, default_policies
+from bmslink.control.decide.compile import Plan, curve_of, make_plan, trip_of
+from bmslink.control.decide.policy import Mode, PolicySet, Severity
+from bmslink.control.decide.quantities import QUANTITIES
+from bmslink.control.decide.rule import Rule, fraction_at, in_words
+from bmslink.control.decide.thresholds import THRESHOLDS, UNITS
 from bmslink.model import Reading
+from bmslink.settings.bands import BANDS, LONGEST_OCP_DELAY, Band
+from bmslink.settings.rules import review
+from bmslink.settings.units import write
 
 __all__ = ["Finding", "Level", "check_pack", "check_policies", "check_settings"]
 

@@ -32,16 +32,16 @@ from typing import Any
 
 import msgspec
 
-from bmslink.control.catalogue import default_policies
-from bmslink.control.plan import curve_of, trip_of
-from bmslink.control.policy import Battery, Mode, OnMissing, Policy, PolicySet, Reset
-from bmslink.control.quantities import QUANTITIES
-from bmslink.control.rule import fraction_at
-from bmslink.control.thresholds import THRESHOLDS
-from bmslink.control.thresholds import UNITS as THRESHOLD_UNITS
-from bmslink.control.units import UnitError, parse, write
+from bmslink.control.decide.catalogue import default_policies
+from bmslink.control.decide.compile import curve_of, trip_of
+from bmslink.control.decide.policy import Battery, Mode, OnMissing, Policy, PolicySet, Reset
+from bmslink.control.decide.quantities import QUANTITIES
+from bmslink.control.decide.rule import fraction_at
+from bmslink.control.decide.thresholds import THRESHOLDS
+from bmslink.control.decide.thresholds import UNITS as THRESHOLD_UNITS
 from bmslink.errors import TargetError
-from bmslink.tomlfile import Document, Key, read_text
+from bmslink.settings.units import UnitError, parse, write
+from bmslink.storage.toml import Document, Key, read_text
 
 __all__ = ["load_policies", "parse_policies"]
 

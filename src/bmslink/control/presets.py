@@ -7,12 +7,12 @@ from types import MappingProxyType
 
 import msgspec
 
-from bmslink.control.catalogue import CATALOGUE, default_policies
-from bmslink.control.policy import Action, Battery, Mode, Policy, PolicySet, Reset, Severity
-from bmslink.control.quantities import QUANTITIES
-from bmslink.control.thresholds import UNITS, Curve
-from bmslink.control.units import write
+from bmslink.control.decide.catalogue import CATALOGUE, default_policies
+from bmslink.control.decide.policy import Action, Battery, Mode, Policy, PolicySet, Reset, Severity
+from bmslink.control.decide.quantities import QUANTITIES
+from bmslink.control.decide.thresholds import UNITS, Curve
 from bmslink.errors import TargetError
+from bmslink.settings.units import write
 
 __all__ = ["USES", "Use", "preset"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from bmslink.errors import TargetError
-from bmslink.wholefile import read_bounded
+from bmslink.storage.atomic import read_bounded
 
 __all__ = ["load_settings"]
 

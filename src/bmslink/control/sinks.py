@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from typing import IO
 
-from bmslink.control.decision import Decision
+from bmslink.control.decide.decision import Decision
 
 __all__ = ["JsonLines", "Sink"]
 

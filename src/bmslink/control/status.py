@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
-from bmslink.control.logs import written
+from bmslink.control.backtest.logs import written
 from bmslink.errors import BmsError
-from bmslink.wholefile import replace_file
+from bmslink.storage.atomic import replace_file
 
 __all__ = ["Pack", "Run", "Runs", "StateError", "as_json", "place", "runs", "state_path", "write"]
 

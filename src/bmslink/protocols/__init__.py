@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bmslink.errors import TargetError
-from bmslink.transport import load
+from bmslink.link.transport import load
 
 if TYPE_CHECKING:
     from bmslink.protocols.base import Driver
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 __all__ = ["DRIVERS", "load_driver"]
 
 DRIVERS: dict[str, str] = {
-    "jk02": "bmslink.protocols.jk02:JK02",
-    "jk-nw": "bmslink.protocols.jk_nw:JKNW",
+    "jk02": "bmslink.protocols.jk.jk02.driver:JK02",
+    "jk-nw": "bmslink.protocols.jk.nw.driver:JKNW",
     # before jk-modbus, whose frames look alike but come from any unit: what fits both is theirs
-    "daly-d2": "bmslink.protocols.daly_d2:DalyD2",
-    "daly-p81": "bmslink.protocols.daly_p81:DalyP81",
-    "jk-modbus": "bmslink.protocols.jk_modbus:JKModbus",
-    "jk-bus": "bmslink.protocols.jk_bus:JKBus",
-    "daly-a5": "bmslink.protocols.daly_a5:DalyA5",
-    "daly-sinowealth": "bmslink.protocols.daly_sinowealth:DalySinowealth",
-    "jk04": "bmslink.protocols.jk04:JK04",
-    "jbd": "bmslink.protocols.jbd:JBD",
-    "jbd-up": "bmslink.protocols.jbd_up:JBDUP",
+    "daly-d2": "bmslink.protocols.daly.registers.d2:DalyD2",
+    "daly-p81": "bmslink.protocols.daly.registers.p81:DalyP81",
+    "jk-modbus": "bmslink.protocols.jk.modbus.driver:JKModbus",
+    "jk-bus": "bmslink.protocols.jk.bus:JKBus",
+    "daly-a5": "bmslink.protocols.daly.a5.driver:DalyA5",
+    "daly-sinowealth": "bmslink.protocols.daly.sinowealth:DalySinowealth",
+    "jk04": "bmslink.protocols.jk.jk04.driver:JK04",
+    "jbd": "bmslink.protocols.jbd.driver:JBD",
+    "jbd-up": "bmslink.protocols.jbd.up.driver:JBDUP",
 }
 """Protocol name -> "module:Driver"; nothing is imported before it is asked for."""
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from bmslink.model import Capability, Identity, Switch
 from bmslink.protocols.base import Driver
-from bmslink.protocols.settings import SettingsMap
-from bmslink.setting import Setting
+from bmslink.protocols.common.settings_map import SettingsMap
+from bmslink.settings.setting import Setting
 
 __all__ = ["abilities"]
 

@@ -6,7 +6,6 @@ To add one: a module with these three, one line in `DRIVERS`, captures under `te
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -16,24 +15,14 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from bmslink.errors import FrameError, Refused, SettingError, TargetError
-from bmslink.gatt import Advert, Gatt
-from bmslink.link import Frame, Framer, Link, Timing, Value
+from bmslink.link.gatt import Advert, Gatt
+from bmslink.link.link import Frame, Framer, Link, Timing, Value
+from bmslink.link.transport import Pin
 from bmslink.model import Adjustment, Capability, Command, Identity, Reading, Switch
-from bmslink.protocols.scale import Layout
-from bmslink.protocols.settings import Seen, SettingsMap, Slot, Step, allowed
-from bmslink.transport import Pin
+from bmslink.protocols.common.scale import Layout
+from bmslink.protocols.common.settings_map import Seen, SettingsMap, Slot, Step, allowed
 
-__all__ = [
-    "Assembler",
-    "Codec",
-    "Driver",
-    "Options",
-    "Patience",
-    "Payload",
-    "Record",
-    "Role",
-    "need",
-]
+__all__ = ["Assembler", "Codec", "Driver", "Options", "Payload", "Record", "Role", "need"]
 
 F = TypeVar("F", bound=Frame)
 
@@ -157,45 +146,6 @@ class Options:
     """What is known beforehand about the dialect (`24s`, `32s`), where frames alone cannot tell."""
     pin: Pin = field(default_factory=Pin, compare=False)
     """What a device that asks who we are is told."""
-
-
-class Patience:
-    """Which questions a firmware seems not to know.
-
-    Silence is then normal, but a lost answer looks the same: so what was silent twice is asked
-    only now and then, and what has answered once is always asked.
-    """
-
-    _MISSES = 2
-    _EVERY = 50
-
-    def __init__(self) -> None:
-        self.rounds = 0
-        """Polls so far; the driver counts them."""
-        self._misses: Counter[object] = Counter()
-        self._answered: set[object] = set()
-
-    def worth_asking(self, question: object) -> bool:
-        """Whether to ask in this round."""
-        return self._misses[question] < self._MISSES or self.rounds % self._EVERY == 0
-
-    def knows(self, question: object) -> bool:
-        """Whether it was ever answered."""
-        return question in self._answered
-
-    def answered(self, question: object) -> None:
-        """An answer came."""
-        self._answered.add(question)
-        del self._misses[question]
-
-    def missed(self, question: object) -> None:
-        """Nothing came; counted only for what was never answered."""
-        if question not in self._answered:
-            self._misses[question] += 1
-
-    def forgive(self) -> None:
-        """Begin anew, after the link was opened again."""
-        self._misses.clear()
 
 
 _DRY_RUNS: ContextVar[Mapping[Driver[Any], list[bytes]]] = ContextVar(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import cache
 
-from bmslink.setting import NAMES, VENDORS
+from bmslink.settings.setting import NAMES, VENDORS
 
 __all__ = ["no_name", "vendor_names"]
 
@@ -37,16 +37,16 @@ def _keys() -> Iterator[str]:
     """The keys of every map with all that it can offer."""
     # every protocol is loaded by this, and only a name that needs it pays for that
     from bmslink.model import Identity
-    from bmslink.protocols.daly_a5_writing import a5_map
-    from bmslink.protocols.daly_d2 import DalyD2
-    from bmslink.protocols.daly_p81 import DalyP81
-    from bmslink.protocols.daly_register_map import register_map
-    from bmslink.protocols.jbd_map import NEWER, jbd_map
-    from bmslink.protocols.jbd_up_map import up_map
-    from bmslink.protocols.jk04_map import jk04_map
-    from bmslink.protocols.jk_map import TABLE_BYTES, jk_map
-    from bmslink.protocols.jk_modbus_writing import modbus_map
-    from bmslink.protocols.jk_nw_writing import nw_map
+    from bmslink.protocols.daly.a5.writing import a5_map
+    from bmslink.protocols.daly.registers.d2 import DalyD2
+    from bmslink.protocols.daly.registers.map import register_map
+    from bmslink.protocols.daly.registers.p81 import DalyP81
+    from bmslink.protocols.jbd.map import NEWER, jbd_map
+    from bmslink.protocols.jbd.up.map import up_map
+    from bmslink.protocols.jk.jk04.map import jk04_map
+    from bmslink.protocols.jk.map import TABLE_BYTES, jk_map
+    from bmslink.protocols.jk.modbus.writing import modbus_map
+    from bmslink.protocols.jk.nw.writing import nw_map
 
     table, commands = b"\xff" * TABLE_BYTES, b"\xff" * 32
     maps = (

@@ -10,16 +10,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from bmslink.control.audit import Audit, gist
+from bmslink.control.backtest.playback import make_engine
 from bmslink.control.check import Finding, Level, check_pack
-from bmslink.control.decision import Decision
-from bmslink.control.playback import make_engine
-from bmslink.control.policy import PolicySet
+from bmslink.control.decide.decision import Decision
+from bmslink.control.decide.policy import PolicySet
 from bmslink.control.status import Pack, Run, StateError, place, write
 from bmslink.device import Device
 from bmslink.errors import BmsError
-from bmslink.journal import JournalError
 from bmslink.model import Reading
 from bmslink.runtime.poll import poll
+from bmslink.storage.journal import JournalError
 
 __all__ = ["Observer", "PackSupervisor", "StatusBoard"]
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from bmslink.errors import TargetError
 from bmslink.protocols import load_driver
-from bmslink.simulation.pack import Pack
+from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer, Responder, responder_class
 
 __all__ = ["Bus"]

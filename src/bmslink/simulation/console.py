@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from bmslink.errors import BmsError, TargetError
 from bmslink.model import Condition, Switch
-from bmslink.simulation.pack import Pack
+from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.transport import SimDevice
 
 __all__ = ["COMMANDS", "Faults", "execute", "execute_on", "raised"]

@@ -12,25 +12,25 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
 
 from bmslink.errors import TargetError
-from bmslink.transport import load
+from bmslink.link.transport import load
 
 if TYPE_CHECKING:
-    from bmslink.simulation.pack import Pack
+    from bmslink.simulation.pack.pack import Pack
 
 __all__ = ["RESPONDERS", "Answer", "Node", "Responder", "make_responder", "responder_class"]
 
 RESPONDERS: dict[str, str] = {
-    "jk02": "bmslink.simulation.jk02:JK02Responder",
-    "jk-nw": "bmslink.simulation.jk_nw:JKNWResponder",
-    "jk-modbus": "bmslink.simulation.jk_modbus:JKModbusResponder",
-    "jk-bus": "bmslink.simulation.jk_bus:JKBusResponder",
-    "daly-a5": "bmslink.simulation.daly_a5:DalyA5Responder",
-    "daly-sinowealth": "bmslink.simulation.daly_sinowealth:SinowealthResponder",
-    "jk04": "bmslink.simulation.jk04:JK04Responder",
-    "daly-d2": "bmslink.simulation.daly_d2:DalyD2Responder",
-    "daly-p81": "bmslink.simulation.daly_p81:DalyP81Responder",
-    "jbd": "bmslink.simulation.jbd:JBDResponder",
-    "jbd-up": "bmslink.simulation.jbd_up:JBDUPResponder",
+    "jk02": "bmslink.simulation.boards.jk02:JK02Responder",
+    "jk-nw": "bmslink.simulation.boards.jk_nw:JKNWResponder",
+    "jk-modbus": "bmslink.simulation.boards.jk_modbus:JKModbusResponder",
+    "jk-bus": "bmslink.simulation.boards.jk_bus:JKBusResponder",
+    "daly-a5": "bmslink.simulation.boards.daly_a5:DalyA5Responder",
+    "daly-sinowealth": "bmslink.simulation.boards.daly_sinowealth:SinowealthResponder",
+    "jk04": "bmslink.simulation.boards.jk04:JK04Responder",
+    "daly-d2": "bmslink.simulation.boards.daly_d2:DalyD2Responder",
+    "daly-p81": "bmslink.simulation.boards.daly_p81:DalyP81Responder",
+    "jbd": "bmslink.simulation.boards.jbd:JBDResponder",
+    "jbd-up": "bmslink.simulation.boards.jbd_up:JBDUPResponder",
 }
 """Protocol name -> "module:Responder"."""
 

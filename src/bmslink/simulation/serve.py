@@ -15,12 +15,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
 from bmslink.errors import PortNotFound, TargetError, TransportError
+from bmslink.link.transport import Endpoint, split_host
+from bmslink.simulation.ble.catalogue import Radio
+from bmslink.simulation.boards.readback import shows
 from bmslink.simulation.console import execute_on, raised
-from bmslink.simulation.gatt_modules import Radio
 from bmslink.simulation.listening import OpenLine, listen_error
-from bmslink.simulation.readback import shows
 from bmslink.simulation.transport import SimDevice, SimLine, make_device
-from bmslink.transport import Endpoint, split_host
 
 __all__ = ["open_places", "serve"]
 
@@ -179,7 +179,7 @@ async def _open_radio(
     seed: int,
 ) -> Endpoint:
     try:
-        from bmslink.simulation.gatt import open_module
+        from bmslink.simulation.ble.module import open_module
     except ImportError as exc:
         raise TargetError(
             "A simulated pack over Bluetooth needs bumble: install it with "

@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from bmslink.errors import LinkClosed, TargetError
+from bmslink.link.transport import Endpoint, OnData, OnLost, Transport
 from bmslink.simulation.bus import Bus
-from bmslink.simulation.pack import MAX_ADVANCE, Pack
+from bmslink.simulation.pack.pack import MAX_ADVANCE, Pack
 from bmslink.simulation.responder import Answer, Node, make_responder, responder_class
 from bmslink.simulation.wire import WireFaults, uart_misread
-from bmslink.transport import Endpoint, OnData, OnLost, Transport
 
 __all__ = ["SimDevice", "SimLine", "SimTransport", "make_device"]
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from bmslink.errors import TargetError
 from bmslink.model import Condition
-from bmslink.simulation.pack import Pack
+from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer
 
 __all__ = ["FAULTS", "WireFaults", "uart_misread"]

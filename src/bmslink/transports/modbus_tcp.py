@@ -19,7 +19,7 @@ import random
 from dataclasses import dataclass
 
 from bmslink.errors import LinkClosed, LinkTimeout, TransportError
-from bmslink.transport import Endpoint, Line, OnData, OnLost, Transport
+from bmslink.link.transport import Endpoint, Line, OnData, OnLost, Transport
 from bmslink.transports.tcp import TcpTransport
 
 try:

@@ -18,7 +18,7 @@ from serial import rfc2217
 from serial.rfc2217 import COM_PORT_OPTION, DO, DONT, IAC, SB, SE, SET_CONTROL, WILL, WONT
 
 from bmslink.errors import LinkClosed, TransportError
-from bmslink.transport import Line, split_host
+from bmslink.link.transport import Line, split_host
 from bmslink.transports.rs485 import Port
 from bmslink.transports.serial import WAKE_UP, ThreadedTransport
 from bmslink.transports.tcp import connect_error

@@ -33,8 +33,8 @@ from bmslink.errors import (
     TargetError,
     TransportError,
 )
-from bmslink.transport import Endpoint, Line, OnData, OnLost, Transport
-from bmslink.transports.holders import holders, is_pty, lock_holder, marked
+from bmslink.link.transport import Endpoint, Line, OnData, OnLost, Transport
+from bmslink.transports.port_owner import holders, is_pty, lock_holder, marked
 from bmslink.transports.rs485 import RTS_MODES, Port, directed
 
 _FOREIGN: tuple[type[Exception], ...] = (OSError, ValueError, OverflowError)

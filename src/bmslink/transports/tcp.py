@@ -11,7 +11,7 @@ import errno
 import socket
 
 from bmslink.errors import LinkClosed, PortDenied, PortNotFound, TransportError
-from bmslink.transport import Endpoint, Line, OnData, OnLost, Transport, split_host
+from bmslink.link.transport import Endpoint, Line, OnData, OnLost, Transport, split_host
 
 __all__ = ["TcpTransport", "connect_error"]
 

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from bmslink.cli.render.explain import moment
 from bmslink.cli.render.text import Glyphs, clean
-from bmslink.control.policy import Severity
-from bmslink.control.report import Margin, Report, Trip
+from bmslink.control.backtest.report import Margin, Report, Trip
+from bmslink.control.decide.policy import Severity
 
 __all__ = ["NOTE", "duration", "head", "names", "story", "table"]
 

@@ -10,13 +10,13 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from bmslink.cli.render.text import Glyphs, clean
-from bmslink.protocols.settings import Table
-from bmslink.setting import Setting, Value
+from bmslink.protocols.common.settings_map import Table
+from bmslink.settings.setting import Setting, Value
 
 if TYPE_CHECKING:
     from bmslink.config import AdjustmentPlan, Check, Plan
     from bmslink.config import Difference as Changed
-    from bmslink.config.compare import Difference
+    from bmslink.config.files.compare import Difference
 
 __all__ = [
     "adjustment",

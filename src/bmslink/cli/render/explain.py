@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from bmslink.cli.render.clean import clean
-from bmslink.control.explain import Explanation, Judgement
-from bmslink.control.limits import Limit, Permit
-from bmslink.control.logs import written
+from bmslink.control.backtest.explain import Explanation, Judgement
+from bmslink.control.backtest.logs import written
+from bmslink.control.decide.limits import Limit, Permit
 
 __all__ = ["moment", "tree"]
 

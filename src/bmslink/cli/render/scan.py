@@ -7,7 +7,7 @@ import shlex
 import subprocess
 
 from bmslink.cli.render.clean import clean
-from bmslink.discovery import ALSO, CERTAIN, LIKELY, OVERHEARD, POSSIBLE, Found
+from bmslink.discovery.scan import ALSO, CERTAIN, LIKELY, OVERHEARD, POSSIBLE, Found
 
 __all__ = ["block", "quoted"]
 

@@ -9,7 +9,7 @@ from bmslink.cli.render.backtest import duration
 from bmslink.cli.render.clean import clean
 from bmslink.cli.render.explain import moment
 from bmslink.control.audit import FREE
-from bmslink.control.decision import Decision, Event
+from bmslink.control.decide.decision import Decision, Event
 from bmslink.control.status import Run
 
 __all__ = ["change", "run"]

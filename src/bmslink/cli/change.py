@@ -1,0 +1,282 @@
+"""What all commands that change a BMS share: show the plan, ask, apply, say how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import typer
+
+from bmslink.cli.option_groups import OptionGroup
+from bmslink.cli.output import UNVERIFIED, Session
+from bmslink.errors import GateError, TargetError, UsageError
+from bmslink.settings.setting import ASKING
+
+if TYPE_CHECKING:
+    from bmslink.config import Outcome, Plan
+    from bmslink.config.files.backup import Backup
+    from bmslink.config.files.profile import Profile
+    from bmslink.device import Device
+    from bmslink.protocols.common.settings_map import SettingsMap
+
+__all__ = [
+    "DRY_RUN",
+    "ChangeOptions",
+    "PlanOptions",
+    "Switches",
+    "Waive",
+    "WaiveOptions",
+    "Yes",
+    "agree",
+    "can_ask",
+    "change",
+    "show_outcome",
+    "show_plan",
+    "stop_if_blocked",
+    "under_way",
+    "value_of",
+]
+
+DRY_RUN = "A dry run: nothing was changed."
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer the question with yes.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show every byte that would go out, and send none.")
+]
+Waive = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="CHECK", help="Go on although this check fails (repeatable); it is written down."
+    ),
+]
+Switches = Annotated[
+    bool,
+    typer.Option(
+        "--switches", help="Set the profile's switches too; never turn on what a person turned off."
+    ),
+]
+
+
+def _chemistry(text: str) -> str:
+    """The name of a chemistry, before anything is opened."""
+    from bmslink.settings.chemistry import chemistry
+
+    try:
+        return chemistry(text).name
+    except TargetError as exc:
+        raise typer.BadParameter(str(exc)) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaiveOptions(OptionGroup):
+    """Which checks may fail. `UsageError` for one that does not exist."""
+
+    keys: ClassVar[Collection[str]] = ()
+    """The settings that ask by their own name; none where no setting is changed."""
+
+    untested: Annotated[
+        bool, typer.Option("--untested", help="Write what no recording proves (waives 'untested').")
+    ] = False
+    waive: Waive = None
+
+    def __post_init__(self) -> None:
+        if self.waive:
+            self.waived()
+
+    def waived(self) -> set[str]:
+        """The checks that the user lets pass."""
+        from bmslink.config.checks.check import require_waivers
+
+        return require_waivers(
+            {*(self.waive or ()), *(("untested",) if self.untested else ())}, self.keys
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanOptions(WaiveOptions):
+    """What a plan depends on besides the pack."""
+
+    keys: ClassVar[Collection[str]] = ASKING.keys()
+
+    chemistry: Annotated[
+        str | None,
+        typer.Option(
+            parser=_chemistry,
+            metavar="NAME",
+            help="What the cells are: lfp, nmc, lto, na-ion. Never guessed.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeOptions(PlanOptions):
+    """How a change is planned, agreed to, or only shown."""
+
+    yes: Yes = False
+    dry_run: DryRun = False
+
+
+async def agree(session: Session, question: str, *, yes: bool) -> None:
+    """Ask on the terminal; `GateError` for anything but a yes, and where nobody can be asked."""
+    if yes:
+        return
+    from bmslink.cli import asking
+
+    if not can_ask(session):
+        raise GateError("Nothing was sent: nobody was there to agree. --yes agrees beforehand.")
+    try:
+        typed = await asking.answer(f"{question} [y/N]")
+    except asyncio.CancelledError:
+        session.complain("Interrupted: nothing was sent.")
+        raise
+    if typed.strip().lower() not in ("y", "yes"):
+        raise GateError("Declined: nothing was sent.")
+
+
+def can_ask(session: Session) -> bool:
+    """Whether somebody is there to answer."""
+    from bmslink.cli import asking
+
+    return not session.json and asking.can_ask()
+
+
+async def under_way(session: Session, device: Device, work: Awaitable[Outcome]) -> Outcome:
+    """Do it, and say what Ctrl-C or SIGTERM leave behind, whenever they come."""
+    try:
+        return await work
+    except asyncio.CancelledError:
+        session.complain(_left_behind(device))
+        raise
+
+
+def _left_behind(device: Device) -> str:
+    from bmslink.config.identity.places import recorded_place, where
+    from bmslink.storage.journal import Journal, JournalError
+
+    here = where(device)
+    try:
+        open_ = any(
+            recorded_place(each.begin).same(here) for each in Journal().unfinished(quick=True)
+        )
+    except JournalError:
+        open_ = True  # `resume` will know, or say why not
+    if not open_:
+        return "Interrupted before anything was sent."
+    return (
+        f"Interrupted in the middle of a change: `bmslink config resume {device.target}` finishes "
+        "it or sets it back; until then nothing else is written to this pack."
+    )
+
+
+async def _ask_chemistry(session: Session, device: Device) -> str | None:
+    """What the cells are, asked once: the answer of a named pack can be stored beside its name."""
+    from bmslink.cli.asking import answer
+    from bmslink.packs import remember_chemistry
+    from bmslink.settings.chemistry import CHEMISTRIES, chemistry
+
+    names = ", ".join(CHEMISTRIES)
+    told = await answer(f"What are the cells of {device.target} made of ({names})? Enter: unknown")
+    if not told.strip():
+        return None
+    kind = chemistry(told).name
+    if device.named is not None:
+        stored = await answer(f"Store it in bmslink.toml for {device.named.name}? [y/N]")
+        if stored.strip().lower() in ("y", "yes"):
+            place = remember_chemistry(device.named.name, kind)
+            session.say(f"{device.named.name} has {kind} cells: that is in {place} now.")
+    return kind
+
+
+async def change(
+    session: Session,
+    device: Device,
+    wanted: Mapping[str, object] | Profile,
+    options: ChangeOptions,
+    *,
+    settings: SettingsMap | None = None,
+    raw: Backup | None = None,
+    switches: bool = False,
+    waive: Collection[str] = (),
+) -> Outcome | None:
+    """Plan, show, ask and apply on an open device; `None` after a dry run.
+
+    `settings`: the map of this board, where it was read already. `waive`: checks that may fail
+    besides those of the options.
+    """
+    from bmslink.config import apply, draft
+
+    settings = settings or await device.settings_map(await device.identify())
+    allowed, chemistry = options.waived() | set(waive), options.chemistry
+    drafting = partial(draft, device, wanted, raw=raw, switches=switches, settings=settings)
+    plan = await drafting(waive=allowed, chemistry=chemistry)
+    if plan.needs_chemistry and not options.yes and can_ask(session):
+        chemistry = await _ask_chemistry(session, device)
+        plan = await drafting(waive=allowed, chemistry=chemistry)
+    twin = [check.name for check in plan.blocked] == ["twin"]
+    if twin and can_ask(session) and not options.dry_run:
+        await agree(session, f"{plan.blocked[0].sentence} Is it another one?", yes=False)
+        plan = await drafting(waive=allowed | {"twin"}, chemistry=chemistry)
+    show_plan(session, plan, whole=options.dry_run)
+    stop_if_blocked(plan)
+    if options.dry_run:
+        session.say(DRY_RUN)
+        return None
+    if plan.changes:
+        count = sum(len(c.edits) for c in plan.changes)
+        what = f"{count} setting{'s' * (count != 1)}"
+        await agree(session, f"Write {what} to {device.target}?", yes=options.yes)
+    outcome = await under_way(session, device, apply(device, plan))
+    show_outcome(session, device, outcome)
+    return outcome
+
+
+def stop_if_blocked(plan: Plan) -> None:
+    """`GateError` where a check stands in the way; they were shown already."""
+    if plan.blocked:
+        names = ", ".join(check.name for check in plan.blocked)
+        verb = "stands" if len(plan.blocked) == 1 else "stand"
+        raise GateError(f"Nothing was sent: {names} {verb} in the way (see above).", plan.checks)
+
+
+def show_plan(session: Session, plan: Plan, *, whole: bool = True) -> None:
+    """The plan on stdout: as JSON only where it is the result."""
+    if session.json:
+        if whole or plan.blocked:
+            session.record({"target": plan.target, "plan": plan.to_dict()})
+        return
+    from bmslink.cli.render import config, text
+
+    glyphs = text.glyphs(ascii_only=session.ascii)
+    session.show(config.plan(plan, glyphs, whole=whole or session.verbosity > 0))
+
+
+def show_outcome(session: Session, device: Device, outcome: Outcome) -> None:
+    """How it ended, on stdout; exit code 4 where what was sent is not read back."""
+    if session.json:
+        session.record({"target": str(device.target), "outcome": outcome.to_dict()})
+    else:
+        session.print(outcome.sentence)
+        for note in outcome.notes:
+            session.say(note)
+    if outcome.result in ("ignored", "unproven", "unknown"):
+        raise typer.Exit(UNVERIFIED)
+
+
+_SWITCHED = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
+
+
+def value_of(setting_kind: str, unit: str, text: str) -> Any:
+    """What was typed for a setting, in its own form; `UsageError` where it cannot be."""
+    from bmslink.config.files.profile import Quantity, typed_value
+
+    if setting_kind == "switch":
+        if text.lower() not in _SWITCHED:
+            raise UsageError(f"{text!r} is neither on nor off.")
+        return _SWITCHED[text.lower()]
+    if setting_kind != "number":
+        return text
+    value = typed_value(text)
+    return value.to(unit) if isinstance(value, Quantity) else value

@@ -1,0 +1,36 @@
+"""A warning, from commands that only read, of a change that was cut off.
+
+It asks the pack nothing, and where the journal holds no such change it costs a look at its files.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bmslink.cli.output import Session
+    from bmslink.device import Device
+    from bmslink.model import Identity
+
+__all__ = ["open_change", "warn"]
+
+
+def open_change(device: Device, identity: Identity | None = None) -> str | None:
+    """What was cut off on an open device, in a sentence; `None`: nothing is known of one."""
+    from bmslink.storage.journal import Journal, JournalError
+
+    try:
+        cuts = Journal().unfinished(quick=True)
+    except JournalError:  # whoever wants to write will hear of it
+        return None
+    if not cuts:
+        return None
+    from bmslink.config import open_change as which
+
+    return which(device, cuts, identity)
+
+
+def warn(session: Session, device: Device, identity: Identity | None = None) -> None:
+    """Say it on stderr, if there is such a change."""
+    if sentence := open_change(device, identity):
+        session.complain(sentence)

@@ -1,0 +1,87 @@
+"""What the cells of a pack are made of: who says so, and what contradicts it.
+
+Somebody has to state it: the board, whoever named the pack in bmslink.toml, or `--chemistry`. The
+limits in the board are no statement, because a board set up wrongly would vouch for itself; what
+a change asks for is none either, whatever profile or preset it is from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from bmslink.model import Identity, Reading
+from bmslink.packs import NamedPack
+from bmslink.protocols.common.settings_map import Table
+from bmslink.settings.bands import BANDS
+from bmslink.settings.chemistry import CHEMISTRIES, chemistry
+from bmslink.settings.rules import likely_chemistry
+
+__all__ = ["Cells", "cells_of"]
+
+_JBD_NAME = re.compile(r"-([LP])\d{1,2}S(?=-|$)")
+_LETTERS = {"L": "lfp", "P": "nmc"}
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """What is known of the cells."""
+
+    chemistry: str | None = None
+    """By what the settings are judged; `None`: nobody says."""
+    contradictions: tuple[str, ...] = ()
+    """What speaks against it, in sentences."""
+    explicit: bool = False
+    """It was given with the change itself (`--chemistry`)."""
+    hint: str = ""
+    """What the board's limits look like: a help for whoever states it, and nothing else."""
+
+
+def cells_of(
+    table: Table,
+    identity: Identity,
+    reading: Reading | None,
+    *,
+    named: NamedPack | None = None,
+    stated: str | None = None,
+) -> Cells:
+    """What the cells are, by everybody who says so; `TargetError` for a chemistry that is none."""
+    words = list(_words(table, identity, named))
+    if stated is not None:
+        words.append(("--chemistry", chemistry(stated).name))
+    if not words:
+        likely = likely_chemistry(table.values().get("cell_ovp"))
+        hint = f"The limits look like those of {likely} cells, which proves nothing." * bool(likely)
+        return Cells(hint=hint)
+    kind = words[-1][1]
+    against = [
+        f"{one} says {mine}, but {other} says {yours}."
+        for (one, mine), (other, yours) in pairwise(words)
+        if mine != yours
+    ]
+    return Cells(kind, (*against, *_live(kind, reading)), stated is not None)
+
+
+def _words(table: Table, identity: Identity, named: NamedPack | None) -> Iterator[tuple[str, str]]:
+    """Who says what, the most deliberate last."""
+    if identity.vendor == "JBD" and (found := _JBD_NAME.search(identity.model or "")):
+        yield f"The board's name ({found[0][1:]})", _LETTERS[found[1]]
+    held = table.values().get("chemistry") or identity.chemistry
+    if isinstance(held, str) and held in CHEMISTRIES:
+        yield "The board", held
+    if named is not None and named.chemistry is not None:
+        yield f"bmslink.toml ({named.name})", named.chemistry
+
+
+def _live(kind: str, reading: Reading | None) -> Iterator[str]:
+    """What the cells themselves say against it: none of that chemistry has such a voltage."""
+    highest = None if reading is None else reading.max_cell_voltage
+    if highest is None:
+        return
+    low, high = BANDS[kind].working
+    if highest > high:
+        yield f"A cell has {highest:g} V, but {kind} cells have at most {high:g} V."
+    elif highest < low:
+        yield f"No cell has more than {highest:g} V, but {kind} cells have at least {low:g} V."

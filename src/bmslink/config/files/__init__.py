@@ -1,0 +1,1 @@
+"""Configurations as files: profiles, backups, presets, and comparing them."""

@@ -1,0 +1,244 @@
+"""Profiles: settings as a file that fits every vendor, in V, A, Ah, °C and s.
+
+```toml
+schema = 1
+title = "16S LFP house battery"
+
+[settings]
+cell_ovp = "3.60 V"      # a number alone is in the setting's own unit
+charge_utp = 2
+balance_delta = "10 mV"
+```
+
+Keys are the canonical names. What belongs to one board alone (address, serial number, calibration)
+is left out of profiles that are made here, and taken from one only where it stands there by name.
+Switches are no settings: none is put into a profile here, and one that a file names is left out
+unless the caller asks for switches as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bmslink.config.checks.plausible import believe
+from bmslink.errors import SettingError, UsageError
+from bmslink.protocols.common.settings_map import SettingsMap, Table
+from bmslink.protocols.names import no_name
+from bmslink.settings.setting import CONVERSIONS, SWITCHES, UNITS, Setting, Value
+from bmslink.storage.atomic import read_bounded
+from bmslink.storage.toml import lines_of, loads
+
+__all__ = [
+    "Profile",
+    "ProfileError",
+    "Quantity",
+    "load_profile",
+    "parse_profile",
+    "profile_of",
+    "typed_value",
+]
+
+_MOST_BYTES = 1 << 20
+_BEYOND, _LONGEST_NUMBER = 1e12, 40
+_KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_QUANTITY = re.compile(r"\s*([+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(\S*)\s*")
+_TO_BASE = {**CONVERSIONS, "C": ("°C", 1.0)}
+
+
+class ProfileError(UsageError):
+    """A profile that cannot be read; names the file and the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number with the unit it was written with."""
+
+    value: float
+    unit: str
+
+    def to(self, unit: str) -> float:
+        """The number in a setting's unit; `SettingError` where they do not go together."""
+        if self.unit == unit:
+            return self.value
+        base, per = _TO_BASE.get(self.unit, (self.unit, 1.0))
+        wanted, wanted_per = _TO_BASE.get(unit, (unit, 1.0))
+        if base != wanted:
+            raise UsageError(f"{self.value:g} {self.unit} is no value in {unit or 'steps'}.")
+        return round(self.value * per / wanted_per, 9)
+
+    def plain(self) -> tuple[str, float]:
+        """Its base unit, and the number in it (3600 mV are 3.6 V)."""
+        base, per = _TO_BASE.get(self.unit, (self.unit, 1.0))
+        return base, round(self.value * per, 9)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What a file asks for."""
+
+    settings: Mapping[str, Value | Quantity]
+    title: str = ""
+    path: str = ""
+    lines: Mapping[str, int] = field(default_factory=dict)
+    """Where each key stands."""
+
+    @property
+    def switches(self) -> frozenset[str]:
+        """The switches that it names."""
+        return SWITCHES & self.settings.keys()
+
+    def wanted(
+        self, settings: SettingsMap, *, switches: bool = False
+    ) -> tuple[dict[str, Value], list[str]]:
+        """The values in the units of this board's settings, and the keys that it does not have.
+
+        Switches are in neither of them without `switches`. Raises `ProfileError` for a value of
+        the wrong kind or unit. Limits are checked later.
+        """
+        found: dict[str, Value] = {}
+        missing = []
+        left = frozenset[str]() if switches else self.switches
+        for key, value in ((k, v) for k, v in self.settings.items() if k not in left):
+            setting = settings.by_key.get(key)
+            if setting is None:
+                missing.append(key)
+            elif isinstance(value, Quantity):
+                if setting.kind != "number":
+                    raise self._error(key, f"{key} is no number.")
+                try:
+                    found[key] = value.to(setting.unit)
+                except SettingError as exc:
+                    raise self._error(key, f"{key}: {exc}") from exc
+            else:
+                found[key] = self._meant(setting, value)
+        return found, missing
+
+    def _meant(self, setting: Setting, value: Value) -> Value:
+        try:
+            setting.check(value)
+        except UsageError as exc:
+            raise self._error(setting.key, str(exc)) from exc
+        except SettingError:  # outside its limits: a check of the plan says so
+            pass
+        return value
+
+    def _error(self, key: str, text: str) -> ProfileError:
+        line = self.lines.get(key)
+        where = f"{self.path}, line {line}: " if line else f"{self.path}: " if self.path else ""
+        return ProfileError(where + text)
+
+
+def load_profile(path: str | Path) -> Profile:
+    """Read a profile; `ProfileError` names the line of what is wrong."""
+    place = Path(path)
+    try:
+        data = read_bounded(place, _MOST_BYTES, "profile")
+    except OSError as exc:
+        raise ProfileError(f"{place} cannot be read: {exc.strerror or exc}.") from exc
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise ProfileError(f"{place} is no text in UTF-8.") from exc
+    return parse_profile(text, str(place))
+
+
+def parse_profile(text: str, path: str = "") -> Profile:
+    """The same for a text."""
+    where = f"{path}: " if path else ""
+    try:
+        found = loads(text)
+    except ValueError as exc:
+        hint = " A backup is for `config restore`." if text.lstrip().startswith("{") else ""
+        raise ProfileError(f"{where}this is no TOML: {exc}.{hint}") from exc
+    lines = {key[-1]: line for key, line in lines_of(text).items()}
+
+    def error(key: str, what: str) -> ProfileError:
+        line = f"line {lines[key]}: " if key in lines else ""
+        return ProfileError(f"{path}, {line}{what}" if path else f"{line}{what}")
+
+    for key in found:
+        if key not in ("schema", "title", "settings"):
+            raise error(key, f"unknown key {key!r}; known: schema, title, settings.")
+    if found.get("schema", 1) != 1:
+        raise error("schema", "this profile was made for a newer bmslink.")
+    title, settings = found.get("title", ""), found.get("settings")
+    if not isinstance(title, str) or not isinstance(settings, dict):
+        raise ProfileError(f"{where}a profile has a title and a table [settings].")
+    values: dict[str, Value | Quantity] = {}
+    for key, value in settings.items():
+        if not _KEY.fullmatch(key):
+            raise error(key, f"{key!r} is no name of a setting.")
+        if why := no_name(key):
+            raise error(key, why)
+        try:
+            values[key] = _value(key, value)
+        except SettingError as exc:
+            raise error(key, str(exc)) from None
+    return Profile(settings=values, title=title, path=path, lines=lines)
+
+
+def _value(key: str, value: object) -> Value | Quantity:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        if not abs(value) < _BEYOND:  # nan, infinities, whole numbers that no float holds
+            raise UsageError(f"{key} cannot be {str(value)[:40]}.")
+        return float(value)
+    if not isinstance(value, str):
+        raise UsageError(f"{key} is a number, a text, true or false.")
+    match = _QUANTITY.fullmatch(value) if len(value) <= _LONGEST_NUMBER else None
+    if match is None:
+        return value
+    number, unit = float(match[1]), match[2]
+    if not abs(number) < _BEYOND:
+        raise UsageError(f"{key} cannot be {value}.")
+    if not unit:
+        return number
+    if unit not in UNITS and unit not in _TO_BASE:
+        raise UsageError(f"{key}: {unit!r} is no unit; known: {', '.join(u for u in UNITS if u)}.")
+    return Quantity(number, unit)
+
+
+def typed_value(text: str) -> float | Quantity:
+    """A number as somebody typed it, with or without a unit; `SettingError` for anything else."""
+    value = _value("the value", text)
+    if isinstance(value, float | Quantity):
+        return value
+    raise UsageError(f"{text!r} is no number.")
+
+
+def profile_of(table: Table, *, title: str = "", own: bool = False) -> str:
+    """The settings of a board as the text of a profile.
+
+    Left out are values that are unknown, read-only or live, switches, and those that belong to
+    this one board unless `own`. Raises `FrameError` where the table holds what is impossible.
+    """
+    believe(table)
+    values = table.values()
+    lines = ["schema = 1", f"title = {_quoted(title)}", "", "[settings]"]
+    for setting in table.map.settings:
+        value = values[setting.key]
+        if value is None or setting.live or setting.is_switch or not setting.writable:
+            continue
+        if setting.own and not own:
+            continue
+        lines.append(f"{setting.key} = {toml_value(value, setting.unit)}")
+    return "\n".join(lines) + "\n"
+
+
+def toml_value(value: Value, unit: str) -> str:
+    """A value as TOML, with its unit where it has one."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _quoted(value)
+    text = f"{value:.9g}"
+    return f'"{text} {unit}"' if unit else text
+
+
+def _quoted(text: str) -> str:
+    clean = "".join(c if c.isprintable() else " " for c in text)
+    return '"' + clean.replace("\\", "\\\\").replace('"', '\\"') + '"'

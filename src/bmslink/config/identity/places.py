@@ -1,0 +1,188 @@
+"""Where a pack is, however its target is written.
+
+One port has many names: links to it, `/dev/pts/N`, `a/../b`, another number after the adapter was
+plugged in again. One server has many as well. So a place is known by several marks, the surest
+first, and the first kind that two places both have decides whether they are the same.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bmslink.device import Device
+from bmslink.errors import TargetError
+from bmslink.link.gatt import Seen
+from bmslink.link.transport import Endpoint, parse_target, split_host
+
+__all__ = ["Place", "place_of", "recorded_place", "where"]
+
+_KINDS = ("usb", "socket", "radio", "name", "net", "path", "other")
+"""The surest first: the adapter's serial number, where it is plugged in, a Bluetooth address, …"""
+_RADIO = re.compile(
+    r"(?:[0-9A-F]{2}[:-]?){5}[0-9A-F]{2}|[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}"
+)
+_HERE = "this computer"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a pack is."""
+
+    marks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Kind -> what names it; one in common is enough."""
+    address: int = 1
+    """On a bus."""
+
+    def same(self, other: Place) -> bool:
+        """Whether two places are one, as far as their marks tell."""
+        if self.address != other.address:
+            return False
+        for kind in _KINDS:
+            mine, yours = self.marks.get(kind), other.marks.get(kind)
+            if mine and yours:
+                return bool(set(mine) & set(yours))
+        return False
+
+    @property
+    def names(self) -> list[str]:
+        """Everything that it is locked by: whoever has one of them in common waits."""
+        kinds = [kind for kind in self.marks if kind != "name" or len(self.marks) == 1]
+        return [f"{kind} {mark} {self.address}" for kind in kinds for mark in self.marks[kind]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its JSON object."""
+        return {
+            **{kind: list(marks) for kind, marks in self.marks.items()},
+            "address": self.address,
+        }
+
+
+def place_of(endpoint: Endpoint) -> str:
+    """Where a pack is, for people: the same for most ways to write the target, and a target."""
+    if endpoint.scheme == "sim":
+        return str(endpoint)
+    place = endpoint.place if endpoint.scheme == "serial" else endpoint.place.lower()
+    address = endpoint.integer("address", 1)  # which is whom drivers ask unless told otherwise
+    return f"{endpoint.scheme}://{place}" + (f"?address={address}" if address != 1 else "")
+
+
+def where(target: Endpoint | Device, *, ask: bool = True) -> Place:
+    """The place of a target; of a device that is open, also what was learnt by opening it.
+
+    `ask`: names of servers are looked up.
+    """
+    seen: Seen | None = None
+    if isinstance(target, Device):
+        endpoint = target.target
+        with suppress(AttributeError):  # not open, and the protocol is not known yet
+            seen = target.link.transport.peer()
+    else:
+        endpoint = target
+    marks: dict[str, tuple[str, ...]]
+    if endpoint.scheme == "serial":
+        marks = _serial(endpoint.place)
+    elif endpoint.scheme in ("tcp", "rfc2217", "modbus-tcp"):
+        marks = {"net": _hosts(endpoint.place, ask=ask)}
+    elif endpoint.scheme == "ble":
+        marks = _radio(endpoint.place, seen)
+    elif endpoint.scheme == "replay":
+        marks = {"path": (os.path.realpath(endpoint.place),)}
+    else:
+        return Place({"other": (place_of(endpoint),)})
+    return Place(marks, endpoint.integer("address", 1) or 1)
+
+
+def recorded_place(begin: Mapping[str, Any]) -> Place:
+    """The place in a record of the journal; earlier versions kept only how the target was named."""
+    found = begin.get("place")
+    if isinstance(found, Mapping):
+        address = found.get("address")
+        marks = {
+            kind: tuple(mark for mark in found[kind] if isinstance(mark, str))
+            for kind in _KINDS
+            if isinstance(found.get(kind), list)
+        }
+        return Place(marks, address if isinstance(address, int) else 1)
+    target = begin.get("target")
+    if not isinstance(target, str):
+        return Place()
+    try:
+        return where(parse_target(target), ask=False)
+    except TargetError:
+        return Place({"other": (target,)})
+
+
+# -------------------------------------------------------------------------------------- kinds
+
+
+def _serial(place: str) -> dict[str, tuple[str, ...]]:
+    if os.name == "nt":
+        path = place.upper().removeprefix("\\\\.\\")
+        return {**_usb(path), "path": (path,)}
+    told = Path(place).expanduser()
+    spelled = told if "/" in place else Path("/dev") / place
+    real = os.path.realpath(spelled)
+    # the name itself counts as well: a link is made anew when the port behind it changes
+    named = str(Path(os.path.realpath(spelled.parent)) / spelled.name)
+    return {**_usb(real), "path": tuple(dict.fromkeys((real, named)))}
+
+
+def _usb(path: str) -> dict[str, tuple[str, ...]]:
+    """Of an adapter: its serial number, if no other one here has the same, and its socket."""
+    from bmslink.transports.ports import usb_of
+
+    return {kind: (mark,) for kind, mark in usb_of(path).items()}
+
+
+def _hosts(place: str, *, ask: bool) -> tuple[str, ...]:
+    """The names of a server's port: as it was written, and its addresses."""
+    host, port = split_host(place)
+    flags = socket.AI_NUMERICHOST if not ask and host.lower() != "localhost" else 0
+    try:
+        found = socket.getaddrinfo(
+            host.partition("%")[0], port, type=socket.SOCK_STREAM, flags=flags
+        )
+    except (OSError, UnicodeError):
+        found = []
+    names = (host.lower(), *(_plain(str(about[0])) for *_, about in found))
+    return tuple(dict.fromkeys(f"{name}:{port}" for name in names))
+
+
+def _plain(address: str) -> str:
+    """An address in one form; every one of this computer is the same place."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    found = mapped or found
+    if found.is_loopback or found.is_unspecified or _ours(found):
+        return _HERE
+    return str(found)
+
+
+def _ours(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether this computer has the address: only then can a socket be bound to it."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as trial:
+            trial.bind((str(address), 0))
+    except OSError:
+        return False
+    return True
+
+
+def _radio(place: str, seen: Seen | None) -> dict[str, tuple[str, ...]]:
+    marks: dict[str, tuple[str, ...]] = {}
+    told = seen.address if seen is not None else place
+    if _RADIO.fullmatch(told.upper()):
+        marks["radio"] = (re.sub("[:-]", "", told.upper()),)
+    name = seen.name if seen is not None and seen.name else ("" if marks else place)
+    if name:
+        marks["name"] = (name.strip().casefold(),)
+    return marks

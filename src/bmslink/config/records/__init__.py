@@ -1,0 +1,1 @@
+"""What the journal tells of a pack: changes that were cut off, switches, earlier bytes."""

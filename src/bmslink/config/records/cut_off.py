@@ -1,0 +1,111 @@
+"""A change that was cut off: what it was, and what the board holds now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from bmslink.arguments import checked
+from bmslink.config.identity.fingerprint import fingerprint
+from bmslink.config.identity.places import where
+from bmslink.config.records.open_changes import (
+    blocks_of,
+    cut_off,
+    regards,
+    said_of,
+    said_of_twin,
+)
+from bmslink.config.records.record import neither, read
+from bmslink.device import Device
+from bmslink.errors import BmsError, SettingError
+from bmslink.model import Identity
+from bmslink.protocols.common.settings_map import Table
+from bmslink.settings.setting import Value
+from bmslink.storage.journal import Journal, Open
+
+__all__ = ["CutOff", "cut_off_change", "going_back", "settings_where_any", "unfinished"]
+
+
+def going_back(cut: Open) -> bool:
+    return any(note.get("event") == "rollback" for note in cut.notes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutOff:
+    """A change that was cut off."""
+
+    sentence: str
+    begin: Mapping[str, Any]
+    """The journal's record of it."""
+    back: bool
+    """Setting it back had begun: it cannot be finished any more."""
+    damage: str
+    """What of its records does not verify: then it can only be given up. Empty: all do."""
+    old: bool
+    """An earlier version wrote it, without a check."""
+    elsewhere: str
+    """The target it was begun at, where only the fingerprint says that it is this board."""
+    notes: Sequence[Mapping[str, Any]]
+    """What was recorded after its beginning."""
+    stands: Mapping[str, Value | None]
+    """Key -> what the board holds now, of the settings that it is about."""
+    odd: str = ""
+    """The settings that hold neither their old nor their new value, in a sentence."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its JSON object."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@checked()
+async def cut_off_change(device: Device, journal: Journal | None = None) -> CutOff | None:
+    """The oldest change of this pack that was cut off, and what stands now; nothing is sent."""
+    journal = journal or Journal()
+    identity = await device.identify()
+    table = await settings_where_any(device, identity)
+    found = cut_off(journal, device, identity, table)
+    if not found:
+        return None
+    cut, values = found[0], {} if table is None else table.values()
+    changes = cut.begin.get("changes") if table and cut.begin.get("map") == table.map.name else ()
+    about = {
+        edit["key"]
+        for change in (changes if isinstance(changes, list) else ())
+        if isinstance(change, dict) and isinstance(change.get("settings"), list)
+        for edit in change["settings"]
+        if isinstance(edit, dict) and isinstance(edit.get("key"), str)
+    }
+    odd = ""
+    if table and about and not cut.damage:
+        with suppress(BmsError):  # a record that does not fit this board; `resume` says so
+            odd = neither(table.map, read(table.map, cut.begin), table.image)
+    mine = regards(cut, where(device), fingerprint(identity, table)) != "print"
+    return CutOff(
+        sentence=said_of(found, device, identity) if mine else said_of_twin(cut, device),
+        begin=cut.begin,
+        back=going_back(cut),
+        damage=cut.damage,
+        old=cut.old,
+        elsewhere="" if mine else str(cut.about.get("target")),
+        notes=cut.notes,
+        stands={key: value for key, value in values.items() if key in about},
+        odd=odd,
+    )
+
+
+async def settings_where_any(device: Device, identity: Identity) -> Table | None:
+    """The settings, where this board has any; else only its switches can be changed."""
+    try:
+        return await device.settings(await device.settings_map(identity))
+    except SettingError:
+        return None
+
+
+@checked()
+async def unfinished(device: Device, journal: Journal | None = None) -> str | None:
+    """What of this pack was cut off, in a sentence; `None`: nothing."""
+    identity = await device.identify()
+    found = blocks_of(journal or Journal(), device, identity)
+    return found.get("unfinished")

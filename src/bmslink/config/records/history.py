@@ -1,0 +1,156 @@
+"""What our records tell of one pack: who switched what off, which bytes were in it, and whether a
+backup was made at its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bmslink.config.files.backup import Backup
+from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
+from bmslink.config.identity.places import Place, recorded_place, where
+from bmslink.config.records.open_changes import regards
+from bmslink.config.restore import Stood
+from bmslink.device import Device
+from bmslink.errors import TargetError
+from bmslink.link.transport import parse_target
+from bmslink.model import Identity, Switch
+from bmslink.packs import named
+from bmslink.protocols.common.settings_map import Table
+from bmslink.settings.setting import SWITCHES
+from bmslink.storage.journal import Journal, Open
+
+__all__ = ["History", "made_here", "records_of"]
+
+_IN_VAIN = ("nothing sent", "refused")
+"""How a change ended that reached nothing."""
+
+
+def made_here(backup: Backup, device: Device) -> bool:
+    """Whether a backup was made where this device is."""
+    told = {"target": backup.target, **({"place": backup.place} if backup.place else {})}
+    return recorded_place(told).same(where(device))
+
+
+def records_of(journal: Journal, target: str) -> list[Mapping[str, Any]]:
+    """The records of what was done to the pack at a target or name, however either was written
+    then; decisions of `control run` included.
+
+    Raises `TargetError` for a target that cannot be, `JournalError` as `Journal.records`.
+    """
+    place = where(parse_target(named(target)))
+    records = list(journal.records())
+    ids = {r["id"] for r in records if "id" in r and _began_at(r).same(place)}
+    decided: dict[str, bool] = {}
+    for record in records:
+        told = str(record.get("target"))
+        if record.get("event") == "decision" and told not in decided:
+            decided[told] = _is_at(told, place)
+    return [
+        record
+        for record in records
+        if record.get("id") in ids
+        or (record.get("event") == "decision" and decided[str(record.get("target"))])
+    ]
+
+
+def _began_at(record: Mapping[str, Any]) -> Place:
+    """Where a change was begun, by its first record or by one that repeats it."""
+    about = record.get("about")
+    return recorded_place(
+        record if "target" in record else about if isinstance(about, dict) else {}
+    )
+
+
+def _is_at(target: str, place: Place) -> bool:
+    """Whether a target or name, as it was given then, is that of the pack at a place."""
+    try:
+        return where(parse_target(named(target))).same(place)
+    except TargetError:  # a name that is no longer known
+        return False
+
+
+@dataclass(slots=True)
+class _Past:
+    """One change that was made, or begun."""
+
+    begin: Mapping[str, Any]
+    proven: bool
+    """Its records verify, and it was of this very board."""
+    notes: list[Mapping[str, Any]] = field(default_factory=list)
+
+
+class History:
+    """The changes of one pack by the journal. Raises `JournalError` where it cannot be read."""
+
+    def __init__(self, journal: Journal, device: Device, identity: Identity, table: Table) -> None:
+        self._map = table.map.name
+        here, place = fingerprint(identity, table), where(device)
+        self._changes: dict[str, _Past] = {}
+        for line in journal.lines():
+            name = line.record.get("id")
+            if line.state not in ("sound", "old") or not isinstance(name, str):
+                continue
+            sound = line.state == "sound"
+            if line.record["event"] == "begin":
+                then = Fingerprint.from_dict(
+                    line.record.get("fingerprint") or line.record.get("pack")
+                )
+                if by := regards(Open(name, line.record), place, here):
+                    proven = sound and by != "print" and not then.differs(here)
+                    self._changes[name] = _Past(line.record, proven)
+            elif (past := self._changes.get(name)) is not None:
+                past.notes.append(line.record)
+                past.proven = past.proven and sound
+
+    def switched_off(self) -> dict[str, str]:
+        """The switches that a person switched off and not on again: key -> when, in UTC."""
+        found: dict[str, str] = {}
+        for past in self._changes.values():
+            if any(each.get("outcome") in _IN_VAIN for each in past.notes):
+                continue
+            for key, on in _switched(past.begin):
+                if not on:
+                    found[key] = f"{str(past.begin.get('time'))[:16].replace('T', ' ')} UTC"
+                elif past.proven:
+                    found.pop(key, None)
+        return found
+
+    def stood(self) -> Stood:
+        """The bytes that this board held: slot -> all that were ever read from it."""
+        found: dict[int, set[bytes]] = {}
+        for past in self._changes.values():
+            if not past.proven or past.begin.get("map") != self._map:
+                continue
+            image = past.begin.get("image")
+            for slot, raw in image.items() if isinstance(image, dict) else ():
+                _take(found, slot, 16, raw)
+            for note in past.notes:
+                if note["event"] in ("stored", "side effect", "differs"):
+                    _take(found, note.get("slot"), 10, note.get("found"))
+        return found
+
+
+def _switched(begin: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    """Switch -> on or off, of what a change was begun for by name."""
+    if begin.get("switch") in list(Switch):
+        yield Switch(begin["switch"]).key, begin.get("on") is True
+    changes = begin.get("changes")
+    for change in changes if isinstance(changes, list) else ():
+        edits = change.get("settings") if isinstance(change, dict) else None
+        for edit in edits if isinstance(edits, list) else ():
+            if not isinstance(edit, dict) or edit.get("key") not in list(SWITCHES):
+                continue
+            if edit.get("new") is False:
+                yield edit["key"], False
+            elif edit.get("asked") is True:  # a restore of old asked for nothing by name
+                yield edit["key"], True
+
+
+def _take(found: dict[int, set[bytes]], slot: object, base: int, raw: object) -> None:
+    """Add what a record says, if it says anything."""
+    try:
+        found.setdefault(int(str(slot), base), set()).add(bytes.fromhex(str(raw)))
+    except ValueError:
+        return

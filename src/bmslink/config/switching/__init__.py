@@ -1,0 +1,1 @@
+"""Charge, discharge and balancer switches: on with care, off at once."""

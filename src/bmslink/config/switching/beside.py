@@ -1,0 +1,81 @@
+"""Whether other settings changed while a switch was set.
+
+Nothing is read for it before the frame: off is never delayed. So only what was read in this
+session anyway can be compared with what the board holds afterwards, and where nothing was, that is
+said. What differs is reported and left alone: nobody asked for another write.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from bmslink.config.effects import describe
+from bmslink.config.outcome import Outcome
+from bmslink.device import Device
+from bmslink.errors import BmsError
+from bmslink.model import Command
+from bmslink.protocols.common.settings_map import Image, SettingsMap
+
+__all__ = ["Beside"]
+
+_MOST = 3
+"""How many changes are named."""
+_NOT_LOOKED = (
+    "The settings were not read before, so whether any of them changed meanwhile was not looked at."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The settings as they were last read before a switch is set."""
+
+    settings: SettingsMap | None
+    image: Image
+
+    @classmethod
+    def of(cls, device: Device) -> Beside:
+        """What was read since the link was opened; nothing is asked."""
+        driver = device.driver
+        settings = driver.own_map if device.known is not None else None
+        if settings is None:
+            return cls(None, {})
+        latest = {slot.address: driver.seen.latest(slot.address) for slot in settings.slots}
+        return cls(settings, {a: raw for a, raw in latest.items() if raw is not None})
+
+    async def judge(self, device: Device, command: Command, outcome: Outcome) -> Outcome:
+        """The outcome, with what changed beside: it is done only where nothing did.
+
+        Where the switch itself is in doubt, that is said already, and nothing more is read.
+        """
+        if outcome.result != "done":
+            return outcome
+        if self.settings is None or not self.image:
+            more = [] if device.driver.configurable else [_NOT_LOOKED]
+            return replace(outcome, notes=[*outcome.notes, *more])
+        try:
+            now = (await device.settings(self.settings)).image
+        except BmsError as error:
+            sentence = (
+                f"{outcome.sentence} The settings cannot be read again, so whether any of them "
+                f"changed meanwhile is not known: {error}"
+            )
+            return replace(outcome, result="unproven", sentence=sentence)
+        told = self._changed(self.settings, command, now)
+        if not told:
+            return outcome
+        names = ", ".join(told[:_MOST])
+        more_names = f" and {len(told) - _MOST} more" if len(told) > _MOST else ""
+        sentence = (
+            f"{outcome.sentence} But other settings differ from what was read before: "
+            f"{names}{more_names}. Nothing was set back."
+        )
+        return replace(outcome, result="unproven", sentence=sentence)
+
+    def _changed(self, settings: SettingsMap, command: Command, now: Image) -> list[str]:
+        key = f"{command.switch}_switch"
+        own = {} if key not in settings.by_key else settings.encode(self.image, {key: command.on})
+        return [
+            describe(settings, address, own.get(address, raw), now.get(address))
+            for address, raw in self.image.items()
+            if not settings.same(address, now.get(address), own.get(address, raw))
+        ]

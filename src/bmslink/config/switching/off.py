@@ -1,0 +1,289 @@
+"""Switching off, at once.
+
+One question at most goes before the frame. No plan, no table, no lock, no journal and no unfinished
+change delays or refuses it; all of that comes after. What refuses: there is no such switch, the
+board's settings are read-only, or nothing proves the switch and `untested` was not waived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bmslink.config.checks.check import Check
+from bmslink.config.identity.known_as import identify_as, pack_of
+from bmslink.config.identity.places import place_of
+from bmslink.config.outcome import Outcome
+from bmslink.config.switching.beside import Beside
+from bmslink.config.switching.confirm import seen
+from bmslink.config.switching.off_marks import confirmed, mark_off
+from bmslink.device import Device
+from bmslink.errors import BmsError, GateError, LinkTimeout, Refused
+from bmslink.model import Command, Switch
+from bmslink.protocols.common.settings_map import Image, SettingsMap, Step
+from bmslink.settings.setting import Evidence, Setting
+from bmslink.storage.journal import Journal, JournalError, Transaction
+
+__all__ = ["rehearse_off", "switch_off"]
+
+_TRIES, _WAKING = 3, 6
+"""How often it is sent while nothing acknowledges it: to a board that answered before, and to one
+that this may have to wake."""
+_AT_ONCE = 1.0
+"""How long it is sent again without asking who answers: nobody exchanges a board faster, s."""
+_WHO = 3.0
+"""How long that question may take, s."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Off:
+    """What switches off."""
+
+    command: Command
+    step: Step[Any] | None = None
+    """`None`: a bit of a word, whose neighbours must be read first."""
+    setting: SettingsMap | None = None
+    """Of the switch alone, where it is a setting."""
+    known: dict[str, Any] | None = None
+    """Who the pack was before, if that was asked in this session."""
+    beside: Beside
+    """Its settings as they were read before, if they were."""
+    sent: bool = False
+
+    @property
+    def others(self) -> dict[str, bool]:
+        """What else the frame sets."""
+        return {str(s): on for s, on in self.step.others.items()} if self.step else {}
+
+    @property
+    def doubt(self) -> str:
+        """What of that is a guess."""
+        return self.step.doubt if self.step else ""
+
+
+async def switch_off(
+    device: Device, switch: Switch, waive: Collection[str], journal: Journal
+) -> Outcome:
+    """Send it, write it down, and look what came of it; raises what `switch` raises."""
+    off = await _prepare(device, switch, waive, journal)
+    lost = ""
+    try:
+        await _send(device, off)
+    except Refused as error:
+        transaction, _ = _write_down(device, off, journal)
+        if transaction is not None:
+            transaction.close("refused", why=str(error))
+        raise
+    except BmsError as error:
+        if not off.sent:
+            raise
+        lost = f"The command got no usable answer ({error}) "
+    transaction, notes = _write_down(device, off, journal)
+    name = "" if transaction is None else transaction.id
+    outcome = await seen(
+        device, off.command, setting=off.setting, known=off.known, transaction=name, lost=lost
+    )
+    outcome = await off.beside.judge(device, off.command, outcome)
+    if off.doubt:
+        outcome = replace(outcome, result="unproven", sentence=f"{outcome.sentence} {off.doubt}")
+    notes += await _close(device, off, journal, transaction, outcome)
+    return replace(outcome, notes=[*notes, *outcome.notes])
+
+
+async def rehearse_off(
+    device: Device, switch: Switch, waive: Collection[str], journal: Journal
+) -> list[bytes]:
+    """Every frame of it, sent nowhere; refuses what `switch_off` refuses."""
+    off = await _prepare(device, switch, waive, journal)
+    settings = off.setting if off.step is None else None
+    # a board that is read in a mode of its own is never brought into it by a rehearsal
+    image = None if settings is None else (await device.settings(settings)).image
+    async with device.rehearsing() as held:
+        if settings is None or image is None:
+            await _send(device, off)
+        else:
+            async with device.driver.session(writing=True):
+                await _clear_bit(device, off, settings, image)
+    return held
+
+
+# ------------------------------------------------------------------------------------ the frame
+
+
+async def _prepare(
+    device: Device, switch: Switch, waive: Collection[str], journal: Journal
+) -> _Off:
+    driver = device.driver
+    off = _Off(
+        command=Command(switch, False),
+        known=None if device.known is None else pack_of(device.known),
+        beside=Beside.of(device),
+    )
+    able = driver.can_switch(switch)
+    if able.supported:
+        with device.guarding():
+            step = await driver.off_step(switch, _memory(device, journal))
+        return replace(off, step=step)
+    if switch not in driver.settable:
+        raise _refused(f"{switch} cannot be switched: {able.reason}", "supported")
+    with device.guarding():
+        settings = await driver.off_map(device.known)
+    row = settings.by_key.get(switch.key)
+    if row is None:
+        raise _refused(f"{switch} cannot be switched: this board has no such switch", "supported")
+    _gate(settings, row, waive)
+    slot = settings.by_address[row.slot]
+    alone = replace(settings, slots=(slot,), settings=(row,))
+    if row.bit is not None:
+        return replace(off, setting=alone)
+    with device.guarding():
+        data = slot.encode(bytes(slot.layout.sizeof()), {row.field: 0})
+        return replace(off, setting=alone, step=driver.write_step(slot, data))
+
+
+def _gate(settings: SettingsMap, row: Setting, waive: Collection[str]) -> None:
+    if settings.locked:
+        raise _refused(f"The board is read-only: {settings.locked}", "map")
+    if not row.writable:
+        why = row.reason or "nothing proves how it is written"
+        raise _refused(f"{row.key} cannot be switched: {why}", "supported")
+    why = settings.untested
+    if not why and row.evidence == Evidence.DOCUMENT:
+        why = f"only a document says how {row.key} is written"
+    if why and "untested" not in waive:
+        raise _refused(f"Untested: {why}; --untested sends it all the same", "tested", "untested")
+
+
+def _refused(why: str, name: str, waiver: str = "") -> GateError:
+    sentence = f"Nothing was sent. {why}."
+    return GateError(sentence, [Check(name=name, passed=False, sentence=sentence, waiver=waiver)])
+
+
+async def _send(device: Device, off: _Off) -> None:
+    device.link.alive()
+    if off.step is not None:
+        await _repeatedly(device, off, off.step)
+    elif (settings := off.setting) is not None:
+        async with device.writing():
+            await _clear_bit(device, off, settings, await device.fetch(settings.slots))
+
+
+async def _repeatedly(device: Device, off: _Off, step: Step[Any]) -> None:
+    """Again where nothing acknowledges it: off twice is off, and a board may be deaf for a moment
+    right after an answer. Later than a second after the first one, another board may be on the
+    line: then it is asked who answers, if it is known who should."""
+    loop = asyncio.get_running_loop()
+    begun, tries = loop.time(), _TRIES if device.link.received else _WAKING
+    for left in reversed(range(tries)):
+        off.sent = True
+        try:
+            with device.guarding():
+                await device.driver.perform_apart(replace(step, once=True))
+        except LinkTimeout as lost:
+            if not left:
+                raise
+            if loop.time() - begun > _AT_ONCE and (other := await _stranger(device, off)):
+                why = f"who answers now is another board: {other}"
+                raise LinkTimeout(why, "other") from lost
+        else:
+            return
+
+
+async def _stranger(device: Device, off: _Off) -> str:
+    """How who answers now differs from who was asked before; empty where that is not known."""
+    if off.known is None:
+        return ""
+    try:
+        async with asyncio.timeout(_WHO):
+            return (await identify_as(device, off.known))[1]
+    except (BmsError, TimeoutError):
+        return ""
+
+
+async def _clear_bit(device: Device, off: _Off, settings: SettingsMap, image: Image) -> None:
+    """Off where the switch is a bit among others, which stay as they are."""
+    (slot,) = settings.slots
+    new = settings.encode(image, {off.command.switch.key: False})
+    step = device.driver.write_step(slot, new.get(slot.address, slot.clean(image[slot.address])))
+    off.sent = True
+    await device.driver.perform(step)
+
+
+# ---------------------------------------------------------------------------------- the journal
+
+
+def _memory(device: Device, journal: Journal) -> Callable[[Switch], bool | None]:
+    """How our last confirmed command left a switch, asked only where the board does not show it."""
+
+    def remembered(switch: Switch) -> bool | None:
+        try:
+            return confirmed(journal, *_names(device)).get(switch)
+        except (JournalError, OSError):
+            return None
+
+    return remembered
+
+
+def _names(device: Device, known: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+    if known is None and device.known is not None:
+        known = pack_of(device.known)
+    return place_of(device.target), known or {"protocol": device.driver.name}
+
+
+def _write_down(
+    device: Device, off: _Off, journal: Journal
+) -> tuple[Transaction | None, list[str]]:
+    """Right after the frame, with what is known by then; what cannot be written is a remark."""
+    place, pack = _names(device, off.known)
+    switch = str(off.command.switch)
+    try:
+        transaction = journal.begin(place, pack, [], switch=switch, on=False, others=off.others)
+    except (JournalError, OSError) as error:
+        return None, [_unwritten(off, error)]
+    try:
+        return transaction, _marked(mark_off(journal, place, pack, off.command.switch), off)
+    except (JournalError, OSError) as error:
+        why = (
+            "If a change of this pack was cut off earlier, its record does not say that "
+            f"{off.command.switch} is off now: {error}"
+        )
+        return transaction, [why]
+
+
+def _marked(count: int, off: _Off) -> list[str]:
+    if not count:
+        return []
+    return [
+        f"A change of this pack was cut off earlier: ending it leaves {off.command.switch} off."
+    ]
+
+
+def _unwritten(off: _Off, error: Exception) -> str:
+    causes = (error, error.__cause__, error.__context__)
+    found = next((e for e in causes if isinstance(e, OSError)), None)
+    why = f" ({found.strerror or found})" if found else ""
+    return f"{off.command} is not in the journal, which cannot be written or read{why}."
+
+
+async def _close(
+    device: Device,
+    off: _Off,
+    journal: Journal,
+    transaction: Transaction | None,
+    outcome: Outcome,
+) -> list[str]:
+    """End the transaction, with who the pack is where that was not asked before the frame."""
+    if transaction is None:
+        return []
+    notes: list[str] = []
+    more: dict[str, Any] = {}
+    if off.known is None:
+        try:
+            more["pack"] = pack_of(await device.identify())
+            notes = _marked(mark_off(journal, *_names(device), off.command.switch), off)
+        except BmsError:
+            pass
+    untold = transaction.close(outcome.result, sentence=outcome.sentence, **more)
+    return [*notes, untold] if untold else notes

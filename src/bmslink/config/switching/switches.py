@@ -1,0 +1,184 @@
+"""Switching charging, discharging or balancing, and saying truthfully what came of it.
+
+Off goes out at once (`off`). On is careful: where a board keeps its switches as settings it goes
+the settings' road, elsewhere the command is sent once, after the lock and the journal. What counts
+is what the pack says in the seconds after (`looking`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+from bmslink.arguments import checked
+from bmslink.config.apply import apply, blocks_of, draft, gate, lock_names, refuse
+from bmslink.config.checks.check import require_waivers
+from bmslink.config.identity.known_as import identify_as, pack_of
+from bmslink.config.identity.locks import locked
+from bmslink.config.outcome import Outcome
+from bmslink.config.plan import Plan
+from bmslink.config.records.open_changes import begin
+from bmslink.config.switching.beside import Beside
+from bmslink.config.switching.confirm import look_at, seen
+from bmslink.config.switching.off import rehearse_off, switch_off
+from bmslink.device import Device
+from bmslink.errors import (
+    BmsError,
+    FrameError,
+    LinkTimeout,
+    Refused,
+    SettingError,
+    TransportError,
+)
+from bmslink.model import Command, Identity, Switch
+from bmslink.storage.journal import Journal, JournalError, Transaction
+
+__all__ = ["look_at", "rehearse_switch", "switch"]
+
+_ALLOWED = ("load", "protection")
+"""Waivers of somebody who switches: current may flow, and a protection may be active."""
+
+
+@checked()
+async def switch(
+    device: Device,
+    command: Command,
+    *,
+    waive: Collection[str] = (),
+    journal: Journal | None = None,
+) -> Outcome:
+    """Set a switch, and read back what came of it.
+
+    The result is `done` where the asked state was read back. `ignored`: a protection keeps it from
+    taking; `unproven`: the pack does not show it. Raises `GateError` and `SettingError` (nothing
+    was sent), `Refused`, `RollbackError` (sent, and nothing can be read), and what `apply` raises.
+    """
+    _possible(device, command, waive)
+    journal = journal or Journal()
+    if not command.on:
+        return await switch_off(device, command.switch, waive, journal)
+    if command.switch in device.driver.settable:
+        return await _as_setting(device, command, waive, journal)
+    return await _on(device, command, journal)
+
+
+@checked()
+async def rehearse_switch(
+    device: Device,
+    command: Command,
+    *,
+    waive: Collection[str] = (),
+    journal: Journal | None = None,
+) -> list[bytes]:
+    """Every frame that `switch` would send to change something; none is sent.
+
+    Refuses what `switch` refuses.
+    """
+    _possible(device, command, waive)
+    journal = journal or Journal()
+    if not command.on:
+        return await rehearse_off(device, command.switch, waive, journal)
+    if command.switch in device.driver.settable:
+        return list((await _plan(device, command, waive, journal)).frames)
+    _free(device, await device.identify(), journal)
+    return await device.rehearse([], command=command)
+
+
+def _possible(device: Device, command: Command, waive: Collection[str]) -> None:
+    """`SettingError` or `GateError` for what cannot be switched, whichever way."""
+    if not isinstance(command, Command):
+        raise SettingError(f"A switch is set by a Command, not by {str(command)[:40]!r}.")
+    require_waivers(waive, keys=())
+    driver = device.driver
+    able = driver.can_switch(command.switch)
+    if not able.supported and command.switch not in driver.settable:
+        raise refuse(
+            f"Nothing was sent: {command.switch} cannot be switched, {able.reason}.", "supported"
+        )
+
+
+def _free(device: Device, identity: Identity, journal: Journal) -> None:
+    """`GateError` where the journal, or an unfinished change, forbids to switch on."""
+    for name, why in blocks_of(journal, device, identity).items():
+        raise refuse(f"Nothing was sent. {why}", name)
+
+
+async def _on(device: Device, command: Command, journal: Journal) -> Outcome:
+    """By a command of the protocol."""
+    identity = await device.identify()
+    with locked(journal.folder / "locks", lock_names(device, identity)):
+        _free(device, identity, journal)
+        before = await device.read()
+        transaction = begin(
+            journal,
+            device,
+            identity,
+            [],
+            switch=str(command.switch),
+            on=command.on,
+        )
+        beside, known, lost = Beside.of(device), pack_of(identity), ""
+        try:
+            await _send(device, command, transaction, known)
+        except (TransportError, FrameError) as error:
+            lost = f"The command got no usable answer ({error}) "
+        except BmsError as error:  # it was not sent, or the board said no
+            transaction.close("refused", why=str(error))
+            if isinstance(error, JournalError):
+                raise refuse(f"{error} Nothing was sent.", "journal") from error
+            raise
+        outcome = await seen(
+            device, command, before=before, known=known, transaction=transaction.id, lost=lost
+        )
+        outcome = await beside.judge(device, command, outcome)
+        untold = transaction.close(outcome.result, sentence=outcome.sentence)
+        return replace(outcome, notes=[untold, *outcome.notes]) if untold else outcome
+
+
+async def _send(
+    device: Device, command: Command, transaction: Transaction, known: Mapping[str, Any]
+) -> None:
+    """Once, and once more where nothing acknowledged it and the same board still answers."""
+    try:
+        await device.send(command, transaction)
+    except LinkTimeout as lost:
+        try:
+            _, other = await identify_as(device, known)
+            if other:
+                raise LinkTimeout(f"who answers now is another board: {other}", "other") from lost
+            await device.send(command, transaction)
+        except (Refused, TransportError, FrameError):
+            raise
+        except BmsError as error:  # the first one may have arrived all the same
+            raise LinkTimeout(str(error), lost.heard) from lost
+
+
+async def _plan(device: Device, command: Command, waive: Collection[str], journal: Journal) -> Plan:
+    """Of the one setting, gated."""
+    key = command.switch.key
+    plan = await draft(device, {key: command.on}, waive={*waive, *_ALLOWED}, journal=journal)
+    if key in plan.unsupported:
+        raise refuse(f"{key} cannot be switched: {plan.unsupported[key]}.", "supported")
+    gate(plan)
+    return plan
+
+
+async def _as_setting(
+    device: Device, command: Command, waive: Collection[str], journal: Journal
+) -> Outcome:
+    """The road of the settings; raises what `apply` raises."""
+    plan = await _plan(device, command, waive, journal)
+    outcome = await apply(device, plan, journal=journal)
+    if command.switch == Switch.BALANCE:  # it acts when cells need it, and only then
+        return outcome
+    known = pack_of(plan.identity)
+    shown = await seen(device, command, known=known, transaction=outcome.transaction)
+    return Outcome(
+        result=shown.result,
+        sentence=f"{outcome.sentence} {shown.sentence}",
+        transaction=outcome.transaction,
+        changes=outcome.changes,
+        notes=outcome.notes,
+        stands=outcome.stands,
+    )

@@ -1,0 +1,238 @@
+"""Recordings to try policies on: the lines of `read --watch --json`, or a capture file.
+
+Read as a stream, in constant memory, in the order of the file. What is no reading is skipped and
+counted; only a file without any reading is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from bmslink.decoding import Skip, explain_pieces
+from bmslink.errors import CaptureError, FrameError, TargetError
+from bmslink.link.capture import FORMAT, CaptureHeader, Piece, open_capture, reading
+from bmslink.model import Condition, Reading
+
+__all__ = ["Entry", "Log", "Skipped", "written"]
+
+_LONGEST_LINE = 1 << 16
+_EARLIEST, _LATEST = 0.0, 32503680000.0  # the years 1970 to 3000, s
+_FASTEST = 10_000.0
+_UNDATED = 366 * 86400.0  # s: nobody logged in 1970
+_CONDITIONS = frozenset(Condition)
+_CONDITION_KEYS = (b'"alarms"', b'"protections"', b'"faults"')
+_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One reading of a log."""
+
+    target: str
+    time: float
+    """Seconds since 1970, UTC; since the beginning where the log does not say when that was."""
+    reading: Reading
+
+
+class Skipped(msgspec.Struct):
+    """What a log held besides readings."""
+
+    damaged: int = 0
+    """Lines that are no JSON, or whose values cannot be; stretches of bytes that are no frame."""
+    foreign: int = 0
+    """Lines of something else."""
+    untimed: int = 0
+    """Readings without a time."""
+    errors: int = 0
+    """Lines that say that the pack could not be read."""
+
+
+class _Other(msgspec.Struct):
+    """What a line that is no reading may be."""
+
+    error: str = ""
+    format: str = ""
+    protocol: str = ""
+
+
+_as_reading = msgspec.json.Decoder(Reading).decode
+_as_other = msgspec.json.Decoder(_Other).decode
+_as_any = msgspec.json.Decoder().decode
+
+
+class Log:
+    """A log file; iterate over it once. `skipped` counts as it goes.
+
+    `interval` (s) is the time between readings where the log has none; `speed` is how many seconds
+    of the pack passed in one of the log (a simulation may have run faster).
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        protocol: str | None = None,
+        interval: float | None = None,
+        speed: float = 1.0,
+    ) -> None:
+        """`TargetError` for a speed that cannot be."""
+        if not 0 < speed <= _FASTEST:
+            raise TargetError(f"speed must be above 0 and at most {_FASTEST:g}, not {speed:g}.")
+        self.path = path
+        self.skipped = Skipped()
+        self._protocol = protocol
+        self._interval = interval
+        self._speed = speed
+        self._start: float | None = None
+        self._counts: dict[str, int] = {}
+
+    def __iter__(self) -> Iterator[Entry]:
+        """The readings in the order of the file.
+
+        Raises `CaptureError` for a capture that is damaged, `FrameError` if there is no reading,
+        `TransportError` for a file that cannot be read.
+        """
+        found = False
+        source = self._capture() if self._is_capture() else self._lines()
+        for target, item in source:
+            moment = self._moment(target, item)
+            if moment is None:
+                self.skipped.untimed += 1
+                continue
+            found = True
+            yield Entry(target, moment, item)
+        if not found:
+            raise FrameError(self._nothing())
+
+    def _moment(self, target: str, item: Reading) -> float | None:
+        if self._interval is not None:
+            count = self._counts[target] = self._counts.get(target, -1) + 1
+            return count * self._interval * self._speed
+        told = item.time
+        if told is None or told.tzinfo is None:
+            return None
+        moment = told.timestamp()
+        if not _EARLIEST <= moment <= _LATEST:
+            return None
+        if self._start is None:
+            self._start = moment
+        return self._start + (moment - self._start) * self._speed
+
+    def _nothing(self) -> str:
+        if self.skipped.untimed:
+            return (
+                f"The readings in {self.path} have no time; say how far they are apart with "
+                "--interval SECONDS."
+            )
+        return (
+            f"{self.path} holds no reading; what `bmslink read TARGET --watch 1 --json` prints "
+            "and what `bmslink capture TARGET -o FILE` writes can be used."
+        )
+
+    # -- the lines of `read --json` --------------------------------------------------------------
+
+    def _is_capture(self) -> bool:
+        with reading(self.path) as file:
+            first = file.readline(_LONGEST_LINE)
+        try:
+            return _as_other(first).format == FORMAT
+        except _UNREADABLE:
+            return False
+
+    def _lines(self) -> Iterator[tuple[str, Reading]]:
+        with reading(self.path) as file:
+            while line := file.readline(_LONGEST_LINE):
+                if len(line) >= _LONGEST_LINE and not line.endswith(b"\n"):
+                    self.skipped.damaged += 1
+                    while (rest := file.readline(_LONGEST_LINE)) and not rest.endswith(b"\n"):
+                        continue
+                    continue
+                item = self._reading(line)
+                if item is not None:
+                    yield item.target or str(self.path), item
+
+    def _reading(self, line: bytes) -> Reading | None:
+        found: Reading | None
+        try:
+            told = all(name in line for name in _CONDITION_KEYS)
+            found = replace(_as_reading(line), conditions_known=told)
+        except _UNREADABLE:
+            found = _other_reading(line)
+        if found is not None and found.protocol and _says_something(found):
+            return found
+        if line.strip():
+            self._count(line)
+        return None
+
+    def _count(self, line: bytes) -> None:
+        try:
+            other = _as_other(line)
+        except _UNREADABLE:
+            self.skipped.damaged += 1
+            return
+        if other.error:
+            self.skipped.errors += 1
+        elif other.protocol:  # a reading, but for something in it that cannot be
+            self.skipped.damaged += 1
+        else:
+            self.skipped.foreign += 1
+
+    # -- a capture file --------------------------------------------------------------------------
+
+    def _capture(self) -> Iterator[tuple[str, Reading]]:
+        header, pieces = open_capture(self.path)
+        target = header.target or str(self.path)
+        started = header.started or datetime(1970, 1, 1, tzinfo=UTC)
+        header = msgspec.structs.replace(header, started=started)
+        try:
+            yield from self._decoded(target, header, pieces)
+        except FrameError as exc:
+            raise CaptureError(f"{self.path}: {exc}", str(self.path)) from exc
+
+    def _decoded(
+        self, target: str, header: CaptureHeader, pieces: Iterator[Piece]
+    ) -> Iterator[tuple[str, Reading]]:
+        for event in explain_pieces(header, pieces, self._protocol):
+            if isinstance(event, Reading):
+                if _says_something(event):
+                    yield target, event
+            elif isinstance(event, Skip):
+                self.skipped.damaged += 1
+
+
+def written(time: float) -> str | float:
+    """A time of a log for JSON: ISO 8601 UTC; seconds where the log has no date."""
+    if not _UNDATED <= time <= _LATEST:
+        return round(time, 3)
+    moment = datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")
+    return moment.replace("+00:00", "Z")
+
+
+def _says_something(found: Reading) -> bool:
+    return bool(found.cell_voltages) or found.voltage is not None
+
+
+def _other_reading(line: bytes) -> Reading | None:
+    """A reading of a version that knows more conditions, which become `other`, or of a board that
+    does not tell any (`null`)."""
+    try:
+        values = _as_any(line)
+        if not isinstance(values, dict):
+            return None
+        values["conditions_known"] = True
+        for name in ("alarms", "protections", "faults"):
+            told = values.get(name)
+            if told is None:
+                values[name] = []
+                values["conditions_known"] = False
+            elif isinstance(told, list):
+                values[name] = [
+                    c if isinstance(c, str) and c in _CONDITIONS else "other" for c in told
+                ]
+        return msgspec.convert(values, Reading)
+    except _UNREADABLE:
+        return None

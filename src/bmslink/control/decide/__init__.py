@@ -1,0 +1,1 @@
+"""Deciding, pure: a reading in, a decision with its reasons out."""

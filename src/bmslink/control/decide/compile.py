@@ -1,0 +1,200 @@
+"""From policies to numbers: thresholds by name, and what stays inside the BMS's own settings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+
+import msgspec
+
+from bmslink.control.decide.policy import Battery, Mode, Policy, PolicySet
+from bmslink.control.decide.quantities import GATES, QUANTITIES
+from bmslink.control.decide.rule import Rule, Timing, in_words
+
+__all__ = ["Plan", "Rating", "curve_of", "make_plan", "ratings", "trip_of"]
+
+_FUSE_SHARE, _OCP_SHARE = 0.8, 0.9
+_USUAL_RATE = 0.5  # C, where nobody says what the cells take
+_UNKNOWN_DELAY = 10.0  # s: the BMS's own delay, where it is not known
+
+
+class Rating(msgspec.Struct, frozen=True):
+    """The continuous current in one direction, A, and what it comes from."""
+
+    amps: float
+    basis: str
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Policies with every number known, ready for the engine."""
+
+    policies: PolicySet
+    rules: tuple[Rule, ...]
+    sources: tuple[tuple[str, tuple[str, ...]], ...]
+    """The quantities to measure, with the probes each is about."""
+    charge: Rating
+    discharge: Rating
+    timing: Timing
+    not_applicable: dict[str, str]
+    """Policy -> why it cannot judge this pack."""
+
+
+def ratings(battery: Battery, settings: Mapping[str, float]) -> tuple[Rating, Rating]:
+    """The continuous charge and discharge current: the weakest of cells, fuse, cable, BMS."""
+    return (
+        _rating(battery, battery.charge_current, "charge", settings),
+        _rating(battery, battery.discharge_current, "discharge", settings),
+    )
+
+
+def _rating(
+    battery: Battery, cells: float | None, way: str, settings: Mapping[str, float]
+) -> Rating:
+    usual = Rating(_USUAL_RATE * battery.capacity, f"{_USUAL_RATE:g} C: no rating is given")
+    found = [usual if cells is None else Rating(cells, f"{way}_current of the cells")]
+    if battery.fuse is not None:
+        found.append(Rating(_FUSE_SHARE * battery.fuse, f"{_FUSE_SHARE:.0%} of the fuse"))
+    if battery.cable is not None:
+        found.append(Rating(battery.cable, "the cable"))
+    ocp = _setting(settings, f"{way}_ocp")
+    if ocp:  # some boards store the currents of discharging as negative numbers
+        found.append(Rating(_OCP_SHARE * abs(ocp), f"{_OCP_SHARE:.0%} of the BMS's {way}_ocp"))
+    return min(found, key=lambda r: (r.amps, r.basis))
+
+
+def make_plan(
+    policies: PolicySet,
+    settings: Mapping[str, float] | None = None,
+    *,
+    acting: Collection[Mode] = (Mode.ENFORCE,),
+    poll: float = 1.0,
+) -> Plan:
+    """Resolve all policies that are not off.
+
+    `settings` are the BMS's own by canonical key (V, A, °C, s); `acting` says which modes have a
+    say in what is decided; `poll` is the time between readings, s.
+    """
+    known = {k: v for k, v in (settings or {}).items() if _setting({k: v}, k) is not None}
+    timing = Timing.of(poll)
+    names = {
+        **policies.thresholds,
+        "stale_after": timing.stale_after,
+        "derate_after": timing.derate_after,
+    }
+    rules: list[Rule] = []
+    sources: dict[tuple[str, tuple[str, ...]], int] = {}
+    absent: dict[str, str] = {}
+    for policy in _at_work(policies):
+        if policy.mode == Mode.OFF:
+            continue
+        numbers = _numbers(policy, policies, names, known)
+        if numbers is None:
+            absent[policy.name] = f"the BMS's setting {policy.bms} is not known"
+            continue
+        source = sources.setdefault((policy.quantity, policy.sensors), len(sources))
+        rules.append(_rule(policy, numbers, source, known, acts=policy.mode in acting))
+    charge, discharge = ratings(policies.battery, known)
+    return Plan(policies, tuple(rules), tuple(sources), charge, discharge, timing, absent)
+
+
+def _at_work(policies: PolicySet) -> Iterator[Policy]:
+    """By name; what a person stops is never off and never only watched."""
+    for policy in sorted(policies.policies.values(), key=lambda p: p.name):
+        stop = policy.quantity == "stopped"
+        yield msgspec.structs.replace(policy, mode=Mode.ENFORCE) if stop else policy
+
+
+class _Numbers(msgspec.Struct, frozen=True):
+    """Signed: they grow towards the danger."""
+
+    trip: float
+    release: float
+    curve: tuple[tuple[float, float], ...] | None
+    basis: str
+
+
+def _numbers(
+    policy: Policy, policies: PolicySet, names: Mapping[str, float], settings: Mapping[str, float]
+) -> _Numbers | None:
+    sign = 1 if policy.over else -1
+    quantity = QUANTITIES[policy.quantity]
+    points = curve_of(policy, policies)
+    curve = points and tuple(sorted((sign * x, fraction) for x, fraction in points))
+    trip = trip_of(policy, policies, names)
+    basis = ""
+    own = _setting(settings, policy.bms) if policy.bms else None
+    if own is not None and policy.bms is not None:
+        if policy.quantity == "pack_voltage":
+            own /= policies.battery.cells
+        inside = own - sign * policy.inside_bms
+        if trip is None or sign * inside < sign * trip:
+            trip = round(inside, 4)
+            where = "inside" if policy.inside_bms >= 0 else "beyond"
+            margin = in_words(quantity, abs(policy.inside_bms)).replace("°C", "K")
+            basis = f"{margin} {where} the BMS's {policy.bms}"
+    if trip is None:
+        return None
+    release = _value(policy.release, names)
+    nearest = sign * trip - quantity.hysteresis
+    back = nearest if release is None else min(sign * release, nearest)
+    return _Numbers(sign * trip, back, curve, basis)
+
+
+def curve_of(policy: Policy, policies: PolicySet) -> tuple[tuple[float, float], ...] | None:
+    """The derating curve of a policy, if it has one."""
+    return policies.curves[policy.curve] if isinstance(policy.curve, str) else policy.curve
+
+
+def trip_of(policy: Policy, policies: PolicySet, names: Mapping[str, float]) -> float | None:
+    """Where a policy trips by itself, whatever the BMS has set: for a curve, where it is 0."""
+    trip = _value(policy.trip, names)
+    curve = curve_of(policy, policies)
+    if trip is not None or curve is None:
+        return trip
+    zeros = [x for x, fraction in curve if fraction == 0]
+    if not zeros:
+        return math.inf if policy.over else -math.inf
+    return min(zeros) if policy.over else max(zeros)
+
+
+def _value(threshold: float | str | None, names: Mapping[str, float]) -> float | None:
+    return names.get(threshold) if isinstance(threshold, str) else threshold
+
+
+def _setting(settings: Mapping[str, float], key: str | None) -> float | None:
+    """A setting of the BMS, if it is a number."""
+    value = settings.get(key) if key is not None else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _rule(
+    policy: Policy,
+    numbers: _Numbers,
+    source: int,
+    settings: Mapping[str, float],
+    *,
+    acts: bool,
+) -> Rule:
+    delay = policy.on_delay
+    if policy.after_bms:
+        own = _setting(settings, f"{policy.bms}_delay")
+        delay += _UNKNOWN_DELAY if own is None else own
+    quantity = QUANTITIES[policy.quantity]
+    return Rule(
+        policy=policy,
+        name=policy.name,
+        quantity=quantity,
+        source=source,
+        timeless=policy.quantity in ("stopped", "data_age", "blindness"),
+        gate=GATES[policy.when],
+        sign=1 if policy.over else -1,
+        trip=numbers.trip,
+        release=numbers.release,
+        on_delay=delay,
+        load_delay=max(delay, policy.load_delay) if policy.load_delay else 0.0,
+        curve=numbers.curve,
+        basis=numbers.basis,
+        acts=acts,
+    )

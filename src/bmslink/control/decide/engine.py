@@ -1,0 +1,325 @@
+"""The engine: readings and time in, decisions out. No I/O, no clock of its own, no randomness.
+
+`step` takes a reading, `tick` says that time has passed without one; both give the decision of
+that moment. The same calls give the same decisions, byte for byte.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from bmslink.control.decide.blind_time import blind_time
+from bmslink.control.decide.compile import Plan, make_plan
+from bmslink.control.decide.decision import Decision, Event
+from bmslink.control.decide.history import History
+from bmslink.control.decide.limiter import Publisher
+from bmslink.control.decide.policy import Mode, PolicySet
+from bmslink.control.decide.quantities import QUANTITIES, Gate
+from bmslink.control.decide.rule import GOOD, Rule, State, advance, in_words, reset
+from bmslink.control.decide.sample import Qualifier, Quality, Sample
+from bmslink.control.decide.whole import require_whole
+from bmslink.errors import GateError, TargetError
+from bmslink.model import Reading
+
+__all__ = ["Engine"]
+
+
+class _Old(msgspec.Struct, forbid_unknown_fields=True):
+    cause: str
+    latched: bool
+    tripped: float | None
+    trips: list[float]
+
+
+class _Saved(msgspec.Struct, forbid_unknown_fields=True):
+    tripped: dict[str, _Old]
+    charge_heat: float
+    discharge_heat: float
+    stopped: float
+    short_circuits: list[float] = []
+    seen: list[str] = []
+
+
+_SAG_RATE = 0.5  # C
+_REFRESH = 0.5  # of the time between readings: what is said again sooner is the same measurement
+
+
+class Engine:
+    """The policies of one pack, at work.
+
+    `acting` are the modes that have a say in the decision; `(Mode.ENFORCE, Mode.SHADOW)` shows
+    what would happen if everything acted. `sink`: something carries limits out (an inverter, a
+    charger); without one a derate at zero withdraws the permit. `poll` is the time between
+    readings, s: call `tick` at least so often when there is none.
+    """
+
+    def __init__(
+        self,
+        policies: PolicySet,
+        settings: Mapping[str, float] | None = None,
+        *,
+        acting: Collection[Mode] = (Mode.ENFORCE,),
+        sink: bool = False,
+        poll: float = 1.0,
+    ) -> None:
+        require_whole(policies)
+        self.plan: Plan = make_plan(policies, settings, acting=acting, poll=poll)
+        battery = policies.battery
+        self._states = [State() for _ in self.plan.rules]
+        self._pairs = list(zip(self.plan.rules, self._states, strict=True))
+        # -inf: a curve is to be followed whatever the value is
+        self._rows = [
+            (r, s, r.source, r.gate, r.sign, r.trip if r.curve is None else -math.inf)
+            for r, s in self._pairs
+        ]
+        self._sources = [(QUANTITIES[name], probes) for name, probes in self.plan.sources]
+        self._gates = {r.gate for r in self.plan.rules if r.gate is not None}
+        asked = {name for _, probes in self.plan.sources for name in probes}
+        self._qualifier = Qualifier(battery, asked)
+        self._history = History(
+            battery, policies.thresholds, self.plan.charge.amps, self.plan.discharge.amps
+        )
+        self._publisher = Publisher(self.plan, sink=sink)
+        self._sample = self._qualifier.nothing(0.0)
+        self._heard = False
+        self._good_at: float | None = None
+        self._counted_at = -math.inf
+        self._refresh = _REFRESH * poll
+        self._blind_after = 0.0
+        self._now: float | None = None
+        self._shift = 0.0
+        self._stop_reason = ""
+
+    # -- in --------------------------------------------------------------------------------------
+
+    def step(self, reading: Reading, now: float) -> Decision:
+        """Judge a reading received at `now`, monotonic seconds."""
+        longest = self.plan.timing.stale_after
+        before: tuple[Event, ...] = ()
+        if self._now is not None and now + self._shift - self._now > longest:
+            before = self.tick(now).events  # nobody said that time passed: the gap counts too
+        now, back = self._advance_clock(now)
+        if back:
+            for state in self._states:
+                state.inside = None
+        sample = self._sample = self._qualifier.sample(reading, now)
+        frozen = sample.quality["state"] == Quality.FROZEN
+        if frozen:
+            self._age(now, self._qualifier.changed)
+        else:
+            self._heard = True
+            self._good_at = now
+            self._age(now, now)
+        again = self._qualifier.again and now - self._counted_at < self._refresh
+        fresh = not frozen and not again
+        if fresh:
+            self._counted_at = now
+            self._history.update(sample, longest)
+        decision = self._decide(now, fresh=fresh)
+        return msgspec.structs.replace(decision, events=before + decision.events)
+
+    def tick(self, now: float) -> Decision:
+        """Judge that there is no new reading at `now`."""
+        now, _ = self._advance_clock(now)
+        if self._good_at is None:
+            self._good_at = now  # nothing was ever heard: the waiting begins
+        self._age(now, self._good_at)
+        return self._decide(now, fresh=False)
+
+    @property
+    def sample(self) -> Sample:
+        """The last reading, qualified."""
+        return self._sample
+
+    @property
+    def rules(self) -> Sequence[tuple[Rule, State]]:
+        """All policies at work and what each remembers, to be looked at."""
+        return self._pairs
+
+    def emergency_stop(self, reason: str) -> None:
+        """Withdraw everything at the next step or tick, until `release_stop` and a reset."""
+        self._history.stopped, self._stop_reason = 1.0, reason
+
+    def release_stop(self) -> None:
+        """The cause of the emergency stop is gone; its policy can then be reset."""
+        self._history.stopped = 0.0
+
+    def reset(self, name: str) -> None:
+        """A person resets a latched policy; `GateError` says why it cannot be."""
+        for rule, state in self._pairs:
+            if rule.name == name:
+                why = reset(rule, state)
+                if why:
+                    raise GateError(why)
+                return
+        raise GateError(f"There is no policy {name[:60]!r} at work.")
+
+    # -- what is remembered ----------------------------------------------------------------------
+
+    def save(self) -> dict[str, Any]:
+        """What must survive a restart: latches, trips, heat, short circuits; plain values, ages
+        for times. A short circuit often takes the host's own supply."""
+        now = self._now or 0.0
+        latched = {
+            rule.name: {
+                "cause": state.cause,
+                "tripped": now - state.tripped_at if state.tripped else None,
+                "trips": [now - t for t in state.trips],
+                "latched": state.latched,
+            }
+            for rule, state in self._pairs
+            if state.tripped or state.trips
+        }
+        history = self._history
+        return {
+            "tripped": latched,
+            "charge_heat": history.charge_heat,
+            "discharge_heat": history.discharge_heat,
+            "stopped": history.stopped,
+            "seen": [r.name for r, state in self._pairs if r.policy.optional and state.seen],
+            "short_circuits": [now - t for t in history.short_circuits],
+        }
+
+    def load(self, saved: Mapping[str, Any], now: float) -> None:
+        """Take up what `save` gave, at `now`; policies that are gone are left out.
+
+        Raises `TargetError` for anything else.
+        """
+        try:
+            found = msgspec.convert(saved, _Saved)
+        except msgspec.ValidationError as exc:
+            raise TargetError(f"The saved state of the policies is damaged: {exc}.") from exc
+        self._now = now
+        self._history.charge_heat = found.charge_heat
+        self._history.discharge_heat = found.discharge_heat
+        self._history.stopped = found.stopped
+        self._history.short_circuits.extend(now - age for age in found.short_circuits)
+        for rule, state in self._pairs:
+            state.seen = rule.name in found.seen
+            old = found.tripped.get(rule.name)
+            if old is not None:
+                state.trips = [now - age for age in old.trips]
+            if old is not None and old.tripped is not None:
+                state.tripped, state.latched, state.cause = True, old.latched, old.cause
+                state.tripped_at = now - old.tripped
+
+    # -- one cycle -------------------------------------------------------------------------------
+
+    def _advance_clock(self, told: float) -> tuple[float, bool]:
+        """Time never runs backwards here: what steps back goes on from where it was."""
+        now = told + self._shift
+        back = self._now is not None and now < self._now
+        if back and self._now is not None:
+            self._shift += self._now - now
+            now = self._now
+        self._now = now
+        return now, back
+
+    def _age(self, now: float, since: float) -> None:
+        """How old the data are, and whether that is longer than is safe."""
+        history = self._history
+        age = now - since
+        history.age = age
+        if age <= self.plan.timing.stale_after:
+            history.blindness = 0.0
+            self._blind_after = 0.0
+            return
+        if not self._blind_after:
+            safe = blind_time(self.plan, self._sample, self._publisher.fresh)
+            self._blind_after = max(self.plan.timing.stale_after, safe)
+        history.blindness = 100 * age / self._blind_after
+
+    def _decide(self, now: float, *, fresh: bool) -> Decision:
+        sample, history = self._sample, self._history
+        stale = history.age > self.plan.timing.stale_after or not self._heard
+        values = self._measure(sample, stale=stale)
+        gates: dict[Gate | None, bool | None] = {None: True}
+        if not stale:
+            gates |= {gate: gate(sample, history) for gate in self._gates}
+        events: list[Event] = []
+        active = self._judge(values, gates, events, now, fresh=fresh)
+        reread = any(s.since is not None and not s.tripped for s in self._states)
+        return self._publisher.publish(
+            now, sample, active, events, heard=self._heard, stale=stale, reread=reread
+        )
+
+    def _judge(
+        self,
+        values: list[tuple[float | None, Quality]],
+        gates: Mapping[Gate | None, bool | None],
+        events: list[Event],
+        now: float,
+        *,
+        fresh: bool,
+    ) -> list[tuple[Rule, State]]:
+        """Advance all rules; gives back those that are not content."""
+        sample, timing = self._sample, self.plan.timing
+        loaded = abs(sample.current or 0.0) > _SAG_RATE * self._history.battery.capacity
+        active: list[tuple[Rule, State]] = []
+        for rule, state, source, gate, sign, trip in self._rows:
+            value, quality = values[source]
+            applies = gates.get(gate)
+            if (  # most rules, most of the time: good, within, and nothing under way
+                quality == GOOD
+                and value is not None
+                and value * sign < trip
+                and applies
+                and state.since is None
+                and state.missing_since is None
+                and not state.tripped
+            ):
+                state.seen, state.value = True, value
+                state.applies = True
+                continue
+            what = advance(
+                rule, state, value, quality, applies, sample, now, timing,
+                fresh=fresh, loaded=loaded,
+            )  # fmt: skip
+            if what:
+                words = self._words(what, rule, state)
+                events.append(Event(rule.name, rule.policy.mode, what, words))
+            if state.tripped or state.missing or state.fraction < 1.0:
+                active.append((rule, state))
+        return active
+
+    def _words(self, what: str, rule: Rule, state: State) -> str:
+        if what in ("trip", "latch"):
+            if rule.name == "emergency_stop" and self._stop_reason:
+                state.cause = self._stop_reason
+            return state.cause
+        quantity = rule.quantity
+        if what == "missing" or state.value is None:
+            return f"{quantity.title}: not measured"
+        shown = f"{quantity.title} {in_words(quantity, state.value)}"
+        if what == "measured":
+            return f"{shown}: measured again"
+        if not quantity.unit and rule.trip == 1:
+            return f"{quantity.title}: no longer"
+        back = in_words(quantity, rule.release * rule.sign)
+        return f"{shown}, back at or {'below' if rule.sign > 0 else 'above'} {back}"
+
+    def _measure(self, sample: Sample, *, stale: bool) -> list[tuple[float | None, Quality]]:
+        """Value and quality of every source."""
+        quality, history = sample.quality, self._history
+        found: list[tuple[float | None, Quality]] = []
+        for quantity, probes in self._sources:
+            if not quantity.fields:
+                found.append((quantity.measure(sample, history, probes), GOOD))
+                continue
+            if stale:
+                found.append((None, Quality.STALE))
+                continue
+            value = quantity.measure(sample, history, probes)
+            worst = quality[quantity.fields[0]]
+            for field in quantity.fields[1:]:
+                worst = max(worst, quality[field])
+            if (value is None and not quantity.patient) or (
+                quantity.probed and not sample.has(probes)
+            ):
+                worst = max(worst, Quality.MISSING)
+            found.append((value, worst))
+        return found

@@ -1,0 +1,160 @@
+"""What policies remember beyond one sample: heat, rest, rise, short circuits, age.
+
+Plain numbers, advanced once per sample; the same samples give the same numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+
+from bmslink.control.decide.policy import Battery
+from bmslink.control.decide.sample import HIGHEST_RATE, Quality, Sample
+from bmslink.model import Condition
+
+__all__ = ["CURRENT_PICKUP", "History"]
+
+CURRENT_PICKUP = 1.05
+"""The thermal model is at 100 % after long at this multiple of the rating."""
+_HIGHEST_RATIO = 2.0  # above it the definite-time policies act within two samples
+_RISE_WINDOW, _GROWTH_WINDOW, _STEP = 180.0, 60.0, 10.0  # s
+_SHORT_CIRCUITS_WITHIN = 600.0  # s
+_CLEAR_SAMPLES = 2  # a protection that one lost frame hides has not gone
+_DAY = 86400.0
+_LONGEST_STEP = 60.0  # s of balancing that one sample may stand for
+
+
+class History:
+    """What one pack did lately. Percentages of `*_heat` are of what the current path takes."""
+
+    def __init__(
+        self,
+        battery: Battery,
+        thresholds: Mapping[str, float],
+        charge_rating: float,
+        discharge_rating: float,
+    ) -> None:
+        self.battery = battery
+        self.thresholds = thresholds
+        self.charge_rating = charge_rating
+        self.discharge_rating = discharge_rating
+        self.charge_heat = 0.0
+        self.discharge_heat = 0.0
+        self.rise: float | None = None
+        """K/min of the hottest probe over three minutes; `None`: too early to say."""
+        self.growth: float | None = None
+        """V/min by which the highest cell leaves the mean."""
+        self.short_circuits: deque[float] = deque(maxlen=32)
+        self.stopped = 0.0
+        """1 during an emergency stop."""
+        self.age = 0.0
+        self.blindness = 0.0
+        self._balanced = 0.0  # Ah since the day began
+        self._day: float | None = None
+        self._resting: float | None = None
+        self._hot: deque[tuple[float, float]] = deque()
+        self._lead: deque[tuple[float, float]] = deque()
+        self._clear = _CLEAR_SAMPLES
+        self._last: float | None = None
+
+    @property
+    def balanced_share(self) -> float:
+        """Charge that the balancer moved today, % of the capacity."""
+        return 100 * self._balanced / self.battery.capacity
+
+    def beyond_belief(self, current: float) -> bool:
+        """No current, but a broken value."""
+        return abs(current) > HIGHEST_RATE * self.battery.capacity
+
+    def rested(self, now: float) -> float:
+        """How long less than 0.05 C has flowed, s."""
+        return 0.0 if self._resting is None else now - self._resting
+
+    def update(self, sample: Sample, longest: float) -> None:
+        """Advance to a sample; over gaps beyond `longest` seconds nothing may cool down."""
+        passed = 0.0 if self._last is None else max(0.0, sample.time - self._last)
+        self._last = sample.time
+        self._warm(sample, passed, longest)
+        self._rest(sample, passed > longest)
+        self._follow(sample)
+        self._remember_shorts(sample)
+        self._balance(sample, passed)
+
+    def _warm(self, sample: Sample, passed: float, longest: float) -> None:
+        current, quality = sample.current, sample.quality["current"]
+        if current is None or quality > Quality.SUSPECT:
+            return
+        size = abs(current)
+        if self.beyond_belief(current):
+            return
+        charge = size if quality else max(0.0, current)
+        discharge = size if quality else max(0.0, -current)
+        fading = math.exp(-passed / self.battery.time_constant)
+        short = fading if passed <= longest else math.exp(-longest / self.battery.time_constant)
+        self.charge_heat = _heat(self.charge_heat, charge / self.charge_rating, fading, short)
+        self.discharge_heat = _heat(
+            self.discharge_heat, discharge / self.discharge_rating, fading, short
+        )
+
+    def _rest(self, sample: Sample, gap: bool) -> None:
+        current = sample.current
+        if gap or current is None or abs(current) >= 0.05 * self.battery.capacity:
+            self._resting = None
+        elif self._resting is None:
+            self._resting = sample.time
+
+    def _follow(self, sample: Sample) -> None:
+        now = sample.time
+        if not sample.quality["temperatures"] and sample.probes:
+            known = [sample.temperatures.get(name) for name in sample.probes]
+            hottest = max((t for t in known if t is not None), default=None)
+            if hottest is None or None in known:
+                self._hot.clear()  # another probe may be the hottest now: no rise
+                self.rise = None
+            else:
+                self.rise = _slope(self._hot, now, hottest, _RISE_WINDOW)
+        if not sample.quality["cells"] and sample.max_cell is not None:
+            lead = sample.max_cell - sample.cell_sum / len(sample.cells)
+            self.growth = _slope(self._lead, now, lead, _GROWTH_WINDOW)
+
+    def _remember_shorts(self, sample: Sample) -> None:
+        if sample.quality["conditions"]:
+            return  # what was not read has not gone
+        shorts = self.short_circuits
+        while shorts and sample.time - shorts[0] > _SHORT_CIRCUITS_WITHIN:
+            shorts.popleft()
+        protections = sample.reading.protections
+        if protections and Condition.SHORT_CIRCUIT in protections:
+            if self._clear >= _CLEAR_SAMPLES:
+                shorts.append(sample.time)
+            self._clear = 0
+        elif self._clear < _CLEAR_SAMPLES:
+            self._clear += 1
+
+    def _balance(self, sample: Sample, passed: float) -> None:
+        if self._day is None or sample.time - self._day >= _DAY:
+            self._day, self._balanced = sample.time, 0.0
+        reading = sample.reading
+        if reading.balancing_active and reading.balance_current:
+            amps = abs(reading.balance_current)
+            if math.isfinite(amps):
+                self._balanced += amps * min(passed, _LONGEST_STEP) / 3600
+
+
+def _heat(before: float, ratio: float, fading: float, short: float) -> float:
+    """First-order heating towards the square of the current, %."""
+    goal = 100 * min(_HIGHEST_RATIO, ratio / CURRENT_PICKUP) ** 2
+    return goal + (before - goal) * (fading if goal > before else short)
+
+
+def _slope(
+    points: deque[tuple[float, float]], now: float, value: float, window: float
+) -> float | None:
+    """Change per minute over at least the window; keeps a point every ten seconds."""
+    if not points or now - points[-1][0] >= _STEP:
+        points.append((now, value))
+    while len(points) > 1 and now - points[1][0] >= window:
+        points.popleft()
+    start, first = points[0]
+    return 60 * (value - first) / (now - start) if now - start >= window else None

@@ -1,0 +1,229 @@
+"""From rules that are not content to limits and permits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from bmslink.control.decide.compile import Plan
+from bmslink.control.decide.decision import Decision, Event, Limits, Verdict
+from bmslink.control.decide.limits import Effect, Limit, Permit, Ramp, Reason, meet, permit
+from bmslink.control.decide.policy import Action, Severity
+from bmslink.control.decide.rule import Rule, State, at_ease, in_words
+from bmslink.control.decide.sample import Quality, Sample
+
+__all__ = ["Publisher"]
+
+_CURRENT_HOLD, _CURRENT_SLOPE = 30.0, 5.0  # s, A/s
+_VOLTAGE_HOLD, _VOLTAGE_SLOPE = 60.0, 0.001  # s, V/s per cell
+_LOOP = "cell_overvoltage_derate"
+"""The policy that also lowers the charge voltage while a cell is over its target."""
+_LOOP_GAIN, _LOOP_MARGIN, _LOOP_STEP = 0.2, 0.010, 10.0  # V per V·s, V, s
+_LIMIT_OF = {Action.CHARGE: "ccl", Action.DISCHARGE: "dcl"}
+
+
+class Publisher:
+    """The limits of one pack over time."""
+
+    def __init__(self, plan: Plan, *, sink: bool) -> None:
+        battery, numbers = plan.policies.battery, plan.policies.thresholds
+        self._sink = sink
+        self._cells = battery.cells
+        self._capacity = battery.capacity
+        self._rated = {
+            Action.CHARGE: Reason("rating", _floor(plan.charge.amps), plan.charge.basis),
+            Action.DISCHARGE: Reason("rating", _floor(plan.discharge.amps), plan.discharge.basis),
+        }
+        self._top = Reason(
+            "charge_voltage", _floor(numbers["charge_voltage"] * battery.cells), "the set voltage"
+        )
+        self._bottom = Reason(
+            "discharge_voltage",
+            _floor(numbers["discharge_voltage"] * battery.cells),
+            "the set voltage",
+        )
+        self._float = _floor(numbers["float_voltage"] * battery.cells)
+        self._target = numbers["charge_voltage"] + _LOOP_MARGIN
+        self._loop = any(rule.name == _LOOP and rule.acts for rule in plan.rules)
+        self._pull = 0.0  # V by which the loop lowers the charge voltage
+        self._pulled_at: float | None = None
+        voltage = _VOLTAGE_SLOPE * battery.cells
+        self._ramps = {
+            "cvl": Ramp(_VOLTAGE_HOLD, voltage),
+            "ccl": Ramp(_CURRENT_HOLD, _CURRENT_SLOPE),
+            "dcl": Ramp(_CURRENT_HOLD, _CURRENT_SLOPE),
+            "dvl": Ramp(_VOLTAGE_HOLD, voltage, turned=True),
+        }
+        self._fresh: Limits | None = None
+
+    @property
+    def fresh(self) -> Limits | None:
+        """The last limits that were decided on fresh data."""
+        return self._fresh
+
+    def publish(
+        self,
+        now: float,
+        sample: Sample,
+        active: Sequence[tuple[Rule, State]],
+        events: Iterable[Event],
+        *,
+        heard: bool,
+        stale: bool,
+        reread: bool,
+    ) -> Decision:
+        """The decision of this moment."""
+        effects = [e for rule, state in active if rule.acts for e in self._effects(rule, state)]
+        limits = self._limits(now, sample, effects, heard=heard, stale=stale)
+        if not stale:
+            self._fresh = limits
+        reading = sample.reading
+        return Decision(
+            time=now,
+            charge=permit(effects, "charge"),
+            discharge=permit(effects, "discharge"),
+            balance=permit(effects, "balance") if heard and not stale else _NO_DATA,
+            limits=limits,
+            verdicts=tuple(
+                _verdict(rule, state) for rule, state in active if not at_ease(rule, state)
+            ),
+            events=tuple(events),
+            reread=reread,
+            stale=stale,
+            quality=dict.fromkeys(sample.quality, "stale")
+            if stale and sample.quality["state"] != Quality.FROZEN
+            else {field: _QUALITIES[quality] for field, quality in sample.quality.items()},
+            bms={"charge": reading.charging_allowed, "discharge": reading.discharging_allowed},
+        )
+
+    # -- what one rule asks ----------------------------------------------------------------------
+
+    def _effects(self, rule: Rule, state: State) -> list[Effect]:
+        policy = rule.policy
+        found: list[Effect] = []
+        emergency = policy.severity == Severity.EMERGENCY
+        for action in policy.acts:
+            if action == Action.FLOAT:
+                if state.tripped:
+                    found.append(Effect("cvl", Reason(rule.name, self._float, state.cause)))
+            elif action == Action.BALANCE:
+                if state.tripped or state.missing:
+                    text = state.cause or _unmeasured(rule)
+                    found.append(Effect("balance", Reason(rule.name, 0.0, text), emergency))
+            elif policy.severity >= Severity.TRIP and state.tripped:
+                reason = Reason(rule.name, 0.0, state.cause)
+                found.append(Effect(_LIMIT_OF[action], reason))
+                found.append(Effect(action, reason, emergency))
+            else:
+                found.extend(self._derate(rule, state, action))
+        return found
+
+    def _derate(self, rule: Rule, state: State, action: Action) -> Iterable[Effect]:
+        policy = rule.policy
+        limit, rated = _LIMIT_OF[action], self._rated[action]
+        if policy.severity == Severity.DERATE:
+            left = state.fraction
+            if rule.curve is None:
+                left = policy.factor if state.tripped else 1.0
+            text = state.cause
+            if rule.curve is not None and state.value is not None:
+                shown = in_words(rule.quantity, state.value)
+                text = f"{policy.title}: {rule.quantity.title} {shown} leaves {left:.0%} "
+                text += "of 1 C" if policy.of == "capacity" else "of the rating"
+            amps = _floor(left * self._base(policy.of, action))
+            if amps < rated.value and (rule.curve is not None or state.tripped):
+                yield Effect(limit, Reason(rule.name, amps, text))
+            if (
+                state.tripped
+                and policy.converts
+                and not self._sink
+                and not (rule.curve is None and policy.factor)
+            ):
+                yield Effect(action, Reason(rule.name, 0.0, state.cause))
+                yield Effect(limit, Reason(rule.name, 0.0, state.cause))
+        if state.missing and policy.on_missing.rule == "derate":
+            amps = _floor(policy.on_missing.factor * rated.value)
+            yield Effect(limit, Reason(rule.name, amps, _unmeasured(rule)))
+
+    def _base(self, of: str, action: Action) -> float:
+        if of == "capacity":
+            return self._capacity
+        if of == "last" and self._fresh is not None:
+            last = self._fresh.ccl if action == Action.CHARGE else self._fresh.dcl
+            return last.value
+        return self._rated[action].value
+
+    # -- limits ----------------------------------------------------------------------------------
+
+    def _limits(
+        self, now: float, sample: Sample, effects: list[Effect], *, heard: bool, stale: bool
+    ) -> Limits:
+        if not heard:
+            none = Limit(0.0, (Reason("no_data", 0.0, "nothing was heard of the pack yet"),))
+            floating = Limit(
+                self._float, (Reason("no_data", self._float, "nothing was heard of the pack yet"),)
+            )
+            return Limits(floating, none, none, Limit(self._bottom.value, (self._bottom,)))
+        ccl = self._limit("ccl", effects, self._rated[Action.CHARGE], now, stale=stale)
+        dcl = self._limit("dcl", effects, self._rated[Action.DISCHARGE], now, stale=stale)
+        voltage = list(effects)
+        if not stale:
+            self._regulate(now, sample)
+            if ccl.value == 0 and sample.voltage is not None and not sample.quality["voltage"]:
+                # some chargers push half an ampere at a current limit of 0
+                reason = Reason("charge_stopped", _floor(sample.voltage), "no charge is wanted")
+                voltage.append(Effect("cvl", reason))
+        if self._pull:
+            lowered = _floor(self._top.value - self._pull)
+            text = f"the highest cell is brought back to {self._target - _LOOP_MARGIN:.3f} V"
+            voltage.append(Effect("cvl", Reason(_LOOP, lowered, text)))
+        cvl = self._limit("cvl", voltage, self._top, now, stale=stale)
+        dvl = self._limit("dvl", effects, self._bottom, now, stale=stale)
+        return Limits(cvl, ccl, dcl, dvl)
+
+    def _limit(
+        self, name: str, effects: list[Effect], base: Reason, now: float, *, stale: bool
+    ) -> Limit:
+        reasons = meet([*effects, Effect(name, base)], name)
+        target = reasons[0].value
+        value = self._ramps[name].move(target, now, may_rise=not stale)
+        if value == target:
+            return Limit(target, reasons)
+        value = _floor(value)
+        text = "no fresh data: nothing rises" if stale else "recovering: held, then slowly"
+        return Limit(value, (Reason("recovery", value, text), *reasons))
+
+    def _regulate(self, now: float, sample: Sample) -> None:
+        """The integral loop that keeps the highest cell at its target."""
+        passed = 0.0 if self._pulled_at is None else min(_LOOP_STEP, now - self._pulled_at)
+        self._pulled_at = now
+        if not self._loop or sample.max_cell is None or sample.quality["cells"]:
+            return
+        pull = self._pull + _LOOP_GAIN * (sample.max_cell - self._target) * passed
+        self._pull = min(self._top.value - self._float, max(0.0, pull))
+
+
+_NO_DATA = Permit(False, (Reason("no_data", 0.0, "no fresh data"),))
+_QUALITIES = {quality: quality.name.lower() for quality in Quality}
+
+
+def _floor(value: float) -> float:
+    """Whole thousandths, never more than the value (but for what floats lose)."""
+    return math.floor(value * 1000 + 1e-6) / 1000
+
+
+def _unmeasured(rule: Rule) -> str:
+    return f"{rule.quantity.title}: not measured"
+
+
+def _verdict(rule: Rule, state: State) -> Verdict:
+    policy = rule.policy
+    if state.tripped:
+        name, text = "latched" if state.latched else "tripped", state.cause
+    elif state.missing:
+        name, text = "missing", _unmeasured(rule)
+    else:
+        shown = "" if state.value is None else in_words(rule.quantity, state.value)
+        name = "derating"
+        text = f"{rule.quantity.title} {shown} leaves {state.fraction:.0%}"
+    return Verdict(rule.name, policy.mode, policy.severity, name, f"{policy.title}: {text}")

@@ -1,0 +1,286 @@
+"""The one mechanism behind every policy: trip, release, delays, lockout, latch, what is missing.
+
+```
+          beyond `trip`, on_delay and samples
+  armed ────────────────────────────────────────▶ tripped ──── too many trips, ──▶ latched
+    ▲                                                │         or reset = manual      │
+    └── inside `release` for off_delay, min_off over ┘◀── a person, cause gone ───────┘
+```
+
+Between release and trip nothing changes. Only a fresh, good value releases; a suspect, missing
+or old one holds what is, and what began as a violation and is never refuted counts as confirmed.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+import msgspec
+
+from bmslink.control.decide.policy import Policy, Severity
+from bmslink.control.decide.quantities import Gate, Quantity
+from bmslink.control.decide.sample import Quality, Sample
+
+__all__ = ["Rule", "State", "Timing", "advance", "at_ease", "fraction_at", "in_words", "reset"]
+
+GOOD, SUSPECT, MISSING, STALE = Quality.GOOD, Quality.SUSPECT, Quality.MISSING, Quality.STALE
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """What follows from the poll period, s."""
+
+    stale_after: float
+    """Data older than this raises nothing (S1)."""
+    derate_after: float
+    """Data older than this lowers the limits (S2)."""
+    confirm_within: float
+    """A violation that nothing refutes for so long is confirmed."""
+
+    @staticmethod
+    def of(poll: float) -> Timing:
+        """The times for a pack that is read every `poll` seconds."""
+        stale = max(3 * poll, 2.0)
+        return Timing(
+            stale_after=stale,
+            derate_after=max(10.0, stale),
+            confirm_within=max(min(3 * poll, 5.0), 2 * poll),
+        )
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """A policy with every number known. Values times `sign` grow towards the danger."""
+
+    policy: Policy
+    name: str
+    quantity: Quantity
+    source: int
+    """Which measured value it judges (engine)."""
+    timeless: bool
+    """Known without a sample: the age of the data, an emergency stop."""
+    gate: Gate | None
+    sign: int
+    trip: float
+    """Signed."""
+    release: float
+    on_delay: float
+    load_delay: float
+    curve: tuple[tuple[float, float], ...] | None
+    """Signed quantity and fraction, by rising quantity."""
+    basis: str
+    """Where the threshold comes from, in words; empty: from the policy."""
+    acts: bool
+    """It has a say in what is decided."""
+
+
+class State(msgspec.Struct, kw_only=True):
+    """What a rule remembers."""
+
+    tripped: bool = False
+    latched: bool = False
+    """Stays until a person resets it."""
+    tripped_at: float = 0.0
+    trips: list[float] = []
+    since: float | None = None
+    """When the value went beyond the threshold."""
+    count: int = 0
+    """Good samples beyond it."""
+    inside: float | None = None
+    """Since when the release condition has held."""
+    missing_since: float | None = None
+    missing: bool = False
+    """`on_missing` applies."""
+    seen: bool = False
+    fraction: float = 1.0
+    """What the curve leaves."""
+    value: float | None = None
+    """The last good value."""
+    applies: bool = False
+    """Whether its gate was open for that value."""
+    cause: str = ""
+    """Why it tripped, in words."""
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is under way."""
+        return not self.tripped and self.since is None and self.missing_since is None
+
+
+def advance(
+    rule: Rule,
+    state: State,
+    value: float | None,
+    quality: Quality,
+    applies: bool | None,
+    sample: Sample | None,
+    now: float,
+    timing: Timing,
+    *,
+    fresh: bool,
+    loaded: bool,
+) -> str:
+    """Judge one value; gives back what happened: `trip`, `release`, `latch`, `missing`,
+    `measured`, or nothing. `applies` is the gate; `None`: it cannot tell."""
+    beyond = value is not None and value * rule.sign >= rule.trip
+    event = ""
+    if quality >= STALE or applies is None:
+        state.inside = None
+    elif quality == GOOD:
+        event = _judge(rule, state, value, beyond, applies, now, fresh=fresh)
+    else:
+        if quality == MISSING and beyond and applies and fresh:
+            _count(state, now)  # part of it is beyond: more is not needed
+            state.inside = None
+        elif beyond and applies and state.since is None:
+            state.since = now
+        event = _miss(rule, state, quality, now, timing)
+    if state.tripped or state.since is None:
+        return event
+    held = now - state.since
+    if held < (rule.load_delay if loaded and rule.load_delay else rule.on_delay):
+        return event
+    if state.count < rule.policy.samples and held < timing.confirm_within:
+        return event
+    return _trip(rule, state, _cause(rule, value, sample, held), now)
+
+
+def _judge(
+    rule: Rule,
+    state: State,
+    value: float | None,
+    beyond: bool,
+    applies: bool | None,
+    now: float,
+    *,
+    fresh: bool,
+) -> str:
+    """A good value: it counts, it refutes, it may release."""
+    was_missing, state.missing, state.missing_since = state.missing, False, None
+    if value is None:
+        return ""  # not known yet
+    state.seen = True
+    state.value = value
+    state.applies = bool(applies)
+    if not applies:
+        beyond = False
+        state.fraction = 1.0
+    elif rule.curve is not None:
+        state.fraction = fraction_at(rule.curve, value * rule.sign)
+    if state.tripped:
+        if applies and value * rule.sign > rule.release:
+            state.inside = None
+        elif fresh and _released(rule, state, now):
+            return "release"
+    elif not beyond:
+        state.since, state.count = None, 0
+    elif fresh or rule.timeless:
+        _count(state, now)
+    return "measured" if was_missing else ""
+
+
+def _count(state: State, now: float) -> None:
+    if state.since is None:
+        state.since, state.count = now, 0
+    state.count += 1
+
+
+def _released(rule: Rule, state: State, now: float) -> bool:
+    if state.inside is None:
+        state.inside = now
+    policy = rule.policy
+    if state.latched or now - state.inside < policy.off_delay:
+        return False
+    if now - state.tripped_at < policy.min_off:
+        return False
+    state.tripped, state.since, state.count, state.inside = False, None, 0, None
+    state.cause = ""
+    return True
+
+
+def _miss(rule: Rule, state: State, quality: Quality, now: float, timing: Timing) -> str:
+    """A value that is absent or not to be trusted, for longer than it may be."""
+    policy = rule.policy
+    if policy.optional and not state.seen and quality == MISSING:
+        return ""
+    if state.missing_since is None:
+        state.missing_since = now
+    known = state.seen or quality != MISSING
+    if now - state.missing_since < (timing.stale_after if known else 0.0):
+        return ""
+    state.inside = None
+    if policy.on_missing.rule == "trip" and not state.tripped:
+        state.missing = True
+        return _trip(rule, state, f"{rule.quantity.title}: not measured", now)
+    if state.missing:
+        return ""
+    state.missing = True
+    return "missing"
+
+
+def _trip(rule: Rule, state: State, cause: str, now: float) -> str:
+    policy = rule.policy
+    state.tripped, state.tripped_at, state.inside = True, now, None
+    state.cause = cause
+    latch = policy.reset == "manual" or policy.severity == Severity.EMERGENCY
+    if policy.lockout is not None:
+        most, window = policy.lockout
+        state.trips = [t for t in state.trips if now - t <= window] + [now]
+        if len(state.trips) > most:
+            latch = True
+            state.cause += f"; the {len(state.trips)}th trip within {window / 60:g} min"
+    state.latched = latch
+    return "latch" if latch else "trip"
+
+
+def reset(rule: Rule, state: State) -> str:
+    """A person resets a latched rule; gives back why it cannot be, or nothing."""
+    if not state.latched:
+        return f"{rule.name} is not latched."
+    if state.inside is None:
+        return f"{rule.name} cannot be reset while its cause lasts: {state.cause}."
+    state.latched = False
+    state.trips = []
+    return ""
+
+
+def fraction_at(curve: tuple[tuple[float, float], ...], x: float) -> float:
+    """Straight lines between the points, the end values beyond them."""
+    index = bisect_right(curve, x, key=_first)
+    if index == 0:
+        return curve[0][1]
+    if index == len(curve):
+        return curve[-1][1]
+    (x0, y0), (x1, y1) = curve[index - 1], curve[index]
+    return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+
+
+def at_ease(rule: Rule, state: State) -> bool:
+    """Nothing is amiss: its curve leaves the most that it ever leaves, be that less than 100 %."""
+    if state.tripped or state.missing:
+        return False
+    return rule.curve is None or state.fraction >= max(y for _, y in rule.curve)
+
+
+def _first(point: tuple[float, float]) -> float:
+    return point[0]
+
+
+def in_words(quantity: Quantity, value: float) -> str:
+    """A value with its unit."""
+    unit = quantity.unit and f" {quantity.unit}"
+    return f"{round(value, quantity.digits) + 0.0:.{quantity.digits}f}{unit}"  # never -0.0
+
+
+def _cause(rule: Rule, value: float | None, sample: Sample | None, held: float) -> str:
+    quantity = rule.quantity
+    where = quantity.where(sample, value) if quantity.where and sample and value is not None else ""
+    if not quantity.unit and rule.trip == 1:
+        return f"{quantity.title}: {where}" if where else quantity.title
+    title = f"{quantity.title} ({where})" if where else quantity.title
+    shown = "unknown" if value is None else in_words(quantity, value)
+    side = "at or above" if rule.sign > 0 else "at or below"
+    lasting = f" for {held:.1f} s" if held >= 0.05 else ""
+    basis = f" ({rule.basis})" if rule.basis else ""
+    limit = in_words(quantity, rule.trip * rule.sign)
+    if value is None or value * rule.sign < rule.trip:
+        return f"{title} was {side} {limit}{basis} {held:.1f} s ago, and nothing refuted it"
+    return f"{title} {shown}, {side} {limit}{basis}{lasting}"

@@ -1,0 +1,308 @@
+"""A reading with what its values are worth at the moment they are judged.
+
+Values are not thrown away for being implausible: a cell that really died at 0 V must reach the
+policies. They are marked instead, and the next reading confirms or refutes them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from enum import IntEnum
+from operator import sub
+
+import msgspec
+
+from bmslink.control.decide.policy import Battery
+from bmslink.model import Reading
+
+__all__ = ["FIELDS", "HIGHEST_RATE", "Qualifier", "Quality", "Sample"]
+
+
+class Quality(IntEnum):
+    """What a value is worth; the higher, the less."""
+
+    GOOD = 0
+    SUSPECT = 1
+    """Outside the physical range, a jump, or a current whose sign is only assumed: it can
+    neither trip nor release alone."""
+    MISSING = 2
+    """Not measured, or not all of it: a value is then a bound at best."""
+    STALE = 3
+    """Older than it may be."""
+    FROZEN = 4
+    """The link answers, but nothing moves that must move."""
+
+
+FIELDS = ("cells", "voltage", "current", "soc", "temperatures", "state", "conditions")
+"""The groups of values that have a quality each."""
+
+_CELL_RANGE = (0.5, 5.0)  # V
+_TEMPERATURE_RANGE = (-45.0, 125.0)  # °C
+_CELL_SLEW, _TEMPERATURE_SLEW, _SOC_SLEW = 0.5, 2.0, 5.0  # V/s, K/s, %/s
+_SHORTEST = 1.0  # s: quantisation makes a jump out of any step in less
+_FROZEN_AFTER = 60.0  # s
+_FROZEN_IDLE = 150.0  # s, with a running time that must move; some boards count whole minutes
+_FROZEN_CURRENT = 1.0  # A
+HIGHEST_RATE = 20.0  # C
+_MOST_PROBES = 128
+_ABSURD = 1e6  # in any unit: no measurement, and neither is nan
+_NEAR_ZERO = 0.02  # C: a current this small needs no sign
+_NO_SIGN = frozenset({"assumed", "disputed", "unknown"})
+
+
+class Sample(msgspec.Struct, kw_only=True):
+    """One reading, cleaned: no value is nan, infinite or absurd; `None` is not measured."""
+
+    time: float
+    """Monotonic seconds at which it was received."""
+    reading: Reading
+    cells: tuple[float, ...]
+    """The cells that were measured, V."""
+    cell_sum: float
+    max_cell: float | None
+    min_cell: float | None
+    voltage: float | None
+    current: float | None
+    """A, positive while charging; its sign counts only while its quality is good."""
+    soc: float | None
+    temperatures: Mapping[str, float | None]
+    probes: tuple[str, ...]
+    """The names of the probes that count as cell probes."""
+    quality: dict[str, Quality]
+    """One for each of FIELDS."""
+
+    def has(self, probes: tuple[str, ...]) -> bool:
+        """Whether all these probes (none: all that count as cell probes) say something."""
+        told = self.temperatures
+        names = probes or self.probes
+        return bool(names) and None not in map(told.get, names)
+
+    @property
+    def good(self) -> bool:
+        """Nothing of it is suspect or missing."""
+        return not any(self.quality.values())
+
+
+class Qualifier:
+    """Makes samples of the readings of one pack; remembers what it needs to see a jump."""
+
+    def __init__(self, battery: Battery, asked: Collection[str] = ()) -> None:
+        """`asked`: the probes that policies name."""
+        self._battery = battery
+        self._asked = frozenset((*battery.sensors, *asked))
+        self._last: Sample | None = None
+        self._good: dict[str, Sample] = {}
+        """The last sample in which a field was good."""
+        self._content: tuple[object, ...] | None = None
+        self._changed = 0.0
+        self.again = False
+        """Whether the last reading measured exactly what the one before it did."""
+        self._names: tuple[str, ...] = ()
+        self._left_out: frozenset[str] = frozenset()
+        self._probes: tuple[str, ...] = ()
+
+    def nothing(self, now: float) -> Sample:
+        """The sample before the first: nothing was measured."""
+        return Sample(
+            time=now,
+            reading=Reading(),
+            cells=(),
+            cell_sum=0.0,
+            max_cell=None,
+            min_cell=None,
+            voltage=None,
+            current=None,
+            soc=None,
+            temperatures={},
+            probes=(),
+            quality=dict.fromkeys(FIELDS, Quality.MISSING),
+        )
+
+    def sample(self, reading: Reading, now: float) -> Sample:
+        """The sample of a reading received at `now`, monotonic seconds."""
+        cells, cell_sum, cells_quality = self._cells(reading.cell_voltages)
+        temperatures, probes, probes_quality = self._temperatures(reading.temperatures)
+        voltage, soc = _number(reading.voltage), _number(reading.soc)
+        current, current_quality = self._current(reading)
+        sample = Sample(
+            time=now,
+            reading=reading,
+            cells=cells,
+            cell_sum=cell_sum,
+            max_cell=max(cells, default=None),
+            min_cell=min(cells, default=None),
+            voltage=voltage,
+            current=current,
+            soc=soc,
+            temperatures=temperatures,
+            probes=probes,
+            quality={
+                "cells": cells_quality,
+                "voltage": self._pack_quality(voltage),
+                "current": current_quality,
+                "soc": _within(soc, 0.0, 100.0),
+                "temperatures": probes_quality,
+                "state": Quality.GOOD,
+                "conditions": Quality.GOOD if reading.conditions_known else Quality.MISSING,
+            },
+        )
+        self._look_for_jumps(sample)
+        found = sample.quality
+        if found["cells"] == Quality.SUSPECT:
+            found["voltage"] = max(found["voltage"], Quality.SUSPECT)
+            for field in ("state", "conditions"):  # bits beside broken values prove nothing
+                found[field] = max(found[field], Quality.SUSPECT)
+        self._look_for_frost(sample)
+        self._last = sample
+        for field, quality in sample.quality.items():
+            if not quality:
+                self._good[field] = sample
+        return sample
+
+    # -- one by one ------------------------------------------------------------------------------
+
+    def _cells(
+        self, voltages: tuple[float | None, ...]
+    ) -> tuple[tuple[float, ...], float, Quality]:
+        known = tuple(v for v in voltages if v is not None and -_ABSURD < v < _ABSURD)
+        if len(known) != self._battery.cells or len(voltages) != self._battery.cells:
+            return known, math.fsum(known), Quality.MISSING
+        low, high = _CELL_RANGE
+        quality = Quality.GOOD if low <= min(known) and max(known) <= high else Quality.SUSPECT
+        return known, math.fsum(known), quality
+
+    def _temperatures(
+        self, told: Mapping[str, float | None]
+    ) -> tuple[Mapping[str, float | None], tuple[str, ...], Quality]:
+        names = tuple(told)
+        if names != self._names:
+            self._names = names
+            self._choose_probes({n for n in names if n.startswith(("cell_", "sensor_"))})
+        quality = Quality.GOOD
+        low, high = _TEMPERATURE_RANGE
+        clean = {n: _number(value) for n, value in told.items() if n not in self._left_out}
+        for value in clean.values():
+            if value is not None and not low <= value <= high:
+                quality = Quality.SUSPECT
+        return clean, self._probes, quality
+
+    def _choose_probes(self, told: set[str]) -> None:
+        """Which probes count as cell probes: those of the battery, or all that were ever told. One
+        that is told no more is silent, not gone."""
+        if self._battery.sensors:
+            self._probes = self._battery.sensors
+            self._left_out = frozenset(told - self._asked)
+            return
+        told |= {*self._probes} if len(told) + len(self._probes) <= _MOST_PROBES else set()
+        self._probes = tuple(sorted(told))
+
+    def _current(self, reading: Reading) -> tuple[float | None, Quality]:
+        current = _number(reading.current)
+        if current is None:
+            return None, Quality.MISSING
+        size, capacity = abs(current), self._battery.capacity
+        if size > HIGHEST_RATE * capacity:
+            return current, Quality.SUSPECT
+        sign = reading.raw.get("current_sign")
+        if size > _NEAR_ZERO * capacity and isinstance(sign, str) and sign in _NO_SIGN:
+            return current, Quality.SUSPECT
+        return current, Quality.GOOD
+
+    def _pack_quality(self, voltage: float | None) -> Quality:
+        low, high = (self._battery.cells * limit for limit in _CELL_RANGE)
+        return _within(voltage, low, high)
+
+    # -- against what came before ----------------------------------------------------------------
+
+    def _look_for_jumps(self, sample: Sample) -> None:
+        """Good values become suspect if they are far from both the last and the last good ones:
+        a wild value is suspect, its return is not, and neither is its repetition."""
+        last = self._last
+        if last is None:
+            return
+        for field, near in _NEAR.items():
+            if sample.quality[field] or near(sample, last):
+                continue
+            good = self._good.get(field)
+            if good is None or good is last or not near(sample, good):
+                sample.quality[field] = Quality.SUSPECT
+
+    def _look_for_frost(self, sample: Sample) -> None:
+        reading, now = sample.reading, sample.time
+        content = (
+            reading.cell_voltages,
+            reading.uptime,
+            reading.current,
+            reading.voltage,
+            reading.soc,
+            reading.remaining_capacity,
+            reading.temperatures,
+            reading.cell_resistances,
+            reading.charging_allowed,
+            reading.discharging_allowed,
+            reading.alarms,
+            reading.protections,
+            reading.faults,
+        )
+        self.again = content == self._content
+        if not self.again:
+            self._content, self._changed = content, now
+            return
+        flowing = sample.current is not None and abs(sample.current) > _FROZEN_CURRENT
+        still = _FROZEN_AFTER if flowing else _FROZEN_IDLE
+        if now - self._changed > still and (flowing or reading.uptime is not None):
+            sample.quality = dict.fromkeys(FIELDS, Quality.FROZEN)
+
+    @property
+    def changed(self) -> float:
+        """When the pack last said something new, monotonic seconds."""
+        return self._changed
+
+
+def _cells_near(new: Sample, old: Sample) -> bool:
+    if new.cells == old.cells or len(new.cells) != len(old.cells):
+        return True
+    steps: list[float] = list(map(sub, new.cells, old.cells))
+    room = _room(_CELL_SLEW, new, old)
+    return max(steps) <= room and min(steps) >= -room
+
+
+def _probes_near(new: Sample, old: Sample) -> bool:
+    before = old.temperatures
+    if new.temperatures == before:
+        return True
+    room = _room(_TEMPERATURE_SLEW, new, old)
+    for name, value in new.temperatures.items():
+        last = before.get(name)
+        if value is not None and last is not None and abs(value - last) > room:
+            return False
+    return True
+
+
+def _soc_near(new: Sample, old: Sample) -> bool:
+    if new.soc is None or old.soc is None:
+        return True
+    return abs(new.soc - old.soc) <= _room(_SOC_SLEW, new, old)
+
+
+def _room(rate: float, new: Sample, old: Sample) -> float:
+    return rate * max(_SHORTEST, new.time - old.time)
+
+
+_NEAR: dict[str, Callable[[Sample, Sample], bool]] = {
+    "cells": _cells_near,
+    "temperatures": _probes_near,
+    "soc": _soc_near,
+}
+"""Whether a field of two samples is as near as the time between them allows."""
+
+
+def _number(value: float | None) -> float | None:
+    return value if value is not None and -_ABSURD < value < _ABSURD else None
+
+
+def _within(value: float | None, low: float, high: float) -> Quality:
+    if value is None:
+        return Quality.MISSING
+    return Quality.GOOD if low <= value <= high else Quality.SUSPECT

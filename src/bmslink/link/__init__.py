@@ -1,0 +1,1 @@
+"""The line: byte streams, frames cut from them, questions matched to answers, recordings."""

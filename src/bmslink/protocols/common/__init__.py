@@ -1,0 +1,1 @@
+"""What several protocols share: fields, scales, RTU frames, maps of settings."""

@@ -1,0 +1,1 @@
+"""Daly UART and RS485: 13-byte frames behind A5."""

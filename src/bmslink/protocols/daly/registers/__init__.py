@@ -1,0 +1,1 @@
+"""Daly register frames: unit D2, and 81 answered from 51."""

@@ -1,0 +1,1 @@
+"""JBD: frames between DD and 77."""

@@ -1,0 +1,1 @@
+"""JBD UP16S rack packs."""

@@ -1,0 +1,1 @@
+"""JK over Bluetooth, 24S and 32S records."""

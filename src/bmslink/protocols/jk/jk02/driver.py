@@ -1,0 +1,322 @@
+"""JK (Jikong) JK02: the boards' own 300-byte records, for 24S and 32S boards.
+
+Type 03 says who it is, 01 how it is set, 02 what it measures, twice a second once it was asked
+for both; 05 and 06 are its logs. Framing: `jk02_framing`. Facts and their evidence:
+`docs/protocols/jk02.md`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from construct import Byte, Struct
+
+from bmslink.errors import FrameError, LinkTimeout, TargetError
+from bmslink.link.gatt import Advert, Gatt
+from bmslink.link.link import Timing
+from bmslink.model import Identity, Reading
+from bmslink.protocols.base import Codec, Options, Payload, Record
+from bmslink.protocols.common.fields import Layout, build, parse, text
+from bmslink.protocols.jk.jk02.framing import (
+    ACK,
+    CELLS,
+    DETAILS,
+    INFO,
+    LOG,
+    READ_SETTINGS,
+    SETTINGS,
+    JK02Frame,
+    JK02Framer,
+    command,
+    record,
+)
+from bmslink.protocols.jk.jk02.layouts import (
+    CELL_INFO,
+    DETAIL_LOG,
+    DEVICE_INFO,
+    LOGBOOK,
+    PAYLOAD,
+    SLOTS,
+    cell_info_variant,
+    device_variant,
+    settings_variant,
+)
+from bmslink.protocols.jk.jk02.reading import REMEMBERED, cell_count, chemistry, live_reading
+from bmslink.protocols.jk.jk02.writing import JK02Writing
+from bmslink.protocols.jk.radio import JK_ADVERTS, JK_MODULES
+from bmslink.protocols.jk.settings import SETTINGS_LAYOUTS, plain_settings, write_layout
+
+__all__ = ["JK02", "JK02Codec", "JK02Frame", "JK02Framer", "command", "record"]
+
+# ---------------------------------------------------------------------------------- meaning
+
+_KINDS = {SETTINGS: "settings", CELLS: "cells", INFO: "info", LOG: "logbook", DETAILS: "detail_log"}
+_ACK_LAYOUT = Struct("status" / Byte)
+# names, passwords and user data are set by these; which one sets what is not known
+_PRIVATE_REGISTERS = frozenset({0x9B, 0x9C, 0x9E, 0x9F, 0xA0, 0xA2, 0xA4})
+_INFO_TEXTS = {
+    "vendor_id": "model",
+    "hardware_version": "hardware",
+    "software_version": "firmware",
+    "serial_number": "serial_number",
+    "name": "name",
+    "first_power_on": "first_power_on",
+}
+
+
+_INFO_START = b"\x55\xaa\xeb\x90\x03"
+_PUBLIC = 46  # the Bluetooth name begins here, and the passwords follow
+
+
+class JK02Codec(Codec[JK02Frame]):
+    """Meaning of JK02 frames.
+
+    Remembers the variant, which only the device info (type 03) or a mask of connected cells
+    proves, and the latest settings, which live values are completed with. `variant` is what is
+    known beforehand; a frame that contradicts it is a `FrameError`.
+    """
+
+    def __init__(self, variant: str | None = None, sign: str = "auto") -> None:
+        if variant not in (None, *SLOTS):
+            raise TargetError(f"Unknown variant {variant!r} of jk02; known: {', '.join(SLOTS)}.")
+        self.variant = variant
+        self._sign = sign
+        self._settings: dict[str, Any] = {}
+        self._model = ""
+
+    def forget_settings(self) -> None:
+        """What was read long ago is not what stands in the board now."""
+        self._settings = {}
+
+    def _variant_of(self, frame: JK02Frame) -> str | None:
+        """The variant after this frame; `FrameError` if it contradicts what is known."""
+        if frame.code == SETTINGS:
+            return settings_variant(frame.data, self.variant)
+        if frame.code == CELLS:
+            shown = cell_info_variant(frame.data)
+        elif frame.code == INFO:
+            shown = device_variant(frame.data[:15], frame.data[24:32])
+        else:
+            return self.variant
+        if shown != self.variant and None not in (shown, self.variant):
+            raise FrameError(
+                f"This {_KINDS[frame.code]} record is of a {shown} board, known was "
+                f"{self.variant}.",
+                frame.data,
+            )
+        return shown or self.variant
+
+    def _layout(self, frame: JK02Frame, variant: str | None) -> Layout:
+        if frame.code == INFO:
+            return DEVICE_INFO
+        if frame.code in (LOG, DETAILS):
+            return LOGBOOK if frame.code == LOG else DETAIL_LOG
+        if variant is None:
+            raise FrameError(
+                "No cells are connected and no device info came before: 24S or 32S is not known.",
+                frame.data,
+            )
+        return (SETTINGS_LAYOUTS if frame.code == SETTINGS else CELL_INFO)[variant]
+
+    def payload(self, frame: JK02Frame, *, sent: bool = False) -> Payload | None:
+        if not frame.command:
+            return self._record_payload(frame)[0]
+        if frame.code == ACK and not sent and len(frame.data) == 1:
+            return Payload(_ACK_LAYOUT, frame.data)
+        layout = write_layout(self.variant, frame.code, len(frame.data))
+        return None if layout is None else Payload(layout, frame.data)
+
+    def _record_payload(self, frame: JK02Frame) -> tuple[Payload, str | None]:
+        if len(frame.data) != PAYLOAD or frame.code not in _KINDS:
+            raise FrameError(
+                f"A record of type {frame.code:02X} with {len(frame.data)} bytes is not known.",
+                frame.data,
+            )
+        variant = self._variant_of(frame)
+        return Payload(self._layout(frame, variant), frame.data), variant
+
+    def explain(self, frame: JK02Frame, *, sent: bool = False) -> Record:
+        if frame.command:
+            return self._explain_command(frame, sent=sent)
+        payload, variant = self._record_payload(frame)
+        kind = _KINDS[frame.code]
+        values = parse(payload.layout, payload.data, f"JK02 {kind} record")
+        if frame.code == SETTINGS:
+            # an empty table makes 24S likely, not certain: later frames may still say 32S
+            self.variant = self.variant or (variant if variant == "32s" else None)
+            values = plain_settings(values, str(variant))
+            self._settings = {key: values[key] for key in REMEMBERED}
+            return Record(kind, "settings", values)
+        self.variant = variant
+        if frame.code == INFO:
+            self._model = text(values["vendor_id"])
+            return Record(kind, "identity", _info(values) | {"variant": variant})
+        if frame.code == CELLS:
+            values |= {
+                "variant": variant,
+                "counter": frame.counter,
+                "settings": self._settings,
+                "model": self._model,
+            }
+            return Record(kind, "reading", values, part="cells")
+        return Record(kind, "log", _log(values))
+
+    def _explain_command(self, frame: JK02Frame, *, sent: bool) -> Record:
+        if frame.code == ACK and not sent:
+            return explain_ack(frame)
+        values: dict[str, Any] = {"register": frame.code}
+        payload = self.payload(frame, sent=sent)
+        if payload is not None:
+            values |= parse(payload.layout, payload.data, "JK02 write")
+        elif frame.data and frame.code not in _PRIVATE_REGISTERS:
+            values["data"] = frame.data.hex()
+        return Record("write" if frame.data else "read", "request", values)
+
+    def reading(self, records: Sequence[Record]) -> Reading:
+        for live in reversed(records):
+            if live.part == "cells":
+                return live_reading(live.values, self._sign)
+        return Reading(protocol="jk02")
+
+    def identity(self, records: Sequence[Record]) -> Identity:
+        result = Identity(vendor="JK", protocol="jk02", variant=self.variant)
+        for found in sorted(records, key=lambda r: r.kind == "settings"):  # they know best
+            values = found.values
+            if found.kind == "info":
+                texts = {k: values[k] for k in ("model", "hardware", "firmware", "serial_number")}
+                result = replace(result, variant=values["variant"] or result.variant, **texts)
+            elif found.kind == "cells":
+                result = replace(
+                    result,
+                    cell_count=cell_count(values) or result.cell_count,
+                    chemistry=chemistry(values),
+                    variant=values["variant"],
+                )
+            elif found.kind == "settings":
+                result = replace(result, cell_count=values["cell_count"] or result.cell_count)
+        return result
+
+    def scrub(self, frame: JK02Frame) -> bytes | None:
+        """Both passwords and the passcode behind the serial number are blanked in type 03, and
+        the values of registers that may set them."""
+        if frame.command:
+            if frame.code not in _PRIVATE_REGISTERS:
+                return None
+            return JK02Framer().encode(frame.replace(data=bytes(len(frame.data)), padding=b""))
+        if frame.code != INFO:
+            return None
+        values = parse(DEVICE_INFO, frame.data, "JK02 info record")
+        serial = values["serial_number"].split(b"\0")[0]
+        blank = {"password": bytes(16), "settings_password": bytes(16)}
+        values |= blank | {"serial_number": serial.ljust(16, b"\0")}
+        clean = frame.replace(data=build(DEVICE_INFO, values, "JK02 info record"))
+        return JK02Framer().encode(clean)
+
+    def scrub_noise(self, data: bytes) -> bytes:
+        """In a damaged type 03 nobody knows where the passwords have moved: all behind its
+        model, hardware and software is blanked."""
+        clean = bytearray(data)
+        start = data.find(_INFO_START)
+        while start >= 0:
+            blank = clean[start + _PUBLIC : start + len(_INFO_START) + 1 + PAYLOAD + 1]
+            clean[start + _PUBLIC : start + _PUBLIC + len(blank)] = bytes(len(blank))
+            start = data.find(_INFO_START, start + 1)
+        return bytes(clean)
+
+
+def explain_ack(frame: JK02Frame) -> Record:
+    """What a board answers to a command. Nothing but 01 was ever seen, so what a refusal looks
+    like is not known."""
+    done = frame.data == b"\x01"
+    values = {"register": frame.code, "data": frame.data.hex()}
+    return Record("ack" if done else "answer", "ack" if done else "other", values)
+
+
+def _info(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A type 03 without its passwords."""
+    info: dict[str, Any] = {to: text(values[key]) or None for key, to in _INFO_TEXTS.items()}
+    return info | {"run_time": values["run_time"], "power_on_count": values["power_on_count"]}
+
+
+def _log(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries that are used; a counter beyond the slots is kept, but not believed."""
+    entries = values["entries"][: values["count"]]
+    return {k: v for k, v in values.items() if not k.startswith("reserved")} | {"entries": entries}
+
+
+# ---------------------------------------------------------------------------------- driver
+
+_SETTINGS_AGE = 30.0  # s between two readings of the settings, which nobody pushes
+_FORGET = 3  # after so many ages without an answer they are unknown
+_STREAM_TIMEOUT = 5.0  # live records come every 0.43-0.54 s: ten missed ones mean it stopped
+
+
+class JK02(JK02Writing):
+    """Starts a JK02 board's stream and takes what comes.
+
+    The order matters: 97 (device info), then 96 (settings). Many firmwares answer a 96 alone,
+    but never start to stream.
+    """
+
+    name: ClassVar[str] = "jk02"
+    vendor: ClassVar[str] = "jk"
+    # Answers come within 0.09-0.45 s, and a first 97 may be lost (docs/protocols/jk02.md).
+    # A record over Bluetooth is spread over up to 0.1 s.
+    timing: ClassVar[Timing] = Timing(baudrate=115200, timeout=1.0, gap=0.0, retries=2, idle=0.3)
+    modules: ClassVar[tuple[Gatt, ...]] = JK_MODULES
+    adverts: ClassVar[tuple[Advert, ...]] = JK_ADVERTS
+
+    @classmethod
+    def make_framer(cls) -> JK02Framer:
+        return JK02Framer()
+
+    @classmethod
+    def make_codec(cls, options: Options) -> Codec[JK02Frame]:
+        return JK02Codec(options.variant, options.current_sign)
+
+    async def start(self) -> None:
+        """Greet the board once; one that sleeps is greeted again by the first question."""
+        self.codec = self.make_codec(self.options)
+        self._known.clear()
+        self._latest.clear()
+        self._streams = False
+        with suppress(LinkTimeout):
+            await self._greet(retries=0)
+
+    async def identify(self) -> Identity:
+        if not {INFO, SETTINGS} <= self._known.keys():
+            await self._greet(self.link.timing.retries)
+        with suppress(LinkTimeout):  # only live values tell the chemistry
+            live = await self._next(CELLS, self.link.timing.timeout)
+            self._known[CELLS] = self.codec.explain(live)
+        return self.codec.identity(list(self._known.values()))
+
+    async def _refresh_settings(self) -> None:
+        """The switches stand in the settings, which somebody else may have changed since."""
+        now = asyncio.get_running_loop().time()
+        if now - self._settings_read > _FORGET * _SETTINGS_AGE:
+            self.codec.forget_settings()
+        if now - max(self._settings_read, self._settings_asked) > _SETTINGS_AGE:
+            self._settings_asked = now
+            await self.link.send(command(READ_SETTINGS))
+
+    async def read(self) -> Reading:
+        self.link.discard()
+        if not self._streams:
+            try:
+                await self._greet(self.link.timing.retries)
+            except LinkTimeout as error:
+                if error.heard != "other":
+                    raise
+                self._streams = True  # another client asked, and this one only listens
+        await self._refresh_settings()
+        try:
+            live = await self._next(CELLS, _STREAM_TIMEOUT)
+        except LinkTimeout:
+            await self._greet(self.link.timing.retries)
+            live = await self._next(CELLS, _STREAM_TIMEOUT)
+        return self.codec.reading([self.codec.explain(live)])

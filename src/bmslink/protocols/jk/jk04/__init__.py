@@ -1,0 +1,1 @@
+"""The oldest JK boards and active balancers."""

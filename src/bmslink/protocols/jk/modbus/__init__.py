@@ -1,0 +1,1 @@
+"""JK PB series on RS485: Modbus RTU."""

@@ -1,0 +1,180 @@
+"""JK's Modbus RTU, as the inverter boards (PB) and newer B boards speak it on RS485.
+
+Standard frames, register addresses that are byte offsets, and a board that is deaf for a moment
+after each answer. This module asks (function 03); what is written is in `jk_modbus_writing`. Map:
+`jk_modbus_map`; facts and their evidence: `docs/protocols/jk-modbus.md`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import ClassVar, NamedTuple
+
+from bmslink.errors import LinkTimeout, Refused
+from bmslink.link.link import Link, Timing
+from bmslink.model import Identity, Reading
+from bmslink.protocols.base import Options, Record
+from bmslink.protocols.common.register_runs import alike
+from bmslink.protocols.common.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer
+from bmslink.protocols.jk.modbus.codec import (
+    JKModbusCodec,
+    check_address,
+    fits,
+    read_request,
+)
+from bmslink.protocols.jk.modbus.map import (
+    INFO,
+    LIVE,
+    SETTINGS,
+    Table,
+)
+from bmslink.protocols.jk.modbus.writing import JKModbusWriting
+
+__all__ = ["JKModbus"]
+
+
+class Read(NamedTuple):
+    """A run of registers: byte offset in its table, and how many."""
+
+    offset: int
+    registers: int
+
+
+# One field is never split over two of them, or it would be of two moments; and no two in a row
+# are of one length, so that a late answer cannot be taken for the next one's.
+LIVE_READS = (Read(0, 32), Read(64, 31), Read(126, 30), Read(186, 29), Read(244, 24))
+SWITCHES_READ = Read(108, 10)  # cell count, the three switches, nominal capacity
+FLAGS_READ = Read(276, 7)
+IDENTITY_READS = (Read(0, 28), Read(72, 12))  # passwords stand behind each of them: not asked for
+_BETWEEN, _OTHERWISE = (SETTINGS, SWITCHES_READ), (INFO, IDENTITY_READS[1])
+"""What is asked between two questions for as many registers."""
+_SLOWEST = 0.48
+
+
+class JKModbus(JKModbusWriting):
+    """Reads the tables in small pieces and learns how long the board is deaf after an answer."""
+
+    name: ClassVar[str] = "jk-modbus"
+    vendor: ClassVar[str] = "jk"
+    # A request 2 ms after an answer is not heard, one after 380 ms is; between them nothing was
+    # tried, so the gap starts at 30 ms and doubles (docs/protocols/jk-modbus.md, timing).
+    timing: ClassVar[Timing] = Timing(
+        baudrate=115200, timeout=0.5, gap=0.03, retries=3, wake_retries=3, anonymous=True
+    )
+
+    addresses: ClassVar[range] = range(16)
+    counts_seconds: ClassVar[bool] = True
+
+    def __init__(self, link: Link[RTUFrame], options: Options) -> None:
+        super().__init__(link, options)
+        self.address = check_address(1 if options.address is None else options.address)
+        self._answered_at = float("-inf")
+        self._ends_early = False
+        self._latest = b""
+        self._asked: tuple[int, int] | None = None
+
+    @classmethod
+    def make_framer(cls) -> RTUFramer:
+        return RTUFramer(MODBUS_SHAPES)
+
+    @classmethod
+    def make_codec(cls, options: Options) -> JKModbusCodec:
+        return JKModbusCodec(options.variant, options.current_sign)
+
+    async def start(self) -> None:
+        """Another board may be behind the link now; how patient to be is remembered."""
+        self.codec = self.make_codec(self.options)
+        self._answered_at = float("-inf")
+        self._ends_early = False
+
+    async def ask(self, table: Table, read: Read) -> Record:
+        """Read registers; `Refused` when the board says no."""
+        request = read_request(self.address, table.base + read.offset, read.registers)
+        if alike(request.register, request.count, self._asked):
+            await self.ask(*(_BETWEEN if request.count != _BETWEEN[1].registers else _OTHERWISE))
+        self._asked = request.register, request.count
+        self.codec.explain(request, sent=True)
+        answer = await self.patient(request)
+        record = self.codec.explain(answer)
+        if record.role == "refusal":
+            status, meaning = record.values["status"], record.values["meaning"]
+            raise Refused(
+                f"The board refuses {read.registers} registers from {request.register:04X} on: "
+                f"{meaning} (exception {status}).",
+                status,
+            )
+        self._latest = answer.data
+        return record
+
+    async def ask_firmware(self) -> str | None:
+        codec = self.make_codec(self.options)  # a reading may be under way
+        read = IDENTITY_READS[0]
+        request = read_request(self.address, INFO.base + read.offset, read.registers)
+        codec.explain(request, sent=True)
+        return codec.identity([codec.explain(await self.patient(request))]).firmware
+
+    async def ask_bytes(self, table: Table, offset: int, registers: int) -> bytes:
+        await self.ask(table, Read(offset, registers))
+        return self._latest
+
+    async def patient(self, request: RTUFrame, *, once: bool = False) -> RTUFrame:
+        loop = asyncio.get_running_loop()
+        soon = loop.time() - self._answered_at <= _SLOWEST
+        left = 0 if once else self.link.timing.retries
+        while True:
+            try:
+                (frame,) = await self.link.collect(
+                    request, lambda f: _answers(f, request), lambda got: True, retries=0
+                )
+                if frame.code != 4 or not left:  # 4: the line spoiled the question, not the board
+                    break
+            except LinkTimeout as error:
+                if not left:
+                    raise
+                if soon and error.heard == "silence":  # spoken to too soon, it seems
+                    gap = max(self.link.timing.gap, 0.001)
+                    self.link.timing = replace(
+                        self.link.timing, gap=min(2 * gap, max(gap, _SLOWEST))
+                    )
+            left -= 1
+            soon = False
+        self._answered_at = loop.time()
+        return frame
+
+    async def _ask_tail(self, table: Table, read: Read) -> list[Record]:
+        """The end of a table, which some boards do not have."""
+        try:
+            return [await self.ask(table, read)]
+        except Refused as error:
+            if error.status != 2:
+                raise
+            return []
+
+    async def identify(self) -> Identity:
+        records = [await self.ask(INFO, read) for read in IDENTITY_READS]
+        records.append(await self.ask(SETTINGS, SWITCHES_READ))
+        records += await self._ask_tail(SETTINGS, FLAGS_READ)
+        records += await self._ask_tail(LIVE, LIVE_READS[-1])
+        return self.codec.identity(records)
+
+    async def read(self) -> Reading:
+        await self.ask(SETTINGS, SWITCHES_READ)
+        records = [await self.ask(LIVE, read) for read in LIVE_READS[:-1]]
+        if not self._ends_early:
+            tail = await self._ask_tail(LIVE, LIVE_READS[-1])
+            self._ends_early = not tail
+            records += tail
+        return self.codec.reading(records)
+
+
+def _answers(frame: RTUFrame, request: RTUFrame) -> bool:
+    """Whether a frame answers the request: the bytes asked for, or a refusal."""
+    if frame.doubtful:
+        return False
+    if frame.shape == "exception":
+        return frame.unit == request.unit and frame.function & 0x7F == request.function
+    if request.shape == "write_many":
+        same = frame.unit == request.unit and frame.register == request.register
+        return frame.shape == "written" and same
+    return frame.shape == "data" and fits(frame, request)

@@ -1,0 +1,1 @@
+"""What can be configured: the key catalogue, units, chemistries, and the rules between settings."""

@@ -1,0 +1,1 @@
+"""The simulated device of each protocol."""

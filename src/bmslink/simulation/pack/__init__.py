@@ -1,0 +1,1 @@
+"""A battery that behaves: cells, load, heat, and the protection of its board."""

@@ -1,0 +1,1 @@
+"""A recorded device that answers again."""

@@ -1,0 +1,163 @@
+"""Files that people write in TOML: read with a schema, and every error names the line.
+
+No message repeats a value: it may be a secret.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from bmslink.errors import TargetError
+from bmslink.storage.atomic import read_bounded
+
+__all__ = ["Document", "Key", "lines_of", "loads", "read_text"]
+
+_LONGEST_FILE = 1 << 16
+_LONGEST_STATEMENT = 200  # lines; only used to find out where something stands
+_PLACE = re.compile(r"\(at (?:line (\d+), column \d+|end of document)\)")
+_DEEP = re.compile(r"(?<![\w\"'-])(?:[\w\"'-]++\s*+\.\s*+){64}")
+_FIELD = re.compile(r"field `(.*)`|\$\.(\w+)", re.DOTALL)
+_TYPES = {
+    "str": "text in quotes",
+    "str | null": "text in quotes",
+    "object": "a table",
+    "array": "a list",
+    "int": "a number",
+    "float": "a number",
+    "bool": "true or false",
+    "datetime": "a time",
+    "date": "a date",
+    "time": "a time of day",
+}
+
+T = TypeVar("T")
+Key = tuple[str, ...]
+
+
+def read_text(path: Path, kind: str) -> str:
+    """The text of a file that should be a `kind`; none where there is no file.
+
+    Raises `TargetError` for a file that cannot be read, is very long, or is no UTF-8 text.
+    """
+    try:
+        data = read_bounded(path, _LONGEST_FILE, kind)
+    except FileNotFoundError:
+        return ""
+    except OSError as exc:
+        raise TargetError(f"{path} cannot be read: {exc.strerror or exc}.") from exc
+    try:
+        return data.decode()
+    except UnicodeDecodeError as exc:
+        line = data.count(b"\n", 0, exc.start) + 1
+        raise _wrong(path, line, "this is no UTF-8 text") from exc
+
+
+def loads(text: str) -> dict[str, Any]:
+    """The content of a TOML text; `ValueError` for what is no TOML or is nested very deeply.
+
+    A key of thousands of parts (`a.a.a. …`) takes time with the square of their number to read.
+    """
+    if found := _DEEP.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise ValueError(f"nested too deeply (at line {line}, column 1)")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+class Document:
+    """A TOML text and the file it came from; `TargetError` if it is no TOML."""
+
+    def __init__(self, text: str, path: Path) -> None:
+        self._text = text
+        self._path = path
+        try:
+            self.content = loads(text)
+        except ValueError as exc:
+            # Not only TOMLDecodeError: a number of 5000 digits is a plain ValueError.
+            found = _PLACE.search(str(exc))
+            line = int(found[1]) if found and found[1] else text.count("\n") + 1
+            raise _wrong(path, line, _PLACE.sub("", str(exc)).strip()) from None
+
+    def wrong(self, key: Key, why: str) -> TargetError:
+        """The error to raise for what stands at a key, or for the nearest table around it."""
+        lines = lines_of(self._text)
+        place = next((key[:n] for n in range(len(key), 0, -1) if key[:n] in lines), None)
+        return _wrong(self._path, lines[place] if place else 1, why)
+
+    def convert(self, kind: type[T], content: Any = None, key: Key = ()) -> T:
+        """Check a table (the whole document, if none is given) against a schema."""
+        try:
+            return msgspec.convert(self.content if content is None else content, kind)
+        except msgspec.ValidationError as exc:
+            message = str(exc)
+        found = _FIELD.search(message)
+        name = (found[1] or found[2]) if found else ""
+        title = f"[{'.'.join(key)}] " if key else ""
+        if message.startswith("Object contains unknown field"):
+            known = ", ".join(inspect.signature(kind).parameters)
+            raise self.wrong((*key, name), f"{title}unknown key {name!r}; known: {known}")
+        if message.startswith("Object missing"):
+            raise self.wrong(key, f"{title}{name!r} is missing")
+        what = message.partition(" - at ")[0].replace("Expected", "expected")
+        for foreign, ours in _TYPES.items():
+            what = what.replace(f"`{foreign}`", ours)
+        subject = f"{name}: " if name else ""
+        raise self.wrong((*key, name) if name else key, f"{title}{subject}{what}")
+
+
+def _wrong(path: Path, line: int, why: str) -> TargetError:
+    shown = "".join(c if c.isprintable() else "?" for c in why[:400]).rstrip(".")
+    return TargetError(f"{path}, line {line}: {shown}{'' if shown.endswith('?') else '.'}")
+
+
+def lines_of(text: str) -> dict[Key, int]:
+    """In which line each table and key begins; the text is known to be valid."""
+    lines: dict[Key, int] = {}
+    table: Key = ()
+    for number, statement in statements(text):
+        try:
+            content = tomllib.loads(statement)
+        except (ValueError, RecursionError):
+            continue
+        is_table = statement.lstrip().startswith("[")
+        keys = list(keys_in(content, () if is_table else table))
+        for key in keys:
+            lines.setdefault(key, number)
+        if is_table and keys:
+            table = keys[-1]
+    return lines
+
+
+def statements(text: str) -> Iterator[tuple[int, str]]:
+    """Each statement with its first line: the fewest lines that are a document by themselves."""
+    waiting: list[str] = []
+    start = 1
+    for number, line in enumerate(text.split("\n"), 1):
+        if not waiting:
+            start = number
+        waiting.append(line)
+        try:
+            tomllib.loads("\n".join(waiting))
+        except (ValueError, RecursionError):
+            if len(waiting) >= _LONGEST_STATEMENT:
+                return
+            continue
+        yield start, "\n".join(waiting)
+        waiting = []
+
+
+def keys_in(content: Any, above: Key) -> Iterator[Key]:
+    """All keys that a statement sets, the outer ones first."""
+    if isinstance(content, dict):
+        for name, value in content.items():
+            yield (*above, name)
+            yield from keys_in(value, (*above, name))

@@ -1,0 +1,90 @@
+"""Questions at a real terminal: what was typed before one was shown answers nothing."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli_support import Terminal
+from support import ROOT
+
+SOURCE = ROOT / "src" / "bmslink"
+PACK = "sim://jbd?gap=0&cells=16&load=idle"
+SLOW = f"{PACK}&fault=late:0.05&timeout=1"  # the plan takes its time: there is time to type ahead
+PROFILE = 'title = "a"\n[settings]\ncell_ovp = "3.6 V"\n'
+ASKING = {
+    "settings set": ("settings", "set", SLOW, "cell_ovp=3.6"),
+    "switch": ("switch", SLOW, "charge", "off"),
+}
+
+
+@contextlib.contextmanager
+def at_terminal(tmp_path: Path, *argv: str) -> Iterator[Terminal]:
+    terminal = Terminal(*argv, columns=200, BMSLINK_JOURNAL=str(tmp_path / "journal"))
+    try:
+        yield terminal
+    finally:
+        terminal.close()
+
+
+@pytest.mark.parametrize("words", ASKING.values(), ids=ASKING)
+def test_what_was_typed_ahead_agrees_to_nothing(tmp_path, words):
+    with at_terminal(tmp_path, *words) as terminal:
+        terminal.type("y\ny\ny\nyes")
+        terminal.wait(lambda text: "[y/N]" in text)
+        terminal.type("\n")  # without the `yes` that stood before it
+        assert terminal.end() == 3
+        assert "Declined: nothing was sent." in terminal.text
+
+
+@pytest.mark.parametrize("words", ASKING.values(), ids=ASKING)
+def test_an_answer_to_the_question_counts(tmp_path, words):
+    with at_terminal(tmp_path, *words) as terminal:
+        terminal.type("n\nn\n")
+        terminal.wait(lambda text: "[y/N]" in text)
+        terminal.type("y\n")
+        assert terminal.end(60) == 0  # the proof is read 9 s after the write
+
+
+def test_each_question_has_its_own_answer(tmp_path):
+    """The reader of one question must not swallow the answer to the next."""
+    profile = tmp_path / "a.toml"
+    profile.write_text(PROFILE)
+    packs = (PACK, f"{PACK}&seed=2")
+    with at_terminal(tmp_path, "config", "apply", str(profile), *packs) as terminal:
+        terminal.wait(lambda text: text.count("[y/N]") == 1)
+        terminal.type("y\n")
+        terminal.wait(lambda text: text.count("[y/N]") == 2)
+        terminal.type("y\n")
+        assert terminal.end() == 0
+        assert terminal.text.count("written") >= 2
+
+
+def test_ctrl_c_at_a_question_sends_nothing(tmp_path):
+    with at_terminal(tmp_path, *ASKING["switch"]) as terminal:
+        terminal.wait(lambda text: "[y/N]" in text)
+        terminal.type("\x03")
+        assert terminal.end() == 130
+        assert "Interrupted: nothing was sent." in terminal.text
+
+
+def test_only_one_module_asks():
+    """`input`, `getpass.getpass` and reads of standard input are nowhere else."""
+    found = set()
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            name = ast.unparse(node) if isinstance(node, (ast.Name, ast.Attribute)) else ""
+            if name in ("input", "getpass.getpass", "sys.stdin"):
+                found.add((str(path.relative_to(SOURCE)), name))
+    assert found == {
+        ("cli/asking.py", "getpass.getpass"),
+        ("cli/asking.py", "sys.stdin"),
+        ("cli/dashboard.py", "sys.stdin"),  # keys
+        ("cli/decode.py", "sys.stdin"),  # bytes to decode
+        ("cli/stdin.py", "sys.stdin"),  # the simulator's console
+        ("cli/terminal.py", "sys.stdin"),  # keys
+    }

@@ -1,0 +1,137 @@
+"""A change whose process is killed for good, at every record of its journal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from test_serve import serving
+
+import bmslink
+import bmslink.config.writer
+from bmslink.config import resume
+from bmslink.storage.journal import Journal
+
+WISH = {
+    "cell_ovp": 3.6,
+    "cell_uvp": 2.6,
+    "charge_utp": 1.0,
+    "charge_otp": 54.0,
+    "charge_ocp": 90.0,
+    "pack_ovp": 57.6,
+    "pack_uvp": 41.6,
+    "cell_ovp_delay": 3.0,
+    "balance_delta": 0.02,
+    "jbd_led_time": 20.0,
+}
+"""Ten settings in ten registers: a beginning, ten writes, ten proofs and an end."""
+PROFILE = "[settings]\n" + "".join(f"{key} = {value}\n" for key, value in WISH.items())
+RECORDS = 2 * len(WISH) + 2
+
+
+def records(folder: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in folder.glob("*.jsonl"))
+
+
+async def killed_at(target: str, folder: Path, profile: Path, count: int) -> None:
+    """Run the command until its journal has so many records, and kill it there."""
+    command = (sys.executable, "-m", "bmslink", "config", "apply", str(profile), target, "--yes")
+    process = await asyncio.to_thread(
+        subprocess.Popen,
+        command,
+        env={**os.environ, "BMSLINK_JOURNAL": str(folder)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    limit = time.monotonic() + 60
+    while records(folder) < count and process.poll() is None:
+        assert time.monotonic() < limit
+        await asyncio.sleep(0.002)
+    process.kill()
+    _, said = await asyncio.to_thread(process.communicate)
+    assert records(folder) >= count, said.decode()
+
+
+async def one_life(count: int, folder: Path, profile: Path) -> None:
+    """A change killed at that record, and resumed."""
+    journal = Journal(folder)
+    async with serving(protocol="jbd", tcp="127.0.0.1:0", load="idle", speed=1) as served:
+        target = served.targets[0] + "?gap=0"
+        async with bmslink.connect(target) as device:
+            before = (await device.settings()).values()
+        await killed_at(target, journal.folder, profile, count)
+        back = bool(count % 2)
+        async with bmslink.connect(target) as device:
+            ended = not journal.unfinished()  # it may have got further before it died
+            outcome = await resume(device, rollback=back, journal=journal)
+            after = (await device.settings()).values()
+        wanted = "nothing" if ended else "rolled back" if back else "done"
+        assert (count, outcome.result) == (count, wanted)
+        planned = {**before, **WISH}
+        assert (count, after) == (count, before if back and not ended else planned)
+        assert not journal.unfinished()
+
+
+def test_killed_for_good_it_can_be_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some at a time: most of a life is waiting. This board forgets nothing within seconds."""
+    monkeypatch.setattr(bmslink.config.writer, "_REST", 0.05)
+    profile = tmp_path / "p.toml"
+    profile.write_text(PROFILE)
+
+    async def main() -> None:
+        few = asyncio.Semaphore(5)
+
+        async def live(count: int) -> None:
+            async with few:
+                await one_life(count, tmp_path / str(count), profile)
+
+        await asyncio.gather(*(live(count) for count in range(1, RECORDS - 1)))
+
+    asyncio.run(main())
+
+
+def test_what_was_cut_off_forbids_every_other_change(tmp_path: Path) -> None:
+    folder, profile = tmp_path / "journal", tmp_path / "p.toml"
+    profile.write_text(PROFILE)
+
+    def bmslink_says(*words: str) -> tuple[int, str]:
+        done = subprocess.run(
+            (sys.executable, "-m", "bmslink", *words),
+            env={**os.environ, "BMSLINK_JOURNAL": str(folder)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    async def main() -> None:
+        async with serving(protocol="jbd", tcp="127.0.0.1:0", load="idle", speed=1) as served:
+            target = served.targets[0] + "?gap=0"
+            await killed_at(target, folder, profile, 5)
+            for words in (
+                ("settings", "set", target, "jbd_led_time=30", "--yes"),
+                ("config", "apply", str(profile), target, "--yes"),
+                ("switch", target, "charge", "on", "--yes"),
+            ):
+                code, said = await asyncio.to_thread(bmslink_says, *words)
+                assert code == 3, said
+                assert "resume" in said
+            off = ("switch", target, "charge", "off", "--yes")
+            code, said = await asyncio.to_thread(bmslink_says, *off)
+            assert code == 0, said
+            assert "ending it leaves charge off" in said
+            code, said = await asyncio.to_thread(bmslink_says, "config", "resume", target, "--yes")
+            assert code == 0, said
+            (path,) = folder.glob("*.jsonl")
+            assert json.loads(path.read_text().splitlines()[-1])["event"] == "end"
+
+    asyncio.run(main())

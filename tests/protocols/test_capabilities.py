@@ -1,0 +1,125 @@
+"""What `info` says of a board's settings is what every settings command does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import bmslink
+from bmslink.config import draft
+from bmslink.device import Device
+from bmslink.errors import LinkTimeout, SettingError
+from bmslink.model import Identity
+from bmslink.protocols import DRIVERS
+from bmslink.protocols.abilities import abilities
+from bmslink.protocols.common.settings_map import SettingsMap
+from bmslink.protocols.jbd.map import CELL_COUNT, FUNCTION_BITS, jbd_map
+from bmslink.settings.setting import Evidence
+from bmslink.storage.journal import Journal
+from support import virtual_run
+
+Trouble = Callable[[Device, pytest.MonkeyPatch], None]
+
+
+def nothing(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ordinary board."""
+
+
+def contradiction(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A JBD board whose register of the cells says something else than it reports."""
+
+    async def settings_map(identity: Identity) -> SettingsMap:
+        words = {FUNCTION_BITS: bytes(2), CELL_COUNT: (5).to_bytes(2, "big")}
+        return jbd_map(identity, words)
+
+    monkeypatch.setattr(device.driver, "settings_map", settings_map)
+
+
+def no_map(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A board that does not say which settings it has."""
+
+    async def settings_map(identity: Identity) -> SettingsMap:
+        raise SettingError("The board does not say which settings it has.")
+
+    monkeypatch.setattr(device.driver, "settings_map", settings_map)
+
+
+def no_firmware(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A board that does not tell its firmware."""
+    identify = device.driver.identify
+
+    async def without() -> Identity:
+        return replace(await identify(), firmware=None)
+
+    monkeypatch.setattr(device.driver, "identify", without)
+
+
+async def refused(device: Device, journal: Journal) -> bool:
+    """Whether a change of settings is refused, whatever is waived that can be."""
+    try:
+        plan = await draft(device, {}, waive=["untested"], journal=journal)
+    except SettingError:
+        return True
+    names = {check.name for check in plan.blocked}
+    return bool(names & {"identity", "map"}) or not any(
+        row.writable and not row.is_switch for row in plan.table.map.settings
+    )
+
+
+@pytest.mark.parametrize(
+    ("protocol", "trouble"),
+    [
+        *((protocol, nothing) for protocol in DRIVERS),
+        ("jbd", contradiction),
+        ("jk-modbus", no_map),
+        *((protocol, no_firmware) for protocol in ("jbd", "jk02", "jk04", "daly-d2", "jk-nw")),
+    ],
+)
+def test_the_capability_is_what_the_commands_do(
+    protocol: str, trouble: Trouble, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with bmslink.connect(f"sim://{protocol}?gap=0&load=idle&cells=8") as device:
+            trouble(device, monkeypatch)
+            told = (await device.inspect()).capabilities
+            assert told["settings"].supported is not await refused(device, Journal(tmp_path))
+            assert told["settings"].supported or told["settings"].reason
+            if trouble is not nothing:
+                assert not any(told[f"switch_{s}"].supported for s in device.driver.settable)
+            # whoever asks for the identity alone hears the same from then on
+            assert (await device.identify()).capabilities == told
+
+    virtual_run(main())
+
+
+def test_a_board_that_answers_for_no_settings_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with bmslink.connect("sim://jbd?gap=0") as device:
+
+            async def silence(identity: Identity) -> SettingsMap:
+                raise LinkTimeout("No answer.", "silence")
+
+            monkeypatch.setattr(device.driver, "settings_map", silence)
+            able = (await device.inspect()).capabilities["settings"]
+            assert (able.supported, able.reason) == (False, "No answer")
+
+    virtual_run(main())
+
+
+def test_of_several_reasons_the_first_is_told() -> None:
+    async def main() -> None:
+        async with bmslink.connect("sim://jbd") as device:
+            identity = await device.identify()
+            found = await device.settings_map(identity)
+            one, other = found.settings[:2]
+            rows = (
+                replace(one, evidence=Evidence.UNVERIFIED, reason="nobody wrote it"),
+                replace(other, evidence=Evidence.UNVERIFIED, reason="another reason"),
+            )
+            told = abilities(device.driver, identity, replace(found, settings=rows), "")["settings"]
+            assert (told.supported, told.reason) == (False, "read-only: nobody wrote it")
+
+    virtual_run(main())
