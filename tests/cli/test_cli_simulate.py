@@ -187,11 +187,13 @@ def test_the_link_of_a_living_simulator_is_not_taken(cli, started, tmp_path: Pat
     target = simulator.line().removeprefix("ready ")
     cli("simulate", "jbd", "--pty", str(link)).failed(1, str(link), "in use")
     assert cli("read", "--json", target).code == 0
+    held = os.open(link, os.O_RDWR | os.O_NOCTTY)  # or the next program gets the terminal's number
     simulator.process.kill()
     finish(simulator.process)
     assert link.is_symlink()
     heir = started("jbd", "--pty", str(link))
     assert cli("read", "--json", heir.line().removeprefix("ready ")).code == 0
+    os.close(held)
     assert heir.end().code == 0
 
 
