@@ -246,7 +246,7 @@ def _detect(data: bytes, on_progress: OnProgress) -> tuple[str, list[str]]:
 
 def _is_explained(codec: Codec[Any], frame: Frame) -> bool:
     try:
-        codec.explain(frame)
+        codec.decode(frame)
     except FrameError:
         return False
     return True
@@ -296,7 +296,7 @@ class _Stream:
             if sent:
                 yield from self._events(self.framers[False].expect(frame), False, time)
             try:
-                record = self.codec.explain(frame, sent=sent)
+                record = self.codec.decode(frame, sent=sent)
             except FrameError as exc:
                 shown = (self.codec.scrub(frame) or frame.raw).hex()
                 yield Skip(frame.offset, len(frame.raw), str(exc), shown, sent)

@@ -27,7 +27,7 @@ from bmslink.config.checks.rating import rated
 from bmslink.errors import GateError, Refused, RollbackError
 from bmslink.model import Adjustment, Command, Condition, Identity, Reading, Switch
 from bmslink.packs import NamedPack
-from bmslink.protocols.common.settings_map import Table
+from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import Danger, Evidence
 from bmslink.storage.journal import JournalError
 from config_faults import World, equal
@@ -40,7 +40,7 @@ def check(
     *,
     live: Mapping[str, Any] | None = None,
     who: Mapping[str, Any] | None = None,
-    table: Table | None = None,
+    table: SettingsSnapshot | None = None,
     **more: Any,
 ) -> Check:
     found, identity, reading = board()
@@ -75,14 +75,14 @@ def test_an_unknown_firmware_is_read_only() -> None:
     assert check("identity", {}, who={"firmware": None}).passed is False
 
 
-def mapped(**changes: Any) -> Table:
+def mapped(**changes: Any) -> SettingsSnapshot:
     found = board()[0]
-    return Table(map=replace(found.map, **changes), image=found.image)
+    return SettingsSnapshot(map=replace(found.map, **changes), image=found.image)
 
 
 def test_a_locked_map_writes_nothing_and_says_how_to_help() -> None:
     _, identity, reading = board()
-    locked = mapped(locked="nobody has recorded it")
+    locked = mapped(read_only_reason="nobody has recorded it")
     made = make_plan(locked, {"cell_ovp": 3.6}, identity=identity, reading=reading, waive=WAIVERS)
     assert [each.name for each in made.blocked] == ["map"]
     assert "bmslink capture" in made.blocked[0].sentence
@@ -540,7 +540,7 @@ def test_before_a_clock_is_set_the_settings_are_read_until_they_can_be_set_back_
             )
             settings, spoilt = device.settings, [b"\x0c\x80", b"\xff\xf0"]
 
-            async def garbled(*args: Any) -> Table:
+            async def garbled(*args: Any) -> SettingsSnapshot:
                 found = await settings(*args)
                 slot = found.map.setting("cell_ovp").slot
                 row = found.image[slot]

@@ -14,9 +14,9 @@ from bmslink.config.files.backup import make_backup
 from bmslink.config.files.profile import parse_profile, profile_of
 from bmslink.config.identity.known_as import pack_of
 from bmslink.config.identity.places import place_of
-from bmslink.config.records.history import History
+from bmslink.config.records.history import ChangeHistory
 from bmslink.model import Command, Switch
-from bmslink.protocols.common.settings_map import Table
+from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import SWITCHES
 from bmslink.storage.journal import Journal
 from config_faults import World
@@ -88,7 +88,7 @@ def test_what_shares_the_slot_of_a_switch_is_restored(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("protocol", ["jk02", "jk-modbus", "daly-d2", "daly-p81", "jbd"])
 def test_no_switch_is_exported(protocol: str, tmp_path: Path) -> None:
-    table: Table = virtual_run(World(protocol, tmp_path).table())
+    table: SettingsSnapshot = virtual_run(World(protocol, tmp_path).table())
     assert SWITCHES & table.values().keys()
     assert not SWITCHES & parse_profile(profile_of(table, own=True)).settings.keys()
 
@@ -211,10 +211,10 @@ def test_the_journal_knows_who_turned_what_off(
                 told = {"target": "x", "pack": pack_of(identity), **begin}
                 journal.append("begin", id=f"{len(list(journal.records())):x}", **told)
                 journal.append("end", id=f"{len(list(journal.records())) - 1:x}", outcome=end)
-            found = History(journal, device, identity, table).switched_off()
+            found = ChangeHistory(journal, device, identity, table).switched_off()
             assert found.keys() == ({"charge_switch"} if off else set())
             other = replace(identity, serial_number="another one")
-            assert History(journal, device, other, table).switched_off() == {}
+            assert ChangeHistory(journal, device, other, table).switched_off() == {}
 
     virtual_run(main())
 
@@ -231,7 +231,7 @@ def test_another_board_at_the_same_place_lifts_nothing(tmp_path: Path) -> None:
             for name, begin in (("a", mine | OFF), ("b", other | ON)):
                 journal.append("begin", id=name, **begin)
                 journal.append("end", id=name, outcome="done")
-            history = History(journal, device, identity, table)
+            history = ChangeHistory(journal, device, identity, table)
             assert history.switched_off().keys() == {"charge_switch"}
 
     virtual_run(main())
@@ -248,10 +248,10 @@ def test_an_altered_record_lifts_nothing(tmp_path: Path) -> None:
             for name, begin in (("a", OFF), ("b", ON)):
                 journal.append("begin", id=name, **plain, **begin)
                 journal.append("end", id=name, outcome="done")
-            assert History(journal, device, identity, table).switched_off() == {}
+            assert ChangeHistory(journal, device, identity, table).switched_off() == {}
             (file,) = journal.folder.glob("*.jsonl")
             file.write_text(file.read_text().replace('"on": true', '"on":  true', 1))
-            assert History(journal, device, identity, table).switched_off().keys() == {
+            assert ChangeHistory(journal, device, identity, table).switched_off().keys() == {
                 "charge_switch"
             }
 

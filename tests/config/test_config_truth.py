@@ -19,7 +19,7 @@ from bmslink.config.effects import Strays, kept_off, matters
 from bmslink.errors import GateError, Refused, RollbackError, VerifyError
 from bmslink.model import Identity
 from bmslink.protocols.common.register_runs import Span, alike, runs
-from bmslink.protocols.common.settings_map import Slot, Table
+from bmslink.protocols.common.settings_map import SettingsSnapshot, Slot
 from bmslink.protocols.jk.modbus.writing import modbus_map
 from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer, make_responder
@@ -212,7 +212,7 @@ def test_a_table_that_no_board_can_hold_proves_nothing(tmp_path: Path) -> None:
         async with world.device() as device:
             settings = device.settings
 
-            async def nonsense(*args: Any) -> Table:
+            async def nonsense(*args: Any) -> SettingsSnapshot:
                 found = await settings(*args)
                 if not world.writes:
                     return found
@@ -272,7 +272,7 @@ def test_what_is_impossible_and_cannot_be_set_back_is_not_called_set_back(
         async with world.device() as device:
             settings = device.settings
 
-            async def nonsense(*args: Any) -> Table:
+            async def nonsense(*args: Any) -> SettingsSnapshot:
                 found = await settings(*args)
                 spoilt = {hot: b"\xff\xf0"} if world.writes else {}
                 return replace(found, image={**found.image, **spoilt})
@@ -382,7 +382,7 @@ def test_a_table_that_goes_on_changing_proves_nothing(tmp_path: Path) -> None:
         async with world.device() as device:
             settings, count = device.settings, [0]
 
-            async def changing(*args: Any) -> Table:
+            async def changing(*args: Any) -> SettingsSnapshot:
                 found = await settings(*args)
                 count[0] += bool(world.writes)
                 spoilt = {hot: b"\x0c\x80"} if count[0] % 2 else {}
@@ -408,7 +408,7 @@ def test_a_board_that_shows_a_write_late_is_given_longer_before_the_proof(tmp_pa
                 times.append(loop.time())
                 return 40.0
 
-            async def proof(*args: Any) -> Table:
+            async def proof(*args: Any) -> SettingsSnapshot:
                 times.append(loop.time())
                 return await settings(*args)
 
@@ -448,7 +448,11 @@ def test_how_much_may_move_before_it_is_another_board(
             held={change.slot: change.new},
         )
         image = {**before, **beside, **({change.slot: change.new} if shown else {})}
-        with pytest.raises(drive.Stranger) if moved > 2 or (moved and not shown) else nullcontext():
+        with (
+            pytest.raises(drive.BoardChanged)
+            if moved > 2 or (moved and not shown)
+            else nullcontext()
+        ):
             await drive.still_ours(job, image)
 
     virtual_run(main())

@@ -248,7 +248,7 @@ def test_a_change_under_way_elsewhere_is_none_that_was_cut_off(tmp_path: Path) -
 _HOLDER = """
 import sys
 from pathlib import Path
-from bmslink.config.locks import locked
+from bmslink.config.identity.locks import locked
 with locked(Path(sys.argv[1]), sys.argv[2:]):
     print("held", flush=True)
     sys.stdin.readline()

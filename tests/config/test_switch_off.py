@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from bmslink.holding import Held, Holding
 
 import bmslink
 import bmslink.protocols.jbd.writing as jbd_writing
@@ -126,19 +124,25 @@ def test_a_rehearsal_asks_what_it_has_to_know(tmp_path: Path) -> None:
 
 def test_questions_of_a_rehearsal_go_out_and_changes_are_kept() -> None:
     async def main() -> None:
-        sent = list[bytes]()
+        async with bmslink.connect("sim://daly-a5?load=idle") as device:
+            await device.identify()
+            step = await device.driver.switch_step(Command(Switch.DISCHARGE, False))
+            frame = device.link.framer.encode(step.frame)
+            sent, begun = spied(device), asyncio.Event()
 
-        async def write(data: bytes) -> None:
-            sent.append(data)
+            async def somebody_else() -> None:
+                await begun.wait()
+                await device.driver.perform(step)
 
-        valve = Holding(SimpleNamespace(streaming_clock=None, write=write))
-        with valve.rehearsal():
-            await valve.write(b"question")
-            with valve.change(), pytest.raises(Held):
-                await valve.write(b"change")
-        with valve.change():  # somebody else, while a rehearsal is under way
-            await valve.write(b"off")
-        assert (sent, valve.held) == ([b"question", b"off"], [b"change"])
+            other = asyncio.create_task(somebody_else())
+            with device.driver.collecting() as kept:
+                await device.read()
+                assert sent, "questions go out"
+                await device.driver.perform(step)
+                assert (kept, frame in [data for _, data in sent]) == ([frame], False)
+                begun.set()
+                await other
+            assert (kept, [data for _, data in sent].count(frame)) == ([frame], 1)
 
     virtual_run(main())
 
@@ -387,7 +391,7 @@ def test_jbd_keeps_the_other_lock_as_our_last_confirmed_command_left_it(
 
 @pytest.mark.parametrize("fault", [StopIteration(), KeyError("x"), RuntimeError("x"), TypeError()])
 @pytest.mark.parametrize("on", [False, True])
-@pytest.mark.parametrize("where", ["switch_step", "exchange"])
+@pytest.mark.parametrize("where", ["switch_command", "exchange"])
 def test_whatever_a_driver_raises_leaves_as_ours_and_the_transaction_is_closed(
     fault: Exception, on: bool, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,7 +78,7 @@ def expected(name: str) -> tuple[Reading, Identity]:
     """What the native codec makes of the captured records."""
     codec = JK02Codec("32s")
     records = native(name)
-    found = [codec.explain(records[code]) for code in (SETTINGS, INFO, CELLS)]
+    found = [codec.decode(records[code]) for code in (SETTINGS, INFO, CELLS)]
     return codec.reading(found), codec.identity(found)
 
 

@@ -255,11 +255,11 @@ def test_settings_are_those_of_the_pack(name: str) -> None:
     driver = DRIVERS[name]
     codec = driver.make_codec(Options())
     block = SETTINGS[name]
-    codec.explain(read_request(UNITS[name][0], *block), sent=True)
+    codec.decode(read_request(UNITS[name][0], *block), sent=True)
     words = read(device, name, *block)
     assert words is not None
     data = b"".join(word.to_bytes(2, "big") for word in words)
-    values = codec.explain(RTUFrame(unit=UNITS[name][1], shape="data", data=data)).values
+    values = codec.decode(RTUFrame(unit=UNITS[name][1], shape="data", data=data)).values
     for key in ("cell_ovp", "cell_uvp", "pack_ovp", "charge_otp", "balance_delta"):
         assert values[key] == pytest.approx(device.pack.settings[key], abs=0.051), key
     for key in ("charge_ocp", "discharge_ocp"):

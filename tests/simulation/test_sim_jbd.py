@@ -154,8 +154,8 @@ def test_where_the_two_tenfold_flags_disagree_nothing_is_written(
             return found, dict((await device.settings(found)).values())
 
     found, values = virtual_run(main())
-    assert locked in found.locked
-    assert bool(found.locked) == bool(locked)
+    assert locked in found.read_only_reason
+    assert bool(found.read_only_reason) == bool(locked)
     if capacity == 628 and not locked:
         assert values["nominal_capacity"] == 628.0
     if locked:

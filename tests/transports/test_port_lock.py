@@ -23,10 +23,10 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="lock files are a cus
 
 PROGRAM = """
 import asyncio, sys
-from bmslink.transport import make_transport, parse_target
-from bmslink.transports import holders
+from bmslink.link.transport import make_transport, parse_target
+from bmslink.transports import port_owner
 from bmslink.transports import serial as ports
-holders.DIRECTORIES = (sys.argv[2],)
+port_owner.DIRECTORIES = (sys.argv[2],)
 ports.is_pty = lambda path: False
 ports._forbid_others = lambda port, path: None
 

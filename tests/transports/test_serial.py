@@ -344,7 +344,7 @@ def test_a_bare_name_is_a_device():
 OPENER = """
 import asyncio, os, sys
 from bmslink.errors import TransportError
-from bmslink.transport import make_transport, parse_target
+from bmslink.link.transport import make_transport, parse_target
 import bmslink.transports.serial
 if os.getuid() == 0 and "drop" in sys.argv:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)

@@ -199,7 +199,7 @@ def test_any_bytes(data: bytes, asked: int | None, size: int) -> None:
     assert sum(len(f.raw) for f in found) + framer.skipped_bytes == len(data)
     for frame in found:
         assert framer.encode(frame) == frame.raw
-        codec.reading([codec.explain(frame)])
+        codec.reading([codec.decode(frame)])
 
 
 # ---------------------------------------------------------------------------------- meaning
@@ -209,7 +209,7 @@ def told(**fields: Any) -> Reading:
     """The reading of the answers to the given commands (`c0B=…` by command, as hex)."""
     codec = SinowealthCodec()
     frames = [answer(int(name[1:], 16), bytes.fromhex(data)) for name, data in fields.items()]
-    return codec.reading([codec.explain(frame) for frame in frames])
+    return codec.reading([codec.decode(frame) for frame in frames])
 
 
 def test_every_value_by_its_command() -> None:
@@ -275,7 +275,7 @@ def test_more_cells_than_the_board_reports_are_a_fault() -> None:
 
 def test_the_count_of_cells_is_the_identity() -> None:
     codec = SinowealthCodec()
-    records = [codec.explain(answer(PACK_CONFIG, b"\x00\x47"))]
+    records = [codec.decode(answer(PACK_CONFIG, b"\x00\x47"))]
     identity = codec.identity(records)
     assert (identity.vendor, identity.cell_count) == ("Daly", 10)
 
@@ -283,7 +283,7 @@ def test_the_count_of_cells_is_the_identity() -> None:
 def test_unknown_answers_are_refused() -> None:
     for command, data in ((0x19, b"\0\0"), (0x01, bytes(4)), (0x10, bytes(2))):
         with pytest.raises(FrameError, match=f"Command {command:02X} with"):
-            SinowealthCodec().explain(answer(command, data))
+            SinowealthCodec().decode(answer(command, data))
 
 
 def test_a_bare_hex_dump_of_both_directions() -> None:
@@ -406,13 +406,13 @@ def test_a_silent_board_is_a_timeout() -> None:
 
 def test_values_without_a_common_meaning_are_no_part_of_a_poll() -> None:
     for command in (0x0F, 0x18):
-        said = SinowealthCodec().explain(answer(command, b"\x00\x47"))
+        said = SinowealthCodec().decode(answer(command, b"\x00\x47"))
         assert (said.role, said.part) == ("other", None)
 
 
 def test_an_answer_cannot_go_to_the_board() -> None:
     with pytest.raises(FrameError, match="went to the board"):
-        SinowealthCodec().explain(answer(0x01, b"\x0d\x03"), sent=True)
+        SinowealthCodec().decode(answer(0x01, b"\x0d\x03"), sent=True)
 
 
 def test_a_board_with_one_probe_is_not_asked_for_a_second() -> None:
