@@ -232,19 +232,16 @@ def values_of(row: Setting) -> st.SearchStrategy[object]:
     return st.floats(row.minimum, row.maximum)
 
 
-def test_a_plan_shows_the_frames_that_will_go_out(tmp_path) -> None:
-    async def main() -> None:
-        async with connect("sim://jbd?load=idle") as device:
-            made = await draft(device, {"cell_ovp": 3.6}, journal=Journal(tmp_path))
-            assert [frame.hex() for frame in made.frames] == [
-                "dd5a00025678ff3077",  # factory mode, as the vendor's tool enters it
-                "dd5a24020e10ffbc77",
-                "dd5a01022828ffad77",
-            ]
-            values = (await device.settings()).values()
-            assert values["cell_ovp"] == 3.65
-
-    virtual_run(main())
+async def test_a_plan_shows_the_frames_that_will_go_out(tmp_path) -> None:
+    async with connect("sim://jbd?load=idle") as device:
+        made = await draft(device, {"cell_ovp": 3.6}, journal=Journal(tmp_path))
+        assert [frame.hex() for frame in made.frames] == [
+            "dd5a00025678ff3077",  # factory mode, as the vendor's tool enters it
+            "dd5a24020e10ffbc77",
+            "dd5a01022828ffad77",
+        ]
+        values = (await device.settings()).values()
+        assert values["cell_ovp"] == 3.65
 
 
 def test_what_a_board_computes_anew_is_written_behind_what_makes_it_do_so() -> None:

@@ -561,7 +561,7 @@ def test_no_row_that_was_replaced(name: str) -> None:
                 real.check(board.map.decode({slot.address: new})[row.key])
 
 
-def test_no_shunt_and_no_function_word_of_a_plan_with_other_rows(tmp_path: Path) -> None:
+async def test_no_shunt_and_no_function_word_of_a_plan_with_other_rows(tmp_path: Path) -> None:
     """By `draft` and `apply`, and by `Slot.encode` and `Device.store`."""
     attacks = (
         ("sim://daly-a5", 0x60, "daly_shunt_resistance", 0.00065),
@@ -602,7 +602,7 @@ def test_no_shunt_and_no_function_word_of_a_plan_with_other_rows(tmp_path: Path)
         assert new not in [data[4:-3] if "jbd" in target else data[4:12] for data in sent]
 
     for each in attacks:
-        virtual_run(attack(*each))
+        await attack(*each)
 
 
 def test_what_is_vouched_for_lifts_limits_and_opens_nothing() -> None:

@@ -528,20 +528,19 @@ def test_no_cells_at_all_are_asked_for_again() -> None:
 
 
 @pytest.mark.parametrize("status", [0x80, 0x81])
-def test_a_register_that_is_refused_is_not_there_unless_the_board_is_closed(status: int) -> None:
-    async def main() -> None:
-        async with bmslink.connect("sim://jbd") as device:
-            driver = device.driver
+async def test_a_register_that_is_refused_is_not_there_unless_the_board_is_closed(
+    status: int,
+) -> None:
+    async with bmslink.connect("sim://jbd") as device:
+        driver = device.driver
 
-            async def refused(register: int, *_: Any) -> JBDFrame:
-                return JBDFrame(mark=register, code=status)
+        async def refused(register: int, *_: Any) -> JBDFrame:
+            return JBDFrame(mark=register, code=status)
 
-            driver._answer = refused
-            slots = [Slot(address=CELL_COUNT, layout=REGISTERS[CELL_COUNT])]
-            if status == 0x80:
-                assert await driver.fetch(slots) == {}
-                return
-            with pytest.raises(Refused, match="refuses register 2F"):
-                await driver.fetch(slots)
-
-    virtual_run(main())
+        driver._answer = refused
+        slots = [Slot(address=CELL_COUNT, layout=REGISTERS[CELL_COUNT])]
+        if status == 0x80:
+            assert await driver.fetch(slots) == {}
+            return
+        with pytest.raises(Refused, match="refuses register 2F"):
+            await driver.fetch(slots)

@@ -360,8 +360,8 @@ async def poll(
 @pytest.mark.parametrize(
     "query", ["cells=16", "cells=8&soc=97&seed=5", "address=2", "cells=15&soc=3"]
 )
-def test_readings_are_the_truth(query: str, hours: float) -> None:
-    found, truth = virtual_run(poll(query, lambda pack: pack.advance(3600 * hours)))
+async def test_readings_are_the_truth(query: str, hours: float) -> None:
+    found, truth = await poll(query, lambda pack: pack.advance(3600 * hours))
     for name in (
         "voltage",
         "current",
@@ -384,8 +384,8 @@ def test_readings_are_the_truth(query: str, hours: float) -> None:
 @pytest.mark.parametrize(
     "fault", ["echo", "noise", "glue", "foreign", "duplicate", "chunk", "late", "sleepy", "cut"]
 )
-def test_faults_on_the_wire(fault: str) -> None:
-    found, truth = virtual_run(poll(f"fault={fault}&load=idle"))
+async def test_faults_on_the_wire(fault: str) -> None:
+    found, truth = await poll(f"fault={fault}&load=idle")
     assert (found.voltage, found.cell_voltages) == (
         pytest.approx(truth.voltage, abs=0.0051),
         truth.cell_voltages,
@@ -393,9 +393,9 @@ def test_faults_on_the_wire(fault: str) -> None:
 
 
 @pytest.mark.parametrize("level", ["alarm", "protection", "fault"])
-def test_conditions_show(level: str) -> None:
+async def test_conditions_show(level: str) -> None:
     for condition in {c for lv, c in (*FAULTS.values(), *ALARMS.values()) if lv == level}:
-        found, _ = virtual_run(poll("cells=16", lambda p, c=condition: p.raise_condition(level, c)))
+        found, _ = await poll("cells=16", lambda p, c=condition: p.raise_condition(level, c))
         assert condition in getattr(found, f"{level}s")
 
 

@@ -296,8 +296,8 @@ async def poll(
 
 @pytest.mark.parametrize("hours", [0.1, 4, 13])
 @pytest.mark.parametrize("query", ["cells=16", "cells=24&chemistry=nmc&soc=97", "cells=4&seed=9"])
-def test_readings_are_the_truth(query: str, hours: float) -> None:
-    found, truth = virtual_run(poll(query, lambda pack: pack.advance(3600 * hours)))
+async def test_readings_are_the_truth(query: str, hours: float) -> None:
+    found, truth = await poll(query, lambda pack: pack.advance(3600 * hours))
     for name in (
         "cell_voltages", "cell_resistances", "balancing_active", "balance_switch",
     ):  # fmt: skip
@@ -308,17 +308,17 @@ def test_readings_are_the_truth(query: str, hours: float) -> None:
     assert (found.current, found.soc, found.temperatures) == (None, None, {})
 
 
-def test_a_balancing_pack() -> None:
-    found, truth = virtual_run(poll("cells=16&load=idle", lambda p: p.set_cell_voltage(3, 3.6)))
+async def test_a_balancing_pack() -> None:
+    found, truth = await poll("cells=16&load=idle", lambda p: p.set_cell_voltage(3, 3.6))
     assert truth.balancing_active is True
     assert (found.balancing_active, found.raw["balance_action"]) == (True, 1)
     assert found.balance_current == pytest.approx(truth.balance_current, abs=1e-6)
 
 
-def test_the_session_is_that_of_jk02(tmp_path: Any) -> None:
+async def test_the_session_is_that_of_jk02(tmp_path: Any) -> None:
     path = tmp_path / "session.jsonl"
     with path.open("wb") as file:
-        found, _ = virtual_run(poll("cells=16", record=file))
+        found, _ = await poll("cells=16", record=file)
     header, pieces = open_capture(path)
     sent = [p.data[4] for p in pieces if p.sent]
     assert (header.protocol, sent) == ("jk04", [0x97, 0x96])
@@ -347,8 +347,8 @@ def test_jk02_names_the_protocol_of_such_a_board() -> None:
 
 
 @pytest.mark.parametrize("fault", ["noise", "glue", "foreign", "duplicate", "late", "sleepy"])
-def test_faults_on_the_wire(fault: str) -> None:
-    found, truth = virtual_run(poll(f"cells=8&load=idle&fault={fault}"))
+async def test_faults_on_the_wire(fault: str) -> None:
+    found, truth = await poll(f"cells=8&load=idle&fault={fault}")
     assert found.cell_voltages == truth.cell_voltages
 
 
