@@ -7,12 +7,14 @@ import fcntl
 import json
 import os
 import select
+import shutil
 import struct
 import subprocess
 import sys
 import termios
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import pyte
@@ -68,14 +70,30 @@ def environment(**more: str) -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if k not in dropped} | more
 
 
+@cache
+def leash() -> tuple[str, ...]:
+    """What a command line begins with so that its process does not outlive the tests.
+
+    A run that is killed cannot end what it started, and a simulator waits for clients for ever.
+    The kernel ends it instead; where there is no such program (only Linux has it), nothing does.
+    """
+    setpriv = shutil.which("setpriv")
+    prefix = (setpriv or "", "--pdeathsig", "KILL")
+    works = setpriv and subprocess.run([*prefix, "true"], capture_output=True).returncode == 0
+    return prefix if works else ()
+
+
 def start(*argv: str, **more: Any) -> subprocess.Popen[str]:
-    """The command as a process of its own."""
+    """The command as a process of its own, which ends with this one at the latest.
+
+    To the kernel its parent is the thread that calls this.
+    """
     more.setdefault("stdin", subprocess.DEVNULL)
     more.setdefault("stdout", subprocess.PIPE)
     more.setdefault("stderr", subprocess.PIPE)
     more.setdefault("env", environment())
     wrapper = more.pop("wrapper", [])
-    command = [*wrapper, sys.executable, "-m", "bmslink", *argv]
+    command = [*leash(), *wrapper, sys.executable, "-m", "bmslink", *argv]
     return subprocess.Popen(command, text=True, **more)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from coverage import Coverage
+from hypothesis import HealthCheck, settings
 
 from support import FIXTURES, TESTS, virtual_run
 from writing_guard import WritingGuard
@@ -53,6 +54,11 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     else:
         virtual_run(test)
     return True
+
+
+# How long an example takes says how busy the machine is; a test that needs a limit has its own.
+settings.register_profile("bmslink", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("bmslink")
 
 
 @pytest.fixture(scope="session")

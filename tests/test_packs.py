@@ -260,6 +260,17 @@ def test_every_way_to_write_it_is_changed_rightly_or_not_at_all(config, text):
         assert load_packs() == expected
 
 
+def test_what_tomlkit_writes_wrongly_is_no_fault_of_the_file(config, monkeypatch):
+    """0.13.0 forgets the braces of a new table within a table on one line."""
+    text = 'packs = {van = {target = "sim://jbd"}}\n'
+    written(config, text)
+    broken = 'packs = {van = {target = "sim://jbd"},b = target = "sim://jk02"\n}\n'
+    monkeypatch.setattr("tomlkit.dumps", lambda document: broken)
+    with pytest.raises(TargetError, match="cannot be changed here; edit it"):
+        remove("van")
+    assert config.read_text() == text
+
+
 def test_what_cannot_be_leaves_the_file_alone(config):
     written(config, GOOD)
     for change, words in (

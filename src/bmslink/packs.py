@@ -339,16 +339,25 @@ def _edit(
         document = tomlkit.parse(text)
         after = change(document, before)
         edited = simply(text, before)
-        if _parse(edited, path) != after:
+        if not _reads_as(edited, after, path):
             edited = tomlkit.dumps(document)
     except TargetError:
         raise
     except (TOMLKitError, KeyError, TypeError, ValueError, RecursionError):
         edited, after = "", None  # a way of writing tables that tomlkit cannot add to
-    if after is None or _parse(edited, path) != after:
+    if after is None or not _reads_as(edited, after, path):
         raise TargetError(f"{path} is written in a way that cannot be changed here; edit it.")
     _write(path, edited.encode())
     return path
+
+
+def _reads_as(text: str, packs: Mapping[str, NamedPack], path: Path) -> bool:
+    """Whether a file with this text names these packs. Some releases of tomlkit write what is no
+    TOML: the fault is theirs then, and not one of the file's."""
+    try:
+        return _parse(text, path) == packs
+    except TargetError:
+        return False
 
 
 def _write(path: Path, data: bytes) -> None:

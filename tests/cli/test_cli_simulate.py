@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 
 from bmslink.simulation.console import COMMANDS
 from bmslink.simulation.wire import FAULTS
-from cli_support import Cli, finish, start
+from cli_support import Cli, finish, leash, start
 
 
 @pytest.fixture
@@ -186,11 +187,13 @@ def test_the_link_of_a_living_simulator_is_not_taken(cli, started, tmp_path: Pat
     target = simulator.line().removeprefix("ready ")
     cli("simulate", "jbd", "--pty", str(link)).failed(1, str(link), "in use")
     assert cli("read", "--json", target).code == 0
+    held = os.open(link, os.O_RDWR | os.O_NOCTTY)  # or the next program gets the terminal's number
     simulator.process.kill()
     finish(simulator.process)
     assert link.is_symlink()
     heir = started("jbd", "--pty", str(link))
     assert cli("read", "--json", heir.line().removeprefix("ready ")).code == 0
+    os.close(held)
     assert heir.end().code == 0
 
 
@@ -201,3 +204,18 @@ def test_the_link_is_gone_when_the_simulator_is(started, tmp_path: Path):
     assert link.exists()
     simulator.end(signal.SIGINT)
     assert not os.path.lexists(link)
+
+
+@pytest.mark.skipif(not leash(), reason="no setpriv, or one without --pdeathsig")
+def test_a_killed_test_run_leaves_no_simulator_behind():
+    code = (
+        "import cli_support, signal\n"
+        "cli_support.start('simulate', 'jbd', '--tcp', '127.0.0.1:0', stdout=None, stderr=None)\n"
+        "signal.pause()"
+    )
+    tests = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=tests) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline().startswith(b"ready ")
+        run.kill()
+        run.communicate(timeout=20)  # until nobody can write to the pipe any more

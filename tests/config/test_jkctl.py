@@ -26,6 +26,7 @@ from bmslink.config import apply, draft, switch
 from bmslink.model import Command, Switch
 from bmslink.settings.setting import Value
 from bmslink.storage.journal import Journal
+from cli_support import leash
 
 
 def _python() -> str:
@@ -120,7 +121,7 @@ async def their_board(folder: Path) -> AsyncIterator[Path]:
     port.symlink_to(os.ttyname(near_end))
     loop.add_reader(near, lambda: os.write(far, os.read(near, 4096)))
     loop.add_reader(far, lambda: os.write(near, os.read(far, 4096)))
-    argv = (PYTHON, "-c", BOARD, os.ttyname(far_end))
+    argv = (*leash(), PYTHON, "-c", BOARD, os.ttyname(far_end))
     board = await asyncio.create_subprocess_exec(*argv, stderr=asyncio.subprocess.PIPE)
     try:
         assert board.stderr is not None

@@ -11,6 +11,7 @@ import pytest
 
 import bmslink
 from bmslink.errors import PortDenied, PortNotFound, TransportError
+from cli_support import leash
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or shutil.which("dbus-daemon") is None, reason="needs a D-Bus"
@@ -33,7 +34,7 @@ def bus(tmp_path, monkeypatch):
         path, config = tmp_path / "bus", tmp_path / "bus.conf"
         config.write_text(CONFIG.format(path=path, rules=rules))
         command = ["dbus-daemon", f"--config-file={config}", "--nofork", "--print-address"]
-        daemon = subprocess.Popen(command, stdout=subprocess.PIPE)
+        daemon = subprocess.Popen([*leash(), *command], stdout=subprocess.PIPE)
         running.append(daemon)
         assert daemon.stdout.readline()
         monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={path}")
