@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from bmslink.errors import LinkTimeout, Refused, SettingError, TransportError
 from bmslink.model import Capability, Command, Identity, Switch
 from bmslink.protocols.base import Driver, Record
 from bmslink.protocols.common.fields import is_set
 from bmslink.protocols.common.settings_map import SettingsMap, Slot, Step, silence_means_absent
+from bmslink.protocols.jbd.auth import authenticate
 from bmslink.protocols.jbd.framing import READ, JBDFrame, read_request, write_request
 from bmslink.protocols.jbd.layouts import BASIC_MINIMUM
 from bmslink.protocols.jbd.map import CELL_COUNT, FUNCTION_BITS, NEWER, balance_map, jbd_map
@@ -24,6 +25,8 @@ from bmslink.protocols.jbd.reading import DAREN, is_tenfold
 from bmslink.protocols.jbd.settings import REGISTERS
 
 __all__ = ["JBDWriting"]
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +47,25 @@ class JBDWriting(Driver[JBDFrame]):
         "soc": "the board counts it; the factory mode that sets it was never recorded",
     }
     settle: ClassVar[float] = 0.1
+
+    knocked = True
+    """Whether the Bluetooth module was asked to let us in; there may be none."""
+
+    async def knock(self) -> bool:
+        """Ask the Bluetooth module to let us in, once per connection; `False`: nothing changed."""
+        if self.knocked:
+            return False
+        self.knocked = True
+        return await authenticate(self.link, self.options.pin)
+
+    async def let_in(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """The answer; modules that want their password are silent until they have got it."""
+        try:
+            return await ask()
+        except LinkTimeout:
+            if not await self.knock():
+                raise
+            return await ask()
 
     async def ask(
         self, register: int, fits: Callable[[JBDFrame], bool] = lambda frame: True
@@ -227,7 +249,7 @@ class JBDWriting(Driver[JBDFrame]):
         request = read_request(0x03, self.options.address)
         codec.explain(request, sent=True)
         fits = self._answers(0x03, (0x03, READ), lambda frame: len(frame.data) >= BASIC_MINIMUM)
-        told = codec.explain(await self.link.request(request, fits))
+        told = codec.explain(await self.let_in(lambda: self.link.request(request, fits)))
         self._daren = told.values.get("variant") == DAREN
         self._plain()
         locks = _locks(told.values) if told.role == "reading" else None
