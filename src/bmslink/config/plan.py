@@ -17,7 +17,7 @@ from bmslink.config.checks.gates import check_all
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
 from bmslink.config.order import in_order
-from bmslink.config.restore import Outside, Stood, foreign, outside, part_of, unusable
+from bmslink.config.restore import Outside, Stood, foreign, lacking, outside, part_of, unusable
 from bmslink.config.restore import writable_part as writable_part
 from bmslink.errors import FrameError, SettingError
 from bmslink.model import Identity, Reading
@@ -295,6 +295,8 @@ def _back(
         for each in found
         if each.stood
     ]
+    if isinstance(raw, Backup) and (unknown := lacking(raw, table.map, table.image)):
+        told.append(f"The backup is not whole: {', '.join(unknown)} stay as they are now.")
     return _Back(new, [*left, *told], kept, "", other, found)
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from bmslink.config.files.backup import Backup
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint, fingerprint_of
+from bmslink.config.identity.places import named_place
 from bmslink.errors import FrameError, SettingError
 from bmslink.model import Identity
 from bmslink.protocols.common.settings_map import Image, SettingsMap, Slot, Table
@@ -21,6 +22,7 @@ __all__ = [
     "Part",
     "Stood",
     "foreign",
+    "lacking",
     "outside",
     "part_of",
     "unusable",
@@ -88,8 +90,9 @@ def foreign(backup: Backup, identity: Identity, table: Table, *, elsewhere: bool
         if differs := then.differs(here):
             return f"The backup is of another board: this one has {differs}."
     if elsewhere and not here.certain:
+        made_at = named_place({"target": backup.target, "place": backup.place})
         return (
-            f"The backup was made at {backup.target}. The board has no serial number, so it may "
+            f"The backup was made at {made_at}. The board has no serial number, so it may "
             "be another one of the same kind."
         )
     return ""
@@ -158,6 +161,17 @@ def part_of(
         if not switches:
             found.switches.update(_kept([r for r in rows if r.is_switch], settings, now, data))
     return found
+
+
+def lacking(backup: Backup, settings: SettingsMap, image: Image) -> list[str]:
+    """What this board holds and a restore could set, and the backup knows nothing of."""
+    kept = backup.image()
+    return [
+        row.key
+        for row in settings.settings
+        if row.slot in image and row.slot not in kept
+        if row.writable and not (row.live or row.own or row.is_switch)
+    ]
 
 
 def _kept(
