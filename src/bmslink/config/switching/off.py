@@ -179,7 +179,7 @@ async def _repeatedly(device: Device, off: _Off, step: Step[Any]) -> None:
     for left in reversed(range(tries)):
         off.sent = True
         try:
-            with device.guarding():
+            with device.guarding(advising=not left):
                 await device.driver.perform_apart(replace(step, once=True))
         except LinkTimeout as lost:
             if not left:
