@@ -235,7 +235,7 @@ def test_an_identity_is_a_table_with_reasons():
     assert re.search(r"serial number\s+—", out)
     assert re.search(r"read\s+yes", out)
     assert re.search(r"settings\s+no: reads only", out)
-    assert "jbd-1 (capture)" in out
+    assert "jbd-1: capture" in out
     assert "\x1b" not in out
 
 

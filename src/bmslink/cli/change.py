@@ -234,11 +234,11 @@ async def change(
 
 
 def stop_if_blocked(plan: Plan) -> None:
-    """`GateError` where a check stands in the way; they were shown already."""
+    """`GateError` where a check failed; they were shown already."""
     if plan.blocked:
         names = ", ".join(check.name for check in plan.blocked)
-        verb = "stands" if len(plan.blocked) == 1 else "stand"
-        raise GateError(f"Nothing was sent: {names} {verb} in the way (see above).", plan.checks)
+        checks = "this check" if len(plan.blocked) == 1 else "these checks"
+        raise GateError(f"Nothing was sent: {checks} failed: {names} (see above).", plan.checks)
 
 
 def show_plan(session: Session, plan: Plan, *, whole: bool = True) -> None:

@@ -217,7 +217,7 @@ def make_plan(
         blocked=blocked or {},
     )
     standing = [
-        f"Stands already: {verdict.sentence}"
+        f"A rule is broken already: {verdict.sentence}"
         for verdict in review(after, cells=cells or identity.cell_count, chemistry=kind)
         if verdict.passed is False and not keys & set(verdict.about)
     ]

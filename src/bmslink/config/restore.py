@@ -242,7 +242,7 @@ def _outside(
         value = values[row.key]
         try:
             if value is None:
-                raise SettingError(f"{row.key}: {then[row.field]} stands for no value of it.")
+                raise SettingError(f"{row.key}: {then[row.field]} is no value of it.")
             row.check(value)
         except SettingError as error:
             known = any(

@@ -255,7 +255,7 @@ def _key_of(pair: str) -> str:
 
 def _secret() -> TargetError:
     return TargetError(
-        "Secrets never stand in a target: take the pin or password out and use --pin-file, "
+        "A target holds no secrets: take the pin or password out and use --pin-file, "
         "BMSLINK_PIN, the prompt or bmslink.toml."
     )
 
@@ -267,7 +267,7 @@ def _check_key(key: str, name: str, scheme: Scheme, seen: Mapping[str, str]) -> 
         known = ", ".join(sorted(COMMON_KEYS | scheme.keys))
         raise TargetError(f"Unknown key {key!r} for {name}://; known: {known}.")
     if key in seen and key != "fault":  # several faults may be asked for
-        raise TargetError(f"The key {key!r} stands twice in the target.")
+        raise TargetError(f"The key {key!r} is given twice in the target.")
 
 
 def split_host(place: str) -> tuple[str, int]:
