@@ -92,6 +92,11 @@ class Transport(ABC):
         """The line that this would open, or `None` where everyone gets a line of his own."""
         return None
 
+    def reached(self) -> str:
+        """What was reached, while it is open, under one name for all ways to write the target;
+        empty where only one program at a time can reach it."""
+        return ""
+
     def turn(self, *, listens: bool = False) -> AbstractAsyncContextManager[float]:
         """One question with its answers, undisturbed by others who share the line.
 

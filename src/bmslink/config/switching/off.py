@@ -166,7 +166,7 @@ async def _send(device: Device, off: _Off) -> None:
     if off.step is not None:
         await _repeatedly(device, off, off.step)
     elif (settings := off.setting) is not None:
-        async with device.writing():
+        async with device.writing(waits=False):
             await _clear_bit(device, off, settings, await device.fetch(settings.slots))
 
 

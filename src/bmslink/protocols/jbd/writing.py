@@ -23,6 +23,7 @@ from bmslink.protocols.jbd.layouts import BASIC_MINIMUM
 from bmslink.protocols.jbd.map import CELL_COUNT, FUNCTION_BITS, NEWER, balance_map, jbd_map
 from bmslink.protocols.jbd.reading import DAREN, is_tenfold
 from bmslink.protocols.jbd.settings import REGISTERS
+from bmslink.storage.alone import alone
 
 __all__ = ["JBDWriting"]
 
@@ -36,6 +37,8 @@ _CLOSED = 0x81
 _FETS = 0xE1
 _LOCK_BIT = 12  # of the protection word: somebody switched a FET off by command
 _LOCKS = {Switch.CHARGE: 1, Switch.DISCHARGE: 2}
+_PATIENCE = 30.0
+"""So long another program's factory mode is waited for, s; reading all registers takes 5 s."""
 
 
 class JBDWriting(Driver[JBDFrame]):
@@ -144,20 +147,32 @@ class JBDWriting(Driver[JBDFrame]):
             raise SettingError(f"{reason[0].upper()}{reason[1:]}.")
 
     @asynccontextmanager
-    async def session(self, *, writing: bool) -> AsyncIterator[None]:
+    async def session(self, *, writing: bool, waits: bool = True) -> AsyncIterator[None]:
         self._plain()
         how = _COMMIT if writing else _PLAIN  # as the vendor's tool and its app do
-        await self._close_left_open(how)
-        try:  # from here on it may be open, whatever came back
-            await self.perform(self._mode(_ENTER, _KEY, "factory mode"))
-            yield
-        except BaseException:
-            with suppress(TransportError):
-                await _to_its_end(self._leave(how))
-            raise
-        await _to_its_end(self._leave(how))
+        async with self._factory(_PATIENCE if waits else 0.0) as ours:
+            await self._close_left_open(how, ours=ours)
+            try:  # from here on it may be open, whatever came back
+                await self.perform(self._mode(_ENTER, _KEY, "factory mode"))
+                yield
+            except BaseException:
+                with suppress(TransportError):
+                    await _to_its_end(self._leave(how))
+                raise
+            await _to_its_end(self._leave(how))
 
-    async def _close_left_open(self, how: bytes) -> None:
+    @asynccontextmanager
+    async def _factory(self, patience: float) -> AsyncIterator[bool]:
+        """Factory mode for us alone, among our own programs on a line that several can open: each
+        would close it under the other. Gives whether nobody else uses it."""
+        place = self.link.transport.reached()
+        if not place:
+            yield True
+            return
+        async with alone(f"factory mode {place} {self.options.address}", patience) as ours:
+            yield ours
+
+    async def _close_left_open(self, how: bytes, *, ours: bool) -> None:
         """A board that answers for its settings was left in factory mode by somebody."""
         try:
             await self.ask(0x24)
@@ -165,7 +180,8 @@ class JBDWriting(Driver[JBDFrame]):
             return
         except LinkTimeout:  # some say nothing instead of no
             return
-        _log.warning("%s: factory mode was left open; it is closed now.", self.link.name)
+        why = "was left open" if ours else "is in use by another program"
+        _log.warning("%s: factory mode %s; it is closed now.", self.link.name, why)
         await self._leave(how)
 
     async def _leave(self, how: bytes) -> None:
