@@ -106,7 +106,7 @@ async def _ours(stack: AsyncExitStack, protocol: str, mtu: int) -> Exchange:
 
     async def jk() -> object:
         frame = await device.link.request(command(_DEVICE_INFO), answers)
-        return device.driver.codec.explain(frame)
+        return device.driver.codec.decode(frame)
 
     return jk
 

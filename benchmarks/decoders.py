@@ -45,7 +45,7 @@ class Ours:
         self.codec: Any = driver.make_codec(Options())
         self.framer: Framer[Any] = driver.make_framer()
         for frame in self.frames(before):
-            self.codec.explain(frame)
+            self.codec.decode(frame)
         self.known: list[Frame] = self.frames(pieces)
         records = self.records()
         if len(records) != len(self.known) or any(r.role != "reading" for r in records):
@@ -57,11 +57,11 @@ class Ours:
 
     def records(self) -> list[Any]:
         """Bytes to the values of all fields."""
-        return [self.codec.explain(frame) for frame in self.frames(self.pieces)]
+        return [self.codec.decode(frame) for frame in self.frames(self.pieces)]
 
     def values(self) -> list[Any]:
         """The same for payloads that are already cut out and checked."""
-        return [self.codec.explain(frame) for frame in self.known]
+        return [self.codec.decode(frame) for frame in self.known]
 
     def reading(self) -> object:
         """Bytes to the common vocabulary, with units, states and alarms: all that we do."""
@@ -145,7 +145,7 @@ def _asking(ours: Ours, answers: Answers) -> Work:
         found = []
         for data_id in answers:
             port.write(ours.framer.encode(read_request(data_id)))
-            found += [ours.codec.explain(frame) for frame in ours.framer.feed(port.read(4096))]
+            found += [ours.codec.decode(frame) for frame in ours.framer.feed(port.read(4096))]
         return found
 
     return work

@@ -19,7 +19,7 @@ from bmslink.device import Device, resolve
 from bmslink.errors import BmsError, LinkClosed
 from bmslink.link.transport import Endpoint, OnData, OnLost
 from bmslink.protocols.base import Driver
-from bmslink.protocols.common.settings_map import Image, Slot, Step, Table
+from bmslink.protocols.common.settings_map import RawSettings, SettingsSnapshot, Slot, WriteCommand
 from bmslink.protocols.jbd.framing import JBDFrame, JBDFramer
 from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer, Responder, make_responder
@@ -112,7 +112,7 @@ class World:
         self.fault, self.deaf_until, self.dead = "", -1.0, False
         self.node, self.spare = self.spare or self.node, None
 
-    async def table(self) -> Table:
+    async def table(self) -> SettingsSnapshot:
         """What stands in the board, read by somebody whom no fault befalls."""
         async with self.device(faulty=False) as device:
             return await device.settings()
@@ -209,11 +209,11 @@ class _Watcher:
 
     def __init__(self, world: World, device: Device) -> None:
         self.now: Writing | None = None
-        self._steps: dict[int, tuple[Step[Any], Writing]] = {}
+        self._steps: dict[int, tuple[WriteCommand[Any], Writing]] = {}
         driver: Driver[Any] = device.driver
-        make, perform = driver.write_step, driver.perform
+        make, perform = driver.write_command, driver.perform
 
-        def write_step(slot: Slot, data: bytes) -> Step[Any]:
+        def write_command(slot: Slot, data: bytes) -> WriteCommand[Any]:
             step = make(slot, data)
             if not driver.dry:
                 world.writes += 1
@@ -221,7 +221,7 @@ class _Watcher:
                 self._steps[id(step)] = step, (world.writes, slot, data)
             return step
 
-        async def performing(step: Step[Any]) -> bool:
+        async def performing(step: WriteCommand[Any]) -> bool:
             found = self._steps.get(id(step))
             self.now = found[1] if found else None
             try:
@@ -229,7 +229,7 @@ class _Watcher:
             finally:
                 self.now = None
 
-        driver.write_step = write_step
+        driver.write_command = write_command
         driver.perform = performing
 
         def rewrite(slot: Slot, data: bytes) -> bytes:
@@ -454,12 +454,12 @@ PERSISTENT = ("stuck", "forgets again and again", "read-only from here on")
 """Faults that go on striking at other writes."""
 
 
-def equal(table: Table, image: Image) -> bool:
+def equal(table: SettingsSnapshot, image: RawSettings) -> bool:
     """Whether the board holds exactly this, live settings aside."""
     return not table.map.differing(table.image, image)
 
 
-def set_back(table: Table, before: Image, plan: Plan) -> bool:
+def set_back(table: SettingsSnapshot, before: RawSettings, plan: Plan) -> bool:
     """Whether the board holds what it did before, a switch aside that the plan turned off."""
     goal = plan.goal
     return all(

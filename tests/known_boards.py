@@ -47,7 +47,7 @@ class Board(NamedTuple):
     def rows(self, slot: Slot) -> list[Setting]:
         """What can be written in a slot."""
         here = [s for s in self.map.settings if s.slot == slot.address and s.writable]
-        return [] if self.map.locked else here
+        return [] if self.map.read_only_reason else here
 
     def slots(self) -> list[Slot]:
         """What can be written at all."""
@@ -109,4 +109,4 @@ def frame_by(
     driver.own_map, driver.seen = found, Seen()
     if held is not None:
         driver.seen.add({slot.address: held})
-    return bytes(driver.make_framer().encode(driver.write_step(slot, data).frame))
+    return bytes(driver.make_framer().encode(driver.write_command(slot, data).frame))

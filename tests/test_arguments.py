@@ -137,12 +137,13 @@ def test_methods_and_changes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in public() if n.startswith("config.")])
-def test_what_is_no_device(name: str) -> None:
+@pytest.mark.real_time
+async def test_what_is_no_device(name: str) -> None:
     function = public()[name]
     names = list(required(function))
     for wrong in (None, 5, "sim://jbd", object()):
         with pytest.raises(BmsError, match="must be"):
-            asyncio.run(awaited(function(wrong, **dict.fromkeys(names))))
+            await awaited(function(wrong, **dict.fromkeys(names)))
 
 
 @pytest.mark.parametrize(

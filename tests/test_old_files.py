@@ -41,6 +41,10 @@ def test_every_kind_of_board_has_a_backup() -> None:
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_backup_agrees_with_the_profile_of_the_same_board(name: str, cli: Cli) -> None:
     done = cli("config", "diff", str(MAPS[name]), str(OLD / "profiles" / f"{name}.toml"), "--json")
+    if name == "jbd-up":  # nothing of it can be written, so its profile is empty
+        assert (done.code, done.objects) == (2, []), done
+        assert "Nothing was compared" in done.err
+        return
     assert (done.code, done.objects) == (0, []), done
 
 

@@ -12,7 +12,7 @@ from bmslink.config import cut_off_change, draft, resume
 from bmslink.errors import GateError
 from bmslink.storage.journal import Journal
 from cli_support import Cli
-from support import FIXTURES, virtual_run
+from support import FIXTURES
 
 OLD = FIXTURES / "old" / "0.1.0" / "journal"
 JBD = "sim://jbd?gap=0&cells=16&load=idle&seed=1"
@@ -40,40 +40,34 @@ def test_each_is_shown_and_says_what_is_open(name: str, tmp_path: Path, cli: Cli
 
 
 @pytest.mark.parametrize(("name", "target"), [("open", JBD), ("switch-open", JBD)])
-def test_an_open_change_among_them_waits_for_a_person(
+async def test_an_open_change_among_them_waits_for_a_person(
     name: str, target: str, tmp_path: Path
 ) -> None:
     journal = copy_of(name, tmp_path)
 
-    async def main() -> None:
-        async with bmslink.connect(target) as device:
-            before = (await device.settings()).image
-            found = await cut_off_change(device, journal)
-            assert found is not None
-            assert (found.old, found.damage, found.elsewhere) == (True, "", "")
-            plan = await draft(device, {"cell_ovp": 3.6}, journal=journal)
-            assert [check.name for check in plan.blocked] == ["unfinished"]
-            for rollback in (False, True):
-                with pytest.raises(GateError, match=r"earlier version.*--show"):
-                    await resume(device, rollback=rollback, journal=journal)
-            assert (await device.settings()).image == before
-            ended = await resume(device, agreed=True, journal=journal)
-            assert ended.result == ("done" if name != "switch-open" else "unproven")
-        assert not journal.unfinished()
-        assert {line.state for line in journal.lines()} == {"old", "sound"}
-
-    virtual_run(main())
+    async with bmslink.connect(target) as device:
+        before = (await device.settings()).image
+        found = await cut_off_change(device, journal)
+        assert found is not None
+        assert (found.old, found.damage, found.elsewhere) == (True, "", "")
+        plan = await draft(device, {"cell_ovp": 3.6}, journal=journal)
+        assert [check.name for check in plan.blocked] == ["unfinished"]
+        for rollback in (False, True):
+            with pytest.raises(GateError, match=r"earlier version.*--show"):
+                await resume(device, rollback=rollback, journal=journal)
+        assert (await device.settings()).image == before
+        ended = await resume(device, agreed=True, journal=journal)
+        assert ended.result == ("done" if name != "switch-open" else "unproven")
+    assert not journal.unfinished()
+    assert {line.state for line in journal.lines()} == {"old", "sound"}
 
 
-def test_it_can_be_given_up_without_being_agreed_to(tmp_path: Path) -> None:
+async def test_it_can_be_given_up_without_being_agreed_to(tmp_path: Path) -> None:
     journal = copy_of("open", tmp_path)
 
-    async def main() -> None:
-        async with bmslink.connect(JBD) as device:
-            assert (await resume(device, keep=True, journal=journal)).result == "kept"
-        assert not journal.unfinished()
-
-    virtual_run(main())
+    async with bmslink.connect(JBD) as device:
+        assert (await resume(device, keep=True, journal=journal)).result == "kept"
+    assert not journal.unfinished()
 
 
 def test_from_the_command_line_it_is_shown_and_then_agreed_to(tmp_path: Path, cli: Cli) -> None:

@@ -125,7 +125,7 @@ def _records(result: Decoded, pieces: Iterable[Piece]) -> None:
     records = []
     for sent, frame in frames(result.header, pieces):
         try:
-            records.append(codec.explain(frame, sent=sent))
+            records.append(codec.decode(frame, sent=sent))
         except FrameError:
             continue
     result.values = [r.values for r in records]

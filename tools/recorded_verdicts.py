@@ -107,7 +107,7 @@ def live_frames(header: CaptureHeader, pieces: list[Piece]) -> Iterator[Live]:
                 asked = framers[True].encode(frame)
                 list(framers[False].expect(frame))
             try:
-                record = codec.explain(frame, sent=piece.sent)
+                record = codec.decode(frame, sent=piece.sent)
             except FrameError:
                 continue
             if not piece.sent and record.role in ROLES:

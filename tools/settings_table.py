@@ -60,7 +60,7 @@ async def _maps() -> dict[str, SettingsMap]:
 def _letter(settings: SettingsMap, row: Setting | None) -> str:
     if row is None:
         return ""
-    return "r" if settings.locked or not row.writable else _LETTERS[row.evidence]
+    return "r" if settings.read_only_reason or not row.writable else _LETTERS[row.evidence]
 
 
 def _common(maps: Mapping[str, SettingsMap]) -> Iterator[str]:

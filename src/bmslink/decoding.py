@@ -268,7 +268,7 @@ class _Stream:
             if sent:
                 yield from self._events(self.framers[False].expect(frame), False, time)
             try:
-                record = self.codec.explain(frame, sent=sent)
+                record = self.codec.decode(frame, sent=sent)
             except FrameError as exc:
                 shown = (self.codec.scrub(frame) or frame.raw).hex()
                 yield Skip(frame.offset, len(frame.raw), str(exc), shown, sent)

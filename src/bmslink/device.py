@@ -32,7 +32,13 @@ from bmslink.link.transport import Endpoint, Pin
 from bmslink.model import Adjustment, Command, Identity, Reading
 from bmslink.packs import find_pack, find_pin
 from bmslink.protocols.abilities import abilities
-from bmslink.protocols.common.settings_map import Image, SettingsMap, Slot, Step, Table
+from bmslink.protocols.common.settings_map import (
+    RawSettings,
+    SettingsMap,
+    SettingsSnapshot,
+    Slot,
+    WriteCommand,
+)
 from bmslink.storage.journal import Transaction
 from bmslink.target import resolve, settled
 
@@ -66,7 +72,7 @@ class Device(Board):
         `identify` alone says of a board that was not asked yet what boards of its kind can do.
         """
         identity = await self.identify()
-        if self.driver.configurable:
+        if self.driver.no_settings_reason:
             return identity
         try:
             await self.settings_map(identity)
@@ -77,7 +83,7 @@ class Device(Board):
     def _able(self, identity: Identity) -> Identity:
         """The identity with what this board can do, as far as that is known by now."""
         known = self._map or (
-            None if self.driver.configurable else self.driver.likely_map(identity)
+            None if self.driver.no_settings_reason else self.driver.likely_map(identity)
         )
         told = {} if known is None else {"name": known.name, "evidence": known.evidence}
         able = abilities(self.driver, identity, known, self._no_map)
@@ -106,7 +112,7 @@ class Device(Board):
         return self._map
 
     @checked()
-    async def settings(self, settings_map: SettingsMap | None = None) -> Table:
+    async def settings(self, settings_map: SettingsMap | None = None) -> SettingsSnapshot:
         """All settings as the board holds them now.
 
         Where an answer does not name its question, all are read twice by questions that differ;
@@ -116,12 +122,12 @@ class Device(Board):
         async with self._turn:
             with self.guarding():
                 async with self.driver.session(writing=False):
-                    image: Image = await self.driver.fetch(found.slots)
+                    image: RawSettings = await self.driver.fetch(found.slots)
                     if self.driver.timing.anonymous:
                         image = await self._agreed(found, image)
-                    return Table(map=found, image=image)
+                    return SettingsSnapshot(map=found, image=image)
 
-    async def _agreed(self, settings_map: SettingsMap, first: Image) -> Image:
+    async def _agreed(self, settings_map: SettingsMap, first: RawSettings) -> RawSettings:
         """The image that two readings in a row give."""
         for attempt in range(_TRIES):
             again = await self.driver.fetch_again(settings_map.slots)
@@ -169,7 +175,7 @@ class Device(Board):
         (the error's `found` says what), `Refused`, `LinkTimeout`, …
         """
         with self.guarding():
-            step = self.driver.write_step(slot, data)
+            step = self.driver.write_command(slot, data)
         transaction.note("write", slot=slot.address, new=data.hex())
         loop = asyncio.get_running_loop()
         lost: LinkTimeout | None = None
@@ -214,13 +220,13 @@ class Device(Board):
         """
         async with self.rehearsing() as held:
             if command is not None:
-                await self.driver.perform(await self.driver.switch_step(command))
+                await self.driver.perform(await self.driver.switch_command(command))
             elif adjustment is not None:
-                await self.driver.perform(await self.driver.adjust_step(adjustment))
+                await self.driver.perform(await self.driver.adjust_command(adjustment))
             else:
                 async with self.driver.session(writing=True):
                     for slot, data in writes:
-                        await self.driver.perform(self.driver.write_step(slot, data))
+                        await self.driver.perform(self.driver.write_command(slot, data))
         return held
 
     @asynccontextmanager
@@ -241,7 +247,7 @@ class Device(Board):
             raise SettingError(f"{command.switch} cannot be switched: {able.reason}.")
         async with self._turn:
             with self.guarding():
-                step = await self.driver.switch_step(command)
+                step = await self.driver.switch_command(command)
             transaction.note(
                 "switch",
                 switch=str(command.switch),
@@ -250,7 +256,7 @@ class Device(Board):
             )
             await self._transmit(replace(step, once=True))
 
-    async def _transmit(self, step: Step[Any]) -> bool:
+    async def _transmit(self, step: WriteCommand[Any]) -> bool:
         """Send it; whether it was acknowledged. After that a mistake of ours is as good as no
         answer: only reading tells."""
         try:
@@ -273,7 +279,7 @@ class Device(Board):
                 raise SettingError(f"{what} cannot be set: {able.reason}.")
         async with self._turn:
             with self.guarding():
-                step = await self.driver.adjust_step(wish)
+                step = await self.driver.adjust_command(wish)
             transaction.note("adjust", clock=str(wish.clock or ""), soc=wish.soc)
             await self._transmit(replace(step, once=True))
 

@@ -267,7 +267,7 @@ def _run(**changes: Any) -> status.Run:
     now = time.time()
     values: dict[str, Any] = {
         "policies": "p.toml", "shadow": True, "pid": 1, "began": now - 100, "written": now,
-        "interval": 1.0, "packs": [status.Pack(target="sim://jbd")],
+        "interval": 1.0, "packs": [status.PackStatus(target="sim://jbd")],
     }  # fmt: skip
     return status.Run(**(values | changes))
 

@@ -1,4 +1,4 @@
-"""`bmslink control backtest` and `explain`, as somebody types them."""
+"""`bmslink control backtest` and `decode`, as somebody types them."""
 
 from __future__ import annotations
 

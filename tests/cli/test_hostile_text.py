@@ -254,9 +254,9 @@ def test_a_hostile_journal(cli):
 
 
 def test_a_hostile_state_file(cli, tmp_path):
-    from bmslink.control.status import Pack, Run, write
+    from bmslink.control.status import PackStatus, Run, write
 
-    pack = Pack(target=EVIL, error=EVIL, policies=[EVIL], permits={EVIL: True},
+    pack = PackStatus(target=EVIL, error=EVIL, policies=[EVIL], permits={EVIL: True},
                 limits={"cvl": 1.0}, binding={"cvl": EVIL})  # fmt: skip
     run = Run(policies=EVIL, shadow=True, pid=1, began=0.0, written=0.0, interval=1.0, packs=[pack])
     write(tmp_path / "state" / "a.json", run)

@@ -10,7 +10,6 @@ import pytest
 import bmslink
 from bmslink.config.files.backup import load_backup
 from cli_support import Cli
-from virtual_time import virtual_run
 
 JK = "sim://jk02?cells=16&load=idle"
 
@@ -23,15 +22,12 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     return Cli(capsys)
 
 
-def test_a_port_that_takes_only_switches_does_not_claim_to_take_settings() -> None:
-    async def main() -> None:
-        async with bmslink.connect("sim://jk-nw?gap=0") as device:
-            able = (await device.inspect()).capabilities
-            assert not able["settings"].supported
-            assert able["settings"].reason.startswith("only switches can be written")
-            assert able["switch_charge"].supported
-
-    virtual_run(main())
+async def test_a_port_that_takes_only_switches_does_not_claim_to_take_settings() -> None:
+    async with bmslink.connect("sim://jk-nw?gap=0") as device:
+        able = (await device.inspect()).capabilities
+        assert not able["settings"].supported
+        assert able["settings"].reason.startswith("only switches can be written")
+        assert able["switch_charge"].supported
 
 
 def test_a_backup_goes_to_standard_output(cli: Cli, tmp_path: Path) -> None:

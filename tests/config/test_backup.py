@@ -36,17 +36,17 @@ from bmslink.config.plan import make_plan
 from bmslink.config.restore import unusable
 from bmslink.errors import UsageError
 from bmslink.model import Identity
-from bmslink.protocols.common.settings_map import Table
+from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.protocols.daly.a5.writing import a5_map
 
 MAP = a5_map("20220810")
 WHO = Identity(vendor="Daly", model="R32", firmware="20220810", protocol="daly-a5", cell_count=16)
 
 
-def table(**wanted: object) -> Table:
+def table(**wanted: object) -> SettingsSnapshot:
     image = {slot.address: bytes(slot.layout.sizeof()) for slot in MAP.slots}
     image[0x5B] = bytes.fromhex("7530" * 4)  # no current; 0 would be 3000 A
-    return Table(map=MAP, image={**image, **MAP.encode(image, wanted)})
+    return SettingsSnapshot(map=MAP, image={**image, **MAP.encode(image, wanted)})
 
 
 def made(**wanted: object) -> Backup:
@@ -64,8 +64,8 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path, data: list[bytes]) -> N
     image = dict(table().image)
     for slot, raw in zip(MAP.slots, data, strict=True):
         one = {**image, slot.address: raw}
-        image = image if oddities(Table(map=MAP, image=one)) else one
-    backup = make_backup("x", WHO, Table(map=MAP, image=image))
+        image = image if oddities(SettingsSnapshot(map=MAP, image=one)) else one
+    backup = make_backup("x", WHO, SettingsSnapshot(map=MAP, image=image))
     save_backup(backup, tmp_path / "b.json", overwrite=True)
     assert load_backup(tmp_path / "b.json") == backup
     assert backup.image() == image
@@ -268,7 +268,7 @@ def test_what_a_board_lacks_is_named_and_is_no_difference() -> None:
 
 
 def test_a_value_that_a_board_does_not_tell_is_a_difference() -> None:
-    silent = Table(map=MAP, image={k: v for k, v in table().image.items() if k != 0x59})
+    silent = SettingsSnapshot(map=MAP, image={k: v for k, v in table().image.items() if k != 0x59})
     found = compare([side_of_table("a", silent), side_of_table("b", table())])
     assert {each.key for each in found} == {r.key for r in MAP.settings if r.slot == 0x59}
     assert found[0].shown[0] == "unknown"

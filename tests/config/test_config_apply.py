@@ -121,17 +121,14 @@ def test_no_fault_leaves_a_silent_difference(
 
 
 @pytest.mark.parametrize("protocol", [p for p in WISHES if p not in ("jk02", "jk04")])
-def test_over_a_line_slower_than_the_timeout_the_settings_are_read_as_they_are(
+async def test_over_a_line_slower_than_the_timeout_the_settings_are_read_as_they_are(
     protocol: str,
 ) -> None:
-    async def main() -> None:
-        async with connect(f"sim://{protocol}?cells=4&load=idle") as device:
-            true = await device.settings()
-        async with connect(f"sim://{protocol}?cells=4&load=idle&fault=late:0.6") as device:
-            for _ in range(2):
-                assert equal(await device.settings(), true.image)
-
-    virtual_run(main())
+    async with connect(f"sim://{protocol}?cells=4&load=idle") as device:
+        true = await device.settings()
+    async with connect(f"sim://{protocol}?cells=4&load=idle&fault=late:0.6") as device:
+        for _ in range(2):
+            assert equal(await device.settings(), true.image)
 
 
 async def check_nothing_else_may_write(world: World) -> None:
@@ -142,159 +139,135 @@ async def check_nothing_else_may_write(world: World) -> None:
             await apply(device, other, journal=world.journal)
 
 
-def test_everything_is_written_once_and_read_back(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        plan = await world.plan()
-        async with world.device() as device:
-            outcome = await apply(device, plan, journal=world.journal)
-            assert (outcome.result, world.writes) == ("done", WRITES)
-            assert outcome.stands == {
-                "cell_ovp": 3.6,
-                "cell_ovp_release": 3.45,
-                "charge_utp": 1.0,
-                "cell_uvp_delay": 4.0,
-            }
-            again = await draft(device, WISHES["jbd"], journal=world.journal)
-            assert not again.changes
-            assert (await apply(device, again, journal=world.journal)).result == "nothing"
-        assert world.writes == WRITES
-        events = [record["event"] for record in world.journal.records()]
-        assert events == ["begin", *["write", "stored"] * WRITES, "end"]
-
-    virtual_run(main())
+async def test_everything_is_written_once_and_read_back(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    plan = await world.plan()
+    async with world.device() as device:
+        outcome = await apply(device, plan, journal=world.journal)
+        assert (outcome.result, world.writes) == ("done", WRITES)
+        assert outcome.stands == {
+            "cell_ovp": 3.6,
+            "cell_ovp_release": 3.45,
+            "charge_utp": 1.0,
+            "cell_uvp_delay": 4.0,
+        }
+        again = await draft(device, WISHES["jbd"], journal=world.journal)
+        assert not again.changes
+        assert (await apply(device, again, journal=world.journal)).result == "nothing"
+    assert world.writes == WRITES
+    events = [record["event"] for record in world.journal.records()]
+    assert events == ["begin", *["write", "stored"] * WRITES, "end"]
 
 
-def test_what_goes_out_is_what_the_plan_shows(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        plan = await world.plan()
-        sent: list[bytes] = []
-        async with world.device() as device:
-            write = device.link.transport.write
+async def test_what_goes_out_is_what_the_plan_shows(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    plan = await world.plan()
+    sent: list[bytes] = []
+    async with world.device() as device:
+        write = device.link.transport.write
 
-            async def tapped(data: bytes) -> None:
-                sent.append(data)
-                await write(data)
+        async def tapped(data: bytes) -> None:
+            sent.append(data)
+            await write(data)
 
-            device.link.transport.write = tapped
+        device.link.transport.write = tapped
+        await apply(device, plan, journal=world.journal)
+    first = sent.index(plan.frames[1]) - 1  # what only reads stands between
+    changing = [data for data in sent[first:] if data in plan.frames]
+    assert changing[: WRITES + 2] != []
+    assert [data for data in changing if data in plan.frames[1:-1]] == list(plan.frames[1:-1])
+    assert sent.index(plan.frames[-1]) > sent.index(plan.frames[-2])
+
+
+async def test_a_change_in_between_needs_consent_again(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    plan = await world.plan()
+    world.pack.settings["cell_ovp"] = 3.62
+    async with world.device() as device:
+        with pytest.raises(GateError, match="Plan again"):
             await apply(device, plan, journal=world.journal)
-        first = sent.index(plan.frames[1]) - 1  # what only reads stands between
-        changing = [data for data in sent[first:] if data in plan.frames]
-        assert changing[: WRITES + 2] != []
-        assert [data for data in changing if data in plan.frames[1:-1]] == list(plan.frames[1:-1])
-        assert sent.index(plan.frames[-1]) > sent.index(plan.frames[-2])
-
-    virtual_run(main())
-
-
-def test_a_change_in_between_needs_consent_again(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        plan = await world.plan()
-        world.pack.settings["cell_ovp"] = 3.62
-        async with world.device() as device:
-            with pytest.raises(GateError, match="Plan again"):
-                await apply(device, plan, journal=world.journal)
-            shown = []
-            with pytest.raises(GateError, match="Plan again"):
-                await apply(
-                    device,
-                    plan,
-                    confirm=lambda new: shown.append(new) or False,
-                    journal=world.journal,
-                )
-            assert world.writes == 0
-            outcome = await apply(
-                device, plan, confirm=lambda new: not shown.append(new), journal=world.journal
+        shown = []
+        with pytest.raises(GateError, match="Plan again"):
+            await apply(
+                device,
+                plan,
+                confirm=lambda new: shown.append(new) or False,
+                journal=world.journal,
             )
-        assert outcome.result == "done"
-        assert [
-            edit.old for c in shown[1].changes for edit in c.edits if edit.key == "cell_ovp"
-        ] == [3.62]
-
-    virtual_run(main())
-
-
-def test_settings_that_keep_changing_are_not_written_over(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        plan = await world.plan()
-        async with world.device() as device:
-            read = device.settings
-
-            async def busy(*args):
-                world.pack.settings["cell_uvp"] += 0.001
-                return await read(*args)
-
-            device.settings = busy
-            with pytest.raises(GateError, match="Two readings"):
-                await apply(device, plan, journal=world.journal)
         assert world.writes == 0
-
-    virtual_run(main())
-
-
-def test_a_plan_is_for_one_board(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        plan = await world.plan()
-        other = World("jbd", tmp_path)
-        other.node.version = 0x21
-        async with other.device() as device:
-            with pytest.raises(GateError, match=r"firmware 2\.1, not 8\.0"):
-                await apply(device, plan, journal=other.journal)
-        assert other.writes == 0
-
-    virtual_run(main())
+        outcome = await apply(
+            device, plan, confirm=lambda new: not shown.append(new), journal=world.journal
+        )
+    assert outcome.result == "done"
+    assert [edit.old for c in shown[1].changes for edit in c.edits if edit.key == "cell_ovp"] == [
+        3.62
+    ]
 
 
-def test_one_change_of_a_pack_at_a_time(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        plan = await world.plan()
-        async with world.device() as one, world.device() as two:
-            first = asyncio.ensure_future(apply(one, plan, journal=world.journal))
-            await asyncio.sleep(0.1)
-            with pytest.raises(GateError, match="is being changed by process"):
-                await apply(two, plan, journal=world.journal)
-            assert (await first).result == "done"
+async def test_settings_that_keep_changing_are_not_written_over(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    plan = await world.plan()
+    async with world.device() as device:
+        read = device.settings
 
-    virtual_run(main())
+        async def busy(*args):
+            world.pack.settings["cell_uvp"] += 0.001
+            return await read(*args)
 
-
-def test_a_pack_that_tells_who_it_is_is_held_wherever_it_is_reached(tmp_path: Path) -> None:
-    async def main() -> None:
-        names = []
-        for target in ("sim://jk02?cells=4", "sim://jk02?cells=4&gap=0.1"):
-            async with connect(target) as device:
-                names.append(lock_names(device, await device.identify()))
-        one, two = names
-        assert set(one) != set(two)
-        with locked(tmp_path, one):
-            with pytest.raises(GateError, match="being changed"), locked(tmp_path, two):
-                pass
-            with locked(tmp_path, ["elsewhere"]):
-                pass
-
-    virtual_run(main())
+        device.settings = busy
+        with pytest.raises(GateError, match="Two readings"):
+            await apply(device, plan, journal=world.journal)
+    assert world.writes == 0
 
 
-def test_without_a_journal_nothing_is_sent(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path / "journal")
-        plan = await world.plan()
-        world.journal.folder = tmp_path / "in the way" / "journal"
-        (tmp_path / "in the way").touch()
-        async with world.device() as device:
-            with pytest.raises(JournalError, match="nothing is sent"):
-                await apply(device, plan, journal=world.journal)
-            (check,) = (await draft(device, {}, journal=world.journal)).blocked
-        assert check.name == "journal"
-        assert re.search(r"cannot be written \([A-Z][a-z ]+\)\. ", check.sentence)
-        assert world.writes == 0
+async def test_a_plan_is_for_one_board(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    plan = await world.plan()
+    other = World("jbd", tmp_path)
+    other.node.version = 0x21
+    async with other.device() as device:
+        with pytest.raises(GateError, match=r"firmware 2\.1, not 8\.0"):
+            await apply(device, plan, journal=other.journal)
+    assert other.writes == 0
 
-    virtual_run(main())
+
+async def test_one_change_of_a_pack_at_a_time(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    plan = await world.plan()
+    async with world.device() as one, world.device() as two:
+        first = asyncio.ensure_future(apply(one, plan, journal=world.journal))
+        await asyncio.sleep(0.1)
+        with pytest.raises(GateError, match="is being changed by process"):
+            await apply(two, plan, journal=world.journal)
+        assert (await first).result == "done"
+
+
+async def test_a_pack_that_tells_who_it_is_is_held_wherever_it_is_reached(tmp_path: Path) -> None:
+    names = []
+    for target in ("sim://jk02?cells=4", "sim://jk02?cells=4&gap=0.1"):
+        async with connect(target) as device:
+            names.append(lock_names(device, await device.identify()))
+    one, two = names
+    assert set(one) != set(two)
+    with locked(tmp_path, one):
+        with pytest.raises(GateError, match="being changed"), locked(tmp_path, two):
+            pass
+        with locked(tmp_path, ["elsewhere"]):
+            pass
+
+
+async def test_without_a_journal_nothing_is_sent(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path / "journal")
+    plan = await world.plan()
+    world.journal.folder = tmp_path / "in the way" / "journal"
+    (tmp_path / "in the way").touch()
+    async with world.device() as device:
+        with pytest.raises(JournalError, match="nothing is sent"):
+            await apply(device, plan, journal=world.journal)
+        (check,) = (await draft(device, {}, journal=world.journal)).blocked
+    assert check.name == "journal"
+    assert re.search(r"cannot be written \([A-Z][a-z ]+\)\. ", check.sentence)
+    assert world.writes == 0
 
 
 def full_from(world: World, monkeypatch: pytest.MonkeyPatch, writes: int) -> list[bool]:
@@ -310,100 +283,88 @@ def full_from(world: World, monkeypatch: pytest.MonkeyPatch, writes: int) -> lis
     return full
 
 
-def test_a_full_disk_in_the_middle_is_told_and_all_is_set_back(
+async def test_a_full_disk_in_the_middle_is_told_and_all_is_set_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The journal cannot be written any more: that keeps nobody from setting back."""
 
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        plan, before = await world.plan(), await world.table()
-        full = full_from(world, monkeypatch, 2)
-        async with world.device() as device:
-            with pytest.raises(VerifyError, match=r"No space left.*set back") as caught:
-                await apply(device, plan, journal=world.journal)
-            assert "nothing is sent" not in str(caught.value).lower()
-            assert any("journal does not say so" in n for n in caught.value.outcome.notes)
-        assert equal(await world.table(), before.image)
-        full.clear()
-        assert len(world.journal.unfinished()) == 1  # nobody said that it is over
-        async with world.device() as device:
-            outcome = await resume(device, rollback=True, journal=world.journal)
-        assert outcome.result == "rolled back"
-        assert equal(await world.table(), before.image)
-
-    virtual_run(main())
+    world = World("jbd", tmp_path)
+    plan, before = await world.plan(), await world.table()
+    full = full_from(world, monkeypatch, 2)
+    async with world.device() as device:
+        with pytest.raises(VerifyError, match=r"No space left.*set back") as caught:
+            await apply(device, plan, journal=world.journal)
+        assert "nothing is sent" not in str(caught.value).lower()
+        assert any("journal does not say so" in n for n in caught.value.outcome.notes)
+    assert equal(await world.table(), before.image)
+    full.clear()
+    assert len(world.journal.unfinished()) == 1  # nobody said that it is over
+    async with world.device() as device:
+        outcome = await resume(device, rollback=True, journal=world.journal)
+    assert outcome.result == "rolled back"
+    assert equal(await world.table(), before.image)
 
 
-def test_a_disk_that_is_full_before_the_first_write_sends_nothing(
+async def test_a_disk_that_is_full_before_the_first_write_sends_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        plan, before = await world.plan(), await world.table()
-        begin = world.journal.begin
+    world = World("jbd", tmp_path)
+    plan, before = await world.plan(), await world.table()
+    begin = world.journal.begin
 
-        def begins(*args: object, **data: object) -> Transaction:
-            made = begin(*args, **data)
-            full_from(world, monkeypatch, 0)
-            return made
+    def begins(*args: object, **data: object) -> Transaction:
+        made = begin(*args, **data)
+        full_from(world, monkeypatch, 0)
+        return made
 
-        async with world.device() as device:
-            for hook in (begin, begins):
-                if hook is begin:
-                    full = full_from(world, monkeypatch, 0)
-                world.journal.begin = hook
-                with pytest.raises(GateError, match=r"No space left.*[Nn]othing (is|was) sent"):
-                    await apply(device, plan, journal=world.journal)
-                full.clear()
-        assert equal(await world.table(), before.image)
-
-    virtual_run(main())
+    async with world.device() as device:
+        for hook in (begin, begins):
+            if hook is begin:
+                full = full_from(world, monkeypatch, 0)
+            world.journal.begin = hook
+            with pytest.raises(GateError, match=r"No space left.*[Nn]othing (is|was) sent"):
+                await apply(device, plan, journal=world.journal)
+            full.clear()
+    assert equal(await world.table(), before.image)
 
 
-def test_ctrl_c_leaves_a_change_to_resume_and_factory_mode_closed(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        plan = await world.plan()
-        reached = asyncio.Event()
-        world.on_write = lambda: world.writes == 2 and reached.set()
-        async with world.device() as device:
-            task = asyncio.ensure_future(apply(device, plan, journal=world.journal))
-            await reached.wait()
-            assert world.node._factory
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert not world.node._factory
-            assert len(world.journal.unfinished()) == 1
-            await check_nothing_else_may_write(world)
-            assert (await resume(device, journal=world.journal)).result == "done"
-        goal = {**plan.table.image, **plan.goal}
-        assert equal(await world.table(), goal)
-
-    virtual_run(main())
+async def test_ctrl_c_leaves_a_change_to_resume_and_factory_mode_closed(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    plan = await world.plan()
+    reached = asyncio.Event()
+    world.on_write = lambda: world.writes == 2 and reached.set()
+    async with world.device() as device:
+        task = asyncio.ensure_future(apply(device, plan, journal=world.journal))
+        await reached.wait()
+        assert world.node._factory
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not world.node._factory
+        assert len(world.journal.unfinished()) == 1
+        await check_nothing_else_may_write(world)
+        assert (await resume(device, journal=world.journal)).result == "done"
+    goal = {**plan.table.image, **plan.goal}
+    assert equal(await world.table(), goal)
 
 
-def test_a_board_that_stays_closed_is_no_half_change(tmp_path: Path) -> None:
+async def test_a_board_that_stays_closed_is_no_half_change(tmp_path: Path) -> None:
     """Factory mode is refused only when writing begins: nothing was sent, and nothing is open."""
 
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        plan = await world.plan()
-        async with world.device() as device:
-            writing = device.writing
+    world = World("jbd", tmp_path)
+    plan = await world.plan()
+    async with world.device() as device:
+        writing = device.writing
 
-            def closed():
-                raise Refused("The board refuses factory mode: password error.", 0x83)
+        def closed():
+            raise Refused("The board refuses factory mode: password error.", 0x83)
 
-            device.writing = closed
-            with pytest.raises(Refused, match="factory mode"):
-                await apply(device, plan, journal=world.journal)
-            device.writing = writing
-        assert world.writes == 0
-        assert not world.journal.unfinished()
-
-    virtual_run(main())
+        device.writing = closed
+        with pytest.raises(Refused, match="factory mode"):
+            await apply(device, plan, journal=world.journal)
+        device.writing = writing
+    assert world.writes == 0
+    assert not world.journal.unfinished()
 
 
 def replaced(world: World, change: str) -> None:
@@ -411,44 +372,38 @@ def replaced(world: World, change: str) -> None:
     world.pack.settings[change] += 1
 
 
-def test_a_change_between_the_last_look_and_the_first_write_is_not_written_over(
+async def test_a_change_between_the_last_look_and_the_first_write_is_not_written_over(
     tmp_path: Path,
 ) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        plan = await world.plan()
-        async with world.device() as device:
-            begin = world.journal.begin
+    world = World("jbd", tmp_path)
+    plan = await world.plan()
+    async with world.device() as device:
+        begin = world.journal.begin
 
-            def begins(*args: object, **more: object) -> Transaction:
-                world.pack.settings["cell_ovp"] = 3.62
-                return begin(*args, **more)
+        def begins(*args: object, **more: object) -> Transaction:
+            world.pack.settings["cell_ovp"] = 3.62
+            return begin(*args, **more)
 
-            world.journal.begin = begins
-            with pytest.raises(GateError, match=r"cell_ovp 3\.65 V -> 3\.62 V\): nothing was sent"):
-                await apply(device, plan, journal=world.journal)
-        assert world.writes == 0
-        assert not world.journal.unfinished()
-
-    virtual_run(main())
+        world.journal.begin = begins
+        with pytest.raises(GateError, match=r"cell_ovp 3\.65 V -> 3\.62 V\): nothing was sent"):
+            await apply(device, plan, journal=world.journal)
+    assert world.writes == 0
+    assert not world.journal.unfinished()
 
 
-def test_after_a_lost_line_a_board_of_the_same_kind_is_told_by_what_stands_in_it(
+async def test_after_a_lost_line_a_board_of_the_same_kind_is_told_by_what_stands_in_it(
     tmp_path: Path,
 ) -> None:
     """JBD boards tell no serial number; the plug may be put into the pack beside it."""
 
-    async def main() -> None:
-        world = World("jbd", tmp_path, "disconnects before", 2)
-        plan = await world.plan()
-        world.on_write = lambda: world.writes == 2 and replaced(world, "discharge_otp")
-        async with world.device() as device:
-            with pytest.raises(RollbackError, match=r"differs.*discharge_otp.*serial number"):
-                await apply(device, plan, journal=world.journal)
-        assert world.writes == 2
-        assert len(world.journal.unfinished()) == 1
-
-    virtual_run(main())
+    world = World("jbd", tmp_path, "disconnects before", 2)
+    plan = await world.plan()
+    world.on_write = lambda: world.writes == 2 and replaced(world, "discharge_otp")
+    async with world.device() as device:
+        with pytest.raises(RollbackError, match=r"differs.*discharge_otp.*serial number"):
+            await apply(device, plan, journal=world.journal)
+    assert world.writes == 2
+    assert len(world.journal.unfinished()) == 1
 
 
 def deaf_to(world: World, request: bytes, times: int) -> list[bytes]:
@@ -467,100 +422,85 @@ def deaf_to(world: World, request: bytes, times: int) -> list[bytes]:
     return heard
 
 
-def test_what_was_written_is_made_permanent_or_it_is_not_done(tmp_path: Path) -> None:
+async def test_what_was_written_is_made_permanent_or_it_is_not_done(tmp_path: Path) -> None:
     """Leaving factory mode with 2828 is lost, all its repetitions too: it is sent again."""
 
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        plan = await world.plan()
-        async with world.device() as device:
-            heard = deaf_to(world, bytes.fromhex("dd5a01022828"), 5)
-            outcome = await apply(device, plan, journal=world.journal)
-        assert outcome.result == "done"
-        assert heard
+    world = World("jbd", tmp_path)
+    plan = await world.plan()
+    async with world.device() as device:
+        heard = deaf_to(world, bytes.fromhex("dd5a01022828"), 5)
+        outcome = await apply(device, plan, journal=world.journal)
+    assert outcome.result == "done"
+    assert heard
+    assert not world.node._factory
+
+
+async def test_an_impatient_ctrl_c_leaves_factory_mode_closed_too(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    plan = await world.plan()
+    reached = asyncio.Event()
+    world.on_write = lambda: world.writes == 2 and reached.set()
+    async with world.device() as device:
+        task = asyncio.ensure_future(apply(device, plan, journal=world.journal))
+        await reached.wait()
+        for _ in range(3):
+            task.cancel()
+            await asyncio.sleep(0.001)
+        with pytest.raises(asyncio.CancelledError):
+            await task
         assert not world.node._factory
 
-    virtual_run(main())
+
+async def test_a_rehearsal_that_is_cancelled_sends_nothing_afterwards(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    plan = await world.plan()
+    slot = plan.table.map.by_address[plan.changes[0].slot]
+    async with world.device() as device:
+        heard = deaf_to(world, b"\xdd\x5a", 0)
+        for suspensions in range(1, 12):
+            task = asyncio.ensure_future(device.rehearse([(slot, plan.changes[0].new)]))
+            for _ in range(suspensions):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            await asyncio.sleep(1)
+    assert heard == []
 
 
-def test_an_impatient_ctrl_c_leaves_factory_mode_closed_too(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        plan = await world.plan()
-        reached = asyncio.Event()
-        world.on_write = lambda: world.writes == 2 and reached.set()
-        async with world.device() as device:
-            task = asyncio.ensure_future(apply(device, plan, journal=world.journal))
-            await reached.wait()
-            for _ in range(3):
-                task.cancel()
-                await asyncio.sleep(0.001)
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert not world.node._factory
-
-    virtual_run(main())
-
-
-def test_a_rehearsal_that_is_cancelled_sends_nothing_afterwards(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        plan = await world.plan()
-        slot = plan.table.map.by_address[plan.changes[0].slot]
-        async with world.device() as device:
-            heard = deaf_to(world, b"\xdd\x5a", 0)
-            for suspensions in range(1, 12):
-                task = asyncio.ensure_future(device.rehearse([(slot, plan.changes[0].new)]))
-                for _ in range(suspensions):
-                    await asyncio.sleep(0)
-                task.cancel()
-                await asyncio.wait([task])
-                await asyncio.sleep(1)
-        assert heard == []
-
-    virtual_run(main())
-
-
-def test_setting_back_goes_the_same_way_backwards(tmp_path: Path) -> None:
+async def test_setting_back_goes_the_same_way_backwards(tmp_path: Path) -> None:
     """The way there was one on which no state contradicts itself; so is the way back."""
 
-    async def main() -> None:
-        world = World("jbd", tmp_path, "stuck", WRITES)
-        plan = await world.plan()
-        async with world.device() as device:
-            with pytest.raises(VerifyError):
+    world = World("jbd", tmp_path, "stuck", WRITES)
+    plan = await world.plan()
+    async with world.device() as device:
+        with pytest.raises(VerifyError):
+            await apply(device, plan, journal=world.journal)
+    events = [(r["event"], r.get("slot")) for r in world.journal.records()]
+    back = events.index(("rollback", None))
+    there, again = (
+        [slot for event, slot in part if event == "write"]
+        for part in (events[:back], events[back:])
+    )
+    assert there == [change.slot for change in plan.changes]
+    assert again == there[::-1]  # the last one too: it may only show late what it took
+
+
+async def test_a_line_that_breaks_every_time_is_given_up(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    plan = await world.plan()
+    tries = []
+    async with world.device() as device:
+
+        async def broken(*args: object) -> None:
+            tries.append(args)
+            raise LinkClosed("The cable was pulled.")
+
+        device.store = broken
+        async with asyncio.timeout(300):
+            with pytest.raises(RollbackError, match="not proven yet"):
                 await apply(device, plan, journal=world.journal)
-        events = [(r["event"], r.get("slot")) for r in world.journal.records()]
-        back = events.index(("rollback", None))
-        there, again = (
-            [slot for event, slot in part if event == "write"]
-            for part in (events[:back], events[back:])
-        )
-        assert there == [change.slot for change in plan.changes]
-        assert again == there[::-1]  # the last one too: it may only show late what it took
-
-    virtual_run(main())
-
-
-def test_a_line_that_breaks_every_time_is_given_up(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        plan = await world.plan()
-        tries = []
-        async with world.device() as device:
-
-            async def broken(*args: object) -> None:
-                tries.append(args)
-                raise LinkClosed("The cable was pulled.")
-
-            device.store = broken
-            async with asyncio.timeout(300):
-                with pytest.raises(RollbackError, match="not proven yet"):
-                    await apply(device, plan, journal=world.journal)
-        assert 2 < len(tries) < 12
-        assert len(world.journal.unfinished()) == 1
-
-    virtual_run(main())
+    assert 2 < len(tries) < 12
+    assert len(world.journal.unfinished()) == 1
 
 
 def test_every_name_of_a_pack_is_held(tmp_path: Path) -> None:
@@ -570,27 +510,21 @@ def test_every_name_of_a_pack_is_held(tmp_path: Path) -> None:
                 pass
 
 
-def test_a_rehearsal_that_fails_leaves_the_line_as_it_was(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        async with world.device() as device:
-            line = device.link.transport
-            slot = (await device.settings()).map.by_address[0x2C]
-            with pytest.raises(SettingError, match="not one that is ever written"):
-                await device.rehearse([(slot, b"\0\1")])
-            assert device.link.transport is line
-
-    virtual_run(main())
+async def test_a_rehearsal_that_fails_leaves_the_line_as_it_was(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    async with world.device() as device:
+        line = device.link.transport
+        slot = (await device.settings()).map.by_address[0x2C]
+        with pytest.raises(SettingError, match="not one that is ever written"):
+            await device.rehearse([(slot, b"\0\1")])
+        assert device.link.transport is line
 
 
-def test_factory_mode_that_somebody_left_open_is_closed_first(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        world.node._factory = True
-        heard = deaf_to(world, b"\xdd\x5a", 0)
-        async with world.device() as device:
-            await device.settings(await device.settings_map(await device.identify()))
-        assert heard[0] == bytes.fromhex("dd5a01020000fffd77")
-        assert not world.node._factory
-
-    virtual_run(main())
+async def test_factory_mode_that_somebody_left_open_is_closed_first(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    world.node._factory = True
+    heard = deaf_to(world, b"\xdd\x5a", 0)
+    async with world.device() as device:
+        await device.settings(await device.settings_map(await device.identify()))
+    assert heard[0] == bytes.fromhex("dd5a01020000fffd77")
+    assert not world.node._factory

@@ -22,7 +22,6 @@ from bmslink.settings.bands import BANDS, STRICTER, looser
 from bmslink.settings.chemistry import CHEMISTRIES
 from bmslink.settings.setting import ASKING, Danger
 from config_faults import World
-from support import virtual_run
 
 JBD, P81, JK = "sim://jbd?load=idle", "sim://daly-p81?load=idle", "sim://jk02?load=idle"
 NMC = {"cell_ovp": 4.2, "cell_ovp_release": 4.1}
@@ -116,24 +115,21 @@ def test_the_hint_is_only_a_hint() -> None:
     assert "look like those of lfp cells, which proves nothing" in found.sentence
 
 
-def test_no_ratchet_lifts_the_limits_of_cells_that_nobody_knows(tmp_path: Path) -> None:
+async def test_no_ratchet_lifts_the_limits_of_cells_that_nobody_knows(tmp_path: Path) -> None:
     """Two small steps to 4.2 V, each of them once "ok chemistry"."""
 
-    async def main() -> None:
-        world = World("daly-p81", tmp_path)
-        async with world.device() as device:
-            lower = await draft(device, {"cell_ovp": 3.6}, journal=world.journal)
-            await apply(device, lower, journal=world.journal)
-            for volts in (3.65, 3.75, 4.2):
-                wanted = {"cell_ovp": volts, "cell_ovp_release": volts - 0.1}
-                made = await draft(device, wanted, journal=world.journal)
-                with pytest.raises(GateError, match="may only become stricter"):
-                    await apply(device, made, journal=world.journal)
-            made = await draft(device, {"chemistry": "nmc"}, journal=world.journal)
-            assert made.blocked
-        assert (await world.table()).values()["cell_ovp"] == 3.6
-
-    virtual_run(main())
+    world = World("daly-p81", tmp_path)
+    async with world.device() as device:
+        lower = await draft(device, {"cell_ovp": 3.6}, journal=world.journal)
+        await apply(device, lower, journal=world.journal)
+        for volts in (3.65, 3.75, 4.2):
+            wanted = {"cell_ovp": volts, "cell_ovp_release": volts - 0.1}
+            made = await draft(device, wanted, journal=world.journal)
+            with pytest.raises(GateError, match="may only become stricter"):
+                await apply(device, made, journal=world.journal)
+        made = await draft(device, {"chemistry": "nmc"}, journal=world.journal)
+        assert made.blocked
+    assert (await world.table()).values()["cell_ovp"] == 3.6
 
 
 def test_on_a_board_that_says_what_it_has_its_word_is_no_ratchet_either() -> None:
@@ -297,14 +293,11 @@ def test_a_small_correction_passes() -> None:
     assert told(55, None).passed
 
 
-def test_a_jump_is_sent_with_its_waiver_only(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("daly-a5", tmp_path)
-        async with world.device() as device:
-            wish = Adjustment(soc=100.0)
-            made = await draft_adjustment(device, wish, journal=world.journal)
-            assert [each.name for each in made.plan.blocked] == ["soc"]
-            made = await draft_adjustment(device, wish, waive=["soc"], journal=world.journal)
-            assert not made.plan.blocked
-
-    virtual_run(main())
+async def test_a_jump_is_sent_with_its_waiver_only(tmp_path: Path) -> None:
+    world = World("daly-a5", tmp_path)
+    async with world.device() as device:
+        wish = Adjustment(soc=100.0)
+        made = await draft_adjustment(device, wish, journal=world.journal)
+        assert [each.name for each in made.plan.blocked] == ["soc"]
+        made = await draft_adjustment(device, wish, waive=["soc"], journal=world.journal)
+        assert not made.plan.blocked

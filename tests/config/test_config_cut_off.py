@@ -16,7 +16,6 @@ from bmslink.config import apply, cut_off_change, draft, resume
 from bmslink.errors import GateError, RollbackError
 from bmslink.storage.journal import Journal
 from cli_support import finish, start
-from support import virtual_run
 
 PROFILE = """\
 [settings]
@@ -64,35 +63,29 @@ async def cut_short(target: str, writes: int = 1) -> None:
         await asyncio.wait([task])
 
 
-def test_before_it_is_resumed_it_is_told_what_stands() -> None:
-    async def main() -> None:
-        target = "sim://jbd?gap=0&cells=16&load=idle"
-        await cut_short(target)
-        async with bmslink.connect(target) as device:
-            found = await cut_off_change(device)
-            assert found is not None
-            assert set(found.stands) >= {"cell_ovp", "charge_utp"}
-            assert not found.back
-            assert "T" not in found.sentence.partition("(")[2].partition(")")[0].replace("UTC", "")
-
-    virtual_run(main())
+async def test_before_it_is_resumed_it_is_told_what_stands() -> None:
+    target = "sim://jbd?gap=0&cells=16&load=idle"
+    await cut_short(target)
+    async with bmslink.connect(target) as device:
+        found = await cut_off_change(device)
+        assert found is not None
+        assert set(found.stands) >= {"cell_ovp", "charge_utp"}
+        assert not found.back
+        assert "T" not in found.sentence.partition("(")[2].partition(")")[0].replace("UTC", "")
 
 
-def test_over_another_port_of_the_pack_it_says_which_one_it_was() -> None:
+async def test_over_another_port_of_the_pack_it_says_which_one_it_was() -> None:
     """JK boards have the same serial number on Bluetooth and on RS485, at other addresses."""
 
-    async def main() -> None:
-        async with bmslink.connect("sim://jk-modbus?gap=0&cells=16&load=idle") as device:
-            identity = await device.identify()
-            pack = {"serial_number": identity.serial_number, "protocol": "jk02"}
-            Journal().begin("serial:///dev/ttyUSB7", pack, [])
-            plan = await draft(device, {"cell_ovp": 3.6})
-            (check,) = plan.blocked
-            assert "`bmslink config resume jk02+serial:///dev/ttyUSB7`" in check.sentence
-            with pytest.raises(GateError, match=r"over jk02\+serial:///dev/ttyUSB7, or"):
-                await resume(device)
-
-    virtual_run(main())
+    async with bmslink.connect("sim://jk-modbus?gap=0&cells=16&load=idle") as device:
+        identity = await device.identify()
+        pack = {"serial_number": identity.serial_number, "protocol": "jk02"}
+        Journal().begin("serial:///dev/ttyUSB7", pack, [])
+        plan = await draft(device, {"cell_ovp": 3.6})
+        (check,) = plan.blocked
+        assert "`bmslink config resume jk02+serial:///dev/ttyUSB7`" in check.sentence
+        with pytest.raises(GateError, match=r"over jk02\+serial:///dev/ttyUSB7, or"):
+            await resume(device)
 
 
 def test_the_journal_says_by_whom_where_the_environment_does_not(

@@ -27,11 +27,10 @@ from bmslink.config.checks.rating import rated
 from bmslink.errors import GateError, Refused, RollbackError
 from bmslink.model import Adjustment, Command, Condition, Identity, Reading, Switch
 from bmslink.packs import NamedPack
-from bmslink.protocols.common.settings_map import Table
+from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import Danger, Evidence
 from bmslink.storage.journal import JournalError
 from config_faults import World, equal
-from support import virtual_run
 
 
 def check(
@@ -40,7 +39,7 @@ def check(
     *,
     live: Mapping[str, Any] | None = None,
     who: Mapping[str, Any] | None = None,
-    table: Table | None = None,
+    table: SettingsSnapshot | None = None,
     **more: Any,
 ) -> Check:
     found, identity, reading = board()
@@ -75,14 +74,14 @@ def test_an_unknown_firmware_is_read_only() -> None:
     assert check("identity", {}, who={"firmware": None}).passed is False
 
 
-def mapped(**changes: Any) -> Table:
+def mapped(**changes: Any) -> SettingsSnapshot:
     found = board()[0]
-    return Table(map=replace(found.map, **changes), image=found.image)
+    return SettingsSnapshot(map=replace(found.map, **changes), image=found.image)
 
 
 def test_a_locked_map_writes_nothing_and_says_how_to_help() -> None:
     _, identity, reading = board()
-    locked = mapped(locked="nobody has recorded it")
+    locked = mapped(read_only_reason="nobody has recorded it")
     made = make_plan(locked, {"cell_ovp": 3.6}, identity=identity, reading=reading, waive=WAIVERS)
     assert [each.name for each in made.blocked] == ["map"]
     assert "bmslink capture" in made.blocked[0].sentence
@@ -299,73 +298,61 @@ def test_an_lfp_pack_is_never_set_to_charge_in_the_frost() -> None:
     assert (waived.passed, waived.waived, waived.blocks) == (False, True, False)
 
 
-def test_what_is_blocked_is_not_sent_and_waivers_are_journalled(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        before = await world.table()
-        async with world.device() as device:
-            made: Plan = await draft(device, {"charge_utp": -20}, journal=world.journal)
-            with pytest.raises(GateError, match=r"Nothing was sent\. charge_utp") as caught:
-                await apply(device, made, journal=world.journal)
-            assert len(caught.value.checks) == 18
-            assert (world.writes, list(world.journal.records())) == (0, [])
-            assert equal(await world.table(), before.image)
-            made = await draft(
-                device, {"charge_utp": -20}, waive=["chemistry", "load"], journal=world.journal
-            )
+async def test_what_is_blocked_is_not_sent_and_waivers_are_journalled(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    before = await world.table()
+    async with world.device() as device:
+        made: Plan = await draft(device, {"charge_utp": -20}, journal=world.journal)
+        with pytest.raises(GateError, match=r"Nothing was sent\. charge_utp") as caught:
             await apply(device, made, journal=world.journal)
-        begin = next(r for r in world.journal.records() if r["event"] == "begin")
-        assert begin["waived"] == ["chemistry"]
+        assert len(caught.value.checks) == 18
+        assert (world.writes, list(world.journal.records())) == (0, [])
+        assert equal(await world.table(), before.image)
+        made = await draft(
+            device, {"charge_utp": -20}, waive=["chemistry", "load"], journal=world.journal
+        )
+        await apply(device, made, journal=world.journal)
+    begin = next(r for r in world.journal.records() if r["event"] == "begin")
+    assert begin["waived"] == ["chemistry"]
 
-    virtual_run(main())
 
-
-def test_the_gates_look_again_when_the_plan_is_old(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        made = await world.plan({"cell_uvp": 2.9})
-        world.pack.set_cell_voltage(1, 2.85)
-        async with world.device() as device:
-            with pytest.raises(GateError, match=r"lowest cell has 2\.85 V"):
-                await apply(device, made, journal=world.journal)
-        assert world.writes == 0
-
-    virtual_run(main())
+async def test_the_gates_look_again_when_the_plan_is_old(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    made = await world.plan({"cell_uvp": 2.9})
+    world.pack.set_cell_voltage(1, 2.85)
+    async with world.device() as device:
+        with pytest.raises(GateError, match=r"lowest cell has 2\.85 V"):
+            await apply(device, made, journal=world.journal)
+    assert world.writes == 0
 
 
 # --------------------------------------------------------------------------------- switches
 
 
-def test_switches_are_read_back(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        async with world.device() as device:
-            for name in (Switch.CHARGE, Switch.DISCHARGE, Switch.BALANCE):
-                for on in (False, True):
-                    outcome = await switch(device, Command(name, on), journal=world.journal)
-                    assert outcome.result == "done", outcome.sentence
-                    assert world.pack.switches[name] is on
-                    others = {k: v for k, v in world.pack.switches.items() if k is not name}
-                    assert all(others.values())
-        assert not world.journal.unfinished()
-
-    virtual_run(main())
+async def test_switches_are_read_back(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    async with world.device() as device:
+        for name in (Switch.CHARGE, Switch.DISCHARGE, Switch.BALANCE):
+            for on in (False, True):
+                outcome = await switch(device, Command(name, on), journal=world.journal)
+                assert outcome.result == "done", outcome.sentence
+                assert world.pack.switches[name] is on
+                others = {k: v for k, v in world.pack.switches.items() if k is not name}
+                assert all(others.values())
+    assert not world.journal.unfinished()
 
 
-def test_a_protection_is_never_turned_into_a_lock(tmp_path: Path) -> None:
+async def test_a_protection_is_never_turned_into_a_lock(tmp_path: Path) -> None:
     """E1 holds both locks: one is never made from a FET that a protection opened."""
 
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        world.pack.raise_condition("protection", Condition.CELL_OVERVOLTAGE)
-        async with world.device() as device:
-            off = await switch(device, Command(Switch.DISCHARGE, False), journal=world.journal)
-            assert off.result == "done"
-            assert world.pack.switches[Switch.CHARGE] is True
-        world.pack.clear_condition(Condition.CELL_OVERVOLTAGE)
-        assert (await read(world)).charging_allowed is True
-
-    virtual_run(main())
+    world = World("jbd", tmp_path)
+    world.pack.raise_condition("protection", Condition.CELL_OVERVOLTAGE)
+    async with world.device() as device:
+        off = await switch(device, Command(Switch.DISCHARGE, False), journal=world.journal)
+        assert off.result == "done"
+        assert world.pack.switches[Switch.CHARGE] is True
+    world.pack.clear_condition(Condition.CELL_OVERVOLTAGE)
+    assert (await read(world)).charging_allowed is True
 
 
 async def read(world: World) -> Reading:
@@ -373,219 +360,192 @@ async def read(world: World) -> Reading:
         return await device.read()
 
 
-def test_a_switch_that_a_protection_holds_is_told_so(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        world.pack.raise_condition("protection", Condition.CELL_OVERVOLTAGE)
-        async with world.device() as device:
-            outcome = await switch(device, Command(Switch.CHARGE, True), journal=world.journal)
-        assert outcome.result == "ignored"
-        assert "cell_overvoltage is active" in outcome.sentence
-        assert not world.journal.unfinished()
-
-    virtual_run(main())
+async def test_a_switch_that_a_protection_holds_is_told_so(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    world.pack.raise_condition("protection", Condition.CELL_OVERVOLTAGE)
+    async with world.device() as device:
+        outcome = await switch(device, Command(Switch.CHARGE, True), journal=world.journal)
+    assert outcome.result == "ignored"
+    assert "cell_overvoltage is active" in outcome.sentence
+    assert not world.journal.unfinished()
 
 
-def test_a_switch_that_nothing_shows_is_unproven(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        async with world.device() as device:
-            world.pack.switch = lambda switch, on: None
-            outcome = await switch(device, Command(Switch.CHARGE, False), journal=world.journal)
-        assert outcome.result == "unproven"
-        assert "still conducts" in outcome.sentence
-
-    virtual_run(main())
+async def test_a_switch_that_nothing_shows_is_unproven(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    async with world.device() as device:
+        world.pack.switch = lambda switch, on: None
+        outcome = await switch(device, Command(Switch.CHARGE, False), journal=world.journal)
+    assert outcome.result == "unproven"
+    assert "still conducts" in outcome.sentence
 
 
-def test_a_switch_that_goes_back_by_itself_is_told_so(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        async with world.device() as device:
-            toggle, loop = world.pack.switch, asyncio.get_running_loop()
+async def test_a_switch_that_goes_back_by_itself_is_told_so(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    async with world.device() as device:
+        toggle, loop = world.pack.switch, asyncio.get_running_loop()
 
-            def forgetful(name: Switch, on: bool) -> None:
-                toggle(name, on)
-                loop.call_later(3.0, toggle, name, not on)
+        def forgetful(name: Switch, on: bool) -> None:
+            toggle(name, on)
+            loop.call_later(3.0, toggle, name, not on)
 
-            world.pack.switch = forgetful
-            outcome = await switch(device, Command(Switch.CHARGE, False), journal=world.journal)
-        assert outcome.result == "unproven"
-        assert "was read back, but 4 s later it no longer holds" in outcome.sentence
-
-    virtual_run(main())
+        world.pack.switch = forgetful
+        outcome = await switch(device, Command(Switch.CHARGE, False), journal=world.journal)
+    assert outcome.result == "unproven"
+    assert "was read back, but 4 s later it no longer holds" in outcome.sentence
 
 
-def test_a_switch_after_which_the_line_is_dead_says_that_nothing_is_known(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        async with world.device() as device:
-            toggle = world.pack.switch
+async def test_a_switch_after_which_the_line_is_dead_says_that_nothing_is_known(
+    tmp_path: Path,
+) -> None:
+    world = World("jbd", tmp_path)
+    async with world.device() as device:
+        toggle = world.pack.switch
 
-            def last(name: Switch, on: bool) -> None:
-                toggle(name, on)
-                world.deaf_until = float("inf")
+        def last(name: Switch, on: bool) -> None:
+            toggle(name, on)
+            world.deaf_until = float("inf")
 
-            world.pack.switch = last
-            with pytest.raises(RollbackError, match="what came of it cannot be read"):
-                await switch(device, Command(Switch.CHARGE, False), journal=world.journal)
-        assert len(world.journal.unfinished()) == 1
-
-    virtual_run(main())
-
-
-def test_what_cannot_be_switched_says_why(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jk-bus", tmp_path)
-        async with world.device() as device:
-            with pytest.raises(GateError, match="cannot be switched"):
-                await switch(device, Command(Switch.CHARGE, False), journal=world.journal)
-
-    virtual_run(main())
+        world.pack.switch = last
+        with pytest.raises(RollbackError, match="what came of it cannot be read"):
+            await switch(device, Command(Switch.CHARGE, False), journal=world.journal)
+    assert len(world.journal.unfinished()) == 1
 
 
-def test_a_switch_that_was_thrown_is_told_although_the_disk_is_full_now(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        append = world.journal.append
-
-        def full(event: str, **data: object) -> None:
-            if event == "end":
-                raise JournalError("The disk is full.")
-            append(event, **data)
-
-        world.journal.append = full
-        async with world.device() as device:
-            outcome = await switch(device, Command(Switch.CHARGE, False), journal=world.journal)
-        assert outcome.result == "done"
-        assert "the journal does not say so: The disk is full" in outcome.notes[0]
-        assert len(world.journal.unfinished()) == 1
-
-    virtual_run(main())
+async def test_what_cannot_be_switched_says_why(tmp_path: Path) -> None:
+    world = World("jk-bus", tmp_path)
+    async with world.device() as device:
+        with pytest.raises(GateError, match="cannot be switched"):
+            await switch(device, Command(Switch.CHARGE, False), journal=world.journal)
 
 
-def test_a_switch_on_that_cannot_be_written_down_is_refused_and_not_sent(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        world.pack.switch(Switch.CHARGE, False)
-        append = world.journal.append
+async def test_a_switch_that_was_thrown_is_told_although_the_disk_is_full_now(
+    tmp_path: Path,
+) -> None:
+    world = World("jbd", tmp_path)
+    append = world.journal.append
 
-        def full(event: str, **data: object) -> None:
-            if event != "begin":
-                raise JournalError("The disk is full.")
-            append(event, **data)
+    def full(event: str, **data: object) -> None:
+        if event == "end":
+            raise JournalError("The disk is full.")
+        append(event, **data)
 
-        world.journal.append = full
-        async with world.device() as device:
-            with pytest.raises(GateError, match=r"The disk is full\. Nothing was sent"):
-                await switch(device, Command(Switch.CHARGE, True), journal=world.journal)
-        assert world.pack.switches[Switch.CHARGE] is False
+    world.journal.append = full
+    async with world.device() as device:
+        outcome = await switch(device, Command(Switch.CHARGE, False), journal=world.journal)
+    assert outcome.result == "done"
+    assert "the journal does not say so: The disk is full" in outcome.notes[0]
+    assert len(world.journal.unfinished()) == 1
 
-    virtual_run(main())
+
+async def test_a_switch_on_that_cannot_be_written_down_is_refused_and_not_sent(
+    tmp_path: Path,
+) -> None:
+    world = World("jbd", tmp_path)
+    world.pack.switch(Switch.CHARGE, False)
+    append = world.journal.append
+
+    def full(event: str, **data: object) -> None:
+        if event != "begin":
+            raise JournalError("The disk is full.")
+        append(event, **data)
+
+    world.journal.append = full
+    async with world.device() as device:
+        with pytest.raises(GateError, match=r"The disk is full\. Nothing was sent"):
+            await switch(device, Command(Switch.CHARGE, True), journal=world.journal)
+    assert world.pack.switches[Switch.CHARGE] is False
 
 
 @pytest.mark.parametrize("on", [True, False])
-def test_a_board_that_refuses_to_be_read_after_a_switch_did_not_refuse_the_switch(
+async def test_a_board_that_refuses_to_be_read_after_a_switch_did_not_refuse_the_switch(
     on: bool, tmp_path: Path
 ) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        world.pack.switch(Switch.CHARGE, not on)
-        async with world.device() as device:
-            read = device.read
+    world = World("jbd", tmp_path)
+    world.pack.switch(Switch.CHARGE, not on)
+    async with world.device() as device:
+        read = device.read
 
-            async def refused() -> Reading:
-                if world.pack.switches[Switch.CHARGE] is on:
-                    raise Refused("The board says no.")
-                return await read()
+        async def refused() -> Reading:
+            if world.pack.switches[Switch.CHARGE] is on:
+                raise Refused("The board says no.")
+            return await read()
 
-            device.read = refused
-            with pytest.raises(RollbackError, match=r"was sent.*cannot be read: The board says no"):
-                await switch(device, Command(Switch.CHARGE, on), journal=world.journal)
-        assert len(world.journal.unfinished()) == 1
-
-    virtual_run(main())
+        device.read = refused
+        with pytest.raises(RollbackError, match=r"was sent.*cannot be read: The board says no"):
+            await switch(device, Command(Switch.CHARGE, on), journal=world.journal)
+    assert len(world.journal.unfinished()) == 1
 
 
 # -------------------------------------------------------------------------- clock and charge
 
 
-def test_a_clock_is_set_on_the_board_that_was_asked_and_on_no_other(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("daly-a5", tmp_path)
-        async with world.device() as device:
-            made = await draft_adjustment(
-                device, Adjustment(soc=50.0), waive=WAIVERS, journal=world.journal
-            )
-            other = replace(made.plan.identity, serial_number="another", hardware="another")
-            stale = replace(made, plan=replace(made.plan, identity=other))
-            with pytest.raises(GateError, match="made for another board"):
-                await adjust(device, stale, journal=world.journal)
-            assert list(world.journal.records()) == []
-            assert (await adjust(device, made, journal=world.journal)).result == "done"
-
-    virtual_run(main())
+async def test_a_clock_is_set_on_the_board_that_was_asked_and_on_no_other(tmp_path: Path) -> None:
+    world = World("daly-a5", tmp_path)
+    async with world.device() as device:
+        made = await draft_adjustment(
+            device, Adjustment(soc=50.0), waive=WAIVERS, journal=world.journal
+        )
+        other = replace(made.plan.identity, serial_number="another", hardware="another")
+        stale = replace(made, plan=replace(made.plan, identity=other))
+        with pytest.raises(GateError, match="made for another board"):
+            await adjust(device, stale, journal=world.journal)
+        assert list(world.journal.records()) == []
+        assert (await adjust(device, made, journal=world.journal)).result == "done"
 
 
-def test_before_a_clock_is_set_the_settings_are_read_until_they_can_be_set_back_to(
+async def test_before_a_clock_is_set_the_settings_are_read_until_they_can_be_set_back_to(
     tmp_path: Path,
 ) -> None:
     """What changes beside is set back to them, so no reading that is wrong may be taken."""
 
-    async def main() -> None:
-        world = World("daly-a5", tmp_path)
-        async with world.device() as device:
-            made = await draft_adjustment(
-                device, Adjustment(soc=50.0), waive=WAIVERS, journal=world.journal
-            )
-            settings, spoilt = device.settings, [b"\x0c\x80", b"\xff\xf0"]
+    world = World("daly-a5", tmp_path)
+    async with world.device() as device:
+        made = await draft_adjustment(
+            device, Adjustment(soc=50.0), waive=WAIVERS, journal=world.journal
+        )
+        settings, spoilt = device.settings, [b"\x0c\x80", b"\xff\xf0"]
 
-            async def garbled(*args: Any) -> Table:
-                found = await settings(*args)
-                slot = found.map.setting("cell_ovp").slot
-                row = found.image[slot]
-                new = (spoilt.pop(0) if spoilt else b"") + row
-                return replace(found, image={**found.image, slot: new[: len(row)]})
+        async def garbled(*args: Any) -> SettingsSnapshot:
+            found = await settings(*args)
+            slot = found.map.setting("cell_ovp").slot
+            row = found.image[slot]
+            new = (spoilt.pop(0) if spoilt else b"") + row
+            return replace(found, image={**found.image, slot: new[: len(row)]})
 
-            device.settings = garbled
-            with pytest.raises(GateError, match="Two readings of the settings differ"):
-                await adjust(device, made, journal=world.journal)
-            assert not spoilt
-            spoilt.extend([b"\xff\xf0", b"\xff\xf0"])
-            with pytest.raises(GateError, match=r"Nothing was sent.*cannot be true"):
-                await adjust(device, made, journal=world.journal)
-            assert list(world.journal.records()) == []
-
-    virtual_run(main())
+        device.settings = garbled
+        with pytest.raises(GateError, match="Two readings of the settings differ"):
+            await adjust(device, made, journal=world.journal)
+        assert not spoilt
+        spoilt.extend([b"\xff\xf0", b"\xff\xf0"])
+        with pytest.raises(GateError, match=r"Nothing was sent.*cannot be true"):
+            await adjust(device, made, journal=world.journal)
+        assert list(world.journal.records()) == []
 
 
 # ------------------------------------------------------------------------ what moves, or not
 
 
 @pytest.mark.parametrize("protocol", ["jk02", "jk-modbus", "daly-p81"])
-def test_values_that_stand_still_are_not_trusted(protocol: str, tmp_path: Path) -> None:
+async def test_values_that_stand_still_are_not_trusted(protocol: str, tmp_path: Path) -> None:
     """A gateway that goes on telling what it heard last looks like a calm pack."""
 
-    async def main() -> None:
-        world = World(protocol, tmp_path)
-        async with world.device() as device:
-            wanted = {"cell_ovp": 3.6}
-            made = await draft(device, wanted, journal=world.journal)
-            assert not made.blocked
-            read = device.read
+    world = World(protocol, tmp_path)
+    async with world.device() as device:
+        wanted = {"cell_ovp": 3.6}
+        made = await draft(device, wanted, journal=world.journal)
+        assert not made.blocked
+        read = device.read
 
-            async def still() -> Reading:
-                return replace(await read(), uptime=made_at)
+        async def still() -> Reading:
+            return replace(await read(), uptime=made_at)
 
-            made_at, device.read = (await read()).uptime, still
-            stale = await draft(device, wanted, journal=world.journal)
-            assert [each.name for each in stale.blocked] == ["health"]
-            assert "uptime has stood still for" in stale.blocked[0].sentence
-            with pytest.raises(GateError, match="stood still"):
-                await apply(device, made, journal=world.journal)
-        assert world.writes == 0
-
-    virtual_run(main())
+        made_at, device.read = (await read()).uptime, still
+        stale = await draft(device, wanted, journal=world.journal)
+        assert [each.name for each in stale.blocked] == ["health"]
+        assert "uptime has stood still for" in stale.blocked[0].sentence
+        with pytest.raises(GateError, match="stood still"):
+            await apply(device, made, journal=world.journal)
+    assert world.writes == 0
 
 
 def test_new_words_for_the_chemistry_change_no_cells() -> None:

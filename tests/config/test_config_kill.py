@@ -79,25 +79,26 @@ async def one_life(count: int, folder: Path, profile: Path) -> None:
         assert not journal.unfinished()
 
 
-def test_killed_for_good_it_can_be_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.real_time
+async def test_killed_for_good_it_can_be_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Some at a time: most of a life is waiting. This board forgets nothing within seconds."""
     monkeypatch.setattr(bmslink.config.writer, "_REST", 0.05)
     profile = tmp_path / "p.toml"
     profile.write_text(PROFILE)
 
-    async def main() -> None:
-        few = asyncio.Semaphore(5)
+    few = asyncio.Semaphore(5)
 
-        async def live(count: int) -> None:
-            async with few:
-                await one_life(count, tmp_path / str(count), profile)
+    async def live(count: int) -> None:
+        async with few:
+            await one_life(count, tmp_path / str(count), profile)
 
-        await asyncio.gather(*(live(count) for count in range(1, RECORDS - 1)))
-
-    asyncio.run(main())
+    await asyncio.gather(*(live(count) for count in range(1, RECORDS - 1)))
 
 
-def test_what_was_cut_off_forbids_every_other_change(tmp_path: Path) -> None:
+@pytest.mark.real_time
+async def test_what_was_cut_off_forbids_every_other_change(tmp_path: Path) -> None:
     folder, profile = tmp_path / "journal", tmp_path / "p.toml"
     profile.write_text(PROFILE)
 
@@ -113,25 +114,22 @@ def test_what_was_cut_off_forbids_every_other_change(tmp_path: Path) -> None:
         )
         return done.returncode, done.stdout + done.stderr
 
-    async def main() -> None:
-        async with serving(protocol="jbd", tcp="127.0.0.1:0", load="idle", speed=1) as served:
-            target = served.targets[0] + "?gap=0"
-            await killed_at(target, folder, profile, 5)
-            for words in (
-                ("settings", "set", target, "jbd_led_time=30", "--yes"),
-                ("config", "apply", str(profile), target, "--yes"),
-                ("switch", target, "charge", "on", "--yes"),
-            ):
-                code, said = await asyncio.to_thread(bmslink_says, *words)
-                assert code == 3, said
-                assert "resume" in said
-            off = ("switch", target, "charge", "off", "--yes")
-            code, said = await asyncio.to_thread(bmslink_says, *off)
-            assert code == 0, said
-            assert "ending it leaves charge off" in said
-            code, said = await asyncio.to_thread(bmslink_says, "config", "resume", target, "--yes")
-            assert code == 0, said
-            (path,) = folder.glob("*.jsonl")
-            assert json.loads(path.read_text().splitlines()[-1])["event"] == "end"
-
-    asyncio.run(main())
+    async with serving(protocol="jbd", tcp="127.0.0.1:0", load="idle", speed=1) as served:
+        target = served.targets[0] + "?gap=0"
+        await killed_at(target, folder, profile, 5)
+        for words in (
+            ("settings", "set", target, "jbd_led_time=30", "--yes"),
+            ("config", "apply", str(profile), target, "--yes"),
+            ("switch", target, "charge", "on", "--yes"),
+        ):
+            code, said = await asyncio.to_thread(bmslink_says, *words)
+            assert code == 3, said
+            assert "resume" in said
+        off = ("switch", target, "charge", "off", "--yes")
+        code, said = await asyncio.to_thread(bmslink_says, *off)
+        assert code == 0, said
+        assert "ending it leaves charge off" in said
+        code, said = await asyncio.to_thread(bmslink_says, "config", "resume", target, "--yes")
+        assert code == 0, said
+        (path,) = folder.glob("*.jsonl")
+        assert json.loads(path.read_text().splitlines()[-1])["event"] == "end"

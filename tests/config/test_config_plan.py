@@ -15,7 +15,7 @@ from bmslink.config import WAIVERS, Plan, draft, make_plan
 from bmslink.device import connect
 from bmslink.errors import SettingError
 from bmslink.model import Identity, Reading
-from bmslink.protocols.common.settings_map import Table
+from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.rules import lint
 from bmslink.settings.setting import Setting
 from bmslink.storage.journal import Journal
@@ -23,8 +23,8 @@ from support import virtual_run
 
 
 @lru_cache
-def board(target: str = "sim://jbd?load=idle") -> tuple[Table, Identity, Reading]:
-    async def main() -> tuple[Table, Identity, Reading]:
+def board(target: str = "sim://jbd?load=idle") -> tuple[SettingsSnapshot, Identity, Reading]:
+    async def main() -> tuple[SettingsSnapshot, Identity, Reading]:
         async with connect(target) as device:
             return await device.settings(), await device.identify(), await device.read()
 
@@ -115,7 +115,7 @@ def test_between_any_two_sane_tables_there_is_an_order(start: list[int], end: li
     def values(numbers: list[int]) -> dict[str, object]:
         return {key: number / 100 for key, number in zip(LADDER, numbers, strict=True)}
 
-    first = Table(
+    first = SettingsSnapshot(
         map=table.map, image={**table.image, **table.map.encode(table.image, values(start))}
     )
     made = make_plan(first, values(end), identity=identity, reading=reading)
@@ -178,7 +178,7 @@ def test_an_unknown_waiver_is_an_error() -> None:
 def test_what_stands_already_is_remarked_and_does_not_block() -> None:
     table, identity, reading = board()
     odd = table.map.encode(table.image, {"charge_utp": -20, "cell_ovp_release": 3.7})
-    stands = Table(map=table.map, image={**table.image, **odd})
+    stands = SettingsSnapshot(map=table.map, image={**table.image, **odd})
     made = make_plan(stands, {"discharge_ocp": 90}, identity=identity, reading=reading)
     assert not made.blocked
     assert any("charge_utp (-20) lets it charge" in remark for remark in made.remarks)
@@ -232,19 +232,16 @@ def values_of(row: Setting) -> st.SearchStrategy[object]:
     return st.floats(row.minimum, row.maximum)
 
 
-def test_a_plan_shows_the_frames_that_will_go_out(tmp_path) -> None:
-    async def main() -> None:
-        async with connect("sim://jbd?load=idle") as device:
-            made = await draft(device, {"cell_ovp": 3.6}, journal=Journal(tmp_path))
-            assert [frame.hex() for frame in made.frames] == [
-                "dd5a00025678ff3077",  # factory mode, as the vendor's tool enters it
-                "dd5a24020e10ffbc77",
-                "dd5a01022828ffad77",
-            ]
-            values = (await device.settings()).values()
-            assert values["cell_ovp"] == 3.65
-
-    virtual_run(main())
+async def test_a_plan_shows_the_frames_that_will_go_out(tmp_path) -> None:
+    async with connect("sim://jbd?load=idle") as device:
+        made = await draft(device, {"cell_ovp": 3.6}, journal=Journal(tmp_path))
+        assert [frame.hex() for frame in made.frames] == [
+            "dd5a00025678ff3077",  # factory mode, as the vendor's tool enters it
+            "dd5a24020e10ffbc77",
+            "dd5a01022828ffad77",
+        ]
+        values = (await device.settings()).values()
+        assert values["cell_ovp"] == 3.65
 
 
 def test_what_a_board_computes_anew_is_written_behind_what_makes_it_do_so() -> None:

@@ -100,70 +100,58 @@ async def cut_off(world: World, *, after: int = 1) -> Plan:
     return plan
 
 
-def test_nothing_to_resume_says_so(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        async with world.device() as device:
-            outcome = await resume(device, journal=world.journal)
-        assert (outcome.result, world.writes) == ("nothing", 0)
-
-    virtual_run(main())
+async def test_nothing_to_resume_says_so(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    async with world.device() as device:
+        outcome = await resume(device, journal=world.journal)
+    assert (outcome.result, world.writes) == ("nothing", 0)
 
 
-def test_what_stands_already_is_not_written_again(tmp_path: Path) -> None:
+async def test_what_stands_already_is_not_written_again(tmp_path: Path) -> None:
     """Every write wears the memory of a board."""
 
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        await cut_off(world)
-        begun = world.writes  # the second write never left
-        async with world.device() as device:
-            assert (await resume(device, journal=world.journal)).result == "done"
-        assert world.writes == begun + 1
-
-    virtual_run(main())
+    world = World("jbd", tmp_path)
+    await cut_off(world)
+    begun = world.writes  # the second write never left
+    async with world.device() as device:
+        assert (await resume(device, journal=world.journal)).result == "done"
+    assert world.writes == begun + 1
 
 
-def test_another_board_is_not_resumed_and_keep_gives_up(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        await cut_off(world)
-        world.node.version = 0x21
-        half = await world.table()
-        async with world.device() as device:
-            with pytest.raises(GateError, match="another board: this one has firmware"):
-                await resume(device, journal=world.journal)
-            assert len(world.journal.unfinished()) == 1
-            outcome = await resume(device, keep=True, journal=world.journal)
-        assert outcome.result == "kept"
-        assert equal(await world.table(), half.image)
-        assert not world.journal.unfinished()
-
-    virtual_run(main())
+async def test_another_board_is_not_resumed_and_keep_gives_up(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    await cut_off(world)
+    world.node.version = 0x21
+    half = await world.table()
+    async with world.device() as device:
+        with pytest.raises(GateError, match="another board: this one has firmware"):
+            await resume(device, journal=world.journal)
+        assert len(world.journal.unfinished()) == 1
+        outcome = await resume(device, keep=True, journal=world.journal)
+    assert outcome.result == "kept"
+    assert equal(await world.table(), half.image)
+    assert not world.journal.unfinished()
 
 
-def test_what_would_trip_by_now_is_not_finished_but_can_be_set_back(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        before = await world.table()
-        plan = await world.plan({"cell_ovp": 3.5, "balance_switch": False})
-        device = world.device()
-        await device.open()
-        with suppress(Killed):
-            world.on_write = lambda: setattr(world, "dead", True)
-            await apply(device, plan, journal=world.journal)
-        world.recover()
-        world.on_write = lambda: None
-        world.pack.set_cell_voltage(2, 3.55)
-        async with world.device() as device:
-            with pytest.raises(GateError, match=r"highest cell has 3\.55 V: it would trip now"):
-                await resume(device, journal=world.journal)
-            assert (await resume(device, rollback=True, journal=world.journal)).result == (
-                "rolled back"
-            )
-        assert set_back(await world.table(), before.image, plan)
-
-    virtual_run(main())
+async def test_what_would_trip_by_now_is_not_finished_but_can_be_set_back(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    before = await world.table()
+    plan = await world.plan({"cell_ovp": 3.5, "balance_switch": False})
+    device = world.device()
+    await device.open()
+    with suppress(Killed):
+        world.on_write = lambda: setattr(world, "dead", True)
+        await apply(device, plan, journal=world.journal)
+    world.recover()
+    world.on_write = lambda: None
+    world.pack.set_cell_voltage(2, 3.55)
+    async with world.device() as device:
+        with pytest.raises(GateError, match=r"highest cell has 3\.55 V: it would trip now"):
+            await resume(device, journal=world.journal)
+        assert (await resume(device, rollback=True, journal=world.journal)).result == (
+            "rolled back"
+        )
+    assert set_back(await world.table(), before.image, plan)
 
 
 def tamper(folder: Path, damage: dict[str, Any], note: dict[str, Any] | None = None) -> None:
@@ -197,24 +185,21 @@ def tamper(folder: Path, damage: dict[str, Any], note: dict[str, Any] | None = N
         {"map": "another"},
     ],
 )
-def test_a_record_that_was_tampered_with_writes_nothing(
+async def test_a_record_that_was_tampered_with_writes_nothing(
     damage: dict[str, Any], tmp_path: Path
 ) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        await cut_off(world)
-        tamper(tmp_path, damage)
-        assert not world.journal.damaged()
-        before, writes = await world.table(), world.writes
-        async with world.device() as device:
-            with pytest.raises(GateError):
-                await resume(device, journal=world.journal)
-            with pytest.raises(GateError):
-                await resume(device, rollback=True, journal=world.journal)
-        assert world.writes == writes
-        assert equal(await world.table(), before.image)
-
-    virtual_run(main())
+    world = World("jbd", tmp_path)
+    await cut_off(world)
+    tamper(tmp_path, damage)
+    assert not world.journal.damaged()
+    before, writes = await world.table(), world.writes
+    async with world.device() as device:
+        with pytest.raises(GateError):
+            await resume(device, journal=world.journal)
+        with pytest.raises(GateError):
+            await resume(device, rollback=True, journal=world.journal)
+    assert world.writes == writes
+    assert equal(await world.table(), before.image)
 
 
 @pytest.mark.parametrize(
@@ -225,96 +210,83 @@ def test_a_record_that_was_tampered_with_writes_nothing(
         {"new": "0e"},
     ],
 )
-def test_a_write_on_record_that_cannot_be_set_back_writes_nothing(
+async def test_a_write_on_record_that_cannot_be_set_back_writes_nothing(
     note: dict[str, Any], tmp_path: Path
 ) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        before = {f"{a:X}": raw.hex() for a, raw in (await world.table()).image.items()}
-        await cut_off(world)
-        tamper(tmp_path, {"image": {a: raw for a, raw in before.items() if a != "10"}}, note)
-        writes = world.writes
-        async with world.device() as device:
-            for rollback in (False, True):
-                with pytest.raises(GateError, match=r"record of the change cannot be used.*--keep"):
-                    await resume(device, rollback=rollback, journal=world.journal)
-        assert world.writes == writes
-        assert len(world.journal.unfinished()) == 1
-
-    virtual_run(main())
+    world = World("jbd", tmp_path)
+    before = {f"{a:X}": raw.hex() for a, raw in (await world.table()).image.items()}
+    await cut_off(world)
+    tamper(tmp_path, {"image": {a: raw for a, raw in before.items() if a != "10"}}, note)
+    writes = world.writes
+    async with world.device() as device:
+        for rollback in (False, True):
+            with pytest.raises(GateError, match=r"record of the change cannot be used.*--keep"):
+                await resume(device, rollback=rollback, journal=world.journal)
+    assert world.writes == writes
+    assert len(world.journal.unfinished()) == 1
 
 
-def test_what_was_waived_when_it_was_begun_is_waived_when_it_is_finished(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        world.pack.set_cell_voltage(2, 3.55)
-        async with world.device() as device:
-            plan = await draft(
-                device, {"cell_ovp": 3.5, "charge_utp": 1.0}, waive=["trip"], journal=world.journal
-            )
-            world.on_write = lambda: setattr(world, "dead", True)
-            with suppress(Killed):
-                await apply(device, plan, journal=world.journal)
-        world.recover()
-        world.on_write = lambda: None
-        async with world.device() as device:
-            assert (await resume(device, journal=world.journal)).result == "done"
-        assert equal(await world.table(), {**plan.table.image, **plan.goal})
-
-    virtual_run(main())
+async def test_what_was_waived_when_it_was_begun_is_waived_when_it_is_finished(
+    tmp_path: Path,
+) -> None:
+    world = World("jbd", tmp_path)
+    world.pack.set_cell_voltage(2, 3.55)
+    async with world.device() as device:
+        plan = await draft(
+            device, {"cell_ovp": 3.5, "charge_utp": 1.0}, waive=["trip"], journal=world.journal
+        )
+        world.on_write = lambda: setattr(world, "dead", True)
+        with suppress(Killed):
+            await apply(device, plan, journal=world.journal)
+    world.recover()
+    world.on_write = lambda: None
+    async with world.device() as device:
+        assert (await resume(device, journal=world.journal)).result == "done"
+    assert equal(await world.table(), {**plan.table.image, **plan.goal})
 
 
 @pytest.mark.parametrize("rollback", [False, True])
-def test_whoever_says_that_it_is_the_same_board_has_all_its_settings_set_back(
+async def test_whoever_says_that_it_is_the_same_board_has_all_its_settings_set_back(
     rollback: bool, tmp_path: Path
 ) -> None:
     """So many others moved that it would be taken for another board."""
 
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        plan = await cut_off(world)
-        world.pack.settings.update(charge_otp=50.0, discharge_otp=52.0, cell_uvp_delay=7.0)
-        world.pack.settings.update(cell_ovp_delay=7.0)
-        async with world.device() as device:
-            with pytest.raises(GateError, match="other settings changed as well"):
-                await resume(device, rollback=rollback, journal=world.journal)
-            outcome = await resume(
-                device, rollback=rollback, waive=["unchanged"], journal=world.journal
-            )
-        assert outcome.result == ("rolled back" if rollback else "done")
-        table, before = await world.table(), plan.table.image
-        if rollback:
-            assert set_back(table, before, plan)
-        else:
-            assert equal(table, {**before, **plan.goal})
-
-    virtual_run(main())
+    world = World("jbd", tmp_path)
+    plan = await cut_off(world)
+    world.pack.settings.update(charge_otp=50.0, discharge_otp=52.0, cell_uvp_delay=7.0)
+    world.pack.settings.update(cell_ovp_delay=7.0)
+    async with world.device() as device:
+        with pytest.raises(GateError, match="other settings changed as well"):
+            await resume(device, rollback=rollback, journal=world.journal)
+        outcome = await resume(
+            device, rollback=rollback, waive=["unchanged"], journal=world.journal
+        )
+    assert outcome.result == ("rolled back" if rollback else "done")
+    table, before = await world.table(), plan.table.image
+    if rollback:
+        assert set_back(table, before, plan)
+    else:
+        assert equal(table, {**before, **plan.goal})
 
 
-def test_a_waiver_on_record_that_is_none_any_more_waives_nothing(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        await cut_off(world)
-        tamper(tmp_path, {"waived": ["of an earlier version", 7]})
-        async with world.device() as device:
-            with pytest.raises(UsageError, match="no waiver 'unchagned'"):
-                await resume(device, waive=["unchagned"], journal=world.journal)
-            assert (await resume(device, journal=world.journal)).result == "done"
-
-    virtual_run(main())
+async def test_a_waiver_on_record_that_is_none_any_more_waives_nothing(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    await cut_off(world)
+    tamper(tmp_path, {"waived": ["of an earlier version", 7]})
+    async with world.device() as device:
+        with pytest.raises(UsageError, match="no waiver 'unchagned'"):
+            await resume(device, waive=["unchagned"], journal=world.journal)
+        assert (await resume(device, journal=world.journal)).result == "done"
 
 
-def test_a_record_whose_settings_have_no_names_is_shown(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        await cut_off(world)
-        tamper(tmp_path, {"changes": [{"slot": 0x24, "new": "0e10", "settings": [{"key": ["x"]}]}]})
-        async with world.device() as device:
-            found = await cut_off_change(device, world.journal)
-        assert found is not None
-        assert found.stands == {}
-
-    virtual_run(main())
+async def test_a_record_whose_settings_have_no_names_is_shown(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    await cut_off(world)
+    tamper(tmp_path, {"changes": [{"slot": 0x24, "new": "0e10", "settings": [{"key": ["x"]}]}]})
+    async with world.device() as device:
+        found = await cut_off_change(device, world.journal)
+    assert found is not None
+    assert found.stands == {}
 
 
 def test_the_serial_number_tells_packs_apart_where_the_place_does_not(tmp_path: Path) -> None:
@@ -331,59 +303,53 @@ def test_the_serial_number_tells_packs_apart_where_the_place_does_not(tmp_path: 
     assert by("tcp://192.0.2.2:1", None) == ""
 
 
-def test_a_pack_without_a_serial_number_that_took_its_place_is_left_alone(tmp_path: Path) -> None:
+async def test_a_pack_without_a_serial_number_that_took_its_place_is_left_alone(
+    tmp_path: Path,
+) -> None:
     """Another board of the same kind and firmware, on the same port, with settings of its own."""
 
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        await cut_off(world)
-        world.pack.settings["discharge_otp"] = 58.0
-        before, writes = await world.table(), world.writes
-        async with world.device() as device:
-            for rollback in (False, True):
-                with pytest.raises(GateError, match=r"discharge_otp.*same board.*--keep"):
-                    await resume(device, rollback=rollback, journal=world.journal)
-            assert world.writes == writes
-            assert equal(await world.table(), before.image)
-            outcome = await resume(
-                device, rollback=True, waive=["unchanged"], journal=world.journal
-            )
-            assert outcome.result == "rolled back"
-        assert (await world.table()).values()["discharge_otp"] == 60.0
-
-    virtual_run(main())
+    world = World("jbd", tmp_path)
+    await cut_off(world)
+    world.pack.settings["discharge_otp"] = 58.0
+    before, writes = await world.table(), world.writes
+    async with world.device() as device:
+        for rollback in (False, True):
+            with pytest.raises(GateError, match=r"discharge_otp.*same board.*--keep"):
+                await resume(device, rollback=rollback, journal=world.journal)
+        assert world.writes == writes
+        assert equal(await world.table(), before.image)
+        outcome = await resume(device, rollback=True, waive=["unchanged"], journal=world.journal)
+        assert outcome.result == "rolled back"
+    assert (await world.table()).values()["discharge_otp"] == 60.0
 
 
-def test_setting_back_waits_for_a_write_that_is_still_on_its_way(tmp_path: Path) -> None:
+async def test_setting_back_waits_for_a_write_that_is_still_on_its_way(tmp_path: Path) -> None:
     """A gateway may hand over what it holds when we are long back: only then it is read."""
 
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        before = await world.table()
-        plan = await world.plan(WISH["jbd"])
-        device = world.device()
-        await device.open()
-        world.on_write = lambda: setattr(world, "dead", True)
-        with suppress(Killed):
-            await apply(device, plan, journal=world.journal)
-        world.recover()
-        world.on_write = lambda: None
-        later = asyncio.get_running_loop().call_later
-        async with world.device() as device:
-            settings = device.settings
+    world = World("jbd", tmp_path)
+    before = await world.table()
+    plan = await world.plan(WISH["jbd"])
+    device = world.device()
+    await device.open()
+    world.on_write = lambda: setattr(world, "dead", True)
+    with suppress(Killed):
+        await apply(device, plan, journal=world.journal)
+    world.recover()
+    world.on_write = lambda: None
+    later = asyncio.get_running_loop().call_later
+    async with world.device() as device:
+        settings = device.settings
 
-            async def slow(*args: Any) -> Any:
-                device.settings = settings
-                found = await settings(*args)
-                later(2.0, lambda: world.pack.settings.update(cell_ovp=3.6))
-                return found
+        async def slow(*args: Any) -> Any:
+            device.settings = settings
+            found = await settings(*args)
+            later(2.0, lambda: world.pack.settings.update(cell_ovp=3.6))
+            return found
 
-            device.settings = slow
-            outcome = await resume(device, rollback=True, journal=world.journal)
-        assert outcome.result == "rolled back"
-        assert set_back(await world.table(), before.image, plan)
-
-    virtual_run(main())
+        device.settings = slow
+        outcome = await resume(device, rollback=True, journal=world.journal)
+    assert outcome.result == "rolled back"
+    assert set_back(await world.table(), before.image, plan)
 
 
 @pytest.mark.parametrize(
@@ -436,20 +402,17 @@ def test_a_firmware_that_is_not_told_any_more_is_another_board() -> None:
     assert "serial number 2, not 1" in same_board(known, {**known, "serial_number": "2"})
 
 
-def test_what_was_being_set_back_is_set_back(tmp_path: Path) -> None:
+async def test_what_was_being_set_back_is_set_back(tmp_path: Path) -> None:
     """A change whose way back had begun is not finished because nobody says --rollback."""
 
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        before = await world.table()
-        plan = await cut_off(world)
-        (cut,) = world.journal.unfinished()
-        world.journal.reopen(cut).note("rollback", why="it failed")
-        async with world.device() as device:
-            assert (await resume(device, journal=world.journal)).result == "rolled back"
-        assert set_back(await world.table(), before.image, plan)
-
-    virtual_run(main())
+    world = World("jbd", tmp_path)
+    before = await world.table()
+    plan = await cut_off(world)
+    (cut,) = world.journal.unfinished()
+    world.journal.reopen(cut).note("rollback", why="it failed")
+    async with world.device() as device:
+        assert (await resume(device, journal=world.journal)).result == "rolled back"
+    assert set_back(await world.table(), before.image, plan)
 
 
 def test_a_record_is_on_the_disk_and_behind_a_torn_one_on_a_line_of_its_own(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 import bmslink
 from bmslink.config import apply, draft
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint, fingerprint_of
 from bmslink.errors import SettingError
-from support import virtual_run
 
 CONFIGURABLE = ("jbd", "jk02", "jk04", "jk-modbus", "jk-nw", "daly-a5", "daly-d2", "daly-p81")
 
@@ -21,33 +18,27 @@ async def look(target: str) -> Fingerprint:
 
 
 @pytest.mark.parametrize("protocol", CONFIGURABLE)
-def test_a_board_is_equal_to_itself_and_not_to_one_with_other_cells(protocol: str) -> None:
-    async def main() -> None:
-        one = await look(f"sim://{protocol}?gap=0&cells=16&seed=1")
-        same = await look(f"sim://{protocol}?gap=0&cells=16&soc=30&seed=1")
-        other = await look(f"sim://{protocol}?gap=0&cells=8&seed=1")
-        assert one.like(same)
-        assert one.differs(same) == ""
-        if not one.certain:
-            assert other.differs(one)
-            assert not one.like(other)
-
-    virtual_run(main())
+async def test_a_board_is_equal_to_itself_and_not_to_one_with_other_cells(protocol: str) -> None:
+    one = await look(f"sim://{protocol}?gap=0&cells=16&seed=1")
+    same = await look(f"sim://{protocol}?gap=0&cells=16&soc=30&seed=1")
+    other = await look(f"sim://{protocol}?gap=0&cells=8&seed=1")
+    assert one.like(same)
+    assert one.differs(same) == ""
+    if not one.certain:
+        assert other.differs(one)
+        assert not one.like(other)
 
 
-def test_what_people_change_changes_no_fingerprint() -> None:
-    async def main() -> None:
-        async with bmslink.connect("sim://jbd?gap=0&cells=16&load=idle") as device:
-            before = fingerprint(await device.identify(), await device.settings())
-            wanted = {"cell_ovp": 3.6, "nominal_capacity": 90.0, "cycle_capacity": 70.0}
-            plan = await draft(device, wanted, waive=["rules", "load"])
-            await apply(device, plan)
-            after = fingerprint(await device.identify(), await device.settings())
-        assert before == after
-        assert {"jbd_shunt", "jbd_production_date", "cell_count"} <= before.settings.keys()
-        assert "jbd_cycle_count" not in before.settings  # it counts up
-
-    virtual_run(main())
+async def test_what_people_change_changes_no_fingerprint() -> None:
+    async with bmslink.connect("sim://jbd?gap=0&cells=16&load=idle") as device:
+        before = fingerprint(await device.identify(), await device.settings())
+        wanted = {"cell_ovp": 3.6, "nominal_capacity": 90.0, "cycle_capacity": 70.0}
+        plan = await draft(device, wanted, waive=["rules", "load"])
+        await apply(device, plan)
+        after = fingerprint(await device.identify(), await device.settings())
+    assert before == after
+    assert {"jbd_shunt", "jbd_production_date", "cell_count"} <= before.settings.keys()
+    assert "jbd_cycle_count" not in before.settings  # it counts up
 
 
 def test_a_text_cut_short_is_no_other_board() -> None:
@@ -86,26 +77,21 @@ def test_it_survives_json_and_takes_nothing_else_for_one() -> None:
     assert one.without({"cell_count"}).cell_count is None
 
 
-def test_of_a_record_as_of_a_board() -> None:
+@pytest.mark.real_time
+async def test_of_a_record_as_of_a_board() -> None:
     """A backup and the board that it was made of have one fingerprint."""
 
-    async def main() -> None:
-        async with bmslink.connect("sim://daly-d2?gap=0&cells=16") as device:
-            identity, table = await device.identify(), await device.settings()
-        kept = {"vendor": identity.vendor, "model": identity.model, "hardware": identity.hardware,
-                "serial_number": None, "cell_count": identity.cell_count, "firmware": "x",
-                "map": "some other key of the record"}  # fmt: skip
-        assert fingerprint_of(kept, table.map, table.image) == fingerprint(identity, table)
-
-    asyncio.run(main())
+    async with bmslink.connect("sim://daly-d2?gap=0&cells=16") as device:
+        identity, table = await device.identify(), await device.settings()
+    kept = {"vendor": identity.vendor, "model": identity.model, "hardware": identity.hardware,
+            "serial_number": None, "cell_count": identity.cell_count, "firmware": "x",
+            "map": "some other key of the record"}  # fmt: skip
+    assert fingerprint_of(kept, table.map, table.image) == fingerprint(identity, table)
 
 
-def test_without_settings_it_says_less() -> None:
-    async def main() -> None:
-        async with bmslink.connect("sim://jk-bus?gap=0") as device:
-            identity = await device.identify()
-            with pytest.raises(SettingError):
-                await device.settings_map(identity)
-        assert fingerprint(identity).settings == {}
-
-    virtual_run(main())
+async def test_without_settings_it_says_less() -> None:
+    async with bmslink.connect("sim://jk-bus?gap=0") as device:
+        identity = await device.identify()
+        with pytest.raises(SettingError):
+            await device.settings_map(identity)
+    assert fingerprint(identity).settings == {}

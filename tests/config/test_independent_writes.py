@@ -117,8 +117,9 @@ def bmstools_reads(port: str) -> dict[str, Any]:
     return JBD(serial.Serial(port, 9600, timeout=0.5)).readEeprom()
 
 
-def test_bmstools_reads_what_we_wrote_to_jbd(tmp_path: Path) -> None:
-    wanted, theirs = asyncio.run(written_and_read("jbd", tmp_path, bmstools_reads, firmware="8.0"))
+@pytest.mark.real_time
+async def test_bmstools_reads_what_we_wrote_to_jbd(tmp_path: Path) -> None:
+    wanted, theirs = await written_and_read("jbd", tmp_path, bmstools_reads, firmware="8.0")
     assert wanted.keys() == BMSTOOLS.keys()
     for key, value in wanted.items():
         name, per = BMSTOOLS[key]
@@ -265,8 +266,9 @@ def dalybms_reads(port: str) -> dict[str, bytes]:
         peer.disconnect()
 
 
-def test_dalybms_reads_what_we_wrote_to_daly_a5(tmp_path: Path) -> None:
-    wanted, frames = asyncio.run(written_and_read("daly-a5", tmp_path, dalybms_reads))
+@pytest.mark.real_time
+async def test_dalybms_reads_what_we_wrote_to_daly_a5(tmp_path: Path) -> None:
+    wanted, frames = await written_and_read("daly-a5", tmp_path, dalybms_reads)
     for name, keys in A5_FRAMES.items():
         form, per, zero = A5_FORMS[name]
         raws = struct.unpack(form, frames[name])

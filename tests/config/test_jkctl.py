@@ -152,59 +152,53 @@ def compare(theirs: Mapping[str, Any], ours: Mapping[str, Value | None]) -> set[
     return compared
 
 
-def test_jkctl_reads_on_its_board_what_we_wrote_and_nothing_else(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with their_board(tmp_path) as port:
-            before = await shown(port)
-            async with bmslink.connect(hurried(f"jk-modbus+serial://{port}")) as device:
-                compare(before, (await device.settings()).values())
-                wanted = await write_all(device, tmp_path)
-            after = await shown(port)
-            asked = compare(after, wanted)
-            assert {key for key in after if after[key] != before[key]} <= asked
-            assert len(asked) > 30
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_jkctl_reads_on_its_board_what_we_wrote_and_nothing_else(tmp_path: Path) -> None:
+    async with their_board(tmp_path) as port:
+        before = await shown(port)
+        async with bmslink.connect(hurried(f"jk-modbus+serial://{port}")) as device:
+            compare(before, (await device.settings()).values())
+            wanted = await write_all(device, tmp_path)
+        after = await shown(port)
+        asked = compare(after, wanted)
+        assert {key for key in after if after[key] != before[key]} <= asked
+        assert len(asked) > 30
 
 
-def test_a_whole_change_on_their_board_and_a_switch(tmp_path: Path) -> None:
+@pytest.mark.real_time
+async def test_a_whole_change_on_their_board_and_a_switch(tmp_path: Path) -> None:
     """The road that a user takes: plan, gates, proof, and the switch that goes out at once."""
 
-    async def main() -> None:
-        async with their_board(tmp_path) as port:
-            before, journal = await shown(port), Journal(tmp_path / "journal")
-            async with bmslink.connect(hurried(f"jk-modbus+serial://{port}")) as device:
-                wish = {"cell_ovp": 3.6, "charge_utp": 2.0, "balance_start_voltage": 3.42}
-                waived = ("load", "health")  # 12 A flow, and its uptime stands still
-                plan = await draft(device, wish, chemistry="lfp", waive=waived, journal=journal)
-                outcome = await apply(device, plan, journal=journal)
-                assert outcome.result == "done", outcome.sentence
-                off = await switch(
-                    device, Command(Switch.CHARGE, False), waive=("untested",), journal=journal
-                )
-            after = await shown(port)
-            compare(after, {**wish, "charge_switch": False})
-            changed = {key for key in after if after[key] != before[key]}
-            assert changed == {*(NAMES[key] for key in wish), "batChargeEn"}
-            # their simulated board goes on charging: its live table knows nothing of the switch
-            assert off.result == "unproven"
-
-    asyncio.run(main())
+    async with their_board(tmp_path) as port:
+        before, journal = await shown(port), Journal(tmp_path / "journal")
+        async with bmslink.connect(hurried(f"jk-modbus+serial://{port}")) as device:
+            wish = {"cell_ovp": 3.6, "charge_utp": 2.0, "balance_start_voltage": 3.42}
+            waived = ("load", "health")  # 12 A flow, and its uptime stands still
+            plan = await draft(device, wish, chemistry="lfp", waive=waived, journal=journal)
+            outcome = await apply(device, plan, journal=journal)
+            assert outcome.result == "done", outcome.sentence
+            off = await switch(
+                device, Command(Switch.CHARGE, False), waive=("untested",), journal=journal
+            )
+        after = await shown(port)
+        compare(after, {**wish, "charge_switch": False})
+        changed = {key for key in after if after[key] != before[key]}
+        assert changed == {*(NAMES[key] for key in wish), "batChargeEn"}
+        # their simulated board goes on charging: its live table knows nothing of the switch
+        assert off.result == "unproven"
 
 
-def test_jkctl_reads_and_writes_our_board(tmp_path: Path) -> None:
-    async def main() -> None:
-        port = tmp_path / "port"
-        async with serving(1, "jk-modbus", pty=str(port)) as served:
-            async with bmslink.connect(served.targets[0]) as device:
-                wanted = await write_all(device, tmp_path)
-            compare(await shown(port), wanted)
-            theirs = ("volCellOV=3.61", "tmpBatCUT=3", "timBatCOCPDly=7", "capBatCell=123")
-            await jkctl(port, "settings", "set", *theirs)
-            async with bmslink.connect(served.targets[0]) as device:
-                values = (await device.settings()).values()
-            ours = {"cell_ovp": 3.61, "charge_utp": 3.0, "charge_ocp_delay": 7.0}
-            for key, value in {**wanted, **ours, "nominal_capacity": 123.0}.items():
-                assert values[key] == value, key
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_jkctl_reads_and_writes_our_board(tmp_path: Path) -> None:
+    port = tmp_path / "port"
+    async with serving(1, "jk-modbus", pty=str(port)) as served:
+        async with bmslink.connect(served.targets[0]) as device:
+            wanted = await write_all(device, tmp_path)
+        compare(await shown(port), wanted)
+        theirs = ("volCellOV=3.61", "tmpBatCUT=3", "timBatCOCPDly=7", "capBatCell=123")
+        await jkctl(port, "settings", "set", *theirs)
+        async with bmslink.connect(served.targets[0]) as device:
+            values = (await device.settings()).values()
+        ours = {"cell_ovp": 3.61, "charge_utp": 3.0, "charge_ocp_delay": 7.0}
+        for key, value in {**wanted, **ours, "nominal_capacity": 123.0}.items():
+            assert values[key] == value, key

@@ -30,7 +30,7 @@ from bmslink.link.transport import parse_target
 from bmslink.model import Adjustment, Command, Switch
 from bmslink.protocols import DRIVERS, load_driver
 from bmslink.protocols.base import Driver, Options
-from bmslink.protocols.common.settings_map import Seen, SettingsMap, Slot, allowed
+from bmslink.protocols.common.settings_map import Seen, SettingsMap, Slot, check_writable
 from bmslink.settings.setting import Evidence, Setting, Value
 from bmslink.simulation.transport import SimTransport
 from bmslink.storage.journal import Journal, Transaction
@@ -238,7 +238,7 @@ def test_no_setting_with_any_value(name: str) -> None:
     for row, filling in itertools.product(board.map.settings, FILLINGS):
         image = {s.address: filling * s.layout.sizeof() for s in board.map.slots}
         for value in choices_of(row):
-            if not row.writable or board.map.locked:
+            if not row.writable or board.map.read_only_reason:
                 with pytest.raises(SettingError):
                     list(frames_for(name, image, {row.key: value}))
                 continue
@@ -350,14 +350,14 @@ def test_no_register_of_a_jk_board_whose_kind_is_not_known() -> None:
     for name in ("jk02-24s", "jk02-32s"):
         for slot in BOARDS[name].slots():
             with pytest.raises(SettingError):
-                driver.write_step(slot, bytes(slot.layout.sizeof()))
+                driver.write_command(slot, bytes(slot.layout.sizeof()))
 
 
 def test_no_register_behind_an_address_of_jbd() -> None:
     driver = unmet("jbd", Options(address=1))
     for slot in BOARDS["jbd"].slots():
         with pytest.raises(SettingError):
-            driver.write_step(slot, bytes(2))
+            driver.write_command(slot, bytes(2))
 
 
 @pytest.mark.parametrize("protocol", [*SILENT, "jbd-up"])
@@ -365,13 +365,13 @@ def test_nothing_at_all_where_nothing_is_proven(protocol: str) -> None:
     driver = unmet(protocol)
     slot = Slot(address=0x24, layout=Struct("cell_ovp" / Bytes(2)))
     with pytest.raises(SettingError):
-        driver.write_step(slot, bytes(2))
+        driver.write_command(slot, bytes(2))
     for switch in Switch:
         assert not driver.can_switch(switch).supported
         with pytest.raises(SettingError):
-            virtual_run(driver.switch_step(Command(switch, True)))
+            virtual_run(driver.switch_command(Command(switch, True)))
     with pytest.raises(SettingError):
-        virtual_run(driver.adjust_step(Adjustment(soc=50.0)))
+        virtual_run(driver.adjust_command(Adjustment(soc=50.0)))
 
 
 @each_board
@@ -381,14 +381,14 @@ def test_no_switch_that_a_protocol_does_not_have(name: str) -> None:
     for switch, on in itertools.product(Switch, (False, True)):
         if not driver.can_switch(switch).supported:
             with pytest.raises(SettingError):
-                virtual_run(driver.switch_step(Command(switch, on)))
+                virtual_run(driver.switch_command(Command(switch, on)))
 
 
 @pytest.mark.parametrize("soc", [-0.1, 100.1, 6553.5, 1e300, float("nan"), float("inf")])
 def test_no_state_of_charge_that_cannot_be(soc: float) -> None:
     driver = met(BOARDS["daly-a5"].target)
     with pytest.raises(SettingError):
-        virtual_run(driver.adjust_step(Adjustment(clock=NOON, soc=soc)))
+        virtual_run(driver.adjust_command(Adjustment(clock=NOON, soc=soc)))
 
 
 # ------------------------------------------------------------------------------- public calls
@@ -533,7 +533,9 @@ def test_no_bytes_that_the_shipped_table_does_not_allow(
 def test_no_row_that_was_replaced(name: str) -> None:
     """With every row opened and every value asked for that its wire can hold."""
     board = BOARDS[name]
-    wide = replace(board.map, locked="", settings=tuple(opened(r) for r in board.map.settings))
+    wide = replace(
+        board.map, read_only_reason="", settings=tuple(opened(r) for r in board.map.settings)
+    )
     for slot, filling in itertools.product(board.map.slots, FILLINGS):
         held = (filling * slot.layout.sizeof())[: slot.layout.sizeof()]
         for row in (r for r in wide.settings if r.slot == slot.address):
@@ -549,7 +551,7 @@ def test_no_row_that_was_replaced(name: str) -> None:
                     frame_of(name, slot, new, held)
                 except SettingError:
                     continue
-                assert not board.map.locked
+                assert not board.map.read_only_reason
                 bits = [r for r in board.map.settings if r.field == row.field and r.bit is not None]
                 if bits:  # a word of switches: only those that are settings can have changed
                     mask = sum(1 << (r.bit or 0) for r in bits if r.writable)
@@ -559,7 +561,7 @@ def test_no_row_that_was_replaced(name: str) -> None:
                 real.check(board.map.decode({slot.address: new})[row.key])
 
 
-def test_no_shunt_and_no_function_word_of_a_plan_with_other_rows(tmp_path: Path) -> None:
+async def test_no_shunt_and_no_function_word_of_a_plan_with_other_rows(tmp_path: Path) -> None:
     """By `draft` and `apply`, and by `Slot.encode` and `Device.store`."""
     attacks = (
         ("sim://daly-a5", 0x60, "daly_shunt_resistance", 0.00065),
@@ -600,7 +602,7 @@ def test_no_shunt_and_no_function_word_of_a_plan_with_other_rows(tmp_path: Path)
         assert new not in [data[4:-3] if "jbd" in target else data[4:12] for data in sent]
 
     for each in attacks:
-        virtual_run(attack(*each))
+        await attack(*each)
 
 
 def test_what_is_vouched_for_lifts_limits_and_opens_nothing() -> None:
@@ -620,12 +622,12 @@ def test_what_is_vouched_for_lifts_limits_and_opens_nothing() -> None:
             frame_of(name, slot, data, held)
         with driver.seen.vouching({address: data}):
             if may:
-                assert driver.write_step(slot, data)
+                assert driver.write_command(slot, data)
             else:
                 with pytest.raises(SettingError):
-                    driver.write_step(slot, data)
+                    driver.write_command(slot, data)
         with pytest.raises(SettingError):
-            driver.write_step(slot, data)
+            driver.write_command(slot, data)
 
 
 def test_the_last_look_refuses_a_locked_table_and_bytes_without_a_meaning() -> None:
@@ -634,13 +636,17 @@ def test_the_last_look_refuses_a_locked_table_and_bytes_without_a_meaning() -> N
     )
     slot = Slot(address=1, layout=Struct("cell_ovp" / Int16ub, "reserved" / Bytes(2)))
     table = SettingsMap(name="x", evidence="", slots=(slot,), settings=(row,))
-    allowed(table, 1, b"\0\4\0\0", Seen())
+    check_writable(table, 1, b"\0\4\0\0", Seen())
     for shipped, data, told in (
         (table, b"\0\4\1\0", "bytes without a meaning must be 0"),
         (table, b"\0\4\0", "4 bytes long, not 3"),
         (table, b"\0\6\0\0", "cell_ovp"),
-        (replace(table, locked="nobody wrote it"), b"\0\4\0\0", "read-only: nobody wrote it"),
+        (
+            replace(table, read_only_reason="nobody wrote it"),
+            b"\0\4\0\0",
+            "read-only: nobody wrote it",
+        ),
         (replace(table, settings=()), b"\0\4\0\0", "not one that is ever written"),
     ):
         with pytest.raises(SettingError, match=told):
-            allowed(shipped, 1, data, Seen())
+            check_writable(shipped, 1, data, Seen())

@@ -27,7 +27,6 @@ from bmslink.link.transport import parse_target
 from bmslink.storage.journal import Journal
 from bmslink.transports import ports
 from config_faults import WISHES, World
-from support import virtual_run
 
 
 def same(one: str, other: str) -> bool:
@@ -55,18 +54,15 @@ def test_a_place_is_the_same_however_it_is_written(one: str, other: str, expecte
     assert same(one, other) is same(other, one) is expected
 
 
-def test_what_a_change_alters_does_not_tell_its_board_from_others(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jk02", tmp_path)
-        async with world.device() as device:
-            identity, table = await device.identify(), await device.settings()
-            for keys, count in ((["cell_count"], None), (["cell_ovp"], 4)):
-                changes = [{"slot": 1, "settings": [{"key": key} for key in keys]}]
-                oc.begin(world.journal, device, identity, changes, table)
-                told = list(world.journal.records())[-1]["fingerprint"]
-                assert (told["cell_count"], told["settings"].get("cell_count")) == (count, count)
-
-    virtual_run(main())
+async def test_what_a_change_alters_does_not_tell_its_board_from_others(tmp_path: Path) -> None:
+    world = World("jk02", tmp_path)
+    async with world.device() as device:
+        identity, table = await device.identify(), await device.settings()
+        for keys, count in ((["cell_count"], None), (["cell_ovp"], 4)):
+            changes = [{"slot": 1, "settings": [{"key": key} for key in keys]}]
+            oc.begin(world.journal, device, identity, changes, table)
+            told = list(world.journal.records())[-1]["fingerprint"]
+            assert (told["cell_count"], told["settings"].get("cell_count")) == (count, count)
 
 
 def test_an_address_that_this_computer_has_is_this_computer() -> None:
@@ -162,93 +158,81 @@ async def cut_short(world: World, target: str) -> None:
         await asyncio.wait([task])
 
 
-def test_at_another_port_the_same_looking_board_asks_and_is_never_written_to_unasked(
+async def test_at_another_port_the_same_looking_board_asks_and_is_never_written_to_unasked(
     tmp_path: Path,
 ) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        await cut_short(world, "jbd+serial:///dev/ttyA")
-        oc._answered.clear()  # a new process
-        writes = world.writes
-        async with world.device() as device:
-            device.target = parse_target("jbd+serial:///dev/ttyB")
-            plan = await draft(device, {"balance_delta": 0.02}, journal=world.journal)
-            (check,) = plan.blocked
-            assert (check.name, check.waiver) == ("twin", "twin")
-            assert "/dev/ttyA" in check.sentence
-            found = await cut_off_change(device, world.journal)
-            assert found.elsewhere == "serial:///dev/ttyA"
-            assert "at serial:///dev/ttyA" in found.sentence
-            assert "--waive place" in found.sentence
-            assert "of this pack" not in found.sentence
-            with pytest.raises(GateError):
-                await apply(device, plan, journal=world.journal)
-            for agreed in (False, True):
-                with pytest.raises(GateError, match="only looks the same"):
-                    await resume(device, rollback=True, agreed=agreed, journal=world.journal)
-                with pytest.raises(GateError, match="only looks the same"):
-                    await resume(device, keep=True, agreed=agreed, journal=world.journal)
-            assert world.writes == writes
-            ended = await resume(device, rollback=True, waive=["place"], journal=world.journal)
-            assert ended.result == "rolled back"
-        assert not world.journal.unfinished()
-
-    virtual_run(main())
+    world = World("jbd", tmp_path)
+    await cut_short(world, "jbd+serial:///dev/ttyA")
+    oc._answered.clear()  # a new process
+    writes = world.writes
+    async with world.device() as device:
+        device.target = parse_target("jbd+serial:///dev/ttyB")
+        plan = await draft(device, {"balance_delta": 0.02}, journal=world.journal)
+        (check,) = plan.blocked
+        assert (check.name, check.waiver) == ("twin", "twin")
+        assert "/dev/ttyA" in check.sentence
+        found = await cut_off_change(device, world.journal)
+        assert found.elsewhere == "serial:///dev/ttyA"
+        assert "at serial:///dev/ttyA" in found.sentence
+        assert "--waive place" in found.sentence
+        assert "of this pack" not in found.sentence
+        with pytest.raises(GateError):
+            await apply(device, plan, journal=world.journal)
+        for agreed in (False, True):
+            with pytest.raises(GateError, match="only looks the same"):
+                await resume(device, rollback=True, agreed=agreed, journal=world.journal)
+            with pytest.raises(GateError, match="only looks the same"):
+                await resume(device, keep=True, agreed=agreed, journal=world.journal)
+        assert world.writes == writes
+        ended = await resume(device, rollback=True, waive=["place"], journal=world.journal)
+        assert ended.result == "rolled back"
+    assert not world.journal.unfinished()
 
 
-def test_a_board_with_other_cells_or_an_other_shunt_is_free(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        await cut_short(world, "jbd+serial:///dev/ttyA")
-        oc._answered.clear()
-        async with bmslink.connect("sim://jbd?gap=0&cells=8&load=idle") as device:
-            plan = await draft(device, {"balance_delta": 0.02}, journal=world.journal)
-            assert not plan.blocked
-
-    virtual_run(main())
+async def test_a_board_with_other_cells_or_an_other_shunt_is_free(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    await cut_short(world, "jbd+serial:///dev/ttyA")
+    oc._answered.clear()
+    async with bmslink.connect("sim://jbd?gap=0&cells=8&load=idle") as device:
+        plan = await draft(device, {"balance_delta": 0.02}, journal=world.journal)
+        assert not plan.blocked
 
 
-def test_identical_boards_that_both_answer_do_not_block_each_other(tmp_path: Path) -> None:
+async def test_identical_boards_that_both_answer_do_not_block_each_other(tmp_path: Path) -> None:
     """A has an open change; it answered at its own line, so B is another board."""
 
-    async def main() -> None:
-        world, twin = World("jbd", tmp_path), World("jbd", tmp_path)
-        await cut_short(world, "jbd+serial:///dev/ttyA")
-        oc._answered.clear()
-        async with twin.device() as b:
-            b.target = parse_target("jbd+serial:///dev/ttyB")
-            assert (await draft(b, {"balance_delta": 0.02}, journal=world.journal)).blocked
-            async with world.device() as a:
-                a.target = parse_target("jbd+serial:///dev/ttyA")
-                (check,) = (await draft(a, {}, journal=world.journal)).blocked
-                assert check.name == "unfinished"
-            plan = await draft(b, {"balance_delta": 0.02}, journal=world.journal)
-            assert not plan.blocked
-            assert (await apply(b, plan, journal=world.journal)).result == "done"
-
-    virtual_run(main())
+    world, twin = World("jbd", tmp_path), World("jbd", tmp_path)
+    await cut_short(world, "jbd+serial:///dev/ttyA")
+    oc._answered.clear()
+    async with twin.device() as b:
+        b.target = parse_target("jbd+serial:///dev/ttyB")
+        assert (await draft(b, {"balance_delta": 0.02}, journal=world.journal)).blocked
+        async with world.device() as a:
+            a.target = parse_target("jbd+serial:///dev/ttyA")
+            (check,) = (await draft(a, {}, journal=world.journal)).blocked
+            assert check.name == "unfinished"
+        plan = await draft(b, {"balance_delta": 0.02}, journal=world.journal)
+        assert not plan.blocked
+        assert (await apply(b, plan, journal=world.journal)).result == "done"
 
 
-def test_a_change_under_way_elsewhere_is_none_that_was_cut_off(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        await cut_short(world, "jbd+serial:///dev/ttyA")
-        oc._answered.clear()
-        (cut,) = world.journal.unfinished()
-        names = recorded_place(cut.begin).names
-        async with world.device() as device:
-            device.target = parse_target("jbd+serial:///dev/ttyB")
-            with locked(world.journal.folder / "locks", names):
-                assert not (await draft(device, {}, journal=world.journal)).blocked
-            assert (await draft(device, {}, journal=world.journal)).blocked
-
-    virtual_run(main())
+async def test_a_change_under_way_elsewhere_is_none_that_was_cut_off(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    await cut_short(world, "jbd+serial:///dev/ttyA")
+    oc._answered.clear()
+    (cut,) = world.journal.unfinished()
+    names = recorded_place(cut.begin).names
+    async with world.device() as device:
+        device.target = parse_target("jbd+serial:///dev/ttyB")
+        with locked(world.journal.folder / "locks", names):
+            assert not (await draft(device, {}, journal=world.journal)).blocked
+        assert (await draft(device, {}, journal=world.journal)).blocked
 
 
 _HOLDER = """
 import sys
 from pathlib import Path
-from bmslink.config.locks import locked
+from bmslink.config.identity.locks import locked
 with locked(Path(sys.argv[1]), sys.argv[2:]):
     print("held", flush=True)
     sys.stdin.readline()
@@ -289,58 +273,57 @@ TARGET = "jbd+serial:///dev/ttyA"
 
 @pytest.mark.parametrize("hurt", ["image", "begin gone", "begin unreadable", "target", "id",
                                   "write", "end", "line gone"])  # fmt: skip
-def test_a_damaged_change_blocks_its_pack_and_is_only_given_up(hurt: str, tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        journal = world.journal
-        await cut_short(world, TARGET)
-        (cut,) = journal.unfinished()
-        path = file_of(journal)
-        if hurt == "image":
-            begin = cut.begin["changes"][0]["new"].encode()
-            damaged(journal, b'"new": "' + begin, b'"new": "ffff')
-        elif hurt == "begin gone":
-            path.write_bytes(path.read_bytes().partition(b"\n")[2])
-        elif hurt == "begin unreadable":
-            path.write_bytes(b"\xff" * 40 + path.read_bytes()[40:])
-        elif hurt == "target":
-            damaged(journal, b"ttyA", b"ttyC")
-        elif hurt == "id":
-            damaged(journal, cut.id.encode(), b"0" * 12)
-        elif hurt == "write":
-            damaged(journal, b'"write"', b'"wrote"', at=1)
-        elif hurt == "end":
-            journal.reopen(cut).end("done")
-            assert not journal.unfinished()
-            damaged(journal, b'"end"', b'"ent"', at=-1)
-        else:
-            cut_lines = path.read_bytes().splitlines(keepends=True)
-            journal.reopen(cut).note("rollback")
-            more = path.read_bytes().splitlines(keepends=True)[len(cut_lines) :]
-            path.write_bytes(b"".join([*cut_lines[:1], *cut_lines[2:], *more]))
-        oc._answered.clear()
-        writes = world.writes
-        async with world.device() as device:
-            device.target = parse_target(TARGET)
-            plan = await draft(device, {"balance_delta": 0.02}, journal=journal)
-            (check,) = plan.blocked
-            assert (check.name, check.waiver) == ("unfinished", "")
-            with pytest.raises(GateError):
-                await apply(device, plan, journal=journal)
-            for rollback in (False, True):
-                with pytest.raises(GateError, match=r"may have been cut off.*--show.*--keep"):
-                    await resume(device, rollback=rollback, agreed=True, journal=journal)
-            assert world.writes == writes
-            for _ in range(3):  # the damage, and what it hid
-                ended = await resume(device, keep=True, journal=journal)
-                if ended.result == "nothing":
-                    break
-                assert ended.result == "kept"
-            assert not journal.unfinished()
-            assert not (await draft(device, {}, journal=journal)).blocked
-            assert world.writes == writes
-
-    virtual_run(main())
+async def test_a_damaged_change_blocks_its_pack_and_is_only_given_up(
+    hurt: str, tmp_path: Path
+) -> None:
+    world = World("jbd", tmp_path)
+    journal = world.journal
+    await cut_short(world, TARGET)
+    (cut,) = journal.unfinished()
+    path = file_of(journal)
+    if hurt == "image":
+        begin = cut.begin["changes"][0]["new"].encode()
+        damaged(journal, b'"new": "' + begin, b'"new": "ffff')
+    elif hurt == "begin gone":
+        path.write_bytes(path.read_bytes().partition(b"\n")[2])
+    elif hurt == "begin unreadable":
+        path.write_bytes(b"\xff" * 40 + path.read_bytes()[40:])
+    elif hurt == "target":
+        damaged(journal, b"ttyA", b"ttyC")
+    elif hurt == "id":
+        damaged(journal, cut.id.encode(), b"0" * 12)
+    elif hurt == "write":
+        damaged(journal, b'"write"', b'"wrote"', at=1)
+    elif hurt == "end":
+        journal.reopen(cut).end("done")
+        assert not journal.unfinished()
+        damaged(journal, b'"end"', b'"ent"', at=-1)
+    else:
+        cut_lines = path.read_bytes().splitlines(keepends=True)
+        journal.reopen(cut).note("rollback")
+        more = path.read_bytes().splitlines(keepends=True)[len(cut_lines) :]
+        path.write_bytes(b"".join([*cut_lines[:1], *cut_lines[2:], *more]))
+    oc._answered.clear()
+    writes = world.writes
+    async with world.device() as device:
+        device.target = parse_target(TARGET)
+        plan = await draft(device, {"balance_delta": 0.02}, journal=journal)
+        (check,) = plan.blocked
+        assert (check.name, check.waiver) == ("unfinished", "")
+        with pytest.raises(GateError):
+            await apply(device, plan, journal=journal)
+        for rollback in (False, True):
+            with pytest.raises(GateError, match=r"may have been cut off.*--show.*--keep"):
+                await resume(device, rollback=rollback, agreed=True, journal=journal)
+        assert world.writes == writes
+        for _ in range(3):  # the damage, and what it hid
+            ended = await resume(device, keep=True, journal=journal)
+            if ended.result == "nothing":
+                break
+            assert ended.result == "kept"
+        assert not journal.unfinished()
+        assert not (await draft(device, {}, journal=journal)).blocked
+        assert world.writes == writes
 
 
 def test_damage_of_what_ended_or_of_an_audit_blocks_nobody(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from bmslink.config.files.profile import (
     typed_value,
 )
 from bmslink.errors import SettingError, TargetError
-from bmslink.protocols.common.settings_map import SettingsMap, Slot, Table
+from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot, Slot
 from bmslink.protocols.daly.a5.writing import a5_map
 from bmslink.protocols.names import no_name, vendor_names
 from bmslink.settings.rules import lint
@@ -57,7 +57,7 @@ ANY_VALUES = st.fixed_dictionaries(
 @given(ANY_VALUES)
 def test_a_profile_of_a_board_asks_for_what_stands_in_it(wanted: dict[str, Value]) -> None:
     image = {**empty(), **board().encode(empty(), wanted)}
-    table = Table(map=board(), image=image)
+    table = SettingsSnapshot(map=board(), image=image)
     profile = parse_profile(profile_of(table, title='a "title" \\ and\nmore'))
     asked, missing = profile.wanted(board())
     assert not missing
@@ -87,7 +87,7 @@ def test_own_settings_and_switches_are_left_out() -> None:
             row("jk_heating", slot, kind="switch"),
         ),
     )
-    table = Table(map=own, image={slot.address: bytes(slot.layout.sizeof())})
+    table = SettingsSnapshot(map=own, image={slot.address: bytes(slot.layout.sizeof())})
     plain = {"nominal_capacity", "jk_heating"}
     assert set(parse_profile(profile_of(table)).settings) == plain
     with_own = parse_profile(profile_of(table, own=True)).settings

@@ -21,7 +21,7 @@ from bmslink.link.capture import open_capture
 from bmslink.link.link import Frame
 from bmslink.protocols.common.fields import parse, text
 from bmslink.protocols.common.rtu import RTUFrame
-from bmslink.protocols.common.settings_map import SettingsMap, Table
+from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot
 from bmslink.protocols.daly.a5.codec import DalyFrame
 from bmslink.protocols.jbd.framing import JBDFrame
 from bmslink.protocols.jk.jk02.framing import JK02Frame
@@ -285,7 +285,7 @@ def test_the_settings_of_up_packs_are_shown_and_never_written() -> None:
             settings_map.encode(image, {key: value})
 
 
-async def settings_of(target: str) -> Table:
+async def settings_of(target: str) -> SettingsSnapshot:
     async with bmslink.connect(target) as device:
         return await device.settings()
 

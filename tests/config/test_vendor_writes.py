@@ -188,7 +188,7 @@ def bracketing(target: str) -> frozenset[bytes]:
                     if device.driver.can_switch(switch).supported:
                         command = Command(switch, on)
                         found |= set(await device.rehearse([], command=command))
-                        await device.driver.perform(await device.driver.switch_step(command))
+                        await device.driver.perform(await device.driver.switch_command(command))
         return found
 
     return frozenset(virtual_run(main()))
@@ -199,7 +199,7 @@ def by_adjusting(write: Write) -> Iterator[bytes]:
     wish = adjustment_of(write)
     if wish is not None:
         driver = met(next(boards_of(write.protocol)).target)
-        step = virtual_run(driver.adjust_step(wish))
+        step = virtual_run(driver.adjust_command(wish))
         yield driver.make_framer().encode(step.frame)
 
 

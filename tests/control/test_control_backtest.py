@@ -19,7 +19,7 @@ from bmslink.control.backtest.backtest import Backtest, backtest
 from bmslink.control.backtest.explain import explain_log
 from bmslink.control.backtest.logs import Entry, Log
 from bmslink.control.backtest.playback import packs
-from bmslink.control.backtest.report import Report
+from bmslink.control.backtest.report import BacktestReport
 from bmslink.control.decide.catalogue import default_policies
 from bmslink.errors import BmsError, CaptureError, FrameError, TargetError
 from bmslink.model import Condition, Reading
@@ -34,12 +34,12 @@ def entries(readings: Iterable[Reading]) -> list[Entry]:
     return [Entry(r.target or "", r.time.timestamp() if r.time else 0.0, r) for r in readings]
 
 
-def tried(readings: Iterable[Reading], policies=SHIPPED, **options: Any) -> Report:
+def tried(readings: Iterable[Reading], policies=SHIPPED, **options: Any) -> BacktestReport:
     ((report,),) = backtest(entries(readings), [policies], **options)
     return report
 
 
-def of_log(path: Path, **options: Any) -> tuple[list[Report], Log]:
+def of_log(path: Path, **options: Any) -> tuple[list[BacktestReport], Log]:
     log = Log(path, **options)
     return [reports[0] for reports in backtest(log, [SHIPPED])], log
 

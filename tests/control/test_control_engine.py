@@ -9,7 +9,7 @@ import pytest
 
 from bmslink.control import Mode, Severity
 from bmslink.control.decide.catalogue import CATALOGUE, default_policies
-from bmslink.control.decide.compile import make_plan
+from bmslink.control.decide.compile import compile_policies
 from bmslink.control.sinks import JsonLines
 from bmslink.errors import GateError, TargetError
 from bmslink.model import Condition
@@ -303,18 +303,18 @@ def test_the_bms_did_not_trip():
 
 
 def test_thresholds_stay_inside_the_settings_of_the_bms():
-    plan = make_plan(default_policies(LFP), {"cell_ovp": 3.55, "cell_uvp": 2.8}, acting=ALL)
+    plan = compile_policies(default_policies(LFP), {"cell_ovp": 3.55, "cell_uvp": 2.8}, acting=ALL)
     rules = {rule.name: rule for rule in plan.rules}
     assert rules["cell_overvoltage"].trip == pytest.approx(3.52)
     assert rules["cell_overvoltage"].basis == "0.030 V inside the BMS's cell_ovp"
     assert rules["cell_undervoltage"].trip == pytest.approx(-2.85)
     assert plan.not_applicable["bms_did_not_trip_charge_hot"].endswith("charge_otp is not known")
-    wide = make_plan(default_policies(LFP), {"cell_ovp": 3.9}, acting=ALL)
+    wide = compile_policies(default_policies(LFP), {"cell_ovp": 3.9}, acting=ALL)
     assert {r.name: r.trip for r in wide.rules}["cell_overvoltage"] == 3.6
 
 
 def test_a_low_bms_setting_keeps_a_hysteresis():
-    plan = make_plan(default_policies(LFP), {"cell_ovp": 3.41}, acting=ALL)
+    plan = compile_policies(default_policies(LFP), {"cell_ovp": 3.41}, acting=ALL)
     rule = next(r for r in plan.rules if r.name == "cell_overvoltage")
     assert rule.release <= rule.trip - 0.02 + 1e-9
 
@@ -509,7 +509,7 @@ def test_every_shipped_policy_has_a_hysteresis_and_only_watches(chemistry: str):
     ovp, uvp = OWN_SETTINGS[chemistry]
     settings = {"cell_ovp": ovp, "cell_uvp": uvp, "charge_otp": 60.0, "charge_utp": -20.0}
     settings |= {"discharge_otp": 65.0, "discharge_utp": -25.0}
-    plan = make_plan(default_policies(battery), settings, acting=ALL)
+    plan = compile_policies(default_policies(battery), settings, acting=ALL)
     assert plan.not_applicable == {}
     for rule in plan.rules:
         assert rule.release < rule.trip, rule.name

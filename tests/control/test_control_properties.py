@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from bmslink.control import Decision, Engine, PolicySet
 from bmslink.control.decide.blind_time import blind_time
 from bmslink.control.decide.catalogue import default_policies
-from bmslink.control.decide.compile import make_plan
+from bmslink.control.decide.compile import compile_policies
 from bmslink.control.decide.limits import Effect, Ramp, Reason, meet, permit
 from bmslink.control.decide.rule import fraction_at
 from bmslink.control.decide.thresholds import CURVES, THRESHOLDS
@@ -508,7 +508,7 @@ TestAnything.settings = settings(max_examples=15, stateful_step_count=15, deadli
 @pytest.mark.parametrize("soc", [15, 40, 60, 80, 95])
 def test_the_blind_time_is_too_short_to_reach_a_limit(soc: int):
     policies: PolicySet = SHIPPED
-    plan = make_plan(policies, acting=ALL)
+    plan = compile_policies(policies, acting=ALL)
     for way in (1, -1):
         pack = Pack(soc=soc, load="idle")
         pack.advance(60)

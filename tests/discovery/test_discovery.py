@@ -262,14 +262,14 @@ class Slow:
 @pytest.mark.parametrize("delay", [0.1, 0.6, 0.95])
 @pytest.mark.parametrize("unit", [1, 9, 15])
 @pytest.mark.parametrize("target", [PORT, "tcp://host:8899", f"{PORT}?address={{}}"])
-def test_nor_to_a_device_that_is_slow_to_answer_the_read(
+async def test_nor_to_a_device_that_is_slow_to_answer_the_read(
     lines: World, target: str, unit: int, delay: float, garble: bool
 ) -> None:
     there = target.format(unit)
     lines.places[parse_target(there).place] = lambda on_data, rate: Slow(
         on_data, delay, unit, garble
     )
-    found = virtual_run(bmslink.scan(ports=[there]))
+    found = await bmslink.scan(ports=[there])
     assert targets(found) == []
     triggered = {data[0] for _, _, data in lines.written if data[1:3] == b"\x10\x16"}
     assert unit not in triggered
@@ -426,16 +426,16 @@ def test_of_several_dialects_the_best_comes_first(lines: World) -> None:
     assert "daly-d2" in said[-1]
 
 
-def test_a_gateway_is_asked_at_the_speed_it_has(lines: World) -> None:
+async def test_a_gateway_is_asked_at_the_speed_it_has(lines: World) -> None:
     lines.sim("host:8899", "jbd")
-    found = virtual_run(bmslink.scan(ports=["tcp://host:8899"]))
+    found = await bmslink.scan(ports=["tcp://host:8899"])
     assert targets(found) == ["jbd+tcp://host:8899"]
     assert {rate for _, rate in lines.opened} == {9600}
     sent = [data for _, _, data in lines.written]
     assert len([data for data in sent if data[:2] == b"\x01\x03"]) == 1  # not for each speed
 
 
-def test_a_gateway_far_away_is_waited_for(lines: World) -> None:
+async def test_a_gateway_far_away_is_waited_for(lines: World) -> None:
     device = make_device("jk-nw")
 
     def hang(on_data: OnData, rate: Callable[[], int]) -> Any:
@@ -445,9 +445,7 @@ def test_a_gateway_far_away_is_waited_for(lines: World) -> None:
         return SimLine(device, late)
 
     lines.places["host:8899"] = hang
-    assert targets(virtual_run(bmslink.scan(ports=["tcp://host:8899"]))) == [
-        "jk-nw+tcp://host:8899"
-    ]
+    assert targets(await bmslink.scan(ports=["tcp://host:8899"])) == ["jk-nw+tcp://host:8899"]
 
 
 # ---------------------------------------------------------------------- who is left alone
@@ -702,15 +700,15 @@ def test_a_board_is_found_behind_an_adapter_that_echoes_with_junk(lines: World) 
     assert targets(scan("/dev/ttyTEST")) == [f"jk-bus+{PORT}?address=2"]
 
 
-def test_garbage_at_another_speed_says_so(lines: World) -> None:
+async def test_garbage_at_another_speed_says_so(lines: World) -> None:
     lines.sim("/dev/ttyTEST", "jbd")
-    found = virtual_run(bmslink.scan(ports=[f"{PORT}?baudrate=19200"]))
+    found = await bmslink.scan(ports=[f"{PORT}?baudrate=19200"])
     assert [one.protocol for one in found] == [None]
     assert "Garbage at 19200 baud" in found[0].why
     assert {rate for _, rate in lines.opened} == {19200}
 
 
-def test_a_pack_of_another_protocol_says_so(lines: World) -> None:
+async def test_a_pack_of_another_protocol_says_so(lines: World) -> None:
     """Asked as JK only, it still shows whose frames came."""
 
     class Late:
@@ -727,7 +725,7 @@ def test_a_pack_of_another_protocol_says_so(lines: World) -> None:
             """Nothing is open."""
 
     lines.places["/dev/ttyTEST"] = lambda on_data, rate: Late(on_data)
-    found = virtual_run(bmslink.scan(ports=[f"jk+{PORT}"]))
+    found = await bmslink.scan(ports=[f"jk+{PORT}"])
     assert found[0].protocol is None
     assert "frames of jbd" in found[0].why
 
@@ -784,9 +782,9 @@ def test_the_target_narrows_the_search(lines: World) -> None:
 
 
 @pytest.mark.parametrize("text", ["sim://jbd", "ble://C8:47:8C:E4:55:12", "nonsense", ""])
-def test_what_is_no_port_is_refused_at_once(text: str) -> None:
+async def test_what_is_no_port_is_refused_at_once(text: str) -> None:
     with pytest.raises(TargetError):
-        virtual_run(bmslink.scan(ports=[text]))
+        await bmslink.scan(ports=[text])
 
 
 def test_impossible_wishes() -> None:
@@ -831,74 +829,59 @@ def test_numbers_of_a_24s_board_are_never_taken_for_those_of_the_bus() -> None:
 # ----------------------------------------------------------------------- devices that ask
 
 
-def test_a_device_finds_its_protocol_when_it_is_opened(lines: World) -> None:
+async def test_a_device_finds_its_protocol_when_it_is_opened(lines: World) -> None:
     lines.sim("/dev/ttyTEST", "jk-modbus", 3)
 
-    async def main() -> None:
-        device = bmslink.connect("jk+serial:///dev/ttyTEST")
-        assert device.target.protocol == "jk"
-        async with device:
-            assert str(device.target) == f"jk-modbus+{PORT}?address=3"
-            reading = await device.read()
-            assert reading.target == str(device.target)
-            assert (await device.identify()).protocol == "jk-modbus"
-            await device.reopen()
-            await device.read()
-
-    virtual_run(main())
+    device = bmslink.connect("jk+serial:///dev/ttyTEST")
+    assert device.target.protocol == "jk"
+    async with device:
+        assert str(device.target) == f"jk-modbus+{PORT}?address=3"
+        reading = await device.read()
+        assert reading.target == str(device.target)
+        assert (await device.identify()).protocol == "jk-modbus"
+        await device.reopen()
+        await device.read()
 
 
-def test_a_device_that_finds_nothing_leaves_nothing_open(lines: World, tmp_path: Any) -> None:
+async def test_a_device_that_finds_nothing_leaves_nothing_open(lines: World, tmp_path: Any) -> None:
     path = tmp_path / "file.jsonl"
 
-    async def main() -> None:
-        with path.open("wb") as file:
-            device = bmslink.connect("/dev/ttyTEST", record=file)
-            with pytest.raises(UnknownDevice):
-                async with device:
-                    pass
-            assert file.closed
-
-    virtual_run(main())
+    with path.open("wb") as file:
+        device = bmslink.connect("/dev/ttyTEST", record=file)
+        with pytest.raises(UnknownDevice):
+            async with device:
+                pass
+        assert file.closed
 
 
-def test_a_device_that_was_not_found_yet_says_what_to_do(lines: World, tmp_path: Any) -> None:
-    async def main() -> None:
-        with (tmp_path / "file.jsonl").open("wb") as file:
-            device = bmslink.connect("/dev/ttyTEST", record=file)
-            for ask in (device.read, device.identify):
-                with pytest.raises(LinkClosed, match="not open"):
-                    await ask()
-            await device.close()
-            with pytest.raises(TransportError, match="recording of this device is finished"):
-                await device.open()
-
-    virtual_run(main())
+async def test_a_device_that_was_not_found_yet_says_what_to_do(lines: World, tmp_path: Any) -> None:
+    with (tmp_path / "file.jsonl").open("wb") as file:
+        device = bmslink.connect("/dev/ttyTEST", record=file)
+        for ask in (device.read, device.identify):
+            with pytest.raises(LinkClosed, match="not open"):
+                await ask()
+        await device.close()
+        with pytest.raises(TransportError, match="recording of this device is finished"):
+            await device.open()
     assert lines.opened == []
 
 
-def test_a_recording_begins_with_the_pack(lines: World, tmp_path: Any) -> None:
+async def test_a_recording_begins_with_the_pack(lines: World, tmp_path: Any) -> None:
     lines.sim("/dev/ttyTEST", "jbd")
     path = tmp_path / "file.jsonl"
 
-    async def main() -> None:
-        with path.open("wb") as file:
-            async with bmslink.connect("/dev/ttyTEST", record=file) as device:
-                await device.read()
-
-    virtual_run(main())
+    with path.open("wb") as file:
+        async with bmslink.connect("/dev/ttyTEST", record=file) as device:
+            await device.read()
     assert '"jbd"' in path.read_text().splitlines()[0]
 
 
-def test_a_board_on_a_wire_is_never_shown_a_bluetooth_pin(lines: World) -> None:
+async def test_a_board_on_a_wire_is_never_shown_a_bluetooth_pin(lines: World) -> None:
     """Its FF AA frames are for the radio module: on a bus they would be noise to all."""
 
-    async def main() -> None:
-        with pytest.raises(LinkTimeout):
-            async with bmslink.connect(f"jbd+{PORT}", pin="123456", timeout=0.05) as device:
-                await device.read()
-
-    virtual_run(main())
+    with pytest.raises(LinkTimeout):
+        async with bmslink.connect(f"jbd+{PORT}", pin="123456", timeout=0.05) as device:
+            await device.read()
     assert lines.written
     assert {data[0] for _, _, data in lines.written} == {0xDD}
 
@@ -966,10 +949,10 @@ def test_adverts_become_targets_the_surest_first(air: list[Seen]) -> None:
     assert [one.protocol for one in virtual_run(bmslink.scan(ble=True, protocol="jk"))] == ["jk02"]
 
 
-def test_two_packs_of_one_name_have_two_targets(air: list[Seen]) -> None:
+async def test_two_packs_of_one_name_have_two_targets(air: list[Seen]) -> None:
     twin = Seen(address="C8:47:8C:00:00:01", name=JK.name, manufacturers=JK.manufacturers)
     air += [JK, twin]
-    assert len(set(targets(virtual_run(bmslink.scan(ble=True))))) == 2
+    assert len(set(targets(await bmslink.scan(ble=True)))) == 2
 
 
 def test_bluetooth_that_does_not_work_is_a_remark_unless_asked_for(
@@ -1030,17 +1013,17 @@ def radio(monkeypatch: pytest.MonkeyPatch) -> type[Radio]:
 
 
 @pytest.mark.parametrize("protocol", ["jk02", "jk04", "jbd", "daly-d2", "daly-p81", "daly-a5"])
-def test_connecting_tells_the_dialect(
+async def test_connecting_tells_the_dialect(
     radio: type[Radio], monkeypatch: pytest.MonkeyPatch, protocol: str
 ) -> None:
     monkeypatch.setattr(radio, "protocol", protocol)
     said: list[str] = []
-    found = virtual_run(detect(parse_target(f"ble://{DALY.address}"), tell=said.append))
+    found = await detect(parse_target(f"ble://{DALY.address}"), tell=said.append)
     assert str(found) == f"{protocol}+ble://{DALY.address}"
     assert str(found) in said[-1]
 
 
-def test_a_module_that_hangs_up_at_a_foreign_question_is_asked_the_next(
+async def test_a_module_that_hangs_up_at_a_foreign_question_is_asked_the_next(
     radio: type[Radio], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(radio, "protocol", "daly-d2")
@@ -1059,7 +1042,7 @@ def test_a_module_that_hangs_up_at_a_foreign_question_is_asked_the_next(
 
     monkeypatch.setattr(radio, "open", open_)
     monkeypatch.setattr(radio, "write", write)
-    found = virtual_run(detect(parse_target("ble://11:22:33:44:55:66")))
+    found = await detect(parse_target("ble://11:22:33:44:55:66"))
     assert found.protocol == "daly-d2"
     assert len(lost) > 1
 

@@ -291,17 +291,15 @@ def _eeprom(port: str) -> dict[str, Any]:
     return found
 
 
-def test_a_board_behind_tcp() -> None:
-    async def ask() -> bytes:
-        server = await serve(DalyD2Board())
-        host, port = server.sockets[0].getsockname()
-        reader, writer = await asyncio.open_connection(host, port)
-        writer.write(WRITE_D2)
-        answer = await reader.readexactly(8)
-        writer.close()
-        await writer.wait_closed()
-        server.close()
-        await asyncio.sleep(0.01)
-        return answer
-
-    assert asyncio.run(ask()) == WRITE_D2
+@pytest.mark.real_time
+async def test_a_board_behind_tcp() -> None:
+    server = await serve(DalyD2Board())
+    host, port = server.sockets[0].getsockname()
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(WRITE_D2)
+    answer = await reader.readexactly(8)
+    writer.close()
+    await writer.wait_closed()
+    server.close()
+    await asyncio.sleep(0.01)
+    assert answer == WRITE_D2

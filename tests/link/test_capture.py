@@ -25,7 +25,7 @@ from bmslink.link.transport import Transport
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options
 from bmslink.protocols.jbd.driver import JBD, JBDFrame, JBDFramer, read_request, write_request
-from support import FIXTURES, virtual_run
+from support import FIXTURES
 
 HEADER = '{"format":"bmslink-capture","version":1,"protocol":"jbd"}\n'
 PIECE = '{"t":0.5,"dir":"rx","hex":"dd03"}\n'
@@ -372,23 +372,20 @@ class Loopback(Transport):
         self.on_data(data[1:])
 
 
-def test_a_recorder_passes_everything_on_and_writes_it_down():
-    async def main():
-        file, inner, got, lost = Kept(), Loopback(), [], []
-        recorder = Recorder(inner, Writer(file, CaptureHeader.now(protocol="", target="")))
-        assert recorder.streaming_clock == 7.0
-        await recorder.open(got.append, lost.append)
-        await recorder.write(b"abc")
-        inner.on_lost(None)
-        await recorder.close()
-        assert (got, lost, inner.closed) == ([b"a", b"bc"], [None], True)
-        assert [(p["dir"], p["hex"]) for p in lines(file.getvalue())[1:]] == [
-            ("tx", "616263"),
-            ("rx", "61"),
-            ("rx", "6263"),
-        ]
-
-    virtual_run(main())
+async def test_a_recorder_passes_everything_on_and_writes_it_down():
+    file, inner, got, lost = Kept(), Loopback(), [], []
+    recorder = Recorder(inner, Writer(file, CaptureHeader.now(protocol="", target="")))
+    assert recorder.streaming_clock == 7.0
+    await recorder.open(got.append, lost.append)
+    await recorder.write(b"abc")
+    inner.on_lost(None)
+    await recorder.close()
+    assert (got, lost, inner.closed) == ([b"a", b"bc"], [None], True)
+    assert [(p["dir"], p["hex"]) for p in lines(file.getvalue())[1:]] == [
+        ("tx", "616263"),
+        ("rx", "61"),
+        ("rx", "6263"),
+    ]
 
 
 class FullDisk(Kept):
@@ -403,44 +400,36 @@ class FullDisk(Kept):
         return super().write(data)
 
 
-def test_a_full_disk_ends_the_recording_loudly():
-    async def main():
-        inner, got, lost = Loopback(), [], []
-        writer = Writer(FullDisk(), CaptureHeader.now(protocol="", target=""))
-        recorder = Recorder(inner, writer)
-        await recorder.open(got.append, lost.append)
-        await recorder.write(b"abc")  # the request is written, its answer no more
-        assert [str(e) for e in lost] == [
-            "The recording cannot be written: No space left on device."
-        ]
-        assert got == []
-        with pytest.raises(TransportError, match="No space left"):
-            await recorder.write(b"abc")
-        writer.close()
-
-    virtual_run(main())
+async def test_a_full_disk_ends_the_recording_loudly():
+    inner, got, lost = Loopback(), [], []
+    writer = Writer(FullDisk(), CaptureHeader.now(protocol="", target=""))
+    recorder = Recorder(inner, writer)
+    await recorder.open(got.append, lost.append)
+    await recorder.write(b"abc")  # the request is written, its answer no more
+    assert [str(e) for e in lost] == ["The recording cannot be written: No space left on device."]
+    assert got == []
+    with pytest.raises(TransportError, match="No space left"):
+        await recorder.write(b"abc")
+    writer.close()
 
 
-def test_what_cannot_be_recorded_is_sent_before_that_is_said():
+async def test_what_cannot_be_recorded_is_sent_before_that_is_said():
     """A frame that switches off waits for no disk."""
 
-    async def main():
-        inner, lost = Loopback(), []
-        sent = []
+    inner, lost = Loopback(), []
+    sent = []
 
-        async def write(data):
-            sent.append(data)
+    async def write(data):
+        sent.append(data)
 
-        inner.write = write
-        file = FullDisk()
-        file.room = 1
-        recorder = Recorder(inner, Writer(file, CaptureHeader.now(protocol="", target="")))
-        await recorder.open(lost.append, lost.append)
-        with pytest.raises(TransportError, match="recording cannot be written"):
-            await recorder.write(b"off")
-        assert sent == [b"off"]
-
-    virtual_run(main())
+    inner.write = write
+    file = FullDisk()
+    file.room = 1
+    recorder = Recorder(inner, Writer(file, CaptureHeader.now(protocol="", target="")))
+    await recorder.open(lost.append, lost.append)
+    with pytest.raises(TransportError, match="recording cannot be written"):
+        await recorder.write(b"off")
+    assert sent == [b"off"]
 
 
 # ------------------------------------------------------------- passwords in damaged answers

@@ -222,141 +222,108 @@ ASK = Toy(kind=1)
 ANSWER = wire(2, b"ok")
 
 
-def test_a_request_gets_its_answer_from_pieces():
-    async def main():
-        _, link = linked(lambda n: [(0.01 * i, ANSWER[i : i + 1]) for i in range(len(ANSWER))])
-        await link.open()
-        answer = await link.request(ASK, of_kind(2))
-        assert (answer.data, link.received_at is not None) == (b"ok", True)
-
-    virtual_run(main())
+async def test_a_request_gets_its_answer_from_pieces():
+    _, link = linked(lambda n: [(0.01 * i, ANSWER[i : i + 1]) for i in range(len(ANSWER))])
+    await link.open()
+    answer = await link.request(ASK, of_kind(2))
+    assert (answer.data, link.received_at is not None) == (b"ok", True)
 
 
-def test_the_line_is_quiet_for_the_gap_before_each_request():
-    async def main():
-        transport, link = linked(lambda n: [(0.02, ANSWER)])
-        await link.open()
-        for _ in range(3):
-            await link.request(ASK, of_kind(2))
-        assert transport.times == [0.0, 0.12, 0.24]
-
-    virtual_run(main())
-
-
-def test_a_late_answer_that_still_comes_in_starts_the_gap_anew():
-    async def main():
-        pieces = [(0.5 + 0.05 * i, ANSWER[i : i + 1]) for i in range(len(ANSWER))]
-        transport, link = linked(lambda n: pieces if n == 1 else [(0.01, ANSWER)])
-        await link.open()
+async def test_the_line_is_quiet_for_the_gap_before_each_request():
+    transport, link = linked(lambda n: [(0.02, ANSWER)])
+    await link.open()
+    for _ in range(3):
         await link.request(ASK, of_kind(2))
-        last = pieces[-1][0]
-        assert transport.times == [0.0, pytest.approx(last + TIMING.gap)]
-
-    virtual_run(main())
+    assert transport.times == [0.0, 0.12, 0.24]
 
 
-def test_a_line_that_others_keep_busy_does_not_hold_a_request_back_for_ever():
-    async def main():
-        transport, link = linked(lambda n: [(0.01, ANSWER)])
-        await link.open()
-        for i in range(100):
-            asyncio.get_running_loop().call_later(0.05 * i, transport.say, wire(9))
-        await asyncio.sleep(0.01)
+async def test_a_late_answer_that_still_comes_in_starts_the_gap_anew():
+    pieces = [(0.5 + 0.05 * i, ANSWER[i : i + 1]) for i in range(len(ANSWER))]
+    transport, link = linked(lambda n: pieces if n == 1 else [(0.01, ANSWER)])
+    await link.open()
+    await link.request(ASK, of_kind(2))
+    last = pieces[-1][0]
+    assert transport.times == [0.0, pytest.approx(last + TIMING.gap)]
+
+
+async def test_a_line_that_others_keep_busy_does_not_hold_a_request_back_for_ever():
+    transport, link = linked(lambda n: [(0.01, ANSWER)])
+    await link.open()
+    for i in range(100):
+        asyncio.get_running_loop().call_later(0.05 * i, transport.say, wire(9))
+    await asyncio.sleep(0.01)
+    await link.request(ASK, of_kind(2))
+    assert transport.times[0] <= 0.01 + TIMING.gap + TIMING.timeout
+
+
+async def test_silence_is_a_timeout_after_all_retries():
+    transport, link = linked(lambda n: [])
+    await link.open()
+    with pytest.raises(LinkTimeout, match="No answer") as caught:
         await link.request(ASK, of_kind(2))
-        assert transport.times[0] <= 0.01 + TIMING.gap + TIMING.timeout
-
-    virtual_run(main())
-
-
-def test_silence_is_a_timeout_after_all_retries():
-    async def main():
-        transport, link = linked(lambda n: [])
-        await link.open()
-        with pytest.raises(LinkTimeout, match="No answer") as caught:
-            await link.request(ASK, of_kind(2))
-        assert caught.value.heard == "silence"
-        assert len(transport.sent) == 1 + TIMING.wake_retries
-        assert {data for _, data in transport.sent} == {wire(1)}
-        assert now() == pytest.approx(5 * TIMING.timeout)
-
-    virtual_run(main())
+    assert caught.value.heard == "silence"
+    assert len(transport.sent) == 1 + TIMING.wake_retries
+    assert {data for _, data in transport.sent} == {wire(1)}
+    assert now() == pytest.approx(5 * TIMING.timeout)
 
 
-def test_many_retries_are_for_a_sleeping_board_only():
-    async def main():
-        transport, link = linked(lambda n: [(0.01, ANSWER)] if n == 5 else [])
-        await link.open()
+async def test_many_retries_are_for_a_sleeping_board_only():
+    transport, link = linked(lambda n: [(0.01, ANSWER)] if n == 5 else [])
+    await link.open()
+    await link.request(ASK, of_kind(2))
+    assert len(transport.sent) == 5
+    with pytest.raises(LinkTimeout):
         await link.request(ASK, of_kind(2))
-        assert len(transport.sent) == 5
-        with pytest.raises(LinkTimeout):
-            await link.request(ASK, of_kind(2))
-        assert len(transport.sent) == 5 + 1 + TIMING.retries
-        await link.close()
-        await link.open()  # after the line was gone the board may sleep again
-        with pytest.raises(LinkTimeout):
-            await link.request(ASK, of_kind(2))
-        assert len(transport.sent) == 8 + 1 + TIMING.wake_retries
-
-    virtual_run(main())
+    assert len(transport.sent) == 5 + 1 + TIMING.retries
+    await link.close()
+    await link.open()  # after the line was gone the board may sleep again
+    with pytest.raises(LinkTimeout):
+        await link.request(ASK, of_kind(2))
+    assert len(transport.sent) == 8 + 1 + TIMING.wake_retries
 
 
-def test_the_number_of_retries_and_the_timeout_can_be_given():
-    async def main():
-        transport, link = linked(lambda n: [])
-        await link.open()
-        with pytest.raises(LinkTimeout):
-            await link.collect(ASK, of_kind(2), lambda got: True, timeout=3.0, retries=0)
-        assert (len(transport.sent), now()) == (1, pytest.approx(3.0))
-
-    virtual_run(main())
+async def test_the_number_of_retries_and_the_timeout_can_be_given():
+    transport, link = linked(lambda n: [])
+    await link.open()
+    with pytest.raises(LinkTimeout):
+        await link.collect(ASK, of_kind(2), lambda got: True, timeout=3.0, retries=0)
+    assert (len(transport.sent), now()) == (1, pytest.approx(3.0))
 
 
-def test_a_late_answer_is_not_taken_for_the_answer_of_the_next_request():
-    async def main():
-        # the answer to the first request comes 0.55 s late, when the second is being prepared
-        _, link = linked(
-            lambda n: [(0.55, wire(2, b"stale"))] if n == 1 else [(0.01, wire(2, b"fresh"))]
-        )
-        await link.open()
-        with pytest.raises(LinkTimeout):
-            await link.collect(ASK, of_kind(2), lambda got: True, retries=0)
-        await asyncio.sleep(0.2)
-        assert (await link.request(ASK, of_kind(2))).data == b"fresh"
-
-    virtual_run(main())
+async def test_a_late_answer_is_not_taken_for_the_answer_of_the_next_request():
+    # the answer to the first request comes 0.55 s late, when the second is being prepared
+    _, link = linked(
+        lambda n: [(0.55, wire(2, b"stale"))] if n == 1 else [(0.01, wire(2, b"fresh"))]
+    )
+    await link.open()
+    with pytest.raises(LinkTimeout):
+        await link.collect(ASK, of_kind(2), lambda got: True, retries=0)
+    await asyncio.sleep(0.2)
+    assert (await link.request(ASK, of_kind(2))).data == b"fresh"
 
 
-def test_half_a_frame_of_an_earlier_answer_does_not_swallow_the_next():
-    async def main():
-        _, link = linked(
-            lambda n: [(0.01, b"\xa0\x02\xff")] if n == 1 else [(0.01, wire(2, b"fresh"))],
-            idle=60.0,  # only the new request may give it up
-        )
-        await link.open()
-        assert (await link.request(ASK, of_kind(2))).data == b"fresh"
-
-    virtual_run(main())
+async def test_half_a_frame_of_an_earlier_answer_does_not_swallow_the_next():
+    _, link = linked(
+        lambda n: [(0.01, b"\xa0\x02\xff")] if n == 1 else [(0.01, wire(2, b"fresh"))],
+        idle=60.0,  # only the new request may give it up
+    )
+    await link.open()
+    assert (await link.request(ASK, of_kind(2))).data == b"fresh"
 
 
-def test_half_a_frame_is_given_up_after_the_idle_time_and_the_answer_behind_it_found():
-    async def main():
-        transport, link = linked(lambda n: [(0.01, b"\xa0\x02\xff"), (0.02, ANSWER)])
-        await link.open()
-        assert (await link.request(ASK, of_kind(2))).data == b"ok"
-        assert len(transport.sent) == 1
-        assert now() == pytest.approx(0.02 + TIMING.idle)
-
-    virtual_run(main())
+async def test_half_a_frame_is_given_up_after_the_idle_time_and_the_answer_behind_it_found():
+    transport, link = linked(lambda n: [(0.01, b"\xa0\x02\xff"), (0.02, ANSWER)])
+    await link.open()
+    assert (await link.request(ASK, of_kind(2))).data == b"ok"
+    assert len(transport.sent) == 1
+    assert now() == pytest.approx(0.02 + TIMING.idle)
 
 
-def test_frames_of_others_are_passed_over():
-    async def main():
-        transport, link = linked(lambda n: [(0.01, wire(7)), (0.02, wire(8)), (0.03, ANSWER)])
-        await link.open()
-        assert (await link.request(ASK, of_kind(2))).data == b"ok"
-        assert len(transport.sent) == 1
-
-    virtual_run(main())
+async def test_frames_of_others_are_passed_over():
+    transport, link = linked(lambda n: [(0.01, wire(7)), (0.02, wire(8)), (0.03, ANSWER)])
+    await link.open()
+    assert (await link.request(ASK, of_kind(2))).data == b"ok"
+    assert len(transport.sent) == 1
 
 
 @pytest.mark.parametrize(
@@ -370,15 +337,12 @@ def test_frames_of_others_are_passed_over():
     ],
     ids=["other", "echo", "echo and other", "noise", "bad checksum"],
 )
-def test_a_timeout_says_what_was_heard_instead(answer, heard, words):
-    async def main():
-        _, link = linked(lambda n: [(0.01, answer)], wake_retries=2)
-        await link.open()
-        with pytest.raises(LinkTimeout, match=words) as caught:
-            await link.request(ASK, of_kind(2))
-        assert caught.value.heard == heard
-
-    virtual_run(main())
+async def test_a_timeout_says_what_was_heard_instead(answer, heard, words):
+    _, link = linked(lambda n: [(0.01, answer)], wake_retries=2)
+    await link.open()
+    with pytest.raises(LinkTimeout, match=words) as caught:
+        await link.request(ASK, of_kind(2))
+    assert caught.value.heard == heard
 
 
 @pytest.mark.parametrize(("addressed", "told"), [(True, True), (False, False)])
@@ -400,108 +364,88 @@ def test_silence_may_mean_that_the_board_has_an_address(addressed, told):
         (b"", "are this its protocol and 3 its address [(]--address[)]"),
     ],
 )
-def test_an_address_that_nobody_may_have_is_named(answer, words):
-    async def main():
-        transport = Wire(lambda n: [(0.01, answer)] if answer else [])
-        link = Link(transport, ToyFramer(), TIMING, address=3)
-        await link.open()
-        with pytest.raises(LinkTimeout, match=words):
-            await link.request(ASK, of_kind(2))
-
-    virtual_run(main())
+async def test_an_address_that_nobody_may_have_is_named(answer, words):
+    transport = Wire(lambda n: [(0.01, answer)] if answer else [])
+    link = Link(transport, ToyFramer(), TIMING, address=3)
+    await link.open()
+    with pytest.raises(LinkTimeout, match=words):
+        await link.request(ASK, of_kind(2))
 
 
-def test_concurrent_callers_are_served_one_after_the_other():
-    async def main():
-        open_requests = 0
+async def test_concurrent_callers_are_served_one_after_the_other():
+    open_requests = 0
 
-        def script(n):
+    def script(n):
+        nonlocal open_requests
+        open_requests += 1
+        assert open_requests == 1, "a second request while one waits for its answer"
+        kind = transport.sent[-1][1][1]
+
+        def done():
             nonlocal open_requests
-            open_requests += 1
-            assert open_requests == 1, "a second request while one waits for its answer"
-            kind = transport.sent[-1][1][1]
+            open_requests -= 1
+            transport.say(wire(kind + 100))
 
-            def done():
-                nonlocal open_requests
-                open_requests -= 1
-                transport.say(wire(kind + 100))
+        asyncio.get_running_loop().call_later(0.05, done)
+        return []
 
-            asyncio.get_running_loop().call_later(0.05, done)
-            return []
-
-        transport, link = linked(script)
-        await link.open()
-        answers = await asyncio.gather(
-            *(link.request(Toy(kind=k), of_kind(k + 100)) for k in range(5))
-        )
-        assert [a.kind for a in answers] == [100, 101, 102, 103, 104]
-        gaps = [b - a for a, b in zip(transport.times, transport.times[1:], strict=False)]
-        assert min(gaps) >= 0.05 + TIMING.gap - 1e-6
-
-    virtual_run(main())
+    transport, link = linked(script)
+    await link.open()
+    answers = await asyncio.gather(*(link.request(Toy(kind=k), of_kind(k + 100)) for k in range(5)))
+    assert [a.kind for a in answers] == [100, 101, 102, 103, 104]
+    gaps = [b - a for a, b in zip(transport.times, transport.times[1:], strict=False)]
+    assert min(gaps) >= 0.05 + TIMING.gap - 1e-6
 
 
-def test_a_cancelled_request_lets_the_next_one_through():
-    async def main():
-        _, link = linked(lambda n: [] if n == 1 else [(0.01, ANSWER)])
-        await link.open()
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.2):
-                await link.request(ASK, of_kind(2))
-        assert (await link.request(ASK, of_kind(2))).data == b"ok"
-
-    virtual_run(main())
+async def test_a_cancelled_request_lets_the_next_one_through():
+    _, link = linked(lambda n: [] if n == 1 else [(0.01, ANSWER)])
+    await link.open()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await link.request(ASK, of_kind(2))
+    assert (await link.request(ASK, of_kind(2))).data == b"ok"
 
 
 @pytest.mark.parametrize("reason", [None, LinkClosed("The cable was pulled.")])
-def test_a_lost_transport_ends_the_waiting_request_and_every_later_one(reason):
-    async def main():
-        transport, link = linked(lambda n: [])
-        await link.open()
-        asyncio.get_running_loop().call_later(0.2, lambda: transport.lose(reason))
-        with pytest.raises(LinkClosed, match="cable was pulled" if reason else "other side"):
+async def test_a_lost_transport_ends_the_waiting_request_and_every_later_one(reason):
+    transport, link = linked(lambda n: [])
+    await link.open()
+    asyncio.get_running_loop().call_later(0.2, lambda: transport.lose(reason))
+    with pytest.raises(LinkClosed, match="cable was pulled" if reason else "other side"):
+        await link.request(ASK, of_kind(2))
+    assert now() == pytest.approx(0.2)
+    for _ in range(2):
+        with pytest.raises(LinkClosed):
             await link.request(ASK, of_kind(2))
-        assert now() == pytest.approx(0.2)
-        for _ in range(2):
-            with pytest.raises(LinkClosed):
-                await link.request(ASK, of_kind(2))
-            with pytest.raises(LinkClosed):
-                await link.send(ASK)
-            with pytest.raises(LinkClosed):
-                await link.next_frame(of_kind(2), 1.0)
-        assert len(transport.sent) == 1
-        await link.open()
-        transport.script = lambda n: [(0.01, ANSWER)]
-        assert (await link.request(ASK, of_kind(2))).data == b"ok"
-
-    virtual_run(main())
+        with pytest.raises(LinkClosed):
+            await link.send(ASK)
+        with pytest.raises(LinkClosed):
+            await link.next_frame(of_kind(2), 1.0)
+    assert len(transport.sent) == 1
+    await link.open()
+    transport.script = lambda n: [(0.01, ANSWER)]
+    assert (await link.request(ASK, of_kind(2))).data == b"ok"
 
 
-def test_an_answer_that_came_before_the_line_was_lost_is_still_given():
-    async def main():
-        transport, link = linked(lambda n: [(0.01, ANSWER)])
-        await link.open()
-        asyncio.get_running_loop().call_later(0.01, lambda: transport.lose(None))
-        assert (await link.request(ASK, of_kind(2))).data == b"ok"
-
-    virtual_run(main())
+async def test_an_answer_that_came_before_the_line_was_lost_is_still_given():
+    transport, link = linked(lambda n: [(0.01, ANSWER)])
+    await link.open()
+    asyncio.get_running_loop().call_later(0.01, lambda: transport.lose(None))
+    assert (await link.request(ASK, of_kind(2))).data == b"ok"
 
 
-def test_closing_ends_the_waiting_request_at_once():
-    async def main():
-        _, link = linked(lambda n: [])
-        with pytest.raises(LinkClosed, match="not open"):
-            await link.request(ASK, of_kind(2))
-        await link.open()
-        waiting = asyncio.create_task(link.request(ASK, of_kind(2), timeout=50))
-        await asyncio.sleep(0.1)
-        await link.close()
-        await link.close()
-        with pytest.raises(LinkClosed, match="not open"):
-            await waiting
-        assert now() == pytest.approx(0.1)
-
-    virtual_run(main())
+async def test_closing_ends_the_waiting_request_at_once():
+    _, link = linked(lambda n: [])
+    with pytest.raises(LinkClosed, match="not open"):
+        await link.request(ASK, of_kind(2))
+    await link.open()
+    waiting = asyncio.create_task(link.request(ASK, of_kind(2), timeout=50))
+    await asyncio.sleep(0.1)
+    await link.close()
+    await link.close()
+    with pytest.raises(LinkClosed, match="not open"):
+        await waiting
+    assert now() == pytest.approx(0.1)
 
 
 def collected(script, complete, **options):
@@ -545,119 +489,96 @@ def test_collect_says_how_far_an_answer_came():
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.4])
-def test_an_answer_without_end_ends_all_the_same(pause):
+async def test_an_answer_without_end_ends_all_the_same(pause):
     sizes = []
 
     def complete(got):
         sizes.append(len(got))
         return False
 
-    async def main():
-        transport, link = linked(lambda n: [])
+    transport, link = linked(lambda n: [])
 
-        async def babble():
-            while True:
-                transport.say(wire(2))
-                await asyncio.sleep(pause)
+    async def babble():
+        while True:
+            transport.say(wire(2))
+            await asyncio.sleep(pause)
 
-        await link.open()
-        babbler = asyncio.create_task(babble())
-        with pytest.raises(LinkTimeout, match="stopped after"):
-            await link.collect(ASK, of_kind(2), complete, retries=0)
-        babbler.cancel()
-        assert now() <= 12 * TIMING.timeout
-
-    virtual_run(main())
+    await link.open()
+    babbler = asyncio.create_task(babble())
+    with pytest.raises(LinkTimeout, match="stopped after"):
+        await link.collect(ASK, of_kind(2), complete, retries=0)
+    babbler.cancel()
+    assert now() <= 12 * TIMING.timeout
     assert max(sizes) <= 256
 
 
-def test_a_stream_is_read_frame_by_frame_and_others_are_dropped():
-    async def main():
-        transport, link = linked(lambda n: [])
-        await link.open()
-        await link.send(ASK)
-        for i in range(6):
-            frame = wire(2 if i % 2 else 7, bytes([i]))
-            asyncio.get_running_loop().call_later(0.3 * i, transport.say, frame)
-        got = [(await link.next_frame(of_kind(2), 1.0)).data for _ in range(3)]
-        assert got == [b"\x01", b"\x03", b"\x05"]
-        with pytest.raises(LinkTimeout) as caught:
-            await link.next_frame(of_kind(2), 1.0)
-        assert caught.value.heard == "silence"
-        transport.say(wire(7))
-        with pytest.raises(LinkTimeout) as caught:
-            await link.next_frame(of_kind(2), 1.0)
-        assert caught.value.heard == "other"
-        assert len(transport.sent) == 1
-
-    virtual_run(main())
+async def test_a_stream_is_read_frame_by_frame_and_others_are_dropped():
+    transport, link = linked(lambda n: [])
+    await link.open()
+    await link.send(ASK)
+    for i in range(6):
+        frame = wire(2 if i % 2 else 7, bytes([i]))
+        asyncio.get_running_loop().call_later(0.3 * i, transport.say, frame)
+    got = [(await link.next_frame(of_kind(2), 1.0)).data for _ in range(3)]
+    assert got == [b"\x01", b"\x03", b"\x05"]
+    with pytest.raises(LinkTimeout) as caught:
+        await link.next_frame(of_kind(2), 1.0)
+    assert caught.value.heard == "silence"
+    transport.say(wire(7))
+    with pytest.raises(LinkTimeout) as caught:
+        await link.next_frame(of_kind(2), 1.0)
+    assert caught.value.heard == "other"
+    assert len(transport.sent) == 1
 
 
-def test_sending_in_a_stream_does_not_break_the_frame_that_is_coming_in():
-    async def main():
-        transport, link = linked(lambda n: [])
-        await link.open()
-        transport.say(ANSWER[:3])
-        await link.send(ASK)
-        transport.say(ANSWER[3:])
-        assert (await link.next_frame(of_kind(2), 1.0)).data == b"ok"
-
-    virtual_run(main())
+async def test_sending_in_a_stream_does_not_break_the_frame_that_is_coming_in():
+    transport, link = linked(lambda n: [])
+    await link.open()
+    transport.say(ANSWER[:3])
+    await link.send(ASK)
+    transport.say(ANSWER[3:])
+    assert (await link.next_frame(of_kind(2), 1.0)).data == b"ok"
 
 
-def test_discard_leaves_only_what_comes_later():
-    async def main():
-        transport, link = linked(lambda n: [])
-        await link.open()
-        transport.say(wire(2, b"old"))
-        link.discard()
-        asyncio.get_running_loop().call_later(0.1, transport.say, wire(2, b"new"))
-        assert (await link.next_frame(of_kind(2), 1.0)).data == b"new"
-
-    virtual_run(main())
+async def test_discard_leaves_only_what_comes_later():
+    transport, link = linked(lambda n: [])
+    await link.open()
+    transport.say(wire(2, b"old"))
+    link.discard()
+    asyncio.get_running_loop().call_later(0.1, transport.say, wire(2, b"new"))
+    assert (await link.next_frame(of_kind(2), 1.0)).data == b"new"
 
 
-def test_frames_that_nobody_reads_do_not_pile_up():
-    async def main():
-        transport, link = linked(lambda n: [])
-        await link.open()
-        for i in range(1000):
-            transport.say(wire(2, i.to_bytes(2, "big")))
-        newest = []
-        with pytest.raises(LinkTimeout):
-            while True:
-                newest.append((await link.next_frame(of_kind(2), 0.1)).data)
-        assert newest == [i.to_bytes(2, "big") for i in range(744, 1000)]
-
-    virtual_run(main())
+async def test_frames_that_nobody_reads_do_not_pile_up():
+    transport, link = linked(lambda n: [])
+    await link.open()
+    for i in range(1000):
+        transport.say(wire(2, i.to_bytes(2, "big")))
+    newest = []
+    with pytest.raises(LinkTimeout):
+        while True:
+            newest.append((await link.next_frame(of_kind(2), 0.1)).data)
+    assert newest == [i.to_bytes(2, "big") for i in range(744, 1000)]
 
 
 @pytest.mark.parametrize("anonymous", [True, False])
-def test_where_answers_are_nameless_those_to_tries_given_up_are_waited_out(anonymous):
+async def test_where_answers_are_nameless_those_to_tries_given_up_are_waited_out(anonymous):
     """A gateway slower than the timeout must not make every answer one question late."""
 
-    async def main():
-        latest = b""
-        _, link = linked(lambda n: [(TIMING.timeout + 0.1, wire(2, latest))], anonymous=anonymous)
-        await link.open()
-        answers = []
-        for latest in (b"first", b"second", b"third"):
-            answers.append((await link.request(ASK.replace(data=latest), of_kind(2))).data)
-        assert (answers == [b"first", b"second", b"third"]) is anonymous
-
-    virtual_run(main())
+    latest = b""
+    _, link = linked(lambda n: [(TIMING.timeout + 0.1, wire(2, latest))], anonymous=anonymous)
+    await link.open()
+    answers = []
+    for latest in (b"first", b"second", b"third"):
+        answers.append((await link.request(ASK.replace(data=latest), of_kind(2))).data)
+    assert (answers == [b"first", b"second", b"third"]) is anonymous
 
 
 @pytest.mark.parametrize(("anonymous", "got"), [(True, b"fresh"), (False, b"stale")])
-def test_after_a_question_without_an_answer_a_late_one_has_time_to_pass(anonymous, got):
-    async def main():
-        slow = [(TIMING.timeout + 0.2, wire(2, b"stale"))]
-        _, link = linked(
-            lambda n: slow if n == 1 else [(0.3, wire(2, b"fresh"))], anonymous=anonymous
-        )
-        await link.open()
-        with pytest.raises(LinkTimeout):
-            await link.collect(ASK, of_kind(2), lambda answer: True, retries=0)
-        assert (await link.request(ASK.replace(data=b"else"), of_kind(2))).data == got
-
-    virtual_run(main())
+async def test_after_a_question_without_an_answer_a_late_one_has_time_to_pass(anonymous, got):
+    slow = [(TIMING.timeout + 0.2, wire(2, b"stale"))]
+    _, link = linked(lambda n: slow if n == 1 else [(0.3, wire(2, b"fresh"))], anonymous=anonymous)
+    await link.open()
+    with pytest.raises(LinkTimeout):
+        await link.collect(ASK, of_kind(2), lambda answer: True, retries=0)
+    assert (await link.request(ASK.replace(data=b"else"), of_kind(2))).data == got

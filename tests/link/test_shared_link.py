@@ -20,7 +20,6 @@ from bmslink.protocols.jbd.driver import JBD
 from bmslink.simulation.boards.daly_a5 import DalyA5Responder
 from bmslink.simulation.boards.jbd import JBDResponder
 from bmslink.simulation.pack.pack import Pack
-from support import virtual_run
 from wires import threads
 
 
@@ -118,26 +117,20 @@ def requests_with_answers(diary):
     return " ".join(kinds)
 
 
-def test_two_addresses_take_turns_on_one_transport(bus):
-    async def main():
-        first, second = two()
-        async with first, second:
-            both = await asyncio.gather(*(d.read() for d in (first, second, first, second)))
-        assert [len(reading.cell_voltages) for reading in both] == [4, 8, 4, 8]
-        assert (bus.opened, bus.open) == (1, [])
-        assert _lines() == {}
-
-    virtual_run(main())
+async def test_two_addresses_take_turns_on_one_transport(bus):
+    first, second = two()
+    async with first, second:
+        both = await asyncio.gather(*(d.read() for d in (first, second, first, second)))
+    assert [len(reading.cell_voltages) for reading in both] == [4, 8, 4, 8]
+    assert (bus.opened, bus.open) == (1, [])
+    assert _lines() == {}
     assert requests_with_answers(bus.diary) == "tx rx " * 7 + "tx rx"  # nobody asks in between
 
 
-def test_each_keeps_its_quiet_time_after_the_others_bytes(bus):
-    async def main():
-        first, second = two()
-        async with first, second:
-            await asyncio.gather(first.read(), second.read(), first.read())
-
-    virtual_run(main())
+async def test_each_keeps_its_quiet_time_after_the_others_bytes(bus):
+    first, second = two()
+    async with first, second:
+        await asyncio.gather(first.read(), second.read(), first.read())
     latest = None
     for time, kind, _ in bus.diary:
         if kind == "tx" and latest is not None:
@@ -145,208 +138,170 @@ def test_each_keeps_its_quiet_time_after_the_others_bytes(bus):
         latest = time
 
 
-def test_a_silent_pack_does_not_spoil_its_neighbour(bus):
-    async def main():
-        deaf = bmslink.connect("jbd+bus://b?address=9&timeout=0.1")
-        other = bmslink.connect("jbd+bus://b?address=2")
-        async with deaf, other:
-            failed, reading = await asyncio.gather(
-                deaf.read(), other.read(), return_exceptions=True
-            )
-        assert isinstance(failed, LinkTimeout)
-        assert failed.heard == "silence"  # not confused by the neighbour's frames
-        assert len(reading.cell_voltages) == 8
-
-    virtual_run(main())
+async def test_a_silent_pack_does_not_spoil_its_neighbour(bus):
+    deaf = bmslink.connect("jbd+bus://b?address=9&timeout=0.1")
+    other = bmslink.connect("jbd+bus://b?address=2")
+    async with deaf, other:
+        failed, reading = await asyncio.gather(deaf.read(), other.read(), return_exceptions=True)
+    assert isinstance(failed, LinkTimeout)
+    assert failed.heard == "silence"  # not confused by the neighbour's frames
+    assert len(reading.cell_voltages) == 8
 
 
-def test_two_protocols_share_a_line_each_with_its_own_framer(bus):
-    async def main():
-        jbd = bmslink.connect("jbd+bus://b?address=1")
-        daly = bmslink.connect("daly-a5+bus://b")
-        async with jbd, daly:
-            one, other = await asyncio.gather(jbd.read(), daly.read())
-        assert (one.protocol, len(one.cell_voltages)) == ("jbd", 4)
-        assert (other.protocol, len(other.cell_voltages)) == ("daly-a5", 12)
-        assert bus.opened == 1
-
+async def test_two_protocols_share_a_line_each_with_its_own_framer(bus):
     assert JBD.timing.baudrate == DalyA5.timing.baudrate
-    virtual_run(main())
+    jbd = bmslink.connect("jbd+bus://b?address=1")
+    daly = bmslink.connect("daly-a5+bus://b")
+    async with jbd, daly:
+        one, other = await asyncio.gather(jbd.read(), daly.read())
+    assert (one.protocol, len(one.cell_voltages)) == ("jbd", 4)
+    assert (other.protocol, len(other.cell_voltages)) == ("daly-a5", 12)
+    assert bus.opened == 1
 
 
-def test_one_line_has_one_speed(bus):
-    async def main():
-        async with bmslink.connect("jbd+bus://b?baudrate=9600&address=1") as first:
-            with pytest.raises(TargetError) as caught:
-                async with bmslink.connect("jbd+bus://b?baudrate=19200"):
-                    pass
-            assert str(caught.value) == (
-                "bus://b is open here with 9600 Bd and cannot have 19200 Bd at the same time; "
-                "give all targets on it the same."
-            )
-            await first.read()
-        async with bmslink.connect("jbd+bus://b?baudrate=19200"):  # nobody has it now
-            pass
-
-    virtual_run(main())
+async def test_one_line_has_one_speed(bus):
+    async with bmslink.connect("jbd+bus://b?baudrate=9600&address=1") as first:
+        with pytest.raises(TargetError) as caught:
+            async with bmslink.connect("jbd+bus://b?baudrate=19200"):
+                pass
+        assert str(caught.value) == (
+            "bus://b is open here with 9600 Bd and cannot have 19200 Bd at the same time; "
+            "give all targets on it the same."
+        )
+        await first.read()
+    async with bmslink.connect("jbd+bus://b?baudrate=19200"):  # nobody has it now
+        pass
 
 
-def test_closing_one_keeps_the_other_alive(bus):
-    async def main():
-        first, second = two()
-        await first.open()
-        await second.open()
-        await first.close()  # who brought the transport
+async def test_closing_one_keeps_the_other_alive(bus):
+    first, second = two()
+    await first.open()
+    await second.open()
+    await first.close()  # who brought the transport
+    await first.close()
+    assert len((await second.read()).cell_voltages) == 8
+    with pytest.raises(LinkClosed):
+        await first.read()
+    await first.open()
+    await second.close()
+    assert len((await first.read()).cell_voltages) == 4
+    assert bus.opened == 1
+    await first.close()
+    assert bus.open == []
+
+
+async def test_closing_in_the_middle_of_a_question_frees_the_line(bus):
+    first, second = two()
+    async with first, second:
+        bus.silent = 1
+        asking = asyncio.ensure_future(first.read())
+        await asyncio.sleep(0.1)
+        waiting = asyncio.ensure_future(second.read())
         await first.close()
-        assert len((await second.read()).cell_voltages) == 8
         with pytest.raises(LinkClosed):
-            await first.read()
-        await first.open()
-        await second.close()
-        assert len((await first.read()).cell_voltages) == 4
-        assert bus.opened == 1
-        await first.close()
-        assert bus.open == []
-
-    virtual_run(main())
+            await asking
+        assert len((await waiting).cell_voltages) == 8
 
 
-def test_closing_in_the_middle_of_a_question_frees_the_line(bus):
-    async def main():
-        first, second = two()
-        async with first, second:
-            bus.silent = 1
-            asking = asyncio.ensure_future(first.read())
-            await asyncio.sleep(0.1)
-            waiting = asyncio.ensure_future(second.read())
-            await first.close()
-            with pytest.raises(LinkClosed):
-                await asking
-            assert len((await waiting).cell_voltages) == 8
-
-    virtual_run(main())
+async def test_a_cancelled_question_frees_the_line(bus):
+    first, second = two()
+    async with first, second:
+        bus.silent = 1
+        asking = asyncio.ensure_future(first.read())
+        await asyncio.sleep(0.1)
+        asking.cancel()
+        assert len((await second.read()).cell_voltages) == 8
 
 
-def test_a_cancelled_question_frees_the_line(bus):
-    async def main():
-        first, second = two()
-        async with first, second:
-            bus.silent = 1
-            asking = asyncio.ensure_future(first.read())
-            await asyncio.sleep(0.1)
-            asking.cancel()
-            assert len((await second.read()).cell_voltages) == 8
-
-    virtual_run(main())
-
-
-def test_a_lost_line_is_told_to_all_and_comes_back(bus):
-    async def main():
-        first, second = two()
-        async with first, second:
-            await asyncio.gather(first.read(), second.read())
-            bus.pull()
-            for device in (second, first, second):
-                with pytest.raises(LinkClosed, match="cable was pulled"):
-                    await device.read()
-            await second.reopen()  # not the one that brought the transport
-            assert len((await second.read()).cell_voltages) == 8
+async def test_a_lost_line_is_told_to_all_and_comes_back(bus):
+    first, second = two()
+    async with first, second:
+        await asyncio.gather(first.read(), second.read())
+        bus.pull()
+        for device in (second, first, second):
             with pytest.raises(LinkClosed, match="cable was pulled"):
-                await first.read()
-            await first.reopen()
-            readings = await asyncio.gather(first.read(), second.read())
-            assert [len(r.cell_voltages) for r in readings] == [4, 8]
-            assert bus.opened == 2
-            bus.pull()
-            await asyncio.gather(first.reopen(), second.reopen())
-            await asyncio.gather(first.read(), second.read())
-            assert bus.opened == 3
-        assert bus.open == []
-
-    virtual_run(main())
-
-
-def test_a_line_that_is_lost_while_it_opens(bus):
-    async def main():
-        first, second = two()
-        bus.on_open = lambda transport: bus.pull()
-        await first.open()
+                await device.read()
+        await second.reopen()  # not the one that brought the transport
+        assert len((await second.read()).cell_voltages) == 8
         with pytest.raises(LinkClosed, match="cable was pulled"):
             await first.read()
-        bus.on_open = lambda transport: None
-        async with second:
-            assert len((await second.read()).cell_voltages) == 8
-        await first.close()
+        await first.reopen()
+        readings = await asyncio.gather(first.read(), second.read())
+        assert [len(r.cell_voltages) for r in readings] == [4, 8]
+        assert bus.opened == 2
+        bus.pull()
+        await asyncio.gather(first.reopen(), second.reopen())
+        await asyncio.gather(first.read(), second.read())
+        assert bus.opened == 3
+    assert bus.open == []
 
-    virtual_run(main())
 
-
-def test_who_waits_for_the_opening_tries_himself_when_it_fails(bus):
-    async def main():
-        first, second = two()
-        bus.opening = 1.0
-        bus.fails = PortNotFound("There is no bus.")
-        openings = [asyncio.ensure_future(d.open()) for d in (first, second)]
-        await asyncio.sleep(1.5)
-        bus.fails = None
-        failed, done = await asyncio.gather(*openings, return_exceptions=True)
-        assert (str(failed), done) == ("There is no bus.", None)
+async def test_a_line_that_is_lost_while_it_opens(bus):
+    first, second = two()
+    bus.on_open = lambda transport: bus.pull()
+    await first.open()
+    with pytest.raises(LinkClosed, match="cable was pulled"):
+        await first.read()
+    bus.on_open = lambda transport: None
+    async with second:
         assert len((await second.read()).cell_voltages) == 8
-        await second.close()
-        assert (bus.open, _lines()) == ([], {})
-
-    virtual_run(main())
+    await first.close()
 
 
-def test_opening_waits_for_a_closing_that_takes_its_time(bus):
-    async def main():
-        first = bmslink.connect("jbd+bus://b?address=1")
-        second, third = two(baudrate=19200)[1], two()[0]
-        await first.open()
-        bus.opening = 1.0
-        closing = asyncio.ensure_future(first.close())
-        await asyncio.sleep(0.5)
-        bus.opening = 0.0
-        await second.open()  # `opened twice` if it did not wait
-        await closing
-        with pytest.raises(TargetError, match="open here with 19200 Bd"):
-            await third.open()
+async def test_who_waits_for_the_opening_tries_himself_when_it_fails(bus):
+    first, second = two()
+    bus.opening = 1.0
+    bus.fails = PortNotFound("There is no bus.")
+    openings = [asyncio.ensure_future(d.open()) for d in (first, second)]
+    await asyncio.sleep(1.5)
+    bus.fails = None
+    failed, done = await asyncio.gather(*openings, return_exceptions=True)
+    assert (str(failed), done) == ("There is no bus.", None)
+    assert len((await second.read()).cell_voltages) == 8
+    await second.close()
+    assert (bus.open, _lines()) == ([], {})
+
+
+async def test_opening_waits_for_a_closing_that_takes_its_time(bus):
+    first = bmslink.connect("jbd+bus://b?address=1")
+    second, third = two(baudrate=19200)[1], two()[0]
+    await first.open()
+    bus.opening = 1.0
+    closing = asyncio.ensure_future(first.close())
+    await asyncio.sleep(0.5)
+    bus.opening = 0.0
+    await second.open()  # `opened twice` if it did not wait
+    await closing
+    with pytest.raises(TargetError, match="open here with 19200 Bd"):
+        await third.open()
+    assert len((await second.read()).cell_voltages) == 8
+    await second.close()
+
+
+async def test_a_dead_transport_is_closed_and_not_heard_any_more(bus):
+    first, second = two()
+    async with first, second:
+        await first.read()
+        dead = bus.open[0]
+        bus.pull()
+        await second.reopen()
+        dead.on_lost(LinkClosed("The old line says it again."))
         assert len((await second.read()).cell_voltages) == 8
-        await second.close()
-
-    virtual_run(main())
-
-
-def test_a_dead_transport_is_closed_and_not_heard_any_more(bus):
-    async def main():
-        first, second = two()
-        async with first, second:
-            await first.read()
-            dead = bus.open[0]
-            bus.pull()
-            await second.reopen()
-            dead.on_lost(LinkClosed("The old line says it again."))
-            assert len((await second.read()).cell_voltages) == 8
-            assert not dead.closed
-            await first.reopen()
-            assert dead.closed
-
-    virtual_run(main())
+        assert not dead.closed
+        await first.reopen()
+        assert dead.closed
 
 
-def test_a_recording_holds_its_own_traffic(bus):
-    async def main():
-        files = [io.BytesIO(), io.BytesIO()]
-        texts = []
-        for file in files:
-            file.close = lambda file=file: texts.append(file.getvalue())
-        first = bmslink.connect("jbd+bus://b?address=1", record=files[0])
-        second = bmslink.connect("jbd+bus://b?address=2", record=files[1])
-        async with first, second:
-            await asyncio.gather(first.read(), second.read(), first.read())
-        return texts
-
-    for text, address, polls in zip(virtual_run(main()), (2, 1), (1, 2), strict=True):
+async def test_a_recording_holds_its_own_traffic(bus):
+    files = [io.BytesIO(), io.BytesIO()]
+    texts = []
+    for file in files:
+        file.close = lambda file=file: texts.append(file.getvalue())
+    first = bmslink.connect("jbd+bus://b?address=1", record=files[0])
+    second = bmslink.connect("jbd+bus://b?address=2", record=files[1])
+    async with first, second:
+        await asyncio.gather(first.read(), second.read(), first.read())
+    for text, address, polls in zip(texts, (2, 1), (1, 2), strict=True):
         lines = [json.loads(line) for line in text.splitlines()][1:]
         assert [line["dir"] for line in lines] == ["tx", "rx"] * 2 * polls
         framer = JBD.make_framer()
@@ -354,45 +309,36 @@ def test_a_recording_holds_its_own_traffic(bus):
         assert {frame.address for frame in frames} == {address}
 
 
-def test_a_listener_hears_what_others_ask(bus):
+async def test_a_listener_hears_what_others_ask(bus):
     """A bus that is only listened to needs nobody's turn."""
 
-    async def main():
-        first, second = two()
-        async with first, second:
-            await first.read()
-            heard = await second.link.next_frame(lambda f: f.address == 1, 1.0)
-            assert heard.is_answer
-            await second.read()  # from now on it asks
-            second.link.discard()
-            await first.read()
-            with pytest.raises(LinkTimeout):
-                await second.link.next_frame(lambda f: True, 1.0)
-
-    virtual_run(main())
+    first, second = two()
+    async with first, second:
+        await first.read()
+        heard = await second.link.next_frame(lambda f: f.address == 1, 1.0)
+        assert heard.is_answer
+        await second.read()  # from now on it asks
+        second.link.discard()
+        await first.read()
+        with pytest.raises(LinkTimeout):
+            await second.link.next_frame(lambda f: True, 1.0)
 
 
-def test_a_late_answer_of_the_other_is_none_of_mine(bus):
-    async def main():
-        first, second = two()
-        async with first, second:
-            await asyncio.gather(first.read(), second.read())
-            late = next(d for _, kind, d in bus.diary if kind == "rx")  # of the first
-            asking = asyncio.ensure_future(second.read())
-            for _ in range(10):
-                await asyncio.sleep(0.03)
-                bus.say(late)
-            assert len((await asking).cell_voltages) == 8
-
-    virtual_run(main())
+async def test_a_late_answer_of_the_other_is_none_of_mine(bus):
+    first, second = two()
+    async with first, second:
+        await asyncio.gather(first.read(), second.read())
+        late = next(d for _, kind, d in bus.diary if kind == "rx")  # of the first
+        asking = asyncio.ensure_future(second.read())
+        for _ in range(10):
+            await asyncio.sleep(0.03)
+            bus.say(late)
+        assert len((await asking).cell_voltages) == 8
 
 
-def test_a_line_does_not_outlive_its_event_loop(bus):
-    async def main():
-        await two()[0].open()
-
+async def test_a_line_does_not_outlive_its_event_loop(bus):
     for _ in range(2):  # the second loop knows nothing of the first one's open line
-        virtual_run(main())
+        await two()[0].open()
         bus.open.clear()
         gc.collect()
 
@@ -400,30 +346,28 @@ def test_a_line_does_not_outlive_its_event_loop(bus):
 # -------------------------------------------------------------------- on real ports and sockets
 
 
-def test_two_names_of_one_port_are_one_line(tmp_path):
+@pytest.mark.real_time
+async def test_two_names_of_one_port_are_one_line(tmp_path):
     """`/dev/serial/by-id/…` leads to `/dev/ttyUSB0`; opening that twice would be `PortBusy`."""
     devices = boards()
 
     def answer(data):
         return b"".join(a.data for board in devices for a in board.receive(data))
 
-    async def main():
-        with pty(answer) as port:
-            link = tmp_path / "by-id"
-            link.symlink_to(port.path)
-            first = bmslink.connect(f"jbd+serial://{port.path}?address=1&gap=0.01")
-            second = bmslink.connect(f"jbd+serial://{link}?address=2&gap=0.01")
-            async with first, second:
-                assert len(threads()) == 1
-                readings = await asyncio.gather(first.read(), second.read())
-                assert [len(r.cell_voltages) for r in readings] == [4, 8]
-                port.pull()
-                for device in (first, second):
-                    with pytest.raises(LinkClosed, match="gone"):
-                        await device.read()
-        assert threads() == []
-
-    asyncio.run(main())
+    with pty(answer) as port:
+        link = tmp_path / "by-id"
+        link.symlink_to(port.path)
+        first = bmslink.connect(f"jbd+serial://{port.path}?address=1&gap=0.01")
+        second = bmslink.connect(f"jbd+serial://{link}?address=2&gap=0.01")
+        async with first, second:
+            assert len(threads()) == 1
+            readings = await asyncio.gather(first.read(), second.read())
+            assert [len(r.cell_voltages) for r in readings] == [4, 8]
+            port.pull()
+            for device in (first, second):
+                with pytest.raises(LinkClosed, match="gone"):
+                    await device.read()
+    assert threads() == []
 
 
 @asynccontextmanager
@@ -451,21 +395,19 @@ async def gateway():
         await asyncio.sleep(0)
 
 
-def test_a_gateway_sees_one_client_for_all_addresses():
-    async def main():
-        async with gateway() as (place, clients):
-            first = bmslink.connect(f"jbd+tcp://{place}?address=1&gap=0.01")
-            second = bmslink.connect(f"jbd+socket://{place}?address=2&gap=0.01")
-            async with first, second:
-                readings = await asyncio.gather(first.read(), second.read())
-                assert [len(r.cell_voltages) for r in readings] == [4, 8]
-                assert len(clients) == 1
-                clients[0].transport.abort()
-                for device in (first, second):
-                    with pytest.raises(LinkClosed, match="closed the connection"):
-                        await device.read()
-                await asyncio.gather(first.reopen(), second.reopen())
-                await asyncio.gather(first.read(), second.read())
-                assert len(clients) == 2
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_a_gateway_sees_one_client_for_all_addresses():
+    async with gateway() as (place, clients):
+        first = bmslink.connect(f"jbd+tcp://{place}?address=1&gap=0.01")
+        second = bmslink.connect(f"jbd+socket://{place}?address=2&gap=0.01")
+        async with first, second:
+            readings = await asyncio.gather(first.read(), second.read())
+            assert [len(r.cell_voltages) for r in readings] == [4, 8]
+            assert len(clients) == 1
+            clients[0].transport.abort()
+            for device in (first, second):
+                with pytest.raises(LinkClosed, match="closed the connection"):
+                    await device.read()
+            await asyncio.gather(first.reopen(), second.reopen())
+            await asyncio.gather(first.read(), second.read())
+            assert len(clients) == 2

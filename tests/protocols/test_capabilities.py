@@ -19,7 +19,6 @@ from bmslink.protocols.common.settings_map import SettingsMap
 from bmslink.protocols.jbd.map import CELL_COUNT, FUNCTION_BITS, jbd_map
 from bmslink.settings.setting import Evidence
 from bmslink.storage.journal import Journal
-from support import virtual_run
 
 Trouble = Callable[[Device, pytest.MonkeyPatch], None]
 
@@ -78,48 +77,41 @@ async def refused(device: Device, journal: Journal) -> bool:
         *((protocol, no_firmware) for protocol in ("jbd", "jk02", "jk04", "daly-d2", "jk-nw")),
     ],
 )
-def test_the_capability_is_what_the_commands_do(
+async def test_the_capability_is_what_the_commands_do(
     protocol: str, trouble: Trouble, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def main() -> None:
-        async with bmslink.connect(f"sim://{protocol}?gap=0&load=idle&cells=8") as device:
-            trouble(device, monkeypatch)
-            told = (await device.inspect()).capabilities
-            assert told["settings"].supported is not await refused(device, Journal(tmp_path))
-            assert told["settings"].supported or told["settings"].reason
-            if trouble is not nothing:
-                assert not any(told[f"switch_{s}"].supported for s in device.driver.settable)
-            # whoever asks for the identity alone hears the same from then on
-            assert (await device.identify()).capabilities == told
-
-    virtual_run(main())
+    async with bmslink.connect(f"sim://{protocol}?gap=0&load=idle&cells=8") as device:
+        trouble(device, monkeypatch)
+        told = (await device.inspect()).capabilities
+        assert told["settings"].supported is not await refused(device, Journal(tmp_path))
+        assert told["settings"].supported or told["settings"].reason
+        if trouble is not nothing:
+            assert not any(told[f"switch_{s}"].supported for s in device.driver.settable)
+        # whoever asks for the identity alone hears the same from then on
+        assert (await device.identify()).capabilities == told
 
 
-def test_a_board_that_answers_for_no_settings_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def main() -> None:
-        async with bmslink.connect("sim://jbd?gap=0") as device:
+async def test_a_board_that_answers_for_no_settings_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with bmslink.connect("sim://jbd?gap=0") as device:
 
-            async def silence(identity: Identity) -> SettingsMap:
-                raise LinkTimeout("No answer.", "silence")
+        async def silence(identity: Identity) -> SettingsMap:
+            raise LinkTimeout("No answer.", "silence")
 
-            monkeypatch.setattr(device.driver, "settings_map", silence)
-            able = (await device.inspect()).capabilities["settings"]
-            assert (able.supported, able.reason) == (False, "No answer")
-
-    virtual_run(main())
+        monkeypatch.setattr(device.driver, "settings_map", silence)
+        able = (await device.inspect()).capabilities["settings"]
+        assert (able.supported, able.reason) == (False, "No answer")
 
 
-def test_of_several_reasons_the_first_is_told() -> None:
-    async def main() -> None:
-        async with bmslink.connect("sim://jbd") as device:
-            identity = await device.identify()
-            found = await device.settings_map(identity)
-            one, other = found.settings[:2]
-            rows = (
-                replace(one, evidence=Evidence.UNVERIFIED, reason="nobody wrote it"),
-                replace(other, evidence=Evidence.UNVERIFIED, reason="another reason"),
-            )
-            told = abilities(device.driver, identity, replace(found, settings=rows), "")["settings"]
-            assert (told.supported, told.reason) == (False, "read-only: nobody wrote it")
-
-    virtual_run(main())
+async def test_of_several_reasons_the_first_is_told() -> None:
+    async with bmslink.connect("sim://jbd") as device:
+        identity = await device.identify()
+        found = await device.settings_map(identity)
+        one, other = found.settings[:2]
+        rows = (
+            replace(one, evidence=Evidence.UNVERIFIED, reason="nobody wrote it"),
+            replace(other, evidence=Evidence.UNVERIFIED, reason="another reason"),
+        )
+        told = abilities(device.driver, identity, replace(found, settings=rows), "")["settings"]
+        assert (told.supported, told.reason) == (False, "read-only: nobody wrote it")

@@ -106,7 +106,7 @@ def test_frames_and_payloads_build_again_to_the_byte(path: Path) -> None:
         payload = codec.payload(frame, sent=sent)
         if payload is not None:
             assert payload.layout.build(payload.layout.parse(payload.data)) == payload.data
-        codec.explain(frame, sent=sent)
+        codec.decode(frame, sent=sent)
 
 
 def cut(data: bytes, sizes: list[int]) -> list[bytes]:
@@ -177,10 +177,10 @@ def test_twice_is_twice_and_never_an_error(path: Path) -> None:
     for data in frames[:20]:
         for frame in framer_of(header).feed(data + data):
             try:
-                first = codec.explain(frame)
+                first = codec.decode(frame)
             except FrameError:
                 continue
-            assert codec.explain(frame) == first
+            assert codec.decode(frame) == first
 
 
 def test_evidence_page_is_fresh() -> None:

@@ -97,7 +97,7 @@ def layouts_of_captures() -> dict[Any, bytes]:
             payload = codec.payload(frame, sent=sent)
             if payload is not None:
                 found.setdefault(payload.layout, payload.data)
-            codec.explain(frame, sent=sent)
+            codec.decode(frame, sent=sent)
     return found
 
 

@@ -78,7 +78,7 @@ def expected(name: str) -> tuple[Reading, Identity]:
     """What the native codec makes of the captured records."""
     codec = JK02Codec("32s")
     records = native(name)
-    found = [codec.explain(records[code]) for code in (SETTINGS, INFO, CELLS)]
+    found = [codec.decode(records[code]) for code in (SETTINGS, INFO, CELLS)]
     return codec.reading(found), codec.identity(found)
 
 
@@ -199,21 +199,19 @@ def test_a_table_that_ends_early_leaves_its_end_unknown() -> None:
         assert set(reading.temperatures) <= set(full.temperatures)
 
 
-def test_an_exception_of_pymodbus_is_a_refusal() -> None:
+@pytest.mark.real_time
+async def test_an_exception_of_pymodbus_is_a_refusal() -> None:
     async def busy(*_: object) -> ExcCodes:
         return ExcCodes.DEVICE_BUSY
 
-    async def main() -> None:
-        block = SimData(0x1000, count=0x500, values=0, datatype=DataType.REGISTERS)
-        async with (
-            served_by_pymodbus("tcp", SimDevice(id=1, simdata=[block], action=busy)) as target,
-            bmslink.connect(target) as device,
-        ):
-            with pytest.raises(Refused, match="exception 6") as caught:
-                await device.read()
-            assert caught.value.status == 6
-
-    asyncio.run(main())
+    block = SimData(0x1000, count=0x500, values=0, datatype=DataType.REGISTERS)
+    async with (
+        served_by_pymodbus("tcp", SimDevice(id=1, simdata=[block], action=busy)) as target,
+        bmslink.connect(target) as device,
+    ):
+        with pytest.raises(Refused, match="exception 6") as caught:
+            await device.read()
+        assert caught.value.status == 6
 
 
 # ---------------------------------------------------------------------- their client, our slave
@@ -315,83 +313,75 @@ def check_settings(table: dict[int, int], settings: dict[str, float]) -> None:
 
 
 @pytest.mark.parametrize("wire", ["tcp", "serial"])
-def test_pymodbus_reads_our_board_value_by_value(wire: str, tmp_path: Path) -> None:
-    async def main() -> None:
-        async with pymodbus_client(wire, tmp_path) as (client, served):
-            registers, pack = Registers(client), served.pack
-            pack.set_cell_voltage(5, 3.123)
-            pack.set_temperature("cell_2", -12.5)
-            pack.switch(Switch.CHARGE, False)
-            live = await registers.table(0x1200, 294)
-            check_live(live, pack.truth())
-            table = await registers.table(0x1000, 294)
-            check_settings(table, pack.settings)
-            assert [number(table, 0x6C + 4 * n) for n in range(4)] == [8, 0, 1, 1]
-            assert number(table, 0x7C) / 1000 == pack.settings["nominal_capacity"]
-            assert number(table, 0x108) == 2  # the address
-            info = await registers.table(0x1400, 244)
-            assert text(info, 0, 16) == "JK_PB2A16S20P"
-            await served.command("load -12.5")
-            current = await registers.words(0x1298, 2)
-            assert client.convert_from_registers(current, TYPES.INT32) == -12_500
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_pymodbus_reads_our_board_value_by_value(wire: str, tmp_path: Path) -> None:
+    async with pymodbus_client(wire, tmp_path) as (client, served):
+        registers, pack = Registers(client), served.pack
+        pack.set_cell_voltage(5, 3.123)
+        pack.set_temperature("cell_2", -12.5)
+        pack.switch(Switch.CHARGE, False)
+        live = await registers.table(0x1200, 294)
+        check_live(live, pack.truth())
+        table = await registers.table(0x1000, 294)
+        check_settings(table, pack.settings)
+        assert [number(table, 0x6C + 4 * n) for n in range(4)] == [8, 0, 1, 1]
+        assert number(table, 0x7C) / 1000 == pack.settings["nominal_capacity"]
+        assert number(table, 0x108) == 2  # the address
+        info = await registers.table(0x1400, 244)
+        assert text(info, 0, 16) == "JK_PB2A16S20P"
+        await served.command("load -12.5")
+        current = await registers.words(0x1298, 2)
+        assert client.convert_from_registers(current, TYPES.INT32) == -12_500
 
 
 @pytest.mark.parametrize("wire", ["tcp", "serial"])
-def test_what_our_board_refuses_is_a_modbus_exception(wire: str, tmp_path: Path) -> None:
-    async def main() -> None:
-        async with pymodbus_client(wire, tmp_path) as (client, served):
-            before = dict(served.pack.switches)
+@pytest.mark.real_time
+async def test_what_our_board_refuses_is_a_modbus_exception(wire: str, tmp_path: Path) -> None:
+    async with pymodbus_client(wire, tmp_path) as (client, served):
+        before = dict(served.pack.switches)
 
-            async def refused(answer) -> int:
-                found = await answer
-                await asyncio.sleep(PAUSE)
-                assert found.isError()
-                assert found.dev_id == 2
-                return found.exception_code
+        async def refused(answer) -> int:
+            found = await answer
+            await asyncio.sleep(PAUSE)
+            assert found.isError()
+            assert found.dev_id == 2
+            return found.exception_code
 
-            read = client.read_holding_registers
-            for address, count in ((0x1600, 1), (0x1201, 2), (0x1200, 124), (0x14F0, 3)):
-                assert await refused(read(address, count=count, device_id=2)) == 2
-            # half a field, a part of the unknown, and what is no setting at all
-            for address in (0x1072, 0x1110, 0x1298, 0x1600, 0x160E, 0x1626):
-                assert await refused(client.write_registers(address, [0], device_id=2)) == 2
-            assert await refused(client.write_register(0x1070, 0, device_id=2)) == 1
-            assert served.pack.switches == before
-
-    asyncio.run(main())
+        read = client.read_holding_registers
+        for address, count in ((0x1600, 1), (0x1201, 2), (0x1200, 124), (0x14F0, 3)):
+            assert await refused(read(address, count=count, device_id=2)) == 2
+        # half a field, a part of the unknown, and what is no setting at all
+        for address in (0x1072, 0x1110, 0x1298, 0x1600, 0x160E, 0x1626):
+            assert await refused(client.write_registers(address, [0], device_id=2)) == 2
+        assert await refused(client.write_register(0x1070, 0, device_id=2)) == 1
+        assert served.pack.switches == before
 
 
 @pytest.mark.parametrize("wire", ["tcp", "serial"])
-def test_what_pymodbus_writes_stands_in_the_pack(wire: str, tmp_path: Path) -> None:
-    async def main() -> None:
-        async with pymodbus_client(wire, tmp_path) as (client, served):
-            for address, words in (
-                (0x1070, [0, 0]),
-                (0x100C, [0, 3600]),
-                (0x105C, [0xFFFF, 0xFFCE]),
-            ):
-                found = await client.write_registers(address, words, device_id=2)
-                assert not found.isError()
-                assert (found.dev_id, found.address, found.count) == (2, address, 2)
-                await asyncio.sleep(PAUSE)
-            assert served.pack.switches[Switch.CHARGE] is False
-            assert served.pack.settings["cell_ovp"] == 3.6
-            assert served.pack.settings["charge_utp"] == -5.0
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_what_pymodbus_writes_stands_in_the_pack(wire: str, tmp_path: Path) -> None:
+    async with pymodbus_client(wire, tmp_path) as (client, served):
+        for address, words in (
+            (0x1070, [0, 0]),
+            (0x100C, [0, 3600]),
+            (0x105C, [0xFFFF, 0xFFCE]),
+        ):
+            found = await client.write_registers(address, words, device_id=2)
+            assert not found.isError()
+            assert (found.dev_id, found.address, found.count) == (2, address, 2)
+            await asyncio.sleep(PAUSE)
+        assert served.pack.switches[Switch.CHARGE] is False
+        assert served.pack.settings["cell_ovp"] == 3.6
+        assert served.pack.settings["charge_utp"] == -5.0
 
 
-def test_both_read_the_same_board(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with pymodbus_client("tcp", tmp_path) as (client, served):
-            live = await Registers(client).table(0x1200, 294)
-            async with bmslink.connect(served.targets[0]) as device:
-                reading = await device.read()
-            cells = [number(live, 2 * n, TYPES.UINT16) / 1000 for n in range(8)]
-            assert tuple(cells) == reading.cell_voltages
-            assert number(live, 0x90) / 1000 == reading.voltage
-            assert live[0xA6] & 0xFF == reading.soc
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_both_read_the_same_board(tmp_path: Path) -> None:
+    async with pymodbus_client("tcp", tmp_path) as (client, served):
+        live = await Registers(client).table(0x1200, 294)
+        async with bmslink.connect(served.targets[0]) as device:
+            reading = await device.read()
+        cells = [number(live, 2 * n, TYPES.UINT16) / 1000 for n in range(8)]
+        assert tuple(cells) == reading.cell_voltages
+        assert number(live, 0x90) / 1000 == reading.voltage
+        assert live[0xA6] & 0xFF == reading.soc

@@ -14,7 +14,6 @@ from bmslink.link.transport import parse_target
 from bmslink.storage.journal import Journal
 from cli_support import QUICK, Cli
 from config_faults import WISHES, World
-from support import virtual_run
 
 
 @pytest.fixture
@@ -50,66 +49,54 @@ async def cut_short(world: World) -> None:
     world.on_write = lambda: None
 
 
-def test_what_a_board_forgets_is_found(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        assert (await look(world)).result == "nothing"
-        await change(world, {"cell_ovp": 3.6, "charge_otp": 54.0})
-        found = await look(world)
-        assert (found.result, found.checked) == ("holds", ("cell_ovp", "charge_otp"))
-        world.pack.settings["cell_ovp"] = 3.65  # as boards do some seconds later, or restarted
-        world.node = world.node.line()
-        found = await look(world)
-        assert (found.result, found.fine) == ("differs", False)
-        (one,) = found.differences
-        assert (one.key, one.unit, one.written, one.now) == ("cell_ovp", "V", 3.6, 3.65)
-        assert "1 of the 2 settings" in found.sentence
-        assert f"the change of {found.time[:19].replace('T', ' ')} UTC wrote" in found.sentence
-        await change(world, {"charge_otp": 53.0})  # the last change counts
-        assert (await look(world)).result == "holds"
-
-    virtual_run(main())
+async def test_what_a_board_forgets_is_found(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    assert (await look(world)).result == "nothing"
+    await change(world, {"cell_ovp": 3.6, "charge_otp": 54.0})
+    found = await look(world)
+    assert (found.result, found.checked) == ("holds", ("cell_ovp", "charge_otp"))
+    world.pack.settings["cell_ovp"] = 3.65  # as boards do some seconds later, or restarted
+    world.node = world.node.line()
+    found = await look(world)
+    assert (found.result, found.fine) == ("differs", False)
+    (one,) = found.differences
+    assert (one.key, one.unit, one.written, one.now) == ("cell_ovp", "V", 3.6, 3.65)
+    assert "1 of the 2 settings" in found.sentence
+    assert f"the change of {found.time[:19].replace('T', ' ')} UTC wrote" in found.sentence
+    await change(world, {"charge_otp": 53.0})  # the last change counts
+    assert (await look(world)).result == "holds"
 
 
-def test_of_a_change_that_was_set_back_the_old_values_count(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        await cut_short(world)
-        found = await look(world)
-        assert (found.result, found.fine) == ("open", False)
-        assert "config resume" in found.sentence
-        async with world.device() as device:
-            await resume(device, rollback=True, journal=world.journal)
-        assert (await look(world)).result == "holds"
-
-    virtual_run(main())
+async def test_of_a_change_that_was_set_back_the_old_values_count(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    await cut_short(world)
+    found = await look(world)
+    assert (found.result, found.fine) == ("open", False)
+    assert "config resume" in found.sentence
+    async with world.device() as device:
+        await resume(device, rollback=True, journal=world.journal)
+    assert (await look(world)).result == "holds"
 
 
-def test_what_was_given_up_says_nothing_of_what_should_hold(tmp_path: Path) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path)
-        await change(world, {"cell_ovp": 3.6})
-        await cut_short(world)
-        async with world.device() as device:
-            await resume(device, keep=True, journal=world.journal)
-        found = await look(world)
-        assert (found.result, "given up" in found.sentence) == ("nothing", True)
-
-    virtual_run(main())
+async def test_what_was_given_up_says_nothing_of_what_should_hold(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    await change(world, {"cell_ovp": 3.6})
+    await cut_short(world)
+    async with world.device() as device:
+        await resume(device, keep=True, journal=world.journal)
+    found = await look(world)
+    assert (found.result, "given up" in found.sentence) == ("nothing", True)
 
 
-def test_the_place_counts_before_the_likeness(tmp_path: Path) -> None:
+async def test_the_place_counts_before_the_likeness(tmp_path: Path) -> None:
     """Two equal boards: each is compared with its own change, and one that moved with what fits."""
 
-    async def main() -> None:
-        a, b = World("jbd", tmp_path), World("jbd", tmp_path)
-        await change(a, {"cell_ovp": 3.6}, "jbd+serial:///dev/ttyA")
-        assert (await look(a, "jbd+serial:///dev/ttyC")).result == "holds"
-        await change(b, {"cell_ovp": 3.58}, "jbd+serial:///dev/ttyB")
-        assert (await look(a, "jbd+serial:///dev/ttyA")).result == "holds"
-        assert (await look(b, "jbd+serial:///dev/ttyB")).result == "holds"
-
-    virtual_run(main())
+    a, b = World("jbd", tmp_path), World("jbd", tmp_path)
+    await change(a, {"cell_ovp": 3.6}, "jbd+serial:///dev/ttyA")
+    assert (await look(a, "jbd+serial:///dev/ttyC")).result == "holds"
+    await change(b, {"cell_ovp": 3.58}, "jbd+serial:///dev/ttyB")
+    assert (await look(a, "jbd+serial:///dev/ttyA")).result == "holds"
+    assert (await look(b, "jbd+serial:///dev/ttyB")).result == "holds"
 
 
 def test_the_command_says_it_with_its_exit_code(cli: Cli) -> None:
@@ -137,22 +124,19 @@ def test_reading_warns_of_an_open_change_of_this_pack_only(cli: Cli) -> None:
     assert cli("read", f"{QUICK}&seed=9").err == ""
 
 
-def test_a_warning_asks_the_pack_nothing_and_survives_a_journal_that_cannot_be_read(
+async def test_a_warning_asks_the_pack_nothing_and_survives_a_journal_that_cannot_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def main() -> None:
-        world = World("jbd", tmp_path / "j")
-        await cut_short(world)
-        monkeypatch.setenv("BMSLINK_JOURNAL", str(tmp_path / "j"))
-        async with world.device() as device:
-            asked = device.link.received
-            assert "was cut off" in (standing.open_change(device) or "")
-            assert device.link.received == asked
-            monkeypatch.setenv("BMSLINK_JOURNAL", str(tmp_path / "j" / "nothing"))
-            assert standing.open_change(device) is None
-            (tmp_path / "x").mkdir()
-            (tmp_path / "x" / "2026-01.jsonl").mkdir()
-            monkeypatch.setenv("BMSLINK_JOURNAL", str(tmp_path / "x"))
-            assert standing.open_change(device) is None
-
-    virtual_run(main())
+    world = World("jbd", tmp_path / "j")
+    await cut_short(world)
+    monkeypatch.setenv("BMSLINK_JOURNAL", str(tmp_path / "j"))
+    async with world.device() as device:
+        asked = device.link.received
+        assert "was cut off" in (standing.open_change(device) or "")
+        assert device.link.received == asked
+        monkeypatch.setenv("BMSLINK_JOURNAL", str(tmp_path / "j" / "nothing"))
+        assert standing.open_change(device) is None
+        (tmp_path / "x").mkdir()
+        (tmp_path / "x" / "2026-01.jsonl").mkdir()
+        monkeypatch.setenv("BMSLINK_JOURNAL", str(tmp_path / "x"))
+        assert standing.open_change(device) is None

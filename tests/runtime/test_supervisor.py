@@ -90,18 +90,15 @@ def test_a_journal_that_cannot_be_written_is_trouble_and_no_end(tmp_path: Path) 
     assert notes.decisions and not supervisor.failed
 
 
-def test_the_error_tells_what_kind_it_is() -> None:
+async def test_the_error_tells_what_kind_it_is() -> None:
     heard = []
     notes = Notes()
     notes.on_error = lambda index, error: heard.append(error)  # type of the error, not its text
     board_of = pack(fault="silent", timeout="0.1")
 
-    async def main() -> None:
-        board = StatusBoard(notes, "policy.toml", [str(board_of.target)], 1.0)
-        each = PackSupervisor(
-            notes, board, 0, default_policies(LFP), None, {}, interval=1.0, sink=False
-        )
-        await each.follow(board_of, 1.0, 1)
-
-    virtual_run(main())
+    board = StatusBoard(notes, "policy.toml", [str(board_of.target)], 1.0)
+    each = PackSupervisor(
+        notes, board, 0, default_policies(LFP), None, {}, interval=1.0, sink=False
+    )
+    await each.follow(board_of, 1.0, 1)
     assert [type(error) for error in heard] == [LinkTimeout]

@@ -17,7 +17,7 @@ from bmslink.config.files.compare import side_of_table
 from bmslink.config.files.profile import profile_of
 from bmslink.decoding import FrameEvent, explain
 from bmslink.errors import BmsError, FrameError
-from bmslink.protocols.common.settings_map import SettingsMap, Table
+from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot
 from bmslink.protocols.jk.map import TABLE_BYTES, jk_map
 from bmslink.settings.plausibility import implausible
 from bmslink.settings.setting import Setting
@@ -81,7 +81,7 @@ def test_a_simulated_board_of_every_protocol_is_believed(protocol: str) -> None:
     believe(board(f"sim://{protocol}")[0])
 
 
-def jk(**fields: int) -> Table:
+def jk(**fields: int) -> SettingsSnapshot:
     """A JK board over Modbus that was read with these raw numbers."""
     table = board("sim://jk-modbus?load=idle")[0]
     image = dict(table.image)

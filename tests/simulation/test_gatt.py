@@ -53,25 +53,22 @@ def agrees(here: World, reading: Reading) -> None:
 @pytest.mark.parametrize("chunks", [None, "20", "128+22", "150", "any"])
 @pytest.mark.parametrize("mtu", [23, 247])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_reading(protocol: str, mtu: int, chunks: str | None) -> None:
-    async def main() -> None:
-        async with (
-            world(protocol, mtu=mtu, chunks=chunks) as here,
-            bmslink.connect(here.target) as device,
-        ):
-            identity = await device.identify()
-            assert identity.protocol == protocol
-            for _ in range(3):
-                reading = await device.read()
-                agrees(here, reading)
-            sizes = {len(piece) for piece in here.notified}
-            assert max(sizes) <= mtu - 3
-            if mtu == 23 and chunks != "any":
-                assert 20 in sizes
-            elif chunks == "128+22" and protocol.startswith("jk"):
-                assert {128, 22} <= sizes
-
-    virtual_run(main())
+async def test_reading(protocol: str, mtu: int, chunks: str | None) -> None:
+    async with (
+        world(protocol, mtu=mtu, chunks=chunks) as here,
+        bmslink.connect(here.target) as device,
+    ):
+        identity = await device.identify()
+        assert identity.protocol == protocol
+        for _ in range(3):
+            reading = await device.read()
+            agrees(here, reading)
+        sizes = {len(piece) for piece in here.notified}
+        assert max(sizes) <= mtu - 3
+        if mtu == 23 and chunks != "any":
+            assert 20 in sizes
+        elif chunks == "128+22" and protocol.startswith("jk"):
+            assert {128, 22} <= sizes
 
 
 @pytest.mark.parametrize(
@@ -79,35 +76,26 @@ def test_reading(protocol: str, mtu: int, chunks: str | None) -> None:
     [("jk02", "jk-two"), ("jk04", "jk-two"), ("jbd", "jbd-bridge"), ("daly-a5", "daly-locked"),
      ("daly-d2", "daly-locked")],
 )  # fmt: skip
-def test_other_modules(protocol: str, module: str) -> None:
-    async def main() -> None:
-        async with (
-            world(protocol, module=MODULES[module]) as here,
-            bmslink.connect(here.target) as device,
-        ):
-            agrees(here, await device.read())
-
-    virtual_run(main())
+async def test_other_modules(protocol: str, module: str) -> None:
+    async with (
+        world(protocol, module=MODULES[module]) as here,
+        bmslink.connect(here.target) as device,
+    ):
+        agrees(here, await device.read())
 
 
-def test_jbd_never_notifies_more_than_20_bytes() -> None:
-    async def main() -> None:
-        async with world("jbd", mtu=247, cells=16) as here, bmslink.connect(here.target) as device:
+async def test_jbd_never_notifies_more_than_20_bytes() -> None:
+    async with world("jbd", mtu=247, cells=16) as here, bmslink.connect(here.target) as device:
+        await device.read()
+        assert {len(piece) for piece in here.notified} <= set(range(1, 21))
+
+
+async def test_jk_chatters_between_its_records() -> None:
+    async with world("jk02") as here, bmslink.connect(here.target) as device:
+        for _ in range(3):
             await device.read()
-            assert {len(piece) for piece in here.notified} <= set(range(1, 21))
-
-    virtual_run(main())
-
-
-def test_jk_chatters_between_its_records() -> None:
-    async def main() -> None:
-        async with world("jk02") as here, bmslink.connect(here.target) as device:
-            for _ in range(3):
-                await device.read()
-            assert b"AT\r\n" in here.notified
-            assert any(piece.startswith(b"AT\r\n") and len(piece) > 4 for piece in here.notified)
-
-    virtual_run(main())
+        assert b"AT\r\n" in here.notified
+        assert any(piece.startswith(b"AT\r\n") and len(piece) > 4 for piece in here.notified)
 
 
 # ------------------------------------------------------------------------- the module by itself
@@ -137,61 +125,52 @@ def phone(monkeypatch: pytest.MonkeyPatch):
 A5_90 = bytes.fromhex("a5 80 90 08 00 00 00 00 00 00 00 00 bd")
 
 
-def test_an_older_daly_answers_once_it_got_an_empty_packet(phone) -> None:
-    async def main() -> None:
-        heard = bytearray()
-        async with (
-            world("daly-a5", module=MODULES["daly-locked"]) as here,
-            client(await seen(here.address)) as daly,
-        ):
-            by_uuid = {c.uuid: c for s in daly.services for c in s.characteristics}
-            await daly.start_notify(by_uuid[ch("fff1")], lambda c, data: heard.extend(data))
-            await daly.write_gatt_char(by_uuid[ch("fff2")], A5_90, response=False)
-            await asyncio.sleep(1)
-            assert heard == b""
-            await daly.write_gatt_char(
-                by_uuid["02f00000-0000-0000-0000-00000000ff01"], b"", response=False
-            )
-            await daly.write_gatt_char(by_uuid[ch("fff2")], A5_90, response=False)
-            await asyncio.sleep(1)
-            assert heard[:4] == bytes.fromhex("a5 01 90 08")
-            assert len(heard) == 13
-        await phone.close()
-
-    virtual_run(main())
+async def test_an_older_daly_answers_once_it_got_an_empty_packet(phone) -> None:
+    heard = bytearray()
+    async with (
+        world("daly-a5", module=MODULES["daly-locked"]) as here,
+        client(await seen(here.address)) as daly,
+    ):
+        by_uuid = {c.uuid: c for s in daly.services for c in s.characteristics}
+        await daly.start_notify(by_uuid[ch("fff1")], lambda c, data: heard.extend(data))
+        await daly.write_gatt_char(by_uuid[ch("fff2")], A5_90, response=False)
+        await asyncio.sleep(1)
+        assert heard == b""
+        await daly.write_gatt_char(
+            by_uuid["02f00000-0000-0000-0000-00000000ff01"], b"", response=False
+        )
+        await daly.write_gatt_char(by_uuid[ch("fff2")], A5_90, response=False)
+        await asyncio.sleep(1)
+        assert heard[:4] == bytes.fromhex("a5 01 90 08")
+        assert len(heard) == 13
+    await phone.close()
 
 
 def ch(short: str) -> str:
     return f"0000{short}-0000-1000-8000-00805f9b34fb"
 
 
-def test_what_does_not_fit_is_refused_as_by_real_stacks(phone) -> None:
-    async def main() -> None:
-        async with world("jk02", mtu=23) as here, client(await seen(here.address)) as jk:
-            (ffe1,) = [c for s in jk.services for c in s.characteristics if c.uuid == ch("ffe1")]
-            assert (jk.mtu_size, ffe1.max_write_without_response_size) == (23, 20)
-            assert {"write", "write-without-response", "notify"} == set(ffe1.properties)
-            await jk.write_gatt_char(ffe1, bytes(20), response=False)
-            with pytest.raises(BleakError, match="21 bytes"):
-                await jk.write_gatt_char(ffe1, bytes(21), response=False)
-        await phone.close()
-
-    virtual_run(main())
+async def test_what_does_not_fit_is_refused_as_by_real_stacks(phone) -> None:
+    async with world("jk02", mtu=23) as here, client(await seen(here.address)) as jk:
+        (ffe1,) = [c for s in jk.services for c in s.characteristics if c.uuid == ch("ffe1")]
+        assert (jk.mtu_size, ffe1.max_write_without_response_size) == (23, 20)
+        assert {"write", "write-without-response", "notify"} == set(ffe1.properties)
+        await jk.write_gatt_char(ffe1, bytes(20), response=False)
+        with pytest.raises(BleakError, match="21 bytes"):
+            await jk.write_gatt_char(ffe1, bytes(21), response=False)
+    await phone.close()
 
 
-def test_an_address_is_enough(phone) -> None:
-    async def main() -> None:
-        async with world("jbd") as here:
-            async with client(here.address, timeout=2) as jbd:
-                assert jbd.is_connected
-            with pytest.raises(BleakDeviceNotFoundError):
-                await client("A4:C1:38:00:00:00", timeout=2).connect()
-        await phone.close()
-
-    virtual_run(main())
+async def test_an_address_is_enough(phone) -> None:
+    async with world("jbd") as here:
+        async with client(here.address, timeout=2) as jbd:
+            assert jbd.is_connected
+        with pytest.raises(BleakDeviceNotFoundError):
+            await client("A4:C1:38:00:00:00", timeout=2).connect()
+    await phone.close()
 
 
-def test_a_module_looks_like_itself(phone) -> None:
+async def test_a_module_looks_like_itself(phone) -> None:
     """Name, services and manufacturer data of the advert; the characteristics behind it."""
     expected = {
         "jk02": ("JK-B2A16S20P", "ffe0", {0x0B65: "88a0c84780b16522"}, ["ffe1", "ffe2"]),
@@ -215,52 +194,46 @@ def test_a_module_looks_like_itself(phone) -> None:
         await phone.close()
 
     for protocol in expected:
-        virtual_run(main(protocol))
+        await main(protocol)
 
 
-def test_connecting_to_nobody_ends_and_leaves_the_adapter_usable(phone) -> None:
-    async def main() -> None:
-        async with world("jk02") as here:
-            device = await seen(here.address)
-            await here.served.bumble.stop_advertising()
-            loop = asyncio.get_running_loop()
-            before = loop.time()
-            with pytest.raises(TimeoutError):
-                await client(device, timeout=3).connect()
-            assert loop.time() - before < 5
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(1):  # given up by the caller
-                    await client(device, timeout=30).connect()
-            await here.served.advertise()
-            async with client(device, timeout=3) as jk:
-                assert jk.is_connected
+async def test_connecting_to_nobody_ends_and_leaves_the_adapter_usable(phone) -> None:
+    async with world("jk02") as here:
+        device = await seen(here.address)
+        await here.served.bumble.stop_advertising()
+        loop = asyncio.get_running_loop()
+        before = loop.time()
+        with pytest.raises(TimeoutError):
+            await client(device, timeout=3).connect()
+        assert loop.time() - before < 5
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):  # given up by the caller
+                await client(device, timeout=30).connect()
+        await here.served.advertise()
+        async with client(device, timeout=3) as jk:
+            assert jk.is_connected
+    await phone.close()
+
+
+async def test_of_two_that_connect_at_once_one_finds_out(phone) -> None:
+    async with world("jk02") as here:
+        other = backend("another phone")
+        device = await seen(here.address)
+        first = BleakClient(device, backend=phone.client, timeout=2)
+        second = BleakClient(device, backend=other.client, timeout=2)
+        ends = await asyncio.gather(first.connect(), second.connect(), return_exceptions=True)
+        assert sorted([first.is_connected, second.is_connected]) == [False, True], ends
+        assert sum(isinstance(end, (BleakError, TimeoutError)) for end in ends) == 1
+        for each in (first, second):
+            await each.disconnect()
         await phone.close()
-
-    virtual_run(main())
-
-
-def test_of_two_that_connect_at_once_one_finds_out(phone) -> None:
-    async def main() -> None:
-        async with world("jk02") as here:
-            other = backend("another phone")
-            device = await seen(here.address)
-            first = BleakClient(device, backend=phone.client, timeout=2)
-            second = BleakClient(device, backend=other.client, timeout=2)
-            ends = await asyncio.gather(first.connect(), second.connect(), return_exceptions=True)
-            assert sorted([first.is_connected, second.is_connected]) == [False, True], ends
-            assert sum(isinstance(end, (BleakError, TimeoutError)) for end in ends) == 1
-            for each in (first, second):
-                await each.disconnect()
-            await phone.close()
-            await other.close()
-
-    virtual_run(main())
+        await other.close()
 
 
 # ------------------------------------------------------------------------------- what goes wrong
 
 
-def test_cut_off_in_mid_frame() -> None:
+async def test_cut_off_in_mid_frame() -> None:
     """Half a record is never made into a reading, and the next connection begins anew."""
 
     async def main(protocol: str) -> None:
@@ -276,7 +249,7 @@ def test_cut_off_in_mid_frame() -> None:
                 agrees(here, await device.read())
 
     for protocol in PROTOCOLS:
-        virtual_run(main(protocol))
+        await main(protocol)
 
 
 def fails(kind: type[Exception], *words: str, protocol: str = "jk02", **options: object) -> None:
@@ -355,69 +328,57 @@ def test_the_password_goes_over_the_air_as_recorded() -> None:
     assert login.receive(b"\xdd") == (b"", b"\xdd")
 
 
-def test_somebody_else_is_connected(phone, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_somebody_else_is_connected(phone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ble, "SCAN_TIMEOUT", 1.0)
 
-    async def main() -> None:
-        async with (
-            world("jk02") as here,
-            world("jbd", air=here.air, seed=2) as neighbour,
-            client(await seen(here.address)),
-        ):
-            with pytest.raises(PortNotFound, match=r"JBD-SP04S034.*phone app"):
-                async with bmslink.connect(here.target):
-                    pass
-            async with bmslink.connect(neighbour.target) as device:
-                agrees(neighbour, await device.read())
-            await phone.close()
-
-    virtual_run(main())
+    async with (
+        world("jk02") as here,
+        world("jbd", air=here.air, seed=2) as neighbour,
+        client(await seen(here.address)),
+    ):
+        with pytest.raises(PortNotFound, match=r"JBD-SP04S034.*phone app"):
+            async with bmslink.connect(here.target):
+                pass
+        async with bmslink.connect(neighbour.target) as device:
+            agrees(neighbour, await device.read())
+        await phone.close()
 
 
-def test_two_packs_of_one_name() -> None:
-    async def main() -> None:
-        async with world("jk02") as here, world("jk02", air=here.air, seed=2) as twin:
-            with pytest.raises(TargetError, match="2 devices") as caught:
-                async with bmslink.connect("jk02+ble://JK-B2A16S20P"):
-                    pass
-            assert here.address in str(caught.value)
-            for each in (here, twin):
-                async with bmslink.connect(each.target) as device:
-                    agrees(each, await device.read())
-
-    virtual_run(main())
+async def test_two_packs_of_one_name() -> None:
+    async with world("jk02") as here, world("jk02", air=here.air, seed=2) as twin:
+        with pytest.raises(TargetError, match="2 devices") as caught:
+            async with bmslink.connect("jk02+ble://JK-B2A16S20P"):
+                pass
+        assert here.address in str(caught.value)
+        for each in (here, twin):
+            async with bmslink.connect(each.target) as device:
+                agrees(each, await device.read())
 
 
-def test_both_packs_on_one_radio_at_once() -> None:
-    async def main() -> None:
-        async with (
-            world("jk02") as here,
-            world("jbd", air=here.air, seed=2) as there,
-            bmslink.connect(here.target) as first,
-            bmslink.connect(there.target) as second,
-        ):
-            for _ in range(3):
-                one, two = await asyncio.gather(first.read(), second.read())
-                agrees(here, one)
-                agrees(there, two)
-
-    virtual_run(main())
+async def test_both_packs_on_one_radio_at_once() -> None:
+    async with (
+        world("jk02") as here,
+        world("jbd", air=here.air, seed=2) as there,
+        bmslink.connect(here.target) as first,
+        bmslink.connect(there.target) as second,
+    ):
+        for _ in range(3):
+            one, two = await asyncio.gather(first.read(), second.read())
+            agrees(here, one)
+            agrees(there, two)
 
 
-def test_the_pack_loses_its_power_and_gets_it_back() -> None:
-    async def main() -> None:
-        async with world("jk02") as here, bmslink.connect(here.target) as device:
-            await device.read()
-            here.controller.leave()
-            with pytest.raises(LinkClosed):
-                for _ in range(5):
-                    await device.read()
-            async with world("jk02", air=here.air) as again:
-                assert again.address == here.address
-                await device.reopen()
-                agrees(again, await device.read())
-
-    virtual_run(main())
+async def test_the_pack_loses_its_power_and_gets_it_back() -> None:
+    async with world("jk02") as here, bmslink.connect(here.target) as device:
+        await device.read()
+        here.controller.leave()
+        with pytest.raises(LinkClosed):
+            for _ in range(5):
+                await device.read()
+        async with world("jk02", air=here.air) as again:
+            assert again.address == here.address
+            await device.reopen()
+            agrees(again, await device.read())
 
 
 def test_no_adapter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -440,100 +401,93 @@ def test_no_adapter(monkeypatch: pytest.MonkeyPatch) -> None:
         asyncio.run(bmslink.connect("jk02+ble://C8:47:80:00:00:01").open())
 
 
-def test_no_controller_but_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.real_time
+async def test_no_controller_but_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ble_bumble_host, "_OPENING", 0.3)
 
-    async def main() -> None:
-        async def babble(reader, writer) -> None:
-            writer.write(random.Random(1).randbytes(5000) + b"HTTP/1.1 400 Bad Request\r\n")
-            await reader.read()
-            writer.close()
-            ended.set()
+    async def babble(reader, writer) -> None:
+        writer.write(random.Random(1).randbytes(5000) + b"HTTP/1.1 400 Bad Request\r\n")
+        await reader.read()
+        writer.close()
+        ended.set()
 
-        ended = asyncio.Event()
+    ended = asyncio.Event()
 
-        server = await asyncio.start_server(babble, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        monkeypatch.setenv(VARIABLE, f"bumble:tcp-client:127.0.0.1:{port}")
-        with pytest.raises(TransportError, match="no Bluetooth controller"):
-            async with bmslink.connect("jk02+ble://C8:47:80:00:00:01"):
-                pass
-        await ended.wait()
-        server.close()
-
-    asyncio.run(main())
+    server = await asyncio.start_server(babble, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    monkeypatch.setenv(VARIABLE, f"bumble:tcp-client:127.0.0.1:{port}")
+    with pytest.raises(TransportError, match="no Bluetooth controller"):
+        async with bmslink.connect("jk02+ble://C8:47:80:00:00:01"):
+            pass
+    await ended.wait()
+    server.close()
 
 
 # ------------------------------------------------------------------------------ hostile neighbours
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_hostile_notifications_leave_the_link_usable(protocol: str) -> None:
-    assert virtual_run(hostile_streams(protocol, 100)).noise > 5_000
+async def test_hostile_notifications_leave_the_link_usable(protocol: str) -> None:
+    assert (await hostile_streams(protocol, 100)).noise > 5_000
 
 
-def test_a_program_that_is_no_bluetooth_host_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.real_time
+async def test_a_program_that_is_no_bluetooth_host_does_no_harm(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Whatever comes by TCP, those who join the radio properly are served."""
     chance = random.Random(3)
 
-    async def main() -> None:
-        async with world("jk02") as here, AsyncExitStack() as stack:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                place = f"127.0.0.1:{probe.getsockname()[1]}"
-            await here.air.serve(stack, place)
-            for _ in range(30):
-                _, writer = await asyncio.open_connection(*place.split(":"))
-                kinds = bytes([chance.choice([1, 1, 1, 2, 4, 7])])
-                writer.write(kinds + chance.randbytes(chance.randrange(2000)))
-                await writer.drain()
-                await asyncio.sleep(0.002)
-                writer.close()
-                await writer.wait_closed()
-            monkeypatch.setenv(VARIABLE, f"bumble:tcp-client:{place}")
-            async with bmslink.connect(here.target) as device:
-                agrees(here, await device.read())
-            await asyncio.sleep(0.05)
-            assert len(here.air.controllers) == 1
-
-    asyncio.run(main())
-
-
-def test_a_host_that_comes_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the Linux kernel does through vhci."""
-
-    async def main() -> None:
+    async with world("jk02") as here, AsyncExitStack() as stack:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             place = f"127.0.0.1:{probe.getsockname()[1]}"
-        async with world("jk02") as here, await open_controller(f"tcp-server:{place}") as kernel:
-            here.air.attach(kernel)
-            monkeypatch.setenv(VARIABLE, f"bumble:tcp-client:{place}")
-            async with bmslink.connect(here.target) as device:
-                agrees(here, await device.read())
-            kernel.server.close()
+        await here.air.serve(stack, place)
+        for _ in range(30):
+            _, writer = await asyncio.open_connection(*place.split(":"))
+            kinds = bytes([chance.choice([1, 1, 1, 2, 4, 7])])
+            writer.write(kinds + chance.randbytes(chance.randrange(2000)))
+            await writer.drain()
+            await asyncio.sleep(0.002)
+            writer.close()
+            await writer.wait_closed()
+        monkeypatch.setenv(VARIABLE, f"bumble:tcp-client:{place}")
+        async with bmslink.connect(here.target) as device:
+            agrees(here, await device.read())
+        await asyncio.sleep(0.05)
+        assert len(here.air.controllers) == 1
 
-    asyncio.run(main())
+
+@pytest.mark.real_time
+async def test_a_host_that_comes_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the Linux kernel does through vhci."""
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{probe.getsockname()[1]}"
+    async with world("jk02") as here, await open_controller(f"tcp-server:{place}") as kernel:
+        here.air.attach(kernel)
+        monkeypatch.setenv(VARIABLE, f"bumble:tcp-client:{place}")
+        async with bmslink.connect(here.target) as device:
+            agrees(here, await device.read())
+        kernel.server.close()
 
 
-def test_hostile_adverts() -> None:
+async def test_hostile_adverts() -> None:
     """Nothing that can be advertised ends a scan, or hides those that we look for."""
 
-    async def main() -> None:
-        chance = random.Random(5)
-        async with world("jk02") as here, world("jbd", air=here.air, seed=2) as evil:
-            advertiser = evil.controller.le_legacy_advertiser
-            for _ in range(100):
-                kinds = bytes(chance.choices(range(256), k=4))
-                advertiser.advertising_data = b"".join(
-                    bytes([chance.choice([0, 1, 2, 5, 17, 255]), kind]) + chance.randbytes(7)
-                    for kind in (kinds[0], 0x09, 0xFF, 0x07, 0x03)
-                )[: chance.randrange(32)]
-                advertiser.scan_response_data = chance.randbytes(chance.randrange(32))
-                found = await ble.scan_adverts(0.1)
-                assert here.address in {seen.address for seen in found}
-
-    virtual_run(main())
+    chance = random.Random(5)
+    async with world("jk02") as here, world("jbd", air=here.air, seed=2) as evil:
+        advertiser = evil.controller.le_legacy_advertiser
+        for _ in range(100):
+            kinds = bytes(chance.choices(range(256), k=4))
+            advertiser.advertising_data = b"".join(
+                bytes([chance.choice([0, 1, 2, 5, 17, 255]), kind]) + chance.randbytes(7)
+                for kind in (kinds[0], 0x09, 0xFF, 0x07, 0x03)
+            )[: chance.randrange(32)]
+            advertiser.scan_response_data = chance.randbytes(chance.randrange(32))
+            found = await ble.scan_adverts(0.1)
+            assert here.address in {seen.address for seen in found}
 
 
 # -------------------------------------------------------------------------------- chunks, options

@@ -198,20 +198,17 @@ def test_without_times_each_request_gets_its_answer_and_no_more(tmp_path):
         "jk-nw/nw-4s-11.21H",
     ],
 )
-def test_where_only_answers_were_recorded_they_are_found_by_what_they_say(name):
+async def test_where_only_answers_were_recorded_they_are_found_by_what_they_say(name):
     """In whichever order they stand: it is their meaning that answers a question."""
     path = FIXTURES / f"{name}.jsonl"
     expected = [reading.voltage for reading in bmslink.decode(path)]
 
-    async def main():
-        read = []
-        async with bmslink.connect(f"replay://{path}?speed=10") as device:
-            with pytest.raises(LinkClosed, match="is over"):
-                while len(read) < 10:
-                    read.append((await device.read()).voltage)
-        return read
-
-    assert virtual_run(main()) == expected
+    read = []
+    async with bmslink.connect(f"replay://{path}?speed=10") as device:
+        with pytest.raises(LinkClosed, match="is over"):
+            while len(read) < 10:
+                read.append((await device.read()).voltage)
+    assert read == expected
 
 
 @pytest.mark.parametrize("pieces", [(), ((None, "tx", ASK_3),)])
@@ -220,23 +217,20 @@ def test_a_recording_without_answers_is_refused_on_opening(tmp_path, pieces):
         played(recorded(tmp_path, *pieces), asking())
 
 
-def test_after_closing_nothing_comes_and_it_can_be_opened_again(tmp_path):
-    async def main():
-        ear = Ear()
-        transport = transport_for(recorded(tmp_path, *SESSION))
-        for _ in range(2):
-            await transport.open(ear.data, ear.end)
-            await transport.write(ASK_3)
-            await asyncio.sleep(0.1)
-            await transport.close()
-            await transport.close()
-            with pytest.raises(LinkClosed):
-                await transport.write(ASK_4)
-            await asyncio.sleep(10)
-        assert [data for _, data in ear.heard] == [A1, A1]
-        assert ear.lost == []
-
-    virtual_run(main())
+async def test_after_closing_nothing_comes_and_it_can_be_opened_again(tmp_path):
+    ear = Ear()
+    transport = transport_for(recorded(tmp_path, *SESSION))
+    for _ in range(2):
+        await transport.open(ear.data, ear.end)
+        await transport.write(ASK_3)
+        await asyncio.sleep(0.1)
+        await transport.close()
+        await transport.close()
+        with pytest.raises(LinkClosed):
+            await transport.write(ASK_4)
+        await asyncio.sleep(10)
+    assert [data for _, data in ear.heard] == [A1, A1]
+    assert ear.lost == []
 
 
 def test_what_is_no_recording_fails_on_opening(tmp_path):
@@ -283,14 +277,11 @@ def test_a_link_over_a_recording_reads_to_its_end(tmp_path):
     virtual_run(main())
 
 
-def test_a_link_that_asks_for_what_was_never_recorded_times_out(tmp_path):
-    async def main():
-        transport = transport_for(recorded(tmp_path, *SESSION))
-        link = Link(transport, JBD.make_framer(), JBD.timing)
-        await link.open()
-        with pytest.raises(LinkTimeout) as caught:
-            await link.request(read_request(0x05), lambda frame: True)
-        assert caught.value.heard == "silence"
-        await link.close()
-
-    virtual_run(main())
+async def test_a_link_that_asks_for_what_was_never_recorded_times_out(tmp_path):
+    transport = transport_for(recorded(tmp_path, *SESSION))
+    link = Link(transport, JBD.make_framer(), JBD.timing)
+    await link.open()
+    with pytest.raises(LinkTimeout) as caught:
+        await link.request(read_request(0x05), lambda frame: True)
+    assert caught.value.heard == "silence"
+    await link.close()

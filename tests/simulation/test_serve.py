@@ -159,54 +159,48 @@ def frames(data: bytes) -> int:
 # ------------------------------------------------------------------------- pseudo-terminal
 
 
-def test_a_terminal_serves_one_client_after_the_other(tmp_path: Path) -> None:
+@pytest.mark.real_time
+async def test_a_terminal_serves_one_client_after_the_other(tmp_path: Path) -> None:
     link = tmp_path / "p"
 
-    async def main() -> None:
-        async with serving(pty=str(link)) as served:
-            assert served.targets == [f"jbd+serial://{link}"]
-            for _ in range(3):
-                reading = await read(served.targets[0])
-                assert reading.cell_voltages == served.pack.truth().cell_voltages
-            assert link.is_symlink()
-        assert not link.is_symlink()
-
-    asyncio.run(main())
+    async with serving(pty=str(link)) as served:
+        assert served.targets == [f"jbd+serial://{link}"]
+        for _ in range(3):
+            reading = await read(served.targets[0])
+            assert reading.cell_voltages == served.pack.truth().cell_voltages
+        assert link.is_symlink()
+    assert not link.is_symlink()
 
 
 @pytest.mark.parametrize(
     ("rate", "baud"), [(termios.B115200, 115200), (termios.B19200, 19200), (termios.B4800, 4800)]
 )
-def test_a_wrong_rate_garbles_and_the_right_one_does_not(
+@pytest.mark.real_time
+async def test_a_wrong_rate_garbles_and_the_right_one_does_not(
     tmp_path: Path, rate: int, baud: int
 ) -> None:
     link = tmp_path / "p"
 
-    async def main() -> None:
-        async with serving(pty=str(link), speed=1e-6) as served:
-            (right,) = await raw_ask(link, termios.B9600, BASIC)
-            assert frames(right) == 1
-            first, lock, again = await raw_ask(link, rate, BASIC, LOCK, BASIC)
-            assert first == again == uart_misread(right, 9600, baud)
-            assert frames(first) == 0
-            assert frames(lock) == 0
-            assert all(served.pack.switches.values())  # what was not understood was not done
-            assert frames((await raw_ask(link, termios.B9600, LOCK))[0]) == 1
-            assert served.pack.switches[Switch.CHARGE] is False
-
-    asyncio.run(main())
+    async with serving(pty=str(link), speed=1e-6) as served:
+        (right,) = await raw_ask(link, termios.B9600, BASIC)
+        assert frames(right) == 1
+        first, lock, again = await raw_ask(link, rate, BASIC, LOCK, BASIC)
+        assert first == again == uart_misread(right, 9600, baud)
+        assert frames(first) == 0
+        assert frames(lock) == 0
+        assert all(served.pack.switches.values())  # what was not understood was not done
+        assert frames((await raw_ask(link, termios.B9600, LOCK))[0]) == 1
+        assert served.pack.switches[Switch.CHARGE] is False
 
 
-def test_a_terminal_nobody_set_stands_at_the_wrong_rate(tmp_path: Path) -> None:
+@pytest.mark.real_time
+async def test_a_terminal_nobody_set_stands_at_the_wrong_rate(tmp_path: Path) -> None:
     link = tmp_path / "p"
 
-    async def main() -> None:
-        async with serving(pty=str(link)):
-            (untouched,) = await raw_ask(link, None, BASIC)
-            assert untouched
-            assert frames(untouched) == 0
-
-    asyncio.run(main())
+    async with serving(pty=str(link)):
+        (untouched,) = await raw_ask(link, None, BASIC)
+        assert untouched
+        assert frames(untouched) == 0
 
 
 def errors_of_callbacks() -> list[Any]:
@@ -235,7 +229,8 @@ ODD_MODES: dict[str, Callable[[int, list[Any]], None]] = {
 
 
 @pytest.mark.parametrize("change", ODD_MODES.values(), ids=ODD_MODES)
-def test_a_client_with_odd_modes_ends_nothing(
+@pytest.mark.real_time
+async def test_a_client_with_odd_modes_ends_nothing(
     tmp_path: Path, change: Callable[[int, list[Any]], None]
 ) -> None:
     link = tmp_path / "p"
@@ -250,19 +245,17 @@ def test_a_client_with_odd_modes_ends_nothing(
         time.sleep(0.1)
         os.close(fd)
 
-    async def main() -> None:
-        unseen = errors_of_callbacks()
-        async with serving(pty=str(link)) as served:
-            await asyncio.to_thread(odd)
-            assert await read(served.targets[0], baudrate=9600)
-        assert unseen == []
-
-    asyncio.run(main())
+    unseen = errors_of_callbacks()
+    async with serving(pty=str(link)) as served:
+        await asyncio.to_thread(odd)
+        assert await read(served.targets[0], baudrate=9600)
+    assert unseen == []
 
 
 @pytest.mark.parametrize("baud", [1, 123, 12345, 250000, 3999999])
 @pytest.mark.skipif(sys.platform != "linux", reason="rates without a name are set Linux's way")
-def test_a_client_with_a_rate_of_its_own_ends_nothing(tmp_path: Path, baud: int) -> None:
+@pytest.mark.real_time
+async def test_a_client_with_a_rate_of_its_own_ends_nothing(tmp_path: Path, baud: int) -> None:
     link = tmp_path / "p"
 
     def ask() -> bytes:
@@ -271,28 +264,24 @@ def test_a_client_with_a_rate_of_its_own_ends_nothing(tmp_path: Path, baud: int)
             data: bytes = port.read(1000)
             return data
 
-    async def main() -> None:
-        unseen = errors_of_callbacks()
-        async with serving(pty=str(link)) as served:
-            assert not frames(await asyncio.to_thread(ask))
-            assert await read(served.targets[0], baudrate=9600)
-        assert unseen == []
-
-    asyncio.run(main())
+    unseen = errors_of_callbacks()
+    async with serving(pty=str(link)) as served:
+        assert not frames(await asyncio.to_thread(ask))
+        assert await read(served.targets[0], baudrate=9600)
+    assert unseen == []
 
 
-def test_our_client_says_garbage_at_the_wrong_rate(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serving(pty=str(tmp_path / "p")) as served:
-            with pytest.raises(LinkTimeout, match="baud rate") as caught:
-                await read(served.targets[0], baudrate=115200, timeout=0.05)
-            assert caught.value.heard == "garbage"
-            assert await read(served.targets[0], baudrate=9600)
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_our_client_says_garbage_at_the_wrong_rate(tmp_path: Path) -> None:
+    async with serving(pty=str(tmp_path / "p")) as served:
+        with pytest.raises(LinkTimeout, match="baud rate") as caught:
+            await read(served.targets[0], baudrate=115200, timeout=0.05)
+        assert caught.value.heard == "garbage"
+        assert await read(served.targets[0], baudrate=9600)
 
 
-def test_what_nobody_reads_is_lost_and_the_newest_remains(tmp_path: Path) -> None:
+@pytest.mark.real_time
+async def test_what_nobody_reads_is_lost_and_the_newest_remains(tmp_path: Path) -> None:
     link = tmp_path / "p"
 
     def flood() -> bytes:
@@ -306,37 +295,30 @@ def test_what_nobody_reads_is_lost_and_the_newest_remains(tmp_path: Path) -> Non
         finally:
             port.close()
 
-    async def main() -> None:
-        async with serving(pty=str(link)):
-            got = await asyncio.to_thread(flood)
-            assert len(got) < 5000
-            assert got.endswith(bytes.fromhex("dde10000000077"))
-
-    asyncio.run(main())
+    async with serving(pty=str(link)):
+        got = await asyncio.to_thread(flood)
+        assert len(got) < 5000
+        assert got.endswith(bytes.fromhex("dde10000000077"))
 
 
-def test_a_link_of_an_earlier_run_is_replaced(tmp_path: Path) -> None:
+@pytest.mark.real_time
+async def test_a_link_of_an_earlier_run_is_replaced(tmp_path: Path) -> None:
     link = tmp_path / "p"
 
-    async def main() -> None:
-        link.symlink_to("/dev/pts/nothing")
-        async with serving(pty=str(link)) as served:
-            assert (await read(served.targets[0])).soc == 60
-
-    asyncio.run(main())
+    link.symlink_to("/dev/pts/nothing")
+    async with serving(pty=str(link)) as served:
+        assert (await read(served.targets[0])).soc == 60
 
 
-def test_a_link_that_is_in_use_is_not_taken(tmp_path: Path) -> None:
+@pytest.mark.real_time
+async def test_a_link_that_is_in_use_is_not_taken(tmp_path: Path) -> None:
     link = tmp_path / "p"
 
-    async def main() -> None:
-        async with serving(pty=str(link)) as served:
-            with pytest.raises(PortBusy, match="in use"):
-                async with serving(pty=str(link)):
-                    pass
-            assert (await read(served.targets[0])).soc == 60
-
-    asyncio.run(main())
+    async with serving(pty=str(link)) as served:
+        with pytest.raises(PortBusy, match="in use"):
+            async with serving(pty=str(link)):
+                pass
+        assert (await read(served.targets[0])).soc == 60
 
 
 def test_nothing_but_a_link_is_ever_replaced(tmp_path: Path) -> None:
@@ -357,19 +339,20 @@ def test_nothing_but_a_link_is_ever_replaced(tmp_path: Path) -> None:
     assert elsewhere.is_symlink()
 
 
-def test_a_link_that_is_someone_elses_by_now_stays(tmp_path: Path) -> None:
+@pytest.mark.real_time
+async def test_a_link_that_is_someone_elses_by_now_stays(tmp_path: Path) -> None:
     link = tmp_path / "p"
 
-    async def main() -> None:
-        async with serving(pty=str(link)):
-            link.unlink()
-            link.symlink_to("/dev/null")
-        assert link.readlink() == Path("/dev/null")
-
-    asyncio.run(main())
+    async with serving(pty=str(link)):
+        link.unlink()
+        link.symlink_to("/dev/null")
+    assert link.readlink() == Path("/dev/null")
 
 
-def test_a_client_that_took_the_port_for_itself_does_not_lock_it_for_ever(tmp_path: Path) -> None:
+@pytest.mark.real_time
+async def test_a_client_that_took_the_port_for_itself_does_not_lock_it_for_ever(
+    tmp_path: Path,
+) -> None:
     link = tmp_path / "p"
     fcntl = pytest.importorskip("fcntl")
 
@@ -381,7 +364,7 @@ def test_a_client_that_took_the_port_for_itself_does_not_lock_it_for_ever(tmp_pa
         finally:
             port.close()
 
-    async def main() -> None:
+    if sys.platform == "linux":
         async with serving(pty=str(link)):
             assert await asyncio.to_thread(take)
             flag = bytearray(4)
@@ -390,85 +373,72 @@ def test_a_client_that_took_the_port_for_itself_does_not_lock_it_for_ever(tmp_pa
             os.close(holder)
             assert flag == bytes(4)
 
-    if sys.platform == "linux":
-        asyncio.run(main())
 
-
-def test_without_terminals_there_is_a_sentence(
+@pytest.mark.real_time
+async def test_without_terminals_there_is_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(sys.modules, "bmslink.simulation.terminal", raising=False)
     monkeypatch.setitem(sys.modules, "termios", None)
 
-    async def main() -> None:
-        with pytest.raises(TransportError, match="Linux or macOS"):
-            async with serving(pty=str(tmp_path / "p")):
-                pass
-
-    asyncio.run(main())
+    with pytest.raises(TransportError, match="Linux or macOS"):
+        async with serving(pty=str(tmp_path / "p")):
+            pass
 
 
 # -------------------------------------------------------------------------------------- TCP
 
 
-def test_tcp_serves_several_clients_at_once(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serving(2, tcp="127.0.0.1:0", pty=str(tmp_path / "p")) as served:
-            assert served.targets[1].startswith("jbd+tcp://127.0.0.1:")
-            targets = [served.targets[0], *[served.targets[1]] * 4]
-            readings = await asyncio.gather(*(read(target) for target in targets))
-            truth = served.pack.truth()
-            assert all(r.cell_voltages == truth.cell_voltages for r in readings)
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_tcp_serves_several_clients_at_once(tmp_path: Path) -> None:
+    async with serving(2, tcp="127.0.0.1:0", pty=str(tmp_path / "p")) as served:
+        assert served.targets[1].startswith("jbd+tcp://127.0.0.1:")
+        targets = [served.targets[0], *[served.targets[1]] * 4]
+        readings = await asyncio.gather(*(read(target) for target in targets))
+        truth = served.pack.truth()
+        assert all(r.cell_voltages == truth.cell_voltages for r in readings)
 
 
-def test_half_a_request_of_one_client_does_not_harm_another() -> None:
-    async def main() -> None:
-        async with serving(tcp="127.0.0.1:0") as served:
-            port = int(served.targets[0].rsplit(":", 1)[1])
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(BASIC[:4])
-            await writer.drain()
-            await asyncio.sleep(0.02)
-            assert (await read(served.targets[0])).soc == 60
-            writer.write(BASIC[4:])
-            assert frames(await asyncio.wait_for(reader.read(200), 1)) == 1
-            writer.close()
-            await writer.wait_closed()
-
-    asyncio.run(main())
-
-
-def test_clients_are_let_go_at_the_end() -> None:
-    async def main() -> None:
-        async with serving(tcp="127.0.0.1:0") as served:
-            port = int(served.targets[0].rsplit(":", 1)[1])
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(BASIC)
-            await reader.readexactly(7)
-        with contextlib.suppress(ConnectionResetError):
-            assert await asyncio.wait_for(reader.read(), 1) is not None
+@pytest.mark.real_time
+async def test_half_a_request_of_one_client_does_not_harm_another() -> None:
+    async with serving(tcp="127.0.0.1:0") as served:
+        port = int(served.targets[0].rsplit(":", 1)[1])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(BASIC[:4])
+        await writer.drain()
+        await asyncio.sleep(0.02)
+        assert (await read(served.targets[0])).soc == 60
+        writer.write(BASIC[4:])
+        assert frames(await asyncio.wait_for(reader.read(200), 1)) == 1
         writer.close()
-        with contextlib.suppress(ConnectionResetError):
-            await writer.wait_closed()
-        with pytest.raises(ConnectionRefusedError):
-            await asyncio.open_connection("127.0.0.1", port)
-
-    asyncio.run(main())
+        await writer.wait_closed()
 
 
-def test_a_taken_port_is_named() -> None:
-    async def main() -> None:
-        with socket.socket() as other:
-            other.bind(("127.0.0.1", 0))
-            other.listen()
-            place = f"127.0.0.1:{other.getsockname()[1]}"
-            with pytest.raises(PortBusy, match=place):
-                async with serving(tcp=place):
-                    pass
+@pytest.mark.real_time
+async def test_clients_are_let_go_at_the_end() -> None:
+    async with serving(tcp="127.0.0.1:0") as served:
+        port = int(served.targets[0].rsplit(":", 1)[1])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(BASIC)
+        await reader.readexactly(7)
+    with contextlib.suppress(ConnectionResetError):
+        assert await asyncio.wait_for(reader.read(), 1) is not None
+    writer.close()
+    with contextlib.suppress(ConnectionResetError):
+        await writer.wait_closed()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
 
-    asyncio.run(main())
+
+@pytest.mark.real_time
+async def test_a_taken_port_is_named() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        place = f"127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(PortBusy, match=place):
+            async with serving(tcp=place):
+                pass
 
 
 @pytest.mark.parametrize(
@@ -482,13 +452,11 @@ def test_a_taken_port_is_named() -> None:
         ({"tcp": "127.0.0.1:0", "protocol": "nope"}, TargetError),
     ],
 )
-def test_what_cannot_be_served(options: dict[str, Any], error: type[BmsError]) -> None:
-    async def main() -> None:
-        with pytest.raises(error):
-            async with serving(**options):
-                pass
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_what_cannot_be_served(options: dict[str, Any], error: type[BmsError]) -> None:
+    with pytest.raises(error):
+        async with serving(**options):
+            pass
 
 
 @pytest.mark.parametrize(
@@ -505,22 +473,21 @@ def test_each_refusal_to_listen_has_its_sentence(number: str, error: type[BmsErr
 # ------------------------------------------------------------------- faults, console, address
 
 
-def test_the_console_stirs_the_pack_and_the_wire() -> None:
-    async def main() -> None:
-        async with serving(tcp="127.0.0.1:0", faults=["sleepy:1"]) as served:
-            target = served.targets[0]
-            assert (await read(target)).temperatures["sensor_1"] is not None
-            assert (await served.command("fault probe:cell_1")).startswith("ok")
-            assert (await read(target)).temperatures["sensor_1"] is None
-            assert await served.command("nonsense") != "ok"
-            assert await served.command("fault silent") == "ok"
-            with pytest.raises(LinkTimeout):
-                await read(target, timeout=0.02)
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_the_console_stirs_the_pack_and_the_wire() -> None:
+    async with serving(tcp="127.0.0.1:0", faults=["sleepy:1"]) as served:
+        target = served.targets[0]
+        assert (await read(target)).temperatures["sensor_1"] is not None
+        assert (await served.command("fault probe:cell_1")).startswith("ok")
+        assert (await read(target)).temperatures["sensor_1"] is None
+        assert await served.command("nonsense") != "ok"
+        assert await served.command("fault silent") == "ok"
+        with pytest.raises(LinkTimeout):
+            await read(target, timeout=0.02)
 
 
-def test_what_the_protocol_cannot_say_is_said_by_the_console() -> None:
+@pytest.mark.real_time
+async def test_what_the_protocol_cannot_say_is_said_by_the_console() -> None:
     mute = "ok (this protocol has no sign for it: {})"
     sensor = mute.format("temperature_sense as fault")
     cases = {
@@ -560,42 +527,36 @@ def test_what_the_protocol_cannot_say_is_said_by_the_console() -> None:
             assert "error" in await served.command("raise fire")
 
     for protocol, lines in cases.items():
-        asyncio.run(main(protocol, lines))
+        await main(protocol, lines)
 
 
-def test_to_ask_what_a_protocol_can_say_changes_nothing() -> None:
-    async def main() -> None:
-        async with serving(protocol="jk02", tcp="127.0.0.1:0", faults=["silent"]) as served:
-            began = time.monotonic()
-            before = served.pack.uptime
-            for _ in range(10):
-                assert await served.command("raise charge_overcurrent protection") == "ok"
-            assert served.pack.uptime - before <= time.monotonic() - began
-            assert time.monotonic() - began < 2
-            assert served.device is not None
-            assert list(served.device.faults.active) == ["silent"]
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_to_ask_what_a_protocol_can_say_changes_nothing() -> None:
+    async with serving(protocol="jk02", tcp="127.0.0.1:0", faults=["silent"]) as served:
+        began = time.monotonic()
+        before = served.pack.uptime
+        for _ in range(10):
+            assert await served.command("raise charge_overcurrent protection") == "ok"
+        assert served.pack.uptime - before <= time.monotonic() - began
+        assert time.monotonic() - began < 2
+        assert served.device is not None
+        assert list(served.device.faults.active) == ["silent"]
 
 
-def test_an_addressed_pack_announces_its_address() -> None:
-    async def main() -> None:
-        async with serving(tcp="127.0.0.1:0", address=5) as served:
-            assert served.targets[0].endswith("?address=5")
-            assert (await read(served.targets[0])).raw
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_an_addressed_pack_announces_its_address() -> None:
+    async with serving(tcp="127.0.0.1:0", address=5) as served:
+        assert served.targets[0].endswith("?address=5")
+        assert (await read(served.targets[0])).raw
 
 
-def test_the_pack_lives_on_while_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.real_time
+async def test_the_pack_lives_on_while_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve_module, "_TICK", 0.01)
 
-    async def main() -> None:
-        async with serving(tcp="127.0.0.1:0", speed=1000) as served:
-            await asyncio.sleep(0.1)
-            assert served.pack.uptime > 30
-
-    asyncio.run(main())
+    async with serving(tcp="127.0.0.1:0", speed=1000) as served:
+        await asyncio.sleep(0.1)
+        assert served.pack.uptime > 30
 
 
 def test_pacing_takes_as_long_as_a_wire(tmp_path: Path) -> None:
@@ -631,44 +592,42 @@ def stirred(**options: Any) -> dict[str, Any]:
     return {"speed": 1e-6, "cells": 14, "chemistry": "nmc", "soc": 83, "seed": 9, **options}
 
 
-def test_bmstools_reads_live_values(tmp_path: Path) -> None:
+@pytest.mark.real_time
+async def test_bmstools_reads_live_values(tmp_path: Path) -> None:
     link = tmp_path / "p"
 
-    async def main() -> None:
-        async with serving(pty=str(link), **stirred(load="cycle")) as served:
-            served.pack.advance(3 * 3600)
-            served.pack.set_cell_voltage(3, 4.3)
-            served.pack.set_cell_voltage(9, 4.31)
-            served.pack.set_load(-12.5)
-            served.pack.advance(10)
-            truth = served.pack.truth()
-            basic, cells, device = await with_bmstools(link, lambda client: client.readInfo())
-        assert truth.current == -12.5
-        assert truth.balancing_cells
-        assert truth.protections
-        assert basic["pack_mv"] == round(100 * truth.voltage) * 10
-        assert basic["pack_ma"] == round(100 * truth.current) * 10
-        assert basic["cur_cap"] == round(100 * truth.remaining_capacity) * 10
-        assert basic["full_cap"] == round(100 * truth.nominal_capacity) * 10
-        assert basic["cycle_cnt"] == truth.cycles
-        assert basic["cap_pct"] == round(truth.soc)
-        assert basic["cell_cnt"] == 14
-        assert basic["ntc_cnt"] == 3
-        assert basic["version"] == 0x80
-        assert (basic["year"], basic["month"], basic["day"]) == (2022, 3, 28)
-        assert [basic[f"ntc{i}"] for i in range(3)] == list(truth.temperatures.values())
-        on = tuple(i + 1 for i in range(32) if basic[f"bal{i}"])
-        assert on == truth.balancing_cells
-        assert basic["chg_fet_en"] is truth.charging_allowed is False
-        assert basic["dsg_fet_en"] is truth.discharging_allowed is True
-        assert [name for name, on in basic.items() if name.endswith("_err") and on] == ["covp_err"]
-        assert [str(c) for c in truth.protections] == ["cell_overvoltage"]
-        assert [cells[f"cell{i}_mv"] for i in range(14)] == [
-            round(1000 * v) for v in truth.cell_voltages
-        ]
-        assert device["device_name"] == "JBD-SP14S020-P14S-100A"
-
-    asyncio.run(main())
+    async with serving(pty=str(link), **stirred(load="cycle")) as served:
+        served.pack.advance(3 * 3600)
+        served.pack.set_cell_voltage(3, 4.3)
+        served.pack.set_cell_voltage(9, 4.31)
+        served.pack.set_load(-12.5)
+        served.pack.advance(10)
+        truth = served.pack.truth()
+        basic, cells, device = await with_bmstools(link, lambda client: client.readInfo())
+    assert truth.current == -12.5
+    assert truth.balancing_cells
+    assert truth.protections
+    assert basic["pack_mv"] == round(100 * truth.voltage) * 10
+    assert basic["pack_ma"] == round(100 * truth.current) * 10
+    assert basic["cur_cap"] == round(100 * truth.remaining_capacity) * 10
+    assert basic["full_cap"] == round(100 * truth.nominal_capacity) * 10
+    assert basic["cycle_cnt"] == truth.cycles
+    assert basic["cap_pct"] == round(truth.soc)
+    assert basic["cell_cnt"] == 14
+    assert basic["ntc_cnt"] == 3
+    assert basic["version"] == 0x80
+    assert (basic["year"], basic["month"], basic["day"]) == (2022, 3, 28)
+    assert [basic[f"ntc{i}"] for i in range(3)] == list(truth.temperatures.values())
+    on = tuple(i + 1 for i in range(32) if basic[f"bal{i}"])
+    assert on == truth.balancing_cells
+    assert basic["chg_fet_en"] is truth.charging_allowed is False
+    assert basic["dsg_fet_en"] is truth.discharging_allowed is True
+    assert [name for name, on in basic.items() if name.endswith("_err") and on] == ["covp_err"]
+    assert [str(c) for c in truth.protections] == ["cell_overvoltage"]
+    assert [cells[f"cell{i}_mv"] for i in range(14)] == [
+        round(1000 * v) for v in truth.cell_voltages
+    ]
+    assert device["device_name"] == "JBD-SP14S020-P14S-100A"
 
 
 MILLIVOLTS = {
@@ -695,40 +654,39 @@ PLAIN = {
 }  # fmt: skip
 
 
-def test_bmstools_reads_the_settings(tmp_path: Path) -> None:
+@pytest.mark.real_time
+async def test_bmstools_reads_the_settings(tmp_path: Path) -> None:
     link = tmp_path / "p"
 
-    async def main() -> None:
-        async with serving(pty=str(link), **stirred()) as served:
-            settings = served.pack.settings
-            # all different, so that no two registers can be mistaken for each other
-            for number, key in enumerate(k for k in settings if k.endswith("_delay")):
-                settings[key] = 3.0 + number
-            for number, key in enumerate(k for k in settings if "tp" in k.split("_")[-1]):
-                settings[key] += number / 10
-            values = await with_bmstools(link, lambda client: client.readEeprom())
-            for name, key in MILLIVOLTS.items():
-                assert values[name] == round(1000 * settings[key]), name
-            assert values["dsgoc"] == -round(1000 * settings["discharge_ocp"])
-            for name, key in PLAIN.items():
-                assert values[name] == pytest.approx(settings[key]), name
-            for percent in (80, 60, 40, 20):
-                mv = 1000 * served.pack.chemistry.ocv(percent)
-                assert values[f"cap_{percent}"] == round(mv), percent
-            assert values["mfg_name"] == "DGJBD"
-            assert values["device_name"] == "JBD-SP14S020-P14S-100A"
-            assert values["barcode"] == ""
-            assert values["cycle_cnt"] == served.pack.truth().cycles
-            assert (values["year"], values["month"], values["day"]) == (2022, 3, 28)
-            assert [values[f"ntc{i}"] for i in range(1, 5)] == [True, True, True, False]
-            assert values["balance_en"] is True
-            assert values["chg_balance_en"] is False
-            assert values["covp_err_cnt"] == 0
-
-    asyncio.run(main())
+    async with serving(pty=str(link), **stirred()) as served:
+        settings = served.pack.settings
+        # all different, so that no two registers can be mistaken for each other
+        for number, key in enumerate(k for k in settings if k.endswith("_delay")):
+            settings[key] = 3.0 + number
+        for number, key in enumerate(k for k in settings if "tp" in k.split("_")[-1]):
+            settings[key] += number / 10
+        values = await with_bmstools(link, lambda client: client.readEeprom())
+        for name, key in MILLIVOLTS.items():
+            assert values[name] == round(1000 * settings[key]), name
+        assert values["dsgoc"] == -round(1000 * settings["discharge_ocp"])
+        for name, key in PLAIN.items():
+            assert values[name] == pytest.approx(settings[key]), name
+        for percent in (80, 60, 40, 20):
+            mv = 1000 * served.pack.chemistry.ocv(percent)
+            assert values[f"cap_{percent}"] == round(mv), percent
+        assert values["mfg_name"] == "DGJBD"
+        assert values["device_name"] == "JBD-SP14S020-P14S-100A"
+        assert values["barcode"] == ""
+        assert values["cycle_cnt"] == served.pack.truth().cycles
+        assert (values["year"], values["month"], values["day"]) == (2022, 3, 28)
+        assert [values[f"ntc{i}"] for i in range(1, 5)] == [True, True, True, False]
+        assert values["balance_en"] is True
+        assert values["chg_balance_en"] is False
+        assert values["covp_err_cnt"] == 0
 
 
-def test_bmstools_writes_and_switches(tmp_path: Path) -> None:
+@pytest.mark.real_time
+async def test_bmstools_writes_and_switches(tmp_path: Path) -> None:
     link = tmp_path / "p"
 
     def work(client: JBD) -> None:
@@ -738,19 +696,16 @@ def test_bmstools_writes_and_switches(tmp_path: Path) -> None:
         with pytest.raises(BMSError):
             client.readReg("covp")
 
-    async def main() -> None:
-        async with serving(pty=str(link), **stirred()) as served:
-            await with_bmstools(link, work)
-            settings = served.pack.settings
-            assert settings["cell_ovp"] == 4.111
-            assert settings["discharge_ocp"] == 25
-            assert settings["charge_otp"] == 41
-            assert served.pack.switches[Switch.DISCHARGE] is False
-            assert served.pack.switches[Switch.CHARGE] is True
-            device = await with_bmstools(link, lambda client: client.readDeviceInfo())
-            assert device["device_name"] == "Van"
-
-    asyncio.run(main())
+    async with serving(pty=str(link), **stirred()) as served:
+        await with_bmstools(link, work)
+        settings = served.pack.settings
+        assert settings["cell_ovp"] == 4.111
+        assert settings["discharge_ocp"] == 25
+        assert settings["charge_otp"] == 41
+        assert served.pack.switches[Switch.DISCHARGE] is False
+        assert served.pack.switches[Switch.CHARGE] is True
+        device = await with_bmstools(link, lambda client: client.readDeviceInfo())
+        assert device["device_name"] == "Van"
 
 
 def test_what_the_protocol_cannot_say_is_said_at_the_start_too() -> None:

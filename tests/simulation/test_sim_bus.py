@@ -47,11 +47,11 @@ async def read_all(protocol: str, device: SimDevice) -> dict[int, Reading]:
 
 
 @pytest.mark.parametrize("protocol", WITH_ADDRESSES)
-def test_each_address_is_a_pack_of_its_own(protocol: str) -> None:
+async def test_each_address_is_a_pack_of_its_own(protocol: str) -> None:
     device = bus(protocol, 1, 3, cells=8)
     device.packs[1].set_cell_voltage(2, 3.111)
     device.packs[3].set_cell_voltage(2, 3.333)
-    found = virtual_run(read_all(protocol, device))
+    found = await read_all(protocol, device)
     assert [r.cell_voltages[1] for r in found.values()] == [3.111, 3.333]
     for number, reading in found.items():
         truth = device.packs[number].truth()
@@ -59,23 +59,21 @@ def test_each_address_is_a_pack_of_its_own(protocol: str) -> None:
         assert reading.voltage == pytest.approx(truth.voltage, abs=0.06)
 
 
-def test_all_are_on_one_terminal(tmp_path: Path) -> None:
+@pytest.mark.real_time
+async def test_all_are_on_one_terminal(tmp_path: Path) -> None:
     """The same target but for the address: two users share the port and take turns."""
 
-    async def main() -> None:
-        async with serving(2, "jk-modbus", pty=str(tmp_path / "p"), address=(1, 2)) as served:
-            link = f"jk-modbus+serial://{tmp_path / 'p'}"
-            assert served.targets == [f"{link}?address=1", f"{link}?address=2"]
-            assert served.device is not None
-            assert await served.command("@2 cell 3 3.7") == "ok"
-            first, second = (bmslink.connect(target) for target in served.targets)
-            async with first, second:
-                found = await asyncio.gather(first.read(), second.read())
-            truths = [pack.truth().cell_voltages for pack in served.device.packs.values()]
-            assert [r.cell_voltages for r in found] == truths
-            assert found[1].cell_voltages[2] == 3.7
-
-    asyncio.run(main())
+    async with serving(2, "jk-modbus", pty=str(tmp_path / "p"), address=(1, 2)) as served:
+        link = f"jk-modbus+serial://{tmp_path / 'p'}"
+        assert served.targets == [f"{link}?address=1", f"{link}?address=2"]
+        assert served.device is not None
+        assert await served.command("@2 cell 3 3.7") == "ok"
+        first, second = (bmslink.connect(target) for target in served.targets)
+        async with first, second:
+            found = await asyncio.gather(first.read(), second.read())
+        truths = [pack.truth().cell_voltages for pack in served.device.packs.values()]
+        assert [r.cell_voltages for r in found] == truths
+        assert found[1].cell_voltages[2] == 3.7
 
 
 def test_seeds_differ_by_the_address() -> None:
@@ -85,15 +83,12 @@ def test_seeds_differ_by_the_address() -> None:
     assert alone.seed == 5
 
 
-def test_time_passes_for_all() -> None:
-    async def main() -> list[float]:
-        device = bus(speed=100.0)
-        device.tick()
-        await asyncio.sleep(2)
-        device.tick()
-        return [pack.uptime for pack in device.packs.values()]
-
-    assert virtual_run(main()) == [200.0, 200.0]
+async def test_time_passes_for_all() -> None:
+    device = bus(speed=100.0)
+    device.tick()
+    await asyncio.sleep(2)
+    device.tick()
+    assert [pack.uptime for pack in device.packs.values()] == [200.0, 200.0]
 
 
 def test_only_the_one_that_is_meant_answers() -> None:
@@ -132,7 +127,7 @@ def test_addresses_that_cannot_be(protocol: str, addresses: tuple[int, ...], wor
         bus(protocol, *addresses)
 
 
-def test_the_master_of_a_jk_bus_finds_the_packs_that_are_there() -> None:
+async def test_the_master_of_a_jk_bus_finds_the_packs_that_are_there() -> None:
     device = bus("jk-bus", 2, 0, 5)
     for number, pack in device.packs.items():
         pack.set_cell_voltage(1, 3 + number / 10)
@@ -142,7 +137,7 @@ def test_the_master_of_a_jk_bus_finds_the_packs_that_are_there() -> None:
     signed = [f.unit for f in heard if isinstance(f, RTUFrame) and f.shape == "written"]
     assert signed == [2, 2, 5, 5, 0, 0]
 
-    for number, reading in virtual_run(read_all("jk-bus", device)).items():
+    for number, reading in (await read_all("jk-bus", device)).items():
         assert reading.raw["address"] == number
         assert reading.cell_voltages[0] == pytest.approx(3 + number / 10)
     # they answer to others too, but the master does not
@@ -272,28 +267,25 @@ def test_where_there_is_no_room_for_it(protocol: str) -> None:
 
 @pytest.mark.parametrize("protocol", ["jk-modbus", "jk-bus", "daly-a5", "daly-p81"])
 @pytest.mark.parametrize("often", [0.07, 0.13, 0.2333, 0.4525, 1.0])
-def test_a_second_master_never_makes_a_wrong_reading(protocol: str, often: float) -> None:
+async def test_a_second_master_never_makes_a_wrong_reading(protocol: str, often: float) -> None:
     """The answers to the other one's questions are as long as those to ours."""
 
-    async def main() -> None:
-        target = f"{protocol}+sim://?load=idle&fault=second_master:{often}"
-        async with bmslink.connect(target) as device:
-            transport = device.link.transport
-            assert isinstance(transport, SimTransport)
-            good = 0
-            for _ in range(10):
-                try:
-                    reading = await device.read()
-                except LinkTimeout as error:
-                    assert error.heard == "other"
-                    continue
-                good += 1
-                truth = transport.pack.truth()
-                assert reading.cell_voltages == truth.cell_voltages
-                assert reading.soc == truth.soc
-            assert good == 10 or often < 0.2
-
-    virtual_run(main())
+    target = f"{protocol}+sim://?load=idle&fault=second_master:{often}"
+    async with bmslink.connect(target) as device:
+        transport = device.link.transport
+        assert isinstance(transport, SimTransport)
+        good = 0
+        for _ in range(10):
+            try:
+                reading = await device.read()
+            except LinkTimeout as error:
+                assert error.heard == "other"
+                continue
+            good += 1
+            truth = transport.pack.truth()
+            assert reading.cell_voltages == truth.cell_voltages
+            assert reading.soc == truth.soc
+        assert good == 10 or often < 0.2
 
 
 def test_a_bus_is_one_line_to_the_outside() -> None:

@@ -54,7 +54,7 @@ def data_of(responder: DalyA5Responder, data_id: int, data: bytes = bytes(8)) ->
 def reading_of(responder: DalyA5Responder) -> Reading:
     codec = DalyA5Codec(Options())
     found = ask(responder, *(read_request(i) for i in LIVE))
-    return codec.reading([codec.explain(f) for f in found])
+    return codec.reading([codec.decode(f) for f in found])
 
 
 def assert_agrees(ours: Reading, truth: Reading) -> None:

@@ -91,8 +91,8 @@ QUERIES = [
 @each
 @pytest.mark.parametrize("hours", [0.1, 13])
 @pytest.mark.parametrize("query", QUERIES)
-def test_readings_are_the_truth(name: str, query: str, hours: float) -> None:
-    reading, truth = virtual_run(poll(f"{name}+sim://?{query}", hours))
+async def test_readings_are_the_truth(name: str, query: str, hours: float) -> None:
+    reading, truth = await poll(f"{name}+sim://?{query}", hours)
     assert reading.protocol == name
     # the truth is that of the end of the poll
     assert reading.cell_voltages == pytest.approx(truth.cell_voltages, abs=0.0031)
@@ -118,12 +118,12 @@ def test_readings_are_the_truth(name: str, query: str, hours: float) -> None:
 
 
 @each
-def test_a_balancing_pack(name: str) -> None:
+async def test_a_balancing_pack(name: str) -> None:
     def lift(pack: Pack) -> None:
         for cell in (2, 8, 18):
             pack.set_cell_voltage(cell, 3.6)
 
-    reading, truth = virtual_run(poll(f"{name}+sim://?cells=20&load=idle", 0, lift))
+    reading, truth = await poll(f"{name}+sim://?cells=20&load=idle", 0, lift)
     assert truth.balancing_cells == (2, 8, 18)
     assert reading.balancing_active is True
     assert reading.balancing_cells is None  # neither map says so for sure
@@ -139,21 +139,21 @@ def test_a_balancing_pack(name: str) -> None:
     + [("daly-p81", "alarm", c) for c, _ in LEVELS.values()]
     + [("daly-p81", "protection", c) for c, trips in LEVELS.values() if trips],
 )
-def test_every_condition_that_the_registers_can_say(
+async def test_every_condition_that_the_registers_can_say(
     name: str, severity: str, condition: Condition
 ) -> None:
     if condition is Condition.SOFTWARE_LOCK:
         return  # not raised, but switched: below
-    reading, _ = virtual_run(
-        poll(f"{name}+sim://", 0, lambda pack: pack.raise_condition(severity, condition))
+    reading, _ = await poll(
+        f"{name}+sim://", 0, lambda pack: pack.raise_condition(severity, condition)
     )
     lists = {"alarm": reading.alarms, "protection": reading.protections, "fault": reading.faults}
     assert lists[severity] == (condition,)
 
 
 @each
-def test_a_broken_probe(name: str) -> None:
-    reading, _ = virtual_run(poll(f"{name}+sim://", 0, lambda pack: pack.break_probe("cell_2")))
+async def test_a_broken_probe(name: str) -> None:
+    reading, _ = await poll(f"{name}+sim://", 0, lambda pack: pack.break_probe("cell_2"))
     assert reading.temperatures["sensor_2"] is None
     assert reading.faults == (Condition.TEMPERATURE_SENSE,)
 
@@ -173,8 +173,8 @@ def test_identity(name: str) -> None:
     assert identity.serial_number == (None if name == "daly-d2" else "SIM25876360")
 
 
-def test_several_boards_on_one_line() -> None:
-    reading, truth = virtual_run(poll("daly-p81+sim://?address=7&cells=5"))
+async def test_several_boards_on_one_line() -> None:
+    reading, truth = await poll("daly-p81+sim://?address=7&cells=5")
     assert reading.cell_voltages == truth.cell_voltages
     device = DalyP81Responder(Pack(), address=7)
     assert ask(device, read_request(0x81, 0, 0x40)) is None
@@ -197,7 +197,7 @@ def test_a_poll_keeps_its_distance(name: str) -> None:
 
 
 @each
-def test_faults_of_the_wire_are_survived(name: str) -> None:
+async def test_faults_of_the_wire_are_survived(name: str) -> None:
     async def many(fault: str) -> None:
         async with bmslink.connect(f"{name}+sim://?cells=8&fault={fault}") as device:
             for _ in range(5):
@@ -209,7 +209,7 @@ def test_faults_of_the_wire_are_survived(name: str) -> None:
                 assert all(3.0 < v < 3.6 for v in reading.cell_voltages if v is not None)
 
     for fault in ("corrupt", "cut", "glue", "noise", "duplicate", "late", "chunk"):
-        virtual_run(many(fault))
+        await many(fault)
 
 
 # -------------------------------------------------------------------------------- registers
@@ -255,11 +255,11 @@ def test_settings_are_those_of_the_pack(name: str) -> None:
     driver = DRIVERS[name]
     codec = driver.make_codec(Options())
     block = SETTINGS[name]
-    codec.explain(read_request(UNITS[name][0], *block), sent=True)
+    codec.decode(read_request(UNITS[name][0], *block), sent=True)
     words = read(device, name, *block)
     assert words is not None
     data = b"".join(word.to_bytes(2, "big") for word in words)
-    values = codec.explain(RTUFrame(unit=UNITS[name][1], shape="data", data=data)).values
+    values = codec.decode(RTUFrame(unit=UNITS[name][1], shape="data", data=data)).values
     for key in ("cell_ovp", "cell_uvp", "pack_ovp", "charge_otp", "balance_delta"):
         assert values[key] == pytest.approx(device.pack.settings[key], abs=0.051), key
     for key in ("charge_ocp", "discharge_ocp"):
@@ -340,9 +340,9 @@ def test_other_writes_do_nothing(name: str) -> None:
 
 
 @each
-def test_switched_off_is_a_state_and_no_protection(name: str) -> None:
-    reading, _ = virtual_run(
-        poll(f"{name}+sim://", 0, lambda pack: pack.switch(Switch.DISCHARGE, on=False))
+async def test_switched_off_is_a_state_and_no_protection(name: str) -> None:
+    reading, _ = await poll(
+        f"{name}+sim://", 0, lambda pack: pack.switch(Switch.DISCHARGE, on=False)
     )
     assert reading.alarms == (Condition.SOFTWARE_LOCK,)
     assert reading.protections == reading.faults == ()

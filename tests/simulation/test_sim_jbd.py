@@ -97,16 +97,16 @@ def assert_same(reading: Reading, truth: Reading, amount: float = 0.01) -> None:
 @pytest.mark.parametrize(
     "query", ["", "cells=4&soc=97&seed=5", "cells=1&chemistry=lto", "cells=32&chemistry=nmc&soc=3"]
 )
-def test_readings_are_the_truth(query: str, hours: float) -> None:
-    reading, truth = virtual_run(poll(query, hours))
+async def test_readings_are_the_truth(query: str, hours: float) -> None:
+    reading, truth = await poll(query, hours)
     assert_same(reading, truth)
     assert list(reading.temperatures.values()) == list(truth.temperatures.values())
     assert reading.protections == truth.protections
 
 
 @pytest.mark.parametrize("load", ["200", "-250.04"])
-def test_a_large_pack_counts_tenfold(load: str) -> None:
-    reading, truth = virtual_run(poll(f"capacity=628&cells=4&load={load}", 0.3))
+async def test_a_large_pack_counts_tenfold(load: str) -> None:
+    reading, truth = await poll(f"capacity=628&cells=4&load={load}", 0.3)
     assert_same(reading, truth, 0.1)
     assert reading.raw["tenfold"] is True
     assert reading.nominal_capacity == 628.0
@@ -154,8 +154,8 @@ def test_where_the_two_tenfold_flags_disagree_nothing_is_written(
             return found, dict((await device.settings(found)).values())
 
     found, values = virtual_run(main())
-    assert locked in found.locked
-    assert bool(found.locked) == bool(locked)
+    assert locked in found.read_only_reason
+    assert bool(found.read_only_reason) == bool(locked)
     if capacity == 628 and not locked:
         assert values["nominal_capacity"] == 628.0
     if locked:
@@ -163,19 +163,19 @@ def test_where_the_two_tenfold_flags_disagree_nothing_is_written(
             found.encode({0x24: b"\x0e\x42"}, {"cell_ovp": 3.6})
 
 
-def test_a_balancing_pack_names_its_cells() -> None:
+async def test_a_balancing_pack_names_its_cells() -> None:
     def lift(pack: Pack) -> None:
         for cell in (2, 8, 18, 32):
             pack.set_cell_voltage(cell, 3.6)
 
-    reading, truth = virtual_run(poll("cells=32&load=idle", 0, lift))
+    reading, truth = await poll("cells=32&load=idle", 0, lift)
     assert truth.balancing_cells == (2, 8, 18, 32)
     assert_same(reading, truth)
 
 
 @pytest.mark.parametrize("condition", COUNTERS)
-def test_a_trip_shows_and_is_counted(condition: Condition) -> None:
-    reading, _ = virtual_run(poll("", 0, lambda p: p.raise_condition("protection", condition)))
+async def test_a_trip_shows_and_is_counted(condition: Condition) -> None:
+    reading, _ = await poll("", 0, lambda p: p.raise_condition("protection", condition))
     assert reading.protections == (condition,)
     device = board()
     device.pack.raise_condition("protection", condition)
@@ -195,13 +195,13 @@ def test_a_trip_shows_and_is_counted(condition: Condition) -> None:
     assert sum(read(device, 0xAA)) == 0
 
 
-def test_faults_alarms_and_a_missing_probe_show() -> None:
+async def test_faults_alarms_and_a_missing_probe_show() -> None:
     def spoil(pack: Pack) -> None:
         pack.raise_condition("fault", Condition.AFE)
         pack.raise_condition("alarm", Condition.CELL_DELTA)
         pack.break_probe("cell_2")
 
-    reading, _ = virtual_run(poll("", 0, spoil))
+    reading, _ = await poll("", 0, spoil)
     assert reading.faults == (Condition.AFE,)
     assert reading.alarms == (Condition.CELL_DELTA,)
     assert reading.temperatures["sensor_2"] is None
@@ -283,8 +283,8 @@ def test_fets_are_switched_without_factory_mode(lock: int) -> None:
     assert bool(basic[16] & 0x10) is bool(lock)
 
 
-def test_a_software_lock_is_no_protection() -> None:
-    reading, _ = virtual_run(poll("", 0, lambda p: p.switch(Switch.CHARGE, on=False)))
+async def test_a_software_lock_is_no_protection() -> None:
+    reading, _ = await poll("", 0, lambda p: p.switch(Switch.CHARGE, on=False))
     assert reading.alarms == (Condition.SOFTWARE_LOCK,)
     assert reading.protections == ()
     assert reading.charging_allowed is False

@@ -46,16 +46,16 @@ def write(device: JK02Responder, register: int, value: float) -> None:
 
 def settings(device: JK02Responder) -> Record:
     (found, *_) = [f for f in ask(device, READ_SETTINGS) if f.code == SETTINGS]
-    return JK02Codec(device.model.variant).explain(found)
+    return JK02Codec(device.model.variant).decode(found)
 
 
 def live(device: JK02Responder) -> Reading:
     """The next live record, with the settings known."""
     codec = JK02Codec()
     for frame in ask(device, READ_INFO, READ_SETTINGS):
-        codec.explain(frame)
+        codec.decode(frame)
     (frame,) = JK02Framer().feed(device.stream())
-    return codec.reading([codec.explain(frame)])
+    return codec.reading([codec.decode(frame)])
 
 
 def test_it_answers_in_the_order_of_real_boards() -> None:
@@ -105,7 +105,7 @@ def test_every_firmware_tells_the_truth(firmware: str) -> None:
 @pytest.mark.parametrize("firmware", MODELS)
 def test_every_firmware_says_who_it_is(firmware: str) -> None:
     codec = JK02Codec()
-    records = [codec.explain(f) for f in ask(board(firmware, cells=8), READ_INFO, READ_SETTINGS)]
+    records = [codec.decode(f) for f in ask(board(firmware, cells=8), READ_INFO, READ_SETTINGS)]
     found = codec.identity([r for r in records if r.role in ("identity", "settings")])
     assert (found.model, found.firmware, found.cell_count, found.variant) == (
         MODELS[firmware].vendor_id,

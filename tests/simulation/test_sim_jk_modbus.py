@@ -176,7 +176,7 @@ def test_a_master_asks_all_and_pushes_its_own() -> None:
     asked = {f.unit for f in found if isinstance(f, RTUFrame) and f.shape == "write_many"}
     assert asked == set(range(1, 16))
     codec = JKBusCodec()
-    signed = [r.values["address"] for r in map(codec.explain, found) if r.part == "address"]
+    signed = [r.values["address"] for r in map(codec.decode, found) if r.part == "address"]
     assert signed == [1, 2, 0]
 
 

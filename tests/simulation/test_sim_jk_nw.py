@@ -47,7 +47,7 @@ def ask(responder: JKNWResponder, *requests: JKNWFrame) -> list[JKNWFrame]:
 def record_of(responder: JKNWResponder) -> Record:
     (frame,) = ask(responder, read_all_request())
     assert (frame.command, frame.source, frame.kind) == (READ_ALL, 0, REPLY)
-    return JKNWCodec(Options()).explain(frame)
+    return JKNWCodec(Options()).decode(frame)
 
 
 def reading_of(responder: JKNWResponder) -> Reading:

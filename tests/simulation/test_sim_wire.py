@@ -229,16 +229,16 @@ async def poll(query: str) -> bmslink.Reading:
         "chunk:1", "chunk:7", "duplicate", "sleepy", "sleepy:4", "foreign", "echo,noise,chunk:3",
     ],
 )  # fmt: skip
-def test_the_link_lives_through(fault: str, seed: int) -> None:
-    assert virtual_run(poll(f"fault={fault}&seed={seed}")).protocol == "jbd"
+async def test_the_link_lives_through(fault: str, seed: int) -> None:
+    assert (await poll(f"fault={fault}&seed={seed}")).protocol == "jbd"
 
 
 @pytest.mark.parametrize(
     ("fault", "heard"), [("silent", {"silence"}), ("corrupt:100", {"garbage", "other"})]
 )
-def test_the_link_says_what_it_heard(fault: str, heard: set[str]) -> None:
+async def test_the_link_says_what_it_heard(fault: str, heard: set[str]) -> None:
     with pytest.raises(LinkTimeout) as caught:
-        virtual_run(poll(f"fault={fault}"))
+        await poll(f"fault={fault}")
     assert caught.value.heard in heard
 
 

@@ -93,7 +93,7 @@ def test_old_records_are_read_and_the_first_new_one_names_the_last_of_them(tmp_p
 _WRITER = """
 import sys
 from pathlib import Path
-from bmslink.chain import add
+from bmslink.storage.chain import add
 for n in range(int(sys.argv[2])):
     add(Path(sys.argv[1]), {"event": "x", "who": sys.argv[3], "n": n}, patience=30)
 """

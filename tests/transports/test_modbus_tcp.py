@@ -127,30 +127,28 @@ def test_registers_of_a_pymodbus_server_are_read_and_written():
     asyncio.run(main())
 
 
-def test_two_units_behind_one_gateway_share_one_connection():
+@pytest.mark.real_time
+async def test_two_units_behind_one_gateway_share_one_connection():
     """What a device of each address does, without a driver: it shares the line."""
     from bmslink.link.shared_line import shared
 
-    async def main():
-        async with pymodbus_server() as target:
-            links = [
-                Link(shared(make_transport(parse_target(target))), RTUFramer(MODBUS_SHAPES), TIMING)
-                for _ in range(2)
-            ]
-            for link in links:
-                await link.open()
-            frames = [read(100, 9), read(100, 9, unit=0xD2)]
-            answers = await asyncio.gather(
-                *(
-                    link.request(frame, answers_to(frame))
-                    for link, frame in zip(links * 5, frames * 5, strict=True)
-                )
+    async with pymodbus_server() as target:
+        links = [
+            Link(shared(make_transport(parse_target(target))), RTUFramer(MODBUS_SHAPES), TIMING)
+            for _ in range(2)
+        ]
+        for link in links:
+            await link.open()
+        frames = [read(100, 9), read(100, 9, unit=0xD2)]
+        answers = await asyncio.gather(
+            *(
+                link.request(frame, answers_to(frame))
+                for link, frame in zip(links * 5, frames * 5, strict=True)
             )
-            assert [a.words[0] for a in answers] == [100, 1000] * 5
-            for link in links:
-                await link.close()
-
-    asyncio.run(main())
+        )
+        assert [a.words[0] for a in answers] == [100, 1000] * 5
+        for link in links:
+            await link.close()
 
 
 # -------------------------------------------------------------------------- hostile gateways
@@ -409,56 +407,51 @@ def test_a_server_of_another_kind_is_a_lost_link(nonsense):
     assert "does not speak Modbus/TCP" in str(error)
 
 
-def test_the_link_can_be_opened_again_after_nonsense():
-    async def main():
-        def answer(made, request):
-            return b"HTTP/1.1" if len(made.requests) == 1 else envelope(request, words(7, 8))
+@pytest.mark.real_time
+async def test_the_link_can_be_opened_again_after_nonsense():
+    def answer(made, request):
+        return b"HTTP/1.1" if len(made.requests) == 1 else envelope(request, words(7, 8))
 
-        async with gateway(answer) as (_, link):
-            frame = read(100, 2)
-            for _ in range(2):
-                with pytest.raises(LinkClosed, match="does not speak"):
-                    await link.request(frame, answers_to(frame))
+    async with gateway(answer) as (_, link):
+        frame = read(100, 2)
+        for _ in range(2):
+            with pytest.raises(LinkClosed, match="does not speak"):
+                await link.request(frame, answers_to(frame))
+        await link.close()
+        await link.open()
+        assert (await link.request(frame, answers_to(frame))).words == [7, 8]
+
+
+@pytest.mark.real_time
+async def test_closing_ends_a_question_that_waits():
+    async with gateway(lambda *_: b"", "timeout=30") as (made, link):
+        asking = asyncio.ensure_future(link.request(read(100, 2), lambda f: True))
+        await made.asked.wait()
+        async with asyncio.timeout(2):
             await link.close()
-            await link.open()
-            assert (await link.request(frame, answers_to(frame))).words == [7, 8]
-
-    asyncio.run(main())
+            with pytest.raises(LinkClosed):
+                await asking
 
 
-def test_closing_ends_a_question_that_waits():
-    async def main():
-        async with gateway(lambda *_: b"", "timeout=30") as (made, link):
-            asking = asyncio.ensure_future(link.request(read(100, 2), lambda f: True))
-            await made.asked.wait()
-            async with asyncio.timeout(2):
-                await link.close()
-                with pytest.raises(LinkClosed):
-                    await asking
-
-    asyncio.run(main())
-
-
-def test_a_cancelled_question_leaves_nothing_behind():
+@pytest.mark.real_time
+async def test_a_cancelled_question_leaves_nothing_behind():
     def late(made, request):
         if len(made.requests) == 1:
             return b""
         return envelope(made.requests[0], words(1, 1)) + envelope(request, words(7, 8))
 
-    async def main():
-        async with gateway(late, "timeout=30") as (made, link):
-            frame = read(100, 2)
-            asking = asyncio.ensure_future(link.request(frame, answers_to(frame)))
-            await made.asked.wait()
-            asking.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await asking
-            assert (await link.request(frame, answers_to(frame))).words == [7, 8]
-
-    asyncio.run(main())
+    async with gateway(late, "timeout=30") as (made, link):
+        frame = read(100, 2)
+        asking = asyncio.ensure_future(link.request(frame, answers_to(frame)))
+        await made.asked.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert (await link.request(frame, answers_to(frame))).words == [7, 8]
 
 
-def test_what_modbus_cannot_carry_is_said_and_not_sent():
+@pytest.mark.real_time
+async def test_what_modbus_cannot_carry_is_said_and_not_sent():
     good = rtu(read(100, 2))
     daly_write = bytes.fromhex("d2 10 00 a9 00 01 00 01")  # no byte count
     no_requests = [
@@ -474,41 +467,34 @@ def test_what_modbus_cannot_carry_is_said_and_not_sent():
         rtu(RTUFrame(function=WRITE_MANY, shape="write_many", count=3, data=bytes(4))),
     ]
 
-    async def main():
-        async with gateway(lambda *_: b"") as (made, link):
-            for request in no_requests:
-                with pytest.raises(TransportError, match="Modbus/TCP carries reads and writes"):
-                    await link.transport.write(request)
-            assert made.requests == []
-
-    asyncio.run(main())
+    async with gateway(lambda *_: b"") as (made, link):
+        for request in no_requests:
+            with pytest.raises(TransportError, match="Modbus/TCP carries reads and writes"):
+                await link.transport.write(request)
+        assert made.requests == []
 
 
-def test_another_protocol_through_a_modbus_gateway_is_said():
-    async def main():
-        made = Gateway(lambda *_: b"")
-        server = await asyncio.start_server(made.client, "127.0.0.1", 0)
-        place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with bmslink.connect(f"jbd+modbus-tcp://{place}") as device:
-            with pytest.raises(TransportError, match="needs a line that passes bytes"):
-                await device.read()
-        server.close()
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_another_protocol_through_a_modbus_gateway_is_said():
+    made = Gateway(lambda *_: b"")
+    server = await asyncio.start_server(made.client, "127.0.0.1", 0)
+    place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with bmslink.connect(f"jbd+modbus-tcp://{place}") as device:
+        with pytest.raises(TransportError, match="needs a line that passes bytes"):
+            await device.read()
+    server.close()
 
 
 def test_a_gateway_where_nothing_listens():
     assert type(failure("modbus-tcp://127.0.0.1:1")) is PortNotFound
 
 
-def test_a_closed_transport_takes_nothing():
-    async def main():
-        transport = make_transport(parse_target("modbus-tcp://127.0.0.1:1"))
-        await transport.close()
-        with pytest.raises(LinkClosed, match="not open"):
-            await transport.write(rtu(read(100, 2)))
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_a_closed_transport_takes_nothing():
+    transport = make_transport(parse_target("modbus-tcp://127.0.0.1:1"))
+    await transport.close()
+    with pytest.raises(LinkClosed, match="not open"):
+        await transport.write(rtu(read(100, 2)))
 
 
 @given(

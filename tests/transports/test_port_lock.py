@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
@@ -23,10 +22,10 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="lock files are a cus
 
 PROGRAM = """
 import asyncio, sys
-from bmslink.transport import make_transport, parse_target
-from bmslink.transports import holders
+from bmslink.link.transport import make_transport, parse_target
+from bmslink.transports import port_owner
 from bmslink.transports import serial as ports
-holders.DIRECTORIES = (sys.argv[2],)
+port_owner.DIRECTORIES = (sys.argv[2],)
 ports.is_pty = lambda path: False
 ports._forbid_others = lambda port, path: None
 
@@ -69,18 +68,16 @@ def program(path: str, locks: Path, what: str):
         process.kill()
 
 
-def test_an_open_port_has_a_lock_file_that_others_understand(locks):
-    async def main():
-        with pty() as port:
-            file = lock_of(locks, port.path)
-            async with opened(port.path):
-                assert file.read_text().split() == [str(os.getpid()), "bmslink"]
-                assert file.read_text().startswith(f"{os.getpid():10d} ")  # as the FHS has it
-                assert file.stat().st_mode & 0o777 == 0o644
-                assert list(locks.iterdir()) == [file]
-            assert list(locks.iterdir()) == []
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_an_open_port_has_a_lock_file_that_others_understand(locks):
+    with pty() as port:
+        file = lock_of(locks, port.path)
+        async with opened(port.path):
+            assert file.read_text().split() == [str(os.getpid()), "bmslink"]
+            assert file.read_text().startswith(f"{os.getpid():10d} ")  # as the FHS has it
+            assert file.stat().st_mode & 0o777 == 0o644
+            assert list(locks.iterdir()) == [file]
+        assert list(locks.iterdir()) == []
 
 
 def test_a_usual_port_has_the_usual_name(locks):
@@ -101,7 +98,8 @@ def test_the_lock_names_a_holder_that_nothing_else_shows(locks, monkeypatch):
         assert lock_of(locks, port.path).exists()
 
 
-def test_the_lock_of_a_killed_program_is_stale(locks):
+@pytest.mark.real_time
+async def test_the_lock_of_a_killed_program_is_stale(locks):
     with pty() as port:
         with program(port.path, locks, "open") as other:
             other.send_signal(signal.SIGKILL)
@@ -113,12 +111,13 @@ def test_the_lock_of_a_killed_program_is_stale(locks):
             async with opened(port.path):
                 assert file.read_text().split()[0] == str(os.getpid())
 
-        asyncio.run(main())
+        await main()
         assert not file.exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows who has what open")
-def test_the_lock_of_a_living_program_that_has_not_the_port_is_stale(locks):
+@pytest.mark.real_time
+async def test_the_lock_of_a_living_program_that_has_not_the_port_is_stale(locks):
     """Its number went to somebody else, or it forgot to take its file along."""
     with pty() as port, program(port.path, locks, "only run") as other:
         lock_of(locks, port.path).write_text(f"{other.pid:10d}\n")
@@ -128,7 +127,7 @@ def test_the_lock_of_a_living_program_that_has_not_the_port_is_stale(locks):
             async with opened(port.path):
                 pass
 
-        asyncio.run(main())
+        await main()
 
 
 def test_a_program_that_cannot_be_looked_at_is_believed(locks, monkeypatch, tmp_path):
@@ -167,7 +166,8 @@ def test_programs_of_other_users_are_alive(monkeypatch):
         b"1_0",
     ],
 )
-def test_what_is_no_lock_locks_nothing(locks, content):
+@pytest.mark.real_time
+async def test_what_is_no_lock_locks_nothing(locks, content):
     with pty() as port:
         file = lock_of(locks, port.path)
         file.write_bytes(content)
@@ -177,11 +177,12 @@ def test_what_is_no_lock_locks_nothing(locks, content):
             async with opened(port.path):
                 assert file.read_text().split()[0] == str(os.getpid())
 
-        asyncio.run(main())
+        await main()
 
 
 @pytest.mark.parametrize("kind", ["directory", "fifo", "link"])
-def test_a_trap_in_the_place_of_a_lock_holds_nobody_up(locks, kind, monkeypatch):
+@pytest.mark.real_time
+async def test_a_trap_in_the_place_of_a_lock_holds_nobody_up(locks, kind, monkeypatch):
     monkeypatch.setattr(holders, "_PROCESSES", locks / "no proc")  # a claim would be believed
     with pty() as port:
         file = lock_of(locks, port.path)
@@ -198,21 +199,19 @@ def test_a_trap_in_the_place_of_a_lock_holds_nobody_up(locks, kind, monkeypatch)
             async with opened(port.path):
                 assert not list(locks.glob(".LCK*"))
 
-        asyncio.run(main())
+        await main()
 
 
-def test_where_no_lock_can_be_left_the_port_opens_all_the_same(locks, monkeypatch):
+@pytest.mark.real_time
+async def test_where_no_lock_can_be_left_the_port_opens_all_the_same(locks, monkeypatch):
     def full(**_):
         raise PermissionError
 
     monkeypatch.setattr(holders.tempfile, "mkstemp", full)
 
-    async def main():
-        with pty() as port:
-            async with opened(port.path):
-                assert list(locks.iterdir()) == []
-
-    asyncio.run(main())
+    with pty() as port:
+        async with opened(port.path):
+            assert list(locks.iterdir()) == []
 
 
 def test_a_lock_that_became_anothers_is_left_alone(locks):
@@ -221,12 +220,10 @@ def test_a_lock_that_became_anothers_is_left_alone(locks):
     assert (locks / "LCK..ttyUSB0").exists()
 
 
-def test_pseudo_terminals_leave_no_locks(tmp_path, monkeypatch):
+@pytest.mark.real_time
+async def test_pseudo_terminals_leave_no_locks(tmp_path, monkeypatch):
     monkeypatch.setattr(holders, "DIRECTORIES", (str(tmp_path),))
 
-    async def main():
-        with pty() as port:
-            async with opened(port.path):
-                assert list(tmp_path.iterdir()) == []
-
-    asyncio.run(main())
+    with pty() as port:
+        async with opened(port.path):
+            assert list(tmp_path.iterdir()) == []

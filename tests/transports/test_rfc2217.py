@@ -134,64 +134,58 @@ def server(device=bytes.upper):
     return listening(lambda connection: Server(connection, device))
 
 
-def test_bytes_go_both_ways_and_the_server_sets_the_speed():
-    async def main():
-        with server() as (place, served):
-            async with opened(f"rfc2217://{place}?baudrate=19200") as (ear, transport):
-                assert served[1].speed == termios.B19200
-                await transport.write(b"hello")
-                await ear.until(lambda: ear.heard == b"HELLO")
-                everything = bytes(range(256)) * 2  # FF is doubled on the way
-                await transport.write(everything)
-                await ear.until(lambda: ear.heard[5:] == everything.upper())
-                assert ear.lost == []
-                await transport.close()
-                with pytest.raises(LinkClosed, match="not open"):
-                    await transport.write(b"x")
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_bytes_go_both_ways_and_the_server_sets_the_speed():
+    with server() as (place, served):
+        async with opened(f"rfc2217://{place}?baudrate=19200") as (ear, transport):
+            assert served[1].speed == termios.B19200
+            await transport.write(b"hello")
+            await ear.until(lambda: ear.heard == b"HELLO")
+            everything = bytes(range(256)) * 2  # FF is doubled on the way
+            await transport.write(everything)
+            await ear.until(lambda: ear.heard[5:] == everything.upper())
+            assert ear.lost == []
+            await transport.close()
+            with pytest.raises(LinkClosed, match="not open"):
+                await transport.write(b"x")
 
 
-def test_a_pack_is_read_through_a_serial_server():
-    async def main():
-        board = JBDResponder(Pack(cells=8, seed=3))
+@pytest.mark.real_time
+async def test_a_pack_is_read_through_a_serial_server():
+    board = JBDResponder(Pack(cells=8, seed=3))
 
-        def device(data):
-            return b"".join(answer.data for answer in board.receive(data))
+    def device(data):
+        return b"".join(answer.data for answer in board.receive(data))
 
-        with server(device) as (place, served):
-            async with bmslink.connect(f"jbd+rfc2217://{place}?gap=0.01") as pack:
-                assert served[1].speed == termios.B9600  # the protocol's own
-                assert len((await pack.read()).cell_voltages) == 8
-                served[1].connection.shutdown(socket.SHUT_RDWR)
-                with pytest.raises(LinkClosed, match="gone"):
-                    await pack.read()
-                await pack.reopen()
-                assert len((await pack.read()).cell_voltages) == 8
-
-    asyncio.run(main())
+    with server(device) as (place, served):
+        async with bmslink.connect(f"jbd+rfc2217://{place}?gap=0.01") as pack:
+            assert served[1].speed == termios.B9600  # the protocol's own
+            assert len((await pack.read()).cell_voltages) == 8
+            served[1].connection.shutdown(socket.SHUT_RDWR)
+            with pytest.raises(LinkClosed, match="gone"):
+                await pack.read()
+            await pack.reopen()
+            assert len((await pack.read()).cell_voltages) == 8
 
 
-def test_a_server_that_hangs_up_is_noticed_once(monkeypatch):
+@pytest.mark.real_time
+async def test_a_server_that_hangs_up_is_noticed_once(monkeypatch):
     monkeypatch.setattr(client, "WAKE_UP", 5.0)  # and at once
 
-    async def main():
-        with server() as (place, served):
-            async with opened(f"rfc2217://{place}") as (ear, transport):
-                await transport.write(b"a")
-                await ear.until(lambda: ear.heard == b"A")
-                await asyncio.sleep(0.05)  # now it waits for more
-                served[1].connection.shutdown(socket.SHUT_RDWR)
-                async with timed(2.0):
-                    await ear.until(lambda: ear.lost)
-                (error,) = ear.lost
-                assert isinstance(error, LinkClosed)
-                assert place in str(error)
-                with pytest.raises(LinkClosed):
-                    await transport.write(b"x")
-                assert len(ear.lost) == 1
-
-    asyncio.run(main())
+    with server() as (place, served):
+        async with opened(f"rfc2217://{place}") as (ear, transport):
+            await transport.write(b"a")
+            await ear.until(lambda: ear.heard == b"A")
+            await asyncio.sleep(0.05)  # now it waits for more
+            served[1].connection.shutdown(socket.SHUT_RDWR)
+            async with timed(2.0):
+                await ear.until(lambda: ear.lost)
+            (error,) = ear.lost
+            assert isinstance(error, LinkClosed)
+            assert place in str(error)
+            with pytest.raises(LinkClosed):
+                await transport.write(b"x")
+            assert len(ear.lost) == 1
 
 
 def test_a_server_where_nothing_listens():
@@ -284,7 +278,8 @@ def test_a_server_that_never_confirms_is_said(monkeypatch):
 
 
 @pytest.mark.parametrize("answers", [lambda option: [], lambda option: [b"\5\0"]])
-def test_a_server_whose_port_has_no_modem_lines_is_used_all_the_same(monkeypatch, answers):
+@pytest.mark.real_time
+async def test_a_server_whose_port_has_no_modem_lines_is_used_all_the_same(monkeypatch, answers):
     """ser2net in front of a pseudo-terminal says nothing to DTR and RTS."""
 
     def answer(option):
@@ -292,14 +287,10 @@ def test_a_server_whose_port_has_no_modem_lines_is_used_all_the_same(monkeypatch
             return [acknowledge(other) for other in answers(option)]
         return [acknowledge(option)]
 
-    async def main():
-        with scripted(answer) as (place, _):
-            async with opened(f"rfc2217://{place}") as (ear, transport):
-                await transport.write(b"abc")
-                assert ear.lost == []
-
-    with impatient(monkeypatch):
-        asyncio.run(main())
+    with impatient(monkeypatch), scripted(answer) as (place, _):
+        async with opened(f"rfc2217://{place}") as (ear, transport):
+            await transport.write(b"abc")
+            assert ear.lost == []
 
 
 def test_a_server_that_hangs_up_while_it_is_set_up(monkeypatch):
@@ -328,7 +319,8 @@ def test_a_server_that_hangs_up_while_it_is_set_up(monkeypatch):
         IAC + b"\xf1",
     ],
 )
-def test_telnet_junk_is_swallowed(junk):
+@pytest.mark.real_time
+async def test_telnet_junk_is_swallowed(junk):
     """Behind it the bytes of the device come through; no thread ends with a traceback."""
 
     def answer(option):
@@ -336,29 +328,25 @@ def test_telnet_junk_is_swallowed(junk):
             return [acknowledge(option), junk, b"\xddbytes"]
         return [acknowledge(option)]
 
-    async def main():
-        with scripted(answer) as (place, _):
-            async with opened(f"rfc2217://{place}") as (ear, _):
-                await ear.until(lambda: ear.heard == b"\xddbytes")
-                assert ear.lost == []
-
-    asyncio.run(main())
+    with scripted(answer) as (place, _):
+        async with opened(f"rfc2217://{place}") as (ear, _):
+            await ear.until(lambda: ear.heard == b"\xddbytes")
+            assert ear.lost == []
 
 
-def test_a_confirmation_before_the_question_is_none():
+@pytest.mark.real_time
+async def test_a_confirmation_before_the_question_is_none():
     def serve(connection):
         early = b"".join(acknowledge(bytes([n]) + b"\0\0\0\1") for n in (1, 2, 3, 4, 5, 12))
         return Script(connection, lambda option: [acknowledge(option)], early)
 
-    async def main():
-        with listening(serve) as (place, _):
-            async with opened(f"rfc2217://{place}"):
-                pass
-
-    asyncio.run(main())
+    with listening(serve) as (place, _):
+        async with opened(f"rfc2217://{place}"):
+            pass
 
 
-def test_a_flood_has_to_wait():
+@pytest.mark.real_time
+async def test_a_flood_has_to_wait():
     """A server that never stops sending fills no memory while the loop is busy."""
     sent = 0
 
@@ -369,35 +357,30 @@ def test_a_flood_has_to_wait():
             yield bytes(1 << 16)
             sent += 1 << 16
 
-    async def main():
-        with scripted(answer) as (place, _):
-            async with opened(f"rfc2217://{place}") as (ear, _):
-                await ear.until(lambda: ear.heard)
-                last = -1
-                for _ in range(100):
-                    threading.Event().wait(0.1)  # the loop hangs
-                    if last == sent:
-                        break
-                    last = sent
-                else:
-                    pytest.fail("it never had to wait")
-            assert ear.lost == []
-
-    asyncio.run(main())
+    with scripted(answer) as (place, _):
+        async with opened(f"rfc2217://{place}") as (ear, _):
+            await ear.until(lambda: ear.heard)
+            last = -1
+            for _ in range(100):
+                threading.Event().wait(0.1)  # the loop hangs
+                if last == sent:
+                    break
+                last = sent
+            else:
+                pytest.fail("it never had to wait")
+        assert ear.lost == []
 
 
-def test_closing_does_not_wait_for_a_silent_server(monkeypatch):
+@pytest.mark.real_time
+async def test_closing_does_not_wait_for_a_silent_server(monkeypatch):
     monkeypatch.setattr(client, "WAKE_UP", 5.0)
 
-    async def main():
-        with scripted(lambda option: [acknowledge(option)]) as (place, _):
-            async with opened(f"rfc2217://{place}") as (_, transport):
-                await asyncio.sleep(0.05)  # now it waits for bytes
-                async with timed(1.5):
-                    await transport.close()
-                assert threads() == []
-
-    asyncio.run(main())
+    with scripted(lambda option: [acknowledge(option)]) as (place, _):
+        async with opened(f"rfc2217://{place}") as (_, transport):
+            await asyncio.sleep(0.05)  # now it waits for bytes
+            async with timed(1.5):
+                await transport.close()
+            assert threads() == []
 
 
 def test_telnet_is_taken_apart_wherever_it_is_cut():

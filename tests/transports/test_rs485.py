@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from types import SimpleNamespace
 
 import pytest
@@ -48,17 +47,15 @@ def diary(monkeypatch):
         ("?rts=toggle", ["rts off"], ["rts on", b"hello", "sent", "rts off"]),
     ],
 )
-def test_the_line_follows_the_target(diary, query, before, while_sending):
-    async def main():
-        with pty(bytes.upper) as port:
-            async with opened(f"serial://{port.path}{query}") as (ear, transport):
-                assert diary == ["rts on", *before]  # what pyserial does to every port comes first
-                diary.clear()
-                await transport.write(b"hello")
-                assert diary == while_sending
-                await ear.until(lambda: ear.heard == b"HELLO")
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_the_line_follows_the_target(diary, query, before, while_sending):
+    with pty(bytes.upper) as port:
+        async with opened(f"serial://{port.path}{query}") as (ear, transport):
+            assert diary == ["rts on", *before]  # what pyserial does to every port comes first
+            diary.clear()
+            await transport.write(b"hello")
+            assert diary == while_sending
+            await ear.until(lambda: ear.heard == b"HELLO")
 
 
 class FakePort:
@@ -140,17 +137,15 @@ def test_the_key_is_for_serial_ports_only():
             parse_target(f"{target}?rts=on")
 
 
-def test_a_pulled_adapter_is_a_lost_link_even_while_it_sends(diary):
-    async def main():
-        with pty() as port:
-            async with opened(f"serial://{port.path}?rts=toggle") as (ear, transport):
-                port.pull()
-                with pytest.raises(LinkClosed):
-                    for _ in range(100):
-                        await transport.write(b"x")
-                await ear.until(lambda: ear.lost)
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_a_pulled_adapter_is_a_lost_link_even_while_it_sends(diary):
+    with pty() as port:
+        async with opened(f"serial://{port.path}?rts=toggle") as (ear, transport):
+            port.pull()
+            with pytest.raises(LinkClosed):
+                for _ in range(100):
+                    await transport.write(b"x")
+            await ear.until(lambda: ear.lost)
 
 
 def test_two_packs_on_one_port_agree_on_the_direction():

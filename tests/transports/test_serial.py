@@ -75,21 +75,20 @@ def pty(answer: Callable[[bytes], bytes] | None = None) -> Iterator[SimpleNamesp
 # ------------------------------------------------------------------------------ serial ports
 
 
-def test_bytes_go_both_ways_through_a_port():
-    async def main():
-        with pty(bytes.upper) as port:
-            async with opened(port.path) as (ear, transport):
-                await transport.write(b"hello")
-                await ear.until(lambda: ear.heard == b"HELLO")
-                everything = bytes(range(256))  # nothing is eaten, translated or echoed
-                await transport.write(everything)
-                await ear.until(lambda: ear.heard[5:] == everything.upper())
-                assert ear.lost == []
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_bytes_go_both_ways_through_a_port():
+    with pty(bytes.upper) as port:
+        async with opened(port.path) as (ear, transport):
+            await transport.write(b"hello")
+            await ear.until(lambda: ear.heard == b"HELLO")
+            everything = bytes(range(256))  # nothing is eaten, translated or echoed
+            await transport.write(everything)
+            await ear.until(lambda: ear.heard[5:] == everything.upper())
+            assert ear.lost == []
 
 
-def test_a_link_asks_a_board_over_a_port():
+@pytest.mark.real_time
+async def test_a_link_asks_a_board_over_a_port():
     framer = JBD.make_framer()
 
     def board(data: bytes) -> bytes:
@@ -98,105 +97,92 @@ def test_a_link_asks_a_board_over_a_port():
             for frame in framer.feed(data)
         )
 
-    async def main():
-        with pty(board) as port:
-            link = Link(
-                make_transport(parse_target(f"serial://{port.path}")), JBD.make_framer(), JBD.timing
+    with pty(board) as port:
+        link = Link(
+            make_transport(parse_target(f"serial://{port.path}")), JBD.make_framer(), JBD.timing
+        )
+        await link.open()
+        for register in (0x04, 0x05):
+            answer = await link.request(
+                read_request(register), lambda f, wanted=register: f.mark == wanted
             )
-            await link.open()
-            for register in (0x04, 0x05):
-                answer = await link.request(
-                    read_request(register), lambda f, wanted=register: f.mark == wanted
-                )
-                assert answer.data == b"\x0c\xf8"
-            port.pull()
-            with pytest.raises(LinkClosed, match="cable was pulled"):
-                await link.request(read_request(0x03), lambda f: True)
-            await link.close()
-
-    asyncio.run(main())
+            assert answer.data == b"\x0c\xf8"
+        port.pull()
+        with pytest.raises(LinkClosed, match="cable was pulled"):
+            await link.request(read_request(0x03), lambda f: True)
+        await link.close()
 
 
 @pytest.mark.parametrize(("query", "speed"), [("", 9600), ("?baudrate=115200", 115200)])
-def test_the_port_gets_the_baud_rate_of_the_target(query, speed):
-    async def main():
-        with pty() as port:
-            async with opened(f"serial://{port.path}{query}"):
-                import termios
+@pytest.mark.real_time
+async def test_the_port_gets_the_baud_rate_of_the_target(query, speed):
+    with pty() as port:
+        async with opened(f"serial://{port.path}{query}"):
+            import termios
 
-                attributes = termios.tcgetattr(port.master)
-                assert attributes[4:6] == [getattr(termios, f"B{speed}")] * 2
-
-    asyncio.run(main())
+            attributes = termios.tcgetattr(port.master)
+            assert attributes[4:6] == [getattr(termios, f"B{speed}")] * 2
 
 
-def test_a_pulled_cable_is_reported_once_and_closing_still_works():
-    async def main():
-        with pty() as port:
-            async with opened(port.path) as (ear, transport):
-                os.write(port.master, b"last words")
-                await ear.until(lambda: ear.heard == b"last words")
-                port.pull()
-                await ear.until(lambda: ear.lost)
-                (error,) = ear.lost
-                assert isinstance(error, LinkClosed)
-                assert port.path in str(error)
-                assert isinstance(error.__cause__, OSError)
-                with pytest.raises(LinkClosed):
-                    await transport.write(b"x")
-                await transport.close()
-                with pytest.raises(LinkClosed, match="not open"):
-                    await transport.write(b"x")
-                assert len(ear.lost) == 1
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_a_pulled_cable_is_reported_once_and_closing_still_works():
+    with pty() as port:
+        async with opened(port.path) as (ear, transport):
+            os.write(port.master, b"last words")
+            await ear.until(lambda: ear.heard == b"last words")
+            port.pull()
+            await ear.until(lambda: ear.lost)
+            (error,) = ear.lost
+            assert isinstance(error, LinkClosed)
+            assert port.path in str(error)
+            assert isinstance(error.__cause__, OSError)
+            with pytest.raises(LinkClosed):
+                await transport.write(b"x")
+            await transport.close()
+            with pytest.raises(LinkClosed, match="not open"):
+                await transport.write(b"x")
+            assert len(ear.lost) == 1
 
 
-def test_after_closing_nothing_is_delivered_and_the_port_is_free_again():
-    async def main():
-        with pty() as port:
-            transport = make_transport(parse_target(port.path))
-            for _ in range(3):
-                ear = Ear()
-                await transport.open(ear.data, ear.end)
-                assert len(threads()) == 1
-                os.write(port.master, b"late")
-                await transport.close()
-                await transport.close()
-                heard = bytes(ear.heard)
-                await asyncio.sleep(0.02)
-                assert (bytes(ear.heard), ear.lost, threads()) == (heard, [], [])
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_after_closing_nothing_is_delivered_and_the_port_is_free_again():
+    with pty() as port:
+        transport = make_transport(parse_target(port.path))
+        for _ in range(3):
+            ear = Ear()
+            await transport.open(ear.data, ear.end)
+            assert len(threads()) == 1
+            os.write(port.master, b"late")
+            await transport.close()
+            await transport.close()
+            heard = bytes(ear.heard)
+            await asyncio.sleep(0.02)
+            assert (bytes(ear.heard), ear.lost, threads()) == (heard, [], [])
 
 
-def test_opening_again_takes_the_place_of_the_first_opening():
-    async def main():
-        with pty(bytes.upper) as port:
-            async with opened(port.path) as (_, transport):
-                second = Ear()
-                await transport.open(second.data, second.end)
-                await transport.write(b"a")
-                await second.until(lambda: second.heard == b"A")
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_opening_again_takes_the_place_of_the_first_opening():
+    with pty(bytes.upper) as port:
+        async with opened(port.path) as (_, transport):
+            second = Ear()
+            await transport.open(second.data, second.end)
+            await transport.write(b"a")
+            await second.until(lambda: second.heard == b"A")
 
 
-def test_a_flood_of_bytes_arrives_whole_while_the_loop_is_slow():
+@pytest.mark.real_time
+async def test_a_flood_of_bytes_arrives_whole_while_the_loop_is_slow():
     flood = bytes(range(256)) * 4000
 
-    async def main():
-        with pty() as port:
-            async with opened(port.path) as (ear, _):
-                sender = threading.Thread(target=_send_all, args=(port.master, flood))
-                sender.start()
-                threading.Event().wait(0.2)
-                assert sender.is_alive()  # the device has to wait: nothing piles up in our memory
-                await ear.until(lambda: len(ear.heard) >= len(flood))
-                sender.join()
-                assert bytes(ear.heard) == flood
-
-    asyncio.run(main())
+    with pty() as port:
+        async with opened(port.path) as (ear, _):
+            sender = threading.Thread(target=_send_all, args=(port.master, flood))
+            sender.start()
+            threading.Event().wait(0.2)
+            assert sender.is_alive()  # the device has to wait: nothing piles up in our memory
+            await ear.until(lambda: len(ear.heard) >= len(flood))
+            sender.join()
+            assert bytes(ear.heard) == flood
 
 
 def _send_all(fd: int, data: bytes) -> None:
@@ -204,31 +190,30 @@ def _send_all(fd: int, data: bytes) -> None:
         data = data[os.write(fd, data) :]
 
 
-def test_a_port_that_takes_no_bytes_is_an_error_and_no_hang(monkeypatch):
+@pytest.mark.real_time
+async def test_a_port_that_takes_no_bytes_is_an_error_and_no_hang(monkeypatch):
     monkeypatch.setattr(ports, "WRITE_TIMEOUT", 0.1)
 
-    async def main():
-        with pty() as port:  # nobody reads the master
-            async with opened(port.path) as (_, transport):
-                ticks = 0
+    with pty() as port:  # nobody reads the master
+        async with opened(port.path) as (_, transport):
+            ticks = 0
 
-                async def tick():
-                    nonlocal ticks
-                    while True:
-                        await asyncio.sleep(0.01)
-                        ticks += 1
+            async def tick():
+                nonlocal ticks
+                while True:
+                    await asyncio.sleep(0.01)
+                    ticks += 1
 
-                ticking = asyncio.create_task(tick())
-                with pytest.raises(TransportError, match="takes no bytes"):
-                    for _ in range(10):
-                        await transport.write(bytes(100_000))
-                assert ticks >= 2  # the loop went on meanwhile
-                ticking.cancel()
-
-    asyncio.run(main())
+            ticking = asyncio.create_task(tick())
+            with pytest.raises(TransportError, match="takes no bytes"):
+                for _ in range(10):
+                    await transport.write(bytes(100_000))
+            assert ticks >= 2  # the loop went on meanwhile
+            ticking.cancel()
 
 
-def test_a_driver_that_hangs_in_closing_does_not_hang_us(monkeypatch):
+@pytest.mark.real_time
+async def test_a_driver_that_hangs_in_closing_does_not_hang_us(monkeypatch):
     monkeypatch.setattr(ports, "CLOSE_TIMEOUT", 0.1)
     let_go = threading.Event()
     close = serial.Serial.close
@@ -239,18 +224,15 @@ def test_a_driver_that_hangs_in_closing_does_not_hang_us(monkeypatch):
 
     monkeypatch.setattr(serial.Serial, "close", slow_close)
 
-    async def main():
-        with pty() as port:
-            transport = make_transport(parse_target(port.path))
-            await transport.open(lambda data: None, lambda error: None)
-            async with asyncio.timeout(1):
-                await transport.close()
-            (left,) = [t for t in threading.enumerate() if t.name in threads()]
-            let_go.set()
-            left.join(5)
-            assert threads() == []
-
-    asyncio.run(main())
+    with pty() as port:
+        transport = make_transport(parse_target(port.path))
+        await transport.open(lambda data: None, lambda error: None)
+        async with asyncio.timeout(1):
+            await transport.close()
+        (left,) = [t for t in threading.enumerate() if t.name in threads()]
+        let_go.set()
+        left.join(5)
+        assert threads() == []
 
 
 def test_a_loop_that_ends_without_closing_leaves_no_thread_behind():
@@ -267,7 +249,8 @@ def test_a_loop_that_ends_without_closing_leaves_no_thread_behind():
         assert threads() == []
 
 
-def test_opening_that_is_cancelled_frees_the_port(monkeypatch):
+@pytest.mark.real_time
+async def test_opening_that_is_cancelled_frees_the_port(monkeypatch):
     go = threading.Event()
     open_port = ports.open_port
 
@@ -277,20 +260,17 @@ def test_opening_that_is_cancelled_frees_the_port(monkeypatch):
 
     monkeypatch.setattr(ports, "open_port", slow_open)
 
-    async def main():
-        with pty() as port:
-            transport = make_transport(parse_target(port.path))
-            opening = asyncio.create_task(transport.open(lambda data: None, lambda error: None))
-            await asyncio.sleep(0.02)
-            opening.cancel()
-            asyncio.get_running_loop().call_later(0.05, go.set)
-            with pytest.raises(asyncio.CancelledError):
-                await opening
-            assert threads() == []
-            async with opened(port.path):
-                pass
-
-    asyncio.run(main())
+    with pty() as port:
+        transport = make_transport(parse_target(port.path))
+        opening = asyncio.create_task(transport.open(lambda data: None, lambda error: None))
+        await asyncio.sleep(0.02)
+        opening.cancel()
+        asyncio.get_running_loop().call_later(0.05, go.set)
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        assert threads() == []
+        async with opened(port.path):
+            pass
 
 
 # -------------------------------------------------------------------- ports that do not open
@@ -344,7 +324,7 @@ def test_a_bare_name_is_a_device():
 OPENER = """
 import asyncio, os, sys
 from bmslink.errors import TransportError
-from bmslink.transport import make_transport, parse_target
+from bmslink.link.transport import make_transport, parse_target
 import bmslink.transports.serial
 if os.getuid() == 0 and "drop" in sys.argv:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
@@ -405,31 +385,27 @@ def test_a_busy_port_names_who_holds_it(code):
         asyncio.run(main())  # free again
 
 
-def test_another_program_finds_our_port_busy():
-    async def main():
-        with pty() as port:
-            async with opened(port.path):
-                with program(OPENER, port.path) as other:
-                    said = await asyncio.to_thread(other.stdout.readline)
-        assert said.startswith("PortBusy")
-        if sys.platform == "linux":
-            assert f"(pid {os.getpid()})" in said
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_another_program_finds_our_port_busy():
+    with pty() as port:
+        async with opened(port.path):
+            with program(OPENER, port.path) as other:
+                said = await asyncio.to_thread(other.stdout.readline)
+    assert said.startswith("PortBusy")
+    if sys.platform == "linux":
+        assert f"(pid {os.getpid()})" in said
 
 
-def test_the_same_program_cannot_open_a_port_twice():
-    async def main():
-        with pty() as port:
-            async with opened(port.path) as (ear, _):
-                second = make_transport(parse_target(port.path))
-                with pytest.raises(PortBusy) as caught:
-                    await second.open(ear.data, ear.end)
-                if sys.platform == "linux":
-                    assert f"(pid {os.getpid()})" in str(caught.value)
-                assert ear.lost == []
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_the_same_program_cannot_open_a_port_twice():
+    with pty() as port:
+        async with opened(port.path) as (ear, _):
+            second = make_transport(parse_target(port.path))
+            with pytest.raises(PortBusy) as caught:
+                await second.open(ear.data, ear.end)
+            if sys.platform == "linux":
+                assert f"(pid {os.getpid()})" in str(caught.value)
+            assert ear.lost == []
 
 
 def test_the_maker_of_a_pseudo_terminal_is_no_rival():

@@ -53,37 +53,34 @@ async def gateway(serve=None):
         await asyncio.sleep(0)
 
 
-def test_bytes_go_both_ways_through_a_gateway():
-    async def main():
-        async with gateway() as (target, writers), opened(target) as (ear, transport):
-            await transport.write(b"hello")
-            await transport.write(b" there")
-            await ear.until(lambda: ear.heard == b"HELLO THERE")
-            await transport.close()
-            await transport.close()
-            with pytest.raises(LinkClosed, match="not open"):
-                await transport.write(b"x")
-            writers[0].write(b"late")
-            await asyncio.sleep(0.01)
-            assert (bytes(ear.heard), ear.lost) == (b"HELLO THERE", [])
-
-    asyncio.run(main())
+@pytest.mark.real_time
+async def test_bytes_go_both_ways_through_a_gateway():
+    async with gateway() as (target, writers), opened(target) as (ear, transport):
+        await transport.write(b"hello")
+        await transport.write(b" there")
+        await ear.until(lambda: ear.heard == b"HELLO THERE")
+        await transport.close()
+        await transport.close()
+        with pytest.raises(LinkClosed, match="not open"):
+            await transport.write(b"x")
+        writers[0].write(b"late")
+        await asyncio.sleep(0.01)
+        assert (bytes(ear.heard), ear.lost) == (b"HELLO THERE", [])
 
 
-def test_what_a_gateway_says_at_once_is_not_lost():
+@pytest.mark.real_time
+async def test_what_a_gateway_says_at_once_is_not_lost():
     async def greet(reader, writer):
         writer.write(b"mid-frame bytes")
         await reader.read()
 
-    async def main():
-        async with gateway(greet) as (target, _), opened(target) as (ear, _):
-            await ear.until(lambda: ear.heard == b"mid-frame bytes")
-
-    asyncio.run(main())
+    async with gateway(greet) as (target, _), opened(target) as (ear, _):
+        await ear.until(lambda: ear.heard == b"mid-frame bytes")
 
 
 @pytest.mark.parametrize("how", ["close", "half", "reset"])
-def test_a_gateway_that_hangs_up_is_noticed(how):
+@pytest.mark.real_time
+async def test_a_gateway_that_hangs_up_is_noticed(how):
     async def hang_up(reader, writer):
         await reader.read(1)
         if how == "half":
@@ -94,56 +91,50 @@ def test_a_gateway_that_hangs_up_is_noticed(how):
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             writer.transport.abort()
 
-    async def main():
-        async with gateway(hang_up) as (target, _), opened(target) as (ear, transport):
+    async with gateway(hang_up) as (target, _), opened(target) as (ear, transport):
+        await transport.write(b"x")
+        await ear.until(lambda: ear.lost)
+        (error,) = ear.lost
+        assert isinstance(error, LinkClosed)
+        assert str(error) == f"{target[6:]} closed the connection."
+        assert isinstance(error.__cause__, ConnectionResetError) == (how == "reset")
+        with pytest.raises(LinkClosed):
             await transport.write(b"x")
-            await ear.until(lambda: ear.lost)
-            (error,) = ear.lost
-            assert isinstance(error, LinkClosed)
-            assert str(error) == f"{target[6:]} closed the connection."
-            assert isinstance(error.__cause__, ConnectionResetError) == (how == "reset")
-            with pytest.raises(LinkClosed):
-                await transport.write(b"x")
-
-    asyncio.run(main())
 
 
-def test_a_gateway_that_falls_silent_is_a_timeout_of_the_link():
+@pytest.mark.real_time
+async def test_a_gateway_that_falls_silent_is_a_timeout_of_the_link():
     """Half open: the other end lost its power, so nothing tells us; the link's clock does."""
 
     async def mute(reader, writer):
         await reader.read()
 
-    async def main():
-        async with gateway(mute) as (target, _):
-            link = Link(make_transport(parse_target(target)), JBD.make_framer(), JBD.timing)
-            await link.open()
-            with pytest.raises(LinkTimeout) as caught:
-                await link.collect(
-                    read_request(3), lambda f: True, lambda got: True, timeout=0.05, retries=1
-                )
-            assert caught.value.heard == "silence"
-            await link.close()
-
-    asyncio.run(main())
+    async with gateway(mute) as (target, _):
+        link = Link(make_transport(parse_target(target)), JBD.make_framer(), JBD.timing)
+        await link.open()
+        with pytest.raises(LinkTimeout) as caught:
+            await link.collect(
+                read_request(3), lambda f: True, lambda got: True, timeout=0.05, retries=1
+            )
+        assert caught.value.heard == "silence"
+        await link.close()
 
 
-def test_the_kernel_probes_a_silent_gateway():
+@pytest.mark.real_time
+async def test_the_kernel_probes_a_silent_gateway():
     async def mute(reader, writer):
         await reader.read()
 
-    async def main():
-        async with gateway(mute) as (target, _), opened(target) as (_, transport):
-            wire = transport._wire._transport.get_extra_info("socket")
-            assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-            if sys.platform == "linux":
-                assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
-                assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 15_000
-
-    asyncio.run(main())
+    async with gateway(mute) as (target, _), opened(target) as (_, transport):
+        wire = transport._wire._transport.get_extra_info("socket")
+        assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        if sys.platform == "linux":
+            assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
+            assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 15_000
 
 
-def test_a_gateway_that_takes_no_bytes_is_an_error_and_no_hang(monkeypatch):
+@pytest.mark.real_time
+async def test_a_gateway_that_takes_no_bytes_is_an_error_and_no_hang(monkeypatch):
     monkeypatch.setattr(tcp, "WRITE_TIMEOUT", 0.05)
     monkeypatch.setattr(tcp, "CLOSE_TIMEOUT", 0.05)
 
@@ -151,14 +142,11 @@ def test_a_gateway_that_takes_no_bytes_is_an_error_and_no_hang(monkeypatch):
         writer.transport.pause_reading()
         await asyncio.sleep(60)
 
-    async def main():
-        async with gateway(stuck) as (target, _), opened(target) as (ear, transport):
-            with pytest.raises(TransportError, match="takes no bytes: the gateway hangs"):
-                for _ in range(100):
-                    await transport.write(bytes(1 << 20))
-            assert ear.lost == []
-
-    asyncio.run(main())
+    async with gateway(stuck) as (target, _), opened(target) as (ear, transport):
+        with pytest.raises(TransportError, match="takes no bytes: the gateway hangs"):
+            for _ in range(100):
+                await transport.write(bytes(1 << 20))
+        assert ear.lost == []
 
 
 def free_port() -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bmslink.config.files.compare import Side
     from bmslink.device import Device
     from bmslink.model import Identity
-    from bmslink.protocols.common.settings_map import Table
+    from bmslink.protocols.common.settings_map import SettingsSnapshot
 
 __all__ = [
     "backup_name",
@@ -136,7 +136,7 @@ def _file(name: str) -> Side:
     return side_of_backup(name, load_backup(name))
 
 
-async def look(device: Device) -> tuple[Identity, Table]:
+async def look(device: Device) -> tuple[Identity, SettingsSnapshot]:
     """Who an open pack is, and its settings."""
     identity = await device.identify()
     return identity, await device.settings(await device.settings_map(identity))

@@ -1,4 +1,4 @@
-"""`bmslink control backtest` and `explain`: policies tried on a recording, and why they decide."""
+"""`bmslink control backtest` and `decode`: policies tried on a recording, and why they decide."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from bmslink.errors import TargetError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from bmslink.control.backtest.logs import Entry, Log, Skipped
-    from bmslink.control.backtest.report import Report
+    from bmslink.control.backtest.logs import Entry, Log, SkippedLines
+    from bmslink.control.backtest.report import BacktestReport
     from bmslink.control.decide.policy import PolicySet
     from bmslink.model import Reading
 
@@ -115,7 +115,7 @@ def backtest(
         session.print(render.NOTE)
 
 
-def _show(session: Session, reports: list[Report], files: list[str]) -> None:
+def _show(session: Session, reports: list[BacktestReport], files: list[str]) -> None:
     from bmslink.cli.render import backtest as render
     from bmslink.cli.render.text import glyphs
 
@@ -244,7 +244,7 @@ def _look(
     return run(look())
 
 
-def _say_skipped(session: Session, path: str, skipped: Skipped) -> None:
+def _say_skipped(session: Session, path: str, skipped: SkippedLines) -> None:
     parts = [
         f"{count} {what}"
         for count, what in (

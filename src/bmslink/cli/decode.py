@@ -73,7 +73,7 @@ class _Printer:
         self._progress = Progress(session)
 
     def run(self, source: bytes | Path, protocol: str | None) -> None:
-        """Decode everything; raises what `bmslink.decoding.explain` raises."""
+        """Decode everything; raises what `bmslink.decoding.decode` raises."""
         from bmslink.decoding import explain
         from bmslink.protocols import load_driver
 

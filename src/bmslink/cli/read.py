@@ -36,14 +36,14 @@ def command(
     session = o.session_of(ctx)
     devices = connect_all(session, targets, connection)
     interval = watch if watch is not None or count is None else 1.0
-    report = Report(session, [str(d.target) for d in devices], watching=interval is not None)
+    report = ReadingOutput(session, [str(d.target) for d in devices], watching=interval is not None)
     run(_read_all(devices, report, interval, count))
     if report.failed:
         raise typer.Exit(report.code)
 
 
 async def _read_all(
-    devices: list[Device], report: Report, interval: float | None, count: int | None
+    devices: list[Device], report: ReadingOutput, interval: float | None, count: int | None
 ) -> None:
     import asyncio
 
@@ -81,7 +81,7 @@ async def _read_all(
             group.create_task(follow(index, device))
 
 
-class Report:
+class ReadingOutput:
     """Puts each reading or error out as it comes."""
 
     def __init__(self, session: Session, targets: list[str], *, watching: bool) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bmslink.cli.output import Session
     from bmslink.device import Device
     from bmslink.model import Adjustment
-    from bmslink.protocols.common.settings_map import SettingsMap, Table
+    from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot
 
 __all__ = ["COMMANDS"]
 
@@ -186,7 +186,7 @@ def _show(
     session = o.session_of(ctx)
     device = connect_one(session, target, connection)
 
-    async def fetch(device: Device) -> Table:
+    async def fetch(device: Device) -> SettingsSnapshot:
         found = await device.settings_map(await device.identify())
         return await device.settings(_part(found, keys))
 
@@ -195,7 +195,7 @@ def _show(
     believe(table)  # shown all the same: whoever looks for the fault wants to see it
 
 
-def _print(session: Session, table: Table, keys: list[str]) -> None:
+def _print(session: Session, table: SettingsSnapshot, keys: list[str]) -> None:
     rows = [table.map.setting(k) for k in keys] or list(table.map.settings)
     if session.json:
         from bmslink.cli.render.config import setting_object

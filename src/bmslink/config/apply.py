@@ -11,17 +11,17 @@ from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
 from bmslink.config.identity.known_as import identify_as, pack_of, same_board
 from bmslink.config.identity.locks import locked
-from bmslink.config.job import Job, Stranger, watch
+from bmslink.config.job import BoardChanged, Job, watch
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Plan, make_plan, with_frames
-from bmslink.config.records.history import History, made_here
+from bmslink.config.records.history import ChangeHistory, made_here
 from bmslink.config.records.open_changes import begin, blocks_of, cut_off, lock_names, other_road
 from bmslink.config.rollback import close, outcome_of, roll_back, unknown
-from bmslink.config.writer import reach
+from bmslink.config.writer import write_until_verified
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, SettingError
 from bmslink.model import Identity
-from bmslink.protocols.common.settings_map import SettingsMap, Table
+from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot
 from bmslink.storage.journal import Journal, JournalError
 
 __all__ = [
@@ -87,13 +87,13 @@ def _need_backup(raw: object) -> None:
 async def _draft(
     device: Device,
     identity: Identity,
-    table: Table,
+    table: SettingsSnapshot,
     wish: _Wish,
     journal: Journal,
     counted: tuple[int, int],
 ) -> Plan:
     blocked = blocks_of(journal, device, identity, table)
-    past = History(journal, device, identity, table) if "journal" not in blocked else None
+    past = ChangeHistory(journal, device, identity, table) if "journal" not in blocked else None
     reading, still = await watch(device)
     frames, bad = device.link.received, device.link.framer.bad_frames
     plan = make_plan(
@@ -196,7 +196,7 @@ async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
     return await _draft(device, identity, table, wish, journal, counted)
 
 
-async def settled_table(device: Device, plan: Plan, identity: Identity) -> Table:
+async def settled_table(device: Device, plan: Plan, identity: Identity) -> SettingsSnapshot:
     """The settings as of now. Two equal readings of them are needed: the plan's is the first."""
     # never by the plan's own map: what limits a write is the table that this driver found
     settings = device.driver.own_map or await device.settings_map(identity)
@@ -245,8 +245,8 @@ async def carry_out(job: Job, changes: Sequence[Change]) -> Outcome:
     """Write, prove, and say how it ended; set back what fails."""
     order = [change.slot for change in changes]
     try:
-        table = await reach(job, {c.slot: c.new for c in changes}, order)
-    except Stranger as error:
+        table = await write_until_verified(job, {c.slot: c.new for c in changes}, order)
+    except BoardChanged as error:
         raise await unknown(job, changes, str(error), look=False) from error
     except BmsError as error:
         if not job.sent:

@@ -27,12 +27,12 @@ from bmslink.config.checks.charge import check_soc
 from bmslink.config.checks.check import Check
 from bmslink.config.checks.plausible import oddities
 from bmslink.config.identity.locks import locked
-from bmslink.config.job import Job, Stranger
+from bmslink.config.job import BoardChanged, Job
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
 from bmslink.config.records.open_changes import begin
 from bmslink.config.rollback import roll_back
-from bmslink.config.writer import reach
+from bmslink.config.writer import write_until_verified
 from bmslink.device import Device
 from bmslink.errors import BmsError, FrameError, RollbackError, TransportError
 from bmslink.model import Adjustment, Reading
@@ -203,8 +203,8 @@ async def _beside(job: Job) -> str:
     """Set back what else changed. In sentences, if that matters or failed; empty if all is well."""
     with job.device.driver.seen.vouching(job.before):
         try:
-            await reach(job, {}, [])
-        except Stranger as error:
+            await write_until_verified(job, {}, [])
+        except BoardChanged as error:
             return str(error)
         except BmsError as error:
             return str(await roll_back(job, [], error))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from bmslink.config.plan import writable_part
-from bmslink.protocols.common.settings_map import Image, SettingsMap
+from bmslink.protocols.common.settings_map import RawSettings, SettingsMap
 from bmslink.settings.setting import Danger, Setting, Value
 
 __all__ = ["Strays", "describe", "kept_off", "matters", "strange", "strangers", "strays"]
@@ -30,7 +30,7 @@ def describe(settings: SettingsMap, address: int, old: bytes | None, new: bytes 
 
 
 def strangers(
-    settings: SettingsMap, before: Image, now: Image, touched: Collection[int]
+    settings: SettingsMap, before: RawSettings, now: RawSettings, touched: Collection[int]
 ) -> list[int]:
     """The slots that differ although a change that touches these cannot have done it."""
     may = {*touched, *(near for slot in touched for near in settings.related.get(slot, ()))}
@@ -43,7 +43,9 @@ def strangers(
     ]
 
 
-def strange(settings: SettingsMap, before: Image, now: Image, touched: Collection[int]) -> str:
+def strange(
+    settings: SettingsMap, before: RawSettings, now: RawSettings, touched: Collection[int]
+) -> str:
     """The same in words; empty: nothing."""
     found = strangers(settings, before, now, touched)
     told = [describe(settings, address, before[address], now[address]) for address in found[:3]]
@@ -98,7 +100,9 @@ class Strays:
     """Those beside that matter, in words."""
 
 
-def strays(settings: SettingsMap, before: Image, image: Image, aim: Image) -> Strays:
+def strays(
+    settings: SettingsMap, before: RawSettings, image: RawSettings, aim: RawSettings
+) -> Strays:
     """Compare a whole table with what it should be: `aim`, and beside it what was `before`."""
     found = Strays()
     for address, raw in before.items():

@@ -13,17 +13,17 @@ from bmslink.errors import (
     BmsError,
 )
 from bmslink.model import Identity, Reading
-from bmslink.protocols.common.settings_map import Image, SettingsMap
+from bmslink.protocols.common.settings_map import RawSettings, SettingsMap
 from bmslink.storage.journal import Transaction
 
-__all__ = ["Job", "Stranger", "known_as", "watch"]
+__all__ = ["BoardChanged", "Job", "known_as", "watch"]
 
 
 _TICK, _STILL = 0.3, 2.5
 """How often it is looked whether the seconds of a board move, and how long they may not, s."""
 
 
-class Stranger(BmsError):
+class BoardChanged(BmsError):
     """After a reconnection something else answered than before."""
 
 
@@ -35,7 +35,7 @@ class Job:
     settings: SettingsMap
     identity: Identity
     transaction: Transaction
-    before: Image
+    before: RawSettings
     """All slots as they were before the first write."""
     touched: Collection[int]
     """The slots that the change is about."""

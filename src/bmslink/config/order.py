@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bmslink.protocols.common.settings_map import Image, Table
+from bmslink.protocols.common.settings_map import RawSettings, SettingsSnapshot
 from bmslink.settings.rules import review
 from bmslink.settings.setting import Danger, Value
 
@@ -15,7 +15,7 @@ _DOWN = ("_uvp", "_utp")
 
 
 def in_order(
-    table: Table, new: Image, *, cells: int | None, chemistry: str | None
+    table: SettingsSnapshot, new: RawSettings, *, cells: int | None, chemistry: str | None
 ) -> tuple[list[int], list[str]]:
     """Slots in the order of writing, and in sentences what no order can avoid."""
     start = table.values()
@@ -52,12 +52,12 @@ def in_order(
     return order, clumsy
 
 
-def _spoiled(table: Table, slot: int, waiting: Sequence[int]) -> bool:
+def _spoiled(table: SettingsSnapshot, slot: int, waiting: Sequence[int]) -> bool:
     """Whether the board would recompute it when another one is written after it."""
     return any(slot in table.map.related.get(other, ()) for other in waiting if other != slot)
 
 
-def _cuts_link(table: Table, slot: int) -> bool:
+def _cuts_link(table: SettingsSnapshot, slot: int) -> bool:
     return any(s.danger == Danger.LINK for s in table.map.settings if s.slot == slot)
 
 

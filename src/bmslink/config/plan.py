@@ -22,7 +22,7 @@ from bmslink.config.restore import writable_part as writable_part
 from bmslink.errors import FrameError, SettingError
 from bmslink.model import Identity, Reading
 from bmslink.packs import NamedPack
-from bmslink.protocols.common.settings_map import Image, SettingsMap, Table
+from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, SettingsSnapshot
 from bmslink.protocols.names import no_name
 from bmslink.settings.rules import review
 from bmslink.settings.setting import SWITCHES, Setting, Value
@@ -71,10 +71,10 @@ class Plan:
 
     target: str
     identity: Identity
-    table: Table
+    table: SettingsSnapshot
     """All settings as they were read."""
     wanted: Mapping[str, object] | Profile
-    raw: Backup | Image | None
+    raw: Backup | RawSettings | None
     waive: frozenset[str]
     chemistry: str | None
     """What the cells are made of, as far as somebody said so."""
@@ -153,12 +153,12 @@ class _Back:
 
 
 def make_plan(
-    table: Table,
+    table: SettingsSnapshot,
     wanted: Mapping[str, object] | Profile,
     *,
     identity: Identity,
     reading: Reading | None,
-    raw: Backup | Image | None = None,
+    raw: Backup | RawSettings | None = None,
     restore: bool | None = None,
     elsewhere: bool = False,
     stood: Stood | None = None,
@@ -269,9 +269,9 @@ def _asked(
 
 
 def _back(
-    table: Table,
+    table: SettingsSnapshot,
     identity: Identity,
-    raw: Backup | Image | None,
+    raw: Backup | RawSettings | None,
     *,
     elsewhere: bool,
     stood: Stood | None,
@@ -285,7 +285,7 @@ def _back(
         other = foreign(raw, identity, table, elsewhere=elsewhere)
     else:
         other = ""
-    if table.map.locked:
+    if table.map.read_only_reason:
         return _Back(foreign=other)
     image = raw.image() if isinstance(raw, Backup) else raw
     new, left, kept = part_of(table.map, table.image, image)
@@ -300,7 +300,7 @@ def _back(
     return _Back(new, [*left, *told], kept, "", other, found)
 
 
-def _sort(table: Table, wanted: Mapping[str, object]) -> _Sorted:
+def _sort(table: SettingsSnapshot, wanted: Mapping[str, object]) -> _Sorted:
     """What can be encoded, what cannot be meant, and what this board cannot do."""
     found, held = _Sorted(), table.values()
     for key, value in wanted.items():
@@ -324,9 +324,9 @@ def _sort(table: Table, wanted: Mapping[str, object]) -> _Sorted:
     return found
 
 
-def _encode(table: Table, asked: _Sorted) -> dict[int, bytes]:
+def _encode(table: SettingsSnapshot, asked: _Sorted) -> dict[int, bytes]:
     """The new bytes; what the board could not hold as meant moves to `wrong`."""
-    if table.map.locked:
+    if table.map.read_only_reason:
         return {}
     for key in list(asked.possible):
         try:
@@ -350,7 +350,7 @@ def _close(setting: Setting, asked: object, held: Value | None) -> bool:
 
 
 def changes_of(
-    table: Table, new: Image, wanted: Mapping[str, object] | None = None
+    table: SettingsSnapshot, new: RawSettings, wanted: Mapping[str, object] | None = None
 ) -> list[Change]:
     """The slots that change, with the settings in them that do."""
     before, after = table.values(), table.map.decode({**table.image, **new})

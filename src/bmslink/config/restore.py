@@ -14,7 +14,7 @@ from bmslink.config.identity.fingerprint import Fingerprint, fingerprint, finger
 from bmslink.config.identity.places import named_place
 from bmslink.errors import FrameError, SettingError
 from bmslink.model import Identity
-from bmslink.protocols.common.settings_map import Image, SettingsMap, Slot, Table
+from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, SettingsSnapshot, Slot
 from bmslink.settings.setting import Setting
 
 __all__ = [
@@ -71,7 +71,7 @@ def _fits(slot: Slot, raw: bytes) -> bool:
 _WHO = ("serial_number", "vendor", "model", "hardware", "firmware")
 
 
-def foreign(backup: Backup, identity: Identity, table: Table, *, elsewhere: bool) -> str:
+def foreign(backup: Backup, identity: Identity, table: SettingsSnapshot, *, elsewhere: bool) -> str:
     """Why a usable backup is not of this very board, in a sentence; empty where it is.
 
     `elsewhere`: it was made at another place. Two boards of one batch can be equal in all that
@@ -121,7 +121,7 @@ class Part(NamedTuple):
 
 
 def writable_part(
-    settings: SettingsMap, image: Image, raw: Image, *, own: bool = False
+    settings: SettingsMap, image: RawSettings, raw: RawSettings, *, own: bool = False
 ) -> tuple[dict[int, bytes], list[str]]:
     """Of raw bytes all that may ever be written, and what may not, in sentences.
 
@@ -133,7 +133,12 @@ def writable_part(
 
 
 def part_of(
-    settings: SettingsMap, image: Image, raw: Image, *, own: bool = False, switches: bool = False
+    settings: SettingsMap,
+    image: RawSettings,
+    raw: RawSettings,
+    *,
+    own: bool = False,
+    switches: bool = False,
 ) -> Part:
     """Of raw bytes what may be brought back.
 
@@ -163,7 +168,7 @@ def part_of(
     return found
 
 
-def lacking(backup: Backup, settings: SettingsMap, image: Image) -> list[str]:
+def lacking(backup: Backup, settings: SettingsMap, image: RawSettings) -> list[str]:
     """What this board holds and a restore could set, and the backup knows nothing of."""
     kept = backup.image()
     return [
@@ -216,7 +221,7 @@ class Outside(NamedTuple):
 
 
 def outside(
-    settings: SettingsMap, image: Image, new: Image, stood: Stood | None = None
+    settings: SettingsMap, image: RawSettings, new: RawSettings, stood: Stood | None = None
 ) -> list[Outside]:
     """Of the slots in `new` every value that differs from `image` and lies outside what may be
     set, and whether the journal knows it of this board."""

@@ -35,7 +35,7 @@ from bmslink.config.switching.switches import look_at
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, RollbackError, VerifyError
 from bmslink.model import Command, Identity, Switch
-from bmslink.protocols.common.settings_map import Image, SettingsMap, Table
+from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, SettingsSnapshot
 from bmslink.storage.journal import Journal, Open
 
 __all__ = ["resume"]
@@ -143,8 +143,8 @@ async def _resume(
     confirm: Callable[[str], bool] | None,
 ) -> Outcome:
     settings = await device.settings_map(identity)
-    if cut.begin.get("map") != settings.name or settings.locked:
-        why = settings.locked or f"its settings are now known as {settings.name}"
+    if cut.begin.get("map") != settings.name or settings.read_only_reason:
+        why = settings.read_only_reason or f"its settings are now known as {settings.name}"
         raise refuse(f"The change cannot be resumed over this target: {why}.", "map")
     record = _leaving_off(settings, cut, read(settings, cut.begin))
     if odd := oddities(record.before):
@@ -190,7 +190,7 @@ async def _resume(
     raise error if isinstance(error, RollbackError) else RollbackError(str(error))
 
 
-def _turns_nothing_on(settings: SettingsMap, record: Record, now: Image) -> None:
+def _turns_nothing_on(settings: SettingsMap, record: Record, now: RawSettings) -> None:
     """`GateError` where finishing the change would turn a switch on, perhaps hours later."""
     on = [
         key
@@ -205,7 +205,7 @@ def _turns_nothing_on(settings: SettingsMap, record: Record, now: Image) -> None
         )
 
 
-def _held(settings: SettingsMap, cut: Open, image: Image) -> dict[int, bytes]:
+def _held(settings: SettingsMap, cut: Open, image: RawSettings) -> dict[int, bytes]:
     """What was last written to each slot, by the journal; `image` is what it would be set back
     to."""
     held: dict[int, bytes] = {}
@@ -224,7 +224,11 @@ def _held(settings: SettingsMap, cut: Open, image: Image) -> dict[int, bytes]:
 
 
 async def _may_finish(
-    device: Device, identity: Identity, now: Table, record: Record, waive: Collection[str]
+    device: Device,
+    identity: Identity,
+    now: SettingsSnapshot,
+    record: Record,
+    waive: Collection[str],
 ) -> None:
     """The gates again: the pack may be fuller, colder or busier than when the change was begun."""
     reading, still = await watch(device)
@@ -256,6 +260,6 @@ def _leaving_off(settings: SettingsMap, cut: Open, record: Record) -> Record:
     goal = {change.slot: change.new for change in record.changes}
     off = settings.encode({**image, **goal}, wish)
     goal |= {slot: raw for slot, raw in off.items() if slot in goal}
-    before = Table(map=settings, image=image)
+    before = SettingsSnapshot(map=settings, image=image)
     left = {slot: raw for slot, raw in goal.items() if not settings.same(slot, raw, image[slot])}
     return replace(record, before=before, changes=changes_of(before, left))

@@ -12,12 +12,12 @@ from contextlib import suppress
 from functools import partial
 
 from bmslink.config.effects import describe
-from bmslink.config.job import Job, Stranger
+from bmslink.config.job import BoardChanged, Job
 from bmslink.config.outcome import Outcome, Result
 from bmslink.config.plan import Change
-from bmslink.config.writer import patiently, reach, still_ours
+from bmslink.config.writer import patiently, still_ours, write_until_verified
 from bmslink.errors import BmsError, RollbackError, VerifyError
-from bmslink.protocols.common.settings_map import Image, Table
+from bmslink.protocols.common.settings_map import RawSettings, SettingsSnapshot
 from bmslink.settings.setting import Value
 
 __all__ = ["close", "roll_back", "unknown", "values_of"]
@@ -38,7 +38,7 @@ async def roll_back(job: Job, changes: Sequence[Change], why: BmsError) -> BmsEr
             await asyncio.sleep(_PAUSE)
         try:
             table = await _set_back(job, changes, str(why))
-        except Stranger as error:
+        except BoardChanged as error:
             return await unknown(job, changes, f"{why} {error}", look=False)
         except VerifyError as error:  # it was tried often enough
             last = error
@@ -66,7 +66,7 @@ def _left(job: Job) -> str:
     return ", ".join(key for keys in job.left.values() for key in keys)
 
 
-async def _set_back(job: Job, changes: Sequence[Change], why: str) -> Table:
+async def _set_back(job: Job, changes: Sequence[Change], why: str) -> SettingsSnapshot:
     """Bring everything to what it was, in reverse order, and end the transaction."""
     job.transaction.note("rollback", why=why)
     await patiently(job, partial(_look, job))
@@ -74,7 +74,7 @@ async def _set_back(job: Job, changes: Sequence[Change], why: str) -> Table:
     order = [change.slot for change in reversed(changes)]
     order += [address for address in job.held if address not in order]
     old = {address: slots[address].clean(job.before[address]) for address in order}
-    table = await reach(job, old, order)
+    table = await write_until_verified(job, old, order)
     if job.unmended:
         told = "; ".join(job.unmended.values())
         raise VerifyError(f"This changed beside and cannot be set back: {told}.")
@@ -83,7 +83,7 @@ async def _set_back(job: Job, changes: Sequence[Change], why: str) -> Table:
 
 
 async def _look(job: Job) -> None:
-    """`Stranger` if another board took the place of this one while it was written to."""
+    """`BoardChanged` if another board took the place of this one while it was written to."""
     await still_ours(job, (await job.device.settings(job.settings)).image)
 
 
@@ -102,7 +102,11 @@ async def unknown(job: Job, changes: Sequence[Change], why: str, *, look: bool) 
 
 
 def outcome_of(
-    job: Job, result: Result, sentence: str, changes: Sequence[Change], table: Table | None
+    job: Job,
+    result: Result,
+    sentence: str,
+    changes: Sequence[Change],
+    table: SettingsSnapshot | None,
 ) -> Outcome:
     """How a change ended; `table` is what was read last, `None` where that is not known."""
     return Outcome(
@@ -115,7 +119,7 @@ def outcome_of(
     )
 
 
-def _what_is_read(job: Job, image: Image) -> str:
+def _what_is_read(job: Job, image: RawSettings) -> str:
     differ = [
         describe(job.settings, address, raw, image.get(address))
         for address, raw in job.before.items()
@@ -126,7 +130,7 @@ def _what_is_read(job: Job, image: Image) -> str:
     return f"Read just now, this is not as before: {'; '.join(differ)}. All else is."
 
 
-def values_of(table: Table, changes: Sequence[Change]) -> dict[str, Value | None]:
+def values_of(table: SettingsSnapshot, changes: Sequence[Change]) -> dict[str, Value | None]:
     """What a table holds of the settings that a change is about."""
     values = table.values()
     return {edit.key: values[edit.key] for change in changes for edit in change.edits}

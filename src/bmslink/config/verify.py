@@ -16,7 +16,7 @@ from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
 from bmslink.config.identity.places import Place, where
 from bmslink.config.records.open_changes import cut_off, regards, said_of
 from bmslink.device import Device
-from bmslink.protocols.common.settings_map import Table
+from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import Value
 from bmslink.storage.journal import Journal, Open
 
@@ -102,7 +102,7 @@ async def verify(device: Device, *, journal: Journal | None = None) -> Verificat
     return _compare(last, table)
 
 
-def _compare(last: _Change, table: Table) -> Verification:
+def _compare(last: _Change, table: SettingsSnapshot) -> Verification:
     values, side = table.values(), _ROW[last.outcome]
     expected = {str(e.get("key")): (e.get(side), str(e.get("unit") or "")) for e in last.edits}
     found = tuple(

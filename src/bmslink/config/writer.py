@@ -17,7 +17,7 @@ from typing import TypeVar
 from bmslink.config.checks.plausible import oddities
 from bmslink.config.effects import Strays, describe, kept_off, strange, strangers, strays
 from bmslink.config.identity.known_as import identify_as
-from bmslink.config.job import Job, Stranger, known_as
+from bmslink.config.job import BoardChanged, Job, known_as
 from bmslink.errors import (
     BmsError,
     FrameError,
@@ -27,10 +27,10 @@ from bmslink.errors import (
     TransportError,
     VerifyError,
 )
-from bmslink.protocols.common.settings_map import Image, Slot, Table
+from bmslink.protocols.common.settings_map import RawSettings, SettingsSnapshot, Slot
 from bmslink.storage.journal import JournalError
 
-__all__ = ["patiently", "reach", "still_ours"]
+__all__ = ["patiently", "still_ours", "write_until_verified"]
 
 T = TypeVar("T")
 
@@ -57,11 +57,13 @@ _PAUSES = (0.5, 2.0, 5.0)
 _RECONNECTIONS = 6
 
 
-async def reach(job: Job, goal: Mapping[int, bytes], order: Sequence[int]) -> Table:
+async def write_until_verified(
+    job: Job, goal: Mapping[int, bytes], order: Sequence[int]
+) -> SettingsSnapshot:
     """Bring the slots of `goal` to their bytes and everything else to what it was before.
 
-    Gives back the whole table as read afterwards. Raises `VerifyError`, `Refused`, `Stranger`, or
-    what the line raised when it could not be opened again.
+    Returns the whole table as read afterwards. Raises `VerifyError`, `Refused`, `BoardChanged`,
+    or what the line raised when it could not be opened again.
     """
     aim, todo = dict(goal), list(order)
     stuck: dict[int, str] = {}
@@ -132,7 +134,7 @@ def _doubtful(job: Job) -> bool:
 
 
 async def _sure(job: Job) -> None:
-    """`Stranger` if another board took the place of ours while the line was silent."""
+    """`BoardChanged` if another board took the place of ours while the line was silent."""
     if not _doubtful(job):
         return
     await still_ours(job, (await job.device.settings(job.settings)).image)
@@ -192,7 +194,7 @@ async def _rest(job: Job) -> None:
     await asyncio.sleep(max(_REST, _LAG * job.lag))
 
 
-async def _prove(job: Job) -> Table:
+async def _prove(job: Job) -> SettingsSnapshot:
     """The table as two readings give it, with other questions between them.
 
     Impossible values that were not there before prove nothing. On the way back a table is given
@@ -218,15 +220,15 @@ async def _prove(job: Job) -> Table:
     return again
 
 
-async def still_ours(job: Job, image: Image | None = None) -> None:
-    """`Stranger` if another board answers than the one that the change was begun on.
+async def still_ours(job: Job, image: RawSettings | None = None) -> None:
+    """`BoardChanged` if another board answers than the one that the change was begun on.
 
     `image`: its settings as read now; a board without a serial number is known by them. How many
     cells it says it has may be what the change did to it.
     """
     found, other = await identify_as(job.device, known_as(job) | {"cell_count": None})
     if other:
-        raise Stranger(f"Another board answers: {other}.")
+        raise BoardChanged(f"Another board answers: {other}.")
     if known_as(job)["cell_count"] is not None:
         job.cells = found.cell_count
     if image is None or found.serial_number or job.known:
@@ -234,14 +236,14 @@ async def still_ours(job: Job, image: Image | None = None) -> None:
     moved = strangers(job.settings, job.before, image, job.touched)
     shown = all(job.settings.same(a, image.get(a), raw) for a, raw in job.held.items())
     if len(moved) > _FEW or (moved and not shown):
-        raise Stranger(
+        raise BoardChanged(
             "The board differs in what this change does not touch "
             f"({strange(job.settings, job.before, image, job.touched)}): is it another one? It "
             "tells no serial number."
         )
 
 
-def _still_as_before(job: Job, found: Image, aim: Image) -> None:
+def _still_as_before(job: Job, found: RawSettings, aim: RawSettings) -> None:
     """`GateError` where somebody changed a slot since it was planned what it is to hold."""
     for address, raw in found.items():
         if not any(job.settings.same(address, raw, each[address]) for each in (job.before, aim)):
@@ -251,7 +253,7 @@ def _still_as_before(job: Job, found: Image, aim: Image) -> None:
             )
 
 
-def _astray(job: Job, image: Image, aim: dict[int, bytes]) -> list[int]:
+def _astray(job: Job, image: RawSettings, aim: dict[int, bytes]) -> list[int]:
     """The slots that do not hold what they should and can be set again; takes neighbours that the
     board changed into the aim. `VerifyError` where it changed what matters, unless that is being
     set back already."""
@@ -315,9 +317,11 @@ async def _reconnect(job: Job, error: BmsError) -> None:
             job.lost = again
             continue
         if other:
-            raise Stranger(f"After the line was lost another board answers: {other}.") from error
+            raise BoardChanged(
+                f"After the line was lost another board answers: {other}."
+            ) from error
         if told:
-            raise Stranger(
+            raise BoardChanged(
                 "After the line was lost the board differs in what this change does not touch "
                 f"({told}): is it another one? It tells no serial number."
             ) from error

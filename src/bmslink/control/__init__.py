@@ -27,7 +27,7 @@ Four rules hold everywhere:
 
 from __future__ import annotations
 
-from bmslink.control.decide.decision import Decision, Event, Limits, Verdict
+from bmslink.control.decide.decision import Decision, Event, Limits, PolicyVerdict
 from bmslink.control.decide.engine import Engine
 from bmslink.control.decide.limits import Limit, Permit, Reason
 from bmslink.control.decide.policy import (
@@ -54,9 +54,9 @@ __all__ = [
     "Permit",
     "Policy",
     "PolicySet",
+    "PolicyVerdict",
     "Quality",
     "Reason",
     "Sample",
     "Severity",
-    "Verdict",
 ]

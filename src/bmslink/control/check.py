@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from bmslink.control.decide.catalogue import CATALOGUE, default_policies
-from bmslink.control.decide.compile import Plan, curve_of, make_plan, trip_of
+from bmslink.control.decide.compile import CompiledPolicies, compile_policies, curve_of, trip_of
 from bmslink.control.decide.policy import Mode, PolicySet, Severity
 from bmslink.control.decide.quantities import QUANTITIES
-from bmslink.control.decide.rule import Rule, fraction_at, in_words
+from bmslink.control.decide.rule import PolicyRule, fraction_at, in_words
 from bmslink.control.decide.thresholds import THRESHOLDS, UNITS
 from bmslink.model import Reading
 from bmslink.settings.bands import BANDS, LONGEST_OCP_DELAY, Band
@@ -63,7 +63,7 @@ _PATIENCE = 60.0
 
 def check_policies(policies: PolicySet, settings: Settings | None = None) -> list[Finding]:
     """What is doubtful about the policies, over a BMS with these settings if they are known."""
-    plan = make_plan(policies, settings, acting=tuple(Mode))
+    plan = compile_policies(policies, settings, acting=tuple(Mode))
     found = [
         *_looser(policies),
         *_weaker(policies),
@@ -130,7 +130,7 @@ def _modes(policies: PolicySet) -> Iterator[Finding]:
             yield Finding(level, name, f"{name} is off: {policy.title} goes unseen.")
 
 
-def _curves(policies: PolicySet, plan: Plan) -> Iterator[Finding]:
+def _curves(policies: PolicySet, plan: CompiledPolicies) -> Iterator[Finding]:
     """A derating curve must be at zero before the trip of the same quantity."""
     rules = {rule.name: rule for rule in plan.rules}
     for derate, trip in (
@@ -161,11 +161,11 @@ def _curves(policies: PolicySet, plan: Plan) -> Iterator[Finding]:
             yield Finding(Level.WARNING, name, f"{name}: its curve is flat and limits nothing.")
 
 
-def _left(derate: Rule, limit: float) -> str:
+def _left(derate: PolicyRule, limit: float) -> str:
     return f"{fraction_at(derate.curve, limit):.0%}" if derate.curve else "all"
 
 
-def _ratings(policies: PolicySet, plan: Plan) -> Iterator[Finding]:
+def _ratings(policies: PolicySet, plan: CompiledPolicies) -> Iterator[Finding]:
     battery = policies.battery
     for way, rating, cells in (
         ("charge_current", plan.charge, battery.charge_current),

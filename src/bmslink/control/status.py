@@ -18,7 +18,17 @@ from bmslink.control.backtest.logs import written
 from bmslink.errors import BmsError
 from bmslink.storage.atomic import replace_file
 
-__all__ = ["Pack", "Run", "Runs", "StateError", "as_json", "place", "runs", "state_path", "write"]
+__all__ = [
+    "PackStatus",
+    "Run",
+    "Runs",
+    "StateError",
+    "as_json",
+    "place",
+    "runs",
+    "state_path",
+    "write",
+]
 
 _LARGEST = 1 << 20
 _MOST = 100
@@ -29,7 +39,7 @@ class StateError(BmsError):
     """The state file cannot be written or read."""
 
 
-class Pack(msgspec.Struct, kw_only=True):
+class PackStatus(msgspec.Struct, kw_only=True):
     """One pack of a run."""
 
     target: str
@@ -64,7 +74,7 @@ class Run(msgspec.Struct, kw_only=True):
     """s since 1970."""
     interval: float
     """s between readings."""
-    packs: list[Pack]
+    packs: list[PackStatus]
 
     def age(self, now: float) -> float:
         """How old it is, s; below 0 after the clock was set back."""

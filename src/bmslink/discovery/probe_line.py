@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bmslink.discovery.probes import PROBES, Probe, Step
+from bmslink.discovery.probes import PROBES, Probe, ProbeStep
 from bmslink.errors import FrameError, LinkClosed
 from bmslink.link.transport import Transport
 from bmslink.model import Identity
@@ -59,7 +59,7 @@ class Hit:
 
 def _explained(codec: Any, frame: Any, *, sent: bool = False) -> Record | None:
     try:
-        record: Record = codec.explain(frame, sent=sent)
+        record: Record = codec.decode(frame, sent=sent)
     except FrameError:
         return None
     return record
@@ -192,7 +192,7 @@ class ProbedLine:
             await asyncio.sleep(rest)
         return self.take()
 
-    async def ask(self, step: Step) -> tuple[Heard, Hit | None, bytes]:
+    async def ask(self, step: ProbeStep) -> tuple[Heard, Hit | None, bytes]:
         """One question on a quiet line: what came, the pack that it proves, and the bytes."""
         async with self._transport.turn(listens=True):
             exchange = _Exchange(step.probe, step.address)

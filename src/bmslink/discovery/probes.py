@@ -44,7 +44,7 @@ from bmslink.protocols.jk.modbus import driver as jk_modbus
 from bmslink.protocols.jk.modbus.map import INFO as INFO_TABLE
 from bmslink.protocols.jk.nw import framing as jk_nw
 
-__all__ = ["GLITCH", "LATE", "LISTEN", "PROBES", "ROUND", "STEPS", "Probe", "Step"]
+__all__ = ["GLITCH", "LATE", "LISTEN", "PROBES", "ROUND", "STEPS", "Probe", "ProbeStep"]
 
 LISTEN = 3.0
 """s of silence before anything is sent. In a round of 4.4 to 6 s a JK master asks 15 addresses,
@@ -259,7 +259,7 @@ be a plain JK02 stream as well."""
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ProbeStep:
     """One question at one speed to one address."""
 
     probe: Probe
@@ -269,27 +269,27 @@ class Step:
 
 def _interleaved(
     baudrate: int, probes: Sequence[Probe], addresses: Sequence[int | None]
-) -> list[Step]:
-    return [Step(probe, baudrate, address) for address in addresses for probe in probes]
+) -> list[ProbeStep]:
+    return [ProbeStep(probe, baudrate, address) for address in addresses for probe in probes]
 
 
-STEPS: tuple[Step, ...] = (
-    Step(JK_NW, 115200),
-    Step(JK_MODBUS, 115200, 1),
-    Step(JK02, 115200),
+STEPS: tuple[ProbeStep, ...] = (
+    ProbeStep(JK_NW, 115200),
+    ProbeStep(JK_MODBUS, 115200, 1),
+    ProbeStep(JK02, 115200),
     *_interleaved(115200, (JK_MODBUS,), range(2, 16)),
     *_interleaved(115200, (JK_BUS,), range(1, 16)),
-    Step(JK_NW, 115200),
-    Step(DALY_D2, 9600),
-    Step(DALY_P81, 9600, 1),
-    Step(JBD, 9600),
-    Step(DALY_A5, 9600),
-    Step(JK_MODBUS, 9600, 1),  # UART protocol 013
-    Step(JBD_UP, 9600, 1),
-    Step(JBD, 9600, 1),
-    Step(DALY_A5_APP, 9600),
-    Step(JBD, 9600),
-    Step(SINOWEALTH, 9600),
+    ProbeStep(JK_NW, 115200),
+    ProbeStep(DALY_D2, 9600),
+    ProbeStep(DALY_P81, 9600, 1),
+    ProbeStep(JBD, 9600),
+    ProbeStep(DALY_A5, 9600),
+    ProbeStep(JK_MODBUS, 9600, 1),  # UART protocol 013
+    ProbeStep(JBD_UP, 9600, 1),
+    ProbeStep(JBD, 9600, 1),
+    ProbeStep(DALY_A5_APP, 9600),
+    ProbeStep(JBD, 9600),
+    ProbeStep(SINOWEALTH, 9600),
     *_interleaved(9600, (DALY_P81, DALY_A5, JBD_UP), range(2, 5)),
     *_interleaved(9600, (DALY_P81, DALY_A5), range(5, 16)),
     *_interleaved(9600, (JBD,), (0, 2, 3, 4)),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from bmslink.discovery.probe_line import Heard, Hit, ProbedLine, overheard
-from bmslink.discovery.probes import GLITCH, LATE, LISTEN, ROUND, Step
+from bmslink.discovery.probes import GLITCH, LATE, LISTEN, ROUND, ProbeStep
 from bmslink.errors import LinkClosed
 from bmslink.link.shared_line import shared
 from bmslink.link.transport import Transport
@@ -89,7 +89,7 @@ class _Search:
 
     place: str
     opener: Opener
-    steps: Sequence[Step]
+    steps: Sequence[ProbeStep]
     thorough: bool
     patience: float
     tell: Tell
@@ -142,7 +142,7 @@ class _Search:
             else ": silence"
         )
 
-    async def _ask_all(self, line: ProbedLine, steps: Sequence[Step]) -> None:
+    async def _ask_all(self, line: ProbedLine, steps: Sequence[ProbeStep]) -> None:
         self.tell(f"{self.place}: asking{_at(line.baudrate)}")
         for step in steps:
             if await self._try(line, step):
@@ -159,7 +159,7 @@ class _Search:
             if (hit.protocol, hit.address) not in known:
                 self.result.hits.append(hit)
 
-    async def _try(self, line: ProbedLine, step: Step) -> bool:
+    async def _try(self, line: ProbedLine, step: ProbeStep) -> bool:
         """Ask, if that may be asked; whether it ends the search."""
         probe, rate = step.probe, line.baudrate
         late = await line.quiet()
@@ -206,7 +206,7 @@ class _Search:
                 elif strange and not units and time >= lately:
                     read.hear(address, "garbage")
 
-    async def _follow(self, line: ProbedLine, found: Step) -> None:
+    async def _follow(self, line: ProbedLine, found: ProbeStep) -> None:
         """After a hit: the other dialects that such a board may speak, and the other addresses
         of its bus."""
         asked = {(name, a) for (_, name), done in self.asked.items() for a in done.addresses}
@@ -216,7 +216,7 @@ class _Search:
             if step.baudrate == line.baudrate and (step.probe.protocol, step.address) not in asked
         ]
         vendor = load_driver(found.probe.protocol).vendor
-        todo: dict[str, Step] = {}
+        todo: dict[str, ProbeStep] = {}
         if vendor in (("daly", "jbd") if self.thorough else ("daly",)):
             known = {name for name, _ in asked}
             for step in same:
@@ -289,7 +289,7 @@ def _at(baudrate: int) -> str:
 async def survey(
     place: str,
     opener: Opener,
-    steps: Sequence[Step],
+    steps: Sequence[ProbeStep],
     *,
     listen: float = LISTEN,
     thorough: bool = True,

@@ -8,7 +8,7 @@ from functools import partial
 
 from bmslink.discovery.ble import wanted
 from bmslink.discovery.probe_line import Hit
-from bmslink.discovery.probes import PROBES, STEPS, Step
+from bmslink.discovery.probes import PROBES, STEPS, ProbeStep
 from bmslink.discovery.search import Survey, survey
 from bmslink.errors import TargetError
 from bmslink.link.transport import Endpoint, Transport, make_transport
@@ -22,7 +22,7 @@ _GATEWAY_PATIENCE = 0.15
 _MOST_PATIENCE = 0.5
 
 
-def steps_for(endpoint: Endpoint) -> list[Step]:
+def steps_for(endpoint: Endpoint) -> list[ProbeStep]:
     """The questions for a line: those of the vendor, speed and address that the target names.
 
     `TargetError` if no protocol has such an address.
@@ -42,10 +42,10 @@ def steps_for(endpoint: Endpoint) -> list[Step]:
     return steps if rate is None else _at_one_speed(steps, rate)
 
 
-def _at_one_speed(steps: Sequence[Step], rate: int) -> list[Step]:
+def _at_one_speed(steps: Sequence[ProbeStep], rate: int) -> list[ProbeStep]:
     """What is asked at two speeds is asked once; what is asked twice to wake a board, twice; and
     what is a write by its form only at the one speed that it has, or where nobody knows (0)."""
-    found: list[Step] = []
+    found: list[ProbeStep] = []
     for step in steps:
         if step.probe.after and rate not in (0, step.baudrate):
             continue
@@ -55,8 +55,8 @@ def _at_one_speed(steps: Sequence[Step], rate: int) -> list[Step]:
     return found
 
 
-def _at_address(steps: Sequence[Step], address: int) -> list[Step]:
-    found: dict[Step, None] = {}
+def _at_address(steps: Sequence[ProbeStep], address: int) -> list[ProbeStep]:
+    found: dict[ProbeStep, None] = {}
     for step in steps:
         name = step.probe.protocol
         usable = address in load_driver(name).addresses and (address != 0 or name == "jbd")

@@ -10,7 +10,7 @@ from typing import Any, Generic, Self, TypeVar, final
 
 from msgspec import Struct, structs
 
-__all__ = ["Drop", "Frame", "Framer", "Skipped", "Value", "bites"]
+__all__ = ["Drop", "Frame", "Framer", "SkippedBytes", "Value", "bites"]
 
 
 class Value(Struct, frozen=True, gc=False):
@@ -55,7 +55,7 @@ class Drop(Struct, frozen=True, gc=False):
 
 
 @dataclass(slots=True)
-class Skipped:
+class SkippedBytes:
     """A run of bytes that were thrown away. `reason` is `noise`, `checksum`, `truncated`, …"""
 
     offset: int
@@ -78,7 +78,7 @@ class Framer(ABC, Generic[F]):
         self._buffer = b""
         self.position = 0
         """Bytes of the stream that are dealt with."""
-        self.skipped: deque[Skipped] = deque(maxlen=1000)
+        self.skipped: deque[SkippedBytes] = deque(maxlen=1000)
         """The latest runs of bytes that belonged to no frame."""
         self.skipped_bytes = 0
         self.bad_frames = 0
@@ -160,7 +160,9 @@ class Framer(ABC, Generic[F]):
             last.data += data[: max(0, self.longest - len(last.data))]
             last.length += len(data)
         else:
-            self.skipped.append(Skipped(self.position, data[: self.longest], reason, len(data)))
+            self.skipped.append(
+                SkippedBytes(self.position, data[: self.longest], reason, len(data))
+            )
         self.position += len(data)
         self.skipped_bytes += len(data)
         self.bad_frames += reason == "checksum"

@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from bmslink.errors import LinkClosed, LinkTimeout
-from bmslink.link.framer import Drop, Frame, Framer, Skipped, Value
+from bmslink.link.framer import Drop, Frame, Framer, SkippedBytes, Value
 from bmslink.link.transport import Transport
 
-__all__ = ["Drop", "Frame", "Framer", "Link", "Skipped", "Timing", "Value"]
+__all__ = ["Drop", "Frame", "Framer", "Link", "SkippedBytes", "Timing", "Value"]
 
 F = TypeVar("F", bound=Frame)
 

@@ -42,12 +42,12 @@ def _table(
     driver: Driver[Any], identity: Identity, known: SettingsMap | None, why_not: str
 ) -> Capability:
     """Whether anything in the table of settings can be written, and why not (or what it takes)."""
-    if why := driver.configurable or why_not:
+    if why := driver.no_settings_reason or why_not:
         return Capability(False, why)
     if known is None:
         return Capability(False, "this board does not tell its settings like this")
-    if known.locked:
-        return Capability(False, f"read-only: {known.locked}")
+    if known.read_only_reason:
+        return Capability(False, f"read-only: {known.read_only_reason}")
     if not identity.known:
         return Capability(False, "read-only: the board tells no firmware")
     if not any(setting.writable for setting in known.settings):

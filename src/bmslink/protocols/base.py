@@ -20,9 +20,15 @@ from bmslink.link.link import Frame, Framer, Link, Timing, Value
 from bmslink.link.transport import Pin
 from bmslink.model import Adjustment, Capability, Command, Identity, Reading, Switch
 from bmslink.protocols.common.scale import Layout
-from bmslink.protocols.common.settings_map import Seen, SettingsMap, Slot, Step, allowed
+from bmslink.protocols.common.settings_map import (
+    Seen,
+    SettingsMap,
+    Slot,
+    WriteCommand,
+    check_writable,
+)
 
-__all__ = ["Assembler", "Codec", "Driver", "Options", "Payload", "Record", "Role", "need"]
+__all__ = ["Assembler", "Codec", "Driver", "Options", "Payload", "Record", "Role", "require"]
 
 F = TypeVar("F", bound=Frame)
 
@@ -62,14 +68,14 @@ class Codec(ABC, Generic[F]):
     """
 
     @abstractmethod
-    def explain(self, frame: F, *, sent: bool = False) -> Record:
+    def decode(self, frame: F, *, sent: bool = False) -> Record:
         """What a frame says; `FrameError` if its payload fits no layout. `sent`: it went out."""
 
     @abstractmethod
     def payload(self, frame: F, *, sent: bool = False) -> Payload | None:
         """The payload and its layout, or `None` where the payload is empty or opaque.
 
-        Must be called before `explain` of the same frame: it looks at what is remembered, and
+        Must be called before `decode` of the same frame: it looks at what is remembered, and
         changes nothing.
         """
 
@@ -210,14 +216,14 @@ class Driver(ABC, Generic[F]):
 
     counts_seconds: ClassVar[bool] = False
     """Whether the `uptime` of its readings moves every second, as recordings show."""
-    configurable: ClassVar[str] = "nothing proves how its settings are written"
+    no_settings_reason: ClassVar[str] = "nothing proves how its settings are written"
     """Why the settings cannot be read or written over this protocol; empty where they can."""
     settle: ClassVar[float] = 0.0
     """How long a written value may take to stand in what is read, s."""
 
     async def settings_map(self, identity: Identity) -> SettingsMap:
         """The map that fits this board and firmware; `SettingError` where there is none."""
-        raise SettingError(f"{self.name}: {self.configurable}.")
+        raise SettingError(f"{self.name}: {self.no_settings_reason}.")
 
     @asynccontextmanager
     async def session(self, *, writing: bool, waits: bool = True) -> AsyncIterator[None]:
@@ -227,16 +233,16 @@ class Driver(ABC, Generic[F]):
 
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
         """The raw bytes of slots, inside a `session`; what the board does not have is left out."""
-        raise SettingError(f"{self.name}: {self.configurable}.")
+        raise SettingError(f"{self.name}: {self.no_settings_reason}.")
 
     async def fetch_again(self, slots: Sequence[Slot]) -> dict[int, bytes]:
         """The same, asked by other questions: where answers do not name theirs, what one gave
         away wrongly is not given twice."""
         return await self.fetch(slots)
 
-    def write_step(self, slot: Slot, data: bytes) -> Step[F]:
+    def write_command(self, slot: Slot, data: bytes) -> WriteCommand[F]:
         """The frame that writes a slot; it asks `check_slot` first."""
-        raise SettingError(f"{self.name}: {self.configurable}.")
+        raise SettingError(f"{self.name}: {self.no_settings_reason}.")
 
     def shipped(self) -> SettingsMap:
         """The table of this board's dialect and firmware that writes are held against."""
@@ -246,8 +252,8 @@ class Driver(ABC, Generic[F]):
         return found
 
     def check_slot(self, slot: Slot, data: bytes) -> None:
-        """`SettingError` unless these bytes may be written: see `allowed`."""
-        allowed(self.shipped(), slot.address, data, self.seen)
+        """`SettingError` unless these bytes may be written: see `check_writable`."""
+        check_writable(self.shipped(), slot.address, data, self.seen)
 
     def likely_map(self, identity: Identity) -> SettingsMap | None:
         """The map that would be used, as far as that can be said without asking more."""
@@ -268,24 +274,24 @@ class Driver(ABC, Generic[F]):
         if not able.supported:
             raise SettingError(f"{switch} cannot be switched: {able.reason}.")
 
-    async def switch_step(self, command: Command) -> Step[F]:
+    async def switch_command(self, command: Command) -> WriteCommand[F]:
         """The frame that sets a switch; may read first. Only where `can_switch` says yes."""
         raise SettingError(self.can_switch(command.switch).reason)
 
     async def off_step(
         self, switch: Switch, remembered: Callable[[Switch], bool | None]
-    ) -> Step[F]:
+    ) -> WriteCommand[F]:
         """The frame that switches off; at most one question goes before it.
 
         `remembered` gives how our last confirmed command left a switch, where the frame sets
         another one as well and the board does not show how that is set.
         """
-        return await self.switch_step(Command(switch, False))
+        return await self.switch_command(Command(switch, False))
 
     async def off_map(self, identity: Identity | None) -> SettingsMap:
         """The map of the switches that are settings; at most one question where the board was
         not identified yet."""
-        raise SettingError(f"{self.name}: {self.configurable}.")
+        raise SettingError(f"{self.name}: {self.no_settings_reason}.")
 
     adjustable: ClassVar[Mapping[str, str]] = {}
     """What of `clock` and `soc` can be set: why only with `--untested`, or empty where proven."""
@@ -297,7 +303,7 @@ class Driver(ABC, Generic[F]):
         why = self.not_adjustable.get(what, f"nothing proves how {self.name} boards take it")
         return Capability(True) if what in self.adjustable else Capability(False, why)
 
-    async def adjust_step(self, wish: Adjustment) -> Step[F]:
+    async def adjust_command(self, wish: Adjustment) -> WriteCommand[F]:
         """The frame that sets clock or charge; may read first. Only where `can_adjust` says yes."""
         raise SettingError(self.can_adjust("clock" if wish.clock else "soc").reason)
 
@@ -305,7 +311,7 @@ class Driver(ABC, Generic[F]):
         """What the board's clock shows; `None` where it does not say."""
         return None
 
-    async def perform(self, step: Step[F]) -> bool:
+    async def perform(self, step: WriteCommand[F]) -> bool:
         """Send one frame that changes something: the only place that does.
 
         Gives back whether something acknowledged it. Raises `Refused`, `LinkTimeout`, … An
@@ -314,20 +320,20 @@ class Driver(ABC, Generic[F]):
         """
         return await self._perform(step, self.codec)
 
-    async def perform_apart(self, step: Step[F]) -> bool:
+    async def perform_apart(self, step: WriteCommand[F]) -> bool:
         """The same in the middle of somebody else's questions: nothing that the codec remembers
         of those is touched."""
         return await self._perform(step, self.make_codec(self.options))
 
-    async def _perform(self, step: Step[F], codec: Codec[F]) -> bool:
-        codec.explain(step.frame, sent=True)
+    async def _perform(self, step: WriteCommand[F], codec: Codec[F]) -> bool:
+        codec.decode(step.frame, sent=True)
         if (kept := _DRY_RUNS.get().get(self)) is not None:
             self.link.alive()
             kept.append(self.link.framer.encode(step.frame))
             return False
         answer = await self.exchange(step)
         if answer is not None:
-            self._check(step, codec.explain(answer))
+            self._check(step, codec.decode(answer))
         return answer is not None
 
     @contextmanager
@@ -346,7 +352,7 @@ class Driver(ABC, Generic[F]):
         """Whether this task is inside `collecting`."""
         return self in _DRY_RUNS.get()
 
-    async def exchange(self, step: Step[F]) -> F | None:
+    async def exchange(self, step: WriteCommand[F]) -> F | None:
         """Send a step's frame and give back what acknowledges it."""
         if step.answer is None:
             await self.link.send(step.frame)
@@ -354,13 +360,13 @@ class Driver(ABC, Generic[F]):
         retries = 0 if step.once else None
         return (await self.link.collect(step.frame, step.answer, bool, retries=retries))[0]
 
-    def _check(self, step: Step[F], record: Record) -> None:
+    def _check(self, step: WriteCommand[F], record: Record) -> None:
         if record.role == "refusal":
             why = record.values.get("meaning", "no reason given")
             raise Refused(f"The board refuses {step.what}: {why}.", record.values.get("status"))
 
 
-def need(condition: object, message: str, data: bytes = b"") -> None:
+def require(condition: object, message: str, data: bytes = b"") -> None:
     """`FrameError` unless the condition holds."""
     if not condition:
         raise FrameError(message, data)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-__all__ = ["Patience"]
+__all__ = ["OptionalRequests"]
 
 
-class Patience:
+class OptionalRequests:
     """Which questions a firmware seems not to know.
 
     Silence is then normal, but a lost answer looks the same: so what was silent twice is asked

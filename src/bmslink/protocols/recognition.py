@@ -48,7 +48,7 @@ def recognise(data: bytes, on_progress: Callable[[float], None] = lambda done: N
 
 def _is_explained(codec: Codec[Any], frame: Frame) -> bool:
     try:
-        codec.explain(frame)
+        codec.decode(frame)
     except FrameError:
         return False
     return True

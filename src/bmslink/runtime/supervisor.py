@@ -14,7 +14,7 @@ from bmslink.control.backtest.playback import make_engine
 from bmslink.control.check import Finding, Level, check_pack
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.policy import PolicySet
-from bmslink.control.status import Pack, Run, StateError, place, write
+from bmslink.control.status import PackStatus, Run, StateError, place, write
 from bmslink.device import Device
 from bmslink.errors import BmsError
 from bmslink.model import Reading
@@ -50,7 +50,7 @@ class StatusBoard:
     def __init__(
         self, observer: Observer, policies: str, targets: list[str], interval: float
     ) -> None:
-        self.packs = [Pack(target=target) for target in targets]
+        self.packs = [PackStatus(target=target) for target in targets]
         self._observer = observer
         self._path = place(targets)
         now = time.time()

@@ -19,14 +19,14 @@ from bmslink.settings.bands import (
     UNUSUAL_DELAY,
     Band,
 )
-from bmslink.settings.rule import Facts, Rule, Severity, within
+from bmslink.settings.rule import Facts, SettingRule, Severity, within
 
 __all__ = ["limit_rules"]
 
 _LEVELS = ("", "_warning", "_release")
 
 
-def limit_rules() -> Iterator[Rule]:
+def limit_rules() -> Iterator[SettingRule]:
     """All of them."""
     yield from _delays()
     yield from _tops()
@@ -42,7 +42,7 @@ def limit_rules() -> Iterator[Rule]:
 # --------------------------------------------------------------------------------- any cells
 
 
-def _delays() -> Iterator[Rule]:
+def _delays() -> Iterator[SettingRule]:
     late = f"is over {LONGEST_DELAY:g} s: that protects nothing"
     slow = f"is unusually long, over {UNUSUAL_DELAY:g} s"
     for key in (f"{name}_delay" for name in GUARDED_DELAYS):
@@ -56,7 +56,7 @@ def _delays() -> Iterator[Rule]:
     yield within("short_circuit_delay", 0, LONGEST_SHORT, "error", why, "s")
 
 
-def _tops() -> Iterator[Rule]:
+def _tops() -> Iterator[SettingRule]:
     units = {"cell_delta": "V", "temperature_delta": "K"}
     for key, top in TOPS.items():
         unit = units.get(key, "°C")
@@ -69,7 +69,7 @@ def _tops() -> Iterator[Rule]:
             yield within(f"{key}{level}", floor, math.inf, "error", why, "°C")
 
 
-def _short_circuit() -> Iterator[Rule]:
+def _short_circuit() -> Iterator[SettingRule]:
     why = f"is above {SHORT_CIRCUIT:g} A, which no board survives"
     yield within("short_circuit_current", 0, SHORT_CIRCUIT, "error", why, "A")
 
@@ -77,7 +77,7 @@ def _short_circuit() -> Iterator[Rule]:
 # ------------------------------------------------------------------------------ so many cells
 
 
-def _fits_cells(pack: str, cell: str, share: float, severity: Severity) -> Rule:
+def _fits_cells(pack: str, cell: str, share: float, severity: Severity) -> SettingRule:
     """A limit of the pack must be about that of the cells together."""
 
     def judge(facts: Facts) -> str | None:
@@ -91,15 +91,15 @@ def _fits_cells(pack: str, cell: str, share: float, severity: Severity) -> Rule:
         )
 
     name = f"{pack}~cells*{cell} {share:.0%}"
-    return Rule(name, (pack, cell), severity, judge, counts=True)
+    return SettingRule(name, (pack, cell), severity, judge, counts=True)
 
 
-def _other_count() -> Iterator[Rule]:
+def _other_count() -> Iterator[SettingRule]:
     """A limit of the pack that allows more than half a cell beyond the cells' own limits is made
     for another number of cells. Narrowing the cells' own limits never needs the pack's to follow.
     """
 
-    def beyond(pack: str, cell: str, way: int) -> Rule:
+    def beyond(pack: str, cell: str, way: int) -> SettingRule:
         def judge(facts: Facts) -> str | None:
             one, found = facts.values[cell], facts.values[pack]
             if (found - facts.cells * one) * way <= one / 2 + 1e-9:
@@ -112,7 +112,7 @@ def _other_count() -> Iterator[Rule]:
             )
 
         name = f"{pack} for other cells"
-        return Rule(name, (pack, cell), "error", judge, counts=True, about=(pack,))
+        return SettingRule(name, (pack, cell), "error", judge, counts=True, about=(pack,))
 
     yield beyond("pack_ovp", "cell_ovp", 1)
     yield beyond("pack_uvp", "cell_uvp", -1)
@@ -123,7 +123,7 @@ def _other_count() -> Iterator[Rule]:
 
 def _chemical(
     name: str, key: str, severity: Severity, wrong: Callable[[float, Facts], str], *, counts: bool
-) -> Rule:
+) -> SettingRule:
     """A rule about one value and the band of the chemistry; `wrong` is empty where it fits."""
 
     def judge(facts: Facts) -> str | None:
@@ -131,7 +131,7 @@ def _chemical(
         why = wrong(value, facts)
         return f"{key} ({value:g}) {why} for {facts.chemistry} cells." if why else None
 
-    return Rule(name, (key,), severity, judge, chemical=True, counts=counts)
+    return SettingRule(name, (key,), severity, judge, chemical=True, counts=counts)
 
 
 def _above(
@@ -142,7 +142,7 @@ def _above(
     why: Callable[[Band], str],
     *,
     counts: bool = False,
-) -> Rule:
+) -> SettingRule:
     """Not above a number of the band; with `counts`, not above it times the cells."""
 
     def wrong(value: float, facts: Facts) -> str:
@@ -160,7 +160,7 @@ def _below(
     why: Callable[[Band], str],
     *,
     counts: bool = False,
-) -> Rule:
+) -> SettingRule:
     """The same downwards."""
 
     def wrong(value: float, facts: Facts) -> str:
@@ -174,7 +174,7 @@ def _usual(pair: tuple[float, float], where: str) -> str:
     return f"is {where} the usual {pair[0]:g} to {pair[1]:g} V"
 
 
-def _voltages() -> Iterator[Rule]:
+def _voltages() -> Iterator[SettingRule]:
     def high(b: Band) -> str:
         return _usual(b.ovp, "above")
 
@@ -213,7 +213,7 @@ def _voltages() -> Iterator[Rule]:
                            "charge")  # fmt: skip
 
 
-def _temperatures() -> Iterator[Rule]:
+def _temperatures() -> Iterator[SettingRule]:
     def cold(b: Band) -> str:
         return f"lets it charge below {b.charge_utp:g} °C, which plates lithium or worse"
 

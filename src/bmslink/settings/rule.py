@@ -8,7 +8,7 @@ from typing import Literal
 
 from bmslink.settings.bands import BANDS, Band
 
-__all__ = ["Facts", "Rule", "Severity", "Verdict", "within"]
+__all__ = ["Facts", "RuleVerdict", "SettingRule", "Severity", "within"]
 
 Severity = Literal["error", "warning"]
 
@@ -30,7 +30,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class SettingRule:
     """One thing that must hold."""
 
     name: str
@@ -48,7 +48,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RuleVerdict:
     """What a rule says."""
 
     rule: str
@@ -62,11 +62,13 @@ class Verdict:
     chemical: bool = False
 
 
-def within(key: str, low: float, high: float, severity: Severity, why: str, unit: str) -> Rule:
+def within(
+    key: str, low: float, high: float, severity: Severity, why: str, unit: str
+) -> SettingRule:
     """One value must be in a range that is the same for all cells; `why` follows the number."""
 
     def judge(facts: Facts) -> str | None:
         value = facts.values[key]
         return None if low <= value <= high else f"{key} ({value:g} {unit}) {why}."
 
-    return Rule(f"{key} {severity}", (key,), severity, judge)
+    return SettingRule(f"{key} {severity}", (key,), severity, judge)

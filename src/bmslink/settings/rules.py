@@ -14,7 +14,7 @@ from itertools import pairwise
 from bmslink.settings.bands import BANDS, Band
 from bmslink.settings.chemistry import chemistry as find_chemistry
 from bmslink.settings.limit_rules import limit_rules
-from bmslink.settings.rule import Facts, Rule, Severity, Verdict, within
+from bmslink.settings.rule import Facts, RuleVerdict, SettingRule, Severity, within
 from bmslink.settings.setting import Value
 
 __all__ = [
@@ -22,16 +22,18 @@ __all__ = [
     "RULES",
     "Band",
     "Facts",
-    "Rule",
+    "RuleVerdict",
+    "SettingRule",
     "Severity",
-    "Verdict",
     "likely_chemistry",
     "lint",
     "review",
 ]
 
 
-def _order(low: str, high: str, severity: Severity = "error", *, equal: bool = False) -> Rule:
+def _order(
+    low: str, high: str, severity: Severity = "error", *, equal: bool = False
+) -> SettingRule:
     """One value must lie below another."""
 
     def judge(facts: Facts) -> str | None:
@@ -40,16 +42,16 @@ def _order(low: str, high: str, severity: Severity = "error", *, equal: bool = F
             return None
         return f"{low} ({lower:g}) must lie below {high} ({upper:g})."
 
-    return Rule(f"{low}<{high}", (low, high), severity, judge)
+    return SettingRule(f"{low}<{high}", (low, high), severity, judge)
 
 
-def _ladder(*keys: str, equal: bool = False) -> Iterator[Rule]:
+def _ladder(*keys: str, equal: bool = False) -> Iterator[SettingRule]:
     """Every value below every later one, so that a missing rung breaks no chain."""
     for index, low in enumerate(keys):
         yield from (_order(low, high, equal=equal) for high in keys[index + 1 :])
 
 
-def _orders() -> Iterator[Rule]:
+def _orders() -> Iterator[SettingRule]:
     windows = [(f"{what}_uvp", f"{what}_ovp") for what in ("cell", "pack")]
     windows += [(f"{what}_utp", f"{what}_otp") for what in ("charge", "discharge")]
     for low, high in windows:
@@ -76,7 +78,7 @@ def _orders() -> Iterator[Rule]:
     yield _order("jbd_hardware_cell_uvp", "cell_uvp", "warning")
 
 
-def _set(low: str, high: str, severity: Severity, *, gap: float = 0.0) -> Rule:
+def _set(low: str, high: str, severity: Severity, *, gap: float = 0.0) -> SettingRule:
     """The same for values of which 0 says that the function is off; `gap` as well, V."""
 
     def judge(facts: Facts) -> str | None:
@@ -92,7 +94,7 @@ def _set(low: str, high: str, severity: Severity, *, gap: float = 0.0) -> Rule:
         return f"{low} ({lower:g} V) must lie below {high} ({upper:g} V){room}."
 
     name = f"{low}<{high}" + (" with room" if gap else "")
-    return Rule(name, (low, high), severity, judge)
+    return SettingRule(name, (low, high), severity, judge)
 
 
 def _count(facts: Facts) -> str | None:
@@ -108,7 +110,7 @@ def _capacity(facts: Facts) -> str | None:
     return "nominal_capacity is 0 Ah: the state of charge means nothing."
 
 
-def _rules() -> Iterator[Rule]:
+def _rules() -> Iterator[SettingRule]:
     yield from _orders()
     yield _set("full_charge_voltage", "cell_ovp", "error")
     yield _set("cell_uvp", "empty_voltage", "warning")
@@ -118,26 +120,26 @@ def _rules() -> Iterator[Rule]:
     yield _set("float_voltage", "jk_request_charge_voltage", "error")
     yield _set("float_voltage", "cell_ovp", "error")
     yield within("balance_delta", 0.003, 1, "warning", "is less than a board can measure", "V")
-    yield Rule("cells there", ("cell_count",), "error", _count, counts=True)
-    yield Rule("capacity", ("nominal_capacity",), "warning", _capacity)
+    yield SettingRule("cells there", ("cell_count",), "error", _count, counts=True)
+    yield SettingRule("capacity", ("nominal_capacity",), "warning", _capacity)
     yield from limit_rules()
 
 
-def _once(rules: Iterable[Rule]) -> tuple[Rule, ...]:
+def _once(rules: Iterable[SettingRule]) -> tuple[SettingRule, ...]:
     """Of two rules with one name the first: the stricter."""
-    found: dict[str, Rule] = {}
+    found: dict[str, SettingRule] = {}
     for rule in rules:
         found.setdefault(rule.name, rule)
     return tuple(found.values())
 
 
-RULES: tuple[Rule, ...] = _once(_rules())
+RULES: tuple[SettingRule, ...] = _once(_rules())
 """Every rule once, in the order they are shown."""
 
 
 def review(
     values: Mapping[str, Value | None], *, cells: int | None = None, chemistry: str | None = None
-) -> list[Verdict]:
+) -> list[RuleVerdict]:
     """What every rule says of these values; `cells` as seen by the board.
 
     Without a `chemistry` its rules are not applicable; one that does not exist is a `TargetError`.
@@ -152,7 +154,7 @@ def review(
     return [_judge(rule, facts) for rule in RULES]
 
 
-def _judge(rule: Rule, facts: Facts) -> Verdict:
+def _judge(rule: SettingRule, facts: Facts) -> RuleVerdict:
     passed, sentence = None, ""
     if missing := [key for key in rule.keys if key not in facts.values]:
         sentence = f"Not applicable: {', '.join(missing)} unknown."
@@ -164,12 +166,12 @@ def _judge(rule: Rule, facts: Facts) -> Verdict:
         wrong = rule.judge(facts)
         passed, sentence = wrong is None, wrong or ""
     about = rule.about or rule.keys
-    return Verdict(rule.name, passed, rule.severity, sentence, rule.keys, about, rule.chemical)
+    return RuleVerdict(rule.name, passed, rule.severity, sentence, rule.keys, about, rule.chemical)
 
 
 def lint(
     values: Mapping[str, Value | None], *, cells: int | None = None, chemistry: str | None = None
-) -> list[Verdict]:
+) -> list[RuleVerdict]:
     """What is wrong or unusual about these values, and nothing else."""
     return [v for v in review(values, cells=cells, chemistry=chemistry) if v.passed is False]
 

@@ -52,7 +52,7 @@ def reading(
 ) -> Reading:
     """One poll of the payloads given as (id, hex)."""
     codec = codec or DalyA5Codec(Options(current_sign=sign))
-    return codec.reading([codec.explain(frame(data_id, text)) for data_id, text in parts])
+    return codec.reading([codec.decode(frame(data_id, text)) for data_id, text in parts])
 
 
 # ------------------------------------------------------------------------------- framing
@@ -127,7 +127,7 @@ def test_any_bytes(junk: bytes) -> None:
     records = []
     for one in found:
         try:
-            records.append(codec.explain(one))
+            records.append(codec.decode(one))
         except FrameError:
             continue
     codec.reading(records).to_dict()
@@ -155,7 +155,7 @@ def test_any_payload_builds_again_and_explains_or_is_refused(
         if payload is not None:
             assert payload.layout.build(payload.layout.parse(data)) == data
         try:
-            record = codec.explain(made, sent=sent)
+            record = codec.decode(made, sent=sent)
         except FrameError:
             continue
         assert (record.part is None) == (record.role != "reading")
@@ -171,13 +171,13 @@ def test_any_payload_builds_again_and_explains_or_is_refused(
 def test_data_that_is_not_eight_bytes_is_refused() -> None:
     for data in (bytes(7), bytes(9), b""):
         with pytest.raises(FrameError):
-            DalyA5Codec().explain(DalyFrame(id=0x90, data=data))
+            DalyA5Codec().decode(DalyFrame(id=0x90, data=data))
 
 
 def test_an_echo_is_a_request_and_never_an_answer() -> None:
     (echo,) = frames(REQUEST)
     assert not echo.is_answer
-    record = DalyA5Codec().explain(echo)
+    record = DalyA5Codec().decode(echo)
     assert (record.role, record.part, record.values) == ("request", None, {"id": 0x90})
     assert frames(PACK)[0].is_answer
 
@@ -360,7 +360,7 @@ def test_from_where_frames_are_counted(
 @pytest.mark.parametrize("number", [17, 0xA8, 0xFF])
 def test_impossible_frame_numbers_are_refused(number: int) -> None:
     with pytest.raises(FrameError, match="frame number"):
-        DalyA5Codec().explain(frame(0x95, f"{number:02x}0d110d120d1c54"))
+        DalyA5Codec().decode(frame(0x95, f"{number:02x}0d110d120d1c54"))
 
 
 def test_a_dead_cell_is_a_value_and_an_impossible_one_is_not() -> None:
@@ -373,9 +373,9 @@ def test_a_dead_cell_is_a_value_and_an_impossible_one_is_not() -> None:
 @pytest.mark.parametrize("count", ["00", "31", "ff"])
 def test_an_impossible_count_announces_nothing(count: str) -> None:
     codec = DalyA5Codec()
-    codec.explain(frame(0x94, f"{count}ff000000000000"))
+    codec.decode(frame(0x94, f"{count}ff000000000000"))
     assert (codec.memory.cell_count, codec.memory.sensor_count) == (None, None)
-    assert codec.identity([codec.explain(frame(0x94, f"{count}00000000000000"))]).cell_count is None
+    assert codec.identity([codec.decode(frame(0x94, f"{count}00000000000000"))]).cell_count is None
 
 
 # -- temperatures
@@ -506,19 +506,19 @@ def test_unknown_failure_bits_and_codes_stay_visible() -> None:
 
 def test_a_switch_answers_with_its_state_and_residue() -> None:
     """daly-a5-uart-dsgmos-off: cell voltages of an earlier answer fill bytes 1 to 7."""
-    record = DalyA5Codec().explain(frame(0xD9, "000d130d210d17c0"))
+    record = DalyA5Codec().decode(frame(0xD9, "000d130d210d17c0"))
     assert (record.kind, record.role, record.values) == ("discharge_switch", "ack", {"on": False})
-    asked = DalyA5Codec().explain(frame(0xDA, "0100000000000000", 0x80))
+    asked = DalyA5Codec().decode(frame(0xDA, "0100000000000000", 0x80))
     assert (asked.kind, asked.role, asked.values) == ("charge_switch", "request", {"on": True})
 
 
 def test_setting_the_clock_sets_the_charge() -> None:
     """daly-a5-uart-setrtcsoc-tx."""
     codec = DalyA5Codec()
-    record = codec.explain(frame(0x21, "160c0d151d27012c", 0x40), sent=True)
+    record = codec.decode(frame(0x21, "160c0d151d27012c", 0x40), sent=True)
     assert (record.kind, record.role) == ("write", "request")
     assert list(record.values.values()) == [0x21, 22, 12, 13, 21, 29, 39, 30.0]
-    accepted = codec.explain(frame(0x21, "0100000000000000"))
+    accepted = codec.decode(frame(0x21, "0100000000000000"))
     assert (accepted.role, accepted.values) == ("ack", {"id": 0x21, "accepted": 1})
 
 
@@ -531,7 +531,7 @@ def test_a_write_has_the_layout_of_what_it_writes() -> None:
         "cell_uvp": 2.5,
     }
     data = build(PARAMETERS[WRITES[0x19]].layout, values, "limits")
-    record = DalyA5Codec().explain(DalyFrame(address=0x40, id=0x19, data=data))
+    record = DalyA5Codec().decode(DalyFrame(address=0x40, id=0x19, data=data))
     assert (record.role, record.values) == ("request", {"id": 0x19, **values})
 
 
@@ -587,7 +587,7 @@ def test_identity() -> None:
         (0x57, "0141424300000000"),
         (0x53, "010116080affff0a"),  # daly-can-params-heezes
     ]
-    records = [codec.explain(frame(i, text)) for i, text in parts]
+    records = [codec.decode(frame(i, text)) for i, text in parts]
     identity = codec.identity(records)
     assert identity.hardware == "DL-BMS-R32-01E"
     assert identity.firmware == "11_240518_K00T"
@@ -599,13 +599,13 @@ def test_identity() -> None:
 
 def test_the_cell_count_may_come_from_the_topology() -> None:
     codec = DalyA5Codec()
-    assert codec.identity([codec.explain(frame(0x51, "020c0c0001010000"))]).cell_count == 24
-    assert codec.identity([codec.explain(frame(0x51, "03ffffff00000000"))]).cell_count is None
+    assert codec.identity([codec.decode(frame(0x51, "020c0c0001010000"))]).cell_count == 24
+    assert codec.identity([codec.decode(frame(0x51, "03ffffff00000000"))]).cell_count is None
 
 
 def test_health_is_disputed_and_stays_out_of_the_reading() -> None:
     codec = DalyA5Codec()
-    record = codec.explain(frame(0x9A, "03e803e803e80000"))
+    record = codec.decode(frame(0x9A, "03e803e803e80000"))
     assert (record.role, record.part, record.values["soh"]) == ("other", None, 100.0)
 
 
@@ -614,7 +614,7 @@ def test_can_frames_carry_the_same_bytes() -> None:
     made = can_frame(0x18904002, bytes.fromhex("010d00007566032b"))
     assert (made.address, made.id, made.is_answer) == (2, 0x90, True)
     assert not can_frame(0x18900140, bytes(8)).is_answer
-    assert DalyA5Codec().explain(made).values["current"] == 5.4
+    assert DalyA5Codec().decode(made).values["current"] == 5.4
     for can_id, data in ((0x161E0080, bytes(8)), (0x18904002, bytes(7))):
         with pytest.raises(FrameError):
             can_frame(can_id, data)

@@ -17,7 +17,7 @@ from bmslink.protocols.daly.registers.d2 import D2_TABLE, DalyD2, read_failures
 from bmslink.protocols.daly.registers.driver import Block, DalyRegisterCodec
 from bmslink.protocols.daly.registers.framing import D2_UNIT, D2Framer, read_request
 from bmslink.protocols.daly.registers.layouts import (
-    Table,
+    RegisterMap,
     block_fields,
     block_layout,
     block_values,
@@ -60,11 +60,11 @@ def status(changes: dict[int, int] | None = None) -> list[int]:
 
 def poll(changes: dict[int, int] | None = None, **options: object) -> Reading:
     made = codec(**options)
-    return made.reading([made.explain(answer(status(changes)))])
+    return made.reading([made.decode(answer(status(changes)))])
 
 
 def asked(made: DalyRegisterCodec, register: int, count: int, *, sent: bool = True) -> Record:
-    return made.explain(read_request(D2_UNIT, register, count), sent=sent)
+    return made.decode(read_request(D2_UNIT, register, count), sent=sent)
 
 
 # ---------------------------------------------------------------------------------- frames
@@ -133,7 +133,7 @@ def test_a_request_is_told_from_an_answer(register: int) -> None:
 def test_any_bytes_are_survived(data: bytes, sent: bool) -> None:
     framer, made = D2Framer(), codec()
     for found in framer.feed(data) + framer.flush():
-        made.explain(found, sent=sent)
+        made.decode(found, sent=sent)
 
 
 @settings(max_examples=300, deadline=None)
@@ -160,7 +160,7 @@ def test_any_frame_is_explained_or_refused(
     )
     for _ in range(2):
         try:
-            record = made.explain(found, sent=sent)
+            record = made.decode(found, sent=sent)
         except FrameError:
             continue
         if record.part:
@@ -175,7 +175,7 @@ def test_any_frame_is_explained_or_refused(
 def test_an_answer_belongs_to_what_was_asked() -> None:
     made = codec()
     asked(made, 0x3E, 9)
-    record = made.explain(answer(frame(pieces("daly-d2-balancer-3e")[1]).words))
+    record = made.decode(answer(frame(pieces("daly-d2-balancer-3e")[1]).words))
     assert (record.role, record.part) == ("reading", "003e")
     assert "block" not in record.values
 
@@ -184,29 +184,29 @@ def test_answers_to_pipelined_requests_come_in_order() -> None:
     made = codec()
     for register, count in ((0x63, 0x1C), (0xCC, 2), (0x3E, 9), (0xDF, 0x11), (0x57, 0x0C)):
         asked(made, register, count)
-    assert made.explain(answer([0xFFFF] * 0x1C)).values["register"] == 0x63
-    assert made.explain(answer([0x1406, 0x0C00])).values == {"daly_production_date": "2020-06-12"}
-    assert made.explain(answer([0] * 9)).part == "003e"
-    assert made.explain(answer([0xFFFF] * 0x11)).values["register"] == 0xDF
-    assert made.explain(answer([0] * 0x0C)).values["register"] == 0x57
+    assert made.decode(answer([0xFFFF] * 0x1C)).values["register"] == 0x63
+    assert made.decode(answer([0x1406, 0x0C00])).values == {"daly_production_date": "2020-06-12"}
+    assert made.decode(answer([0] * 9)).part == "003e"
+    assert made.decode(answer([0xFFFF] * 0x11)).values["register"] == 0xDF
+    assert made.decode(answer([0] * 0x0C)).values["register"] == 0x57
 
 
 def test_a_later_answer_means_that_the_earlier_ones_were_lost() -> None:
     made = codec()
     asked(made, 0xCC, 2)
     asked(made, 0x80, 0x29)
-    made.explain(answer([0] * 0x29))
+    made.decode(answer([0] * 0x29))
     asked(made, 0xD0, 2)
-    assert made.explain(answer([1, 2])).values["register"] == 0xD0
+    assert made.decode(answer([1, 2])).values["register"] == 0xD0
 
 
 def test_two_open_questions_of_one_length_are_not_guessed() -> None:
     made = codec()
     asked(made, 0xCC, 2)
     asked(made, 0xA5, 2)
-    record = made.explain(answer([0, 1]))
+    record = made.decode(answer([0, 1]))
     assert (record.role, record.values["could_be"]) == ("other", ["00CC", "00A5"])
-    assert made.explain(answer([0, 1])).values == {"charge_switch": 0, "discharge_switch": 1}
+    assert made.decode(answer([0, 1])).values == {"charge_switch": 0, "discharge_switch": 1}
 
 
 def test_a_repeated_request_is_one_question() -> None:
@@ -214,9 +214,9 @@ def test_a_repeated_request_is_one_question() -> None:
     asked(made, 0xCC, 2)
     asked(made, 0xCC, 2)
     asked(made, 0xCC, 2, sent=False)  # the adapter echoes
-    assert made.explain(answer([0x1406, 0x0C00])).role == "settings"
+    assert made.decode(answer([0x1406, 0x0C00])).role == "settings"
     asked(made, 0xA5, 2)
-    assert made.explain(answer([1, 1])).values["charge_switch"] == 1
+    assert made.decode(answer([1, 1])).values["charge_switch"] == 1
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_a_repeated_request_is_one_question() -> None:
     ],
 )
 def test_an_answer_to_no_known_request_is_inferred_from_its_length(count: int, kind: str) -> None:
-    record = codec().explain(answer([0] * count))
+    record = codec().decode(answer([0] * count))
     assert (record.kind, record.values["block"]) == (kind, "inferred")
 
 
@@ -241,7 +241,7 @@ def test_other_lengths_are_not(count: int) -> None:
     made = codec()
     found = answer([7] * count)
     assert made.payload(found) is None
-    record = made.explain(found)
+    record = made.decode(found)
     assert (record.kind, record.role) == ("registers", "other")
     assert record.values == {"data": "0007" * count, "could_be": []}
 
@@ -249,17 +249,17 @@ def test_other_lengths_are_not(count: int) -> None:
 def test_a_write_and_its_echo() -> None:
     made = codec()
     write = frame(bytes.fromhex("d20600a60001bb8a"))
-    assert made.explain(write, sent=True) == Record(
+    assert made.decode(write, sent=True) == Record(
         "write", "request", {"register": 0xA6, "discharge_switch": 1}
     )
-    assert made.explain(write).role == "ack"
+    assert made.decode(write).role == "ack"
     clock = frame(bytes.fromhex("d21000d40003180b0709341cf7d8"))
-    assert made.explain(clock, sent=True).values == {
+    assert made.decode(clock, sent=True).values == {
         "register": 0xD4,
         "daly_clock": "2024-11-07T09:52:28",
     }
     done = frame(D2Framer().encode(clock.replace(shape="written", data=b"")))
-    assert made.explain(done) == Record("written", "ack", {"register": 0xD4})
+    assert made.decode(done) == Record("written", "ack", {"register": 0xD4})
 
 
 # -------------------------------------------------------------------------------- layouts
@@ -287,7 +287,7 @@ def test_what_lies_in_a_block() -> None:
 
 def test_a_table_has_no_overlaps() -> None:
     with pytest.raises(ValueError, match="date and word overlap"):
-        Table(number(2, "word"), date(1, "date"))
+        RegisterMap(number(2, "word"), date(1, "date"))
 
 
 def test_names_mean_one_thing() -> None:
@@ -298,14 +298,14 @@ def test_names_mean_one_thing() -> None:
 def test_a_limit_on_the_wrong_side_of_zero_is_flagged() -> None:
     made = codec()
     block = pieces("daly-d2-105ah-settings")[1]
-    values = made.explain(frame(block)).values
+    values = made.decode(frame(block)).values
     assert (values["charge_ocp"], values["discharge_ocp"]) == (10.0, 16.0)
     assert values["discharge_ocp_warning"] is None
     assert values["implausible"] == {"discharge_ocp_warning": 29840}
 
 
 def test_settings_of_a_full_read_out() -> None:
-    values = codec().explain(frame(pieces("daly-d2-rabdo-1")[0])).values
+    values = codec().decode(frame(pieces("daly-d2-rabdo-1")[0])).values
     expected = {
         "nominal_capacity": 310.0,
         "chemistry": 0,
@@ -406,9 +406,9 @@ def test_lists_are_cut_at_the_announced_counts() -> None:
 def test_cells_beyond_32_stand_elsewhere() -> None:
     made = codec()
     words = [3300 + n for n in range(32)]
-    parts = [made.explain(answer(status(dict(enumerate(words)) | {0x31: 34})))]
+    parts = [made.decode(answer(status(dict(enumerate(words)) | {0x31: 34})))]
     asked(made, 0x47, 16)
-    parts.append(made.explain(answer([3400, 3401, *[0] * 14])))
+    parts.append(made.decode(answer([3400, 3401, *[0] * 14])))
     cells = made.reading(parts).cell_voltages
     assert len(cells) == 34
     assert cells[31:] == (3.331, 3.4, 3.401)
@@ -504,7 +504,7 @@ def test_the_unit_of_the_balance_current_is_disputed() -> None:
     made = codec()
     for word, current, raw in ((30000, 0.0, None), (30500, None, 30500), (0xFFFF, None, None)):
         asked(made, 0x3E, 9)
-        reading = made.reading([made.explain(answer([0, 0, word, 0, 0, 0, 0, 0, 0]))])
+        reading = made.reading([made.decode(answer([0, 0, word, 0, 0, 0, 0, 0, 0]))])
         assert reading.balance_current == current
         assert reading.raw.get("balance_current_word") == raw
 
@@ -512,7 +512,7 @@ def test_the_unit_of_the_balance_current_is_disputed() -> None:
 def test_unmapped_registers_are_kept() -> None:
     made = codec()
     asked(made, 0x3E, 9)
-    reading = made.reading([made.explain(answer([3, 4, 30000, 2, 65, 0, 0xFFFF, 9, 0]))])
+    reading = made.reading([made.decode(answer([3, 4, 30000, 2, 65, 0, 0xFFFF, 9, 0]))])
     assert reading.raw["registers"] == {"45": "0009"}
     assert reading.raw["balance_words"] == [3, 4]
     assert reading.raw["balanced_cell_count"] == 2
@@ -522,18 +522,16 @@ def test_unmapped_registers_are_kept() -> None:
 def test_a_block_without_the_count_assumes_it() -> None:
     made = codec()
     asked(made, 0, 16)
-    reading = made.reading([made.explain(answer([3300, 3301, 0, 3302, *[0] * 12]))])
+    reading = made.reading([made.decode(answer([3300, 3301, 0, 3302, *[0] * 12]))])
     assert reading.cell_voltages == (3.3, 3.301, 0.0, 3.302)
     assert reading.raw["cell_count"] == "assumed"
     asked(made, 1, 16)  # the first register is the second cell: no list of cells
-    assert made.reading([made.explain(answer([3300] * 16))]).cell_voltages == ()
+    assert made.reading([made.decode(answer([3300] * 16))]).cell_voltages == ()
 
 
 def test_identity() -> None:
     made = codec()
-    records = [
-        made.explain(f) for p in pieces("daly-d2-105ah-settings") for f in D2Framer().feed(p)
-    ]
+    records = [made.decode(f) for p in pieces("daly-d2-105ah-settings") for f in D2Framer().feed(p)]
     identity = made.identity(records)
     assert (identity.model, identity.hardware, identity.firmware) == ("SH39F003", None, "210402")
     assert (identity.cell_count, identity.chemistry) == (4, "lfp")
@@ -547,7 +545,7 @@ def test_the_password_is_never_shown_and_never_recorded() -> None:
     made = codec()
     request, reply = (frame(p) for p in pieces("daly-d2-105ah-settings")[4:])
     asked(made, 0xC9, 3)
-    assert made.explain(reply).values == {}
+    assert made.decode(reply).values == {}
     for known in (True, False):
         made = codec()
         assert not known or made.scrub(request) is None
@@ -562,7 +560,7 @@ def test_parts_of_the_password_neither(register: int, count: int) -> None:
     digits = {0xC9: 0x3132, 0xCA: 0x3334, 0xCB: 0x3536}
     found = answer([digits.get(r, 0x1111) for r in range(register, register + count)])
     asked(made, register, count)
-    said = str(made.explain(found).values)
+    said = str(made.decode(found).values)
     made.scrub(read_request(D2_UNIT, register, count))
     clean = frame(made.scrub(found) or b"").data.hex()
     assert len(clean) == 4 * count
@@ -589,7 +587,7 @@ def test_written_passwords_neither() -> None:
         made = codec()
         clean = frame(made.scrub(found) or b"")
         assert (clean.data, clean.count) == (data, found.count if data else 0)
-        assert "3132" not in str(made.explain(found, sent=True).values)
+        assert "3132" not in str(made.decode(found, sent=True).values)
 
 
 def test_a_doubtful_answer_that_may_be_the_password_is_blanked() -> None:
@@ -598,7 +596,7 @@ def test_a_doubtful_answer_that_may_be_the_password_is_blanked() -> None:
         asked(made, register, 3)
         made.scrub(read_request(D2_UNIT, register, 3))
     found = answer([0x3132, 0x3334, 0x3536])
-    assert "data" not in made.explain(found).values
+    assert "data" not in made.decode(found).values
     assert frame(made.scrub(found) or b"").data == bytes(6)
 
 

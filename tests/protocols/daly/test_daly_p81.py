@@ -64,8 +64,8 @@ def answer(words: list[int], unit: int = 0x51) -> RTUFrame:
 
 
 def block(made: DalyRegisterCodec, first: int, count: int, words: dict[int, int]) -> Record:
-    made.explain(read_request(0x81, first, count), sent=True)
-    return made.explain(answer([words.get(r, 0xFFFF) for r in range(first, first + count)]))
+    made.decode(read_request(0x81, first, count), sent=True)
+    return made.decode(answer([words.get(r, 0xFFFF) for r in range(first, first + count)]))
 
 
 def poll(changes: dict[int, int] | None = None, **options: object) -> Reading:
@@ -126,8 +126,8 @@ def test_an_acknowledgement_is_eight_bytes_whatever_its_count_says() -> None:
     framer = P81Framer()
     assert [f.shape for f in framer.feed(done + done)] == ["written", "written"]
     made = codec()
-    made.explain(frame(bytes.fromhex("81100f05000200000000876a")), sent=True)
-    assert made.explain(frame(done)) == Record("written", "ack", {"register": 0xF05})
+    made.decode(frame(bytes.fromhex("81100f05000200000000876a")), sent=True)
+    assert made.decode(frame(done)) == Record("written", "ack", {"register": 0xF05})
 
 
 def test_the_event_journal_is_refused() -> None:
@@ -142,7 +142,7 @@ def test_the_event_journal_is_refused() -> None:
 def test_any_bytes_are_survived(data: bytes, sent: bool) -> None:
     framer, made = P81Framer(), codec()
     for found in framer.feed(data) + framer.flush():
-        made.explain(found, sent=sent)
+        made.decode(found, sent=sent)
 
 
 @settings(max_examples=200, deadline=None)
@@ -150,8 +150,8 @@ def test_any_bytes_are_survived(data: bytes, sent: bool) -> None:
 def test_any_registers_are_a_reading_or_none(part: tuple[int, int], data: st.DataObject) -> None:
     made = codec()
     payload = data.draw(st.binary(min_size=2 * part[1], max_size=2 * part[1]))
-    made.explain(read_request(0x81, *part), sent=True)
-    record = made.explain(RTUFrame(unit=0x51, shape="data", data=payload))
+    made.decode(read_request(0x81, *part), sent=True)
+    record = made.decode(RTUFrame(unit=0x51, shape="data", data=payload))
     reading = made.reading([record])
     made.identity([record])
     assert all(v is None or 0 <= v <= 5 for v in reading.cell_voltages)
@@ -369,7 +369,7 @@ def test_an_absent_fault_word_is_not_one_without_a_fault(absent: int) -> None:
 
 
 def test_settings_of_the_captured_board() -> None:
-    values = codec().explain(frame(BLOCKS[SETTINGS])).values
+    values = codec().decode(frame(BLOCKS[SETTINGS])).values
     expected = {
         "nominal_capacity": 314.0,
         "sleep_delay": None,
@@ -397,7 +397,7 @@ def test_settings_of_the_captured_board() -> None:
 
 def test_identity() -> None:
     made = codec()
-    identity = made.identity([made.explain(frame(BLOCKS[part])) for part in (VERSIONS, CELLS)])
+    identity = made.identity([made.decode(frame(BLOCKS[part])) for part in (VERSIONS, CELLS)])
     assert identity.firmware == "41_260321_0323"
     assert identity.model == "ESS-DL-BMS"
     assert identity.hardware == "ESS41_0323"
@@ -418,25 +418,25 @@ def test_the_password_is_never_recorded() -> None:
 
 def test_writes_of_the_vendor_tool() -> None:
     made = codec()
-    said = [made.explain(frame(p), sent=True) for p in pieces("daly-p81-bmstool-writes")]
+    said = [made.decode(frame(p), sent=True) for p in pieces("daly-p81-bmstool-writes")]
     assert {r.role for r in said} == {"request"}
     assert said[0].values == {"register": 0x121, "charge_switch": 1}
     assert said[3].values == {"register": 0x122, "discharge_switch": 0}
     assert said[4].values == {"register": 0xF6, "balance_switch": 1}
-    many = made.explain(frame(pieces("daly-p81-app-writes")[0]), sent=True)
+    many = made.decode(frame(pieces("daly-p81-app-writes")[0]), sent=True)
     assert many.values == {"register": 0x140, "charge_ocp_warning": 25.6, "charge_ocp": 32.0}
 
 
 def test_boards_are_not_mixed() -> None:
     made = codec()
-    made.explain(read_request(0x81, *CELLS), sent=True)
+    made.decode(read_request(0x81, *CELLS), sent=True)
     other = P81Framer().encode(frame(BLOCKS[CELLS]).replace(unit=0x52))
     assert made.payload(frame(other)) is None
-    assert made.explain(frame(other)) == Record("other_board", "other", {"board": 2})
-    assert made.explain(frame(BLOCKS[CELLS])).role == "reading"
+    assert made.decode(frame(other)) == Record("other_board", "other", {"board": 2})
+    assert made.decode(frame(BLOCKS[CELLS])).role == "reading"
     second = codec(address=2)
-    assert second.explain(frame(BLOCKS[CELLS])).kind == "other_board"
-    assert second.explain(frame(other)).role == "reading"
+    assert second.decode(frame(BLOCKS[CELLS])).kind == "other_board"
+    assert second.decode(frame(other)).role == "reading"
 
 
 @settings(max_examples=200, deadline=None)
@@ -451,12 +451,12 @@ def test_any_frame_is_explained_or_refused(
     register: int, count: int, data: bytes, kind: tuple[int, str], unit: int
 ) -> None:
     made = codec()
-    made.explain(read_request(0x81, register, len(data) // 2), sent=True)
+    made.decode(read_request(0x81, register, len(data) // 2), sent=True)
     found = RTUFrame(
         unit=unit, function=kind[0], shape=kind[1], register=register, count=count, data=data
     )
     try:
-        record = made.explain(found)
+        record = made.decode(found)
     except FrameError:
         return
     made.reading([record])

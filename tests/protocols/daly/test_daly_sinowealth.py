@@ -33,7 +33,7 @@ from bmslink.protocols.daly.sinowealth import (
 from bmslink.simulation.boards.daly_sinowealth import SinowealthResponder
 from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.transport import SimTransport
-from support import FIXTURES, virtual_run
+from support import FIXTURES
 
 CAPTURES = sorted((FIXTURES / "daly-sinowealth").glob("*.jsonl"))
 
@@ -199,7 +199,7 @@ def test_any_bytes(data: bytes, asked: int | None, size: int) -> None:
     assert sum(len(f.raw) for f in found) + framer.skipped_bytes == len(data)
     for frame in found:
         assert framer.encode(frame) == frame.raw
-        codec.reading([codec.explain(frame)])
+        codec.reading([codec.decode(frame)])
 
 
 # ---------------------------------------------------------------------------------- meaning
@@ -209,7 +209,7 @@ def told(**fields: Any) -> Reading:
     """The reading of the answers to the given commands (`c0B=…` by command, as hex)."""
     codec = SinowealthCodec()
     frames = [answer(int(name[1:], 16), bytes.fromhex(data)) for name, data in fields.items()]
-    return codec.reading([codec.explain(frame) for frame in frames])
+    return codec.reading([codec.decode(frame) for frame in frames])
 
 
 def test_every_value_by_its_command() -> None:
@@ -275,7 +275,7 @@ def test_more_cells_than_the_board_reports_are_a_fault() -> None:
 
 def test_the_count_of_cells_is_the_identity() -> None:
     codec = SinowealthCodec()
-    records = [codec.explain(answer(PACK_CONFIG, b"\x00\x47"))]
+    records = [codec.decode(answer(PACK_CONFIG, b"\x00\x47"))]
     identity = codec.identity(records)
     assert (identity.vendor, identity.cell_count) == ("Daly", 10)
 
@@ -283,7 +283,7 @@ def test_the_count_of_cells_is_the_identity() -> None:
 def test_unknown_answers_are_refused() -> None:
     for command, data in ((0x19, b"\0\0"), (0x01, bytes(4)), (0x10, bytes(2))):
         with pytest.raises(FrameError, match=f"Command {command:02X} with"):
-            SinowealthCodec().explain(answer(command, data))
+            SinowealthCodec().decode(answer(command, data))
 
 
 def test_a_bare_hex_dump_of_both_directions() -> None:
@@ -321,8 +321,8 @@ async def poll(
 @pytest.mark.parametrize(
     "query", ["cells=4", "cells=10&chemistry=nmc&soc=97", "cells=3&chemistry=lto&seed=5"]
 )
-def test_readings_are_the_truth(query: str, hours: float) -> None:
-    reading, truth = virtual_run(poll(query, lambda pack: pack.advance(3600 * hours)))
+async def test_readings_are_the_truth(query: str, hours: float) -> None:
+    reading, truth = await poll(query, lambda pack: pack.advance(3600 * hours))
     for name in ("voltage", "current", "remaining_capacity", "full_capacity"):
         assert getattr(reading, name) == pytest.approx(getattr(truth, name), abs=0.0006)
     assert reading.soc == pytest.approx(truth.soc, abs=0.5)
@@ -332,24 +332,24 @@ def test_readings_are_the_truth(query: str, hours: float) -> None:
         assert getattr(reading, name) == getattr(truth, name)
 
 
-def test_only_the_cells_that_are_there_are_asked_for() -> None:
+async def test_only_the_cells_that_are_there_are_asked_for() -> None:
     class Kept(io.BytesIO):
         def close(self) -> None:
             self.kept = self.getvalue()
             super().close()
 
     file = Kept()
-    reading, _ = virtual_run(poll("cells=4", record=file))
+    reading, _ = await poll("cells=4", record=file)
     lines = [line for line in file.kept.decode().splitlines() if '"tx"' in line]
     asked = [line.split('"hex":"')[1][2:4] for line in lines]
     assert asked == re.findall("..", "17010203040b0c0d0e101112131516")
     assert reading.raw["pack_config"] == 0x41
 
 
-def test_the_recording_decodes_to_the_same(tmp_path: Any) -> None:
+async def test_the_recording_decodes_to_the_same(tmp_path: Any) -> None:
     path = tmp_path / "poll.jsonl"
     with path.open("wb") as file:
-        reading, _ = virtual_run(poll("cells=4", record=file))
+        reading, _ = await poll("cells=4", record=file)
     (again,) = bmslink.decode(path)
     assert replace(again, target=reading.target, time=reading.time) == reading
 
@@ -357,21 +357,21 @@ def test_the_recording_decodes_to_the_same(tmp_path: Any) -> None:
 @pytest.mark.parametrize(
     "fault", ["echo", "noise", "glue", "foreign", "duplicate", "chunk", "late", "sleepy", "corrupt"]
 )
-def test_faults_on_the_wire_cost_time_but_no_value(fault: str) -> None:
-    reading, truth = virtual_run(poll(f"cells=8&fault={fault}&load=idle"))
+async def test_faults_on_the_wire_cost_time_but_no_value(fault: str) -> None:
+    reading, truth = await poll(f"cells=8&fault={fault}&load=idle")
     assert reading.cell_voltages == truth.cell_voltages
     assert reading.voltage == truth.voltage
     assert reading.current == pytest.approx(truth.current, abs=0.0006)
 
 
 @pytest.mark.parametrize("condition", [c for level, c in BATTERY_STATUS.values()])
-def test_a_trip_shows(condition: Condition) -> None:
+async def test_a_trip_shows(condition: Condition) -> None:
     level = next(level for level, c in BATTERY_STATUS.values() if c is condition)
-    reading, _ = virtual_run(poll("cells=4", lambda p: p.raise_condition(level, condition)))
+    reading, _ = await poll("cells=4", lambda p: p.raise_condition(level, condition))
     assert condition in (*reading.protections, *reading.faults)
 
 
-def test_more_than_ten_cells_are_refused() -> None:
+async def test_more_than_ten_cells_are_refused() -> None:
     with pytest.raises(TargetError, match="3 to 10 cells, not 16"):
         bmslink.connect("daly-sinowealth+sim://?cells=16")
 
@@ -380,7 +380,7 @@ def test_more_than_ten_cells_are_refused() -> None:
         pack.truth = lambda: replace(truth(), voltage=13 * 3.3)
 
     with pytest.raises(FrameError, match="more than 10"):
-        virtual_run(poll("cells=10", grow))
+        await poll("cells=10", grow)
 
 
 def test_the_board_is_silent_to_what_it_does_not_know() -> None:
@@ -392,30 +392,27 @@ def test_the_board_is_silent_to_what_it_does_not_know() -> None:
     assert said.data[:2] == b"\x00\x00"  # no fifth cell
 
 
-def test_a_silent_board_is_a_timeout() -> None:
-    async def go() -> None:
-        async with bmslink.connect(SIM + "cells=4&fault=silent") as device:
-            assert isinstance(device.link.transport, SimTransport)
-            start = asyncio.get_running_loop().time()
-            with pytest.raises(LinkTimeout, match="No answer"):
-                await device.read()
-            assert asyncio.get_running_loop().time() - start < 5
-
-    virtual_run(go())
+async def test_a_silent_board_is_a_timeout() -> None:
+    async with bmslink.connect(SIM + "cells=4&fault=silent") as device:
+        assert isinstance(device.link.transport, SimTransport)
+        start = asyncio.get_running_loop().time()
+        with pytest.raises(LinkTimeout, match="No answer"):
+            await device.read()
+        assert asyncio.get_running_loop().time() - start < 5
 
 
 def test_values_without_a_common_meaning_are_no_part_of_a_poll() -> None:
     for command in (0x0F, 0x18):
-        said = SinowealthCodec().explain(answer(command, b"\x00\x47"))
+        said = SinowealthCodec().decode(answer(command, b"\x00\x47"))
         assert (said.role, said.part) == ("other", None)
 
 
 def test_an_answer_cannot_go_to_the_board() -> None:
     with pytest.raises(FrameError, match="went to the board"):
-        SinowealthCodec().explain(answer(0x01, b"\x0d\x03"), sent=True)
+        SinowealthCodec().decode(answer(0x01, b"\x0d\x03"), sent=True)
 
 
-def test_a_board_with_one_probe_is_not_asked_for_a_second() -> None:
+async def test_a_board_with_one_probe_is_not_asked_for_a_second() -> None:
     """Bit 6 of the pack configuration says how many there are."""
 
     def one_probe(pack: Pack) -> None:
@@ -428,6 +425,6 @@ def test_a_board_with_one_probe_is_not_asked_for_a_second() -> None:
 
         pack.truth = truth
 
-    reading, _ = virtual_run(poll("cells=4", one_probe))
+    reading, _ = await poll("cells=4", one_probe)
     assert "sensor_1" in reading.temperatures or "cell_1" in reading.temperatures
     assert not {"sensor_2", "cell_2"} & reading.temperatures.keys()

@@ -29,7 +29,7 @@ def explain(raw: bytes, codec: DalyA5Codec | None = None) -> Record:
     framer = DalyA5Framer()
     (frame,) = framer.feed(raw)
     assert framer.bad_frames == 0
-    return (codec or DalyA5Codec()).explain(frame)
+    return (codec or DalyA5Codec()).decode(frame)
 
 
 def said(data_id: int, text: str) -> dict[str, Any]:
@@ -693,7 +693,7 @@ def test_extended_level(
 def test_write(read_id: int, write_id: int, data: str, expected: dict[str, Any]) -> None:
     """3: the pairs of ids to read and to write."""
     (frame,) = DalyA5Framer().feed(answer(write_id, data))
-    record = DalyA5Codec().explain(frame, sent=True)
+    record = DalyA5Codec().decode(frame, sent=True)
     assert (record.kind, record.role) == ("write", "request")
     assert {key: record.values[key] for key in expected} == expected
     names = {"year": "daly_clock_year", "second": "daly_clock_second"}  # 61 has them prefixed

@@ -33,8 +33,8 @@ def explain(asked: str, said: bytes, codec: DalyRegisterCodec | None = None) -> 
     framer = DalyD2.make_framer()
     answer = with_crc16(b"\xd2\x03" + bytes([len(said)]) + said)
     question, found = framer.feed(bytes.fromhex(asked) + answer)
-    assert codec.explain(question, sent=True).role == "request"
-    return codec.explain(found)
+    assert codec.decode(question, sent=True).role == "request"
+    return codec.decode(found)
 
 
 def poll(edits: dict[int, int] | None = None, **options: Any) -> Reading:

@@ -36,8 +36,8 @@ def explain(
     asked = with_crc16(bytes([0x80 + board, 3]) + words(register, len(said) // 2))
     answer = with_crc16(bytes([0x50 + board, 3, len(said)]) + said)
     question, found = framer.feed(asked + answer)
-    assert codec.explain(question, sent=True).role == "request"
-    return codec.explain(found)
+    assert codec.decode(question, sent=True).role == "request"
+    return codec.decode(found)
 
 
 def poll(edits: dict[int, int] | None = None, **options: Any) -> Reading:
@@ -366,8 +366,8 @@ def test_units_and_the_acknowledgement_without_a_count() -> None:
     assert with_crc16(bytes.fromhex("51100f05aaaa")).hex() == "51100f05aaaa2193"
     framer, codec = DalyP81.make_framer(), DalyP81.make_codec(Options())
     asked, answered = framer.feed(with_crc16(ask) + bytes.fromhex("51100f05aaaa2193"))
-    assert codec.explain(asked, sent=True).values["register"] == 0x0F05
-    assert codec.explain(answered).role == "ack"
+    assert codec.decode(asked, sent=True).values["register"] == 0x0F05
+    assert codec.decode(answered).role == "ack"
     for board in (1, 24):
         assert explain(0x3A, b"\x03\x6c", board=board).values["soc"] == 87.6
     assert DalyP81.make_framer().feed(with_crc16(bytes.fromhex("0103020364"))) == []

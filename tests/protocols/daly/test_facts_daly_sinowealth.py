@@ -68,7 +68,7 @@ def poll(edits: dict[int, str] | None = None, **options: Any) -> Reading:
         question = bytes([0x0A, command, len(data)])
         frames += framer.feed(question) + framer.feed(with_crc8(question, data)) + framer.flush()
     assert framer.skipped_bytes == 0
-    records = [codec.explain(frame) for frame in frames]
+    records = [codec.decode(frame) for frame in frames]
     return codec.reading([record for record in records if record.part is not None])
 
 

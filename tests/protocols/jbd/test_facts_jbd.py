@@ -38,7 +38,7 @@ def explain(raw: bytes) -> Record:
     framer = JBDFramer()
     (frame,) = framer.feed(raw)
     assert framer.bad_frames == 0
-    return JBDCodec().explain(frame)
+    return JBDCodec().decode(frame)
 
 
 def read(raw: bytes) -> Reading:
@@ -524,6 +524,6 @@ def test_register_is_unsigned(register: int) -> None:
 def test_command(raw: str, expected: dict[str, Any]) -> None:
     """4, 5.1: the frames as documented."""
     (frame,) = JBDFramer().feed(bytes.fromhex(raw))
-    found = dict(JBDCodec().explain(frame, sent=True).values)
+    found = dict(JBDCodec().decode(frame, sent=True).values)
     found.pop("reserved", None)
     assert found == expected

@@ -28,7 +28,7 @@ def explain(raw: bytes, codec: JBDUPCodec | None = None, *, sent: bool = False) 
     framer = JBDUP.make_framer()
     (found,) = framer.feed(raw)
     assert framer.encode(found) == raw
-    return (codec or JBDUPCodec()).explain(found, sent=sent)
+    return (codec or JBDUPCodec()).decode(found, sent=sent)
 
 
 # 10.1, four cells and three sensors

@@ -40,7 +40,7 @@ def frames(data: bytes) -> list[JBDFrame]:
 
 def record(data: bytes, codec: JBDCodec | None = None, *, sent: bool = False) -> Any:
     (frame,) = frames(data)
-    return (codec or JBDCodec()).explain(frame, sent=sent)
+    return (codec or JBDCodec()).decode(frame, sent=sent)
 
 
 def answer(register: int, data: bytes, status: int = 0, address: int | None = None) -> bytes:
@@ -113,7 +113,7 @@ def test_any_bytes(junk: bytes) -> None:
     assert framer.pending == 0
     for frame in found:
         try:
-            codec.explain(frame)
+            codec.decode(frame)
         except FrameError:
             continue
     if b"\xdd" not in junk and b"\xff" not in junk:
@@ -303,7 +303,7 @@ def test_the_oldest_boards_do_not_repeat_the_register() -> None:
     with pytest.raises(FrameError, match="no known request"):
         record(old)
     codec = JBDCodec()
-    codec.explain(read_request(0x04), sent=True)
+    codec.decode(read_request(0x04), sent=True)
     assert record(old, codec).kind == "cells"
 
 
@@ -476,7 +476,7 @@ def test_a_daren_pack_is_never_written_to(what: str) -> None:
         await link.open()
         if what == "switch":  # nobody has asked what it is
             with pytest.raises(SettingError, match="Daren"):
-                await driver.switch_step(Command(Switch.DISCHARGE, False))
+                await driver.switch_command(Command(Switch.DISCHARGE, False))
             return
         identity = await driver.identify()
         assert driver.likely_map(identity) is None
@@ -488,7 +488,7 @@ def test_a_daren_pack_is_never_written_to(what: str) -> None:
                 async with driver.session(writing=False):
                     raise AssertionError
             elif what == "write":
-                driver.write_step(Slot(address=0x24, layout=REGISTERS[0x24]), b"\x0e\x10")
+                driver.write_command(Slot(address=0x24, layout=REGISTERS[0x24]), b"\x0e\x10")
             else:
                 await driver.settings_map(identity)
 
@@ -528,20 +528,19 @@ def test_no_cells_at_all_are_asked_for_again() -> None:
 
 
 @pytest.mark.parametrize("status", [0x80, 0x81])
-def test_a_register_that_is_refused_is_not_there_unless_the_board_is_closed(status: int) -> None:
-    async def main() -> None:
-        async with bmslink.connect("sim://jbd") as device:
-            driver = device.driver
+async def test_a_register_that_is_refused_is_not_there_unless_the_board_is_closed(
+    status: int,
+) -> None:
+    async with bmslink.connect("sim://jbd") as device:
+        driver = device.driver
 
-            async def refused(register: int, *_: Any) -> JBDFrame:
-                return JBDFrame(mark=register, code=status)
+        async def refused(register: int, *_: Any) -> JBDFrame:
+            return JBDFrame(mark=register, code=status)
 
-            driver._answer = refused
-            slots = [Slot(address=CELL_COUNT, layout=REGISTERS[CELL_COUNT])]
-            if status == 0x80:
-                assert await driver.fetch(slots) == {}
-                return
-            with pytest.raises(Refused, match="refuses register 2F"):
-                await driver.fetch(slots)
-
-    virtual_run(main())
+        driver._answer = refused
+        slots = [Slot(address=CELL_COUNT, layout=REGISTERS[CELL_COUNT])]
+        if status == 0x80:
+            assert await driver.fetch(slots) == {}
+            return
+        with pytest.raises(Refused, match="refuses register 2F"):
+            await driver.fetch(slots)

@@ -37,12 +37,12 @@ def captured(name: str, start: str) -> list[UPFrame]:
 
 
 def values(name: str, start: str) -> Any:
-    return JBDUPCodec().explain(captured(name, start)[0]).values
+    return JBDUPCodec().decode(captured(name, start)[0]).values
 
 
 def reading(*frames: UPFrame) -> Reading:
     codec = JBDUPCodec()
-    return codec.reading([codec.explain(frame) for frame in frames])
+    return codec.reading([codec.decode(frame) for frame in frames])
 
 
 def changed(frame: UPFrame, **fields: Any) -> UPFrame:
@@ -96,7 +96,7 @@ def test_any_payload_behind_a_right_crc(data: st.DataObject) -> None:
     codec = JBDUPCodec()
     try:
         payload = codec.payload(found)
-        record = codec.explain(found)
+        record = codec.decode(found)
     except FrameError:
         return
     if payload is not None:
@@ -173,15 +173,15 @@ def test_the_other_blocks() -> None:
     assert (product["model"], product["project"]) == ("UP16S015.16S200A", "JBD")
     codec = JBDUPCodec()
     write = UPFramer().feed(bytes.fromhex("0179200620080006114a42442710427a"))[0]
-    assert codec.explain(write, sent=True).values["soc"] == 100.0
+    assert codec.decode(write, sent=True).values["soc"] == 100.0
     (acknowledged,) = UPFramer().feed(bytes.fromhex("01792006200800006c62"))
-    assert codec.explain(acknowledged).role == "ack"
+    assert codec.decode(acknowledged).role == "ack"
 
 
 def test_a_key_that_is_none_is_refused() -> None:
     frame = UPFrame(function=WRITE, start=0x2006, end=0x2008, data=b"\x11JBX\0\0")
     with pytest.raises(FrameError, match="key is"):
-        JBDUPCodec().explain(frame, sent=True)
+        JBDUPCodec().decode(frame, sent=True)
 
 
 def test_two_packs_on_one_line_are_two_packs() -> None:
@@ -218,7 +218,7 @@ def test_the_finer_soc_is_that_of_the_counters() -> None:
 def test_counts_that_do_not_fit_are_refused(start: int, body: bytes, why: str) -> None:
     frame = UPFrame(function=0x78 if start else INDIVIDUAL, start=start, end=start + 1, data=body)
     with pytest.raises(FrameError, match=why):
-        JBDUPCodec().explain(frame)
+        JBDUPCodec().decode(frame)
 
 
 # ---------------------------------------------------------------------------------- driver
@@ -360,8 +360,8 @@ async def poll(
 @pytest.mark.parametrize(
     "query", ["cells=16", "cells=8&soc=97&seed=5", "address=2", "cells=15&soc=3"]
 )
-def test_readings_are_the_truth(query: str, hours: float) -> None:
-    found, truth = virtual_run(poll(query, lambda pack: pack.advance(3600 * hours)))
+async def test_readings_are_the_truth(query: str, hours: float) -> None:
+    found, truth = await poll(query, lambda pack: pack.advance(3600 * hours))
     for name in (
         "voltage",
         "current",
@@ -384,8 +384,8 @@ def test_readings_are_the_truth(query: str, hours: float) -> None:
 @pytest.mark.parametrize(
     "fault", ["echo", "noise", "glue", "foreign", "duplicate", "chunk", "late", "sleepy", "cut"]
 )
-def test_faults_on_the_wire(fault: str) -> None:
-    found, truth = virtual_run(poll(f"fault={fault}&load=idle"))
+async def test_faults_on_the_wire(fault: str) -> None:
+    found, truth = await poll(f"fault={fault}&load=idle")
     assert (found.voltage, found.cell_voltages) == (
         pytest.approx(truth.voltage, abs=0.0051),
         truth.cell_voltages,
@@ -393,9 +393,9 @@ def test_faults_on_the_wire(fault: str) -> None:
 
 
 @pytest.mark.parametrize("level", ["alarm", "protection", "fault"])
-def test_conditions_show(level: str) -> None:
+async def test_conditions_show(level: str) -> None:
     for condition in {c for lv, c in (*FAULTS.values(), *ALARMS.values()) if lv == level}:
-        found, _ = virtual_run(poll("cells=16", lambda p, c=condition: p.raise_condition(level, c)))
+        found, _ = await poll("cells=16", lambda p, c=condition: p.raise_condition(level, c))
         assert condition in getattr(found, f"{level}s")
 
 
@@ -413,7 +413,7 @@ def test_only_the_master_answers_more_than_its_status() -> None:
         slave = ask(JBDUPResponder(Pack(), address=2), read_request(block, 2))
         assert len(slave) == (block == STATUS)
     (answer,) = ask(JBDUPResponder(Pack()), individual)
-    found = JBDUPCodec().explain(answer).values
+    found = JBDUPCodec().decode(answer).values
     assert found["serial_number"] == "SIM75463542"
     assert ask(JBDUPResponder(Pack()), read_request((0x2000, 0x2050))) == []
     assert ask(JBDUPResponder(Pack()), read_request(STATUS, 2)) == []

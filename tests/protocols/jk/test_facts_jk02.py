@@ -54,12 +54,12 @@ def frame(raw: bytes) -> JK02Frame:
 
 
 def explain(raw: bytes, variant: str | None = None) -> Record:
-    return JK02Codec(variant).explain(frame(raw))
+    return JK02Codec(variant).decode(frame(raw))
 
 
 def read(raw: bytes) -> Reading:
     codec = JK02Codec()
-    return codec.reading([codec.explain(frame(raw))])
+    return codec.reading([codec.decode(frame(raw))])
 
 
 def live(variant: str, *edits: Edit) -> bytes:
@@ -374,7 +374,7 @@ def test_flag_of_the_heating_current(flag: int, milliamps: int, amps: float) -> 
 def test_flag_of_the_chemistry(flag: int, code: int, chemistry: str | None) -> None:
     """4.1, 6.1: 275 is 0 LFP, 1 Li-ion, 2 LTO, only with flag 67."""
     codec = JK02Codec()
-    said = codec.explain(frame(with_flags(flag, edits=((275, bytes([code])),))))
+    said = codec.decode(frame(with_flags(flag, edits=((275, bytes([code])),))))
     assert codec.identity([said]).chemistry == (chemistry if flag == 67 else None)
 
 
@@ -439,10 +439,10 @@ def test_alarm_bit_4_as_it_was_seen(variant: str, offset: int) -> None:
     """5.1: "fully charged" or cell OVP; the one recording has SOC 100 and cells at 3.25 V."""
     codec = JK02Codec(variant)
     release = (22, struct.pack("<I", 3455))
-    codec.explain(frame(record(0x01, release, (114, b"\x10"))))
+    codec.decode(frame(record(0x01, release, (114, b"\x10"))))
     cells = (6, struct.pack("<16H", *[3250] * 16))
     soc = ({"32s": 173, "24s": 141}[variant], b"\x64")
-    found = codec.explain(frame(live(variant, cells, soc, (offset, b"\x10\0"))))
+    found = codec.decode(frame(live(variant, cells, soc, (offset, b"\x10\0"))))
     assert conditions(codec.reading([found])) == [("alarms", "fully_charged")]
 
 
@@ -627,8 +627,8 @@ def test_live_values_are_completed_with_the_settings() -> None:
         (126, "balance_switch"),
     ):
         codec = JK02Codec("32s")
-        codec.explain(frame(record(0x01, (offset, b"\x01"), (130, struct.pack("<I", 280_000)))))
-        reading = codec.reading([codec.explain(frame(LIVE["32s"]))])
+        codec.decode(frame(record(0x01, (offset, b"\x01"), (130, struct.pack("<I", 280_000)))))
+        reading = codec.reading([codec.decode(frame(LIVE["32s"]))])
         on = {
             "charge_switch": reading.charge_switch,
             "discharge_switch": reading.discharge_switch,
@@ -829,7 +829,7 @@ _HEAD_WRITES = [
 def test_write_register(variant: str, register: int, data: bytes, name: str, value: float) -> None:
     """7: what is written to which register, in how many bytes, by variant."""
     found = frame(command(register, data))
-    said = JK02Codec(variant).explain(found, sent=True)
+    said = JK02Codec(variant).decode(found, sent=True)
     assert (said.kind, said.role) == ("write", "request")
     assert said.values == {"register": register, name: value}
 

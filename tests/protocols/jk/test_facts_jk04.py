@@ -46,7 +46,7 @@ def explain(raw: bytes, codec: JK04Codec) -> Record:
     framer = JK04.make_framer()
     (frame,) = framer.feed(raw)
     assert framer.bad_frames == 0
-    return codec.explain(frame)
+    return codec.decode(frame)
 
 
 def live(*edits: tuple[int, bytes], before: bytes = b"") -> Reading:
@@ -151,7 +151,7 @@ def command(register: int, value: bytes) -> bytes:
 )
 def test_a_write(register: int, value: bytes, expected: dict[str, Any]) -> None:
     (frame,) = JK04.make_framer().feed(command(register, value))
-    record = JK04Codec().explain(frame, sent=True)
+    record = JK04Codec().decode(frame, sent=True)
     assert (record.role, record.values) == ("request", {"register": register} | expected)
 
 

@@ -52,7 +52,7 @@ def ack(address: int, register: int) -> bytes:
 
 def hear(stream: bytes, **options: Any) -> list[Record]:
     framer, codec = JKBus.make_framer(), JKBus.make_codec(Options(**options))
-    return [codec.explain(frame) for frame in framer.feed(stream) + framer.flush()]
+    return [codec.decode(frame) for frame in framer.feed(stream) + framer.flush()]
 
 
 def read(stream: bytes, **options: Any) -> Reading:

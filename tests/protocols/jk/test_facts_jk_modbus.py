@@ -60,8 +60,8 @@ def exchange(codec: JKModbusCodec, register: int, data: bytes, unit: int = 1) ->
     (question,) = framer.feed(asked)
     framer.expect(question)
     (found,) = framer.feed(with_crc16(bytes([unit, 3, len(data)]) + data))
-    codec.explain(question, sent=True)
-    return codec.explain(found)
+    codec.decode(question, sent=True)
+    return codec.decode(found)
 
 
 def poll(edits: dict[int, bytes] | None = None, **options: Any) -> Reading:
@@ -256,7 +256,7 @@ def test_who_it_is() -> None:
 )
 def test_an_exception(code: int, meaning: str) -> None:
     (frame,) = JKModbus.make_framer().feed(with_crc16(bytes([1, 0x83, code])))
-    record = JKModbusCodec().explain(frame)
+    record = JKModbusCodec().decode(frame)
     assert (record.role, record.values["status"]) == ("refusal", code)
     assert meaning in record.values["meaning"]
 

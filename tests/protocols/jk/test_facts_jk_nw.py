@@ -31,7 +31,7 @@ def explain(raw: bytes, codec: JKNWCodec | None = None) -> Record:
     framer = JKNWFramer()
     (found,) = framer.feed(raw)
     assert framer.bad_frames == 0
-    return (codec or JKNWCodec()).explain(found)
+    return (codec or JKNWCodec()).decode(found)
 
 
 def said(text: str) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def edited(raw: bytes, **values: Any) -> JK02Frame:
 def reading(raw: bytes | JK02Frame, codec: JK02Codec | None = None) -> Reading:
     codec = codec or JK02Codec()
     got = frame(raw) if isinstance(raw, bytes) else raw
-    return codec.reading([codec.explain(got)])
+    return codec.reading([codec.decode(got)])
 
 
 # ---------------------------------------------------------------------------------- framing
@@ -234,7 +234,7 @@ def test_any_payload_is_explained_or_refused_and_round_trips(
 
 def explain_or_refuse(codec: JK02Codec, got: JK02Frame, *, sent: bool = False) -> None:
     try:
-        found = codec.explain(got, sent=sent)
+        found = codec.decode(got, sent=sent)
     except FrameError:
         return
     json.dumps(codec.reading([found]).to_dict())
@@ -261,7 +261,7 @@ def explain_or_refuse(codec: JK02Codec, got: JK02Frame, *, sent: bool = False) -
 )
 def test_model_and_firmware_say_the_variant(model: str, software: str, variant: str | None) -> None:
     codec = JK02Codec()
-    found = codec.explain(info(model, software))
+    found = codec.decode(info(model, software))
     assert found.values["variant"] == codec.variant == variant
 
 
@@ -275,14 +275,14 @@ def info(model: str, software: str) -> JK02Frame:
 def test_jk04_boards_are_named_and_refused() -> None:
     # 8.0.3M is JK04 while 8.0.6G is JK02: the P at the end of the model tells
     with pytest.raises(FrameError, match=r"JK-B5A24S with firmware 8\.0\.3M speaks jk04"):
-        JK02Codec().explain(info("JK-B5A24S", "8.0.3M"))
+        JK02Codec().decode(info("JK-B5A24S", "8.0.3M"))
 
 
 @pytest.mark.parametrize("variant", [None, "24s", "32s"])
 def test_cells_as_floats_are_jk04(variant: str | None) -> None:
     payload = struct.pack("<24f", *[3.3] * 24).ljust(PAYLOAD, b"\0")
     with pytest.raises(FrameError, match="jk04"):
-        JK02Codec(variant).explain(record(2, payload))
+        JK02Codec(variant).decode(record(2, payload))
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_cells_as_floats_are_jk04(variant: str | None) -> None:
 )
 def test_the_mask_of_cells_says_the_variant(capture: str, variant: str) -> None:
     codec = JK02Codec()
-    codec.explain(frame(one(capture, "cell_info")))
+    codec.decode(frame(one(capture, "cell_info")))
     assert codec.variant == variant
 
 
@@ -313,7 +313,7 @@ def test_without_cells_enable_flags_still_prove_32s() -> None:
 def test_live_values_that_prove_nothing_are_refused_unless_the_variant_is_given() -> None:
     empty = edited(one("jk02-24s-3s-sentinel", "cell_info"), cell_mask=0, cell_voltages=[0.0] * 24)
     with pytest.raises(FrameError, match="24S or 32S is not known"):
-        JK02Codec().explain(empty)
+        JK02Codec().decode(empty)
     assert reading(empty, JK02Codec("24s")).remaining_capacity == 5.314
 
 
@@ -327,19 +327,19 @@ def test_a_24s_board_whose_fourth_wire_measures_a_round_number_is_still_24s() ->
 def test_live_values_that_look_like_both_variants_are_refused() -> None:
     live = edited(one("jk02-24s-3s-sentinel", "cell_info"), reserved_218=bytes(80) + b"\x01")
     with pytest.raises(FrameError, match="24S and like 32S"):
-        JK02Codec().explain(live)
+        JK02Codec().decode(live)
 
 
 @pytest.mark.parametrize("kind", ["device_info", "settings", "cell_info"])
 def test_a_record_of_the_other_variant_is_a_contradiction(kind: str) -> None:
     with pytest.raises(FrameError, match=r"32[sS]"):
-        JK02Codec("24s").explain(frame(one(PB_SESSION, kind)))
+        JK02Codec("24s").decode(frame(one(PB_SESSION, kind)))
 
 
 @pytest.mark.parametrize("kind", ["device_info", "cell_info"])
 def test_the_same_the_other_way_round(kind: str) -> None:
     with pytest.raises(FrameError, match="is of a 24s board, known was 32s"):
-        JK02Codec("32s").explain(frame(one(OLD_SESSION, kind)))
+        JK02Codec("32s").decode(frame(one(OLD_SESSION, kind)))
 
 
 def test_no_such_variant() -> None:
@@ -348,11 +348,11 @@ def test_no_such_variant() -> None:
 
 
 def test_settings_before_anything_else() -> None:
-    assert JK02Codec().explain(frame(one(PB_SESSION, "settings"))).values["jk_heating_start"] == 3
+    assert JK02Codec().decode(frame(one(PB_SESSION, "settings"))).values["jk_heating_start"] == 3
     codec = JK02Codec()
-    old = codec.explain(frame(one(OLD_SESSION, "settings")))
+    old = codec.decode(frame(one(OLD_SESSION, "settings")))
     assert (old.values["cell_count"], codec.variant) == (16, None)
-    codec.explain(frame(one(OLD_SESSION, "cell_info")))
+    codec.decode(frame(one(OLD_SESSION, "cell_info")))
     assert codec.variant == "24s"
 
 
@@ -362,7 +362,7 @@ def test_settings_that_could_be_jk04_are_refused() -> None:
     payload[38 - 6 : 42 - 6] = struct.pack("<f", 2.8)
     payload[114 - 6] = 1  # ... and its balancer switch here
     with pytest.raises(FrameError, match="unknown JK variant"):
-        JK02Codec().explain(record(1, bytes(payload)))
+        JK02Codec().decode(record(1, bytes(payload)))
 
 
 # ---------------------------------------------------------------------------------- reading
@@ -406,7 +406,7 @@ def test_power_and_extremes_are_computed() -> None:
 
 def test_capacity_as_aged_and_as_set() -> None:
     codec = JK02Codec()
-    codec.explain(frame(one("jk02-32s-b2a8s20p-11.50-aged", "settings")))
+    codec.decode(frame(one("jk02-32s-b2a8s20p-11.50-aged", "settings")))
     found = reading(one("jk02-32s-b2a8s20p-11.50-aged", "cell_info"), codec)
     assert (found.full_capacity, found.nominal_capacity, found.soh) == (251.235, 320.0, 79.0)
     assert (found.cycles, found.cycle_capacity) == (427, 107478.918)
@@ -415,7 +415,7 @@ def test_capacity_as_aged_and_as_set() -> None:
 
 def test_switches_come_from_the_settings_and_fets_from_the_live_values() -> None:
     codec = JK02Codec()
-    codec.explain(frame(one("jk02-32s-b2a8s20p-11.26-settings", "settings")))
+    codec.decode(frame(one("jk02-32s-b2a8s20p-11.26-settings", "settings")))
     found = reading(one("jk02-32s-b2a8s20p-11.50-aged", "cell_info"), codec)
     assert (found.charge_switch, found.discharge_switch, found.balance_switch) == (
         True,
@@ -433,8 +433,8 @@ def test_switches_come_from_the_settings_and_fets_from_the_live_values() -> None
 
 def test_a_reading_keeps_the_settings_of_its_own_time() -> None:
     codec = JK02Codec()
-    old = codec.explain(frame(one(OLD_SESSION, "cell_info")))
-    codec.explain(frame(one(OLD_SESSION, "settings")))
+    old = codec.decode(frame(one(OLD_SESSION, "cell_info")))
+    codec.decode(frame(one(OLD_SESSION, "settings")))
     assert codec.reading([old]).nominal_capacity is None
 
 
@@ -449,7 +449,7 @@ def test_a_cell_that_lost_its_wire_is_0_v_and_a_fault() -> None:
 
 def test_the_last_cell_is_missed_when_the_settings_count_it() -> None:
     codec = JK02Codec()
-    codec.explain(frame(one("jk02-32s-b2a8s20p-11.17", "settings")))
+    codec.decode(frame(one("jk02-32s-b2a8s20p-11.17", "settings")))
     live = one("jk02-32s-b2a8s20p-11.17", "cell_info")
     cells = [3.2] * 7 + [0.0] * 25
     seven = edited(live, cell_voltages=cells, cell_mask=0b111_1111)
@@ -464,7 +464,7 @@ def test_an_impossible_cell_count_in_the_settings_is_not_believed() -> None:
     )
     settings["cell_count"] = 33
     codec = JK02Codec()
-    codec.explain(record(1, build(SETTINGS_LAYOUTS["32s"], settings, "settings")))
+    codec.decode(record(1, build(SETTINGS_LAYOUTS["32s"], settings, "settings")))
     assert len(reading(one("jk02-32s-b2a8s20p-11.17", "cell_info"), codec).cell_voltages) == 8
 
 
@@ -531,7 +531,7 @@ def test_full_or_overvoltage_is_told_by_the_cells(
     """Sources disagree about bit 4, so it stays visible, and the cells decide."""
     live = one("jk02-32s-pb-14-idle", "cell_info")
     codec = JK02Codec("32s")
-    values = codec.explain(edited(live, alarms=0x10, soc=soc)).values
+    values = codec.decode(edited(live, alarms=0x10, soc=soc)).values
     known = {} if release is None else {"cell_ovp_release": release}
     found = codec.reading([Record("cells", "reading", values | {"settings": known}, part="cells")])
     assert (found.alarms, found.protections) == (alarms, protections)
@@ -554,7 +554,7 @@ def test_without_settings_only_a_clear_voltage_tells_full_from_overvoltage(
     highest: float, expected: Condition
 ) -> None:
     live = one("jk02-32s-pb-14-idle", "cell_info")
-    values = JK02Codec("32s").explain(edited(live, alarms=0x10, soc=100)).values
+    values = JK02Codec("32s").decode(edited(live, alarms=0x10, soc=100)).values
     cells = {"cell_voltages": [highest] * 16 + [0.0] * 16, "settings": {}}
     found = JK02Codec("32s").reading(
         [Record("cells", "reading", {**values, **cells}, part="cells")]
@@ -614,8 +614,8 @@ def test_no_live_record_no_values() -> None:
 def session_identity(capture: str) -> Identity:
     codec = JK02Codec()
     kinds = ("cell_info", "settings", "device_info")
-    first = codec.explain(frame(one(capture, "device_info")))
-    return codec.identity([first, *(codec.explain(frame(one(capture, k))) for k in kinds)])
+    first = codec.decode(frame(one(capture, "device_info")))
+    return codec.identity([first, *(codec.decode(frame(one(capture, k))) for k in kinds)])
 
 
 def test_identity_of_both_variants() -> None:
@@ -637,9 +637,9 @@ def test_identity_of_both_variants() -> None:
 def test_chemistry_only_where_the_board_tells() -> None:
     live = frame(one("jk02-32s-pb-14-idle", "cell_info"))
     codec = JK02Codec()
-    assert codec.identity([codec.explain(live)]).chemistry is None
+    assert codec.identity([codec.decode(live)]).chemistry is None
     newer = edited(one("jk02-32s-pb2a16s20p-19.27", "cell_info"), chemistry=2)
-    assert codec.identity([codec.explain(newer)]).chemistry == "lto"
+    assert codec.identity([codec.decode(newer)]).chemistry == "lto"
 
 
 def with_secrets() -> JK02Frame:
@@ -657,7 +657,7 @@ SECRETS = ("hunter2", "correct-horse", "PASSC")
 
 def test_passwords_are_never_told() -> None:
     codec = JK02Codec()
-    found = codec.explain(with_secrets())
+    found = codec.decode(with_secrets())
     told = repr(found) + repr(codec.identity([found]))
     assert found.values["serial_number"] == "2301234567"
     assert not [secret for secret in SECRETS if secret in told]
@@ -670,7 +670,7 @@ def test_passwords_are_scrubbed_from_recordings() -> None:
     (kept,) = JK02Framer().feed(clean)
     assert not [secret for secret in SECRETS if secret.encode() in clean]
     assert (kept.counter, len(clean)) == (7, 300)
-    assert codec.explain(kept) == codec.explain(with_secrets())
+    assert codec.decode(kept) == codec.decode(with_secrets())
 
 
 def test_writes_that_may_hold_a_password_are_scrubbed_and_not_told() -> None:
@@ -678,7 +678,7 @@ def test_writes_that_may_hold_a_password_are_scrubbed_and_not_told() -> None:
     write = command(0x9B, b"hunter2").replace(padding=b"old")
     clean = codec.scrub(write)
     assert clean == JK02Framer().encode(command(0x9B, bytes(7)))
-    assert dict(codec.explain(write, sent=True).values) == {"register": 0x9B}
+    assert dict(codec.decode(write, sent=True).values) == {"register": 0x9B}
 
 
 @pytest.mark.parametrize("kept", [command(0x97), record(2, bytes(PAYLOAD)), command(0x1D, b"\1")])
@@ -690,7 +690,7 @@ def test_other_frames_hold_no_secrets(kept: JK02Frame) -> None:
 
 
 def settings(capture: str) -> Record:
-    return JK02Codec().explain(frame(one(capture, "settings")))
+    return JK02Codec().decode(frame(one(capture, "settings")))
 
 
 def test_settings_as_the_vendor_publishes_them() -> None:
@@ -729,7 +729,7 @@ def test_settings_a_board_does_not_have_are_none() -> None:
 
 def test_the_heating_switch_of_the_session_is_seen() -> None:
     session = "sess-jk02-32s-b2a20s20p-11.288H-port-heating"
-    found = [JK02Codec().explain(frame(raw)).values for raw in pieces(session, "settings")]
+    found = [JK02Codec().decode(frame(raw)).values for raw in pieces(session, "settings")]
     assert [(v["jk_heating"], v["jk_port_rs485"]) for v in found] == [
         (True, False),
         (False, False),
@@ -767,7 +767,7 @@ def test_every_layout_covers_the_whole_record(layout: Any) -> None:
 
 def test_writes_of_the_vendor_app() -> None:
     found = [
-        dict(JK02Codec("32s").explain(frame(raw), sent=True).values)
+        dict(JK02Codec("32s").decode(frame(raw), sent=True).values)
         for raw in pieces("jk02-32s-vendor-write-commands", direction="tx")
     ]
     assert {"register": 0x39, "jk_smart_sleep_delay": 0x17} in found
@@ -777,42 +777,42 @@ def test_writes_of_the_vendor_app() -> None:
 
 def test_the_same_code_means_different_things() -> None:
     write = command(0x25, (5).to_bytes(4, "little"))
-    assert JK02Codec("24s").explain(write, sent=True).values["short_circuit_delay"] == 0.000005
-    assert JK02Codec("32s").explain(write, sent=True).values["jk_precharge_time"] == 5
-    unknown = JK02Codec().explain(write, sent=True)  # so nothing is said without the variant
+    assert JK02Codec("24s").decode(write, sent=True).values["short_circuit_delay"] == 0.000005
+    assert JK02Codec("32s").decode(write, sent=True).values["jk_precharge_time"] == 5
+    unknown = JK02Codec().decode(write, sent=True)  # so nothing is said without the variant
     assert dict(unknown.values) == {"register": 0x25, "data": "05000000"}
     common = command(0x04, (3650).to_bytes(4, "little"))
-    assert JK02Codec().explain(common, sent=True).values["cell_ovp"] == 3.65
+    assert JK02Codec().decode(common, sent=True).values["cell_ovp"] == 3.65
 
 
 def test_a_value_of_another_length_is_not_interpreted() -> None:
-    found = JK02Codec("32s").explain(command(0x01, b"\x05"), sent=True)
+    found = JK02Codec("32s").decode(command(0x01, b"\x05"), sent=True)
     assert dict(found.values) == {"register": 1, "data": "05"}
 
 
 def test_requests_and_acknowledgements() -> None:
     codec = JK02Codec()
-    assert codec.explain(command(0x97), sent=True) == Record("read", "request", {"register": 0x97})
-    assert codec.explain(frame(ACK)).role == "ack"
+    assert codec.decode(command(0x97), sent=True) == Record("read", "request", {"register": 0x97})
+    assert codec.decode(frame(ACK)).role == "ack"
     payload = codec.payload(frame(ACK))
     assert payload is not None
     assert payload.layout.build({"status": 1}) == payload.data
     # no refusal was ever captured, so another value is shown, not interpreted
-    other = codec.explain(command(0xC8, b"\x02"))
+    other = codec.decode(command(0xC8, b"\x02"))
     assert (other.role, other.values["data"]) == ("other", "02")
 
 
 def test_a_record_of_no_known_type_is_refused() -> None:
     for bad in (record(4, bytes(PAYLOAD)), record(2, bytes(12))):
         with pytest.raises(FrameError, match="is not known"):
-            JK02Codec("32s").explain(bad)
+            JK02Codec("32s").decode(bad)
 
 
 # ---------------------------------------------------------------------------------- logs
 
 
 def test_the_logbook_has_as_many_entries_as_it_says() -> None:
-    found = JK02Codec().explain(frame(one("jk02-32s-logbook-4", "logbook")))
+    found = JK02Codec().decode(frame(one("jk02-32s-logbook-4", "logbook")))
     assert (found.role, found.part, found.values["count"]) == ("log", None, 4)
     assert [(e["seconds"], e["code"]) for e in found.values["entries"]] == [
         (0, 1),
@@ -825,13 +825,13 @@ def test_the_logbook_has_as_many_entries_as_it_says() -> None:
 def test_a_logbook_that_counts_more_than_it_holds() -> None:
     raw = bytearray(frame(one("jk02-32s-logbook-28", "logbook")).data)
     raw[:4] = (70_000).to_bytes(4, "little")
-    found = JK02Codec().explain(record(5, bytes(raw)))
+    found = JK02Codec().decode(record(5, bytes(raw)))
     assert (found.values["count"], len(found.values["entries"])) == (70_000, 50)
 
 
 def test_the_detail_log_is_signed() -> None:
     full, tail = (
-        JK02Codec().explain(frame(raw)).values for raw in pieces("jk02-32s-detaillog", "detail_log")
+        JK02Codec().decode(frame(raw)).values for raw in pieces("jk02-32s-detaillog", "detail_log")
     )
     assert (full["first"], full["count"], len(full["entries"])) == (0, 12, 12)
     assert (tail["first"], tail["count"], len(tail["entries"])) == (828, 8, 8)
@@ -844,7 +844,7 @@ def test_a_pure_balancer_says_nothing_of_current_charge_and_fets() -> None:
     info = one("jk02-32s-b2a8s20p-11.17", "device_info")
     fields = parse(DEVICE_INFO, info[6:-1], "info")
     fields |= {"vendor_id": b"JK_DZ11B2A24S".ljust(15, b"\0")}
-    codec.explain(record(3, build(DEVICE_INFO, fields, "info")))
+    codec.decode(record(3, build(DEVICE_INFO, fields, "info")))
     found = reading(one("jk02-32s-8s-balancing", "cell_info"), codec)
     assert found.cell_voltages
     assert (found.balancing_active, found.balance_current) == (True, -1.939)
@@ -856,9 +856,9 @@ def test_a_pure_balancer_says_nothing_of_current_charge_and_fets() -> None:
 def test_old_settings_are_forgotten() -> None:
     codec = JK02Codec()
     for kind in ("device_info", "settings"):
-        codec.explain(frame(one("jk02-32s-b2a8s20p-19.10", kind)))
+        codec.decode(frame(one("jk02-32s-b2a8s20p-19.10", kind)))
     live = frame(one("jk02-32s-b2a8s20p-19.10", "cell_info"))
-    assert codec.reading([codec.explain(live)]).charge_switch is True
+    assert codec.reading([codec.decode(live)]).charge_switch is True
     codec.forget_settings()
-    found = codec.reading([codec.explain(live)])
+    found = codec.reading([codec.decode(live)])
     assert (found.charge_switch, found.nominal_capacity) == (None, None)

@@ -38,12 +38,12 @@ def captured(name: str, kind: str, folder: str = "jk04") -> list[JK02Frame]:
 
 
 def explained(frame: JK02Frame, codec: JK04Codec | None = None, *, sent: bool = False) -> Record:
-    return (codec or JK04Codec()).explain(frame, sent=sent)
+    return (codec or JK04Codec()).decode(frame, sent=sent)
 
 
 def reading(frame: JK02Frame, codec: JK04Codec | None = None) -> Reading:
     codec = codec or JK04Codec()
-    return codec.reading([codec.explain(frame)])
+    return codec.reading([codec.decode(frame)])
 
 
 LIVE = captured(B5A, "cell_info")[0]
@@ -221,9 +221,9 @@ def test_registers_that_are_not_known_show_no_value() -> None:
 def test_the_device_info_says_who_speaks_it(model: str, software: str, *, speaks: bool) -> None:
     frame = info(model, software)
     ours, theirs = (JK04Codec(), JK02Codec()) if speaks else (JK02Codec(), JK04Codec())
-    ours.explain(frame)
+    ours.decode(frame)
     with pytest.raises(FrameError, match="speaks jk02" if not speaks else "speaks jk04"):
-        theirs.explain(frame)
+        theirs.decode(frame)
 
 
 def test_no_record_is_read_by_both() -> None:
@@ -232,13 +232,13 @@ def test_no_record_is_read_by_both() -> None:
             for kind in ("cell_info", "settings"):
                 for frame in captured(path.stem, kind, folder):
                     with pytest.raises(FrameError):
-                        refusing().explain(frame)
+                        refusing().decode(frame)
 
 
 def test_a_first_cell_without_voltage_does_not_make_it_jk02() -> None:
     cells = parse(CELL_INFO, LIVE.data, "live")["cell_voltages"]
     with pytest.raises(FrameError, match="jk04"):
-        JK02Codec().explain(changed(cell_voltages=[0, *cells[1:]]))
+        JK02Codec().decode(changed(cell_voltages=[0, *cells[1:]]))
 
 
 def test_without_cells_only_the_device_info_proves_it() -> None:
@@ -246,7 +246,7 @@ def test_without_cells_only_the_device_info_proves_it() -> None:
     with pytest.raises(FrameError, match="No cells"):
         reading(frame)
     codec = JK04Codec()
-    codec.explain(info("JK-B2A16S", "3.3.0"))
+    codec.decode(info("JK-B2A16S", "3.3.0"))
     assert reading(frame, codec).cell_voltages == ()
 
 
@@ -272,7 +272,7 @@ def test_a_bare_dump_is_recognised() -> None:
 def test_any_record(code: int, data: bytes) -> None:
     codec = JK04Codec()
     try:
-        said = codec.explain(record(code, data))
+        said = codec.decode(record(code, data))
     except FrameError:
         return
     codec.reading([said]).to_dict()
@@ -296,8 +296,8 @@ async def poll(
 
 @pytest.mark.parametrize("hours", [0.1, 4, 13])
 @pytest.mark.parametrize("query", ["cells=16", "cells=24&chemistry=nmc&soc=97", "cells=4&seed=9"])
-def test_readings_are_the_truth(query: str, hours: float) -> None:
-    found, truth = virtual_run(poll(query, lambda pack: pack.advance(3600 * hours)))
+async def test_readings_are_the_truth(query: str, hours: float) -> None:
+    found, truth = await poll(query, lambda pack: pack.advance(3600 * hours))
     for name in (
         "cell_voltages", "cell_resistances", "balancing_active", "balance_switch",
     ):  # fmt: skip
@@ -308,17 +308,17 @@ def test_readings_are_the_truth(query: str, hours: float) -> None:
     assert (found.current, found.soc, found.temperatures) == (None, None, {})
 
 
-def test_a_balancing_pack() -> None:
-    found, truth = virtual_run(poll("cells=16&load=idle", lambda p: p.set_cell_voltage(3, 3.6)))
+async def test_a_balancing_pack() -> None:
+    found, truth = await poll("cells=16&load=idle", lambda p: p.set_cell_voltage(3, 3.6))
     assert truth.balancing_active is True
     assert (found.balancing_active, found.raw["balance_action"]) == (True, 1)
     assert found.balance_current == pytest.approx(truth.balance_current, abs=1e-6)
 
 
-def test_the_session_is_that_of_jk02(tmp_path: Any) -> None:
+async def test_the_session_is_that_of_jk02(tmp_path: Any) -> None:
     path = tmp_path / "session.jsonl"
     with path.open("wb") as file:
-        found, _ = virtual_run(poll("cells=16", record=file))
+        found, _ = await poll("cells=16", record=file)
     header, pieces = open_capture(path)
     sent = [p.data[4] for p in pieces if p.sent]
     assert (header.protocol, sent) == ("jk04", [0x97, 0x96])
@@ -343,12 +343,12 @@ def test_jk02_names_the_protocol_of_such_a_board() -> None:
     (said, _) = board.receive(JK02Framer().encode(command(0x97)))
     (frame,) = JK02Framer().feed(said.data)
     with pytest.raises(FrameError, match=r"JK-B2A16S with firmware 3\.3\.0 speaks jk04"):
-        JK02Codec().explain(frame)
+        JK02Codec().decode(frame)
 
 
 @pytest.mark.parametrize("fault", ["noise", "glue", "foreign", "duplicate", "late", "sleepy"])
-def test_faults_on_the_wire(fault: str) -> None:
-    found, truth = virtual_run(poll(f"cells=8&load=idle&fault={fault}"))
+async def test_faults_on_the_wire(fault: str) -> None:
+    found, truth = await poll(f"cells=8&load=idle&fault={fault}")
     assert found.cell_voltages == truth.cell_voltages
 
 
@@ -397,7 +397,7 @@ def test_boards_that_do_not_exist(query: str) -> None:
 def test_old_settings_are_forgotten() -> None:
     codec = JK04Codec()
     (settings_frame, *_) = captured(B2A, "settings")
-    codec.explain(settings_frame)
+    codec.decode(settings_frame)
     (live, *_) = captured(B2A, "cell_info")
     assert reading(live, codec).balance_switch is not None
     codec.forget_settings()
@@ -407,6 +407,6 @@ def test_old_settings_are_forgotten() -> None:
 def test_what_is_no_identity_changes_none() -> None:
     codec = JK04Codec()
     ack = bytes.fromhex("aa5590ebc8010100000000000000000000000044")
-    said = codec.explain(JK02Framer().feed(ack)[0])
+    said = codec.decode(JK02Framer().feed(ack)[0])
     assert said.role == "ack"
     assert codec.identity([said]).model is None

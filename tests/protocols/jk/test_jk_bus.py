@@ -54,7 +54,7 @@ def frames(data: bytes) -> list[BusFrame]:
 
 def explain(*stream: bytes, codec: JKBusCodec | None = None) -> list[Record]:
     codec = codec or JKBusCodec()
-    return [codec.explain(frame) for frame in frames(b"".join(stream))]
+    return [codec.decode(frame) for frame in frames(b"".join(stream))]
 
 
 # ------------------------------------------------------------------------------------ frames
@@ -87,8 +87,8 @@ def test_junk_that_looks_like_a_start() -> None:
 def test_any_order_of_frames(stream: Sequence[bytes]) -> None:
     codec = JKBusCodec()
     for frame in frames(b"".join(stream)):
-        record = codec.explain(frame)
-        assert codec.explain(frame) == record
+        record = codec.decode(frame)
+        assert codec.decode(frame) == record
         assert JKBusFramer().encode(frame) == frame.raw
 
 
@@ -101,7 +101,7 @@ def test_any_bytes(junk: bytes, content: bytes, code: int) -> None:
         clean = codec.scrub(frame)
         assert clean is None or len(clean) == len(frame.raw)
         try:
-            told = codec.explain(frame)
+            told = codec.decode(frame)
             codec.reading([told])
             codec.identity([told])
         except BmsError:

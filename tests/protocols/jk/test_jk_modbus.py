@@ -78,8 +78,8 @@ def answer(register: int, count: int, unit: int = 1) -> RTUFrame:
 
 
 def exchange(codec: JKModbusCodec, register: int, count: int, unit: int = 1) -> Any:
-    codec.explain(RTUFrame(unit=unit, register=register, count=count), sent=True)
-    return codec.explain(answer(register, count, unit))
+    codec.decode(RTUFrame(unit=unit, register=register, count=count), sent=True)
+    return codec.decode(answer(register, count, unit))
 
 
 def expected() -> Reading:
@@ -88,7 +88,7 @@ def expected() -> Reading:
     records = []
     for kind in ("settings", "cell_info"):
         (frame,) = JK02Framer().feed(native(kind))
-        records.append(codec.explain(frame))
+        records.append(codec.decode(frame))
     return codec.reading(records)
 
 
@@ -272,19 +272,19 @@ def test_the_maps_are_told_apart_by_what_the_board_says_it_has(
 def test_answers_must_fit_their_request() -> None:
     codec = JKModbusCodec()
     with pytest.raises(FrameError, match="without its request"):
-        codec.explain(answer(0x1200, 4))
-    codec.explain(RTUFrame(register=0x1200, count=4))
+        codec.decode(answer(0x1200, 4))
+    codec.decode(RTUFrame(register=0x1200, count=4))
     for wrong in (answer(0x1200, 3), answer(0x1200, 5), answer(0x1200, 4, unit=2)):
         with pytest.raises(FrameError, match="asked were 8 from address 1"):
-            codec.explain(wrong)
-    assert codec.explain(answer(0x1200, 4)).role == "reading"
+            codec.decode(wrong)
+    assert codec.decode(answer(0x1200, 4)).role == "reading"
 
 
 @pytest.mark.parametrize(
     ("code", "meaning"), [(1, "function"), (2, "register"), (3, "count"), (4, "CRC"), (9, "not")]
 )
 def test_exceptions_have_a_meaning(code: int, meaning: str) -> None:
-    record = JKModbusCodec().explain(RTUFrame(function=0x83, shape="exception", code=code))
+    record = JKModbusCodec().decode(RTUFrame(function=0x83, shape="exception", code=code))
     assert (record.role, record.values["status"]) == ("refusal", code)
     assert meaning in record.values["meaning"]
 
@@ -296,7 +296,7 @@ def write(register: int, data: bytes) -> RTUFrame:
 
 def test_the_arming_frame_is_named_and_cannot_be_made() -> None:
     (frame,) = RTUFramer(MODBUS_SHAPES).feed(ARM)
-    record = JKModbusCodec().explain(frame, sent=True)
+    record = JKModbusCodec().decode(frame, sent=True)
     assert (record.kind, record.role) == ("firmware_arming", "request")
     assert "boot loader" in record.values["danger"]
     for register in (ARMING, *ACTIONS, 0x1622, 0x162E):
@@ -317,12 +317,12 @@ def test_only_reads_can_be_asked_for() -> None:
 
 def test_writes_of_others_are_explained() -> None:
     codec = JKModbusCodec()
-    record = codec.explain(write(0x1078, bytes(4)))
+    record = codec.decode(write(0x1078, bytes(4)))
     assert (record.role, record.values["balance_switch"]) == ("request", 0)
-    assert codec.explain(write(0x160E, bytes(4))).values["v1.0"] == "set the clock"
-    assert codec.explain(write(0x160E, bytes(4))).values["v1.1"] == "LTO preset"
-    assert codec.explain(write(0x1620, bytes(2))).kind == "trigger"
-    hidden = codec.explain(write(0x1470, b"secret" + bytes(10)))
+    assert codec.decode(write(0x160E, bytes(4))).values["v1.0"] == "set the clock"
+    assert codec.decode(write(0x160E, bytes(4))).values["v1.1"] == "LTO preset"
+    assert codec.decode(write(0x1620, bytes(2))).kind == "trigger"
+    hidden = codec.decode(write(0x1470, b"secret" + bytes(10)))
     assert "secret" not in repr(hidden)
 
 
@@ -370,14 +370,14 @@ def test_passwords_never_reach_a_recording() -> None:
 )
 def test_any_answer_to_any_request(register: int, count: int, data: bytes, unit: int) -> None:
     codec = JKModbusCodec()
-    codec.explain(RTUFrame(register=register, count=count))
+    codec.decode(RTUFrame(register=register, count=count))
     data = data[: 2 * count].ljust(2 * count, b"\xff")
     frame = RTUFrame(unit=unit, shape="data", data=data)
     try:
         payload = codec.payload(frame)
         if payload is not None:
             assert payload.layout.build(payload.layout.parse(payload.data)) == payload.data
-        record = codec.explain(frame)
+        record = codec.decode(frame)
         if record.role in ("reading", "identity", "settings"):
             codec.reading([record])
             codec.identity([record])

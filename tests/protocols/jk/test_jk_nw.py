@@ -80,7 +80,7 @@ def with_tags(**values: Any) -> bytes:
 
 def read(frame: JKNWFrame, **options: Any) -> Reading:
     one = codec(**options)
-    return one.reading([one.explain(frame)])
+    return one.reading([one.decode(frame)])
 
 
 # ---------------------------------------------------------------------------------- framing
@@ -190,7 +190,7 @@ def test_any_bytes_into_the_framer(junk: bytes) -> None:
 
 def explain_or_frame_error(one: JKNWCodec, frame: JKNWFrame) -> Record | None:
     try:
-        record = one.explain(frame)
+        record = one.decode(frame)
     except FrameError:
         return None
     one.reading([record]).to_dict()
@@ -235,7 +235,7 @@ def test_any_payload_gives_a_record_or_a_frame_error(
     try:
         payload = one.payload(frame, sent=sent)
         assert payload is None or payload.layout.build(payload.layout.parse(data)) == data
-        one.explain(frame, sent=sent)
+        one.decode(frame, sent=sent)
     except FrameError:
         pass
     clean = one.scrub(frame)
@@ -261,13 +261,13 @@ def test_tag_names_are_unique() -> None:
 def test_a_broken_list_names_its_fault(data: str, message: str) -> None:
     frame = reply(bytes.fromhex(data))
     with pytest.raises(FrameError, match=message):
-        codec().explain(frame)
+        codec().decode(frame)
 
 
 def test_unknown_command_and_kind() -> None:
     for changes in ({"command": 4}, {"kind": 3}):
         with pytest.raises(FrameError, match="is unknown"):
-            codec().explain(reply(b"", **changes))
+            codec().decode(reply(b"", **changes))
 
 
 # ---------------------------------------------------------------------------------- meaning
@@ -275,7 +275,7 @@ def test_unknown_command_and_kind() -> None:
 
 def test_a_full_list_is_reading_settings_and_identity() -> None:
     """nw-14s-h6x-s6.1.3S with the values its source gives."""
-    record = codec().explain(only(H6X))
+    record = codec().decode(only(H6X))
     assert (record.kind, record.role, record.part) == ("all", "reading", "all")
     expected = {
         "pack_ovp": 56.7,
@@ -322,13 +322,13 @@ def test_a_full_list_is_reading_settings_and_identity() -> None:
     ],
 )
 def test_version_string(software: bytes, hardware: str | None, firmware: str | None) -> None:
-    identity = codec().identity([codec().explain(reply(with_tags(software_version=software)))])
+    identity = codec().identity([codec().decode(reply(with_tags(software_version=software)))])
     assert (identity.hardware, identity.firmware) == (hardware, firmware)
 
 
 def test_model_is_the_second_half_of_ba_unless_the_owner_renamed_it() -> None:
     def model(tag: bytes) -> str | None:
-        return codec().identity([codec().explain(reply(with_tags(manufacturer_id=tag)))]).model
+        return codec().identity([codec().decode(reply(with_tags(manufacturer_id=tag)))]).model
 
     # nw-16s-b2a20s20p-11.26-idle has a NUL at the end of the first half; nw-4s-11.21H a name
     assert model(b"Armins__BMS\0JK_B2A20S20P") == "JK_B2A20S20P"
@@ -454,41 +454,41 @@ def test_a_switch_that_is_neither_on_nor_off() -> None:
 
 def test_single_tags_make_a_reading_piece_by_piece() -> None:
     one = codec()
-    voltage = one.explain(reply(body(voltage=53.2), command=READ))
-    amps = one.explain(reply(body(current_word=0x80D0), command=READ))
+    voltage = one.decode(reply(body(voltage=53.2), command=READ))
+    amps = one.decode(reply(body(current_word=0x80D0), command=READ))
     assert (voltage.part, amps.part) == ("83", "84")
     assert amps.values["current"] is None  # nothing said which version the board speaks
     assembler = Assembler(one)
     assert assembler.add(voltage) is None
-    again = assembler.add(one.explain(reply(body(voltage=53.1), command=READ)))
+    again = assembler.add(one.decode(reply(body(voltage=53.1), command=READ)))
     assert again is not None
     assert (again.voltage, again.current, again.soc) == (53.2, None, None)
-    one.explain(only(H6X))
-    later = one.explain(reply(body(current_word=0x80D0), command=READ))
+    one.decode(only(H6X))
+    later = one.decode(reply(body(current_word=0x80D0), command=READ))
     assert one.reading([later]).current == 2.08
 
 
 def test_single_tags_of_settings_and_identity_are_no_live_data() -> None:
     one = codec()
-    setting = one.explain(reply(body(cell_ovp=4.2), command=READ))
+    setting = one.decode(reply(body(cell_ovp=4.2), command=READ))
     assert (setting.role, setting.part, dict(setting.values)) == (
         "settings",
         None,
         {"cell_ovp": 4.2},
     )
-    named = one.explain(reply(body(software_version=b"11.XW_S11.26___"), command=READ))
+    named = one.decode(reply(body(software_version=b"11.XW_S11.26___"), command=READ))
     assert (named.role, named.part) == ("identity", None)
     assert one.identity([named]).firmware == "11.26"
     assert one.identity([named]).variant is None
     # a write of a wish says nothing about the device
-    wish = one.explain(reply(body(jk_battery_type=1), command=WRITE, kind=0), sent=True)
+    wish = one.decode(reply(body(jk_battery_type=1), command=WRITE, kind=0), sent=True)
     assert one.identity([named, wish]).chemistry is None
 
 
 def test_a_full_list_may_answer_a_single_read() -> None:
     """nw-14s-b1a20s15p-11.261 did; boards may also send it on their own."""
     for changes in ({"command": READ}, {"kind": UPLOAD}):
-        record = codec().explain(reply(only(H6X).data, **changes))
+        record = codec().decode(reply(only(H6X).data, **changes))
         assert record.part == "all"
 
 
@@ -505,7 +505,7 @@ def test_no_records_no_values() -> None:
 
 def test_requests_explained() -> None:
     def said(frame: JKNWFrame) -> tuple[str, str, dict[str, Any]]:
-        record = codec().explain(only(JKNWFramer().encode(frame)), sent=True)
+        record = codec().decode(only(JKNWFramer().encode(frame)), sent=True)
         return record.kind, record.role, dict(record.values)
 
     assert said(read_all_request()) == ("read_all", "request", {})
@@ -516,12 +516,12 @@ def test_requests_explained() -> None:
     assert said(JKNWFrame(command=WRITE)) == ("write", "request", {})
     assert said(JKNWFrame(command=LOGIN, data=b"\xb2123456")) == ("password", "request", {})
     # an echo is a request, whichever side it comes from
-    assert codec().explain(only(READ_ALL_REQUEST)).role == "request"
+    assert codec().decode(only(READ_ALL_REQUEST)).role == "request"
 
 
 def test_answers_without_a_known_form_are_acknowledgements() -> None:
     for command in (WRITE, LOGIN, 1):
-        record = codec().explain(reply(b"\xab", command=command))
+        record = codec().decode(reply(b"\xab", command=command))
         assert (record.role, dict(record.values)) == ("ack", {"length": 1})
 
 
@@ -529,10 +529,10 @@ def test_answers_without_a_known_form_are_acknowledgements() -> None:
 
 
 def test_no_password_in_values() -> None:
-    record = codec().explain(only(H6X))
+    record = codec().decode(only(H6X))
     assert "password" not in record.values
     assert "123456" not in str(record)
-    write = codec().explain(reply(b"\xb2" + b"654321".ljust(10, b"\0"), command=WRITE, kind=0))
+    write = codec().decode(reply(b"\xb2" + b"654321".ljust(10, b"\0"), command=WRITE, kind=0))
     assert "654321" not in str(write)
 
 

@@ -64,15 +64,12 @@ def test_notifications_are_enabled_before_anything_is_written():
     assert steps[:3] == ["connect", "notify", "write"]
 
 
-def test_jk_is_asked_in_its_order_and_streams():
+async def test_jk_is_asked_in_its_order_and_streams():
     module = board("jk02")
 
-    async def main():
-        async with bmslink.connect(f"jk02+ble://{ADDRESS}") as device:
-            for _ in range(5):
-                await device.read()
-
-    virtual_run(main())
+    async with bmslink.connect(f"jk02+ble://{ADDRESS}") as device:
+        for _ in range(5):
+            await device.read()
     writes = [data for step, data in module.log if step.startswith("write")]
     assert [data[4] for data in writes] == [0x97, 0x96]
     assert all(len(data) == 20 for data in writes)
@@ -236,46 +233,40 @@ def test_a_frame_cut_by_a_disconnect_is_dropped_and_reading_goes_on():
     assert OPENED.count("open") == OPENED.count("close")
 
 
-def test_the_end_is_told_once_and_not_after_closing():
+async def test_the_end_is_told_once_and_not_after_closing():
     module = board("jbd")
 
-    async def main():
-        ear = Ear()
-        transport = make_transport(parse_target(f"jbd+ble://{ADDRESS}"), load_driver("jbd").modules)
-        await transport.open(ear.data, ear.end)
-        client = module.client
-        module.drop()
-        client._disconnected_callback()
-        assert len(ear.lost) == 1
-        with pytest.raises(LinkClosed):
-            await transport.write(b"x")
-        await transport.open(ear.data, ear.end)
-        await transport.close()
-        await transport.close()
-        assert len(ear.lost) == 1
-
-    virtual_run(main())
+    ear = Ear()
+    transport = make_transport(parse_target(f"jbd+ble://{ADDRESS}"), load_driver("jbd").modules)
+    await transport.open(ear.data, ear.end)
+    client = module.client
+    module.drop()
+    client._disconnected_callback()
+    assert len(ear.lost) == 1
+    with pytest.raises(LinkClosed):
+        await transport.write(b"x")
+    await transport.open(ear.data, ear.end)
+    await transport.close()
+    await transport.close()
+    assert len(ear.lost) == 1
 
 
-def test_watching_goes_on_after_a_power_cut():
+async def test_watching_goes_on_after_a_power_cut():
     from bmslink.runtime.poll import poll
 
     module = board("jk02")
     told = []
 
-    async def main():
-        device = bmslink.connect(f"jk02+ble://{ADDRESS}")
+    device = bmslink.connect(f"jk02+ble://{ADDRESS}")
 
-        def tell(news):
-            told.append(news)
-            if len(told) == 2:
-                AIR.clear()
-                module.drop()
-                asyncio.get_running_loop().call_later(30, AIR.append, module)
+    def tell(news):
+        told.append(news)
+        if len(told) == 2:
+            AIR.clear()
+            module.drop()
+            asyncio.get_running_loop().call_later(30, AIR.append, module)
 
-        await poll(device, tell, interval=1.0, count=12)
-
-    virtual_run(main())
+    await poll(device, tell, interval=1.0, count=12)
     kinds = ["error" if isinstance(news, BmsError) else "reading" for news in told]
     assert kinds[:3] == ["reading", "reading", "error"]
     assert kinds[-3:] == ["reading"] * 3
@@ -285,7 +276,7 @@ def test_watching_goes_on_after_a_power_cut():
 # --- scanning
 
 
-def test_scan_merges_what_comes_in_several_packets():
+async def test_scan_merges_what_comes_in_several_packets():
     first = board("jbd", name="")
     other = board("jk02", address="C8:47:8C:00:00:01")
     other.seen = Seen(
@@ -296,11 +287,8 @@ def test_scan_merges_what_comes_in_several_packets():
     def scan_response():
         first.seen = Seen(address=ADDRESS, name="Van")
 
-    async def main():
-        asyncio.get_running_loop().call_later(0.5, scan_response)
-        return await scan_adverts(2.0, told.append)
-
-    found = virtual_run(main())
+    asyncio.get_running_loop().call_later(0.5, scan_response)
+    found = await scan_adverts(2.0, told.append)
     assert [seen.address for seen in found] == ["C8:47:8C:00:00:01", ADDRESS]
     assert (found[0].manufacturers, found[0].rssi) == ({0x0B65: b"\x88\xa0"}, -40)
     assert found[1].name == "Van"
@@ -325,39 +313,33 @@ def test_a_flood_of_made_up_devices_hides_no_pack():
     assert read(f"jbd+ble://{ADDRESS}")[1].soc is not None
 
 
-def test_a_device_that_changes_what_it_says_fills_no_memory():
+async def test_a_device_that_changes_what_it_says_fills_no_memory():
     module = board("jbd")
 
-    async def main():
-        def change(number: int) -> None:
-            module.seen = Seen(
-                address=ADDRESS,
-                services=frozenset({uuid16(number)}),
-                manufacturers={number: bytes(20)},
-            )
-            asyncio.get_running_loop().call_later(0.5, change, number + 1)
+    def change(number: int) -> None:
+        module.seen = Seen(
+            address=ADDRESS,
+            services=frozenset({uuid16(number)}),
+            manufacturers={number: bytes(20)},
+        )
+        asyncio.get_running_loop().call_later(0.5, change, number + 1)
 
-        change(0x1000)
-        return await scan_adverts(60)
-
-    (seen,) = virtual_run(main())
+    change(0x1000)
+    (seen,) = await scan_adverts(60)
     assert len(seen.services) == len(seen.manufacturers) == 32
 
 
-def test_two_packs_are_opened_at_once_over_one_adapter():
+async def test_two_packs_are_opened_at_once_over_one_adapter():
     board("jbd", soc=30)
     board("jk02", soc=70, address="C8:47:8C:00:00:01")
 
-    async def main():
-        async def one(target):
-            async with bmslink.connect(target) as device:
-                return (await device.read()).soc
+    async def one(target):
+        async with bmslink.connect(target) as device:
+            return (await device.read()).soc
 
-        return await asyncio.gather(
-            one(f"jbd+ble://{ADDRESS}"), one("jk02+ble://C8:47:8C:00:00:01")
-        )
-
-    assert virtual_run(main()) == [30, 70]
+    assert (
+        await asyncio.gather(one(f"jbd+ble://{ADDRESS}"), one("jk02+ble://C8:47:8C:00:00:01"))
+    ) == [30, 70]
     assert OPENED == ["open", "close"]
 
 
@@ -375,15 +357,12 @@ def test_a_frame_may_come_slowly():
     assert read(f"jbd+ble://{ADDRESS}")[1].soc is not None
 
 
-def test_a_write_that_fails_because_the_pack_is_gone_says_that():
+async def test_a_write_that_fails_because_the_pack_is_gone_says_that():
     module = board("jbd")
 
-    async def main():
-        async with bmslink.connect(f"jbd+ble://{ADDRESS}") as device:
-            client = module.client
-            client._disconnected_callback = None  # the stack has not told yet
-            module.drop()
-            with pytest.raises(LinkClosed, match="disconnected: out of reach"):
-                await device.read()
-
-    virtual_run(main())
+    async with bmslink.connect(f"jbd+ble://{ADDRESS}") as device:
+        client = module.client
+        client._disconnected_callback = None  # the stack has not told yet
+        module.drop()
+        with pytest.raises(LinkClosed, match="disconnected: out of reach"):
+            await device.read()

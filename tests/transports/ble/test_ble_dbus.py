@@ -111,9 +111,10 @@ async def opening() -> TransportError:
     return caught.value
 
 
-def test_a_bus_without_bluez(bus):
+@pytest.mark.real_time
+async def test_a_bus_without_bluez(bus):
     bus()
-    error = asyncio.run(opening())
+    error = await opening()
     assert isinstance(error, PortNotFound)
     assert "systemctl start bluetooth" in str(error)
 

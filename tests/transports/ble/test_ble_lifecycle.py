@@ -193,7 +193,9 @@ def test_a_connection_that_breaks_at_any_moment_is_told_once_and_opens_again(
     each_moment(at, 2.0)
 
 
-def test_a_module_that_hangs_up_while_it_is_opened_is_tried_again(slow: list[Scanner]) -> None:
+async def test_a_module_that_hangs_up_while_it_is_opened_is_tried_again(
+    slow: list[Scanner],
+) -> None:
     """The likeliest failure on the air: connected, and gone before the first packet."""
     module = locked()
     steady, tries = module.line, [0]
@@ -206,33 +208,29 @@ def test_a_module_that_hangs_up_while_it_is_opened_is_tried_again(slow: list[Sca
 
     module.line = unsteady
 
-    async def main() -> None:
-        link, ear = transport(), Ear()
-        await link.open(ear.data, ear.end)
-        assert ear.lost == []
-        await link.write(b"x")
-        await link.close()
-
-    virtual_run(main())
+    link, ear = transport(), Ear()
+    await link.open(ear.data, ear.end)
+    assert ear.lost == []
+    await link.write(b"x")
+    await link.close()
     assert tries == [2]
 
 
-def test_opening_what_is_open_begins_anew() -> None:
+async def test_opening_what_is_open_begins_anew() -> None:
     module = board("jbd")
 
-    async def main() -> None:
-        link, first, second = transport("jbd"), Ear(), Ear()
-        await link.open(first.data, first.end)
-        await link.open(second.data, second.end)
-        module.notify(b"a")
-        assert (bytes(first.heard), bytes(second.heard)) == (b"", b"a")
-        await link.close()
-        assert left(module, []) == ""
-
-    virtual_run(main())
+    link, first, second = transport("jbd"), Ear(), Ear()
+    await link.open(first.data, first.end)
+    await link.open(second.data, second.end)
+    module.notify(b"a")
+    assert (bytes(first.heard), bytes(second.heard)) == (b"", b"a")
+    await link.close()
+    assert left(module, []) == ""
 
 
-def test_a_module_gets_its_time_before_the_first_write(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_module_gets_its_time_before_the_first_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """JBD's loses what comes sooner."""
     module, times = board("jbd"), []
     inner = Client.start_notify
@@ -243,31 +241,25 @@ def test_a_module_gets_its_time_before_the_first_write(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Client, "start_notify", start_notify)
 
-    async def main() -> None:
-        link = transport("jbd")
-        await link.open(Ear().data, Ear().end)
-        times.append(asyncio.get_running_loop().time())
-        await link.close()
-
-    virtual_run(main())
+    link = transport("jbd")
+    await link.open(Ear().data, Ear().end)
+    times.append(asyncio.get_running_loop().time())
+    await link.close()
     assert times[1] - times[0] >= load_driver("jbd").modules[0].settle > 0
     assert module.client is None
 
 
-def test_nothing_is_heard_after_closing() -> None:
+async def test_nothing_is_heard_after_closing() -> None:
     module = board("jbd")
 
-    async def main() -> None:
-        link, ear = transport("jbd"), Ear()
-        await link.open(ear.data, ear.end)
-        said, told = module.client.callback, module.client._disconnected_callback
-        module.notify(b"a")
-        await link.close()
-        said(bytearray(b"b"))
-        told()
-        assert (bytes(ear.heard), ear.lost) == (b"a", [])
-
-    virtual_run(main())
+    link, ear = transport("jbd"), Ear()
+    await link.open(ear.data, ear.end)
+    said, told = module.client.callback, module.client._disconnected_callback
+    module.notify(b"a")
+    await link.close()
+    said(bytearray(b"b"))
+    told()
+    assert (bytes(ear.heard), ear.lost) == (b"a", [])
 
 
 @pytest.mark.parametrize(
@@ -281,7 +273,7 @@ def test_nothing_is_heard_after_closing() -> None:
         (Client, "disconnect", None),
     ],
 )
-def test_a_stack_that_hangs_is_given_up(
+async def test_a_stack_that_hangs_is_given_up(
     monkeypatch: pytest.MonkeyPatch, kind: type[Any], name: str, error: type[BmsError] | None
 ) -> None:
     locked()
@@ -291,19 +283,16 @@ def test_a_stack_that_hangs_is_given_up(
 
     monkeypatch.setattr(kind, name, hang)
 
-    async def main() -> float:
-        link = transport()
-        try:
-            await link.open(Ear().data, Ear().end)
-        except BmsError as caught:
-            assert type(caught) is error
-        else:
-            assert error is None
-        await link.close()
-        assert OPENED.count("open") == OPENED.count("close")
-        return asyncio.get_running_loop().time()
-
-    assert virtual_run(main()) < 70
+    link = transport()
+    try:
+        await link.open(Ear().data, Ear().end)
+    except BmsError as caught:
+        assert type(caught) is error
+    else:
+        assert error is None
+    await link.close()
+    assert OPENED.count("open") == OPENED.count("close")
+    assert asyncio.get_running_loop().time() < 70
     AIR[0].drop()
 
 
@@ -322,33 +311,30 @@ def test_a_scan_that_cannot_be_ended_has_found_what_it_has_found(
     assert "odd" in str(opening())  # the reason, not the scan's
 
 
-def test_the_backend_is_closed_by_the_last_and_survives_who_is_cancelled(
+async def test_the_backend_is_closed_by_the_last_and_survives_who_is_cancelled(
     slow: list[Scanner],
 ) -> None:
     async def use(seconds: float) -> None:
         async with backend_in_use():
             await asyncio.sleep(seconds)
 
-    async def main() -> None:
-        tasks = [asyncio.ensure_future(use(0.02 * n)) for n in range(8)]
-        for number in range(60):
-            await asyncio.sleep(0.013)
-            tasks[number % 8].cancel()
-            if tasks[number % 8].done():
-                tasks[number % 8] = asyncio.ensure_future(use(0.01 * number))
-        for task in tasks:
-            task.cancel()
-            await asyncio.sleep(0)
-            task.cancel()  # once more, while it is leaving
-        await asyncio.wait(tasks)
-        opens = OPENED.count("open")
-        await use(0.01)  # whoever comes then finds it as it should be
-        assert OPENED[-1] == "close"
-        assert OPENED.count("open") <= opens + 1
-        async with bmslink.connect("sim://jbd") as device:
-            await device.read()
-
-    virtual_run(main())
+    tasks = [asyncio.ensure_future(use(0.02 * n)) for n in range(8)]
+    for number in range(60):
+        await asyncio.sleep(0.013)
+        tasks[number % 8].cancel()
+        if tasks[number % 8].done():
+            tasks[number % 8] = asyncio.ensure_future(use(0.01 * number))
+    for task in tasks:
+        task.cancel()
+        await asyncio.sleep(0)
+        task.cancel()  # once more, while it is leaving
+    await asyncio.wait(tasks)
+    opens = OPENED.count("open")
+    await use(0.01)  # whoever comes then finds it as it should be
+    assert OPENED[-1] == "close"
+    assert OPENED.count("open") <= opens + 1
+    async with bmslink.connect("sim://jbd") as device:
+        await device.read()
     state = 0
     for step in OPENED:
         state = state + 1 if step == "open" else 0  # one that failed to open is closed too

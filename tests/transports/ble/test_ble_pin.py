@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import logging
@@ -185,7 +184,7 @@ def test_an_answer_of_the_module_does_not_disturb_one_of_the_board():
     assert read(f"jbd+ble://{ADDRESS}")[1].soc is not None
 
 
-def test_the_pin_stands_nowhere(caplog, monkeypatch):
+async def test_the_pin_stands_nowhere(caplog, monkeypatch):
     caplog.set_level(logging.DEBUG)
     locked(KEY)
     record = io.BytesIO()
@@ -193,13 +192,10 @@ def test_the_pin_stands_nowhere(caplog, monkeypatch):
     monkeypatch.setattr(record, "close", lambda: kept.extend(record.getvalue()))
     pin = f"{SECRET}:{KEY}"
 
-    async def main():
-        device = bmslink.connect(f"jbd+ble://{ADDRESS}", pin=pin, record=record)
-        async with device:
-            await device.read()
-        return repr(device.driver.options) + str(device.target)
-
-    shown = virtual_run(main())
+    device = bmslink.connect(f"jbd+ble://{ADDRESS}", pin=pin, record=record)
+    async with device:
+        await device.read()
+    shown = repr(device.driver.options) + str(device.target)
     lines = [json.loads(line) for line in bytes(kept).splitlines()]
     sent = b"".join(bytes.fromhex(x["hex"]) for x in lines if x.get("dir") == "tx")
     assert b"\xff\xaa\x18\x06" + bytes(6) in sent
@@ -252,7 +248,8 @@ def test_a_module_that_wants_to_be_paired_gets_the_passkey(monkeypatch):
     assert "123456" not in str(error)
 
 
-def test_bluez_gets_the_passkey_as_it_wants_it():
+@pytest.mark.real_time
+async def test_bluez_gets_the_passkey_as_it_wants_it():
     from dbus_fast import Message, MessageType
 
     from bmslink.transports.ble.pairing import agent, answer
@@ -283,7 +280,7 @@ def test_bluez_gets_the_passkey_as_it_wants_it():
 
     for wrong in ("12345x", "1234567", "", "١٢٣"):
         with pytest.raises(PortDenied, match="up to six digits") as caught:
-            asyncio.run(enter(wrong))
+            await enter(wrong)
         assert not wrong or wrong not in str(caught.value)
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from bmslink.cli.render.explain import moment
 from bmslink.cli.render.text import Glyphs, clean
-from bmslink.control.backtest.report import Margin, Report, Trip
+from bmslink.control.backtest.report import BacktestReport, Margin, Trip
 from bmslink.control.decide.policy import Severity
 
 __all__ = ["NOTE", "duration", "head", "names", "story", "table"]
@@ -23,7 +23,7 @@ NOTE = (
     "Not charged, not discharged: what flowed in the log above the limit of that moment. The "
     "recorded pack was not limited: what would have followed is not known."
 )
-_Cell = Callable[[Report], str]
+_Cell = Callable[[BacktestReport], str]
 
 
 def duration(seconds: float) -> str:
@@ -40,7 +40,7 @@ def duration(seconds: float) -> str:
     return f"{days} d {rest} h" if rest else f"{days} d"
 
 
-def head(report: Report) -> Iterator[str]:
+def head(report: BacktestReport) -> Iterator[str]:
     """Which log it was, and what is doubtful about it."""
     totals = report.totals
     yield clean(report.target)
@@ -66,7 +66,7 @@ def head(report: Report) -> Iterator[str]:
         yield f"samples: {', '.join(doubts)}"
 
 
-def table(reports: Sequence[Report], files: Sequence[str], g: Glyphs) -> RenderableType:
+def table(reports: Sequence[BacktestReport], files: Sequence[str], g: Glyphs) -> RenderableType:
     """A column for each policy file."""
     shown = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     shown.add_column("", no_wrap=True)
@@ -83,7 +83,7 @@ def names(files: Sequence[str]) -> list[str]:
     return short if len(set(short)) == len(short) else [clean(file) for file in files]
 
 
-def story(report: Report, name: str) -> Iterator[str]:
+def story(report: BacktestReport, name: str) -> Iterator[str]:
     """When what would have happened, the balancer's coming and going left out."""
     trips = [t for t in report.trips if not t.balancing]
     if not trips:
@@ -96,7 +96,7 @@ def story(report: Report, name: str) -> Iterator[str]:
         yield f"  and {len(trips) - _MOST_LINES} more; --json lists them"
 
 
-def _rows(reports: Sequence[Report]) -> Iterator[tuple[str, _Cell]]:
+def _rows(reports: Sequence[BacktestReport]) -> Iterator[tuple[str, _Cell]]:
     yield "stops", lambda r: str(r.totals.stops)
     for policy in _seen(reports, Severity.TRIP, Severity.EMERGENCY):
         yield f"  {policy}", partial(_times, policy)
@@ -124,7 +124,7 @@ def _rows(reports: Sequence[Report]) -> Iterator[tuple[str, _Cell]]:
         yield f"  {policy}", partial(_left, policy)
 
 
-def _seen(reports: Sequence[Report], lowest: Severity, highest: Severity) -> list[str]:
+def _seen(reports: Sequence[BacktestReport], lowest: Severity, highest: Severity) -> list[str]:
     return sorted(
         {
             trip.policy
@@ -135,17 +135,17 @@ def _seen(reports: Sequence[Report], lowest: Severity, highest: Severity) -> lis
     )
 
 
-def _times(policy: str, report: Report) -> str:
+def _times(policy: str, report: BacktestReport) -> str:
     count = report.counts.get(policy, 0)
     lasted = duration(report.tripped_seconds.get(policy, 0.0))
     return f"{count} ({lasted})" if count else "0"
 
 
-def _lowered(limit: str, report: Report) -> str:
+def _lowered(limit: str, report: BacktestReport) -> str:
     return duration(report.lowered_seconds.get(limit, 0.0))
 
 
-def _held(limit: str, policy: str, report: Report) -> str:
+def _held(limit: str, policy: str, report: BacktestReport) -> str:
     return duration(report.binding_seconds.get(limit, {}).get(policy, 0.0))
 
 
@@ -153,7 +153,7 @@ def _amount(ah: float, wh: float) -> str:
     return f"{ah:.1f} Ah, {wh / 1000:.2f} kWh"
 
 
-def _thrown(report: Report) -> str:
+def _thrown(report: BacktestReport) -> str:
     counts = report.command_counts
     off, on = (
         sum(counts.get(f"{switch} {word}", 0) for switch in ("charge", "discharge"))
@@ -162,7 +162,7 @@ def _thrown(report: Report) -> str:
     return f"{off} off, {on} on"
 
 
-def _nearest(reports: Sequence[Report]) -> list[str]:
+def _nearest(reports: Sequence[BacktestReport]) -> list[str]:
     """The stops that came nearest in any of the reports, by what was left of the threshold."""
     best: dict[str, float] = {}
     for report in reports:
@@ -173,7 +173,7 @@ def _nearest(reports: Sequence[Report]) -> list[str]:
     return sorted(best, key=lambda policy: (best[policy], policy))[:_FEW_MARGINS]
 
 
-def _left(policy: str, report: Report) -> str:
+def _left(policy: str, report: BacktestReport) -> str:
     found = next((m for m in report.margins if m.policy == policy), None)
     if found is None:
         return ""
@@ -187,7 +187,7 @@ def _margin(margin: Margin) -> str:
     return f"{margin.left:.{margin.digits}f} {margin.unit}"
 
 
-def _told(trip: Trip, report: Report) -> str:
+def _told(trip: Trip, report: BacktestReport) -> str:
     lasted = duration(trip.seconds(report.ended))
     until = "to the end" if trip.ended is None else f"for {lasted}"
     stays = ", until a person resets it" if trip.latched else ""

@@ -10,7 +10,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from bmslink.cli.render.text import Glyphs, clean
-from bmslink.protocols.common.settings_map import Table
+from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import Setting, Value
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 
-def setting_object(table: Table, row: Setting) -> dict[str, Any]:
+def setting_object(table: SettingsSnapshot, row: Setting) -> dict[str, Any]:
     """The JSON object of one setting."""
     raw = table.raw(row.key)
     writable, reason = _writable(table, row)
@@ -50,10 +50,10 @@ def setting_object(table: Table, row: Setting) -> dict[str, Any]:
     }
 
 
-def _writable(table: Table, row: Setting) -> tuple[bool, str]:
+def _writable(table: SettingsSnapshot, row: Setting) -> tuple[bool, str]:
     """Whether it may be written, and why not (or what it takes)."""
-    if table.map.locked:
-        return False, table.map.locked
+    if table.map.read_only_reason:
+        return False, table.map.read_only_reason
     if row.slot not in table.image:
         return False, "the board does not answer for it"
     if not row.writable:
@@ -86,7 +86,7 @@ def bare(row: Setting, value: Value | None) -> str:
     return clean(row.show(value))
 
 
-def settings(table: Table, g: Glyphs) -> RenderableType:
+def settings(table: SettingsSnapshot, g: Glyphs) -> RenderableType:
     """All settings, one line each; why one cannot be written stands below, once for all."""
     values = table.values()
     grid = Grid(box=None, pad_edge=False, header_style="dim")

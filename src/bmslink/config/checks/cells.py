@@ -14,19 +14,19 @@ from itertools import pairwise
 
 from bmslink.model import Identity, Reading
 from bmslink.packs import NamedPack
-from bmslink.protocols.common.settings_map import Table
+from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.bands import BANDS
 from bmslink.settings.chemistry import CHEMISTRIES, chemistry
 from bmslink.settings.rules import likely_chemistry
 
-__all__ = ["Cells", "cells_of"]
+__all__ = ["KnownCells", "cells_of"]
 
 _JBD_NAME = re.compile(r"-([LP])\d{1,2}S(?=-|$)")
 _LETTERS = {"L": "lfp", "P": "nmc"}
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
+class KnownCells:
     """What is known of the cells."""
 
     chemistry: str | None = None
@@ -40,13 +40,13 @@ class Cells:
 
 
 def cells_of(
-    table: Table,
+    table: SettingsSnapshot,
     identity: Identity,
     reading: Reading | None,
     *,
     named: NamedPack | None = None,
     stated: str | None = None,
-) -> Cells:
+) -> KnownCells:
     """What the cells are, by everybody who says so; `TargetError` for a chemistry that is none."""
     words = list(_words(table, identity, named))
     if stated is not None:
@@ -54,17 +54,19 @@ def cells_of(
     if not words:
         likely = likely_chemistry(table.values().get("cell_ovp"))
         hint = f"The limits look like those of {likely} cells, which proves nothing." * bool(likely)
-        return Cells(hint=hint)
+        return KnownCells(hint=hint)
     kind = words[-1][1]
     against = [
         f"{one} says {mine}, but {other} says {yours}."
         for (one, mine), (other, yours) in pairwise(words)
         if mine != yours
     ]
-    return Cells(kind, (*against, *_live(kind, reading)), stated is not None)
+    return KnownCells(kind, (*against, *_live(kind, reading)), stated is not None)
 
 
-def _words(table: Table, identity: Identity, named: NamedPack | None) -> Iterator[tuple[str, str]]:
+def _words(
+    table: SettingsSnapshot, identity: Identity, named: NamedPack | None
+) -> Iterator[tuple[str, str]]:
     """Who says what, the most deliberate last."""
     if identity.vendor == "JBD" and (found := _JBD_NAME.search(identity.model or "")):
         yield f"The board's name ({found[0][1:]})", _LETTERS[found[1]]

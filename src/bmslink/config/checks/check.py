@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from bmslink.config.checks.cells import Cells
+from bmslink.config.checks.cells import KnownCells
 from bmslink.config.files.backup import Backup
 from bmslink.errors import UsageError
 from bmslink.model import Identity, Reading
 from bmslink.packs import NamedPack
-from bmslink.protocols.common.settings_map import Table
+from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import ASKING, Value
 
 __all__ = ["WAIVERS", "Check", "Draft", "Health", "known_waivers", "number", "require_waivers"]
@@ -90,7 +90,7 @@ class Health(NamedTuple):
 class Draft:
     """What the checks look at."""
 
-    table: Table
+    table: SettingsSnapshot
     after: Mapping[str, Value | None]
     """All values as they shall stand."""
     keys: Collection[str]
@@ -113,7 +113,7 @@ class Draft:
     """Raw bytes of a backup are brought back, now or when the change was begun."""
     by_name: Collection[str] = ()
     """The switches that somebody asks for by name, as with `bmslink switch`."""
-    cells: Cells = field(default_factory=Cells)
+    cells: KnownCells = field(default_factory=KnownCells)
     """What they are made of, and who says so."""
     named: NamedPack | None = None
     """What bmslink.toml says of the pack."""

@@ -16,7 +16,7 @@ from bmslink.config.checks.rating import check_rating
 from bmslink.settings.bands import STRICTER, looser
 from bmslink.settings.chemistry import CHEMISTRIES
 from bmslink.settings.plausibility import implausible
-from bmslink.settings.rules import RULES, Verdict, review
+from bmslink.settings.rules import RULES, RuleVerdict, review
 from bmslink.settings.setting import Danger, Evidence
 
 __all__ = ["check_all"]
@@ -59,8 +59,10 @@ _HELP = (
 
 def _map(draft: Draft) -> Check:
     settings = draft.table.map
-    if settings.locked:
-        return Check(name="map", passed=False, sentence=f"Read-only: {settings.locked}. {_HELP}")
+    if settings.read_only_reason:
+        return Check(
+            name="map", passed=False, sentence=f"Read-only: {settings.read_only_reason}. {_HELP}"
+        )
     return Check(name="map", passed=True, sentence=f"{settings.name}. {settings.evidence}")
 
 
@@ -143,7 +145,7 @@ def _limits(draft: Draft) -> Check:
     return Check(name="limits", passed=not sentences, sentence=sentence, waiver=waiver)
 
 
-def _verdicts(draft: Draft, *, chemical: bool) -> list[Verdict]:
+def _verdicts(draft: Draft, *, chemical: bool) -> list[RuleVerdict]:
     """What is wrong afterwards with what changes."""
     chemistry = draft.chemistry
     found = review(draft.after, cells=_cells(draft), chemistry=chemistry)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bmslink.errors import FrameError
-from bmslink.protocols.common.settings_map import Image, Table
+from bmslink.protocols.common.settings_map import RawSettings, SettingsSnapshot
 from bmslink.settings.plausibility import implausible
 
 __all__ = ["believe", "oddities"]
@@ -11,7 +11,7 @@ __all__ = ["believe", "oddities"]
 _NAMED = 3
 
 
-def oddities(table: Table, *, since: Image | None = None) -> str:
+def oddities(table: SettingsSnapshot, *, since: RawSettings | None = None) -> str:
     """What is impossible about a table as it was read, in sentences; empty where nothing is.
 
     A change is not planned on such a table, not verified by it and not set back to it. `since`: an
@@ -33,7 +33,7 @@ def oddities(table: Table, *, since: Image | None = None) -> str:
     )
 
 
-def believe(table: Table) -> None:
+def believe(table: SettingsSnapshot) -> None:
     """`FrameError` where a table holds what is impossible: it is no backup and no profile."""
     if odd := oddities(table):
         raise FrameError(odd)

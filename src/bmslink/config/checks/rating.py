@@ -10,10 +10,10 @@ from bmslink.config.checks.check import Check, Draft, number
 from bmslink.model import Identity
 from bmslink.settings.bands import CHARGE_RATE, CURRENTS, DISCHARGE_RATE
 
-__all__ = ["Rating", "check_rating", "rated"]
+__all__ = ["BoardRating", "check_rating", "rated"]
 
 
-class Rating(NamedTuple):
+class BoardRating(NamedTuple):
     """What the name of a board promises; 0: it does not say."""
 
     amps: float = 0.0
@@ -26,17 +26,17 @@ _CELLS = re.compile(r"(?<![0-9A-Z])[A-Z]?(\d{1,2})S(?=[-_ 0-9.]|$)", re.IGNORECA
 _AMPS = re.compile(r"(?<![0-9.])(\d{2,3})A(?=[-_ ]|$)", re.IGNORECASE)
 
 
-def rated(identity: Identity) -> Rating:
+def rated(identity: Identity) -> BoardRating:
     """What the model or hardware name says, where it says it beyond doubt."""
     for name in (identity.model or "", identity.hardware or ""):
         if identity.vendor == "JK":
             if found := _JK.fullmatch(name.strip()):  # the last number counts tens of amps
-                return Rating(float(found[2]) * 10, int(found[1]))
+                return BoardRating(float(found[2]) * 10, int(found[1]))
             continue
         amps, cells = set(_AMPS.findall(name)), set(_CELLS.findall(name))
         if len(amps) == 1:
-            return Rating(float(amps.pop()), int(cells.pop()) if len(cells) == 1 else 0)
-    return Rating()
+            return BoardRating(float(amps.pop()), int(cells.pop()) if len(cells) == 1 else 0)
+    return BoardRating()
 
 
 class _Ceiling(NamedTuple):

@@ -19,7 +19,7 @@ from bmslink.config.checks.plausible import believe
 from bmslink.config.identity.fingerprint import fingerprint
 from bmslink.errors import UsageError
 from bmslink.model import Identity
-from bmslink.protocols.common.settings_map import Table
+from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.storage.atomic import read_bounded, replace_file
 
 __all__ = ["Backup", "BackupError", "backup_text", "load_backup", "make_backup", "save_backup"]
@@ -80,7 +80,7 @@ def _checksum(fields: Mapping[str, Any]) -> str:
 
 
 def make_backup(
-    target: str, identity: Identity, table: Table, place: Mapping[str, Any] | None = None
+    target: str, identity: Identity, table: SettingsSnapshot, place: Mapping[str, Any] | None = None
 ) -> Backup:
     """The board as it is now; `place` as `config.places` writes it, where that is known.
 

@@ -10,7 +10,7 @@ from bmslink.config.checks.plausible import believe
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile, Quantity
 from bmslink.errors import SettingError, UsageError
-from bmslink.protocols.common.settings_map import Table
+from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import Value
 
 __all__ = [
@@ -101,7 +101,7 @@ def lacking(sides: Sequence[Side]) -> dict[str, list[str]]:
     return {name: missing for name, missing in found.items() if missing}
 
 
-def side_of_table(name: str, table: Table) -> Side:
+def side_of_table(name: str, table: SettingsSnapshot) -> Side:
     """A board as it stands now; `FrameError` where it was read as what no board can hold."""
     believe(table)
     rows = table.map.settings

@@ -26,7 +26,7 @@ from types import MappingProxyType
 
 from bmslink.config.checks.plausible import believe
 from bmslink.errors import SettingError, UsageError
-from bmslink.protocols.common.settings_map import SettingsMap, Table
+from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot
 from bmslink.protocols.names import no_name
 from bmslink.settings.setting import CONVERSIONS, SWITCHES, UNITS, Setting, Value
 from bmslink.storage.atomic import read_bounded
@@ -217,7 +217,7 @@ def typed_value(text: str) -> float | Quantity:
     raise UsageError(f"{text!r} is no number.")
 
 
-def profile_of(table: Table, *, title: str = "", own: bool = False) -> str:
+def profile_of(table: SettingsSnapshot, *, title: str = "", own: bool = False) -> str:
     """The settings of a board as the text of a profile.
 
     Left out are values that are unknown, read-only or live, switches, and those that belong to

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bmslink.model import Identity
-from bmslink.protocols.common.settings_map import Image, SettingsMap, Table
+from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, SettingsSnapshot
 from bmslink.settings.setting import Setting, Value
 
 __all__ = ["Fingerprint", "fingerprint", "fingerprint_of", "lasting"]
@@ -131,14 +131,14 @@ def lasting(row: Setting) -> bool:
     return row.key in _KEYS or (row.own and not row.writable)
 
 
-def fingerprint(identity: Identity, table: Table | None = None) -> Fingerprint:
+def fingerprint(identity: Identity, table: SettingsSnapshot | None = None) -> Fingerprint:
     """Of a board as it was just read; without its settings it says less."""
     known = {name: getattr(identity, name) for name in ("vendor", *_TEXTS, "cell_count")}
     return fingerprint_of(known, *(() if table is None else (table.map, table.image)))
 
 
 def fingerprint_of(
-    pack: Mapping[str, Any], settings: SettingsMap | None = None, image: Image | None = None
+    pack: Mapping[str, Any], settings: SettingsMap | None = None, image: RawSettings | None = None
 ) -> Fingerprint:
     """Of a board as it is on record: `pack` holds `vendor`, `model`, `serial_number`, …
 

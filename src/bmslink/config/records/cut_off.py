@@ -21,7 +21,7 @@ from bmslink.config.records.record import neither, read
 from bmslink.device import Device
 from bmslink.errors import BmsError, SettingError
 from bmslink.model import Identity
-from bmslink.protocols.common.settings_map import Table
+from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import Value
 from bmslink.storage.journal import Journal, Open
 
@@ -95,7 +95,7 @@ async def cut_off_change(device: Device, journal: Journal | None = None) -> CutO
     )
 
 
-async def settings_where_any(device: Device, identity: Identity) -> Table | None:
+async def settings_where_any(device: Device, identity: Identity) -> SettingsSnapshot | None:
     """The settings, where this board has any; else only its switches can be changed."""
     try:
         return await device.settings(await device.settings_map(identity))

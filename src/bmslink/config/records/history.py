@@ -17,11 +17,11 @@ from bmslink.errors import TargetError
 from bmslink.link.transport import parse_target
 from bmslink.model import Identity, Switch
 from bmslink.packs import named
-from bmslink.protocols.common.settings_map import Table
+from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import SWITCHES
 from bmslink.storage.journal import Journal, Open
 
-__all__ = ["History", "made_here", "records_of"]
+__all__ = ["ChangeHistory", "made_here", "records_of"]
 
 _IN_VAIN = ("nothing sent", "refused")
 """How a change ended that reached nothing."""
@@ -81,10 +81,12 @@ class _Past:
     notes: list[Mapping[str, Any]] = field(default_factory=list)
 
 
-class History:
+class ChangeHistory:
     """The changes of one pack by the journal. Raises `JournalError` where it cannot be read."""
 
-    def __init__(self, journal: Journal, device: Device, identity: Identity, table: Table) -> None:
+    def __init__(
+        self, journal: Journal, device: Device, identity: Identity, table: SettingsSnapshot
+    ) -> None:
         self._map = table.map.name
         here, place = fingerprint(identity, table), where(device)
         self._changes: dict[str, _Past] = {}

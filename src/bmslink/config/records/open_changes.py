@@ -20,7 +20,7 @@ from bmslink.config.identity.places import Place, place_of, recorded_place, wher
 from bmslink.device import Device
 from bmslink.errors import GateError
 from bmslink.model import Identity
-from bmslink.protocols.common.settings_map import Table
+from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.storage.journal import Journal, JournalError, JournalRefusal, Open, Transaction
 
 __all__ = [
@@ -53,7 +53,7 @@ class _Here:
     """Whether its settings were read: only then it can be told from others of its kind."""
 
 
-def _here(device: Device, identity: Identity, table: Table | None) -> _Here:
+def _here(device: Device, identity: Identity, table: SettingsSnapshot | None) -> _Here:
     here = _Here(where(device), fingerprint(identity, table), table is not None)
     _answered[str(here.place)] = (here.place, here.print, time.time())
     return here
@@ -72,7 +72,7 @@ def begin(
     device: Device,
     identity: Identity,
     changes: Sequence[Mapping[str, Any]],
-    table: Table | None = None,
+    table: SettingsSnapshot | None = None,
     **why: Any,
 ) -> Transaction:
     """Begin a change of this board in the journal. Raises `JournalRefusal`."""
@@ -90,7 +90,7 @@ def begin(
 
 
 def blocks_of(
-    journal: Journal, device: Device, identity: Identity, table: Table | None = None
+    journal: Journal, device: Device, identity: Identity, table: SettingsSnapshot | None = None
 ) -> dict[str, str]:
     """The checks that fail because of the journal; with `table` also `twin`."""
     try:
@@ -165,7 +165,7 @@ def _when(cut: Open) -> str:
 
 
 def cut_off(
-    journal: Journal, device: Device, identity: Identity, table: Table | None = None
+    journal: Journal, device: Device, identity: Identity, table: SettingsSnapshot | None = None
 ) -> list[Open]:
     """The changes of this pack that were cut off, damaged ones first, else oldest first.
 

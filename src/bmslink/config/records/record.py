@@ -13,7 +13,7 @@ from bmslink.config.checks.check import known_waivers
 from bmslink.config.effects import describe
 from bmslink.config.plan import Change, changes_of, writable_part
 from bmslink.errors import BmsError
-from bmslink.protocols.common.settings_map import Image, SettingsMap, Table
+from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, SettingsSnapshot
 from bmslink.settings.chemistry import chemistry
 
 __all__ = ["Record", "damaged", "neither", "read"]
@@ -23,14 +23,14 @@ __all__ = ["Record", "damaged", "neither", "read"]
 class Record:
     """What the journal says of a change."""
 
-    before: Table
+    before: SettingsSnapshot
     changes: list[Change]
     restore: bool
     chemistry: str | None
     waived: frozenset[str]
 
 
-def neither(settings: SettingsMap, record: Record, now: Image) -> str:
+def neither(settings: SettingsMap, record: Record, now: RawSettings) -> str:
     """The settings that hold neither their old nor their new value, in a sentence."""
     odd = [
         describe(settings, change.slot, record.before.image[change.slot], now.get(change.slot))
@@ -55,7 +55,7 @@ def read(settings: SettingsMap, begin: Mapping[str, Any]) -> Record:
     try:
         image = {int(slot, 16): bytes.fromhex(raw) for slot, raw in begin["image"].items()}
         goal = {int(each["slot"]): bytes.fromhex(each["new"]) for each in begin["changes"]}
-        before = Table(map=settings, image=image)
+        before = SettingsSnapshot(map=settings, image=image)
         part, left = writable_part(settings, image, goal, own=True)
         if left or part != goal:
             raise damaged("it holds bytes that may not be written")

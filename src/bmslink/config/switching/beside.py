@@ -14,7 +14,7 @@ from bmslink.config.outcome import Outcome
 from bmslink.device import Device
 from bmslink.errors import BmsError
 from bmslink.model import Command
-from bmslink.protocols.common.settings_map import Image, SettingsMap
+from bmslink.protocols.common.settings_map import RawSettings, SettingsMap
 
 __all__ = ["Beside"]
 
@@ -30,7 +30,7 @@ class Beside:
     """The settings as they were last read before a switch is set."""
 
     settings: SettingsMap | None
-    image: Image
+    image: RawSettings
 
     @classmethod
     def of(cls, device: Device) -> Beside:
@@ -50,7 +50,7 @@ class Beside:
         if outcome.result != "done":
             return outcome
         if self.settings is None or not self.image:
-            more = [] if device.driver.configurable else [_NOT_LOOKED]
+            more = [] if device.driver.no_settings_reason else [_NOT_LOOKED]
             return replace(outcome, notes=[*outcome.notes, *more])
         try:
             now = (await device.settings(self.settings)).image
@@ -71,7 +71,7 @@ class Beside:
         )
         return replace(outcome, result="unproven", sentence=sentence)
 
-    def _changed(self, settings: SettingsMap, command: Command, now: Image) -> list[str]:
+    def _changed(self, settings: SettingsMap, command: Command, now: RawSettings) -> list[str]:
         key = f"{command.switch}_switch"
         own = {} if key not in settings.by_key else settings.encode(self.image, {key: command.on})
         return [

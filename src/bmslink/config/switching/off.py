@@ -22,7 +22,7 @@ from bmslink.config.switching.off_marks import confirmed, mark_off
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, LinkTimeout, Refused
 from bmslink.model import Command, Switch
-from bmslink.protocols.common.settings_map import Image, SettingsMap, Step
+from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, WriteCommand
 from bmslink.settings.setting import Evidence, Setting
 from bmslink.storage.journal import Journal, JournalError, Transaction
 
@@ -42,7 +42,7 @@ class _Off:
     """What switches off."""
 
     command: Command
-    step: Step[Any] | None = None
+    step: WriteCommand[Any] | None = None
     """`None`: a bit of a word, whose neighbours must be read first."""
     setting: SettingsMap | None = None
     """Of the switch alone, where it is a setting."""
@@ -140,12 +140,12 @@ async def _prepare(
         return replace(off, setting=alone)
     with device.guarding():
         data = slot.encode(bytes(slot.layout.sizeof()), {row.field: 0})
-        return replace(off, setting=alone, step=driver.write_step(slot, data))
+        return replace(off, setting=alone, step=driver.write_command(slot, data))
 
 
 def _gate(settings: SettingsMap, row: Setting, waive: Collection[str]) -> None:
-    if settings.locked:
-        raise _refused(f"The board is read-only: {settings.locked}", "map")
+    if settings.read_only_reason:
+        raise _refused(f"The board is read-only: {settings.read_only_reason}", "map")
     if not row.writable:
         why = row.reason or "nothing proves how it is written"
         raise _refused(f"{row.key} cannot be switched: {why}", "supported")
@@ -170,7 +170,7 @@ async def _send(device: Device, off: _Off) -> None:
             await _clear_bit(device, off, settings, await device.fetch(settings.slots))
 
 
-async def _repeatedly(device: Device, off: _Off, step: Step[Any]) -> None:
+async def _repeatedly(device: Device, off: _Off, step: WriteCommand[Any]) -> None:
     """Again where nothing acknowledges it: off twice is off, and a board may be deaf for a moment
     right after an answer. Later than a second after the first one, another board may be on the
     line: then it is asked who answers, if it is known who should."""
@@ -202,11 +202,11 @@ async def _stranger(device: Device, off: _Off) -> str:
         return ""
 
 
-async def _clear_bit(device: Device, off: _Off, settings: SettingsMap, image: Image) -> None:
+async def _clear_bit(device: Device, off: _Off, settings: SettingsMap, image: RawSettings) -> None:
     """Off where the switch is a bit among others, which stay as they are."""
     (slot,) = settings.slots
     new = settings.encode(image, {off.command.switch.key: False})
-    step = device.driver.write_step(slot, new.get(slot.address, slot.clean(image[slot.address])))
+    step = device.driver.write_command(slot, new.get(slot.address, slot.clean(image[slot.address])))
     off.sent = True
     await device.driver.perform(step)
 

@@ -16,12 +16,12 @@ import msgspec
 
 from bmslink.control.backtest.logs import Entry
 from bmslink.control.backtest.playback import Playback, make_engine, packs
-from bmslink.control.backtest.report import Command, Margin, Report, Totals, Trip
+from bmslink.control.backtest.report import BacktestCommand, BacktestReport, Margin, Totals, Trip
 from bmslink.control.decide.decision import Decision, Event
 from bmslink.control.decide.engine import Engine
 from bmslink.control.decide.limits import Limit
 from bmslink.control.decide.policy import Action, PolicySet, Severity
-from bmslink.control.decide.rule import Rule, State
+from bmslink.control.decide.rule import PolicyRule, State
 from bmslink.control.decide.sample import Quality
 
 __all__ = ["Backtest", "backtest"]
@@ -40,7 +40,7 @@ class _Watched(msgspec.Struct):
 
     state: State
     sign: int
-    rules: list[Rule]
+    rules: list[PolicyRule]
     worst: float = -math.inf
     """Signed."""
     time: float = 0.0
@@ -75,7 +75,7 @@ class Backtest:
         self._missing: dict[str, float] = {}
         self._lowered: dict[str, float] = {}
         self._binding: dict[str, dict[str, float]] = {}
-        self._commands: list[Command] = []
+        self._commands: list[BacktestCommand] = []
         self._thrown: dict[str, int] = {}
         self._entry: Entry | None = None
         self._decision: Decision | None = None
@@ -223,13 +223,13 @@ class Backtest:
         self._thrown[word] = self._thrown.get(word, 0) + 1
         if len(self._commands) < _MOST:
             why = "; ".join(f"{r.policy}: {r.text}" for r in permit.reasons) or "all is well again"
-            self._commands.append(Command(time, name, permit.allowed, why))
+            self._commands.append(BacktestCommand(time, name, permit.allowed, why))
 
     # -- out -------------------------------------------------------------------------------------
 
-    def report(self) -> Report:
+    def report(self) -> BacktestReport:
         """What was found so far."""
-        return Report(
+        return BacktestReport(
             target=self._target,
             interval=self._poll,
             began=self._began,
@@ -255,7 +255,7 @@ def backtest(
     settings: Mapping[str, float] | None = None,
     *,
     sink: bool = False,
-) -> list[list[Report]]:
+) -> list[list[BacktestReport]]:
     """Try several policy files on a log in one pass: for each pack a report for each file.
 
     `sink`: something carries limits out, so that a limit of 0 opens no switch.

@@ -14,7 +14,7 @@ from bmslink.control.backtest.playback import Playback, make_engine, packs
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.engine import Engine
 from bmslink.control.decide.policy import PolicySet, Severity
-from bmslink.control.decide.rule import Rule, State, at_ease, in_words
+from bmslink.control.decide.rule import PolicyRule, State, at_ease, in_words
 from bmslink.errors import TargetError
 from bmslink.model import Reading
 
@@ -165,7 +165,7 @@ class _Moment:
         )
 
 
-def _judgements(rules: Iterable[tuple[Rule, State]]) -> Iterator[Judgement]:
+def _judgements(rules: Iterable[tuple[PolicyRule, State]]) -> Iterator[Judgement]:
     for rule, state in rules:
         policy, trip = rule.policy, rule.trip * rule.sign
         yield Judgement(
@@ -182,7 +182,7 @@ def _judgements(rules: Iterable[tuple[Rule, State]]) -> Iterator[Judgement]:
         )
 
 
-def _state(rule: Rule, state: State) -> str:
+def _state(rule: PolicyRule, state: State) -> str:
     if state.tripped:
         return "latched" if state.latched else "tripped"
     if state.missing:
@@ -196,7 +196,7 @@ def _state(rule: Rule, state: State) -> str:
     return "content" if at_ease(rule, state) else "derating"
 
 
-def _seen(rule: Rule, state: State) -> str:
+def _seen(rule: PolicyRule, state: State) -> str:
     quantity = rule.quantity
     if state.value is None:
         return f"{quantity.title}: not measured"

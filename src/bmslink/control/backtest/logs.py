@@ -18,7 +18,7 @@ from bmslink.errors import CaptureError, FrameError, TargetError
 from bmslink.link.capture import FORMAT, CaptureHeader, Piece, open_capture, reading
 from bmslink.model import Condition, Reading
 
-__all__ = ["Entry", "Log", "Skipped", "written"]
+__all__ = ["Entry", "Log", "SkippedLines", "written"]
 
 _LONGEST_LINE = 1 << 16
 _EARLIEST, _LATEST = 0.0, 32503680000.0  # the years 1970 to 3000, s
@@ -38,7 +38,7 @@ class Entry(msgspec.Struct, frozen=True):
     reading: Reading
 
 
-class Skipped(msgspec.Struct):
+class SkippedLines(msgspec.Struct):
     """What a log held besides readings."""
 
     damaged: int = 0
@@ -83,7 +83,7 @@ class Log:
         if not 0 < speed <= _FASTEST:
             raise TargetError(f"speed must be above 0 and at most {_FASTEST:g}, not {speed:g}.")
         self.path = path
-        self.skipped = Skipped()
+        self.skipped = SkippedLines()
         self._protocol = protocol
         self._interval = interval
         self._speed = speed

@@ -9,7 +9,7 @@ import msgspec
 from bmslink.control.backtest.logs import written
 from bmslink.control.decide.policy import Severity
 
-__all__ = ["Command", "Margin", "Report", "Totals", "Trip"]
+__all__ = ["BacktestCommand", "BacktestReport", "Margin", "Totals", "Trip"]
 
 
 class Trip(msgspec.Struct, kw_only=True):
@@ -31,7 +31,7 @@ class Trip(msgspec.Struct, kw_only=True):
         return max(0.0, (end if self.ended is None else self.ended) - self.began)
 
 
-class Command(msgspec.Struct, frozen=True):
+class BacktestCommand(msgspec.Struct, frozen=True):
     """A switch that would have been thrown."""
 
     time: float
@@ -94,7 +94,7 @@ class Totals(msgspec.Struct):
     not_discharged_wh: float = 0.0
 
 
-class Report(msgspec.Struct, kw_only=True):
+class BacktestReport(msgspec.Struct, kw_only=True):
     """What one policy file would have done on one pack of a log."""
 
     target: str
@@ -114,7 +114,7 @@ class Report(msgspec.Struct, kw_only=True):
     binding_seconds: dict[str, dict[str, float]]
     """Limit -> policy -> how long that policy was what held it down (`recovery`: the ramp)."""
     trips: list[Trip]
-    commands: list[Command]
+    commands: list[BacktestCommand]
     command_counts: dict[str, int]
     margins: list[Margin]
     not_applicable: dict[str, str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bmslink.control.decide.compile import Plan
+from bmslink.control.decide.compile import CompiledPolicies
 from bmslink.control.decide.decision import Limits
 from bmslink.control.decide.sample import Sample
 from bmslink.settings.chemistry import chemistry
@@ -14,7 +14,7 @@ _SHARE = 0.5  # of the time that is left
 _NEAR_TOP, _NEAR_BOTTOM = 0.02, 0.10  # V before the derating curves begin
 
 
-def blind_time(plan: Plan, sample: Sample, limits: Limits | None) -> float:
+def blind_time(plan: CompiledPolicies, sample: Sample, limits: Limits | None) -> float:
     """Seconds from 10 to 1800, by the last good data; 10 if they say too little, or if a cell is
     near full or empty."""
     numbers, battery = plan.policies.thresholds, plan.policies.battery

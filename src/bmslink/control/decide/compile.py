@@ -9,37 +9,44 @@ import msgspec
 
 from bmslink.control.decide.policy import Battery, Mode, Policy, PolicySet
 from bmslink.control.decide.quantities import GATES, QUANTITIES
-from bmslink.control.decide.rule import Rule, Timing, in_words
+from bmslink.control.decide.rule import PolicyRule, PolicyTiming, in_words
 
-__all__ = ["Plan", "Rating", "curve_of", "make_plan", "ratings", "trip_of"]
+__all__ = [
+    "CompiledPolicies",
+    "CurrentRating",
+    "compile_policies",
+    "curve_of",
+    "ratings",
+    "trip_of",
+]
 
 _FUSE_SHARE, _OCP_SHARE = 0.8, 0.9
 _USUAL_RATE = 0.5  # C, where nobody says what the cells take
 _UNKNOWN_DELAY = 10.0  # s: the BMS's own delay, where it is not known
 
 
-class Rating(msgspec.Struct, frozen=True):
+class CurrentRating(msgspec.Struct, frozen=True):
     """The continuous current in one direction, A, and what it comes from."""
 
     amps: float
     basis: str
 
 
-class Plan(msgspec.Struct, frozen=True):
+class CompiledPolicies(msgspec.Struct, frozen=True):
     """Policies with every number known, ready for the engine."""
 
     policies: PolicySet
-    rules: tuple[Rule, ...]
+    rules: tuple[PolicyRule, ...]
     sources: tuple[tuple[str, tuple[str, ...]], ...]
     """The quantities to measure, with the probes each is about."""
-    charge: Rating
-    discharge: Rating
-    timing: Timing
+    charge: CurrentRating
+    discharge: CurrentRating
+    timing: PolicyTiming
     not_applicable: dict[str, str]
     """Policy -> why it cannot judge this pack."""
 
 
-def ratings(battery: Battery, settings: Mapping[str, float]) -> tuple[Rating, Rating]:
+def ratings(battery: Battery, settings: Mapping[str, float]) -> tuple[CurrentRating, CurrentRating]:
     """The continuous charge and discharge current: the weakest of cells, fuse, cable, BMS."""
     return (
         _rating(battery, battery.charge_current, "charge", settings),
@@ -49,39 +56,41 @@ def ratings(battery: Battery, settings: Mapping[str, float]) -> tuple[Rating, Ra
 
 def _rating(
     battery: Battery, cells: float | None, way: str, settings: Mapping[str, float]
-) -> Rating:
-    usual = Rating(_USUAL_RATE * battery.capacity, f"{_USUAL_RATE:g} C: no rating is given")
-    found = [usual if cells is None else Rating(cells, f"{way}_current of the cells")]
+) -> CurrentRating:
+    usual = CurrentRating(_USUAL_RATE * battery.capacity, f"{_USUAL_RATE:g} C: no rating is given")
+    found = [usual if cells is None else CurrentRating(cells, f"{way}_current of the cells")]
     if battery.fuse is not None:
-        found.append(Rating(_FUSE_SHARE * battery.fuse, f"{_FUSE_SHARE:.0%} of the fuse"))
+        found.append(CurrentRating(_FUSE_SHARE * battery.fuse, f"{_FUSE_SHARE:.0%} of the fuse"))
     if battery.cable is not None:
-        found.append(Rating(battery.cable, "the cable"))
+        found.append(CurrentRating(battery.cable, "the cable"))
     ocp = _setting(settings, f"{way}_ocp")
     if ocp:  # some boards store the currents of discharging as negative numbers
-        found.append(Rating(_OCP_SHARE * abs(ocp), f"{_OCP_SHARE:.0%} of the BMS's {way}_ocp"))
+        found.append(
+            CurrentRating(_OCP_SHARE * abs(ocp), f"{_OCP_SHARE:.0%} of the BMS's {way}_ocp")
+        )
     return min(found, key=lambda r: (r.amps, r.basis))
 
 
-def make_plan(
+def compile_policies(
     policies: PolicySet,
     settings: Mapping[str, float] | None = None,
     *,
     acting: Collection[Mode] = (Mode.ENFORCE,),
     poll: float = 1.0,
-) -> Plan:
+) -> CompiledPolicies:
     """Resolve all policies that are not off.
 
     `settings` are the BMS's own by canonical key (V, A, °C, s); `acting` says which modes have a
     say in what is decided; `poll` is the time between readings, s.
     """
     known = {k: v for k, v in (settings or {}).items() if _setting({k: v}, k) is not None}
-    timing = Timing.of(poll)
+    timing = PolicyTiming.of(poll)
     names = {
         **policies.thresholds,
         "stale_after": timing.stale_after,
         "derate_after": timing.derate_after,
     }
-    rules: list[Rule] = []
+    rules: list[PolicyRule] = []
     sources: dict[tuple[str, tuple[str, ...]], int] = {}
     absent: dict[str, str] = {}
     for policy in _at_work(policies):
@@ -94,7 +103,9 @@ def make_plan(
         source = sources.setdefault((policy.quantity, policy.sensors), len(sources))
         rules.append(_rule(policy, numbers, source, known, acts=policy.mode in acting))
     charge, discharge = ratings(policies.battery, known)
-    return Plan(policies, tuple(rules), tuple(sources), charge, discharge, timing, absent)
+    return CompiledPolicies(
+        policies, tuple(rules), tuple(sources), charge, discharge, timing, absent
+    )
 
 
 def _at_work(policies: PolicySet) -> Iterator[Policy]:
@@ -176,13 +187,13 @@ def _rule(
     settings: Mapping[str, float],
     *,
     acts: bool,
-) -> Rule:
+) -> PolicyRule:
     delay = policy.on_delay
     if policy.after_bms:
         own = _setting(settings, f"{policy.bms}_delay")
         delay += _UNKNOWN_DELAY if own is None else own
     quantity = QUANTITIES[policy.quantity]
-    return Rule(
+    return PolicyRule(
         policy=policy,
         name=policy.name,
         quantity=quantity,

@@ -9,7 +9,7 @@ import msgspec
 from bmslink.control.decide.limits import Limit, Permit
 from bmslink.control.decide.policy import Mode, Severity
 
-__all__ = ["Decision", "Event", "Limits", "Verdict"]
+__all__ = ["Decision", "Event", "Limits", "PolicyVerdict"]
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -22,7 +22,7 @@ class Event(msgspec.Struct, frozen=True):
     text: str
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class PolicyVerdict(msgspec.Struct, frozen=True):
     """A policy that is not content."""
 
     policy: str
@@ -59,7 +59,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     discharge: Permit
     balance: Permit
     limits: Limits
-    verdicts: tuple[Verdict, ...] = ()
+    verdicts: tuple[PolicyVerdict, ...] = ()
     """All policies that are not content, in shadow too."""
     events: tuple[Event, ...] = ()
     """What changed in this cycle."""
@@ -94,7 +94,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-def _plain(item: Event | Verdict) -> dict[str, Any]:
+def _plain(item: Event | PolicyVerdict) -> dict[str, Any]:
     return {
         name: value.name.lower() if isinstance(value, Severity) else value
         for name, value in ((n, getattr(item, n)) for n in item.__struct_fields__)

@@ -13,13 +13,13 @@ from typing import Any
 import msgspec
 
 from bmslink.control.decide.blind_time import blind_time
-from bmslink.control.decide.compile import Plan, make_plan
+from bmslink.control.decide.compile import CompiledPolicies, compile_policies
 from bmslink.control.decide.decision import Decision, Event
-from bmslink.control.decide.history import History
-from bmslink.control.decide.limiter import Publisher
+from bmslink.control.decide.history import PackHistory
+from bmslink.control.decide.limiter import Limiter
 from bmslink.control.decide.policy import Mode, PolicySet
 from bmslink.control.decide.quantities import QUANTITIES, Gate
-from bmslink.control.decide.rule import GOOD, Rule, State, advance, in_words, reset
+from bmslink.control.decide.rule import GOOD, PolicyRule, State, advance, in_words, reset
 from bmslink.control.decide.sample import Qualifier, Quality, Sample
 from bmslink.control.decide.whole import require_whole
 from bmslink.errors import GateError, TargetError
@@ -67,7 +67,7 @@ class Engine:
         poll: float = 1.0,
     ) -> None:
         require_whole(policies)
-        self.plan: Plan = make_plan(policies, settings, acting=acting, poll=poll)
+        self.plan: CompiledPolicies = compile_policies(policies, settings, acting=acting, poll=poll)
         battery = policies.battery
         self._states = [State() for _ in self.plan.rules]
         self._pairs = list(zip(self.plan.rules, self._states, strict=True))
@@ -80,10 +80,10 @@ class Engine:
         self._gates = {r.gate for r in self.plan.rules if r.gate is not None}
         asked = {name for _, probes in self.plan.sources for name in probes}
         self._qualifier = Qualifier(battery, asked)
-        self._history = History(
+        self._history = PackHistory(
             battery, policies.thresholds, self.plan.charge.amps, self.plan.discharge.amps
         )
-        self._publisher = Publisher(self.plan, sink=sink)
+        self._publisher = Limiter(self.plan, sink=sink)
         self._sample = self._qualifier.nothing(0.0)
         self._heard = False
         self._good_at: float | None = None
@@ -136,7 +136,7 @@ class Engine:
         return self._sample
 
     @property
-    def rules(self) -> Sequence[tuple[Rule, State]]:
+    def rules(self) -> Sequence[tuple[PolicyRule, State]]:
         """All policies at work and what each remembers, to be looked at."""
         return self._pairs
 
@@ -255,11 +255,11 @@ class Engine:
         now: float,
         *,
         fresh: bool,
-    ) -> list[tuple[Rule, State]]:
+    ) -> list[tuple[PolicyRule, State]]:
         """Advance all rules; gives back those that are not content."""
         sample, timing = self._sample, self.plan.timing
         loaded = abs(sample.current or 0.0) > _SAG_RATE * self._history.battery.capacity
-        active: list[tuple[Rule, State]] = []
+        active: list[tuple[PolicyRule, State]] = []
         for rule, state, source, gate, sign, trip in self._rows:
             value, quality = values[source]
             applies = gates.get(gate)
@@ -286,7 +286,7 @@ class Engine:
                 active.append((rule, state))
         return active
 
-    def _words(self, what: str, rule: Rule, state: State) -> str:
+    def _words(self, what: str, rule: PolicyRule, state: State) -> str:
         if what in ("trip", "latch"):
             if rule.name == "emergency_stop" and self._stop_reason:
                 state.cause = self._stop_reason

@@ -13,7 +13,7 @@ from bmslink.control.decide.policy import Battery
 from bmslink.control.decide.sample import HIGHEST_RATE, Quality, Sample
 from bmslink.model import Condition
 
-__all__ = ["CURRENT_PICKUP", "History"]
+__all__ = ["CURRENT_PICKUP", "PackHistory"]
 
 CURRENT_PICKUP = 1.05
 """The thermal model is at 100 % after long at this multiple of the rating."""
@@ -25,7 +25,7 @@ _DAY = 86400.0
 _LONGEST_STEP = 60.0  # s of balancing that one sample may stand for
 
 
-class History:
+class PackHistory:
     """What one pack did lately. Percentages of `*_heat` are of what the current path takes."""
 
     def __init__(

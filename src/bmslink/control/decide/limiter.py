@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from bmslink.control.decide.compile import Plan
-from bmslink.control.decide.decision import Decision, Event, Limits, Verdict
+from bmslink.control.decide.compile import CompiledPolicies
+from bmslink.control.decide.decision import Decision, Event, Limits, PolicyVerdict
 from bmslink.control.decide.limits import Effect, Limit, Permit, Ramp, Reason, meet, permit
 from bmslink.control.decide.policy import Action, Severity
-from bmslink.control.decide.rule import Rule, State, at_ease, in_words
+from bmslink.control.decide.rule import PolicyRule, State, at_ease, in_words
 from bmslink.control.decide.sample import Quality, Sample
 
-__all__ = ["Publisher"]
+__all__ = ["Limiter"]
 
 _CURRENT_HOLD, _CURRENT_SLOPE = 30.0, 5.0  # s, A/s
 _VOLTAGE_HOLD, _VOLTAGE_SLOPE = 60.0, 0.001  # s, V/s per cell
@@ -22,10 +22,10 @@ _LOOP_GAIN, _LOOP_MARGIN, _LOOP_STEP = 0.2, 0.010, 10.0  # V per V·s, V, s
 _LIMIT_OF = {Action.CHARGE: "ccl", Action.DISCHARGE: "dcl"}
 
 
-class Publisher:
+class Limiter:
     """The limits of one pack over time."""
 
-    def __init__(self, plan: Plan, *, sink: bool) -> None:
+    def __init__(self, plan: CompiledPolicies, *, sink: bool) -> None:
         battery, numbers = plan.policies.battery, plan.policies.thresholds
         self._sink = sink
         self._cells = battery.cells
@@ -65,7 +65,7 @@ class Publisher:
         self,
         now: float,
         sample: Sample,
-        active: Sequence[tuple[Rule, State]],
+        active: Sequence[tuple[PolicyRule, State]],
         events: Iterable[Event],
         *,
         heard: bool,
@@ -98,7 +98,7 @@ class Publisher:
 
     # -- what one rule asks ----------------------------------------------------------------------
 
-    def _effects(self, rule: Rule, state: State) -> list[Effect]:
+    def _effects(self, rule: PolicyRule, state: State) -> list[Effect]:
         policy = rule.policy
         found: list[Effect] = []
         emergency = policy.severity == Severity.EMERGENCY
@@ -118,7 +118,7 @@ class Publisher:
                 found.extend(self._derate(rule, state, action))
         return found
 
-    def _derate(self, rule: Rule, state: State, action: Action) -> Iterable[Effect]:
+    def _derate(self, rule: PolicyRule, state: State, action: Action) -> Iterable[Effect]:
         policy = rule.policy
         limit, rated = _LIMIT_OF[action], self._rated[action]
         if policy.severity == Severity.DERATE:
@@ -212,11 +212,11 @@ def _floor(value: float) -> float:
     return math.floor(value * 1000 + 1e-6) / 1000
 
 
-def _unmeasured(rule: Rule) -> str:
+def _unmeasured(rule: PolicyRule) -> str:
     return f"{rule.quantity.title}: not measured"
 
 
-def _verdict(rule: Rule, state: State) -> Verdict:
+def _verdict(rule: PolicyRule, state: State) -> PolicyVerdict:
     policy = rule.policy
     if state.tripped:
         name, text = "latched" if state.latched else "tripped", state.cause
@@ -226,4 +226,4 @@ def _verdict(rule: Rule, state: State) -> Verdict:
         shown = "" if state.value is None else in_words(rule.quantity, state.value)
         name = "derating"
         text = f"{rule.quantity.title} {shown} leaves {state.fraction:.0%}"
-    return Verdict(rule.name, policy.mode, policy.severity, name, f"{policy.title}: {text}")
+    return PolicyVerdict(rule.name, policy.mode, policy.severity, name, f"{policy.title}: {text}")

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from bmslink.control.decide.history import CURRENT_PICKUP, History
+from bmslink.control.decide.history import CURRENT_PICKUP, PackHistory
 from bmslink.control.decide.sample import Quality, Sample
 from bmslink.model import Condition, Reading
 
@@ -20,8 +20,8 @@ __all__ = ["GATES", "PICKUP", "QUANTITIES", "Gate", "Quantity", "condition_names
 
 PICKUP = CURRENT_PICKUP
 
-Measure = Callable[[Sample, History, tuple[str, ...]], float | None]
-Gate = Callable[[Sample, History], bool | None]
+Measure = Callable[[Sample, PackHistory, tuple[str, ...]], float | None]
+Gate = Callable[[Sample, PackHistory], bool | None]
 
 
 class Quantity(msgspec.Struct, frozen=True):
@@ -45,27 +45,27 @@ class Quantity(msgspec.Struct, frozen=True):
 # ------------------------------------------------------------------------------------ cells
 
 
-def _delta(s: Sample, _h: History, _p: tuple[str, ...]) -> float | None:
+def _delta(s: Sample, _h: PackHistory, _p: tuple[str, ...]) -> float | None:
     if s.max_cell is None or s.min_cell is None:
         return None
     return round(s.max_cell - s.min_cell, 4)
 
 
-def _mean(s: Sample, _h: History, _p: tuple[str, ...]) -> float | None:
+def _mean(s: Sample, _h: PackHistory, _p: tuple[str, ...]) -> float | None:
     return None if s.quality["cells"] == Quality.MISSING else s.cell_sum / len(s.cells)
 
 
-def _per_cell(s: Sample, h: History, _p: tuple[str, ...]) -> float | None:
+def _per_cell(s: Sample, h: PackHistory, _p: tuple[str, ...]) -> float | None:
     return None if s.voltage is None else s.voltage / h.battery.cells
 
 
-def _sum_error(s: Sample, _h: History, _p: tuple[str, ...]) -> float | None:
+def _sum_error(s: Sample, _h: PackHistory, _p: tuple[str, ...]) -> float | None:
     if s.voltage is None or s.quality["cells"] == Quality.MISSING:
         return None
     return 100 * abs(s.cell_sum - s.voltage) / max(0.3, 0.01 * abs(s.voltage))
 
 
-def _runaway(s: Sample, h: History, _p: tuple[str, ...]) -> float | None:
+def _runaway(s: Sample, h: PackHistory, _p: tuple[str, ...]) -> float | None:
     """How far the highest cell is above the mean, V, if it leaves the others behind; else 0."""
     if s.max_cell is None or s.quality["cells"] == Quality.MISSING:
         return None
@@ -97,21 +97,21 @@ def _flow(s: Sample, sign: int) -> float | None:
     return abs(s.current) if s.quality["current"] == Quality.SUSPECT else sign * s.current
 
 
-def _charge_load(s: Sample, h: History, _p: tuple[str, ...]) -> float | None:
+def _charge_load(s: Sample, h: PackHistory, _p: tuple[str, ...]) -> float | None:
     flow = _flow(s, 1)
     return None if flow is None else 100 * flow / h.charge_rating
 
 
-def _discharge_load(s: Sample, h: History, _p: tuple[str, ...]) -> float | None:
+def _discharge_load(s: Sample, h: PackHistory, _p: tuple[str, ...]) -> float | None:
     flow = _flow(s, -1)
     return None if flow is None else 100 * flow / h.discharge_rating
 
 
-def _rate(s: Sample, h: History, _p: tuple[str, ...]) -> float | None:
+def _rate(s: Sample, h: PackHistory, _p: tuple[str, ...]) -> float | None:
     return None if s.current is None else abs(s.current) / h.battery.capacity
 
 
-def _discharge_rate(s: Sample, h: History, _p: tuple[str, ...]) -> float | None:
+def _discharge_rate(s: Sample, h: PackHistory, _p: tuple[str, ...]) -> float | None:
     flow = _flow(s, -1)
     return None if flow is None else flow / h.battery.capacity
 
@@ -125,15 +125,15 @@ def _known(s: Sample, probes: tuple[str, ...]) -> list[float]:
     return [t for t in found if t is not None]
 
 
-def _hottest(s: Sample, _h: History, probes: tuple[str, ...]) -> float | None:
+def _hottest(s: Sample, _h: PackHistory, probes: tuple[str, ...]) -> float | None:
     return max(_known(s, probes), default=None)
 
 
-def _coldest(s: Sample, _h: History, probes: tuple[str, ...]) -> float | None:
+def _coldest(s: Sample, _h: PackHistory, probes: tuple[str, ...]) -> float | None:
     return min(_known(s, probes), default=None)
 
 
-def _spread(s: Sample, _h: History, probes: tuple[str, ...]) -> float | None:
+def _spread(s: Sample, _h: PackHistory, probes: tuple[str, ...]) -> float | None:
     known = _known(s, probes)
     return round(max(known) - min(known), 3) if known else None
 
@@ -143,7 +143,7 @@ def _probe_at(s: Sample, value: float) -> str:
     return next((n for n in sorted(told) if told[n] == value and n in s.probes), "")
 
 
-def _silent(s: Sample, _h: History, probes: tuple[str, ...]) -> float | None:
+def _silent(s: Sample, _h: PackHistory, probes: tuple[str, ...]) -> float | None:
     told = s.temperatures
     return float(sum(told.get(name) is None for name in probes or s.probes))
 
@@ -279,17 +279,17 @@ def _signed(s: Sample) -> float | None:
     return None if s.quality["current"] else s.current
 
 
-def _charging(s: Sample, h: History) -> bool | None:
+def _charging(s: Sample, h: PackHistory) -> bool | None:
     current = _signed(s)
     return None if current is None else current > 0.02 * h.battery.capacity
 
 
-def _discharging(s: Sample, h: History) -> bool | None:
+def _discharging(s: Sample, h: PackHistory) -> bool | None:
     current = _signed(s)
     return None if current is None else current < -0.02 * h.battery.capacity
 
 
-def _size(s: Sample, h: History) -> float | None:
+def _size(s: Sample, h: PackHistory) -> float | None:
     """C, in either direction; of a broken value nothing."""
     if s.current is None or h.beyond_belief(s.current):
         return None
@@ -297,41 +297,41 @@ def _size(s: Sample, h: History) -> float | None:
 
 
 def _below(share: float) -> Gate:
-    def gate(s: Sample, h: History) -> bool | None:
+    def gate(s: Sample, h: PackHistory) -> bool | None:
         size = _size(s, h)
         return None if size is None else size < share
 
     return gate
 
 
-def _loaded(s: Sample, h: History) -> bool | None:
+def _loaded(s: Sample, h: PackHistory) -> bool | None:
     size = _size(s, h)
     return None if size is None else size > 0.3
 
 
-def _top(s: Sample, h: History) -> bool | None:
+def _top(s: Sample, h: PackHistory) -> bool | None:
     charging = _charging(s, h)
     if s.max_cell is None or charging is None:
         return None
     return charging and s.max_cell > h.thresholds["balance_start"]
 
 
-def _bottom(s: Sample, h: History) -> bool | None:
+def _bottom(s: Sample, h: PackHistory) -> bool | None:
     return None if s.min_cell is None else s.min_cell < h.thresholds["uv_warning"] + 0.05
 
 
-def _plateau(s: Sample, h: History) -> bool | None:
+def _plateau(s: Sample, h: PackHistory) -> bool | None:
     mean = _mean(s, h, ())
     if mean is None or s.current is None:
         return None
     return h.rested(s.time) >= 600 and 3.20 <= mean <= 3.38
 
 
-def _into(s: Sample, h: History) -> bool | None:
+def _into(s: Sample, h: PackHistory) -> bool | None:
     return _charging(s, h) if s.reading.charging_allowed is not False else False
 
 
-def _out_of(s: Sample, h: History) -> bool | None:
+def _out_of(s: Sample, h: PackHistory) -> bool | None:
     return _discharging(s, h) if s.reading.discharging_allowed is not False else False
 
 

@@ -21,12 +21,21 @@ from bmslink.control.decide.policy import Policy, Severity
 from bmslink.control.decide.quantities import Gate, Quantity
 from bmslink.control.decide.sample import Quality, Sample
 
-__all__ = ["Rule", "State", "Timing", "advance", "at_ease", "fraction_at", "in_words", "reset"]
+__all__ = [
+    "PolicyRule",
+    "PolicyTiming",
+    "State",
+    "advance",
+    "at_ease",
+    "fraction_at",
+    "in_words",
+    "reset",
+]
 
 GOOD, SUSPECT, MISSING, STALE = Quality.GOOD, Quality.SUSPECT, Quality.MISSING, Quality.STALE
 
 
-class Timing(msgspec.Struct, frozen=True):
+class PolicyTiming(msgspec.Struct, frozen=True):
     """What follows from the poll period, s."""
 
     stale_after: float
@@ -37,17 +46,17 @@ class Timing(msgspec.Struct, frozen=True):
     """A violation that nothing refutes for so long is confirmed."""
 
     @staticmethod
-    def of(poll: float) -> Timing:
+    def of(poll: float) -> PolicyTiming:
         """The times for a pack that is read every `poll` seconds."""
         stale = max(3 * poll, 2.0)
-        return Timing(
+        return PolicyTiming(
             stale_after=stale,
             derate_after=max(10.0, stale),
             confirm_within=max(min(3 * poll, 5.0), 2 * poll),
         )
 
 
-class Rule(msgspec.Struct, frozen=True, kw_only=True):
+class PolicyRule(msgspec.Struct, frozen=True, kw_only=True):
     """A policy with every number known. Values times `sign` grow towards the danger."""
 
     policy: Policy
@@ -106,14 +115,14 @@ class State(msgspec.Struct, kw_only=True):
 
 
 def advance(
-    rule: Rule,
+    rule: PolicyRule,
     state: State,
     value: float | None,
     quality: Quality,
     applies: bool | None,
     sample: Sample | None,
     now: float,
-    timing: Timing,
+    timing: PolicyTiming,
     *,
     fresh: bool,
     loaded: bool,
@@ -144,7 +153,7 @@ def advance(
 
 
 def _judge(
-    rule: Rule,
+    rule: PolicyRule,
     state: State,
     value: float | None,
     beyond: bool,
@@ -183,7 +192,7 @@ def _count(state: State, now: float) -> None:
     state.count += 1
 
 
-def _released(rule: Rule, state: State, now: float) -> bool:
+def _released(rule: PolicyRule, state: State, now: float) -> bool:
     if state.inside is None:
         state.inside = now
     policy = rule.policy
@@ -196,7 +205,9 @@ def _released(rule: Rule, state: State, now: float) -> bool:
     return True
 
 
-def _miss(rule: Rule, state: State, quality: Quality, now: float, timing: Timing) -> str:
+def _miss(
+    rule: PolicyRule, state: State, quality: Quality, now: float, timing: PolicyTiming
+) -> str:
     """A value that is absent or not to be trusted, for longer than it may be."""
     policy = rule.policy
     if policy.optional and not state.seen and quality == MISSING:
@@ -216,7 +227,7 @@ def _miss(rule: Rule, state: State, quality: Quality, now: float, timing: Timing
     return "missing"
 
 
-def _trip(rule: Rule, state: State, cause: str, now: float) -> str:
+def _trip(rule: PolicyRule, state: State, cause: str, now: float) -> str:
     policy = rule.policy
     state.tripped, state.tripped_at, state.inside = True, now, None
     state.cause = cause
@@ -231,7 +242,7 @@ def _trip(rule: Rule, state: State, cause: str, now: float) -> str:
     return "latch" if latch else "trip"
 
 
-def reset(rule: Rule, state: State) -> str:
+def reset(rule: PolicyRule, state: State) -> str:
     """A person resets a latched rule; gives back why it cannot be, or nothing."""
     if not state.latched:
         return f"{rule.name} is not latched."
@@ -253,7 +264,7 @@ def fraction_at(curve: tuple[tuple[float, float], ...], x: float) -> float:
     return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
 
 
-def at_ease(rule: Rule, state: State) -> bool:
+def at_ease(rule: PolicyRule, state: State) -> bool:
     """Nothing is amiss: its curve leaves the most that it ever leaves, be that less than 100 %."""
     if state.tripped or state.missing:
         return False
@@ -270,7 +281,7 @@ def in_words(quantity: Quantity, value: float) -> str:
     return f"{round(value, quantity.digits) + 0.0:.{quantity.digits}f}{unit}"  # never -0.0
 
 
-def _cause(rule: Rule, value: float | None, sample: Sample | None, held: float) -> str:
+def _cause(rule: PolicyRule, value: float | None, sample: Sample | None, held: float) -> str:
     quantity = rule.quantity
     where = quantity.where(sample, value) if quantity.where and sample and value is not None else ""
     if not quantity.unit and rule.trip == 1:

@@ -16,7 +16,7 @@ from typing import Literal
 from construct import Byte, Bytes, Const, Int16ub, Int16ul, Struct
 
 from bmslink.link.link import Drop, Frame, Framer
-from bmslink.protocols.base import need
+from bmslink.protocols.base import require
 from bmslink.protocols.common.fields import Layout, build, parse
 
 __all__ = [
@@ -241,7 +241,7 @@ class RTUFramer(Framer[RTUFrame]):
         return right and answer.unit == self.answerer(request.unit)
 
     def encode(self, frame: RTUFrame) -> bytes:
-        need(len(frame.data) < 256, f"{len(frame.data)} bytes do not fit into one frame.")
+        require(len(frame.data) < 256, f"{len(frame.data)} bytes do not fit into one frame.")
         values = {
             "unit": frame.unit,
             "function": frame.function,

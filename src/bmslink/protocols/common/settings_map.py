@@ -3,7 +3,7 @@
 A `Slot` is the smallest thing that can be written: a JBD or Daly register, a JK register, the eight
 bytes behind a Daly A5 id. Its raw bytes are the truth: a plan compares them, a backup keeps them,
 so that a factory value outside our limits can still be restored. `Slot.encode` makes the bytes that
-are written; `allowed`, the last function before the wire, believes none of its callers.
+are written; `check_writable`, the last function before the wire, believes none of its callers.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from bmslink.protocols.common.fields import Layout, build, fields_of, flag, is_s
 from bmslink.settings.setting import Setting, Value
 
 __all__ = [
-    "Image",
+    "RawSettings",
     "Seen",
     "SettingsMap",
+    "SettingsSnapshot",
     "Slot",
-    "Step",
-    "Table",
-    "allowed",
+    "WriteCommand",
+    "check_writable",
     "proof",
     "silence_means_absent",
     "some_of",
@@ -35,7 +35,7 @@ __all__ = [
 
 F = TypeVar("F", bound=Frame)
 
-Image = Mapping[int, bytes]
+RawSettings = Mapping[int, bytes]
 """Slot address -> raw bytes; what the board does not have is absent."""
 
 
@@ -123,7 +123,7 @@ class Seen:
         self._read: dict[int, dict[bytes, None]] = {}
         self._vouched: dict[int, bytes] = {}
 
-    def add(self, image: Image) -> None:
+    def add(self, image: RawSettings) -> None:
         """Remember what was just read."""
         for address, raw in image.items():
             kept = self._read.setdefault(address, {})
@@ -133,7 +133,7 @@ class Seen:
                 del kept[next(iter(kept))]
 
     @contextmanager
-    def vouching(self, image: Image) -> Iterator[None]:
+    def vouching(self, image: RawSettings) -> Iterator[None]:
         """Values that may be written back although they were not read in this session: by the
         journal they were in this board, or somebody waived their limits by name.
 
@@ -156,7 +156,7 @@ class Seen:
         return [*self._read.get(address, ()), *(() if vouched is None else (vouched,))]
 
 
-def allowed(shipped: SettingsMap, address: int, data: bytes, seen: Seen) -> None:
+def check_writable(shipped: SettingsMap, address: int, data: bytes, seen: Seen) -> None:
     """`SettingError` unless these bytes may be written to this slot of a board.
 
     Every driver asks this before it makes a frame, with the table that it found itself, whatever
@@ -168,8 +168,8 @@ def allowed(shipped: SettingsMap, address: int, data: bytes, seen: Seen) -> None
     rows = [row for row in shipped.settings if row.slot == address]
     if slot is None or not any(row.writable for row in rows):
         raise SettingError(f"Setting {address:02X} is not one that is ever written.")
-    if shipped.locked:
-        raise SettingError(f"Setting {address:02X} is read-only: {shipped.locked}.")
+    if shipped.read_only_reason:
+        raise SettingError(f"Setting {address:02X} is read-only: {shipped.read_only_reason}.")
     size = slot.layout.sizeof()
     if len(data) != size:
         raise SettingError(f"Setting {address:02X} is {size} bytes long, not {len(data)}.")
@@ -202,7 +202,7 @@ def _check_field(rows: list[Setting], name: str, value: Any, now: Any, before: l
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step(Generic[F]):
+class WriteCommand(Generic[F]):
     """One frame that changes something, and the frame that acknowledges it."""
 
     frame: F
@@ -228,7 +228,7 @@ class SettingsMap:
     """How well it is known, in one sentence."""
     slots: tuple[Slot, ...]
     settings: tuple[Setting, ...]
-    locked: str = ""
+    read_only_reason: str = ""
     """Why nothing of it may be written; empty where it may."""
     untested: str = ""
     """Why it is written with `--untested` only; empty where it is proven for this firmware."""
@@ -261,7 +261,7 @@ class SettingsMap:
         slots = tuple(slot for slot in self.slots if slot.address in held)
         return replace(self, slots=slots, settings=rows)
 
-    def decode(self, image: Image) -> dict[str, Value | None]:
+    def decode(self, image: RawSettings) -> dict[str, Value | None]:
         """Every setting's value; `None` where the board does not have it or it makes no sense."""
         fields = {
             address: slot.values(image[address])
@@ -270,7 +270,7 @@ class SettingsMap:
         }
         return {s.key: _plain(s, fields.get(s.slot, {}).get(s.field)) for s in self.settings}
 
-    def encode(self, image: Image, wanted: Mapping[str, object]) -> dict[int, bytes]:
+    def encode(self, image: RawSettings, wanted: Mapping[str, object]) -> dict[int, bytes]:
         """The new bytes of every slot that these values change, and of no other.
 
         Checks every value; raises `SettingError` for what this board does not have, may not be
@@ -279,8 +279,8 @@ class SettingsMap:
         changes: dict[int, dict[str, Any]] = {}
         for key, value in wanted.items():
             setting = self.setting(key)
-            if not setting.writable or self.locked:
-                why = setting.reason or self.locked or "nothing proves how it is written"
+            if not setting.writable or self.read_only_reason:
+                why = setting.reason or self.read_only_reason or "nothing proves how it is written"
                 raise SettingError(f"{key} is read-only: {why}")
             if setting.slot not in image:
                 raise SettingError(f"{key} is not there: the board does not answer for it.")
@@ -301,7 +301,7 @@ class SettingsMap:
         mine, yours = (slot.values(slot.clean(raw)) for raw in (one, other))
         return all(mine[k] == yours[k] for k in mine.keys() - live)
 
-    def differing(self, one: Image, other: Image) -> list[int]:
+    def differing(self, one: RawSettings, other: RawSettings) -> list[int]:
         """The slots that two images do not hold alike, live settings aside."""
         return [
             address
@@ -311,11 +311,11 @@ class SettingsMap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class SettingsSnapshot:
     """All settings of a board as they stand in it."""
 
     map: SettingsMap
-    image: Image
+    image: RawSettings
 
     def values(self) -> dict[str, Value | None]:
         """Every setting's value by its key; `None` is unknown."""

@@ -247,7 +247,7 @@ class SinowealthCodec(Codec[SinowealthFrame]):
             )
         return Payload(layout, frame.data)
 
-    def explain(self, frame: SinowealthFrame, *, sent: bool = False) -> Record:
+    def decode(self, frame: SinowealthFrame, *, sent: bool = False) -> Record:
         if frame.request:
             return Record("read", "request", {"command": frame.command})
         payload = self.payload(frame, sent=sent)
@@ -370,7 +370,7 @@ class DalySinowealth(Driver[SinowealthFrame]):
         def matches(frame: SinowealthFrame) -> bool:
             return not frame.request and frame.command == command
 
-        return self.codec.explain(await self.link.request(request(command), matches))
+        return self.codec.decode(await self.link.request(request(command), matches))
 
     async def identify(self) -> Identity:
         return self.codec.identity([await self.ask(PACK_CONFIG)])

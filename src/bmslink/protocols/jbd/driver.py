@@ -17,7 +17,7 @@ from bmslink.errors import FrameError, LinkTimeout, Refused
 from bmslink.link.gatt import Advert, Gatt
 from bmslink.link.link import Timing
 from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Codec, Options, Payload, Record, need
+from bmslink.protocols.base import Codec, Options, Payload, Record, require
 from bmslink.protocols.common.fields import (
     Layout,
     of_count,
@@ -82,9 +82,9 @@ class JBDCodec(Codec[JBDFrame]):
         data = frame.data
         if register == 0x03:
             at = 22 if frame.address is None else 28
-            need(len(data) > at, f"Basic information of {len(data)} bytes is too short.", data)
+            require(len(data) > at, f"Basic information of {len(data)} bytes is too short.", data)
             probes = data[at]
-            need(
+            require(
                 len(data) >= at + 1 + 2 * probes,
                 f"Basic information announces {probes} NTCs but has only {len(data)} bytes.",
                 data,
@@ -93,16 +93,16 @@ class JBDCodec(Codec[JBDFrame]):
                 return addressed_basic_layout(len(data), probes)
             return basic_layout(len(data), probes, tail_kind(data, probes))
         if register == 0x04:
-            need(len(data) % 2 == 0, f"Cell voltages of odd length {len(data)}.", data)
+            require(len(data) % 2 == 0, f"Cell voltages of odd length {len(data)}.", data)
             return cells_layout(len(data))
         if register == 0x05:
             return NAME
         if register == 0xAA:
-            need(len(data) in COUNTERS_LAYOUT, f"Counters of {len(data)} bytes.", data)
+            require(len(data) in COUNTERS_LAYOUT, f"Counters of {len(data)} bytes.", data)
             return COUNTERS_LAYOUT[len(data)]
         return register_layout(register, len(data))
 
-    def explain(self, frame: JBDFrame, *, sent: bool = False) -> Record:
+    def decode(self, frame: JBDFrame, *, sent: bool = False) -> Record:
         values: dict[str, Any]
         if frame.module:
             values = {"command": frame.code, "length": len(frame.data)}

@@ -168,7 +168,7 @@ def jbd_map(
     function = words.get(FUNCTION_BITS)
     tenfold = bool(function and is_set(int.from_bytes(function, "big"), TENFOLD_BIT))
     newer = NEWER[0] in words
-    locked = _contradiction(identity, words) or _scales(tenfold, live_tenfold)
+    read_only_reason = _contradiction(identity, words) or _scales(tenfold, live_tenfold)
     seen = _SEEN.get(identity.firmware or "", "")
     known = proof(identity.firmware, seen, "jbd", "registers")
     return SettingsMap(
@@ -180,7 +180,7 @@ def jbd_map(
             if register <= 0x3F or (newer and register in NEWER)
         ),
         settings=tuple(_rows(tenfold, newer)),
-        locked=locked,
+        read_only_reason=read_only_reason,
         untested=known.untested,
     )
 
@@ -188,7 +188,7 @@ def jbd_map(
 def balance_map(identity: Identity) -> SettingsMap:
     """The map of the one switch that is a setting, for a board whose registers were not read: a
     bit of the function word is the same whatever it counts in."""
-    return replace(jbd_map(identity, {}).only(["balance_switch"]), locked="")
+    return replace(jbd_map(identity, {}).only(["balance_switch"]), read_only_reason="")
 
 
 def _contradiction(identity: Identity, words: Mapping[int, bytes]) -> str:

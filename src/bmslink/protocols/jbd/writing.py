@@ -16,7 +16,12 @@ from bmslink.errors import LinkTimeout, Refused, SettingError, TransportError
 from bmslink.model import Capability, Command, Identity, Switch
 from bmslink.protocols.base import Driver, Record
 from bmslink.protocols.common.fields import is_set
-from bmslink.protocols.common.settings_map import SettingsMap, Slot, Step, silence_means_absent
+from bmslink.protocols.common.settings_map import (
+    SettingsMap,
+    Slot,
+    WriteCommand,
+    silence_means_absent,
+)
 from bmslink.protocols.jbd.auth import authenticate
 from bmslink.protocols.jbd.framing import READ, JBDFrame, read_request, write_request
 from bmslink.protocols.jbd.layouts import BASIC_MINIMUM
@@ -44,7 +49,7 @@ _PATIENCE = 30.0
 class JBDWriting(Driver[JBDFrame]):
     """Registers and switches of a JBD board."""
 
-    configurable: ClassVar[str] = ""
+    no_settings_reason: ClassVar[str] = ""
     not_adjustable: ClassVar[Mapping[str, str]] = {
         "clock": "classic JBD boards tell no clock that could be set",
         "soc": "the board counts it; the factory mode that sets it was never recorded",
@@ -80,7 +85,7 @@ class JBDWriting(Driver[JBDFrame]):
         self, register: int, fits: Callable[[JBDFrame], bool] = lambda frame: True
     ) -> JBDFrame:
         request = read_request(register, self.options.address)
-        self.codec.explain(request, sent=True)
+        self.codec.decode(request, sent=True)
         return await self.link.request(request, self._answers(register, (register, READ), fits))
 
     def _answers(
@@ -100,7 +105,7 @@ class JBDWriting(Driver[JBDFrame]):
         return matches
 
     def _told(self, register: int, frame: JBDFrame) -> Record:
-        record = self.codec.explain(frame)
+        record = self.codec.decode(frame)
         if record.kind == "basic_info":
             self._daren = record.values["variant"] == DAREN
         if record.role == "refusal":
@@ -197,8 +202,8 @@ class JBDWriting(Driver[JBDFrame]):
                 error,
             )
 
-    def _mode(self, register: int, data: bytes, what: str) -> Step[JBDFrame]:
-        return Step(
+    def _mode(self, register: int, data: bytes, what: str) -> WriteCommand[JBDFrame]:
+        return WriteCommand(
             frame=write_request(register, data),
             answer=self._answers(register, (register,), lambda frame: not frame.data),
             what=what,
@@ -218,10 +223,10 @@ class JBDWriting(Driver[JBDFrame]):
         self.seen.add(found)
         return found
 
-    def write_step(self, slot: Slot, data: bytes) -> Step[JBDFrame]:
+    def write_command(self, slot: Slot, data: bytes) -> WriteCommand[JBDFrame]:
         self._plain()
         self.check_slot(slot, data)
-        return Step(
+        return WriteCommand(
             frame=write_request(slot.address, data),
             answer=self._answers(slot.address, (slot.address,), lambda frame: not frame.data),
             what=f"register {slot.address:02X}",
@@ -238,7 +243,7 @@ class JBDWriting(Driver[JBDFrame]):
             return Capability(False, reason)
         return super().can_switch(switch) if switch in self.settable else Capability(True)
 
-    async def switch_step(self, command: Command) -> Step[JBDFrame]:
+    async def switch_command(self, command: Command) -> WriteCommand[JBDFrame]:
         """Register E1: bit 0 locks charging, bit 1 discharging.
 
         It is never built from the FETs' state: one that is off because of a protection would
@@ -257,15 +262,15 @@ class JBDWriting(Driver[JBDFrame]):
 
     async def off_step(
         self, switch: Switch, remembered: Callable[[Switch], bool | None]
-    ) -> Step[JBDFrame]:
+    ) -> WriteCommand[JBDFrame]:
         """The same for off, which waits for no protection: where the board does not show how the
         other FET is locked, it stays as our last confirmed command left it, or is locked too."""
         self.require_switch(switch)
         codec = self.make_codec(self.options)  # a reading may be under way
         request = read_request(0x03, self.options.address)
-        codec.explain(request, sent=True)
+        codec.decode(request, sent=True)
         fits = self._answers(0x03, (0x03, READ), lambda frame: len(frame.data) >= BASIC_MINIMUM)
-        told = codec.explain(await self.let_in(lambda: self.link.request(request, fits)))
+        told = codec.decode(await self.let_in(lambda: self.link.request(request, fits)))
         self._daren = told.values.get("variant") == DAREN
         self._plain()
         locks = _locks(told.values) if told.role == "reading" else None
@@ -281,10 +286,10 @@ class JBDWriting(Driver[JBDFrame]):
             )
         return self._lock_step(Command(switch, False), 0 if on else _LOCKS[other], doubt)
 
-    def _lock_step(self, command: Command, locks: int, doubt: str = "") -> Step[JBDFrame]:
+    def _lock_step(self, command: Command, locks: int, doubt: str = "") -> WriteCommand[JBDFrame]:
         bit = _LOCKS[command.switch]
         locks = locks & ~bit if command.on else locks | bit
-        return Step(
+        return WriteCommand(
             frame=write_request(_FETS, bytes((0, locks))),
             answer=self._answers(_FETS, (_FETS,), lambda frame: not frame.data),
             what=str(command),

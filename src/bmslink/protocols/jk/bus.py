@@ -135,10 +135,10 @@ class JKBusCodec(Codec[BusFrame]):
             return self._records.payload(frame, sent=sent)
         return self._registers.payload(frame, sent=sent)
 
-    def explain(self, frame: BusFrame, *, sent: bool = False) -> Record:
+    def decode(self, frame: BusFrame, *, sent: bool = False) -> Record:
         if isinstance(frame, JK02Frame):
             return self._explain_record(frame)
-        record = self._registers.explain(frame, sent=sent)
+        record = self._registers.decode(frame, sent=sent)
         if record.role in ("reading", "identity", "settings"):  # another program reads registers
             return Record(record.kind, "other", {"address": frame.unit})
         heard = self._heard
@@ -150,7 +150,7 @@ class JKBusCodec(Codec[BusFrame]):
 
     def _explain_record(self, frame: JK02Frame) -> Record:
         self._heard = None
-        record = self._records.explain(frame)
+        record = self._records.decode(frame)
         values = dict(record.values)
         if frame.code == CELLS:
             values["settings"] = {}  # those of which pack is not known yet
@@ -283,7 +283,7 @@ class JKBus(Driver[BusFrame]):
             if last.shape == "exception":
                 meaning = EXCEPTIONS.get(last.code, "not documented")
                 raise Refused(f"The board refuses: {meaning} (exception {last.code}).", last.code)
-            return [self.codec.explain(frame) for frame in frames[-2:]]
+            return [self.codec.decode(frame) for frame in frames[-2:]]
         return None
 
     async def _exchange(self, request: RTUFrame, code: int) -> list[BusFrame]:
@@ -359,7 +359,7 @@ class JKBus(Driver[BusFrame]):
     def _explain(self, frame: BusFrame) -> Record | None:
         """What an overheard frame says; one that says nonsense is passed over."""
         try:
-            return self.codec.explain(frame)
+            return self.codec.decode(frame)
         except FrameError:
             return None
 

@@ -218,11 +218,11 @@ def jk_map(variant: str, firmware: str | None, table: bytes, command_flags: byte
     rows = tuple(_rows(variant, table, _flags(command_flags)))
     seen = (firmware or "").strip().upper() in _SEEN[variant]
     known = proof(firmware, "its settings were recorded" if seen else "", "jk02")
-    locked = ""
+    read_only_reason = ""
     if variant == "32s" and not any(command_flags):
-        locked = "the board does not say which registers may be written"
+        read_only_reason = "the board does not say which registers may be written"
     if not re.match(r"\d+\.", firmware or ""):
-        locked = "the board does not say which firmware it has"
+        read_only_reason = "the board does not say which firmware it has"
     registers = sorted({row.slot for row in rows})
     return SettingsMap(
         name=f"jk02-{variant}",
@@ -232,6 +232,6 @@ def jk_map(variant: str, firmware: str | None, table: bytes, command_flags: byte
             for r in registers
         ),
         settings=rows,
-        locked=locked,
+        read_only_reason=read_only_reason,
         untested=known.untested,
     )

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from bmslink.model import Condition, Switch
 from bmslink.settings.chemistry import Chemistry
 
-__all__ = ["RULES", "Guard", "Measured", "Rule", "default_settings"]
+__all__ = ["RULES", "Guard", "Measured", "Protection", "default_settings"]
 
 
 class Measured(NamedTuple):
@@ -29,7 +29,7 @@ class Measured(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class Protection:
     """One protection and the settings it goes by."""
 
     name: str
@@ -52,22 +52,24 @@ _DISCHARGE = (Switch.DISCHARGE,)
 _BOTH = (Switch.CHARGE, Switch.DISCHARGE)
 
 # fmt: off
-RULES: tuple[Rule, ...] = (
-    Rule("cell_ovp", Condition.CELL_OVERVOLTAGE, lambda m: m.max_cell, True, _CHARGE),
-    Rule("cell_uvp", Condition.CELL_UNDERVOLTAGE, lambda m: m.min_cell, False, _DISCHARGE),
-    Rule("pack_ovp", Condition.PACK_OVERVOLTAGE, lambda m: m.voltage, True, _CHARGE),
-    Rule("pack_uvp", Condition.PACK_UNDERVOLTAGE, lambda m: m.voltage, False, _DISCHARGE),
-    Rule("charge_ocp", Condition.CHARGE_OVERCURRENT, lambda m: m.current, True, _CHARGE, True),
-    Rule("discharge_ocp", Condition.DISCHARGE_OVERCURRENT, lambda m: -m.current, True,
-         _DISCHARGE, True),
-    Rule("short_circuit", Condition.SHORT_CIRCUIT, lambda m: -m.current, True, _BOTH, True),
-    Rule("charge_otp", Condition.CHARGE_OVERTEMPERATURE, lambda m: m.hottest, True, _CHARGE),
-    Rule("charge_utp", Condition.CHARGE_UNDERTEMPERATURE, lambda m: m.coldest, False, _CHARGE),
-    Rule("discharge_otp", Condition.DISCHARGE_OVERTEMPERATURE, lambda m: m.hottest, True,
-         _DISCHARGE),
-    Rule("discharge_utp", Condition.DISCHARGE_UNDERTEMPERATURE, lambda m: m.coldest, False,
-         _DISCHARGE),
-    Rule("mosfet_otp", Condition.MOSFET_OVERTEMPERATURE, lambda m: m.mosfet, True, _BOTH),
+RULES: tuple[Protection, ...] = (
+    Protection("cell_ovp", Condition.CELL_OVERVOLTAGE, lambda m: m.max_cell, True, _CHARGE),
+    Protection("cell_uvp", Condition.CELL_UNDERVOLTAGE, lambda m: m.min_cell, False, _DISCHARGE),
+    Protection("pack_ovp", Condition.PACK_OVERVOLTAGE, lambda m: m.voltage, True, _CHARGE),
+    Protection("pack_uvp", Condition.PACK_UNDERVOLTAGE, lambda m: m.voltage, False, _DISCHARGE),
+    Protection("charge_ocp", Condition.CHARGE_OVERCURRENT, lambda m: m.current, True,
+               _CHARGE, True),
+    Protection("discharge_ocp", Condition.DISCHARGE_OVERCURRENT, lambda m: -m.current, True,
+               _DISCHARGE, True),
+    Protection("short_circuit", Condition.SHORT_CIRCUIT, lambda m: -m.current, True, _BOTH, True),
+    Protection("charge_otp", Condition.CHARGE_OVERTEMPERATURE, lambda m: m.hottest, True, _CHARGE),
+    Protection("charge_utp", Condition.CHARGE_UNDERTEMPERATURE, lambda m: m.coldest, False,
+               _CHARGE),
+    Protection("discharge_otp", Condition.DISCHARGE_OVERTEMPERATURE, lambda m: m.hottest, True,
+               _DISCHARGE),
+    Protection("discharge_utp", Condition.DISCHARGE_UNDERTEMPERATURE, lambda m: m.coldest, False,
+               _DISCHARGE),
+    Protection("mosfet_otp", Condition.MOSFET_OVERTEMPERATURE, lambda m: m.mosfet, True, _BOTH),
 )
 # fmt: on
 
@@ -105,7 +107,7 @@ class Guard:
                 self._seconds[rule.name] = 0.0
 
     def _try_release(
-        self, rule: Rule, value: float, settings: Mapping[str, float], seconds: float
+        self, rule: Protection, value: float, settings: Mapping[str, float], seconds: float
     ) -> None:
         if rule.timed:
             self._seconds[rule.name] += seconds

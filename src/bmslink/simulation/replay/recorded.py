@@ -59,7 +59,7 @@ class Listener:
 
     def _question(self, frame: Frame) -> str:
         try:
-            record = self._codec.explain(frame, sent=True)
+            record = self._codec.decode(frame, sent=True)
         except FrameError:
             return frame.raw.hex()
         device: Any = getattr(frame, "address", getattr(frame, "unit", None))
@@ -217,11 +217,11 @@ class _Fitter:
         # an acknowledgement of something that nobody recorded would be a lie
         if all(record.role in ("ack", "refusal") for record in expected):
             return runs
-        explain = _Explainer(self._driver, self._options, request)
+        decode = _AnswerDecoder(self._driver, self._options, request)
         seen: dict[tuple[str, str | None], str] = {}
         start = 0
         for frame in self._frames():
-            record = explain(frame)
+            record = decode(frame)
             index = self.tape.at(frame.offset)
             if index is None or record is None or not any(_alike(record, e) for e in expected):
                 seen = {}
@@ -239,12 +239,12 @@ class _Fitter:
         answers = self._simulated.line().receive(request.raw)
         framer = self._driver.make_framer()
         frames = framer.feed(b"".join(answer.data for answer in answers)) + framer.flush()
-        explain = _Explainer(self._driver, self._options, request)
-        return [record for frame in frames if (record := explain(frame)) is not None]
+        decode = _AnswerDecoder(self._driver, self._options, request)
+        return [record for frame in frames if (record := decode(frame)) is not None]
 
 
-class _Explainer:
-    """Explains frames as answers to one request."""
+class _AnswerDecoder:
+    """Decodes frames as answers to one request."""
 
     def __init__(self, driver: type[Driver[Any]], options: Options, request: Frame) -> None:
         self._codec = driver.make_codec(options)
@@ -252,8 +252,8 @@ class _Explainer:
 
     def __call__(self, frame: Frame) -> Record | None:
         try:
-            self._codec.explain(self._request, sent=True)
-            return self._codec.explain(frame)
+            self._codec.decode(self._request, sent=True)
+            return self._codec.decode(frame)
         except FrameError:
             return None
 

@@ -17,7 +17,7 @@ from construct import Byte, Bytes, Computed, Const, Struct
 from bmslink.errors import FrameError
 from bmslink.link.link import Drop, Frame, Framer
 from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Codec, Options, Payload, Record, need
+from bmslink.protocols.base import Codec, Options, Payload, Record, require
 from bmslink.protocols.common.derive import Reader, fixed
 from bmslink.protocols.common.fields import Layout, build, fields_of, parse, text
 from bmslink.protocols.daly.a5.layouts import (
@@ -126,8 +126,8 @@ def can_frame(can_id: int, data: bytes) -> DalyFrame:
 
     Raises `FrameError` for other CAN ids and for data that is not 8 bytes long.
     """
-    need(can_id >> 24 == 0x18, f"CAN id {can_id:08X} is no Daly frame.", data)
-    need(len(data) == 8, f"A Daly CAN frame has 8 data bytes, not {len(data)}.", data)
+    require(can_id >> 24 == 0x18, f"CAN id {can_id:08X} is no Daly frame.", data)
+    require(len(data) == 8, f"A Daly CAN frame has 8 data bytes, not {len(data)}.", data)
     return DalyFrame(address=can_id & 0xFF, id=can_id >> 16 & 0xFF, data=data)
 
 
@@ -183,7 +183,7 @@ class DalyA5Codec(Codec[DalyFrame]):
             return STATUS[frame.id][1]
         return PARAMETERS[frame.id].layout if frame.id in PARAMETERS else None
 
-    def explain(self, frame: DalyFrame, *, sent: bool = False) -> Record:
+    def decode(self, frame: DalyFrame, *, sent: bool = False) -> Record:
         data = frame.data
         if len(data) != 8:
             raise FrameError(f"{len(data)} data bytes instead of 8.", data)

@@ -35,7 +35,7 @@ from bmslink.protocols.daly.a5.layouts import (
 from bmslink.protocols.daly.a5.reading import first_number
 from bmslink.protocols.daly.a5.writing import DalyA5Writing
 from bmslink.protocols.daly.radio import DALY_MODULES
-from bmslink.protocols.optional_requests import Patience
+from bmslink.protocols.optional_requests import OptionalRequests
 
 __all__ = ["DalyA5", "DalyA5Codec", "DalyA5Framer", "DalyFrame", "can_frame", "read_request"]
 
@@ -67,7 +67,7 @@ class DalyA5(DalyA5Writing):
         super().__init__(link, options)
         board = options.address
         self._host = HOST_PC if board is None else HOST_OF_BOARD + board
-        self.patience = Patience()
+        self.patience = OptionalRequests()
         self._knows_tails = False
 
     @classmethod
@@ -135,7 +135,7 @@ class DalyA5(DalyA5Writing):
 
     async def ask(self, data_id: int) -> Record:
         """Read an id that is answered by one frame; `LinkTimeout` when it is not."""
-        return self.codec.explain((await self._gather(data_id))[0])
+        return self.codec.decode((await self._gather(data_id))[0])
 
     async def _ask_optional(self, data_id: int, frames: int = 1) -> list[Record]:
         """The same for an id that firmwares may not know."""
@@ -155,7 +155,7 @@ class DalyA5(DalyA5Writing):
                 self.patience.missed(data_id)
             return []
         self.patience.answered(data_id)
-        return [self.codec.explain(frame) for frame in got]
+        return [self.codec.decode(frame) for frame in got]
 
     async def _ask_series(self, data_id: int, needed: int) -> list[Record]:
         """All frames of a 95 or 96; what was lost is asked for once more.
@@ -173,7 +173,7 @@ class DalyA5(DalyA5Writing):
         latest: dict[int, Record] = {}
         for _ in range(2):
             got = await self._gather(data_id, complete, quiet=_QUIET)
-            latest |= {frame.data[0]: self.codec.explain(frame) for frame in got}
+            latest |= {frame.data[0]: self.codec.decode(frame) for frame in got}
             base = first_number(set(latest), needed, self.codec.memory.bases.get(data_id))
             if base is not None and latest.keys() >= set(range(base, base + needed)):
                 break

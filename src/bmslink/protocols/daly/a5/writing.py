@@ -22,7 +22,7 @@ from bmslink.protocols.common.fields import build
 from bmslink.protocols.common.settings_map import (
     SettingsMap,
     Slot,
-    Step,
+    WriteCommand,
     proof,
     silence_means_absent,
     some_of,
@@ -158,7 +158,7 @@ def a5_map(firmware: str | None) -> SettingsMap:
 class DalyA5Writing(Driver[DalyFrame]):
     """Parameters and switches of a Daly board."""
 
-    configurable: ClassVar[str] = ""
+    no_settings_reason: ClassVar[str] = ""
     settle: ClassVar[float] = 0.5  # the vendor's tool waits 100-500 ms
 
     @property
@@ -187,25 +187,25 @@ class DalyA5Writing(Driver[DalyFrame]):
     def shipped(self) -> SettingsMap:
         return a5_map(None)  # the rows of all of them
 
-    def write_step(self, slot: Slot, data: bytes) -> Step[DalyFrame]:
+    def write_command(self, slot: Slot, data: bytes) -> WriteCommand[DalyFrame]:
         self.check_slot(slot, data)
         step = self._step(_WRITE_IDS[slot.address], data, f"parameter {slot.address:02X}")
         return replace(step, once=True)
 
-    def _step(self, write_id: int, data: bytes, what: str) -> Step[DalyFrame]:
+    def _step(self, write_id: int, data: bytes, what: str) -> WriteCommand[DalyFrame]:
         def answers(frame: DalyFrame) -> bool:
             board = self.options.address
             return frame.is_answer and frame.id == write_id and board in (None, frame.address)
 
         frame = DalyFrame(address=self.host, id=write_id, data=data)
-        return Step(frame=frame, answer=answers, what=what)
+        return WriteCommand(frame=frame, answer=answers, what=what)
 
     def can_switch(self, switch: Switch) -> Capability:
         if switch == Switch.BALANCE:
             return Capability(False, "nothing proves how this protocol switches the balancer")
         return Capability(True)
 
-    async def switch_step(self, command: Command) -> Step[DalyFrame]:
+    async def switch_command(self, command: Command) -> WriteCommand[DalyFrame]:
         """D9 and DA; a board with a tripped protection ignores them."""
         self.require_switch(command.switch)
         name = command.switch.key
@@ -224,12 +224,12 @@ class DalyA5Writing(Driver[DalyFrame]):
         except LinkTimeout:
             return None  # old firmware does not answer for it
 
-    async def adjust_step(self, wish: Adjustment) -> Step[DalyFrame]:
+    async def adjust_command(self, wish: Adjustment) -> WriteCommand[DalyFrame]:
         """Id 21 sets both at once, so what shall stay is read first and sent along
         (`daly-a5-uart-setrtcsoc-tx`)."""
         soc = wish.soc
         if soc is None:
-            status = self.codec.explain(await self.ask_one(_PACK_STATUS))
+            status = self.codec.decode(await self.ask_one(_PACK_STATUS))
             soc = float(status.values["soc"])
         elif not 0 <= soc <= 100:
             raise SettingError(f"A state of charge is 0 to 100 %, not {soc:g}.")

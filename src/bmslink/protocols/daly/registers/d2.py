@@ -19,8 +19,8 @@ from bmslink.protocols.daly.radio import DALY_ADVERTS
 from bmslink.protocols.daly.registers.driver import Block, DalyRegisters, Dialect
 from bmslink.protocols.daly.registers.framing import D2_UNIT, D2Framer
 from bmslink.protocols.daly.registers.layouts import (
+    RegisterMap,
     Row,
-    Table,
     amps,
     board_name,
     celsius,
@@ -37,7 +37,7 @@ __all__ = ["D2_TABLE", "STATUS", "DalyD2", "read_failures"]
 
 _FIRST_CELLS = 32
 
-D2_TABLE = Table(
+D2_TABLE = RegisterMap(
     volts(0x00, "cell_voltages", count=_FIRST_CELLS, high=5.0),
     celsius(0x20, "temperatures", count=8),
     number(0x28, "voltage", 10, low=1.0),

@@ -16,7 +16,7 @@ from bmslink.errors import LinkTimeout
 from bmslink.link.gatt import Gatt
 from bmslink.link.link import Link, Timing
 from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Codec, Options, Payload, Record, Role, need
+from bmslink.protocols.base import Codec, Options, Payload, Record, Role, require
 from bmslink.protocols.common.register_runs import alike
 from bmslink.protocols.common.rtu import RTUFrame, RTUFramer
 from bmslink.protocols.daly.radio import DALY_MODULES
@@ -28,13 +28,13 @@ from bmslink.protocols.daly.registers.framing import (
 )
 from bmslink.protocols.daly.registers.layouts import (
     MAX_REGISTERS,
-    Table,
+    RegisterMap,
     block_fields,
     block_layout,
     block_values,
 )
 from bmslink.protocols.daly.registers.writing import DalyRegisterWriting
-from bmslink.protocols.optional_requests import Patience
+from bmslink.protocols.optional_requests import OptionalRequests
 
 __all__ = ["Block", "DalyRegisterCodec", "DalyRegisters", "Dialect"]
 
@@ -62,7 +62,7 @@ class Dialect:
     """What differs between D2 and 81/51."""
 
     name: str
-    table: Table
+    table: RegisterMap
     framer: Callable[[], RTUFramer]
     typical: tuple[Block, ...]
     """Blocks of different lengths that programs usually read: an answer to no known request is
@@ -159,8 +159,8 @@ class DalyRegisterCodec(Codec[RTUFrame]):
     def _strange(self, frame: RTUFrame) -> bool:
         return self._board not in (None, self.dialect.board(frame))
 
-    def explain(self, frame: RTUFrame, *, sent: bool = False) -> Record:
-        need(frame.shape in ("read", "data", "write", "write_bare", "written"), "No such frame.")
+    def decode(self, frame: RTUFrame, *, sent: bool = False) -> Record:
+        require(frame.shape in ("read", "data", "write", "write_bare", "written"), "No such frame.")
         if self._strange(frame):
             return Record("other_board", "other", {"board": self.dialect.board(frame)})
         self._board = self.dialect.board(frame)
@@ -179,7 +179,7 @@ class DalyRegisterCodec(Codec[RTUFrame]):
 
     def _explain_data(self, frame: RTUFrame) -> Record:
         count = len(frame.data) // 2
-        need(count <= MAX_REGISTERS, f"{count} registers in one answer.", frame.data)
+        require(count <= MAX_REGISTERS, f"{count} registers in one answer.", frame.data)
         candidates, guessed = self.questions.candidates(count)
         self.questions.answer(count)
         if len(candidates) != 1:
@@ -293,7 +293,7 @@ class DalyRegisters(DalyRegisterWriting):
 
     def __init__(self, link: Link[RTUFrame], options: Options) -> None:
         super().__init__(link, options)
-        self.patience = Patience()
+        self.patience = OptionalRequests()
         self._asked: Block | None = None
 
     async def start(self) -> None:
@@ -320,7 +320,7 @@ class DalyRegisters(DalyRegisterWriting):
         return matches
 
     @property
-    def table(self) -> Table:
+    def table(self) -> RegisterMap:
         return self.dialect.table
 
     async def _request(self, block: Block) -> RTUFrame:
@@ -345,8 +345,8 @@ class DalyRegisters(DalyRegisterWriting):
 
     def _understand(self, request: RTUFrame, answer: RTUFrame) -> Record:
         self.codec.questions.forget()
-        self.codec.explain(request, sent=True)
-        return self.codec.explain(answer)
+        self.codec.decode(request, sent=True)
+        return self.codec.decode(answer)
 
     async def ask_optional(self, block: Block) -> list[Record]:
         """The same for a block that boards may not know."""

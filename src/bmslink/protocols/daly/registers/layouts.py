@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from construct import Adapter, Array, Bytes, Int16ub, Int32ub, Struct
 
-from bmslink.protocols.base import need
+from bmslink.protocols.base import require
 from bmslink.protocols.common.fields import Layout, parse, scaled
 
 __all__ = [
     "ABSENT",
     "MAX_REGISTERS",
     "TENS",
+    "RegisterMap",
     "Row",
-    "Table",
     "amps",
     "block_fields",
     "block_layout",
@@ -213,7 +213,7 @@ def board_name(text: str | None) -> str | None:
 # ------------------------------------------------------------------------------- the tables
 
 
-class Table:
+class RegisterMap:
     """The register map of one dialect."""
 
     def __init__(self, *rows: Row) -> None:
@@ -244,7 +244,7 @@ class BlockField(NamedTuple):
 
 
 @lru_cache(maxsize=512)
-def block_fields(table: Table, start: int, count: int) -> tuple[BlockField, ...]:
+def block_fields(table: RegisterMap, start: int, count: int) -> tuple[BlockField, ...]:
     """What stands in a block, without gaps."""
     found: list[BlockField] = []
     at = start
@@ -265,7 +265,7 @@ def _reserved(start: int, first: int, end: int) -> BlockField:
 
 
 @lru_cache(maxsize=512)
-def block_layout(table: Table, start: int, count: int) -> Layout:
+def block_layout(table: RegisterMap, start: int, count: int) -> Layout:
     """The layout of any block of registers."""
     return Struct(*(_field_layout(field) for field in block_fields(table, start, count)))
 
@@ -278,13 +278,13 @@ def _field_layout(field: BlockField) -> Layout:
     return field.name / layout
 
 
-def block_values(table: Table, start: int, data: bytes) -> dict[str, Any]:
+def block_values(table: RegisterMap, start: int, data: bytes) -> dict[str, Any]:
     """What a block says: absent and unbelievable values are `None` (the latter stand under
     `implausible` as the board sent them), secrets and empty reserved registers are left out.
 
     `FrameError` if the data is no whole number of registers.
     """
-    need(len(data) % 2 == 0, f"Registers in an odd number of bytes, {len(data)}.", data)
+    require(len(data) % 2 == 0, f"Registers in an odd number of bytes, {len(data)}.", data)
     count = len(data) // 2
     parsed = parse(block_layout(table, start, count), data, f"Block {start:04X}")
     values: dict[str, Any] = {}

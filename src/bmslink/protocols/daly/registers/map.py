@@ -14,7 +14,7 @@ from construct import Struct
 
 from bmslink.protocols.common.fields import parse_value
 from bmslink.protocols.common.settings_map import SettingsMap, Slot, proof
-from bmslink.protocols.daly.registers.layouts import Row, Table
+from bmslink.protocols.daly.registers.layouts import RegisterMap, Row
 from bmslink.protocols.daly.settings import CHEMISTRIES
 from bmslink.settings.setting import Danger, Evidence, Kind, Setting, title_of
 
@@ -152,7 +152,7 @@ def _absent(row: Row) -> tuple[float, ...]:
     )
 
 
-def _settings_rows(table: Table) -> Iterator[Row]:
+def _settings_rows(table: RegisterMap) -> Iterator[Row]:
     for row in table.rows:
         plain = row.show is None and row.count is None and not row.secret
         if row.role == "settings" and plain and row.name not in _UNSEEN:
@@ -175,7 +175,7 @@ def _doubtful(values: Mapping[str, float | None]) -> bool:
 
 
 def register_map(
-    name: str, table: Table, firmware: str | None, values: Mapping[str, float | None]
+    name: str, table: RegisterMap, firmware: str | None, values: Mapping[str, float | None]
 ) -> SettingsMap:
     """The map of a board; `values` are what its settings registers hold now."""
     d2 = name == "daly-d2"

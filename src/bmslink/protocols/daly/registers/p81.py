@@ -21,8 +21,8 @@ from bmslink.protocols.daly.a5.layouts import believed_count
 from bmslink.protocols.daly.registers.driver import Block, DalyRegisters, Dialect
 from bmslink.protocols.daly.registers.framing import ANSWERING, ASKING, MAX_BOARD, P81Framer
 from bmslink.protocols.daly.registers.layouts import (
+    RegisterMap,
     Row,
-    Table,
     amps,
     board_name,
     celsius,
@@ -38,7 +38,7 @@ from bmslink.protocols.daly.registers.settings import P81_SETTINGS
 
 __all__ = ["FLAGS", "LEVELS", "P81_TABLE", "STATES", "DalyP81", "read_faults"]
 
-P81_TABLE = Table(
+P81_TABLE = RegisterMap(
     volts(0x00, "cell_voltages", count=48, high=5.0),
     celsius(0x30, "temperatures", count=8),
     number(0x38, "voltage", 10, low=1.0),

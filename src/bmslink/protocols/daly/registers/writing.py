@@ -20,11 +20,11 @@ from bmslink.protocols.common.rtu import WRITE, WRITE_MANY, RTUFrame
 from bmslink.protocols.common.settings_map import (
     SettingsMap,
     Slot,
-    Step,
+    WriteCommand,
     silence_means_absent,
     some_of,
 )
-from bmslink.protocols.daly.registers.layouts import Table
+from bmslink.protocols.daly.registers.layouts import RegisterMap
 from bmslink.protocols.daly.registers.map import TELLING, register_map
 from bmslink.protocols.daly.settings import moment_bytes, moment_of
 
@@ -40,7 +40,7 @@ _ABSENT = 0xFF
 class DalyRegisterWriting(Driver[RTUFrame]):
     """The settings of a board of registers."""
 
-    configurable: ClassVar[str] = ""
+    no_settings_reason: ClassVar[str] = ""
     settle: ClassVar[float] = 0.5
     asking: int
     """Unit of the requests."""
@@ -49,7 +49,7 @@ class DalyRegisterWriting(Driver[RTUFrame]):
 
     @property
     @abstractmethod
-    def table(self) -> Table:
+    def table(self) -> RegisterMap:
         """The registers of the dialect."""
 
     @abstractmethod
@@ -106,11 +106,11 @@ class DalyRegisterWriting(Driver[RTUFrame]):
         """Before its registers were read, without those that some boards keep elsewhere."""
         return self.own_map or self.likely_map(Identity())
 
-    def write_step(self, slot: Slot, data: bytes) -> Step[RTUFrame]:
+    def write_command(self, slot: Slot, data: bytes) -> WriteCommand[RTUFrame]:
         self.check_slot(slot, data)
         return replace(self._step(slot.address, data), once=True)
 
-    def _step(self, register: int, data: bytes) -> Step[RTUFrame]:
+    def _step(self, register: int, data: bytes) -> WriteCommand[RTUFrame]:
         one = len(data) == 2
         frame = RTUFrame(
             unit=self.asking,
@@ -129,9 +129,9 @@ class DalyRegisterWriting(Driver[RTUFrame]):
                 and answer.shape in ("write", "written")
             )
 
-        return Step(frame=frame, answer=echoes, what=f"register {register:04X}")
+        return WriteCommand(frame=frame, answer=echoes, what=f"register {register:04X}")
 
-    async def exchange(self, step: Step[RTUFrame]) -> RTUFrame | None:
+    async def exchange(self, step: WriteCommand[RTUFrame]) -> RTUFrame | None:
         if step.answer is None:
             return None
         try:
@@ -156,7 +156,7 @@ class DalyRegisterWriting(Driver[RTUFrame]):
     async def clock(self) -> datetime | None:
         return moment_of(await self.ask_bytes(self._clock_register, 3))
 
-    async def adjust_step(self, wish: Adjustment) -> Step[RTUFrame]:
+    async def adjust_command(self, wish: Adjustment) -> WriteCommand[RTUFrame]:
         """Three registers at once, as the vendor's app does (`daly-d2-balancer-btsnoop`)."""
         if wish.clock is None:
             raise SettingError(self.can_adjust("soc").reason)

@@ -45,7 +45,7 @@ from bmslink.protocols.jbd.up.layouts import (
     status_layout,
 )
 from bmslink.protocols.jbd.up.map import SETTINGS_BLOCKS, up_map
-from bmslink.protocols.optional_requests import Patience
+from bmslink.protocols.optional_requests import OptionalRequests
 
 __all__ = ["JBDUP", "JBDUPCodec"]
 
@@ -84,7 +84,7 @@ class JBDUPCodec(Codec[UPFrame]):
             return "pack_status", status_layout(frame.data)
         return BLOCKS.get((frame.start, len(frame.data)), ("other", None))
 
-    def explain(self, frame: UPFrame, *, sent: bool = False) -> Record:
+    def decode(self, frame: UPFrame, *, sent: bool = False) -> Record:
         values: dict[str, Any] = {"address": frame.address, "start": frame.start}
         kind, layout = self._layout(frame)
         if layout is not None:
@@ -262,7 +262,7 @@ class JBDUP(Driver[UPFrame]):
     def __init__(self, link: Link[UPFrame], options: Options) -> None:
         super().__init__(link, options)
         self.address = 1 if options.address is None else options.address
-        self.patience = Patience()
+        self.patience = OptionalRequests()
 
     @classmethod
     def make_framer(cls) -> UPFramer:
@@ -277,7 +277,7 @@ class JBDUP(Driver[UPFrame]):
 
     async def ask(self, block: tuple[int, int], retries: int | None = None) -> Record:
         """Read one block."""
-        return self.codec.explain(await self._answer(block, retries))
+        return self.codec.decode(await self._answer(block, retries))
 
     async def _answer(self, block: tuple[int, int], retries: int | None = None) -> UPFrame:
         def matches(frame: UPFrame) -> bool:
@@ -311,7 +311,7 @@ class JBDUP(Driver[UPFrame]):
         status = await self.ask(STATUS)
         return self.codec.reading([status, *await self._ask_direct(status, CAPACITY)])
 
-    configurable: ClassVar[str] = ""
+    no_settings_reason: ClassVar[str] = ""
 
     def likely_map(self, identity: Identity) -> SettingsMap | None:
         return None if identity.variant == "relayed" else up_map()

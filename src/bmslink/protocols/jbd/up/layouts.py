@@ -11,7 +11,7 @@ from functools import lru_cache
 from construct import Array, Byte, Bytes, Const, Int16ub, Int32sb, Int32ub, Struct
 
 from bmslink.model import Condition
-from bmslink.protocols.base import need
+from bmslink.protocols.base import require
 from bmslink.protocols.common.fields import Layout, kelvin, scaled
 
 __all__ = [
@@ -76,13 +76,15 @@ _STATUS_TAIL_SIZE = 36
 
 def status_layout(data: bytes) -> Layout:
     """Block 1000, which announces its own cells and sensors; 4 to 12 bytes more may follow."""
-    need(len(data) >= _STATUS_HEAD_SIZE, f"A pack status of {len(data)} bytes is too short.", data)
+    require(
+        len(data) >= _STATUS_HEAD_SIZE, f"A pack status of {len(data)} bytes is too short.", data
+    )
     cells = int.from_bytes(data[_STATUS_HEAD_SIZE - 2 : _STATUS_HEAD_SIZE], "big")
     at = _STATUS_HEAD_SIZE + 2 * cells
-    need(len(data) >= at + 2, f"{cells} cells do not fit into {len(data)} bytes.", data)
+    require(len(data) >= at + 2, f"{cells} cells do not fit into {len(data)} bytes.", data)
     sensors = int.from_bytes(data[at : at + 2], "big")
     left = len(data) - at - 2 - 2 * sensors - _STATUS_TAIL_SIZE
-    need(left >= 0, f"{cells} cells, {sensors} sensors do not fit into {len(data)} bytes.", data)
+    require(left >= 0, f"{cells} cells, {sensors} sensors do not fit into {len(data)} bytes.", data)
     return _status_layout(cells, sensors, left)
 
 
@@ -100,12 +102,12 @@ def _status_layout(cells: int, sensors: int, surplus: int) -> Layout:
 
 def individual_layout(data: bytes) -> Layout:
     """FC 45, a pack's own status; its temperatures count from 273.1 K, unlike block 1000's."""
-    need(len(data) >= 2, f"An individual status of {len(data)} bytes is too short.", data)
+    require(len(data) >= 2, f"An individual status of {len(data)} bytes is too short.", data)
     cells = int.from_bytes(data[:2], "big")
     at = 2 + 2 * cells + 72
-    need(len(data) >= at + 4, f"{cells} cells do not fit into {len(data)} bytes.", data)
+    require(len(data) >= at + 4, f"{cells} cells do not fit into {len(data)} bytes.", data)
     layout = _individual_layout(cells, data[at])
-    need(
+    require(
         layout.sizeof() == len(data),
         f"{cells} cells and {data[at]} sensors do not make {len(data)} bytes.",
         data,

@@ -69,5 +69,5 @@ def up_map() -> SettingsMap:
         evidence="One answer of each block was recorded (docs/protocols/jbd-up.md).",
         slots=slots,
         settings=tuple(row for slot in slots for row in _rows(slot.address, slot.layout)),
-        locked="nobody was ever recorded writing the settings of these packs",
+        read_only_reason="nobody was ever recorded writing the settings of these packs",
     )

@@ -139,7 +139,7 @@ class JK02Codec(Codec[JK02Frame]):
         variant = self._variant_of(frame)
         return Payload(self._layout(frame, variant), frame.data), variant
 
-    def explain(self, frame: JK02Frame, *, sent: bool = False) -> Record:
+    def decode(self, frame: JK02Frame, *, sent: bool = False) -> Record:
         if frame.command:
             return self._explain_command(frame, sent=sent)
         payload, variant = self._record_payload(frame)
@@ -292,7 +292,7 @@ class JK02(JK02Writing):
             await self._greet(self.link.timing.retries)
         with suppress(LinkTimeout):  # only live values tell the chemistry
             live = await self._next(CELLS, self.link.timing.timeout)
-            self._known[CELLS] = self.codec.explain(live)
+            self._known[CELLS] = self.codec.decode(live)
         return self.codec.identity(list(self._known.values()))
 
     async def _refresh_settings(self) -> None:
@@ -319,4 +319,4 @@ class JK02(JK02Writing):
         except LinkTimeout:
             await self._greet(self.link.timing.retries)
             live = await self._next(CELLS, _STREAM_TIMEOUT)
-        return self.codec.reading([self.codec.explain(live)])
+        return self.codec.reading([self.codec.decode(live)])

@@ -24,7 +24,7 @@ from construct import (
 )
 
 from bmslink.errors import FrameError
-from bmslink.protocols.base import need
+from bmslink.protocols.base import require
 from bmslink.protocols.common.fields import Layout, Scaled, fields_of, scaled, text
 
 __all__ = [
@@ -290,7 +290,7 @@ def device_variant(vendor_id: bytes, software: bytes) -> str | None:
         return None
     if int(major) >= 11:
         return "32s"
-    need(
+    require(
         model.endswith("P"),
         f"{model or 'This board'} with firmware {version} speaks jk04.",
     )
@@ -319,12 +319,12 @@ def cell_info_variant(payload: bytes) -> str | None:
     and for a frame that looks like both.
     """
     floats = struct.unpack_from("<12f", payload)  # cells only, on 24S and on 32S
-    need(not [v for v in floats if 0.5 <= v <= 5.0], "Cells as floats: this is jk04.")
+    require(not [v for v in floats if 0.5 <= v <= 5.0], "Cells as floats: this is jk04.")
     mask24, mask32 = _u32(payload, 54), _u32(payload, 70)
     is24 = _contiguous(mask24) and mask24.bit_length() <= 24
     is32 = _contiguous(mask32) and (mask24 == 0 or mask32.bit_length() > 24)
     is32 = is32 or any(payload[287 - 6 :])
-    need(not (is24 and is32), "Live values that look like 24S and like 32S: damaged or unknown.")
+    require(not (is24 and is32), "Live values that look like 24S and like 32S: damaged or unknown.")
     return "24s" if is24 else "32s" if is32 else None
 
 
@@ -335,7 +335,7 @@ def settings_variant(payload: bytes, known: str | None) -> str:
     JK02 keeps it is 24S; JK04 has its balancer switch (0 or 1) there.
     """
     if any(payload[287 - 6 : 296 - 6]):
-        need(known != "24s", "Settings of a 32S board, but this one is known as 24S.", payload)
+        require(known != "24s", "Settings of a 32S board, but this one is known as 24S.", payload)
         return "32s"
     if known is not None:
         return known

@@ -18,7 +18,7 @@ from bmslink.link.link import Link
 from bmslink.model import Adjustment, Capability, Identity, Switch
 from bmslink.protocols.base import Driver, Options, Record
 from bmslink.protocols.common.fields import build, is_set, parse
-from bmslink.protocols.common.settings_map import SettingsMap, Slot, Step
+from bmslink.protocols.common.settings_map import SettingsMap, Slot, WriteCommand
 from bmslink.protocols.jk.jk02.framing import (
     ACK,
     CELLS,
@@ -46,7 +46,7 @@ _WRITE_TRIES = 3  # the vendor's app repeats three times as well
 class JK02Writing(Driver[JK02Frame]):
     """Questions and changes in the middle of a stream."""
 
-    configurable: ClassVar[str] = ""
+    no_settings_reason: ClassVar[str] = ""
     counts_seconds: ClassVar[bool] = True
     settle: ClassVar[float] = 0.3
 
@@ -81,7 +81,7 @@ class JK02Writing(Driver[JK02Frame]):
 
         def wanted(frame: JK02Frame) -> bool:
             if not frame.command and frame.code in (INFO, SETTINGS):
-                self._known[frame.code] = self.codec.explain(frame)
+                self._known[frame.code] = self.codec.decode(frame)
                 self._latest[frame.code] = frame
                 if frame.code == SETTINGS:
                     self._settings_read = asyncio.get_running_loop().time()
@@ -151,15 +151,15 @@ class JK02Writing(Driver[JK02Frame]):
             raise SettingError("The board has not said yet which kind it is.")
         return found
 
-    def write_step(self, slot: Slot, data: bytes) -> Step[JK02Frame]:
+    def write_command(self, slot: Slot, data: bytes) -> WriteCommand[JK02Frame]:
         self.check_slot(slot, data)
-        return Step(
+        return WriteCommand(
             frame=command(slot.address, data),
             answer=lambda frame: frame.command and frame.code == ACK,
             what=f"register {slot.address:02X}",
         )
 
-    async def exchange(self, step: Step[JK02Frame]) -> JK02Frame | None:
+    async def exchange(self, step: WriteCommand[JK02Frame]) -> JK02Frame | None:
         """A stream must not be cut into, so the acknowledgement is taken out of it."""
         for attempt in range(_WRITE_TRIES):
             self.link.discard()
@@ -191,14 +191,14 @@ class JK02Writing(Driver[JK02Frame]):
 
     async def clock(self) -> datetime | None:
         self.link.discard()
-        values = self.codec.explain(await self._next(CELLS, _STREAM_TIMEOUT)).values
+        values = self.codec.decode(await self._next(CELLS, _STREAM_TIMEOUT)).values
         if values.get("variant") != "32s" or not has(values, HAS_CLOCK):
             return None
         return datetime.fromtimestamp(
             values["clock"] + _YEAR_2020 + time.timezone, UTC
         ).astimezone()
 
-    async def adjust_step(self, wish: Adjustment) -> Step[JK02Frame]:
+    async def adjust_command(self, wish: Adjustment) -> WriteCommand[JK02Frame]:
         """Seconds since 2020 in the standard time of the place, without summer time."""
         if wish.clock is None:
             raise SettingError(self.can_adjust("soc").reason)
@@ -206,7 +206,7 @@ class JK02Writing(Driver[JK02Frame]):
         layout = write_layout("32s", CLOCK, 4)
         if layout is None:
             raise SettingError(self.can_adjust("clock").reason)
-        return Step(
+        return WriteCommand(
             frame=command(CLOCK, build(layout, {"jk_clock": seconds}, "clock")),
             answer=lambda frame: frame.command and frame.code == ACK,
             what="the clock",

@@ -15,7 +15,7 @@ from construct import Byte, Struct
 
 from bmslink.link.gatt import Advert
 from bmslink.model import Capability, Identity, Reading, Switch
-from bmslink.protocols.base import Codec, Options, Payload, Record, need
+from bmslink.protocols.base import Codec, Options, Payload, Record, require
 from bmslink.protocols.common.fields import Layout, open_wires, parse, sort_conditions, text
 from bmslink.protocols.common.settings_map import SettingsMap, Slot
 from bmslink.protocols.jk.jk02.driver import JK02, JK02Codec, explain_ack
@@ -71,7 +71,7 @@ class JK04Codec(Codec[JK02Frame]):
         return Payload(Struct(register.key / register.wire), frame.data)
 
     def _record_payload(self, frame: JK02Frame) -> Payload:
-        need(
+        require(
             len(frame.data) == PAYLOAD and frame.code in _RECORDS,
             f"A jk04 record of type {frame.code:02X} with {len(frame.data)} bytes is not known.",
             frame.data,
@@ -84,7 +84,7 @@ class JK04Codec(Codec[JK02Frame]):
             prove_settings(frame.data)
         return Payload(_RECORDS[frame.code][1], frame.data)
 
-    def explain(self, frame: JK02Frame, *, sent: bool = False) -> Record:
+    def decode(self, frame: JK02Frame, *, sent: bool = False) -> Record:
         if frame.command:
             return self._explain_command(frame, sent=sent)
         payload = self._record_payload(frame)

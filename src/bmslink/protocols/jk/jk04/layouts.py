@@ -14,7 +14,7 @@ from typing import Any
 
 from construct import Array, Byte, Bytes, Int16ul, Int32ul, Int64ul, Struct
 
-from bmslink.protocols.base import need
+from bmslink.protocols.base import require
 from bmslink.protocols.common.fields import flag, scaled, text
 from bmslink.protocols.jk.settings import Register
 
@@ -138,7 +138,7 @@ def prove_device(vendor_id: bytes, software: bytes) -> None:
     model, version = text(vendor_id), text(software)
     major = version.upper().removeprefix("V").split(".")[0]
     number = int(major) if major.isascii() and major.isdigit() else 0
-    need(
+    require(
         number < 11 and not model.endswith("P"),
         f"{model or 'This board'} with firmware {version} speaks jk02.",
     )
@@ -150,12 +150,12 @@ def prove_cells(payload: bytes, *, known: bool) -> None:
     Without any cell only a type 03 before it (`known`) tells that this is jk04.
     """
     cells = struct.unpack_from(f"<{SLOTS}f", payload)
-    need(
+    require(
         all(v == 0 or 0.01 <= v <= 6 for v in cells),
         "The cells are no voltages as floats: this is not jk04.",
         payload,
     )
-    need(
+    require(
         known or any(0.5 <= v <= 5 for v in cells),
         "No cells are connected and no device info came before: this need not be jk04.",
         payload,
@@ -167,7 +167,7 @@ def prove_settings(payload: bytes) -> None:
     and the cell count where the balancer switch is."""
     count, switch = (int.from_bytes(payload[at - 6 : at - 2], "little") for at in (34, 114))
     (power_off,) = struct.unpack_from("<f", payload, 38 - 6)
-    need(
+    require(
         count <= SLOTS
         and switch <= 1
         and (power_off == 0 or 0.5 <= power_off <= 5)

@@ -72,6 +72,6 @@ def jk04_map(firmware: str | None) -> SettingsMap:
         evidence=known.evidence,
         slots=_SLOTS,
         settings=_SETTINGS,
-        locked="" if firmware else "the board does not say which firmware it has",
+        read_only_reason="" if firmware else "the board does not say which firmware it has",
         untested=known.untested,
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 from bmslink.errors import FrameError, TargetError
 from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Codec, Payload, Record, need
+from bmslink.protocols.base import Codec, Payload, Record, require
 from bmslink.protocols.common.fields import parse, text
 from bmslink.protocols.common.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer
 from bmslink.protocols.jk.jk02.layouts import PAYLOAD
@@ -25,7 +25,7 @@ from bmslink.protocols.jk.modbus.map import (
     TRIGGERS,
     VARIANTS,
     Chunk,
-    Table,
+    RegisterTable,
     assemble,
     blanked,
     chunk_layout,
@@ -96,12 +96,12 @@ class JKModbusCodec(Codec[RTUFrame]):
         self._flags: dict[int, bytes] = {}
         self._settings: dict[int, dict[str, Any]] = {}
 
-    def _answered(self, frame: RTUFrame) -> tuple[Table, int] | None:
+    def _answered(self, frame: RTUFrame) -> tuple[RegisterTable, int] | None:
         """Where the bytes of an answer belong; `FrameError` if it answers no known request."""
         asked = self._asked
         if asked is None:
             raise FrameError("An answer without its request: of which registers is not known.")
-        need(
+        require(
             fits(frame, asked),
             f"{len(frame.data)} bytes from address {frame.unit}; asked were {2 * asked.count} "
             f"from address {asked.unit}.",
@@ -118,7 +118,7 @@ class JKModbusCodec(Codec[RTUFrame]):
             return None
         return Payload(chunk_layout(*where, len(frame.data)), frame.data)
 
-    def explain(self, frame: RTUFrame, *, sent: bool = False) -> Record:
+    def decode(self, frame: RTUFrame, *, sent: bool = False) -> Record:
         values: dict[str, Any] = {"address": frame.unit, "register": frame.register}
         if frame.shape == "read":
             self._asked = frame
@@ -169,7 +169,7 @@ class JKModbusCodec(Codec[RTUFrame]):
         """Settings as they were read; remembers what later frames need."""
         self._flags[unit] = flags = found.get("enable_flags", self._flags.get(unit, bytes(9)))
         variant = variant_of(flags)
-        need(
+        require(
             None in (variant, self._told) or variant == self._told,
             f"This board has the {variant} map, known was {self._told}.",
         )

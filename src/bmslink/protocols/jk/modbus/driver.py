@@ -27,7 +27,7 @@ from bmslink.protocols.jk.modbus.map import (
     INFO,
     LIVE,
     SETTINGS,
-    Table,
+    RegisterTable,
 )
 from bmslink.protocols.jk.modbus.writing import JKModbusWriting
 
@@ -88,15 +88,15 @@ class JKModbus(JKModbusWriting):
         self._answered_at = float("-inf")
         self._ends_early = False
 
-    async def ask(self, table: Table, read: Read) -> Record:
+    async def ask(self, table: RegisterTable, read: Read) -> Record:
         """Read registers; `Refused` when the board says no."""
         request = read_request(self.address, table.base + read.offset, read.registers)
         if alike(request.register, request.count, self._asked):
             await self.ask(*(_BETWEEN if request.count != _BETWEEN[1].registers else _OTHERWISE))
         self._asked = request.register, request.count
-        self.codec.explain(request, sent=True)
+        self.codec.decode(request, sent=True)
         answer = await self.patient(request)
-        record = self.codec.explain(answer)
+        record = self.codec.decode(answer)
         if record.role == "refusal":
             status, meaning = record.values["status"], record.values["meaning"]
             raise Refused(
@@ -111,10 +111,10 @@ class JKModbus(JKModbusWriting):
         codec = self.make_codec(self.options)  # a reading may be under way
         read = IDENTITY_READS[0]
         request = read_request(self.address, INFO.base + read.offset, read.registers)
-        codec.explain(request, sent=True)
-        return codec.identity([codec.explain(await self.patient(request))]).firmware
+        codec.decode(request, sent=True)
+        return codec.identity([codec.decode(await self.patient(request))]).firmware
 
-    async def ask_bytes(self, table: Table, offset: int, registers: int) -> bytes:
+    async def ask_bytes(self, table: RegisterTable, offset: int, registers: int) -> bytes:
         await self.ask(table, Read(offset, registers))
         return self._latest
 
@@ -142,7 +142,7 @@ class JKModbus(JKModbusWriting):
         self._answered_at = loop.time()
         return frame
 
-    async def _ask_tail(self, table: Table, read: Read) -> list[Record]:
+    async def _ask_tail(self, table: RegisterTable, read: Read) -> list[Record]:
         """The end of a table, which some boards do not have."""
         try:
             return [await self.ask(table, read)]

@@ -41,7 +41,7 @@ __all__ = [
     "TRIGGERS",
     "VARIANTS",
     "Chunk",
-    "Table",
+    "RegisterTable",
     "assemble",
     "blanked",
     "chunk_layout",
@@ -81,7 +81,7 @@ class Field(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Table:
+class RegisterTable:
     """One of the three tables."""
 
     name: str
@@ -90,7 +90,7 @@ class Table:
     fields: tuple[Field, ...]
 
 
-def _table(name: str, base: int, native: Layout) -> Table:
+def _table(name: str, base: int, native: Layout) -> RegisterTable:
     layout = big_endian(native)
     fields: list[Field] = []
     at = 0
@@ -99,7 +99,7 @@ def _table(name: str, base: int, native: Layout) -> Table:
         wire = field.subcon if isinstance(field, Renamed) else field
         fields.append(Field(str(field.name), at, at + size, wire))
         at += size
-    return Table(name, base, layout, tuple(fields))
+    return RegisterTable(name, base, layout, tuple(fields))
 
 
 SETTINGS = _table("settings", 0x1000, SETTINGS_LAYOUTS["32s"])
@@ -121,7 +121,7 @@ def variant_of(flags: bytes) -> str | None:
     return "v1.1" if present & _HEATING_FLAGS == _HEATING_FLAGS else "v1.0"
 
 
-def place(register: int) -> tuple[Table, int] | None:
+def place(register: int) -> tuple[RegisterTable, int] | None:
     """The table of a register and its byte offset there; `None` outside the tables."""
     table = _TABLES.get(register - register % _SPAN)
     return None if table is None else (table, register % _SPAN)
@@ -141,7 +141,7 @@ class Chunk(NamedTuple):
 
 
 @lru_cache(maxsize=512)
-def chunk_layout(table: Table, offset: int, length: int) -> Layout:
+def chunk_layout(table: RegisterTable, offset: int, length: int) -> Layout:
     """The layout of `length` bytes from an offset of a table on.
 
     Whole fields have their names, the whole elements of an array that is cut too (with the
@@ -160,7 +160,7 @@ def chunk_layout(table: Table, offset: int, length: int) -> Layout:
     return Struct(*found)
 
 
-def _named(table: Table, offset: int, end: int) -> Iterator[Field]:
+def _named(table: RegisterTable, offset: int, end: int) -> Iterator[Field]:
     for field in table.fields:
         if offset <= field.start and field.end <= end:
             yield field
@@ -174,7 +174,9 @@ def _named(table: Table, offset: int, end: int) -> Iterator[Field]:
                 yield Field(name, start, stop, Array(last - first, field.wire.subcon))
 
 
-def assemble(table: Table, chunks: Iterable[Chunk]) -> tuple[dict[str, Any], frozenset[str]]:
+def assemble(
+    table: RegisterTable, chunks: Iterable[Chunk]
+) -> tuple[dict[str, Any], frozenset[str]]:
     """All fields of a table out of several reads, and the names of those that were read whole.
 
     The others are parsed from zeros: they must not be believed. The very last byte shares its

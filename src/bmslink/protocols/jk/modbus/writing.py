@@ -19,9 +19,9 @@ from bmslink.model import Identity, Switch
 from bmslink.protocols.base import Driver
 from bmslink.protocols.common.register_runs import question, runs, slot_bytes, span
 from bmslink.protocols.common.rtu import WRITE_MANY, RTUFrame
-from bmslink.protocols.common.settings_map import SettingsMap, Slot, Step
+from bmslink.protocols.common.settings_map import SettingsMap, Slot, WriteCommand
 from bmslink.protocols.jk.map import TABLE_BYTES, jk_map
-from bmslink.protocols.jk.modbus.map import INFO, SETTINGS, Table
+from bmslink.protocols.jk.modbus.map import INFO, SETTINGS, RegisterTable
 from bmslink.protocols.jk.settings import SWITCH_WORD
 from bmslink.settings.setting import SWITCHES, Evidence, Setting
 
@@ -89,7 +89,7 @@ def modbus_map(firmware: str | None, table: bytes, command_flags: bytes) -> Sett
 class JKModbusWriting(Driver[RTUFrame]):
     """The settings table of a board."""
 
-    configurable: ClassVar[str] = ""
+    no_settings_reason: ClassVar[str] = ""
     not_adjustable: ClassVar[Mapping[str, str]] = {
         "clock": (
             "two editions of the vendor's document name different "
@@ -101,7 +101,7 @@ class JKModbusWriting(Driver[RTUFrame]):
     address: int
 
     @abstractmethod
-    async def ask_bytes(self, table: Table, offset: int, registers: int) -> bytes:
+    async def ask_bytes(self, table: RegisterTable, offset: int, registers: int) -> bytes:
         """The raw bytes of registers; `Refused` when the board says no."""
 
     @abstractmethod
@@ -139,7 +139,7 @@ class JKModbusWriting(Driver[RTUFrame]):
         self.seen.add(found)
         return found
 
-    def write_step(self, slot: Slot, data: bytes) -> Step[RTUFrame]:
+    def write_command(self, slot: Slot, data: bytes) -> WriteCommand[RTUFrame]:
         self.check_slot(slot, data)
         frame = RTUFrame(
             unit=self.address,
@@ -157,9 +157,11 @@ class JKModbusWriting(Driver[RTUFrame]):
                 return answer.function & 0x7F == WRITE_MANY
             return answer.shape == "written" and answer.register == slot.address
 
-        return Step(frame=frame, answer=answers, what=f"register {slot.address:04X}", once=True)
+        return WriteCommand(
+            frame=frame, answer=answers, what=f"register {slot.address:04X}", once=True
+        )
 
-    async def exchange(self, step: Step[RTUFrame]) -> RTUFrame | None:
+    async def exchange(self, step: WriteCommand[RTUFrame]) -> RTUFrame | None:
         return await self.patient(step.frame, once=step.once)
 
     @abstractmethod

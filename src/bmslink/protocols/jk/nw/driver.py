@@ -96,7 +96,7 @@ class JKNWCodec(Codec[JKNWFrame]):
             return None
         return Payload(body_layout(split(frame.data), len(frame.data)), frame.data)
 
-    def explain(self, frame: JKNWFrame, *, sent: bool = False) -> Record:
+    def decode(self, frame: JKNWFrame, *, sent: bool = False) -> Record:
         name = COMMANDS.get(frame.command)
         if name is None or frame.kind not in (REQUEST, REPLY, UPLOAD):
             raise FrameError(
@@ -289,7 +289,7 @@ class JKNW(JKNWWriting[JKNWFrame]):
         return (await self._answer()).data
 
     async def _all(self) -> Record:
-        return self.codec.explain(await self._answer())
+        return self.codec.decode(await self._answer())
 
     async def _answer(self) -> JKNWFrame:
         def matches(frame: JKNWFrame) -> bool:

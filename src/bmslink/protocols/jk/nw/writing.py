@@ -17,7 +17,7 @@ from construct import Struct
 from bmslink.link.link import Frame
 from bmslink.model import Capability, Identity, Switch
 from bmslink.protocols.base import Driver
-from bmslink.protocols.common.settings_map import SettingsMap, Slot, Step
+from bmslink.protocols.common.settings_map import SettingsMap, Slot, WriteCommand
 from bmslink.protocols.jk.nw.tags import PASSWORD, TAGS, split
 from bmslink.settings.setting import Danger, Evidence, Kind, Setting, title_of
 
@@ -83,7 +83,7 @@ def nw_map() -> SettingsMap:
 class JKNWWriting(Driver[F]):
     """Settings out of the full list, and the two switches."""
 
-    configurable: ClassVar[str] = ""
+    no_settings_reason: ClassVar[str] = ""
     not_adjustable: ClassVar[Mapping[str, str]] = {
         "clock": "nobody has recorded this port setting it",
         "soc": "nobody has recorded this port setting it",
@@ -121,9 +121,9 @@ class JKNWWriting(Driver[F]):
     def shipped(self) -> SettingsMap:
         return nw_map()
 
-    def write_step(self, slot: Slot, data: bytes) -> Step[F]:
+    def write_command(self, slot: Slot, data: bytes) -> WriteCommand[F]:
         self.check_slot(slot, data)
-        return Step(
+        return WriteCommand(
             frame=self.make_write(slot.address, data),
             answer=None,  # what comes back was never recorded: only reading tells
             what=_WRITABLE[slot.address],
