@@ -103,6 +103,7 @@ class Board:
             timing,
             name=str(endpoint),
             address=options.address,
+            addressed=bool(driver.addresses),
         )
         self._driver = driver(self._link, options)
         self._built = True
@@ -177,16 +178,34 @@ class Board:
             if writer is not None:
                 writer.close()
 
+    def _speaks(self, error: LinkTimeout) -> str:
+        """The other protocol that the bytes are of which came instead of an answer, if any."""
+        if error.heard != "garbage":
+            return ""
+        from bmslink.protocols.recognition import recognise  # it loads every protocol
+
+        heard = self.link.recent
+        found = recognise(heard)
+        return found.name if found.explained * 2 > len(heard) else ""
+
     @contextmanager
-    def guarding(self) -> Iterator[None]:
+    def guarding(self, *, advising: bool = True) -> Iterator[None]:
         """Around all that drivers do. A recording needs no advice about wires and masters, and
         what a mistake of ours raises (a `KeyError`, …) leaves as one of our own errors: then a
-        change that is under way is set back, and its transaction closed."""
+        change that is under way is set back, and its transaction closed. `advising`: what came
+        instead of an answer is looked at, which takes a moment."""
         try:
             yield
         except LinkTimeout as error:
             if self.target.scheme != "replay":
-                raise
+                name = self._speaks(error) if advising else ""
+                if name in ("", self.driver.name):
+                    raise
+                raise LinkTimeout(
+                    f"What came are frames of {name}, not of {self.driver.name}: write {name}+… "
+                    "as the target.",
+                    error.heard,
+                ) from error
             raise LinkTimeout(
                 f"The recording {self.target.place} holds no further answer to what is asked; "
                 f"`bmslink decode {self.target.place}` shows what it holds.",

@@ -21,7 +21,8 @@ from bmslink.link.capture import CaptureHeader, Piece, is_capture, moment, open_
 from bmslink.link.framer import Frame, Framer, bites
 from bmslink.model import Reading
 from bmslink.protocols import DRIVERS, load_driver
-from bmslink.protocols.base import Assembler, Codec, Driver, Options, Record
+from bmslink.protocols.base import Assembler, Driver, Options, Record
+from bmslink.protocols.recognition import recognise
 
 __all__ = ["Event", "FrameEvent", "Skip", "decode", "explain", "parse_hex"]
 
@@ -181,7 +182,10 @@ def _decoded(
         return
     pieces = list(pieces)
     judged = list(_first(pieces, _JUDGED))
-    name, damaged = _detect(b"".join(p.data for p in judged), on_progress)
+    name, _, damaged = recognise(
+        b"".join(p.data for p in judged),
+        lambda done: on_progress("Looking for the protocol", done),
+    )
     if name:
         yield from _Stream(name, variant).run(_counted(pieces, on_progress), header)
         return
@@ -218,38 +222,6 @@ def _unknown(pieces: list[Piece], whole: int) -> Iterator[Skip]:
     if total < whole:
         where = f"the first {total} of {whole} bytes; --protocol looks at all of them"
     raise FrameError(f"No valid frame of any known protocol ({', '.join(DRIVERS)}) in {where}.")
-
-
-def _detect(data: bytes, on_progress: OnProgress) -> tuple[str, list[str]]:
-    """The protocol that explains most of the bytes (some share their framing); if there is none,
-    an empty name and those whose frames only fail their checksum, the one first whose frames
-    would take most of the bytes."""
-    best, covered = "", (0, 0)
-    damaged: dict[str, int] = {}
-    for number, name in enumerate(DRIVERS):
-        driver = load_driver(name)
-        framer, codec = driver.make_framer(), driver.make_codec(Options())
-        frames: list[Frame] = []
-        for bite in bites(data):
-            done = number + framer.position / max(1, len(data))
-            on_progress("Looking for the protocol", done / len(DRIVERS))
-            frames += framer.feed(bite)
-        frames += framer.flush()
-        explained = sum(len(f.raw) for f in frames if _is_explained(codec, f))
-        total = explained, sum(len(f.raw) for f in frames)
-        if total > covered:
-            best, covered = name, total
-        if framer.bad_frames:
-            damaged[name] = framer.bad_bytes
-    return best, sorted(damaged, key=lambda name: -damaged[name])
-
-
-def _is_explained(codec: Codec[Any], frame: Frame) -> bool:
-    try:
-        codec.decode(frame)
-    except FrameError:
-        return False
-    return True
 
 
 class _Stream:

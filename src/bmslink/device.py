@@ -143,11 +143,12 @@ class Device(Board):
         )
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[None]:
-        """What has to surround `store`; nothing else may be asked of the device inside."""
+    async def writing(self, *, waits: bool = True) -> AsyncIterator[None]:
+        """What has to surround `store`; nothing else may be asked of the device inside.
+        `waits`: for another program that reads the settings at the moment."""
         async with self._turn:
             with self.guarding():
-                async with self.driver.session(writing=True):
+                async with self.driver.session(writing=True, waits=waits):
                     yield
 
     @checked()

@@ -74,6 +74,16 @@ def test_ctrl_c_at_a_question_sends_nothing(tmp_path):
         assert "Interrupted: nothing was sent." in terminal.text
 
 
+@pytest.mark.parametrize("typed", ["\x04", "\x03", "n\x04\x04"])
+def test_what_is_said_after_a_question_begins_on_a_line_of_its_own(tmp_path, typed):
+    with at_terminal(tmp_path, *ASKING["switch"]) as terminal:
+        terminal.wait(lambda text: "[y/N]" in text)
+        terminal.type(typed)
+        assert terminal.end() == (130 if typed == "\x03" else 3)
+        (line,) = [each for each in terminal.text.splitlines() if "othing was sent" in each]
+        assert "[y/N]" not in line
+
+
 def test_only_one_module_asks():
     """`input`, `getpass.getpass` and reads of standard input are nowhere else."""
     found = set()

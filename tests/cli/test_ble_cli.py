@@ -88,7 +88,7 @@ def test_a_pin_file_without_a_pin_is_wrong_usage(cli, tmp_path, content, words):
 
 
 def test_a_pin_in_the_target_is_refused(cli):
-    cli("read", f"{TARGET}?pin={SECRET}").failed(2, "Secrets never stand in a target")
+    cli("read", f"{TARGET}?pin={SECRET}").failed(2, "A target holds no secrets")
 
 
 def test_it_is_asked_for_only_at_a_terminal_and_only_when_wanted(cli, monkeypatch):

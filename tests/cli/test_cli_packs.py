@@ -104,7 +104,7 @@ def test_the_same_name_is_not_given_twice_by_accident(cli, config):
         (["add", "jbd", "sim://jbd"], ["'jbd'", "vendor"]),
         (["add", "van", "nothing"], ["'nothing' is no target"]),
         (["add", "van", "frob+tcp://127.0.0.1:1"], ["'frob'", "jbd"]),
-        (["add", "van", "sim://jbd?pin=1234"], ["Secrets never stand in a target"]),
+        (["add", "van", "sim://jbd?pin=1234"], ["A target holds no secrets"]),
         (["remove", "van"], ["no pack named 'van'"]),
         (["list", "--frob"], ["--frob"]),
         (["list", "--trace", "x"], ["--trace"]),

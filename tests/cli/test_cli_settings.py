@@ -220,7 +220,7 @@ def test_a_failing_check_names_its_waiver_and_the_waiver_is_written_down(cli):
     stopped = cli("settings", "set", JBD, "discharge_ocp=200", "--yes")
     assert stopped.code == 3
     assert "--waive rating goes on all the same" in " ".join(stopped.out.split())
-    assert "rating stands in the way" in stopped.err
+    assert "this check failed: rating" in stopped.err
     assert nothing_was_written()
     assert cli("settings", "set", JBD, "discharge_ocp=200", "--yes", "--waive", "rating").code == 0
     begin = next(r for r in Journal().records() if r["event"] == "begin")

@@ -235,7 +235,7 @@ def test_an_identity_is_a_table_with_reasons():
     assert re.search(r"serial number\s+—", out)
     assert re.search(r"read\s+yes", out)
     assert re.search(r"settings\s+no: reads only", out)
-    assert "jbd-1 (capture)" in out
+    assert "jbd-1: capture" in out
     assert "\x1b" not in out
 
 
@@ -411,6 +411,27 @@ def test_packs_stand_side_by_side_and_what_has_no_room_is_counted():
     assert sum("live" in line for line in narrow) == 2
     crowded = shown([view()] * 12, 80, 11, 100.0, t.UNICODE)
     assert "8 more" in crowded[-1]
+
+
+def test_what_has_no_room_is_named_where_somebody_should_look_at_it():
+    well = [view(replace(PACK, alarms=(), protections=(), faults=())) for _ in range(8)]
+    tripped = view(replace(PACK, alarms=(), faults=(), protections=(Condition.CELL_OVERVOLTAGE,)))
+    tripped.target = "jk02+sim://?tripped"
+    full = view(replace(PACK, alarms=(Condition.FULLY_CHARGED,), protections=(), faults=()))
+    lost = view(None)
+    lost.target = "jbd+sim://?lost"
+    lost.take(RuntimeError("No answer."), 100.0)
+
+    def footer(*hidden: PackView) -> str:
+        return shown([*well, *hidden], 80, 24, 100.0, t.UNICODE)[-1]
+
+    assert footer(full, tripped).startswith("2 more: jk02+sim://?tripped cell_overvoltage  ")
+    assert footer(full, tripped, lost).startswith(
+        "3 more: jk02+sim://?tripped cell_overvoltage, and 1 with trouble"
+    )
+    assert footer(lost).startswith("1 more: jbd+sim://?lost no answer")
+    assert "STALE" in shown([*well, view()], 80, 24, 110.0, t.UNICODE)[-1]
+    assert footer(full).startswith("q quits")
 
 
 def test_the_identity_stands_in_the_title():

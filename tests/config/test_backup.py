@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bmslink.config import oddities
+from bmslink.config import oddities, restore
 from bmslink.config.files.backup import (
     Backup,
     BackupError,
@@ -22,6 +23,7 @@ from bmslink.config.files.backup import (
 )
 from bmslink.config.files.compare import (
     Difference,
+    Side,
     compare,
     lacking,
     side_of_backup,
@@ -29,7 +31,10 @@ from bmslink.config.files.compare import (
     side_of_table,
 )
 from bmslink.config.files.profile import parse_profile
+from bmslink.config.identity.places import named_place
+from bmslink.config.plan import make_plan
 from bmslink.config.restore import unusable_reason
+from bmslink.errors import UsageError
 from bmslink.model import Identity
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.protocols.daly.a5.writing import a5_map
@@ -191,13 +196,68 @@ def test_a_profile_counts_in_its_own_units_and_only_where_it_says_something() ->
     assert against("cell_ovp = 3.6") == []
     (found,) = against('sleep_delay = "1 h"')
     assert found.shown == ("3600 s", "7200 s")
-    (found,) = against('cell_ovp = "3.6 A"')
-    assert found.shown == ("3.6 A", "3.6 V")
     (found,) = against('chemistry = "lfp"')
     assert found.to_dict(["p", "live"]) == {
         "key": "chemistry",
         "values": {"p": "lfp", "live": "nmc"},
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('cell_ovp = "3.6 A"', "p: cell_ovp: 3.6 A is no value in V"),
+        ('cell_ovp = "high"', "p: cell_ovp is a number, not 'high'"),
+        ("cell_ovp = true", "p: cell_ovp is a number, not True"),
+        ("chemistry = 1", "p: chemistry is a text, not 1.0"),
+    ],
+)
+def test_what_no_board_can_hold_is_no_difference_but_a_mistake(text: str, why: str) -> None:
+    sides = [
+        side_of_profile("p", parse_profile(f"[settings]\n{text}")),
+        side_of_table("live", table(cell_ovp=3.6, chemistry="nmc")),
+    ]
+    with pytest.raises(UsageError, match=re.escape(why)):
+        compare(sides)
+
+
+@pytest.mark.parametrize(("word", "on"), [('"on"', True), ("true", True), ('"off"', False)])
+def test_a_switch_in_a_profile_is_on_or_off_in_words_too(word: str, on: bool) -> None:
+    profile = parse_profile(f"[settings]\nbalance_switch = {word}\n")
+    assert profile.settings["balance_switch"] is on
+    live = Side(name="live", values={"balance_switch": on}, units={})
+    assert compare([side_of_profile("p", profile), live]) == []
+
+
+def test_what_a_backup_does_not_hold_is_named() -> None:
+    whole = made(cell_ovp=3.6)
+    slots = {at: raw for at, raw in whole.slots.items() if int(at, 16) != 0x59}
+    part = _sealed(msgspec.structs.replace(whole, slots=slots))
+    gone = [r.key for r in MAP.settings if r.slot == 0x59 and r.writable]
+    here = table()
+    assert restore.lacking(part, MAP, here.image) == gone
+    assert gone
+    assert restore.lacking(whole, MAP, here.image) == []
+    remarks = make_plan(here, {}, identity=WHO, reading=None, raw=part).remarks
+    assert f"The backup is not whole: {', '.join(gone)} stay as they are now." in remarks
+
+
+def test_a_backup_names_the_place_where_it_was_made(tmp_path: Path) -> None:
+    """Whatever the `target` in it says: a link may lead elsewhere by now."""
+    port, other, link = tmp_path / "port", tmp_path / "other", tmp_path / "link"
+    port.touch()
+    other.touch()
+    link.symlink_to(port)
+    target = f"daly-a5+serial://{link}"
+    place = {"path": [str(port)], "address": 1}
+    assert named_place({"target": target, "place": place}) == target
+    link.unlink()
+    link.symlink_to(other)
+    assert named_place({"target": target, "place": place}) == str(port)
+    assert named_place({"target": target}) == target
+    moved = msgspec.structs.replace(made(), target=target, place=place)
+    why = restore.foreign(moved, WHO, table(), elsewhere=True)
+    assert why.startswith(f"The backup was made at {port}.")
 
 
 def test_what_a_board_lacks_is_named_and_is_no_difference() -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+import pytest
 
 import settings_table
 from bmslink.config import WAIVERS
 from bmslink.config.files.profile import parse_profile
 from config_faults import combinations
+from support import ROOT
 
 TEXT = settings_table.PAGE.read_text(encoding="utf-8")
 
@@ -33,3 +37,14 @@ def test_its_profile_is_one() -> None:
     profiles = [b for b in re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL) if "[settings]" in b]
     assert len(profiles) == 1
     assert parse_profile(profiles[0]).settings
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))])
+def test_no_table_is_cut_in_two(page: Path) -> None:
+    """A row behind a blank line is no row of the table above it."""
+    lines = ["", *page.read_text(encoding="utf-8").splitlines(), ""]
+    for number, (above, line, below) in enumerate(
+        zip(lines, lines[1:], lines[2:], strict=False), 1
+    ):
+        if line.startswith("|") and not above.startswith("|"):
+            assert re.match(r"\|[ :-]*-", below), f"line {number}: {line[:60]}"

@@ -62,7 +62,7 @@ NEVER: Mapping[tuple[str, int], str] = {
     ("jk-modbus", 0x1626): "it starts the boot loader, and nothing leads back",
     **dict.fromkeys([("jk-bus", trigger) for trigger in (0x161C, 0x161E, 0x1620)],
                     "no change but the question for a record; the driver's own tests have it"),
-    ("daly-d2", 0xCF): "on other boards text stands in this register",
+    ("daly-d2", 0xCF): "on other boards this register holds text",
     **dict.fromkeys([("daly-p81", register) for register in (0xF6, 0xF7)], _UNSEEN),
     ("daly-p81", 0x12E): "it closes the FETs past all protections",
 }  # fmt: skip

@@ -118,8 +118,8 @@ def test_each_form_of_target(text, scheme, place, protocol, query):
         ("serial:///dev/ttyUSB0?baudrate", "not key=value"),
         ("serial:///dev/ttyUSB0?speed=2", "Unknown key 'speed' for serial.*baudrate"),
         ("sim://?Cells=4", "Unknown key 'Cells'"),
-        ("serial:///dev/ttyUSB0?baudrate=1&baudrate=2", "stands twice"),
-        ("sim://?cells=4&cells=8", "stands twice"),
+        ("serial:///dev/ttyUSB0?baudrate=1&baudrate=2", "is given twice"),
+        ("sim://?cells=4&cells=8", "is given twice"),
     ],
 )
 def test_what_is_wrong_with_a_target_is_said(text, words):

@@ -39,11 +39,13 @@ async def answer(question: str) -> str:
     ask(f"{question} ")
     stay_in_background()
     threading.Thread(target=_read, args=(loop, hand_over), daemon=True).start()
+    line = ""
     try:
-        return await found
-    except asyncio.CancelledError:
-        end_line()
-        raise
+        line = await found
+    finally:
+        if not line.endswith("\n"):  # Ctrl-D, Ctrl-C: nobody ended the line of the question
+            end_line()
+    return line.rstrip("\n")
 
 
 def _read(loop: asyncio.AbstractEventLoop, hand_over: Callable[[str], None]) -> None:
@@ -64,6 +66,10 @@ def secret(what: str) -> str | None:
     try:
         return getpass.getpass(f"{clean(what)}: ").strip() or None
     except EOFError:
+        end_line()
         return None
+    except KeyboardInterrupt:
+        end_line()
+        raise
     finally:
         signal.signal(signal.SIGINT, ours)

@@ -234,11 +234,11 @@ async def change(
 
 
 def stop_if_blocked(plan: Plan) -> None:
-    """`GateError` where a check blocks it; they were shown already."""
+    """`GateError` where a check failed; they were shown already."""
     if plan.blocked:
         names = ", ".join(check.name for check in plan.blocked)
-        verb = "stands" if len(plan.blocked) == 1 else "stand"
-        raise GateError(f"Nothing was sent: {names} {verb} in the way (see above).", plan.checks)
+        checks = "this check" if len(plan.blocked) == 1 else "these checks"
+        raise GateError(f"Nothing was sent: {checks} failed: {names} (see above).", plan.checks)
 
 
 def show_plan(session: Session, plan: Plan, *, whole: bool = True) -> None:
@@ -265,17 +265,15 @@ def show_outcome(session: Session, device: Device, outcome: Outcome) -> None:
         raise typer.Exit(UNVERIFIED)
 
 
-_SWITCHED = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
-
-
 def value_of(setting_kind: str, unit: str, text: str) -> Any:
     """What was typed for a setting, in its own form; `UsageError` where it cannot be."""
-    from bmslink.config.files.profile import NumberWithUnit, typed_value
+    from bmslink.config.files.profile import SWITCHED, NumberWithUnit, typed_value
 
     if setting_kind == "switch":
-        if text.lower() not in _SWITCHED:
+        position = {**SWITCHED, "1": True, "0": False}.get(text.lower())
+        if position is None:
             raise UsageError(f"{text!r} is neither on nor off.")
-        return _SWITCHED[text.lower()]
+        return position
     if setting_kind != "number":
         return text
     value = typed_value(text)

@@ -116,7 +116,7 @@ def plan(
     """Show what a profile would change, and every check.
 
     In the order of writing, and with every byte; nothing is changed. Exit code 3 where a check
-    stands in the way.
+    fails.
     """
     from bmslink.config import draft
     from bmslink.config.files.profile import load_profile

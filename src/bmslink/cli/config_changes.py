@@ -26,7 +26,7 @@ def resume(
         bool, typer.Option("--rollback", help="Set it back instead of finishing it.")
     ] = False,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Send nothing: declare over what stands now.")
+        bool, typer.Option("--keep", help="Send nothing: give it up, whatever the board holds now.")
     ] = False,
     show: Annotated[
         bool, typer.Option("--show", help="Only show what is on record and what the pack holds.")

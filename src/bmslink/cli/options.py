@@ -75,7 +75,9 @@ Protocol = Annotated[
 PinFile = Annotated[
     str | None,
     typer.Option(
-        "--pin-file", metavar="FILE", help="Its Bluetooth pin stands in FILE; else BMSLINK_PIN."
+        "--pin-file",
+        metavar="FILE",
+        help="A file with its Bluetooth pin; else BMSLINK_PIN.",
     ),
 ]
 Watch = Annotated[

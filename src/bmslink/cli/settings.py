@@ -85,7 +85,7 @@ def set_settings(
         if not sign:
             raise TargetError(f"{pair!r} has no value: write {key}=VALUE.")
         if key in wanted:
-            raise TargetError(f"{key} stands twice.")
+            raise TargetError(f"{key} is given twice.")
         wanted[key] = value.strip()
     device = connect_one(session, target, connection)
     if wanted.keys() & set(_ADJUSTED):

@@ -58,7 +58,8 @@ def _read_stdin(put: Callable[[str | None], None]) -> None:
 
 
 def first_line(fd: int, *, back: Callable[[], object]) -> str:
-    """The next line of a terminal, and nothing behind it; "" at its end.
+    """The next line of a terminal with its "\\n", if it has one, and nothing behind it; "" at the
+    end of input.
 
     `back` is called before it is read again, when it was another program's for a while.
     """
@@ -68,7 +69,7 @@ def first_line(fd: int, *, back: Callable[[], object]) -> str:
             typed = (typed + data)[-_LONGEST_LINE:]
     except OSError:  # the terminal is gone
         return ""
-    return typed.partition(b"\n")[0].decode(errors="replace")
+    return b"".join(typed.partition(b"\n")[:2]).decode(errors="replace")
 
 
 def _read_some(fd: int, back: Callable[[], object] = lambda: None) -> bytes:

@@ -166,7 +166,7 @@ async def apply(
                 sentence="Nothing was sent: what this pack can change is as wanted already; it "
                 f"cannot change {_named(left)}."
                 if left
-                else "Everything stands as wanted already.",
+                else "Everything is as wanted already.",
                 notes=_left_out(fresh),
             )
         return await _carry_out_new(device, fresh, journal)
@@ -178,7 +178,9 @@ def _left_out(plan: Plan) -> list[str]:
 
 
 def _named(keys: Collection[str]) -> str:
-    return ", ".join(keys) if len(keys) < 4 else f"{len(keys)} of what is asked; all else stands"
+    return (
+        ", ".join(keys) if len(keys) < 4 else f"{len(keys)} of what is asked; the rest is as wanted"
+    )
 
 
 async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:

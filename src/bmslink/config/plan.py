@@ -17,7 +17,15 @@ from bmslink.config.checks.gates import check_all
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
 from bmslink.config.order import in_order
-from bmslink.config.restore import Outside, Stood, foreign_reason, outside, part_of, unusable_reason
+from bmslink.config.restore import (
+    Outside,
+    Stood,
+    foreign_reason,
+    lacking,
+    outside,
+    part_of,
+    unusable_reason,
+)
 from bmslink.config.restore import writable_part as writable_part
 from bmslink.errors import FrameError, SettingError
 from bmslink.model import Identity, Reading
@@ -217,7 +225,7 @@ def make_plan(
         blocked=blocked or {},
     )
     standing = [
-        f"Stands already: {verdict.sentence}"
+        f"A rule is broken already: {verdict.sentence}"
         for verdict in review(after, cells=cells or identity.cell_count, chemistry=kind)
         if verdict.passed is False and not keys & set(verdict.about)
     ]
@@ -295,6 +303,8 @@ def _back(
         for each in found
         if each.stood
     ]
+    if isinstance(raw, Backup) and (unknown := lacking(raw, table.map, table.image)):
+        told.append(f"The backup is not whole: {', '.join(unknown)} stay as they are now.")
     return _Back(new, [*left, *told], kept, "", other, found)
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from bmslink.config.files.backup import Backup
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint, fingerprint_of
+from bmslink.config.identity.places import named_place
 from bmslink.errors import FrameError, SettingError
 from bmslink.model import Identity
 from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, SettingsSnapshot, Slot
@@ -21,6 +22,7 @@ __all__ = [
     "RestorablePart",
     "Stood",
     "foreign_reason",
+    "lacking",
     "outside",
     "part_of",
     "unusable_reason",
@@ -90,8 +92,9 @@ def foreign_reason(
         if differs := then.differs(here):
             return f"The backup is of another board: this one has {differs}."
     if elsewhere and not here.certain:
+        made_at = named_place({"target": backup.target, "place": backup.place})
         return (
-            f"The backup was made at {backup.target}. The board has no serial number, so it may "
+            f"The backup was made at {made_at}. The board has no serial number, so it may "
             "be another one of the same kind."
         )
     return ""
@@ -167,6 +170,17 @@ def part_of(
     return found
 
 
+def lacking(backup: Backup, settings: SettingsMap, image: RawSettings) -> list[str]:
+    """What this board holds and a restore could set, and the backup knows nothing of."""
+    kept = backup.image()
+    return [
+        row.key
+        for row in settings.settings
+        if row.slot in image and row.slot not in kept
+        if row.writable and not (row.live or row.own or row.is_switch)
+    ]
+
+
 def _kept(
     rows: list[Setting], settings: SettingsMap, now: bytes, then: bytes
 ) -> Iterator[tuple[str, str]]:
@@ -235,7 +249,7 @@ def _outside(
         value = values[row.key]
         try:
             if value is None:
-                raise SettingError(f"{row.key}: {then[row.field]} stands for no value of it.")
+                raise SettingError(f"{row.key}: {then[row.field]} is no value of it.")
             row.check(value)
         except SettingError as error:
             known = any(

@@ -35,7 +35,7 @@ _12V = {"lfp": 4, "nmc": 4, "lto": 5, "na-ion": 4}
 
 USES: Mapping[str, Use] = MappingProxyType({
     "ups": Use(
-        "A UPS stands full for months and must deliver when the mains fail: it goes to float "
+        "A UPS is full for months and must deliver when the mains fail: it goes to float "
         "after six hours, and a low state of charge alone never stops it.",
         _48V, 100.0, 0.3, 1.0,
         {"high_soc_dwell": {"on_delay": 6 * 3600.0}},

@@ -385,6 +385,9 @@ class Recorder(Transport):
     def line(self) -> Line | None:
         return self.inner.line()
 
+    def reached(self) -> str:
+        return self.inner.reached()
+
     def turn(self, *, listens: bool = False) -> AbstractAsyncContextManager[float]:
         return self.inner.turn(listens=listens)
 

@@ -28,6 +28,8 @@ _BY_WIRE = ("wrong baud rate, protocol or wiring", "is the BMS awake, wired (TX 
 _BY_RADIO = ("wrong protocol", "is the board behind the Bluetooth module awake")
 _MOST = 256
 """Frames that wait or make one answer; a device that never stops must not fill the memory."""
+_RECENT = 2048
+"""Bytes that are kept to see what they look like where none of them was a frame."""
 _OUTAGE = 2
 _RADIO_TIMEOUT, _RADIO_IDLE = 1.0, 0.5  # s
 _PATIENCE = 10
@@ -85,14 +87,19 @@ class Link(Generic[F]):
         *,
         name: str = "link",
         address: int | None = None,
+        addressed: bool = False,
     ) -> None:
         """`name` is what the log calls it; `address` the one that all requests carry, if the
-        target names one: it may be why nobody answers."""
+        target names one: it may be why nobody answers. `addressed`: boards of this protocol can
+        have another one than is asked where no address is named."""
         self.name = name
         self.address = address
+        self.addressed = addressed
         self.transport = transport
         self.framer = framer
         self.timing = timing
+        self.recent = b""
+        """The bytes that came last."""
         self.received_at: datetime | None = None
         """When the last frame was completed, UTC."""
         self.received = 0
@@ -132,6 +139,7 @@ class Link(Generic[F]):
     def _on_data(self, data: bytes) -> None:
         self._last_byte = asyncio.get_running_loop().time()
         self._heard += len(data)
+        self.recent = (self.recent + data)[-_RECENT:]
         before, begun = self.framer.skipped_bytes, self.framer.pending > 0
         frames = self.framer.feed(data)
         if frames or not begun:  # who waits knows already that a frame has begun
@@ -313,10 +321,12 @@ class Link(Generic[F]):
         garbled, awake = _BY_RADIO if line and line.name.startswith("ble://") else _BY_WIRE
         if heard:
             return LinkTimeout(f"{heard} bytes came, but no valid frame: {garbled}.", "garbage")
-        asked = "is this its protocol"
+        asked = "and is this its protocol"
         if self.address is not None:
-            asked = f"are this its protocol and {self.address} its address (--address)"
-        return LinkTimeout(f"No answer: {awake}, and {asked}?", "silence")
+            asked = f"and are this its protocol and {self.address} its address (--address)"
+        elif self.addressed and garbled is _BY_WIRE[0]:
+            asked = "is this its protocol, and has it an address of its own (--address)"
+        return LinkTimeout(f"No answer: {awake}, {asked}?", "silence")
 
     async def send(self, frame: F) -> None:
         """Send a frame that has no answer of its own (a streaming protocol's trigger)."""

@@ -104,6 +104,9 @@ class _SharedLine:
     def peer(self) -> SeenDevice | None:
         return None if self._transport is None else self._transport.peer()
 
+    def reached(self) -> str:
+        return "" if self._transport is None else self._transport.reached()
+
     async def write(self, user: SharedTransport, data: bytes) -> None:
         if self._transport is None or user not in self.users:
             raise LinkClosed(f"{self.line.name} is not open.")
@@ -153,6 +156,9 @@ class SharedTransport(Transport):
 
     def peer(self) -> SeenDevice | None:
         return None if self._shared is None else self._shared.peer()
+
+    def reached(self) -> str:
+        return "" if self._shared is None else self._shared.reached()
 
     async def open(self, on_data: OnData, on_lost: OnLost) -> None:
         await self.close()

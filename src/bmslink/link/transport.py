@@ -92,6 +92,11 @@ class Transport(ABC):
         """The line that this would open, or `None` where each gets a line of its own."""
         return None
 
+    def reached(self) -> str:
+        """What was reached, while it is open, under one name for all ways to write the target;
+        empty where only one program at a time can reach it."""
+        return ""
+
     def turn(self, *, listens: bool = False) -> AbstractAsyncContextManager[float]:
         """One question with its answers, undisturbed by others who share the line.
 
@@ -255,7 +260,7 @@ def _key_of(pair: str) -> str:
 
 def _secret() -> TargetError:
     return TargetError(
-        "Secrets never stand in a target: take the pin or password out and use --pin-file, "
+        "A target holds no secrets: take the pin or password out and use --pin-file, "
         "BMSLINK_PIN, the prompt or bmslink.toml."
     )
 
@@ -267,7 +272,7 @@ def _check_key(key: str, name: str, scheme: Scheme, seen: Mapping[str, str]) -> 
         known = ", ".join(sorted(COMMON_KEYS | scheme.keys))
         raise TargetError(f"Unknown key {key!r} for {name}://; known: {known}.")
     if key in seen and key != "fault":  # several faults may be asked for
-        raise TargetError(f"The key {key!r} stands twice in the target.")
+        raise TargetError(f"The key {key!r} is given twice in the target.")
 
 
 def split_host(place: str) -> tuple[str, int]:

@@ -243,8 +243,9 @@ class Driver(ABC, Generic[F]):
         raise SettingError(f"{self.name}: {self.no_settings_reason}.")
 
     @asynccontextmanager
-    async def session(self, *, writing: bool) -> AsyncIterator[None]:
-        """What has to surround reading or writing settings."""
+    async def session(self, *, writing: bool, waits: bool = True) -> AsyncIterator[None]:
+        """What has to surround reading or writing settings. `waits`: for another program that
+        does the same with this board at the moment; nothing that switches off does."""
         yield
 
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:

@@ -26,7 +26,6 @@ _DEEP = re.compile(r"(?<![\w\"'-])(?:[\w\"'-]++\s*+\.\s*+){64}")
 _FIELD = re.compile(r"field `(.*)`|\$\.(\w+)", re.DOTALL)
 _TYPES = {
     "str": "text in quotes",
-    "str | null": "text in quotes",
     "object": "a table",
     "array": "a list",
     "int": "a number",
@@ -108,10 +107,15 @@ class Document:
         if message.startswith("Object missing"):
             raise self.wrong(key, f"{title}{name!r} is missing")
         what = message.partition(" - at ")[0].replace("Expected", "expected")
-        for foreign, ours in _TYPES.items():
-            what = what.replace(f"`{foreign}`", ours)
+        what = re.sub(r"`([^`]+)`", lambda kind: _in_words(kind[1]), what)
         subject = f"{name}: " if name else ""
         raise self.wrong((*key, name) if name else key, f"{title}{subject}{what}")
+
+
+def _in_words(kinds: str) -> str:
+    """What msgspec calls `float | null`; no TOML holds a null."""
+    words = [_TYPES.get(kind, f"`{kind}`") for kind in kinds.split(" | ") if kind != "null"]
+    return " or ".join(dict.fromkeys(words))
 
 
 def _wrong(path: Path, line: int, why: str) -> TargetError:

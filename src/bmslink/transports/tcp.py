@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from ipaddress import IPv6Address, ip_address
 
 from bmslink.errors import LinkClosed, PortDenied, PortNotFound, TransportError
 from bmslink.link.transport import Endpoint, Line, OnData, OnLost, Transport, split_host
@@ -33,6 +34,9 @@ class TcpTransport(Transport):
 
     def line(self) -> Line:
         return Line(f"tcp://{self._host.lower()}:{self._port}")
+
+    def reached(self) -> str:
+        return "" if self._wire is None else self._wire.reached()
 
     async def open(self, on_data: OnData, on_lost: OnLost) -> None:
         await self.close()
@@ -100,6 +104,16 @@ class _Wire(asyncio.Protocol):
         for name, value in _PROBES.items():
             if hasattr(socket, name):
                 wire.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+    def reached(self) -> str:
+        """The address and port at the other end."""
+        found = self._transport and self._transport.get_extra_info("peername")
+        if not found:
+            return ""
+        address = ip_address(found[0].partition("%")[0])
+        mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+        host = "localhost" if address.is_loopback else str(mapped or address)
+        return f"tcp://{host}:{found[1]}"
 
     def forget(self) -> None:
         """Deliver nothing any more."""

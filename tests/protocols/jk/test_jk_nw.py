@@ -251,7 +251,7 @@ def test_tag_names_are_unique() -> None:
     [
         ("830a628fff", "Tag 8F at byte 3 .* is cut off"),
         ("8300018800", "Tag 88 at byte 3 .* is unknown"),
-        ("830001830002", "Tag 83 stands twice, again at byte 3"),
+        ("830001830002", "Tag 83 comes twice, again at byte 3"),
         ("7904010ed202", "4 bytes holds no whole cells"),
         ("7906010ed2010ed3", r"numbers its cells \[1, 1\]"),
         ("7903000ed2", r"numbers its cells \[0\]"),

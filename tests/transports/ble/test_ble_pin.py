@@ -16,17 +16,21 @@ import ble_memory
 import bmslink
 from ble_memory import AIR
 from ble_support import ADDRESS, board, clear_air, opening, read
+from bmslink.config import switch
 from bmslink.errors import (
     PortDenied,
     TargetError,
 )
 from bmslink.link.gatt import SeenDevice
 from bmslink.link.transport import Pin
+from bmslink.model import Command
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options
 from bmslink.protocols.jbd.auth import hide, take_apart
 from bmslink.protocols.jbd.framing import JBDFrame, JBDFramer
 from bmslink.simulation.transport import SimLine, make_device
+from bmslink.storage.journal import Journal
+from support import virtual_run
 
 
 @pytest.fixture(autouse=True)
@@ -137,6 +141,23 @@ def test_jbd_without_a_pin_asks_for_one_only_when_the_board_stays_mute():
     assert len(asked) == 1
     writes = [data for step, data in module.log if step.startswith("write")]
     assert not any(data.startswith(b"\xff\xaa") for data in writes)
+
+
+@pytest.mark.parametrize("pin", [None, SECRET])
+def test_switching_off_knocks_at_a_module_that_wants_its_password(pin, tmp_path):
+    """The question before an off is the first one on its link."""
+    locked()
+
+    async def off():
+        asking = Pin(ask=lambda what: pin)
+        async with bmslink.connect(f"jbd+ble://{ADDRESS}", pin=asking) as device:
+            return await switch(device, Command("charge", False), journal=Journal(tmp_path))
+
+    if pin:
+        assert virtual_run(off()).result == "done"
+    else:
+        with pytest.raises(PortDenied, match="wants its password: give it with --pin-file"):
+            virtual_run(off())
 
 
 def test_a_pin_does_not_hinder_a_module_without_passwords():

@@ -37,5 +37,5 @@ def table(identity: Identity, g: Glyphs) -> RenderableType:
         result.add_row(clean(name), text)
     if identity.map.get("name"):
         evidence = identity.map.get("evidence") or "no evidence"
-        result.add_row("settings map", Text(clean(f"{identity.map['name']} ({evidence})")))
+        result.add_row("settings map", Text(clean(f"{identity.map['name']}: {evidence}")))
     return result

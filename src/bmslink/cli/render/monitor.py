@@ -17,7 +17,7 @@ from rich.text import Text
 from bmslink.cli.render import text as t
 from bmslink.cli.render.read import cell_summary, health
 from bmslink.cli.render.text import Glyphs
-from bmslink.model import Identity, Reading
+from bmslink.model import Condition, Identity, Reading
 
 __all__ = ["PackView", "screen"]
 
@@ -25,6 +25,7 @@ HISTORY = 1000
 _PACK_WIDTH = 38  # a pack in a narrower column could not show its own line
 _PACK_HEIGHT = 5
 _CELL_WIDTH = 11
+_NAME, _TOLD = 24, 2  # of a pack that has no room: its name's width, and how many conditions
 _WIDE = 60  # columns from which on the long forms are used
 _HEADER, _CELLS, _ALL = 3, 4, 9  # ranks: a line is shown while its rank is at most the limit
 
@@ -89,7 +90,7 @@ def screen(
         ]
         between = Text(f" {g.side} ", "dim")
         lines += [between.join(parts) for parts in zip(*columns, strict=True)]
-    lines.append(_footer(len(views) - len(shown), g, clock, keys=keys))
+    lines.append(_footer(views[len(shown) :], now, g, clock, keys=keys))
     return [_fit(line, width, g) for line in lines[-height:]]
 
 
@@ -104,14 +105,37 @@ def _fit(line: Text, width: int, g: Glyphs) -> Text:
     return line
 
 
-def _footer(hidden: int, g: Glyphs, clock: datetime | None, *, keys: bool) -> Text:
+def _footer(
+    hidden: list[PackView], now: float, g: Glyphs, clock: datetime | None, *, keys: bool
+) -> Text:
     parts = ["q quits" if keys else "Ctrl-C quits"]
-    if hidden:
-        parts.append(f"{hidden} more: enlarge the terminal")
+    line = Text(style="dim")
+    if troubles := [f"{_name(view, g)} {why}" for view in hidden if (why := _trouble(view, now))]:
+        also = f", and {len(troubles) - 1} with trouble" if len(troubles) > 1 else ""
+        line.append(f"{len(hidden)} more: {troubles[0]}{also}", "not dim bold red")
+        line.append(f"  {g.dot}  ")
+    elif hidden:
+        parts.append(f"{len(hidden)} more: enlarge the terminal")
     parts.append(f"{g.high} highest  {g.low} lowest  {g.balance} balancing")
     if clock is not None:
         parts.append(f"{clock:%H:%M:%S}")
-    return Text(f"  {g.dot}  ".join(parts), "dim")
+    return line.append(f"  {g.dot}  ".join(parts))
+
+
+def _name(view: PackView, g: Glyphs) -> str:
+    return t.shorten(t.clean(view.target), _NAME, g)
+
+
+def _trouble(view: PackView, now: float) -> str:
+    """Why somebody should look at a pack that has no room on the screen; empty: all is well."""
+    reading = view.reading
+    if reading is None:
+        return "no answer" if view.error else ""
+    found: list[str] = [*(reading.protections or ()), *(reading.faults or ())]
+    found += [name for name in reading.alarms or () if name != Condition.FULLY_CHARGED]
+    if view.stale(now):
+        found.insert(0, "ENDED" if view.over else "STALE")
+    return ", ".join(found[:_TOLD]) + (", ..." if len(found) > _TOLD else "")
 
 
 def _pack(view: PackView, width: int, height: int, now: float, g: Glyphs) -> list[Text]:

@@ -31,7 +31,7 @@ WAIVERS: Mapping[str, str] = {
     "unchanged": "resume although other settings changed since, and set them back as well",
     "twin": "it is another board than the one that looks the same, whose change was cut off",
     "place": "resume over another port than the change was begun over, on a board without a number",
-    "load": "change what all protection stands on while current flows",
+    "load": "change what all protection depends on while current flows",
     "soc": "set a state of charge that the cells, the current or the board's own count contradict",
 }
 """Waiver -> what it allows. The key of a setting that asks for it (`setting.ASKING`) is one too."""

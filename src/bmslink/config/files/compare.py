@@ -9,7 +9,7 @@ from typing import Any
 from bmslink.config.checks.plausible import believe
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import NumberWithUnit, Profile
-from bmslink.errors import SettingError
+from bmslink.errors import SettingError, UsageError
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import Value
 
@@ -59,12 +59,13 @@ def compare(sides: Sequence[Side]) -> list[Difference]:
 
     What a map lacks is no difference (`lacking` names it, `compared` the rest). A value that a
     board should have and does not tell is one. What changes by itself or belongs to one board is
-    left out.
+    left out. `UsageError` for a profile's value that no board can have (A where V belongs).
     """
     found = []
     for key in compared(sides):
         having = [side for side in sides if key in side.values]
         unit = next((side.units[key] for side in _boards_first(having) if key in side.units), "")
+        _require_kind(having, key)
         values = tuple(_in(unit, side, key) for side in sides)
         told = [value for side, value in zip(sides, values, strict=True) if side in having]
         if all(_same(told[0], value) for value in told[1:]):
@@ -135,14 +136,35 @@ def _boards_first(sides: Sequence[Side]) -> list[Side]:
 
 
 def _in(unit: str, side: Side, key: str) -> Value | None:
-    """A side's value in this unit, or as it is where that makes no sense."""
+    """A side's value in this unit. Of two boards that is as it is where it makes no sense; of a
+    profile it is a `UsageError`, as where it is applied."""
     value = side.values.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or key not in side.units:
         return value
     try:
         return NumberWithUnit(float(value), side.units[key]).to(unit)
-    except SettingError:
+    except SettingError as error:
+        if side.partial:
+            raise UsageError(f"{side.name}: {key}: {error}") from error
         return f"{value:.6g} {side.units[key]}"
+
+
+def _kind(value: Value) -> str:
+    if isinstance(value, bool):
+        return "on or off"
+    return "a text" if isinstance(value, str) else "a number"
+
+
+def _require_kind(having: Sequence[Side], key: str) -> None:
+    """`UsageError` where a profile has a text for what is a number on a board, and the like."""
+    boards = (side.values[key] for side in having if not side.partial)
+    held = next((value for value in boards if value is not None), None)
+    if held is None:
+        return
+    for side in having:
+        value = side.values[key]
+        if side.partial and value is not None and _kind(value) != _kind(held):
+            raise UsageError(f"{side.name}: {key} is {_kind(held)}, not {value!r}.")
 
 
 def _same(one: Value | None, other: Value | None) -> bool:

@@ -22,6 +22,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from bmslink.config.checks.plausible import believe
 from bmslink.errors import SettingError, UsageError
@@ -46,6 +47,10 @@ _BEYOND, _LONGEST_NUMBER = 1e12, 40
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _QUANTITY = re.compile(r"\s*([+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(\S*)\s*")
 _TO_BASE = {**CONVERSIONS, "C": ("°C", 1.0)}
+
+
+SWITCHED = MappingProxyType({"on": True, "true": True, "off": False, "false": False})
+"""The words for a switch."""
 
 
 class ProfileError(UsageError):
@@ -189,6 +194,8 @@ def _value(key: str, value: object) -> Value | NumberWithUnit:
         return float(value)
     if not isinstance(value, str):
         raise UsageError(f"{key} is a number, a text, true or false.")
+    if value in SWITCHED:
+        return SWITCHED[value]
     match = _QUANTITY.fullmatch(value) if len(value) <= _LONGEST_NUMBER else None
     if match is None:
         return value

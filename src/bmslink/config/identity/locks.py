@@ -6,7 +6,6 @@ ends.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from bmslink.config.checks.check import Check
 from bmslink.errors import GateError
+from bmslink.storage.alone import lock_file
 from bmslink.storage.chain import open_regular, take
 from bmslink.storage.journal import JournalRefusal
 
@@ -40,7 +40,7 @@ def is_held(folder: Path, names: Sequence[str]) -> bool:
     """Whether somebody holds one of these names now. It waits for nobody and makes no file."""
     for name in names:
         try:
-            handle = open_regular(_path(folder, name), os.O_RDWR)
+            handle = open_regular(lock_file(folder, name), os.O_RDWR)
         except OSError:  # nobody ever held it, or nobody can
             continue
         try:
@@ -52,14 +52,9 @@ def is_held(folder: Path, names: Sequence[str]) -> bool:
     return False
 
 
-def _path(folder: Path, name: str) -> Path:
-    text = name.encode("utf-8", "surrogateescape")
-    return folder / f"{hashlib.sha256(text).hexdigest()[:16]}.lock"
-
-
 @contextmanager
 def _held(folder: Path, name: str) -> Iterator[None]:
-    path = _path(folder, name)
+    path = lock_file(folder, name)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle = open_regular(path, os.O_RDWR | os.O_CREAT)

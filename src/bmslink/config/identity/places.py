@@ -22,7 +22,7 @@ from bmslink.errors import TargetError
 from bmslink.link.gatt import SeenDevice
 from bmslink.link.transport import Endpoint, parse_target, split_host
 
-__all__ = ["Place", "place_of", "recorded_place", "where"]
+__all__ = ["Place", "named_place", "place_of", "recorded_place", "where"]
 
 _KINDS = ("usb", "socket", "radio", "name", "net", "path", "other")
 """The surest first: the adapter's serial number, where it is plugged in, a Bluetooth address, …"""
@@ -118,6 +118,19 @@ def recorded_place(begin: Mapping[str, Any]) -> Place:
         return where(parse_target(target), ask=False)
     except TargetError:
         return Place({"other": (target,)})
+
+
+_FOR_PEOPLE = ("path", "net", "name", "radio", "other", "socket", "usb")
+
+
+def named_place(record: Mapping[str, Any]) -> str:
+    """The place in a record or a backup, for people: how the target was written if it still leads
+    there, else what the place itself is called."""
+    target, place = str(record.get("target")), recorded_place(record)
+    if not record.get("place") or recorded_place({"target": target}).same(place):
+        return target
+    name = next((place.marks[kind][-1] for kind in _FOR_PEOPLE if place.marks.get(kind)), target)
+    return name if place.address == 1 else f"{name}, address {place.address}"
 
 
 # -------------------------------------------------------------------------------------- kinds

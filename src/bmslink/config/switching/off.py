@@ -166,7 +166,7 @@ async def _send(device: Device, off: _Off) -> None:
     if off.step is not None:
         await _repeatedly(device, off, off.step)
     elif (settings := off.setting) is not None:
-        async with device.writing():
+        async with device.writing(waits=False):
             await _clear_bit(device, off, settings, await device.fetch(settings.slots))
 
 
@@ -179,7 +179,7 @@ async def _repeatedly(device: Device, off: _Off, step: WriteCommand[Any]) -> Non
     for left in reversed(range(tries)):
         off.sent = True
         try:
-            with device.guarding():
+            with device.guarding(advising=not left):
                 await device.driver.perform_apart(replace(step, once=True))
         except LinkTimeout as lost:
             if not left:

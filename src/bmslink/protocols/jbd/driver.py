@@ -26,7 +26,7 @@ from bmslink.protocols.common.fields import (
     sort_conditions,
     text,
 )
-from bmslink.protocols.jbd.auth import APP_KEY, authenticate
+from bmslink.protocols.jbd.auth import APP_KEY
 from bmslink.protocols.jbd.framing import (
     ADDRESSES,
     READ,
@@ -267,9 +267,6 @@ class JBD(JBDWriting):
     modules: ClassVar[tuple[Gatt, ...]] = JBD_MODULES
     adverts: ClassVar[tuple[Advert, ...]] = JBD_ADVERTS
 
-    _knocked = True
-    """Whether the Bluetooth module was asked to let us in; there may be none."""
-
     @classmethod
     def make_framer(cls) -> JBDFramer:
         return JBDFramer()
@@ -280,16 +277,9 @@ class JBD(JBDWriting):
 
     async def start(self) -> None:
         """Show the Bluetooth module the pin, where there is one to show."""
-        self._knocked = self.link.transport.peer() is None
+        self.knocked = self.link.transport.peer() is None
         if self.options.pin.given:
-            await self._knock()
-
-    async def _knock(self) -> bool:
-        """Ask the Bluetooth module to let us in, once per connection; `False`: nothing changed."""
-        if self._knocked:
-            return False
-        self._knocked = True
-        return await authenticate(self.link, self.options.pin)
+            await self.knock()
 
     async def identify(self) -> Identity:
         basic = await self._basic()
@@ -303,12 +293,7 @@ class JBD(JBDWriting):
     async def _basic(self) -> Record:
         """Register 03; a board that just woke up may announce no cells yet."""
         for _ in range(3):
-            try:
-                record = await self._ask_basic()
-            except LinkTimeout:  # so do modules that want their password
-                if not await self._knock():
-                    raise
-                record = await self._ask_basic()
+            record = await self.let_in(self._ask_basic)
             if record.values["cell_count"]:
                 break
             await asyncio.sleep(0.3)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from bmslink.errors import LinkTimeout, Refused, SettingError, TransportError
 from bmslink.model import Capability, Command, Identity, Switch
@@ -22,13 +22,17 @@ from bmslink.protocols.common.settings_map import (
     WriteCommand,
     silence_means_absent,
 )
+from bmslink.protocols.jbd.auth import authenticate
 from bmslink.protocols.jbd.framing import READ, JBDFrame, read_request, write_request
 from bmslink.protocols.jbd.layouts import BASIC_MINIMUM
 from bmslink.protocols.jbd.map import CELL_COUNT, FUNCTION_BITS, NEWER, balance_map, jbd_map
 from bmslink.protocols.jbd.reading import DAREN, is_tenfold
 from bmslink.protocols.jbd.settings import REGISTERS
+from bmslink.storage.alone import alone
 
 __all__ = ["JBDWriting"]
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +42,8 @@ _CLOSED = 0x81
 _FETS = 0xE1
 _LOCK_BIT = 12  # of the protection word: somebody switched a FET off by command
 _LOCKS = {Switch.CHARGE: 1, Switch.DISCHARGE: 2}
+_PATIENCE = 30.0
+"""So long another program's factory mode is waited for, s; reading all registers takes 5 s."""
 
 
 class JBDWriting(Driver[JBDFrame]):
@@ -49,6 +55,25 @@ class JBDWriting(Driver[JBDFrame]):
         "soc": "the board counts it; the factory mode that sets it was never recorded",
     }
     settle: ClassVar[float] = 0.1
+
+    knocked = True
+    """Whether the Bluetooth module was asked to let us in; there may be none."""
+
+    async def knock(self) -> bool:
+        """Ask the Bluetooth module to let us in, once per connection; `False`: nothing changed."""
+        if self.knocked:
+            return False
+        self.knocked = True
+        return await authenticate(self.link, self.options.pin)
+
+    async def let_in(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """The answer; modules that want their password are silent until they have got it."""
+        try:
+            return await ask()
+        except LinkTimeout:
+            if not await self.knock():
+                raise
+            return await ask()
 
     async def ask(
         self, register: int, fits: Callable[[JBDFrame], bool] = lambda frame: True
@@ -131,20 +156,32 @@ class JBDWriting(Driver[JBDFrame]):
             raise SettingError(f"{reason[0].upper()}{reason[1:]}.")
 
     @asynccontextmanager
-    async def session(self, *, writing: bool) -> AsyncIterator[None]:
+    async def session(self, *, writing: bool, waits: bool = True) -> AsyncIterator[None]:
         self._plain()
         how = _COMMIT if writing else _PLAIN  # as the vendor's tool and its app do
-        await self._close_left_open(how)
-        try:  # from here on it may be open, whatever came back
-            await self.perform(self._mode(_ENTER, _KEY, "factory mode"))
-            yield
-        except BaseException:
-            with suppress(TransportError):
-                await _to_its_end(self._leave(how))
-            raise
-        await _to_its_end(self._leave(how))
+        async with self._factory(_PATIENCE if waits else 0.0) as ours:
+            await self._close_left_open(how, ours=ours)
+            try:  # from here on it may be open, whatever came back
+                await self.perform(self._mode(_ENTER, _KEY, "factory mode"))
+                yield
+            except BaseException:
+                with suppress(TransportError):
+                    await _to_its_end(self._leave(how))
+                raise
+            await _to_its_end(self._leave(how))
 
-    async def _close_left_open(self, how: bytes) -> None:
+    @asynccontextmanager
+    async def _factory(self, patience: float) -> AsyncIterator[bool]:
+        """Factory mode for us alone, among our own programs on a line that several can open: each
+        would close it under the other. Gives whether nobody else uses it."""
+        place = self.link.transport.reached()
+        if not place:
+            yield True
+            return
+        async with alone(f"factory mode {place} {self.options.address}", patience) as ours:
+            yield ours
+
+    async def _close_left_open(self, how: bytes, *, ours: bool) -> None:
         """A board that answers for its settings was left in factory mode by somebody."""
         try:
             await self.ask(0x24)
@@ -152,7 +189,8 @@ class JBDWriting(Driver[JBDFrame]):
             return
         except LinkTimeout:  # some say nothing instead of no
             return
-        _log.warning("%s: factory mode was left open; it is closed now.", self.link.name)
+        why = "was left open" if ours else "is in use by another program"
+        _log.warning("%s: factory mode %s; it is closed now.", self.link.name, why)
         await self._leave(how)
 
     async def _leave(self, how: bytes) -> None:
@@ -236,7 +274,7 @@ class JBDWriting(Driver[JBDFrame]):
         request = read_request(0x03, self.options.address)
         codec.decode(request, sent=True)
         fits = self._answers(0x03, (0x03, READ), lambda frame: len(frame.data) >= BASIC_MINIMUM)
-        told = codec.decode(await self.link.request(request, fits))
+        told = codec.decode(await self.let_in(lambda: self.link.request(request, fits)))
         self._daren = told.values.get("variant") == DAREN
         self._plain()
         locks = _locks(told.values) if told.role == "reading" else None

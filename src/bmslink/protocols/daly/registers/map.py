@@ -30,7 +30,7 @@ _SEEN = {
 _WIRING = "it is the board's own wiring"
 _LIVE = "it changes by itself"
 _TEXT = "it is the maker's"
-_UNSURE = "what stands there is not what this map says: boards differ in these registers"
+_UNSURE = "what is there is not what this map says: boards differ in these registers"
 
 _Limits = tuple[str, float, float, float]
 
@@ -75,7 +75,7 @@ _READ_ONLY = {
     "daly_second_capacity": "what it is for is not known",
     "daly_charged_capacity": _LIVE,
     "daly_discharged_capacity": _LIVE,
-    "daly_balancer_switch": "on other boards text stands in this register",
+    "daly_balancer_switch": "on other boards this register holds text",
 }
 _COMMISSIONING = ("nominal_capacity", "chemistry", "daly_nominal_cell_voltage",
                   "short_circuit_current")  # fmt: skip

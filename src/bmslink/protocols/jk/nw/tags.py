@@ -153,7 +153,7 @@ def split(data: bytes) -> bytes:
         if row is None:
             raise FrameError(f"Tag {number:02X} at byte {at} of the data is unknown.", data)
         if number in tags:
-            raise FrameError(f"Tag {number:02X} stands twice, again at byte {at}.", data)
+            raise FrameError(f"Tag {number:02X} comes twice, again at byte {at}.", data)
         width = row.width(data[at + 1 :])
         if at + 1 + width > len(data):
             raise FrameError(f"Tag {number:02X} at byte {at} of the data is cut off.", data)

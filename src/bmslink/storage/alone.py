@@ -1,0 +1,58 @@
+"""Something that only one of our programs may do at a time, and that nobody needs to be refused
+for: the others wait a while, then go on."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from bmslink.storage.chain import open_regular, take
+from bmslink.storage.journal import journal_path
+
+__all__ = ["alone", "lock_file"]
+
+_AGAIN = 0.05
+"""s between two looks whether it is free."""
+
+
+def lock_file(folder: Path, name: str) -> Path:
+    """The file that is locked for a name."""
+    text = name.encode("utf-8", "surrogateescape")
+    return folder / f"{hashlib.sha256(text).hexdigest()[:16]}.lock"
+
+
+@asynccontextmanager
+async def alone(name: str, patience: float) -> AsyncIterator[bool]:
+    """Hold a name among all programs of this user, as far as possible; gives whether it is held.
+
+    Waits up to `patience` seconds for others. Where the disk takes no lock, nobody is kept out.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + patience
+    path = lock_file(journal_path() / "locks", name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = open_regular(path, os.O_RDWR | os.O_CREAT)
+    except OSError:
+        yield False
+        return
+    try:
+        held = _taken(handle)
+        while not held and loop.time() < until:
+            await asyncio.sleep(_AGAIN)
+            held = _taken(handle)
+        yield held
+    finally:
+        os.close(handle)
+
+
+def _taken(handle: int) -> bool:
+    try:
+        take(handle)
+    except OSError:
+        return False
+    return True
