@@ -256,7 +256,7 @@ def test_a_backup_names_the_place_where_it_was_made(tmp_path: Path) -> None:
     assert named_place({"target": target, "place": place}) == str(port)
     assert named_place({"target": target}) == target
     moved = msgspec.structs.replace(made(), target=target, place=place)
-    why = restore.foreign(moved, WHO, table(), elsewhere=True)
+    why = restore.foreign_reason(moved, WHO, table(), elsewhere=True)
     assert why.startswith(f"The backup was made at {port}.")
 
 
