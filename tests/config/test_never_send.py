@@ -442,6 +442,7 @@ async def everything(device: Device, transaction: Transaction) -> list[bytes]:
     return held
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_public_call(target: str, tmp_path: Path) -> None:
     """All that goes out, as recorded, and all that rehearsals show."""
@@ -501,6 +502,7 @@ def forged_bytes(draw: st.DrawFn) -> tuple[str, Slot, bytes, bytes | None]:
     return name, slot, data, draw(st.none() | st.binary(min_size=size, max_size=size))
 
 
+@pytest.mark.slow
 @given(forged_bytes())
 @example(("jk-nw", BOARDS["jk-nw"].map.by_address[0xAB], b"\x02", b"\x02"))
 @settings(max_examples=400)
@@ -529,6 +531,7 @@ def test_no_bytes_that_the_shipped_table_does_not_allow(
             own[0].check(settings_map.decode({slot.address: data})[own[0].key])
 
 
+@pytest.mark.slow
 @each_board
 def test_no_row_that_was_replaced(name: str) -> None:
     """With every row opened and every value asked for that its wire can hold."""

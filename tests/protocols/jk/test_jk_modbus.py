@@ -15,11 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bmslink.decoding import explain_pieces
-from bmslink.errors import BmsError, FrameError, LinkTimeout, Refused, SettingError, TargetError
+from bmslink.errors import BmsError, FrameError, LinkTimeout, Refused, TargetError
 from bmslink.link.capture import CaptureHeader, Piece, Writer, open_capture
 from bmslink.link.link import Link
-from bmslink.link.transport import OnData, OnLost, Transport
-from bmslink.model import Condition, Identity, Reading
+from bmslink.model import Condition, Reading
 from bmslink.protocols.base import Options
 from bmslink.protocols.common.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer
 from bmslink.protocols.jk.jk02.driver import JK02Codec, JK02Framer
@@ -33,6 +32,7 @@ from bmslink.protocols.jk.modbus.driver import (
     read_request,
 )
 from bmslink.protocols.jk.modbus.map import ACTIONS, ARMING, INFO, LIVE, SETTINGS, chunk_layout
+from scripted import ScriptedTransport
 from support import FIXTURES, virtual_run
 
 BUS = "jk-pb-bus-pb2a16s20p-15.41-addr3"
@@ -393,36 +393,28 @@ def test_any_answer_to_any_request(register: int, count: int, data: bytes, unit:
 Script = Callable[["Board", RTUFrame], list[RTUFrame]]
 
 
-class Board(Transport):
+class Board(ScriptedTransport):
     """A slave that answers by a function, and remembers when it was asked for what."""
 
     def __init__(self, script: Script) -> None:
+        super().__init__()
         self.script = script
         self.asked: list[tuple[float, int, int]] = []
         self.framer = RTUFramer(MODBUS_SHAPES)
         self.answered_at = float("-inf")
-        self.on_data: OnData | None = None
 
-    async def open(self, on_data: OnData, on_lost: OnLost) -> None:
-        self.on_data = on_data
-
-    async def close(self) -> None:
-        self.on_data = None
-
-    async def write(self, data: bytes) -> None:
+    def heard(self, data: bytes) -> None:
         for frame in self.framer.feed(data):
             assert (frame.unit, frame.function, frame.shape) == (1, 3, "read")
             self.asked.append((now(), frame.register, frame.count))
-            self.say(*self.script(self, frame))
+            self.answer(*self.script(self, frame))
 
-    def say(self, *frames: RTUFrame, after: float = 0.02) -> None:
-        data = b"".join(self.framer.encode(f) for f in frames)
-        asyncio.get_running_loop().call_later(after, self._deliver, data)
+    def answer(self, *frames: RTUFrame, after: float = 0.02) -> None:
+        self.say(*(self.framer.encode(f) for f in frames), after=after)
 
-    def _deliver(self, data: bytes) -> None:
-        if data and self.on_data is not None:
-            self.answered_at = now()
-            self.on_data(data)
+    def deliver(self, data: bytes) -> None:
+        self.answered_at = now() if data else self.answered_at
+        super().deliver(data)
 
 
 def now() -> float:
@@ -592,68 +584,3 @@ def test_live_values_without_the_mask_tell_no_cell_count() -> None:
 def test_the_mask_of_connected_cells_tells_their_number() -> None:
     codec = JKModbusCodec()
     assert codec.identity([exchange(codec, 0x1240, 31)]).cell_count == 16
-
-
-# ----------------------------------------------------------------------------------- settings
-
-
-def test_its_flags_say_which_settings_it_has() -> None:
-    """Asked twice, in other lengths, and it must say the same."""
-
-    async def test(driver: JKModbus, board: Board) -> None:
-        found = await driver.settings_map(Identity(firmware="15.41"))
-        assert (found.name, driver.shipped()) == ("jk-modbus", found)
-        assert [a[1:] for a in board.asked] == [
-            (0x1118, 5),
-            (0x1490, 16),
-            (0x1114, 7),
-            (0x1490, 17),
-        ]
-        await driver.fetch([found.by_address[found.setting("cell_ovp").slot]])
-        assert await driver.off_map(None) is found
-
-    run(usual, test)
-
-
-def test_flags_that_differ_from_one_question_to_the_next_are_not_believed() -> None:
-    def script(board: Board, frame: RTUFrame) -> list[RTUFrame]:
-        (said,) = usual(board, frame)
-        late = (frame.register, frame.count) == (0x1114, 7)
-        return [said.replace(data=said.data[:-1] + b"\x55") if late else said]
-
-    async def test(driver: JKModbus, board: Board) -> None:
-        with pytest.raises(FrameError, match="Twice asked"):
-            await driver.settings_map(Identity(firmware="15.41"))
-        with pytest.raises(SettingError):
-            driver.shipped()
-
-    run(script, test)
-
-
-def test_a_board_without_flags_offers_no_settings() -> None:
-    def script(board: Board, frame: RTUFrame) -> list[RTUFrame]:
-        return [RTUFrame(unit=1, shape="data", data=bytes(2 * frame.count))]
-
-    async def test(driver: JKModbus, board: Board) -> None:
-        with pytest.raises(SettingError, match="does not say which settings it has"):
-            await driver.settings_map(Identity(firmware="15.41"))
-
-    run(script, test)
-
-
-def test_between_two_questions_for_as_much_something_else_is_asked() -> None:
-    """An answer names no register: a late one would pass for the next question's."""
-
-    async def test(driver: JKModbus, board: Board) -> None:
-        for offset in (0x00, 0x20):
-            await driver.ask_bytes(SETTINGS, offset, 5)
-        for offset in (0x00, 0x20):
-            await driver.ask_bytes(SETTINGS, offset, SWITCHES_READ.registers)
-        asked = [a[1:] for a in board.asked]
-        assert asked[:3] == [(0x1000, 5), (0x106C, 10), (0x1020, 5)]
-        assert asked[3] == (0x1000, 10)
-        assert asked[4][1] != 10
-        assert asked[5] == (0x1020, 10)
-        assert len(asked) == 6
-
-    run(usual, test)

@@ -98,6 +98,7 @@ def test_what_only_such_boards_say_weighs_more_than_what_others_say_too():
     assert advertised(SeenDevice(address="11:22:33:44:55:66")) is None
 
 
+@pytest.mark.slow
 @given(st.text(max_size=60), st.text(max_size=20), st.binary(max_size=30))
 def test_whatever_is_advertised_is_only_compared(name, address, data):
     said = SeenDevice(address=address, name=name, manufacturers={0x0B65: data})

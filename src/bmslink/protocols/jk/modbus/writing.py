@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import ClassVar
 
 from construct import Struct
@@ -38,8 +39,12 @@ _RECORDED = "balance_switch"  # jk-modbus-fc16-broadcast-switch
 _FIELDS = {field.name: field for field in SETTINGS.fields}
 
 
+@cache
 def _slot_of(key: str, code: int) -> Slot:
-    """The registers that hold a setting: every one of the native map has some."""
+    """The registers that hold a setting: every one of the native map has some.
+
+    Made once: a layout's fast reader is compiled for the object.
+    """
     if SWITCH_WORD <= code < SWITCH_WORD + 16:
         key = _WORD
     for pair in _PAIRS:
@@ -175,6 +180,10 @@ class JKModbusWriting(Driver[RTUFrame]):
         return self.switch_map
 
     settable: ClassVar[frozenset[Switch]] = frozenset(Switch)
+
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        return (modbus_map(None, b"\xff" * TABLE_BYTES, b"\xff" * 32),)
 
     def likely_map(self, identity: Identity) -> SettingsMap:
         return modbus_map(identity.firmware, b"\xff" * TABLE_BYTES, b"\xff" * 32)
