@@ -50,7 +50,7 @@ def _host(board: int | None) -> int:
 
 
 def _answers(asked: DalyFrame, frame: DalyFrame) -> bool:
-    """Any board may answer the PC and the app; behind another host's address stands one board."""
+    """Any board may answer the PC and the app; behind another host's address is one board."""
     board = asked.address - HOST_OF_BOARD
     anyone = asked.address in (HOST_PC, HOST_APP)
     return frame.is_answer and frame.id == asked.id and (anyone or frame.address == board)

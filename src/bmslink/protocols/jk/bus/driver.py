@@ -151,7 +151,7 @@ def _acknowledges(asked: RTUFrame, frame: BusFrame) -> bool:
 
 def _rules_out(heard: Sequence[Overheard], data: bytes) -> str:
     """The bus carries the records of JK02: what is acknowledged is the bus. What no board on the
-    bus sends is not: they are all 32S, and their counter stands still. What is neither may be
+    bus sends is not: they are all 32S, and their counter does not advance. What is neither may be
     both."""
     if any(name == "jk-bus" and address is not None for name, address, _ in heard):
         return "jk02"

@@ -23,7 +23,7 @@ REGISTERS = {_CODES[name]: register for register, name in TRIGGERS.items()}
 
 
 COUNTERS = (0, 5)
-"""What byte 5 of a record is on this bus, where it stands still; elsewhere it counts."""
+"""What byte 5 of a record is on this bus, where it never changes; elsewhere it counts."""
 
 
 def trigger(address: int, code: int) -> RTUFrame:
