@@ -68,6 +68,10 @@ Writing = tuple[int, Slot, bytes]
 """The number of a write from 1, its slot and its bytes."""
 
 
+State = tuple[int, int, tuple[object, ...]]
+"""Records in the journal, frames sent that change something, and what the board holds."""
+
+
 class Killed(BaseException):
     """The process is gone."""
 
@@ -81,6 +85,10 @@ class World:
     fault: str = ""
     at: int = 1
     writes: int = 0
+    sent: list[bytes] = field(default_factory=list)
+    """Every frame that left."""
+    recorded: int = 0
+    """Records that the journal got."""
     strikes: int = 0
     dead: bool = False
     """The client was killed: nothing that it does reaches anything."""
@@ -155,6 +163,12 @@ class World:
         """Whether the fault had its chance."""
         return self.writes >= self.at
 
+    def state(self, plan: Plan) -> State:
+        """All that a process leaves behind that dies now."""
+        changing = sum(frame in plan.frames for frame in self.sent)
+        held = {**self.pack.settings, **self.pack.switches}
+        return self.recorded, changing, tuple(held.values())
+
     def poke(self, fault: str) -> list[Answer]:
         """Somebody else writes; what the board answers him."""
         line = self.node.line()
@@ -196,12 +210,8 @@ class MortalJournal(Journal):
     def append(self, event: str, **data: Any) -> None:
         if self.world.dead:
             raise Killed
+        self.world.recorded += 1
         super().append(event, **data)
-
-    def _write(self, path: Path, line: bytes) -> None:
-        """Without waiting for the disk: nobody pulls the plug of the computer here."""
-        with path.open("ab") as file:
-            file.write(line)
 
 
 class _Watcher:
@@ -258,6 +268,7 @@ class _Line(SimTransport):
     async def write(self, data: bytes) -> None:
         if self._world.dead:
             raise Killed
+        self._world.sent.append(data)
         await super().write(data)
 
     def lose(self) -> None:
@@ -475,8 +486,15 @@ def set_back(table: SettingsSnapshot, before: RawSettings, plan: Plan) -> bool:
 class KilledAt(Awaitable[Any]):
     """A coroutine whose process dies at its k-th suspension; `suspensions` counts them."""
 
-    def __init__(self, main: Any, world: World, at: int | None) -> None:
+    def __init__(
+        self,
+        main: Any,
+        world: World,
+        at: int | None,
+        suspended: Callable[[], object] = lambda: None,
+    ) -> None:
         self._main, self._world, self._at = main, world, at
+        self._suspended = suspended
         self.suspensions = 0
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -489,6 +507,7 @@ class KilledAt(Awaitable[Any]):
             except StopIteration as done:
                 return done.value
             self.suspensions += 1
+            self._suspended()
             if self.suspensions == self._at:
                 self._world.dead = True  # what it still does while it unwinds reaches nothing
                 result, error = None, Killed()

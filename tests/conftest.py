@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
+import os
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +20,8 @@ from writing_guard import WritingGuard
 # programs hand that down: the commands under test would never hear theirs.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+_NUMBERS = itertools.count()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -50,22 +54,29 @@ def writes_only_below_tmp_path(writing_guard: WritingGuard) -> Iterator[None]:
     assert not (strays := writing_guard.take()), f"written outside tmp_path: {strays}"
 
 
-@pytest.fixture(autouse=True)
-def temporary_files_of_the_test(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What the command itself needs for a moment lies there too."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+@pytest.fixture(scope="session", autouse=True)
+def nobody_pulls_the_plug(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Nothing waits for the disk in this process; commands in processes of their own do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        # what the command itself needs for a moment
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
+        yield tmp_path_factory.mktemp("homes")
 
 
 @pytest.fixture(autouse=True)
-def no_named_packs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The packs that whoever runs the tests has named must not change them."""
-    monkeypatch.setenv("BMSLINK_CONFIG", str(tmp_path / "no-such-folder" / "bmslink.toml"))
-
-
-@pytest.fixture(autouse=True)
-def journal_of_the_test(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test writes into the journal of whoever runs it."""
-    monkeypatch.setenv("BMSLINK_JOURNAL", str(tmp_path / "journal"))
+def home_of_the_test(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, nobody_pulls_the_plug: Path
+) -> None:
+    """The packs that whoever runs the tests has named must not change them, and no test writes into
+    his journal. Only a test that asks for a folder gets one made."""
+    if "tmp_path" in request.fixturenames:
+        home: Path = request.getfixturevalue("tmp_path")
+        monkeypatch.setattr(tempfile, "tempdir", str(home))
+    else:
+        home = nobody_pulls_the_plug / str(next(_NUMBERS))
+    monkeypatch.setenv("BMSLINK_CONFIG", str(home / "no-such-folder" / "bmslink.toml"))
+    monkeypatch.setenv("BMSLINK_JOURNAL", str(home / "journal"))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import bmslink
 from bmslink.model import Identity
 from bmslink.protocols.base import Driver
-from bmslink.protocols.common.settings_map import Seen, SettingsMap, Slot
+from bmslink.protocols.common.settings_map import SeenSettings, SettingsMap, Slot
 from bmslink.protocols.daly.a5.writing import a5_map
 from bmslink.protocols.daly.registers.d2 import DalyD2
 from bmslink.protocols.daly.registers.map import register_map
@@ -106,7 +106,7 @@ def frame_by(
     driver: Driver[Any], found: SettingsMap, slot: Slot, data: bytes, held: bytes | None = None
 ) -> bytes:
     """The same by a driver that found this map."""
-    driver.own_map, driver.seen = found, Seen()
+    driver.own_map, driver.seen = found, SeenSettings()
     if held is not None:
         driver.seen.add({slot.address: held})
     return bytes(driver.make_framer().encode(driver.write_command(slot, data).frame))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from bmslink.link.capture import open_capture
 from bmslink.link.link import Link
-from bmslink.link.transport import OnData, OnLost, Transport
 from bmslink.protocols.base import Options
 from bmslink.protocols.common.rtu import RTUFrame
 from bmslink.protocols.daly.registers.driver import DalyRegisters
+from scripted import ScriptedTransport
 from support import FIXTURES, virtual_run
 
 Blocks = dict[tuple[int, int], bytes]
@@ -32,36 +31,22 @@ def captured_blocks(driver: type[DalyRegisters], name: str) -> Blocks:
     return found
 
 
-class Board(Transport):
+class Board(ScriptedTransport):
     """Answers reads from `blocks` as `reply` wants it; silent for all others."""
 
     def __init__(self, driver: type[DalyRegisters], blocks: Blocks, reply: Reply | None) -> None:
+        super().__init__()
         self.framer = driver.make_framer()
         self.blocks = dict(blocks)
         self.reply: Reply = reply or (lambda request, answer: [answer])
         self.asked: list[tuple[int, int]] = []
-        self.times: list[float] = []
-        self.on_data: OnData | None = None
 
-    async def open(self, on_data: OnData, on_lost: OnLost) -> None:
-        self.on_data = on_data
-
-    async def close(self) -> None:
-        self.on_data = None
-
-    async def write(self, data: bytes) -> None:
-        loop = asyncio.get_running_loop()
+    def heard(self, data: bytes) -> None:
         for frame in self.framer.feed(data):
             self.asked.append((frame.register, frame.count))
-            self.times.append(loop.time())
             answer = self.blocks.get((frame.register, frame.count), b"")
             for number, piece in enumerate(self.reply(frame, answer)):
-                if piece:
-                    loop.call_later(0.03 + 0.02 * number, self.deliver, piece)
-
-    def deliver(self, data: bytes) -> None:
-        if self.on_data is not None:
-            self.on_data(data)
+                self.say(piece, after=0.03 + 0.02 * number)
 
 
 def run(

@@ -24,6 +24,7 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
     return Cli(capsys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", DRIVERS)
 def test_a_run_of_one_byte_is_passed_over_quickly(protocol: str) -> None:
     """Generous: the tests run traced for coverage. Without the mend it is far slower."""
@@ -36,12 +37,14 @@ def test_a_run_of_one_byte_is_passed_over_quickly(protocol: str) -> None:
         assert framer.skipped_bytes == SIZE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("byte", [0x00, 0x03, 0x10, 0x55, 0xA5, 0xDD])
 def test_the_protocol_is_found_by_the_first_bytes(byte: int) -> None:
     with pytest.raises(FrameError, match=r"in (the first )?262144 "):
         decode(bytes([byte]) * 1_000_000)
 
 
+@pytest.mark.slow
 def test_what_the_first_bytes_say_holds_for_all_of_them() -> None:
     frame = bytes.fromhex(ROUND_TRIP)
     times = 1_000_000 // len(frame)

@@ -13,6 +13,8 @@ import pytest
 
 from bmslink.packs import load_packs
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
 COMMAND = str(Path(sys.executable).parent / "bmslink")

@@ -25,7 +25,7 @@ from bleak.backends.scanner import (
 from bleak.backends.service import BleakGATTService, BleakGATTServiceCollection
 from bleak.exc import BleakError
 
-from bmslink.link.gatt import Gatt, Seen
+from bmslink.link.gatt import Gatt, SeenDevice
 from bmslink.protocols import load_driver
 from bmslink.simulation.transport import SimLine, make_device
 from bmslink.transports.ble.backend import Backend
@@ -69,7 +69,7 @@ class Module:
     """A radio module: `line(say)` makes what stands behind it, with `receive(data)`, `close()`."""
 
     def __init__(
-        self, line: Callable[[Callable[[bytes], None]], Line], seen: Seen, table: Table
+        self, line: Callable[[Callable[[bytes], None]], Line], seen: SeenDevice, table: Table
     ) -> None:
         self.line = line
         self.seen = seen
@@ -119,7 +119,7 @@ def simulated(protocol: str, *, name: str, address: str, table: Table = (), **pa
     """A simulated pack behind the likeliest module of its protocol, in reach; `pack` is how
     `make_device` wants it."""
     gatt = load_driver(protocol).modules[0]
-    seen = Seen(address=address, name=name, services=frozenset({gatt.service}))
+    seen = SeenDevice(address=address, name=name, services=frozenset({gatt.service}))
     line = partial(SimLine, make_device(protocol, **pack))
     AIR.append(Module(line, seen, table or table_of(gatt)))
     return AIR[-1]

@@ -78,7 +78,7 @@ class _Pack(msgspec.Struct, forbid_unknown_fields=True):
     fuse: _Amps | None = None
 
 
-class _File(msgspec.Struct, forbid_unknown_fields=True):
+class _PacksFile(msgspec.Struct, forbid_unknown_fields=True):
     packs: dict[str, Any] = {}
 
 
@@ -274,7 +274,7 @@ def _find(packs: Mapping[str, NamedPack], name: str) -> NamedPack | None:
 def _parse(text: str, path: Path) -> dict[str, NamedPack]:
     document = Document(text, path)
     packs: dict[str, NamedPack] = {}
-    for name, table in document.convert(_File).packs.items():
+    for name, table in document.convert(_PacksFile).packs.items():
         key = ("packs", name)
         row = document.convert(_Pack, table, key)
         same = _find(packs, name)

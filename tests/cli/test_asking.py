@@ -12,6 +12,8 @@ import pytest
 from cli_support import Terminal
 from support import ROOT
 
+pytestmark = pytest.mark.slow
+
 SOURCE = ROOT / "src" / "bmslink"
 PACK = "sim://jbd?gap=0&cells=16&load=idle"
 SLOW = f"{PACK}&fault=late:0.05&timeout=1"  # the plan takes its time: there is time to type ahead

@@ -232,6 +232,7 @@ def test_a_backup_of_another_board_needs_clone(cli, tmp_path):
 # ----------------------------------------------------------------------------- the whole day
 
 
+@pytest.mark.slow
 def test_an_installers_day(cli, packs, tmp_path):
     one, two = packs
     assert cli("config", "backup", one, "-o", "before.json").code == 0
@@ -296,6 +297,7 @@ def cut_off(one: str, *, after: int) -> None:
     finish(process)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("option", "value"), [((), 3.6), (("--rollback",), 3.65)])
 def test_after_the_plug_was_pulled(cli, packs, option, value):
     one, two = packs
@@ -312,6 +314,7 @@ def test_after_the_plug_was_pulled(cli, packs, option, value):
     assert cli("config", "resume", one, "--yes").out == "No change of this pack was cut off.\n"
 
 
+@pytest.mark.slow
 def test_a_resumed_change_keeps_its_waivers(cli, packs, tmp_path):
     """What was waived when it began need not be waived again to finish it."""
     (tmp_path / "p.toml").write_text("[settings]\ncell_ovp = 3.6\ncell_ovp_warning = 3.5\n")
@@ -329,6 +332,7 @@ def test_a_resumed_change_keeps_its_waivers(cli, packs, tmp_path):
     assert cli("settings", "get", one, "cell_ovp").out == "3.6\n"
 
 
+@pytest.mark.slow
 def test_giving_up_sends_nothing(cli, packs):
     cut_off(packs[0], after=1)
     kept = cli("config", "resume", packs[0], "--keep", "--yes", "--json")

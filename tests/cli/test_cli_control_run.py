@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from bmslink.cli.control_printer import Printer
 from bmslink.cli.output import Session
-from bmslink.cli.watching import Printer
 from bmslink.control import status
 from bmslink.control.decide.catalogue import default_policies
 from bmslink.device import Device

@@ -17,6 +17,8 @@ import pytest
 from cli_support import Cli, environment, finish, start
 from support import FIXTURES
 
+pytestmark = pytest.mark.slow
+
 MEASURED = ("voltage", "current", "soc", "cell_voltages", "temperatures", "raw")
 
 

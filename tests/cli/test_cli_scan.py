@@ -18,7 +18,7 @@ import pytest
 from bmslink.cli.render import scan as render
 from bmslink.discovery.scan import Found
 from bmslink.errors import PortNotFound
-from bmslink.link.gatt import Seen
+from bmslink.link.gatt import SeenDevice
 from bmslink.simulation.serve import serve
 from bmslink.transports import ports
 from bmslink.transports.ble import transport as ble
@@ -201,8 +201,8 @@ def test_absent_bluetooth_fails_only_who_asks_for_it(
 def test_bluetooth_says_who_is_in_reach_and_why_a_pack_may_be_missing(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, heard: list[tuple[str, str]], words: list[str]
 ) -> None:
-    async def adverts(timeout: float, on_seen: object) -> list[Seen]:
-        return [Seen(address=address, name=name) for address, name in heard]
+    async def adverts(timeout: float, on_seen: object) -> list[SeenDevice]:
+        return [SeenDevice(address=address, name=name) for address, name in heard]
 
     monkeypatch.setattr(ble, "scan_adverts", adverts)
     result = cli("scan", "--ble")

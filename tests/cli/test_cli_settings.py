@@ -142,6 +142,7 @@ def test_without_a_terminal_and_without_yes_it_is_declined(cli):
     assert nothing_was_written()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 3), ("\n", 3), ("\x04", 3)])
 def test_on_a_terminal_it_asks(answer, code, tmp_path):
     folder = {"BMSLINK_JOURNAL": str(tmp_path / "journal")}
@@ -155,6 +156,7 @@ def test_on_a_terminal_it_asks(answer, code, tmp_path):
         terminal.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "code"), [("LFP", 3), ("", 3), ("lifepo4", 2)])
 def test_on_a_terminal_it_asks_what_the_cells_are_and_offers_to_store_it(kind, code, tmp_path):
     names = tmp_path / "names.toml"

@@ -20,8 +20,11 @@ from bmslink.transports.ble.backend import VARIABLE
 from cli_support import Cli, Terminal, environment, finish, start
 from radio_world import PROTOCOLS
 
+pytestmark = pytest.mark.slow
+
 SHAPES = (("23", "20"), ("247", "128+22"), ("247", "any"))
-"""Largest packet and lengths of notifications, as captured, and as nobody would wish."""
+"""Largest packet and lengths of notifications, as captured, and as nobody would wish.
+`tests/simulation/test_gatt.py` has each with each protocol."""
 
 
 def free_port() -> int:
@@ -51,7 +54,7 @@ class Radio(NamedTuple):
 @pytest.fixture(scope="module")
 def radio() -> Iterator[Radio]:
     made = Radio(f"127.0.0.1:{free_port()}", {})
-    wanted = [(p, *SHAPES[n % 3]) for p in PROTOCOLS for n in (0, 1 + (p > "f"))]
+    wanted = [(p, *SHAPES[n % 3]) for n, p in enumerate(PROTOCOLS)]
     for number, (protocol, mtu, chunks) in enumerate(wanted):
         simulator = Simulator(
             protocol, "--ble", f"{'tcp-client' if number else 'tcp-server'}:{made.place}",
@@ -97,7 +100,7 @@ def busy(radio: Radio) -> Iterator[Busy]:
 
 def test_all_of_them_read_by_one_process(radio: Radio) -> None:
     targets = [target for target, _ in radio.packs.values()]
-    assert len(set(targets)) == 2 * len(PROTOCOLS)
+    assert len(set(targets)) == len(PROTOCOLS)
     result = radio.run("read", "--json", *targets)
     assert (result.code, result.err) == (0, "")
     found = {reading["target"]: reading for reading in result.objects}

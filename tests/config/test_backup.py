@@ -33,7 +33,7 @@ from bmslink.config.files.compare import (
 from bmslink.config.files.profile import parse_profile
 from bmslink.config.identity.places import named_place
 from bmslink.config.plan import make_plan
-from bmslink.config.restore import unusable
+from bmslink.config.restore import unusable_reason
 from bmslink.errors import UsageError
 from bmslink.model import Identity
 from bmslink.protocols.common.settings_map import SettingsSnapshot
@@ -157,7 +157,7 @@ def test_one_that_was_sealed_anew_by_hand_is_whole_all_the_same(tmp_path: Path) 
             with pytest.raises(BackupError, match="two values of one slot"):
                 load_backup(place)
         else:
-            assert "holds no settings" in unusable(load_backup(place), WHO, MAP)
+            assert "holds no settings" in unusable_reason(load_backup(place), WHO, MAP)
 
 
 def test_a_backup_is_written_whole_and_over_nothing(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_a_backup_names_the_place_where_it_was_made(tmp_path: Path) -> None:
     assert named_place({"target": target, "place": place}) == str(port)
     assert named_place({"target": target}) == target
     moved = msgspec.structs.replace(made(), target=target, place=place)
-    why = restore.foreign(moved, WHO, table(), elsewhere=True)
+    why = restore.foreign_reason(moved, WHO, table(), elsewhere=True)
     assert why.startswith(f"The backup was made at {port}.")
 
 

@@ -77,6 +77,7 @@ async def attempt(world: World, plan: Plan) -> Outcome:
             return error.outcome
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("protocol", "fault", "at"), combinations())
 def test_no_fault_leaves_a_silent_difference(
     protocol: str, fault: str, at: int, tmp_path: Path, plans: Callable[[str], Planned]

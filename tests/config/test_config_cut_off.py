@@ -38,6 +38,7 @@ def pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         finish(process)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_in_the_middle_says_what_is_next(pack: str, number: signal.Signals) -> None:
     process = start("config", "apply", "p.toml", pack, "--yes", "--quiet")

@@ -97,7 +97,7 @@ def test_what_only_a_document_proves_needs_the_waiver() -> None:
     assert check("tested", {"cell_uvp": 2.6}, table=mapped(settings=rows)).passed
     paper = check("tested", {"cell_ovp": 3.6}, table=mapped(settings=rows))
     assert (paper.passed, paper.waiver, paper.blocks) == (False, "untested", True)
-    untested = mapped(untested="its firmware was never recorded")
+    untested = mapped(untested_reason="its firmware was never recorded")
     assert check("tested", {}, table=untested).passed is False
     assert not check("tested", {}, table=untested, waive=["untested"]).blocks
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,8 @@ from bmslink.errors import GateError, UsageError
 from bmslink.link.transport import parse_target
 from bmslink.storage.chain import add
 from bmslink.storage.journal import Journal
-from config_faults import WISHES, Killed, KilledAt, World, equal, set_back
-from support import virtual_run
+from config_faults import WISHES, Killed, KilledAt, State, World, equal, set_back
+from support import WHOLE_SWEEP, virtual_run
 
 WISH: dict[str, dict[str, object]] = {
     protocol: {"cell_ovp": 3.6, "charge_utp": 1.0} if "cell_ovp" in wishes else dict(wishes)
@@ -29,41 +31,66 @@ WISH: dict[str, dict[str, object]] = {
 } | {"jbd": {"cell_ovp": 3.6, "balance_switch": False}}
 
 
-def rehearsal(protocol: str, folder: Path) -> tuple[Plan, int, int]:
-    """A plan, at which suspension of its life the change begins, and how many there are."""
+Death = tuple[int, bool]
+"""At which suspension, and whether it is set back then."""
+
+
+def rehearsal(protocol: str, folder: Path) -> tuple[Plan, list[State]]:
+    """A plan, and the state of the world at each suspension of its life."""
     plan = virtual_run(World(protocol, folder / "plan").plan(WISH[protocol]))
 
-    async def main() -> tuple[int, int]:
+    async def main() -> list[State]:
         world = World(protocol, folder / "life")
-        begun: list[int] = []
-        append = world.journal.append
+        states: list[State] = []
         async with world.device() as device:
-            life = KilledAt(apply(device, plan, journal=world.journal), world, None)
+            change = apply(device, plan, journal=world.journal)
+            await KilledAt(change, world, None, lambda: states.append(world.state(plan)))
+        return states
 
-            def noting(event: str, **data: Any) -> None:
-                begun.append(life.suspensions)
-                append(event, **data)
-
-            world.journal.append = noting
-            await life
-        return begun[0], life.suspensions
-
-    return plan, *virtual_run(main())
+    return plan, virtual_run(main())
 
 
+def every_death(states: list[State]) -> Iterator[Death]:
+    """Twenty before it begins, where all are alike, and all of the rest."""
+    for at, (recorded, *_) in enumerate(states, 1):
+        if recorded or at % 20 == 1:
+            yield at, bool(at % 2)
+
+
+def chosen_deaths(states: list[State]) -> Iterator[Death]:
+    """Both ways out of every state, at some moment of it, and some more moments."""
+    rng = random.Random(1)
+    moments: dict[State, list[int]] = {}
+    for at, state in enumerate(states, 1):
+        moments.setdefault(state, []).append(at)
+    for alike in moments.values():
+        yield from ((rng.choice(alike), back) for back in (False, True))
+    begun = [at for at, (recorded, *_) in enumerate(states, 1) if recorded]
+    for at in rng.sample(begun, min(10, len(begun))):
+        yield at, bool(at % 2)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", WISH)
 def test_killed_at_every_await_it_ends_in_the_plan_or_the_backup(
     protocol: str, tmp_path: Path
 ) -> None:
-    plan, begin, count = rehearsal(protocol, tmp_path / "count")
-    assert count - begin > 2 * len(plan.changes)
+    """What a process leaves behind is the journal and the board: awaits between two changes of
+    these are alike. `BMSLINK_WHOLE_SWEEP=1` dies at each of them."""
+    plan, states = rehearsal(protocol, tmp_path / "count")
+    begin = next(at for at, (recorded, *_) in enumerate(states, 1) if recorded)
+    assert len(states) - begin > 2 * len(plan.changes)
     ends = set()
-    for at in (*range(1, begin, 20), *range(begin, count + 1)):  # before it begins all are alike
-        ends.add(virtual_run(one_death(plan, protocol, tmp_path / str(at), at, begun=at > begin)))
+    deaths = dict.fromkeys((every_death if WHOLE_SWEEP else chosen_deaths)(states))
+    for at, back in deaths:
+        folder = tmp_path / f"{at}-{back}"
+        ends.add(virtual_run(one_death(plan, protocol, folder, at, back=back, begun=at >= begin)))
     assert ends == {"nothing", "done", "rolled back"}
 
 
-async def one_death(plan: Plan, protocol: str, folder: Path, at: int, *, begun: bool) -> str:
+async def one_death(
+    plan: Plan, protocol: str, folder: Path, at: int, *, back: bool, begun: bool
+) -> str:
     world = World(protocol, folder)
     device = world.device()
     await device.open()
@@ -72,7 +99,7 @@ async def one_death(plan: Plan, protocol: str, folder: Path, at: int, *, begun: 
     assert world.dead
     world.recover()
     async with world.device() as device:
-        outcome = await resume(device, rollback=bool(at % 2), journal=world.journal)
+        outcome = await resume(device, rollback=back, journal=world.journal)
     assert outcome.result in (("done", "rolled back") if begun else ("nothing",))
     table, before = await world.table(), plan.table.image
     if outcome.result == "done":

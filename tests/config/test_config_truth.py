@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 from construct import Bytes
 
-from bmslink.config import Plan, apply, draft, resume
-from bmslink.config import writer as drive
+from bmslink.config import Plan, apply, draft, resume, writer
 from bmslink.config.effects import Strays, kept_off, matters
 from bmslink.errors import GateError, Refused, RollbackError, VerifyError
 from bmslink.model import Identity
@@ -245,7 +244,7 @@ async def test_what_is_impossible_and_cannot_be_set_back_is_not_called_set_back(
     world = World("jbd", tmp_path)
     plan = await world.plan({"cell_ovp": 3.6})
     hot = plan.table.map.setting("charge_otp").slot
-    monkeypatch.setattr(drive, "strays", lambda *_: Strays(lost={hot: "charge_otp"}))
+    monkeypatch.setattr(writer, "strays", lambda *_: Strays(lost={hot: "charge_otp"}))
     async with world.device() as device:
         settings = device.settings
 
@@ -402,7 +401,7 @@ async def test_how_much_may_move_before_it_is_another_board(
 
     others = ("charge_otp", "discharge_otp", "cell_uvp")[:moved]
     beside = plan.table.map.encode(before, dict(zip(others, (50, 52, 2.9), strict=False)))
-    job = drive.Job(
+    job = writer.Job(
         device=SimpleNamespace(identify=identify),
         settings=plan.table.map,
         identity=who,
@@ -412,5 +411,7 @@ async def test_how_much_may_move_before_it_is_another_board(
         held={change.slot: change.new},
     )
     image = {**before, **beside, **({change.slot: change.new} if shown else {})}
-    with pytest.raises(drive.BoardChanged) if moved > 2 or (moved and not shown) else nullcontext():
-        await drive.still_ours(job, image)
+    with (
+        pytest.raises(writer.BoardChanged) if moved > 2 or (moved and not shown) else nullcontext()
+    ):
+        await writer.still_ours(job, image)

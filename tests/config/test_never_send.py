@@ -30,7 +30,7 @@ from bmslink.link.transport import parse_target
 from bmslink.model import Adjustment, Command, Switch
 from bmslink.protocols import DRIVERS, load_driver
 from bmslink.protocols.base import Driver, Options
-from bmslink.protocols.common.settings_map import Seen, SettingsMap, Slot, check_writable
+from bmslink.protocols.common.settings_map import SeenSettings, SettingsMap, Slot, check_writable
 from bmslink.settings.setting import Evidence, Setting, Value
 from bmslink.simulation.transport import SimTransport
 from bmslink.storage.journal import Journal, Transaction
@@ -442,6 +442,7 @@ async def everything(device: Device, transaction: Transaction) -> list[bytes]:
     return held
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_public_call(target: str, tmp_path: Path) -> None:
     """All that goes out, as recorded, and all that rehearsals show."""
@@ -501,6 +502,7 @@ def forged_bytes(draw: st.DrawFn) -> tuple[str, Slot, bytes, bytes | None]:
     return name, slot, data, draw(st.none() | st.binary(min_size=size, max_size=size))
 
 
+@pytest.mark.slow
 @given(forged_bytes())
 @example(("jk-nw", BOARDS["jk-nw"].map.by_address[0xAB], b"\x02", b"\x02"))
 @settings(max_examples=400)
@@ -529,6 +531,7 @@ def test_no_bytes_that_the_shipped_table_does_not_allow(
             own[0].check(settings_map.decode({slot.address: data})[own[0].key])
 
 
+@pytest.mark.slow
 @each_board
 def test_no_row_that_was_replaced(name: str) -> None:
     """With every row opened and every value asked for that its wire can hold."""
@@ -636,7 +639,7 @@ def test_the_last_look_refuses_a_locked_table_and_bytes_without_a_meaning() -> N
     )
     slot = Slot(address=1, layout=Struct("cell_ovp" / Int16ub, "reserved" / Bytes(2)))
     table = SettingsMap(name="x", evidence="", slots=(slot,), settings=(row,))
-    check_writable(table, 1, b"\0\4\0\0", Seen())
+    check_writable(table, 1, b"\0\4\0\0", SeenSettings())
     for shipped, data, told in (
         (table, b"\0\4\1\0", "bytes without a meaning must be 0"),
         (table, b"\0\4\0", "4 bytes long, not 3"),
@@ -649,4 +652,4 @@ def test_the_last_look_refuses_a_locked_table_and_bytes_without_a_meaning() -> N
         (replace(table, settings=()), b"\0\4\0\0", "not one that is ever written"),
     ):
         with pytest.raises(SettingError, match=told):
-            check_writable(shipped, 1, data, Seen())
+            check_writable(shipped, 1, data, SeenSettings())

@@ -22,7 +22,7 @@ from bmslink.config.identity.places import recorded_place, where
 from bmslink.config.records import open_changes as oc
 from bmslink.config.records.open_changes import regards
 from bmslink.errors import GateError
-from bmslink.link.gatt import Seen
+from bmslink.link.gatt import SeenDevice
 from bmslink.link.transport import parse_target
 from bmslink.storage.journal import Journal
 from bmslink.transports import ports
@@ -124,7 +124,9 @@ def test_a_radio_is_known_by_its_address_once_it_is_connected() -> None:
     from bmslink.config.identity.places import Place, _radio
 
     name, address = "JK_B2A20S20P", "C8:47:8C:E4:55:1"
-    by_name, other = (Place(_radio(name, Seen(address=f"{address}{n}", name=name))) for n in "23")
+    by_name, other = (
+        Place(_radio(name, SeenDevice(address=f"{address}{n}", name=name))) for n in "23"
+    )
     assert by_name.same(where(parse_target("jk02+ble://c8:47:8c:e4:55:12")))
     assert not by_name.same(other)
     assert all("name" not in name for name in by_name.names)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from bmslink.config.files.backup import BackupError, load_backup
 from bmslink.config.files.presets import PRESETS, preset
 from bmslink.config.files.profile import (
+    NumberWithUnit,
     Profile,
     ProfileError,
-    Quantity,
     load_profile,
     parse_profile,
     profile_of,
@@ -24,9 +24,9 @@ from bmslink.config.files.profile import (
 from bmslink.errors import SettingError, TargetError
 from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot, Slot
 from bmslink.protocols.daly.a5.writing import a5_map
-from bmslink.protocols.names import no_name, vendor_names
+from bmslink.protocols.names import VENDOR_PREFIXES, no_name, vendor_names
 from bmslink.settings.rules import lint
-from bmslink.settings.setting import VENDORS, Setting, Value
+from bmslink.settings.setting import Setting, Value
 from known_boards import BOARDS
 
 
@@ -109,10 +109,10 @@ def test_a_profile_gives_its_switches_only_where_they_are_asked_for() -> None:
     [
         ("3.6", 3.6),
         (" +3.6 ", 3.6),
-        ("3600 mV", Quantity(3600.0, "mV")),
-        ("-5 °C", Quantity(-5.0, "°C")),
-        ("1e2 A", Quantity(100.0, "A")),
-        (".5V", Quantity(0.5, "V")),
+        ("3600 mV", NumberWithUnit(3600.0, "mV")),
+        ("-5 °C", NumberWithUnit(-5.0, "°C")),
+        ("1e2 A", NumberWithUnit(100.0, "A")),
+        (".5V", NumberWithUnit(0.5, "V")),
     ],
 )
 def test_numbers_as_they_are_typed(text: str, value: object) -> None:
@@ -131,18 +131,18 @@ def test_what_is_no_number_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("value", "unit", "found"),
     [
-        (Quantity(3600, "mV"), "V", 3.6),
-        (Quantity(3.6, "V"), "V", 3.6),
-        (Quantity(2, "h"), "s", 7200.0),
-        (Quantity(90, "min"), "h", 1.5),
-        (Quantity(500, "ms"), "s", 0.5),
-        (Quantity(5, "C"), "°C", 5.0),
-        (Quantity(5, "degC"), "°C", 5.0),
-        (Quantity(100, "mA"), "A", 0.1),
-        (Quantity(280000, "mAh"), "Ah", 280.0),
+        (NumberWithUnit(3600, "mV"), "V", 3.6),
+        (NumberWithUnit(3.6, "V"), "V", 3.6),
+        (NumberWithUnit(2, "h"), "s", 7200.0),
+        (NumberWithUnit(90, "min"), "h", 1.5),
+        (NumberWithUnit(500, "ms"), "s", 0.5),
+        (NumberWithUnit(5, "C"), "°C", 5.0),
+        (NumberWithUnit(5, "degC"), "°C", 5.0),
+        (NumberWithUnit(100, "mA"), "A", 0.1),
+        (NumberWithUnit(280000, "mAh"), "Ah", 280.0),
     ],
 )
-def test_units_are_converted(value: Quantity, unit: str, found: float) -> None:
+def test_units_are_converted(value: NumberWithUnit, unit: str, found: float) -> None:
     assert value.to(unit) == found
 
 
@@ -151,7 +151,7 @@ def test_units_are_converted(value: Quantity, unit: str, found: float) -> None:
 )
 def test_units_that_do_not_go_together(unit: str, wanted: str) -> None:
     with pytest.raises(SettingError, match="no value"):
-        Quantity(1.0, unit).to(wanted)
+        NumberWithUnit(1.0, unit).to(wanted)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_a_unit_that_the_board_does_not_use_is_said_with_its_line() -> None:
 def test_a_preset_is_a_profile_without_a_flaw(name: str, cells: int) -> None:
     profile = parse_profile(preset(name, cells))
     values = {
-        key: value.plain()[1] if isinstance(value, Quantity) else value
+        key: value.plain()[1] if isinstance(value, NumberWithUnit) else value
         for key, value in profile.settings.items()
     }
     family = next(f for f in ("lfp", "nmc", "lto", "na-ion") if name.startswith(f))
@@ -277,7 +277,7 @@ def test_a_slip_of_the_pen_is_not_taken_for_what_a_board_lacks() -> None:
 def test_every_name_of_a_map_is_a_name() -> None:
     keys = {row.key for each in BOARDS.values() for row in each.map.settings}
     assert not [key for key in keys if no_name(key)]
-    assert vendor_names() == {key for key in keys if key.startswith(VENDORS)}
+    assert vendor_names() == {key for key in keys if key.startswith(VENDOR_PREFIXES)}
 
 
 def test_a_count_has_no_unit_of_a_voltage() -> None:

@@ -242,7 +242,7 @@ def test_a_firmware_is_called_proven_only_where_its_settings_were_recorded() -> 
     assert told["jk0232s", "19.27"] is False
     assert told["jk0232s", "15.41"] is True
     for key, recorded in told.items():
-        assert bool(maps[key].untested) is not recorded, key
+        assert bool(maps[key].untested_reason) is not recorded, key
 
 
 def test_what_means_none_is_no_number() -> None:

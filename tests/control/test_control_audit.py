@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from bmslink.control.audit import Audit, Budget
 from bmslink.control.decide.catalogue import default_policies
@@ -72,6 +73,7 @@ def test_the_ramp_and_the_noise_of_a_derate_are_no_changes() -> None:
     assert len(book.records) <= count + 4
 
 
+@pytest.mark.slow
 def test_a_chattering_policy_does_not_fill_the_disk() -> None:
     """A pack that goes wild for a week, a change each second."""
     run, book = Run(default_policies(LFP)), Book()

@@ -171,6 +171,7 @@ def test_no_cause_says_that_a_value_is_beyond_when_it_is_not() -> None:
 # --------------------------------------------------------------------------- determinism
 
 
+@pytest.mark.slow
 def test_two_files_in_one_pass_are_as_each_alone() -> None:
     careful = msgspec.structs.replace(
         SHIPPED, thresholds={**SHIPPED.thresholds, "charge_ut_trip": 12.0}
@@ -182,6 +183,7 @@ def test_two_files_in_one_pass_are_as_each_alone() -> None:
     assert other.totals.not_charged_ah > one.totals.not_charged_ah
 
 
+@pytest.mark.slow
 def test_packs_in_one_log_do_not_touch_each_other() -> None:
     night = list(cold_night())
     other = [replace(r, target="sim://jk02", current=-20.0) for r in night]
@@ -226,6 +228,7 @@ def decisions(path: Path) -> list[bytes]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", RESPONDERS)
 def test_a_capture_gives_the_same_decisions_however_it_was_cut(
     protocol: str, tmp_path: Path
@@ -249,6 +252,7 @@ def test_a_capture_gives_the_same_decisions_however_it_was_cut(
         assert decisions(cut) == expected
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_log() -> None:
     source = (
         Entry("x", 10.0 * n, healthy(uptime=float(n), current=float(n % 7))) for n in range(4000)
@@ -288,6 +292,7 @@ def test_what_is_no_reading_is_skipped_and_counted(tmp_path: Path) -> None:
     assert skipped.damaged == 6
 
 
+@pytest.mark.slow
 def test_duplicates_are_left_out_and_steps_back_are_counted(tmp_path: Path) -> None:
     readings = list(cold_night())
     twice = [r for r in readings for _ in range(2)]

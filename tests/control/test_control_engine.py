@@ -94,6 +94,7 @@ def test_trips_that_lie_far_apart_do_not_add_up():
     assert set(run.happened("cell_overvoltage")) == {"trip", "release"}
 
 
+@pytest.mark.slow
 def test_a_latched_policy_waits_for_its_cause_and_for_a_person():
     run = Run()
     run(healthy(3.76), 3)
@@ -110,6 +111,7 @@ def test_a_latched_policy_waits_for_its_cause_and_for_a_person():
         run.engine.reset("nonsense")
 
 
+@pytest.mark.slow
 def test_latches_survive_a_restart():
     run = Run()
     run(healthy(3.76), 3)
@@ -222,6 +224,7 @@ def test_heat_of_the_current_path_trips_before_long_and_forgets_slowly():
     assert run(healthy(), 60).discharge.allowed
 
 
+@pytest.mark.slow
 def test_the_rated_current_can_flow_for_ever():
     run = Run()
     decision = run(healthy(current=-100.0), 7200)

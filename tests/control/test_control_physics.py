@@ -13,6 +13,8 @@ from bmslink.model import Reading
 from bmslink.simulation.pack.pack import Pack
 from control_support import ALL, replace
 
+pytestmark = pytest.mark.slow
+
 LOST, CORRUPTED = 0.01, 0.001
 _WRONG = (0.0, 1.1, 5.2, 9.9)
 

@@ -166,6 +166,7 @@ def test_a_lower_target_never_gives_a_higher_limit_later(steps: list[tuple[int, 
 # -------------------------------------------------------------------------------- missing: I-7, D1
 
 
+@pytest.mark.slow
 @QUICK
 @given(logs, readings(), st.integers(0, 14), st.integers(1, 30))
 def test_a_missing_value_never_raises_or_enables(log: Any, last: Reading, which: int, secs: int):
@@ -201,6 +202,7 @@ def test_part_of_the_cells_still_trips():
 # ---------------------------------------------------------------------------------- silence: I-8
 
 
+@pytest.mark.slow
 @QUICK
 @given(logs, st.lists(st.integers(1, 120), min_size=1, max_size=4))
 def test_old_data_raise_nothing_and_clear_nothing(log: Any, waits: list[int]):
@@ -225,6 +227,7 @@ def test_old_data_raise_nothing_and_clear_nothing(log: Any, waits: list[int]):
 # ------------------------------------------------------------------------------ fixpoint: I-13, I-6
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(readings())
 def test_a_constant_pack_comes_to_rest(reading: Reading):
@@ -316,6 +319,7 @@ def test_no_charge_current_below_the_cut_off(chemistry: str, below: float):
 # ---------------------------------------------------------------------------- the same: I-15, I-20
 
 
+@pytest.mark.slow
 @QUICK
 @given(logs, st.randoms(use_true_random=False))
 def test_the_same_log_gives_the_same_bytes(log: Any, shuffle: random.Random):
@@ -326,6 +330,7 @@ def test_the_same_log_gives_the_same_bytes(log: Any, shuffle: random.Random):
     assert first == [text(d) for d in play(Run(turned), log)]
 
 
+@pytest.mark.slow
 @QUICK
 @given(logs, st.integers(-1000, 10**7))
 def test_no_clock_but_the_monotonic_one_matters(log: Any, shift: int):

@@ -7,6 +7,8 @@ import pytest
 import soak_control
 from soak_control import STORIES, Story
 
+pytestmark = pytest.mark.slow
+
 
 def test_two_thousand_violations_and_none_is_missed() -> None:
     tally = soak_control.violate(2000, seed=5, period=10.0)

@@ -26,7 +26,7 @@ from bmslink.errors import (
     UnknownDevice,
 )
 from bmslink.link.capture import open_capture
-from bmslink.link.gatt import Seen, uuid16
+from bmslink.link.gatt import SeenDevice, uuid16
 from bmslink.link.transport import (
     SCHEMES,
     Endpoint,
@@ -906,26 +906,28 @@ def test_nonsense_is_refused_before_anything_is_opened(
 
 # -------------------------------------------------------------------------------- Bluetooth
 
-JK = Seen(
+JK = SeenDevice(
     address="C8:47:8C:E4:55:12",
     name="My van",
     services=frozenset({uuid16(0xFFE0)}),
     manufacturers={0x0B65: b"\x88\xa0\xc8\x47\x8c\xe4\x55\x12"},
     rssi=-60,
 )
-DALY = Seen(address="41:18:12:01:37:71", name="DL-411812013771", rssi=-71)
-WEAK = Seen(address="A4:C1:38:00:00:01", services=frozenset({uuid16(0xFF00)}), rssi=-90)
-PHONE = Seen(address="11:22:33:44:55:66", name="Pixel \x1b[2J 8", rssi=-40)
+DALY = SeenDevice(address="41:18:12:01:37:71", name="DL-411812013771", rssi=-71)
+WEAK = SeenDevice(address="A4:C1:38:00:00:01", services=frozenset({uuid16(0xFF00)}), rssi=-90)
+PHONE = SeenDevice(address="11:22:33:44:55:66", name="Pixel \x1b[2J 8", rssi=-40)
 
 
 @pytest.fixture
-def air(monkeypatch: pytest.MonkeyPatch) -> list[Seen]:
+def air(monkeypatch: pytest.MonkeyPatch) -> list[SeenDevice]:
     """The adverts of this test."""
     from bmslink.transports.ble import transport as ble
 
-    seen: list[Seen] = []
+    seen: list[SeenDevice] = []
 
-    async def scan_adverts(timeout: float, on_seen: Callable[[Seen], None]) -> list[Seen]:
+    async def scan_adverts(
+        timeout: float, on_seen: Callable[[SeenDevice], None]
+    ) -> list[SeenDevice]:
         await asyncio.sleep(timeout)
         for one in (*seen, *seen):
             on_seen(one)
@@ -935,7 +937,7 @@ def air(monkeypatch: pytest.MonkeyPatch) -> list[Seen]:
     return seen
 
 
-def test_adverts_become_targets_the_surest_first(air: list[Seen]) -> None:
+def test_adverts_become_targets_the_surest_first(air: list[SeenDevice]) -> None:
     air += [PHONE, WEAK, DALY, JK]
     said: list[str] = []
     found = virtual_run(bmslink.scan(ble=True, on_progress=said.append))
@@ -949,8 +951,8 @@ def test_adverts_become_targets_the_surest_first(air: list[Seen]) -> None:
     assert [one.protocol for one in virtual_run(bmslink.scan(ble=True, protocol="jk"))] == ["jk02"]
 
 
-async def test_two_packs_of_one_name_have_two_targets(air: list[Seen]) -> None:
-    twin = Seen(address="C8:47:8C:00:00:01", name=JK.name, manufacturers=JK.manufacturers)
+async def test_two_packs_of_one_name_have_two_targets(air: list[SeenDevice]) -> None:
+    twin = SeenDevice(address="C8:47:8C:00:00:01", name=JK.name, manufacturers=JK.manufacturers)
     air += [JK, twin]
     assert len(set(targets(await bmslink.scan(ble=True)))) == 2
 
@@ -960,7 +962,7 @@ def test_bluetooth_that_does_not_work_is_a_remark_unless_asked_for(
 ) -> None:
     from bmslink.transports.ble import transport as ble
 
-    async def absent(timeout: float, on_seen: Any) -> list[Seen]:
+    async def absent(timeout: float, on_seen: Any) -> list[SeenDevice]:
         raise PortNotFound("There is no Bluetooth adapter.")
 
     monkeypatch.setattr(ble, "scan_adverts", absent)
@@ -990,7 +992,7 @@ class Radio(Transport):
     def line(self) -> Line:
         return Line(f"ble://{self.place}")
 
-    def peer(self) -> Seen | None:
+    def peer(self) -> SeenDevice | None:
         return next((seen for seen in self.peers if seen.address == self.place), None)
 
     async def open(self, on_data: OnData, on_lost: OnLost) -> None:
@@ -1060,7 +1062,7 @@ def test_the_vendor_of_the_advert_is_asked_first(
 
 
 def test_connect_settles_what_an_advert_leaves_open(
-    radio: type[Radio], air: list[Seen], monkeypatch: pytest.MonkeyPatch
+    radio: type[Radio], air: list[SeenDevice], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(radio, "protocol", "daly-p81")
     air.append(DALY)
@@ -1073,9 +1075,12 @@ def test_connect_settles_what_an_advert_leaves_open(
 
 
 def test_a_vendor_alone_is_the_only_pack_of_it(
-    lines: World, air: list[Seen], monkeypatch: pytest.MonkeyPatch
+    lines: World, air: list[SeenDevice], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = [ports.Port("/dev/ttyTEST"), ports.Port("/dev/ttyS9", skip="has no hardware behind it")]
+    own = [
+        ports.PortInfo("/dev/ttyTEST"),
+        ports.PortInfo("/dev/ttyS9", skip_reason="has no hardware behind it"),
+    ]
     monkeypatch.setattr(ports, "serial_ports", lambda: own)
     lines.sim("/dev/ttyTEST", "jk-nw")
 
@@ -1094,7 +1099,7 @@ def test_a_vendor_alone_is_the_only_pack_of_it(
 
 
 def test_a_vendor_alone_over_bluetooth_is_asked_for_its_dialect(
-    radio: type[Radio], air: list[Seen], monkeypatch: pytest.MonkeyPatch
+    radio: type[Radio], air: list[SeenDevice], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(radio, "protocol", "daly-a5")
     air += [DALY, JK]
@@ -1146,8 +1151,8 @@ def test_ports_that_lead_nowhere_are_left_out_with_the_reason(
     ]
     monkeypatch.setattr(list_ports, "comports", lambda: listed)
     found = ports.serial_ports()
-    assert found[0] == ports.Port("/dev/ttyUSB0", "CH340 [2J serial")
-    assert {p.device: bool(p.skip) for p in found} == {
+    assert found[0] == ports.PortInfo("/dev/ttyUSB0", "CH340 [2J serial")
+    assert {p.device: bool(p.skip_reason) for p in found} == {
         "/dev/ttyUSB0": False,
         "/dev/ttyS0": False,
         "/dev/ttyS4": True,

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from typer.main import get_command
+
 from bmslink.cli import app
 from bmslink.protocols.daly.registers import map as daly_register_map
 from bmslink.protocols.daly.registers import writing as daly_register_writing
@@ -71,11 +73,18 @@ class _Utc:
 def hurried() -> Iterator[None]:
     """Many commands in one process: nothing waits for the disk, as nobody pulls the plug of the
     computer here, and what is always the same is found out once."""
-    made = cache(vars(app)["_command"])
+    make, made = app._application, dict[tuple[str, ...], Any]()
+
+    def application(arguments: list[str]) -> Any:
+        words = tuple(arguments[:2])  # all commands here begin with their names
+        if words not in made:
+            made[words] = get_command(make(arguments))
+        return made[words]
+
     jk_map = cache(jk_modbus_writing.modbus_map)
     with (
         patch("os.fsync", lambda _: None),
-        patch.object(app, "_command", made),
+        patch.object(app, "_application", application),
         patch.object(jk_modbus_writing, "modbus_map", jk_map),
         patch.object(daly_register_writing, "register_map", _remembered_daly_maps()),
         _Utc(),

@@ -13,6 +13,8 @@ from hostile.judge import judge
 from hostile.matrix import DIALECTS, Cell, cells, open_cells
 from hostile.world import World
 
+pytestmark = pytest.mark.slow
+
 ROWS = [
     (dialect, quirk, list(row))
     for (dialect, quirk), row in groupby(cells(), lambda cell: (cell.dialect, cell.quirk))

@@ -115,3 +115,47 @@ async def test_of_several_reasons_the_first_is_told() -> None:
         )
         told = abilities(device.driver, identity, replace(found, settings=rows), "")["settings"]
         assert (told.supported, told.reason) == (False, "read-only: nobody wrote it")
+
+
+async def test_a_board_that_was_not_asked_promises_nothing() -> None:
+    """Without a map neither settings nor the switches among them are offered, and why is said."""
+
+    async with bmslink.connect("sim://jk02") as device:
+        identity = await device.identify()
+        found = abilities(device.driver, identity, None)
+        said = {name: able.reason for name, able in found.items() if not able.supported}
+        why = "this board does not tell its settings like this"
+        assert said == {
+            "settings": why,
+            "switch_charge": why,
+            "switch_discharge": why,
+            "switch_balance": why,
+        }
+
+
+async def test_a_switch_that_the_map_lacks_or_closes_is_not_offered() -> None:
+    async with bmslink.connect("sim://jk02") as device:
+        identity = await device.identify()
+        table = await device.driver.settings_map(identity)
+        rows = tuple(
+            replace(row, reason="the board says that it does not take it")
+            if row.key == "charge_switch"
+            else row
+            for row in table.settings
+            if row.key != "balance_switch"
+        )
+        found = abilities(device.driver, identity, replace(table, settings=rows))
+        assert [
+            (found[name].supported, found[name].reason)
+            for name in ("switch_charge", "switch_balance", "switch_discharge")
+        ] == [
+            (False, "the board says that it does not take it"),
+            (False, "this board has no such setting"),
+            (True, "it is the setting discharge_switch here"),
+        ]
+        only = replace(table, settings=tuple(row for row in table.settings if row.is_switch))
+        settings = abilities(device.driver, identity, only)["settings"]
+        assert (settings.supported, settings.reason) == (
+            False,
+            "only switches can be written: nothing is known",
+        )

@@ -154,6 +154,7 @@ MAKERS: dict[Any, Iterable[tuple[Any, ...]]] = {
 }
 """What makes layouts, and for which arguments it is tried."""
 HELPERS = {
+    "_alone",
     "_field_layout",
     "_one",
     "_pair",
@@ -222,6 +223,7 @@ def same(layout: Any, payload: bytes) -> None:
         assert layout.build(fast(payload)) == layout.build(expected)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(st.binary(min_size=LONGEST, max_size=LONGEST))
 @example(bytes(LONGEST))

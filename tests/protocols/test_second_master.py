@@ -6,7 +6,6 @@ length, unit and checksum. All frames are typed by hand.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +19,6 @@ from test_facts_jk_modbus import LIVE as JK_LIVE
 from test_facts_jk_modbus import SETTINGS as JK_SETTINGS
 
 from bmslink.link.link import Link
-from bmslink.link.transport import OnData, OnLost, Transport
 from bmslink.model import Reading
 from bmslink.protocols.base import Driver, Options
 from bmslink.protocols.daly.registers.d2 import DalyD2
@@ -29,6 +27,7 @@ from bmslink.protocols.daly.sinowealth import DalySinowealth
 from bmslink.protocols.jbd.up.driver import JBDUP
 from bmslink.protocols.jk.modbus.driver import JKModbus
 from facts import with_crc16, words
+from scripted import ScriptedTransport
 from support import virtual_run
 
 Answers = Callable[[bytes], bytes]
@@ -36,27 +35,16 @@ Script = Callable[[bytes, int], list[bytes]]
 """What is heard after a question that is asked for the n-th time, piece by piece."""
 
 
-class Line(Transport):
+class Line(ScriptedTransport):
     def __init__(self, script: Script) -> None:
+        super().__init__()
         self.script = script
         self.asked: list[bytes] = []
-        self.on_data: OnData | None = None
 
-    async def open(self, on_data: OnData, on_lost: OnLost) -> None:
-        self.on_data = on_data
-
-    async def close(self) -> None:
-        self.on_data = None
-
-    async def write(self, data: bytes) -> None:
+    def heard(self, data: bytes) -> None:
         self.asked.append(data)
-        loop = asyncio.get_running_loop()
         for number, piece in enumerate(self.script(data, self.asked.count(data))):
-            loop.call_later(0.02 + 0.01 * number, self._deliver, piece)
-
-    def _deliver(self, data: bytes) -> None:
-        if self.on_data is not None and data:
-            self.on_data(data)
+            self.say(piece, after=0.02 + 0.01 * number)
 
 
 def read(driver: type[Driver[Any]], script: Script) -> tuple[Reading, list[bytes]]:

@@ -426,6 +426,7 @@ async def test_no_controller_but_something_else(monkeypatch: pytest.MonkeyPatch)
 # ------------------------------------------------------------------------------ hostile neighbours
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 async def test_hostile_notifications_leave_the_link_usable(protocol: str) -> None:
     assert (await hostile_streams(protocol, 100)).noise > 5_000

@@ -222,6 +222,7 @@ def test_the_seed_decides_everything():
     assert story(7) != story(8)
 
 
+@pytest.mark.slow
 @every_chemistry
 def test_one_big_step_equals_many_small_ones(name):
     big, small = (Pack(chemistry=name, cells=4, soc=70) for _ in range(2))
@@ -265,6 +266,7 @@ def test_the_charger_foresees_where_its_current_leads(seconds):
     assert sum(cells.voltages(current, 1.3)) == pytest.approx(target, abs=0.003)
 
 
+@pytest.mark.slow
 def test_the_longest_advance_is_stable():
     """Steps of 60 s at the steep top of the curve, where a naive charger would swing."""
     pack = Pack(chemistry="lfp", soc=99, cells=4)

@@ -13,7 +13,7 @@ from bmslink.link.capture import open_capture
 from bmslink.protocols.jbd.driver import JBD, JBDFrame, read_request, write_request
 from bmslink.simulation.replay.recorded import Recording
 from bmslink.simulation.replay.responder import Player
-from bmslink.simulation.replay.tape import Part, Tape
+from bmslink.simulation.replay.tape import Tape, TapePart
 from long_capture import write_long_capture
 from support import FIXTURES
 
@@ -43,10 +43,10 @@ def test_what_was_said_comes_back_in_order_and_requests_say_nothing() -> None:
     tape = taped()
     assert len(tape) == 7
     assert list(tape.parts()) == [
-        Part(0.0, b"a", False),
-        Part(None, b"bc", True),
-        Part(1.5, b"d", True),
-        Part(1.75, b"", True),
+        TapePart(0.0, b"a", False),
+        TapePart(None, b"bc", True),
+        TapePart(1.5, b"d", True),
+        TapePart(1.75, b"", True),
     ]
     assert [p.data for p in tape.parts(1, 4)] == [b"bc", b"d"]
     assert [tape.time(i) for i in range(7)] == [0.0, None, 1.0, 1.5, 1.75, 2.0, 3.0]
@@ -72,7 +72,7 @@ def test_another_tape_marks_frames_of_the_same_bytes() -> None:
     frames = Tape(taped().data)
     frames.mark(1.0, 1, 2)
     frames.mark(None, 3, 1)
-    assert list(frames.parts()) == [Part(1.0, b"bc", True), Part(None, b"d", True)]
+    assert list(frames.parts()) == [TapePart(1.0, b"bc", True), TapePart(None, b"d", True)]
     assert [frames.at(i) for i in range(5)] == [None, 0, None, 1, None]
 
 

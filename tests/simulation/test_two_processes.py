@@ -19,6 +19,8 @@ from test_rfc2217 import PtyPort, Server, listening
 from bmslink.simulation.responder import RESPONDERS
 from cli_support import Result, finish, start
 
+pytestmark = pytest.mark.slow
+
 STIRRED = (
     "load -7.5",
     "cell 2 3.211",

@@ -50,7 +50,7 @@ def command(
     session = o.session_of(ctx)
     session.no_trace("capture")
     device = connect_one(session, target, connection, record=lambda: open_new(output, force=force))
-    tally = _Tally(session, device, output)
+    tally = _CaptureTally(session, device, output)
     try:
         run(_record(device, tally, interval=watch, seconds=seconds, count=count))
     finally:
@@ -62,7 +62,7 @@ def command(
 
 async def _record(
     device: Device,
-    tally: _Tally,
+    tally: _CaptureTally,
     *,
     interval: float,
     seconds: float | None,
@@ -85,7 +85,7 @@ async def _record(
             await poll(device, tally.tell, interval=interval, count=count, greet=greet)
 
 
-class _Tally:
+class _CaptureTally:
     """Counts what is recorded, and says so on stderr."""
 
     def __init__(self, session: Session, device: Device, path: str) -> None:

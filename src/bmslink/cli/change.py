@@ -267,7 +267,7 @@ def show_outcome(session: Session, device: Device, outcome: Outcome) -> None:
 
 def value_of(setting_kind: str, unit: str, text: str) -> Any:
     """What was typed for a setting, in its own form; `UsageError` where it cannot be."""
-    from bmslink.config.files.profile import SWITCHED, Quantity, typed_value
+    from bmslink.config.files.profile import SWITCHED, NumberWithUnit, typed_value
 
     if setting_kind == "switch":
         position = {**SWITCHED, "1": True, "0": False}.get(text.lower())
@@ -277,4 +277,4 @@ def value_of(setting_kind: str, unit: str, text: str) -> Any:
     if setting_kind != "number":
         return text
     value = typed_value(text)
-    return value.to(unit) if isinstance(value, Quantity) else value
+    return value.to(unit) if isinstance(value, NumberWithUnit) else value

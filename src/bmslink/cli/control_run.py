@@ -41,8 +41,8 @@ def run(
     only read, every second or every --watch S seconds. What changes is also written to the
     journal, and `control status` shows what stands now. A lost link is opened again.
     """
+    from bmslink.cli.control_printer import Printer
     from bmslink.cli.loop import run as run_loop
-    from bmslink.cli.watching import Printer
     from bmslink.control.files import load_policies
     from bmslink.runtime.supervisor import PackSupervisor, StatusBoard
 
@@ -99,7 +99,7 @@ def status(ctx: typer.Context) -> None:
 
     Exit code 0: all run; 1: one has ended without a word, or hangs; 5: there is none.
     """
-    from bmslink.cli.render import watching as render
+    from bmslink.cli.render import control_run as render
     from bmslink.control.status import as_json, runs
 
     session = o.session_of(ctx)

@@ -59,7 +59,7 @@ from bmslink.config.records.cut_off import CutOff, cut_off_change, unfinished
 from bmslink.config.records.open_changes import open_change
 from bmslink.config.resume import resume
 from bmslink.config.switching.switches import rehearse_switch, switch
-from bmslink.config.verify import Difference, Verification, verify
+from bmslink.config.verify import Deviation, Verification, verify
 
 __all__ = [
     "WAIVERS",
@@ -67,7 +67,7 @@ __all__ = [
     "Change",
     "Check",
     "CutOff",
-    "Difference",
+    "Deviation",
     "Edit",
     "Outcome",
     "Plan",

@@ -17,7 +17,15 @@ from bmslink.config.checks.gates import check_all
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
 from bmslink.config.order import in_order
-from bmslink.config.restore import Outside, Stood, foreign, lacking, outside, part_of, unusable
+from bmslink.config.restore import (
+    Outside,
+    Stood,
+    foreign_reason,
+    lacking,
+    outside,
+    part_of,
+    unusable_reason,
+)
 from bmslink.config.restore import writable_part as writable_part
 from bmslink.errors import FrameError, SettingError
 from bmslink.model import Identity, Reading
@@ -147,8 +155,8 @@ class _Back:
     new: dict[int, bytes] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     switches: dict[str, str] = field(default_factory=dict)
-    unusable: str = ""
-    foreign: str = ""
+    unusable_reason: str = ""
+    foreign_reason: str = ""
     outside: list[Outside] = field(default_factory=list)
 
 
@@ -206,8 +214,8 @@ def make_plan(
         identity=identity,
         reading=reading,
         backup=raw if isinstance(raw, Backup) else None,
-        unusable=back.unusable,
-        foreign=back.foreign,
+        unusable_reason=back.unusable_reason,
+        foreign_reason=back.foreign_reason,
         restore=isinstance(raw, Backup) if restore is None else restore,
         by_name=() if isinstance(wanted, Profile) else SWITCHES & values.keys(),
         cells=made_of,
@@ -280,13 +288,13 @@ def _back(
     if raw is None:
         return _Back()
     if isinstance(raw, Backup):
-        if why := unusable(raw, identity, table.map):
-            return _Back(unusable=why)
-        other = foreign(raw, identity, table, elsewhere=elsewhere)
+        if why := unusable_reason(raw, identity, table.map):
+            return _Back(unusable_reason=why)
+        other = foreign_reason(raw, identity, table, elsewhere=elsewhere)
     else:
         other = ""
     if table.map.read_only_reason:
-        return _Back(foreign=other)
+        return _Back(foreign_reason=other)
     image = raw.image() if isinstance(raw, Backup) else raw
     new, left, kept = part_of(table.map, table.image, image)
     found = outside(table.map, table.image, new, stood)

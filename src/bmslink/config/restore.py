@@ -19,13 +19,13 @@ from bmslink.settings.setting import Setting
 
 __all__ = [
     "Outside",
-    "Part",
+    "RestorablePart",
     "Stood",
-    "foreign",
+    "foreign_reason",
     "lacking",
     "outside",
     "part_of",
-    "unusable",
+    "unusable_reason",
     "writable_part",
 ]
 
@@ -36,7 +36,7 @@ Stood = Mapping[int, Collection[bytes]]
 # ------------------------------------------------------------------------------ whose they are
 
 
-def unusable(backup: Backup, identity: Identity, settings: SettingsMap) -> str:
+def unusable_reason(backup: Backup, identity: Identity, settings: SettingsMap) -> str:
     """Why no board like this one can take a backup, in a sentence; empty where it can."""
     if not backup.intact:
         return "The backup was changed after it was made: to set values by hand, write a profile."
@@ -71,7 +71,9 @@ def _fits(slot: Slot, raw: bytes) -> bool:
 _WHO = ("serial_number", "vendor", "model", "hardware", "firmware")
 
 
-def foreign(backup: Backup, identity: Identity, table: SettingsSnapshot, *, elsewhere: bool) -> str:
+def foreign_reason(
+    backup: Backup, identity: Identity, table: SettingsSnapshot, *, elsewhere: bool
+) -> str:
     """Why a usable backup is not of this very board, in a sentence; empty where it is.
 
     `elsewhere`: it was made at another place. Two boards of one batch can be equal in all that
@@ -109,7 +111,7 @@ def _prints(backup: Backup, settings: SettingsMap) -> list[Fingerprint]:
 # ---------------------------------------------------------------------------------- what of them
 
 
-class Part(NamedTuple):
+class RestorablePart(NamedTuple):
     """Of raw bytes that a board held what may be written back."""
 
     new: dict[int, bytes]
@@ -139,14 +141,14 @@ def part_of(
     *,
     own: bool = False,
     switches: bool = False,
-) -> Part:
+) -> RestorablePart:
     """Of raw bytes what may be brought back.
 
     A value that was in the board may lie outside the limits of what we would set: `outside`
     tells. `own`: what belongs to this one board as well. `switches`: the switches as well, which
     stay as they are in `image` otherwise. Raises `SettingError` for bytes that fit no slot.
     """
-    found = Part({}, [], {})
+    found = RestorablePart({}, [], {})
     for address, data in raw.items():
         slot = settings.by_address.get(address)
         if slot is None or address not in image:

@@ -28,7 +28,7 @@ from bmslink.config.records.open_changes import (
     may_be_written_from,
     other_road,
 )
-from bmslink.config.records.record import Record, damaged, neither, read
+from bmslink.config.records.record import ChangeRecord, damaged, neither, read
 from bmslink.config.rollback import roll_back
 from bmslink.config.switching.off_marks import marked_off
 from bmslink.config.switching.switches import look_at
@@ -190,7 +190,7 @@ async def _resume(
     raise error if isinstance(error, RollbackError) else RollbackError(str(error))
 
 
-def _turns_nothing_on(settings: SettingsMap, record: Record, now: RawSettings) -> None:
+def _turns_nothing_on(settings: SettingsMap, record: ChangeRecord, now: RawSettings) -> None:
     """`GateError` where finishing the change would turn a switch on, perhaps hours later."""
     on = [
         key
@@ -227,7 +227,7 @@ async def _may_finish(
     device: Device,
     identity: Identity,
     now: SettingsSnapshot,
-    record: Record,
+    record: ChangeRecord,
     waive: Collection[str],
 ) -> None:
     """The gates again: the pack may be fuller, colder or busier than when the change was begun."""
@@ -249,7 +249,7 @@ async def _may_finish(
     gate(plan)
 
 
-def _leaving_off(settings: SettingsMap, cut: Open, record: Record) -> Record:
+def _leaving_off(settings: SettingsMap, cut: Open, record: ChangeRecord) -> ChangeRecord:
     """The record with the switches off that somebody turned off since: neither way turns one on."""
     names = [switch.key for switch in marked_off(cut)]
     rows = [row for name in names if (row := settings.by_key.get(name)) and row.writable]

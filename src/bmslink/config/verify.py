@@ -20,14 +20,14 @@ from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import Value
 from bmslink.storage.journal import Journal, Open
 
-__all__ = ["Difference", "Verification", "verify"]
+__all__ = ["Deviation", "Verification", "verify"]
 
 _ROW = {"done": "new", "rolled back": "old"}
 """Outcome -> the side of a change that the board was left with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class Deviation:
     """One setting that is not as it was left."""
 
     key: str
@@ -49,7 +49,7 @@ class Verification:
     """When the change was begun, UTC."""
     checked: tuple[str, ...] = ()
     """The settings that were compared."""
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[Deviation, ...] = ()
 
     @property
     def fine(self) -> bool:
@@ -106,7 +106,7 @@ def _compare(last: _Change, table: SettingsSnapshot) -> Verification:
     values, side = table.values(), _ROW[last.outcome]
     expected = {str(e.get("key")): (e.get(side), str(e.get("unit") or "")) for e in last.edits}
     found = tuple(
-        Difference(key=key, unit=unit, written=value, now=values.get(key))
+        Deviation(key=key, unit=unit, written=value, now=values.get(key))
         for key, (value, unit) in expected.items()
         if values.get(key) != value
     )

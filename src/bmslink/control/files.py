@@ -69,7 +69,7 @@ class _Battery(msgspec.Struct, forbid_unknown_fields=True):
     sensors: list[str] = []
 
 
-class _File(msgspec.Struct, forbid_unknown_fields=True):
+class _PolicyFile(msgspec.Struct, forbid_unknown_fields=True):
     schema: int
     battery: Any
     mode: str = "shadow"
@@ -78,7 +78,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     policies: dict[str, Any] = {}
 
 
-class _Row(msgspec.Struct, forbid_unknown_fields=True):
+class _PolicyRow(msgspec.Struct, forbid_unknown_fields=True):
     mode: str | None = None
     trip: Any = None
     release: Any = None
@@ -120,7 +120,7 @@ class _Reader:
         self._capacity = 0.0
 
     def policies(self) -> PolicySet:
-        file = self._document.convert(_File)
+        file = self._document.convert(_PolicyFile)
         if file.schema != 1:
             raise self._wrong(("schema",), f"schema: this reads 1, not {file.schema}")
         battery = self._battery(file.battery)
@@ -140,7 +140,7 @@ class _Reader:
         for name, table in file.policies.items():
             key = ("policies", name)
             self._known(name, policies, key, "policy")
-            row = self._document.convert(_Row, table, key)
+            row = self._document.convert(_PolicyRow, table, key)
             policies[name] = self._policy(policies[name], row, thresholds, key)
         found = PolicySet(battery=battery, thresholds=thresholds, curves=curves, policies=policies)
         self._check(found)
@@ -184,7 +184,9 @@ class _Reader:
             found[name] = self._amount(text, THRESHOLD_UNITS[name], key, low, high)
         return found
 
-    def _policy(self, policy: Policy, row: _Row, thresholds: dict[str, float], key: Key) -> Policy:
+    def _policy(
+        self, policy: Policy, row: _PolicyRow, thresholds: dict[str, float], key: Key
+    ) -> Policy:
         unit = QUANTITIES[policy.quantity].unit
         step = "K" if unit == "°C" else unit
         changes: dict[str, Any] = {}

@@ -12,25 +12,30 @@ from dataclasses import replace
 from typing import Any
 
 from bmslink.errors import FrameError, LinkClosed, LinkTimeout, Refused, UnknownDevice
-from bmslink.link.gatt import Gatt, Seen, matches
+from bmslink.link.gatt import Gatt, SeenDevice, matches
 from bmslink.link.link import Link
 from bmslink.link.shared_line import shared
 from bmslink.link.transport import Endpoint, Pin, Transport, make_transport
 from bmslink.model import Identity
-from bmslink.protocols import VENDORS, load_driver
+from bmslink.protocols import DRIVERS, VENDORS, load_driver
 from bmslink.protocols.base import Driver, Options
 
 __all__ = ["SPOKEN", "advertised", "ask_radio", "wanted"]
 
 _log = logging.getLogger(__name__)
 
-SPOKEN = ("jk02", "jk04", "jbd", "daly-d2", "daly-p81", "daly-a5")
+SPOKEN: tuple[str, ...] = tuple(
+    sorted(
+        (name for name in DRIVERS if load_driver(name).modules),
+        key=lambda name: load_driver(name).radio_rank,
+    )
+)
 """What is spoken over Bluetooth; of one vendor, the likeliest first."""
 _RETRIES = 2
 """The first request of a session may only wake the board."""
 
 
-def advertised(seen: Seen) -> tuple[str, bool] | None:
+def advertised(seen: SeenDevice) -> tuple[str, bool] | None:
     """The likeliest protocol behind an advert, and whether only such boards advertise like it."""
     found: tuple[str, bool] | None = None
     for name in SPOKEN:
@@ -66,7 +71,8 @@ async def ask_radio(
     `UnknownDevice` where no protocol is answered.
     """
     names = [name for name in SPOKEN if wanted(name, endpoint.protocol)]
-    modules = _modules([*names[:1], *(n for n in names if n.startswith("daly")), *names])
+    waking = [name for name in names if any(gatt.wake for gatt in load_driver(name).modules)]
+    modules = _modules([*names[:1], *waking, *names])  # of one pair, that which has to be woken
     tried: list[str] = []
     tell(f"{endpoint.place}: connecting")
     transport = shared(make_transport(endpoint, modules, pin))
@@ -86,7 +92,7 @@ async def ask_radio(
     )
 
 
-def _ordered(names: list[str], seen: Seen | None) -> list[str]:
+def _ordered(names: list[str], seen: SeenDevice | None) -> list[str]:
     """The vendor that the advert speaks for comes first."""
     likely = advertised(seen) if seen is not None else None
     if likely is None:

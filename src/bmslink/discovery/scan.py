@@ -5,7 +5,7 @@ for found in await bmslink.scan():
     print(found.target, found.why)
 ```
 
-Nothing but reads is ever sent (`protocols.probes` says which), and nothing at all where another
+Nothing but reads is ever sent (`discovery.probes` says which), and nothing at all where another
 master speaks. Adverts are only listened to, unless `connect` asks for more.
 """
 
@@ -21,7 +21,7 @@ from bmslink.discovery.ble import SPOKEN, advertised, ask_radio
 from bmslink.discovery.probe_line import Hit
 from bmslink.discovery.serial import cells, described, search, steps_for, target_of, where
 from bmslink.errors import BmsError, TargetError, UnknownDevice
-from bmslink.link.gatt import Seen
+from bmslink.link.gatt import SeenDevice
 from bmslink.link.transport import Endpoint, Pin, make_transport, parse_target
 from bmslink.model import Identity
 from bmslink.protocols import VENDORS, load_driver
@@ -57,8 +57,6 @@ class Found:
 
 
 OnFound = Callable[[Found], None]
-_LISTENERS = ("jk-bus",)
-"""Protocols whose driver sends nothing where somebody else speaks."""
 
 
 def _quiet(text: str) -> None:
@@ -88,7 +86,7 @@ async def detect(endpoint: Endpoint, *, pin: Pin | None = None, tell: Tell = _qu
         raise UnknownDevice(f"No pack was found on {endpoint}. {result.why}")
     best = result.hits[0]
     found = target_of(endpoint, best)
-    if not best.question and not best.pushes and best.protocol not in _LISTENERS:
+    if not best.question and not best.pushes and not load_driver(best.protocol).yields:
         raise UnknownDevice(
             f"Somebody else already asks {described(best)} on {endpoint}. Take him off the line, "
             f"or write {shlex.quote(str(found))} to ask beside him."
@@ -172,7 +170,7 @@ def _vendor(protocol: str) -> str:
     return protocol if protocol in VENDORS else load_driver(protocol).vendor
 
 
-def _found_in(seen: Seen, protocol: str | None) -> Found | None:
+def _found_in(seen: SeenDevice, protocol: str | None) -> Found | None:
     """What an advert makes a pack of, if any."""
     likely = advertised(seen)
     if likely is None:
@@ -182,7 +180,8 @@ def _found_in(seen: Seen, protocol: str | None) -> Found | None:
     if protocol is not None and maker != _vendor(protocol):
         return None
     family = [n for n in SPOKEN if load_driver(n).vendor == maker]
-    why = f"advertises as {VENDORS[maker]} modules do" + ("" if certain else ", and others too")
+    title = load_driver(name).vendor_name or maker
+    why = f"advertises as {title} modules do" + ("" if certain else ", and others too")
     if len(family) > 1:
         why += f"; connecting tells whether it speaks {' or '.join(family)}"
     return Found(
@@ -209,7 +208,7 @@ async def _search_radio(
 
     named: set[str] = set()
 
-    def heard(seen: Seen) -> None:
+    def heard(seen: SeenDevice) -> None:
         pack = _found_in(seen, protocol)
         if pack is not None and seen.address not in named:
             named.add(seen.address)
@@ -275,8 +274,8 @@ def _own_ports(tell: Tell, protocol: str | None) -> list[Endpoint]:
 
     chosen = []
     for port in serial_ports():
-        if port.skip:
-            tell(f"{port.device}: left out, it {port.skip}")
+        if port.skip_reason:
+            tell(f"{port.device}: left out, it {port.skip_reason}")
         else:
             chosen.append(Endpoint("serial", port.device, protocol))
     if not chosen:

@@ -27,7 +27,7 @@ from typing import IO, Annotated, Any, Literal, Protocol
 import msgspec
 
 from bmslink.errors import BmsError, CaptureError, PortDenied, PortNotFound, TransportError
-from bmslink.link.gatt import Seen
+from bmslink.link.gatt import SeenDevice
 from bmslink.link.link import Framer
 from bmslink.link.transport import Line, OnData, OnLost, Transport
 
@@ -379,7 +379,7 @@ class Recorder(Transport):
             raise
         await self.inner.write(data)
 
-    def peer(self) -> Seen | None:
+    def peer(self) -> SeenDevice | None:
         return self.inner.peer()
 
     def line(self) -> Line | None:

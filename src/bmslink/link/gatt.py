@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Advert", "Gatt", "Seen", "matches", "uuid16"]
+__all__ = ["Advert", "Gatt", "SeenDevice", "matches", "uuid16"]
 
 
 def uuid16(short: int) -> str:
@@ -56,7 +56,7 @@ class Advert:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class SeenDevice:
     """What a device in reach said of itself."""
 
     address: str
@@ -70,7 +70,7 @@ class Seen:
     """Strength of the signal, dBm."""
 
 
-def matches(advert: Advert, seen: Seen) -> bool:
+def matches(advert: Advert, seen: SeenDevice) -> bool:
     """Whether a device shows all of a sign; a sign that says nothing fits nothing."""
     if advert.name and not re.fullmatch(advert.name, seen.name, re.IGNORECASE | re.DOTALL):
         return False

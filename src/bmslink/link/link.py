@@ -64,7 +64,7 @@ class Timing:
 
 
 @dataclass(slots=True)
-class _Tally:
+class _AnswerTally:
     """What came instead of an answer."""
 
     start: int
@@ -219,7 +219,7 @@ class Link(Generic[F]):
             wait = self.timing.timeout if timeout is None else timeout
             if retries is None:
                 retries = self.timing.retries if self._awake else self.timing.wake_retries
-            tally = _Tally(self._heard)
+            tally = _AnswerTally(self._heard)
             self._begin(frame, wait)
             for attempt in range(retries + 1):
                 sent = await self._send_after_gap(frame)
@@ -282,7 +282,7 @@ class Link(Generic[F]):
         complete: Callable[[list[F]], bool],
         wait: float,
         quiet: float | None,
-        tally: _Tally,
+        tally: _AnswerTally,
         sent: bytes,
     ) -> list[F]:
         loop = asyncio.get_running_loop()
@@ -301,7 +301,7 @@ class Link(Generic[F]):
             deadline = min(loop.time() + (wait if quiet is None else quiet), latest)
         return got
 
-    def _timeout(self, tally: _Tally) -> LinkTimeout:
+    def _timeout(self, tally: _AnswerTally) -> LinkTimeout:
         heard = self._heard - tally.start
         if tally.got:
             return LinkTimeout(f"The answer stopped after {tally.got} frame(s).", "other")
@@ -337,7 +337,7 @@ class Link(Generic[F]):
 
     async def next_frame(self, match: Callable[[F], bool], timeout: float) -> F:
         """The next matching frame of a device that streams by itself; others are dropped."""
-        tally = _Tally(self._heard)
+        tally = _AnswerTally(self._heard)
         deadline = asyncio.get_running_loop().time() + timeout
         while await self._news_until(deadline):
             frame = self._frames.popleft()

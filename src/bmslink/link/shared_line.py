@@ -20,7 +20,7 @@ from functools import partial
 from weakref import WeakKeyDictionary
 
 from bmslink.errors import LinkClosed, TargetError
-from bmslink.link.gatt import Seen
+from bmslink.link.gatt import SeenDevice
 from bmslink.link.transport import Line, OnData, OnLost, Transport
 
 __all__ = ["SharedTransport", "shared"]
@@ -101,7 +101,7 @@ class _SharedLine:
         for user in users:
             user.lose(error)
 
-    def peer(self) -> Seen | None:
+    def peer(self) -> SeenDevice | None:
         return None if self._transport is None else self._transport.peer()
 
     def reached(self) -> str:
@@ -154,7 +154,7 @@ class SharedTransport(Transport):
     def line(self) -> Line | None:
         return self.own.line()
 
-    def peer(self) -> Seen | None:
+    def peer(self) -> SeenDevice | None:
         return None if self._shared is None else self._shared.peer()
 
     def reached(self) -> str:

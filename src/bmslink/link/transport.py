@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from bmslink.errors import TargetError
-from bmslink.link.gatt import Gatt, Seen
+from bmslink.link.gatt import Gatt, SeenDevice
 
 __all__ = ["SCHEMES", "Endpoint", "Line", "Pin", "Transport", "make_transport", "parse_target"]
 
@@ -84,7 +84,7 @@ class Transport(ABC):
     async def write(self, data: bytes) -> None:
         """Send bytes; `LinkClosed` when the other side is gone."""
 
-    def peer(self) -> Seen | None:
+    def peer(self) -> SeenDevice | None:
         """The radio module at the other side, while a Bluetooth connection is open."""
         return None
 

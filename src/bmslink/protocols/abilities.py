@@ -52,7 +52,7 @@ def _table(
         return Capability(False, "read-only: the board tells no firmware")
     if not any(setting.writable for setting in known.settings):
         return Capability(False, f"read-only: {_reason(known.settings)}")
-    needs = known.untested and f"written with --untested only: {known.untested}"
+    needs = known.untested_reason and f"written with --untested only: {known.untested_reason}"
     return Capability(True, needs)
 
 

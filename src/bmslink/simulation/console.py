@@ -32,7 +32,7 @@ class _Call(NamedTuple):
     faults: Faults | None
 
 
-class _Row(NamedTuple):
+class _ConsoleCommand(NamedTuple):
     usage: str
     summary: str
     words: tuple[int, ...]
@@ -166,20 +166,28 @@ def _advance(call: _Call) -> None:
 
 
 _ROWS = (
-    _Row("help", "list the commands", (0,), _help),
-    _Row("state", "what a perfect BMS would say now, one line of JSON", (0,), _state),
-    _Row("cell N VOLTS|auto", "hold what is measured of a cell", (2,), _cell),
-    _Row("temperature NAME C|auto|broken", "hold or break a probe", (2,), _temperature),
-    _Row("load AMPS|cycle|idle", "what hangs on the pack; positive charges", (1,), _load),
-    _Row("soc PERCENT", "fill the cells", (1,), _soc),
-    _Row("ambient C", "the air around the pack", (1,), _ambient),
-    _Row("switch charge|discharge|balance on|off", "the software switches", (2,), _switch),
-    _Row("raise CONDITION [alarm|protection|fault]", "report a condition", (1, 2), _raise),
-    _Row("clear CONDITION|all", "take it back, and reset what has tripped", (1,), _clear),
-    _Row("fault NAME[:ARG] [off]", "damage the wire, or repair it", (1, 2), _fault),
-    _Row("advance SECONDS", "let virtual time pass at once", (1,), _advance),
+    _ConsoleCommand("help", "list the commands", (0,), _help),
+    _ConsoleCommand("state", "what a perfect BMS would say now, one line of JSON", (0,), _state),
+    _ConsoleCommand("cell N VOLTS|auto", "hold what is measured of a cell", (2,), _cell),
+    _ConsoleCommand("temperature NAME C|auto|broken", "hold or break a probe", (2,), _temperature),
+    _ConsoleCommand(
+        "load AMPS|cycle|idle", "what hangs on the pack; positive charges", (1,), _load
+    ),
+    _ConsoleCommand("soc PERCENT", "fill the cells", (1,), _soc),
+    _ConsoleCommand("ambient C", "the air around the pack", (1,), _ambient),
+    _ConsoleCommand(
+        "switch charge|discharge|balance on|off", "the software switches", (2,), _switch
+    ),
+    _ConsoleCommand(
+        "raise CONDITION [alarm|protection|fault]", "report a condition", (1, 2), _raise
+    ),
+    _ConsoleCommand(
+        "clear CONDITION|all", "take it back, and reset what has tripped", (1,), _clear
+    ),
+    _ConsoleCommand("fault NAME[:ARG] [off]", "damage the wire, or repair it", (1, 2), _fault),
+    _ConsoleCommand("advance SECONDS", "let virtual time pass at once", (1,), _advance),
 )
-COMMANDS: dict[str, _Row] = {row.usage.split()[0]: row for row in _ROWS}
+COMMANDS: dict[str, _ConsoleCommand] = {row.usage.split()[0]: row for row in _ROWS}
 """Every command by its first word."""
 
 

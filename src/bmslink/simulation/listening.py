@@ -8,10 +8,10 @@ from typing import Protocol
 
 from bmslink.errors import PortBusy, PortDenied, PortNotFound, TransportError
 
-__all__ = ["Line", "OpenLine", "listen_error"]
+__all__ = ["ClientLine", "OpenLine", "listen_error"]
 
 
-class Line(Protocol):
+class ClientLine(Protocol):
     """One client's line to the device."""
 
     def receive(self, data: bytes) -> None:
@@ -27,7 +27,7 @@ class OpenLine(Protocol):
 
     def __call__(
         self, deliver: Callable[[bytes], None], *, client_rate: Callable[[], int] | None = None
-    ) -> Line: ...
+    ) -> ClientLine: ...
 
 
 def listen_error(exc: OSError, place: str) -> TransportError:

@@ -191,7 +191,7 @@ async def _open_radio(
 # ----------------------------------------------------------------------------------------- TCP
 
 
-class _Client(asyncio.Protocol):
+class _TCPClient(asyncio.Protocol):
     """One TCP connection."""
 
     def __init__(self, open_line: OpenLine, clients: set[asyncio.Transport]) -> None:
@@ -227,7 +227,7 @@ async def _open_server(
     loop = asyncio.get_running_loop()
     try:
         server = await loop.create_server(
-            lambda: _Client(open_line, clients), host, 0 if free else port
+            lambda: _TCPClient(open_line, clients), host, 0 if free else port
         )
     except socket.gaierror as exc:
         raise PortNotFound(f"There is no address {host!r} on this machine.") from exc

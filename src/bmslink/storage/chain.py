@@ -24,7 +24,7 @@ from typing import Any, Literal, NamedTuple
 
 from bmslink.storage.atomic import require_regular
 
-__all__ = ["Line", "add", "open_regular", "read_lines", "take"]
+__all__ = ["ChainLine", "add", "open_regular", "read_lines", "take"]
 
 _MARK = b', "hash": "'
 _DIGITS = 32
@@ -57,7 +57,7 @@ else:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-class Line(NamedTuple):
+class ChainLine(NamedTuple):
     """One line of such a file."""
 
     state: State
@@ -184,7 +184,7 @@ def _write(handle: int, end: int, line: bytes) -> None:
 # ----------------------------------------------------------------------------------- reading
 
 
-def read_lines(path: Path, *, only: bytes = b"") -> Iterator[Line]:
+def read_lines(path: Path, *, only: bytes = b"") -> Iterator[ChainLine]:
     """The lines of a file, checked. Raises `OSError`.
 
     With `only`, just the lines that hold these bytes, each checked by itself: quick, and blind to
@@ -205,7 +205,7 @@ def read_lines(path: Path, *, only: bytes = b"") -> Iterator[Line]:
         if line.state == "sound":
             told = line.record.get("prev")
             if not only and not after_damage and told != before:
-                yield Line("gap", {}, b"", f"gap before {line.mark}")
+                yield ChainLine("gap", {}, b"", f"gap before {line.mark}")
             chained = True
         yield line
         before, after_damage = line.mark, False
@@ -218,19 +218,19 @@ def _texts(path: Path) -> Iterator[bytes]:
                 yield text
 
 
-def _judge(text: bytes) -> Line:
+def _judge(text: bytes) -> ChainLine:
     """What a line is, by itself."""
     at = text.rfind(_MARK)
     if at >= 0 and _END.fullmatch(text, at + len(_MARK)):
         digest = text[at + len(_MARK) : -2]
         record = _parsed(text)
         if record is not None and _digest(text[:at]) == digest:
-            return Line("sound", record, text, digest.decode())
+            return ChainLine("sound", record, text, digest.decode())
     mark = _digest(text).decode()
     record = _parsed(text)
     if record is not None and "hash" not in record and record.get("schema", 1) == 1:
-        return Line("old", record, text, mark)
-    return Line("damaged", record or {}, text, mark)
+        return ChainLine("old", record, text, mark)
+    return ChainLine("damaged", record or {}, text, mark)
 
 
 def _parsed(text: bytes) -> Mapping[str, Any] | None:

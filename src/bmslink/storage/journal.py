@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bmslink.errors import BmsError, GateError
-from bmslink.storage.chain import Line, add, open_regular, read_lines
+from bmslink.storage.chain import ChainLine, add, open_regular, read_lines
 
 __all__ = ["Journal", "JournalError", "JournalRefusal", "Open", "Transaction", "journal_path"]
 
@@ -94,7 +94,7 @@ class Journal:
             f"{why} Without it nothing is sent. BMSLINK_JOURNAL may name another folder."
         )
 
-    def lines(self, *, only: bytes = b"") -> Iterator[Line]:
+    def lines(self, *, only: bytes = b"") -> Iterator[ChainLine]:
         """All lines, checked, in the order of the files. Raises `JournalError`."""
         try:
             for path in sorted(self.folder.glob("[0-9]*-[0-9]*.jsonl")):
@@ -239,10 +239,10 @@ class _Found:
         self._order: dict[str, None] = {}
         self._over: set[str] = set()
         self._old: set[str] = set()
-        self._damaged: dict[str, list[Line]] = {}
+        self._damaged: dict[str, list[ChainLine]] = {}
         self._accepted: set[str] = set()
 
-    def take(self, line: Line) -> None:
+    def take(self, line: ChainLine) -> None:
         """One line of the journal."""
         if line.state == "torn":
             return
@@ -266,7 +266,7 @@ class _Found:
         else:
             self._notes.setdefault(name, []).append(line.record)
 
-    def _damage(self, line: Line) -> None:
+    def _damage(self, line: ChainLine) -> None:
         if line.record.get("event") == "decision" or b'"event": "decision"' in line.text[:120]:
             return  # an audit: no transaction is in there
         found = _NAMED.search(line.text)
@@ -301,7 +301,7 @@ class _Found:
         )
 
 
-def _damage_of(lines: Sequence[Line]) -> str:
+def _damage_of(lines: Sequence[ChainLine]) -> str:
     altered = sum(line.state == "damaged" for line in lines)
     told = []
     if altered:

@@ -15,7 +15,7 @@ from pathlib import Path
 from serial.tools import list_ports
 from serial.tools.list_ports_common import ListPortInfo
 
-__all__ = ["Port", "serial_ports", "usb_of"]
+__all__ = ["PortInfo", "serial_ports", "usb_of"]
 
 _TTYS = Path("/sys/class/tty")
 _MOST = 64
@@ -25,16 +25,16 @@ _VIRTUAL = re.compile(r"rfcomm|bluetooth|debug-console|wlan-debug", re.IGNORECAS
 
 
 @dataclass(frozen=True, slots=True)
-class Port:
+class PortInfo:
     """A serial port."""
 
     device: str
     description: str = ""
-    skip: str = ""
+    skip_reason: str = ""
     """Why nobody needs to look there; empty: somebody should."""
 
 
-def serial_ports() -> list[Port]:
+def serial_ports() -> list[PortInfo]:
     """The ports of this machine, the likeliest first."""
     found = list_ports.comports()[:_MOST]
     return [_port(info) for info in sorted(found, key=lambda p: (p.vid is None, p.device))]
@@ -65,10 +65,10 @@ def usb_of(device: str) -> dict[str, str]:
     return found
 
 
-def _port(info: ListPortInfo) -> Port:
+def _port(info: ListPortInfo) -> PortInfo:
     text = "".join(c for c in info.description or "" if c.isprintable())[:60]
     words = "" if text in ("n/a", info.device) else text
-    return Port(info.device, words, _reason(info.device, f"{text} {info.hwid or ''}"))
+    return PortInfo(info.device, words, _reason(info.device, f"{text} {info.hwid or ''}"))
 
 
 def _reason(device: str, about: str) -> str:

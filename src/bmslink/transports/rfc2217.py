@@ -46,7 +46,7 @@ class RFC2217Transport(ThreadedTransport):
 
     @contextmanager
     def _connect(self) -> Iterator[Port]:
-        client = _Client(self._place, self._baudrate)
+        client = _RFC2217Client(self._place, self._baudrate)
         try:
             client.open()
         except (OSError, ValueError) as exc:
@@ -117,7 +117,7 @@ class Telnet:
             self._option += byte
 
 
-class _Client(rfc2217.Serial):
+class _RFC2217Client(rfc2217.Serial):
     """pyserial's client with a reader of ours. What pyserial keeps to itself is in `vars(self)`."""
 
     def __init__(self, place: str, baudrate: int) -> None:

@@ -48,7 +48,7 @@ if sys.platform != "win32":
 
     _FOREIGN = (*_FOREIGN, termios.error)
 
-__all__ = ["SerialTransport", "Session", "ThreadedTransport"]
+__all__ = ["SerialSession", "SerialTransport", "ThreadedTransport"]
 
 WRITE_TIMEOUT = 2.0
 CLOSE_TIMEOUT = 2.0
@@ -64,7 +64,7 @@ class ThreadedTransport(Transport):
     def __init__(self, endpoint: Endpoint) -> None:
         self._place = endpoint.place
         self._baudrate = endpoint.integer("baudrate", 9600) or 9600
-        self._session: Session | None = None
+        self._session: SerialSession | None = None
 
     @abstractmethod
     def _connect(self) -> AbstractContextManager[Port]:
@@ -72,7 +72,7 @@ class ThreadedTransport(Transport):
 
     async def open(self, on_data: OnData, on_lost: OnLost) -> None:
         await self.close()
-        session = Session(self._place, self._connect, on_data, on_lost)
+        session = SerialSession(self._place, self._connect, on_data, on_lost)
         self._session = session
         try:
             await session.opened
@@ -114,7 +114,7 @@ class SerialTransport(ThreadedTransport):
             yield port if self._rts is None else directed(port, self._rts, self._place)
 
 
-class Session:
+class SerialSession:
     """One opening of a port, and the thread that owns it. Made inside the event loop."""
 
     def __init__(

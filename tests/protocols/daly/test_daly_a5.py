@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 
 from bmslink.errors import FrameError, LinkTimeout, TargetError
 from bmslink.link.link import Link
-from bmslink.link.transport import OnData, OnLost, Transport
 from bmslink.model import Condition, Reading
 from bmslink.protocols.base import Options, Record
 from bmslink.protocols.common.fields import build, parse
@@ -27,6 +25,7 @@ from bmslink.protocols.daly.a5.driver import (
 from bmslink.protocols.daly.a5.layouts import FAILURES
 from bmslink.protocols.daly.a5.reading import first_number
 from bmslink.protocols.daly.settings import PARAMETERS, WRITES
+from scripted import ScriptedTransport
 from support import virtual_run
 
 PACK = bytes.fromhex("a501900802100000753001f4ea")  # daly-a5-uart-14s-pctool-session
@@ -142,6 +141,7 @@ EVERY_ID = st.sampled_from(
 ) | st.integers(0, 255)
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(st.lists(st.tuples(EVERY_ID, st.binary(min_size=8, max_size=8), st.booleans()), max_size=12))
 def test_any_payload_builds_again_and_explains_or_is_refused(
@@ -637,27 +637,19 @@ POLL: dict[int, list[str]] = {
 }
 
 
-class Script(Transport):
+class Script(ScriptedTransport):
     """A line to a board that answers as scripted, 20 ms after each request."""
 
     def __init__(self, board: Board) -> None:
+        super().__init__()
         self.board = board
         self.asked: list[DalyFrame] = []
-        self.times: list[float] = []
 
-    async def open(self, on_data: OnData, on_lost: OnLost) -> None:
-        self.on_data = on_data
-
-    async def close(self) -> None:
-        pass
-
-    async def write(self, data: bytes) -> None:
+    def heard(self, data: bytes) -> None:
         (request,) = frames(data)
-        loop = asyncio.get_running_loop()
         self.asked.append(request)
-        self.times.append(loop.time())
         for number, piece in enumerate(self.board(request)):
-            loop.call_later(0.02 + 0.0135 * number, self.on_data, piece)
+            self.say(piece, after=0.02 + 0.0135 * number)
 
     @property
     def ids(self) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 import bmslink
 from bmslink.errors import FrameError, LinkTimeout, Refused, SettingError
 from bmslink.link.link import Link
-from bmslink.link.transport import OnData, OnLost, Transport
 from bmslink.model import Command, Condition, Reading, Switch
 from bmslink.protocols.base import Options
 from bmslink.protocols.common.settings_map import Slot
@@ -27,6 +25,7 @@ from bmslink.protocols.jbd.driver import (
 from bmslink.protocols.jbd.map import CELL_COUNT
 from bmslink.protocols.jbd.settings import REGISTERS
 from facts import captured
+from scripted import ScriptedTransport
 from support import virtual_run
 
 BASIC = bytes.fromhex("dd03001b052bfd4f3e224e2000852c5600000000000017500304020bd70bdffa5877")
@@ -366,23 +365,19 @@ def test_the_modules_keys_are_blanked(command: int) -> None:
 # ------------------------------------------------------------------------------- the driver
 
 
-class Board(Transport):
+class Board(ScriptedTransport):
     """Answers from a table; what is not in it stays unanswered."""
 
     def __init__(self, table: dict[bytes, list[bytes]]) -> None:
+        super().__init__()
         self.table = table
         self.asked: list[bytes] = []
 
-    async def open(self, on_data: OnData, on_lost: OnLost) -> None:
-        self.on_data = on_data
-
-    async def close(self) -> None: ...
-
-    async def write(self, data: bytes) -> None:
+    def heard(self, data: bytes) -> None:
         self.asked.append(data)
         answers = self.table.get(data, [])
         if answers:
-            asyncio.get_running_loop().call_later(0.01, self.on_data, answers[0])
+            self.say(answers[0], after=0.01)
         if len(answers) > 1:
             answers.pop(0)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -14,15 +13,16 @@ import bmslink
 from bmslink.errors import FrameError, LinkTimeout, TargetError
 from bmslink.link.capture import open_capture
 from bmslink.link.link import Link
-from bmslink.link.transport import OnData, OnLost, Transport
 from bmslink.model import Condition, Reading
 from bmslink.protocols.base import Options
 from bmslink.protocols.common.fields import build, parse
 from bmslink.protocols.jbd.up.driver import CAPACITY, JBDUP, PRODUCT, STATUS, JBDUPCodec
 from bmslink.protocols.jbd.up.framing import INDIVIDUAL, WRITE, UPFrame, UPFramer, read_request
 from bmslink.protocols.jbd.up.layouts import ALARMS, FAULTS, status_layout
+from bmslink.protocols.jbd.up.map import SETTINGS_BLOCKS, up_map
 from bmslink.simulation.boards.jbd_up import JBDUPResponder
 from bmslink.simulation.pack.pack import Pack
+from scripted import ScriptedTransport
 from support import FIXTURES, virtual_run
 
 TWO = "jbd-syssi-up16s020-two-devices"
@@ -224,31 +224,21 @@ def test_counts_that_do_not_fit_are_refused(start: int, body: bytes, why: str) -
 # ---------------------------------------------------------------------------------- driver
 
 
-class Board(Transport):
+class Board(ScriptedTransport):
     """Answers a request with a captured frame, or not at all."""
 
     def __init__(self, *answers: UPFrame) -> None:
+        super().__init__()
         self.answers = {(f.address, f.function, f.start): f for f in answers}
         self.asked: list[tuple[int, int]] = []
-        self.on_data: OnData | None = None
         self.noise = b""
 
-    async def open(self, on_data: OnData, on_lost: OnLost) -> None:
-        self.on_data = on_data
-
-    async def close(self) -> None:
-        self.on_data = None
-
-    async def write(self, data: bytes) -> None:
+    def heard(self, data: bytes) -> None:
         for frame in UPFramer().feed(data):
             self.asked.append((frame.address, frame.start))
             answer = self.answers.get((frame.address, frame.function, frame.start))
             raw = self.noise if answer is None else UPFramer().encode(answer)
-            asyncio.get_running_loop().call_later(0.25, self._say, raw)
-
-    def _say(self, raw: bytes) -> None:
-        if self.on_data is not None and raw:
-            self.on_data(raw)
+            self.say(raw, after=0.25)
 
 
 def drive(board: Board, test: Callable[[JBDUP], Any], **options: Any) -> None:
@@ -448,3 +438,22 @@ def test_boards_that_do_not_exist(query: str) -> None:
 
 def test_of_nothing_there_is_an_empty_reading() -> None:
     assert JBDUPCodec().reading([]) == Reading(protocol="jbd-up")
+
+
+def test_a_settings_block_of_another_length_is_not_had() -> None:
+    """Bytes that fit no layout are no settings, whichever block they claim to be."""
+    slot = up_map().slots[0]
+    size = slot.layout.sizeof()
+    block = {"address": 1, "start": slot.address, "end": SETTINGS_BLOCKS[slot.address]}
+    short = Board(UPFrame(**block, data=b"\1" * (size - 2)))
+    whole = Board(UPFrame(**block, data=b"\1" * size))
+
+    async def none(driver: JBDUP) -> None:
+        with pytest.raises(LinkTimeout, match="answers for none of its settings"):
+            await driver.fetch([slot])
+
+    async def one(driver: JBDUP) -> None:
+        assert await driver.fetch([slot]) == {slot.address: b"\1" * size}
+
+    drive(short, none)
+    drive(whole, one)

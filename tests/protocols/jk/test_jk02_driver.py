@@ -11,11 +11,11 @@ import pytest
 from bmslink.errors import FrameError, LinkTimeout
 from bmslink.link.capture import open_capture
 from bmslink.link.link import Link
-from bmslink.link.transport import OnData, OnLost, Transport
 from bmslink.protocols.base import Options
 from bmslink.protocols.common.fields import build, parse
 from bmslink.protocols.jk.jk02.driver import JK02, JK02Frame, JK02Framer, record
 from bmslink.protocols.jk.jk02.layouts import CELL_INFO, PAYLOAD
+from scripted import ScriptedTransport
 from support import FIXTURES, virtual_run
 
 
@@ -40,36 +40,26 @@ def live(soc: int) -> bytes:
 Script = Callable[["Board", JK02Frame], None]
 
 
-class Board(Transport):
+class Board(ScriptedTransport):
     """Answers each request by a function; `say` sends at any time."""
 
     def __init__(self, script: Script) -> None:
+        super().__init__()
         self.script = script
         self.asked: list[int] = []
         self.framer = JK02Framer()
-        self.on_data: OnData | None = None
 
-    async def open(self, on_data: OnData, on_lost: OnLost) -> None:
-        self.on_data = on_data
-
-    async def close(self) -> None:
-        self.on_data = None
-
-    async def write(self, data: bytes) -> None:
+    def heard(self, data: bytes) -> None:
         for frame in self.framer.feed(data):
             self.asked.append(frame.code)
             self.script(self, frame)
 
-    def say(self, data: bytes, after: float = 0.1) -> None:
-        asyncio.get_running_loop().call_later(after, self.deliver, data)
-
-    def deliver(self, data: bytes) -> None:
-        assert self.on_data is not None
-        self.on_data(data)
+    def say(self, *data: bytes, after: float = 0.1) -> None:
+        super().say(*data, after=after)
 
     def stream(self, count: int, first: int = 1, after: float = 0.54) -> None:
         for number in range(count):
-            self.say(live(first + number), after + 0.54 * number)
+            self.say(live(first + number), after=after + 0.54 * number)
 
 
 def usual(board: Board, frame: JK02Frame) -> None:
@@ -227,11 +217,11 @@ def test_records_in_pieces_with_chatter_between() -> None:
     def script(board: Board, frame: JK02Frame) -> None:
         answer = INFO + ACK if frame.code == 0x97 else SETTINGS + ACK + b"AT\r\n" + live(50)
         for number, start in enumerate(range(0, len(answer), 20)):
-            board.say(answer[start : start + 20], 0.1 + 0.005 * number)
+            board.say(answer[start : start + 20], after=0.1 + 0.005 * number)
 
     async def test(driver: JK02, board: Board) -> None:
         await driver.start()
-        board.say(b"AT\r\n" + live(51) + b"AT\r\n", 0.2)
+        board.say(b"AT\r\n" + live(51) + b"AT\r\n", after=0.2)
         assert [(await driver.read()).soc for _ in range(2)] == [50, 51]
 
     run(script, test)
@@ -244,7 +234,7 @@ def test_a_newer_device_info_updates_the_identity() -> None:
 
     async def test(driver: JK02, board: Board) -> None:
         await driver.start()
-        board.say(bytes(changed), 0.3)
+        board.say(bytes(changed), after=0.3)
         await driver.read()
         await driver.read()
         assert (await driver.identify()).firmware == "15.42"
@@ -255,7 +245,7 @@ def test_a_newer_device_info_updates_the_identity() -> None:
 def test_a_board_that_contradicts_itself_is_refused_until_it_is_opened_anew() -> None:
     async def test(driver: JK02, board: Board) -> None:
         await driver.start()
-        board.say(OLD_INFO, 0.05)
+        board.say(OLD_INFO, after=0.05)
         with pytest.raises(FrameError, match="24s"):
             await driver.read()
         await driver.start()  # as after a reconnect: nothing is remembered

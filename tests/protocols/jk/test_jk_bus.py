@@ -15,11 +15,11 @@ from bmslink.decoding import decode
 from bmslink.errors import BmsError, LinkTimeout, Refused, TargetError
 from bmslink.link.capture import Piece, open_capture
 from bmslink.link.link import Link
-from bmslink.link.transport import OnData, OnLost, Transport
 from bmslink.model import Reading
 from bmslink.protocols.base import Options, Record
 from bmslink.protocols.common.rtu import RTUFrame
-from bmslink.protocols.jk.bus import BusFrame, JKBus, JKBusCodec, JKBusFramer, trigger
+from bmslink.protocols.jk.bus.driver import JKBus, JKBusCodec
+from bmslink.protocols.jk.bus.framing import BusFrame, JKBusFramer, trigger
 from bmslink.protocols.jk.jk02.framing import (
     CELLS,
     INFO,
@@ -31,6 +31,7 @@ from bmslink.protocols.jk.jk02.framing import (
     record,
 )
 from bmslink.protocols.jk.modbus.map import ACTIONS, ARMING
+from scripted import ScriptedTransport
 from support import FIXTURES, virtual_run
 
 FOLDER = FIXTURES / "jk-bus"
@@ -219,23 +220,17 @@ RECORDS = {0x161C: INFO_3, 0x161E: SETTINGS_3, 0x1620: CELLS_3}
 Script = Callable[["Bus", RTUFrame], None]
 
 
-class Bus(Transport):
+class Bus(ScriptedTransport):
     """A line with whatever the script says on it; remembers what it was asked."""
 
     def __init__(self, script: Script) -> None:
+        super().__init__()
         self.script = script
         self.asked: list[tuple[int, int]] = []
         self.framer = JKBusFramer()
-        self.on_data: OnData | None = None
         self.answers = 0
 
-    async def open(self, on_data: OnData, on_lost: OnLost) -> None:
-        self.on_data = on_data
-
-    async def close(self) -> None:
-        self.on_data = None
-
-    async def write(self, data: bytes) -> None:
+    def heard(self, data: bytes) -> None:
         for frame in self.framer.feed(data):
             assert isinstance(frame, RTUFrame)
             assert (frame.shape, frame.data) == ("write_many", bytes(2))
@@ -243,11 +238,7 @@ class Bus(Transport):
             self.script(self, frame)
 
     def say(self, *data: bytes, after: float = 0.038) -> None:
-        asyncio.get_running_loop().call_later(after, self._deliver, b"".join(data))
-
-    def _deliver(self, data: bytes) -> None:
-        if self.on_data is not None:
-            self.on_data(data)
+        super().say(*data, after=after)
 
     def master(self, rounds: int, addresses: Sequence[int] = (0, 7), first: float = 4.0) -> None:
         """A master's rounds: requests to all, records of those that are there."""

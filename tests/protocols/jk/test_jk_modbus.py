@@ -18,7 +18,6 @@ from bmslink.decoding import explain_pieces
 from bmslink.errors import BmsError, FrameError, LinkTimeout, Refused, TargetError
 from bmslink.link.capture import CaptureHeader, Piece, Writer, open_capture
 from bmslink.link.link import Link
-from bmslink.link.transport import OnData, OnLost, Transport
 from bmslink.model import Condition, Reading
 from bmslink.protocols.base import Options
 from bmslink.protocols.common.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer
@@ -33,6 +32,7 @@ from bmslink.protocols.jk.modbus.driver import (
     read_request,
 )
 from bmslink.protocols.jk.modbus.map import ACTIONS, ARMING, INFO, LIVE, SETTINGS, chunk_layout
+from scripted import ScriptedTransport
 from support import FIXTURES, virtual_run
 
 BUS = "jk-pb-bus-pb2a16s20p-15.41-addr3"
@@ -393,36 +393,28 @@ def test_any_answer_to_any_request(register: int, count: int, data: bytes, unit:
 Script = Callable[["Board", RTUFrame], list[RTUFrame]]
 
 
-class Board(Transport):
+class Board(ScriptedTransport):
     """A slave that answers by a function, and remembers when it was asked for what."""
 
     def __init__(self, script: Script) -> None:
+        super().__init__()
         self.script = script
         self.asked: list[tuple[float, int, int]] = []
         self.framer = RTUFramer(MODBUS_SHAPES)
         self.answered_at = float("-inf")
-        self.on_data: OnData | None = None
 
-    async def open(self, on_data: OnData, on_lost: OnLost) -> None:
-        self.on_data = on_data
-
-    async def close(self) -> None:
-        self.on_data = None
-
-    async def write(self, data: bytes) -> None:
+    def heard(self, data: bytes) -> None:
         for frame in self.framer.feed(data):
             assert (frame.unit, frame.function, frame.shape) == (1, 3, "read")
             self.asked.append((now(), frame.register, frame.count))
-            self.say(*self.script(self, frame))
+            self.answer(*self.script(self, frame))
 
-    def say(self, *frames: RTUFrame, after: float = 0.02) -> None:
-        data = b"".join(self.framer.encode(f) for f in frames)
-        asyncio.get_running_loop().call_later(after, self._deliver, data)
+    def answer(self, *frames: RTUFrame, after: float = 0.02) -> None:
+        self.say(*(self.framer.encode(f) for f in frames), after=after)
 
-    def _deliver(self, data: bytes) -> None:
-        if data and self.on_data is not None:
-            self.answered_at = now()
-            self.on_data(data)
+    def deliver(self, data: bytes) -> None:
+        self.answered_at = now() if data else self.answered_at
+        super().deliver(data)
 
 
 def now() -> float:

@@ -16,7 +16,7 @@ from bmslink.errors import (
     PortNotFound,
     TargetError,
 )
-from bmslink.link.gatt import Seen, uuid16
+from bmslink.link.gatt import SeenDevice, uuid16
 from bmslink.link.transport import make_transport, parse_target
 from bmslink.protocols import load_driver
 from bmslink.transports.ble.scan import merged
@@ -165,7 +165,7 @@ def test_a_name_finds_the_pack_and_reopening_finds_the_same_one():
             first.drop()
             with pytest.raises(LinkClosed, match="disconnected"):
                 await device.read()
-            first.seen = Seen(address=ADDRESS, name="renamed")
+            first.seen = SeenDevice(address=ADDRESS, name="renamed")
             board("jbd", name="Van", address="A5:C2:37:00:00:02", soc=90)
             await device.reopen()
             return before, await device.read()
@@ -279,13 +279,13 @@ async def test_watching_goes_on_after_a_power_cut():
 async def test_scan_merges_what_comes_in_several_packets():
     first = board("jbd", name="")
     other = board("jk02", address="C8:47:8C:00:00:01")
-    other.seen = Seen(
+    other.seen = SeenDevice(
         address="C8:47:8C:00:00:01", name="JK", manufacturers={0x0B65: b"\x88\xa0"}, rssi=-40
     )
     told = []
 
     def scan_response():
-        first.seen = Seen(address=ADDRESS, name="Van")
+        first.seen = SeenDevice(address=ADDRESS, name="Van")
 
     asyncio.get_running_loop().call_later(0.5, scan_response)
     found = await scan_adverts(2.0, told.append)
@@ -298,11 +298,11 @@ async def test_scan_merges_what_comes_in_several_packets():
 
 
 def test_a_name_that_was_said_once_stays():
-    one = Seen(address=ADDRESS, name="Van", manufacturers={1: b"x"}, rssi=-40)
-    two = Seen(address=ADDRESS, services=frozenset({uuid16(0xFF00)}), rssi=-50)
+    one = SeenDevice(address=ADDRESS, name="Van", manufacturers={1: b"x"}, rssi=-40)
+    two = SeenDevice(address=ADDRESS, services=frozenset({uuid16(0xFF00)}), rssi=-50)
     both = merged(one, two)
     assert (both.name, both.rssi, both.manufacturers) == ("Van", -50, {1: b"x"})
-    assert merged(both, Seen(address=ADDRESS, name="Bus")).name == "Bus"
+    assert merged(both, SeenDevice(address=ADDRESS, name="Bus")).name == "Bus"
 
 
 def test_a_flood_of_made_up_devices_hides_no_pack():
@@ -317,7 +317,7 @@ async def test_a_device_that_changes_what_it_says_fills_no_memory():
     module = board("jbd")
 
     def change(number: int) -> None:
-        module.seen = Seen(
+        module.seen = SeenDevice(
             address=ADDRESS,
             services=frozenset({uuid16(number)}),
             manufacturers={number: bytes(20)},

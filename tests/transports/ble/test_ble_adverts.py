@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bmslink.discovery.ble import advertised
-from bmslink.link.gatt import Advert, Seen, matches, uuid16
+from bmslink.link.gatt import Advert, SeenDevice, matches, uuid16
 from bmslink.protocols import DRIVERS, load_driver
 from support import FIXTURES
 
@@ -17,9 +17,9 @@ ADVERTS = json.loads((FIXTURES / "adverts.json").read_text())
 EVERY = {name: load_driver(name).adverts for name in DRIVERS}
 
 
-def seen(entry: dict) -> Seen:
+def seen(entry: dict) -> SeenDevice:
     said = entry.get("manufacturers", {}).items()
-    return Seen(
+    return SeenDevice(
         address=entry["address"],
         name=entry["name"],
         services=frozenset(entry.get("services", ())),
@@ -71,7 +71,7 @@ def test_all_parts_of_a_sign_must_fit():
         data=b"\x88",
         addresses=("C8:47:8",),
     )
-    fits = Seen(
+    fits = SeenDevice(
         address="c8:47:8c:00:00:00",
         name="jk-1",
         services=frozenset({uuid16(0xFFE0), uuid16(0xFEE7), uuid16(0x180A)}),
@@ -87,20 +87,21 @@ def test_all_parts_of_a_sign_must_fit():
         {"manufacturers": {2: b"\xa0\x88"}},
     ):
         said = {n: getattr(fits, n) for n in ("address", "name", "services", "manufacturers")}
-        assert not matches(advert, Seen(**(said | change)))
+        assert not matches(advert, SeenDevice(**(said | change)))
     assert not matches(Advert(), fits)
 
 
 def test_what_only_such_boards_say_weighs_more_than_what_others_say_too():
     jk = {"address": "C8:47:8C:00:00:01", "services": frozenset({uuid16(0xFFE0)})}
-    assert advertised(Seen(**jk)) == ("jk02", False)
-    assert advertised(Seen(**jk, name="JBD-SP04S")) == ("jbd", True)
-    assert advertised(Seen(address="11:22:33:44:55:66")) is None
+    assert advertised(SeenDevice(**jk)) == ("jk02", False)
+    assert advertised(SeenDevice(**jk, name="JBD-SP04S")) == ("jbd", True)
+    assert advertised(SeenDevice(address="11:22:33:44:55:66")) is None
 
 
+@pytest.mark.slow
 @given(st.text(max_size=60), st.text(max_size=20), st.binary(max_size=30))
 def test_whatever_is_advertised_is_only_compared(name, address, data):
-    said = Seen(address=address, name=name, manufacturers={0x0B65: data})
+    said = SeenDevice(address=address, name=name, manufacturers={0x0B65: data})
     for adverts in EVERY.values():
         for advert in adverts:
             assert matches(advert, said) in (True, False)

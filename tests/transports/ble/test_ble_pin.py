@@ -21,7 +21,7 @@ from bmslink.errors import (
     PortDenied,
     TargetError,
 )
-from bmslink.link.gatt import Seen
+from bmslink.link.gatt import SeenDevice
 from bmslink.link.transport import Pin
 from bmslink.model import Command
 from bmslink.protocols import load_driver
@@ -168,11 +168,11 @@ def test_a_pin_does_not_hinder_a_module_without_passwords():
 def test_where_the_system_hides_the_address_the_advert_may_tell():
     uuid = "12345678-1234-1234-1234-1234567890AB"
     locked(mac=bytes.fromhex("a4c138010203"))
-    AIR[0].seen = Seen(address=uuid, name="pack", manufacturers={0x004C: bytes(20)})
+    AIR[0].seen = SeenDevice(address=uuid, name="pack", manufacturers={0x004C: bytes(20)})
     error = opening(f"jbd+ble://{uuid}", pin=SECRET)
     assert isinstance(error, PortDenied)
     assert "hides the address" in str(error)
-    AIR[0].seen = Seen(address=uuid, manufacturers={0x0203: bytes.fromhex("0138c1a4ff")})
+    AIR[0].seen = SeenDevice(address=uuid, manufacturers={0x0203: bytes.fromhex("0138c1a4ff")})
     assert read(f"jbd+ble://{uuid}", pin=SECRET)[1].soc is not None
 
 

@@ -15,7 +15,7 @@ from bmslink.settings.setting import Setting, Value
 
 if TYPE_CHECKING:
     from bmslink.config import AdjustmentPlan, Check, Plan
-    from bmslink.config import Difference as Changed
+    from bmslink.config import Deviation as Changed
     from bmslink.config.files.compare import Difference
 
 __all__ = [
@@ -58,8 +58,8 @@ def _writable(table: SettingsSnapshot, row: Setting) -> tuple[bool, str]:
         return False, "the board does not answer for it"
     if not row.writable:
         return False, row.reason or "nothing proves how it is written"
-    if table.map.untested:
-        return True, f"with --untested: {table.map.untested}"
+    if table.map.untested_reason:
+        return True, f"with --untested: {table.map.untested_reason}"
     if row.evidence == "document":
         return True, "with --untested: known from a document only"
     return True, ""

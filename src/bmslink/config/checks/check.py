@@ -105,9 +105,9 @@ class Draft:
     reading: Reading | None
     backup: Backup | None = None
     """What is restored."""
-    unusable: str = ""
+    unusable_reason: str = ""
     """Why no board like this one can take the backup."""
-    foreign: str = ""
+    foreign_reason: str = ""
     """Why the backup is not of this very board."""
     restore: bool = False
     """Raw bytes of a backup are brought back, now or when the change was begun."""

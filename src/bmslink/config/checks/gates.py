@@ -69,7 +69,7 @@ def _map(draft: Draft) -> Check:
 def _tested(draft: Draft) -> Check:
     settings = draft.table.map
     papers = [key for key in draft.keys if settings.setting(key).evidence == Evidence.DOCUMENT]
-    why = [settings.untested] if settings.untested else []
+    why = [settings.untested_reason] if settings.untested_reason else []
     if papers:
         why.append(f"only a document says how {', '.join(papers)} is written")
     sentence = f"Untested: {'; '.join(why)}. {_HELP}" if why else "Proven for this firmware."
@@ -129,10 +129,10 @@ def _some(keys: list[str]) -> str:
 def _backup(draft: Draft) -> Check:
     if draft.backup is None:
         return Check(name="backup", passed=None, sentence="No backup is restored.")
-    if draft.unusable:
-        return Check(name="backup", passed=False, sentence=draft.unusable)
-    sentence = draft.foreign or "The backup is of this board, and is as it was made."
-    return Check(name="backup", passed=not draft.foreign, sentence=sentence, waiver="clone")
+    if draft.unusable_reason:
+        return Check(name="backup", passed=False, sentence=draft.unusable_reason)
+    sentence = draft.foreign_reason or "The backup is of this board, and is as it was made."
+    return Check(name="backup", passed=not draft.foreign_reason, sentence=sentence, waiver="clone")
 
 
 def _limits(draft: Draft) -> Check:

@@ -8,7 +8,7 @@ from typing import Any
 
 from bmslink.config.checks.plausible import believe
 from bmslink.config.files.backup import Backup
-from bmslink.config.files.profile import Profile, Quantity
+from bmslink.config.files.profile import NumberWithUnit, Profile
 from bmslink.errors import SettingError, UsageError
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import Value
@@ -123,7 +123,7 @@ def side_of_profile(name: str, profile: Profile) -> Side:
     values: dict[str, Value | None] = {}
     units: dict[str, str] = {}
     for key, value in profile.settings.items():
-        if isinstance(value, Quantity):
+        if isinstance(value, NumberWithUnit):
             values[key], units[key] = value.value, value.unit
         else:
             values[key] = value
@@ -142,7 +142,7 @@ def _in(unit: str, side: Side, key: str) -> Value | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or key not in side.units:
         return value
     try:
-        return Quantity(float(value), side.units[key]).to(unit)
+        return NumberWithUnit(float(value), side.units[key]).to(unit)
     except SettingError as error:
         if side.partial:
             raise UsageError(f"{side.name}: {key}: {error}") from error

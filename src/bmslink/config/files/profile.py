@@ -33,9 +33,9 @@ from bmslink.storage.atomic import read_bounded
 from bmslink.storage.toml import lines_of, loads
 
 __all__ = [
+    "NumberWithUnit",
     "Profile",
     "ProfileError",
-    "Quantity",
     "load_profile",
     "parse_profile",
     "profile_of",
@@ -58,7 +58,7 @@ class ProfileError(UsageError):
 
 
 @dataclass(frozen=True, slots=True)
-class Quantity:
+class NumberWithUnit:
     """A number with the unit it was written with."""
 
     value: float
@@ -84,7 +84,7 @@ class Quantity:
 class Profile:
     """What a file asks for."""
 
-    settings: Mapping[str, Value | Quantity]
+    settings: Mapping[str, Value | NumberWithUnit]
     title: str = ""
     path: str = ""
     lines: Mapping[str, int] = field(default_factory=dict)
@@ -110,7 +110,7 @@ class Profile:
             setting = settings.by_key.get(key)
             if setting is None:
                 missing.append(key)
-            elif isinstance(value, Quantity):
+            elif isinstance(value, NumberWithUnit):
                 if setting.kind != "number":
                     raise self._error(key, f"{key} is no number.")
                 try:
@@ -172,7 +172,7 @@ def parse_profile(text: str, path: str = "") -> Profile:
     title, settings = found.get("title", ""), found.get("settings")
     if not isinstance(title, str) or not isinstance(settings, dict):
         raise ProfileError(f"{where}a profile has a title and a table [settings].")
-    values: dict[str, Value | Quantity] = {}
+    values: dict[str, Value | NumberWithUnit] = {}
     for key, value in settings.items():
         if not _KEY.fullmatch(key):
             raise error(key, f"{key!r} is no name of a setting.")
@@ -185,7 +185,7 @@ def parse_profile(text: str, path: str = "") -> Profile:
     return Profile(settings=values, title=title, path=path, lines=lines)
 
 
-def _value(key: str, value: object) -> Value | Quantity:
+def _value(key: str, value: object) -> Value | NumberWithUnit:
     if isinstance(value, bool):
         return value
     if isinstance(value, int | float):
@@ -206,13 +206,13 @@ def _value(key: str, value: object) -> Value | Quantity:
         return number
     if unit not in UNITS and unit not in _TO_BASE:
         raise UsageError(f"{key}: {unit!r} is no unit; known: {', '.join(u for u in UNITS if u)}.")
-    return Quantity(number, unit)
+    return NumberWithUnit(number, unit)
 
 
-def typed_value(text: str) -> float | Quantity:
+def typed_value(text: str) -> float | NumberWithUnit:
     """A number as somebody typed it, with or without a unit; `SettingError` for anything else."""
     value = _value("the value", text)
-    if isinstance(value, float | Quantity):
+    if isinstance(value, float | NumberWithUnit):
         return value
     raise UsageError(f"{text!r} is no number.")
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from bmslink.device import Device
 from bmslink.errors import TargetError
-from bmslink.link.gatt import Seen
+from bmslink.link.gatt import SeenDevice
 from bmslink.link.transport import Endpoint, parse_target, split_host
 
 __all__ = ["Place", "named_place", "place_of", "recorded_place", "where"]
@@ -79,7 +79,7 @@ def where(target: Endpoint | Device, *, ask: bool = True) -> Place:
 
     `ask`: names of servers are looked up.
     """
-    seen: Seen | None = None
+    seen: SeenDevice | None = None
     if isinstance(target, Device):
         endpoint = target.target
         with suppress(AttributeError):  # not open, and the protocol is not known yet
@@ -190,7 +190,7 @@ def _ours(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     return True
 
 
-def _radio(place: str, seen: Seen | None) -> dict[str, tuple[str, ...]]:
+def _radio(place: str, seen: SeenDevice | None) -> dict[str, tuple[str, ...]]:
     marks: dict[str, tuple[str, ...]] = {}
     told = seen.address if seen is not None else place
     if _RADIO.fullmatch(told.upper()):

@@ -16,11 +16,11 @@ from bmslink.errors import BmsError
 from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, SettingsSnapshot
 from bmslink.settings.chemistry import chemistry
 
-__all__ = ["Record", "damaged", "neither", "read"]
+__all__ = ["ChangeRecord", "damaged", "neither", "read"]
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class ChangeRecord:
     """What the journal says of a change."""
 
     before: SettingsSnapshot
@@ -30,7 +30,7 @@ class Record:
     waived: frozenset[str]
 
 
-def neither(settings: SettingsMap, record: Record, now: RawSettings) -> str:
+def neither(settings: SettingsMap, record: ChangeRecord, now: RawSettings) -> str:
     """The settings that hold neither their old nor their new value, in a sentence."""
     odd = [
         describe(settings, change.slot, record.before.image[change.slot], now.get(change.slot))
@@ -50,7 +50,7 @@ def damaged(why: str) -> BmsError:
     )
 
 
-def read(settings: SettingsMap, begin: Mapping[str, Any]) -> Record:
+def read(settings: SettingsMap, begin: Mapping[str, Any]) -> ChangeRecord:
     """The record, with everything in it checked: what it holds is going to be written."""
     try:
         image = {int(slot, 16): bytes.fromhex(raw) for slot, raw in begin["image"].items()}
@@ -69,4 +69,4 @@ def read(settings: SettingsMap, begin: Mapping[str, Any]) -> Record:
         kind = chemistry(stated).name if isinstance(stated, str) else None
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise damaged(f"{type(error).__name__} {error}") from error
-    return Record(before, changes, bool(begin.get("restore")), kind, waived)
+    return ChangeRecord(before, changes, bool(begin.get("restore")), kind, waived)

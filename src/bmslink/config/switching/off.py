@@ -124,7 +124,7 @@ async def _prepare(
     able = driver.can_switch(switch)
     if able.supported:
         with device.guarding():
-            step = await driver.off_step(switch, _memory(device, journal))
+            step = await driver.off_command(switch, _memory(device, journal))
         return replace(off, step=step)
     if switch not in driver.settable:
         raise _refused(f"{switch} cannot be switched: {able.reason}", "supported")
@@ -149,7 +149,7 @@ def _gate(settings: SettingsMap, row: Setting, waive: Collection[str]) -> None:
     if not row.writable:
         why = row.reason or "nothing proves how it is written"
         raise _refused(f"{row.key} cannot be switched: {why}", "supported")
-    why = settings.untested
+    why = settings.untested_reason
     if not why and row.evidence == Evidence.DOCUMENT:
         why = f"only a document says how {row.key} is written"
     if why and "untested" not in waive:

@@ -7,6 +7,7 @@ because `Padding` would not round-trip.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypedDict, TypeVar, overload
 
 from construct import ConstructError, Int16ub, ListContainer, Renamed, Struct
@@ -68,7 +69,13 @@ def parse(layout: Layout, data: bytes, what: str) -> dict[str, Any]:
 
 def parse_value(layout: Layout, data: bytes, what: str) -> Any:
     """The same for a layout of one value."""
-    return parse(Struct("value" / layout), data, what)["value"]
+    return parse(_alone(layout), data, what)["value"]
+
+
+@lru_cache(maxsize=512)
+def _alone(layout: Layout) -> Layout:
+    """Made once: a layout's fast reader is compiled for the object."""
+    return Struct("value" / layout)
 
 
 def build(layout: Layout, values: Mapping[str, Any] | object, what: str) -> bytes:

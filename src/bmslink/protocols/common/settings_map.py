@@ -22,7 +22,7 @@ from bmslink.settings.setting import Setting, Value
 
 __all__ = [
     "RawSettings",
-    "Seen",
+    "SeenSettings",
     "SettingsMap",
     "SettingsSnapshot",
     "Slot",
@@ -77,7 +77,7 @@ class Proof(NamedTuple):
 
     evidence: str
     """In one sentence."""
-    untested: str
+    untested_reason: str
     """Why it is written with `--untested` only; empty where it is proven."""
 
 
@@ -113,7 +113,7 @@ def some_of(slots: Collection[Slot], found: dict[int, bytes]) -> dict[int, bytes
     return found
 
 
-class Seen:
+class SeenSettings:
     """The raw bytes that a driver itself read from its board: what may be written back to it."""
 
     _KEPT = 16
@@ -156,7 +156,7 @@ class Seen:
         return [*self._read.get(address, ()), *(() if vouched is None else (vouched,))]
 
 
-def check_writable(shipped: SettingsMap, address: int, data: bytes, seen: Seen) -> None:
+def check_writable(shipped: SettingsMap, address: int, data: bytes, seen: SeenSettings) -> None:
     """`SettingError` unless these bytes may be written to this slot of a board.
 
     Every driver asks this before it makes a frame, with the table that it found itself, whatever
@@ -230,7 +230,7 @@ class SettingsMap:
     settings: tuple[Setting, ...]
     read_only_reason: str = ""
     """Why nothing of it may be written; empty where it may."""
-    untested: str = ""
+    untested_reason: str = ""
     """Why it is written with `--untested` only; empty where it is proven for this firmware."""
     balancer: bool = False
     """The board only balances: it measures no current and trips nothing."""

@@ -181,7 +181,7 @@ def jbd_map(
         ),
         settings=tuple(_rows(tenfold, newer)),
         read_only_reason=read_only_reason,
-        untested=known.untested,
+        untested_reason=known.untested_reason,
     )
 
 

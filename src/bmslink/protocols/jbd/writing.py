@@ -118,6 +118,10 @@ class JBDWriting(Driver[JBDFrame]):
 
     # -------------------------------------------------------------------------------- settings
 
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        return (jbd_map(Identity(protocol=cls.name), {NEWER[0]: b""}),)
+
     def likely_map(self, identity: Identity) -> SettingsMap | None:
         if self._only_reads(identity):
             return None
@@ -258,9 +262,9 @@ class JBDWriting(Driver[JBDFrame]):
                 "A protection is active and a FET is locked: which of the two FETs is off by "
                 "command cannot be told now. Try again when the protection has gone."
             )
-        return self._lock_step(command, locks)
+        return self._lock_command(command, locks)
 
-    async def off_step(
+    async def off_command(
         self, switch: Switch, remembered: Callable[[Switch], bool | None]
     ) -> WriteCommand[JBDFrame]:
         """The same for off, which waits for no protection: where the board does not show how the
@@ -275,7 +279,7 @@ class JBDWriting(Driver[JBDFrame]):
         self._plain()
         locks = _locks(told.values) if told.role == "reading" else None
         if locks is not None:
-            return self._lock_step(Command(switch, False), locks)
+            return self._lock_command(Command(switch, False), locks)
         other = Switch.DISCHARGE if switch == Switch.CHARGE else Switch.CHARGE
         on = remembered(other)
         doubt = ""
@@ -284,9 +288,11 @@ class JBDWriting(Driver[JBDFrame]):
                 f"Whether {other} was locked as well does not show while a protection is active, "
                 f"so both are locked now: `bmslink switch TARGET {other} on` frees it."
             )
-        return self._lock_step(Command(switch, False), 0 if on else _LOCKS[other], doubt)
+        return self._lock_command(Command(switch, False), 0 if on else _LOCKS[other], doubt)
 
-    def _lock_step(self, command: Command, locks: int, doubt: str = "") -> WriteCommand[JBDFrame]:
+    def _lock_command(
+        self, command: Command, locks: int, doubt: str = ""
+    ) -> WriteCommand[JBDFrame]:
         bit = _LOCKS[command.switch]
         locks = locks & ~bit if command.on else locks | bit
         return WriteCommand(

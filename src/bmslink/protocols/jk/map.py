@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
 from construct import Struct
 
@@ -212,6 +213,13 @@ def _row(variant: str, register: int, reason: str) -> Setting:
     )
 
 
+@cache
+def _slot(variant: str, register: int) -> Slot:
+    """Made once: a layout's fast reader is compiled for the object."""
+    entry = REGISTERS[variant][register]
+    return Slot(address=register, layout=Struct(entry.key / entry.wire))
+
+
 def jk_map(variant: str, firmware: str | None, table: bytes, command_flags: bytes) -> SettingsMap:
     """The map of a board. `table` is its settings record, `command_flags` what its device info
     says of the registers that may be written."""
@@ -227,11 +235,8 @@ def jk_map(variant: str, firmware: str | None, table: bytes, command_flags: byte
     return SettingsMap(
         name=f"jk02-{variant}",
         evidence=known.evidence,
-        slots=tuple(
-            Slot(address=r, layout=Struct(REGISTERS[variant][r].key / REGISTERS[variant][r].wire))
-            for r in registers
-        ),
+        slots=tuple(_slot(variant, r) for r in registers),
         settings=rows,
         read_only_reason=read_only_reason,
-        untested=known.untested,
+        untested_reason=known.untested_reason,
     )

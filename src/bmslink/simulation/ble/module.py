@@ -126,7 +126,7 @@ class ServedModule:
         self.out: Characteristic[bytes] | None = None
         """Where bytes of the board are notified."""
         self._open_line = open_line
-        self._session: _Session | None = None
+        self._session: _CentralSession | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, host: Host) -> str:
@@ -222,10 +222,10 @@ class ServedModule:
     def _connected(self, connection: Connection) -> None:
         if self._session is not None:
             self._session.close()
-        self._session = session = _Session(self, connection, self._open_line)
+        self._session = session = _CentralSession(self, connection, self._open_line)
         connection.on(Connection.EVENT_DISCONNECTION, lambda reason: self._disconnected(session))
 
-    def _disconnected(self, session: _Session) -> None:
+    def _disconnected(self, session: _CentralSession) -> None:
         session.close()
         self._task = asyncio.get_running_loop().create_task(self._advertise_again())
 
@@ -239,12 +239,12 @@ class ServedModule:
             self._session = None
 
     @property
-    def session(self) -> _Session | None:
+    def session(self) -> _CentralSession | None:
         """The connection that there is, for tests that stir."""
         return self._session
 
 
-class _Session:
+class _CentralSession:
     """One connection of a central."""
 
     def __init__(self, served: ServedModule, connection: Connection, open_line: OpenLine) -> None:

@@ -55,7 +55,7 @@ _TRIPPED = ("protection", "fault")
 
 
 @dataclass
-class _Board:
+class _DalyBoard:
     """What the board remembers beside its pack; shared by all lines that lead to it."""
 
     words: dict[str, float] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class DalyA5Responder(Responder):
         *,
         address: int | None = None,
         firmware: str | None = None,
-        board: _Board | None = None,
+        board: _DalyBoard | None = None,
     ) -> None:
         super().__init__(pack, address=address, firmware=firmware)
         self.number = 1 if address is None else address
@@ -89,7 +89,7 @@ class DalyA5Responder(Responder):
         self._hosts = (
             {HOST_PC, HOST_APP, _HOST_GPRS} if self.number == 1 else {HOST_OF_BOARD + self.number}
         )
-        self._board = board or _Board()
+        self._board = board or _DalyBoard()
         self._framer = DalyA5Framer()
 
     def line(self) -> DalyA5Responder:

@@ -72,7 +72,7 @@ _FIXED: dict[str, float] = {
 
 
 @dataclass
-class _Board:
+class _JBDBoard:
     """What the board remembers beside its pack; shared by all lines that lead to it."""
 
     words: dict[str, float]
@@ -101,7 +101,7 @@ class JBDResponder(Responder):
         *,
         address: int | None = None,
         firmware: str | None = None,
-        board: _Board | None = None,
+        board: _JBDBoard | None = None,
     ) -> None:
         super().__init__(pack, address=address, firmware=firmware)
         if not 1 <= pack.cell_count <= 32:
@@ -298,7 +298,7 @@ def _parse_version(text: str) -> int:
     return int(match[1]) << 4 | int(match[2])
 
 
-def _new_board(pack: Pack, *, tenfold: bool) -> _Board:
+def _new_board(pack: Pack, *, tenfold: bool) -> _JBDBoard:
     settings, cells = pack.settings, pack.cell_count
     tenfold = tenfold and settings["nominal_capacity"] > _TENFOLD_FROM
     own = _FIXED | {
@@ -316,7 +316,7 @@ def _new_board(pack: Pack, *, tenfold: bool) -> _Board:
     model = f"JBD-SP{cells:02}S020-{_LETTERS.get(pack.chemistry.name, '')}{cells}S-{amps}A"
     strings = {0xA0: "DGJBD", 0xA1: model, 0xA2: ""}
     texts = {r: bytes((len(s),)) + s.encode("ascii") for r, s in strings.items()}
-    return _Board(own, texts, tenfold=tenfold)
+    return _JBDBoard(own, texts, tenfold=tenfold)
 
 
 def _basic_with_tail(

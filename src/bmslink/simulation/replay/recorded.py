@@ -24,7 +24,7 @@ from bmslink.protocols import load_driver
 from bmslink.protocols.base import Driver, Options, Record
 from bmslink.protocols.daly.a5.codec import HOST_APP, HOST_PC
 from bmslink.simulation.pack.pack import Pack
-from bmslink.simulation.replay.tape import Part, Tape
+from bmslink.simulation.replay.tape import Tape, TapePart
 from bmslink.simulation.responder import make_responder, responder_class
 
 __all__ = ["Listener", "Recording"]
@@ -113,7 +113,7 @@ class Recording:
             return self.tape.places(question)
         return self._fitter.runs(frame, question).starts
 
-    def answer(self, start: int, question: str) -> Iterator[Part]:
+    def answer(self, start: int, question: str) -> Iterator[TapePart]:
         """What answers a request, from one of its places on."""
         if self._fitter is not None:
             return self.tape.parts(start, start + self._fitter.known[question].length(start))

@@ -13,14 +13,14 @@ from hashlib import blake2b
 from math import isnan, nan
 from typing import NamedTuple
 
-__all__ = ["Part", "Tape"]
+__all__ = ["Tape", "TapePart"]
 
 _MOST_QUESTIONS = 512  # whose places are kept once they were looked up
 _DIGEST = 8
 """Bytes by which a question is known: two different ones look alike once in 10^19."""
 
 
-class Part(NamedTuple):
+class TapePart(NamedTuple):
     """Bytes that the device said at once."""
 
     time: float | None
@@ -105,7 +105,7 @@ class Tape:
         requests = len(self._requests) - bisect_left(self._requests, start)
         return len(self) - start > requests
 
-    def parts(self, start: int = 0, stop: int | None = None) -> Iterator[Part]:
+    def parts(self, start: int = 0, stop: int | None = None) -> Iterator[TapePart]:
         """What the device says from an index on, requests left out."""
         following = self.request_from(start)
         for index in range(start, len(self) if stop is None else stop):
@@ -114,7 +114,7 @@ class Tape:
                 continue
             begin = self._starts[index]
             data = bytes(self.data[begin : begin + self._lengths[index]])
-            yield Part(self.time(index), data, bool(self._ends[index]))
+            yield TapePart(self.time(index), data, bool(self._ends[index]))
 
     def at(self, start: int) -> int | None:
         """The index of the part that begins there in `data`; no part may be empty."""

@@ -13,7 +13,7 @@ from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
 
 from bmslink.errors import PortNotFound, TargetError
-from bmslink.link.gatt import Seen
+from bmslink.link.gatt import SeenDevice
 from bmslink.transports.ble.backend import Backend, backend_in_use
 from bmslink.transports.ble.errors import brought_to_an_end, printable, translated
 
@@ -33,8 +33,8 @@ _ANSWER = 5.0
 _TWINS = 1.0
 """s; so long is looked for a second device of the same name before the first one is taken."""
 
-OnSeen = Callable[[Seen], None]
-_Heard = Callable[[BLEDevice, Seen], None]
+OnSeen = Callable[[SeenDevice], None]
+_Heard = Callable[[BLEDevice, SeenDevice], None]
 
 
 def plain_address(text: str) -> str | None:
@@ -44,12 +44,12 @@ def plain_address(text: str) -> str | None:
     return text.upper() if _UUID.fullmatch(text) else None
 
 
-def _seen(device: BLEDevice, advert: AdvertisementData) -> Seen:
+def _seen(device: BLEDevice, advert: AdvertisementData) -> SeenDevice:
     address = plain_address(device.address) or printable(device.address, _LONGEST_NAME)
     name = printable(advert.local_name or device.name or "", _LONGEST_NAME).strip()
     if plain_address(name) == address:  # what BlueZ calls a device without a name
         name = ""
-    return Seen(
+    return SeenDevice(
         address=address,
         name=name,
         services=frozenset(uuid.lower() for uuid in advert.service_uuids),
@@ -61,7 +61,7 @@ def _seen(device: BLEDevice, advert: AdvertisementData) -> Seen:
 @asynccontextmanager
 async def _scanning(backend: Backend, heard: _Heard) -> AsyncIterator[None]:
     """Scan as long as this lasts; `heard` gets every advert, merged with the earlier ones."""
-    known: dict[str, Seen] = {}
+    known: dict[str, SeenDevice] = {}
 
     def detected(device: BLEDevice, advert: AdvertisementData) -> None:
         seen = _seen(device, advert)
@@ -82,9 +82,9 @@ async def _scanning(backend: Backend, heard: _Heard) -> AsyncIterator[None]:
         await brought_to_an_end("the scan", scanner.stop)
 
 
-def merged(before: Seen, now: Seen) -> Seen:
+def merged(before: SeenDevice, now: SeenDevice) -> SeenDevice:
     """Name and services often come in different packets: keep what was said before."""
-    return Seen(
+    return SeenDevice(
         address=now.address,
         name=now.name or before.name,
         services=frozenset(islice(now.services | before.services, _SAYINGS)),
@@ -97,15 +97,15 @@ def merged(before: Seen, now: Seen) -> Seen:
     )
 
 
-async def scan_adverts(timeout: float, on_seen: OnSeen | None = None) -> list[Seen]:
+async def scan_adverts(timeout: float, on_seen: OnSeen | None = None) -> list[SeenDevice]:
     """Listen for `timeout` seconds; what was in reach, the strongest first.
 
     `on_seen` gets each device when it is heard first and when it says something new. Raises what
     keeps Bluetooth from working (`PortNotFound`, `PortDenied`, `TransportError`).
     """
-    found: dict[str, Seen] = {}
+    found: dict[str, SeenDevice] = {}
 
-    def heard(_: BLEDevice, seen: Seen) -> None:
+    def heard(_: BLEDevice, seen: SeenDevice) -> None:
         before = found.get(seen.address)
         if before is None and len(found) >= _MOST:
             return
@@ -124,13 +124,13 @@ async def scan_adverts(timeout: float, on_seen: OnSeen | None = None) -> list[Se
     return sorted(found.values(), key=_strength)
 
 
-def _strength(seen: Seen) -> float:
+def _strength(seen: SeenDevice) -> float:
     return float("inf") if seen.rssi is None else -seen.rssi
 
 
 async def find(
     backend: Backend, place: str, timeout: float, latest: str | None = None
-) -> tuple[BLEDevice, Seen]:
+) -> tuple[BLEDevice, SeenDevice]:
     """The device with an address or a name (upper and lower case alike).
 
     `latest` is the address that a name had before: that is the one, and no other of that name.
@@ -138,11 +138,11 @@ async def find(
     """
     address = plain_address(place)
     name = place.strip().casefold()
-    hits: dict[str, tuple[BLEDevice, Seen]] = {}
-    others: dict[str, Seen] = {}
+    hits: dict[str, tuple[BLEDevice, SeenDevice]] = {}
+    others: dict[str, SeenDevice] = {}
     sure, first = asyncio.Event(), asyncio.Event()
 
-    def heard(device: BLEDevice, seen: Seen) -> None:
+    def heard(device: BLEDevice, seen: SeenDevice) -> None:
         if seen.address in (address, latest):
             hits.clear()
             hits[seen.address] = device, seen
@@ -176,7 +176,7 @@ async def _until(event: asyncio.Event, timeout: float) -> bool:
     return True
 
 
-def _not_seen(place: str, timeout: float, others: dict[str, Seen], latest: str | None) -> str:
+def _not_seen(place: str, timeout: float, others: dict[str, SeenDevice], latest: str | None) -> str:
     shown = [s.name or s.address for s in sorted(others.values(), key=_strength)]
     more = f" and {len(shown) - _NAMED} more" if len(shown) > _NAMED else ""
     there = f"seen were {', '.join(shown[:_NAMED])}{more}" if shown else "nothing else was seen"

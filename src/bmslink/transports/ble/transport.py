@@ -27,7 +27,7 @@ from bleak.backends.service import BleakGATTServiceCollection
 from bleak.exc import BleakError
 
 from bmslink.errors import BmsError, LinkClosed, PortDenied, TargetError, UnknownDevice
-from bmslink.link.gatt import Gatt, Seen
+from bmslink.link.gatt import Gatt, SeenDevice
 from bmslink.link.transport import Endpoint, Line, OnData, OnLost, Pin, Transport
 from bmslink.transports.ble.backend import Backend, backend_in_use
 from bmslink.transports.ble.errors import (
@@ -41,7 +41,7 @@ from bmslink.transports.ble.errors import (
 )
 from bmslink.transports.ble.scan import find, plain_address, scan_adverts
 
-__all__ = ["BleTransport", "Seen", "scan_adverts"]
+__all__ = ["BleTransport", "SeenDevice", "scan_adverts"]
 
 _log = logging.getLogger(__name__)
 
@@ -109,13 +109,13 @@ class BleTransport(Transport):
         self._place = endpoint.place
         self._modules = modules
         self._pin = pin or Pin()
-        self._session: _Session | None = None
+        self._session: _BLESession | None = None
         self._latest: str | None = None
 
     def line(self) -> Line:
         return Line(f"ble://{plain_address(self._place) or self._place.strip().casefold()}")
 
-    def peer(self) -> Seen | None:
+    def peer(self) -> SeenDevice | None:
         return self._session.seen if self._session is not None else None
 
     async def open(self, on_data: OnData, on_lost: OnLost) -> None:
@@ -130,7 +130,7 @@ class BleTransport(Transport):
                 _log.info("%s: %s Tried again in %g s.", self._place, error, pause)
                 await asyncio.sleep(pause)
 
-    async def _try(self, on_data: OnData, on_lost: OnLost) -> _Session:
+    async def _try(self, on_data: OnData, on_lost: OnLost) -> _BLESession:
         async with AsyncExitStack() as stack:
             with translated(self._place):
                 backend = await stack.enter_async_context(backend_in_use())
@@ -138,7 +138,7 @@ class BleTransport(Transport):
             async with backend.radio:
                 device, seen = await find(backend, self._place, SCAN_TIMEOUT, self._latest)
                 self._latest = seen.address
-                session = _Session(self._place, seen, on_data, on_lost)
+                session = _BLESession(self._place, seen, on_data, on_lost)
                 client = BleakClient(device, session.disconnected, backend=backend.client)
                 session.client = client
                 stack.push_async_callback(session.hang_up)
@@ -158,14 +158,14 @@ class BleTransport(Transport):
         await self._session.write(data)
 
 
-class _Session:
+class _BLESession:
     """One connection, from the first try to the disconnection."""
 
     client: BleakClient
     stack: AsyncExitStack
     _way: _Way
 
-    def __init__(self, place: str, seen: Seen, on_data: OnData, on_lost: OnLost) -> None:
+    def __init__(self, place: str, seen: SeenDevice, on_data: OnData, on_lost: OnLost) -> None:
         self.seen = seen
         self._place = place
         self._on_data = on_data

@@ -151,7 +151,7 @@ def a5_map(firmware: str | None) -> SettingsMap:
             Slot(address=n, layout=PARAMETERS[n].layout) for n in sorted({r.slot for r in rows})
         ),
         settings=rows,
-        untested=known.untested,
+        untested_reason=known.untested_reason,
     )
 
 
@@ -169,6 +169,10 @@ class DalyA5Writing(Driver[DalyFrame]):
     @abstractmethod
     async def ask_one(self, data_id: int) -> DalyFrame:
         """The frame that answers an id; `LinkTimeout` when none does."""
+
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        return (a5_map(None),)
 
     def likely_map(self, identity: Identity) -> SettingsMap:
         return a5_map(identity.firmware)
@@ -189,10 +193,10 @@ class DalyA5Writing(Driver[DalyFrame]):
 
     def write_command(self, slot: Slot, data: bytes) -> WriteCommand[DalyFrame]:
         self.check_slot(slot, data)
-        step = self._step(_WRITE_IDS[slot.address], data, f"parameter {slot.address:02X}")
+        step = self._command(_WRITE_IDS[slot.address], data, f"parameter {slot.address:02X}")
         return replace(step, once=True)
 
-    def _step(self, write_id: int, data: bytes, what: str) -> WriteCommand[DalyFrame]:
+    def _command(self, write_id: int, data: bytes, what: str) -> WriteCommand[DalyFrame]:
         def answers(frame: DalyFrame) -> bool:
             board = self.options.address
             return frame.is_answer and frame.id == write_id and board in (None, frame.address)
@@ -211,7 +215,7 @@ class DalyA5Writing(Driver[DalyFrame]):
         name = command.switch.key
         write_id = next(number for number, key in CONTROLS.items() if key == name)
         data = build(SWITCH, {"on": int(command.on), "residue": bytes(7)}, name)
-        return self._step(write_id, data, str(command))
+        return self._command(write_id, data, str(command))
 
     # ------------------------------------------------------------------------- clock and charge
 
@@ -238,4 +242,4 @@ class DalyA5Writing(Driver[DalyFrame]):
             raise SettingError("The board does not tell its clock, which is set along: set both.")
         values = dict(zip(CLOCK_FIELDS, moment_bytes(clock), strict=True)) | {"soc": soc}
         data = build(CLOCK_WRITE, values, "clock and charge")
-        return self._step(PARAMETERS[_CLOCK].write or 0, data, "clock and charge")
+        return self._command(PARAMETERS[_CLOCK].write or 0, data, "clock and charge")

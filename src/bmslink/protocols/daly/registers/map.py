@@ -1,4 +1,4 @@
-"""The settings of Daly's two register maps, from the rows of `daly_register_settings`.
+"""The settings of Daly's two register maps, from the rows of `registers.settings`.
 
 Writes to both maps were measured on a board of firmware 70_260316_01T6, several were recorded
 (`daly-d2-mos-write`, `daly-p81-bmstool-writes`, `daly-p81-app-writes`). Writing a D2 limit makes
@@ -9,10 +9,11 @@ the board recompute its warning level; 81/51 writes do not. `docs/protocols/daly
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 
 from construct import Struct
 
-from bmslink.protocols.common.fields import parse_value
+from bmslink.protocols.common.fields import Layout, parse_value
 from bmslink.protocols.common.settings_map import SettingsMap, Slot, proof
 from bmslink.protocols.daly.registers.layouts import RegisterMap, Row
 from bmslink.protocols.daly.settings import CHEMISTRIES
@@ -124,7 +125,7 @@ def _row(row: Row, d2: bool, doubtful: bool) -> Setting:
     captured = _CAPTURED["daly-d2" if d2 else "daly-p81"]
     return Setting(
         key=key,
-        title=title_of(key),
+        title=title_of(key.removeprefix("daly_")),
         slot=row.register,
         name=row.name,
         absent=_absent(row),
@@ -174,6 +175,12 @@ def _doubtful(values: Mapping[str, float | None]) -> bool:
     )
 
 
+@cache
+def _slot(register: int, name: str, layout: Layout) -> Slot:
+    """Made once: a layout's fast reader is compiled for the object."""
+    return Slot(address=register, layout=Struct(name / layout))
+
+
 def register_map(
     name: str, table: RegisterMap, firmware: str | None, values: Mapping[str, float | None]
 ) -> SettingsMap:
@@ -189,8 +196,8 @@ def register_map(
     return SettingsMap(
         name=name,
         evidence=known.evidence,
-        slots=tuple(Slot(address=r.register, layout=Struct(r.name / r.layout)) for r in rows),
+        slots=tuple(_slot(r.register, r.name, r.layout) for r in rows),
         settings=tuple(_row(row, d2, d2 and _doubtful(values)) for row in rows),
-        untested=known.untested,
+        untested_reason=known.untested_reason,
         related=related if d2 else {},
     )

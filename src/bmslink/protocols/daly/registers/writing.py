@@ -108,9 +108,9 @@ class DalyRegisterWriting(Driver[RTUFrame]):
 
     def write_command(self, slot: Slot, data: bytes) -> WriteCommand[RTUFrame]:
         self.check_slot(slot, data)
-        return replace(self._step(slot.address, data), once=True)
+        return replace(self._command(slot.address, data), once=True)
 
-    def _step(self, register: int, data: bytes) -> WriteCommand[RTUFrame]:
+    def _command(self, register: int, data: bytes) -> WriteCommand[RTUFrame]:
         one = len(data) == 2
         frame = RTUFrame(
             unit=self.asking,
@@ -160,7 +160,7 @@ class DalyRegisterWriting(Driver[RTUFrame]):
         """Three registers at once, as the vendor's app does (`daly-d2-balancer-btsnoop`)."""
         if wish.clock is None:
             raise SettingError(self.can_adjust("soc").reason)
-        return self._step(self._clock_register, moment_bytes(wish.clock))
+        return self._command(self._clock_register, moment_bytes(wish.clock))
 
 
 def _may_be_full(slot: Slot) -> bool:

@@ -91,6 +91,12 @@ class JK02Writing(Driver[JK02Frame]):
 
     # -------------------------------------------------------------------------------- settings
 
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        return tuple(
+            jk_map(each, None, b"\xff" * TABLE_BYTES, b"\xff" * 32) for each in ("24s", "32s")
+        )
+
     def likely_map(self, identity: Identity) -> SettingsMap | None:
         if identity.variant not in ("24s", "32s"):
             return None
@@ -161,15 +167,16 @@ class JK02Writing(Driver[JK02Frame]):
 
     async def exchange(self, step: WriteCommand[JK02Frame]) -> JK02Frame | None:
         """A stream must not be cut into, so the acknowledgement is taken out of it."""
-        for attempt in range(_WRITE_TRIES):
+        left = _WRITE_TRIES
+        while True:
             self.link.discard()
             await self.link.send(step.frame)
             try:
                 return await self._next(ACK, _WRITE_TIMEOUT)
             except LinkTimeout:
-                if attempt == _WRITE_TRIES - 1:
+                left -= 1
+                if not left:
                     raise
-        return None
 
     settable: ClassVar[frozenset[Switch]] = frozenset(Switch)
 

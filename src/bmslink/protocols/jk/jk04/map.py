@@ -73,5 +73,5 @@ def jk04_map(firmware: str | None) -> SettingsMap:
         slots=_SLOTS,
         settings=_SETTINGS,
         read_only_reason="" if firmware else "the board does not say which firmware it has",
-        untested=known.untested,
+        untested_reason=known.untested_reason,
     )

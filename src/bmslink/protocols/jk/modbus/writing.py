@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import ClassVar
 
 from construct import Struct
@@ -38,8 +39,12 @@ _RECORDED = "balance_switch"  # jk-modbus-fc16-broadcast-switch
 _FIELDS = {field.name: field for field in SETTINGS.fields}
 
 
-def _slot_of(key: str, code: int) -> Slot | None:
-    """The registers that hold a setting; `None` where it has none of its own."""
+@cache
+def _slot_of(key: str, code: int) -> Slot:
+    """The registers that hold a setting: every one of the native map has some.
+
+    Made once: a layout's fast reader is compiled for the object.
+    """
     if SWITCH_WORD <= code < SWITCH_WORD + 16:
         key = _WORD
     for pair in _PAIRS:
@@ -47,9 +52,7 @@ def _slot_of(key: str, code: int) -> Slot | None:
             names = [_FIELDS[name] for name in pair]
             layout = Struct(*(field.name / field.wire for field in names))
             return Slot(address=SETTINGS.base + names[0].start, layout=layout)
-    field = _FIELDS.get(key)
-    if field is None:
-        return None
+    field = _FIELDS[key]
     return Slot(address=SETTINGS.base + field.start, layout=Struct(field.name / field.wire))
 
 
@@ -75,9 +78,8 @@ def modbus_map(firmware: str | None, table: bytes, command_flags: bytes) -> Sett
     rows = []
     for row in native.settings:
         slot = _slot_of(row.key, row.slot)
-        if slot is not None:
-            slots[slot.address] = slot
-            rows.append(_row(row, slot))
+        slots[slot.address] = slot
+        rows.append(_row(row, slot))
     return replace(
         native,
         name="jk-modbus",
@@ -178,6 +180,10 @@ class JKModbusWriting(Driver[RTUFrame]):
         return self.switch_map
 
     settable: ClassVar[frozenset[Switch]] = frozenset(Switch)
+
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        return (modbus_map(None, b"\xff" * TABLE_BYTES, b"\xff" * 32),)
 
     def likely_map(self, identity: Identity) -> SettingsMap:
         return modbus_map(identity.firmware, b"\xff" * TABLE_BYTES, b"\xff" * 32)

@@ -55,6 +55,7 @@ from bmslink.protocols.jk.nw.tags import (
     without_password,
 )
 from bmslink.protocols.jk.nw.writing import JKNWWriting
+from bmslink.protocols.probe import Probe, Turn
 
 __all__ = ["JKNW", "JKNWCodec"]
 
@@ -88,7 +89,7 @@ class JKNWCodec(Codec[JKNWFrame]):
     a single-tag answer cannot be understood."""
 
     def __init__(self, options: Options | None = None) -> None:
-        self._inverted = options is not None and options.current_sign == "inverted"
+        self._negate_current = options is not None and options.current_sign == "inverted"
         self._version: int | None = None
 
     def payload(self, frame: JKNWFrame, *, sent: bool = False) -> Payload | None:
@@ -149,7 +150,7 @@ class JKNWCodec(Codec[JKNWFrame]):
         if "current_word" in values:
             word, version = values["current_word"], self._version
             amps = None if version is None else current(word, version)
-            values["current"] = 0.0 - amps if amps is not None and self._inverted else amps
+            values["current"] = 0.0 - amps if amps is not None and self._negate_current else amps
         if "manufacturer_id" in parsed:
             values |= name_halves(parsed["manufacturer_id"])
         return values
@@ -158,7 +159,7 @@ class JKNWCodec(Codec[JKNWFrame]):
         values: dict[str, Any] = {}
         for record in records:
             values |= record.values
-        return _reading(values, inverted=self._inverted)
+        return _reading(values, negate_current=self._negate_current)
 
     def identity(self, records: Sequence[Record]) -> Identity:
         values: dict[str, Any] = {}
@@ -206,8 +207,8 @@ def _version(software: str) -> tuple[str | None, str | None]:
     return (match[1], match[2]) if match else (None, software or None)
 
 
-def _reading(values: Mapping[str, Any], *, inverted: bool) -> Reading:
-    raw = _raw(values, inverted=inverted)
+def _reading(values: Mapping[str, Any], *, negate_current: bool) -> Reading:
+    raw = _raw(values, negate_current=negate_current)
     # what is listed beyond the announced count is padding
     cells = tuple(values.get("cell_voltages", ()))[: values.get("string_count") or None]
     status, soc, minutes = (values.get(n) for n in ("status_word", "soc", "runtime_minutes"))
@@ -238,11 +239,11 @@ def _reading(values: Mapping[str, Any], *, inverted: bool) -> Reading:
     )
 
 
-def _raw(values: Mapping[str, Any], *, inverted: bool) -> dict[str, Any]:
+def _raw(values: Mapping[str, Any], *, negate_current: bool) -> dict[str, Any]:
     """What has no common name, and all that was not understood."""
     raw: dict[str, Any] = {}
     if "current" in values:
-        raw["current_sign"] = "inverted" if inverted else "reported"
+        raw["current_sign"] = "inverted" if negate_current else "reported"
         if values["current"] is None:
             raw |= {"current_sign": "unknown", "current_word": values["current_word"]}
     for name in ("protocol_version", "temperature_sensors", *(f"{t}_word" for t in _TEMPERATURES)):
@@ -261,6 +262,19 @@ def _raw(values: Mapping[str, Any], *, inverted: bool) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------- driver
 
 
+PROBE = Probe(
+    protocols=("jk-nw",),
+    question="read all",
+    ask=lambda address: read_all_request(),
+    fits=lambda asked, frame: (
+        frame.kind == REPLY and frame.command == READ_ALL and bool(frame.data)
+    ),
+    within=0.2,  # boards take 26 to 100 ms
+    turns=(Turn(115200, place=10), Turn(115200, place=60)),
+    rank=10,
+)
+
+
 class JKNW(JKNWWriting[JKNWFrame]):
     """Asks for the whole list: one frame is the reading and the identity.
 
@@ -270,6 +284,8 @@ class JKNW(JKNWWriting[JKNWFrame]):
 
     name: ClassVar[str] = "jk-nw"
     vendor: ClassVar[str] = "jk"
+    probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
+    responder: ClassVar[str] = "bmslink.simulation.boards.jk_nw:JKNWResponder"
     # Answers begin 26 to 100 ms after the request (93 ms in the vendor's own log) and take
     # 25 ms on the wire; others found 100 ms between frames necessary (docs/protocols/jk-nw.md).
     timing: ClassVar[Timing] = Timing(baudrate=115200, timeout=0.5, gap=0.1)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from bmslink.cli.output import Session, about
-from bmslink.cli.render import watching as render
+from bmslink.cli.render import control_run as render
 
 if TYPE_CHECKING:
     from bmslink.control.check import Finding
