@@ -346,15 +346,12 @@ async def test_a_timeout_says_what_was_heard_instead(answer, heard, words):
 
 
 @pytest.mark.parametrize(("addressed", "told"), [(True, True), (False, False)])
-def test_silence_may_mean_that_the_board_has_an_address(addressed, told):
-    async def main():
-        link = Link(Wire(lambda n: []), ToyFramer(), TIMING, addressed=addressed)
-        await link.open()
-        with pytest.raises(LinkTimeout, match="is this its protocol") as caught:
-            await link.request(ASK, of_kind(2))
-        assert ("an address of its own (--address)" in str(caught.value)) is told
-
-    virtual_run(main())
+async def test_silence_may_mean_that_the_board_has_an_address(addressed, told):
+    link = Link(Wire(lambda n: []), ToyFramer(), TIMING, addressed=addressed)
+    await link.open()
+    with pytest.raises(LinkTimeout, match="is this its protocol") as caught:
+        await link.request(ASK, of_kind(2))
+    assert ("an address of its own (--address)" in str(caught.value)) is told
 
 
 @pytest.mark.parametrize(

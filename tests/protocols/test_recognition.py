@@ -12,7 +12,7 @@ from bmslink.link.capture import open_capture
 from bmslink.link.transport import Transport
 from bmslink.protocols import DRIVERS
 from bmslink.protocols.recognition import recognise
-from support import FIXTURES, virtual_run
+from support import FIXTURES
 
 STREAMS = {
     "jk02": "jk02/jk02-32s-pb2a16s15p-14.20-a.jsonl",
@@ -50,18 +50,15 @@ class Babble(Transport):
 
 @pytest.mark.parametrize("asked", ["jbd", "daly-sinowealth"])
 @pytest.mark.parametrize("spoken", STREAMS)
-def test_a_wrong_protocol_is_answered_with_the_right_one(asked, spoken, monkeypatch):
+async def test_a_wrong_protocol_is_answered_with_the_right_one(asked, spoken, monkeypatch):
     if asked == spoken:
         return
     line = Babble(heard(spoken))
     monkeypatch.setattr("bmslink.board.make_transport", lambda *args: line)
 
-    async def main():
+    with pytest.raises(LinkTimeout, match=f"frames of {spoken}, not of {asked}: write {spoken}[+]"):
         async with bmslink.connect(f"{asked}+tcp://192.0.2.1:1") as device:
             await device.read()
-
-    with pytest.raises(LinkTimeout, match=f"frames of {spoken}, not of {asked}: write {spoken}[+]"):
-        virtual_run(main())
 
 
 def test_noise_is_no_protocol():

@@ -54,30 +54,28 @@ async def read_settings(delay: float) -> dict[int, bytes]:
         )
 
 
-def test_two_that_read_settings_take_turns(caplog):
-    async def main():
-        return await asyncio.gather(read_settings(0.0), read_settings(0.7), read_settings(1.0))
-
+async def test_two_that_read_settings_take_turns(caplog):
     with caplog.at_level(logging.WARNING):
-        first, *others = virtual_run(main())
+        first, *others = await asyncio.gather(
+            read_settings(0.0), read_settings(0.7), read_settings(1.0)
+        )
     assert len(first) > 40
     assert others == [first, first]
     assert "factory mode" not in caplog.text
 
 
 @pytest.mark.parametrize("which", ["charge", "balance"])
-def test_switching_off_waits_for_nobody(which, tmp_path):
-    async def main():
-        loop = asyncio.get_running_loop()
-        async with alone("factory mode tcp://192.0.2.1:1 None", 0.0) as held:
-            assert held
-            async with bmslink.connect(TARGET) as device:
-                begun = loop.time()
-                await switch(device, Command(which, False), journal=Journal(tmp_path))
-                frames = device.link.transport.sent
-        return next(at for at, data in frames if data[1:3] in (b"\x5a\xe1", b"\x5a\x2d")) - begun
-
-    assert virtual_run(main()) < 1.5
+async def test_switching_off_waits_for_nobody(which, tmp_path):
+    loop = asyncio.get_running_loop()
+    async with alone("factory mode tcp://192.0.2.1:1 None", 0.0) as held:
+        assert held
+        async with bmslink.connect(TARGET) as device:
+            begun = loop.time()
+            await switch(device, Command(which, False), journal=Journal(tmp_path))
+            frames = device.link.transport.sent
+    assert (
+        next(at for at, data in frames if data[1:3] in (b"\x5a\xe1", b"\x5a\x2d")) - begun
+    ) < 1.5
 
 
 def test_who_never_ends_is_not_waited_for_without_end():

@@ -19,7 +19,6 @@ from bmslink.protocols.jbd.settings import REGISTERS
 from bmslink.protocols.jbd.up.driver import JBDUP
 from bmslink.protocols.jbd.writing import _to_its_end
 from script_support import Scripted, drive
-from support import virtual_run
 
 ASK_BASIC = "dda50300fffd77"
 # jbd-syssi-readme-softlock: charging is locked by command (protection 1000, state 02)
@@ -263,28 +262,25 @@ def test_behind_a_master_an_up_board_shows_no_settings() -> None:
     drive(JBDUP, {}, use)
 
 
-def test_what_leaves_factory_mode_runs_to_its_end() -> None:
+async def test_what_leaves_factory_mode_runs_to_its_end() -> None:
     """However often it is cancelled; what it raised is raised where nobody cancelled."""
 
-    async def main() -> None:
-        done = []
+    done = []
 
-        async def leave() -> None:
-            await asyncio.sleep(1)
-            done.append("left")
+    async def leave() -> None:
+        await asyncio.sleep(1)
+        done.append("left")
 
-        task = asyncio.ensure_future(_to_its_end(leave()))
-        for _ in range(3):
-            await asyncio.sleep(0.1)
-            task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert done == ["left"]
+    task = asyncio.ensure_future(_to_its_end(leave()))
+    for _ in range(3):
+        await asyncio.sleep(0.1)
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done == ["left"]
 
-        async def fail() -> None:
-            raise LinkTimeout("silence")
+    async def fail() -> None:
+        raise LinkTimeout("silence")
 
-        with pytest.raises(LinkTimeout, match="silence"):
-            await _to_its_end(fail())
-
-    virtual_run(main())
+    with pytest.raises(LinkTimeout, match="silence"):
+        await _to_its_end(fail())
