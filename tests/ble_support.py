@@ -9,11 +9,12 @@ import pytest
 
 import bmslink
 from ble_memory import AIR, OPENED, Module, simulated
+from bmslink.discovery.ble import SPOKEN
 from bmslink.errors import BmsError
 from support import virtual_run
 
 ADDRESS = "C8:47:8C:E4:55:12"
-PROTOCOLS = ("jk02", "jk04", "jbd", "daly-d2", "daly-p81", "daly-a5")
+PROTOCOLS = SPOKEN
 
 
 def clear_air() -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from bmslink.errors import TargetError
 from bmslink.link.transport import SCHEMES, Endpoint, Scheme, make_transport
-from bmslink.protocols import DRIVERS, load_driver
+from bmslink.protocols import DRIVERS, VENDORS, load_driver
+from bmslink.protocols.jk.nw.driver import JKNW
 from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import RESPONDERS, make_responder
 from support import ROOT
@@ -108,6 +109,19 @@ def test_imports_point_down() -> None:
     assert not wrong
 
 
+def test_only_drivers_and_simulated_packs_know_a_vendor() -> None:
+    """All that others need of a protocol is data on its driver, so a new one needs no more."""
+    own = tuple(f"bmslink.protocols.{vendor}" for vendor in VENDORS)
+    wrong = [
+        f"{here} imports {target}"
+        for path in modules()
+        if not (here := name_of(path)).startswith(("protocols.", "simulation."))
+        for target in imported(path)
+        if target.startswith(own)
+    ]
+    assert not wrong
+
+
 def test_no_module_imports_itself_by_way_of_others() -> None:
     """Typing included: a circle means that two modules are one, or one too many."""
     names = {f"bmslink.{name_of(path)}": path for path in modules()}
@@ -174,12 +188,13 @@ def test_no_command_is_a_coroutine() -> None:
 def test_a_wrong_entry_in_a_table_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the lazy strings name is checked when it is loaded."""
     monkeypatch.setitem(DRIVERS, "wrong", "bmslink.model:Reading")
-    monkeypatch.setitem(RESPONDERS, "wrong", "bmslink.model:Reading")
-    monkeypatch.setitem(SCHEMES, "wrong", Scheme("bmslink.model:Command"))
+    monkeypatch.setattr(JKNW, "responder", "bmslink.model:Reading")
     with pytest.raises(TypeError, match="no driver"):
         load_driver("wrong")
     with pytest.raises(TypeError, match="no Responder"):
-        make_responder("wrong", Pack(cells=8))
+        make_responder("jk-nw", Pack(cells=8))
+    monkeypatch.undo()
+    monkeypatch.setitem(SCHEMES, "wrong", Scheme("bmslink.model:Command"))
     with pytest.raises(TypeError):
         make_transport(Endpoint("wrong"))
     for table, tool in (
@@ -187,8 +202,7 @@ def test_a_wrong_entry_in_a_table_says_so(monkeypatch: pytest.MonkeyPatch) -> No
         (RESPONDERS, lambda n: make_responder(n, Pack(cells=8))),
     ):
         for name in table:
-            if name != "wrong":
-                assert tool(name)
+            assert tool(name)
     with pytest.raises(TargetError, match="known: jk02"):
         load_driver("pylontech")
 
@@ -198,3 +212,12 @@ def test_public_names_are_documented() -> None:
 
     for name in bmslink.__all__:
         assert inspect.getdoc(getattr(bmslink, name)), name
+
+
+def test_a_driver_says_whose_it_is() -> None:
+    """The folder says it too, so that the vendors are known before a driver is loaded."""
+    for name, path in DRIVERS.items():
+        assert load_driver(name).name == name
+        assert load_driver(name).vendor == path.split(".")[2]
+    assert set(VENDORS) == {load_driver(name).vendor for name in DRIVERS}
+    assert set(RESPONDERS) == set(DRIVERS)

@@ -17,6 +17,7 @@ from bumble.att import Attribute
 from bumble.device import Connection
 from bumble.transport.common import Transport
 
+from bmslink.discovery.ble import SPOKEN
 from bmslink.simulation.ble.air import Air, VirtualController
 from bmslink.simulation.ble.catalogue import Module, Radio
 from bmslink.simulation.ble.module import ServedModule, address_of, host_on
@@ -27,7 +28,7 @@ __all__ = ["BACKEND", "PROTOCOLS", "World", "backend", "world"]
 
 BACKEND = "radio_world:backend:here"
 """What `BMSLINK_BLE_BACKEND` has to be."""
-PROTOCOLS = ("jk02", "jk04", "jbd", "daly-d2", "daly-p81", "daly-a5")
+PROTOCOLS = SPOKEN
 
 _airs: list[Air] = []
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import bmslink
 from bmslink.protocols.common.settings_map import SettingsMap
+from bmslink.protocols.names import VENDOR_PREFIXES
 from bmslink.settings.setting import Evidence, Setting
 
 __all__ = ["BOARDS", "page"]
@@ -35,7 +36,6 @@ BOARDS: Mapping[str, str] = {
     "daly-p81": "sim://daly-p81?gap=0",
 }
 """Column -> the board that is asked."""
-VENDORS = ("jbd_", "jk_", "daly_")
 _LETTERS = {
     Evidence.CAPTURE: "C",
     Evidence.APP: "A",
@@ -69,7 +69,7 @@ def _common(maps: Mapping[str, SettingsMap]) -> Iterator[str]:
     )
     yield f"| setting | {' | '.join(maps)} |"
     yield f"|---|{':-:|' * len(maps)}"
-    for key in (k for k in sorted(keys) if not k.startswith(VENDORS)):
+    for key in (k for k in sorted(keys) if not k.startswith(VENDOR_PREFIXES)):
         cells = (_letter(each, each.by_key.get(key)) for each in maps.values())
         yield f"| `{key}` | {' | '.join(cells)} |"
 
@@ -78,7 +78,7 @@ def _own(maps: Mapping[str, SettingsMap]) -> Iterator[str]:
     yield "| board | its own settings |"
     yield "|---|---|"
     for name, each in maps.items():
-        rows = [row for row in each.settings if row.key.startswith(VENDORS)]
+        rows = [row for row in each.settings if row.key.startswith(VENDOR_PREFIXES)]
         told = ", ".join(f"`{row.key}` {_letter(each, row)}" for row in rows)
         yield f"| {name} | {told or 'none'} |"
 

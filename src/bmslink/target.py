@@ -12,7 +12,7 @@ from bmslink.link.capture import open_capture
 from bmslink.link.link import Timing
 from bmslink.link.transport import Endpoint, Pin, parse_target, require_scheme
 from bmslink.packs import named
-from bmslink.protocols import DRIVERS, VENDORS, load_driver
+from bmslink.protocols import DRIVERS, VENDORS, load_driver, vendor_of
 from bmslink.protocols.base import Options
 
 __all__ = ["options_of", "resolve", "settled", "timing_of"]
@@ -55,7 +55,7 @@ def resolve(
             f"--protocol; known: {', '.join(DRIVERS)}."
         )
     if name in VENDORS and name not in DRIVERS:
-        spoken = [known for known in DRIVERS if known.startswith(name)]
+        spoken = [known for known in DRIVERS if vendor_of(known) == name]
         raise TargetError(f"{name!r} is a vendor; name the protocol: {' or '.join(spoken)}.")
     load_driver(name)
     return replace(endpoint, protocol=name)

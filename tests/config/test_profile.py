@@ -24,9 +24,9 @@ from bmslink.config.files.profile import (
 from bmslink.errors import SettingError, TargetError
 from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot, Slot
 from bmslink.protocols.daly.a5.writing import a5_map
-from bmslink.protocols.names import no_name, vendor_names
+from bmslink.protocols.names import VENDOR_PREFIXES, no_name, vendor_names
 from bmslink.settings.rules import lint
-from bmslink.settings.setting import VENDORS, Setting, Value
+from bmslink.settings.setting import Setting, Value
 from known_boards import BOARDS
 
 
@@ -277,7 +277,7 @@ def test_a_slip_of_the_pen_is_not_taken_for_what_a_board_lacks() -> None:
 def test_every_name_of_a_map_is_a_name() -> None:
     keys = {row.key for each in BOARDS.values() for row in each.map.settings}
     assert not [key for key in keys if no_name(key)]
-    assert vendor_names() == {key for key in keys if key.startswith(VENDORS)}
+    assert vendor_names() == {key for key in keys if key.startswith(VENDOR_PREFIXES)}
 
 
 def test_a_count_has_no_unit_of_a_voltage() -> None:

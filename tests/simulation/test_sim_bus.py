@@ -14,7 +14,7 @@ from bmslink.errors import LinkTimeout, TargetError
 from bmslink.model import Reading
 from bmslink.protocols.common.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer
 from bmslink.protocols.daly.a5.codec import DalyA5Framer
-from bmslink.protocols.jk.bus import JKBusFramer, trigger
+from bmslink.protocols.jk.bus.framing import JKBusFramer, trigger
 from bmslink.protocols.jk.jk02.framing import CELLS, SETTINGS
 from bmslink.simulation.bus import Bus
 from bmslink.simulation.console import COMMANDS, execute_on

@@ -10,7 +10,8 @@ from bmslink.device import connect
 from bmslink.errors import LinkTimeout, TargetError
 from bmslink.model import Identity, Reading, Switch
 from bmslink.protocols.common.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer
-from bmslink.protocols.jk.bus import JKBus, JKBusCodec, JKBusFramer, trigger
+from bmslink.protocols.jk.bus.driver import JKBus, JKBusCodec
+from bmslink.protocols.jk.bus.framing import JKBusFramer, trigger
 from bmslink.protocols.jk.jk02.framing import CELLS, INFO, SETTINGS, JK02Frame
 from bmslink.simulation.boards.jk_bus import JKBusResponder
 from bmslink.simulation.pack.pack import Pack

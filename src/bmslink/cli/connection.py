@@ -124,9 +124,14 @@ def _ask_pin(what: str) -> str | None:
 def _settle(session: Session, endpoints: list[Endpoint], pins: Sequence[Pin]) -> None:
     """Find the protocols of the targets that do not say them; of several, one that cannot be
     found now is left to its opening."""
-    from bmslink.cli.loop import run
     from bmslink.device import settled
-    from bmslink.discovery.scan import detect
+
+    unsettled = [index for index, endpoint in enumerate(endpoints) if not settled(endpoint)]
+    if not unsettled:
+        return
+
+    from bmslink.cli.loop import run
+    from bmslink.discovery.scan import detect  # it loads every protocol
 
     async def ask(index: int) -> None:
         try:
@@ -135,6 +140,5 @@ def _settle(session: Session, endpoints: list[Endpoint], pins: Sequence[Pin]) ->
             if len(endpoints) == 1:
                 raise
 
-    for index, endpoint in enumerate(endpoints):
-        if not settled(endpoint):
-            run(ask(index))
+    for index in unsettled:
+        run(ask(index))

@@ -17,14 +17,19 @@ from bmslink.link.link import Link
 from bmslink.link.shared_line import shared
 from bmslink.link.transport import Endpoint, Pin, Transport, make_transport
 from bmslink.model import Identity
-from bmslink.protocols import VENDORS, load_driver
+from bmslink.protocols import DRIVERS, VENDORS, load_driver
 from bmslink.protocols.base import Driver, Options
 
 __all__ = ["SPOKEN", "advertised", "ask_radio", "wanted"]
 
 _log = logging.getLogger(__name__)
 
-SPOKEN = ("jk02", "jk04", "jbd", "daly-d2", "daly-p81", "daly-a5")
+SPOKEN: tuple[str, ...] = tuple(
+    sorted(
+        (name for name in DRIVERS if load_driver(name).modules),
+        key=lambda name: load_driver(name).radio_rank,
+    )
+)
 """What is spoken over Bluetooth; of one vendor, the likeliest first."""
 _RETRIES = 2
 """The first request of a session may only wake the board."""
@@ -66,7 +71,8 @@ async def ask_radio(
     `UnknownDevice` where no protocol is answered.
     """
     names = [name for name in SPOKEN if wanted(name, endpoint.protocol)]
-    modules = _modules([*names[:1], *(n for n in names if n.startswith("daly")), *names])
+    waking = [name for name in names if any(gatt.wake for gatt in load_driver(name).modules)]
+    modules = _modules([*names[:1], *waking, *names])  # of one pair, that which has to be woken
     tried: list[str] = []
     tell(f"{endpoint.place}: connecting")
     transport = shared(make_transport(endpoint, modules, pin))

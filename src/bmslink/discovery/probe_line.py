@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bmslink.discovery.probes import PROBES, Probe, ProbeStep
+from bmslink.discovery.probes import PROBES, ProbeStep
 from bmslink.errors import FrameError, LinkClosed
 from bmslink.link.transport import Transport
 from bmslink.model import Identity
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options, Record
-from bmslink.protocols.jk.bus import COUNTERS
-from bmslink.protocols.jk.jk02.framing import JK02Frame, JK02Framer
+from bmslink.protocols.probe import Probe
 
 __all__ = ["Heard", "Hit", "ProbedLine", "overheard"]
 
@@ -29,8 +28,6 @@ _GAP = 0.12
 """s of quiet between an answer and the next question: fewer lose Daly's and JK's answers."""
 _ORDER = [name for probe in PROBES for name in probe.protocols]
 _LIVE_ROLES = ("reading", "identity", "settings")
-_STREAMS = ("jk02", "jk04")
-"""Protocols of boards that go on sending by themselves once somebody has asked them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,31 +86,19 @@ def overheard(data: bytes, baudrate: int) -> list[Hit]:
                     baudrate=baudrate,
                     address=address,
                     identity=identity,
-                    pushes=name in _STREAMS and not asked,
+                    pushes=driver.streams and not asked,
                 )
             if by_address:
                 break
-    return sorted(_without_doubles(hits.values(), data), key=lambda hit: hit.rank)
+    return sorted(_without_doubles(list(hits.values()), data), key=lambda hit: hit.rank)
 
 
-def _without_doubles(hits: Iterable[Hit], data: bytes) -> list[Hit]:
-    """JK's bus carries the records of JK02: what is acknowledged is the bus. What no board on the
-    bus sends is not: they are all 32S, and their counter stands still. What is neither may be
-    both."""
-    found = list(hits)
-    signed = any(hit.protocol == "jk-bus" and hit.address is not None for hit in found)
-    alone = any(
-        hit.protocol == "jk04" or (hit.protocol == "jk02" and hit.identity.variant == "24s")
-        for hit in found
-    )
-    alone = alone or any(record.counter not in COUNTERS for record in _records(data))
-    unwanted = "jk02" if signed else "jk-bus" if alone else None
-    return [hit for hit in found if hit.protocol != unwanted]
-
-
-def _records(data: bytes) -> list[JK02Frame]:
-    framer = JK02Framer()
-    return [f for f in [*framer.feed(data), *framer.flush()] if not f.command]
+def _without_doubles(hits: Sequence[Hit], data: bytes) -> list[Hit]:
+    """One protocol may carry the frames of another: its probe knows which of them is meant."""
+    heard = [(hit.protocol, hit.address, hit.identity) for hit in hits]
+    names = {hit.protocol for hit in hits}
+    unwanted = {probe.rules_out(heard, data) for probe in PROBES if probe.protocol in names}
+    return [hit for hit in hits if hit.protocol not in unwanted]
 
 
 def _identity(codec: Any, records: Sequence[Record], name: str) -> Identity:

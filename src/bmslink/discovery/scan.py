@@ -5,7 +5,7 @@ for found in await bmslink.scan():
     print(found.target, found.why)
 ```
 
-Nothing but reads is ever sent (`protocols.probes` says which), and nothing at all where another
+Nothing but reads is ever sent (`discovery.probes` says which), and nothing at all where another
 master speaks. Adverts are only listened to, unless `connect` asks for more.
 """
 
@@ -57,8 +57,6 @@ class Found:
 
 
 OnFound = Callable[[Found], None]
-_LISTENERS = ("jk-bus",)
-"""Protocols whose driver sends nothing where somebody else speaks."""
 
 
 def _quiet(text: str) -> None:
@@ -88,7 +86,7 @@ async def detect(endpoint: Endpoint, *, pin: Pin | None = None, tell: Tell = _qu
         raise UnknownDevice(f"No pack was found on {endpoint}. {result.why}")
     best = result.hits[0]
     found = target_of(endpoint, best)
-    if not best.question and not best.pushes and best.protocol not in _LISTENERS:
+    if not best.question and not best.pushes and not load_driver(best.protocol).yields:
         raise UnknownDevice(
             f"Somebody else already asks {described(best)} on {endpoint}. Take him off the line, "
             f"or write {shlex.quote(str(found))} to ask beside him."
@@ -182,7 +180,8 @@ def _found_in(seen: SeenDevice, protocol: str | None) -> Found | None:
     if protocol is not None and maker != _vendor(protocol):
         return None
     family = [n for n in SPOKEN if load_driver(n).vendor == maker]
-    why = f"advertises as {VENDORS[maker]} modules do" + ("" if certain else ", and others too")
+    title = load_driver(name).vendor_name or maker
+    why = f"advertises as {title} modules do" + ("" if certain else ", and others too")
     if len(family) > 1:
         why += f"; connecting tells whether it speaks {' or '.join(family)}"
     return Found(

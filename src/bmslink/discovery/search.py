@@ -1,4 +1,4 @@
-"""Finding out what hangs on one line: listen, then ask in the order of `protocols.probes`.
+"""Finding out what hangs on one line: listen, then ask in the order of `discovery.probes`.
 
 Nothing is sent where somebody else speaks, neither at the beginning nor when he begins later.
 What was tried and what came instead of an answer is kept for people: silence, garbage, another
@@ -8,11 +8,12 @@ protocol, only the echo.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from bmslink.discovery.probe_line import Heard, Hit, ProbedLine, overheard
-from bmslink.discovery.probes import GLITCH, LATE, LISTEN, ROUND, ProbeStep
+from bmslink.discovery.probes import GLITCH, LATE, LISTEN, PROBES, ROUND, ProbeStep
 from bmslink.errors import LinkClosed
 from bmslink.link.shared_line import shared
 from bmslink.link.transport import Transport
@@ -25,8 +26,6 @@ Tell = Callable[[str], None]
 Opener = Callable[[int], Transport]
 """Makes the transport for a baud rate; 0: whatever the line has."""
 
-_BUSES = ("daly-a5",)
-"""Protocols whose board 1 is asked as if it were alone."""
 _STRANGER = (
     "Bytes come unasked that no protocol here explains, so nothing was sent: another device or "
     "master speaks on this line, or nothing holds it at rest. Take the other one off, or name "
@@ -215,17 +214,17 @@ class _Search:
             for step in self.steps
             if step.baudrate == line.baudrate and (step.probe.protocol, step.address) not in asked
         ]
-        vendor = load_driver(found.probe.protocol).vendor
+        driver = load_driver(found.probe.protocol)
         todo: dict[str, ProbeStep] = {}
-        if vendor in (("daly", "jbd") if self.thorough else ("daly",)):
+        if driver.relatives == "always" or (self.thorough and driver.relatives == "thorough"):
             known = {name for name, _ in asked}
             for step in same:
                 name = step.probe.protocol
-                akin = load_driver(name).vendor == vendor and step.probe.overhears
+                akin = load_driver(name).vendor == driver.vendor and step.probe.overhears
                 if akin and name not in known:
                     todo.setdefault(name, step)
         others = list(todo.values())
-        if self.thorough and (found.address is not None or found.probe.protocol in _BUSES):
+        if self.thorough and (found.address is not None or found.probe.one_of_several):
             bus = (found.probe.protocol, found.probe.after)
             others += [step for step in same if step.probe.protocol in bus]
         for step in others:
@@ -319,9 +318,11 @@ async def survey(
         result.why = f"The line was lost before all was tried: {error}"
     if not result.hits and not result.why:
         result.why = search.reason() + search.only_address()
-    if sum(hit.protocol == "daly-a5" for hit in result.hits) > 1:
-        result.hits = [
-            replace(hit, address=hit.speaker) if hit.protocol == "daly-a5" else hit
-            for hit in result.hits
-        ]
+    hits = Counter(hit.protocol for hit in result.hits)
+    several = {
+        probe.protocol for probe in PROBES if probe.one_of_several and hits[probe.protocol] > 1
+    }
+    result.hits = [
+        replace(hit, address=hit.speaker) if hit.protocol in several else hit for hit in result.hits
+    ]
     return result

@@ -14,6 +14,7 @@ from bmslink.errors import TargetError
 from bmslink.link.transport import Endpoint, Transport, make_transport
 from bmslink.model import Identity
 from bmslink.protocols import DRIVERS, load_driver
+from bmslink.protocols.probe import Probe
 
 __all__ = ["cells", "described", "search", "steps_for", "target_of", "where"]
 
@@ -59,10 +60,17 @@ def _at_address(steps: Sequence[ProbeStep], address: int) -> list[ProbeStep]:
     found: dict[ProbeStep, None] = {}
     for step in steps:
         name = step.probe.protocol
-        usable = address in load_driver(name).addresses and (address != 0 or name == "jbd")
+        usable = address in load_driver(name).addresses and (
+            address != 0 or _knows_zero(step.probe)
+        )
         if usable and step.probe in PROBES:
             found[replace(step, address=address)] = None
     return list(found)
+
+
+def _knows_zero(probe: Probe) -> bool:
+    """Whether address 0 is one board's; on other buses it is that of all, or of none."""
+    return any(0 in turn.addresses for turn in probe.turns)
 
 
 def _open_at(endpoint: Endpoint, rate: int) -> Transport:

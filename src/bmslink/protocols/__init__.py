@@ -10,7 +10,7 @@ from bmslink.link.transport import load
 if TYPE_CHECKING:
     from bmslink.protocols.base import Driver
 
-__all__ = ["DRIVERS", "load_driver"]
+__all__ = ["DRIVERS", "VENDORS", "load_driver", "vendor_of"]
 
 DRIVERS: dict[str, str] = {
     "jk02": "bmslink.protocols.jk.jk02.driver:JK02",
@@ -19,7 +19,7 @@ DRIVERS: dict[str, str] = {
     "daly-d2": "bmslink.protocols.daly.registers.d2:DalyD2",
     "daly-p81": "bmslink.protocols.daly.registers.p81:DalyP81",
     "jk-modbus": "bmslink.protocols.jk.modbus.driver:JKModbus",
-    "jk-bus": "bmslink.protocols.jk.bus:JKBus",
+    "jk-bus": "bmslink.protocols.jk.bus.driver:JKBus",
     "daly-a5": "bmslink.protocols.daly.a5.driver:DalyA5",
     "daly-sinowealth": "bmslink.protocols.daly.sinowealth:DalySinowealth",
     "jk04": "bmslink.protocols.jk.jk04.driver:JK04",
@@ -28,7 +28,14 @@ DRIVERS: dict[str, str] = {
 }
 """Protocol name -> "module:Driver"; nothing is imported before it is asked for."""
 
-VENDORS: dict[str, str] = {"jk": "JK (Jikong)", "daly": "Daly", "jbd": "JBD (Jiabaida)"}
+
+def vendor_of(name: str) -> str:
+    """The vendor of a protocol: its driver lies in the folder of that name."""
+    return DRIVERS[name].split(".")[2]
+
+
+VENDORS: tuple[str, ...] = tuple(dict.fromkeys(vendor_of(name) for name in DRIVERS))
+"""The vendors, by the names that a target may have; no driver is loaded for that."""
 
 
 def load_driver(name: str) -> type[Driver[Any]]:

@@ -1,6 +1,7 @@
 """What a protocol is made of: a framer, a codec (pure) and a driver (orders the requests).
 
-To add one: a module with these three, one line in `DRIVERS`, captures under `tests/fixtures/`.
+To add one: a package with these three, one line in `DRIVERS`, its simulated board, captures under
+`tests/fixtures/`. The driver carries as data what other packages want to know of the protocol.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from bmslink.protocols.common.settings_map import (
     WriteCommand,
     check_writable,
 )
+from bmslink.protocols.probe import Probe, Relatives
 
 __all__ = ["Assembler", "Codec", "Driver", "Options", "Payload", "Record", "Role", "require"]
 
@@ -172,6 +174,21 @@ class Driver(ABC, Generic[F]):
     """The radio modules it is spoken through, the likeliest first; empty: not over Bluetooth."""
     adverts: ClassVar[tuple[Advert, ...]] = ()
     """What such boards advertise."""
+    vendor_name: ClassVar[str] = ""
+    """The vendor's name for people, where the driver has adverts."""
+    radio_rank: ClassVar[int] = 90
+    """Where an advert leaves several protocols open, that with the smallest is asked first."""
+    probes: ClassVar[tuple[Probe, ...]] = ()
+    """The questions that find such a board on a line; the first is the one that an address in a
+    target is put into, and whose frames are overheard."""
+    relatives: ClassVar[Relatives] = ""
+    """Whether such boards may answer other protocols of their vendor as well."""
+    streams: ClassVar[bool] = False
+    """Whether the board goes on sending by itself once somebody has asked it."""
+    yields: ClassVar[bool] = False
+    """Whether the driver sends nothing where somebody else asks."""
+    responder: ClassVar[str] = ""
+    """The simulated board, as "module:Class": loaded by name, because it is built on drivers."""
 
     def __init__(self, link: Link[F], options: Options) -> None:
         if options.address is not None and options.address not in self.addresses:
@@ -253,6 +270,11 @@ class Driver(ABC, Generic[F]):
     def check_slot(self, slot: Slot, data: bytes) -> None:
         """`SettingError` unless these bytes may be written: see `check_writable`."""
         check_writable(self.shipped(), slot.address, data, self.seen)
+
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        """Maps that together hold every setting that a board of this protocol may have."""
+        return ()
 
     def likely_map(self, identity: Identity) -> SettingsMap | None:
         """The map that would be used, as far as that can be said without asking more."""

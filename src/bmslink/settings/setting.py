@@ -24,7 +24,6 @@ __all__ = [
     "NAMES",
     "SWITCHES",
     "UNITS",
-    "VENDORS",
     "Danger",
     "Evidence",
     "Kind",
@@ -245,8 +244,7 @@ _WORDS = {
 
 def title_of(key: str) -> str:
     """A key in words: `cell_ovp_delay` is "Cell over-voltage delay"."""
-    words = [_WORDS.get(word, word) for word in key.split("_")]
-    text = " ".join(words[1:] if words[0] in ("daly", "jk", "jbd") else words)
+    text = " ".join(_WORDS.get(word, word) for word in key.split("_"))
     return text[:1].upper() + text[1:]
 
 
@@ -266,6 +264,4 @@ NAMES: frozenset[str] = frozenset(
         *("empty_voltage", "float_voltage", "full_charge_voltage"),
     )
 )
-"""The names that all vendors share."""
-VENDORS = ("daly_", "jbd_", "jk_")
-"""How the names begin of what only one vendor has (`protocols.names` knows all of them)."""
+"""The names that all vendors share; `protocols.names` knows the others."""

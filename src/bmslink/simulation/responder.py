@@ -8,31 +8,36 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
 
 from bmslink.errors import TargetError
 from bmslink.link.transport import load
+from bmslink.protocols import DRIVERS, load_driver
 
 if TYPE_CHECKING:
     from bmslink.simulation.pack.pack import Pack
 
 __all__ = ["RESPONDERS", "Answer", "Node", "Responder", "make_responder", "responder_class"]
 
-RESPONDERS: dict[str, str] = {
-    "jk02": "bmslink.simulation.boards.jk02:JK02Responder",
-    "jk-nw": "bmslink.simulation.boards.jk_nw:JKNWResponder",
-    "jk-modbus": "bmslink.simulation.boards.jk_modbus:JKModbusResponder",
-    "jk-bus": "bmslink.simulation.boards.jk_bus:JKBusResponder",
-    "daly-a5": "bmslink.simulation.boards.daly_a5:DalyA5Responder",
-    "daly-sinowealth": "bmslink.simulation.boards.daly_sinowealth:SinowealthResponder",
-    "jk04": "bmslink.simulation.boards.jk04:JK04Responder",
-    "daly-d2": "bmslink.simulation.boards.daly_d2:DalyD2Responder",
-    "daly-p81": "bmslink.simulation.boards.daly_p81:DalyP81Responder",
-    "jbd": "bmslink.simulation.boards.jbd:JBDResponder",
-    "jbd-up": "bmslink.simulation.boards.jbd_up:JBDUPResponder",
-}
-"""Protocol name -> "module:Responder"."""
+
+class _Responders(Mapping[str, str]):
+    """What each driver names; a look at one protocol loads that driver only."""
+
+    def __getitem__(self, protocol: str) -> str:
+        if protocol not in DRIVERS or not (path := load_driver(protocol).responder):
+            raise KeyError(protocol)
+        return path
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in DRIVERS if load_driver(name).responder)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+RESPONDERS: Mapping[str, str] = _Responders()
+"""Protocol name -> "module:Responder", of every protocol with a simulated board."""
 
 
 class Answer(NamedTuple):

@@ -13,7 +13,8 @@ import pytest
 
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Options, Record
-from bmslink.protocols.jk.bus import JKBus, trigger
+from bmslink.protocols.jk.bus.driver import JKBus
+from bmslink.protocols.jk.bus.framing import trigger
 from facts import put, with_crc16
 
 INFO, SETTINGS, CELLS = 0x03, 0x01, 0x02

@@ -18,7 +18,8 @@ from bmslink.link.link import Link
 from bmslink.model import Reading
 from bmslink.protocols.base import Options, Record
 from bmslink.protocols.common.rtu import RTUFrame
-from bmslink.protocols.jk.bus import BusFrame, JKBus, JKBusCodec, JKBusFramer, trigger
+from bmslink.protocols.jk.bus.driver import JKBus, JKBusCodec
+from bmslink.protocols.jk.bus.framing import BusFrame, JKBusFramer, trigger
 from bmslink.protocols.jk.jk02.framing import (
     CELLS,
     INFO,

@@ -28,6 +28,7 @@ __all__ = [
     "RTUFrame",
     "RTUFramer",
     "Shape",
+    "answers_read",
     "crc16",
 ]
 
@@ -103,6 +104,16 @@ class RTUFrame(Frame, frozen=True, kw_only=True):
     def words(self) -> list[int]:
         """The data as 16-bit numbers, high byte first."""
         return [int.from_bytes(self.data[i : i + 2], "big") for i in range(0, len(self.data), 2)]
+
+
+def answers_read(asked: RTUFrame, frame: RTUFrame) -> bool:
+    """Whether a frame is surely the answer to a read: of that unit, and of that length."""
+    return (
+        frame.shape == "data"
+        and not frame.doubtful
+        and frame.unit == asked.unit
+        and len(frame.data) == 2 * asked.count
+    )
 
 
 _REGISTER = ("register" / Int16ub, "count" / Int16ub)

@@ -17,6 +17,7 @@ from bmslink.errors import FrameError
 from bmslink.link.link import Drop, Frame, Framer, Timing
 from bmslink.model import Condition, Identity, Reading
 from bmslink.protocols.base import Codec, Driver, Options, Payload, Record
+from bmslink.protocols.common.crc8 import crc8
 from bmslink.protocols.common.fields import (
     Layout,
     build,
@@ -31,6 +32,7 @@ from bmslink.protocols.common.fields import (
     sort_conditions,
     unnamed_bits,
 )
+from bmslink.protocols.probe import Probe, Relatives, Turn
 
 __all__ = [
     "BATTERY_STATUS",
@@ -96,27 +98,6 @@ _ABSENT = -273.1  # a probe that reads 0 kelvin was not read
 
 _REQUEST = Struct("start" / Const(bytes([START])), "command" / Byte, "length" / Byte)
 _ANSWERS = {n: Struct("data" / Bytes(n), "check" / Byte) for n in (2, 4)}
-
-
-def _table() -> bytes:
-    values = []
-    for byte in range(256):
-        crc = byte
-        for _ in range(8):
-            crc = (crc << 1 ^ (0x07 if crc & 0x80 else 0)) & 0xFF
-        values.append(crc)
-    return bytes(values)
-
-
-_TABLE = _table()
-
-
-def crc8(data: bytes) -> int:
-    """CRC-8: polynomial 07, start 00 (as in SMBus)."""
-    crc = 0
-    for byte in data:
-        crc = _TABLE[crc ^ byte]
-    return crc
 
 
 class SinowealthFrame(Frame, frozen=True, kw_only=True):
@@ -347,11 +328,27 @@ def _raw(values: Mapping[str, Any]) -> dict[str, Any]:
     return raw
 
 
+PROBE = Probe(
+    protocols=("daly-sinowealth",),
+    question="commands 0B and 17",
+    ask=lambda address: request(VOLTAGE),
+    fits=lambda asked, frame: not frame.request and frame.command == asked.command,
+    within=0.3,
+    turns=(Turn(9600, place=100),),
+    rank=80,
+    confirm=request(PACK_CONFIG),
+    overhears=False,  # its answers say nothing of what they are
+)
+
+
 class DalySinowealth(Driver[SinowealthFrame]):
     """Asks for the configuration first, then for each cell that is there and each other value."""
 
     name: ClassVar[str] = "daly-sinowealth"
     vendor: ClassVar[str] = "daly"
+    probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
+    relatives: ClassVar[Relatives] = "always"
+    responder: ClassVar[str] = "bmslink.simulation.boards.daly_sinowealth:SinowealthResponder"
     # The vendor's tool allows 0.5 s and sends every question twice (docs/protocols/
     # daly-sinowealth.md); the board's own delay was never measured.
     timing: ClassVar[Timing] = Timing(baudrate=9600, timeout=0.5, gap=0.03, retries=3, idle=0.04)

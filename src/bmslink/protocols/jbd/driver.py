@@ -50,6 +50,7 @@ from bmslink.protocols.jbd.radio import JBD_ADVERTS, JBD_MODULES
 from bmslink.protocols.jbd.reading import DAREN, basic_reading
 from bmslink.protocols.jbd.settings import STRINGS, register_layout
 from bmslink.protocols.jbd.writing import JBDWriting
+from bmslink.protocols.probe import Probe, Relatives, Turn
 
 __all__ = ["JBD", "JBDCodec", "JBDFrame", "JBDFramer", "read_request", "write_request"]
 
@@ -223,11 +224,39 @@ def _variant(values: Mapping[str, Any]) -> str:
     return DAREN if "soh" in values else "classic"
 
 
+def _answers(asked: JBDFrame, frame: JBDFrame) -> bool:
+    mine = frame.is_answer and frame.address == asked.address
+    whole = frame.code != 0 or len(frame.data) >= BASIC_MINIMUM
+    return mine and frame.mark in (asked.code, READ) and whole
+
+
+PROBE = Probe(
+    protocols=("jbd",),
+    question="register 03",
+    ask=lambda address: read_request(0x03, address),
+    fits=_answers,
+    within=0.14,  # boards take up to 71 ms
+    turns=(
+        Turn(9600, place=30),
+        Turn(9600, (1,), place=70),
+        Turn(9600, place=90),
+        Turn(9600, (0, 2, 3, 4), place=130),
+    ),
+    rank=30,
+    speaker=lambda frame: frame.address,
+)
+
+
 class JBD(JBDWriting):
     """Asks a JBD board: 03 and 04 are one poll, 05 is its name."""
 
     name: ClassVar[str] = "jbd"
     vendor: ClassVar[str] = "jbd"
+    vendor_name: ClassVar[str] = "JBD (Jiabaida)"
+    radio_rank: ClassVar[int] = 20
+    probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
+    relatives: ClassVar[Relatives] = "thorough"
+    responder: ClassVar[str] = "bmslink.simulation.boards.jbd:JBDResponder"
     # Answers start within 0-71 ms; the first requests after sleep are lost; pauses of 50 ms
     # inside a frame were seen (docs/protocols/jbd.md, timing).
     timing: ClassVar[Timing] = Timing(

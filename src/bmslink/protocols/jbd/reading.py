@@ -119,6 +119,18 @@ def _conditions(
     return found, not values.get("unknown_tail") and not any(values.get("status", b""))
 
 
+_MEANT = frozenset(
+    (
+        *("voltage", "current", "remaining_capacity", "nominal_capacity", "full_capacity", "soc"),
+        *("soh", "cycles", "balance_low", "balance_high", "balance_current", "cell_count"),
+        *("temperatures", "probe_count", "ambient_temperature", "mosfet_temperature"),
+        *("protection", "alarm", "state", "version", "production_date", "scale_and_humidity"),
+        *("remaining_capacity_2", "reserved", "variant"),
+    )
+)
+"""Fields of the layouts that have a place in the reading, or say nothing; all others are raw."""
+
+
 def _raw(values: Mapping[str, Any]) -> dict[str, Any]:
     raw: dict[str, Any] = {"version": values["version"]}
     _keep_bits(raw, "state_bits", values["state"], (0, 1))
@@ -127,12 +139,13 @@ def _raw(values: Mapping[str, Any]) -> dict[str, Any]:
         raw["humidity"] = values["scale_and_humidity"] & HUMIDITY
         if values["scale_and_humidity"] & TENFOLD:
             raw["tenfold"] = True
-    for key in ("active_balance", "protocol_version", "bms_status"):
-        if key in values:
-            raw[key] = values[key]
-    for key in ("surplus", "unknown_tail", "status"):
-        if any(values.get(key, b"")):
-            raw[key] = values[key].hex()
+    for key, value in values.items():
+        if key in _MEANT or key.startswith("tail_"):
+            continue
+        if not isinstance(value, bytes):
+            raw[key] = value
+        elif any(value):
+            raw[key] = value.hex()
     return raw
 
 

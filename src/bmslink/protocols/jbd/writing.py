@@ -93,6 +93,10 @@ class JBDWriting(Driver[JBDFrame]):
 
     # -------------------------------------------------------------------------------- settings
 
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        return (jbd_map(Identity(protocol=cls.name), {NEWER[0]: b""}),)
+
     def likely_map(self, identity: Identity) -> SettingsMap | None:
         if self._only_reads(identity):
             return None

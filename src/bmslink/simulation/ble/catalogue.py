@@ -9,8 +9,11 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bmslink.errors import TargetError
+from bmslink.protocols import DRIVERS, load_driver
+from bmslink.protocols.base import Driver
 
 __all__ = ["MODULES", "Characteristic", "Chunks", "Module", "Radio", "module_of"]
 
@@ -35,8 +38,8 @@ class Characteristic:
 class Module:
     """A kind of radio module."""
 
-    protocols: tuple[str, ...]
-    """What boards with this module speak."""
+    vendor: str
+    """Whose boards have this module."""
     says: str
     """What is special about it, in one line."""
     name: str
@@ -62,8 +65,6 @@ class Module:
     """A pin means the vendor's own authentication, not Bluetooth pairing."""
 
 
-_JK = ("jk02", "jk04")
-_DALY = ("daly-d2", "daly-p81", "daly-a5")
 _FF00 = (
     Characteristic("ff01", "read notify", "out"),
     Characteristic("ff02", "send write", "in"),
@@ -93,7 +94,7 @@ _DALY_SERVICES = {
 
 MODULES: dict[str, Module] = {
     "jk": Module(
-        protocols=_JK,
+        vendor="jk",
         says="JK: one FFE1 for both ways, and FFE2; AT chatter between the records",
         name="JK-B2A16S20P",
         prefix="C8:47:80",
@@ -110,7 +111,7 @@ MODULES: dict[str, Module] = {
         chatter=b"AT\r\n",
     ),
     "jk-two": Module(
-        protocols=_JK,
+        vendor="jk",
         says="JK, newer: two characteristics FFE1, one to write to and one that notifies",
         name="JK_PB2A16S20P",
         prefix="20:21:11",
@@ -125,7 +126,7 @@ MODULES: dict[str, Module] = {
         chunks=(150,),
     ),
     "jbd": Module(
-        protocols=("jbd",),
+        vendor="jbd",
         says="JBD: notifies 20 bytes at most, loses the first request; with a pin asks for it",
         name="JBD-SP04S034",
         prefix="A4:C1:38",
@@ -135,7 +136,7 @@ MODULES: dict[str, Module] = {
         asks=True,
     ),
     "jbd-bridge": Module(
-        protocols=("jbd",),
+        vendor="jbd",
         says="JBD behind a DH04 bridge: FFF0",
         name="WTaHdB123456",
         prefix="70:3E:97",
@@ -148,7 +149,7 @@ MODULES: dict[str, Module] = {
         chunks=(20,),
     ),
     "daly": Module(
-        protocols=_DALY,
+        vendor="daly",
         says="Daly: FFF0, and a service of the radio itself",
         name="DL-{}",
         prefix="41:18:12",
@@ -156,7 +157,7 @@ MODULES: dict[str, Module] = {
         services=_DALY_SERVICES,
     ),
     "daly-locked": Module(
-        protocols=_DALY,
+        vendor="daly",
         says="Daly, older: nothing passes before an empty packet to 02f0…ff01",
         name="DL-{}",
         prefix="41:18:12",
@@ -165,6 +166,21 @@ MODULES: dict[str, Module] = {
         locked=True,
     ),
 }
+
+
+def _as_declared(driver: type[Driver[Any]]) -> Module:
+    """The first module that a driver declares, of a vendor that has none here yet. It carries
+    bytes both ways, and proves nothing of the declaration."""
+    gatt = driver.modules[0]
+    pair = (Characteristic(gatt.notify, "notify", "out"), Characteristic(gatt.write, "send", "in"))
+    both = (Characteristic(gatt.write, "send write notify", "both"),)
+    return Module(
+        vendor=driver.vendor,
+        says=f"{gatt.name}: as its driver declares it",
+        name=f"{driver.name}-{{}}",
+        prefix="C0:FF:EE",
+        services={gatt.service: both if gatt.notify == gatt.write else pair},
+    )
 
 
 def module_of(protocol: str, name: str | None = None) -> Module:
@@ -177,10 +193,13 @@ def module_of(protocol: str, name: str | None = None) -> Module:
             return MODULES[name]
         known = "; ".join(f"{key} ({module.says})" for key, module in MODULES.items())
         raise TargetError(f"There is no module {name!r}; known: {known}.")
-    for module in MODULES.values():
-        if protocol in module.protocols:
-            return module
-    spoken = sorted({p for module in MODULES.values() for p in module.protocols})
+    driver = load_driver(protocol) if protocol in DRIVERS else None
+    if driver is not None and driver.modules:
+        for module in MODULES.values():
+            if module.vendor == driver.vendor:
+                return module
+        return _as_declared(driver)
+    spoken = sorted(known for known in DRIVERS if load_driver(known).modules)
     raise TargetError(
         f"No board speaks {protocol} over Bluetooth; over Bluetooth are: {', '.join(spoken)}."
     )

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, Self
 
 from bmslink.protocols.common.rtu import MODBUS_SHAPES, WRITE_MANY, RTUFrame, RTUFramer
-from bmslink.protocols.jk.bus import REGISTERS, trigger
+from bmslink.protocols.jk.bus.framing import REGISTERS, trigger
 from bmslink.protocols.jk.jk02.framing import CELLS, SETTINGS, JK02Framer, record
 from bmslink.simulation.boards.jk02 import DEFAULT_FIRMWARE
 from bmslink.simulation.boards.jk_modbus import NativeRecords

@@ -1,6 +1,6 @@
 """Daly, the A5 protocol (UART, RS485, old Bluetooth dongles): what is asked, and when.
 
-The frames and their meaning are in `daly_a5_codec`. Facts and their evidence:
+The frames and their meaning are in `codec`. Facts and their evidence:
 `docs/protocols/daly-a5.md`.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import ClassVar
 
 from bmslink.errors import LinkTimeout
@@ -36,11 +37,44 @@ from bmslink.protocols.daly.a5.reading import first_number
 from bmslink.protocols.daly.a5.writing import DalyA5Writing
 from bmslink.protocols.daly.radio import DALY_MODULES
 from bmslink.protocols.optional_requests import OptionalRequests
+from bmslink.protocols.probe import Probe, Relatives, Turn
 
 __all__ = ["DalyA5", "DalyA5Codec", "DalyA5Framer", "DalyFrame", "can_frame", "read_request"]
 
 _QUIET = 0.15  # s; the frames of one answer follow each other within 100 ms
 _STRINGS = {0x62: 4, 0x63: 4, 0x54: 1, 0x57: 5}  # in how many frames they may come
+
+
+def _host(board: int | None) -> int:
+    return HOST_PC if board is None else HOST_OF_BOARD + board
+
+
+def _answers(asked: DalyFrame, frame: DalyFrame) -> bool:
+    """Any board may answer the PC and the app; behind another host's address stands one board."""
+    board = asked.address - HOST_OF_BOARD
+    anyone = asked.address in (HOST_PC, HOST_APP)
+    return frame.is_answer and frame.id == asked.id and (anyone or frame.address == board)
+
+
+PROBE = Probe(
+    protocols=("daly-a5",),
+    question="id 90",
+    ask=lambda address: read_request(0x90, _host(address)),
+    fits=_answers,
+    within=0.14,
+    turns=(
+        Turn(9600, place=40),
+        Turn(9600, range(2, 5), place=110),
+        Turn(9600, range(5, 16), place=120),
+    ),
+    rank=22,
+    speaker=lambda frame: frame.address if frame.is_answer else None,
+    one_of_several=True,
+)
+APP_PROBE = replace(
+    PROBE, ask=lambda address: read_request(0x90, HOST_APP), turns=(Turn(9600, place=80),)
+)
+"""Some boards answer only what the vendor's app asks."""
 
 
 class DalyA5(DalyA5Writing):
@@ -52,6 +86,11 @@ class DalyA5(DalyA5Writing):
 
     name: ClassVar[str] = "daly-a5"
     vendor: ClassVar[str] = "daly"
+    vendor_name: ClassVar[str] = "Daly"
+    radio_rank: ClassVar[int] = 32
+    probes: ClassVar[tuple[Probe, ...]] = (PROBE, APP_PROBE)
+    relatives: ClassVar[Relatives] = "always"
+    responder: ClassVar[str] = "bmslink.simulation.boards.daly_a5:DalyA5Responder"
     # 20 ms between requests lose a third of the answers, 120 ms none; one or two requests of a
     # session only wake the board (docs/protocols/daly-a5.md, pacing).
     timing: ClassVar[Timing] = Timing(
@@ -66,7 +105,7 @@ class DalyA5(DalyA5Writing):
     def __init__(self, link: Link[DalyFrame], options: Options) -> None:
         super().__init__(link, options)
         board = options.address
-        self._host = HOST_PC if board is None else HOST_OF_BOARD + board
+        self._host = _host(board)
         self.patience = OptionalRequests()
         self._knows_tails = False
 

@@ -170,6 +170,10 @@ class DalyA5Writing(Driver[DalyFrame]):
     async def ask_one(self, data_id: int) -> DalyFrame:
         """The frame that answers an id; `LinkTimeout` when none does."""
 
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        return (a5_map(None),)
+
     def likely_map(self, identity: Identity) -> SettingsMap:
         return a5_map(identity.firmware)
 

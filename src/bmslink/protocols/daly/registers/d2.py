@@ -14,10 +14,11 @@ from bmslink.link.gatt import Advert
 from bmslink.model import Identity, Reading, Switch
 from bmslink.protocols.base import Options, Record
 from bmslink.protocols.common.fields import flag, named_bits
+from bmslink.protocols.common.rtu import answers_read
 from bmslink.protocols.daly.a5.layouts import FAILURES, believed_count, unnamed_failures
 from bmslink.protocols.daly.radio import DALY_ADVERTS
 from bmslink.protocols.daly.registers.driver import Block, DalyRegisters, Dialect
-from bmslink.protocols.daly.registers.framing import D2_UNIT, D2Framer
+from bmslink.protocols.daly.registers.framing import D2_UNIT, D2Framer, read_request
 from bmslink.protocols.daly.registers.layouts import (
     RegisterMap,
     Row,
@@ -32,6 +33,7 @@ from bmslink.protocols.daly.registers.layouts import (
 from bmslink.protocols.daly.registers.reading import Found, common, keep, told
 from bmslink.protocols.daly.registers.settings import D2_SETTINGS
 from bmslink.protocols.daly.settings import CHEMISTRIES
+from bmslink.protocols.probe import Probe, Turn
 
 __all__ = ["D2_TABLE", "STATUS", "DalyD2", "read_failures"]
 
@@ -148,12 +150,26 @@ def _identify(values: Mapping[str, Any]) -> Identity:
     )
 
 
+PROBE = Probe(
+    protocols=("daly-d2",),
+    question="registers 00-3D of unit D2",
+    ask=lambda address: read_request(D2_UNIT, 0, 0x3E),
+    fits=answers_read,
+    within=0.2,
+    turns=(Turn(9600, place=10),),
+    rank=20,  # one moment under one CRC; A5's answers are seven
+)
+
+
 class DalyD2(DalyRegisters):
     """Asks a D2 board. One poll is 00-3D, and 3E-46 where the board answers that."""
 
     name: ClassVar[str] = "daly-d2"
     dialect: ClassVar[Dialect] = Dialect("daly-d2", D2_TABLE, D2Framer, _TYPICAL, _merge, _identify)
     adverts: ClassVar[tuple[Advert, ...]] = DALY_ADVERTS
+    radio_rank: ClassVar[int] = 30
+    probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
+    responder: ClassVar[str] = "bmslink.simulation.boards.daly_d2:DalyD2Responder"
     between = STATUS
     asking = answering = D2_UNIT
 

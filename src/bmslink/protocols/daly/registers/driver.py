@@ -19,6 +19,7 @@ from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Codec, Options, Payload, Record, Role, require
 from bmslink.protocols.common.register_runs import alike
 from bmslink.protocols.common.rtu import RTUFrame, RTUFramer
+from bmslink.protocols.common.settings_map import SettingsMap
 from bmslink.protocols.daly.radio import DALY_MODULES
 from bmslink.protocols.daly.registers.framing import (
     D2_UNIT,
@@ -33,8 +34,10 @@ from bmslink.protocols.daly.registers.layouts import (
     block_layout,
     block_values,
 )
+from bmslink.protocols.daly.registers.map import register_map
 from bmslink.protocols.daly.registers.writing import DalyRegisterWriting
 from bmslink.protocols.optional_requests import OptionalRequests
+from bmslink.protocols.probe import Relatives
 
 __all__ = ["Block", "DalyRegisterCodec", "DalyRegisters", "Dialect"]
 
@@ -278,6 +281,8 @@ class DalyRegisters(DalyRegisterWriting):
     """Asks a board for blocks of registers, one at a time."""
 
     vendor: ClassVar[str] = "daly"
+    vendor_name: ClassVar[str] = "Daly"
+    relatives: ClassVar[Relatives] = "always"
     dialect: ClassVar[Dialect]
     between: ClassVar[Block]
     """What is asked between two questions for as many registers: every board answers it."""
@@ -322,6 +327,10 @@ class DalyRegisters(DalyRegisterWriting):
     @property
     def table(self) -> RegisterMap:
         return self.dialect.table
+
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        return (register_map(cls.name, cls.dialect.table, None, {}),)
 
     async def _request(self, block: Block) -> RTUFrame:
         """The question for a block, when no answer to the one before can pass for its answer."""

@@ -1,4 +1,4 @@
-"""The settings of Daly's two register maps, from the rows of `daly_register_settings`.
+"""The settings of Daly's two register maps, from the rows of `registers.settings`.
 
 Writes to both maps were measured on a board of firmware 70_260316_01T6, several were recorded
 (`daly-d2-mos-write`, `daly-p81-bmstool-writes`, `daly-p81-app-writes`). Writing a D2 limit makes
@@ -125,7 +125,7 @@ def _row(row: Row, d2: bool, doubtful: bool) -> Setting:
     captured = _CAPTURED["daly-d2" if d2 else "daly-p81"]
     return Setting(
         key=key,
-        title=title_of(key),
+        title=title_of(key.removeprefix("daly_")),
         slot=row.register,
         name=row.name,
         absent=_absent(row),

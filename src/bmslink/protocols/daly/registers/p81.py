@@ -19,7 +19,14 @@ from bmslink.protocols.common.fields import bits, flag
 from bmslink.protocols.common.rtu import RTUFrame
 from bmslink.protocols.daly.a5.layouts import believed_count
 from bmslink.protocols.daly.registers.driver import Block, DalyRegisters, Dialect
-from bmslink.protocols.daly.registers.framing import ANSWERING, ASKING, MAX_BOARD, P81Framer
+from bmslink.protocols.daly.registers.framing import (
+    ANSWERING,
+    ASKING,
+    MAX_BOARD,
+    P81Framer,
+    read_request,
+    speaking_board,
+)
 from bmslink.protocols.daly.registers.layouts import (
     RegisterMap,
     Row,
@@ -35,6 +42,7 @@ from bmslink.protocols.daly.registers.layouts import (
 )
 from bmslink.protocols.daly.registers.reading import Found, common, keep, told
 from bmslink.protocols.daly.registers.settings import P81_SETTINGS
+from bmslink.protocols.probe import Probe, Turn
 
 __all__ = ["FLAGS", "LEVELS", "P81_TABLE", "STATES", "DalyP81", "read_faults"]
 
@@ -290,6 +298,27 @@ def _identify(values: Mapping[str, Any]) -> Identity:
     )
 
 
+def _answers(asked: RTUFrame, frame: RTUFrame) -> bool:
+    mine = frame.unit == asked.unit - ASKING + ANSWERING
+    return mine and frame.shape == "data" and len(frame.data) == 2 * asked.count
+
+
+PROBE = Probe(
+    protocols=("daly-p81",),
+    question="registers 00-3F of unit 80 + address",
+    ask=lambda address: read_request(ASKING + (address or 1), 0, 0x40),
+    fits=_answers,
+    within=0.14,
+    turns=(
+        Turn(9600, (1,), place=20),
+        Turn(9600, range(2, 5), place=110),
+        Turn(9600, range(5, 16), place=120),
+    ),
+    rank=21,
+    speaker=lambda frame: speaking_board(frame.unit) or None,
+)
+
+
 class DalyP81(DalyRegisters):
     """Asks a board of the 81/51 dialect. One poll is 00-3F, 40-7E and, where the board answers
     that, A4-AD. The state and the power without a sign come in one answer."""
@@ -302,6 +331,9 @@ class DalyP81(DalyRegisters):
         "daly-p81", P81_TABLE, P81Framer, _TYPICAL, _merge, _identify
     )
 
+    radio_rank: ClassVar[int] = 31
+    probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
+    responder: ClassVar[str] = "bmslink.simulation.boards.daly_p81:DalyP81Responder"
     between = _CELLS
     addresses: ClassVar[range] = range(1, MAX_BOARD + 1)
     counts_seconds: ClassVar[bool] = True

@@ -46,6 +46,7 @@ from bmslink.protocols.jbd.up.layouts import (
 )
 from bmslink.protocols.jbd.up.map import SETTINGS_BLOCKS, up_map
 from bmslink.protocols.optional_requests import OptionalRequests
+from bmslink.protocols.probe import Probe, Relatives, Turn
 
 __all__ = ["JBDUP", "JBDUPCodec"]
 
@@ -249,11 +250,34 @@ def _bits(status: Mapping[str, Any]) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------- driver
 
 
+def _head(frame: UPFrame) -> tuple[int, ...]:
+    return frame.address, frame.function, frame.start, frame.end
+
+
+PROBE = Probe(
+    protocols=("jbd-up",),
+    question="block 1000",
+    ask=lambda address: read_request(STATUS, address or 1),
+    fits=lambda asked, frame: frame.is_answer and _head(frame) == _head(asked),
+    within=0.42,  # 0.15 to 0.35 s
+    turns=(
+        Turn(9600, (1,), place=60),
+        Turn(9600, range(2, 5), place=110),
+        Turn(9600, range(5, 17), place=150),
+    ),
+    rank=31,
+    speaker=lambda frame: frame.address if frame.is_answer else None,
+)
+
+
 class JBDUP(Driver[UPFrame]):
     """Asks one pack for its status and, where it can, for its counters."""
 
     name: ClassVar[str] = "jbd-up"
     vendor: ClassVar[str] = "jbd"
+    probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
+    relatives: ClassVar[Relatives] = "thorough"
+    responder: ClassVar[str] = "bmslink.simulation.boards.jbd_up:JBDUPResponder"
     # Answers take 0.15-0.35 s (jbd-syssi-up16s020-two-devices).
     timing: ClassVar[Timing] = Timing(baudrate=9600, timeout=1.5, gap=0.1, retries=2, idle=0.15)
 
@@ -312,6 +336,10 @@ class JBDUP(Driver[UPFrame]):
         return self.codec.reading([status, *await self._ask_direct(status, CAPACITY)])
 
     no_settings_reason: ClassVar[str] = ""
+
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        return (up_map(),)
 
     def likely_map(self, identity: Identity) -> SettingsMap | None:
         return None if identity.variant == "relayed" else up_map()

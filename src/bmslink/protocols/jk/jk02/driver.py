@@ -1,7 +1,7 @@
 """JK (Jikong) JK02: the boards' own 300-byte records, for 24S and 32S boards.
 
 Type 03 says who it is, 01 how it is set, 02 what it measures, twice a second once it was asked
-for both; 05 and 06 are its logs. Framing: `jk02_framing`. Facts and their evidence:
+for both; 05 and 06 are its logs. Framing: `framing`. Facts and their evidence:
 `docs/protocols/jk02.md`.
 """
 
@@ -27,6 +27,7 @@ from bmslink.protocols.jk.jk02.framing import (
     DETAILS,
     INFO,
     LOG,
+    READ_INFO,
     READ_SETTINGS,
     SETTINGS,
     JK02Frame,
@@ -49,6 +50,7 @@ from bmslink.protocols.jk.jk02.reading import REMEMBERED, cell_count, chemistry,
 from bmslink.protocols.jk.jk02.writing import JK02Writing
 from bmslink.protocols.jk.radio import JK_ADVERTS, JK_MODULES
 from bmslink.protocols.jk.settings import SETTINGS_LAYOUTS, plain_settings, write_layout
+from bmslink.protocols.probe import Probe, Turn
 
 __all__ = ["JK02", "JK02Codec", "JK02Frame", "JK02Framer", "command", "record"]
 
@@ -255,6 +257,17 @@ _FORGET = 3  # after so many ages without an answer they are unknown
 _STREAM_TIMEOUT = 5.0  # live records come every 0.43-0.54 s: ten missed ones mean it stopped
 
 
+PROBE = Probe(
+    protocols=("jk02", "jk04"),
+    question="device info, command 97",
+    ask=lambda address: command(READ_INFO),
+    fits=lambda asked, frame: not frame.command and frame.code == INFO,
+    within=0.25,
+    turns=(Turn(115200, place=30),),
+    rank=13,
+)
+
+
 class JK02(JK02Writing):
     """Starts a JK02 board's stream and takes what comes.
 
@@ -264,6 +277,11 @@ class JK02(JK02Writing):
 
     name: ClassVar[str] = "jk02"
     vendor: ClassVar[str] = "jk"
+    vendor_name: ClassVar[str] = "JK (Jikong)"
+    radio_rank: ClassVar[int] = 10
+    probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
+    responder: ClassVar[str] = "bmslink.simulation.boards.jk02:JK02Responder"
+    streams: ClassVar[bool] = True
     # Answers come within 0.09-0.45 s, and a first 97 may be lost (docs/protocols/jk02.md).
     # A record over Bluetooth is spread over up to 0.1 s.
     timing: ClassVar[Timing] = Timing(baudrate=115200, timeout=1.0, gap=0.0, retries=2, idle=0.3)

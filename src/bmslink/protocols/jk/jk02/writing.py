@@ -91,6 +91,12 @@ class JK02Writing(Driver[JK02Frame]):
 
     # -------------------------------------------------------------------------------- settings
 
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        return tuple(
+            jk_map(each, None, b"\xff" * TABLE_BYTES, b"\xff" * 32) for each in ("24s", "32s")
+        )
+
     def likely_map(self, identity: Identity) -> SettingsMap | None:
         if identity.variant not in ("24s", "32s"):
             return None

@@ -32,6 +32,7 @@ from bmslink.protocols.jk.jk04.layouts import (
     prove_settings,
 )
 from bmslink.protocols.jk.jk04.map import jk04_map
+from bmslink.protocols.probe import Probe
 
 __all__ = ["JK04", "JK04Codec"]
 
@@ -170,9 +171,16 @@ class JK04(JK02):
     """Starts a JK04 board's stream (97, then 96) and takes what comes, every 0.5 s."""
 
     name: ClassVar[str] = "jk04"
+    probes: ClassVar[tuple[Probe, ...]] = ()  # jk02's question finds it
+    responder: ClassVar[str] = "bmslink.simulation.boards.jk04:JK04Responder"
+    radio_rank: ClassVar[int] = 11
     adverts: ClassVar[tuple[Advert, ...]] = ()  # those of jk02: nothing tells them apart
 
     settable: ClassVar[frozenset[Switch]] = frozenset({Switch.BALANCE})
+
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        return (jk04_map(None),)
 
     def likely_map(self, identity: Identity) -> SettingsMap:
         return jk04_map(identity.firmware)

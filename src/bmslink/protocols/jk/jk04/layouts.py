@@ -3,7 +3,7 @@
 Numbers with a fraction are IEEE-754 floats. They are kept as their bits in the layouts, because a
 NaN would not come back to the byte; `number` reads them. Offsets in the comments count from the
 frame's first byte, as in `docs/protocols/jk04.md`, which holds the sources. Type 03 is that of
-JK02 (`jk02_layouts.DEVICE_INFO`).
+JK02 (`jk02.layouts.DEVICE_INFO`).
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """JK's Modbus RTU, as the inverter boards (PB) and newer B boards speak it on RS485.
 
 Standard frames, register addresses that are byte offsets, and a board that is deaf for a moment
-after each answer. This module asks (function 03); what is written is in `jk_modbus_writing`. Map:
+after each answer. This module asks (function 03); what is written is in `writing`. Map:
 `jk_modbus_map`; facts and their evidence: `docs/protocols/jk-modbus.md`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
@@ -16,7 +17,7 @@ from bmslink.link.link import Link, Timing
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Options, Record
 from bmslink.protocols.common.register_runs import alike
-from bmslink.protocols.common.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer
+from bmslink.protocols.common.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer, answers_read
 from bmslink.protocols.jk.modbus.codec import (
     JKModbusCodec,
     check_address,
@@ -30,6 +31,7 @@ from bmslink.protocols.jk.modbus.map import (
     RegisterTable,
 )
 from bmslink.protocols.jk.modbus.writing import JKModbusWriting
+from bmslink.protocols.probe import Probe, Turn
 
 __all__ = ["JKModbus"]
 
@@ -52,11 +54,42 @@ _BETWEEN, _OTHERWISE = (SETTINGS, SWITCHES_READ), (INFO, IDENTITY_READS[1])
 _SLOWEST = 0.48
 
 
+def _ask_info(address: int | None) -> RTUFrame:
+    offset, count = IDENTITY_READS[0]
+    return read_request(address or 1, INFO.base + offset, count)
+
+
+def _is_jk(identity: Identity) -> bool:
+    """Any Modbus device may answer a read; only a JK board has a model and a version there."""
+    model, firmware = identity.model or "", identity.firmware or ""
+    return model.isprintable() and len(model) > 1 and bool(re.match(r"V?\d+\.\d", firmware))
+
+
+PROBE = Probe(
+    protocols=("jk-modbus",),
+    question="model and versions, function 03",
+    ask=_ask_info,
+    fits=answers_read,
+    within=0.09,  # as on the bus
+    turns=(
+        Turn(115200, (1,), place=20),
+        Turn(115200, range(2, 16), place=40),
+        Turn(9600, (1,), place=50),  # UART protocol 013
+        Turn(9600, range(2, 16), place=140),
+    ),
+    rank=11,
+    speaker=lambda frame: frame.unit,
+    proves=_is_jk,
+)
+
+
 class JKModbus(JKModbusWriting):
     """Reads the tables in small pieces and learns how long the board is deaf after an answer."""
 
     name: ClassVar[str] = "jk-modbus"
     vendor: ClassVar[str] = "jk"
+    probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
+    responder: ClassVar[str] = "bmslink.simulation.boards.jk_modbus:JKModbusResponder"
     # A request 2 ms after an answer is not heard, one after 380 ms is; between them nothing was
     # tried, so the gap starts at 30 ms and doubles (docs/protocols/jk-modbus.md, timing).
     timing: ClassVar[Timing] = Timing(

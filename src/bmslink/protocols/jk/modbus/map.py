@@ -2,7 +2,7 @@
 
 A register's address is a byte offset: three tables begin at 1000, 1200 and 1400 (hex), and byte n
 of a native 300-byte record stands n - 6 behind that. So the layouts are those of the native
-records (`jk02_layouts`, `jk_settings`) with their numbers turned big-endian; bytes, texts and flag
+records (`jk02.layouts`, `jk.settings`) with their numbers turned big-endian; bytes, texts and flag
 arrays keep their order (and so does here the one float, which is not interpreted).
 
 Sources: `docs/protocols/jk-modbus.md`.

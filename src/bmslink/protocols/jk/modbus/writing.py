@@ -181,5 +181,9 @@ class JKModbusWriting(Driver[RTUFrame]):
 
     settable: ClassVar[frozenset[Switch]] = frozenset(Switch)
 
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        return (modbus_map(None, b"\xff" * TABLE_BYTES, b"\xff" * 32),)
+
     def likely_map(self, identity: Identity) -> SettingsMap:
         return modbus_map(identity.firmware, b"\xff" * TABLE_BYTES, b"\xff" * 32)

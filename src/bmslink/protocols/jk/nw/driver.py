@@ -55,6 +55,7 @@ from bmslink.protocols.jk.nw.tags import (
     without_password,
 )
 from bmslink.protocols.jk.nw.writing import JKNWWriting
+from bmslink.protocols.probe import Probe, Turn
 
 __all__ = ["JKNW", "JKNWCodec"]
 
@@ -261,6 +262,19 @@ def _raw(values: Mapping[str, Any], *, negate_current: bool) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------- driver
 
 
+PROBE = Probe(
+    protocols=("jk-nw",),
+    question="read all",
+    ask=lambda address: read_all_request(),
+    fits=lambda asked, frame: (
+        frame.kind == REPLY and frame.command == READ_ALL and bool(frame.data)
+    ),
+    within=0.2,  # boards take 26 to 100 ms
+    turns=(Turn(115200, place=10), Turn(115200, place=60)),
+    rank=10,
+)
+
+
 class JKNW(JKNWWriting[JKNWFrame]):
     """Asks for the whole list: one frame is the reading and the identity.
 
@@ -270,6 +284,8 @@ class JKNW(JKNWWriting[JKNWFrame]):
 
     name: ClassVar[str] = "jk-nw"
     vendor: ClassVar[str] = "jk"
+    probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
+    responder: ClassVar[str] = "bmslink.simulation.boards.jk_nw:JKNWResponder"
     # Answers begin 26 to 100 ms after the request (93 ms in the vendor's own log) and take
     # 25 ms on the wire; others found 100 ms between frames necessary (docs/protocols/jk-nw.md).
     timing: ClassVar[Timing] = Timing(baudrate=115200, timeout=0.5, gap=0.1)

@@ -56,7 +56,7 @@ def _row(tag: int, key: str) -> Setting:
     writable = tag in _WRITABLE
     return Setting(
         key=key,
-        title=title_of(key),
+        title=title_of(key.removeprefix("jk_")),
         slot=tag,
         kind=kind,
         unit=_unit(key),
@@ -97,6 +97,10 @@ class JKNWWriting(Driver[F]):
     @abstractmethod
     def make_write(self, tag: int, value: bytes) -> F:
         """The frame that writes a tag."""
+
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        return (nw_map(),)
 
     def likely_map(self, identity: Identity) -> SettingsMap:
         return nw_map()

@@ -9,94 +9,30 @@ there is no master, bmslink may ask. Records: `jk02`. Facts: `docs/protocols/jk-
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 from bmslink.errors import FrameError, LinkTimeout, Refused, TargetError
-from bmslink.link.link import Drop, Framer, Link, Timing
+from bmslink.link.link import Link, Timing
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Codec, Driver, Options, Payload, Record
-from bmslink.protocols.common.rtu import MODBUS_SHAPES, WRITE, WRITE_MANY, RTUFrame, RTUFramer
+from bmslink.protocols.common.rtu import WRITE_MANY, RTUFrame
+from bmslink.protocols.jk.bus.framing import (
+    COUNTERS,
+    REGISTERS,
+    BusFrame,
+    JKBusFramer,
+    trigger,
+)
 from bmslink.protocols.jk.jk02.driver import JK02Codec
 from bmslink.protocols.jk.jk02.framing import CELLS, INFO, SETTINGS, JK02Frame, JK02Framer
 from bmslink.protocols.jk.jk02.reading import REMEMBERED
 from bmslink.protocols.jk.modbus.codec import EXCEPTIONS, JKModbusCodec, check_address
-from bmslink.protocols.jk.modbus.map import TRIGGERS
+from bmslink.protocols.probe import Overheard, Probe, Turn
 
-__all__ = ["COUNTERS", "REGISTERS", "BusFrame", "JKBus", "JKBusCodec", "JKBusFramer", "trigger"]
-
-BusFrame: TypeAlias = JK02Frame | RTUFrame
-"""A native record, or the register frames before and behind it."""
-
-_CODES = {"info": INFO, "settings": SETTINGS, "cells": CELLS}
-REGISTERS = {_CODES[name]: register for register, name in TRIGGERS.items()}
-"""Type of a record -> the register that asks for it, and that its acknowledgement names."""
-
-
-COUNTERS = (0, 5)
-"""What byte 5 of a record is on this bus, where it stands still; elsewhere it counts."""
-
-
-def trigger(address: int, code: int) -> RTUFrame:
-    """The frame that asks a board for a record of a type; the only one this protocol sends.
-
-    `TargetError` for address 0, one above 15, or a type that no trigger asks for.
-    """
-    register = REGISTERS.get(code)
-    if register is None:
-        raise TargetError(f"No trigger asks for records of type {code:02X}.")
-    return RTUFrame(
-        unit=check_address(address),
-        function=WRITE_MANY,
-        shape="write_many",
-        register=register,
-        count=1,
-        data=bytes(2),
-    )
-
-
-# ---------------------------------------------------------------------------------- frames
-
-_HEADER = b"\x55\xaa\xeb\x90"
-# Nothing was ever asked by function 03 at address 0; looking for that would make a padding zero
-# in front of the acknowledgement of address 3 wait for the rest of such a frame.
-_START = re.compile(rb"\x55|[\x00-\x0f](?:[\x10\x90]|\Z)|[\x01-\x0f][\x03\x83]")
-_SHAPES = {
-    function: shapes for function, shapes in MODBUS_SHAPES.items() if function & 0x7F != WRITE
-}
-
-
-class JKBusFramer(Framer[BusFrame]):
-    """Finds records by header and sum, register frames by address, function and CRC."""
-
-    longest = JK02Framer.longest
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._records = JK02Framer()
-        self._registers = RTUFramer(_SHAPES)
-
-    def cut(self, buffer: bytes) -> BusFrame | Drop | None:
-        start = _START.search(buffer)
-        lead = start.start() if start else len(buffer)
-        if lead:
-            return Drop(lead)
-        if buffer[0] != 0x55:
-            self._registers.position = self.position
-            return self._registers.cut(buffer)
-        if not _HEADER.startswith(buffer[: len(_HEADER)]):
-            return Drop(1)
-        self._records.position = self.position
-        return self._records.cut(buffer)
-
-    def encode(self, frame: BusFrame) -> bytes:
-        if isinstance(frame, JK02Frame):
-            return self._records.encode(frame)
-        return self._registers.encode(frame)
-
+__all__ = ["JKBus", "JKBusCodec"]
 
 # ---------------------------------------------------------------------------------- meaning
 
@@ -202,6 +138,48 @@ _ROUND = 13.0  # s: two rounds, one of which may be damaged
 _ACK_TIME = 0.3  # s: the acknowledgement follows its record at once
 
 
+_SPEED = 115200
+
+
+def _acknowledges(asked: RTUFrame, frame: BusFrame) -> bool:
+    return (
+        isinstance(frame, RTUFrame)
+        and frame.shape == "written"
+        and (frame.unit, frame.register) == (asked.unit, asked.register)
+    )
+
+
+def _rules_out(heard: Sequence[Overheard], data: bytes) -> str:
+    """The bus carries the records of JK02: what is acknowledged is the bus. What no board on the
+    bus sends is not: they are all 32S, and their counter stands still. What is neither may be
+    both."""
+    if any(name == "jk-bus" and address is not None for name, address, _ in heard):
+        return "jk02"
+    alone = any(
+        name == "jk04" or (name == "jk02" and identity.variant == "24s")
+        for name, _, identity in heard
+    )
+    framer = JK02Framer()
+    records = [f for f in [*framer.feed(data), *framer.flush()] if not f.command]
+    return "jk-bus" if alone or any(r.counter not in COUNTERS for r in records) else ""
+
+
+PROBE = Probe(
+    protocols=("jk-bus",),
+    question="device info, trigger 161C",
+    ask=lambda address: trigger(address or 1, INFO),
+    fits=_acknowledges,
+    within=0.09,  # boards take 38 ms
+    turns=(Turn(_SPEED, range(1, 16), place=50),),
+    rank=12,  # what is heard here without a name may be a plain JK02 stream as well
+    speaker=lambda frame: (
+        frame.unit if isinstance(frame, RTUFrame) and frame.shape == "written" else None
+    ),
+    rules_out=_rules_out,
+    after="jk-modbus",
+)
+
+
 class JKBus(Driver[BusFrame]):
     """Listens first. Where somebody speaks, it stays silent as long as the link is open; else it
     asks the board at `address` (1 if none is given). Address 0, the master, is never asked.
@@ -211,10 +189,13 @@ class JKBus(Driver[BusFrame]):
 
     name: ClassVar[str] = "jk-bus"
     vendor: ClassVar[str] = "jk"
+    probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
+    responder: ClassVar[str] = "bmslink.simulation.boards.jk_bus:JKBusResponder"
+    yields: ClassVar[bool] = True
     # Answers begin after some 38 ms; between exchanges others found 100 to 120 ms necessary
     # (docs/protocols/jk-bus.md, timing).
     timing: ClassVar[Timing] = Timing(
-        baudrate=115200, timeout=0.5, gap=0.12, retries=3, wake_retries=3
+        baudrate=_SPEED, timeout=0.5, gap=0.12, retries=3, wake_retries=3
     )
 
     addresses: ClassVar[range] = range(16)
