@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bmslink.decoding import explain_pieces
-from bmslink.errors import BmsError, FrameError, LinkTimeout, Refused, TargetError
+from bmslink.errors import BmsError, FrameError, LinkTimeout, Refused, SettingError, TargetError
 from bmslink.link.capture import CaptureHeader, Piece, Writer, open_capture
 from bmslink.link.link import Link
-from bmslink.model import Condition, Reading
+from bmslink.model import Condition, Identity, Reading
 from bmslink.protocols.base import Options
 from bmslink.protocols.common.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer
 from bmslink.protocols.jk.jk02.driver import JK02Codec, JK02Framer
@@ -584,3 +584,65 @@ def test_live_values_without_the_mask_tell_no_cell_count() -> None:
 def test_the_mask_of_connected_cells_tells_their_number() -> None:
     codec = JKModbusCodec()
     assert codec.identity([exchange(codec, 0x1240, 31)]).cell_count == 16
+
+
+def test_its_flags_say_which_settings_it_has() -> None:
+    """Asked twice, in other lengths, and it must say the same."""
+
+    async def test(driver: JKModbus, board: Board) -> None:
+        found = await driver.settings_map(Identity(firmware="15.41"))
+        assert (found.name, driver.shipped()) == ("jk-modbus", found)
+        assert [a[1:] for a in board.asked] == [
+            (0x1118, 5),
+            (0x1490, 16),
+            (0x1114, 7),
+            (0x1490, 17),
+        ]
+        await driver.fetch([found.by_address[found.setting("cell_ovp").slot]])
+        assert await driver.off_map(None) is found
+
+    run(usual, test)
+
+
+def test_flags_that_differ_from_one_question_to_the_next_are_not_believed() -> None:
+    def script(board: Board, frame: RTUFrame) -> list[RTUFrame]:
+        (said,) = usual(board, frame)
+        late = (frame.register, frame.count) == (0x1114, 7)
+        return [said.replace(data=said.data[:-1] + b"\x55") if late else said]
+
+    async def test(driver: JKModbus, board: Board) -> None:
+        with pytest.raises(FrameError, match="Twice asked"):
+            await driver.settings_map(Identity(firmware="15.41"))
+        with pytest.raises(SettingError):
+            driver.shipped()
+
+    run(script, test)
+
+
+def test_a_board_without_flags_offers_no_settings() -> None:
+    def script(board: Board, frame: RTUFrame) -> list[RTUFrame]:
+        return [RTUFrame(unit=1, shape="data", data=bytes(2 * frame.count))]
+
+    async def test(driver: JKModbus, board: Board) -> None:
+        with pytest.raises(SettingError, match="does not say which settings it has"):
+            await driver.settings_map(Identity(firmware="15.41"))
+
+    run(script, test)
+
+
+def test_between_two_questions_for_as_much_something_else_is_asked() -> None:
+    """An answer names no register: a late one would pass for the next question's."""
+
+    async def test(driver: JKModbus, board: Board) -> None:
+        for offset in (0x00, 0x20):
+            await driver.ask_bytes(SETTINGS, offset, 5)
+        for offset in (0x00, 0x20):
+            await driver.ask_bytes(SETTINGS, offset, SWITCHES_READ.registers)
+        asked = [a[1:] for a in board.asked]
+        assert asked[:3] == [(0x1000, 5), (0x106C, 10), (0x1020, 5)]
+        assert asked[3] == (0x1000, 10)
+        assert asked[4][1] != 10
+        assert asked[5] == (0x1020, 10)
+        assert len(asked) == 6
+
+    run(usual, test)
