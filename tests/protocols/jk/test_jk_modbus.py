@@ -586,9 +586,6 @@ def test_the_mask_of_connected_cells_tells_their_number() -> None:
     assert codec.identity([exchange(codec, 0x1240, 31)]).cell_count == 16
 
 
-# ----------------------------------------------------------------------------------- settings
-
-
 def test_its_flags_say_which_settings_it_has() -> None:
     """Asked twice, in other lengths, and it must say the same."""
 
