@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ import bmslink
 from ble_memory import AIR, OPENED, Module, simulated
 from bmslink.discovery.ble import SPOKEN
 from bmslink.errors import BmsError
+from bmslink.model import Identity, Reading
 from support import virtual_run
 
 ADDRESS = "C8:47:8C:E4:55:12"
@@ -23,7 +26,7 @@ def clear_air() -> None:
     OPENED.clear()
 
 
-def board(protocol: str, *, name: str = "pack", address: str = ADDRESS, **how) -> Module:
+def board(protocol: str, *, name: str = "pack", address: str = ADDRESS, **how: Any) -> Module:
     """A simulated pack in reach."""
     return simulated(protocol, name=name, address=address, **how)
 
@@ -31,7 +34,7 @@ def board(protocol: str, *, name: str = "pack", address: str = ADDRESS, **how) -
 class Parrot:
     """A board that says something of its own to everything."""
 
-    def __init__(self, answers, say) -> None:
+    def __init__(self, answers: Callable[[bytes], bytes], say: Callable[[bytes], object]) -> None:
         self.answers, self.say = answers, say
 
     def receive(self, data: bytes) -> None:
@@ -41,24 +44,24 @@ class Parrot:
         pass
 
 
-def parrot(answers, protocol: str = "jbd") -> Module:
+def parrot(answers: Callable[[bytes], bytes], protocol: str = "jbd") -> Module:
     module = board(protocol)
     module.line = partial(Parrot, answers)
     return module
 
 
-def read(target: str, **options):
-    async def main():
+def read(target: str, **options: Any) -> tuple[Identity, Reading]:
+    async def main() -> tuple[Identity, Reading]:
         async with bmslink.connect(target, **options) as device:
             return await device.identify(), await device.read()
 
     return virtual_run(main())
 
 
-def opening(target: str = f"jbd+ble://{ADDRESS}", **options) -> BmsError:
+def opening(target: str = f"jbd+ble://{ADDRESS}", **options: Any) -> BmsError:
     """How opening a target fails, and that nothing stays open."""
 
-    async def main():
+    async def main() -> None:
         async with bmslink.connect(target, **options) as device:
             await device.read()
 

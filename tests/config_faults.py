@@ -166,7 +166,7 @@ class World:
     def state(self, plan: Plan) -> State:
         """All that a process leaves behind that dies now."""
         changing = sum(frame in plan.frames for frame in self.sent)
-        held = {**self.pack.settings, **self.pack.switches}
+        held: dict[Any, Any] = {**self.pack.settings, **self.pack.switches}
         return self.recorded, changing, tuple(held.values())
 
     def poke(self, fault: str) -> list[Answer]:
@@ -239,8 +239,7 @@ class _Watcher:
             finally:
                 self.now = None
 
-        driver.write_command = write_command
-        driver.perform = performing
+        vars(driver).update(write_command=write_command, perform=performing)
 
         def rewrite(slot: Slot, data: bytes) -> bytes:
             with driver.seen.vouching({slot.address: data}):  # the board's doing, not ours
@@ -256,7 +255,9 @@ class _Line(SimTransport):
         self, world: World, target: Endpoint, sim: SimDevice, watcher: _Watcher | None
     ) -> None:
         super().__init__(target, sim)
-        self._world, self._watcher, self._on_lost = world, watcher, None
+        self._world, self._watcher = world, watcher
+        self._on_lost: OnLost = lambda error: None
+        assert isinstance(sim.responder, _Proxy)
         sim.responder.lose = self.lose
 
     async def open(self, on_data: OnData, on_lost: OnLost) -> None:
@@ -292,6 +293,9 @@ class _Proxy:
 
     def line(self) -> _Proxy:
         return self
+
+    def stream(self) -> bytes:
+        return b""
 
     def pushes(self) -> list[Answer]:
         return [] if self._deaf() else self.world.node.pushes()
@@ -356,6 +360,7 @@ def _for_good(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
 
 
 def _rounded(proxy: _Proxy, data: bytes, now: Writing) -> list[Answer]:
+    assert proxy.watcher is not None
     return proxy.world.node.receive(
         proxy.watcher.rewrite(now[1], _off_by_one(proxy.world.protocol, now[2]))
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
 from bmslink.errors import TransportError
-from bmslink.link.transport import make_transport, parse_target
+from bmslink.link.transport import Transport, make_transport, parse_target
 
 
 class Ear:
@@ -41,7 +41,7 @@ def threads() -> list[str]:
 
 
 @asynccontextmanager
-async def opened(target: str):
+async def opened(target: str) -> AsyncIterator[tuple[Ear, Transport]]:
     ear, transport = Ear(), make_transport(parse_target(target))
     await transport.open(ear.data, ear.end)
     try:
@@ -55,7 +55,7 @@ async def opened(target: str):
 def failure(target: str) -> TransportError:
     """How opening a target fails."""
 
-    async def main():
+    async def main() -> None:
         async with opened(target):
             pass
 
