@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+WORKERS ?= 4# processes: half of what the tests do is to wait
 VERIFY_PYTHONS ?= python3.13 python3.12
 LOWEST := .venv-matrix-lowest
 NEWEST := .venv-matrix-newest
@@ -26,10 +27,10 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 tests: $(STAMP)
-	$(BIN)/pytest -n auto --cov --cov-report=term:skip-covered --cov-fail-under=99
+	$(BIN)/pytest -n $(WORKERS) --cov --cov-report=term:skip-covered --cov-fail-under=99
 
 quick: $(STAMP)
-	$(BIN)/pytest -n auto -m "not slow"
+	$(BIN)/pytest -n $(WORKERS) -m "not slow"
 
 smoke: $(STAMP)  ## the wheel, in an empty environment, as a user gets it
 	$(BIN)/python tools/smoke.py
