@@ -41,6 +41,7 @@ __all__ = [
     "JKModbusCodec",
     "check_address",
     "fits",
+    "is_answer",
     "read_request",
 ]
 
@@ -269,3 +270,15 @@ def _is_secret(register: int, length: int) -> bool:
     where = place(register)
     filled = b"\1" * length
     return where is not None and where[0] is INFO and blanked(where[1], filled) != filled
+
+
+def is_answer(frame: RTUFrame, request: RTUFrame) -> bool:
+    """Whether a frame answers the request: the bytes asked for, or a refusal."""
+    if frame.doubtful:
+        return False
+    if frame.shape == "exception":
+        return frame.unit == request.unit and frame.function & 0x7F == request.function
+    if request.shape == "write_many":
+        same = frame.unit == request.unit and frame.register == request.register
+        return frame.shape == "written" and same
+    return frame.shape == "data" and fits(frame, request)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 from bmslink.errors import LinkTimeout, Refused
@@ -21,7 +22,7 @@ from bmslink.protocols.common.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer, ans
 from bmslink.protocols.jk.modbus.codec import (
     JKModbusCodec,
     check_address,
-    fits,
+    is_answer,
     read_request,
 )
 from bmslink.protocols.jk.modbus.map import (
@@ -158,7 +159,7 @@ class JKModbus(JKModbusWriting):
         while True:
             try:
                 (frame,) = await self.link.collect(
-                    request, lambda f: _answers(f, request), lambda got: True, retries=0
+                    request, partial(is_answer, request=request), lambda got: True, retries=0
                 )
                 if frame.code != 4 or not left:  # 4: the line spoiled the question, not the board
                     break
@@ -199,15 +200,3 @@ class JKModbus(JKModbusWriting):
             self._ends_early = not tail
             records += tail
         return self.codec.reading(records)
-
-
-def _answers(frame: RTUFrame, request: RTUFrame) -> bool:
-    """Whether a frame answers the request: the bytes asked for, or a refusal."""
-    if frame.doubtful:
-        return False
-    if frame.shape == "exception":
-        return frame.unit == request.unit and frame.function & 0x7F == request.function
-    if request.shape == "write_many":
-        same = frame.unit == request.unit and frame.register == request.register
-        return frame.shape == "written" and same
-    return frame.shape == "data" and fits(frame, request)

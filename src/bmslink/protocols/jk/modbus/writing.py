@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import ClassVar
 
 from construct import Struct
@@ -22,6 +22,7 @@ from bmslink.protocols.common.register_runs import question, runs, slot_bytes, s
 from bmslink.protocols.common.rtu import WRITE_MANY, RTUFrame
 from bmslink.protocols.common.settings_map import SettingsMap, Slot, WriteCommand
 from bmslink.protocols.jk.map import TABLE_BYTES, jk_map
+from bmslink.protocols.jk.modbus.codec import is_answer
 from bmslink.protocols.jk.modbus.map import INFO, SETTINGS, RegisterTable
 from bmslink.protocols.jk.settings import SWITCH_WORD
 from bmslink.settings.setting import SWITCHES, Evidence, Setting
@@ -152,15 +153,11 @@ class JKModbusWriting(Driver[RTUFrame]):
             data=data,
         )
 
-        def answers(answer: RTUFrame) -> bool:
-            if answer.unit != self.address or answer.doubtful:
-                return False
-            if answer.shape == "exception":
-                return answer.function & 0x7F == WRITE_MANY
-            return answer.shape == "written" and answer.register == slot.address
-
         return WriteCommand(
-            frame=frame, answer=answers, what=f"register {slot.address:04X}", once=True
+            frame=frame,
+            answer=partial(is_answer, request=frame),
+            what=f"register {slot.address:04X}",
+            once=True,
         )
 
     async def exchange(self, step: WriteCommand[RTUFrame]) -> RTUFrame | None:
