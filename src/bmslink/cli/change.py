@@ -13,7 +13,6 @@ import typer
 from bmslink.cli.option_groups import OptionGroup
 from bmslink.cli.output import UNVERIFIED, Session
 from bmslink.errors import GateError, TargetError, UsageError
-from bmslink.settings.setting import ASKING
 
 if TYPE_CHECKING:
     from bmslink.config import Outcome, Plan
@@ -74,8 +73,8 @@ def _chemistry(text: str) -> str:
 class WaiveOptions(OptionGroup):
     """Which checks may fail. `UsageError` for one that does not exist."""
 
-    keys: ClassVar[Collection[str]] = ()
-    """The settings that ask by their own name; none where no setting is changed."""
+    of_settings: ClassVar[bool] = False
+    """Settings are changed, so those that ask by their own name can be waived."""
 
     untested: Annotated[
         bool, typer.Option("--untested", help="Write what no recording proves (waives 'untested').")
@@ -90,16 +89,15 @@ class WaiveOptions(OptionGroup):
         """The checks that the user lets pass."""
         from bmslink.config.checks.check import require_waivers
 
-        return require_waivers(
-            {*(self.waive or ()), *(("untested",) if self.untested else ())}, self.keys
-        )
+        names = {*(self.waive or ()), *(("untested",) if self.untested else ())}
+        return require_waivers(names) if self.of_settings else require_waivers(names, keys=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanOptions(WaiveOptions):
     """What a plan depends on besides the pack."""
 
-    keys: ClassVar[Collection[str]] = ASKING.keys()
+    of_settings: ClassVar[bool] = True
 
     chemistry: Annotated[
         str | None,
