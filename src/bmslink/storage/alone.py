@@ -13,7 +13,7 @@ from pathlib import Path
 from bmslink.storage.chain import open_regular, take
 from bmslink.storage.journal import journal_path
 
-__all__ = ["alone", "lock_file"]
+__all__ = ["alone", "lock_file", "open_lock"]
 
 _AGAIN = 0.05
 """s between two looks whether it is free."""
@@ -25,6 +25,15 @@ def lock_file(folder: Path, name: str) -> Path:
     return folder / f"{hashlib.sha256(text).hexdigest()[:16]}.lock"
 
 
+def open_lock(folder: Path, name: str) -> int:
+    """The file that is locked for a name, opened, and made where nobody needed it before.
+
+    `OSError` where that cannot be.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return open_regular(lock_file(folder, name), os.O_RDWR | os.O_CREAT)
+
+
 @asynccontextmanager
 async def alone(name: str, patience: float) -> AsyncIterator[bool]:
     """Hold a name among all programs of this user, as far as possible; gives whether it is held.
@@ -33,10 +42,8 @@ async def alone(name: str, patience: float) -> AsyncIterator[bool]:
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + patience
-    path = lock_file(journal_path() / "locks", name)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = open_regular(path, os.O_RDWR | os.O_CREAT)
+        handle = open_lock(journal_path() / "locks", name)
     except OSError:
         yield False
         return

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bmslink.config.checks.check import Check
 from bmslink.errors import GateError
-from bmslink.storage.alone import lock_file
+from bmslink.storage.alone import lock_file, open_lock
 from bmslink.storage.chain import open_regular, take
 from bmslink.storage.journal import JournalRefusal
 
@@ -54,13 +54,12 @@ def is_held(folder: Path, names: Sequence[str]) -> bool:
 
 @contextmanager
 def _held(folder: Path, name: str) -> Iterator[None]:
-    path = lock_file(folder, name)
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = open_regular(path, os.O_RDWR | os.O_CREAT)
+        handle = open_lock(folder, name)
     except OSError as exc:
+        path, why = lock_file(folder, name), exc.strerror or exc
         raise JournalRefusal(
-            f"The lock {path} cannot be made ({exc.strerror or exc}), so nothing is sent."
+            f"The lock {path} cannot be made ({why}), so nothing is sent."
         ) from exc
     try:
         _take(handle)
