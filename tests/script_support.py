@@ -2,48 +2,38 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from bmslink.link.gatt import SeenDevice
 from bmslink.link.link import Link
-from bmslink.link.transport import OnData, OnLost, Transport
 from bmslink.protocols.base import Driver, Options
+from scripted import ScriptedTransport
 from support import virtual_run
 
 __all__ = ["Scripted", "drive"]
 
 
-class Scripted(Transport):
-    """Frame (hex) -> its answer (hex); silent for all others. Keeps what was sent."""
+class Scripted(ScriptedTransport):
+    """Frame (hex) -> its answer (hex); silent for all others."""
 
     def __init__(self, answers: Mapping[str, str], peer: SeenDevice | None = None) -> None:
+        super().__init__()
         self.answers = dict(answers)
         self.after: dict[str, Mapping[str, str]] = {}
         """Frame -> what is answered as well once it was sent."""
-        self.sent: list[str] = []
+        self.frames: list[str] = []
+        """What was sent, in hex."""
         self.seen = peer
-        self.on_data: OnData | None = None
-
-    async def open(self, on_data: OnData, on_lost: OnLost) -> None:
-        self.on_data = on_data
-
-    async def close(self) -> None:
-        self.on_data = None
 
     def peer(self) -> SeenDevice | None:
         return self.seen
 
-    async def write(self, data: bytes) -> None:
-        self.sent.append(data.hex())
+    def heard(self, data: bytes) -> None:
+        self.frames.append(data.hex())
         self.answers |= self.after.get(data.hex(), {})
         if answer := self.answers.get(data.hex()):
-            asyncio.get_running_loop().call_later(0.03, self.deliver, bytes.fromhex(answer))
-
-    def deliver(self, data: bytes) -> None:
-        if self.on_data is not None:
-            self.on_data(data)
+            self.say(bytes.fromhex(answer), after=0.03)
 
 
 def drive(

@@ -65,7 +65,7 @@ def test_a_protocol_without_proof_writes_and_switches_nothing() -> None:
         assert driver.likely_map(Identity()) is None
         assert await driver.clock() is None
         assert not driver.can_adjust("clock").supported
-        assert board.sent == []
+        assert board.frames == []
 
     drive(DalySinowealth, {}, use)
 
@@ -93,7 +93,7 @@ def test_a_dry_run_keeps_changes_and_sends_questions() -> None:
             await meanwhile
         assert not driver.dry
         assert [frame.hex() for frame in kept] == [on]
-        assert sorted(board.sent) == [status, off]
+        assert sorted(board.frames) == [status, off]
 
     answers = {status: "a50194080e0200000000003a8c", off: "a501da08000000000000000088"}
     drive(DalyA5, answers, use)

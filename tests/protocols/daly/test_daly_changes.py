@@ -34,11 +34,11 @@ def test_clock_and_charge_go_out_in_one_frame() -> None:
             return driver.link.framer.encode(step.frame).hex()
 
         assert await sent(Adjustment(clock=MOMENT, soc=30.0)) == SET_BOTH
-        assert board.sent == []
+        assert board.frames == []
         assert await sent(Adjustment(soc=30.0)) == SET_BOTH
-        assert board.sent == [ASK_CLOCK]
+        assert board.frames == [ASK_CLOCK]
         assert await sent(Adjustment(clock=MOMENT)) == "a5402108160c0d151d2703bc55"  # 95.6 %
-        assert board.sent == [ASK_CLOCK, ASK_PACK]
+        assert board.frames == [ASK_CLOCK, ASK_PACK]
         assert await driver.clock() == MOMENT
 
     drive(DalyA5, {ASK_CLOCK: CLOCK, ASK_PACK: PACK}, use)
@@ -49,7 +49,7 @@ def test_a_charge_without_a_clock_to_set_along_is_refused() -> None:
         assert await driver.clock() is None
         with pytest.raises(SettingError, match="set both"):
             await driver.adjust_command(Adjustment(soc=30.0))
-        assert set(board.sent) == {ASK_CLOCK}
+        assert set(board.frames) == {ASK_CLOCK}
 
     drive(DalyA5, {}, use)
 
@@ -75,7 +75,7 @@ def test_fets_are_switched_as_the_app_does() -> None:
 
     async def use(driver: DalyA5, board: Scripted) -> None:
         await driver.start()
-        assert board.sent == [status]  # not as a PC first
+        assert board.frames == [status]  # not as a PC first
         for command, frame in frames.items():
             step = await driver.switch_command(command)
             assert driver.link.framer.encode(step.frame).hex() == frame

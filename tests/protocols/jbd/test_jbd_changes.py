@@ -101,14 +101,14 @@ def test_off_waits_for_no_board_that_refuses_to_tell() -> None:
 def test_factory_mode_is_entered_and_left() -> None:
     async def use(driver: JBD, board: Scripted) -> None:
         async with driver.session(writing=False):
-            assert board.sent == [ASK_24, ENTER]
-        assert board.sent == [ASK_24, ENTER, LEAVE]
-        board.sent.clear()
+            assert board.frames == [ASK_24, ENTER]
+        assert board.frames == [ASK_24, ENTER, LEAVE]
+        board.frames.clear()
         with pytest.raises(ValueError, match="trouble"):
             async with driver.session(writing=True):
                 raise ValueError("trouble")
-        assert board.sent[:2] == [ASK_24, ENTER]
-        assert set(board.sent[2:]) == {"dd5a01022828ffad77"}  # nobody answers for it here
+        assert board.frames[:2] == [ASK_24, ENTER]
+        assert set(board.frames[2:]) == {"dd5a01022828ffad77"}  # nobody answers for it here
 
     drive(JBD, {ASK_24: CLOSED_24, ENTER: ENTERED, LEAVE: LEFT}, use)
 
@@ -116,7 +116,7 @@ def test_factory_mode_is_entered_and_left() -> None:
 def test_factory_mode_that_was_left_open_is_closed_first(caplog: pytest.LogCaptureFixture) -> None:
     async def use(driver: JBD, board: Scripted) -> None:
         async with driver.session(writing=False):
-            assert board.sent == [ASK_24, LEAVE, ENTER]
+            assert board.frames == [ASK_24, LEAVE, ENTER]
         assert "factory mode was left open" in caplog.text
 
     drive(JBD, {ASK_24: TOLD_24, ENTER: ENTERED, LEAVE: LEFT}, use)
@@ -125,8 +125,8 @@ def test_factory_mode_that_was_left_open_is_closed_first(caplog: pytest.LogCaptu
 def test_a_board_that_says_nothing_of_its_registers_is_entered_all_the_same() -> None:
     async def use(driver: JBD, board: Scripted) -> None:
         async with driver.session(writing=False):
-            assert set(board.sent[:-1]) == {ASK_24}
-            assert board.sent[-1] == ENTER
+            assert set(board.frames[:-1]) == {ASK_24}
+            assert board.frames[-1] == ENTER
 
     drive(JBD, {ENTER: ENTERED, LEAVE: LEFT}, use)
 
@@ -176,7 +176,7 @@ def test_behind_an_address_nothing_is_changed_and_no_name_is_asked() -> None:
                 await refused
         with pytest.raises(SettingError, match="Behind an address"):
             driver.write_command(Slot(address=0x24, layout=REGISTERS[0x24]), bytes(2))
-        assert board.sent == []
+        assert board.frames == []
 
     drive(JBD, {}, use, Options(address=1))
 
@@ -188,7 +188,7 @@ def test_the_map_for_off_is_that_of_one_bit() -> None:
             ["balance_switch"],
             "",
         )
-        assert board.sent == []
+        assert board.frames == []
         assert driver.shipped() is found
         driver.own_map = jbd_map(Identity(), {})
         assert await driver.off_map(None) is driver.own_map
@@ -225,7 +225,7 @@ def test_a_module_that_asks_for_no_password_is_read_once_it_was_greeted() -> Non
         await driver.start()
         board.after[HELLO] = {ASK_BASIC: FREE}  # until then it is silent
         assert (await driver.identify()).cell_count == 4
-        assert board.sent.count(HELLO) == 1
+        assert board.frames.count(HELLO) == 1
 
     drive(JBD, {HELLO: "ffaa15010218"}, use, peer=MODULE)
 
@@ -239,7 +239,7 @@ def test_a_module_that_does_not_let_us_in(answer: str, why: str) -> None:
         await driver.start()
         with pytest.raises(PortDenied, match=why):
             await driver.read()
-        assert set(board.sent) == {ASK_BASIC, HELLO}
+        assert set(board.frames) == {ASK_BASIC, HELLO}
 
     drive(JBD, {HELLO: answer}, use, peer=MODULE)
 
@@ -257,7 +257,7 @@ def test_behind_a_master_an_up_board_shows_no_settings() -> None:
         assert driver.likely_map(relayed) is None
         with pytest.raises(SettingError, match="ask it on its own line"):
             await driver.settings_map(relayed)
-        assert board.sent == []
+        assert board.frames == []
 
     drive(JBDUP, {}, use)
 

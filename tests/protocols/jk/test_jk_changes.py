@@ -108,7 +108,7 @@ def test_nothing_is_offered_before_the_kind_of_board_is_known() -> None:
 def test_off_asks_only_who_it_is() -> None:
     async def use(driver: JK02, board: Scripted) -> None:
         found = await driver.off_map(None)
-        assert (found.name, board.sent) == ("jk02-32s", [ASK_INFO])
+        assert (found.name, board.frames) == ("jk02-32s", [ASK_INFO])
         assert driver.shipped() is found
 
     drive(JK02, answers(PB), use)
@@ -124,12 +124,12 @@ def test_off_on_a_jk04_asks_who_it_is_once() -> None:
     async def use(driver: JK04, board: Scripted) -> None:
         found = await driver.off_map(None)
         assert [row.key for row in found.settings if row.is_switch] == ["balance_switch"]
-        assert board.sent == [ASK_INFO]
+        assert board.frames == [ASK_INFO]
         assert driver.shipped() is found
         driver.own_map = found
-        board.sent.clear()
+        board.frames.clear()
         assert await driver.off_map(None) is found
-        assert board.sent == []
+        assert board.frames == []
 
     drive(JK04, {ASK_INFO: info.hex() + ACK}, use)
 
@@ -139,17 +139,17 @@ def test_a_write_is_repeated_until_it_is_acknowledged_three_times_at_most() -> N
         table = await driver.settings_map(Identity(variant="32s", firmware="15.41"))
         slot = table.by_address[table.setting("charge_switch").slot]
         await driver.fetch([slot])
-        board.sent.clear()
+        board.frames.clear()
         step = driver.write_command(slot, bytes(4))
         start = asyncio.get_running_loop().time()
         with pytest.raises(LinkTimeout):
             await driver.perform(step)
-        assert len(board.sent) == 3
-        assert {frame[8:20] for frame in board.sent} == {"1d0400000000"}
+        assert len(board.frames) == 3
+        assert {frame[8:20] for frame in board.frames} == {"1d0400000000"}
         assert asyncio.get_running_loop().time() - start == pytest.approx(3.0, abs=0.1)
-        board.answers[board.sent[0]] = ACK
+        board.answers[board.frames[0]] = ACK
         assert await driver.perform(step)
-        assert len(board.sent) == 4
+        assert len(board.frames) == 4
 
     drive(JK02, answers(PB), use)
 
@@ -228,6 +228,6 @@ def test_the_port_with_tags_writes_its_two_switches_only() -> None:
         with pytest.raises(SettingError, match="not one that is ever written"):
             driver.write_command(Slot(address=0x8E, layout=other.layout), bytes(2))
         assert not driver.can_switch(Switch.BALANCE).supported
-        assert board.sent == []
+        assert board.frames == []
 
     drive(JKNW, {}, use)
