@@ -35,7 +35,7 @@ def backup(
     output: o.OutputOptions,
     connection: ConnectionOptions,
 ) -> None:
-    """Keep all that stands in a pack, as raw bytes.
+    """Keep everything that a pack holds, as raw bytes.
 
     With who it is, the values and a checksum; `restore` takes it back.
     """
