@@ -167,7 +167,7 @@ class Scheme:
 _SERIAL = "bmslink.transports.serial:SerialTransport"
 _TCP = "bmslink.transports.tcp:TcpTransport"
 _SIM_KEYS = frozenset(
-    {"capacity", "cells", "chemistry", "soc", "seed", "speed", "fault", "firmware", "load"}
+    {"capacity", "cells", "chemistry", "soc", "seed", "speed", "fault", "firmware", "load", "pack"}
 )
 
 SCHEMES: dict[str, Scheme] = {
