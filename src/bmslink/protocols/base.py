@@ -109,8 +109,8 @@ class Assembler(Generic[F]):
 
     A part that came alone is a reading too, with what it says and no more (JBD's 03, asked to
     identify the board, comes again with the first poll): it was measured all the same, and a
-    recording does not say what it was asked for. `at_once`: a poll is given away as soon as all of
-    its parts came, where the protocol says which those are.
+    recording does not say what it was asked for. `at_once`: a poll ends with the last of its parts
+    where the protocol says which those are.
     """
 
     def __init__(self, codec: Codec[F], *, at_once: bool = False) -> None:
@@ -126,9 +126,8 @@ class Assembler(Generic[F]):
         done = self.finish() if self._begins_next(record, record.part) else None
         self._parts[record.part] = record
         self._time = time
-        if done is None and self._whole and self._whole <= self._parts.keys():
-            return self.finish()
-        return done
+        complete = self._whole and self._whole <= self._parts.keys()
+        return self.finish() if complete and done is None else done
 
     def _begins_next(self, record: Record, part: str) -> bool:
         """A part that comes again, or from another pack, or a numbered one that counts back."""
