@@ -33,6 +33,7 @@ ORDER = (
     "target",
     "discovery",
     "board",
+    "embedding",
     "device",
     "decoding",
     "decoder",
