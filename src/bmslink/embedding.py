@@ -46,6 +46,8 @@ def embedded(
             raise TargetError("connect(): beside a transport, target is the name of its place.")
         endpoint = _endpoint("transport", target or type(transport).__name__, protocol, keys)
         return endpoint, lambda modules, pin: transport
+    if client is not None and not callable(client):
+        raise TargetError("connect(): client must be a function that connects a BLEDevice.")
     from bmslink.transports.ble.transport import BLEDevice, BleTransport, given_device
 
     if not isinstance(target, BLEDevice):

@@ -27,7 +27,14 @@ from bleak.backends.device import BLEDevice
 from bleak.backends.service import BleakGATTServiceCollection
 from bleak.exc import BleakError
 
-from bmslink.errors import BmsError, LinkClosed, PortDenied, TargetError, UnknownDevice
+from bmslink.errors import (
+    BmsError,
+    LinkClosed,
+    PortDenied,
+    TargetError,
+    TransportError,
+    UnknownDevice,
+)
 from bmslink.link.gatt import Gatt, SeenDevice
 from bmslink.link.transport import Endpoint, Line, OnData, OnLost, Pin, Transport
 from bmslink.transports.ble.backend import Backend, backend_in_use
@@ -172,7 +179,12 @@ class BleTransport(Transport):
         session = _BLESession(self._place, given_device(device), on_data, on_lost)
         async with AsyncExitStack() as stack:
             with translated(self._place, connecting=True):
-                session.client = await connect(device, session.disconnected)
+                client: object = await connect(device, session.disconnected)
+            if not (isinstance(client, BleakClient) and client.is_connected):
+                raise TransportError(
+                    f"{self._place}: the client that was handed over is not connected."
+                )
+            session.client = client
             stack.push_async_callback(session.hang_up)
             await session.begin(self._modules, Backend(), self._pin)
             session.stack = stack.pop_all()
