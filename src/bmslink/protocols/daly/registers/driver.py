@@ -8,6 +8,7 @@ it holds, so the codec remembers what was asked. Facts and their evidence:
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -16,10 +17,10 @@ from bmslink.errors import LinkTimeout
 from bmslink.link.gatt import Gatt
 from bmslink.link.link import Link, Timing
 from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Codec, Options, Payload, Record, Role, require
+from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, Role, require
 from bmslink.protocols.common.register_runs import alike
 from bmslink.protocols.common.rtu import RTUFrame, RTUFramer
-from bmslink.protocols.common.settings_map import SettingsMap
+from bmslink.protocols.common.settings_map import SettingsMap, WriteCommand
 from bmslink.protocols.daly.radio import DALY_MODULES
 from bmslink.protocols.daly.registers.framing import (
     D2_UNIT,
@@ -35,7 +36,6 @@ from bmslink.protocols.daly.registers.layouts import (
     block_values,
 )
 from bmslink.protocols.daly.registers.map import register_map
-from bmslink.protocols.daly.registers.writing import DalyRegisterWriting
 from bmslink.protocols.optional_requests import OptionalRequests
 from bmslink.protocols.probe import Relatives
 
@@ -277,13 +277,17 @@ def _merged(records: Sequence[Record]) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------ driver
 
 
-class DalyRegisters(DalyRegisterWriting):
+class DalyRegisters(Driver[RTUFrame]):
     """Asks a board for blocks of registers, one at a time."""
 
     vendor: ClassVar[str] = "daly"
     vendor_name: ClassVar[str] = "Daly"
     relatives: ClassVar[Relatives] = "always"
     dialect: ClassVar[Dialect]
+    asking: int
+    """Unit of the requests."""
+    answering: int
+    """Unit of the answers."""
     between: ClassVar[Block]
     """What is asked between two questions for as many registers: every board answers it."""
     # 120 ms between requests lose no answer, 20 ms a third of them; 252 bytes take 0.27 s
@@ -326,6 +330,7 @@ class DalyRegisters(DalyRegisterWriting):
 
     @property
     def table(self) -> RegisterMap:
+        """The registers of the dialect."""
         return self.dialect.table
 
     @classmethod
@@ -339,7 +344,12 @@ class DalyRegisters(DalyRegisterWriting):
         self._asked = block
         return read_request(self.asking, *block)
 
+    @abstractmethod
+    async def ask_versions(self) -> Identity:
+        """Which firmware it has, in one question."""
+
     async def ask_bytes(self, register: int, count: int) -> bytes:
+        """The raw bytes of registers; `LinkTimeout` where the board knows none of them."""
         block = Block(register, count)
         request = await self._request(block)
         frames = await self.link.collect(request, self._matches(block), bool, retries=2)
@@ -356,6 +366,15 @@ class DalyRegisters(DalyRegisterWriting):
         self.codec.questions.forget()
         self.codec.decode(request, sent=True)
         return self.codec.decode(answer)
+
+    async def exchange(self, step: WriteCommand[RTUFrame]) -> RTUFrame | None:
+        if step.answer is None:
+            return None
+        try:
+            retries = 0 if step.once else 1
+            return (await self.link.collect(step.frame, step.answer, bool, retries=retries))[0]
+        except LinkTimeout:
+            return None
 
     async def ask_optional(self, block: Block) -> list[Record]:
         """The same for a block that boards may not know."""
