@@ -296,11 +296,10 @@ class Device(Board):
     async def clock(self) -> datetime | None:
         """What the board's clock shows; `None` where it does not say."""
         part = self.driver.clock_soc
-        if part is None:
-            return None
         async with self._turn:
             with self.guarding():
-                return await part.clock()
+                self.link.alive()  # not every driver asks the board
+                return None if part is None else await part.clock()
 
     @checked()
     async def stream(self, interval: float = 1.0) -> AsyncIterator[Reading]:
