@@ -1,8 +1,11 @@
-"""The files that `test_additions` adds: a command, and the protocol of a fourth vendor."""
+"""The files that `test_additions` adds: a command, and the protocol of a fourth vendor, first only
+read and then switched."""
 
 from __future__ import annotations
 
-__all__ = ["BOARD", "COMMAND", "DRIVER", "FIND", "RENDER", "VENDOR"]
+__all__ = [
+    "BOARD", "COMMAND", "DRIVER", "FIND", "FRAMING", "PART", "RENDER", "SWITCH", "VENDOR",
+]  # fmt: skip
 
 COMMAND = '''\
 """`bmslink hottest`: the warmest probe."""
@@ -59,27 +62,22 @@ def line(probes: Mapping[str, float | None]) -> str:
 
 VENDOR = '"""Acme: a toy, to see what a new vendor takes."""\n'
 
-DRIVER = '''\
-"""Acme's toy protocol: `AC | code | length | data | sum`; 01 asks for all, and 81 answers."""
+FRAMING = '''\
+"""Frames of Acme's toy protocol: `AC | code | length | data | sum`.
+
+01 asks for all, and 81 answers; 02 sets a FET, and 82 answers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
-
 from construct import Array, Byte, Int16sb, Int16ub, Struct
 
-from bmslink.errors import FrameError
-from bmslink.link.gatt import Advert, Gatt, uuid16
-from bmslink.link.link import Drop, Frame, Framer, Timing
-from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Codec, Driver, Options, Payload, Record
-from bmslink.protocols.common.fields import Layout, parse, scaled
-from bmslink.protocols.probe import Probe, Turn
+from bmslink.link.link import Drop, Frame, Framer
+from bmslink.protocols.common.fields import Layout, scaled
 
-__all__ = ["ALL", "ANSWER", "Toy", "ToyCodec", "ToyFrame", "ToyFramer", "values_layout"]
+__all__ = ["ALL", "ANSWER", "DONE", "SET", "ToyFrame", "ToyFramer", "values_layout"]
 
-START, ALL, ANSWER = 0xAC, 0x01, 0x81
+START, ALL, SET, ANSWER, DONE = 0xAC, 0x01, 0x02, 0x81, 0x82
 
 
 class ToyFrame(Frame, frozen=True, kw_only=True):
@@ -95,7 +93,8 @@ def values_layout(length: int) -> Layout:
         "voltage" / scaled(Int16ub, 100),
         "current" / scaled(Int16sb, 100),
         "soc" / Byte,
-        "cell_voltages" / Array((length - 5) // 2, scaled(Int16ub, 1000)),
+        "fets" / Byte,
+        "cell_voltages" / Array((length - 6) // 2, scaled(Int16ub, 1000)),
     )
 
 
@@ -116,6 +115,26 @@ class ToyFramer(Framer[ToyFrame]):
     def encode(self, frame: ToyFrame) -> bytes:
         head = bytes([START, frame.code, len(frame.data)]) + frame.data
         return head + bytes([sum(head) & 0xFF])
+'''
+
+DRIVER = '''\
+"""Acme's toy protocol: what its frames say, and in which order it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from bmslink.errors import FrameError
+from bmslink.link.gatt import Advert, Gatt, uuid16
+from bmslink.link.link import Link, Timing
+from bmslink.model import Identity, Reading
+from bmslink.protocols.acme.framing import ANSWER, DONE, ToyFrame, ToyFramer, values_layout
+from bmslink.protocols.base import Codec, Driver, Options, Payload, Record
+from bmslink.protocols.common.fields import parse
+from bmslink.protocols.probe import Probe, Turn
+
+__all__ = ["Toy", "ToyCodec"]
 
 
 class ToyCodec(Codec[ToyFrame]):
@@ -124,14 +143,14 @@ class ToyCodec(Codec[ToyFrame]):
     def payload(self, frame: ToyFrame, *, sent: bool = False) -> Payload | None:
         if frame.code != ANSWER:
             return None
-        if len(frame.data) < 7 or len(frame.data) % 2 == 0:
+        if len(frame.data) < 8 or len(frame.data) % 2:
             raise FrameError(f"An answer of {len(frame.data)} bytes.", frame.data)
         return Payload(values_layout(len(frame.data)), frame.data)
 
     def decode(self, frame: ToyFrame, *, sent: bool = False) -> Record:
         payload = self.payload(frame, sent=sent)
         if payload is None:
-            return Record("ask", "request" if frame.code == ALL else "other", {})
+            return Record("other", "ack" if frame.code == DONE else "request", {})
         values = parse(payload.layout, payload.data, "toy answer")
         return Record("all", "reading", values, part="all")
 
@@ -139,6 +158,8 @@ class ToyCodec(Codec[ToyFrame]):
         values = dict(records[-1].values)
         values["cell_voltages"] = tuple(values["cell_voltages"])
         values["soc"] = float(values["soc"])
+        fets = values.pop("fets")
+        values |= {"charging_allowed": bool(fets & 1), "discharging_allowed": bool(fets & 2)}
         return Reading(protocol="toy", **values)
 
     def identity(self, records: Sequence[Record]) -> Identity:
@@ -168,6 +189,9 @@ class Toy(Driver[ToyFrame]):
         ),
     )
 
+    def __init__(self, link: Link[ToyFrame], options: Options) -> None:
+        super().__init__(link, options)
+
     @classmethod
     def make_framer(cls) -> ToyFramer:
         return ToyFramer()
@@ -192,7 +216,16 @@ BOARD = '''\
 
 from __future__ import annotations
 
-from bmslink.protocols.acme.driver import ALL, ANSWER, ToyFrame, ToyFramer, values_layout
+from bmslink.model import Switch
+from bmslink.protocols.acme.framing import (
+    ALL,
+    ANSWER,
+    DONE,
+    SET,
+    ToyFrame,
+    ToyFramer,
+    values_layout,
+)
 from bmslink.protocols.common.fields import build
 from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer, Responder
@@ -201,7 +234,7 @@ __all__ = ["ToyResponder"]
 
 
 class ToyResponder(Responder):
-    """Answers 01."""
+    """Answers 01 and 02."""
 
     def __init__(
         self, pack: Pack, *, address: int | None = None, firmware: str | None = None
@@ -210,18 +243,23 @@ class ToyResponder(Responder):
         self._framer = ToyFramer()
 
     def receive(self, data: bytes) -> list[Answer]:
-        asked = [frame for frame in self._framer.feed(data) if frame.code == ALL]
-        return [Answer(0.02, self._answer()) for _ in asked]
+        return [Answer(0.02, self._answer(frame)) for frame in self._framer.feed(data)]
 
-    def _answer(self) -> bytes:
+    def _answer(self, frame: ToyFrame) -> bytes:
+        if frame.code == SET:
+            which, on = frame.data
+            self.pack.switch((Switch.CHARGE, Switch.DISCHARGE)[which], bool(on))
+            return self._framer.encode(ToyFrame(code=DONE))
+        assert frame.code == ALL
         truth = self.pack.truth()
         values = {
             "voltage": truth.voltage,
             "current": truth.current,
             "soc": round(truth.soc or 0),
+            "fets": bool(truth.charging_allowed) | bool(truth.discharging_allowed) << 1,
             "cell_voltages": list(truth.cell_voltages),
         }
-        layout = values_layout(5 + 2 * len(truth.cell_voltages))
+        layout = values_layout(6 + 2 * len(truth.cell_voltages))
         return self._framer.encode(ToyFrame(code=ANSWER, data=build(layout, values, "answer")))
 '''
 
@@ -254,4 +292,49 @@ async def read_over_the_air():
 
 os.environ[VARIABLE] = BACKEND
 print(virtual_run(read_over_the_air()))
+"""
+
+PART = '''\
+"""Acme's switches."""
+
+from __future__ import annotations
+
+from bmslink.model import Command, Switch
+from bmslink.protocols.acme.framing import DONE, SET, ToyFrame
+from bmslink.protocols.common.settings_map import WriteCommand
+from bmslink.protocols.parts import Switches
+
+__all__ = ["ToySwitches"]
+
+FETS = (Switch.CHARGE, Switch.DISCHARGE)
+
+
+class ToySwitches(Switches[ToyFrame]):
+    """02 sets a FET."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, commands=FETS, missing={Switch.BALANCE: "there is no balancer"})
+
+    async def command(self, command: Command) -> WriteCommand[ToyFrame]:
+        self.require(command.switch)
+        return WriteCommand(
+            frame=ToyFrame(code=SET, data=bytes([FETS.index(command.switch), command.on])),
+            answer=lambda frame: frame.code == DONE,
+            what=str(command),
+        )
+'''
+
+SWITCH = """
+import bmslink
+from bmslink.config import switch
+from bmslink.model import Command
+from virtual_time import virtual_run
+
+async def main():
+    async with bmslink.connect("toy+sim://?load=idle") as device:
+        for on in (False, True):
+            outcome = await switch(device, Command("discharge", on))
+            print(outcome.result, (await device.read()).discharging_allowed)
+
+virtual_run(main())
 """

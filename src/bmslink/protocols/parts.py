@@ -97,19 +97,21 @@ class SettingsAccess(ABC, Generic[F]):
 class Switches(Generic[F]):
     """The switches of one board, and the commands that set them.
 
-    Where all of them are settings, or nothing is known of them, this class is enough; a protocol
-    that has commands says so in `can`, and makes them.
+    Where all of them are settings this class is enough; a protocol with commands makes them.
     """
 
     def __init__(
         self,
         name: str,
         *,
+        commands: Iterable[Switch] = (),
         settable: Iterable[Switch] = (),
         missing: Mapping[Switch, str] = MappingProxyType({}),
     ) -> None:
         self.name = name
         """Of the protocol."""
+        self.commands = frozenset(commands)
+        """The switches that a command sets."""
         self.settable = frozenset(settable)
         """The switches that are settings here (`charge_switch`), and no commands."""
         self.missing = missing
@@ -117,6 +119,8 @@ class Switches(Generic[F]):
 
     def can(self, switch: Switch) -> Capability:
         """Whether a switch can be set by a command of this protocol, and why not."""
+        if switch in self.commands:
+            return Capability(True)
         if switch in self.settable:
             return Capability(False, f"it is a setting here: {switch.key}")
         unproven = f"nothing proves how {self.name} boards are switched"

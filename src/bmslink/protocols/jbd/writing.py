@@ -195,14 +195,12 @@ class JBDSwitches(Switches[JBDFrame]):
     """The locks of the two FETs, and the balancer, which is a setting."""
 
     def __init__(self, board: JBDBoard) -> None:
-        super().__init__(board.name, settable=[Switch.BALANCE])
+        super().__init__(board.name, commands=_LOCKS, settable=[Switch.BALANCE])
         self._board = board
 
     def can(self, switch: Switch) -> Capability:
         reason = self._board.only_reads()
-        if reason:
-            return Capability(False, reason)
-        return super().can(switch) if switch in self.settable else Capability(True)
+        return Capability(False, reason) if reason else super().can(switch)
 
     async def command(self, command: Command) -> WriteCommand[JBDFrame]:
         """Register E1: bit 0 locks charging, bit 1 discharging.

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Protocol
 
 from bmslink.errors import LinkTimeout, SettingError
-from bmslink.model import Adjustment, Capability, Command, Identity, Switch
+from bmslink.model import Adjustment, Command, Identity, Switch
 from bmslink.protocols.common.fields import build
 from bmslink.protocols.common.settings_map import (
     SettingsMap,
@@ -211,12 +211,12 @@ class DalyA5Switches(Switches[DalyFrame]):
     """The two MOSFETs, by D9 and DA; a board with a tripped protection ignores them."""
 
     def __init__(self, board: DalyA5Board) -> None:
-        why = "nothing proves how this protocol switches the balancer"
-        super().__init__(board.name, missing={Switch.BALANCE: why})
+        super().__init__(
+            board.name,
+            commands=(Switch.CHARGE, Switch.DISCHARGE),
+            missing={Switch.BALANCE: "nothing proves how this protocol switches the balancer"},
+        )
         self._board = board
-
-    def can(self, switch: Switch) -> Capability:
-        return super().can(switch) if switch in self.missing else Capability(True)
 
     async def command(self, command: Command) -> WriteCommand[DalyFrame]:
         self.require(command.switch)
