@@ -18,7 +18,8 @@ from bmslink.protocols.common.fields import flag, named_bits
 from bmslink.protocols.common.rtu import RTUFrame, answers_read
 from bmslink.protocols.daly.a5.layouts import FAILURES, believed_count, unnamed_failures
 from bmslink.protocols.daly.radio import DALY_ADVERTS
-from bmslink.protocols.daly.registers.driver import Block, DalyRegisters, Dialect
+from bmslink.protocols.daly.registers.codec import Block, Dialect
+from bmslink.protocols.daly.registers.driver import DalyRegisters
 from bmslink.protocols.daly.registers.framing import D2_UNIT, D2Framer, read_request
 from bmslink.protocols.daly.registers.layouts import (
     RegisterMap,

@@ -18,7 +18,8 @@ from bmslink.protocols.base import Options, Record
 from bmslink.protocols.common.fields import bits, flag
 from bmslink.protocols.common.rtu import RTUFrame
 from bmslink.protocols.daly.a5.layouts import believed_count
-from bmslink.protocols.daly.registers.driver import Block, DalyRegisters, Dialect
+from bmslink.protocols.daly.registers.codec import Block, Dialect
+from bmslink.protocols.daly.registers.driver import DalyRegisters
 from bmslink.protocols.daly.registers.framing import (
     ANSWERING,
     ASKING,
