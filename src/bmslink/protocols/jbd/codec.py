@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from bmslink.errors import FrameError
 from bmslink.model import Identity, Reading
@@ -39,6 +39,8 @@ __all__ = ["JBDCodec"]
 class JBDCodec(Codec[JBDFrame]):
     """Meaning of JBD frames. Remembers the last request, because the oldest boards answer with
     A5 instead of the register (`jbd-simat-issue12-a5-echo`)."""
+
+    whole: ClassVar[frozenset[str]] = frozenset({"basic", "cells"})
 
     def __init__(self, options: Options | None = None) -> None:
         self._asked: int | None = None
