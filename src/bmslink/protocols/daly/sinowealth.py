@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 from construct import Byte, Bytes, Const, Int16ub, Int32sb, Int32ub, Struct
@@ -16,11 +17,12 @@ from construct import Byte, Bytes, Const, Int16ub, Int32sb, Int32ub, Struct
 from bmslink.errors import FrameError
 from bmslink.link.link import Drop, Frame, Framer, Timing
 from bmslink.model import Condition, Identity, Reading
-from bmslink.protocols.base import Codec, Driver, Options, Payload, Record
+from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, Requester
 from bmslink.protocols.common.crc8 import crc8
 from bmslink.protocols.common.fields import (
     Layout,
     build,
+    fields_of,
     is_set,
     kelvin,
     last_connected,
@@ -328,6 +330,10 @@ def _raw(values: Mapping[str, Any]) -> dict[str, Any]:
     return raw
 
 
+def _request(number: int, _address: int | None) -> SinowealthFrame:
+    return request(number)
+
+
 PROBE = Probe(
     protocols=("daly-sinowealth",),
     question="commands 0B and 17",
@@ -346,6 +352,12 @@ class DalySinowealth(Driver[SinowealthFrame]):
 
     name: ClassVar[str] = "daly-sinowealth"
     vendor: ClassVar[str] = "daly"
+    requests: ClassVar[Mapping[str, Requester]] = {
+        name: partial(_request, number)
+        for number, layout in sorted(FIELDS.items(), key=lambda row: row[0] != PACK_CONFIG)
+        for name, _ in fields_of(layout)
+        if name != "reserved"
+    }
     probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
     relatives: ClassVar[Relatives] = "always"
     responder: ClassVar[str] = "bmslink.simulation.boards.daly_sinowealth:SinowealthResponder"

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from bmslink.link.gatt import Advert
 from bmslink.link.link import Link
 from bmslink.model import Identity, Reading, Switch
-from bmslink.protocols.base import Options, Record
+from bmslink.protocols.base import Options, Record, Requester
 from bmslink.protocols.common.fields import flag, named_bits
 from bmslink.protocols.common.rtu import RTUFrame, answers_read
 from bmslink.protocols.daly.a5.layouts import FAILURES, believed_count, unnamed_failures
@@ -154,6 +155,10 @@ def _identify(values: Mapping[str, Any]) -> Identity:
     )
 
 
+def _request(block: Block, _address: int | None) -> RTUFrame:
+    return read_request(D2_UNIT, *block)
+
+
 PROBE = Probe(
     protocols=("daly-d2",),
     question="registers 00-3D of unit D2",
@@ -172,6 +177,10 @@ class DalyD2(DalyRegisters):
     dialect: ClassVar[Dialect] = Dialect("daly-d2", D2_TABLE, D2Framer, _TYPICAL, _merge, _identify)
     adverts: ClassVar[tuple[Advert, ...]] = DALY_ADVERTS
     radio_rank: ClassVar[int] = 30
+    requests: ClassVar[Mapping[str, Requester]] = {
+        name: partial(_request, block)
+        for name, block in (("live", STATUS), ("more", _MORE), ("versions", _VERSIONS))
+    }
     probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
     responder: ClassVar[str] = "bmslink.simulation.boards.daly_d2:DalyD2Responder"
     between = STATUS

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from bmslink.errors import LinkTimeout
 from bmslink.link.link import Link
 from bmslink.model import Condition, Identity, Reading, Switch
-from bmslink.protocols.base import Options, Record
+from bmslink.protocols.base import Options, Record, Requester
 from bmslink.protocols.common.fields import bits, flag
 from bmslink.protocols.common.rtu import RTUFrame
 from bmslink.protocols.daly.a5.layouts import believed_count
@@ -306,6 +307,10 @@ def _answers(asked: RTUFrame, frame: RTUFrame) -> bool:
     return mine and frame.shape == "data" and len(frame.data) == 2 * asked.count
 
 
+def _request(block: Block, address: int | None) -> RTUFrame:
+    return read_request(ASKING + (address or 1), *block)
+
+
 PROBE = Probe(
     protocols=("daly-p81",),
     question="registers 00-3F of unit 80 + address",
@@ -332,6 +337,15 @@ class DalyP81(DalyRegisters):
     )
 
     radio_rank: ClassVar[int] = 31
+    requests: ClassVar[Mapping[str, Requester]] = {
+        name: partial(_request, block)
+        for name, block in (
+            ("cells", _CELLS),
+            ("live", _LIVE[0]),
+            ("uptime", _UPTIME),
+            ("versions", _VERSIONS),
+        )
+    }
     probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
     responder: ClassVar[str] = "bmslink.simulation.boards.daly_p81:DalyP81Responder"
     between = _CELLS

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 from bmslink.errors import LinkTimeout
 from bmslink.link.link import Link, Timing
 from bmslink.model import Condition, Identity, Reading
-from bmslink.protocols.base import Codec, Driver, Options, Payload, Record
+from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, Requester
 from bmslink.protocols.common.fields import (
     Layout,
     bits,
@@ -255,6 +256,10 @@ def _head(frame: UPFrame) -> tuple[int, ...]:
     return frame.address, frame.function, frame.start, frame.end
 
 
+def _request(block: tuple[int, int], address: int | None) -> UPFrame:
+    return read_request(block, address or 1)
+
+
 PROBE = Probe(
     protocols=("jbd-up",),
     question="block 1000",
@@ -276,6 +281,10 @@ class JBDUP(Driver[UPFrame]):
 
     name: ClassVar[str] = "jbd-up"
     vendor: ClassVar[str] = "jbd"
+    requests: ClassVar[Mapping[str, Requester]] = {
+        name: partial(_request, block)
+        for name, block in (("status", STATUS), ("capacity", CAPACITY), ("product", PRODUCT))
+    }
     probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
     relatives: ClassVar[Relatives] = "thorough"
     responder: ClassVar[str] = "bmslink.simulation.boards.jbd_up:JBDUPResponder"
