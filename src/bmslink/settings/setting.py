@@ -21,7 +21,6 @@ from bmslink.model import Switch
 __all__ = [
     "ASKING",
     "CONVERSIONS",
-    "NAMES",
     "SWITCHES",
     "UNITS",
     "Danger",
@@ -29,7 +28,6 @@ __all__ = [
     "Kind",
     "Setting",
     "Value",
-    "title_of",
 ]
 
 Value = float | int | bool | str
@@ -230,6 +228,7 @@ def _number(value: float | None) -> str:
     return "any" if value is None else f"{value:.6g}"
 
 
+
 _WORDS = {
     "ovp": "over-voltage",
     "uvp": "under-voltage",
@@ -246,22 +245,3 @@ def title_of(key: str) -> str:
     """A key in words: `cell_ovp_delay` is "Cell over-voltage delay"."""
     text = " ".join(_WORDS.get(word, word) for word in key.split("_"))
     return text[:1].upper() + text[1:]
-
-
-_PARTS = ("warning", "release", "delay")
-_LIMITED = (
-    *("cell_ovp", "cell_uvp", "cell_delta", "pack_ovp", "pack_uvp"),
-    *("charge_ocp", "charge_otp", "charge_utp", "discharge_ocp", "discharge_otp", "discharge_utp"),
-    *("mosfet_otp", "temperature_delta", "soc_low", "soc_high"),
-)
-NAMES: frozenset[str] = frozenset(
-    (
-        *(f"{name}{part}" for name in _LIMITED for part in ("", *(f"_{p}" for p in _PARTS))),
-        *("short_circuit_current", "short_circuit_delay", "short_circuit_release"),
-        *("balance_switch", "balance_charging_only", "balance_current"),
-        *("balance_delta", "balance_start_voltage", "charge_switch", "discharge_switch"),
-        *("cell_count", "chemistry", "cycle_capacity", "nominal_capacity", "sleep_delay", "soc"),
-        *("empty_voltage", "float_voltage", "full_charge_voltage"),
-    )
-)
-"""The names that all vendors share; `protocols.names` knows the others."""
