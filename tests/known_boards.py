@@ -19,8 +19,8 @@ from bmslink.protocols.jbd.map import jbd_map
 from bmslink.protocols.jbd.up.map import up_map
 from bmslink.protocols.jk.jk04.map import jk04_map
 from bmslink.protocols.jk.map import TABLE_BYTES, jk_map
-from bmslink.protocols.jk.modbus.writing import modbus_map
-from bmslink.protocols.jk.nw.writing import nw_map
+from bmslink.protocols.jk.modbus.settings import modbus_map
+from bmslink.protocols.jk.nw.map import nw_map
 from bmslink.settings.setting import Setting
 from support import virtual_run
 

@@ -16,9 +16,9 @@ from bmslink.protocols.jk.jk02.driver import JK02, JK02Codec, JK02Framer
 from bmslink.protocols.jk.jk02.framing import command
 from bmslink.protocols.jk.jk04.driver import JK04
 from bmslink.protocols.jk.map import TABLE_BYTES, jk_map
-from bmslink.protocols.jk.modbus.writing import modbus_map
+from bmslink.protocols.jk.modbus.settings import modbus_map
 from bmslink.protocols.jk.nw.driver import JKNW
-from bmslink.protocols.jk.nw.writing import nw_map
+from bmslink.protocols.jk.nw.map import nw_map
 from script_support import Scripted, drive
 from support import FIXTURES
 

@@ -9,75 +9,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import ClassVar, TypeVar
-
-from construct import Struct
 
 from bmslink.link.link import Frame
 from bmslink.model import Capability, Identity, Switch
 from bmslink.protocols.base import Driver
 from bmslink.protocols.common.settings_map import SettingsMap, Slot, WriteCommand
-from bmslink.protocols.jk.nw.tags import PASSWORD, TAGS, split
-from bmslink.settings.setting import Danger, Evidence, Kind, Setting, title_of
+from bmslink.protocols.jk.nw.map import nw_map
+from bmslink.protocols.jk.nw.tags import TAGS, split
 
-__all__ = ["JKNWWriting", "nw_map"]
+__all__ = ["JKNWWriting"]
 
 F = TypeVar("F", bound=Frame)
-
-_WRITABLE = {0xAB: "charge_switch", 0xAC: "discharge_switch"}
-_UNTRIED = "nobody has recorded this tag being written; the board's Bluetooth port takes it"
-_OWN = ("jk_address", "jk_current_calibration", "jk_calibrating")
-_UNITS = {
-    "calibration": "A",
-    "low": "%",
-    "ovp": "V",
-    "uvp": "V",
-    "release": "V",
-    "delta": "V",
-    "voltage": "V",
-    "ocp": "A",
-    "delay": "s",
-    "capacity": "Ah",
-}
-
-
-def _unit(key: str) -> str:
-    """By the last word of its name."""
-    if "otp" in key or "utp" in key:
-        return "°C"
-    if key == "temperature_delta":
-        return "K"
-    return _UNITS.get(key.rpartition("_")[2], "")
-
-
-def _row(tag: int, key: str) -> Setting:
-    kind: Kind = "switch" if key.endswith("_switch") else "number"
-    writable = tag in _WRITABLE
-    return Setting(
-        key=key,
-        title=title_of(key.removeprefix("jk_")),
-        slot=tag,
-        kind=kind,
-        unit=_unit(key),
-        danger=Danger.POWER if writable else Danger.NONE,
-        evidence=Evidence.CAPTURE if writable else Evidence.UNVERIFIED,
-        reason="" if writable else _UNTRIED,
-        live=key == "jk_calibrating",
-        own=key in _OWN,
-    )
-
-
-@cache
-def nw_map() -> SettingsMap:
-    """The map of all `4E 57` boards: the tags explain themselves."""
-    tags = {n: tag for n, tag in TAGS.items() if tag.role == "settings" and n != PASSWORD}
-    return SettingsMap(
-        name="jk-nw",
-        evidence="Ten boards were recorded with this list of tags (docs/protocols/jk-nw.md).",
-        slots=tuple(Slot(address=n, layout=Struct(t.name / t.layout)) for n, t in tags.items()),
-        settings=tuple(_row(number, tag.name) for number, tag in tags.items()),
-    )
 
 
 class JKNWWriting(Driver[F]):
@@ -130,7 +73,7 @@ class JKNWWriting(Driver[F]):
         return WriteCommand(
             frame=self.make_write(slot.address, data),
             answer=None,  # what comes back was never recorded: only reading tells
-            what=_WRITABLE[slot.address],
+            what=TAGS[slot.address].name,
         )
 
     settable: ClassVar[frozenset[Switch]] = frozenset({Switch.CHARGE, Switch.DISCHARGE})
