@@ -11,7 +11,7 @@ import bmslink
 from bmslink.model import Identity
 from bmslink.protocols.base import Driver
 from bmslink.protocols.common.settings_map import SeenSettings, SettingsMap, Slot
-from bmslink.protocols.daly.a5.writing import a5_map
+from bmslink.protocols.daly.a5.map import a5_map
 from bmslink.protocols.daly.registers.d2 import DalyD2
 from bmslink.protocols.daly.registers.map import register_map
 from bmslink.protocols.daly.registers.p81 import DalyP81
@@ -61,7 +61,7 @@ def _jbd(function: str) -> SettingsMap:
 
 
 def _registers(driver: type[DalyD2 | DalyP81], values: Mapping[str, float | None]) -> SettingsMap:
-    return register_map(driver.name, driver.dialect.table, "70_260316_01T6", values)
+    return register_map(driver.name, "70_260316_01T6", values)
 
 
 BOARDS: Mapping[str, Board] = {

@@ -156,11 +156,13 @@ MAKERS: dict[Any, Iterable[tuple[Any, ...]]] = {
 HELPERS = {
     "_alone",
     "_field_layout",
-    "_one",
-    "_pair",
+    "_record_field",
+    "_table",
     "_text",
+    "_whole",
     "big_endian",
     "individual_layout",
+    "record",
     "status_layout",
 }
 """They make pieces of those, or choose among them."""

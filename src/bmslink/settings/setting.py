@@ -228,7 +228,6 @@ def _number(value: float | None) -> str:
     return "any" if value is None else f"{value:.6g}"
 
 
-
 _WORDS = {
     "ovp": "over-voltage",
     "uvp": "under-voltage",

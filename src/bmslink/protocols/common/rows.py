@@ -52,7 +52,8 @@ class Row:
     absent: tuple[float, ...] = ()
     """Numbers that mean: this board has none."""
     lowest: float | None = None
-    """What is stored below this is no value of this setting."""
+    highest: float | None = None
+    """What is stored below or above these is no value of this setting."""
     live: bool = False
     own: bool = False
     """It belongs to this one board: profiles leave it out."""
@@ -64,9 +65,14 @@ class Row:
         """The field of the layout that holds it."""
         return self.inside or self.key
 
+    @property
+    def shared(self) -> Shared:
+        """Title, unit and kind, from the catalogue if the name is a shared one."""
+        return CATALOGUE.get(self.key) or Shared(self.title, self.unit, self.kind)
+
     def setting(self) -> Setting:
         """The row as people see it; a `ValueError` says what it lacks."""
-        shared = CATALOGUE.get(self.key) or Shared(self.title, self.unit, self.kind)
+        shared = self.shared
         if not shared.title:
             raise ValueError(f"{self.key} is not in the catalogue, so its row needs a title.")
         if self.title and self.key in CATALOGUE:

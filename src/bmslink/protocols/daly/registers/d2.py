@@ -20,8 +20,8 @@ from bmslink.protocols.daly.radio import DALY_ADVERTS
 from bmslink.protocols.daly.registers.driver import Block, DalyRegisters, Dialect
 from bmslink.protocols.daly.registers.framing import D2_UNIT, D2Framer, read_request
 from bmslink.protocols.daly.registers.layouts import (
+    Register,
     RegisterMap,
-    Row,
     amps,
     board_name,
     celsius,
@@ -31,7 +31,7 @@ from bmslink.protocols.daly.registers.layouts import (
     volts,
 )
 from bmslink.protocols.daly.registers.reading import Found, common, keep, told
-from bmslink.protocols.daly.registers.settings import D2_SETTINGS
+from bmslink.protocols.daly.registers.settings import D2_ROWS, D2_TEXTS, register
 from bmslink.protocols.daly.settings import CHEMISTRIES
 from bmslink.protocols.probe import Probe, Turn
 
@@ -60,14 +60,15 @@ D2_TABLE = RegisterMap(
     volts(0x37, "average_voltage"),
     volts(0x38, "voltage_difference"),
     number(0x39, "power"),  # W, without a sign
-    Row(0x3A, "failure_words", count=4),
-    Row(0x3E, "balance_words", count=2),  # a mask, or a mileage: not sure
-    Row(0x40, "balance_current_word"),  # from 30000, in mA or 0.1 A: sources disagree
-    Row(0x41, "balanced_cell_count"),
+    Register(0x3A, "failure_words", count=4),
+    Register(0x3E, "balance_words", count=2),  # a mask, or a mileage: not sure
+    Register(0x40, "balance_current_word"),  # from 30000, in mA or 0.1 A: sources disagree
+    Register(0x41, "balanced_cell_count"),
     celsius(0x42, "mosfet_temperature"),
     celsius(0x43, "board_temperature"),
     volts(0x47, "cell_voltages_33", count=16, high=5.0),
-    *D2_SETTINGS,
+    *map(register, D2_ROWS),
+    *D2_TEXTS,
 )
 """The registers of D2. 44-46 and 57-7F have no agreed meaning."""
 

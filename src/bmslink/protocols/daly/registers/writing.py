@@ -57,7 +57,7 @@ class DalyRegisterWriting(Driver[RTUFrame]):
         """The raw bytes of registers; `LinkTimeout` where the board knows none of them."""
 
     def likely_map(self, identity: Identity) -> SettingsMap:
-        return register_map(self.name, self.table, identity.firmware, {})
+        return register_map(self.name, identity.firmware, {})
 
     async def settings_map(self, identity: Identity) -> SettingsMap:
         draft = self.likely_map(identity)
@@ -65,7 +65,7 @@ class DalyRegisterWriting(Driver[RTUFrame]):
         slots = [draft.by_address[draft.setting(key).slot] for key in keys]
         found = draft.decode(await self._proven(slots))
         values = {k: v if isinstance(v, float) else None for k, v in found.items()}
-        self.own_map = register_map(self.name, self.table, identity.firmware, values)
+        self.own_map = register_map(self.name, identity.firmware, values)
         return self.own_map
 
     async def _proven(self, slots: Sequence[Slot]) -> dict[int, bytes]:
