@@ -159,7 +159,6 @@ HELPERS = {
     "_record_field",
     "_table",
     "_text",
-    "_whole",
     "big_endian",
     "individual_layout",
     "record",

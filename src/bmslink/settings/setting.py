@@ -132,7 +132,8 @@ class Setting:
     absent: tuple[float, ...] = ()
     """Numbers that a board holds where it has no such limit: they count as unknown."""
     lowest: float | None = None
-    """What is stored below this is no value of this setting either."""
+    highest: float | None = None
+    """What is stored below or above these is no value of this setting either."""
     live: bool = False
     """It changes by itself (a clock, a counter): no backup restores it, no check compares it."""
     own: bool = False
@@ -211,7 +212,9 @@ class Setting:
         """A stored number as the setting's value; `None` where it means that there is none."""
         if not math.isfinite(number) or number in self.absent:
             return None
-        return None if self.lowest is not None and number < self.lowest else number
+        too_low = self.lowest is not None and number < self.lowest
+        too_high = self.highest is not None and number > self.highest
+        return None if too_low or too_high else number
 
     def show(self, value: Value | None) -> str:
         """A value in words."""
@@ -226,21 +229,3 @@ class Setting:
 
 def _number(value: float | None) -> str:
     return "any" if value is None else f"{value:.6g}"
-
-
-_WORDS = {
-    "ovp": "over-voltage",
-    "uvp": "under-voltage",
-    "ocp": "over-current",
-    "otp": "over-temperature",
-    "utp": "under-temperature",
-    "soc": "SOC",
-    "mosfet": "MOSFET",
-    "delta": "difference",
-}
-
-
-def title_of(key: str) -> str:
-    """A key in words: `cell_ovp_delay` is "Cell over-voltage delay"."""
-    text = " ".join(_WORDS.get(word, word) for word in key.split("_"))
-    return text[:1].upper() + text[1:]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 
-from construct import Struct
+from construct import Bytes, Struct
 
 from bmslink.protocols.common.fields import Layout, Scaled, fields_of
 from bmslink.protocols.common.settings_map import Slot
@@ -95,6 +95,7 @@ class Row:
             reason=self.reason,
             absent=self.absent,
             lowest=self.lowest,
+            highest=self.highest,
             live=self.live,
             own=self.own,
         )
@@ -110,17 +111,23 @@ def step_of(wire: Layout) -> float:
     return 1 / abs(wire.per) if isinstance(wire, Scaled) else 1.0
 
 
-def record(rows: Iterable[Row]) -> Layout:
-    """The layout of rows that lie behind one another; bits of one field are one field."""
-    return Struct(*(name / wire for name, wire in {row.name: row.wire for row in rows}.items()))
+def record(rows: Iterable[Row], size: int = 0) -> Layout:
+    """The layout of rows that lie behind one another; bits of one field are one field. Where a
+    `size` is given, what follows them is reserved."""
+    fields = {row.name: row.wire for row in rows}
+    end = sum(wire.sizeof() for wire in fields.values())
+    if end < size:
+        fields[f"reserved_{end}"] = Bytes(size - end)
+    return Struct(*(name / wire for name, wire in fields.items()))
 
 
-def layouts(rows: Iterable[Row]) -> dict[int, Layout]:
-    """The layout of each address: the fields of its rows, in their order."""
+def layouts(rows: Iterable[Row], size: int = 0) -> dict[int, Layout]:
+    """The layout of each address: the fields of its rows, in their order, and what is reserved of
+    its `size`."""
     found: dict[int, list[Row]] = {}
     for row in rows:
         found.setdefault(row.at, []).append(row)
-    return {at: record(each) for at, each in found.items()}
+    return {at: record(each, size) for at, each in found.items()}
 
 
 def settings(rows: Iterable[Row]) -> tuple[Setting, ...]:

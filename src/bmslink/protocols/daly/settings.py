@@ -210,15 +210,9 @@ def _write_id(data_id: int) -> int | None:
     return data_id - (0x43 if 0x64 <= data_id <= 0x6A else 0x40)
 
 
-def _frame(known: Layout) -> Layout:
-    """A layout of eight bytes; what follows the last row means nothing."""
-    left = _SIZE - known.sizeof()
-    return Struct(*known.subcons, "reserved" / Bytes(left)) if left else known
-
-
 PARAMETERS: dict[int, Parameter] = {
-    data_id: Parameter(_frame(layout), _write_id(data_id))
-    for data_id, layout in layouts(ROWS).items()
+    data_id: Parameter(layout, _write_id(data_id))
+    for data_id, layout in layouts(ROWS, _SIZE).items()
 }
 
 WRITES: dict[int, int] = {

@@ -159,14 +159,10 @@ _32S: tuple[Row, ...] = (
 )  # fmt: skip
 
 
-def _whole(rows: tuple[Row, ...]) -> Layout:
-    """The layout of the record: what follows the last row is reserved."""
-    known = record(rows)
-    at = known.sizeof()
-    return Struct(*known.subcons, f"reserved_{6 + at}" / Bytes(TABLE_BYTES - at))
-
-
-SETTINGS_LAYOUTS: dict[str, Layout] = {"24s": _whole(_24S), "32s": _whole(_32S)}
+SETTINGS_LAYOUTS: dict[str, Layout] = {
+    "24s": record(_24S, TABLE_BYTES),
+    "32s": record(_32S, TABLE_BYTES),
+}
 """Type 01, bytes 6-298."""
 
 ROWS: dict[str, tuple[Row, ...]] = {

@@ -76,8 +76,13 @@ _KELVIN = _Scale(_RAW, (1, 100), (_NO_DELTA,))  # without the offset of 40
 _CHARGE = _Scale(_TENTHS, _PERCENT)
 
 
-def _live(at: int, key: str, wire: Layout, limits: tuple[float, float], **own: str) -> Row:
-    return Row(at, key, wire, limits, _APP, reason=_LIVE, live=True, highest=limits[1], **own)
+def _counter(at: int, key: str, title: str) -> Row:
+    """Refreshed every 5 minutes."""
+    return Row(at, key, _WIDE, _ANY, _APP, title=title, unit="Ah", reason=_LIVE, live=True)
+
+
+def _soc(at: int) -> Row:
+    return Row(at, "soc", _TENTHS, _PERCENT, _APP, reason=_LIVE, live=True, highest=100.0)
 
 
 def _wiring(at: int, key: str, title: str = "", reason: str = _WIRING) -> Row:
@@ -138,7 +143,7 @@ D2_ROWS: tuple[Row, ...] = (
     Row(0xA4, "balance_delta", _MV, (0.001, 0.5), _APP),
     Row(0xA5, "charge_switch", _RAW, None, _APP, danger=_POWER),
     Row(0xA6, "discharge_switch", _RAW, None, _CAPTURE, danger=_POWER),
-    _live(0xA7, "soc", _TENTHS, _PERCENT),  # follows the live one
+    _soc(0xA7),  # follows the live one
     # A8, a temperature limit with or without the offset of 40, stays unnamed
     # of balancer boards; else text of an address
     Row(0xCF, "daly_balancer_switch", _RAW, None, _APP,
@@ -164,14 +169,13 @@ P81_ROWS: tuple[Row, ...] = (
     Row(0x109, "nominal_capacity", _WIDE, (1, 4000), _APP, danger=_ALL),
     Row(0x10B, "daly_second_capacity", _WIDE, _ANY, _APP,
         title="Second capacity", unit="Ah", reason=_UNKNOWN),
-    # counters, refreshed every 5 minutes
-    _live(0x10D, "daly_charged_capacity", _WIDE, _ANY, title="Charged in all", unit="Ah"),
-    _live(0x10F, "daly_discharged_capacity", _WIDE, _ANY, title="Discharged in all", unit="Ah"),
+    _counter(0x10D, "daly_charged_capacity", "Charged in all"),
+    _counter(0x10F, "daly_discharged_capacity", "Discharged in all"),
     Row(0x114, "daly_nominal_cell_voltage", _MV, _CELL, _APP,
         title="Nominal cell voltage", unit="V", danger=_ALL),
     # s; FFFF, shown as unknown, is never
     Row(0x115, "sleep_delay", TENS, (60, 65530), _APP, step=10),
-    _live(0x116, "soc", _TENTHS, _PERCENT),  # runs beside register 3A, a little off
+    _soc(0x116),  # runs beside register 3A, a little off
     Row(0x117, "balance_current", _MILLI, (0.03, 20), _APP),
     # of the two balance switches the one that answers hold
     Row(0x119, "balance_switch", _RAW, None, _CAPTURE, inside="daly_balance_enable"),
