@@ -65,7 +65,7 @@ def _rows(variant: str, table: bytes, taken: int) -> Iterator[Row]:
     if variant == "24s":
         held = parse(SETTINGS_LAYOUTS[variant], table, "settings")
         for row in ROWS[variant]:
-            has = held[row.key] not in row.absent
+            has = held[row.name] not in row.absent
             yield row if has else replace(row, reason="this board does not have it")
         return
     start, end = _PLACES[variant]["enable_flags"]

@@ -216,7 +216,7 @@ _ACTIONS: dict[str, dict[int, Register]] = {
     },
 }
 REGISTERS: dict[str, dict[int, Register]] = {
-    variant: {row.at: Register(row.key, row.wire, danger=row.key in _CUTTING) for row in rows}
+    variant: {row.at: Register(row.name, row.wire, danger=row.key in _CUTTING) for row in rows}
     | _ACTIONS[variant]
     for variant, rows in ROWS.items()
 }

@@ -13,8 +13,7 @@ from construct import Array, Byte, Bytes, Const, Int16ub, Int32sb, Int32ub, Stru
 from bmslink.model import Condition
 from bmslink.protocols.base import require
 from bmslink.protocols.common.fields import Layout, kelvin, scaled
-from bmslink.protocols.common.rows import layouts
-from bmslink.protocols.jbd.up.settings import ROWS
+from bmslink.protocols.jbd.up.settings import LAYOUTS
 
 __all__ = [
     "ALARMS",
@@ -147,7 +146,6 @@ def _individual_layout(cells: int, sensors: int) -> Layout:
     )
 
 
-_SETTINGS = layouts(ROWS)
 _COUNTERS = (
     "soc" / _PERCENT,  # 6 of block 2000
     "soh" / Int16ub,
@@ -178,8 +176,8 @@ _PRODUCT = Struct(
 _OPAQUE = Struct("reserved" / Bytes(14))
 
 BLOCKS: dict[tuple[int, int], tuple[str, Layout]] = {
-    (0x1800, 0xD0): ("protection_parameters", _SETTINGS[0x1800]),
-    (0x1C00, 0x86): ("pack_parameters", _SETTINGS[0x1C00]),
+    (0x1800, 0xD0): ("protection_parameters", LAYOUTS[0x1800]),
+    (0x1C00, 0x86): ("pack_parameters", LAYOUTS[0x1C00]),
     (0x2000, 0x40): ("capacity", _CAPACITY),
     (0x2006, 0x12): ("capacity", Struct(*_COUNTERS)),
     (0x2400, 0x0E): ("wireless", _OPAQUE),

@@ -7,8 +7,7 @@ from functools import cache
 
 from bmslink.protocols.common.rows import settings, slots
 from bmslink.protocols.common.settings_map import SettingsMap
-from bmslink.protocols.jbd.up.layouts import BLOCKS
-from bmslink.protocols.jbd.up.settings import ROWS
+from bmslink.protocols.jbd.up.settings import LAYOUTS, ROWS
 
 __all__ = ["SETTINGS_BLOCKS", "up_map"]
 
@@ -22,7 +21,7 @@ def up_map() -> SettingsMap:
     return SettingsMap(
         name="jbd-up",
         evidence="One answer of each block was recorded (docs/protocols/jbd-up.md).",
-        slots=slots(ROWS, {start: layout for (start, _), (_, layout) in BLOCKS.items()}),
+        slots=slots(ROWS, LAYOUTS),
         settings=settings(ROWS),
         read_only_reason="nobody was ever recorded writing the settings of these packs",
     )

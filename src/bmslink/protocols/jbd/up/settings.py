@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from construct import Array, Bytes, Int16ub
 
 from bmslink.protocols.common.fields import Layout, scaled
-from bmslink.protocols.common.rows import Row, bare
+from bmslink.protocols.common.rows import Row, bare, record
 
-__all__ = ["ROWS"]
+__all__ = ["LAYOUTS", "ROWS"]
 
 _MV = scaled(Int16ub, 1000)
 _10MV = scaled(Int16ub, 100)
@@ -82,5 +82,10 @@ ROWS: tuple[Row, ...] = (
     bare(_PARAMETERS, "pack_serial_number", Bytes(30)),  # 52
     bare(_PARAMETERS, "pack_date", Array(3, Int16ub)),
     bare(_PARAMETERS, "customer", Bytes(30)),  # 88
-    bare(_PARAMETERS, "reserved_118", Bytes(16)),
 )
+
+_SIZES = {_PROTECTION: 0xD0, _PARAMETERS: 0x86}
+LAYOUTS: dict[int, Layout] = {
+    at: record((row for row in ROWS if row.at == at), size) for at, size in _SIZES.items()
+}
+"""The two blocks, as long as they were answered."""

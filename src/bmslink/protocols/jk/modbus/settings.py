@@ -22,22 +22,22 @@ __all__ = ["modbus_map"]
 _WORD = "jk_switches"
 _LONE_BYTE = "it shares its register with a byte that nobody may write"
 _RECORDED = "balance_switch"  # jk-modbus-fc16-broadcast-switch
-_KEYS = frozenset(row.key for row in ROWS["32s"])
+_NAMES = frozenset(row.name for row in ROWS["32s"])
 
 
 @cache
-def _slot_of(key: str) -> Slot:
+def _slot_of(field_name: str) -> Slot:
     """The registers that hold a setting: every one of the native map has some.
 
     Made once: a layout's fast reader is compiled for the object.
     """
-    name = key if key in SETTINGS.starts else _WORD
+    name = field_name if field_name in SETTINGS.starts else _WORD
     own = next(field for field in SETTINGS.fields if field.name == name)
     fields = [own]
     if own.end - own.start == 1:
         register = own.start - own.start % 2
         both = [f for f in SETTINGS.fields if register <= f.start and f.end <= register + 2]
-        if len(both) == 2 and all(field.name in _KEYS for field in both):
+        if len(both) == 2 and all(field.name in _NAMES for field in both):
             fields = both
     layout = Struct(*(field.name / field.wire for field in fields))
     return Slot(address=SETTINGS.base + fields[0].start, layout=layout)
@@ -46,13 +46,13 @@ def _slot_of(key: str) -> Slot:
 def _row(row: Setting, slot: Slot) -> Setting:
     """A row of the native map, at its Modbus register."""
     bit = row.slot - SWITCH_WORD
-    switch = row.key not in SETTINGS.starts
+    switch = row.field not in SETTINGS.starts
     lone = slot.layout.sizeof() % 2 == 1
     known = Evidence.APP if row.evidence == Evidence.CAPTURE else row.evidence
     return replace(
         row,
         slot=slot.address,
-        name=_WORD if switch else "",
+        name=_WORD if switch else row.name,
         bit=bit if switch else None,
         evidence=Evidence.CAPTURE if row.key == _RECORDED else known,
         reason=_LONE_BYTE if lone else row.reason,
@@ -65,7 +65,7 @@ def modbus_map(firmware: str | None, table: bytes, command_flags: bytes) -> Sett
     slots: dict[int, Slot] = {}
     rows = []
     for row in native.settings:
-        slot = _slot_of(row.key)
+        slot = _slot_of(row.field)
         slots[slot.address] = slot
         rows.append(_row(row, slot))
     return replace(

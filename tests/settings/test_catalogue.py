@@ -1,0 +1,66 @@
+"""A setting is described once: in the catalogue, or in the rows of its vendor."""
+
+from __future__ import annotations
+
+import pytest
+from construct import Int16ub, Int32ul
+
+from bmslink.protocols import DRIVERS, load_driver
+from bmslink.protocols.common.fields import scaled
+from bmslink.protocols.common.rows import Row, bare, layouts, places, record, settings, slots
+from bmslink.protocols.names import VENDOR_PREFIXES
+from bmslink.settings.catalogue import CATALOGUE
+from bmslink.settings.setting import Evidence, Setting
+
+MV = scaled(Int16ub, 1000)
+
+
+def every_setting() -> list[Setting]:
+    maps = [each for name in DRIVERS for each in load_driver(name).every_map()]
+    return [row for each in maps for row in each.settings]
+
+
+def test_a_name_means_the_same_on_all_boards() -> None:
+    found: dict[str, set[tuple[str, str, str]]] = {}
+    for row in every_setting():
+        found.setdefault(row.key, set()).add((row.title, row.unit, row.kind))
+    assert not {key: said for key, said in found.items() if len(said) > 1}
+
+
+def test_what_no_vendor_owns_is_in_the_catalogue() -> None:
+    names = {row.key for row in every_setting()}
+    assert {name for name in names if not name.startswith(VENDOR_PREFIXES)} <= CATALOGUE.keys()
+    assert not [name for name in CATALOGUE if name.startswith(VENDOR_PREFIXES)]
+    titles = [shared.title for shared in CATALOGUE.values()]
+    assert len(set(titles)) == len(titles)
+
+
+def test_a_row_that_lacks_its_title_says_so() -> None:
+    with pytest.raises(ValueError, match="jk_acme is not in the catalogue"):
+        Row(1, "jk_acme", MV).setting()
+    with pytest.raises(ValueError, match="cell_ovp has its title in the catalogue"):
+        Row(1, "cell_ovp", MV, title="Over-voltage").setting()
+
+
+def test_a_row_without_evidence_is_never_written() -> None:
+    row = Row(1, "cell_ovp", MV, (2.5, 4.5)).setting()
+    assert not row.writable
+    assert (row.title, row.unit, row.step) == ("Cell over-voltage", "V", 0.001)
+    assert Row(1, "cell_ovp", MV, (2.5, 4.5), Evidence.APP).setting().writable
+
+
+def test_rows_of_one_address_share_its_bytes() -> None:
+    rows = (
+        Row(7, "cell_ovp", MV, (2.5, 4.5), Evidence.APP),
+        bare(7, "residue", Int16ub),
+        Row(9, "charge_switch", Int32ul, inside="word", bit=0),
+        Row(9, "discharge_switch", Int32ul, inside="word", bit=1),
+    )
+    known = layouts(rows, 6)
+    assert known[7].sizeof() == known[9].sizeof() == 6
+    assert places(known[7]) == {"cell_ovp": (0, 2), "residue": (2, 4), "reserved_4": (4, 6)}
+    assert places(known[9]) == {"word": (0, 4), "reserved_4": (4, 6)}
+    assert places(record(rows[:2])) == {"cell_ovp": (0, 2), "residue": (2, 4)}
+    assert [slot.address for slot in slots(rows, known)] == [7, 9]
+    keys = ["cell_ovp", "charge_switch", "discharge_switch"]
+    assert [row.key for row in settings(rows)] == keys
