@@ -158,7 +158,6 @@ HELPERS = {
     "_field_layout",
     "_record_field",
     "_table",
-    "_text",
     "big_endian",
     "individual_layout",
     "record",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from construct import Int16ub, Int32ul
 
+from bmslink import connect
 from bmslink.protocols import DRIVERS, load_driver
 from bmslink.protocols.common.fields import scaled
 from bmslink.protocols.common.rows import Row, bare, layouts, places, record, settings, slots
@@ -64,3 +65,25 @@ def test_rows_of_one_address_share_its_bytes() -> None:
     assert [slot.address for slot in slots(rows, known)] == [7, 9]
     keys = ["cell_ovp", "charge_switch", "discharge_switch"]
     assert [row.key for row in settings(rows)] == keys
+
+
+@pytest.mark.parametrize(
+    ("target", "key", "value", "raw", "why"),
+    [
+        # 47 or 87 °C: neither is said
+        ("sim://daly-d2?gap=0", "mosfet_otp", None, "0057", "sources disagree"),
+        ("sim://jk04", "jk_balance_start_voltage", 4.25, "00008840", "one source names it so"),
+        ("sim://jbd?gap=0", "jbd_short_circuit_level", 141.0, "8d5c", "no board was seen"),
+    ],
+)
+async def test_what_sources_disagree_about_is_shown_and_never_written(
+    target: str, key: str, value: float | None, raw: str, why: str
+) -> None:
+    async with connect(target) as device:
+        table = await device.settings()
+    row, held = table.map.setting(key), table.raw(key)
+    assert not row.writable
+    assert why in row.reason
+    assert table.values()[key] == value
+    assert held is not None
+    assert held.hex() == raw

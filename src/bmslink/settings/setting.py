@@ -134,6 +134,8 @@ class Setting:
     lowest: float | None = None
     highest: float | None = None
     """What is stored below or above these is no value of this setting either."""
+    unclear: bool = False
+    """Sources disagree about what its number means: the value stays unknown, `raw` shows it."""
     live: bool = False
     """It changes by itself (a clock, a counter): no backup restores it, no check compares it."""
     own: bool = False
@@ -210,7 +212,7 @@ class Setting:
 
     def believe(self, number: float) -> float | None:
         """A stored number as the setting's value; `None` where it means that there is none."""
-        if not math.isfinite(number) or number in self.absent:
+        if self.unclear or not math.isfinite(number) or number in self.absent:
             return None
         too_low = self.lowest is not None and number < self.lowest
         too_high = self.highest is not None and number > self.highest

@@ -54,6 +54,8 @@ class Row:
     lowest: float | None = None
     highest: float | None = None
     """What is stored below or above these is no value of this setting."""
+    unclear: bool = False
+    """What its number means is not known: it is shown as bytes, never as a value."""
     live: bool = False
     own: bool = False
     """It belongs to this one board: profiles leave it out."""
@@ -96,6 +98,7 @@ class Row:
             absent=self.absent,
             lowest=self.lowest,
             highest=self.highest,
+            unclear=self.unclear,
             live=self.live,
             own=self.own,
         )

@@ -47,7 +47,9 @@ _DELAY, _LONG_DELAY = (1, 120), (1, 255)
 
 _CAPTURE, _APP, _DOCUMENT = Evidence.CAPTURE, Evidence.APP, Evidence.DOCUMENT
 _CALIBRATES = "it calibrates the board: a wrong value falsifies every measurement"
-_CHIP = "what its bits mean depends on the measuring chip, which the board does not tell"
+_CHIP = (
+    "what its bits mean depends on the measuring chip, and no board was seen answering which it has"
+)
 _HISTORY = "it is the battery's history"
 _MAKER = "it is the maker's, and belongs to this one board"
 _UNCLEAR = "sources disagree about what it means"

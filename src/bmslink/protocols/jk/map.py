@@ -2,7 +2,8 @@
 
 A 32S board says itself which registers it has (flags at byte 287 of its settings) and which of
 them may be written (flags in its device info): a row is offered where both agree. 24S boards say
-neither and have the registers that all of them share. The settings are the rows of `jk.settings`.
+neither and have the registers that all of them share. The device info of a 32S board holds a few
+settings more, offered where it says that they may be written. All are rows of `jk.settings`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bmslink.protocols.common.fields import is_set, parse
+from bmslink.protocols.common.fields import build, fields_of, is_set, parse
 from bmslink.protocols.common.rows import Row, layouts, places, settings, slots
 from bmslink.protocols.common.settings_map import SettingsMap, proof
+from bmslink.protocols.jk.jk02.layouts import DEVICE_INFO
 from bmslink.protocols.jk.settings import (
+    INFO_ROWS,
     REGISTERS,
     ROWS,
     SETTINGS_LAYOUTS,
@@ -22,7 +25,7 @@ from bmslink.protocols.jk.settings import (
     TABLE_BYTES,
 )
 
-__all__ = ["TABLE_BYTES", "jk_map", "slot_bytes", "writable"]
+__all__ = ["TABLE_BYTES", "info_bytes", "jk_map", "slot_bytes", "writable"]
 
 _SEEN = {
     "24s": ("4.1.7", "7.1.0H", "8.0.6G", "10.02", "10.07"),
@@ -34,6 +37,7 @@ _SLOTS = {
     variant: {slot.address: slot for slot in slots(rows, layouts(rows))}
     for variant, rows in ROWS.items()
 }
+_INFO_SLOTS = {slot.address: slot for slot in slots(INFO_ROWS, layouts(INFO_ROWS))}
 _PLACES = {variant: places(layout) for variant, layout in SETTINGS_LAYOUTS.items()}
 
 
@@ -49,6 +53,16 @@ def slot_bytes(variant: str, register: int, table: bytes) -> bytes | None:
         word = int.from_bytes(table[start:end], "little")
         return bytes((word >> (register - SWITCH_WORD) & 1, 0, 0, 0))
     return None
+
+
+def info_bytes(register: int, info: bytes) -> bytes | None:
+    """The same out of the device info's 293 bytes, of the registers that it shows."""
+    slot = _INFO_SLOTS.get(register)
+    if slot is None:
+        return None
+    held = parse(DEVICE_INFO, info, "JK02 info record")
+    values = {name: held[name.removeprefix("jk_")] for name, _ in fields_of(slot.layout)}
+    return build(slot.layout, values, f"register {register:02X}")
 
 
 def writable(variant: str) -> dict[int, int]:
@@ -75,6 +89,7 @@ def _rows(variant: str, table: bytes, taken: int) -> Iterator[Row]:
             takes = is_set(taken, row.at)
             reason = row.reason if takes else "the board says that it does not take it"
             yield replace(row, reason=reason)
+    yield from (row for row in INFO_ROWS if is_set(taken, row.at))
 
 
 def jk_map(variant: str, firmware: str | None, table: bytes, command_flags: bytes) -> SettingsMap:
@@ -91,7 +106,7 @@ def jk_map(variant: str, firmware: str | None, table: bytes, command_flags: byte
     return SettingsMap(
         name=f"jk02-{variant}",
         evidence=known.evidence,
-        slots=tuple(_SLOTS[variant][row.at] for row in rows),
+        slots=tuple((_INFO_SLOTS | _SLOTS[variant])[row.at] for row in rows),
         settings=settings(rows),
         read_only_reason=read_only_reason,
         untested_reason=known.untested_reason,

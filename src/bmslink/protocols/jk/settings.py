@@ -22,6 +22,7 @@ from bmslink.settings.setting import Danger, Evidence
 
 __all__ = [
     "CLOCK",
+    "INFO_ROWS",
     "REGISTERS",
     "ROWS",
     "SETTINGS_LAYOUTS",
@@ -46,7 +47,7 @@ _U32 = Int32ul
 
 _CELL, _DELAY = (1.2, 4.4), (2, 600)
 _HOT, _COLD, _FETS, _I8 = (30, 80), (-45, 20), (50, 110), (-40, 100)
-_CAPTURE, _APP = Evidence.CAPTURE, Evidence.APP
+_CAPTURE, _APP, _DOCUMENT = Evidence.CAPTURE, Evidence.APP, Evidence.DOCUMENT
 _POWER, _PROTECTION, _LINK = Danger.POWER, Danger.PROTECTION, Danger.LINK
 _ALL = Danger.COMMISSIONING
 
@@ -159,6 +160,49 @@ _32S: tuple[Row, ...] = (
 )  # fmt: skip
 
 
+_UART = {
+    0: "4g_gps", 1: "jk_modbus_115200", 2: "niu", 3: "china_tower_1", 4: "pace_modbus",
+    5: "pylon", 6: "growatt", 7: "voltronic", 8: "china_tower_2", 9: "srne", 10: "jk_lcd_2",
+    13: "jk_modbus_9600", 14: "pylon_9600", 15: "pb_lcd_1", 16: "lin",
+}  # fmt: skip
+_CAN = {
+    0: "jk_250k", 1: "deye", 2: "pylon", 3: "growatt", 4: "victron", 5: "megarevo",
+    6: "jk_500k", 7: "invt", 8: "goodwe", 9: "sma", 10: "must", 11: "luxpower",
+}  # fmt: skip
+_TRIGGERS = {
+    0: "off", 1: "soc_low", 2: "pack_ovp", 3: "pack_uvp", 4: "cell_ovp", 5: "cell_uvp",
+    6: "charge_ocp", 7: "discharge_ocp", 8: "battery_hot", 9: "mosfet_hot", 10: "any_alarm",
+    11: "battery_cold", 12: "remote", 13: "soc_high", 14: "mosfet_fault",
+}  # fmt: skip
+_PORT = "it decides what a port speaks: nobody was recorded writing it, and it may cut this link"
+
+
+def _port(at: int, key: str, title: str, choices: Mapping[int, str]) -> Row:
+    return Row(at, key, Int16ul, None, _DOCUMENT, title=title, kind="choice",
+               choices=choices, danger=_LINK, reason=_PORT)  # fmt: skip
+
+
+def _trigger(at: int, key: str, title: str) -> Row:
+    return Row(at, key, Int16ul, None, _DOCUMENT, title=title, kind="choice", choices=_TRIGGERS)
+
+
+INFO_ROWS: tuple[Row, ...] = (
+    _port(0xA5, "jk_uart1_protocol", "Protocol of UART 1", _UART),
+    _port(0xA6, "jk_can_protocol", "Protocol of the CAN bus", _CAN),
+    _port(0xA8, "jk_uart2_protocol", "Protocol of UART 2", _UART),
+    _trigger(0xA9, "jk_buzzer_trigger", "Buzzer sounds on"),
+    _trigger(0xAA, "jk_dry1_trigger", "Dry contact 1 closes on"),
+    _trigger(0xAB, "jk_dry2_trigger", "Dry contact 2 closes on"),
+    Row(0xB3, "jk_request_charge_time", scaled(Byte, 10), (0, 25.5), _DOCUMENT,
+        title="Time at the requested charge voltage", unit="h"),
+    Row(0xB4, "jk_float_time", scaled(Byte, 10), (0, 25.5), _DOCUMENT,
+        title="Time at the float voltage", unit="h"),
+    _port(0xB6, "jk_uart3_protocol", "Protocol of UART 3", _UART),
+    Row(0xB7, "jk_rebulk_soc", Byte, (0, 50), _DOCUMENT, title="Charges anew below", unit="%"),
+)  # fmt: skip
+"""Settings of 32S boards that are in their device info (type 03), in the field of the same name
+without `jk_`. What writes them is known from other tools only: no write was recorded."""
+
 SETTINGS_LAYOUTS: dict[str, Layout] = {
     "24s": record(_24S, TABLE_BYTES),
     "32s": record(_32S, TABLE_BYTES),
@@ -202,17 +246,8 @@ _ACTIONS: dict[str, dict[int, Register]] = {
         0x6B: Register("jk_emergency", _U32, danger=True),
         CLOCK: Register("jk_clock", _U32),  # seconds since 2020-01-01, local standard time
         0x9D: Register("jk_factory_reset", Pass, danger=True),
-        0xA5: Register("jk_uart1_protocol", Int16ul, danger=True),
-        0xA6: Register("jk_can_protocol", Int16ul, danger=True),
-        0xA8: Register("jk_uart2_protocol", Int16ul, danger=True),
-        0xA9: Register("jk_buzzer_trigger", Int16ul),
-        0xAA: Register("jk_dry1_trigger", Int16ul),
-        0xAB: Register("jk_dry2_trigger", Int16ul),
-        0xB3: Register("jk_request_charge_time", scaled(Byte, 10)),  # hours
-        0xB4: Register("jk_float_time", scaled(Byte, 10)),
         0xB5: Register("jk_emergency_duration", Byte),  # minutes
-        0xB6: Register("jk_uart3_protocol", Int16ul, danger=True),
-        0xB7: Register("jk_rebulk_soc", Byte),
+        **{row.at: Register(row.key, row.wire, danger=bool(row.reason)) for row in INFO_ROWS},
     },
 }
 REGISTERS: dict[str, dict[int, Register]] = {

@@ -46,6 +46,8 @@ class DalyRegisterResponder(Responder):
     dialect: ClassVar[Dialect]
     switches: ClassVar[Mapping[int, Switch]]
     """Registers that can be written, with 0 or 1."""
+    unclear: ClassVar[Mapping[int, int]] = {}
+    """What it answers in registers whose meaning nobody knows."""
 
     def __init__(
         self, pack: Pack, *, address: int | None = None, firmware: str | None = None
@@ -176,6 +178,7 @@ class DalyRegisterResponder(Responder):
                 data = _row_bytes(row, values[row.name])
                 for at in range(row.length):
                     words[row.register + at] = data[2 * at : 2 * at + 2]
+        words |= {r: word.to_bytes(2, "big") for r, word in self.unclear.items()}
         words = {r: word for r, word in words.items() if register <= r < register + count}
         if not words:
             return None

@@ -67,7 +67,7 @@ D2_TABLE = RegisterMap(
     celsius(0x42, "mosfet_temperature"),
     celsius(0x43, "board_temperature"),
     volts(0x47, "cell_voltages_33", count=16, high=5.0),
-    *map(register, D2_ROWS),
+    *(register(row) for row in D2_ROWS if not row.unclear),
     *D2_TEXTS,
 )
 """The registers of D2. 44-46 and 57-7F have no agreed meaning."""

@@ -49,6 +49,7 @@ _CAPTURE, _APP = Evidence.CAPTURE, Evidence.APP
 _ALL, _POWER = Danger.COMMISSIONING, Danger.POWER
 _WIRING = "it is the board's own wiring"
 _LIVE = "it changes by itself"
+_OFFSET = "sources disagree whether it counts from -40 or 0 °C, and whether it is this limit"
 _TEXT = "on other boards this register holds text"
 _UNKNOWN = "what it is for is not known"
 _ON_THE_BUS = "it is the board's address on the bus"
@@ -144,7 +145,7 @@ D2_ROWS: tuple[Row, ...] = (
     Row(0xA5, "charge_switch", _RAW, None, _APP, danger=_POWER),
     Row(0xA6, "discharge_switch", _RAW, None, _CAPTURE, danger=_POWER),
     _soc(0xA7),  # follows the live one
-    # A8, a temperature limit with or without the offset of 40, stays unnamed
+    Row(0xA8, "mosfet_otp", _RAW, None, Evidence.DOCUMENT, reason=_OFFSET, unclear=True),
     # of balancer boards; else text of an address
     Row(0xCF, "daly_balancer_switch", _RAW, None, _APP,
         title="Balancer switch", kind="switch", reason=_TEXT),

@@ -31,8 +31,8 @@ from bmslink.protocols.jk.jk02.framing import (
 )
 from bmslink.protocols.jk.jk02.layouts import DEVICE_INFO
 from bmslink.protocols.jk.jk02.reading import HAS_CLOCK, has
-from bmslink.protocols.jk.map import TABLE_BYTES, jk_map, slot_bytes
-from bmslink.protocols.jk.settings import CLOCK, write_layout
+from bmslink.protocols.jk.map import TABLE_BYTES, info_bytes, jk_map, slot_bytes
+from bmslink.protocols.jk.settings import CLOCK, INFO_ROWS, write_layout
 
 __all__ = ["JK02Writing"]
 
@@ -137,13 +137,20 @@ class JK02Writing(Driver[JK02Frame]):
         return self._known[INFO].values
 
     def slot_bytes(self, slot: Slot, table: bytes) -> bytes | None:
-        """The value of a register, out of the settings record's 293 bytes."""
+        """The value of a register, out of the settings record's 293 bytes or the device info."""
+        info = info_bytes(slot.address, self._latest[INFO].data)
+        if info is not None:
+            return info
         return slot_bytes(str(self._known[INFO].values["variant"]), slot.address, table)
 
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
         self.link.discard()
+        before = self._latest.get(INFO)
         await self._ask(READ_SETTINGS, SETTINGS, self.link.timing.retries)
         table = self._latest[SETTINGS].data
+        # boards from 15 on send their device info with it
+        if _in_info(slots) and self._latest.get(INFO) is before:
+            await self._ask(READ_INFO, INFO, self.link.timing.retries)
         found = {slot.address: self.slot_bytes(slot, table) for slot in slots}
         known = {address: raw for address, raw in found.items() if raw is not None}
         self.seen.add(known)
@@ -218,3 +225,8 @@ class JK02Writing(Driver[JK02Frame]):
             answer=lambda frame: frame.command and frame.code == ACK,
             what="the clock",
         )
+
+
+def _in_info(slots: Sequence[Slot]) -> bool:
+    """Whether some of them are in the device info."""
+    return any(row.at == slot.address for slot in slots for row in INFO_ROWS)

@@ -61,13 +61,18 @@ CELL_INFO = Struct(
 
 _CAPTURE = Evidence.CAPTURE
 
+_UNSURE = (
+    "one source names it so, and register 58 for it; by the rule of all others it would be 5C, "
+    "which nobody was recorded writing, and boards balance far below it"
+)
+
 ROWS: tuple[Row, ...] = (
     Row(0x1C, "cell_count", Int16ul, (2, 24), _CAPTURE, danger=Danger.COMMISSIONING),
     Row(0x20, "jk_power_off_voltage", Float32l, (1.2, 4.4), _CAPTURE, step=0.001,
         title="The board switches itself off below", unit="V", danger=Danger.POWER),
     bare(0x44, "jk_voltage_reference", Float32l),  # all cell voltages scale with it
-    # 5C is named so by one source, and balancing ignores it
-    bare(0x5C, "jk_balance_start_voltage", Float32l),
+    Row(0x5C, "jk_balance_start_voltage", Float32l, None, Evidence.DOCUMENT,
+        title="Balancing begins above (unsure)", unit="V", reason=_UNSURE),
     Row(0x64, "balance_delta", Float32l, (0.003, 1.0), _CAPTURE, step=0.001),
     Row(0x68, "balance_current", Float32l, (0.3, 10.0), _CAPTURE, step=0.001),
     Row(0x6C, "balance_switch", Byte, None, _CAPTURE),
@@ -108,9 +113,9 @@ REGISTERS: dict[int, Register] = {
         danger=not row.offered,
     )
     for row in ROWS
-    if row.at != 0x5C
+    if not row.reason
 }
-"""Write registers."""
+"""Write registers, each seen being written."""
 
 _FLOATS = frozenset(
     {

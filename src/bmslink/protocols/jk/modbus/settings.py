@@ -14,14 +14,18 @@ from construct import Struct
 from bmslink.protocols.common.settings_map import SettingsMap, Slot
 from bmslink.protocols.jk.map import jk_map
 from bmslink.protocols.jk.modbus.map import SETTINGS
-from bmslink.protocols.jk.settings import ROWS, SWITCH_WORD
+from bmslink.protocols.jk.settings import INFO_ROWS, ROWS, SWITCH_WORD
 from bmslink.settings.setting import Evidence, Setting
 
 __all__ = ["modbus_map"]
 
 _WORD = "jk_switches"
 _LONE_BYTE = "it shares its register with a byte that nobody may write"
+_REFUSED = ("discharge_utp", "discharge_utp_release")
+"""Only a document has them at 1122; the one board on which it was tried (15.41) refused."""
 _RECORDED = "balance_switch"  # jk-modbus-fc16-broadcast-switch
+_ELSEWHERE = frozenset(row.at for row in INFO_ROWS)
+"""What the native device info holds is in another table, of which nobody was recorded writing."""
 _NAMES = frozenset(row.name for row in ROWS["32s"])
 
 
@@ -49,6 +53,8 @@ def _row(row: Setting, slot: Slot) -> Setting:
     switch = row.field not in SETTINGS.starts
     lone = slot.layout.sizeof() % 2 == 1
     known = Evidence.APP if row.evidence == Evidence.CAPTURE else row.evidence
+    if row.key in _REFUSED:
+        known = Evidence.DOCUMENT
     return replace(
         row,
         slot=slot.address,
@@ -64,7 +70,7 @@ def modbus_map(firmware: str | None, table: bytes, command_flags: bytes) -> Sett
     native = jk_map("32s", firmware, table, command_flags)
     slots: dict[int, Slot] = {}
     rows = []
-    for row in native.settings:
+    for row in (row for row in native.settings if row.slot not in _ELSEWHERE):
         slot = _slot_of(row.field)
         slots[slot.address] = slot
         rows.append(_row(row, slot))
