@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from construct import Int16ub, Int32ul
+from construct import Float32l, Int16ub, Int32ul
 
 from bmslink import connect
 from bmslink.protocols import DRIVERS, load_driver
@@ -39,8 +39,17 @@ def test_what_no_vendor_owns_is_in_the_catalogue() -> None:
 def test_a_row_that_lacks_its_title_says_so() -> None:
     with pytest.raises(ValueError, match="jk_acme is not in the catalogue"):
         Row(1, "jk_acme", MV).setting()
-    with pytest.raises(ValueError, match="cell_ovp has its title in the catalogue"):
+    with pytest.raises(ValueError, match="cell_ovp has its title and unit in the cat"):
         Row(1, "cell_ovp", MV, title="Over-voltage").setting()
+
+
+def test_a_row_that_would_take_anything_says_so() -> None:
+    with pytest.raises(ValueError, match="cell_ovp has no limits"):
+        Row(1, "cell_ovp", MV, None, Evidence.APP).setting()
+    with pytest.raises(ValueError, match="its row gives a step"):
+        Row(1, "cell_ovp", Float32l, (2.5, 4.5), Evidence.APP).setting()
+    assert Row(1, "cell_ovp", Float32l, (2.5, 4.5), step=0.001).setting().step == 0.001
+    assert Row(1, "charge_switch", Int16ub, None, Evidence.APP).setting().writable
 
 
 def test_a_row_without_evidence_is_never_written() -> None:

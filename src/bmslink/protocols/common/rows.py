@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 
-from construct import Bytes, Struct
+from construct import Bytes, FormatField, Struct
 
 from bmslink.protocols.common.fields import Layout, Scaled, fields_of
 from bmslink.protocols.common.settings_map import Slot
@@ -77,10 +77,10 @@ class Row:
         shared = self.shared
         if not shared.title:
             raise ValueError(f"{self.key} is not in the catalogue, so its row needs a title.")
-        if self.title and self.key in CATALOGUE:
-            raise ValueError(f"{self.key} has its title in the catalogue, not in its row.")
+        if (self.title or self.unit) and self.key in CATALOGUE:
+            raise ValueError(f"{self.key} has its title and unit in the catalogue, not in its row.")
         low, high = self.limits or (None, None)
-        return Setting(
+        made = Setting(
             key=self.key,
             title=shared.title,
             slot=self.at,
@@ -102,6 +102,9 @@ class Row:
             live=self.live,
             own=self.own,
         )
+        if made.writable and made.kind == "number" and self.limits is None:
+            raise ValueError(f"{self.key} has no limits, so it has to say why it is not written.")
+        return made
 
 
 def bare(at: int, name: str, wire: Layout) -> Row:
@@ -110,7 +113,9 @@ def bare(at: int, name: str, wire: Layout) -> Row:
 
 
 def step_of(wire: Layout) -> float:
-    """The step of a scaled number; 1 of any other."""
+    """The step of a scaled number; 1 of a whole one. A `ValueError` for a float, which has none."""
+    if isinstance(wire, FormatField) and wire.fmtstr[-1] in "fd":
+        raise ValueError("A float does not say what a board can tell apart: its row gives a step.")
     return 1 / abs(wire.per) if isinstance(wire, Scaled) else 1.0
 
 

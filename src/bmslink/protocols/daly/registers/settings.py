@@ -63,9 +63,11 @@ class _Scale(NamedTuple):
     absent: tuple[float, ...] = ()
     lowest: float | None = None
 
-    def row(self, at: int, key: str, evidence: Evidence, title: str = "") -> Row:
+    def row(
+        self, at: int, key: str, evidence: Evidence = _APP, title: str = "", unit: str = ""
+    ) -> Row:
         return Row(at, key, self.wire, self.limits, evidence, absent=self.absent,
-                   lowest=self.lowest, title=title, unit="A")  # fmt: skip
+                   lowest=self.lowest, title=title, unit=unit)  # fmt: skip
 
 
 _CELLS, _PACKS = _Scale(_MV, _CELL), _Scale(_TENTHS, _PACK)
@@ -100,14 +102,14 @@ def _boards(at: int) -> Iterator[Row]:
 
 def _two(at: int, key: str, scale: _Scale) -> Iterator[Row]:
     """Warning and protection."""
-    yield scale.row(at, f"{key}_warning", _APP)
-    yield scale.row(at + 1, key, _APP)
+    yield scale.row(at, f"{key}_warning")
+    yield scale.row(at + 1, key)
 
 
 def _four(at: int, key: str, scale: _Scale) -> Iterator[Row]:
     """Warning, protection, release and delay."""
     yield from _two(at, key, scale)
-    yield scale.row(at + 2, f"{key}_release", _APP)
+    yield scale.row(at + 2, f"{key}_release")
     yield Row(at + 3, f"{key}_delay", _MILLI, _DELAY, _APP)
 
 
@@ -117,7 +119,7 @@ def _five(at: int, key: str, scale: _Scale, title: str, evidence: Evidence) -> I
     yield scale.row(at, f"{key}_warning", evidence)
     yield scale.row(at + 1, key, evidence)
     yield Row(at + 2, f"{key}_delay", _MILLI, _DELAY, _APP)
-    yield scale.row(at + 3, third, _APP, title)
+    yield scale.row(at + 3, third, _APP, title, "A")
     yield Row(at + 4, f"{third}_delay", _MILLI, _DELAY, _APP, title=f"{title} delay", unit="s")
 
 

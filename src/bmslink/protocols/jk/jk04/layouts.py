@@ -72,7 +72,7 @@ ROWS: tuple[Row, ...] = (
         title="The board switches itself off below", unit="V", danger=Danger.POWER),
     bare(0x44, "jk_voltage_reference", Float32l),  # all cell voltages scale with it
     Row(0x5C, "jk_balance_start_voltage", Float32l, None, Evidence.DOCUMENT,
-        title="Balancing begins above (unsure)", unit="V", reason=_UNSURE),
+        step=0.001, title="Balancing begins above (unsure)", unit="V", reason=_UNSURE),
     Row(0x64, "balance_delta", Float32l, (0.003, 1.0), _CAPTURE, step=0.001),
     Row(0x68, "balance_current", Float32l, (0.3, 10.0), _CAPTURE, step=0.001),
     Row(0x6C, "balance_switch", Byte, None, _CAPTURE),
