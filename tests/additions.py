@@ -319,7 +319,7 @@ SETTINGS = (
     ),
     NewSetting(
         "jk/jk04/layouts.py",
-        'bare(0x5C, "jk_balance_start_voltage", Float32l),',
+        'step=0.001, title="Balancing begins above (unsure)", unit="V", reason=_UNSURE),',
         'Row(0x60, "jk_acme", Float32l, (1.0, 2.0), _CAPTURE, step=0.001, title="Acme"),',
         ("sim://jk04",),
         "jk_acme", 1.5, 2.5,

@@ -66,10 +66,11 @@ def test_rows_of_one_address_share_its_bytes() -> None:
         Row(9, "charge_switch", Int32ul, inside="word", bit=0),
         Row(9, "discharge_switch", Int32ul, inside="word", bit=1),
     )
-    known = layouts(rows, 6)
+    known = layouts(rows, 6, "reserved")
     assert known[7].sizeof() == known[9].sizeof() == 6
-    assert places(known[7]) == {"cell_ovp": (0, 2), "residue": (2, 4), "reserved_4": (4, 6)}
-    assert places(known[9]) == {"word": (0, 4), "reserved_4": (4, 6)}
+    assert places(known[7]) == {"cell_ovp": (0, 2), "residue": (2, 4), "reserved": (4, 6)}
+    assert places(known[9]) == {"word": (0, 4), "reserved": (4, 6)}
+    assert "reserved_4" in places(record(rows[2:], 6))
     assert places(record(rows[:2])) == {"cell_ovp": (0, 2), "residue": (2, 4)}
     assert [slot.address for slot in slots(rows, known)] == [7, 9]
     keys = ["cell_ovp", "charge_switch", "discharge_switch"]

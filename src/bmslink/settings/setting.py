@@ -62,7 +62,7 @@ class Evidence(StrEnum):
     APP = "app"
     """The vendor's own software, or tools long in use on real boards, write it like this."""
     DOCUMENT = "document"
-    """Only a document says so: written with `--untested` only."""
+    """Only documents or other programs say so, no recording: written with `--untested` only."""
     UNVERIFIED = "unverified"
     """A guess: never written."""
 

@@ -119,23 +119,23 @@ def step_of(wire: Layout) -> float:
     return 1 / abs(wire.per) if isinstance(wire, Scaled) else 1.0
 
 
-def record(rows: Iterable[Row], size: int = 0) -> Layout:
+def record(rows: Iterable[Row], size: int = 0, rest: str = "") -> Layout:
     """The layout of rows that lie behind one another; bits of one field are one field. Where a
-    `size` is given, what follows them is reserved."""
+    `size` is given, what follows them is reserved, and called `rest` or by its offset."""
     fields = {row.name: row.wire for row in rows}
     end = sum(wire.sizeof() for wire in fields.values())
     if end < size:
-        fields[f"reserved_{end}"] = Bytes(size - end)
+        fields[rest or f"reserved_{end}"] = Bytes(size - end)
     return Struct(*(name / wire for name, wire in fields.items()))
 
 
-def layouts(rows: Iterable[Row], size: int = 0) -> dict[int, Layout]:
+def layouts(rows: Iterable[Row], size: int = 0, rest: str = "") -> dict[int, Layout]:
     """The layout of each address: the fields of its rows, in their order, and what is reserved of
     its `size`."""
     found: dict[int, list[Row]] = {}
     for row in rows:
         found.setdefault(row.at, []).append(row)
-    return {at: record(each, size) for at, each in found.items()}
+    return {at: record(each, size, rest) for at, each in found.items()}
 
 
 def settings(rows: Iterable[Row]) -> tuple[Setting, ...]:

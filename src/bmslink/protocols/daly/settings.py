@@ -212,7 +212,7 @@ def _write_id(data_id: int) -> int | None:
 
 PARAMETERS: dict[int, Parameter] = {
     data_id: Parameter(layout, _write_id(data_id))
-    for data_id, layout in layouts(ROWS, _SIZE).items()
+    for data_id, layout in layouts(ROWS, _SIZE, "reserved").items()
 }
 
 WRITES: dict[int, int] = {

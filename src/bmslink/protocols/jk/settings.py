@@ -179,7 +179,7 @@ _PORT = "it decides what a port speaks: nobody was recorded writing it, and it m
 
 def _port(at: int, key: str, title: str, choices: Mapping[int, str]) -> Row:
     return Row(at, key, Int16ul, None, _DOCUMENT, title=title, kind="choice",
-               choices=choices, danger=_LINK, reason=_PORT)  # fmt: skip
+               choices=choices, reason=_PORT)  # fmt: skip
 
 
 def _trigger(at: int, key: str, title: str) -> Row:

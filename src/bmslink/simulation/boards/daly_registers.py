@@ -22,7 +22,7 @@ from bmslink.protocols.daly.registers.driver import Dialect
 from bmslink.protocols.daly.registers.layouts import (
     ABSENT,
     MAX_REGISTERS,
-    Register,
+    RegisterRow,
 )
 from bmslink.protocols.daly.settings import moment_of
 from bmslink.simulation.pack.pack import Pack
@@ -144,7 +144,7 @@ class DalyRegisterResponder(Responder):
             store()
         return bool(stores)
 
-    def _writable(self, register: int) -> Register | None:
+    def _writable(self, register: int) -> RegisterRow | None:
         for row in self.dialect.table.rows:
             if row.register == register:
                 plain = row.show is None or row.name == "daly_clock"
@@ -214,7 +214,7 @@ class DalyRegisterResponder(Responder):
         yield "daly_production_date", bytes((_START.year - 2000, _START.month, _START.day, 0))
 
 
-def _row_bytes(row: Register, value: Any) -> bytes:
+def _row_bytes(row: RegisterRow, value: Any) -> bytes:
     """A row's registers; what the pack does not know, or they cannot hold, is absent."""
     if isinstance(value, bytes):
         data = value
@@ -225,7 +225,7 @@ def _row_bytes(row: Register, value: Any) -> bytes:
     return data.ljust(2 * row.length, b"\0")[: 2 * row.length]
 
 
-def _item(row: Register, value: float | None) -> bytes:
+def _item(row: RegisterRow, value: float | None) -> bytes:
     missing = _NO_PROBE if _NO_PROBE in row.absent else row.absent[0]
     if value is not None:
         for wanted in (value, round(value)):  # a register without a scale takes whole numbers

@@ -20,8 +20,8 @@ from bmslink.protocols.daly.radio import DALY_ADVERTS
 from bmslink.protocols.daly.registers.driver import Block, DalyRegisters, Dialect
 from bmslink.protocols.daly.registers.framing import D2_UNIT, D2Framer, read_request
 from bmslink.protocols.daly.registers.layouts import (
-    Register,
     RegisterMap,
+    RegisterRow,
     amps,
     board_name,
     celsius,
@@ -60,10 +60,10 @@ D2_TABLE = RegisterMap(
     volts(0x37, "average_voltage"),
     volts(0x38, "voltage_difference"),
     number(0x39, "power"),  # W, without a sign
-    Register(0x3A, "failure_words", count=4),
-    Register(0x3E, "balance_words", count=2),  # a mask, or a mileage: not sure
-    Register(0x40, "balance_current_word"),  # from 30000, in mA or 0.1 A: sources disagree
-    Register(0x41, "balanced_cell_count"),
+    RegisterRow(0x3A, "failure_words", count=4),
+    RegisterRow(0x3E, "balance_words", count=2),  # a mask, or a mileage: not sure
+    RegisterRow(0x40, "balance_current_word"),  # from 30000, in mA or 0.1 A: sources disagree
+    RegisterRow(0x41, "balanced_cell_count"),
     celsius(0x42, "mosfet_temperature"),
     celsius(0x43, "board_temperature"),
     volts(0x47, "cell_voltages_33", count=16, high=5.0),

@@ -28,8 +28,8 @@ from bmslink.protocols.daly.registers.framing import (
     speaking_board,
 )
 from bmslink.protocols.daly.registers.layouts import (
-    Register,
     RegisterMap,
+    RegisterRow,
     amps,
     board_name,
     celsius,
@@ -70,7 +70,7 @@ P81_TABLE = RegisterMap(
     number(0x4C, "cycles"),
     number(0x4D, "balance_state"),
     amps(0x4E, "balancer_current", 1000, absent=(0, 0xFFFF)),
-    Register(0x4F, "balance_words", count=3),
+    RegisterRow(0x4F, "balance_words", count=3),
     switch(0x52, "charge_mosfet"),
     switch(0x53, "discharge_mosfet"),
     switch(0x54, "precharge_mosfet"),
@@ -84,8 +84,8 @@ P81_TABLE = RegisterMap(
     celsius(0x5C, "heater_temperature"),
     number(0x5E, "mileage"),
     clock(0x61, "clock"),
-    Register(0x66, "old_alarm_words", count=4),  # the bits of A5 98, but in which byte order?
-    Register(0x6D, "fault_words", count=7),
+    RegisterRow(0x66, "old_alarm_words", count=4),  # the bits of A5 98, but in which byte order?
+    RegisterRow(0x6D, "fault_words", count=7),
     wide(0xA9, "lifetime_uptime"),  # s
     wide(0xAB, "uptime"),  # s since power-on
     *map(register, P81_ROWS),

@@ -18,7 +18,7 @@ from bmslink.protocols.common.fields import Layout, scaled
 from bmslink.protocols.common.rows import Row, bare
 from bmslink.protocols.daly.registers.layouts import (
     TENS,
-    Register,
+    RegisterRow,
     clock,
     date,
     secret,
@@ -153,7 +153,7 @@ D2_ROWS: tuple[Row, ...] = (
         title="Balancer switch", kind="switch", reason=_TEXT),
 )  # fmt: skip
 """D2: registers 80 to CF."""
-D2_TEXTS: tuple[Register, ...] = (
+D2_TEXTS: tuple[RegisterRow, ...] = (
     string(0xA9, "daly_software_version", 8),
     string(0xB1, "daly_hardware_version", 8),
     string(0xB9, "daly_machine_code", 16),
@@ -212,7 +212,7 @@ P81_ROWS: tuple[Row, ...] = (
         title="Counts as full after", unit="s"),
 )  # fmt: skip
 """81/51: registers F6 to 22A. The second layer of limits (1C3 to 1E9) is our guess only."""
-P81_TEXTS: tuple[Register, ...] = (
+P81_TEXTS: tuple[RegisterRow, ...] = (
     clock(0x123, "daly_clock", role="settings"),
     secret(0x126, "password", 3),
     date(0x129, "daly_production_date", role="settings"),
@@ -224,11 +224,11 @@ P81_TEXTS: tuple[Register, ...] = (
 )
 
 
-def register(row: Row) -> Register:
+def register(row: Row) -> RegisterRow:
     """The register of a setting, for blocks of registers that are read by themselves."""
     words = row.wire.sizeof() // 2
     switch = (row.shared.kind if row.offered else "switch") == "switch"
-    return Register(
+    return RegisterRow(
         row.at,
         row.name,
         row.wire,
