@@ -77,6 +77,14 @@ def test_rows_of_one_address_share_its_bytes() -> None:
     assert [row.key for row in settings(rows)] == keys
 
 
+async def test_the_switches_of_up_packs_say_why_they_are_not_switched() -> None:
+    async with connect("sim://jbd-up?gap=0") as device:
+        capabilities = (await device.inspect()).capabilities
+    for name in ("switch_charge", "switch_discharge"):
+        assert not capabilities[name].supported
+        assert "another source puts the pack to sleep" in capabilities[name].reason
+
+
 @pytest.mark.parametrize(
     ("target", "key", "value", "raw", "why"),
     [
