@@ -110,7 +110,7 @@ class SinowealthFrame(Frame, frozen=True, kw_only=True):
     request: bool = False
 
 
-def request(command: int) -> SinowealthFrame:
+def request(command: int, _address: int | None = None) -> SinowealthFrame:
     """The question for one value of `FIELDS`."""
     return SinowealthFrame(command=command, request=True)
 
@@ -330,10 +330,6 @@ def _raw(values: Mapping[str, Any]) -> dict[str, Any]:
     return raw
 
 
-def _request(number: int, _address: int | None) -> SinowealthFrame:
-    return request(number)
-
-
 PROBE = Probe(
     protocols=("daly-sinowealth",),
     question="commands 0B and 17",
@@ -353,10 +349,8 @@ class DalySinowealth(Driver[SinowealthFrame]):
     name: ClassVar[str] = "daly-sinowealth"
     vendor: ClassVar[str] = "daly"
     requests: ClassVar[Mapping[str, Requester]] = {
-        name: partial(_request, number)
-        for number, layout in sorted(FIELDS.items(), key=lambda row: row[0] != PACK_CONFIG)
-        for name, _ in fields_of(layout)
-        if name != "reserved"
+        fields_of(FIELDS[number])[-1][0]: partial(request, number)
+        for number in (PACK_CONFIG, *sorted(FIELDS.keys() - {PACK_CONFIG}))
     }
     probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
     relatives: ClassVar[Relatives] = "always"

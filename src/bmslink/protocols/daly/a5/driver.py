@@ -35,8 +35,9 @@ from bmslink.protocols.daly.a5.layouts import (
     MAX_FRAME_NUMBER,
     SENSORS_PER_FRAME,
 )
+from bmslink.protocols.daly.a5.map import a5_map
 from bmslink.protocols.daly.a5.reading import first_number
-from bmslink.protocols.daly.a5.writing import DalyA5ClockSoc, DalyA5Settings, DalyA5Switches, a5_map
+from bmslink.protocols.daly.a5.writing import DalyA5ClockSoc, DalyA5Settings, DalyA5Switches
 from bmslink.protocols.daly.radio import DALY_MODULES
 from bmslink.protocols.optional_requests import OptionalRequests
 from bmslink.protocols.probe import Probe, Relatives, Turn

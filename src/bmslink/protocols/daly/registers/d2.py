@@ -24,7 +24,7 @@ from bmslink.protocols.daly.registers.driver import DalyRegisters
 from bmslink.protocols.daly.registers.framing import D2_UNIT, D2Framer, read_request
 from bmslink.protocols.daly.registers.layouts import (
     RegisterMap,
-    Row,
+    RegisterRow,
     amps,
     board_name,
     celsius,
@@ -34,7 +34,7 @@ from bmslink.protocols.daly.registers.layouts import (
     volts,
 )
 from bmslink.protocols.daly.registers.reading import Found, common, keep, told
-from bmslink.protocols.daly.registers.settings import D2_SETTINGS
+from bmslink.protocols.daly.registers.settings import D2_ROWS, D2_TEXTS, register
 from bmslink.protocols.daly.registers.writing import DalyRegisterClock, DalyRegisterSettings
 from bmslink.protocols.daly.settings import CHEMISTRIES
 from bmslink.protocols.parts import Switches
@@ -65,14 +65,15 @@ D2_TABLE = RegisterMap(
     volts(0x37, "average_voltage"),
     volts(0x38, "voltage_difference"),
     number(0x39, "power"),  # W, without a sign
-    Row(0x3A, "failure_words", count=4),
-    Row(0x3E, "balance_words", count=2),  # a mask, or a mileage: not sure
-    Row(0x40, "balance_current_word"),  # from 30000, in mA or 0.1 A: sources disagree
-    Row(0x41, "balanced_cell_count"),
+    RegisterRow(0x3A, "failure_words", count=4),
+    RegisterRow(0x3E, "balance_words", count=2),  # a mask, or a mileage: not sure
+    RegisterRow(0x40, "balance_current_word"),  # from 30000, in mA or 0.1 A: sources disagree
+    RegisterRow(0x41, "balanced_cell_count"),
     celsius(0x42, "mosfet_temperature"),
     celsius(0x43, "board_temperature"),
     volts(0x47, "cell_voltages_33", count=16, high=5.0),
-    *D2_SETTINGS,
+    *(register(row) for row in D2_ROWS if not row.unclear),
+    *D2_TEXTS,
 )
 """The registers of D2. 44-46 and 57-7F have no agreed meaning."""
 

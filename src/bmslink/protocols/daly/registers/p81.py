@@ -31,7 +31,7 @@ from bmslink.protocols.daly.registers.framing import (
 )
 from bmslink.protocols.daly.registers.layouts import (
     RegisterMap,
-    Row,
+    RegisterRow,
     amps,
     board_name,
     celsius,
@@ -43,7 +43,7 @@ from bmslink.protocols.daly.registers.layouts import (
     wide,
 )
 from bmslink.protocols.daly.registers.reading import Found, common, keep, told
-from bmslink.protocols.daly.registers.settings import P81_SETTINGS
+from bmslink.protocols.daly.registers.settings import P81_ROWS, P81_TEXTS, register
 from bmslink.protocols.daly.registers.writing import DalyRegisterClock, DalyRegisterSettings
 from bmslink.protocols.parts import Switches
 from bmslink.protocols.probe import Probe, Turn
@@ -74,7 +74,7 @@ P81_TABLE = RegisterMap(
     number(0x4C, "cycles"),
     number(0x4D, "balance_state"),
     amps(0x4E, "balancer_current", 1000, absent=(0, 0xFFFF)),
-    Row(0x4F, "balance_words", count=3),
+    RegisterRow(0x4F, "balance_words", count=3),
     switch(0x52, "charge_mosfet"),
     switch(0x53, "discharge_mosfet"),
     switch(0x54, "precharge_mosfet"),
@@ -88,11 +88,12 @@ P81_TABLE = RegisterMap(
     celsius(0x5C, "heater_temperature"),
     number(0x5E, "mileage"),
     clock(0x61, "clock"),
-    Row(0x66, "old_alarm_words", count=4),  # the bits of A5 98, but in which byte order?
-    Row(0x6D, "fault_words", count=7),
+    RegisterRow(0x66, "old_alarm_words", count=4),  # the bits of A5 98, but in which byte order?
+    RegisterRow(0x6D, "fault_words", count=7),
     wide(0xA9, "lifetime_uptime"),  # s
     wide(0xAB, "uptime"),  # s since power-on
-    *P81_SETTINGS,
+    *map(register, P81_ROWS),
+    *P81_TEXTS,
 )
 """The registers of 81/51. What has no row is known to exist, not what it means."""
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from bmslink.errors import LinkTimeout
 from bmslink.link.link import Link, Timing
-from bmslink.model import Condition, Identity, Reading
+from bmslink.model import Condition, Identity, Reading, Switch
 from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, Requester
 from bmslink.protocols.common.fields import (
     Layout,
@@ -48,6 +48,7 @@ from bmslink.protocols.jbd.up.layouts import (
 from bmslink.protocols.jbd.up.map import up_map
 from bmslink.protocols.jbd.up.writing import UPSettings
 from bmslink.protocols.optional_requests import OptionalRequests
+from bmslink.protocols.parts import Switches
 from bmslink.protocols.probe import Probe, Relatives, Turn
 
 __all__ = ["JBDUP", "JBDUPCodec"]
@@ -276,6 +277,13 @@ PROBE = Probe(
 )
 
 
+_FETS = (Switch.CHARGE, Switch.DISCHARGE)
+_CONTRADICTED = (
+    "one program writes register 2902 for it, where another source puts the pack to sleep, and "
+    "nobody was recorded writing it"
+)
+
+
 class JBDUP(Driver[UPFrame]):
     """Asks one pack for its status and, where it can, for its counters."""
 
@@ -298,6 +306,7 @@ class JBDUP(Driver[UPFrame]):
         self.address = 1 if options.address is None else options.address
         self.patience = OptionalRequests()
         self.settings = UPSettings(self._bytes)
+        self.switches = Switches(self.name, missing=dict.fromkeys(_FETS, _CONTRADICTED))
 
     @classmethod
     def every_map(cls) -> tuple[SettingsMap, ...]:

@@ -136,11 +136,15 @@ class JKStream(Driver[JK02Frame]):
             await self._ask(READ_INFO, INFO, self.link.timing.retries)
         return self._known[INFO].values
 
-    async def ask_settings(self) -> bytes:
-        """The settings record, as it is now."""
+    async def ask_settings(self, *, info: bool = False) -> bytes:
+        """The settings record, as it is now; with `info` the device info is as new."""
         self.link.discard()
+        before = self._latest.get(INFO)
         await self._ask(READ_SETTINGS, SETTINGS, self.link.timing.retries)
-        return self._latest[SETTINGS].data
+        table = self._latest[SETTINGS].data
+        if info and self._latest.get(INFO) is before:  # boards from 15 on send it along
+            await self._ask(READ_INFO, INFO, self.link.timing.retries)
+        return table
 
     async def next_live(self) -> Mapping[str, Any]:
         """The values of the next live record."""

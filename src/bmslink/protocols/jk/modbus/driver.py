@@ -34,7 +34,8 @@ from bmslink.protocols.jk.modbus.map import (
     SETTINGS,
     RegisterTable,
 )
-from bmslink.protocols.jk.modbus.writing import JKModbusSettings, modbus_map
+from bmslink.protocols.jk.modbus.settings import modbus_map
+from bmslink.protocols.jk.modbus.writing import JKModbusSettings
 from bmslink.protocols.parts import Switches
 from bmslink.protocols.probe import Probe, Turn
 

@@ -40,6 +40,7 @@ from bmslink.protocols.jk.nw.framing import (
     JKNWFramer,
     read_all_request,
 )
+from bmslink.protocols.jk.nw.map import nw_map
 from bmslink.protocols.jk.nw.tags import (
     ALARMS,
     CHEMISTRIES,
@@ -54,7 +55,7 @@ from bmslink.protocols.jk.nw.tags import (
     temperature,
     without_password,
 )
-from bmslink.protocols.jk.nw.writing import JKNWSettings, nw_map
+from bmslink.protocols.jk.nw.writing import JKNWSettings
 from bmslink.protocols.parts import Switches
 from bmslink.protocols.probe import Probe, Turn
 
