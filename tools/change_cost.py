@@ -24,6 +24,7 @@ from bmslink.config.writer import _REST as REST
 from bmslink.device import Device
 from bmslink.link.transport import OnData, OnLost
 from bmslink.protocols import load_driver
+from bmslink.protocols.base import Driver
 from bmslink.protocols.common.settings_map import Slot
 from bmslink.simulation.transport import SimLine, SimTransport
 from virtual_time import VirtualLoop, virtual_run
@@ -167,6 +168,8 @@ def _counted(cost: Cost) -> Iterator[None]:
             ("fetch", "table"),
             ("fetch_again", "table"),
         ):
+            if getattr(driver, name) is Driver.fetch_again:
+                continue  # it is counted as a `fetch`
             work = counted(getattr(driver, name), event)
             stack.enter_context(patch.object(driver, name, work))
         stack.enter_context(patch.object(Device, "store", counted(Device.store, "write")))

@@ -63,8 +63,18 @@ class Device(Board):
         async with self._turn:
             with self.guarding():
                 identity = await self.driver.identify()
-            self.known = identity
+            self.known, self._breaks = identity, self.link.breaks
         return self._able(identity)
+
+    _breaks = -1
+    """Those of the link when it was last asked who answers."""
+
+    async def who(self) -> Identity:
+        """Who the pack is, asked only where another board may answer by now: the link was opened
+        again, or nothing was heard for a while, since it was asked last."""
+        if self.known is not None and self.link.breaks == self._breaks:
+            return self._able(self.known)
+        return await self.identify()
 
     async def inspect(self) -> Identity:
         """Who the pack is, after asking it which settings it has, as every settings command does.
@@ -127,6 +137,16 @@ class Device(Board):
                         image = await self._agreed(found, image)
                     return SettingsSnapshot(map=found, image=image)
 
+    @checked()
+    async def glance(self, settings_map: SettingsMap, *, again: bool = False) -> SettingsSnapshot:
+        """All settings as one reading gives them; `again`: by other questions where answers do not
+        name theirs. Two that agree are a proof."""
+        async with self._turn:
+            with self.guarding():
+                async with self.driver.session(writing=False):
+                    fetch = self.driver.fetch_again if again else self.driver.fetch
+                    return SettingsSnapshot(map=settings_map, image=await fetch(settings_map.slots))
+
     async def _agreed(self, settings_map: SettingsMap, first: RawSettings) -> RawSettings:
         """The image that two readings in a row give."""
         for attempt in range(_TRIES):
@@ -141,6 +161,26 @@ class Device(Board):
             "other questions, or somebody else changes settings. Check the wiring and other "
             "masters, and read again."
         )
+
+    @asynccontextmanager
+    async def conversation(self) -> AsyncIterator[None]:
+        """What is opened to read settings (JBD's factory mode) stays open between the calls
+        inside, until something is written or `part` closes it: not to be held while a person is
+        asked, or while time passes."""
+        self.driver.conversations += 1
+        try:
+            yield
+        finally:
+            self.driver.conversations -= 1
+            if not self.driver.conversations:
+                await self.part()
+
+    async def part(self) -> None:
+        """Close what a `conversation` keeps open."""
+        if self.driver.in_session:
+            async with self._turn:
+                with self.guarding():
+                    await self.driver.part()
 
     @asynccontextmanager
     async def writing(self, *, waits: bool = True) -> AsyncIterator[None]:

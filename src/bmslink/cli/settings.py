@@ -94,6 +94,10 @@ def set_settings(
         return
 
     async def write(device: Device) -> None:
+        async with device.conversation():
+            await change(device)
+
+    async def change(device: Device) -> None:
         found = await device.settings_map(await device.identify())
         values = {}
         for key, text in wanted.items():

@@ -27,6 +27,7 @@ from bmslink.errors import (
     TransportError,
     VerifyError,
 )
+from bmslink.model import Identity
 from bmslink.protocols.common.settings_map import RawSettings, SettingsSnapshot, Slot
 from bmslink.storage.journal import JournalError
 
@@ -191,21 +192,26 @@ async def _store(job: Job, slot: Slot, data: bytes, patience: float) -> None:
 
 
 async def _rest(job: Job) -> None:
+    await job.device.part()
     await asyncio.sleep(max(_REST, _LAG * job.lag))
 
 
 async def _prove(job: Job) -> SettingsSnapshot:
-    """The table as two readings give it, with other questions between them.
+    """The table as two readings give it, with other questions between them. Where answers do not
+    name their questions, the second asks otherwise than the first.
 
     Impossible values that were not there before prove nothing. On the way back a table is given
     back with them where both readings show the same: somebody else may have written them, and what
     was there before is written over them like over anything else that strayed.
     """
     for left in reversed(range(_LOOKS)):
-        table = await job.device.settings(job.settings)
-        await still_ours(job, table.image)
-        again = await job.device.settings(job.settings)
+        async with job.device.conversation():
+            table = await job.device.glance(job.settings)
+            found = await still_ours(job)
+            again = await job.device.glance(job.settings, again=True)
         differ = job.settings.differing(table.image, again.image)
+        if not (differ and left):
+            _not_replaced(job, found, again.image)
         odd = oddities(again, since=job.before)
         if not (differ or odd) or not left:
             break
@@ -220,8 +226,9 @@ async def _prove(job: Job) -> SettingsSnapshot:
     return again
 
 
-async def still_ours(job: Job, image: RawSettings | None = None) -> None:
-    """`BoardChanged` if another board answers than the one that the change was begun on.
+async def still_ours(job: Job, image: RawSettings | None = None) -> Identity:
+    """Who answers; `BoardChanged` if it is another board than the one that the change was begun
+    on.
 
     `image`: its settings as read now; a board without a serial number is known by them. How many
     cells it says it has may be what the change did to it.
@@ -231,7 +238,14 @@ async def still_ours(job: Job, image: RawSettings | None = None) -> None:
         raise BoardChanged(f"Another board answers: {other}.")
     if known_as(job)["cell_count"] is not None:
         job.cells = found.cell_count
-    if image is None or found.serial_number or job.known:
+    if image is not None:
+        _not_replaced(job, found, image)
+    return found
+
+
+def _not_replaced(job: Job, found: Identity, image: RawSettings) -> None:
+    """`BoardChanged` if a board without a serial number has the settings of another one."""
+    if found.serial_number or job.known:
         return
     moved = strangers(job.settings, job.before, image, job.touched)
     shown = all(job.settings.same(a, image.get(a), raw) for a, raw in job.held.items())

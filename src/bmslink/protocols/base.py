@@ -248,6 +248,12 @@ class Driver(ABC, Generic[F]):
         does the same with this board at the moment; nothing that switches off does."""
         yield
 
+    conversations, in_session = 0, False
+    """How many callers want a session for reading kept open, and whether one is open."""
+
+    async def part(self) -> None:
+        """End the session that is kept open."""
+
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
         """The raw bytes of slots, inside a `session`; what the board does not have is left out."""
         raise SettingError(f"{self.name}: {self.no_settings_reason}.")

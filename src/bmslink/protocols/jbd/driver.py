@@ -277,6 +277,7 @@ class JBD(JBDWriting):
 
     async def start(self) -> None:
         """Show the Bluetooth module the pin, where there is one to show."""
+        await self.forget_session()
         self.knocked = self.link.transport.peer() is None
         if self.options.pin.given:
             await self.knock()

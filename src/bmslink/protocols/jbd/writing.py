@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, ClassVar, TypeVar
 
 from bmslink.errors import LinkTimeout, Refused, SettingError, TransportError
@@ -139,6 +139,8 @@ class JBDWriting(Driver[JBDFrame]):
             self.own_map = jbd_map(identity, words, is_tenfold(basic))
         return self.own_map
 
+    _held = AsyncExitStack()
+    """What keeps our other programs out of factory mode."""
     _daren = False
     """The last 03 was that of a Daren pack."""
 
@@ -159,16 +161,47 @@ class JBDWriting(Driver[JBDFrame]):
     async def session(self, *, writing: bool, waits: bool = True) -> AsyncIterator[None]:
         self._plain()
         how = _COMMIT if writing else _PLAIN  # as the vendor's tool and its app do
-        async with self._factory(_PATIENCE if waits else 0.0) as ours:
+        if self.dry:  # the board was read before, which closed what was left open
+            await self.perform(self._mode(_ENTER, _KEY, "factory mode"))
+            yield
+            await self._leave(how)
+            return
+        if not self.in_session:
+            await self._enter(how, _PATIENCE if waits else 0.0)
+        try:
+            yield
+        except BaseException:
+            with suppress(TransportError):
+                await _to_its_end(self._end(how))
+            raise
+        if writing or not self.conversations:
+            await _to_its_end(self._end(how))
+
+    async def part(self) -> None:
+        if self.in_session:
+            await _to_its_end(self._end(_PLAIN))
+
+    async def forget_session(self) -> None:
+        """The line was opened again: the next session closes what it finds open."""
+        self.in_session = False
+        await self._held.aclose()
+
+    async def _enter(self, how: bytes, patience: float) -> None:
+        async with AsyncExitStack() as held:
+            ours = await held.enter_async_context(self._factory(patience))
             await self._close_left_open(how, ours=ours)
             try:  # from here on it may be open, whatever came back
                 await self.perform(self._mode(_ENTER, _KEY, "factory mode"))
-                yield
             except BaseException:
                 with suppress(TransportError):
                     await _to_its_end(self._leave(how))
                 raise
-            await _to_its_end(self._leave(how))
+            self._held, self.in_session = held.pop_all(), True
+
+    async def _end(self, how: bytes) -> None:
+        self.in_session = False
+        async with self._held:
+            await self._leave(how)
 
     @asynccontextmanager
     async def _factory(self, patience: float) -> AsyncIterator[bool]:

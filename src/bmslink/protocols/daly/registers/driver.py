@@ -300,9 +300,11 @@ class DalyRegisters(DalyRegisterWriting):
         super().__init__(link, options)
         self.patience = OptionalRequests()
         self._asked: Block | None = None
+        self.absent: set[int] = set()
 
     async def start(self) -> None:
         self.patience.forgive()
+        self.absent.clear()
 
     @classmethod
     def make_framer(cls) -> RTUFramer:
@@ -339,12 +341,15 @@ class DalyRegisters(DalyRegisterWriting):
         self._asked = block
         return read_request(self.asking, *block)
 
-    async def ask_bytes(self, register: int, count: int) -> bytes:
+    async def ask_bytes(self, register: int, count: int, retries: int = 2) -> bytes:
         block = Block(register, count)
         request = await self._request(block)
-        frames = await self.link.collect(request, self._matches(block), bool, retries=2)
+        frames = await self.link.collect(request, self._matches(block), bool, retries=retries)
         self._understand(request, frames[0])
         return frames[0].data
+
+    async def ask_status(self) -> None:
+        await self.ask(self.between)
 
     async def ask(self, block: Block) -> Record:
         """Read a block; `LinkTimeout` when it is not answered."""

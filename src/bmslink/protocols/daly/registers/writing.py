@@ -15,7 +15,7 @@ from typing import ClassVar
 from bmslink.errors import LinkTimeout, SettingError
 from bmslink.model import Adjustment, Identity, Switch
 from bmslink.protocols.base import Driver
-from bmslink.protocols.common.register_runs import question, runs, slot_bytes, span
+from bmslink.protocols.common.register_runs import Span, question, runs, slot_bytes, span
 from bmslink.protocols.common.rtu import WRITE, WRITE_MANY, RTUFrame
 from bmslink.protocols.common.settings_map import (
     SettingsMap,
@@ -42,6 +42,8 @@ class DalyRegisterWriting(Driver[RTUFrame]):
 
     no_settings_reason: ClassVar[str] = ""
     settle: ClassVar[float] = 0.5
+    absent: set[int]
+    """The slots that it was silent about."""
     asking: int
     """Unit of the requests."""
     answering: int
@@ -53,8 +55,12 @@ class DalyRegisterWriting(Driver[RTUFrame]):
         """The registers of the dialect."""
 
     @abstractmethod
-    async def ask_bytes(self, register: int, count: int) -> bytes:
+    async def ask_bytes(self, register: int, count: int, retries: int = 2) -> bytes:
         """The raw bytes of registers; `LinkTimeout` where the board knows none of them."""
+
+    @abstractmethod
+    async def ask_status(self) -> None:
+        """Ask what every board answers."""
 
     def likely_map(self, identity: Identity) -> SettingsMap:
         return register_map(self.name, self.table, identity.firmware, {})
@@ -86,7 +92,7 @@ class DalyRegisterWriting(Driver[RTUFrame]):
         secret = [row.register for row in self.table.rows if row.secret]
         for run in runs(spans, longest, near=_NEAR, hidden=secret):
             with silence_means_absent():
-                answer = slot_bytes(run, await self.ask_bytes(*question(run)))
+                answer = slot_bytes(run, await self._ask_run(run))
                 found.update(
                     (slot.address, raw)
                     for slot, raw in answer
@@ -94,6 +100,26 @@ class DalyRegisterWriting(Driver[RTUFrame]):
                 )
         self.seen.add(found)
         return found
+
+    async def _ask_run(self, run: Sequence[Span]) -> bytes:
+        """The bytes of registers that the board may lack. What it never told is asked twice, with a
+        question between that it answers, so that its silence is not taken for a lost line; what
+        was silent then is asked once."""
+        slots = {each.slot.address for each in run}
+        if any(self.seen.latest(slot) is not None for slot in slots):
+            return await self.ask_bytes(*question(run))
+        try:
+            data = await self.ask_bytes(*question(run), retries=0)
+        except LinkTimeout as error:
+            if error.heard == "silence" and slots <= self.absent:
+                raise
+            await self.ask_status()
+            self.absent |= slots
+            data = await self.ask_bytes(
+                *question(run), retries=0 if error.heard == "silence" else 2
+            )
+        self.absent -= slots
+        return data
 
     @abstractmethod
     async def ask_versions(self) -> Identity:
