@@ -124,6 +124,8 @@ class Link(Generic[F]):
         self.pauses = 0
         """How often there was a pause as long between two answers, also where nothing was asked."""
         self._answer_at = -1e9
+        self.prompt = False
+        """Whether the last answer came to the first try."""
 
     async def open(self) -> None:
         """Open the transport; raises what it raises."""
@@ -235,7 +237,7 @@ class Link(Generic[F]):
                 got = await self._gather(match, complete, wait, quiet, tally, sent)
                 if got and (complete(got) or quiet is not None):
                     self.outages += self._missed >= _OUTAGE
-                    self._missed = 0
+                    self._missed, self.prompt = 0, attempt == 0
                     self._heard_answer()
                     self._answered()
                     return got

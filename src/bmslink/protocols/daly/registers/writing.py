@@ -103,23 +103,21 @@ class DalyRegisterWriting(Driver[RTUFrame]):
 
     async def _ask_run(self, run: Sequence[Span]) -> bytes:
         """The bytes of registers that the board may lack. What it never told is asked twice, with a
-        question between that it answers, so that its silence is not taken for a lost line; what
-        was silent then is asked once."""
+        question between that it answers at once, so that its silence is not taken for a lost line;
+        what was silent then is asked once."""
         slots = {each.slot.address for each in run}
-        if any(self.seen.latest(slot) is not None for slot in slots):
-            return await self.ask_bytes(*question(run))
-        try:
-            data = await self.ask_bytes(*question(run), retries=0)
-        except LinkTimeout as error:
-            if error.heard == "silence" and slots <= self.absent:
-                raise
-            await self.ask_status()
-            self.absent |= slots
-            data = await self.ask_bytes(
-                *question(run), retries=0 if error.heard == "silence" else 2
-            )
-        self.absent -= slots
-        return data
+        retries = 2
+        if all(self.seen.latest(slot) is None for slot in slots):
+            try:
+                return await self.ask_bytes(*question(run), retries=0)
+            except LinkTimeout as error:
+                if error.heard == "silence" and slots <= self.absent:
+                    raise
+                await self.ask_status()
+                if error.heard == "silence" and self.link.prompt:
+                    self.absent |= slots
+                    retries = 0
+        return await self.ask_bytes(*question(run), retries=retries)
 
     @abstractmethod
     async def ask_versions(self) -> Identity:
