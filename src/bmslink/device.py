@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import IO, Any
 
 from bmslink.arguments import checked
-from bmslink.board import Board
+from bmslink.board import Board, OnProgress
 from bmslink.errors import (
     BmsError,
     FrameError,
@@ -132,9 +132,11 @@ class Device(Board):
         async with self._turn:
             with self.guarding():
                 async with self.driver.session(writing=False):
-                    image: RawSettings = await self.driver.fetch(found.slots)
-                    if self.driver.timing.anonymous:
-                        image = await self._agreed(found, image)
+                    twice = self.driver.timing.anonymous
+                    with self.stage("reading", len(found.slots) * (2 if twice else 1)):
+                        image: RawSettings = await self.driver.fetch(found.slots)
+                        if twice:
+                            image = await self._agreed(found, image)
                     return SettingsSnapshot(map=found, image=image)
 
     @checked()
@@ -350,21 +352,25 @@ def connect(
     timeout: float | None = None,
     record: IO[bytes] | None = None,
     pin: str | Pin | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Device:
     """The pack at a target, at a serial port (a `Path`), or by its name in bmslink.toml; opened by
     `async with`.
 
     The options override the target's own `?key=value`. `record` takes every byte both ways in
     the capture format, passwords blanked. `pin` is what a pack that asks who we are is told; else
-    BMSLINK_PIN, else what stands beside the name in bmslink.toml. Raises `TargetError` at once,
-    others on opening.
+    BMSLINK_PIN, else what stands beside the name in bmslink.toml. `on_progress` is told how far
+    reading and changing settings are (`Device.on_progress`). Raises `TargetError` at once, others
+    on opening.
     """
     endpoint = resolve(
         target, protocol=protocol, address=address, baudrate=baudrate, timeout=timeout
     )
-    return Device(
+    device = Device(
         endpoint,
         record=record,
         pin=pin if isinstance(pin, Pin) else find_pin(str(target), pin),
         named=find_pack(str(target)),
     )
+    device.on_progress = on_progress
+    return device

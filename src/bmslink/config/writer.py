@@ -38,6 +38,7 @@ T = TypeVar("T")
 _REST = 9.0
 """How long after the last write the proof is read, s: boards were seen to show a write 6 s late,
 and to forget one after 8 s."""
+_SECOND = 1.0
 _LAG = 1.5
 """A board that was seen to lag longer gets so many times as long."""
 _LOOKS = 3
@@ -100,6 +101,7 @@ async def _write(job: Job, aim: Mapping[int, bytes], todo: Sequence[int]) -> Non
                 _still_as_before(job, found, aim)
             try:
                 while waiting and not _doubtful(job):
+                    job.device.progress("writing", len(todo) - len(waiting) + 1, len(todo))
                     await _write_one(job, waiting[0], found.get(waiting[0]), aim[waiting[0]])
                     del waiting[0]
             except LinkTimeout as error:  # perhaps the frame was lost
@@ -147,7 +149,8 @@ async def _write_back(
 ) -> None:
     """Write everything that a write may have reached, whatever it shows, and go on past what does
     not take it. A switch that is off is left off."""
-    for address in todo:
+    for number, address in enumerate(todo, 1):
+        job.device.progress("writing", number, len(todo))
         for left in reversed(range(_TRIES)):
             await _sure(job)
             await still_ours(job)
@@ -193,7 +196,12 @@ async def _store(job: Job, slot: Slot, data: bytes, patience: float) -> None:
 
 async def _rest(job: Job) -> None:
     await job.device.part()
-    await asyncio.sleep(max(_REST, _LAG * job.lag))
+    loop = asyncio.get_running_loop()
+    whole = max(_REST, _LAG * job.lag)
+    end = loop.time() + whole
+    while (left := end - loop.time()) > 0:
+        job.device.progress("waiting", round(whole - left), round(whole))
+        await asyncio.sleep(min(left, _SECOND))
 
 
 async def _prove(job: Job) -> SettingsSnapshot:
@@ -206,9 +214,10 @@ async def _prove(job: Job) -> SettingsSnapshot:
     """
     for left in reversed(range(_LOOKS)):
         async with job.device.conversation():
-            table = await job.device.glance(job.settings)
-            found = await still_ours(job)
-            again = await job.device.glance(job.settings, again=True)
+            with job.device.stage("checking", 2 * len(job.settings.slots)):
+                table = await job.device.glance(job.settings)
+                found = await still_ours(job)
+                again = await job.device.glance(job.settings, again=True)
         differ = job.settings.differing(table.image, again.image)
         if not (differ and left):
             _not_replaced(job, found, again.image)

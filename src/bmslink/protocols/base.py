@@ -201,6 +201,8 @@ class Driver(ABC, Generic[F]):
         self.link = link
         self.options = options
         self.codec = self.make_codec(options)
+        self.on_asked: Callable[[int], None] = lambda count: None
+        """Takes how many more settings were asked for."""
         self.seen = SeenSettings()
         """Raw settings as this driver read them."""
         self.own_map: SettingsMap | None = None
@@ -259,8 +261,7 @@ class Driver(ABC, Generic[F]):
         raise SettingError(f"{self.name}: {self.no_settings_reason}.")
 
     async def fetch_again(self, slots: Sequence[Slot]) -> dict[int, bytes]:
-        """The same, asked by other questions: where answers do not name theirs, what one gave
-        away wrongly is not given twice."""
+        """The same by other questions: where answers do not name theirs, both must agree."""
         return await self.fetch(slots)
 
     def write_command(self, slot: Slot, data: bytes) -> WriteCommand[F]:
@@ -317,8 +318,7 @@ class Driver(ABC, Generic[F]):
         return await self.switch_command(Command(switch, False))
 
     async def off_map(self, identity: Identity | None) -> SettingsMap:
-        """The map of the switches that are settings; at most one question where the board was
-        not identified yet."""
+        """The map of the switches that are settings; asks once at most."""
         raise SettingError(f"{self.name}: {self.no_settings_reason}.")
 
     adjustable: ClassVar[Mapping[str, str]] = {}
