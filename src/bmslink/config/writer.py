@@ -10,6 +10,7 @@ goes on is decided by what is found.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
@@ -38,7 +39,6 @@ T = TypeVar("T")
 _REST = 9.0
 """How long after the last write the proof is read, s: boards were seen to show a write 6 s late,
 and to forget one after 8 s."""
-_SECOND = 1.0
 _LAG = 1.5
 """A board that was seen to lag longer gets so many times as long."""
 _LOOKS = 3
@@ -196,12 +196,10 @@ async def _store(job: Job, slot: Slot, data: bytes, patience: float) -> None:
 
 async def _rest(job: Job) -> None:
     await job.device.part()
-    loop = asyncio.get_running_loop()
     whole = max(_REST, _LAG * job.lag)
-    end = loop.time() + whole
-    while (left := end - loop.time()) > 0:
-        job.device.progress("waiting", round(whole - left), round(whole))
-        await asyncio.sleep(min(left, _SECOND))
+    for second in range(math.ceil(whole)):
+        job.device.progress("waiting", second, math.ceil(whole))
+        await asyncio.sleep(min(1.0, whole - second))
 
 
 async def _prove(job: Job) -> SettingsSnapshot:
@@ -242,7 +240,8 @@ async def still_ours(job: Job, image: RawSettings | None = None) -> Identity:
     `image`: its settings as read now; a board without a serial number is known by them. How many
     cells it says it has may be what the change did to it.
     """
-    found, other = await identify_as(job.device, known_as(job) | {"cell_count": None})
+    known = known_as(job) | {"cell_count": None}
+    found, other = await identify_as(job.device, known, cut_short=True)
     if other:
         raise BoardChanged(f"Another board answers: {other}.")
     if known_as(job)["cell_count"] is not None:
