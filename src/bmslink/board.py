@@ -124,7 +124,7 @@ class Board:
             addressed=bool(driver.addresses),
         )
         self._driver = driver(self._link, options)
-        self._driver.on_asked = self._asked
+        self._link.on_asked = self._asked
         self._built = True
 
     @property

@@ -80,8 +80,7 @@ class Codec(ABC, Generic[F]):
     def payload(self, frame: F, *, sent: bool = False) -> Payload | None:
         """The payload and its layout, or `None` where the payload is empty or opaque.
 
-        Must be called before `decode` of the same frame: it looks at what is remembered, and
-        changes nothing.
+        Call it before `decode` of the same frame: it looks at what is remembered, no more.
         """
 
     @abstractmethod
@@ -207,10 +206,7 @@ class Driver(ABC, Generic[F]):
         self.link = link
         self.options = options
         self.codec = self.make_codec(options)
-        self.on_asked: Callable[[int], None] = lambda count: None
-        """Takes how many more settings were asked for."""
-        self.seen = SeenSettings()
-        """Raw settings as this driver read them."""
+        self.seen = SeenSettings()  # raw settings as this driver read them
         self.own_map: SettingsMap | None = None
         """The map of this board, once this driver has found it."""
         self.switch_map: SettingsMap | None = None
@@ -366,9 +362,11 @@ class Driver(ABC, Generic[F]):
             kept.append(self.link.framer.encode(step.frame))
             return False
         answer = await self.exchange(step)
-        if answer is not None:
-            self._check(step, codec.decode(answer))
-        return answer is not None
+        record = None if answer is None else codec.decode(answer)
+        if record is not None and record.role == "refusal":
+            why = record.values.get("meaning", "no reason given")
+            raise Refused(f"The board refuses {step.what}: {why}.", record.values.get("status"))
+        return record is not None
 
     @contextmanager
     def collecting(self) -> Iterator[list[bytes]]:
@@ -393,11 +391,6 @@ class Driver(ABC, Generic[F]):
             return None
         retries = 0 if step.once else None
         return (await self.link.collect(step.frame, step.answer, bool, retries=retries))[0]
-
-    def _check(self, step: WriteCommand[F], record: Record) -> None:
-        if record.role == "refusal":
-            why = record.values.get("meaning", "no reason given")
-            raise Refused(f"The board refuses {step.what}: {why}.", record.values.get("status"))
 
 
 def require(condition: object, message: str, data: bytes = b"") -> None:

@@ -250,7 +250,7 @@ class JBDWriting(Driver[JBDFrame]):
         found = {}
         for slot in slots:
             frame = await self._answer(slot.address, lambda frame: len(frame.data) == 2)
-            self.on_asked(1)
+            self.link.on_asked(1)
             try:
                 self._told(slot.address, frame)
             except Refused as refusal:

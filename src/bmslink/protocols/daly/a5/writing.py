@@ -183,7 +183,7 @@ class DalyA5Writing(Driver[DalyFrame]):
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
         found = {}
         for slot in slots:
-            self.on_asked(1)
+            self.link.on_asked(1)
             with silence_means_absent():
                 found[slot.address] = (await self.ask_one(slot.address)).data
         self.seen.add(some_of(slots, found))

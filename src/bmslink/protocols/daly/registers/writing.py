@@ -91,7 +91,7 @@ class DalyRegisterWriting(Driver[RTUFrame]):
         spans = [span(slot, 2 * slot.address) for slot in slots]
         secret = [row.register for row in self.table.rows if row.secret]
         for run in runs(spans, longest, near=_NEAR, hidden=secret):
-            self.on_asked(len(run))
+            self.link.on_asked(len(run))
             with silence_means_absent():
                 answer = slot_bytes(run, await self._ask_run(run))
                 found.update(

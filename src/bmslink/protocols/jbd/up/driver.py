@@ -354,7 +354,7 @@ class JBDUP(Driver[UPFrame]):
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
         found = {}
         for slot in slots:
-            self.on_asked(1)
+            self.link.on_asked(1)
             block = (slot.address, SETTINGS_BLOCKS[slot.address])
             with silence_means_absent():
                 data = (await self._answer(block, retries=1)).data

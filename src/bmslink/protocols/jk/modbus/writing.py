@@ -136,7 +136,7 @@ class JKModbusWriting(Driver[RTUFrame]):
     async def _fetch(self, slots: Sequence[Slot], most: int) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
         for run in runs([span(slot, slot.address - SETTINGS.base) for slot in slots], most):
-            self.on_asked(len(run))
+            self.link.on_asked(len(run))
             first, count = question(run)
             data = await self.ask_bytes(SETTINGS, 2 * first, count)
             found.update((slot.address, raw) for slot, raw in slot_bytes(run, data))
