@@ -216,6 +216,7 @@ async def _prove(job: Job) -> SettingsSnapshot:
                 table = await job.device.glance(job.settings)
                 found = await still_ours(job)
                 again = await job.device.glance(job.settings, again=True)
+        await job.device.part()  # before anybody says how it ended
         differ = job.settings.differing(table.image, again.image)
         if not (differ and left):
             _not_replaced(job, found, again.image)
