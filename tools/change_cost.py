@@ -23,9 +23,9 @@ from bmslink.cli import app
 from bmslink.config.writer import _REST as REST
 from bmslink.device import Device
 from bmslink.link.transport import OnData, OnLost
-from bmslink.protocols import load_driver
-from bmslink.protocols.base import Driver
+from bmslink.protocols.abilities import settings_of
 from bmslink.protocols.common.settings_map import Slot
+from bmslink.protocols.parts import SettingsAccess
 from bmslink.simulation.transport import SimLine, SimTransport
 from virtual_time import VirtualLoop, virtual_run
 
@@ -148,7 +148,8 @@ def _paced(cost: Cost | None = None) -> Iterator[None]:
 @contextlib.contextmanager
 def _counted(cost: Cost) -> Iterator[None]:
     """What is asked of the driver is counted."""
-    driver = load_driver(cost.protocol)
+    driver = connect(f"{cost.protocol}+sim://").driver
+    kind, settings = type(driver), type(driver.settings)
 
     def counted(
         work: Callable[..., Coroutine[Any, Any, Any]], event: str
@@ -162,16 +163,15 @@ def _counted(cost: Cost) -> Iterator[None]:
         return count
 
     with contextlib.ExitStack() as stack:
-        for name, event in (
-            ("identify", "identify"),
-            ("read", "read"),
-            ("fetch", "table"),
-            ("fetch_again", "table"),
+        for owner, name, event in (
+            (kind, "identify", "identify"),
+            (kind, "read", "read"),
+            (settings, "fetch", "table"),
+            (settings, "fetch_again", "table"),
         ):
-            if getattr(driver, name) is Driver.fetch_again:
-                continue  # it is counted as a `fetch`
-            work = counted(getattr(driver, name), event)
-            stack.enter_context(patch.object(driver, name, work))
+            if getattr(owner, name) is not SettingsAccess.fetch_again:  # that is a `fetch`
+                work = counted(getattr(owner, name), event)
+                stack.enter_context(patch.object(owner, name, work))
         stack.enter_context(patch.object(Device, "store", counted(Device.store, "write")))
         yield
     cost.identifies = cost.events.count("identify")
@@ -197,11 +197,11 @@ async def _floor(target: str) -> float:
 
 async def _write(device: Device, slot: Slot) -> None:
     """Read a slot, write to it what it holds, and read it back."""
-    driver = device.driver
+    driver, part = device.driver, settings_of(device.driver)
     async with device.writing():
         held = await device.fetch([slot])
-        await driver.perform(driver.write_command(slot, slot.clean(held[slot.address])))
-        await asyncio.sleep(driver.settle)
+        await driver.perform(part.write_command(slot, slot.clean(held[slot.address])))
+        await asyncio.sleep(part.settle)
         await device.fetch([slot])
 
 

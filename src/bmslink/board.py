@@ -124,7 +124,8 @@ class Board:
             addressed=bool(driver.addresses),
         )
         self._driver = driver(self._link, options)
-        self._link.on_asked = self._asked
+        if self._driver.settings is not None:
+            self._driver.settings.on_asked = self._asked
         self._built = True
 
     @property
@@ -194,6 +195,8 @@ class Board:
         try:
             await self.link.open()
             with self.guarding():
+                if self.driver.settings is not None:
+                    await self.driver.settings.new_line()
                 await self.driver.start()
         except BaseException:
             await self.link.close()

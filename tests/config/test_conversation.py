@@ -134,9 +134,9 @@ async def test_factory_mode_stays_open_in_a_conversation_only() -> None:
                 async with device.conversation():
                     await device.settings(found)
                 assert seen == ["enter"]
-                await device.part()
+                await device.leave_session()
                 assert seen == ["enter", "leave"]
-                await device.part()
+                await device.leave_session()
                 async with device.writing():
                     pass
                 await device.settings(found)
@@ -157,7 +157,7 @@ async def test_factory_mode_is_left_whatever_ends_a_conversation(
                     await device.settings(found)
                     raise error
             assert seen == ["enter", "leave"]
-            assert not device.driver.in_session
+            assert not device.driver.settings.in_session
 
 
 async def test_what_somebody_else_closes_is_opened_again_by_the_next_call() -> None:
@@ -166,7 +166,7 @@ async def test_what_somebody_else_closes_is_opened_again_by_the_next_call() -> N
         found = await device.settings_map(await device.who())
         async with device.conversation():
             await device.settings(found)
-            await device.driver._leave(b"\x00\x00")  # as an app would
+            await device.driver.settings._leave(b"\x00\x00")  # as an app would
             with pytest.raises(Refused, match="81"):
                 await device.settings(found)
             assert (await device.settings(found)).image
@@ -227,8 +227,8 @@ def test_factory_mode_is_not_open_while_a_person_is_asked(
 
     async def answer(question: str) -> str:
         assert "Write 1 setting" in question
-        assert not devices[0].driver.in_session
-        assert devices[0].driver.conversations
+        assert not devices[0].driver.settings.in_session
+        assert devices[0].driver.settings.conversations
         return "n"
 
     monkeypatch.setattr(Device, "__aenter__", entered)

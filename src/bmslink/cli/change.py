@@ -224,12 +224,12 @@ async def _change(
     chemistry = options.chemistry
     plan = await drafting(waive=allowed, chemistry=chemistry)
     if plan.needs_chemistry and not options.yes and can_ask(session):
-        await device.part()
+        await device.leave_session()
         chemistry = await _ask_chemistry(session, device)
         plan = await drafting(waive=allowed, chemistry=chemistry)
     twin = [check.name for check in plan.blocked] == ["twin"]
     if twin and can_ask(session) and not options.dry_run:
-        await device.part()
+        await device.leave_session()
         await agree(session, f"{plan.blocked[0].sentence} Is it another one?", yes=False)
         plan = await drafting(waive={*allowed, "twin"}, chemistry=chemistry)
     show_plan(session, plan, whole=options.dry_run)
@@ -241,7 +241,7 @@ async def _change(
         count = sum(len(c.edits) for c in plan.changes)
         what = f"{count} setting{'s' * (count != 1)}"
         if not options.yes:
-            await device.part()
+            await device.leave_session()
         await agree(session, f"Write {what} to {device.target}?", yes=options.yes)
     outcome = await under_way(session, device, apply(device, plan))
     show_outcome(session, device, outcome)

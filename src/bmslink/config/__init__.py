@@ -15,7 +15,7 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
   that was opened by its name in bmslink.toml knows what is said there. `make_plan` is the same
   without a device: pure, from what was read.
 * `async with device.conversation():` around both keeps JBD's factory mode open in between (one time
-  in it less); not while a person looks at the plan, or after `await device.part()`.
+  in it less); not while a person looks at the plan, or after `await device.leave_session()`.
   `connect(target, on_progress=told)`: `told(doing, done, total)` is called while settings are read,
   written and checked.
 * `Plan`: `changes` (in the order of writing; each with `slot`, `old`, `new` and its `edits`:

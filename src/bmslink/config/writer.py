@@ -195,7 +195,7 @@ async def _store(job: Job, slot: Slot, data: bytes, patience: float) -> None:
 
 
 async def _rest(job: Job) -> None:
-    await job.device.part()
+    await job.device.leave_session()
     whole = max(_REST, _LAG * job.lag)
     for second in range(math.ceil(whole)):
         job.device.progress("waiting", second, math.ceil(whole))
@@ -216,7 +216,7 @@ async def _prove(job: Job) -> SettingsSnapshot:
                 table = await job.device.glance(job.settings)
                 found = await still_ours(job)
                 again = await job.device.glance(job.settings, again=True)
-        await job.device.part()  # before anybody says how it ended
+        await job.device.leave_session()  # before anybody says how it ended
         differ = job.settings.differing(table.image, again.image)
         if not (differ and left):
             _not_replaced(job, found, again.image)

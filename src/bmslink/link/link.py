@@ -124,8 +124,6 @@ class Link(Generic[F]):
         self.pauses = 0
         """How often there was a pause as long between two answers, also where nothing was asked."""
         self._answer_at = -1e9
-        self.on_asked: Callable[[int], None] = lambda count: None
-        """Takes how many more settings a driver has asked for."""
         self.prompt = False
         """Whether the last answer came to the first try."""
 

@@ -59,6 +59,6 @@ async def test_a_lost_question_is_not_taken_for_silence(lost: tuple[int, ...]) -
 async def test_one_that_begins_to_answer_is_there() -> None:
     async with connect("sim://daly-d2?load=idle") as device:
         _, slots = await asked(device)
-        device.driver.absent.add(0x80)
+        device.driver.settings._absent.add(0x80)
         _, again = await asked(device)
         assert again == slots
