@@ -22,7 +22,7 @@ from bmslink.device import Device
 from bmslink.errors import LinkClosed
 from bmslink.link.transport import Endpoint
 from bmslink.model import Reading
-from bmslink.runtime.poll import poll
+from bmslink.polling import poll
 from bmslink.runtime.supervisor import PackSupervisor, StatusBoard
 from bmslink.simulation.responder import RESPONDERS
 from bmslink.storage.journal import Journal

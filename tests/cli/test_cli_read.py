@@ -13,7 +13,7 @@ import pytest
 from bmslink.device import Device, resolve
 from bmslink.errors import BmsError, LinkClosed, LinkTimeout, PortNotFound
 from bmslink.model import Reading
-from bmslink.runtime.poll import poll
+from bmslink.polling import poll
 from cli_support import QUICK, SILENT, Cli, finish, start
 from support import virtual_run
 

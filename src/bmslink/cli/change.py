@@ -15,10 +15,10 @@ from bmslink.cli.output import UNVERIFIED, Session
 from bmslink.errors import GateError, TargetError, UsageError
 
 if TYPE_CHECKING:
+    from bmslink.board import Board
     from bmslink.config import Outcome, Plan
     from bmslink.config.files.backup import Backup
     from bmslink.config.files.profile import Profile
-    from bmslink.device import Device
     from bmslink.protocols.common.settings_map import SettingsMap
 
 __all__ = [
@@ -141,7 +141,7 @@ def can_ask(session: Session) -> bool:
     return not session.json and asking.can_ask()
 
 
-async def under_way(session: Session, device: Device, work: Awaitable[Outcome]) -> Outcome:
+async def under_way(session: Session, device: Board, work: Awaitable[Outcome]) -> Outcome:
     """Do it, and say what Ctrl-C or SIGTERM leave behind, whenever they come."""
     try:
         return await work
@@ -150,7 +150,7 @@ async def under_way(session: Session, device: Device, work: Awaitable[Outcome]) 
         raise
 
 
-def _left_behind(device: Device) -> str:
+def _left_behind(device: Board) -> str:
     from bmslink.config.identity.places import recorded_place, where
     from bmslink.storage.journal import Journal, JournalError
 
@@ -169,7 +169,7 @@ def _left_behind(device: Device) -> str:
     )
 
 
-async def _ask_chemistry(session: Session, device: Device) -> str | None:
+async def _ask_chemistry(session: Session, device: Board) -> str | None:
     """What the cells are, asked once: the answer of a named pack can be stored beside its name."""
     from bmslink.cli.asking import answer
     from bmslink.packs import remember_chemistry
@@ -190,7 +190,7 @@ async def _ask_chemistry(session: Session, device: Device) -> str | None:
 
 async def change(
     session: Session,
-    device: Device,
+    device: Board,
     wanted: Mapping[str, object] | Profile,
     options: ChangeOptions,
     *,
@@ -214,7 +214,7 @@ async def change(
 
 async def _change(
     session: Session,
-    device: Device,
+    device: Board,
     drafting: Callable[..., Awaitable[Plan]],
     options: ChangeOptions,
     allowed: Collection[str],
@@ -268,7 +268,7 @@ def show_plan(session: Session, plan: Plan, *, whole: bool = True) -> None:
     session.show(config.plan(plan, glyphs, whole=whole or session.verbosity > 0))
 
 
-def show_outcome(session: Session, device: Device, outcome: Outcome) -> None:
+def show_outcome(session: Session, device: Board, outcome: Outcome) -> None:
     """How it ended, on stdout; exit code 4 where what was sent is not read back."""
     if session.json:
         session.record({"target": str(device.target), "outcome": outcome.to_dict()})

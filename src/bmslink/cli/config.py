@@ -20,7 +20,7 @@ from bmslink.cli.output import FAILED, FOUND
 from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
-    from bmslink.device import Device
+    from bmslink.board import Board
 
 __all__ = ["COMMANDS"]
 
@@ -125,7 +125,7 @@ def plan(
     profile = load_profile(file)
     devices = connect_all(session, targets, connection)
 
-    async def look(device: Device) -> None:
+    async def look(device: Board) -> None:
         made = await draft(
             device,
             profile,
@@ -164,7 +164,7 @@ def apply(
     profile = load_profile(file)
     devices = connect_all(session, targets, connection)
 
-    async def write(device: Device) -> None:
+    async def write(device: Board) -> None:
         await c.change(session, device, profile, options, switches=switches)
 
     for number, device in enumerate(devices):
@@ -207,7 +207,7 @@ def restore(
     kept = load_backup(file)
     device = connect_one(session, target, connection)
 
-    async def write(device: Device) -> None:
+    async def write(device: Board) -> None:
         waive = ("clone",) if clone else ()
         await c.change(session, device, {}, options, raw=kept, waive=waive)
 

@@ -14,7 +14,7 @@ from bmslink.cli.output import FOUND
 from bmslink.errors import TargetError
 
 if TYPE_CHECKING:
-    from bmslink.device import Device
+    from bmslink.board import Board
 
 __all__ = ["journal", "resume", "verify"]
 
@@ -52,7 +52,7 @@ def resume(
     device = connect_one(session, target, connection)
     waived = require_waivers(waive or ())
 
-    async def go_on(device: Device) -> bool:
+    async def go_on(device: Board) -> bool:
         found = await cut_off_change(device)
         if show:
             files.show_cut_off(session, str(device.target), found)

@@ -14,12 +14,12 @@ from bmslink.cli.output import FAILED, about
 from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
+    from bmslink.board import Board
     from bmslink.cli.options import OutputOptions
     from bmslink.cli.output import Session
     from bmslink.config import CutOff
     from bmslink.config.files.backup import Backup
     from bmslink.config.files.compare import Side
-    from bmslink.device import Device
     from bmslink.model import Identity
     from bmslink.protocols.common.settings_map import SettingsSnapshot
 
@@ -136,7 +136,7 @@ def _file(name: str) -> Side:
     return side_of_backup(name, load_backup(name))
 
 
-async def look(device: Device) -> tuple[Identity, SettingsSnapshot]:
+async def look(device: Board) -> tuple[Identity, SettingsSnapshot]:
     """Who an open pack is, and its settings."""
     async with device.conversation():
         identity = await device.identify()
@@ -144,7 +144,7 @@ async def look(device: Device) -> tuple[Identity, SettingsSnapshot]:
 
 
 def one_by_one(
-    session: Session, devices: list[Device], act: Callable[[Device], Coroutine[Any, Any, None]]
+    session: Session, devices: list[Board], act: Callable[[Board], Coroutine[Any, Any, None]]
 ) -> list[BmsError]:
     """Do it with each pack, opened for it; gives back what failed. Of several packs a failure is
     reported at once, and the next pack follows."""

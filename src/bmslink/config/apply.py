@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from bmslink.arguments import checked
+from bmslink.board import Board
 from bmslink.config.checks.check import Check, Health
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
@@ -18,7 +19,6 @@ from bmslink.config.records.history import ChangeHistory, made_here
 from bmslink.config.records.open_changes import begin, blocks_of, cut_off, lock_names, other_road
 from bmslink.config.rollback import close, outcome_of, roll_back, unknown
 from bmslink.config.writer import write_until_verified
-from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, SettingError
 from bmslink.model import Identity
 from bmslink.protocols.abilities import settings_of
@@ -42,7 +42,7 @@ __all__ = [
 
 @checked()
 async def draft(
-    device: Device,
+    device: Board,
     wanted: Mapping[str, object] | Profile,
     *,
     raw: Backup | None = None,
@@ -87,7 +87,7 @@ def _need_backup(raw: object) -> None:
 
 
 async def _draft(
-    device: Device,
+    device: Board,
     identity: Identity,
     table: SettingsSnapshot,
     wish: _Wish,
@@ -141,7 +141,7 @@ def gate(plan: Plan) -> None:
 
 @checked()
 async def apply(
-    device: Device,
+    device: Board,
     plan: Plan,
     *,
     confirm: Callable[[Plan], bool] | None = None,
@@ -158,7 +158,7 @@ async def apply(
 
 
 async def _apply(
-    device: Device, plan: Plan, confirm: Callable[[Plan], bool] | None, journal: Journal
+    device: Board, plan: Plan, confirm: Callable[[Plan], bool] | None, journal: Journal
 ) -> Outcome:
     fresh = await _look_again(device, plan, journal)
     gate(fresh)
@@ -194,7 +194,7 @@ def _named(keys: Collection[str]) -> str:
     )
 
 
-async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
+async def _look_again(device: Board, plan: Plan, journal: Journal) -> Plan:
     """The plan as of now."""
     raw = plan.raw
     _need_backup(raw)
@@ -209,7 +209,7 @@ async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
     return await _draft(device, identity, table, wish, journal, counted)
 
 
-async def settled_table(device: Device, plan: Plan, identity: Identity) -> SettingsSnapshot:
+async def settled_table(device: Board, plan: Plan, identity: Identity) -> SettingsSnapshot:
     """The settings as of now. Two equal readings of them are needed: the plan's is the first."""
     # never by the plan's own map: what limits a write is the table that this driver found
     settings = settings_of(device.driver).own_map or await device.settings_map(identity)
@@ -226,7 +226,7 @@ async def settled_table(device: Device, plan: Plan, identity: Identity) -> Setti
     return table
 
 
-async def _carry_out_new(device: Device, plan: Plan, journal: Journal) -> Outcome:
+async def _carry_out_new(device: Board, plan: Plan, journal: Journal) -> Outcome:
     table = plan.table
     transaction = begin(
         journal,

@@ -252,7 +252,7 @@ async def test_the_end_is_told_once_and_not_after_closing():
 
 
 async def test_watching_goes_on_after_a_power_cut():
-    from bmslink.runtime.poll import poll
+    from bmslink.polling import poll
 
     module = board("jk02")
     told = []

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from bmslink.device import Device
+from bmslink.board import Board
 from bmslink.model import Identity
 
 __all__ = ["identify_as", "pack_of", "same_board"]
@@ -42,7 +42,7 @@ def same_board(one: Mapping[str, Any], other: Mapping[str, Any], *, cut_short: b
 
 
 async def identify_as(
-    device: Device, known: Mapping[str, Any], *, cut_short: bool = False
+    device: Board, known: Mapping[str, Any], *, cut_short: bool = False
 ) -> tuple[Identity, str]:
     """Who answers, and in words how it differs from who is known.
 

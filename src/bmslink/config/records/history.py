@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bmslink.board import Board
 from bmslink.config.files.backup import Backup
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
 from bmslink.config.identity.places import Place, recorded_place, where
 from bmslink.config.records.open_changes import regards
 from bmslink.config.restore import Stood
-from bmslink.device import Device
 from bmslink.errors import TargetError
 from bmslink.link.transport import parse_target
 from bmslink.model import Identity, Switch
@@ -27,7 +27,7 @@ _IN_VAIN = ("nothing sent", "refused")
 """How a change ended that reached nothing."""
 
 
-def made_here(backup: Backup, device: Device) -> bool:
+def made_here(backup: Backup, device: Board) -> bool:
     """Whether a backup was made where this device is."""
     told = {"target": backup.target, **({"place": backup.place} if backup.place else {})}
     return recorded_place(told).same(where(device))
@@ -85,7 +85,7 @@ class ChangeHistory:
     """The changes of one pack by the journal. Raises `JournalError` where it cannot be read."""
 
     def __init__(
-        self, journal: Journal, device: Device, identity: Identity, table: SettingsSnapshot
+        self, journal: Journal, device: Board, identity: Identity, table: SettingsSnapshot
     ) -> None:
         self._map = table.map.name
         here, place = fingerprint(identity, table), where(device)
