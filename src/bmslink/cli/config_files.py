@@ -39,7 +39,7 @@ def give(session: Session, text: str, options: OutputOptions) -> None:
     """A text on stdout, or into a file that is not there yet."""
     path = options.output
     if path is None or on_stdout(path):
-        session.print(*text.rstrip("\n").split("\n"))
+        session.write(*text.rstrip("\n").split("\n"))
         return
     write_text(path, text, force=options.force)
     if session.json:

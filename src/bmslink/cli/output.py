@@ -12,6 +12,7 @@ import io
 import json
 import math
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -161,13 +162,15 @@ class Session:
 
     def record(self, values: Mapping[str, Any]) -> None:
         """One JSON line on stdout."""
-        self.print(to_json(values))
+        self.write(to_json(values))
 
     def show(self, renderable: RenderableType) -> None:
-        """Something for people, on stdout; one line of text stays one line."""
+        """Something for people, on stdout; where that is no terminal, one line of text stays one
+        line."""
         from rich.console import Console
         from rich.text import Text
 
+        from bmslink.cli.render.fit import Prose
         from bmslink.cli.render.plain import Plain
 
         buffer = io.StringIO()
@@ -181,6 +184,8 @@ class Session:
             markup=False,
             emoji=False,
         )
+        if isinstance(renderable, Text) and self.console.is_terminal:
+            renderable = Prose(renderable)
         console.print(Plain(renderable), soft_wrap=isinstance(renderable, Text))
         _to_stdout("\n".join(line.rstrip() for line in buffer.getvalue().split("\n")[:-1]))
 
@@ -193,10 +198,15 @@ class Session:
         return Live(Plain(renderable), console=self.console, screen=True, auto_refresh=False)
 
     def print(self, *lines: str) -> None:
-        """Lines on stdout, at once; `ClosedPipeError` when nobody reads them.
+        """Lines for people on stdout, at once; on a terminal none is longer than that is wide.
 
         A line end inside of one comes from outside and would forge the next: it is a space.
+        Raises `ClosedPipeError` when nobody reads them.
         """
+        _to_stdout("\n".join(_folded(line, sys.stdout) for line in lines))
+
+    def write(self, *lines: str) -> None:
+        """The same lines as they are, for programs and files."""
         _to_stdout("\n".join(map(clean, lines)))
 
     def say(self, sentence: str) -> None:
@@ -206,7 +216,7 @@ class Session:
 
     def complain(self, sentence: str) -> None:
         """A sentence on stderr."""
-        _to_stderr(f"bmslink: {clean(sentence)}\n")
+        _to_stderr(f"{_folded(f'bmslink: {sentence}', sys.stderr)}\n")
 
     def progress(self, text: str) -> None:
         """A line on the terminal behind stderr that the next one overwrites, unless --quiet."""
@@ -280,7 +290,7 @@ def about(target: str | None, error: BmsError) -> str:
 
 def ask(text: str) -> None:
     """A question on stderr; the answer is typed behind it."""
-    _to_stderr(clean(text))
+    _to_stderr(f"{_folded(text, sys.stderr).rstrip()} ")
 
 
 def end_line() -> None:
@@ -295,6 +305,16 @@ def is_terminal(stream: object) -> bool:
         return bool(isatty and isatty())
     except ValueError:  # closed
         return False
+
+
+def _folded(line: str, stream: object) -> str:
+    """A line from which what steers a terminal is gone, in as many as the terminal needs."""
+    line = clean(line)
+    if not is_terminal(stream):
+        return line
+    from bmslink.cli.render.fold import fold
+
+    return "\n".join(fold(line, shutil.get_terminal_size().columns))
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_CONDITIONS = 4
+"""The conditions are mostly shorter than their title by so many characters."""
+
 
 def command(
     ctx: typer.Context,
@@ -119,10 +122,13 @@ class ReadingOutput:
             self.session.show(read.block(reading, g))
             return
         several = len(self.targets) > 1
+        console = self.session.console
+        narrow = console.is_terminal and console.width < len(read.HEADER) - _CONDITIONS
         if not self._begun:
             self._begun = True
             for n, target in enumerate(self.targets, 1):
                 self.session.print(f"#{n} {target}" if several else target)
-            self.session.print(("   " if several else "") + read.HEADER)
+            if not narrow:
+                self.session.print(("   " if several else "") + read.HEADER)
         label = f"#{index + 1:<2}" if several else ""
-        self.session.show(read.line(reading, g, label))
+        self.session.show((read.brief if narrow else read.line)(reading, g, label))

@@ -198,20 +198,21 @@ def _show(
 def _print(session: Session, table: SettingsSnapshot, keys: list[str]) -> None:
     rows = [table.map.setting(k) for k in keys] or list(table.map.settings)
     if session.json:
-        from bmslink.cli.render.config import setting_object
+        from bmslink.cli.render.settings import setting_object
 
         for row in rows:
             session.record(setting_object(table, row))
         return
-    from bmslink.cli.render import config, text
+    from bmslink.cli.render import settings as render
+    from bmslink.cli.render import text
 
     if not keys:
-        session.show(config.settings(table, text.glyphs(ascii_only=session.ascii)))
+        session.show(render.settings(table, text.glyphs(ascii_only=session.ascii)))
         return
     values = table.values()
-    shown = [(row.key, config.bare(row, values[row.key])) for row in rows]
+    shown = [(row.key, render.bare(row, values[row.key])) for row in rows]
     alone = len(shown) == 1
-    session.print(*(value if alone else f"{key}={value}" for key, value in shown))
+    session.write(*(value if alone else f"{key}={value}" for key, value in shown))
 
 
 def _part(found: SettingsMap, keys: list[str]) -> SettingsMap:

@@ -53,7 +53,7 @@ def command(
                 if session.json:
                     session.record({"frame": frame.hex()})
                 else:
-                    session.print(frame.hex(" "))
+                    session.write(frame.hex(" "))
             session.say(c.DRY_RUN)
             return
         await c.agree(session, f"Switch {wish} on {device.target}?", yes=yes)
