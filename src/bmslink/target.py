@@ -11,7 +11,7 @@ from bmslink.errors import TargetError
 from bmslink.link.capture import open_capture
 from bmslink.link.link import Timing
 from bmslink.link.transport import Endpoint, Pin, parse_target, require_scheme
-from bmslink.packs import named
+from bmslink.packs import find_pack, named
 from bmslink.protocols import DRIVERS, VENDORS, load_driver, vendor_of
 from bmslink.protocols.base import Options
 
@@ -34,6 +34,11 @@ def resolve(
     """
     if isinstance(target, str) and target.lower() in VENDORS:
         endpoint = Endpoint("scan", "", target.lower())
+    elif isinstance(target, str) and target.lower() in DRIVERS and find_pack(target) is None:
+        raise TargetError(
+            f"{target} is a protocol: put the place behind it, as in {target.lower()}+"
+            f"serial:///dev/ttyUSB0. `bmslink scan --protocol {target.lower()}` looks for one."
+        )
     else:
         endpoint = _endpoint(target)
     endpoint = endpoint.with_query(address=address, baudrate=baudrate, timeout=timeout)

@@ -263,7 +263,7 @@ def show_outcome(session: Session, device: Device, outcome: Outcome) -> None:
         raise typer.Exit(UNVERIFIED)
 
 
-def value_of(setting_kind: str, unit: str, text: str) -> Any:
+def value_of(setting_kind: str, unit: str, text: str, *, name: str = "the value") -> Any:
     """What was typed for a setting, in its own form; `UsageError` where it cannot be."""
     from bmslink.config.files.profile import SWITCHED, NumberWithUnit, typed_value
 
@@ -274,5 +274,5 @@ def value_of(setting_kind: str, unit: str, text: str) -> Any:
         return position
     if setting_kind != "number":
         return text
-    value = typed_value(text)
+    value = typed_value(text, name)
     return value.to(unit) if isinstance(value, NumberWithUnit) else value

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from bmslink.arguments import decimal_comma
 from bmslink.cli.option_groups import OptionGroup
 from bmslink.cli.output import Session
 from bmslink.errors import TargetError
@@ -40,7 +41,9 @@ def seconds(text: str | float) -> float:
     except ValueError:
         value = float("nan")
     if not 0 < value <= _LONGEST:
-        raise typer.BadParameter(f"{text!r} is no number of seconds above 0 and up to 86400.")
+        raise typer.BadParameter(
+            f"{text!r} is no number of seconds above 0 and up to 86400.{decimal_comma(str(text))}"
+        )
     return value
 
 
@@ -49,7 +52,7 @@ def number(text: str | float) -> float:
     try:
         return float(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is no number.") from None
+        raise typer.BadParameter(f"{text!r} is no number.{decimal_comma(text)}") from None
 
 
 def whole(text: str | int) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -99,9 +98,10 @@ def set_settings(
         for key, text in wanted.items():
             row = found.setting(key)
             try:
-                values[key] = c.value_of(row.kind, row.unit, text)
+                values[key] = c.value_of(row.kind, row.unit, text, name=key)
             except UsageError as exc:
-                raise UsageError(f"{key}: {exc}") from exc
+                said = str(exc)
+                raise UsageError(said if key in said else f"{key}: {said}") from exc
         await c.change(session, device, values, options, settings=found)
 
     run_open(device, write)
@@ -216,12 +216,7 @@ def _print(session: Session, table: SettingsSnapshot, keys: list[str]) -> None:
 
 
 def _part(found: SettingsMap, keys: list[str]) -> SettingsMap:
-    """Of a map only the slots that are asked for; `TargetError` for a name that it lacks."""
-    for key in keys:
-        if key not in found.by_key:
-            near = get_close_matches(key, found.by_key, n=1)
-            ask = f" Did you mean {near[0]}?" if near else ""
-            raise TargetError(f"This board ({found.name}) has no setting {key!r}.{ask}")
-    slots = {found.by_key[key].slot for key in keys}
+    """Of a map only the slots that are asked for; `UsageError` for a name that it lacks."""
+    slots = {found.setting(key).slot for key in keys}
     parts = tuple(slot for slot in found.slots if not keys or slot.address in slots)
     return replace(found, slots=parts)
