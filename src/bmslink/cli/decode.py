@@ -61,8 +61,8 @@ def command(
     elif file is not None:
         if "://" in file:
             raise TargetError(
-                f"{file} is a pack, not a file: `bmslink read` reads one, `bmslink capture` records "
-                "it."
+                f"{file} is a pack, not a file: `bmslink read` reads it, `bmslink capture` "
+                "records it."
             )
         printer.run(Path(file), protocol)
 

@@ -41,7 +41,7 @@ def instead(text: str, path: object, wanted: str) -> str:
     kind = _kind(text)
     if kind in ("", wanted):
         return ""
-    return _INSTEAD[kind].format(path=path)
+    return _INSTEAD[kind].format(path=path or "FILE")
 
 
 def _kind(text: str) -> str:
