@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 
 from bmslink.cli.option_groups import OptionGroup
-from bmslink.cli.output import UNVERIFIED, Session
+from bmslink.cli.output import UNVERIFIED, Session, identified
 from bmslink.errors import GateError, TargetError, UsageError
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _left_behind(device: Device) -> str:
     if not open_:
         return "Interrupted before anything was sent."
     return (
-        f"Interrupted in the middle of a change: `bmslink config resume {device.target}` finishes "
+        f"Interrupted in the middle of a change: `bmslink config resume {device.target.word}` finishes "
         "it or sets it back; until then nothing else is written to this pack."
     )
 
@@ -176,7 +176,9 @@ async def _ask_chemistry(session: Session, device: Device) -> str | None:
     from bmslink.settings.chemistry import CHEMISTRIES, chemistry
 
     names = ", ".join(CHEMISTRIES)
-    told = await answer(f"What are the cells of {device.target} made of ({names})? Enter: unknown")
+    told = await answer(
+        f"What are the cells of {device.target.label} made of ({names})? Enter: unknown"
+    )
     if not told.strip():
         return None
     kind = chemistry(told).name
@@ -225,7 +227,7 @@ async def change(
     if plan.changes:
         count = sum(len(c.edits) for c in plan.changes)
         what = f"{count} setting{'s' * (count != 1)}"
-        await agree(session, f"Write {what} to {device.target}?", yes=options.yes)
+        await agree(session, f"Write {what} to {device.target.label}?", yes=options.yes)
     outcome = await under_way(session, device, apply(device, plan))
     show_outcome(session, device, outcome)
     return outcome
@@ -243,7 +245,7 @@ def show_plan(session: Session, plan: Plan, *, whole: bool = True) -> None:
     """The plan on stdout: as JSON only where it is the result."""
     if session.json:
         if whole or plan.blocked:
-            session.record({"target": plan.target, "plan": plan.to_dict()})
+            session.record({"target": plan.target, "name": plan.name, "plan": plan.to_dict()})
         return
     from bmslink.cli.render import config, text
 
@@ -254,7 +256,7 @@ def show_plan(session: Session, plan: Plan, *, whole: bool = True) -> None:
 def show_outcome(session: Session, device: Device, outcome: Outcome) -> None:
     """How it ended, on stdout; exit code 4 where what was sent is not read back."""
     if session.json:
-        session.record({"target": str(device.target), "outcome": outcome.to_dict()})
+        session.record({**identified(device.target), "outcome": outcome.to_dict()})
     else:
         session.print(outcome.sentence)
         for note in outcome.notes:

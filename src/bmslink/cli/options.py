@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -23,6 +24,7 @@ __all__ = [
     "Target",
     "Targets",
     "Watch",
+    "addresses",
     "number",
     "one_target",
     "seconds",
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 _LONGEST = 86400.0
+_ADDRESSES = re.compile(r"[0-9A-Fa-fxX]+(?:[-,][0-9A-Fa-fxX]+)*")
 
 
 def seconds(text: str | float) -> float:
@@ -52,7 +55,7 @@ def number(text: str | float) -> float:
     try:
         return float(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is no number.{decimal_comma(text)}") from None
+        raise typer.BadParameter(f"{text!r} is no number.{decimal_comma(str(text))}") from None
 
 
 def whole(text: str | int) -> int:
@@ -63,6 +66,13 @@ def whole(text: str | int) -> int:
         return int(text, 16) if text.lower().startswith("0x") else int(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no whole number.") from None
+
+
+def addresses(text: str) -> str:
+    """An address, a range (1-4) or a list of them (1,3), as a target has it."""
+    if not _ADDRESSES.fullmatch(text):
+        raise typer.BadParameter(f"{text!r} is no address, and no range of them like 1-4.")
+    return text
 
 
 Target = Annotated[

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
+    from bmslink.link.transport import Endpoint
+
 __all__ = [
     "ClosedPipeError",
     "Session",
@@ -44,6 +46,7 @@ __all__ = [
     "ask",
     "end_line",
     "exit_code",
+    "identified",
     "is_terminal",
     "to_json",
 ]
@@ -110,7 +113,7 @@ class Session:
     verbosity: int = 0
     debug: bool = False
     trace: str | None = None
-    target: str | None = None
+    target: Endpoint | str | None = None
     """The one target of the command, for the sentence that says what failed."""
     code: int = DONE
     """The exit code, once the `with` block is over."""
@@ -280,12 +283,20 @@ class Session:
         return int(getattr(error, "exit_code", USAGE))
 
 
-def about(target: str | None, error: BmsError) -> str:
+def about(target: Endpoint | str | None, error: BmsError) -> str:
     """What happened, and on which target unless the sentence says so itself."""
     sentence = str(error)
-    if target is None or isinstance(error, TargetError) or target in sentence:
+    if target is None or isinstance(error, TargetError):
         return sentence
-    return f"{target}: {sentence}"
+    name = "" if isinstance(target, str) else target.name
+    said = str(target) in sentence
+    shown = name if said else target if isinstance(target, str) else target.label
+    return f"{shown}: {sentence}" if shown and shown not in sentence else sentence
+
+
+def identified(target: Endpoint) -> dict[str, Any]:
+    """What a JSON object says of the pack that it is about."""
+    return {"target": str(target), "name": target.name or None}
 
 
 def ask(text: str) -> None:

@@ -17,6 +17,7 @@ import typer
 from bmslink.cli import change as c
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_one
+from bmslink.cli.output import identified
 from bmslink.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
@@ -167,12 +168,12 @@ async def _adjust(
         whole = options.dry_run or session.verbosity > 0
         session.show(config.adjustment(wanted, glyphs, whole=whole))
     elif options.dry_run or wanted.plan.blocked:
-        session.record({"target": wanted.plan.target, "plan": wanted.to_dict()})
+        session.record({**identified(device.target), "plan": wanted.to_dict()})
     c.stop_if_blocked(wanted.plan)
     if options.dry_run:
         session.say(c.DRY_RUN)
         return
-    await c.agree(session, f"Set it on {device.target}?", yes=options.yes)
+    await c.agree(session, f"Set it on {device.target.label}?", yes=options.yes)
     outcome = await c.under_way(session, device, adjust(device, wanted))
     c.show_outcome(session, device, outcome)
 
@@ -191,11 +192,11 @@ def _show(
         return await device.settings(_part(found, keys))
 
     table = run_open(device, fetch)
-    _print(session, table, keys)
+    _print(session, device, table, keys)
     believe(table)  # shown all the same: it helps to find the fault
 
 
-def _print(session: Session, table: SettingsSnapshot, keys: list[str]) -> None:
+def _print(session: Session, device: Device, table: SettingsSnapshot, keys: list[str]) -> None:
     rows = [table.map.setting(k) for k in keys] or list(table.map.settings)
     if session.json:
         from bmslink.cli.render.settings import setting_object
@@ -207,7 +208,8 @@ def _print(session: Session, table: SettingsSnapshot, keys: list[str]) -> None:
     from bmslink.cli.render import text
 
     if not keys:
-        session.show(render.settings(table, text.glyphs(ascii_only=session.ascii)))
+        glyphs = text.glyphs(ascii_only=session.ascii)
+        session.show(render.settings(table, glyphs, device.target.label))
         return
     values = table.values()
     shown = [(row.key, render.bare(row, values[row.key])) for row in rows]

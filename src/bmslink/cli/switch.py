@@ -56,7 +56,7 @@ def command(
                     session.write(frame.hex(" "))
             session.say(c.DRY_RUN)
             return
-        await c.agree(session, f"Switch {wish} on {device.target}?", yes=yes)
+        await c.agree(session, f"Switch {wish} on {device.target.label}?", yes=yes)
         outcome = await c.under_way(session, device, switch(device, wish, waive=waiving.waived()))
         c.show_outcome(session, device, outcome)
 

@@ -78,6 +78,8 @@ class Plan:
     """A change that has been thought through."""
 
     target: str
+    name: str | None
+    """What bmslink.toml calls the pack."""
     identity: Identity
     table: SettingsSnapshot
     """All settings as they were read."""
@@ -235,6 +237,7 @@ def make_plan(
     refused = {each.slot for each in back.outside if not each.stood and not passed}
     return Plan(
         target=target,
+        name=None if named is None else named.name,
         identity=identity,
         table=table,
         wanted=wanted if isinstance(wanted, Profile) else dict(wanted),

@@ -117,6 +117,18 @@ class Endpoint:
     """Port path, host:port, simulated protocol, file path, address."""
     protocol: str | None = None
     query: Mapping[str, str] = field(default_factory=dict)
+    name: str = field(default="", compare=False)
+    """What bmslink.toml calls it; empty where nobody gave it a name."""
+
+    @property
+    def label(self) -> str:
+        """The name and the target, for people."""
+        return f"{self.name} ({self})" if self.name else str(self)
+
+    @property
+    def word(self) -> str:
+        """What a command takes for it: its name where that means this one pack, else the target."""
+        return str(self) if " " in self.name else self.name or str(self)
 
     def __str__(self) -> str:
         prefix = f"{self.protocol}+" if self.protocol else ""

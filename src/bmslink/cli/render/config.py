@@ -66,7 +66,8 @@ def _head(plan: Plan) -> Prose:
         for part in (plan.identity.vendor, plan.identity.model, plan.identity.firmware)
         if part
     )
-    return Prose(f"{plan.target}: {who} ({plan.table.map.name})", "bold")
+    label = f"{plan.name} ({plan.target})" if plan.name else plan.target
+    return Prose(f"{label}: {who} ({plan.table.map.name})", "bold")
 
 
 def _frames(frames: Sequence[bytes]) -> list[RenderableType]:

@@ -36,7 +36,12 @@ def block(reading: Reading, g: Glyphs) -> RenderableType:
     table = Table(Column(), Column(prose=True))
     for label, value in _rows(reading, g):
         table.add(Text(label, "dim"), value)
-    return Group(Prose(t.clean(reading.target or reading.protocol), "bold"), table)
+    return Group(Prose(t.clean(_label(reading)), "bold"), table)
+
+
+def _label(reading: Reading) -> str:
+    place = reading.target or reading.protocol
+    return f"{reading.name} ({place})" if reading.name else place
 
 
 def _rows(reading: Reading, g: Glyphs) -> Iterator[tuple[str, Text]]:
