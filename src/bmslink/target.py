@@ -118,7 +118,7 @@ def addresses_of(endpoint: Endpoint) -> list[int]:
     Raises `TargetError` for a range that goes down, and one of more packs than a line has.
     """
     text = endpoint.query.get("address", "")
-    if not _ADDRESSES.fullmatch(text):
+    if not set(text) & set("-,") or not _ADDRESSES.fullmatch(text):
         return []
     found: list[int] = []
     for part in text.split(","):

@@ -164,8 +164,8 @@ def _left_behind(device: Device) -> str:
     if not open_:
         return "Interrupted before anything was sent."
     return (
-        f"Interrupted in the middle of a change: `bmslink config resume {device.target.word}` finishes "
-        "it or sets it back; until then nothing else is written to this pack."
+        f"Interrupted in the middle of a change: `bmslink config resume {device.target.word}` "
+        "finishes it or sets it back; until then nothing else is written to this pack."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -214,7 +214,7 @@ def _moment(text: str | None) -> tuple[float | None, float | None]:
         return None, o.number(text[1:])
     try:
         moment = datetime.fromisoformat(text)
-        return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp(), None
+        return moment.timestamp(), None  # without a zone: by the local clock, as it is shown
     except (ValueError, OverflowError):
         raise TargetError(
             f"--at is a time like 2026-01-31T06:30:00Z or +3600, not {text[:40]!r}."

@@ -95,8 +95,8 @@ async def unknown(job: Job, changes: Sequence[Change], why: str, *, look: bool) 
             table = await job.device.settings(job.settings)
             told = _what_is_read(job, table.image)
     sentence = (
-        f"{why} {told} `bmslink config resume {job.device.target.word}` is the next step; until then "
-        "nothing else is written to this pack."
+        f"{why} {told} `bmslink config resume {job.device.target.word}` is the next step; "
+        "until then nothing else is written to this pack."
     )
     return RollbackError(sentence, outcome_of(job, "unknown", sentence, changes, table))
 

@@ -17,6 +17,7 @@ from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
 from bmslink.config.identity.known_as import pack_of
 from bmslink.config.identity.locks import is_held
 from bmslink.config.identity.places import Place, place_of, recorded_place, where
+from bmslink.config.records.moment import local
 from bmslink.device import Device
 from bmslink.errors import GateError
 from bmslink.model import Identity
@@ -85,6 +86,7 @@ def begin(
         changes,
         place=here.place.to_dict(),
         fingerprint=told.to_dict(),
+        **({"name": device.target.name} if device.target.name else {}),
         **why,
     )
 
@@ -155,13 +157,13 @@ def said_of(cuts: Sequence[Open], device: Device, identity: Identity) -> str:
     whose = "of this pack" if damaged.about else "of this pack or another one"
     return (
         f"{which} {whose} may have been cut off: {damaged.damage}. "
-        f"`bmslink config resume {device.target.word} --show` says what is left of it, and `--keep` "
-        "gives it up."
+        f"`bmslink config resume {device.target.word} --show` says what is left of it, and "
+        "`--keep` gives it up."
     )
 
 
 def _when(cut: Open) -> str:
-    return f"{str(cut.begin.get('time'))[:19].replace('T', ' ')} UTC"
+    return local(cut.begin.get("time"))
 
 
 def cut_off(
