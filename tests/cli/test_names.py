@@ -110,11 +110,11 @@ def test_what_is_no_range(cli: Cli, text: str, why: str) -> None:
 
 
 def test_commands_for_several_packs_take_a_range(cli: Cli, tmp_path: Path) -> None:
-    found = cli("read", "rack", "--json").objects
+    found = sorted(cli("read", "rack", "--json").objects, key=lambda each: each["name"])
     assert [each["name"] for each in found] == ["rack 1", "rack 2", "rack 3"]
     assert [each["target"].partition("address=")[2][0] for each in found] == ["1", "2", "3"]
     found = cli("read", "sim://jk-modbus?gap=0", "--address", "2,4", "--json").objects
-    assert [each["target"].partition("address=")[2][0] for each in found] == ["2", "4"]
+    assert {each["target"].partition("address=")[2][0] for each in found} == {"2", "4"}
     assert cli("config", "diff", "sim://jk-modbus?gap=0&address=1-3").code in (0, 5)
     profile = tmp_path / "house.toml"
     profile.write_text("[settings]\ncell_ovp = 3.6\n")

@@ -289,5 +289,5 @@ def test_a_backup_and_a_profile_that_are_mixed_up_are_told_apart(tmp_path: Path)
     with pytest.raises(ProfileError, match="`bmslink config restore FILE TARGET`"):
         parse_profile('{"kind": "bmslink-backup"}')
     (tmp_path / "p.toml").write_text("[settings]\ncell_ovp = 3.6\n")
-    with pytest.raises(BackupError, match="`bmslink config apply .*p.toml TARGET`"):
+    with pytest.raises(BackupError, match=r"`bmslink config apply .*p\.toml TARGET`"):
         load_backup(tmp_path / "p.toml")

@@ -245,7 +245,8 @@ def show_plan(session: Session, plan: Plan, *, whole: bool = True) -> None:
     """The plan on stdout: as JSON only where it is the result."""
     if session.json:
         if whole or plan.blocked:
-            session.record({"target": plan.target, "name": plan.name, "plan": plan.to_dict()})
+            name = {"name": plan.name} if plan.name else {}
+            session.record({"target": plan.target, **name, "plan": plan.to_dict()})
         return
     from bmslink.cli.render import config, text
 

@@ -72,7 +72,7 @@ def addresses(text: str) -> str:
     """An address, a range (1-4) or a list of them (1,3), as a target has it."""
     if not _ADDRESSES.fullmatch(text):
         raise typer.BadParameter(f"{text!r} is no address, and no range of them like 1-4.")
-    return text
+    return text if set(text) & set("-,") else str(whole(text))
 
 
 Target = Annotated[

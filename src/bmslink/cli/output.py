@@ -295,8 +295,8 @@ def about(target: Endpoint | str | None, error: BmsError) -> str:
 
 
 def identified(target: Endpoint) -> dict[str, Any]:
-    """What a JSON object says of the pack that it is about."""
-    return {"target": str(target), "name": target.name or None}
+    """What a JSON object says of the pack that it is about; `name` where it has one."""
+    return {"target": str(target), **({"name": target.name} if target.name else {})}
 
 
 def ask(text: str) -> None:

@@ -178,6 +178,7 @@ def make_plan(
     chemistry: str | None = None,
     health: Health | None = None,
     target: str = "",
+    name: str = "",
     blocked: Mapping[str, str] | None = None,
     named: NamedPack | None = None,
 ) -> Plan:
@@ -237,7 +238,7 @@ def make_plan(
     refused = {each.slot for each in back.outside if not each.stood and not passed}
     return Plan(
         target=target,
-        name=None if named is None else named.name,
+        name=name or None,
         identity=identity,
         table=table,
         wanted=wanted if isinstance(wanted, Profile) else dict(wanted),
