@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bmslink.protocols import DRIVERS, load_driver
+from bmslink.settings.catalogue import CATALOGUE
 from bmslink.settings.groups import Group, group_of, grouped
 from bmslink.settings.packed import words_of
-from bmslink.settings.setting import NAMES
 
 EVERY = sorted(
     {key for name in DRIVERS for each in load_driver(name).every_map() for key in each.by_key}
@@ -28,7 +28,7 @@ OF_THE_BOARD = {
 
 
 def test_no_protection_is_under_the_board_itself() -> None:
-    lost = {key for key in {*EVERY, *NAMES} if group_of(key) is Group.BOARD} - OF_THE_BOARD
+    lost = {key for key in {*EVERY, *CATALOGUE} if group_of(key) is Group.BOARD} - OF_THE_BOARD
     protecting = ("ovp", "uvp", "ocp", "otp", "utp", "delta", "short", "balance", "capacity")
     assert not [key for key in lost if any(word in key for word in protecting)]
 

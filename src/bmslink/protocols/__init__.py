@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from bmslink.arguments import did_you_mean
 from bmslink.errors import TargetError
+from bmslink.link.plugins import load_plugin, plugins
 from bmslink.link.transport import load
 
 if TYPE_CHECKING:
     from bmslink.protocols.base import Driver
 
-__all__ = ["DRIVERS", "VENDORS", "load_driver", "unknown_protocol", "vendor_of"]
+__all__ = ["DRIVERS", "VENDORS", "is_protocol", "load_driver", "unknown_protocol", "vendor_of"]
 
 DRIVERS: dict[str, str] = {
     "jk02": "bmslink.protocols.jk.jk02.driver:JK02",
@@ -39,10 +40,16 @@ VENDORS: tuple[str, ...] = tuple(dict.fromkeys(vendor_of(name) for name in DRIVE
 """The vendors, by the names that a target may have; no driver is loaded for that."""
 
 
+def is_protocol(name: str | None) -> bool:
+    """Whether it is one of ours, or one that another package has."""
+    return name is not None and (name in DRIVERS or name in plugins("bmslink.protocols"))
+
+
 def unknown_protocol(name: str) -> TargetError:
-    """The error for a name that is no protocol, with the nearest one."""
-    near = did_you_mean(name, (*VENDORS, *DRIVERS))
-    return TargetError(f"Unknown protocol {name!r}; known: {', '.join(DRIVERS)}.{near}")
+    """The error for a name that is none; it names those that are, and the nearest."""
+    known = [*DRIVERS, *plugins("bmslink.protocols")]
+    near = did_you_mean(name, (*VENDORS, *known))
+    return TargetError(f"Unknown protocol {name!r}; known: {', '.join(known)}.{near}")
 
 
 def load_driver(name: str) -> type[Driver[Any]]:
@@ -51,6 +58,8 @@ def load_driver(name: str) -> type[Driver[Any]]:
 
     path = DRIVERS.get(name)
     if path is None:
+        if is_protocol(name):
+            return load_plugin("bmslink.protocols", name, base.Driver)
         raise unknown_protocol(name)
     driver = load(path)
     if not (isinstance(driver, type) and issubclass(driver, base.Driver)):

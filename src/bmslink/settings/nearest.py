@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
 
-from bmslink.settings.setting import NAMES
+from bmslink.settings.catalogue import CATALOGUE
 
 __all__ = ["nearest", "or_nearest"]
 
@@ -33,7 +33,7 @@ def nearest(key: str, known: Collection[str]) -> list[str]:
     for word, ours in _SYNONYMS.items():
         if f"_{word}_" in f"_{wanted}_":
             wanted = f"_{wanted}_".replace(f"_{word}_", f"_{ours}_").strip("_")
-    typed = [] if key in NAMES else get_close_matches(wanted, list(known), n=1, cutoff=_ALIKE)
+    typed = [] if key in CATALOGUE else get_close_matches(wanted, list(known), n=1, cutoff=_ALIKE)
     if typed:
         return typed
     words = set(wanted.split("_"))
@@ -46,7 +46,7 @@ def nearest(key: str, known: Collection[str]) -> list[str]:
         limit = limit.rpartition("_")[0]
         if limit in known:
             return [limit]
-    return [] if key in NAMES else get_close_matches(wanted, list(known), n=1)
+    return [] if key in CATALOGUE else get_close_matches(wanted, list(known), n=1)
 
 
 def or_nearest(key: str, known: Collection[str]) -> str:
@@ -57,4 +57,4 @@ def or_nearest(key: str, known: Collection[str]) -> str:
     near = " or ".join(nearest(key, known))
     if not near:
         return ""
-    return f" The nearest that it has: {near}." if key in NAMES else f" Did you mean {near}?"
+    return f" The nearest that it has: {near}." if key in CATALOGUE else f" Did you mean {near}?"
