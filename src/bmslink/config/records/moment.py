@@ -14,4 +14,4 @@ def local(time: object) -> str:
         known = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
         return f"{known.astimezone():%Y-%m-%d %H:%M:%S %z}"
     except (ValueError, OverflowError, OSError):
-        return "at an unknown time"
+        return "an unknown time"
