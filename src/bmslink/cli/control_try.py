@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -206,6 +207,10 @@ def _noticed(session: Session, log: Log, files: Mapping[str, PolicySet]) -> Iter
         yield entry
 
 
+_BEFORE_ZONE = re.compile(r"\s+(?=[+-]\d{4}$)")
+"""Times are shown with a space there."""
+
+
 def _moment(text: str | None) -> tuple[float | None, float | None]:
     """`--at`: seconds since 1970, or seconds after the beginning."""
     if text is None:
@@ -213,7 +218,7 @@ def _moment(text: str | None) -> tuple[float | None, float | None]:
     if text.startswith("+"):
         return None, o.number(text[1:])
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(_BEFORE_ZONE.sub("", text))
         return moment.timestamp(), None  # without a zone: by the local clock, as it is shown
     except (ValueError, OverflowError):
         raise TargetError(
