@@ -62,7 +62,7 @@ def run(
     printer = Printer(session, [device.target for device in devices])
     board = StatusBoard(printer, policies, places, interval)
     for pack, device in zip(board.packs, devices, strict=True):
-        pack.name = device.target.name
+        pack.name = device.target.name or None
     supervisors = [
         PackSupervisor(
             printer, board, index, chosen, known, why, interval=interval, sink=installation.sink

@@ -43,7 +43,7 @@ class PackStatus(msgspec.Struct, kw_only=True):
     """One pack of a run."""
 
     target: str
-    name: str = ""
+    name: str | None = None
     """What bmslink.toml calls it."""
     heard: float | None = None
     """When its last reading came, s since 1970."""
