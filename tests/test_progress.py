@@ -28,7 +28,7 @@ Told = list[tuple[str, int, int]]
 async def test_a_program_is_told_how_far_a_change_is(tmp_path: Path) -> None:
     told: Told = []
     journal = Journal(tmp_path)
-    async with connect(JBD, on_progress=lambda *news: told.append(news)) as device:
+    async with connect(JBD, on_progress=lambda *news: told.append(news)).board as device:
         plan = await draft(device, {"cell_ovp": 3.6}, chemistry="lfp", journal=journal)
         await apply(device, plan, journal=journal)
     slots = len(plan.table.map.slots)
@@ -47,7 +47,7 @@ async def test_no_protocol_counts_beyond_its_settings(protocol: str) -> None:
     told: Told = []
     async with connect(
         f"sim://{protocol}?load=idle", on_progress=lambda *n: told.append(n)
-    ) as pack:
+    ).board as pack:
         if pack.driver.settings is None:
             return
         await pack.settings()
@@ -62,7 +62,7 @@ async def test_what_a_listener_raises_is_not_for_the_change(tmp_path: Path) -> N
         raise RuntimeError("no screen")
 
     journal = Journal(tmp_path)
-    async with connect(JBD, on_progress=broken) as device:
+    async with connect(JBD, on_progress=broken).board as device:
         plan = await draft(device, {"cell_ovp": 3.6}, chemistry="lfp", journal=journal)
         assert (await apply(device, plan, journal=journal)).result == "done"
 

@@ -6,11 +6,12 @@ What programs import is `bmslink.device.Device`, which has one of these.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import functools
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from bmslink.arguments import checked
 from bmslink.connection import Connection
@@ -21,6 +22,7 @@ from bmslink.errors import (
     Refused,
     SettingError,
     TransportError,
+    UsageError,
     VerifyError,
 )
 from bmslink.model import Adjustment, Command, Identity, Reading
@@ -41,7 +43,10 @@ from bmslink.protocols.common.settings_map import (
 )
 from bmslink.storage.journal import Transaction
 
-__all__ = ["Board", "DeviceLike", "board_of"]
+__all__ = ["Board", "DeviceLike", "board_of", "on_board"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _TRIES = 3
 """How often a value is read back before it counts as not stored, and how often two readings of
@@ -102,7 +107,12 @@ class Board(Connection):
         async with self._turn:
             with self.guarding():
                 reading = await self.driver.read()
-            return replace(reading, target=str(self.target), time=self.link.received_at)
+            return replace(
+                reading,
+                target=str(self.target),
+                name=self.target.name or None,
+                time=self.link.received_at,
+            )
 
     # -------------------------------------------------------------------------------- settings
 
@@ -353,4 +363,19 @@ class DeviceLike(Protocol):
 
 def board_of(device: Board | DeviceLike) -> Board:
     """The board that a device of a program is built on, or the board itself."""
-    return device if isinstance(device, Board) else device.board
+    board = device if isinstance(device, Board) else getattr(device, "board", None)
+    if not isinstance(board, Board):
+        raise UsageError(f"The first argument must be a Device, not {type(device).__name__}.")
+    return board
+
+
+def on_board(
+    function: Callable[Concatenate[Board, P], R],
+) -> Callable[Concatenate[Board | DeviceLike, P], R]:
+    """The same for a device of a program."""
+
+    @functools.wraps(function)
+    def call(device: Board | DeviceLike, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return function(board_of(device), *args, **kwargs)
+
+    return call

@@ -29,7 +29,6 @@ from bmslink.arguments import checked
 from bmslink.board import Board
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
-from bmslink.config.values import Settings
 from bmslink.connection import MakeTransport, OnProgress
 from bmslink.embedding import embedded, is_written
 from bmslink.errors import BmsError, TargetError, UsageError
@@ -37,6 +36,7 @@ from bmslink.link.transport import Endpoint, Pin, Transport
 from bmslink.model import Adjustment, Command, Identity, Reading, Switch
 from bmslink.packs import find_pack, find_pin
 from bmslink.polling import Trouble, readings
+from bmslink.protocols.common.settings_now import Settings
 from bmslink.storage.journal import Journal
 from bmslink.target import resolve
 
@@ -291,8 +291,8 @@ def connect(
     The options override the target's own `?key=value`. `record` takes every byte both ways in
     the capture format, passwords blanked. `pin` is what a pack that asks who we are is told; else
     BMSLINK_PIN, else what stands beside the name in bmslink.toml. `on_progress` is told how far
-    reading and changing settings are: what is done, how much of it, of how much. Raises `TargetError` at once, others
-    on opening.
+    reading and changing settings are: what is done, how much of it, of how much.
+    Raises `TargetError` at once, others on opening.
 
     Programs that own the connection hand it over, and name the `protocol`:
 

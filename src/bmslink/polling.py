@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import NamedTuple
 
 from bmslink.board import Board
@@ -46,7 +46,7 @@ async def readings(
     count: int | None = None,
     greet: Callable[[Board], Awaitable[None]] | None = None,
     opened: bool = False,
-) -> AsyncIterator[Reading | Trouble]:
+) -> AsyncGenerator[Reading | Trouble, None]:
     """A reading or a trouble every `interval` seconds, `count` times or for ever.
 
     Silence and nonsense are given, and the beat goes on. A lost link is given and opened again,

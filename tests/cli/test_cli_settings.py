@@ -12,7 +12,7 @@ import pytest
 
 import bmslink.config.clock_soc
 import bmslink.config.writer
-from bmslink.device import Device
+from bmslink.board import Board
 from bmslink.packs import remember_chemistry
 from bmslink.storage.journal import Journal
 from cli_support import Cli, Terminal, finish, start
@@ -60,8 +60,11 @@ def test_show_json_is_one_object_for_each_setting(cli):
     assert list(found["cell_ovp"]) == [
         "schema",
         *("key", "title", "value", "unit", "minimum", "maximum", "choices", "writable"),
-        *("reason", "danger", "evidence", "raw"),
+        *("reason", "danger", "evidence", "raw", "group", "words"),
     ]
+    assert found["cell_ovp"]["group"] == "cells"
+    assert found["cell_ovp"]["words"] is None
+    assert found["jbd_ntc_bits"]["words"].startswith("NTC 1")
     assert found["cell_ovp"]["value"] == 3.65
     assert found["cell_ovp"]["unit"] == "V"
     assert bytes.fromhex(found["cell_ovp"]["raw"]) == b"\x0e\x42"
@@ -278,14 +281,14 @@ def test_a_named_pack_says_what_its_cells_are(cli, tmp_path, monkeypatch):
 
 
 def test_settings_that_cannot_be_true_are_shown_and_not_believed(cli, monkeypatch):
-    fetch = Device.settings
+    fetch = Board.settings
 
     async def late(self, *words):
         table = await fetch(self, *words)
         slot = table.map.setting("charge_otp").slot
         return replace(table, image={**table.image, slot: bytes.fromhex("1888")})  # 354.9 °C
 
-    monkeypatch.setattr(Device, "settings", late)
+    monkeypatch.setattr(Board, "settings", late)
     shown = cli("settings", "show", JBD)
     assert shown.code == 1
     assert "354.9" in shown.out

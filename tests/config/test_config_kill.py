@@ -67,11 +67,11 @@ async def one_life(count: int, folder: Path, profile: Path) -> None:
     journal = Journal(folder)
     async with serving(protocol="jbd", tcp="127.0.0.1:0", load="idle", speed=1) as served:
         target = served.targets[0] + "?gap=0"
-        async with bmslink.connect(target) as device:
+        async with bmslink.connect(target).board as device:
             before = (await device.settings()).values()
         await killed_at(target, journal.folder, profile, count)
         back = bool(count % 2)
-        async with bmslink.connect(target) as device:
+        async with bmslink.connect(target).board as device:
             ended = not journal.unfinished()  # it may have got further before it died
             outcome = await resume(device, rollback=back, journal=journal)
             after = (await device.settings()).values()

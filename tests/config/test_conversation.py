@@ -45,7 +45,7 @@ def watched(device: Device) -> Iterator[list[str]]:
 
 
 async def test_who_answers_is_asked_again_after_a_pause_and_on_a_new_line() -> None:
-    device = connect(JBD)
+    device = connect(JBD).board
     with watched(device) as seen:
         async with device:
             first = await device.who()
@@ -69,7 +69,7 @@ async def test_who_answers_is_asked_again_after_a_pause_and_on_a_new_line() -> N
 
 
 async def test_who_answers_is_asked_again_after_an_outage() -> None:
-    device = connect(JBD)
+    device = connect(JBD).board
     faults = device.link.transport.device.faults
     with watched(device) as seen:
         async with device:
@@ -83,7 +83,7 @@ async def test_who_answers_is_asked_again_after_an_outage() -> None:
 
 async def test_a_plan_of_a_moment_ago_asks_nothing_twice(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    device = connect(JBD)
+    device = connect(JBD).board
     with watched(device) as seen:
         async with device, device.conversation():
             plan = await draft(device, {"cell_ovp": 3.6}, chemistry="lfp", journal=journal)
@@ -93,7 +93,7 @@ async def test_a_plan_of_a_moment_ago_asks_nothing_twice(tmp_path: Path) -> None
 
 async def test_after_a_while_who_answers_is_asked_before_the_write(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    device = connect(JBD)
+    device = connect(JBD).board
     with watched(device) as seen:
         async with device:
             plan = await draft(device, {"cell_ovp": 3.6}, chemistry="lfp", journal=journal)
@@ -104,7 +104,7 @@ async def test_after_a_while_who_answers_is_asked_before_the_write(tmp_path: Pat
 
 async def test_another_board_after_a_pause_is_not_written_to(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    async with connect(JBD) as device:
+    async with connect(JBD).board as device:
         plan = await draft(device, {"cell_ovp": 3.6}, chemistry="lfp", journal=journal)
         await asyncio.sleep(30)
         other = Identity(vendor="JBD", model="Another", firmware="8.0", protocol="jbd")
@@ -121,7 +121,7 @@ async def test_another_board_after_a_pause_is_not_written_to(tmp_path: Path) -> 
 
 
 async def test_factory_mode_stays_open_in_a_conversation_only() -> None:
-    device = connect(JBD)
+    device = connect(JBD).board
     with watched(device) as seen:
         async with device:
             found = await device.settings_map(await device.who())
@@ -147,7 +147,7 @@ async def test_factory_mode_stays_open_in_a_conversation_only() -> None:
 async def test_factory_mode_is_left_whatever_ends_a_conversation(
     error: type[BaseException],
 ) -> None:
-    device = connect(JBD)
+    device = connect(JBD).board
     with watched(device) as seen:
         async with device:
             found = await device.settings_map(await device.who())
@@ -161,7 +161,7 @@ async def test_factory_mode_is_left_whatever_ends_a_conversation(
 
 
 async def test_what_somebody_else_closes_is_opened_again_by_the_next_call() -> None:
-    device = connect(JBD)
+    device = connect(JBD).board
     async with device:
         found = await device.settings_map(await device.who())
         async with device.conversation():
@@ -173,7 +173,7 @@ async def test_what_somebody_else_closes_is_opened_again_by_the_next_call() -> N
 
 
 async def test_a_new_line_begins_without_a_session() -> None:
-    device = connect(JBD)
+    device = connect(JBD).board
     with watched(device) as seen:
         async with device:
             found = await device.settings_map(await device.who())
@@ -186,7 +186,7 @@ async def test_a_new_line_begins_without_a_session() -> None:
 
 
 async def test_a_rehearsal_in_a_conversation_shows_all_frames_and_sends_none() -> None:
-    device = connect(JBD)
+    device = connect(JBD).board
     async with device:
         found = await device.settings_map(await device.who())
         table = await device.settings(found)

@@ -21,8 +21,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import bmslink
+from bmslink.board import Board
 from bmslink.config import WAIVERS, apply, draft
-from bmslink.device import Device
 from bmslink.errors import BmsError, SettingError
 from bmslink.link.capture import open_capture
 from bmslink.link.link import Link
@@ -407,7 +407,7 @@ async def attempt(call: Awaitable[Any]) -> Any:
         return None
 
 
-async def everything(device: Device, transaction: Transaction) -> list[bytes]:
+async def everything(device: Board, transaction: Transaction) -> list[bytes]:
     """Every public call that can send; gives the frames of the rehearsals."""
     held: list[bytes] = []
     await device.identify()
@@ -452,7 +452,7 @@ def test_no_public_call(target: str, tmp_path: Path) -> None:
 
     async def main() -> tuple[str, list[bytes]]:
         with path.open("wb") as record:
-            async with bmslink.connect(target, record=record) as device:
+            async with bmslink.connect(target, record=record).board as device:
                 transaction = journal.begin(target, {}, [])
                 return device.driver.name, await everything(device, transaction)
 
@@ -576,7 +576,7 @@ async def test_no_shunt_and_no_function_word_of_a_plan_with_other_rows(tmp_path:
     async def attack(target: str, address: int, key: str, value: float) -> None:
         path, journal = tmp_path / f"{key}.jsonl", Journal(tmp_path)
         with path.open("wb") as record:
-            async with bmslink.connect(target, record=record) as device:
+            async with bmslink.connect(target, record=record).board as device:
                 table = await device.settings()
                 wide = replace(table.map, settings=tuple(opened(row) for row in table.map.settings))
                 slot = table.map.by_address[address]

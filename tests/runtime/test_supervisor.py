@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bmslink.board import Board
 from bmslink.control.decide.catalogue import default_policies
-from bmslink.device import Device
 from bmslink.errors import LinkTimeout
 from bmslink.link.transport import Endpoint
 from bmslink.runtime.supervisor import PackSupervisor, StatusBoard
@@ -45,7 +45,7 @@ class Notes:
         self.troubles.append(sentence)
 
 
-def supervise(policies, *devices: Device, count: int) -> tuple[Notes, list[PackSupervisor]]:
+def supervise(policies, *devices: Board, count: int) -> tuple[Notes, list[PackSupervisor]]:
     notes = Notes()
 
     async def main() -> list[PackSupervisor]:
@@ -61,8 +61,8 @@ def supervise(policies, *devices: Device, count: int) -> tuple[Notes, list[PackS
     return notes, virtual_run(main())
 
 
-def pack(**query: str) -> Device:
-    return Device(Endpoint("sim", "", "jbd", query))
+def pack(**query: str) -> Board:
+    return Board(Endpoint("sim", "", "jbd", query))
 
 
 def test_an_overload_is_heard_as_a_changed_decision_and_nothing_is_printed(capsys) -> None:

@@ -32,7 +32,7 @@ async def asked(device: Device, lost: tuple[int, ...] = ()) -> tuple[list[str], 
 
 
 async def test_what_is_absent_is_asked_twice_and_then_once() -> None:
-    async with connect("sim://daly-d2?load=idle") as device:
+    async with connect("sim://daly-d2?load=idle").board as device:
         await device.identify()
         sent, slots = await asked(device)
         assert sent.count(ABSENT) == 3  # twice, and once for the second reading
@@ -49,15 +49,15 @@ async def test_what_is_absent_is_asked_twice_and_then_once() -> None:
 
 @pytest.mark.parametrize("lost", [(1,), (1, 2), (2, 3)])
 async def test_a_lost_question_is_not_taken_for_silence(lost: tuple[int, ...]) -> None:
-    async with connect("sim://daly-d2?load=idle") as device:
+    async with connect("sim://daly-d2?load=idle").board as device:
         _, slots = await asked(device)
-    async with connect("sim://daly-d2?load=idle") as device:
+    async with connect("sim://daly-d2?load=idle").board as device:
         _, found = await asked(device, lost)
         assert found == slots
 
 
 async def test_one_that_begins_to_answer_is_there() -> None:
-    async with connect("sim://daly-d2?load=idle") as device:
+    async with connect("sim://daly-d2?load=idle").board as device:
         _, slots = await asked(device)
         device.driver.settings._absent.add(0x80)
         _, again = await asked(device)

@@ -113,9 +113,7 @@ async def rehearse_off(
 # ------------------------------------------------------------------------------------ the frame
 
 
-async def _prepare(
-    device: Board, switch: Switch, waive: Collection[str], journal: Journal
-) -> _Off:
+async def _prepare(device: Board, switch: Switch, waive: Collection[str], journal: Journal) -> _Off:
     driver = device.driver
     off = _Off(
         command=Command(switch, False),
@@ -235,9 +233,7 @@ def _names(device: Board, known: dict[str, Any] | None = None) -> tuple[str, dic
     return place_of(device.target), known or {"protocol": device.driver.name}
 
 
-def _write_down(
-    device: Board, off: _Off, journal: Journal
-) -> tuple[Transaction | None, list[str]]:
+def _write_down(device: Board, off: _Off, journal: Journal) -> tuple[Transaction | None, list[str]]:
     """Right after the frame, with what is known by then; what cannot be written is a remark."""
     place, pack = _names(device, off.known)
     switch = str(off.command.switch)
