@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from bmslink.arguments import checked
-from bmslink.config.checks.check import Check, Health
+from bmslink.config.checks.check import Health, refuse
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
 from bmslink.config.identity.known_as import identify_as, pack_of, same_board
@@ -117,11 +117,6 @@ async def _draft(
     writes = [(slots[c.slot], c.new) for c in plan.changes if c.slot not in plan.refused]
     with device.driver.seen.vouching(plan.vouched):
         return with_frames(plan, await device.rehearse(writes)) if writes else plan
-
-
-def refuse(sentence: str, name: str) -> GateError:
-    """A refusal with the one check that makes it."""
-    return GateError(sentence, [Check(name=name, passed=False, sentence=sentence)])
 
 
 def same_as_planned(plan: Plan, identity: Identity) -> None:
