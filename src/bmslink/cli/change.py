@@ -15,7 +15,7 @@ from bmslink.cli.output import UNVERIFIED, Session
 from bmslink.errors import GateError, TargetError, UsageError
 
 if TYPE_CHECKING:
-    from bmslink.config import Outcome, Plan
+    from bmslink.config import Outcome, Plan, Undo
     from bmslink.config.files.backup import Backup
     from bmslink.config.files.profile import Profile
     from bmslink.device import Device
@@ -194,15 +194,16 @@ async def change(
     wanted: Mapping[str, object] | Profile,
     options: ChangeOptions,
     *,
+    command: str,
     settings: SettingsMap | None = None,
-    raw: Backup | None = None,
+    raw: Backup | Undo | None = None,
     switches: bool = False,
     waive: Collection[str] = (),
 ) -> Outcome | None:
     """Plan, show, ask and apply on an open device; `None` after a dry run.
 
-    `settings`: the map of this board, where it was read already. `waive`: checks that may fail
-    besides those of the options.
+    `command`: what the user typed, for the journal. `settings`: the map of this board, where it
+    was read already. `waive`: checks that may fail besides those of the options.
     """
     from bmslink.config import apply, draft
 
@@ -225,8 +226,9 @@ async def change(
     if plan.changes:
         count = sum(len(c.edits) for c in plan.changes)
         what = f"{count} setting{'s' * (count != 1)}"
-        await agree(session, f"Write {what} to {device.target}?", yes=options.yes)
-    outcome = await under_way(session, device, apply(device, plan))
+        do = f"Set back {what} of" if plan.undoes else f"Write {what} to"
+        await agree(session, f"{do} {device.target}?", yes=options.yes)
+    outcome = await under_way(session, device, apply(device, plan, command=command))
     show_outcome(session, device, outcome)
     return outcome
 

@@ -14,7 +14,7 @@ import typer
 from bmslink.cli import change as c
 from bmslink.cli import config_files as files
 from bmslink.cli import options as o
-from bmslink.cli.config_changes import journal, resume, verify
+from bmslink.cli.config_changes import journal, resume, undo, verify
 from bmslink.cli.connection import ConnectionOptions, connect_all, connect_one
 from bmslink.cli.output import FAILED, FOUND
 from bmslink.errors import BmsError, TargetError
@@ -166,7 +166,9 @@ def apply(
     devices = connect_all(session, targets, connection)
 
     async def write(device: Device) -> None:
-        await c.change(session, device, profile, options, switches=switches)
+        await c.change(
+            session, device, profile, options, command=f"config apply {file}", switches=switches
+        )
 
     for number, device in enumerate(devices):
         session.target = str(device.target)
@@ -210,7 +212,8 @@ def restore(
 
     async def write(device: Device) -> None:
         waive = ("clone",) if clone else ()
-        await c.change(session, device, {}, options, raw=kept, waive=waive)
+        command = f"config restore {file}"
+        await c.change(session, device, {}, options, command=command, raw=kept, waive=waive)
 
     run_open(device, write)
 
@@ -265,6 +268,7 @@ COMMANDS = {
     "plan": plan,
     "apply": apply,
     "restore": restore,
+    "undo": undo,
     "resume": resume,
     "verify": verify,
     "diff": diff,

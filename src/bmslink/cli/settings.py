@@ -102,7 +102,7 @@ def set_settings(
                 values[key] = c.value_of(row.kind, row.unit, text)
             except UsageError as exc:
                 raise UsageError(f"{key}: {exc}") from exc
-        await c.change(session, device, values, options, settings=found)
+        await c.change(session, device, values, options, command="settings set", settings=found)
 
     run_open(device, write)
 

@@ -113,6 +113,8 @@ def settings(table: SettingsSnapshot, g: Glyphs) -> RenderableType:
 def plan(plan: Plan, g: Glyphs, *, whole: bool = False) -> RenderableType:
     """What would change and whether it may; `whole`: with every check's sentence and every byte."""
     parts: list[RenderableType] = [_head(plan)]
+    if plan.undoes:
+        parts.append(Text(f"Undoes {clean(plan.undoes.sentence)}."))
     if plan.changes:
         parts.append(_changes(plan, g))
     else:

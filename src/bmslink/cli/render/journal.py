@@ -31,7 +31,8 @@ def _change(begin: Mapping[str, Any], end: Mapping[str, Any] | None) -> Iterator
     how = "cut off" if end is None else str(end.get("outcome"))
     when = str(begin.get("time"))[:19].replace("T", " ")
     by = f" by {begin['user']}" if begin.get("user") else ""
-    yield f"{when} UTC{by}: {how}"
+    command = f" ({begin['command']})" if begin.get("command") else ""
+    yield f"{when} UTC{by}{command}: {how}"
     yield f"  {begin.get('target')}{_pack(begin.get('pack'))}"
     yield from (f"  {line}" for line in what(begin))
     waived = begin.get("waived")

@@ -39,7 +39,7 @@ WAIVERS: Mapping[str, str] = {
     "protection": "write while a protection is active",
     "unchanged": "resume or undo although settings changed since, and set them back as well",
     "twin": "it is another board than the one that looks the same, whose change was cut off",
-    "place": "resume or undo over another port than that of the change, on a board without a number",
+    "place": "resume or undo over another port than the change was made over, without a number",
     "load": "change what all protection depends on while current flows",
     "soc": "set a state of charge that the cells, the current or the board's own count contradict",
 }
