@@ -45,6 +45,7 @@ PACK_COMMANDS = {
     "config plan": ("config", "plan", "{profile}", "{}"),
     "config apply": ("config", "apply", "{profile}", "{}", "--yes"),
     "config restore": ("config", "restore", "{backup}", "{}", "--yes"),
+    "config undo": ("config", "undo", "{}", "--yes"),
     "config resume": ("config", "resume", "{}", "--yes"),
     "config verify": ("config", "verify", "{}"),
     "config diff": ("config", "diff", "{profile}", "{}"),
@@ -75,6 +76,8 @@ WRONG_USAGE = {
         "config", "apply", "{profile}", PACK, OTHER, "--waive", "all", "--yes",
     ),
     "unknown waiver, restore": ("config", "restore", "{backup}", PACK, "--waive", "all", "--yes"),
+    "unknown waiver, undo": ("config", "undo", PACK, "--waive", "all", "--yes"),
+    "two choices": ("config", "undo", PACK, "--keep-changed", "--overwrite", "--yes"),
     "unknown waiver, resume": ("config", "resume", PACK, "--waive", "all", "--yes"),
     "unknown waiver, switch": ("switch", PACK, "charge", "off", "--waive", "all", "--yes"),
     "unknown switch": ("switch", PACK, "chrge", "off", "--yes"),
@@ -118,6 +121,7 @@ REFUSED = {
     "against the rules": ("settings", "set", PACK, "cell_ovp=2.5", "--yes"),
     "nobody agrees": ("settings", "set", PACK, "cell_ovp=3.6"),
     "nobody agrees to a switch": ("switch", PACK, "charge", "off"),
+    "nothing to undo": ("config", "undo", PACK, "--yes"),
     "soc outside": ("settings", "set", PACK, "soc=101", "--yes"),
 }
 FAILED = {

@@ -37,6 +37,12 @@ async def values(world: World) -> dict[str, object]:
     return (await world.table()).values()
 
 
+def journal_of(folder: Path) -> Path:
+    """Its one file."""
+    (path,) = folder.glob("*.jsonl")
+    return path
+
+
 @pytest.mark.parametrize("protocol", [p for p in WISHES if p != "jk-nw"])
 async def test_undo_brings_back_what_was_and_undone_it_is_a_redo(
     protocol: str, tmp_path: Path
@@ -218,7 +224,7 @@ async def test_another_board_at_the_same_place_is_left_alone(tmp_path: Path) -> 
 async def test_a_record_that_does_not_verify_is_not_undone(tmp_path: Path) -> None:
     world = World("jbd", tmp_path)
     await change(world, {"cell_ovp": 3.6})
-    (path,) = tmp_path.glob("*.jsonl")
+    path = journal_of(tmp_path)
     old = [json.loads(line) for line in path.read_text().splitlines()]
     for record in old:
         for name in ("hash", "prev"):
@@ -243,7 +249,7 @@ async def test_a_record_that_does_not_verify_is_not_undone(tmp_path: Path) -> No
 async def test_a_record_that_makes_no_sense_is_not_undone(changes, tmp_path: Path) -> None:
     world = World("jbd", tmp_path)
     await change(world, {"cell_ovp": 3.6})
-    (path,) = tmp_path.glob("*.jsonl")
+    path = journal_of(tmp_path)
     records = [json.loads(line) for line in path.read_text().splitlines()]
     path.unlink()
     for record in records:
@@ -310,6 +316,5 @@ async def test_the_record_is_private_and_written_before_the_first_frame(tmp_path
     assert {int(k, 16): bytes.fromhex(v) for k, v in begin["image"].items()} == plan.table.image
     assert begin["command"] == "config apply p.toml"
     assert begin["pack"]["vendor"] == "JBD"
-    (path,) = world.journal.folder.glob("*.jsonl")
-    assert path.stat().st_mode & 0o077 == 0
+    assert journal_of(world.journal.folder).stat().st_mode & 0o077 == 0
     assert world.journal.folder.stat().st_mode & 0o077 == 0

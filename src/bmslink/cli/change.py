@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -32,6 +32,8 @@ __all__ = [
     "agree",
     "can_ask",
     "change",
+    "count",
+    "planned",
     "show_outcome",
     "show_plan",
     "stop_if_blocked",
@@ -208,29 +210,50 @@ async def change(
     from bmslink.config import apply, draft
 
     settings = settings or await device.settings_map(await device.identify())
-    allowed, chemistry = options.waived() | set(waive), options.chemistry
     drafting = partial(draft, device, wanted, raw=raw, switches=switches, settings=settings)
-    plan = await drafting(waive=allowed, chemistry=chemistry)
-    if plan.needs_chemistry and not options.yes and can_ask(session):
-        chemistry = await _ask_chemistry(session, device)
-        plan = await drafting(waive=allowed, chemistry=chemistry)
-    twin = [check.name for check in plan.blocked] == ["twin"]
-    if twin and can_ask(session) and not options.dry_run:
-        await agree(session, f"{plan.blocked[0].sentence} Is it another one?", yes=False)
-        plan = await drafting(waive=allowed | {"twin"}, chemistry=chemistry)
+    plan = await planned(session, device, drafting, options, waive)
     show_plan(session, plan, whole=options.dry_run)
     stop_if_blocked(plan)
     if options.dry_run:
         session.say(DRY_RUN)
         return None
     if plan.changes:
-        count = sum(len(c.edits) for c in plan.changes)
-        what = f"{count} setting{'s' * (count != 1)}"
-        do = f"Set back {what} of" if plan.undoes else f"Write {what} to"
+        do = f"Set back {count(plan)} of" if plan.undoes else f"Write {count(plan)} to"
         await agree(session, f"{do} {device.target}?", yes=options.yes)
     outcome = await under_way(session, device, apply(device, plan, command=command))
     show_outcome(session, device, outcome)
     return outcome
+
+
+async def planned(
+    session: Session,
+    device: Device,
+    drafting: Callable[..., Awaitable[Plan]],
+    options: ChangeOptions,
+    waive: Collection[str] = (),
+    plan: Plan | None = None,
+) -> Plan:
+    """The plan that `drafting` makes, with what a person says where only one can know: what the
+    cells are made of, and whether the board is another one than the one that looks the same.
+
+    `plan`: the one that was made already, without a person."""
+    allowed, chemistry = options.waived() | set(waive), options.chemistry
+    may_ask = can_ask(session)
+    plan = plan or await drafting(waive=allowed, chemistry=chemistry)
+    if plan.needs_chemistry and not options.yes and may_ask:
+        chemistry = await _ask_chemistry(session, device)
+        plan = await drafting(waive=allowed, chemistry=chemistry)
+    twin = [check.name for check in plan.blocked] == ["twin"]
+    if twin and may_ask and not options.dry_run:
+        await agree(session, f"{plan.blocked[0].sentence} Is it another one?", yes=False)
+        plan = await drafting(waive=allowed | {"twin"}, chemistry=chemistry)
+    return plan
+
+
+def count(plan: Plan) -> str:
+    """How many settings a plan changes."""
+    number = sum(len(change.edits) for change in plan.changes)
+    return f"{number} setting{'s' * (number != 1)}"
 
 
 def stop_if_blocked(plan: Plan) -> None:
@@ -253,14 +276,18 @@ def show_plan(session: Session, plan: Plan, *, whole: bool = True) -> None:
     session.show(config.plan(plan, glyphs, whole=whole or session.verbosity > 0))
 
 
-def show_outcome(session: Session, device: Device, outcome: Outcome) -> None:
-    """How it ended, on stdout; exit code 4 where what was sent is not read back."""
+def show_outcome(
+    session: Session, device: Device, outcome: Outcome, *, named: bool = False
+) -> None:
+    """How it ended, on stdout; exit code 4 where what was sent is not read back. `named`: with the
+    pack that it is about, one of several."""
+    whose = f"{device.target}: " if named else ""
     if session.json:
         session.record({"target": str(device.target), "outcome": outcome.to_dict()})
     else:
-        session.print(outcome.sentence)
+        session.print(f"{whose}{outcome.sentence}")
         for note in outcome.notes:
-            session.say(note)
+            session.say(f"{whose}{note}")
     if outcome.result in ("ignored", "unproven", "unknown"):
         raise typer.Exit(UNVERIFIED)
 

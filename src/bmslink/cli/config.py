@@ -14,10 +14,11 @@ import typer
 from bmslink.cli import change as c
 from bmslink.cli import config_files as files
 from bmslink.cli import options as o
+from bmslink.cli.config_apply import apply
 from bmslink.cli.config_changes import journal, resume, undo, verify
 from bmslink.cli.connection import ConnectionOptions, connect_all, connect_one
 from bmslink.cli.output import FAILED, FOUND
-from bmslink.errors import BmsError, TargetError
+from bmslink.errors import TargetError
 
 if TYPE_CHECKING:
     from bmslink.device import Device
@@ -142,49 +143,6 @@ def plan(
         raise errors[0]
     if errors:
         raise typer.Exit(FAILED)
-
-
-def apply(
-    ctx: typer.Context,
-    file: File,
-    targets: o.Targets = None,
-    switches: c.Switches = False,
-    *,
-    options: c.ChangeOptions,
-    connection: ConnectionOptions,
-) -> None:
-    """Write a profile to one pack or several.
-
-    Shows the plan and asks. Every value is read back, and everything is set back if one is not as
-    planned. Several packs follow each other; the first failure ends it.
-    """
-    from bmslink.cli.loop import run_open
-    from bmslink.config.files.profile import load_profile
-
-    session = o.session_of(ctx)
-    profile = load_profile(file)
-    devices = connect_all(session, targets, connection)
-
-    async def write(device: Device) -> None:
-        await c.change(
-            session, device, profile, options, command=f"config apply {file}", switches=switches
-        )
-
-    for number, device in enumerate(devices):
-        session.target = str(device.target)
-        try:
-            run_open(device, write)
-        except (BmsError, KeyboardInterrupt) as error:
-            if isinstance(error, BmsError) and len(devices) > 1:
-                files.failed(session, str(device.target), error)
-            left = [str(d.target) for d in devices[number + 1 :]]
-            for target in left if session.json else ():
-                session.record({"target": target, "error": "Not begun."})
-            if left:
-                session.complain(f"Not begun: {', '.join(left)}.")
-            if isinstance(error, BmsError) and len(devices) > 1:
-                raise typer.Exit(FAILED) from error
-            raise
 
 
 def restore(

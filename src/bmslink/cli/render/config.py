@@ -211,7 +211,7 @@ def _mark(check: Check) -> Text:
     return Text("waived", "yellow") if check.waived else Text("STOP", "bold red")
 
 
-_OPTIONS = {"untested": "--untested", "clone": "--clone"}
+_OPTIONS = {"untested": "--untested", "clone": "--clone", "unchanged": "--overwrite"}
 """Waivers with an option of their own."""
 
 

@@ -234,7 +234,6 @@ def _unchanged(undo: Undo) -> Check:
     return Check(
         name="unchanged",
         passed=False,
-        sentence=f"Changed by somebody else since: {told}. --keep-changed leaves that as it is, "
-        "--overwrite sets it back too.",
+        sentence=f"Changed by somebody else since: {told}. --keep-changed leaves that as it is.",
         waiver="unchanged",
     )
