@@ -16,9 +16,9 @@ from bmslink.cli import config_files as files
 from bmslink.cli import options as o
 from bmslink.cli.config_apply import apply
 from bmslink.cli.config_changes import journal, resume, undo, verify
+from bmslink.cli.config_diff import diff
 from bmslink.cli.connection import ConnectionOptions, connect_all, connect_one
-from bmslink.cli.output import FAILED, FOUND
-from bmslink.errors import TargetError
+from bmslink.cli.output import FAILED
 
 if TYPE_CHECKING:
     from bmslink.device import Device
@@ -174,49 +174,6 @@ def restore(
         await c.change(session, device, {}, options, command=command, raw=kept, waive=waive)
 
     run_open(device, write)
-
-
-def diff(
-    ctx: typer.Context,
-    sides: Annotated[
-        list[str],
-        typer.Argument(metavar="A [B]...", help="Packs, backups, profiles; B else BMSLINK_TARGET."),
-    ],
-    *,
-    connection: ConnectionOptions,
-) -> None:
-    """Compare packs, backups and profiles.
-
-    Exit code 5 where anything differs. A profile counts for what it says only; what a board does
-    not have is named on stderr (all of it with -v).
-    """
-    from bmslink.cli.render import config, text
-    from bmslink.config.files.compare import compare, compared, lacking
-
-    session = o.session_of(ctx)
-    names = list(sides)
-    if len(names) == 1:
-        names.append(o.one_target(None))
-    if len(set(names)) < len(names):
-        raise TargetError("One of them is named twice.")
-    found = files.sides(session, names, connection)
-    result = compare(found)
-    if session.json:
-        for each in result:
-            session.record(each.to_dict(names))
-    elif result:
-        glyphs = text.glyphs(ascii_only=session.ascii)
-        session.show(config.differences(result, names, glyphs))
-    for name, keys in lacking(found).items():
-        few = ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
-        told = ", ".join(keys) if session.verbosity else few
-        session.say(f"Not compared, for {name} does not have it: {told}.")
-    if not compared(found):
-        raise TargetError(f"Nothing was compared: no setting is in all of {', '.join(names)}.")
-    if not result:
-        session.say("No difference.")
-        return
-    raise typer.Exit(FOUND)
 
 
 COMMANDS = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -16,12 +15,12 @@ from bmslink.cli import config_files as files
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_all
 from bmslink.cli.output import DONE, FAILED, REFUSED, UNVERIFIED, USAGE, Session, exit_code
+from bmslink.cli.several import at_once
 from bmslink.errors import BmsError, GateError
 
 if TYPE_CHECKING:
     from bmslink.config import Plan
     from bmslink.config.files.profile import Profile
-    from bmslink.config.identity.places import Place
     from bmslink.device import Device
 
 __all__ = ["apply"]
@@ -118,22 +117,9 @@ class _Several:
                 self._tell_left()
 
     async def _at_once(self, act: Callable[[_Pack], Awaitable[None]]) -> None:
-        """Do it with all packs that did not fail, those on one line one after the other.
-
-        Whatever ends one line, the others go on to their end; only Ctrl-C ends all.
-        """
-
-        async def follow(packs: Sequence[_Pack]) -> None:
-            for pack in packs:
-                if pack.error is None:
-                    await act(pack)
-
-        ends = await asyncio.gather(
-            *(follow(packs) for packs in _lines(self.packs)), return_exceptions=True
-        )
-        for end in ends:
-            if isinstance(end, BaseException):
-                raise end
+        """Do it with all packs that did not fail."""
+        packs = [pack for pack in self.packs if pack.error is None]
+        await at_once(packs, lambda pack: pack.device, act)
 
     async def _plan(self, opened: AsyncExitStack, pack: _Pack) -> None:
         try:
@@ -209,19 +195,3 @@ class _Several:
             self.session.record({"target": pack.name, "error": "Not begun."})
         if left:
             self.session.complain(f"Not begun: {', '.join(pack.name for pack in left)}.")
-
-
-def _lines(packs: Sequence[_Pack]) -> list[list[_Pack]]:
-    """The packs by the line that they are on."""
-    from bmslink.config.identity.places import where
-
-    lines: list[tuple[Place, list[_Pack]]] = []
-    for pack in packs:
-        place = where(pack.device)
-        for other, found in lines:
-            if other.same_line(place):
-                found.append(pack)
-                break
-        else:
-            lines.append((place, [pack]))
-    return [found for _place, found in lines]

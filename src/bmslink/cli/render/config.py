@@ -16,13 +16,11 @@ from bmslink.settings.setting import Setting, Value
 if TYPE_CHECKING:
     from bmslink.config import AdjustmentPlan, Check, Plan
     from bmslink.config import Deviation as Changed
-    from bmslink.config.files.compare import Difference
 
 __all__ = [
     "adjustment",
     "bare",
     "checks",
-    "differences",
     "plan",
     "setting_object",
     "settings",
@@ -239,24 +237,3 @@ def _value(value: Value | None, unit: str) -> str:
     if isinstance(value, int | float):
         return f"{value:.6g} {unit}".rstrip()
     return "unknown" if value is None else clean(value)
-
-
-# ------------------------------------------------------------------------------- differences
-
-
-def differences(found: Sequence[Difference], names: Sequence[str], g: Glyphs) -> RenderableType:
-    """What differs, a column for each side; long names are numbered and listed above."""
-    grid = Grid(box=None, pad_edge=False, header_style="dim")
-    grid.add_column("setting", no_wrap=True)
-    numbered = len(names) > _WIDE or any(len(name) > _LONG for name in names)
-    head = [Text(f"[{n}] {clean(name)}", "dim") for n, name in enumerate(names, 1)]
-    for number, name in enumerate(names, 1):
-        grid.add_column(Text(f"[{number}]" if numbered else clean(name)), overflow="fold")
-    for each in found:
-        shown = [g.none if v is None else clean(v) for v in each.shown]
-        grid.add_row(each.key, *(Text(text) for text in shown))
-    return Group(*(head if numbered else ()), grid)
-
-
-_WIDE, _LONG = 3, 20
-"""More sides, or longer names, do not fit beside each other on 80 columns."""
