@@ -270,13 +270,6 @@ def test_of_several_packs_each_failure_is_a_line(cli, fill, words, bad):
     assert set(errors[0]) == {"schema", "target", "error"}
 
 
-def test_what_was_not_begun_is_a_line_too(cli, fill):
-    words = fill(("config", "apply", "{profile}"))
-    result = cli(*words, SILENT, PACK, OTHER, "--yes", "--json")
-    assert result.code == 1
-    assert [o["error"] for o in result.objects[1:]] == ["Not begun."] * 2
-
-
 def test_every_command_is_in_a_table():
     tables = (PACK_COMMANDS, WRONG_USAGE, FILES, OUTPUTS, REFUSED, FAILED, SEVERAL)
     used = {words[0] for table in tables for words in table.values()}

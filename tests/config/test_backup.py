@@ -284,7 +284,8 @@ def test_no_setting_of_any_side_is_dropped() -> None:
         "cell_uvp": (None, "2.6", "2.7"),
         "a": (None, "1", "missing"),
     }
-    assert [(d.key, d.differs) for d in compare(sides, whole=True)][0] == ("cell_ovp", False)
+    first = next(iter(compare(sides, whole=True)))
+    assert (first.key, first.differs) == ("cell_ovp", False)
     assert compare([side_of_profile("p", profile), one]) == []  # it says nothing of the others
 
 

@@ -60,7 +60,7 @@ def apply(
         run_open(devices[0], write)
         return
     several = _Several(session, options, profile, switches, command)
-    several.packs = [_Pack(device) for device in devices]
+    several.packs = [_Member(device) for device in devices]
     run(several.apply())
     if several.code:
         raise typer.Exit(several.code)
@@ -69,7 +69,7 @@ def apply(
 
 
 @dataclass(slots=True)
-class _Pack:
+class _Member:
     """One of the packs, and how far it came."""
 
     device: Device
@@ -92,7 +92,7 @@ class _Several:
     profile: Profile
     switches: bool
     command: str
-    packs: Sequence[_Pack] = ()
+    packs: Sequence[_Member] = ()
     broken: OSError | None = None
     """Why nobody could be told how a pack ended; no other pack stops for that."""
 
@@ -116,12 +116,12 @@ class _Several:
             finally:
                 self._tell_left()
 
-    async def _at_once(self, act: Callable[[_Pack], Awaitable[None]]) -> None:
+    async def _at_once(self, act: Callable[[_Member], Awaitable[None]]) -> None:
         """Do it with all packs that did not fail."""
         packs = [pack for pack in self.packs if pack.error is None]
         await at_once(packs, lambda pack: pack.device, act)
 
-    async def _plan(self, opened: AsyncExitStack, pack: _Pack) -> None:
+    async def _plan(self, opened: AsyncExitStack, pack: _Member) -> None:
         try:
             await opened.enter_async_context(pack.device)
             pack.plan = await self._drafting(pack)(
@@ -130,12 +130,12 @@ class _Several:
         except BmsError as error:
             pack.error = error
 
-    def _drafting(self, pack: _Pack) -> Callable[..., Awaitable[Plan]]:
+    def _drafting(self, pack: _Member) -> Callable[..., Awaitable[Plan]]:
         from bmslink.config import draft
 
         return partial(draft, pack.device, self.profile, switches=self.switches)
 
-    async def _may_begin(self, pack: _Pack) -> bool:
+    async def _may_begin(self, pack: _Member) -> bool:
         """Show its plan; whether it may be written to."""
         try:
             if pack.error is not None:
@@ -151,7 +151,7 @@ class _Several:
             self._failed(pack, error)
         return pack.error is None
 
-    async def _agree(self, packs: Sequence[_Pack]) -> None:
+    async def _agree(self, packs: Sequence[_Member]) -> None:
         """The one question; where the answer is no, nothing is sent to any of them."""
         if not packs:
             return
@@ -164,7 +164,7 @@ class _Several:
             for pack in packs:
                 self._failed(pack, error)
 
-    async def _write(self, pack: _Pack) -> None:
+    async def _write(self, pack: _Member) -> None:
         from bmslink.config import apply
 
         if pack.plan is None:
@@ -181,7 +181,7 @@ class _Several:
         except OSError as error:
             self.broken = error
 
-    def _failed(self, pack: _Pack, error: BmsError) -> None:
+    def _failed(self, pack: _Member, error: BmsError) -> None:
         pack.error, pack.code = error, exit_code(error)
         try:
             files.failed(self.session, pack.name, error)

@@ -68,7 +68,7 @@ def diff(
 
 
 @dataclass(slots=True)
-class _Live:
+class _ComparedPack:
     """A pack that is compared."""
 
     name: str
@@ -84,18 +84,18 @@ def _sides(session: Session, names: Sequence[str], connection: ConnectionOptions
         session.no_trace("config diff with files only")
     kept = {name: _file(name) for name in names if name not in live}
     devices = connect_all(session, live, connection) if live else []
-    packs = {name: _Live(name, device) for name, device in zip(live, devices, strict=True)}
+    packs = {name: _ComparedPack(name, device) for name, device in zip(live, devices, strict=True)}
     _read(session, list(packs.values()))
     found = [kept[name] if name in kept else packs[name].side for name in names]
     return [side for side in found if side is not None]
 
 
-def _read(session: Session, packs: Sequence[_Live]) -> None:
+def _read(session: Session, packs: Sequence[_ComparedPack]) -> None:
     """Read all packs; each that fails is reported, and ends the command once all were read."""
     from bmslink.cli.loop import run
     from bmslink.config.files.compare import side_of_table
 
-    async def look(pack: _Live) -> None:
+    async def look(pack: _ComparedPack) -> None:
         try:
             async with pack.device:
                 _identity, table = await files.look(pack.device)
