@@ -135,10 +135,11 @@ class World:
                 journal=self.journal,
             )
             assert not plan.blocked, plan.blocked
-            await self._prepare(device, plan)
+            await self.prepare(device, plan)
             return plan
 
-    async def _prepare(self, device: Device, plan: Plan) -> None:
+    async def prepare(self, device: Device, plan: Plan) -> None:
+        """What others may write while the plan is carried out."""
         slots = plan.table.map.by_address
         order = [change.slot for change in plan.changes]
 
@@ -459,6 +460,18 @@ FAULTS: dict[str, Strike] = {
     "second master": _only_once(_second_master),
     "dies": _dies,
 }
+ENDS: dict[str, set[str]] = {
+    "refuses": {"rolled back"},
+    "stuck": {"rolled back"},
+    "read-only from here on": {"rolled back", "unknown"},
+    "acks without storing": {"rolled back"},
+    "rounds": {"rolled back"},
+    "forgets again and again": {"rolled back"},
+    "vital bystander": {"rolled back"},
+    "other firmware": {"unknown"},
+    "dies": {"unknown"},
+}
+"""How each fault ends; those that are not here are overcome."""
 BESIDE = {"bystander": False, "second master": False, "vital bystander": True}
 """Faults that change what the plan does not touch, and whether that matters."""
 ALONE = ("jk-nw", "jk04")

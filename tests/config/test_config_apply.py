@@ -26,24 +26,10 @@ from bmslink.errors import (
 from bmslink.simulation.responder import Answer
 from bmslink.storage import chain
 from bmslink.storage.journal import JournalError, Transaction
-from config_faults import REFUSALS, WISHES, World, combinations, equal, set_back
+from config_faults import ENDS, REFUSALS, WISHES, World, combinations, equal, set_back
 from support import virtual_run
 
 WRITES = len(WISHES["jbd"])
-
-ENDS: dict[str, set[str]] = {
-    "refuses": {"rolled back"},
-    "stuck": {"rolled back"},
-    "read-only from here on": {"rolled back", "unknown"},
-    "acks without storing": {"rolled back"},
-    "rounds": {"rolled back"},
-    "forgets again and again": {"rolled back"},
-    "vital bystander": {"rolled back"},
-    "other firmware": {"unknown"},
-    "dies": {"unknown"},
-}
-"""How each fault ends; those that are not here are overcome."""
-
 
 Planned = tuple[Plan, dict[str, list[list[bytes]]]]
 """A plan made while all was well, and what others may write in between."""
