@@ -223,11 +223,12 @@ class Command:
     goal: Callable[[Dialect, Memory], Memory]
     """What the board holds when it is done, from what it held when it left the factory."""
     start: str = "fresh"
-    """`fresh`; `off`: charging is switched off; `cut`: a change was cut off; `changed`: the same
-    board, with the same quirks, went through `config apply` a minute ago."""
+    """`fresh`; `off`: charging is switched off; `cut`: a change was cut off; `done`: it went through
+    `config apply` while it was healthy; `changed`: the same board, with the same quirks, went
+    through `config apply` a minute ago."""
     reads: bool = False
     restores: bool = False
-    """Whether it brings back what a backup holds, whatever the board holds."""
+    """Whether it brings back what a backup or the journal holds, whatever the board holds."""
     dialects: tuple[str, ...] = tuple(DIALECTS)
 
 
@@ -274,6 +275,9 @@ COMMANDS: dict[str, Command] = {
         ("config", "restore", "{backup}", "T", "--chemistry", "lfp", *_AGREED),
         ASKED,
         restores=True,
+    ),
+    "config undo": Command(
+        ("config", "undo", "T", "--chemistry", "lfp", *_AGREED), _same, "done", restores=True
     ),
     "resume": Command(("config", "resume", "T", "--yes", "--json"), ASKED, "cut"),
     "resume --rollback": Command(
