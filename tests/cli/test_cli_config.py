@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import bmslink.cli.asking
 import bmslink.config.writer
 from bmslink.config.files.backup import load_backup
 from bmslink.storage.journal import Journal
@@ -289,7 +290,23 @@ def test_undo_and_what_somebody_else_changed_since(cli, packs, tmp_path, monkeyp
     assert "3.6 V  >  3.65 V" in dry.out
     assert "dd 5a 24 02 0e 42 ff 8a 77" in dry.out
     assert max(len(line) for line in dry.out.splitlines()) <= 80
-    cli("config", "undo", two, "--yes").failed(3, "nothing to undo")
+    twin = cli("config", "undo", two, "--yes")  # it has no serial number either
+    assert twin.code == 3
+    assert "--waive place goes on all the same." in flat(twin)
+    answers = ["y"]
+    asked = []
+
+    async def answer(question: str) -> str:
+        asked.append(question)
+        return answers.pop(0)
+
+    with monkeypatch.context() as at_a_terminal:
+        at_a_terminal.setattr(bmslink.cli.asking, "can_ask", lambda: True)
+        at_a_terminal.setattr(bmslink.cli.asking, "answer", answer)
+        none = cli("config", "undo", two)
+    assert (none.code, "nothing is left to be set back" in none.out) == (0, True)
+    assert "Is it the same board?" in asked[0]
+    assert not asked[1:]  # it holds what was before
 
     with monkeypatch.context() as somebody_else:
         somebody_else.setenv("BMSLINK_JOURNAL", str(tmp_path / "phone"))

@@ -236,6 +236,37 @@ async def test_a_record_that_does_not_verify_is_not_undone(tmp_path: Path) -> No
     assert world.writes == 0
 
 
+def rewritten(folder: Path, **begin: object) -> None:
+    """The journal with another first record of its change, and right checksums."""
+    path = journal_of(folder)
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    path.unlink()
+    for record in records:
+        kept = {k: v for k, v in record.items() if k not in ("hash", "prev")}
+        add(path, kept | (begin if kept["event"] == "begin" else {}), patience=1.0)
+
+
+async def test_at_another_place_a_board_without_a_number_needs_a_word(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    await change(world, {"cell_ovp": 3.6})
+    there = {"path": ["/dev/ttyUSB7"], "address": 1}
+    rewritten(tmp_path, target="serial:///dev/ttyUSB7", place=there)
+    with pytest.raises(GateError, match="made at serial:///dev/ttyUSB7, and this board only"):
+        await undone(world)
+    assert world.writes == 0
+    assert (await undone(world, waive=["place"])).result == "done"
+
+
+async def test_over_another_port_of_the_pack_it_names_the_right_one(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    await change(world, {"cell_ovp": 3.6})
+    begin = next(iter(world.journal.records()))
+    pack = {**begin["pack"], "protocol": "jbd-up"}
+    rewritten(tmp_path, pack=pack, target="serial:///dev/ttyUSB7")
+    with pytest.raises(GateError, match=r"Undo it over jbd-up\+serial:///dev/ttyUSB7"):
+        await undone(world)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -249,12 +280,7 @@ async def test_a_record_that_does_not_verify_is_not_undone(tmp_path: Path) -> No
 async def test_a_record_that_makes_no_sense_is_not_undone(changes, tmp_path: Path) -> None:
     world = World("jbd", tmp_path)
     await change(world, {"cell_ovp": 3.6})
-    path = journal_of(tmp_path)
-    records = [json.loads(line) for line in path.read_text().splitlines()]
-    path.unlink()
-    for record in records:
-        kept = {k: v for k, v in record.items() if k not in ("hash", "prev")}
-        add(path, kept | ({"changes": changes} if kept["event"] == "begin" else {}), patience=1.0)
+    rewritten(tmp_path, changes=changes)
     with pytest.raises(GateError, match="record of the last change cannot be used"):
         await undone(world)
     assert world.writes == 0

@@ -225,6 +225,10 @@ async def change(
     return outcome
 
 
+_ONLY_A_PERSON_KNOWS = {"twin": "Is it another one?", "place": "Is it the same board?"}
+"""Check -> the question whose yes waives it, where nothing else blocks."""
+
+
 async def planned(
     session: Session,
     device: Device,
@@ -234,7 +238,7 @@ async def planned(
     plan: Plan | None = None,
 ) -> Plan:
     """The plan that `drafting` makes, with what a person says where only one can know: what the
-    cells are made of, and whether the board is another one than the one that looks the same.
+    cells are made of, and which of two boards that look the same it is.
 
     `plan`: the one that was made already, without a person."""
     allowed, chemistry = options.waived() | set(waive), options.chemistry
@@ -243,10 +247,11 @@ async def planned(
     if plan.needs_chemistry and not options.yes and may_ask:
         chemistry = await _ask_chemistry(session, device)
         plan = await drafting(waive=allowed, chemistry=chemistry)
-    twin = [check.name for check in plan.blocked] == ["twin"]
-    if twin and may_ask and not options.dry_run:
-        await agree(session, f"{plan.blocked[0].sentence} Is it another one?", yes=False)
-        plan = await drafting(waive=allowed | {"twin"}, chemistry=chemistry)
+    blocked = [check.name for check in plan.blocked]
+    question = _ONLY_A_PERSON_KNOWS.get(blocked[0]) if len(blocked) == 1 else None
+    if question and may_ask and not options.dry_run:
+        await agree(session, f"{plan.blocked[0].sentence} {question}", yes=False)
+        plan = await drafting(waive=allowed | {*blocked}, chemistry=chemistry)
     return plan
 
 
