@@ -137,6 +137,7 @@ LOCKED = {
     "config plan": ("config", "plan", "profile.toml", TARGET),
     "config apply": ("config", "apply", "profile.toml", TARGET, "--dry-run"),
     "config restore": ("config", "restore", "backup.json", TARGET, "--dry-run"),
+    "config undo": ("config", "undo", TARGET, "--dry-run"),
     "config resume": ("config", "resume", TARGET, "--show"),
     "config verify": ("config", "verify", TARGET),
     "config diff": ("config", "diff", "profile.toml", TARGET),

@@ -223,9 +223,9 @@ class Command:
     goal: Callable[[Dialect, Memory], Memory]
     """What the board holds when it is done, from what it held when it left the factory."""
     start: str = "fresh"
-    """`fresh`; `off`: charging is switched off; `cut`: a change was cut off; `done`: it went through
-    `config apply` while it was healthy; `changed`: the same board, with the same quirks, went
-    through `config apply` a minute ago."""
+    """`fresh`; `off`: charging is switched off; `cut`: a change was cut off; `done`: it went
+    through `config apply` while it was healthy; `changed`: the same board, with the same quirks,
+    went through `config apply` a minute ago."""
     reads: bool = False
     restores: bool = False
     """Whether it brings back what a backup or the journal holds, whatever the board holds."""
