@@ -289,6 +289,15 @@ def test_no_setting_of_any_side_is_dropped() -> None:
     assert compare([side_of_profile("p", profile), one]) == []  # it says nothing of the others
 
 
+def test_what_is_optional_may_be_missing() -> None:
+    asked = Side(name="p", values={"x": 1.0}, units={}, partial=True, optional=frozenset("x"))
+    board = Side(name="board", values={"y": 1.0}, units={})
+    assert compare([asked, board]) == []
+    (found,) = compare([asked, board], whole=True)[:1]
+    assert found.missing == (False, True)
+    assert compare([asked, Side(name="other", values={"x": 2.0}, units={})])
+
+
 def test_between_profiles_what_one_does_not_say_is_missing_there() -> None:
     more = parse_profile("[settings]\ncell_ovp = 3.6\ncell_uvp = 2.6\n")
     less = parse_profile("[settings]\ncell_ovp = 3.6\n")

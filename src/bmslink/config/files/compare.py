@@ -39,6 +39,8 @@ class Side:
     """It says something about its own settings only, as a profile does."""
     ignored: frozenset[str] = frozenset()
     """What changes by itself, and what belongs to this one board."""
+    optional: frozenset[str] = frozenset()
+    """What a profile asks only of boards that have it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +74,8 @@ def compare(sides: Sequence[Side], *, whole: bool = False) -> list[Difference]:
     """Every setting that is not the same on all sides, in the order of the first side that has it;
     `whole`: those that are as well.
 
-    A board that has no such setting, or does not tell its value, differs from one that does. A
-    profile counts for what it says; between profiles alone, what one of them does not say is
+    A board that has no such setting, or does not tell its value, differs from one that does, but
+    for what a profile says is optional. A profile counts for what it says; between profiles alone, what one of them does not say is
     missing there. What changes by itself or belongs to one board is left out. `UsageError` for a
     profile's value that no board can have (A where V belongs).
     """
@@ -98,7 +100,8 @@ def _compare(sides: Sequence[Side], key: str) -> Difference:
             MISSING if gone else _show(side, key, unit)
             for side, gone in zip(sides, missing, strict=True)
         ),
-        differs=any(missing) or not all(_same(told[0], value) for value in told[1:]),
+        differs=(any(missing) and not any(key in side.optional for side in sides))
+        or not all(_same(told[0], value) for value in told[1:]),
     )
 
 
