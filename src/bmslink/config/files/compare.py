@@ -75,9 +75,9 @@ def compare(sides: Sequence[Side], *, whole: bool = False) -> list[Difference]:
     `whole`: those that are as well.
 
     A board that has no such setting, or does not tell its value, differs from one that does, but
-    for what a profile says is optional. A profile counts for what it says; between profiles alone, what one of them does not say is
-    missing there. What changes by itself or belongs to one board is left out. `UsageError` for a
-    profile's value that no board can have (A where V belongs).
+    for what a profile says is optional. A profile counts for what it says; between profiles alone,
+    what one of them does not say is missing there. What changes by itself or belongs to one board
+    is left out. `UsageError` for a profile's value that no board can have (A where V belongs).
     """
     found = (_compare(sides, key) for key in _keys(sides))
     return [each for each in found if whole or each.differs]
