@@ -8,9 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from construct import Int16ub, Struct
 
-from bmslink.config import Outcome, Plan, Undo, apply, draft, draft_undo, resume, undo
+from bmslink.config import Outcome, Plan, Undo, apply, draft, draft_undo, make_plan, resume, undo
 from bmslink.errors import GateError
+from bmslink.model import Identity
+from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot, Slot
+from bmslink.settings.setting import Evidence, Setting
 from bmslink.simulation.responder import make_responder
 from bmslink.storage.chain import add
 from bmslink.storage.journal import Journal, JournalError
@@ -296,6 +300,32 @@ async def test_what_the_maker_set_outside_our_limits_comes_back(tmp_path: Path) 
     outcome = await undone(world, waive=["rules"])
     assert outcome.result == "done"
     assert world.pack.settings["cell_ovp_delay"] == 100
+
+
+def test_what_belongs_to_the_one_board_comes_back_too() -> None:
+    """No backup brings an address back, because it may be of another board; the journal's record
+    is of this one."""
+    row = Setting(
+        key="an_address", title="", slot=1, own=True, minimum=0, maximum=15,
+        evidence=Evidence.CAPTURE,
+    )  # fmt: skip
+    slot = Slot(address=1, layout=Struct("an_address" / Int16ub))
+    settings = SettingsMap(name="x", evidence="", slots=(slot,), settings=(row,))
+    table = SettingsSnapshot(map=settings, image={1: b"\0\5"})
+    who = Identity(protocol="jk02", firmware="1")
+    plan = make_plan(table, {}, identity=who, reading=None, raw={1: b"\0\1"}, restore=True)
+    assert [(edit.old, edit.new) for c in plan.changes for edit in c.edits] == [(5.0, 1.0)]
+
+
+async def test_what_the_cells_are_need_not_be_stated_again(tmp_path: Path) -> None:
+    """Somebody stated it with the change; back is wider, which nobody may go without knowing it."""
+    world = World("daly-p81", tmp_path)
+    await change(world, {"cell_ovp": 3.6})
+    rewritten(tmp_path, chemistry=None)
+    with pytest.raises(GateError, match="What the cells are made of is unknown"):
+        await undone(world, chemistry=None)
+    rewritten(tmp_path, chemistry="lfp")
+    assert (await undone(world, chemistry=None)).result == "done"
 
 
 async def test_a_full_disk_refuses_it_before_anything_is_sent(
