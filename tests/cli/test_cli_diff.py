@@ -72,7 +72,7 @@ def test_eight_columns_are_wrapped_between_columns(cli, monkeypatch):
         monkeypatch.setenv("COLUMNS", str(width))
         out = cli("config", "diff", *names).out
         assert max(map(len, out.splitlines())) <= width
-        assert out.count("jbd_up_discharge_ocp_alarm_release") == (2 if width == 80 else 3)
+        assert out.count("jbd_up_discharge_ocp_alarm_release") == (2 if width == 80 else 4)
         for number in range(8):
             assert f"3.{number}25" in out
             assert out.count(f"[{number + 1}]") == 2

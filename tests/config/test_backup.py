@@ -271,7 +271,7 @@ def test_what_a_board_lacks_is_missing_there() -> None:
         (2.0, None),
         (False, True),
     )
-    assert found.shown == ("2", "missing")
+    assert found.shown == ("2 s", "missing")
 
 
 def test_no_setting_of_any_side_is_dropped() -> None:
@@ -281,7 +281,7 @@ def test_no_setting_of_any_side_is_dropped() -> None:
     two = Side(name="two", values={"cell_ovp": 3.6, "cell_uvp": 2.7}, units={})
     sides = [side_of_profile("p", profile), one, two]
     assert {d.key: d.shown for d in compare(sides)} == {
-        "cell_uvp": (None, "2.6", "2.7"),
+        "cell_uvp": (None, "2.6 V", "2.7 V"),
         "a": (None, "1", "missing"),
     }
     first = next(iter(compare(sides, whole=True)))
@@ -300,9 +300,9 @@ def test_what_is_optional_may_be_missing() -> None:
 
 def test_between_profiles_what_one_does_not_say_is_missing_there() -> None:
     more = parse_profile("[settings]\ncell_ovp = 3.6\ncell_uvp = 2.6\n")
-    less = parse_profile("[settings]\ncell_ovp = 3.6\n")
+    less = parse_profile('[settings]\ncell_ovp = "3600 mV"\n')
     (found,) = compare([side_of_profile("more", more), side_of_profile("less", less)])
-    assert (found.key, found.shown) == ("cell_uvp", ("2.6", "missing"))
+    assert (found.key, found.shown) == ("cell_uvp", ("2.6 V", "missing"))
 
 
 def test_a_value_that_a_board_does_not_tell_is_a_difference() -> None:

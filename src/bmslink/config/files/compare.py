@@ -11,6 +11,7 @@ from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import NumberWithUnit, Profile
 from bmslink.errors import SettingError, UsageError
 from bmslink.protocols.common.settings_map import SettingsSnapshot
+from bmslink.settings.catalogue import CATALOGUE
 from bmslink.settings.setting import Value
 
 __all__ = [
@@ -85,7 +86,7 @@ def compare(sides: Sequence[Side], *, whole: bool = False) -> list[Difference]:
 
 def _compare(sides: Sequence[Side], key: str) -> Difference:
     having = [side for side in sides if key in side.values]
-    unit = next((side.units[key] for side in _boards_first(having) if key in side.units), "")
+    unit = _unit(having, key)
     _require_kind(having, key)
     values = tuple(_in(unit, side, key) for side in sides)
     told = [value for side, value in zip(sides, values, strict=True) if side in having]
@@ -149,9 +150,15 @@ def side_of_profile(name: str, profile: Profile) -> Side:
     return Side(name=name, values=values, units=units, partial=True)
 
 
-def _boards_first(sides: Sequence[Side]) -> list[Side]:
-    """A number without a unit is meant in the board's own."""
-    return sorted(sides, key=lambda side: side.partial)
+def _unit(having: Sequence[Side], key: str) -> str:
+    """The setting's own unit, in which a number without one is meant: as the boards have it, else
+    as all have it."""
+    boards = [side.units[key] for side in having if key in side.units and not side.partial]
+    if boards:
+        return boards[0]
+    if key in CATALOGUE:
+        return CATALOGUE[key].unit
+    return next((side.units[key] for side in having if key in side.units), "")
 
 
 def _in(unit: str, side: Side, key: str) -> Value | None:
