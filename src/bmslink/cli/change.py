@@ -207,11 +207,19 @@ async def change(
     `command`: what the user typed, for the journal. `settings`: the map of this board, where it
     was read already. `waive`: checks that may fail besides those of the options.
     """
-    from bmslink.config import apply, draft
+    from bmslink.config import draft
 
-    settings = settings or await device.settings_map(await device.identify())
     drafting = partial(draft, device, wanted, raw=raw, switches=switches, settings=settings)
-    plan = await planned(session, device, drafting, options, waive)
+    async with device.conversation():
+        plan = await planned(session, device, drafting, options, waive)
+        return await _change(session, device, plan, options, command)
+
+
+async def _change(
+    session: Session, device: Device, plan: Plan, options: ChangeOptions, command: str
+) -> Outcome | None:
+    from bmslink.config import apply
+
     show_plan(session, plan, whole=options.dry_run)
     stop_if_blocked(plan)
     if options.dry_run:
@@ -219,6 +227,8 @@ async def change(
         return None
     if plan.changes:
         do = f"Set back {count(plan)} of" if plan.undoes else f"Write {count(plan)} to"
+        if not options.yes:
+            await device.leave_session()
         await agree(session, f"{do} {device.target}?", yes=options.yes)
     outcome = await under_way(session, device, apply(device, plan, command=command))
     show_outcome(session, device, outcome)
@@ -245,11 +255,13 @@ async def planned(
     may_ask = can_ask(session)
     plan = plan or await drafting(waive=allowed, chemistry=chemistry)
     if plan.needs_chemistry and not options.yes and may_ask:
+        await device.leave_session()
         chemistry = await _ask_chemistry(session, device)
         plan = await drafting(waive=allowed, chemistry=chemistry)
     blocked = [check.name for check in plan.blocked]
     question = _ONLY_A_PERSON_KNOWS.get(blocked[0]) if len(blocked) == 1 else None
     if question and may_ask and not options.dry_run:
+        await device.leave_session()
         await agree(session, f"{plan.blocked[0].sentence} {question}", yes=False)
         plan = await drafting(waive=allowed | {*blocked}, chemistry=chemistry)
     return plan

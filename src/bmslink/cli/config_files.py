@@ -88,8 +88,9 @@ def backup_name(made: Backup) -> str:
 
 async def look(device: Device) -> tuple[Identity, SettingsSnapshot]:
     """Who an open pack is, and its settings."""
-    identity = await device.identify()
-    return identity, await device.settings(await device.settings_map(identity))
+    async with device.conversation():
+        identity = await device.identify()
+        return identity, await device.settings(await device.settings_map(identity))
 
 
 def one_by_one(

@@ -17,6 +17,10 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
 * `draft_undo(device, *, keep_changed=False, waive=(), …) -> Plan` plans to go back to what was set
   before the last change of this pack, and `undo(device, …) -> Outcome` does it at once. `plan.raw`
   (an `Undo`) says which change that is, and what somebody else changed since.
+* `async with device.conversation():` around both keeps JBD's factory mode open in between (one time
+  in it less); not while a person looks at the plan, or after `await device.leave_session()`.
+  `connect(target, on_progress=told)`: `told(doing, done, total)` is called while settings are read,
+  written and checked.
 * `Plan`: `changes` (in the order of writing; each with `slot`, `old`, `new` and its `edits`:
   key, old, asked and stored value), `unsupported` and `left_out` (key -> why), `checks`, `remarks`,
   `frames` (every byte that would change something), `blocked` (the checks that block it),
