@@ -18,7 +18,7 @@ from bmslink.cli.config_apply import apply
 from bmslink.cli.config_changes import journal, resume, undo, verify
 from bmslink.cli.config_diff import diff
 from bmslink.cli.connection import ConnectionOptions, connect_all, connect_one
-from bmslink.cli.output import FAILED
+from bmslink.cli.output import FAILED, identified
 
 if TYPE_CHECKING:
     from bmslink.device import Device
@@ -54,9 +54,9 @@ def backup(
         return
     save_backup(made, path, overwrite=output.force)
     if session.json:
-        session.record({"target": made.target, "path": path, "sha256": made.sha256})
+        session.record({**identified(device.target), "path": path, "sha256": made.sha256})
     else:
-        session.print(f"{len(made.values)} settings of {device.target} are in {path}.")
+        session.print(f"{len(made.values)} settings of {device.target.label} are in {path}.")
 
 
 def export(

@@ -14,7 +14,16 @@ from bmslink.cli import change as c
 from bmslink.cli import config_files as files
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_all
-from bmslink.cli.output import DONE, FAILED, REFUSED, UNVERIFIED, USAGE, Session, exit_code
+from bmslink.cli.output import (
+    DONE,
+    FAILED,
+    REFUSED,
+    UNVERIFIED,
+    USAGE,
+    Session,
+    exit_code,
+    identified,
+)
 from bmslink.cli.several import at_once
 from bmslink.errors import BmsError, GateError
 
@@ -79,8 +88,8 @@ class _Member:
     begun: bool = False
 
     @property
-    def name(self) -> str:
-        return str(self.device.target)
+    def label(self) -> str:
+        return self.device.target.label
 
 
 @dataclass(slots=True)
@@ -155,8 +164,8 @@ class _Several:
         """The one question; where the answer is no, nothing is sent to any of them."""
         if not packs:
             return
-        what = ", ".join(f"{c.count(pack.plan)} to {pack.name}" for pack in packs if pack.plan)
-        left = [pack.name for pack in self.packs if pack.error is not None]
+        what = ", ".join(f"{c.count(pack.plan)} to {pack.label}" for pack in packs if pack.plan)
+        left = [pack.label for pack in self.packs if pack.error is not None]
         without = f" (not to {', '.join(left)}: see above)" if left else ""
         try:
             await c.agree(self.session, f"Write {what}{without}?", yes=self.options.yes)
@@ -184,7 +193,7 @@ class _Several:
     def _failed(self, pack: _Member, error: BmsError) -> None:
         pack.error, pack.code = error, exit_code(error)
         try:
-            files.failed(self.session, pack.name, error)
+            files.failed(self.session, pack.device.target, error)
         except OSError as broken:
             self.broken = broken
 
@@ -192,6 +201,6 @@ class _Several:
         """Name the packs that were not begun, where Ctrl-C ended it."""
         left = [pack for pack in self.packs if not (pack.begun or pack.error)]
         for pack in left if self.session.json else ():
-            self.session.record({"target": pack.name, "error": "Not begun."})
+            self.session.record({**identified(pack.device.target), "error": "Not begun."})
         if left:
-            self.session.complain(f"Not begun: {', '.join(pack.name for pack in left)}.")
+            self.session.complain(f"Not begun: {', '.join(pack.label for pack in left)}.")

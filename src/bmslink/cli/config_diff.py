@@ -45,7 +45,7 @@ def diff(
     from bmslink.config.files.compare import compare, compared
 
     session = o.session_of(ctx)
-    names = list(sides)
+    names = _spread(sides, connection)
     if len(names) == 1:
         names.append(o.one_target(None))
     if len(set(names)) < len(names):
@@ -108,12 +108,21 @@ def _read(session: Session, packs: Sequence[_ComparedPack]) -> None:
     failed = [pack for pack in packs if pack.error is not None]
     for pack in failed:
         if pack.error is not None and len(packs) == 1:
-            session.target = pack.name
+            session.target = pack.device.target
             raise pack.error
         if pack.error is not None:
-            files.failed(session, pack.name, pack.error)
+            files.failed(session, pack.device.target, pack.error)
     if failed:
         raise typer.Exit(FAILED)
+
+
+def _spread(names: Sequence[str], connection: ConnectionOptions) -> list[str]:
+    """The sides as they were named; a target that means several packs is one side for each."""
+    found: list[str] = []
+    for name in names:
+        several = [] if _is_file(name) else connection.endpoints(name)
+        found += [str(each) for each in several] if len(several) > 1 else [name]
+    return found
 
 
 def _is_file(name: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from bmslink.cli.outfile import on_stdout, write_text
-from bmslink.cli.output import about
+from bmslink.cli.output import about, identified
 from bmslink.errors import BmsError
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bmslink.config import CutOff
     from bmslink.config.files.backup import Backup
     from bmslink.device import Device
+    from bmslink.link.transport import Endpoint
     from bmslink.model import Identity
     from bmslink.protocols.common.settings_map import SettingsSnapshot
 
@@ -33,7 +34,7 @@ def give(session: Session, text: str, options: OutputOptions) -> None:
     """A text on stdout, or into a file that is not there yet."""
     path = options.output
     if path is None or on_stdout(path):
-        session.print(*text.rstrip("\n").split("\n"))
+        session.write(*text.rstrip("\n").split("\n"))
         return
     write_text(path, text, force=options.force)
     if session.json:
@@ -56,14 +57,14 @@ def tell(session: Session, found: CutOff, *, back: bool) -> None:
         session.say(found.odd)
 
 
-def show_cut_off(session: Session, target: str, found: CutOff | None) -> None:
+def show_cut_off(session: Session, target: Endpoint, found: CutOff | None) -> None:
     """All that is on record of a change that was cut off; a person decides by it."""
     from bmslink.cli.render import journal as render
     from bmslink.cli.render.clean import clean
 
     if session.json:
         session.record(
-            {"target": target, "open_change": None if found is None else found.to_dict()}
+            {**identified(target), "open_change": None if found is None else found.to_dict()}
         )
         return
     if found is None:
@@ -102,20 +103,20 @@ def one_by_one(
 
     errors = []
     for device in devices:
-        target = str(device.target)
-        session.target = target
+        session.target = device.target
         try:
             run_open(device, act)
         except BmsError as error:
             errors.append(error)
             if len(devices) > 1:
-                failed(session, target, error)
+                failed(session, device.target, error)
     return errors
 
 
-def failed(session: Session, target: str, error: BmsError) -> None:
+def failed(session: Session, target: Endpoint | str, error: BmsError) -> None:
     """Tell that one of several packs failed."""
     if session.json:
-        session.record({"target": target, "error": str(error)})
+        which = {"target": target} if isinstance(target, str) else identified(target)
+        session.record({**which, "error": str(error)})
     session.show_traceback(error)
     session.complain(about(target, error))

@@ -116,6 +116,7 @@ async def _draft(
         chemistry=wish.chemistry or (back.chemistry if back else None),
         health=Health(frames - counted[0], bad - counted[1], still),
         target=str(device.target),
+        name=device.target.name,
         blocked=blocked,
         named=device.named,
     )

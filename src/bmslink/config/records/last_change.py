@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bmslink.config.checks.check import Check, refuse
+from bmslink.config.records.moment import local
 from bmslink.config.records.open_changes import other_road
 from bmslink.config.restore import brought_back, fits, part
 from bmslink.model import Identity
@@ -58,7 +59,7 @@ class Undo:
         """Which change is undone."""
         command = f" ({self.command})" if self.command else ""
         by = f" by {self.user}" if self.user else ""
-        return f"the change of {self.time[:19].replace('T', ' ')} UTC{by}{command}"
+        return f"the change of {local(self.time)}{by}{command}"
 
     def to_dict(self) -> dict[str, Any]:
         """Its JSON object."""
