@@ -1,4 +1,7 @@
-"""An event loop whose time passes only when everything waits."""
+"""An event loop whose time passes only when everything waits.
+
+Threads are not part of it: while one works for the loop, no time passes.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ class _InstantSelector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[Any]:
         ready = super().select(0)
+        if not ready and self.loop.at_work:
+            return super().select(None)  # the thread says so when it is done
         if not ready and timeout:
             self.loop.now += timeout
         if not ready and timeout is None:
@@ -33,11 +38,23 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         selector = _InstantSelector()
         selector.loop = self
         self.now = 0.0
+        self.at_work = 0
+        """How many threads work for it."""
         super().__init__(selector)
 
     def time(self) -> float:
         """Seconds since it was made, as far as anybody waited for them."""
         return self.now
+
+    def run_in_executor(self, *args: Any) -> asyncio.Future[Any]:
+        """Have a thread do it."""
+        job = super().run_in_executor(*args)
+        self.at_work += 1
+        job.add_done_callback(self._done)
+        return job
+
+    def _done(self, job: asyncio.Future[Any]) -> None:
+        self.at_work -= 1
 
 
 def virtual_run(main: Coroutine[Any, Any, T]) -> T:
