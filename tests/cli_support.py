@@ -64,14 +64,15 @@ class Cli:
         self._capsys = capsys
 
     def __call__(self, *argv: str) -> Result:
-        if not _within(argv):
-            return self.as_the_clock_goes(*argv)
-        with patch("asyncio.Runner", partial(asyncio.Runner, loop_factory=VirtualLoop)):
-            return self.as_the_clock_goes(*argv)
-
-    def as_the_clock_goes(self, *argv: str) -> Result:
-        """In real time."""
+        if _within(argv):
+            return self.hurried(*argv)
         code = main(argv)
+        return Result(code, *self._capsys.readouterr())
+
+    def hurried(self, *argv: str) -> Result:
+        """On virtual time, for a test that knows that nothing outside this process answers."""
+        with patch("asyncio.Runner", partial(asyncio.Runner, loop_factory=VirtualLoop)):
+            code = main(argv)
         return Result(code, *self._capsys.readouterr())
 
 
