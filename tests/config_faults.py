@@ -64,6 +64,18 @@ def combinations() -> list[tuple[str, str, int]]:
     ]
 
 
+def one_write_each() -> list[tuple[str, str, int]]:
+    """Of these, one write for each fault of each protocol: another one for the next protocol, so
+    that each fault strikes at each write, and each write of each protocol is struck."""
+    protocols, faults = list(WISHES), list(FAULTS)
+
+    def turn(protocol: str, fault: str) -> int:
+        count = len(WISHES[protocol])
+        return (protocols.index(protocol) + faults.index(fault)) % count + 1
+
+    return [each for each in combinations() if each[2] == turn(*each[:2])]
+
+
 Writing = tuple[int, Slot, bytes]
 """The number of a write from 1, its slot and its bytes."""
 

@@ -26,8 +26,16 @@ from bmslink.errors import (
 from bmslink.simulation.responder import Answer
 from bmslink.storage import chain
 from bmslink.storage.journal import JournalError, Transaction
-from config_faults import REFUSALS, WISHES, World, combinations, equal, set_back
-from support import virtual_run
+from config_faults import (
+    REFUSALS,
+    WISHES,
+    World,
+    combinations,
+    equal,
+    one_write_each,
+    set_back,
+)
+from support import WHOLE_SWEEP, virtual_run
 
 WRITES = len(WISHES["jbd"])
 
@@ -77,8 +85,11 @@ async def attempt(world: World, plan: Plan) -> Outcome:
             return error.outcome
 
 
+@pytest.mark.sweep
 @pytest.mark.slow
-@pytest.mark.parametrize(("protocol", "fault", "at"), combinations())
+@pytest.mark.parametrize(
+    ("protocol", "fault", "at"), combinations() if WHOLE_SWEEP else one_write_each()
+)
 def test_no_fault_leaves_a_silent_difference(
     protocol: str, fault: str, at: int, tmp_path: Path, plans: Callable[[str], Planned]
 ) -> None:

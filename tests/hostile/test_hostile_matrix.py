@@ -10,14 +10,17 @@ import pytest
 import hostile_matrix
 from hostile.bench import hurried
 from hostile.judge import judge
-from hostile.matrix import DIALECTS, Cell, cells, open_cells
+from hostile.matrix import DIALECTS, Cell, cells, one_dialect_each, open_cells
 from hostile.world import World
+from support import WHOLE_SWEEP
 
 pytestmark = pytest.mark.slow
 
 ROWS = [
     (dialect, quirk, list(row))
-    for (dialect, quirk), row in groupby(cells(), lambda cell: (cell.dialect, cell.quirk))
+    for (dialect, quirk), row in groupby(
+        cells() if WHOLE_SWEEP else one_dialect_each(), lambda cell: (cell.dialect, cell.quirk)
+    )
 ]
 OPEN = open_cells()
 
@@ -28,6 +31,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield World(tmp_path_factory.mktemp("hostile"))
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     "row", [row for _, _, row in ROWS], ids=[f"{dialect}-{quirk}" for dialect, quirk, _ in ROWS]
 )
