@@ -287,6 +287,7 @@ class Device(Board):
         """What the board's clock shows; `None` where it does not say."""
         async with self._turn:
             with self.guarding():
+                self.link.alive()  # not every driver asks the board
                 return await self.driver.clock()
 
     @checked()

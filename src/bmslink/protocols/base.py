@@ -69,6 +69,9 @@ class Codec(ABC, Generic[F]):
     was asked for), so use one codec per device and feed it both directions in order.
     """
 
+    whole: ClassVar[frozenset[str]] = frozenset()
+    """The parts that make a poll complete; empty where only the next poll shows that it was."""
+
     @abstractmethod
     def decode(self, frame: F, *, sent: bool = False) -> Record:
         """What a frame says; `FrameError` if its payload fits no layout. `sent`: it went out."""
@@ -106,11 +109,13 @@ class Assembler(Generic[F]):
 
     A part that came alone is a reading too, with what it says and no more (JBD's 03, asked to
     identify the board, comes again with the first poll): it was measured all the same, and a
-    recording does not say what it was asked for.
+    recording does not say what it was asked for. `at_once`: a poll ends with the last of its parts
+    where the protocol says which those are.
     """
 
-    def __init__(self, codec: Codec[F]) -> None:
+    def __init__(self, codec: Codec[F], *, at_once: bool = False) -> None:
         self.codec = codec
+        self._whole = codec.whole if at_once else frozenset()
         self._parts: dict[str, Record] = {}
         self._time: datetime | None = None
 
@@ -121,7 +126,8 @@ class Assembler(Generic[F]):
         done = self.finish() if self._begins_next(record, record.part) else None
         self._parts[record.part] = record
         self._time = time
-        return done
+        complete = self._whole and self._whole <= self._parts.keys()
+        return self.finish() if complete and done is None else done
 
     def _begins_next(self, record: Record, part: str) -> bool:
         """A part that comes again, or from another pack, or a numbered one that counts back."""

@@ -59,6 +59,8 @@ class JBDCodec(Codec[JBDFrame]):
     """Meaning of JBD frames. Remembers the last request, because the oldest boards answer with
     A5 instead of the register (`jbd-simat-issue12-a5-echo`)."""
 
+    whole: ClassVar[frozenset[str]] = frozenset({"basic", "cells"})
+
     def __init__(self, options: Options | None = None) -> None:
         self._asked: int | None = None
         self._sign = (options or Options()).current_sign

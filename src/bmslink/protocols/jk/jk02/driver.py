@@ -82,6 +82,8 @@ class JK02Codec(Codec[JK02Frame]):
     known beforehand; a frame that contradicts it is a `FrameError`.
     """
 
+    whole: ClassVar[frozenset[str]] = frozenset({"cells"})
+
     def __init__(self, variant: str | None = None, sign: str = "auto") -> None:
         if variant not in (None, *SLOTS):
             raise TargetError(f"Unknown variant {variant!r} of jk02; known: {', '.join(SLOTS)}.")

@@ -57,6 +57,8 @@ class JK04Codec(Codec[JK02Frame]):
     """Meaning of JK04 frames. Remembers whether a device info proved the board, and the latest
     settings, which live values are completed with."""
 
+    whole: ClassVar[frozenset[str]] = frozenset({"cells"})
+
     def __init__(self) -> None:
         self._proven = False
         self._settings: dict[str, Any] = {}

@@ -88,6 +88,8 @@ class JKNWCodec(Codec[JKNWFrame]):
     """Meaning of `4E 57` frames. Remembers the protocol version, without which the current of
     a single-tag answer cannot be understood."""
 
+    whole: ClassVar[frozenset[str]] = frozenset({"all"})
+
     def __init__(self, options: Options | None = None) -> None:
         self._negate_current = options is not None and options.current_sign == "inverted"
         self._version: int | None = None
