@@ -36,8 +36,8 @@ tests: $(STAMP)
 quick: $(STAMP)
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
-soak: $(STAMP)  ## the sweeps of which make test takes a part, whole
-	BMSLINK_WHOLE_SWEEP=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal -m sweep
+soak: $(STAMP)  ## the sweeps of which make test takes a part, whole, and more random examples
+	BMSLINK_WHOLE_SWEEP=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "sweep or hypothesis"
 
 smoke: $(STAMP)  ## the wheel, in an empty environment, as a user gets it
 	$(BIN)/python tools/smoke.py

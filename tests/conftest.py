@@ -17,7 +17,7 @@ import pytest
 from coverage import Coverage
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 
-from support import FIXTURES, TESTS, virtual_run
+from support import FIXTURES, TESTS, WHOLE_SWEEP, virtual_run
 from writing_guard import WritingGuard
 
 # A shell without job control starts what it puts in the background with Ctrl-C ignored, and
@@ -66,7 +66,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 # How long an example takes says how busy the machine is; a test that needs a limit has its own.
-settings.register_profile("bmslink", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "bmslink",
+    deadline=None,
+    max_examples=1000 if WHOLE_SWEEP else 100,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("bmslink")
 
 

@@ -23,8 +23,13 @@ from bmslink.control.decide.thresholds import CURVES, THRESHOLDS
 from bmslink.model import Condition, Reading
 from bmslink.simulation.pack.pack import Pack
 from control_support import ALL, CELLS, LFP, Run, healthy, only, replace, text, verdicts, warm
+from support import WHOLE_SWEEP
 
-QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(
+    max_examples=100 if WHOLE_SWEEP else 15,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 LIMITS = ("cvl", "ccl", "dcl")
 PERMITS = ("charge", "discharge", "balance")
 
