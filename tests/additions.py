@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from support import ROOT
 
-__all__ = ["BOARD", "COMMAND", "DRIVER", "FIND", "RENDER", "VENDOR"]
+__all__ = ["BOARD", "COMMAND", "FIND", "PROTOCOL", "RENDER", "SWITCH", "VENDOR"]
 
 COMMAND = '''\
 """`bmslink hottest`: the warmest probe."""
@@ -68,10 +68,11 @@ def _inside(name: str) -> str:
     """A file of the example of another package, as it would be written here."""
     text = (_EXAMPLE / f"{name}.py").read_text()
     text = text.replace("acme_bms.board:", "bmslink.simulation.boards.toy:")
-    return text.replace("from acme_bms.driver", "from bmslink.protocols.acme.driver")
+    return text.replace("from acme_bms.", "from bmslink.protocols.acme.")
 
 
-DRIVER = _inside("driver")
+PROTOCOL = {name: _inside(name) for name in ("framing", "writing", "driver")}
+"""Its modules: frames, what can be changed, and the driver."""
 BOARD = _inside("board")
 
 FIND = """
@@ -103,4 +104,19 @@ async def read_over_the_air():
 
 os.environ[VARIABLE] = BACKEND
 print(virtual_run(read_over_the_air()))
+"""
+
+SWITCH = """
+import bmslink
+from bmslink.config import switch
+from bmslink.model import Command
+from virtual_time import virtual_run
+
+async def main():
+    async with bmslink.connect("toy+sim://?load=idle") as device:
+        for on in (False, True):
+            outcome = await switch(device, Command("discharge", on))
+            print(outcome.result, (await device.read()).discharging_allowed)
+
+virtual_run(main())
 """

@@ -1,59 +1,21 @@
-"""Acme's toy protocol: `AC | code | length | data | sum`; 01 asks for all, and 81 answers."""
+"""Acme's toy protocol: what its frames say, and in which order it is asked."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import ClassVar
 
-from construct import Array, Byte, Int16sb, Int16ub, Struct
-
+from acme_bms.framing import ANSWER, DONE, ToyFrame, ToyFramer, values_layout
+from acme_bms.writing import ToySwitches
 from bmslink.errors import FrameError
 from bmslink.link.gatt import Advert, Gatt, uuid16
-from bmslink.link.link import Drop, Frame, Framer, Timing
+from bmslink.link.link import Link, Timing
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Codec, Driver, Options, Payload, Record
-from bmslink.protocols.common.fields import Layout, parse, scaled
+from bmslink.protocols.common.fields import parse
 from bmslink.protocols.probe import Probe, Turn
 
-__all__ = ["ALL", "ANSWER", "Toy", "ToyCodec", "ToyFrame", "ToyFramer", "values_layout"]
-
-START, ALL, ANSWER = 0xAC, 0x01, 0x81
-
-
-class ToyFrame(Frame, frozen=True, kw_only=True):
-    """A question or an answer."""
-
-    code: int = ALL
-    data: bytes = b""
-
-
-def values_layout(length: int) -> Layout:
-    """An answer of that many bytes."""
-    return Struct(
-        "voltage" / scaled(Int16ub, 100),
-        "current" / scaled(Int16sb, 100),
-        "soc" / Byte,
-        "cell_voltages" / Array((length - 5) // 2, scaled(Int16ub, 1000)),
-    )
-
-
-class ToyFramer(Framer[ToyFrame]):
-    """Finds frames by their first byte and their sum."""
-
-    def cut(self, buffer: bytes) -> ToyFrame | Drop | None:
-        start = buffer.find(START)
-        if start:
-            return Drop(start if start > 0 else len(buffer))
-        if len(buffer) < 3 or len(buffer) < 4 + buffer[2]:
-            return None
-        raw = buffer[: 4 + buffer[2]]
-        if sum(raw[:-1]) & 0xFF != raw[-1]:
-            return Drop(1, "checksum", len(raw))
-        return ToyFrame(raw=raw, offset=self.position, code=raw[1], data=raw[3:-1])
-
-    def encode(self, frame: ToyFrame) -> bytes:
-        head = bytes([START, frame.code, len(frame.data)]) + frame.data
-        return head + bytes([sum(head) & 0xFF])
+__all__ = ["Toy", "ToyCodec"]
 
 
 class ToyCodec(Codec[ToyFrame]):
@@ -62,14 +24,14 @@ class ToyCodec(Codec[ToyFrame]):
     def payload(self, frame: ToyFrame, *, sent: bool = False) -> Payload | None:
         if frame.code != ANSWER:
             return None
-        if len(frame.data) < 7 or len(frame.data) % 2 == 0:
+        if len(frame.data) < 8 or len(frame.data) % 2:
             raise FrameError(f"An answer of {len(frame.data)} bytes.", frame.data)
         return Payload(values_layout(len(frame.data)), frame.data)
 
     def decode(self, frame: ToyFrame, *, sent: bool = False) -> Record:
         payload = self.payload(frame, sent=sent)
         if payload is None:
-            return Record("ask", "request" if frame.code == ALL else "other", {})
+            return Record("other", "ack" if frame.code == DONE else "request", {})
         values = parse(payload.layout, payload.data, "toy answer")
         return Record("all", "reading", values, part="all")
 
@@ -77,6 +39,8 @@ class ToyCodec(Codec[ToyFrame]):
         values = dict(records[-1].values)
         values["cell_voltages"] = tuple(values["cell_voltages"])
         values["soc"] = float(values["soc"])
+        fets = values.pop("fets")
+        values |= {"charging_allowed": bool(fets & 1), "discharging_allowed": bool(fets & 2)}
         return Reading(protocol="toy", **values)
 
     def identity(self, records: Sequence[Record]) -> Identity:
@@ -105,6 +69,10 @@ class Toy(Driver[ToyFrame]):
             turns=(Turn(9600),),
         ),
     )
+
+    def __init__(self, link: Link[ToyFrame], options: Options) -> None:
+        super().__init__(link, options)
+        self.switches = ToySwitches(self.name)
 
     @classmethod
     def make_framer(cls) -> ToyFramer:
