@@ -132,6 +132,17 @@ def test_no_fault_leaves_a_silent_difference(
     virtual_run(main())
 
 
+def test_the_part_has_every_fault_of_every_protocol_and_strikes_at_every_write() -> None:
+    part, every = one_write_each(), combinations()
+    for pair in (
+        lambda each: each[:2],
+        lambda each: (each[0], each[2]),
+        lambda each: each[1:],
+    ):
+        lost = {*map(pair, every)} - {*map(pair, part)}
+        assert not lost
+
+
 @pytest.mark.parametrize("protocol", [p for p in WISHES if p not in ("jk02", "jk04")])
 async def test_over_a_line_slower_than_the_timeout_the_settings_are_read_as_they_are(
     protocol: str,

@@ -321,13 +321,13 @@ def cells() -> Iterator[Cell]:
 
 def one_dialect_each() -> Iterator[Cell]:
     """Of these, each quirk with each command on one dialect: in turn, so that each dialect meets
-    each quirk and each command too. What only one dialect has is not left out."""
+    each quirk and each command too. What only one dialect or one command has is not left out."""
     dialects, quirks, commands = list(DIALECTS), list(QUIRKS), list(COMMANDS)
     together = {"config verify": "config apply"}  # it looks at what the other one left behind
     for cell in cells():
         command = commands.index(together.get(cell.command, cell.command))
         turn = (quirks.index(cell.quirk) + command) % len(dialects)
-        alone = cell.quirk in ONLY or len(COMMANDS[cell.command].dialects) == 1
+        alone = cell.quirk in {*ONLY, *SEEN_LATER} or len(COMMANDS[cell.command].dialects) == 1
         if alone or cell.dialect == dialects[turn]:
             yield cell
 

@@ -53,6 +53,17 @@ def test_open_cells_are_cells() -> None:
     assert {str(cell) for cell in cells()} >= OPEN
 
 
+def test_the_part_meets_every_pair_of_quirk_command_and_dialect() -> None:
+    part = list(one_dialect_each())
+    assert len(part) < len(list(cells())) * 0.4
+    for pair in (
+        lambda cell: (cell.quirk, cell.command),
+        lambda cell: (cell.dialect, cell.command),
+        lambda cell: (cell.dialect, cell.quirk),
+    ):
+        assert {*map(pair, part)} == {*map(pair, cells())}
+
+
 def test_the_page_counts_the_matrix() -> None:
     assert hostile_matrix.main(["--check"]) == 0, "run: python tools/hostile_matrix.py"
 
