@@ -78,10 +78,10 @@ def test_a_log_says_nothing_of_who_a_jk02_board_is() -> None:
 
 async def _refused(driver: JK02, board: Scripted) -> None:
     await driver.start()
-    table = await driver.settings_map(Identity(variant="32s", firmware="15.41"))
+    table = await driver.settings.find_map(Identity(variant="32s", firmware="15.41"))
     slot = table.by_address[table.setting("charge_switch").slot]
-    await driver.fetch([slot])
-    step = driver.write_command(slot, bytes(4))
+    await driver.settings.fetch([slot])
+    step = driver.settings.write_command(slot, bytes(4))
     board.answers[JK02Framer().encode(step.frame).hex()] = ACK
     with pytest.raises(Refused, match=f"refuses {step.what}: no reason given"):
         await driver.perform(step)
@@ -111,7 +111,7 @@ def _with_info(change: dict[int, bytes]) -> dict[str, str]:
 def test_a_32s_board_that_does_not_name_the_clock_takes_none() -> None:
     async def use(driver: JK02, board: Scripted) -> None:
         await driver.start()
-        assert not driver.can_adjust("clock").supported
+        assert not driver.clock_soc.can("clock").supported
 
     drive(JK02, _with_info({150: bytes(32)}), use)
 
@@ -121,7 +121,7 @@ def test_without_a_layout_the_clock_is_not_written(monkeypatch: pytest.MonkeyPat
         await driver.start()
         monkeypatch.setattr(jk02_writing, "write_layout", lambda *_: None)
         with pytest.raises(SettingError):
-            await driver.adjust_command(Adjustment(clock=datetime(2026, 5, 3, tzinfo=UTC)))
+            await driver.clock_soc.command(Adjustment(clock=datetime(2026, 5, 3, tzinfo=UTC)))
 
     drive(JK02, answers(PB), use)
 
@@ -139,6 +139,6 @@ def test_what_a_daly_board_would_not_acknowledge_is_not_sent() -> None:
 def test_off_needs_to_know_which_kind_of_board_it_is() -> None:
     async def use(driver: JK02, board: Scripted) -> None:
         with pytest.raises(SettingError, match="24S or a 32S"):
-            await driver.off_map(None)
+            await driver.settings.find_switch_map(None)
 
     drive(JK02, _with_info({30: b"??\0\0\0\0\0\0"}), use)
