@@ -242,6 +242,7 @@ def test_a_constant_pack_comes_to_rest(reading: Reading):
     assert run(reading, 1800).state == state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", ["ov_trip", "ov_release", "uv_trip", "uv_release"])
 @pytest.mark.parametrize("sink", [False, True])
 def test_a_noisy_hour_at_a_threshold(threshold: str, sink: bool):
@@ -253,6 +254,7 @@ def test_a_noisy_hour_at_a_threshold(threshold: str, sink: bool):
     assert max(run.changes["charge"], run.changes["discharge"]) <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [0.0, 3.0, 55.0, 50.0, 60.0, -20.0])
 def test_a_noisy_hour_at_a_temperature(at: float):
     draw = random.Random(4)
