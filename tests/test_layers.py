@@ -38,6 +38,7 @@ ORDER = (
     "target",
     "discovery",
     "board",
+    "embedding",
     "device",
     "decoding",
     "decoder",
