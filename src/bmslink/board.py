@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any, Self, cast
 
@@ -29,13 +30,25 @@ from bmslink.protocols.base import Driver
 from bmslink.protocols.common.settings_map import SettingsMap
 from bmslink.target import options_of, settled, timing_of
 
-__all__ = ["Board", "MakeTransport"]
+__all__ = ["Board", "MakeTransport", "OnProgress"]
+
+OnProgress = Callable[[str, int, int], None]
+"""Takes what is done, how much of it, and of how much."""
 
 _log = logging.getLogger(__name__)
 
 MakeTransport = Callable[[Sequence[Gatt], Pin], Transport]
 """Gets the radio modules of the protocol, and what a pack is told that asks for a pin."""
 _NOT_OPEN = "The link is not open: use the device inside its `with` block."
+
+
+@dataclass(slots=True)
+class _Stage:
+    """Questions for settings, and how many of them were asked."""
+
+    doing: str
+    total: int
+    done: int = 0
 
 
 class Board:
@@ -75,6 +88,11 @@ class Board:
         self._turn = asyncio.Lock()  # codecs remember the latest question: one poll at a time
         self.known: Identity | None = None
         """Who it said it is since the link was opened last."""
+        self.on_progress: OnProgress | None = None
+        """Is told how far a long piece of work is: what is done (`reading`, `writing`, `checking`,
+        `waiting`), how much of it, and of how much: settings, or seconds of waiting. It is called
+        in the middle of that work: it has to return at once, and what it raises is dropped."""
+        self._stage: _Stage | None = None
         if settled(endpoint):
             self._build()
 
@@ -110,6 +128,8 @@ class Board:
             addressed=bool(driver.addresses),
         )
         self._driver = driver(self._link, options)
+        if self._driver.settings is not None:
+            self._driver.settings.on_asked = self._asked
         self._built = True
 
     @property
@@ -125,6 +145,28 @@ class Board:
         if self._driver is None:
             raise LinkClosed(_NOT_OPEN)
         return self._driver
+
+    def progress(self, doing: str, done: int, total: int) -> None:
+        """Tell `on_progress`."""
+        if self.on_progress is not None:
+            with suppress(Exception):  # whatever it does, the work goes on
+                self.on_progress(doing, min(done, total), total)
+
+    @contextmanager
+    def stage(self, doing: str, total: int) -> Iterator[None]:
+        """Around questions for so many settings, which are told as they are asked; inside of
+        another stage they count there."""
+        before = self._stage
+        self._stage = before or _Stage(doing, total)
+        try:
+            yield
+        finally:
+            self._stage = before
+
+    def _asked(self, count: int) -> None:
+        if self._stage is not None:
+            self._stage.done += count
+            self.progress(self._stage.doing, self._stage.done, self._stage.total)
 
     async def __aenter__(self) -> Self:
         try:
@@ -157,6 +199,8 @@ class Board:
         try:
             await self.link.open()
             with self.guarding():
+                if self.driver.settings is not None:
+                    await self.driver.settings.new_line()
                 await self.driver.start()
         except BaseException:
             await self.link.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -204,19 +204,34 @@ async def change(
     `settings`: the map of this board, where it was read already. `waive`: checks that may fail
     besides those of the options.
     """
-    from bmslink.config import apply, draft
+    from bmslink.config import draft
 
-    settings = settings or await device.settings_map(await device.identify())
-    allowed, chemistry = options.waived() | set(waive), options.chemistry
+    allowed = options.waived() | set(waive)
     drafting = partial(draft, device, wanted, raw=raw, switches=switches, settings=settings)
+    async with device.conversation():
+        return await _change(session, device, drafting, options, allowed)
+
+
+async def _change(
+    session: Session,
+    device: Device,
+    drafting: Callable[..., Awaitable[Plan]],
+    options: ChangeOptions,
+    allowed: Collection[str],
+) -> Outcome | None:
+    from bmslink.config import apply
+
+    chemistry = options.chemistry
     plan = await drafting(waive=allowed, chemistry=chemistry)
     if plan.needs_chemistry and not options.yes and can_ask(session):
+        await device.leave_session()
         chemistry = await _ask_chemistry(session, device)
         plan = await drafting(waive=allowed, chemistry=chemistry)
     twin = [check.name for check in plan.blocked] == ["twin"]
     if twin and can_ask(session) and not options.dry_run:
+        await device.leave_session()
         await agree(session, f"{plan.blocked[0].sentence} Is it another one?", yes=False)
-        plan = await drafting(waive=allowed | {"twin"}, chemistry=chemistry)
+        plan = await drafting(waive={*allowed, "twin"}, chemistry=chemistry)
     show_plan(session, plan, whole=options.dry_run)
     stop_if_blocked(plan)
     if options.dry_run:
@@ -225,6 +240,8 @@ async def change(
     if plan.changes:
         count = sum(len(c.edits) for c in plan.changes)
         what = f"{count} setting{'s' * (count != 1)}"
+        if not options.yes:
+            await device.leave_session()
         await agree(session, f"Write {what} to {device.target}?", yes=options.yes)
     outcome = await under_way(session, device, apply(device, plan))
     show_outcome(session, device, outcome)

@@ -132,7 +132,6 @@ def plan(
             switches=switches,
             waive=options.waived(),
             chemistry=options.chemistry,
-            settings=await device.settings_map(await device.identify()),
         )
         c.show_plan(session, made)
         c.stop_if_blocked(made)

@@ -138,8 +138,9 @@ def _file(name: str) -> Side:
 
 async def look(device: Device) -> tuple[Identity, SettingsSnapshot]:
     """Who an open pack is, and its settings."""
-    identity = await device.identify()
-    return identity, await device.settings(await device.settings_map(identity))
+    async with device.conversation():
+        identity = await device.identify()
+        return identity, await device.settings(await device.settings_map(identity))
 
 
 def one_by_one(

@@ -82,6 +82,7 @@ def connect_all(
     `may_ask`: whether a question for a pin may appear; not in the middle of something else.
     """
     from bmslink.cli.log import start_logging, wire_log
+    from bmslink.cli.progress import show_progress
     from bmslink.device import Device
     from bmslink.packs import find_pack, find_pin, read_pin
 
@@ -100,12 +101,16 @@ def connect_all(
     tell = session.say if may_ask else _log.info
     record = record or _trace(session)
     if record is None:
-        return [
+        devices = [
             Device(e, record=wire_log(session, str(e)), pin=pin, tell=tell, named=pack)
             for e, pin, pack in zip(endpoints, pins, named, strict=True)
         ]
-    Device(endpoints[0])  # what is wrong with the target is said before a file is made
-    return [Device(endpoints[0], record=record(), pin=pins[0], named=named[0])]
+    else:
+        Device(endpoints[0])  # what is wrong with the target is said before a file is made
+        devices = [Device(endpoints[0], record=record(), pin=pins[0], named=named[0])]
+    if may_ask:
+        show_progress(session, devices)
+    return devices
 
 
 def _trace(session: Session) -> Callable[[], IO[bytes]] | None:

@@ -12,6 +12,7 @@ import io
 import json
 import math
 import os
+import select
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -127,6 +128,7 @@ class Session:
         """Turn whatever ended the block into a sentence and an exit code."""
         if error is not None:
             self.code = self.fail(error)
+        _line.clear()
         return True
 
     @property
@@ -209,9 +211,10 @@ class Session:
         _to_stderr(f"bmslink: {clean(sentence)}\n")
 
     def progress(self, text: str) -> None:
-        """A line on the terminal behind stderr that the next one overwrites, unless --quiet."""
+        """A line on the terminal behind stderr that the next one overwrites, unless --quiet, and
+        that is gone before anything else appears."""
         if not self.quiet:
-            _to_stderr(f"\r{clean(text)}\x1b[K")
+            _line.show(clean(text))
 
     def finish(self) -> None:
         """Write what typer left in the buffer (help texts); `ClosedPipeError` as in `print`."""
@@ -284,7 +287,8 @@ def ask(text: str) -> None:
 
 
 def end_line() -> None:
-    """What follows on stderr begins on a new line."""
+    """What follows on stderr begins on a new line; a line of progress stays."""
+    _line.shown = False
     _to_stderr("\n")
 
 
@@ -303,8 +307,44 @@ def _innermost(error: BaseException) -> BaseException:
     return error
 
 
+class _ProgressLine:
+    """The line on the terminal behind stderr that is gone before anything else appears."""
+
+    def __init__(self) -> None:
+        self.shown = False
+
+    def show(self, text: str) -> None:
+        """Show this instead; nothing where the terminal takes nothing at the moment: who is
+        stopped by Ctrl-S must not stop a change."""
+        if not _takes(sys.stderr):
+            return
+        self.shown = False
+        _to_stderr(f"\r{text}\x1b[K")
+        self.shown = bool(text)
+
+    def clear(self) -> None:
+        """Make room for something else."""
+        if self.shown:
+            self.shown = False
+            _to_stderr("\r\x1b[K")
+
+
+_line = _ProgressLine()
+
+
+def _takes(stream: IO[str] | None) -> bool:
+    """Whether a terminal takes more now; taken for granted where that cannot be asked."""
+    if stream is None:
+        return False
+    try:
+        return bool(select.select([], [stream], [], 0)[1])
+    except (OSError, ValueError, TypeError, AttributeError):  # Windows; a test's stream
+        return True
+
+
 def _to_stdout(text: str) -> None:
     """A line or a block on stdout, cleaned already."""
+    _line.clear()
     if sys.stdout is None:
         raise ClosedPipeError
     try:
@@ -320,6 +360,7 @@ def _to_stdout(text: str) -> None:
 
 def _to_stderr(text: str) -> None:
     """Text on stderr; nothing where nobody reads it."""
+    _line.clear()
     if sys.stderr is None:
         return
     try:

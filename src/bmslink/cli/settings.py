@@ -94,6 +94,10 @@ def set_settings(
         return
 
     async def write(device: Device) -> None:
+        async with device.conversation():
+            await change(device)
+
+    async def change(device: Device) -> None:
         found = await device.settings_map(await device.identify())
         values = {}
         for key, text in wanted.items():
@@ -187,8 +191,9 @@ def _show(
     device = connect_one(session, target, connection)
 
     async def fetch(device: Device) -> SettingsSnapshot:
-        found = await device.settings_map(await device.identify())
-        return await device.settings(_part(found, keys))
+        async with device.conversation():
+            found = await device.settings_map(await device.identify())
+            return await device.settings(_part(found, keys))
 
     table = run_open(device, fetch)
     _print(session, table, keys)

@@ -78,8 +78,9 @@ async def verify(device: Device, *, journal: Journal | None = None) -> Verificat
     reading raises.
     """
     journal = journal or Journal()
-    identity = await device.identify()
-    table = await device.settings(await device.settings_map(identity))
+    async with device.conversation():
+        identity = await device.identify()
+        table = await device.settings(await device.settings_map(identity))
     if cut := cut_off(journal, device, identity):
         return Verification(
             result="open",
