@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from typing import Any, TypeVar, TypeVarTuple
 
 __all__ = ["VirtualLoop", "virtual_run"]
 
 T = TypeVar("T")
+_Ts = TypeVarTuple("_Ts")
 
 
 class _InstantSelector(selectors.DefaultSelector):
@@ -46,9 +48,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Seconds since it was made, as far as anybody waited for them."""
         return self.now
 
-    def run_in_executor(self, *args: Any) -> asyncio.Future[Any]:
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*_Ts], T], *args: *_Ts
+    ) -> asyncio.Future[T]:
         """Have a thread do it."""
-        job = super().run_in_executor(*args)
+        job = super().run_in_executor(executor, func, *args)
         self.at_work += 1
         job.add_done_callback(self._done)
         return job
