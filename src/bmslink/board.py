@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -236,6 +237,16 @@ class Board:
         found = recognise(heard)
         return found.name if found.explained * 2 > len(heard) else ""
 
+    def _other_protocol(self, error: LinkTimeout) -> str:
+        """How to find out what a board speaks that never answered in this protocol."""
+        scheme, place = self.target.scheme, self.target.place
+        if error.heard == "other" or self.link.received_at is not None:
+            return ""
+        if scheme not in ("serial", "tcp", "rfc2217"):
+            return ""
+        port = place if scheme == "serial" else f"{scheme}://{place}"
+        return f"`bmslink scan --port {shlex.quote(port)}` finds out which protocol it speaks."
+
     @contextmanager
     def guarding(self, *, advising: bool = True) -> Iterator[None]:
         """Around all that drivers do. A recording needs no advice about wires and masters, and
@@ -248,6 +259,9 @@ class Board:
             if self.target.scheme != "replay":
                 name = self._speaks(error) if advising else ""
                 if name in ("", self.driver.name):
+                    advice = self._other_protocol(error) if advising else ""
+                    if advice and advice not in str(error):  # once, where this is nested
+                        raise LinkTimeout(f"{error} {advice}", error.heard) from error
                     raise
                 raise LinkTimeout(
                     f"What came are frames of {name}, not of {self.driver.name}: write {name}+… "

@@ -114,7 +114,12 @@ class Device(Board):
         async with self._turn:
             with self.guarding():
                 reading = await self.driver.read()
-            return replace(reading, target=str(self.target), time=self.link.received_at)
+            return replace(
+                reading,
+                target=str(self.target),
+                name=self.target.name or None,
+                time=self.link.received_at,
+            )
 
     # -------------------------------------------------------------------------------- settings
 

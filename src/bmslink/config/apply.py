@@ -112,6 +112,7 @@ async def _draft(
         chemistry=wish.chemistry,
         health=Health(frames - counted[0], bad - counted[1], still),
         target=str(device.target),
+        name=device.target.name,
         blocked=blocked,
         named=device.named,
     )
