@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from construct import Bytes, Struct
+from construct import Bytes, Int16ub, Struct
 from test_daly_a5 import reading as daly_reading
 from test_jk_changes import ACK, ASK_INFO, PB, answers
 
@@ -15,15 +15,18 @@ from bmslink.errors import Refused, SettingError
 from bmslink.model import Adjustment, Identity, Reading
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Record, WriteCommand
+from bmslink.protocols.common.rows import Row
 from bmslink.protocols.common.rtu import RTUFrame
 from bmslink.protocols.common.settings_map import SettingsMap, Slot
 from bmslink.protocols.daly.a5.driver import DalyA5
 from bmslink.protocols.daly.registers.d2 import DalyD2
-from bmslink.protocols.jbd.up.driver import JBDUPCodec
+from bmslink.protocols.jbd import settings as jbd_settings
+from bmslink.protocols.jbd.up.driver import JBDUP, JBDUPCodec
 from bmslink.protocols.jbd.up.framing import WRITE, UPFrame
 from bmslink.protocols.jk.jk02 import writing as jk02_writing
 from bmslink.protocols.jk.jk02.driver import JK02, JK02Codec
-from bmslink.protocols.jk.jk02.framing import JK02Framer
+from bmslink.protocols.jk.jk02.framing import JK02Frame, JK02Framer
+from bmslink.protocols.jk.map import TABLE_BYTES, slot_bytes, writable
 from bmslink.protocols.jk.modbus.codec import JKModbusCodec
 from bmslink.settings.setting import Setting
 from script_support import Scripted, drive
@@ -61,6 +64,27 @@ def test_up_writes_are_explained_by_what_is_written_and_what_is_unknown_is_kept(
     assert (other.values["function"], other.values["data"]) == (0x55, "0304")
 
 
+def test_settings_of_up_packs_have_a_map_and_no_write() -> None:
+    async def use(driver: JBDUP, board: Scripted) -> None:
+        (slot, *_) = driver.settings.shipped().slots
+        with pytest.raises(SettingError, match="proves how setting"):
+            driver.settings._make_write(slot, bytes(2))
+
+    drive(JBDUP, {}, use)
+
+
+def test_a_row_without_a_scale_counts_nothing_tenfold() -> None:
+    with pytest.raises(TypeError, match="cell_ovp has no scale"):
+        jbd_settings._tenfold(Row(1, "cell_ovp", Int16ub))
+
+
+def test_a_register_that_is_in_no_record_has_no_bytes() -> None:
+    for variant in ("24s", "32s"):
+        assert slot_bytes(variant, 0xEE, bytes(TABLE_BYTES)) is None
+        assert 0xEE not in writable(variant)
+        assert writable(variant)[0x1D] == 4  # the charge switch
+
+
 def test_nothing_live_is_no_reading_of_jk_modbus() -> None:
     settings = Record("settings", "settings", {"address": 1})
     assert JKModbusCodec().reading([settings]) == Reading(protocol="jk-modbus")
@@ -69,11 +93,15 @@ def test_nothing_live_is_no_reading_of_jk_modbus() -> None:
 
 def test_a_log_says_nothing_of_who_a_jk02_board_is() -> None:
     codec = JK02Codec()
-    (frame,) = (f for f in JK02Framer().feed(bytes.fromhex(answers(PB)[ASK_INFO])) if f.code == 3)
+    (frame,) = (f for f in _records(answers(PB)[ASK_INFO]) if f.code == 3)
     info = codec.decode(frame)
     known = codec.identity([info])
     assert known.model
     assert codec.identity([info, Record("logbook", "log", {})]) == known
+
+
+def _records(said: str) -> list[JK02Frame]:
+    return [*JK02Framer().feed(bytes.fromhex(said))]
 
 
 async def _refused(driver: JK02, board: Scripted) -> None:
@@ -83,6 +111,9 @@ async def _refused(driver: JK02, board: Scripted) -> None:
     await driver.settings.fetch([slot])
     step = driver.settings.write_command(slot, bytes(4))
     board.answers[JK02Framer().encode(step.frame).hex()] = ACK
+    info, *acks = [step.answer and step.answer(f) for f in _records(answers(PB)[ASK_INFO] + ACK)]
+    assert info is False
+    assert acks and all(acks)
     with pytest.raises(Refused, match=f"refuses {step.what}: no reason given"):
         await driver.perform(step)
 
