@@ -65,6 +65,21 @@ def combinations() -> list[tuple[str, str, int]]:
     ]
 
 
+def one_write_each() -> list[tuple[str, str, int]]:
+    """Of these, one write for each fault of each protocol: another one for the next protocol, so
+    that each fault strikes at each write, and each write of each protocol is struck. A fault that
+    few protocols have is not left out."""
+    protocols, faults = list(WISHES), list(FAULTS)
+
+    def turn(protocol: str, fault: str) -> int:
+        count = len(WISHES[protocol])
+        return (protocols.index(protocol) + faults.index(fault)) % count + 1
+
+    return [
+        each for each in combinations() if each[2] == turn(*each[:2]) or each[1] == "other firmware"
+    ]
+
+
 Writing = tuple[int, Slot, bytes]
 """The number of a write from 1, its slot and its bytes."""
 

@@ -82,6 +82,7 @@ async def one_life(count: int, folder: Path, profile: Path) -> None:
         assert not journal.unfinished()
 
 
+@pytest.mark.sweep
 @pytest.mark.real_time
 async def test_killed_for_good_it_can_be_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

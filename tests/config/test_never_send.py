@@ -233,6 +233,7 @@ def frames_for(name: str, image: dict[int, bytes], wanted: dict[str, Value]) -> 
         yield frame_of(name, board.map.by_address[address], data, image[address])
 
 
+@pytest.mark.counted
 @each_board
 def test_no_setting_with_any_value(name: str) -> None:
     board = BOARDS[name]
@@ -688,6 +689,7 @@ def test_what_is_vouched_for_lifts_limits_and_opens_nothing() -> None:
             driver.settings.write_command(slot, data)
 
 
+@pytest.mark.counted
 def test_the_last_look_refuses_a_locked_table_and_bytes_without_a_meaning() -> None:
     row = Setting(
         key="cell_ovp", title="", slot=1, unit="V", minimum=1, maximum=5, evidence=Evidence.CAPTURE

@@ -27,6 +27,7 @@ __all__ = [
     "Memory",
     "asked_of",
     "cells",
+    "one_dialect_each",
     "open_cells",
 ]
 
@@ -320,6 +321,19 @@ def cells() -> Iterator[Cell]:
                 if SEEN_LATER.get(quirk, name) != name:
                     continue
                 yield Cell(dialect, quirk, name)
+
+
+def one_dialect_each() -> Iterator[Cell]:
+    """Of these, each quirk with each command on one dialect: in turn, so that each dialect meets
+    each quirk and each command too. What only one dialect or one command has is not left out."""
+    dialects, quirks, commands = list(DIALECTS), list(QUIRKS), list(COMMANDS)
+    together = {"config verify": "config apply"}  # it looks at what the other one left behind
+    for cell in cells():
+        command = commands.index(together.get(cell.command, cell.command))
+        turn = (quirks.index(cell.quirk) + command) % len(dialects)
+        alone = cell.quirk in {*ONLY, *SEEN_LATER} or len(COMMANDS[cell.command].dialects) == 1
+        if alone or cell.dialect == dialects[turn]:
+            yield cell
 
 
 def open_cells() -> set[str]:
