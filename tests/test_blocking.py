@@ -60,6 +60,9 @@ def test_settings_are_read_planned_and_written():
         assert [edit.key for change in plan.changes for edit in change.edits] == ["cell_ovp"]
         assert pack.apply(plan).result == "done"
         assert pack.settings().to_dict()["cell_ovp"] == pytest.approx(before["cell_ovp"] - 0.05)
+        assert pack.plan_undo(chemistry="lfp").raw.transaction
+        assert pack.undo(chemistry="lfp").result == "done"
+        assert pack.settings().to_dict() == before
         off = bmslink.Command(bmslink.Switch.CHARGE, False)
         assert pack.switch(off).result == "done"
         assert pack.read().charging_allowed is False

@@ -243,6 +243,8 @@ class Device(_Wrapper[aio.Device]):
     plan = _blocking(aio.Device.plan)
     draft = _blocking(aio.Device.draft)
     apply = _blocking(aio.Device.apply)
+    plan_undo = _blocking(aio.Device.plan_undo)
+    undo = _blocking(aio.Device.undo)
     resume = _blocking(aio.Device.resume)
     verify = _blocking(aio.Device.verify)
     switch = _blocking(aio.Device.switch)

@@ -220,6 +220,38 @@ class Device:
             journal=journal,
         )
 
+    @checked()
+    async def plan_undo(
+        self,
+        *,
+        keep_changed: bool = False,
+        waive: Collection[str] = (),
+        chemistry: str | None = None,
+        journal: Journal | None = None,
+    ) -> config.Plan:
+        """What `undo` would do; it only reads. `apply` does it."""
+        return await config.draft_undo(
+            self, keep_changed=keep_changed, waive=waive, chemistry=chemistry, journal=journal
+        )
+
+    @checked()
+    async def undo(
+        self,
+        *,
+        keep_changed: bool = False,
+        waive: Collection[str] = (),
+        chemistry: str | None = None,
+        journal: Journal | None = None,
+    ) -> config.Outcome:
+        """Go back to what was set before the last change of this pack, an undo included.
+
+        A setting that somebody else changed since is refused (`GateError`, the check `unchanged`):
+        `keep_changed` leaves it as it is, waiving `unchanged` sets it back too.
+        """
+        return await config.undo(
+            self, keep_changed=keep_changed, waive=waive, chemistry=chemistry, journal=journal
+        )
+
     async def verify(self, *, journal: Journal | None = None) -> config.Verification:
         """Compare what our last change of this pack left with what the board holds now."""
         return await config.verify(self, journal=journal)
