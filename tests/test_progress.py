@@ -14,7 +14,7 @@ import pytest
 
 import bmslink.config.writer
 from bmslink import blocking, connect
-from bmslink.cli import output, progress
+from bmslink.cli import progress, streams
 from bmslink.cli.app import main
 from bmslink.config import apply, draft
 from bmslink.protocols import DRIVERS
@@ -123,7 +123,7 @@ def console(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Console
     monkeypatch.setenv("BMSLINK_JOURNAL", str(tmp_path))
     made = Console()
     yield made
-    assert not output._line.shown
+    assert not streams.progress_line.shown
 
 
 @pytest.mark.parametrize(
@@ -189,15 +189,15 @@ def test_a_terminal_that_takes_nothing_delays_nothing(monkeypatch: pytest.Monkey
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     with os.fdopen(writer, "w") as stream, os.fdopen(reader):
-        assert output._takes(stream)
+        assert streams.takes(stream)
         try:
             while os.write(writer, b"x" * 4096):
                 pass
         except BlockingIOError:
             pass
         os.set_blocking(writer, True)
-        assert not output._takes(stream)
+        assert not streams.takes(stream)
         monkeypatch.setattr("sys.stderr", stream)
-        output._line.show("reading 1/2")
-        assert not output._line.shown
+        streams.progress_line.show("reading 1/2")
+        assert not streams.progress_line.shown
         os.set_blocking(writer, False)

@@ -273,7 +273,7 @@ class Device:
         all of them. `outcome.result` is `done`, `nothing` (it was so), `ignored` or `unproven`.
         """
         if isinstance(switch, Command) == (on is not None):
-            raise UsageError("switch() takes a name and True or False, or a Command.")
+            raise UsageError("switch(): it must be a name with True or False, or a Command.")
         command = switch if isinstance(switch, Command) else Command(Switch.of(switch), on is True)
         return await config.switch(self, command, waive=waive, journal=journal)
 

@@ -10,7 +10,8 @@ from unittest.mock import patch
 
 import pytest
 
-from bmslink import Device, connect
+from bmslink import connect
+from bmslink.board import Board
 from bmslink.cli import asking
 from bmslink.config import apply, draft
 from bmslink.config.identity.known_as import same_board
@@ -23,7 +24,7 @@ ENTER, LEAVE, COMMIT = "dd5a0002", "dd5a01020000", "dd5a01022828"
 
 
 @contextmanager
-def watched(device: Device) -> Iterator[list[str]]:
+def watched(device: Board) -> Iterator[list[str]]:
     """What enters and leaves factory mode, as it is sent; and who is asked (`who`)."""
     seen: list[str] = []
     write, identify = device.link.transport.write, device.driver.identify
@@ -218,10 +219,10 @@ def test_factory_mode_is_not_open_while_a_person_is_asked(
     from bmslink.cli.app import main
 
     monkeypatch.setenv("BMSLINK_JOURNAL", str(tmp_path))
-    devices: list[Device] = []
-    entering = Device.__aenter__
+    devices: list[Board] = []
+    entering = Board.__aenter__
 
-    async def entered(self: Device) -> Device:
+    async def entered(self: Board) -> Board:
         devices.append(self)
         return await entering(self)
 
@@ -231,7 +232,7 @@ def test_factory_mode_is_not_open_while_a_person_is_asked(
         assert devices[0].driver.settings.conversations
         return "n"
 
-    monkeypatch.setattr(Device, "__aenter__", entered)
+    monkeypatch.setattr(Board, "__aenter__", entered)
     monkeypatch.setattr(asking, "answer", answer)
     monkeypatch.setattr(asking, "can_ask", lambda: True)
     target = f"{JBD}&gap=0"

@@ -12,7 +12,8 @@ import typer
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_one
 from bmslink.cli.outfile import on_stdout, open_new
-from bmslink.cli.output import FAILED, Session, about, end_line, identified, is_terminal
+from bmslink.cli.output import FAILED, Session, about, identified
+from bmslink.cli.streams import end_line, is_terminal
 from bmslink.errors import BmsError, LinkTimeout, TransportError
 
 if TYPE_CHECKING:

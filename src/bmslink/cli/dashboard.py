@@ -11,9 +11,10 @@ from datetime import datetime
 from rich.console import Console, ConsoleOptions, RenderResult
 
 from bmslink.board import Board
-from bmslink.cli.output import Session, is_terminal
+from bmslink.cli.output import Session
 from bmslink.cli.render.monitor import PackView, screen
 from bmslink.cli.render.text import Glyphs
+from bmslink.cli.streams import is_terminal
 from bmslink.cli.terminal import keyboard, when_resized, when_suspended
 from bmslink.errors import BmsError, LinkTimeout, Refused
 from bmslink.model import Reading

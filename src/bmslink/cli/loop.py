@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bmslink.cli.output import TerminalLostError, Terminated, is_terminal
+from bmslink.cli.output import TerminalLostError, Terminated
+from bmslink.cli.streams import is_terminal
 
 if TYPE_CHECKING:
     from bmslink.board import Board

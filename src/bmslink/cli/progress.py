@@ -8,7 +8,8 @@ import time
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Self
 
-from bmslink.cli.output import Session, is_terminal
+from bmslink.cli.output import Session
+from bmslink.cli.streams import is_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,8 @@ from unittest.mock import patch
 
 import pytest
 
-from bmslink import Device, connect
+from bmslink import connect
+from bmslink.board import Board
 
 ABSENT = "d20300cf0001"
 """Register CF, which the simulated board lacks."""
@@ -15,7 +16,7 @@ WHOLE = "d20300800028"
 """The question for most of its settings."""
 
 
-async def asked(device: Device, lost: tuple[int, ...] = ()) -> tuple[list[str], int]:
+async def asked(device: Board, lost: tuple[int, ...] = ()) -> tuple[list[str], int]:
     """The questions of one reading of the table, and how many slots it gave; of the question for
     most settings those with these numbers get lost."""
     sent: list[str] = []
