@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bmslink.config.files.backup import Backup
     from bmslink.config.files.compare import Side
     from bmslink.device import Device
-    from bmslink.model import Identity
+    from bmslink.model import Identity, Reading
     from bmslink.protocols.common.settings_map import SettingsSnapshot
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "failed",
     "give",
     "look",
+    "look_live",
     "one_by_one",
     "show_cut_off",
     "sides",
@@ -140,6 +141,11 @@ async def look(device: Device) -> tuple[Identity, SettingsSnapshot]:
     """Who an open pack is, and its settings."""
     identity = await device.identify()
     return identity, await device.settings(await device.settings_map(identity))
+
+
+async def look_live(device: Device) -> tuple[Identity, SettingsSnapshot, Reading]:
+    """The same with a reading."""
+    return (*await look(device), await device.read())
 
 
 def one_by_one(

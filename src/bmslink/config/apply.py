@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from bmslink.arguments import checked
 from bmslink.config.checks.check import Check, Health
+from bmslink.config.files.asked import by_reason
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
 from bmslink.config.identity.known_as import identify_as, pack_of, same_board
@@ -108,6 +109,7 @@ async def _draft(
         switched_off=past.switched_off() if wish.switches and past else None,
         waive=wish.waive,
         chemistry=wish.chemistry,
+        recorded=past.chemistry() if past else None,
         health=Health(frames - counted[0], bad - counted[1], still),
         target=str(device.target),
         blocked=blocked,
@@ -174,7 +176,10 @@ async def apply(
 
 def _left_out(plan: Plan) -> list[str]:
     """What a plan leaves as it is, in sentences."""
-    return [f"{key} was left out: {why}." for key, why in plan.left_out.items()]
+    return [
+        f"{', '.join(keys)} {'were' if len(keys) > 1 else 'was'} left out: {why}."
+        for why, keys in by_reason(plan.left_out)
+    ]
 
 
 def _named(keys: Collection[str]) -> str:

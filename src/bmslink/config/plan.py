@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bmslink.config.checks.cells import cells_of
-from bmslink.config.checks.check import Check, Draft, Health
+from bmslink.config.checks.check import Check, Draft, Health, require_waivers
 from bmslink.config.checks.gates import check_all
+from bmslink.config.checks.rating import currents_of
+from bmslink.config.files.asked import ask, encode
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
 from bmslink.config.order import in_order
@@ -27,13 +29,11 @@ from bmslink.config.restore import (
     unusable_reason,
 )
 from bmslink.config.restore import writable_part as writable_part
-from bmslink.errors import FrameError, SettingError
 from bmslink.model import Identity, Reading
 from bmslink.packs import NamedPack
-from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, SettingsSnapshot
-from bmslink.protocols.names import no_name
+from bmslink.protocols.common.settings_map import RawSettings, SettingsSnapshot
 from bmslink.settings.rules import review
-from bmslink.settings.setting import SWITCHES, Setting, Value
+from bmslink.settings.setting import SWITCHES, Value
 
 __all__ = ["Change", "Edit", "Plan", "changes_of", "make_plan", "writable_part"]
 
@@ -50,6 +50,8 @@ class Edit:
     """As it was asked for; `None` where a backup is restored."""
     new: Value | None
     """What will be stored: the nearest value that the wire can tell apart."""
+    follows: str = ""
+    """What it follows, where it is not as asked or not asked for: a setting's key, or `rating`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,8 @@ class Plan:
     switches: bool = False
     """A profile's switches are set as well."""
     left_out: Mapping[str, str] = field(default_factory=dict)
-    """The switches that a profile or a backup holds and that stay as they are: key -> why."""
+    """What stays as it is although a profile or a backup holds it: key -> why. Switches, and of a
+    profile what is optional and not to be had here."""
     vouched: Mapping[int, bytes] = field(default_factory=dict)
     """Slot -> bytes with a value outside its limits that may be written all the same: the journal
     shows that the board held it, or `limits` is waived."""
@@ -140,15 +143,6 @@ class Plan:
 
 
 @dataclass(slots=True)
-class _Sorted:
-    """What was asked, taken apart."""
-
-    possible: dict[str, object] = field(default_factory=dict)
-    wrong: dict[str, str] = field(default_factory=dict)
-    unsupported: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
 class _Back:
     """What raw bytes bring back."""
 
@@ -174,6 +168,7 @@ def make_plan(
     switched_off: Mapping[str, str] | None = None,
     waive: Collection[str] = (),
     chemistry: str | None = None,
+    recorded: str | None = None,
     health: Health | None = None,
     target: str = "",
     blocked: Mapping[str, str] | None = None,
@@ -192,24 +187,41 @@ def make_plan(
     fail for reasons only the caller knows. Raises `SettingError` for a waiver that does not exist,
     and `TargetError` for a chemistry that is none.
     """
-    made_of = cells_of(table, identity, reading, named=named, stated=chemistry)
+    waive = require_waivers(waive)
+    made_of = cells_of(
+        table,
+        identity,
+        reading,
+        named=named,
+        stated=chemistry,
+        profile=wanted.chemistry if isinstance(wanted, Profile) else None,
+        recorded=recorded,
+    )
     kind = made_of.chemistry
-    values, left_out = _asked(wanted, table.map, switches, switched_off or {})
-    asked = _sort(table, values)
+    cells = (len(reading.cell_voltages) if reading else 0) or identity.cell_count
+    rated = currents_of(identity, named, table.values().get("nominal_capacity"))
+    asked = ask(
+        table,
+        wanted,
+        switches=switches,
+        switched_off=switched_off,
+        untested="untested" in waive,
+        cells=cells,
+        ceilings={key: amps for key, (amps, _) in rated.items()},
+    )
     back = _back(table, identity, raw, elsewhere=elsewhere, stood=stood)
-    new = back.new | _encode(table, asked)
+    new = back.new | encode(table, asked)
     after = table.map.decode({**table.image, **new})
-    changes = changes_of(table, new, values)
+    changes = changes_of(table, new, asked.values, asked.follows)
     keys = {edit.key for change in changes for edit in change.edits}
-    cells = len(reading.cell_voltages) if reading else 0
-    ordered, clumsy = in_order(table, new, cells=cells or identity.cell_count, chemistry=kind)
+    ordered, clumsy = in_order(table, new, cells=cells, chemistry=kind)
     draft = Draft(
         table=table,
         after=after,
         keys=keys,
         wrong=asked.wrong,
-        unsupported=asked.unsupported,
-        possible=raw is not None or not values or len(asked.unsupported) < len(values),
+        unsupported=asked.unsupported | (asked.left_out if asked.nothing else {}),
+        possible=raw is not None or not asked.nothing,
         outside={each.key: each.why for each in back.outside if not each.stood},
         identity=identity,
         reading=reading,
@@ -217,7 +229,7 @@ def make_plan(
         unusable_reason=back.unusable_reason,
         foreign_reason=back.foreign_reason,
         restore=isinstance(raw, Backup) if restore is None else restore,
-        by_name=() if isinstance(wanted, Profile) else SWITCHES & values.keys(),
+        by_name=() if isinstance(wanted, Profile) else SWITCHES & asked.values.keys(),
         cells=made_of,
         named=named,
         health=health,
@@ -226,7 +238,7 @@ def make_plan(
     )
     standing = [
         f"A rule is broken already: {verdict.sentence}"
-        for verdict in review(after, cells=cells or identity.cell_count, chemistry=kind)
+        for verdict in review(after, cells=cells, chemistry=kind)
         if verdict.passed is False and not keys & set(verdict.about)
     ]
     by_slot = {change.slot: change for change in changes}
@@ -246,34 +258,11 @@ def make_plan(
         unsupported=asked.unsupported,
         checks=checks,
         switches=switches,
-        left_out=left_out | back.switches,
+        left_out=asked.left_out | back.switches,
         vouched={each.slot: new[each.slot] for each in back.outside if each.slot not in refused},
         refused=frozenset(refused),
         remarks=(*back.remarks, *standing),
     )
-
-
-def _asked(
-    wanted: Mapping[str, object] | Profile,
-    settings: SettingsMap,
-    switches: bool,
-    switched_off: Mapping[str, str],
-) -> tuple[Mapping[str, object], dict[str, str]]:
-    """The values in this board's units, and the switches of a profile that are left out: why."""
-    if not isinstance(wanted, Profile):
-        return wanted, {}
-    found, missing = wanted.wanted(settings, switches=True)
-    values = {**found, **{key: wanted.settings[key] for key in missing}}
-    left = {}
-    for key in sorted(wanted.switches):
-        if not switches:
-            left[key] = "a profile sets no switch without --switches"
-        elif values[key] is True and key in switched_off:
-            left[key] = (
-                f"a person switched it off ({switched_off[key]}), and only `bmslink switch` "
-                "switches it on again"
-            )
-    return {key: value for key, value in values.items() if key not in left}, left
 
 
 def _back(
@@ -308,57 +297,11 @@ def _back(
     return _Back(new, [*left, *told], kept, "", other, found)
 
 
-def _sort(table: SettingsSnapshot, wanted: Mapping[str, object]) -> _Sorted:
-    """What can be encoded, what cannot be meant, and what this board cannot do."""
-    found, held = _Sorted(), table.values()
-    for key, value in wanted.items():
-        if not isinstance(key, str):
-            raise SettingError(f"Settings are asked for by their names, not by {key!r}.")
-        setting = table.map.by_key.get(key)
-        if setting is None and (why := no_name(key)):
-            found.wrong[key] = why[:1].upper() + why[1:]
-        elif setting is None:
-            found.unsupported[key] = f"{table.map.name} has no such setting"
-        elif setting.slot not in table.image:
-            found.unsupported[key] = "the board does not answer for it"
-        elif not setting.writable:
-            if held[key] != value:
-                found.unsupported[key] = f"read-only: {setting.reason or 'nothing proves it'}"
-        else:
-            try:
-                found.possible[key] = setting.check(value)
-            except SettingError as error:
-                found.wrong[key] = str(error)
-    return found
-
-
-def _encode(table: SettingsSnapshot, asked: _Sorted) -> dict[int, bytes]:
-    """The new bytes; what the board could not hold as meant moves to `wrong`."""
-    if table.map.read_only_reason:
-        return {}
-    for key in list(asked.possible):
-        try:
-            one = table.map.encode(table.image, {key: asked.possible[key]})
-        except (SettingError, FrameError) as error:
-            why = str(error)
-        else:
-            held = table.map.decode({**table.image, **one})[key]
-            if _close(table.map.setting(key), asked.possible[key], held):
-                continue
-            why = f"{key} = {asked.possible[key]} would be stored as {held}."
-        asked.wrong[key] = why
-        del asked.possible[key]
-    return table.map.encode(table.image, asked.possible)
-
-
-def _close(setting: Setting, asked: object, held: Value | None) -> bool:
-    if isinstance(asked, float) and isinstance(held, float):
-        return abs(asked - held) <= setting.step / 2 + 1e-9
-    return asked == held
-
-
 def changes_of(
-    table: SettingsSnapshot, new: RawSettings, wanted: Mapping[str, object] | None = None
+    table: SettingsSnapshot,
+    new: RawSettings,
+    wanted: Mapping[str, object] | None = None,
+    follows: Mapping[str, str] | None = None,
 ) -> list[Change]:
     """The slots that change, with the settings in them that do."""
     before, after = table.values(), table.map.decode({**table.image, **new})
@@ -372,6 +315,7 @@ def changes_of(
                 old=before[s.key],
                 asked=(wanted or {}).get(s.key),
                 new=after[s.key],
+                follows=(follows or {}).get(s.key, ""),
             )
             for s in table.map.settings
             if s.slot == address and s.writable and before[s.key] != after[s.key]

@@ -14,7 +14,7 @@ from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import Setting, Value
 
 if TYPE_CHECKING:
-    from bmslink.config import AdjustmentPlan, Check, Plan
+    from bmslink.config import AdjustmentPlan, Check, Edit, Plan
     from bmslink.config import Deviation as Changed
     from bmslink.config.files.compare import Difference
 
@@ -165,23 +165,33 @@ def _left_out(plan: Plan) -> dict[str, list[str]]:
 
 def _changes(plan: Plan, g: Glyphs) -> RenderableType:
     grid = Grid(box=None, pad_edge=False, header_style="dim")
-    for name in ("", "setting", "now", "", "then", ""):
+    for name in ("", "setting", "now", "", "then"):
         grid.add_column(name, no_wrap=True)
+    grid.add_column("")
     number = 0
     for change in plan.changes:
         for edit in change.edits:
             number += 1
             row = plan.table.map.setting(edit.key)
-            rounded = isinstance(edit.asked, float) and edit.asked != edit.new
             grid.add_row(
                 f"{number}.",
                 edit.key,
                 Text(_shown(row, edit.old, g)),
                 Text(">"),
                 Text(_shown(row, edit.new, g), "bold"),
-                Text(f"(asked {edit.asked:g})" if rounded else "", "yellow"),
+                Text(_remark(edit), "yellow"),
             )
     return grid
+
+
+def _remark(edit: Edit) -> str:
+    """Why it is not what was asked for."""
+    told = []
+    if isinstance(edit.asked, float) and edit.asked != edit.new:
+        told.append(f"asked {edit.asked:g}")
+    if edit.follows:
+        told.append(f"follows {clean(edit.follows)}")
+    return f"({', '.join(told)})" if told else ""
 
 
 def checks(made: Sequence[Check], *, whole: bool) -> RenderableType:

@@ -1,8 +1,10 @@
 """What the cells of a pack are made of: who says so, and what contradicts it.
 
-Somebody has to state it: the board, the pack's entry in bmslink.toml, or `--chemistry`. The
-limits in the board are no statement, because a board set up wrongly would vouch for itself; what
-a change asks for is none either, whatever profile or preset it is from.
+Somebody has to state it: the board, the pack's entry in bmslink.toml, or `--chemistry`, once: an
+earlier change of this pack in the journal counts as well. The limits in the board are no statement,
+because a board set up wrongly would vouch for itself; the values that a change asks for are none
+either. What a profile says of the cells it is made for (`chemistry = "lfp"`) counts where the
+board's limits are of that chemistry already: a file can be given to the wrong pack.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ class KnownCells:
     contradictions: tuple[str, ...] = ()
     """What speaks against it, in sentences."""
     explicit: bool = False
-    """It was given with the change itself (`--chemistry`)."""
+    """It was given with the change itself (`--chemistry`, or by its profile)."""
     hint: str = ""
     """What the board's limits look like: a help to the person who states it, and nothing else."""
 
@@ -46,14 +48,28 @@ def cells_of(
     *,
     named: NamedPack | None = None,
     stated: str | None = None,
+    profile: str | None = None,
+    recorded: str | None = None,
 ) -> KnownCells:
-    """What the cells are, by everybody who says so; `TargetError` for a chemistry that is none."""
+    """What the cells are, by everybody who says so; `TargetError` for a chemistry that is none.
+
+    `stated` is `--chemistry`, `profile` what a profile says, `recorded` what was stated with an
+    earlier change of this pack.
+    """
     words = list(_words(table, identity, named))
     if stated is not None:
         words.append(("--chemistry", chemistry(stated).name))
+    if not words and recorded is not None:
+        words.append(("The journal", chemistry(recorded).name))
+    likely = likely_chemistry(table.values().get("cell_ovp"))
+    if profile is not None and (words or profile == likely):
+        words.insert(0, ("The profile", chemistry(profile).name))
     if not words:
-        likely = likely_chemistry(table.values().get("cell_ovp"))
         hint = f"The limits look like those of {likely} cells, which proves nothing." * bool(likely)
+        if profile is not None:
+            hint = f"The profile is for {profile} cells, the limits in the board are not." + (
+                f" They look like those of {likely} cells." * bool(likely)
+            )
         return KnownCells(hint=hint)
     kind = words[-1][1]
     against = [
@@ -61,7 +77,8 @@ def cells_of(
         for (one, mine), (other, yours) in pairwise(words)
         if mine != yours
     ]
-    return KnownCells(kind, (*against, *_live(kind, reading)), stated is not None)
+    explicit = stated is not None or profile is not None
+    return KnownCells(kind, (*against, *_live(kind, reading)), explicit)
 
 
 def _words(
