@@ -7,7 +7,7 @@ asked for goes in, what it takes along comes out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -29,6 +29,8 @@ class Follower(NamedTuple):
     """It keeps its distance whenever its leader moves, and may be equal to it."""
     cells: bool = False
     """Its leader is a limit of one cell, and it is that of all of them."""
+    asked: bool = False
+    """It follows only where it is asked for: beside its leader it is unusual, and no error."""
 
 
 _OVER = {
@@ -48,15 +50,15 @@ _ROOM = 0.05
 
 
 def _followers() -> Iterator[Follower]:
-    yield Follower("pack_ovp", "cell_ovp", -1, 0.01, share=True, cells=True)
-    yield Follower("pack_uvp", "cell_uvp", 1, 0.01, share=True, cells=True)
+    yield Follower("pack_ovp", "cell_ovp", -1, 0.01, share=True, cells=True, asked=True)
+    yield Follower("pack_uvp", "cell_uvp", 1, 0.01, share=True, cells=True, asked=True)
     for limits, side in ((_OVER, -1), (_UNDER, 1)):
         for key, (apart, share) in limits.items():
             yield Follower(f"{key}_warning", key, side, apart, share, warning=True)
             if key not in _TIMED:
                 yield Follower(f"{key}_release", key, side, apart, share)
     yield Follower("full_charge_voltage", "cell_ovp", -1, _ROOM)
-    yield Follower("empty_voltage", "cell_uvp", 1, _ROOM)
+    yield Follower("empty_voltage", "cell_uvp", 1, _ROOM, asked=True)
     yield Follower("jk_request_charge_voltage", "cell_ovp", -1, _ROOM)
     yield Follower("float_voltage", "cell_ovp", -1, _ROOM)
 
@@ -83,20 +85,22 @@ class Wish:
     """0: unknown."""
     caps: Mapping[str, float] = field(default_factory=dict)
     """Key -> the most that an optional value may be."""
+    nearest: Callable[[str, float], float] = lambda key, value: value
+    """The value of a setting that is nearest to a number."""
 
 
 def follow(wish: Wish) -> dict[str, tuple[float, str]]:
     """What else is set, or set otherwise than asked: key -> value and the leader (of a value that
     was capped, its own key)."""
     found: dict[str, tuple[float, str]] = {
-        key: (top, key)
+        key: (wish.nearest(key, top), key)
         for key, top in wish.caps.items()
         if key in wish.optional and wish.values.get(key, 0.0) > top
     }
     for each in FOLLOWERS:
         value = _moved(each, wish, {key: value for key, (value, _) in found.items()})
         if value is not None:
-            found[each.key] = (value, each.leader)
+            found[each.key] = (wish.nearest(each.key, value), each.leader)
     return found
 
 
@@ -119,7 +123,7 @@ def _moved(each: Follower, wish: Wish, found: Mapping[str, float]) -> float | No
         return None
     if each.warning and before is not None and _fits(each, held, before):
         return _kept(each, held, before, leader)
-    return None if fits or each.cells else _least(each, leader)
+    return None if fits or each.asked else _least(each, leader)
 
 
 def _leader(each: Follower, values: Mapping[str, float], cells: int) -> float | None:

@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from bmslink.model import Identity, Reading
 from bmslink.packs import NamedPack
-from bmslink.protocols.common.settings_map import SettingsSnapshot
+from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot
 from bmslink.settings.bands import BANDS
 from bmslink.settings.chemistry import CHEMISTRIES, chemistry
 from bmslink.settings.rules import likely_chemistry
@@ -57,6 +57,9 @@ def cells_of(
     earlier change of this pack.
     """
     words = list(_words(table, identity, named))
+    said = (stated, profile, recorded, None if named is None else named.chemistry)
+    if any(_no_word(table.map, kind) for kind in said):
+        words = [(who, kind) for who, kind in words if who != _BOARD]
     if stated is not None:
         words.append(("--chemistry", chemistry(stated).name))
     if not words and recorded is not None:
@@ -81,6 +84,14 @@ def cells_of(
     return KnownCells(kind, (*against, *_live(kind, reading)), explicit)
 
 
+_BOARD = "The board"
+
+
+def _no_word(settings: SettingsMap, kind: str | None) -> bool:
+    """Whether a board cannot say that its cells are this: then it has to call them another."""
+    return bool(kind and settings.chemistries) and kind not in settings.chemistries
+
+
 def _words(
     table: SettingsSnapshot, identity: Identity, named: NamedPack | None
 ) -> Iterator[tuple[str, str]]:
@@ -89,7 +100,7 @@ def _words(
         yield f"The board's name ({found[0][1:]})", _LETTERS[found[1]]
     held = table.values().get("chemistry") or identity.chemistry
     if isinstance(held, str) and held in CHEMISTRIES:
-        yield "The board", held
+        yield _BOARD, held
     if named is not None and named.chemistry is not None:
         yield f"bmslink.toml ({named.name})", named.chemistry
 

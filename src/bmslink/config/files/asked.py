@@ -148,10 +148,10 @@ def _follow(
         unnamed=profile,
         cells=cells,
         caps=ceilings,
+        nearest=lambda key, value: _nearest(table.map.setting(key), value),
     )
     for key, (value, leader) in follow(wish).items():
-        row = table.map.setting(key)
-        found.possible[key] = row.nearest(_within(row, value))
+        found.possible[key] = value
         found.follows[key] = leader if leader != key else "rating"
 
 
@@ -163,10 +163,10 @@ def _numbers(values: Mapping[str, object]) -> dict[str, float]:
     }
 
 
-def _within(row: Setting, value: float) -> float:
+def _nearest(row: Setting, value: float) -> float:
     low, high = row.minimum, row.maximum
     value = value if low is None else max(low, value)
-    return value if high is None else min(high, value)
+    return row.nearest(value if high is None else min(high, value))
 
 
 def encode(table: SettingsSnapshot, asked: Asked) -> dict[int, bytes]:

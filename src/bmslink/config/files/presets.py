@@ -100,17 +100,6 @@ def _values(kind: Chemistry, cells: int, capacity: float | None) -> Iterator[tup
     yield from _DELAYS.items()
 
 
-_UNITS = {"nominal_capacity": "Ah", "charge_ocp": "A", "discharge_ocp": "A"}
-
-
-def _unit(key: str) -> str:
-    if key in _UNITS:
-        return _UNITS[key]
-    if key.endswith("_delay"):
-        return "s"
-    return "°C" if "otp" in key or "utp" in key else "V"
-
-
 def preset(name: str, cells: int, capacity: float | None = None) -> str:
     """The text of a profile to begin with, for any board."""
     values = preset_values(name, cells, capacity)

@@ -16,6 +16,7 @@ from construct import Struct
 
 from bmslink.protocols.common.fields import is_set
 from bmslink.protocols.common.settings_map import SettingsMap, Slot, proof
+from bmslink.protocols.jk.jk02.reading import CHEMISTRIES
 from bmslink.protocols.jk.settings import REGISTERS, SWITCH_WORD
 from bmslink.settings.setting import Danger, Evidence, Setting
 
@@ -239,4 +240,5 @@ def jk_map(variant: str, firmware: str | None, table: bytes, command_flags: byte
         settings=rows,
         read_only_reason=read_only_reason,
         untested_reason=known.untested_reason,
+        chemistries=frozenset(CHEMISTRIES.values()),
     )

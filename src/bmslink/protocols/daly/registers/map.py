@@ -14,12 +14,12 @@ from functools import cache
 from construct import Struct
 
 from bmslink.protocols.common.fields import Layout, parse_value
-from bmslink.protocols.common.settings_map import SettingsMap, Slot, proof
+from bmslink.protocols.common.settings_map import Recomputed, SettingsMap, Slot, proof
 from bmslink.protocols.daly.registers.layouts import RegisterMap, Row
 from bmslink.protocols.daly.settings import CHEMISTRIES
 from bmslink.settings.setting import Danger, Evidence, Kind, Setting, title_of
 
-__all__ = ["TELLING", "register_map"]
+__all__ = ["RECOMPUTED", "TELLING", "register_map"]
 
 _SEEN = {
     "daly-d2": ("70_260316_01T6", "30_231111_200B", "210402"),
@@ -79,7 +79,15 @@ _READ_ONLY = {
 }
 _COMMISSIONING = ("nominal_capacity", "chemistry", "daly_nominal_cell_voltage",
                   "short_circuit_current")  # fmt: skip
-_WARNED = ("cell_ovp", "cell_uvp", "pack_ovp", "pack_uvp", "charge_ocp", "discharge_ocp")
+RECOMPUTED: Mapping[str, Recomputed] = {
+    "cell_ovp": Recomputed("cell_ovp_warning", offset=-0.05),
+    "cell_uvp": Recomputed("cell_uvp_warning", offset=0.05),
+    "pack_ovp": Recomputed("pack_ovp_warning", offset=-0.8),
+    "pack_uvp": Recomputed("pack_uvp_warning", offset=0.8),
+    "charge_ocp": Recomputed("charge_ocp_warning", factor=0.8),
+    "discharge_ocp": Recomputed("discharge_ocp_warning", factor=0.8),
+}
+"""Of D2: limit -> the warning that the board makes of it, as measured on 70_260316_01T6."""
 _OFF = 0xFF
 """A difference of 255 K is none (`daly-d2-105ah-settings`)."""
 _DOUBTFUL = ("discharge_utp", "cell_delta", "temperature_delta")
@@ -187,10 +195,6 @@ def register_map(
     """The map of a board; `values` are what its settings registers hold now."""
     d2 = name == "daly-d2"
     rows = tuple(_settings_rows(table))
-    registers = {row.name: row.register for row in rows}
-    related = {
-        registers[key]: (registers[f"{key}_warning"],) for key in _WARNED if key in registers
-    }
     seen = "its settings were recorded or its writes measured" if firmware in _SEEN[name] else ""
     known = proof(firmware, seen, name, "settings")
     return SettingsMap(
@@ -199,5 +203,5 @@ def register_map(
         slots=tuple(_slot(r.register, r.name, r.layout) for r in rows),
         settings=tuple(_row(row, d2, d2 and _doubtful(values)) for row in rows),
         untested_reason=known.untested_reason,
-        related=related if d2 else {},
+        recomputed=RECOMPUTED if d2 else {},
     )
