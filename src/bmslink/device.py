@@ -213,10 +213,12 @@ class Device(Board):
         *,
         command: Command | None = None,
         adjustment: Adjustment | None = None,
+        numbers: dict[int, int] | None = None,
     ) -> list[bytes]:
         """Every frame that writing these slots (or this command) would send, byte for byte.
 
-        None of them is sent; what has to be read for them is.
+        None of them is sent; what has to be read for them is. `numbers` takes for each slot the
+        number of the frame that writes it, from 1.
         """
         async with self.rehearsing() as held:
             if command is not None:
@@ -227,6 +229,8 @@ class Device(Board):
                 async with self.driver.session(writing=True):
                     for slot, data in writes:
                         await self.driver.perform(self.driver.write_command(slot, data))
+                        if numbers is not None:
+                            numbers[slot.address] = len(held)
         return held
 
     @asynccontextmanager

@@ -117,8 +117,12 @@ async def _draft(
     )
     slots = table.map.by_address
     writes = [(slots[c.slot], c.new) for c in plan.changes if c.slot not in plan.refused]
+    if not writes:
+        return plan
+    numbers: dict[int, int] = {}
     with device.driver.seen.vouching(plan.vouched):
-        return with_frames(plan, await device.rehearse(writes)) if writes else plan
+        frames = await device.rehearse(writes, numbers=numbers)
+    return with_frames(plan, frames, numbers)
 
 
 def refuse(sentence: str, name: str) -> GateError:

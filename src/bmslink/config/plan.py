@@ -7,7 +7,7 @@ limit first, what narrows it last.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -109,6 +109,8 @@ class Plan:
     """What is wrong or unusual already; this change does not touch it."""
     frames: tuple[bytes, ...] = ()
     """Every frame that would change something, byte for byte."""
+    frame_of: Mapping[int, int] = field(default_factory=dict)
+    """Slot -> the number of the frame that writes it, from 1."""
 
     @property
     def blocked(self) -> tuple[Check, ...]:
@@ -132,14 +134,33 @@ class Plan:
             "identity": self.identity.to_dict(),
             "map": self.table.map.name,
             "chemistry": self.chemistry,
-            "changes": [change.to_dict() for change in self.changes],
+            "changes": [self._row(change) for change in self.changes],
             "unsupported": dict(self.unsupported),
             "left_out": dict(self.left_out),
             "checks": [check.to_dict() for check in self.checks],
             "blocked": [check.name for check in self.blocked],
             "remarks": list(self.remarks),
             "frames": [frame.hex() for frame in self.frames],
+            "numbered_frames": [
+                {"number": number, "hex": frame.hex(), "keys": list(keys)}
+                for number, frame, keys in self.numbered()
+            ],
         }
+
+    def numbered(self) -> Iterator[tuple[int, bytes, tuple[str, ...]]]:
+        """The frames with their numbers, and the settings that each sets: none where it only
+        opens or closes the way to them."""
+        keys = {
+            self.frame_of.get(change.slot): tuple(edit.key for edit in change.edits)
+            for change in self.changes
+        }
+        for number, frame in enumerate(self.frames, 1):
+            yield number, frame, keys.get(number, ())
+
+    def _row(self, change: Change) -> dict[str, Any]:
+        frame = self.frame_of.get(change.slot)
+        found = change.to_dict() | {"frame": frame}
+        return found | {"settings": [each | {"frame": frame} for each in found["settings"]]}
 
 
 @dataclass(slots=True)
@@ -325,6 +346,6 @@ def changes_of(
     return found
 
 
-def with_frames(plan: Plan, frames: Sequence[bytes]) -> Plan:
-    """The plan with the bytes that would go out."""
-    return replace(plan, frames=tuple(frames))
+def with_frames(plan: Plan, frames: Sequence[bytes], numbers: Mapping[int, int]) -> Plan:
+    """The plan with the bytes that would go out; `numbers` are those of the frames of its slots."""
+    return replace(plan, frames=tuple(frames), frame_of=dict(numbers))

@@ -122,7 +122,7 @@ def plan(plan: Plan, g: Glyphs, *, whole: bool = False) -> RenderableType:
     parts.append(checks(plan.checks, whole=whole))
     parts += [Text(clean(remark), "dim") for remark in plan.remarks]
     if whole:
-        parts += _frames(plan.frames)
+        parts += _frames(plan)
     return Group(*parts)
 
 
@@ -136,7 +136,7 @@ def adjustment(wanted: AdjustmentPlan, g: Glyphs, *, whole: bool = False) -> Ren
     if wanted.wish.soc is not None:
         now = g.none if wanted.soc is None else f"{wanted.soc:g} %"
         lines.append(Text(f"soc    {now} > {wanted.wish.soc:g} %"))
-    frames = _frames(wanted.plan.frames) if whole else []
+    frames = _frames(wanted.plan) if whole else []
     return Group(_head(wanted.plan), *lines, checks(wanted.plan.checks, whole=whole), *frames)
 
 
@@ -149,10 +149,16 @@ def _head(plan: Plan) -> Text:
     return Text(f"{plan.target}: {who} ({plan.table.map.name})", "bold")
 
 
-def _frames(frames: Sequence[bytes]) -> list[RenderableType]:
-    if not frames:
+def _frames(plan: Plan) -> list[RenderableType]:
+    """Every byte, in order; the number of a frame is in the rows that it sets."""
+    if not plan.frames:
         return []
-    return [Text("Frames, in order:", "dim"), *(Text(f"  {f.hex(' ')}") for f in frames)]
+    grid = Grid(box=None, pad_edge=False, show_header=False)
+    for overflow in ("ignore", "fold", "fold"):
+        grid.add_column(no_wrap=overflow == "ignore", overflow="fold")
+    for number, frame, keys in plan.numbered():
+        grid.add_row(f" {number}", Text(frame.hex(" ")), Text(", ".join(keys), "dim"))
+    return [Text("Frames, in order:", "dim"), grid]
 
 
 def _left_out(plan: Plan) -> dict[str, list[str]]:
@@ -167,9 +173,12 @@ def _changes(plan: Plan, g: Glyphs) -> RenderableType:
     grid = Grid(box=None, pad_edge=False, header_style="dim")
     for name in ("", "setting", "now", "", "then"):
         grid.add_column(name, no_wrap=True)
+    if plan.frame_of:
+        grid.add_column("frame", no_wrap=True)
     grid.add_column("")
     number = 0
     for change in plan.changes:
+        frame = plan.frame_of.get(change.slot)
         for edit in change.edits:
             number += 1
             row = plan.table.map.setting(edit.key)
@@ -179,6 +188,7 @@ def _changes(plan: Plan, g: Glyphs) -> RenderableType:
                 Text(_shown(row, edit.old, g)),
                 Text(">"),
                 Text(_shown(row, edit.new, g), "bold"),
+                *([Text("" if frame is None else str(frame), "dim")] if plan.frame_of else []),
                 Text(_remark(edit), "yellow"),
             )
     return grid
