@@ -1,4 +1,5 @@
-"""Daly D2 computes a warning anew when its limit is written: no state on the way contradicts itself."""
+"""Daly D2 computes a warning anew when its limit is written. No state on the way contradicts
+itself all the same."""
 
 from __future__ import annotations
 
@@ -87,7 +88,7 @@ async def test_setting_back_ends_with_the_warnings_as_they_were(
         again = DalyD2Responder._write
 
         def stuck(self: DalyD2Responder, register: int, words: list[int]) -> bool:
-            return register == 0x8D and words == [3300] or again(self, register, words)
+            return (register == 0x8D and words == [3300]) or again(self, register, words)
 
         monkeypatch.setattr(DalyD2Responder, "_write", stuck)
         with pytest.raises(VerifyError, match="Everything was set back"):
@@ -111,3 +112,17 @@ async def test_frames_are_numbered_and_tied_to_their_rows(tmp_path: Path) -> Non
         for row in change["settings"]:
             assert row["frame"] == change["frame"]
             assert row["key"] in by_number[row["frame"]]
+
+
+async def test_a_warning_that_is_to_stay_is_written_again_behind_its_limit(
+    states: list[dict[str, float]], tmp_path: Path
+) -> None:
+    """Else it would be found astray, and cost another round of proof."""
+    journal = Journal(tmp_path)
+    async with connect(D2) as device:
+        plan = await draft(device, {"cell_ovp": 3.62}, journal=journal)
+        assert [change.keys for change in plan.changes] == [("cell_ovp",), ("cell_ovp_warning",)]
+        outcome = await apply(device, plan, journal=journal)
+    assert (outcome.result, outcome.notes) == ("done", [])
+    assert outcome.sentence.startswith("1 setting written")
+    assert [state["cell_ovp_warning"] for state in states] == [pytest.approx(3.57), 3.55]

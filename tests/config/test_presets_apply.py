@@ -11,7 +11,6 @@ from bmslink import connect
 from bmslink.config import Plan, apply, draft
 from bmslink.config.files.presets import fitted_preset, preset
 from bmslink.config.files.profile import Profile, parse_profile
-from bmslink.settings.bands import BANDS
 from bmslink.settings.chemistry import CHEMISTRIES
 from bmslink.storage.journal import Journal
 
@@ -64,6 +63,44 @@ async def test_one_preset_with_three_edits_sets_up_every_board(
             assert held[key] < held[key.removesuffix("_warning")]
 
 
+@pytest.mark.parametrize("kind", [*CHEMISTRIES, "lfp-280"])
+@pytest.mark.parametrize("protocol", BOARDS)
+async def test_a_preset_fits_the_pack_that_it_was_made_for(
+    protocol: str, kind: str, tmp_path: Path
+) -> None:
+    made_of = kind.removesuffix("-280")
+    cells = 16 if cells_of(protocol, kind) == 8 else 8
+    target = f"sim://{protocol}?cells={cells}&chemistry={made_of}&load=idle"
+    async with connect(target) as device:
+        table, identity = await device.settings(), await device.identify()
+        reading = await device.read()
+        text = fitted_preset(kind, table, identity, reading)
+        plan = await draft(device, parse_profile(text), journal=Journal(tmp_path))
+        generic = await draft(device, parse_profile(preset(kind, 16)), journal=Journal(tmp_path))
+    assert (plan.blocked, plan.left_out, generic.blocked) == ((), {}, ())
+    follow = {e.key: e.follows for change in plan.changes for e in change.edits if e.follows}
+    assert all(key.endswith("_warning") for key in follow), follow  # the rest is as printed
+    asked = parse_profile(text).settings
+    assert asked.keys() <= {row.key for row in table.map.settings if row.writable}
+    assert len(reading.cell_voltages) == cells
+
+
+async def test_the_chemistry_is_stated_once(tmp_path: Path) -> None:
+    """A board that does not know its cells: what was stated with one change holds for the next."""
+    journal = Journal(tmp_path)
+    async with connect("sim://daly-p81?cells=16&load=idle&soc=50") as device:
+        unknown = await draft(device, {"cell_uvp": 2.45}, journal=journal)
+        assert [check.name for check in unknown.blocked] == ["chemistry"]
+        plan = await draft(device, {"cell_uvp": 2.45}, chemistry="lfp", journal=journal)
+        await apply(device, plan, journal=journal)
+        later = await draft(device, {"cell_ovp": 3.68}, journal=journal)
+        assert (later.chemistry, later.blocked) == ("lfp", ())
+        wrong = await draft(device, {"cell_ovp": 4.1}, journal=journal)
+        assert [check.name for check in wrong.blocked] == ["chemistry"]
+        told = await draft(device, {"cell_ovp": 3.68}, chemistry="nmc", journal=journal)
+        assert told.chemistry == "nmc"  # a statement is newer than what is on record
+
+
 async def planned(target: str, profile: Profile, tmp_path: Path, **more: object) -> Plan:
     async with connect(f"sim://{target}&load=idle") as device:
         return await draft(device, profile, journal=Journal(tmp_path), **more)
@@ -80,7 +117,12 @@ async def planned(target: str, profile: Profile, tmp_path: Path, **more: object)
         ("daly-p81?chemistry=lfp", "nmc", "", ["chemistry"]),
         ("jk02?chemistry=lfp&soc=50", "nmc", "", ["chemistry"]),
         # what is required is not done without
-        ("jk02?cells=16", "lfp", '[settings]\ncell_ovp = "3.6 V"\npack_ovp = "57 V"', ["supported"]),
+        (
+            "jk02?cells=16",
+            "lfp",
+            '[settings]\ncell_ovp = "3.6 V"\npack_ovp = "57 V"',
+            ["supported"],
+        ),
         ("jbd?cells=16", "lfp", '[settings]\ncharge_ocp = "140 A"', ["rating"]),
         ("daly-a5?cells=16", "lfp", '[settings]\ncharge_ocp = "300 A"', ["rating"]),
         ("jk02?cells=16", "lfp", "[settings]\ncell_count = 8", ["rules"]),

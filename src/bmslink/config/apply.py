@@ -228,7 +228,7 @@ async def _carry_out_new(device: Device, plan: Plan, journal: Journal) -> Outcom
         journal,
         device,
         plan.identity,
-        [change.to_dict() for change in plan.changes],
+        [change.to_dict() for change in plan.changes if change.edits],
         table,
         map=table.map.name,
         image={f"{address:X}": raw.hex() for address, raw in table.image.items()},

@@ -13,7 +13,7 @@ from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, Sett
 from bmslink.settings.rules import RULES, review
 from bmslink.settings.setting import Danger, Value
 
-__all__ = ["backwards", "in_order"]
+__all__ = ["backwards", "in_order", "with_kept"]
 
 _COUNTED = frozenset(rule.name for rule in RULES if rule.counts)
 """They ask whether limits of the pack and of its cells are made for as many cells as there are. On
@@ -63,6 +63,23 @@ def in_order(
         order.append(best)
         waiting.remove(best)
     return order, clumsy
+
+
+def with_kept(table: SettingsSnapshot, new: RawSettings) -> dict[int, bytes]:
+    """New bytes of slots, with those that the board would compute anew although they are to stay
+    as they are."""
+    settings, kept = table.map, {}
+    after = settings.decode({**table.image, **new})
+    for key, each in settings.recomputed.items():
+        row, beside = settings.by_key.get(key), settings.by_key.get(each.key)
+        if row is None or beside is None or row.slot not in new or beside.slot in new:
+            continue
+        value, stays = after[key], after[each.key]
+        known = isinstance(value, float) and stays is not None and beside.writable
+        if known and _written(settings, after, {key: value})[each.key] != stays:
+            slot = settings.by_address[beside.slot]
+            kept[beside.slot] = slot.clean(table.image[beside.slot])
+    return {**new, **kept}
 
 
 def _written(

@@ -18,7 +18,7 @@ from bmslink.config.checks.rating import currents_of
 from bmslink.config.files.asked import ask, encode
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
-from bmslink.config.order import in_order
+from bmslink.config.order import in_order, with_kept
 from bmslink.config.restore import (
     Outside,
     Stood,
@@ -62,6 +62,13 @@ class Change:
     old: bytes
     new: bytes
     edits: tuple[Edit, ...]
+    kept: tuple[str, ...] = ()
+    """What the board would move by itself, and is written again as it is."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The settings that it is about."""
+        return self.kept or tuple(edit.key for edit in self.edits)
 
     def to_dict(self) -> dict[str, Any]:
         """Its JSON object."""
@@ -72,6 +79,7 @@ class Change:
             "settings": [
                 {name: getattr(edit, name) for name in Edit.__slots__} for edit in self.edits
             ],
+            **({"kept": list(self.kept)} if self.kept else {}),
         }
 
 
@@ -150,10 +158,7 @@ class Plan:
     def numbered(self) -> Iterator[tuple[int, bytes, tuple[str, ...]]]:
         """The frames with their numbers, and the settings that each sets: none where it only
         opens or closes the way to them."""
-        keys = {
-            self.frame_of.get(change.slot): tuple(edit.key for edit in change.edits)
-            for change in self.changes
-        }
+        keys = {self.frame_of.get(change.slot): change.keys for change in self.changes}
         for number, frame in enumerate(self.frames, 1):
             yield number, frame, keys.get(number, ())
 
@@ -231,7 +236,7 @@ def make_plan(
         ceilings={key: amps for key, (amps, _) in rated.items()},
     )
     back = _back(table, identity, raw, elsewhere=elsewhere, stood=stood)
-    new = back.new | encode(table, asked)
+    new = with_kept(table, back.new | encode(table, asked))
     after = table.map.decode({**table.image, **new})
     changes = changes_of(table, new, asked.values, asked.follows)
     keys = {edit.key for change in changes for edit in change.edits}
@@ -341,8 +346,9 @@ def changes_of(
             for s in table.map.settings
             if s.slot == address and s.writable and before[s.key] != after[s.key]
         )
+        held = () if edits else tuple(s.key for s in table.map.settings if s.slot == address)
         old = table.image[address]
-        found.append(Change(slot=address, old=old, new=data, edits=edits))
+        found.append(Change(slot=address, old=old, new=data, edits=edits, kept=held))
     return found
 
 

@@ -176,20 +176,22 @@ def _changes(plan: Plan, g: Glyphs) -> RenderableType:
     if plan.frame_of:
         grid.add_column("frame", no_wrap=True)
     grid.add_column("")
-    number = 0
+    values, number = plan.table.values(), 0
     for change in plan.changes:
         frame = plan.frame_of.get(change.slot)
-        for edit in change.edits:
+        told = [(e.key, e.old, e.new, _remark(e)) for e in change.edits]
+        told += [(k, values[k], values[k], "(as it is: the board moves it)") for k in change.kept]
+        for key, old, new, remark in told:
             number += 1
-            row = plan.table.map.setting(edit.key)
+            row = plan.table.map.setting(key)
             grid.add_row(
                 f"{number}.",
-                edit.key,
-                Text(_shown(row, edit.old, g)),
+                key,
+                Text(_shown(row, old, g)),
                 Text(">"),
-                Text(_shown(row, edit.new, g), "bold"),
+                Text(_shown(row, new, g), "bold"),
                 *([Text("" if frame is None else str(frame), "dim")] if plan.frame_of else []),
-                Text(_remark(edit), "yellow"),
+                Text(remark, "yellow"),
             )
     return grid
 
