@@ -121,8 +121,8 @@ async def _draft(
         return plan
     numbers: dict[int, int] = {}
     with device.driver.seen.vouching(plan.vouched):
-        frames = await device.rehearse(writes, numbers=numbers)
-    return with_frames(plan, frames, numbers)
+        sent = await device.rehearse(writes, numbers=numbers)
+    return with_frames(plan, sent, numbers)
 
 
 def refuse(sentence: str, name: str) -> GateError:

@@ -107,7 +107,7 @@ def follow(wish: Wish) -> dict[str, tuple[float, str]]:
 def _moved(each: Follower, wish: Wish, found: Mapping[str, float]) -> float | None:
     """Where a follower goes; `None`: it stays as asked, or as it is."""
     asked, held = wish.values.get(each.key), wish.held.get(each.key)
-    if held is None or (asked is not None and each.key not in wish.optional):
+    if asked is not None and each.key not in wish.optional:
         return None
     leader = _leader(each, {**wish.held, **wish.values, **found}, wish.cells)
     before = _leader(each, wish.held, wish.cells)
@@ -118,6 +118,8 @@ def _moved(each: Follower, wish: Wish, found: Mapping[str, float]) -> float | No
         if each.leader in found and own and each.share:  # it keeps the distance of the profile
             return leader * asked / own
         return None if _fits(each, asked, leader) else _least(each, leader)
+    if held is None:
+        return None
     fits = _fits(each, held, leader)
     if not wish.unnamed and (fits or not each.warning):
         return None

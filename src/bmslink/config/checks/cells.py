@@ -76,7 +76,7 @@ def cells_of(
         return KnownCells(hint=hint)
     kind = words[-1][1]
     against = [
-        f"{one} says {mine}, but {other} says {yours}."
+        f"{one} says {mine}, but {other.replace('The ', 'the ', 1)} says {yours}."
         for (one, mine), (other, yours) in pairwise(words)
         if mine != yours
     ]
