@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bmslink.protocols.names import vendor_names
 from bmslink.settings.followers import FOLLOWERS, Wish, follow
 from bmslink.settings.rules import RULES
 from bmslink.settings.setting import NAMES
@@ -49,7 +50,7 @@ def followed(values: dict[str, float], *optional: str, **more: Any) -> dict[str,
          {"charge_utp_release": 8.0}),
         ({"charge_utp": 2.0, "charge_utp_release": 3.0}, ("charge_utp_release",), {}),
         ({"pack_ovp": 28.9, "pack_ovp_release": 27.2}, ("pack_ovp", "pack_ovp_release"),
-         {"pack_ovp": 57.816, "pack_ovp_release": 54.415, "pack_ovp_warning": 56.616}),
+         {"pack_ovp": 57.816, "pack_ovp_release": 54.4, "pack_ovp_warning": 56.616}),
         ({"pack_ovp": 28.9}, (),
          {"pack_ovp_warning": 28.3, "pack_ovp_release": 28.611}),
         ({}, (), {}),
@@ -75,8 +76,15 @@ def test_only_optional_currents_are_capped() -> None:
 def test_every_follower_has_a_rule_that_it_keeps() -> None:
     ruled = {frozenset(rule.keys) for rule in RULES}
     for each in FOLLOWERS:
-        assert {each.key, each.leader} <= NAMES | {"jk_request_charge_voltage"}
-        if not each.key.startswith("soc") and (each.warning or each.key.endswith("_release")):
+        assert {each.key, each.leader} <= NAMES | {
+            "jk_request_charge_voltage",
+            "jk_power_off_voltage",
+        }
+        if (
+            not each.key.startswith("soc")
+            and not each.cells
+            and (each.warning or each.key.endswith("_release"))
+        ):
             timed = {"cell_delta_release", "temperature_delta_release"}
             assert each.key in timed or frozenset((each.key, each.leader)) in ruled, each
 

@@ -52,6 +52,11 @@ _ROOM = 0.05
 def _followers() -> Iterator[Follower]:
     yield Follower("pack_ovp", "cell_ovp", -1, 0.01, share=True, cells=True, asked=True)
     yield Follower("pack_uvp", "cell_uvp", 1, 0.01, share=True, cells=True, asked=True)
+    for name, side in (("ovp", -1), ("uvp", 1)):
+        for level in (f"{name}_release", f"{name}_warning"):
+            yield Follower(
+                f"pack_{level}", f"cell_{level}", side, 0.0, share=True, cells=True, asked=True
+            )
     for limits, side in ((_OVER, -1), (_UNDER, 1)):
         for key, (apart, share) in limits.items():
             yield Follower(f"{key}_warning", key, side, apart, share, warning=True)
@@ -61,12 +66,15 @@ def _followers() -> Iterator[Follower]:
     yield Follower("empty_voltage", "cell_uvp", 1, _ROOM, asked=True)
     yield Follower("jk_request_charge_voltage", "cell_ovp", -1, _ROOM)
     yield Follower("float_voltage", "cell_ovp", -1, _ROOM)
+    yield Follower("jk_power_off_voltage", "cell_uvp", -1, _ROOM)
 
 
 FOLLOWERS: tuple[Follower, ...] = tuple(_followers())
 """All of them, a leader before what follows it."""
 _FITS = 0.05
 """How far a pack's limit may be from that of its cells together, as a share."""
+_ROUNDED = 0.005
+"""What rounding to 0.1 V may add to a release or a warning of the pack, as a share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +109,20 @@ def follow(wish: Wish) -> dict[str, tuple[float, str]]:
         value = _moved(each, wish, {key: value for key, (value, _) in found.items()})
         if value is not None:
             found[each.key] = (wish.nearest(each.key, value), each.leader)
+    for each in _crossed(wish, {key: value for key, (value, _) in found.items()}):
+        leader = {**wish.held, **wish.values, **{k: v for k, (v, _) in found.items()}}[each.leader]
+        found[each.key] = (wish.nearest(each.key, _least(each, leader)), each.leader)
     return found
+
+
+def _crossed(wish: Wish, found: Mapping[str, float]) -> list[Follower]:
+    """The warnings that follow and would, each at its distance, pass one another."""
+    now, crossed = {**wish.held, **wish.values, **found}, set[str]()
+    for name in ("cell_{}v", "pack_{}v", "charge_{}t", "discharge_{}t"):
+        low, high = (f"{name.format(way)}p_warning" for way in "uo")
+        if low in now and high in now and now[low] > now[high]:
+            crossed |= {low, high}
+    return [each for each in FOLLOWERS if each.key in crossed & found.keys()]
 
 
 def _moved(each: Follower, wish: Wish, found: Mapping[str, float]) -> float | None:
@@ -114,10 +135,7 @@ def _moved(each: Follower, wish: Wish, found: Mapping[str, float]) -> float | No
     if leader is None or (asked is None and leader == before):
         return None
     if asked is not None:
-        own = _leader(each, wish.values, wish.cells)
-        if each.leader in found and own and each.share:  # it keeps the distance of the profile
-            return leader * asked / own
-        return None if _fits(each, asked, leader) else _least(each, leader)
+        return None if _fits(each, found.get(each.key, asked), leader) else _least(each, leader)
     if held is None:
         return None
     fits = _fits(each, held, leader)
@@ -138,7 +156,8 @@ def _leader(each: Follower, values: Mapping[str, float], cells: int) -> float | 
 def _fits(each: Follower, value: float, leader: float) -> bool:
     """Whether it lies on its side of its leader; 0 V says that the function is off."""
     if each.cells:
-        inside = (value - leader) * each.side >= 0
+        room = 0.0 if each.apart else _ROUNDED * leader
+        inside = (value - leader) * each.side >= -room
         return inside and abs(value - leader) <= _FITS * leader
     if each.apart == _ROOM and not value:
         return True
