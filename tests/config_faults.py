@@ -18,6 +18,7 @@ from bmslink.config.effects import kept_off, matters
 from bmslink.device import Device, resolve
 from bmslink.errors import BmsError, LinkClosed
 from bmslink.link.transport import Endpoint, OnData, OnLost
+from bmslink.protocols.abilities import settings_of
 from bmslink.protocols.base import Driver
 from bmslink.protocols.common.settings_map import RawSettings, SettingsSnapshot, Slot, WriteCommand
 from bmslink.protocols.jbd.framing import JBDFrame, JBDFramer
@@ -143,7 +144,9 @@ class World:
         order = [change.slot for change in plan.changes]
 
         async def frames(address: int, data: bytes) -> list[bytes]:
-            with device.driver.seen.vouching({address: data}):  # somebody else may write it
+            with settings_of(device.driver).seen.vouching(
+                {address: data}
+            ):  # somebody else may write it
                 return await device.rehearse([(slots[address], data)])
 
         self.pokes["forgets"] = [await frames(c.slot, c.old) for c in plan.changes]
@@ -221,7 +224,8 @@ class _Watcher:
         self.now: Writing | None = None
         self._steps: dict[int, tuple[WriteCommand[Any], Writing]] = {}
         driver: Driver[Any] = device.driver
-        make, perform = driver.write_command, driver.perform
+        settings = settings_of(driver)
+        make, perform = settings.write_command, driver.perform
 
         def write_command(slot: Slot, data: bytes) -> WriteCommand[Any]:
             step = make(slot, data)
@@ -239,10 +243,11 @@ class _Watcher:
             finally:
                 self.now = None
 
-        vars(driver).update(write_command=write_command, perform=performing)
+        vars(settings).update(write_command=write_command)
+        vars(driver).update(perform=performing)
 
         def rewrite(slot: Slot, data: bytes) -> bytes:
-            with driver.seen.vouching({slot.address: data}):  # the board's doing, not ours
+            with settings.seen.vouching({slot.address: data}):  # the board's doing, not ours
                 return bytes(device.link.framer.encode(make(slot, data).frame))
 
         self.rewrite = rewrite

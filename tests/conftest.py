@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import itertools
+import logging
 import os
 import signal
 import sys
@@ -104,6 +105,16 @@ def home_of_the_test(
         home = nobody_pulls_the_plug / str(next(_NUMBERS))
     monkeypatch.setenv("BMSLINK_CONFIG", str(home / "no-such-folder" / "bmslink.toml"))
     monkeypatch.setenv("BMSLINK_JOURNAL", str(home / "journal"))
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """A command that ran in this process takes the log for itself, which the next test may read."""
+    log = logging.getLogger("bmslink")
+    level, propagate, handlers, last = log.level, log.propagate, log.handlers[:], logging.lastResort
+    yield
+    log.setLevel(level)
+    log.propagate, log.handlers[:], logging.lastResort = propagate, handlers, last
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import bmslink
 from bmslink.model import Identity
+from bmslink.protocols.abilities import settings_of
 from bmslink.protocols.base import Driver
 from bmslink.protocols.common.settings_map import SeenSettings, SettingsMap, Slot
 from bmslink.protocols.daly.a5.writing import a5_map
@@ -106,7 +107,8 @@ def frame_by(
     driver: Driver[Any], found: SettingsMap, slot: Slot, data: bytes, held: bytes | None = None
 ) -> bytes:
     """The same by a driver that found this map."""
-    driver.own_map, driver.seen = found, SeenSettings()
+    settings = settings_of(driver)
+    settings.own_map, settings.seen = found, SeenSettings()
     if held is not None:
-        driver.seen.add({slot.address: held})
-    return bytes(driver.make_framer().encode(driver.write_command(slot, data).frame))
+        settings.seen.add({slot.address: held})
+    return bytes(driver.make_framer().encode(settings.write_command(slot, data).frame))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from additions import BOARD, COMMAND, DRIVER, FIND, RENDER, VENDOR
+from additions import BOARD, COMMAND, FIND, PROTOCOL, RENDER, SWITCH, VENDOR
 from support import ROOT
 
 CODE, TESTS_DIR = "src/bmslink/", "tests/"
@@ -202,9 +202,10 @@ def test_a_command(tmp_path: Path) -> None:
 
 
 def test_the_protocol_of_a_fourth_vendor(tmp_path: Path) -> None:
-    copy = Copy(tmp_path, "a protocol")
+    copy = Copy(tmp_path, "a protocol", "what a protocol can change")
     copy.add(f"{CODE}protocols/acme/__init__.py", VENDOR)
-    copy.add(f"{CODE}protocols/acme/driver.py", DRIVER)
+    for name, text in PROTOCOL.items():
+        copy.add(f"{CODE}protocols/acme/{name}.py", text)
     copy.add(f"{CODE}simulation/boards/toy.py", BOARD)
     copy.add_line(
         f"{CODE}protocols/__init__.py",
@@ -223,7 +224,9 @@ def test_the_protocol_of_a_fourth_vendor(tmp_path: Path) -> None:
     wish = ("toy+sim://", "cell_ovp=3.6", "--yes", "--untested")
     refused = copy.bmslink("settings", "set", *wish, code=3)
     assert "nothing proves how its settings are written" in refused.stderr
-    refused = copy.bmslink("switch", "toy+sim://", "discharge", "off", "--yes", code=3)
-    assert "nothing proves how toy boards are switched" in refused.stderr
+    refused = copy.bmslink("switch", "toy+sim://", "balance", "off", "--yes", code=3)
+    assert "balance cannot be switched, there is no balancer" in refused.stderr
+    assert copy.python("-c", SWITCH).stdout.splitlines() == ["done False", "done True"]
     capable = json.loads(copy.bmslink("--json", "info", "toy+sim://").stdout)["capabilities"]
-    assert {name for name, able in capable.items() if able["supported"]} == {"read"}
+    able = {name for name, each in capable.items() if each["supported"]}
+    assert able == {"read", "switch_charge", "switch_discharge"}

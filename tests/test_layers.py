@@ -13,7 +13,11 @@ import pytest
 from bmslink.errors import TargetError
 from bmslink.link.transport import SCHEMES, Endpoint, Scheme, make_transport
 from bmslink.protocols import DRIVERS, VENDORS, load_driver
+from bmslink.protocols.base import Driver
+from bmslink.protocols.daly.registers.driver import DalyRegisters
+from bmslink.protocols.jk.jk02.stream import JKStream
 from bmslink.protocols.jk.nw.driver import JKNW
+from bmslink.protocols.parts import ClockSoc, SettingsAccess, Switches
 from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import RESPONDERS, make_responder
 from support import ROOT
@@ -35,7 +39,10 @@ ORDER = (
     "board",
     "device",
     "decoding",
+    "decoder",
     "simulation",
+    "testing",
+    "pytest_plugin",
     "config",
     "blocking",
     "control",
@@ -54,7 +61,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "bumble": ("simulation.ble", "transports.ble.bumble", "transports.ble.bumble_host"),
     "construct": ("protocols",),
     "dbus_fast": ("transports.ble.pairing",),
-    "msgspec": ("config", "control", "link", "packs", "storage.toml"),
+    "msgspec": ("config", "control", "link", "model", "packs", "storage.toml"),
+    "pytest": ("pytest_plugin",),
     "platformdirs": ("control.status", "packs", "storage.journal"),
     "tomlkit": ("packs",),
 }
@@ -212,6 +220,43 @@ def test_public_names_are_documented() -> None:
 
     for name in bmslink.__all__:
         assert inspect.getdoc(getattr(bmslink, name)), name
+
+
+READING_BASES = {JKStream, DalyRegisters}
+"""What several drivers inherit: how their boards are asked."""
+
+
+def test_what_a_driver_can_change_it_has_and_does_not_inherit() -> None:
+    parts = (SettingsAccess, Switches, ClockSoc)
+    theirs = {name for part in parts for name, what in vars(part).items() if callable(what)} - vars(
+        Driver
+    ).keys()
+    assert {"find_map", "fetch", "write_command", "command", "off_command", "clock"} <= theirs
+    for name in DRIVERS:
+        driver = load_driver(name)
+        bases = [each for each in driver.__mro__ if each.__module__.startswith("bmslink.protocols")]
+        assert bases[-1] is Driver, name
+        assert set(bases[1:-1]) <= READING_BASES, name
+        for each in bases:
+            assert not theirs & vars(each).keys(), f"{each.__name__} is a part of itself"
+    for path in (SOURCE / "protocols").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not (isinstance(node, ast.ClassDef) and "Writing" in node.name), name_of(path)
+
+
+def test_parts_send_nothing_and_only_the_driver_performs() -> None:
+    """What changes something goes through `Driver.perform`, which a dry run keeps."""
+    sending = {"collect", "exchange", "request", "send"}
+    for path in (SOURCE / "protocols").rglob("*.py"):
+        here = name_of(path)
+        calls = {
+            node.func.attr
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        }
+        assert "exchange" not in calls or here == "protocols.base", here
+        if here.endswith((".writing", ".parts")):
+            assert not calls & sending, here
 
 
 def test_a_driver_says_whose_it_is() -> None:

@@ -31,7 +31,14 @@ from bmslink.errors import (
 from bmslink.link.transport import Endpoint, Pin
 from bmslink.model import Adjustment, Command, Identity, Reading
 from bmslink.packs import find_pack, find_pin
-from bmslink.protocols.abilities import abilities
+from bmslink.protocols.abilities import (
+    abilities,
+    can_adjust,
+    can_switch,
+    clock_soc_of,
+    settings_of,
+    switches_of,
+)
 from bmslink.protocols.common.settings_map import (
     RawSettings,
     SettingsMap,
@@ -72,7 +79,7 @@ class Device(Board):
         `identify` alone says of a board that was not asked yet what boards of its kind can do.
         """
         identity = await self.identify()
-        if self.driver.no_settings_reason:
+        if self.driver.settings is None:
             return identity
         try:
             await self.settings_map(identity)
@@ -82,9 +89,8 @@ class Device(Board):
 
     def _able(self, identity: Identity) -> Identity:
         """The identity with what this board can do, as far as that is known by now."""
-        known = self._map or (
-            None if self.driver.no_settings_reason else self.driver.likely_map(identity)
-        )
+        part = self.driver.settings
+        known = self._map or (None if part is None else part.likely_map(identity))
         told = {} if known is None else {"name": known.name, "evidence": known.evidence}
         able = abilities(self.driver, identity, known, self._no_map)
         return replace(identity, capabilities=able, map=told)
@@ -104,7 +110,7 @@ class Device(Board):
         async with self._turn:
             try:
                 with self.guarding():
-                    self._map = await self.driver.settings_map(identity)
+                    self._map = await settings_of(self.driver).find_map(identity)
             except SettingError as error:
                 self._map, self._no_map = None, str(error).rstrip(".")
                 raise
@@ -121,21 +127,23 @@ class Device(Board):
         found = settings_map or await self.settings_map(await self.identify())
         async with self._turn:
             with self.guarding():
-                async with self.driver.session(writing=False):
-                    image: RawSettings = await self.driver.fetch(found.slots)
+                part = settings_of(self.driver)
+                async with part.session(writing=False):
+                    image: RawSettings = await part.fetch(found.slots)
                     if self.driver.timing.anonymous:
                         image = await self._agreed(found, image)
                     return SettingsSnapshot(map=found, image=image)
 
     async def _agreed(self, settings_map: SettingsMap, first: RawSettings) -> RawSettings:
         """The image that two readings in a row give."""
+        part = settings_of(self.driver)
         for attempt in range(_TRIES):
-            again = await self.driver.fetch_again(settings_map.slots)
+            again = await part.fetch_again(settings_map.slots)
             if not settings_map.differing(first, again):
                 return again
             await self.link.calm(2 * self.link.timing.timeout)
             if attempt < _TRIES - 1:
-                first = await self.driver.fetch(settings_map.slots)
+                first = await part.fetch(settings_map.slots)
         raise FrameError(
             f"Two readings of the settings differed {_TRIES} times: the line gives answers to "
             "other questions, or somebody else changes settings. Check the wiring and other "
@@ -148,14 +156,14 @@ class Device(Board):
         `waits`: for another program that reads the settings at the moment."""
         async with self._turn:
             with self.guarding():
-                async with self.driver.session(writing=True, waits=waits):
+                async with settings_of(self.driver).session(writing=True, waits=waits):
                     yield
 
     @checked()
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
         """Raw bytes of slots, inside `writing`."""
         with self.guarding():
-            return await self.driver.fetch(slots)
+            return await settings_of(self.driver).fetch(slots)
 
     @checked()
     async def store(
@@ -174,8 +182,9 @@ class Device(Board):
         neither does a missing one. Raises `VerifyError` if something else is read afterwards
         (the error's `found` says what), `Refused`, `LinkTimeout`, …
         """
+        part = settings_of(self.driver)
         with self.guarding():
-            step = self.driver.write_command(slot, data)
+            step = part.write_command(slot, data)
         transaction.note("write", slot=slot.address, new=data.hex())
         loop = asyncio.get_running_loop()
         lost: LinkTimeout | None = None
@@ -185,7 +194,7 @@ class Device(Board):
             heard, lost = False, error
         if not heard:  # the frame may be lost: the caller decides about another try
             patience = 0.0
-        sent, looks, pause = loop.time(), 0, self.driver.settle
+        sent, looks, pause = loop.time(), 0, part.settle
         found: bytes | None = None
         while looks < _TRIES or loop.time() - sent < patience:
             await asyncio.sleep(pause)
@@ -222,13 +231,14 @@ class Device(Board):
         """
         async with self.rehearsing() as held:
             if command is not None:
-                await self.driver.perform(await self.driver.switch_command(command))
+                await self.driver.perform(await switches_of(self.driver).command(command))
             elif adjustment is not None:
-                await self.driver.perform(await self.driver.adjust_command(adjustment))
+                await self.driver.perform(await clock_soc_of(self.driver).command(adjustment))
             else:
-                async with self.driver.session(writing=True):
+                part = settings_of(self.driver)
+                async with part.session(writing=True):
                     for slot, data in writes:
-                        await self.driver.perform(self.driver.write_command(slot, data))
+                        await self.driver.perform(part.write_command(slot, data))
                         if numbers is not None:
                             numbers[slot.address] = len(held)
         return held
@@ -246,12 +256,12 @@ class Device(Board):
 
         Raises `SettingError` where the protocol cannot, `Refused`, `LinkTimeout`, …
         """
-        able = self.driver.can_switch(command.switch)
+        able = can_switch(self.driver, command.switch)
         if not able.supported:
             raise SettingError(f"{command.switch} cannot be switched: {able.reason}.")
         async with self._turn:
             with self.guarding():
-                step = await self.driver.switch_command(command)
+                step = await switches_of(self.driver).command(command)
             transaction.note(
                 "switch",
                 switch=str(command.switch),
@@ -278,20 +288,22 @@ class Device(Board):
         Raises `SettingError` where the protocol cannot, `Refused`, `LinkTimeout`, …
         """
         for what in ("clock", "soc"):
-            able = self.driver.can_adjust(what)
+            able = can_adjust(self.driver, what)
             if getattr(wish, what) is not None and not able.supported:
                 raise SettingError(f"{what} cannot be set: {able.reason}.")
         async with self._turn:
             with self.guarding():
-                step = await self.driver.adjust_command(wish)
+                step = await clock_soc_of(self.driver).command(wish)
             transaction.note("adjust", clock=str(wish.clock or ""), soc=wish.soc)
             await self._transmit(replace(step, once=True))
 
     async def clock(self) -> datetime | None:
         """What the board's clock shows; `None` where it does not say."""
+        part = self.driver.clock_soc
         async with self._turn:
             with self.guarding():
-                return await self.driver.clock()
+                self.link.alive()  # not every driver asks the board
+                return None if part is None else await part.clock()
 
     @checked()
     async def stream(self, interval: float = 1.0) -> AsyncIterator[Reading]:

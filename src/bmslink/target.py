@@ -12,7 +12,7 @@ from bmslink.link.capture import open_capture
 from bmslink.link.link import Timing
 from bmslink.link.transport import Endpoint, Pin, parse_target, require_scheme
 from bmslink.packs import named
-from bmslink.protocols import DRIVERS, VENDORS, load_driver, vendor_of
+from bmslink.protocols import DRIVERS, VENDORS, is_protocol, load_driver, vendor_of
 from bmslink.protocols.base import Options
 
 __all__ = ["options_of", "resolve", "settled", "timing_of"]
@@ -71,7 +71,7 @@ def _endpoint(target: str | os.PathLike[str] | Endpoint) -> Endpoint:
 
 def settled(endpoint: Endpoint) -> bool:
     """Whether the protocol of a resolved target is known; else opening it finds it out."""
-    return endpoint.protocol in DRIVERS and endpoint.scheme != "scan"
+    return is_protocol(endpoint.protocol) and endpoint.scheme != "scan"
 
 
 def timing_of(base: Timing, endpoint: Endpoint) -> Timing:

@@ -29,6 +29,7 @@ from bmslink.link.link import Link
 from bmslink.link.transport import parse_target
 from bmslink.model import Adjustment, Command, Switch
 from bmslink.protocols import DRIVERS, load_driver
+from bmslink.protocols.abilities import can_switch, clock_soc_of, settings_of, switches_of
 from bmslink.protocols.base import Driver, Options
 from bmslink.protocols.common.settings_map import SeenSettings, SettingsMap, Slot, check_writable
 from bmslink.settings.setting import Evidence, Setting, Value
@@ -350,14 +351,14 @@ def test_no_register_of_a_jk_board_whose_kind_is_not_known() -> None:
     for name in ("jk02-24s", "jk02-32s"):
         for slot in BOARDS[name].slots():
             with pytest.raises(SettingError):
-                driver.write_command(slot, bytes(slot.layout.sizeof()))
+                driver.settings.write_command(slot, bytes(slot.layout.sizeof()))
 
 
 def test_no_register_behind_an_address_of_jbd() -> None:
     driver = unmet("jbd", Options(address=1))
     for slot in BOARDS["jbd"].slots():
         with pytest.raises(SettingError):
-            driver.write_command(slot, bytes(2))
+            driver.settings.write_command(slot, bytes(2))
 
 
 @pytest.mark.parametrize("protocol", [*SILENT, "jbd-up"])
@@ -365,13 +366,13 @@ def test_nothing_at_all_where_nothing_is_proven(protocol: str) -> None:
     driver = unmet(protocol)
     slot = Slot(address=0x24, layout=Struct("cell_ovp" / Bytes(2)))
     with pytest.raises(SettingError):
-        driver.write_command(slot, bytes(2))
+        settings_of(driver).write_command(slot, bytes(2))
     for switch in Switch:
-        assert not driver.can_switch(switch).supported
+        assert not can_switch(driver, switch).supported
         with pytest.raises(SettingError):
-            virtual_run(driver.switch_command(Command(switch, True)))
+            virtual_run(switches_of(driver).command(Command(switch, True)))
     with pytest.raises(SettingError):
-        virtual_run(driver.adjust_command(Adjustment(soc=50.0)))
+        virtual_run(clock_soc_of(driver).command(Adjustment(soc=50.0)))
 
 
 @each_board
@@ -379,16 +380,16 @@ def test_no_switch_that_a_protocol_does_not_have(name: str) -> None:
     """JBD's lock of the discharge FET is not what balancing means."""
     driver = met(BOARDS[name].target)
     for switch, on in itertools.product(Switch, (False, True)):
-        if not driver.can_switch(switch).supported:
+        if not can_switch(driver, switch).supported:
             with pytest.raises(SettingError):
-                virtual_run(driver.switch_command(Command(switch, on)))
+                virtual_run(switches_of(driver).command(Command(switch, on)))
 
 
 @pytest.mark.parametrize("soc", [-0.1, 100.1, 6553.5, 1e300, float("nan"), float("inf")])
 def test_no_state_of_charge_that_cannot_be(soc: float) -> None:
     driver = met(BOARDS["daly-a5"].target)
     with pytest.raises(SettingError):
-        virtual_run(driver.adjust_command(Adjustment(clock=NOON, soc=soc)))
+        virtual_run(driver.clock_soc.command(Adjustment(clock=NOON, soc=soc)))
 
 
 # ------------------------------------------------------------------------------- public calls
@@ -470,7 +471,7 @@ def test_no_public_call(target: str, tmp_path: Path) -> None:
 def test_a_switch_that_is_a_setting_is_one(name: str) -> None:
     board = BOARDS[name]
     for switch in Switch:
-        able = met(board.target).can_switch(switch)
+        able = can_switch(met(board.target), switch)
         if not able.supported and "it is a setting here" in able.reason:
             assert able.reason.endswith(f"{switch}_switch")
             assert f"{switch}_switch" in board.map.by_key
@@ -623,14 +624,14 @@ def test_what_is_vouched_for_lifts_limits_and_opens_nothing() -> None:
         driver = met(BOARDS[name].target)
         with pytest.raises(SettingError):
             frame_of(name, slot, data, held)
-        with driver.seen.vouching({address: data}):
+        with driver.settings.seen.vouching({address: data}):
             if may:
-                assert driver.write_command(slot, data)
+                assert driver.settings.write_command(slot, data)
             else:
                 with pytest.raises(SettingError):
-                    driver.write_command(slot, data)
+                    driver.settings.write_command(slot, data)
         with pytest.raises(SettingError):
-            driver.write_command(slot, data)
+            driver.settings.write_command(slot, data)
 
 
 def test_the_last_look_refuses_a_locked_table_and_bytes_without_a_meaning() -> None:

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bmslink.protocols.names import vendor_names
 from bmslink.settings.followers import FOLLOWERS, Wish, follow
 from bmslink.settings.rules import RULES
 from bmslink.settings.setting import NAMES

@@ -22,6 +22,7 @@ from bmslink.config.writer import write_until_verified
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, SettingError
 from bmslink.model import Identity
+from bmslink.protocols.abilities import settings_of
 from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot
 from bmslink.storage.journal import Journal, JournalError
 
@@ -120,7 +121,7 @@ async def _draft(
     if not writes:
         return plan
     numbers: dict[int, int] = {}
-    with device.driver.seen.vouching(plan.vouched):
+    with settings_of(device.driver).seen.vouching(plan.vouched):
         sent = await device.rehearse(writes, numbers=numbers)
     return with_frames(plan, sent, numbers)
 
@@ -208,7 +209,7 @@ async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
 async def settled_table(device: Device, plan: Plan, identity: Identity) -> SettingsSnapshot:
     """The settings as of now. Two equal readings of them are needed: the plan's is the first."""
     # never by the plan's own map: what limits a write is the table that this driver found
-    settings = device.driver.own_map or await device.settings_map(identity)
+    settings = settings_of(device.driver).own_map or await device.settings_map(identity)
     table = await device.settings(settings)
     if settings.differing(plan.table.image, table.image):
         settings = await device.settings_map(identity)
@@ -246,7 +247,7 @@ async def _carry_out_new(device: Device, plan: Plan, journal: Journal) -> Outcom
         notes=_left_out(plan),
         outages=device.link.outages,
     )
-    with device.driver.seen.vouching(plan.vouched):
+    with settings_of(device.driver).seen.vouching(plan.vouched):
         return await carry_out(job, plan.changes)
 
 

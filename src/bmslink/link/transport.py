@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, unquote, urlencode
 
 from bmslink.errors import TargetError
 from bmslink.link.gatt import Gatt, SeenDevice
+from bmslink.link.plugins import load_plugin, plugins
 
 __all__ = ["SCHEMES", "Endpoint", "Line", "Pin", "Transport", "make_transport", "parse_target"]
 
@@ -167,7 +168,7 @@ class Scheme:
 _SERIAL = "bmslink.transports.serial:SerialTransport"
 _TCP = "bmslink.transports.tcp:TcpTransport"
 _SIM_KEYS = frozenset(
-    {"capacity", "cells", "chemistry", "soc", "seed", "speed", "fault", "firmware", "load"}
+    {"capacity", "cells", "chemistry", "soc", "seed", "speed", "fault", "firmware", "load", "pack"}
 )
 
 SCHEMES: dict[str, Scheme] = {
@@ -205,9 +206,10 @@ def parse_target(text: str) -> Endpoint:
             "jk02+tcp://192.168.1.20:8899 or sim://jbd."
         )
     name = match["scheme"].lower() if match else "serial"
-    scheme = SCHEMES.get(name)
+    scheme = _find_scheme(name)
     if scheme is None:
-        raise TargetError(f"Unknown scheme {name!r} in {shown!r}; known: {', '.join(SCHEMES)}.")
+        known = ", ".join([*SCHEMES, *plugins("bmslink.transports")])
+        raise TargetError(f"Unknown scheme {name!r} in {shown!r}; known: {known}.")
     query = _parse_query(query_text, name, scheme) if mark else {}
     protocol = match["protocol"].lower() if match and match["protocol"] else None
     place = unquote(shown[match.end() :]) if match else shown
@@ -289,9 +291,20 @@ def load(path: str) -> object:
     return getattr(importlib.import_module(module), name)
 
 
+def _find_scheme(name: str) -> Scheme | None:
+    """One of ours, or one that another package has."""
+    if name in SCHEMES or name not in plugins("bmslink.transports"):
+        return SCHEMES.get(name)
+    found = load_plugin("bmslink.transports", name, Transport)
+    keys: frozenset[str] = getattr(found, "query_keys", frozenset())
+    return Scheme(plugins("bmslink.transports")[name], keys)
+
+
 def require_scheme(endpoint: Endpoint) -> Scheme:
     """The scheme of an endpoint; `TargetError` where this version has no transport for it."""
-    scheme = SCHEMES[endpoint.scheme]
+    scheme = _find_scheme(endpoint.scheme)
+    if scheme is None:
+        raise TargetError(f"Unknown scheme {endpoint.scheme!r} (target {endpoint}).")
     if not scheme.factory:
         raise TargetError(f"{scheme.note} (target {endpoint})")
     return scheme

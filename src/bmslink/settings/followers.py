@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["FOLLOWERS", "Follower", "Wish", "follow"]
+__all__ = ["FOLLOWERS", "FollowRule", "Wish", "follow"]
 
 
-class Follower(NamedTuple):
+class FollowRule(NamedTuple):
     """One setting that belongs to another."""
 
     key: str
@@ -49,27 +49,27 @@ _ROOM = 0.05
 """Between a limit of a cell and the voltages that a charger or a gauge goes by, V."""
 
 
-def _followers() -> Iterator[Follower]:
-    yield Follower("pack_ovp", "cell_ovp", -1, 0.01, share=True, cells=True, asked=True)
-    yield Follower("pack_uvp", "cell_uvp", 1, 0.01, share=True, cells=True, asked=True)
+def _followers() -> Iterator[FollowRule]:
+    yield FollowRule("pack_ovp", "cell_ovp", -1, 0.01, share=True, cells=True, asked=True)
+    yield FollowRule("pack_uvp", "cell_uvp", 1, 0.01, share=True, cells=True, asked=True)
     for name, side in (("ovp", -1), ("uvp", 1)):
         for level in (f"{name}_release", f"{name}_warning"):
-            yield Follower(
+            yield FollowRule(
                 f"pack_{level}", f"cell_{level}", side, 0.0, share=True, cells=True, asked=True
             )
     for limits, side in ((_OVER, -1), (_UNDER, 1)):
         for key, (apart, share) in limits.items():
-            yield Follower(f"{key}_warning", key, side, apart, share, warning=True)
+            yield FollowRule(f"{key}_warning", key, side, apart, share, warning=True)
             if key not in _TIMED:
-                yield Follower(f"{key}_release", key, side, apart, share)
-    yield Follower("full_charge_voltage", "cell_ovp", -1, _ROOM)
-    yield Follower("empty_voltage", "cell_uvp", 1, _ROOM, asked=True)
-    yield Follower("jk_request_charge_voltage", "cell_ovp", -1, _ROOM)
-    yield Follower("float_voltage", "cell_ovp", -1, _ROOM)
-    yield Follower("jk_power_off_voltage", "cell_uvp", -1, _ROOM)
+                yield FollowRule(f"{key}_release", key, side, apart, share)
+    yield FollowRule("full_charge_voltage", "cell_ovp", -1, _ROOM)
+    yield FollowRule("empty_voltage", "cell_uvp", 1, _ROOM, asked=True)
+    yield FollowRule("jk_request_charge_voltage", "cell_ovp", -1, _ROOM)
+    yield FollowRule("float_voltage", "cell_ovp", -1, _ROOM)
+    yield FollowRule("jk_power_off_voltage", "cell_uvp", -1, _ROOM)
 
 
-FOLLOWERS: tuple[Follower, ...] = tuple(_followers())
+FOLLOWERS: tuple[FollowRule, ...] = tuple(_followers())
 """All of them, a leader before what follows it."""
 _FITS = 0.05
 """How far a pack's limit may be from that of its cells together, as a share."""
@@ -115,7 +115,7 @@ def follow(wish: Wish) -> dict[str, tuple[float, str]]:
     return found
 
 
-def _crossed(wish: Wish, found: Mapping[str, float]) -> list[Follower]:
+def _crossed(wish: Wish, found: Mapping[str, float]) -> list[FollowRule]:
     """The warnings that follow and would, each at its distance, pass one another."""
     now, crossed = {**wish.held, **wish.values, **found}, set[str]()
     for name in ("cell_{}v", "pack_{}v", "charge_{}t", "discharge_{}t"):
@@ -125,7 +125,7 @@ def _crossed(wish: Wish, found: Mapping[str, float]) -> list[Follower]:
     return [each for each in FOLLOWERS if each.key in crossed & found.keys()]
 
 
-def _moved(each: Follower, wish: Wish, found: Mapping[str, float]) -> float | None:
+def _moved(each: FollowRule, wish: Wish, found: Mapping[str, float]) -> float | None:
     """Where a follower goes; `None`: it stays as asked, or as it is."""
     asked, held = wish.values.get(each.key), wish.held.get(each.key)
     if asked is not None and each.key not in wish.optional:
@@ -146,14 +146,14 @@ def _moved(each: Follower, wish: Wish, found: Mapping[str, float]) -> float | No
     return None if fits or each.asked else _least(each, leader)
 
 
-def _leader(each: Follower, values: Mapping[str, float], cells: int) -> float | None:
+def _leader(each: FollowRule, values: Mapping[str, float], cells: int) -> float | None:
     value = values.get(each.leader)
     if value is None or not each.cells:
         return value
     return value * cells if cells else None
 
 
-def _fits(each: Follower, value: float, leader: float) -> bool:
+def _fits(each: FollowRule, value: float, leader: float) -> bool:
     """Whether it lies on its side of its leader; 0 V says that the function is off."""
     if each.cells:
         room = 0.0 if each.apart else _ROUNDED * leader
@@ -164,11 +164,11 @@ def _fits(each: Follower, value: float, leader: float) -> bool:
     return (value - leader) * each.side > 0 or (each.warning and value == leader)
 
 
-def _least(each: Follower, leader: float) -> float:
+def _least(each: FollowRule, leader: float) -> float:
     return leader + each.side * (each.apart * abs(leader) if each.share else each.apart)
 
 
-def _kept(each: Follower, held: float, before: float, leader: float) -> float:
+def _kept(each: FollowRule, held: float, before: float, leader: float) -> float:
     """The same distance as before."""
     if each.share:
         return leader * held / before if before else leader

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
 
 from bmslink.errors import TargetError
 from bmslink.link.transport import load
-from bmslink.protocols import DRIVERS, load_driver
+from bmslink.protocols import DRIVERS, is_protocol, load_driver
 
 if TYPE_CHECKING:
     from bmslink.simulation.pack.pack import Pack
@@ -25,7 +25,7 @@ class _Responders(Mapping[str, str]):
     """What each driver names; a look at one protocol loads that driver only."""
 
     def __getitem__(self, protocol: str) -> str:
-        if protocol not in DRIVERS or not (path := load_driver(protocol).responder):
+        if not is_protocol(protocol) or not (path := load_driver(protocol).responder):
             raise KeyError(protocol)
         return path
 

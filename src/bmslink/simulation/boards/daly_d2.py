@@ -13,8 +13,8 @@ from bmslink.errors import TargetError
 from bmslink.model import Reading, Switch
 from bmslink.protocols.common.rtu import RTUFrame
 from bmslink.protocols.daly.a5.layouts import FAILURES
+from bmslink.protocols.daly.registers.codec import Dialect
 from bmslink.protocols.daly.registers.d2 import DalyD2
-from bmslink.protocols.daly.registers.driver import Dialect
 from bmslink.protocols.daly.registers.map import RECOMPUTED
 from bmslink.protocols.daly.settings import CHEMISTRIES
 from bmslink.simulation.boards.daly_registers import (

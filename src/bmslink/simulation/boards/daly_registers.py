@@ -18,7 +18,7 @@ from bmslink.errors import FrameError, TargetError
 from bmslink.model import Reading, Switch
 from bmslink.protocols.common.fields import build, parse_value
 from bmslink.protocols.common.rtu import RTUFrame
-from bmslink.protocols.daly.registers.driver import Dialect
+from bmslink.protocols.daly.registers.codec import Dialect
 from bmslink.protocols.daly.registers.layouts import (
     ABSENT,
     MAX_REGISTERS,

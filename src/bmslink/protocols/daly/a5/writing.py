@@ -8,16 +8,14 @@ layouts are those of the vendor's PC tool; 50, 53, 5F and 60 were recorded being
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
-from typing import ClassVar
+from typing import Protocol
 
 from bmslink.errors import LinkTimeout, SettingError
-from bmslink.model import Adjustment, Capability, Command, Identity, Switch
-from bmslink.protocols.base import Driver
+from bmslink.model import Adjustment, Command, Identity, Switch
 from bmslink.protocols.common.fields import build
 from bmslink.protocols.common.settings_map import (
     SettingsMap,
@@ -27,7 +25,7 @@ from bmslink.protocols.common.settings_map import (
     silence_means_absent,
     some_of,
 )
-from bmslink.protocols.daly.a5.codec import DalyFrame
+from bmslink.protocols.daly.a5.codec import DalyA5Codec, DalyFrame
 from bmslink.protocols.daly.a5.layouts import CONTROLS, SWITCH
 from bmslink.protocols.daly.settings import (
     CHEMISTRIES,
@@ -37,9 +35,10 @@ from bmslink.protocols.daly.settings import (
     moment_bytes,
     moment_of,
 )
+from bmslink.protocols.parts import ClockSoc, SettingsAccess, Switches
 from bmslink.settings.setting import Danger, Evidence, Setting
 
-__all__ = ["DalyA5Writing", "a5_map"]
+__all__ = ["DalyA5Board", "DalyA5ClockSoc", "DalyA5Settings", "DalyA5Switches", "a5_map"]
 
 _CLOCK, _PACK_STATUS = 0x61, 0x90
 _SEEN = ("20220810",)
@@ -155,85 +154,98 @@ def a5_map(firmware: str | None) -> SettingsMap:
     )
 
 
-class DalyA5Writing(Driver[DalyFrame]):
-    """Parameters and switches of a Daly board."""
-
-    no_settings_reason: ClassVar[str] = ""
-    settle: ClassVar[float] = 0.5  # the vendor's tool waits 100-500 ms
+class DalyA5Board(Protocol):
+    """What the parts ask of the driver."""
 
     @property
-    @abstractmethod
+    def name(self) -> str: ...
+
+    @property
     def host(self) -> int:
         """Who we are to this board."""
 
-    @abstractmethod
+    @property
+    def address(self) -> int | None:
+        """Which board is meant; `None`: the only one."""
+
+    @property
+    def codec(self) -> DalyA5Codec: ...
+
     async def ask_one(self, data_id: int) -> DalyFrame:
         """The frame that answers an id; `LinkTimeout` when none does."""
 
-    @classmethod
-    def every_map(cls) -> tuple[SettingsMap, ...]:
-        return (a5_map(None),)
+
+class DalyA5Settings(SettingsAccess[DalyFrame]):
+    """The parameters of a Daly board."""
+
+    settle = 0.5  # the vendor's tool waits 100-500 ms
+
+    def __init__(self, board: DalyA5Board) -> None:
+        super().__init__()
+        self._board = board
 
     def likely_map(self, identity: Identity) -> SettingsMap:
         return a5_map(identity.firmware)
 
-    async def settings_map(self, identity: Identity) -> SettingsMap:
+    async def find_map(self, identity: Identity) -> SettingsMap:
         return a5_map(identity.firmware)
 
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
         found = {}
         for slot in slots:
             with silence_means_absent():
-                found[slot.address] = (await self.ask_one(slot.address)).data
+                found[slot.address] = (await self._board.ask_one(slot.address)).data
         self.seen.add(some_of(slots, found))
         return found
 
     def shipped(self) -> SettingsMap:
         return a5_map(None)  # the rows of all of them
 
-    def write_command(self, slot: Slot, data: bytes) -> WriteCommand[DalyFrame]:
-        self.check_slot(slot, data)
-        step = self._command(_WRITE_IDS[slot.address], data, f"parameter {slot.address:02X}")
+    def _make_write(self, slot: Slot, data: bytes) -> WriteCommand[DalyFrame]:
+        write_id = _WRITE_IDS[slot.address]
+        step = _command(self._board, write_id, data, f"parameter {slot.address:02X}")
         return replace(step, once=True)
 
-    def _command(self, write_id: int, data: bytes, what: str) -> WriteCommand[DalyFrame]:
-        def answers(frame: DalyFrame) -> bool:
-            board = self.options.address
-            return frame.is_answer and frame.id == write_id and board in (None, frame.address)
 
-        frame = DalyFrame(address=self.host, id=write_id, data=data)
-        return WriteCommand(frame=frame, answer=answers, what=what)
+class DalyA5Switches(Switches[DalyFrame]):
+    """The two MOSFETs, by D9 and DA; a board with a tripped protection ignores them."""
 
-    def can_switch(self, switch: Switch) -> Capability:
-        if switch == Switch.BALANCE:
-            return Capability(False, "nothing proves how this protocol switches the balancer")
-        return Capability(True)
+    def __init__(self, board: DalyA5Board) -> None:
+        super().__init__(
+            board.name,
+            commands=(Switch.CHARGE, Switch.DISCHARGE),
+            missing={Switch.BALANCE: "nothing proves how this protocol switches the balancer"},
+        )
+        self._board = board
 
-    async def switch_command(self, command: Command) -> WriteCommand[DalyFrame]:
-        """D9 and DA; a board with a tripped protection ignores them."""
-        self.require_switch(command.switch)
+    async def command(self, command: Command) -> WriteCommand[DalyFrame]:
+        self.require(command.switch)
         name = command.switch.key
         write_id = next(number for number, key in CONTROLS.items() if key == name)
         data = build(SWITCH, {"on": int(command.on), "residue": bytes(7)}, name)
-        return self._command(write_id, data, str(command))
+        return _command(self._board, write_id, data, str(command))
 
-    # ------------------------------------------------------------------------- clock and charge
 
-    adjustable: ClassVar[Mapping[str, str]] = {"clock": "", "soc": ""}
+class DalyA5ClockSoc(ClockSoc[DalyFrame]):
+    """Clock and charge, which one frame sets."""
+
+    def __init__(self, board: DalyA5Board) -> None:
+        super().__init__(board.name, takes={"clock": "", "soc": ""}, missing={})
+        self._board = board
 
     async def clock(self) -> datetime | None:
         """Id 61; the board counts the years from 2000."""
         try:
-            return moment_of((await self.ask_one(_CLOCK)).data)
+            return moment_of((await self._board.ask_one(_CLOCK)).data)
         except LinkTimeout:
             return None  # old firmware does not answer for it
 
-    async def adjust_command(self, wish: Adjustment) -> WriteCommand[DalyFrame]:
+    async def command(self, wish: Adjustment) -> WriteCommand[DalyFrame]:
         """Id 21 sets both at once, so what is to stay is read first and sent along
         (`daly-a5-uart-setrtcsoc-tx`)."""
         soc = wish.soc
         if soc is None:
-            status = self.codec.decode(await self.ask_one(_PACK_STATUS))
+            status = self._board.codec.decode(await self._board.ask_one(_PACK_STATUS))
             soc = float(status.values["soc"])
         elif not 0 <= soc <= 100:
             raise SettingError(f"A state of charge is 0 to 100 %, not {soc:g}.")
@@ -242,4 +254,13 @@ class DalyA5Writing(Driver[DalyFrame]):
             raise SettingError("The board does not tell its clock, which is set along: set both.")
         values = dict(zip(CLOCK_FIELDS, moment_bytes(clock), strict=True)) | {"soc": soc}
         data = build(CLOCK_WRITE, values, "clock and charge")
-        return self._command(PARAMETERS[_CLOCK].write or 0, data, "clock and charge")
+        return _command(self._board, PARAMETERS[_CLOCK].write or 0, data, "clock and charge")
+
+
+def _command(board: DalyA5Board, write_id: int, data: bytes, what: str) -> WriteCommand[DalyFrame]:
+    def answers(frame: DalyFrame) -> bool:
+        mine = board.address in (None, frame.address)
+        return frame.is_answer and frame.id == write_id and mine
+
+    frame = DalyFrame(address=board.host, id=write_id, data=data)
+    return WriteCommand(frame=frame, answer=answers, what=what)

@@ -11,13 +11,15 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from bmslink.link.gatt import Advert
+from bmslink.link.link import Link
 from bmslink.model import Identity, Reading, Switch
 from bmslink.protocols.base import Options, Record
 from bmslink.protocols.common.fields import flag, named_bits
-from bmslink.protocols.common.rtu import answers_read
+from bmslink.protocols.common.rtu import RTUFrame, answers_read
 from bmslink.protocols.daly.a5.layouts import FAILURES, believed_count, unnamed_failures
 from bmslink.protocols.daly.radio import DALY_ADVERTS
-from bmslink.protocols.daly.registers.driver import Block, DalyRegisters, Dialect
+from bmslink.protocols.daly.registers.codec import Block, Dialect
+from bmslink.protocols.daly.registers.driver import DalyRegisters
 from bmslink.protocols.daly.registers.framing import D2_UNIT, D2Framer, read_request
 from bmslink.protocols.daly.registers.layouts import (
     RegisterMap,
@@ -32,7 +34,9 @@ from bmslink.protocols.daly.registers.layouts import (
 )
 from bmslink.protocols.daly.registers.reading import Found, common, keep, told
 from bmslink.protocols.daly.registers.settings import D2_SETTINGS
+from bmslink.protocols.daly.registers.writing import DalyRegisterClock, DalyRegisterSettings
 from bmslink.protocols.daly.settings import CHEMISTRIES
+from bmslink.protocols.parts import Switches
 from bmslink.protocols.probe import Probe, Turn
 
 __all__ = ["D2_TABLE", "STATUS", "DalyD2", "read_failures"]
@@ -173,7 +177,11 @@ class DalyD2(DalyRegisters):
     between = STATUS
     asking = answering = D2_UNIT
 
-    settable: ClassVar[frozenset[Switch]] = frozenset({Switch.CHARGE, Switch.DISCHARGE})
+    def __init__(self, link: Link[RTUFrame], options: Options) -> None:
+        super().__init__(link, options)
+        self.settings = DalyRegisterSettings(self)
+        self.switches = Switches(self.name, settable=(Switch.CHARGE, Switch.DISCHARGE))
+        self.clock_soc = DalyRegisterClock(self)
 
     async def _status(self) -> Record:
         """The live block; a board that just woke up may announce no cells yet."""

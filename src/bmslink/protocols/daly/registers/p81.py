@@ -13,12 +13,13 @@ from typing import Any, ClassVar
 
 from bmslink.errors import LinkTimeout
 from bmslink.link.link import Link
-from bmslink.model import Condition, Identity, Reading
+from bmslink.model import Condition, Identity, Reading, Switch
 from bmslink.protocols.base import Options, Record
 from bmslink.protocols.common.fields import bits, flag
 from bmslink.protocols.common.rtu import RTUFrame
 from bmslink.protocols.daly.a5.layouts import believed_count
-from bmslink.protocols.daly.registers.driver import Block, DalyRegisters, Dialect
+from bmslink.protocols.daly.registers.codec import Block, Dialect
+from bmslink.protocols.daly.registers.driver import DalyRegisters
 from bmslink.protocols.daly.registers.framing import (
     ANSWERING,
     ASKING,
@@ -42,6 +43,8 @@ from bmslink.protocols.daly.registers.layouts import (
 )
 from bmslink.protocols.daly.registers.reading import Found, common, keep, told
 from bmslink.protocols.daly.registers.settings import P81_SETTINGS
+from bmslink.protocols.daly.registers.writing import DalyRegisterClock, DalyRegisterSettings
+from bmslink.protocols.parts import Switches
 from bmslink.protocols.probe import Probe, Turn
 
 __all__ = ["FLAGS", "LEVELS", "P81_TABLE", "STATES", "DalyP81", "read_faults"]
@@ -324,9 +327,6 @@ class DalyP81(DalyRegisters):
     that, A4-AD. The state and the power without a sign come in one answer."""
 
     name: ClassVar[str] = "daly-p81"
-    adjustable: ClassVar[Mapping[str, str]] = {
-        "clock": "only a document says how this dialect takes the clock"
-    }
     dialect: ClassVar[Dialect] = Dialect(
         "daly-p81", P81_TABLE, P81Framer, _TYPICAL, _merge, _identify
     )
@@ -343,6 +343,11 @@ class DalyP81(DalyRegisters):
         board = 1 if options.address is None else options.address
         self.asking, self.answering = ASKING + board, ANSWERING + board
         self._live: Block | None = None
+        self.settings = DalyRegisterSettings(self)
+        self.switches = Switches(self.name, settable=Switch)
+        self.clock_soc = DalyRegisterClock(
+            self, untested="only a document says how this dialect takes the clock"
+        )
 
     async def _cells(self) -> Record:
         """The cells and the pack; a board that just woke up may announce no cells yet."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from bmslink.errors import LinkTimeout, SettingError
+from bmslink.errors import LinkTimeout
 from bmslink.link.link import Link, Timing
 from bmslink.model import Condition, Identity, Reading
 from bmslink.protocols.base import Codec, Driver, Options, Payload, Record
@@ -27,7 +27,7 @@ from bmslink.protocols.common.fields import (
     text,
     unnamed_bits,
 )
-from bmslink.protocols.common.settings_map import SettingsMap, Slot, silence_means_absent, some_of
+from bmslink.protocols.common.settings_map import SettingsMap
 from bmslink.protocols.jbd.up.framing import (
     INDIVIDUAL,
     READ,
@@ -44,7 +44,8 @@ from bmslink.protocols.jbd.up.layouts import (
     individual_layout,
     status_layout,
 )
-from bmslink.protocols.jbd.up.map import SETTINGS_BLOCKS, up_map
+from bmslink.protocols.jbd.up.map import up_map
+from bmslink.protocols.jbd.up.writing import UPSettings
 from bmslink.protocols.optional_requests import OptionalRequests
 from bmslink.protocols.probe import Probe, Relatives, Turn
 
@@ -287,6 +288,11 @@ class JBDUP(Driver[UPFrame]):
         super().__init__(link, options)
         self.address = 1 if options.address is None else options.address
         self.patience = OptionalRequests()
+        self.settings = UPSettings(self._bytes)
+
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        return (up_map(),)
 
     @classmethod
     def make_framer(cls) -> UPFramer:
@@ -302,6 +308,10 @@ class JBDUP(Driver[UPFrame]):
     async def ask(self, block: tuple[int, int], retries: int | None = None) -> Record:
         """Read one block."""
         return self.codec.decode(await self._answer(block, retries))
+
+    async def _bytes(self, block: tuple[int, int]) -> bytes:
+        """The raw bytes of a block that packs need not answer."""
+        return (await self._answer(block, retries=1)).data
 
     async def _answer(self, block: tuple[int, int], retries: int | None = None) -> UPFrame:
         def matches(frame: UPFrame) -> bool:
@@ -334,29 +344,3 @@ class JBDUP(Driver[UPFrame]):
         self.patience.rounds += 1
         status = await self.ask(STATUS)
         return self.codec.reading([status, *await self._ask_direct(status, CAPACITY)])
-
-    no_settings_reason: ClassVar[str] = ""
-
-    @classmethod
-    def every_map(cls) -> tuple[SettingsMap, ...]:
-        return (up_map(),)
-
-    def likely_map(self, identity: Identity) -> SettingsMap | None:
-        return None if identity.variant == "relayed" else up_map()
-
-    async def settings_map(self, identity: Identity) -> SettingsMap:
-        if identity.variant == "relayed":
-            raise SettingError(
-                "Behind a master a pack tells its live values only: ask it on its own line."
-            )
-        return up_map()
-
-    async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
-        found = {}
-        for slot in slots:
-            block = (slot.address, SETTINGS_BLOCKS[slot.address])
-            with silence_means_absent():
-                data = (await self._answer(block, retries=1)).data
-                if len(data) == slot.layout.sizeof():
-                    found[slot.address] = data
-        return some_of(slots, found)

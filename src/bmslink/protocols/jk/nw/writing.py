@@ -7,23 +7,19 @@ switches are written, and everything else is left to the other ports of these bo
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
-from typing import ClassVar, TypeVar
 
 from construct import Struct
 
-from bmslink.link.link import Frame
-from bmslink.model import Capability, Identity, Switch
-from bmslink.protocols.base import Driver
+from bmslink.model import Identity
 from bmslink.protocols.common.settings_map import SettingsMap, Slot, WriteCommand
+from bmslink.protocols.jk.nw.framing import JKNWFrame, write_request
 from bmslink.protocols.jk.nw.tags import PASSWORD, TAGS, split
+from bmslink.protocols.parts import SettingsAccess
 from bmslink.settings.setting import Danger, Evidence, Kind, Setting, title_of
 
-__all__ = ["JKNWWriting", "nw_map"]
-
-F = TypeVar("F", bound=Frame)
+__all__ = ["JKNWSettings", "nw_map"]
 
 _WRITABLE = {0xAB: "charge_switch", 0xAC: "discharge_switch"}
 _UNTRIED = "nobody has recorded this tag being written; the board's Bluetooth port takes it"
@@ -80,36 +76,30 @@ def nw_map() -> SettingsMap:
     )
 
 
-class JKNWWriting(Driver[F]):
-    """Settings out of the full list, and the two switches."""
+class JKNWSettings(SettingsAccess[JKNWFrame]):
+    """Settings out of the full list, of which the two switches are written."""
 
-    no_settings_reason: ClassVar[str] = ""
-    not_adjustable: ClassVar[Mapping[str, str]] = {
-        "clock": "nobody has recorded this port setting it",
-        "soc": "nobody has recorded this port setting it",
-    }
-    settle: ClassVar[float] = 0.5
+    settle = 0.5
 
-    @abstractmethod
-    async def ask_all(self) -> bytes:
-        """The full list."""
-
-    @abstractmethod
-    def make_write(self, tag: int, value: bytes) -> F:
-        """The frame that writes a tag."""
-
-    @classmethod
-    def every_map(cls) -> tuple[SettingsMap, ...]:
-        return (nw_map(),)
+    def __init__(self, ask_all: Callable[[], Awaitable[bytes]]) -> None:
+        """`ask_all` gives the full list."""
+        super().__init__()
+        self._ask_all = ask_all
 
     def likely_map(self, identity: Identity) -> SettingsMap:
         return nw_map()
 
-    async def settings_map(self, identity: Identity) -> SettingsMap:
+    async def find_map(self, identity: Identity) -> SettingsMap:
+        return nw_map()
+
+    async def find_switch_map(self, identity: Identity | None) -> SettingsMap:
+        return nw_map()
+
+    def shipped(self) -> SettingsMap:
         return nw_map()
 
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
-        data = await self.ask_all()
+        data = await self._ask_all()
         found, at = {}, 0
         for tag in split(data):
             width = TAGS[tag].width(data[at + 1 :])
@@ -119,23 +109,9 @@ class JKNWWriting(Driver[F]):
         self.seen.add(asked)
         return asked
 
-    async def off_map(self, identity: Identity | None) -> SettingsMap:
-        return nw_map()
-
-    def shipped(self) -> SettingsMap:
-        return nw_map()
-
-    def write_command(self, slot: Slot, data: bytes) -> WriteCommand[F]:
-        self.check_slot(slot, data)
+    def _make_write(self, slot: Slot, data: bytes) -> WriteCommand[JKNWFrame]:
         return WriteCommand(
-            frame=self.make_write(slot.address, data),
+            frame=write_request(slot.address, data),
             answer=None,  # what comes back was never recorded: only reading tells
             what=_WRITABLE[slot.address],
         )
-
-    settable: ClassVar[frozenset[Switch]] = frozenset({Switch.CHARGE, Switch.DISCHARGE})
-
-    def can_switch(self, switch: Switch) -> Capability:
-        if switch == Switch.BALANCE:
-            return Capability(False, "boards were seen ignoring it on this port")
-        return super().can_switch(switch)
