@@ -15,8 +15,9 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
   that was opened by its name in bmslink.toml knows what is said there. `make_plan` is the same
   without a device: pure, from what was read.
 * `Plan`: `changes` (in the order of writing; each with `slot`, `old`, `new` and its `edits`:
-  key, old, asked and stored value), `unsupported` and `left_out` (key -> why), `checks`, `remarks`,
-  `frames` (every byte that would change something), `blocked` (the checks that block it),
+  key, old, asked and stored value, and what it `follows` where it is not as asked), `unsupported`
+  and `left_out` (key -> why), `checks`, `remarks`, `frames` (every byte that would change
+  something; `numbered()` with the settings that each sets), `blocked` (the checks that block it),
   `to_dict()`.
 * `Check`: `name`, `passed` (`None`: not applicable), `sentence`, `waiver` (what to put into `waive`
   to go on all the same; empty: nothing helps), `waived`, `blocks`. `WAIVERS` names all of them.
