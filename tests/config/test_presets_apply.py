@@ -99,6 +99,9 @@ async def test_the_chemistry_is_stated_once(tmp_path: Path) -> None:
         assert [check.name for check in wrong.blocked] == ["chemistry"]
         told = await draft(device, {"cell_ovp": 3.68}, chemistry="nmc", journal=journal)
         assert told.chemistry == "nmc"  # a statement is newer than what is on record
+    async with connect("sim://daly-p81?cells=16&load=idle&chemistry=nmc&soc=50") as device:
+        other = await draft(device, {"cell_uvp": 2.7}, journal=journal)
+        assert other.chemistry is None  # the same board by its number, with limits of other cells
 
 
 async def planned(target: str, profile: Profile, tmp_path: Path, **more: object) -> Plan:

@@ -1,10 +1,11 @@
 """What the cells of a pack are made of: who says so, and what contradicts it.
 
 Somebody has to state it: the board, the pack's entry in bmslink.toml, or `--chemistry`, once: an
-earlier change of this pack in the journal counts as well. The limits in the board are no statement,
-because a board set up wrongly would vouch for itself; the values that a change asks for are none
-either. What a profile says of the cells it is made for (`chemistry = "lfp"`) counts where the
-board's limits are of that chemistry already: a file can be given to the wrong pack.
+earlier change of this pack in the journal counts as well, until its limits are of other cells. The
+limits in the board are no statement, because a board set up wrongly would vouch for itself; the
+values that a change asks for are none either. What a profile says of the cells it is made for
+(`chemistry = "lfp"`) counts where the board's limits are of that chemistry already: a file can be
+given to the wrong pack.
 """
 
 from __future__ import annotations
@@ -62,9 +63,9 @@ def cells_of(
         words = [(who, kind) for who, kind in words if who != _BOARD]
     if stated is not None:
         words.append(("--chemistry", chemistry(stated).name))
-    if not words and recorded is not None:
-        words.append(("The journal", chemistry(recorded).name))
     likely = likely_chemistry(table.values().get("cell_ovp"))
+    if not words and recorded is not None and likely in (None, recorded):  # else it is outdated
+        words.append(("The journal", chemistry(recorded).name))
     if profile is not None and (words or profile == likely):
         words.insert(0, ("The profile", chemistry(profile).name))
     if not words:
