@@ -4,18 +4,20 @@ itself all the same."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bmslink import connect
-from bmslink.config import apply, draft
+from bmslink.config import apply, draft, resume
 from bmslink.config.order import backwards
 from bmslink.errors import VerifyError
 from bmslink.protocols.daly.registers.map import RECOMPUTED
 from bmslink.simulation.boards.daly_d2 import DalyD2Responder
 from bmslink.storage.journal import Journal
+from config_faults import Killed, World, equal
 
 D2 = "sim://daly-d2?cells=16&chemistry=lfp&load=idle&soc=50"
 
@@ -126,3 +128,30 @@ async def test_a_warning_that_is_to_stay_is_written_again_behind_its_limit(
     assert (outcome.result, outcome.notes) == ("done", [])
     assert outcome.sentence.startswith("1 setting written")
     assert [state["cell_ovp_warning"] for state in states] == [pytest.approx(3.57), 3.55]
+
+
+@pytest.mark.parametrize("wish", [{"cell_ovp": 3.5}, {"cell_ovp": 3.62}, {"cell_uvp": 3.0}])
+@pytest.mark.parametrize("after", [0, 1])
+@pytest.mark.parametrize("back", [False, True])
+async def test_a_change_that_was_cut_off_is_ended_without_a_question(
+    wish: dict[str, object], after: int, back: bool, tmp_path: Path
+) -> None:
+    """What the board computed anew meanwhile is neither the old nor the new value."""
+    world = World("daly-d2", tmp_path)
+    plan = await world.plan(wish)
+    device = world.device()
+    await device.open()
+
+    def dying() -> None:
+        world.dead = world.writes > after
+
+    world.on_write = dying
+    with suppress(Killed):
+        await apply(device, plan, journal=world.journal)
+    world.recover()
+    world.on_write = lambda: None
+    async with world.device() as device:
+        outcome = await resume(device, rollback=back, journal=world.journal)
+    assert outcome.result == ("rolled back" if back else "done")
+    expected = {**plan.table.image, **({} if back else plan.goal)}
+    assert equal(await world.table(), expected)
