@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from support import ROOT
 
-__all__ = ["BOARD", "COMMAND", "FIND", "PROTOCOL", "RENDER", "SWITCH", "VENDOR"]
+__all__ = [
+    "BOARD",
+    "COMMAND",
+    "FIND",
+    "PROTOCOL",
+    "RENDER",
+    "SETTINGS",
+    "SET_THEM",
+    "SWITCH",
+    "VENDOR",
+    "NewSetting",
+]
 
 COMMAND = '''\
 """`bmslink hottest`: the warmest probe."""
@@ -119,4 +132,117 @@ async def main():
             print(outcome.result, (await device.read()).discharging_allowed)
 
 virtual_run(main())
+"""
+
+
+class NewSetting(NamedTuple):
+    """One row more in the table of a dialect."""
+
+    table: str
+    """Its module, below `protocols`."""
+    after: str
+    """How the only line ends that it comes after."""
+    row: str
+    targets: tuple[str, ...]
+    """Simulated boards that have it then."""
+    key: str
+    value: float | None
+    """What may be set; `None`: it is shown only."""
+    outside: float
+    """What may not."""
+
+
+SETTINGS = (
+    NewSetting(
+        "jbd/settings.py",
+        "_point(0x47, 100, _DOCUMENT),",
+        'Row(0x48, "jbd_acme", _MV, (1.0, 2.0), _CAPTURE, title="Acme", unit="V"),',
+        ("sim://jbd?gap=0",),
+        "jbd_acme", 1.5, 2.5,
+    ),
+    NewSetting(
+        "jbd/up/settings.py",
+        'bare(_PARAMETERS, "customer", Bytes(30)),  # 88',
+        'Row(_PARAMETERS, "jbd_acme", _MV, (1.0, 2.0), title="Acme", unit="V"),',
+        ("sim://jbd-up?gap=0",),
+        "jbd_acme", None, 1.5,
+    ),
+    NewSetting(
+        "jk/settings.py",
+        'bare(0, "jk_wire_resistances", Array(24, Int32ul)),  '
+        "# 0 in every capture: the unit is open",
+        'Row(0x40, "jk_old_acme", _V, (1.0, 2.0), _APP, title="Acme", unit="V"),',
+        ("sim://jk02?firmware=10.07&cells=16",),
+        "jk_old_acme", 1.5, 2.5,
+    ),
+    NewSetting(
+        "jk/settings.py",
+        'bare(0, "jk_current_range", _U32),  '
+        "# 278: sources disagree whether 0.001 or 0.0001 A",
+        'Row(0x23, "jk_acme", _U32, (1, 4e6), _APP, title="Acme", inside="jk_current_range"),',
+        ("sim://jk02", "sim://jk-modbus?gap=0"),
+        "jk_acme", 5.0, 5e6,
+    ),
+    NewSetting(
+        "jk/jk04/layouts.py",
+        'step=0.001, title="Balancing begins above (unsure)", unit="V", reason=_UNSURE),',
+        'Row(0x60, "jk_acme", Float32l, (1.0, 2.0), _CAPTURE, step=0.001, title="Acme"),',
+        ("sim://jk04",),
+        "jk_acme", 1.5, 2.5,
+    ),
+    NewSetting(
+        "jk/nw/tags.py",
+        '_shown(0xB8, "jk_calibrating", Byte, "Calibrating", own=True, live=True),',
+        'Row(0xC1, "discharge_ocp_release", Int16ub, (1, 60), Evidence.APP),',
+        ("sim://jk-nw?gap=0",),
+        "discharge_ocp_release", 40.0, 61.0,
+    ),
+    NewSetting(
+        "daly/settings.py",
+        '*_text(0x57, "daly_battery_code"),',
+        'Row(0x58, "daly_acme", _MV, (1.0, 2.0), _APP, title="Acme", unit="V"),',
+        ("sim://daly-a5?gap=0",),
+        "daly_acme", 1.5, 2.5,
+    ),
+    NewSetting(
+        "daly/registers/settings.py",
+        'title="Balancer switch", kind="switch", reason=_TEXT),',
+        'Row(0xD8, "short_circuit_release", _RAW, (1, 60), _APP),',
+        ("sim://daly-d2?gap=0",),
+        "short_circuit_release", 40.0, 61.0,
+    ),
+    NewSetting(
+        "daly/registers/settings.py",
+        'title="Counts as full after", unit="s"),',
+        'Row(0x22B, "discharge_ocp_release", _RAW, (1, 60), _APP),',
+        ("sim://daly-p81?gap=0",),
+        "discharge_ocp_release", 40.0, 61.0,
+    ),
+)  # fmt: skip
+
+SET_THEM = """\
+import asyncio, json, sys
+import bmslink
+from bmslink.config import apply, draft
+from bmslink.storage.journal import Journal
+from virtual_time import virtual_run
+
+
+async def each(target, key, value, outside):
+    async with bmslink.connect(target) as device:
+        table = await device.settings()
+        row, held = table.map.setting(key), table.values()[key]
+        refused = [check.name for check in (await draft(device, {key: outside})).blocked]
+        done = None
+        if value is not None:
+            plan = await draft(device, {key: value}, waive=("untested", "rules", "chemistry"))
+            assert plan.frames, plan
+            assert not plan.blocked, plan.blocked
+            await apply(device, plan)
+            done = (await device.settings()).values()[key]
+        return [target, row.title, row.unit, held, refused, done]
+
+
+for wish in json.loads(sys.argv[1]):
+    print(json.dumps(virtual_run(each(*wish))))
 """

@@ -16,7 +16,17 @@ from pathlib import Path
 
 import pytest
 
-from additions import BOARD, COMMAND, FIND, PROTOCOL, RENDER, SWITCH, VENDOR
+from additions import (
+    BOARD,
+    COMMAND,
+    FIND,
+    PROTOCOL,
+    RENDER,
+    SET_THEM,
+    SETTINGS,
+    SWITCH,
+    VENDOR,
+)
 from support import ROOT
 
 CODE, TESTS_DIR = "src/bmslink/", "tests/"
@@ -148,6 +158,29 @@ def test_a_badge_of_jbd_with_one_more_raw_field(tmp_path: Path) -> None:
     names = "from bmslink.link.gatt import SeenDevice, uuid16"
     ask = f"{names}\nfrom bmslink.discovery.ble import advertised\nprint(advertised({seen}))"
     assert copy.python("-c", ask).stdout == "('jbd', False)\n"
+
+
+# ------------------------------------------------------------------- a setting of each dialect
+
+
+def test_a_setting_of_each_dialect(tmp_path: Path) -> None:
+    """One row: it is read, planned, written and read back, and a value outside is refused."""
+    copy = Copy(tmp_path, "a setting")
+    for new in SETTINGS:
+        copy.add_line(f"{CODE}protocols/{new.table}", new.after, f"    {new.row}")
+    wishes = [(t, new.key, new.value, new.outside) for new in SETTINGS for t in new.targets]
+    done = copy.python("-c", SET_THEM, json.dumps(wishes))
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) == 10
+    for (target, key, value, _), (at, title, unit, held, refused, now) in zip(
+        wishes, found, strict=True
+    ):
+        assert at == target
+        assert (title == "Acme") is key.endswith("acme")
+        assert unit in ("V", "s", "")
+        assert held is not None
+        assert ("map" if value is None else "limits") in refused
+        assert now == value
 
 
 # ------------------------------------------------------------------------------------- a policy

@@ -16,7 +16,7 @@ import bmslink
 from bmslink.decoding import explain
 from bmslink.errors import FrameError, TargetError, UsageError
 from bmslink.link.capture import open_capture
-from bmslink.protocols import DRIVERS
+from bmslink.protocols import DRIVERS, load_driver
 from bmslink.testing import SimulatedPack
 from support import FIXTURES
 
@@ -126,21 +126,51 @@ def test_wrong_arguments() -> None:
             bmslink.Decoder("jbd").feed(wrong)
 
 
-def test_what_a_simulated_pack_sends_is_decoded() -> None:
-    """A program's own connection: it asks, and hands over what comes."""
-    pack = SimulatedPack("jbd", cells=4, soc=50)
-    decoder = bmslink.Decoder("jbd")
+@pytest.mark.parametrize("name", sorted(DRIVERS))
+async def test_a_program_with_its_own_connection(name: str) -> None:
+    """It asks with `encode`, and hands over what comes; the pack must not tell it from us."""
+    pack = SimulatedPack(name, cells=8, soc=50)
+    decoder = bmslink.Decoder(name)
     heard: list[bytes] = []
+    got: list[bmslink.Reading] = []
+    line = pack.transport()
+    await line.open(heard.append, lambda error: None)
+    for request in load_driver(name).requests:
+        asked = bmslink.encode(name, request)
+        got += decoder.feed(asked, sent=True)
+        await line.write(asked)
+        await asyncio.sleep(2)
+        got += [r for chunk in heard for r in decoder.feed(chunk)]
+        heard.clear()
+    got += decoder.flush()
+    await line.close()
+    truth = pack.truth()
+    best = max(got, key=lambda r: len([v for v in r.to_dict().values() if v is not None]))
+    assert best.cell_voltages == pytest.approx(truth.cell_voltages, abs=0.003)
+    assert best.soc == (None if name == "jk04" else 50)  # which does not say it
 
-    async def talk() -> None:
-        line = pack.transport()
-        await line.open(heard.append, lambda error: None)
-        for request in ("dd a5 03 00 ff fd 77", "dd a5 04 00 ff fc 77"):
-            await line.write(bytes.fromhex(request))
-            await asyncio.sleep(0.2)
-        await line.close()
 
-    asyncio.run(talk())
-    (reading,) = [r for chunk in heard for r in decoder.feed(chunk)]
-    assert reading.soc == 50
-    assert reading.cell_voltages == pytest.approx(pack.truth().cell_voltages, abs=0.001)
+def test_recorded_requests_are_encoded_to_the_byte() -> None:
+    """What other people's programs sent to real boards."""
+    sent = set()
+    for path in FIXTURES.glob("*/*.jsonl"):
+        sent |= {p.hex.replace(" ", "").lower() for p in open_capture(path)[1] if p.sent}
+    found = {
+        (name, request)
+        for name in DRIVERS
+        for request in load_driver(name).requests
+        if bmslink.encode(name, request).hex() in sent
+    }
+    assert {("jbd", "basic_info"), ("jbd", "cells"), ("daly-a5", "90")} <= found
+    # phones fill the rest of a JK02 request with what was there before
+    assert {name for name, _ in found} == set(DRIVERS) - {"jk02", "jk04", "jk-modbus"}
+
+
+def test_wrong_requests() -> None:
+    with pytest.raises(TargetError, match="it has: basic_info, cells, version"):
+        bmslink.encode("jbd", "write")
+    for wrong in (("jbd", "cells", 300), ("jk02", "settings", 1), ("jdb", "cells", None)):
+        with pytest.raises(TargetError):
+            bmslink.encode(wrong[0], wrong[1], address=wrong[2])
+    with pytest.raises(TargetError):
+        bmslink.encode("jbd", None)

@@ -37,6 +37,7 @@ ORDER = (
     "target",
     "discovery",
     "board",
+    "embedding",
     "device",
     "decoding",
     "decoder",

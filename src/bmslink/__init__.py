@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from bmslink import blocking
-    from bmslink.decoder import Decoder
+    from bmslink.decoder import Decoder, encode
     from bmslink.decoding import decode
     from bmslink.device import Device, connect
     from bmslink.discovery.scan import Found, scan
@@ -39,6 +39,7 @@ _WHERE = {
     "Device": "device",
     "decode": "decoding",
     "Decoder": "decoder",
+    "encode": "decoder",
     "Found": "discovery.scan",
     "scan": "discovery.scan",
     "Setting": "settings.setting",
@@ -100,6 +101,7 @@ __all__ = [
     "blocking",
     "connect",
     "decode",
+    "encode",
     "scan",
 ]
 

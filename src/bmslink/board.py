@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import IO, Any, Self, cast
@@ -18,6 +18,7 @@ from bmslink.errors import (
     TransportError,
 )
 from bmslink.link.capture import CaptureHeader, Recorder, Writer
+from bmslink.link.gatt import Gatt
 from bmslink.link.link import Link
 from bmslink.link.shared_line import shared
 from bmslink.link.transport import Endpoint, Pin, Transport, make_transport
@@ -28,10 +29,12 @@ from bmslink.protocols.base import Driver
 from bmslink.protocols.common.settings_map import SettingsMap
 from bmslink.target import options_of, settled, timing_of
 
-__all__ = ["Board"]
+__all__ = ["Board", "MakeTransport"]
 
 _log = logging.getLogger(__name__)
 
+MakeTransport = Callable[[Sequence[Gatt], Pin], Transport]
+"""Gets the radio modules of the protocol, and what a pack is told that asks for a pin."""
 _NOT_OPEN = "The link is not open: use the device inside its `with` block."
 
 
@@ -54,12 +57,15 @@ class Board:
         pin: Pin | None = None,
         tell: Callable[[str], None] = _log.info,
         named: NamedPack | None = None,
+        transport: MakeTransport | None = None,
     ) -> None:
         """`tell` gets sentences about the search for the protocol; `named` is what bmslink.toml
-        says of the pack, where it was asked for by a name."""
+        says of the pack, where it was asked for by a name. `transport` makes one that the
+        endpoint alone does not."""
         self.target = endpoint
         self.named = named
         self._tell = tell
+        self._make = transport
         self._pin = pin or Pin()
         self._record = record
         self._writer: Writer | None = None
@@ -78,15 +84,13 @@ class Board:
         driver = load_driver(cast(str, endpoint.protocol))
         timing = timing_of(driver.timing, endpoint)
         options = options_of(endpoint, self._pin)
-        transport: Transport = shared(
-            make_transport(
-                endpoint.with_query(baudrate=timing.baudrate)
-                if endpoint.scheme in ("serial", "rfc2217")
-                else endpoint,
-                driver.modules,
-                self._pin,
-            )
-        )
+        if self._make is not None:
+            made = self._make(driver.modules, self._pin)
+        elif endpoint.scheme in ("serial", "rfc2217"):
+            made = make_transport(endpoint.with_query(baudrate=timing.baudrate))
+        else:
+            made = make_transport(endpoint, driver.modules, self._pin)
+        transport: Transport = shared(made)
         if record is not None:
             codec = driver.make_codec(options)
             self._writer = Writer(

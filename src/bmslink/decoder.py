@@ -1,4 +1,4 @@
-"""Bytes to readings as they come, for programs that own their connection: `bmslink.Decoder`."""
+"""For programs that own their connection: `Decoder` and `encode`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from bmslink.arguments import checked
 from bmslink.decoding import Event, Skip, Stream
 from bmslink.errors import TargetError
 from bmslink.model import Reading
+from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options
 
-__all__ = ["Decoder"]
+__all__ = ["Decoder", "encode"]
 
 
 class Decoder:
@@ -85,3 +86,24 @@ class Decoder:
             elif isinstance(event, Skip):
                 self._skipped += event.length
         return readings
+
+
+@checked(TargetError)
+def encode(protocol: str, request: str, *, address: int | None = None) -> bytes:
+    """The bytes of a read request: what asks a pack for one part of a poll.
+
+    `request` is its name (`basic_info` and `cells` of `jbd`, `device_info` and `settings` of
+    `jk02`, after which the board streams, `90` to `98` of `daly-a5`, …); the error for an unknown
+    one names all of the protocol. `address` is that of a board on a bus. Nothing that changes a
+    pack is made here. Raises `TargetError`.
+    """
+    driver = load_driver(protocol)
+    make = driver.requests.get(request)
+    if make is None:
+        raise TargetError(
+            f"{protocol} has no read request {request[:40]!r}; "
+            f"it has: {', '.join(driver.requests)}."
+        )
+    if address is not None and address not in driver.addresses:
+        raise TargetError(f"{protocol} has no address {address}.")
+    return driver.make_framer().encode(make(address))

@@ -14,10 +14,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from bmslink.arguments import checked
-from bmslink.board import Board
+from bmslink.board import Board, MakeTransport
+from bmslink.embedding import embedded, is_written
 from bmslink.errors import (
     BmsError,
     FrameError,
@@ -28,7 +29,7 @@ from bmslink.errors import (
     TransportError,
     VerifyError,
 )
-from bmslink.link.transport import Endpoint, Pin
+from bmslink.link.transport import Endpoint, Pin, Transport
 from bmslink.model import Adjustment, Command, Identity, Reading
 from bmslink.packs import find_pack, find_pin
 from bmslink.protocols.abilities import (
@@ -48,6 +49,9 @@ from bmslink.protocols.common.settings_map import (
 )
 from bmslink.storage.journal import Transaction
 from bmslink.target import resolve, settled
+
+if TYPE_CHECKING:
+    from bmslink.transports.ble.transport import BLEDevice, ClientFactory
 
 __all__ = ["Device", "connect", "resolve", "settled"]
 
@@ -318,7 +322,7 @@ class Device(Board):
 
 @checked(TargetError)
 def connect(
-    target: str | os.PathLike[str] | Endpoint,
+    target: str | os.PathLike[str] | Endpoint | BLEDevice | None = None,
     *,
     protocol: str | None = None,
     address: int | None = None,
@@ -326,6 +330,8 @@ def connect(
     timeout: float | None = None,
     record: IO[bytes] | None = None,
     pin: str | Pin | None = None,
+    transport: Transport | None = None,
+    client: ClientFactory | None = None,
 ) -> Device:
     """The pack at a target, at a serial port (a `Path`), or by its name in bmslink.toml; opened by
     `async with`.
@@ -334,13 +340,28 @@ def connect(
     the capture format, passwords blanked. `pin` is what a pack that asks who we are is told; else
     BMSLINK_PIN, else what stands beside the name in bmslink.toml. Raises `TargetError` at once,
     others on opening.
+
+    Programs that own the connection hand it over, and name the `protocol`:
+
+    * `transport` is a byte stream of theirs; `target` is then what the journal calls the place of
+      this pack (each pack needs its own name before anything is changed);
+    * `target` may be a `BLEDevice` of bleak, which is not scanned for; `client`, an async
+      function, gets it and a function to call when it disconnects, and gives a connected
+      `BleakClient` (for instance that of `bleak_retry_connector.establish_connection`).
     """
-    endpoint = resolve(
-        target, protocol=protocol, address=address, baudrate=baudrate, timeout=timeout
-    )
+    keys: dict[str, object] = {"address": address, "baudrate": baudrate, "timeout": timeout}
+    make: MakeTransport | None = None
+    if transport is not None or client is not None or not is_written(target):
+        endpoint, make = embedded(target, protocol, keys, transport, client)
+    else:
+        endpoint = resolve(
+            target, protocol=protocol, address=address, baudrate=baudrate, timeout=timeout
+        )
+    text = None if make else str(target)
     return Device(
         endpoint,
         record=record,
-        pin=pin if isinstance(pin, Pin) else find_pin(str(target), pin),
-        named=find_pack(str(target)),
+        pin=pin if isinstance(pin, Pin) else find_pin(text, pin),
+        named=find_pack(text) if text is not None else None,
+        transport=make,
     )

@@ -37,7 +37,7 @@ from bmslink.config.restore import unusable_reason
 from bmslink.errors import UsageError
 from bmslink.model import Identity
 from bmslink.protocols.common.settings_map import SettingsSnapshot
-from bmslink.protocols.daly.a5.writing import a5_map
+from bmslink.protocols.daly.a5.map import a5_map
 
 MAP = a5_map("20220810")
 WHO = Identity(vendor="Daly", model="R32", firmware="20220810", protocol="daly-a5", cell_count=16)

@@ -20,7 +20,7 @@ from bmslink.errors import GateError, Refused, RollbackError, VerifyError
 from bmslink.model import Identity
 from bmslink.protocols.common.register_runs import Span, alike, runs
 from bmslink.protocols.common.settings_map import SettingsSnapshot, Slot
-from bmslink.protocols.jk.modbus.writing import modbus_map
+from bmslink.protocols.jk.modbus.settings import modbus_map
 from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer, make_responder
 from config_faults import FAULTS, Killed, World, equal

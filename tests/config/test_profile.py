@@ -23,7 +23,7 @@ from bmslink.config.files.profile import (
 )
 from bmslink.errors import SettingError, TargetError
 from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot, Slot
-from bmslink.protocols.daly.a5.writing import a5_map
+from bmslink.protocols.daly.a5.map import a5_map
 from bmslink.protocols.names import VENDOR_PREFIXES, no_name, vendor_names
 from bmslink.settings.rules import lint
 from bmslink.settings.setting import Setting, Value

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bmslink.settings.catalogue import CATALOGUE
 from bmslink.settings.followers import FOLLOWERS, Wish, follow
 from bmslink.settings.rules import RULES
-from bmslink.settings.setting import NAMES
 
 HELD = {
     "cell_ovp": 3.65, "cell_ovp_warning": 3.55, "cell_ovp_release": 3.4,
@@ -75,7 +75,7 @@ def test_only_optional_currents_are_capped() -> None:
 def test_every_follower_has_a_rule_that_it_keeps() -> None:
     ruled = {frozenset(rule.keys) for rule in RULES}
     for each in FOLLOWERS:
-        assert {each.key, each.leader} <= NAMES | {
+        assert {each.key, each.leader} <= CATALOGUE.keys() | {
             "jk_request_charge_voltage",
             "jk_power_off_voltage",
         }

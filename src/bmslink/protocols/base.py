@@ -7,7 +7,7 @@ To add one: a package with these three, one line in `DRIVERS`, its simulated boa
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -25,7 +25,17 @@ from bmslink.protocols.common.settings_map import SettingsMap, WriteCommand
 from bmslink.protocols.parts import ClockSoc, SettingsAccess, Switches
 from bmslink.protocols.probe import Probe, Relatives
 
-__all__ = ["Assembler", "Codec", "Driver", "Options", "Payload", "Record", "Role", "require"]
+__all__ = [
+    "Assembler",
+    "Codec",
+    "Driver",
+    "Options",
+    "Payload",
+    "Record",
+    "Requester",
+    "Role",
+    "require",
+]
 
 F = TypeVar("F", bound=Frame)
 
@@ -157,6 +167,9 @@ class Options:
     """What is answered to a device that asks who we are."""
 
 
+Requester = Callable[[int | None], Any]
+"""The frame of a request, for an address or for a board without one."""
+
 _DRY_RUNS: ContextVar[Mapping[Driver[Any], list[bytes]]] = ContextVar(
     "dry runs", default=MappingProxyType({})
 )
@@ -186,6 +199,8 @@ class Driver(ABC, Generic[F]):
     probes: ClassVar[tuple[Probe, ...]] = ()
     """The questions that find such a board on a line; the first is the one that an address in a
     target is put into, and whose frames are overheard."""
+    requests: ClassVar[Mapping[str, Requester]] = {}
+    """Its read requests by name, those of one poll first and in their order."""
     relatives: ClassVar[Relatives] = ""
     """Whether such boards may answer other protocols of their vendor as well."""
     streams: ClassVar[bool] = False

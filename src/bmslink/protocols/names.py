@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from functools import cache
 
 from bmslink.protocols import DRIVERS, VENDORS, load_driver
-from bmslink.settings.setting import NAMES
+from bmslink.settings.catalogue import CATALOGUE
 
 __all__ = ["VENDOR_PREFIXES", "no_name", "vendor_names"]
 
@@ -22,9 +22,10 @@ def no_name(key: str) -> str:
     A slip of the pen must not pass for a setting that this pack lacks: then `partial` would leave
     out what somebody meant to protect the cells with.
     """
-    if key in NAMES:
+    if key in CATALOGUE:
         return ""
-    known = NAMES | vendor_names() if key.startswith(VENDOR_PREFIXES) else NAMES
+    shared = frozenset(CATALOGUE)
+    known = shared | vendor_names() if key.startswith(VENDOR_PREFIXES) else shared
     if key in known:
         return ""
     near = get_close_matches(key, sorted(known), n=1)

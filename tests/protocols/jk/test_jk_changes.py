@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from bmslink import connect
+from bmslink.config import apply, draft
 from bmslink.errors import LinkTimeout, SettingError
 from bmslink.link.capture import open_capture
 from bmslink.model import Adjustment, Identity, Switch
@@ -15,10 +18,13 @@ from bmslink.protocols.common.settings_map import Slot
 from bmslink.protocols.jk.jk02.driver import JK02, JK02Codec, JK02Framer
 from bmslink.protocols.jk.jk02.framing import command
 from bmslink.protocols.jk.jk04.driver import JK04
-from bmslink.protocols.jk.map import TABLE_BYTES, jk_map
-from bmslink.protocols.jk.modbus.writing import modbus_map
+from bmslink.protocols.jk.map import TABLE_BYTES, info_bytes, jk_map
+from bmslink.protocols.jk.modbus.settings import modbus_map
 from bmslink.protocols.jk.nw.driver import JKNW
-from bmslink.protocols.jk.nw.writing import nw_map
+from bmslink.protocols.jk.nw.map import nw_map
+from bmslink.protocols.jk.settings import INFO_ROWS
+from bmslink.settings.setting import Evidence
+from bmslink.storage.journal import Journal
 from script_support import Scripted, drive
 from support import FIXTURES
 
@@ -79,11 +85,78 @@ def test_a_board_that_does_not_say_what_it_takes_is_read_only(
 def test_modbus_offers_what_the_native_map_does_at_its_own_registers() -> None:
     native = jk_map("32s", "15.41", b"\xff" * TABLE_BYTES, b"\xff" * 32)
     found = modbus_map("15.41", b"\xff" * TABLE_BYTES, b"\xff" * 32)
-    assert native.by_key.keys() == found.by_key.keys()
+    in_info = {row.key for row in INFO_ROWS}
+    assert native.by_key.keys() - in_info == found.by_key.keys()
+    assert in_info <= native.by_key.keys()
+    # one board refused it, and only a document has it
+    for key in ("discharge_utp", "discharge_utp_release"):
+        assert native.setting(key).evidence == Evidence.APP
+        assert found.setting(key).evidence == Evidence.DOCUMENT
     # neighbours in one register share a slot
     assert found.setting("discharge_utp").slot == found.setting("discharge_utp_release").slot
     one = found.by_address[found.setting("cell_ovp").slot]
     assert one.layout.sizeof() == 4
+
+
+@pytest.mark.parametrize(
+    ("firmware", "lacks"),
+    [
+        ("14.20", {"jk_uart2_protocol", "jk_uart3_protocol", "jk_rebulk_soc"}),
+        ("15.41", {"jk_uart2_protocol", "jk_uart3_protocol", "jk_rebulk_soc"}),
+        (
+            "19.10",
+            {
+                *("jk_uart2_protocol", "jk_uart3_protocol"),
+                *("jk_dry1_trigger", "jk_dry2_trigger", "jk_float_time"),
+            },
+        ),
+    ],
+)
+async def test_settings_in_the_device_info(firmware: str, lacks: set[str], tmp_path: Path) -> None:
+    """Offered where the board says that it takes them, shown as it has them, written untested."""
+    async with connect(f"sim://jk02?firmware={firmware}&seed=1") as device:
+        table = await device.settings()
+        had = {row.key for row in INFO_ROWS} & table.map.by_key.keys()
+        assert had == {row.key for row in INFO_ROWS} - lacks
+        values = table.values()
+        assert (values["jk_can_protocol"], values["jk_buzzer_trigger"]) == ("pylon", "off")
+        assert values["jk_request_charge_time"] == 1.0
+
+        journal = Journal(tmp_path)
+        wish = {"jk_request_charge_time": 2.5, "jk_buzzer_trigger": "cell_uvp"}
+        plan = await draft(device, wish, chemistry="lfp", journal=journal)
+        assert [check.name for check in plan.blocked] == ["tested"]
+        assert "only a document says how" in plan.blocked[0].sentence
+        plan = await draft(device, wish, chemistry="lfp", journal=journal, waive={"untested"})
+        assert (await apply(device, plan, journal=journal)).result == "done"
+        now = (await device.settings()).values()
+        assert {key: now[key] for key in wish} == wish
+        assert {k: v for k, v in now.items() if k not in wish} == {
+            k: v for k, v in values.items() if k not in wish
+        }
+
+        port = await draft(device, {"jk_can_protocol": "deye"}, journal=journal, waive={"untested"})
+        assert "supported" in [check.name for check in port.blocked]
+
+
+def test_the_device_info_of_a_real_board() -> None:
+    """`sess-jk02-32s-pb2a16s20p-15.41-heating`: what a write would send, out of the record."""
+    (frame,) = JK02Framer().feed(captured(PB, "device_info"))
+    found = {row.key: info_bytes(row.at, frame.data) for row in INFO_ROWS}
+    values = {key: raw.hex() for key, raw in found.items() if raw is not None}
+    assert values == {
+        "jk_uart1_protocol": "0e00",
+        "jk_can_protocol": "0000",
+        "jk_uart2_protocol": "0100",
+        "jk_buzzer_trigger": "0900",
+        "jk_dry1_trigger": "0800",
+        "jk_dry2_trigger": "0000",
+        "jk_request_charge_time": "0a",
+        "jk_float_time": "08",
+        "jk_uart3_protocol": "0000",
+        "jk_rebulk_soc": "00",
+    }
+    assert info_bytes(0x04, frame.data) is None
 
 
 # ------------------------------------------------------------------------------------ the driver

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import ClassVar, TypeVar
 
 from bmslink.errors import LinkTimeout, Refused
 from bmslink.link.gatt import Advert, Gatt
 from bmslink.link.link import Link, Timing
 from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Driver, Options, Record
+from bmslink.protocols.base import Driver, Options, Record, Requester
 from bmslink.protocols.common.settings_map import SettingsMap
 from bmslink.protocols.jbd.auth import authenticate
 from bmslink.protocols.jbd.codec import JBDCodec
@@ -69,6 +70,11 @@ class JBD(Driver[JBDFrame]):
     vendor: ClassVar[str] = "jbd"
     vendor_name: ClassVar[str] = "JBD (Jiabaida)"
     radio_rank: ClassVar[int] = 20
+    requests: ClassVar[Mapping[str, Requester]] = {
+        "basic_info": partial(read_request, 0x03),
+        "cells": partial(read_request, 0x04),
+        "version": partial(read_request, 0x05),
+    }
     probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
     relatives: ClassVar[Relatives] = "thorough"
     responder: ClassVar[str] = "bmslink.simulation.boards.jbd:JBDResponder"

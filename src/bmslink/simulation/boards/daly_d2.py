@@ -38,6 +38,7 @@ class DalyD2Responder(DalyRegisterResponder):
 
     dialect: ClassVar[Dialect] = DalyD2.dialect
     switches: ClassVar[Mapping[int, Switch]] = {0xA5: Switch.CHARGE, 0xA6: Switch.DISCHARGE}
+    unclear: ClassVar[Mapping[int, int]] = {0xA8: 0x57}  # as in three captures
 
     def __init__(
         self, pack: Pack, *, address: int | None = None, firmware: str | None = None

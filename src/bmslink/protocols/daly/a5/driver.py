@@ -7,15 +7,16 @@ The frames and their meaning are in `codec`. Facts and their evidence:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 from bmslink.errors import LinkTimeout
 from bmslink.link.gatt import Gatt
 from bmslink.link.link import Link, Timing
 from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Driver, Options, Record
+from bmslink.protocols.base import Driver, Options, Record, Requester
 from bmslink.protocols.common.settings_map import SettingsMap
 from bmslink.protocols.daly.a5.codec import (
     HOST_APP,
@@ -34,8 +35,9 @@ from bmslink.protocols.daly.a5.layouts import (
     MAX_FRAME_NUMBER,
     SENSORS_PER_FRAME,
 )
+from bmslink.protocols.daly.a5.map import a5_map
 from bmslink.protocols.daly.a5.reading import first_number
-from bmslink.protocols.daly.a5.writing import DalyA5ClockSoc, DalyA5Settings, DalyA5Switches, a5_map
+from bmslink.protocols.daly.a5.writing import DalyA5ClockSoc, DalyA5Settings, DalyA5Switches
 from bmslink.protocols.daly.radio import DALY_MODULES
 from bmslink.protocols.optional_requests import OptionalRequests
 from bmslink.protocols.probe import Probe, Relatives, Turn
@@ -55,6 +57,10 @@ def _answers(asked: DalyFrame, frame: DalyFrame) -> bool:
     board = asked.address - HOST_OF_BOARD
     anyone = asked.address in (HOST_PC, HOST_APP)
     return frame.is_answer and frame.id == asked.id and (anyone or frame.address == board)
+
+
+def _request(number: int, address: int | None) -> DalyFrame:
+    return read_request(number, _host(address))
 
 
 PROBE = Probe(
@@ -89,6 +95,10 @@ class DalyA5(Driver[DalyFrame]):
     vendor: ClassVar[str] = "daly"
     vendor_name: ClassVar[str] = "Daly"
     radio_rank: ClassVar[int] = 32
+    requests: ClassVar[Mapping[str, Requester]] = {
+        f"{number:02x}": partial(_request, number)
+        for number in (0x94, 0x90, 0x91, 0x92, 0x93, 0x95, 0x96, 0x97, 0x98)
+    }
     probes: ClassVar[tuple[Probe, ...]] = (PROBE, APP_PROBE)
     relatives: ClassVar[Relatives] = "always"
     responder: ClassVar[str] = "bmslink.simulation.boards.daly_a5:DalyA5Responder"

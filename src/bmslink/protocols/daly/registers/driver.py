@@ -88,7 +88,7 @@ class DalyRegisters(Driver[RTUFrame]):
 
     @classmethod
     def every_map(cls) -> tuple[SettingsMap, ...]:
-        return (register_map(cls.name, cls.dialect.table, None, {}),)
+        return (register_map(cls.name, None, {}),)
 
     async def _request(self, block: Block) -> RTUFrame:
         """The question for a block, when no answer to the one before can pass for its answer."""

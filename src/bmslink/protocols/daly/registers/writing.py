@@ -46,7 +46,7 @@ class DalyRegisterSettings(SettingsAccess[RTUFrame]):
         self._board = board
 
     def likely_map(self, identity: Identity) -> SettingsMap:
-        return register_map(self._board.name, self._board.table, identity.firmware, {})
+        return register_map(self._board.name, identity.firmware, {})
 
     async def find_map(self, identity: Identity) -> SettingsMap:
         draft = self.likely_map(identity)
@@ -54,7 +54,7 @@ class DalyRegisterSettings(SettingsAccess[RTUFrame]):
         slots = [draft.by_address[draft.setting(key).slot] for key in keys]
         found = draft.decode(await self._proven(slots))
         values = {k: v if isinstance(v, float) else None for k, v in found.items()}
-        self.own_map = register_map(self._board.name, self._board.table, identity.firmware, values)
+        self.own_map = register_map(self._board.name, identity.firmware, values)
         return self.own_map
 
     async def _proven(self, slots: Sequence[Slot]) -> dict[int, bytes]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 from bmslink.errors import LinkTimeout
 from bmslink.link.link import Link, Timing
-from bmslink.model import Condition, Identity, Reading
-from bmslink.protocols.base import Codec, Driver, Options, Payload, Record
+from bmslink.model import Condition, Identity, Reading, Switch
+from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, Requester
 from bmslink.protocols.common.fields import (
     Layout,
     bits,
@@ -47,6 +48,7 @@ from bmslink.protocols.jbd.up.layouts import (
 from bmslink.protocols.jbd.up.map import up_map
 from bmslink.protocols.jbd.up.writing import UPSettings
 from bmslink.protocols.optional_requests import OptionalRequests
+from bmslink.protocols.parts import Switches
 from bmslink.protocols.probe import Probe, Relatives, Turn
 
 __all__ = ["JBDUP", "JBDUPCodec"]
@@ -255,6 +257,10 @@ def _head(frame: UPFrame) -> tuple[int, ...]:
     return frame.address, frame.function, frame.start, frame.end
 
 
+def _request(block: tuple[int, int], address: int | None) -> UPFrame:
+    return read_request(block, address or 1)
+
+
 PROBE = Probe(
     protocols=("jbd-up",),
     question="block 1000",
@@ -271,11 +277,22 @@ PROBE = Probe(
 )
 
 
+_FETS = (Switch.CHARGE, Switch.DISCHARGE)
+_CONTRADICTED = (
+    "one program writes register 2902 for it, where another source puts the pack to sleep, and "
+    "nobody was recorded writing it"
+)
+
+
 class JBDUP(Driver[UPFrame]):
     """Asks one pack for its status and, where it can, for its counters."""
 
     name: ClassVar[str] = "jbd-up"
     vendor: ClassVar[str] = "jbd"
+    requests: ClassVar[Mapping[str, Requester]] = {
+        name: partial(_request, block)
+        for name, block in (("status", STATUS), ("capacity", CAPACITY), ("product", PRODUCT))
+    }
     probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
     relatives: ClassVar[Relatives] = "thorough"
     responder: ClassVar[str] = "bmslink.simulation.boards.jbd_up:JBDUPResponder"
@@ -289,6 +306,7 @@ class JBDUP(Driver[UPFrame]):
         self.address = 1 if options.address is None else options.address
         self.patience = OptionalRequests()
         self.settings = UPSettings(self._bytes)
+        self.switches = Switches(self.name, missing=dict.fromkeys(_FETS, _CONTRADICTED))
 
     @classmethod
     def every_map(cls) -> tuple[SettingsMap, ...]:

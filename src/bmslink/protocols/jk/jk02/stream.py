@@ -14,7 +14,7 @@ from bmslink.errors import LinkTimeout
 from bmslink.link.gatt import Gatt
 from bmslink.link.link import Link, Timing
 from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Driver, Options, Record
+from bmslink.protocols.base import Driver, Options, Record, Requester
 from bmslink.protocols.common.settings_map import WriteCommand
 from bmslink.protocols.jk.jk02.framing import (
     ACK,
@@ -49,6 +49,10 @@ class JKStream(Driver[JK02Frame]):
     vendor: ClassVar[str] = "jk"
     vendor_name: ClassVar[str] = "JK (Jikong)"
     streams: ClassVar[bool] = True
+    requests: ClassVar[Mapping[str, Requester]] = {
+        "device_info": lambda address: command(READ_INFO),
+        "settings": lambda address: command(READ_SETTINGS),
+    }
     # Answers come within 0.09-0.45 s, and a first 97 may be lost (docs/protocols/jk02.md).
     # A record over Bluetooth is spread over up to 0.1 s.
     timing: ClassVar[Timing] = Timing(baudrate=115200, timeout=1.0, gap=0.0, retries=2, idle=0.3)
@@ -132,11 +136,15 @@ class JKStream(Driver[JK02Frame]):
             await self._ask(READ_INFO, INFO, self.link.timing.retries)
         return self._known[INFO].values
 
-    async def ask_settings(self) -> bytes:
-        """The settings record, as it is now."""
+    async def ask_settings(self, *, info: bool = False) -> bytes:
+        """The settings record, as it is now; with `info` the device info is as new."""
         self.link.discard()
+        before = self._latest.get(INFO)
         await self._ask(READ_SETTINGS, SETTINGS, self.link.timing.retries)
-        return self._latest[SETTINGS].data
+        table = self._latest[SETTINGS].data
+        if info and self._latest.get(INFO) is before:  # boards from 15 on send it along
+            await self._ask(READ_INFO, INFO, self.link.timing.retries)
+        return table
 
     async def next_live(self) -> Mapping[str, Any]:
         """The values of the next live record."""

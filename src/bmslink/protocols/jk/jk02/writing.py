@@ -19,12 +19,13 @@ from bmslink.protocols.jk.jk02.framing import ACK, INFO, SETTINGS, JK02Frame, co
 from bmslink.protocols.jk.jk02.layouts import DEVICE_INFO
 from bmslink.protocols.jk.jk02.reading import HAS_CLOCK, has
 from bmslink.protocols.jk.jk02.stream import JKStream
-from bmslink.protocols.jk.map import TABLE_BYTES, jk_map, slot_bytes
-from bmslink.protocols.jk.settings import CLOCK, write_layout
+from bmslink.protocols.jk.map import TABLE_BYTES, info_bytes, jk_map, slot_bytes
+from bmslink.protocols.jk.settings import CLOCK, INFO_ROWS, write_layout
 from bmslink.protocols.parts import ClockSoc, SettingsAccess
 
 __all__ = ["NOT_TAKEN", "JK02Clock", "JK02Settings", "JKStreamSettings"]
 
+_IN_INFO = frozenset(row.at for row in INFO_ROWS)
 _YEAR_2020 = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp())
 NOT_TAKEN: Mapping[str, str] = {
     "clock": "this board does not say that it takes one",
@@ -50,7 +51,8 @@ class JKStreamSettings(SettingsAccess[JK02Frame]):
         """The value of a register, out of the settings record's 293 bytes."""
 
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
-        table = await self._board.ask_settings()
+        info = any(slot.address in _IN_INFO for slot in slots)
+        table = await self._board.ask_settings(info=info)
         found = {slot.address: self._raw(slot, table) for slot in slots}
         known = {address: raw for address, raw in found.items() if raw is not None}
         self.seen.add(known)
@@ -107,6 +109,9 @@ class JK02Settings(JKStreamSettings):
         return jk_map(variant, firmware, table, info["command_flags"])
 
     def _raw(self, slot: Slot, table: bytes) -> bytes | None:
+        shown = info_bytes(slot.address, self._board.heard(INFO) or b"")
+        if shown is not None:
+            return shown
         info = self._board.info or {}
         return slot_bytes(str(info.get("variant")), slot.address, table)
 

@@ -17,7 +17,7 @@ from typing import ClassVar, NamedTuple
 from bmslink.errors import LinkTimeout, Refused
 from bmslink.link.link import Link, Timing
 from bmslink.model import Identity, Reading, Switch
-from bmslink.protocols.base import Driver, Options, Record
+from bmslink.protocols.base import Driver, Options, Record, Requester
 from bmslink.protocols.common.register_runs import alike
 from bmslink.protocols.common.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer, answers_read
 from bmslink.protocols.common.settings_map import SettingsMap, WriteCommand
@@ -34,7 +34,8 @@ from bmslink.protocols.jk.modbus.map import (
     SETTINGS,
     RegisterTable,
 )
-from bmslink.protocols.jk.modbus.writing import JKModbusSettings, modbus_map
+from bmslink.protocols.jk.modbus.settings import modbus_map
+from bmslink.protocols.jk.modbus.writing import JKModbusSettings
 from bmslink.protocols.parts import Switches
 from bmslink.protocols.probe import Probe, Turn
 
@@ -70,6 +71,10 @@ def _is_jk(identity: Identity) -> bool:
     return model.isprintable() and len(model) > 1 and bool(re.match(r"V?\d+\.\d", firmware))
 
 
+def _request(table: RegisterTable, read: Read, address: int | None) -> RTUFrame:
+    return read_request(1 if address is None else address, table.base + read.offset, read.registers)
+
+
 PROBE = Probe(
     protocols=("jk-modbus",),
     question="model and versions, function 03",
@@ -93,6 +98,11 @@ class JKModbus(Driver[RTUFrame]):
 
     name: ClassVar[str] = "jk-modbus"
     vendor: ClassVar[str] = "jk"
+    requests: ClassVar[Mapping[str, Requester]] = {
+        "switches": partial(_request, SETTINGS, SWITCHES_READ),
+        **{f"live_{n}": partial(_request, LIVE, read) for n, read in enumerate(LIVE_READS, 1)},
+        **{f"info_{n}": partial(_request, INFO, read) for n, read in enumerate(IDENTITY_READS, 1)},
+    }
     probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
     responder: ClassVar[str] = "bmslink.simulation.boards.jk_modbus:JKModbusResponder"
     # A request 2 ms after an answer is not heard, one after 380 ms is; between them nothing was

@@ -8,84 +8,28 @@ refuses a value that crosses its neighbours, so the order of several writes matt
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from typing import Protocol
-
-from construct import Struct
 
 from bmslink.errors import FrameError, SettingError
 from bmslink.model import Identity
 from bmslink.protocols.common.register_runs import question, runs, slot_bytes, span
 from bmslink.protocols.common.rtu import WRITE_MANY, RTUFrame
 from bmslink.protocols.common.settings_map import SettingsMap, Slot, WriteCommand
-from bmslink.protocols.jk.map import TABLE_BYTES, jk_map
 from bmslink.protocols.jk.modbus.codec import is_answer
 from bmslink.protocols.jk.modbus.map import INFO, SETTINGS, RegisterTable
-from bmslink.protocols.jk.settings import SWITCH_WORD
+from bmslink.protocols.jk.modbus.settings import modbus_map
+from bmslink.protocols.jk.settings import TABLE_BYTES
 from bmslink.protocols.parts import SettingsAccess
-from bmslink.settings.setting import SWITCHES, Evidence, Setting
+from bmslink.settings.setting import SWITCHES
 
-__all__ = ["JKModbusBoard", "JKModbusSettings", "modbus_map"]
+__all__ = ["JKModbusBoard", "JKModbusSettings"]
 
-_FLAGS_AT, _COMMANDS_AT = 281, 144
+_FLAGS_AT = SETTINGS.starts["enable_flags"]
+_COMMANDS_AT = INFO.starts["command_flags"]
 _MOST, _MOST_AGAIN = 31, 23
 """Registers of one question, and of one when all are asked for a second time: split elsewhere,
 no answer is as long as the one that it is compared with."""
-_WORD = "jk_switches"
-_PAIRS = (("jk_heating_start", "jk_heating_stop"), ("discharge_utp", "discharge_utp_release"))
-_LONE_BYTE = "it shares its register with a byte that nobody may write"
-_RECORDED = "balance_switch"  # jk-modbus-fc16-broadcast-switch
-_FIELDS = {field.name: field for field in SETTINGS.fields}
-
-
-@cache
-def _slot_of(key: str, code: int) -> Slot:
-    """The registers that hold a setting: every one of the native map has some.
-
-    Made once: a layout's fast reader is compiled for the object.
-    """
-    if SWITCH_WORD <= code < SWITCH_WORD + 16:
-        key = _WORD
-    for pair in _PAIRS:
-        if key in pair:
-            names = [_FIELDS[name] for name in pair]
-            layout = Struct(*(field.name / field.wire for field in names))
-            return Slot(address=SETTINGS.base + names[0].start, layout=layout)
-    field = _FIELDS[key]
-    return Slot(address=SETTINGS.base + field.start, layout=Struct(field.name / field.wire))
-
-
-def _row(row: Setting, slot: Slot) -> Setting:
-    """A row of the native map, at its Modbus register."""
-    bit = row.slot - SWITCH_WORD
-    switch = SWITCH_WORD <= row.slot < SWITCH_WORD + 16
-    lone = slot.layout.sizeof() % 2 == 1
-    return replace(
-        row,
-        slot=slot.address,
-        name=_WORD if switch else "",
-        bit=bit if switch else None,
-        evidence=Evidence.CAPTURE if row.key == _RECORDED else Evidence.APP,
-        reason=_LONE_BYTE if lone else row.reason,
-    )
-
-
-def modbus_map(firmware: str | None, table: bytes, command_flags: bytes) -> SettingsMap:
-    """The map of a board: what its flags offer, as in the native protocol."""
-    native = jk_map("32s", firmware, table, command_flags)
-    slots: dict[int, Slot] = {}
-    rows = []
-    for row in native.settings:
-        slot = _slot_of(row.key, row.slot)
-        slots[slot.address] = slot
-        rows.append(_row(row, slot))
-    return replace(
-        native,
-        name="jk-modbus",
-        slots=tuple(slots[at] for at in sorted(slots)),
-        settings=tuple(rows),
-    )
 
 
 class JKModbusBoard(Protocol):

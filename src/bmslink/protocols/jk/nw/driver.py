@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from bmslink.errors import FrameError
 from bmslink.link.link import Link, Timing
 from bmslink.model import Identity, Reading, Switch
-from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, Role
+from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, Requester, Role
 from bmslink.protocols.common.fields import (
     flag_or_raw,
     is_set,
@@ -40,6 +40,7 @@ from bmslink.protocols.jk.nw.framing import (
     JKNWFramer,
     read_all_request,
 )
+from bmslink.protocols.jk.nw.map import nw_map
 from bmslink.protocols.jk.nw.tags import (
     ALARMS,
     CHEMISTRIES,
@@ -54,7 +55,7 @@ from bmslink.protocols.jk.nw.tags import (
     temperature,
     without_password,
 )
-from bmslink.protocols.jk.nw.writing import JKNWSettings, nw_map
+from bmslink.protocols.jk.nw.writing import JKNWSettings
 from bmslink.protocols.parts import Switches
 from bmslink.protocols.probe import Probe, Turn
 
@@ -287,6 +288,7 @@ class JKNW(Driver[JKNWFrame]):
 
     name: ClassVar[str] = "jk-nw"
     vendor: ClassVar[str] = "jk"
+    requests: ClassVar[Mapping[str, Requester]] = {"all": lambda address: read_all_request()}
     probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
     responder: ClassVar[str] = "bmslink.simulation.boards.jk_nw:JKNWResponder"
     # Answers begin 26 to 100 ms after the request (93 ms in the vendor's own log) and take

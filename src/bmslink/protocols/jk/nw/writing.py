@@ -8,72 +8,15 @@ switches are written, and everything else is left to the other ports of these bo
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import cache
-
-from construct import Struct
 
 from bmslink.model import Identity
 from bmslink.protocols.common.settings_map import SettingsMap, Slot, WriteCommand
 from bmslink.protocols.jk.nw.framing import JKNWFrame, write_request
-from bmslink.protocols.jk.nw.tags import PASSWORD, TAGS, split
+from bmslink.protocols.jk.nw.map import nw_map
+from bmslink.protocols.jk.nw.tags import TAGS, split
 from bmslink.protocols.parts import SettingsAccess
-from bmslink.settings.setting import Danger, Evidence, Kind, Setting, title_of
 
-__all__ = ["JKNWSettings", "nw_map"]
-
-_WRITABLE = {0xAB: "charge_switch", 0xAC: "discharge_switch"}
-_UNTRIED = "nobody has recorded this tag being written; the board's Bluetooth port takes it"
-_OWN = ("jk_address", "jk_current_calibration", "jk_calibrating")
-_UNITS = {
-    "calibration": "A",
-    "low": "%",
-    "ovp": "V",
-    "uvp": "V",
-    "release": "V",
-    "delta": "V",
-    "voltage": "V",
-    "ocp": "A",
-    "delay": "s",
-    "capacity": "Ah",
-}
-
-
-def _unit(key: str) -> str:
-    """By the last word of its name."""
-    if "otp" in key or "utp" in key:
-        return "°C"
-    if key == "temperature_delta":
-        return "K"
-    return _UNITS.get(key.rpartition("_")[2], "")
-
-
-def _row(tag: int, key: str) -> Setting:
-    kind: Kind = "switch" if key.endswith("_switch") else "number"
-    writable = tag in _WRITABLE
-    return Setting(
-        key=key,
-        title=title_of(key.removeprefix("jk_")),
-        slot=tag,
-        kind=kind,
-        unit=_unit(key),
-        danger=Danger.POWER if writable else Danger.NONE,
-        evidence=Evidence.CAPTURE if writable else Evidence.UNVERIFIED,
-        reason="" if writable else _UNTRIED,
-        live=key == "jk_calibrating",
-        own=key in _OWN,
-    )
-
-
-@cache
-def nw_map() -> SettingsMap:
-    """The map of all `4E 57` boards: the tags explain themselves."""
-    tags = {n: tag for n, tag in TAGS.items() if tag.role == "settings" and n != PASSWORD}
-    return SettingsMap(
-        name="jk-nw",
-        evidence="Ten boards were recorded with this list of tags (docs/protocols/jk-nw.md).",
-        slots=tuple(Slot(address=n, layout=Struct(t.name / t.layout)) for n, t in tags.items()),
-        settings=tuple(_row(number, tag.name) for number, tag in tags.items()),
-    )
+__all__ = ["JKNWSettings"]
 
 
 class JKNWSettings(SettingsAccess[JKNWFrame]):
@@ -113,5 +56,5 @@ class JKNWSettings(SettingsAccess[JKNWFrame]):
         return WriteCommand(
             frame=write_request(slot.address, data),
             answer=None,  # what comes back was never recorded: only reading tells
-            what=_WRITABLE[slot.address],
+            what=TAGS[slot.address].name,
         )
