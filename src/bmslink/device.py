@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any
 
 from bmslink.arguments import checked
-from bmslink.board import Board, MakeTransport
+from bmslink.board import Board, MakeTransport, OnProgress
 from bmslink.embedding import embedded, is_written
 from bmslink.errors import (
     BmsError,
@@ -74,8 +74,18 @@ class Device(Board):
         async with self._turn:
             with self.guarding():
                 identity = await self.driver.identify()
-            self.known = identity
+            self.known, self._breaks = identity, self.link.breaks
         return self._able(identity)
+
+    _breaks = -1
+    """Those of the link when it was last asked who answers."""
+
+    async def who(self) -> Identity:
+        """Who the pack is, asked only where another board may answer by now: the link was opened
+        again, or nothing was heard for a while, since it was asked last."""
+        if self.known is not None and self.link.breaks == self._breaks:
+            return self._able(self.known)
+        return await self.identify()
 
     async def inspect(self) -> Identity:
         """Who the pack is, after asking it which settings it has, as every settings command does.
@@ -104,7 +114,12 @@ class Device(Board):
         async with self._turn:
             with self.guarding():
                 reading = await self.driver.read()
-            return replace(reading, target=str(self.target), time=self.link.received_at)
+            return replace(
+                reading,
+                target=str(self.target),
+                name=self.target.name or None,
+                time=self.link.received_at,
+            )
 
     # -------------------------------------------------------------------------------- settings
 
@@ -133,10 +148,23 @@ class Device(Board):
             with self.guarding():
                 part = settings_of(self.driver)
                 async with part.session(writing=False):
-                    image: RawSettings = await part.fetch(found.slots)
-                    if self.driver.timing.anonymous:
-                        image = await self._agreed(found, image)
+                    twice = self.driver.timing.anonymous
+                    with self.stage("reading", len(found.slots) * (2 if twice else 1)):
+                        image: RawSettings = await part.fetch(found.slots)
+                        if twice:
+                            image = await self._agreed(found, image)
                     return SettingsSnapshot(map=found, image=image)
+
+    @checked()
+    async def glance(self, settings_map: SettingsMap, *, again: bool = False) -> SettingsSnapshot:
+        """All settings as one reading gives them; `again`: by other questions where answers do not
+        name theirs. Two that agree are a proof."""
+        async with self._turn:
+            with self.guarding():
+                part = settings_of(self.driver)
+                async with part.session(writing=False):
+                    fetch = part.fetch_again if again else part.fetch
+                    return SettingsSnapshot(map=settings_map, image=await fetch(settings_map.slots))
 
     async def _agreed(self, settings_map: SettingsMap, first: RawSettings) -> RawSettings:
         """The image that two readings in a row give."""
@@ -153,6 +181,31 @@ class Device(Board):
             "other questions, or somebody else changes settings. Check the wiring and other "
             "masters, and read again."
         )
+
+    @asynccontextmanager
+    async def conversation(self) -> AsyncIterator[None]:
+        """What is opened to read settings (JBD's factory mode) stays open between the calls
+        inside, until something is written or `leave_session` closes it: not to be held while a
+        person is asked, or while time passes."""
+        part = self.driver.settings
+        if part is None:
+            yield
+            return
+        part.conversations += 1
+        try:
+            yield
+        finally:
+            part.conversations -= 1
+            if not part.conversations:
+                await self.leave_session()
+
+    async def leave_session(self) -> None:
+        """Close what a `conversation` keeps open."""
+        part = self.driver.settings
+        if part is not None and part.in_session:
+            async with self._turn:
+                with self.guarding():
+                    await part.leave_session()
 
     @asynccontextmanager
     async def writing(self, *, waits: bool = True) -> AsyncIterator[None]:
@@ -332,14 +385,16 @@ def connect(
     pin: str | Pin | None = None,
     transport: Transport | None = None,
     client: ClientFactory | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Device:
     """The pack at a target, at a serial port (a `Path`), or by its name in bmslink.toml; opened by
     `async with`.
 
     The options override the target's own `?key=value`. `record` takes every byte both ways in
     the capture format, passwords blanked. `pin` is what a pack that asks who we are is told; else
-    BMSLINK_PIN, else what stands beside the name in bmslink.toml. Raises `TargetError` at once,
-    others on opening.
+    BMSLINK_PIN, else what stands beside the name in bmslink.toml. `on_progress` is told how far
+    reading and changing settings are (`Device.on_progress`). Raises `TargetError` at once, others
+    on opening.
 
     Programs that own the connection hand it over, and name the `protocol`:
 
@@ -358,10 +413,12 @@ def connect(
             target, protocol=protocol, address=address, baudrate=baudrate, timeout=timeout
         )
     text = None if make else str(target)
-    return Device(
+    device = Device(
         endpoint,
         record=record,
         pin=pin if isinstance(pin, Pin) else find_pin(text, pin),
         named=find_pack(text) if text is not None else None,
         transport=make,
     )
+    device.on_progress = on_progress
+    return device

@@ -72,6 +72,8 @@ class Reading:
     """One poll of one pack. Field names are those of `read --json`."""
 
     target: str | None = None
+    name: str | None = None
+    """What bmslink.toml calls the pack."""
     protocol: str = ""
     time: datetime | None = None
     """When the last byte of it was received, UTC; `None` for frames without a time."""
@@ -155,6 +157,7 @@ class Reading:
         """The JSON object of this reading: all keys, always in the same order."""
         return {
             "target": self.target,
+            "name": self.name,
             "protocol": self.protocol,
             "time": _utc(self.time),
             "voltage": self.voltage,

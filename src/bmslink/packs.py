@@ -28,6 +28,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from bmslink.arguments import did_you_mean
 from bmslink.errors import TargetError
 from bmslink.link.transport import SCHEMES, Endpoint, Pin, parse_target
 from bmslink.protocols import DRIVERS, VENDORS, is_protocol, unknown_protocol
@@ -115,8 +116,8 @@ def named(text: str) -> str:
         return pack.target
     if packs:
         raise TargetError(
-            f"There is no pack named {text!r} in {path}; there are: {', '.join(packs)}. "
-            "A target is written like jbd+serial:///dev/ttyUSB0."
+            f"There is no pack named {text!r} in {path}; there are: {', '.join(packs)}."
+            f"{did_you_mean(text, packs)} A target is written like jbd+serial:///dev/ttyUSB0."
         )
     return text
 

@@ -60,8 +60,11 @@ def test_show_json_is_one_object_for_each_setting(cli):
     assert list(found["cell_ovp"]) == [
         "schema",
         *("key", "title", "value", "unit", "minimum", "maximum", "choices", "writable"),
-        *("reason", "danger", "evidence", "raw"),
+        *("reason", "danger", "evidence", "raw", "group", "words"),
     ]
+    assert found["cell_ovp"]["group"] == "cells"
+    assert found["cell_ovp"]["words"] is None
+    assert found["jbd_ntc_bits"]["words"].startswith("NTC 1")
     assert found["cell_ovp"]["value"] == 3.65
     assert found["cell_ovp"]["unit"] == "V"
     assert bytes.fromhex(found["cell_ovp"]["raw"]) == b"\x0e\x42"

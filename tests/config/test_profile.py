@@ -286,8 +286,8 @@ def test_a_count_has_no_unit_of_a_voltage() -> None:
 
 
 def test_a_backup_and_a_profile_that_are_mixed_up_are_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(ProfileError, match="`config restore`"):
+    with pytest.raises(ProfileError, match="`bmslink config restore FILE TARGET`"):
         parse_profile('{"kind": "bmslink-backup"}')
     (tmp_path / "p.toml").write_text("[settings]\ncell_ovp = 3.6\n")
-    with pytest.raises(BackupError, match="`config apply`"):
+    with pytest.raises(BackupError, match=r"`bmslink config apply .*p\.toml TARGET`"):
         load_backup(tmp_path / "p.toml")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 
 from bmslink.cli.option_groups import OptionGroup
-from bmslink.cli.output import UNVERIFIED, Session
+from bmslink.cli.output import UNVERIFIED, Session, identified
 from bmslink.errors import GateError, TargetError, UsageError
 
 if TYPE_CHECKING:
@@ -164,8 +164,8 @@ def _left_behind(device: Device) -> str:
     if not open_:
         return "Interrupted before anything was sent."
     return (
-        f"Interrupted in the middle of a change: `bmslink config resume {device.target}` finishes "
-        "it or sets it back; until then nothing else is written to this pack."
+        f"Interrupted in the middle of a change: `bmslink config resume {device.target.word}` "
+        "finishes it or sets it back; until then nothing else is written to this pack."
     )
 
 
@@ -176,7 +176,9 @@ async def _ask_chemistry(session: Session, device: Device) -> str | None:
     from bmslink.settings.chemistry import CHEMISTRIES, chemistry
 
     names = ", ".join(CHEMISTRIES)
-    told = await answer(f"What are the cells of {device.target} made of ({names})? Enter: unknown")
+    told = await answer(
+        f"What are the cells of {device.target.label} made of ({names})? Enter: unknown"
+    )
     if not told.strip():
         return None
     kind = chemistry(told).name
@@ -204,19 +206,34 @@ async def change(
     `settings`: the map of this board, where it was read already. `waive`: checks that may fail
     besides those of the options.
     """
-    from bmslink.config import apply, draft
+    from bmslink.config import draft
 
-    settings = settings or await device.settings_map(await device.identify())
-    allowed, chemistry = options.waived() | set(waive), options.chemistry
+    allowed = options.waived() | set(waive)
     drafting = partial(draft, device, wanted, raw=raw, switches=switches, settings=settings)
+    async with device.conversation():
+        return await _change(session, device, drafting, options, allowed)
+
+
+async def _change(
+    session: Session,
+    device: Device,
+    drafting: Callable[..., Awaitable[Plan]],
+    options: ChangeOptions,
+    allowed: Collection[str],
+) -> Outcome | None:
+    from bmslink.config import apply
+
+    chemistry = options.chemistry
     plan = await drafting(waive=allowed, chemistry=chemistry)
     if plan.needs_chemistry and not options.yes and can_ask(session):
+        await device.leave_session()
         chemistry = await _ask_chemistry(session, device)
         plan = await drafting(waive=allowed, chemistry=chemistry)
     twin = [check.name for check in plan.blocked] == ["twin"]
     if twin and can_ask(session) and not options.dry_run:
+        await device.leave_session()
         await agree(session, f"{plan.blocked[0].sentence} Is it another one?", yes=False)
-        plan = await drafting(waive=allowed | {"twin"}, chemistry=chemistry)
+        plan = await drafting(waive={*allowed, "twin"}, chemistry=chemistry)
     show_plan(session, plan, whole=options.dry_run)
     stop_if_blocked(plan)
     if options.dry_run:
@@ -225,7 +242,9 @@ async def change(
     if plan.changes:
         count = sum(len(c.edits) for c in plan.changes)
         what = f"{count} setting{'s' * (count != 1)}"
-        await agree(session, f"Write {what} to {device.target}?", yes=options.yes)
+        if not options.yes:
+            await device.leave_session()
+        await agree(session, f"Write {what} to {device.target.label}?", yes=options.yes)
     outcome = await under_way(session, device, apply(device, plan))
     show_outcome(session, device, outcome)
     return outcome
@@ -243,7 +262,8 @@ def show_plan(session: Session, plan: Plan, *, whole: bool = True) -> None:
     """The plan on stdout: as JSON only where it is the result."""
     if session.json:
         if whole or plan.blocked:
-            session.record({"target": plan.target, "plan": plan.to_dict()})
+            name = {"name": plan.name} if plan.name else {}
+            session.record({"target": plan.target, **name, "plan": plan.to_dict()})
         return
     from bmslink.cli.render import config, text
 
@@ -254,7 +274,7 @@ def show_plan(session: Session, plan: Plan, *, whole: bool = True) -> None:
 def show_outcome(session: Session, device: Device, outcome: Outcome) -> None:
     """How it ended, on stdout; exit code 4 where what was sent is not read back."""
     if session.json:
-        session.record({"target": str(device.target), "outcome": outcome.to_dict()})
+        session.record({**identified(device.target), "outcome": outcome.to_dict()})
     else:
         session.print(outcome.sentence)
         for note in outcome.notes:
@@ -263,7 +283,7 @@ def show_outcome(session: Session, device: Device, outcome: Outcome) -> None:
         raise typer.Exit(UNVERIFIED)
 
 
-def value_of(setting_kind: str, unit: str, text: str) -> Any:
+def value_of(setting_kind: str, unit: str, text: str, *, name: str = "the value") -> Any:
     """What was typed for a setting, in its own form; `UsageError` where it cannot be."""
     from bmslink.config.files.profile import SWITCHED, NumberWithUnit, typed_value
 
@@ -274,5 +294,5 @@ def value_of(setting_kind: str, unit: str, text: str) -> Any:
         return position
     if setting_kind != "number":
         return text
-    value = typed_value(text)
+    value = typed_value(text, name)
     return value.to(unit) if isinstance(value, NumberWithUnit) else value

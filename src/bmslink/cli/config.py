@@ -16,7 +16,7 @@ from bmslink.cli import config_files as files
 from bmslink.cli import options as o
 from bmslink.cli.config_changes import journal, resume, verify
 from bmslink.cli.connection import ConnectionOptions, connect_all, connect_one
-from bmslink.cli.output import FAILED, FOUND
+from bmslink.cli.output import FAILED, FOUND, identified
 from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ def backup(
         return
     save_backup(made, path, overwrite=output.force)
     if session.json:
-        session.record({"target": made.target, "path": path, "sha256": made.sha256})
+        session.record({**identified(device.target), "path": path, "sha256": made.sha256})
     else:
-        session.print(f"{len(made.values)} settings of {device.target} are in {path}.")
+        session.print(f"{len(made.values)} settings of {device.target.label} are in {path}.")
 
 
 def export(
@@ -155,7 +155,6 @@ def plan(
             switches=switches,
             waive=options.waived(),
             chemistry=options.chemistry,
-            settings=await device.settings_map(await device.identify()),
         )
         c.show_plan(session, made)
         c.stop_if_blocked(made)
@@ -192,17 +191,17 @@ def apply(
         await c.change(session, device, profile, options, switches=switches)
 
     for number, device in enumerate(devices):
-        session.target = str(device.target)
+        session.target = device.target
         try:
             run_open(device, write)
         except (BmsError, KeyboardInterrupt) as error:
             if isinstance(error, BmsError) and len(devices) > 1:
-                files.failed(session, str(device.target), error)
-            left = [str(d.target) for d in devices[number + 1 :]]
+                files.failed(session, device.target, error)
+            left = [d.target for d in devices[number + 1 :]]
             for target in left if session.json else ():
-                session.record({"target": target, "error": "Not begun."})
+                session.record({**identified(target), "error": "Not begun."})
             if left:
-                session.complain(f"Not begun: {', '.join(left)}.")
+                session.complain(f"Not begun: {', '.join(each.label for each in left)}.")
             if isinstance(error, BmsError) and len(devices) > 1:
                 raise typer.Exit(FAILED) from error
             raise
@@ -256,7 +255,7 @@ def diff(
     from bmslink.config.files.compare import compare, compared, lacking
 
     session = o.session_of(ctx)
-    names = list(sides)
+    names = files.spread(sides, connection)
     if len(names) == 1:
         names.append(o.one_target(None))
     if len(set(names)) < len(names):

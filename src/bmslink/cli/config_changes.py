@@ -10,7 +10,7 @@ from bmslink.cli import change as c
 from bmslink.cli import config_files as files
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_one
-from bmslink.cli.output import FOUND
+from bmslink.cli.output import FOUND, identified
 from bmslink.errors import TargetError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def resume(
     async def go_on(device: Device) -> bool:
         found = await cut_off_change(device)
         if show:
-            files.show_cut_off(session, str(device.target), found)
+            files.show_cut_off(session, device.target, found)
             return found is not None
         if found is not None:
             back = rollback or found.back
@@ -64,7 +64,7 @@ def resume(
                 await c.agree(session, f"Is it the board of {found.elsewhere}?", yes=False)
                 waived.add("place")
             how = "Give it up on" if keep else "Set it back on" if back else "Finish it on"
-            await c.agree(session, f"{how} {device.target}?", yes=yes)
+            await c.agree(session, f"{how} {device.target.label}?", yes=yes)
         odd = found.odd if found is not None else ""
         work = end(
             device,
@@ -101,7 +101,7 @@ def verify(
 
     found = run_open(device, look)
     if session.json:
-        session.record({"target": str(device.target), **found.to_dict()})
+        session.record({**identified(device.target), **found.to_dict()})
     else:
         session.print(found.sentence)
         if found.differences:

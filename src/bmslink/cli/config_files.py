@@ -10,7 +10,7 @@ import typer
 
 from bmslink.cli.connection import ConnectionOptions, connect_all
 from bmslink.cli.outfile import on_stdout, write_text
-from bmslink.cli.output import FAILED, about
+from bmslink.cli.output import FAILED, about, identified
 from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bmslink.config.files.backup import Backup
     from bmslink.config.files.compare import Side
     from bmslink.device import Device
+    from bmslink.link.transport import Endpoint
     from bmslink.model import Identity, Reading
     from bmslink.protocols.common.settings_map import SettingsSnapshot
 
@@ -32,6 +33,7 @@ __all__ = [
     "one_by_one",
     "show_cut_off",
     "sides",
+    "spread",
     "tell",
 ]
 
@@ -40,7 +42,7 @@ def give(session: Session, text: str, options: OutputOptions) -> None:
     """A text on stdout, or into a file that is not there yet."""
     path = options.output
     if path is None or on_stdout(path):
-        session.print(*text.rstrip("\n").split("\n"))
+        session.write(*text.rstrip("\n").split("\n"))
         return
     write_text(path, text, force=options.force)
     if session.json:
@@ -63,14 +65,14 @@ def tell(session: Session, found: CutOff, *, back: bool) -> None:
         session.say(found.odd)
 
 
-def show_cut_off(session: Session, target: str, found: CutOff | None) -> None:
+def show_cut_off(session: Session, target: Endpoint, found: CutOff | None) -> None:
     """All that is on record of a change that was cut off; a person decides by it."""
     from bmslink.cli.render import journal as render
     from bmslink.cli.render.clean import clean
 
     if session.json:
         session.record(
-            {"target": target, "open_change": None if found is None else found.to_dict()}
+            {**identified(target), "open_change": None if found is None else found.to_dict()}
         )
         return
     if found is None:
@@ -118,6 +120,15 @@ def sides(session: Session, names: Sequence[str], connection: ConnectionOptions)
     return found
 
 
+def spread(names: Sequence[str], connection: ConnectionOptions) -> list[str]:
+    """The sides as they were named; a target that means several packs is one side for each."""
+    found: list[str] = []
+    for name in names:
+        several = [] if _is_file(name) else connection.endpoints(name)
+        found += [str(each) for each in several] if len(several) > 1 else [name]
+    return found
+
+
 def _is_file(name: str) -> bool:
     if "://" in name:
         return False
@@ -139,8 +150,9 @@ def _file(name: str) -> Side:
 
 async def look(device: Device) -> tuple[Identity, SettingsSnapshot]:
     """Who an open pack is, and its settings."""
-    identity = await device.identify()
-    return identity, await device.settings(await device.settings_map(identity))
+    async with device.conversation():
+        identity = await device.identify()
+        return identity, await device.settings(await device.settings_map(identity))
 
 
 async def look_live(device: Device) -> tuple[Identity, SettingsSnapshot, Reading]:
@@ -157,20 +169,20 @@ def one_by_one(
 
     errors = []
     for device in devices:
-        target = str(device.target)
-        session.target = target
+        session.target = device.target
         try:
             run_open(device, act)
         except BmsError as error:
             errors.append(error)
             if len(devices) > 1:
-                failed(session, target, error)
+                failed(session, device.target, error)
     return errors
 
 
-def failed(session: Session, target: str, error: BmsError) -> None:
+def failed(session: Session, target: Endpoint | str, error: BmsError) -> None:
     """Tell that one of several packs failed."""
     if session.json:
-        session.record({"target": target, "error": str(error)})
+        which = {"target": target} if isinstance(target, str) else identified(target)
+        session.record({**which, "error": str(error)})
     session.show_traceback(error)
     session.complain(about(target, error))

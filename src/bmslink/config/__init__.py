@@ -14,6 +14,10 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
   board, where it was read already. `chemistry` states what the cells are (`CHEMISTRIES`); a device
   that was opened by its name in bmslink.toml knows what is said there. `make_plan` is the same
   without a device: pure, from what was read.
+* `async with device.conversation():` around both keeps JBD's factory mode open in between (one time
+  in it less); not while a person looks at the plan, or after `await device.leave_session()`.
+  `connect(target, on_progress=told)`: `told(doing, done, total)` is called while settings are read,
+  written and checked.
 * `Plan`: `changes` (in the order of writing; each with `slot`, `old`, `new` and its `edits`:
   key, old, asked and stored value, and what it `follows` where it is not as asked), `unsupported`
   and `left_out` (key -> why), `checks`, `remarks`, `frames` (every byte that would change

@@ -62,10 +62,11 @@ async def draft(
     """
     _need_backup(raw)
     counted = device.link.received, device.link.framer.bad_frames
-    identity = await device.identify()
-    table = await device.settings(settings or await device.settings_map(identity))
-    wish = _Wish(wanted, raw, switches, frozenset(waive), chemistry)
-    return await _draft(device, identity, table, wish, journal or Journal(), counted)
+    async with device.conversation():
+        identity = await device.who()
+        table = await device.settings(settings or await device.settings_map(identity))
+        wish = _Wish(wanted, raw, switches, frozenset(waive), chemistry)
+        return await _draft(device, identity, table, wish, journal or Journal(), counted)
 
 
 class _Wish(NamedTuple):
@@ -113,6 +114,7 @@ async def _draft(
         recorded=past.chemistry() if past else None,
         health=Health(frames - counted[0], bad - counted[1], still),
         target=str(device.target),
+        name=device.target.name,
         blocked=blocked,
         named=device.named,
     )
@@ -158,25 +160,34 @@ async def apply(
     """
     journal = journal or Journal()
     with locked(journal.folder / "locks", lock_names(device, plan.identity)):
-        fresh = await _look_again(device, plan, journal)
-        gate(fresh)
-        if fresh.changes != plan.changes and not (confirm is not None and confirm(fresh)):
+        async with device.conversation():
+            return await _apply(device, plan, confirm, journal)
+
+
+async def _apply(
+    device: Device, plan: Plan, confirm: Callable[[Plan], bool] | None, journal: Journal
+) -> Outcome:
+    fresh = await _look_again(device, plan, journal)
+    gate(fresh)
+    if fresh.changes != plan.changes:
+        await device.leave_session()  # a person may be asked
+        if confirm is None or not confirm(fresh):
             raise refuse(
                 "The settings changed since the plan was made, and what would change now was not "
                 "agreed to: nothing was sent. Plan again.",
                 "unchanged",
             )
-        if not fresh.changes:
-            left = fresh.unsupported
-            return Outcome(
-                result="nothing",
-                sentence="Nothing was sent: what this pack can change is as wanted already; it "
-                f"cannot change {_named(left)}."
-                if left
-                else "Everything is as wanted already.",
-                notes=_left_out(fresh),
-            )
-        return await _carry_out_new(device, fresh, journal)
+    if not fresh.changes:
+        left = fresh.unsupported
+        return Outcome(
+            result="nothing",
+            sentence="Nothing was sent: what this pack can change is as wanted already; it "
+            f"cannot change {_named(left)}."
+            if left
+            else "Everything is as wanted already.",
+            notes=_left_out(fresh),
+        )
+    return await _carry_out_new(device, fresh, journal)
 
 
 def _left_out(plan: Plan) -> list[str]:
@@ -198,7 +209,9 @@ async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
     raw = plan.raw
     _need_backup(raw)
     counted = device.link.received, device.link.framer.bad_frames
-    identity, _ = await identify_as(device, pack_of(plan.identity))
+    identity = await device.who()
+    if same_board(pack_of(plan.identity), pack_of(identity)):
+        identity, _ = await identify_as(device, pack_of(plan.identity))
     same_as_planned(plan, identity)
     table = await settled_table(device, plan, identity)
     backup = raw if isinstance(raw, Backup) else None

@@ -88,6 +88,8 @@ class Plan:
     """A change that has been thought through."""
 
     target: str
+    name: str | None
+    """What bmslink.toml calls the pack."""
     identity: Identity
     table: SettingsSnapshot
     """All settings as they were read."""
@@ -197,6 +199,7 @@ def make_plan(
     recorded: str | None = None,
     health: Health | None = None,
     target: str = "",
+    name: str = "",
     blocked: Mapping[str, str] | None = None,
     named: NamedPack | None = None,
 ) -> Plan:
@@ -273,6 +276,7 @@ def make_plan(
     refused = {each.slot for each in back.outside if not each.stood and not passed}
     return Plan(
         target=target,
+        name=name or None,
         identity=identity,
         table=table,
         wanted=wanted if isinstance(wanted, Profile) else dict(wanted),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bmslink.arguments import did_you_mean
 from bmslink.errors import TargetError
 from bmslink.link.plugins import load_plugin, plugins
 from bmslink.link.transport import load
@@ -45,9 +46,10 @@ def is_protocol(name: str | None) -> bool:
 
 
 def unknown_protocol(name: str) -> TargetError:
-    """The error for a name that is none; it names those that are."""
-    known = ", ".join([*DRIVERS, *plugins("bmslink.protocols")])
-    return TargetError(f"Unknown protocol {name!r}; known: {known}.")
+    """The error for a name that is none; it names those that are, and the nearest."""
+    known = [*DRIVERS, *plugins("bmslink.protocols")]
+    near = did_you_mean(name, (*VENDORS, *known))
+    return TargetError(f"Unknown protocol {name!r}; known: {', '.join(known)}.{near}")
 
 
 def load_driver(name: str) -> type[Driver[Any]]:

@@ -44,6 +44,8 @@ class SettingsAccess(ABC, Generic[F]):
         """The map of this board, once it was found."""
         self.switch_map: SettingsMap | None = None
         """That of its switches, where only those were looked for."""
+        self.on_asked: Callable[[int], None] = lambda count: None
+        """Takes how many more settings were asked for."""
 
     @abstractmethod
     async def find_map(self, identity: Identity) -> SettingsMap:
@@ -63,6 +65,15 @@ class SettingsAccess(ABC, Generic[F]):
         """What has to surround reading or writing settings. `waits`: for another program that
         does the same with this board at the moment; nothing that switches off does."""
         yield
+
+    conversations, in_session = 0, False
+    """How many callers want a session for reading kept open, and whether one is open."""
+
+    async def leave_session(self) -> None:
+        """End the session that is kept open."""
+
+    async def new_line(self) -> None:
+        """The line was opened anew: another board may answer, and no session is open."""
 
     @abstractmethod
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:

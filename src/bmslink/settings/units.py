@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from bmslink.arguments import decimal_comma
 from bmslink.settings.setting import CONVERSIONS
 
 __all__ = ["UNITS", "UnitError", "parse", "write"]
@@ -45,7 +46,8 @@ def parse(text: str | float, unit: str, *, capacity: float = math.nan) -> float:
         raise UnitError(f"write it with its unit, as {_example(unit)}")
     found = _WRITTEN.fullmatch(text)
     if found is None:
-        raise UnitError(f"this is no number; write it as {_example(unit)}")
+        comma = decimal_comma(text).rstrip(".")
+        raise UnitError(f"this is no number; write it as {_example(unit)}{comma and f'.{comma}'}")
     number, written = float(found[1]), found[2] or ""
     if written not in known:
         raise UnitError(f"the unit is {' or '.join(known) or 'none'}; write it as {_example(unit)}")

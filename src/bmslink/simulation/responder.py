@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
 
+from bmslink.arguments import did_you_mean
 from bmslink.errors import TargetError
 from bmslink.link.transport import load
 from bmslink.protocols import DRIVERS, is_protocol, load_driver
@@ -132,6 +133,7 @@ def responder_class(protocol: str) -> type[Responder]:
     if path is None:
         raise TargetError(
             f"There is no simulated {protocol!r}; simulated are: {', '.join(RESPONDERS)}."
+            f"{did_you_mean(protocol, RESPONDERS)}"
         )
     factory = load(path)
     if not (isinstance(factory, type) and issubclass(factory, Responder)):

@@ -10,6 +10,7 @@ from typing import Any
 from bmslink.config.files.backup import Backup
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
 from bmslink.config.identity.places import Place, recorded_place, where
+from bmslink.config.records.moment import local
 from bmslink.config.records.open_changes import regards
 from bmslink.config.restore import Stood
 from bmslink.device import Device
@@ -108,14 +109,14 @@ class ChangeHistory:
                 past.proven = past.proven and sound
 
     def switched_off(self) -> dict[str, str]:
-        """The switches that a person switched off and not on again: key -> when, in UTC."""
+        """The switches that a person switched off and not on again: key -> when, local time."""
         found: dict[str, str] = {}
         for past in self._changes.values():
             if any(each.get("outcome") in _IN_VAIN for each in past.notes):
                 continue
             for key, on in _switched(past.begin):
                 if not on:
-                    found[key] = f"{str(past.begin.get('time'))[:16].replace('T', ' ')} UTC"
+                    found[key] = local(past.begin.get("time"))
                 elif past.proven:
                     found.pop(key, None)
         return found

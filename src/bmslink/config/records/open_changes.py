@@ -17,6 +17,7 @@ from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
 from bmslink.config.identity.known_as import pack_of
 from bmslink.config.identity.locks import is_held
 from bmslink.config.identity.places import Place, place_of, recorded_place, where
+from bmslink.config.records.moment import local
 from bmslink.device import Device
 from bmslink.errors import GateError
 from bmslink.model import Identity
@@ -85,6 +86,7 @@ def begin(
         changes,
         place=here.place.to_dict(),
         fingerprint=told.to_dict(),
+        **({"name": device.target.name} if device.target.name else {}),
         **why,
     )
 
@@ -103,7 +105,7 @@ def blocks_of(
         return {"unfinished": said_of(mine, device, identity)}
     like = [cut for cut, by in found if by == "print" and not _elsewhere(journal, cut)]
     if like:
-        more = f"`bmslink config resume {device.target} --show` says more"
+        more = f"`bmslink config resume {device.target.word} --show` says more"
         return {
             "twin": f"{_twin(like[0])} If it is that board, {more}; if it is another one, say so."
         }
@@ -122,7 +124,7 @@ def said_of_twin(cut: Open, device: Device) -> str:
     damaged, how = "", "` finishes it or sets it back"
     if cut.damage:
         damaged, how = f" Its record is damaged: {cut.damage}.", " --keep` gives it up"
-    resume = f"`bmslink config resume {device.target} --waive place{how}"
+    resume = f"`bmslink config resume {device.target.word} --waive place{how}"
     return f"{_twin(cut)}{damaged} If it is that board, {resume}."
 
 
@@ -146,7 +148,7 @@ def said_of(cuts: Sequence[Open], device: Device, identity: Identity) -> str:
     """What was cut off, and what to do next."""
     damaged = next((cut for cut in cuts if cut.damage), None)
     if damaged is None:
-        road = other_road(cuts[0], identity) or device.target
+        road = other_road(cuts[0], identity) or device.target.word
         return (
             f"A change of this pack was cut off ({_when(cuts[0])}): `bmslink config resume {road}` "
             "finishes it or sets it back."
@@ -155,13 +157,13 @@ def said_of(cuts: Sequence[Open], device: Device, identity: Identity) -> str:
     whose = "of this pack" if damaged.about else "of this pack or another one"
     return (
         f"{which} {whose} may have been cut off: {damaged.damage}. "
-        f"`bmslink config resume {device.target} --show` says what is left of it, and `--keep` "
-        "gives it up."
+        f"`bmslink config resume {device.target.word} --show` says what is left of it, and "
+        "`--keep` gives it up."
     )
 
 
 def _when(cut: Open) -> str:
-    return f"{str(cut.begin.get('time'))[:19].replace('T', ' ')} UTC"
+    return local(cut.begin.get("time"))
 
 
 def cut_off(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Protocol
 
 from bmslink.errors import LinkTimeout, Refused, SettingError, TransportError
@@ -56,6 +56,9 @@ class JBDBoard(Protocol):
     @property
     def address(self) -> int | None: ...
 
+    @property
+    def dry(self) -> bool: ...
+
     async def identify(self) -> Identity:
         """Who it is."""
 
@@ -83,6 +86,7 @@ class JBDSettings(SettingsAccess[JBDFrame]):
     def __init__(self, board: JBDBoard) -> None:
         super().__init__()
         self._board = board
+        self._held = AsyncExitStack()  # what keeps our other programs out of factory mode
 
     def likely_map(self, identity: Identity) -> SettingsMap | None:
         if self._board.only_reads(identity):
@@ -112,16 +116,46 @@ class JBDSettings(SettingsAccess[JBDFrame]):
     async def session(self, *, writing: bool, waits: bool = True) -> AsyncIterator[None]:
         _require_plain(self._board)
         how = _COMMIT if writing else _PLAIN  # as the vendor's tool and its app do
-        async with self._factory(_PATIENCE if waits else 0.0) as ours:
+        if self._board.dry:  # the board was read before, which closed what was left open
+            await self._board.perform(self._mode(_ENTER, _KEY, "factory mode"))
+            yield
+            await self._leave(how)
+            return
+        if not self.in_session:
+            await self._enter(how, _PATIENCE if waits else 0.0)
+        try:
+            yield
+        except BaseException:
+            with suppress(TransportError):
+                await _to_its_end(self._end(how))
+            raise
+        if writing or not self.conversations:
+            await _to_its_end(self._end(how))
+
+    async def leave_session(self) -> None:
+        if self.in_session:
+            await _to_its_end(self._end(_PLAIN))
+
+    async def new_line(self) -> None:
+        self.in_session = False  # the next session closes what it finds open
+        await self._held.aclose()
+
+    async def _enter(self, how: bytes, patience: float) -> None:
+        async with AsyncExitStack() as held:
+            ours = await held.enter_async_context(self._factory(patience))
             await self._close_left_open(how, ours=ours)
             try:  # from here on it may be open, whatever came back
                 await self._board.perform(self._mode(_ENTER, _KEY, "factory mode"))
-                yield
             except BaseException:
                 with suppress(TransportError):
                     await _to_its_end(self._leave(how))
                 raise
-            await _to_its_end(self._leave(how))
+            self._held, self.in_session = held.pop_all(), True
+
+    async def _end(self, how: bytes) -> None:
+        self.in_session = False
+        async with self._held:
+            await self._leave(how)
 
     @asynccontextmanager
     async def _factory(self, patience: float) -> AsyncIterator[bool]:
@@ -169,6 +203,7 @@ class JBDSettings(SettingsAccess[JBDFrame]):
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
         found = {}
         for slot in slots:
+            self.on_asked(1)
             try:
                 found[slot.address] = await self._board.ask_word(slot.address)
             except Refused as refusal:

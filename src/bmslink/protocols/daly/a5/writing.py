@@ -79,6 +79,7 @@ class DalyA5Settings(SettingsAccess[DalyFrame]):
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
         found = {}
         for slot in slots:
+            self.on_asked(1)
             with silence_means_absent():
                 found[slot.address] = (await self._board.ask_one(slot.address)).data
         self.seen.add(some_of(slots, found))

@@ -101,11 +101,11 @@ class DalyRegisters(Driver[RTUFrame]):
     async def ask_versions(self) -> Identity:
         """Which firmware it has, in one question."""
 
-    async def ask_bytes(self, register: int, count: int) -> bytes:
+    async def ask_bytes(self, register: int, count: int, retries: int = 2) -> bytes:
         """The raw bytes of registers; `LinkTimeout` where the board knows none of them."""
         block = Block(register, count)
         request = await self._request(block)
-        frames = await self.link.collect(request, self._matches(block), bool, retries=2)
+        frames = await self.link.collect(request, self._matches(block), bool, retries=retries)
         self._understand(request, frames[0])
         return frames[0].data
 

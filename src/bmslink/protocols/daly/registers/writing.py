@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from bmslink.errors import SettingError
+from bmslink.errors import LinkTimeout, SettingError
 from bmslink.model import Adjustment, Identity
-from bmslink.protocols.common.register_runs import question, runs, slot_bytes, span
+from bmslink.protocols.common.register_runs import Span, question, runs, slot_bytes, span
 from bmslink.protocols.common.rtu import WRITE, WRITE_MANY, RTUFrame
 from bmslink.protocols.common.settings_map import (
     SettingsMap,
@@ -44,6 +44,10 @@ class DalyRegisterSettings(SettingsAccess[RTUFrame]):
     def __init__(self, board: DalyRegisters) -> None:
         super().__init__()
         self._board = board
+        self._absent: set[int] = set()  # the slots that it was silent about
+
+    async def new_line(self) -> None:
+        self._absent.clear()
 
     def likely_map(self, identity: Identity) -> SettingsMap:
         return register_map(self._board.name, identity.firmware, {})
@@ -74,8 +78,9 @@ class DalyRegisterSettings(SettingsAccess[RTUFrame]):
         spans = [span(slot, 2 * slot.address) for slot in slots]
         secret = [row.register for row in self._board.table.rows if row.secret]
         for run in runs(spans, longest, near=_NEAR, hidden=secret):
+            self.on_asked(len(run))
             with silence_means_absent():
-                answer = slot_bytes(run, await self._board.ask_bytes(*question(run)))
+                answer = slot_bytes(run, await self._ask_run(run))
                 found.update(
                     (slot.address, raw)
                     for slot, raw in answer
@@ -83,6 +88,24 @@ class DalyRegisterSettings(SettingsAccess[RTUFrame]):
                 )
         self.seen.add(found)
         return found
+
+    async def _ask_run(self, run: Sequence[Span]) -> bytes:
+        """The bytes of registers that the board may lack. What it never told is asked twice, with a
+        question between that it answers at once, so that its silence is not taken for a lost line;
+        what was silent then is asked once."""
+        slots = {each.slot.address for each in run}
+        retries = 2
+        if all(self.seen.latest(slot) is None for slot in slots):
+            try:
+                return await self._board.ask_bytes(*question(run), retries=0)
+            except LinkTimeout as error:
+                if error.heard == "silence" and slots <= self._absent:
+                    raise
+                await self._board.ask(self._board.between)
+                if error.heard == "silence" and self._board.link.prompt:
+                    self._absent |= slots
+                    retries = 0
+        return await self._board.ask_bytes(*question(run), retries=retries)
 
     async def find_switch_map(self, identity: Identity | None) -> SettingsMap:
         return self.own_map or self.likely_map(identity or await self._board.ask_versions())

@@ -41,6 +41,7 @@ class UPSettings(SettingsAccess[UPFrame]):
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
         found = {}
         for slot in slots:
+            self.on_asked(1)
             with silence_means_absent():
                 data = await self._ask((slot.address, SETTINGS_BLOCKS[slot.address]))
                 if len(data) == slot.layout.sizeof():

@@ -91,6 +91,7 @@ class JKModbusSettings(SettingsAccess[RTUFrame]):
     async def _fetch(self, slots: Sequence[Slot], most: int) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
         for run in runs([span(slot, slot.address - SETTINGS.base) for slot in slots], most):
+            self.on_asked(len(run))
             first, count = question(run)
             data = await self._board.ask_bytes(SETTINGS, 2 * first, count)
             found.update((slot.address, raw) for slot, raw in slot_bytes(run, data))
