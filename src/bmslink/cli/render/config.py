@@ -89,8 +89,10 @@ def _left_out(plan: Plan) -> dict[str, list[str]]:
 
 
 def _changes(plan: Plan, g: Glyphs) -> RenderableType:
-    names = ("", "setting", "now", "", "then", "frame", "")
-    grid = Table(*(Column(name=name, spare=name == "frame") for name in names))
+    names = ("", "setting", "now", "", "then", "frame" if plan.frame_of else "")
+    grid = Table(
+        *(Column(name=name, labelled=name == "frame") for name in names), Column(prose=True)
+    )
     values, number = plan.table.values(), 0
     for change in plan.changes:
         frame = plan.frame_of.get(change.slot)
