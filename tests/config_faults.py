@@ -65,6 +65,21 @@ def combinations() -> list[tuple[str, str, int]]:
     ]
 
 
+def one_write_each() -> list[tuple[str, str, int]]:
+    """Of these, one write for each fault of each protocol: another one for the next protocol, so
+    that each fault strikes at each write, and each write of each protocol is struck. A fault that
+    few protocols have is not left out."""
+    protocols, faults = list(WISHES), list(FAULTS)
+
+    def turn(protocol: str, fault: str) -> int:
+        count = len(WISHES[protocol])
+        return (protocols.index(protocol) + faults.index(fault)) % count + 1
+
+    return [
+        each for each in combinations() if each[2] == turn(*each[:2]) or each[1] == "other firmware"
+    ]
+
+
 Writing = tuple[int, Slot, bytes]
 """The number of a write from 1, its slot and its bytes."""
 
@@ -136,10 +151,11 @@ class World:
                 journal=self.journal,
             )
             assert not plan.blocked, plan.blocked
-            await self._prepare(device, plan)
+            await self.prepare(device, plan)
             return plan
 
-    async def _prepare(self, device: Device, plan: Plan) -> None:
+    async def prepare(self, device: Device, plan: Plan) -> None:
+        """What others may write while the plan is carried out."""
         slots = plan.table.map.by_address
         order = [change.slot for change in plan.changes]
 
@@ -464,6 +480,18 @@ FAULTS: dict[str, Strike] = {
     "second master": _only_once(_second_master),
     "dies": _dies,
 }
+ENDS: dict[str, set[str]] = {
+    "refuses": {"rolled back"},
+    "stuck": {"rolled back"},
+    "read-only from here on": {"rolled back", "unknown"},
+    "acks without storing": {"rolled back"},
+    "rounds": {"rolled back"},
+    "forgets again and again": {"rolled back"},
+    "vital bystander": {"rolled back"},
+    "other firmware": {"unknown"},
+    "dies": {"unknown"},
+}
+"""How each fault ends; those that are not here are overcome."""
 BESIDE = {"bystander": False, "second master": False, "vital bystander": True}
 """Faults that change what the plan does not touch, and whether that matters."""
 ALONE = ("jk-nw", "jk04")

@@ -150,6 +150,7 @@ async def test_a_program_with_its_own_connection(name: str) -> None:
     assert best.soc == (None if name == "jk04" else 50)  # which does not say it
 
 
+@pytest.mark.counted
 def test_recorded_requests_are_encoded_to_the_byte() -> None:
     """What other people's programs sent to real boards."""
     sent = set()

@@ -6,6 +6,7 @@ import ast
 import inspect
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,12 @@ def modules() -> list[Path]:
     return sorted(SOURCE.rglob("*.py"))
 
 
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    """All of a module; it is parsed once."""
+    return [*ast.walk(ast.parse(path.read_text()))]
+
+
 def name_of(path: Path) -> str:
     parts = path.relative_to(SOURCE).with_suffix("").parts
     return ".".join(p for p in parts if p != "__init__") or "__init__"
@@ -80,7 +87,7 @@ def name_of(path: Path) -> str:
 
 def imports(path: Path) -> Iterator[str]:
     """Every module imported anywhere in a file, in functions and under TYPE_CHECKING too."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -90,7 +97,7 @@ def imports(path: Path) -> Iterator[str]:
 
 def imported(path: Path) -> Iterator[str]:
     """The same, with `from package import module` as the module."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -178,7 +185,7 @@ def test_no_class_name_is_defined_twice() -> None:
     """A class name says whose it is; only `blocking.Device` is public under the name of another."""
     homes: dict[str, list[str]] = defaultdict(list)
     for path in modules():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.ClassDef):
                 homes[node.name].append(name_of(path))
     assert homes.pop("Device") == ["blocking", "device"]
@@ -188,7 +195,7 @@ def test_no_class_name_is_defined_twice() -> None:
 def test_no_command_is_a_coroutine() -> None:
     """typer would exit 0 without running its body."""
     for path in (SOURCE / "cli").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.AsyncFunctionDef):
                 names = {ast.unparse(d) for d in node.decorator_list}
                 assert not any("command" in n for n in names), f"{path.name}: {node.name}"
@@ -241,7 +248,7 @@ def test_what_a_driver_can_change_it_has_and_does_not_inherit() -> None:
         for each in bases:
             assert not theirs & vars(each).keys(), f"{each.__name__} is a part of itself"
     for path in (SOURCE / "protocols").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             assert not (isinstance(node, ast.ClassDef) and "Writing" in node.name), name_of(path)
 
 
@@ -252,7 +259,7 @@ def test_parts_send_nothing_and_only_the_driver_performs() -> None:
         here = name_of(path)
         calls = {
             node.func.attr
-            for node in ast.walk(ast.parse(path.read_text()))
+            for node in nodes(path)
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
         }
         assert "exchange" not in calls or here == "protocols.base", here

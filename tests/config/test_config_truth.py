@@ -273,6 +273,7 @@ async def test_what_is_impossible_and_cannot_be_set_back_is_not_called_set_back(
     assert len(world.journal.unfinished()) == 1
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize(
     ("lost", "after", "writes", "named"),
     [

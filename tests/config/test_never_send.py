@@ -21,7 +21,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import bmslink
-from bmslink.config import WAIVERS, apply, draft
+from bmslink.config import WAIVERS, apply, draft, draft_undo, undo
+from bmslink.config.identity.places import place_of, where
 from bmslink.device import Device
 from bmslink.errors import BmsError, SettingError
 from bmslink.link.capture import open_capture
@@ -232,6 +233,7 @@ def frames_for(name: str, image: dict[int, bytes], wanted: dict[str, Value]) -> 
         yield frame_of(name, board.map.by_address[address], data, image[address])
 
 
+@pytest.mark.counted
 @each_board
 def test_no_setting_with_any_value(name: str) -> None:
     board = BOARDS[name]
@@ -394,6 +396,7 @@ def test_no_state_of_charge_that_cannot_be(soc: float) -> None:
 
 # ------------------------------------------------------------------------------- public calls
 
+LFP = {"chemistry": "lfp"}
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 
 TARGETS = sorted({b.target for b in BOARDS.values()} | {f"sim://{name}" for name in SILENT})
@@ -440,6 +443,23 @@ async def everything(device: Device, transaction: Transaction) -> list[bytes]:
         wanted = {row.key: choices_of(row)[end] for row in table.map.settings}
         plan = await attempt(draft(device, wanted, waive=WAIVERS))
         held += list(plan.frames) if plan else []
+    return held + await going_back(device)
+
+
+async def going_back(device: Device) -> list[bytes]:
+    """A change that this board takes, and undone; gives the frames of the plans."""
+    table, held = await device.settings(), []
+    for row in table.map.settings:
+        now = table.values()[row.key]
+        if row.kind != "number" or not row.writable or not isinstance(now, float):
+            continue
+        plan = await attempt(draft(device, {row.key: now + row.step}, waive=WAIVERS, **LFP))
+        if plan and plan.changes and not plan.blocked and await attempt(apply(device, plan)):
+            back = await draft_undo(device, waive=WAIVERS, **LFP)
+            assert (await undo(device, waive=WAIVERS, **LFP)).result == "done"
+            assert not table.map.differing(table.image, (await device.settings()).image)
+            return [*held, *plan.frames, *back.frames]
+    assert table.map.read_only_reason or device.driver.name in ("jk-nw", "jk-bus"), "nothing undone"
     return held
 
 
@@ -465,6 +485,41 @@ def test_no_public_call(target: str, tmp_path: Path) -> None:
         assert forbidden(name, raw) is None, raw.hex(" ")
     if name in BOARDS and BOARDS[name].slots():
         assert len(held) > len(BOARDS[name].slots()) / 2  # it did rehearse
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n, board in BOARDS.items() if board.slots()])
+def test_no_undo_of_a_record_that_somebody_forged(name: str, tmp_path: Path) -> None:
+    """Its checksums are right, and it says of every slot that other bytes were in it before."""
+    board, journal = BOARDS[name], Journal(tmp_path)
+
+    async def main(filling: bytes) -> list[bytes]:
+        async with bmslink.connect(board.target) as device:
+            identity = await device.identify()
+            table = await attempt(device.settings())
+            if table is None:
+                return []
+            changes = []
+            for address, raw in table.image.items():
+                old = (filling * len(raw))[: len(raw)]
+                changes.append({"slot": address, "old": old.hex(), "new": raw.hex()})
+            place = where(device).to_dict()
+            pack = {"vendor": identity.vendor, "firmware": identity.firmware}
+            begun = journal.begin(
+                place_of(device.target), pack, changes, place=place, map=table.map.name
+            )
+            begun.end("done")
+            plan = await attempt(draft_undo(device, waive=WAIVERS, journal=journal, **LFP))
+            if plan is None:
+                return []
+            for change in plan.changes:
+                rows = [r for r in table.map.settings if r.slot == change.slot and r.writable]
+                assert rows and not table.map.read_only_reason
+            return list(plan.frames)
+
+    frames = [raw for filling in FILLINGS[:2] for raw in virtual_run(main(filling))]
+    assert frames or name == "jk-nw"
+    assert [raw for raw in frames if forbidden(name, raw) is not None] == []
 
 
 @each_board
@@ -634,6 +689,7 @@ def test_what_is_vouched_for_lifts_limits_and_opens_nothing() -> None:
             driver.settings.write_command(slot, data)
 
 
+@pytest.mark.counted
 def test_the_last_look_refuses_a_locked_table_and_bytes_without_a_meaning() -> None:
     row = Setting(
         key="cell_ovp", title="", slot=1, unit="V", minimum=1, maximum=5, evidence=Evidence.CAPTURE

@@ -13,6 +13,8 @@ from bmslink.protocols.names import VENDOR_PREFIXES
 from bmslink.settings.catalogue import CATALOGUE
 from bmslink.settings.setting import Evidence, Setting
 
+pytestmark = pytest.mark.counted
+
 MV = scaled(Int16ub, 1000)
 
 

@@ -16,7 +16,44 @@ from bmslink.errors import TargetError
 if TYPE_CHECKING:
     from bmslink.device import Device
 
-__all__ = ["journal", "resume", "verify"]
+__all__ = ["journal", "resume", "undo", "verify"]
+
+
+def undo(
+    ctx: typer.Context,
+    target: o.Target = None,
+    keep_changed: Annotated[
+        bool,
+        typer.Option("--keep-changed", help="Leave what somebody else changed since as it is."),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Set back what somebody else changed since as well."),
+    ] = False,
+    *,
+    options: c.ChangeOptions,
+    connection: ConnectionOptions,
+) -> None:
+    """Go back to what was set before the last change.
+
+    Whatever made it: settings set, config apply, config restore, or an earlier undo, which is then
+    done again. It passes the same checks, shows which change it undoes, and asks. Switches stay as
+    they are.
+    """
+    from bmslink.cli.loop import run_open
+    from bmslink.config import Undo
+
+    session = o.session_of(ctx)
+    if keep_changed and overwrite:
+        raise TargetError("--keep-changed, --overwrite: only one of them.")
+    device = connect_one(session, target, connection)
+
+    async def go_back(device: Device) -> None:
+        waive = ("unchanged",) if overwrite else ()
+        source = Undo(keep_changed=keep_changed)
+        await c.change(session, device, {}, options, command="config undo", raw=source, waive=waive)
+
+    run_open(device, go_back)
 
 
 def resume(

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from pathlib import Path
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from bmslink.cli.connection import ConnectionOptions, connect_all
 from bmslink.cli.outfile import on_stdout, write_text
-from bmslink.cli.output import FAILED, about, identified
-from bmslink.errors import BmsError, TargetError
+from bmslink.cli.output import about, identified
+from bmslink.errors import BmsError
 
 if TYPE_CHECKING:
     from bmslink.cli.options import OutputOptions
     from bmslink.cli.output import Session
     from bmslink.config import CutOff
     from bmslink.config.files.backup import Backup
-    from bmslink.config.files.compare import Side
     from bmslink.device import Device
     from bmslink.link.transport import Endpoint
     from bmslink.model import Identity, Reading
@@ -32,8 +27,6 @@ __all__ = [
     "look_live",
     "one_by_one",
     "show_cut_off",
-    "sides",
-    "spread",
     "tell",
 ]
 
@@ -93,59 +86,6 @@ def backup_name(made: Backup) -> str:
     name = "".join(ch if ch.isalnum() or ch in "-." else "_" for ch in named)[:40]
     moment = made.time[:19].replace(":", "")
     return "-".join(part for part in (made.protocol, name, moment) if part) + ".json"
-
-
-def sides(session: Session, names: Sequence[str], connection: ConnectionOptions) -> list[Side]:
-    """The sides of a comparison: a file if there is one of that name, else a pack."""
-    from bmslink.cli.loop import run_open
-    from bmslink.config.files.compare import side_of_table
-
-    live = [name for name in names if not _is_file(name)]
-    if not live:
-        session.no_trace("config diff with files only")
-    devices = dict(zip(live, connect_all(session, live, connection) if live else (), strict=True))
-    found = []
-    for name in names:
-        if name in devices:
-            session.target = name
-            try:
-                found.append(side_of_table(name, run_open(devices[name], look)[1]))
-            except BmsError as error:
-                if len(live) == 1:
-                    raise
-                failed(session, name, error)
-                raise typer.Exit(FAILED) from error
-        else:
-            found.append(_file(name))
-    return found
-
-
-def spread(names: Sequence[str], connection: ConnectionOptions) -> list[str]:
-    """The sides as they were named; a target that means several packs is one side for each."""
-    found: list[str] = []
-    for name in names:
-        several = [] if _is_file(name) else connection.endpoints(name)
-        found += [str(each) for each in several] if len(several) > 1 else [name]
-    return found
-
-
-def _is_file(name: str) -> bool:
-    if "://" in name:
-        return False
-    file = Path(name)
-    if file.suffix in (".toml", ".json") and not file.exists():
-        raise TargetError(f"There is no file {name}.")
-    return file.is_file()
-
-
-def _file(name: str) -> Side:
-    from bmslink.config.files.backup import load_backup
-    from bmslink.config.files.compare import side_of_backup, side_of_profile
-    from bmslink.config.files.profile import load_profile
-
-    if Path(name).suffix == ".toml":
-        return side_of_profile(name, load_profile(name))
-    return side_of_backup(name, load_backup(name))
 
 
 async def look(device: Device) -> tuple[Identity, SettingsSnapshot]:

@@ -107,7 +107,7 @@ def set_settings(
             except UsageError as exc:
                 said = str(exc)
                 raise UsageError(said if key in said else f"{key}: {said}") from exc
-        await c.change(session, device, values, options, settings=found)
+        await c.change(session, device, values, options, command="settings set", settings=found)
 
     run_open(device, write)
 

@@ -19,6 +19,7 @@ from bmslink.config.files.asked import ask, encode
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
 from bmslink.config.order import in_order, with_kept
+from bmslink.config.records.last_change import Undo
 from bmslink.config.restore import (
     Outside,
     Stood,
@@ -94,7 +95,7 @@ class Plan:
     table: SettingsSnapshot
     """All settings as they were read."""
     wanted: Mapping[str, object] | Profile
-    raw: Backup | RawSettings | None
+    raw: Backup | Undo | RawSettings | None
     waive: frozenset[str]
     chemistry: str | None
     """What the cells are made of, as far as somebody said so."""
@@ -128,6 +129,11 @@ class Plan:
         return tuple(check for check in self.checks if check.blocks)
 
     @property
+    def undoes(self) -> Undo | None:
+        """The change that it undoes, if it does."""
+        return self.raw if isinstance(self.raw, Undo) else None
+
+    @property
     def needs_chemistry(self) -> bool:
         """Whether somebody has to say what the cells are made of before it may be made."""
         return self.chemistry is None and any(c.name == "chemistry" for c in self.blocked)
@@ -143,6 +149,7 @@ class Plan:
             "target": self.target,
             "identity": self.identity.to_dict(),
             "map": self.table.map.name,
+            **({"undoes": self.undoes.to_dict()} if self.undoes else {}),
             "chemistry": self.chemistry,
             "changes": [self._row(change) for change in self.changes],
             "unsupported": dict(self.unsupported),
@@ -315,7 +322,7 @@ def _back(
     if table.map.read_only_reason:
         return _Back(foreign_reason=other)
     image = raw.image() if isinstance(raw, Backup) else raw
-    new, left, kept = part_of(table.map, table.image, image)
+    new, left, kept = part_of(table.map, table.image, image, own=not isinstance(raw, Backup))
     found = outside(table.map, table.image, new, stood)
     told = [
         f"{each.why} The journal shows that this board held it, so it comes back."

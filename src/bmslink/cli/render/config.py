@@ -16,12 +16,10 @@ from bmslink.settings.setting import Value
 if TYPE_CHECKING:
     from bmslink.config import AdjustmentPlan, Check, Edit, Plan
     from bmslink.config import Deviation as Changed
-    from bmslink.config.files.compare import Difference
 
 __all__ = [
     "adjustment",
     "checks",
-    "differences",
     "plan",
     "verification",
 ]
@@ -33,6 +31,8 @@ __all__ = [
 def plan(plan: Plan, g: Glyphs, *, whole: bool = False) -> RenderableType:
     """What would change and whether it may; `whole`: with every check's sentence and every byte."""
     parts: list[RenderableType] = [_head(plan)]
+    if plan.undoes:
+        parts.append(Text(f"Undoes {clean(plan.undoes.sentence)}."))
     if plan.changes:
         parts.append(_changes(plan, g))
     else:
@@ -146,7 +146,7 @@ def _mark(check: Check) -> Text:
     return Text("waived", "yellow") if check.waived else Text("STOP", "bold red")
 
 
-_OPTIONS = {"untested": "--untested", "clone": "--clone"}
+_OPTIONS = {"untested": "--untested", "clone": "--clone", "unchanged": "--overwrite"}
 """Waivers with an option of their own."""
 
 
@@ -173,21 +173,3 @@ def _value(value: Value | None, unit: str) -> str:
     if isinstance(value, int | float):
         return f"{value:.6g} {unit}".rstrip()
     return "unknown" if value is None else clean(value)
-
-
-# ------------------------------------------------------------------------------- differences
-
-
-def differences(found: Sequence[Difference], names: Sequence[str], g: Glyphs) -> RenderableType:
-    """What differs, a column for each side; long names are numbered and listed above."""
-    numbered = len(names) > _WIDE or any(len(name) > _LONG for name in names)
-    head = [Prose(f"[{n}] {clean(name)}", "dim") for n, name in enumerate(names, 1)]
-    titles = [f"[{n}]" if numbered else clean(name) for n, name in enumerate(names, 1)]
-    grid = Table(Column(name="setting"), *(Column(name=t, labelled=True) for t in titles))
-    for each in found:
-        grid.add(each.key, *(Text(g.none if v is None else clean(v)) for v in each.shown))
-    return Group(*(head if numbered else ()), grid)
-
-
-_WIDE, _LONG = 3, 20
-"""More sides, or longer names, do not fit beside each other on 80 columns."""

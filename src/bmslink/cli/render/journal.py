@@ -32,7 +32,8 @@ def _change(begin: Mapping[str, Any], end: Mapping[str, Any] | None) -> Iterator
     how = "cut off" if end is None else str(end.get("outcome"))
     when = local(begin.get("time"))
     by = f" by {begin['user']}" if begin.get("user") else ""
-    yield f"{when}{by}: {how}"
+    command = f" ({begin['command']})" if begin.get("command") else ""
+    yield f"{when}{by}{command}: {how}"
     name = f"{begin['name']} " if isinstance(begin.get("name"), str) else ""
     yield f"  {name}{begin.get('target')}{_pack(begin.get('pack'))}"
     yield from (f"  {line}" for line in what(begin))

@@ -12,14 +12,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from bmslink.config.checks.check import Check
+from bmslink.config.checks.check import refuse
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
 from bmslink.config.identity.known_as import pack_of
 from bmslink.config.identity.locks import is_held
 from bmslink.config.identity.places import Place, place_of, recorded_place, where
 from bmslink.config.records.moment import local
 from bmslink.device import Device
-from bmslink.errors import GateError
 from bmslink.model import Identity
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.storage.journal import Journal, JournalError, JournalRefusal, Open, Transaction
@@ -253,25 +252,21 @@ def may_be_written_from(
     """`GateError` for a record that must not be written from, or not without a person's word."""
     target = device.target
     if cut.damage and not keep:
-        raise _refused("journal", f"Nothing was sent. {said_of([cut], device, identity)}")
+        raise refuse(f"Nothing was sent. {said_of([cut], device, identity)}", "journal")
     by = regards(cut, where(device), fingerprint(identity))
     if by in ("", "print") and "place" not in waive:
-        raise _refused(
-            "place",
+        raise refuse(
             f"Nothing was sent: the change was begun at {cut.about.get('target')}, and this board "
             "only looks the same; it has no serial number. Make sure that it is the same board.",
-            waiver="place",
+            "place",
+            "place",
         )
     if cut.old and not (agreed or keep):
-        raise _refused(
-            "old",
+        raise refuse(
             "Nothing was sent: an earlier version wrote down this change, without a check. "
             f"`bmslink config resume {target} --show` says what it was; --yes agrees to it.",
+            "old",
         )
-
-
-def _refused(name: str, sentence: str, waiver: str = "") -> GateError:
-    return GateError(sentence, [Check(name=name, passed=False, sentence=sentence, waiver=waiver)])
 
 
 def other_road(cut: Open, identity: Identity) -> str:
