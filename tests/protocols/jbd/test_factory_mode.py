@@ -40,7 +40,7 @@ class Gateway(Transport):
 @pytest.fixture(autouse=True)
 def gateway(monkeypatch):
     monkeypatch.setattr(Gateway, "board", make_device("jbd"))
-    monkeypatch.setattr("bmslink.board.make_transport", lambda *args: Gateway())
+    monkeypatch.setattr("bmslink.connection.make_transport", lambda *args: Gateway())
 
 
 TARGET = "jbd+tcp://192.0.2.1:1"
