@@ -279,10 +279,12 @@ class Device(Board):
         *,
         command: Command | None = None,
         adjustment: Adjustment | None = None,
+        numbers: dict[int, int] | None = None,
     ) -> list[bytes]:
         """Every frame that writing these slots (or this command) would send, byte for byte.
 
-        None of them is sent; what has to be read for them is.
+        None of them is sent; what has to be read for them is. `numbers` takes for each slot the
+        number of the frame that writes it, from 1.
         """
         async with self.rehearsing() as held:
             if command is not None:
@@ -294,6 +296,8 @@ class Device(Board):
                 async with part.session(writing=True):
                     for slot, data in writes:
                         await self.driver.perform(part.write_command(slot, data))
+                        if numbers is not None:
+                            numbers[slot.address] = len(held)
         return held
 
     @asynccontextmanager

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bmslink.config.files.backup import Backup
     from bmslink.device import Device
     from bmslink.link.transport import Endpoint
-    from bmslink.model import Identity
+    from bmslink.model import Identity, Reading
     from bmslink.protocols.common.settings_map import SettingsSnapshot
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "failed",
     "give",
     "look",
+    "look_live",
     "one_by_one",
     "show_cut_off",
     "tell",
@@ -92,6 +93,11 @@ async def look(device: Device) -> tuple[Identity, SettingsSnapshot]:
     async with device.conversation():
         identity = await device.identify()
         return identity, await device.settings(await device.settings_map(identity))
+
+
+async def look_live(device: Device) -> tuple[Identity, SettingsSnapshot, Reading]:
+    """The same with a reading."""
+    return (*await look(device), await device.read())
 
 
 def one_by_one(

@@ -22,8 +22,9 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
   `connect(target, on_progress=told)`: `told(doing, done, total)` is called while settings are read,
   written and checked.
 * `Plan`: `changes` (in the order of writing; each with `slot`, `old`, `new` and its `edits`:
-  key, old, asked and stored value), `unsupported` and `left_out` (key -> why), `checks`, `remarks`,
-  `frames` (every byte that would change something), `blocked` (the checks that block it),
+  key, old, asked and stored value, and what it `follows` where it is not as asked), `unsupported`
+  and `left_out` (key -> why), `checks`, `remarks`, `frames` (every byte that would change
+  something; `numbered()` with the settings that each sets), `blocked` (the checks that block it),
   `to_dict()`.
 * `Check`: `name`, `passed` (`None`: not applicable), `sentence`, `waiver` (what to put into `waive`
   to go on all the same; empty: nothing helps), `waived`, `blocks`. `WAIVERS` names all of them.

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from bmslink.arguments import checked
 from bmslink.config.checks.check import Health, refuse
+from bmslink.config.files.asked import by_reason
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
 from bmslink.config.identity.known_as import identify_as, pack_of, same_board
@@ -114,6 +115,7 @@ async def _draft(
         switched_off=past.switched_off() if wish.switches and past else None,
         waive=wish.waive,
         chemistry=wish.chemistry or (back.chemistry if back else None),
+        recorded=past.chemistry() if past else None,
         health=Health(frames - counted[0], bad - counted[1], still),
         target=str(device.target),
         name=device.target.name,
@@ -124,8 +126,12 @@ async def _draft(
         plan = _with_what_is_undone(plan, back)
     slots = table.map.by_address
     writes = [(slots[c.slot], c.new) for c in plan.changes if c.slot not in plan.refused]
+    if not writes:
+        return plan
+    numbers: dict[int, int] = {}
     with settings_of(device.driver).seen.vouching(plan.vouched):
-        return with_frames(plan, await device.rehearse(writes)) if writes else plan
+        sent = await device.rehearse(writes, numbers=numbers)
+    return with_frames(plan, sent, numbers)
 
 
 def _going_back(
@@ -229,7 +235,10 @@ def _nothing_to_do(plan: Plan) -> str:
 
 def _left_out(plan: Plan) -> list[str]:
     """What a plan leaves as it is, in sentences."""
-    return [f"{key} was left out: {why}." for key, why in plan.left_out.items()]
+    return [
+        f"{', '.join(keys)} {'were' if len(keys) > 1 else 'was'} left out: {why}."
+        for why, keys in by_reason(plan.left_out)
+    ]
 
 
 def _named(keys: Collection[str]) -> str:
@@ -279,7 +288,7 @@ async def _carry_out_new(device: Device, plan: Plan, journal: Journal, command: 
         journal,
         device,
         plan.identity,
-        [change.to_dict() for change in plan.changes],
+        [change.to_dict() for change in plan.changes if change.edits],
         table,
         map=table.map.name,
         image={f"{address:X}": raw.hex() for address, raw in table.image.items()},

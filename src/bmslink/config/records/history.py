@@ -21,6 +21,7 @@ from bmslink.link.transport import parse_target
 from bmslink.model import Identity, Switch
 from bmslink.packs import named
 from bmslink.protocols.common.settings_map import SettingsSnapshot
+from bmslink.settings.chemistry import CHEMISTRIES
 from bmslink.settings.setting import SWITCHES
 from bmslink.storage.journal import Journal, Open
 
@@ -137,6 +138,18 @@ class ChangeHistory:
                     found[key] = local(past.begin.get("time"))
                 elif past.proven:
                     found.pop(key, None)
+        return found
+
+    def chemistry(self) -> str | None:
+        """What the cells are, as it was stated with the last change of this board that was made;
+        `None` where nobody did, or where it was waived that something contradicted it."""
+        found = None
+        for past in self._changes.values():
+            said, waived = past.begin.get("chemistry"), past.begin.get("waived")
+            if not past.proven or said not in CHEMISTRIES or not isinstance(waived, list):
+                continue
+            if "chemistry" not in waived and any(n.get("outcome") == "done" for n in past.notes):
+                found = str(said)
         return found
 
     def last(self) -> LastChange:
