@@ -13,6 +13,7 @@ from test_jk_changes import ACK, ASK_INFO, PB, answers
 
 import bmslink.protocols as protocols
 from bmslink import connect
+from bmslink.board import board_of
 from bmslink.errors import LinkTimeout, Refused, SettingError
 from bmslink.model import Adjustment, Identity, Reading
 from bmslink.protocols import load_driver
@@ -78,7 +79,7 @@ def test_settings_of_up_packs_have_a_map_and_no_write() -> None:
 async def test_factory_mode_that_may_be_open_is_left_however_entering_it_went() -> None:
     async with connect("sim://jbd?cells=4&load=idle") as device:
         told: list[str] = []
-        perform = device.driver.perform
+        perform = board_of(device).driver.perform
 
         async def deaf(step: WriteCommand[Any]) -> bool:
             told.append(step.what)
@@ -86,17 +87,17 @@ async def test_factory_mode_that_may_be_open_is_left_however_entering_it_went() 
                 raise LinkTimeout("No answer.")
             return await perform(step)
 
-        with patch.object(device.driver, "perform", deaf), pytest.raises(LinkTimeout):
+        with patch.object(board_of(device).driver, "perform", deaf), pytest.raises(LinkTimeout):
             await device.settings()
         assert told == ["factory mode", "the end of factory mode"]
-        await device.driver.settings.leave_session()  # nothing is open any more
+        await board_of(device).driver.settings.leave_session()  # nothing is open any more
 
 
 async def test_damage_is_no_silence_of_a_daly_register() -> None:
     async with connect("sim://daly-d2?load=idle") as device:
-        whole = await device.settings()
+        whole = await board_of(device).settings()
     async with connect("sim://daly-d2?load=idle") as device:
-        ask, damaged = device.driver.ask_bytes, []
+        ask, damaged = board_of(device).driver.ask_bytes, []
 
         async def garbled(*question: Any, **more: Any) -> bytes:
             if more.get("retries") == 0:
@@ -105,10 +106,10 @@ async def test_damage_is_no_silence_of_a_daly_register() -> None:
             data: bytes = await ask(*question, **more)
             return data
 
-        with patch.object(device.driver, "ask_bytes", garbled):
-            assert (await device.settings()).image == whole.image
+        with patch.object(board_of(device).driver, "ask_bytes", garbled):
+            assert (await board_of(device).settings()).image == whole.image
         assert damaged
-        assert not device.driver.settings._absent
+        assert not board_of(device).driver.settings._absent
 
 
 def test_a_row_without_a_scale_counts_nothing_tenfold() -> None:
