@@ -21,6 +21,8 @@ from bmslink.model import Identity
 from bmslink.protocols.common.settings_map import SettingsMap
 from bmslink.storage.journal import Journal
 
+pytestmark = pytest.mark.counted
+
 JBD = "sim://jbd?cells=4&load=idle&seed=1"
 ENTER, LEAVE, COMMIT = "dd5a0002", "dd5a01020000", "dd5a01022828"
 
