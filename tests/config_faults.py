@@ -501,9 +501,10 @@ ENDS: dict[str, set[str]] = {
     "dies": {"unknown"},
 }
 """How each fault ends; those that are not here are overcome."""
-_KEPT_ENDS = {"stuck": {"unknown"}, "forgets again and again": {"done"}}
+_KEPT_ENDS = {"stuck": {"unknown", "rolled back"}, "forgets again and again": {"done"}}
 """The same where the write is of what is to stay, and the board computed it anew: what is stuck
-cannot be set back either, and what forgets that write holds what it is to hold."""
+is set back only where the board itself brings it back, and what forgets that write holds what it is
+to hold."""
 BESIDE = {"bystander": False, "second master": False, "vital bystander": True}
 """Faults that change what the plan does not touch, and whether that matters."""
 ALONE = ("jk-nw", "jk04")
