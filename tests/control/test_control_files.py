@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bmslink.control import Mode, PolicySet
+from bmslink.control import Battery, Mode, PolicySet
 from bmslink.control.check import Level, check_pack, check_policies, check_settings
 from bmslink.control.decide.catalogue import default_policies
 from bmslink.control.decide.rule import fraction_at
@@ -312,12 +312,44 @@ def test_charging_lfp_at_minus_twenty_is_dangerous():
      ({"cell_uvp": 2.6, "cell_uvp_release": 2.6}, "cell_uvp"),
      ({"cell_count": 15.0}, "cell_count"), ({"nominal_capacity": 100.0}, "nominal_capacity"),
      ({"balance_start_voltage": 3.0}, "balance_start_voltage"),
-     ({"balance_delta": 0.003}, "balance_delta"), ({"charge_ocp_delay": 400.0}, "charge_ocp_delay"),
+     ({"balance_delta": 0.002}, "balance_delta"), ({"charge_ocp_delay": 400.0}, "charge_ocp_delay"),
      ({"cell_ovp": 3.6, "full_charge_voltage": 3.58}, "full_charge_voltage")],
 )  # fmt: skip
 def test_doubtful_settings_are_found(own: dict[str, float], about: str):
     assert found("", **own)[about] > Level.REMARK
     assert about not in found("")
+
+
+@pytest.mark.parametrize("chemistry", ["lfp", "nmc", "lto", "na-ion"])
+def test_settings_are_judged_by_the_rules_that_a_change_is_judged_by(chemistry: str) -> None:
+    """Above, at and below every number of the bands, alone and together."""
+    numbers = {"cell_ovp": 3.6, "cell_uvp": 2.5, "balance_delta": 0.003, "charge_ocp_delay": 300.0,
+               "balance_start_voltage": 3.35, "full_charge_voltage": 3.55}  # fmt: skip
+    policies = default_policies(Battery(chemistry=chemistry, cells=16, capacity=280.0))
+    for factor in (0.3, 0.7, 0.9, 1.0, 1.02, 1.2, 2.0, 400.0):
+        for own in [{k: v * factor} for k, v in numbers.items()] + [
+            {**numbers, key: value * factor} for key, value in numbers.items()
+        ]:
+            told = [(f.level, f.about, f.text) for f in check_settings(own, policies)]
+            levels = {"error": Level.DANGER, "warning": Level.WARNING}
+            assert sorted(told) == sorted(
+                (levels[v.severity], v.keys[0], v.sentence)
+                for v in lint(own, cells=16, chemistry=chemistry)
+            )
+
+
+def test_what_makers_ship_is_not_doubted() -> None:
+    """JK's 3 mV and 300 s, JBD's balancing of NMC from 3.9 V, Daly's 50 mV below the limit."""
+    nmc = default_policies(Battery(chemistry="nmc", cells=14, capacity=50.0))
+    assert check_settings({"balance_start_voltage": 3.9}, nmc) == []
+    assert check_settings({"balance_delta": 0.003, "discharge_ocp_delay": 300.0}, read("")) == []
+    assert check_settings({"full_charge_voltage": 3.5, "cell_ovp": 3.55}, read("")) == []
+
+
+def test_a_doubt_about_a_setting_hides_no_other() -> None:
+    own = {"charge_ocp": 120.0, "charge_ocp_warning": 130.0}
+    policies = parse_policies(HEAD + 'fuse = "100 A"', PATH)
+    assert [f.level for f in check_settings(own, policies)] == [Level.DANGER] * 2
 
 
 def test_an_overcurrent_setting_above_the_fuse():
