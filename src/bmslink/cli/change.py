@@ -265,7 +265,8 @@ def show_outcome(session: Session, device: Device, outcome: Outcome) -> None:
 
 def value_of(setting_kind: str, unit: str, text: str) -> Any:
     """What was typed for a setting, in its own form; `UsageError` where it cannot be."""
-    from bmslink.config.files.profile import SWITCHED, NumberWithUnit, typed_value
+    from bmslink.config.files.profile import SWITCHED, typed_value
+    from bmslink.settings.units import NumberWithUnit
 
     if setting_kind == "switch":
         position = {**SWITCHED, "1": True, "0": False}.get(text.lower())
