@@ -146,27 +146,10 @@ async def under_way(session: Session, device: Device, work: Awaitable[Outcome]) 
     try:
         return await work
     except asyncio.CancelledError:
-        session.complain(_left_behind(device))
+        from bmslink.config import left_behind
+
+        session.complain(left_behind(device))
         raise
-
-
-def _left_behind(device: Device) -> str:
-    from bmslink.config.identity.places import recorded_place, where
-    from bmslink.storage.journal import Journal, JournalError
-
-    here = where(device)
-    try:
-        open_ = any(
-            recorded_place(each.begin).same(here) for each in Journal().unfinished(quick=True)
-        )
-    except JournalError:
-        open_ = True  # `resume` will know, or say why not
-    if not open_:
-        return "Interrupted before anything was sent."
-    return (
-        f"Interrupted in the middle of a change: `bmslink config resume {device.target}` finishes "
-        "it or sets it back; until then nothing else is written to this pack."
-    )
 
 
 async def _ask_chemistry(session: Session, device: Device) -> str | None:
