@@ -86,13 +86,13 @@ def _voltage() -> list[Policy]:
               release="uv_release", load_delay=10.0, off_delay=60.0, bms="cell_uvp",
               inside_bms=0.05),
         _emergency("cell_undervoltage_critical", "a cell is dangerously low", "min_cell", **low,
-                   trip="uv_critical", release="uv_release"),
+                   trip="uv_critical", release="uv_release", load_delay=10.0),
         _trip("pack_undervoltage", "the pack voltage is too low", "pack_voltage", **low,
               trip="uv_trip", release="uv_release", on_delay=2.0, load_delay=10.0, off_delay=60.0,
               bms="pack_uvp", inside_bms=0.05),
         _derate("deep_discharge", "a deeply discharged cell is charged gently", "min_cell",
                 over=False, acts=_CHARGE, trip="uv_critical", release="deep_release",
-                on_delay=1.0, factor=0.02, of="capacity", reset=_MANUAL, min_off=0.0),
+                on_delay=1.0, factor=0.02, of="capacity", min_off=0.0),
         _emergency("no_charge_below", "a cell is too deeply discharged to be charged", "min_cell",
                    over=False, acts=_CHARGE, trip="no_charge_below", release="uv_critical",
                    on_delay=1.0),
@@ -111,9 +111,10 @@ def _current(way: str, action: tuple[Action, ...]) -> list[Policy]:
               on_delay=300.0, **back),
         _trip(f"{way}_overcurrent_fast", f"{way} current far above its rating", load, trip=120.0,
               on_delay=10.0, on_missing=_OTHERS, **back),
+        # a motor or an inverter that starts draws more for a second
         _trip(f"{way}_overcurrent_instant", f"{way} overload", load, trip=150.0,
-              on_missing=_OTHERS, **back),
-        _warn(f"{way}_heat_warning", f"the {way} path runs warm", heat, trip=80.0, release=60.0),
+              on_delay=2.0, on_missing=_OTHERS, **back),
+        _warn(f"{way}_heat_warning", f"the {way} path runs warm", heat, trip=93.0, release=85.0),
         _derate(f"{way}_heat_derate", f"the {way} current falls before its path is hot", heat,
                 acts=action, curve=heat, release=85.0),
         _trip(f"{way}_heat", f"the {way} path is hot (I²t)", heat, trip=100.0, release=60.0,
@@ -169,27 +170,32 @@ def _temperature() -> list[Policy]:
 
 
 def _cells(chemistry: str) -> list[Policy]:
-    def delta(region: str, when: str, warn: float, derate: float) -> list[Policy]:
-        same: dict[str, Any] = {"when": when, "on_delay": 60.0}
-        return [
-            _warn(f"cell_delta_{region}_warning", f"the cells differ, {when}", "cell_delta",
-                  trip=warn, release=round(0.7 * warn, 4), **same),
-            _derate(f"cell_delta_{region}", f"the cells differ much, {when}", "cell_delta",
-                    trip=derate, release=round(0.7 * derate, 4), acts=_BOTH, factor=0.3,
-                    on_missing=_OTHERS, **same),
-        ]  # fmt: skip
+    def warning(region: str, when: str, volts: float) -> Policy:
+        return _warn(f"cell_delta_{region}_warning", f"the cells differ, {when}", "cell_delta",
+                     trip=volts, release=round(0.7 * volts, 4), when=when,
+                     on_delay=60.0)  # fmt: skip
+
+    def limit(region: str, when: str, volts: float, acts: tuple[Action, ...]) -> Policy:
+        """On the direction that makes it worse, only."""
+        return _derate(f"cell_delta_{region}", f"the cells differ much, {when}", "cell_delta",
+                       trip=volts, release=round(0.7 * volts, 4), acts=acts, factor=0.3,
+                       on_missing=_OTHERS, when=when, on_delay=60.0)  # fmt: skip
 
     flat = chemistry == "lfp"
     return [
-        *delta("top", "top of charge", 0.05, 0.12),
-        *(delta("rest", "rest on the plateau", 0.02, 0.06) if flat else ()),
-        *(delta("load", "heavy load", 0.15, 0.30) if flat else ()),
+        warning("top", "top of charge", 0.05),
+        limit("top", "top of charge", 0.12, _CHARGE),
+        *((warning("rest", "rest on the plateau", 0.02),
+           limit("rest", "rest on the plateau", 0.06, _BOTH),
+           warning("load", "heavy load", 0.15),
+           limit("load", "heavy load", 0.30, _DISCHARGE),
+           limit("charging", "heavy charge", 0.30, _CHARGE)) if flat else ()),
         *([_row(Severity.NOTICE, "cell_delta_bottom", "the cells differ, as nearly empty ones do",
                 "cell_delta", trip=0.2, release=0.14, on_delay=60.0, min_off=0.0,
                 when="bottom of charge", on_missing=_ONLY_TOLD)] if flat else ()),
         _derate("runaway_cell", "one cell runs away from the others", "runaway", trip=0.1,
-                release=0.05, on_delay=120.0, acts=_CHARGE, factor=0.05, of="capacity",
-                reset=_MANUAL, on_missing=_OTHERS),
+                release=0.05, on_delay=120.0, off_delay=600.0, acts=_CHARGE, factor=0.05,
+                of="capacity", on_missing=_OTHERS),
         _derate("high_soc_dwell", "full for a day: the charge voltage goes to float", "mean_cell",
                 trip="dwell_voltage", release="float_voltage", on_delay=86400.0,
                 when="resting", acts=(Action.FLOAT,), factor=0.0, min_off=0.0,

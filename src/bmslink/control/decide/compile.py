@@ -21,7 +21,8 @@ __all__ = [
 ]
 
 _FUSE_SHARE, _OCP_SHARE = 0.8, 0.9
-_USUAL_RATE = 0.5  # C, where nobody says what the cells take
+_USUAL_RATE: Mapping[str, float] = {"charge": 0.5, "discharge": 1.0}
+"""C, where nobody says what the cells take and give: half an hour of an inverter must not stop."""
 _UNKNOWN_DELAY = 10.0  # s: the BMS's own delay, where it is not known
 
 
@@ -57,7 +58,8 @@ def ratings(battery: Battery, settings: Mapping[str, float]) -> tuple[CurrentRat
 def _rating(
     battery: Battery, cells: float | None, way: str, settings: Mapping[str, float]
 ) -> CurrentRating:
-    usual = CurrentRating(_USUAL_RATE * battery.capacity, f"{_USUAL_RATE:g} C: no rating is given")
+    rate = _USUAL_RATE[way]
+    usual = CurrentRating(rate * battery.capacity, f"{rate:g} C: no rating is given")
     found = [usual if cells is None else CurrentRating(cells, f"{way}_current of the cells")]
     if battery.fuse is not None:
         found.append(CurrentRating(_FUSE_SHARE * battery.fuse, f"{_FUSE_SHARE:.0%} of the fuse"))

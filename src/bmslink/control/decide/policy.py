@@ -84,6 +84,7 @@ class Battery(msgspec.Struct, frozen=True, kw_only=True):
     charge_current: float | None = None
     """Continuous rating of the cells, A; 0.5 C where nothing is said."""
     discharge_current: float | None = None
+    """The same; 1 C where nothing is said."""
     fuse: float | None = None
     """Rated current of the fuse, A; 0.8 of it is used."""
     cable: float | None = None

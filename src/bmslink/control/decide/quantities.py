@@ -304,9 +304,16 @@ def _below(share: float) -> Gate:
     return gate
 
 
-def _loaded(s: Sample, h: PackHistory) -> bool | None:
-    size = _size(s, h)
-    return None if size is None else size > 0.3
+def _heavy(way: int) -> Gate:
+    """More than 0.3 C in one direction; of a current whose sign nobody knows, in either."""
+
+    def gate(s: Sample, h: PackHistory) -> bool | None:
+        flow = _flow(s, way)
+        if flow is None or h.beyond_belief(flow):
+            return None
+        return flow > 0.3 * h.battery.capacity
+
+    return gate
 
 
 def _top(s: Sample, h: PackHistory) -> bool | None:
@@ -341,7 +348,8 @@ GATES: Mapping[str, Gate | None] = MappingProxyType({
     "discharging": _discharging,
     "resting": _below(0.02),
     "light load": _below(0.5),
-    "heavy load": _loaded,
+    "heavy load": _heavy(-1),
+    "heavy charge": _heavy(1),
     "top of charge": _top,
     "bottom of charge": _bottom,
     "rest on the plateau": _plateau,

@@ -105,6 +105,8 @@ class State(msgspec.Struct, kw_only=True):
     """The last good value."""
     applies: bool = False
     """Whether its gate was open for that value."""
+    loaded: bool = False
+    """Whether it was measured under load."""
     cause: str = ""
     """Why it tripped, in words."""
 
@@ -145,6 +147,11 @@ def advance(
     if state.tripped or state.since is None:
         return event
     held = now - state.since
+    if rule.load_delay:
+        if quality == GOOD:
+            state.loaded = loaded
+        # a voltage that jumps back as the load ends is suspect at first
+        loaded = loaded or (quality != GOOD and state.loaded)
     if held < (rule.load_delay if loaded and rule.load_delay else rule.on_delay):
         return event
     if state.count < rule.policy.samples and held < timing.confirm_within:

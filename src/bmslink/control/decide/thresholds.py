@@ -90,8 +90,9 @@ _CURVES: dict[str, tuple[Curve, Curve, Curve, Curve]] = {
         ((50, 1), (55, .5), (60, 0)), ((50, 1), (55, .5), (60, 0)), ((45, 1), (50, .5), (55, 0)),
         ((50, 1), (55, .5), (60, 0))),
     "mosfet_hot": (((75, 1), (85, .25), (90, 0)),) * 4,
-    "charge_heat": (((90, 1), (100, .5)),) * 4,
-    "discharge_heat": (((90, 1), (100, .5)),) * 4,
+    # long at the rating they come to 91 %
+    "charge_heat": (((93, 1), (100, .5)),) * 4,
+    "discharge_heat": (((93, 1), (100, .5)),) * 4,
 }
 # fmt: on
 
