@@ -99,11 +99,13 @@ def test_a_derating_counts_only_what_is_above_it() -> None:
     assert report.totals.discharge_stopped_seconds == 0
 
 
-def test_without_a_sink_a_derate_at_zero_throws_the_switch() -> None:
-    high = [replace(r, cell_voltages=(3.56,) * 16) for r in steady(600)]
-    derate = only("cell_overvoltage_derate")
-    assert tried(high, derate).command_counts == {"charge off": 1}
-    assert tried(high, derate, sink=True).command_counts == {}
+def test_without_a_sink_a_derate_at_zero_throws_the_switch_and_a_curve_does_not() -> None:
+    full = [replace(r, cell_voltages=(3.56,) * 16, soc=95.0) for r in steady(600)]
+    ceiling = only("soc_ceiling", mode="shadow")
+    assert tried(full, ceiling).command_counts == {"charge off": 1}
+    assert tried(full, ceiling, sink=True).command_counts == {}
+    for sink in (False, True):
+        assert tried(full, only("cell_overvoltage_derate"), sink=sink).command_counts == {}
 
 
 def test_margins_tell_the_closest_approach_and_its_moment() -> None:
@@ -112,7 +114,7 @@ def test_margins_tell_the_closest_approach_and_its_moment() -> None:
     margins = {m.policy: m for m in tried(readings).margins}
     near = margins["cell_overvoltage"]
     assert near.closest == 3.52
-    assert near.left == pytest.approx(0.08)
+    assert near.left == pytest.approx(0.18)
     assert seconds(near.time) == 300
     beyond = {m.policy: m for m in tried(cold_night()).margins}["charge_undertemperature"]
     assert beyond.left == pytest.approx(-5.0)

@@ -82,7 +82,7 @@ def test_profiles_and_policy_files_read_a_number_alike(text: str, unit: str) -> 
     try:
         typed = typed_value(text)
         number = typed if isinstance(typed, NumberWithUnit) else NumberWithUnit(typed, "")
-        there: float | None = number.to(unit)
+        there: float | None = number.to(unit.removesuffix(" of capacity"))
     except SettingError:
         there = None
     try:
@@ -158,7 +158,7 @@ def test_the_mode_of_all_does_not_switch_on_what_is_off():
         ("[policies.cell_overvoltage]\ntrip = 'ov_tripp'", 7, "did you mean ov_trip?"),
         ("[policies.cell_overvoltage]\ntrip = 'charge_ot_trip'", 7, "charge_ot_trip is in °C"),
         ("[policies.cell_overvoltage]\ntrip = '3.3 V'", 7, "release must be below trip"),
-        ("[policies.cell_overvoltage]\n\nrelease = '3.6 V'", 8, "release must be below trip"),
+        ("[policies.cell_overvoltage]\n\nrelease = '3.7 V'", 8, "release must be below trip"),
         ("[policies.cell_overvoltage]\nmode = 'on'", 7, "one of off, shadow, enforce"),
         ("[policies.cell_overvoltage]\non_delay = '-1 s'", 7, "on_delay: 0 to 604800 s"),
         ("[policies.cell_overvoltage]\nsamples = 0", 7, "samples: 1 to 100"),
@@ -239,7 +239,7 @@ def test_every_number_of_a_preset_counts():
     """What stands in the file is what is used: a changed line changes the policies."""
     text = preset("lfp", "solar")
     before = parse_policies(text, PATH)
-    for old, new in (('ov_trip = "3.60 V"', 'ov_trip = "3.58 V"'),
+    for old, new in (('ov_trip = "3.70 V"', 'ov_trip = "3.58 V"'),
                      ('["3.45 V", "50 %"]', '["3.46 V", "50 %"]'),
                      ('load_delay = "10 s"', 'load_delay = "11 s"'),
                      ('outside_bms = "20 mV"', 'outside_bms = "25 mV"')):  # fmt: skip
@@ -268,12 +268,21 @@ def test_a_shipped_file_has_nothing_worse_than_remarks():
 
 
 def test_what_is_looser_than_usual_is_said():
-    assert found("[thresholds]\nov_trip = '3.65 V'")["ov_trip"] is Level.WARNING
+    assert found("[thresholds]\nov_trip = '3.72 V'")["ov_trip"] is Level.WARNING
     assert found("[thresholds]\nuv_trip = '2.5 V'")["uv_trip"] is Level.WARNING
     off = found("[policies]\ncell_overvoltage.mode = 'off'")
     assert off["cell_overvoltage"] is Level.WARNING
-    curve = "[curves]\nccl_voltage = [['3.4 V', '100 %'], ['3.62 V', '0 %']]"
+    curve = "[curves]\nccl_voltage = [['3.4 V', '100 %'], ['3.72 V', '0 %']]"
     assert found(curve)["cell_overvoltage_derate"] is Level.WARNING
+
+
+def test_a_charge_voltage_at_which_the_curve_leaves_nothing_is_said() -> None:
+    (told,) = [f for f in check_policies(read("[thresholds]\ncharge_voltage = '3.6 V'"))
+               if f.about == "charge_voltage" and "is 0 from" in f.text]  # fmt: skip
+    assert told.text == "charge_voltage is 3.60 V, but the charge current is 0 from 3.55 V on."
+    fitting = "[thresholds]\ncharge_voltage = '3.6 V'\n[curves]\nccl_voltage = "
+    fitting += "[['3.55 V', '100 %'], ['3.65 V', '0 %']]"
+    assert not [f for f in check_policies(read(fitting)) if "is 0 from" in f.text]
 
 
 @pytest.mark.parametrize(("end", "flat"), [("100 %", True), ("0 %", False)])
@@ -296,7 +305,7 @@ def test_a_more_careful_stop_in_the_cold_is_accepted_and_its_step_is_said():
 
 @pytest.mark.parametrize(
     ("row", "words"),
-    [("trip = '4 V'", "acts at 4.00 V; 3.60 V is as shipped"),
+    [("trip = '4 V'", "acts at 4.00 V; 3.70 V is as shipped"),
      ("on_delay = '7 d'", "waits 7 d before it acts; 0 s is as shipped")],
 )  # fmt: skip
 def test_a_stop_that_comes_later_than_as_shipped_is_said(row: str, words: str):

@@ -195,7 +195,7 @@ def test_what_is_missing_limits(hole: Reading):
 def test_part_of_the_cells_still_trips():
     run = Run()
     run(healthy(), 5)
-    decision = run(healthy(3.3, cells={1: None, 9: 3.62}), 3)
+    decision = run(healthy(3.3, cells={1: None, 9: 3.72}), 3)
     assert not decision.charge.allowed
 
 
@@ -351,7 +351,7 @@ def test_a_step_back_in_time_loses_no_violation(log: Any, step: int):
     run = Run()
     play(run, log)
     run.now += step
-    run(healthy(3.62), 4)
+    run(healthy(3.72), 4)
     assert not run.decision.charge.allowed
 
 
@@ -379,7 +379,7 @@ WILD: list[Callable[[Reading], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize("wild", range(len(WILD)))
-@pytest.mark.parametrize("normal", [healthy(), healthy(3.61), healthy(temperatures=warm(-4.0))])
+@pytest.mark.parametrize("normal", [healthy(), healthy(3.71), healthy(temperatures=warm(-4.0))])
 def test_one_suspect_sample_changes_nothing(wild: int, normal: Reading):
     """syssi/esphome-jk-bms#348, Louisvdw/dbus-serialbattery#1046: single corrupted readings."""
     with_it, without = Run(), Run()
@@ -422,7 +422,7 @@ def test_a_violation_that_nothing_refutes_is_confirmed():
 @pytest.mark.parametrize("cell", range(1, CELLS + 1))
 def test_every_cell_is_judged(cell: int):
     """D7: a peer's loops left out the last rule, and mixed up two aggregates."""
-    for volts_, permit_ in ((3.62, "charge"), (2.6, "discharge")):
+    for volts_, permit_ in ((3.72, "charge"), (2.6, "discharge")):
         run = Run()
         run(healthy(), 5)
         decision = run(healthy(3.3, cells={cell: volts_}), 5)

@@ -130,7 +130,7 @@ def test_a_probe_that_one_policy_names_is_judged():
 def test_the_same_measurement_said_twice_is_one():
     run = Run(only("cell_overvoltage"), poll=1.0)
     run(healthy(), 3)
-    high = replace(healthy(cells={3: 3.61}), uptime=run.uptime + 1)
+    high = replace(healthy(cells={3: 3.71}), uptime=run.uptime + 1)
     run.now += 1
     for later in (0.0, 0.0, 0.1, 0.3):
         assert run.engine.step(high, run.now + later).charge.allowed
@@ -147,16 +147,16 @@ def test_a_new_condition_beside_the_same_measurement_counts():
 
 def test_a_bound_beyond_the_threshold_begins_the_release_again():
     run = Run(only("cell_overvoltage"))
-    run(healthy(3.61), 3)
+    run(healthy(3.71), 3)
     run(healthy(3.38), 55)
-    run(healthy(3.38, cells={1: 3.61, 2: None}), 1)
+    run(healthy(3.38, cells={1: 3.71, 2: None}), 1)
     assert not run(healthy(3.38), 30).charge.allowed
     assert run(healthy(3.38), 40).charge.allowed
 
 
 def test_a_release_does_not_go_on_while_nothing_is_heard():
     run = Run(only("cell_overvoltage"))
-    run(healthy(3.61), 3)
+    run(healthy(3.71), 3)
     run(healthy(3.38), 10)
     run.silence(300)
     assert not run(healthy(3.38), 50).charge.allowed
@@ -174,7 +174,7 @@ def test_outside_its_region_a_cell_delta_is_no_reason_any_more():
 
 def test_what_is_missing_for_long_begins_the_release_again():
     run = Run(only("cell_overvoltage"))
-    run(healthy(3.61), 3)
+    run(healthy(3.71), 3)
     run(healthy(3.38), 50)
     run(replace(healthy(3.38), cell_voltages=()), 10)
     assert not run(healthy(3.38), 40).charge.allowed
@@ -201,17 +201,17 @@ def test_a_probe_that_was_there_before_the_restart_is_missing_after_it():
 def test_a_reset_forgets_the_trips_that_locked_it_out():
     run = Run(only("cell_overvoltage"))
     for _ in range(4):
-        run(healthy(3.61), 2)
+        run(healthy(3.71), 2)
         run(healthy(3.38), 70)
     run.engine.reset("cell_overvoltage")
     run(healthy(3.38), 5)
-    run(healthy(3.61), 2)
+    run(healthy(3.71), 2)
     assert run.happened("cell_overvoltage")[-2:] == ["release", "trip"]
 
 
 def test_currents_rise_by_five_amperes_a_second_and_no_faster():
     run = Run()
-    run(healthy(3.61), 3)
+    run(healthy(3.71), 3)
     told = [run(healthy(3.38)).limits.ccl.value for _ in range(150)]
     assert max(b - a for a, b in pairwise(told)) == 5.0
     assert told[-1] == 50
@@ -235,7 +235,7 @@ def test_a_running_time_that_stands_still_at_rest_is_frozen():
 def test_the_charge_voltage_waits_a_minute_and_rises_by_a_millivolt_per_cell():
     run = Run(only("cell_overvoltage"))
     run(healthy(3.5), 3)
-    run(healthy(3.61, voltage=55.0), 3)
+    run(healthy(3.71, voltage=55.0), 3)
     told = [run(healthy(3.38, voltage=55.0)).limits.cvl.value for _ in range(250)]
     first = next(n for n, (a, b) in enumerate(pairwise(told)) if b > a)
     released = run.events[-1]
@@ -248,8 +248,8 @@ def test_suspect_values_move_no_charge_voltage():
     run = Run(only("cell_overvoltage", "cell_overvoltage_derate"))
     run(healthy(), 3)
     assert run(healthy(cells={1: 4.9}, voltage=52.8)).limits.cvl.value == 55.2
-    run(healthy(3.61), 3)
-    assert run(healthy(3.61, voltage=0.0)).limits.cvl.value > 50
+    run(healthy(3.71), 3)
+    assert run(healthy(3.71, voltage=0.0)).limits.cvl.value > 50
 
 
 def test_old_data_permit_no_balancing():
@@ -355,14 +355,14 @@ def test_a_value_of_two_fields_is_worth_no_more_than_the_worse_of_them():
 def test_the_trips_of_a_lockout_survive_a_restart():
     run = Run(only("cell_overvoltage"))
     for _ in range(3):
-        run(healthy(3.61), 2)
+        run(healthy(3.71), 2)
         run(healthy(3.38), 70)
     assert run.decision.charge.allowed
     again = Run(only("cell_overvoltage"))
     again.engine.load(json.loads(json.dumps(run.engine.save())), 0.0)
     again.now = 0.0
     again(healthy(3.38), 5)
-    again(healthy(3.61), 2)
+    again(healthy(3.71), 2)
     assert again.happened("cell_overvoltage") == ["latch"]
 
 
@@ -391,11 +391,11 @@ def test_settings_beyond_all_numbers_are_no_settings():
 
 @pytest.mark.parametrize("sink", [False, True])
 def test_a_derate_that_is_a_trip_does_not_toggle_all_night(sink: bool):
-    run = Run(only("cell_overvoltage_derate"), sink=sink)
+    run = Run(only("soc_ceiling", mode=Mode.SHADOW), sink=sink)
     for _ in range(8):
-        run(healthy(3.56), 2)
-        run(healthy(3.38), 70)
-    assert run(healthy(3.38), 3600).charge.allowed is sink
+        run(healthy(soc=92.0), 40)
+        run(healthy(soc=80.0), 70)
+    assert run(healthy(soc=80.0), 3600).charge.allowed is sink
     assert run.changes["charge"] == (0 if sink else 7)
     assert (run.decision.limits.ccl.value > 0) is sink
 

@@ -6,12 +6,56 @@ that looks alike, is in the same test or named beside it.
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from bmslink.control import Battery
-from bmslink.control.decide.catalogue import CATALOGUE
+from bmslink.control.decide.catalogue import CATALOGUE, default_policies
 from bmslink.control.decide.compile import ratings
-from control_support import Run, against, healthy, only, verdicts
+from control_support import LFP, Run, against, healthy, only, verdicts
+
+_BALANCING = {name for name in CATALOGUE["lfp"] if name.startswith("balance_")}
+
+
+# ------------------------------------- D7: a curve is a fraction of the moment, only a trip opens
+
+
+@pytest.mark.parametrize(
+    ("chemistry", "volts"),
+    [("lfp", 3.55), ("lfp", 3.60), ("lfp", 3.65), ("nmc", 4.20), ("lto", 2.70)],
+)
+def test_charging_to_the_voltage_of_the_data_sheet_stops_nothing(
+    chemistry: str, volts: float
+) -> None:
+    """A curve that came to 0 was a stop in two samples, so the trips and their delays never acted:
+    every full charge stopped once, by 3.55 V of LFP cells."""
+    run = Run(default_policies(msgspec.structs.replace(LFP, chemistry=chemistry)))
+    for second in range(3600):
+        noise = 0.002 * (second % 3 - 1)
+        run(healthy(round(volts + noise, 3), current=3.0, soc=100.0))
+    assert run.changes["charge"] == 0
+    assert not {e.policy for e in run.events if e.what in ("trip", "latch")} - _BALANCING
+    over = {"lfp": 3.71, "nmc": 4.26, "lto": 2.76}[chemistry]
+    assert "cell_overvoltage" in against(run(healthy(over, current=3.0, soc=100.0), 3), "charge")
+
+
+def test_a_curve_has_no_memory() -> None:
+    run = Run(only("cell_overvoltage_derate"), sink=True)
+    run(healthy(3.56, current=5.0), 60)
+    assert run.decision.limits.ccl.value == 0
+    assert run.decision.charge.allowed
+    run(healthy(3.44, current=5.0), 45)
+    assert run.decision.limits.ccl.value == pytest.approx(30)  # not held until 3.40 V
+    assert run.events == []
+
+
+def test_a_sag_has_its_ten_seconds() -> None:
+    """The curve of the discharge current stopped it in two samples."""
+    run = Run()
+    run(healthy(3.1), 5)
+    assert run(healthy(2.68, current=-80.0), 8).discharge.allowed
+    assert not run(healthy(2.68, current=-80.0), 5).discharge.allowed
+
 
 # ---------------------------------------------------------------- D9: durations are seconds
 

@@ -154,6 +154,13 @@ def _curves(policies: PolicySet, plan: CompiledPolicies) -> Iterator[Finding]:
                 f"{derate} still leaves {_left(rules[derate], limit)} when {trip} acts at "
                 f"{where}{basis}: the current is cut off there, not led to 0.",
             )
+    charge, fall = policies.thresholds["charge_voltage"], rules.get("cell_overvoltage_derate")
+    if fall is not None and charge * fall.sign >= fall.trip:
+        zero = write(fall.trip * fall.sign, "V")
+        text = (
+            f"charge_voltage is {write(charge, 'V')}, but the charge current is 0 from {zero} on."
+        )
+        yield Finding(Level.WARNING, "charge_voltage", text)
     for name, policy in policies.policies.items():
         curve = curve_of(policy, policies)
         if curve is not None and policy.mode != Mode.OFF and len({y for _, y in curve}) == 1:

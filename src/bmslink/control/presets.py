@@ -184,6 +184,8 @@ def _fields(policy: Policy) -> Iterator[str]:
         yield f'{side} = "{write(abs(policy.inside_bms), step)}"'
     if policy.severity == Severity.DERATE and policy.curve is None and policy.converts:
         yield f'factor = "{write(100 * policy.factor, "%")}"'
+    if policy.curve is not None:
+        return
     for name in _TIMES:
         value = getattr(policy, name)
         if value:

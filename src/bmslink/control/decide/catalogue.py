@@ -50,7 +50,7 @@ def _derate(name: str, title: str, quantity: str, **more: Any) -> Policy:
 
 
 def _to_zero(name: str, title: str, quantity: str, **more: Any) -> Policy:
-    """A derating down to 0: without a sink it is a trip, and is locked out like one."""
+    """A limit of 0 while it is tripped: without a sink it is a stop, and is locked out like one."""
     return _derate(name, title, quantity, **{"lockout": _LOCKOUT, **more})
 
 
@@ -68,8 +68,8 @@ def _voltage() -> list[Policy]:
     return [
         _warn("cell_overvoltage_warning", "a cell is high", "max_cell", trip="ov_warning",
               release="ov_release"),
-        _to_zero("cell_overvoltage_derate", "the charge current falls as a cell fills", "max_cell",
-                acts=_CHARGE, curve="ccl_voltage", release="ov_derate_release", off_delay=60.0),
+        _derate("cell_overvoltage_derate", "the charge current falls as a cell fills", "max_cell",
+                acts=_CHARGE, curve="ccl_voltage"),
         _trip("cell_overvoltage", "a cell is too high", "max_cell", acts=_CHARGE, trip="ov_trip",
               release="ov_release", off_delay=60.0, bms="cell_ovp", inside_bms=0.03),
         _emergency("cell_overvoltage_critical", "a cell is dangerously high", "max_cell",
@@ -79,9 +79,8 @@ def _voltage() -> list[Policy]:
               bms="pack_ovp", inside_bms=0.03),
         _warn("cell_undervoltage_warning", "a cell is low", "min_cell", over=False,
               trip="uv_warning", release="uv_derate_release"),
-        _to_zero("cell_undervoltage_derate", "the discharge current falls as a cell empties",
-                "min_cell", **low, curve="dcl_voltage", release="uv_derate_release",
-                off_delay=60.0),
+        _derate("cell_undervoltage_derate", "the discharge current falls as a cell empties",
+                "min_cell", **low, curve="dcl_voltage"),
         _trip("cell_undervoltage", "a cell is too low", "min_cell", **low, trip="uv_trip",
               release="uv_release", load_delay=10.0, off_delay=60.0, bms="cell_uvp",
               inside_bms=0.05),
@@ -116,7 +115,7 @@ def _current(way: str, action: tuple[Action, ...]) -> list[Policy]:
               on_delay=2.0, on_missing=_OTHERS, **back),
         _warn(f"{way}_heat_warning", f"the {way} path runs warm", heat, trip=93.0, release=85.0),
         _derate(f"{way}_heat_derate", f"the {way} current falls before its path is hot", heat,
-                acts=action, curve=heat, release=85.0),
+                acts=action, curve=heat),
         _trip(f"{way}_heat", f"the {way} path is hot (I²t)", heat, trip=100.0, release=60.0,
               acts=action),
     ]  # fmt: skip
@@ -128,25 +127,25 @@ def _temperature() -> list[Policy]:
     return [
         _warn("charge_overtemperature_warning", "warm for charging", hot,
               trip="charge_ot_warning", release="charge_ot_quiet", when="charging", **slow),
-        _to_zero("charge_hot_derate", "the charge current falls in the heat", hot, acts=_CHARGE,
-                curve="charge_hot", of="capacity", release="charge_ot_release"),
+        _derate("charge_hot_derate", "the charge current falls in the heat", hot, acts=_CHARGE,
+                curve="charge_hot", of="capacity"),
         _trip("charge_overtemperature", "too hot to charge", hot, acts=_CHARGE,
               trip="charge_ot_trip", release="charge_ot_release", bms="charge_otp",
               inside_bms=2.0, **slow),
-        _to_zero("charge_cold_derate", "the charge current falls in the cold", cold, over=False,
-                acts=_CHARGE, curve="charge_cold", of="capacity", release="charge_ut_release"),
+        _derate("charge_cold_derate", "the charge current falls in the cold", cold, over=False,
+                acts=_CHARGE, curve="charge_cold", of="capacity"),
         _trip("charge_undertemperature", "too cold to charge", cold, over=False, acts=_CHARGE,
               trip="charge_ut_trip", release="charge_ut_release", bms="charge_utp",
-              inside_bms=2.0, **slow),
+              inside_bms=1.0, **slow),  # 2 °C is a morning
         _warn("discharge_overtemperature_warning", "warm for discharging", hot,
               trip="discharge_ot_warning", release="discharge_ot_quiet", **slow),
-        _to_zero("discharge_hot_derate", "the load is limited in the heat", hot, acts=_DISCHARGE,
-                curve="discharge_hot", release="discharge_ot_release"),
+        _derate("discharge_hot_derate", "the load is limited in the heat", hot, acts=_DISCHARGE,
+                curve="discharge_hot"),
         _trip("discharge_overtemperature", "too hot to discharge", hot, acts=_DISCHARGE,
               trip="discharge_ot_trip", release="discharge_ot_release", bms="discharge_otp",
               inside_bms=2.0, **slow),
-        _to_zero("discharge_cold_derate", "the load is limited in the cold", cold, over=False,
-                acts=_DISCHARGE, curve="discharge_cold", release="discharge_ut_release"),
+        _derate("discharge_cold_derate", "the load is limited in the cold", cold, over=False,
+                acts=_DISCHARGE, curve="discharge_cold"),
         _trip("discharge_undertemperature", "too cold to discharge", cold, over=False,
               acts=_DISCHARGE, trip="discharge_ut_trip", release="discharge_ut_release",
               bms="discharge_utp", inside_bms=2.0, **slow),
@@ -159,8 +158,8 @@ def _temperature() -> list[Policy]:
         _emergency("temperature_rise", "it heats up without a load that explains it",
                    "temperature_rise", trip=2.0, release=0.5, on_delay=30.0, acts=_BOTH,
                    when="light load"),
-        _to_zero("mosfet_derate", "the current falls as the MOSFETs get hot", "mosfet_temperature",
-                acts=_BOTH, curve="mosfet_hot", release="mosfet_release", optional=True),
+        _derate("mosfet_derate", "the current falls as the MOSFETs get hot", "mosfet_temperature",
+                acts=_BOTH, curve="mosfet_hot", optional=True),
         _trip("mosfet_overtemperature", "the MOSFETs are too hot", "mosfet_temperature",
               acts=_BOTH, trip="mosfet_trip", release="mosfet_release", on_delay=5.0,
               optional=True, bms="mosfet_otp", inside_bms=5.0),

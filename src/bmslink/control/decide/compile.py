@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
-from bmslink.control.decide.policy import Battery, Mode, Policy, PolicySet
+from bmslink.control.decide.policy import Battery, Mode, Policy, PolicySet, Severity
 from bmslink.control.decide.quantities import GATES, QUANTITIES
 from bmslink.control.decide.rule import PolicyRule, PolicyTiming, in_words
 
@@ -79,11 +79,13 @@ def compile_policies(
     *,
     acting: Collection[Mode] = (Mode.ENFORCE,),
     poll: float = 1.0,
+    sink: bool = False,
 ) -> CompiledPolicies:
     """Resolve all policies that are not off.
 
     `settings` are the BMS's own by canonical key (V, A, °C, s); `acting` says which modes have a
-    say in what is decided; `poll` is the time between readings, s.
+    say in what is decided; `poll` is the time between readings, s. With a `sink` a derate opens
+    no switch, so that none can wear out.
     """
     known = {k: v for k, v in (settings or {}).items() if _setting({k: v}, k) is not None}
     timing = PolicyTiming.of(poll)
@@ -95,7 +97,7 @@ def compile_policies(
     rules: list[PolicyRule] = []
     sources: dict[tuple[str, tuple[str, ...]], int] = {}
     absent: dict[str, str] = {}
-    for policy in _at_work(policies):
+    for policy in _at_work(policies, sink=sink):
         if policy.mode == Mode.OFF:
             continue
         numbers = _numbers(policy, policies, names, known)
@@ -110,11 +112,15 @@ def compile_policies(
     )
 
 
-def _at_work(policies: PolicySet) -> Iterator[Policy]:
+def _at_work(policies: PolicySet, *, sink: bool) -> Iterator[Policy]:
     """By name; what a person stops is never off and never only watched."""
     for policy in sorted(policies.policies.values(), key=lambda p: p.name):
-        stop = policy.quantity == "stopped"
-        yield msgspec.structs.replace(policy, mode=Mode.ENFORCE) if stop else policy
+        if policy.quantity == "stopped":
+            yield msgspec.structs.replace(policy, mode=Mode.ENFORCE)
+        elif sink and policy.severity == Severity.DERATE:
+            yield msgspec.structs.replace(policy, lockout=None)
+        else:
+            yield policy
 
 
 class _Numbers(msgspec.Struct, frozen=True):

@@ -67,15 +67,13 @@ class Engine:
         poll: float = 1.0,
     ) -> None:
         require_whole(policies)
-        self.plan: CompiledPolicies = compile_policies(policies, settings, acting=acting, poll=poll)
+        self.plan: CompiledPolicies = compile_policies(
+            policies, settings, acting=acting, poll=poll, sink=sink
+        )
         battery = policies.battery
         self._states = [State() for _ in self.plan.rules]
         self._pairs = list(zip(self.plan.rules, self._states, strict=True))
-        # -inf: a curve is to be followed whatever the value is
-        self._rows = [
-            (r, s, r.source, r.gate, r.sign, r.trip if r.curve is None else -math.inf)
-            for r, s in self._pairs
-        ]
+        self._rows = [(r, s, r.source, r.gate, r.sign, _quiet_below(r)) for r, s in self._pairs]
         self._sources = [(QUANTITIES[name], probes) for name, probes in self.plan.sources]
         self._gates = {r.gate for r in self.plan.rules if r.gate is not None}
         asked = {name for _, probes in self.plan.sources for name in probes}
@@ -260,17 +258,18 @@ class Engine:
         sample, timing = self._sample, self.plan.timing
         loaded = abs(sample.current or 0.0) > _SAG_RATE * self._history.battery.capacity
         active: list[tuple[PolicyRule, State]] = []
-        for rule, state, source, gate, sign, trip in self._rows:
+        for rule, state, source, gate, sign, quiet in self._rows:
             value, quality = values[source]
             applies = gates.get(gate)
             if (  # most rules, most of the time: good, within, and nothing under way
                 quality == GOOD
                 and value is not None
-                and value * sign < trip
+                and value * sign < quiet
                 and applies
                 and state.since is None
                 and state.missing_since is None
                 and not state.tripped
+                and state.fraction == 1.0
             ):
                 state.seen, state.value = True, value
                 state.applies = True
@@ -323,3 +322,11 @@ class Engine:
                 worst = max(worst, Quality.MISSING)
             found.append((value, worst))
         return found
+
+
+def _quiet_below(rule: PolicyRule) -> float:
+    """Below this signed value nothing follows: of a curve, before it begins to fall."""
+    if rule.curve is None:
+        return rule.trip
+    whole = [x for x, left in rule.curve if left == 1.0]
+    return max(whole, default=-math.inf)

@@ -133,11 +133,8 @@ class Limiter:
             amps = _floor(left * self._base(policy.of, action))
             if amps < rated.value and (rule.curve is not None or state.tripped):
                 yield Effect(limit, Reason(rule.name, amps, text))
-            if (
-                state.tripped
-                and policy.converts
-                and not self._sink
-                and not (rule.curve is None and policy.factor)
+            if (  # nothing carries a limit of 0 out, so the switch has to
+                state.tripped and policy.converts and not self._sink and not policy.factor
             ):
                 yield Effect(action, Reason(rule.name, 0.0, state.cause))
                 yield Effect(limit, Reason(rule.name, 0.0, state.cause))

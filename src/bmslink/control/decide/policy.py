@@ -31,7 +31,7 @@ class Severity(IntEnum):
     NOTICE = 0
     WARN = 1
     DERATE = 2
-    """Lowers limits (CVL, CCL, DCL); where nothing carries limits out, a limit of 0 trips."""
+    """Lowers limits (CVL, CCL, DCL): by a curve, or while it is tripped."""
     TRIP = 3
     """Withdraws the permit: limits to 0 first, then the switch opens."""
     EMERGENCY = 4
@@ -119,7 +119,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     lockout: tuple[int, float] | None = None
     """More than so many trips within so many seconds: it stays until a person resets it."""
     curve: str | tuple[tuple[float, float], ...] | None = None
-    """Derating: pairs of quantity and fraction, or the name of a curve."""
+    """Derating: pairs of quantity and fraction, or the name of a curve. It never trips, so it has
+    neither delays nor a release."""
     factor: float = 0.0
     """Derating without a curve: the fraction of the limit that is left while it is tripped."""
     of: str = "limit"
@@ -128,7 +129,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     when: str = "always"
     """The gate (`quantities.GATES`) outside of which the row rests."""
     converts: bool = True
-    """A derate at zero becomes a trip where nothing carries limits out."""
+    """A derate without a curve that leaves nothing becomes a trip where nothing carries limits
+    out."""
     bms: str | None = None
     """The BMS's own setting for the same thing."""
     inside_bms: float = 0.0

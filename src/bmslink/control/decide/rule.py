@@ -7,8 +7,10 @@
     └── inside `release` for off_delay, min_off over ┘◀── a person, cause gone ───────┘
 ```
 
-Between release and trip nothing changes. Only a fresh, good value releases; a suspect, missing
-or old one holds what is, and what began as a violation and is never refuted counts as confirmed.
+A derating curve has no state: it is the fraction that the last good value leaves. Trips are the
+only state machine. Between release and trip nothing changes. Only a fresh, good value releases; a
+suspect, missing or old one holds what is, and what began as a violation and is never refuted counts
+as confirmed.
 """
 
 from __future__ import annotations
@@ -131,7 +133,8 @@ def advance(
 ) -> str:
     """Judge one value; gives back what happened: `trip`, `release`, `latch`, `missing`,
     `measured`, or nothing. `applies` is the gate; `None`: it cannot tell."""
-    beyond = value is not None and value * rule.sign >= rule.trip
+    curved = rule.curve is not None  # a curve is a fraction of the moment, and never trips
+    beyond = not curved and value is not None and value * rule.sign >= rule.trip
     event = ""
     if quality >= STALE or applies is None:
         state.inside = None
@@ -181,6 +184,7 @@ def _judge(
         state.fraction = 1.0
     elif rule.curve is not None:
         state.fraction = fraction_at(rule.curve, value * rule.sign)
+        return "measured" if was_missing else ""
     if state.tripped:
         if applies and value * rule.sign > rule.release:
             state.inside = None

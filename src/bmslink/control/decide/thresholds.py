@@ -38,9 +38,10 @@ _TABLE: dict[str, _Row] = {
     "charge_voltage":          ("V",  3.45,  4.10,  2.60,  3.60),
     "float_voltage":           ("V",  3.35,  4.00,  2.50,  3.40),
     "discharge_voltage":       ("V",  3.00,  3.30,  1.90,  2.30),
-    "ov_warning":              ("V",  3.50,  4.16,  2.65,  3.65),
+    # cells are charged to 3.65, 4.20 and 2.70 V by their sheets, and that is no fault
+    "ov_warning":              ("V",  3.66,  4.22,  2.72,  3.83),
     "ov_derate_release":       ("V",  3.40,  4.05,  2.55,  3.55),
-    "ov_trip":                 ("V",  3.60,  4.20,  2.68,  3.80),
+    "ov_trip":                 ("V",  3.70,  4.25,  2.75,  3.90),
     "ov_release": _usual("V", "cell_ovp_release"),
     "ov_critical": _of_the_band("V", lambda band: band.working[1]),
     "uv_warning":              ("V",  3.00,  3.30,  1.90,  2.30),
