@@ -23,7 +23,9 @@ from bmslink.model import Condition
 from bmslink.simulation.pack.pack import Pack
 from soak_wire import BATTERY, PROBES, Wire
 
-LINK = frozenset({"stale_data_warning", "stale_data_derate", "stale_data"})
+LINK = frozenset(
+    {"stale_data_warning", "stale_data_derate", "stale_data", "stale_data_discharge"}
+)
 """What answers to lost frames: no violation of the pack, and no false trip."""
 _ROW = {policy.name: policy for policy in default_policies(BATTERY).policies.values()}
 

@@ -132,7 +132,9 @@ def test_a_gap_ages_the_data_until_charging_would_stop() -> None:
     assert report.totals.gaps == 1
     assert report.totals.longest_gap == pytest.approx(4010)
     stale = [t for t in report.trips if t.policy.startswith("stale_data")]
-    assert [t.policy for t in stale] == ["stale_data_derate", "stale_data_warning", "stale_data"]
+    assert [t.policy for t in stale] == [
+        "stale_data_derate", "stale_data_warning", "stale_data", "stale_data_discharge"
+    ]  # fmt: skip
     assert seconds(stale[0].began) == pytest.approx(590 + 30, abs=10)
     assert 600 < seconds(stale[2].began) < 590 + 1900
     assert all(t.ended is not None and seconds(t.ended) <= 4700 for t in stale)

@@ -6,15 +6,114 @@ that looks alike, is in the same test or named beside it.
 
 from __future__ import annotations
 
+import random
+from pathlib import Path
+
 import msgspec
 import pytest
 
-from bmslink.control import Battery
+from bmslink.control import Battery, Demand, Mode
 from bmslink.control.decide.catalogue import CATALOGUE, default_policies
 from bmslink.control.decide.compile import ratings
-from control_support import LFP, Run, against, healthy, only, verdicts
+from bmslink.control.files import parse_policies
+from bmslink.model import Condition
+from control_support import LFP, Run, against, healthy, holders, only, verdicts
 
 _BALANCING = {name for name in CATALOGUE["lfp"] if name.startswith("balance_")}
+
+
+# ----------------------------------------------- D1: a lost link moves no switch, and is soon over
+
+
+def test_a_radio_that_drops_out_for_12_s_opens_nothing() -> None:
+    """58 s after good data were back both switches were still withdrawn."""
+    run = Run(poll=2.0)
+    run(healthy(current=-20.0), 60)
+    run.silence(12)
+    assert run.decision.limits.dcl.value == pytest.approx(30)
+    for permit in (run.decision.charge, run.decision.discharge):
+        assert permit.allowed
+        assert permit.demand <= Demand.ZERO
+    back = run(healthy(current=-20.0), 6)  # three good samples
+    assert {"stale_data", "stale_data_discharge", "stale_data_derate"}.isdisjoint(verdicts(back))
+    assert holders(back, "charge") == set()
+
+
+def test_a_full_pack_that_goes_unseen_may_still_be_discharged() -> None:
+    """The shorter of both times held for both directions: ten seconds near full."""
+    run = Run()
+    run(healthy(3.39, soc=99.0, current=-10.0), 30)
+    run.silence(30)
+    assert holders(run.decision, "charge") == {"stale_data"}
+    assert holders(run.decision, "discharge") == set()
+    assert run.decision.limits.dcl.value > 0
+    run.silence(1800)
+    assert "stale_data_discharge" in holders(run.decision, "discharge")
+    assert run.decision.discharge.demand == Demand.ZERO
+    assert run.decision.limits.dcl.value == 0
+
+
+@pytest.mark.parametrize("sink", [False, True])
+def test_a_link_that_never_comes_back_opens_nothing_either(sink: bool) -> None:
+    run = Run(sink=sink)
+    run(healthy(current=-20.0), 60)
+    run.silence(7200)
+    assert run.decision.charge.allowed
+    assert run.decision.discharge.allowed
+    assert run.decision.limits.ccl.value == run.decision.limits.dcl.value == 0
+
+
+def test_an_old_file_that_says_something_of_stale_data_says_it_of_both_directions() -> None:
+    text = '[battery]\nchemistry = "lfp"\ncells = 16\ncapacity = "100 Ah"\n'
+    old = parse_policies(f"schema = 1\n{text}[policies]\nstale_data.mode = 'off'", Path("p"))
+    for name in ("stale_data", "stale_data_discharge"):
+        assert old.policies[name].mode is Mode.OFF
+    both = f"{text}[policies]\nstale_data.mode = 'off'\nstale_data_discharge.mode = 'enforce'"
+    new = parse_policies(f"schema = 1\n{both}", Path("p"))
+    assert new.policies["stale_data_discharge"].mode is Mode.ENFORCE
+
+
+# --------------------------------------------- D3: what the BMS does by itself needs no command
+
+
+@pytest.mark.parametrize(
+    ("condition", "way"),
+    [(Condition.CELL_OVERVOLTAGE, "charge"), (Condition.CELL_UNDERVOLTAGE, "discharge")],
+)
+@pytest.mark.parametrize("sink", [False, True])
+def test_a_protection_of_the_bms_is_mirrored_and_not_repeated(
+    condition: Condition, way: str, sink: bool
+) -> None:
+    """It became a command "charge off", which on JK is a stored setting that outlives the host."""
+    run = Run(only(f"bms_{way}_protection"), sink=sink)
+    run(healthy(), 10)
+    run(healthy(protections=(condition,)), 30)
+    permit = getattr(run.decision, way)
+    assert (permit.allowed, permit.demand) == (True, Demand.NO_ENABLE)
+    assert holders(run.decision, way) == {f"bms_{way}_protection"}
+    limit = run.decision.limits.ccl if way == "charge" else run.decision.limits.dcl
+    assert limit.value == 0
+    assert run.changes[way] == 0
+
+
+# --------------------------------------------------- D6: nothing is permitted on the first sample
+
+
+def test_nothing_is_permitted_before_three_good_samples() -> None:
+    """The first sample permitted balancing, at 3.29 V and while discharging."""
+    run = Run()
+    for _ in range(2):
+        early = run(healthy(3.29, current=-10.0))
+        assert not early.balance.allowed
+        assert early.charge.demand == early.discharge.demand == Demand.NO_ENABLE
+        assert early.limits.ccl.value == early.limits.dcl.value == 0
+    third = run(healthy(3.29, current=-10.0))
+    assert third.limits.dcl.value == 100
+    assert third.charge.demand == third.discharge.demand == Demand.FREE
+    wild = Run()
+    for _ in range(6):
+        wild(healthy(3.29, cells={3: 5.2}))
+    assert wild.decision.limits.ccl.value == 0
 
 
 # ------------------------------------- D7: a curve is a fraction of the moment, only a trip opens
@@ -147,3 +246,20 @@ def test_a_cold_pack_that_sags_for_a_moment_is_not_dead() -> None:
     run = Run(only("cell_undervoltage_critical"))
     run(healthy(3.1), 5)
     assert not run(healthy(2.35), 3).discharge.allowed
+
+
+# ------------------------------------------------------- D15: released by good samples
+
+
+def test_a_bad_line_keeps_no_limit_for_hours() -> None:
+    """At 30 % loss one miss in 30 s kept the limit for 13 818 of 21 600 s."""
+    draw = random.Random(3)
+    run = Run(poll=2.0)
+    run(healthy(), 30)
+    run.silence(14)
+    limited = 0
+    for _ in range(0, 21600, 2):
+        lost = draw.random() < 0.3
+        decision = run.silence(0) if lost else run(healthy())
+        limited += 2 * ("stale_data_derate" in verdicts(decision))
+    assert 0 < limited < 0.03 * 21600

@@ -156,10 +156,8 @@ def _curves(policies: PolicySet, plan: CompiledPolicies) -> Iterator[Finding]:
             )
     charge, fall = policies.thresholds["charge_voltage"], rules.get("cell_overvoltage_derate")
     if fall is not None and charge * fall.sign >= fall.trip:
-        zero = write(fall.trip * fall.sign, "V")
-        text = (
-            f"charge_voltage is {write(charge, 'V')}, but the charge current is 0 from {zero} on."
-        )
+        end = write(fall.trip * fall.sign, "V")
+        text = f"charge_voltage is {write(charge, 'V')}, but the charge current is 0 from {end} on."
         yield Finding(Level.WARNING, "charge_voltage", text)
     for name, policy in policies.policies.items():
         curve = curve_of(policy, policies)

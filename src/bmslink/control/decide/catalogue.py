@@ -11,6 +11,7 @@ from typing import Any
 from bmslink.control.decide.policy import (
     Action,
     Battery,
+    Demand,
     Mode,
     OnMissing,
     Policy,
@@ -198,7 +199,7 @@ def _cells(chemistry: str) -> list[Policy]:
         _derate("high_soc_dwell", "full for a day: the charge voltage goes to float", "mean_cell",
                 trip="dwell_voltage", release="float_voltage", on_delay=86400.0,
                 when="resting", acts=(Action.FLOAT,), factor=0.0, min_off=0.0,
-                on_missing=_OTHERS, converts=False),
+                on_missing=_OTHERS, demands=Demand.FREE),
         _to_zero("soc_floor", "the state of charge is low", "soc", over=False, trip=10.0,
                 release=15.0, on_delay=30.0, acts=_DISCHARGE, mode=Mode.OFF),
         _to_zero("soc_ceiling", "the state of charge is high", "soc", trip=90.0, release=85.0,
@@ -215,12 +216,13 @@ def _bms() -> list[Policy]:
                           when=f"{way} through", **more)  # fmt: skip
 
     def mirror(way: str, action: tuple[Action, ...]) -> list[Policy]:
+        """What the BMS does by itself needs no command: on some boards that is a stored setting."""
         shared: dict[str, Any] = {"trip": 1.0, "release": 0.0, "samples": 1, "acts": action}
         return [
-            _trip(f"bms_{way}_protection", f"the BMS protects against {way[:-1]}ing",
-                  f"{way}_protections", lockout=None, **shared),
+            _derate(f"bms_{way}_protection", f"the BMS protects against {way[:-1]}ing",
+                    f"{way}_protections", demands=Demand.NO_ENABLE, **shared),
             _derate(f"bms_{way}_fet", f"the BMS does not let {way} current through",
-                    f"{way}_fet_open", converts=False, factor=0.0, off_delay=0.0, min_off=0.0,
+                    f"{way}_fet_open", demands=Demand.FREE, off_delay=0.0, min_off=0.0,
                     on_missing=_ignore("not every BMS tells it"), **shared),
         ]  # fmt: skip
 
@@ -248,15 +250,22 @@ def _bms() -> list[Policy]:
 
 
 def _link() -> list[Policy]:
-    shared: dict[str, Any] = {"samples": 1, "on_missing": _OTHERS}
+    """A link that is lost moves no switch: its answer is a limit, which ends with fresh data."""
+    shared: dict[str, Any] = {"samples": 1, "on_missing": _OTHERS, "release": 0.0, "min_off": 0.0,
+                              "off_delay": 0.0, "off_samples": 3,
+                              "demands": Demand.ZERO}  # fmt: skip
+
+    def blind(name: str, way: str, acts: tuple[Action, ...]) -> Policy:
+        return _derate(name, f"no fresh data for longer than is safe while it may {way}",
+                       f"{way}_blindness", trip=100.0, acts=acts, **shared)  # fmt: skip
+
     return [
         _warn("stale_data_warning", "no fresh data", "data_age", trip="stale_after", release=0.0,
               off_delay=0.0, samples=1),
         _derate("stale_data_derate", "no fresh data for long", "data_age", trip="derate_after",
-                release=0.0, acts=(*_BOTH, Action.FLOAT), factor=0.3, of="last", min_off=0.0,
-                **shared),
-        _trip("stale_data", "no fresh data for longer than is safe", "blindness", trip=100.0,
-              release=0.0, acts=_BOTH, lockout=None, **shared),
+                acts=(*_BOTH, Action.FLOAT), factor=0.3, of="last", **shared),
+        blind("stale_data", "charge", _CHARGE),
+        blind("stale_data_discharge", "discharge", _DISCHARGE),
     ]  # fmt: skip
 
 

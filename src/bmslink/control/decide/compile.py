@@ -23,6 +23,7 @@ __all__ = [
 _FUSE_SHARE, _OCP_SHARE = 0.8, 0.9
 _USUAL_RATE: Mapping[str, float] = {"charge": 0.5, "discharge": 1.0}
 """C, where nobody says what the cells take and give: half an hour of an inverter must not stop."""
+_TIMELESS = frozenset({"stopped", "data_age", "charge_blindness", "discharge_blindness"})
 _UNKNOWN_DELAY = 10.0  # s: the BMS's own delay, where it is not known
 
 
@@ -206,7 +207,7 @@ def _rule(
         name=policy.name,
         quantity=quantity,
         source=source,
-        timeless=policy.quantity in ("stopped", "data_age", "blindness"),
+        timeless=policy.quantity in _TIMELESS,
         gate=GATES[policy.when],
         sign=1 if policy.over else -1,
         trip=numbers.trip,

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from bmslink.control.decide.blind_time import blind_time
+from bmslink.control.decide.blind_time import BlindTime, blind_time
 from bmslink.control.decide.compile import CompiledPolicies, compile_policies
 from bmslink.control.decide.decision import Decision, Event
 from bmslink.control.decide.history import PackHistory
@@ -44,6 +44,8 @@ class _Saved(msgspec.Struct, forbid_unknown_fields=True):
     seen: list[str] = []
 
 
+_ENOUGH = 3
+"""Good samples before anything is permitted."""
 _SAG_RATE = 0.5  # C
 _REFRESH = 0.5  # of the time between readings: what is said again sooner is the same measurement
 
@@ -84,10 +86,13 @@ class Engine:
         self._publisher = Limiter(self.plan, sink=sink)
         self._sample = self._qualifier.nothing(0.0)
         self._heard = False
+        self._good = 0
+        """Samples since the start, or since data were old, of which nothing was suspect."""
+        self._ready = False
         self._good_at: float | None = None
         self._counted_at = -math.inf
         self._refresh = _REFRESH * poll
-        self._blind_after = 0.0
+        self._blind_after: BlindTime | None = None
         self._now: float | None = None
         self._shift = 0.0
         self._stop_reason = ""
@@ -116,6 +121,8 @@ class Engine:
         fresh = not frozen and not again
         if fresh:
             self._counted_at = now
+            self._good += Quality.SUSPECT not in sample.quality.values()
+            self._ready = self._ready or self._good >= _ENOUGH
             self._history.update(sample, longest)
         decision = self._decide(now, fresh=fresh)
         return msgspec.structs.replace(decision, events=before + decision.events)
@@ -223,13 +230,15 @@ class Engine:
         age = now - since
         history.age = age
         if age <= self.plan.timing.stale_after:
-            history.blindness = 0.0
-            self._blind_after = 0.0
+            history.charge_blindness = history.discharge_blindness = 0.0
+            self._blind_after = None
             return
-        if not self._blind_after:
-            safe = blind_time(self.plan, self._sample, self._publisher.fresh)
-            self._blind_after = max(self.plan.timing.stale_after, safe)
-        history.blindness = 100 * age / self._blind_after
+        self._good = 0
+        if self._blind_after is None:
+            self._blind_after = blind_time(self.plan, self._sample, self._publisher.fresh)
+        least = self.plan.timing.stale_after
+        history.charge_blindness = 100 * age / max(least, self._blind_after.charge)
+        history.discharge_blindness = 100 * age / max(least, self._blind_after.discharge)
 
     def _decide(self, now: float, *, fresh: bool) -> Decision:
         sample, history = self._sample, self._history
@@ -242,7 +251,14 @@ class Engine:
         active = self._judge(values, gates, events, now, fresh=fresh)
         reread = any(s.since is not None and not s.tripped for s in self._states)
         return self._publisher.publish(
-            now, sample, active, events, heard=self._heard, stale=stale, reread=reread
+            now,
+            sample,
+            active,
+            events,
+            ready=self._ready,
+            balance=self._good >= _ENOUGH,
+            stale=stale,
+            reread=reread,
         )
 
     def _judge(

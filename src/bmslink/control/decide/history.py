@@ -49,7 +49,9 @@ class PackHistory:
         self.stopped = 0.0
         """1 during an emergency stop."""
         self.age = 0.0
-        self.blindness = 0.0
+        self.charge_blindness = 0.0
+        """The age of the data, % of what is safe while it may charge."""
+        self.discharge_blindness = 0.0
         self._balanced = 0.0  # Ah since the day began
         self._day: float | None = None
         self._resting: float | None = None

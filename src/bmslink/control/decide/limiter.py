@@ -8,17 +8,19 @@ from collections.abc import Iterable, Sequence
 from bmslink.control.decide.compile import CompiledPolicies
 from bmslink.control.decide.decision import Decision, Event, Limits, PolicyVerdict
 from bmslink.control.decide.limits import Effect, Limit, Permit, Ramp, Reason, meet, permit
-from bmslink.control.decide.policy import Action, Severity
+from bmslink.control.decide.policy import Action, Demand, Severity
 from bmslink.control.decide.rule import PolicyRule, State, at_ease, in_words
 from bmslink.control.decide.sample import Quality, Sample
 
-__all__ = ["Limiter"]
+__all__ = ["UNHEARD", "Limiter"]
 
 _CURRENT_HOLD, _CURRENT_SLOPE = 30.0, 5.0  # s, A/s
 _VOLTAGE_HOLD, _VOLTAGE_SLOPE = 60.0, 0.001  # s, V/s per cell
 _LOOP = "cell_overvoltage_derate"
 """The policy that also lowers the charge voltage while a cell is over its target."""
 _LOOP_GAIN, _LOOP_MARGIN, _LOOP_STEP = 0.2, 0.010, 10.0  # V per V·s, V, s
+UNHEARD = "no_data"
+"""The reason of what is not permitted because too little was heard."""
 _LIMIT_OF = {Action.CHARGE: "ccl", Action.DISCHARGE: "dcl"}
 
 
@@ -68,13 +70,17 @@ class Limiter:
         active: Sequence[tuple[PolicyRule, State]],
         events: Iterable[Event],
         *,
-        heard: bool,
+        ready: bool,
+        balance: bool,
         stale: bool,
         reread: bool,
     ) -> Decision:
-        """The decision of this moment."""
+        """The decision of this moment. `ready`: enough was heard since the start to permit
+        anything; `balance`: the same since data were old."""
         effects = [e for rule, state in active if rule.acts for e in self._effects(rule, state)]
-        limits = self._limits(now, sample, effects, heard=heard, stale=stale)
+        limits = self._limits(now, sample, effects, ready=ready, stale=stale)
+        if not ready:
+            effects += [Effect(on, _UNHEARD, Demand.NO_ENABLE) for on in ("charge", "discharge")]
         if not stale:
             self._fresh = limits
         reading = sample.reading
@@ -82,7 +88,7 @@ class Limiter:
             time=now,
             charge=permit(effects, "charge"),
             discharge=permit(effects, "discharge"),
-            balance=permit(effects, "balance") if heard and not stale else _NO_DATA,
+            balance=permit(effects, "balance") if balance and not stale else _NO_DATA,
             limits=limits,
             verdicts=tuple(
                 _verdict(rule, state) for rule, state in active if not at_ease(rule, state)
@@ -101,7 +107,7 @@ class Limiter:
     def _effects(self, rule: PolicyRule, state: State) -> list[Effect]:
         policy = rule.policy
         found: list[Effect] = []
-        emergency = policy.severity == Severity.EMERGENCY
+        demand = _demand(rule, sink=self._sink)
         for action in policy.acts:
             if action == Action.FLOAT:
                 if state.tripped:
@@ -109,11 +115,11 @@ class Limiter:
             elif action == Action.BALANCE:
                 if state.tripped or state.missing:
                     text = state.cause or _unmeasured(rule)
-                    found.append(Effect("balance", Reason(rule.name, 0.0, text), emergency))
+                    found.append(Effect("balance", Reason(rule.name, 0.0, text), demand))
             elif policy.severity >= Severity.TRIP and state.tripped:
                 reason = Reason(rule.name, 0.0, state.cause)
                 found.append(Effect(_LIMIT_OF[action], reason))
-                found.append(Effect(action, reason, emergency))
+                found.append(Effect(action, reason, demand))
             else:
                 found.extend(self._derate(rule, state, action))
         return found
@@ -131,13 +137,11 @@ class Limiter:
                 text = f"{policy.title}: {rule.quantity.title} {shown} leaves {left:.0%} "
                 text += "of 1 C" if policy.of == "capacity" else "of the rating"
             amps = _floor(left * self._base(policy.of, action))
+            reason = Reason(rule.name, amps, text)
             if amps < rated.value and (rule.curve is not None or state.tripped):
-                yield Effect(limit, Reason(rule.name, amps, text))
-            if (  # nothing carries a limit of 0 out, so the switch has to
-                state.tripped and policy.converts and not self._sink and not policy.factor
-            ):
-                yield Effect(action, Reason(rule.name, 0.0, state.cause))
-                yield Effect(limit, Reason(rule.name, 0.0, state.cause))
+                yield Effect(limit, reason)
+            if not left and (rule.curve is not None or state.tripped):
+                yield Effect(action, reason, _demand(rule, sink=self._sink))
         if state.missing and policy.on_missing.rule == "derate":
             amps = _floor(policy.on_missing.factor * rated.value)
             yield Effect(limit, Reason(rule.name, amps, _unmeasured(rule)))
@@ -153,13 +157,11 @@ class Limiter:
     # -- limits ----------------------------------------------------------------------------------
 
     def _limits(
-        self, now: float, sample: Sample, effects: list[Effect], *, heard: bool, stale: bool
+        self, now: float, sample: Sample, effects: list[Effect], *, ready: bool, stale: bool
     ) -> Limits:
-        if not heard:
-            none = Limit(0.0, (Reason("no_data", 0.0, "nothing was heard of the pack yet"),))
-            floating = Limit(
-                self._float, (Reason("no_data", self._float, "nothing was heard of the pack yet"),)
-            )
+        if not ready:
+            none = Limit(0.0, (_UNHEARD,))
+            floating = Limit(self._float, (Reason(_UNHEARD.policy, self._float, _UNHEARD.text),))
             return Limits(floating, none, none, Limit(self._bottom.value, (self._bottom,)))
         ccl = self._limit("ccl", effects, self._rated[Action.CHARGE], now, stale=stale)
         dcl = self._limit("dcl", effects, self._rated[Action.DISCHARGE], now, stale=stale)
@@ -200,13 +202,26 @@ class Limiter:
         self._pull = min(self._top.value - self._float, max(0.0, pull))
 
 
-_NO_DATA = Permit(False, (Reason("no_data", 0.0, "no fresh data"),))
+_UNHEARD = Reason(UNHEARD, 0.0, "not enough was heard of the pack yet")
+_NO_DATA = Permit(Demand.OPEN, (Reason(UNHEARD, 0.0, "no fresh data"),))
 _QUALITIES = {quality: quality.name.lower() for quality in Quality}
 
 
 def _floor(value: float) -> float:
     """Whole thousandths, never more than the value (but for what floats lose)."""
     return math.floor(value * 1000 + 1e-6) / 1000
+
+
+def _demand(rule: PolicyRule, *, sink: bool) -> Demand:
+    """What a rule asks of a switch that it acts on."""
+    policy = rule.policy
+    if policy.demands is not None:
+        return policy.demands
+    if policy.severity == Severity.EMERGENCY:
+        return Demand.OPEN_NOW
+    if policy.severity == Severity.TRIP or not (sink or rule.curve is not None):
+        return Demand.OPEN
+    return Demand.ZERO
 
 
 def _unmeasured(rule: PolicyRule) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from bmslink.control.decide.policy import Demand
+
 __all__ = ["LIMITS", "PERMITS", "Effect", "Limit", "Permit", "Ramp", "Reason", "meet", "permit"]
 
 PERMITS = ("charge", "discharge", "balance")
@@ -26,12 +28,13 @@ class Reason(msgspec.Struct, frozen=True, order=True):
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """What one verdict asks: a bound on a limit, or (`value` 0) no permit."""
+    """What one verdict asks: a bound on a limit, or a demand on a switch."""
 
     on: str
     """One of LIMITS or PERMITS."""
     reason: Reason
-    emergency: bool = False
+    demand: Demand = Demand.OPEN
+    """On a switch."""
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -48,16 +51,32 @@ class Limit(msgspec.Struct, frozen=True):
 class Permit(msgspec.Struct, frozen=True):
     """Whether the layer permits something; if not, who withdrew it."""
 
-    allowed: bool
-    reasons: tuple[Reason, ...] = ()
-    emergency: bool = False
-    """At once: the current is not asked to fall first."""
+    demand: Demand = Demand.FREE
+    holders: tuple[Reason, ...] = ()
+    """Who opens the switch; where nobody does, who keeps it from being switched on."""
+
+    @property
+    def allowed(self) -> bool:
+        """Nobody withdraws it. A mirror of what the BMS does, and old data, withdraw nothing."""
+        return self.demand < Demand.OPEN
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Who withdraws it."""
+        return () if self.allowed else self.holders
+
+    @property
+    def emergency(self) -> bool:
+        """At once: the current is not asked to fall first."""
+        return self.demand == Demand.OPEN_NOW
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "allowed": self.allowed,
             "emergency": self.emergency,
+            "demand": self.demand.name.lower(),
+            "holders": [_reason(r) for r in self.holders],
             "reasons": [_reason(r) for r in self.reasons],
         }
 
@@ -74,15 +93,16 @@ def meet(effects: Iterable[Effect], on: str) -> tuple[Reason, ...]:
 
 
 def permit(effects: Iterable[Effect], on: str) -> Permit:
-    """One permit: given unless somebody withdraws it."""
-    against = [e for e in effects if e.on == on]
+    """One permit: the highest demand wins."""
+    against = [e for e in effects if e.on == on and e.demand]
     if not against:
         return _PERMITTED
-    reasons = tuple(sorted({e.reason for e in against}))
-    return Permit(False, reasons, any(e.emergency for e in against))
+    highest = max(e.demand for e in against)
+    least = min(highest, Demand.OPEN)
+    return Permit(highest, tuple(sorted({e.reason for e in against if e.demand >= least})))
 
 
-_PERMITTED = Permit(True)
+_PERMITTED = Permit()
 
 
 class Ramp:

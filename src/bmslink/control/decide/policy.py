@@ -16,6 +16,7 @@ from bmslink.errors import TargetError
 __all__ = [
     "Action",
     "Battery",
+    "Demand",
     "Mode",
     "OnMissing",
     "Policy",
@@ -36,6 +37,19 @@ class Severity(IntEnum):
     """Withdraws the permit: limits to 0 first, then the switch opens."""
     EMERGENCY = 4
     """Withdraws the permit at once, until a person resets it."""
+
+
+class Demand(IntEnum):
+    """What is asked of one switch, from nothing to opening it at once. The highest wins."""
+
+    FREE = 0
+    NO_ENABLE = 1
+    """It is not switched on again. It is not switched off either: nothing is sent."""
+    ZERO = 2
+    """The same, and what obeys the limits lets no current flow."""
+    OPEN = 3
+    """The current is asked to fall, then the switch opens."""
+    OPEN_NOW = 4
 
 
 class Mode(StrEnum):
@@ -114,6 +128,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     samples: int = 2
     """Distinct good samples beyond the threshold before anything follows."""
     off_delay: float = 30.0
+    off_samples: int = 1
+    """Good samples inside `release`, before it ends. Above 1, what lies between release and trip
+    does not make them begin again: one lost frame does not."""
     min_off: float = 60.0
     reset: Reset = Reset.AUTO
     lockout: tuple[int, float] | None = None
@@ -128,9 +145,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     limit that was decided on fresh data)."""
     when: str = "always"
     """The gate (`quantities.GATES`) outside of which the row rests."""
-    converts: bool = True
-    """A derate without a curve that leaves nothing becomes a trip where nothing carries limits
-    out."""
+    demands: Demand | None = None
+    """What it asks of the switches while it is tripped. `None`: by its severity; a derate that
+    leaves nothing asks for 0, and where nothing carries limits out, to open."""
     bms: str | None = None
     """The BMS's own setting for the same thing."""
     inside_bms: float = 0.0

@@ -266,8 +266,10 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType({
                          lambda s, h, p: h.balanced_share),
     "stopped": Quantity("emergency stop", "", 0, _NONE, lambda s, h, p: h.stopped),
     "data_age": Quantity("age of the data", "s", 1, _NONE, lambda s, h, p: h.age),
-    "blindness": Quantity("age of the data, of what is safe", "%", 0, _NONE,
-                          lambda s, h, p: h.blindness),
+    "charge_blindness": Quantity("age of the data, of what is safe while it may charge", "%", 0,
+                                 _NONE, lambda s, h, p: h.charge_blindness),
+    "discharge_blindness": Quantity("age of the data, of what is safe while it may discharge", "%",
+                                    0, _NONE, lambda s, h, p: h.discharge_blindness),
 })  # fmt: skip
 """Everything a policy can be about. Those without fields are known at any time."""
 

@@ -97,6 +97,8 @@ class State(msgspec.Struct, kw_only=True):
     """Good samples beyond it."""
     inside: float | None = None
     """Since when the release condition has held."""
+    refuted: int = 0
+    """Good samples inside the release condition."""
     missing_since: float | None = None
     missing: bool = False
     """`on_missing` applies."""
@@ -187,7 +189,8 @@ def _judge(
         return "measured" if was_missing else ""
     if state.tripped:
         if applies and value * rule.sign > rule.release:
-            state.inside = None
+            if beyond or rule.policy.off_samples == 1:
+                state.inside, state.refuted = None, 0
         elif fresh and _released(rule, state, now):
             return "release"
     elif not beyond:
@@ -207,7 +210,10 @@ def _released(rule: PolicyRule, state: State, now: float) -> bool:
     if state.inside is None:
         state.inside = now
     policy = rule.policy
+    state.refuted += 1
     if state.latched or now - state.inside < policy.off_delay:
+        return False
+    if state.refuted < policy.off_samples:
         return False
     if now - state.tripped_at < policy.min_off:
         return False
@@ -240,7 +246,7 @@ def _miss(
 
 def _trip(rule: PolicyRule, state: State, cause: str, now: float) -> str:
     policy = rule.policy
-    state.tripped, state.tripped_at, state.inside = True, now, None
+    state.tripped, state.tripped_at, state.inside, state.refuted = True, now, None, 0
     state.cause = cause
     latch = policy.reset == "manual" or policy.severity == Severity.EMERGENCY
     if policy.lockout is not None:
