@@ -12,12 +12,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bmslink.control import Battery, Demand, Mode
+from bmslink.control import Battery, Demand, Mode, Severity
 from bmslink.control.decide.catalogue import CATALOGUE, default_policies
 from bmslink.control.decide.compile import ratings
 from bmslink.control.files import parse_policies
 from bmslink.model import Condition
-from control_support import LFP, Run, against, healthy, holders, only, verdicts
+from control_support import LFP, Run, against, healthy, holders, only, verdicts, warm
 
 _BALANCING = {name for name in CATALOGUE["lfp"] if name.startswith("balance_")}
 
@@ -263,3 +263,146 @@ def test_a_bad_line_keeps_no_limit_for_hours() -> None:
         decision = run.silence(0) if lost else run(healthy())
         limited += 2 * ("stale_data_derate" in verdicts(decision))
     assert 0 < limited < 0.03 * 21600
+
+
+# ------------------------------------------- D8: what warms for a reason, and what warms alone
+
+
+def _minutes(run: Run, minutes: float, **rates: float) -> None:
+    """Probes that warm by so many K/min, from 20 °C."""
+    for second in range(round(60 * minutes)):
+        told = {name: round(20 + rate * second / 60, 2) for name, rate in rates.items()}
+        run(healthy(temperatures=told))
+
+
+def test_a_kettle_is_no_fire() -> None:
+    """190 A for 150 s latched both paths half a minute after the kettle was off."""
+    run = Run(only("temperature_rise"))
+    warmth = 20.0
+    for second in range(900):
+        boiling = 60 <= second < 210
+        warmth += 0.055 if boiling else 0.03 if 210 <= second < 240 else 0.0
+        run(healthy(current=-68.0 if boiling else -2.0, temperatures=warm(round(warmth, 2))))
+    assert run.happened("temperature_rise") == []
+
+
+def test_a_heater_is_no_fire() -> None:
+    run = Run(only("temperature_rise"))
+    for second in range(900):
+        run(healthy(heater=True, temperatures=warm(round(-5 + 3 * second / 60, 2))))
+    assert run.happened("temperature_rise") == []
+
+
+@pytest.mark.parametrize("others", [{"cell_2": 0.1, "mosfet": 0.1}, {"mosfet": 3.0}])
+def test_sun_on_one_probe_is_no_fire(others: dict[str, float]) -> None:
+    """Nor is a MOSFET whose probe a board calls `sensor_1`."""
+    run = Run(only("temperature_rise"))
+    _minutes(run, 10, sensor_1=3.0, **others)
+    assert run.happened("temperature_rise") == []
+
+
+@pytest.mark.parametrize("probes", [("cell_1", "cell_2"), ("cell_1",), ("sensor_1", "sensor_2")])
+def test_a_pack_that_warms_by_itself_is_one(probes: tuple[str, ...]) -> None:
+    run = Run(only("temperature_rise"))
+    _minutes(run, 6, mosfet=0.2, **dict.fromkeys(probes, 3.0))
+    assert run.happened("temperature_rise") == ["latch"]
+    assert not run.decision.charge.allowed
+    assert not run.decision.discharge.allowed
+
+
+# ------------------------------------------------------- D12: float is a state, until re-bulk
+
+
+def test_float_holds_until_the_pack_is_charged_again() -> None:
+    """It ended at the voltage that it asked for, 14 times in 8 days."""
+    run = Run(only("high_soc_dwell"), poll=60.0)
+    run(healthy(3.42, soc=100.0), 87000)
+    floating = 16 * 3.35
+    assert run.decision.limits.cvl.value == pytest.approx(floating)
+    for _ in range(8):  # it sinks to the float voltage, and a load comes and goes
+        run(healthy(3.345, soc=99.0), 40000)
+        run(healthy(3.335, soc=97.0, current=-8.0), 7200)
+        run(healthy(3.35, soc=98.0, current=4.0), 7200)
+    assert run.happened("high_soc_dwell") == ["trip"]
+    assert run.decision.limits.cvl.value == pytest.approx(floating)
+    run(healthy(3.31, soc=79.0), 7200)
+    assert run.happened("high_soc_dwell") == ["trip", "release"]
+    assert run.decision.limits.cvl.value == pytest.approx(55.2)
+
+
+def test_re_bulk_by_voltage_where_nobody_knows_the_charge() -> None:
+    run = Run(only("high_soc_dwell"), poll=60.0)
+    run(healthy(3.42, soc=None), 87000)
+    run(healthy(3.31, soc=None), 7200)
+    assert run.happened("high_soc_dwell") == ["trip"]
+    run(healthy(3.29, soc=None), 1200)
+    assert run.happened("high_soc_dwell") == ["trip", "release"]
+
+
+# ------------------------------------------------------------------ a probe with a broken wire
+
+
+def test_an_open_probe_stops_charging_and_no_load() -> None:
+    """It read -40 °C, too cold to discharge, and the lights went out."""
+    run = Run()
+    run(healthy(), 60)
+    run(healthy(temperatures=warm(25.0, cell_2=-40.0)), 90)
+    assert not run.decision.charge.allowed
+    assert run.decision.discharge.allowed
+    assert run.decision.limits.dcl.value == pytest.approx(20)  # as with any silent probe
+    told = [e.text for e in run.events if e.policy == "silent_probe"]
+    assert told == ["silent probes: cell_2"]
+    assert not {"temperature_spread", "discharge_undertemperature"} & {
+        e.policy for e in run.events if e.what in ("trip", "latch")
+    }
+    cold = Run()
+    for celsius in (-10.0, -19.0, -25.0, -33.0):
+        cold(healthy(temperatures=warm(celsius)), 30)
+    assert not cold.decision.discharge.allowed
+
+
+# ------------------------------------------------------------------------------ D14: the words
+
+
+def test_a_gate_that_closes_is_not_called_back_at_or_below() -> None:
+    run = Run(only("cell_delta_top_warning"))
+    run(healthy(3.44, current=10.0, cells={2: 3.36}), 90)
+    run(healthy(3.30, current=-10.0, cells={2: 3.22}), 90)
+    (told,) = [e.text for e in run.events if e.what == "release"]
+    assert told == "cell delta 0.080 V, and no longer top of charge"
+
+
+def test_a_direction_that_is_assumed_is_not_called_unmeasured() -> None:
+    run = Run(only("charge_overcurrent"))
+    run(healthy(), 5)
+    run(healthy(current=20.0, raw={"current_sign": "assumed"}), 10)
+    (verdict,) = run.decision.verdicts
+    assert verdict.text == (
+        "charge current above its rating for long: charge current, of its rating: measured, but "
+        "not to be trusted (is its direction only assumed?)"
+    )
+    run = Run(only("charge_overcurrent"))
+    run(healthy(current=None), 10)
+    assert run.decision.verdicts[0].text.endswith("charge current, of its rating: not measured")
+
+
+def test_what_limits_in_constant_cold_is_the_cold() -> None:
+    """ "recovery" bound 53 of 72 h at a constant 4 °C: the noise of the probe was always lower a
+    moment ago."""
+    draw, run = random.Random(4), Run()
+    binding = []
+    for _ in range(3600):
+        cold = {name: round(4 + draw.gauss(0, 0.15), 1) for name in ("cell_1", "cell_2")}
+        decision = run(healthy(temperatures={**cold, "mosfet": 5.0}))
+        binding.append(decision.limits.ccl.reasons[0])
+        assert binding[-1].value == decision.limits.ccl.value
+    share = sum(r.policy == "charge_cold_derate" for r in binding) / len(binding)
+    assert share > 0.95
+
+
+def test_a_derate_is_never_called_latched() -> None:
+    for rows in CATALOGUE.values():
+        for row in rows.values():
+            if row.severity == Severity.DERATE and row.demands is None:
+                assert row.reset == "auto"
+                assert row.lockout is None or row.factor == 0  # a stop, where there is no sink

@@ -14,6 +14,7 @@ from bmslink.control.decide.compile import CompiledPolicies, compile_policies, c
 from bmslink.control.decide.policy import Mode, PolicySet, Severity
 from bmslink.control.decide.quantities import QUANTITIES
 from bmslink.control.decide.rule import PolicyRule, fraction_at, in_words
+from bmslink.control.decide.sample import OPEN
 from bmslink.control.decide.thresholds import THRESHOLDS, UNITS
 from bmslink.model import Reading
 from bmslink.settings.rules import CELLS_THERE, lint
@@ -257,7 +258,8 @@ def check_pack(reading: Reading, policies: PolicySet) -> list[Finding]:
     probes = battery.sensors or tuple(
         name for name in reading.temperatures if name.startswith(("cell_", "sensor_"))
     )
-    silent = [name for name in probes if reading.temperatures.get(name) is None]
+    told = reading.temperatures
+    silent = [name for name in probes if (t := told.get(name)) is None or t <= OPEN]
     if silent:
         heard = [name for name in probes if name not in silent] or [
             name for name, value in reading.temperatures.items()

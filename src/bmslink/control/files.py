@@ -49,7 +49,7 @@ _LOCKOUT = re.compile(r"(\d{1,4}) in (.+)")
 _MOST_POINTS = 32
 _CURVE_QUANTITY = {
     "ccl_voltage": "max_cell", "dcl_voltage": "min_cell", "charge_cold": "min_temperature",
-    "charge_hot": "max_temperature", "discharge_cold": "min_temperature",
+    "charge_hot": "max_temperature", "discharge_cold": "min_working_temperature",
     "discharge_hot": "max_temperature", "mosfet_hot": "mosfet_temperature",
     "charge_heat": "charge_heat", "discharge_heat": "discharge_heat",
 }  # fmt: skip

@@ -13,7 +13,7 @@ from bmslink.control.audit import Audit, gist
 from bmslink.control.backtest.playback import make_engine
 from bmslink.control.check import Finding, Level, check_pack
 from bmslink.control.decide.decision import Decision
-from bmslink.control.decide.policy import PolicySet
+from bmslink.control.decide.policy import Action, PolicySet
 from bmslink.control.status import PackStatus, Run, StateError, place, write
 from bmslink.device import Device
 from bmslink.errors import BmsError
@@ -195,7 +195,11 @@ class PackSupervisor:
         pack.limits = {name: limit.value for name, limit in found.items()}
         pack.binding = {name: limit.reasons[0].policy for name, limit in found.items()}
         pack.policies = list(_words(decision))
-        pack.trips += sum(event.what in ("trip", "latch") for event in decision.events)
+        pack.trips += sum(
+            event.what in ("trip", "latch")
+            and self._policies.policies[event.policy].acts != (Action.BALANCE,)
+            for event in decision.events
+        )
         self._board.show(at_once=changed)
 
 

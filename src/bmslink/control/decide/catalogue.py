@@ -123,7 +123,7 @@ def _current(way: str, action: tuple[Action, ...]) -> list[Policy]:
 
 
 def _temperature() -> list[Policy]:
-    hot, cold = "max_temperature", "min_temperature"
+    hot, cold, working = "max_temperature", "min_temperature", "min_working_temperature"
     slow: dict[str, Any] = {"on_delay": 10.0}
     return [
         _warn("charge_overtemperature_warning", "warm for charging", hot,
@@ -145,9 +145,9 @@ def _temperature() -> list[Policy]:
         _trip("discharge_overtemperature", "too hot to discharge", hot, acts=_DISCHARGE,
               trip="discharge_ot_trip", release="discharge_ot_release", bms="discharge_otp",
               inside_bms=2.0, **slow),
-        _derate("discharge_cold_derate", "the load is limited in the cold", cold, over=False,
+        _derate("discharge_cold_derate", "the load is limited in the cold", working, over=False,
                 acts=_DISCHARGE, curve="discharge_cold"),
-        _trip("discharge_undertemperature", "too cold to discharge", cold, over=False,
+        _trip("discharge_undertemperature", "too cold to discharge", working, over=False,
               acts=_DISCHARGE, trip="discharge_ut_trip", release="discharge_ut_release",
               bms="discharge_utp", inside_bms=2.0, **slow),
         _emergency("temperature_critical", "dangerously hot", hot, acts=_BOTH,
@@ -197,8 +197,9 @@ def _cells(chemistry: str) -> list[Policy]:
                 release=0.05, on_delay=120.0, off_delay=600.0, acts=_CHARGE, factor=0.05,
                 of="capacity", on_missing=_OTHERS),
         _derate("high_soc_dwell", "full for a day: the charge voltage goes to float", "mean_cell",
-                trip="dwell_voltage", release="float_voltage", on_delay=86400.0,
-                when="resting", acts=(Action.FLOAT,), factor=0.0, min_off=0.0,
+                trip="dwell_voltage", release="rebulk_voltage", on_delay=86400.0,
+                off_delay=600.0, when="resting", holds=True, release_when="part empty",
+                acts=(Action.FLOAT,), factor=0.0, min_off=0.0,
                 on_missing=_OTHERS, demands=Demand.FREE),
         _to_zero("soc_floor", "the state of charge is low", "soc", over=False, trip=10.0,
                 release=15.0, on_delay=30.0, acts=_DISCHARGE, mode=Mode.OFF),
@@ -240,7 +241,7 @@ def _bms() -> list[Policy]:
                2.0, "charging", "charge_ut_release", over=False),
         backup("discharge_hot", "the BMS discharges in too much heat", "max_temperature",
                "discharge_otp", 2.0, "discharging", "discharge_ot_release"),
-        backup("discharge_cold", "the BMS discharges in too much cold", "min_temperature",
+        backup("discharge_cold", "the BMS discharges in too much cold", "min_working_temperature",
                "discharge_utp", 2.0, "discharging", "discharge_ut_release", over=False),
         _emergency("short_circuit_memory", "repeated short circuits: the BMS must not try again",
                    "short_circuits", trip=2.0, release=1.0, samples=1, acts=_DISCHARGE),

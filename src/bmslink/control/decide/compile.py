@@ -209,6 +209,7 @@ def _rule(
         source=source,
         timeless=policy.quantity in _TIMELESS,
         gate=GATES[policy.when],
+        release_gate=None if policy.release_when is None else GATES[policy.release_when],
         sign=1 if policy.over else -1,
         trip=numbers.trip,
         release=numbers.release,

@@ -19,7 +19,15 @@ from bmslink.control.decide.history import PackHistory
 from bmslink.control.decide.limiter import Limiter
 from bmslink.control.decide.policy import Mode, PolicySet
 from bmslink.control.decide.quantities import QUANTITIES, Gate
-from bmslink.control.decide.rule import GOOD, PolicyRule, State, advance, in_words, reset
+from bmslink.control.decide.rule import (
+    GOOD,
+    PolicyRule,
+    State,
+    advance,
+    in_words,
+    reset,
+    unmeasured,
+)
 from bmslink.control.decide.sample import Qualifier, Quality, Sample
 from bmslink.control.decide.whole import require_whole
 from bmslink.errors import GateError, TargetError
@@ -77,7 +85,8 @@ class Engine:
         self._pairs = list(zip(self.plan.rules, self._states, strict=True))
         self._rows = [(r, s, r.source, r.gate, r.sign, _quiet_below(r)) for r, s in self._pairs]
         self._sources = [(QUANTITIES[name], probes) for name, probes in self.plan.sources]
-        self._gates = {r.gate for r in self.plan.rules if r.gate is not None}
+        asked_gates = (gate for r in self.plan.rules for gate in (r.gate, r.release_gate))
+        self._gates = {gate for gate in asked_gates if gate is not None}
         asked = {name for _, probes in self.plan.sources for name in probes}
         self._qualifier = Qualifier(battery, asked)
         self._history = PackHistory(
@@ -293,6 +302,7 @@ class Engine:
             what = advance(
                 rule, state, value, quality, applies, sample, now, timing,
                 fresh=fresh, loaded=loaded,
+                over=rule.release_gate is not None and gates.get(rule.release_gate),
             )  # fmt: skip
             if what:
                 words = self._words(what, rule, state)
@@ -308,12 +318,14 @@ class Engine:
             return state.cause
         quantity = rule.quantity
         if what == "missing" or state.value is None:
-            return f"{quantity.title}: not measured"
+            return unmeasured(rule, state)
         shown = f"{quantity.title} {in_words(quantity, state.value)}"
         if what == "measured":
             return f"{shown}: measured again"
         if not quantity.unit and rule.trip == 1:
             return f"{quantity.title}: no longer"
+        if not state.applies and not rule.policy.holds:
+            return f"{shown}, and no longer {rule.policy.when}"
         back = in_words(quantity, rule.release * rule.sign)
         return f"{shown}, back at or {'below' if rule.sign > 0 else 'above'} {back}"
 
@@ -332,8 +344,10 @@ class Engine:
             worst = quality[quantity.fields[0]]
             for field in quantity.fields[1:]:
                 worst = max(worst, quality[field])
-            if (value is None and not quantity.patient) or (
-                quantity.probed and not sample.has(probes)
+            if (
+                (value is None and not quantity.patient)
+                or (quantity.probed and not sample.has(probes))
+                or (quantity.sound and sample.open_probes(probes))
             ):
                 worst = max(worst, Quality.MISSING)
             found.append((value, worst))

@@ -9,7 +9,7 @@ from bmslink.control.decide.compile import CompiledPolicies
 from bmslink.control.decide.decision import Decision, Event, Limits, PolicyVerdict
 from bmslink.control.decide.limits import Effect, Limit, Permit, Ramp, Reason, meet, permit
 from bmslink.control.decide.policy import Action, Demand, Severity
-from bmslink.control.decide.rule import PolicyRule, State, at_ease, in_words
+from bmslink.control.decide.rule import PolicyRule, State, at_ease, in_words, unmeasured
 from bmslink.control.decide.sample import Quality, Sample
 
 __all__ = ["UNHEARD", "Limiter"]
@@ -114,7 +114,7 @@ class Limiter:
                     found.append(Effect("cvl", Reason(rule.name, self._float, state.cause)))
             elif action == Action.BALANCE:
                 if state.tripped or state.missing:
-                    text = state.cause or _unmeasured(rule)
+                    text = state.cause or unmeasured(rule, state)
                     found.append(Effect("balance", Reason(rule.name, 0.0, text), demand))
             elif policy.severity >= Severity.TRIP and state.tripped:
                 reason = Reason(rule.name, 0.0, state.cause)
@@ -144,7 +144,7 @@ class Limiter:
                 yield Effect(action, reason, _demand(rule, sink=self._sink))
         if state.missing and policy.on_missing.rule == "derate":
             amps = _floor(policy.on_missing.factor * rated.value)
-            yield Effect(limit, Reason(rule.name, amps, _unmeasured(rule)))
+            yield Effect(limit, Reason(rule.name, amps, unmeasured(rule, state)))
 
     def _base(self, of: str, action: Action) -> float:
         if of == "capacity":
@@ -185,9 +185,13 @@ class Limiter:
     ) -> Limit:
         reasons = meet([*effects, Effect(name, base)], name)
         target = reasons[0].value
-        value = self._ramps[name].move(target, now, may_rise=not stale)
+        ramp = self._ramps[name]
+        value = ramp.move(target, now, may_rise=not stale, why=reasons[0])
         if value == target:
             return Limit(target, reasons)
+        held = ramp.why
+        if held is not None and held.value == value and held.policy == reasons[0].policy:
+            return Limit(value, (held, *reasons))  # the same policy asked for less a moment ago
         value = _floor(value)
         text = "no fresh data: nothing rises" if stale else "recovering: held, then slowly"
         return Limit(value, (Reason("recovery", value, text), *reasons))
@@ -224,16 +228,12 @@ def _demand(rule: PolicyRule, *, sink: bool) -> Demand:
     return Demand.ZERO
 
 
-def _unmeasured(rule: PolicyRule) -> str:
-    return f"{rule.quantity.title}: not measured"
-
-
 def _verdict(rule: PolicyRule, state: State) -> PolicyVerdict:
     policy = rule.policy
     if state.tripped:
         name, text = "latched" if state.latched else "tripped", state.cause
     elif state.missing:
-        name, text = "missing", _unmeasured(rule)
+        name, text = "missing", unmeasured(rule, state)
     else:
         shown = "" if state.value is None else in_words(rule.quantity, state.value)
         name = "derating"

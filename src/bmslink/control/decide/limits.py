@@ -119,15 +119,22 @@ class Ramp:
         self._sign = -1 if turned else 1
         self._value: float | None = None
         self._time = 0.0
-        self._goals: deque[tuple[float, float]] = deque()
-        """Of the last `hold` s: those that no later one undercuts."""
+        self._goals: deque[tuple[float, float, Reason | None]] = deque()
+        """Of the last `hold` s, with why: those that no later one undercuts."""
 
-    def move(self, target: float, now: float, *, may_rise: bool) -> float:
+    @property
+    def why(self) -> Reason | None:
+        """The reason of the lowest target of the last `hold` s."""
+        return self._goals[0][2] if self._goals else None
+
+    def move(
+        self, target: float, now: float, *, may_rise: bool, why: Reason | None = None
+    ) -> float:
         """The limit at `now`, with this target from now on."""
         goal, goals = self._sign * target, self._goals
         while goals and goals[-1][1] >= goal:
             goals.pop()
-        goals.append((now, goal))
+        goals.append((now, goal, why))
         while goals[0][0] < now - self._hold:
             goals.popleft()
         lowest = goals[0][1]

@@ -145,6 +145,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     limit that was decided on fresh data)."""
     when: str = "always"
     """The gate (`quantities.GATES`) outside of which the row rests."""
+    holds: bool = False
+    """Once tripped it asks its gate no more: a state, not a moment."""
+    release_when: str | None = None
+    """A gate in which it is released as well, whatever the quantity is."""
     demands: Demand | None = None
     """What it asks of the switches while it is tripped. `None`: by its severity; a derate that
     leaves nothing asks for 0, and where nothing carries limits out, to open."""

@@ -32,6 +32,7 @@ __all__ = [
     "fraction_at",
     "in_words",
     "reset",
+    "unmeasured",
 ]
 
 GOOD, SUSPECT, MISSING, STALE = Quality.GOOD, Quality.SUSPECT, Quality.MISSING, Quality.STALE
@@ -69,6 +70,8 @@ class PolicyRule(msgspec.Struct, frozen=True, kw_only=True):
     timeless: bool
     """Known without a sample: the age of the data, an emergency stop."""
     gate: Gate | None
+    release_gate: Gate | None
+    """In it the rule is released as well."""
     sign: int
     trip: float
     """Signed."""
@@ -102,6 +105,8 @@ class State(msgspec.Struct, kw_only=True):
     missing_since: float | None = None
     missing: bool = False
     """`on_missing` applies."""
+    doubted: bool = False
+    """It was measured, and is not to be trusted."""
     seen: bool = False
     fraction: float = 1.0
     """What the curve leaves."""
@@ -132,16 +137,18 @@ def advance(
     *,
     fresh: bool,
     loaded: bool,
+    over: bool | None = False,
 ) -> str:
     """Judge one value; gives back what happened: `trip`, `release`, `latch`, `missing`,
-    `measured`, or nothing. `applies` is the gate; `None`: it cannot tell."""
+    `measured`, or nothing. `applies` is the gate, `over` the gate that releases; `None`: it cannot
+    tell."""
     curved = rule.curve is not None  # a curve is a fraction of the moment, and never trips
     beyond = not curved and value is not None and value * rule.sign >= rule.trip
     event = ""
     if quality >= STALE or applies is None:
         state.inside = None
     elif quality == GOOD:
-        event = _judge(rule, state, value, beyond, applies, now, fresh=fresh)
+        event = _judge(rule, state, value, beyond, applies, now, fresh=fresh, over=bool(over))
     else:
         if quality == MISSING and beyond and applies and fresh:
             _count(state, now)  # part of it is beyond: more is not needed
@@ -173,6 +180,7 @@ def _judge(
     now: float,
     *,
     fresh: bool,
+    over: bool,
 ) -> str:
     """A good value: it counts, it refutes, it may release."""
     was_missing, state.missing, state.missing_since = state.missing, False, None
@@ -188,7 +196,8 @@ def _judge(
         state.fraction = fraction_at(rule.curve, value * rule.sign)
         return "measured" if was_missing else ""
     if state.tripped:
-        if applies and value * rule.sign > rule.release:
+        counts = (applies or rule.policy.holds) and not over
+        if counts and value * rule.sign > rule.release:
             if beyond or rule.policy.off_samples == 1:
                 state.inside, state.refuted = None, 0
         elif fresh and _released(rule, state, now):
@@ -235,9 +244,10 @@ def _miss(
     if now - state.missing_since < (timing.stale_after if known else 0.0):
         return ""
     state.inside = None
+    state.doubted = quality == SUSPECT
     if policy.on_missing.rule == "trip" and not state.tripped:
         state.missing = True
-        return _trip(rule, state, f"{rule.quantity.title}: not measured", now)
+        return _trip(rule, state, unmeasured(rule, state), now)
     if state.missing:
         return ""
     state.missing = True
@@ -296,6 +306,14 @@ def in_words(quantity: Quantity, value: float) -> str:
     """A value with its unit."""
     unit = quantity.unit and f" {quantity.unit}"
     return f"{round(value, quantity.digits) + 0.0:.{quantity.digits}f}{unit}"  # never -0.0
+
+
+def unmeasured(rule: PolicyRule, state: State) -> str:
+    """Why there is no value, in words."""
+    if not state.doubted:
+        return f"{rule.quantity.title}: not measured"
+    hint = " (is its direction only assumed?)" if "current" in rule.quantity.fields else ""
+    return f"{rule.quantity.title}: measured, but not to be trusted{hint}"
 
 
 def _cause(rule: PolicyRule, value: float | None, sample: Sample | None, held: float) -> str:

@@ -16,7 +16,7 @@ import msgspec
 from bmslink.control.decide.policy import Battery
 from bmslink.model import Reading
 
-__all__ = ["FIELDS", "HIGHEST_RATE", "Qualifier", "Quality", "Sample"]
+__all__ = ["FIELDS", "HIGHEST_RATE", "OPEN", "Qualifier", "Quality", "Sample"]
 
 
 class Quality(IntEnum):
@@ -45,6 +45,8 @@ _FROZEN_AFTER = 60.0  # s
 _FROZEN_IDLE = 150.0  # s, with a running time that must move; some boards count whole minutes
 _FROZEN_CURRENT = 1.0  # A
 HIGHEST_RATE = 20.0  # C
+OPEN = -39.5
+"""°C. A probe that reads this or less has a broken wire, or was never fitted: boards show -40."""
 _MOST_PROBES = 128
 _ABSURD = 1e6  # in any unit: no measurement, and neither is nan
 _NEAR_ZERO = 0.02  # C: a current this small needs no sign
@@ -77,6 +79,12 @@ class Sample(msgspec.Struct, kw_only=True):
         told = self.temperatures
         names = probes or self.probes
         return bool(names) and None not in map(told.get, names)
+
+    def open_probes(self, probes: tuple[str, ...] = ()) -> list[str]:
+        """Those of these probes (none: of all cell probes) whose wire is broken: they read -40 °C,
+        the end of their range."""
+        told = self.temperatures
+        return [n for n in probes or self.probes if (t := told.get(n)) is not None and t <= OPEN]
 
     @property
     def good(self) -> bool:

@@ -37,6 +37,7 @@ _TABLE: dict[str, _Row] = {
     #                          unit   LFP    NMC    LTO    Na-ion
     "charge_voltage":          ("V",  3.45,  4.10,  2.60,  3.60),
     "float_voltage":           ("V",  3.35,  4.00,  2.50,  3.40),
+    "rebulk_voltage":          ("V",  3.30,  3.90,  2.40,  3.20),
     "discharge_voltage":       ("V",  3.00,  3.30,  1.90,  2.30),
     # cells are charged to 3.65, 4.20 and 2.70 V by their sheets, and that is no fault
     "ov_warning":              ("V",  3.66,  4.22,  2.72,  3.83),

@@ -52,8 +52,9 @@ def _missing(policies: PolicySet) -> Iterator[str]:
 def _unnamed(policy: Policy, policies: PolicySet) -> Iterator[str]:
     if policy.quantity not in QUANTITIES:
         yield f"quantity {policy.quantity} ({policy.name})"
-    if policy.when not in GATES:
-        yield f"gate {policy.when} ({policy.name})"
+    for gate in (policy.when, policy.release_when):
+        if gate is not None and gate not in GATES:
+            yield f"gate {gate} ({policy.name})"
     for name in (policy.trip, policy.release):
         if isinstance(name, str) and name not in (*policies.thresholds, *_TIMES):
             yield f"threshold {name} ({policy.name})"
