@@ -6,11 +6,15 @@ that looks alike, is in the same test or named beside it.
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bmslink.control import Battery, Demand, Mode, Severity
 from bmslink.control.decide.catalogue import CATALOGUE, default_policies
@@ -406,3 +410,102 @@ def test_a_derate_is_never_called_latched() -> None:
             if row.severity == Severity.DERATE and row.demands is None:
                 assert row.reset == "auto"
                 assert row.lockout is None or row.factor == 0  # a stop, where there is no sink
+
+
+# --------------------------------------------------------------- D2: a restart is no way out
+
+
+def _again(run: Run, **options: Any) -> Run:
+    """The same run after a restart, over what a file keeps."""
+    other = Run(run.engine.plan.policies, poll=run.poll, **options)
+    other.now, other.uptime = run.now, run.uptime
+    other.engine.load(json.loads(json.dumps(run.engine.save())), run.now)
+    return other
+
+
+def test_a_missing_cold_probe_is_not_forgotten() -> None:
+    run = Run()
+    run(healthy(temperatures=warm(25.0, cell_3=-5.0)), 60)
+    assert not run.decision.charge.allowed
+    gone = healthy(temperatures=warm(25.0))  # the board leaves it out now
+    run(gone, 300)
+    assert not run.decision.charge.allowed
+    assert not _again(run)(gone, 300).charge.allowed
+
+
+def test_a_limit_does_not_jump_at_a_restart() -> None:
+    """It went from 50 to 140 A in one sample."""
+    run = Run(sink=True)
+    run(healthy(temperatures=warm(5.0)), 60)
+    assert run.decision.limits.ccl.value == 10
+    run(healthy(temperatures=warm(25.0)), 5)
+    again = _again(run, sink=True)
+    assert again(healthy(temperatures=warm(25.0)), 5).limits.ccl.value == 10
+    assert again(healthy(temperatures=warm(25.0)), 25).limits.ccl.value < 50
+
+
+def test_the_loop_of_the_charge_voltage_goes_on() -> None:
+    run = Run(only("cell_overvoltage_derate"), sink=True)
+    high = healthy(3.42, current=10.0, cells={5: 3.52})
+    before = run(high, 60).limits.cvl.value
+    assert _again(run, sink=True)(high, 3).limits.cvl.value <= before < 55
+
+
+def test_frozen_data_do_not_thaw_at_a_restart() -> None:
+    run = Run()
+    stuck = healthy(current=-20.0, uptime=5.0)
+    run(stuck, 90)
+    assert run.decision.quality["cells"] == "frozen"
+    assert _again(run)(stuck, 5).quality["cells"] == "frozen"
+
+
+def test_what_a_newer_version_saved_is_kept() -> None:
+    """An unknown key threw all latches away."""
+    run = Run()
+    run(healthy(3.76), 5)
+    saved = run.engine.save() | {"new_thing": {"a": [1]}}
+    other = Run()
+    other.engine.load(saved, 0.0)
+    assert other.engine.save()["new_thing"] == {"a": [1]}
+    assert "cell_overvoltage_critical" in other.engine.save()["tripped"]
+
+
+_MOMENTS = st.lists(
+    st.tuples(
+        st.sampled_from([3.30, 3.30, 3.44, 3.53, 3.72, 2.95, 2.66, 3.77]),
+        st.sampled_from([-170.0, -60.0, 0.0, 0.0, 20.0, 70.0]),
+        st.sampled_from([25.0, 25.0, 7.5, -2.0, 52.0, None]),
+        st.booleans(),
+        st.integers(1, 25),
+    ),
+    min_size=1,
+    max_size=7,
+)
+
+
+@settings(max_examples=12, deadline=None)
+@given(_MOMENTS, st.sets(st.integers(0, 120), max_size=6), st.booleans())
+def test_a_restart_never_permits_more_than_no_restart(
+    moments: list[tuple[float, float, float | None, bool, int]], restarts: set[int], sink: bool
+) -> None:
+    plain = Run(sink=sink)
+    other = Run(sink=sink)
+    beat = 0
+    for volts, amps, celsius, told, seconds in moments:
+        for _ in range(seconds):
+            beat += 1
+            if beat in restarts:
+                other = _again(other, sink=sink)
+            if told:
+                reading = healthy(
+                    volts, current=amps, temperatures={**warm(25.0), "cell_2": celsius}
+                )
+                one, two = plain(reading), other(reading)
+            else:
+                one, two = plain.silence(0), other.silence(0)
+            for name in ("cvl", "ccl", "dcl"):
+                high, low = getattr(one.limits, name).value, getattr(two.limits, name).value
+                assert low <= high + 1e-6, (name, beat)
+            assert two.limits.dvl.value >= one.limits.dvl.value - 1e-6
+            for name in ("charge", "discharge", "balance"):
+                assert getattr(two, name).allowed <= getattr(one, name).allowed, (name, beat)

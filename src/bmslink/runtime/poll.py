@@ -35,13 +35,14 @@ async def poll(
     interval: float,
     count: int | None = None,
     greet: Callable[[Device], Awaitable[None]] | None = None,
+    patient: bool = False,
 ) -> None:
     """Tell a reading or an error every `interval` seconds, `count` times or until cancelled.
 
     Silence and nonsense are reported, and the beat goes on. A lost link is reported and reopened,
     with pauses that double up to 30 s. `greet` runs after each opening. Raises what waiting
-    cannot heal: a port that is missing, forbidden or taken when the first opening is tried, and a
-    recording that cannot be played.
+    cannot heal: a port that is missing, forbidden or taken when the first opening is tried (not
+    with `patient`: what protects a pack waits for it), and a recording that cannot be played.
     Ends where a recording ends; one that gave no reading at all raises its `LinkClosed`.
     """
     loop = asyncio.get_running_loop()
@@ -64,7 +65,8 @@ async def poll(
                 pause = _FIRST_PAUSE
             except BmsError as error:
                 recording = device.target.scheme == "replay"
-                if not ever and (recording or isinstance(error, _HOPELESS)):
+                hopeless = isinstance(error, _HOPELESS) and not patient
+                if not ever and (recording or hopeless):
                     raise
                 if recording and isinstance(error, LinkClosed):
                     if readings:

@@ -120,7 +120,7 @@ class PackSupervisor:
         async with asyncio.TaskGroup() as group:
             beat = group.create_task(self._beat(interval))
             try:
-                await poll(device, self.hear, interval=interval, count=count)
+                await poll(device, self.hear, interval=interval, count=count, patient=True)
             except BmsError as error:
                 self.hear(error)
             finally:

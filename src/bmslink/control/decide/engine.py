@@ -13,10 +13,17 @@ from typing import Any
 import msgspec
 
 from bmslink.control.decide.blind_time import BlindTime, blind_time
-from bmslink.control.decide.compile import CompiledPolicies, compile_policies
+from bmslink.control.decide.compile import CompiledPolicies, compile_policies, require_whole
 from bmslink.control.decide.decision import Decision, Event
-from bmslink.control.decide.history import PackHistory
+from bmslink.control.decide.history import HistoryMemory, PackHistory
 from bmslink.control.decide.limiter import Limiter
+from bmslink.control.decide.limits import RampMemory
+from bmslink.control.decide.memory import (
+    PendingMemory,
+    TripMemory,
+    restore_rules,
+    save_rules,
+)
 from bmslink.control.decide.policy import Mode, PolicySet
 from bmslink.control.decide.quantities import QUANTITIES, Gate
 from bmslink.control.decide.rule import (
@@ -29,27 +36,35 @@ from bmslink.control.decide.rule import (
     unmeasured,
 )
 from bmslink.control.decide.sample import Qualifier, Quality, Sample
-from bmslink.control.decide.whole import require_whole
 from bmslink.errors import GateError, TargetError
 from bmslink.model import Reading
 
 __all__ = ["Engine"]
 
 
-class _Old(msgspec.Struct, forbid_unknown_fields=True):
-    cause: str
-    latched: bool
-    tripped: float | None
-    trips: list[float]
+class _Remembered(msgspec.Struct):
+    """What an engine remembers: everything that makes a restriction last, so that a restart never
+    permits more than no restart would.
 
+    Times are ages: how long the program was gone is not known, so none of it counts. What makes a
+    restriction end is left out, and begins again. An earlier version saved less.
+    """
 
-class _Saved(msgspec.Struct, forbid_unknown_fields=True):
-    tripped: dict[str, _Old]
+    tripped: dict[str, TripMemory]
     charge_heat: float
     discharge_heat: float
     stopped: float
     short_circuits: list[float] = []
     seen: list[str] = []
+    stop_reason: str = ""
+    pending: dict[str, PendingMemory] = {}
+    ramps: dict[str, RampMemory] = {}
+    pull: float = 0.0
+    pulled: float | None = None
+    history: HistoryMemory = msgspec.field(default_factory=HistoryMemory)
+    probes: list[str] = []
+    content: str = ""
+    changed: float | None = None
 
 
 _ENOUGH = 3
@@ -105,6 +120,8 @@ class Engine:
         self._now: float | None = None
         self._shift = 0.0
         self._stop_reason = ""
+        self._aside: dict[str, Any] = {}
+        """What was saved by a version that knows more."""
 
     # -- in --------------------------------------------------------------------------------------
 
@@ -175,51 +192,44 @@ class Engine:
     # -- what is remembered ----------------------------------------------------------------------
 
     def save(self) -> dict[str, Any]:
-        """What must survive a restart: latches, trips, heat, short circuits; plain values, ages
-        for times. A short circuit often takes the host's own supply."""
+        """What must survive a restart, as plain values with ages for times: a short circuit often
+        takes the host's own supply."""
         now = self._now or 0.0
-        latched = {
-            rule.name: {
-                "cause": state.cause,
-                "tripped": now - state.tripped_at if state.tripped else None,
-                "trips": [now - t for t in state.trips],
-                "latched": state.latched,
-            }
-            for rule, state in self._pairs
-            if state.tripped or state.trips
-        }
         history = self._history
         return {
-            "tripped": latched,
+            **self._aside,
+            **save_rules(self._pairs, now),
             "charge_heat": history.charge_heat,
             "discharge_heat": history.discharge_heat,
             "stopped": history.stopped,
-            "seen": [r.name for r, state in self._pairs if r.policy.optional and state.seen],
+            "stop_reason": self._stop_reason,
             "short_circuits": [now - t for t in history.short_circuits],
+            "history": msgspec.to_builtins(history.remember(now)),
+            **self._publisher.remember(now),
+            **self._qualifier.remember(now),
         }
 
     def load(self, saved: Mapping[str, Any], now: float) -> None:
-        """Take up what `save` gave, at `now`; policies that are gone are left out.
+        """Take up what `save` gave, at `now`; policies that are gone are left out, and what this
+        version does not know is kept for the next `save`.
 
         Raises `TargetError` for anything else.
         """
         try:
-            found = msgspec.convert(saved, _Saved)
+            found = msgspec.convert(saved, _Remembered)
         except msgspec.ValidationError as exc:
             raise TargetError(f"The saved state of the policies is damaged: {exc}.") from exc
+        known = _Remembered.__struct_fields__
+        self._aside = {key: value for key, value in saved.items() if key not in known}
         self._now = now
         self._history.charge_heat = found.charge_heat
         self._history.discharge_heat = found.discharge_heat
-        self._history.stopped = found.stopped
+        self._history.stopped, self._stop_reason = found.stopped, found.stop_reason
         self._history.short_circuits.extend(now - age for age in found.short_circuits)
-        for rule, state in self._pairs:
-            state.seen = rule.name in found.seen
-            old = found.tripped.get(rule.name)
-            if old is not None:
-                state.trips = [now - age for age in old.trips]
-            if old is not None and old.tripped is not None:
-                state.tripped, state.latched, state.cause = True, old.latched, old.cause
-                state.tripped_at = now - old.tripped
+        self._history.restore(found.history, now)
+        self._publisher.restore(found.ramps, found.pull, found.pulled, now)
+        self._qualifier.restore(found.probes, found.content, found.changed, now)
+        restore_rules(self._pairs, found.tripped, found.pending, found.seen, now)
 
     # -- one cycle -------------------------------------------------------------------------------
 

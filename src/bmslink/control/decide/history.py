@@ -9,11 +9,13 @@ import math
 from collections import deque
 from collections.abc import Mapping
 
+import msgspec
+
 from bmslink.control.decide.policy import Battery
 from bmslink.control.decide.sample import HIGHEST_RATE, Quality, Sample
 from bmslink.model import Condition
 
-__all__ = ["CURRENT_PICKUP", "PackHistory"]
+__all__ = ["CURRENT_PICKUP", "HistoryMemory", "PackHistory"]
 
 CURRENT_PICKUP = 1.05
 """The thermal model is at 100 % after long at this multiple of the rating."""
@@ -24,6 +26,24 @@ _LIGHT_LOAD = 0.5  # C: what warms the cells by less than a fault does
 _CLEAR_SAMPLES = 2  # a protection that one lost frame hides has not gone
 _DAY = 86400.0
 _LONGEST_STEP = 60.0  # s of balancing that one sample may stand for
+
+
+Points = list[tuple[float, float]]
+"""Age, s, and value."""
+
+
+class HistoryMemory(msgspec.Struct):
+    """What a `PackHistory` knows beyond heat and short circuits."""
+
+    last: float | None = None
+    resting: float | None = None
+    balanced: float = 0.0
+    day: float | None = None
+    clear: int = 0
+    rise: float | None = None
+    growth: float | None = None
+    warming: dict[str, Points] = {}
+    lead: Points = []
 
 
 class PackHistory:
@@ -76,6 +96,43 @@ class PackHistory:
     def rested(self, now: float) -> float:
         """How long less than 0.05 C has flowed, s."""
         return 0.0 if self._resting is None else now - self._resting
+
+    def remember(self, now: float) -> HistoryMemory:
+        """What must survive a restart, beside heat and short circuits."""
+
+        def age(time: float | None) -> float | None:
+            return None if time is None else now - time
+
+        def points(told: deque[tuple[float, float]]) -> list[tuple[float, float]]:
+            return [(now - time, value) for time, value in told]
+
+        return HistoryMemory(
+            last=age(self._last),
+            resting=age(self._resting),
+            balanced=self._balanced,
+            day=age(self._day),
+            clear=self._clear,
+            rise=self.rise,
+            growth=self.growth,
+            warming={name: points(told) for name, told in self._warming.items()},
+            lead=points(self._lead),
+        )
+
+    def restore(self, found: HistoryMemory, now: float) -> None:
+        """The same back."""
+
+        def time(age: float | None) -> float | None:
+            return None if age is None else now - age
+
+        def points(told: list[tuple[float, float]]) -> deque[tuple[float, float]]:
+            return deque((now - age, value) for age, value in told)
+
+        self._last, self._resting = time(found.last), time(found.resting)
+        self._balanced, self._day = found.balanced, time(found.day)
+        self._clear = found.clear if found.last is not None else _CLEAR_SAMPLES
+        self.rise, self.growth = found.rise, found.growth
+        self._warming = {name: points(told) for name, told in found.warming.items()}
+        self._lead = points(found.lead)
 
     def update(self, sample: Sample, longest: float) -> None:
         """Advance to a sample; over gaps beyond `longest` seconds nothing may cool down."""

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
 
 from bmslink.control.decide.compile import CompiledPolicies
 from bmslink.control.decide.decision import Decision, Event, Limits, PolicyVerdict
-from bmslink.control.decide.limits import Effect, Limit, Permit, Ramp, Reason, meet, permit
+from bmslink.control.decide.limits import (
+    Effect,
+    Limit,
+    Permit,
+    Ramp,
+    RampMemory,
+    Reason,
+    meet,
+    permit,
+)
 from bmslink.control.decide.policy import Action, Demand, Severity
 from bmslink.control.decide.rule import PolicyRule, State, at_ease, in_words, unmeasured
 from bmslink.control.decide.sample import Quality, Sample
@@ -102,6 +114,22 @@ class Limiter:
             bms={"charge": reading.charging_allowed, "discharge": reading.discharging_allowed},
         )
 
+    def remember(self, now: float) -> dict[str, Any]:
+        """What must survive a restart."""
+        pulled = None if self._pulled_at is None else now - self._pulled_at
+        ramps = {n: msgspec.to_builtins(r.remember(now)) for n, r in self._ramps.items()}
+        return {"ramps": ramps, "pull": self._pull, "pulled": pulled}
+
+    def restore(
+        self, ramps: Mapping[str, RampMemory], pull: float, pulled: float | None, now: float
+    ) -> None:
+        """The same back."""
+        self._pull = pull
+        self._pulled_at = None if pulled is None else now - pulled
+        for name, found in ramps.items():
+            if name in self._ramps:
+                self._ramps[name].restore(found, now)
+
     # -- what one rule asks ----------------------------------------------------------------------
 
     def _effects(self, rule: PolicyRule, state: State) -> list[Effect]:
@@ -159,26 +187,39 @@ class Limiter:
     def _limits(
         self, now: float, sample: Sample, effects: list[Effect], *, ready: bool, stale: bool
     ) -> Limits:
-        if not ready:
-            none = Limit(0.0, (_UNHEARD,))
-            floating = Limit(self._float, (Reason(_UNHEARD.policy, self._float, _UNHEARD.text),))
-            return Limits(floating, none, none, Limit(self._bottom.value, (self._bottom,)))
+        if not stale:
+            self._regulate(now, sample)
+        if not ready and stale:
+            return self._unheard(sample)
         ccl = self._limit("ccl", effects, self._rated[Action.CHARGE], now, stale=stale)
         dcl = self._limit("dcl", effects, self._rated[Action.DISCHARGE], now, stale=stale)
         voltage = list(effects)
-        if not stale:
-            self._regulate(now, sample)
-            if ccl.value == 0 and sample.voltage is not None and not sample.quality["voltage"]:
-                # some chargers push half an ampere at a current limit of 0
-                reason = Reason("charge_stopped", _floor(sample.voltage), "no charge is wanted")
-                voltage.append(Effect("cvl", reason))
+        known = not stale and not sample.quality["voltage"]
+        if ccl.value == 0 and known and sample.voltage is not None:
+            # some chargers push half an ampere at a current limit of 0
+            reason = Reason("charge_stopped", _floor(sample.voltage), "no charge is wanted")
+            voltage.append(Effect("cvl", reason))
         if self._pull:
             lowered = _floor(self._top.value - self._pull)
             text = f"the highest cell is brought back to {self._target - _LOOP_MARGIN:.3f} V"
             voltage.append(Effect("cvl", Reason(_LOOP, lowered, text)))
         cvl = self._limit("cvl", voltage, self._top, now, stale=stale)
         dvl = self._limit("dvl", effects, self._bottom, now, stale=stale)
-        return Limits(cvl, ccl, dcl, dvl)
+        return Limits(cvl, ccl, dcl, dvl) if ready else self._unheard(sample)
+
+    def _unheard(self, sample: Sample) -> Limits:
+        """Nothing may flow yet, and no voltage is higher than before a restart."""
+        none = Limit(0.0, (_UNHEARD,))
+        before, now = self._ramps["cvl"].value, sample.voltage
+        known = [v for v in (before, now) if v is not None and v > 0]
+        highest = _floor(min((self._float, *known)))
+        low = max(self._bottom.value, self._ramps["dvl"].value or 0.0)
+        return Limits(
+            Limit(highest, (Reason(_UNHEARD.policy, highest, _UNHEARD.text),)),
+            none,
+            none,
+            Limit(low, (Reason(self._bottom.policy, low, self._bottom.text),)),
+        )
 
     def _limit(
         self, name: str, effects: list[Effect], base: Reason, now: float, *, stale: bool

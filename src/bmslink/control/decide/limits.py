@@ -13,7 +13,18 @@ import msgspec
 
 from bmslink.control.decide.policy import Demand
 
-__all__ = ["LIMITS", "PERMITS", "Effect", "Limit", "Permit", "Ramp", "Reason", "meet", "permit"]
+__all__ = [
+    "LIMITS",
+    "PERMITS",
+    "Effect",
+    "Limit",
+    "Permit",
+    "Ramp",
+    "RampMemory",
+    "Reason",
+    "meet",
+    "permit",
+]
 
 PERMITS = ("charge", "discharge", "balance")
 LIMITS = ("cvl", "ccl", "dcl", "dvl")
@@ -105,6 +116,13 @@ def permit(effects: Iterable[Effect], on: str) -> Permit:
 _PERMITTED = Permit()
 
 
+class RampMemory(msgspec.Struct):
+    """What a `Ramp` knows; goals with their ages, s."""
+
+    value: float | None = None
+    goals: list[tuple[float, float]] = []
+
+
 class Ramp:
     """One limit over time: down at once, up by `slope` per s to what was the lowest target of
     the last `hold` s.
@@ -123,9 +141,23 @@ class Ramp:
         """Of the last `hold` s, with why: those that no later one undercuts."""
 
     @property
+    def value(self) -> float | None:
+        """The limit as it was moved last."""
+        return None if self._value is None else self._sign * self._value
+
+    @property
     def why(self) -> Reason | None:
         """The reason of the lowest target of the last `hold` s."""
         return self._goals[0][2] if self._goals else None
+
+    def remember(self, now: float) -> RampMemory:
+        """What must survive a restart: the limit, and what still holds it down."""
+        return RampMemory(self._value, [(now - time, goal) for time, goal, _ in self._goals])
+
+    def restore(self, found: RampMemory, now: float) -> None:
+        """The same back."""
+        self._value, self._time = found.value, now
+        self._goals = deque((now - age, goal, None) for age, goal in found.goals)
 
     def move(
         self, target: float, now: float, *, may_rise: bool, why: Reason | None = None
