@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from bmslink import connect
 from bmslink.config import Plan, apply, draft
+from bmslink.config.writer import _REST as REST
 from bmslink.device import Device
 from bmslink.storage.journal import Journal
 from boards import boards
@@ -36,10 +37,6 @@ WANTED = {
     "balance_start_voltage": 3.42,
 }
 """Ten settings in ten registers."""
-
-
-REST = 2.5
-"""The pause after the last write, s: boards were seen forgetting after 2 (`config/writer.py`)."""
 
 
 class Traffic(NamedTuple):
@@ -78,8 +75,9 @@ async def _measure(target: str, journal: Journal) -> Change:
         await device.settings()  # whatever it asks only once it has asked by now
         seen = _traffic(tape, 0)
         start = time.perf_counter()
-        plan: Plan = await draft(device, WANTED, journal=journal)
-        outcome = await apply(device, plan, journal=journal)
+        async with device.conversation():
+            plan: Plan = await draft(device, WANTED, chemistry="lfp", journal=journal)
+            outcome = await apply(device, plan, journal=journal)
         took = time.perf_counter() - start
         if outcome.result != "done" or len(outcome.changes) != len(WANTED):
             raise RuntimeError(f"the change was not made: {outcome.sentence}")

@@ -1,7 +1,7 @@
 """All measurements, each beside something measured in the same run.
 
-    python benchmarks/run.py [--quick] [decode] [wire] [config] [many] [ble] [scan] [control]
-                             [backtest] [large] [start] [size]
+    python benchmarks/run.py [--quick] [decode] [wire] [config] [change] [many] [ble] [scan]
+                             [control] [backtest] [large] [start] [size]
 
 Contestants are interleaved round by round and medians are compared, so that a busy machine
 disturbs all alike. Ratios that differ by less than a third mean nothing. Peers need the
@@ -121,6 +121,22 @@ def config(console: Console, *, quick: bool) -> None:
     report.add_row("bmslink", str(one.sent.size), str(one.sent.requests), f"{took:.2f}")
     console.print(report)
     console.print(f"{took / one.limit:.2f} times what wire and pauses allow (target: 1.5).")
+
+
+def change(console: Console, *, quick: bool) -> None:
+    """One value changed on each simulated board, on virtual time."""
+    sys.path.insert(0, str(ROOT / "tools"))
+    import change_cost
+
+    title = "One value changed; target: 2 identifications, 3 tables, 2 brackets, 1.3 times"
+    columns = ("board", "asked", "bytes", "who", "tables", "brackets", "s", "must", "ratio")
+    report = table(title, *columns)
+    for protocol in change_cost.PROTOCOLS[: 1 if quick else None]:
+        c = change_cost.measure(protocol)
+        counts = c.requests, c.size, c.identifies, c.tables, c.brackets
+        times = f"{c.seconds:.1f}", f"{c.floor:.1f}", f"{c.ratio:.2f}"
+        report.add_row(protocol, *map(str, counts), *times)
+    console.print(report)
 
 
 def links(console: Console, *, quick: bool) -> None:
@@ -270,6 +286,7 @@ SECTIONS = {
     "decode": decode,
     "wire": cycle,
     "config": config,
+    "change": change,
     "many": links,
     "ble": ble,
     "scan": scan,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import json
@@ -14,13 +15,15 @@ import sys
 import termios
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import pyte
 import pytest
 
 from bmslink.cli.app import main
+from virtual_time import VirtualLoop
 
 QUICK = "sim://jbd?gap=0&cells=4"
 SILENT = "sim://jbd?gap=0&fault=silent&timeout=0.01"
@@ -54,14 +57,29 @@ class Result(NamedTuple):
 
 
 class Cli:
-    """Runs commands in this process."""
+    """Runs commands in this process: on virtual time where all that they talk to is simulated in
+    this process too, so that nobody waits for the seconds that a proof takes."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
 
     def __call__(self, *argv: str) -> Result:
+        if _within(argv):
+            return self.hurried(*argv)
         code = main(argv)
         return Result(code, *self._capsys.readouterr())
+
+    def hurried(self, *argv: str) -> Result:
+        """On virtual time, for a test that knows that nothing outside this process answers."""
+        with patch("asyncio.Runner", partial(asyncio.Runner, loop_factory=VirtualLoop)):
+            code = main(argv)
+        return Result(code, *self._capsys.readouterr())
+
+
+def _within(argv: tuple[str, ...]) -> bool:
+    """Whether there are simulated packs on a command line, and nothing with a line of its own."""
+    targets = [word.partition("://")[0] for word in argv if "://" in word]
+    return "simulate" not in argv and bool(targets) and set(targets) <= {"sim", "replay"}
 
 
 def environment(**more: str) -> dict[str, str]:

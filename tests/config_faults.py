@@ -18,6 +18,7 @@ from bmslink.config.effects import kept_off, matters
 from bmslink.device import Device, resolve
 from bmslink.errors import BmsError, LinkClosed
 from bmslink.link.transport import Endpoint, OnData, OnLost
+from bmslink.protocols.abilities import settings_of
 from bmslink.protocols.base import Driver
 from bmslink.protocols.common.settings_map import RawSettings, SettingsSnapshot, Slot, WriteCommand
 from bmslink.protocols.jbd.framing import JBDFrame, JBDFramer
@@ -61,6 +62,21 @@ def combinations() -> list[tuple[str, str, int]]:
         if fault != "other firmware" or protocol in OTHERS
         if fault not in BESIDE or protocol not in ALONE
         for at in range(1, len(wishes) + 1)
+    ]
+
+
+def one_write_each() -> list[tuple[str, str, int]]:
+    """Of these, one write for each fault of each protocol: another one for the next protocol, so
+    that each fault strikes at each write, and each write of each protocol is struck. A fault that
+    few protocols have is not left out."""
+    protocols, faults = list(WISHES), list(FAULTS)
+
+    def turn(protocol: str, fault: str) -> int:
+        count = len(WISHES[protocol])
+        return (protocols.index(protocol) + faults.index(fault)) % count + 1
+
+    return [
+        each for each in combinations() if each[2] == turn(*each[:2]) or each[1] == "other firmware"
     ]
 
 
@@ -135,15 +151,18 @@ class World:
                 journal=self.journal,
             )
             assert not plan.blocked, plan.blocked
-            await self._prepare(device, plan)
+            await self.prepare(device, plan)
             return plan
 
-    async def _prepare(self, device: Device, plan: Plan) -> None:
+    async def prepare(self, device: Device, plan: Plan) -> None:
+        """What others may write while the plan is carried out."""
         slots = plan.table.map.by_address
         order = [change.slot for change in plan.changes]
 
         async def frames(address: int, data: bytes) -> list[bytes]:
-            with device.driver.seen.vouching({address: data}):  # somebody else may write it
+            with settings_of(device.driver).seen.vouching(
+                {address: data}
+            ):  # somebody else may write it
                 return await device.rehearse([(slots[address], data)])
 
         self.pokes["forgets"] = [await frames(c.slot, c.old) for c in plan.changes]
@@ -221,7 +240,8 @@ class _Watcher:
         self.now: Writing | None = None
         self._steps: dict[int, tuple[WriteCommand[Any], Writing]] = {}
         driver: Driver[Any] = device.driver
-        make, perform = driver.write_command, driver.perform
+        settings = settings_of(driver)
+        make, perform = settings.write_command, driver.perform
 
         def write_command(slot: Slot, data: bytes) -> WriteCommand[Any]:
             step = make(slot, data)
@@ -239,10 +259,11 @@ class _Watcher:
             finally:
                 self.now = None
 
-        vars(driver).update(write_command=write_command, perform=performing)
+        vars(settings).update(write_command=write_command)
+        vars(driver).update(perform=performing)
 
         def rewrite(slot: Slot, data: bytes) -> bytes:
-            with driver.seen.vouching({slot.address: data}):  # the board's doing, not ours
+            with settings.seen.vouching({slot.address: data}):  # the board's doing, not ours
                 return bytes(device.link.framer.encode(make(slot, data).frame))
 
         self.rewrite = rewrite
@@ -459,6 +480,18 @@ FAULTS: dict[str, Strike] = {
     "second master": _only_once(_second_master),
     "dies": _dies,
 }
+ENDS: dict[str, set[str]] = {
+    "refuses": {"rolled back"},
+    "stuck": {"rolled back"},
+    "read-only from here on": {"rolled back", "unknown"},
+    "acks without storing": {"rolled back"},
+    "rounds": {"rolled back"},
+    "forgets again and again": {"rolled back"},
+    "vital bystander": {"rolled back"},
+    "other firmware": {"unknown"},
+    "dies": {"unknown"},
+}
+"""How each fault ends; those that are not here are overcome."""
 BESIDE = {"bystander": False, "second master": False, "vital bystander": True}
 """Faults that change what the plan does not touch, and whether that matters."""
 ALONE = ("jk-nw", "jk04")

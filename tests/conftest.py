@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import itertools
+import logging
 import os
 import signal
 import sys
@@ -14,9 +15,9 @@ from pathlib import Path
 
 import pytest
 from coverage import Coverage
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, is_hypothesis_test, settings
 
-from support import FIXTURES, TESTS, virtual_run
+from support import FIXTURES, TESTS, WHOLE_SWEEP, virtual_run
 from writing_guard import WritingGuard
 
 # A shell without job control starts what it puts in the background with Ctrl-C ignored, and
@@ -28,22 +29,26 @@ if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _NUMBERS = itertools.count()
-_NOT_COUNTED = ("cli", "control", "hostile", "runtime", "settings", "storage")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Counting branches doubles the time of a test, so it pauses where protocols are not the point:
-    a branch that only such a test takes has no test of its own."""
+    """Counting branches triples the time of a test, so only those of the protocols are counted: a
+    branch that no other test takes has no test of its own. Nor has one that is hit by chance."""
     counting = Coverage.current()
-    place = item.path.relative_to(TESTS).parts[0]
-    if counting is None or not (item.get_closest_marker("slow") or place in _NOT_COUNTED):
+    if counting is None or _counted(item):
         return (yield)
     counting.stop()
     try:
         return (yield)
     finally:
         counting.start()
+
+
+def _counted(item: pytest.Item) -> bool:
+    own = item.get_closest_marker("counted") or TESTS / "protocols" in item.path.parents
+    by_chance = is_hypothesis_test(getattr(item, "obj", None))
+    return bool(own) and not by_chance and item.get_closest_marker("slow") is None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -61,7 +66,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 # How long an example takes says how busy the machine is; a test that needs a limit has its own.
-settings.register_profile("bmslink", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "bmslink",
+    deadline=None,
+    max_examples=1000 if WHOLE_SWEEP else 100,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("bmslink")
 
 
@@ -104,6 +114,16 @@ def home_of_the_test(
         home = nobody_pulls_the_plug / str(next(_NUMBERS))
     monkeypatch.setenv("BMSLINK_CONFIG", str(home / "no-such-folder" / "bmslink.toml"))
     monkeypatch.setenv("BMSLINK_JOURNAL", str(home / "journal"))
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """A command that ran in this process takes the log for itself, which the next test may read."""
+    log = logging.getLogger("bmslink")
+    level, propagate, handlers, last = log.level, log.propagate, log.handlers[:], logging.lastResort
+    yield
+    log.setLevel(level)
+    log.propagate, log.handlers[:], logging.lastResort = propagate, handlers, last
 
 
 @pytest.fixture

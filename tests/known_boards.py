@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import bmslink
 from bmslink.model import Identity
+from bmslink.protocols.abilities import settings_of
 from bmslink.protocols.base import Driver
 from bmslink.protocols.common.settings_map import SeenSettings, SettingsMap, Slot
-from bmslink.protocols.daly.a5.writing import a5_map
+from bmslink.protocols.daly.a5.map import a5_map
 from bmslink.protocols.daly.registers.d2 import DalyD2
 from bmslink.protocols.daly.registers.map import register_map
 from bmslink.protocols.daly.registers.p81 import DalyP81
@@ -19,8 +20,8 @@ from bmslink.protocols.jbd.map import jbd_map
 from bmslink.protocols.jbd.up.map import up_map
 from bmslink.protocols.jk.jk04.map import jk04_map
 from bmslink.protocols.jk.map import TABLE_BYTES, jk_map
-from bmslink.protocols.jk.modbus.writing import modbus_map
-from bmslink.protocols.jk.nw.writing import nw_map
+from bmslink.protocols.jk.modbus.settings import modbus_map
+from bmslink.protocols.jk.nw.map import nw_map
 from bmslink.settings.setting import Setting
 from support import virtual_run
 
@@ -61,7 +62,7 @@ def _jbd(function: str) -> SettingsMap:
 
 
 def _registers(driver: type[DalyD2 | DalyP81], values: Mapping[str, float | None]) -> SettingsMap:
-    return register_map(driver.name, driver.dialect.table, "70_260316_01T6", values)
+    return register_map(driver.name, "70_260316_01T6", values)
 
 
 BOARDS: Mapping[str, Board] = {
@@ -106,7 +107,8 @@ def frame_by(
     driver: Driver[Any], found: SettingsMap, slot: Slot, data: bytes, held: bytes | None = None
 ) -> bytes:
     """The same by a driver that found this map."""
-    driver.own_map, driver.seen = found, SeenSettings()
+    settings = settings_of(driver)
+    settings.own_map, settings.seen = found, SeenSettings()
     if held is not None:
-        driver.seen.add({slot.address: held})
-    return bytes(driver.make_framer().encode(driver.write_command(slot, data).frame))
+        settings.seen.add({slot.address: held})
+    return bytes(driver.make_framer().encode(settings.write_command(slot, data).frame))

@@ -16,7 +16,17 @@ from pathlib import Path
 
 import pytest
 
-from additions import BOARD, COMMAND, DRIVER, FIND, RENDER, VENDOR
+from additions import (
+    BOARD,
+    COMMAND,
+    FIND,
+    PROTOCOL,
+    RENDER,
+    SET_THEM,
+    SETTINGS,
+    SWITCH,
+    VENDOR,
+)
 from support import ROOT
 
 CODE, TESTS_DIR = "src/bmslink/", "tests/"
@@ -150,6 +160,29 @@ def test_a_badge_of_jbd_with_one_more_raw_field(tmp_path: Path) -> None:
     assert copy.python("-c", ask).stdout == "('jbd', False)\n"
 
 
+# ------------------------------------------------------------------- a setting of each dialect
+
+
+def test_a_setting_of_each_dialect(tmp_path: Path) -> None:
+    """One row: it is read, planned, written and read back, and a value outside is refused."""
+    copy = Copy(tmp_path, "a setting")
+    for new in SETTINGS:
+        copy.add_line(f"{CODE}protocols/{new.table}", new.after, f"    {new.row}")
+    wishes = [(t, new.key, new.value, new.outside) for new in SETTINGS for t in new.targets]
+    done = copy.python("-c", SET_THEM, json.dumps(wishes))
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) == 10
+    for (target, key, value, _), (at, title, unit, held, refused, now) in zip(
+        wishes, found, strict=True
+    ):
+        assert at == target
+        assert (title == "Acme") is key.endswith("acme")
+        assert unit in ("V", "s", "")
+        assert held is not None
+        assert ("map" if value is None else "limits") in refused
+        assert now == value
+
+
 # ------------------------------------------------------------------------------------- a policy
 
 
@@ -202,9 +235,10 @@ def test_a_command(tmp_path: Path) -> None:
 
 
 def test_the_protocol_of_a_fourth_vendor(tmp_path: Path) -> None:
-    copy = Copy(tmp_path, "a protocol")
+    copy = Copy(tmp_path, "a protocol", "what a protocol can change")
     copy.add(f"{CODE}protocols/acme/__init__.py", VENDOR)
-    copy.add(f"{CODE}protocols/acme/driver.py", DRIVER)
+    for name, text in PROTOCOL.items():
+        copy.add(f"{CODE}protocols/acme/{name}.py", text)
     copy.add(f"{CODE}simulation/boards/toy.py", BOARD)
     copy.add_line(
         f"{CODE}protocols/__init__.py",
@@ -223,7 +257,9 @@ def test_the_protocol_of_a_fourth_vendor(tmp_path: Path) -> None:
     wish = ("toy+sim://", "cell_ovp=3.6", "--yes", "--untested")
     refused = copy.bmslink("settings", "set", *wish, code=3)
     assert "nothing proves how its settings are written" in refused.stderr
-    refused = copy.bmslink("switch", "toy+sim://", "discharge", "off", "--yes", code=3)
-    assert "nothing proves how toy boards are switched" in refused.stderr
+    refused = copy.bmslink("switch", "toy+sim://", "balance", "off", "--yes", code=3)
+    assert "balance cannot be switched, there is no balancer" in refused.stderr
+    assert copy.python("-c", SWITCH).stdout.splitlines() == ["done False", "done True"]
     capable = json.loads(copy.bmslink("--json", "info", "toy+sim://").stdout)["capabilities"]
-    assert {name for name, able in capable.items() if able["supported"]} == {"read"}
+    able = {name for name, each in capable.items() if each["supported"]}
+    assert able == {"read", "switch_charge", "switch_discharge"}

@@ -56,6 +56,8 @@ def test_a_pack_is_opened_asked_and_closed():
 
 UNGUARDED = {"fetch", "store", "rehearse", "send", "adjust"}
 """What `bmslink.config` builds its guarded changes from; plain scripts use those."""
+CHANGES = ("draft", "apply", "resume", "switch", "draft_undo", "undo")
+"""The functions of `bmslink.config` that are methods here."""
 
 
 def test_settings_are_read_planned_and_written():
@@ -65,6 +67,9 @@ def test_settings_are_read_planned_and_written():
         assert [edit.key for change in plan.changes for edit in change.edits] == ["cell_ovp"]
         assert pack.apply(plan).result == "done"
         assert pack.settings().values()["cell_ovp"] == pytest.approx(before["cell_ovp"] - 0.05)
+        assert pack.draft_undo(chemistry="lfp").raw.transaction
+        assert pack.undo(chemistry="lfp").result == "done"
+        assert pack.settings().values() == before
         off = bmslink.Command(bmslink.Switch.CHARGE, False)
         assert pack.switch(off).result == "done"
         assert pack.read().charging_allowed is False
@@ -84,7 +89,7 @@ def test_nothing_is_mirrored_by_hand_and_nothing_is_missing():
         for name, value in vars(blocking.Device).items()
         if isinstance(value, blocking._Method)
     }
-    changes = {name: here.pop(name) for name in ("draft", "apply", "resume", "switch")}
+    changes = {name: here.pop(name) for name in CHANGES}
     assert changes == {name: getattr(config, name) for name in changes}
     assert here == asynchronous
     assert inspect.signature(blocking.connect).parameters == (

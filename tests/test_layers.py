@@ -6,6 +6,7 @@ import ast
 import inspect
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,11 @@ import pytest
 from bmslink.errors import TargetError
 from bmslink.link.transport import SCHEMES, Endpoint, Scheme, make_transport
 from bmslink.protocols import DRIVERS, VENDORS, load_driver
+from bmslink.protocols.base import Driver
+from bmslink.protocols.daly.registers.driver import DalyRegisters
+from bmslink.protocols.jk.jk02.stream import JKStream
 from bmslink.protocols.jk.nw.driver import JKNW
+from bmslink.protocols.parts import ClockSoc, SettingsAccess, Switches
 from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import RESPONDERS, make_responder
 from support import ROOT
@@ -33,9 +38,13 @@ ORDER = (
     "target",
     "discovery",
     "board",
+    "embedding",
     "device",
     "decoding",
+    "decoder",
     "simulation",
+    "testing",
+    "pytest_plugin",
     "config",
     "blocking",
     "control",
@@ -54,7 +63,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "bumble": ("simulation.ble", "transports.ble.bumble", "transports.ble.bumble_host"),
     "construct": ("protocols",),
     "dbus_fast": ("transports.ble.pairing",),
-    "msgspec": ("config", "control", "link", "packs", "storage.toml"),
+    "msgspec": ("config", "control", "link", "model", "packs", "storage.toml"),
+    "pytest": ("pytest_plugin",),
     "platformdirs": ("control.status", "packs", "storage.journal"),
     "tomlkit": ("packs",),
 }
@@ -64,6 +74,12 @@ def modules() -> list[Path]:
     return sorted(SOURCE.rglob("*.py"))
 
 
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    """All of a module; it is parsed once."""
+    return [*ast.walk(ast.parse(path.read_text()))]
+
+
 def name_of(path: Path) -> str:
     parts = path.relative_to(SOURCE).with_suffix("").parts
     return ".".join(p for p in parts if p != "__init__") or "__init__"
@@ -71,7 +87,7 @@ def name_of(path: Path) -> str:
 
 def imports(path: Path) -> Iterator[str]:
     """Every module imported anywhere in a file, in functions and under TYPE_CHECKING too."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -81,7 +97,7 @@ def imports(path: Path) -> Iterator[str]:
 
 def imported(path: Path) -> Iterator[str]:
     """The same, with `from package import module` as the module."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -169,7 +185,7 @@ def test_no_class_name_is_defined_twice() -> None:
     """A class name says whose it is; only `blocking.Device` is public under the name of another."""
     homes: dict[str, list[str]] = defaultdict(list)
     for path in modules():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.ClassDef):
                 homes[node.name].append(name_of(path))
     assert homes.pop("Device") == ["blocking", "device"]
@@ -179,7 +195,7 @@ def test_no_class_name_is_defined_twice() -> None:
 def test_no_command_is_a_coroutine() -> None:
     """typer would exit 0 without running its body."""
     for path in (SOURCE / "cli").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.AsyncFunctionDef):
                 names = {ast.unparse(d) for d in node.decorator_list}
                 assert not any("command" in n for n in names), f"{path.name}: {node.name}"
@@ -212,6 +228,43 @@ def test_public_names_are_documented() -> None:
 
     for name in bmslink.__all__:
         assert inspect.getdoc(getattr(bmslink, name)), name
+
+
+READING_BASES = {JKStream, DalyRegisters}
+"""What several drivers inherit: how their boards are asked."""
+
+
+def test_what_a_driver_can_change_it_has_and_does_not_inherit() -> None:
+    parts = (SettingsAccess, Switches, ClockSoc)
+    theirs = {name for part in parts for name, what in vars(part).items() if callable(what)} - vars(
+        Driver
+    ).keys()
+    assert {"find_map", "fetch", "write_command", "command", "off_command", "clock"} <= theirs
+    for name in DRIVERS:
+        driver = load_driver(name)
+        bases = [each for each in driver.__mro__ if each.__module__.startswith("bmslink.protocols")]
+        assert bases[-1] is Driver, name
+        assert set(bases[1:-1]) <= READING_BASES, name
+        for each in bases:
+            assert not theirs & vars(each).keys(), f"{each.__name__} is a part of itself"
+    for path in (SOURCE / "protocols").rglob("*.py"):
+        for node in nodes(path):
+            assert not (isinstance(node, ast.ClassDef) and "Writing" in node.name), name_of(path)
+
+
+def test_parts_send_nothing_and_only_the_driver_performs() -> None:
+    """What changes something goes through `Driver.perform`, which a dry run keeps."""
+    sending = {"collect", "exchange", "request", "send"}
+    for path in (SOURCE / "protocols").rglob("*.py"):
+        here = name_of(path)
+        calls = {
+            node.func.attr
+            for node in nodes(path)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        }
+        assert "exchange" not in calls or here == "protocols.base", here
+        if here.endswith((".writing", ".parts")):
+            assert not calls & sending, here
 
 
 def test_a_driver_says_whose_it_is() -> None:

@@ -1,15 +1,20 @@
-"""An event loop whose time passes only when everything waits."""
+"""An event loop whose time passes only when everything waits.
+
+Threads are not part of it: while one works for the loop, no time passes.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from typing import Any, TypeVar, TypeVarTuple
 
 __all__ = ["VirtualLoop", "virtual_run"]
 
 T = TypeVar("T")
+_Ts = TypeVarTuple("_Ts")
 
 
 class _InstantSelector(selectors.DefaultSelector):
@@ -19,6 +24,8 @@ class _InstantSelector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[Any]:
         ready = super().select(0)
+        if not ready and self.loop.at_work:
+            return super().select(None)  # the thread says so when it is done
         if not ready and timeout:
             self.loop.now += timeout
         if not ready and timeout is None:
@@ -33,11 +40,25 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         selector = _InstantSelector()
         selector.loop = self
         self.now = 0.0
+        self.at_work = 0
+        """How many threads work for it."""
         super().__init__(selector)
 
     def time(self) -> float:
         """Seconds since it was made, as far as anybody waited for them."""
         return self.now
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*_Ts], T], *args: *_Ts
+    ) -> asyncio.Future[T]:
+        """Have a thread do it."""
+        job = super().run_in_executor(executor, func, *args)
+        self.at_work += 1
+        job.add_done_callback(self._done)
+        return job
+
+    def _done(self, job: asyncio.Future[Any]) -> None:
+        self.at_work -= 1
 
 
 def virtual_run(main: Coroutine[Any, Any, T]) -> T:

@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from bmslink import blocking
+    from bmslink.decoder import Decoder, encode
     from bmslink.decoding import decode
     from bmslink.device import Device, connect
     from bmslink.discovery.scan import Found, scan
@@ -37,6 +38,8 @@ _WHERE = {
     "connect": "device",
     "Device": "device",
     "decode": "decoding",
+    "Decoder": "decoder",
+    "encode": "decoder",
     "Found": "discovery.scan",
     "scan": "discovery.scan",
     "Setting": "settings.setting",
@@ -73,6 +76,7 @@ __all__ = [
     "CaptureError",
     "Command",
     "Condition",
+    "Decoder",
     "Device",
     "Found",
     "FrameError",
@@ -97,6 +101,7 @@ __all__ = [
     "blocking",
     "connect",
     "decode",
+    "encode",
     "scan",
 ]
 

@@ -12,15 +12,17 @@ import inspect
 import math
 import numbers
 import os
+import re
 import types
 import typing
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
 from contextlib import aclosing
+from difflib import get_close_matches
 from typing import IO, Any, ParamSpec, TypeVar, Union, cast, get_args, get_origin
 
 from bmslink.errors import BmsError, UsageError
 
-__all__ = ["checked"]
+__all__ = ["checked", "decimal_comma", "did_you_mean"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,6 +36,28 @@ _WORDS: dict[object, str] = {
     bytes: "bytes",
     type(None): "None",
 }
+
+
+_COMMA = re.compile(r"\s*([+-]?\d+),(\d+)")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The question for a word that is nearly a known one, with a space before it; else empty."""
+    near = get_close_matches(word.lower(), list(known), n=1)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def decimal_comma(text: str) -> str:
+    """What to do about a number with a comma, with a space before it; empty for any other text.
+
+    `1,000` may be one or a thousand: then no number is proposed.
+    """
+    found = _COMMA.match(text)
+    if found is None:
+        return ""
+    whole, rest = found.groups()
+    meant = f" ({whole}.{rest})" if len(rest) != 3 else ", and nothing stands between thousands"
+    return f" Decimals are written with a point{meant}."
 
 
 def checked(error: type[BmsError] = UsageError) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -258,6 +258,8 @@ class Device(_Wrapper[aio.Device]):
     draft = _blocking(config.draft)
     apply = _blocking(config.apply)
     resume = _blocking(config.resume)
+    draft_undo = _blocking(config.draft_undo)
+    undo = _blocking(config.undo)
     switch = _blocking(config.switch)
 
     @checked(TargetError)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any, Self, cast
 
@@ -18,6 +20,7 @@ from bmslink.errors import (
     TransportError,
 )
 from bmslink.link.capture import CaptureHeader, Recorder, Writer
+from bmslink.link.gatt import Gatt
 from bmslink.link.link import Link
 from bmslink.link.shared_line import shared
 from bmslink.link.transport import Endpoint, Pin, Transport, make_transport
@@ -28,11 +31,25 @@ from bmslink.protocols.base import Driver
 from bmslink.protocols.common.settings_map import SettingsMap
 from bmslink.target import options_of, settled, timing_of
 
-__all__ = ["Board"]
+__all__ = ["Board", "MakeTransport", "OnProgress"]
+
+OnProgress = Callable[[str, int, int], None]
+"""Takes what is done, how much of it, and of how much."""
 
 _log = logging.getLogger(__name__)
 
+MakeTransport = Callable[[Sequence[Gatt], Pin], Transport]
+"""Gets the radio modules of the protocol, and what a pack is told that asks for a pin."""
 _NOT_OPEN = "The link is not open: use the device inside its `with` block."
+
+
+@dataclass(slots=True)
+class _Stage:
+    """Questions for settings, and how many of them were asked."""
+
+    doing: str
+    total: int
+    done: int = 0
 
 
 class Board:
@@ -54,12 +71,15 @@ class Board:
         pin: Pin | None = None,
         tell: Callable[[str], None] = _log.info,
         named: NamedPack | None = None,
+        transport: MakeTransport | None = None,
     ) -> None:
         """`tell` gets sentences about the search for the protocol; `named` is what bmslink.toml
-        says of the pack, where it was asked for by a name."""
+        says of the pack, where it was asked for by a name. `transport` makes one that the
+        endpoint alone does not."""
         self.target = endpoint
         self.named = named
         self._tell = tell
+        self._make = transport
         self._pin = pin or Pin()
         self._record = record
         self._writer: Writer | None = None
@@ -69,6 +89,11 @@ class Board:
         self._turn = asyncio.Lock()  # codecs remember the latest question: one poll at a time
         self.known: Identity | None = None
         """Who it said it is since the link was opened last."""
+        self.on_progress: OnProgress | None = None
+        """Is told how far a long piece of work is: what is done (`reading`, `writing`, `checking`,
+        `waiting`), how much of it, and of how much: settings, or seconds of waiting. It is called
+        in the middle of that work: it has to return at once, and what it raises is dropped."""
+        self._stage: _Stage | None = None
         if settled(endpoint):
             self._build()
 
@@ -78,15 +103,13 @@ class Board:
         driver = load_driver(cast(str, endpoint.protocol))
         timing = timing_of(driver.timing, endpoint)
         options = options_of(endpoint, self._pin)
-        transport: Transport = shared(
-            make_transport(
-                endpoint.with_query(baudrate=timing.baudrate)
-                if endpoint.scheme in ("serial", "rfc2217")
-                else endpoint,
-                driver.modules,
-                self._pin,
-            )
-        )
+        if self._make is not None:
+            made = self._make(driver.modules, self._pin)
+        elif endpoint.scheme in ("serial", "rfc2217"):
+            made = make_transport(endpoint.with_query(baudrate=timing.baudrate))
+        else:
+            made = make_transport(endpoint, driver.modules, self._pin)
+        transport: Transport = shared(made)
         if record is not None:
             codec = driver.make_codec(options)
             self._writer = Writer(
@@ -106,6 +129,8 @@ class Board:
             addressed=bool(driver.addresses),
         )
         self._driver = driver(self._link, options)
+        if self._driver.settings is not None:
+            self._driver.settings.on_asked = self._asked
         self._built = True
 
     @property
@@ -121,6 +146,28 @@ class Board:
         if self._driver is None:
             raise LinkClosed(_NOT_OPEN)
         return self._driver
+
+    def progress(self, doing: str, done: int, total: int) -> None:
+        """Tell `on_progress`."""
+        if self.on_progress is not None:
+            with suppress(Exception):  # whatever it does, the work goes on
+                self.on_progress(doing, min(done, total), total)
+
+    @contextmanager
+    def stage(self, doing: str, total: int) -> Iterator[None]:
+        """Around questions for so many settings, which are told as they are asked; inside of
+        another stage they count there."""
+        before = self._stage
+        self._stage = before or _Stage(doing, total)
+        try:
+            yield
+        finally:
+            self._stage = before
+
+    def _asked(self, count: int) -> None:
+        if self._stage is not None:
+            self._stage.done += count
+            self.progress(self._stage.doing, self._stage.done, self._stage.total)
 
     async def __aenter__(self) -> Self:
         try:
@@ -153,6 +200,8 @@ class Board:
         try:
             await self.link.open()
             with self.guarding():
+                if self.driver.settings is not None:
+                    await self.driver.settings.new_line()
                 await self.driver.start()
         except BaseException:
             await self.link.close()
@@ -188,6 +237,16 @@ class Board:
         found = recognise(heard)
         return found.name if found.explained * 2 > len(heard) else ""
 
+    def _other_protocol(self, error: LinkTimeout) -> str:
+        """How to find out what a board speaks that never answered in this protocol."""
+        scheme, place = self.target.scheme, self.target.place
+        if error.heard == "other" or self.link.received_at is not None:
+            return ""
+        if scheme not in ("serial", "tcp", "rfc2217"):
+            return ""
+        port = place if scheme == "serial" else f"{scheme}://{place}"
+        return f"`bmslink scan --port {shlex.quote(port)}` finds out which protocol it speaks."
+
     @contextmanager
     def guarding(self, *, advising: bool = True) -> Iterator[None]:
         """Around all that drivers do. A recording needs no advice about wires and masters, and
@@ -200,6 +259,9 @@ class Board:
             if self.target.scheme != "replay":
                 name = self._speaks(error) if advising else ""
                 if name in ("", self.driver.name):
+                    advice = self._other_protocol(error) if advising else ""
+                    if advice and advice not in str(error):  # once, where this is nested
+                        raise LinkTimeout(f"{error} {advice}", error.heard) from error
                     raise
                 raise LinkTimeout(
                     f"What came are frames of {name}, not of {self.driver.name}: write {name}+… "

@@ -178,7 +178,7 @@ def _decoded(
 ) -> Iterator[Event]:
     """The events of a stream, whose protocol is looked for if it is not known."""
     if protocol:
-        yield from _Stream(protocol, variant).run(pieces, header)
+        yield from Stream(protocol, Options(variant=variant)).run(pieces, header)
         return
     pieces = list(pieces)
     judged = list(_first(pieces, _JUDGED))
@@ -187,13 +187,15 @@ def _decoded(
         lambda done: on_progress("Looking for the protocol", done),
     )
     if name:
-        yield from _Stream(name, variant).run(_counted(pieces, on_progress), header)
+        yield from Stream(name, Options(variant=variant)).run(_counted(pieces, on_progress), header)
         return
     if not damaged:
         yield from _unknown(judged, sum(len(p.data) for p in pieces))
         return
     try:  # says what is skipped, as the protocol of which it nearly is
-        yield from _Stream(damaged[0], variant).run(_counted(judged, on_progress), header)
+        yield from Stream(damaged[0], Options(variant=variant)).run(
+            _counted(judged, on_progress), header
+        )
     except FrameError as error:
         also = f" It may also be {' or '.join(damaged[1:])}." if damaged[1:] else ""
         raise FrameError(f"{error}{also}") from error
@@ -224,14 +226,14 @@ def _unknown(pieces: list[Piece], whole: int) -> Iterator[Skip]:
     raise FrameError(f"No valid frame of any known protocol ({', '.join(DRIVERS)}) in {where}.")
 
 
-class _Stream:
-    """Both directions of one link, decoded."""
+class Stream:
+    """Both directions of one link, decoded. `at_once`: see `Assembler`."""
 
-    def __init__(self, protocol: str, variant: str | None) -> None:
+    def __init__(self, protocol: str, options: Options, *, at_once: bool = False) -> None:
         driver: type[Driver[Any]] = load_driver(protocol)
         self.protocol = protocol
-        self.codec = driver.make_codec(Options(variant=variant))
-        self.assembler = Assembler(self.codec)
+        self.codec = driver.make_codec(options)
+        self.assembler = Assembler(self.codec, at_once=at_once)
         self.framers: dict[bool, Framer[Any]] = {s: driver.make_framer() for s in (False, True)}
         self.idle = driver.timing.idle
         self.frames = 0
@@ -248,17 +250,25 @@ class _Stream:
             latest[piece.sent] = piece.t
             time = moment(header, piece) if header else None
             total += len(piece.data)
-            yield from self._events(framer.feed(piece.data), piece.sent, time)
+            yield from self.take(piece.data, piece.sent, time)
+        yield from self.finish(time)
+        if not self.frames:
+            bad = sum(framer.bad_frames for framer in self.framers.values())
+            but = f", but {bad} with a wrong checksum: bytes changed or were lost" if bad else ""
+            raise FrameError(f"No valid {self.protocol} frame in {total} bytes{but}.")
+
+    def take(self, data: bytes, sent: bool, time: datetime | None) -> Iterator[Event]:
+        """What the next bytes of one direction complete."""
+        yield from self._events(self.framers[sent].feed(data), sent, time)
+
+    def finish(self, time: datetime | None) -> Iterator[Event]:
+        """What is left when the line has fallen silent: half a frame is given up."""
         for sent, framer in self.framers.items():
             yield from self._events(framer.flush(), sent, time)
             yield from self._skips(framer, sent)
         last = self.assembler.finish()
         if last is not None:
             yield last
-        if not self.frames:
-            bad = sum(framer.bad_frames for framer in self.framers.values())
-            but = f", but {bad} with a wrong checksum: bytes changed or were lost" if bad else ""
-            raise FrameError(f"No valid {self.protocol} frame in {total} bytes{but}.")
 
     def _events(self, frames: list[Any], sent: bool, time: datetime | None) -> Iterator[Event]:
         if frames:

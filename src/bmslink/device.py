@@ -14,10 +14,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from bmslink.arguments import checked
-from bmslink.board import Board
+from bmslink.board import Board, MakeTransport, OnProgress
+from bmslink.embedding import embedded, is_written
 from bmslink.errors import (
     BmsError,
     FrameError,
@@ -28,10 +29,17 @@ from bmslink.errors import (
     TransportError,
     VerifyError,
 )
-from bmslink.link.transport import Endpoint, Pin
+from bmslink.link.transport import Endpoint, Pin, Transport
 from bmslink.model import Adjustment, Command, Identity, Reading
 from bmslink.packs import find_pack, find_pin
-from bmslink.protocols.abilities import abilities
+from bmslink.protocols.abilities import (
+    abilities,
+    can_adjust,
+    can_switch,
+    clock_soc_of,
+    settings_of,
+    switches_of,
+)
 from bmslink.protocols.common.settings_map import (
     RawSettings,
     SettingsMap,
@@ -41,6 +49,9 @@ from bmslink.protocols.common.settings_map import (
 )
 from bmslink.storage.journal import Transaction
 from bmslink.target import resolve, settled
+
+if TYPE_CHECKING:
+    from bmslink.transports.ble.transport import BLEDevice, ClientFactory
 
 __all__ = ["Device", "connect", "resolve", "settled"]
 
@@ -63,8 +74,18 @@ class Device(Board):
         async with self._turn:
             with self.guarding():
                 identity = await self.driver.identify()
-            self.known = identity
+            self.known, self._breaks = identity, self.link.breaks
         return self._able(identity)
+
+    _breaks = -1
+    """Those of the link when it was last asked who answers."""
+
+    async def who(self) -> Identity:
+        """Who the pack is, asked only where another board may answer by now: the link was opened
+        again, or nothing was heard for a while, since it was asked last."""
+        if self.known is not None and self.link.breaks == self._breaks:
+            return self._able(self.known)
+        return await self.identify()
 
     async def inspect(self) -> Identity:
         """Who the pack is, after asking it which settings it has, as every settings command does.
@@ -72,7 +93,7 @@ class Device(Board):
         `identify` alone says of a board that was not asked yet what boards of its kind can do.
         """
         identity = await self.identify()
-        if self.driver.no_settings_reason:
+        if self.driver.settings is None:
             return identity
         try:
             await self.settings_map(identity)
@@ -82,9 +103,8 @@ class Device(Board):
 
     def _able(self, identity: Identity) -> Identity:
         """The identity with what this board can do, as far as that is known by now."""
-        known = self._map or (
-            None if self.driver.no_settings_reason else self.driver.likely_map(identity)
-        )
+        part = self.driver.settings
+        known = self._map or (None if part is None else part.likely_map(identity))
         told = {} if known is None else {"name": known.name, "evidence": known.evidence}
         able = abilities(self.driver, identity, known, self._no_map)
         return replace(identity, capabilities=able, map=told)
@@ -94,7 +114,12 @@ class Device(Board):
         async with self._turn:
             with self.guarding():
                 reading = await self.driver.read()
-            return replace(reading, target=str(self.target), time=self.link.received_at)
+            return replace(
+                reading,
+                target=str(self.target),
+                name=self.target.name or None,
+                time=self.link.received_at,
+            )
 
     # -------------------------------------------------------------------------------- settings
 
@@ -104,7 +129,7 @@ class Device(Board):
         async with self._turn:
             try:
                 with self.guarding():
-                    self._map = await self.driver.settings_map(identity)
+                    self._map = await settings_of(self.driver).find_map(identity)
             except SettingError as error:
                 self._map, self._no_map = None, str(error).rstrip(".")
                 raise
@@ -121,21 +146,36 @@ class Device(Board):
         found = settings_map or await self.settings_map(await self.identify())
         async with self._turn:
             with self.guarding():
-                async with self.driver.session(writing=False):
-                    image: RawSettings = await self.driver.fetch(found.slots)
-                    if self.driver.timing.anonymous:
-                        image = await self._agreed(found, image)
+                part = settings_of(self.driver)
+                async with part.session(writing=False):
+                    twice = self.driver.timing.anonymous
+                    with self.stage("reading", len(found.slots) * (2 if twice else 1)):
+                        image: RawSettings = await part.fetch(found.slots)
+                        if twice:
+                            image = await self._agreed(found, image)
                     return SettingsSnapshot(map=found, image=image)
+
+    @checked()
+    async def glance(self, settings_map: SettingsMap, *, again: bool = False) -> SettingsSnapshot:
+        """All settings as one reading gives them; `again`: by other questions where answers do not
+        name theirs. Two that agree are a proof."""
+        async with self._turn:
+            with self.guarding():
+                part = settings_of(self.driver)
+                async with part.session(writing=False):
+                    fetch = part.fetch_again if again else part.fetch
+                    return SettingsSnapshot(map=settings_map, image=await fetch(settings_map.slots))
 
     async def _agreed(self, settings_map: SettingsMap, first: RawSettings) -> RawSettings:
         """The image that two readings in a row give."""
+        part = settings_of(self.driver)
         for attempt in range(_TRIES):
-            again = await self.driver.fetch_again(settings_map.slots)
+            again = await part.fetch_again(settings_map.slots)
             if not settings_map.differing(first, again):
                 return again
             await self.link.calm(2 * self.link.timing.timeout)
             if attempt < _TRIES - 1:
-                first = await self.driver.fetch(settings_map.slots)
+                first = await part.fetch(settings_map.slots)
         raise FrameError(
             f"Two readings of the settings differed {_TRIES} times: the line gives answers to "
             "other questions, or somebody else changes settings. Check the wiring and other "
@@ -143,19 +183,44 @@ class Device(Board):
         )
 
     @asynccontextmanager
+    async def conversation(self) -> AsyncIterator[None]:
+        """What is opened to read settings (JBD's factory mode) stays open between the calls
+        inside, until something is written or `leave_session` closes it: not to be held while a
+        person is asked, or while time passes."""
+        part = self.driver.settings
+        if part is None:
+            yield
+            return
+        part.conversations += 1
+        try:
+            yield
+        finally:
+            part.conversations -= 1
+            if not part.conversations:
+                await self.leave_session()
+
+    async def leave_session(self) -> None:
+        """Close what a `conversation` keeps open."""
+        part = self.driver.settings
+        if part is not None and part.in_session:
+            async with self._turn:
+                with self.guarding():
+                    await part.leave_session()
+
+    @asynccontextmanager
     async def writing(self, *, waits: bool = True) -> AsyncIterator[None]:
         """What has to surround `store`; nothing else may be asked of the device inside.
         `waits`: for another program that reads the settings at the moment."""
         async with self._turn:
             with self.guarding():
-                async with self.driver.session(writing=True, waits=waits):
+                async with settings_of(self.driver).session(writing=True, waits=waits):
                     yield
 
     @checked()
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
         """Raw bytes of slots, inside `writing`."""
         with self.guarding():
-            return await self.driver.fetch(slots)
+            return await settings_of(self.driver).fetch(slots)
 
     @checked()
     async def store(
@@ -174,8 +239,9 @@ class Device(Board):
         neither does a missing one. Raises `VerifyError` if something else is read afterwards
         (the error's `found` says what), `Refused`, `LinkTimeout`, …
         """
+        part = settings_of(self.driver)
         with self.guarding():
-            step = self.driver.write_command(slot, data)
+            step = part.write_command(slot, data)
         transaction.note("write", slot=slot.address, new=data.hex())
         loop = asyncio.get_running_loop()
         lost: LinkTimeout | None = None
@@ -185,7 +251,7 @@ class Device(Board):
             heard, lost = False, error
         if not heard:  # the frame may be lost: the caller decides about another try
             patience = 0.0
-        sent, looks, pause = loop.time(), 0, self.driver.settle
+        sent, looks, pause = loop.time(), 0, part.settle
         found: bytes | None = None
         while looks < _TRIES or loop.time() - sent < patience:
             await asyncio.sleep(pause)
@@ -220,13 +286,14 @@ class Device(Board):
         """
         async with self.rehearsing() as held:
             if command is not None:
-                await self.driver.perform(await self.driver.switch_command(command))
+                await self.driver.perform(await switches_of(self.driver).command(command))
             elif adjustment is not None:
-                await self.driver.perform(await self.driver.adjust_command(adjustment))
+                await self.driver.perform(await clock_soc_of(self.driver).command(adjustment))
             else:
-                async with self.driver.session(writing=True):
+                part = settings_of(self.driver)
+                async with part.session(writing=True):
                     for slot, data in writes:
-                        await self.driver.perform(self.driver.write_command(slot, data))
+                        await self.driver.perform(part.write_command(slot, data))
         return held
 
     @asynccontextmanager
@@ -242,12 +309,12 @@ class Device(Board):
 
         Raises `SettingError` where the protocol cannot, `Refused`, `LinkTimeout`, …
         """
-        able = self.driver.can_switch(command.switch)
+        able = can_switch(self.driver, command.switch)
         if not able.supported:
             raise SettingError(f"{command.switch} cannot be switched: {able.reason}.")
         async with self._turn:
             with self.guarding():
-                step = await self.driver.switch_command(command)
+                step = await switches_of(self.driver).command(command)
             transaction.note(
                 "switch",
                 switch=str(command.switch),
@@ -274,20 +341,22 @@ class Device(Board):
         Raises `SettingError` where the protocol cannot, `Refused`, `LinkTimeout`, …
         """
         for what in ("clock", "soc"):
-            able = self.driver.can_adjust(what)
+            able = can_adjust(self.driver, what)
             if getattr(wish, what) is not None and not able.supported:
                 raise SettingError(f"{what} cannot be set: {able.reason}.")
         async with self._turn:
             with self.guarding():
-                step = await self.driver.adjust_command(wish)
+                step = await clock_soc_of(self.driver).command(wish)
             transaction.note("adjust", clock=str(wish.clock or ""), soc=wish.soc)
             await self._transmit(replace(step, once=True))
 
     async def clock(self) -> datetime | None:
         """What the board's clock shows; `None` where it does not say."""
+        part = self.driver.clock_soc
         async with self._turn:
             with self.guarding():
-                return await self.driver.clock()
+                self.link.alive()  # not every driver asks the board
+                return None if part is None else await part.clock()
 
     @checked()
     async def stream(self, interval: float = 1.0) -> AsyncIterator[Reading]:
@@ -302,7 +371,7 @@ class Device(Board):
 
 @checked(TargetError)
 def connect(
-    target: str | os.PathLike[str] | Endpoint,
+    target: str | os.PathLike[str] | Endpoint | BLEDevice | None = None,
     *,
     protocol: str | None = None,
     address: int | None = None,
@@ -310,21 +379,42 @@ def connect(
     timeout: float | None = None,
     record: IO[bytes] | None = None,
     pin: str | Pin | None = None,
+    transport: Transport | None = None,
+    client: ClientFactory | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Device:
     """The pack at a target, at a serial port (a `Path`), or by its name in bmslink.toml; opened by
     `async with`.
 
     The options override the target's own `?key=value`. `record` takes every byte both ways in
     the capture format, passwords blanked. `pin` is what a pack that asks who we are is told; else
-    BMSLINK_PIN, else what stands beside the name in bmslink.toml. Raises `TargetError` at once,
-    others on opening.
+    BMSLINK_PIN, else what stands beside the name in bmslink.toml. `on_progress` is told how far
+    reading and changing settings are (`Device.on_progress`). Raises `TargetError` at once, others
+    on opening.
+
+    Programs that own the connection hand it over, and name the `protocol`:
+
+    * `transport` is a byte stream of theirs; `target` is then what the journal calls the place of
+      this pack (each pack needs its own name before anything is changed);
+    * `target` may be a `BLEDevice` of bleak, which is not scanned for; `client`, an async
+      function, gets it and a function to call when it disconnects, and gives a connected
+      `BleakClient` (for instance that of `bleak_retry_connector.establish_connection`).
     """
-    endpoint = resolve(
-        target, protocol=protocol, address=address, baudrate=baudrate, timeout=timeout
-    )
-    return Device(
+    keys: dict[str, object] = {"address": address, "baudrate": baudrate, "timeout": timeout}
+    make: MakeTransport | None = None
+    if transport is not None or client is not None or not is_written(target):
+        endpoint, make = embedded(target, protocol, keys, transport, client)
+    else:
+        endpoint = resolve(
+            target, protocol=protocol, address=address, baudrate=baudrate, timeout=timeout
+        )
+    text = None if make else str(target)
+    device = Device(
         endpoint,
         record=record,
-        pin=pin if isinstance(pin, Pin) else find_pin(str(target), pin),
-        named=find_pack(str(target)),
+        pin=pin if isinstance(pin, Pin) else find_pin(text, pin),
+        named=find_pack(text) if text is not None else None,
+        transport=make,
     )
+    device.on_progress = on_progress
+    return device

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from bmslink.errors import SettingError
+from bmslink.errors import SettingError, UsageError
 
 __all__ = ["Adjustment", "Capability", "Command", "Condition", "Identity", "Reading", "Switch"]
 
@@ -72,6 +72,8 @@ class Reading:
     """One poll of one pack. Field names are those of `read --json`."""
 
     target: str | None = None
+    name: str | None = None
+    """What bmslink.toml calls the pack."""
     protocol: str = ""
     time: datetime | None = None
     """When the last byte of it was received, UTC; `None` for frames without a time."""
@@ -155,6 +157,7 @@ class Reading:
         """The JSON object of this reading: all keys, always in the same order."""
         return {
             "target": self.target,
+            "name": self.name,
             "protocol": self.protocol,
             "time": _utc(self.time),
             "voltage": self.voltage,
@@ -192,6 +195,71 @@ class Reading:
             "uptime": self.uptime,
             "raw": dict(self.raw),
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Reading:
+        """The reading that `to_dict` gave, or a line of `read --json` as an object.
+
+        What is computed is computed again, keys of later versions are passed over, and a condition
+        that this version does not know becomes `other`. Raises `UsageError` for what no reading
+        can be: another type, a number that is none, a time without its zone.
+        """
+        import msgspec  # where logs are read, and not for every reading of a pack
+
+        if not isinstance(values, Mapping):
+            raise UsageError(f"A reading is made of a mapping, not of {type(values).__name__}.")
+        plain = {str(key): value for key, value in values.items()}
+        given = [plain.get(name) for name in _CONDITION_LISTS]
+        plain["conditions_known"] = all(names is not None for names in given)
+        for name, names in zip(_CONDITION_LISTS, given, strict=True):
+            plain[name] = _conditions(names)
+        try:
+            found: Reading = msgspec.convert(plain, cls)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise UsageError(f"This is no reading: {error}.") from error
+        if found.time is not None and found.time.tzinfo is None:
+            raise UsageError("This is no reading: its time has no zone.")
+        if not all(map(math.isfinite, _numbers(found))):
+            raise UsageError("This is no reading: one of its numbers is none.")
+        return found
+
+    def to_row(self) -> dict[str, str | float | int | bool | None]:
+        """The reading as one flat row for a table (CSV, pandas), in the order of `to_dict`.
+
+        Cells become `cell_voltage_1` and `cell_resistance_1` (from 1, as wired), probes
+        `temperature_mosfet`; lists become text, joined by a space: `alarms` is empty where the
+        pack has none and `None` where it does not say. `raw` is left out: vendors differ in it.
+        """
+        row: dict[str, str | float | int | bool | None] = {}
+        for key, value in self.to_dict().items():
+            if key in _SERIES:
+                row |= {f"{_SERIES[key]}_{n}": v for n, v in enumerate(value or (), 1)}
+            elif isinstance(value, list):
+                row[key] = " ".join(map(str, value))
+            elif key == "temperatures":
+                row |= {f"temperature_{name}": v for name, v in value.items()}
+            elif key != "raw":
+                row[key] = value
+        return row
+
+
+_CONDITION_LISTS = ("alarms", "protections", "faults")
+_CONDITIONS = frozenset(Condition)
+_SERIES = {"cell_voltages": "cell_voltage", "cell_resistances": "cell_resistance"}
+
+
+def _conditions(names: Any) -> Any:
+    """Names as they were written; those of a version that knows more conditions become `other`."""
+    if not isinstance(names, list | tuple):
+        return names or ()
+    return [n if isinstance(n, str) and n in _CONDITIONS else Condition.OTHER for n in names]
+
+
+def _numbers(found: Reading) -> Iterator[float]:
+    values: list[Any] = [getattr(found, f.name) for f in dataclasses.fields(found)]
+    for each in (found.cell_voltages, found.cell_resistances, found.temperatures.values()):
+        values += each or ()
+    return (v for v in values if isinstance(v, float | int))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,10 @@ from typing import Annotated, Any
 
 import msgspec
 
+from bmslink.arguments import did_you_mean
 from bmslink.errors import TargetError
 from bmslink.link.transport import SCHEMES, Endpoint, Pin, parse_target
-from bmslink.protocols import DRIVERS, VENDORS
+from bmslink.protocols import DRIVERS, VENDORS, is_protocol, unknown_protocol
 from bmslink.settings.chemistry import chemistry as find_chemistry
 from bmslink.storage.atomic import replace_file, require_regular
 from bmslink.storage.toml import Document, keys_in, read_text, statements
@@ -115,8 +116,8 @@ def named(text: str) -> str:
         return pack.target
     if packs:
         raise TargetError(
-            f"There is no pack named {text!r} in {path}; there are: {', '.join(packs)}. "
-            "A target is written like jbd+serial:///dev/ttyUSB0."
+            f"There is no pack named {text!r} in {path}; there are: {', '.join(packs)}."
+            f"{did_you_mean(text, packs)} A target is written like jbd+serial:///dev/ttyUSB0."
         )
     return text
 
@@ -242,9 +243,8 @@ def check_name(name: str) -> None:
 def check_target(target: str) -> Endpoint:
     """The target of a named pack, taken apart; `TargetError` if it cannot be one."""
     endpoint = parse_target(target)
-    if endpoint.protocol is not None and endpoint.protocol not in {*DRIVERS, *VENDORS}:
-        known = ", ".join(DRIVERS)
-        raise TargetError(f"Unknown protocol {endpoint.protocol!r}; known: {known}.")
+    if endpoint.protocol not in (None, *VENDORS) and not is_protocol(endpoint.protocol):
+        raise unknown_protocol(str(endpoint.protocol))
     relative = endpoint.place.startswith(".") or not Path(endpoint.place).is_absolute()
     if relative and (endpoint.scheme == "replay" or endpoint.place.startswith(".")):
         raise TargetError(f"{endpoint.place!r} means another file in each folder: write it whole.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from typing import Any, Literal, cast
 from urllib.parse import quote
@@ -11,11 +12,15 @@ from bmslink.errors import TargetError
 from bmslink.link.capture import open_capture
 from bmslink.link.link import Timing
 from bmslink.link.transport import Endpoint, Pin, parse_target, require_scheme
-from bmslink.packs import named
-from bmslink.protocols import DRIVERS, VENDORS, load_driver, vendor_of
+from bmslink.packs import find_pack, named
+from bmslink.protocols import DRIVERS, VENDORS, is_protocol, load_driver, vendor_of
 from bmslink.protocols.base import Options
 
-__all__ = ["options_of", "resolve", "settled", "timing_of"]
+__all__ = ["addresses_of", "options_of", "resolve", "resolve_each", "settled", "timing_of"]
+
+_ONE = r"(?:0[xX][0-9A-Fa-f]{1,2}|[1-9][0-9]{0,2}|0)"
+_ADDRESSES = re.compile(rf"{_ONE}(?:-{_ONE})?(?:,{_ONE}(?:-{_ONE})?)*")
+_MOST_PACKS = 64
 
 
 def resolve(
@@ -34,9 +39,19 @@ def resolve(
     """
     if isinstance(target, str) and target.lower() in VENDORS:
         endpoint = Endpoint("scan", "", target.lower())
+    elif isinstance(target, str) and target.lower() in DRIVERS and find_pack(target) is None:
+        raise TargetError(
+            f"{target} is a protocol: put the place behind it, as in {target.lower()}+"
+            f"serial:///dev/ttyUSB0. `bmslink scan --protocol {target.lower()}` looks for one."
+        )
     else:
         endpoint = _endpoint(target)
     endpoint = endpoint.with_query(address=address, baudrate=baudrate, timeout=timeout)
+    if len(several := addresses_of(endpoint)) > 1:
+        raise TargetError(
+            f"address={endpoint.query['address']} means {len(several)} packs, and this takes one: "
+            f"write address={several[0]}."
+        )
     asked = endpoint.scheme == "scan" or require_scheme(endpoint).asked
     name = protocol or endpoint.protocol
     unsettled = replace(endpoint, protocol=name)
@@ -61,17 +76,78 @@ def resolve(
     return replace(endpoint, protocol=name)
 
 
+def resolve_each(
+    target: str | os.PathLike[str] | Endpoint,
+    *,
+    protocol: str | None = None,
+    address: str | int | None = None,
+    baudrate: int | None = None,
+    timeout: float | None = None,
+) -> list[Endpoint]:
+    """The same for a target that may mean several packs on one line: `?address=1-4`, or
+    `?address=1,3`; one endpoint for each, in that order. Raises `TargetError`."""
+    endpoint = target
+    several: list[int] = []
+    if not (isinstance(target, str) and target.lower() in (*VENDORS, *DRIVERS)):
+        endpoint = _endpoint(target).with_query(address=address)
+        address = None
+        several = addresses_of(endpoint)
+        if len(several) > 1:
+            return [
+                resolve(
+                    replace(
+                        endpoint.with_query(address=each),
+                        name=f"{endpoint.name} {each}" if endpoint.name else "",
+                    ),
+                    protocol=protocol,
+                    baudrate=baudrate,
+                    timeout=timeout,
+                )
+                for each in several
+            ]
+    if isinstance(address, str):
+        address = int(address, 0)
+    return [
+        resolve(endpoint, protocol=protocol, address=address, baudrate=baudrate, timeout=timeout)
+    ]
+
+
+def addresses_of(endpoint: Endpoint) -> list[int]:
+    """The addresses that a target names as a range or a list; none where it names one or nothing.
+
+    Raises `TargetError` for a range that goes down, and one of more packs than a line has.
+    """
+    text = endpoint.query.get("address", "")
+    if not set(text) & set("-,") or not _ADDRESSES.fullmatch(text):
+        return []
+    found: list[int] = []
+    for part in text.split(","):
+        low, _, high = part.partition("-")
+        first, last = int(low, 0), int(high or low, 0)
+        if not first <= last <= 255:
+            raise TargetError(
+                f"address={part} is no range: write the lower one first, like 1-4, up to 255."
+            )
+        found += range(first, last + 1)
+    if len(found) != len(set(found)):
+        raise TargetError(f"address={text} names an address twice.")
+    if len(found) > _MOST_PACKS:
+        raise TargetError(f"address={text} names {len(found)} packs; {_MOST_PACKS} are the most.")
+    return found
+
+
 def _endpoint(target: str | os.PathLike[str] | Endpoint) -> Endpoint:
     if isinstance(target, Endpoint):
         return target
     if isinstance(target, str):
-        return parse_target(named(target))
+        pack = find_pack(target)
+        return replace(parse_target(named(target)), name=pack.name if pack is not None else "")
     return parse_target(f"serial://{quote(os.fspath(target))}")
 
 
 def settled(endpoint: Endpoint) -> bool:
     """Whether the protocol of a resolved target is known; else opening it finds it out."""
-    return endpoint.protocol in DRIVERS and endpoint.scheme != "scan"
+    return is_protocol(endpoint.protocol) and endpoint.scheme != "scan"
 
 
 def timing_of(base: Timing, endpoint: Endpoint) -> Timing:

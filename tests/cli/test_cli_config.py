@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import bmslink.cli.asking
 import bmslink.config.writer
 from bmslink.config.files.backup import load_backup
 from bmslink.storage.journal import Journal
@@ -276,13 +277,70 @@ def test_an_installers_day(cli, packs, tmp_path):
     assert cli("config", "journal").out.count("done") == 3
 
 
-def test_several_packs_stop_at_the_first_failure(cli, packs):
+@pytest.mark.slow
+def test_undo_and_what_somebody_else_changed_since(cli, packs, tmp_path, monkeypatch):
     one, two = packs
-    result = cli("config", "apply", "p.toml", one, SILENT, two, "--yes")
-    assert result.code == 1
-    assert result.out.count("settings written") == 1
-    assert f"Not begun: {two}" in result.err
-    assert "cell_ovp" in cli("config", "diff", one, two).out
+    assert cli("settings", "set", one, "cell_ovp=3.6", "charge_utp=2", "--yes").code == 0
+    declined = cli("config", "undo", one)
+    assert declined.code == 3
+    assert "(settings set)." in declined.out
+    dry = cli("config", "undo", one, "--dry-run")
+    assert dry.code == 0
+    assert "Undoes the change of 2" in dry.out
+    assert "3.6 V  >  3.65 V" in dry.out
+    assert "dd 5a 24 02 0e 42 ff 8a 77" in dry.out
+    assert max(len(line) for line in dry.out.splitlines()) <= 80
+    twin = cli("config", "undo", two, "--yes")  # it has no serial number either
+    assert twin.code == 3
+    assert "--waive place goes on all the same." in flat(twin)
+    answers = ["y"]
+    asked = []
+
+    async def answer(question: str) -> str:
+        asked.append(question)
+        return answers.pop(0)
+
+    with monkeypatch.context() as at_a_terminal:
+        at_a_terminal.setattr(bmslink.cli.asking, "can_ask", lambda: True)
+        at_a_terminal.setattr(bmslink.cli.asking, "answer", answer)
+        none = cli("config", "undo", two)
+    assert (none.code, "nothing is left to be set back" in none.out) == (0, True)
+    assert "Is it the same board?" in asked[0]
+    assert not asked[1:]  # it holds what was before
+
+    with monkeypatch.context() as somebody_else:
+        somebody_else.setenv("BMSLINK_JOURNAL", str(tmp_path / "phone"))
+        assert cli("settings", "set", one, "cell_ovp=3.62", "--yes").code == 0
+    refused = cli("config", "undo", one, "--yes")
+    assert refused.code == 3
+    told = flat(refused)
+    assert "cell_ovp is 3.62 V (before the change 3.65 V, written 3.6 V)" in told
+    assert "--keep-changed leaves that as it is. --overwrite goes on all the same." in told
+    kept = cli("config", "undo", one, "--keep-changed", "--yes", "--json")
+    assert kept.code == 0
+    (found,) = kept.objects
+    assert found["outcome"]["stands"] == {"charge_utp": 0.0}
+    assert cli("config", "undo", one, "--yes").code == 0  # a redo
+    assert cli("settings", "get", one, "cell_ovp", "charge_utp").out == (
+        "cell_ovp=3.62\ncharge_utp=2\n"
+    )
+    plan = cli("config", "undo", one, "--dry-run", "--json").objects[0]["plan"]
+    assert plan["undoes"]["command"] == "config undo"
+    assert plan["undoes"]["since"] == []
+
+
+@pytest.mark.slow
+def test_undo_over_what_somebody_else_changed(cli, packs, tmp_path, monkeypatch):
+    one, _two = packs
+    assert cli("config", "apply", "p.toml", one, "--yes").code == 0
+    with monkeypatch.context() as somebody_else:
+        somebody_else.setenv("BMSLINK_JOURNAL", str(tmp_path / "phone"))
+        assert cli("settings", "set", one, "cell_ovp=3.62", "--yes").code == 0
+    assert cli("config", "undo", one, "--overwrite", "--yes").code == 0
+    assert cli("settings", "get", one, "cell_ovp").out == "3.65\n"
+    assert "waived: unchanged" in cli("config", "journal", one).out
+    assert cli("config", "undo", one, "--yes").code == 0
+    assert cli("settings", "get", one, "cell_ovp").out == "3.62\n"
 
 
 def cut_off(one: str, *, after: int) -> None:

@@ -172,7 +172,7 @@ def test_shadow_sends_not_one_byte_more_than_reading(
     policies = default_policies(msgspec.structs.replace(LFP, capacity=10.0, discharge_current=20.0))
 
     async def judged(device: Device) -> None:
-        printer = Printer(session, [str(device.target)])
+        printer = Printer(session, [device.target])
         board = StatusBoard(printer, "policy.toml", [str(device.target)], 1.0)
         supervisor = PackSupervisor(printer, board, 0, policies, None, {}, interval=1.0, sink=False)
         await supervisor.follow(device, 1.0, 20)
@@ -210,7 +210,7 @@ def test_a_lost_link_ages_the_data_and_is_opened_again(
             return await read()
 
         device.read, device.reopen = pulled, out_of_reach
-        printer = Printer(session, [str(device.target)])
+        printer = Printer(session, [device.target])
         board = StatusBoard(printer, "policy.toml", [str(device.target)], 1.0)
         supervisor = PackSupervisor(
             printer, board, 0, default_policies(LFP), None, {}, interval=1.0, sink=False

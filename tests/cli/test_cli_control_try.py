@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bmslink.cli import control_try
+from bmslink.config.records.moment import local
 from cli_support import QUICK, Cli
 from control_support import healthy, replace
 from log_support import at, cold_night, steady, write
@@ -50,7 +51,7 @@ def test_one_file_tells_its_story(run: Cli, night: str, policies: str) -> None:
     done = run("control", "backtest", night, "--policies", policies)
     assert (done.code, done.err) == (0, "")
     (line,) = [t for t in done.out.splitlines() if "trip  charge_undertemperature" in t]
-    assert line.strip().startswith("2026-01-10T19:00:10Z")
+    assert line.strip().startswith(local("2026-01-10T19:00:10Z"))
     assert "2 h 8 min" in line
     assert "coldest cell probe (cell_1)" in line
     assert "what would have followed is not known" in done.out
@@ -127,7 +128,9 @@ def test_explain_shows_the_tree_of_a_moment(run: Cli, night: str, policies: str)
     done = run(*asked, "--at", "2026-01-10T20:00:00Z")
     assert done.code == 0
     lines = done.out.splitlines()
-    assert lines[0].startswith("2026-01-10T20:00:00Z  sim://jbd")
+    shown = local("2026-01-10T20:00:00Z")
+    assert lines[0].startswith(f"{shown}  sim://jbd")
+    assert run(*asked, "--at", shown).out == done.out
     begin = lines.index("charge: WITHDRAWN")
     assert any("charge_undertemperature" in line for line in lines[begin + 1 : begin + 4])
     assert "CCL: 0 A" in lines

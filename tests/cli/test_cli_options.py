@@ -137,6 +137,7 @@ LOCKED = {
     "config plan": ("config", "plan", "profile.toml", TARGET),
     "config apply": ("config", "apply", "profile.toml", TARGET, "--dry-run"),
     "config restore": ("config", "restore", "backup.json", TARGET, "--dry-run"),
+    "config undo": ("config", "undo", TARGET, "--dry-run"),
     "config resume": ("config", "resume", TARGET, "--show"),
     "config verify": ("config", "verify", TARGET),
     "config diff": ("config", "diff", "profile.toml", TARGET),
@@ -167,13 +168,13 @@ def air(cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 @pytest.mark.parametrize("words", LOCKED.values(), ids=LOCKED)
 def test_the_pin_file_opens_the_pack_in_every_command(cli, air, words) -> None:
     if "restore" in words:
-        assert cli(*LOCKED["config backup"], "--pin-file", "pin").code == 0
-    result = cli(*words, "--pin-file", "pin")
+        assert cli.hurried(*LOCKED["config backup"], "--pin-file", "pin").code == 0
+    result = cli.hurried(*words, "--pin-file", "pin")
     assert result.code in (0, 3, 5), result  # 3 and 5: what was read did not suit
     assert "password" not in result.err
     assert SECRET not in result.out + result.err
     hasty = [word.replace("gap=0", "gap=0&timeout=0.1") for word in words]
-    without = cli(*hasty)
+    without = cli.hurried(*hasty)
     assert without.code == 1 and re.search("password|No answer", without.err)
 
 

@@ -149,6 +149,7 @@ def test_info_json_has_the_keys_of_the_contract(cli):
         "capabilities",
         "map",
         "open_change",
+        "target",
     ]
     assert found["vendor"] == "JBD"
     assert found["cell_count"] == 4

@@ -60,8 +60,11 @@ def test_show_json_is_one_object_for_each_setting(cli):
     assert list(found["cell_ovp"]) == [
         "schema",
         *("key", "title", "value", "unit", "minimum", "maximum", "choices", "writable"),
-        *("reason", "danger", "evidence", "raw"),
+        *("reason", "danger", "evidence", "raw", "group", "words"),
     ]
+    assert found["cell_ovp"]["group"] == "cells"
+    assert found["cell_ovp"]["words"] is None
+    assert found["jbd_ntc_bits"]["words"].startswith("NTC 1")
     assert found["cell_ovp"]["value"] == 3.65
     assert found["cell_ovp"]["unit"] == "V"
     assert bytes.fromhex(found["cell_ovp"]["raw"]) == b"\x0e\x42"
@@ -268,12 +271,12 @@ def test_a_named_pack_says_what_its_cells_are(cli, tmp_path, monkeypatch):
     monkeypatch.setenv("BMSLINK_CONFIG", str(tmp_path / "names.toml"))
     (tmp_path / "names.toml").write_text(f'[packs.shed]\ntarget = "{P81}"\n')
     words = ("shed", "cell_ovp=4.2", "cell_ovp_release=4.1", "--dry-run", "--waive", "rules")
-    stopped = cli("settings", "set", *words)
+    stopped = cli.hurried("settings", "set", *words)
     assert stopped.code == 3
     assert "state it with --chemistry" in " ".join(stopped.out.split())
     remember_chemistry("shed", "NMC")
     assert 'chemistry = "nmc"' in (tmp_path / "names.toml").read_text()
-    assert cli("settings", "set", *words).code == 0
+    assert cli.hurried("settings", "set", *words).code == 0
     assert nothing_was_written()
 
 

@@ -45,6 +45,7 @@ PACK_COMMANDS = {
     "config plan": ("config", "plan", "{profile}", "{}"),
     "config apply": ("config", "apply", "{profile}", "{}", "--yes"),
     "config restore": ("config", "restore", "{backup}", "{}", "--yes"),
+    "config undo": ("config", "undo", "{}", "--yes"),
     "config resume": ("config", "resume", "{}", "--yes"),
     "config verify": ("config", "verify", "{}"),
     "config diff": ("config", "diff", "{profile}", "{}"),
@@ -75,6 +76,8 @@ WRONG_USAGE = {
         "config", "apply", "{profile}", PACK, OTHER, "--waive", "all", "--yes",
     ),
     "unknown waiver, restore": ("config", "restore", "{backup}", PACK, "--waive", "all", "--yes"),
+    "unknown waiver, undo": ("config", "undo", PACK, "--waive", "all", "--yes"),
+    "two choices": ("config", "undo", PACK, "--keep-changed", "--overwrite", "--yes"),
     "unknown waiver, resume": ("config", "resume", PACK, "--waive", "all", "--yes"),
     "unknown waiver, switch": ("switch", PACK, "charge", "off", "--waive", "all", "--yes"),
     "unknown switch": ("switch", PACK, "chrge", "off", "--yes"),
@@ -118,6 +121,7 @@ REFUSED = {
     "against the rules": ("settings", "set", PACK, "cell_ovp=2.5", "--yes"),
     "nobody agrees": ("settings", "set", PACK, "cell_ovp=3.6"),
     "nobody agrees to a switch": ("switch", PACK, "charge", "off"),
+    "nothing to undo": ("config", "undo", PACK, "--yes"),
     "soc outside": ("settings", "set", PACK, "soc=101", "--yes"),
 }
 FAILED = {
@@ -264,13 +268,6 @@ def test_of_several_packs_each_failure_is_a_line(cli, fill, words, bad):
     assert len(errors) == 1
     assert bad.partition("://")[2].partition("?")[0] in errors[0]["target"]
     assert set(errors[0]) == {"schema", "target", "error"}
-
-
-def test_what_was_not_begun_is_a_line_too(cli, fill):
-    words = fill(("config", "apply", "{profile}"))
-    result = cli(*words, SILENT, PACK, OTHER, "--yes", "--json")
-    assert result.code == 1
-    assert [o["error"] for o in result.objects[1:]] == ["Not begun."] * 2
 
 
 def test_every_command_is_in_a_table():

@@ -57,11 +57,18 @@ def test_a_refused_value_is_not_called_no_change(cli: Cli) -> None:
 
 
 def test_nothing_compared_is_not_no_difference(cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "p.toml").write_text("[settings]\ncell_ovp_delay = 2\n")
+    (tmp_path / "p.toml").write_text("[settings]\n")
     result = cli("config", "diff", "p.toml", JK)
     assert result.code == 2
     assert "Nothing was compared" in result.err
     assert "No difference" not in result.err
+
+
+def test_what_a_pack_does_not_have_is_not_no_difference(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text("[settings]\ncell_ovp_delay = 2\n")
+    result = cli("config", "diff", "p.toml", JK)
+    assert result.code == 5
+    assert "missing" in result.out
 
 
 def test_help_keeps_targets_whole(cli: Cli) -> None:

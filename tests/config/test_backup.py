@@ -25,7 +25,6 @@ from bmslink.config.files.compare import (
     Difference,
     Side,
     compare,
-    lacking,
     side_of_backup,
     side_of_profile,
     side_of_table,
@@ -37,7 +36,7 @@ from bmslink.config.restore import unusable_reason
 from bmslink.errors import UsageError
 from bmslink.model import Identity
 from bmslink.protocols.common.settings_map import SettingsSnapshot
-from bmslink.protocols.daly.a5.writing import a5_map
+from bmslink.protocols.daly.a5.map import a5_map
 
 MAP = a5_map("20220810")
 WHO = Identity(vendor="Daly", model="R32", firmware="20220810", protocol="daly-a5", cell_count=16)
@@ -199,7 +198,10 @@ def test_a_profile_counts_in_its_own_units_and_only_where_it_says_something() ->
     (found,) = against('chemistry = "lfp"')
     assert found.to_dict(["p", "live"]) == {
         "key": "chemistry",
+        "unit": "",
         "values": {"p": "lfp", "live": "nmc"},
+        "missing": [],
+        "differs": True,
     }
 
 
@@ -260,11 +262,47 @@ def test_a_backup_names_the_place_where_it_was_made(tmp_path: Path) -> None:
     assert why.startswith(f"The backup was made at {port}.")
 
 
-def test_what_a_board_lacks_is_named_and_is_no_difference() -> None:
+def test_what_a_board_lacks_is_missing_there() -> None:
     profile = parse_profile("[settings]\ncell_ovp = 3.6\ncell_ovp_delay = 2\n")
     sides = [side_of_profile("p", profile), side_of_table("live", table(cell_ovp=3.6))]
-    assert compare(sides) == []
-    assert lacking(sides) == {"live": ["cell_ovp_delay"]}
+    (found,) = compare(sides)
+    assert (found.key, found.values, found.missing) == (
+        "cell_ovp_delay",
+        (2.0, None),
+        (False, True),
+    )
+    assert found.shown == ("2 s", "missing")
+
+
+def test_no_setting_of_any_side_is_dropped() -> None:
+    """Of three and more, what only one or two have, and what no profile names, is shown too."""
+    profile = parse_profile("[settings]\ncell_ovp = 3.6\n")
+    one = Side(name="one", values={"cell_ovp": 3.6, "cell_uvp": 2.6, "a": 1.0}, units={})
+    two = Side(name="two", values={"cell_ovp": 3.6, "cell_uvp": 2.7}, units={})
+    sides = [side_of_profile("p", profile), one, two]
+    assert {d.key: d.shown for d in compare(sides)} == {
+        "cell_uvp": (None, "2.6 V", "2.7 V"),
+        "a": (None, "1", "missing"),
+    }
+    first = next(iter(compare(sides, whole=True)))
+    assert (first.key, first.differs) == ("cell_ovp", False)
+    assert compare([side_of_profile("p", profile), one]) == []  # it says nothing of the others
+
+
+def test_what_is_optional_may_be_missing() -> None:
+    asked = Side(name="p", values={"x": 1.0}, units={}, partial=True, optional=frozenset("x"))
+    board = Side(name="board", values={"y": 1.0}, units={})
+    assert compare([asked, board]) == []
+    (found,) = compare([asked, board], whole=True)[:1]
+    assert found.missing == (False, True)
+    assert compare([asked, Side(name="other", values={"x": 2.0}, units={})])
+
+
+def test_between_profiles_what_one_does_not_say_is_missing_there() -> None:
+    more = parse_profile("[settings]\ncell_ovp = 3.6\ncell_uvp = 2.6\n")
+    less = parse_profile('[settings]\ncell_ovp = "3600 mV"\n')
+    (found,) = compare([side_of_profile("more", more), side_of_profile("less", less)])
+    assert (found.key, found.shown) == ("cell_uvp", ("2.6 V", "missing"))
 
 
 def test_a_value_that_a_board_does_not_tell_is_a_difference() -> None:

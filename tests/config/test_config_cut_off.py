@@ -13,6 +13,7 @@ import pytest
 
 import bmslink
 from bmslink.config import apply, cut_off_change, draft, resume
+from bmslink.config.records.moment import local
 from bmslink.errors import GateError, RollbackError
 from bmslink.storage.journal import Journal
 from cli_support import finish, start
@@ -72,7 +73,7 @@ async def test_before_it_is_resumed_it_is_told_what_stands() -> None:
         assert found is not None
         assert set(found.stands) >= {"cell_ovp", "charge_utp"}
         assert not found.back
-        assert "T" not in found.sentence.partition("(")[2].partition(")")[0].replace("UTC", "")
+        assert local(found.begin["time"]) in found.sentence
 
 
 async def test_over_another_port_of_the_pack_it_says_which_one_it_was() -> None:

@@ -413,7 +413,7 @@ async def test_a_switch_after_which_the_line_is_dead_says_that_nothing_is_known(
 
 async def test_what_cannot_be_switched_says_why(tmp_path: Path) -> None:
     world = World("jk-bus", tmp_path)
-    async with world.device() as device:
+    async with world.device(faulty=False) as device:
         with pytest.raises(GateError, match="cannot be switched"):
             await switch(device, Command(Switch.CHARGE, False), journal=world.journal)
 

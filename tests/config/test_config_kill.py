@@ -15,7 +15,7 @@ from test_serve import serving
 
 import bmslink
 import bmslink.config.writer
-from bmslink.config import resume
+from bmslink.config import apply, draft, resume, undo
 from bmslink.storage.journal import Journal
 from support import WHOLE_SWEEP
 
@@ -42,9 +42,9 @@ def records(folder: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in folder.glob("*.jsonl"))
 
 
-async def killed_at(target: str, folder: Path, profile: Path, count: int) -> None:
-    """Run the command until its journal has so many records, and kill it there."""
-    command = (sys.executable, "-m", "bmslink", "config", "apply", str(profile), target, "--yes")
+async def killed_at(folder: Path, count: int, *words: str) -> None:
+    """Run `config` with these words until the journal has so many records, and kill it there."""
+    command = (sys.executable, "-m", "bmslink", "config", *words, "--yes")
     process = await asyncio.to_thread(
         subprocess.Popen,
         command,
@@ -69,7 +69,7 @@ async def one_life(count: int, folder: Path, profile: Path) -> None:
         target = served.targets[0] + "?gap=0"
         async with bmslink.connect(target) as device:
             before = (await device.settings()).values()
-        await killed_at(target, journal.folder, profile, count)
+        await killed_at(journal.folder, count, "apply", str(profile), target)
         back = bool(count % 2)
         async with bmslink.connect(target) as device:
             ended = not journal.unfinished()  # it may have got further before it died
@@ -82,6 +82,7 @@ async def one_life(count: int, folder: Path, profile: Path) -> None:
         assert not journal.unfinished()
 
 
+@pytest.mark.sweep
 @pytest.mark.real_time
 async def test_killed_for_good_it_can_be_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -123,7 +124,7 @@ async def test_what_was_cut_off_forbids_every_other_change(tmp_path: Path) -> No
 
     async with serving(protocol="jbd", tcp="127.0.0.1:0", load="idle", speed=1) as served:
         target = served.targets[0] + "?gap=0"
-        await killed_at(target, folder, profile, 5)
+        await killed_at(folder, 5, "apply", str(profile), target)
         for words in (
             ("settings", "set", target, "jbd_led_time=30", "--yes"),
             ("config", "apply", str(profile), target, "--yes"),
@@ -140,3 +141,55 @@ async def test_what_was_cut_off_forbids_every_other_change(tmp_path: Path) -> No
         assert code == 0, said
         (path,) = folder.glob("*.jsonl")
         assert json.loads(path.read_text().splitlines()[-1])["event"] == "end"
+
+
+@pytest.mark.real_time
+async def test_an_undo_that_was_killed_can_be_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bmslink.config.writer, "_REST", 0.05)
+    wish = {"cell_ovp": 3.6, "charge_utp": 1.0}
+
+    async def live(count: int) -> None:
+        journal = Journal(tmp_path / str(count))
+        async with serving(protocol="jbd", tcp="127.0.0.1:0", load="idle", speed=1) as served:
+            target = served.targets[0] + "?gap=0"
+            async with bmslink.connect(target) as device:
+                before = (await device.settings()).values()
+                plan = await draft(device, wish, journal=journal)
+                await apply(device, plan, journal=journal)
+            begun = records(journal.folder)
+            await killed_at(journal.folder, begun + count, "undo", target, "--chemistry", "lfp")
+            async with bmslink.connect(target) as device:
+                outcome = await resume(device, rollback=count == 3, journal=journal)
+                after = (await device.settings()).values()
+                assert outcome.result == ("rolled back" if count == 3 else "done")
+                assert after == ({**before, **wish} if count == 3 else before)
+                again = await undo(device, chemistry="lfp", journal=journal)
+                assert again.result == "done"
+                after = (await device.settings()).values()
+                assert after == (before if count == 3 else {**before, **wish})
+
+    await asyncio.gather(*map(live, (1, 3)))
+
+
+@pytest.mark.real_time
+async def test_killed_while_two_packs_are_written_to_each_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bmslink.config.writer, "_REST", 0.05)
+    folder, profile = tmp_path / "journal", tmp_path / "p.toml"
+    profile.write_text(PROFILE)
+    journal = Journal(folder)
+    pack = {"protocol": "jbd", "tcp": "127.0.0.1:0", "load": "idle", "speed": 1}
+    async with serving(**pack) as one, serving(**pack) as two:
+        targets = [served.targets[0] + "?gap=0" for served in (one, two)]
+        await killed_at(folder, 12, "apply", str(profile), *targets)
+        assert len(journal.unfinished()) == 2
+        for target, back in zip(targets, (False, True), strict=True):
+            async with bmslink.connect(target) as device:
+                outcome = await resume(device, rollback=back, journal=journal)
+                assert outcome.result == ("rolled back" if back else "done")
+                held = (await device.settings()).values()
+                assert (held["cell_ovp"] == WISH["cell_ovp"]) is not back
+        assert not journal.unfinished()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from itertools import pairwise
@@ -20,7 +21,7 @@ from bmslink.errors import GateError, Refused, RollbackError, VerifyError
 from bmslink.model import Identity
 from bmslink.protocols.common.register_runs import Span, alike, runs
 from bmslink.protocols.common.settings_map import SettingsSnapshot, Slot
-from bmslink.protocols.jk.modbus.writing import modbus_map
+from bmslink.protocols.jk.modbus.settings import modbus_map
 from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer, make_responder
 from config_faults import FAULTS, Killed, World, equal
@@ -190,20 +191,32 @@ async def test_a_text_that_came_cut_short_is_read_again_before_it_is_another_boa
             await apply(device, plan, journal=world.journal)
 
 
+def altered(
+    read: Callable[..., Awaitable[SettingsSnapshot]],
+    alter: Callable[[SettingsSnapshot], SettingsSnapshot],
+) -> Callable[..., Awaitable[SettingsSnapshot]]:
+    """A reading of the table that gives something else."""
+
+    async def reading(*args: Any, **more: Any) -> SettingsSnapshot:
+        return alter(await read(*args, **more))
+
+    return reading
+
+
 async def test_a_table_that_no_board_can_hold_proves_nothing(tmp_path: Path) -> None:
     world = World("jbd", tmp_path)
     plan = await world.plan({"cell_ovp": 3.6})
     async with world.device() as device:
-        settings = device.settings
+        settings, glance = device.settings, device.glance
 
-        async def nonsense(*args: Any) -> SettingsSnapshot:
-            found = await settings(*args)
+        def spoilt(found: SettingsSnapshot) -> SettingsSnapshot:
             if not world.writes:
                 return found
             hot = found.map.setting("charge_otp").slot
             return replace(found, image={**found.image, hot: b"\xff\xf0"})
 
-        device.settings = nonsense
+        device.settings = altered(settings, spoilt)
+        device.glance = altered(glance, spoilt)
         with pytest.raises(RollbackError, match=r"cannot be true.*charge_otp"):
             await apply(device, plan, journal=world.journal)
     assert len(world.journal.unfinished()) == 1
@@ -247,19 +260,20 @@ async def test_what_is_impossible_and_cannot_be_set_back_is_not_called_set_back(
     hot = plan.table.map.setting("charge_otp").slot
     monkeypatch.setattr(writer, "strays", lambda *_: Strays(lost={hot: "charge_otp"}))
     async with world.device() as device:
-        settings = device.settings
+        settings, glance = device.settings, device.glance
 
-        async def nonsense(*args: Any) -> SettingsSnapshot:
-            found = await settings(*args)
-            spoilt = {hot: b"\xff\xf0"} if world.writes else {}
-            return replace(found, image={**found.image, **spoilt})
+        def spoilt(found: SettingsSnapshot) -> SettingsSnapshot:
+            nonsense = {hot: b"\xff\xf0"} if world.writes else {}
+            return replace(found, image={**found.image, **nonsense})
 
-        device.settings = nonsense
+        device.settings = altered(settings, spoilt)
+        device.glance = altered(glance, spoilt)
         with pytest.raises(RollbackError, match="Setting it back failed as well"):
             await apply(device, plan, journal=world.journal)
     assert len(world.journal.unfinished()) == 1
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize(
     ("lost", "after", "writes", "named"),
     [
@@ -348,15 +362,15 @@ async def test_a_table_that_goes_on_changing_proves_nothing(tmp_path: Path) -> N
     plan = await world.plan({"cell_ovp": 3.6})
     hot = plan.table.map.setting("charge_otp").slot
     async with world.device() as device:
-        settings, count = device.settings, [0]
+        settings, glance, count = device.settings, device.glance, [0]
 
-        async def changing(*args: Any) -> SettingsSnapshot:
-            found = await settings(*args)
+        def spoilt(found: SettingsSnapshot) -> SettingsSnapshot:
             count[0] += bool(world.writes)
-            spoilt = {hot: b"\x0c\x80"} if count[0] % 2 else {}
-            return replace(found, image={**found.image, **spoilt})
+            other = {hot: b"\x0c\x80"} if count[0] % 2 else {}
+            return replace(found, image={**found.image, **other})
 
-        device.settings = changing
+        device.settings = altered(settings, spoilt)
+        device.glance = altered(glance, spoilt)
         with pytest.raises(RollbackError, match="the settings go on changing: charge_otp"):
             await apply(device, plan, journal=world.journal)
 
@@ -368,18 +382,18 @@ async def test_a_board_that_shows_a_write_late_is_given_longer_before_the_proof(
     plan = await world.plan({"cell_ovp": 3.6})
     loop, times = asyncio.get_running_loop(), list[float]()
     async with world.device() as device:
-        store, settings = device.store, device.settings
+        store, glance = device.store, device.glance
 
         async def late(*args: Any) -> float:
             await store(*args)
             times.append(loop.time())
             return 40.0
 
-        async def proof(*args: Any) -> SettingsSnapshot:
+        async def proof(*args: Any, **more: Any) -> SettingsSnapshot:
             times.append(loop.time())
-            return await settings(*args)
+            return await glance(*args, **more)
 
-        device.store, device.settings = late, proof
+        device.store, device.glance = late, proof
         assert (await apply(device, plan, journal=world.journal)).result == "done"
     written = times.index(max(t for t in times if t < times[-2]))
     assert times[-2] - times[written] >= 60.0

@@ -53,7 +53,7 @@ async def write_all(
     device: Device, tmp_path: Path, without: tuple[str, ...] = NOT_TOUCHED
 ) -> dict[str, Value]:
     """Write every setting of a board that can be written; gives what it should hold now."""
-    device.driver.settle = 0.01  # a simulated board stores at once
+    device.driver.settings.settle = 0.01  # a simulated board stores at once
     table = await device.settings()
     held = table.values()
     rows = [

@@ -22,7 +22,7 @@ from bmslink.config.files.profile import (
 )
 from bmslink.errors import SettingError, TargetError
 from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot, Slot
-from bmslink.protocols.daly.a5.writing import a5_map
+from bmslink.protocols.daly.a5.map import a5_map
 from bmslink.protocols.names import VENDOR_PREFIXES, no_name, vendor_names
 from bmslink.settings.rules import lint
 from bmslink.settings.setting import Setting, Value
@@ -287,8 +287,8 @@ def test_a_count_has_no_unit_of_a_voltage() -> None:
 
 
 def test_a_backup_and_a_profile_that_are_mixed_up_are_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(ProfileError, match="`config restore`"):
+    with pytest.raises(ProfileError, match="`bmslink config restore FILE TARGET`"):
         parse_profile('{"kind": "bmslink-backup"}')
     (tmp_path / "p.toml").write_text("[settings]\ncell_ovp = 3.6\n")
-    with pytest.raises(BackupError, match="`config apply`"):
+    with pytest.raises(BackupError, match=r"`bmslink config apply .*p\.toml TARGET`"):
         load_backup(tmp_path / "p.toml")

@@ -88,7 +88,7 @@ def test_settings_that_cannot_be_read_again_are_in_doubt(
         async def settings(
             found: bmslink.protocols.common.settings_map.SettingsMap | None = None,
         ) -> object:
-            return await (deaf() if found is device.driver.own_map else read(found))
+            return await (deaf() if found is device.driver.settings.own_map else read(found))
 
         monkeypatch.setattr(device, "settings", settings)
         return await switch(device, OFF, waive=("untested",), journal=Journal(tmp_path))

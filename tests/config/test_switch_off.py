@@ -17,7 +17,9 @@ from bmslink.config.switching.off_marks import confirmed, marked_off
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, SettingError
 from bmslink.model import Adjustment, Command, Switch
+from bmslink.protocols.abilities import is_setting
 from bmslink.protocols.daly.a5.driver import DalyA5
+from bmslink.protocols.daly.a5.writing import DalyA5Switches
 from bmslink.simulation.pack.pack import Pack
 from bmslink.storage.journal import Journal, JournalError
 
@@ -58,7 +60,7 @@ def spied(device: Device) -> list[tuple[float, bytes]]:
 async def careful(target: str, command: Command) -> list[bytes]:
     """What the settings road, or the command as it was sent before, sends for the same."""
     async with bmslink.connect(target) as device:
-        if command.switch not in device.driver.settable:
+        if not is_setting(device.driver, command.switch):
             return await device.rehearse([], command=command)
         table = await device.settings()
         key = f"{command.switch}_switch"
@@ -115,7 +117,7 @@ async def test_a_rehearsal_asks_what_it_has_to_know(tmp_path: Path) -> None:
 async def test_questions_of_a_rehearsal_go_out_and_changes_are_kept() -> None:
     async with bmslink.connect("sim://daly-a5?load=idle") as device:
         await device.identify()
-        step = await device.driver.switch_command(Command(Switch.DISCHARGE, False))
+        step = await device.driver.switches.command(Command(Switch.DISCHARGE, False))
         frame = device.link.framer.encode(step.frame)
         sent, begun = spied(device), asyncio.Event()
 
@@ -352,7 +354,7 @@ async def test_jbd_keeps_the_other_lock_as_our_last_confirmed_command_left_it(
 
 @pytest.mark.parametrize("fault", [StopIteration(), KeyError("x"), RuntimeError("x"), TypeError()])
 @pytest.mark.parametrize("on", [False, True])
-@pytest.mark.parametrize("where", ["switch_command", "exchange"])
+@pytest.mark.parametrize("where", ["command", "exchange"])
 async def test_whatever_a_driver_raises_leaves_as_ours_and_the_transaction_is_closed(
     fault: Exception, on: bool, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -361,7 +363,7 @@ async def test_whatever_a_driver_raises_leaves_as_ours_and_the_transaction_is_cl
 
     journal = Journal(tmp_path)
     async with bmslink.connect("sim://daly-a5?load=idle") as device:
-        monkeypatch.setattr(DalyA5, where, broken)
+        monkeypatch.setattr(DalyA5 if where == "exchange" else DalyA5Switches, where, broken)
         if where == "exchange":  # it may have gone out: only reading tells
             outcome = await switch(device, Command(CHARGE, on), journal=journal)
             assert outcome.result == ("done" if on else "unproven")

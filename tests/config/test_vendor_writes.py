@@ -21,6 +21,7 @@ from bmslink.link.capture import open_capture
 from bmslink.link.link import Frame
 from bmslink.model import Adjustment, Command, Switch
 from bmslink.protocols import load_driver
+from bmslink.protocols.abilities import can_switch
 from bmslink.protocols.common.rtu import RTUFrame
 from bmslink.protocols.common.settings_map import Slot
 from bmslink.protocols.daly.a5.codec import DalyFrame
@@ -180,15 +181,15 @@ def bracketing(target: str) -> frozenset[bytes]:
             found |= set(await device.rehearse([]))
             # leaving after reading only is another frame than leaving after writing
             with device.driver.collecting() as held:
-                async with device.driver.session(writing=False):
+                async with device.driver.settings.session(writing=False):
                     pass
             found |= set(held)
             for switch in (Switch.CHARGE, Switch.DISCHARGE):
                 for on in (False, True):
-                    if device.driver.can_switch(switch).supported:
+                    if can_switch(device.driver, switch).supported:
                         command = Command(switch, on)
                         found |= set(await device.rehearse([], command=command))
-                        await device.driver.perform(await device.driver.switch_command(command))
+                        await device.driver.perform(await device.driver.switches.command(command))
         return found
 
     return frozenset(virtual_run(main()))
@@ -199,7 +200,7 @@ def by_adjusting(write: Write) -> Iterator[bytes]:
     wish = adjustment_of(write)
     if wish is not None:
         driver = met(next(boards_of(write.protocol)).target)
-        step = virtual_run(driver.adjust_command(wish))
+        step = virtual_run(driver.clock_soc.command(wish))
         yield driver.make_framer().encode(step.frame)
 
 

@@ -11,6 +11,7 @@ from bmslink.protocols import DRIVERS
 from wire_goldens import GOLDENS, sent_to
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize("protocol", DRIVERS)
 def test_the_same_bytes_go_out(protocol: str, tmp_path: Path) -> None:
     """If this is meant to change, run `python tools/wire_goldens.py` and read the difference."""

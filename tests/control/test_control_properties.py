@@ -23,8 +23,13 @@ from bmslink.control.decide.thresholds import CURVES, THRESHOLDS
 from bmslink.model import Condition, Reading
 from bmslink.simulation.pack.pack import Pack
 from control_support import ALL, CELLS, LFP, Run, healthy, only, replace, text, verdicts, warm
+from support import WHOLE_SWEEP
 
-QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(
+    max_examples=100 if WHOLE_SWEEP else 15,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 LIMITS = ("cvl", "ccl", "dcl")
 PERMITS = ("charge", "discharge", "balance")
 
@@ -237,6 +242,7 @@ def test_a_constant_pack_comes_to_rest(reading: Reading):
     assert run(reading, 1800).state == state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", ["ov_trip", "ov_release", "uv_trip", "uv_release"])
 @pytest.mark.parametrize("sink", [False, True])
 def test_a_noisy_hour_at_a_threshold(threshold: str, sink: bool):
@@ -248,6 +254,7 @@ def test_a_noisy_hour_at_a_threshold(threshold: str, sink: bool):
     assert max(run.changes["charge"], run.changes["discharge"]) <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [0.0, 3.0, 55.0, 50.0, 60.0, -20.0])
 def test_a_noisy_hour_at_a_temperature(at: float):
     draw = random.Random(4)

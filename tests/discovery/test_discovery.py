@@ -807,6 +807,7 @@ def test_random_bytes_are_no_pack() -> None:
         assert overheard(noise.randbytes(2000), 9600) == []
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize("folder", sorted(set(DRIVERS) - {"daly-sinowealth", "jk-modbus"}))
 def test_what_real_boards_said_is_taken_for_theirs_or_for_nobodys(folder: str) -> None:
     """Bytes as they would be overheard; a record of JK's bus without its acknowledgement may be
@@ -1190,6 +1191,7 @@ class Liar:
         """Nothing is open."""
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize("seed", range(12))
 def test_nothing_that_a_line_says_breaks_the_search(lines: World, seed: int) -> None:
     lines.places["/dev/ttyTEST"] = lambda on_data, rate: Liar(on_data, seed)

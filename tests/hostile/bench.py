@@ -22,6 +22,7 @@ from bmslink.cli import app
 from bmslink.protocols.daly.registers import map as daly_register_map
 from bmslink.protocols.daly.registers import writing as daly_register_writing
 from bmslink.protocols.jk.modbus import writing as jk_modbus_writing
+from bmslink.protocols.jk.modbus.settings import modbus_map
 from hostile.board import Board
 from hostile.line import Port, reachable
 from virtual_time import VirtualLoop
@@ -81,7 +82,7 @@ def hurried() -> Iterator[None]:
             made[words] = get_command(make(arguments))
         return made[words]
 
-    jk_map = cache(jk_modbus_writing.modbus_map)
+    jk_map = cache(modbus_map)
     with (
         patch("os.fsync", lambda _: None),
         patch.object(app, "_application", application),
@@ -96,10 +97,10 @@ def _remembered_daly_maps() -> Callable[..., Any]:
     """The maps of Daly boards, which take longest to make, each made once."""
     make, made = daly_register_map.register_map, dict[Any, Any]()
 
-    def remembered(name: str, table: Any, firmware: str | None, values: Any, *more: Any) -> Any:
-        key = name, id(table), firmware, tuple(values.items()), more
+    def remembered(name: str, firmware: str | None, values: Any) -> Any:
+        key = name, firmware, tuple(values.items())
         if key not in made:
-            made[key] = make(name, table, firmware, values, *more)
+            made[key] = make(name, firmware, values)
         return made[key]
 
     return remembered

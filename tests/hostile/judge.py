@@ -160,7 +160,7 @@ def _judge(outcome: Outcome) -> list[str]:
             found.append(f"silent difference: no open change, but {changed}")
         if not _UNSURE.search(said):
             found.append("untruthful: exit 4 without a word of doubt")
-    planned = cell.command in ("settings set", "config apply", "resume")
+    planned = cell.command in ("settings set", "config apply", "config undo", "resume")
     if cell.quirk.startswith("implausible") and planned and code != 3:
         found.append(f"plans on nonsense: exit {code}")
     return found

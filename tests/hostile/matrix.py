@@ -27,6 +27,7 @@ __all__ = [
     "Memory",
     "asked_of",
     "cells",
+    "one_dialect_each",
     "open_cells",
 ]
 
@@ -223,11 +224,12 @@ class Command:
     goal: Callable[[Dialect, Memory], Memory]
     """What the board holds when it is done, from what it held when it left the factory."""
     start: str = "fresh"
-    """`fresh`; `off`: charging is switched off; `cut`: a change was cut off; `changed`: the same
-    board, with the same quirks, went through `config apply` a minute ago."""
+    """`fresh`; `off`: charging is switched off; `cut`: a change was cut off; `done`: it went
+    through `config apply` while it was healthy; `changed`: the same board, with the same quirks,
+    went through `config apply` a minute ago."""
     reads: bool = False
     restores: bool = False
-    """Whether it brings back what a backup holds, whatever the board holds."""
+    """Whether it brings back what a backup or the journal holds, whatever the board holds."""
     dialects: tuple[str, ...] = tuple(DIALECTS)
 
 
@@ -275,6 +277,9 @@ COMMANDS: dict[str, Command] = {
         ASKED,
         restores=True,
     ),
+    "config undo": Command(
+        ("config", "undo", "T", "--chemistry", "lfp", *_AGREED), _same, "done", restores=True
+    ),
     "resume": Command(("config", "resume", "T", "--yes", "--json"), ASKED, "cut"),
     "resume --rollback": Command(
         ("config", "resume", "T", "--rollback", "--yes", "--json"), _same, "cut"
@@ -316,6 +321,19 @@ def cells() -> Iterator[Cell]:
                 if SEEN_LATER.get(quirk, name) != name:
                     continue
                 yield Cell(dialect, quirk, name)
+
+
+def one_dialect_each() -> Iterator[Cell]:
+    """Of these, each quirk with each command on one dialect: in turn, so that each dialect meets
+    each quirk and each command too. What only one dialect or one command has is not left out."""
+    dialects, quirks, commands = list(DIALECTS), list(QUIRKS), list(COMMANDS)
+    together = {"config verify": "config apply"}  # it looks at what the other one left behind
+    for cell in cells():
+        command = commands.index(together.get(cell.command, cell.command))
+        turn = (quirks.index(cell.quirk) + command) % len(dialects)
+        alone = cell.quirk in {*ONLY, *SEEN_LATER} or len(COMMANDS[cell.command].dialects) == 1
+        if alone or cell.dialect == dialects[turn]:
+            yield cell
 
 
 def open_cells() -> set[str]:

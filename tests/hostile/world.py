@@ -58,8 +58,8 @@ class World:
         """Dialect, quirks, and the bench that went through `config apply` last."""
 
     def prepare(self, name: str) -> Memory:
-        """A profile, a backup of a board that holds what is asked, and a change that was cut off;
-        gives what the board holds after the latter."""
+        """A profile, a backup of a board that holds what is asked, a change that was cut off, and
+        one that was made; gives what the board holds after the one that was cut off."""
         if name in self._ready:
             return self._ready[name]
         dialect, files = DIALECTS[name], self.folder / name
@@ -79,6 +79,8 @@ class World:
         assert held is not None
         assert cut.open_changes() == 1
         cut.board.units[0].memory = held
+        healthy = Bench(BOARDS[name](), files / "done")
+        assert healthy.run(*self.argv(COMMANDS["config apply"], name, healthy)).code == 0
         self._ready[name] = cut.board.snapshot()
         return self._ready[name]
 
@@ -146,10 +148,12 @@ class World:
         board = BOARDS[cell.dialect](*(parse(each) for each in text.split()))
         self._count += 1
         folder = self.folder / f"cell-{self._count}"
-        if command.start == "cut":
-            shutil.copytree(self.folder / cell.dialect / "cut", folder)
+        if command.start in ("cut", "done"):
+            shutil.copytree(self.folder / cell.dialect / command.start, folder)
             untouched = BOARDS[cell.dialect]().snapshot()
-            board.units[0].hold({at: raw for at, raw in cut.items() if raw != untouched[at]})
+            held = cut if command.start == "cut" else ASKED(dialect, untouched)
+            own = board.snapshot()  # what a quirk put there stays
+            board.units[0].hold({at: x for at, x in held.items() if own[at] == untouched[at] != x})
         if command.start == "off":
             off = COMMANDS["switch off"].goal(dialect, {})
             board.units[0].memory |= off

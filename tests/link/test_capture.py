@@ -21,10 +21,10 @@ from bmslink.link.capture import (
     moment,
     open_capture,
 )
-from bmslink.link.transport import Transport
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options
 from bmslink.protocols.jbd.driver import JBD, JBDFrame, JBDFramer, read_request, write_request
+from scripted import ScriptedTransport
 from support import FIXTURES
 
 HEADER = '{"format":"bmslink-capture","version":1,"protocol":"jbd"}\n'
@@ -355,21 +355,14 @@ def test_pieces_wait_for_the_end_of_a_frame_and_no_longer():
 # ------------------------------------------------------------------------------ the recorder
 
 
-class Loopback(Transport):
+class Loopback(ScriptedTransport):
     """Answers each write with the same bytes, in two pieces."""
 
     streaming_clock = 7.0
-    closed = False
 
-    async def open(self, on_data, on_lost):
-        self.on_data, self.on_lost = on_data, on_lost
-
-    async def close(self):
-        self.closed = True
-
-    async def write(self, data):
-        self.on_data(data[:1])
-        self.on_data(data[1:])
+    def heard(self, data):
+        self.deliver(data[:1])
+        self.deliver(data[1:])
 
 
 async def test_a_recorder_passes_everything_on_and_writes_it_down():
@@ -380,7 +373,7 @@ async def test_a_recorder_passes_everything_on_and_writes_it_down():
     await recorder.write(b"abc")
     inner.on_lost(None)
     await recorder.close()
-    assert (got, lost, inner.closed) == ([b"a", b"bc"], [None], True)
+    assert (got, lost, inner.on_data) == ([b"a", b"bc"], [None], None)
     assert [(p["dir"], p["hex"]) for p in lines(file.getvalue())[1:]] == [
         ("tx", "616263"),
         ("rx", "61"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bmslink.errors import LinkClosed, LinkTimeout
 from bmslink.link.link import Drop, Frame, Framer, Link, Timing
-from bmslink.link.transport import OnData, OnLost, Transport
+from scripted import ScriptedTransport
 from support import virtual_run
 
 TIMING = Timing(timeout=0.5, gap=0.1, retries=2, wake_retries=4, idle=0.15)
@@ -177,30 +177,16 @@ def test_a_flood_of_junk_costs_neither_memory_nor_time(junk):
 # -------------------------------------------------------------------------------- the link
 
 
-class Wire(Transport):
+class Wire(ScriptedTransport):
     """Answers the n-th request with what `script(n)` says: pairs of delay and bytes."""
 
     def __init__(self, script: Callable[[int], list[tuple[float, bytes]]]) -> None:
+        super().__init__()
         self.script = script
-        self.sent: list[tuple[float, bytes]] = []
-        self.say: OnData
-        self.lose: OnLost
 
-    async def open(self, on_data: OnData, on_lost: OnLost) -> None:
-        self.say, self.lose = on_data, on_lost
-
-    async def close(self) -> None:
-        pass
-
-    async def write(self, data: bytes) -> None:
-        loop = asyncio.get_running_loop()
-        self.sent.append((round(loop.time(), 6), data))
+    def heard(self, data: bytes) -> None:
         for delay, answer in self.script(len(self.sent)):
-            loop.call_later(delay, self.say, answer)
-
-    @property
-    def times(self) -> list[float]:
-        return [t for t, _ in self.sent]
+            self.say(answer, after=delay)
 
 
 def linked(script, **changes):
@@ -234,7 +220,7 @@ async def test_the_line_is_quiet_for_the_gap_before_each_request():
     await link.open()
     for _ in range(3):
         await link.request(ASK, of_kind(2))
-    assert transport.times == [0.0, 0.12, 0.24]
+    assert transport.times == pytest.approx([0.0, 0.12, 0.24])
 
 
 async def test_a_late_answer_that_still_comes_in_starts_the_gap_anew():
@@ -250,7 +236,7 @@ async def test_a_line_that_others_keep_busy_does_not_hold_a_request_back_for_eve
     transport, link = linked(lambda n: [(0.01, ANSWER)])
     await link.open()
     for i in range(100):
-        asyncio.get_running_loop().call_later(0.05 * i, transport.say, wire(9))
+        asyncio.get_running_loop().call_later(0.05 * i, transport.deliver, wire(9))
     await asyncio.sleep(0.01)
     await link.request(ASK, of_kind(2))
     assert transport.times[0] <= 0.01 + TIMING.gap + TIMING.timeout
@@ -381,7 +367,7 @@ async def test_concurrent_callers_are_served_one_after_the_other():
         def done():
             nonlocal open_requests
             open_requests -= 1
-            transport.say(wire(kind + 100))
+            transport.deliver(wire(kind + 100))
 
         asyncio.get_running_loop().call_later(0.05, done)
         return []
@@ -407,7 +393,7 @@ async def test_a_cancelled_request_lets_the_next_one_through():
 async def test_a_lost_transport_ends_the_waiting_request_and_every_later_one(reason):
     transport, link = linked(lambda n: [])
     await link.open()
-    asyncio.get_running_loop().call_later(0.2, lambda: transport.lose(reason))
+    asyncio.get_running_loop().call_later(0.2, lambda: transport.on_lost(reason))
     with pytest.raises(LinkClosed, match="cable was pulled" if reason else "other side"):
         await link.request(ASK, of_kind(2))
     assert now() == pytest.approx(0.2)
@@ -427,7 +413,7 @@ async def test_a_lost_transport_ends_the_waiting_request_and_every_later_one(rea
 async def test_an_answer_that_came_before_the_line_was_lost_is_still_given():
     transport, link = linked(lambda n: [(0.01, ANSWER)])
     await link.open()
-    asyncio.get_running_loop().call_later(0.01, lambda: transport.lose(None))
+    asyncio.get_running_loop().call_later(0.01, lambda: transport.on_lost(None))
     assert (await link.request(ASK, of_kind(2))).data == b"ok"
 
 
@@ -497,7 +483,7 @@ async def test_an_answer_without_end_ends_all_the_same(pause):
 
     async def babble():
         while True:
-            transport.say(wire(2))
+            transport.deliver(wire(2))
             await asyncio.sleep(pause)
 
     await link.open()
@@ -515,13 +501,13 @@ async def test_a_stream_is_read_frame_by_frame_and_others_are_dropped():
     await link.send(ASK)
     for i in range(6):
         frame = wire(2 if i % 2 else 7, bytes([i]))
-        asyncio.get_running_loop().call_later(0.3 * i, transport.say, frame)
+        asyncio.get_running_loop().call_later(0.3 * i, transport.deliver, frame)
     got = [(await link.next_frame(of_kind(2), 1.0)).data for _ in range(3)]
     assert got == [b"\x01", b"\x03", b"\x05"]
     with pytest.raises(LinkTimeout) as caught:
         await link.next_frame(of_kind(2), 1.0)
     assert caught.value.heard == "silence"
-    transport.say(wire(7))
+    transport.deliver(wire(7))
     with pytest.raises(LinkTimeout) as caught:
         await link.next_frame(of_kind(2), 1.0)
     assert caught.value.heard == "other"
@@ -531,18 +517,18 @@ async def test_a_stream_is_read_frame_by_frame_and_others_are_dropped():
 async def test_sending_in_a_stream_does_not_break_the_frame_that_is_coming_in():
     transport, link = linked(lambda n: [])
     await link.open()
-    transport.say(ANSWER[:3])
+    transport.deliver(ANSWER[:3])
     await link.send(ASK)
-    transport.say(ANSWER[3:])
+    transport.deliver(ANSWER[3:])
     assert (await link.next_frame(of_kind(2), 1.0)).data == b"ok"
 
 
 async def test_discard_leaves_only_what_comes_later():
     transport, link = linked(lambda n: [])
     await link.open()
-    transport.say(wire(2, b"old"))
+    transport.deliver(wire(2, b"old"))
     link.discard()
-    asyncio.get_running_loop().call_later(0.1, transport.say, wire(2, b"new"))
+    asyncio.get_running_loop().call_later(0.1, transport.deliver, wire(2, b"new"))
     assert (await link.next_frame(of_kind(2), 1.0)).data == b"new"
 
 
@@ -550,7 +536,7 @@ async def test_frames_that_nobody_reads_do_not_pile_up():
     transport, link = linked(lambda n: [])
     await link.open()
     for i in range(1000):
-        transport.say(wire(2, i.to_bytes(2, "big")))
+        transport.deliver(wire(2, i.to_bytes(2, "big")))
     newest = []
     with pytest.raises(LinkTimeout):
         while True:

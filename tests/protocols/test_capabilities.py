@@ -12,9 +12,9 @@ import bmslink
 from bmslink.config import draft
 from bmslink.device import Device
 from bmslink.errors import LinkTimeout, SettingError
-from bmslink.model import Identity
+from bmslink.model import Identity, Switch
 from bmslink.protocols import DRIVERS
-from bmslink.protocols.abilities import abilities
+from bmslink.protocols.abilities import abilities, is_setting
 from bmslink.protocols.common.settings_map import SettingsMap
 from bmslink.protocols.jbd.map import CELL_COUNT, FUNCTION_BITS, jbd_map
 from bmslink.settings.setting import Evidence
@@ -34,7 +34,7 @@ def contradiction(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
         words = {FUNCTION_BITS: bytes(2), CELL_COUNT: (5).to_bytes(2, "big")}
         return jbd_map(identity, words)
 
-    monkeypatch.setattr(device.driver, "settings_map", settings_map)
+    monkeypatch.setattr(device.driver.settings, "find_map", settings_map)
 
 
 def no_map(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +43,7 @@ def no_map(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     async def settings_map(identity: Identity) -> SettingsMap:
         raise SettingError("The board does not say which settings it has.")
 
-    monkeypatch.setattr(device.driver, "settings_map", settings_map)
+    monkeypatch.setattr(device.driver.settings, "find_map", settings_map)
 
 
 def no_firmware(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +86,9 @@ async def test_the_capability_is_what_the_commands_do(
         assert told["settings"].supported is not await refused(device, Journal(tmp_path))
         assert told["settings"].supported or told["settings"].reason
         if trouble is not nothing:
-            assert not any(told[f"switch_{s}"].supported for s in device.driver.settable)
+            assert not any(
+                told[f"switch_{s}"].supported for s in Switch if is_setting(device.driver, s)
+            )
         # whoever asks for the identity alone hears the same from then on
         assert (await device.identify()).capabilities == told
 
@@ -99,7 +101,7 @@ async def test_a_board_that_answers_for_no_settings_says_so(
         async def silence(identity: Identity) -> SettingsMap:
             raise LinkTimeout("No answer.", "silence")
 
-        monkeypatch.setattr(device.driver, "settings_map", silence)
+        monkeypatch.setattr(device.driver.settings, "find_map", silence)
         able = (await device.inspect()).capabilities["settings"]
         assert (able.supported, able.reason) == (False, "No answer")
 
@@ -136,7 +138,7 @@ async def test_a_board_that_was_not_asked_promises_nothing() -> None:
 async def test_a_switch_that_the_map_lacks_or_closes_is_not_offered() -> None:
     async with bmslink.connect("sim://jk02") as device:
         identity = await device.identify()
-        table = await device.driver.settings_map(identity)
+        table = await device.driver.settings.find_map(identity)
         rows = tuple(
             replace(row, reason="the board says that it does not take it")
             if row.key == "charge_switch"

@@ -156,11 +156,11 @@ MAKERS: dict[Any, Iterable[tuple[Any, ...]]] = {
 HELPERS = {
     "_alone",
     "_field_layout",
-    "_one",
-    "_pair",
-    "_text",
+    "_record_field",
+    "_table",
     "big_endian",
     "individual_layout",
+    "record",
     "status_layout",
 }
 """They make pieces of those, or choose among them."""

@@ -9,9 +9,9 @@ import pytest
 import bmslink
 from bmslink.errors import LinkTimeout
 from bmslink.link.capture import open_capture
-from bmslink.link.transport import Transport
 from bmslink.protocols import DRIVERS
 from bmslink.protocols.recognition import recognise
+from scripted import ScriptedTransport
 from support import FIXTURES
 
 STREAMS = {
@@ -32,20 +32,15 @@ def heard(protocol: str) -> bytes:
     return b"".join(piece.data for piece in pieces if not piece.sent)
 
 
-class Babble(Transport):
+class Babble(ScriptedTransport):
     """A line on which something always comes, whatever is asked."""
 
     def __init__(self, data: bytes) -> None:
+        super().__init__()
         self.data = data
 
-    async def open(self, on_data, on_lost) -> None:
-        self.on_data = on_data
-
-    async def close(self) -> None:
-        pass
-
-    async def write(self, data: bytes) -> None:
-        self.on_data(self.data)
+    def heard(self, data: bytes) -> None:
+        self.deliver(self.data)
 
 
 @pytest.mark.parametrize("asked", ["jbd", "daly-sinowealth"])

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from collections.abc import Sequence
 
 import pytest
 from construct import Bytes, Int16ub, Struct
 
 import bmslink.protocols as protocols
 from bmslink.errors import LinkTimeout, SettingError, TargetError, UsageError
-from bmslink.model import Adjustment, Command, Identity, Switch
+from bmslink.model import Command, Identity, Switch
 from bmslink.protocols import load_driver
+from bmslink.protocols.abilities import (
+    can_adjust,
+    can_switch,
+    clock_soc_of,
+    is_setting,
+    settings_of,
+    switches_of,
+)
 from bmslink.protocols.common.settings_map import (
     SeenSettings,
     SettingsMap,
     SettingsSnapshot,
     Slot,
+    WriteCommand,
     check_writable,
     silence_means_absent,
     some_of,
 )
-from bmslink.protocols.daly.a5.driver import DalyA5
+from bmslink.protocols.daly.a5.driver import DalyA5, DalyFrame
 from bmslink.protocols.daly.sinowealth import DalySinowealth
 from bmslink.protocols.names import no_name, vendor_names
+from bmslink.protocols.parts import SettingsAccess, Switches
 from bmslink.settings.setting import Evidence, Setting
 from script_support import Scripted, drive
 
@@ -41,33 +51,57 @@ def test_a_protocol_is_loaded_by_its_name(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_protocol_without_proof_writes_and_switches_nothing() -> None:
     """Every road to a frame that changes something is closed until a driver opens it."""
-    slot = Slot(address=1, layout=Struct("x" / Int16ub))
 
     async def use(driver: DalySinowealth, board: Scripted) -> None:
-        for road in (
-            driver.settings_map(Identity()),
-            driver.fetch([slot]),
-            driver.fetch_again([slot]),
-            driver.switch_command(Command(Switch.CHARGE, True)),
-            driver.off_command(Switch.CHARGE, lambda switch: None),
-            driver.off_map(None),
-            driver.adjust_command(Adjustment(clock=datetime(2026, 1, 1, tzinfo=UTC))),
-            driver.adjust_command(Adjustment(soc=50.0)),
-        ):
+        assert (driver.settings, driver.switches, driver.clock_soc) == (None, None, None)
+        for part in (settings_of, switches_of, clock_soc_of):
             with pytest.raises(SettingError, match="nothing proves"):
-                await road
-        with pytest.raises(SettingError, match="nothing proves"):
-            driver.write_command(slot, bytes(2))
-        with pytest.raises(SettingError, match="charge cannot be switched: nothing proves"):
-            driver.require_switch(Switch.CHARGE)
-        with pytest.raises(SettingError, match="not asked yet which settings it has"):
-            driver.shipped()
-        assert driver.likely_map(Identity()) is None
-        assert await driver.clock() is None
-        assert not driver.can_adjust("clock").supported
+                part(driver)
+        for able in (
+            *(can_switch(driver, switch) for switch in Switch),
+            *(can_adjust(driver, what) for what in ("clock", "soc")),
+        ):
+            assert (able.supported, able.reason.partition(" how ")[0]) == (False, "nothing proves")
+        assert not any(is_setting(driver, switch) for switch in Switch)
+        assert driver.every_map() == ()
         assert board.frames == []
 
     drive(DalySinowealth, {}, use)
+
+
+class Unopened(SettingsAccess[DalyFrame]):
+    """A part that opens nothing."""
+
+    async def find_map(self, identity: Identity) -> SettingsMap:
+        return MAP
+
+    async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
+        return {slot.address: bytes(2) for slot in slots}
+
+    def _make_write(self, slot: Slot, data: bytes) -> WriteCommand[DalyFrame]:
+        return WriteCommand(frame=DalyFrame(data=data), answer=None, what="it")
+
+
+async def test_every_part_is_closed_until_a_driver_opens_it() -> None:
+    part, switches = Unopened(), Switches[DalyFrame]("daly-a5")
+    with pytest.raises(SettingError, match="not asked yet which settings it has"):
+        part.write_command(LEVEL, bytes(4))
+    with pytest.raises(SettingError, match="No switch is a setting"):
+        await part.find_switch_map(None)
+    assert part.likely_map(Identity()) is None
+    assert await part.fetch_again([LEVEL]) == {2: bytes(2)}
+    part.own_map = await part.find_map(Identity())
+    with pytest.raises(SettingError, match="level"):  # whatever a dialect would make of it
+        part.write_command(LEVEL, bytes.fromhex("000b0000"))
+    assert part.write_command(LEVEL, bytes.fromhex("00050000")).frame.data == b"\0\5\0\0"
+    for road in (
+        switches.command(Command(Switch.CHARGE, True)),
+        switches.off_command(Switch.CHARGE, lambda switch: None),
+    ):
+        with pytest.raises(SettingError, match="nothing proves"):
+            await road
+    with pytest.raises(SettingError, match="charge cannot be switched: nothing proves"):
+        switches.require(Switch.CHARGE)
 
 
 def test_a_dry_run_keeps_changes_and_sends_questions() -> None:
@@ -76,13 +110,13 @@ def test_a_dry_run_keeps_changes_and_sends_questions() -> None:
     on = "a540da080100000000000000c8"
 
     async def use(driver: DalyA5, board: Scripted) -> None:
-        change = await driver.switch_command(Command(Switch.CHARGE, True))
+        change = await driver.switches.command(Command(Switch.CHARGE, True))
         inside = asyncio.Event()
 
         async def another() -> None:
             await inside.wait()
             assert not driver.dry
-            await driver.perform(await driver.switch_command(Command(Switch.CHARGE, False)))
+            await driver.perform(await driver.switches.command(Command(Switch.CHARGE, False)))
 
         meanwhile = asyncio.ensure_future(another())
         with driver.collecting() as kept:

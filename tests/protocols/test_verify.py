@@ -10,6 +10,7 @@ import pytest
 
 from bmslink.cli import open_change as standing
 from bmslink.config import Verification, apply, draft, left_behind, open_change, resume, verify
+from bmslink.config.records.moment import local
 from bmslink.link.transport import parse_target
 from bmslink.storage.journal import Journal
 from cli_support import QUICK, Cli
@@ -62,7 +63,7 @@ async def test_what_a_board_forgets_is_found(tmp_path: Path) -> None:
     (one,) = found.differences
     assert (one.key, one.unit, one.written, one.now) == ("cell_ovp", "V", 3.6, 3.65)
     assert "1 of the 2 settings" in found.sentence
-    assert f"the change of {found.time[:19].replace('T', ' ')} UTC wrote" in found.sentence
+    assert f"the change of {local(found.time)} wrote" in found.sentence
     await change(world, {"charge_otp": 53.0})  # the last change counts
     assert (await look(world)).result == "holds"
 

@@ -14,8 +14,9 @@ from bmslink.model import Condition, Identity, Reading, Switch
 from bmslink.protocols.base import Options
 from bmslink.protocols.common.rtu import WRITE, WRITE_MANY, RTUFrame
 from bmslink.protocols.daly.a5.layouts import FAILURES
+from bmslink.protocols.daly.registers.codec import Block
 from bmslink.protocols.daly.registers.d2 import DalyD2
-from bmslink.protocols.daly.registers.driver import Block, DalyRegisters
+from bmslink.protocols.daly.registers.driver import DalyRegisters
 from bmslink.protocols.daly.registers.framing import read_request
 from bmslink.protocols.daly.registers.p81 import FLAGS, LEVELS, DalyP81
 from bmslink.simulation.boards.daly_d2 import DalyD2Responder

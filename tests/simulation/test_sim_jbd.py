@@ -208,6 +208,7 @@ async def test_faults_alarms_and_a_missing_probe_show() -> None:
     assert reading.temperatures["sensor_1"] is not None
 
 
+@pytest.mark.counted
 def test_identity() -> None:
     async def identify(query: str) -> Identity:
         async with bmslink.connect(f"jbd+sim://?{query}") as device:

@@ -268,6 +268,7 @@ def test_a_bad_line_gives_readings_all_the_same(fault: str) -> None:
         assert reading.soc == 60
 
 
+@pytest.mark.counted
 def test_switches_are_read_again_and_never_shown_when_old() -> None:
     async def main() -> list[bool | None]:
         async with connect("jk02+sim://?load=idle") as device:

@@ -96,35 +96,33 @@ async def pymodbus_server():
         await server.shutdown()
 
 
-def test_registers_of_a_pymodbus_server_are_read_and_written():
-    async def main():
-        async with pymodbus_server() as target, linked(target) as link:
+@pytest.mark.real_time
+async def test_registers_of_a_pymodbus_server_are_read_and_written():
+    async with pymodbus_server() as target, linked(target) as link:
 
-            async def ask(frame):
-                return await link.request(frame, answers_to(frame))
+        async def ask(frame):
+            return await link.request(frame, answers_to(frame))
 
-            assert (await ask(read(100, 3))).words == [100, 101, 102]
-            assert (await ask(read(110, 80))).words == list(range(110, 190))
-            assert (await ask(read(100, 2, unit=0xD2))).words == [1000, 1010]
-            one = RTUFrame(unit=1, function=WRITE, shape="write", register=101, count=0xABCD)
-            assert (await ask(one)).raw == rtu(one)
-            many = RTUFrame(
-                unit=1,
-                function=WRITE_MANY,
-                shape="write_many",
-                register=102,
-                count=2,
-                data=bytes.fromhex("12345678"),
-            )
-            done = await ask(many)
-            assert (done.shape, done.register, done.count) == ("written", 102, 2)
-            assert (await ask(read(100, 5))).words == [100, 0xABCD, 0x1234, 0x5678, 104]
-            refused = await ask(read(500, 2))
-            assert (refused.shape, refused.code) == ("exception", 2)
-            refused = await ask(read(100, 1, unit=7))
-            assert (refused.unit, refused.shape, refused.code) == (7, "exception", 6)
-
-    asyncio.run(main())
+        assert (await ask(read(100, 3))).words == [100, 101, 102]
+        assert (await ask(read(110, 80))).words == list(range(110, 190))
+        assert (await ask(read(100, 2, unit=0xD2))).words == [1000, 1010]
+        one = RTUFrame(unit=1, function=WRITE, shape="write", register=101, count=0xABCD)
+        assert (await ask(one)).raw == rtu(one)
+        many = RTUFrame(
+            unit=1,
+            function=WRITE_MANY,
+            shape="write_many",
+            register=102,
+            count=2,
+            data=bytes.fromhex("12345678"),
+        )
+        done = await ask(many)
+        assert (done.shape, done.register, done.count) == ("written", 102, 2)
+        assert (await ask(read(100, 5))).words == [100, 0xABCD, 0x1234, 0x5678, 104]
+        refused = await ask(read(500, 2))
+        assert (refused.shape, refused.code) == ("exception", 2)
+        refused = await ask(read(100, 1, unit=7))
+        assert (refused.unit, refused.shape, refused.code) == (7, "exception", 6)
 
 
 @pytest.mark.real_time

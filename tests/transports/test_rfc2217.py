@@ -188,6 +188,26 @@ async def test_a_server_that_hangs_up_is_noticed_once(monkeypatch):
             assert len(ear.lost) == 1
 
 
+@pytest.mark.real_time
+async def test_a_reader_that_is_slow_to_end_keeps_nobody_waiting(monkeypatch):
+    """pyserial waits a whole time-out more where it finds the thread alive that said the end."""
+    monkeypatch.setattr(client, "WAKE_UP", 5.0)
+    loop = client._RFC2217Client._telnet_read_loop
+
+    def lingering(self):
+        loop(self)
+        time.sleep(1.0)
+
+    monkeypatch.setattr(client._RFC2217Client, "_telnet_read_loop", lingering)
+    with server() as (place, served):
+        async with opened(f"rfc2217://{place}") as (ear, transport):
+            await transport.write(b"a")
+            await ear.until(lambda: ear.heard == b"A")
+            served[1].connection.shutdown(socket.SHUT_RDWR)
+            async with timed(3.0):  # the port is closed only when the thread has ended
+                await ear.until(lambda: ear.lost)
+
+
 def test_a_server_where_nothing_listens():
     error = failure("rfc2217://127.0.0.1:1")
     assert type(error) is PortNotFound

@@ -11,14 +11,15 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Collection, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import typer
 
+from bmslink.arguments import did_you_mean
 from bmslink.cli.common_options import find_word, with_common_options
 from bmslink.cli.option_groups import with_groups
 from bmslink.cli.output import Session
+from bmslink.cli.two_words import refuse_two_words
 
 __all__ = ["COMMANDS", "main"]
 
@@ -129,8 +130,7 @@ def _refuse_unknown(
     word, arguments[place] = arguments[place], _UNKNOWN
 
     def refuse(ctx: typer.Context) -> None:
-        near = get_close_matches(word, known, n=1)
-        ask = f" Did you mean {near[0]}?" if near else f" There are: {', '.join(known)}."
+        ask = did_you_mean(word, known) or f" There are: {', '.join(known)}."
         (ctx.parent or ctx).fail(f"There is no command {word!r}.{ask}")
 
     anything = {"ignore_unknown_options": True, "allow_extra_args": True}
@@ -146,6 +146,7 @@ def main(argv: Sequence[str]) -> int:
             reconfigure(errors="backslashreplace")
     with session:
         arguments = list(argv)
+        refuse_two_words(arguments)
         app = _application(_to_complete() or arguments)
         code = app(arguments, prog_name="bmslink", standalone_mode=False, obj=session)
         session.code = code if isinstance(code, int) else 0

@@ -12,7 +12,7 @@ import typer
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_one
 from bmslink.cli.outfile import on_stdout, open_new
-from bmslink.cli.output import FAILED, Session, about, end_line, is_terminal
+from bmslink.cli.output import FAILED, Session, about, end_line, identified, is_terminal
 from bmslink.errors import BmsError, LinkTimeout, TransportError
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ def command(
     finally:
         tally.finish()
     if not tally.readings:
-        session.complain(f"{device.target}: no reading came; the file holds what was said instead.")
+        session.complain(
+            f"{device.target.label}: no reading came; the file holds what was said instead."
+        )
         raise typer.Exit(FAILED)
 
 
@@ -115,7 +117,7 @@ class _CaptureTally:
 
         if isinstance(news, BmsError):
             self.errors += 1
-            self.session.say(about(str(self.device.target), news))
+            self.session.say(about(self.device.target, news))
             return
         self.readings += 1
         text = progress(*self.recorded, self.readings, self.errors)
@@ -137,7 +139,7 @@ class _CaptureTally:
         if self.session.json:
             self.session.record(
                 {
-                    "target": str(self.device.target),
+                    **identified(self.device.target),
                     "file": self.path,
                     "pieces": pieces,
                     "bytes": size,

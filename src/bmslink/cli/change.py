@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 
 from bmslink.cli.option_groups import OptionGroup
-from bmslink.cli.output import UNVERIFIED, Session
+from bmslink.cli.output import UNVERIFIED, Session, identified
 from bmslink.errors import GateError, TargetError, UsageError
 
 if TYPE_CHECKING:
-    from bmslink.config import Outcome, Plan
+    from bmslink.config import Outcome, Plan, Undo
     from bmslink.config.files.backup import Backup
     from bmslink.config.files.profile import Profile
     from bmslink.device import Device
@@ -32,6 +32,8 @@ __all__ = [
     "agree",
     "can_ask",
     "change",
+    "count",
+    "planned",
     "show_outcome",
     "show_plan",
     "stop_if_blocked",
@@ -159,7 +161,9 @@ async def _ask_chemistry(session: Session, device: Device) -> str | None:
     from bmslink.settings.chemistry import CHEMISTRIES, chemistry
 
     names = ", ".join(CHEMISTRIES)
-    told = await answer(f"What are the cells of {device.target} made of ({names})? Enter: unknown")
+    told = await answer(
+        f"What are the cells of {device.target.label} made of ({names})? Enter: unknown"
+    )
     if not told.strip():
         return None
     kind = chemistry(told).name
@@ -177,41 +181,81 @@ async def change(
     wanted: Mapping[str, object] | Profile,
     options: ChangeOptions,
     *,
+    command: str,
     settings: SettingsMap | None = None,
-    raw: Backup | None = None,
+    raw: Backup | Undo | None = None,
     switches: bool = False,
     waive: Collection[str] = (),
 ) -> Outcome | None:
     """Plan, show, ask and apply on an open device; `None` after a dry run.
 
-    `settings`: the map of this board, where it was read already. `waive`: checks that may fail
-    besides those of the options.
+    `command`: what the user typed, for the journal. `settings`: the map of this board, where it
+    was read already. `waive`: checks that may fail besides those of the options.
     """
-    from bmslink.config import apply, draft
+    from bmslink.config import draft
 
-    settings = settings or await device.settings_map(await device.identify())
-    allowed, chemistry = options.waived() | set(waive), options.chemistry
     drafting = partial(draft, device, wanted, raw=raw, switches=switches, settings=settings)
-    plan = await drafting(waive=allowed, chemistry=chemistry)
-    if plan.needs_chemistry and not options.yes and can_ask(session):
-        chemistry = await _ask_chemistry(session, device)
-        plan = await drafting(waive=allowed, chemistry=chemistry)
-    twin = [check.name for check in plan.blocked] == ["twin"]
-    if twin and can_ask(session) and not options.dry_run:
-        await agree(session, f"{plan.blocked[0].sentence} Is it another one?", yes=False)
-        plan = await drafting(waive=allowed | {"twin"}, chemistry=chemistry)
+    async with device.conversation():
+        plan = await planned(session, device, drafting, options, waive)
+        return await _change(session, device, plan, options, command)
+
+
+async def _change(
+    session: Session, device: Device, plan: Plan, options: ChangeOptions, command: str
+) -> Outcome | None:
+    from bmslink.config import apply
+
     show_plan(session, plan, whole=options.dry_run)
     stop_if_blocked(plan)
     if options.dry_run:
         session.say(DRY_RUN)
         return None
     if plan.changes:
-        count = sum(len(c.edits) for c in plan.changes)
-        what = f"{count} setting{'s' * (count != 1)}"
-        await agree(session, f"Write {what} to {device.target}?", yes=options.yes)
-    outcome = await under_way(session, device, apply(device, plan))
+        do = f"Set back {count(plan)} of" if plan.undoes else f"Write {count(plan)} to"
+        if not options.yes:
+            await device.leave_session()
+        await agree(session, f"{do} {device.target.label}?", yes=options.yes)
+    outcome = await under_way(session, device, apply(device, plan, command=command))
     show_outcome(session, device, outcome)
     return outcome
+
+
+_ONLY_A_PERSON_KNOWS = {"twin": "Is it another one?", "place": "Is it the same board?"}
+"""Check -> the question whose yes waives it, where nothing else blocks."""
+
+
+async def planned(
+    session: Session,
+    device: Device,
+    drafting: Callable[..., Awaitable[Plan]],
+    options: ChangeOptions,
+    waive: Collection[str] = (),
+    plan: Plan | None = None,
+) -> Plan:
+    """The plan that `drafting` makes, with what a person says where only one can know: what the
+    cells are made of, and which of two boards that look the same it is.
+
+    `plan`: the one that was made already, without a person."""
+    allowed, chemistry = options.waived() | set(waive), options.chemistry
+    may_ask = can_ask(session)
+    plan = plan or await drafting(waive=allowed, chemistry=chemistry)
+    if plan.needs_chemistry and not options.yes and may_ask:
+        await device.leave_session()
+        chemistry = await _ask_chemistry(session, device)
+        plan = await drafting(waive=allowed, chemistry=chemistry)
+    blocked = [check.name for check in plan.blocked]
+    question = _ONLY_A_PERSON_KNOWS.get(blocked[0]) if len(blocked) == 1 else None
+    if question and may_ask and not options.dry_run:
+        await device.leave_session()
+        await agree(session, f"{plan.blocked[0].sentence} {question}", yes=False)
+        plan = await drafting(waive=allowed | {*blocked}, chemistry=chemistry)
+    return plan
+
+
+def count(plan: Plan) -> str:
+    """How many settings a plan changes."""
+    number = sum(len(change.edits) for change in plan.changes)
+    return f"{number} setting{'s' * (number != 1)}"
 
 
 def stop_if_blocked(plan: Plan) -> None:
@@ -226,7 +270,8 @@ def show_plan(session: Session, plan: Plan, *, whole: bool = True) -> None:
     """The plan on stdout: as JSON only where it is the result."""
     if session.json:
         if whole or plan.blocked:
-            session.record({"target": plan.target, "plan": plan.to_dict()})
+            name = {"name": plan.name} if plan.name else {}
+            session.record({"target": plan.target, **name, "plan": plan.to_dict()})
         return
     from bmslink.cli.render import config, text
 
@@ -234,19 +279,23 @@ def show_plan(session: Session, plan: Plan, *, whole: bool = True) -> None:
     session.show(config.plan(plan, glyphs, whole=whole or session.verbosity > 0))
 
 
-def show_outcome(session: Session, device: Device, outcome: Outcome) -> None:
-    """How it ended, on stdout; exit code 4 where what was sent is not read back."""
+def show_outcome(
+    session: Session, device: Device, outcome: Outcome, *, named: bool = False
+) -> None:
+    """How it ended, on stdout; exit code 4 where what was sent is not read back. `named`: with the
+    pack that it is about, one of several."""
+    whose = f"{device.target.label}: " if named else ""
     if session.json:
-        session.record({"target": str(device.target), "outcome": outcome.to_dict()})
+        session.record({**identified(device.target), "outcome": outcome.to_dict()})
     else:
-        session.print(outcome.sentence)
+        session.print(f"{whose}{outcome.sentence}")
         for note in outcome.notes:
-            session.say(note)
+            session.say(f"{whose}{note}")
     if outcome.result in ("ignored", "unproven", "unknown"):
         raise typer.Exit(UNVERIFIED)
 
 
-def value_of(setting_kind: str, unit: str, text: str) -> Any:
+def value_of(setting_kind: str, unit: str, text: str, *, name: str = "the value") -> Any:
     """What was typed for a setting, in its own form; `UsageError` where it cannot be."""
     from bmslink.config.files.profile import SWITCHED, typed_value
     from bmslink.settings.units import NumberWithUnit
@@ -258,5 +307,5 @@ def value_of(setting_kind: str, unit: str, text: str) -> Any:
         return position
     if setting_kind != "number":
         return text
-    value = typed_value(text)
+    value = typed_value(text, name)
     return value.to(unit) if isinstance(value, NumberWithUnit) else value

@@ -14,10 +14,11 @@ import typer
 from bmslink.cli import change as c
 from bmslink.cli import config_files as files
 from bmslink.cli import options as o
-from bmslink.cli.config_changes import journal, resume, verify
+from bmslink.cli.config_apply import apply
+from bmslink.cli.config_changes import journal, resume, undo, verify
+from bmslink.cli.config_diff import diff
 from bmslink.cli.connection import ConnectionOptions, connect_all, connect_one
-from bmslink.cli.output import FAILED, FOUND
-from bmslink.errors import BmsError, TargetError
+from bmslink.cli.output import FAILED, identified
 
 if TYPE_CHECKING:
     from bmslink.device import Device
@@ -53,9 +54,9 @@ def backup(
         return
     save_backup(made, path, overwrite=output.force)
     if session.json:
-        session.record({"target": made.target, "path": path, "sha256": made.sha256})
+        session.record({**identified(device.target), "path": path, "sha256": made.sha256})
     else:
-        session.print(f"{len(made.values)} settings of {device.target} are in {path}.")
+        session.print(f"{len(made.values)} settings of {device.target.label} are in {path}.")
 
 
 def export(
@@ -132,7 +133,6 @@ def plan(
             switches=switches,
             waive=options.waived(),
             chemistry=options.chemistry,
-            settings=await device.settings_map(await device.identify()),
         )
         c.show_plan(session, made)
         c.stop_if_blocked(made)
@@ -142,47 +142,6 @@ def plan(
         raise errors[0]
     if errors:
         raise typer.Exit(FAILED)
-
-
-def apply(
-    ctx: typer.Context,
-    file: File,
-    targets: o.Targets = None,
-    switches: c.Switches = False,
-    *,
-    options: c.ChangeOptions,
-    connection: ConnectionOptions,
-) -> None:
-    """Write a profile to one pack or several.
-
-    Shows the plan and asks. Every value is read back, and everything is set back if one is not as
-    planned. Several packs follow each other; the first failure ends it.
-    """
-    from bmslink.cli.loop import run_open
-    from bmslink.config.files.profile import load_profile
-
-    session = o.session_of(ctx)
-    profile = load_profile(file)
-    devices = connect_all(session, targets, connection)
-
-    async def write(device: Device) -> None:
-        await c.change(session, device, profile, options, switches=switches)
-
-    for number, device in enumerate(devices):
-        session.target = str(device.target)
-        try:
-            run_open(device, write)
-        except (BmsError, KeyboardInterrupt) as error:
-            if isinstance(error, BmsError) and len(devices) > 1:
-                files.failed(session, str(device.target), error)
-            left = [str(d.target) for d in devices[number + 1 :]]
-            for target in left if session.json else ():
-                session.record({"target": target, "error": "Not begun."})
-            if left:
-                session.complain(f"Not begun: {', '.join(left)}.")
-            if isinstance(error, BmsError) and len(devices) > 1:
-                raise typer.Exit(FAILED) from error
-            raise
 
 
 def restore(
@@ -210,52 +169,10 @@ def restore(
 
     async def write(device: Device) -> None:
         waive = ("clone",) if clone else ()
-        await c.change(session, device, {}, options, raw=kept, waive=waive)
+        command = f"config restore {file}"
+        await c.change(session, device, {}, options, command=command, raw=kept, waive=waive)
 
     run_open(device, write)
-
-
-def diff(
-    ctx: typer.Context,
-    sides: Annotated[
-        list[str],
-        typer.Argument(metavar="A [B]...", help="Packs, backups, profiles; B else BMSLINK_TARGET."),
-    ],
-    *,
-    connection: ConnectionOptions,
-) -> None:
-    """Compare packs, backups and profiles.
-
-    Exit code 5 where anything differs. A profile counts for what it says only; what a board does
-    not have is named on stderr (all of it with -v).
-    """
-    from bmslink.cli.render import config, text
-    from bmslink.config.files.compare import compare, compared, lacking
-
-    session = o.session_of(ctx)
-    names = list(sides)
-    if len(names) == 1:
-        names.append(o.one_target(None))
-    if len(set(names)) < len(names):
-        raise TargetError("One of them is named twice.")
-    found = files.sides(session, names, connection)
-    result = compare(found)
-    if session.json:
-        for each in result:
-            session.record(each.to_dict(names))
-    elif result:
-        glyphs = text.glyphs(ascii_only=session.ascii)
-        session.show(config.differences(result, names, glyphs))
-    for name, keys in lacking(found).items():
-        few = ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
-        told = ", ".join(keys) if session.verbosity else few
-        session.say(f"Not compared, for {name} does not have it: {told}.")
-    if not compared(found):
-        raise TargetError(f"Nothing was compared: no setting is in all of {', '.join(names)}.")
-    if not result:
-        session.say("No difference.")
-        return
-    raise typer.Exit(FOUND)
 
 
 COMMANDS = {
@@ -265,6 +182,7 @@ COMMANDS = {
     "plan": plan,
     "apply": apply,
     "restore": restore,
+    "undo": undo,
     "resume": resume,
     "verify": verify,
     "diff": diff,

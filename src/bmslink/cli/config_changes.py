@@ -10,13 +10,50 @@ from bmslink.cli import change as c
 from bmslink.cli import config_files as files
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_one
-from bmslink.cli.output import FOUND
+from bmslink.cli.output import FOUND, identified
 from bmslink.errors import TargetError
 
 if TYPE_CHECKING:
     from bmslink.device import Device
 
-__all__ = ["journal", "resume", "verify"]
+__all__ = ["journal", "resume", "undo", "verify"]
+
+
+def undo(
+    ctx: typer.Context,
+    target: o.Target = None,
+    keep_changed: Annotated[
+        bool,
+        typer.Option("--keep-changed", help="Leave what somebody else changed since as it is."),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Set back what somebody else changed since as well."),
+    ] = False,
+    *,
+    options: c.ChangeOptions,
+    connection: ConnectionOptions,
+) -> None:
+    """Go back to what was set before the last change.
+
+    Whatever made it: settings set, config apply, config restore, or an earlier undo, which is then
+    done again. It passes the same checks, shows which change it undoes, and asks. Switches stay as
+    they are.
+    """
+    from bmslink.cli.loop import run_open
+    from bmslink.config import Undo
+
+    session = o.session_of(ctx)
+    if keep_changed and overwrite:
+        raise TargetError("--keep-changed, --overwrite: only one of them.")
+    device = connect_one(session, target, connection)
+
+    async def go_back(device: Device) -> None:
+        waive = ("unchanged",) if overwrite else ()
+        source = Undo(keep_changed=keep_changed)
+        await c.change(session, device, {}, options, command="config undo", raw=source, waive=waive)
+
+    run_open(device, go_back)
 
 
 def resume(
@@ -55,7 +92,7 @@ def resume(
     async def go_on(device: Device) -> bool:
         found = await cut_off_change(device)
         if show:
-            files.show_cut_off(session, str(device.target), found)
+            files.show_cut_off(session, device.target, found)
             return found is not None
         if found is not None:
             back = rollback or found.back
@@ -64,7 +101,7 @@ def resume(
                 await c.agree(session, f"Is it the board of {found.elsewhere}?", yes=False)
                 waived.add("place")
             how = "Give it up on" if keep else "Set it back on" if back else "Finish it on"
-            await c.agree(session, f"{how} {device.target}?", yes=yes)
+            await c.agree(session, f"{how} {device.target.label}?", yes=yes)
         odd = found.odd if found is not None else ""
         work = end(
             device,
@@ -101,7 +138,7 @@ def verify(
 
     found = run_open(device, look)
     if session.json:
-        session.record({"target": str(device.target), **found.to_dict()})
+        session.record({**identified(device.target), **found.to_dict()})
     else:
         session.print(found.sentence)
         if found.differences:

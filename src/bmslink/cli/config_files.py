@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from pathlib import Path
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from bmslink.cli.connection import ConnectionOptions, connect_all
 from bmslink.cli.outfile import on_stdout, write_text
-from bmslink.cli.output import FAILED, about
-from bmslink.errors import BmsError, TargetError
+from bmslink.cli.output import about, identified
+from bmslink.errors import BmsError
 
 if TYPE_CHECKING:
     from bmslink.cli.options import OutputOptions
     from bmslink.cli.output import Session
     from bmslink.config import CutOff
     from bmslink.config.files.backup import Backup
-    from bmslink.config.files.compare import Side
     from bmslink.device import Device
+    from bmslink.link.transport import Endpoint
     from bmslink.model import Identity
     from bmslink.protocols.common.settings_map import SettingsSnapshot
 
@@ -30,7 +26,6 @@ __all__ = [
     "look",
     "one_by_one",
     "show_cut_off",
-    "sides",
     "tell",
 ]
 
@@ -39,7 +34,7 @@ def give(session: Session, text: str, options: OutputOptions) -> None:
     """A text on stdout, or into a file that is not there yet."""
     path = options.output
     if path is None or on_stdout(path):
-        session.print(*text.rstrip("\n").split("\n"))
+        session.write(*text.rstrip("\n").split("\n"))
         return
     write_text(path, text, force=options.force)
     if session.json:
@@ -62,14 +57,14 @@ def tell(session: Session, found: CutOff, *, back: bool) -> None:
         session.say(found.odd)
 
 
-def show_cut_off(session: Session, target: str, found: CutOff | None) -> None:
+def show_cut_off(session: Session, target: Endpoint, found: CutOff | None) -> None:
     """All that is on record of a change that was cut off; a person decides by it."""
     from bmslink.cli.render import journal as render
     from bmslink.cli.render.clean import clean
 
     if session.json:
         session.record(
-            {"target": target, "open_change": None if found is None else found.to_dict()}
+            {**identified(target), "open_change": None if found is None else found.to_dict()}
         )
         return
     if found is None:
@@ -92,54 +87,11 @@ def backup_name(made: Backup) -> str:
     return "-".join(part for part in (made.protocol, name, moment) if part) + ".json"
 
 
-def sides(session: Session, names: Sequence[str], connection: ConnectionOptions) -> list[Side]:
-    """The sides of a comparison: a file if there is one of that name, else a pack."""
-    from bmslink.cli.loop import run_open
-    from bmslink.config.files.compare import side_of_table
-
-    live = [name for name in names if not _is_file(name)]
-    if not live:
-        session.no_trace("config diff with files only")
-    devices = dict(zip(live, connect_all(session, live, connection) if live else (), strict=True))
-    found = []
-    for name in names:
-        if name in devices:
-            session.target = name
-            try:
-                found.append(side_of_table(name, run_open(devices[name], look)[1]))
-            except BmsError as error:
-                if len(live) == 1:
-                    raise
-                failed(session, name, error)
-                raise typer.Exit(FAILED) from error
-        else:
-            found.append(_file(name))
-    return found
-
-
-def _is_file(name: str) -> bool:
-    if "://" in name:
-        return False
-    file = Path(name)
-    if file.suffix in (".toml", ".json") and not file.exists():
-        raise TargetError(f"There is no file {name}.")
-    return file.is_file()
-
-
-def _file(name: str) -> Side:
-    from bmslink.config.files.backup import load_backup
-    from bmslink.config.files.compare import side_of_backup, side_of_profile
-    from bmslink.config.files.profile import load_profile
-
-    if Path(name).suffix == ".toml":
-        return side_of_profile(name, load_profile(name))
-    return side_of_backup(name, load_backup(name))
-
-
 async def look(device: Device) -> tuple[Identity, SettingsSnapshot]:
     """Who an open pack is, and its settings."""
-    identity = await device.identify()
-    return identity, await device.settings(await device.settings_map(identity))
+    async with device.conversation():
+        identity = await device.identify()
+        return identity, await device.settings(await device.settings_map(identity))
 
 
 def one_by_one(
@@ -151,20 +103,20 @@ def one_by_one(
 
     errors = []
     for device in devices:
-        target = str(device.target)
-        session.target = target
+        session.target = device.target
         try:
             run_open(device, act)
         except BmsError as error:
             errors.append(error)
             if len(devices) > 1:
-                failed(session, target, error)
+                failed(session, device.target, error)
     return errors
 
 
-def failed(session: Session, target: str, error: BmsError) -> None:
+def failed(session: Session, target: Endpoint | str, error: BmsError) -> None:
     """Tell that one of several packs failed."""
     if session.json:
-        session.record({"target": target, "error": str(error)})
+        which = {"target": target} if isinstance(target, str) else identified(target)
+        session.record({**which, "error": str(error)})
     session.show_traceback(error)
     session.complain(about(target, error))

@@ -10,7 +10,15 @@ from typing import IO, TYPE_CHECKING, Annotated
 import typer
 
 from bmslink.cli.option_groups import OptionGroup
-from bmslink.cli.options import PinFile, Protocol, number, one_target, some_targets, whole
+from bmslink.cli.options import (
+    PinFile,
+    Protocol,
+    addresses,
+    number,
+    one_target,
+    some_targets,
+    whole,
+)
 from bmslink.cli.outfile import open_new
 from bmslink.cli.output import Session
 from bmslink.errors import BmsError, TargetError
@@ -30,7 +38,10 @@ class ConnectionOptions(OptionGroup):
 
     protocol: Protocol = None
     address: Annotated[
-        int | None, typer.Option(parser=whole, metavar="N", help="Its address on a shared line.")
+        str | None,
+        typer.Option(
+            parser=addresses, metavar="N", help="Its address on a shared line; 1-4: four packs."
+        ),
     ] = None
     baudrate: Annotated[
         int | None, typer.Option(parser=whole, metavar="N", help="Speed of the port.")
@@ -41,11 +52,12 @@ class ConnectionOptions(OptionGroup):
     ] = None
     pin_file: PinFile = None
 
-    def endpoint(self, target: str) -> Endpoint:
-        """Where the target is; `TargetError` for anything wrong with it or with an option."""
-        from bmslink.device import resolve
+    def endpoints(self, target: str) -> list[Endpoint]:
+        """Where the packs of a target are; `TargetError` for anything wrong with it or with an
+        option."""
+        from bmslink.target import resolve_each
 
-        return resolve(
+        return resolve_each(
             target,
             protocol=self.protocol,
             address=self.address,
@@ -65,7 +77,14 @@ def connect_one(
 
     `record` opens the file that takes every byte, once nothing is wrong with the target.
     """
-    return connect_all(session, [one_target(target)], options, record=record)[0]
+    word = one_target(target)
+    several = options.endpoints(word)
+    if len(several) > 1:
+        raise TargetError(
+            f"{word} means {len(several)} packs, and this command takes one: give one address, "
+            f"as in {several[0]}."
+        )
+    return connect_all(session, [word], options, record=record)[0]
 
 
 def connect_all(
@@ -82,30 +101,35 @@ def connect_all(
     `may_ask`: whether a question for a pin may appear; not in the middle of something else.
     """
     from bmslink.cli.log import start_logging, wire_log
+    from bmslink.cli.progress import show_progress
     from bmslink.device import Device
     from bmslink.packs import find_pack, find_pin, read_pin
 
     start_logging(session)
-    targets = some_targets(targets)
+    each = [(text, found) for text in some_targets(targets) for found in options.endpoints(text)]
+    targets, endpoints = [text for text, _ in each], [found for _, found in each]
     if session.trace is not None and len(targets) > 1:
         raise TargetError("--trace takes one line: name one target with it.")
-    endpoints = [options.endpoint(target) for target in targets]
     given = read_pin(options.pin_file) if options.pin_file is not None else None
     pins = [find_pin(target, given, _ask_pin if may_ask else None) for target in targets]
     named = [find_pack(target) for target in targets]
     if len(endpoints) == 1 or not may_ask:  # else each as it is opened: one may fail alone
         _settle(session, endpoints, pins)
     if len(endpoints) == 1:
-        session.target = str(endpoints[0])
+        session.target = endpoints[0]
     tell = session.say if may_ask else _log.info
     record = record or _trace(session)
     if record is None:
-        return [
+        devices = [
             Device(e, record=wire_log(session, str(e)), pin=pin, tell=tell, named=pack)
             for e, pin, pack in zip(endpoints, pins, named, strict=True)
         ]
-    Device(endpoints[0])  # what is wrong with the target is said before a file is made
-    return [Device(endpoints[0], record=record(), pin=pins[0], named=named[0])]
+    else:
+        Device(endpoints[0])  # what is wrong with the target is said before a file is made
+        devices = [Device(endpoints[0], record=record(), pin=pins[0], named=named[0])]
+    if may_ask:
+        show_progress(session, devices)
+    return devices
 
 
 def _trace(session: Session) -> Callable[[], IO[bytes]] | None:

@@ -58,7 +58,7 @@ def presets(
     if session.json:
         session.record(values if path is not None else {**values, "text": text})
     elif path is None:
-        session.print(*text.rstrip("\n").split("\n"))
+        session.write(*text.rstrip("\n").split("\n"))
     else:
         session.print(f"{path} is written; set its [battery], then `control check {path}`.")
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from bmslink.cli.output import Session, about
+from bmslink.cli.output import Session, about, identified
 from bmslink.cli.render import control_run as render
 
 if TYPE_CHECKING:
     from bmslink.control.check import Finding
     from bmslink.control.decide.decision import Decision
     from bmslink.errors import BmsError
+    from bmslink.link.transport import Endpoint
 
 __all__ = ["Printer"]
 
@@ -20,7 +21,7 @@ __all__ = ["Printer"]
 class Printer:
     """Prints decisions, errors and remarks: the `Observer` of the command line."""
 
-    def __init__(self, session: Session, targets: Sequence[str]) -> None:
+    def __init__(self, session: Session, targets: Sequence[Endpoint]) -> None:
         self._session = session
         self._targets = targets
 
@@ -29,7 +30,8 @@ class Printer:
         now = datetime.now(UTC)
         if self._session.json:
             values = {**decision.to_dict(), "time": now}
-            self._session.record({"target": self._targets[index], "shadow": True, **values})
+            which = identified(self._targets[index])
+            self._session.record({**which, "shadow": True, **values})
         elif changed:
             label = f"#{index + 1} " if len(self._targets) > 1 else ""
             self._session.print(*render.change(decision, now, label))
@@ -38,13 +40,13 @@ class Printer:
         """One of the packs gives no reading."""
         target = self._targets[index]
         if self._session.json:
-            self._session.record({"target": target, "error": str(error)})
+            self._session.record({**identified(target), "error": str(error)})
         self._session.show_traceback(error)
         self._session.complain(about(target, error))
 
     def on_finding(self, index: int, finding: Finding) -> None:
         """The pack does not fit the policy file."""
-        self._session.say(f"{self._targets[index]}: {finding.text}")
+        self._session.say(f"{self._targets[index].label}: {finding.text}")
 
     def on_trouble(self, sentence: str) -> None:
         """What goes on all the same."""

@@ -59,8 +59,10 @@ def run(
     interval = 1.0 if watch is None else watch
     why = {"policies": policies, "sha256": _hash(policies)}
     places = [str(device.target) for device in devices]
-    printer = Printer(session, places)
+    printer = Printer(session, [device.target for device in devices])
     board = StatusBoard(printer, policies, places, interval)
+    for pack, device in zip(board.packs, devices, strict=True):
+        pack.name = device.target.name or None
     supervisors = [
         PackSupervisor(
             printer, board, index, chosen, known, why, interval=interval, sink=installation.sink

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -206,6 +207,10 @@ def _noticed(session: Session, log: Log, files: Mapping[str, PolicySet]) -> Iter
         yield entry
 
 
+_BEFORE_ZONE = re.compile(r"\s+(?=[+-]\d{4}$)")
+"""Times are shown with a space there."""
+
+
 def _moment(text: str | None) -> tuple[float | None, float | None]:
     """`--at`: seconds since 1970, or seconds after the beginning."""
     if text is None:
@@ -213,8 +218,8 @@ def _moment(text: str | None) -> tuple[float | None, float | None]:
     if text.startswith("+"):
         return None, o.number(text[1:])
     try:
-        moment = datetime.fromisoformat(text)
-        return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp(), None
+        moment = datetime.fromisoformat(_BEFORE_ZONE.sub("", text))
+        return moment.timestamp(), None  # without a zone: by the local clock, as it is shown
     except (ValueError, OverflowError):
         raise TargetError(
             f"--at is a time like 2026-01-31T06:30:00Z or +3600, not {text[:40]!r}."

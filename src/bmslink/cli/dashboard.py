@@ -50,7 +50,7 @@ async def dashboard(session: Session, devices: Sequence[Device], g: Glyphs) -> N
     news = asyncio.Event()
     quit_wanted = asyncio.Event()
     keys = is_terminal(sys.stdin)
-    views = [PackView(str(d.target), _INTERVAL) for d in devices]
+    views = [PackView(d.target.label, _INTERVAL) for d in devices]
 
     def on_key(key: str) -> None:
         if key in "qQ\x03":

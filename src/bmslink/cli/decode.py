@@ -59,6 +59,11 @@ def command(
                     shutil.copyfileobj(sys.stdin.buffer, out)
             printer.run(spool, protocol)
     elif file is not None:
+        if "://" in file:
+            raise TargetError(
+                f"{file} is a pack, not a file: `bmslink read` reads it, `bmslink capture` "
+                "records it."
+            )
         printer.run(Path(file), protocol)
 
 

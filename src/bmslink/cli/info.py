@@ -6,6 +6,7 @@ import typer
 
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_one
+from bmslink.cli.output import identified
 
 __all__ = ["command"]
 
@@ -36,8 +37,9 @@ def command(
     if cut_off:
         session.complain(cut_off)
     if session.json:
-        session.record({**identity.to_dict(), "open_change": cut_off})
+        session.record({**identity.to_dict(), "open_change": cut_off, **identified(device.target)})
         return
     from bmslink.cli.render import info, text
 
+    session.print(device.target.label)
     session.show(info.table(identity, text.glyphs(ascii_only=session.ascii)))

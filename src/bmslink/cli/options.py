@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
+from bmslink.arguments import decimal_comma
 from bmslink.cli.option_groups import OptionGroup
 from bmslink.cli.output import Session
 from bmslink.errors import TargetError
@@ -22,6 +24,7 @@ __all__ = [
     "Target",
     "Targets",
     "Watch",
+    "addresses",
     "number",
     "one_target",
     "seconds",
@@ -31,6 +34,7 @@ __all__ = [
 ]
 
 _LONGEST = 86400.0
+_ADDRESSES = re.compile(r"[0-9A-Fa-fxX]+(?:[-,][0-9A-Fa-fxX]+)*")
 
 
 def seconds(text: str | float) -> float:
@@ -40,7 +44,9 @@ def seconds(text: str | float) -> float:
     except ValueError:
         value = float("nan")
     if not 0 < value <= _LONGEST:
-        raise typer.BadParameter(f"{text!r} is no number of seconds above 0 and up to 86400.")
+        raise typer.BadParameter(
+            f"{text!r} is no number of seconds above 0 and up to 86400.{decimal_comma(str(text))}"
+        )
     return value
 
 
@@ -49,7 +55,7 @@ def number(text: str | float) -> float:
     try:
         return float(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is no number.") from None
+        raise typer.BadParameter(f"{text!r} is no number.{decimal_comma(str(text))}") from None
 
 
 def whole(text: str | int) -> int:
@@ -60,6 +66,13 @@ def whole(text: str | int) -> int:
         return int(text, 16) if text.lower().startswith("0x") else int(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no whole number.") from None
+
+
+def addresses(text: str) -> str:
+    """An address, a range (1-4) or a list of them (1,3), as a target has it."""
+    if not _ADDRESSES.fullmatch(text):
+        raise typer.BadParameter(f"{text!r} is no address, and no range of them like 1-4.")
+    return text if set(text) & set("-,") else str(whole(text))
 
 
 Target = Annotated[

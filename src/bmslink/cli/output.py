@@ -12,6 +12,8 @@ import io
 import json
 import math
 import os
+import select
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
+    from bmslink.link.transport import Endpoint
+
 __all__ = [
     "ClosedPipeError",
     "Session",
@@ -43,6 +47,7 @@ __all__ = [
     "ask",
     "end_line",
     "exit_code",
+    "identified",
     "is_terminal",
     "to_json",
 ]
@@ -109,7 +114,7 @@ class Session:
     verbosity: int = 0
     debug: bool = False
     trace: str | None = None
-    target: str | None = None
+    target: Endpoint | str | None = None
     """The one target of the command, for the sentence that says what failed."""
     code: int = DONE
     """The exit code, once the `with` block is over."""
@@ -127,6 +132,7 @@ class Session:
         """Turn whatever ended the block into a sentence and an exit code."""
         if error is not None:
             self.code = self.fail(error)
+        _line.clear()
         return True
 
     @property
@@ -161,13 +167,15 @@ class Session:
 
     def record(self, values: Mapping[str, Any]) -> None:
         """One JSON line on stdout."""
-        self.print(to_json(values))
+        self.write(to_json(values))
 
     def show(self, renderable: RenderableType) -> None:
-        """Something for people, on stdout; one line of text stays one line."""
+        """Something for people, on stdout; where that is no terminal, one line of text stays one
+        line."""
         from rich.console import Console
         from rich.text import Text
 
+        from bmslink.cli.render.fit import Prose
         from bmslink.cli.render.plain import Plain
 
         buffer = io.StringIO()
@@ -181,6 +189,8 @@ class Session:
             markup=False,
             emoji=False,
         )
+        if isinstance(renderable, Text) and self.console.is_terminal:
+            renderable = Prose(renderable)
         console.print(Plain(renderable), soft_wrap=isinstance(renderable, Text))
         _to_stdout("\n".join(line.rstrip() for line in buffer.getvalue().split("\n")[:-1]))
 
@@ -193,10 +203,15 @@ class Session:
         return Live(Plain(renderable), console=self.console, screen=True, auto_refresh=False)
 
     def print(self, *lines: str) -> None:
-        """Lines on stdout, at once; `ClosedPipeError` when nobody reads them.
+        """Lines for people on stdout, at once; on a terminal none is longer than that is wide.
 
         A line end inside of one comes from outside and would forge the next: it is a space.
+        Raises `ClosedPipeError` when nobody reads them.
         """
+        _to_stdout("\n".join(_folded(line, sys.stdout) for line in lines))
+
+    def write(self, *lines: str) -> None:
+        """The same lines as they are, for programs and files."""
         _to_stdout("\n".join(map(clean, lines)))
 
     def say(self, sentence: str) -> None:
@@ -206,12 +221,13 @@ class Session:
 
     def complain(self, sentence: str) -> None:
         """A sentence on stderr."""
-        _to_stderr(f"bmslink: {clean(sentence)}\n")
+        _to_stderr(f"{_folded(f'bmslink: {sentence}', sys.stderr)}\n")
 
     def progress(self, text: str) -> None:
-        """A line on the terminal behind stderr that the next one overwrites, unless --quiet."""
+        """A line on the terminal behind stderr that the next one overwrites, unless --quiet, and
+        that is gone before anything else appears."""
         if not self.quiet:
-            _to_stderr(f"\r{clean(text)}\x1b[K")
+            _line.show(clean(text))
 
     def finish(self) -> None:
         """Write what typer left in the buffer (help texts); `ClosedPipeError` as in `print`."""
@@ -270,21 +286,30 @@ class Session:
         return int(getattr(error, "exit_code", USAGE))
 
 
-def about(target: str | None, error: BmsError) -> str:
+def about(target: Endpoint | str | None, error: BmsError) -> str:
     """What happened, and on which target unless the sentence says so itself."""
     sentence = str(error)
-    if target is None or isinstance(error, TargetError) or target in sentence:
+    if target is None or isinstance(error, TargetError):
         return sentence
-    return f"{target}: {sentence}"
+    name = "" if isinstance(target, str) else target.name
+    said = str(target) in sentence
+    shown = name if said else target if isinstance(target, str) else target.label
+    return f"{shown}: {sentence}" if shown and shown not in sentence else sentence
+
+
+def identified(target: Endpoint) -> dict[str, Any]:
+    """What a JSON object says of the pack that it is about; `name` where it has one."""
+    return {"target": str(target), **({"name": target.name} if target.name else {})}
 
 
 def ask(text: str) -> None:
     """A question on stderr; the answer is typed behind it."""
-    _to_stderr(clean(text))
+    _to_stderr(f"{_folded(text, sys.stderr).rstrip()} ")
 
 
 def end_line() -> None:
-    """What follows on stderr begins on a new line."""
+    """What follows on stderr begins on a new line; a line of progress stays."""
+    _line.shown = False
     _to_stderr("\n")
 
 
@@ -297,14 +322,60 @@ def is_terminal(stream: object) -> bool:
         return False
 
 
+def _folded(line: str, stream: object) -> str:
+    """A line from which what steers a terminal is gone, in as many as the terminal needs."""
+    line = clean(line)
+    if not is_terminal(stream):
+        return line
+    from bmslink.cli.render.fold import fold
+
+    return "\n".join(fold(line, shutil.get_terminal_size().columns))
+
+
 def _innermost(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
+class _ProgressLine:
+    """The line on the terminal behind stderr that is gone before anything else appears."""
+
+    def __init__(self) -> None:
+        self.shown = False
+
+    def show(self, text: str) -> None:
+        """Show this instead; nothing where the terminal takes nothing at the moment: who is
+        stopped by Ctrl-S must not stop a change."""
+        if not _takes(sys.stderr):
+            return
+        self.shown = False
+        _to_stderr(f"\r{text}\x1b[K")
+        self.shown = bool(text)
+
+    def clear(self) -> None:
+        """Make room for something else."""
+        if self.shown:
+            self.shown = False
+            _to_stderr("\r\x1b[K")
+
+
+_line = _ProgressLine()
+
+
+def _takes(stream: IO[str] | None) -> bool:
+    """Whether a terminal takes more now; taken for granted where that cannot be asked."""
+    if stream is None:
+        return False
+    try:
+        return bool(select.select([], [stream], [], 0)[1])
+    except (OSError, ValueError, TypeError, AttributeError):  # Windows; a test's stream
+        return True
+
+
 def _to_stdout(text: str) -> None:
     """A line or a block on stdout, cleaned already."""
+    _line.clear()
     if sys.stdout is None:
         raise ClosedPipeError
     try:
@@ -320,6 +391,7 @@ def _to_stdout(text: str) -> None:
 
 def _to_stderr(text: str) -> None:
     """Text on stderr; nothing where nobody reads it."""
+    _line.clear()
     if sys.stderr is None:
         return
     try:

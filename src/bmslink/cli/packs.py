@@ -72,7 +72,7 @@ def show_path(ctx: typer.Context) -> None:
     if session.json:
         session.record({"path": str(path), "exists": path.exists()})
     else:
-        session.print(str(path))
+        session.write(str(path))
 
 
 COMMANDS = {"list": list_packs, "add": add_pack, "remove": remove_pack, "path": show_path}

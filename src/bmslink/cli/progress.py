@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from typing import Self
+from shutil import get_terminal_size
+from typing import TYPE_CHECKING, Self
 
 from bmslink.cli.output import Session, is_terminal
 
-__all__ = ["Progress"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bmslink.device import Device
+
+__all__ = ["Progress", "show_progress"]
 
 _PATIENCE = 0.5
 """Work that takes less than this shows nothing, s."""
+_LONG = 2.0
+"""The same for work with packs, which waits for their answers, s."""
 _PERIOD = 0.1
 """The line changes no more often than this, s."""
 
@@ -22,10 +31,11 @@ class Progress:
     As a context manager it leaves no line behind.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, patience: float | None = None) -> None:
+        """`patience`: how long nothing is shown, s."""
         self._session = session
-        self._live = not session.json and not session.quiet and is_terminal(sys.stderr)
-        self._due = time.monotonic() + _PATIENCE
+        self._live = _is_live(session)
+        self._due = time.monotonic() + (_PATIENCE if patience is None else patience)
         self._shown = False
 
     def __enter__(self) -> Self:
@@ -36,14 +46,39 @@ class Progress:
 
     def tell(self, doing: str, done: float) -> None:
         """What is being done, and how much of it is done, 0 to 1."""
+        self.show(f"{doing}: {min(max(done, 0.0), 1.0):.0%}")
+
+    def show(self, text: str) -> None:
+        """Show it, cut to the width of the terminal, if it is time."""
         if not self._live or (now := time.monotonic()) < self._due:
             return
         self._due = now + _PERIOD
         self._shown = True
-        self._session.progress(f"{doing}: {min(max(done, 0.0), 1.0):.0%}")
+        self._session.progress(text[: get_terminal_size().columns - 1])
 
     def clear(self) -> None:
         """Make room for something else."""
         if self._shown:
             self._shown = False
             self._session.progress("")
+
+
+def show_progress(session: Session, devices: Sequence[Device]) -> None:
+    """Show how far reading and changing the settings of packs are, once that takes long; of several
+    packs by their targets."""
+    if not _is_live(session):
+        return
+    line = Progress(session, _LONG)
+
+    def follow(device: Device) -> None:
+        name = f"{device.target}: " if len(devices) > 1 else ""
+        device.on_progress = lambda doing, done, total: line.show(f"{name}{doing} {done}/{total}")
+
+    for device in devices:
+        follow(device)
+
+
+def _is_live(session: Session) -> bool:
+    """Whether a person sees what changes on stderr, and wants to."""
+    dumb = os.environ.get("TERM") == "dumb"
+    return not (session.json or session.quiet or dumb) and is_terminal(sys.stderr)

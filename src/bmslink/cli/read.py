@@ -8,14 +8,18 @@ import typer
 
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_all
-from bmslink.cli.output import FAILED, Session, about, exit_code
+from bmslink.cli.output import FAILED, Session, about, exit_code, identified
 
 if TYPE_CHECKING:
     from bmslink.device import Device
     from bmslink.errors import BmsError
+    from bmslink.link.transport import Endpoint
     from bmslink.model import Reading
 
 __all__ = ["command"]
+
+_CONDITIONS = 4
+"""The conditions are mostly shorter than their title by so many characters."""
 
 
 def command(
@@ -36,7 +40,7 @@ def command(
     session = o.session_of(ctx)
     devices = connect_all(session, targets, connection)
     interval = watch if watch is not None or count is None else 1.0
-    report = ReadingOutput(session, [str(d.target) for d in devices], watching=interval is not None)
+    report = ReadingOutput(session, [d.target for d in devices], watching=interval is not None)
     run(_read_all(devices, report, interval, count))
     if report.failed:
         raise typer.Exit(report.code)
@@ -84,7 +88,7 @@ async def _read_all(
 class ReadingOutput:
     """Puts each reading or error out as it comes."""
 
-    def __init__(self, session: Session, targets: list[str], *, watching: bool) -> None:
+    def __init__(self, session: Session, targets: list[Endpoint], *, watching: bool) -> None:
         self.session = session
         self.targets = targets
         self.watching = watching
@@ -107,7 +111,7 @@ class ReadingOutput:
         if not several and not self.watching:
             self.code = exit_code(error)
         if self.session.json and (several or self.watching):
-            self.session.record({"target": self.targets[index], "error": str(error)})
+            self.session.record({**identified(self.targets[index]), "error": str(error)})
         self.session.show_traceback(error)
         self.session.complain(about(self.targets[index], error))
 
@@ -119,10 +123,13 @@ class ReadingOutput:
             self.session.show(read.block(reading, g))
             return
         several = len(self.targets) > 1
+        console = self.session.console
+        narrow = console.is_terminal and console.width < len(read.HEADER) - _CONDITIONS
         if not self._begun:
             self._begun = True
             for n, target in enumerate(self.targets, 1):
-                self.session.print(f"#{n} {target}" if several else target)
-            self.session.print(("   " if several else "") + read.HEADER)
+                self.session.print(f"#{n} {target.label}" if several else target.label)
+            if not narrow:
+                self.session.print(("   " if several else "") + read.HEADER)
         label = f"#{index + 1:<2}" if several else ""
-        self.session.show(read.line(reading, g, label))
+        self.session.show((read.brief if narrow else read.line)(reading, g, label))

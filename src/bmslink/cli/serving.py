@@ -33,7 +33,7 @@ def announce(session: Session, target: str) -> None:
     if session.json:
         session.record({"ready": target})
     else:
-        session.print(simulate.ready(target))
+        session.write(simulate.ready(target))
 
 
 def run_server(serving: Coroutine[Any, Any, None]) -> None:

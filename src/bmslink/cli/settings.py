@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +17,7 @@ import typer
 from bmslink.cli import change as c
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_one
+from bmslink.cli.output import identified
 from bmslink.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
@@ -94,15 +94,20 @@ def set_settings(
         return
 
     async def write(device: Device) -> None:
+        async with device.conversation():
+            await change(device)
+
+    async def change(device: Device) -> None:
         found = await device.settings_map(await device.identify())
         values = {}
         for key, text in wanted.items():
             row = found.setting(key)
             try:
-                values[key] = c.value_of(row.kind, row.unit, text)
+                values[key] = c.value_of(row.kind, row.unit, text, name=key)
             except UsageError as exc:
-                raise UsageError(f"{key}: {exc}") from exc
-        await c.change(session, device, values, options, settings=found)
+                said = str(exc)
+                raise UsageError(said if key in said else f"{key}: {said}") from exc
+        await c.change(session, device, values, options, command="settings set", settings=found)
 
     run_open(device, write)
 
@@ -167,12 +172,12 @@ async def _adjust(
         whole = options.dry_run or session.verbosity > 0
         session.show(config.adjustment(wanted, glyphs, whole=whole))
     elif options.dry_run or wanted.plan.blocked:
-        session.record({"target": wanted.plan.target, "plan": wanted.to_dict()})
+        session.record({**identified(device.target), "plan": wanted.to_dict()})
     c.stop_if_blocked(wanted.plan)
     if options.dry_run:
         session.say(c.DRY_RUN)
         return
-    await c.agree(session, f"Set it on {device.target}?", yes=options.yes)
+    await c.agree(session, f"Set it on {device.target.label}?", yes=options.yes)
     outcome = await c.under_way(session, device, adjust(device, wanted))
     c.show_outcome(session, device, outcome)
 
@@ -187,40 +192,38 @@ def _show(
     device = connect_one(session, target, connection)
 
     async def fetch(device: Device) -> SettingsSnapshot:
-        found = await device.settings_map(await device.identify())
-        return await device.settings(_part(found, keys))
+        async with device.conversation():
+            found = await device.settings_map(await device.identify())
+            return await device.settings(_part(found, keys))
 
     table = run_open(device, fetch)
-    _print(session, table, keys)
+    _print(session, device, table, keys)
     believe(table)  # shown all the same: it helps to find the fault
 
 
-def _print(session: Session, table: SettingsSnapshot, keys: list[str]) -> None:
+def _print(session: Session, device: Device, table: SettingsSnapshot, keys: list[str]) -> None:
     rows = [table.map.setting(k) for k in keys] or list(table.map.settings)
     if session.json:
-        from bmslink.cli.render.config import setting_object
+        from bmslink.cli.render.settings import setting_object
 
         for row in rows:
             session.record(setting_object(table, row))
         return
-    from bmslink.cli.render import config, text
+    from bmslink.cli.render import settings as render
+    from bmslink.cli.render import text
 
     if not keys:
-        session.show(config.settings(table, text.glyphs(ascii_only=session.ascii)))
+        glyphs = text.glyphs(ascii_only=session.ascii)
+        session.show(render.settings(table, glyphs, device.target.label))
         return
     values = table.values()
-    shown = [(row.key, config.bare(row, values[row.key])) for row in rows]
+    shown = [(row.key, render.bare(row, values[row.key])) for row in rows]
     alone = len(shown) == 1
-    session.print(*(value if alone else f"{key}={value}" for key, value in shown))
+    session.write(*(value if alone else f"{key}={value}" for key, value in shown))
 
 
 def _part(found: SettingsMap, keys: list[str]) -> SettingsMap:
-    """Of a map only the slots that are asked for; `TargetError` for a name that it lacks."""
-    for key in keys:
-        if key not in found.by_key:
-            near = get_close_matches(key, found.by_key, n=1)
-            ask = f" Did you mean {near[0]}?" if near else ""
-            raise TargetError(f"This board ({found.name}) has no setting {key!r}.{ask}")
-    slots = {found.by_key[key].slot for key in keys}
+    """Of a map only the slots that are asked for; `UsageError` for a name that it lacks."""
+    slots = {found.setting(key).slot for key in keys}
     parts = tuple(slot for slot in found.slots if not keys or slot.address in slots)
     return replace(found, slots=parts)

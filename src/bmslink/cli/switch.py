@@ -53,10 +53,10 @@ def command(
                 if session.json:
                     session.record({"frame": frame.hex()})
                 else:
-                    session.print(frame.hex(" "))
+                    session.write(frame.hex(" "))
             session.say(c.DRY_RUN)
             return
-        await c.agree(session, f"Switch {wish} on {device.target}?", yes=yes)
+        await c.agree(session, f"Switch {wish} on {device.target.label}?", yes=yes)
         outcome = await c.under_way(session, device, switch(device, wish, waive=waiving.waived()))
         c.show_outcome(session, device, outcome)
 

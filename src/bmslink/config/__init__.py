@@ -14,6 +14,13 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
   board, where it was read already. `chemistry` states what the cells are (`CHEMISTRIES`); a device
   that was opened by its name in bmslink.toml knows what is said there. `make_plan` is the same
   without a device: pure, from what was read.
+* `draft_undo(device, *, keep_changed=False, waive=(), …) -> Plan` plans to go back to what was set
+  before the last change of this pack, and `undo(device, …) -> Outcome` does it at once. `plan.raw`
+  (an `Undo`) says which change that is, and what somebody else changed since.
+* `async with device.conversation():` around both keeps JBD's factory mode open in between (one time
+  in it less); not while a person looks at the plan, or after `await device.leave_session()`.
+  `connect(target, on_progress=told)`: `told(doing, done, total)` is called while settings are read,
+  written and checked.
 * `Plan`: `changes` (in the order of writing; each with `slot`, `old`, `new` and its `edits`:
   key, old, asked and stored value), `unsupported` and `left_out` (key -> why), `checks`, `remarks`,
   `frames` (every byte that would change something), `blocked` (the checks that block it),
@@ -22,7 +29,8 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
   to go on all the same; empty: nothing helps), `waived`, `blocks`. `WAIVERS` names all of them.
 * `oddities(table)` says what of a table that was read is impossible (empty: nothing), `believe`
   raises `FrameError` instead.
-* `apply(device, plan, *, confirm=None, journal=None) -> Outcome`. `confirm(new_plan) -> bool` is
+* `apply(device, plan, *, confirm=None, journal=None, command="") -> Outcome`. `command` is noted in
+  the journal: what the change was made with. `confirm(new_plan) -> bool` is
   asked only where the settings changed since the plan was made; without it that is an end.
 * `resume(device, *, rollback=False, keep=False, agreed=False, waive=(), confirm=None,
   journal=None) -> Outcome` ends a change that was cut off: finishes it, sets it back, or (`keep`)
@@ -59,9 +67,11 @@ from bmslink.config.identity.places import place_of
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Edit, Plan, make_plan
 from bmslink.config.records.cut_off import CutOff, cut_off_change, unfinished
+from bmslink.config.records.last_change import Undo
 from bmslink.config.records.open_changes import left_behind, open_change
 from bmslink.config.resume import resume
 from bmslink.config.switching.switches import rehearse_switch, switch
+from bmslink.config.undo import draft_undo, undo
 from bmslink.config.verify import Deviation, Verification, verify
 
 __all__ = [
@@ -74,6 +84,7 @@ __all__ = [
     "Edit",
     "Outcome",
     "Plan",
+    "Undo",
     "Verification",
     "adjust",
     "apply",
@@ -81,6 +92,7 @@ __all__ = [
     "cut_off_change",
     "draft",
     "draft_adjustment",
+    "draft_undo",
     "left_behind",
     "make_plan",
     "oddities",
@@ -89,6 +101,7 @@ __all__ = [
     "rehearse_switch",
     "resume",
     "switch",
+    "undo",
     "unfinished",
     "verify",
 ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from bmslink.arguments import checked
-from bmslink.config.checks.check import Check, Health
+from bmslink.config.checks.check import Health, refuse
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
 from bmslink.config.identity.known_as import identify_as, pack_of, same_board
@@ -15,12 +16,14 @@ from bmslink.config.job import BoardChanged, Job, watch
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Plan, make_plan, with_frames
 from bmslink.config.records.history import ChangeHistory, made_here
+from bmslink.config.records.last_change import Back, Undo
 from bmslink.config.records.open_changes import begin, blocks_of, cut_off, lock_names, other_road
 from bmslink.config.rollback import close, outcome_of, roll_back, unknown
 from bmslink.config.writer import write_until_verified
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, SettingError
 from bmslink.model import Identity
+from bmslink.protocols.abilities import settings_of
 from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot
 from bmslink.storage.journal import Journal, JournalError
 
@@ -44,7 +47,7 @@ async def draft(
     device: Device,
     wanted: Mapping[str, object] | Profile,
     *,
-    raw: Backup | None = None,
+    raw: Backup | Undo | None = None,
     switches: bool = False,
     waive: Collection[str] = (),
     chemistry: str | None = None,
@@ -54,30 +57,31 @@ async def draft(
     """Read everything a change needs to know and plan it; nothing is changed.
 
     `wanted`: values by name, or a profile, of which switches are set only with `switches`. `raw`:
-    a backup to go back to. `settings`: the map of this board, where the caller has asked for it
-    already. Raises `SettingError` where the board's settings are not known at all, and for bare
-    bytes instead of a backup, `LinkTimeout`, …
+    a backup to go back to, or `Undo()` to go back from the last change. `settings`: the map of this
+    board, where the caller has asked for it already. Raises `SettingError` where the board's
+    settings are not known at all, and for bare bytes instead of a backup, `LinkTimeout`, …
     """
     _need_backup(raw)
     counted = device.link.received, device.link.framer.bad_frames
-    identity = await device.identify()
-    table = await device.settings(settings or await device.settings_map(identity))
-    wish = _Wish(wanted, raw, switches, frozenset(waive), chemistry)
-    return await _draft(device, identity, table, wish, journal or Journal(), counted)
+    async with device.conversation():
+        identity = await device.who()
+        table = await device.settings(settings or await device.settings_map(identity))
+        wish = _Wish(wanted, raw, switches, frozenset(waive), chemistry)
+        return await _draft(device, identity, table, wish, journal or Journal(), counted)
 
 
 class _Wish(NamedTuple):
     """What is asked for, apart from what the board holds."""
 
     wanted: Mapping[str, object] | Profile
-    raw: Backup | None
+    raw: Backup | Undo | None
     switches: bool
     waive: frozenset[str]
     chemistry: str | None
 
 
 def _need_backup(raw: object) -> None:
-    if raw is not None and not isinstance(raw, Backup):
+    if raw is not None and not isinstance(raw, Backup | Undo):
         raise SettingError(
             "Bytes alone do not say which board they are of: give the whole backup, as "
             "`load_backup` reads it. Nothing was sent."
@@ -94,6 +98,7 @@ async def _draft(
 ) -> Plan:
     blocked = blocks_of(journal, device, identity, table)
     past = ChangeHistory(journal, device, identity, table) if "journal" not in blocked else None
+    back = _going_back(wish, blocked, past, table, identity)
     reading, still = await watch(device)
     frames, bad = device.link.received, device.link.framer.bad_frames
     plan = make_plan(
@@ -101,27 +106,56 @@ async def _draft(
         wish.wanted,
         identity=identity,
         reading=reading,
-        raw=wish.raw,
-        elsewhere=wish.raw is not None and not made_here(wish.raw, device),
+        raw=back.raw if back else wish.raw if isinstance(wish.raw, Backup) else None,
+        restore=True if back else None,
+        elsewhere=isinstance(wish.raw, Backup) and not made_here(wish.raw, device),
         stood=past.stood() if wish.raw and past else None,
         switches=wish.switches,
         switched_off=past.switched_off() if wish.switches and past else None,
         waive=wish.waive,
-        chemistry=wish.chemistry,
+        chemistry=wish.chemistry or (back.chemistry if back else None),
         health=Health(frames - counted[0], bad - counted[1], still),
         target=str(device.target),
+        name=device.target.name,
         blocked=blocked,
         named=device.named,
     )
+    if back:
+        plan = _with_what_is_undone(plan, back)
     slots = table.map.by_address
     writes = [(slots[c.slot], c.new) for c in plan.changes if c.slot not in plan.refused]
-    with device.driver.seen.vouching(plan.vouched):
+    with settings_of(device.driver).seen.vouching(plan.vouched):
         return with_frames(plan, await device.rehearse(writes)) if writes else plan
 
 
-def refuse(sentence: str, name: str) -> GateError:
-    """A refusal with the one check that makes it."""
-    return GateError(sentence, [Check(name=name, passed=False, sentence=sentence)])
+def _going_back(
+    wish: _Wish,
+    blocked: Mapping[str, str],
+    past: ChangeHistory | None,
+    table: SettingsSnapshot,
+    identity: Identity,
+) -> Back | None:
+    """What undoing the last change would set, where that is asked for. `GateError` where nothing
+    can be undone."""
+    if not isinstance(wish.raw, Undo):
+        return None
+    for name in ("journal", "unfinished"):
+        if name in blocked:
+            raise refuse(f"Nothing was sent. {blocked[name]}", name)
+    if past is None:
+        return None
+    return past.last().back(wish.raw, table, identity)
+
+
+def _with_what_is_undone(plan: Plan, back: Back) -> Plan:
+    """The plan made from the bytes that come back, with what is known of the change."""
+    checks = (replace(c, waived=c.blocks and c.waiver in plan.waive) for c in back.checks)
+    return replace(
+        plan,
+        raw=back.undo,
+        left_out={**plan.left_out, **back.left},
+        checks=(*plan.checks, *checks),
+    )
 
 
 def same_as_planned(plan: Plan, identity: Identity) -> None:
@@ -144,32 +178,53 @@ async def apply(
     *,
     confirm: Callable[[Plan], bool] | None = None,
     journal: Journal | None = None,
+    command: str = "",
 ) -> Outcome:
     """Make the planned change, after looking again whether it may still be made.
 
-    Raises `GateError` (nothing was sent), `VerifyError` (set back), `RollbackError` (not set back).
+    `command`: what it is made with, for the journal. Raises `GateError` (nothing was sent),
+    `VerifyError` (set back), `RollbackError` (not set back).
     """
     journal = journal or Journal()
     with locked(journal.folder / "locks", lock_names(device, plan.identity)):
-        fresh = await _look_again(device, plan, journal)
-        gate(fresh)
-        if fresh.changes != plan.changes and not (confirm is not None and confirm(fresh)):
+        async with device.conversation():
+            return await _apply(device, plan, confirm, journal, command)
+
+
+async def _apply(
+    device: Device,
+    plan: Plan,
+    confirm: Callable[[Plan], bool] | None,
+    journal: Journal,
+    command: str,
+) -> Outcome:
+    fresh = await _look_again(device, plan, journal)
+    gate(fresh)
+    if fresh.changes != plan.changes:
+        await device.leave_session()  # a person may be asked
+        if confirm is None or not confirm(fresh):
             raise refuse(
                 "The settings changed since the plan was made, and what would change now was not "
                 "agreed to: nothing was sent. Plan again.",
                 "unchanged",
             )
-        if not fresh.changes:
-            left = fresh.unsupported
-            return Outcome(
-                result="nothing",
-                sentence="Nothing was sent: what this pack can change is as wanted already; it "
-                f"cannot change {_named(left)}."
-                if left
-                else "Everything is as wanted already.",
-                notes=_left_out(fresh),
-            )
-        return await _carry_out_new(device, fresh, journal)
+    if not fresh.changes:
+        left = fresh.unsupported
+        return Outcome(
+            result="nothing",
+            sentence="Nothing was sent: what this pack can change is as wanted already; it "
+            f"cannot change {_named(left)}."
+            if left
+            else _nothing_to_do(fresh),
+            notes=_left_out(fresh),
+        )
+    return await _carry_out_new(device, fresh, journal, command)
+
+
+def _nothing_to_do(plan: Plan) -> str:
+    if plan.undoes:
+        return f"Nothing was sent: of {plan.undoes.sentence} nothing is left to be set back."
+    return "Everything is as wanted already."
 
 
 def _left_out(plan: Plan) -> list[str]:
@@ -188,18 +243,20 @@ async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
     raw = plan.raw
     _need_backup(raw)
     counted = device.link.received, device.link.framer.bad_frames
-    identity, _ = await identify_as(device, pack_of(plan.identity))
+    identity = await device.who()
+    if same_board(pack_of(plan.identity), pack_of(identity)):
+        identity, _ = await identify_as(device, pack_of(plan.identity))
     same_as_planned(plan, identity)
     table = await settled_table(device, plan, identity)
-    backup = raw if isinstance(raw, Backup) else None
-    wish = _Wish(plan.wanted, backup, plan.switches, plan.waive, plan.stated)
+    source = raw if isinstance(raw, Backup | Undo) else None
+    wish = _Wish(plan.wanted, source, plan.switches, plan.waive, plan.stated)
     return await _draft(device, identity, table, wish, journal, counted)
 
 
 async def settled_table(device: Device, plan: Plan, identity: Identity) -> SettingsSnapshot:
     """The settings as of now. Two equal readings of them are needed: the plan's is the first."""
     # never by the plan's own map: what limits a write is the table that this driver found
-    settings = device.driver.own_map or await device.settings_map(identity)
+    settings = settings_of(device.driver).own_map or await device.settings_map(identity)
     table = await device.settings(settings)
     if settings.differing(plan.table.image, table.image):
         settings = await device.settings_map(identity)
@@ -213,8 +270,11 @@ async def settled_table(device: Device, plan: Plan, identity: Identity) -> Setti
     return table
 
 
-async def _carry_out_new(device: Device, plan: Plan, journal: Journal) -> Outcome:
+async def _carry_out_new(device: Device, plan: Plan, journal: Journal, command: str) -> Outcome:
     table = plan.table
+    told = {"command": command}
+    if plan.undoes:
+        told["undoes"] = plan.undoes.transaction
     transaction = begin(
         journal,
         device,
@@ -226,6 +286,7 @@ async def _carry_out_new(device: Device, plan: Plan, journal: Journal) -> Outcom
         waived=[check.waiver for check in plan.checks if check.waived],
         restore=plan.raw is not None,
         chemistry=plan.chemistry,
+        **{name: value for name, value in told.items() if value},
     )
     job = Job(
         device=device,
@@ -237,7 +298,7 @@ async def _carry_out_new(device: Device, plan: Plan, journal: Journal) -> Outcom
         notes=_left_out(plan),
         outages=device.link.outages,
     )
-    with device.driver.seen.vouching(plan.vouched):
+    with settings_of(device.driver).seen.vouching(plan.vouched):
         return await carry_out(job, plan.changes)
 
 

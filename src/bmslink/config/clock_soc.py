@@ -36,6 +36,7 @@ from bmslink.config.writer import write_until_verified
 from bmslink.device import Device
 from bmslink.errors import BmsError, FrameError, RollbackError, TransportError
 from bmslink.model import Adjustment, Reading
+from bmslink.protocols.abilities import can_adjust, clock_soc_of, settings_of
 from bmslink.storage.journal import Journal, JournalError
 
 __all__ = ["AdjustmentPlan", "adjust", "draft_adjustment"]
@@ -99,10 +100,10 @@ async def draft_adjustment(
     plan = await draft(device, {}, waive=waive, chemistry=chemistry, journal=journal)
     wanted = [what for what in ("clock", "soc") if getattr(wish, what) is not None]
     for what in wanted:
-        able = device.driver.can_adjust(what)
+        able = can_adjust(device.driver, what)
         if not able.supported:
             raise refuse(f"{what} cannot be set here: {able.reason}.", "supported")
-    untested = [why for what in wanted if (why := device.driver.adjustable.get(what))]
+    untested = [why for what in wanted if (why := clock_soc_of(device.driver).takes.get(what))]
     if untested:
         plan = replace(plan, checks=tuple(_untested(c, untested, waive) for c in plan.checks))
     reading = None
@@ -201,7 +202,7 @@ async def adjust(
 
 async def _beside(job: Job) -> str:
     """Set back what else changed. In sentences, if that matters or failed; empty if all is well."""
-    with job.device.driver.seen.vouching(job.before):
+    with settings_of(job.device.driver).seen.vouching(job.before):
         try:
             await write_until_verified(job, {}, [])
         except BoardChanged as error:

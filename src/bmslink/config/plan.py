@@ -17,6 +17,7 @@ from bmslink.config.checks.gates import check_all
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
 from bmslink.config.order import in_order
+from bmslink.config.records.last_change import Undo
 from bmslink.config.restore import (
     Outside,
     Stood,
@@ -78,11 +79,13 @@ class Plan:
     """A change that has been thought through."""
 
     target: str
+    name: str | None
+    """What bmslink.toml calls the pack."""
     identity: Identity
     table: SettingsSnapshot
     """All settings as they were read."""
     wanted: Mapping[str, object] | Profile
-    raw: Backup | RawSettings | None
+    raw: Backup | Undo | RawSettings | None
     waive: frozenset[str]
     chemistry: str | None
     """What the cells are made of, as far as somebody said so."""
@@ -113,6 +116,11 @@ class Plan:
         return tuple(check for check in self.checks if check.blocks)
 
     @property
+    def undoes(self) -> Undo | None:
+        """The change that it undoes, if it does."""
+        return self.raw if isinstance(self.raw, Undo) else None
+
+    @property
     def needs_chemistry(self) -> bool:
         """Whether somebody has to say what the cells are made of before it may be made."""
         return self.chemistry is None and any(c.name == "chemistry" for c in self.blocked)
@@ -128,6 +136,7 @@ class Plan:
             "target": self.target,
             "identity": self.identity.to_dict(),
             "map": self.table.map.name,
+            **({"undoes": self.undoes.to_dict()} if self.undoes else {}),
             "chemistry": self.chemistry,
             "changes": [change.to_dict() for change in self.changes],
             "unsupported": dict(self.unsupported),
@@ -176,6 +185,7 @@ def make_plan(
     chemistry: str | None = None,
     health: Health | None = None,
     target: str = "",
+    name: str = "",
     blocked: Mapping[str, str] | None = None,
     named: NamedPack | None = None,
 ) -> Plan:
@@ -235,6 +245,7 @@ def make_plan(
     refused = {each.slot for each in back.outside if not each.stood and not passed}
     return Plan(
         target=target,
+        name=name or None,
         identity=identity,
         table=table,
         wanted=wanted if isinstance(wanted, Profile) else dict(wanted),
@@ -296,7 +307,7 @@ def _back(
     if table.map.read_only_reason:
         return _Back(foreign_reason=other)
     image = raw.image() if isinstance(raw, Backup) else raw
-    new, left, kept = part_of(table.map, table.image, image)
+    new, left, kept = part_of(table.map, table.image, image, own=not isinstance(raw, Backup))
     found = outside(table.map, table.image, new, stood)
     told = [
         f"{each.why} The journal shows that this board held it, so it comes back."

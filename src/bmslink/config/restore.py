@@ -21,9 +21,12 @@ __all__ = [
     "Outside",
     "RestorablePart",
     "Stood",
+    "brought_back",
+    "fits",
     "foreign_reason",
     "lacking",
     "outside",
+    "part",
     "part_of",
     "unusable_reason",
     "writable_part",
@@ -56,12 +59,13 @@ def unusable_reason(backup: Backup, identity: Identity, settings: SettingsMap) -
         return "The backup is damaged: it holds no settings."
     for address, raw in backup.image().items():
         slot = settings.by_address.get(address)
-        if slot is not None and not _fits(slot, raw):
+        if slot is not None and not fits(slot, raw):
             return f"The backup is damaged: slot {address:02X} has {len(raw)} bytes."
     return ""
 
 
-def _fits(slot: Slot, raw: bytes) -> bool:
+def fits(slot: Slot, raw: bytes) -> bool:
+    """Whether bytes are as long as the slot, and can be read as it."""
     try:
         return len(slot.clean(raw)) == len(raw)
     except FrameError:
@@ -160,10 +164,10 @@ def part_of(
             for row in settings.settings
             if row.slot == address and row.writable and not row.live and (own or not row.own)
         ]
-        back = _brought_back(slot, [r for r in rows if switches or not r.is_switch], now, data)
+        back = brought_back(slot, [r for r in rows if switches or not r.is_switch], now, data)
         if back != slot.clean(now):
             found.new[address] = back
-        if not settings.same(address, _brought_back(slot, rows, now, data), data):
+        if not settings.same(address, brought_back(slot, rows, now, data), data):
             found.left.append(f"Slot {address:02X} holds more than may be written: the rest stays.")
         if not switches:
             found.switches.update(_kept([r for r in rows if r.is_switch], settings, now, data))
@@ -192,7 +196,7 @@ def _kept(
             yield row.key, f"a restore changes no switch ({told})"
 
 
-def _brought_back(slot: Slot, rows: list[Setting], now: bytes, then: bytes) -> bytes:
+def brought_back(slot: Slot, rows: list[Setting], now: bytes, then: bytes) -> bytes:
     """The bytes of a slot with what these rows held then."""
     try:
         old, held = slot.values(then), slot.values(now)
@@ -244,7 +248,7 @@ def _outside(
     for row in settings.settings:
         if row.slot != address or not row.writable:
             continue
-        if here is not None and _part(row, here) == _part(row, then):
+        if here is not None and part(row, here) == part(row, then):
             continue
         value = values[row.key]
         try:
@@ -253,14 +257,14 @@ def _outside(
             row.check(value)
         except SettingError as error:
             known = any(
-                _part(row, slot.values(held)) == _part(row, then)
+                part(row, slot.values(held)) == part(row, then)
                 for held in stood.get(address, ())
-                if _fits(slot, held)
+                if fits(slot, held)
             )
             yield Outside(address, row.key, str(error), known)
 
 
-def _part(row: Setting, fields: Mapping[str, Any]) -> Any:
+def part(row: Setting, fields: Mapping[str, Any]) -> Any:
     """What a row is about, of the fields of its slot."""
     value = fields[row.field]
     return value if row.bit is None else int(value) >> row.bit & 1

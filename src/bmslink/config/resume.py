@@ -35,6 +35,7 @@ from bmslink.config.switching.switches import look_at
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, RollbackError, VerifyError
 from bmslink.model import Command, Identity, Switch
+from bmslink.protocols.abilities import settings_of
 from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, SettingsSnapshot
 from bmslink.storage.journal import Journal, Open
 
@@ -181,9 +182,9 @@ async def _resume(
     job.transaction.note("resumed", back=back, waived=sorted(waive))
     new = {change.slot: change.new for change in record.changes} if record.restore else {}
     if not back:
-        with device.driver.seen.vouching({**record.before.image, **new}):
+        with settings_of(device.driver).seen.vouching({**record.before.image, **new}):
             return await carry_out(job, record.changes)
-    with device.driver.seen.vouching(record.before.image):
+    with settings_of(device.driver).seen.vouching(record.before.image):
         error = await roll_back(job, record.changes, BmsError("The change was cut off."))
     if isinstance(error, VerifyError) and isinstance(error.outcome, Outcome):
         return error.outcome  # that is what was asked for

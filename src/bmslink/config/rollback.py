@@ -58,7 +58,7 @@ def _set_back_sentence(job: Job) -> str:
         return "Everything was set back: all settings are as they were before."
     return (
         f"Everything else was set back, and {_left(job)} stays off: setting back turns nothing "
-        f"on, `bmslink switch {job.device.target}` does."
+        f"on, `bmslink switch {job.device.target.word}` does."
     )
 
 
@@ -95,8 +95,8 @@ async def unknown(job: Job, changes: Sequence[Change], why: str, *, look: bool) 
             table = await job.device.settings(job.settings)
             told = _what_is_read(job, table.image)
     sentence = (
-        f"{why} {told} `bmslink config resume {job.device.target}` is the next step; until then "
-        "nothing else is written to this pack."
+        f"{why} {told} `bmslink config resume {job.device.target.word}` is the next step; "
+        "until then nothing else is written to this pack."
     )
     return RollbackError(sentence, outcome_of(job, "unknown", sentence, changes, table))
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from bmslink.arguments import checked
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
 from bmslink.config.identity.places import Place, where
+from bmslink.config.records.moment import local
 from bmslink.config.records.open_changes import cut_off, regards, said_of
 from bmslink.device import Device
 from bmslink.protocols.common.settings_map import SettingsSnapshot
@@ -78,8 +79,9 @@ async def verify(device: Device, *, journal: Journal | None = None) -> Verificat
     reading raises.
     """
     journal = journal or Journal()
-    identity = await device.identify()
-    table = await device.settings(await device.settings_map(identity))
+    async with device.conversation():
+        identity = await device.identify()
+        table = await device.settings(await device.settings_map(identity))
     if cut := cut_off(journal, device, identity):
         return Verification(
             result="open",
@@ -110,8 +112,8 @@ def _compare(last: _Change, table: SettingsSnapshot) -> Verification:
         for key, (value, unit) in expected.items()
         if values.get(key) != value
     )
-    when = str(last.begin.get("time"))[:19].replace("T", " ")
-    which = f"that the change of {when} UTC {'wrote' if side == 'new' else 'set back'}"
+    when = local(last.begin.get("time"))
+    which = f"that the change of {when} {'wrote' if side == 'new' else 'set back'}"
     count, many = len(expected), "s" * (len(expected) != 1)
     sentence = f"The board still holds the {count} setting{many} {which}."
     if found:

@@ -10,6 +10,7 @@ goes on is decided by what is found.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
@@ -27,6 +28,7 @@ from bmslink.errors import (
     TransportError,
     VerifyError,
 )
+from bmslink.model import Identity
 from bmslink.protocols.common.settings_map import RawSettings, SettingsSnapshot, Slot
 from bmslink.storage.journal import JournalError
 
@@ -99,6 +101,7 @@ async def _write(job: Job, aim: Mapping[int, bytes], todo: Sequence[int]) -> Non
                 _still_as_before(job, found, aim)
             try:
                 while waiting and not _doubtful(job):
+                    job.device.progress("writing", len(todo) - len(waiting) + 1, len(todo))
                     await _write_one(job, waiting[0], found.get(waiting[0]), aim[waiting[0]])
                     del waiting[0]
             except LinkTimeout as error:  # perhaps the frame was lost
@@ -146,7 +149,8 @@ async def _write_back(
 ) -> None:
     """Write everything that a write may have reached, whatever it shows, and go on past what does
     not take it. A switch that is off is left off."""
-    for address in todo:
+    for number, address in enumerate(todo, 1):
+        job.device.progress("writing", number, len(todo))
         for left in reversed(range(_TRIES)):
             await _sure(job)
             await still_ours(job)
@@ -191,21 +195,31 @@ async def _store(job: Job, slot: Slot, data: bytes, patience: float) -> None:
 
 
 async def _rest(job: Job) -> None:
-    await asyncio.sleep(max(_REST, _LAG * job.lag))
+    await job.device.leave_session()
+    whole = max(_REST, _LAG * job.lag)
+    for second in range(math.ceil(whole)):
+        job.device.progress("waiting", second, math.ceil(whole))
+        await asyncio.sleep(min(1.0, whole - second))
 
 
 async def _prove(job: Job) -> SettingsSnapshot:
-    """The table as two readings give it, with other questions between them.
+    """The table as two readings give it, with other questions between them. Where answers do not
+    name their questions, the second asks otherwise than the first.
 
     Impossible values that were not there before prove nothing. On the way back a table is given
     back with them where both readings show the same: somebody else may have written them, and what
     was there before is written over them like over anything else that strayed.
     """
     for left in reversed(range(_LOOKS)):
-        table = await job.device.settings(job.settings)
-        await still_ours(job, table.image)
-        again = await job.device.settings(job.settings)
+        async with job.device.conversation():
+            with job.device.stage("checking", 2 * len(job.settings.slots)):
+                table = await job.device.glance(job.settings)
+                found = await still_ours(job)
+                again = await job.device.glance(job.settings, again=True)
+        await job.device.leave_session()  # before anybody says how it ended
         differ = job.settings.differing(table.image, again.image)
+        if not (differ and left):
+            _not_replaced(job, found, again.image)
         odd = oddities(again, since=job.before)
         if not (differ or odd) or not left:
             break
@@ -220,18 +234,27 @@ async def _prove(job: Job) -> SettingsSnapshot:
     return again
 
 
-async def still_ours(job: Job, image: RawSettings | None = None) -> None:
-    """`BoardChanged` if another board answers than the one that the change was begun on.
+async def still_ours(job: Job, image: RawSettings | None = None) -> Identity:
+    """Who answers; `BoardChanged` if it is another board than the one that the change was begun
+    on.
 
     `image`: its settings as read now; a board without a serial number is known by them. How many
     cells it says it has may be what the change did to it.
     """
-    found, other = await identify_as(job.device, known_as(job) | {"cell_count": None})
+    known = known_as(job) | {"cell_count": None}
+    found, other = await identify_as(job.device, known, cut_short=True)
     if other:
         raise BoardChanged(f"Another board answers: {other}.")
     if known_as(job)["cell_count"] is not None:
         job.cells = found.cell_count
-    if image is None or found.serial_number or job.known:
+    if image is not None:
+        _not_replaced(job, found, image)
+    return found
+
+
+def _not_replaced(job: Job, found: Identity, image: RawSettings) -> None:
+    """`BoardChanged` if a board without a serial number has the settings of another one."""
+    if found.serial_number or job.known:
         return
     moved = strangers(job.settings, job.before, image, job.touched)
     shown = all(job.settings.same(a, image.get(a), raw) for a, raw in job.held.items())

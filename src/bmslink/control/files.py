@@ -32,6 +32,7 @@ from typing import Any
 
 import msgspec
 
+from bmslink.config.files.kind import instead
 from bmslink.control.decide.catalogue import default_policies
 from bmslink.control.decide.compile import curve_of, trip_of
 from bmslink.control.decide.policy import Battery, Mode, OnMissing, Policy, PolicySet, Reset
@@ -40,6 +41,7 @@ from bmslink.control.decide.rule import fraction_at
 from bmslink.control.decide.thresholds import THRESHOLDS
 from bmslink.control.decide.thresholds import UNITS as THRESHOLD_UNITS
 from bmslink.errors import TargetError
+from bmslink.link.mistakes import is_target
 from bmslink.settings.units import UnitError, parse, write
 from bmslink.storage.toml import Document, Key, read_text
 
@@ -103,6 +105,10 @@ class _PolicyRow(msgspec.Struct, forbid_unknown_fields=True):
 def load_policies(path: Path) -> PolicySet:
     """Read a policy file. `TargetError` names the file, the line and what is wrong."""
     if not path.exists():
+        if is_target(path):
+            raise TargetError(
+                f"{path} is a pack, not a file: write the policy file first, then the pack."
+            )
         raise TargetError(
             f"There is no file {path}; `bmslink control presets --chemistry lfp --use solar "
             f"-o {path}` writes one to start from."
@@ -112,6 +118,8 @@ def load_policies(path: Path) -> PolicySet:
 
 def parse_policies(text: str, path: Path) -> PolicySet:
     """The policies that a text describes; `path` is for the messages."""
+    if other := instead(text, path, "policies"):
+        raise TargetError(f"{path} is no policy file. {other}")
     return _Reader(Document(text, path)).policies()
 
 

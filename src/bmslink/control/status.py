@@ -43,6 +43,8 @@ class PackStatus(msgspec.Struct, kw_only=True):
     """One pack of a run."""
 
     target: str
+    name: str | None = None
+    """What bmslink.toml calls it."""
     heard: float | None = None
     """When its last reading came, s since 1970."""
     error: str = ""

@@ -31,6 +31,8 @@ _MOST = 256
 _RECENT = 2048
 """Bytes that are kept to see what they look like where none of them was a frame."""
 _OUTAGE = 2
+_PAUSE = 3
+"""A pause of so many timeouts between two answers may be long enough to plug in another board."""
 _RADIO_TIMEOUT, _RADIO_IDLE = 1.0, 0.5  # s
 _PATIENCE = 10
 """An answer of many frames may take this many times the timeout of one."""
@@ -119,11 +121,17 @@ class Link(Generic[F]):
         self.outages = 0
         """How often at least two tries in a row, of whatever questions, got no answer before one
         did: long enough to put the plug into another board."""
+        self.pauses = 0
+        """How often there was a pause as long between two answers, also where nothing was asked."""
+        self._answer_at = -1e9
+        self.prompt = False
+        """Whether the last answer came to the first try."""
 
     async def open(self) -> None:
         """Open the transport; raises what it raises."""
         self._lost = None
         self._awake = False
+        self._answer_at = -1e9
         self._tries = []
         self.framer.reset()
         self._frames.clear()
@@ -229,14 +237,26 @@ class Link(Generic[F]):
                 got = await self._gather(match, complete, wait, quiet, tally, sent)
                 if got and (complete(got) or quiet is not None):
                     self.outages += self._missed >= _OUTAGE
-                    self._missed = 0
-                    self._awake = True
+                    self._missed, self.prompt = 0, attempt == 0
+                    self._heard_answer()
                     self._answered()
                     return got
                 self._missed += 1
                 tally.got = max(tally.got, len(got))
                 _log.info("%s: no answer to try %d of %d.", self.name, attempt + 1, retries + 1)
             raise self._timeout(tally)
+
+    def _heard_answer(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self.pauses += now - self._answer_at > _PAUSE * self.timing.timeout
+        self._answer_at, self._awake = now, True
+
+    @property
+    def breaks(self) -> int:
+        """Grows with everything in which another board may have taken the place of the one that
+        spoke: outages, pauses, also one that lasts until now."""
+        pause = asyncio.get_running_loop().time() - self._answer_at
+        return self.outages + self.pauses + (pause > _PAUSE * self.timing.timeout)
 
     def _begin(self, question: F, wait: float) -> None:
         """A question will be sent; how long the answers to the one before may still come."""
@@ -342,7 +362,7 @@ class Link(Generic[F]):
         while await self._news_until(deadline):
             frame = self._frames.popleft()
             if match(frame):
-                self._awake = True
+                self._heard_answer()
                 return frame
             tally.others += 1
         raise self._timeout(tally)

@@ -17,8 +17,11 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, unquote, urlencode
 
+from bmslink.arguments import decimal_comma, did_you_mean
 from bmslink.errors import TargetError
 from bmslink.link.gatt import Gatt, SeenDevice
+from bmslink.link.mistakes import is_file, meant, part_of_address, without_slash
+from bmslink.link.plugins import load_plugin, plugins
 
 __all__ = ["SCHEMES", "Endpoint", "Line", "Pin", "Transport", "make_transport", "parse_target"]
 
@@ -115,6 +118,18 @@ class Endpoint:
     """Port path, host:port, simulated protocol, file path, address."""
     protocol: str | None = None
     query: Mapping[str, str] = field(default_factory=dict)
+    name: str = field(default="", compare=False)
+    """What bmslink.toml calls it; empty where nobody gave it a name."""
+
+    @property
+    def label(self) -> str:
+        """The name and the target, for people."""
+        return f"{self.name} ({self})" if self.name else str(self)
+
+    @property
+    def word(self) -> str:
+        """What a command takes for it: its name where that means this one pack, else the target."""
+        return str(self) if " " in self.name else self.name or str(self)
 
     def __str__(self) -> str:
         prefix = f"{self.protocol}+" if self.protocol else ""
@@ -130,7 +145,9 @@ class Endpoint:
         try:
             value = float(int(text, 16)) if text.lower().startswith("0x") else float(text)
         except (ValueError, OverflowError):
-            raise TargetError(f"{key}={text!r} is not a number, in target {self}.") from None
+            raise TargetError(
+                f"{key}={text!r} is not a number, in target {self}.{decimal_comma(text)}"
+            ) from None
         if not -1e9 < value < 1e9:
             raise TargetError(f"{key}={text!r} is out of range, in target {self}.")
         return value
@@ -167,7 +184,7 @@ class Scheme:
 _SERIAL = "bmslink.transports.serial:SerialTransport"
 _TCP = "bmslink.transports.tcp:TcpTransport"
 _SIM_KEYS = frozenset(
-    {"capacity", "cells", "chemistry", "soc", "seed", "speed", "fault", "firmware", "load"}
+    {"capacity", "cells", "chemistry", "soc", "seed", "speed", "fault", "firmware", "load", "pack"}
 )
 
 SCHEMES: dict[str, Scheme] = {
@@ -185,6 +202,7 @@ _SECRETS = frozenset({"pin", "password", "passcode"})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?)\]|([^\[\]:/\s]+)):([0-9]{1,5})/?")
 _TARGET = re.compile(r"(?:(?P<protocol>[A-Za-z0-9][A-Za-z0-9-]*)\+)?(?P<scheme>[A-Za-z0-9-]+)://")
+_EXAMPLES = " Write e.g. jbd+serial:///dev/ttyUSB0, jk02+tcp://192.168.1.20:8899 or sim://jbd."
 _BARE_PORT = re.compile(r"(/|\./|\.\./|~/|\\\\\.\\|COM[0-9]+$|tty)", re.IGNORECASE)
 
 
@@ -199,15 +217,16 @@ def parse_target(text: str) -> Endpoint:
     if not text.strip() or not _clean(text):
         raise TargetError("The target is empty or holds control characters.")
     match = _TARGET.match(shown)
-    if match is None and not _BARE_PORT.match(shown):
-        raise TargetError(
-            f"{shown!r} is no target. Write e.g. jbd+serial:///dev/ttyUSB0, "
-            "jk02+tcp://192.168.1.20:8899 or sim://jbd."
-        )
+    if match is None and (not _BARE_PORT.match(shown) or is_file(shown)):
+        raise TargetError(f"{shown!r} is no target.{meant(shown, SCHEMES) or _EXAMPLES}")
     name = match["scheme"].lower() if match else "serial"
-    scheme = SCHEMES.get(name)
+    scheme = _find_scheme(name)
     if scheme is None:
-        raise TargetError(f"Unknown scheme {name!r} in {shown!r}; known: {', '.join(SCHEMES)}.")
+        known = [*SCHEMES, *plugins("bmslink.transports")]
+        raise TargetError(
+            f"Unknown scheme {name!r} in {shown!r}; known: {', '.join(known)}."
+            f"{did_you_mean(name, known)}"
+        )
     query = _parse_query(query_text, name, scheme) if mark else {}
     protocol = match["protocol"].lower() if match and match["protocol"] else None
     place = unquote(shown[match.end() :]) if match else shown
@@ -220,6 +239,13 @@ def parse_target(text: str) -> Endpoint:
         split_host(place)
     elif not place.strip():
         raise TargetError(f"{shown!r} does not say where: nothing follows '://'.")
+    elif whole := without_slash(name, place):
+        raise TargetError(f"{shown!r} lacks a slash: write {match[0] if match else ''}{whole}.")
+    elif name == "ble" and part_of_address(place):
+        raise TargetError(
+            f"{place!r} is no whole Bluetooth address: that has six pairs of digits, like "
+            "C8:47:8C:E4:55:12. `bmslink scan --ble` lists those in reach."
+        )
     return Endpoint(name, place, protocol, query)
 
 
@@ -269,8 +295,11 @@ def _check_key(key: str, name: str, scheme: Scheme, seen: Mapping[str, str]) -> 
     if _key_of(key) in _SECRETS:
         raise _secret()
     if key not in COMMON_KEYS | scheme.keys:
-        known = ", ".join(sorted(COMMON_KEYS | scheme.keys))
-        raise TargetError(f"Unknown key {key!r} for {name}://; known: {known}.")
+        known = sorted(COMMON_KEYS | scheme.keys)
+        raise TargetError(
+            f"Unknown key {key!r} for {name}://; known: {', '.join(known)}."
+            f"{did_you_mean(key, known)}"
+        )
     if key in seen and key != "fault":  # several faults may be asked for
         raise TargetError(f"The key {key!r} is given twice in the target.")
 
@@ -289,9 +318,20 @@ def load(path: str) -> object:
     return getattr(importlib.import_module(module), name)
 
 
+def _find_scheme(name: str) -> Scheme | None:
+    """One of ours, or one that another package has."""
+    if name in SCHEMES or name not in plugins("bmslink.transports"):
+        return SCHEMES.get(name)
+    found = load_plugin("bmslink.transports", name, Transport)
+    keys: frozenset[str] = getattr(found, "query_keys", frozenset())
+    return Scheme(plugins("bmslink.transports")[name], keys)
+
+
 def require_scheme(endpoint: Endpoint) -> Scheme:
     """The scheme of an endpoint; `TargetError` where this version has no transport for it."""
-    scheme = SCHEMES[endpoint.scheme]
+    scheme = _find_scheme(endpoint.scheme)
+    if scheme is None:
+        raise TargetError(f"Unknown scheme {endpoint.scheme!r} (target {endpoint}).")
     if not scheme.factory:
         raise TargetError(f"{scheme.note} (target {endpoint})")
     return scheme

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bmslink.arguments import did_you_mean
 from bmslink.errors import TargetError
+from bmslink.link.plugins import load_plugin, plugins
 from bmslink.link.transport import load
 
 if TYPE_CHECKING:
     from bmslink.protocols.base import Driver
 
-__all__ = ["DRIVERS", "VENDORS", "load_driver", "vendor_of"]
+__all__ = ["DRIVERS", "VENDORS", "is_protocol", "load_driver", "unknown_protocol", "vendor_of"]
 
 DRIVERS: dict[str, str] = {
     "jk02": "bmslink.protocols.jk.jk02.driver:JK02",
@@ -38,13 +40,27 @@ VENDORS: tuple[str, ...] = tuple(dict.fromkeys(vendor_of(name) for name in DRIVE
 """The vendors, by the names that a target may have; no driver is loaded for that."""
 
 
+def is_protocol(name: str | None) -> bool:
+    """Whether it is one of ours, or one that another package has."""
+    return name is not None and (name in DRIVERS or name in plugins("bmslink.protocols"))
+
+
+def unknown_protocol(name: str) -> TargetError:
+    """The error for a name that is none; it names those that are, and the nearest."""
+    known = [*DRIVERS, *plugins("bmslink.protocols")]
+    near = did_you_mean(name, (*VENDORS, *known))
+    return TargetError(f"Unknown protocol {name!r}; known: {', '.join(known)}.{near}")
+
+
 def load_driver(name: str) -> type[Driver[Any]]:
     """The driver of a protocol; `TargetError` names the known ones."""
     from bmslink.protocols import base  # construct is not loaded before a protocol is named
 
     path = DRIVERS.get(name)
     if path is None:
-        raise TargetError(f"Unknown protocol {name!r}; known: {', '.join(DRIVERS)}.")
+        if is_protocol(name):
+            return load_plugin("bmslink.protocols", name, base.Driver)
+        raise unknown_protocol(name)
     driver = load(path)
     if not (isinstance(driver, type) and issubclass(driver, base.Driver)):
         raise TypeError(f"{path} is no driver")

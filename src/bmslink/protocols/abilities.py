@@ -1,16 +1,77 @@
-"""What a board can do beyond being read, and why not."""
+"""What a board can do beyond being read, and why not.
+
+A driver without a part (`protocols/parts.py`) has `None` in its place; here that becomes a reason.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+from bmslink.errors import SettingError
+from bmslink.link.link import Frame
 from bmslink.model import Capability, Identity, Switch
 from bmslink.protocols.base import Driver
 from bmslink.protocols.common.settings_map import SettingsMap
+from bmslink.protocols.parts import ClockSoc, SettingsAccess, Switches
 from bmslink.settings.setting import Setting
 
-__all__ = ["abilities"]
+__all__ = [
+    "abilities",
+    "can_adjust",
+    "can_switch",
+    "clock_soc_of",
+    "is_setting",
+    "settings_of",
+    "switches_of",
+]
+
+F = TypeVar("F", bound=Frame)
+
+
+def settings_of(driver: Driver[F]) -> SettingsAccess[F]:
+    """Its part for settings; `SettingError` says why it has none."""
+    if driver.settings is None:
+        raise SettingError(f"{driver.name}: {driver.no_settings_reason}.")
+    return driver.settings
+
+
+def switches_of(driver: Driver[F]) -> Switches[F]:
+    """Its part for switches; `SettingError` says why it has none."""
+    if driver.switches is None:
+        raise SettingError(f"Nothing can be switched: {_no_switches(driver)}.")
+    return driver.switches
+
+
+def clock_soc_of(driver: Driver[F]) -> ClockSoc[F]:
+    """Its part for clock and charge; `SettingError` says why it has none."""
+    if driver.clock_soc is None:
+        raise SettingError(f"Clock and charge cannot be set: {can_adjust(driver, 'clock').reason}.")
+    return driver.clock_soc
+
+
+def _no_switches(driver: Driver[Any]) -> str:
+    return f"nothing proves how {driver.name} boards are switched"
+
+
+def can_switch(driver: Driver[Any], switch: Switch) -> Capability:
+    """Whether a switch can be set by a command of this protocol, and why not."""
+    if driver.switches is None:
+        return Capability(False, _no_switches(driver))
+    return driver.switches.can(switch)
+
+
+def is_setting(driver: Driver[Any], switch: Switch) -> bool:
+    """Whether a switch is a setting of this protocol, and no command."""
+    return driver.switches is not None and switch in driver.switches.settable
+
+
+def can_adjust(driver: Driver[Any], what: str) -> Capability:
+    """Whether `clock` or `soc` can be set over this protocol, and why not."""
+    if driver.clock_soc is not None:
+        return driver.clock_soc.can(what)
+    unproven = f"nothing proves how {driver.name} boards take it"
+    return Capability(False, driver.no_clock_soc_reasons.get(what, unproven))
 
 
 def abilities(
@@ -42,7 +103,7 @@ def _table(
     driver: Driver[Any], identity: Identity, known: SettingsMap | None, why_not: str
 ) -> Capability:
     """Whether anything in the table of settings can be written, and why not (or what it takes)."""
-    if why := driver.no_settings_reason or why_not:
+    if why := driver.no_settings_reason if driver.settings is None else why_not:
         return Capability(False, why)
     if known is None:
         return Capability(False, "this board does not tell its settings like this")
@@ -61,8 +122,8 @@ def _switch(
 ) -> Capability:
     """A switch that is kept among the settings can be set where the table can be written, and
     that row of it is writable."""
-    able = driver.can_switch(switch)
-    if able.supported or switch not in driver.settable:
+    able = can_switch(driver, switch)
+    if able.supported or not is_setting(driver, switch):
         return able
     if not table.supported:
         return table

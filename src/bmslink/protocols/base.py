@@ -7,30 +7,35 @@ To add one: a package with these three, one line in `DRIVERS`, its simulated boa
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-from bmslink.errors import FrameError, Refused, SettingError, TargetError
+from bmslink.errors import FrameError, Refused, TargetError
 from bmslink.link.gatt import Advert, Gatt
 from bmslink.link.link import Frame, Framer, Link, Timing, Value
 from bmslink.link.transport import Pin
-from bmslink.model import Adjustment, Capability, Command, Identity, Reading, Switch
+from bmslink.model import Identity, Reading
 from bmslink.protocols.common.scale import Layout
-from bmslink.protocols.common.settings_map import (
-    SeenSettings,
-    SettingsMap,
-    Slot,
-    WriteCommand,
-    check_writable,
-)
+from bmslink.protocols.common.settings_map import SettingsMap, WriteCommand
+from bmslink.protocols.parts import ClockSoc, SettingsAccess, Switches
 from bmslink.protocols.probe import Probe, Relatives
 
-__all__ = ["Assembler", "Codec", "Driver", "Options", "Payload", "Record", "Role", "require"]
+__all__ = [
+    "Assembler",
+    "Codec",
+    "Driver",
+    "Options",
+    "Payload",
+    "Record",
+    "Requester",
+    "Role",
+    "require",
+]
 
 F = TypeVar("F", bound=Frame)
 
@@ -69,6 +74,9 @@ class Codec(ABC, Generic[F]):
     was asked for), so use one codec per device and feed it both directions in order.
     """
 
+    whole: ClassVar[frozenset[str]] = frozenset()
+    """The parts that make a poll complete; empty where only the next poll shows that it was."""
+
     @abstractmethod
     def decode(self, frame: F, *, sent: bool = False) -> Record:
         """What a frame says; `FrameError` if its payload fits no layout. `sent`: it went out."""
@@ -106,11 +114,13 @@ class Assembler(Generic[F]):
 
     A part that came alone is a reading too, with what it says and no more (JBD's 03, asked to
     identify the board, comes again with the first poll): it was measured all the same, and a
-    recording does not say what it was asked for.
+    recording does not say what it was asked for. `at_once`: a poll ends with the last of its parts
+    where the protocol says which those are.
     """
 
-    def __init__(self, codec: Codec[F]) -> None:
+    def __init__(self, codec: Codec[F], *, at_once: bool = False) -> None:
         self.codec = codec
+        self._whole = codec.whole if at_once else frozenset()
         self._parts: dict[str, Record] = {}
         self._time: datetime | None = None
 
@@ -121,7 +131,8 @@ class Assembler(Generic[F]):
         done = self.finish() if self._begins_next(record, record.part) else None
         self._parts[record.part] = record
         self._time = time
-        return done
+        complete = self._whole and self._whole <= self._parts.keys()
+        return self.finish() if complete and done is None else done
 
     def _begins_next(self, record: Record, part: str) -> bool:
         """A part that comes again, or from another pack, or a numbered one that counts back."""
@@ -156,6 +167,9 @@ class Options:
     """What is answered to a device that asks who we are."""
 
 
+Requester = Callable[[int | None], Any]
+"""The frame of a request, for an address or for a board without one."""
+
 _DRY_RUNS: ContextVar[Mapping[Driver[Any], list[bytes]]] = ContextVar(
     "dry runs", default=MappingProxyType({})
 )
@@ -163,7 +177,11 @@ _DRY_RUNS: ContextVar[Mapping[Driver[Any], list[bytes]]] = ContextVar(
 
 
 class Driver(ABC, Generic[F]):
-    """Orders the requests of one protocol over a link."""
+    """Orders the requests of one protocol over a link: who it is, what it measures.
+
+    What can be changed are its parts, `settings`, `switches` and `clock_soc`, which a driver
+    makes when it is made itself; `perform` sends what they make.
+    """
 
     name: ClassVar[str]
     vendor: ClassVar[str]
@@ -181,6 +199,8 @@ class Driver(ABC, Generic[F]):
     probes: ClassVar[tuple[Probe, ...]] = ()
     """The questions that find such a board on a line; the first is the one that an address in a
     target is put into, and whose frames are overheard."""
+    requests: ClassVar[Mapping[str, Requester]] = {}
+    """Its read requests by name, those of one poll first and in their order."""
     relatives: ClassVar[Relatives] = ""
     """Whether such boards may answer other protocols of their vendor as well."""
     streams: ClassVar[bool] = False
@@ -189,6 +209,8 @@ class Driver(ABC, Generic[F]):
     """Whether the driver sends nothing where somebody else asks."""
     responder: ClassVar[str] = ""
     """The simulated board, as "module:Class": loaded by name, because it is built on drivers."""
+    counts_seconds: ClassVar[bool] = False
+    """Whether the `uptime` of its readings moves every second, as recordings show."""
 
     def __init__(self, link: Link[F], options: Options) -> None:
         if options.address is not None and options.address not in self.addresses:
@@ -201,12 +223,6 @@ class Driver(ABC, Generic[F]):
         self.link = link
         self.options = options
         self.codec = self.make_codec(options)
-        self.seen = SeenSettings()
-        """Raw settings as this driver read them."""
-        self.own_map: SettingsMap | None = None
-        """The map of this board, once this driver has found it."""
-        self.switch_map: SettingsMap | None = None
-        """That of its switches, where only those were looked for."""
 
     @classmethod
     @abstractmethod
@@ -217,6 +233,11 @@ class Driver(ABC, Generic[F]):
     @abstractmethod
     def make_codec(cls, options: Options) -> Codec[F]:
         """A new codec for one device."""
+
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        """Maps that together hold every setting that a board of this protocol may have."""
+        return ()
 
     @abstractmethod
     async def identify(self) -> Identity:
@@ -229,109 +250,21 @@ class Driver(ABC, Generic[F]):
     async def start(self) -> None:
         """Called once after the link is open, before anything else."""
 
-    # ------------------------------------------------------------------------------- settings
+    # ---------------------------------------------------------------------------------- parts
 
-    counts_seconds: ClassVar[bool] = False
-    """Whether the `uptime` of its readings moves every second, as recordings show."""
+    settings: SettingsAccess[F] | None = None
+    """Its settings; a part that the driver makes of itself, as the two below."""
     no_settings_reason: ClassVar[str] = "nothing proves how its settings are written"
-    """Why the settings cannot be read or written over this protocol; empty where they can."""
-    settle: ClassVar[float] = 0.0
-    """How long a written value may take to appear in what is read, s."""
+    """Why it has no `settings`."""
+    switches: Switches[F] | None = None
+    """Its switches."""
+    clock_soc: ClockSoc[F] | None = None
+    """Its clock and state of charge."""
+    no_clock_soc_reasons: ClassVar[Mapping[str, str]] = {}
+    """Why it has no `clock_soc`, for `clock` and `soc`, where more is known than that nothing
+    proves how they are set."""
 
-    async def settings_map(self, identity: Identity) -> SettingsMap:
-        """The map that fits this board and firmware; `SettingError` where there is none."""
-        raise SettingError(f"{self.name}: {self.no_settings_reason}.")
-
-    @asynccontextmanager
-    async def session(self, *, writing: bool, waits: bool = True) -> AsyncIterator[None]:
-        """What has to surround reading or writing settings. `waits`: for another program that
-        does the same with this board at the moment; nothing that switches off does."""
-        yield
-
-    async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
-        """The raw bytes of slots, inside a `session`; what the board does not have is left out."""
-        raise SettingError(f"{self.name}: {self.no_settings_reason}.")
-
-    async def fetch_again(self, slots: Sequence[Slot]) -> dict[int, bytes]:
-        """The same, asked by other questions: where answers do not name theirs, what one gave
-        away wrongly is not given twice."""
-        return await self.fetch(slots)
-
-    def write_command(self, slot: Slot, data: bytes) -> WriteCommand[F]:
-        """The frame that writes a slot; it asks `check_slot` first."""
-        raise SettingError(f"{self.name}: {self.no_settings_reason}.")
-
-    def shipped(self) -> SettingsMap:
-        """The table of this board's dialect and firmware that writes are held against."""
-        found = self.own_map or self.switch_map
-        if found is None:
-            raise SettingError("The board was not asked yet which settings it has.")
-        return found
-
-    def check_slot(self, slot: Slot, data: bytes) -> None:
-        """`SettingError` unless these bytes may be written: see `check_writable`."""
-        check_writable(self.shipped(), slot.address, data, self.seen)
-
-    @classmethod
-    def every_map(cls) -> tuple[SettingsMap, ...]:
-        """Maps that together hold every setting that a board of this protocol may have."""
-        return ()
-
-    def likely_map(self, identity: Identity) -> SettingsMap | None:
-        """The map that would be used, as far as that can be said without asking more."""
-        return None
-
-    settable: ClassVar[frozenset[Switch]] = frozenset()
-    """The switches that are settings here (`charge_switch`), and no commands."""
-
-    def can_switch(self, switch: Switch) -> Capability:
-        """Whether a switch can be set by a command of this protocol, and why not."""
-        if switch in self.settable:
-            return Capability(False, f"it is a setting here: {switch.key}")
-        return Capability(False, f"nothing proves how {self.name} boards are switched")
-
-    def require_switch(self, switch: Switch) -> None:
-        """`SettingError` unless a switch can be set over this protocol."""
-        able = self.can_switch(switch)
-        if not able.supported:
-            raise SettingError(f"{switch} cannot be switched: {able.reason}.")
-
-    async def switch_command(self, command: Command) -> WriteCommand[F]:
-        """The frame that sets a switch; may read first. Only where `can_switch` says yes."""
-        raise SettingError(self.can_switch(command.switch).reason)
-
-    async def off_command(
-        self, switch: Switch, remembered: Callable[[Switch], bool | None]
-    ) -> WriteCommand[F]:
-        """The frame that switches off; at most one question goes before it.
-
-        `remembered` gives how our last confirmed command left a switch, where the frame sets
-        another one as well and the board does not show how that is set.
-        """
-        return await self.switch_command(Command(switch, False))
-
-    async def off_map(self, identity: Identity | None) -> SettingsMap:
-        """The map of the switches that are settings; at most one question where the board was
-        not identified yet."""
-        raise SettingError(f"{self.name}: {self.no_settings_reason}.")
-
-    adjustable: ClassVar[Mapping[str, str]] = {}
-    """What of `clock` and `soc` can be set: why only with `--untested`, or empty where proven."""
-    not_adjustable: ClassVar[Mapping[str, str]] = {}
-    """Why the others cannot."""
-
-    def can_adjust(self, what: str) -> Capability:
-        """Whether `clock` or `soc` can be set over this protocol, and why not."""
-        why = self.not_adjustable.get(what, f"nothing proves how {self.name} boards take it")
-        return Capability(True) if what in self.adjustable else Capability(False, why)
-
-    async def adjust_command(self, wish: Adjustment) -> WriteCommand[F]:
-        """The frame that sets clock or charge; may read first. Only where `can_adjust` says yes."""
-        raise SettingError(self.can_adjust("clock" if wish.clock else "soc").reason)
-
-    async def clock(self) -> datetime | None:
-        """What the board's clock shows; `None` where it does not say."""
-        return None
+    # ---------------------------------------------------------------------------------- sending
 
     async def perform(self, step: WriteCommand[F]) -> bool:
         """Send one frame that changes something: the only place that does.

@@ -4,11 +4,11 @@ that this pack lacks."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from functools import cache
 
 from bmslink.protocols import DRIVERS, VENDORS, load_driver
-from bmslink.settings.setting import NAMES
+from bmslink.settings.catalogue import CATALOGUE
+from bmslink.settings.nearest import or_nearest
 
 __all__ = ["VENDOR_PREFIXES", "no_name", "vendor_names"]
 
@@ -22,13 +22,13 @@ def no_name(key: str) -> str:
     A slip of the pen must not pass for a setting that this pack lacks: then `partial` would leave
     out what somebody meant to protect the cells with.
     """
-    if key in NAMES:
+    if key in CATALOGUE:
         return ""
-    known = NAMES | vendor_names() if key.startswith(VENDOR_PREFIXES) else NAMES
+    shared = frozenset(CATALOGUE)
+    known = shared | vendor_names() if key.startswith(VENDOR_PREFIXES) else shared
     if key in known:
         return ""
-    near = get_close_matches(key, sorted(known), n=1)
-    return f"no BMS has a setting {key!r}." + (f" Did you mean {near[0]}?" if near else "")
+    return f"no BMS has a setting {key!r}.{or_nearest(key, sorted(known))}"
 
 
 @cache

@@ -21,7 +21,6 @@ from bmslink.model import Switch
 __all__ = [
     "ASKING",
     "CONVERSIONS",
-    "NAMES",
     "SWITCHES",
     "UNITS",
     "Danger",
@@ -29,7 +28,6 @@ __all__ = [
     "Kind",
     "Setting",
     "Value",
-    "title_of",
 ]
 
 Value = float | int | bool | str
@@ -64,7 +62,7 @@ class Evidence(StrEnum):
     APP = "app"
     """The vendor's own software, or tools long in use on real boards, write it like this."""
     DOCUMENT = "document"
-    """Only a document says so: written with `--untested` only."""
+    """Only documents or other programs say so, no recording: written with `--untested` only."""
     UNVERIFIED = "unverified"
     """A guess: never written."""
 
@@ -134,7 +132,10 @@ class Setting:
     absent: tuple[float, ...] = ()
     """Numbers that a board holds where it has no such limit: they count as unknown."""
     lowest: float | None = None
-    """What is stored below this is no value of this setting either."""
+    highest: float | None = None
+    """What is stored below or above these is no value of this setting either."""
+    unclear: bool = False
+    """Sources disagree about what its number means: the value stays unknown, `raw` shows it."""
     live: bool = False
     """It changes by itself (a clock, a counter): no backup restores it, no check compares it."""
     own: bool = False
@@ -211,9 +212,11 @@ class Setting:
 
     def believe(self, number: float) -> float | None:
         """A stored number as the setting's value; `None` where it means that there is none."""
-        if not math.isfinite(number) or number in self.absent:
+        if self.unclear or not math.isfinite(number) or number in self.absent:
             return None
-        return None if self.lowest is not None and number < self.lowest else number
+        too_low = self.lowest is not None and number < self.lowest
+        too_high = self.highest is not None and number > self.highest
+        return None if too_low or too_high else number
 
     def show(self, value: Value | None) -> str:
         """A value in words."""
@@ -228,40 +231,3 @@ class Setting:
 
 def _number(value: float | None) -> str:
     return "any" if value is None else f"{value:.6g}"
-
-
-_WORDS = {
-    "ovp": "over-voltage",
-    "uvp": "under-voltage",
-    "ocp": "over-current",
-    "otp": "over-temperature",
-    "utp": "under-temperature",
-    "soc": "SOC",
-    "mosfet": "MOSFET",
-    "delta": "difference",
-}
-
-
-def title_of(key: str) -> str:
-    """A key in words: `cell_ovp_delay` is "Cell over-voltage delay"."""
-    text = " ".join(_WORDS.get(word, word) for word in key.split("_"))
-    return text[:1].upper() + text[1:]
-
-
-_PARTS = ("warning", "release", "delay")
-_LIMITED = (
-    *("cell_ovp", "cell_uvp", "cell_delta", "pack_ovp", "pack_uvp"),
-    *("charge_ocp", "charge_otp", "charge_utp", "discharge_ocp", "discharge_otp", "discharge_utp"),
-    *("mosfet_otp", "temperature_delta", "soc_low", "soc_high"),
-)
-NAMES: frozenset[str] = frozenset(
-    (
-        *(f"{name}{part}" for name in _LIMITED for part in ("", *(f"_{p}" for p in _PARTS))),
-        *("short_circuit_current", "short_circuit_delay", "short_circuit_release"),
-        *("balance_switch", "balance_charging_only", "balance_current"),
-        *("balance_delta", "balance_start_voltage", "charge_switch", "discharge_switch"),
-        *("cell_count", "chemistry", "cycle_capacity", "nominal_capacity", "sleep_delay", "soc"),
-        *("empty_voltage", "float_voltage", "full_charge_voltage"),
-    )
-)
-"""The names that all vendors share; `protocols.names` knows the others."""

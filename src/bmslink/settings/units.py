@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bmslink.arguments import decimal_comma
 from bmslink.errors import UsageError
 from bmslink.settings.setting import CONVERSIONS, UNITS
 
@@ -93,7 +94,8 @@ def parse(text: str | float, unit: str, *, capacity: float = math.nan) -> float:
     except UnitError:
         raise UnitError(_other(unit)) from None
     if found is None:
-        raise UnitError(f"this is no number; write it as {_example(unit)}")
+        comma = decimal_comma(text).rstrip(".")
+        raise UnitError(f"this is no number; write it as {_example(unit)}{comma and f'.{comma}'}")
     try:
         return found.to(unit, capacity=capacity)
     except UnitError:

@@ -11,9 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
 
+from bmslink.arguments import did_you_mean
 from bmslink.errors import TargetError
 from bmslink.link.transport import load
-from bmslink.protocols import DRIVERS, load_driver
+from bmslink.protocols import DRIVERS, is_protocol, load_driver
 
 if TYPE_CHECKING:
     from bmslink.simulation.pack.pack import Pack
@@ -25,7 +26,7 @@ class _Responders(Mapping[str, str]):
     """What each driver names; a look at one protocol loads that driver only."""
 
     def __getitem__(self, protocol: str) -> str:
-        if protocol not in DRIVERS or not (path := load_driver(protocol).responder):
+        if not is_protocol(protocol) or not (path := load_driver(protocol).responder):
             raise KeyError(protocol)
         return path
 
@@ -132,6 +133,7 @@ def responder_class(protocol: str) -> type[Responder]:
     if path is None:
         raise TargetError(
             f"There is no simulated {protocol!r}; simulated are: {', '.join(RESPONDERS)}."
+            f"{did_you_mean(protocol, RESPONDERS)}"
         )
     factory = load(path)
     if not (isinstance(factory, type) and issubclass(factory, Responder)):

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import itertools
+import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
@@ -18,7 +21,7 @@ from bmslink.simulation.pack.pack import MAX_ADVANCE, Pack
 from bmslink.simulation.responder import Answer, Node, make_responder, responder_class
 from bmslink.simulation.wire import WireFaults, uart_misread
 
-__all__ = ["SimDevice", "SimLine", "SimTransport", "make_device"]
+__all__ = ["SimDevice", "SimLine", "SimTransport", "make_device", "name_device"]
 
 _MAX_SPEED = 10_000.0  # an hour in a third of a second; above that the pack cannot keep up
 _LOOK = 1.0  # s between two looks whether a second master has come to the line
@@ -45,15 +48,37 @@ class SimDevice:
         self.faults = faults
         self.speed = speed
         """Seconds of the pack per second here. The wire keeps its own pace."""
+        self.lock = threading.RLock()
+        """Held while it lives or answers: a test may stir the pack from another thread."""
         self._now: float | None = None
 
     def tick(self) -> None:
         """Let the pack live through the time since the last tick (the first starts its clock)."""
         now = asyncio.get_running_loop().time()
-        if self._now is not None and now > self._now:
-            for pack in self.packs.values() or [self.pack]:
-                pack.advance(min((now - self._now) * self.speed, MAX_ADVANCE))
-        self._now = now
+        with self.lock:
+            if self._now is not None and now > self._now:
+                for pack in self.packs.values() or [self.pack]:
+                    pack.advance(min((now - self._now) * self.speed, MAX_ADVANCE))
+            self._now = now
+
+
+_named: weakref.WeakValueDictionary[str, SimDevice] = weakref.WeakValueDictionary()
+"""The packs of this process that `sim://…?pack=NAME` opens, as long as somebody holds them."""
+_numbers = itertools.count(1)
+
+
+def name_device(device: SimDevice) -> str:
+    """Make it reachable as `sim://…?pack=NAME` in this process; gives the name."""
+    name = str(next(_numbers))
+    _named[name] = device
+    return name
+
+
+def _device_named(name: str) -> SimDevice:
+    found = _named.get(name)
+    if found is None:
+        raise TargetError(f"There is no simulated pack {name[:40]!r} in this process (any more).")
+    return found
 
 
 def make_device(
@@ -156,7 +181,8 @@ class SimLine:
         if self._rate() != responder.baudrate:
             shared = self._device.pack.chemistry  # frozen, and not to be copied
             responder = copy.deepcopy(responder, {id(shared): shared})
-        answers = responder.receive(heard) if heard else []
+        with self._device.lock:
+            answers = responder.receive(heard) if heard else []
         self._send(data, answers)
 
     def _send(self, request: bytes, answers: list[Answer]) -> None:
@@ -201,7 +227,8 @@ class SimLine:
 
     def _stream(self) -> None:
         self._device.tick()
-        pushed = self._responder.pushes()
+        with self._device.lock:
+            pushed = self._responder.pushes()
         if pushed:
             self._send(b"", pushed)
         self._schedule_stream()
@@ -226,12 +253,15 @@ class SimTransport(Transport):
     """A simulated pack in this process.
 
     Query keys: `cells`, `chemistry`, `capacity` (Ah), `soc` (%), `seed`, `speed` (seconds of the
-    pack per second), `load`, `firmware`, `address`, and `fault` (several: `fault=noise,late:0.2`).
+    pack per second), `load`, `firmware`, `address`, and `fault` (several: `fault=noise,late:0.2`);
+    or `pack`, the name of one that this process has made (`bmslink.testing`).
     """
 
     def __init__(self, endpoint: Endpoint, device: SimDevice | None = None) -> None:
         """`device` is one that exists already, whatever the endpoint says."""
         query = endpoint.query
+        if device is None and "pack" in query:
+            device = _device_named(query["pack"])
         self.device = device or make_device(
             endpoint.protocol or "jk02",
             cells=endpoint.integer("cells"),

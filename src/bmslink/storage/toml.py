@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from bmslink.arguments import decimal_comma, did_you_mean
 from bmslink.errors import TargetError
 from bmslink.storage.atomic import read_bounded
 
-__all__ = ["Document", "Key", "lines_of", "loads", "read_text"]
+__all__ = ["Document", "Key", "comma_at", "lines_of", "loads", "read_text"]
 
 _LONGEST_FILE = 1 << 16
 _LONGEST_STATEMENT = 200  # lines; only used to find out where something is
@@ -72,6 +73,15 @@ def loads(text: str) -> dict[str, Any]:
         raise ValueError("nested too deeply") from None
 
 
+def comma_at(text: str, message: str) -> str:
+    """What to do about a number with a comma in the line that tomllib complains of; else empty."""
+    place = _PLACE.search(message)
+    if place is None or not place[1]:
+        return ""
+    line = text.split("\n")[int(place[1]) - 1]
+    return decimal_comma(line.partition("=")[2])
+
+
 class Document:
     """A TOML text and the file it came from; `TargetError` if it is no TOML."""
 
@@ -84,7 +94,9 @@ class Document:
             # Not only TOMLDecodeError: a number of 5000 digits is a plain ValueError.
             found = _PLACE.search(str(exc))
             line = int(found[1]) if found and found[1] else text.count("\n") + 1
-            raise _wrong(path, line, _PLACE.sub("", str(exc)).strip()) from None
+            comma = comma_at(text, str(exc))
+            why = _PLACE.sub("", str(exc)).strip()
+            raise _wrong(path, line, f"{why}.{comma}" if comma else why) from None
 
     def wrong(self, key: Key, why: str) -> TargetError:
         """The error to raise for what is at a key, or for the nearest table around it."""
@@ -103,7 +115,9 @@ class Document:
         title = f"[{'.'.join(key)}] " if key else ""
         if message.startswith("Object contains unknown field"):
             known = ", ".join(inspect.signature(kind).parameters)
-            raise self.wrong((*key, name), f"{title}unknown key {name!r}; known: {known}")
+            ask = did_you_mean(name, inspect.signature(kind).parameters).replace(" D", "d", 1)
+            hint = f" ({ask})" if ask else ""
+            raise self.wrong((*key, name), f"{title}unknown key {name!r}; known: {known}{hint}")
         if message.startswith("Object missing"):
             raise self.wrong(key, f"{title}{name!r} is missing")
         what = message.partition(" - at ")[0].replace("Expected", "expected")

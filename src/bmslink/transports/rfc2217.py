@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from serial import rfc2217
+from serial import SerialException, rfc2217
 from serial.rfc2217 import COM_PORT_OPTION, DO, DONT, IAC, SB, SE, SET_CONTROL, WILL, WONT
 
 from bmslink.errors import LinkClosed, TransportError
@@ -122,6 +122,7 @@ class _RFC2217Client(rfc2217.Serial):
 
     def __init__(self, place: str, baudrate: int) -> None:
         self._place = place
+        self._hung_up = False
         super().__init__(baudrate=baudrate, timeout=WAKE_UP)
         self.port = f"rfc2217://{place}"
 
@@ -151,7 +152,14 @@ class _RFC2217Client(rfc2217.Serial):
                     received.put(payload)
                 while received.qsize() > _WAITING and self.is_open:
                     time.sleep(0.01)
+        self._hung_up = True  # before anybody wakes up, who would find this thread alive and wait
         received.put(None)
+
+    def read(self, size: int = 1) -> bytes:
+        data: bytes = super().read(size)
+        if not data and self._hung_up:
+            raise SerialException("the server hung up")
+        return data
 
     def _obey(self, command: bytes, content: bytes) -> None:
         if command == SB:

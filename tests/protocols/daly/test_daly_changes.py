@@ -29,7 +29,7 @@ def test_clock_and_charge_go_out_in_one_frame() -> None:
 
     async def use(driver: DalyA5, board: Scripted) -> None:
         async def sent(wish: Adjustment) -> str:
-            step = await driver.adjust_command(wish)
+            step = await driver.clock_soc.command(wish)
             assert (step.what, step.once) == ("clock and charge", False)
             return driver.link.framer.encode(step.frame).hex()
 
@@ -39,16 +39,16 @@ def test_clock_and_charge_go_out_in_one_frame() -> None:
         assert board.frames == [ASK_CLOCK]
         assert await sent(Adjustment(clock=MOMENT)) == "a5402108160c0d151d2703bc55"  # 95.6 %
         assert board.frames == [ASK_CLOCK, ASK_PACK]
-        assert await driver.clock() == MOMENT
+        assert await driver.clock_soc.clock() == MOMENT
 
     drive(DalyA5, {ASK_CLOCK: CLOCK, ASK_PACK: PACK}, use)
 
 
 def test_a_charge_without_a_clock_to_set_along_is_refused() -> None:
     async def use(driver: DalyA5, board: Scripted) -> None:
-        assert await driver.clock() is None
+        assert await driver.clock_soc.clock() is None
         with pytest.raises(SettingError, match="set both"):
-            await driver.adjust_command(Adjustment(soc=30.0))
+            await driver.clock_soc.command(Adjustment(soc=30.0))
         assert set(board.frames) == {ASK_CLOCK}
 
     drive(DalyA5, {}, use)
@@ -58,7 +58,7 @@ def test_a_charge_without_a_clock_to_set_along_is_refused() -> None:
 def test_no_board_is_told_an_impossible_charge(soc: float) -> None:
     async def use(driver: DalyA5, board: Scripted) -> None:
         with pytest.raises(SettingError, match="0 to 100 %"):
-            await driver.adjust_command(Adjustment(clock=MOMENT, soc=soc))
+            await driver.clock_soc.command(Adjustment(clock=MOMENT, soc=soc))
 
     drive(DalyA5, {}, use)
 
@@ -77,10 +77,10 @@ def test_fets_are_switched_as_the_app_does() -> None:
         await driver.start()
         assert board.frames == [status]  # not as a PC first
         for command, frame in frames.items():
-            step = await driver.switch_command(command)
+            step = await driver.switches.command(command)
             assert driver.link.framer.encode(step.frame).hex() == frame
         with pytest.raises(SettingError, match="nothing proves how this protocol"):
-            await driver.switch_command(Command(Switch.BALANCE, False))
+            await driver.switches.command(Command(Switch.BALANCE, False))
 
     answers = {status: "a50194080e0200000000003a8c"}
     drive(DalyA5, answers, use, peer=SeenDevice(address="A4:C1:37:00:11:22"))
@@ -113,12 +113,12 @@ def patched(block: bytes, register: int, value: int) -> bytes:
 
 def test_off_asks_for_the_versions_only() -> None:
     async def use(driver: DalyD2, board: Board) -> None:
-        found = await driver.off_map(None)
+        found = await driver.settings.find_switch_map(None)
         assert board.asked == [VERSIONS]
         assert "30_231111_200B" in found.evidence
-        assert await driver.off_map(Identity(firmware="1")) is not found
-        driver.own_map = found
-        assert await driver.off_map(None) is found
+        assert await driver.settings.find_switch_map(Identity(firmware="1")) is not found
+        driver.settings.own_map = found
+        assert await driver.settings.find_switch_map(None) is found
         assert board.asked == [VERSIONS]
 
     run(DalyD2, d2_blocks(), use)
@@ -126,7 +126,7 @@ def test_off_asks_for_the_versions_only() -> None:
 
 def test_p81_off_asks_for_the_versions_only() -> None:
     async def use(driver: DalyP81, board: Board) -> None:
-        assert (await driver.off_map(None)).name == "daly-p81"
+        assert (await driver.settings.find_switch_map(None)).name == "daly-p81"
         assert len(set(board.asked)) == 1
         assert {0x17F, 0x186} <= {r for first, n in board.asked for r in range(first, first + n)}
 
@@ -165,11 +165,11 @@ def test_a_register_board_takes_a_clock_and_no_charge() -> None:
     moment = datetime(2024, 11, 7, 9, 52, 28).astimezone()
 
     async def use(driver: DalyD2, board: Board) -> None:
-        step = await driver.adjust_command(Adjustment(clock=moment))
+        step = await driver.clock_soc.command(Adjustment(clock=moment))
         assert DalyD2.make_framer().encode(step.frame).hex() == "d21000d40003180b0709341cf7d8"
         with pytest.raises(SettingError, match="nobody has recorded its register"):
-            await driver.adjust_command(Adjustment(soc=30.0))
-        assert await driver.clock() == moment
+            await driver.clock_soc.command(Adjustment(soc=30.0))
+        assert await driver.clock_soc.clock() == moment
         assert board.asked == [CLOCK_REGISTERS]
 
     clock = RTUFrame(unit=0xD2, shape="data", data=bytes.fromhex("180b0709341c"))

@@ -13,8 +13,8 @@ from bmslink.model import Condition, Reading
 from bmslink.protocols.base import Options, Record
 from bmslink.protocols.common.fields import parse
 from bmslink.protocols.common.rtu import READ, WRITE, WRITE_MANY, RTUFrame, crc16
+from bmslink.protocols.daly.registers.codec import Block, DalyRegisterCodec
 from bmslink.protocols.daly.registers.d2 import D2_TABLE, DalyD2, read_failures
-from bmslink.protocols.daly.registers.driver import Block, DalyRegisterCodec
 from bmslink.protocols.daly.registers.framing import D2_UNIT, D2Framer, read_request
 from bmslink.protocols.daly.registers.layouts import (
     RegisterMap,

@@ -13,7 +13,7 @@ from bmslink.model import Condition, Reading
 from bmslink.protocols.base import Assembler, Options, Record
 from bmslink.protocols.common.fields import parse
 from bmslink.protocols.common.rtu import READ, WRITE, WRITE_MANY, RTUFrame, crc16
-from bmslink.protocols.daly.registers.driver import DalyRegisterCodec
+from bmslink.protocols.daly.registers.codec import DalyRegisterCodec
 from bmslink.protocols.daly.registers.framing import MAX_BOARD, P81Framer, read_request
 from bmslink.protocols.daly.registers.layouts import block_layout, block_values
 from bmslink.protocols.daly.registers.p81 import (

@@ -12,8 +12,8 @@ import pytest
 
 from bmslink.model import Reading
 from bmslink.protocols.base import Options, Record
+from bmslink.protocols.daly.registers.codec import DalyRegisterCodec
 from bmslink.protocols.daly.registers.d2 import DalyD2
-from bmslink.protocols.daly.registers.driver import DalyRegisterCodec
 from facts import changed, conditions, fields, with_crc16, words
 
 # 7.2, registers 00 to 3D: eight cells, two probes, charging

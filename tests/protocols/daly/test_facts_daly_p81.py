@@ -12,7 +12,7 @@ import pytest
 
 from bmslink.model import Reading
 from bmslink.protocols.base import Options, Record
-from bmslink.protocols.daly.registers.driver import DalyRegisterCodec
+from bmslink.protocols.daly.registers.codec import DalyRegisterCodec
 from bmslink.protocols.daly.registers.p81 import DalyP81
 from facts import changed, conditions, fields, with_crc16, words
 

@@ -471,21 +471,23 @@ def test_a_daren_pack_is_never_written_to(what: str) -> None:
         await link.open()
         if what == "switch":  # nobody has asked what it is
             with pytest.raises(SettingError, match="Daren"):
-                await driver.switch_command(Command(Switch.DISCHARGE, False))
+                await driver.switches.command(Command(Switch.DISCHARGE, False))
             return
         identity = await driver.identify()
-        assert driver.likely_map(identity) is None
-        assert not driver.can_switch(Switch.DISCHARGE).supported
+        assert driver.settings.likely_map(identity) is None
+        assert not driver.switches.can(Switch.DISCHARGE).supported
         if what == "unseen":  # by this driver
             driver = JBD(link, Options())
         with pytest.raises(SettingError, match="Daren"):
             if what == "session":
-                async with driver.session(writing=False):
+                async with driver.settings.session(writing=False):
                     raise AssertionError
             elif what == "write":
-                driver.write_command(Slot(address=0x24, layout=REGISTERS[0x24]), b"\x0e\x10")
+                driver.settings.write_command(
+                    Slot(address=0x24, layout=REGISTERS[0x24]), b"\x0e\x10"
+                )
             else:
-                await driver.settings_map(identity)
+                await driver.settings.find_map(identity)
 
     virtual_run(main())
     assert all(sent[1] == 0xA5 for sent in board.asked)
@@ -535,7 +537,7 @@ async def test_a_register_that_is_refused_is_not_there_unless_the_board_is_close
         driver._answer = refused
         slots = [Slot(address=CELL_COUNT, layout=REGISTERS[CELL_COUNT])]
         if status == 0x80:
-            assert await driver.fetch(slots) == {}
+            assert await driver.settings.fetch(slots) == {}
             return
         with pytest.raises(Refused, match="refuses register 2F"):
-            await driver.fetch(slots)
+            await driver.settings.fetch(slots)

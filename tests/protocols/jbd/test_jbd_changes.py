@@ -40,14 +40,14 @@ def test_a_lock_of_the_other_fet_is_kept() -> None:
     """E1 sets both locks at once: discharging off keeps charging locked, on frees its own only."""
 
     async def use(driver: JBD, board: Scripted) -> None:
-        step = await driver.switch_command(Command(Switch.DISCHARGE, False))
+        step = await driver.switches.command(Command(Switch.DISCHARGE, False))
         assert frame_of(step, driver) == "dd5ae1020003ff1a77"
         assert step.others == {Switch.CHARGE: False}
-        step = await driver.switch_command(Command(Switch.DISCHARGE, True))
+        step = await driver.switches.command(Command(Switch.DISCHARGE, True))
         assert frame_of(step, driver) == "dd5ae1020001ff1c77"  # sp04s034-mos
-        step = await driver.switch_command(Command(Switch.CHARGE, True))
+        step = await driver.switches.command(Command(Switch.CHARGE, True))
         assert frame_of(step, driver) == "dd5ae1020000ff1d77"
-        step = await driver.off_command(Switch.DISCHARGE, lambda switch: None)
+        step = await driver.switches.off_command(Switch.DISCHARGE, lambda switch: None)
         assert (frame_of(step, driver), step.doubt) == ("dd5ae1020003ff1a77", "")
 
     drive(JBD, {ASK_BASIC: CHARGE_LOCKED}, use)
@@ -55,7 +55,7 @@ def test_a_lock_of_the_other_fet_is_kept() -> None:
 
 def test_no_lock_is_made_of_a_protection() -> None:
     async def use(driver: JBD, board: Scripted) -> None:
-        step = await driver.switch_command(Command(Switch.CHARGE, False))
+        step = await driver.switches.command(Command(Switch.CHARGE, False))
         assert frame_of(step, driver) == "dd5ae1020001ff1c77"
 
     free = bytearray.fromhex(FREE)
@@ -78,8 +78,8 @@ def test_a_protection_hides_the_locks(remembered: bool | None, sent: str, doubt:
 
     async def use(driver: JBD, board: Scripted) -> None:
         with pytest.raises(Refused, match="cannot be told now"):
-            await driver.switch_command(Command(Switch.CHARGE, True))
-        step = await driver.off_command(Switch.CHARGE, {Switch.DISCHARGE: remembered}.get)
+            await driver.switches.command(Command(Switch.CHARGE, True))
+        step = await driver.switches.off_command(Switch.CHARGE, {Switch.DISCHARGE: remembered}.get)
         assert frame_of(step, driver) == sent
         assert step.doubt.startswith(doubt)
         assert bool(step.doubt) == bool(doubt)
@@ -91,7 +91,7 @@ def test_off_waits_for_no_board_that_refuses_to_tell() -> None:
     """An error for 03 tells no locks: both are locked where nothing is remembered."""
 
     async def use(driver: JBD, board: Scripted) -> None:
-        step = await driver.off_command(Switch.DISCHARGE, lambda switch: None)
+        step = await driver.switches.off_command(Switch.DISCHARGE, lambda switch: None)
         assert frame_of(step, driver) == "dd5ae1020003ff1a77"
         assert "charge was locked as well" in step.doubt
 
@@ -100,12 +100,12 @@ def test_off_waits_for_no_board_that_refuses_to_tell() -> None:
 
 def test_factory_mode_is_entered_and_left() -> None:
     async def use(driver: JBD, board: Scripted) -> None:
-        async with driver.session(writing=False):
+        async with driver.settings.session(writing=False):
             assert board.frames == [ASK_24, ENTER]
         assert board.frames == [ASK_24, ENTER, LEAVE]
         board.frames.clear()
         with pytest.raises(ValueError, match="trouble"):
-            async with driver.session(writing=True):
+            async with driver.settings.session(writing=True):
                 raise ValueError("trouble")
         assert board.frames[:2] == [ASK_24, ENTER]
         assert set(board.frames[2:]) == {"dd5a01022828ffad77"}  # nobody answers for it here
@@ -115,7 +115,7 @@ def test_factory_mode_is_entered_and_left() -> None:
 
 def test_factory_mode_that_was_left_open_is_closed_first(caplog: pytest.LogCaptureFixture) -> None:
     async def use(driver: JBD, board: Scripted) -> None:
-        async with driver.session(writing=False):
+        async with driver.settings.session(writing=False):
             assert board.frames == [ASK_24, LEAVE, ENTER]
         assert "factory mode was left open" in caplog.text
 
@@ -124,7 +124,7 @@ def test_factory_mode_that_was_left_open_is_closed_first(caplog: pytest.LogCaptu
 
 def test_a_board_that_says_nothing_of_its_registers_is_entered_all_the_same() -> None:
     async def use(driver: JBD, board: Scripted) -> None:
-        async with driver.session(writing=False):
+        async with driver.settings.session(writing=False):
             assert set(board.frames[:-1]) == {ASK_24}
             assert board.frames[-1] == ENTER
 
@@ -135,11 +135,11 @@ def test_factory_mode_that_cannot_be_left(caplog: pytest.LogCaptureFixture) -> N
     """After reading it is logged; after writing nothing is permanent, and that is an error."""
 
     async def use(driver: JBD, board: Scripted) -> None:
-        async with driver.session(writing=False):
+        async with driver.settings.session(writing=False):
             pass
         assert "factory mode could not be left" in caplog.text
         with pytest.raises(LinkTimeout):
-            async with driver.session(writing=True):
+            async with driver.settings.session(writing=True):
                 pass
 
     drive(JBD, {ASK_24: CLOSED_24, ENTER: ENTERED}, use)
@@ -150,32 +150,32 @@ def test_a_register_that_the_firmware_lacks_is_absent() -> None:
 
     async def use(driver: JBD, board: Scripted) -> None:
         board.answers["dda52f00ffd177"] = "dd2f8000ff8077"
-        assert await driver.fetch(slots) == {0x24: bytes.fromhex("006c")}
-        assert driver.seen.latest(0x24) == bytes.fromhex("006c")
+        assert await driver.settings.fetch(slots) == {0x24: bytes.fromhex("006c")}
+        assert driver.settings.seen.latest(0x24) == bytes.fromhex("006c")
         board.answers["dda52f00ffd177"] = "dd2f8100ff7f77"  # closed: factory mode was not entered
         with pytest.raises(Refused):
-            await driver.fetch(slots)
+            await driver.settings.fetch(slots)
 
     drive(JBD, {ASK_24: TOLD_24}, use)
 
 
 def test_behind_an_address_nothing_is_changed_and_no_name_is_asked() -> None:
     async def use(driver: JBD, board: Scripted) -> None:
-        able = driver.can_switch(Switch.CHARGE)
+        able = driver.switches.can(Switch.CHARGE)
         assert (able.supported, able.reason) == (
             False,
             "behind an address JBD boards tell live values only",
         )
         for refused in (
-            driver.settings_map(Identity()),
-            driver.off_map(None),
-            driver.switch_command(Command(Switch.CHARGE, False)),
-            driver.off_command(Switch.CHARGE, lambda switch: None),
+            driver.settings.find_map(Identity()),
+            driver.settings.find_switch_map(None),
+            driver.switches.command(Command(Switch.CHARGE, False)),
+            driver.switches.off_command(Switch.CHARGE, lambda switch: None),
         ):
             with pytest.raises(SettingError, match="ehind an address"):
                 await refused
         with pytest.raises(SettingError, match="Behind an address"):
-            driver.write_command(Slot(address=0x24, layout=REGISTERS[0x24]), bytes(2))
+            driver.settings.write_command(Slot(address=0x24, layout=REGISTERS[0x24]), bytes(2))
         assert board.frames == []
 
     drive(JBD, {}, use, Options(address=1))
@@ -183,15 +183,17 @@ def test_behind_an_address_nothing_is_changed_and_no_name_is_asked() -> None:
 
 def test_the_map_for_off_is_that_of_one_bit() -> None:
     async def use(driver: JBD, board: Scripted) -> None:
-        found = await driver.off_map(Identity(protocol="jbd", firmware="80", cell_count=4))
+        found = await driver.settings.find_switch_map(
+            Identity(protocol="jbd", firmware="80", cell_count=4)
+        )
         assert ([row.key for row in found.settings], found.read_only_reason) == (
             ["balance_switch"],
             "",
         )
         assert board.frames == []
-        assert driver.shipped() is found
-        driver.own_map = jbd_map(Identity(), {})
-        assert await driver.off_map(None) is driver.own_map
+        assert driver.settings.shipped() is found
+        driver.settings.own_map = jbd_map(Identity(), {})
+        assert await driver.settings.find_switch_map(None) is driver.settings.own_map
 
     drive(JBD, {}, use)
 
@@ -254,9 +256,9 @@ def test_a_wire_has_no_address_of_a_module() -> None:
 def test_behind_a_master_an_up_board_shows_no_settings() -> None:
     async def use(driver: JBDUP, board: Scripted) -> None:
         relayed = Identity(variant="relayed")
-        assert driver.likely_map(relayed) is None
+        assert driver.settings.likely_map(relayed) is None
         with pytest.raises(SettingError, match="ask it on its own line"):
-            await driver.settings_map(relayed)
+            await driver.settings.find_map(relayed)
         assert board.frames == []
 
     drive(JBDUP, {}, use)

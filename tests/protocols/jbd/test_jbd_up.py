@@ -450,10 +450,10 @@ def test_a_settings_block_of_another_length_is_not_had() -> None:
 
     async def none(driver: JBDUP) -> None:
         with pytest.raises(LinkTimeout, match="answers for none of its settings"):
-            await driver.fetch([slot])
+            await driver.settings.fetch([slot])
 
     async def one(driver: JBDUP) -> None:
-        assert await driver.fetch([slot]) == {slot.address: b"\1" * size}
+        assert await driver.settings.fetch([slot]) == {slot.address: b"\1" * size}
 
     drive(short, none)
     drive(whole, one)

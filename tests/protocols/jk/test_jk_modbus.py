@@ -590,16 +590,16 @@ def test_its_flags_say_which_settings_it_has() -> None:
     """Asked twice, in other lengths, and it must say the same."""
 
     async def test(driver: JKModbus, board: Board) -> None:
-        found = await driver.settings_map(Identity(firmware="15.41"))
-        assert (found.name, driver.shipped()) == ("jk-modbus", found)
+        found = await driver.settings.find_map(Identity(firmware="15.41"))
+        assert (found.name, driver.settings.shipped()) == ("jk-modbus", found)
         assert [a[1:] for a in board.asked] == [
             (0x1118, 5),
             (0x1490, 16),
             (0x1114, 7),
             (0x1490, 17),
         ]
-        await driver.fetch([found.by_address[found.setting("cell_ovp").slot]])
-        assert await driver.off_map(None) is found
+        await driver.settings.fetch([found.by_address[found.setting("cell_ovp").slot]])
+        assert await driver.settings.find_switch_map(None) is found
 
     run(usual, test)
 
@@ -612,9 +612,9 @@ def test_flags_that_differ_from_one_question_to_the_next_are_not_believed() -> N
 
     async def test(driver: JKModbus, board: Board) -> None:
         with pytest.raises(FrameError, match="Twice asked"):
-            await driver.settings_map(Identity(firmware="15.41"))
+            await driver.settings.find_map(Identity(firmware="15.41"))
         with pytest.raises(SettingError):
-            driver.shipped()
+            driver.settings.shipped()
 
     run(script, test)
 
@@ -625,7 +625,7 @@ def test_a_board_without_flags_offers_no_settings() -> None:
 
     async def test(driver: JKModbus, board: Board) -> None:
         with pytest.raises(SettingError, match="does not say which settings it has"):
-            await driver.settings_map(Identity(firmware="15.41"))
+            await driver.settings.find_map(Identity(firmware="15.41"))
 
     run(script, test)
 

@@ -32,6 +32,8 @@ from bmslink.simulation.transport import SimLine, make_device
 from bmslink.storage.journal import Journal
 from support import virtual_run
 
+pytestmark = pytest.mark.counted
+
 
 @pytest.fixture(autouse=True)
 def air(monkeypatch):

@@ -75,7 +75,8 @@ def run(found: Run, now: float) -> Iterator[str]:
     )
     for pack in found.packs:
         heard = "never heard" if pack.heard is None else f"heard {duration(now - pack.heard)} ago"
-        yield f"  {clean(pack.target)}: {heard}, {pack.trips} trips since the start"
+        label = f"{pack.name} ({pack.target})" if pack.name else pack.target
+        yield f"  {clean(label)}: {heard}, {pack.trips} trips since the start"
         if pack.error:
             yield f"    {clean(pack.error)}"
         if pack.permits:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from bmslink.cli.render.clean import clean
+from bmslink.config.records.moment import local
 from bmslink.control.backtest.explain import Explanation, Judgement
 from bmslink.control.backtest.logs import written
 from bmslink.control.decide.limits import Limit, Permit
@@ -18,7 +19,7 @@ _LIMITS = (("cvl", "CVL", "V"), ("ccl", "CCL", "A"), ("dcl", "DCL", "A"), ("dvl"
 def moment(time: float) -> str:
     """A time of a log; one without a date counts from its beginning."""
     shown = written(time)
-    return f"+{shown:.1f} s" if isinstance(shown, float) else f"{shown[:19]}Z"
+    return f"+{shown:.1f} s" if isinstance(shown, float) else local(shown)
 
 
 def tree(found: Explanation, *, every: bool) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from bmslink.cli.render.clean import clean
+from bmslink.config.records.moment import local
 
 __all__ = ["course", "lines", "what"]
 
@@ -29,10 +30,12 @@ def lines(records: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _change(begin: Mapping[str, Any], end: Mapping[str, Any] | None) -> Iterator[str]:
     how = "cut off" if end is None else str(end.get("outcome"))
-    when = str(begin.get("time"))[:19].replace("T", " ")
+    when = local(begin.get("time"))
     by = f" by {begin['user']}" if begin.get("user") else ""
-    yield f"{when} UTC{by}: {how}"
-    yield f"  {begin.get('target')}{_pack(begin.get('pack'))}"
+    command = f" ({begin['command']})" if begin.get("command") else ""
+    yield f"{when}{by}{command}: {how}"
+    name = f"{begin['name']} " if isinstance(begin.get("name"), str) else ""
+    yield f"  {name}{begin.get('target')}{_pack(begin.get('pack'))}"
     yield from (f"  {line}" for line in what(begin))
     waived = begin.get("waived")
     if isinstance(waived, list) and waived:
@@ -73,7 +76,7 @@ def what(begin: Mapping[str, Any], stands: Mapping[str, Any] | None = None) -> I
 def course(notes: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """What was recorded after the beginning, a line each."""
     for note in notes:
-        when = str(note.get("time"))[11:19]
+        when = local(note.get("time"))[11:19]
         slot = note.get("slot")
         place = f" slot {slot:02X}" if isinstance(slot, int) else ""
         held = note.get("new") or note.get("found") or note.get("why") or ""

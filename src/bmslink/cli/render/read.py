@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from bmslink.cli.render import text as t
+from bmslink.cli.render.fit import Column, Prose, Table, kept
+from bmslink.cli.render.fold import KEEP
 from bmslink.cli.render.text import Glyphs
 from bmslink.model import Reading
 
-__all__ = ["HEADER", "block", "line"]
+__all__ = ["HEADER", "block", "brief", "line"]
 
 _PER_ROW = 8
-_VALUES = 66  # columns beside the labels
 _COLUMNS = (
     ("time", 8),
     ("voltage", 9),
@@ -33,12 +33,15 @@ HEADER = "".join(f"{name:>{width}}" for name, width in _COLUMNS) + "  conditions
 
 def block(reading: Reading, g: Glyphs) -> RenderableType:
     """Everything a reading says, for people."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column()
+    table = Table(Column(), Column(prose=True))
     for label, value in _rows(reading, g):
-        table.add_row(label, value)
-    return Group(Text(t.clean(reading.target or reading.protocol), style="bold"), table)
+        table.add(Text(label, "dim"), value)
+    return Group(Prose(t.clean(_label(reading)), "bold"), table)
+
+
+def _label(reading: Reading) -> str:
+    place = reading.target or reading.protocol
+    return f"{reading.name} ({place})" if reading.name else place
 
 
 def _rows(reading: Reading, g: Glyphs) -> Iterator[tuple[str, Text]]:
@@ -57,17 +60,22 @@ def _rows(reading: Reading, g: Glyphs) -> Iterator[tuple[str, Text]]:
     if reading.cell_voltages:
         yield from _cells(reading, g)
     if reading.temperatures:
-        yield "temperature", Text("\n").join(t.flow(t.temperatures(reading, g), _VALUES))
+        yield "temperature", _beside(t.temperatures(reading, g))
     if t.switches(reading):
-        yield "switches", Text("  ").join(t.switches(reading))
+        yield "switches", _beside(t.switches(reading))
     if t.fets(reading):
-        yield "FETs", Text("  ").join(t.fets(reading))
+        yield "FETs", _beside(t.fets(reading))
     yield "balancing", Text(t.balancing(reading, g))
     for n, group in enumerate(t.condition_groups(reading) or [t.conditions(reading, g)]):
         yield "" if n else "conditions", group
     life = health(reading, g)
     if life:
         yield "life", Text(life)
+
+
+def _beside(items: Sequence[Text]) -> Text:
+    """Items beside each other; none is cut in two."""
+    return Text("  ").join(map(kept, items))
 
 
 def _charge(reading: Reading, g: Glyphs) -> Text:
@@ -108,7 +116,7 @@ def cell_summary(reading: Reading, g: Glyphs) -> str:
 
 
 def _cells(reading: Reading, g: Glyphs) -> Iterator[tuple[str, Text]]:
-    yield "cells", Text(cell_summary(reading, g))
+    yield "cells", Text(cell_summary(reading, g).replace("(cell ", f"(cell{KEEP}"))
     low, high = t.extremes(reading)
     cells = list(enumerate(reading.cell_voltages, 1))
     for start in range(0, len(cells), _PER_ROW):
@@ -142,3 +150,25 @@ def line(reading: Reading, g: Glyphs, label: str = "") -> Text:
     text.append("  ")
     text.append_text(t.conditions(reading, g))
     return text
+
+
+def brief(reading: Reading, g: Glyphs, label: str = "") -> Text:
+    """The same for a terminal that is narrower than `HEADER`: each value says what it is."""
+    when = f"{reading.time.astimezone():%H:%M:%S}" if reading.time is not None else g.none
+    probes = [v for v in reading.temperatures.values() if v is not None]
+    low, high = (
+        t.number(value, 3, " V", g)
+        for value in (reading.min_cell_voltage, reading.max_cell_voltage)
+    )
+    values = (
+        f"{label}{when}",
+        t.number(reading.voltage, 2, " V", g),
+        t.number(reading.current, 2, " A", g),
+        t.number(reading.power, 0, " W", g),
+        f"SOC {t.number(reading.soc, 0, ' %', g)}",
+        f"min {low}",
+        f"max {high}",
+        f"delta {t.millivolts(reading.cell_delta, ' mV', g)}",
+        f"warmest {t.number(max(probes, default=None), 1, g.degree, g)}",
+    )
+    return Text("  ").join([*map(kept, map(Text, values)), t.conditions(reading, g)])

@@ -8,13 +8,22 @@ from typing import Any, NamedTuple
 
 from bmslink.config.checks.cells import KnownCells
 from bmslink.config.files.backup import Backup
-from bmslink.errors import UsageError
+from bmslink.errors import GateError, UsageError
 from bmslink.model import Identity, Reading
 from bmslink.packs import NamedPack
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import ASKING, Value
 
-__all__ = ["WAIVERS", "Check", "Draft", "Health", "known_waivers", "number", "require_waivers"]
+__all__ = [
+    "WAIVERS",
+    "Check",
+    "Draft",
+    "Health",
+    "known_waivers",
+    "number",
+    "refuse",
+    "require_waivers",
+]
 
 WAIVERS: Mapping[str, str] = {
     "untested": "write what no recording proves for this board and firmware",
@@ -28,9 +37,9 @@ WAIVERS: Mapping[str, str] = {
     "trip": "set what cuts the pack off now",
     "health": "write over a line that is disturbed, or beside readings that make no sense",
     "protection": "write while a protection is active",
-    "unchanged": "resume although other settings changed since, and set them back as well",
+    "unchanged": "resume or undo although settings changed since, and set them back as well",
     "twin": "it is another board than the one that looks the same, whose change was cut off",
-    "place": "resume over another port than the change was begun over, on a board without a number",
+    "place": "resume or undo over another port than the change was made over, without a number",
     "load": "change what all protection depends on while current flows",
     "soc": "set a state of charge that the cells, the current or the board's own count contradict",
 }
@@ -74,6 +83,11 @@ class Check:
     def to_dict(self) -> dict[str, Any]:
         """Its JSON object."""
         return asdict(self) | {"blocks": self.blocks}
+
+
+def refuse(sentence: str, name: str, waiver: str = "") -> GateError:
+    """A refusal with the one check that makes it."""
+    return GateError(sentence, [Check(name=name, passed=False, sentence=sentence, waiver=waiver)])
 
 
 class Health(NamedTuple):

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from bmslink.config.checks.plausible import believe
+from bmslink.config.files.kind import instead, pack_not_file
 from bmslink.config.identity.fingerprint import fingerprint
 from bmslink.errors import UsageError
 from bmslink.model import Identity
@@ -139,15 +140,16 @@ def load_backup(path: str | Path) -> Backup:
     try:
         data = read_bounded(place, _MOST_BYTES, "backup")
     except OSError as exc:
-        raise BackupError(f"{place} cannot be read: {exc.strerror or exc}.") from exc
+        swapped = pack_not_file(path, "backup")
+        raise BackupError(swapped or f"{place} cannot be read: {exc.strerror or exc}.") from exc
     try:
         found = json.loads(data, parse_constant=_no_number)
         backup = msgspec.convert(found, Backup)
         backup.image()
     except (ValueError, RecursionError, msgspec.ValidationError) as exc:
-        raise BackupError(
-            f"{place} is no backup, or a damaged one: {exc}. (A profile is for `config apply`.)"
-        ) from exc
+        if other := instead(data.decode("utf-8", "replace"), place, "backup"):
+            raise BackupError(f"{place} is no backup. {other}") from exc
+        raise BackupError(f"{place} is no backup, or a damaged one: {exc}.") from exc
     if backup.kind != _KIND or backup.schema != 1:
         raise BackupError(f"{place} is no backup that this bmslink knows.")
     if backup.sha256 != _checksum(found):

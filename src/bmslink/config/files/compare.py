@@ -11,15 +11,16 @@ from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
 from bmslink.errors import SettingError, UsageError
 from bmslink.protocols.common.settings_map import SettingsSnapshot
+from bmslink.settings.catalogue import CATALOGUE
 from bmslink.settings.setting import Value
 from bmslink.settings.units import NumberWithUnit
 
 __all__ = [
+    "MISSING",
     "Difference",
     "Side",
     "compare",
     "compared",
-    "lacking",
     "side_of_backup",
     "side_of_profile",
     "side_of_table",
@@ -40,66 +41,85 @@ class Side:
     """It says something about its own settings only, as a profile does."""
     ignored: frozenset[str] = frozenset()
     """What changes by itself, and what belongs to this one board."""
+    optional: frozenset[str] = frozenset()
+    """What a profile asks only of boards that have it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A setting that is not the same on all sides."""
+    """A setting, and what each side has of it."""
 
     key: str
+    unit: str
+    """Of the values; empty: they have none."""
     values: tuple[Value | None, ...]
+    """`None`: it is not known there, or the side has no such setting."""
+    missing: tuple[bool, ...]
+    """Whether the side lacks it."""
     shown: tuple[str | None, ...]
+    """In words; `None`: a profile says nothing of it."""
+    differs: bool = True
+    """Whether it is not the same on all sides."""
 
     def to_dict(self, names: Sequence[str]) -> dict[str, Any]:
         """Its JSON object."""
-        return {"key": self.key, "values": dict(zip(names, self.values, strict=True))}
+        return {
+            "key": self.key,
+            "unit": self.unit,
+            "values": dict(zip(names, self.values, strict=True)),
+            "missing": [name for name, gone in zip(names, self.missing, strict=True) if gone],
+            "differs": self.differs,
+        }
 
 
-def compare(sides: Sequence[Side]) -> list[Difference]:
-    """What differs between the sides, in the order of the first side that has it.
+def compare(sides: Sequence[Side], *, whole: bool = False) -> list[Difference]:
+    """Every setting that is not the same on all sides, in the order of the first side that has it;
+    `whole`: those that are as well.
 
-    What a map lacks is no difference (`lacking` names it, `compared` the rest). A value that a
-    board should have and does not tell is one. What changes by itself or belongs to one board is
-    left out. `UsageError` for a profile's value that no board can have (A where V belongs).
+    A board that has no such setting, or does not tell its value, differs from one that does, but
+    for what a profile says is optional. A profile counts for what it says; between profiles alone,
+    what one of them does not say is missing there. What changes by itself or belongs to one board
+    is left out. `UsageError` for a profile's value that no board can have (A where V belongs).
     """
-    found = []
-    for key in compared(sides):
-        having = [side for side in sides if key in side.values]
-        unit = next((side.units[key] for side in _boards_first(having) if key in side.units), "")
-        _require_kind(having, key)
-        values = tuple(_in(unit, side, key) for side in sides)
-        told = [value for side, value in zip(sides, values, strict=True) if side in having]
-        if all(_same(told[0], value) for value in told[1:]):
-            continue
-        shown = tuple(_show(side, key, unit) for side in sides)
-        found.append(Difference(key=key, values=values, shown=shown))
-    return found
+    found = (_compare(sides, key) for key in _keys(sides))
+    return [each for each in found if whole or each.differs]
 
 
+def _compare(sides: Sequence[Side], key: str) -> Difference:
+    having = [side for side in sides if key in side.values]
+    unit = _unit(having, key)
+    _require_kind(having, key)
+    values = tuple(_in(unit, side, key) for side in sides)
+    told = [value for side, value in zip(sides, values, strict=True) if side in having]
+    silent = any(not side.partial for side in sides)
+    missing = tuple(side not in having and not (side.partial and silent) for side in sides)
+    return Difference(
+        key=key,
+        unit=unit,
+        values=values,
+        missing=missing,
+        shown=tuple(
+            MISSING if gone else _show(side, key, unit)
+            for side, gone in zip(sides, missing, strict=True)
+        ),
+        differs=(any(missing) and not any(key in side.optional for side in sides))
+        or not all(_same(told[0], value) for value in told[1:]),
+    )
+
+
+MISSING = "missing"
+"""What is shown of a side that has no such setting."""
 _TWO = 2
 
 
 def compared(sides: Sequence[Side]) -> list[str]:
-    """What at least two sides have, and every profile among them."""
-    return [
-        key
-        for key in _keys(sides)
-        if sum(key in side.values for side in sides) >= _TWO
-        and all(key in side.values for side in sides if side.partial)
-    ]
+    """What at least two sides have."""
+    return [k for k in _keys(sides) if sum(k in side.values for side in sides) >= _TWO]
 
 
 def _keys(sides: Sequence[Side]) -> list[str]:
     ignored = {key for side in sides for key in side.ignored}
     return list(dict.fromkeys(k for side in sides for k in side.values if k not in ignored))
-
-
-def lacking(sides: Sequence[Side]) -> dict[str, list[str]]:
-    """Side -> what it lacks, of what others have: of the profiles if there are any."""
-    asked = [side for side in sides if side.partial]
-    keys = [k for k in _keys(sides) if all(k in side.values for side in asked)]
-    found = {side.name: [key for key in keys if key not in side.values] for side in sides}
-    return {name: missing for name, missing in found.items() if missing}
 
 
 def side_of_table(name: str, table: SettingsSnapshot) -> Side:
@@ -131,9 +151,15 @@ def side_of_profile(name: str, profile: Profile) -> Side:
     return Side(name=name, values=values, units=units, partial=True)
 
 
-def _boards_first(sides: Sequence[Side]) -> list[Side]:
-    """A number without a unit is meant in the board's own."""
-    return sorted(sides, key=lambda side: side.partial)
+def _unit(having: Sequence[Side], key: str) -> str:
+    """The setting's own unit, in which a number without one is meant: as the boards have it, else
+    as all have it."""
+    boards = [side.units[key] for side in having if key in side.units and not side.partial]
+    if boards:
+        return boards[0]
+    if key in CATALOGUE:
+        return CATALOGUE[key].unit
+    return next((side.units[key] for side in having if key in side.units), "")
 
 
 def _in(unit: str, side: Side, key: str) -> Value | None:

@@ -24,14 +24,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from bmslink.arguments import decimal_comma, did_you_mean
 from bmslink.config.checks.plausible import believe
+from bmslink.config.files.kind import instead, pack_not_file
 from bmslink.errors import SettingError, UsageError
 from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot
 from bmslink.protocols.names import no_name
 from bmslink.settings.setting import SWITCHES, Setting, Value
 from bmslink.settings.units import NumberWithUnit, UnitError, read
 from bmslink.storage.atomic import read_bounded
-from bmslink.storage.toml import lines_of, loads
+from bmslink.storage.toml import comma_at, lines_of, loads
 
 __all__ = [
     "Profile",
@@ -43,7 +45,8 @@ __all__ = [
 ]
 
 _MOST_BYTES = 1 << 20
-_BEYOND = 1e12
+_BEYOND, _LONGEST_NUMBER = 1e12, 40
+_KEYS = ("schema", "title", "settings")
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -117,7 +120,8 @@ def load_profile(path: str | Path) -> Profile:
     try:
         data = read_bounded(place, _MOST_BYTES, "profile")
     except OSError as exc:
-        raise ProfileError(f"{place} cannot be read: {exc.strerror or exc}.") from exc
+        swapped = pack_not_file(path, "profile")
+        raise ProfileError(swapped or f"{place} cannot be read: {exc.strerror or exc}.") from exc
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
@@ -131,17 +135,22 @@ def parse_profile(text: str, path: str = "") -> Profile:
     try:
         found = loads(text)
     except ValueError as exc:
-        hint = " A backup is for `config restore`." if text.lstrip().startswith("{") else ""
-        raise ProfileError(f"{where}this is no TOML: {exc}.{hint}") from exc
+        if other := instead(text, path, "profile"):
+            raise ProfileError(f"{where}this is no profile. {other}") from exc
+        comma = comma_at(text, str(exc))
+        raise ProfileError(f"{where}this is no TOML: {exc}.{comma}") from exc
     lines = {key[-1]: line for key, line in lines_of(text).items()}
 
     def error(key: str, what: str) -> ProfileError:
         line = f"line {lines[key]}: " if key in lines else ""
         return ProfileError(f"{path}, {line}{what}" if path else f"{line}{what}")
 
+    if other := instead(text, path, "profile"):
+        raise ProfileError(f"{where}this is no profile. {other}")
     for key in found:
-        if key not in ("schema", "title", "settings"):
-            raise error(key, f"unknown key {key!r}; known: schema, title, settings.")
+        if key not in _KEYS:
+            ask = did_you_mean(key, _KEYS)
+            raise error(key, f"unknown key {key!r}; known: {', '.join(_KEYS)}.{ask}")
     if found.get("schema", 1) != 1:
         raise error("schema", "this profile was made for a newer bmslink.")
     title, settings = found.get("title", ""), found.get("settings")
@@ -171,6 +180,8 @@ def _value(key: str, value: object) -> Value | NumberWithUnit:
         raise UsageError(f"{key} is a number, a text, true or false.")
     if value in SWITCHED:
         return SWITCHED[value]
+    if comma := decimal_comma(value):
+        raise UsageError(f"{key}: {value[:_LONGEST_NUMBER]!r} is no number.{comma}")
     try:
         found = read(value)
     except UnitError as exc:
@@ -180,12 +191,13 @@ def _value(key: str, value: object) -> Value | NumberWithUnit:
     return found if found.unit else found.value
 
 
-def typed_value(text: str) -> float | NumberWithUnit:
-    """A number as somebody typed it, with or without a unit; `SettingError` for anything else."""
-    value = _value("the value", text)
+def typed_value(text: str, name: str = "the value") -> float | NumberWithUnit:
+    """A number as somebody typed it for a setting, with or without a unit; `SettingError` for
+    anything else."""
+    value = _value(name, text)
     if isinstance(value, float | NumberWithUnit):
         return value
-    raise UsageError(f"{text!r} is no number.")
+    raise UsageError(f"{name}: {text!r} is no number.")
 
 
 def profile_of(table: SettingsSnapshot, *, title: str = "", own: bool = False) -> str:

@@ -19,6 +19,8 @@ _TICK = 0.3
 """How far apart, s."""
 _WHO = ("vendor", "model", "hardware", "firmware", "serial_number", "cell_count", "protocol")
 
+_TEXTS = ("model", "hardware", "firmware")
+
 
 def pack_of(identity: Identity) -> dict[str, Any]:
     """Who a pack is, for the journal and for comparing."""
@@ -26,23 +28,31 @@ def pack_of(identity: Identity) -> dict[str, Any]:
     return {name: known[name] for name in _WHO}
 
 
-def same_board(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """How two packs differ, in words; empty where they are the same as far as both tell."""
+def same_board(one: Mapping[str, Any], other: Mapping[str, Any], *, cut_short: bool = False) -> str:
+    """How two packs differ, in words; empty where they are the same as far as both tell.
+
+    `cut_short`: a text of `one` may have come without its end, except the serial number.
+    """
     for name in _WHO:
         mine, yours = one.get(name), other.get(name)
+        if cut_short and name in _TEXTS and mine and str(yours).startswith(str(mine)):
+            continue
         if mine != yours and ((mine is not None and yours is not None) or name == "firmware"):
             return f"{name.replace('_', ' ')} {yours}, not {mine}"
     return ""
 
 
-async def identify_as(device: Device, known: Mapping[str, Any]) -> tuple[Identity, str]:
+async def identify_as(
+    device: Device, known: Mapping[str, Any], *, cut_short: bool = False
+) -> tuple[Identity, str]:
     """Who answers, and in words how it differs from who is known.
 
-    Asked again where it does: a string may arrive cut short.
+    Asked again where it does: a string may arrive cut short. `cut_short`: so may one of who is
+    known.
     """
     for left in reversed(range(_LOOKS)):
         found = await device.identify()
-        other = same_board(known, pack_of(found))
+        other = same_board(known, pack_of(found), cut_short=cut_short)
         if not other or not left:
             break
         await asyncio.sleep(_TICK)

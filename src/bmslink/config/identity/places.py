@@ -43,8 +43,10 @@ class Place:
 
     def same(self, other: Place) -> bool:
         """Whether two places are one, as far as their marks tell."""
-        if self.address != other.address:
-            return False
+        return self.address == other.address and self.same_line(other)
+
+    def same_line(self, other: Place) -> bool:
+        """Whether both are on one line, perhaps at different addresses of it."""
         for kind in _KINDS:
             mine, yours = self.marks.get(kind), other.marks.get(kind)
             if mine and yours:

@@ -1,5 +1,5 @@
-"""What our records tell of one pack: who switched what off, which bytes were in it, and whether a
-backup was made at its place."""
+"""What our records tell of one pack: who switched what off, which bytes were in it, what its last
+change was, and whether a backup was made at its place."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bmslink.config.checks.check import refuse
 from bmslink.config.files.backup import Backup
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
 from bmslink.config.identity.places import Place, recorded_place, where
-from bmslink.config.records.open_changes import regards
+from bmslink.config.records.last_change import LastChange
+from bmslink.config.records.moment import local
+from bmslink.config.records.open_changes import By, regards
 from bmslink.config.restore import Stood
 from bmslink.device import Device
 from bmslink.errors import TargetError
@@ -25,6 +28,8 @@ __all__ = ["ChangeHistory", "made_here", "records_of"]
 
 _IN_VAIN = ("nothing sent", "refused")
 """How a change ended that reached nothing."""
+_LEFT = ("done", "kept")
+"""How a change ended that left something behind."""
 
 
 def made_here(backup: Backup, device: Device) -> bool:
@@ -76,9 +81,25 @@ class _Past:
     """One change that was made, or begun."""
 
     begin: Mapping[str, Any]
-    proven: bool
-    """Its records verify, and it was of this very board."""
+    by: By
+    """By what it belongs to this pack."""
+    other: str
+    """How the board that it was of differs from this one, in words."""
+    sound: bool
+    """Its records verify."""
     notes: list[Mapping[str, Any]] = field(default_factory=list)
+
+    @property
+    def proven(self) -> bool:
+        """Its records verify, and it was of this very board."""
+        return self.sound and self.by != "print" and not self.other
+
+    @property
+    def left_settings(self) -> bool:
+        """It was about settings, and is over without being set back."""
+        return bool(self.begin.get("changes")) and any(
+            note["event"] == "end" and note.get("outcome") in _LEFT for note in self.notes
+        )
 
 
 class ChangeHistory:
@@ -100,24 +121,47 @@ class ChangeHistory:
                     line.record.get("fingerprint") or line.record.get("pack")
                 )
                 if by := regards(Open(name, line.record), place, here):
-                    proven = sound and by != "print" and not then.differs(here)
-                    self._changes[name] = _Past(line.record, proven)
+                    self._changes[name] = _Past(line.record, by, then.differs(here), sound)
             elif (past := self._changes.get(name)) is not None:
                 past.notes.append(line.record)
-                past.proven = past.proven and sound
+                past.sound = past.sound and sound
 
     def switched_off(self) -> dict[str, str]:
-        """The switches that a person switched off and not on again: key -> when, in UTC."""
+        """The switches that a person switched off and not on again: key -> when, local time."""
         found: dict[str, str] = {}
         for past in self._changes.values():
             if any(each.get("outcome") in _IN_VAIN for each in past.notes):
                 continue
             for key, on in _switched(past.begin):
                 if not on:
-                    found[key] = f"{str(past.begin.get('time'))[:16].replace('T', ' ')} UTC"
+                    found[key] = local(past.begin.get("time"))
                 elif past.proven:
                     found.pop(key, None)
         return found
+
+    def last(self) -> LastChange:
+        """The last change of its settings that left something behind.
+
+        By serial number or place, and by the fingerprint alone only where neither finds one.
+        Raises `GateError` where there is none, or only of another board that was here.
+        """
+        found = [past for past in self._changes.values() if past.left_settings]
+        mine = [past for past in found if not past.other]
+        sure = [past for past in mine if past.by != "print"]
+        if not mine and found:
+            raise refuse(
+                f"Nothing was sent: the last change here was of another board, this one has "
+                f"{found[-1].other}. No change of this board is on record.",
+                "identity",
+            )
+        if not mine:
+            raise refuse(
+                "Nothing was sent: no change of this pack's settings is on record, so there is "
+                "nothing to undo. `bmslink config journal` shows what is.",
+                "journal",
+            )
+        past = (sure or mine)[-1]
+        return LastChange(begin=past.begin, sound=past.sound, twin=past.by == "print")
 
     def stood(self) -> Stood:
         """The bytes that this board held: slot -> all that were ever read from it."""

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from bmslink.config.checks.check import Check
+from bmslink.config.checks.check import refuse
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
 from bmslink.config.identity.known_as import pack_of
 from bmslink.config.identity.locks import is_held
 from bmslink.config.identity.places import Place, place_of, recorded_place, where
+from bmslink.config.records.moment import local
 from bmslink.device import Device
-from bmslink.errors import GateError
 from bmslink.model import Identity
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.storage.journal import Journal, JournalError, JournalRefusal, Open, Transaction
@@ -86,6 +86,7 @@ def begin(
         changes,
         place=here.place.to_dict(),
         fingerprint=told.to_dict(),
+        **({"name": device.target.name} if device.target.name else {}),
         **why,
     )
 
@@ -104,7 +105,7 @@ def blocks_of(
         return {"unfinished": said_of(mine, device, identity)}
     like = [cut for cut, by in found if by == "print" and not _elsewhere(journal, cut)]
     if like:
-        more = f"`bmslink config resume {device.target} --show` says more"
+        more = f"`bmslink config resume {device.target.word} --show` says more"
         return {
             "twin": f"{_twin(like[0])} If it is that board, {more}; if it is another one, say so."
         }
@@ -123,7 +124,7 @@ def said_of_twin(cut: Open, device: Device) -> str:
     damaged, how = "", "` finishes it or sets it back"
     if cut.damage:
         damaged, how = f" Its record is damaged: {cut.damage}.", " --keep` gives it up"
-    resume = f"`bmslink config resume {device.target} --waive place{how}"
+    resume = f"`bmslink config resume {device.target.word} --waive place{how}"
     return f"{_twin(cut)}{damaged} If it is that board, {resume}."
 
 
@@ -161,8 +162,8 @@ def left_behind(device: Device, *, journal: Journal | None = None) -> str:
     if not begun:
         return "Interrupted before anything was sent."
     return (
-        f"Interrupted in the middle of a change: `bmslink config resume {device.target}` finishes "
-        "it or sets it back; until then nothing else is written to this pack."
+        f"Interrupted in the middle of a change: `bmslink config resume {device.target.word}` "
+        "finishes it or sets it back; until then nothing else is written to this pack."
     )
 
 
@@ -170,7 +171,7 @@ def said_of(cuts: Sequence[Open], device: Device, identity: Identity) -> str:
     """What was cut off, and what to do next."""
     damaged = next((cut for cut in cuts if cut.damage), None)
     if damaged is None:
-        road = other_road(cuts[0], identity) or device.target
+        road = other_road(cuts[0], identity) or device.target.word
         return (
             f"A change of this pack was cut off ({_when(cuts[0])}): `bmslink config resume {road}` "
             "finishes it or sets it back."
@@ -179,13 +180,13 @@ def said_of(cuts: Sequence[Open], device: Device, identity: Identity) -> str:
     whose = "of this pack" if damaged.about else "of this pack or another one"
     return (
         f"{which} {whose} may have been cut off: {damaged.damage}. "
-        f"`bmslink config resume {device.target} --show` says what is left of it, and `--keep` "
-        "gives it up."
+        f"`bmslink config resume {device.target.word} --show` says what is left of it, and "
+        "`--keep` gives it up."
     )
 
 
 def _when(cut: Open) -> str:
-    return f"{str(cut.begin.get('time'))[:19].replace('T', ' ')} UTC"
+    return local(cut.begin.get("time"))
 
 
 def cut_off(
@@ -275,25 +276,21 @@ def may_be_written_from(
     """`GateError` for a record that must not be written from, or not without a person's word."""
     target = device.target
     if cut.damage and not keep:
-        raise _refused("journal", f"Nothing was sent. {said_of([cut], device, identity)}")
+        raise refuse(f"Nothing was sent. {said_of([cut], device, identity)}", "journal")
     by = regards(cut, where(device), fingerprint(identity))
     if by in ("", "print") and "place" not in waive:
-        raise _refused(
-            "place",
+        raise refuse(
             f"Nothing was sent: the change was begun at {cut.about.get('target')}, and this board "
             "only looks the same; it has no serial number. Make sure that it is the same board.",
-            waiver="place",
+            "place",
+            "place",
         )
     if cut.old and not (agreed or keep):
-        raise _refused(
-            "old",
+        raise refuse(
             "Nothing was sent: an earlier version wrote down this change, without a check. "
             f"`bmslink config resume {target} --show` says what it was; --yes agrees to it.",
+            "old",
         )
-
-
-def _refused(name: str, sentence: str, waiver: str = "") -> GateError:
-    return GateError(sentence, [Check(name=name, passed=False, sentence=sentence, waiver=waiver)])
 
 
 def other_road(cut: Open, identity: Identity) -> str:

@@ -6,10 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bmslink.config.apply import (
-    refuse,
-)
-from bmslink.config.checks.check import known_waivers
+from bmslink.config.checks.check import known_waivers, refuse
 from bmslink.config.effects import describe
 from bmslink.config.plan import Change, changes_of, writable_part
 from bmslink.errors import BmsError

@@ -35,11 +35,11 @@ class Beside:
     @classmethod
     def of(cls, device: Device) -> Beside:
         """What was read since the link was opened; nothing is asked."""
-        driver = device.driver
-        settings = driver.own_map if device.known is not None else None
-        if settings is None:
+        part = device.driver.settings
+        settings = None if part is None or device.known is None else part.own_map
+        if part is None or settings is None:
             return cls(None, {})
-        latest = {slot.address: driver.seen.latest(slot.address) for slot in settings.slots}
+        latest = {slot.address: part.seen.latest(slot.address) for slot in settings.slots}
         return cls(settings, {a: raw for a, raw in latest.items() if raw is not None})
 
     async def judge(self, device: Device, command: Command, outcome: Outcome) -> Outcome:
@@ -50,7 +50,7 @@ class Beside:
         if outcome.result != "done":
             return outcome
         if self.settings is None or not self.image:
-            more = [] if device.driver.no_settings_reason else [_NOT_LOOKED]
+            more = [] if device.driver.settings is None else [_NOT_LOOKED]
             return replace(outcome, notes=[*outcome.notes, *more])
         try:
             now = (await device.settings(self.settings)).image

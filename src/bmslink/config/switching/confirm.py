@@ -60,7 +60,7 @@ async def seen(
         went = "may have been sent" if lost else "was sent"
         raise RollbackError(
             f"{lost}{command} {went}, and what came of it cannot be read: {why} "
-            f"`bmslink config resume {device.target}` looks again."
+            f"`bmslink config resume {device.target.word}` looks again."
         ) from why
     if shown.result == "done":
         shown = await _still(device, command, setting, before)

@@ -22,6 +22,7 @@ from bmslink.config.switching.off_marks import confirmed, mark_off
 from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, LinkTimeout, Refused
 from bmslink.model import Command, Switch
+from bmslink.protocols.abilities import can_switch, is_setting, settings_of, switches_of
 from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, WriteCommand
 from bmslink.settings.setting import Evidence, Setting
 from bmslink.storage.journal import Journal, JournalError, Transaction
@@ -104,7 +105,7 @@ async def rehearse_off(
         if settings is None or image is None:
             await _send(device, off)
         else:
-            async with device.driver.session(writing=True):
+            async with settings_of(device.driver).session(writing=True):
                 await _clear_bit(device, off, settings, image)
     return held
 
@@ -121,15 +122,15 @@ async def _prepare(
         known=None if device.known is None else pack_of(device.known),
         beside=Beside.of(device),
     )
-    able = driver.can_switch(switch)
+    able = can_switch(driver, switch)
     if able.supported:
         with device.guarding():
-            step = await driver.off_command(switch, _memory(device, journal))
+            step = await switches_of(driver).off_command(switch, _memory(device, journal))
         return replace(off, step=step)
-    if switch not in driver.settable:
+    if not is_setting(driver, switch):
         raise _refused(f"{switch} cannot be switched: {able.reason}", "supported")
     with device.guarding():
-        settings = await driver.off_map(device.known)
+        settings = await settings_of(driver).find_switch_map(device.known)
     row = settings.by_key.get(switch.key)
     if row is None:
         raise _refused(f"{switch} cannot be switched: this board has no such switch", "supported")
@@ -140,7 +141,8 @@ async def _prepare(
         return replace(off, setting=alone)
     with device.guarding():
         data = slot.encode(bytes(slot.layout.sizeof()), {row.field: 0})
-        return replace(off, setting=alone, step=driver.write_command(slot, data))
+        step = settings_of(driver).write_command(slot, data)
+    return replace(off, setting=alone, step=step)
 
 
 def _gate(settings: SettingsMap, row: Setting, waive: Collection[str]) -> None:
@@ -194,7 +196,8 @@ async def _clear_bit(device: Device, off: _Off, settings: SettingsMap, image: Ra
     """Off where the switch is a bit among others, which stay as they are."""
     (slot,) = settings.slots
     new = settings.encode(image, {off.command.switch.key: False})
-    step = device.driver.write_command(slot, new.get(slot.address, slot.clean(image[slot.address])))
+    data = new.get(slot.address, slot.clean(image[slot.address]))
+    step = settings_of(device.driver).write_command(slot, data)
     off.sent = True
     await device.driver.perform(step)
 

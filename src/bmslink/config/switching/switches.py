@@ -32,6 +32,7 @@ from bmslink.errors import (
     TransportError,
 )
 from bmslink.model import Command, Identity, Switch
+from bmslink.protocols.abilities import can_switch, is_setting
 from bmslink.storage.journal import Journal, JournalError, Transaction
 
 __all__ = ["look_at", "rehearse_switch", "switch"]
@@ -58,7 +59,7 @@ async def switch(
     journal = journal or Journal()
     if not command.on:
         return await switch_off(device, command.switch, waive, journal)
-    if command.switch in device.driver.settable:
+    if is_setting(device.driver, command.switch):
         return await _as_setting(device, command, waive, journal)
     return await _on(device, command, journal)
 
@@ -79,7 +80,7 @@ async def rehearse_switch(
     journal = journal or Journal()
     if not command.on:
         return await rehearse_off(device, command.switch, waive, journal)
-    if command.switch in device.driver.settable:
+    if is_setting(device.driver, command.switch):
         return list((await _plan(device, command, waive, journal)).frames)
     _free(device, await device.identify(), journal)
     return await device.rehearse([], command=command)
@@ -90,9 +91,8 @@ def _possible(device: Device, command: Command, waive: Collection[str]) -> None:
     if not isinstance(command, Command):
         raise SettingError(f"A switch is set by a Command, not by {str(command)[:40]!r}.")
     require_waivers(waive, keys=())
-    driver = device.driver
-    able = driver.can_switch(command.switch)
-    if not able.supported and command.switch not in driver.settable:
+    able = can_switch(device.driver, command.switch)
+    if not able.supported and not is_setting(device.driver, command.switch):
         raise refuse(
             f"Nothing was sent: {command.switch} cannot be switched, {able.reason}.", "supported"
         )

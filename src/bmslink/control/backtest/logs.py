@@ -14,9 +14,9 @@ from pathlib import Path
 import msgspec
 
 from bmslink.decoding import Skip, explain_pieces
-from bmslink.errors import CaptureError, FrameError, TargetError
+from bmslink.errors import CaptureError, FrameError, TargetError, UsageError
 from bmslink.link.capture import FORMAT, CaptureHeader, Piece, open_capture, reading
-from bmslink.model import Condition, Reading
+from bmslink.model import Reading
 
 __all__ = ["Entry", "Log", "SkippedLines", "written"]
 
@@ -24,7 +24,6 @@ _LONGEST_LINE = 1 << 16
 _EARLIEST, _LATEST = 0.0, 32503680000.0  # the years 1970 to 3000, s
 _FASTEST = 10_000.0
 _UNDATED = 366 * 86400.0  # s: nobody logged in 1970
-_CONDITIONS = frozenset(Condition)
 _CONDITION_KEYS = (b'"alarms"', b'"protections"', b'"faults"')
 _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
@@ -217,22 +216,8 @@ def _says_something(found: Reading) -> bool:
 
 
 def _other_reading(line: bytes) -> Reading | None:
-    """A reading of a version that knows more conditions, which become `other`, or of a board that
-    does not tell any (`null`)."""
+    """A reading of a version that knows more conditions, or of a board that tells none."""
     try:
-        values = _as_any(line)
-        if not isinstance(values, dict):
-            return None
-        values["conditions_known"] = True
-        for name in ("alarms", "protections", "faults"):
-            told = values.get(name)
-            if told is None:
-                values[name] = []
-                values["conditions_known"] = False
-            elif isinstance(told, list):
-                values[name] = [
-                    c if isinstance(c, str) and c in _CONDITIONS else "other" for c in told
-                ]
-        return msgspec.convert(values, Reading)
-    except _UNREADABLE:
+        return Reading.from_dict(_as_any(line))
+    except (*_UNREADABLE, UsageError):
         return None

@@ -18,6 +18,7 @@ from bmslink.errors import LinkTimeout, SettingError, UsageError
 from bmslink.link.link import Frame
 from bmslink.model import Switch
 from bmslink.protocols.common.fields import Layout, build, fields_of, flag, is_set, parse
+from bmslink.settings.nearest import or_nearest
 from bmslink.settings.setting import Setting, Value
 
 __all__ = [
@@ -251,7 +252,8 @@ class SettingsMap:
         """The row of a key; `SettingError` if this board has none."""
         found = self.by_key.get(key)
         if found is None:
-            raise UsageError(f"This board ({self.name}) has no setting {key!r}.")
+            ask = or_nearest(key, self.by_key) or " `bmslink settings show` lists those it has."
+            raise UsageError(f"This board ({self.name}) has no setting {key!r}.{ask}")
         return found
 
     def only(self, keys: Collection[str]) -> SettingsMap:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 from construct import Byte, Bytes, Const, Int16ub, Int32sb, Int32ub, Struct
@@ -16,11 +17,12 @@ from construct import Byte, Bytes, Const, Int16ub, Int32sb, Int32ub, Struct
 from bmslink.errors import FrameError
 from bmslink.link.link import Drop, Frame, Framer, Timing
 from bmslink.model import Condition, Identity, Reading
-from bmslink.protocols.base import Codec, Driver, Options, Payload, Record
+from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, Requester
 from bmslink.protocols.common.crc8 import crc8
 from bmslink.protocols.common.fields import (
     Layout,
     build,
+    fields_of,
     is_set,
     kelvin,
     last_connected,
@@ -108,7 +110,7 @@ class SinowealthFrame(Frame, frozen=True, kw_only=True):
     request: bool = False
 
 
-def request(command: int) -> SinowealthFrame:
+def request(command: int, _address: int | None = None) -> SinowealthFrame:
     """The question for one value of `FIELDS`."""
     return SinowealthFrame(command=command, request=True)
 
@@ -346,6 +348,10 @@ class DalySinowealth(Driver[SinowealthFrame]):
 
     name: ClassVar[str] = "daly-sinowealth"
     vendor: ClassVar[str] = "daly"
+    requests: ClassVar[Mapping[str, Requester]] = {
+        fields_of(FIELDS[number])[-1][0]: partial(request, number)
+        for number in (PACK_CONFIG, *sorted(FIELDS.keys() - {PACK_CONFIG}))
+    }
     probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
     relatives: ClassVar[Relatives] = "always"
     responder: ClassVar[str] = "bmslink.simulation.boards.daly_sinowealth:SinowealthResponder"

@@ -9,232 +9,48 @@ evidence: `docs/protocols/jbd.md`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, ClassVar
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import ClassVar, TypeVar
 
-from bmslink.errors import FrameError, LinkTimeout, Refused
+from bmslink.errors import LinkTimeout, Refused
 from bmslink.link.gatt import Advert, Gatt
-from bmslink.link.link import Timing
+from bmslink.link.link import Link, Timing
 from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Codec, Options, Payload, Record, require
-from bmslink.protocols.common.fields import (
-    Layout,
-    of_count,
-    open_wires,
-    parse,
-    sort_conditions,
-    text,
-)
-from bmslink.protocols.jbd.auth import APP_KEY
+from bmslink.protocols.base import Driver, Options, Record, Requester
+from bmslink.protocols.common.settings_map import SettingsMap
+from bmslink.protocols.jbd.auth import authenticate
+from bmslink.protocols.jbd.codec import JBDCodec
 from bmslink.protocols.jbd.framing import (
     ADDRESSES,
     READ,
-    STATUS,
-    WRITE,
     JBDFrame,
     JBDFramer,
+    answers,
     read_request,
     write_request,
 )
-from bmslink.protocols.jbd.layouts import (
-    BASIC_MINIMUM,
-    COUNTERS_LAYOUT,
-    NAME,
-    addressed_basic_layout,
-    basic_layout,
-    cells_layout,
-    tail_kind,
-)
+from bmslink.protocols.jbd.layouts import BASIC_MINIMUM
+from bmslink.protocols.jbd.map import NEWER, jbd_map
 from bmslink.protocols.jbd.radio import JBD_ADVERTS, JBD_MODULES
-from bmslink.protocols.jbd.reading import DAREN, basic_reading
-from bmslink.protocols.jbd.settings import STRINGS, register_layout
-from bmslink.protocols.jbd.writing import JBDWriting
+from bmslink.protocols.jbd.reading import DAREN
+from bmslink.protocols.jbd.writing import JBDSettings, JBDSwitches
 from bmslink.protocols.probe import Probe, Relatives, Turn
 
 __all__ = ["JBD", "JBDCodec", "JBDFrame", "JBDFramer", "read_request", "write_request"]
 
-
-class JBDCodec(Codec[JBDFrame]):
-    """Meaning of JBD frames. Remembers the last request, because the oldest boards answer with
-    A5 instead of the register (`jbd-simat-issue12-a5-echo`)."""
-
-    def __init__(self, options: Options | None = None) -> None:
-        self._asked: int | None = None
-        self._sign = (options or Options()).current_sign
-
-    def _register(self, frame: JBDFrame) -> int:
-        if frame.mark != READ:
-            return frame.mark
-        if self._asked is None:
-            raise FrameError("An answer that does not repeat its register, to no known request.")
-        return self._asked
-
-    def payload(self, frame: JBDFrame, *, sent: bool = False) -> Payload | None:
-        if frame.module or not frame.data:
-            return None
-        if sent or not frame.is_answer:
-            layout = register_layout(frame.code, len(frame.data))
-        else:
-            layout = self._layout(self._register(frame), frame)
-        return None if layout is None else Payload(layout, frame.data)
-
-    def _layout(self, register: int, frame: JBDFrame) -> Layout | None:
-        data = frame.data
-        if register == 0x03:
-            at = 22 if frame.address is None else 28
-            require(len(data) > at, f"Basic information of {len(data)} bytes is too short.", data)
-            probes = data[at]
-            require(
-                len(data) >= at + 1 + 2 * probes,
-                f"Basic information announces {probes} NTCs but has only {len(data)} bytes.",
-                data,
-            )
-            if frame.address is not None:
-                return addressed_basic_layout(len(data), probes)
-            return basic_layout(len(data), probes, tail_kind(data, probes))
-        if register == 0x04:
-            require(len(data) % 2 == 0, f"Cell voltages of odd length {len(data)}.", data)
-            return cells_layout(len(data))
-        if register == 0x05:
-            return NAME
-        if register == 0xAA:
-            require(len(data) in COUNTERS_LAYOUT, f"Counters of {len(data)} bytes.", data)
-            return COUNTERS_LAYOUT[len(data)]
-        return register_layout(register, len(data))
-
-    def decode(self, frame: JBDFrame, *, sent: bool = False) -> Record:
-        values: dict[str, Any]
-        if frame.module:
-            values = {"command": frame.code, "length": len(frame.data)}
-            return Record("module", "request" if sent else "other", values)
-        if sent or not frame.is_answer:
-            return self._explain_request(frame)
-        register = self._register(frame)
-        if frame.code:
-            values = {
-                "register": register,
-                "status": frame.code,
-                "meaning": STATUS[frame.code],
-            }
-            return Record("refusal", "refusal", values)
-        if register in (0x03, 0x04) or frame.data:
-            return self._explain_answer(register, frame)
-        if register == 0x05:
-            return Record("name", "identity", {"model": None})
-        return Record("ack", "ack", {"register": register})
-
-    def _explain_request(self, frame: JBDFrame) -> Record:
-        self._asked = frame.code
-        values: dict[str, Any] = {"register": frame.code}
-        if frame.mark != WRITE:
-            return Record("read", "request", values)
-        payload = self.payload(frame, sent=True)
-        if payload is not None:
-            values |= parse(payload.layout, payload.data, "JBD write")
-            values.pop("secret", None)
-        elif frame.data:
-            values["data"] = frame.data.hex()
-        return Record("write", "request", _plain_strings(frame.code, values))
-
-    def _explain_answer(self, register: int, frame: JBDFrame) -> Record:
-        layout = self._layout(register, frame)
-        if layout is None:
-            return Record("other", "other", {"register": register, "data": frame.data.hex()})
-        values = parse(layout, frame.data, f"JBD register {register:02X}")
-        if register == 0x03:
-            values["variant"] = "addressed" if frame.address is not None else _variant(values)
-            return Record("basic_info", "reading", values, part="basic")
-        if register == 0x04:
-            return Record("cells", "reading", values, part="cells")
-        if register == 0x05:
-            return Record("name", "identity", {"model": text(values["name"]) or None})
-        if register == 0xAA:
-            return Record("error_counts", "log", values)
-        return Record("setting", "settings", _plain_strings(register, values))
-
-    def reading(self, records: Sequence[Record]) -> Reading:
-        parts = {record.part: record.values for record in records}
-        basic = parts.get("basic")
-        cells: tuple[float | None, ...] = tuple(parts.get("cells", {}).get("cell_voltages", ()))
-        if basic is None:
-            return Reading(
-                protocol="jbd",
-                cell_voltages=cells,
-                **sort_conditions(open_wires(cells), known=False),
-            )
-        count = basic["cell_count"]
-        if cells and count:  # slots beyond the announced count are padding
-            cells = of_count(cells, count)
-        return basic_reading(basic, cells, self._sign)
-
-    def identity(self, records: Sequence[Record]) -> Identity:
-        result = Identity(vendor="JBD", protocol="jbd")
-        for record in records:
-            if record.kind == "name":
-                result = replace(result, model=record.values["model"])
-            elif record.part == "basic":
-                version = record.values["version"]
-                result = replace(
-                    result,
-                    firmware=f"{version >> 4}.{version & 15}" if version else None,
-                    cell_count=record.values["cell_count"],
-                    variant=record.values["variant"],
-                )
-        return result
-
-    def scrub(self, frame: JBDFrame) -> bytes | None:
-        """PINs travel in the writes 06, 07 and 09, and in the module's 15 (not from the vendor's
-        app), 16, 18 and 1D."""
-        if frame.module and frame.code in _MODULE_SECRETS and frame.data != APP_KEY:
-            if len(frame.data) < 2:  # an answer, which says yes or no
-                return None
-            clean = frame.replace(data=bytes(len(frame.data)))
-        elif not frame.module and frame.mark == WRITE and frame.code in (0x06, 0x07, 0x09):
-            clean = frame.replace(data=frame.data[:1] + bytes(max(0, len(frame.data) - 1)))
-        else:
-            return None
-        return JBDFramer().encode(clean)
-
-    def scrub_noise(self, data: bytes) -> bytes:
-        """What follows the start of a PIN write may be the PIN."""
-        for start in _PIN_WRITES:
-            at = data.find(start)
-            if at >= 0:
-                kept = data[: at + len(start)]
-                data = kept + bytes(len(data) - len(kept))
-        return data
+T = TypeVar("T")
 
 
-_MODULE_SECRETS = (0x15, 0x16, 0x18, 0x1D)
-_PIN_WRITES = (
-    *(bytes([0xDD, WRITE, register]) for register in (0x06, 0x07, 0x09)),
-    *(bytes([0xFF, 0xAA, command]) for command in _MODULE_SECRETS),
-)
-
-
-def _plain_strings(register: int, values: dict[str, Any]) -> dict[str, Any]:
-    """The three string registers: `[length][text]`, with garbage behind the length."""
-    if register in STRINGS and "text" in values:
-        return {STRINGS[register]: text(values["text"][: values["length"]])}
-    return values
-
-
-def _variant(values: Mapping[str, Any]) -> str:
-    return DAREN if "soh" in values else "classic"
-
-
-def _answers(asked: JBDFrame, frame: JBDFrame) -> bool:
-    mine = frame.is_answer and frame.address == asked.address
-    whole = frame.code != 0 or len(frame.data) >= BASIC_MINIMUM
-    return mine and frame.mark in (asked.code, READ) and whole
+def _is_basic(frame: JBDFrame) -> bool:
+    return len(frame.data) >= BASIC_MINIMUM
 
 
 PROBE = Probe(
     protocols=("jbd",),
     question="register 03",
     ask=lambda address: read_request(0x03, address),
-    fits=_answers,
+    fits=lambda asked, frame: answers((asked.code, READ), asked.address, _is_basic)(frame),
     within=0.14,  # boards take up to 71 ms
     turns=(
         Turn(9600, place=30),
@@ -247,13 +63,18 @@ PROBE = Probe(
 )
 
 
-class JBD(JBDWriting):
+class JBD(Driver[JBDFrame]):
     """Asks a JBD board: 03 and 04 are one poll, 05 is its name."""
 
     name: ClassVar[str] = "jbd"
     vendor: ClassVar[str] = "jbd"
     vendor_name: ClassVar[str] = "JBD (Jiabaida)"
     radio_rank: ClassVar[int] = 20
+    requests: ClassVar[Mapping[str, Requester]] = {
+        "basic_info": partial(read_request, 0x03),
+        "cells": partial(read_request, 0x04),
+        "version": partial(read_request, 0x05),
+    }
     probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
     relatives: ClassVar[Relatives] = "thorough"
     responder: ClassVar[str] = "bmslink.simulation.boards.jbd:JBDResponder"
@@ -266,6 +87,18 @@ class JBD(JBDWriting):
     addresses: ClassVar[range] = ADDRESSES
     modules: ClassVar[tuple[Gatt, ...]] = JBD_MODULES
     adverts: ClassVar[tuple[Advert, ...]] = JBD_ADVERTS
+    no_clock_soc_reasons: ClassVar[Mapping[str, str]] = {
+        "clock": "classic JBD boards tell no clock that could be set",
+        "soc": "the board counts it; the factory mode that sets it was never recorded",
+    }
+
+    def __init__(self, link: Link[JBDFrame], options: Options) -> None:
+        super().__init__(link, options)
+        self.address = options.address
+        self._knocked = True  # whether the Bluetooth module was asked; there may be none
+        self._daren = False  # the last 03 was that of a Daren pack
+        self.settings = JBDSettings(self)
+        self.switches = JBDSwitches(self)
 
     @classmethod
     def make_framer(cls) -> JBDFramer:
@@ -275,15 +108,90 @@ class JBD(JBDWriting):
     def make_codec(cls, options: Options) -> JBDCodec:
         return JBDCodec(options)
 
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        return (jbd_map(Identity(protocol=cls.name), {NEWER[0]: b""}),)
+
     async def start(self) -> None:
         """Show the Bluetooth module the pin, where there is one to show."""
-        self.knocked = self.link.transport.peer() is None
+        self._knocked = self.link.transport.peer() is None
         if self.options.pin.given:
-            await self.knock()
+            await self._knock()
+
+    async def _knock(self) -> bool:
+        """Ask the Bluetooth module to let us in, once per connection; `False`: nothing changed."""
+        if self._knocked:
+            return False
+        self._knocked = True
+        return await authenticate(self.link, self.options.pin)
+
+    async def _let_in(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """The answer; modules that want their password are silent until they have got it."""
+        try:
+            return await ask()
+        except LinkTimeout:
+            if not await self._knock():
+                raise
+            return await ask()
+
+    # ---------------------------------------------------------------------------------- asking
+
+    async def ask(
+        self, register: int, fits: Callable[[JBDFrame], bool] = lambda frame: True
+    ) -> Record:
+        """Read one register; `Refused` when the board says no."""
+        return self._told(register, await self._answer(register, fits))
+
+    async def ask_word(self, register: int) -> bytes:
+        """The two bytes of a register; `Refused` when the board says no."""
+        frame = await self._answer(register, lambda frame: len(frame.data) == 2)
+        self._told(register, frame)
+        return frame.data
+
+    async def ask_basic_apart(self) -> Record:
+        """Register 03, in the middle of somebody else's questions: a codec of its own is asked
+        what it says."""
+        codec = self.make_codec(self.options)
+        request = read_request(0x03, self.address)
+        codec.decode(request, sent=True)
+        fits = answers((0x03, READ), self.address, _is_basic)
+        told = codec.decode(await self._let_in(lambda: self.link.request(request, fits)))
+        self._daren = told.values.get("variant") == DAREN
+        return told
+
+    async def _answer(
+        self, register: int, fits: Callable[[JBDFrame], bool] = lambda frame: True
+    ) -> JBDFrame:
+        request = read_request(register, self.address)
+        self.codec.decode(request, sent=True)
+        matches = answers((register, READ), self.address, fits)
+        return await self.link.request(request, matches)
+
+    def _told(self, register: int, frame: JBDFrame) -> Record:
+        record = self.codec.decode(frame)
+        if record.kind == "basic_info":
+            self._daren = record.values["variant"] == DAREN
+        if record.role == "refusal":
+            raise Refused(
+                f"The board refuses register {register:02X}: {record.values['meaning']} "
+                f"(status {record.values['status']:02X}).",
+                record.values["status"],
+            )
+        return record
+
+    def only_reads(self, identity: Identity | None = None) -> str:
+        """Why nothing but reads is ever sent to this board; empty where more is known."""
+        if self.address is not None:
+            return "behind an address JBD boards tell live values only"
+        if self._daren or (identity is not None and identity.variant == DAREN):
+            return "of Daren and Docan packs only the live values are known"
+        return ""
+
+    # ---------------------------------------------------------------------------------- reading
 
     async def identify(self) -> Identity:
         basic = await self._basic()
-        if self.options.address is not None:  # only 03 and 04 are known behind an address
+        if self.address is not None:  # only 03 and 04 are known behind an address
             return self.codec.identity([basic])
         try:
             return self.codec.identity([basic, await self.ask(0x05)])
@@ -293,14 +201,14 @@ class JBD(JBDWriting):
     async def _basic(self) -> Record:
         """Register 03; a board that just woke up may announce no cells yet."""
         for _ in range(3):
-            record = await self.let_in(self._ask_basic)
+            record = await self._let_in(self._ask_basic)
             if record.values["cell_count"]:
                 break
             await asyncio.sleep(0.3)
         return record
 
     async def _ask_basic(self) -> Record:
-        return await self.ask(0x03, lambda frame: len(frame.data) >= BASIC_MINIMUM)
+        return await self.ask(0x03, _is_basic)
 
     async def read(self) -> Reading:
         basic = await self._basic()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 from construct import Byte, Bytes, Const, Int16ub, Struct
@@ -19,6 +20,8 @@ __all__ = [
     "WRITE",
     "JBDFrame",
     "JBDFramer",
+    "acknowledges",
+    "answers",
     "read_request",
     "write_request",
 ]
@@ -186,3 +189,27 @@ def read_request(register: int, address: int | None = None, data: bytes = b"") -
 def write_request(register: int, data: bytes, address: int | None = None) -> JBDFrame:
     """The frame that writes a register."""
     return JBDFrame(mark=WRITE, code=register, data=data, address=address)
+
+
+def answers(
+    marks: tuple[int, ...],
+    address: int | None,
+    fits: Callable[[JBDFrame], bool] = lambda frame: True,
+) -> Callable[[JBDFrame], bool]:
+    """What answers a question: a frame of that address with one of these marks that says no, or
+    whose data fit."""
+
+    def matches(frame: JBDFrame) -> bool:
+        return (
+            frame.is_answer
+            and frame.address == address
+            and frame.mark in marks
+            and (frame.code != 0 or fits(frame))
+        )
+
+    return matches
+
+
+def acknowledges(register: int, address: int | None) -> Callable[[JBDFrame], bool]:
+    """What answers a write: yes without data, or no."""
+    return answers((register,), address, lambda frame: not frame.data)

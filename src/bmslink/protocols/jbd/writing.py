@@ -1,4 +1,4 @@
-"""Asking JBD boards, and changing them: registers, factory mode, FETs.
+"""Changing JBD boards: registers, factory mode, FETs.
 
 Settings are closed outside factory mode. It is entered and left around everything that needs it,
 and left again whatever happens; a session found open is closed. `docs/protocols/jbd.md`.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import Any, ClassVar, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any, Protocol
 
 from bmslink.errors import LinkTimeout, Refused, SettingError, TransportError
+from bmslink.link.link import Link
 from bmslink.model import Capability, Command, Identity, Switch
-from bmslink.protocols.base import Driver, Record
+from bmslink.protocols.base import Record
 from bmslink.protocols.common.fields import is_set
 from bmslink.protocols.common.settings_map import (
     SettingsMap,
@@ -22,17 +23,14 @@ from bmslink.protocols.common.settings_map import (
     WriteCommand,
     silence_means_absent,
 )
-from bmslink.protocols.jbd.auth import authenticate
-from bmslink.protocols.jbd.framing import READ, JBDFrame, read_request, write_request
-from bmslink.protocols.jbd.layouts import BASIC_MINIMUM
+from bmslink.protocols.jbd.framing import JBDFrame, acknowledges, write_request
 from bmslink.protocols.jbd.map import CELL_COUNT, FUNCTION_BITS, NEWER, balance_map, jbd_map
-from bmslink.protocols.jbd.reading import DAREN, is_tenfold
+from bmslink.protocols.jbd.reading import is_tenfold
 from bmslink.protocols.jbd.settings import REGISTERS
+from bmslink.protocols.parts import SettingsAccess, Switches
 from bmslink.storage.alone import alone
 
-__all__ = ["JBDWriting"]
-
-T = TypeVar("T")
+__all__ = ["JBDBoard", "JBDSettings", "JBDSwitches"]
 
 _log = logging.getLogger(__name__)
 
@@ -46,216 +44,208 @@ _PATIENCE = 30.0
 """So long another program's factory mode is waited for, s; reading all registers takes 5 s."""
 
 
-class JBDWriting(Driver[JBDFrame]):
-    """Registers and switches of a JBD board."""
+class JBDBoard(Protocol):
+    """What the parts ask of the driver."""
 
-    no_settings_reason: ClassVar[str] = ""
-    not_adjustable: ClassVar[Mapping[str, str]] = {
-        "clock": "classic JBD boards tell no clock that could be set",
-        "soc": "the board counts it; the factory mode that sets it was never recorded",
-    }
-    settle: ClassVar[float] = 0.1
+    @property
+    def name(self) -> str: ...
 
-    knocked = True
-    """Whether the Bluetooth module was asked to let us in; there may be none."""
+    @property
+    def link(self) -> Link[JBDFrame]: ...
 
-    async def knock(self) -> bool:
-        """Ask the Bluetooth module to let us in, once per connection; `False`: nothing changed."""
-        if self.knocked:
-            return False
-        self.knocked = True
-        return await authenticate(self.link, self.options.pin)
+    @property
+    def address(self) -> int | None: ...
 
-    async def let_in(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """The answer; modules that want their password are silent until they have got it."""
-        try:
-            return await ask()
-        except LinkTimeout:
-            if not await self.knock():
-                raise
-            return await ask()
+    @property
+    def dry(self) -> bool: ...
 
-    async def ask(
-        self, register: int, fits: Callable[[JBDFrame], bool] = lambda frame: True
-    ) -> Record:
+    async def identify(self) -> Identity:
+        """Who it is."""
+
+    async def ask(self, register: int) -> Record:
         """Read one register; `Refused` when the board says no."""
-        return self._told(register, await self._answer(register, fits))
 
-    async def _answer(
-        self, register: int, fits: Callable[[JBDFrame], bool] = lambda frame: True
-    ) -> JBDFrame:
-        request = read_request(register, self.options.address)
-        self.codec.decode(request, sent=True)
-        return await self.link.request(request, self._answers(register, (register, READ), fits))
+    async def ask_word(self, register: int) -> bytes:
+        """The two bytes of a register; `Refused` when the board says no."""
 
-    def _answers(
-        self,
-        register: int,
-        marks: tuple[int, ...],
-        fits: Callable[[JBDFrame], bool] = lambda frame: True,
-    ) -> Callable[[JBDFrame], bool]:
-        def matches(frame: JBDFrame) -> bool:
-            return (
-                frame.is_answer
-                and frame.address == self.options.address
-                and frame.mark in marks
-                and (frame.code != 0 or fits(frame))
-            )
+    async def ask_basic_apart(self) -> Record:
+        """Register 03, in the middle of somebody else's questions."""
 
-        return matches
+    def only_reads(self, identity: Identity | None = None) -> str:
+        """Why nothing but reads is ever sent to this board; empty where more is known."""
 
-    def _told(self, register: int, frame: JBDFrame) -> Record:
-        record = self.codec.decode(frame)
-        if record.kind == "basic_info":
-            self._daren = record.values["variant"] == DAREN
-        if record.role == "refusal":
-            raise Refused(
-                f"The board refuses register {register:02X}: {record.values['meaning']} "
-                f"(status {record.values['status']:02X}).",
-                record.values["status"],
-            )
-        return record
+    async def perform(self, step: WriteCommand[JBDFrame]) -> bool:
+        """Send what changes something."""
 
-    # -------------------------------------------------------------------------------- settings
 
-    @classmethod
-    def every_map(cls) -> tuple[SettingsMap, ...]:
-        return (jbd_map(Identity(protocol=cls.name), {NEWER[0]: b""}),)
+class JBDSettings(SettingsAccess[JBDFrame]):
+    """The registers of a JBD board, behind its factory mode."""
+
+    settle = 0.1
+
+    def __init__(self, board: JBDBoard) -> None:
+        super().__init__()
+        self._board = board
+        self._held = AsyncExitStack()  # what keeps our other programs out of factory mode
 
     def likely_map(self, identity: Identity) -> SettingsMap | None:
-        if self._only_reads(identity):
+        if self._board.only_reads(identity):
             return None
         count = (identity.cell_count or 0).to_bytes(2, "big")
         return jbd_map(identity, {FUNCTION_BITS: bytes(2), CELL_COUNT: count})
 
-    async def settings_map(self, identity: Identity) -> SettingsMap:
-        self._plain(identity)
+    async def find_map(self, identity: Identity) -> SettingsMap:
+        _require_plain(self._board, identity)
         telling = [Slot(address=r, layout=REGISTERS[r]) for r in (FUNCTION_BITS, CELL_COUNT)]
         async with self.session(writing=False):
             words = await self.fetch(telling)
             with silence_means_absent():  # some may say nothing instead of no
                 words |= await self.fetch([Slot(address=NEWER[0], layout=REGISTERS[NEWER[0]])])
-            basic = (await self.ask(0x03)).values
+            basic = (await self._board.ask(0x03)).values
             self.own_map = jbd_map(identity, words, is_tenfold(basic))
         return self.own_map
 
-    _daren = False
-    """The last 03 was that of a Daren pack."""
-
-    def _only_reads(self, identity: Identity | None = None) -> str:
-        """Why nothing but reads is ever sent to this board; empty where more is known."""
-        if self.options.address is not None:
-            return "behind an address JBD boards tell live values only"
-        if self._daren or (identity is not None and identity.variant == DAREN):
-            return "of Daren and Docan packs only the live values are known"
-        return ""
-
-    def _plain(self, identity: Identity | None = None) -> None:
-        reason = self._only_reads(identity)
-        if reason:
-            raise SettingError(f"{reason[0].upper()}{reason[1:]}.")
+    async def find_switch_map(self, identity: Identity | None) -> SettingsMap:
+        _require_plain(self._board)
+        if self.own_map is not None:
+            return self.own_map
+        self.switch_map = balance_map(identity or await self._board.identify())
+        return self.switch_map
 
     @asynccontextmanager
     async def session(self, *, writing: bool, waits: bool = True) -> AsyncIterator[None]:
-        self._plain()
+        _require_plain(self._board)
         how = _COMMIT if writing else _PLAIN  # as the vendor's tool and its app do
-        async with self._factory(_PATIENCE if waits else 0.0) as ours:
+        if self._board.dry:  # the board was read before, which closed what was left open
+            await self._board.perform(self._mode(_ENTER, _KEY, "factory mode"))
+            yield
+            await self._leave(how)
+            return
+        if not self.in_session:
+            await self._enter(how, _PATIENCE if waits else 0.0)
+        try:
+            yield
+        except BaseException:
+            with suppress(TransportError):
+                await _to_its_end(self._end(how))
+            raise
+        if writing or not self.conversations:
+            await _to_its_end(self._end(how))
+
+    async def leave_session(self) -> None:
+        if self.in_session:
+            await _to_its_end(self._end(_PLAIN))
+
+    async def new_line(self) -> None:
+        self.in_session = False  # the next session closes what it finds open
+        await self._held.aclose()
+
+    async def _enter(self, how: bytes, patience: float) -> None:
+        async with AsyncExitStack() as held:
+            ours = await held.enter_async_context(self._factory(patience))
             await self._close_left_open(how, ours=ours)
             try:  # from here on it may be open, whatever came back
-                await self.perform(self._mode(_ENTER, _KEY, "factory mode"))
-                yield
+                await self._board.perform(self._mode(_ENTER, _KEY, "factory mode"))
             except BaseException:
                 with suppress(TransportError):
                     await _to_its_end(self._leave(how))
                 raise
-            await _to_its_end(self._leave(how))
+            self._held, self.in_session = held.pop_all(), True
+
+    async def _end(self, how: bytes) -> None:
+        self.in_session = False
+        async with self._held:
+            await self._leave(how)
 
     @asynccontextmanager
     async def _factory(self, patience: float) -> AsyncIterator[bool]:
         """Factory mode for us alone, among our own programs on a line that several can open: each
         would close it under the other. Gives whether nobody else uses it."""
-        place = self.link.transport.reached()
+        place = self._board.link.transport.reached()
         if not place:
             yield True
             return
-        async with alone(f"factory mode {place} {self.options.address}", patience) as ours:
+        async with alone(f"factory mode {place} {self._board.address}", patience) as ours:
             yield ours
 
     async def _close_left_open(self, how: bytes, *, ours: bool) -> None:
         """A board that answers for its settings was left in factory mode by somebody."""
         try:
-            await self.ask(0x24)
+            await self._board.ask(0x24)
         except Refused:
             return
         except LinkTimeout:  # some say nothing instead of no
             return
         why = "was left open" if ours else "is in use by another program"
-        _log.warning("%s: factory mode %s; it is closed now.", self.link.name, why)
+        _log.warning("%s: factory mode %s; it is closed now.", self._board.link.name, why)
         await self._leave(how)
 
     async def _leave(self, how: bytes) -> None:
         """Raises what the line raises where it would make permanent what was written."""
         try:
-            await self.perform(self._mode(_LEAVE, how, "the end of factory mode"))
+            await self._board.perform(self._mode(_LEAVE, how, "the end of factory mode"))
         except (Refused, TransportError) as error:
             if how == _COMMIT and isinstance(error, TransportError):
                 raise
             _log.warning(
                 "%s: factory mode could not be left (%s); the next connection closes it.",
-                self.link.name,
+                self._board.link.name,
                 error,
             )
 
     def _mode(self, register: int, data: bytes, what: str) -> WriteCommand[JBDFrame]:
         return WriteCommand(
             frame=write_request(register, data),
-            answer=self._answers(register, (register,), lambda frame: not frame.data),
+            answer=acknowledges(register, self._board.address),
             what=what,
         )
 
     async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
         found = {}
         for slot in slots:
-            frame = await self._answer(slot.address, lambda frame: len(frame.data) == 2)
+            self.on_asked(1)
             try:
-                self._told(slot.address, frame)
+                found[slot.address] = await self._board.ask_word(slot.address)
             except Refused as refusal:
                 if refusal.status == _CLOSED:
                     raise
-                continue  # this firmware does not have it
-            found[slot.address] = frame.data
+                # else this firmware does not have it
         self.seen.add(found)
         return found
 
-    def write_command(self, slot: Slot, data: bytes) -> WriteCommand[JBDFrame]:
-        self._plain()
-        self.check_slot(slot, data)
+    def check_slot(self, slot: Slot, data: bytes) -> None:
+        _require_plain(self._board)
+        super().check_slot(slot, data)
+
+    def _make_write(self, slot: Slot, data: bytes) -> WriteCommand[JBDFrame]:
         return WriteCommand(
             frame=write_request(slot.address, data),
-            answer=self._answers(slot.address, (slot.address,), lambda frame: not frame.data),
+            answer=acknowledges(slot.address, self._board.address),
             what=f"register {slot.address:02X}",
             once=True,
         )
 
-    # -------------------------------------------------------------------------------- switches
 
-    settable: ClassVar[frozenset[Switch]] = frozenset({Switch.BALANCE})
+class JBDSwitches(Switches[JBDFrame]):
+    """The locks of the two FETs, and the balancer, which is a setting."""
 
-    def can_switch(self, switch: Switch) -> Capability:
-        reason = self._only_reads()
-        if reason:
-            return Capability(False, reason)
-        return super().can_switch(switch) if switch in self.settable else Capability(True)
+    def __init__(self, board: JBDBoard) -> None:
+        super().__init__(board.name, commands=_LOCKS, settable=[Switch.BALANCE])
+        self._board = board
 
-    async def switch_command(self, command: Command) -> WriteCommand[JBDFrame]:
+    def can(self, switch: Switch) -> Capability:
+        reason = self._board.only_reads()
+        return Capability(False, reason) if reason else super().can(switch)
+
+    async def command(self, command: Command) -> WriteCommand[JBDFrame]:
         """Register E1: bit 0 locks charging, bit 1 discharging.
 
         It is never built from the FETs' state: one that is off because of a protection would
         become a lock. The other lock is kept only where the board says that somebody locked.
         """
-        self.require_switch(command.switch)
-        basic = (await self.ask(0x03)).values
-        self._plain()
+        self.require(command.switch)
+        basic = (await self._board.ask(0x03)).values
+        _require_plain(self._board)
         locks = _locks(basic)
         if locks is None:
             raise Refused(
@@ -269,14 +259,9 @@ class JBDWriting(Driver[JBDFrame]):
     ) -> WriteCommand[JBDFrame]:
         """The same for off, which waits for no protection: where the board does not show how the
         other FET is locked, it stays as our last confirmed command left it, or is locked too."""
-        self.require_switch(switch)
-        codec = self.make_codec(self.options)  # a reading may be under way
-        request = read_request(0x03, self.options.address)
-        codec.decode(request, sent=True)
-        fits = self._answers(0x03, (0x03, READ), lambda frame: len(frame.data) >= BASIC_MINIMUM)
-        told = codec.decode(await self.let_in(lambda: self.link.request(request, fits)))
-        self._daren = told.values.get("variant") == DAREN
-        self._plain()
+        self.require(switch)
+        told = await self._board.ask_basic_apart()
+        _require_plain(self._board)
         locks = _locks(told.values) if told.role == "reading" else None
         if locks is not None:
             return self._lock_command(Command(switch, False), locks)
@@ -297,18 +282,18 @@ class JBDWriting(Driver[JBDFrame]):
         locks = locks & ~bit if command.on else locks | bit
         return WriteCommand(
             frame=write_request(_FETS, bytes((0, locks))),
-            answer=self._answers(_FETS, (_FETS,), lambda frame: not frame.data),
+            answer=acknowledges(_FETS, self._board.address),
             what=str(command),
             others={s: not locks & b for s, b in _LOCKS.items() if s != command.switch},
             doubt=doubt,
         )
 
-    async def off_map(self, identity: Identity | None) -> SettingsMap:
-        self._plain()
-        if self.own_map is not None:
-            return self.own_map
-        self.switch_map = balance_map(identity or await self.identify())
-        return self.switch_map
+
+def _require_plain(board: JBDBoard, identity: Identity | None = None) -> None:
+    """`SettingError` where nothing but reads is ever sent to a board."""
+    reason = board.only_reads(identity)
+    if reason:
+        raise SettingError(f"{reason[0].upper()}{reason[1:]}.")
 
 
 def _locks(basic: Mapping[str, Any]) -> int | None:

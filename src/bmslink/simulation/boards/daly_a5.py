@@ -36,7 +36,7 @@ from bmslink.protocols.daly.a5.layouts import (
     STATUS,
     SWITCH,
 )
-from bmslink.protocols.daly.settings import CHEMISTRIES, CLOCK_WRITE, PARAMETERS, WRITES
+from bmslink.protocols.daly.settings import CHEMISTRIES, CLOCK_WRITE, PARAMETERS, ROWS, WRITES
 from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer, Responder
 
@@ -269,8 +269,8 @@ class DalyA5Responder(Responder):
         return build(ACK, {"accepted": accepted, "residue": bytes(7)}, "clock")
 
 
-_ANSWERED = {0x50, 0x51, 0x52, 0x53, *range(0x59, 0x62), 0x65}
-_STORED = {0x50, 0x53, *range(0x59, 0x61)}
+_ANSWERED = {0x52, 0x61, 0x65, *(row.at for row in ROWS if row.offered)}
+_STORED = {row.at for row in ROWS if row.offered and row.setting().writable}
 _BITS = {what: bit for bit, what in reversed(FAILURES.items())}
 _LOCK_BIT = 52
 

@@ -13,8 +13,8 @@ from bmslink.errors import TargetError
 from bmslink.model import Reading, Switch
 from bmslink.protocols.common.rtu import RTUFrame
 from bmslink.protocols.daly.a5.layouts import FAILURES
+from bmslink.protocols.daly.registers.codec import Dialect
 from bmslink.protocols.daly.registers.d2 import DalyD2
-from bmslink.protocols.daly.registers.driver import Dialect
 from bmslink.protocols.daly.settings import CHEMISTRIES
 from bmslink.simulation.boards.daly_registers import (
     FIRMWARE,
@@ -46,6 +46,7 @@ class DalyD2Responder(DalyRegisterResponder):
 
     dialect: ClassVar[Dialect] = DalyD2.dialect
     switches: ClassVar[Mapping[int, Switch]] = {0xA5: Switch.CHARGE, 0xA6: Switch.DISCHARGE}
+    unclear: ClassVar[Mapping[int, int]] = {0xA8: 0x57}  # as in three captures
 
     def __init__(
         self, pack: Pack, *, address: int | None = None, firmware: str | None = None

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from bmslink.errors import TargetError
 from bmslink.model import Condition, Reading, Switch
 from bmslink.protocols.common.rtu import RTUFrame
-from bmslink.protocols.daly.registers.driver import Dialect
+from bmslink.protocols.daly.registers.codec import Dialect
 from bmslink.protocols.daly.registers.framing import (
     ANSWERING,
     ASKING,

@@ -18,11 +18,11 @@ from bmslink.errors import FrameError, TargetError
 from bmslink.model import Reading, Switch
 from bmslink.protocols.common.fields import build, parse_value
 from bmslink.protocols.common.rtu import RTUFrame
-from bmslink.protocols.daly.registers.driver import Dialect
+from bmslink.protocols.daly.registers.codec import Dialect
 from bmslink.protocols.daly.registers.layouts import (
     ABSENT,
     MAX_REGISTERS,
-    Row,
+    RegisterRow,
 )
 from bmslink.protocols.daly.settings import moment_of
 from bmslink.simulation.pack.pack import Pack
@@ -46,6 +46,8 @@ class DalyRegisterResponder(Responder):
     dialect: ClassVar[Dialect]
     switches: ClassVar[Mapping[int, Switch]]
     """Registers that can be written, with 0 or 1."""
+    unclear: ClassVar[Mapping[int, int]] = {}
+    """What it answers in registers whose meaning nobody knows."""
 
     def __init__(
         self, pack: Pack, *, address: int | None = None, firmware: str | None = None
@@ -142,7 +144,7 @@ class DalyRegisterResponder(Responder):
             store()
         return bool(stores)
 
-    def _writable(self, register: int) -> Row | None:
+    def _writable(self, register: int) -> RegisterRow | None:
         for row in self.dialect.table.rows:
             if row.register == register:
                 plain = row.show is None or row.name == "daly_clock"
@@ -176,6 +178,7 @@ class DalyRegisterResponder(Responder):
                 data = _row_bytes(row, values[row.name])
                 for at in range(row.length):
                     words[row.register + at] = data[2 * at : 2 * at + 2]
+        words |= {r: word.to_bytes(2, "big") for r, word in self.unclear.items()}
         words = {r: word for r, word in words.items() if register <= r < register + count}
         if not words:
             return None
@@ -211,7 +214,7 @@ class DalyRegisterResponder(Responder):
         yield "daly_production_date", bytes((_START.year - 2000, _START.month, _START.day, 0))
 
 
-def _row_bytes(row: Row, value: Any) -> bytes:
+def _row_bytes(row: RegisterRow, value: Any) -> bytes:
     """A row's registers; what the pack does not know, or they cannot hold, is absent."""
     if isinstance(value, bytes):
         data = value
@@ -222,7 +225,7 @@ def _row_bytes(row: Row, value: Any) -> bytes:
     return data.ljust(2 * row.length, b"\0")[: 2 * row.length]
 
 
-def _item(row: Row, value: float | None) -> bytes:
+def _item(row: RegisterRow, value: float | None) -> bytes:
     missing = _NO_PROBE if _NO_PROBE in row.absent else row.absent[0]
     if value is not None:
         for wanted in (value, round(value)):  # a register without a scale takes whole numbers

@@ -30,8 +30,15 @@ from bmslink.protocols.jbd.layouts import (
     basic_layout,
     cells_layout,
 )
-from bmslink.protocols.jbd.settings import REGISTERS, STRINGS, TENFOLD_BIT, register_layout
-from bmslink.protocols.jbd.settings import TENFOLD as TENFOLD_REGISTERS
+from bmslink.protocols.jbd.settings import (
+    NEWER,
+    REGISTERS,
+    ROWS,
+    STRINGS,
+    TENFOLD_BIT,
+    TENFOLD_REGISTERS,
+    register_layout,
+)
 from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer, Responder
 
@@ -40,8 +47,7 @@ __all__ = ["JBDResponder"]
 _DONE, _UNKNOWN, _CLOSED, _WRONG_PIN = 0x00, 0x80, 0x81, 0x83
 _READ_DELAY = 0.005  # s; answers begin 0-10 ms after the request while the board is not busy
 _WRITE_DELAY = 0.010
-_LAST_REGISTER = 0x3F
-_NEWER = range(0x42, 0x48)  # on some boards only; here on those of firmware 2.x
+_SETTINGS = frozenset(row.at for row in ROWS if row.offered)
 _FACTORY_KEY, _EXITS = b"\x56\x78", (b"\x00\x00", b"\x28\x28")
 _NO_PIN = bytes((6, 0, 0, 0, 0, 0, 0))  # what the vendor app sends to a board without a PIN
 _LONGEST_STRING = 31
@@ -212,8 +218,9 @@ class JBDResponder(Responder):
     # ----------------------------------------------------------------------------- settings
 
     def _is_setting(self, register: int) -> bool:
-        newer = self.version >> 4 == 2 and register in _NEWER
-        return 0x10 <= register <= _LAST_REGISTER or newer or register in STRINGS
+        newer = self.version >> 4 == 2  # some boards have them; here those of firmware 2.x
+        known = register in _SETTINGS and (newer or register not in NEWER)
+        return known or register in STRINGS
 
     def _setting(self, register: int) -> tuple[int, bytes]:
         layout = self._layout(register)
@@ -309,7 +316,7 @@ def _new_board(pack: Pack, *, tenfold: bool) -> _JBDBoard:
         "jbd_hardware_cell_uvp": round(settings["cell_uvp"] - 0.2, 3),
         **{f"jbd_soc_{p}_voltage": round(pack.chemistry.ocv(p), 3) for p in _POINTS},
     }
-    words = [layout for register, layout in REGISTERS.items() if register < _NEWER.stop]
+    words = [layout for register, layout in REGISTERS.items() if register not in STRINGS]
     names = {name for layout in words for name in parse(layout, bytes(2), "register")}
     own |= dict.fromkeys(names - own.keys() - settings.keys() - {"jbd_cycle_count"}, 0)
     amps = 100 if settings["nominal_capacity"] <= 100 else 200

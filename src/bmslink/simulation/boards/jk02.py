@@ -31,6 +31,7 @@ from bmslink.protocols.jk.jk02.layouts import CELL_INFO, DEVICE_INFO, PAYLOAD, S
 from bmslink.protocols.jk.jk02.reading import ALARMS, CHEMISTRIES, FULL_OR_OVERVOLTAGE
 from bmslink.protocols.jk.settings import (
     CLOCK,
+    INFO_ROWS,
     REGISTERS,
     SETTINGS_LAYOUTS,
     SWITCH_WORD,
@@ -71,6 +72,7 @@ MODELS: dict[str, Model] = {
 }
 # fmt: on
 """By firmware, as captured."""
+_IN_INFO = frozenset(row.key for row in INFO_ROWS)
 
 _RECORD_DELAY, _SECOND_DELAY, _ACK_DELAY = 0.09, 0.2, 0.3  # s after a 97 or 96
 _WRITE_DELAY = 0.11
@@ -218,6 +220,7 @@ class JK02Responder(JKStreamResponder):
             "settings_password": _padded(b"123456", 16),
             "command_flags": _flags(self.model.command_flags, 32),
         }
+        values |= {k.removeprefix("jk_"): self._words[k] for k in _IN_INFO & self._words.keys()}
         return build(DEVICE_INFO, values, "device info")
 
     def _settings(self) -> bytes:
@@ -278,6 +281,11 @@ def _own_settings(pack: Pack, address: int | None) -> dict[str, float]:
         "jk_heating_start": 0,
         "jk_heating_stop": 5,
         "jk_smart_sleep_delay": 24,
+        "jk_uart1_protocol": 1,
+        "jk_can_protocol": 2,
+        "jk_request_charge_time": 1.0,
+        "jk_float_time": 6.0,
+        "jk_rebulk_soc": 20,
     }
 
 

@@ -90,7 +90,7 @@ class NativeRecords:
             return False
         layout = chunk_layout(*where, len(data))
         values = parse(layout, data, "registers")
-        if any(name.startswith(("part_", "reserved_")) for name in values):
+        if any(name.startswith(("part_", "reserved")) for name in values):
             return False
         word = values.pop("jk_switches", None)
         if word is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bmslink.errors import FrameError
 from bmslink.model import Reading, Switch
-from bmslink.protocols.common.fields import Scaled, build
+from bmslink.protocols.common.fields import Scaled, build, parse_value
 from bmslink.protocols.jk.nw.framing import (
     BMS,
     READ,
@@ -20,6 +20,7 @@ from bmslink.protocols.jk.nw.framing import (
 from bmslink.protocols.jk.nw.tags import (
     ALARMS,
     CHEMISTRIES,
+    ROWS,
     TAGS,
     body_layout,
     current_word,
@@ -38,6 +39,8 @@ _LONGEST_REQUEST = 64
 _FIRMWARE = "11.26"
 _VERSION_0 = "NW_1_0_0_200428"  # what the vendor's example of a version 0 board calls itself
 _SWITCHES = {0xAB: Switch.CHARGE, 0xAC: Switch.DISCHARGE, 0x9D: Switch.BALANCE}
+_STORED = {bytes([row.at]) for row in ROWS if row.setting().writable and row.at not in _SWITCHES}
+"""The other tags that may be written."""
 
 # How a board reports a broken probe was never recorded; this is outside the documented codes.
 _NO_PROBE = 0xFFFF
@@ -97,14 +100,18 @@ class JKNWResponder(Responder):
             values = {name: v for name, v in self._values().items() if name in wanted}
             return self._body(values) if values else None
         if frame.command == WRITE:
-            return self._switch(frame.data)
+            return self._write(frame.data)
         return None
 
-    def _switch(self, data: bytes) -> bytes | None:
+    def _write(self, data: bytes) -> bytes | None:
         try:
             tags = split(data)
         except FrameError:
             return None
+        if tags in _STORED:
+            row = TAGS[tags[0]]
+            self.pack.settings[row.name] = parse_value(row.layout, data[1:], row.name)
+            return tags
         if len(tags) != 1 or tags[0] not in _SWITCHES or data[1] > 1:
             return None
         self.pack.switch(_SWITCHES[tags[0]], data[1] == 1)

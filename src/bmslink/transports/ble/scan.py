@@ -17,7 +17,7 @@ from bmslink.link.gatt import SeenDevice
 from bmslink.transports.ble.backend import Backend, backend_in_use
 from bmslink.transports.ble.errors import brought_to_an_end, printable, translated
 
-__all__ = ["find", "scan_adverts"]
+__all__ = ["find", "plain_address", "printable_name", "scan_adverts"]
 
 _ADDRESS = re.compile(r"[0-9A-F]{2}([:-][0-9A-F]{2}){5}", re.IGNORECASE)
 _UUID = re.compile(r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}", re.IGNORECASE)
@@ -44,9 +44,14 @@ def plain_address(text: str) -> str | None:
     return text.upper() if _UUID.fullmatch(text) else None
 
 
+def printable_name(text: str) -> str:
+    """What a device calls itself, as it may be shown."""
+    return printable(text, _LONGEST_NAME).strip()
+
+
 def _seen(device: BLEDevice, advert: AdvertisementData) -> SeenDevice:
-    address = plain_address(device.address) or printable(device.address, _LONGEST_NAME)
-    name = printable(advert.local_name or device.name or "", _LONGEST_NAME).strip()
+    address = plain_address(device.address) or printable_name(device.address)
+    name = printable_name(advert.local_name or device.name or "")
     if plain_address(name) == address:  # what BlueZ calls a device without a name
         name = ""
     return SeenDevice(

@@ -17,16 +17,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 
 from bleak import BleakClient
 from bleak.backends.characteristic import BleakGATTCharacteristic
+from bleak.backends.device import BLEDevice
 from bleak.backends.service import BleakGATTServiceCollection
 from bleak.exc import BleakError
 
-from bmslink.errors import BmsError, LinkClosed, PortDenied, TargetError, UnknownDevice
+from bmslink.errors import (
+    BmsError,
+    LinkClosed,
+    PortDenied,
+    TargetError,
+    TransportError,
+    UnknownDevice,
+)
 from bmslink.link.gatt import Gatt, SeenDevice
 from bmslink.link.transport import Endpoint, Line, OnData, OnLost, Pin, Transport
 from bmslink.transports.ble.backend import Backend, backend_in_use
@@ -39,9 +47,16 @@ from bmslink.transports.ble.errors import (
     translated,
     wants_pairing,
 )
-from bmslink.transports.ble.scan import find, plain_address, scan_adverts
+from bmslink.transports.ble.scan import find, plain_address, printable_name, scan_adverts
 
-__all__ = ["BleTransport", "SeenDevice", "scan_adverts"]
+__all__ = [
+    "BLEDevice",
+    "BleTransport",
+    "ClientFactory",
+    "SeenDevice",
+    "given_device",
+    "scan_adverts",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +66,8 @@ CONNECT_TIMEOUT = 20.0
 PAUSES = (0.25, 1.0)
 """s between two tries to connect."""
 WRITE_TIMEOUT = 5.0
+ClientFactory = Callable[[BLEDevice, Callable[[BleakClient], None]], Awaitable[BleakClient]]
+"""Gets a device and what to call when it disconnects; gives a client that is connected."""
 _PIECE = 20
 """Bytes that every module takes in one write."""
 
@@ -97,10 +114,30 @@ def _wake(services: BleakGATTServiceCollection, gatt: Gatt) -> BleakGATTCharacte
     return _first(everything, gatt.wake, "write-without-response", "write")
 
 
-class BleTransport(Transport):
-    """A connection to one radio module. `pin` answers a pack that wants to be paired."""
+def given_device(device: BLEDevice) -> SeenDevice:
+    """What bleak's device says of itself."""
+    return SeenDevice(
+        address=plain_address(device.address) or printable_name(device.address),
+        name=printable_name(device.name or ""),
+    )
 
-    def __init__(self, endpoint: Endpoint, modules: Sequence[Gatt], pin: Pin | None = None) -> None:
+
+class BleTransport(Transport):
+    """A connection to one radio module. `pin` answers a pack that wants to be paired.
+
+    `device` is one that somebody else has found: nothing is scanned for then. `client` connects it
+    as that program connects all of its devices (its proxies, its slots, its retries).
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        modules: Sequence[Gatt],
+        pin: Pin | None = None,
+        *,
+        device: BLEDevice | None = None,
+        client: ClientFactory | None = None,
+    ) -> None:
         if not modules:
             raise TargetError(
                 f"{endpoint.protocol or 'This protocol'} is not spoken over Bluetooth "
@@ -111,6 +148,8 @@ class BleTransport(Transport):
         self._pin = pin or Pin()
         self._session: _BLESession | None = None
         self._latest: str | None = None
+        self._device = device
+        self._client = client
 
     def line(self) -> Line:
         return Line(f"ble://{plain_address(self._place) or self._place.strip().casefold()}")
@@ -120,6 +159,9 @@ class BleTransport(Transport):
 
     async def open(self, on_data: OnData, on_lost: OnLost) -> None:
         await self.close()
+        if self._client is not None and self._device is not None:
+            self._session = await self._handed_over(self._client, self._device, on_data, on_lost)
+            return
         for pause in (*PAUSES, None):
             try:
                 self._session = await self._try(on_data, on_lost)
@@ -130,13 +172,34 @@ class BleTransport(Transport):
                 _log.info("%s: %s Tried again in %g s.", self._place, error, pause)
                 await asyncio.sleep(pause)
 
+    async def _handed_over(
+        self, connect: ClientFactory, device: BLEDevice, on_data: OnData, on_lost: OnLost
+    ) -> _BLESession:
+        """Once: who brings the connection has retries of his own."""
+        session = _BLESession(self._place, given_device(device), on_data, on_lost)
+        async with AsyncExitStack() as stack:
+            with translated(self._place, connecting=True):
+                client: object = await connect(device, session.disconnected)
+            if not (isinstance(client, BleakClient) and client.is_connected):
+                raise TransportError(
+                    f"{self._place}: the client that was handed over is not connected."
+                )
+            session.client = client
+            stack.push_async_callback(session.hang_up)
+            await session.begin(self._modules, Backend(), self._pin)
+            session.stack = stack.pop_all()
+        return session
+
     async def _try(self, on_data: OnData, on_lost: OnLost) -> _BLESession:
         async with AsyncExitStack() as stack:
             with translated(self._place):
                 backend = await stack.enter_async_context(backend_in_use())
             # Many adapters do not connect while they scan.
             async with backend.radio:
-                device, seen = await find(backend, self._place, SCAN_TIMEOUT, self._latest)
+                if self._device is not None:
+                    device, seen = self._device, given_device(self._device)
+                else:
+                    device, seen = await find(backend, self._place, SCAN_TIMEOUT, self._latest)
                 self._latest = seen.address
                 session = _BLESession(self._place, seen, on_data, on_lost)
                 client = BleakClient(device, session.disconnected, backend=backend.client)

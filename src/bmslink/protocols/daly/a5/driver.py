@@ -7,15 +7,17 @@ The frames and their meaning are in `codec`. Facts and their evidence:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 from bmslink.errors import LinkTimeout
 from bmslink.link.gatt import Gatt
 from bmslink.link.link import Link, Timing
 from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Options, Record
+from bmslink.protocols.base import Driver, Options, Record, Requester
+from bmslink.protocols.common.settings_map import SettingsMap
 from bmslink.protocols.daly.a5.codec import (
     HOST_APP,
     HOST_OF_BOARD,
@@ -33,8 +35,9 @@ from bmslink.protocols.daly.a5.layouts import (
     MAX_FRAME_NUMBER,
     SENSORS_PER_FRAME,
 )
+from bmslink.protocols.daly.a5.map import a5_map
 from bmslink.protocols.daly.a5.reading import first_number
-from bmslink.protocols.daly.a5.writing import DalyA5Writing
+from bmslink.protocols.daly.a5.writing import DalyA5ClockSoc, DalyA5Settings, DalyA5Switches
 from bmslink.protocols.daly.radio import DALY_MODULES
 from bmslink.protocols.optional_requests import OptionalRequests
 from bmslink.protocols.probe import Probe, Relatives, Turn
@@ -54,6 +57,10 @@ def _answers(asked: DalyFrame, frame: DalyFrame) -> bool:
     board = asked.address - HOST_OF_BOARD
     anyone = asked.address in (HOST_PC, HOST_APP)
     return frame.is_answer and frame.id == asked.id and (anyone or frame.address == board)
+
+
+def _request(number: int, address: int | None) -> DalyFrame:
+    return read_request(number, _host(address))
 
 
 PROBE = Probe(
@@ -77,7 +84,7 @@ APP_PROBE = replace(
 """Some boards answer only what the vendor's app asks."""
 
 
-class DalyA5(DalyA5Writing):
+class DalyA5(Driver[DalyFrame]):
     """Asks a Daly board. One poll is 94, 90, 93, 95, 96, 97, 98.
 
     91 and 92 are asked once: their extremes lag behind the cells, and ours are computed from the
@@ -88,6 +95,10 @@ class DalyA5(DalyA5Writing):
     vendor: ClassVar[str] = "daly"
     vendor_name: ClassVar[str] = "Daly"
     radio_rank: ClassVar[int] = 32
+    requests: ClassVar[Mapping[str, Requester]] = {
+        f"{number:02x}": partial(_request, number)
+        for number in (0x94, 0x90, 0x91, 0x92, 0x93, 0x95, 0x96, 0x97, 0x98)
+    }
     probes: ClassVar[tuple[Probe, ...]] = (PROBE, APP_PROBE)
     relatives: ClassVar[Relatives] = "always"
     responder: ClassVar[str] = "bmslink.simulation.boards.daly_a5:DalyA5Responder"
@@ -104,10 +115,13 @@ class DalyA5(DalyA5Writing):
 
     def __init__(self, link: Link[DalyFrame], options: Options) -> None:
         super().__init__(link, options)
-        board = options.address
-        self._host = _host(board)
+        self.address = options.address
+        self.host = _host(self.address)
         self.patience = OptionalRequests()
         self._knows_tails = False
+        self.settings = DalyA5Settings(self)
+        self.switches = DalyA5Switches(self)
+        self.clock_soc = DalyA5ClockSoc(self)
 
     @classmethod
     def make_framer(cls) -> DalyA5Framer:
@@ -117,21 +131,25 @@ class DalyA5(DalyA5Writing):
     def make_codec(cls, options: Options) -> DalyA5Codec:
         return DalyA5Codec(options)
 
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        return (a5_map(None),)
+
     async def start(self) -> None:
         """Find out who must ask: most boards answer a PC (40), some only the phone (80)."""
         self.patience.forgive()
-        if self.options.address is not None:
+        if self.address is not None:
             return
         if self.link.transport.peer() is not None and not self.patience.rounds:
-            self._host = HOST_APP
+            self.host = HOST_APP
         try:
             await self.ask(0x94)
         except LinkTimeout:
-            first, self._host = self._host, HOST_APP if self._host == HOST_PC else HOST_PC
+            first, self.host = self.host, HOST_APP if self.host == HOST_PC else HOST_PC
             try:
                 await self._gather(0x94, retries=1)
             except LinkTimeout:
-                self._host = first
+                self.host = first
             else:
                 return
             raise
@@ -141,7 +159,7 @@ class DalyA5(DalyA5Writing):
             return (
                 frame.is_answer
                 and frame.id == data_id
-                and self.options.address in (None, frame.address)
+                and self.address in (None, frame.address)
                 and (data_id not in SERIES or frame.data[0] <= MAX_FRAME_NUMBER)
             )
 
@@ -157,7 +175,7 @@ class DalyA5(DalyA5Writing):
         retries: int | None = None,
     ) -> list[DalyFrame]:
         return await self.link.collect(
-            read_request(data_id, self._host),
+            read_request(data_id, self.host),
             self._matches(data_id),
             complete,
             timeout=timeout,
@@ -165,11 +183,8 @@ class DalyA5(DalyA5Writing):
             retries=retries,
         )
 
-    @property
-    def host(self) -> int:
-        return self._host
-
     async def ask_one(self, data_id: int) -> DalyFrame:
+        """The frame that answers an id; `LinkTimeout` when none does."""
         return (await self._gather(data_id, retries=1))[0]
 
     async def ask(self, data_id: int) -> Record:

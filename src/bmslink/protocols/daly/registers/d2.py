@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from bmslink.link.gatt import Advert
+from bmslink.link.link import Link
 from bmslink.model import Identity, Reading, Switch
-from bmslink.protocols.base import Options, Record
+from bmslink.protocols.base import Options, Record, Requester
 from bmslink.protocols.common.fields import flag, named_bits
-from bmslink.protocols.common.rtu import answers_read
+from bmslink.protocols.common.rtu import RTUFrame, answers_read
 from bmslink.protocols.daly.a5.layouts import FAILURES, believed_count, unnamed_failures
 from bmslink.protocols.daly.radio import DALY_ADVERTS
-from bmslink.protocols.daly.registers.driver import Block, DalyRegisters, Dialect
+from bmslink.protocols.daly.registers.codec import Block, Dialect
+from bmslink.protocols.daly.registers.driver import DalyRegisters
 from bmslink.protocols.daly.registers.framing import D2_UNIT, D2Framer, read_request
 from bmslink.protocols.daly.registers.layouts import (
     RegisterMap,
-    Row,
+    RegisterRow,
     amps,
     board_name,
     celsius,
@@ -31,8 +34,10 @@ from bmslink.protocols.daly.registers.layouts import (
     volts,
 )
 from bmslink.protocols.daly.registers.reading import Found, common, keep, told
-from bmslink.protocols.daly.registers.settings import D2_SETTINGS
+from bmslink.protocols.daly.registers.settings import D2_ROWS, D2_TEXTS, register
+from bmslink.protocols.daly.registers.writing import DalyRegisterClock, DalyRegisterSettings
 from bmslink.protocols.daly.settings import CHEMISTRIES
+from bmslink.protocols.parts import Switches
 from bmslink.protocols.probe import Probe, Turn
 
 __all__ = ["D2_TABLE", "STATUS", "DalyD2", "read_failures"]
@@ -60,14 +65,15 @@ D2_TABLE = RegisterMap(
     volts(0x37, "average_voltage"),
     volts(0x38, "voltage_difference"),
     number(0x39, "power"),  # W, without a sign
-    Row(0x3A, "failure_words", count=4),
-    Row(0x3E, "balance_words", count=2),  # a mask, or a mileage: not sure
-    Row(0x40, "balance_current_word"),  # from 30000, in mA or 0.1 A: sources disagree
-    Row(0x41, "balanced_cell_count"),
+    RegisterRow(0x3A, "failure_words", count=4),
+    RegisterRow(0x3E, "balance_words", count=2),  # a mask, or a mileage: not sure
+    RegisterRow(0x40, "balance_current_word"),  # from 30000, in mA or 0.1 A: sources disagree
+    RegisterRow(0x41, "balanced_cell_count"),
     celsius(0x42, "mosfet_temperature"),
     celsius(0x43, "board_temperature"),
     volts(0x47, "cell_voltages_33", count=16, high=5.0),
-    *D2_SETTINGS,
+    *(register(row) for row in D2_ROWS if not row.unclear),
+    *D2_TEXTS,
 )
 """The registers of D2. 44-46 and 57-7F have no agreed meaning."""
 
@@ -150,6 +156,10 @@ def _identify(values: Mapping[str, Any]) -> Identity:
     )
 
 
+def _request(block: Block, _address: int | None) -> RTUFrame:
+    return read_request(D2_UNIT, *block)
+
+
 PROBE = Probe(
     protocols=("daly-d2",),
     question="registers 00-3D of unit D2",
@@ -168,12 +178,20 @@ class DalyD2(DalyRegisters):
     dialect: ClassVar[Dialect] = Dialect("daly-d2", D2_TABLE, D2Framer, _TYPICAL, _merge, _identify)
     adverts: ClassVar[tuple[Advert, ...]] = DALY_ADVERTS
     radio_rank: ClassVar[int] = 30
+    requests: ClassVar[Mapping[str, Requester]] = {
+        name: partial(_request, block)
+        for name, block in (("live", STATUS), ("more", _MORE), ("versions", _VERSIONS))
+    }
     probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
     responder: ClassVar[str] = "bmslink.simulation.boards.daly_d2:DalyD2Responder"
     between = STATUS
     asking = answering = D2_UNIT
 
-    settable: ClassVar[frozenset[Switch]] = frozenset({Switch.CHARGE, Switch.DISCHARGE})
+    def __init__(self, link: Link[RTUFrame], options: Options) -> None:
+        super().__init__(link, options)
+        self.settings = DalyRegisterSettings(self)
+        self.switches = Switches(self.name, settable=(Switch.CHARGE, Switch.DISCHARGE))
+        self.clock_soc = DalyRegisterClock(self)
 
     async def _status(self) -> Record:
         """The live block; a board that just woke up may announce no cells yet."""

@@ -24,7 +24,7 @@ __all__ = [
     "MAX_REGISTERS",
     "TENS",
     "RegisterMap",
-    "Row",
+    "RegisterRow",
     "amps",
     "block_fields",
     "block_layout",
@@ -69,7 +69,7 @@ TENS: Layout = _Tens(Int16ub)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class RegisterRow:
     """A named value in one or more registers, or an array of them."""
 
     register: int
@@ -97,57 +97,59 @@ class Row:
         return self.size * (self.count or 1)
 
 
-def number(register: int, name: str, per: int = 1, **more: Any) -> Row:
+def number(register: int, name: str, per: int = 1, **more: Any) -> RegisterRow:
     """A number of `per` steps a unit (1: as it is)."""
-    return Row(register, name, Int16ub if per == 1 else scaled(Int16ub, per), **more)
+    return RegisterRow(register, name, Int16ub if per == 1 else scaled(Int16ub, per), **more)
 
 
-def volts(register: int, name: str, **more: Any) -> Row:
+def volts(register: int, name: str, **more: Any) -> RegisterRow:
     """Millivolts."""
     return number(register, name, 1000, **more)
 
 
-def celsius(register: int, name: str, absent: tuple[int, ...] = _NO_PROBE, **more: Any) -> Row:
+def celsius(
+    register: int, name: str, absent: tuple[int, ...] = _NO_PROBE, **more: Any
+) -> RegisterRow:
     """Degrees, 40 added."""
-    return Row(register, name, scaled(Int16ub, 1, -40), absent=absent, **more)
+    return RegisterRow(register, name, scaled(Int16ub, 1, -40), absent=absent, **more)
 
 
-def amps(register: int, name: str, per: int = 10, **more: Any) -> Row:
+def amps(register: int, name: str, per: int = 10, **more: Any) -> RegisterRow:
     """Tenths (or, with `per` -10, tenths downwards) counted from 30000."""
-    return Row(register, name, scaled(Int16ub, per, -30000), **more)
+    return RegisterRow(register, name, scaled(Int16ub, per, -30000), **more)
 
 
-def wide(register: int, name: str, per: int = 1, **more: Any) -> Row:
+def wide(register: int, name: str, per: int = 1, **more: Any) -> RegisterRow:
     """A number of 32 bits."""
     layout = Int32ub if per == 1 else scaled(Int32ub, per)
-    return Row(register, name, layout, size=2, absent=(0xFFFFFFFF,), **more)
+    return RegisterRow(register, name, layout, size=2, absent=(0xFFFFFFFF,), **more)
 
 
-def switch(register: int, name: str, **more: Any) -> Row:
+def switch(register: int, name: str, **more: Any) -> RegisterRow:
     """0 or 1."""
-    return Row(register, name, high=1, **more)
+    return RegisterRow(register, name, high=1, **more)
 
 
-def string(register: int, name: str, registers: int) -> Row:
+def string(register: int, name: str, registers: int) -> RegisterRow:
     """ASCII, as sent."""
-    return Row(
+    return RegisterRow(
         register, name, Bytes(2 * registers), size=registers, show=plain_text, role="identity"
     )
 
 
-def secret(register: int, name: str, registers: int) -> Row:
+def secret(register: int, name: str, registers: int) -> RegisterRow:
     """What must never be shown, not even where a block holds only a part of it."""
-    return Row(register, name, count=registers, secret=True, role="settings")
+    return RegisterRow(register, name, count=registers, secret=True, role="settings")
 
 
-def clock(register: int, name: str, **more: Any) -> Row:
+def clock(register: int, name: str, **more: Any) -> RegisterRow:
     """Year from 2000, month, day, hour, minute, second, a byte each."""
-    return Row(register, name, Bytes(6), size=3, show=_moment, **more)
+    return RegisterRow(register, name, Bytes(6), size=3, show=_moment, **more)
 
 
-def date(register: int, name: str, **more: Any) -> Row:
+def date(register: int, name: str, **more: Any) -> RegisterRow:
     """Year from 2000, month, day and a zero, a byte each."""
-    return Row(register, name, Bytes(4), size=2, show=_moment, **more)
+    return RegisterRow(register, name, Bytes(4), size=2, show=_moment, **more)
 
 
 def plain_text(data: bytes) -> str | None:
@@ -216,13 +218,13 @@ def board_name(text: str | None) -> str | None:
 class RegisterMap:
     """The register map of one dialect."""
 
-    def __init__(self, *rows: Row) -> None:
+    def __init__(self, *rows: RegisterRow) -> None:
         self.rows = tuple(sorted(rows, key=lambda row: row.register))
         for row, following in zip(self.rows, self.rows[1:], strict=False):
             if row.register + row.length > following.register:
                 raise ValueError(f"{row.name} and {following.name} overlap")
 
-    def within(self, start: int, count: int) -> Iterator[tuple[Row, int]]:
+    def within(self, start: int, count: int) -> Iterator[tuple[RegisterRow, int]]:
         """The rows that have all of a value in these registers, cut to what lies in them, with
         the number of the first item (from 0)."""
         for row in self.rows:
@@ -238,9 +240,9 @@ class BlockField(NamedTuple):
 
     name: str
     at: int
-    """Register, counted from the start of the block."""
+    """RegisterRow, counted from the start of the block."""
     length: int
-    row: Row | None
+    row: RegisterRow | None
 
 
 @lru_cache(maxsize=512)
@@ -303,7 +305,9 @@ def block_values(table: RegisterMap, start: int, data: bytes) -> dict[str, Any]:
     return values
 
 
-def _believed(name: str, row: Row, value: Any, raw: bytes, implausible: dict[str, int]) -> Any:
+def _believed(
+    name: str, row: RegisterRow, value: Any, raw: bytes, implausible: dict[str, int]
+) -> Any:
     words = struct.unpack(f">{len(raw) // (2 * row.size)}{'H' if row.size == 1 else 'I'}", raw)
     if row.count is None:
         return _one(name, row, value, words[0], implausible)
@@ -313,7 +317,7 @@ def _believed(name: str, row: Row, value: Any, raw: bytes, implausible: dict[str
     ]
 
 
-def _one(name: str, row: Row, value: Any, word: int, implausible: dict[str, int]) -> Any:
+def _one(name: str, row: RegisterRow, value: Any, word: int, implausible: dict[str, int]) -> Any:
     if word in row.absent:
         return None
     if (row.low is not None and value < row.low) or (row.high is not None and value > row.high):

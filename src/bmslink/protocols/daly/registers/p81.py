@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from bmslink.errors import LinkTimeout
 from bmslink.link.link import Link
-from bmslink.model import Condition, Identity, Reading
-from bmslink.protocols.base import Options, Record
+from bmslink.model import Condition, Identity, Reading, Switch
+from bmslink.protocols.base import Options, Record, Requester
 from bmslink.protocols.common.fields import bits, flag
 from bmslink.protocols.common.rtu import RTUFrame
 from bmslink.protocols.daly.a5.layouts import believed_count
-from bmslink.protocols.daly.registers.driver import Block, DalyRegisters, Dialect
+from bmslink.protocols.daly.registers.codec import Block, Dialect
+from bmslink.protocols.daly.registers.driver import DalyRegisters
 from bmslink.protocols.daly.registers.framing import (
     ANSWERING,
     ASKING,
@@ -29,7 +31,7 @@ from bmslink.protocols.daly.registers.framing import (
 )
 from bmslink.protocols.daly.registers.layouts import (
     RegisterMap,
-    Row,
+    RegisterRow,
     amps,
     board_name,
     celsius,
@@ -41,7 +43,9 @@ from bmslink.protocols.daly.registers.layouts import (
     wide,
 )
 from bmslink.protocols.daly.registers.reading import Found, common, keep, told
-from bmslink.protocols.daly.registers.settings import P81_SETTINGS
+from bmslink.protocols.daly.registers.settings import P81_ROWS, P81_TEXTS, register
+from bmslink.protocols.daly.registers.writing import DalyRegisterClock, DalyRegisterSettings
+from bmslink.protocols.parts import Switches
 from bmslink.protocols.probe import Probe, Turn
 
 __all__ = ["FLAGS", "LEVELS", "P81_TABLE", "STATES", "DalyP81", "read_faults"]
@@ -70,7 +74,7 @@ P81_TABLE = RegisterMap(
     number(0x4C, "cycles"),
     number(0x4D, "balance_state"),
     amps(0x4E, "balancer_current", 1000, absent=(0, 0xFFFF)),
-    Row(0x4F, "balance_words", count=3),
+    RegisterRow(0x4F, "balance_words", count=3),
     switch(0x52, "charge_mosfet"),
     switch(0x53, "discharge_mosfet"),
     switch(0x54, "precharge_mosfet"),
@@ -84,11 +88,12 @@ P81_TABLE = RegisterMap(
     celsius(0x5C, "heater_temperature"),
     number(0x5E, "mileage"),
     clock(0x61, "clock"),
-    Row(0x66, "old_alarm_words", count=4),  # the bits of A5 98, but in which byte order?
-    Row(0x6D, "fault_words", count=7),
+    RegisterRow(0x66, "old_alarm_words", count=4),  # the bits of A5 98, but in which byte order?
+    RegisterRow(0x6D, "fault_words", count=7),
     wide(0xA9, "lifetime_uptime"),  # s
     wide(0xAB, "uptime"),  # s since power-on
-    *P81_SETTINGS,
+    *map(register, P81_ROWS),
+    *P81_TEXTS,
 )
 """The registers of 81/51. What has no row is known to exist, not what it means."""
 
@@ -303,6 +308,10 @@ def _answers(asked: RTUFrame, frame: RTUFrame) -> bool:
     return mine and frame.shape == "data" and len(frame.data) == 2 * asked.count
 
 
+def _request(block: Block, address: int | None) -> RTUFrame:
+    return read_request(ASKING + (address or 1), *block)
+
+
 PROBE = Probe(
     protocols=("daly-p81",),
     question="registers 00-3F of unit 80 + address",
@@ -324,14 +333,20 @@ class DalyP81(DalyRegisters):
     that, A4-AD. The state and the power without a sign come in one answer."""
 
     name: ClassVar[str] = "daly-p81"
-    adjustable: ClassVar[Mapping[str, str]] = {
-        "clock": "only a document says how this dialect takes the clock"
-    }
     dialect: ClassVar[Dialect] = Dialect(
         "daly-p81", P81_TABLE, P81Framer, _TYPICAL, _merge, _identify
     )
 
     radio_rank: ClassVar[int] = 31
+    requests: ClassVar[Mapping[str, Requester]] = {
+        name: partial(_request, block)
+        for name, block in (
+            ("cells", _CELLS),
+            ("live", _LIVE[0]),
+            ("uptime", _UPTIME),
+            ("versions", _VERSIONS),
+        )
+    }
     probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
     responder: ClassVar[str] = "bmslink.simulation.boards.daly_p81:DalyP81Responder"
     between = _CELLS
@@ -343,6 +358,11 @@ class DalyP81(DalyRegisters):
         board = 1 if options.address is None else options.address
         self.asking, self.answering = ASKING + board, ANSWERING + board
         self._live: Block | None = None
+        self.settings = DalyRegisterSettings(self)
+        self.switches = Switches(self.name, settable=Switch)
+        self.clock_soc = DalyRegisterClock(
+            self, untested="only a document says how this dialect takes the clock"
+        )
 
     async def _cells(self) -> Record:
         """The cells and the pack; a board that just woke up may announce no cells yet."""

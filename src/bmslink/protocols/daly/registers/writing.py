@@ -6,16 +6,13 @@ none (`docs/protocols/daly-d2.md`). So a write waits for its echo, and reading b
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import ClassVar
 
 from bmslink.errors import LinkTimeout, SettingError
-from bmslink.model import Adjustment, Identity, Switch
-from bmslink.protocols.base import Driver
-from bmslink.protocols.common.register_runs import question, runs, slot_bytes, span
+from bmslink.model import Adjustment, Identity
+from bmslink.protocols.common.register_runs import Span, question, runs, slot_bytes, span
 from bmslink.protocols.common.rtu import WRITE, WRITE_MANY, RTUFrame
 from bmslink.protocols.common.settings_map import (
     SettingsMap,
@@ -24,48 +21,44 @@ from bmslink.protocols.common.settings_map import (
     silence_means_absent,
     some_of,
 )
-from bmslink.protocols.daly.registers.layouts import RegisterMap
+from bmslink.protocols.daly.registers.driver import DalyRegisters
 from bmslink.protocols.daly.registers.map import TELLING, register_map
 from bmslink.protocols.daly.settings import moment_bytes, moment_of
+from bmslink.protocols.parts import ClockSoc, SettingsAccess
 
-__all__ = ["DalyRegisterWriting"]
+__all__ = ["DalyRegisterClock", "DalyRegisterSettings"]
 
 _LONGEST = 0x29  # registers, as the vendor's programs read them
 _LONGEST_AGAIN = 0x1B  # the second time: split elsewhere, so that the answers differ in length
 _FEW = 4  # the same for the few that tell which map it is
 _NEAR = 4  # unnamed registers that may lie between two settings of one question
 _ABSENT = 0xFF
+_NO_SOC = {"soc": "the board counts it, and nobody has recorded its register being written"}
 
 
-class DalyRegisterWriting(Driver[RTUFrame]):
+class DalyRegisterSettings(SettingsAccess[RTUFrame]):
     """The settings of a board of registers."""
 
-    no_settings_reason: ClassVar[str] = ""
-    settle: ClassVar[float] = 0.5
-    asking: int
-    """Unit of the requests."""
-    answering: int
-    """Unit of the answers."""
+    settle = 0.5
 
-    @property
-    @abstractmethod
-    def table(self) -> RegisterMap:
-        """The registers of the dialect."""
+    def __init__(self, board: DalyRegisters) -> None:
+        super().__init__()
+        self._board = board
+        self._absent: set[int] = set()  # the slots that it was silent about
 
-    @abstractmethod
-    async def ask_bytes(self, register: int, count: int) -> bytes:
-        """The raw bytes of registers; `LinkTimeout` where the board knows none of them."""
+    async def new_line(self) -> None:
+        self._absent.clear()
 
     def likely_map(self, identity: Identity) -> SettingsMap:
-        return register_map(self.name, self.table, identity.firmware, {})
+        return register_map(self._board.name, identity.firmware, {})
 
-    async def settings_map(self, identity: Identity) -> SettingsMap:
+    async def find_map(self, identity: Identity) -> SettingsMap:
         draft = self.likely_map(identity)
-        keys = TELLING.get(self.name, ())
+        keys = TELLING.get(self._board.name, ())
         slots = [draft.by_address[draft.setting(key).slot] for key in keys]
         found = draft.decode(await self._proven(slots))
         values = {k: v if isinstance(v, float) else None for k, v in found.items()}
-        self.own_map = register_map(self.name, self.table, identity.firmware, values)
+        self.own_map = register_map(self._board.name, identity.firmware, values)
         return self.own_map
 
     async def _proven(self, slots: Sequence[Slot]) -> dict[int, bytes]:
@@ -83,10 +76,11 @@ class DalyRegisterWriting(Driver[RTUFrame]):
     async def _fetch(self, slots: Sequence[Slot], longest: int) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
         spans = [span(slot, 2 * slot.address) for slot in slots]
-        secret = [row.register for row in self.table.rows if row.secret]
+        secret = [row.register for row in self._board.table.rows if row.secret]
         for run in runs(spans, longest, near=_NEAR, hidden=secret):
+            self.on_asked(len(run))
             with silence_means_absent():
-                answer = slot_bytes(run, await self.ask_bytes(*question(run)))
+                answer = slot_bytes(run, await self._ask_run(run))
                 found.update(
                     (slot.address, raw)
                     for slot, raw in answer
@@ -95,72 +89,77 @@ class DalyRegisterWriting(Driver[RTUFrame]):
         self.seen.add(found)
         return found
 
-    @abstractmethod
-    async def ask_versions(self) -> Identity:
-        """Which firmware it has, in one question."""
+    async def _ask_run(self, run: Sequence[Span]) -> bytes:
+        """The bytes of registers that the board may lack. What it never told is asked twice, with a
+        question between that it answers at once, so that its silence is not taken for a lost line;
+        what was silent then is asked once."""
+        slots = {each.slot.address for each in run}
+        retries = 2
+        if all(self.seen.latest(slot) is None for slot in slots):
+            try:
+                return await self._board.ask_bytes(*question(run), retries=0)
+            except LinkTimeout as error:
+                if error.heard == "silence" and slots <= self._absent:
+                    raise
+                await self._board.ask(self._board.between)
+                if error.heard == "silence" and self._board.link.prompt:
+                    self._absent |= slots
+                    retries = 0
+        return await self._board.ask_bytes(*question(run), retries=retries)
 
-    async def off_map(self, identity: Identity | None) -> SettingsMap:
-        return self.own_map or self.likely_map(identity or await self.ask_versions())
+    async def find_switch_map(self, identity: Identity | None) -> SettingsMap:
+        return self.own_map or self.likely_map(identity or await self._board.ask_versions())
 
     def shipped(self) -> SettingsMap:
         """Before its registers were read, without those that some boards keep elsewhere."""
         return self.own_map or self.likely_map(Identity())
 
-    def write_command(self, slot: Slot, data: bytes) -> WriteCommand[RTUFrame]:
-        self.check_slot(slot, data)
-        return replace(self._command(slot.address, data), once=True)
+    def _make_write(self, slot: Slot, data: bytes) -> WriteCommand[RTUFrame]:
+        return replace(_command(self._board, slot.address, data), once=True)
 
-    def _command(self, register: int, data: bytes) -> WriteCommand[RTUFrame]:
-        one = len(data) == 2
-        frame = RTUFrame(
-            unit=self.asking,
-            function=WRITE if one else WRITE_MANY,
-            shape="write" if one else "write_bare",
-            register=register,
-            count=int.from_bytes(data, "big") if one else len(data) // 2,
-            data=b"" if one else data,
-        )
 
-        def echoes(answer: RTUFrame) -> bool:
-            return (
-                answer.unit == self.answering
-                and answer.function == frame.function
-                and answer.register == frame.register
-                and answer.shape in ("write", "written")
-            )
+class DalyRegisterClock(ClockSoc[RTUFrame]):
+    """The clock of a board of registers."""
 
-        return WriteCommand(frame=frame, answer=echoes, what=f"register {register:04X}")
-
-    async def exchange(self, step: WriteCommand[RTUFrame]) -> RTUFrame | None:
-        if step.answer is None:
-            return None
-        try:
-            retries = 0 if step.once else 1
-            return (await self.link.collect(step.frame, step.answer, bool, retries=retries))[0]
-        except LinkTimeout:
-            return None
-
-    settable: ClassVar[frozenset[Switch]] = frozenset(Switch)
-
-    # ----------------------------------------------------------------------------------- clock
-
-    adjustable: ClassVar[Mapping[str, str]] = {"clock": ""}
-    not_adjustable: ClassVar[Mapping[str, str]] = {
-        "soc": "the board counts it, and nobody has recorded its register being written"
-    }
+    def __init__(self, board: DalyRegisters, untested: str = "") -> None:
+        """`untested`: why it is set with `--untested` only."""
+        super().__init__(board.name, takes={"clock": untested}, missing=_NO_SOC)
+        self._board = board
 
     @property
     def _clock_register(self) -> int:
-        return next(row.register for row in self.table.rows if row.name == "daly_clock")
+        return next(row.register for row in self._board.table.rows if row.name == "daly_clock")
 
     async def clock(self) -> datetime | None:
-        return moment_of(await self.ask_bytes(self._clock_register, 3))
+        return moment_of(await self._board.ask_bytes(self._clock_register, 3))
 
-    async def adjust_command(self, wish: Adjustment) -> WriteCommand[RTUFrame]:
+    async def command(self, wish: Adjustment) -> WriteCommand[RTUFrame]:
         """Three registers at once, as the vendor's app does (`daly-d2-balancer-btsnoop`)."""
         if wish.clock is None:
-            raise SettingError(self.can_adjust("soc").reason)
-        return self._command(self._clock_register, moment_bytes(wish.clock))
+            raise SettingError(self.can("soc").reason)
+        return _command(self._board, self._clock_register, moment_bytes(wish.clock))
+
+
+def _command(board: DalyRegisters, register: int, data: bytes) -> WriteCommand[RTUFrame]:
+    one = len(data) == 2
+    frame = RTUFrame(
+        unit=board.asking,
+        function=WRITE if one else WRITE_MANY,
+        shape="write" if one else "write_bare",
+        register=register,
+        count=int.from_bytes(data, "big") if one else len(data) // 2,
+        data=b"" if one else data,
+    )
+
+    def echoes(answer: RTUFrame) -> bool:
+        return (
+            answer.unit == board.answering
+            and answer.function == frame.function
+            and answer.register == frame.register
+            and answer.shape in ("write", "written")
+        )
+
+    return WriteCommand(frame=frame, answer=echoes, what=f"register {register:04X}")
 
 
 def _may_be_full(slot: Slot) -> bool:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
-from bmslink.errors import LinkTimeout, SettingError
+from bmslink.errors import LinkTimeout
 from bmslink.link.link import Link, Timing
-from bmslink.model import Condition, Identity, Reading
-from bmslink.protocols.base import Codec, Driver, Options, Payload, Record
+from bmslink.model import Condition, Identity, Reading, Switch
+from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, Requester
 from bmslink.protocols.common.fields import (
     Layout,
     bits,
@@ -27,7 +28,7 @@ from bmslink.protocols.common.fields import (
     text,
     unnamed_bits,
 )
-from bmslink.protocols.common.settings_map import SettingsMap, Slot, silence_means_absent, some_of
+from bmslink.protocols.common.settings_map import SettingsMap
 from bmslink.protocols.jbd.up.framing import (
     INDIVIDUAL,
     READ,
@@ -44,8 +45,10 @@ from bmslink.protocols.jbd.up.layouts import (
     individual_layout,
     status_layout,
 )
-from bmslink.protocols.jbd.up.map import SETTINGS_BLOCKS, up_map
+from bmslink.protocols.jbd.up.map import up_map
+from bmslink.protocols.jbd.up.writing import UPSettings
 from bmslink.protocols.optional_requests import OptionalRequests
+from bmslink.protocols.parts import Switches
 from bmslink.protocols.probe import Probe, Relatives, Turn
 
 __all__ = ["JBDUP", "JBDUPCodec"]
@@ -254,6 +257,10 @@ def _head(frame: UPFrame) -> tuple[int, ...]:
     return frame.address, frame.function, frame.start, frame.end
 
 
+def _request(block: tuple[int, int], address: int | None) -> UPFrame:
+    return read_request(block, address or 1)
+
+
 PROBE = Probe(
     protocols=("jbd-up",),
     question="block 1000",
@@ -270,11 +277,22 @@ PROBE = Probe(
 )
 
 
+_FETS = (Switch.CHARGE, Switch.DISCHARGE)
+_CONTRADICTED = (
+    "one program writes register 2902 for it, where another source puts the pack to sleep, and "
+    "nobody was recorded writing it"
+)
+
+
 class JBDUP(Driver[UPFrame]):
     """Asks one pack for its status and, where it can, for its counters."""
 
     name: ClassVar[str] = "jbd-up"
     vendor: ClassVar[str] = "jbd"
+    requests: ClassVar[Mapping[str, Requester]] = {
+        name: partial(_request, block)
+        for name, block in (("status", STATUS), ("capacity", CAPACITY), ("product", PRODUCT))
+    }
     probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
     relatives: ClassVar[Relatives] = "thorough"
     responder: ClassVar[str] = "bmslink.simulation.boards.jbd_up:JBDUPResponder"
@@ -287,6 +305,12 @@ class JBDUP(Driver[UPFrame]):
         super().__init__(link, options)
         self.address = 1 if options.address is None else options.address
         self.patience = OptionalRequests()
+        self.settings = UPSettings(self._bytes)
+        self.switches = Switches(self.name, missing=dict.fromkeys(_FETS, _CONTRADICTED))
+
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        return (up_map(),)
 
     @classmethod
     def make_framer(cls) -> UPFramer:
@@ -302,6 +326,10 @@ class JBDUP(Driver[UPFrame]):
     async def ask(self, block: tuple[int, int], retries: int | None = None) -> Record:
         """Read one block."""
         return self.codec.decode(await self._answer(block, retries))
+
+    async def _bytes(self, block: tuple[int, int]) -> bytes:
+        """The raw bytes of a block that packs need not answer."""
+        return (await self._answer(block, retries=1)).data
 
     async def _answer(self, block: tuple[int, int], retries: int | None = None) -> UPFrame:
         def matches(frame: UPFrame) -> bool:
@@ -334,29 +362,3 @@ class JBDUP(Driver[UPFrame]):
         self.patience.rounds += 1
         status = await self.ask(STATUS)
         return self.codec.reading([status, *await self._ask_direct(status, CAPACITY)])
-
-    no_settings_reason: ClassVar[str] = ""
-
-    @classmethod
-    def every_map(cls) -> tuple[SettingsMap, ...]:
-        return (up_map(),)
-
-    def likely_map(self, identity: Identity) -> SettingsMap | None:
-        return None if identity.variant == "relayed" else up_map()
-
-    async def settings_map(self, identity: Identity) -> SettingsMap:
-        if identity.variant == "relayed":
-            raise SettingError(
-                "Behind a master a pack tells its live values only: ask it on its own line."
-            )
-        return up_map()
-
-    async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
-        found = {}
-        for slot in slots:
-            block = (slot.address, SETTINGS_BLOCKS[slot.address])
-            with silence_means_absent():
-                data = (await self._answer(block, retries=1)).data
-                if len(data) == slot.layout.sizeof():
-                    found[slot.address] = data
-        return some_of(slots, found)

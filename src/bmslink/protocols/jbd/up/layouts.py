@@ -1,6 +1,6 @@
 """Payloads of the JBD UP blocks: what is where, and which bit means what.
 
-Facts and their evidence: `docs/protocols/jbd-up.md`. Blocks 1800, 1C00 and 2000 were solved from
+Facts and their evidence: `docs/protocols/jbd-up.md`. Block 2000, like the settings, was solved from
 answers, not from documents, so names that only fit the values are `jbd_up_…`.
 """
 
@@ -13,6 +13,7 @@ from construct import Array, Byte, Bytes, Const, Int16ub, Int32sb, Int32ub, Stru
 from bmslink.model import Condition
 from bmslink.protocols.base import require
 from bmslink.protocols.common.fields import Layout, kelvin, scaled
+from bmslink.protocols.jbd.up.settings import LAYOUTS
 
 __all__ = [
     "ALARMS",
@@ -29,7 +30,6 @@ _10MAH = scaled(Int16ub, 100)
 _DECI = scaled(Int16ub, 10)
 _CELSIUS = scaled(Int16ub, 10, -500)
 _PERCENT = scaled(Int16ub, 100)
-_S = scaled(Int16ub, 1000)
 
 _STATUS_HEAD = (
     "voltage" / _10MV,  # 0
@@ -146,83 +146,6 @@ def _individual_layout(cells: int, sensors: int) -> Layout:
     )
 
 
-def _limits(*limits: tuple[str, Layout]) -> list[Layout]:
-    """Level, release, delay."""
-    fields: list[Layout] = []
-    for name, wire in limits:
-        key = f"jbd_up_{name}"
-        fields += [key / wire, f"{key}_release" / wire, f"{key}_delay" / _S]
-    return fields
-
-
-def _overcurrent(direction: str) -> list[Layout]:
-    key = f"jbd_up_{direction}_ocp"
-    return [
-        *_limits((f"{direction}_ocp_alarm", _DECI)),
-        key / _DECI,
-        f"{key}_delay" / _S,
-        f"{key}_release" / Int16ub,  # a time, perhaps
-        f"{key}_count" / Int16ub,
-        f"{key}_2" / _DECI,
-        f"{key}_2_delay" / _S,
-        f"{key}_2_release" / Int16ub,
-    ]
-
-
-_PROTECTION = Struct(
-    *_limits(
-        ("cell_ovp_alarm", _MV),
-        ("cell_ovp", _MV),
-        ("cell_uvp_alarm", _MV),
-        ("cell_uvp", _MV),
-        ("pack_ovp_alarm", _10MV),
-        ("pack_ovp", _10MV),
-        ("pack_uvp_alarm", _10MV),
-        ("pack_uvp", _10MV),
-    ),
-    *_overcurrent("charge"),
-    *_overcurrent("discharge"),
-    *_limits(
-        ("charge_otp_alarm", _CELSIUS),
-        ("charge_otp", _CELSIUS),
-        ("charge_utp_alarm", _CELSIUS),
-        ("charge_utp", _CELSIUS),
-        ("discharge_otp_alarm", _CELSIUS),
-        ("discharge_otp", _CELSIUS),
-        ("discharge_utp_alarm", _CELSIUS),
-        ("discharge_utp", _CELSIUS),
-        ("mosfet_otp_alarm", _CELSIUS),
-        ("mosfet_otp", _CELSIUS),
-        ("ambient_otp_alarm", _CELSIUS),
-        ("ambient_otp", _CELSIUS),
-        ("ambient_utp_alarm", _CELSIUS),
-        ("ambient_utp", _CELSIUS),
-        ("temperature_delta_alarm", Int16ub),  # the scale is open
-        ("temperature_delta", Int16ub),
-        ("cell_delta_alarm", _MV),
-        ("cell_delta", _MV),
-        ("soc_low_alarm", Int16ub),
-        ("soc_low", Int16ub),
-    ),
-)
-"""Block 1800. Every value falls into place, but no document names it, and nobody was ever seen
-to write it: read-only."""
-
-_PARAMETERS = Struct(
-    "reserved_0" / Bytes(4),
-    "jbd_up_balance_start_voltage" / _MV,  # 4
-    "jbd_up_balance_delta" / _MV,
-    "jbd_up_word_8" / Int16ub,  # 500 and 600: 0 and 10 °C?
-    "jbd_up_word_10" / Int16ub,
-    "jbd_up_word_12" / Int16ub,
-    "jbd_up_word_14" / Int16ub,
-    "board_serial_number" / Bytes(30),  # 16: begins with the model
-    "board_date" / Array(3, Int16ub),  # 46: year, month, day
-    "pack_serial_number" / Bytes(30),  # 52
-    "pack_date" / Array(3, Int16ub),
-    "customer" / Bytes(30),  # 88
-    "reserved_118" / Bytes(16),
-)
 _COUNTERS = (
     "soc" / _PERCENT,  # 6 of block 2000
     "soh" / Int16ub,
@@ -253,8 +176,8 @@ _PRODUCT = Struct(
 _OPAQUE = Struct("reserved" / Bytes(14))
 
 BLOCKS: dict[tuple[int, int], tuple[str, Layout]] = {
-    (0x1800, 0xD0): ("protection_parameters", _PROTECTION),
-    (0x1C00, 0x86): ("pack_parameters", _PARAMETERS),
+    (0x1800, 0xD0): ("protection_parameters", LAYOUTS[0x1800]),
+    (0x1C00, 0x86): ("pack_parameters", LAYOUTS[0x1C00]),
     (0x2000, 0x40): ("capacity", _CAPACITY),
     (0x2006, 0x12): ("capacity", Struct(*_COUNTERS)),
     (0x2400, 0x0E): ("wireless", _OPAQUE),

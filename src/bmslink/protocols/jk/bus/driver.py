@@ -9,15 +9,16 @@ there is no master, bmslink may ask. Records: `jk02`. Facts: `docs/protocols/jk-
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 from bmslink.errors import FrameError, LinkTimeout, Refused, TargetError
 from bmslink.link.link import Link, Timing
 from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Codec, Driver, Options, Payload, Record
+from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, Requester
 from bmslink.protocols.common.rtu import WRITE_MANY, RTUFrame
 from bmslink.protocols.jk.bus.framing import (
     COUNTERS,
@@ -164,6 +165,10 @@ def _rules_out(heard: Sequence[Overheard], data: bytes) -> str:
     return "jk-bus" if alone or any(r.counter not in COUNTERS for r in records) else ""
 
 
+def _trigger(code: int, address: int | None) -> BusFrame:
+    return trigger(1 if address is None else address, code)
+
+
 PROBE = Probe(
     protocols=("jk-bus",),
     question="device info, trigger 161C",
@@ -189,6 +194,10 @@ class JKBus(Driver[BusFrame]):
 
     name: ClassVar[str] = "jk-bus"
     vendor: ClassVar[str] = "jk"
+    requests: ClassVar[Mapping[str, Requester]] = {
+        name: partial(_trigger, code)
+        for name, code in (("settings", SETTINGS), ("cells", CELLS), ("device_info", INFO))
+    }
     probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
     responder: ClassVar[str] = "bmslink.simulation.boards.jk_bus:JKBusResponder"
     yields: ClassVar[bool] = True

@@ -7,20 +7,19 @@ for both; 05 and 06 are its logs. Framing: `framing`. Facts and their evidence:
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from construct import Byte, Struct
 
-from bmslink.errors import FrameError, LinkTimeout, TargetError
-from bmslink.link.gatt import Advert, Gatt
-from bmslink.link.link import Timing
-from bmslink.model import Identity, Reading
+from bmslink.errors import FrameError, TargetError
+from bmslink.link.gatt import Advert
+from bmslink.link.link import Link
+from bmslink.model import Identity, Reading, Switch
 from bmslink.protocols.base import Codec, Options, Payload, Record
 from bmslink.protocols.common.fields import Layout, build, parse, text
+from bmslink.protocols.common.settings_map import SettingsMap
 from bmslink.protocols.jk.jk02.framing import (
     ACK,
     CELLS,
@@ -28,7 +27,6 @@ from bmslink.protocols.jk.jk02.framing import (
     INFO,
     LOG,
     READ_INFO,
-    READ_SETTINGS,
     SETTINGS,
     JK02Frame,
     JK02Framer,
@@ -47,9 +45,12 @@ from bmslink.protocols.jk.jk02.layouts import (
     settings_variant,
 )
 from bmslink.protocols.jk.jk02.reading import REMEMBERED, cell_count, chemistry, live_reading
-from bmslink.protocols.jk.jk02.writing import JK02Writing
-from bmslink.protocols.jk.radio import JK_ADVERTS, JK_MODULES
+from bmslink.protocols.jk.jk02.stream import JKStream
+from bmslink.protocols.jk.jk02.writing import JK02Clock, JK02Settings
+from bmslink.protocols.jk.map import TABLE_BYTES, jk_map
+from bmslink.protocols.jk.radio import JK_ADVERTS
 from bmslink.protocols.jk.settings import SETTINGS_LAYOUTS, plain_settings, write_layout
+from bmslink.protocols.parts import Switches
 from bmslink.protocols.probe import Probe, Turn
 
 __all__ = ["JK02", "JK02Codec", "JK02Frame", "JK02Framer", "command", "record"]
@@ -81,6 +82,8 @@ class JK02Codec(Codec[JK02Frame]):
     proves, and the latest settings, which live values are completed with. `variant` is what is
     known beforehand; a frame that contradicts it is a `FrameError`.
     """
+
+    whole: ClassVar[frozenset[str]] = frozenset({"cells"})
 
     def __init__(self, variant: str | None = None, sign: str = "auto") -> None:
         if variant not in (None, *SLOTS):
@@ -252,11 +255,6 @@ def _log(values: Mapping[str, Any]) -> dict[str, Any]:
 
 # ---------------------------------------------------------------------------------- driver
 
-_SETTINGS_AGE = 30.0  # s between two readings of the settings, which nobody pushes
-_FORGET = 3  # after so many ages without an answer they are unknown
-_STREAM_TIMEOUT = 5.0  # live records come every 0.43-0.54 s: ten missed ones mean it stopped
-
-
 PROBE = Probe(
     protocols=("jk02", "jk04"),
     question="device info, command 97",
@@ -268,73 +266,27 @@ PROBE = Probe(
 )
 
 
-class JK02(JK02Writing):
-    """Starts a JK02 board's stream and takes what comes.
-
-    The order matters: 97 (device info), then 96 (settings). Many firmwares answer a 96 alone,
-    but never start to stream.
-    """
+class JK02(JKStream):
+    """A board of 24 or 32 cells."""
 
     name: ClassVar[str] = "jk02"
-    vendor: ClassVar[str] = "jk"
-    vendor_name: ClassVar[str] = "JK (Jikong)"
     radio_rank: ClassVar[int] = 10
     probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
     responder: ClassVar[str] = "bmslink.simulation.boards.jk02:JK02Responder"
-    streams: ClassVar[bool] = True
-    # Answers come within 0.09-0.45 s, and a first 97 may be lost (docs/protocols/jk02.md).
-    # A record over Bluetooth is spread over up to 0.1 s.
-    timing: ClassVar[Timing] = Timing(baudrate=115200, timeout=1.0, gap=0.0, retries=2, idle=0.3)
-    modules: ClassVar[tuple[Gatt, ...]] = JK_MODULES
     adverts: ClassVar[tuple[Advert, ...]] = JK_ADVERTS
 
-    @classmethod
-    def make_framer(cls) -> JK02Framer:
-        return JK02Framer()
+    def __init__(self, link: Link[JK02Frame], options: Options) -> None:
+        super().__init__(link, options)
+        self.settings = JK02Settings(self)
+        self.switches = Switches(self.name, settable=Switch)
+        self.clock_soc = JK02Clock(self)
 
     @classmethod
     def make_codec(cls, options: Options) -> Codec[JK02Frame]:
         return JK02Codec(options.variant, options.current_sign)
 
-    async def start(self) -> None:
-        """Greet the board once; one that sleeps is greeted again by the first question."""
-        self.codec = self.make_codec(self.options)
-        self._known.clear()
-        self._latest.clear()
-        self._streams = False
-        with suppress(LinkTimeout):
-            await self._greet(retries=0)
-
-    async def identify(self) -> Identity:
-        if not {INFO, SETTINGS} <= self._known.keys():
-            await self._greet(self.link.timing.retries)
-        with suppress(LinkTimeout):  # only live values tell the chemistry
-            live = await self._next(CELLS, self.link.timing.timeout)
-            self._known[CELLS] = self.codec.decode(live)
-        return self.codec.identity(list(self._known.values()))
-
-    async def _refresh_settings(self) -> None:
-        """The switches are in the settings, which somebody else may have changed since."""
-        now = asyncio.get_running_loop().time()
-        if now - self._settings_read > _FORGET * _SETTINGS_AGE:
-            self.codec.forget_settings()
-        if now - max(self._settings_read, self._settings_asked) > _SETTINGS_AGE:
-            self._settings_asked = now
-            await self.link.send(command(READ_SETTINGS))
-
-    async def read(self) -> Reading:
-        self.link.discard()
-        if not self._streams:
-            try:
-                await self._greet(self.link.timing.retries)
-            except LinkTimeout as error:
-                if error.heard != "other":
-                    raise
-                self._streams = True  # another client asked, and this one only listens
-        await self._refresh_settings()
-        try:
-            live = await self._next(CELLS, _STREAM_TIMEOUT)
-        except LinkTimeout:
-            await self._greet(self.link.timing.retries)
-            live = await self._next(CELLS, _STREAM_TIMEOUT)
-        return self.codec.reading([self.codec.decode(live)])
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        return tuple(
+            jk_map(each, None, b"\xff" * TABLE_BYTES, b"\xff" * 32) for each in ("24s", "32s")
+        )

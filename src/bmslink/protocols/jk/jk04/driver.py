@@ -13,15 +13,17 @@ from typing import Any, ClassVar
 
 from construct import Byte, Struct
 
-from bmslink.link.gatt import Advert
-from bmslink.model import Capability, Identity, Reading, Switch
+from bmslink.link.link import Link
+from bmslink.model import Identity, Reading, Switch
 from bmslink.protocols.base import Codec, Options, Payload, Record, require
 from bmslink.protocols.common.fields import Layout, open_wires, parse, sort_conditions, text
-from bmslink.protocols.common.settings_map import SettingsMap, Slot
-from bmslink.protocols.jk.jk02.driver import JK02, JK02Codec, explain_ack
+from bmslink.protocols.common.settings_map import SettingsMap
+from bmslink.protocols.jk.jk02.driver import JK02Codec, explain_ack
 from bmslink.protocols.jk.jk02.framing import ACK, CELLS, INFO, SETTINGS, JK02Frame
 from bmslink.protocols.jk.jk02.layouts import DEVICE_INFO, PAYLOAD
 from bmslink.protocols.jk.jk02.reading import cell_count
+from bmslink.protocols.jk.jk02.stream import JKStream
+from bmslink.protocols.jk.jk02.writing import NOT_TAKEN
 from bmslink.protocols.jk.jk04.layouts import (
     CELL_INFO,
     REGISTERS,
@@ -32,7 +34,8 @@ from bmslink.protocols.jk.jk04.layouts import (
     prove_settings,
 )
 from bmslink.protocols.jk.jk04.map import jk04_map
-from bmslink.protocols.probe import Probe
+from bmslink.protocols.jk.jk04.writing import JK04Settings
+from bmslink.protocols.parts import Switches
 
 __all__ = ["JK04", "JK04Codec"]
 
@@ -56,6 +59,8 @@ _REMEMBERED = ("cell_count", "balance_switch")
 class JK04Codec(Codec[JK02Frame]):
     """Meaning of JK04 frames. Remembers whether a device info proved the board, and the latest
     settings, which live values are completed with."""
+
+    whole: ClassVar[frozenset[str]] = frozenset({"cells"})
 
     def __init__(self) -> None:
         self._proven = False
@@ -167,44 +172,30 @@ def _live_reading(values: Mapping[str, Any]) -> Reading:
     )
 
 
-class JK04(JK02):
-    """Starts a JK04 board's stream (97, then 96) and takes what comes, every 0.5 s."""
+class JK04(JKStream):
+    """A balancer's stream: 97, then 96, then a record every 0.5 s."""
 
     name: ClassVar[str] = "jk04"
-    probes: ClassVar[tuple[Probe, ...]] = ()  # jk02's question finds it
     responder: ClassVar[str] = "bmslink.simulation.boards.jk04:JK04Responder"
     radio_rank: ClassVar[int] = 11
-    adverts: ClassVar[tuple[Advert, ...]] = ()  # those of jk02: nothing tells them apart
+    # no probes: jk02's question finds it; no adverts: nothing tells its from those of jk02
+    no_clock_soc_reasons: ClassVar[Mapping[str, str]] = NOT_TAKEN
 
-    settable: ClassVar[frozenset[Switch]] = frozenset({Switch.BALANCE})
-
-    @classmethod
-    def every_map(cls) -> tuple[SettingsMap, ...]:
-        return (jk04_map(None),)
-
-    def likely_map(self, identity: Identity) -> SettingsMap:
-        return jk04_map(identity.firmware)
-
-    def can_switch(self, switch: Switch) -> Capability:
-        if switch != Switch.BALANCE:
-            return Capability(False, "these boards balance and have no such switch")
-        return super().can_switch(switch)
-
-    async def settings_map(self, identity: Identity) -> SettingsMap:
-        self.own_map = jk04_map(identity.firmware)
-        return self.own_map
-
-    async def off_map(self, identity: Identity | None) -> SettingsMap:
-        if self.own_map is not None:
-            return self.own_map
-        self.switch_map = jk04_map((await self._info())["firmware"])
-        return self.switch_map
-
-    def slot_bytes(self, slot: Slot, table: bytes) -> bytes | None:
-        """Every register is where its number says."""
-        size = slot.layout.sizeof()
-        return table[slot.address : slot.address + size]
+    def __init__(self, link: Link[JK02Frame], options: Options) -> None:
+        super().__init__(link, options)
+        self.settings = JK04Settings(self)
+        self.switches = Switches(
+            self.name,
+            settable=[Switch.BALANCE],
+            missing=dict.fromkeys(
+                (Switch.CHARGE, Switch.DISCHARGE), "these boards balance and have no such switch"
+            ),
+        )
 
     @classmethod
     def make_codec(cls, options: Options) -> JK04Codec:
         return JK04Codec()
+
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        return (jk04_map(None),)

@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterable
 from typing import Any
 
-from construct import Array, Byte, Bytes, Int16ul, Int32ul, Int64ul, Struct
+from construct import Array, Byte, Bytes, Float32l, Int16ul, Int32ul, Int64ul, Struct
 
 from bmslink.protocols.base import require
-from bmslink.protocols.common.fields import flag, scaled, text
-from bmslink.protocols.jk.settings import Register
+from bmslink.protocols.common.fields import Layout, flag, scaled, text
+from bmslink.protocols.common.rows import Row, bare
+from bmslink.protocols.jk.settings import TABLE_BYTES, Register
+from bmslink.settings.setting import Danger, Evidence
 
 __all__ = [
     "CELL_INFO",
     "REGISTERS",
+    "ROWS",
     "SETTINGS_TABLE",
     "SLOTS",
     "float_bits",
@@ -55,32 +59,63 @@ CELL_INFO = Struct(
 )
 """Type 02, the live values."""
 
-SETTINGS_TABLE = Struct(
-    "reserved_6" / Bytes(28),  # begins with a float of 1.0
-    "cell_count" / Int32ul,  # 34
-    "jk_power_off_voltage" / _F32,  # 38: V of a cell
-    "reserved_42" / Bytes(32),
-    "jk_voltage_reference" / _F32,  # 74: V; all cell voltages scale with it
-    "reserved_78" / Bytes(20),
-    "jk_balance_start_voltage" / _F32,  # 98: named so by one source, and balancing ignores it
-    "reserved_102" / Bytes(4),  # a float of 3.4, or 0
-    "balance_delta" / _F32,  # 106: V
-    "balance_current" / _F32,  # A
-    "balance_switch" / Int32ul,  # 114
-    "reserved_118" / Bytes(181),
+_CAPTURE = Evidence.CAPTURE
+
+_UNSURE = (
+    "one source names it so, and register 58 for it; by the rule of all others it would be 5C, "
+    "which nobody was recorded writing, and boards balance far below it"
 )
+
+ROWS: tuple[Row, ...] = (
+    Row(0x1C, "cell_count", Int16ul, (2, 24), _CAPTURE, danger=Danger.COMMISSIONING),
+    Row(0x20, "jk_power_off_voltage", Float32l, (1.2, 4.4), _CAPTURE, step=0.001,
+        title="The board switches itself off below", unit="V", danger=Danger.POWER),
+    bare(0x44, "jk_voltage_reference", Float32l),  # all cell voltages scale with it
+    Row(0x5C, "jk_balance_start_voltage", Float32l, None, Evidence.DOCUMENT,
+        step=0.001, title="Balancing begins above (unsure)", unit="V", reason=_UNSURE),
+    Row(0x64, "balance_delta", Float32l, (0.003, 1.0), _CAPTURE, step=0.001),
+    Row(0x68, "balance_current", Float32l, (0.3, 10.0), _CAPTURE, step=0.001),
+    Row(0x6C, "balance_switch", Byte, None, _CAPTURE),
+)  # fmt: skip
+"""The settings, by write register, which is also where the value is in type 01 (from byte 6 on).
+All but 5C were seen being written in a session with the vendor's app: 20 and 68 changed what the
+board showed next, 1C its live records (`sess-jk04-b2a16s-writes`,
+`sess-jk04-b5a24s-8.0.3M-writes`)."""
+
+_WIDE = 4
+"""Bytes of each value in the record, however few a write has."""
+
+
+def _record_field(wire: Layout) -> Layout:
+    return _F32 if wire is Float32l else Int32ul
+
+
+def _table(rows: Iterable[Row]) -> Layout:
+    """The record: what lies between the rows is reserved."""
+    fields: list[Layout] = []
+    at = 0
+    for row in (*rows, bare(TABLE_BYTES, "", Byte)):
+        if row.at > at:
+            fields.append(f"reserved_{6 + at}" / Bytes(row.at - at))
+        if row.name:
+            fields.append(row.name / _record_field(row.wire))
+        at = row.at + _WIDE
+    return Struct(*fields)
+
+
+SETTINGS_TABLE = _table(ROWS)
 """Type 01, the settings."""
 
 REGISTERS: dict[int, Register] = {
-    0x1C: Register("cell_count", Int16ul),
-    0x20: Register("jk_power_off_voltage", _F32),
-    0x44: Register("jk_voltage_reference", _F32, danger=True),
-    0x64: Register("balance_delta", _F32),
-    0x68: Register("balance_current", _F32),
-    0x6C: Register("balance_switch", Byte),
+    row.at: Register(
+        row.key,
+        _F32 if row.wire is Float32l else row.wire,
+        danger=not row.offered,
+    )
+    for row in ROWS
+    if not row.reason
 }
-"""Write registers, each seen in a session with the vendor's app; all are at byte register + 6
-of type 01."""
+"""Write registers, each seen being written."""
 
 _FLOATS = frozenset(
     {
@@ -89,10 +124,7 @@ _FLOATS = frozenset(
         "average_voltage",
         "delta_voltage",
         "balance_current",
-        "jk_power_off_voltage",
-        "jk_voltage_reference",
-        "jk_balance_start_voltage",
-        "balance_delta",
+        *(row.name for row in ROWS if row.wire is Float32l),
     }
 )
 

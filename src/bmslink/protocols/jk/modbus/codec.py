@@ -247,7 +247,7 @@ def fits(answer: RTUFrame, asked: RTUFrame) -> bool:
 
 def _named(payload: Payload, what: str) -> dict[str, Any]:
     values = parse(payload.layout, payload.data, what)
-    return {k: v for k, v in values.items() if not k.startswith(("part_", "reserved_"))}
+    return {k: v for k, v in values.items() if not k.startswith(("part_", "reserved"))}
 
 
 def _chunks(records: Iterable[Mapping[str, Any]]) -> list[Chunk]:

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar, NamedTuple
 
 from bmslink.errors import LinkTimeout, Refused
 from bmslink.link.link import Link, Timing
-from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Options, Record
+from bmslink.model import Identity, Reading, Switch
+from bmslink.protocols.base import Driver, Options, Record, Requester
 from bmslink.protocols.common.register_runs import alike
 from bmslink.protocols.common.rtu import MODBUS_SHAPES, RTUFrame, RTUFramer, answers_read
+from bmslink.protocols.common.settings_map import SettingsMap, WriteCommand
+from bmslink.protocols.jk.map import TABLE_BYTES
 from bmslink.protocols.jk.modbus.codec import (
     JKModbusCodec,
     check_address,
@@ -31,7 +34,9 @@ from bmslink.protocols.jk.modbus.map import (
     SETTINGS,
     RegisterTable,
 )
-from bmslink.protocols.jk.modbus.writing import JKModbusWriting
+from bmslink.protocols.jk.modbus.settings import modbus_map
+from bmslink.protocols.jk.modbus.writing import JKModbusSettings
+from bmslink.protocols.parts import Switches
 from bmslink.protocols.probe import Probe, Turn
 
 __all__ = ["JKModbus"]
@@ -66,6 +71,10 @@ def _is_jk(identity: Identity) -> bool:
     return model.isprintable() and len(model) > 1 and bool(re.match(r"V?\d+\.\d", firmware))
 
 
+def _request(table: RegisterTable, read: Read, address: int | None) -> RTUFrame:
+    return read_request(1 if address is None else address, table.base + read.offset, read.registers)
+
+
 PROBE = Probe(
     protocols=("jk-modbus",),
     question="model and versions, function 03",
@@ -84,11 +93,16 @@ PROBE = Probe(
 )
 
 
-class JKModbus(JKModbusWriting):
+class JKModbus(Driver[RTUFrame]):
     """Reads the tables in small pieces and learns how long the board is deaf after an answer."""
 
     name: ClassVar[str] = "jk-modbus"
     vendor: ClassVar[str] = "jk"
+    requests: ClassVar[Mapping[str, Requester]] = {
+        "switches": partial(_request, SETTINGS, SWITCHES_READ),
+        **{f"live_{n}": partial(_request, LIVE, read) for n, read in enumerate(LIVE_READS, 1)},
+        **{f"info_{n}": partial(_request, INFO, read) for n, read in enumerate(IDENTITY_READS, 1)},
+    }
     probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
     responder: ClassVar[str] = "bmslink.simulation.boards.jk_modbus:JKModbusResponder"
     # A request 2 ms after an answer is not heard, one after 380 ms is; between them nothing was
@@ -99,6 +113,13 @@ class JKModbus(JKModbusWriting):
 
     addresses: ClassVar[range] = range(16)
     counts_seconds: ClassVar[bool] = True
+    no_clock_soc_reasons: ClassVar[Mapping[str, str]] = {
+        "clock": (
+            "two editions of the vendor's document name different "
+            "registers, and the wrong one loads a preset"
+        ),
+        "soc": "the board counts it, and no register for it was ever recorded",
+    }
 
     def __init__(self, link: Link[RTUFrame], options: Options) -> None:
         super().__init__(link, options)
@@ -107,6 +128,8 @@ class JKModbus(JKModbusWriting):
         self._ends_early = False
         self._latest = b""
         self._asked: tuple[int, int] | None = None
+        self.settings = JKModbusSettings(self)
+        self.switches = Switches(self.name, settable=Switch)
 
     @classmethod
     def make_framer(cls) -> RTUFramer:
@@ -115,6 +138,10 @@ class JKModbus(JKModbusWriting):
     @classmethod
     def make_codec(cls, options: Options) -> JKModbusCodec:
         return JKModbusCodec(options.variant, options.current_sign)
+
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        return (modbus_map(None, b"\xff" * TABLE_BYTES, b"\xff" * 32),)
 
     async def start(self) -> None:
         """Another board may be behind the link now; how patient to be is remembered."""
@@ -129,7 +156,7 @@ class JKModbus(JKModbusWriting):
             await self.ask(*(_BETWEEN if request.count != _BETWEEN[1].registers else _OTHERWISE))
         self._asked = request.register, request.count
         self.codec.decode(request, sent=True)
-        answer = await self.patient(request)
+        answer = await self._patient(request)
         record = self.codec.decode(answer)
         if record.role == "refusal":
             status, meaning = record.values["status"], record.values["meaning"]
@@ -142,17 +169,23 @@ class JKModbus(JKModbusWriting):
         return record
 
     async def ask_firmware(self) -> str | None:
+        """Its firmware, in one question."""
         codec = self.make_codec(self.options)  # a reading may be under way
         read = IDENTITY_READS[0]
         request = read_request(self.address, INFO.base + read.offset, read.registers)
         codec.decode(request, sent=True)
-        return codec.identity([codec.decode(await self.patient(request))]).firmware
+        return codec.identity([codec.decode(await self._patient(request))]).firmware
 
     async def ask_bytes(self, table: RegisterTable, offset: int, registers: int) -> bytes:
+        """The raw bytes of registers; `Refused` when the board says no."""
         await self.ask(table, Read(offset, registers))
         return self._latest
 
-    async def patient(self, request: RTUFrame, *, once: bool = False) -> RTUFrame:
+    async def exchange(self, step: WriteCommand[RTUFrame]) -> RTUFrame | None:
+        return await self._patient(step.frame, once=step.once)
+
+    async def _patient(self, request: RTUFrame, *, once: bool = False) -> RTUFrame:
+        """Send a request when the board can hear it, and give back its answer."""
         loop = asyncio.get_running_loop()
         soon = loop.time() - self._answered_at <= _SLOWEST
         left = 0 if once else self.link.timing.retries

@@ -89,6 +89,11 @@ class RegisterTable:
     layout: Layout
     fields: tuple[Field, ...]
 
+    @property
+    def starts(self) -> dict[str, int]:
+        """Where its fields begin, by their names."""
+        return {field.name: field.start for field in self.fields}
+
 
 def _table(name: str, base: int, native: Layout) -> RegisterTable:
     layout = big_endian(native)

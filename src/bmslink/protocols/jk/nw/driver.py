@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from bmslink.errors import FrameError
-from bmslink.link.link import Timing
-from bmslink.model import Identity, Reading
-from bmslink.protocols.base import Codec, Options, Payload, Record, Role
+from bmslink.link.link import Link, Timing
+from bmslink.model import Identity, Reading, Switch
+from bmslink.protocols.base import Codec, Driver, Options, Payload, Record, Requester, Role
 from bmslink.protocols.common.fields import (
     flag_or_raw,
     is_set,
@@ -26,6 +26,7 @@ from bmslink.protocols.common.fields import (
     text,
     unnamed_bits,
 )
+from bmslink.protocols.common.settings_map import SettingsMap
 from bmslink.protocols.jk.nw.framing import (
     COMMANDS,
     LOGIN,
@@ -38,8 +39,8 @@ from bmslink.protocols.jk.nw.framing import (
     JKNWFrame,
     JKNWFramer,
     read_all_request,
-    write_request,
 )
+from bmslink.protocols.jk.nw.map import nw_map
 from bmslink.protocols.jk.nw.tags import (
     ALARMS,
     CHEMISTRIES,
@@ -54,7 +55,8 @@ from bmslink.protocols.jk.nw.tags import (
     temperature,
     without_password,
 )
-from bmslink.protocols.jk.nw.writing import JKNWWriting
+from bmslink.protocols.jk.nw.writing import JKNWSettings
+from bmslink.protocols.parts import Switches
 from bmslink.protocols.probe import Probe, Turn
 
 __all__ = ["JKNW", "JKNWCodec"]
@@ -87,6 +89,8 @@ def _has_tags(frame: JKNWFrame, *, sent: bool = False) -> bool:
 class JKNWCodec(Codec[JKNWFrame]):
     """Meaning of `4E 57` frames. Remembers the protocol version, without which the current of
     a single-tag answer cannot be understood."""
+
+    whole: ClassVar[frozenset[str]] = frozenset({"all"})
 
     def __init__(self, options: Options | None = None) -> None:
         self._negate_current = options is not None and options.current_sign == "inverted"
@@ -275,7 +279,7 @@ PROBE = Probe(
 )
 
 
-class JKNW(JKNWWriting[JKNWFrame]):
+class JKNW(Driver[JKNWFrame]):
     """Asks for the whole list: one frame is the reading and the identity.
 
     The terminal id is 0 in every capture and no source uses it to tell boards apart, so
@@ -284,11 +288,24 @@ class JKNW(JKNWWriting[JKNWFrame]):
 
     name: ClassVar[str] = "jk-nw"
     vendor: ClassVar[str] = "jk"
+    requests: ClassVar[Mapping[str, Requester]] = {"all": lambda address: read_all_request()}
     probes: ClassVar[tuple[Probe, ...]] = (PROBE,)
     responder: ClassVar[str] = "bmslink.simulation.boards.jk_nw:JKNWResponder"
     # Answers begin 26 to 100 ms after the request (93 ms in the vendor's own log) and take
     # 25 ms on the wire; others found 100 ms between frames necessary (docs/protocols/jk-nw.md).
     timing: ClassVar[Timing] = Timing(baudrate=115200, timeout=0.5, gap=0.1)
+    no_clock_soc_reasons: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("clock", "soc"), "nobody has recorded this port setting it"
+    )
+
+    def __init__(self, link: Link[JKNWFrame], options: Options) -> None:
+        super().__init__(link, options)
+        self.settings = JKNWSettings(self._ask_all)
+        self.switches = Switches(
+            self.name,
+            settable=(Switch.CHARGE, Switch.DISCHARGE),
+            missing={Switch.BALANCE: "boards were seen ignoring it on this port"},
+        )
 
     @classmethod
     def make_framer(cls) -> JKNWFramer:
@@ -298,10 +315,12 @@ class JKNW(JKNWWriting[JKNWFrame]):
     def make_codec(cls, options: Options) -> JKNWCodec:
         return JKNWCodec(options)
 
-    def make_write(self, tag: int, value: bytes) -> JKNWFrame:
-        return write_request(tag, value)
+    @classmethod
+    def every_map(cls) -> tuple[SettingsMap, ...]:
+        return (nw_map(),)
 
-    async def ask_all(self) -> bytes:
+    async def _ask_all(self) -> bytes:
+        """The full list, as it came."""
         return (await self._answer()).data
 
     async def _all(self) -> Record:

@@ -27,10 +27,13 @@ from bmslink.errors import FrameError
 from bmslink.model import Condition
 from bmslink.protocols.base import Role
 from bmslink.protocols.common.fields import Layout, scaled, text
+from bmslink.protocols.common.rows import Row
+from bmslink.settings.setting import Danger, Evidence
 
 __all__ = [
     "ALARMS",
     "CHEMISTRIES",
+    "ROWS",
     "TAGS",
     "WRITE_ONLY",
     "Tag",
@@ -72,7 +75,66 @@ _10MV = scaled(Int16ub, 100)
 _CELL = Struct("number" / Byte, "voltage" / _MV)
 _CELL_LIST = Prefixed(Byte, GreedyRange(_CELL))
 
-TAGS: dict[int, Tag] = {
+_UNTRIED = "nobody has recorded this tag being written; the board's Bluetooth port takes it"
+
+
+def _shown(
+    at: int,
+    key: str,
+    wire: Layout,
+    title: str = "",
+    unit: str = "",
+    *,
+    own: bool = False,
+    live: bool = False,
+) -> Row:
+    """Was never tried, so it is never written."""
+    return Row(at, key, wire, reason=_UNTRIED, title=title, unit=unit, own=own, live=live)
+
+
+ROWS: tuple[Row, ...] = (
+    _shown(0x8E, "pack_ovp", _10MV),
+    _shown(0x8F, "pack_uvp", _10MV),
+    _shown(0x90, "cell_ovp", _MV),
+    _shown(0x91, "cell_ovp_release", _MV),
+    _shown(0x92, "cell_ovp_delay", Int16ub),
+    _shown(0x93, "cell_uvp", _MV),
+    _shown(0x94, "cell_uvp_release", _MV),
+    _shown(0x95, "cell_uvp_delay", Int16ub),
+    _shown(0x96, "cell_delta", _MV),
+    _shown(0x97, "discharge_ocp", Int16ub),
+    _shown(0x98, "discharge_ocp_delay", Int16ub),
+    _shown(0x99, "charge_ocp", Int16ub),
+    _shown(0x9A, "charge_ocp_delay", Int16ub),
+    _shown(0x9B, "balance_start_voltage", _MV),
+    _shown(0x9C, "balance_delta", _MV),
+    _shown(0x9D, "balance_switch", Byte),
+    _shown(0x9E, "mosfet_otp", Int16ub),
+    _shown(0x9F, "mosfet_otp_release", Int16ub),
+    _shown(0xA0, "jk_box_otp", Int16ub, "Box over-temperature", "°C"),
+    _shown(0xA1, "jk_box_otp_release", Int16ub, "Box over-temperature release", "°C"),
+    _shown(0xA2, "temperature_delta", Int16ub),
+    _shown(0xA3, "charge_otp", Int16ub),
+    _shown(0xA4, "discharge_otp", Int16ub),
+    _shown(0xA5, "charge_utp", Int16sb),
+    _shown(0xA6, "charge_utp_release", Int16sb),
+    _shown(0xA7, "discharge_utp", Int16sb),
+    _shown(0xA8, "discharge_utp_release", Int16sb),
+    _shown(0xA9, "cell_count", Byte),
+    _shown(0xAA, "nominal_capacity", scaled(Int32ub, 1)),
+    Row(0xAB, "charge_switch", Byte, None, Evidence.CAPTURE, danger=Danger.POWER),
+    Row(0xAC, "discharge_switch", Byte, None, Evidence.CAPTURE, danger=Danger.POWER),
+    _shown(0xAD, "jk_current_calibration", _MV, "Current calibration", "A", own=True),  # mA, as A
+    _shown(0xAE, "jk_address", Byte, "Address", own=True),
+    _shown(0xAF, "jk_battery_type", Byte, "Battery type"),
+    _shown(0xB0, "sleep_delay", Int16ub),
+    _shown(0xB1, "jk_soc_low", Byte, "SOC low", "%"),
+    _shown(0xB3, "jk_dedicated_charger", Byte, "Dedicated charger"),
+    _shown(0xB8, "jk_calibrating", Byte, "Calibrating", own=True, live=True),
+)
+"""The settings. Two were recorded being written (`nw-write-charge-on` and its sisters)."""
+
+_TAGS: dict[int, Tag] = {
     CELLS: Tag("cells", _CELL_LIST, "reading"),
     0x80: Tag("mosfet_temperature", Int16ub, "reading"),
     0x81: Tag("box_temperature", Int16ub, "reading"),
@@ -86,53 +148,18 @@ TAGS: dict[int, Tag] = {
     0x8A: Tag("string_count", Int16ub, "reading"),
     0x8B: Tag("alarm_word", Int16ub, "reading"),
     0x8C: Tag("status_word", Int16ub, "reading"),
-    0x8E: Tag("pack_ovp", _10MV),
-    0x8F: Tag("pack_uvp", _10MV),
-    0x90: Tag("cell_ovp", _MV),
-    0x91: Tag("cell_ovp_release", _MV),
-    0x92: Tag("cell_ovp_delay", Int16ub),
-    0x93: Tag("cell_uvp", _MV),
-    0x94: Tag("cell_uvp_release", _MV),
-    0x95: Tag("cell_uvp_delay", Int16ub),
-    0x96: Tag("cell_delta", _MV),
-    0x97: Tag("discharge_ocp", Int16ub),
-    0x98: Tag("discharge_ocp_delay", Int16ub),
-    0x99: Tag("charge_ocp", Int16ub),
-    0x9A: Tag("charge_ocp_delay", Int16ub),
-    0x9B: Tag("balance_start_voltage", _MV),
-    0x9C: Tag("balance_delta", _MV),
-    0x9D: Tag("balance_switch", Byte),
-    0x9E: Tag("mosfet_otp", Int16ub),
-    0x9F: Tag("mosfet_otp_release", Int16ub),
-    0xA0: Tag("jk_box_otp", Int16ub),
-    0xA1: Tag("jk_box_otp_release", Int16ub),
-    0xA2: Tag("temperature_delta", Int16ub),
-    0xA3: Tag("charge_otp", Int16ub),
-    0xA4: Tag("discharge_otp", Int16ub),
-    0xA5: Tag("charge_utp", Int16sb),
-    0xA6: Tag("charge_utp_release", Int16sb),
-    0xA7: Tag("discharge_utp", Int16sb),
-    0xA8: Tag("discharge_utp_release", Int16sb),
-    0xA9: Tag("cell_count", Byte),
-    0xAA: Tag("nominal_capacity", scaled(Int32ub, 1)),
-    0xAB: Tag("charge_switch", Byte),
-    0xAC: Tag("discharge_switch", Byte),
-    0xAD: Tag("jk_current_calibration", _MV),  # mA, as A
-    0xAE: Tag("jk_address", Byte),
-    0xAF: Tag("jk_battery_type", Byte),
-    0xB0: Tag("sleep_delay", Int16ub),
-    0xB1: Tag("jk_soc_low", Byte),
+    **{row.at: Tag(row.key, row.wire) for row in ROWS},
     PASSWORD: Tag("password", Bytes(10)),
-    0xB3: Tag("jk_dedicated_charger", Byte),
     0xB4: Tag("device_id", Bytes(8), "identity"),
     0xB5: Tag("manufacturing_date", Bytes(4), "identity"),  # YYMM
     0xB6: Tag("runtime_minutes", Int32ub, "reading"),
     0xB7: Tag("software_version", Bytes(15), "identity"),
-    0xB8: Tag("jk_calibrating", Byte),
     0xB9: Tag("full_capacity", scaled(Int32ub, 1), "reading"),
     0xBA: Tag("manufacturer_id", Bytes(24), "identity"),
     0xC0: Tag("protocol_version", Byte, "identity"),
 }
+TAGS: dict[int, Tag] = dict(sorted(_TAGS.items()))
+"""In the order of the boards."""
 
 WRITE_ONLY: dict[bytes, str] = {
     b"\xbb": "jk_restart",

@@ -1,0 +1,50 @@
+"""Several packs at the same time: those on different lines at once, those on one line in turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from bmslink.config.identity.places import Place
+    from bmslink.device import Device
+
+__all__ = ["at_once"]
+
+T = TypeVar("T")
+
+
+async def at_once(
+    items: Sequence[T], device_of: Callable[[T], Device], act: Callable[[T], Awaitable[None]]
+) -> None:
+    """Do it with each, on every line at once.
+
+    What ends one line ends no other: they all come to their end, and then the first exception is
+    raised. Only to be cancelled (Ctrl-C) ends all of them.
+    """
+
+    async def follow(line: Sequence[T]) -> None:
+        for item in line:
+            await act(item)
+
+    lines = _lines(items, device_of)
+    ends = await asyncio.gather(*map(follow, lines), return_exceptions=True)
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
+
+
+def _lines(items: Sequence[T], device_of: Callable[[T], Device]) -> list[list[T]]:
+    """The items by the line that their packs are on."""
+    from bmslink.config.identity.places import where
+
+    lines: list[tuple[Place, list[T]]] = []
+    for item in items:
+        place = where(device_of(item))
+        found = next((line for other, line in lines if other.same_line(place)), None)
+        if found is None:
+            lines.append((place, [item]))
+        else:
+            found.append(item)
+    return [line for _place, line in lines]
