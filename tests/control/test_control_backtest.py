@@ -436,3 +436,23 @@ def test_what_waits_and_what_rests_is_told() -> None:
     assert "soc_floor" not in states, "it is off as shipped"
     assert states["discharge_cold_derate"] == "derating"
     assert states["charge_hot_derate"] == "content", "half of 1 C is all that it ever leaves"
+
+
+def test_a_log_that_changes_its_pace_is_followed() -> None:
+    """The interval was guessed from the first 24 lines: after them a reading a minute was old."""
+    calm = [healthy(current=-5.0, uptime=float(n)) for n in range(400)]
+    quick = [at(float(n), calm[n]) for n in range(60)]
+    slow = [at(60.0 + 60 * n, calm[60 + n]) for n in range(240)]
+    report = tried([*quick, *slow])
+    assert report.interval == 60
+    assert report.totals.stale_seconds < 30 * 60
+    lossy = [reading for n, reading in enumerate(slow) if n % 7 and n % 5]
+    assert tried([*quick, *lossy]).interval == 60
+    assert tried([*quick, slow[0], *steady_after(slow[0])]).interval == 1
+
+
+def steady_after(reading: Reading) -> list[Reading]:
+    """A reading a second again: one gap is no pace."""
+    assert reading.time is not None
+    began = (reading.time - START).total_seconds()
+    return [at(began + n, healthy(current=-5.0, uptime=900.0 + n)) for n in range(1, 100)]

@@ -61,8 +61,6 @@ class Backtest:
         self.engine = make_engine(policies, settings, poll=poll, sink=sink)
         self.totals = Totals()
         self._playback = Playback(self.engine, self, poll)
-        self._poll = poll
-        self._longest = self.engine.plan.timing.stale_after
         battery = policies.battery
         self._most_amps = _HIGHEST_RATE * battery.capacity
         self._most_volts = _HIGHEST_CELL * battery.cells
@@ -118,7 +116,7 @@ class Backtest:
         last = self._entry
         if last is not None:
             passed = entry.time - last.time
-            if passed > self._longest:
+            if passed > self.engine.plan.timing.stale_after:
                 totals.gaps += 1
                 totals.longest_gap = max(totals.longest_gap, passed)
             else:
@@ -237,7 +235,7 @@ class Backtest:
         """What was found so far."""
         return BacktestReport(
             target=self._target,
-            interval=self._poll,
+            interval=self._playback.poll,
             began=self._began,
             ended=self._time,
             totals=msgspec.structs.replace(self.totals),

@@ -97,8 +97,8 @@ class Engine:
         )
         battery = policies.battery
         self._states = [State() for _ in self.plan.rules]
-        self._pairs = list(zip(self.plan.rules, self._states, strict=True))
-        self._rows = [(r, s, r.source, r.gate, r.sign, _quiet_below(r)) for r, s in self._pairs]
+        self._settings, self._acting, self._sink = settings, acting, sink
+        self._line_up(self.plan.rules)
         self._sources = [(QUANTITIES[name], probes) for name, probes in self.plan.sources]
         asked_gates = (gate for r in self.plan.rules for gate in (r.gate, r.release_gate))
         self._gates = {gate for gate in asked_gates if gate is not None}
@@ -122,6 +122,19 @@ class Engine:
         self._stop_reason = ""
         self._aside: dict[str, Any] = {}
         """What was saved by a version that knows more."""
+
+    def retime(self, poll: float) -> None:
+        """From now on the readings are so many seconds apart; what is remembered stays."""
+        plan = compile_policies(
+            self.plan.policies, self._settings, acting=self._acting, poll=poll, sink=self._sink
+        )
+        self.plan = plan  # the same policies in the same order
+        self._refresh = _REFRESH * poll
+        self._line_up(plan.rules)
+
+    def _line_up(self, rules: Sequence[PolicyRule]) -> None:
+        self._pairs = list(zip(rules, self._states, strict=True))
+        self._rows = [(r, s, r.source, r.gate, r.sign, _quiet_below(r)) for r, s in self._pairs]
 
     # -- in --------------------------------------------------------------------------------------
 
