@@ -97,7 +97,7 @@ async def _ours(stack: AsyncExitStack, protocol: str, mtu: int) -> Exchange:
     address = await _serve(stack, "ours", protocol, mtu)
     os.environ[VARIABLE] = "air:backend:ours"
     target = f"{protocol}+ble://{address}?gap=0"
-    device = await stack.enter_async_context(bmslink.connect(target))
+    device = await stack.enter_async_context(bmslink.connect(target).board)
     if protocol == "jbd":
         return device.read
 

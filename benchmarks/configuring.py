@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bmslink import connect
+from bmslink.board import Board
 from bmslink.config import Plan, apply, draft
 from bmslink.config.writer import _REST as REST
-from bmslink.device import Device
 from bmslink.storage.journal import Journal
 from boards import boards
 
@@ -68,7 +68,7 @@ def measure() -> Change:
 
 async def _measure(target: str, journal: Journal) -> Change:
     tape = io.BytesIO()
-    async with connect(target, record=tape) as device:
+    async with connect(target, record=tape).board as device:
         gap, baudrate = device.link.timing.gap, device.link.timing.baudrate
         parts = [await _parts(device, tape)]
         writes = await _writes(device, tape)
@@ -87,7 +87,7 @@ async def _measure(target: str, journal: Journal) -> Change:
     return Change(must, sent, limit, took)
 
 
-async def _parts(device: Device, tape: io.BytesIO) -> Traffic:
+async def _parts(device: Board, tape: io.BytesIO) -> Traffic:
     """Who it is and the live values once, the table three times."""
     identity = await device.identify()
     found = await device.settings_map(identity)
@@ -101,7 +101,7 @@ async def _parts(device: Device, tape: io.BytesIO) -> Traffic:
     return once.plus(_traffic(tape, at), 3)
 
 
-async def _writes(device: Device, tape: io.BytesIO) -> Traffic:
+async def _writes(device: Board, tape: io.BytesIO) -> Traffic:
     """Ten writes of two bytes with their acknowledgements, and a read-back for each: as long as
     a read, and as its answer."""
     found = await device.settings_map(await device.identify())

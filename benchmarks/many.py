@@ -67,7 +67,7 @@ async def _share(targets: list[str], seconds: float) -> Share:
 
 async def _read(target: str, period: float, seen: list[float]) -> None:
     async with connect(target) as device:
-        streams = device.driver.name == "jk02"
+        streams = device.board.driver.name == "jk02"
         readings = device.stream(0.0 if streams else period)
         while await anext(readings):
             seen.append(time.perf_counter())

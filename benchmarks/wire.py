@@ -41,7 +41,7 @@ def cycles(polls: int) -> list[Cycle]:
 async def _cycle(protocol: str, target: str, gap: float | None, polls: int) -> Cycle:
     wanted = target if gap is None else f"{target}?gap={gap}"
     wire, requests = await _traffic(wanted)
-    async with connect(wanted) as device:
+    async with connect(wanted).board as device:
         await device.read()
         await device.read()
         timing = device.link.timing
@@ -60,7 +60,7 @@ async def _cycle(protocol: str, target: str, gap: float | None, polls: int) -> C
 async def _traffic(target: str) -> tuple[int, int]:
     """Bytes both ways and requests of the third poll; the first ones find out what is there."""
     tape = io.BytesIO()
-    async with connect(target, record=tape) as device:
+    async with connect(target, record=tape).board as device:
         await device.read()
         await device.read()
         before = len(tape.getvalue())

@@ -38,7 +38,7 @@ def command(
     """The warmest probe of a pack."""
     from bmslink.cli.loop import run_open
     from bmslink.cli.render import hottest
-    from bmslink.device import Device
+    from bmslink.board import Board
 
     session = o.session_of(ctx)
 
@@ -112,7 +112,7 @@ print(*advertised(SeenDevice(address="C0:FF:EE:00:00:01", name="Acme-1")))
 print(module_of("toy").name)
 
 async def read_over_the_air():
-    async with world("toy") as here, bmslink.connect(here.target) as device:
+    async with world("toy") as here, bmslink.connect(here.target).board as device:
         return (await device.read()).protocol
 
 os.environ[VARIABLE] = BACKEND
@@ -126,7 +126,7 @@ from bmslink.model import Command
 from virtual_time import virtual_run
 
 async def main():
-    async with bmslink.connect("toy+sim://?load=idle") as device:
+    async with bmslink.connect("toy+sim://?load=idle").board as device:
         for on in (False, True):
             outcome = await switch(device, Command("discharge", on))
             print(outcome.result, (await device.read()).discharging_allowed)
@@ -229,7 +229,7 @@ from virtual_time import virtual_run
 
 
 async def each(target, key, value, outside):
-    async with bmslink.connect(target) as device:
+    async with bmslink.connect(target).board as device:
         table = await device.settings()
         row, held = table.map.setting(key), table.values()[key]
         refused = [check.name for check in (await draft(device, {key: outside})).blocked]

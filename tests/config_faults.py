@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bmslink.board import Board
 from bmslink.config import Plan, draft
 from bmslink.config.effects import kept_off, matters
-from bmslink.device import Device, resolve
 from bmslink.errors import BmsError, LinkClosed
 from bmslink.link.transport import Endpoint, OnData, OnLost
 from bmslink.protocols.abilities import settings_of
@@ -27,6 +27,7 @@ from bmslink.simulation.responder import Answer, Responder, make_responder
 from bmslink.simulation.transport import SimDevice, SimTransport
 from bmslink.simulation.wire import WireFaults
 from bmslink.storage.journal import Journal
+from bmslink.target import resolve
 
 
 def _jbd_refusal(request: bytes) -> bytes:
@@ -122,9 +123,9 @@ class World:
         self.node: Responder = make_responder(self.protocol, self.pack)
         self.journal = MortalJournal(self)
 
-    def device(self, *, faulty: bool = True) -> Device:
+    def device(self, *, faulty: bool = True) -> Board:
         """Somebody who wants to talk to the board, not yet connected."""
-        device = Device(resolve(f"sim://{self.protocol}"))
+        device = Board(resolve(f"sim://{self.protocol}"))
         watcher = _Watcher(self, device) if faulty else None
         proxy = _Proxy(self, watcher)
         sim = SimDevice(self.pack, proxy, WireFaults(self.pack), 1.0)
@@ -154,7 +155,7 @@ class World:
             await self.prepare(device, plan)
             return plan
 
-    async def prepare(self, device: Device, plan: Plan) -> None:
+    async def prepare(self, device: Board, plan: Plan) -> None:
         """What others may write while the plan is carried out."""
         slots = plan.table.map.by_address
         order = [change.slot for change in plan.changes]
@@ -236,7 +237,7 @@ class MortalJournal(Journal):
 class _Watcher:
     """Knows which write of a slot is under way."""
 
-    def __init__(self, world: World, device: Device) -> None:
+    def __init__(self, world: World, device: Board) -> None:
         self.now: Writing | None = None
         self._steps: dict[int, tuple[WriteCommand[Any], Writing]] = {}
         driver: Driver[Any] = device.driver

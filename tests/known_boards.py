@@ -90,7 +90,7 @@ def met(target: str, address: int | None = None) -> Driver[Any]:
     """A driver that has met the board at a target, and has let it go again."""
 
     async def main() -> Driver[Any]:
-        async with bmslink.connect(target, address=address) as device:
+        async with bmslink.connect(target, address=address).board as device:
             await device.settings_map(await device.identify())
             return device.driver
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bmslink.device import Device
+from bmslink.board import Board
 from bmslink.link.transport import Endpoint
 from bmslink.model import Reading
 from control_support import healthy
@@ -69,7 +69,7 @@ def capture(protocol: str, polls: int = 30) -> list[dict[str, Any]]:
 
     async def record() -> None:
         endpoint = Endpoint("sim", "", protocol, {"load": "-30", "seed": "3"})
-        async with Device(endpoint, record=kept) as device:
+        async with Board(endpoint, record=kept) as device:
             for n in range(polls):
                 kept.second = 2.0 * n
                 await device.read()

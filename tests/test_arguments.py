@@ -199,7 +199,10 @@ def test_nothing_is_sent_for_a_wrong_argument(monkeypatch: pytest.MonkeyPatch) -
             lambda: device.draft(["cell_ovp"]),
             lambda: device.draft({"cell_ovp": 3.6}, waive="untested"),
             lambda: device.apply({"cell_ovp": 3.6}),
-            lambda: device.settings(5),
+            lambda: device.set_soc("50"),
+            lambda: device.set_clock("now"),
+            lambda: device.undo(waive="unchanged"),
+            lambda: device.switch("charge", 0),
             lambda: device.resume(rollback="yes"),
         ):
             with pytest.raises(UsageError, match="must be"):

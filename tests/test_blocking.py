@@ -18,8 +18,7 @@ from pathlib import Path
 import pytest
 
 import bmslink
-from bmslink import blocking, config, device
-from bmslink.board import Board
+from bmslink import blocking, device
 from bmslink.errors import LinkClosed, LinkTimeout, PortNotFound, TargetError
 
 QUICK = "sim://jbd?gap=0&cells=5"
@@ -54,22 +53,16 @@ def test_a_pack_is_opened_asked_and_closed():
     pack.close()
 
 
-UNGUARDED = {"fetch", "store", "rehearse", "send", "adjust"}
-"""What `bmslink.config` builds its guarded changes from; plain scripts use those."""
-CHANGES = ("draft", "apply", "resume", "switch", "draft_undo", "undo")
-"""The functions of `bmslink.config` that are methods here."""
-
-
 def test_settings_are_read_planned_and_written():
     with blocking.connect("sim://jbd?gap=0&cells=4&load=idle") as pack:
-        before = pack.settings().values()
+        before = pack.settings().to_dict()
         plan = pack.draft({"cell_ovp": before["cell_ovp"] - 0.05})
         assert [edit.key for change in plan.changes for edit in change.edits] == ["cell_ovp"]
         assert pack.apply(plan).result == "done"
-        assert pack.settings().values()["cell_ovp"] == pytest.approx(before["cell_ovp"] - 0.05)
-        assert pack.draft_undo(chemistry="lfp").raw.transaction
+        assert pack.settings().to_dict()["cell_ovp"] == pytest.approx(before["cell_ovp"] - 0.05)
+        assert pack.plan_undo(chemistry="lfp").raw.transaction
         assert pack.undo(chemistry="lfp").result == "done"
-        assert pack.settings().values() == before
+        assert pack.settings().to_dict() == before
         off = bmslink.Command(bmslink.Switch.CHARGE, False)
         assert pack.switch(off).result == "done"
         assert pack.read().charging_allowed is False
@@ -79,9 +72,8 @@ def test_nothing_is_mirrored_by_hand_and_nothing_is_missing():
     """Every coroutine and iterator of a device is here, made from it, with its own text."""
     asynchronous = {
         name: function
-        for name, function in (vars(Board) | vars(device.Device)).items()
+        for name, function in vars(device.Device).items()
         if not name.startswith("_")
-        and name not in UNGUARDED
         and (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function))
     }
     here = {
@@ -89,8 +81,6 @@ def test_nothing_is_mirrored_by_hand_and_nothing_is_missing():
         for name, value in vars(blocking.Device).items()
         if isinstance(value, blocking._Method)
     }
-    changes = {name: here.pop(name) for name in CHANGES}
-    assert changes == {name: getattr(config, name) for name in changes}
     assert here == asynchronous
     assert inspect.signature(blocking.connect).parameters == (
         inspect.signature(device.connect).parameters

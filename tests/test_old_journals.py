@@ -45,7 +45,7 @@ async def test_an_open_change_among_them_waits_for_a_person(
 ) -> None:
     journal = copy_of(name, tmp_path)
 
-    async with bmslink.connect(target) as device:
+    async with bmslink.connect(target).board as device:
         before = (await device.settings()).image
         found = await cut_off_change(device, journal)
         assert found is not None
@@ -65,7 +65,7 @@ async def test_an_open_change_among_them_waits_for_a_person(
 async def test_it_can_be_given_up_without_being_agreed_to(tmp_path: Path) -> None:
     journal = copy_of("open", tmp_path)
 
-    async with bmslink.connect(JBD) as device:
+    async with bmslink.connect(JBD).board as device:
         assert (await resume(device, keep=True, journal=journal)).result == "kept"
     assert not journal.unfinished()
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 import bmslink
 from bmslink import packs
-from bmslink.device import resolve
 from bmslink.errors import TargetError
 from bmslink.packs import NamedPack, add, config_path, load_packs, named, remove
+from bmslink.target import resolve
 
 GOOD = """\
 # my batteries

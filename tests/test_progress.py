@@ -14,7 +14,7 @@ import pytest
 
 import bmslink.config.writer
 from bmslink import blocking, connect
-from bmslink.cli import output, progress
+from bmslink.cli import progress, streams
 from bmslink.cli.app import main
 from bmslink.config import apply, draft
 from bmslink.protocols import DRIVERS
@@ -28,7 +28,7 @@ Told = list[tuple[str, int, int]]
 async def test_a_program_is_told_how_far_a_change_is(tmp_path: Path) -> None:
     told: Told = []
     journal = Journal(tmp_path)
-    async with connect(JBD, on_progress=lambda *news: told.append(news)) as device:
+    async with connect(JBD, on_progress=lambda *news: told.append(news)).board as device:
         plan = await draft(device, {"cell_ovp": 3.6}, chemistry="lfp", journal=journal)
         await apply(device, plan, journal=journal)
     slots = len(plan.table.map.slots)
@@ -47,7 +47,7 @@ async def test_no_protocol_counts_beyond_its_settings(protocol: str) -> None:
     told: Told = []
     async with connect(
         f"sim://{protocol}?load=idle", on_progress=lambda *n: told.append(n)
-    ) as pack:
+    ).board as pack:
         if pack.driver.settings is None:
             return
         await pack.settings()
@@ -62,7 +62,7 @@ async def test_what_a_listener_raises_is_not_for_the_change(tmp_path: Path) -> N
         raise RuntimeError("no screen")
 
     journal = Journal(tmp_path)
-    async with connect(JBD, on_progress=broken) as device:
+    async with connect(JBD, on_progress=broken).board as device:
         plan = await draft(device, {"cell_ovp": 3.6}, chemistry="lfp", journal=journal)
         assert (await apply(device, plan, journal=journal)).result == "done"
 
@@ -123,7 +123,7 @@ def console(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Console
     monkeypatch.setenv("BMSLINK_JOURNAL", str(tmp_path))
     made = Console()
     yield made
-    assert not output._line.shown
+    assert not streams.progress_line.shown
 
 
 @pytest.mark.parametrize(
@@ -189,15 +189,15 @@ def test_a_terminal_that_takes_nothing_delays_nothing(monkeypatch: pytest.Monkey
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     with os.fdopen(writer, "w") as stream, os.fdopen(reader):
-        assert output._takes(stream)
+        assert streams.takes(stream)
         try:
             while os.write(writer, b"x" * 4096):
                 pass
         except BlockingIOError:
             pass
         os.set_blocking(writer, True)
-        assert not output._takes(stream)
+        assert not streams.takes(stream)
         monkeypatch.setattr("sys.stderr", stream)
-        output._line.show("reading 1/2")
-        assert not output._line.shown
+        streams.progress_line.show("reading 1/2")
+        assert not streams.progress_line.shown
         os.set_blocking(writer, False)

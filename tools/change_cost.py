@@ -19,9 +19,9 @@ from typing import Any
 from unittest.mock import patch
 
 from bmslink import connect
+from bmslink.board import Board
 from bmslink.cli import app
 from bmslink.config.writer import _REST as REST
-from bmslink.device import Device
 from bmslink.link.transport import OnData, OnLost
 from bmslink.protocols.abilities import settings_of
 from bmslink.protocols.common.settings_map import Slot
@@ -148,7 +148,7 @@ def _paced(cost: Cost | None = None) -> Iterator[None]:
 @contextlib.contextmanager
 def _counted(cost: Cost) -> Iterator[None]:
     """What is asked of the driver is counted."""
-    driver = connect(f"{cost.protocol}+sim://").driver
+    driver = connect(f"{cost.protocol}+sim://").board.driver
     kind, settings = type(driver), type(driver.settings)
 
     def counted(
@@ -172,7 +172,7 @@ def _counted(cost: Cost) -> Iterator[None]:
             if getattr(owner, name) is not SettingsAccess.fetch_again:  # that is a `fetch`
                 work = counted(getattr(owner, name), event)
                 stack.enter_context(patch.object(owner, name, work))
-        stack.enter_context(patch.object(Device, "store", counted(Device.store, "write")))
+        stack.enter_context(patch.object(Board, "store", counted(Board.store, "write")))
         yield
     cost.identifies = cost.events.count("identify")
     cost.passes = cost.events.count("table")
@@ -182,7 +182,7 @@ async def _floor(target: str) -> float:
     """Who it is twice, the table three times (each read twice where answers do not name their
     questions), one write with the readings around it, and the wait for slow views."""
     loop = asyncio.get_running_loop()
-    async with connect(target) as device:
+    async with connect(target).board as device:
         settings = await device.settings_map(await device.identify())
         await device.settings(settings)
         await device.read()  # whatever is asked only once was asked by now
@@ -195,7 +195,7 @@ async def _floor(target: str) -> float:
         return 2 * who + 3 * table + loop.time() - begun + REST
 
 
-async def _write(device: Device, slot: Slot) -> None:
+async def _write(device: Board, slot: Slot) -> None:
     """Read a slot, write to it what it holds, and read it back."""
     driver, part = device.driver, settings_of(device.driver)
     async with device.writing():

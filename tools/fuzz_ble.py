@@ -100,7 +100,7 @@ async def attack(protocol: str, module: Module, stream: Stream, pause: float) ->
             await asyncio.sleep(pause)
             module.notify(piece)
 
-    async with bmslink.connect(f"{protocol}+ble://{_ADDRESS}", timeout=0.3) as device:
+    async with bmslink.connect(f"{protocol}+ble://{_ADDRESS}", timeout=0.3).board as device:
         framer = device.link.framer
         for piece in stream:
             module.notify(piece)

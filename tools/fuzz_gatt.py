@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import bmslink
+from bmslink.board import Board
 from bmslink.errors import BmsError
 from bmslink.transports.ble.backend import VARIABLE
 from radio_world import BACKEND, PROTOCOLS, World, world
@@ -104,7 +105,7 @@ _OWN: tuple[Callable[[random.Random, Sequence[bytes]], Stream], ...] = (
 
 async def _traffic(protocol: str) -> list[bytes]:
     """What a pack of another protocol notifies."""
-    async with world(protocol, seed=3) as here, bmslink.connect(here.target) as device:
+    async with world(protocol, seed=3) as here, bmslink.connect(here.target).board as device:
         for _ in range(2):
             await device.read()
         return list(here.notified)
@@ -120,7 +121,7 @@ async def hostile_streams(protocol: str, count: int, seed: int = 1) -> Endured:
     failed = 0
     async with (
         world(protocol, mtu=chance.choice((23, 185, 247))) as here,
-        bmslink.connect(here.target) as device,
+        bmslink.connect(here.target).board as device,
     ):
         await device.read()
         for number in range(count):
@@ -140,9 +141,7 @@ def _related(one: str, other: str) -> bool:
     return one.partition("0")[0] == other.partition("0")[0]
 
 
-async def _endure(
-    here: World, device: bmslink.Device, stream: Stream, chance: random.Random
-) -> int:
+async def _endure(here: World, device: Board, stream: Stream, chance: random.Random) -> int:
     """A reading while a stream comes in."""
     session = here.served.session
     if session is None:
@@ -168,7 +167,7 @@ def _check(holds: bool, otherwise: str, stream: int) -> None:
         raise AssertionError(f"Stream {stream}: {otherwise}.")
 
 
-async def _find_back(here: World, device: bmslink.Device, stream: int) -> None:
+async def _find_back(here: World, device: Board, stream: int) -> None:
     """The next readings are the pack's, but for a few that may fail."""
     error: BmsError | None = None
     for _ in range(_TRIES):

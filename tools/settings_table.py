@@ -45,7 +45,7 @@ _LETTERS = {
 
 
 async def _map(target: str) -> SettingsMap | None:
-    async with bmslink.connect(target) as device:
+    async with bmslink.connect(target).board as device:
         try:
             return await device.settings_map(await device.identify())
         except bmslink.errors.SettingError:

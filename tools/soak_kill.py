@@ -49,7 +49,7 @@ class Life:
 
     async def values(self) -> dict[str, object]:
         """What the board holds."""
-        async with bmslink.connect(self.target) as device:
+        async with bmslink.connect(self.target).board as device:
             return dict((await device.settings()).values())
 
     async def one(self, number: int) -> None:
@@ -64,7 +64,7 @@ class Life:
             self.findings.append(f"life {number}: {damaged} lines do not verify after a kill")
         cut = journal.unfinished()
         back = self.rng.random() < 0.5
-        async with bmslink.connect(self.target) as device:
+        async with bmslink.connect(self.target).board as device:
             ended = await resume(device, rollback=back, journal=journal)
         after, left = await self.values(), {**before, **wanted}
         self.resumed += ended.result != "nothing"
@@ -75,7 +75,7 @@ class Life:
             self.findings.append(f"life {number}: {ended.result}, and the board holds {after}")
         if Journal(self.folder).unfinished():
             self.findings.append(f"life {number}: it is still open")
-        async with bmslink.connect(self.target) as device:
+        async with bmslink.connect(self.target).board as device:
             if not (found := await verify(device, journal=journal)).fine:
                 self.findings.append(f"life {number}: {found.sentence}")
 

@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import patch
 
-from bmslink import BmsError, Command, Device, connect
+from bmslink import BmsError, Command, connect
+from bmslink.board import Board
 from bmslink.config import adjust, apply, draft, draft_adjustment, switch
 from bmslink.model import Adjustment, Switch
 from bmslink.protocols import DRIVERS
@@ -34,19 +35,19 @@ _WISHES: Mapping[str, Mapping[str, object]] = {
 _MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-async def _change(device: Device, journal: Journal) -> object:
+async def _change(device: Board, journal: Journal) -> object:
     wishes = _WISHES.get(device.driver.name, _LIMITS)
     plan = await draft(device, wishes, chemistry="lfp", journal=journal)
     return await apply(device, plan, journal=journal)
 
 
-async def _clock(device: Device, journal: Journal) -> object:
+async def _clock(device: Board, journal: Journal) -> object:
     wish = Adjustment(clock=_MOMENT)
     plan = await draft_adjustment(device, wish, waive={"untested"}, journal=journal)
     return await adjust(device, plan, journal=journal)
 
 
-_SESSIONS: Mapping[str, Callable[[Device, Journal], Awaitable[object]]] = {
+_SESSIONS: Mapping[str, Callable[[Board, Journal], Awaitable[object]]] = {
     "info": lambda device, journal: device.identify(),
     "read": lambda device, journal: device.read(),
     "settings": lambda device, journal: device.settings(),
@@ -70,7 +71,7 @@ def sent_to(protocol: str, folder: Path) -> dict[str, list[str]]:
 
 async def _sent(protocol: str, name: str, folder: Path) -> list[str]:
     sent: list[str] = []
-    device = connect(f"{protocol}+sim://?cells=4&load=idle&seed=1")
+    device = connect(f"{protocol}+sim://?cells=4&load=idle&seed=1").board
     write = device.link.transport.write
 
     async def written(data: bytes) -> None:

@@ -37,7 +37,6 @@ from typing import (
     overload,
 )
 
-from bmslink import config
 from bmslink import device as aio
 from bmslink.arguments import checked
 from bmslink.decoding import decode
@@ -251,16 +250,18 @@ class Device(_Wrapper[aio.Device]):
     inspect = _blocking(aio.Device.inspect)
     read = _blocking(aio.Device.read)
     stream = _blocking(aio.Device.stream)
-    settings_map = _blocking(aio.Device.settings_map)
-    settings = _blocking(aio.Device.settings)
     clock = _blocking(aio.Device.clock)
-    # changes go through the gates of `bmslink.config`, as everywhere
-    draft = _blocking(config.draft)
-    apply = _blocking(config.apply)
-    resume = _blocking(config.resume)
-    draft_undo = _blocking(config.draft_undo)
-    undo = _blocking(config.undo)
-    switch = _blocking(config.switch)
+    settings = _blocking(aio.Device.settings)
+    plan = _blocking(aio.Device.plan)
+    draft = _blocking(aio.Device.draft)
+    apply = _blocking(aio.Device.apply)
+    plan_undo = _blocking(aio.Device.plan_undo)
+    undo = _blocking(aio.Device.undo)
+    resume = _blocking(aio.Device.resume)
+    verify = _blocking(aio.Device.verify)
+    switch = _blocking(aio.Device.switch)
+    set_clock = _blocking(aio.Device.set_clock)
+    set_soc = _blocking(aio.Device.set_soc)
 
     @checked(TargetError)
     def __init__(self, device: aio.Device) -> None:

@@ -1,282 +1,385 @@
-"""Opening and closing: the transport, the link and the driver of one pack."""
+"""One pack behind one link, as config and control see it: identity, readings, raw settings, frames.
+
+What programs import is `bmslink.device.Device`, which has one of these.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import shlex
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from types import TracebackType
-from typing import IO, Any, Self, cast
+import functools
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from bmslink.arguments import checked
+from bmslink.connection import Connection
 from bmslink.errors import (
     BmsError,
-    LinkClosed,
+    FrameError,
     LinkTimeout,
-    TargetError,
+    Refused,
+    SettingError,
     TransportError,
+    UsageError,
+    VerifyError,
 )
-from bmslink.link.capture import CaptureHeader, Recorder, Writer
-from bmslink.link.gatt import Gatt
-from bmslink.link.link import Link
-from bmslink.link.shared_line import shared
-from bmslink.link.transport import Endpoint, Pin, Transport, make_transport
-from bmslink.model import Identity
-from bmslink.packs import NamedPack
-from bmslink.protocols import load_driver
-from bmslink.protocols.base import Driver
-from bmslink.protocols.common.settings_map import SettingsMap
-from bmslink.target import options_of, settled, timing_of
+from bmslink.model import Adjustment, Command, Identity, Reading
+from bmslink.protocols.abilities import (
+    abilities,
+    can_adjust,
+    can_switch,
+    clock_soc_of,
+    settings_of,
+    switches_of,
+)
+from bmslink.protocols.common.settings_map import (
+    RawSettings,
+    SettingsMap,
+    SettingsSnapshot,
+    Slot,
+    WriteCommand,
+)
+from bmslink.storage.journal import Transaction
 
-__all__ = ["Board", "MakeTransport", "OnProgress"]
+__all__ = ["Board", "DeviceLike", "board_of", "on_board"]
 
-OnProgress = Callable[[str, int, int], None]
-"""Takes what is done, how much of it, and of how much."""
+P = ParamSpec("P")
+R = TypeVar("R")
 
-_log = logging.getLogger(__name__)
-
-MakeTransport = Callable[[Sequence[Gatt], Pin], Transport]
-"""Gets the radio modules of the protocol, and what a pack is told that asks for a pin."""
-_NOT_OPEN = "The link is not open: use the device inside its `with` block."
-
-
-@dataclass(slots=True)
-class _Stage:
-    """Questions for settings, and how many of them were asked."""
-
-    doing: str
-    total: int
-    done: int = 0
+_TRIES = 3
+"""How often a value is read back before it counts as not stored, and how often two readings of
+all settings may differ."""
+_LATER = 1.0
+"""How far apart a value is read back that did not show at once, s."""
 
 
-class Board:
-    """A link to a pack, opened and closed. Use it as an async context manager.
+class Board(Connection):
+    """A pack. Use it as an async context manager.
 
     `target` is the endpoint as resolved. Where that leaves the protocol open, opening finds it by
     questions that only read; from then on `target` names it, and there are `link` and `driver`.
     """
 
-    _link: Link[Any] | None = None
-    _driver: Driver[Any] | None = None
-
-    @checked(TargetError)
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        *,
-        record: IO[bytes] | None = None,
-        pin: Pin | None = None,
-        tell: Callable[[str], None] = _log.info,
-        named: NamedPack | None = None,
-        transport: MakeTransport | None = None,
-    ) -> None:
-        """`tell` gets sentences about the search for the protocol; `named` is what bmslink.toml
-        says of the pack, where it was asked for by a name. `transport` makes one that the
-        endpoint alone does not."""
-        self.target = endpoint
-        self.named = named
-        self._tell = tell
-        self._make = transport
-        self._pin = pin or Pin()
-        self._record = record
-        self._writer: Writer | None = None
-        self._built = False
-        self._map: SettingsMap | None = None
-        self._no_map = ""
-        self._turn = asyncio.Lock()  # codecs remember the latest question: one poll at a time
-        self.known: Identity | None = None
-        """Who it said it is since the link was opened last."""
-        self.on_progress: OnProgress | None = None
-        """Is told how far a long piece of work is: what is done (`reading`, `writing`, `checking`,
-        `waiting`), how much of it, and of how much: settings, or seconds of waiting. It is called
-        in the middle of that work: it has to return at once, and what it raises is dropped."""
-        self._stage: _Stage | None = None
-        if settled(endpoint):
-            self._build()
-
-    def _build(self) -> None:
-        """All that depends on the protocol."""
-        endpoint, record = self.target, self._record
-        driver = load_driver(cast(str, endpoint.protocol))
-        timing = timing_of(driver.timing, endpoint)
-        options = options_of(endpoint, self._pin)
-        if self._make is not None:
-            made = self._make(driver.modules, self._pin)
-        elif endpoint.scheme in ("serial", "rfc2217"):
-            made = make_transport(endpoint.with_query(baudrate=timing.baudrate))
-        else:
-            made = make_transport(endpoint, driver.modules, self._pin)
-        transport: Transport = shared(made)
-        if record is not None:
-            codec = driver.make_codec(options)
-            self._writer = Writer(
-                record,
-                CaptureHeader.now(protocol=driver.name, target=str(endpoint)),
-                framer=driver.make_framer,
-                scrub=codec.scrub,
-                scrub_noise=codec.scrub_noise,
-            )
-            transport = Recorder(transport, self._writer)
-        self._link = Link(
-            transport,
-            driver.make_framer(),
-            timing,
-            name=str(endpoint),
-            address=options.address,
-            addressed=bool(driver.addresses),
-        )
-        self._driver = driver(self._link, options)
-        if self._driver.settings is not None:
-            self._driver.settings.on_asked = self._asked
-        self._built = True
-
-    @property
-    def link(self) -> Link[Any]:
-        """The link; `LinkClosed` before the protocol is known."""
-        if self._link is None:
-            raise LinkClosed(_NOT_OPEN)
-        return self._link
-
-    @property
-    def driver(self) -> Driver[Any]:
-        """What speaks the protocol; `LinkClosed` before it is known."""
-        if self._driver is None:
-            raise LinkClosed(_NOT_OPEN)
-        return self._driver
-
-    def progress(self, doing: str, done: int, total: int) -> None:
-        """Tell `on_progress`."""
-        if self.on_progress is not None:
-            with suppress(Exception):  # whatever it does, the work goes on
-                self.on_progress(doing, min(done, total), total)
-
-    @contextmanager
-    def stage(self, doing: str, total: int) -> Iterator[None]:
-        """Around questions for so many settings, which are told as they are asked; inside of
-        another stage they count there."""
-        before = self._stage
-        self._stage = before or _Stage(doing, total)
-        try:
-            yield
-        finally:
-            self._stage = before
-
-    def _asked(self, count: int) -> None:
-        if self._stage is not None:
-            self._stage.done += count
-            self.progress(self._stage.doing, self._stage.done, self._stage.total)
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self.open()
-        except BaseException:
-            await self.close()  # nobody else will: `async with` has not begun
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def open(self) -> None:
-        """Open the link and let the driver greet the device; on failure nothing stays open."""
-        if self._record is not None and self._record.closed:
-            raise TransportError("The recording of this device is finished: connect anew.")
-        if not self._built:
-            from bmslink.discovery.scan import detect  # it loads every protocol
-
-            self.target = await detect(self.target, pin=self._pin, tell=self._tell)
-            self._build()
-        self.known = None
-        self._map, self._no_map = None, ""  # another board may answer now
-        _log.info("%s is being opened.", self.target)
-        try:
-            await self.link.open()
+    async def identify(self) -> Identity:
+        """Who the pack is, by reading only. Raises `LinkTimeout`, `Refused`, …"""
+        async with self._turn:
             with self.guarding():
-                if self.driver.settings is not None:
-                    await self.driver.settings.new_line()
-                await self.driver.start()
-        except BaseException:
-            await self.link.close()
-            raise
-        _log.info("%s is open.", self.target)
+                identity = await self.driver.identify()
+            self.known, self._breaks = identity, self.link.breaks
+        return self._able(identity)
 
-    async def reopen(self) -> None:
-        """Close and open again, after the link was lost; a recording goes on."""
-        if self._built:
-            await self.link.close()
-        await self.open()
+    _breaks = -1
+    """Those of the link when it was last asked who answers."""
 
-    async def close(self) -> None:
-        """Close the link and the recording."""
-        if not self._built:
-            if self._record is not None:
-                self._record.close()
-            return
-        writer, self._writer = self._writer, None
+    async def who(self) -> Identity:
+        """Who the pack is, asked only where another board may answer by now: the link was opened
+        again, or nothing was heard for a while, since it was asked last."""
+        if self.known is not None and self.link.breaks == self._breaks:
+            return self._able(self.known)
+        return await self.identify()
+
+    async def inspect(self) -> Identity:
+        """Who the pack is, after asking it which settings it has, as every settings command does.
+
+        `identify` alone says of a board that was not asked yet what boards of its kind can do.
+        """
+        identity = await self.identify()
+        if self.driver.settings is None:
+            return identity
         try:
-            await self.link.close()
-        finally:
-            if writer is not None:
-                writer.close()
+            await self.settings_map(identity)
+        except (SettingError, Refused, LinkTimeout, FrameError) as error:
+            self._no_map = self._no_map or str(error).rstrip(".")
+        return self._able(identity)
 
-    def _speaks(self, error: LinkTimeout) -> str:
-        """The other protocol that the bytes are of which came instead of an answer, if any."""
-        if error.heard != "garbage":
-            return ""
-        from bmslink.protocols.recognition import recognise  # it loads every protocol
+    def _able(self, identity: Identity) -> Identity:
+        """The identity with what this board can do, as far as that is known by now."""
+        part = self.driver.settings
+        known = self._map or (None if part is None else part.likely_map(identity))
+        told = {} if known is None else {"name": known.name, "evidence": known.evidence}
+        able = abilities(self.driver, identity, known, self._no_map)
+        return replace(identity, capabilities=able, map=told)
 
-        heard = self.link.recent
-        found = recognise(heard)
-        return found.name if found.explained * 2 > len(heard) else ""
+    async def read(self) -> Reading:
+        """One complete reading. Raises `LinkTimeout`, `LinkClosed`, `Refused`, `FrameError`."""
+        async with self._turn:
+            with self.guarding():
+                reading = await self.driver.read()
+            return replace(
+                reading,
+                target=str(self.target),
+                name=self.target.name or None,
+                time=self.link.received_at,
+            )
 
-    def _other_protocol(self, error: LinkTimeout) -> str:
-        """How to find out what a board speaks that never answered in this protocol."""
-        scheme, place = self.target.scheme, self.target.place
-        if error.heard == "other" or self.link.received_at is not None:
-            return ""
-        if scheme not in ("serial", "tcp", "rfc2217"):
-            return ""
-        port = place if scheme == "serial" else f"{scheme}://{place}"
-        return f"`bmslink scan --port {shlex.quote(port)}` finds out which protocol it speaks."
+    # -------------------------------------------------------------------------------- settings
 
-    @contextmanager
-    def guarding(self, *, advising: bool = True) -> Iterator[None]:
-        """Around all that drivers do. A recording needs no advice about wires and masters, and
-        what a mistake of ours raises (a `KeyError`, …) leaves as one of our own errors: then a
-        change that is under way is set back, and its transaction closed. `advising`: what came
-        instead of an answer is looked at, which takes a moment."""
+    @checked()
+    async def settings_map(self, identity: Identity) -> SettingsMap:
+        """The settings that this board has; `SettingError` where none are known."""
+        async with self._turn:
+            try:
+                with self.guarding():
+                    self._map = await settings_of(self.driver).find_map(identity)
+            except SettingError as error:
+                self._map, self._no_map = None, str(error).rstrip(".")
+                raise
+        self._no_map = ""
+        return self._map
+
+    @checked()
+    async def settings(self, settings_map: SettingsMap | None = None) -> SettingsSnapshot:
+        """All settings as the board holds them now.
+
+        Where an answer does not name its question, all are read twice by questions that differ;
+        `FrameError` if they do not agree.
+        """
+        found = settings_map or await self.settings_map(await self.identify())
+        async with self._turn:
+            with self.guarding():
+                part = settings_of(self.driver)
+                async with part.session(writing=False):
+                    twice = self.driver.timing.anonymous
+                    with self.stage("reading", len(found.slots) * (2 if twice else 1)):
+                        image: RawSettings = await part.fetch(found.slots)
+                        if twice:
+                            image = await self._agreed(found, image)
+                    return SettingsSnapshot(map=found, image=image)
+
+    @checked()
+    async def glance(self, settings_map: SettingsMap, *, again: bool = False) -> SettingsSnapshot:
+        """All settings as one reading gives them; `again`: by other questions where answers do not
+        name theirs. Two that agree are a proof."""
+        async with self._turn:
+            with self.guarding():
+                part = settings_of(self.driver)
+                async with part.session(writing=False):
+                    fetch = part.fetch_again if again else part.fetch
+                    return SettingsSnapshot(map=settings_map, image=await fetch(settings_map.slots))
+
+    async def _agreed(self, settings_map: SettingsMap, first: RawSettings) -> RawSettings:
+        """The image that two readings in a row give."""
+        part = settings_of(self.driver)
+        for attempt in range(_TRIES):
+            again = await part.fetch_again(settings_map.slots)
+            if not settings_map.differing(first, again):
+                return again
+            await self.link.calm(2 * self.link.timing.timeout)
+            if attempt < _TRIES - 1:
+                first = await part.fetch(settings_map.slots)
+        raise FrameError(
+            f"Two readings of the settings differed {_TRIES} times: the line gives answers to "
+            "other questions, or somebody else changes settings. Check the wiring and other "
+            "masters, and read again."
+        )
+
+    @asynccontextmanager
+    async def conversation(self) -> AsyncIterator[None]:
+        """What is opened to read settings (JBD's factory mode) stays open between the calls
+        inside, until something is written or `leave_session` closes it: not to be held while a
+        person is asked, or while time passes."""
+        part = self.driver.settings
+        if part is None:
+            yield
+            return
+        part.conversations += 1
         try:
             yield
+        finally:
+            part.conversations -= 1
+            if not part.conversations:
+                await self.leave_session()
+
+    async def leave_session(self) -> None:
+        """Close what a `conversation` keeps open."""
+        part = self.driver.settings
+        if part is not None and part.in_session:
+            async with self._turn:
+                with self.guarding():
+                    await part.leave_session()
+
+    @asynccontextmanager
+    async def writing(self, *, waits: bool = True) -> AsyncIterator[None]:
+        """What has to surround `store`; nothing else may be asked of the device inside.
+        `waits`: for another program that reads the settings at the moment."""
+        async with self._turn:
+            with self.guarding():
+                async with settings_of(self.driver).session(writing=True, waits=waits):
+                    yield
+
+    @checked()
+    async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
+        """Raw bytes of slots, inside `writing`."""
+        with self.guarding():
+            return await settings_of(self.driver).fetch(slots)
+
+    @checked()
+    async def store(
+        self,
+        settings_map: SettingsMap,
+        slot: Slot,
+        data: bytes,
+        transaction: Transaction,
+        patience: float = 0.0,
+    ) -> float:
+        """Write one slot, inside `writing`, and read it back until it shows.
+
+        Gives back how long that took, s. It is looked for three times, and for `patience`
+        seconds where that is longer: what a board shows may lag behind what it holds.
+        The transaction knows of it before the device does. An acknowledgement proves nothing, and
+        neither does a missing one. Raises `VerifyError` if something else is read afterwards
+        (the error's `found` says what), `Refused`, `LinkTimeout`, …
+        """
+        part = settings_of(self.driver)
+        with self.guarding():
+            step = part.write_command(slot, data)
+        transaction.note("write", slot=slot.address, new=data.hex())
+        loop = asyncio.get_running_loop()
+        lost: LinkTimeout | None = None
+        try:
+            heard = await self._transmit(step) or step.answer is None
         except LinkTimeout as error:
-            if self.target.scheme != "replay":
-                name = self._speaks(error) if advising else ""
-                if name in ("", self.driver.name):
-                    advice = self._other_protocol(error) if advising else ""
-                    if advice and advice not in str(error):  # once, where this is nested
-                        raise LinkTimeout(f"{error} {advice}", error.heard) from error
-                    raise
-                raise LinkTimeout(
-                    f"What came are frames of {name}, not of {self.driver.name}: write {name}+… "
-                    "as the target.",
-                    error.heard,
-                ) from error
-            raise LinkTimeout(
-                f"The recording {self.target.place} holds no further answer to what is asked; "
-                f"`bmslink decode {self.target.place}` shows what it holds.",
-                error.heard,
-            ) from error
-        except (BmsError, OSError):
+            heard, lost = False, error
+        if not heard:  # the frame may be lost: the caller decides about another try
+            patience = 0.0
+        sent, looks, pause = loop.time(), 0, part.settle
+        found: bytes | None = None
+        while looks < _TRIES or loop.time() - sent < patience:
+            await asyncio.sleep(pause)
+            found = (await self.fetch([slot])).get(slot.address)
+            if settings_map.same(slot.address, found, data):
+                transaction.tell("stored", slot=slot.address, found=data.hex())
+                return loop.time() - sent
+            looks += 1
+            if looks >= _TRIES:
+                pause = _LATER
+        shown = None if found is None else found.hex()
+        transaction.tell("differs", slot=slot.address, new=data.hex(), found=shown)
+        if not heard:
+            raise lost or LinkTimeout(f"Nothing acknowledged setting {slot.address:02X}.")
+        raise VerifyError(
+            f"Setting {slot.address:02X} was written as {data.hex(' ')} and acknowledged, but "
+            f"{'nothing' if found is None else found.hex(' ')} is read back.",
+            found,
+        )
+
+    @checked()
+    async def rehearse(
+        self,
+        writes: Sequence[tuple[Slot, bytes]],
+        *,
+        command: Command | None = None,
+        adjustment: Adjustment | None = None,
+        numbers: dict[int, int] | None = None,
+    ) -> list[bytes]:
+        """Every frame that writing these slots (or this command) would send, byte for byte.
+
+        None of them is sent; what has to be read for them is. `numbers` takes for each slot the
+        number of the frame that writes it, from 1.
+        """
+        async with self.rehearsing() as held:
+            if command is not None:
+                await self.driver.perform(await switches_of(self.driver).command(command))
+            elif adjustment is not None:
+                await self.driver.perform(await clock_soc_of(self.driver).command(adjustment))
+            else:
+                part = settings_of(self.driver)
+                async with part.session(writing=True):
+                    for slot, data in writes:
+                        await self.driver.perform(part.write_command(slot, data))
+                        if numbers is not None:
+                            numbers[slot.address] = len(held)
+        return held
+
+    @asynccontextmanager
+    async def rehearsing(self) -> AsyncIterator[list[bytes]]:
+        """What is done inside sends its questions, and its changes are kept in the list."""
+        async with self._turn:
+            with self.driver.collecting() as held, self.guarding():
+                yield held
+
+    @checked()
+    async def send(self, command: Command, transaction: Transaction) -> None:
+        """Set a switch. An acknowledgement proves nothing: read afterwards what it did.
+
+        Raises `SettingError` where the protocol cannot, `Refused`, `LinkTimeout`, …
+        """
+        able = can_switch(self.driver, command.switch)
+        if not able.supported:
+            raise SettingError(f"{command.switch} cannot be switched: {able.reason}.")
+        async with self._turn:
+            with self.guarding():
+                step = await switches_of(self.driver).command(command)
+            transaction.note(
+                "switch",
+                switch=str(command.switch),
+                on=command.on,
+                others={str(other): on for other, on in step.others.items()},
+            )
+            await self._transmit(replace(step, once=True))
+
+    async def _transmit(self, step: WriteCommand[Any]) -> bool:
+        """Send it; whether it was acknowledged. After that a mistake of ours is as good as no
+        answer: only reading tells."""
+        try:
+            with self.guarding():
+                return await self.driver.perform(step)
+        except (Refused, TransportError, FrameError):
             raise
-        except Exception as error:
-            raise BmsError(
-                f"bmslink made a mistake with {self.target} ({type(error).__name__}: {error}). "
-                "Please report it, with a recording if you can."
-            ) from error
+        except BmsError as error:
+            raise LinkTimeout(str(error), "other") from error
+
+    @checked()
+    async def adjust(self, wish: Adjustment, transaction: Transaction) -> None:
+        """Set the clock or the state of charge, once. Read afterwards what it did.
+
+        Raises `SettingError` where the protocol cannot, `Refused`, `LinkTimeout`, …
+        """
+        for what in ("clock", "soc"):
+            able = can_adjust(self.driver, what)
+            if getattr(wish, what) is not None and not able.supported:
+                raise SettingError(f"{what} cannot be set: {able.reason}.")
+        async with self._turn:
+            with self.guarding():
+                step = await clock_soc_of(self.driver).command(wish)
+            transaction.note("adjust", clock=str(wish.clock or ""), soc=wish.soc)
+            await self._transmit(replace(step, once=True))
+
+    async def clock(self) -> datetime | None:
+        """What the board's clock shows; `None` where it does not say."""
+        part = self.driver.clock_soc
+        async with self._turn:
+            with self.guarding():
+                self.link.alive()  # not every driver asks the board
+                return None if part is None else await part.clock()
+
+
+@runtime_checkable
+class DeviceLike(Protocol):
+    """What stands on a board: `bmslink.Device`."""
+
+    @property
+    def board(self) -> Board:
+        """The board."""
+
+
+def board_of(device: Board | DeviceLike) -> Board:
+    """The board that a device of a program is built on, or the board itself."""
+    board = device if isinstance(device, Board) else getattr(device, "board", None)
+    if not isinstance(board, Board):
+        raise UsageError(f"The first argument must be a Device, not {type(device).__name__}.")
+    return board
+
+
+def on_board(
+    function: Callable[Concatenate[Board, P], R],
+) -> Callable[Concatenate[Board | DeviceLike, P], R]:
+    """The same for a device of a program."""
+
+    @functools.wraps(function)
+    def call(device: Board | DeviceLike, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return function(board_of(device), *args, **kwargs)
+
+    return call

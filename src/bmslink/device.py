@@ -1,372 +1,306 @@
-"""One pack behind one link: connect, identify, read, stream.
+"""A pack, for programs: read it, change what it holds with every check, switch it.
 
 ```python
-async with bmslink.connect("sim://jbd?cells=16&seed=1") as device:
+async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
     reading = await device.read()
+    plan = await device.plan({"cell_ovp": 3.6})     # reads only
+    if not plan.blocked:
+        outcome = await device.apply(plan)          # writes, reads back, or sets all back
+    await device.switch("charge", False)
 ```
+
+`bmslink.blocking` has the same for plain scripts. Nothing is written unless one of `apply`, `undo`,
+`resume`, `switch`, `set_clock` and `set_soc` is called, and all of them go through the checks, the
+journal and the reading back of the command line.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import replace
-from datetime import datetime
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import aclosing
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Self
 
+from bmslink import config
 from bmslink.arguments import checked
-from bmslink.board import Board, MakeTransport, OnProgress
+from bmslink.board import Board
+from bmslink.config.files.backup import Backup
+from bmslink.config.files.profile import Profile
+from bmslink.connection import MakeTransport, OnProgress
 from bmslink.embedding import embedded, is_written
-from bmslink.errors import (
-    BmsError,
-    FrameError,
-    LinkTimeout,
-    Refused,
-    SettingError,
-    TargetError,
-    TransportError,
-    VerifyError,
-)
+from bmslink.errors import BmsError, TargetError, UsageError
 from bmslink.link.transport import Endpoint, Pin, Transport
-from bmslink.model import Adjustment, Command, Identity, Reading
+from bmslink.model import Adjustment, Command, Identity, Reading, Switch
 from bmslink.packs import find_pack, find_pin
-from bmslink.protocols.abilities import (
-    abilities,
-    can_adjust,
-    can_switch,
-    clock_soc_of,
-    settings_of,
-    switches_of,
-)
-from bmslink.protocols.common.settings_map import (
-    RawSettings,
-    SettingsMap,
-    SettingsSnapshot,
-    Slot,
-    WriteCommand,
-)
-from bmslink.storage.journal import Transaction
-from bmslink.target import resolve, settled
+from bmslink.polling import Trouble, readings
+from bmslink.protocols.common.settings_now import Settings
+from bmslink.storage.journal import Journal
+from bmslink.target import resolve
 
 if TYPE_CHECKING:
     from bmslink.transports.ble.transport import BLEDevice, ClientFactory
 
-__all__ = ["Device", "connect", "resolve", "settled"]
-
-_TRIES = 3
-"""How often a value is read back before it counts as not stored, and how often two readings of
-all settings may differ."""
-_LATER = 1.0
-"""How far apart a value is read back that did not show at once, s."""
+__all__ = ["Device", "connect"]
 
 
-class Device(Board):
-    """A pack. Use it as an async context manager.
+class Device:
+    """A pack. Use it as an async context manager; `connect` makes one.
 
-    `target` is the endpoint as resolved. Where that leaves the protocol open, opening finds it by
-    questions that only read; from then on `target` names it, and there are `link` and `driver`.
+    Values are in V, A (positive while charging), °C, Ah, Ω, s and %; `None` is unknown. Methods
+    raise errors of `bmslink.errors` and nothing else: `LinkTimeout` where no answer came,
+    `LinkClosed` where the link is gone or not open, `Refused` where the board says no.
     """
 
+    @checked(TargetError)
+    def __init__(self, board: Board) -> None:
+        """`connect` calls this."""
+        self._board = board
+
+    @property
+    def board(self) -> Board:
+        """Raw slots and frames, for those who know what they do; nothing there checks a change."""
+        return self._board
+
+    @property
+    def target(self) -> Endpoint:
+        """Where the pack is, as resolved; its protocol is known at the latest when it is open."""
+        return self._board.target
+
+    async def __aenter__(self) -> Self:
+        await self._board.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._board.__aexit__(kind, error, trace)
+
+    async def open(self) -> None:
+        """Open the link, find the protocol where it is not known, and greet the board."""
+        await self._board.open()
+
+    async def reopen(self) -> None:
+        """Close and open again, after the link was lost."""
+        await self._board.reopen()
+
+    async def close(self) -> None:
+        """Close the link; may be called twice."""
+        await self._board.close()
+
+    # ---------------------------------------------------------------------------------- reading
+
     async def identify(self) -> Identity:
-        """Who the pack is, by reading only. Raises `LinkTimeout`, `Refused`, …"""
-        async with self._turn:
-            with self.guarding():
-                identity = await self.driver.identify()
-            self.known, self._breaks = identity, self.link.breaks
-        return self._able(identity)
-
-    _breaks = -1
-    """Those of the link when it was last asked who answers."""
-
-    async def who(self) -> Identity:
-        """Who the pack is, asked only where another board may answer by now: the link was opened
-        again, or nothing was heard for a while, since it was asked last."""
-        if self.known is not None and self.link.breaks == self._breaks:
-            return self._able(self.known)
-        return await self.identify()
+        """Who the pack is: vendor, model, firmware, serial number, and what it can do."""
+        return await self._board.identify()
 
     async def inspect(self) -> Identity:
-        """Who the pack is, after asking it which settings it has, as every settings command does.
-
-        `identify` alone says of a board that was not asked yet what boards of its kind can do.
-        """
-        identity = await self.identify()
-        if self.driver.settings is None:
-            return identity
-        try:
-            await self.settings_map(identity)
-        except (SettingError, Refused, LinkTimeout, FrameError) as error:
-            self._no_map = self._no_map or str(error).rstrip(".")
-        return self._able(identity)
-
-    def _able(self, identity: Identity) -> Identity:
-        """The identity with what this board can do, as far as that is known by now."""
-        part = self.driver.settings
-        known = self._map or (None if part is None else part.likely_map(identity))
-        told = {} if known is None else {"name": known.name, "evidence": known.evidence}
-        able = abilities(self.driver, identity, known, self._no_map)
-        return replace(identity, capabilities=able, map=told)
+        """The same, after asking it which settings it has: `capabilities` are those of this board
+        then, and not those of its kind."""
+        return await self._board.inspect()
 
     async def read(self) -> Reading:
-        """One complete reading. Raises `LinkTimeout`, `LinkClosed`, `Refused`, `FrameError`."""
-        async with self._turn:
-            with self.guarding():
-                reading = await self.driver.read()
-            return replace(
-                reading,
-                target=str(self.target),
-                name=self.target.name or None,
-                time=self.link.received_at,
-            )
-
-    # -------------------------------------------------------------------------------- settings
+        """One complete reading."""
+        return await self._board.read()
 
     @checked()
-    async def settings_map(self, identity: Identity) -> SettingsMap:
-        """The settings that this board has; `SettingError` where none are known."""
-        async with self._turn:
-            try:
-                with self.guarding():
-                    self._map = await settings_of(self.driver).find_map(identity)
-            except SettingError as error:
-                self._map, self._no_map = None, str(error).rstrip(".")
-                raise
-        self._no_map = ""
-        return self._map
-
-    @checked()
-    async def settings(self, settings_map: SettingsMap | None = None) -> SettingsSnapshot:
-        """All settings as the board holds them now.
-
-        Where an answer does not name its question, all are read twice by questions that differ;
-        `FrameError` if they do not agree.
-        """
-        found = settings_map or await self.settings_map(await self.identify())
-        async with self._turn:
-            with self.guarding():
-                part = settings_of(self.driver)
-                async with part.session(writing=False):
-                    twice = self.driver.timing.anonymous
-                    with self.stage("reading", len(found.slots) * (2 if twice else 1)):
-                        image: RawSettings = await part.fetch(found.slots)
-                        if twice:
-                            image = await self._agreed(found, image)
-                    return SettingsSnapshot(map=found, image=image)
-
-    @checked()
-    async def glance(self, settings_map: SettingsMap, *, again: bool = False) -> SettingsSnapshot:
-        """All settings as one reading gives them; `again`: by other questions where answers do not
-        name theirs. Two that agree are a proof."""
-        async with self._turn:
-            with self.guarding():
-                part = settings_of(self.driver)
-                async with part.session(writing=False):
-                    fetch = part.fetch_again if again else part.fetch
-                    return SettingsSnapshot(map=settings_map, image=await fetch(settings_map.slots))
-
-    async def _agreed(self, settings_map: SettingsMap, first: RawSettings) -> RawSettings:
-        """The image that two readings in a row give."""
-        part = settings_of(self.driver)
-        for attempt in range(_TRIES):
-            again = await part.fetch_again(settings_map.slots)
-            if not settings_map.differing(first, again):
-                return again
-            await self.link.calm(2 * self.link.timing.timeout)
-            if attempt < _TRIES - 1:
-                first = await part.fetch(settings_map.slots)
-        raise FrameError(
-            f"Two readings of the settings differed {_TRIES} times: the line gives answers to "
-            "other questions, or somebody else changes settings. Check the wiring and other "
-            "masters, and read again."
-        )
-
-    @asynccontextmanager
-    async def conversation(self) -> AsyncIterator[None]:
-        """What is opened to read settings (JBD's factory mode) stays open between the calls
-        inside, until something is written or `leave_session` closes it: not to be held while a
-        person is asked, or while time passes."""
-        part = self.driver.settings
-        if part is None:
-            yield
-            return
-        part.conversations += 1
-        try:
-            yield
-        finally:
-            part.conversations -= 1
-            if not part.conversations:
-                await self.leave_session()
-
-    async def leave_session(self) -> None:
-        """Close what a `conversation` keeps open."""
-        part = self.driver.settings
-        if part is not None and part.in_session:
-            async with self._turn:
-                with self.guarding():
-                    await part.leave_session()
-
-    @asynccontextmanager
-    async def writing(self, *, waits: bool = True) -> AsyncIterator[None]:
-        """What has to surround `store`; nothing else may be asked of the device inside.
-        `waits`: for another program that reads the settings at the moment."""
-        async with self._turn:
-            with self.guarding():
-                async with settings_of(self.driver).session(writing=True, waits=waits):
-                    yield
-
-    @checked()
-    async def fetch(self, slots: Sequence[Slot]) -> dict[int, bytes]:
-        """Raw bytes of slots, inside `writing`."""
-        with self.guarding():
-            return await settings_of(self.driver).fetch(slots)
-
-    @checked()
-    async def store(
+    async def stream(
         self,
-        settings_map: SettingsMap,
-        slot: Slot,
-        data: bytes,
-        transaction: Transaction,
-        patience: float = 0.0,
-    ) -> float:
-        """Write one slot, inside `writing`, and read it back until it shows.
-
-        Gives back how long that took, s. It is looked for three times, and for `patience`
-        seconds where that is longer: what a board shows may lag behind what it holds.
-        The transaction knows of it before the device does. An acknowledgement proves nothing, and
-        neither does a missing one. Raises `VerifyError` if something else is read afterwards
-        (the error's `found` says what), `Refused`, `LinkTimeout`, …
-        """
-        part = settings_of(self.driver)
-        with self.guarding():
-            step = part.write_command(slot, data)
-        transaction.note("write", slot=slot.address, new=data.hex())
-        loop = asyncio.get_running_loop()
-        lost: LinkTimeout | None = None
-        try:
-            heard = await self._transmit(step) or step.answer is None
-        except LinkTimeout as error:
-            heard, lost = False, error
-        if not heard:  # the frame may be lost: the caller decides about another try
-            patience = 0.0
-        sent, looks, pause = loop.time(), 0, part.settle
-        found: bytes | None = None
-        while looks < _TRIES or loop.time() - sent < patience:
-            await asyncio.sleep(pause)
-            found = (await self.fetch([slot])).get(slot.address)
-            if settings_map.same(slot.address, found, data):
-                transaction.tell("stored", slot=slot.address, found=data.hex())
-                return loop.time() - sent
-            looks += 1
-            if looks >= _TRIES:
-                pause = _LATER
-        shown = None if found is None else found.hex()
-        transaction.tell("differs", slot=slot.address, new=data.hex(), found=shown)
-        if not heard:
-            raise lost or LinkTimeout(f"Nothing acknowledged setting {slot.address:02X}.")
-        raise VerifyError(
-            f"Setting {slot.address:02X} was written as {data.hex(' ')} and acknowledged, but "
-            f"{'nothing' if found is None else found.hex(' ')} is read back.",
-            found,
-        )
-
-    @checked()
-    async def rehearse(
-        self,
-        writes: Sequence[tuple[Slot, bytes]],
+        interval: float = 1.0,
         *,
-        command: Command | None = None,
-        adjustment: Adjustment | None = None,
-    ) -> list[bytes]:
-        """Every frame that writing these slots (or this command) would send, byte for byte.
+        reconnect: bool = False,
+        on_trouble: Callable[[BmsError, float], None] | None = None,
+    ) -> AsyncIterator[Reading]:
+        """A reading every `interval` seconds, kept to the beat.
 
-        None of them is sent; what has to be read for them is.
+        The first error ends it, unless `reconnect`: then silence is passed over, a lost link is
+        opened again with pauses that double from 1 s to 30 s, and `on_trouble` gets each error and
+        the seconds until the next try. Another board that answers afterwards is not noticed here:
+        `identify` tells.
         """
-        async with self.rehearsing() as held:
-            if command is not None:
-                await self.driver.perform(await switches_of(self.driver).command(command))
-            elif adjustment is not None:
-                await self.driver.perform(await clock_soc_of(self.driver).command(adjustment))
-            else:
-                part = settings_of(self.driver)
-                async with part.session(writing=True):
-                    for slot, data in writes:
-                        await self.driver.perform(part.write_command(slot, data))
-        return held
-
-    @asynccontextmanager
-    async def rehearsing(self) -> AsyncIterator[list[bytes]]:
-        """What is done inside sends its questions, and its changes are kept in the list."""
-        async with self._turn:
-            with self.driver.collecting() as held, self.guarding():
-                yield held
-
-    @checked()
-    async def send(self, command: Command, transaction: Transaction) -> None:
-        """Set a switch. An acknowledgement proves nothing: read afterwards what it did.
-
-        Raises `SettingError` where the protocol cannot, `Refused`, `LinkTimeout`, …
-        """
-        able = can_switch(self.driver, command.switch)
-        if not able.supported:
-            raise SettingError(f"{command.switch} cannot be switched: {able.reason}.")
-        async with self._turn:
-            with self.guarding():
-                step = await switches_of(self.driver).command(command)
-            transaction.note(
-                "switch",
-                switch=str(command.switch),
-                on=command.on,
-                others={str(other): on for other, on in step.others.items()},
-            )
-            await self._transmit(replace(step, once=True))
-
-    async def _transmit(self, step: WriteCommand[Any]) -> bool:
-        """Send it; whether it was acknowledged. After that a mistake of ours is as good as no
-        answer: only reading tells."""
-        try:
-            with self.guarding():
-                return await self.driver.perform(step)
-        except (Refused, TransportError, FrameError):
-            raise
-        except BmsError as error:
-            raise LinkTimeout(str(error), "other") from error
-
-    @checked()
-    async def adjust(self, wish: Adjustment, transaction: Transaction) -> None:
-        """Set the clock or the state of charge, once. Read afterwards what it did.
-
-        Raises `SettingError` where the protocol cannot, `Refused`, `LinkTimeout`, …
-        """
-        for what in ("clock", "soc"):
-            able = can_adjust(self.driver, what)
-            if getattr(wish, what) is not None and not able.supported:
-                raise SettingError(f"{what} cannot be set: {able.reason}.")
-        async with self._turn:
-            with self.guarding():
-                step = await clock_soc_of(self.driver).command(wish)
-            transaction.note("adjust", clock=str(wish.clock or ""), soc=wish.soc)
-            await self._transmit(replace(step, once=True))
+        if not reconnect:
+            loop = asyncio.get_running_loop()
+            due = loop.time()
+            while True:
+                yield await self.read()
+                due = max(due + interval, loop.time())
+                await asyncio.sleep(due - loop.time())
+        async with aclosing(readings(self._board, interval=interval, opened=True)) as items:
+            async for item in items:
+                if not isinstance(item, Trouble):
+                    yield item
+                elif on_trouble is not None:
+                    on_trouble(item.error, item.wait)
 
     async def clock(self) -> datetime | None:
         """What the board's clock shows; `None` where it does not say."""
-        part = self.driver.clock_soc
-        async with self._turn:
-            with self.guarding():
-                self.link.alive()  # not every driver asks the board
-                return None if part is None else await part.clock()
+        return await self._board.clock()
+
+    # --------------------------------------------------------------------------------- settings
+
+    async def settings(self) -> Settings:
+        """All settings as the board holds them now: `settings["cell_ovp"].value`, `.unit`, …
+
+        Raises `SettingError` where none are known of such a board.
+        """
+        return Settings(await self._board.settings())
 
     @checked()
-    async def stream(self, interval: float = 1.0) -> AsyncIterator[Reading]:
-        """A reading every `interval` seconds, kept to the beat; errors end the stream."""
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        while True:
-            yield await self.read()
-            due = max(due + interval, loop.time())
-            await asyncio.sleep(due - loop.time())
+    async def plan(
+        self,
+        wanted: Mapping[str, object] | Profile,
+        *,
+        raw: Backup | None = None,
+        switches: bool = False,
+        waive: Collection[str] = (),
+        chemistry: str | None = None,
+        journal: Journal | None = None,
+    ) -> config.Plan:
+        """What a change would do; it only reads.
+
+        `wanted` are values by name (`{"cell_ovp": 3.6}`), or a `Profile`, of whose switches none
+        is planned without `switches`. `raw` is a backup to go back to. `waive` names checks that
+        may fail. `chemistry` says what the cells are. Look at `plan.changes`, `plan.checks`,
+        `plan.frames`, and at `plan.blocked`, which must be empty before it can be applied.
+        """
+        return await config.draft(
+            self,
+            wanted,
+            raw=raw,
+            switches=switches,
+            waive=waive,
+            chemistry=chemistry,
+            journal=journal,
+        )
+
+    draft = plan
+    """The name that `plan` had in 0.1.0; it goes with 0.3.0."""
+
+    @checked()
+    async def apply(
+        self,
+        plan: config.Plan,
+        *,
+        confirm: Callable[[config.Plan], bool] | None = None,
+        journal: Journal | None = None,
+    ) -> config.Outcome:
+        """Write a plan, read it back, and set everything back where that fails.
+
+        `confirm` is asked where the settings changed since the plan was made; without it that is
+        an end. Raises `GateError` (nothing was sent), `VerifyError` (all is as before),
+        `RollbackError` (it is not known: the message says what is read, and `resume` is next).
+        """
+        return await config.apply(self, plan, confirm=confirm, journal=journal)
+
+    @checked()
+    async def resume(
+        self,
+        *,
+        rollback: bool = False,
+        keep: bool = False,
+        agreed: bool = False,
+        waive: Collection[str] = (),
+        confirm: Callable[[str], bool] | None = None,
+        journal: Journal | None = None,
+    ) -> config.Outcome:
+        """End a change that was cut off: finish it, set it back (`rollback`), or only declare it
+        over (`keep`). See `bmslink.config.resume`."""
+        return await config.resume(
+            self,
+            rollback=rollback,
+            keep=keep,
+            agreed=agreed,
+            waive=waive,
+            confirm=confirm,
+            journal=journal,
+        )
+
+    @checked()
+    async def plan_undo(
+        self,
+        *,
+        keep_changed: bool = False,
+        waive: Collection[str] = (),
+        chemistry: str | None = None,
+        journal: Journal | None = None,
+    ) -> config.Plan:
+        """What `undo` would do; it only reads. `apply` does it."""
+        return await config.draft_undo(
+            self, keep_changed=keep_changed, waive=waive, chemistry=chemistry, journal=journal
+        )
+
+    @checked()
+    async def undo(
+        self,
+        *,
+        keep_changed: bool = False,
+        waive: Collection[str] = (),
+        chemistry: str | None = None,
+        journal: Journal | None = None,
+    ) -> config.Outcome:
+        """Go back to what was set before the last change of this pack, an undo included.
+
+        A setting that somebody else changed since is refused (`GateError`, the check `unchanged`):
+        `keep_changed` leaves it as it is, waiving `unchanged` sets it back too.
+        """
+        return await config.undo(
+            self, keep_changed=keep_changed, waive=waive, chemistry=chemistry, journal=journal
+        )
+
+    async def verify(self, *, journal: Journal | None = None) -> config.Verification:
+        """Compare what our last change of this pack left with what the board holds now."""
+        return await config.verify(self, journal=journal)
+
+    # ------------------------------------------------------------------------ switches, clock, SOC
+
+    @checked()
+    async def switch(
+        self,
+        switch: str | Command,
+        on: bool | None = None,
+        *,
+        waive: Collection[str] = (),
+        journal: Journal | None = None,
+    ) -> config.Outcome:
+        """Switch `charge`, `discharge` or `balance` on or off, and read what it did.
+
+        Off is sent at once: no lock, no plan and no unfinished change holds it up. On waits for
+        all of them. `outcome.result` is `done`, `nothing` (it was so), `ignored` or `unproven`.
+        """
+        if isinstance(switch, Command) == (on is not None):
+            raise UsageError("switch(): it must be a name with True or False, or a Command.")
+        command = switch if isinstance(switch, Command) else Command(Switch.of(switch), on is True)
+        return await config.switch(self, command, waive=waive, journal=journal)
+
+    @checked()
+    async def set_clock(
+        self,
+        moment: datetime | None = None,
+        *,
+        waive: Collection[str] = (),
+        journal: Journal | None = None,
+    ) -> config.Outcome:
+        """Set the board's clock to a moment with its zone, or to now, and read it back."""
+        wish = Adjustment(clock=moment or datetime.now(UTC))
+        return await self._adjust(wish, moment is None, waive, journal)
+
+    @checked()
+    async def set_soc(
+        self, percent: float, *, waive: Collection[str] = (), journal: Journal | None = None
+    ) -> config.Outcome:
+        """Set the state of charge that the board counts on from, 0 to 100 %, and read it back."""
+        return await self._adjust(Adjustment(soc=percent), False, waive, journal)
+
+    async def _adjust(
+        self, wish: Adjustment, now: bool, waive: Collection[str], journal: Journal | None
+    ) -> config.Outcome:
+        plan = await config.draft_adjustment(self, wish, now=now, waive=waive, journal=journal)
+        return await config.adjust(self, plan, journal=journal)
 
 
 @checked(TargetError)
@@ -389,8 +323,8 @@ def connect(
     The options override the target's own `?key=value`. `record` takes every byte both ways in
     the capture format, passwords blanked. `pin` is what a pack that asks who we are is told; else
     BMSLINK_PIN, else what stands beside the name in bmslink.toml. `on_progress` is told how far
-    reading and changing settings are (`Device.on_progress`). Raises `TargetError` at once, others
-    on opening.
+    reading and changing settings are: what is done, how much of it, of how much.
+    Raises `TargetError` at once, others on opening.
 
     Programs that own the connection hand it over, and name the `protocol`:
 
@@ -409,12 +343,12 @@ def connect(
             target, protocol=protocol, address=address, baudrate=baudrate, timeout=timeout
         )
     text = None if make else str(target)
-    device = Device(
+    board = Board(
         endpoint,
         record=record,
         pin=pin if isinstance(pin, Pin) else find_pin(text, pin),
         named=find_pack(text) if text is not None else None,
         transport=make,
     )
-    device.on_progress = on_progress
-    return device
+    board.on_progress = on_progress
+    return Device(board)

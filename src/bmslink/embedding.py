@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeGuard
 
-from bmslink.board import MakeTransport
+from bmslink.connection import MakeTransport
 from bmslink.errors import TargetError
 from bmslink.link.gatt import Gatt
 from bmslink.link.transport import Endpoint, Pin, Transport

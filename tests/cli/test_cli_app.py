@@ -348,7 +348,7 @@ def test_a_failure_of_our_own_is_one_sentence_and_its_traceback_only_with_debug(
     def broken(*args, **more):
         raise RuntimeError("gone\nwrong")
 
-    monkeypatch.setattr("bmslink.device.Device.identify", broken)
+    monkeypatch.setattr("bmslink.board.Board.identify", broken)
     result = cli("info", QUICK)
     assert result.code == 1
     assert result.err.count("\n") == 1

@@ -177,7 +177,8 @@ def test_ctrl_c_leaves_each_to_be_resumed(cli, monkeypatch):
 
 def test_a_reader_that_goes_away_stops_no_pack(cli, monkeypatch):
     """Nobody reads how the first one ended; the others are finished all the same."""
-    from bmslink.cli.output import ClosedPipeError, Session
+    from bmslink.cli.output import Session
+    from bmslink.cli.streams import ClosedPipeError
 
     def closed(self, *lines):
         raise ClosedPipeError

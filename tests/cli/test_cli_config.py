@@ -113,13 +113,43 @@ def test_a_plan_in_json(cli):
     }
     assert {"name", "passed", "sentence", "waiver", "waived", "blocks"} == set(plan["checks"][0])
     assert plan["blocked"] == []
+    names = {check["waiver"] for check in plan["checks"]} - {""}
+    shown = [f"--waive={check['name']}" for check in plan["checks"] if check["waiver"]]
+    assert cli("config", "plan", "p.toml", JBD, *shown).code == 0
+    assert {"partial", "untested", "chemistry"} <= names
+
+
+def test_an_unedited_preset_fits_and_the_plan_says_what_is_left_out(cli, tmp_path):
+    cli("config", "presets", "lfp", "-o", "preset.toml")
+    result = cli("config", "plan", "preset.toml", JK)
+    assert result.code == 0
+    assert "Left out, jk02-32s has no such setting: discharge_utp, discharge_utp_" in flat(result)
+
+
+def test_a_preset_is_fitted_to_a_pack(cli):
+    eight = "sim://jbd?gap=0&cells=8&load=idle"
+    result = cli("config", "presets", "lfp-280", eight)
+    assert result.code == 0, result
+    assert 'pack_ovp = "28.9 V"' in result.out
+    assert "# not 140 A: The board's name says 100 A and 8 cells" in result.out
+    assert 'discharge_ocp = "100 A"' in result.out
+    assert 'nominal_capacity = "280 Ah"' in result.out
+    other = cli("config", "presets", "lfp", JK)
+    assert 'nominal_capacity = "100 Ah"' in other.out  # as the board holds it
+    assert 'charge_ocp = "50 A"' in other.out
+    assert "# Left out, jk02-32s has no such setting: discharge_utp" in other.out
+    assert "\npack_ovp" not in other.out
+    cli("config", "presets", "lfp", SILENT).failed(1, "")
+    cli("config", "presets", "nickel", SILENT).failed(2, "lfp-280")
 
 
 def test_what_a_pack_lacks_needs_consent_in_a_short_sentence(cli, tmp_path):
     cli("config", "presets", "lfp", "-o", "preset.toml")
+    text = (tmp_path / "preset.toml").read_text()
+    (tmp_path / "preset.toml").write_text(text.replace("[optional]\n", ""))
     result = cli("config", "plan", "preset.toml", JK)
     assert result.code == 3
-    assert "Left out, jk02-32s has no such setting: cell_ovp_warning" in flat(result)
+    assert "Left out, jk02-32s has no such setting: discharge_utp, discharge_utp_" in flat(result)
     (check,) = [
         c
         for c in cli("config", "plan", "preset.toml", JK, "--json").objects[0]["plan"]["checks"]
@@ -128,7 +158,12 @@ def test_what_a_pack_lacks_needs_consent_in_a_short_sentence(cli, tmp_path):
     assert check["waiver"] == "partial"
     assert len(check["sentence"]) < 160
     assert "--waive partial goes on all the same." in flat(result)
-    assert cli("config", "plan", "preset.toml", JK, "--waive", "partial").code == 0
+    for name in ("partial", "supported"):  # its waiver, and the name that it is shown with
+        assert cli("config", "plan", "preset.toml", JK, "--waive", name).code == 0
+    cli("config", "plan", "preset.toml", JK, "--waive", "suported").failed(
+        2, "did you mean supported?"
+    )
+    cli("config", "plan", "preset.toml", JK, "--waive", "map").failed(2, "Nothing waives")
 
 
 def test_plans_of_several_packs_go_on_past_a_silent_one(cli):

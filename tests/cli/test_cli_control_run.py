@@ -14,15 +14,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from bmslink.board import Board
 from bmslink.cli.control_printer import Printer
 from bmslink.cli.output import Session
 from bmslink.control import status
 from bmslink.control.decide.catalogue import default_policies
-from bmslink.device import Device
 from bmslink.errors import LinkClosed
 from bmslink.link.transport import Endpoint
 from bmslink.model import Reading
-from bmslink.runtime.poll import poll
+from bmslink.polling import poll
 from bmslink.runtime.supervisor import PackSupervisor, StatusBoard
 from bmslink.simulation.responder import RESPONDERS
 from bmslink.storage.journal import Journal
@@ -157,7 +157,7 @@ def _traffic(protocol: str, follow: Any) -> list[tuple[str, str]]:
 
     async def main() -> None:
         query = {"load": "-90"}
-        await follow(Device(Endpoint("sim", "", protocol, query), record=kept))
+        await follow(Board(Endpoint("sim", "", protocol, query), record=kept))
 
     virtual_run(main())
     return _sent(kept)
@@ -171,13 +171,13 @@ def test_shadow_sends_not_one_byte_more_than_reading(
     session = Session(quiet=True)
     policies = default_policies(msgspec.structs.replace(LFP, capacity=10.0, discharge_current=20.0))
 
-    async def judged(device: Device) -> None:
+    async def judged(device: Board) -> None:
         printer = Printer(session, [device.target])
         board = StatusBoard(printer, "policy.toml", [str(device.target)], 1.0)
         supervisor = PackSupervisor(printer, board, 0, policies, None, {}, interval=1.0, sink=False)
         await supervisor.follow(device, 1.0, 20)
 
-    async def read(device: Device) -> None:
+    async def read(device: Board) -> None:
         await poll(device, lambda news: None, interval=1.0, count=20)
 
     with_policies, without = _traffic(protocol, judged), _traffic(protocol, read)
@@ -193,7 +193,7 @@ def test_a_lost_link_ages_the_data_and_is_opened_again(
     session = Session(quiet=True)
 
     async def main() -> PackSupervisor:
-        device = Device(Endpoint("sim", "", "jbd", {"load": "-5"}))
+        device = Board(Endpoint("sim", "", "jbd", {"load": "-5"}))
         loop = asyncio.get_running_loop()
         reopen = device.reopen
 

@@ -189,7 +189,7 @@ def test_a_pin_file_that_holds_no_pin_is_refused_before_anything_is_opened(
     async def opened(device) -> None:
         raise AssertionError(device)
 
-    monkeypatch.setattr("bmslink.device.Device.open", opened)
+    monkeypatch.setattr("bmslink.board.Board.open", opened)
     Path("profile.toml").write_text("[settings]\ncell_ovp = '3.6 V'\n")
     Path("policies.toml").write_text(preset("lfp", "solar", cells=4, capacity=100))
     file = tmp_path / "pin"

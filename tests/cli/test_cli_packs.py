@@ -71,6 +71,13 @@ def test_json_lines_only(cli, config):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes")
+def test_what_the_cells_are_is_stated_with_the_name(cli, config):
+    cli("packs", "add", "van", VAN, "--chemistry", "lead").failed(2, "no chemistry 'lead'")
+    assert not config.exists()
+    assert cli("packs", "add", "van", VAN, "--chemistry", "LFP").code == 0
+    assert 'chemistry = "lfp"' in config.read_text()
+
+
 def test_a_pin_is_never_shown_and_who_can_read_it_is_said(cli, config):
     cli("packs", "add", "van", VAN)
     config.write_text(config.read_text() + 'pin = "123456"\n')

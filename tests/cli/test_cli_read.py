@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from bmslink.device import Device, resolve
+from bmslink.board import Board
 from bmslink.errors import BmsError, LinkClosed, LinkTimeout, PortNotFound
 from bmslink.model import Reading
-from bmslink.runtime.poll import poll
+from bmslink.polling import poll
+from bmslink.target import resolve
 from cli_support import QUICK, SILENT, Cli, finish, start
 from support import virtual_run
 
@@ -260,7 +261,7 @@ def test_a_recording_ends_once_it_gave_a_reading(fixtures: Path):
 
 def test_the_poller_keeps_to_the_interface_of_the_device():
     for name in ("open", "reopen", "close", "read"):
-        assert asyncio.iscoroutinefunction(getattr(Device, name))
+        assert asyncio.iscoroutinefunction(getattr(Board, name))
 
 
 def test_watching_a_recording_that_cannot_be_played_ends(cli, tmp_path: Path):

@@ -12,7 +12,7 @@ import pytest
 
 import bmslink.config.clock_soc
 import bmslink.config.writer
-from bmslink.device import Device
+from bmslink.board import Board
 from bmslink.packs import remember_chemistry
 from bmslink.storage.journal import Journal
 from cli_support import Cli, Terminal, finish, start
@@ -281,14 +281,14 @@ def test_a_named_pack_says_what_its_cells_are(cli, tmp_path, monkeypatch):
 
 
 def test_settings_that_cannot_be_true_are_shown_and_not_believed(cli, monkeypatch):
-    fetch = Device.settings
+    fetch = Board.settings
 
     async def late(self, *words):
         table = await fetch(self, *words)
         slot = table.map.setting("charge_otp").slot
         return replace(table, image={**table.image, slot: bytes.fromhex("1888")})  # 354.9 °C
 
-    monkeypatch.setattr(Device, "settings", late)
+    monkeypatch.setattr(Board, "settings", late)
     shown = cli("settings", "show", JBD)
     assert shown.code == 1
     assert "354.9" in shown.out

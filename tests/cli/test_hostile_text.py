@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 import bmslink.cli.render as renderers
+from bmslink.board import Board
 from bmslink.cli.output import Session
 from bmslink.cli.render.clean import clean, clean_lines
 from bmslink.control.presets import preset
-from bmslink.device import Device
 from bmslink.errors import UnknownDevice
 from bmslink.storage.journal import Journal
 from cli_support import Cli, Terminal
@@ -90,9 +90,9 @@ def test_what_steers_is_replaced():
 @pytest.fixture
 def hostile_board(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that a board says in words is hostile."""
-    identify, read = Device.identify, Device.read
+    identify, read = Board.identify, Board.read
 
-    async def poisoned_identity(self: Device) -> Any:
+    async def poisoned_identity(self: Board) -> Any:
         found = await identify(self)
         return dataclasses.replace(
             found,
@@ -103,7 +103,7 @@ def hostile_board(monkeypatch: pytest.MonkeyPatch) -> None:
             map=poisoned(found.map),
         )
 
-    async def poisoned_reading(self: Device) -> Any:
+    async def poisoned_reading(self: Board) -> Any:
         found = await read(self)
         return dataclasses.replace(
             found,
@@ -112,8 +112,8 @@ def hostile_board(monkeypatch: pytest.MonkeyPatch) -> None:
             raw=poisoned(found.raw),
         )
 
-    monkeypatch.setattr(Device, "identify", poisoned_identity)
-    monkeypatch.setattr(Device, "read", poisoned_reading)
+    monkeypatch.setattr(Board, "identify", poisoned_identity)
+    monkeypatch.setattr(Board, "read", poisoned_reading)
 
 
 @pytest.mark.parametrize(
@@ -141,10 +141,10 @@ def test_a_hostile_board(cli, hostile_board, words):
 
 @pytest.mark.parametrize("json_", [(), ("--json",)], ids=["people", "json"])
 def test_hostile_words_in_an_error_of_the_link(cli, monkeypatch, json_):
-    async def fail(self: Device) -> None:
+    async def fail(self: Board) -> None:
         raise UnknownDevice(f"It says {EVIL}")
 
-    monkeypatch.setattr(Device, "read", fail)
+    monkeypatch.setattr(Board, "read", fail)
     for words in (("read", PACK), ("read", PACK, f"{PACK}&seed=2")):
         result = cli(*words, *json_)
         harmless(result.out)

@@ -134,9 +134,9 @@ def test_the_part_has_every_fault_of_every_protocol_and_strikes_at_every_write()
 async def test_over_a_line_slower_than_the_timeout_the_settings_are_read_as_they_are(
     protocol: str,
 ) -> None:
-    async with connect(f"sim://{protocol}?cells=4&load=idle") as device:
+    async with connect(f"sim://{protocol}?cells=4&load=idle").board as device:
         true = await device.settings()
-    async with connect(f"sim://{protocol}?cells=4&load=idle&fault=late:0.6") as device:
+    async with connect(f"sim://{protocol}?cells=4&load=idle&fault=late:0.6").board as device:
         for _ in range(2):
             assert equal(await device.settings(), true.image)
 
@@ -255,7 +255,7 @@ async def test_one_change_of_a_pack_at_a_time(tmp_path: Path) -> None:
 async def test_a_pack_that_tells_who_it_is_is_held_wherever_it_is_reached(tmp_path: Path) -> None:
     names = []
     for target in ("sim://jk02?cells=4", "sim://jk02?cells=4&gap=0.1"):
-        async with connect(target) as device:
+        async with connect(target).board as device:
             names.append(lock_names(device, await device.identify()))
     one, two = names
     assert set(one) != set(two)

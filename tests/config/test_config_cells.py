@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from test_config_plan import board
 from bmslink.config import Plan, apply, draft, draft_adjustment, make_plan
 from bmslink.config.checks.charge import check_soc
 from bmslink.config.checks.check import Check
-from bmslink.config.files.presets import preset_values
+from bmslink.config.files.presets import preset, preset_values
+from bmslink.config.files.profile import Profile, parse_profile
 from bmslink.errors import GateError, TargetError
 from bmslink.model import Adjustment, Reading
 from bmslink.packs import NamedPack
@@ -28,7 +30,7 @@ NMC = {"cell_ovp": 4.2, "cell_ovp_release": 4.1}
 
 
 def plan(
-    wanted: Mapping[str, object],
+    wanted: Mapping[str, object] | Profile,
     target: str = JBD,
     *,
     live: Mapping[str, Any] | None = None,
@@ -170,9 +172,8 @@ def test_a_pack_states_its_chemistry_in_the_file_of_names() -> None:
 def test_presets_pass_on_the_boards_they_are_made_for(kind: str, protocol: str) -> None:
     target = f"sim://{protocol}?load=idle&chemistry={kind}"
     made = plan(preset_values(kind, 16), target, waive=["partial"], chemistry=kind)
-    names = [each.name for each in made.blocked]
-    # JK's boards have no word for sodium: this one calls its cells nmc.
-    assert names == (["chemistry"] if (protocol, kind) == ("jk02", "na-ion") else [])
+    # JK's boards have no word for sodium: what this one calls its cells contradicts nothing
+    assert not made.blocked
 
 
 @pytest.mark.parametrize(
@@ -181,6 +182,20 @@ def test_presets_pass_on_the_boards_they_are_made_for(kind: str, protocol: str) 
 def test_a_preset_for_another_number_of_cells_stops(cells: int, stops: bool) -> None:
     made = plan(preset_values("lfp", cells, 100), waive=["partial"])
     assert ("rules" in [each.name for each in made.blocked]) is stops
+
+
+@pytest.mark.parametrize("kind", CHEMISTRIES)
+@pytest.mark.parametrize("protocol", ["jbd", "daly-p81", "daly-d2", "daly-a5", "jk-modbus", "jk02"])
+def test_a_preset_bears_every_usual_edit(kind: str, protocol: str) -> None:
+    """What belongs to the limits of the cells follows them, wherever in their band they are."""
+    band, text = BANDS[kind], preset(kind, 8, 280)
+    base = parse_profile(text)
+    for ovp, uvp, utp, cells in product(band.ovp, band.uvp, (0, 10), (8, 16)):
+        target = f"sim://{protocol}?load=idle&chemistry={kind}&cells={cells}&soc=50"
+        edits = {"cell_ovp": ovp, "cell_uvp": uvp, "charge_utp": band.charge_utp + utp}
+        profile = replace(base, settings={**base.settings, **edits})
+        made = plan(profile, target)
+        assert not made.blocked, (edits, [each.sentence for each in made.blocked])
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_ctrl_c_in_the_middle_says_what_is_next(pack: str, number: signal.Signal
 
 async def cut_short(target: str, writes: int = 1) -> None:
     """A change that ends after so many writes, as by Ctrl-C."""
-    async with bmslink.connect(target) as device:
+    async with bmslink.connect(target).board as device:
         plan = await draft(device, {"cell_ovp": 3.6, "charge_utp": 2.0})
         task = asyncio.ensure_future(apply(device, plan))
         while sum(r["event"] == "stored" for r in Journal().records()) < writes:
@@ -68,7 +68,7 @@ async def cut_short(target: str, writes: int = 1) -> None:
 async def test_before_it_is_resumed_it_is_told_what_stands() -> None:
     target = "sim://jbd?gap=0&cells=16&load=idle"
     await cut_short(target)
-    async with bmslink.connect(target) as device:
+    async with bmslink.connect(target).board as device:
         found = await cut_off_change(device)
         assert found is not None
         assert set(found.stands) >= {"cell_ovp", "charge_utp"}
@@ -79,7 +79,7 @@ async def test_before_it_is_resumed_it_is_told_what_stands() -> None:
 async def test_over_another_port_of_the_pack_it_says_which_one_it_was() -> None:
     """JK boards have the same serial number on Bluetooth and on RS485, at other addresses."""
 
-    async with bmslink.connect("sim://jk-modbus?gap=0&cells=16&load=idle") as device:
+    async with bmslink.connect("sim://jk-modbus?gap=0&cells=16&load=idle").board as device:
         identity = await device.identify()
         pack = {"serial_number": identity.serial_number, "protocol": "jk02"}
         Journal().begin("serial:///dev/ttyUSB7", pack, [])
@@ -109,7 +109,7 @@ def test_a_line_that_stays_lost_is_told_as_what_happened(monkeypatch: pytest.Mon
     target = f"{process.stdout.readline().split()[1]}?gap=0"
 
     async def main() -> str:
-        async with bmslink.connect(target) as device:
+        async with bmslink.connect(target).board as device:
             plan = await draft(device, {"cell_ovp": 3.6, "charge_utp": 2.0})
             task = asyncio.ensure_future(apply(device, plan))
             while not any(r["event"] == "write" for r in Journal().records()):

@@ -67,11 +67,11 @@ async def one_life(count: int, folder: Path, profile: Path) -> None:
     journal = Journal(folder)
     async with serving(protocol="jbd", tcp="127.0.0.1:0", load="idle", speed=1) as served:
         target = served.targets[0] + "?gap=0"
-        async with bmslink.connect(target) as device:
+        async with bmslink.connect(target).board as device:
             before = (await device.settings()).values()
         await killed_at(journal.folder, count, "apply", str(profile), target)
         back = bool(count % 2)
-        async with bmslink.connect(target) as device:
+        async with bmslink.connect(target).board as device:
             ended = not journal.unfinished()  # it may have got further before it died
             outcome = await resume(device, rollback=back, journal=journal)
             after = (await device.settings()).values()
@@ -154,13 +154,13 @@ async def test_an_undo_that_was_killed_can_be_resumed(
         journal = Journal(tmp_path / str(count))
         async with serving(protocol="jbd", tcp="127.0.0.1:0", load="idle", speed=1) as served:
             target = served.targets[0] + "?gap=0"
-            async with bmslink.connect(target) as device:
+            async with bmslink.connect(target).board as device:
                 before = (await device.settings()).values()
                 plan = await draft(device, wish, journal=journal)
                 await apply(device, plan, journal=journal)
             begun = records(journal.folder)
             await killed_at(journal.folder, begun + count, "undo", target, "--chemistry", "lfp")
-            async with bmslink.connect(target) as device:
+            async with bmslink.connect(target).board as device:
                 outcome = await resume(device, rollback=count == 3, journal=journal)
                 after = (await device.settings()).values()
                 assert outcome.result == ("rolled back" if count == 3 else "done")
@@ -187,7 +187,7 @@ async def test_killed_while_two_packs_are_written_to_each_is_resumed(
         await killed_at(folder, 12, "apply", str(profile), *targets)
         assert len(journal.unfinished()) == 2
         for target, back in zip(targets, (False, True), strict=True):
-            async with bmslink.connect(target) as device:
+            async with bmslink.connect(target).board as device:
                 outcome = await resume(device, rollback=back, journal=journal)
                 assert outcome.result == ("rolled back" if back else "done")
                 held = (await device.settings()).values()

@@ -25,7 +25,7 @@ from support import virtual_run
 @lru_cache
 def board(target: str = "sim://jbd?load=idle") -> tuple[SettingsSnapshot, Identity, Reading]:
     async def main() -> tuple[SettingsSnapshot, Identity, Reading]:
-        async with connect(target) as device:
+        async with connect(target).board as device:
             return await device.settings(), await device.identify(), await device.read()
 
     return virtual_run(main())
@@ -233,7 +233,7 @@ def values_of(row: Setting) -> st.SearchStrategy[object]:
 
 
 async def test_a_plan_shows_the_frames_that_will_go_out(tmp_path) -> None:
-    async with connect("sim://jbd?load=idle") as device:
+    async with connect("sim://jbd?load=idle").board as device:
         made = await draft(device, {"cell_ovp": 3.6}, journal=Journal(tmp_path))
         assert [frame.hex() for frame in made.frames] == [
             "dd5a00025678ff3077",  # factory mode, as the vendor's tool enters it

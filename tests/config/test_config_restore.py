@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from bmslink.board import Board
 from bmslink.config import Plan, apply, draft, make_plan
 from bmslink.config.files.backup import Backup, _sealed, load_backup, make_backup
-from bmslink.device import Device, connect
+from bmslink.device import connect
 from bmslink.errors import GateError, SettingError
 from bmslink.storage.journal import Journal
 from config_faults import World, equal
@@ -21,7 +22,7 @@ from support import FIXTURES
 OLD = FIXTURES / "old" / "0.1.0" / "backups"
 
 
-async def backup_of(device: Device, raw: Mapping[int, str] | None = None) -> Backup:
+async def backup_of(device: Board, raw: Mapping[int, str] | None = None) -> Backup:
     """A whole backup, of other bytes where `raw` says so: what a forger makes of one."""
     kept = make_backup(str(device.target), await device.identify(), await device.settings())
     forged = {f"{address:04x}": text for address, text in (raw or {}).items()}
@@ -43,9 +44,9 @@ async def test_a_backup_of_another_board_is_refused_on_every_road(
     """A 16S board of firmware 2.1 is no 15S board of firmware 8.0, whatever is waived."""
 
     journal = Journal(tmp_path)
-    async with connect("sim://jbd?firmware=2.1&cells=16&load=idle&gap=0") as one:
+    async with connect("sim://jbd?firmware=2.1&cells=16&load=idle&gap=0").board as one:
         kept = await backup_of(one)
-    async with connect("sim://jbd?firmware=8.0&cells=15&load=idle&gap=0") as other:
+    async with connect("sim://jbd?firmware=8.0&cells=15&load=idle&gap=0").board as other:
         before = await other.settings()
         made = await draft(other, {}, raw=kept, waive=["clone"] if clone else [], journal=journal)
         assert blocked(made) == {"backup"}
@@ -59,9 +60,9 @@ async def test_a_backup_of_another_board_is_refused_on_every_road(
 
 async def test_another_board_of_the_same_kind_needs_clone(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    async with connect("sim://jbd?firmware=2.1&load=idle&gap=0") as one:
+    async with connect("sim://jbd?firmware=2.1&load=idle&gap=0").board as one:
         kept = await backup_of(one)
-    async with connect("sim://jbd?firmware=8.0&load=idle&gap=0") as other:
+    async with connect("sim://jbd?firmware=8.0&load=idle&gap=0").board as other:
         made = await draft(other, {}, raw=kept, journal=journal)
         assert blocked(made) == {"backup"}
         made = await draft(other, {}, raw=kept, waive=["clone"], journal=journal)
@@ -160,7 +161,7 @@ async def test_a_restore_keeps_to_the_limits(
 FACTORY = {0x18: "1005"}  # 137 °C: beyond the 120 that we would set
 
 
-async def factory(world: World, device: Device, *waive: str) -> Plan:
+async def factory(world: World, device: Board, *waive: str) -> Plan:
     kept = await backup_of(device, FACTORY)
     return await draft(
         device, {}, raw=kept, waive=[*waive, "rules", "chemistry"], journal=world.journal
@@ -199,7 +200,7 @@ async def test_what_the_journal_knows_of_another_board_proves_nothing(tmp_path: 
     world = World("jbd", tmp_path)
     async with world.device() as device:
         await apply(device, await factory(world, device, "limits"), journal=world.journal)
-    async with connect("sim://jbd?firmware=8.0&cells=8&load=idle&gap=0") as other:
+    async with connect("sim://jbd?firmware=8.0&cells=8&load=idle&gap=0").board as other:
         kept = await backup_of(other, FACTORY)
         made = await draft(other, {}, raw=kept, waive=["rules", "chemistry"], journal=world.journal)
         assert "limits" in blocked(made)

@@ -10,7 +10,8 @@ from unittest.mock import patch
 
 import pytest
 
-from bmslink import Device, connect
+from bmslink import connect
+from bmslink.board import Board
 from bmslink.cli import asking
 from bmslink.config import apply, draft
 from bmslink.config.identity.known_as import same_board
@@ -23,7 +24,7 @@ ENTER, LEAVE, COMMIT = "dd5a0002", "dd5a01020000", "dd5a01022828"
 
 
 @contextmanager
-def watched(device: Device) -> Iterator[list[str]]:
+def watched(device: Board) -> Iterator[list[str]]:
     """What enters and leaves factory mode, as it is sent; and who is asked (`who`)."""
     seen: list[str] = []
     write, identify = device.link.transport.write, device.driver.identify
@@ -45,7 +46,7 @@ def watched(device: Device) -> Iterator[list[str]]:
 
 
 async def test_who_answers_is_asked_again_after_a_pause_and_on_a_new_line() -> None:
-    device = connect(JBD)
+    device = connect(JBD).board
     with watched(device) as seen:
         async with device:
             first = await device.who()
@@ -69,7 +70,7 @@ async def test_who_answers_is_asked_again_after_a_pause_and_on_a_new_line() -> N
 
 
 async def test_who_answers_is_asked_again_after_an_outage() -> None:
-    device = connect(JBD)
+    device = connect(JBD).board
     faults = device.link.transport.device.faults
     with watched(device) as seen:
         async with device:
@@ -83,7 +84,7 @@ async def test_who_answers_is_asked_again_after_an_outage() -> None:
 
 async def test_a_plan_of_a_moment_ago_asks_nothing_twice(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    device = connect(JBD)
+    device = connect(JBD).board
     with watched(device) as seen:
         async with device, device.conversation():
             plan = await draft(device, {"cell_ovp": 3.6}, chemistry="lfp", journal=journal)
@@ -93,7 +94,7 @@ async def test_a_plan_of_a_moment_ago_asks_nothing_twice(tmp_path: Path) -> None
 
 async def test_after_a_while_who_answers_is_asked_before_the_write(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    device = connect(JBD)
+    device = connect(JBD).board
     with watched(device) as seen:
         async with device:
             plan = await draft(device, {"cell_ovp": 3.6}, chemistry="lfp", journal=journal)
@@ -104,7 +105,7 @@ async def test_after_a_while_who_answers_is_asked_before_the_write(tmp_path: Pat
 
 async def test_another_board_after_a_pause_is_not_written_to(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    async with connect(JBD) as device:
+    async with connect(JBD).board as device:
         plan = await draft(device, {"cell_ovp": 3.6}, chemistry="lfp", journal=journal)
         await asyncio.sleep(30)
         other = Identity(vendor="JBD", model="Another", firmware="8.0", protocol="jbd")
@@ -121,7 +122,7 @@ async def test_another_board_after_a_pause_is_not_written_to(tmp_path: Path) -> 
 
 
 async def test_factory_mode_stays_open_in_a_conversation_only() -> None:
-    device = connect(JBD)
+    device = connect(JBD).board
     with watched(device) as seen:
         async with device:
             found = await device.settings_map(await device.who())
@@ -147,7 +148,7 @@ async def test_factory_mode_stays_open_in_a_conversation_only() -> None:
 async def test_factory_mode_is_left_whatever_ends_a_conversation(
     error: type[BaseException],
 ) -> None:
-    device = connect(JBD)
+    device = connect(JBD).board
     with watched(device) as seen:
         async with device:
             found = await device.settings_map(await device.who())
@@ -161,7 +162,7 @@ async def test_factory_mode_is_left_whatever_ends_a_conversation(
 
 
 async def test_what_somebody_else_closes_is_opened_again_by_the_next_call() -> None:
-    device = connect(JBD)
+    device = connect(JBD).board
     async with device:
         found = await device.settings_map(await device.who())
         async with device.conversation():
@@ -173,7 +174,7 @@ async def test_what_somebody_else_closes_is_opened_again_by_the_next_call() -> N
 
 
 async def test_a_new_line_begins_without_a_session() -> None:
-    device = connect(JBD)
+    device = connect(JBD).board
     with watched(device) as seen:
         async with device:
             found = await device.settings_map(await device.who())
@@ -186,7 +187,7 @@ async def test_a_new_line_begins_without_a_session() -> None:
 
 
 async def test_a_rehearsal_in_a_conversation_shows_all_frames_and_sends_none() -> None:
-    device = connect(JBD)
+    device = connect(JBD).board
     async with device:
         found = await device.settings_map(await device.who())
         table = await device.settings(found)
@@ -218,10 +219,10 @@ def test_factory_mode_is_not_open_while_a_person_is_asked(
     from bmslink.cli.app import main
 
     monkeypatch.setenv("BMSLINK_JOURNAL", str(tmp_path))
-    devices: list[Device] = []
-    entering = Device.__aenter__
+    devices: list[Board] = []
+    entering = Board.__aenter__
 
-    async def entered(self: Device) -> Device:
+    async def entered(self: Board) -> Board:
         devices.append(self)
         return await entering(self)
 
@@ -231,7 +232,7 @@ def test_factory_mode_is_not_open_while_a_person_is_asked(
         assert devices[0].driver.settings.conversations
         return "n"
 
-    monkeypatch.setattr(Device, "__aenter__", entered)
+    monkeypatch.setattr(Board, "__aenter__", entered)
     monkeypatch.setattr(asking, "answer", answer)
     monkeypatch.setattr(asking, "can_ask", lambda: True)
     target = f"{JBD}&gap=0"

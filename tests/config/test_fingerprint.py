@@ -13,7 +13,7 @@ CONFIGURABLE = ("jbd", "jk02", "jk04", "jk-modbus", "jk-nw", "daly-a5", "daly-d2
 
 
 async def look(target: str) -> Fingerprint:
-    async with bmslink.connect(target) as device:
+    async with bmslink.connect(target).board as device:
         return fingerprint(await device.identify(), await device.settings())
 
 
@@ -30,7 +30,7 @@ async def test_a_board_is_equal_to_itself_and_not_to_one_with_other_cells(protoc
 
 
 async def test_what_people_change_changes_no_fingerprint() -> None:
-    async with bmslink.connect("sim://jbd?gap=0&cells=16&load=idle") as device:
+    async with bmslink.connect("sim://jbd?gap=0&cells=16&load=idle").board as device:
         before = fingerprint(await device.identify(), await device.settings())
         wanted = {"cell_ovp": 3.6, "nominal_capacity": 90.0, "cycle_capacity": 70.0}
         plan = await draft(device, wanted, waive=["rules", "load"])
@@ -81,7 +81,7 @@ def test_it_survives_json_and_takes_nothing_else_for_one() -> None:
 async def test_of_a_record_as_of_a_board() -> None:
     """A backup and the board that it was made of have one fingerprint."""
 
-    async with bmslink.connect("sim://daly-d2?gap=0&cells=16") as device:
+    async with bmslink.connect("sim://daly-d2?gap=0&cells=16").board as device:
         identity, table = await device.identify(), await device.settings()
     kept = {"vendor": identity.vendor, "model": identity.model, "hardware": identity.hardware,
             "serial_number": None, "cell_count": identity.cell_count, "firmware": "x",
@@ -90,7 +90,7 @@ async def test_of_a_record_as_of_a_board() -> None:
 
 
 async def test_without_settings_it_says_less() -> None:
-    async with bmslink.connect("sim://jk-bus?gap=0") as device:
+    async with bmslink.connect("sim://jk-bus?gap=0").board as device:
         identity = await device.identify()
         with pytest.raises(SettingError):
             await device.settings_map(identity)

@@ -22,7 +22,7 @@ from test_pymodbus import pymodbus_client
 from test_serve import serving
 
 import bmslink
-from bmslink.device import Device
+from bmslink.board import Board
 from bmslink.model import Command, Switch
 from bmslink.settings.setting import Setting, Value
 from bmslink.storage.journal import Journal
@@ -50,7 +50,7 @@ def hurried(target: str) -> str:
 
 
 async def write_all(
-    device: Device, tmp_path: Path, without: tuple[str, ...] = NOT_TOUCHED
+    device: Board, tmp_path: Path, without: tuple[str, ...] = NOT_TOUCHED
 ) -> dict[str, Value]:
     """Write every setting of a board that can be written; gives what it should hold now."""
     device.driver.settings.settle = 0.01  # a simulated board stores at once
@@ -76,7 +76,7 @@ async def written_and_read(
     """What we wrote over a pseudo-terminal, and what another program reads over it."""
     port = str(tmp_path / "port")
     async with serving(1, protocol, pty=port, speed=1e-6, **options) as served:
-        async with bmslink.connect(hurried(served.targets[0])) as device:
+        async with bmslink.connect(hurried(served.targets[0])).board as device:
             wanted = await write_all(device, tmp_path)
         return wanted, await asyncio.to_thread(reader, port)
 
@@ -182,7 +182,7 @@ def test_pymodbus_reads_what_we_wrote_to_jk(tmp_path: Path) -> None:
 
     async def main() -> tuple[dict[str, Value], bytes]:
         async with pymodbus_client("tcp", tmp_path) as (client, served):
-            async with bmslink.connect(served.targets[0]) as device:
+            async with bmslink.connect(served.targets[0]).board as device:
                 wanted = await write_all(device, tmp_path)
             return wanted, await table_by_pymodbus(client, 2, 0x1000, 0x124)
 
@@ -218,7 +218,7 @@ def test_pymodbus_reads_what_we_wrote_to_daly_d2(tmp_path: Path) -> None:
 
     async def main() -> tuple[dict[str, Value], list[int]]:
         async with serving(1, "daly-d2", pty=port, speed=1e-6) as served:
-            async with bmslink.connect(hurried(served.targets[0])) as device:
+            async with bmslink.connect(hurried(served.targets[0])).board as device:
                 wanted = await write_all(device, tmp_path, (*NOT_TOUCHED, "_warning"))
             client = AsyncModbusSerialClient(port, baudrate=9600, timeout=2, retries=0)
             assert await client.connect()
@@ -295,7 +295,7 @@ def test_dalybms_sees_the_mosfets_that_we_switched(switch: Switch, tmp_path: Pat
             seen = [await asyncio.to_thread(state)]
             transaction = Journal(tmp_path / "journal").begin("test", {}, [])
             for on in (False, True):
-                async with bmslink.connect(served.targets[0]) as device:
+                async with bmslink.connect(served.targets[0]).board as device:
                     await device.send(Command(switch, on), transaction)
                 seen.append(await asyncio.to_thread(state))
             return seen
@@ -320,7 +320,7 @@ def test_bmstools_sees_the_fets_that_we_switched(tmp_path: Path) -> None:
                 Command(Switch.DISCHARGE, False),
                 Command(Switch.CHARGE, True),
             ):
-                async with bmslink.connect(served.targets[0]) as device:
+                async with bmslink.connect(served.targets[0]).board as device:
                     await device.send(command, transaction)
                 seen.append(await asyncio.to_thread(state))
             return seen

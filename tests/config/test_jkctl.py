@@ -157,7 +157,7 @@ def compare(theirs: Mapping[str, Any], ours: Mapping[str, Value | None]) -> set[
 async def test_jkctl_reads_on_its_board_what_we_wrote_and_nothing_else(tmp_path: Path) -> None:
     async with their_board(tmp_path) as port:
         before = await shown(port)
-        async with bmslink.connect(hurried(f"jk-modbus+serial://{port}")) as device:
+        async with bmslink.connect(hurried(f"jk-modbus+serial://{port}")).board as device:
             compare(before, (await device.settings()).values())
             wanted = await write_all(device, tmp_path)
         after = await shown(port)
@@ -172,7 +172,7 @@ async def test_a_whole_change_on_their_board_and_a_switch(tmp_path: Path) -> Non
 
     async with their_board(tmp_path) as port:
         before, journal = await shown(port), Journal(tmp_path / "journal")
-        async with bmslink.connect(hurried(f"jk-modbus+serial://{port}")) as device:
+        async with bmslink.connect(hurried(f"jk-modbus+serial://{port}")).board as device:
             wish = {"cell_ovp": 3.6, "charge_utp": 2.0, "balance_start_voltage": 3.42}
             waived = ("load", "health")  # 12 A flow, and its uptime stands still
             plan = await draft(device, wish, chemistry="lfp", waive=waived, journal=journal)
@@ -193,12 +193,12 @@ async def test_a_whole_change_on_their_board_and_a_switch(tmp_path: Path) -> Non
 async def test_jkctl_reads_and_writes_our_board(tmp_path: Path) -> None:
     port = tmp_path / "port"
     async with serving(1, "jk-modbus", pty=str(port)) as served:
-        async with bmslink.connect(served.targets[0]) as device:
+        async with bmslink.connect(served.targets[0]).board as device:
             wanted = await write_all(device, tmp_path)
         compare(await shown(port), wanted)
         theirs = ("volCellOV=3.61", "tmpBatCUT=3", "timBatCOCPDly=7", "capBatCell=123")
         await jkctl(port, "settings", "set", *theirs)
-        async with bmslink.connect(served.targets[0]) as device:
+        async with bmslink.connect(served.targets[0]).board as device:
             values = (await device.settings()).values()
         ours = {"cell_ovp": 3.61, "charge_utp": 3.0, "charge_ocp_delay": 7.0}
         for key, value in {**wanted, **ours, "nominal_capacity": 123.0}.items():

@@ -21,9 +21,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import bmslink
+from bmslink.board import Board
 from bmslink.config import WAIVERS, apply, draft, draft_undo, undo
 from bmslink.config.identity.places import place_of, where
-from bmslink.device import Device
 from bmslink.errors import BmsError, SettingError
 from bmslink.link.capture import open_capture
 from bmslink.link.link import Link
@@ -410,7 +410,7 @@ async def attempt(call: Awaitable[Any]) -> Any:
         return None
 
 
-async def everything(device: Device, transaction: Transaction) -> list[bytes]:
+async def everything(device: Board, transaction: Transaction) -> list[bytes]:
     """Every public call that can send; gives the frames of the rehearsals."""
     held: list[bytes] = []
     await device.identify()
@@ -446,7 +446,7 @@ async def everything(device: Device, transaction: Transaction) -> list[bytes]:
     return held + await going_back(device)
 
 
-async def going_back(device: Device) -> list[bytes]:
+async def going_back(device: Board) -> list[bytes]:
     """A change that this board takes, and undone; gives the frames of the plans."""
     table, held = await device.settings(), []
     for row in table.map.settings:
@@ -472,7 +472,7 @@ def test_no_public_call(target: str, tmp_path: Path) -> None:
 
     async def main() -> tuple[str, list[bytes]]:
         with path.open("wb") as record:
-            async with bmslink.connect(target, record=record) as device:
+            async with bmslink.connect(target, record=record).board as device:
                 transaction = journal.begin(target, {}, [])
                 return device.driver.name, await everything(device, transaction)
 
@@ -494,7 +494,7 @@ def test_no_undo_of_a_record_that_somebody_forged(name: str, tmp_path: Path) -> 
     board, journal = BOARDS[name], Journal(tmp_path)
 
     async def main(filling: bytes) -> list[bytes]:
-        async with bmslink.connect(board.target) as device:
+        async with bmslink.connect(board.target).board as device:
             identity = await device.identify()
             table = await attempt(device.settings())
             if table is None:
@@ -631,7 +631,7 @@ async def test_no_shunt_and_no_function_word_of_a_plan_with_other_rows(tmp_path:
     async def attack(target: str, address: int, key: str, value: float) -> None:
         path, journal = tmp_path / f"{key}.jsonl", Journal(tmp_path)
         with path.open("wb") as record:
-            async with bmslink.connect(target, record=record) as device:
+            async with bmslink.connect(target, record=record).board as device:
                 table = await device.settings()
                 wide = replace(table.map, settings=tuple(opened(row) for row in table.map.settings))
                 slot = table.map.by_address[address]

@@ -195,7 +195,7 @@ async def test_a_board_with_other_cells_or_an_other_shunt_is_free(tmp_path: Path
     world = World("jbd", tmp_path)
     await cut_short(world, "jbd+serial:///dev/ttyA")
     oc._answered.clear()
-    async with bmslink.connect("sim://jbd?gap=0&cells=8&load=idle") as device:
+    async with bmslink.connect("sim://jbd?gap=0&cells=8&load=idle").board as device:
         plan = await draft(device, {"balance_delta": 0.02}, journal=world.journal)
         assert not plan.blocked
 

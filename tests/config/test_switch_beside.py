@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import bmslink
+from bmslink.board import Board as OurBoard
 from bmslink.cli import app
 from bmslink.config import Outcome, resume, switch
-from bmslink.device import Device
 from bmslink.errors import UsageError
 from bmslink.model import Command, Switch
 from bmslink.storage.journal import Journal
@@ -25,9 +25,9 @@ FOREIGN = "foreign-master=register:cell_uvp,add:20"
 ALL = sorted(BOARDS)
 
 
-def run(board: Board, act: Callable[[Device], Awaitable[Outcome]]) -> Outcome:
+def run(board: Board, act: Callable[[OurBoard], Awaitable[Outcome]]) -> Outcome:
     async def main() -> Outcome:
-        async with bmslink.connect(f"{board.name}+tcp://{PLACE}") as device:
+        async with bmslink.connect(f"{board.name}+tcp://{PLACE}").board as device:
             return await act(device)
 
     with reachable(PLACE, Port(board)):
@@ -45,7 +45,7 @@ def test_what_was_read_before_off_is_compared_after_it(
 ) -> None:
     board = hostile(dialect, *filter(None, [quirk]))
 
-    async def act(device: Device) -> Outcome:
+    async def act(device: OurBoard) -> Outcome:
         table = await device.settings()
         before = board.requests
         outcome = await switch(device, OFF, waive=("untested",), journal=Journal(tmp_path))
@@ -65,7 +65,7 @@ def test_what_was_read_before_off_is_compared_after_it(
 
 @pytest.mark.parametrize("dialect", ALL)
 def test_off_says_that_nothing_was_read_before(dialect: str, tmp_path: Path) -> None:
-    async def act(device: Device) -> Outcome:
+    async def act(device: OurBoard) -> Outcome:
         return await switch(device, OFF, waive=("untested",), journal=Journal(tmp_path))
 
     outcome = run(hostile(dialect), act)
@@ -77,7 +77,7 @@ def test_off_says_that_nothing_was_read_before(dialect: str, tmp_path: Path) -> 
 def test_settings_that_cannot_be_read_again_are_in_doubt(
     dialect: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def act(device: Device) -> Outcome:
+    async def act(device: OurBoard) -> Outcome:
         await device.settings()
 
         async def deaf(*_: object) -> None:
@@ -120,7 +120,7 @@ def test_a_switch_counts_where_the_board_that_was_asked_shows_it(
 ) -> None:
     board = BOARDS[dialect](Exchanged())
 
-    async def act(device: Device) -> Outcome:
+    async def act(device: OurBoard) -> Outcome:
         await device.identify()
         return await switch(device, command, waive=("untested",), journal=Journal(tmp_path))
 
@@ -133,7 +133,7 @@ def test_on_goes_to_no_board_that_came_since(tmp_path: Path) -> None:
     board = hostile("jbd", "swaps=hangs_up:no,seconds:0.3,different:yes")
     board.unit.memory[board.register("fets")] = b"\0\1"
 
-    async def act(device: Device) -> Outcome:
+    async def act(device: OurBoard) -> Outcome:
         return await switch(device, ON, journal=Journal(tmp_path))
 
     outcome = run(board, act)
@@ -147,7 +147,7 @@ def test_off_is_sent_again_to_the_board_that_was_asked_only(different: str, tmp_
     """A pack that is known, and a line that is silent for longer than a second."""
     board = hostile("jbd", f"swaps=hangs_up:no,seconds:2.5,different:{different}")
 
-    async def act(device: Device) -> Outcome:
+    async def act(device: OurBoard) -> Outcome:
         device.link.timing = bmslink.link.link.Timing(timeout=2.0)
         await device.identify()
         return await switch(device, OFF, journal=Journal(tmp_path))
@@ -166,7 +166,7 @@ def test_a_switch_has_no_waiver_that_a_setting_asks_for(
 ) -> None:
     board = hostile("jk-modbus")
 
-    async def act(device: Device) -> Outcome:
+    async def act(device: OurBoard) -> Outcome:
         for command in (OFF, ON):
             for wrong in ("jk_port_rs485", "untestd", "--untested", ""):
                 with pytest.raises(UsageError, match="no waiver"):

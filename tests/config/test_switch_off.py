@@ -10,11 +10,11 @@ import pytest
 
 import bmslink
 import bmslink.protocols.jbd.writing as jbd_writing
+from bmslink.board import Board
 from bmslink.config import apply, draft, rehearse_switch, resume, switch
 from bmslink.config.identity.known_as import pack_of
 from bmslink.config.identity.locks import locked
 from bmslink.config.switching.off_marks import confirmed, marked_off
-from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, SettingError
 from bmslink.model import Adjustment, Command, Switch
 from bmslink.protocols.abilities import is_setting
@@ -43,7 +43,7 @@ JBD = "sim://jbd?load=idle"
 UNTESTED = ("untested",)
 
 
-def spied(device: Device) -> list[tuple[float, bytes]]:
+def spied(device: Board) -> list[tuple[float, bytes]]:
     """When what goes out."""
     loop, line = asyncio.get_running_loop(), device.link.transport
     sent: list[tuple[float, bytes]] = []
@@ -59,7 +59,7 @@ def spied(device: Device) -> list[tuple[float, bytes]]:
 
 async def careful(target: str, command: Command) -> list[bytes]:
     """What the settings road, or the command as it was sent before, sends for the same."""
-    async with bmslink.connect(target) as device:
+    async with bmslink.connect(target).board as device:
         if not is_setting(device.driver, command.switch):
             return await device.rehearse([], command=command)
         table = await device.settings()
@@ -81,7 +81,7 @@ async def test_one_question_at_most_goes_before_the_frame(
 
     (frame,) = await careful(target, command)
     loop = asyncio.get_running_loop()
-    async with bmslink.connect(target) as device:
+    async with bmslink.connect(target).board as device:
         sent, called = spied(device), loop.time()
         outcome = await switch(device, command, waive=UNTESTED, journal=Journal(tmp_path))
         assert outcome.result == "done", outcome
@@ -93,7 +93,7 @@ async def test_one_question_at_most_goes_before_the_frame(
 async def test_a_bit_of_a_word_is_cleared_beside_its_neighbours(tmp_path: Path) -> None:
     """JBD's balancer: factory mode and the word itself have to be asked for."""
 
-    async with bmslink.connect("sim://jbd?firmware=2.1&load=idle") as device:
+    async with bmslink.connect("sim://jbd?firmware=2.1&load=idle").board as device:
         journal = Journal(tmp_path)
         before = (await device.settings()).image[0x2D]
         outcome = await switch(device, Command(BALANCE, False), journal=journal)
@@ -105,7 +105,7 @@ async def test_a_bit_of_a_word_is_cleared_beside_its_neighbours(tmp_path: Path) 
 async def test_a_rehearsal_asks_what_it_has_to_know(tmp_path: Path) -> None:
     """The neighbours of the bit are read for it; the change is kept."""
 
-    async with bmslink.connect(JBD) as device:
+    async with bmslink.connect(JBD).board as device:
         before = (await device.settings()).image[0x2D]
         sent = await rehearse_switch(device, Command(BALANCE, False), journal=Journal(tmp_path))
         word = (int.from_bytes(before, "big") & ~4).to_bytes(2, "big")
@@ -115,7 +115,7 @@ async def test_a_rehearsal_asks_what_it_has_to_know(tmp_path: Path) -> None:
 
 
 async def test_questions_of_a_rehearsal_go_out_and_changes_are_kept() -> None:
-    async with bmslink.connect("sim://daly-a5?load=idle") as device:
+    async with bmslink.connect("sim://daly-a5?load=idle").board as device:
         await device.identify()
         step = await device.driver.switches.command(Command(Switch.DISCHARGE, False))
         frame = device.link.framer.encode(step.frame)
@@ -144,7 +144,7 @@ async def test_neither_lock_nor_journal_nor_an_unfinished_change(
     target: str, tmp_path: Path
 ) -> None:
     journal = Journal(tmp_path)
-    async with bmslink.connect(target) as device:
+    async with bmslink.connect(target).board as device:
         from bmslink.config.apply import lock_names
 
         identity = await device.identify()
@@ -174,7 +174,7 @@ async def test_a_journal_that_cannot_be_read_leaves_no_command_open(tmp_path: Pa
     def unreadable(**_: Any) -> Any:
         raise JournalError("An earlier month cannot be read.")
 
-    async with bmslink.connect(JBD) as device:
+    async with bmslink.connect(JBD).board as device:
         unfinished, journal.unfinished = journal.unfinished, unreadable
         outcome = await switch(device, Command(CHARGE, False), journal=journal)
     assert outcome.result == "done"
@@ -188,7 +188,7 @@ async def test_ending_an_unfinished_change_leaves_off_what_somebody_switched_off
     rollback: bool, tmp_path: Path
 ) -> None:
     journal = Journal(tmp_path)
-    async with bmslink.connect("sim://jk02?firmware=15.41&load=idle") as device:
+    async with bmslink.connect("sim://jk02?firmware=15.41&load=idle").board as device:
         plan = await draft(device, {"cell_ovp": 3.6}, journal=journal)
         table = plan.table
         journal.begin(
@@ -212,7 +212,7 @@ async def test_it_goes_out_in_the_middle_of_a_reading_and_of_a_rehearsal(tmp_pat
 
     target, journal = "sim://daly-a5?load=idle", Journal(tmp_path)
     loop = asyncio.get_running_loop()
-    async with bmslink.connect(target) as device:
+    async with bmslink.connect(target).board as device:
         (frame,) = await careful(target, Command(CHARGE, False))
         reading = asyncio.create_task(device.read())
         await asyncio.sleep(0.2)
@@ -254,7 +254,7 @@ async def test_it_goes_out_in_the_middle_of_a_reading_and_of_a_rehearsal(tmp_pat
 async def test_a_rehearsal_refuses_what_is_refused(
     target: str, which: Switch, on: bool, tmp_path: Path
 ) -> None:
-    async with bmslink.connect(target) as device:
+    async with bmslink.connect(target).board as device:
         for act in (switch, rehearse_switch):
             with pytest.raises(GateError, match="Nothing was sent"):
                 await act(device, Command(which, on), journal=Journal(tmp_path))
@@ -277,7 +277,7 @@ async def test_a_name_is_taken_as_that_switch(tmp_path: Path) -> None:
     named: Any = "charge"
     assert Command(named, False).switch is CHARGE
 
-    async with bmslink.connect("sim://jbd?cells=8&load=idle") as device:
+    async with bmslink.connect("sim://jbd?cells=8&load=idle").board as device:
         await switch(device, Command(named, False), journal=Journal(tmp_path))
         reading = await device.read()
         assert (reading.charging_allowed, reading.discharging_allowed) == (False, True)
@@ -310,7 +310,7 @@ async def test_a_switch_that_did_not_switch_is_not_done(
     monkeypatch.setattr(Pack, "switch", lambda *_: None)
 
     journal = Journal(tmp_path)
-    async with bmslink.connect(target) as device:
+    async with bmslink.connect(target).board as device:
         outcome = await switch(device, Command(CHARGE, False), waive=UNTESTED, journal=journal)
     assert outcome.result == "unproven", outcome
     (end,) = (r for r in journal.records() if r["event"] == "end")
@@ -334,7 +334,7 @@ async def test_jbd_keeps_the_other_lock_as_our_last_confirmed_command_left_it(
     remembered: bool | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = Journal(tmp_path)
-    async with bmslink.connect(JBD) as device:
+    async with bmslink.connect(JBD).board as device:
         if remembered is not None:
             for on in {False, remembered}:
                 await switch(device, Command(DISCHARGE, on), journal=journal)
@@ -362,7 +362,7 @@ async def test_whatever_a_driver_raises_leaves_as_ours_and_the_transaction_is_cl
         raise fault
 
     journal = Journal(tmp_path)
-    async with bmslink.connect("sim://daly-a5?load=idle") as device:
+    async with bmslink.connect("sim://daly-a5?load=idle").board as device:
         monkeypatch.setattr(DalyA5 if where == "exchange" else DalyA5Switches, where, broken)
         if where == "exchange":  # it may have gone out: only reading tells
             outcome = await switch(device, Command(CHARGE, on), journal=journal)
@@ -377,7 +377,7 @@ async def test_whatever_a_driver_raises_leaves_as_ours_and_the_transaction_is_cl
 async def test_a_change_that_can_change_nothing_is_refused(tmp_path: Path) -> None:
     """`partial` leaves out a part; all of it is no part."""
 
-    async with bmslink.connect("sim://jk-nw") as device:
+    async with bmslink.connect("sim://jk-nw").board as device:
         for wish, blocked in (({"cell_ovp": 3.6}, True), ({"charge_switch": True}, False)):
             plan = await draft(device, wish, waive=("partial", "load"), journal=Journal(tmp_path))
             assert ("supported" in [c.name for c in plan.blocked]) is blocked

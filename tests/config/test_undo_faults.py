@@ -106,6 +106,7 @@ async def attempt(world: World, plan: Plan) -> Outcome:
             return outcome
 
 
+@pytest.mark.sweep
 @pytest.mark.slow
 @pytest.mark.parametrize(("protocol", "fault", "at"), list(strikes()))
 def test_no_fault_leaves_a_silent_difference(
@@ -162,6 +163,7 @@ def deaths(states: list[State]) -> list[tuple[int, bool]]:
     return [(at, bool(number % 2)) for number, at in enumerate(chosen)]
 
 
+@pytest.mark.sweep
 @pytest.mark.slow
 @pytest.mark.parametrize("protocol", KILLED)
 def test_killed_it_is_resumed_and_can_be_undone_again(

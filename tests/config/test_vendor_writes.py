@@ -177,7 +177,7 @@ def bracketing(target: str) -> frozenset[bytes]:
 
     async def main() -> set[bytes]:
         found: set[bytes] = set()
-        async with connect(target) as device:
+        async with connect(target).board as device:
             found |= set(await device.rehearse([]))
             # leaving after reading only is another frame than leaving after writing
             with device.driver.collecting() as held:

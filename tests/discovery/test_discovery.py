@@ -325,7 +325,7 @@ def test_every_simulated_pack_is_found_at_its_speed(lines: World, protocol: str)
     assert "baudrate" not in found.query  # its driver's own
     (one,) = scan("/dev/ttyTEST")
     assert (one.protocol, one.confidence) == (protocol, CERTAIN)
-    device = bmslink.connect(one.target)
+    device = bmslink.connect(one.target).board
     assert device.target.protocol == protocol
 
 
@@ -480,7 +480,7 @@ def test_the_master_of_a_jk_bus_is_left_alone_and_its_packs_are_named(lines: Wor
     assert targets(found) == [f"jk-bus+{PORT}?address={n}" for n in (0, 3, 5)]
 
     async def main() -> str:
-        async with bmslink.connect("/dev/ttyTEST") as listener:
+        async with bmslink.connect("/dev/ttyTEST").board as listener:
             return (await listener.read()).protocol
 
     assert virtual_run(main()) == "jk-bus"
@@ -509,7 +509,7 @@ def test_a_jk02_board_that_streams_is_not_a_pack_of_the_bus(lines: World, firmwa
     assert "nobody was heard asking it" in found.why
 
     async def main() -> tuple[str, object]:
-        async with bmslink.connect("/dev/ttyTEST") as device:
+        async with bmslink.connect("/dev/ttyTEST").board as device:
             assert str(device.target) == f"jk02+{PORT}"
             settings = await device.settings(await device.settings_map(await device.identify()))
             return (await device.read()).protocol, settings.values()["cell_ovp"]
@@ -833,7 +833,7 @@ def test_numbers_of_a_24s_board_are_never_taken_for_those_of_the_bus() -> None:
 async def test_a_device_finds_its_protocol_when_it_is_opened(lines: World) -> None:
     lines.sim("/dev/ttyTEST", "jk-modbus", 3)
 
-    device = bmslink.connect("jk+serial:///dev/ttyTEST")
+    device = bmslink.connect("jk+serial:///dev/ttyTEST").board
     assert device.target.protocol == "jk"
     async with device:
         assert str(device.target) == f"jk-modbus+{PORT}?address=3"
@@ -848,7 +848,7 @@ async def test_a_device_that_finds_nothing_leaves_nothing_open(lines: World, tmp
     path = tmp_path / "file.jsonl"
 
     with path.open("wb") as file:
-        device = bmslink.connect("/dev/ttyTEST", record=file)
+        device = bmslink.connect("/dev/ttyTEST", record=file).board
         with pytest.raises(UnknownDevice):
             async with device:
                 pass
@@ -857,7 +857,7 @@ async def test_a_device_that_finds_nothing_leaves_nothing_open(lines: World, tmp
 
 async def test_a_device_that_was_not_found_yet_says_what_to_do(lines: World, tmp_path: Any) -> None:
     with (tmp_path / "file.jsonl").open("wb") as file:
-        device = bmslink.connect("/dev/ttyTEST", record=file)
+        device = bmslink.connect("/dev/ttyTEST", record=file).board
         for ask in (device.read, device.identify):
             with pytest.raises(LinkClosed, match="not open"):
                 await ask()
@@ -872,7 +872,7 @@ async def test_a_recording_begins_with_the_pack(lines: World, tmp_path: Any) -> 
     path = tmp_path / "file.jsonl"
 
     with path.open("wb") as file:
-        async with bmslink.connect("/dev/ttyTEST", record=file) as device:
+        async with bmslink.connect("/dev/ttyTEST", record=file).board as device:
             await device.read()
     assert '"jbd"' in path.read_text().splitlines()[0]
 
@@ -881,7 +881,7 @@ async def test_a_board_on_a_wire_is_never_shown_a_bluetooth_pin(lines: World) ->
     """Its FF AA frames are for the radio module: on a bus they would be noise to all."""
 
     with pytest.raises(LinkTimeout):
-        async with bmslink.connect(f"jbd+{PORT}", pin="123456", timeout=0.05) as device:
+        async with bmslink.connect(f"jbd+{PORT}", pin="123456", timeout=0.05).board as device:
             await device.read()
     assert lines.written
     assert {data[0] for _, _, data in lines.written} == {0xDD}
@@ -1086,7 +1086,7 @@ def test_a_vendor_alone_is_the_only_pack_of_it(
     lines.sim("/dev/ttyTEST", "jk-nw")
 
     async def main() -> str:
-        async with bmslink.connect("jk") as device:
+        async with bmslink.connect("jk").board as device:
             await device.read()
             return str(device.target)
 
@@ -1096,7 +1096,7 @@ def test_a_vendor_alone_is_the_only_pack_of_it(
     with pytest.raises(TargetError, match="2 packs may be meant"):
         virtual_run(main())
     with pytest.raises(UnknownDevice, match="No daly pack"):
-        virtual_run(bmslink.connect("daly").open())
+        virtual_run(bmslink.connect("daly").board.open())
 
 
 def test_a_vendor_alone_over_bluetooth_is_asked_for_its_dialect(
@@ -1106,7 +1106,7 @@ def test_a_vendor_alone_over_bluetooth_is_asked_for_its_dialect(
     air += [DALY, JK]
 
     async def main() -> str:
-        async with bmslink.connect("Daly") as device:
+        async with bmslink.connect("Daly").board as device:
             return str(device.target)
 
     assert virtual_run(main()) == f"daly-a5+ble://{DALY.address}"

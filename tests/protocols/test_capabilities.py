@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import bmslink
+from bmslink.board import Board
 from bmslink.config import draft
-from bmslink.device import Device
 from bmslink.errors import LinkTimeout, SettingError
 from bmslink.model import Identity, Switch
 from bmslink.protocols import DRIVERS
@@ -20,14 +20,14 @@ from bmslink.protocols.jbd.map import CELL_COUNT, FUNCTION_BITS, jbd_map
 from bmslink.settings.setting import Evidence
 from bmslink.storage.journal import Journal
 
-Trouble = Callable[[Device, pytest.MonkeyPatch], None]
+Trouble = Callable[[Board, pytest.MonkeyPatch], None]
 
 
-def nothing(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing(device: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     """An ordinary board."""
 
 
-def contradiction(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+def contradiction(device: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     """A JBD board whose register of the cells says something else than it reports."""
 
     async def settings_map(identity: Identity) -> SettingsMap:
@@ -37,7 +37,7 @@ def contradiction(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device.driver.settings, "find_map", settings_map)
 
 
-def no_map(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_map(device: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     """A board that does not say which settings it has."""
 
     async def settings_map(identity: Identity) -> SettingsMap:
@@ -46,7 +46,7 @@ def no_map(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device.driver.settings, "find_map", settings_map)
 
 
-def no_firmware(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_firmware(device: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     """A board that does not tell its firmware."""
     identify = device.driver.identify
 
@@ -56,7 +56,7 @@ def no_firmware(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device.driver, "identify", without)
 
 
-async def refused(device: Device, journal: Journal) -> bool:
+async def refused(device: Board, journal: Journal) -> bool:
     """Whether a change of settings is refused, whatever is waived that can be."""
     try:
         plan = await draft(device, {}, waive=["untested"], journal=journal)
@@ -80,7 +80,7 @@ async def refused(device: Device, journal: Journal) -> bool:
 async def test_the_capability_is_what_the_commands_do(
     protocol: str, trouble: Trouble, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with bmslink.connect(f"sim://{protocol}?gap=0&load=idle&cells=8") as device:
+    async with bmslink.connect(f"sim://{protocol}?gap=0&load=idle&cells=8").board as device:
         trouble(device, monkeypatch)
         told = (await device.inspect()).capabilities
         assert told["settings"].supported is not await refused(device, Journal(tmp_path))
@@ -96,7 +96,7 @@ async def test_the_capability_is_what_the_commands_do(
 async def test_a_board_that_answers_for_no_settings_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with bmslink.connect("sim://jbd?gap=0") as device:
+    async with bmslink.connect("sim://jbd?gap=0").board as device:
 
         async def silence(identity: Identity) -> SettingsMap:
             raise LinkTimeout("No answer.", "silence")
@@ -107,7 +107,7 @@ async def test_a_board_that_answers_for_no_settings_says_so(
 
 
 async def test_of_several_reasons_the_first_is_told() -> None:
-    async with bmslink.connect("sim://jbd") as device:
+    async with bmslink.connect("sim://jbd").board as device:
         identity = await device.identify()
         found = await device.settings_map(identity)
         one, other = found.settings[:2]
@@ -122,7 +122,7 @@ async def test_of_several_reasons_the_first_is_told() -> None:
 async def test_a_board_that_was_not_asked_promises_nothing() -> None:
     """Without a map neither settings nor the switches among them are offered, and why is said."""
 
-    async with bmslink.connect("sim://jk02") as device:
+    async with bmslink.connect("sim://jk02").board as device:
         identity = await device.identify()
         found = abilities(device.driver, identity, None)
         said = {name: able.reason for name, able in found.items() if not able.supported}
@@ -136,7 +136,7 @@ async def test_a_board_that_was_not_asked_promises_nothing() -> None:
 
 
 async def test_a_switch_that_the_map_lacks_or_closes_is_not_offered() -> None:
-    async with bmslink.connect("sim://jk02") as device:
+    async with bmslink.connect("sim://jk02").board as device:
         identity = await device.identify()
         table = await device.driver.settings.find_map(identity)
         rows = tuple(

@@ -49,7 +49,7 @@ async def test_a_wrong_protocol_is_answered_with_the_right_one(asked, spoken, mo
     if asked == spoken:
         return
     line = Babble(heard(spoken))
-    monkeypatch.setattr("bmslink.board.make_transport", lambda *args: line)
+    monkeypatch.setattr("bmslink.connection.make_transport", lambda *args: line)
 
     with pytest.raises(LinkTimeout, match=f"frames of {spoken}, not of {asked}: write {spoken}[+]"):
         async with bmslink.connect(f"{asked}+tcp://192.0.2.1:1") as device:

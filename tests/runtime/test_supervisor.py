@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bmslink.board import Board
 from bmslink.control.decide.catalogue import default_policies
-from bmslink.device import Device
 from bmslink.errors import LinkTimeout, PortNotFound
 from bmslink.link.transport import Endpoint
 from bmslink.runtime.supervisor import PackSupervisor, StatusBoard
@@ -45,7 +45,7 @@ class Notes:
         self.troubles.append(sentence)
 
 
-def supervise(policies, *devices: Device, count: int) -> tuple[Notes, list[PackSupervisor]]:
+def supervise(policies, *devices: Board, count: int) -> tuple[Notes, list[PackSupervisor]]:
     notes = Notes()
 
     async def main() -> list[PackSupervisor]:
@@ -61,8 +61,8 @@ def supervise(policies, *devices: Device, count: int) -> tuple[Notes, list[PackS
     return notes, virtual_run(main())
 
 
-def pack(**query: str) -> Device:
-    return Device(Endpoint("sim", "", "jbd", query))
+def pack(**query: str) -> Board:
+    return Board(Endpoint("sim", "", "jbd", query))
 
 
 def test_an_overload_is_heard_as_a_changed_decision_and_nothing_is_printed(capsys) -> None:
@@ -104,7 +104,7 @@ async def test_the_error_tells_what_kind_it_is() -> None:
     assert [type(error) for error in heard] == [LinkTimeout]
 
 
-class LateDevice(Device):
+class LateBoard(Board):
     """Its adapter is plugged in later."""
 
     missing = 3
@@ -118,7 +118,7 @@ class LateDevice(Device):
 
 def test_a_port_that_is_missing_at_the_start_is_waited_for() -> None:
     """It dropped that pack for ever."""
-    late = LateDevice(Endpoint("sim", "", "jbd", {}))
+    late = LateBoard(Endpoint("sim", "", "jbd", {}))
     notes, (supervisor,) = supervise(default_policies(LFP), late, count=12)
     assert [text for _, text in notes.errors] == ["There is no port /dev/ttyUSB9."]
     assert supervisor.failed

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bmslink.device import Device, resolve
+from bmslink.board import Board
 from bmslink.errors import BmsError, CaptureError, FrameError, TargetError
 from bmslink.link.capture import open_capture
 from bmslink.protocols import DRIVERS
@@ -36,6 +36,7 @@ from bmslink.protocols.jk.nw.framing import JKNWFrame
 from bmslink.simulation.replay.recorded import Recording
 from bmslink.simulation.replay.responder import Player, RecordedLine
 from bmslink.simulation.responder import RESPONDERS, Answer
+from bmslink.target import resolve
 from support import FIXTURES, virtual_run
 
 ASK_3, ASK_4, ASK_5 = (JBD.make_framer().encode(read_request(r)) for r in (3, 4, 5))
@@ -219,7 +220,7 @@ def asked_by_our_driver(protocol: str) -> set[bytes]:
 
     async def main() -> set[bytes]:
         with tempfile.TemporaryFile() as file:
-            async with Device(resolve(f"sim://{protocol}"), record=file) as device:
+            async with Board(resolve(f"sim://{protocol}"), record=file) as device:
                 await device.identify()
                 await device.read()
                 file.seek(0)

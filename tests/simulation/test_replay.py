@@ -8,12 +8,12 @@ import json
 import pytest
 
 import bmslink
-from bmslink.device import resolve
 from bmslink.errors import CaptureError, LinkClosed, LinkTimeout, PortNotFound, TargetError
 from bmslink.link.capture import open_capture
 from bmslink.link.link import Link
 from bmslink.link.transport import make_transport
 from bmslink.protocols.jbd.driver import JBD, JBDFrame, read_request
+from bmslink.target import resolve
 from support import FIXTURES, virtual_run
 
 ASK_3, ASK_4, ASK_5 = (JBD.make_framer().encode(read_request(r)) for r in (3, 4, 5))

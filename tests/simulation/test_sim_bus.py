@@ -36,7 +36,7 @@ async def read_all(protocol: str, device: SimDevice) -> dict[int, Reading]:
     """Every pack by its address, each on a line of its own to the same bus."""
     found = {}
     for number in device.packs:
-        async with bmslink.connect(f"{protocol}+sim://?address={number}") as client:
+        async with bmslink.connect(f"{protocol}+sim://?address={number}").board as client:
             transport = client.link.transport
             assert isinstance(transport, SimTransport)
             await transport.close()
@@ -68,7 +68,7 @@ async def test_all_are_on_one_terminal(tmp_path: Path) -> None:
         assert served.targets == [f"{link}?address=1", f"{link}?address=2"]
         assert served.device is not None
         assert await served.command("@2 cell 3 3.7") == "ok"
-        first, second = (bmslink.connect(target) for target in served.targets)
+        first, second = (bmslink.connect(target).board for target in served.targets)
         async with first, second:
             found = await asyncio.gather(first.read(), second.read())
         truths = [pack.truth().cell_voltages for pack in served.device.packs.values()]
@@ -158,7 +158,7 @@ def test_cells_come_from_the_protocol_unless_somebody_says() -> None:
         make_device("jbd", cells=0)
 
     async def main() -> int:
-        async with bmslink.connect("sim://daly-sinowealth") as device:
+        async with bmslink.connect("sim://daly-sinowealth").board as device:
             return len((await device.read()).cell_voltages)
 
     assert virtual_run(main()) == 8
@@ -271,7 +271,7 @@ async def test_a_second_master_never_makes_a_wrong_reading(protocol: str, often:
     """The answers to the other one's questions are as long as those to ours."""
 
     target = f"{protocol}+sim://?load=idle&fault=second_master:{often}"
-    async with bmslink.connect(target) as device:
+    async with bmslink.connect(target).board as device:
         transport = device.link.transport
         assert isinstance(transport, SimTransport)
         good = 0

@@ -68,7 +68,7 @@ def write(name: str, register: int, value: int) -> RTUFrame:
 
 
 async def poll(target: str, hours: float = 0.0, prepare: Any = None) -> tuple[Reading, Reading]:
-    async with bmslink.connect(target) as device:
+    async with bmslink.connect(target).board as device:
         transport = device.link.transport
         assert isinstance(transport, SimTransport)
         pack = transport.device.pack
@@ -162,7 +162,9 @@ async def test_a_broken_probe(name: str) -> None:
 @each
 def test_identity(name: str) -> None:
     async def identify() -> Identity:
-        async with bmslink.connect(f"{name}+sim://?cells=8&firmware=20_250101_AB12") as device:
+        async with bmslink.connect(
+            f"{name}+sim://?cells=8&firmware=20_250101_AB12"
+        ).board as device:
             return await device.identify()
 
     identity = virtual_run(identify())
@@ -187,7 +189,7 @@ async def test_several_boards_on_one_line() -> None:
 @each
 def test_a_poll_keeps_its_distance(name: str) -> None:
     async def timed() -> float:
-        async with bmslink.connect(f"{name}+sim://") as device:
+        async with bmslink.connect(f"{name}+sim://").board as device:
             await device.read()
             start = asyncio.get_running_loop().time()
             await device.read()
@@ -200,7 +202,7 @@ def test_a_poll_keeps_its_distance(name: str) -> None:
 @each
 async def test_faults_of_the_wire_are_survived(name: str) -> None:
     async def many(fault: str) -> None:
-        async with bmslink.connect(f"{name}+sim://?cells=8&fault={fault}") as device:
+        async with bmslink.connect(f"{name}+sim://?cells=8&fault={fault}").board as device:
             for _ in range(5):
                 try:
                     reading = await device.read()

@@ -61,7 +61,9 @@ def factory(**pack: object) -> JBDResponder:
 
 
 async def poll(query: str, hours: float = 0.0, prepare: object = None) -> tuple[Reading, ...]:
-    async with bmslink.connect(f"jbd+sim://?{query}&speed=0.000001".replace("?&", "?")) as device:
+    async with bmslink.connect(
+        f"jbd+sim://?{query}&speed=0.000001".replace("?&", "?")
+    ).board as device:
         transport = device.link.transport
         assert isinstance(transport, SimTransport)
         transport.pack.advance(3600 * hours)
@@ -144,7 +146,7 @@ def test_where_the_two_tenfold_flags_disagree_nothing_is_written(
     capacity: int, function: int, locked: str
 ) -> None:
     async def main() -> tuple[SettingsMap, dict[str, object]]:
-        async with bmslink.connect(f"jbd+sim://?capacity={capacity}&cells=4") as device:
+        async with bmslink.connect(f"jbd+sim://?capacity={capacity}&cells=4").board as device:
             transport = device.link.transport
             assert isinstance(transport, SimTransport)
             responder = transport.device.responder
@@ -211,7 +213,7 @@ async def test_faults_alarms_and_a_missing_probe_show() -> None:
 @pytest.mark.counted
 def test_identity() -> None:
     async def identify(query: str) -> Identity:
-        async with bmslink.connect(f"jbd+sim://?{query}") as device:
+        async with bmslink.connect(f"jbd+sim://?{query}").board as device:
             return await device.identify()
 
     identity = virtual_run(identify("cells=8&firmware=2.10"))

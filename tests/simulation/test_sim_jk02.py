@@ -237,7 +237,7 @@ BAD_LINES = ("noise", "echo", "corrupt", "cut", "glue", "late", "chunk", "duplic
 
 def test_a_simulated_pack_is_read_like_a_real_one() -> None:
     async def main() -> tuple[Identity, Reading, Reading, Pack]:
-        async with connect("jk02+sim://?cells=16&seed=4&load=-20") as device:
+        async with connect("jk02+sim://?cells=16&seed=4&load=-20").board as device:
             identity = await device.identify()
             first = await device.read()
             assert isinstance(device.link.transport, SimTransport)
@@ -260,7 +260,7 @@ def test_a_simulated_pack_is_read_like_a_real_one() -> None:
 @pytest.mark.parametrize("fault", BAD_LINES)
 def test_a_bad_line_gives_readings_all_the_same(fault: str) -> None:
     async def main() -> list[Reading]:
-        async with connect(f"jk02+sim://?firmware=10.07&cells=8&fault={fault}") as device:
+        async with connect(f"jk02+sim://?firmware=10.07&cells=8&fault={fault}").board as device:
             return [await device.read() for _ in range(5)]
 
     for reading in virtual_run(main()):
@@ -271,7 +271,7 @@ def test_a_bad_line_gives_readings_all_the_same(fault: str) -> None:
 @pytest.mark.counted
 def test_switches_are_read_again_and_never_shown_when_old() -> None:
     async def main() -> list[bool | None]:
-        async with connect("jk02+sim://?load=idle") as device:
+        async with connect("jk02+sim://?load=idle").board as device:
             found = [(await device.read()).charge_switch]
             device.link.transport.pack.switch(Switch.CHARGE, on=False)
             await asyncio.sleep(40)

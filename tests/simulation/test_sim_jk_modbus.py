@@ -199,7 +199,7 @@ def test_packs_on_the_bus_are_of_one_time_but_not_one_pack() -> None:
 
 def poll(target: str, times: int = 1) -> tuple[Identity, list[Reading], Pack]:
     async def main() -> tuple[Identity, list[Reading], Pack]:
-        async with connect(target) as device:
+        async with connect(target).board as device:
             identity = await device.identify()
             readings = [await device.read() for _ in range(times)]
             assert isinstance(device.link.transport, SimTransport)
@@ -250,7 +250,7 @@ def test_another_device_on_the_line(fault: str) -> None:
     assert [len(r.cell_voltages) for r in readings] == [8, 8]
 
     async def main() -> None:
-        async with connect(f"jk-bus+sim://?fault={fault}") as device:
+        async with connect(f"jk-bus+sim://?fault={fault}").board as device:
             assert isinstance(device.driver, JKBus)
             with pytest.raises(LinkTimeout):
                 await device.read()
@@ -268,7 +268,7 @@ def test_the_master_is_read_by_listening() -> None:
 
 def test_turnaround_is_learned_from_a_simulated_board() -> None:
     async def main() -> tuple[float, float]:
-        async with connect("jk-modbus+sim://?gap=0.002") as device:
+        async with connect("jk-modbus+sim://?gap=0.002").board as device:
             for _ in range(2):
                 await device.read()
             learned = device.link.timing.gap

@@ -210,7 +210,7 @@ def test_a_wrong_rate_gives_the_same_garbage_each_time(rate: int) -> None:
 
 
 async def poll(query: str) -> bmslink.Reading:
-    async with bmslink.connect(f"jbd+sim://?load=idle&{query}") as device:
+    async with bmslink.connect(f"jbd+sim://?load=idle&{query}").board as device:
         for _ in range(5):
             reading = await device.read()
             transport = device.link.transport
@@ -261,7 +261,7 @@ def test_a_pack_that_cannot_be_is_a_target_error(query: str) -> None:
 def test_the_pack_lives_at_its_speed_exactly() -> None:
     async def main() -> tuple[float, float]:
         loop = asyncio.get_running_loop()
-        async with bmslink.connect("jbd+sim://?speed=60") as device:
+        async with bmslink.connect("jbd+sim://?speed=60").board as device:
             start = loop.time()
             await asyncio.sleep(100)
             await device.read()

@@ -12,9 +12,9 @@ import sys
 import threading
 from collections.abc import Callable
 
-from bmslink.cli.output import ask, end_line, is_terminal
 from bmslink.cli.render.clean import clean
 from bmslink.cli.stdin import first_line, stay_in_background
+from bmslink.cli.streams import ask, end_line, is_terminal
 from bmslink.cli.terminal import forget_typed
 
 __all__ = ["answer", "can_ask", "secret"]

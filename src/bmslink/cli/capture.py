@@ -12,11 +12,12 @@ import typer
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_one
 from bmslink.cli.outfile import on_stdout, open_new
-from bmslink.cli.output import FAILED, Session, about, end_line, identified, is_terminal
+from bmslink.cli.output import FAILED, Session, about, identified
+from bmslink.cli.streams import end_line, is_terminal
 from bmslink.errors import BmsError, LinkTimeout, TransportError
 
 if TYPE_CHECKING:
-    from bmslink.device import Device
+    from bmslink.board import Board
     from bmslink.model import Reading
 
 __all__ = ["command"]
@@ -63,7 +64,7 @@ def command(
 
 
 async def _record(
-    device: Device,
+    device: Board,
     tally: _CaptureTally,
     *,
     interval: float,
@@ -72,9 +73,9 @@ async def _record(
 ) -> None:
     import asyncio
 
-    from bmslink.runtime.poll import poll
+    from bmslink.polling import poll
 
-    async def greet(device: Device) -> None:
+    async def greet(device: Board) -> None:
         try:
             await device.identify()
         except BmsError as error:
@@ -90,7 +91,7 @@ async def _record(
 class _CaptureTally:
     """Counts what is recorded, and says so on stderr."""
 
-    def __init__(self, session: Session, device: Device, path: str) -> None:
+    def __init__(self, session: Session, device: Board, path: str) -> None:
         self.session = session
         self.device = device
         self.path = path

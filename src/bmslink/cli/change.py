@@ -15,10 +15,10 @@ from bmslink.cli.output import UNVERIFIED, Session, identified
 from bmslink.errors import GateError, TargetError, UsageError
 
 if TYPE_CHECKING:
+    from bmslink.board import Board
     from bmslink.config import Outcome, Plan, Undo
     from bmslink.config.files.backup import Backup
     from bmslink.config.files.profile import Profile
-    from bmslink.device import Device
     from bmslink.protocols.common.settings_map import SettingsMap
 
 __all__ = [
@@ -143,7 +143,7 @@ def can_ask(session: Session) -> bool:
     return not session.json and asking.can_ask()
 
 
-async def under_way(session: Session, device: Device, work: Awaitable[Outcome]) -> Outcome:
+async def under_way(session: Session, device: Board, work: Awaitable[Outcome]) -> Outcome:
     """Do it, and say what Ctrl-C or SIGTERM leave behind, whenever they come."""
     try:
         return await work
@@ -154,7 +154,7 @@ async def under_way(session: Session, device: Device, work: Awaitable[Outcome]) 
         raise
 
 
-async def _ask_chemistry(session: Session, device: Device) -> str | None:
+async def _ask_chemistry(session: Session, device: Board) -> str | None:
     """What the cells are, asked once: the answer of a named pack can be stored beside its name."""
     from bmslink.cli.asking import answer
     from bmslink.packs import remember_chemistry
@@ -177,7 +177,7 @@ async def _ask_chemistry(session: Session, device: Device) -> str | None:
 
 async def change(
     session: Session,
-    device: Device,
+    device: Board,
     wanted: Mapping[str, object] | Profile,
     options: ChangeOptions,
     *,
@@ -201,7 +201,7 @@ async def change(
 
 
 async def _change(
-    session: Session, device: Device, plan: Plan, options: ChangeOptions, command: str
+    session: Session, device: Board, plan: Plan, options: ChangeOptions, command: str
 ) -> Outcome | None:
     from bmslink.config import apply
 
@@ -226,7 +226,7 @@ _ONLY_A_PERSON_KNOWS = {"twin": "Is it another one?", "place": "Is it the same b
 
 async def planned(
     session: Session,
-    device: Device,
+    device: Board,
     drafting: Callable[..., Awaitable[Plan]],
     options: ChangeOptions,
     waive: Collection[str] = (),
@@ -279,9 +279,7 @@ def show_plan(session: Session, plan: Plan, *, whole: bool = True) -> None:
     session.show(config.plan(plan, glyphs, whole=whole or session.verbosity > 0))
 
 
-def show_outcome(
-    session: Session, device: Device, outcome: Outcome, *, named: bool = False
-) -> None:
+def show_outcome(session: Session, device: Board, outcome: Outcome, *, named: bool = False) -> None:
     """How it ended, on stdout; exit code 4 where what was sent is not read back. `named`: with the
     pack that it is about, one of several."""
     whose = f"{device.target.label}: " if named else ""

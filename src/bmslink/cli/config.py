@@ -21,7 +21,7 @@ from bmslink.cli.connection import ConnectionOptions, connect_all, connect_one
 from bmslink.cli.output import FAILED, identified
 
 if TYPE_CHECKING:
-    from bmslink.device import Device
+    from bmslink.board import Board
 
 __all__ = ["COMMANDS"]
 
@@ -83,18 +83,30 @@ def export(
 def presets(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Which; else all.")] = None,
-    cells: Annotated[int, typer.Option(parser=o.whole, metavar="N", help="Cells in series.")] = 16,
+    target: Annotated[
+        str | None, typer.Argument(metavar="[TARGET]", help="The pack it is made for.")
+    ] = None,
+    cells: Annotated[
+        int | None,
+        typer.Option(parser=o.whole, metavar="N", help="Cells in series; else the pack's, or 16."),
+    ] = None,
     capacity: Annotated[
         float | None, typer.Option(parser=o.number, metavar="AH", help="Capacity of the pack, Ah.")
     ] = None,
     *,
     output: o.OutputOptions,
+    connection: ConnectionOptions,
 ) -> None:
-    """List the presets, or write one as a profile to begin with."""
-    from bmslink.config.files.presets import PRESETS, preset
+    """List the presets, or write one as a profile to begin with.
+
+    With a TARGET it is fitted to that pack: its settings, its number of cells, its capacity, and
+    currents that its board is rated for.
+    """
+    from bmslink.config.files.presets import PRESETS, fitted_preset, preset, preset_values
 
     session = o.session_of(ctx)
-    session.no_trace("config presets")
+    if target is None:
+        session.no_trace("config presets")
     if name is None:
         for each, what in PRESETS.items():
             if session.json:
@@ -102,7 +114,18 @@ def presets(
             else:
                 session.print(f"{each:10}{what}")
         return
-    files.give(session, preset(name, cells, capacity), output)
+    if target is None:
+        files.give(session, preset(name, cells or 16, capacity), output)
+        return
+    from bmslink.cli.loop import run_open
+
+    preset_values(name, 16 if cells is None else cells, capacity)  # before anything is opened
+    device = connect_one(session, target, connection)
+    identity, table, reading = run_open(device, files.look_live)
+    text = fitted_preset(
+        name, table, identity, reading, named=device.named, cells=cells, capacity=capacity
+    )
+    files.give(session, text, output)
 
 
 def plan(
@@ -126,7 +149,7 @@ def plan(
     profile = load_profile(file)
     devices = connect_all(session, targets, connection)
 
-    async def look(device: Device) -> None:
+    async def look(device: Board) -> None:
         made = await draft(
             device,
             profile,
@@ -167,7 +190,7 @@ def restore(
     kept = load_backup(file)
     device = connect_one(session, target, connection)
 
-    async def write(device: Device) -> None:
+    async def write(device: Board) -> None:
         waive = ("clone",) if clone else ()
         command = f"config restore {file}"
         await c.change(session, device, {}, options, command=command, raw=kept, waive=waive)

@@ -28,9 +28,9 @@ from bmslink.cli.several import at_once
 from bmslink.errors import BmsError, GateError
 
 if TYPE_CHECKING:
+    from bmslink.board import Board
     from bmslink.config import Plan
     from bmslink.config.files.profile import Profile
-    from bmslink.device import Device
 
 __all__ = ["apply"]
 
@@ -62,7 +62,7 @@ def apply(
     devices = connect_all(session, targets, connection)
     command = f"config apply {file}"
 
-    async def write(device: Device) -> None:
+    async def write(device: Board) -> None:
         await c.change(session, device, profile, options, command=command, switches=switches)
 
     if len(devices) == 1:
@@ -81,7 +81,7 @@ def apply(
 class _Member:
     """One of the packs, and how far it came."""
 
-    device: Device
+    device: Board
     plan: Plan | None = None
     error: BmsError | None = None
     code: int = DONE

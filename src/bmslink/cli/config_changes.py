@@ -14,7 +14,7 @@ from bmslink.cli.output import FOUND, identified
 from bmslink.errors import TargetError
 
 if TYPE_CHECKING:
-    from bmslink.device import Device
+    from bmslink.board import Board
 
 __all__ = ["journal", "resume", "undo", "verify"]
 
@@ -48,7 +48,7 @@ def undo(
         raise TargetError("--keep-changed, --overwrite: only one of them.")
     device = connect_one(session, target, connection)
 
-    async def go_back(device: Device) -> None:
+    async def go_back(device: Board) -> None:
         waive = ("unchanged",) if overwrite else ()
         source = Undo(keep_changed=keep_changed)
         await c.change(session, device, {}, options, command="config undo", raw=source, waive=waive)
@@ -89,7 +89,7 @@ def resume(
     device = connect_one(session, target, connection)
     waived = require_waivers(waive or ())
 
-    async def go_on(device: Device) -> bool:
+    async def go_on(device: Board) -> bool:
         found = await cut_off_change(device)
         if show:
             files.show_cut_off(session, device.target, found)

@@ -17,8 +17,8 @@ from bmslink.cli.several import at_once
 from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
+    from bmslink.board import Board
     from bmslink.config.files.compare import Side
-    from bmslink.device import Device
 
 __all__ = ["diff"]
 
@@ -72,7 +72,7 @@ class _ComparedPack:
     """A pack that is compared."""
 
     name: str
-    device: Device
+    device: Board
     side: Side | None = None
     error: BmsError | None = None
 

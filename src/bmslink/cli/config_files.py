@@ -10,13 +10,13 @@ from bmslink.cli.output import about, identified
 from bmslink.errors import BmsError
 
 if TYPE_CHECKING:
+    from bmslink.board import Board
     from bmslink.cli.options import OutputOptions
     from bmslink.cli.output import Session
     from bmslink.config import CutOff
     from bmslink.config.files.backup import Backup
-    from bmslink.device import Device
     from bmslink.link.transport import Endpoint
-    from bmslink.model import Identity
+    from bmslink.model import Identity, Reading
     from bmslink.protocols.common.settings_map import SettingsSnapshot
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "failed",
     "give",
     "look",
+    "look_live",
     "one_by_one",
     "show_cut_off",
     "tell",
@@ -87,15 +88,20 @@ def backup_name(made: Backup) -> str:
     return "-".join(part for part in (made.protocol, name, moment) if part) + ".json"
 
 
-async def look(device: Device) -> tuple[Identity, SettingsSnapshot]:
+async def look(device: Board) -> tuple[Identity, SettingsSnapshot]:
     """Who an open pack is, and its settings."""
     async with device.conversation():
         identity = await device.identify()
         return identity, await device.settings(await device.settings_map(identity))
 
 
+async def look_live(device: Board) -> tuple[Identity, SettingsSnapshot, Reading]:
+    """The same with a reading."""
+    return (*await look(device), await device.read())
+
+
 def one_by_one(
-    session: Session, devices: list[Device], act: Callable[[Device], Coroutine[Any, Any, None]]
+    session: Session, devices: list[Board], act: Callable[[Board], Coroutine[Any, Any, None]]
 ) -> list[BmsError]:
     """Do it with each pack, opened for it; gives back what failed. Of several packs a failure is
     reported at once, and the next pack follows."""

@@ -24,7 +24,7 @@ from bmslink.cli.output import Session
 from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
-    from bmslink.device import Device
+    from bmslink.board import Board
     from bmslink.link.transport import Endpoint, Pin
 
 __all__ = ["ConnectionOptions", "connect_all", "connect_one"]
@@ -72,7 +72,7 @@ def connect_one(
     options: ConnectionOptions,
     *,
     record: Callable[[], IO[bytes]] | None = None,
-) -> Device:
+) -> Board:
     """The one pack of a command, not opened yet.
 
     `record` opens the file that takes every byte, once nothing is wrong with the target.
@@ -94,15 +94,15 @@ def connect_all(
     *,
     may_ask: bool = True,
     record: Callable[[], IO[bytes]] | None = None,
-) -> list[Device]:
+) -> list[Board]:
     """The packs at the targets (else at BMSLINK_TARGET), none opened yet, with the trace that
     --trace asked for.
 
     `may_ask`: whether a question for a pin may appear; not in the middle of something else.
     """
+    from bmslink.board import Board
     from bmslink.cli.log import start_logging, wire_log
     from bmslink.cli.progress import show_progress
-    from bmslink.device import Device
     from bmslink.packs import find_pack, find_pin, read_pin
 
     start_logging(session)
@@ -121,12 +121,12 @@ def connect_all(
     record = record or _trace(session)
     if record is None:
         devices = [
-            Device(e, record=wire_log(session, str(e)), pin=pin, tell=tell, named=pack)
+            Board(e, record=wire_log(session, str(e)), pin=pin, tell=tell, named=pack)
             for e, pin, pack in zip(endpoints, pins, named, strict=True)
         ]
     else:
-        Device(endpoints[0])  # what is wrong with the target is said before a file is made
-        devices = [Device(endpoints[0], record=record(), pin=pins[0], named=named[0])]
+        Board(endpoints[0])  # what is wrong with the target is said before a file is made
+        devices = [Board(endpoints[0], record=record(), pin=pins[0], named=named[0])]
     if may_ask:
         show_progress(session, devices)
     return devices
@@ -148,7 +148,7 @@ def _ask_pin(what: str) -> str | None:
 def _settle(session: Session, endpoints: list[Endpoint], pins: Sequence[Pin]) -> None:
     """Find the protocols of the targets that do not say them; of several, one that cannot be
     found now is left to its opening."""
-    from bmslink.device import settled
+    from bmslink.target import settled
 
     unsettled = [index for index, endpoint in enumerate(endpoints) if not settled(endpoint)]
     if not unsettled:

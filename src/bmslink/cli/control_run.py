@@ -16,7 +16,7 @@ from bmslink.cli.output import FAILED, FOUND
 from bmslink.errors import GateError
 
 if TYPE_CHECKING:
-    from bmslink.device import Device
+    from bmslink.board import Board
     from bmslink.runtime.supervisor import PackSupervisor
 
 __all__ = ["run", "status"]
@@ -84,7 +84,7 @@ def _hash(path: str) -> str:
 
 
 async def _follow(
-    devices: list[Device],
+    devices: list[Board],
     supervisors: list[PackSupervisor],
     interval: float,
     count: int | None,

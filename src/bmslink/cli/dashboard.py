@@ -10,14 +10,15 @@ from datetime import datetime
 
 from rich.console import Console, ConsoleOptions, RenderResult
 
-from bmslink.cli.output import Session, is_terminal
+from bmslink.board import Board
+from bmslink.cli.output import Session
 from bmslink.cli.render.monitor import PackView, screen
 from bmslink.cli.render.text import Glyphs
+from bmslink.cli.streams import is_terminal
 from bmslink.cli.terminal import keyboard, when_resized, when_suspended
-from bmslink.device import Device
 from bmslink.errors import BmsError, LinkTimeout, Refused
 from bmslink.model import Reading
-from bmslink.runtime.poll import poll
+from bmslink.polling import poll
 
 __all__ = ["dashboard"]
 
@@ -45,7 +46,7 @@ class _Screen:
         )
 
 
-async def dashboard(session: Session, devices: Sequence[Device], g: Glyphs) -> None:
+async def dashboard(session: Session, devices: Sequence[Board], g: Glyphs) -> None:
     """Show the packs until `q`. Raises the error if none of them could be opened at all."""
     news = asyncio.Event()
     quit_wanted = asyncio.Event()
@@ -97,7 +98,7 @@ def _all_failed(followers: Sequence[asyncio.Task[Exception | None]]) -> bool:
     return all(f.done() and f.result() is not None for f in followers)
 
 
-async def _follow(device: Device, view: PackView, news: asyncio.Event) -> Exception | None:
+async def _follow(device: Board, view: PackView, news: asyncio.Event) -> Exception | None:
     """Keep a view up to date; gives back what made it end, if that was an error."""
     loop = asyncio.get_running_loop()
 
@@ -105,7 +106,7 @@ async def _follow(device: Device, view: PackView, news: asyncio.Event) -> Except
         view.take(result, loop.time())
         news.set()
 
-    async def greet(device: Device) -> None:
+    async def greet(device: Board) -> None:
         with contextlib.suppress(LinkTimeout, Refused):  # the readings are what matters here
             view.identity = await device.identify()
 

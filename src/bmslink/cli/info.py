@@ -21,15 +21,15 @@ def command(
 
     And what can be written to it: for that it is asked for its settings, as `settings show` does.
     """
+    from bmslink.board import Board
     from bmslink.cli.loop import run_open
     from bmslink.cli.open_change import open_change
-    from bmslink.device import Device
     from bmslink.model import Identity
 
     session = o.session_of(ctx)
     device = connect_one(session, target, connection)
 
-    async def ask(device: Device) -> tuple[Identity, str | None]:
+    async def ask(device: Board) -> tuple[Identity, str | None]:
         identity = await device.inspect()
         return identity, open_change(device, identity)
 

@@ -10,10 +10,11 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bmslink.cli.output import TerminalLostError, Terminated, is_terminal
+from bmslink.cli.output import TerminalLostError, Terminated
+from bmslink.cli.streams import is_terminal
 
 if TYPE_CHECKING:
-    from bmslink.device import Device
+    from bmslink.board import Board
 
 __all__ = ["run", "run_open"]
 
@@ -38,7 +39,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         raise (ends[0] if ends else Terminated()) from None
 
 
-def run_open(device: Device, work: Callable[[Device], Coroutine[Any, Any, T]]) -> T:
+def run_open(device: Board, work: Callable[[Board], Coroutine[Any, Any, T]]) -> T:
     """Open a pack, do the work with it, and close it whatever ends it; as `run` does."""
 
     async def opened() -> T:

@@ -8,7 +8,7 @@ import typer
 
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_all
-from bmslink.cli.output import is_terminal
+from bmslink.cli.streams import is_terminal
 from bmslink.errors import TargetError
 
 __all__ = ["command"]

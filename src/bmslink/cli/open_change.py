@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bmslink.board import Board
     from bmslink.cli.output import Session
-    from bmslink.device import Device
     from bmslink.model import Identity
 
 __all__ = ["open_change", "warn"]
 
 
-def open_change(device: Device, identity: Identity | None = None) -> str | None:
+def open_change(device: Board, identity: Identity | None = None) -> str | None:
     """What was cut off on an open device, in a sentence; `None`: nothing is known of one."""
     from bmslink.storage.journal import Journal, JournalError
 
@@ -29,7 +29,7 @@ def open_change(device: Device, identity: Identity | None = None) -> str | None:
         return None
 
 
-def warn(session: Session, device: Device, identity: Identity | None = None) -> None:
+def warn(session: Session, device: Board, identity: Identity | None = None) -> None:
     """Say it on stderr, if there is such a change."""
     if sentence := open_change(device, identity):
         session.complain(sentence)

@@ -7,21 +7,26 @@ steer a terminal.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import math
 import os
-import select
-import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from bmslink.cli.render.clean import clean, clean_lines
+from bmslink.cli.streams import (
+    ClosedPipeError,
+    drop,
+    folded,
+    progress_line,
+    to_stderr,
+    to_stdout,
+)
 from bmslink.errors import (
     BmsError,
     GateError,
@@ -39,16 +44,12 @@ if TYPE_CHECKING:
     from bmslink.link.transport import Endpoint
 
 __all__ = [
-    "ClosedPipeError",
     "Session",
     "TerminalLostError",
     "Terminated",
     "about",
-    "ask",
-    "end_line",
     "exit_code",
     "identified",
-    "is_terminal",
     "to_json",
 ]
 
@@ -64,10 +65,6 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (RollbackError, UNVERIFIED),
     (BaseException, FAILED),
 )
-
-
-class ClosedPipeError(BrokenPipeError):
-    """Nobody reads our output any more; that is no failure and nothing is said about it."""
 
 
 class TerminalLostError(Exception):
@@ -132,7 +129,7 @@ class Session:
         """Turn whatever ended the block into a sentence and an exit code."""
         if error is not None:
             self.code = self.fail(error)
-        _line.clear()
+        progress_line.clear()
         return True
 
     @property
@@ -192,7 +189,7 @@ class Session:
         if isinstance(renderable, Text) and self.console.is_terminal:
             renderable = Prose(renderable)
         console.print(Plain(renderable), soft_wrap=isinstance(renderable, Text))
-        _to_stdout("\n".join(line.rstrip() for line in buffer.getvalue().split("\n")[:-1]))
+        to_stdout("\n".join(line.rstrip() for line in buffer.getvalue().split("\n")[:-1]))
 
     def live(self, renderable: RenderableType) -> Live:
         """A full screen that shows something for people again and again."""
@@ -208,11 +205,11 @@ class Session:
         A line end inside of one comes from outside and would forge the next: it is a space.
         Raises `ClosedPipeError` when nobody reads them.
         """
-        _to_stdout("\n".join(_folded(line, sys.stdout) for line in lines))
+        to_stdout("\n".join(folded(line, sys.stdout) for line in lines))
 
     def write(self, *lines: str) -> None:
         """The same lines as they are, for programs and files."""
-        _to_stdout("\n".join(map(clean, lines)))
+        to_stdout("\n".join(map(clean, lines)))
 
     def say(self, sentence: str) -> None:
         """A remark on stderr, unless --quiet."""
@@ -221,13 +218,13 @@ class Session:
 
     def complain(self, sentence: str) -> None:
         """A sentence on stderr."""
-        _to_stderr(f"{_folded(f'bmslink: {sentence}', sys.stderr)}\n")
+        to_stderr(f"{folded(f'bmslink: {sentence}', sys.stderr)}\n")
 
     def progress(self, text: str) -> None:
         """A line on the terminal behind stderr that the next one overwrites, unless --quiet, and
         that is gone before anything else appears."""
         if not self.quiet:
-            _line.show(clean(text))
+            progress_line.show(clean(text))
 
     def finish(self) -> None:
         """Write what typer left in the buffer (help texts); `ClosedPipeError` as in `print`."""
@@ -236,7 +233,7 @@ class Session:
         try:
             sys.stdout.flush()
         except OSError:
-            _drop(sys.stdout)
+            drop(sys.stdout)
             raise ClosedPipeError from None
 
     def fail(self, error: BaseException) -> int:
@@ -251,7 +248,7 @@ class Session:
         if isinstance(error, SystemExit):  # typer's way out of a completion, and of a closed pipe
             if error.__context__ is None:
                 return int(error.code or 0)
-            _drop(sys.stdout)
+            drop(sys.stdout)
             return DONE
         self.show_traceback(error)
         usage = getattr(error, "format_message", None)
@@ -273,12 +270,12 @@ class Session:
         if self.debug:
             import traceback
 
-            _to_stderr(clean_lines("".join(traceback.format_exception(error))))
+            to_stderr(clean_lines("".join(traceback.format_exception(error))))
 
     def _wrong_usage(self, error: BaseException, message: str) -> int:
         ctx = getattr(error, "ctx", None)
         if type(error).__name__ == "NoArgsIsHelpError":
-            _to_stderr(clean_lines(f"{message}\n"))
+            to_stderr(clean_lines(f"{message}\n"))
             return USAGE
         where = f" See {ctx.command_path} --help." if ctx is not None else ""
         end = "" if message.endswith((".", "?")) else "."
@@ -302,108 +299,7 @@ def identified(target: Endpoint) -> dict[str, Any]:
     return {"target": str(target), **({"name": target.name} if target.name else {})}
 
 
-def ask(text: str) -> None:
-    """A question on stderr; the answer is typed behind it."""
-    _to_stderr(f"{_folded(text, sys.stderr).rstrip()} ")
-
-
-def end_line() -> None:
-    """What follows on stderr begins on a new line; a line of progress stays."""
-    _line.shown = False
-    _to_stderr("\n")
-
-
-def is_terminal(stream: object) -> bool:
-    """Whether a person sits at this stream (it may be closed, or replaced by a test)."""
-    isatty = getattr(stream, "isatty", None)
-    try:
-        return bool(isatty and isatty())
-    except ValueError:  # closed
-        return False
-
-
-def _folded(line: str, stream: object) -> str:
-    """A line from which what steers a terminal is gone, in as many as the terminal needs."""
-    line = clean(line)
-    if not is_terminal(stream):
-        return line
-    from bmslink.cli.render.fold import fold
-
-    return "\n".join(fold(line, shutil.get_terminal_size().columns))
-
-
 def _innermost(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-class _ProgressLine:
-    """The line on the terminal behind stderr that is gone before anything else appears."""
-
-    def __init__(self) -> None:
-        self.shown = False
-
-    def show(self, text: str) -> None:
-        """Show this instead; nothing where the terminal takes nothing at the moment: who is
-        stopped by Ctrl-S must not stop a change."""
-        if not _takes(sys.stderr):
-            return
-        self.shown = False
-        _to_stderr(f"\r{text}\x1b[K")
-        self.shown = bool(text)
-
-    def clear(self) -> None:
-        """Make room for something else."""
-        if self.shown:
-            self.shown = False
-            _to_stderr("\r\x1b[K")
-
-
-_line = _ProgressLine()
-
-
-def _takes(stream: IO[str] | None) -> bool:
-    """Whether a terminal takes more now; taken for granted where that cannot be asked."""
-    if stream is None:
-        return False
-    try:
-        return bool(select.select([], [stream], [], 0)[1])
-    except (OSError, ValueError, TypeError, AttributeError):  # Windows; a test's stream
-        return True
-
-
-def _to_stdout(text: str) -> None:
-    """A line or a block on stdout, cleaned already."""
-    _line.clear()
-    if sys.stdout is None:
-        raise ClosedPipeError
-    try:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _drop(sys.stdout)
-        raise ClosedPipeError from None
-    except OSError as exc:
-        _drop(sys.stdout)
-        raise OSError(exc.errno, exc.strerror, "standard output") from exc
-
-
-def _to_stderr(text: str) -> None:
-    """Text on stderr; nothing where nobody reads it."""
-    _line.clear()
-    if sys.stderr is None:
-        return
-    try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
-    except OSError:
-        _drop(sys.stderr)
-
-
-def _drop(stream: IO[str]) -> None:
-    """Send what is still buffered nowhere, or Python complains about it at exit."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)

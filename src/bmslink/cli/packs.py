@@ -45,12 +45,21 @@ def add_pack(
     name: Name,
     target: Annotated[str, typer.Argument(metavar="TARGET", help="Where it is.")],
     force: Annotated[bool, typer.Option("--force", help="Replace the target of a name.")] = False,
+    chemistry: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What its cells are: lfp, nmc, lto, na-ion."),
+    ] = None,
 ) -> None:
     """Name a pack. A pin goes into the file by hand, as pin = "…": it never stands here."""
-    from bmslink.packs import add
+    from bmslink.packs import add, remember_chemistry
+    from bmslink.settings.chemistry import chemistry as find_chemistry
 
     session = _session(ctx)
+    if chemistry is not None:
+        find_chemistry(chemistry)  # before anything is written
     path = add(name, target, force=force)
+    if chemistry is not None:
+        remember_chemistry(name, chemistry)
     _done(session, {"name": name, "target": target, "path": str(path)}, f"{name} is in {path}.")
 
 

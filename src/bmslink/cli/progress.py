@@ -8,12 +8,13 @@ import time
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Self
 
-from bmslink.cli.output import Session, is_terminal
+from bmslink.cli.output import Session
+from bmslink.cli.streams import is_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bmslink.device import Device
+    from bmslink.board import Board
 
 __all__ = ["Progress", "show_progress"]
 
@@ -63,14 +64,14 @@ class Progress:
             self._session.progress("")
 
 
-def show_progress(session: Session, devices: Sequence[Device]) -> None:
+def show_progress(session: Session, devices: Sequence[Board]) -> None:
     """Show how far reading and changing the settings of packs are, once that takes long; of several
     packs by their targets."""
     if not _is_live(session):
         return
     line = Progress(session, _LONG)
 
-    def follow(device: Device) -> None:
+    def follow(device: Board) -> None:
         name = f"{device.target}: " if len(devices) > 1 else ""
         device.on_progress = lambda doing, done, total: line.show(f"{name}{doing} {done}/{total}")
 

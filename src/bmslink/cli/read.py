@@ -11,7 +11,7 @@ from bmslink.cli.connection import ConnectionOptions, connect_all
 from bmslink.cli.output import FAILED, Session, about, exit_code, identified
 
 if TYPE_CHECKING:
-    from bmslink.device import Device
+    from bmslink.board import Board
     from bmslink.errors import BmsError
     from bmslink.link.transport import Endpoint
     from bmslink.model import Reading
@@ -47,15 +47,15 @@ def command(
 
 
 async def _read_all(
-    devices: list[Device], report: ReadingOutput, interval: float | None, count: int | None
+    devices: list[Board], report: ReadingOutput, interval: float | None, count: int | None
 ) -> None:
     import asyncio
 
     from bmslink.cli.open_change import warn
     from bmslink.errors import BmsError
-    from bmslink.runtime.poll import poll
+    from bmslink.polling import poll
 
-    async def follow(index: int, device: Device) -> None:
+    async def follow(index: int, device: Board) -> None:
         try:
             if interval is None:
                 async with device:
@@ -64,7 +64,7 @@ async def _read_all(
             else:
                 warned = False
 
-                async def greet(device: Device) -> None:
+                async def greet(device: Board) -> None:
                     nonlocal warned
                     if not warned:
                         warn(report.session, device)

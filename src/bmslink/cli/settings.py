@@ -21,8 +21,8 @@ from bmslink.cli.output import identified
 from bmslink.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
+    from bmslink.board import Board
     from bmslink.cli.output import Session
-    from bmslink.device import Device
     from bmslink.model import Adjustment
     from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot
 
@@ -93,11 +93,11 @@ def set_settings(
         run_open(device, partial(_adjust, session, options, wish, now=now))
         return
 
-    async def write(device: Device) -> None:
+    async def write(device: Board) -> None:
         async with device.conversation():
             await change(device)
 
-    async def change(device: Device) -> None:
+    async def change(device: Board) -> None:
         found = await device.settings_map(await device.identify())
         values = {}
         for key, text in wanted.items():
@@ -159,7 +159,7 @@ def _wish(wanted: Mapping[str, str]) -> tuple[Adjustment, bool]:
 
 
 async def _adjust(
-    session: Session, options: c.ChangeOptions, wish: Adjustment, device: Device, *, now: bool
+    session: Session, options: c.ChangeOptions, wish: Adjustment, device: Board, *, now: bool
 ) -> None:
     from bmslink.cli.render import config, text
     from bmslink.config import adjust, draft_adjustment
@@ -191,7 +191,7 @@ def _show(
     session = o.session_of(ctx)
     device = connect_one(session, target, connection)
 
-    async def fetch(device: Device) -> SettingsSnapshot:
+    async def fetch(device: Board) -> SettingsSnapshot:
         async with device.conversation():
             found = await device.settings_map(await device.identify())
             return await device.settings(_part(found, keys))
@@ -201,13 +201,14 @@ def _show(
     believe(table)  # shown all the same: it helps to find the fault
 
 
-def _print(session: Session, device: Device, table: SettingsSnapshot, keys: list[str]) -> None:
+def _print(session: Session, device: Board, table: SettingsSnapshot, keys: list[str]) -> None:
     rows = [table.map.setting(k) for k in keys] or list(table.map.settings)
     if session.json:
-        from bmslink.cli.render.settings import setting_object
+        from bmslink.protocols.common.settings_now import Settings
 
+        held = Settings(table)
         for row in rows:
-            session.record(setting_object(table, row))
+            session.record(held[row.key].to_dict())
         return
     from bmslink.cli.render import settings as render
     from bmslink.cli.render import text

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from bmslink.board import Board
     from bmslink.config.identity.places import Place
-    from bmslink.device import Device
 
 __all__ = ["at_once"]
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 async def at_once(
-    items: Sequence[T], device_of: Callable[[T], Device], act: Callable[[T], Awaitable[None]]
+    items: Sequence[T], device_of: Callable[[T], Board], act: Callable[[T], Awaitable[None]]
 ) -> None:
     """Do it with each, on every line at once.
 
@@ -35,7 +35,7 @@ async def at_once(
             raise end
 
 
-def _lines(items: Sequence[T], device_of: Callable[[T], Device]) -> list[list[T]]:
+def _lines(items: Sequence[T], device_of: Callable[[T], Board]) -> list[list[T]]:
     """The items by the line that their packs are on."""
     from bmslink.config.identity.places import where
 

@@ -14,7 +14,7 @@ from bmslink.errors import TargetError
 from bmslink.model import Command, Switch
 
 if TYPE_CHECKING:
-    from bmslink.device import Device
+    from bmslink.board import Board
 
 __all__ = ["command"]
 
@@ -45,7 +45,7 @@ def command(
     target, wish = _parse(words)
     device = connect_one(session, target, connection)
 
-    async def act(device: Device) -> None:
+    async def act(device: Board) -> None:
         from bmslink.config import rehearse_switch, switch
 
         if dry_run:

@@ -22,8 +22,9 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
   `connect(target, on_progress=told)`: `told(doing, done, total)` is called while settings are read,
   written and checked.
 * `Plan`: `changes` (in the order of writing; each with `slot`, `old`, `new` and its `edits`:
-  key, old, asked and stored value), `unsupported` and `left_out` (key -> why), `checks`, `remarks`,
-  `frames` (every byte that would change something), `blocked` (the checks that block it),
+  key, old, asked and stored value, and what it `follows` where it is not as asked), `unsupported`
+  and `left_out` (key -> why), `checks`, `remarks`, `frames` (every byte that would change
+  something; `numbered()` with the settings that each sets), `blocked` (the checks that block it),
   `to_dict()`.
 * `Check`: `name`, `passed` (`None`: not applicable), `sentence`, `waiver` (what to put into `waive`
   to go on all the same; empty: nothing helps), `waived`, `blocks`. `WAIVERS` names all of them.
@@ -59,20 +60,30 @@ somebody resumes it every other change of that pack is refused.
 
 from __future__ import annotations
 
-from bmslink.config.apply import apply, draft
+from bmslink.board import on_board
+from bmslink.config.apply import apply as _apply
+from bmslink.config.apply import draft as _draft
 from bmslink.config.checks.check import WAIVERS, Check
 from bmslink.config.checks.plausible import believe, oddities
-from bmslink.config.clock_soc import AdjustmentPlan, adjust, draft_adjustment
+from bmslink.config.clock_soc import AdjustmentPlan
+from bmslink.config.clock_soc import adjust as _adjust
+from bmslink.config.clock_soc import draft_adjustment as _draft_adjustment
 from bmslink.config.identity.places import place_of
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Edit, Plan, make_plan
-from bmslink.config.records.cut_off import CutOff, cut_off_change, unfinished
+from bmslink.config.records.cut_off import CutOff
+from bmslink.config.records.cut_off import cut_off_change as _cut_off_change
+from bmslink.config.records.cut_off import unfinished as _unfinished
 from bmslink.config.records.last_change import Undo
-from bmslink.config.records.open_changes import left_behind, open_change
-from bmslink.config.resume import resume
-from bmslink.config.switching.switches import rehearse_switch, switch
-from bmslink.config.undo import draft_undo, undo
-from bmslink.config.verify import Deviation, Verification, verify
+from bmslink.config.records.open_changes import left_behind as _left_behind
+from bmslink.config.records.open_changes import open_change as _open_change
+from bmslink.config.resume import resume as _resume
+from bmslink.config.switching.switches import rehearse_switch as _rehearse_switch
+from bmslink.config.switching.switches import switch as _switch
+from bmslink.config.undo import draft_undo as _draft_undo
+from bmslink.config.undo import undo as _undo
+from bmslink.config.verify import Deviation, Verification
+from bmslink.config.verify import verify as _verify
 
 __all__ = [
     "WAIVERS",
@@ -105,3 +116,19 @@ __all__ = [
     "unfinished",
     "verify",
 ]
+
+# a program's `Device` is as good as the board that these are made for
+apply = on_board(_apply)
+draft = on_board(_draft)
+adjust = on_board(_adjust)
+draft_adjustment = on_board(_draft_adjustment)
+cut_off_change = on_board(_cut_off_change)
+unfinished = on_board(_unfinished)
+open_change = on_board(_open_change)
+left_behind = on_board(_left_behind)
+resume = on_board(_resume)
+rehearse_switch = on_board(_rehearse_switch)
+switch = on_board(_switch)
+verify = on_board(_verify)
+draft_undo = on_board(_draft_undo)
+undo = on_board(_undo)

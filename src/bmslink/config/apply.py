@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from bmslink.arguments import checked
+from bmslink.board import Board
 from bmslink.config.checks.check import Health, refuse
+from bmslink.config.files.asked import by_reason
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
 from bmslink.config.identity.known_as import identify_as, pack_of, same_board
@@ -20,7 +22,6 @@ from bmslink.config.records.last_change import Back, Undo
 from bmslink.config.records.open_changes import begin, blocks_of, cut_off, lock_names, other_road
 from bmslink.config.rollback import close, outcome_of, roll_back, unknown
 from bmslink.config.writer import write_until_verified
-from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, SettingError
 from bmslink.model import Identity
 from bmslink.protocols.abilities import settings_of
@@ -44,7 +45,7 @@ __all__ = [
 
 @checked()
 async def draft(
-    device: Device,
+    device: Board,
     wanted: Mapping[str, object] | Profile,
     *,
     raw: Backup | Undo | None = None,
@@ -89,7 +90,7 @@ def _need_backup(raw: object) -> None:
 
 
 async def _draft(
-    device: Device,
+    device: Board,
     identity: Identity,
     table: SettingsSnapshot,
     wish: _Wish,
@@ -114,6 +115,7 @@ async def _draft(
         switched_off=past.switched_off() if wish.switches and past else None,
         waive=wish.waive,
         chemistry=wish.chemistry or (back.chemistry if back else None),
+        recorded=past.chemistry() if past else None,
         health=Health(frames - counted[0], bad - counted[1], still),
         target=str(device.target),
         name=device.target.name,
@@ -124,8 +126,12 @@ async def _draft(
         plan = _with_what_is_undone(plan, back)
     slots = table.map.by_address
     writes = [(slots[c.slot], c.new) for c in plan.changes if c.slot not in plan.refused]
+    if not writes:
+        return plan
+    numbers: dict[int, int] = {}
     with settings_of(device.driver).seen.vouching(plan.vouched):
-        return with_frames(plan, await device.rehearse(writes)) if writes else plan
+        sent = await device.rehearse(writes, numbers=numbers)
+    return with_frames(plan, sent, numbers)
 
 
 def _going_back(
@@ -173,7 +179,7 @@ def gate(plan: Plan) -> None:
 
 @checked()
 async def apply(
-    device: Device,
+    device: Board,
     plan: Plan,
     *,
     confirm: Callable[[Plan], bool] | None = None,
@@ -192,7 +198,7 @@ async def apply(
 
 
 async def _apply(
-    device: Device,
+    device: Board,
     plan: Plan,
     confirm: Callable[[Plan], bool] | None,
     journal: Journal,
@@ -229,7 +235,10 @@ def _nothing_to_do(plan: Plan) -> str:
 
 def _left_out(plan: Plan) -> list[str]:
     """What a plan leaves as it is, in sentences."""
-    return [f"{key} was left out: {why}." for key, why in plan.left_out.items()]
+    return [
+        f"{', '.join(keys)} {'were' if len(keys) > 1 else 'was'} left out: {why}."
+        for why, keys in by_reason(plan.left_out)
+    ]
 
 
 def _named(keys: Collection[str]) -> str:
@@ -238,7 +247,7 @@ def _named(keys: Collection[str]) -> str:
     )
 
 
-async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
+async def _look_again(device: Board, plan: Plan, journal: Journal) -> Plan:
     """The plan as of now."""
     raw = plan.raw
     _need_backup(raw)
@@ -253,7 +262,7 @@ async def _look_again(device: Device, plan: Plan, journal: Journal) -> Plan:
     return await _draft(device, identity, table, wish, journal, counted)
 
 
-async def settled_table(device: Device, plan: Plan, identity: Identity) -> SettingsSnapshot:
+async def settled_table(device: Board, plan: Plan, identity: Identity) -> SettingsSnapshot:
     """The settings as of now. Two equal readings of them are needed: the plan's is the first."""
     # never by the plan's own map: what limits a write is the table that this driver found
     settings = settings_of(device.driver).own_map or await device.settings_map(identity)
@@ -270,7 +279,7 @@ async def settled_table(device: Device, plan: Plan, identity: Identity) -> Setti
     return table
 
 
-async def _carry_out_new(device: Device, plan: Plan, journal: Journal, command: str) -> Outcome:
+async def _carry_out_new(device: Board, plan: Plan, journal: Journal, command: str) -> Outcome:
     table = plan.table
     told = {"command": command}
     if plan.undoes:
@@ -279,7 +288,7 @@ async def _carry_out_new(device: Device, plan: Plan, journal: Journal, command: 
         journal,
         device,
         plan.identity,
-        [change.to_dict() for change in plan.changes],
+        [change.to_dict() for change in plan.changes if change.edits],
         table,
         map=table.map.name,
         image={f"{address:X}": raw.hex() for address, raw in table.image.items()},

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bmslink.arguments import checked
+from bmslink.board import Board
 from bmslink.config.apply import (
     blocks_of,
     draft,
@@ -33,7 +34,6 @@ from bmslink.config.plan import Plan
 from bmslink.config.records.open_changes import begin
 from bmslink.config.rollback import roll_back
 from bmslink.config.writer import write_until_verified
-from bmslink.device import Device
 from bmslink.errors import BmsError, FrameError, RollbackError, TransportError
 from bmslink.model import Adjustment, Reading
 from bmslink.protocols.abilities import can_adjust, clock_soc_of, settings_of
@@ -77,7 +77,7 @@ def _told(moment: datetime | None) -> str | None:
 
 @checked()
 async def draft_adjustment(
-    device: Device,
+    device: Board,
     wish: Adjustment,
     *,
     now: bool = False,
@@ -134,7 +134,7 @@ def _untested(check: Check, why: list[str], waive: Collection[str]) -> Check:
 
 @checked()
 async def adjust(
-    device: Device, wanted: AdjustmentPlan, *, journal: Journal | None = None
+    device: Board, wanted: AdjustmentPlan, *, journal: Journal | None = None
 ) -> Outcome:
     """Send it once and look what came of it.
 
@@ -218,7 +218,7 @@ def _words(wish: Adjustment) -> str:
     return ", ".join(part for part in (clock, soc) if part)
 
 
-async def _seen(device: Device, wish: Adjustment, sent: float) -> str:
+async def _seen(device: Board, wish: Adjustment, sent: float) -> str:
     """What is not as wished, in a sentence; empty where all is."""
     told = ""
     for _ in range(_LOOKS):
@@ -232,7 +232,7 @@ async def _seen(device: Device, wish: Adjustment, sent: float) -> str:
     return told
 
 
-async def _look(device: Device, wish: Adjustment, sent: float) -> str:
+async def _look(device: Board, wish: Adjustment, sent: float) -> str:
     wrong = []
     if wish.soc is not None:
         soc = (await device.read()).soc

@@ -7,8 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from bmslink.board import Board
 from bmslink.config.identity.known_as import pack_of
-from bmslink.device import Device
 from bmslink.errors import (
     BmsError,
 )
@@ -31,7 +31,7 @@ class BoardChanged(BmsError):
 class Job:
     """One change that is under way."""
 
-    device: Device
+    device: Board
     settings: SettingsMap
     identity: Identity
     transaction: Transaction
@@ -63,7 +63,7 @@ class Job:
     """Why the line could not be opened again."""
 
 
-async def watch(device: Device) -> tuple[Reading, float]:
+async def watch(device: Board) -> tuple[Reading, float]:
     """A reading, and for how many seconds the board's own count of them stopped, if too long:
     what is between may go on repeating what it heard last."""
     reading = await device.read()

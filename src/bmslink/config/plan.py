@@ -7,16 +7,18 @@ limit first, what narrows it last.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bmslink.config.checks.cells import cells_of
-from bmslink.config.checks.check import Check, Draft, Health
+from bmslink.config.checks.check import Check, Draft, Health, require_waivers
 from bmslink.config.checks.gates import check_all
+from bmslink.config.checks.rating import currents_of
+from bmslink.config.files.asked import ask, encode
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
-from bmslink.config.order import in_order
+from bmslink.config.order import in_order, with_kept
 from bmslink.config.records.last_change import Undo
 from bmslink.config.restore import (
     Outside,
@@ -28,13 +30,11 @@ from bmslink.config.restore import (
     unusable_reason,
 )
 from bmslink.config.restore import writable_part as writable_part
-from bmslink.errors import FrameError, SettingError
 from bmslink.model import Identity, Reading
 from bmslink.packs import NamedPack
-from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, SettingsSnapshot
-from bmslink.protocols.names import no_name
+from bmslink.protocols.common.settings_map import RawSettings, SettingsSnapshot
 from bmslink.settings.rules import review
-from bmslink.settings.setting import SWITCHES, Setting, Value
+from bmslink.settings.setting import SWITCHES, Value
 
 __all__ = ["Change", "Edit", "Plan", "changes_of", "make_plan", "writable_part"]
 
@@ -51,6 +51,8 @@ class Edit:
     """As it was asked for; `None` where a backup is restored."""
     new: Value | None
     """What will be stored: the nearest value that the wire can tell apart."""
+    follows: str = ""
+    """What it follows, where it is not as asked or not asked for: a setting's key, or `rating`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,13 @@ class Change:
     old: bytes
     new: bytes
     edits: tuple[Edit, ...]
+    kept: tuple[str, ...] = ()
+    """What the board would move by itself, and is written again as it is."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The settings that it is about."""
+        return self.kept or tuple(edit.key for edit in self.edits)
 
     def to_dict(self) -> dict[str, Any]:
         """Its JSON object."""
@@ -71,6 +80,7 @@ class Change:
             "settings": [
                 {name: getattr(edit, name) for name in Edit.__slots__} for edit in self.edits
             ],
+            **({"kept": list(self.kept)} if self.kept else {}),
         }
 
 
@@ -99,7 +109,8 @@ class Plan:
     switches: bool = False
     """A profile's switches are set as well."""
     left_out: Mapping[str, str] = field(default_factory=dict)
-    """The switches that a profile or a backup holds and that stay as they are: key -> why."""
+    """What stays as it is although a profile or a backup holds it: key -> why. Switches, and of a
+    profile what is optional and not to be had here."""
     vouched: Mapping[int, bytes] = field(default_factory=dict)
     """Slot -> bytes with a value outside its limits that may be written all the same: the journal
     shows that the board held it, or `limits` is waived."""
@@ -109,6 +120,8 @@ class Plan:
     """What is wrong or unusual already; this change does not touch it."""
     frames: tuple[bytes, ...] = ()
     """Every frame that would change something, byte for byte."""
+    frame_of: Mapping[int, int] = field(default_factory=dict)
+    """Slot -> the number of the frame that writes it, from 1."""
 
     @property
     def blocked(self) -> tuple[Check, ...]:
@@ -138,23 +151,30 @@ class Plan:
             "map": self.table.map.name,
             **({"undoes": self.undoes.to_dict()} if self.undoes else {}),
             "chemistry": self.chemistry,
-            "changes": [change.to_dict() for change in self.changes],
+            "changes": [self._row(change) for change in self.changes],
             "unsupported": dict(self.unsupported),
             "left_out": dict(self.left_out),
             "checks": [check.to_dict() for check in self.checks],
             "blocked": [check.name for check in self.blocked],
             "remarks": list(self.remarks),
             "frames": [frame.hex() for frame in self.frames],
+            "numbered_frames": [
+                {"number": number, "hex": frame.hex(), "keys": list(keys)}
+                for number, frame, keys in self.numbered()
+            ],
         }
 
+    def numbered(self) -> Iterator[tuple[int, bytes, tuple[str, ...]]]:
+        """The frames with their numbers, and the settings that each sets: none where it only
+        opens or closes the way to them."""
+        keys = {self.frame_of.get(change.slot): change.keys for change in self.changes}
+        for number, frame in enumerate(self.frames, 1):
+            yield number, frame, keys.get(number, ())
 
-@dataclass(slots=True)
-class _Sorted:
-    """What was asked, taken apart."""
-
-    possible: dict[str, object] = field(default_factory=dict)
-    wrong: dict[str, str] = field(default_factory=dict)
-    unsupported: dict[str, str] = field(default_factory=dict)
+    def _row(self, change: Change) -> dict[str, Any]:
+        frame = self.frame_of.get(change.slot)
+        found = change.to_dict() | {"frame": frame}
+        return found | {"settings": [each | {"frame": frame} for each in found["settings"]]}
 
 
 @dataclass(slots=True)
@@ -183,6 +203,7 @@ def make_plan(
     switched_off: Mapping[str, str] | None = None,
     waive: Collection[str] = (),
     chemistry: str | None = None,
+    recorded: str | None = None,
     health: Health | None = None,
     target: str = "",
     name: str = "",
@@ -202,24 +223,41 @@ def make_plan(
     fail for reasons only the caller knows. Raises `SettingError` for a waiver that does not exist,
     and `TargetError` for a chemistry that is none.
     """
-    made_of = cells_of(table, identity, reading, named=named, stated=chemistry)
+    waive = require_waivers(waive)
+    made_of = cells_of(
+        table,
+        identity,
+        reading,
+        named=named,
+        stated=chemistry,
+        profile=wanted.chemistry if isinstance(wanted, Profile) else None,
+        recorded=recorded,
+    )
     kind = made_of.chemistry
-    values, left_out = _asked(wanted, table.map, switches, switched_off or {})
-    asked = _sort(table, values)
+    cells = (len(reading.cell_voltages) if reading else 0) or identity.cell_count
+    rated = currents_of(identity, named, table.values().get("nominal_capacity"))
+    asked = ask(
+        table,
+        wanted,
+        switches=switches,
+        switched_off=switched_off,
+        untested="untested" in waive,
+        cells=cells,
+        ceilings={key: amps for key, (amps, _) in rated.items()},
+    )
     back = _back(table, identity, raw, elsewhere=elsewhere, stood=stood)
-    new = back.new | _encode(table, asked)
+    new = with_kept(table, back.new | encode(table, asked))
     after = table.map.decode({**table.image, **new})
-    changes = changes_of(table, new, values)
+    changes = changes_of(table, new, asked.values, asked.follows)
     keys = {edit.key for change in changes for edit in change.edits}
-    cells = len(reading.cell_voltages) if reading else 0
-    ordered, clumsy = in_order(table, new, cells=cells or identity.cell_count, chemistry=kind)
+    ordered, clumsy = in_order(table, new, cells=cells, chemistry=kind)
     draft = Draft(
         table=table,
         after=after,
         keys=keys,
         wrong=asked.wrong,
-        unsupported=asked.unsupported,
-        possible=raw is not None or not values or len(asked.unsupported) < len(values),
+        unsupported=asked.unsupported | (asked.left_out if asked.nothing else {}),
+        possible=raw is not None or not asked.nothing,
         outside={each.key: each.why for each in back.outside if not each.stood},
         identity=identity,
         reading=reading,
@@ -227,7 +265,7 @@ def make_plan(
         unusable_reason=back.unusable_reason,
         foreign_reason=back.foreign_reason,
         restore=isinstance(raw, Backup) if restore is None else restore,
-        by_name=() if isinstance(wanted, Profile) else SWITCHES & values.keys(),
+        by_name=() if isinstance(wanted, Profile) else SWITCHES & asked.values.keys(),
         cells=made_of,
         named=named,
         health=health,
@@ -236,7 +274,7 @@ def make_plan(
     )
     standing = [
         f"A rule is broken already: {verdict.sentence}"
-        for verdict in review(after, cells=cells or identity.cell_count, chemistry=kind)
+        for verdict in review(after, cells=cells, chemistry=kind)
         if verdict.passed is False and not keys & set(verdict.about)
     ]
     by_slot = {change.slot: change for change in changes}
@@ -257,34 +295,11 @@ def make_plan(
         unsupported=asked.unsupported,
         checks=checks,
         switches=switches,
-        left_out=left_out | back.switches,
+        left_out=asked.left_out | back.switches,
         vouched={each.slot: new[each.slot] for each in back.outside if each.slot not in refused},
         refused=frozenset(refused),
         remarks=(*back.remarks, *standing),
     )
-
-
-def _asked(
-    wanted: Mapping[str, object] | Profile,
-    settings: SettingsMap,
-    switches: bool,
-    switched_off: Mapping[str, str],
-) -> tuple[Mapping[str, object], dict[str, str]]:
-    """The values in this board's units, and the switches of a profile that are left out: why."""
-    if not isinstance(wanted, Profile):
-        return wanted, {}
-    found, missing = wanted.wanted(settings, switches=True)
-    values = {**found, **{key: wanted.settings[key] for key in missing}}
-    left = {}
-    for key in sorted(wanted.switches):
-        if not switches:
-            left[key] = "a profile sets no switch without --switches"
-        elif values[key] is True and key in switched_off:
-            left[key] = (
-                f"a person switched it off ({switched_off[key]}), and only `bmslink switch` "
-                "switches it on again"
-            )
-    return {key: value for key, value in values.items() if key not in left}, left
 
 
 def _back(
@@ -319,57 +334,11 @@ def _back(
     return _Back(new, [*left, *told], kept, "", other, found)
 
 
-def _sort(table: SettingsSnapshot, wanted: Mapping[str, object]) -> _Sorted:
-    """What can be encoded, what cannot be meant, and what this board cannot do."""
-    found, held = _Sorted(), table.values()
-    for key, value in wanted.items():
-        if not isinstance(key, str):
-            raise SettingError(f"Settings are asked for by their names, not by {key!r}.")
-        setting = table.map.by_key.get(key)
-        if setting is None and (why := no_name(key)):
-            found.wrong[key] = why[:1].upper() + why[1:]
-        elif setting is None:
-            found.unsupported[key] = f"{table.map.name} has no such setting"
-        elif setting.slot not in table.image:
-            found.unsupported[key] = "the board does not answer for it"
-        elif not setting.writable:
-            if held[key] != value:
-                found.unsupported[key] = f"read-only: {setting.reason or 'nothing proves it'}"
-        else:
-            try:
-                found.possible[key] = setting.check(value)
-            except SettingError as error:
-                found.wrong[key] = str(error)
-    return found
-
-
-def _encode(table: SettingsSnapshot, asked: _Sorted) -> dict[int, bytes]:
-    """The new bytes; what the board could not hold as meant moves to `wrong`."""
-    if table.map.read_only_reason:
-        return {}
-    for key in list(asked.possible):
-        try:
-            one = table.map.encode(table.image, {key: asked.possible[key]})
-        except (SettingError, FrameError) as error:
-            why = str(error)
-        else:
-            held = table.map.decode({**table.image, **one})[key]
-            if _close(table.map.setting(key), asked.possible[key], held):
-                continue
-            why = f"{key} = {asked.possible[key]} would be stored as {held}."
-        asked.wrong[key] = why
-        del asked.possible[key]
-    return table.map.encode(table.image, asked.possible)
-
-
-def _close(setting: Setting, asked: object, held: Value | None) -> bool:
-    if isinstance(asked, float) and isinstance(held, float):
-        return abs(asked - held) <= setting.step / 2 + 1e-9
-    return asked == held
-
-
 def changes_of(
-    table: SettingsSnapshot, new: RawSettings, wanted: Mapping[str, object] | None = None
+    table: SettingsSnapshot,
+    new: RawSettings,
+    wanted: Mapping[str, object] | None = None,
+    follows: Mapping[str, str] | None = None,
 ) -> list[Change]:
     """The slots that change, with the settings in them that do."""
     before, after = table.values(), table.map.decode({**table.image, **new})
@@ -383,15 +352,17 @@ def changes_of(
                 old=before[s.key],
                 asked=(wanted or {}).get(s.key),
                 new=after[s.key],
+                follows=(follows or {}).get(s.key, ""),
             )
             for s in table.map.settings
             if s.slot == address and s.writable and before[s.key] != after[s.key]
         )
+        held = () if edits else tuple(s.key for s in table.map.settings if s.slot == address)
         old = table.image[address]
-        found.append(Change(slot=address, old=old, new=data, edits=edits))
+        found.append(Change(slot=address, old=old, new=data, edits=edits, kept=held))
     return found
 
 
-def with_frames(plan: Plan, frames: Sequence[bytes]) -> Plan:
-    """The plan with the bytes that would go out."""
-    return replace(plan, frames=tuple(frames))
+def with_frames(plan: Plan, frames: Sequence[bytes], numbers: Mapping[int, int]) -> Plan:
+    """The plan with the bytes that would go out; `numbers` are those of the frames of its slots."""
+    return replace(plan, frames=tuple(frames), frame_of=dict(numbers))

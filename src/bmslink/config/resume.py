@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from bmslink.arguments import checked
+from bmslink.board import Board
 from bmslink.config.apply import (
     carry_out,
     gate,
@@ -32,7 +33,6 @@ from bmslink.config.records.record import ChangeRecord, damaged, neither, read
 from bmslink.config.rollback import roll_back
 from bmslink.config.switching.off_marks import marked_off
 from bmslink.config.switching.switches import look_at
-from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, RollbackError, VerifyError
 from bmslink.model import Command, Identity, Switch
 from bmslink.protocols.abilities import settings_of
@@ -50,7 +50,7 @@ _CHANGED = (
 
 @checked()
 async def resume(
-    device: Device,
+    device: Board,
     *,
     rollback: bool = False,
     keep: bool = False,
@@ -123,7 +123,7 @@ def _leave(journal: Journal, cut: Open) -> Outcome:
     return Outcome(result="unproven", sentence=sentence, transaction=cut.id)
 
 
-async def _look_at_switch(device: Device, journal: Journal, cut: Open) -> Outcome:
+async def _look_at_switch(device: Board, journal: Journal, cut: Open) -> Outcome:
     """A switch is not thrown again, hours later: only what it shows is reported."""
     name, on = cut.begin["switch"], cut.begin.get("on")
     if name not in list(Switch) or not isinstance(on, bool):
@@ -135,7 +135,7 @@ async def _look_at_switch(device: Device, journal: Journal, cut: Open) -> Outcom
 
 
 async def _resume(
-    device: Device,
+    device: Board,
     identity: Identity,
     journal: Journal,
     cut: Open,
@@ -225,7 +225,7 @@ def _held(settings: SettingsMap, cut: Open, image: RawSettings) -> dict[int, byt
 
 
 async def _may_finish(
-    device: Device,
+    device: Board,
     identity: Identity,
     now: SettingsSnapshot,
     record: ChangeRecord,

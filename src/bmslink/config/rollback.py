@@ -13,6 +13,7 @@ from functools import partial
 
 from bmslink.config.effects import describe
 from bmslink.config.job import BoardChanged, Job
+from bmslink.config.order import backwards
 from bmslink.config.outcome import Outcome, Result
 from bmslink.config.plan import Change
 from bmslink.config.writer import patiently, still_ours, write_until_verified
@@ -71,7 +72,7 @@ async def _set_back(job: Job, changes: Sequence[Change], why: str) -> SettingsSn
     job.transaction.note("rollback", why=why)
     await patiently(job, partial(_look, job))
     slots = job.settings.by_address
-    order = [change.slot for change in reversed(changes)]
+    order = backwards(job.settings, [change.slot for change in changes])
     order += [address for address in job.held if address not in order]
     old = {address: slots[address].clean(job.before[address]) for address in order}
     table = await write_until_verified(job, old, order)

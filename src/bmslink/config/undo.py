@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from bmslink.arguments import checked
+from bmslink.board import Board
 from bmslink.config.apply import apply, draft
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
 from bmslink.config.records.last_change import Undo
-from bmslink.device import Device
 from bmslink.protocols.common.settings_map import SettingsMap
 from bmslink.storage.journal import Journal
 
@@ -22,7 +22,7 @@ __all__ = ["draft_undo", "undo"]
 
 @checked()
 async def draft_undo(
-    device: Device,
+    device: Board,
     *,
     keep_changed: bool = False,
     waive: Collection[str] = (),
@@ -51,7 +51,7 @@ async def draft_undo(
 
 @checked()
 async def undo(
-    device: Device,
+    device: Board,
     *,
     keep_changed: bool = False,
     waive: Collection[str] = (),

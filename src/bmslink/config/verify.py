@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from bmslink.arguments import checked
+from bmslink.board import Board
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
 from bmslink.config.identity.places import Place, where
 from bmslink.config.records.moment import local
 from bmslink.config.records.open_changes import cut_off, regards, said_of
-from bmslink.device import Device
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import Value
 from bmslink.storage.journal import Journal, Open
@@ -72,7 +72,7 @@ class _Change:
 
 
 @checked()
-async def verify(device: Device, *, journal: Journal | None = None) -> Verification:
+async def verify(device: Board, *, journal: Journal | None = None) -> Verification:
     """Read the settings of an open device and compare them with what its last change left.
 
     Raises `JournalError`, `SettingError` where the settings of this board are not known, and what

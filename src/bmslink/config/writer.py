@@ -103,7 +103,8 @@ async def _write(job: Job, aim: Mapping[int, bytes], todo: Sequence[int]) -> Non
                 while waiting and not _doubtful(job):
                     job.device.progress("writing", len(todo) - len(waiting) + 1, len(todo))
                     await _write_one(job, waiting[0], found.get(waiting[0]), aim[waiting[0]])
-                    del waiting[0]
+                    for near in job.settings.related.get(waiting.pop(0), ()):
+                        found.pop(near, None)  # the board computed it anew
             except LinkTimeout as error:  # perhaps the frame was lost
                 job.outages = _NEVER
                 lost: BmsError = error

@@ -9,16 +9,16 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
+from bmslink.board import Board
 from bmslink.control.audit import Audit, gist
 from bmslink.control.backtest.playback import make_engine
 from bmslink.control.check import Finding, Level, check_pack
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.policy import Action, PolicySet
 from bmslink.control.status import PackStatus, Run, StateError, place, write
-from bmslink.device import Device
 from bmslink.errors import BmsError
 from bmslink.model import Reading
-from bmslink.runtime.poll import poll
+from bmslink.polling import poll
 from bmslink.storage.journal import JournalError
 
 __all__ = ["Observer", "PackSupervisor", "StatusBoard"]
@@ -114,7 +114,7 @@ class PackSupervisor:
         self._heard = 0.0
         self._greeted = False
 
-    async def follow(self, device: Device, interval: float, count: int | None) -> None:
+    async def follow(self, device: Board, interval: float, count: int | None) -> None:
         """Read and judge until cancelled, or `count` times."""
         self._heard = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as group:

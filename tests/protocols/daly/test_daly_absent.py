@@ -6,7 +6,8 @@ from unittest.mock import patch
 
 import pytest
 
-from bmslink import Device, connect
+from bmslink import connect
+from bmslink.board import Board
 
 ABSENT = "d20300cf0001"
 """Register CF, which the simulated board lacks."""
@@ -15,7 +16,7 @@ WHOLE = "d20300800028"
 """The question for most of its settings."""
 
 
-async def asked(device: Device, lost: tuple[int, ...] = ()) -> tuple[list[str], int]:
+async def asked(device: Board, lost: tuple[int, ...] = ()) -> tuple[list[str], int]:
     """The questions of one reading of the table, and how many slots it gave; of the question for
     most settings those with these numbers get lost."""
     sent: list[str] = []
@@ -32,7 +33,7 @@ async def asked(device: Device, lost: tuple[int, ...] = ()) -> tuple[list[str], 
 
 
 async def test_what_is_absent_is_asked_twice_and_then_once() -> None:
-    async with connect("sim://daly-d2?load=idle") as device:
+    async with connect("sim://daly-d2?load=idle").board as device:
         await device.identify()
         sent, slots = await asked(device)
         assert sent.count(ABSENT) == 3  # twice, and once for the second reading
@@ -49,15 +50,15 @@ async def test_what_is_absent_is_asked_twice_and_then_once() -> None:
 
 @pytest.mark.parametrize("lost", [(1,), (1, 2), (2, 3)])
 async def test_a_lost_question_is_not_taken_for_silence(lost: tuple[int, ...]) -> None:
-    async with connect("sim://daly-d2?load=idle") as device:
+    async with connect("sim://daly-d2?load=idle").board as device:
         _, slots = await asked(device)
-    async with connect("sim://daly-d2?load=idle") as device:
+    async with connect("sim://daly-d2?load=idle").board as device:
         _, found = await asked(device, lost)
         assert found == slots
 
 
 async def test_one_that_begins_to_answer_is_there() -> None:
-    async with connect("sim://daly-d2?load=idle") as device:
+    async with connect("sim://daly-d2?load=idle").board as device:
         _, slots = await asked(device)
         device.driver.settings._absent.add(0x80)
         _, again = await asked(device)

@@ -310,7 +310,7 @@ async def poll(
     prepare: Callable[[Pack], None] = lambda pack: None,
     record: io.BytesIO | None = None,
 ) -> tuple[Reading, Reading]:
-    async with bmslink.connect(SIM + query, record=record) as device:
+    async with bmslink.connect(SIM + query, record=record).board as device:
         transport = device.link.transport
         pack = getattr(transport, "inner", transport).pack
         prepare(pack)
@@ -393,7 +393,7 @@ def test_the_board_is_silent_to_what_it_does_not_know() -> None:
 
 
 async def test_a_silent_board_is_a_timeout() -> None:
-    async with bmslink.connect(SIM + "cells=4&fault=silent") as device:
+    async with bmslink.connect(SIM + "cells=4&fault=silent").board as device:
         assert isinstance(device.link.transport, SimTransport)
         start = asyncio.get_running_loop().time()
         with pytest.raises(LinkTimeout, match="No answer"):

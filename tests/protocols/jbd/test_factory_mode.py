@@ -40,14 +40,14 @@ class Gateway(Transport):
 @pytest.fixture(autouse=True)
 def gateway(monkeypatch):
     monkeypatch.setattr(Gateway, "board", make_device("jbd"))
-    monkeypatch.setattr("bmslink.board.make_transport", lambda *args: Gateway())
+    monkeypatch.setattr("bmslink.connection.make_transport", lambda *args: Gateway())
 
 
 TARGET = "jbd+tcp://192.0.2.1:1"
 
 
 async def read_settings(delay: float) -> dict[int, bytes]:
-    async with bmslink.connect(TARGET) as device:
+    async with bmslink.connect(TARGET).board as device:
         await asyncio.sleep(delay)
         return dict(
             (await device.settings(await device.settings_map(await device.identify()))).image
@@ -69,7 +69,7 @@ async def test_switching_off_waits_for_nobody(which, tmp_path):
     loop = asyncio.get_running_loop()
     async with alone("factory mode tcp://192.0.2.1:1 None", 0.0) as held:
         assert held
-        async with bmslink.connect(TARGET) as device:
+        async with bmslink.connect(TARGET).board as device:
             begun = loop.time()
             await switch(device, Command(which, False), journal=Journal(tmp_path))
             frames = device.link.transport.sent

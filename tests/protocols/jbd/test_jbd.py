@@ -528,7 +528,7 @@ def test_no_cells_at_all_are_asked_for_again() -> None:
 async def test_a_register_that_is_refused_is_not_there_unless_the_board_is_closed(
     status: int,
 ) -> None:
-    async with bmslink.connect("sim://jbd") as device:
+    async with bmslink.connect("sim://jbd").board as device:
         driver = device.driver
 
         async def refused(register: int, *_: Any) -> JBDFrame:

@@ -340,7 +340,7 @@ def test_addresses_that_cannot_be(address: int) -> None:
 async def poll(
     query: str, prepare: Callable[[Pack], None] = lambda pack: None
 ) -> tuple[Reading, Reading]:
-    async with bmslink.connect(f"jbd-up+sim://?{query}&speed=0.000001") as device:
+    async with bmslink.connect(f"jbd-up+sim://?{query}&speed=0.000001").board as device:
         pack = device.link.transport.pack
         prepare(pack)
         return await device.read(), pack.truth()

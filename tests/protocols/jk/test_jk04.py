@@ -287,7 +287,9 @@ async def poll(
     prepare: Callable[[Pack], None] = lambda pack: None,
     record: io.BytesIO | None = None,
 ) -> tuple[Reading, Reading]:
-    async with bmslink.connect(f"jk04+sim://?{query}&speed=0.000001", record=record) as device:
+    async with bmslink.connect(
+        f"jk04+sim://?{query}&speed=0.000001", record=record
+    ).board as device:
         transport = device.link.transport
         pack = getattr(transport, "inner", transport).pack
         prepare(pack)
@@ -330,7 +332,7 @@ async def test_the_session_is_that_of_jk02(tmp_path: Any) -> None:
 @pytest.mark.parametrize("firmware", MODELS)
 def test_identities(firmware: str) -> None:
     async def go() -> Any:
-        async with bmslink.connect(f"jk04+sim://?cells=8&firmware={firmware}") as device:
+        async with bmslink.connect(f"jk04+sim://?cells=8&firmware={firmware}").board as device:
             return await device.identify()
 
     identity = virtual_run(go())

@@ -114,7 +114,7 @@ def test_modbus_offers_what_the_native_map_does_at_its_own_registers() -> None:
 )
 async def test_settings_in_the_device_info(firmware: str, lacks: set[str], tmp_path: Path) -> None:
     """Offered where the board says that it takes them, shown as it has them, written untested."""
-    async with connect(f"sim://jk02?firmware={firmware}&seed=1") as device:
+    async with connect(f"sim://jk02?firmware={firmware}&seed=1").board as device:
         table = await device.settings()
         had = {row.key for row in INFO_ROWS} & table.map.by_key.keys()
         assert had == {row.key for row in INFO_ROWS} - lacks

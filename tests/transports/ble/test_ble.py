@@ -67,7 +67,7 @@ def test_notifications_are_enabled_before_anything_is_written():
 async def test_jk_is_asked_in_its_order_and_streams():
     module = board("jk02")
 
-    async with bmslink.connect(f"jk02+ble://{ADDRESS}") as device:
+    async with bmslink.connect(f"jk02+ble://{ADDRESS}").board as device:
         for _ in range(5):
             await device.read()
     writes = [data for step, data in module.log if step.startswith("write")]
@@ -160,7 +160,7 @@ def test_a_name_finds_the_pack_and_reopening_finds_the_same_one():
     first = board("jbd", name="Van", soc=30)
 
     async def main():
-        async with bmslink.connect("jbd+ble://van") as device:
+        async with bmslink.connect("jbd+ble://van").board as device:
             before = await device.read()
             first.drop()
             with pytest.raises(LinkClosed, match="disconnected"):
@@ -178,7 +178,7 @@ def test_a_neighbour_of_the_same_name_is_not_taken_for_a_pack_that_is_gone():
     first = board("jbd", name="Van", soc=30)
 
     async def main():
-        async with bmslink.connect("jbd+ble://van") as device:
+        async with bmslink.connect("jbd+ble://van").board as device:
             AIR.clear()
             first.drop()
             board("jbd", name="Van", address="A5:C2:37:00:00:02", soc=90)
@@ -221,7 +221,7 @@ def test_a_frame_cut_by_a_disconnect_is_dropped_and_reading_goes_on():
     module.cut = half
 
     async def main():
-        async with bmslink.connect(f"jbd+ble://{ADDRESS}") as device:
+        async with bmslink.connect(f"jbd+ble://{ADDRESS}").board as device:
             with pytest.raises(LinkClosed, match="disconnected: out of reach"):
                 await device.read()
                 await device.read()
@@ -252,12 +252,12 @@ async def test_the_end_is_told_once_and_not_after_closing():
 
 
 async def test_watching_goes_on_after_a_power_cut():
-    from bmslink.runtime.poll import poll
+    from bmslink.polling import poll
 
     module = board("jk02")
     told = []
 
-    device = bmslink.connect(f"jk02+ble://{ADDRESS}")
+    device = bmslink.connect(f"jk02+ble://{ADDRESS}").board
 
     def tell(news):
         told.append(news)
@@ -334,7 +334,7 @@ async def test_two_packs_are_opened_at_once_over_one_adapter():
     board("jk02", soc=70, address="C8:47:8C:00:00:01")
 
     async def one(target):
-        async with bmslink.connect(target) as device:
+        async with bmslink.connect(target).board as device:
             return (await device.read()).soc
 
     assert (
@@ -360,7 +360,7 @@ def test_a_frame_may_come_slowly():
 async def test_a_write_that_fails_because_the_pack_is_gone_says_that():
     module = board("jbd")
 
-    async with bmslink.connect(f"jbd+ble://{ADDRESS}") as device:
+    async with bmslink.connect(f"jbd+ble://{ADDRESS}").board as device:
         client = module.client
         client._disconnected_callback = None  # the stack has not told yet
         module.drop()

@@ -152,7 +152,7 @@ def test_switching_off_knocks_at_a_module_that_wants_its_password(pin, tmp_path)
 
     async def off():
         asking = Pin(ask=lambda what: pin)
-        async with bmslink.connect(f"jbd+ble://{ADDRESS}", pin=asking) as device:
+        async with bmslink.connect(f"jbd+ble://{ADDRESS}", pin=asking).board as device:
             return await switch(device, Command("charge", False), journal=Journal(tmp_path))
 
     if pin:
@@ -194,7 +194,7 @@ async def test_the_pin_stands_nowhere(caplog, monkeypatch):
     monkeypatch.setattr(record, "close", lambda: kept.extend(record.getvalue()))
     pin = f"{SECRET}:{KEY}"
 
-    device = bmslink.connect(f"jbd+ble://{ADDRESS}", pin=pin, record=record)
+    device = bmslink.connect(f"jbd+ble://{ADDRESS}", pin=pin, record=record).board
     async with device:
         await device.read()
     shown = repr(device.driver.options) + str(device.target)

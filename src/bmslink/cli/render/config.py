@@ -14,7 +14,7 @@ from bmslink.cli.render.text import Glyphs, clean
 from bmslink.settings.setting import Value
 
 if TYPE_CHECKING:
-    from bmslink.config import AdjustmentPlan, Check, Plan
+    from bmslink.config import AdjustmentPlan, Check, Edit, Plan
     from bmslink.config import Deviation as Changed
 
 __all__ = [
@@ -42,7 +42,7 @@ def plan(plan: Plan, g: Glyphs, *, whole: bool = False) -> RenderableType:
     parts.append(checks(plan.checks, whole=whole))
     parts += [Prose(clean(remark), "dim") for remark in plan.remarks]
     if whole:
-        parts += _frames(plan.frames)
+        parts += _frames(plan)
     return Group(*parts)
 
 
@@ -56,7 +56,7 @@ def adjustment(wanted: AdjustmentPlan, g: Glyphs, *, whole: bool = False) -> Ren
     if wanted.wish.soc is not None:
         now = g.none if wanted.soc is None else f"{wanted.soc:g} %"
         lines.append(Text(f"soc    {now} > {wanted.wish.soc:g} %"))
-    frames = _frames(wanted.plan.frames) if whole else []
+    frames = _frames(wanted.plan) if whole else []
     return Group(_head(wanted.plan), *lines, checks(wanted.plan.checks, whole=whole), *frames)
 
 
@@ -70,10 +70,14 @@ def _head(plan: Plan) -> Prose:
     return Prose(f"{label}: {who} ({plan.table.map.name})", "bold")
 
 
-def _frames(frames: Sequence[bytes]) -> list[RenderableType]:
-    if not frames:
+def _frames(plan: Plan) -> list[RenderableType]:
+    """Every byte, in order; the number of a frame is in the rows that it sets."""
+    if not plan.frames:
         return []
-    return [Text("Frames, in order:", "dim"), *(Prose(f"  {f.hex(' ')}") for f in frames)]
+    grid = Table(Column(), Column(prose=True), Column(prose=True))
+    for number, frame, keys in plan.numbered():
+        grid.add(f" {number}", frame.hex(" "), Text(", ".join(keys), "dim"))
+    return [Text("Frames, in order:", "dim"), grid]
 
 
 def _left_out(plan: Plan) -> dict[str, list[str]]:
@@ -85,23 +89,38 @@ def _left_out(plan: Plan) -> dict[str, list[str]]:
 
 
 def _changes(plan: Plan, g: Glyphs) -> RenderableType:
-    names = ("", "setting", "now", "", "then", "")
-    grid = Table(*(Column(name=name) for name in names))
-    number = 0
+    names = ("", "setting", "now", "", "then", "frame" if plan.frame_of else "")
+    grid = Table(
+        *(Column(name=name, labelled=name == "frame") for name in names), Column(prose=True)
+    )
+    values, number = plan.table.values(), 0
     for change in plan.changes:
-        for edit in change.edits:
+        frame = plan.frame_of.get(change.slot)
+        told = [(e.key, e.old, e.new, _remark(e)) for e in change.edits]
+        told += [(k, values[k], values[k], "(as it is: the board moves it)") for k in change.kept]
+        for key, old, new, remark in told:
             number += 1
-            row = plan.table.map.setting(edit.key)
-            rounded = isinstance(edit.asked, float) and edit.asked != edit.new
+            row = plan.table.map.setting(key)
             grid.add(
                 f"{number}.",
-                edit.key,
-                Text(shown(row, edit.old, g)),
+                key,
+                Text(shown(row, old, g)),
                 Text(">"),
-                Text(shown(row, edit.new, g), "bold"),
-                Text(f"(asked {edit.asked:g})" if rounded else "", "yellow"),
+                Text(shown(row, new, g), "bold"),
+                Text("" if frame is None else str(frame), "dim"),
+                Text(remark, "yellow"),
             )
     return grid
+
+
+def _remark(edit: Edit) -> str:
+    """Why it is not what was asked for."""
+    told = []
+    if isinstance(edit.asked, float) and edit.asked != edit.new:
+        told.append(f"asked {edit.asked:g}")
+    if edit.follows:
+        told.append(f"follows {clean(edit.follows)}")
+    return f"({', '.join(told)})" if told else ""
 
 
 def checks(made: Sequence[Check], *, whole: bool) -> RenderableType:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -11,49 +10,12 @@ from rich.text import Text
 from bmslink.cli.render.fit import Column, Prose, Table
 from bmslink.cli.render.text import Glyphs, clean
 from bmslink.protocols.common.settings_map import SettingsSnapshot
-from bmslink.settings.groups import group_of, grouped
+from bmslink.protocols.common.settings_now import Settings
+from bmslink.settings.groups import grouped
 from bmslink.settings.packed import words_of
 from bmslink.settings.setting import Danger, Evidence, Setting, Value
 
-__all__ = ["bare", "setting_object", "settings", "shown"]
-
-
-def setting_object(table: SettingsSnapshot, row: Setting) -> dict[str, Any]:
-    """The JSON object of one setting."""
-    raw = table.raw(row.key)
-    value = table.values()[row.key]
-    writable, reason = _writable(table, row)
-    return {
-        "key": row.key,
-        "title": row.title,
-        "value": value,
-        "unit": row.unit,
-        "minimum": row.minimum,
-        "maximum": row.maximum,
-        "choices": list(row.choices.values()) or None,
-        "writable": writable,
-        "reason": reason,
-        "danger": str(row.danger),
-        "evidence": str(row.evidence),
-        "raw": None if raw is None else raw.hex(),
-        "group": str(group_of(row.key)),
-        "words": words_of(row.key, value) or None,
-    }
-
-
-def _writable(table: SettingsSnapshot, row: Setting) -> tuple[bool, str]:
-    """Whether it may be written, and why not (or what it takes)."""
-    if table.map.read_only_reason:
-        return False, table.map.read_only_reason
-    if row.slot not in table.image:
-        return False, "the board does not answer for it"
-    if not row.writable:
-        return False, row.reason or "nothing proves how it is written"
-    if table.map.untested_reason:
-        return True, f"with --untested: {table.map.untested_reason}"
-    if row.evidence == "document":
-        return True, "with --untested: known from a document only"
-    return True, ""
+__all__ = ["bare", "settings", "shown"]
 
 
 def shown(row: Setting, value: Value | None, g: Glyphs) -> str:
@@ -96,7 +58,7 @@ _DANGERS = {
 def settings(table: SettingsSnapshot, g: Glyphs, label: str = "") -> RenderableType:
     """All settings by what they protect, one line each; what the marks mean follows below, and
     why one cannot be written, once for all."""
-    values, notes = table.values(), dict[str, int]()
+    values, notes, held = table.values(), dict[str, int](), Settings(table)
     grid = Table(
         Column(name="setting"),
         Column(name="title", spare=True),
@@ -110,7 +72,8 @@ def settings(table: SettingsSnapshot, g: Glyphs, label: str = "") -> RenderableT
         grid.head(subject.heading)
         for row in map(table.map.setting, keys):
             value = values[row.key]
-            writable, reason = _writable(table, row)
+            now = held[row.key]
+            writable, reason = now.writable, now.reason
             proven = _PROVEN[row.evidence][0] if writable else ""
             marks |= {proven, str(row.danger) if writable else "", g.none * (value is None)}
             grid.add(

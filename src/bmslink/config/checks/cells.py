@@ -1,8 +1,11 @@
 """What the cells of a pack are made of: who says so, and what contradicts it.
 
-Somebody has to state it: the board, the pack's entry in bmslink.toml, or `--chemistry`. The
-limits in the board are no statement, because a board set up wrongly would vouch for itself; what
-a change asks for is none either, whatever profile or preset it is from.
+Somebody has to state it: the board, the pack's entry in bmslink.toml, or `--chemistry`, once: an
+earlier change of this pack in the journal counts as well, until its limits are of other cells. The
+limits in the board are no statement, because a board set up wrongly would vouch for itself; the
+values that a change asks for are none either. What a profile says of the cells it is made for
+(`chemistry = "lfp"`) counts where the board's limits are of that chemistry already: a file can be
+given to the wrong pack.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from itertools import pairwise
 
 from bmslink.model import Identity, Reading
 from bmslink.packs import NamedPack
-from bmslink.protocols.common.settings_map import SettingsSnapshot
+from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot
 from bmslink.settings.bands import BANDS
 from bmslink.settings.chemistry import CHEMISTRIES, chemistry
 from bmslink.settings.rules import likely_chemistry
@@ -34,7 +37,7 @@ class KnownCells:
     contradictions: tuple[str, ...] = ()
     """What speaks against it, in sentences."""
     explicit: bool = False
-    """It was given with the change itself (`--chemistry`)."""
+    """It was given with the change itself (`--chemistry`, or by its profile)."""
     hint: str = ""
     """What the board's limits look like: a help to the person who states it, and nothing else."""
 
@@ -46,22 +49,48 @@ def cells_of(
     *,
     named: NamedPack | None = None,
     stated: str | None = None,
+    profile: str | None = None,
+    recorded: str | None = None,
 ) -> KnownCells:
-    """What the cells are, by everybody who says so; `TargetError` for a chemistry that is none."""
+    """What the cells are, by everybody who says so; `TargetError` for a chemistry that is none.
+
+    `stated` is `--chemistry`, `profile` what a profile says, `recorded` what was stated with an
+    earlier change of this pack.
+    """
     words = list(_words(table, identity, named))
+    said = (stated, profile, recorded, None if named is None else named.chemistry)
+    if any(_no_word(table.map, kind) for kind in said):
+        words = [(who, kind) for who, kind in words if who != _BOARD]
     if stated is not None:
         words.append(("--chemistry", chemistry(stated).name))
+    likely = likely_chemistry(table.values().get("cell_ovp"))
+    if not words and recorded is not None and likely in (None, recorded):  # else it is outdated
+        words.append(("The journal", chemistry(recorded).name))
+    if profile is not None and (words or profile == likely):
+        words.insert(0, ("The profile", chemistry(profile).name))
     if not words:
-        likely = likely_chemistry(table.values().get("cell_ovp"))
         hint = f"The limits look like those of {likely} cells, which proves nothing." * bool(likely)
+        if profile is not None:
+            hint = f"The profile is for {profile} cells, the limits in the board are not." + (
+                f" They look like those of {likely} cells." * bool(likely)
+            )
         return KnownCells(hint=hint)
     kind = words[-1][1]
     against = [
-        f"{one} says {mine}, but {other} says {yours}."
+        f"{one} says {mine}, but {other.replace('The ', 'the ', 1)} says {yours}."
         for (one, mine), (other, yours) in pairwise(words)
         if mine != yours
     ]
-    return KnownCells(kind, (*against, *_live(kind, reading)), stated is not None)
+    explicit = stated is not None or profile is not None
+    return KnownCells(kind, (*against, *_live(kind, reading)), explicit)
+
+
+_BOARD = "The board"
+
+
+def _no_word(settings: SettingsMap, kind: str | None) -> bool:
+    """Whether a board cannot say that its cells are this: then it has to call them another."""
+    return bool(kind and settings.chemistries) and kind not in settings.chemistries
 
 
 def _words(
@@ -72,7 +101,7 @@ def _words(
         yield f"The board's name ({found[0][1:]})", _LETTERS[found[1]]
     held = table.values().get("chemistry") or identity.chemistry
     if isinstance(held, str) and held in CHEMISTRIES:
-        yield "The board", held
+        yield _BOARD, held
     if named is not None and named.chemistry is not None:
         yield f"bmslink.toml ({named.name})", named.chemistry
 

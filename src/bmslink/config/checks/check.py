@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from bmslink.config.checks.cells import KnownCells
@@ -15,6 +16,7 @@ from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import ASKING, Value
 
 __all__ = [
+    "ALIASES",
     "WAIVERS",
     "Check",
     "Draft",
@@ -46,21 +48,37 @@ WAIVERS: Mapping[str, str] = {
 """Waiver -> what it allows. The key of a setting that asks for it (`setting.ASKING`) is one too."""
 
 
-def require_waivers(waive: Collection[str], keys: Collection[str] = ASKING.keys()) -> set[str]:
-    """The waivers, or `UsageError` for one that does not exist.
+ALIASES: Mapping[str, str] = {"supported": "partial", "tested": "untested", "backup": "clone"}
+"""Check -> its waiver, where that is called otherwise: both names are taken."""
 
-    `keys`: the settings that ask by their own name; none where no setting is changed.
+_NEVER = ("identity", "map", "plausible", "journal", "unfinished", "lock")
+"""Checks that nothing waives."""
+
+
+def require_waivers(waive: Collection[str], keys: Collection[str] = ASKING.keys()) -> set[str]:
+    """The waivers, by the names of `WAIVERS`, or `UsageError` for one that does not exist.
+
+    `keys`: the settings that ask by their own name; none where no setting is changed. The name of
+    every check that can be waived is taken.
     """
-    if unknown := sorted(set(waive) - WAIVERS.keys() - set(keys)):
-        raise UsageError(
-            f"There is no waiver {unknown[0][:40]!r}; there are: {', '.join(WAIVERS)}."
-        )
-    return set(waive)
+    found = {ALIASES.get(name, name) for name in waive}
+    if unknown := sorted(found - WAIVERS.keys() - set(keys)):
+        raise UsageError(_no_waiver(unknown[0][:40], keys))
+    return found
+
+
+def _no_waiver(name: str, keys: Collection[str]) -> str:
+    known = [*WAIVERS, *keys]
+    if name in _NEVER:
+        return f"Nothing waives the check {name}; these can be: {', '.join(known)}."
+    near = get_close_matches(name, [*known, *ALIASES], n=1)
+    hint = f"; did you mean {near[0]}?" if near else "."
+    return f"There is no waiver {name!r}{hint} There are: {', '.join(known)}."
 
 
 def known_waivers(names: Iterable[str]) -> frozenset[str]:
     """Those of these names that are waivers."""
-    return frozenset(names) & (WAIVERS.keys() | ASKING.keys())
+    return frozenset(ALIASES.get(name, name) for name in names) & (WAIVERS.keys() | ASKING.keys())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ __all__ = ["check_all"]
 
 def check_all(draft: Draft, waive: Collection[str] = ()) -> tuple[Check, ...]:
     """Every check; `UsageError` for a waiver that does not exist."""
-    require_waivers(waive)
+    waive = require_waivers(waive)
     checks = (*(check(draft) for check in _CHECKS), *_asking(draft))
     return tuple(replace(c, waived=c.passed is False and c.waiver in waive) for c in checks)
 

@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 from bmslink.config.checks.check import Check, Draft, number
 from bmslink.model import Identity
+from bmslink.packs import NamedPack
 from bmslink.settings.bands import CHARGE_RATE, CURRENTS, DISCHARGE_RATE
+from bmslink.settings.setting import Value
 
-__all__ = ["BoardRating", "check_rating", "rated"]
+__all__ = ["BoardRating", "check_rating", "currents_of", "rated"]
 
 
 class BoardRating(NamedTuple):
@@ -48,9 +50,11 @@ class _Ceiling(NamedTuple):
     cells: int = 0
 
 
-def _ceilings(draft: Draft) -> Iterator[_Ceiling]:
-    """The board's name, what bmslink.toml says, and without that the capacity."""
-    name, named = rated(draft.identity), draft.named
+def _ceilings(
+    identity: Identity, named: NamedPack | None, capacity: float | None
+) -> Iterator[_Ceiling]:
+    """The board's name, what bmslink.toml says, and without that the capacity, Ah."""
+    name = rated(identity)
     if name.amps:
         cells = f" and {name.cells} cells" if name.cells else ""
         says = f"The board's name says {name.amps:g} A{cells}"
@@ -59,7 +63,7 @@ def _ceilings(draft: Draft) -> Iterator[_Ceiling]:
     known = [(what, amps) for what, amps in stated if amps is not None]
     for what, amps in known:
         yield _Ceiling(f"bmslink.toml says {what} of {amps:g} A", amps, amps)
-    if not known and (capacity := _capacity(draft)):
+    if not known and capacity:
         charge, discharge = CHARGE_RATE * capacity, DISCHARGE_RATE * capacity
         yield _Ceiling(
             f"Cells of {capacity:g} Ah are reckoned with {charge:g} A of charge and "
@@ -67,6 +71,18 @@ def _ceilings(draft: Draft) -> Iterator[_Ceiling]:
             charge,
             discharge,
         )
+
+
+def currents_of(
+    identity: Identity, named: NamedPack | None, capacity: Value | None
+) -> dict[str, tuple[float, str]]:
+    """The most that the limits of the currents may be, A, and who says so; by key."""
+    found: dict[str, tuple[float, str]] = {}
+    for each in _ceilings(identity, named, number(capacity)):
+        for key, amps in (("charge_ocp", each.charge), ("discharge_ocp", each.discharge)):
+            if key not in found or amps < found[key][0]:
+                found[key] = (amps, each.says)
+    return found
 
 
 def _capacity(draft: Draft) -> float:
@@ -77,7 +93,7 @@ def _capacity(draft: Draft) -> float:
 
 def check_rating(draft: Draft) -> Check:
     """No current limit beyond what somebody rates the pack for. Lowering one always passes."""
-    ceilings = list(_ceilings(draft))
+    ceilings = list(_ceilings(draft.identity, draft.named, _capacity(draft)))
     if not ceilings:
         sentence = "Nobody says what the pack is rated for."
         return Check(name="rating", passed=None, sentence=sentence)

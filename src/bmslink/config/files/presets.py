@@ -1,19 +1,27 @@
 """Presets: a starting profile for each chemistry, from the cells' usual limits.
 
 No preset knows your cells, fuse or cable: it is a file to be read and edited, and what is written
-from it passes the same gates as everything else.
+from it passes the same gates as everything else. Only the few limits that every board has are
+required; the rest is optional, so that one file fits every vendor. It names no warnings: they
+follow their limits, at the distance that the board keeps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
+from bmslink.config.checks.check import number
+from bmslink.config.checks.rating import currents_of
+from bmslink.config.files.asked import by_reason
 from bmslink.config.files.profile import toml_value
 from bmslink.errors import TargetError
+from bmslink.model import Identity, Reading
+from bmslink.packs import NamedPack
+from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.chemistry import CHEMISTRIES, Chemistry
 from bmslink.settings.chemistry import chemistry as find_chemistry
 
-__all__ = ["PRESETS", "preset", "preset_values"]
+__all__ = ["PRESETS", "fitted_preset", "preset", "preset_values"]
 
 PRESETS: Mapping[str, str] = {
     "lfp": "LiFePO4, any maker",
@@ -26,6 +34,8 @@ PRESETS: Mapping[str, str] = {
 }
 """Name -> what it is for."""
 
+_REQUIRED = ("cell_ovp", "cell_uvp", "charge_otp", "charge_utp", "discharge_otp")
+"""What protects the cells themselves."""
 _DELAYS = {
     "cell_ovp_delay": 2.0,
     "cell_uvp_delay": 5.0,
@@ -48,32 +58,38 @@ def preset_values(name: str, cells: int, capacity: float | None = None) -> dict[
 
     `capacity` in Ah decides the current limits; without one they are left to the board.
     """
-    if name not in PRESETS:
-        raise TargetError(f"There is no preset {name!r}; there are: {', '.join(PRESETS)}.")
+    kind, size = _named(name)
     if not 1 <= cells <= 32:
         raise TargetError(f"A pack has 1 to 32 cells in series, not {cells}.")
-    family, _, size = name.partition("-")
-    if name in CHEMISTRIES:
-        family, size = name, ""
-    capacity = capacity if capacity is not None else float(size) if size else None
+    capacity = capacity if capacity is not None else size
     if capacity is not None and not 1 <= capacity <= 20000:
         raise TargetError(f"A pack has 1 to 20000 Ah, not {capacity:g}.")
-    return dict(_values(find_chemistry(family), cells, capacity))
+    return dict(_values(kind, cells, capacity))
+
+
+def _named(name: str) -> tuple[Chemistry, float | None]:
+    """The cells of a preset, and their capacity where its name says it, Ah."""
+    if name not in PRESETS:
+        raise TargetError(f"There is no preset {name!r}; there are: {', '.join(PRESETS)}.")
+    if name in CHEMISTRIES:
+        return find_chemistry(name), None
+    family, _, size = name.partition("-")
+    return find_chemistry(family), float(size)
 
 
 def _values(kind: Chemistry, cells: int, capacity: float | None) -> Iterator[tuple[str, float]]:
     limits = kind.limits
-    yield from ((key, float(value)) for key, value in limits.items())
+    for key, value in limits.items():
+        if not key.endswith("_warning"):
+            yield key, float(value)
     ovp, uvp = limits["cell_ovp"], limits["cell_uvp"]
     pack_ovp, pack_uvp = cells * ovp * (1 - _PACK_MARGIN), cells * uvp * (1 + _PACK_MARGIN)
     yield "pack_ovp", round(pack_ovp, 1)
-    warning = min(cells * limits["cell_ovp_warning"], pack_ovp * (1 - _PACK_MARGIN))
-    yield "pack_ovp_warning", round(warning, 1)
-    yield "pack_ovp_release", round(min(cells * limits["cell_ovp_release"], warning), 1)
+    release = min(cells * limits["cell_ovp_release"], pack_ovp * (1 - _PACK_MARGIN))
+    yield "pack_ovp_release", round(release, 1)
     yield "pack_uvp", round(pack_uvp, 1)
-    warning = max(cells * limits["cell_uvp_warning"], pack_uvp * (1 + _PACK_MARGIN))
-    yield "pack_uvp_warning", round(warning, 1)
-    yield "pack_uvp_release", round(max(cells * limits["cell_uvp_release"], warning), 1)
+    release = max(cells * limits["cell_uvp_release"], pack_uvp * (1 + _PACK_MARGIN))
+    yield "pack_uvp_release", round(release, 1)
     yield "full_charge_voltage", round(min(kind.full_voltage, ovp - 0.05), 3)
     yield "empty_voltage", round(max(kind.empty_voltage, uvp + 0.05), 3)
     yield "balance_delta", 0.01
@@ -82,6 +98,60 @@ def _values(kind: Chemistry, cells: int, capacity: float | None) -> Iterator[tup
         yield "charge_ocp", round(_CHARGE_RATE * capacity, 1)
         yield "discharge_ocp", round(_DISCHARGE_RATE * capacity, 1)
     yield from _DELAYS.items()
+
+
+def preset(name: str, cells: int, capacity: float | None = None) -> str:
+    """The text of a profile to begin with, for any board."""
+    values = preset_values(name, cells, capacity)
+    return _text(name, values, f"{cells}S {name}", cells)
+
+
+def fitted_preset(
+    name: str,
+    table: SettingsSnapshot,
+    identity: Identity,
+    reading: Reading | None,
+    *,
+    named: NamedPack | None = None,
+    cells: int | None = None,
+    capacity: float | None = None,
+) -> str:
+    """The same for one board: with its settings only, for its cells in series and the capacity
+    that it holds (unless the preset or the caller says another), and with currents that it is
+    rated for. Raises `TargetError` where the number of cells is unknown.
+    """
+    seen = (len(reading.cell_voltages) if reading else 0) or identity.cell_count
+    cells = cells or seen
+    if not cells:
+        raise TargetError("The board does not say how many cells it has: give --cells.")
+    held = number(table.values().get("nominal_capacity")) or None
+    given = capacity if capacity is not None else _named(name)[1]
+    values = preset_values(name, cells, given if given is not None else held)
+    smaller = min((each for each in (values.get("nominal_capacity"), held) if each), default=None)
+    notes = {}
+    for key, (amps, says) in currents_of(identity, named, smaller).items():
+        if values.get(key, 0.0) > amps:
+            notes[key] = f"not {values[key]:g} A: {says}"
+            values[key] = amps
+    lacking = _lacking(table, values)
+    kept = {key: value for key, value in values.items() if key not in lacking}
+    who = " ".join(part for part in (identity.vendor, identity.model) if part)
+    left = [f"Left out, {why}: {', '.join(keys)}." for why, keys in by_reason(lacking)]
+    return _text(name, kept, f"{cells}S {name} for {who}", cells, left=left, notes=notes)
+
+
+def _lacking(table: SettingsSnapshot, keys: Collection[str]) -> dict[str, str]:
+    """Key -> why this board cannot be given it."""
+    found = {}
+    for key in keys:
+        row = table.map.by_key.get(key)
+        if row is None:
+            found[key] = f"{table.map.name} has no such setting"
+        elif row.slot not in table.image:
+            found[key] = "the board does not answer for it"
+        elif not row.writable:
+            found[key] = f"read-only ({row.reason or 'nothing proves how it is written'})"
+    return found
 
 
 _UNITS = {"nominal_capacity": "Ah", "charge_ocp": "A", "discharge_ocp": "A"}
@@ -95,20 +165,32 @@ def _unit(key: str) -> str:
     return "°C" if "otp" in key or "utp" in key else "V"
 
 
-def preset(name: str, cells: int, capacity: float | None = None) -> str:
-    """The text of a profile to begin with."""
-    values = preset_values(name, cells, capacity)
-    family = name if name in CHEMISTRIES else name.partition("-")[0]
-    lines = [
-        f"# {cells} cells of {PRESETS[name]}.",
-        f"# {find_chemistry(family).limits_note}",
-        "# A starting point: your cells' datasheet, the fuse and the cables decide.",
-        "# Delete what the board shall keep as it is.",
-        "",
-        "schema = 1",
-        f'title = "{cells}S {name}"',
-        "",
-        "[settings]",
+def _text(
+    name: str,
+    values: Mapping[str, float],
+    title: str,
+    cells: int,
+    *,
+    left: Collection[str] = (),
+    notes: Mapping[str, str] | None = None,
+) -> str:
+    """`left`: sentences about what the board lacks; `notes`: key -> a remark behind its value."""
+    kind = _named(name)[0]
+    comments = [
+        f"{cells} cells of {PRESETS[name]}.",
+        kind.limits_note,
+        "A starting point: your cells' datasheet, the fuse and the cables decide.",
+        "Every board must have what is under [settings]. What a board lacks of [optional] is left",
+        "out, and what no longer goes with the limits above or with the board's rating follows",
+        "them. Warnings follow their limits as well. Delete what the board is to keep.",
+        *left,
     ]
-    lines += [f"{key} = {toml_value(value, _unit(key))}" for key, value in values.items()]
+    lines = [*(f"# {comment}" for comment in comments), ""]
+    lines += ["schema = 1", f"title = {toml_value(title, '')}", f'chemistry = "{kind.name}"']
+    for table, required in (("settings", True), ("optional", False)):
+        lines += ["", f"[{table}]"]
+        for key, value in values.items():
+            if (key in _REQUIRED) is required:
+                note = f"    # {notes[key]}" if notes and key in notes else ""
+                lines.append(f"{key} = {toml_value(value, _unit(key))}{note}")
     return "\n".join(lines) + "\n"

@@ -3,15 +3,20 @@
 ```toml
 schema = 1
 title = "16S LFP house battery"
+chemistry = "lfp"        # of the cells that it is made for
 
 [settings]
 cell_ovp = "3.60 V"      # a number alone is in the setting's own unit
 charge_utp = 2
+
+[optional]               # where the board has it, and as far as it goes with the rest
 balance_delta = "10 mV"
+pack_ovp = "57.0 V"
 ```
 
-Keys are the canonical names. What belongs to one board alone (address, serial number, calibration)
-is left out of profiles that are made here, and taken from one only where it is named there.
+Keys are the canonical names. A board must have what is under `[settings]`. What belongs to one
+board alone (address, serial number, calibration) is left out of profiles that are made here, and
+taken from one only where it is named there.
 Switches are no settings: none is put into a profile here, and one that a file names is left out
 unless the caller asks for switches as well.
 """
@@ -19,17 +24,19 @@ unless the caller asks for switches as well.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
 from bmslink.arguments import decimal_comma, did_you_mean
 from bmslink.config.checks.plausible import believe
 from bmslink.config.files.kind import instead, pack_not_file
-from bmslink.errors import SettingError, UsageError
+from bmslink.errors import SettingError, TargetError, UsageError
 from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot
 from bmslink.protocols.names import no_name
+from bmslink.settings.chemistry import chemistry as find_chemistry
 from bmslink.settings.setting import SWITCHES, Setting, Value
 from bmslink.settings.units import NumberWithUnit, UnitError, read
 from bmslink.storage.atomic import read_bounded
@@ -46,7 +53,8 @@ __all__ = [
 
 _MOST_BYTES = 1 << 20
 _BEYOND, _LONGEST_NUMBER = 1e12, 40
-_KEYS = ("schema", "title", "settings")
+_TABLES = ("settings", "optional")
+_KEYS = ("schema", "title", "chemistry", *_TABLES)
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -63,6 +71,11 @@ class Profile:
     """What a file asks for."""
 
     settings: Mapping[str, Value | NumberWithUnit]
+    """Both tables."""
+    optional: frozenset[str] = frozenset()
+    """Those of them that a board need not have."""
+    chemistry: str | None = None
+    """The cells that it is made for."""
     title: str = ""
     path: str = ""
     lines: Mapping[str, int] = field(default_factory=dict)
@@ -153,11 +166,16 @@ def parse_profile(text: str, path: str = "") -> Profile:
             raise error(key, f"unknown key {key!r}; known: {', '.join(_KEYS)}.{ask}")
     if found.get("schema", 1) != 1:
         raise error("schema", "this profile was made for a newer bmslink.")
-    title, settings = found.get("title", ""), found.get("settings")
-    if not isinstance(title, str) or not isinstance(settings, dict):
+    title = found.get("title", "")
+    tables = {name: found.get(name, {}) for name in _TABLES}
+    whole = isinstance(title, str) and all(isinstance(each, dict) for each in tables.values())
+    if not whole or not found.keys() & {*_TABLES}:
         raise ProfileError(f"{where}a profile has a title and a table [settings].")
+    chemistry = _chemistry(found.get("chemistry"), partial(error, "chemistry"))
     values: dict[str, Value | NumberWithUnit] = {}
-    for key, value in settings.items():
+    for key, value in (row for table in tables.values() for row in table.items()):
+        if key in values:
+            raise error(key, f"{key} is under [settings] and under [optional].")
         if not _KEY.fullmatch(key):
             raise error(key, f"{key!r} is no name of a setting.")
         if why := no_name(key):
@@ -166,7 +184,21 @@ def parse_profile(text: str, path: str = "") -> Profile:
             values[key] = _value(key, value)
         except SettingError as exc:
             raise error(key, str(exc)) from None
-    return Profile(settings=values, title=title, path=path, lines=lines)
+    return Profile(
+        settings=values,
+        optional=frozenset(tables["optional"]),
+        chemistry=chemistry,
+        title=title,
+        path=path,
+        lines=lines,
+    )
+
+
+def _chemistry(name: object, error: Callable[[str], ProfileError]) -> str | None:
+    try:
+        return None if name is None else find_chemistry(name).name
+    except TargetError as exc:
+        raise error(str(exc)) from None
 
 
 def _value(key: str, value: object) -> Value | NumberWithUnit:

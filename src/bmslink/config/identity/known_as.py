@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from bmslink.device import Device
+from bmslink.board import Board
 from bmslink.errors import BmsError, LinkTimeout
 from bmslink.model import Identity
 
@@ -43,7 +43,7 @@ def same_board(one: Mapping[str, Any], other: Mapping[str, Any], *, cut_short: b
 
 
 async def identify_as(
-    device: Device, known: Mapping[str, Any], *, cut_short: bool = False
+    device: Board, known: Mapping[str, Any], *, cut_short: bool = False
 ) -> tuple[Identity, str]:
     """Who answers, and in words how it differs from who is known.
 
@@ -60,7 +60,7 @@ async def identify_as(
 
 
 async def require_same_board(
-    device: Device, known: Mapping[str, Any] | None, lost: LinkTimeout, *, within: float | None
+    device: Board, known: Mapping[str, Any] | None, lost: LinkTimeout, *, within: float | None
 ) -> None:
     """Ask who answers before something is sent again that nothing acknowledged.
 

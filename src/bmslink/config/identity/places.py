@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bmslink.device import Device
+from bmslink.board import Board
 from bmslink.errors import TargetError
 from bmslink.link.gatt import SeenDevice
 from bmslink.link.transport import Endpoint, parse_target, split_host
@@ -76,13 +76,13 @@ def place_of(endpoint: Endpoint) -> str:
     return f"{endpoint.scheme}://{place}" + (f"?address={address}" if address != 1 else "")
 
 
-def where(target: Endpoint | Device, *, ask: bool = True) -> Place:
+def where(target: Endpoint | Board, *, ask: bool = True) -> Place:
     """The place of a target; of a device that is open, also what was learnt by opening it.
 
     `ask`: names of servers are looked up.
     """
     seen: SeenDevice | None = None
-    if isinstance(target, Device):
+    if isinstance(target, Board):
         endpoint = target.target
         with suppress(AttributeError):  # not open, and the protocol is not known yet
             seen = target.link.transport.peer()

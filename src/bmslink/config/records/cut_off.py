@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bmslink.arguments import checked
+from bmslink.board import Board
 from bmslink.config.identity.fingerprint import fingerprint
 from bmslink.config.identity.places import where
 from bmslink.config.records.open_changes import (
@@ -18,7 +19,6 @@ from bmslink.config.records.open_changes import (
     said_of_twin,
 )
 from bmslink.config.records.record import neither, read
-from bmslink.device import Device
 from bmslink.errors import BmsError, SettingError
 from bmslink.model import Identity
 from bmslink.protocols.common.settings_map import SettingsSnapshot
@@ -60,7 +60,7 @@ class CutOff:
 
 
 @checked()
-async def cut_off_change(device: Device, journal: Journal | None = None) -> CutOff | None:
+async def cut_off_change(device: Board, journal: Journal | None = None) -> CutOff | None:
     """The oldest change of this pack that was cut off, and what is there now; nothing is sent."""
     journal = journal or Journal()
     identity = await device.identify()
@@ -95,7 +95,7 @@ async def cut_off_change(device: Device, journal: Journal | None = None) -> CutO
     )
 
 
-async def settings_where_any(device: Device, identity: Identity) -> SettingsSnapshot | None:
+async def settings_where_any(device: Board, identity: Identity) -> SettingsSnapshot | None:
     """The settings, where this board has any; else only its switches can be changed."""
     try:
         return await device.settings(await device.settings_map(identity))
@@ -104,7 +104,7 @@ async def settings_where_any(device: Device, identity: Identity) -> SettingsSnap
 
 
 @checked()
-async def unfinished(device: Device, journal: Journal | None = None) -> str | None:
+async def unfinished(device: Board, journal: Journal | None = None) -> str | None:
     """What of this pack was cut off, in a sentence; `None`: nothing."""
     identity = await device.identify()
     found = blocks_of(journal or Journal(), device, identity)

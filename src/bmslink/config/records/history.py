@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bmslink.board import Board
 from bmslink.config.checks.check import refuse
 from bmslink.config.files.backup import Backup
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
@@ -15,12 +16,12 @@ from bmslink.config.records.last_change import LastChange
 from bmslink.config.records.moment import local
 from bmslink.config.records.open_changes import By, regards
 from bmslink.config.restore import Stood
-from bmslink.device import Device
 from bmslink.errors import TargetError
 from bmslink.link.transport import parse_target
 from bmslink.model import Identity, Switch
 from bmslink.packs import named
 from bmslink.protocols.common.settings_map import SettingsSnapshot
+from bmslink.settings.chemistry import CHEMISTRIES
 from bmslink.settings.setting import SWITCHES
 from bmslink.storage.journal import Journal, Open
 
@@ -32,7 +33,7 @@ _LEFT = ("done", "kept")
 """How a change ended that left something behind."""
 
 
-def made_here(backup: Backup, device: Device) -> bool:
+def made_here(backup: Backup, device: Board) -> bool:
     """Whether a backup was made where this device is."""
     told = {"target": backup.target, **({"place": backup.place} if backup.place else {})}
     return recorded_place(told).same(where(device))
@@ -106,7 +107,7 @@ class ChangeHistory:
     """The changes of one pack by the journal. Raises `JournalError` where it cannot be read."""
 
     def __init__(
-        self, journal: Journal, device: Device, identity: Identity, table: SettingsSnapshot
+        self, journal: Journal, device: Board, identity: Identity, table: SettingsSnapshot
     ) -> None:
         self._map = table.map.name
         here, place = fingerprint(identity, table), where(device)
@@ -137,6 +138,18 @@ class ChangeHistory:
                     found[key] = local(past.begin.get("time"))
                 elif past.proven:
                     found.pop(key, None)
+        return found
+
+    def chemistry(self) -> str | None:
+        """What the cells are, as it was stated with the last change of this board that was made;
+        `None` where nobody did, or where it was waived that something contradicted it."""
+        found = None
+        for past in self._changes.values():
+            said, waived = past.begin.get("chemistry"), past.begin.get("waived")
+            if not past.proven or said not in CHEMISTRIES or not isinstance(waived, list):
+                continue
+            if "chemistry" not in waived and any(n.get("outcome") == "done" for n in past.notes):
+                found = str(said)
         return found
 
     def last(self) -> LastChange:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
+from bmslink.board import Board
 from bmslink.config.checks.check import refuse
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
 from bmslink.config.identity.known_as import pack_of
 from bmslink.config.identity.locks import is_held
 from bmslink.config.identity.places import Place, place_of, recorded_place, where
 from bmslink.config.records.moment import local
-from bmslink.device import Device
 from bmslink.model import Identity
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.storage.journal import Journal, JournalError, JournalRefusal, Open, Transaction
@@ -54,13 +54,13 @@ class _Here:
     """Whether its settings were read: only then it can be distinguished from others of its kind."""
 
 
-def _here(device: Device, identity: Identity, table: SettingsSnapshot | None) -> _Here:
+def _here(device: Board, identity: Identity, table: SettingsSnapshot | None) -> _Here:
     here = _Here(where(device), fingerprint(identity, table), table is not None)
     _answered[str(here.place)] = (here.place, here.print, time.time())
     return here
 
 
-def lock_names(device: Device, identity: Identity) -> list[str]:
+def lock_names(device: Board, identity: Identity) -> list[str]:
     """By what a pack is held: every name of its place, and who it is if it tells."""
     names = [place_of(device.target), *where(device).names]
     if fingerprint(identity).certain:
@@ -70,7 +70,7 @@ def lock_names(device: Device, identity: Identity) -> list[str]:
 
 def begin(
     journal: Journal,
-    device: Device,
+    device: Board,
     identity: Identity,
     changes: Sequence[Mapping[str, Any]],
     table: SettingsSnapshot | None = None,
@@ -92,7 +92,7 @@ def begin(
 
 
 def blocks_of(
-    journal: Journal, device: Device, identity: Identity, table: SettingsSnapshot | None = None
+    journal: Journal, device: Board, identity: Identity, table: SettingsSnapshot | None = None
 ) -> dict[str, str]:
     """The checks that fail because of the journal; with `table` also `twin`."""
     try:
@@ -119,7 +119,7 @@ def _twin(cut: Open) -> str:
     )
 
 
-def said_of_twin(cut: Open, device: Device) -> str:
+def said_of_twin(cut: Open, device: Board) -> str:
     """What was cut off at another place on a board that looks the same, and what to do next."""
     damaged, how = "", "` finishes it or sets it back"
     if cut.damage:
@@ -129,7 +129,7 @@ def said_of_twin(cut: Open, device: Device) -> str:
 
 
 def open_change(
-    device: Device, identity: Identity | None = None, *, journal: Journal | None = None
+    device: Board, identity: Identity | None = None, *, journal: Journal | None = None
 ) -> str | None:
     """What was cut off earlier on the pack of an open device, in a sentence; `None`: nothing.
 
@@ -148,7 +148,7 @@ def open_change(
     return said_of(mine, device, who)
 
 
-def left_behind(device: Device, *, journal: Journal | None = None) -> str:
+def left_behind(device: Board, *, journal: Journal | None = None) -> str:
     """What a change leaves behind that was interrupted a moment ago, in a sentence.
 
     A journal that cannot be read may hold it: `resume` will know, or say why not.
@@ -167,7 +167,7 @@ def left_behind(device: Device, *, journal: Journal | None = None) -> str:
     )
 
 
-def said_of(cuts: Sequence[Open], device: Device, identity: Identity) -> str:
+def said_of(cuts: Sequence[Open], device: Board, identity: Identity) -> str:
     """What was cut off, and what to do next."""
     damaged = next((cut for cut in cuts if cut.damage), None)
     if damaged is None:
@@ -190,7 +190,7 @@ def _when(cut: Open) -> str:
 
 
 def cut_off(
-    journal: Journal, device: Device, identity: Identity, table: SettingsSnapshot | None = None
+    journal: Journal, device: Board, identity: Identity, table: SettingsSnapshot | None = None
 ) -> list[Open]:
     """The changes of this pack that were cut off, damaged ones first, else oldest first.
 
@@ -266,7 +266,7 @@ def _print(cut: Open) -> Fingerprint:
 
 def may_be_written_from(
     cut: Open,
-    device: Device,
+    device: Board,
     identity: Identity,
     *,
     keep: bool,

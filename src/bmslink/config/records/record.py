@@ -28,11 +28,14 @@ class ChangeRecord:
 
 
 def neither(settings: SettingsMap, record: ChangeRecord, now: RawSettings) -> str:
-    """The settings that hold neither their old nor their new value, in a sentence."""
+    """The settings that hold neither their old nor their new value, in a sentence. What the board
+    computes anew while others are written may hold anything on the way."""
+    beside = {near for each in record.changes for near in settings.related.get(each.slot, ())}
     odd = [
         describe(settings, change.slot, record.before.image[change.slot], now.get(change.slot))
         for change in record.changes
-        if not settings.same(change.slot, now.get(change.slot), change.new)
+        if change.slot not in beside
+        and not settings.same(change.slot, now.get(change.slot), change.new)
         and not settings.same(change.slot, now.get(change.slot), change.old)
     ]
     if not odd:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from bmslink.board import Board
 from bmslink.config.effects import describe
 from bmslink.config.outcome import Outcome
-from bmslink.device import Device
 from bmslink.errors import BmsError
 from bmslink.model import Command
 from bmslink.protocols.common.settings_map import RawSettings, SettingsMap
@@ -33,7 +33,7 @@ class Beside:
     image: RawSettings
 
     @classmethod
-    def of(cls, device: Device) -> Beside:
+    def of(cls, device: Board) -> Beside:
         """What was read since the link was opened; nothing is asked."""
         part = device.driver.settings
         settings = None if part is None or device.known is None else part.own_map
@@ -42,7 +42,7 @@ class Beside:
         latest = {slot.address: part.seen.latest(slot.address) for slot in settings.slots}
         return cls(settings, {a: raw for a, raw in latest.items() if raw is not None})
 
-    async def judge(self, device: Device, command: Command, outcome: Outcome) -> Outcome:
+    async def judge(self, device: Board, command: Command, outcome: Outcome) -> Outcome:
         """The outcome, with what changed beside: it is done only where nothing did.
 
         Where the switch itself is in doubt, that is said already, and nothing more is read.

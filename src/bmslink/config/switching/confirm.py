@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from bmslink.board import Board
 from bmslink.config.identity.known_as import identify_as
 from bmslink.config.outcome import Outcome, Result
-from bmslink.device import Device
 from bmslink.errors import BmsError, RollbackError
 from bmslink.model import Command, Condition, Reading, Switch
 from bmslink.protocols.common.settings_map import SettingsMap
@@ -30,7 +30,7 @@ _HOLDS = 4.0
 
 
 async def seen(
-    device: Device,
+    device: Board,
     command: Command,
     *,
     setting: SettingsMap | None = None,
@@ -70,7 +70,7 @@ async def seen(
 
 
 async def _still(
-    device: Device, command: Command, setting: SettingsMap | None, before: Reading | None
+    device: Board, command: Command, setting: SettingsMap | None, before: Reading | None
 ) -> _Shown:
     """Whether what was read back a moment ago still holds."""
     await asyncio.sleep(_HOLDS)
@@ -86,7 +86,7 @@ async def _still(
 
 
 async def _of_whom(
-    device: Device, command: Command, known: Mapping[str, Any], shown: _Shown
+    device: Board, command: Command, known: Mapping[str, Any], shown: _Shown
 ) -> _Shown:
     """What was shown counts only where the board that was asked showed it."""
     try:
@@ -102,7 +102,7 @@ async def _of_whom(
     )
 
 
-async def _read(device: Device, setting: SettingsMap | None) -> Reading:
+async def _read(device: Board, setting: SettingsMap | None) -> Reading:
     """A reading, with its switch as it is in the settings now, not as it was read with them."""
     held: Mapping[str, Any] = {}
     if setting is not None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bmslink.board import Board
 from bmslink.config.checks.check import Check
 from bmslink.config.identity.known_as import pack_of, require_same_board
 from bmslink.config.identity.places import place_of
@@ -19,7 +20,6 @@ from bmslink.config.outcome import Outcome
 from bmslink.config.switching.beside import Beside
 from bmslink.config.switching.confirm import seen
 from bmslink.config.switching.off_marks import confirmed, mark_off
-from bmslink.device import Device
 from bmslink.errors import BmsError, GateError, LinkTimeout, Refused
 from bmslink.model import Command, Switch
 from bmslink.protocols.abilities import can_switch, is_setting, settings_of, switches_of
@@ -65,7 +65,7 @@ class _Off:
 
 
 async def switch_off(
-    device: Device, switch: Switch, waive: Collection[str], journal: Journal
+    device: Board, switch: Switch, waive: Collection[str], journal: Journal
 ) -> Outcome:
     """Send it, write it down, and look what came of it; raises what `switch` raises."""
     off = await _prepare(device, switch, waive, journal)
@@ -94,7 +94,7 @@ async def switch_off(
 
 
 async def rehearse_off(
-    device: Device, switch: Switch, waive: Collection[str], journal: Journal
+    device: Board, switch: Switch, waive: Collection[str], journal: Journal
 ) -> list[bytes]:
     """Every frame of it, sent nowhere; refuses what `switch_off` refuses."""
     off = await _prepare(device, switch, waive, journal)
@@ -113,9 +113,7 @@ async def rehearse_off(
 # ------------------------------------------------------------------------------------ the frame
 
 
-async def _prepare(
-    device: Device, switch: Switch, waive: Collection[str], journal: Journal
-) -> _Off:
+async def _prepare(device: Board, switch: Switch, waive: Collection[str], journal: Journal) -> _Off:
     driver = device.driver
     off = _Off(
         command=Command(switch, False),
@@ -163,7 +161,7 @@ def _refused(why: str, name: str, waiver: str = "") -> GateError:
     return GateError(sentence, [Check(name=name, passed=False, sentence=sentence, waiver=waiver)])
 
 
-async def _send(device: Device, off: _Off) -> None:
+async def _send(device: Board, off: _Off) -> None:
     device.link.alive()
     if off.step is not None:
         await _repeatedly(device, off, off.step)
@@ -172,7 +170,7 @@ async def _send(device: Device, off: _Off) -> None:
             await _clear_bit(device, off, settings, await device.fetch(settings.slots))
 
 
-async def _repeatedly(device: Device, off: _Off, step: WriteCommand[Any]) -> None:
+async def _repeatedly(device: Board, off: _Off, step: WriteCommand[Any]) -> None:
     """Again where nothing acknowledges it: off twice is off, and a board may be deaf for a moment
     right after an answer. Later than a second after the first one, another board may be on the
     line: then it is asked who answers, if it is known who should."""
@@ -192,7 +190,7 @@ async def _repeatedly(device: Device, off: _Off, step: WriteCommand[Any]) -> Non
             return
 
 
-async def _clear_bit(device: Device, off: _Off, settings: SettingsMap, image: RawSettings) -> None:
+async def _clear_bit(device: Board, off: _Off, settings: SettingsMap, image: RawSettings) -> None:
     """Off where the switch is a bit among others, which stay as they are."""
     (slot,) = settings.slots
     new = settings.encode(image, {off.command.switch.key: False})
@@ -205,7 +203,7 @@ async def _clear_bit(device: Device, off: _Off, settings: SettingsMap, image: Ra
 # ---------------------------------------------------------------------------------- the journal
 
 
-def _memory(device: Device, journal: Journal) -> Callable[[Switch], bool | None]:
+def _memory(device: Board, journal: Journal) -> Callable[[Switch], bool | None]:
     """How our last confirmed command left a switch, asked only where the board does not show it."""
 
     def remembered(switch: Switch) -> bool | None:
@@ -217,15 +215,13 @@ def _memory(device: Device, journal: Journal) -> Callable[[Switch], bool | None]
     return remembered
 
 
-def _names(device: Device, known: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+def _names(device: Board, known: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
     if known is None and device.known is not None:
         known = pack_of(device.known)
     return place_of(device.target), known or {"protocol": device.driver.name}
 
 
-def _write_down(
-    device: Device, off: _Off, journal: Journal
-) -> tuple[Transaction | None, list[str]]:
+def _write_down(device: Board, off: _Off, journal: Journal) -> tuple[Transaction | None, list[str]]:
     """Right after the frame, with what is known by then; what cannot be written is a remark."""
     place, pack = _names(device, off.known)
     switch = str(off.command.switch)
@@ -259,7 +255,7 @@ def _unwritten(off: _Off, error: Exception) -> str:
 
 
 async def _close(
-    device: Device,
+    device: Board,
     off: _Off,
     journal: Journal,
     transaction: Transaction | None,

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from bmslink.arguments import checked
+from bmslink.board import Board
 from bmslink.config.apply import apply, blocks_of, draft, gate, lock_names, refuse
 from bmslink.config.checks.check import require_waivers
 from bmslink.config.identity.known_as import pack_of, require_same_board
@@ -22,7 +23,6 @@ from bmslink.config.records.open_changes import begin
 from bmslink.config.switching.beside import Beside
 from bmslink.config.switching.confirm import look_at, seen
 from bmslink.config.switching.off import rehearse_off, switch_off
-from bmslink.device import Device
 from bmslink.errors import (
     BmsError,
     FrameError,
@@ -43,7 +43,7 @@ _ALLOWED = ("load", "protection")
 
 @checked()
 async def switch(
-    device: Device,
+    device: Board,
     command: Command,
     *,
     waive: Collection[str] = (),
@@ -66,7 +66,7 @@ async def switch(
 
 @checked()
 async def rehearse_switch(
-    device: Device,
+    device: Board,
     command: Command,
     *,
     waive: Collection[str] = (),
@@ -86,7 +86,7 @@ async def rehearse_switch(
     return await device.rehearse([], command=command)
 
 
-def _possible(device: Device, command: Command, waive: Collection[str]) -> None:
+def _possible(device: Board, command: Command, waive: Collection[str]) -> None:
     """`SettingError` or `GateError` for what cannot be switched, whichever way."""
     if not isinstance(command, Command):
         raise SettingError(f"A switch is set by a Command, not by {str(command)[:40]!r}.")
@@ -98,13 +98,13 @@ def _possible(device: Device, command: Command, waive: Collection[str]) -> None:
         )
 
 
-def _free(device: Device, identity: Identity, journal: Journal) -> None:
+def _free(device: Board, identity: Identity, journal: Journal) -> None:
     """`GateError` where the journal, or an unfinished change, forbids to switch on."""
     for name, why in blocks_of(journal, device, identity).items():
         raise refuse(f"Nothing was sent. {why}", name)
 
 
-async def _on(device: Device, command: Command, journal: Journal) -> Outcome:
+async def _on(device: Board, command: Command, journal: Journal) -> Outcome:
     """By a command of the protocol."""
     identity = await device.identify()
     with locked(journal.folder / "locks", lock_names(device, identity)):
@@ -137,7 +137,7 @@ async def _on(device: Device, command: Command, journal: Journal) -> Outcome:
 
 
 async def _send(
-    device: Device, command: Command, transaction: Transaction, known: Mapping[str, Any]
+    device: Board, command: Command, transaction: Transaction, known: Mapping[str, Any]
 ) -> None:
     """Once, and once more where nothing acknowledged it and the same board still answers."""
     try:
@@ -152,7 +152,7 @@ async def _send(
             raise LinkTimeout(str(error), lost.heard) from lost
 
 
-async def _plan(device: Device, command: Command, waive: Collection[str], journal: Journal) -> Plan:
+async def _plan(device: Board, command: Command, waive: Collection[str], journal: Journal) -> Plan:
     """Of the one setting, gated."""
     key = command.switch.key
     plan = await draft(device, {key: command.on}, waive={*waive, *_ALLOWED}, journal=journal)
@@ -163,7 +163,7 @@ async def _plan(device: Device, command: Command, waive: Collection[str], journa
 
 
 async def _as_setting(
-    device: Device, command: Command, waive: Collection[str], journal: Journal
+    device: Board, command: Command, waive: Collection[str], journal: Journal
 ) -> Outcome:
     """The road of the settings; raises what `apply` raises."""
     plan = await _plan(device, command, waive, journal)

@@ -23,6 +23,7 @@ from bmslink.settings.setting import Setting, Value
 
 __all__ = [
     "RawSettings",
+    "Recomputed",
     "SeenSettings",
     "SettingsMap",
     "SettingsSnapshot",
@@ -219,6 +220,16 @@ class WriteCommand(Generic[F]):
     """It is sent once: by the time of a repetition another board may hear it."""
 
 
+class Recomputed(NamedTuple):
+    """What a board makes of another setting, by itself, when one is written."""
+
+    key: str
+    """The setting that it changes."""
+    factor: float = 1.0
+    offset: float = 0.0
+    """It becomes the written value times the factor, plus this; in its unit."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SettingsMap:
     """The settings of one kind of board with one kind of firmware."""
@@ -235,8 +246,19 @@ class SettingsMap:
     """Why it is written with `--untested` only; empty where it is proven for this firmware."""
     balancer: bool = False
     """The board only balances: it measures no current and trips nothing."""
-    related: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
-    """Slots that the board recomputes by itself when the slot is written."""
+    recomputed: Mapping[str, Recomputed] = field(default_factory=dict)
+    """Setting -> what the board makes of another one by itself when it is written."""
+    chemistries: frozenset[str] = frozenset()
+    """What a board can say of its cells, where it has no word for some; empty: for all."""
+
+    @cached_property
+    def related(self) -> Mapping[int, tuple[int, ...]]:
+        """Slots that the board recomputes by itself when the slot is written."""
+        return {
+            self.by_key[key].slot: (self.by_key[each.key].slot,)
+            for key, each in self.recomputed.items()
+            if key in self.by_key and each.key in self.by_key
+        }
 
     @cached_property
     def by_key(self) -> Mapping[str, Setting]:

@@ -16,6 +16,7 @@ from bmslink.protocols.common.fields import build, fields_of, is_set, parse
 from bmslink.protocols.common.rows import Row, layouts, places, settings, slots
 from bmslink.protocols.common.settings_map import SettingsMap, proof
 from bmslink.protocols.jk.jk02.layouts import DEVICE_INFO
+from bmslink.protocols.jk.jk02.reading import CHEMISTRIES
 from bmslink.protocols.jk.settings import (
     INFO_ROWS,
     REGISTERS,
@@ -110,4 +111,5 @@ def jk_map(variant: str, firmware: str | None, table: bytes, command_flags: byte
         settings=settings(rows),
         read_only_reason=read_only_reason,
         untested_reason=known.untested_reason,
+        chemistries=frozenset(CHEMISTRIES.values()),
     )

@@ -15,6 +15,7 @@ from bmslink.protocols.common.rtu import RTUFrame
 from bmslink.protocols.daly.a5.layouts import FAILURES
 from bmslink.protocols.daly.registers.codec import Dialect
 from bmslink.protocols.daly.registers.d2 import DalyD2
+from bmslink.protocols.daly.registers.map import RECOMPUTED
 from bmslink.protocols.daly.settings import CHEMISTRIES
 from bmslink.simulation.boards.daly_registers import (
     FIRMWARE,
@@ -28,15 +29,6 @@ __all__ = ["DalyD2Responder"]
 
 _FIRST_CELLS = 32
 _ZERO_AMPS = 30000
-_RECOMPUTED = {
-    "cell_ovp": (1, -0.05),
-    "cell_uvp": (1, 0.05),
-    "pack_ovp": (1, -0.8),
-    "pack_uvp": (1, 0.8),
-    "charge_ocp": (0.8, 0),
-    "discharge_ocp": (0.8, 0),
-}
-"""Limit -> factor and offset (V) of the warning that the board makes of it."""
 _BITS = {what: bit for bit, what in reversed(FAILURES.items())}
 _LOCK_BIT = 52
 
@@ -109,9 +101,9 @@ class DalyD2Responder(DalyRegisterResponder):
     def _store(self, name: str, value: float) -> None:
         """A new limit drags its warning level along."""
         super()._store(name, value)
-        away = _RECOMPUTED.get(name)
-        if away is not None:
-            super()._store(f"{name}_warning", round(value * away[0] + away[1], 3))
+        made = RECOMPUTED.get(name)
+        if made is not None:
+            super()._store(made.key, round(value * made.factor + made.offset, 3))
 
     def _failures(self, truth: Reading) -> list[int]:
         """The words 3A to 3D: the eight bytes of an A5 answer 98, low bytes first."""

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from bmslink.protocols.common.rows import Row, layouts, settings, slots
-from bmslink.protocols.common.settings_map import SettingsMap, proof
+from bmslink.protocols.common.settings_map import Recomputed, SettingsMap, proof
 from bmslink.protocols.daly.registers.settings import D2_ROWS, P81_ROWS, absent
 
-__all__ = ["TELLING", "register_map"]
+__all__ = ["RECOMPUTED", "TELLING", "register_map"]
 
 ROWS: Mapping[str, tuple[Row, ...]] = {"daly-d2": D2_ROWS, "daly-p81": P81_ROWS}
 _LAYOUTS = {name: layouts(rows) for name, rows in ROWS.items()}
@@ -27,7 +27,15 @@ _SEEN = {
 """Firmwares whose settings were recorded, or whose writes were measured."""
 
 _UNSURE = "what is there is not what this map says: boards differ in these registers"
-_WARNED = ("cell_ovp", "cell_uvp", "pack_ovp", "pack_uvp", "charge_ocp", "discharge_ocp")
+RECOMPUTED: Mapping[str, Recomputed] = {
+    "cell_ovp": Recomputed("cell_ovp_warning", offset=-0.05),
+    "cell_uvp": Recomputed("cell_uvp_warning", offset=0.05),
+    "pack_ovp": Recomputed("pack_ovp_warning", offset=-0.8),
+    "pack_uvp": Recomputed("pack_uvp_warning", offset=0.8),
+    "charge_ocp": Recomputed("charge_ocp_warning", factor=0.8),
+    "discharge_ocp": Recomputed("discharge_ocp_warning", factor=0.8),
+}
+"""Of D2: limit -> the warning that the board makes of it, as measured on 70_260316_01T6."""
 _DOUBTFUL = ("discharge_utp", "cell_delta", "temperature_delta")
 """Of D2: what a board of another firmware keeps in their place."""
 TELLING: Mapping[str, tuple[str, ...]] = {
@@ -62,11 +70,7 @@ def register_map(
 ) -> SettingsMap:
     """The map of a board; `values` are what its settings registers hold now."""
     table = ROWS[name]
-    registers = {row.key: row.at for row in table}
     d2 = name == "daly-d2"
-    related = {
-        registers[key]: (registers[f"{key}_warning"],) for key in _WARNED if key in registers
-    }
     seen = "its settings were recorded or its writes measured" if firmware in _SEEN[name] else ""
     known = proof(firmware, seen, name, "settings")
     return SettingsMap(
@@ -75,5 +79,5 @@ def register_map(
         slots=slots(table, _LAYOUTS[name]),
         settings=settings(_row(row, doubtful=d2 and _doubtful(values)) for row in table),
         untested_reason=known.untested_reason,
-        related=related if d2 else {},
+        recomputed=RECOMPUTED if d2 else {},
     )

@@ -1,0 +1,142 @@
+"""One preset sets up every kind of board without a waiver, and refuses what it should."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bmslink import connect
+from bmslink.config import Plan, apply, draft
+from bmslink.config.files.presets import fitted_preset, preset
+from bmslink.config.files.profile import Profile, parse_profile
+from bmslink.settings.chemistry import CHEMISTRIES
+from bmslink.storage.journal import Journal
+
+BOARDS = ("jbd", "daly-d2", "daly-p81", "daly-a5", "jk-modbus", "jk02")
+
+
+def edited(text: str, **moved: float) -> Profile:
+    """A preset as somebody edits it: these numbers moved by so much."""
+    for key, by in moved.items():
+        found = re.search(rf'^{key} = "(\S+) (\S+)"$', text, re.MULTILINE)
+        assert found is not None, key
+        number = round(float(found[1]) + by, 3)
+        text = text.replace(found[0], f'{key} = "{number:g} {found[2]}"')
+    return parse_profile(text)
+
+
+def cells_of(protocol: str, kind: str) -> int:
+    """Some have 8 cells, some 16."""
+    return 8 if (BOARDS.index(protocol) + len(kind)) % 2 else 16
+
+
+@pytest.mark.parametrize("kind", CHEMISTRIES)
+@pytest.mark.parametrize("protocol", BOARDS)
+async def test_one_preset_with_three_edits_sets_up_every_board(
+    protocol: str, kind: str, tmp_path: Path
+) -> None:
+    # for 16 cells, and edited so that its own releases and pack limits do not fit any more
+    profile = edited(preset(kind, 16, 280), cell_ovp=-0.05, cell_uvp=0.2, charge_utp=4)
+    cells = cells_of(protocol, kind)
+    target = f"sim://{protocol}?cells={cells}&chemistry={kind}&load=idle&seed=1"
+    journal = Journal(tmp_path)
+    async with connect(target).board as device:
+        plan = await draft(device, profile, journal=journal)
+        assert not plan.blocked, [check.sentence for check in plan.blocked]
+        outcome = await apply(device, plan, journal=journal)
+        assert outcome.result == "done", outcome
+        assert not any(check.waived for check in plan.checks)
+        assert not [n for n in outcome.notes if "left out" not in n and "by itself" not in n]
+        held = (await device.settings()).values()
+        again = await draft(device, profile, journal=journal)
+    assert (again.changes, again.blocked) == ((), ())
+    assert held["cell_ovp"] == pytest.approx(CHEMISTRIES[kind].limits["cell_ovp"] - 0.05)
+    assert held["nominal_capacity"] == 280
+    assert held["charge_ocp"] == min(140, {"jbd": 100, "jk02": 200}.get(protocol, 200))
+    if held.get("pack_ovp") is not None:
+        together = cells * held["cell_ovp"]
+        assert 0.95 * together <= held["pack_ovp"] <= together
+    for key in ("cell_ovp_warning", "pack_ovp_warning", "charge_ocp_warning"):
+        if held.get(key) is not None:
+            assert held[key] < held[key.removesuffix("_warning")]
+
+
+@pytest.mark.parametrize("kind", [*CHEMISTRIES, "lfp-280"])
+@pytest.mark.parametrize("protocol", BOARDS)
+async def test_a_preset_fits_the_pack_that_it_was_made_for(
+    protocol: str, kind: str, tmp_path: Path
+) -> None:
+    made_of = kind.removesuffix("-280")
+    cells = 16 if cells_of(protocol, kind) == 8 else 8
+    target = f"sim://{protocol}?cells={cells}&chemistry={made_of}&load=idle"
+    async with connect(target).board as device:
+        table, identity = await device.settings(), await device.identify()
+        reading = await device.read()
+        text = fitted_preset(kind, table, identity, reading)
+        plan = await draft(device, parse_profile(text), journal=Journal(tmp_path))
+        generic = await draft(device, parse_profile(preset(kind, 16)), journal=Journal(tmp_path))
+    assert (plan.blocked, plan.left_out, generic.blocked) == ((), {}, ())
+    follow = {e.key: e.follows for change in plan.changes for e in change.edits if e.follows}
+    assert all(key.endswith("_warning") for key in follow), follow  # the rest is as printed
+    asked = parse_profile(text).settings
+    assert asked.keys() <= {row.key for row in table.map.settings if row.writable}
+    assert len(reading.cell_voltages) == cells
+
+
+async def test_the_chemistry_is_stated_once(tmp_path: Path) -> None:
+    """A board that does not know its cells: what was stated with one change holds for the next."""
+    journal = Journal(tmp_path)
+    async with connect("sim://daly-p81?cells=16&load=idle&soc=50").board as device:
+        unknown = await draft(device, {"cell_uvp": 2.45}, journal=journal)
+        assert [check.name for check in unknown.blocked] == ["chemistry"]
+        plan = await draft(device, {"cell_uvp": 2.45}, chemistry="lfp", journal=journal)
+        await apply(device, plan, journal=journal)
+        later = await draft(device, {"cell_ovp": 3.68}, journal=journal)
+        assert (later.chemistry, later.blocked) == ("lfp", ())
+        wrong = await draft(device, {"cell_ovp": 4.1}, journal=journal)
+        assert [check.name for check in wrong.blocked] == ["chemistry"]
+        told = await draft(device, {"cell_ovp": 3.68}, chemistry="nmc", journal=journal)
+        assert told.chemistry == "nmc"  # a statement is newer than what is on record
+    async with connect("sim://daly-p81?cells=16&load=idle&chemistry=nmc&soc=50").board as device:
+        other = await draft(device, {"cell_uvp": 2.7}, journal=journal)
+        assert other.chemistry is None  # the same board by its number, with limits of other cells
+
+
+async def planned(target: str, profile: Profile, tmp_path: Path, **more: object) -> Plan:
+    async with connect(f"sim://{target}&load=idle").board as device:
+        return await draft(device, profile, journal=Journal(tmp_path), **more)
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "text", "blocked"),
+    [
+        # LFP limits on NMC cells, whoever says what they are
+        ("daly-a5?chemistry=nmc&soc=5", "lfp", "", ["chemistry"]),
+        ("jbd?chemistry=nmc&soc=5", "lfp", "", ["chemistry"]),
+        ("daly-p81?chemistry=nmc&soc=5", "lfp", "", ["chemistry"]),
+        # the limits of other cells on a board that does not know its own
+        ("daly-p81?chemistry=lfp", "nmc", "", ["chemistry"]),
+        ("jk02?chemistry=lfp&soc=50", "nmc", "", ["chemistry"]),
+        # what is required is not done without
+        (
+            "jk02?cells=16",
+            "lfp",
+            '[settings]\ncell_ovp = "3.6 V"\npack_ovp = "57 V"',
+            ["supported"],
+        ),
+        ("jbd?cells=16", "lfp", '[settings]\ncharge_ocp = "140 A"', ["rating"]),
+        ("daly-a5?cells=16", "lfp", '[settings]\ncharge_ocp = "300 A"', ["rating"]),
+        ("jk02?cells=16", "lfp", "[settings]\ncell_count = 8", ["rules"]),
+        ("jbd?cells=8", "lfp", '[settings]\npack_ovp = "57.8 V"', ["rules", "chemistry"]),
+        ("jbd?cells=16", "lfp", '[settings]\ncell_ovp_release = "3.7 V"', ["rules"]),
+        ("jbd?cells=16", "lfp", '[optional]\ncell_ovp = "4.0 V"', ["chemistry"]),
+    ],
+)
+async def test_what_harms_is_still_refused(
+    target: str, kind: str, text: str, blocked: list[str], tmp_path: Path
+) -> None:
+    profile = parse_profile(text or preset(kind, 16, 100))
+    made = await planned(target, profile, tmp_path)
+    assert [check.name for check in made.blocked] == blocked, made.blocked
