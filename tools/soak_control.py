@@ -23,9 +23,7 @@ from bmslink.model import Condition
 from bmslink.simulation.pack.pack import Pack
 from soak_wire import BATTERY, PROBES, Wire
 
-LINK = frozenset(
-    {"stale_data_warning", "stale_data_derate", "stale_data", "stale_data_discharge"}
-)
+LINK = frozenset({"stale_data_warning", "stale_data_derate", "stale_data", "stale_data_discharge"})
 """What answers to lost frames: no violation of the pack, and no false trip."""
 _ROW = {policy.name: policy for policy in default_policies(BATTERY).policies.values()}
 
