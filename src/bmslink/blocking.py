@@ -25,14 +25,26 @@ import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
 from concurrent.futures import Future, wait
 from types import TracebackType
-from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Self, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    NoReturn,
+    ParamSpec,
+    Self,
+    TypeVar,
+    overload,
+)
 
 from bmslink import device as aio
 from bmslink.arguments import checked
 from bmslink.decoding import decode
-from bmslink.discovery import scan as discovery
 from bmslink.errors import LinkClosed, TargetError
 from bmslink.link.transport import Endpoint
+
+if TYPE_CHECKING:
+    from bmslink.discovery import scan as discovery
 
 __all__ = ["Device", "connect", "decode", "scan"]
 
@@ -294,4 +306,15 @@ def _waiting(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
     return call
 
 
-scan = _waiting(discovery.scan)
+if TYPE_CHECKING:
+    scan = _waiting(discovery.scan)
+else:
+
+    def __getattr__(name: str) -> Any:
+        """`scan`, when somebody asks for it: the search loads every protocol."""
+        if name != "scan":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from bmslink.discovery import scan as discovery
+
+        globals()[name] = _waiting(discovery.scan)
+        return globals()[name]

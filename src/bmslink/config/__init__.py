@@ -40,6 +40,9 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
   value.
 * `verify(device, *, journal=None) -> Verification` compares what the last change of this pack left
   with what the board holds now: `result`, `differences` (key, unit, written, now), `fine`.
+* `open_change(device, identity=None, *, journal=None) -> str | None` says what was cut off earlier
+  on this pack, and asks the pack nothing; `left_behind(device, *, journal=None) -> str` says it of
+  a change that was interrupted (cancelled) a moment ago.
 * `switch(device, command, *, waive=(), journal=None) -> Outcome`.
 * `draft_adjustment(device, wish, *, now=False, waive=(), journal=None) -> AdjustmentPlan` and
   `adjust(device, plan, *, journal=None) -> Outcome` set the clock or the state of charge.
@@ -72,6 +75,7 @@ from bmslink.config.records.cut_off import CutOff
 from bmslink.config.records.cut_off import cut_off_change as _cut_off_change
 from bmslink.config.records.cut_off import unfinished as _unfinished
 from bmslink.config.records.last_change import Undo
+from bmslink.config.records.open_changes import left_behind as _left_behind
 from bmslink.config.records.open_changes import open_change as _open_change
 from bmslink.config.resume import resume as _resume
 from bmslink.config.switching.switches import rehearse_switch as _rehearse_switch
@@ -100,6 +104,7 @@ __all__ = [
     "draft",
     "draft_adjustment",
     "draft_undo",
+    "left_behind",
     "make_plan",
     "oddities",
     "open_change",
@@ -120,6 +125,7 @@ draft_adjustment = on_board(_draft_adjustment)
 cut_off_change = on_board(_cut_off_change)
 unfinished = on_board(_unfinished)
 open_change = on_board(_open_change)
+left_behind = on_board(_left_behind)
 resume = on_board(_resume)
 rehearse_switch = on_board(_rehearse_switch)
 switch = on_board(_switch)

@@ -33,6 +33,7 @@ from bmslink.control.decide.limits import Limit, Permit, Reason
 from bmslink.control.decide.policy import (
     Action,
     Battery,
+    Demand,
     Mode,
     OnMissing,
     Policy,
@@ -45,6 +46,7 @@ __all__ = [
     "Action",
     "Battery",
     "Decision",
+    "Demand",
     "Engine",
     "Event",
     "Limit",

@@ -8,11 +8,12 @@ from typing import Any
 
 from bmslink.config.checks.plausible import believe
 from bmslink.config.files.backup import Backup
-from bmslink.config.files.profile import NumberWithUnit, Profile
+from bmslink.config.files.profile import Profile
 from bmslink.errors import SettingError, UsageError
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.catalogue import CATALOGUE
 from bmslink.settings.setting import Value
+from bmslink.settings.units import NumberWithUnit
 
 __all__ = [
     "MISSING",
