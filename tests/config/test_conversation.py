@@ -313,3 +313,33 @@ async def test_after_a_while_the_map_of_the_board_is_found_anew(tmp_path: Path) 
             await asyncio.sleep(30)
             await apply(device, plan, journal=journal)
             assert len(found) == 2
+
+
+async def test_a_text_that_was_cut_short_before_the_write_is_asked_for_again(
+    tmp_path: Path,
+) -> None:
+    journal = Journal(tmp_path)
+    async with connect(JBD).board as device:
+        plan = await draft(device, {"cell_ovp": 3.6}, chemistry="lfp", journal=journal)
+        await asyncio.sleep(30)
+        identify, cut = device.driver.identify, [True]
+
+        async def identified() -> Identity:
+            found = await identify()
+            assert found.model
+            return replace(found, model=found.model[:3]) if cut and cut.pop() else found
+
+        with patch.object(device.driver, "identify", identified):
+            assert (await apply(device, plan, journal=journal)).result == "done"
+        assert not cut
+
+
+async def test_after_an_outage_that_was_no_pause_who_answers_is_not_certain() -> None:
+    """Questions with less patience than usual may go unanswered twice within a moment."""
+    device = connect(JBD).board
+    async with device:
+        assert not device.certain
+        await device.who()
+        assert device.certain
+        device.link.outages += 1
+        assert not device.certain
