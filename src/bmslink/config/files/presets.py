@@ -126,9 +126,9 @@ def fitted_preset(
     held = number(table.values().get("nominal_capacity")) or None
     given = capacity if capacity is not None else _named(name)[1]
     values = preset_values(name, cells, given if given is not None else held)
-    smaller = min((each for each in (values.get("nominal_capacity"), held) if each), default=None)
     notes = {}
-    for key, (amps, says) in currents_of(identity, named, smaller).items():
+    said = values.get("nominal_capacity")
+    for key, (amps, says) in currents_of(identity, named, said, held).items():
         if values.get(key, 0.0) > amps:
             notes[key] = f"not {values[key]:g} A: {says}"
             values[key] = amps
