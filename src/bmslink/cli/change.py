@@ -205,6 +205,8 @@ async def _change(
 ) -> Outcome | None:
     from bmslink.config import apply
 
+    if options.dry_run or not options.yes:
+        await device.leave_session()  # who reads the plan may take their time, or page through it
     show_plan(session, plan, whole=options.dry_run)
     stop_if_blocked(plan)
     if options.dry_run:
@@ -212,8 +214,6 @@ async def _change(
         return None
     if plan.changes:
         do = f"Set back {count(plan)} of" if plan.undoes else f"Write {count(plan)} to"
-        if not options.yes:
-            await device.leave_session()
         await agree(session, f"{do} {device.target.label}?", yes=options.yes)
     outcome = await under_way(session, device, apply(device, plan, command=command))
     show_outcome(session, device, outcome)
