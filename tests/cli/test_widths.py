@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 import bmslink
-from bmslink.cli.render import config, info, read
+from bmslink.cli.render import config, differences, info, read
 from bmslink.cli.render import settings as render
 from bmslink.cli.render.fold import fold
 from bmslink.cli.render.plain import Plain
@@ -95,7 +95,8 @@ async def test_a_comparison_shows_every_value_whole(width: int) -> None:
             sides.append(side_of_table(target, (await device.settings()).snapshot))
     found = compare(sides)
     assert found
-    shown = lines(config.differences(found, [side.name for side in sides], G), width)
+    names = [side.name for side in sides]
+    shown = lines(differences.table(found, names, G, width), width)
     for each in found:
         assert whole(each.key, shown)
         for value in each.shown:
