@@ -148,7 +148,7 @@ async def test_what_harms_is_still_refused(
     assert [check.name for check in made.blocked] == blocked, made.blocked
 
 
-@pytest.mark.parametrize(("said", "held", "least"), [(100.0, 280.0, 100.0), (280.0, 100.0, 100.0)])
+@pytest.mark.parametrize(("said", "held", "least"), [(20.0, 280.0, 20.0), (280.0, 20.0, 20.0)])
 async def test_the_smaller_capacity_bounds_the_currents_of_a_fitted_preset(
     said: float, held: float, least: float
 ) -> None:
@@ -205,3 +205,13 @@ async def test_what_follows_stays_within_its_limits_and_is_proven() -> None:
     assert not asked(evidence=Evidence.DOCUMENT).follows
     assert asked(minimum=3.48).possible["cell_ovp_warning"] == 3.48
     assert asked(maximum=3.3).possible["cell_ovp_warning"] == 3.3
+
+
+async def test_a_named_value_that_cannot_be_is_refused_and_follows_nothing() -> None:
+    async with connect("sim://daly-d2?cells=16&load=idle").board as device:
+        table = await device.settings()
+    text = 'schema = 1\n[settings]\ncell_ovp = "3.50 V"\ncell_ovp_warning = "9.9 V"\n'
+    found = ask(table, parse_profile(text))
+    assert found.wrong.keys() == {"cell_ovp_warning"}
+    assert found.possible == {"cell_ovp": 3.5}
+    assert not found.follows

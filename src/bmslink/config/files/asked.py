@@ -145,6 +145,7 @@ def _follow(
         row
         for row in table.map.settings
         if row.writable and row.kind == "number" and row.evidence != Evidence.DOCUMENT
+        if row.key not in found.wrong  # it is named, so it moves with nothing
     ]
     held = table.values()
     wish = Wish(
