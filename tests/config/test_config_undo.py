@@ -429,3 +429,21 @@ async def test_a_change_of_this_place_comes_before_a_later_one_of_a_board_that_l
         plan = await draft_undo(device, journal=world.journal, **LFP)
     assert plan.undoes is not None
     assert plan.undoes.transaction == begun[0]
+
+
+async def test_what_was_stated_of_a_board_that_looks_the_same_is_not_said_of_this_one(
+    tmp_path: Path,
+) -> None:
+    world = World("daly-p81", tmp_path)
+    await change(world, {"cell_ovp": 3.6})
+
+    async def known() -> str | None:
+        async with world.device() as device:
+            plan = await draft(device, {"cell_ovp": 3.62}, journal=world.journal)
+        return plan.chemistry
+
+    rewritten(tmp_path, chemistry="lfp")
+    assert await known() == "lfp"
+    there = {"path": ["/dev/ttyUSB7"], "address": 1}
+    rewritten(tmp_path, target="serial:///dev/ttyUSB7", place=there)
+    assert await known() is None
