@@ -264,7 +264,7 @@ async def _look_again(device: Board, plan: Plan, journal: Journal) -> Plan:
 
 
 async def settled_table(
-    device: Board, plan: Plan, identity: Identity, *, certain: bool = False
+    device: Board, plan: Plan, identity: Identity, *, certain: bool
 ) -> SettingsSnapshot:
     """The settings as of now. Two equal readings of them are needed: the plan's is the first.
 
