@@ -145,7 +145,7 @@ def _going_back(
     can be undone."""
     if not isinstance(wish.raw, Undo):
         return None
-    for name in ("journal", "unfinished"):
+    for name in ("journal", "unfinished", "lock"):
         if name in blocked:
             raise refuse(f"Nothing was sent. {blocked[name]}", name)
     if past is None:

@@ -101,9 +101,20 @@ def _compare(sides: Sequence[Side], key: str) -> Difference:
             MISSING if gone else _show(side, key, unit)
             for side, gone in zip(sides, missing, strict=True)
         ),
-        differs=(any(missing) and not any(key in side.optional for side in sides))
+        differs=_lacked(sides, having, missing, key)
         or not all(_same(told[0], value) for value in told[1:]),
     )
+
+
+def _lacked(
+    sides: Sequence[Side], having: Sequence[Side], missing: Sequence[bool], key: str
+) -> bool:
+    """Whether a side lacks what it should have: what is on another board, in a profile that asks
+    it of every board, or, between profiles alone, in the other one."""
+    lacking = [side for side, gone in zip(sides, missing, strict=True) if gone]
+    if all(not side.partial for side in lacking):
+        return bool(lacking) and any(key not in side.optional for side in having)
+    return True
 
 
 MISSING = "missing"
@@ -147,7 +158,7 @@ def side_of_profile(name: str, profile: Profile) -> Side:
             values[key], units[key] = value.value, value.unit
         else:
             values[key] = value
-    return Side(name=name, values=values, units=units, partial=True)
+    return Side(name=name, values=values, units=units, partial=True, optional=profile.optional)
 
 
 def _unit(having: Sequence[Side], key: str) -> str:
