@@ -69,15 +69,21 @@ def export(
     output: o.OutputOptions,
     connection: ConnectionOptions,
 ) -> None:
-    """Write the settings of a pack as a profile."""
+    """Write the settings of a pack as a profile.
+
+    With the chemistry of its cells where it is stated, and what other boards may lack as optional.
+    """
     from bmslink.cli.loop import run_open
     from bmslink.config.files.profile import profile_of
+    from bmslink.config.records.history import stated_chemistry
 
     session = o.session_of(ctx)
     device = connect_one(session, target, connection)
     identity, table = run_open(device, files.look)
     title = " ".join(x for x in (identity.vendor, identity.model, identity.firmware) if x)
-    files.give(session, profile_of(table, title=title, own=own), output)
+    cells = stated_chemistry(device, identity, table)
+    text = profile_of(table, title=title, own=own, chemistry=cells)
+    files.give(session, text, output, target=device.target)
 
 
 def presets(
@@ -115,7 +121,7 @@ def presets(
                 session.print(f"{each:10}{what}")
         return
     if target is None:
-        files.give(session, preset(name, cells or 16, capacity), output)
+        files.give(session, preset(name, 16 if cells is None else cells, capacity), output)
         return
     from bmslink.cli.loop import run_open
 
@@ -125,7 +131,7 @@ def presets(
     text = fitted_preset(
         name, table, identity, reading, named=device.named, cells=cells, capacity=capacity
     )
-    files.give(session, text, output)
+    files.give(session, text, output, target=device.target)
 
 
 def plan(

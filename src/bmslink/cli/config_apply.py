@@ -182,7 +182,7 @@ class _Several:
         try:
             work = apply(pack.device, pack.plan, command=self.command)
             outcome = await c.under_way(self.session, pack.device, work)
-            c.show_outcome(self.session, pack.device, outcome, named=True)
+            c.show_outcome(self.session, pack.device, outcome, named=True, plan=pack.plan)
         except BmsError as error:
             self._failed(pack, error)
         except typer.Exit as end:

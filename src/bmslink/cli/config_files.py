@@ -31,9 +31,14 @@ __all__ = [
 ]
 
 
-def give(session: Session, text: str, options: OutputOptions) -> None:
-    """A text on stdout, or into a file that is not there yet."""
+def give(
+    session: Session, text: str, options: OutputOptions, target: Endpoint | None = None
+) -> None:
+    """A profile on stdout, or into a file that is not there yet; `target`: the pack it is of."""
     path = options.output
+    if path is None and session.json:
+        session.record({**(identified(target) if target else {}), "profile": text})
+        return
     if path is None or on_stdout(path):
         session.write(*text.rstrip("\n").split("\n"))
         return

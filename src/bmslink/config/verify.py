@@ -76,8 +76,8 @@ class _Change:
 async def verify(device: Board, *, journal: Journal | None = None) -> Verification:
     """Read the settings of an open device and compare them with what its last change left.
 
-    Raises `GateError` while another program changes them, `JournalError`, `SettingError` where the settings of this board are not known, and what
-    reading raises.
+    Raises `GateError` while another program changes them, `JournalError`, `SettingError` where the
+    settings of this board are not known, and what reading raises.
     """
     journal = journal or Journal()
     async with device.conversation():

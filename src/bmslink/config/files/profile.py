@@ -36,6 +36,7 @@ from bmslink.config.files.kind import instead, pack_not_file
 from bmslink.errors import SettingError, TargetError, UsageError
 from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot
 from bmslink.protocols.names import no_name
+from bmslink.settings.chemistry import CHEMISTRIES
 from bmslink.settings.chemistry import chemistry as find_chemistry
 from bmslink.settings.setting import CONVERSIONS, SWITCHES, UNITS, Setting, Value
 from bmslink.storage.atomic import read_bounded
@@ -261,22 +262,49 @@ def typed_value(text: str, name: str = "the value") -> float | NumberWithUnit:
     raise UsageError(f"{name}: {text!r} is no number.")
 
 
-def profile_of(table: SettingsSnapshot, *, title: str = "", own: bool = False) -> str:
-    """The settings of a board as the text of a profile.
+REQUIRED = ("cell_ovp", "cell_uvp", "charge_otp", "charge_utp", "discharge_otp")
+"""What protects the cells themselves: every board has to have it."""
+_CURRENTS = ("charge_ocp", "discharge_ocp")
+"""Every board has them, and under `[optional]` they would yield to the rating, also back on the
+board that they came from."""
+
+
+def profile_of(
+    table: SettingsSnapshot,
+    *,
+    title: str = "",
+    own: bool = False,
+    chemistry: str | None = None,
+) -> str:
+    """The settings of a board as the text of a profile, which fits other boards as well: what not
+    every board has is under `[optional]`.
 
     Left out are values that are unknown, read-only or live, switches, and those that belong to
-    this one board unless `own`. Raises `FrameError` where the table holds what is impossible.
+    this one board unless `own`. `chemistry`: what the cells are, where somebody states it. Raises
+    `FrameError` where the table holds what is impossible.
     """
     believe(table)
     values = table.values()
-    lines = ["schema = 1", f"title = {_quoted(title)}", "", "[settings]"]
+    lines = ["schema = 1", f"title = {_quoted(title)}"]
+    if chemistry is None:
+        names = " or ".join(f'"{name}"' for name in CHEMISTRIES)
+        lines.append(f"# Nobody states what the cells are: add chemistry = {names}.")
+    else:
+        lines.append(f"chemistry = {_quoted(chemistry)}")
+    tables: dict[str, list[str]] = {name: [] for name in _TABLES}
     for setting in table.map.settings:
         value = values[setting.key]
         if value is None or setting.live or setting.is_switch or not setting.writable:
             continue
         if setting.own and not own:
             continue
-        lines.append(f"{setting.key} = {toml_value(value, setting.unit)}")
+        required = setting.key in (*REQUIRED, *_CURRENTS)
+        row = f"{setting.key} = {toml_value(value, setting.unit)}"
+        tables["settings" if required else "optional"].append(row)
+    for name, rows in tables.items():
+        lines += ["", f"[{name}]", *rows] if rows else []
+    if not any(tables.values()):
+        lines += ["", "[settings]"]
     return "\n".join(lines) + "\n"
 
 
