@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bmslink.config.checks.plausible import believe
 from bmslink.config.files.backup import Backup
-from bmslink.config.files.profile import NumberWithUnit, Profile
+from bmslink.config.files.profile import NumberWithUnit, Profile, in_words
 from bmslink.errors import SettingError, UsageError
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.catalogue import CATALOGUE
@@ -85,6 +85,7 @@ def compare(sides: Sequence[Side], *, whole: bool = False) -> list[Difference]:
 
 
 def _compare(sides: Sequence[Side], key: str) -> Difference:
+    sides = _choosing(sides, key)
     having = [side for side in sides if key in side.values]
     unit = _unit(having, key)
     _require_kind(having, key)
@@ -104,6 +105,18 @@ def _compare(sides: Sequence[Side], key: str) -> Difference:
         differs=_lacked(sides, having, missing, key)
         or not all(_same(told[0], value) for value in told[1:]),
     )
+
+
+def _choosing(sides: Sequence[Side], key: str) -> Sequence[Side]:
+    """The sides with `on` and `off` of a profile as words, where boards hold a word."""
+    if not any(isinstance(side.values.get(key), str) for side in sides if not side.partial):
+        return sides
+    return [
+        replace(side, values={**side.values, key: in_words(side.values[key])})
+        if side.partial and isinstance(side.values.get(key), bool)
+        else side
+        for side in sides
+    ]
 
 
 def _lacked(

@@ -46,6 +46,7 @@ __all__ = [
     "NumberWithUnit",
     "Profile",
     "ProfileError",
+    "in_words",
     "load_profile",
     "parse_profile",
     "profile_of",
@@ -139,6 +140,8 @@ class Profile:
         return found, missing
 
     def _meant(self, setting: Setting, value: Value) -> Value:
+        if setting.kind not in ("switch", "number"):
+            value = in_words(value)
         try:
             setting.check(value)
         except UsageError as exc:
@@ -151,6 +154,11 @@ class Profile:
         line = self.lines.get(key)
         where = f"{self.path}, line {line}: " if line else f"{self.path}: " if self.path else ""
         return ProfileError(where + text)
+
+
+def in_words(value: Value) -> Value:
+    """`on` and `off` of a file as words again, where they are choices among others."""
+    return ("on" if value else "off") if isinstance(value, bool) else value
 
 
 def load_profile(path: str | Path) -> Profile:
