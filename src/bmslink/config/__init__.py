@@ -57,29 +57,20 @@ somebody resumes it every other change of that pack is refused.
 
 from __future__ import annotations
 
-from bmslink.board import on_board
-from bmslink.config.apply import apply as _apply
-from bmslink.config.apply import draft as _draft
+from bmslink.config.apply import apply, draft
 from bmslink.config.checks.check import WAIVERS, Check
 from bmslink.config.checks.plausible import believe, oddities
-from bmslink.config.clock_soc import AdjustmentPlan
-from bmslink.config.clock_soc import adjust as _adjust
-from bmslink.config.clock_soc import draft_adjustment as _draft_adjustment
+from bmslink.config.clock_soc import AdjustmentPlan, adjust, draft_adjustment
 from bmslink.config.identity.places import place_of
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Edit, Plan, make_plan
-from bmslink.config.records.cut_off import CutOff
-from bmslink.config.records.cut_off import cut_off_change as _cut_off_change
-from bmslink.config.records.cut_off import unfinished as _unfinished
+from bmslink.config.records.cut_off import CutOff, cut_off_change, unfinished
 from bmslink.config.records.last_change import Undo
-from bmslink.config.records.open_changes import open_change as _open_change
-from bmslink.config.resume import resume as _resume
-from bmslink.config.switching.switches import rehearse_switch as _rehearse_switch
-from bmslink.config.switching.switches import switch as _switch
-from bmslink.config.undo import draft_undo as _draft_undo
-from bmslink.config.undo import undo as _undo
-from bmslink.config.verify import Deviation, Verification
-from bmslink.config.verify import verify as _verify
+from bmslink.config.records.open_changes import open_change
+from bmslink.config.resume import resume
+from bmslink.config.switching.switches import rehearse_switch, switch
+from bmslink.config.undo import draft_undo, undo
+from bmslink.config.verify import Deviation, Verification, verify
 
 __all__ = [
     "WAIVERS",
@@ -111,18 +102,3 @@ __all__ = [
     "unfinished",
     "verify",
 ]
-
-# a program's `Device` is as good as the board that these are made for
-apply = on_board(_apply)
-draft = on_board(_draft)
-adjust = on_board(_adjust)
-draft_adjustment = on_board(_draft_adjustment)
-cut_off_change = on_board(_cut_off_change)
-unfinished = on_board(_unfinished)
-open_change = on_board(_open_change)
-resume = on_board(_resume)
-rehearse_switch = on_board(_rehearse_switch)
-switch = on_board(_switch)
-verify = on_board(_verify)
-draft_undo = on_board(_draft_undo)
-undo = on_board(_undo)

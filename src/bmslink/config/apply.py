@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from bmslink.arguments import checked
-from bmslink.board import Board
+from bmslink.board import Board, on_board
 from bmslink.config.checks.check import Health, refuse
 from bmslink.config.files.asked import by_reason
 from bmslink.config.files.backup import Backup
@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 
+@on_board
 @checked()
 async def draft(
     device: Board,
@@ -177,6 +178,7 @@ def gate(plan: Plan) -> None:
         raise GateError(f"Nothing was sent. {told}", plan.checks)
 
 
+@on_board
 @checked()
 async def apply(
     device: Board,

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bmslink.arguments import checked
-from bmslink.board import Board
+from bmslink.board import Board, on_board
 from bmslink.config.apply import (
     blocks_of,
     draft,
@@ -75,6 +75,7 @@ def _told(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat(timespec="seconds")
 
 
+@on_board
 @checked()
 async def draft_adjustment(
     device: Board,
@@ -132,6 +133,7 @@ def _untested(check: Check, why: list[str], waive: Collection[str]) -> Check:
     return replace(check, passed=False, sentence=sentence, waived=check.waiver in waive)
 
 
+@on_board
 @checked()
 async def adjust(
     device: Board, wanted: AdjustmentPlan, *, journal: Journal | None = None

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from bmslink.arguments import checked
-from bmslink.board import Board
+from bmslink.board import Board, on_board
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
 from bmslink.config.identity.places import Place, where
 from bmslink.config.records.moment import local
@@ -71,6 +71,7 @@ class _Change:
     edits: list[Mapping[str, Any]] = field(default_factory=list)
 
 
+@on_board
 @checked()
 async def verify(device: Board, *, journal: Journal | None = None) -> Verification:
     """Read the settings of an open device and compare them with what its last change left.

@@ -38,7 +38,7 @@ class SettingsAccess(ABC, Generic[F]):
     """How long a written value may take to appear in what is read, s."""
 
     def __init__(self) -> None:
-        self.seen = SeenSettings()
+        self.seen: SeenSettings = SeenSettings()
         """Raw settings as they were read from this board."""
         self.own_map: SettingsMap | None = None
         """The map of this board, once it was found."""
@@ -66,8 +66,10 @@ class SettingsAccess(ABC, Generic[F]):
         does the same with this board at the moment; nothing that switches off does."""
         yield
 
-    conversations, in_session = 0, False
-    """How many callers want a session for reading kept open, and whether one is open."""
+    conversations: int = 0
+    """How many callers want a session for reading kept open."""
+    in_session: bool = False
+    """Whether one is open."""
 
     async def leave_session(self) -> None:
         """End the session that is kept open."""
@@ -121,9 +123,9 @@ class Switches(Generic[F]):
     ) -> None:
         self.name = name
         """Of the protocol."""
-        self.commands = frozenset(commands)
+        self.commands: frozenset[Switch] = frozenset(commands)
         """The switches that a command sets."""
-        self.settable = frozenset(settable)
+        self.settable: frozenset[Switch] = frozenset(settable)
         """The switches that are settings here (`charge_switch`), and no commands."""
         self.missing = missing
         """Why others cannot be set, where more is known than that nothing proves it."""
