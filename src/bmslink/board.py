@@ -67,7 +67,7 @@ class Board(Connection):
         async with self._turn:
             with self.guarding():
                 identity = await self.driver.identify()
-            self.known = identity
+            self.known: Identity | None = identity
             self._breaks = self.link.breaks
         return self._able(identity)
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
 from types import TracebackType
@@ -115,7 +115,7 @@ class Device:
         *,
         reconnect: bool = False,
         on_trouble: Callable[[BmsError, float], None] | None = None,
-    ) -> AsyncIterator[Reading]:
+    ) -> AsyncGenerator[Reading, None]:
         """A reading every `interval` seconds, kept to the beat.
 
         The first error ends it, unless `reconnect`: then silence is passed over, a lost link is
