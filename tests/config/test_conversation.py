@@ -19,6 +19,8 @@ from bmslink.errors import GateError, Refused
 from bmslink.model import Identity
 from bmslink.storage.journal import Journal
 
+pytestmark = pytest.mark.counted
+
 JBD = "sim://jbd?cells=4&load=idle&seed=1"
 ENTER, LEAVE, COMMIT = "dd5a0002", "dd5a01020000", "dd5a01022828"
 

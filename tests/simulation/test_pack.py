@@ -236,6 +236,7 @@ def test_one_big_step_equals_many_small_ones(name):
     assert one.uptime == other.uptime == 8 * HOUR
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "capacity"), [*((name, 100) for name in CHEMISTRIES), ("lfp", 5), ("lfp", 1000)]
 )

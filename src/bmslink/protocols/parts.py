@@ -9,16 +9,17 @@ and `abilities` says why.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
-from bmslink.errors import SettingError
+from bmslink.errors import FrameError, SettingError
 from bmslink.link.link import Frame
 from bmslink.model import Adjustment, Capability, Command, Identity, Switch
 from bmslink.protocols.common.settings_map import (
+    RawSettings,
     SeenSettings,
     SettingsMap,
     Slot,
@@ -29,6 +30,9 @@ from bmslink.protocols.common.settings_map import (
 __all__ = ["ClockSoc", "SettingsAccess", "Switches"]
 
 F = TypeVar("F", bound=Frame)
+
+_READINGS = 3
+"""How often two readings of all settings may differ."""
 
 
 class SettingsAccess(ABC, Generic[F]):
@@ -85,6 +89,26 @@ class SettingsAccess(ABC, Generic[F]):
         """The same, asked by other questions: where answers do not name theirs, what one gave
         away wrongly is not given twice."""
         return await self.fetch(slots)
+
+    async def fetch_proven(
+        self, settings_map: SettingsMap, calm: Callable[[], Awaitable[None]]
+    ) -> RawSettings:
+        """What two readings in a row give alike, asked by questions that differ, of a board whose
+        answers do not name theirs. `calm` waits until late answers have come. `FrameError` where
+        no two agree."""
+        first = await self.fetch(settings_map.slots)
+        for left in reversed(range(_READINGS)):
+            again = await self.fetch_again(settings_map.slots)
+            if not settings_map.differing(first, again):
+                return again
+            await calm()
+            if left:
+                first = await self.fetch(settings_map.slots)
+        raise FrameError(
+            f"Two readings of the settings differed {_READINGS} times: the line gives answers to "
+            "other questions, or somebody else changes settings. Check the wiring and other "
+            "masters, and read again."
+        )
 
     def shipped(self) -> SettingsMap:
         """The table of this board's dialect and firmware that writes are held against."""
