@@ -8,6 +8,7 @@ earliest `min_off` after the trip. What differs between policies is in these fie
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
+from typing import Any
 
 import msgspec
 
@@ -154,3 +155,25 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True):
             return self.policies[name]
         except KeyError:
             raise TargetError(f"There is no policy {name!r} in this set.") from None
+
+    def adding(self, *policies: Policy) -> PolicySet:
+        """The same with rows of one's own. Raises `TargetError` for a name that is taken:
+        `changing` changes a row."""
+        rows = dict(self.policies)
+        for policy in policies:
+            if not isinstance(policy, Policy):
+                raise TargetError(f"A Policy is added, not {type(policy).__name__}.")
+            if policy.name in rows:
+                raise TargetError(f"There is a policy {policy.name!r} already: changing() it.")
+            rows[policy.name] = policy
+        return msgspec.structs.replace(self, policies=rows)
+
+    def changing(self, name: str, **fields: Any) -> PolicySet:
+        """The same with other fields of one row: `changing("soc_floor", trip=20.0)`. Units are
+        those of its quantity. Raises `TargetError` for a policy or a field that there is not."""
+        row = self.policy(name)
+        unknown = sorted(fields.keys() - set(row.__struct_fields__) | fields.keys() & {"name"})
+        if unknown:
+            raise TargetError(f"A policy has no field {', '.join(unknown)} that can be changed.")
+        changed = msgspec.structs.replace(row, **fields)
+        return msgspec.structs.replace(self, policies={**self.policies, name: changed})

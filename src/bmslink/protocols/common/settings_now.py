@@ -121,6 +121,14 @@ class Settings(Mapping[str, SettingNow]):
         """Key -> value, of all."""
         return dict(self._values)
 
+    def numbers(self) -> dict[str, float]:
+        """Key -> value in its unit, of those that are numbers: what `bmslink.control` takes."""
+        return {
+            key: float(value)
+            for key, value in self._values.items()
+            if isinstance(value, int | float) and not isinstance(value, bool)
+        }
+
 
 class _NoSetting(SettingError, KeyError):
     """A mapping says so with a `KeyError`."""
