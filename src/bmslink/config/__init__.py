@@ -9,8 +9,8 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
 
 * `draft(device, wanted, *, raw=None, switches=False, waive=(), chemistry=None, settings=None,
   journal=None)` reads the pack and gives back a `Plan`. `wanted` holds values by canonical key, or
-  is a `Profile` (`config.profile.load_profile`), whose switches are set only with `switches`;
-  `raw` is a `Backup` (`config.backup.load_backup`) to go back to; `settings` is the map of this
+  is a `Profile` (`load_profile`), whose switches are set only with `switches`;
+  `raw` is a `Backup` (`load_backup`, `make_backup`, `save_backup`) to go back to; `settings` is the map of this
   board, where it was read already. `chemistry` states what the cells are (`CHEMISTRIES`); a device
   that was opened by its name in bmslink.toml knows what is said there. `make_plan` is the same
   without a device: pure, from what was read.
@@ -61,6 +61,8 @@ from bmslink.config.apply import apply, draft
 from bmslink.config.checks.check import WAIVERS, Check
 from bmslink.config.checks.plausible import believe, oddities
 from bmslink.config.clock_soc import AdjustmentPlan, adjust, draft_adjustment
+from bmslink.config.files.backup import Backup, load_backup, make_backup, save_backup
+from bmslink.config.files.profile import Profile, load_profile
 from bmslink.config.identity.places import place_of
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Edit, Plan, make_plan
@@ -75,6 +77,7 @@ from bmslink.config.verify import Deviation, Verification, verify
 __all__ = [
     "WAIVERS",
     "AdjustmentPlan",
+    "Backup",
     "Change",
     "Check",
     "CutOff",
@@ -82,6 +85,7 @@ __all__ = [
     "Edit",
     "Outcome",
     "Plan",
+    "Profile",
     "Undo",
     "Verification",
     "adjust",
@@ -91,12 +95,16 @@ __all__ = [
     "draft",
     "draft_adjustment",
     "draft_undo",
+    "load_backup",
+    "load_profile",
+    "make_backup",
     "make_plan",
     "oddities",
     "open_change",
     "place_of",
     "rehearse_switch",
     "resume",
+    "save_backup",
     "switch",
     "undo",
     "unfinished",

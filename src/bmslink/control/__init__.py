@@ -27,7 +27,7 @@ Four rules hold everywhere:
 ```python
 from bmslink import control
 
-policies = control.preset_policies("lfp", "van", cells=4, capacity=200)   # or load_policies(Path(...))
+policies = control.preset_policies("lfp", "van", cells=4, capacity=200)
 policies = policies.changing("soc_floor", trip=25.0, release=30.0)
 policies = policies.adding(control.Policy(
     name="night_reserve", title="keep a reserve for the night", quantity="soc", over=False,
