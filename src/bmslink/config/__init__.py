@@ -9,9 +9,9 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
 
 * `draft(device, wanted, *, raw=None, switches=False, waive=(), chemistry=None, settings=None,
   journal=None)` reads the pack and gives back a `Plan`. `wanted` holds values by canonical key, or
-  is a `Profile` (`load_profile`), whose switches are set only with `switches`;
-  `raw` is a `Backup` (`load_backup`, `make_backup`, `save_backup`) to go back to; `settings` is the map of this
-  board, where it was read already. `chemistry` states what the cells are (`CHEMISTRIES`); a device
+  is a `Profile` (`load_profile`), whose switches are set only with `switches`; `raw` is a
+  `Backup` (`load_backup`, `make_backup`, `save_backup`) to go back to; `settings` is the map of
+  this board, where it was read already. `chemistry` states what the cells are (`CHEMISTRIES`); a device
   that was opened by its name in bmslink.toml knows what is said there. `make_plan` is the same
   without a device: pure, from what was read.
 * `draft_undo(device, *, keep_changed=False, waive=(), …) -> Plan` plans to go back to what was set
@@ -22,7 +22,7 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
   `connect(target, on_progress=told)`: `told(doing, done, total)` is called while settings are read,
   written and checked.
 * `Plan`: `changes` (in the order of writing; each with `slot`, `old`, `new` and its `edits`:
-  key, old, asked and stored value, and what it `follows` where it is not as asked), `unsupported`
+  key, old, asked and new value, and what it `follows` where it is not as asked), `unsupported`
   and `left_out` (key -> why), `checks`, `remarks`, `frames` (every byte that would change
   something; `numbered()` with the settings that each sets), `blocked` (the checks that block it),
   `to_dict()`.
