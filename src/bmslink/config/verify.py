@@ -32,8 +32,11 @@ class Deviation:
     """One setting that is not as it was left."""
 
     key: str
+    """Which setting."""
     unit: str
+    """Of both values."""
     written: Value | None
+    """What our change left."""
     now: Value | None
     """`None`: the board does not tell it any more."""
 
@@ -45,12 +48,15 @@ class Verification:
     result: Literal["holds", "differs", "open", "nothing"]
     """`open`: a change was cut off, so nothing is certain. `nothing`: no change is on record."""
     sentence: str
+    """The same for people."""
     transaction: str = ""
+    """The change in the journal that it is about."""
     time: str = ""
     """When the change was begun, UTC."""
     checked: tuple[str, ...] = ()
     """The settings that were compared."""
     differences: tuple[Deviation, ...] = ()
+    """What differs from it."""
 
     @property
     def fine(self) -> bool:

@@ -22,7 +22,9 @@ class Judged(NamedTuple):
     """A reading and what the policies decide on it."""
 
     reading: Reading
+    """As it was given."""
     decision: Decision
+    """Of that moment."""
 
 
 @checked(TargetError)

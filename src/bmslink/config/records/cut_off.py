@@ -37,6 +37,7 @@ class CutOff:
     """A change that was cut off."""
 
     sentence: str
+    """What happened and what to do next."""
     begin: Mapping[str, Any]
     """The journal's record of it."""
     back: bool

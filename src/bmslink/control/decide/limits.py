@@ -21,8 +21,11 @@ class Reason(msgspec.Struct, frozen=True, order=True):
     """Why something is not higher: the policy, the value it alone would set, and words."""
 
     policy: str
+    """Its name."""
     value: float
+    """The limit that it alone would set; 0 for a permit."""
     text: str
+    """For people."""
 
 
 class Effect(msgspec.Struct, frozen=True):
@@ -38,7 +41,9 @@ class Limit(msgspec.Struct, frozen=True):
     """A published limit, V or A, and everything that contributes, the binding reason first."""
 
     value: float
+    """V for voltages, A for currents; never negative."""
     reasons: tuple[Reason, ...]
+    """What contributes, the binding one first."""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -49,7 +54,9 @@ class Permit(msgspec.Struct, frozen=True):
     """Whether the layer permits something; if not, who withdrew it."""
 
     allowed: bool
+    """`False`: withdrawn."""
     reasons: tuple[Reason, ...] = ()
+    """Who withdrew it."""
     emergency: bool = False
     """At once: the current is not asked to fall first."""
 

@@ -71,15 +71,20 @@ class OnMissing(msgspec.Struct, frozen=True):
     """
 
     rule: str = "derate"
+    """`trip`, `derate` or `ignore`."""
     factor: float = 0.2
+    """What is left of the limits, 0 to 1."""
     reason: str = ""
+    """Why it may be ignored."""
 
 
 class Battery(msgspec.Struct, frozen=True, kw_only=True):
     """What the owner says of the battery. Currents in A are positive in both directions."""
 
     chemistry: str
+    """`lfp`, `nmc`, `lto`, `na-ion`."""
     cells: int
+    """In series, 1 to 48."""
     capacity: float
     """Ah."""
     charge_current: float | None = None
@@ -88,6 +93,7 @@ class Battery(msgspec.Struct, frozen=True, kw_only=True):
     fuse: float | None = None
     """Rated current of the fuse, A; 0.8 of it is used."""
     cable: float | None = None
+    """What the thinnest one carries for long, A."""
     time_constant: float = 120.0
     """Of the thermal model of the current path, s."""
     sensors: tuple[str, ...] = ()
@@ -98,16 +104,23 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """One row. Units are those of its quantity (`quantities.py`): V per cell, °C, K, %, s."""
 
     name: str
+    """Its name, in snake case."""
     title: str
+    """For people."""
     quantity: str
+    """What is measured: a name of `QUANTITIES`."""
     over: bool = True
     """Trips at or above the threshold; otherwise at or below it."""
     severity: Severity
+    """How much it may do."""
     acts: tuple[Action, ...] = ()
+    """On what; nothing for a remark or a warning."""
     mode: Mode = Mode.SHADOW
+    """`off`, `shadow` or `enforce`."""
     trip: float | str | None = None
     """A number or the name of a threshold; `None`: from the BMS's setting alone."""
     release: float | str | None = None
+    """Where it ends again: inside `trip`."""
     on_delay: float = 0.0
     load_delay: float = 0.0
     """On-delay while more than 0.5 C flows: a voltage that sags under load is not yet empty."""
@@ -116,6 +129,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     off_delay: float = 30.0
     min_off: float = 60.0
     reset: Reset = Reset.AUTO
+    """By itself, or by a person."""
     lockout: tuple[int, float] | None = None
     """More than so many trips within so many seconds: it stays until a person resets it."""
     curve: str | tuple[tuple[float, float], ...] | None = None
@@ -138,16 +152,22 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     optional: bool = False
     """Not every BMS measures it: as long as it was never seen it is not missing."""
     sensors: tuple[str, ...] = ()
+    """The probes that count; none: those of the battery."""
     on_missing: OnMissing = OnMissing()
+    """What follows when it cannot be measured."""
 
 
 class PolicySet(msgspec.Struct, frozen=True, kw_only=True):
     """A policy file, read: the battery, named thresholds and curves, and all policies."""
 
     battery: Battery
+    """What the numbers are for."""
     thresholds: dict[str, float]
+    """Name -> V per cell or °C; policies use them by name."""
     curves: dict[str, tuple[tuple[float, float], ...]]
+    """Name -> pairs of quantity and fraction, rising in the quantity."""
     policies: dict[str, Policy]
+    """Name -> row."""
 
     def policy(self, name: str) -> Policy:
         """The policy of that name; `TargetError` if there is none."""

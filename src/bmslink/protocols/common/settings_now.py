@@ -27,6 +27,7 @@ class SettingNow:
     raw: bytes | None
     """The bytes it was read from, with their neighbours."""
     writable: bool
+    """Whether it may be written at all."""
     reason: str
     """Why it is not writable, or what writing it takes."""
 
