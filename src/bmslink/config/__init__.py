@@ -11,7 +11,7 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
   journal=None)` reads the pack and gives back a `Plan`. `wanted` holds values by canonical key, or
   is a `Profile` (`load_profile`), whose switches are set only with `switches`; `raw` is a
   `Backup` (`load_backup`, `make_backup`, `save_backup`) to go back to; `settings` is the map of
-  this board, where it was read already. `chemistry` states what the cells are (`CHEMISTRIES`); a device
+  this board, where it was read already. `chemistry` states what the cells are; a device
   that was opened by its name in bmslink.toml knows what is said there. `make_plan` is the same
   without a device: pure, from what was read.
 * `draft_undo(device, *, keep_changed=False, waive=(), …) -> Plan` plans to go back to what was set

@@ -56,11 +56,13 @@ class AdjustmentPlan:
     plan: Plan
     """Of no settings: who the board is, the checks, the frame."""
     wish: Adjustment
+    """What was asked for."""
     now: bool
     """The clock is set to the time of sending."""
     clock: datetime | None
     """What it shows before; `None`: it does not say, or is not asked to change."""
     soc: float | None
+    """What it shows before, %."""
 
     def to_dict(self) -> dict[str, Any]:
         """Its JSON object."""

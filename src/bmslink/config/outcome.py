@@ -19,8 +19,8 @@ class Outcome:
     """How a change ended, and what the board holds now."""
 
     result: Result
-    """`done`; `nothing`: it was so already; `rolled back`: all is as before; `unknown`: `resume` is next;
-    `kept`; of a switch also `ignored` and `unproven`."""
+    """`done`; `nothing`: it was so already; `rolled back`: all is as before; `unknown`: `resume`
+    is next; `kept`: declared over; of a switch also `ignored` and `unproven`."""
     sentence: str
     """The same for people."""
     transaction: str = ""

@@ -122,12 +122,15 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     release: float | str | None = None
     """Where it ends again: inside `trip`."""
     on_delay: float = 0.0
+    """s beyond `trip` before it trips."""
     load_delay: float = 0.0
     """On-delay while more than 0.5 C flows: a voltage that sags under load is not yet empty."""
     samples: int = 2
     """Distinct good samples beyond the threshold before anything follows."""
     off_delay: float = 30.0
+    """s inside `release` before it ends."""
     min_off: float = 60.0
+    """s that a trip lasts at least."""
     reset: Reset = Reset.AUTO
     """By itself, or by a person."""
     lockout: tuple[int, float] | None = None
