@@ -29,7 +29,6 @@ from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
 from bmslink.connection import OnProgress
 from bmslink.decoding import decode
-from bmslink.discovery import scan as discovery
 from bmslink.errors import BmsError, TargetError
 from bmslink.link.transport import Endpoint, Pin, Transport
 from bmslink.model import Command, Identity, Reading
@@ -337,6 +336,8 @@ def scan(
     Raises `TargetError` for a port that cannot be, and what keeps Bluetooth from working where
     `ble` asks for it.
     """
+    from bmslink.discovery import scan as discovery  # when it is asked for: it loads every protocol
+
     return background.run(
         discovery.scan(
             ble=ble,

@@ -71,10 +71,15 @@ class Board(Connection):
     _breaks = -1
     """Those of the link when it was last asked who answers."""
 
+    @property
+    def certain(self) -> bool:
+        """Whether the board that said last who it is must be the one that answers now. Another may
+        have taken its place where the link was opened again, or nothing was heard for a while."""
+        return self.known is not None and self.link.breaks == self._breaks
+
     async def who(self) -> Identity:
-        """Who the pack is, asked only where another board may answer by now: the link was opened
-        again, or nothing was heard for a while, since it was asked last."""
-        if self.known is not None and self.link.breaks == self._breaks:
+        """Who the pack is, asked only where it is not `certain`."""
+        if self.known is not None and self.certain:
             return self._able(self.known)
         return await self.identify()
 
@@ -168,12 +173,11 @@ class Board(Connection):
         if part is None:
             yield
             return
-        part.conversations += 1
         try:
-            yield
+            with part.conversation():
+                yield
         finally:
-            part.conversations -= 1
-            if not part.conversations:
+            if not part.in_conversation:
                 await self.leave_session()
 
     async def leave_session(self) -> None:

@@ -23,7 +23,7 @@ from cli_support import QUICK, Cli
 TARGET = f"jbd+ble://{ADDRESS}?gap=0"
 CONNECTION = ["--protocol", "--address", "--baudrate", "--timeout", "--pin-file"]
 OFFLINE = {
-    "decode", "simulate", "replay", "config presets", "config journal", "control presets",
+    "decode", "simulate", "replay", "config journal", "control presets",
     "control backtest", "control status", "packs list", "packs add", "packs remove", "packs path",
 }  # fmt: skip
 OWN = {"scan"}  # it looks for packs: its --timeout and --protocol say how

@@ -77,7 +77,7 @@ def test_settings_of_up_packs_have_a_map_and_no_write() -> None:
 
 
 async def test_factory_mode_that_may_be_open_is_left_however_entering_it_went() -> None:
-    async with connect("sim://jbd?cells=4&load=idle") as device:
+    async with connect("sim://jbd?cells=4&load=idle").board as device:
         told: list[str] = []
         perform = board_of(device).driver.perform
 
@@ -94,9 +94,9 @@ async def test_factory_mode_that_may_be_open_is_left_however_entering_it_went() 
 
 
 async def test_damage_is_no_silence_of_a_daly_register() -> None:
-    async with connect("sim://daly-d2?load=idle") as device:
+    async with connect("sim://daly-d2?load=idle").board as device:
         whole = await board_of(device).settings()
-    async with connect("sim://daly-d2?load=idle") as device:
+    async with connect("sim://daly-d2?load=idle").board as device:
         ask, damaged = board_of(device).driver.ask_bytes, []
 
         async def garbled(*question: Any, **more: Any) -> bytes:

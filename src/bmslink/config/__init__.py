@@ -40,6 +40,9 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
   value.
 * `verify(device, *, journal=None) -> Verification` compares what the last change of this pack left
   with what the board holds now: `result`, `differences` (key, unit, written, now), `fine`.
+* `open_change(device, identity=None, *, journal=None) -> str | None` says what was cut off earlier
+  on this pack, and asks the pack nothing; `left_behind(device, *, journal=None) -> str` says it of
+  a change that was interrupted (cancelled) a moment ago.
 * `switch(device, command, *, waive=(), journal=None) -> Outcome`.
 * `draft_adjustment(device, wish, *, now=False, waive=(), journal=None) -> AdjustmentPlan` and
   `adjust(device, plan, *, journal=None) -> Outcome` set the clock or the state of charge.
@@ -68,7 +71,7 @@ from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Edit, Plan, make_plan
 from bmslink.config.records.cut_off import CutOff, cut_off_change, unfinished
 from bmslink.config.records.last_change import Undo
-from bmslink.config.records.open_changes import open_change
+from bmslink.config.records.open_changes import left_behind, open_change
 from bmslink.config.resume import resume
 from bmslink.config.switching.switches import rehearse_switch, switch
 from bmslink.config.undo import draft_undo, undo
@@ -95,6 +98,7 @@ __all__ = [
     "draft",
     "draft_adjustment",
     "draft_undo",
+    "left_behind",
     "load_backup",
     "load_profile",
     "make_backup",

@@ -28,7 +28,7 @@ from bmslink.config.checks.charge import check_soc
 from bmslink.config.checks.check import Check
 from bmslink.config.checks.plausible import oddities
 from bmslink.config.identity.locks import locked
-from bmslink.config.job import BoardChanged, Job
+from bmslink.config.job import BoardChanged, Job, outages_of
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
 from bmslink.config.records.open_changes import begin
@@ -188,7 +188,7 @@ async def adjust(
             before=before.image,
             touched=(),
             sent=True,
-            outages=device.link.outages,
+            outages=outages_of(device),
         )
         beside = await _beside(job)
         if not beside and (untold := transaction.close(_ENDS[bool(told)], sentence=sentence)):

@@ -19,7 +19,7 @@ from bmslink.config.checks.plausible import oddities
 from bmslink.config.effects import kept_off, strange
 from bmslink.config.identity.known_as import identify_as
 from bmslink.config.identity.locks import locked
-from bmslink.config.job import Job, watch
+from bmslink.config.job import Job, outages_of, watch
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import changes_of, make_plan
 from bmslink.config.records.cut_off import going_back, settings_where_any
@@ -177,7 +177,7 @@ async def _resume(
         touched=touched,
         sent=True,
         held=_held(settings, cut, record.before.image),
-        outages=device.link.outages,
+        outages=outages_of(device),
         known="unchanged" in waive,
     )
     job.transaction.note("resumed", back=back, waived=sorted(waive))

@@ -61,6 +61,7 @@ from bmslink.control.decide.limits import Limit, Permit, Reason
 from bmslink.control.decide.policy import (
     Action,
     Battery,
+    Demand,
     Mode,
     OnMissing,
     Policy,
@@ -81,6 +82,7 @@ __all__ = [
     "Action",
     "Battery",
     "Decision",
+    "Demand",
     "Engine",
     "Event",
     "Judged",

@@ -51,10 +51,13 @@ _LOCKOUT = re.compile(r"(\d{1,4}) in (.+)")
 _MOST_POINTS = 32
 _CURVE_QUANTITY = {
     "ccl_voltage": "max_cell", "dcl_voltage": "min_cell", "charge_cold": "min_temperature",
-    "charge_hot": "max_temperature", "discharge_cold": "min_temperature",
+    "charge_hot": "max_temperature", "discharge_cold": "min_working_temperature",
     "discharge_hot": "max_temperature", "mosfet_hot": "mosfet_temperature",
     "charge_heat": "charge_heat", "discharge_heat": "discharge_heat",
 }  # fmt: skip
+_ALSO = {"stale_data": ("stale_data_discharge",), "cell_delta_load": ("cell_delta_charging",)}
+"""Policy -> those that were one with it: what a file says of it holds for them too, unless the file
+names them."""
 _FALLING = {"ccl_voltage", "charge_hot", "discharge_hot", "mosfet_hot", "charge_heat",
             "discharge_heat"}  # fmt: skip
 
@@ -149,7 +152,8 @@ class _Reader:
             key = ("policies", name)
             self._known(name, policies, key, "policy")
             row = self._document.convert(_PolicyRow, table, key)
-            policies[name] = self._policy(policies[name], row, thresholds, key)
+            for each in (name, *(n for n in _ALSO.get(name, ()) if n not in file.policies)):
+                policies[each] = self._policy(policies[each], row, thresholds, key)
         found = PolicySet(battery=battery, thresholds=thresholds, curves=curves, policies=policies)
         self._check(found)
         return found

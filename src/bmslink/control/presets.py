@@ -182,8 +182,10 @@ def _fields(policy: Policy) -> Iterator[str]:
         side = "inside_bms" if policy.inside_bms >= 0 else "outside_bms"
         step = "K" if unit == "°C" else unit
         yield f'{side} = "{write(abs(policy.inside_bms), step)}"'
-    if policy.severity == Severity.DERATE and policy.curve is None and policy.converts:
+    if policy.severity == Severity.DERATE and policy.curve is None and policy.demands is None:
         yield f'factor = "{write(100 * policy.factor, "%")}"'
+    if policy.curve is not None:
+        return
     for name in _TIMES:
         value = getattr(policy, name)
         if value:

@@ -9,8 +9,16 @@ and `abilities` says why.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from types import MappingProxyType
 from typing import Generic, TypeVar
@@ -42,6 +50,7 @@ class SettingsAccess(ABC, Generic[F]):
     """How long a written value may take to appear in what is read, s."""
 
     def __init__(self) -> None:
+        self._conversations = 0
         self.seen: SeenSettings = SeenSettings()
         """Raw settings as they were read from this board."""
         self.own_map: SettingsMap | None = None
@@ -70,10 +79,24 @@ class SettingsAccess(ABC, Generic[F]):
         does the same with this board at the moment; nothing that switches off does."""
         yield
 
-    conversations: int = 0
-    """How many callers want a session for reading kept open."""
-    in_session: bool = False
-    """Whether one is open."""
+    @contextmanager
+    def conversation(self) -> Iterator[None]:
+        """Inside, a session for reading stays open for what is asked next."""
+        self._conversations += 1
+        try:
+            yield
+        finally:
+            self._conversations -= 1
+
+    @property
+    def in_conversation(self) -> bool:
+        """Whether a session for reading is to stay open."""
+        return self._conversations > 0
+
+    @property
+    def in_session(self) -> bool:
+        """Whether a session is open, perhaps one that was kept open."""
+        return False
 
     async def leave_session(self) -> None:
         """End the session that is kept open."""

@@ -8,11 +8,12 @@ from typing import Any
 
 from bmslink.config.checks.plausible import believe
 from bmslink.config.files.backup import Backup
-from bmslink.config.files.profile import NumberWithUnit, Profile
+from bmslink.config.files.profile import Profile
 from bmslink.errors import SettingError, UsageError
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.catalogue import CATALOGUE
 from bmslink.settings.setting import Value
+from bmslink.settings.units import NumberWithUnit
 
 __all__ = [
     "MISSING",
@@ -40,6 +41,8 @@ class Side:
     """It says something about its own settings only, as a profile does."""
     ignored: frozenset[str] = frozenset()
     """What changes by itself, and what belongs to this one board."""
+    recorded: bool = False
+    """It was written down earlier: what it lacks may not have been known then."""
     optional: frozenset[str] = frozenset()
     """What a profile asks only of boards that have it."""
 
@@ -76,7 +79,8 @@ def compare(sides: Sequence[Side], *, whole: bool = False) -> list[Difference]:
     `whole`: those that are as well.
 
     A board that has no such setting, or does not tell its value, differs from one that does, but
-    for what a profile says is optional. A profile counts for what it says; between profiles alone,
+    for what a profile says is optional. What a backup lacks is missing there and no difference: an
+    earlier version did not know it. A profile counts for what it says; between profiles alone,
     what one of them does not say is missing there. What changes by itself or belongs to one board
     is left out. `UsageError` for a profile's value that no board can have (A where V belongs).
     """
@@ -101,9 +105,16 @@ def _compare(sides: Sequence[Side], key: str) -> Difference:
             MISSING if gone else _show(side, key, unit)
             for side, gone in zip(sides, missing, strict=True)
         ),
-        differs=(any(missing) and not any(key in side.optional for side in sides))
+        differs=_lacking(sides, missing, key)
         or not all(_same(told[0], value) for value in told[1:]),
     )
+
+
+def _lacking(sides: Sequence[Side], missing: Sequence[bool], key: str) -> bool:
+    """Whether that a side lacks it is a difference."""
+    optional = any(key in side.optional for side in sides)
+    gone = any(m and not side.recorded for side, m in zip(sides, missing, strict=True))
+    return gone and not optional
 
 
 MISSING = "missing"
@@ -135,7 +146,13 @@ def side_of_table(name: str, table: SettingsSnapshot) -> Side:
 
 def side_of_backup(name: str, backup: Backup) -> Side:
     """A board as it was then."""
-    return Side(name=name, values=backup.values, units=backup.units, ignored=frozenset(backup.own))
+    return Side(
+        name=name,
+        values=backup.values,
+        units=backup.units,
+        ignored=frozenset(backup.own),
+        recorded=True,
+    )
 
 
 def side_of_profile(name: str, profile: Profile) -> Side:

@@ -18,6 +18,7 @@ from bmslink.errors import TargetError
 from bmslink.model import Identity, Reading
 from bmslink.packs import NamedPack
 from bmslink.protocols.common.settings_map import SettingsSnapshot
+from bmslink.settings.catalogue import CATALOGUE
 from bmslink.settings.chemistry import CHEMISTRIES, Chemistry
 from bmslink.settings.chemistry import chemistry as find_chemistry
 
@@ -154,17 +155,6 @@ def _lacking(table: SettingsSnapshot, keys: Collection[str]) -> dict[str, str]:
     return found
 
 
-_UNITS = {"nominal_capacity": "Ah", "charge_ocp": "A", "discharge_ocp": "A"}
-
-
-def _unit(key: str) -> str:
-    if key in _UNITS:
-        return _UNITS[key]
-    if key.endswith("_delay"):
-        return "s"
-    return "°C" if "otp" in key or "utp" in key else "V"
-
-
 def _text(
     name: str,
     values: Mapping[str, float],
@@ -192,5 +182,5 @@ def _text(
         for key, value in values.items():
             if (key in _REQUIRED) is required:
                 note = f"    # {notes[key]}" if notes and key in notes else ""
-                lines.append(f"{key} = {toml_value(value, _unit(key))}{note}")
+                lines.append(f"{key} = {toml_value(value, CATALOGUE[key].unit)}{note}")
     return "\n".join(lines) + "\n"

@@ -15,7 +15,7 @@ from bmslink.arguments import checked
 from bmslink.board import Board, on_board
 from bmslink.config.apply import apply, blocks_of, draft, gate, lock_names, refuse
 from bmslink.config.checks.check import require_waivers
-from bmslink.config.identity.known_as import identify_as, pack_of
+from bmslink.config.identity.known_as import pack_of, require_same_board
 from bmslink.config.identity.locks import locked
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
@@ -146,9 +146,7 @@ async def _send(
         await device.send(command, transaction)
     except LinkTimeout as lost:
         try:
-            _, other = await identify_as(device, known)
-            if other:
-                raise LinkTimeout(f"who answers now is another board: {other}", "other") from lost
+            await require_same_board(device, known, lost, within=None)
             await device.send(command, transaction)
         except (Refused, TransportError, FrameError):
             raise

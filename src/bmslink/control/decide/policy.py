@@ -17,6 +17,7 @@ from bmslink.errors import TargetError
 __all__ = [
     "Action",
     "Battery",
+    "Demand",
     "Mode",
     "OnMissing",
     "Policy",
@@ -32,11 +33,24 @@ class Severity(IntEnum):
     NOTICE = 0
     WARN = 1
     DERATE = 2
-    """Lowers limits (CVL, CCL, DCL); where nothing carries limits out, a limit of 0 trips."""
+    """Lowers limits (CVL, CCL, DCL): by a curve, or while it is tripped."""
     TRIP = 3
     """Withdraws the permit: limits to 0 first, then the switch opens."""
     EMERGENCY = 4
     """Withdraws the permit at once, until a person resets it."""
+
+
+class Demand(IntEnum):
+    """What is asked of one switch, from nothing to opening it at once. The highest wins."""
+
+    FREE = 0
+    NO_ENABLE = 1
+    """It is not switched on again. It is not switched off either: nothing is sent."""
+    ZERO = 2
+    """The same, and what obeys the limits lets no current flow."""
+    OPEN = 3
+    """The current is asked to fall, then the switch opens."""
+    OPEN_NOW = 4
 
 
 class Mode(StrEnum):
@@ -90,6 +104,7 @@ class Battery(msgspec.Struct, frozen=True, kw_only=True):
     charge_current: float | None = None
     """Continuous rating of the cells, A; 0.5 C where nothing is said."""
     discharge_current: float | None = None
+    """The same; 1 C where nothing is said."""
     fuse: float | None = None
     """Rated current of the fuse, A; 0.8 of it is used."""
     cable: float | None = None
@@ -129,6 +144,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Distinct good samples beyond the threshold before anything follows."""
     off_delay: float = 30.0
     """s inside `release` before it ends."""
+    off_samples: int = 1
+    """Good samples inside `release`, before it ends. Above 1, what lies between release and trip
+    does not make them begin again: one lost frame does not."""
     min_off: float = 60.0
     """s that a trip lasts at least."""
     reset: Reset = Reset.AUTO
@@ -136,7 +154,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     lockout: tuple[int, float] | None = None
     """More than so many trips within so many seconds: it stays until a person resets it."""
     curve: str | tuple[tuple[float, float], ...] | None = None
-    """Derating: pairs of quantity and fraction, or the name of a curve."""
+    """Derating: pairs of quantity and fraction, or the name of a curve. It never trips, so it has
+    neither delays nor a release."""
     factor: float = 0.0
     """Derating without a curve: the fraction of the limit that is left while it is tripped."""
     of: str = "limit"
@@ -144,8 +163,13 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     limit that was decided on fresh data)."""
     when: str = "always"
     """The gate (`quantities.GATES`) outside of which the row rests."""
-    converts: bool = True
-    """A derate at zero becomes a trip where nothing carries limits out."""
+    holds: bool = False
+    """Once tripped it asks its gate no more: a state, not a moment."""
+    release_when: str | None = None
+    """A gate in which it is released as well, whatever the quantity is."""
+    demands: Demand | None = None
+    """What it asks of the switches while it is tripped. `None`: by its severity; a derate that
+    leaves nothing asks for 0, and where nothing carries limits out, to open."""
     bms: str | None = None
     """The BMS's own setting for the same thing."""
     inside_bms: float = 0.0
