@@ -245,7 +245,8 @@ class Device:
         """Switch `charge`, `discharge` or `balance` on or off, and read what it did.
 
         Off is sent at once: no lock, no plan and no unfinished change holds it up. On waits for
-        all of them. `outcome.result` is `done`, `nothing` (it was so), `ignored` or `unproven`.
+        all of them. `outcome.result` is `done`, `ignored` (the board reports it as before) or
+        `unproven`.
         """
         return background.run(self._device.switch(switch, on, waive=waive, journal=journal))
 

@@ -270,7 +270,8 @@ class Device:
         """Switch `charge`, `discharge` or `balance` on or off, and read what it did.
 
         Off is sent at once: no lock, no plan and no unfinished change holds it up. On waits for
-        all of them. `outcome.result` is `done`, `nothing` (it was so), `ignored` or `unproven`.
+        all of them. `outcome.result` is `done`, `ignored` (the board reports it as before) or
+        `unproven`.
         """
         if isinstance(switch, Command) == (on is not None):
             raise UsageError("switch(): it must be a name with True or False, or a Command.")
