@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from bmslink.arguments import checked
-from bmslink.board import Board
+from bmslink.board import Board, on_board
 from bmslink.config.checks.check import Health, refuse
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 
+@on_board
 @checked()
 async def draft(
     device: Board,
@@ -176,6 +177,7 @@ def gate(plan: Plan) -> None:
         raise GateError(f"Nothing was sent. {told}", plan.checks)
 
 
+@on_board
 @checked()
 async def apply(
     device: Board,

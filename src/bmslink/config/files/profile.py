@@ -79,7 +79,9 @@ class Profile:
     chemistry: str | None = None
     """The cells that it is made for."""
     title: str = ""
+    """What the file calls itself."""
     path: str = ""
+    """The file; empty where there is none."""
     lines: Mapping[str, int] = field(default_factory=dict)
     """Where each key is."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from bmslink.board import Board
+from bmslink.board import Board, on_board
 from bmslink.config.checks.check import refuse
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
 from bmslink.config.identity.known_as import pack_of
@@ -139,6 +139,7 @@ def said_of_twin(cut: Open, device: Board) -> str:
     return f"{_twin(cut)}{damaged} If it is that board, {resume}."
 
 
+@on_board
 def open_change(
     device: Board, identity: Identity | None = None, *, journal: Journal | None = None
 ) -> str | None:
@@ -159,6 +160,7 @@ def open_change(
     return said_of(mine, device, who)
 
 
+@on_board
 def left_behind(device: Board, *, journal: Journal | None = None) -> str:
     """What a change leaves behind that was interrupted a moment ago, in a sentence.
 
