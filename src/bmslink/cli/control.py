@@ -16,6 +16,7 @@ from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_one
 from bmslink.cli.control_run import run, status
 from bmslink.cli.control_try import backtest, explain
+from bmslink.cli.control_upgrade import UpgradeOptions, upgrade
 from bmslink.cli.outfile import on_stdout, write_text
 from bmslink.cli.output import FOUND, Session
 
@@ -75,8 +76,13 @@ def check(
             metavar="FILE", help="What `settings show --json` said; else TARGET is asked."
         ),
     ] = None,
+    upgrading: UpgradeOptions,
 ) -> None:
-    """Find what is doubtful about a policy file, and about the pack it is for and its settings."""
+    """Find what is doubtful about a policy file, and about the pack it is for and its settings.
+
+    --upgrade writes a file of an older version anew, with your own values, order and comments. It
+    shows what changes and asks first; the old file stays beside the new one.
+    """
     from bmslink.cli.render import control as render
     from bmslink.control.check import check_pack, check_policies, check_settings
     from bmslink.control.files import load_policies
@@ -85,6 +91,9 @@ def check(
     session = o.session_of(ctx)
     if target is None:
         session.no_trace("control check without a TARGET")
+    if upgrading.wanted(target, settings):
+        upgrade(session, file, upgrading)
+        return
     policies = load_policies(Path(file))
     known = None if settings is None else load_settings(Path(settings))
     reading = None

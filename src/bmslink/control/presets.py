@@ -7,10 +7,12 @@ from types import MappingProxyType
 
 import msgspec
 
-from bmslink.control.decide.catalogue import CATALOGUE, default_policies
-from bmslink.control.decide.policy import Action, Battery, Mode, Policy, PolicySet, Reset, Severity
+from bmslink.control.decide.catalogue import default_policies
+from bmslink.control.decide.policy import Battery, Mode, PolicySet
 from bmslink.control.decide.quantities import QUANTITIES
-from bmslink.control.decide.thresholds import UNITS, Curve
+from bmslink.control.decide.thresholds import UNITS
+from bmslink.control.schema import SCHEMA
+from bmslink.control.written import curve_points, in_toml, row_comment, row_fields
 from bmslink.errors import TargetError
 from bmslink.settings.units import write
 
@@ -61,22 +63,6 @@ USES: Mapping[str, Use] = MappingProxyType({
 })  # fmt: skip
 """Use -> what is particular about it."""
 
-_ACTS = {
-    Action.CHARGE: "charging",
-    Action.DISCHARGE: "discharging",
-    Action.BALANCE: "balancing",
-    Action.FLOAT: "the charge voltage",
-}
-_DOES = {
-    Severity.NOTICE: "tells",
-    Severity.WARN: "warns",
-    Severity.DERATE: "limits",
-    Severity.TRIP: "stops",
-    Severity.EMERGENCY: "stops",
-}
-_OFF = {name for name, row in CATALOGUE["lfp"].items() if row.mode == Mode.OFF}
-_TIMES = ("on_delay", "load_delay", "off_delay", "min_off")
-
 
 def preset(
     chemistry: str,
@@ -121,7 +107,7 @@ def _head(battery: Battery, kind: Use, use: str) -> Iterator[str]:
     yield "#"
     yield "# `bmslink control check FILE` tells what is wrong with it."
     yield ""
-    yield "schema = 1"
+    yield f"schema = {SCHEMA}"
     yield f'mode = "{Mode.SHADOW}"  # off, shadow or enforce; a policy may say otherwise'
     yield ""
     yield "[battery]  # SET THESE: they are guesses, and everything below is reckoned with them"
@@ -147,58 +133,16 @@ def _numbers(policies: PolicySet) -> Iterator[str]:
     yield "# charge_cold and charge_hot are parts of 1 C, the others of the rated current"
     users = {p.curve: p for p in policies.policies.values() if isinstance(p.curve, str)}
     for name, points in policies.curves.items():
-        yield f"{name} = {_curve(points, QUANTITIES[users[name].quantity].unit)}"
+        unit = QUANTITIES[users[name].quantity].unit
+        yield f"{name} = {in_toml(curve_points(points, unit))}"
     yield ""
-
-
-def _curve(points: Curve, unit: str) -> str:
-    pairs = (f'["{write(x, unit)}", "{write(100 * y, "%")}"]' for x, y in points)
-    return f"[{', '.join(pairs)}]"
 
 
 def _rows(policies: PolicySet) -> Iterator[str]:
     yield "[policies]"
     for policy in policies.policies.values():
-        acts = " and ".join(_ACTS[action] for action in policy.acts)
-        does = f"{_DOES[policy.severity]} {acts}".strip()
-        if policy.severity == Severity.EMERGENCY:
-            does += " until a person resets it"
-        when = "" if policy.when == "always" else f" ({policy.when} only)"
-        yield f"# {policy.title}: {does}{when}"
-        yield f"{policy.name} = {{ {', '.join(_fields(policy))} }}"
-
-
-def _fields(policy: Policy) -> Iterator[str]:
-    """What the row says, as the file reads it."""
-    unit = QUANTITIES[policy.quantity].unit
-    if policy.mode != Mode.SHADOW or policy.name in _OFF:
-        yield f'mode = "{policy.mode}"'
-    for name in ("trip", "release"):
-        value = getattr(policy, name)
-        in_file = not isinstance(value, str) or value in UNITS
-        if value is not None and in_file:
-            yield f'{name} = "{value if isinstance(value, str) else write(value, unit)}"'
-    if policy.bms is not None:
-        side = "inside_bms" if policy.inside_bms >= 0 else "outside_bms"
-        step = "K" if unit == "°C" else unit
-        yield f'{side} = "{write(abs(policy.inside_bms), step)}"'
-    if policy.severity == Severity.DERATE and policy.curve is None and policy.demands is None:
-        yield f'factor = "{write(100 * policy.factor, "%")}"'
-    if policy.curve is not None:
-        return
-    for name in _TIMES:
-        value = getattr(policy, name)
-        if value:
-            yield f'{name} = "{write(value, "s")}"'
-    if policy.samples != 2:
-        yield f"samples = {policy.samples}"
-    if policy.lockout is not None:
-        most, window = policy.lockout
-        yield f'lockout = "{most} in {write(window, "s")}"'
-    if policy.reset == Reset.MANUAL and policy.severity < Severity.EMERGENCY:
-        yield f'reset = "{policy.reset}"'
-    if policy.on_missing.rule == "trip":
-        yield 'on_missing = "trip"'
+        yield row_comment(policy)
+        yield f"{policy.name} = {in_toml(row_fields(policy))}"
 
 
 def _comment(text: str) -> Iterator[str]:
