@@ -10,13 +10,13 @@ import msgspec
 from bmslink.control.decide.catalogue import default_policies
 from bmslink.control.decide.policy import Battery, Mode, PolicySet
 from bmslink.control.decide.quantities import QUANTITIES
-from bmslink.control.decide.thresholds import UNITS
+from bmslink.control.decide.thresholds import THRESHOLDS, UNITS
 from bmslink.control.schema import SCHEMA
 from bmslink.control.written import curve_points, in_toml, row_comment, row_fields
 from bmslink.errors import TargetError
 from bmslink.settings.units import write
 
-__all__ = ["USES", "Use", "preset"]
+__all__ = ["USES", "Use", "named_preset", "preset", "preset_for", "use_of"]
 
 
 class Use(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ USES: Mapping[str, Use] = MappingProxyType({
     ),
     "solar": Use(
         "A house battery is charged by the sun and emptied in the evening.",
-        _48V, 280.0, 0.5, 0.5, {},
+        _48V, 280.0, 0.5, 1.0, {},
     ),
     "van": Use(
         "A motorhome charges from an alternator, stands in frost, and must keep a reserve. "
@@ -57,7 +57,7 @@ USES: Mapping[str, Use] = MappingProxyType({
         "A yacht charges from an alternator, and must keep power for lights and radio: the floor "
         "is higher. An open charge path under alternator current is a load dump: give the "
         "alternator's regulator the charge current limit before anything is enforced.",
-        _12V, 300.0, 0.3, 0.5,
+        _12V, 300.0, 0.3, 1.0,
         {"soc_floor": {"mode": Mode.SHADOW, "trip": 20.0, "release": 25.0}},
     ),
 })  # fmt: skip
@@ -72,9 +72,7 @@ def preset(
     capacity: float | None = None,
 ) -> str:
     """The text of a policy file. `TargetError` for a chemistry or use that is not known."""
-    if use not in USES:
-        raise TargetError(f"There is no use {use[:40]!r}; known are: {', '.join(USES)}.")
-    kind = USES[use]
+    kind = use_of(use)
     if chemistry not in kind.cells:
         raise TargetError(
             f"There is no chemistry {chemistry[:40]!r}; known are: {', '.join(kind.cells)}."
@@ -87,10 +85,37 @@ def preset(
         charge_current=round(kind.charge_rate * ah, 1),
         discharge_current=round(kind.discharge_rate * ah, 1),
     )
+    return preset_for(battery, use)
+
+
+def use_of(name: str) -> Use:
+    """The use of that name; `TargetError` names the known ones."""
+    if name not in USES:
+        raise TargetError(f"There is no use {name[:40]!r}; known are: {', '.join(USES)}.")
+    return USES[name]
+
+
+def named_preset(name: str) -> tuple[str | None, str | None] | None:
+    """The chemistry and the use in `lfp`, `van` or `lfp-van`; `None` for any other name."""
+    if name in THRESHOLDS:
+        return name, None
+    if name in USES:
+        return None, name
+    chemistry, _, use = name.rpartition("-")
+    return (chemistry, use) if use in USES and chemistry in THRESHOLDS else None
+
+
+def preset_for(
+    battery: Battery, use: str, notes: Mapping[str, str] | None = None, pack: str = ""
+) -> str:
+    """The text of a policy file for a battery. `notes` say where its values are from (field ->
+    comment), and `pack` of which pack they are; without them they are guesses."""
+    kind = use_of(use)
     policies = default_policies(battery)
     for name, changes in kind.changes.items():
         policies.policies[name] = msgspec.structs.replace(policies.policies[name], **changes)
-    return "\n".join([*_head(battery, kind, use), *_numbers(policies), *_rows(policies), ""])
+    lines = [*_head(battery, kind, use), *_battery(battery, notes or _GUESSES, pack)]
+    return "\n".join([*lines, *_numbers(policies), *_rows(policies), ""])
 
 
 def _head(battery: Battery, kind: Use, use: str) -> Iterator[str]:
@@ -110,17 +135,40 @@ def _head(battery: Battery, kind: Use, use: str) -> Iterator[str]:
     yield f"schema = {SCHEMA}"
     yield f'mode = "{Mode.SHADOW}"  # off, shadow or enforce; a policy may say otherwise'
     yield ""
-    yield "[battery]  # SET THESE: they are guesses, and everything below is reckoned with them"
-    yield f'chemistry = "{battery.chemistry}"'
-    yield f"cells = {battery.cells}  # in series"
-    yield f'capacity = "{write(battery.capacity, "Ah")}"'
+
+
+_GUESSES: Mapping[str, str] = {
+    "cells": "in series",
+    "charge_current": "continuous, by the data sheet of the cells",
+    "discharge_current": "continuous, by the data sheet of the cells",
+    "sensors": "the probes that count; else all cell_N and sensor_N",
+}
+
+
+def _battery(battery: Battery, notes: Mapping[str, str], pack: str) -> Iterator[str]:
+    def line(name: str, value: str | int | list[str]) -> str:
+        return f"{name} = {in_toml(value)}" + (f"  # {notes[name]}" if name in notes else "")
+
+    if pack:
+        yield from _comment(f"As {pack} says; CHECK THEM: everything below is reckoned with them.")
+        yield "[battery]"
+    else:
+        yield "[battery]  # SET THESE: they are guesses, and everything below is reckoned with them"
+    yield line("chemistry", battery.chemistry)
+    yield line("cells", battery.cells)
+    yield line("capacity", write(battery.capacity, "Ah"))
     for name in ("charge_current", "discharge_current"):
-        amps = write(getattr(battery, name), "A")
-        yield f'{name} = "{amps}"  # continuous, by the data sheet of the cells'
-    yield '# fuse = "250 A"   # 80 % of it is used'
+        yield line(name, write(getattr(battery, name), "A"))
+    if battery.fuse is None:
+        yield '# fuse = "250 A"   # 80 % of it is used'
+    else:
+        yield line("fuse", write(battery.fuse, "A"))
     yield '# cable = "200 A"  # what the thinnest one may carry for long'
     yield f'time_constant = "{write(battery.time_constant, "s")}"  # how slowly the path heats up'
-    yield '# sensors = ["cell_1", "cell_2"]  # the probes that count; else all cell_N and sensor_N'
+    if battery.sensors:
+        yield line("sensors", list(battery.sensors))
+    else:
+        yield "# " + line("sensors", ["cell_1", "cell_2"])
     yield ""
 
 
