@@ -119,21 +119,22 @@ class ChangeOptions(PlanOptions):
     dry_run: DryRun = False
 
 
-async def agree(session: Session, question: str, *, yes: bool) -> None:
-    """Ask on the terminal; `GateError` for anything but a yes, and where nobody can be asked."""
+async def agree(session: Session, question: str, *, yes: bool, done: str = "sent") -> None:
+    """Ask on the terminal; `GateError` for anything but a yes, and where nobody can be asked. It
+    says that nothing was `done`."""
     if yes:
         return
     from bmslink.cli import asking
 
     if not can_ask(session):
-        raise GateError("Nothing was sent: nobody was there to agree. --yes agrees beforehand.")
+        raise GateError(f"Nothing was {done}: nobody was there to agree. --yes agrees beforehand.")
     try:
         typed = await asking.answer(f"{question} [y/N]")
     except asyncio.CancelledError:
-        session.complain("Interrupted: nothing was sent.")
+        session.complain(f"Interrupted: nothing was {done}.")
         raise
     if typed.strip().lower() not in ("y", "yes"):
-        raise GateError("Declined: nothing was sent.")
+        raise GateError(f"Declined: nothing was {done}.")
 
 
 def can_ask(session: Session) -> bool:
