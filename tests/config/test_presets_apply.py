@@ -12,8 +12,11 @@ import pytest
 from bmslink import connect
 from bmslink.config import Plan, apply, draft
 from bmslink.config.files.asked import Asked, ask
+from bmslink.config.files.compare import compare, side_of_profile, side_of_table
 from bmslink.config.files.presets import fitted_preset, preset
-from bmslink.config.files.profile import NumberWithUnit, Profile, parse_profile
+from bmslink.config.files.profile import NumberWithUnit, Profile, parse_profile, profile_of
+from bmslink.config.records.history import stated_chemistry
+from bmslink.packs import NamedPack
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.bands import CHARGE_RATE, DISCHARGE_RATE
 from bmslink.settings.chemistry import CHEMISTRIES
@@ -31,6 +34,38 @@ def edited(text: str, **moved: float) -> Profile:
         number = round(float(found[1]) + by, 3)
         text = text.replace(found[0], f'{key} = "{number:g} {found[2]}"')
     return parse_profile(text)
+
+
+@pytest.mark.parametrize("protocol", BOARDS)
+async def test_what_one_board_exports_fits_all_of_them(protocol: str, tmp_path: Path) -> None:
+    """Also itself, where it asks for nothing."""
+    journal = Journal(tmp_path)
+    async with connect(f"sim://{protocol}?load=idle").board as device:
+        identity, table = await device.identify(), await device.settings()
+        text = profile_of(
+            table, chemistry=stated_chemistry(device, identity, table, journal=journal)
+        )
+        same = await draft(device, parse_profile(text), journal=journal, chemistry="lfp")
+        sides = [side_of_table("pack", table), side_of_profile("file", parse_profile(text))]
+        assert not [each for each in compare(sides) if not any(each.missing)]
+        assert not same.changes
+        assert not same.blocked
+    told = parse_profile(text).chemistry
+    assert told == (None if protocol in ("daly-p81",) else "lfp")
+    assert ("Nobody states" in text) is (told is None)
+    for other in BOARDS:
+        async with connect(f"sim://{other}?load=idle").board as device:
+            plan = await draft(device, parse_profile(text), journal=journal, chemistry="lfp")
+            assert not plan.blocked, [check.sentence for check in plan.blocked]
+
+
+async def test_an_export_says_what_a_named_pack_states() -> None:
+    async with connect("sim://jbd").board as device:
+        identity, table = await device.identify(), await device.settings()
+        device.named = NamedPack(name="van", target="sim://jbd", chemistry="nmc")
+        assert stated_chemistry(device, identity, table) is None  # its name says lfp
+        device.named = NamedPack(name="van", target="sim://jbd", chemistry="lfp")
+        assert stated_chemistry(device, identity, table) == "lfp"
 
 
 def cells_of(protocol: str, kind: str) -> int:

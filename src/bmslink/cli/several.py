@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import TYPE_CHECKING, TypeVar
+
+from bmslink.cli.output import DONE, FAILED, REFUSED, UNVERIFIED, USAGE
 
 if TYPE_CHECKING:
     from bmslink.board import Board
     from bmslink.config.identity.places import Place
 
-__all__ = ["at_once"]
+__all__ = ["at_once", "worst"]
+
+_WORST_FIRST = (UNVERIFIED, FAILED, USAGE, REFUSED, DONE)
+"""The exit code of several packs is the first of these that one of them ended with: what a pack
+may hold and nobody has proven comes before everything that sent nothing."""
 
 T = TypeVar("T")
+
+
+def worst(codes: Collection[int]) -> int:
+    """The exit code of several packs that ended with these."""
+    return next(code for code in _WORST_FIRST if code in {*codes, DONE})
 
 
 async def at_once(

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
+from bmslink.arguments import did_you_mean
 from bmslink.config.checks.cells import cells_in_series
 from bmslink.config.checks.check import number
 from bmslink.config.checks.rating import currents_of
 from bmslink.config.files.asked import by_reason, unable
-from bmslink.config.files.profile import toml_value
+from bmslink.config.files.profile import REQUIRED, toml_value
 from bmslink.errors import TargetError
 from bmslink.model import Identity, Reading
 from bmslink.packs import NamedPack
@@ -36,8 +37,6 @@ PRESETS: Mapping[str, str] = {
 }
 """Name -> what it is for."""
 
-_REQUIRED = ("cell_ovp", "cell_uvp", "charge_otp", "charge_utp", "discharge_otp")
-"""What protects the cells themselves."""
 _DELAYS = {
     "cell_ovp_delay": 2.0,
     "cell_uvp_delay": 5.0,
@@ -72,7 +71,8 @@ def preset_values(name: str, cells: int, capacity: float | None = None) -> dict[
 def _named(name: str) -> tuple[Chemistry, float | None]:
     """The cells of a preset, and their capacity where its name says it, Ah."""
     if name not in PRESETS:
-        raise TargetError(f"There is no preset {name!r}; there are: {', '.join(PRESETS)}.")
+        ask = did_you_mean(name, PRESETS)
+        raise TargetError(f"There is no preset {name!r}; there are: {', '.join(PRESETS)}.{ask}")
     if name in CHEMISTRIES:
         return find_chemistry(name), None
     family, _, size = name.partition("-")
@@ -133,7 +133,7 @@ def fitted_preset(
             notes[key] = f"not {values[key]:g} A: {says}"
             values[key] = amps
     lacking = {key: why for key in values if (why := unable(table, key))}
-    for key in _REQUIRED:  # it stays, so that nobody takes the cells for protected: see `partial`
+    for key in REQUIRED:  # it stays, so that nobody takes the cells for protected: see `partial`
         if why := lacking.pop(key, ""):
             notes[key] = why
     kept = {key: value for key, value in values.items() if key not in lacking}
@@ -167,7 +167,7 @@ def _text(
     for table, required in (("settings", True), ("optional", False)):
         lines += ["", f"[{table}]"]
         for key, value in values.items():
-            if (key in _REQUIRED) is required:
+            if (key in REQUIRED) is required:
                 note = f"    # {notes[key]}" if notes and key in notes else ""
                 lines.append(f"{key} = {toml_value(value, CATALOGUE[key].unit)}{note}")
     return "\n".join(lines) + "\n"

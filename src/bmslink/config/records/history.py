@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bmslink.board import Board
+from bmslink.config.checks.cells import cells_of
 from bmslink.config.checks.check import refuse
 from bmslink.config.files.backup import Backup
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
@@ -22,9 +23,9 @@ from bmslink.model import Identity, Switch
 from bmslink.packs import named
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import SWITCHES
-from bmslink.storage.journal import Journal, Open
+from bmslink.storage.journal import Journal, JournalError, Open
 
-__all__ = ["ChangeHistory", "made_here", "records_of"]
+__all__ = ["ChangeHistory", "made_here", "records_of", "stated_chemistry"]
 
 _IN_VAIN = ("nothing sent", "refused")
 """How a change ended that reached nothing."""
@@ -36,6 +37,19 @@ def made_here(backup: Backup, device: Board) -> bool:
     """Whether a backup was made where this device is."""
     told = {"target": backup.target, **({"place": backup.place} if backup.place else {})}
     return recorded_place(told).same(where(device))
+
+
+def stated_chemistry(
+    device: Board, identity: Identity, table: SettingsSnapshot, journal: Journal | None = None
+) -> str | None:
+    """What the cells of a pack are, as a change of it would be judged; `None` where nobody states
+    it, or two contradict each other."""
+    try:
+        past = ChangeHistory(journal or Journal(), device, identity, table).chemistry()
+    except JournalError:  # what stops a change need not stop a file from being written
+        past = None
+    found = cells_of(table, identity, None, named=device.named, recorded=past)
+    return None if found.contradictions else found.chemistry
 
 
 def records_of(journal: Journal, target: str) -> list[Mapping[str, Any]]:

@@ -52,6 +52,7 @@ class Undo:
     command: str = ""
     """What it was made with, as far as the journal says."""
     user: str = ""
+    """Who made it."""
     since: tuple[ChangedSince, ...] = ()
     """What somebody else changed since."""
 
