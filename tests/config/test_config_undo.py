@@ -463,3 +463,15 @@ async def test_what_was_stated_in_a_record_that_does_not_verify_is_not_known(
     unproven(tmp_path)
     async with world.device() as device:
         assert (await draft(device, {}, journal=world.journal)).chemistry is None
+
+
+async def test_what_was_stated_of_another_board_at_this_place_is_not_said_of_this_one(
+    tmp_path: Path,
+) -> None:
+    world = World("jk04", tmp_path)
+    await change(world, {"balance_delta": 0.015})
+    begin = next(iter(world.journal.records()))
+    other = {**begin["fingerprint"], "model": "JK-B1A24S"}
+    rewritten(tmp_path, chemistry="lfp", fingerprint=other)
+    async with world.device() as device:
+        assert (await draft(device, {}, journal=world.journal)).chemistry is None
