@@ -258,3 +258,13 @@ async def test_the_cells_that_the_caller_says_come_before_those_that_are_seen() 
         reading = await device.read()
     assert 'title = "16S' in fitted_preset("lfp", table, identity, reading)
     assert 'title = "8S' in fitted_preset("lfp", table, identity, reading, cells=8)
+
+
+async def test_a_board_that_holds_no_capacity_says_nothing_of_it() -> None:
+    async with connect("sim://jbd?cells=16&load=idle").board as device:
+        table, identity = await device.settings(), await device.identify()
+    slot = table.map.setting("nominal_capacity").slot
+    table = SettingsSnapshot(map=table.map, image={**table.image, slot: bytes(2)})
+    assert table.values()["nominal_capacity"] == 0
+    found = parse_profile(fitted_preset("lfp", table, identity, None)).settings
+    assert not {"nominal_capacity", "charge_ocp", "discharge_ocp"} & found.keys()
