@@ -213,3 +213,19 @@ async def test_names_that_are_one_line_by_way_of_a_third_are_one_line(monkeypatc
 
     await at_once("acb", lambda name: name, act)
     assert sorted(seen) == ["a", "b", "c"]
+
+
+async def test_what_ends_one_line_waits_until_the_others_are_done(monkeypatch):
+    """Else a change that is under way on another line would be cut off."""
+    monkeypatch.setattr(places, "where", lambda name: places.Place({"net": (name,)}))
+    done = []
+
+    async def act(name):
+        if name == "a":
+            raise OSError("the disk is full")
+        await asyncio.sleep(5)
+        done.append(name)
+
+    with pytest.raises(OSError, match="full"):
+        await at_once("abc", lambda name: name, act)
+    assert done == ["b", "c"]

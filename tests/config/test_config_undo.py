@@ -225,16 +225,21 @@ async def test_another_board_at_the_same_place_is_left_alone(tmp_path: Path) -> 
     assert other.writes == 0
 
 
-async def test_a_record_that_does_not_verify_is_not_undone(tmp_path: Path) -> None:
-    world = World("jbd", tmp_path)
-    await change(world, {"cell_ovp": 3.6})
-    path = journal_of(tmp_path)
+def unproven(folder: Path) -> None:
+    """The journal as the first version wrote it: no record proves another."""
+    path = journal_of(folder)
     old = [json.loads(line) for line in path.read_text().splitlines()]
     for record in old:
         for name in ("hash", "prev"):
             record.pop(name, None)
         record["schema"] = 1
     path.write_text("".join(json.dumps(record) + "\n" for record in old))
+
+
+async def test_a_record_that_does_not_verify_is_not_undone(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    await change(world, {"cell_ovp": 3.6})
+    unproven(tmp_path)
     with pytest.raises(GateError, match="cannot be trusted"):
         await undone(world)
     assert world.writes == 0
@@ -429,3 +434,44 @@ async def test_a_change_of_this_place_comes_before_a_later_one_of_a_board_that_l
         plan = await draft_undo(device, journal=world.journal, **LFP)
     assert plan.undoes is not None
     assert plan.undoes.transaction == begun[0]
+
+
+async def test_what_was_stated_of_a_board_that_looks_the_same_is_not_said_of_this_one(
+    tmp_path: Path,
+) -> None:
+    world = World("jk04", tmp_path)
+    await change(world, {"balance_delta": 0.015})
+
+    async def known() -> str | None:
+        async with world.device() as device:
+            plan = await draft(device, {}, journal=world.journal)
+        return plan.chemistry
+
+    rewritten(tmp_path, chemistry="lfp")
+    assert await known() == "lfp"
+    there = {"path": ["/dev/ttyUSB7"], "address": 1}
+    rewritten(tmp_path, target="serial:///dev/ttyUSB7", place=there)
+    assert await known() is None
+
+
+async def test_what_was_stated_in_a_record_that_does_not_verify_is_not_known(
+    tmp_path: Path,
+) -> None:
+    world = World("jk04", tmp_path)
+    await change(world, {"balance_delta": 0.015})
+    rewritten(tmp_path, chemistry="lfp")
+    unproven(tmp_path)
+    async with world.device() as device:
+        assert (await draft(device, {}, journal=world.journal)).chemistry is None
+
+
+async def test_what_was_stated_of_another_board_at_this_place_is_not_said_of_this_one(
+    tmp_path: Path,
+) -> None:
+    world = World("jk04", tmp_path)
+    await change(world, {"balance_delta": 0.015})
+    begin = next(iter(world.journal.records()))
+    other = {**begin["fingerprint"], "model": "JK-B1A24S"}
+    rewritten(tmp_path, chemistry="lfp", fingerprint=other)
+    async with world.device() as device:
+        assert (await draft(device, {}, journal=world.journal)).chemistry is None

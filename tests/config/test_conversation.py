@@ -190,6 +190,15 @@ async def test_a_new_line_begins_without_a_session() -> None:
             assert seen == ["enter", "leave"]
 
 
+async def test_a_new_line_keeps_no_other_program_out() -> None:
+    device = connect(JBD).board
+    let_in: list[str] = []
+    async with device:
+        device.driver.settings._held.callback(let_in.append, "others")
+        await device.reopen()
+        assert let_in == ["others"]
+
+
 async def test_a_rehearsal_in_a_conversation_shows_all_frames_and_sends_none() -> None:
     device = connect(JBD).board
     async with device:

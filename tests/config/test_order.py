@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 
 from bmslink import connect
 from bmslink.config import apply, draft, resume
-from bmslink.config.order import backwards
+from bmslink.config.order import backwards, in_order, with_kept
 from bmslink.errors import VerifyError
+from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.protocols.daly.registers.map import RECOMPUTED
 from bmslink.simulation.boards.daly_d2 import DalyD2Responder
 from bmslink.storage.journal import Journal
@@ -161,3 +163,15 @@ async def test_a_change_that_was_cut_off_is_ended_without_a_question(
     assert outcome.result == ("rolled back" if back else "done")
     expected = {**plan.table.image, **({} if back else plan.goal)}
     assert equal(await world.table(), expected)
+
+
+async def test_what_a_board_would_compute_anew_and_does_not_show_stops_no_plan() -> None:
+    async with connect(D2).board as device:
+        table = await device.settings()
+    slot = table.map.setting("cell_ovp_warning").slot
+    image = {address: raw for address, raw in table.image.items() if address != slot}
+    rows = tuple(row for row in table.map.settings if row.key != "cell_ovp_warning")
+    table = SettingsSnapshot(map=replace(table.map, settings=rows), image=image)
+    new = table.map.encode(image, {"cell_ovp": 3.5})
+    assert with_kept(table, new) == new
+    assert in_order(table, new, cells=16, chemistry="lfp") == (list(new), [])

@@ -250,3 +250,11 @@ async def test_a_named_value_that_cannot_be_is_refused_and_follows_nothing() -> 
     assert found.wrong.keys() == {"cell_ovp_warning"}
     assert found.possible == {"cell_ovp": 3.5}
     assert not found.follows
+
+
+async def test_the_cells_that_the_caller_says_come_before_those_that_are_seen() -> None:
+    async with connect("sim://jbd?cells=16&load=idle").board as device:
+        table, identity = await device.settings(), await device.identify()
+        reading = await device.read()
+    assert 'title = "16S' in fitted_preset("lfp", table, identity, reading)
+    assert 'title = "8S' in fitted_preset("lfp", table, identity, reading, cells=8)

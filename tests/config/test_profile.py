@@ -292,3 +292,10 @@ def test_a_backup_and_a_profile_that_are_mixed_up_are_told_apart(tmp_path: Path)
     (tmp_path / "p.toml").write_text("[settings]\ncell_ovp = 3.6\n")
     with pytest.raises(BackupError, match=r"`bmslink config apply .*p\.toml TARGET`"):
         load_backup(tmp_path / "p.toml")
+
+
+def test_a_name_in_both_tables_is_refused() -> None:
+    """Else what a board must have would be left out where it lacks it."""
+    text = '[settings]\ncell_ovp = "3.60 V"\n[optional]\ncell_ovp = "3.70 V"\n'
+    with pytest.raises(ProfileError, match=r"line 4.*under \[settings\] and under \[optional\]"):
+        parse_profile(text)

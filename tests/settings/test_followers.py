@@ -123,6 +123,22 @@ def test_warnings_that_would_pass_one_another_keep_the_least_distance_instead() 
     assert followed(named, held=held) == {"charge_otp_warning": 37.0}
 
 
+def test_warnings_of_the_pack_that_would_pass_one_another_go_by_the_limits_of_the_pack() -> None:
+    """Not by what one cell has, and whether the board has warnings for cells or not."""
+    held = {
+        "pack_ovp": 57.6, "pack_ovp_warning": 50.0, "pack_uvp": 40.0, "pack_uvp_warning": 48.0,
+    }  # fmt: skip
+    limits = {"pack_ovp": 50.0, "pack_uvp": 45.0}
+    wanted = {"pack_ovp_warning": 49.5, "pack_uvp_warning": 45.45}
+    for more in ({}, {"cell_ovp_warning": 3.55, "cell_uvp_warning": 2.8}):
+        found = follow(Wish(values=limits, held={**held, **more}, cells=16))
+        assert {key: round(value, 3) for key, (value, _) in found.items()} == wanted
+        assert {key: leader for key, (_, leader) in found.items()} == {
+            "pack_ovp_warning": "pack_ovp",
+            "pack_uvp_warning": "pack_uvp",
+        }
+
+
 def test_floating_stays_below_what_is_asked_for_while_charging() -> None:
     wanted = {"cell_ovp": 3.4, "cell_ovp_warning": 3.3}
     found = followed(wanted, held={"float_voltage": 3.45})

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bmslink.config.checks.cells import cells_of
+from bmslink.config.checks.cells import cells_in_series, cells_of
 from bmslink.config.checks.check import Check, Draft, Health, require_waivers
 from bmslink.config.checks.gates import check_all
 from bmslink.config.checks.rating import currents_of
@@ -256,7 +256,7 @@ def make_plan(
         recorded=recorded,
     )
     kind = made_of.chemistry
-    cells = (len(reading.cell_voltages) if reading else 0) or identity.cell_count
+    cells = cells_in_series(identity, reading)
     rated = currents_of(identity, named, table.values().get("nominal_capacity"))
     asked = ask(
         table,

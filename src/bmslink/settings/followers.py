@@ -123,7 +123,10 @@ def _crossed(wish: Wish, found: Mapping[str, float]) -> list[FollowRule]:
         low, high = (f"{name.format(way)}p_warning" for way in "uo")
         if low in now and high in now and now[low] > now[high]:
             crossed |= {low, high}
-    return [each for each in FOLLOWERS if each.key in crossed & found.keys()]
+    crossed &= found.keys()
+    return [
+        each for each in FOLLOWERS if each.warning and each.key in crossed and each.leader in now
+    ]
 
 
 def _moved(each: FollowRule, wish: Wish, found: Mapping[str, float]) -> float | None:

@@ -22,7 +22,7 @@ from bmslink.settings.bands import BANDS
 from bmslink.settings.chemistry import CHEMISTRIES, chemistry
 from bmslink.settings.rules import likely_chemistry
 
-__all__ = ["KnownCells", "cells_of"]
+__all__ = ["KnownCells", "cells_in_series", "cells_of"]
 
 _JBD_NAME = re.compile(r"-([LP])\d{1,2}S(?=-|$)")
 _LETTERS = {"L": "lfp", "P": "nmc"}
@@ -40,6 +40,12 @@ class KnownCells:
     """It was given with the change itself (`--chemistry`, or by its profile)."""
     hint: str = ""
     """What the board's limits look like: a help to the person who states it, and nothing else."""
+
+
+def cells_in_series(identity: Identity, reading: Reading | None) -> int | None:
+    """How many cells a pack has: as many as are measured, else as the board says; `None` where
+    nobody does."""
+    return (len(reading.cell_voltages) if reading else 0) or identity.cell_count
 
 
 def cells_of(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
+from bmslink.config.checks.cells import cells_in_series
 from bmslink.config.checks.check import Check, Draft, number, require_waivers
 from bmslink.config.checks.live import check_health, check_load, check_protection, check_trip
 from bmslink.config.checks.plausible import oddities
@@ -148,18 +149,14 @@ def _limits(draft: Draft) -> Check:
 def _verdicts(draft: Draft, *, chemical: bool) -> list[RuleVerdict]:
     """What is wrong afterwards with what changes."""
     chemistry = draft.chemistry
-    found = review(draft.after, cells=_cells(draft), chemistry=chemistry)
+    found = review(
+        draft.after, cells=cells_in_series(draft.identity, draft.reading), chemistry=chemistry
+    )
     return [
         v
         for v in found
         if v.passed is False and v.chemical is chemical and set(v.about) & set(draft.keys)
     ]
-
-
-def _cells(draft: Draft) -> int | None:
-    if draft.reading is not None and draft.reading.cell_voltages:
-        return len(draft.reading.cell_voltages)
-    return draft.identity.cell_count
 
 
 def _rules(draft: Draft) -> Check:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from bmslink.arguments import did_you_mean
+from bmslink.config.checks.cells import cells_in_series
 from bmslink.config.checks.check import number
 from bmslink.config.checks.rating import currents_of
 from bmslink.config.files.asked import by_reason, unable
@@ -119,8 +120,7 @@ def fitted_preset(
     that it holds (unless the preset or the caller says another), and with currents that it is
     rated for. Raises `TargetError` where the number of cells is unknown.
     """
-    seen = (len(reading.cell_voltages) if reading else 0) or identity.cell_count
-    cells = cells or seen
+    cells = cells or cells_in_series(identity, reading)
     if not cells:
         raise TargetError("The board does not say how many cells it has: give --cells.")
     held = number(table.values().get("nominal_capacity")) or None
