@@ -111,12 +111,14 @@ def _choosing(sides: Sequence[Side], key: str) -> Sequence[Side]:
     """The sides with `on` and `off` of a profile as words, where boards hold a word."""
     if not any(isinstance(side.values.get(key), str) for side in sides if not side.partial):
         return sides
-    return [
-        replace(side, values={**side.values, key: in_words(side.values[key])})
-        if side.partial and isinstance(side.values.get(key), bool)
-        else side
-        for side in sides
-    ]
+    return [_in_words(side, key) for side in sides]
+
+
+def _in_words(side: Side, key: str) -> Side:
+    value = side.values.get(key)
+    if not (side.partial and isinstance(value, bool)):
+        return side
+    return replace(side, values={**side.values, key: in_words(value)})
 
 
 def _lacked(
