@@ -46,7 +46,7 @@ WISHES: dict[str, Mapping[str, object]] = {
     "jk02": {**_LIMITS, "charge_ocp_delay": 20},
     "jk-modbus": {**_LIMITS, "charge_ocp_delay": 20},
     "daly-p81": {**_LIMITS, "cell_uvp": 2.6},
-    "daly-d2": {"cell_ovp": 3.6, "cell_uvp": 2.55, "charge_utp": 1.0, "charge_otp": 54},
+    "daly-d2": {"cell_ovp": 3.6, "cell_uvp": 2.55, "charge_utp": 1.0},
     "daly-a5": {"cell_ovp": 3.6, "charge_ocp": 90, "charge_utp": 1.0, "pack_ovp": 14.2},
     "jk04": {"balance_delta": 0.015, "balance_current": 0.6, "balance_switch": False},
     "jk-nw": {"charge_switch": False, "discharge_switch": False},
@@ -54,15 +54,24 @@ WISHES: dict[str, Mapping[str, object]] = {
 """Changes that the simulated board of a protocol may make, each of a slot of its own."""
 
 
+_KEPT = {"daly-d2": 1}
+"""Writes of what the board would compute anew beside them, and is to stay."""
+
+
+def writes_of(protocol: str) -> int:
+    """How often the change of a protocol writes."""
+    return len(WISHES[protocol]) + _KEPT.get(protocol, 0)
+
+
 def combinations() -> list[tuple[str, str, int]]:
     """Every fault of every protocol at every write of its change: protocol, fault, write."""
     return [
         (protocol, fault, at)
-        for protocol, wishes in WISHES.items()
+        for protocol in WISHES
         for fault in FAULTS
         if fault != "other firmware" or protocol in OTHERS
         if fault not in BESIDE or protocol not in ALONE
-        for at in range(1, len(wishes) + 1)
+        for at in range(1, writes_of(protocol) + 1)
     ]
 
 
@@ -73,8 +82,7 @@ def one_write_each() -> list[tuple[str, str, int]]:
     protocols, faults = list(WISHES), list(FAULTS)
 
     def turn(protocol: str, fault: str) -> int:
-        count = len(WISHES[protocol])
-        return (protocols.index(protocol) + faults.index(fault)) % count + 1
+        return (protocols.index(protocol) + faults.index(fault)) % writes_of(protocol) + 1
 
     return [
         each for each in combinations() if each[2] == turn(*each[:2]) or each[1] == "other firmware"
@@ -493,6 +501,10 @@ ENDS: dict[str, set[str]] = {
     "dies": {"unknown"},
 }
 """How each fault ends; those that are not here are overcome."""
+_KEPT_ENDS = {"stuck": {"unknown", "rolled back"}, "forgets again and again": {"done"}}
+"""The same where the write is of what is to stay, and the board computed it anew: what is stuck
+is set back only where the board itself brings it back, and what forgets that write holds what it is
+to hold."""
 BESIDE = {"bystander": False, "second master": False, "vital bystander": True}
 """Faults that change what the plan does not touch, and whether that matters."""
 ALONE = ("jk-nw", "jk04")
@@ -502,6 +514,16 @@ LITTLE_ENDIAN = ("jk02",)
 """Protocols whose settings are integers, low byte first."""
 PERSISTENT = ("stuck", "forgets again and again", "read-only from here on")
 """Faults that go on striking at other writes."""
+
+
+def ends_of(plan: Plan, fault: str, at: int) -> set[str]:
+    """How a plan may end that a fault strikes at one of its writes."""
+    if plan.changes[at - 1].kept and fault in _KEPT_ENDS:
+        return _KEPT_ENDS[fault]
+    ends = ENDS.get(fault, {"done"})
+    if fault == "refuses" and plan.identity.protocol not in REFUSALS:
+        return ends | {"done"}  # mere silence is overcome
+    return ends
 
 
 def equal(table: SettingsSnapshot, image: RawSettings) -> bool:

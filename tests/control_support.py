@@ -118,6 +118,11 @@ def against(decision: Decision, permit: str) -> set[str]:
     return {r.policy for r in getattr(decision, permit).reasons}
 
 
+def holders(decision: Decision, permit: str) -> set[str]:
+    """The policies that withdraw a permit, or keep its switch from being switched on."""
+    return {r.policy for r in getattr(decision, permit).holders}
+
+
 def text(decision: Decision) -> str:
     """The bytes of a decision."""
     return json.dumps(decision.to_dict(), ensure_ascii=False)

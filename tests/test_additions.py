@@ -29,6 +29,8 @@ from additions import (
 )
 from support import ROOT
 
+pytestmark = pytest.mark.slow
+
 CODE, TESTS_DIR = "src/bmslink/", "tests/"
 _ROW = re.compile(r"\| (?P<what>[^|]+) \| (?P<new>[^|]+) \| (?P<edit>[^|]+) \| (?P<tests>[^|]+) \|")
 

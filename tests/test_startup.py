@@ -19,6 +19,13 @@ BUILT_ON: dict[str, frozenset[str]] = {
     "daly-p81": frozenset({"daly-a5"}),
 }
 """Whose layouts or registers a dialect shares."""
+_BLOCKING = """
+import sys
+import bmslink.blocking
+with bmslink.blocking.connect("jbd+sim://") as device:
+    device.read()
+print(*(name for name in sys.modules if name.startswith("bmslink.")))
+"""
 _LOADED = """
 import io, runpy, sys
 sys.argv = ["bmslink", *sys.argv[1:]]
@@ -38,10 +45,10 @@ def home_of(protocol: str) -> str:
     return module if package in {"bmslink.protocols.jbd"} else package
 
 
-def loaded_by(*arguments: str) -> set[str]:
+def loaded_by(*arguments: str, program: str = _LOADED) -> set[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(
-        [sys.executable, "-c", _LOADED, *arguments],
+        [sys.executable, "-c", program, *arguments],
         env=environment,
         capture_output=True,
         text=True,
@@ -70,3 +77,21 @@ def test_the_other_commands_do_the_same() -> None:
         loaded = loaded_by(*command, "jbd+sim://")
         assert not {name for name in loaded if name.startswith("bmslink.discovery")}
         assert "bmslink.protocols.jk" not in loaded
+
+
+def test_a_plain_script_does_the_same() -> None:
+    loaded = loaded_by(program=_BLOCKING)
+    assert "bmslink.protocols.jbd.driver" in loaded
+    assert not {name for name in loaded if name.startswith("bmslink.discovery")}
+    assert "bmslink.protocols.jk" not in loaded
+
+
+def test_a_plain_script_finds_the_search_when_it_asks_for_it() -> None:
+    program = """
+import sys
+from bmslink.blocking import *
+names = set(sys.modules)
+assert scan(ports=["/dev/no-such-port"])[0].protocol is None
+print(*(name for name in sys.modules if name.startswith("bmslink.") and name not in names))
+"""
+    assert "bmslink.discovery.scan" in loaded_by(program=program)

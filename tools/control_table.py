@@ -102,6 +102,8 @@ def _threshold(policy: Policy, value: float | str | None) -> str:
 
 
 def _after(policy: Policy) -> str:
+    if policy.curve is not None:
+        return "at once"
     parts = [] if policy.samples == 1 else [f"{policy.samples} samples"]
     if policy.on_delay:
         parts.append(write(policy.on_delay, "s"))
@@ -115,6 +117,10 @@ def _after(policy: Policy) -> str:
 def _ends(policy: Policy) -> str:
     if policy.severity == Severity.EMERGENCY or policy.reset is Reset.MANUAL:
         return "by a person"
+    if policy.curve is not None:
+        return "at once"
+    if policy.off_samples > 1:
+        return f"after {policy.off_samples} samples"
     longest = max(policy.off_delay, policy.min_off)
     text = f"after {write(longest, 's')}" if longest else "at once"
     if policy.lockout is not None:

@@ -23,7 +23,7 @@ from bmslink.model import Condition
 from bmslink.simulation.pack.pack import Pack
 from soak_wire import BATTERY, PROBES, Wire
 
-LINK = frozenset({"stale_data_warning", "stale_data_derate", "stale_data"})
+LINK = frozenset({"stale_data_warning", "stale_data_derate", "stale_data", "stale_data_discharge"})
 """What answers to lost frames: no violation of the pack, and no false trip."""
 _ROW = {policy.name: policy for policy in default_policies(BATTERY).policies.values()}
 
@@ -94,7 +94,7 @@ def _clears(condition: Condition) -> Callable[[Pack, int], None]:
 
 
 KINDS = (
-    Kind("cell_overvoltage", "high", 3.605, 3.74, _high, _high_back),
+    Kind("cell_overvoltage", "high", 3.705, 3.74, _high, _high_back),
     Kind("cell_overvoltage_critical", "high", 3.755, 4.4, _high, _high_back),
     Kind("cell_undervoltage", "low", 2.45, 2.695, _low, _low_back),
     Kind("cell_undervoltage_critical", "low", 1.0, 2.395, _low, _low_back),
@@ -294,7 +294,7 @@ def threshold(seed: int, period: float = 1.0) -> Counter[str]:
     wire.changes.clear()
     draw = wire.random
     for _ in wire.run(3600):
-        wire.pack.set_cell_voltage(1, 3.60 + draw.gauss(0, 0.010))
+        wire.pack.set_cell_voltage(1, 3.70 + draw.gauss(0, 0.010))
         wire.pack.set_cell_voltage(3, 2.70 + draw.gauss(0, 0.010))
         wire.pack.set_temperature("cell_1", draw.gauss(0, 1.0))
     return wire.changes

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from bmslink.arguments import checked
@@ -28,14 +29,11 @@ from bmslink.errors import (
 from bmslink.model import Adjustment, Command, Identity, Reading
 from bmslink.protocols.abilities import (
     abilities,
-    can_adjust,
-    can_switch,
-    clock_soc_of,
     settings_of,
-    switches_of,
+    to_adjust,
+    to_switch,
 )
 from bmslink.protocols.common.settings_map import (
-    RawSettings,
     SettingsMap,
     SettingsSnapshot,
     Slot,
@@ -49,8 +47,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _TRIES = 3
-"""How often a value is read back before it counts as not stored, and how often two readings of
-all settings may differ."""
+"""How often a value is read back before it counts as not stored."""
 _LATER = 1.0
 """How far apart a value is read back that did not show at once, s."""
 
@@ -67,16 +64,22 @@ class Board(Connection):
         async with self._turn:
             with self.guarding():
                 identity = await self.driver.identify()
-            self.known, self._breaks = identity, self.link.breaks
+            self.known: Identity | None = identity
+            self._breaks = self.link.breaks
         return self._able(identity)
 
     _breaks = -1
     """Those of the link when it was last asked who answers."""
 
+    @property
+    def certain(self) -> bool:
+        """Whether the board that said last who it is must be the one that answers now. Another may
+        have taken its place where the link was opened again, or nothing was heard for a while."""
+        return self.known is not None and self.link.breaks == self._breaks
+
     async def who(self) -> Identity:
-        """Who the pack is, asked only where another board may answer by now: the link was opened
-        again, or nothing was heard for a while, since it was asked last."""
-        if self.known is not None and self.link.breaks == self._breaks:
+        """Who the pack is, asked only where it is not `certain`."""
+        if self.known is not None and self.certain:
             return self._able(self.known)
         return await self.identify()
 
@@ -143,9 +146,11 @@ class Board(Connection):
                 async with part.session(writing=False):
                     twice = self.driver.timing.anonymous
                     with self.stage("reading", len(found.slots) * (2 if twice else 1)):
-                        image: RawSettings = await part.fetch(found.slots)
                         if twice:
-                            image = await self._agreed(found, image)
+                            calm = partial(self.link.calm, 2 * self.link.timing.timeout)
+                            image = await part.fetch_proven(found, calm)
+                        else:
+                            image = await part.fetch(found.slots)
                     return SettingsSnapshot(map=found, image=image)
 
     @checked()
@@ -159,22 +164,6 @@ class Board(Connection):
                     fetch = part.fetch_again if again else part.fetch
                     return SettingsSnapshot(map=settings_map, image=await fetch(settings_map.slots))
 
-    async def _agreed(self, settings_map: SettingsMap, first: RawSettings) -> RawSettings:
-        """The image that two readings in a row give."""
-        part = settings_of(self.driver)
-        for attempt in range(_TRIES):
-            again = await part.fetch_again(settings_map.slots)
-            if not settings_map.differing(first, again):
-                return again
-            await self.link.calm(2 * self.link.timing.timeout)
-            if attempt < _TRIES - 1:
-                first = await part.fetch(settings_map.slots)
-        raise FrameError(
-            f"Two readings of the settings differed {_TRIES} times: the line gives answers to "
-            "other questions, or somebody else changes settings. Check the wiring and other "
-            "masters, and read again."
-        )
-
     @asynccontextmanager
     async def conversation(self) -> AsyncIterator[None]:
         """What is opened to read settings (JBD's factory mode) stays open between the calls
@@ -184,12 +173,11 @@ class Board(Connection):
         if part is None:
             yield
             return
-        part.conversations += 1
         try:
-            yield
+            with part.conversation():
+                yield
         finally:
-            part.conversations -= 1
-            if not part.conversations:
+            if not part.in_conversation:
                 await self.leave_session()
 
     async def leave_session(self) -> None:
@@ -281,9 +269,11 @@ class Board(Connection):
         """
         async with self.rehearsing() as held:
             if command is not None:
-                await self.driver.perform(await switches_of(self.driver).command(command))
+                switches = to_switch(self.driver, command.switch)
+                await self.driver.perform(await switches.command(command))
             elif adjustment is not None:
-                await self.driver.perform(await clock_soc_of(self.driver).command(adjustment))
+                clock_soc = to_adjust(self.driver, adjustment)
+                await self.driver.perform(await clock_soc.command(adjustment))
             else:
                 part = settings_of(self.driver)
                 async with part.session(writing=True):
@@ -306,12 +296,10 @@ class Board(Connection):
 
         Raises `SettingError` where the protocol cannot, `Refused`, `LinkTimeout`, …
         """
-        able = can_switch(self.driver, command.switch)
-        if not able.supported:
-            raise SettingError(f"{command.switch} cannot be switched: {able.reason}.")
+        part = to_switch(self.driver, command.switch)
         async with self._turn:
             with self.guarding():
-                step = await switches_of(self.driver).command(command)
+                step = await part.command(command)
             transaction.note(
                 "switch",
                 switch=str(command.switch),
@@ -337,13 +325,10 @@ class Board(Connection):
 
         Raises `SettingError` where the protocol cannot, `Refused`, `LinkTimeout`, …
         """
-        for what in ("clock", "soc"):
-            able = can_adjust(self.driver, what)
-            if getattr(wish, what) is not None and not able.supported:
-                raise SettingError(f"{what} cannot be set: {able.reason}.")
+        part = to_adjust(self.driver, wish)
         async with self._turn:
             with self.guarding():
-                step = await clock_soc_of(self.driver).command(wish)
+                step = await part.command(wish)
             transaction.note("adjust", clock=str(wish.clock or ""), soc=wish.soc)
             await self._transmit(replace(step, once=True))
 

@@ -46,14 +46,16 @@ async def readings(
     count: int | None = None,
     greet: Callable[[Board], Awaitable[None]] | None = None,
     opened: bool = False,
+    patient: bool = False,
 ) -> AsyncGenerator[Reading | Trouble, None]:
     """A reading or a trouble every `interval` seconds, `count` times or for ever.
 
     Silence and nonsense are given, and the beat goes on. A lost link is given and opened again,
     with pauses that double up to 30 s. `greet` runs after each opening; `opened`: it is open
     already. Raises what waiting cannot heal: a port that is missing, forbidden or taken when the
-    first opening is tried, and a recording that cannot be played. Ends where a recording ends; one
-    that gave no reading at all raises its `LinkClosed`.
+    first opening is tried (not with `patient`: what protects a pack waits for it), and a recording
+    that cannot be played. Ends where a recording ends; one that gave no reading at all raises its
+    `LinkClosed`.
     """
     loop = asyncio.get_running_loop()
     due, pause = loop.time(), _FIRST_PAUSE
@@ -72,7 +74,8 @@ async def readings(
             reading = await device.read()
         except BmsError as error:
             recording = device.target.scheme == "replay"
-            if not ever and (recording or isinstance(error, _HOPELESS)):
+            hopeless = isinstance(error, _HOPELESS) and not patient
+            if not ever and (recording or hopeless):
                 raise
             if recording and isinstance(error, LinkClosed):
                 if found:
@@ -100,10 +103,13 @@ async def poll(
     interval: float,
     count: int | None = None,
     greet: Callable[[Board], Awaitable[None]] | None = None,
+    patient: bool = False,
 ) -> None:
     """The same, told as it comes, until cancelled; the device is closed at the end."""
     try:
-        async for item in readings(device, interval=interval, count=count, greet=greet):
+        async for item in readings(
+            device, interval=interval, count=count, greet=greet, patient=patient
+        ):
             tell(item.error if isinstance(item, Trouble) else item)
     finally:
         await device.close()

@@ -47,12 +47,12 @@ def test_check_says_what_it_finds(cli: Cli, policy: Path):
     assert (fine.code, fine.out.count("\n")) == (0, 1)
     assert fine.out.startswith("remark: Nothing acts")
     text = policy.read_text()
-    policy.write_text(text.replace('ov_trip = "3.60 V"', 'ov_trip = "3.68 V"'))
+    policy.write_text(text.replace('ov_trip = "3.70 V"', 'ov_trip = "3.72 V"'))
     doubtful = cli("control", "check", str(policy), "--json")
     assert doubtful.code == 5
     assert doubtful.objects[0]["level"] == "warning"
     assert doubtful.objects[0]["about"] == "ov_trip"
-    policy.write_text(text.replace('ov_trip = "3.60 V"', 'ov_trip = "3.60"'))
+    policy.write_text(text.replace('ov_trip = "3.70 V"', 'ov_trip = "3.70"'))
     cli("control", "check", str(policy)).failed(2, "line", "ov_trip", '"3.60 V"')
 
 

@@ -243,7 +243,7 @@ def test_status_while_it_runs_and_after(run: Cli, policies: str) -> None:
     process = start(*shadow(policies, PACK, count=1000, watch="0.1"), env=environment())
     try:
         deadline = time.monotonic() + 20
-        while not (found := status.runs().runs) or found[0].packs[0].heard is None:
+        while not (found := status.runs().runs) or not found[0].packs[0].limits.get("ccl"):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         done = run("control", "status")

@@ -16,7 +16,10 @@ from bmslink.control.presets import preset
 from bmslink.storage.journal import Journal
 from cli_support import Terminal, finish, start
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP"),
+]
 
 PACK = "sim://jbd?gap=0&cells=4&load=idle"
 SLOW = "sim://jbd?gap=0.02&cells=16&load=idle"

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 import bmslink
-from bmslink.cli.render import config, info, read
+from bmslink.cli.render import config, differences, info, read
 from bmslink.cli.render import settings as render
 from bmslink.cli.render.fold import fold
 from bmslink.cli.render.plain import Plain
@@ -48,7 +48,7 @@ def whole(text: str, shown: list[str]) -> bool:
 @pytest.mark.parametrize("target", TARGETS)
 async def test_settings_show_every_value_whole(target: str, width: int) -> None:
     async with bmslink.connect(target) as device:
-        table = await device.settings()
+        table = (await device.settings()).snapshot
     shown = lines(render.settings(table, G), width)
     values = table.values()
     for row in table.map.settings:
@@ -63,7 +63,7 @@ async def test_settings_show_every_value_whole(target: str, width: int) -> None:
 
 async def test_settings_show_packed_numbers_in_words_and_why() -> None:
     async with bmslink.connect("sim://jbd") as device:
-        table = await device.settings()
+        table = (await device.settings()).snapshot
     shown = lines(render.settings(table, G), 80)
     line = next(line for line in shown if line.startswith("jbd_production_date"))
     assert words_of("jbd_production_date", table.values()["jbd_production_date"]) in line
@@ -92,10 +92,11 @@ async def test_a_comparison_shows_every_value_whole(width: int) -> None:
     sides = []
     for target in ("sim://jbd?cells=16", "sim://daly-d2?capacity=280", "sim://jk02?capacity=50"):
         async with bmslink.connect(target) as device:
-            sides.append(side_of_table(target, await device.settings()))
+            sides.append(side_of_table(target, (await device.settings()).snapshot))
     found = compare(sides)
     assert found
-    shown = lines(config.differences(found, [side.name for side in sides], G), width)
+    names = [side.name for side in sides]
+    shown = lines(differences.table(found, names, G, width), width)
     for each in found:
         assert whole(each.key, shown)
         for value in each.shown:

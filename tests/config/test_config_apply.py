@@ -27,14 +27,14 @@ from bmslink.simulation.responder import Answer
 from bmslink.storage import chain
 from bmslink.storage.journal import JournalError, Transaction
 from config_faults import (
-    ENDS,
-    REFUSALS,
     WISHES,
     World,
     combinations,
+    ends_of,
     equal,
     one_write_each,
     set_back,
+    writes_of,
 )
 from support import WHOLE_SWEEP, virtual_run
 
@@ -52,7 +52,7 @@ def plans(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Planned]:
     def planned(protocol: str) -> Planned:
         world = World(protocol, tmp_path_factory.mktemp(protocol))
         plan = virtual_run(world.plan())
-        assert len(plan.changes) == len(WISHES[protocol])
+        assert len(plan.changes) == writes_of(protocol)
         return plan, world.pokes
 
     return planned
@@ -87,10 +87,7 @@ def test_no_fault_leaves_a_silent_difference(
         before = plan.table.image
         outcome = await attempt(world, plan)
         assert world.rewritten, "the fault had nothing to strike at"
-        ends = ENDS.get(fault, {"done"})
-        if fault == "refuses" and protocol not in REFUSALS:  # mere silence is overcome
-            ends = ends | {"done"}
-        assert outcome.result in ends, outcome.sentence
+        assert outcome.result in ends_of(plan, fault, at), outcome.sentence
         world.recover()
         table = await world.table()
         wanted = {**before, **{change.slot: change.new for change in outcome.changes}}

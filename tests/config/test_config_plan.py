@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 import pytest
@@ -17,7 +18,7 @@ from bmslink.errors import SettingError
 from bmslink.model import Identity, Reading
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.rules import lint
-from bmslink.settings.setting import Setting
+from bmslink.settings.setting import Danger, Setting
 from bmslink.storage.journal import Journal
 from support import virtual_run
 
@@ -131,6 +132,18 @@ def test_what_widens_comes_first_and_what_narrows_last() -> None:
     keys = [edit.key for change in made.changes for edit in change.edits]
     assert keys[0] == "cell_ovp"
     assert set(keys[1:]) == {"charge_ocp", "discharge_ocp", "cell_uvp"}
+
+
+def test_what_can_cut_the_link_is_written_last() -> None:
+    table, identity, reading = board()
+    rows = tuple(
+        replace(row, danger=Danger.LINK) if row.key == "cell_ovp" else row
+        for row in table.map.settings
+    )
+    table = SettingsSnapshot(map=replace(table.map, settings=rows), image=table.image)
+    wanted = {"cell_ovp": 3.7, "cell_uvp": 2.7, "charge_ocp": 50, "discharge_ocp": 80}
+    made = make_plan(table, wanted, identity=identity, reading=reading, chemistry="lfp")
+    assert made.changes[-1].keys == ("cell_ovp",)
 
 
 def test_what_the_pack_lacks_is_named_and_left_out_with_consent_only() -> None:

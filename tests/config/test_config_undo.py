@@ -328,6 +328,31 @@ async def test_what_the_cells_are_need_not_be_stated_again(tmp_path: Path) -> No
     assert (await undone(world, chemistry=None)).result == "done"
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"chemistry": {"lfp": 1}},
+        {"chemistry": ["lfp"]},
+        {"chemistry": "lead"},
+        {"chemistry": "lfp", "waived": ["chemistry"]},
+        {"chemistry": "lfp", "waived": None},
+    ],
+)
+async def test_what_a_record_cannot_say_of_the_cells_is_not_taken(
+    record: dict[str, object], tmp_path: Path
+) -> None:
+    """Not even by the next plan; and what was waived then is no statement now."""
+    world = World("daly-p81", tmp_path)
+    await change(world, {"cell_ovp": 3.6})
+    rewritten(tmp_path, **record)
+    with pytest.raises(GateError, match="What the cells are made of is unknown"):
+        await undone(world, chemistry=None)
+    async with world.device() as device:
+        plan = await draft(device, {"cell_ovp": 3.65}, journal=world.journal)
+    assert plan.chemistry is None
+    assert world.writes == 0
+
+
 async def test_a_full_disk_refuses_it_before_anything_is_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -374,3 +399,33 @@ async def test_the_record_is_private_and_written_before_the_first_frame(tmp_path
     assert begin["pack"]["vendor"] == "JBD"
     assert journal_of(world.journal.folder).stat().st_mode & 0o077 == 0
     assert world.journal.folder.stat().st_mode & 0o077 == 0
+
+
+async def test_a_change_by_other_rows_is_not_undone(tmp_path: Path) -> None:
+    world = World("jbd", tmp_path)
+    await change(world, {"cell_ovp": 3.6})
+    rewritten(tmp_path, map="jbd-of-tomorrow")
+    with pytest.raises(GateError, match="settings of jbd-of-tomorrow"):
+        await undone(world)
+    assert world.writes == 0
+
+
+async def test_a_change_of_this_place_comes_before_a_later_one_of_a_board_that_looks_the_same(
+    tmp_path: Path,
+) -> None:
+    world = World("jbd", tmp_path)
+    await change(world, {"cell_ovp": 3.6})
+    await change(world, {"cell_uvp": 2.6})
+    path = journal_of(tmp_path)
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    path.unlink()
+    begun = [record["id"] for record in records if record["event"] == "begin"]
+    there = {"place": {"path": ["/dev/ttyUSB7"], "address": 1}, "target": "serial:///dev/ttyUSB7"}
+    for record in records:
+        kept = {k: v for k, v in record.items() if k not in ("hash", "prev")}
+        moved = there if record["id"] == begun[1] and record["event"] == "begin" else {}
+        add(path, kept | moved, patience=1.0)
+    async with world.device() as device:
+        plan = await draft_undo(device, journal=world.journal, **LFP)
+    assert plan.undoes is not None
+    assert plan.undoes.transaction == begun[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -13,11 +14,14 @@ import pytest
 from bmslink import connect
 from bmslink.board import Board
 from bmslink.cli import asking
-from bmslink.config import apply, draft
+from bmslink.config import Plan, apply, draft
 from bmslink.config.identity.known_as import same_board
 from bmslink.errors import GateError, Refused
 from bmslink.model import Identity
+from bmslink.protocols.common.settings_map import SettingsMap
 from bmslink.storage.journal import Journal
+
+pytestmark = pytest.mark.counted
 
 JBD = "sim://jbd?cells=4&load=idle&seed=1"
 ENTER, LEAVE, COMMIT = "dd5a0002", "dd5a01020000", "dd5a01022828"
@@ -229,7 +233,7 @@ def test_factory_mode_is_not_open_while_a_person_is_asked(
     async def answer(question: str) -> str:
         assert "Write 1 setting" in question
         assert not devices[0].driver.settings.in_session
-        assert devices[0].driver.settings.conversations
+        assert devices[0].driver.settings.in_conversation
         return "n"
 
     monkeypatch.setattr(Board, "__aenter__", entered)
@@ -237,3 +241,105 @@ def test_factory_mode_is_not_open_while_a_person_is_asked(
     monkeypatch.setattr(asking, "can_ask", lambda: True)
     target = f"{JBD}&gap=0"
     assert main(["settings", "set", target, "cell_ovp=3.6", "--chemistry", "lfp"]) == 3
+
+
+def test_factory_mode_is_not_open_while_a_plan_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bmslink.cli import change
+    from bmslink.cli.app import main
+
+    monkeypatch.setenv("BMSLINK_JOURNAL", str(tmp_path))
+    devices: list[Board] = []
+    entering, shown = Board.__aenter__, []
+
+    async def entered(self: Board) -> Board:
+        devices.append(self)
+        return await entering(self)
+
+    def show(*args: object, **more: object) -> None:
+        shown.append(devices[-1].driver.settings.in_session)
+
+    monkeypatch.setattr(Board, "__aenter__", entered)
+    monkeypatch.setattr(change, "show_plan", show)
+    words = ["settings", "set", f"{JBD}&gap=0", "cell_ovp=3.6", "--chemistry", "lfp"]
+    assert main([*words, "--dry-run"]) == 0
+    assert main(words) == 3  # nobody is there to agree
+    assert shown == [False, False]
+
+
+async def test_the_board_that_answers_after_a_person_agreed_is_asked_who_it_is(
+    tmp_path: Path,
+) -> None:
+    """While a person thinks, a gateway stays open and the plug goes into the next pack."""
+    journal = Journal(tmp_path)
+    async with connect(JBD).board as device:
+        identify, swapped = device.driver.identify, False
+
+        async def identified() -> Identity:
+            number = "another one" if swapped else "the first one"
+            return replace(await identify(), serial_number=number)
+
+        def agree(plan: Plan) -> bool:
+            nonlocal swapped
+            swapped = True
+            device.link._answer_at -= 60  # a person took a minute
+            return True
+
+        with patch.object(device.driver, "identify", identified):
+            plan = await draft(device, {"cell_ovp": 3.6}, chemistry="lfp", journal=journal)
+            asked = replace(plan, changes=())  # so that it differs from what is planned again
+            with pytest.raises(GateError, match=r"Another board answers.*Nothing was sent"):
+                await apply(device, asked, journal=journal, confirm=agree)
+        after = await device.settings(plan.table.map)
+    assert swapped
+    assert after.image == plan.table.image
+    assert not journal.unfinished()
+    assert [r["outcome"] for r in journal.records() if r["event"] == "end"] == ["nothing sent"]
+
+
+async def test_after_a_while_the_map_of_the_board_is_found_anew(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    async with connect(JBD).board as device:
+        find, found = device.driver.settings.find_map, []
+
+        async def find_map(identity: Identity) -> SettingsMap:
+            found.append(identity)
+            return await find(identity)
+
+        with patch.object(device.driver.settings, "find_map", find_map):
+            plan = await draft(device, {"cell_ovp": 3.6}, chemistry="lfp", journal=journal)
+            assert len(found) == 1
+            await asyncio.sleep(30)
+            await apply(device, plan, journal=journal)
+            assert len(found) == 2
+
+
+async def test_a_text_that_was_cut_short_before_the_write_is_asked_for_again(
+    tmp_path: Path,
+) -> None:
+    journal = Journal(tmp_path)
+    async with connect(JBD).board as device:
+        plan = await draft(device, {"cell_ovp": 3.6}, chemistry="lfp", journal=journal)
+        await asyncio.sleep(30)
+        identify, cut = device.driver.identify, [True]
+
+        async def identified() -> Identity:
+            found = await identify()
+            assert found.model
+            return replace(found, model=found.model[:3]) if cut and cut.pop() else found
+
+        with patch.object(device.driver, "identify", identified):
+            assert (await apply(device, plan, journal=journal)).result == "done"
+        assert not cut
+
+
+async def test_after_an_outage_that_was_no_pause_who_answers_is_not_certain() -> None:
+    """Questions with less patience than usual may go unanswered twice within a moment."""
+    device = connect(JBD).board
+    async with device:
+        assert not device.certain
+        await device.who()
+        assert device.certain
+        device.link.outages += 1
+        assert not device.certain

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from bmslink.config.files.backup import BackupError, load_backup
 from bmslink.config.files.presets import PRESETS, preset
 from bmslink.config.files.profile import (
-    NumberWithUnit,
     Profile,
     ProfileError,
     load_profile,
@@ -27,6 +26,7 @@ from bmslink.protocols.daly.a5.map import a5_map
 from bmslink.protocols.names import VENDOR_PREFIXES, no_name, vendor_names
 from bmslink.settings.rules import lint
 from bmslink.settings.setting import Setting, Value
+from bmslink.settings.units import NumberWithUnit
 from known_boards import BOARDS
 
 
@@ -136,6 +136,7 @@ def test_what_is_no_number_is_refused(text: str) -> None:
         (NumberWithUnit(2, "h"), "s", 7200.0),
         (NumberWithUnit(90, "min"), "h", 1.5),
         (NumberWithUnit(500, "ms"), "s", 0.5),
+        (NumberWithUnit(2, "d"), "h", 48.0),
         (NumberWithUnit(5, "C"), "°C", 5.0),
         (NumberWithUnit(5, "degC"), "°C", 5.0),
         (NumberWithUnit(100, "mA"), "A", 0.1),

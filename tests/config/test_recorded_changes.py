@@ -286,7 +286,7 @@ def test_the_settings_of_up_packs_are_shown_and_never_written() -> None:
 
 
 async def settings_of(target: str) -> SettingsSnapshot:
-    async with bmslink.connect(target) as device:
+    async with bmslink.connect(target).board as device:
         return await device.settings()
 
 

@@ -20,17 +20,17 @@ from bmslink.simulation.responder import Responder
 from config_faults import (
     ALONE,
     BESIDE,
-    ENDS,
     FAULTS,
     OTHERS,
-    REFUSALS,
     WISHES,
     Killed,
     KilledAt,
     State,
     World,
+    ends_of,
     equal,
     set_back,
+    writes_of,
 )
 from support import WHOLE_SWEEP, virtual_run
 
@@ -83,7 +83,7 @@ def strikes() -> Iterator[tuple[str, str, int]]:
     `BMSLINK_WHOLE_SWEEP=1`: at each."""
     turn = 0
     for protocol in UNDONE:
-        writes = sum(not key.endswith("_switch") for key in WISHES[protocol])
+        writes = writes_of(protocol) - sum(key.endswith("_switch") for key in WISHES[protocol])
         for fault in FAULTS:
             if fault == "other firmware" and protocol not in OTHERS:
                 continue
@@ -119,10 +119,7 @@ def test_no_fault_leaves_a_silent_difference(
         world = ready.world(tmp_path, fault, at)
         outcome = await attempt(world, plan)
         assert world.rewritten, "the fault had nothing to strike at"
-        ends = ENDS.get(fault, {"done"})
-        if fault == "refuses" and protocol not in REFUSALS:  # mere silence is overcome
-            ends = ends | {"done"}
-        assert outcome.result in ends, outcome.sentence
+        assert outcome.result in ends_of(plan, fault, at), outcome.sentence
         world.recover()
         if outcome.result == "unknown":
             assert len(world.journal.unfinished()) == 1

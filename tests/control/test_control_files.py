@@ -10,17 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bmslink.control import Mode, PolicySet
+from bmslink.config.files.profile import typed_value
+from bmslink.control import Battery, Mode, PolicySet
 from bmslink.control.check import Level, check_pack, check_policies, check_settings
 from bmslink.control.decide.catalogue import default_policies
+from bmslink.control.decide.quantities import QUANTITIES
 from bmslink.control.decide.rule import fraction_at
 from bmslink.control.decide.thresholds import THRESHOLDS
 from bmslink.control.files import load_policies, parse_policies
 from bmslink.control.presets import USES, preset
 from bmslink.control.settings import load_settings
-from bmslink.errors import TargetError
+from bmslink.errors import SettingError, TargetError
 from bmslink.settings.rules import lint
-from bmslink.settings.units import UNITS, UnitError, parse, write
+from bmslink.settings.units import NumberWithUnit, UnitError, parse, write
 from control_support import Run, healthy, warm
 
 HEAD = """\
@@ -53,7 +55,8 @@ def failure(text: str) -> str:
     ("text", "unit", "value"),
     [("3.60 V", "V", 3.6), ("30 mV", "V", 0.03), ("2000 ms", "s", 2.0), ("15 min", "s", 900.0),
      ("1 d", "s", 86400.0), ("0.5 C", "A", 140.0), ("100A", "A", 100.0), ("-20 °C", "°C", -20.0),
-     ("-20 degC", "°C", -20.0), ("2 K/min", "K/min", 2.0), (" 10 % ", "%", 10.0), (3, "", 3.0)],
+     ("-20 degC", "°C", -20.0), ("5 C", "°C", 5.0), ("1e1 V", "V", 10.0), (".5 s", "s", 0.5),
+     ("2 K/min", "K/min", 2.0), (" 10 % ", "%", 10.0), (3, "", 3.0)],
 )  # fmt: skip
 def test_numbers_have_units(text: str | float, unit: str, value: float):
     """D8: a constant named 2000 ms had the value 1000 in a peer."""
@@ -62,15 +65,35 @@ def test_numbers_have_units(text: str | float, unit: str, value: float):
 
 @pytest.mark.parametrize(
     ("text", "unit"),
-    [("3.6", "V"), (3.6, "V"), ("3.6 A", "V"), ("1e3 V", "V"), ("nan V", "V"), ("", "s"),
-     ("٣ V", "A"), ("9" * 40 + " V", "V"), ("5 C", "°C"), ("5 m", "s")],
+    [("3.6", "V"), (3.6, "V"), ("3.6 A", "V"), ("1e13 V", "V"), ("nan V", "V"), ("", "s"),
+     ("٣ V", "A"), ("9" * 40 + " V", "V"), ("5 C", "V"), ("5 m", "s"), ("0.5 K", "°C")],
 )  # fmt: skip
 def test_other_texts_are_no_numbers(text: str | float, unit: str):
     with pytest.raises(UnitError, match="write it"):
         parse(text, unit)
 
 
-@given(st.integers(-100_000, 10**7), st.sampled_from(sorted(UNITS)))
+QUANTITY_UNITS = sorted({quantity.unit for quantity in QUANTITIES.values()} | {"A", "Ah", "s"})
+
+
+@given(st.text("+-.0123456789eE mVAhsCd°K%/in", max_size=12), st.sampled_from(QUANTITY_UNITS))
+def test_profiles_and_policy_files_read_a_number_alike(text: str, unit: str) -> None:
+    """There was a grammar for each, which took different exponents and units."""
+    try:
+        typed = typed_value(text)
+        number = typed if isinstance(typed, NumberWithUnit) else NumberWithUnit(typed, "")
+        there: float | None = number.to(unit.removesuffix(" of capacity"))
+    except SettingError:
+        there = None
+    try:
+        here: float | None = parse(text, unit)
+    except UnitError:
+        here = None
+    if not text.rstrip().endswith("C") or unit != "A":  # a multiple of the capacity
+        assert here == there
+
+
+@given(st.integers(-100_000, 10**7), st.sampled_from(QUANTITY_UNITS))
 def test_what_is_written_is_read_back(thousandths: int, unit: str):
     value = thousandths / 1000
     if unit == "V":
@@ -135,7 +158,7 @@ def test_the_mode_of_all_does_not_switch_on_what_is_off():
         ("[policies.cell_overvoltage]\ntrip = 'ov_tripp'", 7, "did you mean ov_trip?"),
         ("[policies.cell_overvoltage]\ntrip = 'charge_ot_trip'", 7, "charge_ot_trip is in °C"),
         ("[policies.cell_overvoltage]\ntrip = '3.3 V'", 7, "release must be below trip"),
-        ("[policies.cell_overvoltage]\n\nrelease = '3.6 V'", 8, "release must be below trip"),
+        ("[policies.cell_overvoltage]\n\nrelease = '3.7 V'", 8, "release must be below trip"),
         ("[policies.cell_overvoltage]\nmode = 'on'", 7, "one of off, shadow, enforce"),
         ("[policies.cell_overvoltage]\non_delay = '-1 s'", 7, "on_delay: 0 to 604800 s"),
         ("[policies.cell_overvoltage]\nsamples = 0", 7, "samples: 1 to 100"),
@@ -163,7 +186,7 @@ def test_an_error_names_its_line(text: str, line: int, words: str):
     ("text", "words"),
     [
         ("", "'schema' is missing"),
-        ("schema = 2\n[battery]\n", "schema: this reads 1, not 2"),
+        ("schema = 3\n[battery]\n", "schema: this reads 1 and 2, not 3"),
         ("schema = 1\n", "'battery' is missing"),
         (HEAD.replace("lfp", "lipo"), "there is no chemistry 'lipo'"),
         (HEAD.replace("16", "0"), "cells: 1 to 48"),
@@ -216,7 +239,7 @@ def test_every_number_of_a_preset_counts():
     """What stands in the file is what is used: a changed line changes the policies."""
     text = preset("lfp", "solar")
     before = parse_policies(text, PATH)
-    for old, new in (('ov_trip = "3.60 V"', 'ov_trip = "3.58 V"'),
+    for old, new in (('ov_trip = "3.70 V"', 'ov_trip = "3.58 V"'),
                      ('["3.45 V", "50 %"]', '["3.46 V", "50 %"]'),
                      ('load_delay = "10 s"', 'load_delay = "11 s"'),
                      ('outside_bms = "20 mV"', 'outside_bms = "25 mV"')):  # fmt: skip
@@ -245,12 +268,21 @@ def test_a_shipped_file_has_nothing_worse_than_remarks():
 
 
 def test_what_is_looser_than_usual_is_said():
-    assert found("[thresholds]\nov_trip = '3.65 V'")["ov_trip"] is Level.WARNING
+    assert found("[thresholds]\nov_trip = '3.72 V'")["ov_trip"] is Level.WARNING
     assert found("[thresholds]\nuv_trip = '2.5 V'")["uv_trip"] is Level.WARNING
     off = found("[policies]\ncell_overvoltage.mode = 'off'")
     assert off["cell_overvoltage"] is Level.WARNING
-    curve = "[curves]\nccl_voltage = [['3.4 V', '100 %'], ['3.62 V', '0 %']]"
+    curve = "[curves]\nccl_voltage = [['3.4 V', '100 %'], ['3.72 V', '0 %']]"
     assert found(curve)["cell_overvoltage_derate"] is Level.WARNING
+
+
+def test_a_charge_voltage_at_which_the_curve_leaves_nothing_is_said() -> None:
+    (told,) = [f for f in check_policies(read("[thresholds]\ncharge_voltage = '3.6 V'"))
+               if f.about == "charge_voltage" and "is 0 from" in f.text]  # fmt: skip
+    assert told.text == "charge_voltage is 3.60 V, but the charge current is 0 from 3.55 V on."
+    fitting = "[thresholds]\ncharge_voltage = '3.6 V'\n[curves]\nccl_voltage = "
+    fitting += "[['3.55 V', '100 %'], ['3.65 V', '0 %']]"
+    assert not [f for f in check_policies(read(fitting)) if "is 0 from" in f.text]
 
 
 @pytest.mark.parametrize(("end", "flat"), [("100 %", True), ("0 %", False)])
@@ -273,7 +305,7 @@ def test_a_more_careful_stop_in_the_cold_is_accepted_and_its_step_is_said():
 
 @pytest.mark.parametrize(
     ("row", "words"),
-    [("trip = '4 V'", "acts at 4.00 V; 3.60 V is as shipped"),
+    [("trip = '4 V'", "acts at 4.00 V; 3.70 V is as shipped"),
      ("on_delay = '7 d'", "waits 7 d before it acts; 0 s is as shipped")],
 )  # fmt: skip
 def test_a_stop_that_comes_later_than_as_shipped_is_said(row: str, words: str):
@@ -312,12 +344,44 @@ def test_charging_lfp_at_minus_twenty_is_dangerous():
      ({"cell_uvp": 2.6, "cell_uvp_release": 2.6}, "cell_uvp"),
      ({"cell_count": 15.0}, "cell_count"), ({"nominal_capacity": 100.0}, "nominal_capacity"),
      ({"balance_start_voltage": 3.0}, "balance_start_voltage"),
-     ({"balance_delta": 0.003}, "balance_delta"), ({"charge_ocp_delay": 400.0}, "charge_ocp_delay"),
+     ({"balance_delta": 0.002}, "balance_delta"), ({"charge_ocp_delay": 400.0}, "charge_ocp_delay"),
      ({"cell_ovp": 3.6, "full_charge_voltage": 3.58}, "full_charge_voltage")],
 )  # fmt: skip
 def test_doubtful_settings_are_found(own: dict[str, float], about: str):
     assert found("", **own)[about] > Level.REMARK
     assert about not in found("")
+
+
+@pytest.mark.parametrize("chemistry", ["lfp", "nmc", "lto", "na-ion"])
+def test_settings_are_judged_by_the_rules_that_a_change_is_judged_by(chemistry: str) -> None:
+    """Above, at and below every number of the bands, alone and together."""
+    numbers = {"cell_ovp": 3.6, "cell_uvp": 2.5, "balance_delta": 0.003, "charge_ocp_delay": 300.0,
+               "balance_start_voltage": 3.35, "full_charge_voltage": 3.55}  # fmt: skip
+    policies = default_policies(Battery(chemistry=chemistry, cells=16, capacity=280.0))
+    for factor in (0.3, 0.7, 0.9, 1.0, 1.02, 1.2, 2.0, 400.0):
+        for own in [{k: v * factor} for k, v in numbers.items()] + [
+            {**numbers, key: value * factor} for key, value in numbers.items()
+        ]:
+            told = [(f.level, f.about, f.text) for f in check_settings(own, policies)]
+            levels = {"error": Level.DANGER, "warning": Level.WARNING}
+            assert sorted(told) == sorted(
+                (levels[v.severity], v.keys[0], v.sentence)
+                for v in lint(own, cells=16, chemistry=chemistry)
+            )
+
+
+def test_what_makers_ship_is_not_doubted() -> None:
+    """JK's 3 mV and 300 s, JBD's balancing of NMC from 3.9 V, Daly's 50 mV below the limit."""
+    nmc = default_policies(Battery(chemistry="nmc", cells=14, capacity=50.0))
+    assert check_settings({"balance_start_voltage": 3.9}, nmc) == []
+    assert check_settings({"balance_delta": 0.003, "discharge_ocp_delay": 300.0}, read("")) == []
+    assert check_settings({"full_charge_voltage": 3.5, "cell_ovp": 3.55}, read("")) == []
+
+
+def test_a_doubt_about_a_setting_hides_no_other() -> None:
+    own = {"charge_ocp": 120.0, "charge_ocp_warning": 130.0}
+    policies = parse_policies(HEAD + 'fuse = "100 A"', PATH)
+    assert [f.level for f in check_settings(own, policies)] == [Level.DANGER] * 2
 
 
 def test_an_overcurrent_setting_above_the_fuse():

@@ -167,5 +167,5 @@ def test_shadow_decides_the_same_and_does_nothing():
         assert loud.events == still.events
         assert loud.verdicts == still.verdicts
         assert still.charge.allowed
-        assert still.limits.ccl.value == 50
+        assert still.limits.ccl.value == (50 if second > 1 else 0)  # after three samples
     assert not loud.charge.allowed

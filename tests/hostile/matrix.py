@@ -14,7 +14,6 @@ from hostile.board import Board
 from hostile.line import BOARDS
 
 __all__ = [
-    "ASKED",
     "COMMANDS",
     "DIALECTS",
     "NOT_LOOKED_FOR",
@@ -25,6 +24,7 @@ __all__ = [
     "Command",
     "Dialect",
     "Memory",
+    "all_asked",
     "asked_of",
     "cells",
     "one_dialect_each",
@@ -45,6 +45,9 @@ class Dialect:
     """The register of the charge switch, and its bytes for on and off."""
     words: dict[str, str] = field(default_factory=dict)
     """What the quirks' `{neighbour}` and so on are called here."""
+    follows: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    """What goes with the limits where a profile asks for them: setting -> its register, its
+    bytes."""
 
 
 def _number(number: int, size: int = 2) -> bytes:
@@ -69,6 +72,10 @@ DIALECTS: dict[str, Dialect] = {
         },
         (0xA5, b"\0\1", b"\0\0"),
         {"wiring": "boards"},
+        {
+            "cell_ovp_warning": (0x8B, _number(3490)),
+            "charge_otp_warning": (0x97, _number(99)),
+        },
     ),
     "jk-modbus": Dialect(
         {
@@ -239,48 +246,58 @@ def _with(memory: Memory, board: type[Board], register: int, data: bytes) -> Mem
     return {**memory, **parts}
 
 
-def _goal_of(count: int, dialect: Dialect, memory: Memory) -> Memory:
-    board = BOARDS[next(name for name, each in DIALECTS.items() if each is dialect)]
-    for _, register, data in list(dialect.asked.values())[:count]:
-        memory = _with(memory, board, register, data)
+def _board_of(dialect: Dialect) -> type[Board]:
+    return BOARDS[next(name for name, each in DIALECTS.items() if each is dialect)]
+
+
+def _first_asked(dialect: Dialect, memory: Memory) -> Memory:
+    _, register, data = next(iter(dialect.asked.values()))
+    return _with(memory, _board_of(dialect), register, data)
+
+
+def all_asked(dialect: Dialect, memory: Memory) -> Memory:
+    """What a board holds where all that is asked of its dialect is done."""
+    asked = [(register, data) for _, register, data in dialect.asked.values()]
+    for register, data in (*asked, *dialect.follows.values()):
+        memory = _with(memory, _board_of(dialect), register, data)
     return memory
 
 
 def asked_of(name: str) -> dict[str, Memory]:
     """Setting -> the registers that hold what is asked of it in a dialect."""
-    asked = DIALECTS[name].asked.items()
-    return {key: _with({}, BOARDS[name], register, data) for key, (_, register, data) in asked}
+    asked = {key: (at, data) for key, (_, at, data) in DIALECTS[name].asked.items()}
+    return {
+        key: _with({}, BOARDS[name], register, data)
+        for key, (register, data) in (asked | DIALECTS[name].follows).items()
+    }
 
 
 def _charge(on: bool, dialect: Dialect, memory: Memory) -> Memory:
-    board = BOARDS[next(name for name, each in DIALECTS.items() if each is dialect)]
     register, closed, opened = dialect.charge
-    return _with(memory, board, register, closed if on else opened)
+    return _with(memory, _board_of(dialect), register, closed if on else opened)
 
 
 def _same(dialect: Dialect, memory: Memory) -> Memory:
     return memory
 
 
-ASKED = partial(_goal_of, 3)
-"""What a board holds where all that is asked of its dialect is done."""
 _AGREED = ("--yes", "--untested", "--json")
 COMMANDS: dict[str, Command] = {
     "settings set": Command(
-        ("settings", "set", "T", "{set}", "--chemistry", "lfp", *_AGREED), partial(_goal_of, 1)
+        ("settings", "set", "T", "{set}", "--chemistry", "lfp", *_AGREED), _first_asked
     ),
     "config apply": Command(
-        ("config", "apply", "{profile}", "T", "--chemistry", "lfp", *_AGREED), ASKED
+        ("config", "apply", "{profile}", "T", "--chemistry", "lfp", *_AGREED), all_asked
     ),
     "config restore": Command(
         ("config", "restore", "{backup}", "T", "--chemistry", "lfp", *_AGREED),
-        ASKED,
+        all_asked,
         restores=True,
     ),
     "config undo": Command(
         ("config", "undo", "T", "--chemistry", "lfp", *_AGREED), _same, "done", restores=True
     ),
-    "resume": Command(("config", "resume", "T", "--yes", "--json"), ASKED, "cut"),
+    "resume": Command(("config", "resume", "T", "--yes", "--json"), all_asked, "cut"),
     "resume --rollback": Command(
         ("config", "resume", "T", "--rollback", "--yes", "--json"), _same, "cut"
     ),
@@ -291,7 +308,7 @@ COMMANDS: dict[str, Command] = {
     "config backup": Command(
         ("config", "backup", "T", "-o", "{out}", "--force", "--json"), _same, reads=True
     ),
-    "config verify": Command(("config", "verify", "T", "--json"), ASKED, "changed"),
+    "config verify": Command(("config", "verify", "T", "--json"), all_asked, "changed"),
 }
 
 

@@ -12,7 +12,7 @@ from hostile.bench import Bench, Result
 from hostile.daly_d2 import DalyD2Board
 from hostile.killed import killed
 from hostile.line import BOARDS
-from hostile.matrix import ASKED, COMMANDS, DIALECTS, QUIRKS, Cell, Command, Memory
+from hostile.matrix import COMMANDS, DIALECTS, QUIRKS, Cell, Command, Memory, all_asked
 from hostile.quirks import parse
 
 __all__ = ["Outcome", "World"]
@@ -68,7 +68,7 @@ class World:
         profile = files / "profile.toml"
         profile.write_text("schema = 1\n[settings]\n" + "\n".join(lines) + "\n")
         wished = BOARDS[name]()
-        wished.units[0].memory |= ASKED(dialect, wished.snapshot())
+        wished.units[0].memory |= all_asked(dialect, wished.snapshot())
         made = Bench(wished, files / "bench").run(
             "config", "backup", "T", "-o", str(files / "backup.json")
         )
@@ -98,7 +98,7 @@ class World:
         if held is None:
             return []
         bench.board.units[0].memory, factory = held, bench.board.snapshot()
-        goal = ASKED(DIALECTS[name], factory)
+        goal = all_asked(DIALECTS[name], factory)
         cut, found = bench.open_changes(), []
         if not cut and bench.board.snapshot() not in (factory, goal):
             found.append("the change was forgotten")
@@ -151,7 +151,7 @@ class World:
         if command.start in ("cut", "done"):
             shutil.copytree(self.folder / cell.dialect / command.start, folder)
             untouched = BOARDS[cell.dialect]().snapshot()
-            held = cut if command.start == "cut" else ASKED(dialect, untouched)
+            held = cut if command.start == "cut" else all_asked(dialect, untouched)
             own = board.snapshot()  # what a quirk put there stays
             board.units[0].hold({at: x for at, x in held.items() if own[at] == untouched[at] != x})
         if command.start == "off":
@@ -168,7 +168,7 @@ class World:
         factory = before = board.snapshot(board.at)
         begun, acknowledged = len(board.log), board.acknowledged
         if command.start == "cut":  # by the journal all that was planned stood as it left the works
-            changed = ASKED(dialect, {})
+            changed = all_asked(dialect, {})
             factory = {at: untouched[at] if at in changed else raw for at, raw in before.items()}
         if command.start == "changed":
             factory = untouched

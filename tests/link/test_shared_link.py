@@ -105,7 +105,7 @@ def bus(monkeypatch):
 
 
 def two(**options):
-    return [bmslink.connect(f"jbd+bus://b?address={n}", **options) for n in (1, 2)]
+    return [bmslink.connect(f"jbd+bus://b?address={n}", **options).board for n in (1, 2)]
 
 
 def requests_with_answers(diary):
@@ -139,8 +139,8 @@ async def test_each_keeps_its_quiet_time_after_the_others_bytes(bus):
 
 
 async def test_a_silent_pack_does_not_spoil_its_neighbour(bus):
-    deaf = bmslink.connect("jbd+bus://b?address=9&timeout=0.1")
-    other = bmslink.connect("jbd+bus://b?address=2")
+    deaf = bmslink.connect("jbd+bus://b?address=9&timeout=0.1").board
+    other = bmslink.connect("jbd+bus://b?address=2").board
     async with deaf, other:
         failed, reading = await asyncio.gather(deaf.read(), other.read(), return_exceptions=True)
     assert isinstance(failed, LinkTimeout)
@@ -150,8 +150,8 @@ async def test_a_silent_pack_does_not_spoil_its_neighbour(bus):
 
 async def test_two_protocols_share_a_line_each_with_its_own_framer(bus):
     assert JBD.timing.baudrate == DalyA5.timing.baudrate
-    jbd = bmslink.connect("jbd+bus://b?address=1")
-    daly = bmslink.connect("daly-a5+bus://b")
+    jbd = bmslink.connect("jbd+bus://b?address=1").board
+    daly = bmslink.connect("daly-a5+bus://b").board
     async with jbd, daly:
         one, other = await asyncio.gather(jbd.read(), daly.read())
     assert (one.protocol, len(one.cell_voltages)) == ("jbd", 4)
@@ -160,16 +160,16 @@ async def test_two_protocols_share_a_line_each_with_its_own_framer(bus):
 
 
 async def test_one_line_has_one_speed(bus):
-    async with bmslink.connect("jbd+bus://b?baudrate=9600&address=1") as first:
+    async with bmslink.connect("jbd+bus://b?baudrate=9600&address=1").board as first:
         with pytest.raises(TargetError) as caught:
-            async with bmslink.connect("jbd+bus://b?baudrate=19200"):
+            async with bmslink.connect("jbd+bus://b?baudrate=19200").board:
                 pass
         assert str(caught.value) == (
             "bus://b is open here with 9600 Bd and cannot have 19200 Bd at the same time; "
             "give all targets on it the same."
         )
         await first.read()
-    async with bmslink.connect("jbd+bus://b?baudrate=19200"):  # nobody has it now
+    async with bmslink.connect("jbd+bus://b?baudrate=19200").board:  # nobody has it now
         pass
 
 
@@ -263,7 +263,7 @@ async def test_who_waits_for_the_opening_tries_himself_when_it_fails(bus):
 
 
 async def test_opening_waits_for_a_closing_that_takes_its_time(bus):
-    first = bmslink.connect("jbd+bus://b?address=1")
+    first = bmslink.connect("jbd+bus://b?address=1").board
     second, third = two(baudrate=19200)[1], two()[0]
     await first.open()
     bus.opening = 1.0
@@ -297,8 +297,8 @@ async def test_a_recording_holds_its_own_traffic(bus):
     texts = []
     for file in files:
         file.close = lambda file=file: texts.append(file.getvalue())
-    first = bmslink.connect("jbd+bus://b?address=1", record=files[0])
-    second = bmslink.connect("jbd+bus://b?address=2", record=files[1])
+    first = bmslink.connect("jbd+bus://b?address=1", record=files[0]).board
+    second = bmslink.connect("jbd+bus://b?address=2", record=files[1]).board
     async with first, second:
         await asyncio.gather(first.read(), second.read(), first.read())
     for text, address, polls in zip(texts, (2, 1), (1, 2), strict=True):
@@ -357,8 +357,8 @@ async def test_two_names_of_one_port_are_one_line(tmp_path):
     with pty(answer) as port:
         link = tmp_path / "by-id"
         link.symlink_to(port.path)
-        first = bmslink.connect(f"jbd+serial://{port.path}?address=1&gap=0.01")
-        second = bmslink.connect(f"jbd+serial://{link}?address=2&gap=0.01")
+        first = bmslink.connect(f"jbd+serial://{port.path}?address=1&gap=0.01").board
+        second = bmslink.connect(f"jbd+serial://{link}?address=2&gap=0.01").board
         async with first, second:
             assert len(threads()) == 1
             readings = await asyncio.gather(first.read(), second.read())
@@ -398,8 +398,8 @@ async def gateway():
 @pytest.mark.real_time
 async def test_a_gateway_sees_one_client_for_all_addresses():
     async with gateway() as (place, clients):
-        first = bmslink.connect(f"jbd+tcp://{place}?address=1&gap=0.01")
-        second = bmslink.connect(f"jbd+socket://{place}?address=2&gap=0.01")
+        first = bmslink.connect(f"jbd+tcp://{place}?address=1&gap=0.01").board
+        second = bmslink.connect(f"jbd+socket://{place}?address=2&gap=0.01").board
         async with first, second:
             readings = await asyncio.gather(first.read(), second.read())
             assert [len(r.cell_voltages) for r in readings] == [4, 8]

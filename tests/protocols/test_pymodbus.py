@@ -169,7 +169,7 @@ def test_a_captured_board_behind_pymodbus_reads_as_its_native_records(name: str,
     async def main() -> tuple[Reading, Identity]:
         async with (
             served_by_pymodbus(wire, slave(name, unit=3)) as target,
-            bmslink.connect(target, address=3) as device,
+            bmslink.connect(target, address=3).board as device,
         ):
             return await device.read(), await device.identify()
 
@@ -187,7 +187,7 @@ def test_a_table_that_ends_early_leaves_its_end_unknown() -> None:
     async def main() -> list[Reading]:
         async with (
             served_by_pymodbus("tcp", slave(name, ends=244)) as target,
-            bmslink.connect(target) as device,
+            bmslink.connect(target).board as device,
         ):
             return [await device.read() for _ in range(2)]
 
@@ -207,7 +207,7 @@ async def test_an_exception_of_pymodbus_is_a_refusal() -> None:
     block = SimData(0x1000, count=0x500, values=0, datatype=DataType.REGISTERS)
     async with (
         served_by_pymodbus("tcp", SimDevice(id=1, simdata=[block], action=busy)) as target,
-        bmslink.connect(target) as device,
+        bmslink.connect(target).board as device,
     ):
         with pytest.raises(Refused, match="exception 6") as caught:
             await device.read()
@@ -379,7 +379,7 @@ async def test_what_pymodbus_writes_stands_in_the_pack(wire: str, tmp_path: Path
 async def test_both_read_the_same_board(tmp_path: Path) -> None:
     async with pymodbus_client("tcp", tmp_path) as (client, served):
         live = await Registers(client).table(0x1200, 294)
-        async with bmslink.connect(served.targets[0]) as device:
+        async with bmslink.connect(served.targets[0]).board as device:
             reading = await device.read()
         cells = [number(live, 2 * n, TYPES.UINT16) / 1000 for n in range(8)]
         assert tuple(cells) == reading.cell_voltages

@@ -52,7 +52,7 @@ async def test_a_wrong_protocol_is_answered_with_the_right_one(asked, spoken, mo
     monkeypatch.setattr("bmslink.connection.make_transport", lambda *args: line)
 
     with pytest.raises(LinkTimeout, match=f"frames of {spoken}, not of {asked}: write {spoken}[+]"):
-        async with bmslink.connect(f"{asked}+tcp://192.0.2.1:1") as device:
+        async with bmslink.connect(f"{asked}+tcp://192.0.2.1:1").board as device:
             await device.read()
 
 

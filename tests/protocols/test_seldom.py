@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from construct import Bytes, Int16ub, Struct
@@ -11,7 +12,9 @@ from test_daly_a5 import reading as daly_reading
 from test_jk_changes import ACK, ASK_INFO, PB, answers
 
 import bmslink.protocols as protocols
-from bmslink.errors import Refused, SettingError
+from bmslink import connect
+from bmslink.board import board_of
+from bmslink.errors import LinkTimeout, Refused, SettingError
 from bmslink.model import Adjustment, Identity, Reading
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Record, WriteCommand
@@ -71,6 +74,42 @@ def test_settings_of_up_packs_have_a_map_and_no_write() -> None:
             driver.settings._make_write(slot, bytes(2))
 
     drive(JBDUP, {}, use)
+
+
+async def test_factory_mode_that_may_be_open_is_left_however_entering_it_went() -> None:
+    async with connect("sim://jbd?cells=4&load=idle").board as device:
+        told: list[str] = []
+        perform = board_of(device).driver.perform
+
+        async def deaf(step: WriteCommand[Any]) -> bool:
+            told.append(step.what)
+            if step.what == "factory mode":
+                raise LinkTimeout("No answer.")
+            return await perform(step)
+
+        with patch.object(board_of(device).driver, "perform", deaf), pytest.raises(LinkTimeout):
+            await device.settings()
+        assert told == ["factory mode", "the end of factory mode"]
+        await board_of(device).driver.settings.leave_session()  # nothing is open any more
+
+
+async def test_damage_is_no_silence_of_a_daly_register() -> None:
+    async with connect("sim://daly-d2?load=idle").board as device:
+        whole = await board_of(device).settings()
+    async with connect("sim://daly-d2?load=idle").board as device:
+        ask, damaged = board_of(device).driver.ask_bytes, []
+
+        async def garbled(*question: Any, **more: Any) -> bytes:
+            if more.get("retries") == 0:
+                damaged.append(question)
+                raise LinkTimeout("Bytes, but no frame.", "garbage")
+            data: bytes = await ask(*question, **more)
+            return data
+
+        with patch.object(board_of(device).driver, "ask_bytes", garbled):
+            assert (await board_of(device).settings()).image == whole.image
+        assert damaged
+        assert not board_of(device).driver.settings._absent
 
 
 def test_a_row_without_a_scale_counts_nothing_tenfold() -> None:

@@ -69,6 +69,18 @@ def test_a_protocol_without_proof_writes_and_switches_nothing() -> None:
     drive(DalySinowealth, {}, use)
 
 
+def test_a_protocol_with_proof_has_its_parts() -> None:
+    async def use(driver: DalyA5, board: Scripted) -> None:
+        assert settings_of(driver) is driver.settings
+        assert switches_of(driver) is driver.switches
+        assert clock_soc_of(driver) is driver.clock_soc
+        assert can_switch(driver, Switch.DISCHARGE).supported
+        assert can_adjust(driver, "soc").supported
+        assert board.frames == []
+
+    drive(DalyA5, {}, use)
+
+
 class Unopened(SettingsAccess[DalyFrame]):
     """A part that opens nothing."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bmslink.cli import open_change as standing
-from bmslink.config import Verification, apply, draft, resume, verify
+from bmslink.config import Verification, apply, draft, left_behind, open_change, resume, verify
 from bmslink.config.records.moment import local
 from bmslink.link.transport import parse_target
 from bmslink.storage.journal import Journal
@@ -133,6 +133,12 @@ async def test_a_warning_asks_the_pack_nothing_and_survives_a_journal_that_canno
     monkeypatch.setenv("BMSLINK_JOURNAL", str(tmp_path / "j"))
     async with world.device() as device:
         asked = device.link.received
+        for journal in (None, Journal(tmp_path / "j")):  # what a script calls
+            assert "was cut off" in (open_change(device, journal=journal) or "")
+            assert "in the middle of a change" in left_behind(device, journal=journal)
+        other = Journal(tmp_path / "other")
+        assert open_change(device, journal=other) is None
+        assert left_behind(device, journal=other) == "Interrupted before anything was sent."
         assert "was cut off" in (standing.open_change(device) or "")
         assert device.link.received == asked
         monkeypatch.setenv("BMSLINK_JOURNAL", str(tmp_path / "j" / "nothing"))
@@ -141,3 +147,4 @@ async def test_a_warning_asks_the_pack_nothing_and_survives_a_journal_that_canno
         (tmp_path / "x" / "2026-01.jsonl").mkdir()
         monkeypatch.setenv("BMSLINK_JOURNAL", str(tmp_path / "x"))
         assert standing.open_change(device) is None
+        assert "in the middle of a change" in left_behind(device)

@@ -9,7 +9,7 @@ import pytest
 
 from bmslink.board import Board
 from bmslink.control.decide.catalogue import default_policies
-from bmslink.errors import LinkTimeout
+from bmslink.errors import LinkTimeout, PortNotFound
 from bmslink.link.transport import Endpoint
 from bmslink.runtime.supervisor import PackSupervisor, StatusBoard
 from bmslink.storage.journal import Journal
@@ -102,3 +102,31 @@ async def test_the_error_tells_what_kind_it_is() -> None:
     )
     await each.follow(board_of, 1.0, 1)
     assert [type(error) for error in heard] == [LinkTimeout]
+
+
+class LateBoard(Board):
+    """Its adapter is plugged in later."""
+
+    missing = 3
+
+    async def open(self) -> None:
+        if self.missing:
+            self.missing -= 1
+            raise PortNotFound("There is no port /dev/ttyUSB9.")
+        await super().open()
+
+
+def test_a_port_that_is_missing_at_the_start_is_waited_for() -> None:
+    """It dropped that pack for ever."""
+    late = LateBoard(Endpoint("sim", "", "jbd", {}))
+    notes, (supervisor,) = supervise(default_policies(LFP), late, count=12)
+    assert [text for _, text in notes.errors] == ["There is no port /dev/ttyUSB9."]
+    assert supervisor.failed
+    pack_status = supervisor._pack
+    assert (pack_status.error, pack_status.stale) == ("", False)
+    assert pack_status.limits["dcl"] > 0
+
+
+def test_rules_about_balancing_are_no_trips_of_a_healthy_pack() -> None:
+    _, (supervisor,) = supervise(default_policies(LFP), pack(), count=20)
+    assert supervisor._pack.trips == 0

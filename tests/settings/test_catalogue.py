@@ -100,7 +100,7 @@ async def test_what_sources_disagree_about_is_shown_and_never_written(
     target: str, key: str, value: float | None, raw: str, why: str
 ) -> None:
     async with connect(target) as device:
-        table = await device.settings()
+        table = (await device.settings()).snapshot
     row, held = table.map.setting(key), table.raw(key)
     assert not row.writable
     assert why in row.reason

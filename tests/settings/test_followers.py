@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -105,3 +106,32 @@ def test_what_follows_is_on_its_side(
     assert found.get("cell_ovp_warning", warning) <= ovp or ovp == 3.65
     assert found.get("cell_ovp_release", asked) < ovp
     assert found.get("pack_ovp", 57.0) <= 16 * ovp
+
+
+def test_warnings_that_would_pass_one_another_keep_the_least_distance_instead() -> None:
+    held = {
+        "charge_otp": 55.0, "charge_otp_warning": 40.0,
+        "charge_utp": 0.0, "charge_utp_warning": 15.0, "charge_utp_release": 30.0,
+    }  # fmt: skip
+    limits = {"charge_otp": 40.0, "charge_utp": 12.0}
+    assert followed(limits, held=held) == {"charge_otp_warning": 37.0, "charge_utp_warning": 15.0}
+    # at 25 and 24 they do not pass one another
+    near = {"charge_otp": 40.0, "charge_utp": 9.0}
+    assert followed(near, held=held) == {"charge_otp_warning": 25.0, "charge_utp_warning": 24.0}
+    # what is named stays, whatever the other one does
+    named = {**limits, "charge_utp_warning": 30.0}
+    assert followed(named, held=held) == {"charge_otp_warning": 37.0}
+
+
+def test_floating_stays_below_what_is_asked_for_while_charging() -> None:
+    wanted = {"cell_ovp": 3.4, "cell_ovp_warning": 3.3}
+    found = followed(wanted, held={"float_voltage": 3.45})
+    assert (found["jk_request_charge_voltage"], found["float_voltage"]) == (3.35, 3.3)
+    assert "float_voltage" not in followed(wanted)  # 0 V: there is none
+
+
+def test_without_the_number_of_cells_nothing_of_the_pack_follows_them() -> None:
+    wanted = {"cell_ovp": 3.4, "pack_ovp": 57.0}
+    wish = Wish(values=wanted, held=HELD, optional=frozenset({"pack_ovp"}), cells=0)
+    assert "pack_ovp" not in follow(wish)
+    assert "pack_ovp" in follow(replace(wish, cells=16))

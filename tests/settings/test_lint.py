@@ -90,6 +90,9 @@ def found(chemistry: str = "lfp", cells: int = 16, **changes: float) -> list[tup
         ({"short_circuit_current": 140}, "error", "discharge_ocp (150) must lie below short"),
         ({"charge_utp": -20}, "error", "lets it charge below 0 °C"),
         ({"charge_otp": 70}, "warning", "is above 60 °C"),
+        ({"balance_delta": 0.002}, "warning", "is less than a board can measure"),
+        ({"balance_delta": 1.5}, "warning", "is so much that balancing never begins"),
+        ({"full_charge_voltage": 3.62}, "warning", "must lie below cell_ovp (3.65 V) by 0.05 V"),
         ({"balance_start_voltage": 3.2}, "warning", "voltage says little about charge"),
     ],
 )

@@ -206,7 +206,7 @@ def test_every_pack_is_whole_and_says_the_soc_it_was_given(seed, soc, cells):
     assert reading.voltage == pytest.approx(sum(v for v in reading.cell_voltages if v))
     assert list(reading.temperatures) == ["cell_1", "cell_2", "cell_3", "cell_4", "mosfet"]
     unknown = [key for key, value in reading.to_dict().items() if value is None]
-    assert unknown == ["target", "time"]
+    assert unknown == ["target", "name", "time"]
 
 
 # -- time ----------------------------------------------------------------------------------------
@@ -236,6 +236,7 @@ def test_one_big_step_equals_many_small_ones(name):
     assert one.uptime == other.uptime == 8 * HOUR
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "capacity"), [*((name, 100) for name in CHEMISTRIES), ("lfp", 5), ("lfp", 1000)]
 )

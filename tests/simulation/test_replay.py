@@ -204,7 +204,7 @@ async def test_where_only_answers_were_recorded_they_are_found_by_what_they_say(
     expected = [reading.voltage for reading in bmslink.decode(path)]
 
     read = []
-    async with bmslink.connect(f"replay://{path}?speed=10") as device:
+    async with bmslink.connect(f"replay://{path}?speed=10").board as device:
         with pytest.raises(LinkClosed, match="is over"):
             while len(read) < 10:
                 read.append((await device.read()).voltage)

@@ -270,7 +270,7 @@ def test_a_setting_that_fits_no_frame_makes_it_silent() -> None:
 
 def over_the_air(query: str, use: Callable[[Any, Pack], Any]) -> Any:
     async def main() -> Any:
-        async with bmslink.device.connect(f"daly-a5+sim://?{query}") as device:
+        async with bmslink.connect(f"daly-a5+sim://?{query}").board as device:
             transport = device.link.transport
             assert isinstance(transport, SimTransport)
             return await use(device, transport.pack)

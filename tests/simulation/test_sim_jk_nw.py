@@ -198,7 +198,7 @@ def test_requests_are_heard_in_pieces_glued_and_after_junk() -> None:
 
 def read_twice(query: str) -> tuple[Identity, Reading, Reading]:
     async def session() -> tuple[Identity, Reading, Reading]:
-        async with bmslink.device.connect(f"jk-nw+sim://?{query}") as link:
+        async with bmslink.connect(f"jk-nw+sim://?{query}").board as link:
             return await link.identify(), await link.read(), await link.read()
 
     result: tuple[Identity, Reading, Reading] = virtual_run(session())

@@ -477,7 +477,7 @@ async def test_another_protocol_through_a_modbus_gateway_is_said():
     made = Gateway(lambda *_: b"")
     server = await asyncio.start_server(made.client, "127.0.0.1", 0)
     place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with bmslink.connect(f"jbd+modbus-tcp://{place}") as device:
+    async with bmslink.connect(f"jbd+modbus-tcp://{place}").board as device:
         with pytest.raises(TransportError, match="needs a line that passes bytes"):
             await device.read()
     server.close()
@@ -527,9 +527,9 @@ def test_without_pymodbus_it_says_how_to_install_it():
     code = (
         "import sys; sys.modules['pymodbus'] = None\n"
         "import bmslink\n"
-        "try: bmslink.connect('jbd+modbus-tcp://host:502')\n"
+        "try: bmslink.connect('jbd+modbus-tcp://host:502').board\n"
         "except bmslink.TransportError as error: print(error)\n"
-        "bmslink.connect('jbd+tcp://host:502')"
+        "bmslink.connect('jbd+tcp://host:502').board"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == (
@@ -554,8 +554,8 @@ def test_pymodbus_says_nothing_on_stderr():
 def test_other_links_do_not_load_pymodbus():
     code = (
         "import sys, bmslink\n"
-        "bmslink.connect('jbd+tcp://host:502')\n"
-        "bmslink.connect('jbd+serial:///dev/x')\n"
+        "bmslink.connect('jbd+tcp://host:502').board\n"
+        "bmslink.connect('jbd+serial:///dev/x').board\n"
         "print(*(m for m in sys.modules if m.startswith('pymodbus')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -119,21 +119,22 @@ class ChangeOptions(PlanOptions):
     dry_run: DryRun = False
 
 
-async def agree(session: Session, question: str, *, yes: bool) -> None:
-    """Ask on the terminal; `GateError` for anything but a yes, and where nobody can be asked."""
+async def agree(session: Session, question: str, *, yes: bool, done: str = "sent") -> None:
+    """Ask on the terminal; `GateError` for anything but a yes, and where nobody can be asked. It
+    says that nothing was `done`."""
     if yes:
         return
     from bmslink.cli import asking
 
     if not can_ask(session):
-        raise GateError("Nothing was sent: nobody was there to agree. --yes agrees beforehand.")
+        raise GateError(f"Nothing was {done}: nobody was there to agree. --yes agrees beforehand.")
     try:
         typed = await asking.answer(f"{question} [y/N]")
     except asyncio.CancelledError:
-        session.complain("Interrupted: nothing was sent.")
+        session.complain(f"Interrupted: nothing was {done}.")
         raise
     if typed.strip().lower() not in ("y", "yes"):
-        raise GateError("Declined: nothing was sent.")
+        raise GateError(f"Declined: nothing was {done}.")
 
 
 def can_ask(session: Session) -> bool:
@@ -148,27 +149,10 @@ async def under_way(session: Session, device: Board, work: Awaitable[Outcome]) -
     try:
         return await work
     except asyncio.CancelledError:
-        session.complain(_left_behind(device))
+        from bmslink.config import left_behind
+
+        session.complain(left_behind(device))
         raise
-
-
-def _left_behind(device: Board) -> str:
-    from bmslink.config.identity.places import recorded_place, where
-    from bmslink.storage.journal import Journal, JournalError
-
-    here = where(device)
-    try:
-        open_ = any(
-            recorded_place(each.begin).same(here) for each in Journal().unfinished(quick=True)
-        )
-    except JournalError:
-        open_ = True  # `resume` will know, or say why not
-    if not open_:
-        return "Interrupted before anything was sent."
-    return (
-        f"Interrupted in the middle of a change: `bmslink config resume {device.target.word}` "
-        "finishes it or sets it back; until then nothing else is written to this pack."
-    )
 
 
 async def _ask_chemistry(session: Session, device: Board) -> str | None:
@@ -222,6 +206,8 @@ async def _change(
 ) -> Outcome | None:
     from bmslink.config import apply
 
+    if options.dry_run or not options.yes:
+        await device.leave_session()  # who reads the plan may take their time, or page through it
     show_plan(session, plan, whole=options.dry_run)
     stop_if_blocked(plan)
     if options.dry_run:
@@ -229,8 +215,6 @@ async def _change(
         return None
     if plan.changes:
         do = f"Set back {count(plan)} of" if plan.undoes else f"Write {count(plan)} to"
-        if not options.yes:
-            await device.leave_session()
         await agree(session, f"{do} {device.target.label}?", yes=options.yes)
     outcome = await under_way(session, device, apply(device, plan, command=command))
     show_outcome(session, device, outcome, plan=plan)
@@ -320,7 +304,8 @@ def show_outcome(
 
 def value_of(setting_kind: str, unit: str, text: str, *, name: str = "the value") -> Any:
     """What was typed for a setting, in its own form; `UsageError` where it cannot be."""
-    from bmslink.config.files.profile import SWITCHED, NumberWithUnit, typed_value
+    from bmslink.config.files.profile import SWITCHED, typed_value
+    from bmslink.settings.units import NumberWithUnit
 
     if setting_kind == "switch":
         position = {**SWITCHED, "1": True, "0": False}.get(text.lower())

@@ -20,14 +20,13 @@ def open_change(device: Board, identity: Identity | None = None) -> str | None:
     from bmslink.storage.journal import Journal, JournalError
 
     try:
-        cuts = Journal().unfinished(quick=True)
+        if not Journal().unfinished(quick=True):  # the usual case, and it need not load `config`
+            return None
+        from bmslink.config import open_change as sentence
+
+        return sentence(device, identity)
     except JournalError:  # a command that writes will report it
         return None
-    if not cuts:
-        return None
-    from bmslink.config import open_change as which
-
-    return which(device, cuts, identity)
 
 
 def warn(session: Session, device: Board, identity: Identity | None = None) -> None:

@@ -1,8 +1,8 @@
 """What goes to stdout and stderr, and which exit code an error means.
 
-Results go to stdout, as JSON lines or for people; everything else is a sentence on stderr. Nothing
-else in the program writes to either of them: here text from outside loses the characters that
-steer a terminal.
+Results go to stdout, as JSON lines or for people; everything else is a sentence on stderr. But for
+`streams`, on which this is built, nothing else in the program writes to either of them: here text
+from outside loses the characters that steer a terminal.
 """
 
 from __future__ import annotations

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from bmslink.arguments import checked
-from bmslink.board import Board
+from bmslink.board import Board, on_board
 from bmslink.config.checks.check import Health, refuse
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
 from bmslink.config.identity.known_as import identify_as, pack_of, same_board
 from bmslink.config.identity.locks import locked
-from bmslink.config.job import BoardChanged, Job, watch
+from bmslink.config.job import BoardChanged, Job, outages_of, watch
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Plan, make_plan, with_frames
 from bmslink.config.records.history import ChangeHistory, made_here
@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 
+@on_board
 @checked()
 async def draft(
     device: Board,
@@ -176,6 +177,7 @@ def gate(plan: Plan) -> None:
         raise GateError(f"Nothing was sent. {told}", plan.checks)
 
 
+@on_board
 @checked()
 async def apply(
     device: Board,
@@ -243,20 +245,27 @@ async def _look_again(device: Board, plan: Plan, journal: Journal) -> Plan:
     raw = plan.raw
     _need_backup(raw)
     counted = device.link.received, device.link.framer.bad_frames
+    certain = device.certain
     identity = await device.who()
     if same_board(pack_of(plan.identity), pack_of(identity)):
         identity, _ = await identify_as(device, pack_of(plan.identity))
     same_as_planned(plan, identity)
-    table = await settled_table(device, plan, identity)
+    table = await settled_table(device, plan, identity, certain=certain)
     source = raw if isinstance(raw, Backup | Undo) else None
     wish = _Wish(plan.wanted, source, plan.switches, plan.waive, plan.stated)
     return await _draft(device, identity, table, wish, journal, counted)
 
 
-async def settled_table(device: Board, plan: Plan, identity: Identity) -> SettingsSnapshot:
-    """The settings as of now. Two equal readings of them are needed: the plan's is the first."""
+async def settled_table(
+    device: Board, plan: Plan, identity: Identity, *, certain: bool
+) -> SettingsSnapshot:
+    """The settings as of now. Two equal readings of them are needed: the plan's is the first.
+
+    `certain`: the board answers that did when its map was found.
+    """
     # never by the plan's own map: what limits a write is the table that this driver found
-    settings = settings_of(device.driver).own_map or await device.settings_map(identity)
+    found = settings_of(device.driver).own_map if certain else None
+    settings = found or await device.settings_map(identity)
     table = await device.settings(settings)
     if settings.differing(plan.table.image, table.image):
         settings = await device.settings_map(identity)
@@ -296,7 +305,7 @@ async def _carry_out_new(device: Board, plan: Plan, journal: Journal, command: s
         before=table.image,
         touched=plan.goal,
         notes=plan.left_out_notes,
-        outages=device.link.outages,
+        outages=outages_of(device),
     )
     with settings_of(device.driver).seen.vouching(plan.vouched):
         return await carry_out(job, plan.changes)
@@ -308,7 +317,10 @@ async def carry_out(job: Job, changes: Sequence[Change]) -> Outcome:
     try:
         table = await write_until_verified(job, {c.slot: c.new for c in changes}, order)
     except BoardChanged as error:
-        raise await unknown(job, changes, str(error), look=False) from error
+        if job.sent:
+            raise await unknown(job, changes, str(error), look=False) from error
+        close(job, "nothing sent", why=str(error))
+        raise refuse(f"{error} Nothing was sent.", "identity") from error
     except BmsError as error:
         if not job.sent:
             close(job, "nothing sent", why=str(error))

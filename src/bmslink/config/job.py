@@ -16,8 +16,10 @@ from bmslink.model import Identity, Reading
 from bmslink.protocols.common.settings_map import RawSettings, SettingsMap
 from bmslink.storage.journal import Transaction
 
-__all__ = ["BoardChanged", "Job", "known_as", "watch"]
+__all__ = ["UNSURE", "BoardChanged", "Job", "known_as", "outages_of", "watch"]
 
+UNSURE = -1
+"""Instead of a count of outages: it is to be looked at who answers before anything is written."""
 
 _TICK, _STILL = 0.3, 2.5
 """How often it is looked whether the seconds of a board move, and how long they may not, s."""
@@ -53,7 +55,7 @@ class Job:
     """How many cells the board says that it has, where the change is not about that."""
     lag: float = 0.0
     """How long it took at most until a written value was seen, s."""
-    outages: int = 0
+    outages: int = UNSURE
     """How often the line had been silent for long when it was last known who answers."""
     known: bool = False
     """Somebody says that it is the same board although other settings changed."""
@@ -61,6 +63,12 @@ class Job:
     reconnections: int = 0
     lost: BmsError | None = None
     """Why the line could not be opened again."""
+
+
+def outages_of(device: Board) -> int:
+    """The outages of a line by now, for a job that begins: `UNSURE` where another board may have
+    taken the place of the one that was asked who it is."""
+    return device.link.outages if device.certain else UNSURE
 
 
 async def watch(device: Board) -> tuple[Reading, float]:

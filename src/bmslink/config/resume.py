@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from bmslink.arguments import checked
-from bmslink.board import Board
+from bmslink.board import Board, on_board
 from bmslink.config.apply import (
     carry_out,
     gate,
@@ -19,7 +19,7 @@ from bmslink.config.checks.plausible import oddities
 from bmslink.config.effects import kept_off, strange
 from bmslink.config.identity.known_as import identify_as
 from bmslink.config.identity.locks import locked
-from bmslink.config.job import Job, watch
+from bmslink.config.job import Job, outages_of, watch
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import changes_of, make_plan
 from bmslink.config.records.cut_off import going_back, settings_where_any
@@ -48,6 +48,7 @@ _CHANGED = (
 )
 
 
+@on_board
 @checked()
 async def resume(
     device: Board,
@@ -176,7 +177,7 @@ async def _resume(
         touched=touched,
         sent=True,
         held=_held(settings, cut, record.before.image),
-        outages=device.link.outages,
+        outages=outages_of(device),
         known="unchanged" in waive,
     )
     job.transaction.note("resumed", back=back, waived=sorted(waive))

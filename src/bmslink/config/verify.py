@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from bmslink.arguments import checked
-from bmslink.board import Board
+from bmslink.board import Board, on_board
 from bmslink.config.checks.check import refuse
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
 from bmslink.config.identity.places import Place, where
@@ -33,8 +33,11 @@ class Deviation:
     """One setting that is not as it was left."""
 
     key: str
+    """Which setting."""
     unit: str
+    """Of both values."""
     written: Value | None
+    """What our change left."""
     now: Value | None
     """`None`: the board does not tell it any more."""
 
@@ -46,12 +49,15 @@ class Verification:
     result: Literal["holds", "differs", "open", "nothing"]
     """`open`: a change was cut off, so nothing is certain. `nothing`: no change is on record."""
     sentence: str
+    """The same for people."""
     transaction: str = ""
+    """The change in the journal that it is about."""
     time: str = ""
     """When the change was begun, UTC."""
     checked: tuple[str, ...] = ()
     """The settings that were compared."""
     differences: tuple[Deviation, ...] = ()
+    """What differs from it."""
 
     @property
     def fine(self) -> bool:
@@ -72,6 +78,7 @@ class _Change:
     edits: list[Mapping[str, Any]] = field(default_factory=list)
 
 
+@on_board
 @checked()
 async def verify(device: Board, *, journal: Journal | None = None) -> Verification:
     """Read the settings of an open device and compare them with what its last change left.

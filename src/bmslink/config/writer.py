@@ -18,7 +18,7 @@ from typing import TypeVar
 from bmslink.config.checks.plausible import oddities
 from bmslink.config.effects import Strays, describe, kept_off, strange, strangers, strays
 from bmslink.config.identity.known_as import identify_as
-from bmslink.config.job import BoardChanged, Job, known_as
+from bmslink.config.job import UNSURE, BoardChanged, Job, known_as
 from bmslink.errors import (
     BmsError,
     FrameError,
@@ -48,8 +48,6 @@ _FEW = 2
 more differ, it is another board."""
 _TRIES = 3
 """How often a write is sent that nothing acknowledges."""
-_NEVER = -1
-"""Instead of a count of outages: it is to be looked at who answers before anything is written."""
 _IDENTITY = -1
 """No slot: what the board says of itself."""
 _ROUNDS = 3
@@ -106,7 +104,7 @@ async def _write(job: Job, aim: Mapping[int, bytes], todo: Sequence[int]) -> Non
                     for near in job.settings.related.get(waiting.pop(0), ()):
                         found.pop(near, None)  # the board computed it anew
             except LinkTimeout as error:  # perhaps the frame was lost
-                job.outages = _NEVER
+                job.outages = UNSURE
                 lost: BmsError = error
             else:
                 lost = LinkTimeout("The line went silent for long, again and again.")
@@ -158,7 +156,7 @@ async def _write_back(
             try:
                 await _write_back_one(job, address, aim)
             except LinkTimeout:  # perhaps the frame was lost
-                job.outages = _NEVER
+                job.outages = UNSURE
                 if not left:
                     raise
                 continue

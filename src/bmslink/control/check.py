@@ -14,13 +14,14 @@ from bmslink.control.decide.compile import CompiledPolicies, compile_policies, c
 from bmslink.control.decide.policy import Mode, PolicySet, Severity
 from bmslink.control.decide.quantities import QUANTITIES
 from bmslink.control.decide.rule import PolicyRule, fraction_at, in_words
+from bmslink.control.decide.sample import OPEN
 from bmslink.control.decide.thresholds import THRESHOLDS, UNITS
+from bmslink.control.written import in_words as in_file
 from bmslink.model import Reading
-from bmslink.settings.bands import BANDS, LONGEST_OCP_DELAY, Band
-from bmslink.settings.rules import review
+from bmslink.settings.rules import CELLS_THERE, lint
 from bmslink.settings.units import write
 
-__all__ = ["Finding", "Level", "check_pack", "check_policies", "check_settings"]
+__all__ = ["Finding", "Level", "check_pack", "check_policies", "check_settings", "in_force"]
 
 Settings = Mapping[str, float]
 
@@ -65,6 +66,7 @@ def check_policies(policies: PolicySet, settings: Settings | None = None) -> lis
     """What is doubtful about the policies, over a BMS with these settings if they are known."""
     plan = compile_policies(policies, settings, acting=tuple(Mode))
     found = [
+        *_as_shipped(policies),
         *_looser(policies),
         *_weaker(policies),
         *_modes(policies),
@@ -77,6 +79,46 @@ def check_policies(policies: PolicySet, settings: Settings | None = None) -> lis
             for name, why in plan.not_applicable.items()
         ]
     return _sorted(found)
+
+
+def in_force(policies: PolicySet, file: object) -> str:
+    """The sentence for a file of an older schema whose values are not all in force; else empty."""
+    count = len(policies.as_shipped)
+    if not count:
+        return ""
+    named = [
+        f"{each.key[-1]} is {each.now}"
+        for each in policies.as_shipped
+        if each.key[0] == "thresholds"
+    ]
+    such = f" ({', '.join(named)})" if named else ""
+    return (
+        f"{file} is of an older version: {count} of its values are the defaults of then, and "
+        f"today's are in force{such}. `bmslink control check {file}` lists them, and --upgrade "
+        "writes them."
+    )
+
+
+def _as_shipped(policies: PolicySet) -> Iterator[Finding]:
+    """What the file says and is not in force, one by one; the ends of curves in one sentence."""
+    curves: dict[str, None] = {}
+    for each in policies.as_shipped:
+        name = ".".join(each.key[1:])
+        if each.now is None:
+            curves[each.key[1]] = None
+            continue
+        was, now = in_file(each.was), in_file(each.now)
+        text = f"{name}: {was} was the default of an older version; today's is in force: {now}."
+        yield Finding(Level.REMARK, name, text)
+    if curves:
+        text = (
+            "A curve has no release, delays and lockout any more; what the file says of them is "
+            f"without effect: {', '.join(curves)}."
+        )
+        yield Finding(Level.REMARK, "curves", text)
+    if policies.as_shipped:
+        text = "`bmslink control check FILE --upgrade` writes the file anew with what is in force."
+        yield Finding(Level.REMARK, "schema", text)
 
 
 def _looser(policies: PolicySet) -> Iterator[Finding]:
@@ -155,6 +197,11 @@ def _curves(policies: PolicySet, plan: CompiledPolicies) -> Iterator[Finding]:
                 f"{derate} still leaves {_left(rules[derate], limit)} when {trip} acts at "
                 f"{where}{basis}: the current is cut off there, not led to 0.",
             )
+    charge, fall = policies.thresholds["charge_voltage"], rules.get("cell_overvoltage_derate")
+    if fall is not None and charge * fall.sign >= fall.trip:
+        end = write(fall.trip * fall.sign, "V")
+        text = f"charge_voltage is {write(charge, 'V')}, but the charge current is 0 from {end} on."
+        yield Finding(Level.WARNING, "charge_voltage", text)
     for name, policy in policies.policies.items():
         curve = curve_of(policy, policies)
         if curve is not None and policy.mode != Mode.OFF and len({y for _, y in curve}) == 1:
@@ -184,52 +231,29 @@ def _ratings(policies: PolicySet, plan: CompiledPolicies) -> Iterator[Finding]:
 
 # ------------------------------------------------------------------------------------ settings
 
-_Rule = tuple[Level, tuple[str, ...], Callable[[Settings, PolicySet], bool], str]
+_Rule = tuple[Level, str, Callable[[Settings, PolicySet], bool], str]
 _MORE_THAN = 1e-6
 
 
-def _beyond(
-    band: Callable[[Band], tuple[float, float]], key: str
-) -> Callable[[Settings, PolicySet], bool]:
-    def outside(s: Settings, p: PolicySet) -> bool:
-        low, high = band(BANDS[p.battery.chemistry])
-        return not low <= s[key] <= high
+def _above_the_fuse(key: str) -> _Rule:
+    def above(settings: Settings, policies: PolicySet) -> bool:
+        fuse = policies.battery.fuse
+        return fuse is not None and abs(settings[key]) > fuse
 
-    return outside
+    return Level.DANGER, key, above, f"{key} {{{key}:g}} A is above the fuse."
 
 
 _RULES: tuple[_Rule, ...] = (
-    (Level.WARNING, ("cell_ovp",), _beyond(lambda band: band.ovp, "cell_ovp"),
-     "cell_ovp {cell_ovp:.3f} V is unusual for {chemistry}; is it set for another chemistry?"),
-    (Level.WARNING, ("cell_uvp",), _beyond(lambda band: band.uvp, "cell_uvp"),
-     "cell_uvp {cell_uvp:.3f} V is unusual for {chemistry}; is it set for another chemistry?"),
-    (Level.DANGER, ("cell_count",), lambda s, p: int(s["cell_count"]) != p.battery.cells,
+    (Level.DANGER, "cell_count", lambda s, p: int(s["cell_count"]) != p.battery.cells,
      "The BMS is set to {cell_count:g} cells, the file to {cells}."),
-    (Level.WARNING, ("nominal_capacity",),
+    (Level.WARNING, "nominal_capacity",
      lambda s, p: abs(s["nominal_capacity"] - p.battery.capacity) > 0.1 * p.battery.capacity,
      "The BMS is set to {nominal_capacity:g} Ah, the file to {capacity:g} Ah."),
-    (Level.WARNING, ("balance_start_voltage",),
-     lambda s, p: s["balance_start_voltage"] < p.thresholds["balance_start"] - 0.05,
-     "Balancing starts at {balance_start_voltage:.3f} V, where cells cannot be compared."),
-    (Level.WARNING, ("balance_delta",), lambda s, p: s["balance_delta"] < 0.005,
-     "The balancer starts at {balance_delta:.3f} V apart, which is the noise of the measurement."),
-    (Level.WARNING, ("charge_ocp_delay",),
-     lambda s, p: s["charge_ocp_delay"] > LONGEST_OCP_DELAY,
-     "charge_ocp_delay is {charge_ocp_delay:g} s: more than five minutes of over-current."),
-    (Level.WARNING, ("discharge_ocp_delay",),
-     lambda s, p: s["discharge_ocp_delay"] > LONGEST_OCP_DELAY,
-     "discharge_ocp_delay is {discharge_ocp_delay:g} s: more than five minutes of over-current."),
-    (Level.DANGER, ("charge_ocp",),
-     lambda s, p: p.battery.fuse is not None and s["charge_ocp"] > p.battery.fuse,
-     "charge_ocp {charge_ocp:g} A is above the fuse."),
-    (Level.DANGER, ("discharge_ocp",),
-     lambda s, p: p.battery.fuse is not None and s["discharge_ocp"] > p.battery.fuse,
-     "discharge_ocp {discharge_ocp:g} A is above the fuse."),
-    (Level.WARNING, ("full_charge_voltage", "cell_ovp"),
-     lambda s, p: s["full_charge_voltage"] < 10
-     and s["full_charge_voltage"] > s["cell_ovp"] - 0.05 + _MORE_THAN,
-     "full_charge_voltage {full_charge_voltage:.3f} V is too near cell_ovp {cell_ovp:.3f} V."),
+    _above_the_fuse("charge_ocp"),
+    _above_the_fuse("discharge_ocp"),
 )  # fmt: skip
+"""Where the settings differ from what the file says. What is wrong with settings whatever the file
+says is the business of `settings.rules`."""
 
 
 def check_settings(settings: Settings, policies: PolicySet) -> list[Finding]:
@@ -243,13 +267,12 @@ def check_settings(settings: Settings, policies: PolicySet) -> list[Finding]:
         "capacity": battery.capacity,
     }
     found = [
-        Finding(level, keys[0], text.format_map(words))
-        for level, keys, wrong, text in _RULES
-        if all(key in known for key in keys) and wrong(known, policies)
+        Finding(level, key, text.format_map(words))
+        for level, key, wrong, text in _RULES
+        if key in known and wrong(known, policies)
     ]
-    told = {finding.about for finding in found}
-    for verdict in review(known, cells=battery.cells, chemistry=battery.chemistry):
-        if verdict.passed is False and not told & set(verdict.keys):
+    for verdict in lint(known, cells=battery.cells, chemistry=battery.chemistry):
+        if verdict.rule != CELLS_THERE:  # it is said above, with the file's name for it
             level = Level.DANGER if verdict.severity == "error" else Level.WARNING
             found.append(Finding(level, verdict.keys[0], verdict.sentence))
     return _sorted(found)
@@ -277,7 +300,8 @@ def check_pack(reading: Reading, policies: PolicySet) -> list[Finding]:
     probes = battery.sensors or tuple(
         name for name in reading.temperatures if name.startswith(("cell_", "sensor_"))
     )
-    silent = [name for name in probes if reading.temperatures.get(name) is None]
+    told = reading.temperatures
+    silent = [name for name in probes if (t := told.get(name)) is None or t <= OPEN]
     if silent:
         heard = [name for name in probes if name not in silent] or [
             name for name, value in reading.temperatures.items()

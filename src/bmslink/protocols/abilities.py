@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from bmslink.errors import SettingError
 from bmslink.link.link import Frame
-from bmslink.model import Capability, Identity, Switch
+from bmslink.model import Adjustment, Capability, Identity, Switch
 from bmslink.protocols.base import Driver
 from bmslink.protocols.common.settings_map import SettingsMap
 from bmslink.protocols.parts import ClockSoc, SettingsAccess, Switches
@@ -24,6 +24,8 @@ __all__ = [
     "is_setting",
     "settings_of",
     "switches_of",
+    "to_adjust",
+    "to_switch",
 ]
 
 F = TypeVar("F", bound=Frame)
@@ -48,6 +50,23 @@ def clock_soc_of(driver: Driver[F]) -> ClockSoc[F]:
     if driver.clock_soc is None:
         raise SettingError(f"Clock and charge cannot be set: {can_adjust(driver, 'clock').reason}.")
     return driver.clock_soc
+
+
+def to_switch(driver: Driver[F], switch: Switch) -> Switches[F]:
+    """Its part for switches; `SettingError` unless a command sets this one."""
+    able = can_switch(driver, switch)
+    if not able.supported:
+        raise SettingError(f"{switch} cannot be switched: {able.reason}.")
+    return switches_of(driver)
+
+
+def to_adjust(driver: Driver[F], wish: Adjustment) -> ClockSoc[F]:
+    """Its part for clock and charge; `SettingError` unless it sets what is wished."""
+    for what in ("clock", "soc"):
+        able = can_adjust(driver, what)
+        if getattr(wish, what) is not None and not able.supported:
+            raise SettingError(f"{what} cannot be set: {able.reason}.")
+    return clock_soc_of(driver)
 
 
 def _no_switches(driver: Driver[Any]) -> str:

@@ -9,16 +9,25 @@ and `abilities` says why.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
-from bmslink.errors import SettingError
+from bmslink.errors import FrameError, SettingError
 from bmslink.link.link import Frame
 from bmslink.model import Adjustment, Capability, Command, Identity, Switch
 from bmslink.protocols.common.settings_map import (
+    RawSettings,
     SeenSettings,
     SettingsMap,
     Slot,
@@ -30,6 +39,9 @@ __all__ = ["ClockSoc", "SettingsAccess", "Switches"]
 
 F = TypeVar("F", bound=Frame)
 
+_READINGS = 3
+"""How often two readings of all settings may differ."""
+
 
 class SettingsAccess(ABC, Generic[F]):
     """Reads the settings of one board, and makes the frames that write them."""
@@ -38,7 +50,8 @@ class SettingsAccess(ABC, Generic[F]):
     """How long a written value may take to appear in what is read, s."""
 
     def __init__(self) -> None:
-        self.seen = SeenSettings()
+        self._conversations = 0
+        self.seen: SeenSettings = SeenSettings()
         """Raw settings as they were read from this board."""
         self.own_map: SettingsMap | None = None
         """The map of this board, once it was found."""
@@ -66,8 +79,24 @@ class SettingsAccess(ABC, Generic[F]):
         does the same with this board at the moment; nothing that switches off does."""
         yield
 
-    conversations, in_session = 0, False
-    """How many callers want a session for reading kept open, and whether one is open."""
+    @contextmanager
+    def conversation(self) -> Iterator[None]:
+        """Inside, a session for reading stays open for what is asked next."""
+        self._conversations += 1
+        try:
+            yield
+        finally:
+            self._conversations -= 1
+
+    @property
+    def in_conversation(self) -> bool:
+        """Whether a session for reading is to stay open."""
+        return self._conversations > 0
+
+    @property
+    def in_session(self) -> bool:
+        """Whether a session is open, perhaps one that was kept open."""
+        return False
 
     async def leave_session(self) -> None:
         """End the session that is kept open."""
@@ -83,6 +112,26 @@ class SettingsAccess(ABC, Generic[F]):
         """The same, asked by other questions: where answers do not name theirs, what one gave
         away wrongly is not given twice."""
         return await self.fetch(slots)
+
+    async def fetch_proven(
+        self, settings_map: SettingsMap, calm: Callable[[], Awaitable[None]]
+    ) -> RawSettings:
+        """What two readings in a row give alike, asked by questions that differ, of a board whose
+        answers do not name theirs. `calm` waits until late answers have come. `FrameError` where
+        no two agree."""
+        first = await self.fetch(settings_map.slots)
+        for left in reversed(range(_READINGS)):
+            again = await self.fetch_again(settings_map.slots)
+            if not settings_map.differing(first, again):
+                return again
+            await calm()
+            if left:
+                first = await self.fetch(settings_map.slots)
+        raise FrameError(
+            f"Two readings of the settings differed {_READINGS} times: the line gives answers to "
+            "other questions, or somebody else changes settings. Check the wiring and other "
+            "masters, and read again."
+        )
 
     def shipped(self) -> SettingsMap:
         """The table of this board's dialect and firmware that writes are held against."""
@@ -121,9 +170,9 @@ class Switches(Generic[F]):
     ) -> None:
         self.name = name
         """Of the protocol."""
-        self.commands = frozenset(commands)
+        self.commands: frozenset[Switch] = frozenset(commands)
         """The switches that a command sets."""
-        self.settable = frozenset(settable)
+        self.settable: frozenset[Switch] = frozenset(settable)
         """The switches that are settings here (`charge_switch`), and no commands."""
         self.missing = missing
         """Why others cannot be set, where more is known than that nothing proves it."""

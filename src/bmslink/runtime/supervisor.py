@@ -14,7 +14,7 @@ from bmslink.control.audit import Audit, gist
 from bmslink.control.backtest.playback import make_engine
 from bmslink.control.check import Finding, Level, check_pack
 from bmslink.control.decide.decision import Decision
-from bmslink.control.decide.policy import PolicySet
+from bmslink.control.decide.policy import Action, PolicySet
 from bmslink.control.status import PackStatus, Run, StateError, place, write
 from bmslink.errors import BmsError
 from bmslink.model import Reading
@@ -120,7 +120,7 @@ class PackSupervisor:
         async with asyncio.TaskGroup() as group:
             beat = group.create_task(self._beat(interval))
             try:
-                await poll(device, self.hear, interval=interval, count=count)
+                await poll(device, self.hear, interval=interval, count=count, patient=True)
             except BmsError as error:
                 self.hear(error)
             finally:
@@ -195,7 +195,11 @@ class PackSupervisor:
         pack.limits = {name: limit.value for name, limit in found.items()}
         pack.binding = {name: limit.reasons[0].policy for name, limit in found.items()}
         pack.policies = list(_words(decision))
-        pack.trips += sum(event.what in ("trip", "latch") for event in decision.events)
+        pack.trips += sum(
+            event.what in ("trip", "latch")
+            and self._policies.policies[event.policy].acts != (Action.BALANCE,)
+            for event in decision.events
+        )
         self._board.show(at_once=changed)
 
 

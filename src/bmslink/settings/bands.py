@@ -14,14 +14,17 @@ from typing import NamedTuple
 __all__ = [
     "BANDS",
     "CHARGE_RATE",
+    "CHARGE_ROOM",
     "CURRENTS",
     "DISCHARGE_RATE",
     "FLOORS",
     "GUARDED_DELAYS",
+    "LARGEST_DELTA",
     "LONGEST_DELAY",
     "LONGEST_OCP_DELAY",
     "LONGEST_SHORT",
     "SHORT_CIRCUIT",
+    "SMALLEST_DELTA",
     "STRICTER",
     "TOPS",
     "UNUSUAL_DELAY",
@@ -115,6 +118,12 @@ CHARGE_RATE, DISCHARGE_RATE = 2.0, 3.0
 cells for storage take 0.5 to 1 and give 1 to 3; power cells need the rating stated."""
 SHORT_CIRCUIT = 5000.0
 """A. Daly ships 2000; the fuse of a large pack breaks 10 to 20 kA, its FETs do not."""
+
+CHARGE_ROOM = 0.05
+"""V that a cell needs between a full charge and its over-voltage limit: others advise 50 to 100 mV.
+Makers keep at least this (Daly 3.50 and 3.55 V), and cells are never quite equal."""
+SMALLEST_DELTA, LARGEST_DELTA = 0.003, 1.0
+"""V between cells at which a balancer begins: the ends of JK's own range; JK ships the lower."""
 
 _FORMS = ("", "_warning", "_release")
 STRICTER: Mapping[str, int] = MappingProxyType(

@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from bmslink.arguments import did_you_mean
 from bmslink.errors import TargetError
+from bmslink.settings.bands import BANDS
 
 __all__ = ["CHEMISTRIES", "Chemistry", "chemistry"]
 
@@ -83,7 +84,7 @@ _LFP = Chemistry(
         "cell_uvp": 2.50, "cell_uvp_warning": 2.80, "cell_uvp_release": 3.00,
         "balance_start_voltage": 3.40,
         "charge_otp": 55, "charge_otp_warning": 45, "charge_otp_release": 50,
-        "charge_utp": 0, "charge_utp_warning": 3, "charge_utp_release": 3,
+        "charge_utp": BANDS["lfp"].charge_utp, "charge_utp_warning": 3, "charge_utp_release": 3,
         "discharge_otp": 60, "discharge_otp_warning": 50, "discharge_otp_release": 55,
         "discharge_utp": -20, "discharge_utp_warning": -15, "discharge_utp_release": -17,
     }),
@@ -105,7 +106,7 @@ _NMC = Chemistry(
         "cell_uvp": 2.80, "cell_uvp_warning": 3.10, "cell_uvp_release": 3.20,
         "balance_start_voltage": 4.00,
         "charge_otp": 45, "charge_otp_warning": 40, "charge_otp_release": 42,
-        "charge_utp": 0, "charge_utp_warning": 3, "charge_utp_release": 3,
+        "charge_utp": BANDS["nmc"].charge_utp, "charge_utp_warning": 3, "charge_utp_release": 3,
         "discharge_otp": 60, "discharge_otp_warning": 50, "discharge_otp_release": 55,
         "discharge_utp": -20, "discharge_utp_warning": -15, "discharge_utp_release": -17,
     }),
@@ -127,7 +128,7 @@ _LTO = Chemistry(
         "cell_uvp": 1.70, "cell_uvp_warning": 1.90, "cell_uvp_release": 2.00,
         "balance_start_voltage": 2.45,
         "charge_otp": 50, "charge_otp_warning": 45, "charge_otp_release": 45,
-        "charge_utp": -10, "charge_utp_warning": -7, "charge_utp_release": -7,
+        "charge_utp": BANDS["lto"].charge_utp, "charge_utp_warning": -7, "charge_utp_release": -7,
         "discharge_otp": 55, "discharge_otp_warning": 50, "discharge_otp_release": 50,
         "discharge_utp": -20, "discharge_utp_warning": -15, "discharge_utp_release": -17,
     }),
@@ -149,7 +150,7 @@ _NA_ION = Chemistry(
         "cell_uvp": 1.80, "cell_uvp_warning": 2.10, "cell_uvp_release": 2.40,
         "balance_start_voltage": 3.50,
         "charge_otp": 45, "charge_otp_warning": 40, "charge_otp_release": 42,
-        "charge_utp": 0, "charge_utp_warning": 3, "charge_utp_release": 3,
+        "charge_utp": BANDS["na-ion"].charge_utp, "charge_utp_warning": 3, "charge_utp_release": 3,
         "discharge_otp": 60, "discharge_otp_warning": 50, "discharge_otp_release": 55,
         "discharge_utp": -20, "discharge_utp_warning": -15, "discharge_utp_release": -17,
     }),

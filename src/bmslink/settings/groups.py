@@ -58,7 +58,7 @@ _CONCEPTS: tuple[tuple[re.Pattern[str], Group], ...] = tuple(
         (r"heating(?:_|$)", Group.TEMPERATURE),
         (r"soc(?:_|$)", Group.CAPACITY),
         (r"(?:nominal|cycle|charged|discharged|second)_capacity$", Group.CAPACITY),
-        (r"(?:full_charge|empty|float|request_charge)_(?:voltage|delay)$", Group.CAPACITY),
+        (r"(?:full_charge|empty|float|request_charge)_(?:voltage|delay|time)$", Group.CAPACITY),
     )
 )
 """How a key begins, without its vendor -> what it is about; the first that fits."""
@@ -80,6 +80,7 @@ _OTHERS: Mapping[str, Group] = MappingProxyType(
         "daly_nominal_cell_voltage": Group.CAPACITY,
         "jk_battery_type": Group.CAPACITY,
         "jk_float_mode": Group.CAPACITY,
+        "jk_rebulk_soc": Group.CAPACITY,
         "jbd_external_switch": Group.SWITCHES,
         "jbd_load_detection": Group.SWITCHES,
         "jk_button_emergency": Group.SWITCHES,

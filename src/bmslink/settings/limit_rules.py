@@ -19,6 +19,7 @@ from bmslink.settings.bands import (
     UNUSUAL_DELAY,
     Band,
 )
+from bmslink.settings.catalogue import CATALOGUE
 from bmslink.settings.rule import Facts, SettingRule, Severity, within
 
 __all__ = ["limit_rules"]
@@ -57,9 +58,8 @@ def _delays() -> Iterator[SettingRule]:
 
 
 def _tops() -> Iterator[SettingRule]:
-    units = {"cell_delta": "V", "temperature_delta": "K"}
     for key, top in TOPS.items():
-        unit = units.get(key, "°C")
+        unit = CATALOGUE[key].unit
         for level in _LEVELS:
             why = f"is above {top:g} {unit}: that protects nothing"
             yield within(f"{key}{level}", -math.inf, top, "error", why, unit)

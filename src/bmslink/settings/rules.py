@@ -11,14 +11,15 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
-from bmslink.settings.bands import BANDS, Band
+from bmslink.settings.bands import BANDS, CHARGE_ROOM, LARGEST_DELTA, SMALLEST_DELTA, Band
 from bmslink.settings.chemistry import chemistry as find_chemistry
 from bmslink.settings.limit_rules import limit_rules
-from bmslink.settings.rule import Facts, RuleVerdict, SettingRule, Severity, within
+from bmslink.settings.rule import Facts, RuleVerdict, SettingRule, Severity
 from bmslink.settings.setting import Value
 
 __all__ = [
     "BANDS",
+    "CELLS_THERE",
     "RULES",
     "Band",
     "Facts",
@@ -79,16 +80,16 @@ def _orders() -> Iterator[SettingRule]:
 
 
 def _set(low: str, high: str, severity: Severity, *, gap: float = 0.0) -> SettingRule:
-    """The same for values of which 0 says that the function is off; `gap` as well, V."""
+    """The same for values of which 0 says that the function is off.
+
+    With a `gap`, V: so far below. Which of the two is higher is then left to the rule without.
+    """
 
     def judge(facts: Facts) -> str | None:
         lower, upper = facts.values[low], facts.values[high]
-        if (
-            not lower
-            or not upper
-            or lower + gap < upper
-            or (gap and math.isclose(lower + gap, upper))
-        ):
+        if not lower or not upper or lower + gap < upper:
+            return None
+        if gap and (lower >= upper or math.isclose(lower + gap, upper)):
             return None
         room = f" by {gap:g} V" if gap else ""
         return f"{low} ({lower:g} V) must lie below {high} ({upper:g} V){room}."
@@ -97,11 +98,24 @@ def _set(low: str, high: str, severity: Severity, *, gap: float = 0.0) -> Settin
     return SettingRule(name, (low, high), severity, judge)
 
 
+CELLS_THERE = "cells there"
+"""The rule that compares the board's number of cells with that of the pack."""
+
+
 def _count(facts: Facts) -> str | None:
     held = facts.values["cell_count"]
     if held == facts.cells:
         return None
     return f"cell_count is {held:g}, but {facts.cells} cells are there."
+
+
+def _delta(facts: Facts) -> str | None:
+    value = facts.values["balance_delta"]
+    if value < SMALLEST_DELTA:
+        return f"balance_delta ({value:g} V) is less than a board can measure."
+    if value > LARGEST_DELTA:
+        return f"balance_delta ({value:g} V) is so much that balancing never begins."
+    return None
 
 
 def _capacity(facts: Facts) -> str | None:
@@ -112,15 +126,15 @@ def _capacity(facts: Facts) -> str | None:
 
 def _rules() -> Iterator[SettingRule]:
     yield from _orders()
-    yield _set("full_charge_voltage", "cell_ovp", "error")
+    for key in ("full_charge_voltage", "jk_request_charge_voltage"):
+        yield _set(key, "cell_ovp", "error")
+        yield _set(key, "cell_ovp", "warning", gap=CHARGE_ROOM)
     yield _set("cell_uvp", "empty_voltage", "warning")
     yield _set("empty_voltage", "full_charge_voltage", "error")
-    yield _set("jk_request_charge_voltage", "cell_ovp", "error")
-    yield _set("jk_request_charge_voltage", "cell_ovp", "warning", gap=0.05)
     yield _set("float_voltage", "jk_request_charge_voltage", "error")
     yield _set("float_voltage", "cell_ovp", "error")
-    yield within("balance_delta", 0.003, 1, "warning", "is less than a board can measure", "V")
-    yield SettingRule("cells there", ("cell_count",), "error", _count, counts=True)
+    yield SettingRule("balance_delta warning", ("balance_delta",), "warning", _delta)
+    yield SettingRule(CELLS_THERE, ("cell_count",), "error", _count, counts=True)
     yield SettingRule("capacity", ("nominal_capacity",), "warning", _capacity)
     yield from limit_rules()
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bmslink
-from bmslink.errors import FrameError, LinkTimeout, TargetError
+from bmslink.errors import FrameError, LinkTimeout, SettingError, TargetError
 from bmslink.link.capture import open_capture
 from bmslink.link.link import Link
 from bmslink.model import Condition, Reading
@@ -457,3 +457,15 @@ def test_a_settings_block_of_another_length_is_not_had() -> None:
 
     drive(short, none)
     drive(whole, one)
+
+
+def test_no_setting_of_such_a_pack_is_written_checked_or_not() -> None:
+    slot = up_map().slots[0]
+    data = bytes(slot.layout.sizeof())
+
+    async def use(driver: JBDUP) -> None:
+        for write in (driver.settings.write_command, driver.settings._make_write):
+            with pytest.raises(SettingError):
+                write(slot, data)
+
+    drive(Board(), use)

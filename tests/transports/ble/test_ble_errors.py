@@ -125,7 +125,7 @@ def test_a_failure_that_passes_is_tried_again():
 
     async def main():
         asyncio.get_running_loop().call_later(0.2, module.broken.clear)
-        async with bmslink.connect(f"jbd+ble://{ADDRESS}") as device:
+        async with bmslink.connect(f"jbd+ble://{ADDRESS}").board as device:
             return await device.read()
 
     assert virtual_run(main()).soc is not None

@@ -333,7 +333,7 @@ async def test_the_backend_is_closed_by_the_last_and_survives_who_is_cancelled(
     await use(0.01)  # whoever comes then finds it as it should be
     assert OPENED[-1] == "close"
     assert OPENED.count("open") <= opens + 1
-    async with bmslink.connect("sim://jbd") as device:
+    async with bmslink.connect("sim://jbd").board as device:
         await device.read()
     state = 0
     for step in OPENED:

@@ -15,6 +15,8 @@ __all__ = ["Column", "Prose", "Table", "folded", "kept"]
 _GAP = 2
 _NARROWEST = 16
 """A column of sentences is no narrower beside others, columns."""
+_COMFORTABLE = 24
+"""It is no narrower for the sake of a column that could be left out."""
 _INDENT = 2
 
 
@@ -97,11 +99,12 @@ class Table:
             for n, column in enumerate(self._columns)
         }
         natural = {n: width for n, width in natural.items() if width}
+        prose = [n for n in natural if self._columns[n].prose]
+        give = max((natural[n] - _COMFORTABLE for n in prose), default=0)
         for spare in [n for n in natural if self._columns[n].spare]:
-            if _total(natural) > room:
+            if _total(natural) - max(0, give) > room:
                 del natural[spare]
         over = _total(natural) - room
-        prose = [n for n in natural if self._columns[n].prose]
         if over > 0 and prose:
             widest = max(prose, key=lambda n: natural[n])
             left = natural[widest] - over

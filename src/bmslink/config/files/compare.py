@@ -8,11 +8,12 @@ from typing import Any
 
 from bmslink.config.checks.plausible import believe
 from bmslink.config.files.backup import Backup
-from bmslink.config.files.profile import NumberWithUnit, Profile, in_words
+from bmslink.config.files.profile import Profile, in_words
 from bmslink.errors import SettingError, UsageError
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.catalogue import CATALOGUE
 from bmslink.settings.setting import Value
+from bmslink.settings.units import NumberWithUnit
 
 __all__ = [
     "MISSING",
@@ -40,6 +41,8 @@ class Side:
     """It says something about its own settings only, as a profile does."""
     ignored: frozenset[str] = frozenset()
     """What changes by itself, and what belongs to this one board."""
+    recorded: bool = False
+    """It was written down earlier: what it lacks may not have been known then."""
     optional: frozenset[str] = frozenset()
     """What a profile asks only of boards that have it."""
 
@@ -76,7 +79,8 @@ def compare(sides: Sequence[Side], *, whole: bool = False) -> list[Difference]:
     `whole`: those that are as well.
 
     A board that has no such setting, or does not tell its value, differs from one that does, but
-    for what a profile says is optional. A profile counts for what it says; between profiles alone,
+    for what a profile says is optional. What a backup lacks is missing there and no difference: an
+    earlier version did not know it. A profile counts for what it says; between profiles alone,
     what one of them does not say is missing there. What changes by itself or belongs to one board
     is left out. `UsageError` for a profile's value that no board can have (A where V belongs).
     """
@@ -111,14 +115,12 @@ def _choosing(sides: Sequence[Side], key: str) -> Sequence[Side]:
     """The sides with `on` and `off` of a profile as words, where boards hold a word."""
     if not any(isinstance(side.values.get(key), str) for side in sides if not side.partial):
         return sides
-    return [_in_words(side, key) for side in sides]
-
-
-def _in_words(side: Side, key: str) -> Side:
-    value = side.values.get(key)
-    if not (side.partial and isinstance(value, bool)):
-        return side
-    return replace(side, values={**side.values, key: in_words(value)})
+    return [
+        replace(side, values={**side.values, key: in_words(value)})
+        if isinstance(value := side.values.get(key), bool) and side.partial
+        else side
+        for side in sides
+    ]
 
 
 def _lacked(
@@ -126,10 +128,12 @@ def _lacked(
 ) -> bool:
     """Whether a side lacks what it should have: what is on another board, in a profile that asks
     it of every board, or, between profiles alone, in the other one."""
-    lacking = [side for side, gone in zip(sides, missing, strict=True) if gone]
+    lacking = [
+        side for side, gone in zip(sides, missing, strict=True) if gone and not side.recorded
+    ]
     if all(not side.partial for side in lacking):
         return bool(lacking) and any(key not in side.optional for side in having)
-    return True
+    return bool(lacking)
 
 
 MISSING = "missing"
@@ -161,7 +165,13 @@ def side_of_table(name: str, table: SettingsSnapshot) -> Side:
 
 def side_of_backup(name: str, backup: Backup) -> Side:
     """A board as it was then."""
-    return Side(name=name, values=backup.values, units=backup.units, ignored=frozenset(backup.own))
+    return Side(
+        name=name,
+        values=backup.values,
+        units=backup.units,
+        ignored=frozenset(backup.own),
+        recorded=True,
+    )
 
 
 def side_of_profile(name: str, profile: Profile) -> Side:

@@ -38,12 +38,12 @@ from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot
 from bmslink.protocols.names import no_name
 from bmslink.settings.chemistry import CHEMISTRIES
 from bmslink.settings.chemistry import chemistry as find_chemistry
-from bmslink.settings.setting import CONVERSIONS, SWITCHES, UNITS, Setting, Value
+from bmslink.settings.setting import SWITCHES, Setting, Value
+from bmslink.settings.units import NumberWithUnit, UnitError, read
 from bmslink.storage.atomic import read_bounded
 from bmslink.storage.toml import comma_at, lines_of, loads
 
 __all__ = [
-    "NumberWithUnit",
     "Profile",
     "ProfileError",
     "in_words",
@@ -58,8 +58,6 @@ _BEYOND, _LONGEST_NUMBER = 1e12, 40
 _TABLES = ("settings", "optional")
 _KEYS = ("schema", "title", "chemistry", *_TABLES)
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_QUANTITY = re.compile(r"\s*([+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(\S*)\s*")
-_TO_BASE = {**CONVERSIONS, "C": ("°C", 1.0)}
 
 
 SWITCHED = MappingProxyType({"on": True, "true": True, "off": False, "false": False})
@@ -68,29 +66,6 @@ SWITCHED = MappingProxyType({"on": True, "true": True, "off": False, "false": Fa
 
 class ProfileError(UsageError):
     """A profile that cannot be read; names the file and the line."""
-
-
-@dataclass(frozen=True, slots=True)
-class NumberWithUnit:
-    """A number with the unit it was written with."""
-
-    value: float
-    unit: str
-
-    def to(self, unit: str) -> float:
-        """The number in a setting's unit; `SettingError` where they do not go together."""
-        if self.unit == unit:
-            return self.value
-        base, per = _TO_BASE.get(self.unit, (self.unit, 1.0))
-        wanted, wanted_per = _TO_BASE.get(unit, (unit, 1.0))
-        if base != wanted:
-            raise UsageError(f"{self.value:g} {self.unit} is no value in {unit or 'steps'}.")
-        return round(self.value * per / wanted_per, 9)
-
-    def plain(self) -> tuple[str, float]:
-        """Its base unit, and the number in it (3600 mV are 3.6 V)."""
-        base, per = _TO_BASE.get(self.unit, (self.unit, 1.0))
-        return base, round(self.value * per, 9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +79,9 @@ class Profile:
     chemistry: str | None = None
     """The cells that it is made for."""
     title: str = ""
+    """What the file calls itself."""
     path: str = ""
+    """The file; empty where there is none."""
     lines: Mapping[str, int] = field(default_factory=dict)
     """Where each key is."""
 
@@ -248,17 +225,13 @@ def _value(key: str, value: object) -> Value | NumberWithUnit:
         return SWITCHED[value]
     if comma := decimal_comma(value):
         raise UsageError(f"{key}: {value[:_LONGEST_NUMBER]!r} is no number.{comma}")
-    match = _QUANTITY.fullmatch(value) if len(value) <= _LONGEST_NUMBER else None
-    if match is None:
+    try:
+        found = read(value)
+    except UnitError as exc:
+        raise UsageError(f"{key}: {exc}") from None
+    if found is None:
         return value
-    number, unit = float(match[1]), match[2]
-    if not abs(number) < _BEYOND:
-        raise UsageError(f"{key} cannot be {value}.")
-    if not unit:
-        return number
-    if unit not in UNITS and unit not in _TO_BASE:
-        raise UsageError(f"{key}: {unit!r} is no unit; known: {', '.join(u for u in UNITS if u)}.")
-    return NumberWithUnit(number, unit)
+    return found if found.unit else found.value
 
 
 def typed_value(text: str, name: str = "the value") -> float | NumberWithUnit:

@@ -8,9 +8,10 @@ from dataclasses import asdict
 from typing import Any
 
 from bmslink.board import Board
+from bmslink.errors import BmsError, LinkTimeout
 from bmslink.model import Identity
 
-__all__ = ["identify_as", "pack_of", "same_board"]
+__all__ = ["identify_as", "pack_of", "require_same_board", "same_board"]
 
 _LOOKS = 3
 """How often who answers is looked at where it differs."""
@@ -56,3 +57,24 @@ async def identify_as(
             break
         await asyncio.sleep(_TICK)
     return found, other
+
+
+async def require_same_board(
+    device: Board, known: Mapping[str, Any] | None, lost: LinkTimeout, *, within: float | None
+) -> None:
+    """Ask who answers before something is sent again that nothing acknowledged.
+
+    Raises `LinkTimeout` ("other") where it is another board than `known`. What cannot be found out
+    `within` so many seconds is no difference; without that limit, it is raised.
+    """
+    if known is None:
+        return
+    try:
+        async with asyncio.timeout(within):
+            _, other = await identify_as(device, known)
+    except (BmsError, TimeoutError):
+        if within is None:
+            raise
+        return
+    if other:
+        raise LinkTimeout(f"who answers now is another board: {other}", "other") from lost

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bmslink.arguments import checked
-from bmslink.board import Board
+from bmslink.board import Board, on_board
 from bmslink.config.checks.check import refuse
 from bmslink.config.identity.fingerprint import fingerprint
 from bmslink.config.identity.places import where
@@ -39,6 +39,7 @@ class CutOff:
     """A change that was cut off."""
 
     sentence: str
+    """What happened and what to do next."""
     begin: Mapping[str, Any]
     """The journal's record of it."""
     back: bool
@@ -61,6 +62,7 @@ class CutOff:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
+@on_board
 @checked()
 async def cut_off_change(device: Board, journal: Journal | None = None) -> CutOff | None:
     """The oldest change of this pack that was cut off, and what is there now; nothing is sent.
@@ -110,6 +112,7 @@ async def settings_where_any(device: Board, identity: Identity) -> SettingsSnaps
         return None
 
 
+@on_board
 @checked()
 async def unfinished(device: Board, journal: Journal | None = None) -> str | None:
     """What of this pack was cut off, in a sentence; `None`: nothing."""

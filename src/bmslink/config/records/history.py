@@ -13,7 +13,7 @@ from bmslink.config.checks.check import refuse
 from bmslink.config.files.backup import Backup
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
 from bmslink.config.identity.places import Place, recorded_place, where
-from bmslink.config.records.last_change import LastChange
+from bmslink.config.records.last_change import LastChange, chemistry_of
 from bmslink.config.records.moment import local
 from bmslink.config.records.open_changes import By, regards
 from bmslink.config.restore import Stood
@@ -22,7 +22,6 @@ from bmslink.link.transport import parse_target
 from bmslink.model import Identity, Switch
 from bmslink.packs import named
 from bmslink.protocols.common.settings_map import SettingsSnapshot
-from bmslink.settings.chemistry import CHEMISTRIES
 from bmslink.settings.setting import SWITCHES
 from bmslink.storage.journal import Journal, JournalError, Open
 
@@ -159,11 +158,9 @@ class ChangeHistory:
         `None` where nobody did, or where it was waived that something contradicted it."""
         found = None
         for past in self._changes.values():
-            said, waived = past.begin.get("chemistry"), past.begin.get("waived")
-            if not past.proven or said not in CHEMISTRIES or not isinstance(waived, list):
-                continue
-            if "chemistry" not in waived and any(n.get("outcome") == "done" for n in past.notes):
-                found = str(said)
+            done = any(note.get("outcome") == "done" for note in past.notes)
+            if past.proven and done:
+                found = chemistry_of(past.begin) or found
         return found
 
     def last(self) -> LastChange:

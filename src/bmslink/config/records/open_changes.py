@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from bmslink.board import Board
+from bmslink.board import Board, on_board
 from bmslink.config.checks.check import refuse
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
 from bmslink.config.identity.known_as import pack_of
@@ -28,6 +28,7 @@ __all__ = [
     "belongs",
     "blocks_of",
     "cut_off",
+    "left_behind",
     "lock_names",
     "may_be_written_from",
     "open_change",
@@ -138,20 +139,45 @@ def said_of_twin(cut: Open, device: Board) -> str:
     return f"{_twin(cut)}{damaged} If it is that board, {resume}."
 
 
+@on_board
 def open_change(
-    device: Board, cuts: Sequence[Open], identity: Identity | None = None
+    device: Board, identity: Identity | None = None, *, journal: Journal | None = None
 ) -> str | None:
-    """Of these changes that were cut off, the one of this pack, in a sentence.
+    """What was cut off earlier on the pack of an open device, in a sentence; `None`: nothing.
 
     Nothing is asked of the device, so without its identity only the place tells; a change that is
-    being made at this moment is none.
+    being made at this moment is none. Raises `JournalError` where the journal cannot be read.
     """
+    journal = journal or Journal()
+    cuts = journal.unfinished(quick=True)
+    if not cuts:
+        return None
     here, who = where(device), identity or Identity(protocol=device.driver.name)
     board = fingerprint(who)
     mine = [cut for cut in cuts if regards(cut, here, board) in ("serial number", "place")]
-    if not mine or is_held(Journal().folder / "locks", here.names):
+    if not mine or is_held(journal.folder / "locks", here.names):
         return None
     return said_of(mine, device, who)
+
+
+@on_board
+def left_behind(device: Board, *, journal: Journal | None = None) -> str:
+    """What a change leaves behind that was interrupted a moment ago, in a sentence.
+
+    A journal that cannot be read may hold it: `resume` will know, or say why not.
+    """
+    here = where(device)
+    try:
+        cuts = (journal or Journal()).unfinished(quick=True)
+        begun = any(recorded_place(each.begin).same(here) for each in cuts)
+    except JournalError:
+        begun = True
+    if not begun:
+        return "Interrupted before anything was sent."
+    return (
+        f"Interrupted in the middle of a change: `bmslink config resume {device.target.word}` "
+        "finishes it or sets it back; until then nothing else is written to this pack."
+    )
 
 
 def said_of(cuts: Sequence[Open], device: Board, identity: Identity) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from bmslink.board import Board
 from bmslink.config.checks.check import Check
-from bmslink.config.identity.known_as import identify_as, pack_of
+from bmslink.config.identity.known_as import pack_of, require_same_board
 from bmslink.config.identity.places import place_of
 from bmslink.config.outcome import Outcome
 from bmslink.config.switching.beside import Beside
@@ -184,22 +184,10 @@ async def _repeatedly(device: Board, off: _Off, step: WriteCommand[Any]) -> None
         except LinkTimeout as lost:
             if not left:
                 raise
-            if loop.time() - begun > _AT_ONCE and (other := await _stranger(device, off)):
-                why = f"who answers now is another board: {other}"
-                raise LinkTimeout(why, "other") from lost
+            if loop.time() - begun > _AT_ONCE:
+                await require_same_board(device, off.known, lost, within=_WHO)
         else:
             return
-
-
-async def _stranger(device: Board, off: _Off) -> str:
-    """How who answers now differs from who was asked before; empty where that is not known."""
-    if off.known is None:
-        return ""
-    try:
-        async with asyncio.timeout(_WHO):
-            return (await identify_as(device, off.known))[1]
-    except (BmsError, TimeoutError):
-        return ""
 
 
 async def _clear_bit(device: Board, off: _Off, settings: SettingsMap, image: RawSettings) -> None:

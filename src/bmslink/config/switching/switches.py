@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from bmslink.arguments import checked
-from bmslink.board import Board
+from bmslink.board import Board, on_board
 from bmslink.config.apply import apply, blocks_of, draft, gate, lock_names, refuse
 from bmslink.config.checks.check import require_waivers
-from bmslink.config.identity.known_as import identify_as, pack_of
+from bmslink.config.identity.known_as import pack_of, require_same_board
 from bmslink.config.identity.locks import locked
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
@@ -41,6 +41,7 @@ _ALLOWED = ("load", "protection")
 """Waivers of somebody who switches: current may flow, and a protection may be active."""
 
 
+@on_board
 @checked()
 async def switch(
     device: Board,
@@ -64,6 +65,7 @@ async def switch(
     return await _on(device, command, journal)
 
 
+@on_board
 @checked()
 async def rehearse_switch(
     device: Board,
@@ -144,9 +146,7 @@ async def _send(
         await device.send(command, transaction)
     except LinkTimeout as lost:
         try:
-            _, other = await identify_as(device, known)
-            if other:
-                raise LinkTimeout(f"who answers now is another board: {other}", "other") from lost
+            await require_same_board(device, known, lost, within=None)
             await device.send(command, transaction)
         except (Refused, TransportError, FrameError):
             raise

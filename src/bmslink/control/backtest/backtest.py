@@ -19,6 +19,7 @@ from bmslink.control.backtest.playback import Playback, make_engine, packs
 from bmslink.control.backtest.report import BacktestCommand, BacktestReport, Margin, Totals, Trip
 from bmslink.control.decide.decision import Decision, Event
 from bmslink.control.decide.engine import Engine
+from bmslink.control.decide.limiter import UNHEARD
 from bmslink.control.decide.limits import Limit
 from bmslink.control.decide.policy import Action, PolicySet, Severity
 from bmslink.control.decide.rule import PolicyRule, State
@@ -60,8 +61,6 @@ class Backtest:
         self.engine = make_engine(policies, settings, poll=poll, sink=sink)
         self.totals = Totals()
         self._playback = Playback(self.engine, self, poll)
-        self._poll = poll
-        self._longest = self.engine.plan.timing.stale_after
         battery = policies.battery
         self._most_amps = _HIGHEST_RATE * battery.capacity
         self._most_volts = _HIGHEST_CELL * battery.cells
@@ -77,6 +76,7 @@ class Backtest:
         self._binding: dict[str, dict[str, float]] = {}
         self._commands: list[BacktestCommand] = []
         self._thrown: dict[str, int] = {}
+        self._allowed = dict.fromkeys(_PERMITS, True)
         self._entry: Entry | None = None
         self._decision: Decision | None = None
         self._target = ""
@@ -116,7 +116,7 @@ class Backtest:
         last = self._entry
         if last is not None:
             passed = entry.time - last.time
-            if passed > self._longest:
+            if passed > self.engine.plan.timing.stale_after:
                 totals.gaps += 1
                 totals.longest_gap = max(totals.longest_gap, passed)
             else:
@@ -138,7 +138,10 @@ class Backtest:
             self._happened(event, time)
         for name in _PERMITS:
             now = getattr(decision, name)
-            if now.allowed != (before is None or getattr(before, name).allowed):
+            if not decision.stale and any(r.policy == UNHEARD for r in now.holders):
+                continue  # too early to say
+            if now.allowed != self._allowed[name]:
+                self._allowed[name] = now.allowed
                 self._throw(name, time, decision)
         if before is not None and before.limits is not decision.limits:
             old, new = before.limits, decision.limits
@@ -155,7 +158,8 @@ class Backtest:
             return
         amount, limits = size * seconds / 3600, decision.limits
         limit = limits.ccl.value if current > 0 else limits.dcl.value
-        cut = max(0.0, size - limit) * seconds / 3600
+        heard = limits.ccl.reasons[0].policy != UNHEARD
+        cut = max(0.0, size - limit) * seconds / 3600 if heard else 0.0
         volts = voltage if voltage is not None and 0 <= voltage <= self._most_volts else 0.0
         if current > 0:
             totals.charged_ah += amount
@@ -186,7 +190,7 @@ class Backtest:
 
     def _bound(self, name: str, limit: Limit, seconds: float) -> None:
         binding = limit.reasons[0].policy
-        if binding != _BASES[name]:
+        if binding not in (_BASES[name], UNHEARD):
             self._lowered[name] = self._lowered.get(name, 0.0) + seconds
             sums = self._binding.setdefault(name, {})
             sums[binding] = sums.get(binding, 0.0) + seconds
@@ -231,7 +235,7 @@ class Backtest:
         """What was found so far."""
         return BacktestReport(
             target=self._target,
-            interval=self._poll,
+            interval=self._playback.poll,
             began=self._began,
             ended=self._time,
             totals=msgspec.structs.replace(self.totals),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Protocol
@@ -48,7 +49,9 @@ class Playback:
     def __init__(self, engine: Engine, follower: Follower, poll: float) -> None:
         self.engine = engine
         self._follower = follower
-        self._poll = poll
+        self.poll = poll
+        """Time between readings, s: the median of the last, since a log may change its pace."""
+        self._steps: deque[float] = deque(maxlen=_BEFORE)
         self._last: Entry | None = None
 
     def step(self, entry: Entry) -> None:
@@ -60,24 +63,37 @@ class Playback:
                 return
             if entry.time < last.time:
                 self._follower.skipped(entry, "backwards")
-            elif entry.time - last.time > _LATE * self._poll:
-                self._wait(last.time, entry.time)
+            elif entry.time > last.time:
+                self._keep_pace(entry.time - last.time)
+                if entry.time - last.time > _LATE * self.poll:
+                    self._wait(last.time, entry.time)
         self._last = entry
         decision = self.engine.step(entry.reading, entry.time)
         self._follower.sampled(entry, decision, self.engine)
 
+    def _keep_pace(self, step: float) -> None:
+        """Follow the log where most of its readings are further apart than they were, or nearer."""
+        self._steps.append(step)
+        fits = self.poll / _LATE <= step <= _LATE * self.poll
+        if fits or len(self._steps) < _BEFORE:
+            return
+        usual = sorted(self._steps)[_BEFORE // 2]
+        if not self.poll / _LATE <= usual <= _LATE * self.poll:
+            self.poll = min(_LONGEST, max(_SHORTEST, usual))
+            self.engine.retime(self.poll)
+
     def wait_until(self, time: float) -> None:
         """Nothing is heard from the last reading to this time, which may be a gap."""
-        if self._last is not None and time - self._last.time > _LATE * self._poll:
+        if self._last is not None and time - self._last.time > _LATE * self.poll:
             self._wait(self._last.time, time)
             self._follower.waited(time, self.engine.tick(time), self.engine)
 
     def _wait(self, since: float, until: float) -> None:
-        passed = self._poll
-        while passed <= _BLIND + self._poll and since + passed < until:
+        passed = self.poll
+        while passed <= _BLIND + self.poll and since + passed < until:
             moment = since + passed
             self._follower.waited(moment, self.engine.tick(moment), self.engine)
-            passed += max(self._poll, passed / 50)
+            passed += max(self.poll, passed / 50)
 
 
 def usual_interval(entries: Iterable[Entry]) -> float:

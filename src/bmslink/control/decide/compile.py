@@ -7,21 +7,28 @@ from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
-from bmslink.control.decide.policy import Battery, Mode, Policy, PolicySet
+from bmslink.control.decide.policy import Battery, Mode, Policy, PolicySet, Severity
 from bmslink.control.decide.quantities import GATES, QUANTITIES
 from bmslink.control.decide.rule import PolicyRule, PolicyTiming, in_words
+from bmslink.errors import TargetError
 
 __all__ = [
+    "OCP_SHARE",
     "CompiledPolicies",
     "CurrentRating",
     "compile_policies",
     "curve_of",
     "ratings",
+    "require_whole",
     "trip_of",
 ]
 
-_FUSE_SHARE, _OCP_SHARE = 0.8, 0.9
-_USUAL_RATE = 0.5  # C, where nobody says what the cells take
+_FUSE_SHARE = 0.8
+OCP_SHARE = 0.9
+"""Of the BMS's own over-current limit, what counts as the continuous current."""
+_USUAL_RATE: Mapping[str, float] = {"charge": 0.5, "discharge": 1.0}
+"""C, where nobody says what the cells take and give: half an hour of an inverter must not stop."""
+_TIMELESS = frozenset({"stopped", "data_age", "charge_blindness", "discharge_blindness"})
 _UNKNOWN_DELAY = 10.0  # s: the BMS's own delay, where it is not known
 
 
@@ -57,7 +64,8 @@ def ratings(battery: Battery, settings: Mapping[str, float]) -> tuple[CurrentRat
 def _rating(
     battery: Battery, cells: float | None, way: str, settings: Mapping[str, float]
 ) -> CurrentRating:
-    usual = CurrentRating(_USUAL_RATE * battery.capacity, f"{_USUAL_RATE:g} C: no rating is given")
+    rate = _USUAL_RATE[way]
+    usual = CurrentRating(rate * battery.capacity, f"{rate:g} C: no rating is given")
     found = [usual if cells is None else CurrentRating(cells, f"{way}_current of the cells")]
     if battery.fuse is not None:
         found.append(CurrentRating(_FUSE_SHARE * battery.fuse, f"{_FUSE_SHARE:.0%} of the fuse"))
@@ -65,9 +73,7 @@ def _rating(
         found.append(CurrentRating(battery.cable, "the cable"))
     ocp = _setting(settings, f"{way}_ocp")
     if ocp:  # some boards store the currents of discharging as negative numbers
-        found.append(
-            CurrentRating(_OCP_SHARE * abs(ocp), f"{_OCP_SHARE:.0%} of the BMS's {way}_ocp")
-        )
+        found.append(CurrentRating(OCP_SHARE * abs(ocp), f"{OCP_SHARE:.0%} of the BMS's {way}_ocp"))
     return min(found, key=lambda r: (r.amps, r.basis))
 
 
@@ -77,11 +83,13 @@ def compile_policies(
     *,
     acting: Collection[Mode] = (Mode.ENFORCE,),
     poll: float = 1.0,
+    sink: bool = False,
 ) -> CompiledPolicies:
     """Resolve all policies that are not off.
 
     `settings` are the BMS's own by canonical key (V, A, °C, s); `acting` says which modes have a
-    say in what is decided; `poll` is the time between readings, s.
+    say in what is decided; `poll` is the time between readings, s. With a `sink` a derate opens
+    no switch, so that none can wear out.
     """
     known = {k: v for k, v in (settings or {}).items() if _setting({k: v}, k) is not None}
     timing = PolicyTiming.of(poll)
@@ -93,7 +101,7 @@ def compile_policies(
     rules: list[PolicyRule] = []
     sources: dict[tuple[str, tuple[str, ...]], int] = {}
     absent: dict[str, str] = {}
-    for policy in _at_work(policies):
+    for policy in _at_work(policies, sink=sink):
         if policy.mode == Mode.OFF:
             continue
         numbers = _numbers(policy, policies, names, known)
@@ -108,11 +116,15 @@ def compile_policies(
     )
 
 
-def _at_work(policies: PolicySet) -> Iterator[Policy]:
+def _at_work(policies: PolicySet, *, sink: bool) -> Iterator[Policy]:
     """By name; what a person stops is never off and never only watched."""
     for policy in sorted(policies.policies.values(), key=lambda p: p.name):
-        stop = policy.quantity == "stopped"
-        yield msgspec.structs.replace(policy, mode=Mode.ENFORCE) if stop else policy
+        if policy.quantity == "stopped":
+            yield msgspec.structs.replace(policy, mode=Mode.ENFORCE)
+        elif sink and policy.severity == Severity.DERATE:
+            yield msgspec.structs.replace(policy, lockout=None)
+        else:
+            yield policy
 
 
 class _Numbers(msgspec.Struct, frozen=True):
@@ -198,8 +210,9 @@ def _rule(
         name=policy.name,
         quantity=quantity,
         source=source,
-        timeless=policy.quantity in ("stopped", "data_age", "blindness"),
+        timeless=policy.quantity in _TIMELESS,
         gate=GATES[policy.when],
+        release_gate=None if policy.release_when is None else GATES[policy.release_when],
         sign=1 if policy.over else -1,
         trip=numbers.trip,
         release=numbers.release,
@@ -209,3 +222,57 @@ def _rule(
         basis=numbers.basis,
         acts=acts,
     )
+
+
+# -------------------------------------------------------------------------- is it complete?
+
+_ALWAYS = (
+    "balance_start",
+    "charge_voltage",
+    "discharge_voltage",
+    "float_voltage",
+    "ov_derate_release",
+    "uv_derate_release",
+    "uv_warning",
+)
+"""Thresholds that are asked for whatever the policies are."""
+_TIMES = ("stale_after", "derate_after")
+"""Names for times of the engine."""
+
+
+def require_whole(policies: PolicySet) -> None:
+    """`TargetError` for a policy set in which something is missing."""
+    if not isinstance(policies, PolicySet):
+        raise TargetError(
+            f"A PolicySet is needed, not {type(policies).__name__}; load_policies reads one."
+        )
+    missing = list(_missing(policies))
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise TargetError(
+            f"The policy set is not complete: it has no {', no '.join(missing[:3])}{more}."
+        )
+
+
+def _missing(policies: PolicySet) -> Iterator[str]:
+    battery: object = policies.battery  # a struct takes what it is given
+    if not isinstance(battery, Battery):
+        yield "battery"
+    for name in _ALWAYS:
+        if name not in policies.thresholds:
+            yield f"threshold {name}"
+    for policy in policies.policies.values():
+        yield from _unnamed(policy, policies)
+
+
+def _unnamed(policy: Policy, policies: PolicySet) -> Iterator[str]:
+    if policy.quantity not in QUANTITIES:
+        yield f"quantity {policy.quantity} ({policy.name})"
+    for gate in (policy.when, policy.release_when):
+        if gate is not None and gate not in GATES:
+            yield f"gate {gate} ({policy.name})"
+    for name in (policy.trip, policy.release):
+        if isinstance(name, str) and name not in (*policies.thresholds, *_TIMES):
+            yield f"threshold {name} ({policy.name})"
+    if isinstance(policy.curve, str) and policy.curve not in policies.curves:
+        yield f"curve {policy.curve} ({policy.name})"

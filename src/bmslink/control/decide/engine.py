@@ -12,38 +12,64 @@ from typing import Any
 
 import msgspec
 
-from bmslink.control.decide.blind_time import blind_time
-from bmslink.control.decide.compile import CompiledPolicies, compile_policies
+from bmslink.control.decide.blind_time import BlindTime, blind_time
+from bmslink.control.decide.catalogue import with_parts
+from bmslink.control.decide.compile import CompiledPolicies, compile_policies, require_whole
 from bmslink.control.decide.decision import Decision, Event
-from bmslink.control.decide.history import PackHistory
+from bmslink.control.decide.history import HistoryMemory, PackHistory
 from bmslink.control.decide.limiter import Limiter
+from bmslink.control.decide.limits import RampMemory
+from bmslink.control.decide.memory import (
+    PendingMemory,
+    TripMemory,
+    restore_rules,
+    save_rules,
+)
 from bmslink.control.decide.policy import Mode, PolicySet
 from bmslink.control.decide.quantities import QUANTITIES, Gate
-from bmslink.control.decide.rule import GOOD, PolicyRule, State, advance, in_words, reset
+from bmslink.control.decide.rule import (
+    GOOD,
+    PolicyRule,
+    State,
+    advance,
+    in_words,
+    reset,
+    unmeasured,
+)
 from bmslink.control.decide.sample import Qualifier, Quality, Sample
-from bmslink.control.decide.whole import require_whole
 from bmslink.errors import GateError, TargetError
 from bmslink.model import Reading
 
 __all__ = ["Engine"]
 
 
-class _Old(msgspec.Struct, forbid_unknown_fields=True):
-    cause: str
-    latched: bool
-    tripped: float | None
-    trips: list[float]
+class _Remembered(msgspec.Struct):
+    """What an engine remembers: everything that makes a restriction last, so that a restart never
+    permits more than no restart would.
 
+    Times are ages: how long the program was gone is not known, so none of it counts. What makes a
+    restriction end is left out, and begins again. An earlier version saved less.
+    """
 
-class _Saved(msgspec.Struct, forbid_unknown_fields=True):
-    tripped: dict[str, _Old]
+    tripped: dict[str, TripMemory]
     charge_heat: float
     discharge_heat: float
     stopped: float
     short_circuits: list[float] = []
     seen: list[str] = []
+    stop_reason: str = ""
+    pending: dict[str, PendingMemory] = {}
+    ramps: dict[str, RampMemory] = {}
+    pull: float = 0.0
+    pulled: float | None = None
+    history: HistoryMemory = msgspec.field(default_factory=HistoryMemory)
+    probes: list[str] = []
+    content: str = ""
+    changed: float | None = None
 
 
+_ENOUGH = 3
+"""Good samples before anything is permitted."""
 _SAG_RATE = 0.5  # C
 _REFRESH = 0.5  # of the time between readings: what is said again sooner is the same measurement
 
@@ -67,17 +93,16 @@ class Engine:
         poll: float = 1.0,
     ) -> None:
         require_whole(policies)
-        self.plan: CompiledPolicies = compile_policies(policies, settings, acting=acting, poll=poll)
+        self.plan: CompiledPolicies = compile_policies(
+            policies, settings, acting=acting, poll=poll, sink=sink
+        )
         battery = policies.battery
         self._states = [State() for _ in self.plan.rules]
-        self._pairs = list(zip(self.plan.rules, self._states, strict=True))
-        # -inf: a curve is to be followed whatever the value is
-        self._rows = [
-            (r, s, r.source, r.gate, r.sign, r.trip if r.curve is None else -math.inf)
-            for r, s in self._pairs
-        ]
+        self._settings, self._acting, self._sink = settings, acting, sink
+        self._line_up(self.plan.rules)
         self._sources = [(QUANTITIES[name], probes) for name, probes in self.plan.sources]
-        self._gates = {r.gate for r in self.plan.rules if r.gate is not None}
+        asked_gates = (gate for r in self.plan.rules for gate in (r.gate, r.release_gate))
+        self._gates = {gate for gate in asked_gates if gate is not None}
         asked = {name for _, probes in self.plan.sources for name in probes}
         self._qualifier = Qualifier(battery, asked)
         self._history = PackHistory(
@@ -86,13 +111,31 @@ class Engine:
         self._publisher = Limiter(self.plan, sink=sink)
         self._sample = self._qualifier.nothing(0.0)
         self._heard = False
+        self._good = 0
+        """Samples since the start, or since data were old, of which nothing was suspect."""
+        self._ready = False
         self._good_at: float | None = None
         self._counted_at = -math.inf
         self._refresh = _REFRESH * poll
-        self._blind_after = 0.0
+        self._blind_after: BlindTime | None = None
         self._now: float | None = None
         self._shift = 0.0
         self._stop_reason = ""
+        self._aside: dict[str, Any] = {}
+        """What was saved by a version that knows more."""
+
+    def retime(self, poll: float) -> None:
+        """From now on the readings are so many seconds apart; what is remembered stays."""
+        plan = compile_policies(
+            self.plan.policies, self._settings, acting=self._acting, poll=poll, sink=self._sink
+        )
+        self.plan = plan  # the same policies in the same order
+        self._refresh = _REFRESH * poll
+        self._line_up(plan.rules)
+
+    def _line_up(self, rules: Sequence[PolicyRule]) -> None:
+        self._pairs = list(zip(rules, self._states, strict=True))
+        self._rows = [(r, s, r.source, r.gate, r.sign, _quiet_below(r)) for r, s in self._pairs]
 
     # -- in --------------------------------------------------------------------------------------
 
@@ -118,6 +161,8 @@ class Engine:
         fresh = not frozen and not again
         if fresh:
             self._counted_at = now
+            self._good += Quality.SUSPECT not in sample.quality.values()
+            self._ready = self._ready or self._good >= _ENOUGH
             self._history.update(sample, longest)
         decision = self._decide(now, fresh=fresh)
         return msgspec.structs.replace(decision, events=before + decision.events)
@@ -161,51 +206,45 @@ class Engine:
     # -- what is remembered ----------------------------------------------------------------------
 
     def save(self) -> dict[str, Any]:
-        """What must survive a restart: latches, trips, heat, short circuits; plain values, ages
-        for times. A short circuit often takes the host's own supply."""
+        """What must survive a restart, as plain values with ages for times: a short circuit often
+        takes the host's own supply."""
         now = self._now or 0.0
-        latched = {
-            rule.name: {
-                "cause": state.cause,
-                "tripped": now - state.tripped_at if state.tripped else None,
-                "trips": [now - t for t in state.trips],
-                "latched": state.latched,
-            }
-            for rule, state in self._pairs
-            if state.tripped or state.trips
-        }
         history = self._history
         return {
-            "tripped": latched,
+            **self._aside,
+            **save_rules(self._pairs, now),
             "charge_heat": history.charge_heat,
             "discharge_heat": history.discharge_heat,
             "stopped": history.stopped,
-            "seen": [r.name for r, state in self._pairs if r.policy.optional and state.seen],
+            "stop_reason": self._stop_reason,
             "short_circuits": [now - t for t in history.short_circuits],
+            "history": msgspec.to_builtins(history.remember(now)),
+            **self._publisher.remember(now),
+            **self._qualifier.remember(now),
         }
 
     def load(self, saved: Mapping[str, Any], now: float) -> None:
-        """Take up what `save` gave, at `now`; policies that are gone are left out.
+        """Take up what `save` gave, at `now`; policies that are gone are left out, and what this
+        version does not know is kept for the next `save`.
 
         Raises `TargetError` for anything else.
         """
         try:
-            found = msgspec.convert(saved, _Saved)
+            found = msgspec.convert(saved, _Remembered)
         except msgspec.ValidationError as exc:
             raise TargetError(f"The saved state of the policies is damaged: {exc}.") from exc
+        known = _Remembered.__struct_fields__
+        self._aside = {key: value for key, value in saved.items() if key not in known}
         self._now = now
         self._history.charge_heat = found.charge_heat
         self._history.discharge_heat = found.discharge_heat
-        self._history.stopped = found.stopped
+        self._history.stopped, self._stop_reason = found.stopped, found.stop_reason
         self._history.short_circuits.extend(now - age for age in found.short_circuits)
-        for rule, state in self._pairs:
-            state.seen = rule.name in found.seen
-            old = found.tripped.get(rule.name)
-            if old is not None:
-                state.trips = [now - age for age in old.trips]
-            if old is not None and old.tripped is not None:
-                state.tripped, state.latched, state.cause = True, old.latched, old.cause
-                state.tripped_at = now - old.tripped
+        self._history.restore(found.history, now)
+        self._publisher.restore(found.ramps, found.pull, found.pulled, now)
+        self._qualifier.restore(found.probes, found.content, found.changed, now)
+        tripped = found.tripped if "pending" in saved else with_parts(found.tripped)  # 0.1.0's
+        restore_rules(self._pairs, tripped, found.pending, found.seen, now)
 
     # -- one cycle -------------------------------------------------------------------------------
 
@@ -225,13 +264,15 @@ class Engine:
         age = now - since
         history.age = age
         if age <= self.plan.timing.stale_after:
-            history.blindness = 0.0
-            self._blind_after = 0.0
+            history.charge_blindness = history.discharge_blindness = 0.0
+            self._blind_after = None
             return
-        if not self._blind_after:
-            safe = blind_time(self.plan, self._sample, self._publisher.fresh)
-            self._blind_after = max(self.plan.timing.stale_after, safe)
-        history.blindness = 100 * age / self._blind_after
+        self._good = 0
+        if self._blind_after is None:
+            self._blind_after = blind_time(self.plan, self._sample, self._publisher.fresh)
+        least = self.plan.timing.stale_after
+        history.charge_blindness = 100 * age / max(least, self._blind_after.charge)
+        history.discharge_blindness = 100 * age / max(least, self._blind_after.discharge)
 
     def _decide(self, now: float, *, fresh: bool) -> Decision:
         sample, history = self._sample, self._history
@@ -244,7 +285,14 @@ class Engine:
         active = self._judge(values, gates, events, now, fresh=fresh)
         reread = any(s.since is not None and not s.tripped for s in self._states)
         return self._publisher.publish(
-            now, sample, active, events, heard=self._heard, stale=stale, reread=reread
+            now,
+            sample,
+            active,
+            events,
+            ready=self._ready,
+            balance=self._good >= _ENOUGH,
+            stale=stale,
+            reread=reread,
         )
 
     def _judge(
@@ -260,17 +308,18 @@ class Engine:
         sample, timing = self._sample, self.plan.timing
         loaded = abs(sample.current or 0.0) > _SAG_RATE * self._history.battery.capacity
         active: list[tuple[PolicyRule, State]] = []
-        for rule, state, source, gate, sign, trip in self._rows:
+        for rule, state, source, gate, sign, quiet in self._rows:
             value, quality = values[source]
             applies = gates.get(gate)
             if (  # most rules, most of the time: good, within, and nothing under way
                 quality == GOOD
                 and value is not None
-                and value * sign < trip
+                and value * sign < quiet
                 and applies
                 and state.since is None
                 and state.missing_since is None
                 and not state.tripped
+                and state.fraction == 1.0
             ):
                 state.seen, state.value = True, value
                 state.applies = True
@@ -278,6 +327,7 @@ class Engine:
             what = advance(
                 rule, state, value, quality, applies, sample, now, timing,
                 fresh=fresh, loaded=loaded,
+                over=rule.release_gate is not None and gates.get(rule.release_gate),
             )  # fmt: skip
             if what:
                 words = self._words(what, rule, state)
@@ -293,12 +343,14 @@ class Engine:
             return state.cause
         quantity = rule.quantity
         if what == "missing" or state.value is None:
-            return f"{quantity.title}: not measured"
+            return unmeasured(rule, state)
         shown = f"{quantity.title} {in_words(quantity, state.value)}"
         if what == "measured":
             return f"{shown}: measured again"
         if not quantity.unit and rule.trip == 1:
             return f"{quantity.title}: no longer"
+        if not state.applies and not rule.policy.holds:
+            return f"{shown}, and no longer {rule.policy.when}"
         back = in_words(quantity, rule.release * rule.sign)
         return f"{shown}, back at or {'below' if rule.sign > 0 else 'above'} {back}"
 
@@ -317,9 +369,19 @@ class Engine:
             worst = quality[quantity.fields[0]]
             for field in quantity.fields[1:]:
                 worst = max(worst, quality[field])
-            if (value is None and not quantity.patient) or (
-                quantity.probed and not sample.has(probes)
+            if (
+                (value is None and not quantity.patient)
+                or (quantity.probed and not sample.has(probes))
+                or (quantity.sound and sample.open_probes(probes))
             ):
                 worst = max(worst, Quality.MISSING)
             found.append((value, worst))
         return found
+
+
+def _quiet_below(rule: PolicyRule) -> float:
+    """Below this signed value nothing follows: of a curve, before it begins to fall."""
+    if rule.curve is None:
+        return rule.trip
+    whole = [x for x, left in rule.curve if left == 1.0]
+    return max(whole, default=-math.inf)

@@ -9,20 +9,41 @@ import math
 from collections import deque
 from collections.abc import Mapping
 
+import msgspec
+
 from bmslink.control.decide.policy import Battery
 from bmslink.control.decide.sample import HIGHEST_RATE, Quality, Sample
 from bmslink.model import Condition
 
-__all__ = ["CURRENT_PICKUP", "PackHistory"]
+__all__ = ["CURRENT_PICKUP", "HistoryMemory", "PackHistory"]
 
 CURRENT_PICKUP = 1.05
 """The thermal model is at 100 % after long at this multiple of the rating."""
 _HIGHEST_RATIO = 2.0  # above it the definite-time policies act within two samples
 _RISE_WINDOW, _GROWTH_WINDOW, _STEP = 180.0, 60.0, 10.0  # s
 _SHORT_CIRCUITS_WITHIN = 600.0  # s
+_LIGHT_LOAD = 0.5  # C: what warms the cells by less than a fault does
 _CLEAR_SAMPLES = 2  # a protection that one lost frame hides has not gone
 _DAY = 86400.0
 _LONGEST_STEP = 60.0  # s of balancing that one sample may stand for
+
+
+Points = list[tuple[float, float]]
+"""Age, s, and value."""
+
+
+class HistoryMemory(msgspec.Struct):
+    """What a `PackHistory` knows beyond heat and short circuits."""
+
+    last: float | None = None
+    resting: float | None = None
+    balanced: float = 0.0
+    day: float | None = None
+    clear: int = 0
+    rise: float | None = None
+    growth: float | None = None
+    warming: dict[str, Points] = {}
+    lead: Points = []
 
 
 class PackHistory:
@@ -42,18 +63,23 @@ class PackHistory:
         self.charge_heat = 0.0
         self.discharge_heat = 0.0
         self.rise: float | None = None
-        """K/min of the hottest probe over three minutes; `None`: too early to say."""
+        """K/min over three minutes in which neither load nor heater explains it, of the second
+        fastest cell probe: the sun and a heater's mat warm one. With a single one, beyond what the
+        board's own probes rise. `None`: too early to say, or nothing to compare with."""
         self.growth: float | None = None
         """V/min by which the highest cell leaves the mean."""
         self.short_circuits: deque[float] = deque(maxlen=32)
         self.stopped = 0.0
         """1 during an emergency stop."""
         self.age = 0.0
-        self.blindness = 0.0
+        self.charge_blindness = 0.0
+        """The age of the data, % of what is safe while it may charge."""
+        self.discharge_blindness = 0.0
         self._balanced = 0.0  # Ah since the day began
         self._day: float | None = None
         self._resting: float | None = None
-        self._hot: deque[tuple[float, float]] = deque()
+        self._warming: dict[str, deque[tuple[float, float]]] = {}
+        """Of each probe, since nothing explains that it warms."""
         self._lead: deque[tuple[float, float]] = deque()
         self._clear = _CLEAR_SAMPLES
         self._last: float | None = None
@@ -70,6 +96,43 @@ class PackHistory:
     def rested(self, now: float) -> float:
         """How long less than 0.05 C has flowed, s."""
         return 0.0 if self._resting is None else now - self._resting
+
+    def remember(self, now: float) -> HistoryMemory:
+        """What must survive a restart, beside heat and short circuits."""
+
+        def age(time: float | None) -> float | None:
+            return None if time is None else now - time
+
+        def points(told: deque[tuple[float, float]]) -> list[tuple[float, float]]:
+            return [(now - time, value) for time, value in told]
+
+        return HistoryMemory(
+            last=age(self._last),
+            resting=age(self._resting),
+            balanced=self._balanced,
+            day=age(self._day),
+            clear=self._clear,
+            rise=self.rise,
+            growth=self.growth,
+            warming={name: points(told) for name, told in self._warming.items()},
+            lead=points(self._lead),
+        )
+
+    def restore(self, found: HistoryMemory, now: float) -> None:
+        """The same back."""
+
+        def time(age: float | None) -> float | None:
+            return None if age is None else now - age
+
+        def points(told: list[tuple[float, float]]) -> deque[tuple[float, float]]:
+            return deque((now - age, value) for age, value in told)
+
+        self._last, self._resting = time(found.last), time(found.resting)
+        self._balanced, self._day = found.balanced, time(found.day)
+        self._clear = found.clear if found.last is not None else _CLEAR_SAMPLES
+        self.rise, self.growth = found.rise, found.growth
+        self._warming = {name: points(told) for name, told in found.warming.items()}
+        self._lead = points(found.lead)
 
     def update(self, sample: Sample, longest: float) -> None:
         """Advance to a sample; over gaps beyond `longest` seconds nothing may cool down."""
@@ -106,17 +169,41 @@ class PackHistory:
 
     def _follow(self, sample: Sample) -> None:
         now = sample.time
-        if not sample.quality["temperatures"] and sample.probes:
-            known = [sample.temperatures.get(name) for name in sample.probes]
-            hottest = max((t for t in known if t is not None), default=None)
-            if hottest is None or None in known:
-                self._hot.clear()  # another probe may be the hottest now: no rise
-                self.rise = None
-            else:
-                self.rise = _slope(self._hot, now, hottest, _RISE_WINDOW)
+        if self._explained(sample):
+            self._warming.clear()
+            self.rise = None
+        elif not sample.quality["temperatures"] and sample.probes:
+            self.rise = self._rising(sample)
         if not sample.quality["cells"] and sample.max_cell is not None:
             lead = sample.max_cell - sample.cell_sum / len(sample.cells)
             self.growth = _slope(self._lead, now, lead, _GROWTH_WINDOW)
+
+    def _explained(self, sample: Sample) -> bool:
+        """Whether a load or a heater warms the cells."""
+        if sample.reading.heater:
+            return True
+        current = sample.current
+        if current is None or self.beyond_belief(current):
+            return False  # nobody knows
+        return abs(current) >= _LIGHT_LOAD * self.battery.capacity
+
+    def _rising(self, sample: Sample) -> float | None:
+        """K/min, by what several probes say together."""
+        cells: list[float] = []
+        others: list[float] = []
+        for name, value in sample.temperatures.items():
+            if value is None:
+                self._warming.pop(name, None)  # one that speaks again is no rise
+                continue
+            points = self._warming.setdefault(name, deque())
+            slope = _slope(points, sample.time, value, _RISE_WINDOW)
+            if slope is not None:
+                (cells if name in sample.probes else others).append(slope)
+        if len(cells) > 1:
+            return sorted(cells)[-2]
+        if cells and others:
+            return cells[0] - max(0.0, *others)
+        return None
 
     def _remember_shorts(self, sample: Sample) -> None:
         if sample.quality["conditions"]:

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
 
 from bmslink.control.decide.compile import CompiledPolicies
 from bmslink.control.decide.decision import Decision, Event, Limits, PolicyVerdict
-from bmslink.control.decide.limits import Effect, Limit, Permit, Ramp, Reason, meet, permit
-from bmslink.control.decide.policy import Action, Severity
-from bmslink.control.decide.rule import PolicyRule, State, at_ease, in_words
+from bmslink.control.decide.limits import (
+    Effect,
+    Limit,
+    Permit,
+    Ramp,
+    RampMemory,
+    Reason,
+    meet,
+    permit,
+)
+from bmslink.control.decide.policy import Action, Demand, Severity
+from bmslink.control.decide.rule import PolicyRule, State, at_ease, in_words, unmeasured
 from bmslink.control.decide.sample import Quality, Sample
 
-__all__ = ["Limiter"]
+__all__ = ["UNHEARD", "Limiter"]
 
 _CURRENT_HOLD, _CURRENT_SLOPE = 30.0, 5.0  # s, A/s
 _VOLTAGE_HOLD, _VOLTAGE_SLOPE = 60.0, 0.001  # s, V/s per cell
 _LOOP = "cell_overvoltage_derate"
 """The policy that also lowers the charge voltage while a cell is over its target."""
 _LOOP_GAIN, _LOOP_MARGIN, _LOOP_STEP = 0.2, 0.010, 10.0  # V per V·s, V, s
+UNHEARD = "no_data"
+"""The reason of what is not permitted because too little was heard."""
 _LIMIT_OF = {Action.CHARGE: "ccl", Action.DISCHARGE: "dcl"}
 
 
@@ -68,13 +82,17 @@ class Limiter:
         active: Sequence[tuple[PolicyRule, State]],
         events: Iterable[Event],
         *,
-        heard: bool,
+        ready: bool,
+        balance: bool,
         stale: bool,
         reread: bool,
     ) -> Decision:
-        """The decision of this moment."""
+        """The decision of this moment. `ready`: enough was heard since the start to permit
+        anything; `balance`: the same since data were old."""
         effects = [e for rule, state in active if rule.acts for e in self._effects(rule, state)]
-        limits = self._limits(now, sample, effects, heard=heard, stale=stale)
+        limits = self._limits(now, sample, effects, ready=ready, stale=stale)
+        if not ready:
+            effects += [Effect(on, _UNHEARD, Demand.NO_ENABLE) for on in ("charge", "discharge")]
         if not stale:
             self._fresh = limits
         reading = sample.reading
@@ -82,7 +100,7 @@ class Limiter:
             time=now,
             charge=permit(effects, "charge"),
             discharge=permit(effects, "discharge"),
-            balance=permit(effects, "balance") if heard and not stale else _NO_DATA,
+            balance=permit(effects, "balance") if balance and not stale else _NO_DATA,
             limits=limits,
             verdicts=tuple(
                 _verdict(rule, state) for rule, state in active if not at_ease(rule, state)
@@ -96,24 +114,40 @@ class Limiter:
             bms={"charge": reading.charging_allowed, "discharge": reading.discharging_allowed},
         )
 
+    def remember(self, now: float) -> dict[str, Any]:
+        """What must survive a restart."""
+        pulled = None if self._pulled_at is None else now - self._pulled_at
+        ramps = {n: msgspec.to_builtins(r.remember(now)) for n, r in self._ramps.items()}
+        return {"ramps": ramps, "pull": self._pull, "pulled": pulled}
+
+    def restore(
+        self, ramps: Mapping[str, RampMemory], pull: float, pulled: float | None, now: float
+    ) -> None:
+        """The same back."""
+        self._pull = pull
+        self._pulled_at = None if pulled is None else now - pulled
+        for name, found in ramps.items():
+            if name in self._ramps:
+                self._ramps[name].restore(found, now)
+
     # -- what one rule asks ----------------------------------------------------------------------
 
     def _effects(self, rule: PolicyRule, state: State) -> list[Effect]:
         policy = rule.policy
         found: list[Effect] = []
-        emergency = policy.severity == Severity.EMERGENCY
+        demand = _demand(rule, sink=self._sink)
         for action in policy.acts:
             if action == Action.FLOAT:
                 if state.tripped:
                     found.append(Effect("cvl", Reason(rule.name, self._float, state.cause)))
             elif action == Action.BALANCE:
                 if state.tripped or state.missing:
-                    text = state.cause or _unmeasured(rule)
-                    found.append(Effect("balance", Reason(rule.name, 0.0, text), emergency))
+                    text = state.cause or unmeasured(rule, state)
+                    found.append(Effect("balance", Reason(rule.name, 0.0, text), demand))
             elif policy.severity >= Severity.TRIP and state.tripped:
                 reason = Reason(rule.name, 0.0, state.cause)
                 found.append(Effect(_LIMIT_OF[action], reason))
-                found.append(Effect(action, reason, emergency))
+                found.append(Effect(action, reason, demand))
             else:
                 found.extend(self._derate(rule, state, action))
         return found
@@ -131,19 +165,14 @@ class Limiter:
                 text = f"{policy.title}: {rule.quantity.title} {shown} leaves {left:.0%} "
                 text += "of 1 C" if policy.of == "capacity" else "of the rating"
             amps = _floor(left * self._base(policy.of, action))
+            reason = Reason(rule.name, amps, text)
             if amps < rated.value and (rule.curve is not None or state.tripped):
-                yield Effect(limit, Reason(rule.name, amps, text))
-            if (
-                state.tripped
-                and policy.converts
-                and not self._sink
-                and not (rule.curve is None and policy.factor)
-            ):
-                yield Effect(action, Reason(rule.name, 0.0, state.cause))
-                yield Effect(limit, Reason(rule.name, 0.0, state.cause))
+                yield Effect(limit, reason)
+            if not left and (rule.curve is not None or state.tripped):
+                yield Effect(action, reason, _demand(rule, sink=self._sink))
         if state.missing and policy.on_missing.rule == "derate":
             amps = _floor(policy.on_missing.factor * rated.value)
-            yield Effect(limit, Reason(rule.name, amps, _unmeasured(rule)))
+            yield Effect(limit, Reason(rule.name, amps, unmeasured(rule, state)))
 
     def _base(self, of: str, action: Action) -> float:
         if of == "capacity":
@@ -156,39 +185,54 @@ class Limiter:
     # -- limits ----------------------------------------------------------------------------------
 
     def _limits(
-        self, now: float, sample: Sample, effects: list[Effect], *, heard: bool, stale: bool
+        self, now: float, sample: Sample, effects: list[Effect], *, ready: bool, stale: bool
     ) -> Limits:
-        if not heard:
-            none = Limit(0.0, (Reason("no_data", 0.0, "nothing was heard of the pack yet"),))
-            floating = Limit(
-                self._float, (Reason("no_data", self._float, "nothing was heard of the pack yet"),)
-            )
-            return Limits(floating, none, none, Limit(self._bottom.value, (self._bottom,)))
+        if not stale:
+            self._regulate(now, sample)
+        if not ready and stale:
+            return self._unheard(sample)
         ccl = self._limit("ccl", effects, self._rated[Action.CHARGE], now, stale=stale)
         dcl = self._limit("dcl", effects, self._rated[Action.DISCHARGE], now, stale=stale)
         voltage = list(effects)
-        if not stale:
-            self._regulate(now, sample)
-            if ccl.value == 0 and sample.voltage is not None and not sample.quality["voltage"]:
-                # some chargers push half an ampere at a current limit of 0
-                reason = Reason("charge_stopped", _floor(sample.voltage), "no charge is wanted")
-                voltage.append(Effect("cvl", reason))
+        known = not stale and not sample.quality["voltage"]
+        if ccl.value == 0 and known and sample.voltage is not None:
+            # some chargers push half an ampere at a current limit of 0
+            reason = Reason("charge_stopped", _floor(sample.voltage), "no charge is wanted")
+            voltage.append(Effect("cvl", reason))
         if self._pull:
             lowered = _floor(self._top.value - self._pull)
             text = f"the highest cell is brought back to {self._target - _LOOP_MARGIN:.3f} V"
             voltage.append(Effect("cvl", Reason(_LOOP, lowered, text)))
         cvl = self._limit("cvl", voltage, self._top, now, stale=stale)
         dvl = self._limit("dvl", effects, self._bottom, now, stale=stale)
-        return Limits(cvl, ccl, dcl, dvl)
+        return Limits(cvl, ccl, dcl, dvl) if ready else self._unheard(sample)
+
+    def _unheard(self, sample: Sample) -> Limits:
+        """Nothing may flow yet, and no voltage is higher than before a restart."""
+        none = Limit(0.0, (_UNHEARD,))
+        before, now = self._ramps["cvl"].value, sample.voltage
+        known = [v for v in (before, now) if v is not None and v > 0]
+        highest = _floor(min((self._float, *known)))
+        low = max(self._bottom.value, self._ramps["dvl"].value or 0.0)
+        return Limits(
+            Limit(highest, (Reason(_UNHEARD.policy, highest, _UNHEARD.text),)),
+            none,
+            none,
+            Limit(low, (Reason(self._bottom.policy, low, self._bottom.text),)),
+        )
 
     def _limit(
         self, name: str, effects: list[Effect], base: Reason, now: float, *, stale: bool
     ) -> Limit:
         reasons = meet([*effects, Effect(name, base)], name)
         target = reasons[0].value
-        value = self._ramps[name].move(target, now, may_rise=not stale)
+        ramp = self._ramps[name]
+        value = ramp.move(target, now, may_rise=not stale, why=reasons[0])
         if value == target:
             return Limit(target, reasons)
+        held = ramp.why
+        if held is not None and held.value == value and held.policy == reasons[0].policy:
+            return Limit(value, (held, *reasons))  # the same policy asked for less a moment ago
         value = _floor(value)
         text = "no fresh data: nothing rises" if stale else "recovering: held, then slowly"
         return Limit(value, (Reason("recovery", value, text), *reasons))
@@ -203,7 +247,8 @@ class Limiter:
         self._pull = min(self._top.value - self._float, max(0.0, pull))
 
 
-_NO_DATA = Permit(False, (Reason("no_data", 0.0, "no fresh data"),))
+_UNHEARD = Reason(UNHEARD, 0.0, "not enough was heard of the pack yet")
+_NO_DATA = Permit(Demand.OPEN, (Reason(UNHEARD, 0.0, "no fresh data"),))
 _QUALITIES = {quality: quality.name.lower() for quality in Quality}
 
 
@@ -212,8 +257,16 @@ def _floor(value: float) -> float:
     return math.floor(value * 1000 + 1e-6) / 1000
 
 
-def _unmeasured(rule: PolicyRule) -> str:
-    return f"{rule.quantity.title}: not measured"
+def _demand(rule: PolicyRule, *, sink: bool) -> Demand:
+    """What a rule asks of a switch that it acts on."""
+    policy = rule.policy
+    if policy.demands is not None:
+        return policy.demands
+    if policy.severity == Severity.EMERGENCY:
+        return Demand.OPEN_NOW
+    if policy.severity == Severity.TRIP or not (sink or rule.curve is not None):
+        return Demand.OPEN
+    return Demand.ZERO
 
 
 def _verdict(rule: PolicyRule, state: State) -> PolicyVerdict:
@@ -221,7 +274,7 @@ def _verdict(rule: PolicyRule, state: State) -> PolicyVerdict:
     if state.tripped:
         name, text = "latched" if state.latched else "tripped", state.cause
     elif state.missing:
-        name, text = "missing", _unmeasured(rule)
+        name, text = "missing", unmeasured(rule, state)
     else:
         shown = "" if state.value is None else in_words(rule.quantity, state.value)
         name = "derating"

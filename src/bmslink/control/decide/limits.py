@@ -11,7 +11,20 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["LIMITS", "PERMITS", "Effect", "Limit", "Permit", "Ramp", "Reason", "meet", "permit"]
+from bmslink.control.decide.policy import Demand
+
+__all__ = [
+    "LIMITS",
+    "PERMITS",
+    "Effect",
+    "Limit",
+    "Permit",
+    "Ramp",
+    "RampMemory",
+    "Reason",
+    "meet",
+    "permit",
+]
 
 PERMITS = ("charge", "discharge", "balance")
 LIMITS = ("cvl", "ccl", "dcl", "dvl")
@@ -21,24 +34,30 @@ class Reason(msgspec.Struct, frozen=True, order=True):
     """Why something is not higher: the policy, the value it alone would set, and words."""
 
     policy: str
+    """Its name."""
     value: float
+    """The limit that it alone would set; 0 for a permit."""
     text: str
+    """For people."""
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """What one verdict asks: a bound on a limit, or (`value` 0) no permit."""
+    """What one verdict asks: a bound on a limit, or a demand on a switch."""
 
     on: str
     """One of LIMITS or PERMITS."""
     reason: Reason
-    emergency: bool = False
+    demand: Demand = Demand.OPEN
+    """On a switch."""
 
 
 class Limit(msgspec.Struct, frozen=True):
     """A published limit, V or A, and everything that contributes, the binding reason first."""
 
     value: float
+    """V for voltages, A for currents; never negative."""
     reasons: tuple[Reason, ...]
+    """What contributes, the binding one first."""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -48,16 +67,33 @@ class Limit(msgspec.Struct, frozen=True):
 class Permit(msgspec.Struct, frozen=True):
     """Whether the layer permits something; if not, who withdrew it."""
 
-    allowed: bool
-    reasons: tuple[Reason, ...] = ()
-    emergency: bool = False
-    """At once: the current is not asked to fall first."""
+    demand: Demand = Demand.FREE
+    """What is asked of the switch."""
+    holders: tuple[Reason, ...] = ()
+    """Who opens the switch; where nobody does, who keeps it from being switched on."""
+
+    @property
+    def allowed(self) -> bool:
+        """Nobody withdraws it. A mirror of what the BMS does, and old data, withdraw nothing."""
+        return self.demand < Demand.OPEN
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Who withdraws it."""
+        return () if self.allowed else self.holders
+
+    @property
+    def emergency(self) -> bool:
+        """At once: the current is not asked to fall first."""
+        return self.demand == Demand.OPEN_NOW
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "allowed": self.allowed,
             "emergency": self.emergency,
+            "demand": self.demand.name.lower(),
+            "holders": [_reason(r) for r in self.holders],
             "reasons": [_reason(r) for r in self.reasons],
         }
 
@@ -74,15 +110,23 @@ def meet(effects: Iterable[Effect], on: str) -> tuple[Reason, ...]:
 
 
 def permit(effects: Iterable[Effect], on: str) -> Permit:
-    """One permit: given unless somebody withdraws it."""
-    against = [e for e in effects if e.on == on]
+    """One permit: the highest demand wins."""
+    against = [e for e in effects if e.on == on and e.demand]
     if not against:
         return _PERMITTED
-    reasons = tuple(sorted({e.reason for e in against}))
-    return Permit(False, reasons, any(e.emergency for e in against))
+    highest = max(e.demand for e in against)
+    least = min(highest, Demand.OPEN)
+    return Permit(highest, tuple(sorted({e.reason for e in against if e.demand >= least})))
 
 
-_PERMITTED = Permit(True)
+_PERMITTED = Permit()
+
+
+class RampMemory(msgspec.Struct):
+    """What a `Ramp` knows; goals with their ages, s."""
+
+    value: float | None = None
+    goals: list[tuple[float, float]] = []
 
 
 class Ramp:
@@ -99,15 +143,36 @@ class Ramp:
         self._sign = -1 if turned else 1
         self._value: float | None = None
         self._time = 0.0
-        self._goals: deque[tuple[float, float]] = deque()
-        """Of the last `hold` s: those that no later one undercuts."""
+        self._goals: deque[tuple[float, float, Reason | None]] = deque()
+        """Of the last `hold` s, with why: those that no later one undercuts."""
 
-    def move(self, target: float, now: float, *, may_rise: bool) -> float:
+    @property
+    def value(self) -> float | None:
+        """The limit as it was moved last."""
+        return None if self._value is None else self._sign * self._value
+
+    @property
+    def why(self) -> Reason | None:
+        """The reason of the lowest target of the last `hold` s."""
+        return self._goals[0][2] if self._goals else None
+
+    def remember(self, now: float) -> RampMemory:
+        """What must survive a restart: the limit, and what still holds it down."""
+        return RampMemory(self._value, [(now - time, goal) for time, goal, _ in self._goals])
+
+    def restore(self, found: RampMemory, now: float) -> None:
+        """The same back."""
+        self._value, self._time = found.value, now
+        self._goals = deque((now - age, goal, None) for age, goal in found.goals)
+
+    def move(
+        self, target: float, now: float, *, may_rise: bool, why: Reason | None = None
+    ) -> float:
         """The limit at `now`, with this target from now on."""
         goal, goals = self._sign * target, self._goals
         while goals and goals[-1][1] >= goal:
             goals.pop()
-        goals.append((now, goal))
+        goals.append((now, goal, why))
         while goals[0][0] < now - self._hold:
             goals.popleft()
         lowest = goals[0][1]

@@ -8,6 +8,7 @@ earliest `min_off` after the trip. What differs between policies is in these fie
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
+from typing import Any
 
 import msgspec
 
@@ -15,7 +16,9 @@ from bmslink.errors import TargetError
 
 __all__ = [
     "Action",
+    "AsShipped",
     "Battery",
+    "Demand",
     "Mode",
     "OnMissing",
     "Policy",
@@ -31,11 +34,24 @@ class Severity(IntEnum):
     NOTICE = 0
     WARN = 1
     DERATE = 2
-    """Lowers limits (CVL, CCL, DCL); where nothing carries limits out, a limit of 0 trips."""
+    """Lowers limits (CVL, CCL, DCL): by a curve, or while it is tripped."""
     TRIP = 3
     """Withdraws the permit: limits to 0 first, then the switch opens."""
     EMERGENCY = 4
     """Withdraws the permit at once, until a person resets it."""
+
+
+class Demand(IntEnum):
+    """What is asked of one switch, from nothing to opening it at once. The highest wins."""
+
+    FREE = 0
+    NO_ENABLE = 1
+    """It is not switched on again. It is not switched off either: nothing is sent."""
+    ZERO = 2
+    """The same, and what obeys the limits lets no current flow."""
+    OPEN = 3
+    """The current is asked to fall, then the switch opens."""
+    OPEN_NOW = 4
 
 
 class Mode(StrEnum):
@@ -70,23 +86,30 @@ class OnMissing(msgspec.Struct, frozen=True):
     """
 
     rule: str = "derate"
+    """`trip`, `derate` or `ignore`."""
     factor: float = 0.2
+    """What is left of the limits, 0 to 1."""
     reason: str = ""
+    """Why it may be ignored."""
 
 
 class Battery(msgspec.Struct, frozen=True, kw_only=True):
     """What the owner says of the battery. Currents in A are positive in both directions."""
 
     chemistry: str
+    """`lfp`, `nmc`, `lto`, `na-ion`."""
     cells: int
+    """In series, 1 to 48."""
     capacity: float
     """Ah."""
     charge_current: float | None = None
     """Continuous rating of the cells, A; 0.5 C where nothing is said."""
     discharge_current: float | None = None
+    """The same; 1 C where nothing is said."""
     fuse: float | None = None
     """Rated current of the fuse, A; 0.8 of it is used."""
     cable: float | None = None
+    """What the thinnest one carries for long, A."""
     time_constant: float = 120.0
     """Of the thermal model of the current path, s."""
     sensors: tuple[str, ...] = ()
@@ -97,28 +120,43 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """One row. Units are those of its quantity (`quantities.py`): V per cell, °C, K, %, s."""
 
     name: str
+    """Its name, in snake case."""
     title: str
+    """For people."""
     quantity: str
+    """What is measured: a name of `QUANTITIES`."""
     over: bool = True
     """Trips at or above the threshold; otherwise at or below it."""
     severity: Severity
+    """How much it may do."""
     acts: tuple[Action, ...] = ()
+    """On what; nothing for a remark or a warning."""
     mode: Mode = Mode.SHADOW
+    """`off`, `shadow` or `enforce`."""
     trip: float | str | None = None
     """A number or the name of a threshold; `None`: from the BMS's setting alone."""
     release: float | str | None = None
+    """Where it ends again: inside `trip`."""
     on_delay: float = 0.0
+    """s beyond `trip` before it trips."""
     load_delay: float = 0.0
     """On-delay while more than 0.5 C flows: a voltage that sags under load is not yet empty."""
     samples: int = 2
     """Distinct good samples beyond the threshold before anything follows."""
     off_delay: float = 30.0
+    """s inside `release` before it ends."""
+    off_samples: int = 1
+    """Good samples inside `release`, before it ends. Above 1, what lies between release and trip
+    does not make them begin again: one lost frame does not."""
     min_off: float = 60.0
+    """s that a trip lasts at least."""
     reset: Reset = Reset.AUTO
+    """By itself, or by a person."""
     lockout: tuple[int, float] | None = None
     """More than so many trips within so many seconds: it stays until a person resets it."""
     curve: str | tuple[tuple[float, float], ...] | None = None
-    """Derating: pairs of quantity and fraction, or the name of a curve."""
+    """Derating: pairs of quantity and fraction, or the name of a curve. It never trips, so it has
+    neither delays nor a release."""
     factor: float = 0.0
     """Derating without a curve: the fraction of the limit that is left while it is tripped."""
     of: str = "limit"
@@ -126,8 +164,13 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     limit that was decided on fresh data)."""
     when: str = "always"
     """The gate (`quantities.GATES`) outside of which the row rests."""
-    converts: bool = True
-    """A derate at zero becomes a trip where nothing carries limits out."""
+    holds: bool = False
+    """Once tripped it asks its gate no more: a state, not a moment."""
+    release_when: str | None = None
+    """A gate in which it is released as well, whatever the quantity is."""
+    demands: Demand | None = None
+    """What it asks of the switches while it is tripped. `None`: by its severity; a derate that
+    leaves nothing asks for 0, and where nothing carries limits out, to open."""
     bms: str | None = None
     """The BMS's own setting for the same thing."""
     inside_bms: float = 0.0
@@ -137,16 +180,39 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     optional: bool = False
     """Not every BMS measures it: as long as it was never seen it is not missing."""
     sensors: tuple[str, ...] = ()
+    """The probes that count; none: those of the battery."""
     on_missing: OnMissing = OnMissing()
+    """What follows when it cannot be measured."""
+
+
+class AsShipped(msgspec.Struct, frozen=True):
+    """A value of an older file that was the default then: today's default takes its place."""
+
+    key: tuple[str, ...]
+    """Where the file says it, as in `("policies", "stale_data", "min_off")`."""
+    was: Any
+    """As the file writes it."""
+    now: Any
+    """As a file of today writes it; `None`: there is no such value any more, or none is needed."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"name": ".".join(self.key), "was": self.was, "now": self.now}
 
 
 class PolicySet(msgspec.Struct, frozen=True, kw_only=True):
     """A policy file, read: the battery, named thresholds and curves, and all policies."""
 
     battery: Battery
+    """What the numbers are for."""
     thresholds: dict[str, float]
+    """Name -> V per cell or °C; policies use them by name."""
     curves: dict[str, tuple[tuple[float, float], ...]]
+    """Name -> pairs of quantity and fraction, rising in the quantity."""
     policies: dict[str, Policy]
+    """Name -> row."""
+    as_shipped: tuple[AsShipped, ...] = ()
+    """What an older file said that counts as shipped, so that today's values are in force."""
 
     def policy(self, name: str) -> Policy:
         """The policy of that name; `TargetError` if there is none."""
@@ -154,3 +220,25 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True):
             return self.policies[name]
         except KeyError:
             raise TargetError(f"There is no policy {name!r} in this set.") from None
+
+    def adding(self, *policies: Policy) -> PolicySet:
+        """The same with rows of one's own. Raises `TargetError` for a name that is taken:
+        `changing` changes a row."""
+        rows = dict(self.policies)
+        for policy in policies:
+            if not isinstance(policy, Policy):
+                raise TargetError(f"A Policy is added, not {type(policy).__name__}.")
+            if policy.name in rows:
+                raise TargetError(f"There is a policy {policy.name!r} already: changing() it.")
+            rows[policy.name] = policy
+        return msgspec.structs.replace(self, policies=rows)
+
+    def changing(self, name: str, **fields: Any) -> PolicySet:
+        """The same with other fields of one row: `changing("soc_floor", trip=20.0)`. Units are
+        those of its quantity. Raises `TargetError` for a policy or a field that there is not."""
+        row = self.policy(name)
+        unknown = sorted(fields.keys() - set(row.__struct_fields__) | fields.keys() & {"name"})
+        if unknown:
+            raise TargetError(f"A policy has no field {', '.join(unknown)} that can be changed.")
+        changed = msgspec.structs.replace(row, **fields)
+        return msgspec.structs.replace(self, policies={**self.policies, name: changed})

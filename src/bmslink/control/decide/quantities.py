@@ -13,12 +13,13 @@ from types import MappingProxyType
 import msgspec
 
 from bmslink.control.decide.history import CURRENT_PICKUP, PackHistory
-from bmslink.control.decide.sample import Quality, Sample
+from bmslink.control.decide.sample import OPEN, Quality, Sample
 from bmslink.model import Condition, Reading
 
 __all__ = ["GATES", "PICKUP", "QUANTITIES", "Gate", "Quantity", "condition_names"]
 
 PICKUP = CURRENT_PICKUP
+_REBULK = 80.0  # %: a pack that floats is charged again from here
 
 Measure = Callable[[Sample, PackHistory, tuple[str, ...]], float | None]
 Gate = Callable[[Sample, PackHistory], bool | None]
@@ -28,16 +29,23 @@ class Quantity(msgspec.Struct, frozen=True):
     """Something that has a number, a unit and a name."""
 
     title: str
+    """For people."""
     unit: str
+    """V, A, °C, K, %, s, or empty for a count."""
     digits: int
+    """After the point, in texts."""
     fields: tuple[str, ...]
+    """What of a reading it is made of."""
     measure: Measure
+    """How; pure."""
     where: Callable[[Sample, float], str] | None = None
     """Which cell or probe it is."""
     hysteresis: float = 0.0
     """The least distance between trip and release."""
     probed: bool = False
     """It is about all cell probes: with one silent, the value is only a bound."""
+    sound: bool = False
+    """It leaves out probes with a broken wire, and is then a bound as well."""
     patient: bool = False
     """No value means that it is too early to say, not that it is not measured."""
 
@@ -133,8 +141,16 @@ def _coldest(s: Sample, _h: PackHistory, probes: tuple[str, ...]) -> float | Non
     return min(_known(s, probes), default=None)
 
 
+def _working(s: Sample, probes: tuple[str, ...]) -> list[float]:
+    return [t for t in _known(s, probes) if t > OPEN]
+
+
+def _coldest_working(s: Sample, _h: PackHistory, probes: tuple[str, ...]) -> float | None:
+    return min(_working(s, probes), default=None)
+
+
 def _spread(s: Sample, _h: PackHistory, probes: tuple[str, ...]) -> float | None:
-    known = _known(s, probes)
+    known = _working(s, probes)
     return round(max(known) - min(known), 3) if known else None
 
 
@@ -145,11 +161,13 @@ def _probe_at(s: Sample, value: float) -> str:
 
 def _silent(s: Sample, _h: PackHistory, probes: tuple[str, ...]) -> float | None:
     told = s.temperatures
-    return float(sum(told.get(name) is None for name in probes or s.probes))
+    names = probes or s.probes
+    return float(sum((t := told.get(name)) is None or t <= OPEN for name in names))
 
 
 def _silent_names(s: Sample, value: float) -> str:
-    names = [name for name in s.probes if s.temperatures.get(name) is None]
+    told = s.temperatures
+    names = [name for name in s.probes if (t := told.get(name)) is None or t <= OPEN]
     return ", ".join(names) if len(names) == value else ""  # else a row counts its own
 
 
@@ -238,6 +256,8 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType({
                                 probed=True),
     "min_temperature": Quantity("coldest cell probe", "°C", 1, _PROBES, _coldest, _probe_at, 2,
                                 probed=True),
+    "min_working_temperature": Quantity("coldest cell probe that works", "°C", 1, _PROBES,
+                                        _coldest_working, _probe_at, 2, probed=True, sound=True),
     "temperature_spread": Quantity("temperature spread", "K", 1, _PROBES, _spread, None, 1,
                                    probed=True),
     "temperature_rise": Quantity("temperature rise", "K/min", 2, _PROBES,
@@ -266,8 +286,10 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType({
                          lambda s, h, p: h.balanced_share),
     "stopped": Quantity("emergency stop", "", 0, _NONE, lambda s, h, p: h.stopped),
     "data_age": Quantity("age of the data", "s", 1, _NONE, lambda s, h, p: h.age),
-    "blindness": Quantity("age of the data, of what is safe", "%", 0, _NONE,
-                          lambda s, h, p: h.blindness),
+    "charge_blindness": Quantity("age of the data, of what is safe while it may charge", "%", 0,
+                                 _NONE, lambda s, h, p: h.charge_blindness),
+    "discharge_blindness": Quantity("age of the data, of what is safe while it may discharge", "%",
+                                    0, _NONE, lambda s, h, p: h.discharge_blindness),
 })  # fmt: skip
 """Everything a policy can be about. Those without fields are known at any time."""
 
@@ -304,9 +326,16 @@ def _below(share: float) -> Gate:
     return gate
 
 
-def _loaded(s: Sample, h: PackHistory) -> bool | None:
-    size = _size(s, h)
-    return None if size is None else size > 0.3
+def _heavy(way: int) -> Gate:
+    """More than 0.3 C in one direction; of a current whose sign nobody knows, in either."""
+
+    def gate(s: Sample, h: PackHistory) -> bool | None:
+        flow = _flow(s, way)
+        if flow is None or h.beyond_belief(flow):
+            return None
+        return flow > 0.3 * h.battery.capacity
+
+    return gate
 
 
 def _top(s: Sample, h: PackHistory) -> bool | None:
@@ -318,6 +347,10 @@ def _top(s: Sample, h: PackHistory) -> bool | None:
 
 def _bottom(s: Sample, h: PackHistory) -> bool | None:
     return None if s.min_cell is None else s.min_cell < h.thresholds["uv_warning"] + 0.05
+
+
+def _part_empty(s: Sample, _h: PackHistory) -> bool | None:
+    return None if s.soc is None or s.quality["soc"] else s.soc <= _REBULK
 
 
 def _plateau(s: Sample, h: PackHistory) -> bool | None:
@@ -341,9 +374,11 @@ GATES: Mapping[str, Gate | None] = MappingProxyType({
     "discharging": _discharging,
     "resting": _below(0.02),
     "light load": _below(0.5),
-    "heavy load": _loaded,
+    "heavy load": _heavy(-1),
+    "heavy charge": _heavy(1),
     "top of charge": _top,
     "bottom of charge": _bottom,
+    "part empty": _part_empty,
     "rest on the plateau": _plateau,
     "charging through": _into,
     "discharging through": _out_of,

@@ -7,8 +7,10 @@
     └── inside `release` for off_delay, min_off over ┘◀── a person, cause gone ───────┘
 ```
 
-Between release and trip nothing changes. Only a fresh, good value releases; a suspect, missing
-or old one holds what is, and what began as a violation and is never refuted counts as confirmed.
+A derating curve has no state: it is the fraction that the last good value leaves. Trips are the
+only state machine. Between release and trip nothing changes. Only a fresh, good value releases; a
+suspect, missing or old one holds what is, and what began as a violation and is never refuted counts
+as confirmed.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ __all__ = [
     "fraction_at",
     "in_words",
     "reset",
+    "unmeasured",
 ]
 
 GOOD, SUSPECT, MISSING, STALE = Quality.GOOD, Quality.SUSPECT, Quality.MISSING, Quality.STALE
@@ -67,6 +70,8 @@ class PolicyRule(msgspec.Struct, frozen=True, kw_only=True):
     timeless: bool
     """Known without a sample: the age of the data, an emergency stop."""
     gate: Gate | None
+    release_gate: Gate | None
+    """In it the rule is released as well."""
     sign: int
     trip: float
     """Signed."""
@@ -95,9 +100,13 @@ class State(msgspec.Struct, kw_only=True):
     """Good samples beyond it."""
     inside: float | None = None
     """Since when the release condition has held."""
+    refuted: int = 0
+    """Good samples inside the release condition."""
     missing_since: float | None = None
     missing: bool = False
     """`on_missing` applies."""
+    doubted: bool = False
+    """It was measured, and is not to be trusted."""
     seen: bool = False
     fraction: float = 1.0
     """What the curve leaves."""
@@ -105,6 +114,8 @@ class State(msgspec.Struct, kw_only=True):
     """The last good value."""
     applies: bool = False
     """Whether its gate was open for that value."""
+    loaded: bool = False
+    """Whether it was measured under load."""
     cause: str = ""
     """Why it tripped, in words."""
 
@@ -126,15 +137,18 @@ def advance(
     *,
     fresh: bool,
     loaded: bool,
+    over: bool | None = False,
 ) -> str:
     """Judge one value; gives back what happened: `trip`, `release`, `latch`, `missing`,
-    `measured`, or nothing. `applies` is the gate; `None`: it cannot tell."""
-    beyond = value is not None and value * rule.sign >= rule.trip
+    `measured`, or nothing. `applies` is the gate, `over` the gate that releases; `None`: it cannot
+    tell."""
+    curved = rule.curve is not None  # a curve is a fraction of the moment, and never trips
+    beyond = not curved and value is not None and value * rule.sign >= rule.trip
     event = ""
     if quality >= STALE or applies is None:
         state.inside = None
     elif quality == GOOD:
-        event = _judge(rule, state, value, beyond, applies, now, fresh=fresh)
+        event = _judge(rule, state, value, beyond, applies, now, fresh=fresh, over=bool(over))
     else:
         if quality == MISSING and beyond and applies and fresh:
             _count(state, now)  # part of it is beyond: more is not needed
@@ -145,6 +159,11 @@ def advance(
     if state.tripped or state.since is None:
         return event
     held = now - state.since
+    if rule.load_delay:
+        if quality == GOOD:
+            state.loaded = loaded
+        # a voltage that jumps back as the load ends is suspect at first
+        loaded = loaded or (quality != GOOD and state.loaded)
     if held < (rule.load_delay if loaded and rule.load_delay else rule.on_delay):
         return event
     if state.count < rule.policy.samples and held < timing.confirm_within:
@@ -161,6 +180,7 @@ def _judge(
     now: float,
     *,
     fresh: bool,
+    over: bool,
 ) -> str:
     """A good value: it counts, it refutes, it may release."""
     was_missing, state.missing, state.missing_since = state.missing, False, None
@@ -174,9 +194,12 @@ def _judge(
         state.fraction = 1.0
     elif rule.curve is not None:
         state.fraction = fraction_at(rule.curve, value * rule.sign)
+        return "measured" if was_missing else ""
     if state.tripped:
-        if applies and value * rule.sign > rule.release:
-            state.inside = None
+        counts = (applies or rule.policy.holds) and not over
+        if counts and value * rule.sign > rule.release:
+            if beyond or rule.policy.off_samples == 1:
+                state.inside, state.refuted = None, 0
         elif fresh and _released(rule, state, now):
             return "release"
     elif not beyond:
@@ -196,7 +219,10 @@ def _released(rule: PolicyRule, state: State, now: float) -> bool:
     if state.inside is None:
         state.inside = now
     policy = rule.policy
+    state.refuted += 1
     if state.latched or now - state.inside < policy.off_delay:
+        return False
+    if state.refuted < policy.off_samples:
         return False
     if now - state.tripped_at < policy.min_off:
         return False
@@ -218,9 +244,10 @@ def _miss(
     if now - state.missing_since < (timing.stale_after if known else 0.0):
         return ""
     state.inside = None
+    state.doubted = quality == SUSPECT
     if policy.on_missing.rule == "trip" and not state.tripped:
         state.missing = True
-        return _trip(rule, state, f"{rule.quantity.title}: not measured", now)
+        return _trip(rule, state, unmeasured(rule, state), now)
     if state.missing:
         return ""
     state.missing = True
@@ -229,7 +256,7 @@ def _miss(
 
 def _trip(rule: PolicyRule, state: State, cause: str, now: float) -> str:
     policy = rule.policy
-    state.tripped, state.tripped_at, state.inside = True, now, None
+    state.tripped, state.tripped_at, state.inside, state.refuted = True, now, None, 0
     state.cause = cause
     latch = policy.reset == "manual" or policy.severity == Severity.EMERGENCY
     if policy.lockout is not None:
@@ -279,6 +306,14 @@ def in_words(quantity: Quantity, value: float) -> str:
     """A value with its unit."""
     unit = quantity.unit and f" {quantity.unit}"
     return f"{round(value, quantity.digits) + 0.0:.{quantity.digits}f}{unit}"  # never -0.0
+
+
+def unmeasured(rule: PolicyRule, state: State) -> str:
+    """Why there is no value, in words."""
+    if not state.doubted:
+        return f"{rule.quantity.title}: not measured"
+    hint = " (is its direction only assumed?)" if "current" in rule.quantity.fields else ""
+    return f"{rule.quantity.title}: measured, but not to be trusted{hint}"
 
 
 def _cause(rule: PolicyRule, value: float | None, sample: Sample | None, held: float) -> str:

@@ -6,17 +6,19 @@ policies. They are marked instead, and the next reading confirms or refutes them
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Collection, Mapping
 from enum import IntEnum
 from operator import sub
+from typing import Any
 
 import msgspec
 
 from bmslink.control.decide.policy import Battery
 from bmslink.model import Reading
 
-__all__ = ["FIELDS", "HIGHEST_RATE", "Qualifier", "Quality", "Sample"]
+__all__ = ["FIELDS", "HIGHEST_RATE", "OPEN", "Qualifier", "Quality", "Sample"]
 
 
 class Quality(IntEnum):
@@ -45,6 +47,8 @@ _FROZEN_AFTER = 60.0  # s
 _FROZEN_IDLE = 150.0  # s, with a running time that must move; some boards count whole minutes
 _FROZEN_CURRENT = 1.0  # A
 HIGHEST_RATE = 20.0  # C
+OPEN = -39.5
+"""°C. A probe that reads this or less has a broken wire, or was never fitted: boards show -40."""
 _MOST_PROBES = 128
 _ABSURD = 1e6  # in any unit: no measurement, and neither is nan
 _NEAR_ZERO = 0.02  # C: a current this small needs no sign
@@ -57,16 +61,23 @@ class Sample(msgspec.Struct, kw_only=True):
     time: float
     """Monotonic seconds at which it was received."""
     reading: Reading
+    """As it came."""
     cells: tuple[float, ...]
     """The cells that were measured, V."""
     cell_sum: float
+    """V."""
     max_cell: float | None
+    """V."""
     min_cell: float | None
+    """V."""
     voltage: float | None
+    """Of the pack, V."""
     current: float | None
     """A, positive while charging; its sign counts only while its quality is good."""
     soc: float | None
+    """%."""
     temperatures: Mapping[str, float | None]
+    """°C by probe name."""
     probes: tuple[str, ...]
     """The names of the probes that count as cell probes."""
     quality: dict[str, Quality]
@@ -77,6 +88,12 @@ class Sample(msgspec.Struct, kw_only=True):
         told = self.temperatures
         names = probes or self.probes
         return bool(names) and None not in map(told.get, names)
+
+    def open_probes(self, probes: tuple[str, ...] = ()) -> list[str]:
+        """Those of these probes (none: of all cell probes) whose wire is broken: they read -40 °C,
+        the end of their range."""
+        told = self.temperatures
+        return [n for n in probes or self.probes if (t := told.get(n)) is not None and t <= OPEN]
 
     @property
     def good(self) -> bool:
@@ -96,11 +113,29 @@ class Qualifier:
         """The last sample in which a field was good."""
         self._content: tuple[object, ...] | None = None
         self._changed = 0.0
+        self._before = ""
+        """What it said before a restart, as a digest."""
         self.again = False
         """Whether the last reading measured exactly what the one before it did."""
         self._names: tuple[str, ...] = ()
         self._left_out: frozenset[str] = frozenset()
         self._probes: tuple[str, ...] = ()
+
+    def remember(self, now: float) -> dict[str, Any]:
+        """What must survive a restart: the probes that ever spoke, and since when nothing moves."""
+        told = self._content is not None
+        return {
+            "probes": list(self._probes),
+            "content": _digest(self._content) if self._content is not None else self._before,
+            "changed": now - self._changed if told or self._before else None,
+        }
+
+    def restore(self, probes: list[str], content: str, changed: float | None, now: float) -> None:
+        """The same back."""
+        if not self._battery.sensors:
+            self._probes = tuple(sorted(probes[:_MOST_PROBES]))
+        if content and changed is not None:
+            self._before, self._changed = content, now - changed
 
     def nothing(self, now: float) -> Sample:
         """The sample before the first: nothing was measured."""
@@ -245,6 +280,8 @@ class Qualifier:
             reading.protections,
             reading.faults,
         )
+        if self._content is None and self._before == _digest(content):
+            self._content = content  # the same as before the restart
         self.again = content == self._content
         if not self.again:
             self._content, self._changed = content, now
@@ -258,6 +295,10 @@ class Qualifier:
     def changed(self) -> float:
         """When the pack last said something new, monotonic seconds."""
         return self._changed
+
+
+def _digest(content: tuple[object, ...]) -> str:
+    return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
 def _cells_near(new: Sample, old: Sample) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from bmslink.settings.bands import BANDS, Band
+from bmslink.settings.chemistry import CHEMISTRIES
 
 __all__ = ["CURVES", "THRESHOLDS", "UNITS", "Curve"]
 
@@ -25,16 +26,24 @@ def _of_the_band(unit: str, pick: Callable[[Band], float]) -> _Row:
     return unit, lfp, nmc, lto, na_ion
 
 
+def _usual(unit: str, key: str) -> _Row:
+    """A number that presets give a BMS as well: its setting of this key."""
+    lfp, nmc, lto, na_ion = (float(CHEMISTRIES[name].limits[key]) for name in _NAMES)
+    return unit, lfp, nmc, lto, na_ion
+
+
 # fmt: off
 _TABLE: dict[str, _Row] = {
     #                          unit   LFP    NMC    LTO    Na-ion
     "charge_voltage":          ("V",  3.45,  4.10,  2.60,  3.60),
     "float_voltage":           ("V",  3.35,  4.00,  2.50,  3.40),
+    "rebulk_voltage":          ("V",  3.30,  3.90,  2.40,  3.20),
     "discharge_voltage":       ("V",  3.00,  3.30,  1.90,  2.30),
-    "ov_warning":              ("V",  3.50,  4.16,  2.65,  3.65),
+    # cells are charged to 3.65, 4.20 and 2.70 V by their sheets, and that is no fault
+    "ov_warning":              ("V",  3.66,  4.22,  2.72,  3.83),
     "ov_derate_release":       ("V",  3.40,  4.05,  2.55,  3.55),
-    "ov_trip":                 ("V",  3.60,  4.20,  2.68,  3.80),
-    "ov_release":              ("V",  3.40,  4.10,  2.50,  3.55),
+    "ov_trip":                 ("V",  3.70,  4.25,  2.75,  3.90),
+    "ov_release": _usual("V", "cell_ovp_release"),
     "ov_critical": _of_the_band("V", lambda band: band.working[1]),
     "uv_warning":              ("V",  3.00,  3.30,  1.90,  2.30),
     "uv_derate_release":       ("V",  3.10,  3.40,  2.05,  2.40),
@@ -44,20 +53,20 @@ _TABLE: dict[str, _Row] = {
     "deep_release":            ("V",  2.50,  2.80,  1.60,  1.60),
     "no_charge_below": _of_the_band("V", lambda band: band.dead),
     "dwell_voltage":           ("V",  3.40,  4.05,  2.55,  3.55),
-    "balance_start":           ("V",  3.40,  4.00,  2.45,  3.50),
+    "balance_start": _usual("V", "balance_start_voltage"),
     "balance_rest":            ("V",  3.38,  3.98,  2.43,  3.48),
-    "charge_ut_trip": _of_the_band("°C", lambda band: band.charge_utp),
-    "charge_ut_release":       ("°C",    3,     3,    -7,     3),
-    "charge_ot_warning":       ("°C",   45,    40,    45,    40),
+    "charge_ut_trip": _usual("°C", "charge_utp"),
+    "charge_ut_release": _usual("°C", "charge_utp_release"),
+    "charge_ot_warning": _usual("°C", "charge_otp_warning"),
     "charge_ot_quiet":         ("°C",   42,    37,    42,    37),
-    "charge_ot_trip":          ("°C",   55,    45,    50,    45),
-    "charge_ot_release":       ("°C",   50,    42,    45,    42),
-    "discharge_ut_trip":       ("°C",  -20,   -20,   -20,   -20),
-    "discharge_ut_release":    ("°C",  -17,   -17,   -17,   -17),
-    "discharge_ot_warning":    ("°C",   50,    50,    50,    50),
+    "charge_ot_trip": _usual("°C", "charge_otp"),
+    "charge_ot_release": _usual("°C", "charge_otp_release"),
+    "discharge_ut_trip": _usual("°C", "discharge_utp"),
+    "discharge_ut_release": _usual("°C", "discharge_utp_release"),
+    "discharge_ot_warning": _usual("°C", "discharge_otp_warning"),
     "discharge_ot_quiet":      ("°C",   47,    47,    47,    47),
-    "discharge_ot_trip":       ("°C",   60,    60,    55,    60),
-    "discharge_ot_release":    ("°C",   55,    55,    50,    55),
+    "discharge_ot_trip": _usual("°C", "discharge_otp"),
+    "discharge_ot_release": _usual("°C", "discharge_otp_release"),
     "temperature_critical": _of_the_band("°C", lambda band: band.hottest),
     "mosfet_trip":             ("°C",   90,    90,    90,    90),
     "mosfet_release":          ("°C",   70,    70,    70,    70),
@@ -83,8 +92,9 @@ _CURVES: dict[str, tuple[Curve, Curve, Curve, Curve]] = {
         ((50, 1), (55, .5), (60, 0)), ((50, 1), (55, .5), (60, 0)), ((45, 1), (50, .5), (55, 0)),
         ((50, 1), (55, .5), (60, 0))),
     "mosfet_hot": (((75, 1), (85, .25), (90, 0)),) * 4,
-    "charge_heat": (((90, 1), (100, .5)),) * 4,
-    "discharge_heat": (((90, 1), (100, .5)),) * 4,
+    # long at the rating they come to 91 %
+    "charge_heat": (((93, 1), (100, .5)),) * 4,
+    "discharge_heat": (((93, 1), (100, .5)),) * 4,
 }
 # fmt: on
 

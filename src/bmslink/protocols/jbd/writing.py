@@ -87,6 +87,7 @@ class JBDSettings(SettingsAccess[JBDFrame]):
         super().__init__()
         self._board = board
         self._held = AsyncExitStack()  # what keeps our other programs out of factory mode
+        self._open = False
 
     def likely_map(self, identity: Identity) -> SettingsMap | None:
         if self._board.only_reads(identity):
@@ -129,15 +130,19 @@ class JBDSettings(SettingsAccess[JBDFrame]):
             with suppress(TransportError):
                 await _to_its_end(self._end(how))
             raise
-        if writing or not self.conversations:
+        if writing or not self.in_conversation:
             await _to_its_end(self._end(how))
+
+    @property
+    def in_session(self) -> bool:
+        return self._open
 
     async def leave_session(self) -> None:
         if self.in_session:
             await _to_its_end(self._end(_PLAIN))
 
     async def new_line(self) -> None:
-        self.in_session = False  # the next session closes what it finds open
+        self._open = False  # the next session closes what it finds open
         await self._held.aclose()
 
     async def _enter(self, how: bytes, patience: float) -> None:
@@ -150,10 +155,10 @@ class JBDSettings(SettingsAccess[JBDFrame]):
                 with suppress(TransportError):
                     await _to_its_end(self._leave(how))
                 raise
-            self._held, self.in_session = held.pop_all(), True
+            self._held, self._open = held.pop_all(), True
 
     async def _end(self, how: bytes) -> None:
-        self.in_session = False
+        self._open = False
         async with self._held:
             await self._leave(how)
 

@@ -8,7 +8,7 @@ and `jk02-24s-b2a24s20p-10.07-pdus`. Facts: `docs/protocols/jk02.md`.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from bmslink.errors import TargetError
@@ -84,6 +84,19 @@ _PROBES = ("mosfet", "cell_1", "cell_2", "cell_3", "cell_4", "cell_5")  # bits o
 _CLOCK = 200_000_000  # 2026-05-03: when the simulated board was switched on
 
 
+def known_firmware(firmware: str | None, models: Collection[str], *, usual: str, board: str) -> str:
+    """The firmware of a simulated board: the usual one, unless another is asked for.
+
+    `TargetError` where there is no such `board`.
+    """
+    version = firmware or usual
+    if version not in models:
+        raise TargetError(
+            f"There is no simulated {board} firmware {version!r}; there are: {', '.join(models)}."
+        )
+    return version
+
+
 class CommandFramer(JK02Framer):
     """What a board listens with: the start of a record must not make it wait for 300 bytes."""
 
@@ -140,12 +153,7 @@ class JK02Responder(JKStreamResponder):
         words: dict[str, float] | None = None,
     ) -> None:
         super().__init__(pack, address=address, firmware=firmware)
-        self._version = firmware or DEFAULT_FIRMWARE
-        if self._version not in MODELS:
-            raise TargetError(
-                f"There is no simulated JK firmware {self._version!r}; there are: "
-                f"{', '.join(MODELS)}."
-            )
+        self._version = known_firmware(firmware, MODELS, usual=DEFAULT_FIRMWARE, board="JK")
         self.model = MODELS[self._version]
         slots = SLOTS[self.model.variant]
         if pack.cell_count > slots:

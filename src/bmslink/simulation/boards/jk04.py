@@ -31,7 +31,7 @@ from bmslink.protocols.jk.jk04.layouts import (
     float_bits,
     numbers,
 )
-from bmslink.simulation.boards.jk02 import JKStreamResponder
+from bmslink.simulation.boards.jk02 import JKStreamResponder, known_firmware
 from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.responder import Answer
 
@@ -67,12 +67,7 @@ class JK04Responder(JKStreamResponder):
         words: dict[str, float] | None = None,
     ) -> None:
         super().__init__(pack, address=address, firmware=firmware)
-        self._version = firmware or _DEFAULT_FIRMWARE
-        if self._version not in MODELS:
-            raise TargetError(
-                f"There is no simulated JK04 firmware {self._version!r}; there are: "
-                f"{', '.join(MODELS)}."
-            )
+        self._version = known_firmware(firmware, MODELS, usual=_DEFAULT_FIRMWARE, board="JK04")
         if not 2 <= pack.cell_count <= SLOTS:
             raise TargetError(f"A JK04 board has 2 to {SLOTS} cells, not {pack.cell_count}.")
         self._words = words if words is not None else _own_settings(pack)

@@ -1,0 +1,94 @@
+"""What rules remember, as plain values that survive a restart: times are ages."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from bmslink.control.decide.rule import PolicyRule, State
+
+__all__ = ["PendingMemory", "TripMemory", "restore_rules", "save_rules"]
+
+
+class TripMemory(msgspec.Struct):
+    """Of a rule that tripped, ages in s."""
+
+    cause: str = ""
+    latched: bool = False
+    tripped: float | None = None
+    trips: list[float] = []
+
+
+class PendingMemory(msgspec.Struct):
+    """A rule on its way to a trip, without a value, or with a curve that limits."""
+
+    since: float | None = None
+    count: int = 0
+    missing_since: float | None = None
+    missing: bool = False
+    doubted: bool = False
+    loaded: bool = False
+    fraction: float = 1.0
+
+
+def save_rules(pairs: Iterable[tuple[PolicyRule, State]], now: float) -> dict[str, Any]:
+    """What the rules remember."""
+    tripped, pending, seen = {}, {}, []
+    for rule, state in pairs:
+        if state.tripped or state.trips:
+            tripped[rule.name] = TripMemory(
+                state.cause,
+                state.latched,
+                now - state.tripped_at if state.tripped else None,
+                [now - t for t in state.trips],
+            )
+        waits = PendingMemory(
+            _age(state.since, now),
+            state.count,
+            _age(state.missing_since, now),
+            state.missing,
+            state.doubted,
+            state.loaded,
+            state.fraction,
+        )
+        if waits != _NOTHING:
+            pending[rule.name] = waits
+        if rule.policy.optional and state.seen:
+            seen.append(rule.name)
+    plain: dict[str, Any] = msgspec.to_builtins(
+        {"tripped": tripped, "pending": pending, "seen": seen}
+    )
+    return plain
+
+
+def restore_rules(
+    pairs: Iterable[tuple[PolicyRule, State]],
+    tripped: Mapping[str, TripMemory],
+    pending: Mapping[str, PendingMemory],
+    seen: Collection[str],
+    now: float,
+) -> None:
+    """The same back; policies that are gone are left out."""
+    for rule, state in pairs:
+        state.seen = rule.name in seen
+        # curves tripped in 0.1.0, and do not today: nothing would end that
+        old = None if rule.curve else tripped.get(rule.name)
+        waits = pending.get(rule.name, _NOTHING)
+        if old is not None:
+            state.trips = [now - age for age in old.trips]
+        if old is not None and old.tripped is not None:
+            state.tripped, state.latched, state.cause = True, old.latched, old.cause
+            state.tripped_at = now - old.tripped
+        state.since = None if waits.since is None else now - waits.since
+        state.missing_since = None if waits.missing_since is None else now - waits.missing_since
+        state.count, state.missing, state.doubted = waits.count, waits.missing, waits.doubted
+        state.loaded, state.fraction = waits.loaded, waits.fraction
+
+
+def _age(time: float | None, now: float) -> float | None:
+    return None if time is None else now - time
+
+
+_NOTHING = PendingMemory()

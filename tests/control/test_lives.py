@@ -1,0 +1,47 @@
+"""The ordinary lives and faults of `tools/ordinary_life.py`, in small, on the second pack model."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import ordinary_life
+from ordinary_life import FAULTS, LIVES, Fault, Life
+from support import ROOT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("life", LIVES, ids=lambda life: life.name)
+def test_a_day_of_an_ordinary_life_stops_nothing(life: Life) -> None:
+    found = ordinary_life.live(life, 1.0, seed=5)
+    assert (+found.stops, +found.latches, +found.opened) == ({}, {}, {})
+    assert found.samples == 17280
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_real_fault_opens_the_path(fault: Fault) -> None:
+    opened, highest = ordinary_life.suffer(fault, seed=5)
+    assert opened, highest
+
+
+def test_a_charger_that_fills_a_shed_in_frost_is_stopped_for_as_long_as_it_freezes() -> None:
+    """A judge that stops at nothing judges nothing."""
+    frost = Life("frost", ambient=lambda hour: -9.0, charge=(20.0, 3.5), day=lambda world: 0.0)
+    assert ordinary_life.live(frost, 0.1, seed=5).stops["charge_undertemperature"] == 1
+
+
+def test_the_judge_shares_nothing_with_what_it_judges() -> None:
+    for path in (ROOT / "src").rglob("*.py"):
+        assert "second_pack" not in path.read_text(), path
+    tree = ast.parse(Path(ordinary_life.__file__).with_name("second_pack.py").read_text())
+    imported = {
+        name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+        )
+    }
+    assert not {name for name in imported if str(name).startswith("bmslink")}
