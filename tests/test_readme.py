@@ -89,6 +89,12 @@ def test_nothing_is_written_outside_the_current_folder() -> None:
     assert set(exports) == {"$PWD/example.toml"}
 
 
+def test_the_changelog_has_one_list_for_each_kind_of_change() -> None:
+    for release in re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[1:]:
+        kinds = re.findall(r"^### (\w+)$", release, re.MULTILINE)
+        assert len(kinds) == len(set(kinds)) > 0, release[:40]
+
+
 def test_named_packs(tmp_path: Path) -> None:
     for number, text in enumerate(blocks("toml")):
         file = tmp_path / f"{number}.toml"
