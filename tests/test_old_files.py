@@ -6,11 +6,21 @@ They were made by its own commands: `config backup`, `config export`, `config pr
 
 from __future__ import annotations
 
+import json
+import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from bmslink.control import PolicySet
+from bmslink.control.decide.catalogue import CATALOGUE, with_parts
+from bmslink.control.files import load_policies, parse_policies
+from bmslink.control.presets import preset
+from bmslink.control.upgrade import upgrade_of, write_upgrade
+from bmslink.control.written import row_comment
 from cli_support import Cli
+from control_support import Run, healthy
 from support import FIXTURES
 
 OLD = FIXTURES / "old" / "0.1.0"
@@ -111,3 +121,220 @@ def test_named_packs_and_their_pins_are_read(cli: Cli, monkeypatch: pytest.Monke
         ("van", True),
         ("rack", False),
     ]
+
+
+POLICIES = sorted((OLD / "policies").glob("*.toml"))
+
+
+def _preset_of_today(path: Path) -> PolicySet:
+    chemistry, _, use = path.stem.rpartition("-")
+    battery = load_policies(path).battery
+    text = preset(chemistry, use, cells=battery.cells, capacity=battery.capacity)
+    return parse_policies(text, path)
+
+
+@pytest.mark.parametrize("path", POLICIES, ids=lambda p: p.stem)
+def test_an_untouched_policy_file_means_what_the_preset_means_today(path: Path) -> None:
+    """Whatever changes in the defaults adds what it was to `control.schema`, or this fails."""
+    found, wanted = load_policies(path), _preset_of_today(path)
+    assert found.as_shipped
+    assert found.thresholds == wanted.thresholds
+    assert found.curves == wanted.curves
+    assert found.policies == wanted.policies
+    assert {each.key[1] for each in found.as_shipped} >= {"ov_trip", "ov_warning"}
+
+
+def test_all_names_of_0_1_0_are_names_today() -> None:
+    for path in POLICIES:
+        rows = tomllib.loads(path.read_text())["policies"]
+        chemistry = path.stem.rpartition("-")[0]
+        assert set(with_parts(rows)) <= set(CATALOGUE[chemistry])
+        assert set(CATALOGUE[chemistry]) == set(with_parts(rows))
+
+
+@pytest.mark.parametrize("path", POLICIES, ids=lambda p: p.stem)
+def test_an_upgraded_file_means_the_same_and_lists_nothing_any_more(
+    path: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text(path.read_text())
+    before = load_policies(file)
+    kept = write_upgrade(upgrade_of(file))
+    after = load_policies(file)
+    assert kept.read_text() == path.read_text()
+    assert after == msgspec.structs.replace(before, as_shipped=())
+    assert not upgrade_of(file).needed
+    comments = [line for line in file.read_text().split("\n") if line.startswith("#")]
+    rows = [row_comment(policy) for policy in after.policies.values()]
+    assert sorted(set(rows)) == sorted(set(comments) & set(rows))
+    old = {line for line in path.read_text().split("\n") if line.startswith("#")}
+    assert set(comments) - old <= set(rows)
+
+
+OWN = """\
+# my van
+schema = 1   # of old
+
+[battery]
+chemistry = "lfp"
+cells = 4
+capacity = "200 Ah"
+
+[thresholds]
+ov_trip = "3600 mV"  # as the seller said
+uv_trip = '2.80 V'
+
+[policies]
+# never alone
+stale_data = { mode = "off", off_delay = "30 s", on_missing = 'ignore: "it" is a test' }
+runaway_cell = { off_delay = "45 s", reset = "manual" }
+cell_delta_load = { factor = "20 %" }
+"""
+
+
+def test_what_the_owner_set_stays(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(OWN)
+    policies = load_policies(file)
+    assert [each.to_dict() for each in policies.as_shipped] == [
+        {"name": "thresholds.ov_trip", "was": "3600 mV", "now": "3.70 V"},
+        {"name": "policies.stale_data.off_delay", "was": "30 s", "now": "0 s"},
+        {"name": "policies.runaway_cell.reset", "was": "manual", "now": "auto"},
+    ]
+    assert (policies.thresholds["ov_trip"], policies.thresholds["uv_trip"]) == (3.7, 2.8)
+    assert policies.policies["runaway_cell"].off_delay == 45.0
+    assert policies.policies["stale_data_discharge"].mode == "off"
+    assert policies.policies["cell_delta_charging"].factor == 0.2
+    write_upgrade(upgrade_of(file))
+    text = file.read_text()
+    assert text.startswith(OWN.replace("schema = 1", "schema = 2").partition("ov_trip")[0])
+    assert "ov_trip = \"3.70 V\"  # as the seller said\nuv_trip = '2.80 V'\n" in text
+    assert "# never alone\n" in text
+    assert load_policies(file) == msgspec.structs.replace(policies, as_shipped=())
+
+
+@pytest.mark.parametrize(
+    ("lines", "kept"),
+    [
+        ('ov_trip = "3.65 V"\nov_warning = "3.50 V"', {"ov_trip": 3.65, "ov_warning": 3.5}),
+        ('ov_trip = "3.60 V"\nov_critical = "3.65 V"', {"ov_trip": 3.6, "ov_critical": 3.65}),
+        (
+            'ov_warning = "3.50 V"\nov_trip = "3.60 V"\nov_critical = "3.65 V"',
+            {"ov_trip": 3.6, "ov_warning": 3.5},
+        ),
+    ],
+)
+def test_no_default_of_today_goes_beyond_an_own_value(lines: str, kept: dict[str, float]) -> None:
+    battery = '[battery]\nchemistry = "lfp"\ncells = 4\ncapacity = "200 Ah"\n'
+    policies = parse_policies(f"schema = 1\n{battery}[thresholds]\n{lines}\n", Path("p"))
+    assert policies.as_shipped == ()
+    assert {name: policies.thresholds[name] for name in kept} == kept
+
+
+def test_a_release_of_today_never_lies_beyond_an_own_trip() -> None:
+    battery = '[battery]\nchemistry = "lfp"\ncells = 4\ncapacity = "200 Ah"\n'
+    row = 'charge_heat_warning = { trip = "84 %", release = "60 %" }'
+    policies = parse_policies(f"schema = 1\n{battery}[policies]\n{row}\n", Path("p"))
+    assert policies.as_shipped == ()
+    assert policies.policies["charge_heat_warning"].release == 60.0
+
+
+def test_numbers_of_schema_2_are_meant() -> None:
+    text = OWN.replace("schema = 1", "schema = 2")
+    policies = parse_policies(text, Path("p"))
+    assert policies.as_shipped == ()
+    assert policies.thresholds["ov_trip"] == 3.6
+    assert policies.policies["stale_data_discharge"].mode == "shadow"
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "[policies.stale_data]\noff_delay = '30 s'\nmode = 'off'\n",
+        "policies.stale_data.off_delay = '30 s'",
+        "[curves]\ncharge_heat = [\n  ['90 %', '100 %'],  # a\n  ['100 %', '50 %'],\n]\n",
+        "[policies]\nstale_data.off_delay = '30 s' # mine\n",
+        "[policies]\nmosfet_derate.release = 'mosfet_release'\n",
+        "[policies.mosfet_derate]\nrelease = 'mosfet_release'\n",
+    ],
+)
+def test_other_ways_to_write_tables(rows: str, tmp_path: Path) -> None:
+    """Each is upgraded so that it means the same, or is refused and left alone."""
+    file = tmp_path / "p.toml"
+    top, battery = "schema = 1\n", "[battery]\nchemistry='lfp'\ncells = 4\ncapacity = '9 Ah'\n"
+    text = top + (battery + rows if rows.startswith("[") else rows + "\n" + battery)
+    file.write_text(text)
+    before = load_policies(file)
+    assert before.as_shipped
+    write_upgrade(upgrade_of(file))
+    assert load_policies(file) == msgspec.structs.replace(before, as_shipped=())
+
+
+def test_the_memory_of_an_engine_of_0_1_0() -> None:
+    """What it had latched is latched; what was one policy then is two; a curve ends by itself."""
+    saved = json.loads((OLD / "engine" / "tripped.json").read_text())
+    saved["tripped"]["charge_cold_derate"] = {
+        "cause": "cold", "tripped": 5.0, "trips": [5.0], "latched": True,
+    }  # fmt: skip
+    run = Run()
+    run.now = 0.0
+    run.engine.load(saved, 0.0)
+    decision = run.engine.tick(1.0)
+    names = {each.policy for each in decision.verdicts}
+    assert names >= {"stale_data", "stale_data_discharge", "cell_delta_charging"}
+    decision = run(healthy(3.35), 300)
+    assert {each.policy for each in decision.verdicts if each.state == "latched"} == {
+        "cell_overvoltage_critical"
+    }
+    assert not decision.charge.allowed
+    run.engine.reset("cell_overvoltage_critical")
+    decision = run(healthy(3.35), 300)
+    assert decision.charge.allowed
+    assert decision.limits.ccl.value == 50.0
+
+
+def test_the_command_shows_asks_writes_and_keeps(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "policy.toml"
+    text = (OLD / "policies" / "lfp-van.toml").read_text()
+    file.write_text(text)
+    done = cli("control", "check", str(file))
+    assert done.code == 0
+    assert "ov_trip: 3.60 V was the default of an older version; today's is in force: 3.70 V" in (
+        done.out
+    )
+    done = cli("control", "check", str(file), "--upgrade", "--dry-run")
+    assert (done.code, file.read_text()) == (0, text)
+    assert "ov_trip: 3.60 V → 3.70 V" in done.out
+    done = cli("control", "check", str(file), "--upgrade")
+    assert (done.code, file.read_text()) == (3, text)
+    assert "Nothing was written" in done.err
+    done = cli("control", "check", str(file), "--upgrade", "--yes", "--json")
+    [row] = done.objects
+    assert (done.code, row["written"]) == (0, True)
+    assert Path(row["kept"]).read_text() == text
+    assert {"name": "thresholds.ov_trip", "was": "3.60 V", "now": "3.70 V"} in row["changes"]
+    done = cli("control", "check", str(file), "--upgrade", "--json")
+    assert (done.code, done.objects[0]["written"]) == (0, False)
+    file.write_text(text)
+    done = cli("control", "check", str(file), "--upgrade", "--yes")
+    assert Path(f"{file}.schema-1.2").read_text() == text
+    for wrong in (["--yes"], ["--dry-run"], ["--upgrade", "jbd+tcp://127.0.0.1:1"]):
+        assert cli("control", "check", str(file), *wrong).code == 2
+
+
+def test_a_run_over_an_old_file_begins_with_what_is_in_force(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BMSLINK_STATE", str(tmp_path))
+    file = str(OLD / "policies" / "lfp-solar.toml")
+    target = "jbd+sim://?cells=16&seed=1"
+    run = ("control", "run", "--shadow", "--policies", file, target, "--count", "1")
+    done = cli(*run)
+    assert done.code == 0, done
+    assert "ov_trip is 3.70 V" in done.err
+    done = cli(*run, "--json")
+    names = [each["name"] for each in done.objects[0]["as_shipped"]]
+    assert "thresholds.ov_trip" in names
+    log = str(OLD / "captures" / "readings.jsonl")
+    for command in (["backtest", log], ["explain", log]):
+        assert "ov_trip is 3.70 V" in cli("control", *command, "--policies", file).err

@@ -23,7 +23,7 @@ from cli_support import QUICK, Cli
 TARGET = f"jbd+ble://{ADDRESS}?gap=0"
 CONNECTION = ["--protocol", "--address", "--baudrate", "--timeout", "--pin-file"]
 OFFLINE = {
-    "decode", "simulate", "replay", "config journal", "control presets",
+    "decode", "simulate", "replay", "config journal",
     "control backtest", "control status", "packs list", "packs add", "packs remove", "packs path",
 }  # fmt: skip
 OWN = {"scan"}  # it looks for packs: its --timeout and --protocol say how
@@ -142,6 +142,7 @@ LOCKED = {
     "config verify": ("config", "verify", TARGET),
     "config diff": ("config", "diff", "profile.toml", TARGET),
     "switch": ("switch", TARGET, "charge", "off", "--dry-run"),
+    "control presets": ("control", "presets", TARGET, "--chemistry", "lfp", "--capacity", "100"),
     "control check": ("control", "check", "policies.toml", TARGET),
     "control explain": ("control", "explain", TARGET, "--policies", "policies.toml"),
     "control run": (

@@ -50,6 +50,7 @@ PACK_COMMANDS = {
     "config verify": ("config", "verify", "{}"),
     "config diff": ("config", "diff", "{profile}", "{}"),
     "switch": ("switch", "{}", "charge", "off", "--yes"),
+    "control presets": ("control", "presets", "solar", "{}"),
     "control check": ("control", "check", "{policies}", "{}"),
     "control explain": ("control", "explain", "{}", "--policies", "{policies}"),
     "control run": ("control", "run", "--shadow", "--policies", "{policies}", "{}", "--count", "1"),

@@ -186,7 +186,7 @@ def test_an_error_names_its_line(text: str, line: int, words: str):
     ("text", "words"),
     [
         ("", "'schema' is missing"),
-        ("schema = 2\n[battery]\n", "schema: this reads 1, not 2"),
+        ("schema = 3\n[battery]\n", "schema: this reads 1 and 2, not 3"),
         ("schema = 1\n", "'battery' is missing"),
         (HEAD.replace("lfp", "lipo"), "there is no chemistry 'lipo'"),
         (HEAD.replace("16", "0"), "cells: 1 to 48"),

@@ -11,7 +11,7 @@ import typer
 
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_all
-from bmslink.cli.control_try import InstallationOptions, Policies
+from bmslink.cli.control_try import InstallationOptions, Policies, say_in_force
 from bmslink.cli.output import FAILED, FOUND
 from bmslink.errors import GateError
 
@@ -48,6 +48,7 @@ def run(
 
     session = o.session_of(ctx)
     chosen = load_policies(Path(policies))
+    say_in_force(session, {policies: chosen})
     known = installation.known()
     names = o.some_targets(targets)
     if not shadow:
@@ -69,6 +70,10 @@ def run(
         )
         for index in range(len(devices))
     ]
+    if session.json and chosen.as_shipped:
+        session.record(
+            {"policies": policies, "as_shipped": [e.to_dict() for e in chosen.as_shipped]}
+        )
     if not session.json:
         session.print(f"{policies}, in shadow: nothing is sent that changes a pack.")
     try:

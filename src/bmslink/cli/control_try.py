@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bmslink.control.decide.policy import PolicySet
     from bmslink.model import Reading
 
-__all__ = ["InstallationOptions", "Policies", "backtest", "explain"]
+__all__ = ["InstallationOptions", "Policies", "backtest", "explain", "say_in_force"]
 
 _LOOKS, _APART = 3, 1.0  # readings of a live pack, and s between them
 
@@ -101,6 +101,7 @@ def backtest(
     session.no_trace("control backtest")
     files = [policies, *(compare or ())]
     sets = [load_policies(Path(file)) for file in files]
+    say_in_force(session, dict(zip(files, sets, strict=True)))
     known = installation.known()
     source = _log(log, protocol, timing)
     found = try_on(_noticed(session, source, dict(zip(files, sets, strict=True))), sets, known,
@@ -162,6 +163,7 @@ def explain(
     session = o.session_of(ctx)
     known = installation.known()
     chosen = load_policies(Path(policies))
+    say_in_force(session, {policies: chosen})
     place = o.one_target(source)
     if Path(place).is_file():
         session.no_trace("control explain on a recording")
@@ -180,6 +182,15 @@ def explain(
             session.record(each.to_dict())
         else:
             session.print(*([""] if number else []), *render.tree(each, every=every))
+
+
+def say_in_force(session: Session, files: Mapping[str, PolicySet]) -> None:
+    """Say of files of an older version that today's defaults are in force."""
+    from bmslink.control.check import in_force
+
+    for file, policies in files.items():
+        if sentence := in_force(policies, file):
+            session.say(sentence)
 
 
 def _log(path: str, protocol: str | None, timing: LogOptions) -> Log:

@@ -149,13 +149,14 @@ async def adjust(
     plan, wish = wanted.plan, wanted.wish
     gate(plan)
     with locked(journal.folder / "locks", lock_names(device, plan.identity)):
+        certain = device.certain
         identity = await device.identify()
         same_as_planned(plan, identity)
         for name, why in blocks_of(journal, device, plan.identity).items():
             raise refuse(f"Nothing was sent. {why}", name)
         if wish.soc is not None:  # it may have been agreed to an hour ago
             gate(replace(plan, checks=(_soc(wish.soc, await device.read(), plan),)))
-        before = await settled_table(device, plan, identity)
+        before = await settled_table(device, plan, identity, certain=certain)
         if odd := oddities(before):  # what changes beside would be set back to it
             raise refuse(f"Nothing was sent. {odd}", "plausible")
         if wanted.now:

@@ -15,7 +15,7 @@ from bmslink.config.checks.cells import cells_of
 from bmslink.config.checks.check import Check, Draft, Health, require_waivers
 from bmslink.config.checks.gates import check_all
 from bmslink.config.checks.rating import currents_of
-from bmslink.config.files.asked import ask, encode
+from bmslink.config.files.asked import ask, by_reason, encode
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
 from bmslink.config.order import in_order, with_kept
@@ -151,6 +151,14 @@ class Plan:
     def needs_chemistry(self) -> bool:
         """Whether somebody has to say what the cells are made of before it may be made."""
         return self.chemistry is None and any(c.name == "chemistry" for c in self.blocked)
+
+    @property
+    def left_out_notes(self) -> list[str]:
+        """What it leaves as it is, in sentences: the notes of its outcome begin with them."""
+        return [
+            f"{', '.join(keys)} {'were' if len(keys) > 1 else 'was'} left out: {why}."
+            for why, keys in by_reason(self.left_out)
+        ]
 
     @property
     def goal(self) -> dict[int, bytes]:

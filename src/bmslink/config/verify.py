@@ -13,10 +13,11 @@ from typing import Any, Literal
 
 from bmslink.arguments import checked
 from bmslink.board import Board, on_board
+from bmslink.config.checks.check import refuse
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
 from bmslink.config.identity.places import Place, where
 from bmslink.config.records.moment import local
-from bmslink.config.records.open_changes import cut_off, regards, said_of
+from bmslink.config.records.open_changes import cut_off, regards, said_of, under_way
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import Value
 from bmslink.storage.journal import Journal, Open
@@ -82,14 +83,16 @@ class _Change:
 async def verify(device: Board, *, journal: Journal | None = None) -> Verification:
     """Read the settings of an open device and compare them with what its last change left.
 
-    Raises `JournalError`, `SettingError` where the settings of this board are not known, and what
-    reading raises.
+    Raises `GateError` while another program changes them, `JournalError`, `SettingError` where the
+    settings of this board are not known, and what reading raises.
     """
     journal = journal or Journal()
     async with device.conversation():
         identity = await device.identify()
         table = await device.settings(await device.settings_map(identity))
     if cut := cut_off(journal, device, identity):
+        if busy := under_way(journal, device, identity):
+            raise refuse(f"Nothing was sent. {busy}", "lock")
         return Verification(
             result="open",
             sentence=said_of(cut, device, identity),

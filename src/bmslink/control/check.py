@@ -16,11 +16,12 @@ from bmslink.control.decide.quantities import QUANTITIES
 from bmslink.control.decide.rule import PolicyRule, fraction_at, in_words
 from bmslink.control.decide.sample import OPEN
 from bmslink.control.decide.thresholds import THRESHOLDS, UNITS
+from bmslink.control.written import in_words as in_file
 from bmslink.model import Reading
 from bmslink.settings.rules import CELLS_THERE, lint
 from bmslink.settings.units import write
 
-__all__ = ["Finding", "Level", "check_pack", "check_policies", "check_settings"]
+__all__ = ["Finding", "Level", "check_pack", "check_policies", "check_settings", "in_force"]
 
 Settings = Mapping[str, float]
 
@@ -65,6 +66,7 @@ def check_policies(policies: PolicySet, settings: Settings | None = None) -> lis
     """What is doubtful about the policies, over a BMS with these settings if they are known."""
     plan = compile_policies(policies, settings, acting=tuple(Mode))
     found = [
+        *_as_shipped(policies),
         *_looser(policies),
         *_weaker(policies),
         *_modes(policies),
@@ -77,6 +79,46 @@ def check_policies(policies: PolicySet, settings: Settings | None = None) -> lis
             for name, why in plan.not_applicable.items()
         ]
     return _sorted(found)
+
+
+def in_force(policies: PolicySet, file: object) -> str:
+    """The sentence for a file of an older schema whose values are not all in force; else empty."""
+    count = len(policies.as_shipped)
+    if not count:
+        return ""
+    named = [
+        f"{each.key[-1]} is {each.now}"
+        for each in policies.as_shipped
+        if each.key[0] == "thresholds"
+    ]
+    such = f" ({', '.join(named)})" if named else ""
+    return (
+        f"{file} is of an older version: {count} of its values are the defaults of then, and "
+        f"today's are in force{such}. `bmslink control check {file}` lists them, and --upgrade "
+        "writes them."
+    )
+
+
+def _as_shipped(policies: PolicySet) -> Iterator[Finding]:
+    """What the file says and is not in force, one by one; the ends of curves in one sentence."""
+    curves: dict[str, None] = {}
+    for each in policies.as_shipped:
+        name = ".".join(each.key[1:])
+        if each.now is None:
+            curves[each.key[1]] = None
+            continue
+        was, now = in_file(each.was), in_file(each.now)
+        text = f"{name}: {was} was the default of an older version; today's is in force: {now}."
+        yield Finding(Level.REMARK, name, text)
+    if curves:
+        text = (
+            "A curve has no release, delays and lockout any more; what the file says of them is "
+            f"without effect: {', '.join(curves)}."
+        )
+        yield Finding(Level.REMARK, "curves", text)
+    if policies.as_shipped:
+        text = "`bmslink control check FILE --upgrade` writes the file anew with what is in force."
+        yield Finding(Level.REMARK, "schema", text)
 
 
 def _looser(policies: PolicySet) -> Iterator[Finding]:

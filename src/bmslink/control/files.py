@@ -1,7 +1,7 @@
 """Policy files: TOML with units and named thresholds over the defaults of the chemistry.
 
 ```toml
-schema = 1
+schema = 2
 mode = "shadow"                      # of every policy that does not say otherwise
 
 [battery]
@@ -18,7 +18,8 @@ cell_overvoltage = { mode = "enforce", on_delay = "2 s", inside_bms = "30 mV" }
 soc_floor = { mode = "shadow", trip = "15 %", release = "20 %" }
 ```
 
-What a file leaves out is as shipped; leaving a policy out does not switch it off. Everything
+What a file leaves out is as shipped; leaving a policy out does not switch it off. Files of schema 1
+are read by `schema.py`: what 0.1.0 shipped counts as shipped in them. Everything
 wrong with a file is a `TargetError` that names the file and the line.
 """
 
@@ -33,13 +34,22 @@ from typing import Any
 import msgspec
 
 from bmslink.config.files.kind import instead
-from bmslink.control.decide.catalogue import default_policies
+from bmslink.control.decide.catalogue import default_policies, with_parts
 from bmslink.control.decide.compile import curve_of, trip_of
-from bmslink.control.decide.policy import Battery, Mode, OnMissing, Policy, PolicySet, Reset
+from bmslink.control.decide.policy import (
+    AsShipped,
+    Battery,
+    Mode,
+    OnMissing,
+    Policy,
+    PolicySet,
+    Reset,
+)
 from bmslink.control.decide.quantities import QUANTITIES
 from bmslink.control.decide.rule import fraction_at
 from bmslink.control.decide.thresholds import THRESHOLDS
 from bmslink.control.decide.thresholds import UNITS as THRESHOLD_UNITS
+from bmslink.control.schema import SCHEMA, today
 from bmslink.errors import TargetError
 from bmslink.link.mistakes import is_target
 from bmslink.settings.units import UnitError, parse, write
@@ -55,9 +65,6 @@ _CURVE_QUANTITY = {
     "discharge_hot": "max_temperature", "mosfet_hot": "mosfet_temperature",
     "charge_heat": "charge_heat", "discharge_heat": "discharge_heat",
 }  # fmt: skip
-_ALSO = {"stale_data": ("stale_data_discharge",), "cell_delta_load": ("cell_delta_charging",)}
-"""Policy -> those that were one with it: what a file says of it holds for them too, unless the file
-names them."""
 _FALLING = {"ccl_voltage", "charge_hot", "discharge_hot", "mosfet_hot", "charge_heat",
             "discharge_heat"}  # fmt: skip
 
@@ -132,8 +139,14 @@ class _Reader:
 
     def policies(self) -> PolicySet:
         file = self._document.convert(_PolicyFile)
-        if file.schema != 1:
-            raise self._wrong(("schema",), f"schema: this reads 1, not {file.schema}")
+        if file.schema not in (1, SCHEMA):
+            raise self._wrong(("schema",), f"schema: this reads 1 and {SCHEMA}, not {file.schema}")
+        as_shipped: tuple[AsShipped, ...] = ()
+        places = {name: name for name in file.policies}
+        if file.schema == 1:
+            content, as_shipped = today(self._document.content)
+            file = self._document.convert(_PolicyFile, content)
+            places = with_parts(places)
         battery = self._battery(file.battery)
         shipped = default_policies(battery)
         thresholds = self._thresholds(file.thresholds, shipped)
@@ -148,13 +161,18 @@ class _Reader:
             name: policy if policy.mode == Mode.OFF else msgspec.structs.replace(policy, mode=mode)
             for name, policy in shipped.policies.items()
         }
-        for name, table in file.policies.items():
-            key = ("policies", name)
-            self._known(name, policies, key, "policy")
-            row = self._document.convert(_PolicyRow, table, key)
-            for each in (name, *(n for n in _ALSO.get(name, ()) if n not in file.policies)):
-                policies[each] = self._policy(policies[each], row, thresholds, key)
-        found = PolicySet(battery=battery, thresholds=thresholds, curves=curves, policies=policies)
+        for name, place in places.items():
+            key = ("policies", place)
+            self._known(place, policies, key, "policy")
+            row = self._document.convert(_PolicyRow, file.policies[place], key)
+            policies[name] = self._policy(policies[name], row, thresholds, key)
+        found = PolicySet(
+            battery=battery,
+            thresholds=thresholds,
+            curves=curves,
+            policies=policies,
+            as_shipped=as_shipped,
+        )
         self._check(found)
         return found
 

@@ -7,14 +7,16 @@ from types import MappingProxyType
 
 import msgspec
 
-from bmslink.control.decide.catalogue import CATALOGUE, default_policies
-from bmslink.control.decide.policy import Action, Battery, Mode, Policy, PolicySet, Reset, Severity
+from bmslink.control.decide.catalogue import default_policies
+from bmslink.control.decide.policy import Battery, Mode, PolicySet
 from bmslink.control.decide.quantities import QUANTITIES
-from bmslink.control.decide.thresholds import UNITS, Curve
+from bmslink.control.decide.thresholds import THRESHOLDS, UNITS
+from bmslink.control.schema import SCHEMA
+from bmslink.control.written import curve_points, in_toml, row_comment, row_fields
 from bmslink.errors import TargetError
 from bmslink.settings.units import write
 
-__all__ = ["USES", "Use", "preset"]
+__all__ = ["USES", "Use", "named_preset", "preset", "preset_for", "use_of"]
 
 
 class Use(msgspec.Struct, frozen=True):
@@ -42,7 +44,7 @@ USES: Mapping[str, Use] = MappingProxyType({
     ),
     "solar": Use(
         "A house battery is charged by the sun and emptied in the evening.",
-        _48V, 280.0, 0.5, 0.5, {},
+        _48V, 280.0, 0.5, 1.0, {},
     ),
     "van": Use(
         "A motorhome charges from an alternator, stands in frost, and must keep a reserve. "
@@ -55,27 +57,11 @@ USES: Mapping[str, Use] = MappingProxyType({
         "A yacht charges from an alternator, and must keep power for lights and radio: the floor "
         "is higher. An open charge path under alternator current is a load dump: give the "
         "alternator's regulator the charge current limit before anything is enforced.",
-        _12V, 300.0, 0.3, 0.5,
+        _12V, 300.0, 0.3, 1.0,
         {"soc_floor": {"mode": Mode.SHADOW, "trip": 20.0, "release": 25.0}},
     ),
 })  # fmt: skip
 """Use -> what is particular about it."""
-
-_ACTS = {
-    Action.CHARGE: "charging",
-    Action.DISCHARGE: "discharging",
-    Action.BALANCE: "balancing",
-    Action.FLOAT: "the charge voltage",
-}
-_DOES = {
-    Severity.NOTICE: "tells",
-    Severity.WARN: "warns",
-    Severity.DERATE: "limits",
-    Severity.TRIP: "stops",
-    Severity.EMERGENCY: "stops",
-}
-_OFF = {name for name, row in CATALOGUE["lfp"].items() if row.mode == Mode.OFF}
-_TIMES = ("on_delay", "load_delay", "off_delay", "min_off")
 
 
 def preset(
@@ -86,9 +72,7 @@ def preset(
     capacity: float | None = None,
 ) -> str:
     """The text of a policy file. `TargetError` for a chemistry or use that is not known."""
-    if use not in USES:
-        raise TargetError(f"There is no use {use[:40]!r}; known are: {', '.join(USES)}.")
-    kind = USES[use]
+    kind = use_of(use)
     if chemistry not in kind.cells:
         raise TargetError(
             f"There is no chemistry {chemistry[:40]!r}; known are: {', '.join(kind.cells)}."
@@ -101,10 +85,37 @@ def preset(
         charge_current=round(kind.charge_rate * ah, 1),
         discharge_current=round(kind.discharge_rate * ah, 1),
     )
+    return preset_for(battery, use)
+
+
+def use_of(name: str) -> Use:
+    """The use of that name; `TargetError` names the known ones."""
+    if name not in USES:
+        raise TargetError(f"There is no use {name[:40]!r}; known are: {', '.join(USES)}.")
+    return USES[name]
+
+
+def named_preset(name: str) -> tuple[str | None, str | None] | None:
+    """The chemistry and the use in `lfp`, `van` or `lfp-van`; `None` for any other name."""
+    if name in THRESHOLDS:
+        return name, None
+    if name in USES:
+        return None, name
+    chemistry, _, use = name.rpartition("-")
+    return (chemistry, use) if use in USES and chemistry in THRESHOLDS else None
+
+
+def preset_for(
+    battery: Battery, use: str, notes: Mapping[str, str] | None = None, pack: str = ""
+) -> str:
+    """The text of a policy file for a battery. `notes` say where its values are from (field ->
+    comment), and `pack` of which pack they are; without them they are guesses."""
+    kind = use_of(use)
     policies = default_policies(battery)
     for name, changes in kind.changes.items():
         policies.policies[name] = msgspec.structs.replace(policies.policies[name], **changes)
-    return "\n".join([*_head(battery, kind, use), *_numbers(policies), *_rows(policies), ""])
+    lines = [*_head(battery, kind, use), *_battery(battery, notes or _GUESSES, pack)]
+    return "\n".join([*lines, *_numbers(policies), *_rows(policies), ""])
 
 
 def _head(battery: Battery, kind: Use, use: str) -> Iterator[str]:
@@ -121,20 +132,43 @@ def _head(battery: Battery, kind: Use, use: str) -> Iterator[str]:
     yield "#"
     yield "# `bmslink control check FILE` tells what is wrong with it."
     yield ""
-    yield "schema = 1"
+    yield f"schema = {SCHEMA}"
     yield f'mode = "{Mode.SHADOW}"  # off, shadow or enforce; a policy may say otherwise'
     yield ""
-    yield "[battery]  # SET THESE: they are guesses, and everything below is reckoned with them"
-    yield f'chemistry = "{battery.chemistry}"'
-    yield f"cells = {battery.cells}  # in series"
-    yield f'capacity = "{write(battery.capacity, "Ah")}"'
+
+
+_GUESSES: Mapping[str, str] = {
+    "cells": "in series",
+    "charge_current": "continuous, by the data sheet of the cells",
+    "discharge_current": "continuous, by the data sheet of the cells",
+    "sensors": "the probes that count; else all cell_N and sensor_N",
+}
+
+
+def _battery(battery: Battery, notes: Mapping[str, str], pack: str) -> Iterator[str]:
+    def line(name: str, value: str | int | list[str]) -> str:
+        return f"{name} = {in_toml(value)}" + (f"  # {notes[name]}" if name in notes else "")
+
+    if pack:
+        yield from _comment(f"As {pack} says; CHECK THEM: everything below is reckoned with them.")
+        yield "[battery]"
+    else:
+        yield "[battery]  # SET THESE: they are guesses, and everything below is reckoned with them"
+    yield line("chemistry", battery.chemistry)
+    yield line("cells", battery.cells)
+    yield line("capacity", write(battery.capacity, "Ah"))
     for name in ("charge_current", "discharge_current"):
-        amps = write(getattr(battery, name), "A")
-        yield f'{name} = "{amps}"  # continuous, by the data sheet of the cells'
-    yield '# fuse = "250 A"   # 80 % of it is used'
+        yield line(name, write(getattr(battery, name), "A"))
+    if battery.fuse is None:
+        yield '# fuse = "250 A"   # 80 % of it is used'
+    else:
+        yield line("fuse", write(battery.fuse, "A"))
     yield '# cable = "200 A"  # what the thinnest one may carry for long'
     yield f'time_constant = "{write(battery.time_constant, "s")}"  # how slowly the path heats up'
-    yield '# sensors = ["cell_1", "cell_2"]  # the probes that count; else all cell_N and sensor_N'
+    if battery.sensors:
+        yield line("sensors", list(battery.sensors))
+    else:
+        yield "# " + line("sensors", ["cell_1", "cell_2"])
     yield ""
 
 
@@ -147,58 +181,16 @@ def _numbers(policies: PolicySet) -> Iterator[str]:
     yield "# charge_cold and charge_hot are parts of 1 C, the others of the rated current"
     users = {p.curve: p for p in policies.policies.values() if isinstance(p.curve, str)}
     for name, points in policies.curves.items():
-        yield f"{name} = {_curve(points, QUANTITIES[users[name].quantity].unit)}"
+        unit = QUANTITIES[users[name].quantity].unit
+        yield f"{name} = {in_toml(curve_points(points, unit))}"
     yield ""
-
-
-def _curve(points: Curve, unit: str) -> str:
-    pairs = (f'["{write(x, unit)}", "{write(100 * y, "%")}"]' for x, y in points)
-    return f"[{', '.join(pairs)}]"
 
 
 def _rows(policies: PolicySet) -> Iterator[str]:
     yield "[policies]"
     for policy in policies.policies.values():
-        acts = " and ".join(_ACTS[action] for action in policy.acts)
-        does = f"{_DOES[policy.severity]} {acts}".strip()
-        if policy.severity == Severity.EMERGENCY:
-            does += " until a person resets it"
-        when = "" if policy.when == "always" else f" ({policy.when} only)"
-        yield f"# {policy.title}: {does}{when}"
-        yield f"{policy.name} = {{ {', '.join(_fields(policy))} }}"
-
-
-def _fields(policy: Policy) -> Iterator[str]:
-    """What the row says, as the file reads it."""
-    unit = QUANTITIES[policy.quantity].unit
-    if policy.mode != Mode.SHADOW or policy.name in _OFF:
-        yield f'mode = "{policy.mode}"'
-    for name in ("trip", "release"):
-        value = getattr(policy, name)
-        in_file = not isinstance(value, str) or value in UNITS
-        if value is not None and in_file:
-            yield f'{name} = "{value if isinstance(value, str) else write(value, unit)}"'
-    if policy.bms is not None:
-        side = "inside_bms" if policy.inside_bms >= 0 else "outside_bms"
-        step = "K" if unit == "°C" else unit
-        yield f'{side} = "{write(abs(policy.inside_bms), step)}"'
-    if policy.severity == Severity.DERATE and policy.curve is None and policy.demands is None:
-        yield f'factor = "{write(100 * policy.factor, "%")}"'
-    if policy.curve is not None:
-        return
-    for name in _TIMES:
-        value = getattr(policy, name)
-        if value:
-            yield f'{name} = "{write(value, "s")}"'
-    if policy.samples != 2:
-        yield f"samples = {policy.samples}"
-    if policy.lockout is not None:
-        most, window = policy.lockout
-        yield f'lockout = "{most} in {write(window, "s")}"'
-    if policy.reset == Reset.MANUAL and policy.severity < Severity.EMERGENCY:
-        yield f'reset = "{policy.reset}"'
-    if policy.on_missing.rule == "trip":
-        yield 'on_missing = "trip"'
+        yield row_comment(policy)
+        yield f"{policy.name} = {in_toml(row_fields(policy))}"
 
 
 def _comment(text: str) -> Iterator[str]:

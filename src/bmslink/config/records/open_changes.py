@@ -16,7 +16,7 @@ from bmslink.board import Board, on_board
 from bmslink.config.checks.check import refuse
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
 from bmslink.config.identity.known_as import pack_of
-from bmslink.config.identity.locks import is_held
+from bmslink.config.identity.locks import held_by_another, is_held
 from bmslink.config.identity.places import Place, place_of, recorded_place, where
 from bmslink.config.records.moment import local
 from bmslink.model import Identity
@@ -36,6 +36,7 @@ __all__ = [
     "regards",
     "said_of",
     "said_of_twin",
+    "under_way",
 ]
 
 _LATELY = 60.0
@@ -94,13 +95,18 @@ def begin(
 def blocks_of(
     journal: Journal, device: Board, identity: Identity, table: SettingsSnapshot | None = None
 ) -> dict[str, str]:
-    """The checks that fail because of the journal; with `table` also `twin`."""
+    """The checks that fail because of the journal, and why; with `table` also `twin`.
+
+    A change that another program is making at this moment is `lock`, not `unfinished`.
+    """
     try:
         journal.probe()
         found = _regarding(journal, _here(device, identity, table))
     except JournalError as error:
         return {"journal": str(error)}
     mine = [cut for cut, by in found if by != "print"]
+    if mine and (busy := under_way(journal, device, identity)):
+        return {"lock": busy}
     if mine:
         return {"unfinished": said_of(mine, device, identity)}
     like = [cut for cut, by in found if by == "print" and not _elsewhere(journal, cut)]
@@ -110,6 +116,11 @@ def blocks_of(
             "twin": f"{_twin(like[0])} If it is that board, {more}; if it is another one, say so."
         }
     return {}
+
+
+def under_way(journal: Journal, device: Board, identity: Identity) -> str:
+    """Who else is changing this pack at this moment, in a sentence; empty: nobody."""
+    return held_by_another(journal.folder / "locks", lock_names(device, identity))
 
 
 def _twin(cut: Open) -> str:

@@ -6,7 +6,8 @@ settings, so that the host acts first; those that say the BMS did not trip lie o
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from bmslink.control.decide.policy import (
     Action,
@@ -21,7 +22,9 @@ from bmslink.control.decide.policy import (
 )
 from bmslink.control.decide.thresholds import CURVES, THRESHOLDS
 
-__all__ = ["CATALOGUE", "default_policies"]
+__all__ = ["CATALOGUE", "SPLIT", "default_policies", "with_parts"]
+
+_T = TypeVar("_T")
 
 _CHARGE, _DISCHARGE, _BALANCE = (Action.CHARGE,), (Action.DISCHARGE,), (Action.BALANCE,)
 _BOTH = (Action.CHARGE, Action.DISCHARGE)
@@ -322,3 +325,19 @@ def default_policies(battery: Battery) -> PolicySet:
         curves=dict(CURVES[battery.chemistry]),
         policies=dict(CATALOGUE[battery.chemistry]),
     )
+
+
+SPLIT: Mapping[str, tuple[str, ...]] = {
+    "stale_data": ("stale_data_discharge",),
+    "cell_delta_load": ("cell_delta_charging",),
+}
+"""Policy of 0.1.0 -> those that were one with it, and what was said of it holds for.
+
+All its other names mean today what they meant then. A policy that is renamed or merged is added
+here, never taken away."""
+
+
+def with_parts(found: Mapping[str, _T]) -> dict[str, _T]:
+    """What 0.1.0 said of policies, for the policies of today."""
+    parts = {part: found[name] for name, parts in SPLIT.items() if name in found for part in parts}
+    return {**parts, **found}

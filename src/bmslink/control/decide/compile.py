@@ -13,6 +13,7 @@ from bmslink.control.decide.rule import PolicyRule, PolicyTiming, in_words
 from bmslink.errors import TargetError
 
 __all__ = [
+    "OCP_SHARE",
     "CompiledPolicies",
     "CurrentRating",
     "compile_policies",
@@ -22,7 +23,9 @@ __all__ = [
     "trip_of",
 ]
 
-_FUSE_SHARE, _OCP_SHARE = 0.8, 0.9
+_FUSE_SHARE = 0.8
+OCP_SHARE = 0.9
+"""Of the BMS's own over-current limit, what counts as the continuous current."""
 _USUAL_RATE: Mapping[str, float] = {"charge": 0.5, "discharge": 1.0}
 """C, where nobody says what the cells take and give: half an hour of an inverter must not stop."""
 _TIMELESS = frozenset({"stopped", "data_age", "charge_blindness", "discharge_blindness"})
@@ -70,9 +73,7 @@ def _rating(
         found.append(CurrentRating(battery.cable, "the cable"))
     ocp = _setting(settings, f"{way}_ocp")
     if ocp:  # some boards store the currents of discharging as negative numbers
-        found.append(
-            CurrentRating(_OCP_SHARE * abs(ocp), f"{_OCP_SHARE:.0%} of the BMS's {way}_ocp")
-        )
+        found.append(CurrentRating(OCP_SHARE * abs(ocp), f"{OCP_SHARE:.0%} of the BMS's {way}_ocp"))
     return min(found, key=lambda r: (r.amps, r.basis))
 
 

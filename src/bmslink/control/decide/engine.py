@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from bmslink.control.decide.blind_time import BlindTime, blind_time
+from bmslink.control.decide.catalogue import with_parts
 from bmslink.control.decide.compile import CompiledPolicies, compile_policies, require_whole
 from bmslink.control.decide.decision import Decision, Event
 from bmslink.control.decide.history import HistoryMemory, PackHistory
@@ -242,7 +243,8 @@ class Engine:
         self._history.restore(found.history, now)
         self._publisher.restore(found.ramps, found.pull, found.pulled, now)
         self._qualifier.restore(found.probes, found.content, found.changed, now)
-        restore_rules(self._pairs, found.tripped, found.pending, found.seen, now)
+        tripped = found.tripped if "pending" in saved else with_parts(found.tripped)  # 0.1.0's
+        restore_rules(self._pairs, tripped, found.pending, found.seen, now)
 
     # -- one cycle -------------------------------------------------------------------------------
 

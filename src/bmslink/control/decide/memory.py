@@ -73,7 +73,9 @@ def restore_rules(
     """The same back; policies that are gone are left out."""
     for rule, state in pairs:
         state.seen = rule.name in seen
-        old, waits = tripped.get(rule.name), pending.get(rule.name, _NOTHING)
+        # curves tripped in 0.1.0, and do not today: nothing would end that
+        old = None if rule.curve else tripped.get(rule.name)
+        waits = pending.get(rule.name, _NOTHING)
         if old is not None:
             state.trips = [now - age for age in old.trips]
         if old is not None and old.tripped is not None:

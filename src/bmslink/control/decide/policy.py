@@ -16,6 +16,7 @@ from bmslink.errors import TargetError
 
 __all__ = [
     "Action",
+    "AsShipped",
     "Battery",
     "Demand",
     "Mode",
@@ -184,6 +185,21 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What follows when it cannot be measured."""
 
 
+class AsShipped(msgspec.Struct, frozen=True):
+    """A value of an older file that was the default then: today's default takes its place."""
+
+    key: tuple[str, ...]
+    """Where the file says it, as in `("policies", "stale_data", "min_off")`."""
+    was: Any
+    """As the file writes it."""
+    now: Any
+    """As a file of today writes it; `None`: there is no such value any more, or none is needed."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"name": ".".join(self.key), "was": self.was, "now": self.now}
+
+
 class PolicySet(msgspec.Struct, frozen=True, kw_only=True):
     """A policy file, read: the battery, named thresholds and curves, and all policies."""
 
@@ -195,6 +211,8 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True):
     """Name -> pairs of quantity and fraction, rising in the quantity."""
     policies: dict[str, Policy]
     """Name -> row."""
+    as_shipped: tuple[AsShipped, ...] = ()
+    """What an older file said that counts as shipped, so that today's values are in force."""
 
     def policy(self, name: str) -> Policy:
         """The policy of that name; `TargetError` if there is none."""
