@@ -92,6 +92,7 @@ class Terminals:
     def _here(self, line: str) -> str:
         """Other ports, and a clock that is in a hurry; nothing else differs from the page."""
         for port, free in self._ports.items():
+            line = line.replace(f"//127.0.0.1:{port}", f"//127.0.0.1:{free}?gap=0")
             line = line.replace(f":{port}", f":{free}")
         line = line.replace("--watch 1 ", "--watch 0.1 ").replace("--count 240", "--count 8")
         return re.sub(r"sleep \d+", "sleep 1", line)
