@@ -271,6 +271,16 @@ def test_other_ways_to_write_tables(rows: str, tmp_path: Path) -> None:
     assert load_policies(file) == msgspec.structs.replace(before, as_shipped=())
 
 
+@pytest.mark.parametrize("use", ["ups", "solar", "van", "boat"])
+def test_a_charge_to_the_sheet_is_no_stop_under_an_old_file(use: str) -> None:
+    """It stopped at 3.60 V, the voltage of every full charge at 14.4 V."""
+    policies = load_policies(OLD / "policies" / f"lfp-{use}.toml")
+    battery = msgspec.structs.replace(policies.battery, cells=16)
+    run = Run(msgspec.structs.replace(policies, battery=battery))
+    assert run(healthy(3.6, current=4.0), 600).charge.allowed
+    assert not run(healthy(3.72, current=4.0), 10).charge.allowed
+
+
 def test_a_link_stays_a_link_and_a_file_that_changed_is_left_alone(tmp_path: Path) -> None:
     real, link = tmp_path / "real.toml", tmp_path / "link.toml"
     real.write_text(OWN)
