@@ -19,6 +19,7 @@ import pytest
 
 import bmslink
 from bmslink import blocking, device
+from bmslink.background import background
 from bmslink.errors import LinkClosed, LinkTimeout, PortNotFound, TargetError
 
 QUICK = "sim://jbd?gap=0&cells=5"
@@ -68,26 +69,25 @@ def test_settings_are_read_planned_and_written():
         assert pack.read().charging_allowed is False
 
 
-def test_nothing_is_mirrored_by_hand_and_nothing_is_missing():
-    """Every coroutine and iterator of a device is here, made from it, with its own text."""
-    asynchronous = {
-        name: function
-        for name, function in vars(device.Device).items()
-        if not name.startswith("_")
-        and (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function))
-    }
-    here = {
-        name: value.function
-        for name, value in vars(blocking.Device).items()
-        if isinstance(value, blocking._Method)
-    }
-    assert here == asynchronous
-    assert inspect.signature(blocking.connect).parameters == (
-        inspect.signature(device.connect).parameters
-    )
-    assert blocking.Device.read.__doc__ == device.Device.read.__doc__
-    with blocking.connect(QUICK) as pack:
-        assert pack.read.__doc__ == device.Device.read.__doc__
+def test_it_has_what_the_asynchronous_interface_has_with_the_same_words():
+    """Every method of a device is here with its parameters and its text, and nothing else."""
+
+    def of(kind: type, name: str) -> tuple[list[inspect.Parameter], str | None]:
+        function = inspect.getattr_static(kind, name)
+        function = function.fget if isinstance(function, property) else function
+        return list(inspect.signature(function).parameters.values()), function.__doc__
+
+    names = {name for name in dir(device.Device) if not name.startswith("_")} - {"board"}
+    assert names == {name for name in dir(blocking.Device) if not name.startswith("_")}
+    for name in names:
+        assert of(blocking.Device, name) == of(device.Device, name), name
+        if inspect.iscoroutinefunction(getattr(device.Device, name)):
+            promised = inspect.signature(getattr(device.Device, name)).return_annotation
+            assert inspect.signature(getattr(blocking.Device, name)).return_annotation == promised
+    for name in ("connect", "scan"):
+        here, there = getattr(blocking, name), getattr(bmslink, name)
+        assert inspect.signature(here).parameters == inspect.signature(there).parameters
+        assert here.__doc__ == there.__doc__.replace("async with", "with")
 
 
 def test_a_stream_is_an_iterator_that_ends_cleanly():
@@ -163,7 +163,7 @@ def test_the_loop_can_be_ended_and_starts_again():
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(pack.read)
         time.sleep(0.1)
-        blocking._background.stop()
+        background.stop()
         with pytest.raises(LinkClosed):
             waiting.result(5)
     assert not [t for t in threading.enumerate() if "bmslink" in t.name]
@@ -176,7 +176,7 @@ def test_from_its_own_loop_it_refuses_instead_of_waiting_for_ever():
         blocking.connect(QUICK).open()
 
     with pytest.raises(RuntimeError, match="own event loop"):
-        blocking._background.run(inside())
+        background.run(inside())
 
 
 def test_in_a_running_loop_of_the_caller_it_works():

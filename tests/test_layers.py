@@ -48,6 +48,7 @@ ORDER = (
     "pytest_plugin",
     "config",
     "device",
+    "background",
     "blocking",
     "control",
     "runtime",

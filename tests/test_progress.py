@@ -151,7 +151,7 @@ def test_the_line_is_gone_before_anything_else_appears(
     assert console.shown
     assert any(re.fullmatch(r"reading \d+/\d+", line) for line in console.shown)
     if command is SET:
-        assert {"writing 1/1", "waiting 0/1"} <= set(console.shown)
+        assert {"writing 1/1", "waiting 0/1 s: does the board keep it?"} <= set(console.shown)
         assert any(line.startswith("checking ") for line in console.shown)
     assert max(map(len, console.shown)) < 40
     assert not [line for line in console.left if re.search(r"(read|writ|check|wait)ing \d", line)]

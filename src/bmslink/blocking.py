@@ -15,266 +15,56 @@ of a notebook is one) and holds that loop up; there, `await` the asynchronous in
 
 from __future__ import annotations
 
-import asyncio
-import atexit
-import functools
-import inspect
-import sys
-import threading
-import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
-from concurrent.futures import Future, wait
+import os
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Concatenate,
-    Generic,
-    NoReturn,
-    ParamSpec,
-    Self,
-    TypeVar,
-    overload,
-)
+from typing import IO, TYPE_CHECKING, NoReturn, Self
 
+from bmslink import config
 from bmslink import device as aio
 from bmslink.arguments import checked
+from bmslink.background import background, iterate
+from bmslink.config.files.backup import Backup
+from bmslink.config.files.profile import Profile
+from bmslink.connection import OnProgress
 from bmslink.decoding import decode
-from bmslink.errors import LinkClosed, TargetError
-from bmslink.link.transport import Endpoint
+from bmslink.errors import BmsError, TargetError
+from bmslink.link.transport import Endpoint, Pin, Transport
+from bmslink.model import Command, Identity, Reading
+from bmslink.protocols.common.settings_now import Settings
+from bmslink.storage.journal import Journal
 
 if TYPE_CHECKING:
-    from bmslink.discovery import scan as discovery
+    from bmslink.discovery.scan import Found
+    from bmslink.transports.ble.transport import BLEDevice, ClientFactory
 
 __all__ = ["Device", "connect", "decode", "scan"]
 
-A = TypeVar("A")
-P = ParamSpec("P")
-R = TypeVar("R")
 
-_GOODBYE = 5.0  # s that packs which were left open have for closing when the program ends
-# Windows does not interrupt a thread that waits for another one, so look up now and then there.
-_BEAT = 0.2 if sys.platform == "win32" else None
+class Device:
+    """A pack, as `bmslink.Device`, with methods that wait. Use it in a `with` block.
 
+    Values are in V, A (positive while charging), °C, Ah, Ω, s and %; `None` is unknown. Methods
+    raise errors of `bmslink.errors` and nothing else.
+    """
 
-# ------------------------------------------------------------------------------------- the loop
-
-
-class _Background:
-    """One event loop in a thread of its own, for all devices and all calling threads."""
-
-    def __init__(self) -> None:
-        self._starting = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._devices: weakref.WeakSet[aio.Device] = weakref.WeakSet()
-        self._over = False
-
-    def take(self, device: aio.Device) -> None:
-        """See to it that a device is closed when the program ends."""
-        self._devices.add(device)
-
-    def run(self, work: Coroutine[Any, Any, R]) -> R:
-        """Do something in the loop and wait for it.
-
-        What interrupts the waiting (Ctrl-C) cancels the work; it has ended when this returns.
-        """
-        try:
-            loop = self._running()
-        except RuntimeError:
-            work.close()
-            raise
-        done: Future[R] = Future()
-        tasks: list[asyncio.Task[R]] = []
-
-        def begin() -> None:
-            tasks.append(loop.create_task(work))
-            tasks[0].add_done_callback(functools.partial(_hand_over, done))
-
-        def cancel() -> None:
-            tasks[0].cancel()
-
-        loop.call_soon_threadsafe(begin)
-        try:
-            _wait_for(done)
-        except BaseException:
-            loop.call_soon_threadsafe(cancel)
-            _wait_for(done)
-            raise
-        return done.result()
-
-    def let_go(self, iterator: AsyncGenerator[Any, None]) -> None:
-        """End an iterator that is no longer used; the garbage collector may call from anywhere."""
-        if self._over:
-            return
-        if threading.current_thread() is self._thread and self._loop is not None:
-            asyncio.run_coroutine_threadsafe(iterator.aclose(), self._loop)
-        else:
-            self.run(iterator.aclose())
-
-    def _running(self) -> asyncio.AbstractEventLoop:
-        with self._starting:
-            if self._over:
-                raise RuntimeError("The program is ending; bmslink.blocking is closed.")
-            if threading.current_thread() is self._thread:
-                raise RuntimeError("bmslink.blocking was called from its own event loop.")
-            # in a process that was forked off, the thread is not alive
-            if self._loop is None or self._thread is None or not self._thread.is_alive():
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=self._loop.run_forever,
-                    name="event loop of bmslink.blocking",
-                    daemon=True,
-                )
-                self._thread.start()
-            return self._loop
-
-    def end(self) -> None:
-        """The program ends: close what was left open, and stop."""
-        self._over = True
-        self.stop()
-
-    def stop(self) -> None:
-        """Close all devices and end the thread. A call that waits gets `LinkClosed`."""
-        loop, thread = self._loop, self._thread
-        self._loop = self._thread = None
-        if loop is None or thread is None or not thread.is_alive():
-            return
-        goodbye = asyncio.run_coroutine_threadsafe(_close_all(list(self._devices)), loop)
-        wait([goodbye], _GOODBYE)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(_GOODBYE)
-        if not thread.is_alive():
-            loop.close()
-
-
-def _hand_over(done: Future[R], task: asyncio.Task[R]) -> None:
-    error = LinkClosed("The call was ended.") if task.cancelled() else task.exception()
-    if error is None:
-        done.set_result(task.result())
-    else:
-        done.set_exception(error)
-
-
-def _wait_for(done: Future[R]) -> None:
-    while not done.done():
-        wait([done], _BEAT)
-
-
-async def _close_all(devices: list[aio.Device]) -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-    await asyncio.gather(*(device.close() for device in devices), return_exceptions=True)
-    await asyncio.get_running_loop().shutdown_asyncgens()
-
-
-_background = _Background()
-atexit.register(_background.end)
-
-
-# ------------------------------------------------------------------------------------ the calls
-
-
-class _Method(Generic[P, R]):
-    """A method of the wrapped object that waits for its result instead of being awaited."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.__doc__ = function.__doc__
-        self.function = function
-
-    @overload
-    def __get__(self, instance: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, instance: _Wrapper[Any], owner: type) -> Callable[P, R]: ...
-    def __get__(self, instance: _Wrapper[Any] | None, owner: type) -> Self | Callable[P, R]:
-        if instance is None:
-            return self
-        start, wrapped = self.function, instance.wrapped
-        several = inspect.isasyncgenfunction(start)
-        wait_for: Callable[[Any], Any] = _iterate if several else _background.run
-
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            result: R = wait_for(start(wrapped, *args, **kwargs))
-            return result
-
-        call.__doc__ = start.__doc__
-        return call
-
-
-@overload
-def _blocking(
-    function: Callable[Concatenate[A, P], AsyncIterator[R]],
-) -> _Method[P, Generator[R, None, None]]: ...
-@overload
-def _blocking(function: Callable[Concatenate[A, P], Coroutine[Any, Any, R]]) -> _Method[P, R]: ...
-def _blocking(function: Callable[..., Any]) -> _Method[..., Any]:
-    """A coroutine method as a method that waits, an asynchronous iterator as an iterator."""
-    return _Method(function)
-
-
-def _iterate(source: AsyncGenerator[R, None]) -> Generator[R, None, None]:
-    """Take what an asynchronous iterator gives; to leave the `for` loop ends it."""
-
-    async def following() -> tuple[R] | None:
-        try:
-            return (await anext(source),)
-        except StopAsyncIteration:
-            return None
-
-    try:
-        while (item := _background.run(following())) is not None:
-            yield item[0]
-    finally:
-        _background.let_go(source)
-
-
-class _Wrapper(Generic[A]):
-    """An object of the asynchronous interface, and its `with` block."""
-
-    def __init__(self, wrapped: A) -> None:
-        self.wrapped = wrapped
+    @checked(TargetError)
+    def __init__(self, device: aio.Device) -> None:
+        """`connect` calls this."""
+        self._device = device
+        background.take(device)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("An open line cannot be copied or sent elsewhere: connect anew there.")
 
-
-class Device(_Wrapper[aio.Device]):
-    """A pack, as `bmslink.Device`, with methods that wait. Use it in a `with` block."""
-
-    open = _blocking(aio.Device.open)
-    reopen = _blocking(aio.Device.reopen)
-    close = _blocking(aio.Device.close)
-    identify = _blocking(aio.Device.identify)
-    inspect = _blocking(aio.Device.inspect)
-    read = _blocking(aio.Device.read)
-    stream = _blocking(aio.Device.stream)
-    clock = _blocking(aio.Device.clock)
-    settings = _blocking(aio.Device.settings)
-    plan = _blocking(aio.Device.plan)
-    draft = _blocking(aio.Device.draft)
-    apply = _blocking(aio.Device.apply)
-    plan_undo = _blocking(aio.Device.plan_undo)
-    undo = _blocking(aio.Device.undo)
-    resume = _blocking(aio.Device.resume)
-    verify = _blocking(aio.Device.verify)
-    switch = _blocking(aio.Device.switch)
-    set_clock = _blocking(aio.Device.set_clock)
-    set_soc = _blocking(aio.Device.set_soc)
-
-    @checked(TargetError)
-    def __init__(self, device: aio.Device) -> None:
-        super().__init__(device)
-        _background.take(device)
-
     @property
     def target(self) -> Endpoint:
-        """Where the pack is, as resolved."""
-        return self.wrapped.target
+        """Where the pack is, as resolved; its protocol is known at the latest when it is open."""
+        return self._device.target
 
     def __enter__(self) -> Self:
-        _background.run(self.wrapped.__aenter__())
+        background.run(self._device.__aenter__())
         return self
 
     def __exit__(
@@ -283,38 +73,282 @@ class Device(_Wrapper[aio.Device]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        _background.run(self.wrapped.__aexit__(kind, error, trace))
+        background.run(self._device.__aexit__(kind, error, trace))
+
+    def open(self) -> None:
+        """Open the link, find the protocol where it is not known, and greet the board."""
+        background.run(self._device.open())
+
+    def reopen(self) -> None:
+        """Close and open again, after the link was lost."""
+        background.run(self._device.reopen())
+
+    def close(self) -> None:
+        """Close the link; may be called twice."""
+        background.run(self._device.close())
+
+    def identify(self) -> Identity:
+        """Who the pack is: vendor, model, firmware, serial number, and what it can do."""
+        return background.run(self._device.identify())
+
+    def inspect(self) -> Identity:
+        """The same, after asking it which settings it has: `capabilities` are those of this board
+        then, and not those of its kind."""
+        return background.run(self._device.inspect())
+
+    def read(self) -> Reading:
+        """One complete reading."""
+        return background.run(self._device.read())
+
+    def stream(
+        self,
+        interval: float = 1.0,
+        *,
+        reconnect: bool = False,
+        on_trouble: Callable[[BmsError, float], None] | None = None,
+    ) -> Generator[Reading, None, None]:
+        """A reading every `interval` seconds, kept to the beat.
+
+        The first error ends it, unless `reconnect`: then silence is passed over, a lost link is
+        opened again with pauses that double from 1 s to 30 s, and `on_trouble` gets each error and
+        the seconds until the next try. Another board that answers afterwards is not noticed here:
+        `identify` tells.
+        """
+        return iterate(self._device.stream(interval, reconnect=reconnect, on_trouble=on_trouble))
+
+    def clock(self) -> datetime | None:
+        """What the board's clock shows; `None` where it does not say."""
+        return background.run(self._device.clock())
+
+    def settings(self) -> Settings:
+        """All settings as the board holds them now: `settings["cell_ovp"].value`, `.unit`, …
+
+        Raises `SettingError` where none are known of such a board.
+        """
+        return background.run(self._device.settings())
+
+    def plan(
+        self,
+        wanted: Mapping[str, object] | Profile,
+        *,
+        raw: Backup | None = None,
+        switches: bool = False,
+        waive: Collection[str] = (),
+        chemistry: str | None = None,
+        journal: Journal | None = None,
+    ) -> config.Plan:
+        """What a change would do; it only reads.
+
+        `wanted` are values by name (`{"cell_ovp": 3.6}`), or a `Profile`, of whose switches none
+        is planned without `switches`. `raw` is a backup to go back to. `waive` names checks that
+        may fail. `chemistry` says what the cells are. Look at `plan.changes`, `plan.checks`,
+        `plan.frames`, and at `plan.blocked`, which must be empty before it can be applied.
+        """
+        return background.run(
+            self._device.plan(
+                wanted,
+                raw=raw,
+                switches=switches,
+                waive=waive,
+                chemistry=chemistry,
+                journal=journal,
+            )
+        )
+
+    draft = plan
+    """The name that `plan` had in 0.1.0; it goes with 0.3.0."""
+
+    def apply(
+        self,
+        plan: config.Plan,
+        *,
+        confirm: Callable[[config.Plan], bool] | None = None,
+        journal: Journal | None = None,
+    ) -> config.Outcome:
+        """Write a plan, read it back, and set everything back where that fails.
+
+        `confirm` is asked where the settings changed since the plan was made; without it that is
+        an end. Raises `GateError` (nothing was sent), `VerifyError` (all is as before),
+        `RollbackError` (it is not known: the message says what is read, and `resume` is next).
+        """
+        return background.run(self._device.apply(plan, confirm=confirm, journal=journal))
+
+    def plan_undo(
+        self,
+        *,
+        keep_changed: bool = False,
+        waive: Collection[str] = (),
+        chemistry: str | None = None,
+        journal: Journal | None = None,
+    ) -> config.Plan:
+        """What `undo` would do; it only reads. `apply` does it."""
+        return background.run(
+            self._device.plan_undo(
+                keep_changed=keep_changed, waive=waive, chemistry=chemistry, journal=journal
+            )
+        )
+
+    def undo(
+        self,
+        *,
+        keep_changed: bool = False,
+        waive: Collection[str] = (),
+        chemistry: str | None = None,
+        journal: Journal | None = None,
+    ) -> config.Outcome:
+        """Go back to what was set before the last change of this pack, an undo included.
+
+        A setting that somebody else changed since is refused (`GateError`, the check `unchanged`):
+        `keep_changed` leaves it as it is, waiving `unchanged` sets it back too.
+        """
+        return background.run(
+            self._device.undo(
+                keep_changed=keep_changed, waive=waive, chemistry=chemistry, journal=journal
+            )
+        )
+
+    def resume(
+        self,
+        *,
+        rollback: bool = False,
+        keep: bool = False,
+        agreed: bool = False,
+        waive: Collection[str] = (),
+        confirm: Callable[[str], bool] | None = None,
+        journal: Journal | None = None,
+    ) -> config.Outcome:
+        """End a change that was cut off: finish it, set it back (`rollback`), or only declare it
+        over (`keep`). See `bmslink.config.resume`."""
+        return background.run(
+            self._device.resume(
+                rollback=rollback,
+                keep=keep,
+                agreed=agreed,
+                waive=waive,
+                confirm=confirm,
+                journal=journal,
+            )
+        )
+
+    def verify(self, *, journal: Journal | None = None) -> config.Verification:
+        """Compare what our last change of this pack left with what the board holds now."""
+        return background.run(self._device.verify(journal=journal))
+
+    def switch(
+        self,
+        switch: str | Command,
+        on: bool | None = None,
+        *,
+        waive: Collection[str] = (),
+        journal: Journal | None = None,
+    ) -> config.Outcome:
+        """Switch `charge`, `discharge` or `balance` on or off, and read what it did.
+
+        Off is sent at once: no lock, no plan and no unfinished change holds it up. On waits for
+        all of them. `outcome.result` is `done`, `ignored` (the board reports it as before) or
+        `unproven`.
+        """
+        return background.run(self._device.switch(switch, on, waive=waive, journal=journal))
+
+    def set_clock(
+        self,
+        moment: datetime | None = None,
+        *,
+        waive: Collection[str] = (),
+        journal: Journal | None = None,
+    ) -> config.Outcome:
+        """Set the board's clock to a moment with its zone, or to now, and read it back."""
+        return background.run(self._device.set_clock(moment, waive=waive, journal=journal))
+
+    def set_soc(
+        self, percent: float, *, waive: Collection[str] = (), journal: Journal | None = None
+    ) -> config.Outcome:
+        """Set the state of charge that the board counts on from, 0 to 100 %, and read it back."""
+        return background.run(self._device.set_soc(percent, waive=waive, journal=journal))
 
 
-def _connecting(function: Callable[P, aio.Device]) -> Callable[P, Device]:
-    @functools.wraps(function)
-    def connect(*args: P.args, **kwargs: P.kwargs) -> Device:
-        return Device(function(*args, **kwargs))
+def connect(
+    target: str | os.PathLike[str] | Endpoint | BLEDevice | None = None,
+    *,
+    protocol: str | None = None,
+    address: int | None = None,
+    baudrate: int | None = None,
+    timeout: float | None = None,
+    record: IO[bytes] | None = None,
+    pin: str | Pin | None = None,
+    transport: Transport | None = None,
+    client: ClientFactory | None = None,
+    on_progress: OnProgress | None = None,
+) -> Device:
+    """The pack at a target, at a serial port (a `Path`), or by its name in bmslink.toml; opened by
+    `with`.
 
-    connect.__doc__ = (function.__doc__ or "").replace("async with", "with")
-    return connect
+    The options override the target's own `?key=value`. `record` takes every byte both ways in
+    the capture format, passwords blanked. `pin` is what a pack that asks who we are is told; else
+    BMSLINK_PIN, else what stands beside the name in bmslink.toml. `on_progress` is told how far
+    reading and changing settings are: what is done, how much of it, of how much.
+    Raises `TargetError` at once, others on opening.
+
+    Programs that own the connection hand it over, and name the `protocol`:
+
+    * `transport` is a byte stream of theirs; `target` is then what the journal calls the place of
+      this pack (each pack needs its own name before anything is changed);
+    * `target` may be a `BLEDevice` of bleak, which is not scanned for; `client`, an async
+      function, gets it and a function to call when it disconnects, and gives a connected
+      `BleakClient` (for instance that of `bleak_retry_connector.establish_connection`).
+    """
+    return Device(
+        aio.connect(
+            target,
+            protocol=protocol,
+            address=address,
+            baudrate=baudrate,
+            timeout=timeout,
+            record=record,
+            pin=pin,
+            transport=transport,
+            client=client,
+            on_progress=on_progress,
+        )
+    )
 
 
-connect = _connecting(aio.connect)
+def scan(
+    *,
+    ble: bool | None = None,
+    serial: bool | None = None,
+    ports: Sequence[str] = (),
+    protocol: str | None = None,
+    timeout: float | None = None,
+    connect: bool = False,
+    pin: str | Pin | None = None,
+    on_found: Callable[[Found], None] | None = None,
+    on_progress: Callable[[str], None] | None = None,
+) -> list[Found]:
+    """Look for packs over Bluetooth and on serial ports at once; the surest first.
 
+    `ble` and `serial` choose (neither: both, and Bluetooth that does not work is a remark);
+    `ports` names the ports and gateways instead of all ports of this machine, and leaves
+    Bluetooth out unless it is asked for; `protocol` may be a vendor. `timeout` is how long adverts
+    are listened to (8 s) and how long one port may take (as long as its questions take, some
+    25 s). `connect` asks what an advert leaves open. Ports where nothing was found come last, with
+    the reason.
 
-def _waiting(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
-    @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        return _background.run(function(*args, **kwargs))
+    Raises `TargetError` for a port that cannot be, and what keeps Bluetooth from working where
+    `ble` asks for it.
+    """
+    from bmslink.discovery import scan as discovery  # when it is asked for: it loads every protocol
 
-    return call
-
-
-if TYPE_CHECKING:
-    scan = _waiting(discovery.scan)
-else:
-
-    def __getattr__(name: str) -> Any:
-        """`scan`, when somebody asks for it: the search loads every protocol."""
-        if name != "scan":
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from bmslink.discovery import scan as discovery
-
-        globals()[name] = _waiting(discovery.scan)
-        return globals()[name]
+    return background.run(
+        discovery.scan(
+            ble=ble,
+            serial=serial,
+            ports=ports,
+            protocol=protocol,
+            timeout=timeout,
+            connect=connect,
+            pin=pin,
+            on_found=on_found,
+            on_progress=on_progress,
+        )
+    )

@@ -64,7 +64,8 @@ class Board(Connection):
         async with self._turn:
             with self.guarding():
                 identity = await self.driver.identify()
-            self.known, self._breaks = identity, self.link.breaks
+            self.known: Identity | None = identity
+            self._breaks = self.link.breaks
         return self._able(identity)
 
     _breaks = -1

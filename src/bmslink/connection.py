@@ -76,7 +76,7 @@ class Connection:
         """`tell` gets sentences about the search for the protocol; `named` is what bmslink.toml
         says of the pack, where it was asked for by a name. `transport` makes one that the
         endpoint alone does not."""
-        self.target = endpoint
+        self.target: Endpoint = endpoint
         self.named = named
         self._tell = tell
         self._make = transport

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
 from types import TracebackType
@@ -115,7 +115,7 @@ class Device:
         *,
         reconnect: bool = False,
         on_trouble: Callable[[BmsError, float], None] | None = None,
-    ) -> AsyncIterator[Reading]:
+    ) -> AsyncGenerator[Reading, None]:
         """A reading every `interval` seconds, kept to the beat.
 
         The first error ends it, unless `reconnect`: then silence is passed over, a lost link is
@@ -270,7 +270,8 @@ class Device:
         """Switch `charge`, `discharge` or `balance` on or off, and read what it did.
 
         Off is sent at once: no lock, no plan and no unfinished change holds it up. On waits for
-        all of them. `outcome.result` is `done`, `nothing` (it was so), `ignored` or `unproven`.
+        all of them. `outcome.result` is `done`, `ignored` (the board reports it as before) or
+        `unproven`.
         """
         if isinstance(switch, Command) == (on is not None):
             raise UsageError("switch(): it must be a name with True or False, or a Command.")

@@ -133,7 +133,7 @@ class GateError(BmsError):
 
     def __init__(self, message: str, checks: Sequence[Any] = ()) -> None:
         super().__init__(message)
-        self.checks = tuple(checks)
+        self.checks: tuple[Any, ...] = tuple(checks)
 
 
 class VerifyError(BmsError):

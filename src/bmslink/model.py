@@ -72,9 +72,11 @@ class Reading:
     """One poll of one pack. Field names are those of `read --json`."""
 
     target: str | None = None
+    """Where it was read from; `None` for bytes without a connection."""
     name: str | None = None
     """What bmslink.toml calls the pack."""
     protocol: str = ""
+    """As in targets: `jk02`, `jbd`, …"""
     time: datetime | None = None
     """When the last byte of it was received, UTC; `None` for frames without a time."""
 
@@ -87,11 +89,13 @@ class Reading:
     soh: float | None = None
     """State of health, %."""
     remaining_capacity: float | None = None
+    """What is left in it, Ah."""
     full_capacity: float | None = None
     """What the BMS believes a full charge holds today, Ah."""
     nominal_capacity: float | None = None
     """The capacity the pack was designed for, Ah."""
     cycles: int | None = None
+    """Full cycles that the BMS has counted."""
     cycle_capacity: float | None = None
     """Throughput the BMS has counted over its life, Ah."""
 
@@ -103,21 +107,30 @@ class Reading:
     """°C by probe name; `None` is a missing probe."""
 
     balancing_active: bool | None = None
+    """Whether any cell is being balanced."""
     balancing_cells: tuple[int, ...] | None = None
     """Numbers of the cells being balanced, from 1."""
     balance_current: float | None = None
+    """A, from the fullest cell."""
     charge_switch: bool | None = None
+    """Whether charging is switched on, as the BMS reports its own switch."""
     discharge_switch: bool | None = None
+    """The same of discharging."""
     balance_switch: bool | None = None
+    """The same of balancing."""
     charging_allowed: bool | None = None
     """The charge FET conducts."""
     discharging_allowed: bool | None = None
     """The discharge FET conducts."""
     heater: bool | None = None
+    """Whether the heater is on."""
 
     alarms: tuple[Condition, ...] = ()
+    """Warnings."""
     protections: tuple[Condition, ...] = ()
+    """What has tripped."""
     faults: tuple[Condition, ...] = ()
+    """What is broken: hardware or sensing."""
     conditions_known: bool = False
     """Whether what the BMS says of conditions was read. Without it, the lists hold at most what
     other values show (a cell at 0 V), and an empty one is `null` in JSON."""
@@ -267,7 +280,9 @@ class Capability:
     """Whether the pack can do something, and why not if it cannot."""
 
     supported: bool
+    """Whether it can."""
     reason: str = ""
+    """Why not, or under which condition; may be empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,15 +290,25 @@ class Identity:
     """Who the pack says it is. Strings are as sent, trimmed; passwords are never kept."""
 
     vendor: str | None = None
+    """`JK`, `Daly`, `JBD`."""
     model: str | None = None
+    """What the board calls itself."""
     hardware: str | None = None
+    """Version of the hardware."""
     firmware: str | None = None
+    """Version of the firmware."""
     serial_number: str | None = None
+    """Of the board, or what the owner wrote there."""
     cell_count: int | None = None
+    """Cells in series, 1 to 48."""
     chemistry: str | None = None
+    """`lfp`, `nmc`, `lto`, `na-ion`, as far as the board says."""
     protocol: str = ""
+    """As in targets: `jk02`, `jbd`, …"""
     variant: str | None = None
+    """Which layout of the protocol it speaks: `24s` or `32s` of `jk02`."""
     capabilities: Mapping[str, Capability] = field(default_factory=dict)
+    """What it can do (`settings`, `charge_switch`, …), or why not."""
     map: Mapping[str, str] = field(default_factory=dict)
     """`name` of the settings map that fits this firmware and the `evidence` for it."""
 
@@ -339,7 +364,9 @@ class Command:
     """
 
     switch: Switch
+    """`charge`, `discharge` or `balance`."""
     on: bool
+    """`True` switches it on."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "switch", Switch.of(self.switch))

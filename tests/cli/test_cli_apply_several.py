@@ -12,7 +12,9 @@ import pytest
 
 import bmslink.cli.asking
 import bmslink.config
+from bmslink.cli.several import at_once
 from bmslink.config import Outcome
+from bmslink.config.identity import places
 from bmslink.errors import GateError, RollbackError
 from bmslink.storage.journal import Journal
 from cli_support import Cli
@@ -194,3 +196,20 @@ def test_the_journal_says_what_a_change_was_made_with(cli):
     assert cli("config", "journal").out.count("(config apply p.toml): done") == 2
     begun = [json.loads(line) for line in cli("config", "journal", "--json").out.splitlines()]
     assert [r["command"] for r in begun if r["event"] == "begin"] == ["config apply p.toml"] * 2
+
+
+async def test_names_that_are_one_line_by_way_of_a_third_are_one_line(monkeypatch):
+    """A server may have two names and two addresses: two programs' worth of questions on one line
+    would take each other's answers."""
+    marks = {"a": ("a", "10.0.0.1"), "c": ("c", "10.0.0.2"), "b": ("b", "10.0.0.1", "10.0.0.2")}
+    monkeypatch.setattr(places, "where", lambda name: places.Place({"net": marks[name]}))
+    busy, seen = [], []
+
+    async def act(name):
+        assert not busy
+        busy.append(name)
+        await asyncio.sleep(1)
+        seen.append(busy.pop())
+
+    await at_once("acb", lambda name: name, act)
+    assert sorted(seen) == ["a", "b", "c"]

@@ -15,6 +15,7 @@ import pytest
 import bmslink.cli.asking
 import bmslink.config.writer
 from bmslink.config.files.backup import load_backup
+from bmslink.config.files.profile import parse_profile
 from bmslink.storage.journal import Journal
 from cli_support import Cli, Result, finish, start
 from support import VirtualLoop
@@ -172,6 +173,33 @@ def test_plans_of_several_packs_go_on_past_a_silent_one(cli):
     failed, planned = result.objects
     assert list(failed) == ["schema", "target", "error"]
     assert planned["plan"]["changes"]
+
+
+def test_plans_of_several_packs_end_with_the_worst_exit_code(cli, tmp_path):
+    (tmp_path / "hot.toml").write_text("[settings]\ncell_ovp = 9.9\n")
+    result = cli("config", "plan", "hot.toml", JBD, JK, "--json")
+    assert result.code == 3
+    assert [list(each)[-1] for each in result.objects] == ["plan", "error"] * 2
+
+
+def test_a_profile_is_one_json_object(cli):
+    (made,) = cli("config", "presets", "lfp", "--json").objects
+    assert parse_profile(made["profile"]).chemistry == "lfp"
+    (kept,) = cli("config", "export", JBD, "--json").objects
+    assert kept["target"].startswith("jbd+sim://")
+    assert parse_profile(kept["profile"]).settings
+
+
+def test_what_is_left_out_is_said_once(cli, tmp_path):
+    (tmp_path / "some.toml").write_text(
+        "[settings]\ncell_ovp = 3.65\n[optional]\njk_heating = false\n"
+    )
+    for targets in ((JBD,), (JBD, f"{JBD}&seed=2")):
+        result = cli("config", "apply", "some.toml", *targets, "--yes")
+        assert result.code == 0
+        assert flat(result).count("jk_heating") == len(targets)
+        (first, *_) = cli("config", "apply", "some.toml", *targets, "--yes", "--json").objects
+        assert "jk_heating was left out" in first["outcome"]["notes"][0]
 
 
 def test_nothing_to_change_is_said(cli, tmp_path):

@@ -85,10 +85,43 @@ def test_the_nearest_protocol(cli: Cli, typed: str, meant: str) -> None:
         ("settings", "get", "jbd", "/dev/ttyUSB0", "cell_ovp"),
         ("switch", "jbd", "/dev/ttyUSB0", "charge", "off"),
         ("config", "apply", "house.toml", "jbd", "/dev/ttyUSB0"),
+        ("settings", "set", "jbd", "/dev/ttyUSB0", "cell_ovp=3.6"),
     ],
 )
 def test_a_protocol_and_a_port_as_two_words(cli: Cli, words: tuple[str, ...]) -> None:
     cli(*words).failed(2, "write them as one word, jbd+serial:///dev/ttyUSB0")
+
+
+def test_a_port_of_any_path_is_one_word_with_its_protocol(cli: Cli) -> None:
+    cli("settings", "set", "jbd", "/srv/van", "cell_ovp=3.6").failed(2, "jbd+serial:///srv/van")
+
+
+def test_a_second_pack_is_no_setting_without_a_value(cli: Cli) -> None:
+    result = cli("settings", "set", JBD, "sim://jk02", "cell_ovp=3.6")
+    result.failed(2, "'sim://jk02' is no KEY=VALUE: write the one pack first")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("config", "presets", "lpf-280"),
+        ("config", "presets", "280"),
+        ("config", "presets", "LFP-280"),
+    ],
+)
+def test_the_nearest_preset(cli: Cli, words: tuple[str, ...]) -> None:
+    cli(*words).failed(2, "Did you mean lfp-280?")
+
+
+def test_the_nearest_chemistry(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text('chemistry = "lpf"\n[settings]\ncell_ovp = 3.6\n')
+    for words in (
+        ("config", "plan", str(file), JBD),
+        ("settings", "set", JBD, "cell_ovp=3.6", "--chemistry", "lpf"),
+        ("packs", "add", "van", JBD, "--chemistry", "lpf"),
+    ):
+        cli(*words).failed(2, "Did you mean lfp?")
 
 
 def test_a_protocol_that_an_option_names_is_no_word_too_many(cli: Cli) -> None:

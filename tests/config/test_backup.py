@@ -296,6 +296,13 @@ def test_what_is_optional_may_be_missing() -> None:
     (found,) = compare([asked, board], whole=True)[:1]
     assert found.missing == (False, True)
     assert compare([asked, Side(name="other", values={"x": 2.0}, units={})])
+    # between boards, and between profiles, it is a difference all the same
+    assert compare([asked, Side(name="has", values={"x": 1.0}, units={}), board])
+    assert compare([asked, Side(name="q", values={}, units={}, partial=True)])
+    profile = parse_profile("[settings]\ncell_ovp = 3.6\n[optional]\ncell_ovp_delay = 2\n")
+    assert (
+        compare([side_of_profile("p", profile), side_of_table("live", table(cell_ovp=3.6))]) == []
+    )
 
 
 def test_between_profiles_what_one_does_not_say_is_missing_there() -> None:

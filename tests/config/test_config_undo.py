@@ -328,6 +328,31 @@ async def test_what_the_cells_are_need_not_be_stated_again(tmp_path: Path) -> No
     assert (await undone(world, chemistry=None)).result == "done"
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"chemistry": {"lfp": 1}},
+        {"chemistry": ["lfp"]},
+        {"chemistry": "lead"},
+        {"chemistry": "lfp", "waived": ["chemistry"]},
+        {"chemistry": "lfp", "waived": None},
+    ],
+)
+async def test_what_a_record_cannot_say_of_the_cells_is_not_taken(
+    record: dict[str, object], tmp_path: Path
+) -> None:
+    """Not even by the next plan; and what was waived then is no statement now."""
+    world = World("daly-p81", tmp_path)
+    await change(world, {"cell_ovp": 3.6})
+    rewritten(tmp_path, **record)
+    with pytest.raises(GateError, match="What the cells are made of is unknown"):
+        await undone(world, chemistry=None)
+    async with world.device() as device:
+        plan = await draft(device, {"cell_ovp": 3.65}, journal=world.journal)
+    assert plan.chemistry is None
+    assert world.writes == 0
+
+
 async def test_a_full_disk_refuses_it_before_anything_is_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,16 @@ from types import SimpleNamespace
 import pytest
 
 import bmslink
-from bmslink.config import apply, cut_off_change, draft, resume
+from bmslink.config import (
+    apply,
+    cut_off_change,
+    draft,
+    draft_undo,
+    resume,
+    switch,
+    unfinished,
+    verify,
+)
 from bmslink.config.identity import places
 from bmslink.config.identity.fingerprint import Fingerprint
 from bmslink.config.identity.locks import is_held, locked
@@ -24,6 +33,7 @@ from bmslink.config.records.open_changes import regards
 from bmslink.errors import GateError
 from bmslink.link.gatt import SeenDevice
 from bmslink.link.transport import parse_target
+from bmslink.model import Command, Switch
 from bmslink.storage.journal import Journal
 from bmslink.transports import ports
 from config_faults import WISHES, World
@@ -229,6 +239,46 @@ async def test_a_change_under_way_elsewhere_is_none_that_was_cut_off(tmp_path: P
         with locked(world.journal.folder / "locks", names):
             assert not (await draft(device, {}, journal=world.journal)).blocked
         assert (await draft(device, {}, journal=world.journal)).blocked
+
+
+async def test_a_change_that_another_program_is_making_was_not_cut_off(tmp_path: Path) -> None:
+    """Nobody is sent to `config resume` for it, on no road; its own program goes on."""
+    world = World("jbd", tmp_path)
+    await cut_short(world, "jbd+serial:///dev/ttyA")
+    (cut,) = world.journal.unfinished()
+    journal, released = world.journal, asyncio.Event()
+
+    async def other_program() -> None:
+        with locked(journal.folder / "locks", recorded_place(cut.begin).names):
+            await released.wait()
+
+    other = asyncio.create_task(other_program())
+    await asyncio.sleep(0)
+    async with world.device() as device:
+        device.target = parse_target("jbd+serial:///dev/ttyA")
+        writes = world.writes
+        (check,) = (await draft(device, {"balance_delta": 0.02}, journal=journal)).blocked
+        assert (check.name, check.waiver) == ("lock", "")
+        assert f"by process {os.getpid()} now: wait" in check.sentence
+        assert await unfinished(device, journal) is None
+        roads = (
+            draft_undo(device, journal=journal),
+            resume(device, journal=journal),
+            cut_off_change(device, journal),
+            verify(device, journal=journal),
+            switch(device, Command(Switch.CHARGE, on=True), journal=journal),
+        )
+        for road in roads:
+            with pytest.raises(GateError, match="wait for it to end") as refused:
+                await road
+            assert "cut off" not in str(refused.value)
+            assert [each.name for each in refused.value.checks if each.blocks] == ["lock"]
+        assert world.writes == writes
+        released.set()
+        await other
+        (check,) = (await draft(device, {"balance_delta": 0.02}, journal=journal)).blocked
+        assert check.name == "unfinished"
+        assert (await resume(device, rollback=True, journal=journal)).result == "rolled back"
 
 
 _HOLDER = """

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bmslink import connect
 from bmslink.config import Plan, apply, draft
+from bmslink.config.files.asked import Asked, ask
+from bmslink.config.files.compare import compare, side_of_profile, side_of_table
 from bmslink.config.files.presets import fitted_preset, preset
-from bmslink.config.files.profile import Profile, parse_profile
+from bmslink.config.files.profile import NumberWithUnit, Profile, parse_profile, profile_of
+from bmslink.config.records.history import stated_chemistry
+from bmslink.packs import NamedPack
+from bmslink.protocols.common.settings_map import SettingsSnapshot
+from bmslink.settings.bands import CHARGE_RATE, DISCHARGE_RATE
 from bmslink.settings.chemistry import CHEMISTRIES
+from bmslink.settings.setting import Evidence
 from bmslink.storage.journal import Journal
 
 BOARDS = ("jbd", "daly-d2", "daly-p81", "daly-a5", "jk-modbus", "jk02")
@@ -25,6 +34,38 @@ def edited(text: str, **moved: float) -> Profile:
         number = round(float(found[1]) + by, 3)
         text = text.replace(found[0], f'{key} = "{number:g} {found[2]}"')
     return parse_profile(text)
+
+
+@pytest.mark.parametrize("protocol", BOARDS)
+async def test_what_one_board_exports_fits_all_of_them(protocol: str, tmp_path: Path) -> None:
+    """Also itself, where it asks for nothing."""
+    journal = Journal(tmp_path)
+    async with connect(f"sim://{protocol}?load=idle").board as device:
+        identity, table = await device.identify(), await device.settings()
+        text = profile_of(
+            table, chemistry=stated_chemistry(device, identity, table, journal=journal)
+        )
+        same = await draft(device, parse_profile(text), journal=journal, chemistry="lfp")
+        sides = [side_of_table("pack", table), side_of_profile("file", parse_profile(text))]
+        assert not [each for each in compare(sides) if not any(each.missing)]
+        assert not same.changes
+        assert not same.blocked
+    told = parse_profile(text).chemistry
+    assert told == (None if protocol in ("daly-p81",) else "lfp")
+    assert ("Nobody states" in text) is (told is None)
+    for other in BOARDS:
+        async with connect(f"sim://{other}?load=idle").board as device:
+            plan = await draft(device, parse_profile(text), journal=journal, chemistry="lfp")
+            assert not plan.blocked, [check.sentence for check in plan.blocked]
+
+
+async def test_an_export_says_what_a_named_pack_states() -> None:
+    async with connect("sim://jbd").board as device:
+        identity, table = await device.identify(), await device.settings()
+        device.named = NamedPack(name="van", target="sim://jbd", chemistry="nmc")
+        assert stated_chemistry(device, identity, table) is None  # its name says lfp
+        device.named = NamedPack(name="van", target="sim://jbd", chemistry="lfp")
+        assert stated_chemistry(device, identity, table) == "lfp"
 
 
 def cells_of(protocol: str, kind: str) -> int:
@@ -140,3 +181,72 @@ async def test_what_harms_is_still_refused(
     profile = parse_profile(text or preset(kind, 16, 100))
     made = await planned(target, profile, tmp_path)
     assert [check.name for check in made.blocked] == blocked, made.blocked
+
+
+@pytest.mark.parametrize(("said", "held", "least"), [(20.0, 280.0, 20.0), (280.0, 20.0, 20.0)])
+async def test_the_smaller_capacity_bounds_the_currents_of_a_fitted_preset(
+    said: float, held: float, least: float
+) -> None:
+    """Neither the board nor the caller can make the pack larger than the other says."""
+    async with connect("sim://jbd?cells=16&load=idle").board as device:
+        table, identity = await device.settings(), await device.identify()
+    image = {**table.image, **table.map.encode(table.image, {"nominal_capacity": held})}
+    table = SettingsSnapshot(map=table.map, image=image)
+    found = parse_profile(fitted_preset("lfp", table, identity, None, capacity=said)).settings
+    charge, discharge = found["charge_ocp"], found["discharge_ocp"]
+    assert isinstance(charge, NumberWithUnit)
+    assert isinstance(discharge, NumberWithUnit)
+    assert charge.value <= CHARGE_RATE * least
+    assert discharge.value <= DISCHARGE_RATE * least
+
+
+async def test_a_fitted_preset_says_what_this_board_cannot_be_given() -> None:
+    async with connect("sim://jbd?cells=16&load=idle").board as device:
+        table, identity = await device.settings(), await device.identify()
+    rows = tuple(
+        replace(row, evidence=Evidence.UNVERIFIED, reason="nobody saw it written")
+        if row.key == "balance_delta"
+        else row
+        for row in table.map.settings
+    )
+    gone = {table.map.setting(key).slot for key in ("cell_ovp_delay", "charge_otp")}
+    image = {slot: raw for slot, raw in table.image.items() if slot not in gone}
+    table = SettingsSnapshot(map=replace(table.map, settings=rows), image=image)
+    text = fitted_preset("lfp", table, identity, None)
+    assert "Left out, read-only: nobody saw it written: balance_delta." in text
+    assert re.search(r"Left out, the board does not answer for it: .*cell_ovp_delay", text)
+    profile = parse_profile(text)
+    assert not {"balance_delta", "cell_ovp_delay"} & profile.settings.keys()
+    # what protects the cells is not left out without a word: a plan refuses that
+    assert re.search(r"^charge_otp = .*# the board does not answer for it$", text, re.MULTILINE)
+    assert ask(table, profile).unsupported == {"charge_otp": "the board does not answer for it"}
+
+
+async def test_what_follows_stays_within_its_limits_and_is_proven() -> None:
+    async with connect("sim://daly-d2?cells=16&load=idle").board as device:
+        table = await device.settings()
+    profile = parse_profile('schema = 1\n[settings]\ncell_ovp = "3.50 V"\n')
+    assert ask(table, profile).follows == {"cell_ovp_warning": "cell_ovp"}
+
+    def asked(**changed: Any) -> Asked:
+        rows = tuple(
+            replace(row, **changed) if row.key == "cell_ovp_warning" else row
+            for row in table.map.settings
+        )
+        return ask(
+            SettingsSnapshot(map=replace(table.map, settings=rows), image=table.image), profile
+        )
+
+    assert not asked(evidence=Evidence.DOCUMENT).follows
+    assert asked(minimum=3.48).possible["cell_ovp_warning"] == 3.48
+    assert asked(maximum=3.3).possible["cell_ovp_warning"] == 3.3
+
+
+async def test_a_named_value_that_cannot_be_is_refused_and_follows_nothing() -> None:
+    async with connect("sim://daly-d2?cells=16&load=idle").board as device:
+        table = await device.settings()
+    text = 'schema = 1\n[settings]\ncell_ovp = "3.50 V"\ncell_ovp_warning = "9.9 V"\n'
+    found = ask(table, parse_profile(text))
+    assert found.wrong.keys() == {"cell_ovp_warning"}
+    assert found.possible == {"cell_ovp": 3.5}
+    assert not found.follows

@@ -123,6 +123,13 @@ def test_warnings_that_would_pass_one_another_keep_the_least_distance_instead() 
     assert followed(named, held=held) == {"charge_otp_warning": 37.0}
 
 
+def test_floating_stays_below_what_is_asked_for_while_charging() -> None:
+    wanted = {"cell_ovp": 3.4, "cell_ovp_warning": 3.3}
+    found = followed(wanted, held={"float_voltage": 3.45})
+    assert (found["jk_request_charge_voltage"], found["float_voltage"]) == (3.35, 3.3)
+    assert "float_voltage" not in followed(wanted)  # 0 V: there is none
+
+
 def test_without_the_number_of_cells_nothing_of_the_pack_follows_them() -> None:
     wanted = {"cell_ovp": 3.4, "pack_ovp": 57.0}
     wish = Wish(values=wanted, held=HELD, optional=frozenset({"pack_ovp"}), cells=0)

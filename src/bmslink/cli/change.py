@@ -217,7 +217,7 @@ async def _change(
         do = f"Set back {count(plan)} of" if plan.undoes else f"Write {count(plan)} to"
         await agree(session, f"{do} {device.target.label}?", yes=options.yes)
     outcome = await under_way(session, device, apply(device, plan, command=command))
-    show_outcome(session, device, outcome)
+    show_outcome(session, device, outcome, plan=plan)
     return outcome
 
 
@@ -280,15 +280,23 @@ def show_plan(session: Session, plan: Plan, *, whole: bool = True) -> None:
     session.show(config.plan(plan, glyphs, whole=whole or session.verbosity > 0))
 
 
-def show_outcome(session: Session, device: Board, outcome: Outcome, *, named: bool = False) -> None:
+def show_outcome(
+    session: Session,
+    device: Board,
+    outcome: Outcome,
+    *,
+    named: bool = False,
+    plan: Plan | None = None,
+) -> None:
     """How it ended, on stdout; exit code 4 where what was sent is not read back. `named`: with the
-    pack that it is about, one of several."""
+    pack that it is about, one of several. What `plan` said, which was shown, is not said again."""
     whose = f"{device.target.label}: " if named else ""
     if session.json:
         session.record({**identified(device.target), "outcome": outcome.to_dict()})
     else:
         session.print(f"{whose}{outcome.sentence}")
-        for note in outcome.notes:
+        shown = [] if plan is None else plan.left_out_notes
+        for note in (note for note in outcome.notes if note not in shown):
             session.say(f"{whose}{note}")
     if outcome.result in ("ignored", "unproven", "unknown"):
         raise typer.Exit(UNVERIFIED)

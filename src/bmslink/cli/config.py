@@ -18,10 +18,16 @@ from bmslink.cli.config_apply import apply
 from bmslink.cli.config_changes import journal, resume, undo, verify
 from bmslink.cli.config_diff import diff
 from bmslink.cli.connection import ConnectionOptions, connect_all, connect_one
-from bmslink.cli.output import FAILED, identified
+from bmslink.cli.output import DONE, exit_code, identified
+from bmslink.cli.several import at_once, worst
+from bmslink.errors import BmsError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bmslink.board import Board
+    from bmslink.cli.output import Session
+    from bmslink.config import Plan
 
 __all__ = ["COMMANDS"]
 
@@ -69,15 +75,21 @@ def export(
     output: o.OutputOptions,
     connection: ConnectionOptions,
 ) -> None:
-    """Write the settings of a pack as a profile."""
+    """Write the settings of a pack as a profile.
+
+    With the chemistry of its cells where it is stated, and what other boards may lack as optional.
+    """
     from bmslink.cli.loop import run_open
     from bmslink.config.files.profile import profile_of
+    from bmslink.config.records.history import stated_chemistry
 
     session = o.session_of(ctx)
     device = connect_one(session, target, connection)
     identity, table = run_open(device, files.look)
     title = " ".join(x for x in (identity.vendor, identity.model, identity.firmware) if x)
-    files.give(session, profile_of(table, title=title, own=own), output)
+    cells = stated_chemistry(device, identity, table)
+    text = profile_of(table, title=title, own=own, chemistry=cells)
+    files.give(session, text, output, target=device.target)
 
 
 def presets(
@@ -115,7 +127,7 @@ def presets(
                 session.print(f"{each:10}{what}")
         return
     if target is None:
-        files.give(session, preset(name, cells or 16, capacity), output)
+        files.give(session, preset(name, 16 if cells is None else cells, capacity), output)
         return
     from bmslink.cli.loop import run_open
 
@@ -125,7 +137,7 @@ def presets(
     text = fitted_preset(
         name, table, identity, reading, named=device.named, cells=cells, capacity=capacity
     )
-    files.give(session, text, output)
+    files.give(session, text, output, target=device.target)
 
 
 def plan(
@@ -140,8 +152,9 @@ def plan(
     """Show what a profile would change, and every check.
 
     In the order of writing, and with every byte; nothing is changed. Exit code 3 where a check
-    fails.
+    fails; of several packs, which are read at the same time, the worst.
     """
+    from bmslink.cli.loop import run
     from bmslink.config import draft
     from bmslink.config.files.profile import load_profile
 
@@ -149,22 +162,44 @@ def plan(
     profile = load_profile(file)
     devices = connect_all(session, targets, connection)
 
-    async def look(device: Board) -> None:
-        made = await draft(
-            device,
-            profile,
-            switches=switches,
-            waive=options.waived(),
-            chemistry=options.chemistry,
-        )
+    made: dict[int, Plan | BmsError] = {}
+
+    async def look(place: int) -> None:
+        try:
+            async with devices[place] as device:
+                made[place] = await draft(
+                    device,
+                    profile,
+                    switches=switches,
+                    waive=options.waived(),
+                    chemistry=options.chemistry,
+                )
+        except BmsError as error:
+            made[place] = error
+
+    run(at_once(range(len(devices)), devices.__getitem__, look))
+    codes = [_show_planned(session, devices, place, made[place]) for place in range(len(devices))]
+    if code := worst(codes):
+        raise typer.Exit(code)
+
+
+def _show_planned(
+    session: Session, devices: Sequence[Board], place: int, made: Plan | BmsError
+) -> int:
+    """Show the plan of one of the packs, or why there is none; its exit code. What stops the only
+    one is raised."""
+    session.target = devices[place].target
+    try:
+        if isinstance(made, BmsError):
+            raise made
         c.show_plan(session, made)
         c.stop_if_blocked(made)
-
-    errors = files.one_by_one(session, devices, look)
-    if errors and len(devices) == 1:
-        raise errors[0]
-    if errors:
-        raise typer.Exit(FAILED)
+    except BmsError as error:
+        if len(devices) == 1:
+            raise
+        files.failed(session, devices[place].target, error)
+        return exit_code(error)
+    return DONE
 
 
 def restore(

@@ -14,17 +14,8 @@ from bmslink.cli import change as c
 from bmslink.cli import config_files as files
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_all
-from bmslink.cli.output import (
-    DONE,
-    FAILED,
-    REFUSED,
-    UNVERIFIED,
-    USAGE,
-    Session,
-    exit_code,
-    identified,
-)
-from bmslink.cli.several import at_once
+from bmslink.cli.output import DONE, Session, exit_code, identified
+from bmslink.cli.several import at_once, worst
 from bmslink.errors import BmsError, GateError
 
 if TYPE_CHECKING:
@@ -33,10 +24,6 @@ if TYPE_CHECKING:
     from bmslink.config.files.profile import Profile
 
 __all__ = ["apply"]
-
-_WORST_FIRST = (UNVERIFIED, FAILED, USAGE, REFUSED, DONE)
-"""The exit code of several packs is the first of these that one of them ended with: what a pack
-may hold and nobody has proven comes before everything that sent nothing."""
 
 
 def apply(
@@ -108,8 +95,7 @@ class _Several:
     @property
     def code(self) -> int:
         """The worst exit code."""
-        codes = {pack.code for pack in self.packs}
-        return next(code for code in _WORST_FIRST if code in codes)
+        return worst([pack.code for pack in self.packs])
 
     async def apply(self) -> None:
         """Plan all, ask once, and write to those that may be written to."""
@@ -182,7 +168,7 @@ class _Several:
         try:
             work = apply(pack.device, pack.plan, command=self.command)
             outcome = await c.under_way(self.session, pack.device, work)
-            c.show_outcome(self.session, pack.device, outcome, named=True)
+            c.show_outcome(self.session, pack.device, outcome, named=True, plan=pack.plan)
         except BmsError as error:
             self._failed(pack, error)
         except typer.Exit as end:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bmslink.cli.outfile import on_stdout, write_text
 from bmslink.cli.output import about, identified
@@ -25,15 +24,19 @@ __all__ = [
     "give",
     "look",
     "look_live",
-    "one_by_one",
     "show_cut_off",
     "tell",
 ]
 
 
-def give(session: Session, text: str, options: OutputOptions) -> None:
-    """A text on stdout, or into a file that is not there yet."""
+def give(
+    session: Session, text: str, options: OutputOptions, target: Endpoint | None = None
+) -> None:
+    """A profile on stdout, or into a file that is not there yet; `target`: the pack it is of."""
     path = options.output
+    if path is None and session.json:
+        session.record({**(identified(target) if target else {}), "profile": text})
+        return
     if path is None or on_stdout(path):
         session.write(*text.rstrip("\n").split("\n"))
         return
@@ -98,25 +101,6 @@ async def look(device: Board) -> tuple[Identity, SettingsSnapshot]:
 async def look_live(device: Board) -> tuple[Identity, SettingsSnapshot, Reading]:
     """The same with a reading."""
     return (*await look(device), await device.read())
-
-
-def one_by_one(
-    session: Session, devices: list[Board], act: Callable[[Board], Coroutine[Any, Any, None]]
-) -> list[BmsError]:
-    """Do it with each pack, opened for it; gives back what failed. Of several packs a failure is
-    reported at once, and the next pack follows."""
-    from bmslink.cli.loop import run_open
-
-    errors = []
-    for device in devices:
-        session.target = device.target
-        try:
-            run_open(device, act)
-        except BmsError as error:
-            errors.append(error)
-            if len(devices) > 1:
-                failed(session, device.target, error)
-    return errors
 
 
 def failed(session: Session, target: Endpoint | str, error: BmsError) -> None:

@@ -22,6 +22,8 @@ _PATIENCE = 0.5
 """Work that takes less than this shows nothing, s."""
 _LONG = 2.0
 """The same for work with packs, which waits for their answers, s."""
+_WHY = {"waiting": " s: does the board keep it?"}
+"""What is being done -> why, where it does not explain itself."""
 _PERIOD = 0.1
 """The line changes no more often than this, s."""
 
@@ -73,7 +75,9 @@ def show_progress(session: Session, devices: Sequence[Board]) -> None:
 
     def follow(device: Board) -> None:
         name = f"{device.target}: " if len(devices) > 1 else ""
-        device.on_progress = lambda doing, done, total: line.show(f"{name}{doing} {done}/{total}")
+        device.on_progress = lambda doing, done, total: line.show(
+            f"{name}{doing} {done}/{total}{_WHY.get(doing, '')}"
+        )
 
     for device in devices:
         follow(device)

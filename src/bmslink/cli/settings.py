@@ -82,6 +82,10 @@ def set_settings(
     wanted = {}
     for pair in pairs:
         key, sign, value = pair.partition("=")
+        if not _is_key(key):
+            raise TargetError(
+                f"{pair!r} is no KEY=VALUE: write the one pack first, then e.g. cell_ovp=3.6."
+            )
         if not sign:
             raise TargetError(f"{pair!r} has no value: write {key}=VALUE.")
         if key in wanted:

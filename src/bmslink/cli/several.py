@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import TYPE_CHECKING, TypeVar
+
+from bmslink.cli.output import DONE, FAILED, REFUSED, UNVERIFIED, USAGE
 
 if TYPE_CHECKING:
     from bmslink.board import Board
     from bmslink.config.identity.places import Place
 
-__all__ = ["at_once"]
+__all__ = ["at_once", "worst"]
+
+_WORST_FIRST = (UNVERIFIED, FAILED, USAGE, REFUSED, DONE)
+"""The exit code of several packs is the first of these that one of them ended with: what a pack
+may hold and nobody has proven comes before everything that sent nothing."""
 
 T = TypeVar("T")
+
+
+def worst(codes: Collection[int]) -> int:
+    """The exit code of several packs that ended with these."""
+    return next(code for code in _WORST_FIRST if code in {*codes, DONE})
 
 
 async def at_once(
@@ -39,12 +50,18 @@ def _lines(items: Sequence[T], device_of: Callable[[T], Board]) -> list[list[T]]
     """The items by the line that their packs are on."""
     from bmslink.config.identity.places import where
 
-    lines: list[tuple[Place, list[T]]] = []
+    lines: list[tuple[list[Place], list[T]]] = []
     for item in items:
         place = where(device_of(item))
-        found = next((line for other, line in lines if other.same_line(place)), None)
-        if found is None:
-            lines.append((place, [item]))
-        else:
-            found.append(item)
-    return [line for _place, line in lines]
+        same = [line for line in lines if any(other.same_line(place) for other in line[0])]
+        if not same:
+            lines.append(([place], [item]))
+            continue
+        places, found = same[0]
+        places.append(place)
+        for more in same[1:]:  # what this one has in common with both makes one line of them
+            places.extend(more[0])
+            found.extend(more[1])
+            lines.remove(more)
+        found.append(item)
+    return [found for _places, found in lines]

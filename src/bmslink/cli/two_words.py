@@ -18,7 +18,7 @@ def refuse_two_words(arguments: Sequence[str]) -> None:
     if any(word in _OTHERS for word in arguments[:3]):
         return
     for before, (name, place) in zip(["", *arguments], pairwise(arguments), strict=False):
-        if "+" in place or not ("://" in place or _is_port(place)) or before.startswith("--"):
+        if "+" in place or not ("://" in place or _is_port(place)) or before.startswith("-"):
             continue
         from bmslink.protocols import DRIVERS, VENDORS
 
@@ -30,4 +30,4 @@ def refuse_two_words(arguments: Sequence[str]) -> None:
 
 
 def _is_port(word: str) -> bool:
-    return word.startswith(("/dev/", "COM", "tty"))
+    return word.startswith(("/", "COM", "tty"))

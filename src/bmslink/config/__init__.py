@@ -9,9 +9,9 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
 
 * `draft(device, wanted, *, raw=None, switches=False, waive=(), chemistry=None, settings=None,
   journal=None)` reads the pack and gives back a `Plan`. `wanted` holds values by canonical key, or
-  is a `Profile` (`config.profile.load_profile`), whose switches are set only with `switches`;
-  `raw` is a `Backup` (`config.backup.load_backup`) to go back to; `settings` is the map of this
-  board, where it was read already. `chemistry` states what the cells are (`CHEMISTRIES`); a device
+  is a `Profile` (`load_profile`), whose switches are set only with `switches`; `raw` is a
+  `Backup` (`load_backup`, `make_backup`, `save_backup`) to go back to; `settings` is the map of
+  this board, where it was read already. `chemistry` states what the cells are; a device
   that was opened by its name in bmslink.toml knows what is said there. `make_plan` is the same
   without a device: pure, from what was read.
 * `draft_undo(device, *, keep_changed=False, waive=(), …) -> Plan` plans to go back to what was set
@@ -22,7 +22,7 @@ async with bmslink.connect("jbd+serial:///dev/ttyUSB0") as device:
   `connect(target, on_progress=told)`: `told(doing, done, total)` is called while settings are read,
   written and checked.
 * `Plan`: `changes` (in the order of writing; each with `slot`, `old`, `new` and its `edits`:
-  key, old, asked and stored value, and what it `follows` where it is not as asked), `unsupported`
+  key, old, asked and new value, and what it `follows` where it is not as asked), `unsupported`
   and `left_out` (key -> why), `checks`, `remarks`, `frames` (every byte that would change
   something; `numbered()` with the settings that each sets), `blocked` (the checks that block it),
   `to_dict()`.
@@ -60,34 +60,27 @@ somebody resumes it every other change of that pack is refused.
 
 from __future__ import annotations
 
-from bmslink.board import on_board
-from bmslink.config.apply import apply as _apply
-from bmslink.config.apply import draft as _draft
+from bmslink.config.apply import apply, draft
 from bmslink.config.checks.check import WAIVERS, Check
 from bmslink.config.checks.plausible import believe, oddities
-from bmslink.config.clock_soc import AdjustmentPlan
-from bmslink.config.clock_soc import adjust as _adjust
-from bmslink.config.clock_soc import draft_adjustment as _draft_adjustment
+from bmslink.config.clock_soc import AdjustmentPlan, adjust, draft_adjustment
+from bmslink.config.files.backup import Backup, load_backup, make_backup, save_backup
+from bmslink.config.files.profile import Profile, load_profile
 from bmslink.config.identity.places import place_of
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Edit, Plan, make_plan
-from bmslink.config.records.cut_off import CutOff
-from bmslink.config.records.cut_off import cut_off_change as _cut_off_change
-from bmslink.config.records.cut_off import unfinished as _unfinished
+from bmslink.config.records.cut_off import CutOff, cut_off_change, unfinished
 from bmslink.config.records.last_change import Undo
-from bmslink.config.records.open_changes import left_behind as _left_behind
-from bmslink.config.records.open_changes import open_change as _open_change
-from bmslink.config.resume import resume as _resume
-from bmslink.config.switching.switches import rehearse_switch as _rehearse_switch
-from bmslink.config.switching.switches import switch as _switch
-from bmslink.config.undo import draft_undo as _draft_undo
-from bmslink.config.undo import undo as _undo
-from bmslink.config.verify import Deviation, Verification
-from bmslink.config.verify import verify as _verify
+from bmslink.config.records.open_changes import left_behind, open_change
+from bmslink.config.resume import resume
+from bmslink.config.switching.switches import rehearse_switch, switch
+from bmslink.config.undo import draft_undo, undo
+from bmslink.config.verify import Deviation, Verification, verify
 
 __all__ = [
     "WAIVERS",
     "AdjustmentPlan",
+    "Backup",
     "Change",
     "Check",
     "CutOff",
@@ -95,6 +88,7 @@ __all__ = [
     "Edit",
     "Outcome",
     "Plan",
+    "Profile",
     "Undo",
     "Verification",
     "adjust",
@@ -105,30 +99,18 @@ __all__ = [
     "draft_adjustment",
     "draft_undo",
     "left_behind",
+    "load_backup",
+    "load_profile",
+    "make_backup",
     "make_plan",
     "oddities",
     "open_change",
     "place_of",
     "rehearse_switch",
     "resume",
+    "save_backup",
     "switch",
     "undo",
     "unfinished",
     "verify",
 ]
-
-# a program's `Device` is as good as the board that these are made for
-apply = on_board(_apply)
-draft = on_board(_draft)
-adjust = on_board(_adjust)
-draft_adjustment = on_board(_draft_adjustment)
-cut_off_change = on_board(_cut_off_change)
-unfinished = on_board(_unfinished)
-open_change = on_board(_open_change)
-left_behind = on_board(_left_behind)
-resume = on_board(_resume)
-rehearse_switch = on_board(_rehearse_switch)
-switch = on_board(_switch)
-verify = on_board(_verify)
-draft_undo = on_board(_draft_undo)
-undo = on_board(_undo)

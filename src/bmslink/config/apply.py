@@ -7,9 +7,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from bmslink.arguments import checked
-from bmslink.board import Board
+from bmslink.board import Board, on_board
 from bmslink.config.checks.check import Health, refuse
-from bmslink.config.files.asked import by_reason
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
 from bmslink.config.identity.known_as import identify_as, pack_of, same_board
@@ -43,6 +42,7 @@ __all__ = [
 ]
 
 
+@on_board
 @checked()
 async def draft(
     device: Board,
@@ -145,7 +145,7 @@ def _going_back(
     can be undone."""
     if not isinstance(wish.raw, Undo):
         return None
-    for name in ("journal", "unfinished"):
+    for name in ("journal", "unfinished", "lock"):
         if name in blocked:
             raise refuse(f"Nothing was sent. {blocked[name]}", name)
     if past is None:
@@ -177,6 +177,7 @@ def gate(plan: Plan) -> None:
         raise GateError(f"Nothing was sent. {told}", plan.checks)
 
 
+@on_board
 @checked()
 async def apply(
     device: Board,
@@ -222,7 +223,7 @@ async def _apply(
             f"cannot change {_named(left)}."
             if left
             else _nothing_to_do(fresh),
-            notes=_left_out(fresh),
+            notes=fresh.left_out_notes,
         )
     return await _carry_out_new(device, fresh, journal, command)
 
@@ -231,14 +232,6 @@ def _nothing_to_do(plan: Plan) -> str:
     if plan.undoes:
         return f"Nothing was sent: of {plan.undoes.sentence} nothing is left to be set back."
     return "Everything is as wanted already."
-
-
-def _left_out(plan: Plan) -> list[str]:
-    """What a plan leaves as it is, in sentences."""
-    return [
-        f"{', '.join(keys)} {'were' if len(keys) > 1 else 'was'} left out: {why}."
-        for why, keys in by_reason(plan.left_out)
-    ]
 
 
 def _named(keys: Collection[str]) -> str:
@@ -264,7 +257,7 @@ async def _look_again(device: Board, plan: Plan, journal: Journal) -> Plan:
 
 
 async def settled_table(
-    device: Board, plan: Plan, identity: Identity, *, certain: bool = False
+    device: Board, plan: Plan, identity: Identity, *, certain: bool
 ) -> SettingsSnapshot:
     """The settings as of now. Two equal readings of them are needed: the plan's is the first.
 
@@ -311,7 +304,7 @@ async def _carry_out_new(device: Board, plan: Plan, journal: Journal, command: s
         transaction=transaction,
         before=table.image,
         touched=plan.goal,
-        notes=_left_out(plan),
+        notes=plan.left_out_notes,
         outages=outages_of(device),
     )
     with settings_of(device.driver).seen.vouching(plan.vouched):

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bmslink.arguments import checked
-from bmslink.board import Board
+from bmslink.board import Board, on_board
 from bmslink.config.apply import (
     blocks_of,
     draft,
@@ -56,11 +56,13 @@ class AdjustmentPlan:
     plan: Plan
     """Of no settings: who the board is, the checks, the frame."""
     wish: Adjustment
+    """What was asked for."""
     now: bool
     """The clock is set to the time of sending."""
     clock: datetime | None
     """What it shows before; `None`: it does not say, or is not asked to change."""
     soc: float | None
+    """What it shows before, %."""
 
     def to_dict(self) -> dict[str, Any]:
         """Its JSON object."""
@@ -75,6 +77,7 @@ def _told(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat(timespec="seconds")
 
 
+@on_board
 @checked()
 async def draft_adjustment(
     device: Board,
@@ -132,6 +135,7 @@ def _untested(check: Check, why: list[str], waive: Collection[str]) -> Check:
     return replace(check, passed=False, sentence=sentence, waived=check.waiver in waive)
 
 
+@on_board
 @checked()
 async def adjust(
     device: Board, wanted: AdjustmentPlan, *, journal: Journal | None = None
@@ -145,13 +149,14 @@ async def adjust(
     plan, wish = wanted.plan, wanted.wish
     gate(plan)
     with locked(journal.folder / "locks", lock_names(device, plan.identity)):
+        certain = device.certain
         identity = await device.identify()
         same_as_planned(plan, identity)
         for name, why in blocks_of(journal, device, plan.identity).items():
             raise refuse(f"Nothing was sent. {why}", name)
         if wish.soc is not None:  # it may have been agreed to an hour ago
             gate(replace(plan, checks=(_soc(wish.soc, await device.read(), plan),)))
-        before = await settled_table(device, plan, identity)
+        before = await settled_table(device, plan, identity, certain=certain)
         if odd := oddities(before):  # what changes beside would be set back to it
             raise refuse(f"Nothing was sent. {odd}", "plausible")
         if wanted.now:

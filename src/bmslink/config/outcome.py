@@ -19,10 +19,14 @@ class Outcome:
     """How a change ended, and what the board holds now."""
 
     result: Result
+    """`done`; `nothing`: it was so already; `rolled back`: all is as before; `unknown`: `resume`
+    is next; `kept`: declared over; of a switch also `ignored` and `unproven`."""
     sentence: str
+    """The same for people."""
     transaction: str = ""
     """Its name in the journal; empty where nothing was begun."""
     changes: Sequence[Change] = ()
+    """What was written, in that order."""
     notes: Sequence[str] = ()
     """What happened beside: reconnections, neighbours that the board changed, …"""
     stands: Mapping[str, Value | None] = field(default_factory=dict)

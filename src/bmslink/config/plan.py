@@ -15,7 +15,7 @@ from bmslink.config.checks.cells import cells_of
 from bmslink.config.checks.check import Check, Draft, Health, require_waivers
 from bmslink.config.checks.gates import check_all
 from bmslink.config.checks.rating import currents_of
-from bmslink.config.files.asked import ask, encode
+from bmslink.config.files.asked import ask, by_reason, encode
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
 from bmslink.config.order import in_order, with_kept
@@ -44,9 +44,13 @@ class Edit:
     """One setting that changes."""
 
     key: str
+    """Its name: `cell_ovp`."""
     title: str
+    """For people."""
     unit: str
+    """V, A, °C, s, …"""
     old: Value | None
+    """What the board holds; `None`: not known."""
     asked: Any
     """As it was asked for; `None` where a backup is restored."""
     new: Value | None
@@ -60,9 +64,13 @@ class Change:
     """What is written at once."""
 
     slot: int
+    """Where on the board: a register or parameter number, or an offset."""
     old: bytes
+    """The bytes it holds."""
     new: bytes
+    """The bytes it will hold."""
     edits: tuple[Edit, ...]
+    """The settings in it that change."""
     kept: tuple[str, ...] = ()
     """What the board would move by itself, and is written again as it is."""
 
@@ -89,14 +97,19 @@ class Plan:
     """A change that has been thought through."""
 
     target: str
+    """Which pack it is for."""
     name: str | None
     """What bmslink.toml calls the pack."""
     identity: Identity
+    """Who answered when it was made."""
     table: SettingsSnapshot
     """All settings as they were read."""
     wanted: Mapping[str, object] | Profile
+    """What was asked for."""
     raw: Backup | Undo | RawSettings | None
+    """What it goes back to: a backup, or a change to undo."""
     waive: frozenset[str]
+    """The checks that may fail."""
     chemistry: str | None
     """What the cells are made of, as far as somebody said so."""
     stated: str | None
@@ -106,6 +119,7 @@ class Plan:
     unsupported: Mapping[str, str]
     """What was asked and is left out: key -> why."""
     checks: tuple[Check, ...]
+    """Every check that was made, passed or not."""
     switches: bool = False
     """A profile's switches are set as well."""
     left_out: Mapping[str, str] = field(default_factory=dict)
@@ -137,6 +151,14 @@ class Plan:
     def needs_chemistry(self) -> bool:
         """Whether somebody has to say what the cells are made of before it may be made."""
         return self.chemistry is None and any(c.name == "chemistry" for c in self.blocked)
+
+    @property
+    def left_out_notes(self) -> list[str]:
+        """What it leaves as it is, in sentences: the notes of its outcome begin with them."""
+        return [
+            f"{', '.join(keys)} {'were' if len(keys) > 1 else 'was'} left out: {why}."
+            for why, keys in by_reason(self.left_out)
+        ]
 
     @property
     def goal(self) -> dict[int, bytes]:

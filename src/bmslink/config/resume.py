@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from bmslink.arguments import checked
-from bmslink.board import Board
+from bmslink.board import Board, on_board
 from bmslink.config.apply import (
     carry_out,
     gate,
@@ -48,6 +48,7 @@ _CHANGED = (
 )
 
 
+@on_board
 @checked()
 async def resume(
     device: Board,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from bmslink.arguments import checked
-from bmslink.board import Board
+from bmslink.board import Board, on_board
 from bmslink.config.apply import apply, draft
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
@@ -20,6 +20,7 @@ from bmslink.storage.journal import Journal
 __all__ = ["draft_undo", "undo"]
 
 
+@on_board
 @checked()
 async def draft_undo(
     device: Board,
@@ -49,6 +50,7 @@ async def draft_undo(
     )
 
 
+@on_board
 @checked()
 async def undo(
     device: Board,

@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from bmslink.arguments import checked
-from bmslink.board import Board
+from bmslink.board import Board, on_board
+from bmslink.config.checks.check import refuse
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
 from bmslink.config.identity.places import Place, where
 from bmslink.config.records.moment import local
-from bmslink.config.records.open_changes import cut_off, regards, said_of
+from bmslink.config.records.open_changes import cut_off, regards, said_of, under_way
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import Value
 from bmslink.storage.journal import Journal, Open
@@ -32,8 +33,11 @@ class Deviation:
     """One setting that is not as it was left."""
 
     key: str
+    """Which setting."""
     unit: str
+    """Of both values."""
     written: Value | None
+    """What our change left."""
     now: Value | None
     """`None`: the board does not tell it any more."""
 
@@ -45,12 +49,15 @@ class Verification:
     result: Literal["holds", "differs", "open", "nothing"]
     """`open`: a change was cut off, so nothing is certain. `nothing`: no change is on record."""
     sentence: str
+    """The same for people."""
     transaction: str = ""
+    """The change in the journal that it is about."""
     time: str = ""
     """When the change was begun, UTC."""
     checked: tuple[str, ...] = ()
     """The settings that were compared."""
     differences: tuple[Deviation, ...] = ()
+    """What differs from it."""
 
     @property
     def fine(self) -> bool:
@@ -71,18 +78,21 @@ class _Change:
     edits: list[Mapping[str, Any]] = field(default_factory=list)
 
 
+@on_board
 @checked()
 async def verify(device: Board, *, journal: Journal | None = None) -> Verification:
     """Read the settings of an open device and compare them with what its last change left.
 
-    Raises `JournalError`, `SettingError` where the settings of this board are not known, and what
-    reading raises.
+    Raises `GateError` while another program changes them, `JournalError`, `SettingError` where the
+    settings of this board are not known, and what reading raises.
     """
     journal = journal or Journal()
     async with device.conversation():
         identity = await device.identify()
         table = await device.settings(await device.settings_map(identity))
     if cut := cut_off(journal, device, identity):
+        if busy := under_way(journal, device, identity):
+            raise refuse(f"Nothing was sent. {busy}", "lock")
         return Verification(
             result="open",
             sentence=said_of(cut, device, identity),

@@ -23,9 +23,37 @@ Four rules hold everywhere:
 * No I/O, no clock, no randomness: the same readings at the same times give the same decisions.
 
 `Engine` is the way in: `step(reading, now)` and `tick(now)` give a `Decision`.
+
+```python
+from bmslink import control
+
+policies = control.preset_policies("lfp", "van", cells=4, capacity=200)
+policies = policies.changing("soc_floor", trip=25.0, release=30.0)
+policies = policies.adding(control.Policy(
+    name="night_reserve", title="keep a reserve for the night", quantity="soc", over=False,
+    severity=control.Severity.TRIP, acts=(control.Action.DISCHARGE,), trip=40.0, release=45.0,
+))
+engine = control.Engine(policies, (await device.settings()).numbers(), poll=1.0)
+async for reading in device.stream(interval=1.0):
+    decision = engine.step(reading, time.monotonic())
+    decision.discharge.allowed, decision.limits.ccl.value, decision.events
+```
+
+* `preset_policies(chemistry, use)`, `load_policies(path)` and `parse_policies(text, path)` give a
+  `PolicySet`; `PolicySet.changing` and `.adding` give another with the change. A row names its
+  quantity (`QUANTITIES`: name -> title, unit) and the gate outside of which it rests (`GATES`).
+* `engine.step(reading, now)` judges a reading, `engine.tick(now)` that none came; `now` is in
+  seconds that never go back. `save` and `load` carry latches and heat over a restart.
+* `judge(readings, policies)` does the same for readings that have their `time`: a log
+  (`Reading.from_dict` of each line of `read --json`), or some that a test makes up.
+* `Decision`: `charge`, `discharge`, `balance` (each `allowed` and its `reasons`), `limits` (V, A),
+  `verdicts` (the policies that are not content), `events` (what changed), `to_dict()`. Nothing is
+  carried out here.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from bmslink.control.decide.decision import Decision, Event, Limits, PolicyVerdict
 from bmslink.control.decide.engine import Engine
@@ -38,17 +66,26 @@ from bmslink.control.decide.policy import (
     OnMissing,
     Policy,
     PolicySet,
+    Reset,
     Severity,
 )
+from bmslink.control.decide.quantities import GATES, QUANTITIES, Quantity
 from bmslink.control.decide.sample import Quality, Sample
 
+if TYPE_CHECKING:
+    from bmslink.control.files import load_policies, parse_policies
+    from bmslink.control.programs import Judged, judge, preset_policies
+
 __all__ = [
+    "GATES",
+    "QUANTITIES",
     "Action",
     "Battery",
     "Decision",
     "Demand",
     "Engine",
     "Event",
+    "Judged",
     "Limit",
     "Limits",
     "Mode",
@@ -58,7 +95,34 @@ __all__ = [
     "PolicySet",
     "PolicyVerdict",
     "Quality",
+    "Quantity",
     "Reason",
+    "Reset",
     "Sample",
     "Severity",
+    "judge",
+    "load_policies",
+    "parse_policies",
+    "preset_policies",
 ]
+
+_LATER = {
+    "load_policies": "files",
+    "parse_policies": "files",
+    "Judged": "programs",
+    "judge": "programs",
+    "preset_policies": "programs",
+}
+"""What the pure part does not need: loaded when it is asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        import importlib
+
+        return getattr(importlib.import_module(f"bmslink.control.{_LATER[name]}"), name)
+    raise AttributeError(f"module 'bmslink.control' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -42,6 +42,7 @@ class Found:
     target: str
     """What every command takes."""
     protocol: str | None = None
+    """As in targets; `None`: nothing that we know answered."""
     name: str | None = None
     """The advertised name, or the model that the board names."""
     confidence: float = 0.0

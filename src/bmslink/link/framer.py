@@ -76,14 +76,14 @@ class Framer(ABC, Generic[F]):
 
     def __init__(self) -> None:
         self._buffer = b""
-        self.position = 0
+        self.position: int = 0
         """Bytes of the stream that are dealt with."""
         self.skipped: deque[SkippedBytes] = deque(maxlen=1000)
         """The latest runs of bytes that belonged to no frame."""
-        self.skipped_bytes = 0
-        self.bad_frames = 0
+        self.skipped_bytes: int = 0
+        self.bad_frames: int = 0
         """How many frames failed their checksum."""
-        self.bad_bytes = 0
+        self.bad_bytes: int = 0
         """How many bytes lie in such frames, each counted once."""
         self._bad_end = 0
 

@@ -100,11 +100,11 @@ class Link(Generic[F]):
         self.transport = transport
         self.framer = framer
         self.timing = timing
-        self.recent = b""
+        self.recent: bytes = b""
         """The bytes that came last."""
         self.received_at: datetime | None = None
         """When the last frame was completed, UTC."""
-        self.received = 0
+        self.received: int = 0
         """How many frames came."""
         self._frames: deque[F] = deque(maxlen=_MOST)
         self._lock = asyncio.Lock()
@@ -118,13 +118,13 @@ class Link(Generic[F]):
         self._tries: list[float] = []  # when the question was sent, as long as nothing answers it
         self._late_until = -1e9
         self._missed = 0
-        self.outages = 0
+        self.outages: int = 0
         """How often at least two tries in a row, of whatever questions, got no answer before one
         did: long enough to put the plug into another board."""
-        self.pauses = 0
+        self.pauses: int = 0
         """How often there was a pause as long between two answers, also where nothing was asked."""
         self._answer_at = -1e9
-        self.prompt = False
+        self.prompt: bool = False
         """Whether the last answer came to the first try."""
 
     async def open(self) -> None:

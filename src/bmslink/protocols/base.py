@@ -222,7 +222,7 @@ class Driver(ABC, Generic[F]):
             )
         self.link = link
         self.options = options
-        self.codec = self.make_codec(options)
+        self.codec: Codec[F] = self.make_codec(options)
 
     @classmethod
     @abstractmethod

@@ -51,7 +51,7 @@ class SettingsAccess(ABC, Generic[F]):
 
     def __init__(self) -> None:
         self._conversations = 0
-        self.seen = SeenSettings()
+        self.seen: SeenSettings = SeenSettings()
         """Raw settings as they were read from this board."""
         self.own_map: SettingsMap | None = None
         """The map of this board, once it was found."""
@@ -170,9 +170,9 @@ class Switches(Generic[F]):
     ) -> None:
         self.name = name
         """Of the protocol."""
-        self.commands = frozenset(commands)
+        self.commands: frozenset[Switch] = frozenset(commands)
         """The switches that a command sets."""
-        self.settable = frozenset(settable)
+        self.settable: frozenset[Switch] = frozenset(settable)
         """The switches that are settings here (`charge_switch`), and no commands."""
         self.missing = missing
         """Why others cannot be set, where more is known than that nothing proves it."""

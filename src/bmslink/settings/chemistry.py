@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from bmslink.arguments import did_you_mean
 from bmslink.errors import TargetError
 from bmslink.settings.bands import BANDS
 
@@ -172,7 +173,8 @@ def chemistry(name: object) -> Chemistry:
     """
     found = CHEMISTRIES.get(name.strip().lower()) if isinstance(name, str) else None
     if found is None:
+        ask = did_you_mean(name.strip(), CHEMISTRIES) if isinstance(name, str) else ""
         raise TargetError(
-            f"There is no chemistry {str(name)[:40]!r}; known are: {', '.join(CHEMISTRIES)}."
+            f"There is no chemistry {str(name)[:40]!r}; known are: {', '.join(CHEMISTRIES)}.{ask}"
         )
     return found

@@ -66,6 +66,7 @@ def _followers() -> Iterator[FollowRule]:
     yield FollowRule("empty_voltage", "cell_uvp", 1, _ROOM, asked=True)
     yield FollowRule("jk_request_charge_voltage", "cell_ovp", -1, _ROOM)
     yield FollowRule("float_voltage", "cell_ovp", -1, _ROOM)
+    yield FollowRule("float_voltage", "jk_request_charge_voltage", -1, _ROOM)
     yield FollowRule("jk_power_off_voltage", "cell_uvp", -1, _ROOM)
 
 

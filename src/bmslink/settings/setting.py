@@ -109,14 +109,19 @@ class Setting:
     """One row of a settings map."""
 
     key: str
+    """Its canonical name: `cell_ovp`."""
     title: str
+    """For people."""
     slot: int
     """The address of what is written at once (`protocols.settings.Slot`)."""
     kind: Kind = "number"
+    """`number`, `switch`, `choice`, `text`, …"""
     unit: str = ""
+    """V, A, Ah, °C, s, …; empty where it has none."""
     minimum: float | None = None
     """The lowest value that may be written; a stored one may lie outside."""
     maximum: float | None = None
+    """The highest."""
     step: float = 1.0
     """What the wire can tell apart."""
     choices: Mapping[int, str] = field(default_factory=dict)
@@ -126,14 +131,17 @@ class Setting:
     bit: int | None = None
     """The bit of that field that is meant, of a switch."""
     danger: Danger = Danger.NONE
+    """What a wrong value does."""
     evidence: Evidence = Evidence.CAPTURE
+    """How we know how it is written."""
     reason: str = ""
     """Why it is not writable at all; empty where it is."""
     absent: tuple[float, ...] = ()
     """Numbers that a board holds where it has no such limit: they count as unknown."""
     lowest: float | None = None
+    """What is stored below is no value of this setting."""
     highest: float | None = None
-    """What is stored below or above these is no value of this setting either."""
+    """The same above."""
     unclear: bool = False
     """Sources disagree about what its number means: the value stays unknown, `raw` shows it."""
     live: bool = False

@@ -58,7 +58,7 @@ class Journal:
     """The files of one journal folder."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or journal_path()
+        self.folder: Path = folder or journal_path()
 
     def append(self, event: str, **data: Any) -> None:
         """Add a record and wait until it is on the disk. Raises `JournalError`."""

@@ -86,12 +86,15 @@ class Check:
     """One thing that must hold."""
 
     name: str
+    """What `waive` and `--waive` call it, or `identity`, `map`, …"""
     passed: bool | None
     """`None`: not applicable."""
     sentence: str
+    """What was found, for people."""
     waiver: str = ""
     """The name that lets it pass all the same; empty: nothing does."""
     waived: bool = False
+    """Whether it failed and was named in `waive`."""
 
     @property
     def blocks(self) -> bool:

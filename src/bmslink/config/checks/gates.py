@@ -240,6 +240,12 @@ def _unfinished(draft: Draft) -> Check:
     )
 
 
+def _lock(draft: Draft) -> Check:
+    why = draft.blocked.get("lock", "")
+    passed = False if why else None
+    return Check(name="lock", passed=passed, sentence=why or "Nobody else changes this pack now.")
+
+
 def _twin(draft: Draft) -> Check:
     why = draft.blocked.get("twin", "")
     passed = False if why else None
@@ -265,6 +271,7 @@ _CHECKS: tuple[Callable[[Draft], Check], ...] = (
     check_load,
     _journal,
     _unfinished,
+    _lock,
     _twin,
 )
 """All checks, in the order they are shown."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from bmslink.config.checks.check import Check, Draft, number
@@ -74,21 +74,26 @@ def _ceilings(
 
 
 def currents_of(
-    identity: Identity, named: NamedPack | None, capacity: Value | None
+    identity: Identity, named: NamedPack | None, *capacities: Value | None
 ) -> dict[str, tuple[float, str]]:
-    """The most that the limits of the currents may be, A, and who says so; by key."""
+    """The most that the limits of the currents may be, A, and who says so; by key. Of several
+    capacities (Ah) the smallest counts."""
     found: dict[str, tuple[float, str]] = {}
-    for each in _ceilings(identity, named, number(capacity)):
+    for each in _ceilings(identity, named, _smallest(capacities)):
         for key, amps in (("charge_ocp", each.charge), ("discharge_ocp", each.discharge)):
             if key not in found or amps < found[key][0]:
                 found[key] = (amps, each.says)
     return found
 
 
+def _smallest(capacities: Iterable[Value | None]) -> float:
+    """0: unknown."""
+    return min((found for each in capacities if (found := number(each))), default=0.0)
+
+
 def _capacity(draft: Draft) -> float:
     """Ah. The smaller of before and after: a change does not vouch for itself; 0: unknown."""
-    both = (draft.table.values().get("nominal_capacity"), draft.after.get("nominal_capacity"))
-    return min((value for one in both if (value := number(one))), default=0.0)
+    return _smallest(each.get("nominal_capacity") for each in (draft.table.values(), draft.after))
 
 
 def check_rating(draft: Draft) -> Check:

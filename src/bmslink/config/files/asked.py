@@ -12,7 +12,7 @@ from bmslink.protocols.names import no_name
 from bmslink.settings.followers import Wish, follow
 from bmslink.settings.setting import Evidence, Setting, Value
 
-__all__ = ["Asked", "Ceilings", "ask", "by_reason", "encode"]
+__all__ = ["Asked", "Ceilings", "ask", "by_reason", "encode", "unable"]
 
 Ceilings = Mapping[str, float]
 """Limit of a current -> the most that the pack is rated for, A."""
@@ -101,7 +101,7 @@ def _sort(
         setting = table.map.by_key.get(key)
         if setting is None and (why := no_name(key)):
             found.wrong[key] = why[:1].upper() + why[1:]
-        elif why := _unable(table, setting, value):
+        elif (why := unable(table, key)) and not _holds(table, setting, value):
             (found.left_out if key in optional else found.unsupported)[key] = why
         elif setting is None or not setting.writable:  # it is read-only, and as wanted already
             continue
@@ -114,15 +114,21 @@ def _sort(
                 found.wrong[key] = str(error)
 
 
-def _unable(table: SettingsSnapshot, setting: Setting | None, value: object) -> str:
-    """Why a board cannot hold a value that is asked for; empty where it can."""
+def unable(table: SettingsSnapshot, key: str) -> str:
+    """Why a setting of a board cannot be set; empty where it can."""
+    setting = table.map.by_key.get(key)
     if setting is None:
         return f"{table.map.name} has no such setting"
     if setting.slot not in table.image:
         return "the board does not answer for it"
-    if not setting.writable and table.values()[setting.key] != value:
-        return f"read-only: {setting.reason or 'nothing proves it'}"
-    return ""
+    return "" if setting.writable else f"read-only: {setting.reason or 'nothing proves it'}"
+
+
+def _holds(table: SettingsSnapshot, setting: Setting | None, value: object) -> bool:
+    """Whether a board holds a value already."""
+    if setting is None or setting.slot not in table.image:
+        return False
+    return table.values()[setting.key] == value
 
 
 def _follow(
@@ -139,6 +145,7 @@ def _follow(
         row
         for row in table.map.settings
         if row.writable and row.kind == "number" and row.evidence != Evidence.DOCUMENT
+        if row.key not in found.wrong  # it is named, so it moves with nothing
     ]
     held = table.values()
     wish = Wish(

@@ -37,22 +37,35 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """One board at one moment."""
 
     kind: str = _KIND
+    """`bmslink-backup`."""
     schema: int = 1
+    """Version of the file format."""
     time: str
+    """ISO 8601, UTC."""
     target: str
+    """Where it was read."""
     protocol: str
+    """As in targets."""
     map: str
     """The settings map that the slots belong to."""
     vendor: str | None = None
+    """As in `Identity`."""
     model: str | None = None
+    """As in `Identity`."""
     hardware: str | None = None
+    """As in `Identity`."""
     firmware: str | None = None
+    """As in `Identity`."""
     serial_number: str | None = None
+    """As in `Identity`."""
     cell_count: int | None = None
+    """As in `Identity`."""
     slots: dict[str, str]
     """Address -> raw bytes, both in hex."""
     values: dict[str, float | bool | str | None]
+    """Key -> value in its unit, for people and for `config diff`."""
     units: dict[str, str]
+    """Key -> unit."""
     place: dict[str, Any] = {}
     """Where it was made; backups of 0.1.0 name the target only."""
     fingerprint: dict[str, Any] = {}
@@ -60,6 +73,7 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     own: list[str]
     """The settings that change by themselves or belong to this one board: not for comparing."""
     sha256: str = ""
+    """Checksum of all else."""
 
     @property
     def intact(self) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bmslink.config.checks.plausible import believe
 from bmslink.config.files.backup import Backup
-from bmslink.config.files.profile import Profile
+from bmslink.config.files.profile import Profile, in_words
 from bmslink.errors import SettingError, UsageError
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.catalogue import CATALOGUE
@@ -89,6 +89,7 @@ def compare(sides: Sequence[Side], *, whole: bool = False) -> list[Difference]:
 
 
 def _compare(sides: Sequence[Side], key: str) -> Difference:
+    sides = _choosing(sides, key)
     having = [side for side in sides if key in side.values]
     unit = _unit(having, key)
     _require_kind(having, key)
@@ -105,16 +106,34 @@ def _compare(sides: Sequence[Side], key: str) -> Difference:
             MISSING if gone else _show(side, key, unit)
             for side, gone in zip(sides, missing, strict=True)
         ),
-        differs=_lacking(sides, missing, key)
+        differs=_lacked(sides, having, missing, key)
         or not all(_same(told[0], value) for value in told[1:]),
     )
 
 
-def _lacking(sides: Sequence[Side], missing: Sequence[bool], key: str) -> bool:
-    """Whether that a side lacks it is a difference."""
-    optional = any(key in side.optional for side in sides)
-    gone = any(m and not side.recorded for side, m in zip(sides, missing, strict=True))
-    return gone and not optional
+def _choosing(sides: Sequence[Side], key: str) -> Sequence[Side]:
+    """The sides with `on` and `off` of a profile as words, where boards hold a word."""
+    if not any(isinstance(side.values.get(key), str) for side in sides if not side.partial):
+        return sides
+    return [
+        replace(side, values={**side.values, key: in_words(value)})
+        if isinstance(value := side.values.get(key), bool) and side.partial
+        else side
+        for side in sides
+    ]
+
+
+def _lacked(
+    sides: Sequence[Side], having: Sequence[Side], missing: Sequence[bool], key: str
+) -> bool:
+    """Whether a side lacks what it should have: what is on another board, in a profile that asks
+    it of every board, or, between profiles alone, in the other one."""
+    lacking = [
+        side for side, gone in zip(sides, missing, strict=True) if gone and not side.recorded
+    ]
+    if all(not side.partial for side in lacking):
+        return bool(lacking) and any(key not in side.optional for side in having)
+    return bool(lacking)
 
 
 MISSING = "missing"
@@ -164,7 +183,7 @@ def side_of_profile(name: str, profile: Profile) -> Side:
             values[key], units[key] = value.value, value.unit
         else:
             values[key] = value
-    return Side(name=name, values=values, units=units, partial=True)
+    return Side(name=name, values=values, units=units, partial=True, optional=profile.optional)
 
 
 def _unit(having: Sequence[Side], key: str) -> str:

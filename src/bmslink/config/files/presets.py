@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
+from bmslink.arguments import did_you_mean
 from bmslink.config.checks.check import number
 from bmslink.config.checks.rating import currents_of
-from bmslink.config.files.asked import by_reason
-from bmslink.config.files.profile import toml_value
+from bmslink.config.files.asked import by_reason, unable
+from bmslink.config.files.profile import REQUIRED, toml_value
 from bmslink.errors import TargetError
 from bmslink.model import Identity, Reading
 from bmslink.packs import NamedPack
@@ -35,8 +36,6 @@ PRESETS: Mapping[str, str] = {
 }
 """Name -> what it is for."""
 
-_REQUIRED = ("cell_ovp", "cell_uvp", "charge_otp", "charge_utp", "discharge_otp")
-"""What protects the cells themselves."""
 _DELAYS = {
     "cell_ovp_delay": 2.0,
     "cell_uvp_delay": 5.0,
@@ -71,7 +70,8 @@ def preset_values(name: str, cells: int, capacity: float | None = None) -> dict[
 def _named(name: str) -> tuple[Chemistry, float | None]:
     """The cells of a preset, and their capacity where its name says it, Ah."""
     if name not in PRESETS:
-        raise TargetError(f"There is no preset {name!r}; there are: {', '.join(PRESETS)}.")
+        ask = did_you_mean(name, PRESETS)
+        raise TargetError(f"There is no preset {name!r}; there are: {', '.join(PRESETS)}.{ask}")
     if name in CHEMISTRIES:
         return find_chemistry(name), None
     family, _, size = name.partition("-")
@@ -86,11 +86,9 @@ def _values(kind: Chemistry, cells: int, capacity: float | None) -> Iterator[tup
     ovp, uvp = limits["cell_ovp"], limits["cell_uvp"]
     pack_ovp, pack_uvp = cells * ovp * (1 - _PACK_MARGIN), cells * uvp * (1 + _PACK_MARGIN)
     yield "pack_ovp", round(pack_ovp, 1)
-    release = min(cells * limits["cell_ovp_release"], pack_ovp * (1 - _PACK_MARGIN))
-    yield "pack_ovp_release", round(release, 1)
+    yield "pack_ovp_release", round(cells * limits["cell_ovp_release"], 1)
     yield "pack_uvp", round(pack_uvp, 1)
-    release = max(cells * limits["cell_uvp_release"], pack_uvp * (1 + _PACK_MARGIN))
-    yield "pack_uvp_release", round(release, 1)
+    yield "pack_uvp_release", round(cells * limits["cell_uvp_release"], 1)
     yield "full_charge_voltage", round(min(kind.full_voltage, ovp - 0.05), 3)
     yield "empty_voltage", round(max(kind.empty_voltage, uvp + 0.05), 3)
     yield "balance_delta", 0.01
@@ -128,31 +126,20 @@ def fitted_preset(
     held = number(table.values().get("nominal_capacity")) or None
     given = capacity if capacity is not None else _named(name)[1]
     values = preset_values(name, cells, given if given is not None else held)
-    smaller = min((each for each in (values.get("nominal_capacity"), held) if each), default=None)
     notes = {}
-    for key, (amps, says) in currents_of(identity, named, smaller).items():
+    said = values.get("nominal_capacity")
+    for key, (amps, says) in currents_of(identity, named, said, held).items():
         if values.get(key, 0.0) > amps:
             notes[key] = f"not {values[key]:g} A: {says}"
             values[key] = amps
-    lacking = _lacking(table, values)
+    lacking = {key: why for key in values if (why := unable(table, key))}
+    for key in REQUIRED:  # it stays, so that nobody takes the cells for protected: see `partial`
+        if why := lacking.pop(key, ""):
+            notes[key] = why
     kept = {key: value for key, value in values.items() if key not in lacking}
     who = " ".join(part for part in (identity.vendor, identity.model) if part)
     left = [f"Left out, {why}: {', '.join(keys)}." for why, keys in by_reason(lacking)]
     return _text(name, kept, f"{cells}S {name} for {who}", cells, left=left, notes=notes)
-
-
-def _lacking(table: SettingsSnapshot, keys: Collection[str]) -> dict[str, str]:
-    """Key -> why this board cannot be given it."""
-    found = {}
-    for key in keys:
-        row = table.map.by_key.get(key)
-        if row is None:
-            found[key] = f"{table.map.name} has no such setting"
-        elif row.slot not in table.image:
-            found[key] = "the board does not answer for it"
-        elif not row.writable:
-            found[key] = f"read-only ({row.reason or 'nothing proves how it is written'})"
-    return found
 
 
 def _text(
@@ -180,7 +167,7 @@ def _text(
     for table, required in (("settings", True), ("optional", False)):
         lines += ["", f"[{table}]"]
         for key, value in values.items():
-            if (key in _REQUIRED) is required:
+            if (key in REQUIRED) is required:
                 note = f"    # {notes[key]}" if notes and key in notes else ""
                 lines.append(f"{key} = {toml_value(value, CATALOGUE[key].unit)}{note}")
     return "\n".join(lines) + "\n"

@@ -36,6 +36,7 @@ from bmslink.config.files.kind import instead, pack_not_file
 from bmslink.errors import SettingError, TargetError, UsageError
 from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot
 from bmslink.protocols.names import no_name
+from bmslink.settings.chemistry import CHEMISTRIES
 from bmslink.settings.chemistry import chemistry as find_chemistry
 from bmslink.settings.setting import SWITCHES, Setting, Value
 from bmslink.settings.units import NumberWithUnit, UnitError, read
@@ -45,6 +46,7 @@ from bmslink.storage.toml import comma_at, lines_of, loads
 __all__ = [
     "Profile",
     "ProfileError",
+    "in_words",
     "load_profile",
     "parse_profile",
     "profile_of",
@@ -77,7 +79,9 @@ class Profile:
     chemistry: str | None = None
     """The cells that it is made for."""
     title: str = ""
+    """What the file calls itself."""
     path: str = ""
+    """The file; empty where there is none."""
     lines: Mapping[str, int] = field(default_factory=dict)
     """Where each key is."""
 
@@ -113,6 +117,8 @@ class Profile:
         return found, missing
 
     def _meant(self, setting: Setting, value: Value) -> Value:
+        if setting.kind not in ("switch", "number"):
+            value = in_words(value)
         try:
             setting.check(value)
         except UsageError as exc:
@@ -125,6 +131,11 @@ class Profile:
         line = self.lines.get(key)
         where = f"{self.path}, line {line}: " if line else f"{self.path}: " if self.path else ""
         return ProfileError(where + text)
+
+
+def in_words(value: Value) -> Value:
+    """`on` and `off` of a file as words again, where they are choices among others."""
+    return ("on" if value else "off") if isinstance(value, bool) else value
 
 
 def load_profile(path: str | Path) -> Profile:
@@ -232,22 +243,49 @@ def typed_value(text: str, name: str = "the value") -> float | NumberWithUnit:
     raise UsageError(f"{name}: {text!r} is no number.")
 
 
-def profile_of(table: SettingsSnapshot, *, title: str = "", own: bool = False) -> str:
-    """The settings of a board as the text of a profile.
+REQUIRED = ("cell_ovp", "cell_uvp", "charge_otp", "charge_utp", "discharge_otp")
+"""What protects the cells themselves: every board has to have it."""
+_CURRENTS = ("charge_ocp", "discharge_ocp")
+"""Every board has them, and under `[optional]` they would yield to the rating, also back on the
+board that they came from."""
+
+
+def profile_of(
+    table: SettingsSnapshot,
+    *,
+    title: str = "",
+    own: bool = False,
+    chemistry: str | None = None,
+) -> str:
+    """The settings of a board as the text of a profile, which fits other boards as well: what not
+    every board has is under `[optional]`.
 
     Left out are values that are unknown, read-only or live, switches, and those that belong to
-    this one board unless `own`. Raises `FrameError` where the table holds what is impossible.
+    this one board unless `own`. `chemistry`: what the cells are, where somebody states it. Raises
+    `FrameError` where the table holds what is impossible.
     """
     believe(table)
     values = table.values()
-    lines = ["schema = 1", f"title = {_quoted(title)}", "", "[settings]"]
+    lines = ["schema = 1", f"title = {_quoted(title)}"]
+    if chemistry is None:
+        names = " or ".join(f'"{name}"' for name in CHEMISTRIES)
+        lines.append(f"# Nobody states what the cells are: add chemistry = {names}.")
+    else:
+        lines.append(f"chemistry = {_quoted(chemistry)}")
+    tables: dict[str, list[str]] = {name: [] for name in _TABLES}
     for setting in table.map.settings:
         value = values[setting.key]
         if value is None or setting.live or setting.is_switch or not setting.writable:
             continue
         if setting.own and not own:
             continue
-        lines.append(f"{setting.key} = {toml_value(value, setting.unit)}")
+        required = setting.key in (*REQUIRED, *_CURRENTS)
+        row = f"{setting.key} = {toml_value(value, setting.unit)}"
+        tables["settings" if required else "optional"].append(row)
+    for name, rows in tables.items():
+        lines += ["", f"[{name}]", *rows] if rows else []
+    if not any(tables.values()):
+        lines += ["", "[settings]"]
     return "\n".join(lines) + "\n"
 
 

@@ -10,18 +10,20 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
-from bmslink.config.checks.check import Check
-from bmslink.errors import GateError
+from bmslink.config.checks.check import refuse
 from bmslink.storage.alone import lock_file, open_lock
 from bmslink.storage.chain import open_regular, take
 from bmslink.storage.journal import JournalRefusal
 
-__all__ = ["is_held", "locked"]
+__all__ = ["held_by_another", "is_held", "locked"]
 
 _TRIES, _AGAIN = 5, 0.02
 """How often and how far apart (s) it is tried: who only looks holds a lock for a moment."""
+_mine: ContextVar[frozenset[Path]] = ContextVar("_mine", default=frozenset())
+"""What the caller of this moment holds: the kernel does not tell it from what others hold."""
 
 
 @contextmanager
@@ -33,23 +35,39 @@ def locked(folder: Path, names: Sequence[str]) -> Iterator[None]:
     with ExitStack() as stack:
         for name in sorted(set(names)):
             stack.enter_context(_held(folder, name))
-        yield
+        outer = _mine.get()
+        _mine.set(outer | {lock_file(folder, name) for name in names})
+        try:
+            yield
+        finally:
+            _mine.set(outer)
 
 
 def is_held(folder: Path, names: Sequence[str]) -> bool:
     """Whether somebody holds one of these names now. It waits for nobody and makes no file."""
-    for name in names:
-        try:
-            handle = open_regular(lock_file(folder, name), os.O_RDWR)
-        except OSError:  # nobody ever held it, or nobody can
-            continue
-        try:
-            take(handle)
-        except OSError:
-            return True
-        finally:
-            os.close(handle)
-    return False
+    return any(_holder(lock_file(folder, name)) for name in names)
+
+
+def held_by_another(folder: Path, names: Sequence[str]) -> str:
+    """Who else changes the pack of these names now, in a sentence; empty: nobody. What the caller
+    holds itself does not count."""
+    files = (lock_file(folder, name) for name in names)
+    return next(filter(None, (_holder(file) for file in files if file not in _mine.get())), "")
+
+
+def _holder(file: Path) -> str:
+    """Who holds a lock, in a sentence; empty: nobody."""
+    try:
+        handle = open_regular(file, os.O_RDWR)
+    except OSError:  # nobody ever held it, or nobody can
+        return ""
+    try:
+        take(handle)
+    except OSError:
+        return _signed(handle)
+    finally:
+        os.close(handle)
+    return ""
 
 
 @contextmanager
@@ -75,7 +93,7 @@ def _take(handle: int) -> None:
             take(handle)
         except OSError as exc:
             if not left:
-                raise _busy(handle) from exc
+                raise refuse(f"Nothing was sent. {_signed(handle)}", "lock") from exc
         else:
             return
         time.sleep(_AGAIN)
@@ -89,9 +107,8 @@ def _sign(handle: int) -> None:
         os.write(handle, f"{os.getpid()}\n".encode())
 
 
-def _busy(handle: int) -> GateError:
+def _signed(handle: int) -> str:
     os.lseek(handle, 0, os.SEEK_SET)
     text = os.read(handle, 20).decode("ascii", "replace").strip()
     who = f"process {text}" if text.isdigit() else "another process"
-    sentence = f"This pack is being changed by {who}: nothing was sent. Wait for it to end."
-    return GateError(sentence, [Check(name="lock", passed=False, sentence=sentence)])
+    return f"This pack is being changed by {who} now: wait for it to end."

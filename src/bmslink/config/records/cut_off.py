@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bmslink.arguments import checked
-from bmslink.board import Board
+from bmslink.board import Board, on_board
+from bmslink.config.checks.check import refuse
 from bmslink.config.identity.fingerprint import fingerprint
 from bmslink.config.identity.places import where
 from bmslink.config.records.open_changes import (
@@ -17,6 +18,7 @@ from bmslink.config.records.open_changes import (
     regards,
     said_of,
     said_of_twin,
+    under_way,
 )
 from bmslink.config.records.record import neither, read
 from bmslink.errors import BmsError, SettingError
@@ -37,6 +39,7 @@ class CutOff:
     """A change that was cut off."""
 
     sentence: str
+    """What happened and what to do next."""
     begin: Mapping[str, Any]
     """The journal's record of it."""
     back: bool
@@ -59,15 +62,21 @@ class CutOff:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
+@on_board
 @checked()
 async def cut_off_change(device: Board, journal: Journal | None = None) -> CutOff | None:
-    """The oldest change of this pack that was cut off, and what is there now; nothing is sent."""
+    """The oldest change of this pack that was cut off, and what is there now; nothing is sent.
+
+    Raises `GateError` while another program is making that change.
+    """
     journal = journal or Journal()
     identity = await device.identify()
     table = await settings_where_any(device, identity)
     found = cut_off(journal, device, identity, table)
     if not found:
         return None
+    if busy := under_way(journal, device, identity):
+        raise refuse(f"Nothing was sent. {busy}", "lock")
     cut, values = found[0], {} if table is None else table.values()
     changes = cut.begin.get("changes") if table and cut.begin.get("map") == table.map.name else ()
     about = {
@@ -103,6 +112,7 @@ async def settings_where_any(device: Board, identity: Identity) -> SettingsSnaps
         return None
 
 
+@on_board
 @checked()
 async def unfinished(device: Board, journal: Journal | None = None) -> str | None:
     """What of this pack was cut off, in a sentence; `None`: nothing."""

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bmslink.board import Board
+from bmslink.config.checks.cells import cells_of
 from bmslink.config.checks.check import refuse
 from bmslink.config.files.backup import Backup
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
 from bmslink.config.identity.places import Place, recorded_place, where
-from bmslink.config.records.last_change import LastChange
+from bmslink.config.records.last_change import LastChange, chemistry_of
 from bmslink.config.records.moment import local
 from bmslink.config.records.open_changes import By, regards
 from bmslink.config.restore import Stood
@@ -21,11 +22,10 @@ from bmslink.link.transport import parse_target
 from bmslink.model import Identity, Switch
 from bmslink.packs import named
 from bmslink.protocols.common.settings_map import SettingsSnapshot
-from bmslink.settings.chemistry import CHEMISTRIES
 from bmslink.settings.setting import SWITCHES
-from bmslink.storage.journal import Journal, Open
+from bmslink.storage.journal import Journal, JournalError, Open
 
-__all__ = ["ChangeHistory", "made_here", "records_of"]
+__all__ = ["ChangeHistory", "made_here", "records_of", "stated_chemistry"]
 
 _IN_VAIN = ("nothing sent", "refused")
 """How a change ended that reached nothing."""
@@ -37,6 +37,19 @@ def made_here(backup: Backup, device: Board) -> bool:
     """Whether a backup was made where this device is."""
     told = {"target": backup.target, **({"place": backup.place} if backup.place else {})}
     return recorded_place(told).same(where(device))
+
+
+def stated_chemistry(
+    device: Board, identity: Identity, table: SettingsSnapshot, journal: Journal | None = None
+) -> str | None:
+    """What the cells of a pack are, as a change of it would be judged; `None` where nobody states
+    it, or two contradict each other."""
+    try:
+        past = ChangeHistory(journal or Journal(), device, identity, table).chemistry()
+    except JournalError:  # what stops a change need not stop a file from being written
+        past = None
+    found = cells_of(table, identity, None, named=device.named, recorded=past)
+    return None if found.contradictions else found.chemistry
 
 
 def records_of(journal: Journal, target: str) -> list[Mapping[str, Any]]:
@@ -145,11 +158,9 @@ class ChangeHistory:
         `None` where nobody did, or where it was waived that something contradicted it."""
         found = None
         for past in self._changes.values():
-            said, waived = past.begin.get("chemistry"), past.begin.get("waived")
-            if not past.proven or said not in CHEMISTRIES or not isinstance(waived, list):
-                continue
-            if "chemistry" not in waived and any(n.get("outcome") == "done" for n in past.notes):
-                found = str(said)
+            done = any(note.get("outcome") == "done" for note in past.notes)
+            if past.proven and done:
+                found = chemistry_of(past.begin) or found
         return found
 
     def last(self) -> LastChange:

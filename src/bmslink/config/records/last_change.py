@@ -17,10 +17,11 @@ from bmslink.config.records.open_changes import other_road
 from bmslink.config.restore import brought_back, fits, part
 from bmslink.model import Identity
 from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot, Slot
+from bmslink.settings.chemistry import CHEMISTRIES
 from bmslink.settings.setting import Setting, Value
 from bmslink.storage.journal import Open
 
-__all__ = ["Back", "ChangedSince", "LastChange", "Undo"]
+__all__ = ["Back", "ChangedSince", "LastChange", "Undo", "chemistry_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,7 @@ class Undo:
     command: str = ""
     """What it was made with, as far as the journal says."""
     user: str = ""
+    """Who made it."""
     since: tuple[ChangedSince, ...] = ()
     """What somebody else changed since."""
 
@@ -99,7 +101,6 @@ class LastChange:
         firmware, port or change than is to be undone.
         """
         self._require_usable(undo, table.map, identity)
-        chemistry = self.begin.get("chemistry")
         found = Back(
             undo=replace(
                 undo,
@@ -108,7 +109,7 @@ class LastChange:
                 command=str(self.begin.get("command") or ""),
                 user=str(self.begin.get("user") or ""),
             ),
-            chemistry=chemistry if isinstance(chemistry, str) else None,
+            chemistry=chemistry_of(self.begin),
         )
         since: list[ChangedSince] = []
         for slot, old, new in _slots(self.begin, table.map):
@@ -160,6 +161,15 @@ class LastChange:
             "looks the same; it has no serial number. Make sure that it is the same board.",
             waiver="place",
         )
+
+
+def chemistry_of(begin: Mapping[str, Any]) -> str | None:
+    """What the cells were known to be when a change was made; `None` where nobody said, or where
+    it was waived that something contradicted it."""
+    said, waived = begin.get("chemistry"), begin.get("waived")
+    if not isinstance(said, str) or said not in CHEMISTRIES:
+        return None
+    return said if isinstance(waived, list) and "chemistry" not in waived else None
 
 
 def _slots(begin: Mapping[str, Any], settings: SettingsMap) -> Iterator[tuple[Slot, bytes, bytes]]:

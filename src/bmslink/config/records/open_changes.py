@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from bmslink.board import Board
+from bmslink.board import Board, on_board
 from bmslink.config.checks.check import refuse
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
 from bmslink.config.identity.known_as import pack_of
-from bmslink.config.identity.locks import is_held
+from bmslink.config.identity.locks import held_by_another, is_held
 from bmslink.config.identity.places import Place, place_of, recorded_place, where
 from bmslink.config.records.moment import local
 from bmslink.model import Identity
@@ -36,6 +36,7 @@ __all__ = [
     "regards",
     "said_of",
     "said_of_twin",
+    "under_way",
 ]
 
 _LATELY = 60.0
@@ -94,13 +95,18 @@ def begin(
 def blocks_of(
     journal: Journal, device: Board, identity: Identity, table: SettingsSnapshot | None = None
 ) -> dict[str, str]:
-    """The checks that fail because of the journal; with `table` also `twin`."""
+    """The checks that fail because of the journal, and why; with `table` also `twin`.
+
+    A change that another program is making at this moment is `lock`, not `unfinished`.
+    """
     try:
         journal.probe()
         found = _regarding(journal, _here(device, identity, table))
     except JournalError as error:
         return {"journal": str(error)}
     mine = [cut for cut, by in found if by != "print"]
+    if mine and (busy := under_way(journal, device, identity)):
+        return {"lock": busy}
     if mine:
         return {"unfinished": said_of(mine, device, identity)}
     like = [cut for cut, by in found if by == "print" and not _elsewhere(journal, cut)]
@@ -110,6 +116,11 @@ def blocks_of(
             "twin": f"{_twin(like[0])} If it is that board, {more}; if it is another one, say so."
         }
     return {}
+
+
+def under_way(journal: Journal, device: Board, identity: Identity) -> str:
+    """Who else is changing this pack at this moment, in a sentence; empty: nobody."""
+    return held_by_another(journal.folder / "locks", lock_names(device, identity))
 
 
 def _twin(cut: Open) -> str:
@@ -128,6 +139,7 @@ def said_of_twin(cut: Open, device: Board) -> str:
     return f"{_twin(cut)}{damaged} If it is that board, {resume}."
 
 
+@on_board
 def open_change(
     device: Board, identity: Identity | None = None, *, journal: Journal | None = None
 ) -> str | None:
@@ -148,6 +160,7 @@ def open_change(
     return said_of(mine, device, who)
 
 
+@on_board
 def left_behind(device: Board, *, journal: Journal | None = None) -> str:
     """What a change leaves behind that was interrupted a moment ago, in a sentence.
 

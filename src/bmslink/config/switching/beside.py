@@ -73,7 +73,9 @@ class Beside:
 
     def _changed(self, settings: SettingsMap, command: Command, now: RawSettings) -> list[str]:
         key = f"{command.switch}_switch"
-        own = {} if key not in settings.by_key else settings.encode(self.image, {key: command.on})
+        row = settings.by_key.get(key)
+        read = row is not None and row.slot in self.image  # else it is not compared either
+        own = settings.encode(self.image, {key: command.on}) if read else {}
         return [
             describe(settings, address, own.get(address, raw), now.get(address))
             for address, raw in self.image.items()

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from bmslink.arguments import checked
-from bmslink.board import Board
+from bmslink.board import Board, on_board
 from bmslink.config.apply import apply, blocks_of, draft, gate, lock_names, refuse
 from bmslink.config.checks.check import require_waivers
 from bmslink.config.identity.known_as import pack_of, require_same_board
@@ -41,6 +41,7 @@ _ALLOWED = ("load", "protection")
 """Waivers of somebody who switches: current may flow, and a protection may be active."""
 
 
+@on_board
 @checked()
 async def switch(
     device: Board,
@@ -64,6 +65,7 @@ async def switch(
     return await _on(device, command, journal)
 
 
+@on_board
 @checked()
 async def rehearse_switch(
     device: Board,

@@ -17,20 +17,28 @@ class Event(msgspec.Struct, frozen=True):
     `measured` (again)."""
 
     policy: str
+    """Its name."""
     mode: Mode
+    """Whether it acts or only watches."""
     what: str
+    """See above."""
     text: str
+    """For people: the value, and where."""
 
 
 class PolicyVerdict(msgspec.Struct, frozen=True):
     """A policy that is not content."""
 
     policy: str
+    """Its name."""
     mode: Mode
+    """Whether it acts or only watches."""
     severity: Severity
+    """How much it may do."""
     state: str
     """`tripped`, `latched`, `derating` or `missing`."""
     text: str
+    """For people: the value, and where."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -56,9 +64,13 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     time: float
     """Monotonic seconds, as passed in."""
     charge: Permit
+    """Whether the pack may be charged."""
     discharge: Permit
+    """Whether it may be discharged."""
     balance: Permit
+    """Whether it may balance."""
     limits: Limits
+    """What charger and load may do, V and A."""
     verdicts: tuple[PolicyVerdict, ...] = ()
     """All policies that are not content, in shadow too."""
     events: tuple[Event, ...] = ()

@@ -34,8 +34,11 @@ class Reason(msgspec.Struct, frozen=True, order=True):
     """Why something is not higher: the policy, the value it alone would set, and words."""
 
     policy: str
+    """Its name."""
     value: float
+    """The limit that it alone would set; 0 for a permit."""
     text: str
+    """For people."""
 
 
 class Effect(msgspec.Struct, frozen=True):
@@ -52,7 +55,9 @@ class Limit(msgspec.Struct, frozen=True):
     """A published limit, V or A, and everything that contributes, the binding reason first."""
 
     value: float
+    """V for voltages, A for currents; never negative."""
     reasons: tuple[Reason, ...]
+    """What contributes, the binding one first."""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -63,6 +68,7 @@ class Permit(msgspec.Struct, frozen=True):
     """Whether the layer permits something; if not, who withdrew it."""
 
     demand: Demand = Demand.FREE
+    """What is asked of the switch."""
     holders: tuple[Reason, ...] = ()
     """Who opens the switch; where nobody does, who keeps it from being switched on."""
 

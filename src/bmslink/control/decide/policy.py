@@ -86,15 +86,20 @@ class OnMissing(msgspec.Struct, frozen=True):
     """
 
     rule: str = "derate"
+    """`trip`, `derate` or `ignore`."""
     factor: float = 0.2
+    """What is left of the limits, 0 to 1."""
     reason: str = ""
+    """Why it may be ignored."""
 
 
 class Battery(msgspec.Struct, frozen=True, kw_only=True):
     """What the owner says of the battery. Currents in A are positive in both directions."""
 
     chemistry: str
+    """`lfp`, `nmc`, `lto`, `na-ion`."""
     cells: int
+    """In series, 1 to 48."""
     capacity: float
     """Ah."""
     charge_current: float | None = None
@@ -104,6 +109,7 @@ class Battery(msgspec.Struct, frozen=True, kw_only=True):
     fuse: float | None = None
     """Rated current of the fuse, A; 0.8 of it is used."""
     cable: float | None = None
+    """What the thinnest one carries for long, A."""
     time_constant: float = 120.0
     """Of the thermal model of the current path, s."""
     sensors: tuple[str, ...] = ()
@@ -114,27 +120,38 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """One row. Units are those of its quantity (`quantities.py`): V per cell, °C, K, %, s."""
 
     name: str
+    """Its name, in snake case."""
     title: str
+    """For people."""
     quantity: str
+    """What is measured: a name of `QUANTITIES`."""
     over: bool = True
     """Trips at or above the threshold; otherwise at or below it."""
     severity: Severity
+    """How much it may do."""
     acts: tuple[Action, ...] = ()
+    """On what; nothing for a remark or a warning."""
     mode: Mode = Mode.SHADOW
+    """`off`, `shadow` or `enforce`."""
     trip: float | str | None = None
     """A number or the name of a threshold; `None`: from the BMS's setting alone."""
     release: float | str | None = None
+    """Where it ends again: inside `trip`."""
     on_delay: float = 0.0
+    """s beyond `trip` before it trips."""
     load_delay: float = 0.0
     """On-delay while more than 0.5 C flows: a voltage that sags under load is not yet empty."""
     samples: int = 2
     """Distinct good samples beyond the threshold before anything follows."""
     off_delay: float = 30.0
+    """s inside `release` before it ends."""
     off_samples: int = 1
     """Good samples inside `release`, before it ends. Above 1, what lies between release and trip
     does not make them begin again: one lost frame does not."""
     min_off: float = 60.0
+    """s that a trip lasts at least."""
     reset: Reset = Reset.AUTO
+    """By itself, or by a person."""
     lockout: tuple[int, float] | None = None
     """More than so many trips within so many seconds: it stays until a person resets it."""
     curve: str | tuple[tuple[float, float], ...] | None = None
@@ -163,7 +180,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     optional: bool = False
     """Not every BMS measures it: as long as it was never seen it is not missing."""
     sensors: tuple[str, ...] = ()
+    """The probes that count; none: those of the battery."""
     on_missing: OnMissing = OnMissing()
+    """What follows when it cannot be measured."""
 
 
 class AsShipped(msgspec.Struct, frozen=True):
@@ -185,9 +204,13 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True):
     """A policy file, read: the battery, named thresholds and curves, and all policies."""
 
     battery: Battery
+    """What the numbers are for."""
     thresholds: dict[str, float]
+    """Name -> V per cell or °C; policies use them by name."""
     curves: dict[str, tuple[tuple[float, float], ...]]
+    """Name -> pairs of quantity and fraction, rising in the quantity."""
     policies: dict[str, Policy]
+    """Name -> row."""
     as_shipped: tuple[AsShipped, ...] = ()
     """What an older file said that counts as shipped, so that today's values are in force."""
 
@@ -197,3 +220,25 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True):
             return self.policies[name]
         except KeyError:
             raise TargetError(f"There is no policy {name!r} in this set.") from None
+
+    def adding(self, *policies: Policy) -> PolicySet:
+        """The same with rows of one's own. Raises `TargetError` for a name that is taken:
+        `changing` changes a row."""
+        rows = dict(self.policies)
+        for policy in policies:
+            if not isinstance(policy, Policy):
+                raise TargetError(f"A Policy is added, not {type(policy).__name__}.")
+            if policy.name in rows:
+                raise TargetError(f"There is a policy {policy.name!r} already: changing() it.")
+            rows[policy.name] = policy
+        return msgspec.structs.replace(self, policies=rows)
+
+    def changing(self, name: str, **fields: Any) -> PolicySet:
+        """The same with other fields of one row: `changing("soc_floor", trip=20.0)`. Units are
+        those of its quantity. Raises `TargetError` for a policy or a field that there is not."""
+        row = self.policy(name)
+        unknown = sorted(fields.keys() - set(row.__struct_fields__) | fields.keys() & {"name"})
+        if unknown:
+            raise TargetError(f"A policy has no field {', '.join(unknown)} that can be changed.")
+        changed = msgspec.structs.replace(row, **fields)
+        return msgspec.structs.replace(self, policies={**self.policies, name: changed})

@@ -29,10 +29,15 @@ class Quantity(msgspec.Struct, frozen=True):
     """Something that has a number, a unit and a name."""
 
     title: str
+    """For people."""
     unit: str
+    """V, A, °C, K, %, s, or empty for a count."""
     digits: int
+    """After the point, in texts."""
     fields: tuple[str, ...]
+    """What of a reading it is made of."""
     measure: Measure
+    """How; pure."""
     where: Callable[[Sample, float], str] | None = None
     """Which cell or probe it is."""
     hysteresis: float = 0.0

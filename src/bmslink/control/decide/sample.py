@@ -61,16 +61,23 @@ class Sample(msgspec.Struct, kw_only=True):
     time: float
     """Monotonic seconds at which it was received."""
     reading: Reading
+    """As it came."""
     cells: tuple[float, ...]
     """The cells that were measured, V."""
     cell_sum: float
+    """V."""
     max_cell: float | None
+    """V."""
     min_cell: float | None
+    """V."""
     voltage: float | None
+    """Of the pack, V."""
     current: float | None
     """A, positive while charging; its sign counts only while its quality is good."""
     soc: float | None
+    """%."""
     temperatures: Mapping[str, float | None]
+    """°C by probe name."""
     probes: tuple[str, ...]
     """The names of the probes that count as cell probes."""
     quality: dict[str, Quality]

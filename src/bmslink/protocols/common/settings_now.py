@@ -27,6 +27,7 @@ class SettingNow:
     raw: bytes | None
     """The bytes it was read from, with their neighbours."""
     writable: bool
+    """Whether it may be written at all."""
     reason: str
     """Why it is not writable, or what writing it takes."""
 
@@ -120,6 +121,14 @@ class Settings(Mapping[str, SettingNow]):
     def to_dict(self) -> dict[str, Value | None]:
         """Key -> value, of all."""
         return dict(self._values)
+
+    def numbers(self) -> dict[str, float]:
+        """Key -> value in its unit, of those that are numbers: what `bmslink.control` takes."""
+        return {
+            key: float(value)
+            for key, value in self._values.items()
+            if isinstance(value, int | float) and not isinstance(value, bool)
+        }
 
 
 class _NoSetting(SettingError, KeyError):
