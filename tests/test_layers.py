@@ -69,7 +69,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "msgspec": ("config", "control", "link", "model", "packs", "storage.toml"),
     "pytest": ("pytest_plugin",),
     "platformdirs": ("control.status", "packs", "storage.journal"),
-    "tomlkit": ("packs", "control"),
+    "tomlkit": ("packs", "control.upgrade"),
 }
 
 

@@ -19,6 +19,7 @@ from bmslink.control.files import load_policies, parse_policies
 from bmslink.control.presets import preset
 from bmslink.control.upgrade import upgrade_of, write_upgrade
 from bmslink.control.written import row_comment
+from bmslink.errors import TargetError
 from cli_support import Cli
 from control_support import Run, healthy
 from support import FIXTURES
@@ -268,6 +269,32 @@ def test_other_ways_to_write_tables(rows: str, tmp_path: Path) -> None:
     assert before.as_shipped
     write_upgrade(upgrade_of(file))
     assert load_policies(file) == msgspec.structs.replace(before, as_shipped=())
+
+
+@pytest.mark.parametrize("use", ["ups", "solar", "van", "boat"])
+def test_a_charge_to_the_sheet_is_no_stop_under_an_old_file(use: str) -> None:
+    """It stopped at 3.60 V, the voltage of every full charge at 14.4 V."""
+    policies = load_policies(OLD / "policies" / f"lfp-{use}.toml")
+    battery = msgspec.structs.replace(policies.battery, cells=16)
+    run = Run(msgspec.structs.replace(policies, battery=battery))
+    assert run(healthy(3.6, current=4.0), 600).charge.allowed
+    assert not run(healthy(3.72, current=4.0), 10).charge.allowed
+
+
+def test_a_link_stays_a_link_and_a_file_that_changed_is_left_alone(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.toml", tmp_path / "link.toml"
+    real.write_text(OWN)
+    real.chmod(0o640)
+    link.symlink_to(real)
+    found = upgrade_of(link)
+    real.write_text(OWN + "\n")
+    with pytest.raises(TargetError, match="was changed in the meantime"):
+        write_upgrade(found)
+    assert [each.name for each in tmp_path.iterdir() if "schema" in each.name] == []
+    kept = write_upgrade(upgrade_of(link))
+    assert (link.is_symlink(), kept.name) == (True, "real.toml.schema-1")
+    assert (real.stat().st_mode & 0o777, kept.stat().st_mode & 0o777) == (0o640, 0o640)
+    assert "schema = 2" in real.read_text()
 
 
 def test_the_memory_of_an_engine_of_0_1_0() -> None:

@@ -31,7 +31,38 @@ def offline_commands(block: str) -> list[str]:
     return [line for line in runnable if not re.search(waits, line)]
 
 
-@pytest.mark.parametrize("block", [b for b in blocks("sh") if offline_commands(b)])
+TOUR = next(block for block in blocks("sh") if "config undo" in block)
+"""It needs simulated packs in the background, so it runs as the one script that it is."""
+
+
+def test_the_tour_of_a_set_up_pack(tmp_path: Path) -> None:
+    """A preset, three edits, plan, apply, resume, undo twice, comparison and export."""
+    script = tmp_path / "tour.sh"
+    ended = "trap 'kill $(jobs -p) 2>/dev/null' EXIT\n"
+    script.write_text(ended + re.sub(r"/\w+(?=/(?:van|shed)\b)", str(tmp_path), TOUR))
+    done = subprocess.run(
+        ["bash", "-e", "-m", str(script)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=120,
+        env=os.environ | {"PATH": f"{Path(COMMAND).parent}:{os.environ['PATH']}"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("written, and the whole table read back") == 4, done.stdout
+    for said in (
+        "ready daly-a5+serial",
+        "van (daly-a5",
+        "shed (jk02",
+        "No change of this pack was cut off.",
+    ):
+        assert said in done.stdout
+    edited = (tmp_path / "house.toml").read_text()
+    assert all(f'"{value}"' in edited for value in ("3.60 V", "2 °C", "40 A"))
+    assert 'cell_ovp = "3.6 V"' in (tmp_path / "van.toml").read_text()
+
+
+@pytest.mark.parametrize("block", [b for b in blocks("sh") if offline_commands(b) and b != TOUR])
 def test_commands(block: str, tmp_path: Path) -> None:
     """In an empty folder that has `tests/`, which README names: nothing lands elsewhere."""
     (tmp_path / "tests").symlink_to(ROOT / "tests")
@@ -55,7 +86,13 @@ def test_nothing_is_written_outside_the_current_folder() -> None:
     assert len(outputs) >= 3
     assert not [path for path in outputs if Path(path).name != path]
     exports = re.findall(r"^export BMSLINK_CONFIG=(\S+)", TEXT, re.MULTILINE)
-    assert exports == ["$PWD/example.toml"]
+    assert set(exports) == {"$PWD/example.toml"}
+
+
+def test_the_changelog_has_one_list_for_each_kind_of_change() -> None:
+    for release in re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[1:]:
+        kinds = re.findall(r"^### (\w+)$", release, re.MULTILINE)
+        assert len(kinds) == len(set(kinds)) > 0, release[:40]
 
 
 def test_named_packs(tmp_path: Path) -> None:
@@ -65,18 +102,28 @@ def test_named_packs(tmp_path: Path) -> None:
         assert load_packs(file)
 
 
-@pytest.mark.parametrize("number", range(len(blocks("python"))))
-def test_python(number: int, tmp_path: Path) -> None:
+SCRIPTS = {
+    f"{name}-{number}": block
+    for name in ("README.md", "docs/python.md")
+    for number, block in enumerate(
+        re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.S)
+    )
+}
+"""Every block of Python of the pages for people who write programs."""
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_python(name: str, tmp_path: Path) -> None:
     script = tmp_path / "example.py"
-    script.write_text(blocks("python")[number])
+    script.write_text(SCRIPTS[name])
     done = subprocess.run(
         [sys.executable, "-W", "error", str(script)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,  # a change is looked at for some ten seconds before it counts as made
         env=os.environ | {"PYTHONDEVMODE": "1"},
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
+    assert done.stdout.strip() or "print(" not in SCRIPTS[name]
     slow = "Executing <"  # the debug mode's remark that the machine was busy
     assert not [line for line in done.stderr.splitlines() if not line.startswith(slow)]

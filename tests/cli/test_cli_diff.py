@@ -62,6 +62,15 @@ def test_packs_of_four_vendors_and_a_file_with_every_setting_of_each(cli):
     assert some == {key for key, row in rows.items() if row["differs"]}
 
 
+def test_packs_of_one_name_keep_it(cli, monkeypatch, tmp_path):
+    monkeypatch.setenv("BMSLINK_CONFIG", str(tmp_path / "bmslink.toml"))
+    cli("packs", "add", "rack", "sim://jk-modbus?address=1-2")
+    result = cli("config", "diff", "rack", "p.toml", "--json", "--all")
+    assert {tuple(o["values"]) for o in result.objects} == {("rack 1", "rack 2", "p.toml")}
+    one = "jk-modbus+sim://?address=1"
+    assert cli("config", "diff", "rack", one).code == 2  # it is one of them
+
+
 def test_eight_columns_are_wrapped_between_columns(cli, monkeypatch):
     for number in range(8):
         Path(f"{number}.toml").write_text(

@@ -9,11 +9,15 @@ import pytest
 
 import ordinary_life
 from ordinary_life import FAULTS, LIVES, Fault, Life
-from support import ROOT
+from support import ROOT, WHOLE_SWEEP
+
+_TRIED = LIVES if WHOLE_SWEEP else LIVES[::4]
+"""A day takes 4 s; `tools/ordinary_life.py --days 30` is the whole judge."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("life", LIVES, ids=lambda life: life.name)
+@pytest.mark.sweep
+@pytest.mark.parametrize("life", _TRIED, ids=lambda life: life.name)
 def test_a_day_of_an_ordinary_life_stops_nothing(life: Life) -> None:
     found = ordinary_life.live(life, 1.0, seed=5)
     assert (+found.stops, +found.latches, +found.opened) == ({}, {}, {})

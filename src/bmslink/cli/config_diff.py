@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -45,12 +45,13 @@ def diff(
     from bmslink.config.files.compare import compare, compared
 
     session = o.session_of(ctx)
-    names = _spread(sides, connection)
-    if len(names) == 1:
-        names.append(o.one_target(None))
-    if len(set(names)) < len(names):
+    spread = _spread(sides, connection)
+    if len(spread) == 1:
+        spread.append((o.one_target(None),) * 2)
+    names = [name for name, _place in spread]
+    if any(len(set(words)) < len(words) for words in zip(*spread, strict=True)):
         raise TargetError("One of them is named twice.")
-    found = _sides(session, names, connection)
+    found = _sides(session, dict(spread), connection)
     result = compare(found, whole=whole)
     differ = any(each.differs for each in result)
     if not differ and not compared(found):
@@ -77,13 +78,15 @@ class _ComparedPack:
     error: BmsError | None = None
 
 
-def _sides(session: Session, names: Sequence[str], connection: ConnectionOptions) -> list[Side]:
-    """The sides of a comparison: a file if there is one of that name, else a pack."""
+def _sides(session: Session, names: Mapping[str, str], connection: ConnectionOptions) -> list[Side]:
+    """The sides of a comparison: a file if there is one of that name, else a pack. `names`: what
+    each is called -> its file or target."""
     live = [name for name in names if not _is_file(name)]
     if not live:
         session.no_trace("config diff with files only")
     kept = {name: _file(name) for name in names if name not in live}
-    devices = connect_all(session, live, connection) if live else []
+    places = [names[name] for name in live]
+    devices = connect_all(session, places, connection) if live else []
     packs = {name: _ComparedPack(name, device) for name, device in zip(live, devices, strict=True)}
     _read(session, list(packs.values()))
     found = [kept[name] if name in kept else packs[name].side for name in names]
@@ -116,12 +119,16 @@ def _read(session: Session, packs: Sequence[_ComparedPack]) -> None:
         raise typer.Exit(FAILED)
 
 
-def _spread(names: Sequence[str], connection: ConnectionOptions) -> list[str]:
-    """The sides as they were named; a target that means several packs is one side for each."""
-    found: list[str] = []
+def _spread(names: Sequence[str], connection: ConnectionOptions) -> list[tuple[str, str]]:
+    """What the sides are called and where they are; a target that means several packs is one side
+    for each, with the name that it has (`rack 2`)."""
+    found: list[tuple[str, str]] = []
     for name in names:
         several = [] if _is_file(name) else connection.endpoints(name)
-        found += [str(each) for each in several] if len(several) > 1 else [name]
+        if len(several) > 1:
+            found += [(each.name or str(each), str(each)) for each in several]
+        else:
+            found.append((name, name))
     return found
 
 

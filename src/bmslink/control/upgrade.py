@@ -86,15 +86,20 @@ def write_upgrade(upgrade: Upgrade) -> Path:
     if read_text(upgrade.path, "policy file") != upgrade.old:
         raise TargetError(f"{upgrade.path} was changed in the meantime; try again.")
     try:
-        kept = _keep(upgrade)
-        replace_file(upgrade.path, upgrade.text.encode(), mode=None)
-    except OSError as exc:
-        raise TargetError(f"{upgrade.path} cannot be written: {exc.strerror or exc}.") from exc
+        path = upgrade.path.resolve()  # a link goes on pointing to it
+        kept = _keep(path, upgrade)
+        replace_file(path, upgrade.text.encode(), mode=None)
+    except (OSError, RuntimeError) as exc:
+        raise TargetError(f"{upgrade.path} cannot be written: {_why(exc)}.") from exc
     return kept
 
 
-def _keep(upgrade: Upgrade) -> Path:
-    path, data = upgrade.path, upgrade.old.encode()
+def _why(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _keep(path: Path, upgrade: Upgrade) -> Path:
+    data = upgrade.old.encode()
     for number in range(1, _MOST_KEPT):
         end = f".schema-{upgrade.schema}" + (f".{number}" if number > 1 else "")
         kept = path.with_name(path.name + end)

@@ -100,7 +100,8 @@ class Engine:
         self._states = [State() for _ in self.plan.rules]
         self._settings, self._acting, self._sink = settings, acting, sink
         self._line_up(self.plan.rules)
-        self._sources = [(QUANTITIES[name], probes) for name, probes in self.plan.sources]
+        quantities = [(QUANTITIES[name], probes) for name, probes in self.plan.sources]
+        self._sources = [(q, q.measure, q.fields, probes) for q, probes in quantities]
         asked_gates = (gate for r in self.plan.rules for gate in (r.gate, r.release_gate))
         self._gates = {gate for gate in asked_gates if gate is not None}
         asked = {name for _, probes in self.plan.sources for name in probes}
@@ -282,8 +283,7 @@ class Engine:
         if not stale:
             gates |= {gate: gate(sample, history) for gate in self._gates}
         events: list[Event] = []
-        active = self._judge(values, gates, events, now, fresh=fresh)
-        reread = any(s.since is not None and not s.tripped for s in self._states)
+        active, reread = self._judge(values, gates, events, now, fresh=fresh)
         return self._publisher.publish(
             now,
             sample,
@@ -303,26 +303,28 @@ class Engine:
         now: float,
         *,
         fresh: bool,
-    ) -> list[tuple[PolicyRule, State]]:
-        """Advance all rules; gives back those that are not content."""
+    ) -> tuple[list[tuple[PolicyRule, State]], bool]:
+        """Advance all rules; gives back those that are not content, and whether one waits to be
+        confirmed."""
         sample, timing = self._sample, self.plan.timing
         loaded = abs(sample.current or 0.0) > _SAG_RATE * self._history.battery.capacity
         active: list[tuple[PolicyRule, State]] = []
+        reread = False
         for rule, state, source, gate, sign, quiet in self._rows:
             value, quality = values[source]
             applies = gates.get(gate)
-            if (  # most rules, most of the time: good, within, and nothing under way
+            if (  # most rules, most of the time: good, within or at rest, and nothing under way
                 quality == GOOD
                 and value is not None
-                and value * sign < quiet
-                and applies
+                and (value * sign < quiet if applies else applies is False)
                 and state.since is None
                 and state.missing_since is None
                 and not state.tripped
                 and state.fraction == 1.0
             ):
-                state.seen, state.value = True, value
-                state.applies = True
+                state.seen = True
+                state.value = value
+                state.applies = applies is True
                 continue
             what = advance(
                 rule, state, value, quality, applies, sample, now, timing,
@@ -334,7 +336,9 @@ class Engine:
                 events.append(Event(rule.name, rule.policy.mode, what, words))
             if state.tripped or state.missing or state.fraction < 1.0:
                 active.append((rule, state))
-        return active
+            if state.since is not None and not state.tripped:
+                reread = True
+        return active, reread
 
     def _words(self, what: str, rule: PolicyRule, state: State) -> str:
         if what in ("trip", "latch"):
@@ -358,20 +362,23 @@ class Engine:
         """Value and quality of every source."""
         quality, history = sample.quality, self._history
         found: list[tuple[float | None, Quality]] = []
-        for quantity, probes in self._sources:
-            if not quantity.fields:
-                found.append((quantity.measure(sample, history, probes), GOOD))
+        heard: dict[tuple[str, ...], bool] = {}
+        for quantity, measure, fields, probes in self._sources:
+            if not fields:
+                found.append((measure(sample, history, probes), GOOD))
                 continue
             if stale:
                 found.append((None, Quality.STALE))
                 continue
-            value = quantity.measure(sample, history, probes)
-            worst = quality[quantity.fields[0]]
-            for field in quantity.fields[1:]:
+            value = measure(sample, history, probes)
+            worst = quality[fields[0]]
+            for field in fields[1:]:
                 worst = max(worst, quality[field])
+            if quantity.probed and probes not in heard:
+                heard[probes] = sample.has(probes)
             if (
                 (value is None and not quantity.patient)
-                or (quantity.probed and not sample.has(probes))
+                or (quantity.probed and not heard[probes])
                 or (quantity.sound and sample.open_probes(probes))
             ):
                 worst = max(worst, Quality.MISSING)

@@ -224,7 +224,7 @@ class Limiter:
     def _limit(
         self, name: str, effects: list[Effect], base: Reason, now: float, *, stale: bool
     ) -> Limit:
-        reasons = meet([*effects, Effect(name, base)], name)
+        reasons = meet(effects, name, base)
         target = reasons[0].value
         ramp = self._ramps[name]
         value = ramp.move(target, now, may_rise=not stale, why=reasons[0])

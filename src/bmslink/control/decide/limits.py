@@ -102,10 +102,15 @@ def _reason(reason: Reason) -> dict[str, Any]:
     return {"policy": reason.policy, "value": reason.value, "text": reason.text}
 
 
-def meet(effects: Iterable[Effect], on: str) -> tuple[Reason, ...]:
-    """All reasons for one limit, the most restrictive first: the lowest, for DVL the highest."""
-    turned = -1 if on == "dvl" else 1
+def meet(effects: Iterable[Effect], on: str, base: Reason | None = None) -> tuple[Reason, ...]:
+    """All reasons for one limit, with that which holds without any effect, the most restrictive
+    first: the lowest, for DVL the highest."""
     found = {e.reason for e in effects if e.on == on}
+    if base is not None:
+        found.add(base)
+    if len(found) == 1:
+        return tuple(found)
+    turned = -1 if on == "dvl" else 1
     return tuple(sorted(found, key=lambda r: (turned * r.value, r.policy, r.text)))
 
 

@@ -233,7 +233,7 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True):
             rows[policy.name] = policy
         return msgspec.structs.replace(self, policies=rows)
 
-    def changing(self, name: str, **fields: Any) -> PolicySet:
+    def changing(self, name: str, /, **fields: Any) -> PolicySet:
         """The same with other fields of one row: `changing("soc_floor", trip=20.0)`. Units are
         those of its quantity. Raises `TargetError` for a policy or a field that there is not."""
         row = self.policy(name)

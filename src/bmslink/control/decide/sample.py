@@ -200,7 +200,7 @@ class Qualifier:
     def _cells(
         self, voltages: tuple[float | None, ...]
     ) -> tuple[tuple[float, ...], float, Quality]:
-        known = tuple(v for v in voltages if v is not None and -_ABSURD < v < _ABSURD)
+        known = tuple([v for v in voltages if v is not None and -_ABSURD < v < _ABSURD])
         if len(known) != self._battery.cells or len(voltages) != self._battery.cells:
             return known, math.fsum(known), Quality.MISSING
         low, high = _CELL_RANGE

@@ -1,0 +1,91 @@
+"""Policies as programs use them: presets, rows of their own, readings of their own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bmslink import Reading, control
+from bmslink.errors import TargetError, UsageError
+from bmslink.testing import SimulatedPack
+
+OWN = control.Policy(
+    name="night_reserve",
+    title="a reserve is kept for the night",
+    quantity="soc",
+    over=False,
+    trip=40.0,
+    release=45.0,
+    severity=control.Severity.TRIP,
+    acts=(control.Action.DISCHARGE,),
+)
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def readings(pack: SimulatedPack, count: int) -> list[Reading]:
+    return [replace(pack.truth(), time=BEGIN + timedelta(seconds=n)) for n in range(count)]
+
+
+def test_a_row_of_ones_own_decides() -> None:
+    shipped = control.preset_policies("lfp", "solar", cells=4, capacity=100)
+    policies = shipped.adding(OWN)
+    assert "night_reserve" not in shipped.policies
+    low, high = (readings(SimulatedPack("jbd", cells=4, soc=soc), 12) for soc in (30, 80))
+    judged = list(control.judge(low, policies))
+    assert [each.reading for each in judged] == low
+    events = [event for each in judged for event in each.decision.events]
+    assert "night_reserve" in {event.policy for event in events if event.what == "trip"}
+    assert not judged[-1].decision.discharge.allowed
+    assert list(control.judge(high, policies))[-1].decision.discharge.allowed
+
+
+def test_a_log_goes_back_into_the_engine() -> None:
+    """The lines of `read --json` decide what the readings themselves decided."""
+    policies = control.preset_policies("lfp", "ups", cells=4, capacity=100).adding(OWN)
+    live = readings(SimulatedPack("jbd", cells=4, soc=30), 12)
+    lines = [json.dumps({"schema": 1, **reading.to_dict()}) for reading in live]
+    logged = [Reading.from_dict(json.loads(line)) for line in lines]
+    before, after = control.judge(live, policies), control.judge(logged, policies)
+    assert [e.decision.to_dict() for e in before] == [e.decision.to_dict() for e in after]
+
+
+def test_a_row_is_changed_and_the_set_it_came_from_is_not() -> None:
+    shipped = control.preset_policies("lfp", "van", cells=4, capacity=200)
+    changed = shipped.changing("soc_floor", trip=25.0, release=30.0, mode=control.Mode.OFF)
+    assert (changed.policy("soc_floor").trip, changed.policy("soc_floor").mode) == (25.0, "off")
+    assert shipped.policy("soc_floor").trip != 25.0
+    assert changed.battery == shipped.battery
+    assert changed.battery.cells == 4
+
+
+def test_what_cannot_be_meant() -> None:
+    shipped = control.preset_policies("lfp")
+    with pytest.raises(TargetError, match="no chemistry 'lead'"):
+        control.preset_policies("lead")
+    with pytest.raises(TargetError, match="use"):
+        control.preset_policies("lfp", "submarine")
+    with pytest.raises(TargetError):
+        control.preset_policies("lfp", cells="16")
+    with pytest.raises(TargetError, match="already"):
+        shipped.adding(OWN, OWN)
+    with pytest.raises(TargetError, match="not str"):
+        shipped.adding("night_reserve")
+    with pytest.raises(TargetError, match="no policy 'soc_flor'"):
+        shipped.changing("soc_flor", trip=1.0)
+    for wrong in ("trp", "name"):
+        with pytest.raises(TargetError, match=f"no field {wrong}"):
+            shipped.changing("soc_floor", **{wrong: 1.0})
+    row = replace_quantity("nose")
+    with pytest.raises(TargetError, match="no quantity nose"):
+        control.Engine(shipped.adding(row))
+    with pytest.raises(UsageError, match="no time"):
+        list(control.judge([Reading()], shipped))
+
+
+def replace_quantity(quantity: str) -> control.Policy:
+    return control.Policy(
+        name="own", title="own", quantity=quantity, severity=control.Severity.WARN, trip=1.0
+    )
