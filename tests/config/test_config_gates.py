@@ -58,7 +58,7 @@ def test_an_ordinary_change_passes_every_gate() -> None:
     made = make_plan(found, {"cell_ovp": 3.6}, identity=identity, reading=reading)
     assert made.blocked == ()
     assert {each.passed for each in made.checks} == {True, None}
-    assert len({each.name for each in made.checks}) == len(made.checks) == 18
+    assert len({each.name for each in made.checks}) == len(made.checks) == 19
 
 
 def test_every_waiver_is_of_a_check_and_the_rest_cannot_be_waived() -> None:
@@ -305,7 +305,7 @@ async def test_what_is_blocked_is_not_sent_and_waivers_are_journalled(tmp_path: 
         made: Plan = await draft(device, {"charge_utp": -20}, journal=world.journal)
         with pytest.raises(GateError, match=r"Nothing was sent\. charge_utp") as caught:
             await apply(device, made, journal=world.journal)
-        assert len(caught.value.checks) == 18
+        assert len(caught.value.checks) == 19
         assert (world.writes, list(world.journal.records())) == (0, [])
         assert equal(await world.table(), before.image)
         made = await draft(
