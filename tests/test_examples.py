@@ -171,7 +171,7 @@ def test_a_test_of_somebody_else(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        timeout=60,
+        timeout=200,
     )
     assert done.returncode == 0, done.stdout
     assert "4 passed" in done.stdout

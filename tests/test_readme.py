@@ -45,7 +45,7 @@ def test_the_tour_of_a_set_up_pack(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        timeout=120,
+        timeout=400,
         env=os.environ | {"PATH": f"{Path(COMMAND).parent}:{os.environ['PATH']}"},
     )
     assert done.returncode == 0, done.stderr
@@ -69,7 +69,7 @@ def test_commands(block: str, tmp_path: Path) -> None:
     for line in offline_commands(block):
         arguments = shlex.split(line, comments=True)[1:]
         done = subprocess.run(
-            [COMMAND, *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=30
+            [COMMAND, *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=90
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip()
@@ -120,7 +120,7 @@ def test_python(name: str, tmp_path: Path) -> None:
         [sys.executable, "-W", "error", str(script)],
         capture_output=True,
         text=True,
-        timeout=90,  # a change is looked at for some ten seconds before it counts as made
+        timeout=300,  # a change is looked at for some ten seconds before it counts as made
         env=os.environ | {"PYTHONDEVMODE": "1"},
     )
     assert done.returncode == 0, done.stderr
