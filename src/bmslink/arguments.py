@@ -106,6 +106,12 @@ def _checked_iterator(
     return call
 
 
+def _called(function: Callable[..., Any]) -> str:
+    """What a caller wrote: the class, where its `__init__` is meant."""
+    name = function.__name__
+    return function.__qualname__.split(".")[-2] if name == "__init__" else name
+
+
 def _check(
     function: Callable[..., Any],
     error: type[BmsError],
@@ -121,7 +127,7 @@ def _check(
         hint = hints.get(name, Any)
         if not _fits(value, hint):
             got = "None" if value is None else type(value).__name__  # the value may be a secret
-            raise error(f"{function.__name__}(): {name} must be {_named(hint)}, not {got}.")
+            raise error(f"{_called(function)}(): {name} must be {_named(hint)}, not {got}.")
 
 
 @functools.cache

@@ -11,7 +11,9 @@ with bmslink.blocking.connect(pack.target) as device:
 
 In pytest the fixture `simulated_pack` makes them: `simulated_pack("jk02", cells=8)`. What is below
 `connect` is what runs with hardware: requests are encoded, answers are decoded, damaged lines and
-refusals included. The pack has the physics of `bmslink simulate`; the same `seed` gives the same.
+refusals included. So a read takes as long as with hardware, and a verified change up to half a
+minute: `speed` hurries the pack, not the line. The pack has the physics of `bmslink simulate`; the
+same `seed` gives the same.
 """
 
 from __future__ import annotations
@@ -148,7 +150,8 @@ class SimulatedPack:
     @checked(TargetError)
     def set_condition(self, condition: str, severity: str | None) -> None:
         """Report a condition (`cell_overvoltage`) as `alarm`, `protection` (opens the FETs it is
-        about) or `fault`; `None` takes it back, and resets a trip whose cause is gone."""
+        about) or `fault`; `None` takes it back, and resets a trip whose cause is gone. What has no
+        bit of that severity in the protocol is read as the board says it, at worst as `other`."""
         known = _condition(condition)
         with self._device.lock:
             if severity is None:

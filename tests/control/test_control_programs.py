@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import msgspec
 import pytest
 
 from bmslink import Reading, control
@@ -89,3 +91,30 @@ def replace_quantity(quantity: str) -> control.Policy:
     return control.Policy(
         name="own", title="own", quantity=quantity, severity=control.Severity.WARN, trip=1.0
     )
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"release": 35.0}, r"release \(35\) must be above trip \(40\)"),
+        ({"trip": float("nan")}, "trip must be a finite number"),
+        ({"on_delay": float("inf")}, "on_delay must be a finite number"),
+        ({"samples": 0}, "samples must be 1 to 100, not 0"),
+        ({"factor": 2.0}, "factor must be 0 to 1, not 2"),
+        ({"severity": "trip"}, "severity"),
+        ({"acts": 3}, "acts"),
+        ({"name": "Night reserve"}, "name must be in snake case"),
+    ],
+)
+def test_a_row_that_would_never_or_always_trip_is_refused(
+    fields: dict[str, Any], sentence: str
+) -> None:
+    row = msgspec.structs.replace(OWN, **fields)
+    policies = control.preset_policies("lfp", "ups", cells=4, capacity=100).adding(row)
+    with pytest.raises(TargetError, match=sentence):
+        control.Engine(policies)
+
+
+def test_a_line_of_a_pack_that_did_not_answer_is_no_reading() -> None:
+    with pytest.raises(UsageError, match="Pass over"):
+        Reading.from_dict({"schema": 1, "target": "van", "error": "No answer."})

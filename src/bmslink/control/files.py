@@ -35,7 +35,7 @@ import msgspec
 
 from bmslink.config.files.kind import instead
 from bmslink.control.decide.catalogue import default_policies, with_parts
-from bmslink.control.decide.compile import curve_of, trip_of
+from bmslink.control.decide.compile import chatter_of, curve_of, trip_of
 from bmslink.control.decide.policy import (
     AsShipped,
     Battery,
@@ -309,14 +309,8 @@ class _Reader:
     def _check(self, found: PolicySet) -> None:
         self._check_cold(found)
         for name, policy in found.policies.items():
-            trip = trip_of(policy, found, found.thresholds)
-            release = policy.release
-            if isinstance(release, str):
-                release = found.thresholds[release]
-            if trip is None or release is None:
-                continue
-            sign = 1 if policy.over else -1
-            if sign * release >= sign * trip:
+            if ends := chatter_of(policy, found):
+                trip, release = ends
                 side = "below" if policy.over else "above"
                 unit = QUANTITIES[policy.quantity].unit
                 where = "trip" if policy.trip is not None else "the 0 % of its curve"

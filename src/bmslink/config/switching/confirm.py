@@ -165,6 +165,8 @@ def _took(command: Command, wish: bool | None, reading: Reading, before: Reading
 def _ignored(command: Command, active: Sequence[Condition]) -> _Shown:
     if active:
         return _Shown(
-            "ignored", f"{command} was sent, but {', '.join(active)} is active and keeps the board."
+            "ignored",
+            f"{command} was sent, but {', '.join(active)} is active and keeps the board from it: "
+            "try again once that is over.",
         )
     return _Shown("unproven", f"{command} was sent, but the pack does not show it.")

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
-from bmslink.control.decide.policy import Battery, Mode, Policy, PolicySet, Severity
+from bmslink.control.decide.policy import Battery, Mode, Policy, PolicySet, Severity, fault_of
 from bmslink.control.decide.quantities import GATES, QUANTITIES
 from bmslink.control.decide.rule import PolicyRule, PolicyTiming, in_words
 from bmslink.errors import TargetError
@@ -16,6 +16,7 @@ __all__ = [
     "OCP_SHARE",
     "CompiledPolicies",
     "CurrentRating",
+    "chatter_of",
     "compile_policies",
     "curve_of",
     "ratings",
@@ -180,6 +181,16 @@ def trip_of(policy: Policy, policies: PolicySet, names: Mapping[str, float]) -> 
     return min(zeros) if policy.over else max(zeros)
 
 
+def chatter_of(policy: Policy, policies: PolicySet) -> tuple[float, float] | None:
+    """Trip and release of a row that would be released where it trips; `None`: it is in order."""
+    trip = trip_of(policy, policies, policies.thresholds)
+    release = _value(policy.release, policies.thresholds)
+    if trip is None or release is None:
+        return None
+    sign = 1 if policy.over else -1
+    return (trip, release) if sign * release >= sign * trip else None
+
+
 def _value(threshold: float | str | None, names: Mapping[str, float]) -> float | None:
     return names.get(threshold) if isinstance(threshold, str) else threshold
 
@@ -241,17 +252,27 @@ _TIMES = ("stale_after", "derate_after")
 
 
 def require_whole(policies: PolicySet) -> None:
-    """`TargetError` for a policy set in which something is missing."""
+    """`TargetError` for a policy set in which something is missing, or a row cannot be right."""
     if not isinstance(policies, PolicySet):
         raise TargetError(
             f"A PolicySet is needed, not {type(policies).__name__}; load_policies reads one."
         )
     missing = list(_missing(policies))
+    for row in () if missing else policies.policies.values():
+        if wrong := fault_of(row) or _chatter(row, policies):
+            raise TargetError(f"The policy {row.name!r} cannot be used: {wrong}.")
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise TargetError(
             f"The policy set is not complete: it has no {', no '.join(missing[:3])}{more}."
         )
+
+
+def _chatter(policy: Policy, policies: PolicySet) -> str:
+    if ends := chatter_of(policy, policies):
+        side = "below" if policy.over else "above"
+        return f"release ({ends[1]:g}) must be {side} trip ({ends[0]:g}), or it would chatter"
+    return ""
 
 
 def _missing(policies: PolicySet) -> Iterator[str]:

@@ -7,6 +7,8 @@ earliest `min_off` after the trip. What differs between policies is in these fie
 
 from __future__ import annotations
 
+import math
+import re
 from enum import IntEnum, StrEnum
 from typing import Any
 
@@ -25,6 +27,7 @@ __all__ = [
     "PolicySet",
     "Reset",
     "Severity",
+    "fault_of",
 ]
 
 
@@ -183,6 +186,35 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """The probes that count; none: those of the battery."""
     on_missing: OnMissing = OnMissing()
     """What follows when it cannot be measured."""
+
+
+_DAYS = 7 * 86400.0
+_BETWEEN: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("on_delay", "load_delay", "off_delay", "min_off"), (0.0, _DAYS)),
+    **dict.fromkeys(("samples", "off_samples"), (1, 100)),
+    "factor": (0.0, 1.0),
+}
+"""The delays in s, the samples and the factor."""
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
+
+
+def fault_of(policy: Policy) -> str:
+    """What is wrong with one row, as `trip must be a finite number`; empty: nothing is."""
+    fields = msgspec.structs.asdict(policy)
+    try:
+        msgspec.convert(fields, Policy)
+    except msgspec.ValidationError as error:
+        return str(error)
+    if not _NAME.fullmatch(policy.name):
+        return "name must be in snake case"
+    for name in ("trip", "release", "inside_bms", *_BETWEEN):
+        value = fields[name]
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"{name} must be a finite number"
+    for name, (low, high) in _BETWEEN.items():
+        if not low <= fields[name] <= high:
+            return f"{name} must be {low:g} to {high:g}, not {fields[name]:g}"
+    return ""
 
 
 class AsShipped(msgspec.Struct, frozen=True):
