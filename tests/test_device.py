@@ -186,6 +186,8 @@ async def test_a_change_is_planned_made_verified_and_undone(protocol: str) -> No
         plan = await device.plan({"cell_ovp": 3.6}, chemistry="lfp", waive=["tested"])
         assert isinstance(plan, bmslink.Plan)
         assert plan.blocked == ()
+        assert repr(plan).startswith(f"<Plan for {plan.target}: cell_ovp "), "short enough to print"
+        assert len(repr(plan)) < 400
         assert set(plan.frames) - set(cable.sent), "nothing of it was sent"
         assert pack.settings["cell_ovp"] == pytest.approx(before, abs=0.001)
         outcome = await device.apply(plan)

@@ -92,7 +92,7 @@ class Change:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Plan:
     """A change that has been thought through."""
 
@@ -136,6 +136,13 @@ class Plan:
     """Every frame that would change something, byte for byte."""
     frame_of: Mapping[int, int] = field(default_factory=dict)
     """Slot -> the number of the frame that writes it, from 1."""
+
+    def __repr__(self) -> str:
+        """What changes and what blocks it: everything that was read is too much to look at."""
+        edits = [edit for change in self.changes for edit in change.edits]
+        changes = ", ".join(f"{e.key} {e.old} -> {e.new} {e.unit}".rstrip() for e in edits)
+        blocked = "".join(f", blocked by {check.name}" for check in self.blocked)
+        return f"<Plan for {self.target}: {changes or 'nothing changes'}{blocked}>"
 
     @property
     def blocked(self) -> tuple[Check, ...]:

@@ -47,6 +47,9 @@ def is_protocol(name: str | None) -> bool:
 
 def unknown_protocol(name: str) -> TargetError:
     """The error for a name that is none; it names those that are, and the nearest."""
+    if name in VENDORS:  # a target may have it, for it is looked for there
+        theirs = ", ".join(each for each in DRIVERS if vendor_of(each) == name)
+        return TargetError(f"{name} is a vendor; here one of its protocols is needed: {theirs}.")
     known = [*DRIVERS, *plugins("bmslink.protocols")]
     near = did_you_mean(name, (*VENDORS, *known))
     return TargetError(f"Unknown protocol {name!r}; known: {', '.join(known)}.{near}")
