@@ -167,6 +167,12 @@ def test_recorded_requests_are_encoded_to_the_byte() -> None:
     assert {name for name, _ in found} == set(DRIVERS) - {"jk02", "jk04", "jk-modbus"}
 
 
+def test_a_vendor_is_answered_with_its_protocols() -> None:
+    for take in (bmslink.Decoder, lambda name: bmslink.encode(name, "settings")):
+        with pytest.raises(TargetError, match=r"jk is a vendor; .* jk02, jk-nw"):
+            take("jk")
+
+
 def test_wrong_requests() -> None:
     with pytest.raises(TargetError, match="it has: basic_info, cells, version"):
         bmslink.encode("jbd", "write")

@@ -278,6 +278,7 @@ async def test_wrong_arguments_send_nothing() -> None:
             lambda: device.set_soc("full"),
             lambda: device.set_clock(datetime(2027, 3, 4, tzinfo=UTC).replace(tzinfo=None)),
             lambda: device.undo(waive=5),
+            lambda: anext(device.stream(-1.0)),
         ]
         for call in wrong:
             with pytest.raises(SettingError):

@@ -141,3 +141,8 @@ def test_the_fixture(simulated_pack) -> None:
     pack = simulated_pack("jk02", cells=8, soc=40)
     with bmslink.blocking.connect(pack.target) as device:
         assert device.read().soc == 40
+
+
+def test_a_wrong_argument_is_said_of_the_class() -> None:
+    with pytest.raises(TargetError, match=r"^SimulatedPack\(\): protocol must be text, not None"):
+        SimulatedPack(None)

@@ -107,7 +107,7 @@ class Device:
         reconnect: bool = False,
         on_trouble: Callable[[BmsError, float], None] | None = None,
     ) -> Generator[Reading, None, None]:
-        """A reading every `interval` seconds, kept to the beat.
+        """A reading every `interval` seconds (0: as fast as the board answers), kept to the beat.
 
         The first error ends it, unless `reconnect`: then silence is passed over, a lost link is
         opened again with pauses that double from 1 s to 30 s, and `on_trouble` gets each error and
@@ -284,9 +284,10 @@ def connect(
     `with`.
 
     The options override the target's own `?key=value`. `record` takes every byte both ways in
-    the capture format, passwords blanked. `pin` is what a pack that asks who we are is told; else
-    BMSLINK_PIN, else what stands beside the name in bmslink.toml. `on_progress` is told how far
-    reading and changing settings are: what is done, how much of it, of how much.
+    the capture format, passwords blanked, and is closed with the device. `pin` is what a pack that
+    asks who we are is told; else BMSLINK_PIN, else what stands beside the name in bmslink.toml.
+    `on_progress` is told how far reading and changing settings are: what is done, how much of it,
+    of how much.
     Raises `TargetError` at once, others on opening.
 
     Programs that own the connection hand it over, and name the `protocol`:

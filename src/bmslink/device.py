@@ -116,13 +116,15 @@ class Device:
         reconnect: bool = False,
         on_trouble: Callable[[BmsError, float], None] | None = None,
     ) -> AsyncGenerator[Reading, None]:
-        """A reading every `interval` seconds, kept to the beat.
+        """A reading every `interval` seconds (0: as fast as the board answers), kept to the beat.
 
         The first error ends it, unless `reconnect`: then silence is passed over, a lost link is
         opened again with pauses that double from 1 s to 30 s, and `on_trouble` gets each error and
         the seconds until the next try. Another board that answers afterwards is not noticed here:
         `identify` tells.
         """
+        if interval < 0:
+            raise UsageError(f"stream(): interval must be 0 s or more, not {interval:g}.")
         if not reconnect:
             loop = asyncio.get_running_loop()
             due = loop.time()
@@ -322,9 +324,10 @@ def connect(
     `async with`.
 
     The options override the target's own `?key=value`. `record` takes every byte both ways in
-    the capture format, passwords blanked. `pin` is what a pack that asks who we are is told; else
-    BMSLINK_PIN, else what stands beside the name in bmslink.toml. `on_progress` is told how far
-    reading and changing settings are: what is done, how much of it, of how much.
+    the capture format, passwords blanked, and is closed with the device. `pin` is what a pack that
+    asks who we are is told; else BMSLINK_PIN, else what stands beside the name in bmslink.toml.
+    `on_progress` is told how far reading and changing settings are: what is done, how much of it,
+    of how much.
     Raises `TargetError` at once, others on opening.
 
     Programs that own the connection hand it over, and name the `protocol`:
