@@ -214,23 +214,18 @@ class Reading:
         """The reading that `to_dict` gave, or a line of `read --json` as an object.
 
         What is computed is computed again, keys of later versions are passed over, and a condition
-        that this version does not know becomes `other`. Raises `UsageError` for what no reading
-        can be: another type, a number that is none, a time without its zone, and for a line with
-        `error`, which `read --json` writes of a pack that did not answer.
-        """
+        that this version does not know becomes `other`. Raises `UsageError` for what is no reading:
+        another type, a number that is none, a time without its zone, a line with `error`."""
         import msgspec  # where logs are read, and not for every reading of a pack
 
         if not isinstance(values, Mapping):
             raise UsageError(f"A reading is made of a mapping, not of {type(values).__name__}.")
         plain = {str(key): value for key, value in values.items()}
-        if "error" in plain:  # what `read --json` writes of a pack that did not answer
-            raise UsageError(
-                "This is no reading: the line says why there is none. Pass over lines with `error`."
-            )
+        if "error" in plain:
+            raise UsageError("This is no reading but why there is none: pass over such lines.")
         given = [plain.get(name) for name in _CONDITION_LISTS]
         plain["conditions_known"] = all(names is not None for names in given)
-        for name, names in zip(_CONDITION_LISTS, given, strict=True):
-            plain[name] = _conditions(names)
+        plain |= zip(_CONDITION_LISTS, map(_conditions, given), strict=True)
         try:
             found: Reading = msgspec.convert(plain, cls)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:

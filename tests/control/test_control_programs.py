@@ -116,5 +116,11 @@ def test_a_row_that_would_never_or_always_trip_is_refused(
 
 
 def test_a_line_of_a_pack_that_did_not_answer_is_no_reading() -> None:
-    with pytest.raises(UsageError, match="Pass over"):
+    with pytest.raises(UsageError, match="why there is none"):
         Reading.from_dict({"schema": 1, "target": "van", "error": "No answer."})
+
+
+def test_files_of_policies_are_asked_for_by_a_path() -> None:
+    for wrong in (None, "policies.toml", 3):
+        with pytest.raises(TargetError, match=r"load_policies\(\): path must be"):
+            control.load_policies(wrong)

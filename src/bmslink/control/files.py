@@ -33,6 +33,7 @@ from typing import Any
 
 import msgspec
 
+from bmslink.arguments import checked
 from bmslink.config.files.kind import instead
 from bmslink.control.decide.catalogue import default_policies, with_parts
 from bmslink.control.decide.compile import chatter_of, curve_of, trip_of
@@ -109,6 +110,7 @@ class _PolicyRow(msgspec.Struct, forbid_unknown_fields=True):
     on_missing: str | None = None
 
 
+@checked(TargetError)
 def load_policies(path: Path) -> PolicySet:
     """Read a policy file. `TargetError` names the file, the line and what is wrong."""
     if not path.exists():
