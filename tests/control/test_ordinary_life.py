@@ -57,6 +57,17 @@ def test_a_full_pack_that_goes_unseen_may_still_be_discharged() -> None:
     assert run.decision.limits.dcl.value == 0
 
 
+def test_what_is_left_of_the_last_limits_is_left_of_it_once() -> None:
+    """The first good samples after a gap took 30 % of the 30 %, and the next gap 30 % of that."""
+    run = Run(sink=True)
+    run(healthy(current=-20.0), 60)
+    for _ in range(3):
+        run.silence(12)
+        assert run.decision.limits.dcl.value == pytest.approx(30)
+        for _ in range(6):
+            assert run(healthy(current=-20.0), 1).limits.dcl.value >= 30
+
+
 @pytest.mark.parametrize("sink", [False, True])
 def test_a_link_that_never_comes_back_opens_nothing_either(sink: bool) -> None:
     run = Run(sink=sink)
@@ -442,6 +453,32 @@ def test_a_limit_does_not_jump_at_a_restart() -> None:
     again = _again(run, sink=True)
     assert again(healthy(temperatures=warm(25.0)), 5).limits.ccl.value == 10
     assert again(healthy(temperatures=warm(25.0)), 25).limits.ccl.value < 50
+
+
+def test_waiting_for_the_pack_after_a_restart_raises_nothing() -> None:
+    """All the time until the first reading counted as time in which a limit may rise."""
+    run = Run(sink=True)
+    run(healthy(temperatures=warm(5.0)), 60)
+    run(healthy(temperatures=warm(25.0)), 31)
+    again = _again(run, sink=True)
+    for each in (run, again):
+        each.silence(9)
+    mild = healthy(temperatures=warm(25.0))
+    found = [(run(mild, 1).limits.ccl.value, again(mild, 1).limits.ccl.value) for _ in range(5)]
+    assert all(restarted <= plain for plain, restarted in found), found
+    assert found[-1][1] > 10
+
+
+def test_a_restart_in_a_gap_makes_the_gap_no_shorter() -> None:
+    """The data were as young as the program, and what follows a long gap did not follow."""
+    run = Run(sink=True)
+    run(healthy(), 60)
+    run.silence(8)
+    again = _again(run, sink=True)
+    for each in (run, again):
+        each.silence(8)
+        each(healthy(), 6)
+    assert again.decision.limits.dcl.value <= run.decision.limits.dcl.value < 100
 
 
 def test_the_loop_of_the_charge_voltage_goes_on() -> None:
