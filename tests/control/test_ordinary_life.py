@@ -20,6 +20,7 @@ from bmslink.control import Battery, Demand, Mode, Severity
 from bmslink.control.decide.catalogue import CATALOGUE, default_policies
 from bmslink.control.decide.compile import ratings
 from bmslink.control.files import parse_policies
+from bmslink.errors import TargetError
 from bmslink.model import Condition
 from control_support import LFP, Run, against, healthy, holders, only, verdicts, warm
 
@@ -494,6 +495,29 @@ def test_frozen_data_do_not_thaw_at_a_restart() -> None:
     run(stuck, 90)
     assert run.decision.quality["cells"] == "frozen"
     assert _again(run)(stuck, 5).quality["cells"] == "frozen"
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity"])
+@pytest.mark.parametrize("field", ["charge_heat", "ramps"])
+def test_a_saved_state_with_broken_numbers_is_damaged(field: str, number: str) -> None:
+    run = Run(sink=True)
+    run(healthy(), 5)
+    saved = run.engine.save()
+    broken = json.loads(number)
+    saved[field] = broken if field == "charge_heat" else {"ccl": {"value": broken, "goals": []}}
+    with pytest.raises(TargetError, match="damaged"):
+        Run(sink=True).engine.load(saved, 0.0)
+
+
+def test_broken_samples_permit_nothing_after_the_start() -> None:
+    """Three samples are heard, and none of them is good."""
+    run = Run(poll=2.0)
+    for _ in range(5):
+        decision = run(healthy(soc=150.0), 1)
+        assert decision.limits.ccl.value == 0
+        assert decision.charge.demand == Demand.NO_ENABLE or not decision.charge.allowed
+        assert "no_data" in {reason.policy for reason in decision.limits.ccl.reasons}
+    assert run(healthy(), 8).limits.ccl.value > 0
 
 
 def test_what_a_newer_version_saved_is_kept() -> None:

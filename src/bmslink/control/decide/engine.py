@@ -22,6 +22,7 @@ from bmslink.control.decide.limits import RampMemory
 from bmslink.control.decide.memory import (
     PendingMemory,
     TripMemory,
+    finite,
     restore_rules,
     save_rules,
 )
@@ -237,6 +238,8 @@ class Engine:
             found = msgspec.convert(saved, _Remembered)
         except msgspec.ValidationError as exc:
             raise TargetError(f"The saved state of the policies is damaged: {exc}.") from exc
+        if not finite(msgspec.to_builtins(found)):
+            raise TargetError("The saved state of the policies is damaged: a number is infinite.")
         known = _Remembered.__struct_fields__
         self._aside = {key: value for key, value in saved.items() if key not in known}
         self._now = now
