@@ -520,6 +520,16 @@ def test_broken_samples_permit_nothing_after_the_start() -> None:
     assert run(healthy(), 8).limits.ccl.value > 0
 
 
+def test_what_is_measured_again_limits_no_longer() -> None:
+    """A good value within all thresholds ends what its absence began, for every policy."""
+    run = Run(sink=True)
+    run(healthy(), 5)
+    dark = healthy(temperatures=dict.fromkeys(warm(25.0)), cells={2: None})
+    assert "missing" in verdicts(run(dark, 30)).values()
+    assert "missing" not in verdicts(run(healthy(), 1)).values()
+    assert run(healthy(), 120).limits.dcl.value == 100
+
+
 def test_what_a_newer_version_saved_is_kept() -> None:
     """An unknown key threw all latches away."""
     run = Run()
