@@ -528,6 +528,8 @@ def test_what_is_measured_again_limits_no_longer() -> None:
     assert "missing" in verdicts(run(dark, 30)).values()
     assert "missing" not in verdicts(run(healthy(), 1)).values()
     assert run(healthy(), 120).limits.dcl.value == 100
+    assert "measured" in run.happened("cell_overvoltage")
+    assert "cell_overvoltage" not in verdicts(run(dark, 1))  # one sample is no silence
 
 
 def test_what_a_newer_version_saved_is_kept() -> None:
