@@ -520,6 +520,15 @@ def test_broken_samples_permit_nothing_after_the_start() -> None:
     assert run(healthy(), 8).limits.ccl.value > 0
 
 
+def test_nothing_is_balanced_after_a_gap_before_three_good_samples() -> None:
+    run = Run()
+    top = healthy(3.45, current=10.0, cells={3: 3.42})
+    assert run(top, 120).balance.allowed
+    run.silence(12)
+    assert [run(top, 1).balance.allowed for _ in range(2)] == [False, False]
+    assert run(top, 120).balance.allowed
+
+
 def test_what_is_measured_again_limits_no_longer() -> None:
     """A good value within all thresholds ends what its absence began, for every policy."""
     run = Run(sink=True)
