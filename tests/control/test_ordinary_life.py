@@ -520,6 +520,21 @@ def test_broken_samples_permit_nothing_after_the_start() -> None:
     assert run(healthy(), 8).limits.ccl.value > 0
 
 
+def test_a_restart_between_two_samples_trips_no_later() -> None:
+    run = Run(poll=5.0)
+    run(healthy(), 20)
+    run(healthy(3.71), 1)
+    assert run.decision.charge.allowed
+    assert not _again(run)(healthy(3.71), 1).charge.allowed
+
+
+def test_what_a_curve_left_of_a_probe_that_went_is_not_forgotten() -> None:
+    run = Run(sink=True)
+    run(healthy(temperatures=warm(2.5)), 10)
+    assert run.decision.limits.ccl.value == 5
+    assert _again(run, sink=True)(healthy(temperatures={}), 120).limits.ccl.value == 5
+
+
 def test_nothing_is_balanced_after_a_gap_before_three_good_samples() -> None:
     run = Run()
     top = healthy(3.45, current=10.0, cells={3: 3.42})
