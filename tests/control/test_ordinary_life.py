@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from bmslink.control import Battery, Demand, Mode, Severity
 from bmslink.control.decide.catalogue import CATALOGUE, default_policies
-from bmslink.control.decide.compile import ratings
+from bmslink.control.decide.compile import compile_policies, ratings
 from bmslink.control.files import parse_policies
 from bmslink.errors import TargetError
 from bmslink.model import Condition
@@ -533,6 +533,16 @@ def test_what_a_curve_left_of_a_probe_that_went_is_not_forgotten() -> None:
     run(healthy(temperatures=warm(2.5)), 10)
     assert run.decision.limits.ccl.value == 5
     assert _again(run, sink=True)(healthy(temperatures={}), 120).limits.ccl.value == 5
+
+
+@pytest.mark.parametrize(("delay", "least"), [({}, 15.0), ({"cell_ovp_delay": 3.0}, 8.0)])
+def test_the_bms_has_its_own_delay_before_it_did_not_trip(
+    delay: dict[str, float], least: float
+) -> None:
+    """An emergency latches: where nobody says how long the BMS waits, it is given ten seconds."""
+    plan = compile_policies(default_policies(LFP), {"cell_ovp": 3.65, **delay})
+    rules = {rule.name: rule for rule in plan.rules}
+    assert rules["bms_did_not_trip_overvoltage"].on_delay == least
 
 
 def test_nothing_is_balanced_after_a_gap_before_three_good_samples() -> None:
