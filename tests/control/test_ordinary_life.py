@@ -545,6 +545,19 @@ def test_the_bms_has_its_own_delay_before_it_did_not_trip(
     assert rules["bms_did_not_trip_overvoltage"].on_delay == least
 
 
+def test_one_short_circuit_over_a_restart_is_one() -> None:
+    """It takes the host's supply, is still shown after the restart, and two of them latch."""
+    run = Run()
+    run(healthy(), 5)
+    shorted = healthy(protections=(Condition.SHORT_CIRCUIT,))
+    run(shorted, 5)
+    again = _again(run)
+    again(shorted, 5)
+    assert "short_circuit_memory" not in verdicts(again.decision)
+    again(healthy(), 5)
+    assert verdicts(again(shorted, 1))["short_circuit_memory"] == "latched"
+
+
 def test_nothing_is_balanced_after_a_gap_before_three_good_samples() -> None:
     run = Run()
     top = healthy(3.45, current=10.0, cells={3: 3.42})
