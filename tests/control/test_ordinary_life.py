@@ -462,8 +462,9 @@ def test_waiting_for_the_pack_after_a_restart_raises_nothing() -> None:
     run(healthy(temperatures=warm(5.0)), 60)
     run(healthy(temperatures=warm(25.0)), 31)
     again = _again(run, sink=True)
-    for each in (run, again):
-        each.silence(9)
+    before = run.silence(3).limits.ccl.value
+    assert run.silence(6).limits.ccl.value == before < 50  # old data raise nothing
+    again.silence(9)
     mild = healthy(temperatures=warm(25.0))
     found = [(run(mild, 1).limits.ccl.value, again(mild, 1).limits.ccl.value) for _ in range(5)]
     assert all(restarted <= plain for plain, restarted in found), found
