@@ -232,6 +232,21 @@ def test_no_default_of_today_goes_beyond_an_own_value(lines: str, kept: dict[str
     assert {name: policies.thresholds[name] for name in kept} == kept
 
 
+@pytest.mark.parametrize(
+    ("shipped", "row"),
+    [
+        ('ov_warning = "3.50 V"', 'cell_overvoltage = { trip = "3.58 V" }'),
+        ('ov_warning = "3.50 V"', 'pack_overvoltage = { trip = "3580 mV" }'),
+        ('ov_trip = "3.60 V"', 'cell_overvoltage_critical = { trip = "3.68 V" }'),
+    ],
+)
+def test_no_default_of_today_goes_beyond_what_a_row_says(shipped: str, row: str) -> None:
+    """The warning came after the stop that the owner had set in its row."""
+    battery = '[battery]\nchemistry = "lfp"\ncells = 4\ncapacity = "200 Ah"\n'
+    text = f"schema = 1\n{battery}[thresholds]\n{shipped}\n[policies]\n{row}\n"
+    assert parse_policies(text, Path("p")).as_shipped == ()
+
+
 def test_a_release_of_today_never_lies_beyond_an_own_trip() -> None:
     battery = '[battery]\nchemistry = "lfp"\ncells = 4\ncapacity = "200 Ah"\n'
     row = 'charge_heat_warning = { trip = "84 %", release = "60 %" }'

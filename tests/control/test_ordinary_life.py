@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from bmslink.control import Battery, Demand, Mode, Severity
 from bmslink.control.decide.catalogue import CATALOGUE, default_policies
-from bmslink.control.decide.compile import ratings
+from bmslink.control.decide.compile import compile_policies, ratings
 from bmslink.control.files import parse_policies
+from bmslink.errors import TargetError
 from bmslink.model import Condition
 from control_support import LFP, Run, against, healthy, holders, only, verdicts, warm
 
@@ -55,6 +56,17 @@ def test_a_full_pack_that_goes_unseen_may_still_be_discharged() -> None:
     assert "stale_data_discharge" in holders(run.decision, "discharge")
     assert run.decision.discharge.demand == Demand.ZERO
     assert run.decision.limits.dcl.value == 0
+
+
+def test_what_is_left_of_the_last_limits_is_left_of_it_once() -> None:
+    """The first good samples after a gap took 30 % of the 30 %, and the next gap 30 % of that."""
+    run = Run(sink=True)
+    run(healthy(current=-20.0), 60)
+    for _ in range(3):
+        run.silence(12)
+        assert run.decision.limits.dcl.value == pytest.approx(30)
+        for _ in range(6):
+            assert run(healthy(current=-20.0), 1).limits.dcl.value >= 30
 
 
 @pytest.mark.parametrize("sink", [False, True])
@@ -444,6 +456,33 @@ def test_a_limit_does_not_jump_at_a_restart() -> None:
     assert again(healthy(temperatures=warm(25.0)), 25).limits.ccl.value < 50
 
 
+def test_waiting_for_the_pack_after_a_restart_raises_nothing() -> None:
+    """All the time until the first reading counted as time in which a limit may rise."""
+    run = Run(sink=True)
+    run(healthy(temperatures=warm(5.0)), 60)
+    run(healthy(temperatures=warm(25.0)), 31)
+    again = _again(run, sink=True)
+    before = run.silence(3).limits.ccl.value
+    assert run.silence(6).limits.ccl.value == before < 50  # old data raise nothing
+    again.silence(9)
+    mild = healthy(temperatures=warm(25.0))
+    found = [(run(mild, 1).limits.ccl.value, again(mild, 1).limits.ccl.value) for _ in range(5)]
+    assert all(restarted <= plain for plain, restarted in found), found
+    assert found[-1][1] > 10
+
+
+def test_a_restart_in_a_gap_makes_the_gap_no_shorter() -> None:
+    """The data were as young as the program, and what follows a long gap did not follow."""
+    run = Run(sink=True)
+    run(healthy(), 60)
+    run.silence(8)
+    again = _again(run, sink=True)
+    for each in (run, again):
+        each.silence(8)
+        each(healthy(), 6)
+    assert again.decision.limits.dcl.value <= run.decision.limits.dcl.value < 100
+
+
 def test_the_loop_of_the_charge_voltage_goes_on() -> None:
     run = Run(only("cell_overvoltage_derate"), sink=True)
     high = healthy(3.42, current=10.0, cells={5: 3.52})
@@ -457,6 +496,88 @@ def test_frozen_data_do_not_thaw_at_a_restart() -> None:
     run(stuck, 90)
     assert run.decision.quality["cells"] == "frozen"
     assert _again(run)(stuck, 5).quality["cells"] == "frozen"
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity"])
+@pytest.mark.parametrize("field", ["charge_heat", "ramps"])
+def test_a_saved_state_with_broken_numbers_is_damaged(field: str, number: str) -> None:
+    run = Run(sink=True)
+    run(healthy(), 5)
+    saved = run.engine.save()
+    broken = json.loads(number)
+    saved[field] = broken if field == "charge_heat" else {"ccl": {"value": broken, "goals": []}}
+    with pytest.raises(TargetError, match="damaged"):
+        Run(sink=True).engine.load(saved, 0.0)
+
+
+def test_broken_samples_permit_nothing_after_the_start() -> None:
+    """Three samples are heard, and none of them is good."""
+    run = Run(poll=2.0)
+    for _ in range(5):
+        decision = run(healthy(soc=150.0), 1)
+        assert decision.limits.ccl.value == 0
+        assert decision.charge.demand == Demand.NO_ENABLE or not decision.charge.allowed
+        assert "no_data" in {reason.policy for reason in decision.limits.ccl.reasons}
+    assert run(healthy(), 8).limits.ccl.value > 0
+
+
+def test_a_restart_between_two_samples_trips_no_later() -> None:
+    run = Run(poll=5.0)
+    run(healthy(), 20)
+    run(healthy(3.71), 1)
+    assert run.decision.charge.allowed
+    assert not _again(run)(healthy(3.71), 1).charge.allowed
+
+
+def test_what_a_curve_left_of_a_probe_that_went_is_not_forgotten() -> None:
+    run = Run(sink=True)
+    run(healthy(temperatures=warm(2.5)), 10)
+    assert run.decision.limits.ccl.value == 5
+    assert _again(run, sink=True)(healthy(temperatures={}), 120).limits.ccl.value == 5
+
+
+@pytest.mark.parametrize(("delay", "least"), [({}, 15.0), ({"cell_ovp_delay": 3.0}, 8.0)])
+def test_the_bms_has_its_own_delay_before_it_did_not_trip(
+    delay: dict[str, float], least: float
+) -> None:
+    """An emergency latches: where nobody says how long the BMS waits, it is given ten seconds."""
+    plan = compile_policies(default_policies(LFP), {"cell_ovp": 3.65, **delay})
+    rules = {rule.name: rule for rule in plan.rules}
+    assert rules["bms_did_not_trip_overvoltage"].on_delay == least
+
+
+def test_one_short_circuit_over_a_restart_is_one() -> None:
+    """It takes the host's supply, is still shown after the restart, and two of them latch."""
+    run = Run()
+    run(healthy(), 5)
+    shorted = healthy(protections=(Condition.SHORT_CIRCUIT,))
+    run(shorted, 5)
+    again = _again(run)
+    again(shorted, 5)
+    assert "short_circuit_memory" not in verdicts(again.decision)
+    again(healthy(), 5)
+    assert verdicts(again(shorted, 1))["short_circuit_memory"] == "latched"
+
+
+def test_nothing_is_balanced_after_a_gap_before_three_good_samples() -> None:
+    run = Run()
+    top = healthy(3.45, current=10.0, cells={3: 3.42})
+    assert run(top, 120).balance.allowed
+    run.silence(12)
+    assert [run(top, 1).balance.allowed for _ in range(2)] == [False, False]
+    assert run(top, 120).balance.allowed
+
+
+def test_what_is_measured_again_limits_no_longer() -> None:
+    """A good value within all thresholds ends what its absence began, for every policy."""
+    run = Run(sink=True)
+    run(healthy(), 5)
+    dark = healthy(temperatures=dict.fromkeys(warm(25.0)), cells={2: None})
+    assert "missing" in verdicts(run(dark, 30)).values()
+    assert "missing" not in verdicts(run(healthy(), 1)).values()
+    assert run(healthy(), 120).limits.dcl.value == 100
+    assert "measured" in run.happened("cell_overvoltage")
+    assert "cell_overvoltage" not in verdicts(run(dark, 1))  # one sample is no silence
 
 
 def test_what_a_newer_version_saved_is_kept() -> None:

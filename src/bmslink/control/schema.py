@@ -76,6 +76,11 @@ COMMENTS: Mapping[str, str] = {
 
 _BELOW = (("ov_warning", "ov_trip"), ("ov_trip", "ov_critical"))
 """Thresholds of which the first is below the second."""
+_USERS = {
+    "ov_trip": ("cell_overvoltage", "pack_overvoltage"),
+    "ov_critical": ("cell_overvoltage_critical",),
+}
+"""Threshold -> the policies for which a file may say a number in its place."""
 
 
 def today(content: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[AsShipped, ...]]:
@@ -103,7 +108,7 @@ def _without(table: Mapping[str, Any], key: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _shipped(content: Mapping[str, Any], chemistry: str) -> Iterator[AsShipped]:
-    yield from _thresholds(_table(content, "thresholds"), chemistry)
+    yield from _thresholds(content, chemistry)
     for name, points in _table(content, "curves").items():
         old = _CURVES.get(name)
         if old is not None and _points(points) == _points(old):
@@ -115,7 +120,9 @@ def _shipped(content: Mapping[str, Any], chemistry: str) -> Iterator[AsShipped]:
             yield from _row(content, row, CATALOGUE[chemistry][name])
 
 
-def _thresholds(table: Mapping[str, Any], chemistry: str) -> Iterator[AsShipped]:
+def _thresholds(content: Mapping[str, Any], chemistry: str) -> Iterator[AsShipped]:
+    table, rows = _table(content, "thresholds"), _table(content, "policies")
+
     def number(name: str, text: Any) -> float | None:
         return _number(text, UNITS[name])
 
@@ -129,8 +136,12 @@ def _thresholds(table: Mapping[str, Any], chemistry: str) -> Iterator[AsShipped]
         own = None if name in taken else number(name, table.get(name))
         return usual[name] if own is None else own
 
+    def first(name: str) -> float:
+        said = [number(name, _table(rows, user).get("trip")) for user in _USERS[name]]
+        return min([in_force(name), *(each for each in said if each is not None)])
+
     for low, high in reversed(_BELOW):  # the upper one first: the lower one goes by what is left
-        if low in taken and in_force(low) >= in_force(high):
+        if low in taken and in_force(low) >= first(high):
             taken.discard(low)
     for name in table:
         if name in taken:

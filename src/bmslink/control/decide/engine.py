@@ -22,6 +22,7 @@ from bmslink.control.decide.limits import RampMemory
 from bmslink.control.decide.memory import (
     PendingMemory,
     TripMemory,
+    finite,
     restore_rules,
     save_rules,
 )
@@ -66,6 +67,8 @@ class _Remembered(msgspec.Struct):
     probes: list[str] = []
     content: str = ""
     changed: float | None = None
+    silent: float | None = None
+    """Since the last good data, or since it has been waited for them."""
 
 
 _ENOUGH = 3
@@ -218,6 +221,7 @@ class Engine:
             "discharge_heat": history.discharge_heat,
             "stopped": history.stopped,
             "stop_reason": self._stop_reason,
+            "silent": None if self._good_at is None else now - self._good_at,
             "short_circuits": [now - t for t in history.short_circuits],
             "history": msgspec.to_builtins(history.remember(now)),
             **self._publisher.remember(now),
@@ -234,9 +238,12 @@ class Engine:
             found = msgspec.convert(saved, _Remembered)
         except msgspec.ValidationError as exc:
             raise TargetError(f"The saved state of the policies is damaged: {exc}.") from exc
+        if not finite(msgspec.to_builtins(found)):
+            raise TargetError("The saved state of the policies is damaged: a number is infinite.")
         known = _Remembered.__struct_fields__
         self._aside = {key: value for key, value in saved.items() if key not in known}
         self._now = now
+        self._good_at = None if found.silent is None else now - found.silent
         self._history.charge_heat = found.charge_heat
         self._history.discharge_heat = found.discharge_heat
         self._history.stopped, self._stop_reason = found.stopped, found.stop_reason

@@ -19,7 +19,7 @@ __all__ = ["CURRENT_PICKUP", "HistoryMemory", "PackHistory"]
 
 CURRENT_PICKUP = 1.05
 """The thermal model is at 100 % after long at this multiple of the rating."""
-_HIGHEST_RATIO = 2.0  # above it the definite-time policies act within two samples
+_HIGHEST_RATIO = 2.0  # above it the definite-time policies act within 2 s
 _RISE_WINDOW, _GROWTH_WINDOW, _STEP = 180.0, 60.0, 10.0  # s
 _SHORT_CIRCUITS_WITHIN = 600.0  # s
 _LIGHT_LOAD = 0.5  # C: what warms the cells by less than a fault does

@@ -33,6 +33,8 @@ _LOOP = "cell_overvoltage_derate"
 _LOOP_GAIN, _LOOP_MARGIN, _LOOP_STEP = 0.2, 0.010, 10.0  # V per V·s, V, s
 UNHEARD = "no_data"
 """The reason of what is not permitted because too little was heard."""
+_RECOVERY = "recovery"
+"""The reason of a limit that was lower a moment ago."""
 _LIMIT_OF = {Action.CHARGE: "ccl", Action.DISCHARGE: "dcl"}
 
 
@@ -72,7 +74,8 @@ class Limiter:
 
     @property
     def fresh(self) -> Limits | None:
-        """The last limits that were decided on fresh data."""
+        """The last limits that were decided on fresh data: a share of them, and what recovers from
+        it, is none."""
         return self._fresh
 
     def publish(
@@ -93,8 +96,9 @@ class Limiter:
         limits = self._limits(now, sample, effects, ready=ready, stale=stale)
         if not ready:
             effects += [Effect(on, _UNHEARD, Demand.NO_ENABLE) for on in ("charge", "discharge")]
-        if not stale:
-            self._fresh = limits
+        if ready and not stale:
+            shared = any(rule.policy.of == "last" and state.tripped for rule, state in active)
+            self._fresh = _last(self._fresh, limits, shared=shared)
         reading = sample.reading
         return Decision(
             time=now,
@@ -190,6 +194,8 @@ class Limiter:
         if not stale:
             self._regulate(now, sample)
         if not ready and stale:
+            for ramp in self._ramps.values():
+                ramp.wait(now)
             return self._unheard(sample)
         ccl = self._limit("ccl", effects, self._rated[Action.CHARGE], now, stale=stale)
         dcl = self._limit("dcl", effects, self._rated[Action.DISCHARGE], now, stale=stale)
@@ -235,7 +241,7 @@ class Limiter:
             return Limit(value, (held, *reasons))  # the same policy asked for less a moment ago
         value = _floor(value)
         text = "no fresh data: nothing rises" if stale else "recovering: held, then slowly"
-        return Limit(value, (Reason("recovery", value, text), *reasons))
+        return Limit(value, (Reason(_RECOVERY, value, text), *reasons))
 
     def _regulate(self, now: float, sample: Sample) -> None:
         """The integral loop that keeps the highest cell at its target."""
@@ -250,6 +256,19 @@ class Limiter:
 _UNHEARD = Reason(UNHEARD, 0.0, "not enough was heard of the pack yet")
 _NO_DATA = Permit(Demand.OPEN, (Reason(UNHEARD, 0.0, "no fresh data"),))
 _QUALITIES = {quality: quality.name.lower() for quality in Quality}
+
+
+def _last(before: Limits | None, now: Limits, *, shared: bool) -> Limits:
+    """What a share of the last limits is taken of: else each gap would take it of the one before.
+    `shared`: a share of them is in force."""
+    if before is None:
+        return now
+    kept = {}
+    for name in ("ccl", "dcl"):
+        old, new = getattr(before, name), getattr(now, name)
+        recovers = shared or new.reasons[0].policy == _RECOVERY
+        kept[name] = old if recovers and old.value > new.value else new
+    return msgspec.structs.replace(now, **kept)
 
 
 def _floor(value: float) -> float:

@@ -170,6 +170,10 @@ class Ramp:
         self._value, self._time = found.value, now
         self._goals = deque((now - age, goal, None) for age, goal in found.goals)
 
+    def wait(self, now: float) -> None:
+        """Nothing is heard: the time until `now` raises nothing later."""
+        self._time = now
+
     def move(
         self, target: float, now: float, *, may_rise: bool, why: Reason | None = None
     ) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import msgspec
 
 from bmslink.control.decide.rule import PolicyRule, State
 
-__all__ = ["PendingMemory", "TripMemory", "restore_rules", "save_rules"]
+__all__ = ["PendingMemory", "TripMemory", "finite", "restore_rules", "save_rules"]
 
 
 class TripMemory(msgspec.Struct):
@@ -85,6 +86,15 @@ def restore_rules(
         state.missing_since = None if waits.missing_since is None else now - waits.missing_since
         state.count, state.missing, state.doubted = waits.count, waits.missing, waits.doubted
         state.loaded, state.fraction = waits.loaded, waits.fraction
+
+
+def finite(saved: Any) -> bool:
+    """Whether no number in plain values is nan or infinite: no limit ever recovered from one."""
+    if isinstance(saved, dict):
+        return all(map(finite, saved.values()))
+    if isinstance(saved, (list, tuple)):
+        return all(map(finite, saved))
+    return not isinstance(saved, float) or math.isfinite(saved)
 
 
 def _age(time: float | None, now: float) -> float | None:
