@@ -192,7 +192,7 @@ def test_a_policy_with_a_threshold_of_its_own(tmp_path: Path) -> None:
     copy = Copy(tmp_path, "a policy")
     copy.add_line(
         f"{CODE}control/decide/thresholds.py",
-        '"ov_warning":              ("V",  3.50,  4.16,  2.65,  3.65),',
+        '"ov_warning":              ("V",  3.66,  4.22,  2.72,  3.83),',
         '    "lazy_limit":              ("V",  3.20,  4.00,  2.50,  3.50),',
     )
     copy.add_line(
