@@ -559,6 +559,13 @@ def test_one_short_circuit_over_a_restart_is_one() -> None:
     assert verdicts(again(shorted, 1))["short_circuit_memory"] == "latched"
 
 
+def test_a_current_whose_sign_is_assumed_heats_both_paths() -> None:
+    run = Run(poll=5.0)
+    run(healthy(current=-70.0, raw={"current_sign": "assumed"}), 600)
+    assert {"charge_heat", "discharge_heat_warning"} & set(verdicts(run.decision))
+    assert run.engine.save()["charge_heat"] > 100 > run.engine.save()["discharge_heat"] > 0
+
+
 def test_nothing_is_balanced_after_a_gap_before_three_good_samples() -> None:
     run = Run()
     top = healthy(3.45, current=10.0, cells={3: 3.42})
