@@ -1,7 +1,6 @@
 """The engine: readings and time in, decisions out. No I/O, no clock of its own, no randomness.
 
-`step` takes a reading, `tick` says that time has passed without one; both give the decision of
-that moment. The same calls give the same decisions, byte for byte.
+`step` takes a reading, `tick` says that time has passed without one; both give a decision.
 """
 
 from __future__ import annotations
@@ -68,7 +67,7 @@ class _Remembered(msgspec.Struct):
     content: str = ""
     changed: float | None = None
     silent: float | None = None
-    """Since the last good data, or since it has been waited for them."""
+    """Since the last good data, or since it waits for them."""
 
 
 _ENOUGH = 3
