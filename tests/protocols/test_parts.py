@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 import bmslink
-from bmslink.errors import FrameError, SettingError
+from bmslink.errors import FrameError, SettingError, TargetError
 from bmslink.model import Adjustment, Switch
+from bmslink.protocols import load_driver
 from bmslink.protocols.abilities import clock_soc_of, settings_of, to_adjust, to_switch
 from bmslink.protocols.common.settings_map import SettingsSnapshot, Slot
 from bmslink.protocols.common.settings_now import Settings
@@ -101,3 +102,8 @@ async def test_why_a_setting_is_not_written() -> None:
     lacking = Settings(replace(table, image=image))["cell_ovp"]
     assert (lacking.writable, lacking.reason) == (False, "the board does not answer for it")
     assert (lacking.value, lacking.raw, str(lacking)) == (None, None, "-")
+
+
+def test_a_vendor_is_no_protocol() -> None:
+    with pytest.raises(TargetError, match=r"jk is a vendor; .* is needed: jk02, jk-nw, "):
+        load_driver("jk")
