@@ -16,17 +16,11 @@ from bmslink.control.decide.policy import Action, Mode, Policy, Reset, Severity
 from bmslink.control.decide.quantities import QUANTITIES
 from bmslink.control.decide.thresholds import CURVES, THRESHOLDS
 from bmslink.control.decide.thresholds import UNITS as THRESHOLD_UNITS
+from bmslink.control.written import DOES
 from bmslink.settings.units import write
 
 PAGE = Path(__file__).parent.parent / "docs" / "control.md"
 _NAMES = {"lfp": "LFP", "nmc": "NMC", "lto": "LTO", "na-ion": "Na-ion"}
-_DOES = {
-    Severity.NOTICE: "tells",
-    Severity.WARN: "warns",
-    Severity.DERATE: "limits",
-    Severity.TRIP: "stops",
-    Severity.EMERGENCY: "stops",
-}
 _ACTS = {
     Action.CHARGE: "charge",
     Action.DISCHARGE: "discharge",
@@ -66,7 +60,7 @@ def _seen(policy: Policy) -> str:
 
 def _does(policy: Policy) -> str:
     told = " and ".join(_ACTS[action] for action in policy.acts)
-    text = f"{_DOES[policy.severity]} {told}".strip()
+    text = f"{DOES[policy.severity]} {told}".strip()
     if policy.severity == Severity.EMERGENCY:
         return f"{text} at once"
     if policy.severity != Severity.DERATE or policy.acts == (Action.FLOAT,):

@@ -71,8 +71,8 @@ def _endpoint(
             "Which protocol does it speak? Name it: connect(..., protocol='jbd'). It is not looked "
             "for on a connection that another program owns."
         )
-    load_driver(protocol)
+    driver = load_driver(protocol)
     endpoint = Endpoint(scheme, place, protocol).with_query(**keys)
-    timing_of(load_driver(protocol).timing, endpoint)
+    timing_of(driver.timing, endpoint)
     options_of(endpoint, Pin())
     return endpoint

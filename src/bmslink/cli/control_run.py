@@ -39,7 +39,7 @@ def run(
 
     In shadow everything that is not off counts as if it acted, and nothing follows: the packs are
     only read, every second or every --watch S seconds. What changes is also written to the
-    journal, and `control status` shows what stands now. A lost link is opened again.
+    journal, and `control status` shows what holds now. A lost link is opened again.
     """
     from bmslink.cli.control_printer import Printer
     from bmslink.cli.loop import run as run_loop

@@ -12,6 +12,7 @@ from bmslink.control.decide.thresholds import UNITS, Curve
 from bmslink.settings.units import write
 
 __all__ = [
+    "DOES",
     "curve_points",
     "field_text",
     "in_toml",
@@ -28,13 +29,14 @@ _ACTS = {
     Action.BALANCE: "balancing",
     Action.FLOAT: "the charge voltage",
 }
-_DOES = {
+DOES = {
     Severity.NOTICE: "tells",
     Severity.WARN: "warns",
     Severity.DERATE: "limits",
     Severity.TRIP: "stops",
     Severity.EMERGENCY: "stops",
 }
+"""What a policy of each severity does."""
 _OFF = {name for name, row in CATALOGUE["lfp"].items() if row.mode == Mode.OFF}
 _TIMES = ("on_delay", "load_delay", "off_delay", "min_off")
 
@@ -58,7 +60,7 @@ def curve_points(points: Curve, unit: str) -> list[list[str]]:
 def row_comment(policy: Policy) -> str:
     """The comment line above a row: what it sees and does."""
     acts = " and ".join(_ACTS[action] for action in policy.acts)
-    does = f"{_DOES[policy.severity]} {acts}".strip()
+    does = f"{DOES[policy.severity]} {acts}".strip()
     if policy.severity == Severity.EMERGENCY:
         does += " until a person resets it"
     when = "" if policy.when == "always" else f" ({policy.when} only)"

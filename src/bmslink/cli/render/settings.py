@@ -58,7 +58,7 @@ _DANGERS = {
 def settings(table: SettingsSnapshot, g: Glyphs, label: str = "") -> RenderableType:
     """All settings by what they protect, one line each; what the marks mean follows below, and
     why one cannot be written, once for all."""
-    values, notes, held = table.values(), dict[str, int](), Settings(table)
+    notes, held = dict[str, int](), Settings(table)
     grid = Table(
         Column(name="setting"),
         Column(name="title", spare=True),
@@ -71,9 +71,8 @@ def settings(table: SettingsSnapshot, g: Glyphs, label: str = "") -> RenderableT
     for subject, keys in grouped(table.map.by_key):
         grid.head(subject.heading)
         for row in map(table.map.setting, keys):
-            value = values[row.key]
             now = held[row.key]
-            writable, reason = now.writable, now.reason
+            value, writable, reason = now.value, now.writable, now.reason
             proven = _PROVEN[row.evidence][0] if writable else ""
             marks |= {proven, str(row.danger) if writable else "", g.none * (value is None)}
             grid.add(

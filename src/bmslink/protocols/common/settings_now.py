@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from bmslink.errors import SettingError
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.groups import group_of
+from bmslink.settings.nearest import or_nearest
 from bmslink.settings.packed import words_of
 from bmslink.settings.setting import Setting, Value
 
@@ -100,9 +100,8 @@ class Settings(Mapping[str, SettingNow]):
     def __getitem__(self, key: str) -> SettingNow:
         row = self.snapshot.map.by_key.get(key)
         if row is None:
-            near = get_close_matches(str(key), self.snapshot.map.by_key, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            raise _NoSetting(f"This board has no setting {str(key)[:40]!r}.{hint}")
+            near = or_nearest(str(key), self.snapshot.map.by_key)
+            raise _NoSetting(f"This board has no setting {str(key)[:40]!r}.{near}")
         writable, reason = _writable(self.snapshot, row)
         return SettingNow(
             setting=row,
