@@ -10,7 +10,14 @@ from typing import Any
 import msgspec
 
 from bmslink.control.decide.catalogue import CATALOGUE, default_policies
-from bmslink.control.decide.compile import CompiledPolicies, compile_policies, curve_of, trip_of
+from bmslink.control.decide.compile import (
+    CompiledPolicies,
+    compile_policies,
+    curve_of,
+    require_whole,
+    trip_of,
+)
+from bmslink.control.decide.given import require_options
 from bmslink.control.decide.policy import Mode, PolicySet, Severity
 from bmslink.control.decide.quantities import QUANTITIES
 from bmslink.control.decide.rule import PolicyRule, fraction_at, in_words
@@ -63,7 +70,12 @@ _PATIENCE = 60.0
 
 
 def check_policies(policies: PolicySet, settings: Settings | None = None) -> list[Finding]:
-    """What is doubtful about the policies, over a BMS with these settings if they are known."""
+    """What is doubtful about the policies, over a BMS with these settings if they are known.
+
+    Rows of one's own are judged by what they say. Raises `TargetError` for an incomplete set.
+    """
+    require_whole(policies)
+    require_options("check_policies()", settings, sink=False)
     plan = compile_policies(policies, settings, acting=tuple(Mode))
     found = [
         *_as_shipped(policies),
@@ -138,8 +150,8 @@ def _weaker(policies: PolicySet) -> Iterator[Finding]:
     """Stops that come later than as shipped, by a number of their own or a long delay."""
     usual = default_policies(policies.battery)
     for name, policy in policies.policies.items():
-        shipped = usual.policies[name]
-        if policy.mode == Mode.OFF or policy.severity < Severity.TRIP:
+        shipped = usual.policies.get(name)  # a row of one's own has no usual numbers
+        if shipped is None or policy.mode == Mode.OFF or policy.severity < Severity.TRIP:
             continue
         sign, unit = (1 if policy.over else -1), QUANTITIES[policy.quantity].unit
         trip, own = trip_of(policy, policies, policies.thresholds), policy.trip != shipped.trip
@@ -167,7 +179,7 @@ def _modes(policies: PolicySet) -> Iterator[Finding]:
     for name, policy in policies.policies.items():
         if policy.quantity == "stopped":
             continue  # always at work
-        if policy.mode == Mode.OFF and shipped[name].mode != Mode.OFF:
+        if policy.mode == Mode.OFF and name in shipped and shipped[name].mode != Mode.OFF:
             level = Level.WARNING if policy.severity >= Severity.TRIP else Level.REMARK
             yield Finding(level, name, f"{name} is off: {policy.title} goes unseen.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,10 +59,21 @@ def judge(
     Each reading needs its `time`, from the oldest to the latest; `poll` is how far they usually
     are apart, s. `settings` are those of the BMS, where they are known (`Settings.numbers`). By
     default policies in shadow decide as well: it is what would happen. Raises `TargetError` for
-    policies that are not complete, `UsageError` for a reading without its time.
+    policies that are not complete, `UsageError` for any other wrong argument, and for a reading
+    without its time.
     """
     engine = Engine(policies, settings, acting=acting, poll=poll)
+    if isinstance(readings, str) or not isinstance(readings, Iterable):
+        got = type(readings).__name__
+        raise UsageError(f"judge(): readings must be readings, one after the other, not {got}.")
+    return _judged(engine, readings)
+
+
+def _judged(engine: Engine, readings: Iterable[Reading]) -> Iterator[Judged]:
     for reading in readings:
-        if reading.time is None:
+        if not isinstance(reading, Reading):
+            got = type(reading).__name__
+            raise UsageError(f"judge(): a reading must be a Reading, not {got}.")
+        if not isinstance(reading.time, datetime):
             raise UsageError("judge(): a reading has no time: replace(reading, time=...) gives it.")
         yield Judged(reading, engine.step(reading, reading.time.timestamp()))

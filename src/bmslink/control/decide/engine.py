@@ -15,16 +15,16 @@ from bmslink.control.decide.blind_time import BlindTime, blind_time
 from bmslink.control.decide.catalogue import with_parts
 from bmslink.control.decide.compile import CompiledPolicies, compile_policies, require_whole
 from bmslink.control.decide.decision import Decision, Event
-from bmslink.control.decide.history import HistoryMemory, PackHistory
-from bmslink.control.decide.limiter import Limiter
-from bmslink.control.decide.limits import RampMemory
-from bmslink.control.decide.memory import (
-    PendingMemory,
-    TripMemory,
-    finite,
-    restore_rules,
-    save_rules,
+from bmslink.control.decide.given import (
+    require_interval,
+    require_modes,
+    require_moment,
+    require_options,
+    require_reading,
 )
+from bmslink.control.decide.history import PackHistory
+from bmslink.control.decide.limiter import Limiter
+from bmslink.control.decide.memory import EngineMemory, read_memory, restore_rules, save_rules
 from bmslink.control.decide.policy import Mode, PolicySet
 from bmslink.control.decide.quantities import QUANTITIES, Gate
 from bmslink.control.decide.rule import (
@@ -37,37 +37,10 @@ from bmslink.control.decide.rule import (
     unmeasured,
 )
 from bmslink.control.decide.sample import Qualifier, Quality, Sample
-from bmslink.errors import GateError, TargetError
+from bmslink.errors import GateError
 from bmslink.model import Reading
 
 __all__ = ["Engine"]
-
-
-class _Remembered(msgspec.Struct):
-    """What an engine remembers: everything that makes a restriction last, so that a restart never
-    permits more than no restart would.
-
-    Times are ages: how long the program was gone is not known, so none of it counts. What makes a
-    restriction end is left out, and begins again. An earlier version saved less.
-    """
-
-    tripped: dict[str, TripMemory]
-    charge_heat: float
-    discharge_heat: float
-    stopped: float
-    short_circuits: list[float] = []
-    seen: list[str] = []
-    stop_reason: str = ""
-    pending: dict[str, PendingMemory] = {}
-    ramps: dict[str, RampMemory] = {}
-    pull: float = 0.0
-    pulled: float | None = None
-    history: HistoryMemory = msgspec.field(default_factory=HistoryMemory)
-    probes: list[str] = []
-    content: str = ""
-    changed: float | None = None
-    silent: float | None = None
-    """Since the last good data, or since it waits for them."""
 
 
 _ENOUGH = 3
@@ -95,6 +68,9 @@ class Engine:
         poll: float = 1.0,
     ) -> None:
         require_whole(policies)
+        require_options("Engine()", settings, sink)
+        require_interval("Engine()", poll)
+        acting = require_modes("Engine()", acting)
         self.plan: CompiledPolicies = compile_policies(
             policies, settings, acting=acting, poll=poll, sink=sink
         )
@@ -129,6 +105,7 @@ class Engine:
 
     def retime(self, poll: float) -> None:
         """From now on the readings are so many seconds apart; what is remembered stays."""
+        require_interval("retime()", poll)
         plan = compile_policies(
             self.plan.policies, self._settings, acting=self._acting, poll=poll, sink=self._sink
         )
@@ -143,7 +120,9 @@ class Engine:
     # -- in --------------------------------------------------------------------------------------
 
     def step(self, reading: Reading, now: float) -> Decision:
-        """Judge a reading received at `now`, monotonic seconds."""
+        """Judge a reading received at `now`, monotonic seconds. `UsageError` for anything else."""
+        require_reading("step()", reading)
+        require_moment("step()", now)
         longest = self.plan.timing.stale_after
         before: tuple[Event, ...] = ()
         if self._now is not None and now + self._shift - self._now > longest:
@@ -171,7 +150,8 @@ class Engine:
         return msgspec.structs.replace(decision, events=before + decision.events)
 
     def tick(self, now: float) -> Decision:
-        """Judge that there is no new reading at `now`."""
+        """Judge that there is no new reading at `now`. `UsageError` for what is no time."""
+        require_moment("tick()", now)
         now, _ = self._advance_clock(now)
         if self._good_at is None:
             self._good_at = now  # nothing was ever heard: the waiting begins
@@ -204,7 +184,7 @@ class Engine:
                 if why:
                     raise GateError(why)
                 return
-        raise GateError(f"There is no policy {name[:60]!r} at work.")
+        raise GateError(f"There is no policy {str(name)[:60]!r} at work.")
 
     # -- what is remembered ----------------------------------------------------------------------
 
@@ -231,16 +211,11 @@ class Engine:
         """Take up what `save` gave, at `now`; policies that are gone are left out, and what this
         version does not know is kept for the next `save`.
 
-        Raises `TargetError` for anything else.
+        Raises `TargetError` for anything else, `UsageError` for a `now` that is no time.
         """
-        try:
-            found = msgspec.convert(saved, _Remembered)
-        except msgspec.ValidationError as exc:
-            raise TargetError(f"The saved state of the policies is damaged: {exc}.") from exc
-        if not finite(msgspec.to_builtins(found)):
-            raise TargetError("The saved state of the policies is damaged: a number is infinite.")
-        known = _Remembered.__struct_fields__
-        self._aside = {key: value for key, value in saved.items() if key not in known}
+        require_moment("load()", now)
+        found = read_memory(saved)
+        self._aside = {k: v for k, v in saved.items() if k not in EngineMemory.__struct_fields__}
         self._now = now
         self._good_at = None if found.silent is None else now - found.silent
         self._history.charge_heat = found.charge_heat
