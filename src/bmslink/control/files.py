@@ -48,7 +48,7 @@ from bmslink.control.decide.policy import (
 )
 from bmslink.control.decide.quantities import QUANTITIES
 from bmslink.control.decide.rule import fraction_at
-from bmslink.control.decide.thresholds import THRESHOLDS
+from bmslink.control.decide.thresholds import THRESHOLDS, disorder
 from bmslink.control.decide.thresholds import UNITS as THRESHOLD_UNITS
 from bmslink.control.schema import SCHEMA, today
 from bmslink.errors import TargetError
@@ -309,6 +309,7 @@ class _Reader:
     # -- what must hold --------------------------------------------------------------------------
 
     def _check(self, found: PolicySet) -> None:
+        self._check_order(found)
         self._check_cold(found)
         for name, policy in found.policies.items():
             if ends := chatter_of(policy, found):
@@ -322,6 +323,21 @@ class _Reader:
                     f"{_named(policy.release, release, unit)}, {where} "
                     f"{_named(policy.trip, trip, unit)}",
                 )
+
+    def _check_order(self, found: PolicySet) -> None:
+        """Thresholds that are the wrong way round cannot be meant."""
+        wrong = disorder(found.thresholds)
+        if wrong is None:
+            return
+        low, high = wrong
+        places = [("thresholds", name) for name in wrong]
+        place = next((key for key in places if self._in_file(key)), places[0])
+        said = [f"{name} ({self._shown(found, name)})" for name in (low, high)]
+        raise self._wrong(place, f"{said[0]} must lie below {said[1]}")
+
+    @staticmethod
+    def _shown(found: PolicySet, name: str) -> str:
+        return write(found.thresholds[name], THRESHOLD_UNITS[name])
 
     def _check_cold(self, found: PolicySet) -> None:
         """Charging a cold cell plates its metal: no file may permit it."""

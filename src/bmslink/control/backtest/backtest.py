@@ -74,6 +74,8 @@ class Backtest:
         self._missing: dict[str, float] = {}
         self._lowered: dict[str, float] = {}
         self._binding: dict[str, dict[str, float]] = {}
+        self._phases: dict[str, float] = {}
+        self._kinds: dict[str, dict[str, float]] = {}
         self._commands: list[BacktestCommand] = []
         self._thrown: dict[str, int] = {}
         self._allowed = dict.fromkeys(_PERMITS, True)
@@ -180,6 +182,8 @@ class Backtest:
             totals.discharge_stopped_seconds += seconds
         if not decision.balance.allowed:
             totals.balance_stopped_seconds += seconds
+        phase = decision.phase.value
+        self._phases[phase] = self._phases.get(phase, 0.0) + seconds
         self._bound("cvl", limits.cvl, seconds)
         self._bound("ccl", limits.ccl, seconds)
         self._bound("dcl", limits.dcl, seconds)
@@ -194,6 +198,8 @@ class Backtest:
             self._lowered[name] = self._lowered.get(name, 0.0) + seconds
             sums = self._binding.setdefault(name, {})
             sums[binding] = sums.get(binding, 0.0) + seconds
+            kinds = self._kinds.setdefault(name, {})
+            kinds[limit.kind.value] = kinds.get(limit.kind.value, 0.0) + seconds
 
     def _happened(self, event: Event, time: float) -> None:
         name = event.policy
@@ -244,6 +250,8 @@ class Backtest:
             missing_seconds=_sorted(self._missing),
             lowered_seconds=_sorted(self._lowered),
             binding_seconds={k: _sorted(v) for k, v in sorted(self._binding.items())},
+            phase_seconds=_sorted(self._phases),
+            kind_seconds={k: _sorted(v) for k, v in sorted(self._kinds.items())},
             trips=list(self._trips),
             commands=list(self._commands),
             command_counts=dict(sorted(self._thrown.items())),

@@ -10,6 +10,7 @@ import msgspec
 from bmslink.control.decide.policy import Battery, Mode, Policy, PolicySet, Severity, fault_of
 from bmslink.control.decide.quantities import GATES, QUANTITIES
 from bmslink.control.decide.rule import PolicyRule, PolicyTiming, in_words
+from bmslink.control.decide.thresholds import disorder
 from bmslink.errors import TargetError
 
 __all__ = [
@@ -258,6 +259,9 @@ def require_whole(policies: PolicySet) -> None:
             f"A PolicySet is needed, not {type(policies).__name__}; load_policies reads one."
         )
     missing = list(_missing(policies))
+    if wrong := None if missing else disorder(policies.thresholds):
+        low, high = (f"{name} ({policies.thresholds[name]:g})" for name in wrong)
+        raise TargetError(f"The policy set cannot be used: {low} must lie below {high}.")
     for row in () if missing else policies.policies.values():
         if wrong := fault_of(row) or _chatter(row, policies):
             raise TargetError(f"The policy {row.name!r} cannot be used: {wrong}.")

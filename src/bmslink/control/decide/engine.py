@@ -22,9 +22,14 @@ from bmslink.control.decide.given import (
     require_options,
     require_reading,
 )
-from bmslink.control.decide.history import PackHistory
+from bmslink.control.decide.lasting.history import PackHistory
+from bmslink.control.decide.lasting.memory import (
+    EngineMemory,
+    read_memory,
+    restore_rules,
+    save_rules,
+)
 from bmslink.control.decide.limiter import Limiter
-from bmslink.control.decide.memory import EngineMemory, read_memory, restore_rules, save_rules
 from bmslink.control.decide.policy import Mode, PolicySet
 from bmslink.control.decide.quantities import QUANTITIES, Gate
 from bmslink.control.decide.rule import (
@@ -223,7 +228,7 @@ class Engine:
         self._history.stopped, self._stop_reason = found.stopped, found.stop_reason
         self._history.short_circuits.extend(now - age for age in found.short_circuits)
         self._history.restore(found.history, now)
-        self._publisher.restore(found.ramps, found.pull, found.pulled, now)
+        self._publisher.restore(found.ramps, found.pull, found.pulled, found.phase, now)
         self._qualifier.restore(found.probes, found.content, found.changed, now)
         tripped = found.tripped if "pending" in saved else with_parts(found.tripped)  # 0.1.0's
         restore_rules(self._pairs, tripped, found.pending, found.seen, now)

@@ -10,8 +10,10 @@ import msgspec
 
 from bmslink.control.decide.compile import CompiledPolicies
 from bmslink.control.decide.decision import Decision, Event, Limits, PolicyVerdict
+from bmslink.control.decide.lasting.phase import ChargePhase, next_phase, phase_after
 from bmslink.control.decide.limits import (
     Effect,
+    Kind,
     Limit,
     Permit,
     Ramp,
@@ -44,6 +46,7 @@ class Limiter:
     def __init__(self, plan: CompiledPolicies, *, sink: bool) -> None:
         battery, numbers = plan.policies.battery, plan.policies.thresholds
         self._sink = sink
+        self._numbers = numbers
         self._cells = battery.cells
         self._capacity = battery.capacity
         self._rated = {
@@ -51,8 +54,12 @@ class Limiter:
             Action.DISCHARGE: Reason("rating", _floor(plan.discharge.amps), plan.discharge.basis),
         }
         self._top = Reason(
-            "charge_voltage", _floor(numbers["charge_voltage"] * battery.cells), "the set voltage"
+            "charge_voltage",
+            _floor(numbers["charge_voltage"] * battery.cells),
+            "the set voltage",
+            Kind.PHASE,
         )
+        self._phase = ChargePhase.BULK
         self._bottom = Reason(
             "discharge_voltage",
             _floor(numbers["discharge_voltage"] * battery.cells),
@@ -93,6 +100,11 @@ class Limiter:
         """The decision of this moment. `ready`: enough was heard since the start to permit
         anything; `balance`: the same since data were old."""
         effects = [e for rule, state in active if rule.acts for e in self._effects(rule, state)]
+        floats = any(rule.acts and state.tripped and _is_phase(rule) for rule, state in active)
+        if stale:
+            self._phase = next_phase(self._phase, floats=floats)
+        else:
+            self._phase = phase_after(self._phase, sample, self._numbers, floats=floats)
         limits = self._limits(now, sample, effects, ready=ready, stale=stale)
         if not ready:
             effects += [Effect(on, _UNHEARD, Demand.NO_ENABLE) for on in ("charge", "discharge")]
@@ -106,6 +118,7 @@ class Limiter:
             discharge=permit(effects, "discharge"),
             balance=permit(effects, "balance") if balance and not stale else _NO_DATA,
             limits=limits,
+            phase=self._phase,
             verdicts=tuple(
                 _verdict(rule, state) for rule, state in active if not at_ease(rule, state)
             ),
@@ -122,12 +135,24 @@ class Limiter:
         """What must survive a restart."""
         pulled = None if self._pulled_at is None else now - self._pulled_at
         ramps = {n: msgspec.to_builtins(r.remember(now)) for n, r in self._ramps.items()}
-        return {"ramps": ramps, "pull": self._pull, "pulled": pulled}
+        return {
+            "ramps": ramps,
+            "pull": self._pull,
+            "pulled": pulled,
+            "phase": self._phase.value,
+        }
 
     def restore(
-        self, ramps: Mapping[str, RampMemory], pull: float, pulled: float | None, now: float
+        self,
+        ramps: Mapping[str, RampMemory],
+        pull: float,
+        pulled: float | None,
+        phase: str,
+        now: float,
     ) -> None:
-        """The same back."""
+        """The same back; a phase that a later version knows is none."""
+        known = phase in ChargePhase.__members__.values()
+        self._phase = ChargePhase(phase) if known else ChargePhase.BULK
         self._pull = pull
         self._pulled_at = None if pulled is None else now - pulled
         for name, found in ramps.items():
@@ -143,7 +168,9 @@ class Limiter:
         for action in policy.acts:
             if action == Action.FLOAT:
                 if state.tripped:
-                    found.append(Effect("cvl", Reason(rule.name, self._float, state.cause)))
+                    kind = Kind.PHASE if _is_phase(rule) else Kind.PROTECT
+                    reason = Reason(rule.name, self._float, state.cause, kind)
+                    found.append(Effect("cvl", reason))
             elif action == Action.BALANCE:
                 if state.tripped or state.missing:
                     text = state.cause or unmeasured(rule, state)
@@ -241,7 +268,7 @@ class Limiter:
             return Limit(value, (held, *reasons))  # the same policy asked for less a moment ago
         value = _floor(value)
         text = "no fresh data: nothing rises" if stale else "recovering: held, then slowly"
-        return Limit(value, (Reason(_RECOVERY, value, text), *reasons))
+        return Limit(value, (Reason(_RECOVERY, value, text, ramp.kind), *reasons))
 
     def _regulate(self, now: float, sample: Sample) -> None:
         """The integral loop that keeps the highest cell at its target."""
@@ -274,6 +301,11 @@ def _last(before: Limits | None, now: Limits, *, shared: bool) -> Limits:
 def _floor(value: float) -> float:
     """Whole thousandths, never more than the value (but for what floats lose)."""
     return math.floor(value * 1000 + 1e-6) / 1000
+
+
+def _is_phase(rule: PolicyRule) -> bool:
+    """It does nothing but ask for the float voltage."""
+    return rule.policy.acts == (Action.FLOAT,)
 
 
 def _demand(rule: PolicyRule, *, sink: bool) -> Demand:

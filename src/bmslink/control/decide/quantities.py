@@ -12,14 +12,14 @@ from types import MappingProxyType
 
 import msgspec
 
-from bmslink.control.decide.history import CURRENT_PICKUP, PackHistory
+from bmslink.control.decide.lasting.history import CURRENT_PICKUP, PackHistory
+from bmslink.control.decide.lasting.phase import part_empty
 from bmslink.control.decide.sample import OPEN, Quality, Sample
 from bmslink.model import Condition, Reading
 
 __all__ = ["GATES", "PICKUP", "QUANTITIES", "Gate", "Quantity", "condition_names"]
 
 PICKUP = CURRENT_PICKUP
-_REBULK = 80.0  # %: a pack that floats is charged again from here
 
 Measure = Callable[[Sample, PackHistory, tuple[str, ...]], float | None]
 Gate = Callable[[Sample, PackHistory], bool | None]
@@ -350,7 +350,7 @@ def _bottom(s: Sample, h: PackHistory) -> bool | None:
 
 
 def _part_empty(s: Sample, _h: PackHistory) -> bool | None:
-    return None if s.soc is None or s.quality["soc"] else s.soc <= _REBULK
+    return part_empty(s)
 
 
 def _plateau(s: Sample, h: PackHistory) -> bool | None:

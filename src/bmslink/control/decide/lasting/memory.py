@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from bmslink.control.decide.history import HistoryMemory
+from bmslink.control.decide.lasting.history import HistoryMemory
 from bmslink.control.decide.limits import RampMemory
 from bmslink.control.decide.rule import PolicyRule, State
 from bmslink.errors import TargetError
@@ -56,6 +56,7 @@ class EngineMemory(msgspec.Struct):
     ramps: dict[str, RampMemory] = {}
     pull: float = 0.0
     pulled: float | None = None
+    phase: str = ""
     history: HistoryMemory = msgspec.field(default_factory=HistoryMemory)
     probes: list[str] = []
     content: str = ""
