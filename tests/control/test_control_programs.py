@@ -148,7 +148,10 @@ SHIPPED = control.preset_policies("lfp", "ups", cells=4, capacity=100)
         (lambda e: control.Engine(SHIPPED, 5), "settings must be a mapping"),
         (lambda e: control.Engine(SHIPPED, sink="no"), "sink must be True or False"),
         (lambda e: control.judge(None, SHIPPED), r"judge\(\): readings must be readings"),
-        (lambda e: next(control.judge([5], SHIPPED)), "a reading must be a Reading, not int"),
+        (
+            lambda e: next(control.judge([5], SHIPPED)),
+            r"judge\(\): reading must be a Reading, not int",
+        ),
     ],
 )
 def test_wrong_arguments_of_an_engine_are_told(call: Any, sentence: str) -> None:

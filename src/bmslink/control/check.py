@@ -18,7 +18,7 @@ from bmslink.control.decide.compile import (
     trip_of,
 )
 from bmslink.control.decide.given import require_options
-from bmslink.control.decide.policy import Mode, PolicySet, Severity
+from bmslink.control.decide.policy import Action, Mode, Policy, PolicySet, Severity
 from bmslink.control.decide.quantities import QUANTITIES
 from bmslink.control.decide.rule import PolicyRule, fraction_at, in_words
 from bmslink.control.decide.sample import OPEN
@@ -56,15 +56,23 @@ class Finding(msgspec.Struct, frozen=True, order=True):
 
 # ------------------------------------------------------------------------------------ policies
 
-_LOOSER_UP = {"ov_trip", "ov_critical", "charge_voltage", "charge_ot_trip", "discharge_ot_trip",
-              "temperature_critical", "mosfet_trip"}  # fmt: skip
-_LOOSER_DOWN = {"uv_trip", "uv_critical", "no_charge_below", "discharge_ut_trip"}
-
+_STOPS: Mapping[str, int] = {
+    "charge_voltage": 1,
+    **{
+        row.trip: 1 if row.over else -1
+        for row in CATALOGUE["lfp"].values()
+        if isinstance(row.trip, str) and row.severity >= Severity.TRIP
+        if {Action.CHARGE, Action.DISCHARGE} & {*row.acts}
+    },
+}
+"""Threshold -> the direction in which it is looser: those that stop a current, and the voltage that
+is charged to."""
 
 _MOST_C = 5.0
 """Continuous currents above this multiple of the capacity are doubtful, whatever the chemistry."""
 
 
+_PAIR = ("curve", "trip")
 _PATIENCE = 60.0
 """Seconds that a stop may wait longer than as shipped before that is doubtful."""
 
@@ -135,9 +143,9 @@ def _as_shipped(policies: PolicySet) -> Iterator[Finding]:
 
 def _looser(policies: PolicySet) -> Iterator[Finding]:
     usual = THRESHOLDS[policies.battery.chemistry]
-    for name, value in policies.thresholds.items():
-        up, down = name in _LOOSER_UP, name in _LOOSER_DOWN
-        if (up and value > usual[name]) or (down and value < usual[name]):
+    for name, sign in _STOPS.items():
+        value = policies.thresholds[name]
+        if sign * value > sign * usual[name]:
             unit = UNITS[name]
             text = (
                 f"{name} is {write(value, unit)}; for {policies.battery.chemistry} cells "
@@ -185,18 +193,12 @@ def _modes(policies: PolicySet) -> Iterator[Finding]:
 
 
 def _curves(policies: PolicySet, plan: CompiledPolicies) -> Iterator[Finding]:
-    """A derating curve must be at zero before the trip of the same quantity."""
+    """A derating curve must be at zero before the trip of the same record."""
     rules = {rule.name: rule for rule in plan.rules}
-    for derate, trip in (
-        ("cell_overvoltage_derate", "cell_overvoltage"),
-        ("cell_undervoltage_derate", "cell_undervoltage"),
-        ("charge_hot_derate", "charge_overtemperature"),
-        ("charge_cold_derate", "charge_undertemperature"),
-        ("discharge_hot_derate", "discharge_overtemperature"),
-        ("discharge_cold_derate", "discharge_undertemperature"),
-        ("mosfet_derate", "mosfet_overtemperature"),
-    ):
-        if derate not in rules or trip not in rules:
+    for record in policies.records.values():
+        derate, trip = (record.levels[each].name if each in record.levels else "" for each in _PAIR)
+        usual = CATALOGUE[policies.battery.chemistry].get(derate)
+        if derate not in rules or trip not in rules or usual is None or not _ends(usual, policies):
             continue
         zero, limit = rules[derate].trip, rules[trip].trip
         if zero > limit:
@@ -218,6 +220,12 @@ def _curves(policies: PolicySet, plan: CompiledPolicies) -> Iterator[Finding]:
         curve = curve_of(policy, policies)
         if curve is not None and policy.mode != Mode.OFF and len({y for _, y in curve}) == 1:
             yield Finding(Level.WARNING, name, f"{name}: its curve is flat and limits nothing.")
+
+
+def _ends(derate: Policy, policies: PolicySet) -> bool:
+    """Whether its curve is meant to come to 0, as shipped."""
+    limit = trip_of(derate, default_policies(policies.battery), {})
+    return limit is not None and math.isfinite(limit)
 
 
 def _left(derate: PolicyRule, limit: float) -> str:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from bmslink.arguments import checked
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.engine import Engine
+from bmslink.control.decide.given import require_reading
 from bmslink.control.decide.policy import Mode, PolicySet
 from bmslink.control.files import parse_policies
 from bmslink.control.presets import preset
@@ -63,17 +64,16 @@ def judge(
     without its time.
     """
     engine = Engine(policies, settings, acting=acting, poll=poll)
-    if isinstance(readings, str) or not isinstance(readings, Iterable):
-        got = type(readings).__name__
+    given: object = readings
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        got = type(given).__name__
         raise UsageError(f"judge(): readings must be readings, one after the other, not {got}.")
     return _judged(engine, readings)
 
 
 def _judged(engine: Engine, readings: Iterable[Reading]) -> Iterator[Judged]:
     for reading in readings:
-        if not isinstance(reading, Reading):
-            got = type(reading).__name__
-            raise UsageError(f"judge(): a reading must be a Reading, not {got}.")
+        require_reading("judge()", reading)
         if not isinstance(reading.time, datetime):
             raise UsageError("judge(): a reading has no time: replace(reading, time=...) gives it.")
         yield Judged(reading, engine.step(reading, reading.time.timestamp()))

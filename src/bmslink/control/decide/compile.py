@@ -259,8 +259,9 @@ def require_whole(policies: PolicySet) -> None:
             f"A PolicySet is needed, not {type(policies).__name__}; load_policies reads one."
         )
     missing = list(_missing(policies))
-    if wrong := None if missing else disorder(policies.thresholds):
-        low, high = (f"{name} ({policies.thresholds[name]:g})" for name in wrong)
+    turned = None if missing else disorder(policies.thresholds)
+    if turned is not None:
+        low, high = (f"{name} ({policies.thresholds[name]:g})" for name in turned)
         raise TargetError(f"The policy set cannot be used: {low} must lie below {high}.")
     for row in () if missing else policies.policies.values():
         if wrong := fault_of(row) or _chatter(row, policies):

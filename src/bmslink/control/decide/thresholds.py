@@ -14,7 +14,7 @@ from types import MappingProxyType
 from bmslink.settings.bands import BANDS, Band
 from bmslink.settings.chemistry import CHEMISTRIES
 
-__all__ = ["CURVES", "THRESHOLDS", "UNITS", "Curve", "disorder"]
+__all__ = ["CURVES", "RANGES", "THRESHOLDS", "UNITS", "Curve", "disorder"]
 
 Curve = tuple[tuple[float, float], ...]
 _Row = tuple[str, float, float, float, float]
@@ -136,6 +136,11 @@ def disorder(thresholds: Mapping[str, float]) -> tuple[str, str] | None:
 
 UNITS: Mapping[str, str] = MappingProxyType({name: row[0] for name, row in _TABLE.items()})
 """The unit of each named threshold."""
+
+RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {"V": (0.1, 6.0), "°C": (-60.0, 150.0)}
+)
+"""Unit -> what a threshold in it can be at all."""
 
 THRESHOLDS: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
