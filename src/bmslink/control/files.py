@@ -212,25 +212,28 @@ class _Reader:
         """Every level that the file says something of: its own name, where, and what."""
         records = shipped.records
         names = dict.fromkeys((*shipped.policies, *records))
+        own: dict[str, Any] = {}
         for name, table in rows.items():
-            key = ("policies", name)
-            self._known(name, names, key, "policy")
-            for level in self._split(records.get(name), name, table, key):
-                if level[0] in self._told:
-                    here, there = ".".join(level[1][1:]), ".".join(self._told[level[0]][1:])
-                    raise self._wrong(level[1], f"{here}: the file says it twice, also as {there}")
-                self._told[level[0]] = level[1]
-                yield level
+            self._known(name, names, ("policies", name), "policy")
+            for level, key, said in self._split(records.get(name), name, table):
+                if level in self._told:
+                    here, there = ".".join(key[1:]), ".".join(self._told[level][1:])
+                    raise self._wrong(key, f"{here}: the file says it twice, also as {there}")
+                self._told[level] = key
+                if key[-1] == level:
+                    own[level] = said
+                yield level, key, said
         for whole, others in SPLIT.items() if parts else ():
             for name in others:  # in 0.1.0 it was one with another
-                if whole in rows and name not in self._told and name in shipped.policies:
+                if whole in own and name not in self._told and name in shipped.policies:
                     self._told[name] = ("policies", whole)
-                    yield name, ("policies", whole), rows[whole]
+                    yield name, ("policies", whole), own[whole]
 
     def _split(
-        self, record: PolicyRecord | None, name: str, table: Any, key: Key
+        self, record: PolicyRecord | None, name: str, table: Any
     ) -> Iterator[tuple[str, Key, Any]]:
         """What is said of the levels of a quantity, and of itself."""
+        key = ("policies", name)
         if record is None or not isinstance(table, dict):
             yield name, key, table
             return

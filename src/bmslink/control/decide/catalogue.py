@@ -202,7 +202,7 @@ def _temperature() -> Iterator[Policy]:
 
 def _cells(chemistry: str) -> Iterator[Policy]:
     def warning(region: str, when: str, volts: float) -> Fields:
-        return warn(f"the cells differ, {when}", level=f"{region}warn",
+        return warn(f"the cells differ, {when}", level=f"{region}_warn",
                     name=f"cell_delta_{region}_warning", trip=volts,
                     release=round(0.7 * volts, 4), when=when)  # fmt: skip
 
