@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from bmslink import Reading, control
-from bmslink.errors import TargetError, UsageError
+from bmslink.errors import GateError, TargetError, UsageError
 from bmslink.testing import SimulatedPack
 
 OWN = control.Policy(
@@ -173,3 +173,41 @@ def test_rows_of_ones_own_are_checked_with_the_others() -> None:
     for wrong in (None, msgspec.structs.replace(SHIPPED, thresholds={})):
         with pytest.raises(TargetError):
             check_policies(wrong)
+
+
+@pytest.mark.parametrize(
+    ("battery", "thresholds", "sentence"),
+    [
+        ({"cells": 0}, {}, "cells must be 1 to 48, not 0"),
+        ({"capacity": float("nan")}, {}, "capacity must be 0.1 to 100000, not nan"),
+        ({"fuse": "250 A"}, {}, "fuse"),
+        ({}, {"ov_trip": float("nan")}, "ov_trip must be a number from 0.1 to 6"),
+        ({}, {"charge_ot_trip": "45 °C"}, "charge_ot_trip must be a number from -60 to 150"),
+    ],
+)
+def test_a_set_made_in_python_has_the_ranges_of_a_file(
+    battery: dict[str, Any], thresholds: dict[str, Any], sentence: str
+) -> None:
+    policies = msgspec.structs.replace(
+        SHIPPED,
+        battery=msgspec.structs.replace(SHIPPED.battery, **battery),
+        thresholds={**SHIPPED.thresholds, **thresholds},
+    )
+    with pytest.raises(TargetError, match=sentence):
+        control.Engine(policies)
+
+
+def test_a_level_is_reset_by_both_of_its_names() -> None:
+    pack = SimulatedPack("jbd", cells=4, soc=50)
+    high = replace(pack.truth(), cell_voltages=(3.3, 3.8, 3.3, 3.3))
+    for name in ("cell_overvoltage_critical", "cell_overvoltage.critical"):
+        engine = control.Engine(SHIPPED, acting=("shadow",))
+        for second in range(5):
+            engine.step(replace(high, uptime=float(second)), float(second))
+        with pytest.raises(GateError, match="while its cause lasts"):
+            engine.reset(name)
+        for second in range(5, 10):
+            engine.step(replace(pack.truth(), uptime=float(second)), float(second))
+        engine.reset(name)
+        with pytest.raises(GateError, match="is not latched"):
+            engine.reset(name)

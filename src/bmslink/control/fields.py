@@ -27,9 +27,9 @@ from bmslink.settings.units import UnitError, parse, write
 __all__ = [
     "BATTERY_UNITS",
     "FIELDS",
-    "Facts",
-    "Field",
     "FieldError",
+    "LevelFacts",
+    "LevelField",
     "amount",
     "known",
     "read_curve",
@@ -61,7 +61,7 @@ class FieldError(ValueError):
     """A value that a field cannot have: the text ends a sentence."""
 
 
-class Facts(NamedTuple):
+class LevelFacts(NamedTuple):
     """What a text may refer to."""
 
     policy: Policy
@@ -72,7 +72,7 @@ class Facts(NamedTuple):
     """Ah, for currents that are multiples of it."""
 
 
-class Field(NamedTuple):
+class LevelField(NamedTuple):
     """One thing that a file may say of a level."""
 
     name: str
@@ -80,7 +80,7 @@ class Field(NamedTuple):
     """Of `Policy`."""
     kind: Any
     """What TOML holds it as."""
-    read: Callable[[Any, Facts], Any]
+    read: Callable[[Any, LevelFacts], Any]
     """The attribute's value; `FieldError` says what is wrong."""
     write: Callable[[Policy], str | int]
     """How a file says it."""
@@ -146,8 +146,8 @@ def read_curve(name: str, points: Any, unit: str, *, falling: bool) -> Curve:
     return tuple(found)
 
 
-def _threshold(name: str) -> Callable[[Any, Facts], float | str]:
-    def read(text: Any, facts: Facts) -> float | str:
+def _threshold(name: str) -> Callable[[Any, LevelFacts], float | str]:
+    def read(text: Any, facts: LevelFacts) -> float | str:
         unit = unit_of(facts.policy)
         if isinstance(text, str) and _WORD.fullmatch(text):
             known(text, facts.thresholds, "threshold")
@@ -159,8 +159,8 @@ def _threshold(name: str) -> Callable[[Any, Facts], float | str]:
     return read
 
 
-def _inside(name: str, sign: int) -> Callable[[Any, Facts], float]:
-    def read(text: Any, facts: Facts) -> float:
+def _inside(name: str, sign: int) -> Callable[[Any, LevelFacts], float]:
+    def read(text: Any, facts: LevelFacts) -> float:
         if facts.policy.bms is None:
             raise FieldError(f"{name}: the BMS has no setting for this")
         return sign * amount(name, text, step_unit(facts.policy), (0, _FARTHEST))
@@ -168,11 +168,11 @@ def _inside(name: str, sign: int) -> Callable[[Any, Facts], float]:
     return read
 
 
-def _curve(points: Any, facts: Facts) -> Curve:
+def _curve(points: Any, facts: LevelFacts) -> Curve:
     return read_curve("curve", points, unit_of(facts.policy), falling=facts.policy.over)
 
 
-def _lockout(text: Any, _facts: Facts) -> tuple[int, float] | None:
+def _lockout(text: Any, _facts: LevelFacts) -> tuple[int, float] | None:
     if text == "never":
         return None
     found = _LOCKOUT.fullmatch(text)
@@ -181,7 +181,7 @@ def _lockout(text: Any, _facts: Facts) -> tuple[int, float] | None:
     return int(found[1]), amount("lockout", found[2], "s", _LOCKOUT_WITHIN)
 
 
-def _on_missing(text: Any, _facts: Facts) -> OnMissing:
+def _on_missing(text: Any, _facts: LevelFacts) -> OnMissing:
     word, _, rest = text.partition(" ")
     if text == "trip":
         return OnMissing("trip")
@@ -192,7 +192,7 @@ def _on_missing(text: Any, _facts: Facts) -> OnMissing:
     raise FieldError('on_missing: "trip", "derate 20 %", or "ignore: the reason why that is safe"')
 
 
-def _samples(number: Any, _facts: Facts) -> int:
+def _samples(number: Any, _facts: LevelFacts) -> int:
     low, high = BETWEEN["samples"]
     if not low <= number <= high:
         raise FieldError(f"samples: {low:g} to {high:g}")
@@ -206,7 +206,7 @@ def _is_derate(policy: Policy) -> bool:
     return policy.severity == Severity.DERATE and policy.curve is None and policy.demands is None
 
 
-def _limit(name: str) -> Field:
+def _limit(name: str) -> LevelField:
     def text(policy: Policy) -> str:
         value = getattr(policy, name)
         return value if isinstance(value, str) else write(value, unit_of(policy))
@@ -215,11 +215,11 @@ def _limit(name: str) -> Field:
         value = getattr(policy, name)  # the names of the engine's own times are for no file
         return value is not None and (not isinstance(value, str) or value in UNITS)
 
-    return Field(name, name, Any, _threshold(name), text, said)
+    return LevelField(name, name, Any, _threshold(name), text, said)
 
 
-def _margin(name: str, sign: int) -> Field:
-    return Field(
+def _margin(name: str, sign: int) -> LevelField:
+    return LevelField(
         name,
         "inside_bms",
         Any,
@@ -229,8 +229,8 @@ def _margin(name: str, sign: int) -> Field:
     )
 
 
-def _time(name: str) -> Field:
-    return Field(
+def _time(name: str) -> LevelField:
+    return LevelField(
         name,
         name,
         Any,
@@ -240,15 +240,15 @@ def _time(name: str) -> Field:
     )
 
 
-def _choice(name: str, kind: type[StrEnum], said: Callable[[Policy], bool]) -> Field:
-    def read(text: Any, _facts: Facts) -> StrEnum:
+def _choice(name: str, kind: type[StrEnum], said: Callable[[Policy], bool]) -> LevelField:
+    def read(text: Any, _facts: LevelFacts) -> StrEnum:
         try:
             return kind(text)
         except ValueError:
             words = ", ".join(each.value for each in kind)
             raise FieldError(f"{name}: one of {words}") from None
 
-    return Field(name, name, str, read, lambda policy: str(getattr(policy, name)), said)
+    return LevelField(name, name, str, read, lambda policy: str(getattr(policy, name)), said)
 
 
 def _lockout_text(policy: Policy) -> str:
@@ -271,7 +271,7 @@ _ROWS = (
     _limit("release"),
     _margin("inside_bms", 1),
     _margin("outside_bms", -1),
-    Field(
+    LevelField(
         "factor", "factor", Any,
         lambda text, facts: amount("factor", text, "%", (0, 100)) / 100,
         lambda policy: write(100 * policy.factor, "%"),
@@ -281,12 +281,12 @@ _ROWS = (
     _time("load_delay"),
     _time("off_delay"),
     _time("min_off"),
-    Field(
+    LevelField(
         "samples", "samples", int, _samples,
         lambda policy: policy.samples,
         lambda policy: policy.curve is None and policy.samples != 2,
     ),
-    Field(
+    LevelField(
         "lockout", "lockout", str, _lockout, _lockout_text,
         lambda policy: policy.curve is None and policy.lockout is not None,
     ),
@@ -294,18 +294,18 @@ _ROWS = (
         "reset", Reset,
         lambda policy: policy.reset == Reset.MANUAL and policy.severity < Severity.EMERGENCY,
     ),
-    Field("curve", "curve", Any, _curve, lambda policy: str(policy.curve), lambda policy: False),
-    Field(
+    LevelField("curve", "curve", Any, _curve, lambda policy: str(policy.curve), lambda policy: False),
+    LevelField(
         "sensors", "sensors", list[str],
         lambda names, facts: tuple(names),
         lambda policy: ", ".join(policy.sensors),
         lambda policy: False,
     ),
-    Field(
+    LevelField(
         "on_missing", "on_missing", str, _on_missing, _missing_text,
         lambda policy: policy.curve is None and policy.on_missing.rule == "trip",
     ),
 )  # fmt: skip
 
-FIELDS: Mapping[str, Field] = {field.name: field for field in _ROWS}
+FIELDS: Mapping[str, LevelField] = {field.name: field for field in _ROWS}
 """Everything that can be said of a level, in the order in which presets say it."""

@@ -59,8 +59,8 @@ from bmslink.control.decide.thresholds import UNITS as THRESHOLD_UNITS
 from bmslink.control.fields import (
     BATTERY_UNITS,
     FIELDS,
-    Facts,
     FieldError,
+    LevelFacts,
     amount,
     known,
     read_curve,
@@ -250,7 +250,7 @@ class _Reader:
 
     def _policy(self, policy: Policy, table: Any, thresholds: Iterable[str], key: Key) -> Policy:
         row = self._document.convert(_PolicyRow, table, key)
-        facts = Facts(policy, thresholds, self._capacity)
+        facts = LevelFacts(policy, thresholds, self._capacity)
         changes: dict[str, Any] = {}
         for name, field in FIELDS.items():
             given = getattr(row, name)

@@ -18,7 +18,7 @@ from typing import Any
 from bmslink.control.decide.catalogue import CATALOGUE
 from bmslink.control.decide.policy import AsShipped, Policy
 from bmslink.control.decide.thresholds import CURVES, THRESHOLDS, UNITS
-from bmslink.control.fields import FIELDS, Facts, FieldError, unit_of
+from bmslink.control.fields import FIELDS, FieldError, LevelFacts, unit_of
 from bmslink.control.written import curve_points, field_text
 from bmslink.settings.units import UnitError, parse, write
 
@@ -185,7 +185,7 @@ def _in_order(
 def _meaning(text: Any, name: str, policy: Policy) -> object:
     """What a text says, so that two ways to write a number are one."""
     try:
-        return FIELDS[name].read(text, Facts(policy))
+        return FIELDS[name].read(text, LevelFacts(policy))
     except (FieldError, TypeError, AttributeError):  # a list, say: the reader of files says so
         return text
 

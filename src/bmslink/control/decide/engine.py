@@ -181,9 +181,10 @@ class Engine:
         self._history.stopped = 0.0
 
     def reset(self, name: str) -> None:
-        """A person resets a latched policy; `GateError` says why it cannot be."""
+        """A person resets a latched policy, by its own name or as `cell_overvoltage.critical`;
+        `GateError` says why it cannot be."""
         for rule, state in self._pairs:
-            if rule.name == name:
+            if name in (rule.name, f"{rule.policy.record}.{rule.policy.level}"):
                 why = reset(rule, state)
                 if why:
                     raise GateError(why)

@@ -34,6 +34,7 @@ __all__ = [
     "Reset",
     "Severity",
     "fault_of",
+    "fault_of_battery",
     "records_of",
 ]
 
@@ -238,6 +239,20 @@ def fault_of(policy: Policy) -> str:
     for name, (low, high) in BETWEEN.items():
         if not low <= fields[name] <= high:
             return f"{name} must be {low:g} to {high:g}, not {fields[name]:g}"
+    return ""
+
+
+def fault_of_battery(battery: Battery) -> str:
+    """What is wrong with a battery, as `cells must be 1 to 48, not 0`; empty: nothing is."""
+    fields = msgspec.structs.asdict(battery)
+    try:
+        msgspec.convert(fields, Battery)
+    except msgspec.ValidationError as error:
+        return str(error)
+    for name, (low, high) in BATTERY_BETWEEN.items():
+        value = fields[name]
+        if value is not None and not low <= value <= high:  # nan is neither
+            return f"{name} must be {low:g} to {high:g}, not {value:g}"
     return ""
 
 
