@@ -85,6 +85,15 @@ def test_what_protects_is_told_from_the_phase() -> None:
     assert (back.limits.cvl.reasons[0].policy, back.limits.cvl.kind) == ("recovery", Kind.PROTECT)
 
 
+def test_a_pack_that_is_full_by_its_voltage_is_not_part_empty() -> None:
+    """Where the counted charge had drifted to 78 %, float ended and began again, day by day."""
+    run = Run(SOON)
+    run(healthy(3.42, soc=78.0), 120)
+    assert run.happened("high_soc_dwell") == ["trip"]
+    run(healthy(3.38, soc=78.0), 30)
+    assert run.happened("high_soc_dwell") == ["trip", "release"]
+
+
 def test_old_data_leave_the_phase() -> None:
     run = Run(SOON)
     run(healthy(3.42, soc=100.0), 30)

@@ -294,7 +294,11 @@ _ROWS = (
         "reset", Reset,
         lambda policy: policy.reset == Reset.MANUAL and policy.severity < Severity.EMERGENCY,
     ),
-    LevelField("curve", "curve", Any, _curve, lambda policy: str(policy.curve), lambda policy: False),
+    LevelField(
+        "curve", "curve", Any, _curve,
+        lambda policy: str(policy.curve),
+        lambda policy: False,
+    ),
     LevelField(
         "sensors", "sensors", list[str],
         lambda names, facts: tuple(names),

@@ -199,7 +199,8 @@ def _judge(
         state.fraction = fraction_at(rule.curve, value * rule.sign)
         return "measured" if was_missing else ""
     if state.tripped:
-        counts = (applies or rule.policy.holds) and not over
+        # a gate that releases (part empty, by a charge that drifts) says nothing while it is full
+        counts = (applies or rule.policy.holds) and not (over and value * rule.sign < rule.trip)
         if counts and value * rule.sign > rule.release:
             if beyond or rule.policy.off_samples == 1:
                 state.inside, state.refuted = None, 0
