@@ -14,9 +14,9 @@ import bmslink.control.decide
 from bmslink.control import Demand, Mode
 from bmslink.control.backtest.logs import Log
 from bmslink.control.check import check_settings
-from bmslink.control.decide.blind_time import blind_time
 from bmslink.control.decide.catalogue import default_policies
 from bmslink.control.decide.compile import ratings
+from bmslink.control.decide.lasting.blind_time import blind_time
 from bmslink.control.decide.limits import Effect, Reason, meet
 from bmslink.control.decide.policy import OnMissing, Reset
 from bmslink.control.decide.quantities import QUANTITIES

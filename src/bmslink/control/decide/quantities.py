@@ -17,7 +17,7 @@ from bmslink.control.decide.lasting.phase import part_empty
 from bmslink.control.decide.sample import OPEN, Quality, Sample
 from bmslink.model import Condition, Reading
 
-__all__ = ["GATES", "PICKUP", "QUANTITIES", "Gate", "Quantity", "condition_names"]
+__all__ = ["GATES", "PICKUP", "QUANTITIES", "Gate", "Measure", "Quantity", "condition_names"]
 
 PICKUP = CURRENT_PICKUP
 
