@@ -6,7 +6,7 @@ it is made of. `None` of good fields means "not known yet": such a row waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from types import MappingProxyType
 
@@ -127,22 +127,17 @@ def _discharge_rate(s: Sample, h: PackHistory, _p: tuple[str, ...]) -> float | N
 # ------------------------------------------------------------------------------ temperatures
 
 
-def _known(s: Sample, probes: tuple[str, ...]) -> list[float]:
-    told = s.temperatures
-    found = [told.get(name) for name in probes or s.probes]
-    return [t for t in found if t is not None]
-
-
 def _hottest(s: Sample, _h: PackHistory, probes: tuple[str, ...]) -> float | None:
-    return max(_known(s, probes), default=None)
+    return max(s.told_by(probes), default=None)
 
 
 def _coldest(s: Sample, _h: PackHistory, probes: tuple[str, ...]) -> float | None:
-    return min(_known(s, probes), default=None)
+    return min(s.told_by(probes), default=None)
 
 
-def _working(s: Sample, probes: tuple[str, ...]) -> list[float]:
-    return [t for t in _known(s, probes) if t > OPEN]
+def _working(s: Sample, probes: tuple[str, ...]) -> Sequence[float]:
+    told = s.told_by(probes)
+    return [t for t in told if t > OPEN] if s.open_probes(probes) else told
 
 
 def _coldest_working(s: Sample, _h: PackHistory, probes: tuple[str, ...]) -> float | None:
@@ -160,9 +155,9 @@ def _probe_at(s: Sample, value: float) -> str:
 
 
 def _silent(s: Sample, _h: PackHistory, probes: tuple[str, ...]) -> float | None:
-    told = s.temperatures
-    names = probes or s.probes
-    return float(sum((t := told.get(name)) is None or t <= OPEN for name in names))
+    if not probes and s.whole and not s.open:
+        return 0.0
+    return float(len(probes or s.probes) - len(_working(s, probes)))
 
 
 def _silent_names(s: Sample, value: float) -> str:
