@@ -14,7 +14,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-from bmslink.control.decide.levels import (
+from bmslink.control.decide.policy import (
+    Action,
+    Battery,
+    Demand,
+    Mode,
+    OnMissing,
+    Policy,
+    PolicySet,
+    Severity,
+)
+from bmslink.control.decide.records.levels import (
     LOCKOUT,
     ONLY_TOLD,
     OTHERS,
@@ -28,16 +38,6 @@ from bmslink.control.decide.levels import (
     record,
     trip,
     warn,
-)
-from bmslink.control.decide.policy import (
-    Action,
-    Battery,
-    Demand,
-    Mode,
-    OnMissing,
-    Policy,
-    PolicySet,
-    Severity,
 )
 from bmslink.control.decide.thresholds import CURVES, THRESHOLDS
 

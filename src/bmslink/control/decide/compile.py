@@ -239,6 +239,7 @@ def _rule(
         on_delay=delay,
         load_delay=max(delay, policy.load_delay) if policy.load_delay else 0.0,
         curve=numbers.curve,
+        most=max((left for _, left in numbers.curve), default=1.0) if numbers.curve else 1.0,
         basis=numbers.basis,
         acts=acts,
     )

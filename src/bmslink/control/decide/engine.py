@@ -32,9 +32,9 @@ from bmslink.control.decide.lasting.memory import (
 from bmslink.control.decide.limiter import Limiter
 from bmslink.control.decide.policy import Mode, PolicySet
 from bmslink.control.decide.quantities import QUANTITIES, Gate, Measure, Quantity
+from bmslink.control.decide.records.watch import Measured, Moment, Watches
 from bmslink.control.decide.rule import GOOD, PolicyRule, State, pass_over, reset
 from bmslink.control.decide.sample import Qualifier, Quality, Sample
-from bmslink.control.decide.watch import Measured, Moment, Watches
 from bmslink.errors import GateError
 from bmslink.model import Reading
 
@@ -45,6 +45,7 @@ _ENOUGH = 3
 """Good samples before anything is permitted."""
 _SAG_RATE = 0.5  # C
 _MISSING = Quality.MISSING
+_PROBES = ("temperatures",)
 _STALE: Measured = (None, Quality.STALE)
 _Source = tuple[int, Quantity, Measure, tuple[str, ...]]
 """Its place among all, what it is, how it is measured, and of which probes."""
@@ -316,18 +317,22 @@ class Engine:
             found[index] = (measure(sample, history, probes), GOOD)
         if stale:
             return found
-        heard: dict[tuple[str, ...], bool] = {}
         for fields, sources in self._sources:
             worst = quality[fields[0]]
             for field in fields[1:]:
                 worst = max(worst, quality[field])
             for index, quantity, measure, probes in sources:
                 value = measure(sample, history, probes)
-                less = value is None and not quantity.patient
-                if quantity.probed and not less:
-                    if probes not in heard:
-                        heard[probes] = sample.has(probes)
-                    less = not heard[probes]
-                    less = less or (quantity.sound and bool(sample.open_probes(probes)))
+                if value is None:
+                    less = not quantity.patient or not _heard(sample, quantity, probes)
+                else:
+                    less = fields == _PROBES and not _heard(sample, quantity, probes)
                 found[index] = (value, max(worst, _MISSING) if less else worst)
         return found
+
+
+def _heard(sample: Sample, quantity: Quantity, probes: tuple[str, ...]) -> bool:
+    """Whether all probes say something that it is about; else its value is a bound."""
+    if not quantity.probed:
+        return True
+    return sample.has(probes) and not (quantity.sound and sample.open_probes(probes))

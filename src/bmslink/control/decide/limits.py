@@ -5,6 +5,7 @@ Limits fall at once and rise slowly: after a hold, then not faster than a slope.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable
 from enum import StrEnum
@@ -26,6 +27,7 @@ __all__ = [
     "Reason",
     "meet",
     "permit",
+    "whole_thousandths",
 ]
 
 PERMITS = ("charge", "discharge", "balance")
@@ -127,6 +129,11 @@ class Permit(msgspec.Struct, frozen=True):
 
 def _reason(reason: Reason) -> dict[str, Any]:
     return {"policy": reason.policy, "value": reason.value, "text": reason.text}
+
+
+def whole_thousandths(value: float) -> float:
+    """Never more than the value (but for what floats lose)."""
+    return math.floor(value * 1000 + 1e-6) / 1000
 
 
 def meet(effects: Iterable[Effect], on: str, base: Reason | None = None) -> tuple[Reason, ...]:

@@ -78,12 +78,12 @@ def _runaway(s: Sample, h: PackHistory, _p: tuple[str, ...]) -> float | None:
     if s.max_cell is None or s.quality["cells"] == Quality.MISSING:
         return None
     ahead = s.max_cell - s.cell_sum / len(s.cells)
-    if ahead < 0.05:
+    rising = h.growth is not None and h.growth > 0.002
+    if ahead < 0.05 or not rising:
         return 0.0
     middle = median(s.cells)
     apart = median(abs(v - middle) for v in s.cells)
-    rising = h.growth is not None and h.growth > 0.002
-    return ahead if rising and ahead > 3 * apart else 0.0
+    return ahead if ahead > 3 * apart else 0.0
 
 
 def _cell_at(s: Sample, value: float) -> str:

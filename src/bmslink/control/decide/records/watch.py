@@ -18,14 +18,16 @@ from bmslink.control.decide.rule import (
     PolicyTiming,
     State,
     advance,
+    follow,
     in_words,
+    stays,
     unmeasured,
 )
 from bmslink.control.decide.sample import Quality, Sample
 
 __all__ = ["JudgedMoment", "Measured", "Moment", "Watches"]
 
-GOOD = Quality.GOOD
+GOOD, MISSING = Quality.GOOD, Quality.MISSING
 Measured = tuple[float | None, Quality]
 Pair = tuple[PolicyRule, State]
 _Member = tuple[int, PolicyRule, State, Gate | None, int, float]
@@ -62,7 +64,7 @@ class JudgedMoment(NamedTuple):
 class Watch:
     """Levels of one value that grow in the same direction."""
 
-    __slots__ = ("_value", "calm", "members", "quiet", "sign", "source")
+    __slots__ = ("absent", "calm", "members", "passed", "quiet", "sign", "source")
 
     def __init__(self, source: int, sign: int, members: Sequence[_Member]) -> None:
         self.source = source
@@ -73,15 +75,14 @@ class Watch:
         """Below this signed value nothing follows in any of them."""
         self.calm = False
         """Nothing is under way in any of them."""
-        self._value: float | None = None
-
-    def pass_over(self, value: float) -> None:
-        """It changes nothing in any of them."""
-        self._value = value
+        self.absent = False
+        """None of them was ever seen, and none needs to be."""
+        self.passed: float | None = None
+        """The last value that changed nothing in any of them, to be told."""
 
     def tell(self, applies: Callable[[Gate | None], bool | None]) -> None:
         """Give every level the value that passed over it."""
-        value, self._value = self._value, None
+        value, self.passed = self.passed, None
         if value is not None:
             for _, _, state, gate, _, _ in self.members:
                 state.value, state.applies = value, applies(gate) is True
@@ -97,6 +98,7 @@ class Watches:
             key = (rule.source, rule.sign, rule.curve is not None)
             found.setdefault(key, []).append(member)
         self._watches = [Watch(key[0], key[1], members) for key, members in found.items()]
+        self._rows = [(watch, watch.source, watch.sign, watch.quiet) for watch in self._watches]
 
     def tell(self, applies: Callable[[Gate | None], bool | None]) -> None:
         """Bring up to date what every level last saw."""
@@ -108,15 +110,12 @@ class Watches:
         active: list[tuple[int, PolicyRule, State]] = []
         events: list[tuple[int, Event]] = []
         reread = False
-        for watch in self._watches:
-            value, quality = measured[watch.source]
-            if (
-                watch.calm
-                and quality is GOOD
-                and value is not None
-                and value * watch.sign < watch.quiet
-            ):
-                watch.pass_over(value)
+        for watch, source, sign, quiet in self._rows:
+            value, quality = measured[source]
+            if quality is GOOD and watch.calm and value is not None and value * sign < quiet:
+                watch.passed = value
+            elif quality is MISSING and watch.absent and value is None:
+                pass
             elif _judge(watch, value, quality, moment, active, events):
                 reread = True
         active.sort(key=_place)
@@ -136,6 +135,7 @@ def _judge(
     sample, now, timing, fresh, loaded, applies_of, stop_reason = moment
     watch.tell(applies_of)
     watch.calm, reread = True, False
+    watch.absent = quality is MISSING
     for place, rule, state, gate, sign, quiet in watch.members:
         applies = True if gate is None else applies_of(gate)
         if (  # good, within or at rest, and nothing under way
@@ -152,11 +152,21 @@ def _judge(
             state.applies = applies is True
             continue
         watch.calm = False
+        if quality is GOOD and value is not None and applies:
+            if state.tripped and stays(rule, state, value):
+                active.append((place, rule, state))
+                continue
+            if rule.curve is not None and follow(rule, state, value):
+                if state.fraction < 1.0:
+                    active.append((place, rule, state))
+                continue
         release = rule.release_gate
         what = advance(
             rule, state, value, quality, applies, sample, now, timing,
             fresh=fresh, loaded=loaded, over=release is not None and applies_of(release),
         )  # fmt: skip
+        if not rule.policy.optional or state.seen or state.tripped or state.since is not None:
+            watch.absent = False
         if what:
             words = _words(what, rule, state, stop_reason)
             events.append((place, Event(rule.name, rule.policy.mode, what, words)))
