@@ -321,12 +321,13 @@ class Engine:
             worst = quality[fields[0]]
             for field in fields[1:]:
                 worst = max(worst, quality[field])
+            probed = fields == _PROBES
             for index, quantity, measure, probes in sources:
                 value = measure(sample, history, probes)
                 if value is None:
                     less = not quantity.patient or not _heard(sample, quantity, probes)
                 else:
-                    less = fields == _PROBES and not _heard(sample, quantity, probes)
+                    less = probed and not _heard(sample, quantity, probes)
                 found[index] = (value, max(worst, _MISSING) if less else worst)
         return found
 

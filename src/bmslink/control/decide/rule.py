@@ -29,12 +29,11 @@ __all__ = [
     "State",
     "advance",
     "at_ease",
-    "follow",
     "fraction_at",
+    "goes_on",
     "in_words",
     "pass_over",
     "reset",
-    "stays",
     "unmeasured",
 ]
 
@@ -128,9 +127,14 @@ class State(msgspec.Struct, kw_only=True):
     """Another one: what it asks and says may be another."""
 
     @property
-    def idle(self) -> bool:
-        """Nothing is under way."""
-        return not self.tripped and self.since is None and self.missing_since is None
+    def at_rest(self) -> bool:
+        """Nothing is under way, and nothing is limited."""
+        return (
+            self.since is None
+            and self.missing_since is None
+            and not self.tripped
+            and self.fraction == 1.0
+        )
 
 
 def advance(
@@ -180,27 +184,24 @@ def advance(
     return _trip(rule, state, _cause(rule, value, sample, held), now)
 
 
-def stays(rule: PolicyRule, state: State, value: float) -> bool:
-    """Whether a tripped rule stays as it is by a good value of now, with its gate open: most do,
-    most of the time. Nothing else of it changes then."""
-    signed = value * rule.sign
-    if signed <= rule.release or rule.release_gate is not None or state.missing_since is not None:
+def goes_on(rule: PolicyRule, state: State, signed: float) -> bool:
+    """Whether a rule goes on as it is by a good value of now, with its gate open, as most do most
+    of the time: tripped, and not inside `release`; or as a curve. Then nothing else is to be done.
+    """
+    if state.missing_since is not None:
         return False
-    if rule.policy.off_samples == 1 or signed >= rule.trip:
-        state.inside, state.refuted = None, 0
-    state.seen, state.value, state.applies = True, value, True
-    return True
-
-
-def follow(rule: PolicyRule, state: State, value: float) -> bool:
-    """Whether a curve follows a good value of now; else it was missing, and that ends."""
-    if rule.curve is None or state.missing_since is not None:
+    value = signed * rule.sign
+    if state.tripped:
+        if signed <= rule.release or rule.release_gate is not None:
+            return False
+        if rule.policy.off_samples == 1 or signed >= rule.trip:
+            state.inside, state.refuted = None, 0
+    elif rule.curve is None:
         return False
-    if value != state.value or not state.applies:
-        state.fraction = fraction_at(rule.curve, value * rule.sign)
-        state.value, state.applies = value, True
+    elif value != state.value or not state.applies:
+        state.fraction = fraction_at(rule.curve, signed)
         state.version += 1
-    state.seen = True
+    state.seen, state.value, state.applies = True, value, True
     return True
 
 

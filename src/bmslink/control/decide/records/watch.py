@@ -18,9 +18,8 @@ from bmslink.control.decide.rule import (
     PolicyTiming,
     State,
     advance,
-    follow,
+    goes_on,
     in_words,
-    stays,
     unmeasured,
 )
 from bmslink.control.decide.sample import Quality, Sample
@@ -30,9 +29,10 @@ __all__ = ["JudgedMoment", "Measured", "Moment", "Watches"]
 GOOD, MISSING = Quality.GOOD, Quality.MISSING
 Measured = tuple[float | None, Quality]
 Pair = tuple[PolicyRule, State]
-_Member = tuple[int, PolicyRule, State, Gate | None, int, float]
-"""Its place among all rules, the rule, its state, its gate, its sign, and the signed value below
-which nothing follows."""
+_Member = tuple[int, PolicyRule, State, Gate | None, float]
+"""Its place among all rules, the rule, its state, its gate, and the signed value below which
+nothing follows."""
+_Active = tuple[int, PolicyRule, State]
 
 
 class Moment(NamedTuple):
@@ -71,7 +71,7 @@ class Watch:
         """Which measured value."""
         self.sign = sign
         self.members = members
-        self.quiet = min(quiet for *_, quiet in members)
+        self.quiet = min(below for *_, below in members)
         """Below this signed value nothing follows in any of them."""
         self.calm = False
         """Nothing is under way in any of them."""
@@ -84,7 +84,7 @@ class Watch:
         """Give every level the value that passed over it."""
         value, self.passed = self.passed, None
         if value is not None:
-            for _, _, state, gate, _, _ in self.members:
+            for _, _, state, gate, _ in self.members:
                 state.value, state.applies = value, applies(gate) is True
 
 
@@ -94,7 +94,7 @@ class Watches:
     def __init__(self, pairs: Iterable[Pair]) -> None:
         found: dict[tuple[int, int, bool], list[_Member]] = {}
         for place, (rule, state) in enumerate(pairs):
-            member = (place, rule, state, rule.gate, rule.sign, _quiet_below(rule))
+            member = (place, rule, state, rule.gate, _quiet_below(rule))
             key = (rule.source, rule.sign, rule.curve is not None)
             found.setdefault(key, []).append(member)
         self._watches = [Watch(key[0], key[1], members) for key, members in found.items()]
@@ -107,80 +107,67 @@ class Watches:
 
     def judge(self, measured: Sequence[Measured], moment: Moment) -> JudgedMoment:
         """Advance all rules."""
-        active: list[tuple[int, PolicyRule, State]] = []
+        active: list[_Active] = []
         events: list[tuple[int, Event]] = []
         reread = False
+        applies_of = moment.applies
         for watch, source, sign, quiet in self._rows:
             value, quality = measured[source]
-            if quality is GOOD and watch.calm and value is not None and value * sign < quiet:
-                watch.passed = value
-            elif quality is MISSING and watch.absent and value is None:
-                pass
-            elif _judge(watch, value, quality, moment, active, events):
-                reread = True
+            signed = value * sign if quality is GOOD and value is not None else None
+            if signed is not None:
+                if watch.calm and signed < quiet:
+                    watch.passed = value
+                    continue
+            elif watch.absent and quality is MISSING and value is None:
+                continue
+            if watch.passed is not None:
+                watch.tell(applies_of)
+            watch.calm, watch.absent = True, quality is MISSING
+            for place, rule, state, gate, below in watch.members:
+                applies = True if gate is None else applies_of(gate)
+                if signed is None:
+                    ways = False
+                elif (signed < below if applies else applies is False) and state.at_rest:
+                    state.seen, state.value, state.applies = True, value, applies is True
+                    continue
+                else:
+                    ways = bool(applies) and goes_on(rule, state, signed)
+                watch.calm = False
+                if not ways:
+                    seen = state.seen or state.tripped or state.since is not None
+                    watch.absent = watch.absent and rule.policy.optional and not seen
+                    what = _advance(rule, state, value, quality, applies, moment)
+                    if what:
+                        words = _words(what, rule, state, moment.stop_reason)
+                        events.append((place, Event(rule.name, rule.policy.mode, what, words)))
+                    reread = reread or (state.since is not None and not state.tripped)
+                if state.tripped or state.missing or state.fraction < 1.0:
+                    active.append((place, rule, state))
         active.sort(key=_place)
         events.sort(key=_place)
-        return JudgedMoment([each[1:] for each in active], [event for _, event in events], reread)
+        return JudgedMoment(
+            [(rule, state) for _, rule, state in active], [event for _, event in events], reread
+        )
 
 
-def _judge(
-    watch: Watch,
+def _advance(
+    rule: PolicyRule,
+    state: State,
     value: float | None,
     quality: Quality,
+    applies: bool | None,
     moment: Moment,
-    active: list[tuple[int, PolicyRule, State]],
-    events: list[tuple[int, Event]],
-) -> bool:
-    """Advance the levels of one value; gives back whether one waits to be confirmed."""
-    sample, now, timing, fresh, loaded, applies_of, stop_reason = moment
-    watch.tell(applies_of)
-    watch.calm, reread = True, False
-    watch.absent = quality is MISSING
-    for place, rule, state, gate, sign, quiet in watch.members:
-        applies = True if gate is None else applies_of(gate)
-        if (  # good, within or at rest, and nothing under way
-            quality is GOOD
-            and value is not None
-            and (value * sign < quiet if applies else applies is False)
-            and state.since is None
-            and state.missing_since is None
-            and not state.tripped
-            and state.fraction == 1.0
-        ):
-            state.seen = True
-            state.value = value
-            state.applies = applies is True
-            continue
-        watch.calm = False
-        if quality is GOOD and value is not None and applies:
-            if state.tripped and stays(rule, state, value):
-                active.append((place, rule, state))
-                continue
-            if rule.curve is not None and follow(rule, state, value):
-                if state.fraction < 1.0:
-                    active.append((place, rule, state))
-                continue
-        release = rule.release_gate
-        what = advance(
-            rule, state, value, quality, applies, sample, now, timing,
-            fresh=fresh, loaded=loaded, over=release is not None and applies_of(release),
-        )  # fmt: skip
-        if not rule.policy.optional or state.seen or state.tripped or state.since is not None:
-            watch.absent = False
-        if what:
-            words = _words(what, rule, state, stop_reason)
-            events.append((place, Event(rule.name, rule.policy.mode, what, words)))
-        if state.tripped:
-            active.append((place, rule, state))
-        elif state.missing or state.fraction < 1.0:
-            active.append((place, rule, state))
-            reread = reread or state.since is not None
-        elif state.since is not None:
-            reread = True
-    return reread
+) -> str:
+    """The long way, for what changes or may change."""
+    release = rule.release_gate
+    return advance(
+        rule, state, value, quality, applies, moment.sample, moment.now, moment.timing,
+        fresh=moment.fresh, loaded=moment.loaded,
+        over=release is not None and moment.applies(release),
+    )  # fmt: skip
 
 
-def _place(item: tuple[int, object] | tuple[int, object, object]) -> int:
+def _place(item: _Active | tuple[int, Event]) -> int:
     return item[0]
 
 
