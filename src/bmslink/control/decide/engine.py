@@ -324,10 +324,11 @@ class Engine:
             probed = fields == _PROBES
             for index, quantity, measure, probes in sources:
                 value = measure(sample, history, probes)
-                if value is None:
-                    less = not quantity.patient or not _heard(sample, quantity, probes)
-                else:
-                    less = probed and not _heard(sample, quantity, probes)
+                if value is not None and not probed:
+                    found[index] = (value, worst)
+                    continue
+                less = value is None and not quantity.patient
+                less = less or not _heard(sample, quantity, probes)
                 found[index] = (value, max(worst, _MISSING) if less else worst)
         return found
 

@@ -34,6 +34,10 @@ class _Kept(NamedTuple):
     """Of the rule's state."""
     effects: list[Effect]
     verdict: PolicyVerdict | None
+    floats: bool
+    """It asks for the float voltage."""
+    shares: bool
+    """It asks for a share of the last limits, which change by themselves."""
 
 
 class Asking:
@@ -57,19 +61,23 @@ class Asking:
         verdicts: list[PolicyVerdict] = []
         floats = shared = False
         for rule, state in active:
-            if state.tripped:
-                floats = floats or (rule.acts and _is_phase(rule))
-                shared = shared or rule.policy.of == "last"
             kept = self._kept.get(rule.name)
-            if kept is None or kept.version != state.version or rule.policy.of == "last":
-                asks = [*self._effects(rule, state, fresh)] if rule.acts else []
-                verdict = None if at_ease(rule, state) else _verdict(rule, state)
-                kept = self._kept[rule.name] = _Kept(state.version, asks, verdict)
-            for effect in kept.effects:
+            if kept is None or kept.version != state.version or kept.shares:
+                kept = self._kept[rule.name] = self._work_out(rule, state, fresh)
+            _, asks, verdict, floating, shares = kept
+            for effect in asks:
                 effects.setdefault(effect.on, []).append(effect)
-            if kept.verdict is not None:
-                verdicts.append(kept.verdict)
+            if verdict is not None:
+                verdicts.append(verdict)
+            if floating or shares:
+                floats, shared = floats or floating, shared or (shares and state.tripped)
         return RuleDemands(effects, verdicts, floats, shared)
+
+    def _work_out(self, rule: PolicyRule, state: State, fresh: Limits | None) -> _Kept:
+        asks = [*self._effects(rule, state, fresh)] if rule.acts else []
+        verdict = None if at_ease(rule, state) else _verdict(rule, state)
+        floats = rule.acts and state.tripped and _is_phase(rule)
+        return _Kept(state.version, asks, verdict, floats, rule.policy.of == "last")
 
     def _effects(self, rule: PolicyRule, state: State, fresh: Limits | None) -> Iterator[Effect]:
         policy = rule.policy

@@ -29,9 +29,9 @@ __all__ = ["JudgedMoment", "Measured", "Moment", "Watches"]
 GOOD, MISSING = Quality.GOOD, Quality.MISSING
 Measured = tuple[float | None, Quality]
 Pair = tuple[PolicyRule, State]
-_Member = tuple[int, PolicyRule, State, Gate | None, float]
-"""Its place among all rules, the rule, its state, its gate, and the signed value below which
-nothing follows."""
+_Member = tuple[int, PolicyRule, State, float]
+"""Its place among all rules, the rule, its state, and the signed value below which nothing
+follows."""
 _Active = tuple[int, PolicyRule, State]
 
 
@@ -62,17 +62,13 @@ class JudgedMoment(NamedTuple):
 
 
 class Watch:
-    """Levels of one value that grow in the same direction."""
+    """Levels of one value that grow in the same direction, with the same gate."""
 
-    __slots__ = ("absent", "calm", "members", "passed", "quiet", "sign", "source")
+    __slots__ = ("_gate", "absent", "calm", "members", "passed")
 
-    def __init__(self, source: int, sign: int, members: Sequence[_Member]) -> None:
-        self.source = source
-        """Which measured value."""
-        self.sign = sign
+    def __init__(self, gate: Gate | None, members: Sequence[_Member]) -> None:
+        self._gate = gate
         self.members = members
-        self.quiet = min(below for *_, below in members)
-        """Below this signed value nothing follows in any of them."""
         self.calm = False
         """Nothing is under way in any of them."""
         self.absent = False
@@ -84,25 +80,30 @@ class Watch:
         """Give every level the value that passed over it."""
         value, self.passed = self.passed, None
         if value is not None:
-            for _, _, state, gate, _ in self.members:
-                state.value, state.applies = value, applies(gate) is True
+            is_open = applies(self._gate) is True
+            for _, _, state, _ in self.members:
+                state.value, state.applies = value, is_open
 
 
 class Watches:
     """All rules, by the value they look at; curves apart, since one of them often follows."""
 
     def __init__(self, pairs: Iterable[Pair]) -> None:
-        found: dict[tuple[int, int, bool], list[_Member]] = {}
+        found: dict[tuple[int, int, Gate | None, bool], list[_Member]] = {}
         for place, (rule, state) in enumerate(pairs):
-            member = (place, rule, state, rule.gate, _quiet_below(rule))
-            key = (rule.source, rule.sign, rule.curve is not None)
+            member = (place, rule, state, _quiet_below(rule))
+            key = (rule.source, rule.sign, rule.gate, rule.curve is not None)
             found.setdefault(key, []).append(member)
-        self._watches = [Watch(key[0], key[1], members) for key, members in found.items()]
-        self._rows = [(watch, watch.source, watch.sign, watch.quiet) for watch in self._watches]
+        self._rows = [
+            (Watch(gate, members), source, sign, min(below for *_, below in members), gate)
+            for (source, sign, gate, _), members in found.items()
+        ]
+        """With which measured value, its sign, below which signed value nothing follows in any of
+        the levels, and outside of which gate nothing does."""
 
     def tell(self, applies: Callable[[Gate | None], bool | None]) -> None:
         """Bring up to date what every level last saw."""
-        for watch in self._watches:
+        for watch, *_ in self._rows:
             watch.tell(applies)
 
     def judge(self, measured: Sequence[Measured], moment: Moment) -> JudgedMoment:
@@ -111,11 +112,11 @@ class Watches:
         events: list[tuple[int, Event]] = []
         reread = False
         applies_of = moment.applies
-        for watch, source, sign, quiet in self._rows:
+        for watch, source, sign, quiet, gate in self._rows:
             value, quality = measured[source]
             signed = value * sign if quality is GOOD and value is not None else None
             if signed is not None:
-                if watch.calm and signed < quiet:
+                if watch.calm and (signed < quiet or (gate and applies_of(gate) is False)):
                     watch.passed = value
                     continue
             elif watch.absent and quality is MISSING and value is None:
@@ -123,8 +124,8 @@ class Watches:
             if watch.passed is not None:
                 watch.tell(applies_of)
             watch.calm, watch.absent = True, quality is MISSING
-            for place, rule, state, gate, below in watch.members:
-                applies = True if gate is None else applies_of(gate)
+            applies = True if gate is None else applies_of(gate)
+            for place, rule, state, below in watch.members:
                 if signed is None:
                     ways = False
                 elif (signed < below if applies else applies is False) and state.at_rest:
@@ -143,8 +144,8 @@ class Watches:
                     reread = reread or (state.since is not None and not state.tripped)
                 if state.tripped or state.missing or state.fraction < 1.0:
                     active.append((place, rule, state))
-        active.sort(key=_place)
-        events.sort(key=_place)
+        active.sort()  # by place: no two are the same
+        events.sort()
         return JudgedMoment(
             [(rule, state) for _, rule, state in active], [event for _, event in events], reread
         )
@@ -165,10 +166,6 @@ def _advance(
         fresh=moment.fresh, loaded=moment.loaded,
         over=release is not None and moment.applies(release),
     )  # fmt: skip
-
-
-def _place(item: _Active | tuple[int, Event]) -> int:
-    return item[0]
 
 
 def _quiet_below(rule: PolicyRule) -> float:
