@@ -281,7 +281,8 @@ def _balancing() -> list[Policy]:
     return [
         rule("voltage", "the cells are not full enough to be compared", "max_cell", over=False,
              trip="balance_rest", release="balance_start"),
-        rule("delta", "the cells are equal", "cell_delta", over=False, trip=0.005, release=0.010),
+        rule("delta", "the cells are equal", "cell_delta", over=False, trip=0.005, release=0.010,
+             off_delay=30.0),  # noise of the cells reaches from one to the other
         rule("rate", "the current is too high to compare cells", "rate", trip=0.2, release=0.15,
              off_delay=10.0),
         rule("discharging", "the pack is being discharged", "discharge_rate", trip=0.02,
