@@ -46,6 +46,7 @@ _WARM = {"trip": "80 %", "release": "60 %"}
 _ROWS: Mapping[str, Mapping[str, str]] = {
     "cell_overvoltage_derate": _was_curve("ov_derate_release", "1 min"),
     "cell_undervoltage_derate": _was_curve("uv_derate_release", "1 min"),
+    "pack_overvoltage": {"inside_bms": "30 mV"},
     "deep_discharge": {"reset": "manual"},
     "charge_heat_warning": _WARM,
     "charge_heat_derate": _was_curve("85 %"),

@@ -67,7 +67,7 @@ def _voltage() -> Iterator[Policy]:
     yield from record(
         "pack_overvoltage", "pack_voltage", _CHARGE,
         trip("the pack voltage is too high", trip="ov_trip", release="ov_release", on_delay=2.0,
-             off_delay=60.0, inside_bms=0.03),
+             off_delay=60.0, inside_bms=0.01),  # per cell; chargers end 0.1 V below it
         bms="pack_ovp",
     )  # fmt: skip
     yield from record(
@@ -320,7 +320,8 @@ def _balancing() -> Iterator[Policy]:
         "balance", "", _BALANCE,
         rule("voltage", "the cells are not full enough to be compared", "max_cell", over=False,
              trip="balance_rest", release="balance_start"),
-        rule("delta", "the cells are equal", "cell_delta", over=False, trip=0.005, release=0.010),
+        rule("delta", "the cells are equal", "cell_delta", over=False, trip=0.005, release=0.010,
+             off_delay=30.0),  # noise of the cells reaches from one to the other
         rule("rate", "the current is too high to compare cells", "rate", trip=0.2, release=0.15,
              off_delay=10.0),
         rule("discharging", "the pack is being discharged", "discharge_rate", trip=0.02,
