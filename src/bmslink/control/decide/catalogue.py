@@ -29,6 +29,8 @@ _T = TypeVar("_T")
 _CHARGE, _DISCHARGE, _BALANCE = (Action.CHARGE,), (Action.DISCHARGE,), (Action.BALANCE,)
 _BOTH = (Action.CHARGE, Action.DISCHARGE)
 _LOCKOUT = (3, 900.0)
+_SLOW_LOCKOUT = (3, 3600.0)
+"""Of what takes minutes to trip: four of its trips do not fit into a quarter of an hour."""
 _MANUAL = Reset.MANUAL
 
 
@@ -111,7 +113,7 @@ def _current(way: str, action: tuple[Action, ...]) -> list[Policy]:
         _warn(f"{way}_overcurrent_warning", f"{way} current above its rating", load, trip=105.0,
               release=90.0, on_delay=60.0),
         _trip(f"{way}_overcurrent", f"{way} current above its rating for long", load, trip=105.0,
-              on_delay=300.0, **back),
+              on_delay=300.0, lockout=_SLOW_LOCKOUT, **back),
         _trip(f"{way}_overcurrent_fast", f"{way} current far above its rating", load, trip=120.0,
               on_delay=10.0, on_missing=_OTHERS, **back),
         # a motor or an inverter that starts draws more for a second
@@ -121,7 +123,7 @@ def _current(way: str, action: tuple[Action, ...]) -> list[Policy]:
         _derate(f"{way}_heat_derate", f"the {way} current falls before its path is hot", heat,
                 acts=action, curve=heat),
         _trip(f"{way}_heat", f"the {way} path is hot (I²t)", heat, trip=100.0, release=60.0,
-              acts=action),
+              acts=action, lockout=_SLOW_LOCKOUT),
     ]  # fmt: skip
 
 
