@@ -49,7 +49,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 def _counted(item: pytest.Item) -> bool:
-    own = item.get_closest_marker("counted") or TESTS / "protocols" in item.path.parents
+    own = item.get_closest_marker("counted") or (
+        TESTS / "protocols" in item.path.parents and item.get_closest_marker("uncounted") is None
+    )
     by_chance = is_hypothesis_test(getattr(item, "obj", None))
     return bool(own) and not by_chance and item.get_closest_marker("slow") is None
 
@@ -72,7 +74,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 settings.register_profile(
     "bmslink",
     deadline=None,
-    max_examples=1000 if WHOLE_SWEEP else 100,
+    max_examples=1000 if WHOLE_SWEEP else 50,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("bmslink")
