@@ -22,7 +22,8 @@ from bmslink.control.decide.engine import Engine
 from bmslink.control.decide.limiter import UNHEARD
 from bmslink.control.decide.limits import Limit
 from bmslink.control.decide.policy import Action, PolicySet, Severity
-from bmslink.control.decide.rule import PolicyRule, State
+from bmslink.control.decide.quantities import Gate
+from bmslink.control.decide.rule import PolicyRule
 from bmslink.control.decide.sample import Quality
 
 __all__ = ["Backtest", "backtest"]
@@ -39,7 +40,8 @@ _BASES = {"ccl": "rating", "dcl": "rating", "cvl": "charge_voltage"}
 class _Watched(msgspec.Struct):
     """What comes nearest to the danger, for all rules that look at the same."""
 
-    state: State
+    source: int
+    gate: Gate | None
     sign: int
     rules: list[PolicyRule]
     worst: float = -math.inf
@@ -126,8 +128,10 @@ class Backtest:
         self._entry = entry
         self._take(entry.time, decision)
         for group in self._watched:
-            value = group.state.value
-            if value is not None and group.state.applies and value * group.sign > group.worst:
+            value, worth = engine.measured[group.source]
+            if value is None or worth is not Quality.GOOD or value * group.sign <= group.worst:
+                continue
+            if engine.applies(group.gate):
                 group.worst, group.time = value * group.sign, entry.time
 
     def _take(self, time: float, decision: Decision) -> None:
@@ -288,12 +292,13 @@ def _sorted(sums: Mapping[str, float]) -> dict[str, float]:
 
 def _watched(engine: Engine) -> list[_Watched]:
     groups: dict[tuple[object, ...], _Watched] = {}
-    for rule, state in engine.rules:
+    for rule, _ in engine.rules:
         measured = bool(rule.quantity.unit) and math.isfinite(rule.trip) and not rule.timeless
         if not measured or rule.policy.acts == (Action.BALANCE,):
             continue
         key = (rule.source, rule.sign, rule.gate)
-        groups.setdefault(key, _Watched(state, rule.sign, [])).rules.append(rule)
+        group = groups.setdefault(key, _Watched(rule.source, rule.gate, rule.sign, []))
+        group.rules.append(rule)
     return list(groups.values())
 
 

@@ -113,7 +113,7 @@ class Engine:
         plan = compile_policies(
             self.plan.policies, self._settings, acting=self._acting, poll=poll, sink=self._sink
         )
-        self._watches.tell(self._applies)
+        self._watches.tell(self.applies)
         self.plan = plan  # the same policies in the same order
         self._refresh = _REFRESH * poll
         self._line_up(plan.rules)
@@ -185,7 +185,7 @@ class Engine:
     @property
     def rules(self) -> Sequence[tuple[PolicyRule, State]]:
         """All policies at work and what each remembers, to be looked at."""
-        self._watches.tell(self._applies)
+        self._watches.tell(self.applies)
         return self._pairs
 
     def emergency_stop(self, reason: str) -> None:
@@ -283,7 +283,7 @@ class Engine:
         stale = self._stale = history.age > timing.stale_after or not self._heard
         self._opened.clear()
         loaded = abs(sample.current or 0.0) > _SAG_RATE * history.battery.capacity
-        moment = Moment(sample, now, timing, fresh, loaded, self._applies, self._stop_reason)
+        moment = Moment(sample, now, timing, fresh, loaded, self.applies, self._stop_reason)
         self.measured = self._measure(sample, stale=stale)
         active, events, reread = self._watches.judge(self.measured, moment)
         return self._publisher.publish(
@@ -297,7 +297,7 @@ class Engine:
             reread=reread,
         )
 
-    def _applies(self, gate: Gate | None) -> bool | None:
+    def applies(self, gate: Gate | None) -> bool | None:
         """Whether a gate is open, asked once in a cycle; of old data nobody can tell."""
         if gate is None:
             return True

@@ -155,7 +155,7 @@ def _probe_at(s: Sample, value: float) -> str:
 
 
 def _silent(s: Sample, _h: PackHistory, probes: tuple[str, ...]) -> float | None:
-    if not probes and s.whole and not s.open:
+    if not probes and s.whole and not s.broken:
         return 0.0
     return float(len(probes or s.probes) - len(_working(s, probes)))
 

@@ -59,7 +59,7 @@ GOOD, SUSPECT, MISSING = Quality.GOOD, Quality.SUSPECT, Quality.MISSING
 
 
 class _Cells(NamedTuple):
-    """What the cells say: V."""
+    """What they say: V."""
 
     known: tuple[float, ...]
     low: float | None
@@ -75,7 +75,7 @@ class _Probes(NamedTuple):
     probes: tuple[str, ...]
     known: tuple[float, ...]
     whole: bool
-    open: tuple[str, ...]
+    broken: tuple[str, ...]
     quality: Quality
 
 
@@ -108,7 +108,7 @@ class Sample(msgspec.Struct, kw_only=True):
     """What those say that say something, °C."""
     whole: bool = False
     """There are such probes, and all of them say something."""
-    open: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
     """Those of them whose wire is broken: they read -40 °C, the end of their range."""
     quality: dict[str, Quality]
     """One for each of FIELDS."""
@@ -119,7 +119,7 @@ class Sample(msgspec.Struct, kw_only=True):
 
     def open_probes(self, probes: tuple[str, ...] = ()) -> tuple[str, ...]:
         """Those of these probes (none: of all cell probes) whose wire is broken."""
-        return _open(self.temperatures, probes) if probes else self.open
+        return _broken(self.temperatures, probes) if probes else self.broken
 
     def told_by(self, probes: tuple[str, ...] = ()) -> Sequence[float]:
         """What these probes (none: all cell probes) say, °C."""
@@ -139,6 +139,7 @@ class Qualifier:
     def __init__(self, battery: Battery, asked: Collection[str] = ()) -> None:
         """`asked`: the probes that policies name."""
         self._battery = battery
+        self._pack_range = battery.cells * _LOWEST, battery.cells * _HIGHEST
         self._asked = frozenset((*battery.sensors, *asked))
         self._last: Sample | None = None
         self._good: dict[str, Sample] = {}
@@ -187,7 +188,7 @@ class Qualifier:
             soc=None,
             temperatures={},
             probes=(),
-            quality=dict.fromkeys(FIELDS, Quality.MISSING),
+            quality=dict.fromkeys(FIELDS, MISSING),
         )
 
     def sample(self, reading: Reading, now: float) -> Sample:
@@ -210,23 +211,22 @@ class Qualifier:
             probes=told.probes,
             known=told.known,
             whole=told.whole,
-            open=told.open,
+            broken=told.broken,
             quality={
                 "cells": cells_quality,
-                "voltage": self._pack_quality(voltage),
+                "voltage": _within(voltage, *self._pack_range),
                 "current": current_quality,
                 "soc": _within(soc, 0.0, 100.0),
                 "temperatures": told.quality,
-                "state": Quality.GOOD,
-                "conditions": Quality.GOOD if reading.conditions_known else Quality.MISSING,
+                "state": GOOD,
+                "conditions": GOOD if reading.conditions_known else MISSING,
             },
         )
         self._look_for_jumps(sample)
         found = sample.quality
-        if found["cells"] == Quality.SUSPECT:
-            found["voltage"] = max(found["voltage"], Quality.SUSPECT)
-            for field in ("state", "conditions"):  # bits beside broken values prove nothing
-                found[field] = max(found[field], Quality.SUSPECT)
+        if found["cells"] is SUSPECT:
+            for field in ("voltage", "state", "conditions"):  # bits beside such prove nothing
+                found[field] = max(found[field], SUSPECT)
         self._look_for_frost(sample)
         self._last = sample
         for field in _NEAR:
@@ -264,7 +264,7 @@ class Qualifier:
         known = tuple([t for t in map(clean.get, probes) if t is not None])
         whole = bool(probes) and len(known) == len(probes)
         self._told = dict(told)
-        self._said = _Probes(clean, probes, known, whole, _open(clean, probes), quality)
+        self._said = _Probes(clean, probes, known, whole, _broken(clean, probes), quality)
         return self._said
 
     def _choose_probes(self, told: set[str]) -> None:
@@ -280,18 +280,14 @@ class Qualifier:
     def _current(self, reading: Reading) -> tuple[float | None, Quality]:
         current = _number(reading.current)
         if current is None:
-            return None, Quality.MISSING
+            return None, MISSING
         size, capacity = abs(current), self._battery.capacity
         if size > HIGHEST_RATE * capacity:
-            return current, Quality.SUSPECT
+            return current, SUSPECT
         sign = reading.raw.get("current_sign")
         if size > _NEAR_ZERO * capacity and isinstance(sign, str) and sign in _NO_SIGN:
-            return current, Quality.SUSPECT
-        return current, Quality.GOOD
-
-    def _pack_quality(self, voltage: float | None) -> Quality:
-        cells = self._battery.cells
-        return _within(voltage, cells * _LOWEST, cells * _HIGHEST)
+            return current, SUSPECT
+        return current, GOOD
 
     # -- against what came before ----------------------------------------------------------------
 
@@ -306,7 +302,7 @@ class Qualifier:
                 continue
             good = self._good.get(field)
             if good is None or good is last or not near(sample, good):
-                sample.quality[field] = Quality.SUSPECT
+                sample.quality[field] = SUSPECT
 
     def _look_for_frost(self, sample: Sample) -> None:
         reading, now = sample.reading, sample.time
@@ -388,7 +384,7 @@ _NEAR: dict[str, Callable[[Sample, Sample], bool]] = {
 """Whether a field of two samples is as near as the time between them allows."""
 
 
-def _open(told: Mapping[str, float | None], probes: Iterable[str]) -> tuple[str, ...]:
+def _broken(told: Mapping[str, float | None], probes: Iterable[str]) -> tuple[str, ...]:
     return tuple([n for n in probes if (t := told.get(n)) is not None and t <= OPEN])
 
 
@@ -398,5 +394,5 @@ def _number(value: float | None) -> float | None:
 
 def _within(value: float | None, low: float, high: float) -> Quality:
     if value is None:
-        return Quality.MISSING
-    return Quality.GOOD if low <= value <= high else Quality.SUSPECT
+        return MISSING
+    return GOOD if low <= value <= high else SUSPECT
