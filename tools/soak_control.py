@@ -313,6 +313,8 @@ def tell(story: Story, seed: int, period: float) -> bool:
 
 # ------------------------------------------------------------------------------- the figures
 
+say = partial(print, flush=True)  # a soak of an hour is read while it runs
+
 
 def _violated(seed: int, count: int, period: float, drop_outs: float) -> Tally:
     return violate(count, seed, period, drop_outs=drop_outs)
@@ -328,23 +330,23 @@ def _show_violations(chosen: argparse.Namespace) -> int:
         one = partial(_violated, count=count, period=chosen.period, drop_outs=chosen.drop_outs)
         for part in pool.map(one, seeds):
             tally.add(part)
-    print(
+    say(
         f"violations: {tally.total} injected, {len(tally.missed)} missed; a sample every "
         f"{chosen.period:g} s, {tally.samples} samples, {tally.lost} lost, {tally.corrupted} "
         f"corrupted ({time.monotonic() - start:.0f} s)"
     )
     for name, count in sorted(tally.injected.items()):
         half, most, longest = (tally.within(name, share) for share in (0.5, 0.99, 1.0))
-        print(f"  {name:<32} {count:>8}  {half:3.0f} s  99 %: {most:3.0f} s  all: {longest:3.0f} s")
+        say(f"  {name:<32} {count:>8}  {half:3.0f} s  99 %: {most:3.0f} s  all: {longest:3.0f} s")
     for missed in tally.missed[:20]:
-        print(f"  MISSED {missed}")
+        say(f"  MISSED {missed}")
     return len(tally.missed)
 
 
 def _show_quiet(days: float, seed: int, period: float) -> int:
     start = time.monotonic()
     false, wire = quiet(days, seed, period)
-    print(
+    say(
         f"quiet: {days:g} days, a sample every {period:g} s, {wire.samples} samples, "
         f"{wire.lost} lost, {wire.corrupted} corrupted: {false.total()} false trips "
         f"{dict(+false) or ''} ({time.monotonic() - start:.0f} s)"
@@ -367,7 +369,7 @@ def main(arguments: list[str]) -> int:
     for story in STORIES:
         seen = all(tell(story, chosen.seed + n, chosen.period) for n in range(3))
         bad += not seen
-        print(f"story: {story.name}: {'seen' if seen else 'MISSED'} by {story.policy}")
+        say(f"story: {story.name}: {'seen' if seen else 'MISSED'} by {story.policy}")
     return 1 if bad else 0
 
 
