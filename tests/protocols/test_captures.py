@@ -75,7 +75,6 @@ def test_what_the_source_published_and_the_notes_expect(path: Path) -> None:
             assert goldens.disagreements(alone, piece.extra["published"]) == []
 
 
-@pytest.mark.uncounted
 @each_capture
 def test_independent_programs_agree(path: Path) -> None:
     for one in recorded_verdicts.comparisons(*opened(path)):
@@ -165,7 +164,6 @@ def test_one_flipped_bit_loses_one_frame_and_nothing_after_it(path: Path) -> Non
             assert bytes(broken) not in raws or framer.encode(found[0]) == bytes(broken)
 
 
-@pytest.mark.uncounted
 @each_alone
 def test_truncated_frames_do_not_swallow_the_next(path: Path) -> None:
     header, frames = valid_frames(path)
