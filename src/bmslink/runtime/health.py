@@ -9,7 +9,7 @@ from typing import Any, Literal
 from bmslink.board import Board
 from bmslink.errors import LinkClosed
 
-__all__ = ["Health", "PackState", "link_counters"]
+__all__ = ["PackHealth", "PackState", "link_counters"]
 
 PackState = Literal[
     "starting", "ok", "silent", "lost", "replaced", "lent", "released", "failed", "ended"
@@ -22,7 +22,7 @@ a recording that is over."""
 
 
 @dataclass(slots=True)
-class Health:
+class PackHealth:
     """Of one pack. Times are for show only."""
 
     state: PackState = "starting"

@@ -26,7 +26,7 @@ from bmslink.link.turns import Preempted, Preemption, Turns, Urgency, preemptibl
 from bmslink.model import Command, Identity, Reading, Switch
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.runtime.feed import Feed, PackEvent
-from bmslink.runtime.health import Health, PackState, link_counters
+from bmslink.runtime.health import PackHealth, PackState, link_counters
 from bmslink.runtime.pack_loop import follow
 from bmslink.runtime.pack_policies import PackPolicies
 from bmslink.runtime.service_file import PackPlan
@@ -66,7 +66,7 @@ class ServedPack:
         """Who answers; `None` until it said so."""
         self.settings: SettingsSnapshot | None = None
         """Its settings, as they were looked at last; `None` where they were not."""
-        self.health = Health()
+        self.health = PackHealth()
         self.heard: float | None = None
         """When the latest reading came, s of the loop's clock."""
         self.turned = 0.0

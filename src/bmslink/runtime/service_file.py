@@ -132,7 +132,7 @@ def load_plan(targets: Sequence[str] = (), path: Path | None = None) -> ServiceP
     place = path or service_path()
     if path is not None and not path.exists():
         raise TargetError(f"{path} does not exist.")
-    reader = _Reader(place)
+    reader = _ServiceReader(place)
     plans = [*reader.targets(targets)] if targets else [*reader.all()]
     if not plans:
         raise TargetError(
@@ -150,7 +150,7 @@ def load_plan(targets: Sequence[str] = (), path: Path | None = None) -> ServiceP
     )
 
 
-class _Reader:
+class _ServiceReader:
     """One bmslink.toml, read for the service."""
 
     def __init__(self, path: Path) -> None:
