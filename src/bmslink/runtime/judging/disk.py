@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import NamedTuple
 
@@ -33,6 +34,8 @@ class DiskQueue:
     def __init__(self, most: int = _MOST) -> None:
         self.lost = 0
         """How many pieces were given up because too many waited."""
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="disk")
+        """The one that writes."""
         self._most = most
         self._waiting: OrderedDict[str, _Job] = OrderedDict()
         self._news = asyncio.Event()
@@ -60,13 +63,18 @@ class DiskQueue:
 
     async def run(self) -> None:
         """Write until cancelled."""
+        loop = asyncio.get_running_loop()
         while True:
             await self._news.wait()
             self._news.clear()
             while self._waiting:
                 _, job = self._waiting.popitem(last=False)
-                job.ended(await asyncio.to_thread(_written, job.write))
+                job.ended(await loop.run_in_executor(self.thread, _written, job.write))
             self._idle.set()
+
+    def close(self) -> None:
+        """Nothing more is written."""
+        self.thread.shutdown(wait=False, cancel_futures=True)
 
     async def flush(self, within: float) -> bool:
         """Wait until all is written, at most so many seconds; whether it is."""
