@@ -97,13 +97,14 @@ async def test_a_port_that_is_missing_at_the_start_is_waited_for_and_the_pack_is
         assert (pack.health.state, pack.reading) == ("lost", None)
         assert "There is no port /dev/a" in pack.health.error
         assert pack.decision is not None and pack.decision.stale
-        assert not permitted(bench, "a")
+        assert pack.decision.limits.dcl.value == pack.decision.limits.ccl.value == 0
         assert bench.service.healthy, "a missing port is no hang"
         bench.plugs["a"].insert("jbd")
         await asyncio.sleep(45)
         assert pack.health.state == "ok"
         assert permitted(bench, "a")
-    assert bench.what("a")[:2] == ["lost", "ok"]
+    told = bench.what("a")
+    assert (told[0], told.count("lost"), told.count("ok")) == ("lost", 1, 1)
 
 
 async def test_a_pulled_cable_is_opened_again_with_longer_and_longer_pauses() -> None:
@@ -121,7 +122,7 @@ async def test_a_pulled_cable_is_opened_again_with_longer_and_longer_pauses() ->
         assert bench.service.packs["a"].health.state == "ok"
         link = bench.service.packs["a"].status()["health"]["link"]
     assert link["openings"] == 2
-    assert link["requests"] == link["answers"] > 20
+    assert link["requests"] - 1 <= link["answers"] > 20
     assert len(bench.times("b")) > 240, "the other pack noticed nothing"
     assert bench.what("b") == ["ok"]
 
@@ -190,7 +191,7 @@ async def test_a_silent_pack_is_no_hang_and_a_task_that_stopped_is_one() -> None
     bench = Bench(plan_of("a"))
     bench.plugs["a"].insert("jbd").faults.enable("silent")
     async with bench.running():
-        await asyncio.sleep(3600)
+        await asyncio.sleep(600)
         assert bench.service.packs["a"].health.state == "silent"
         assert bench.service.healthy
         bench.plugs["a"].opening = 1e9
@@ -257,31 +258,31 @@ async def test_off_goes_before_commands_and_polls() -> None:
 async def test_a_silent_pack_starves_nobody_on_its_line_and_off_does_not_wait_for_it() -> None:
     plans = [plan_of(f"p{n}", interval=2.0) for n in (1, 2, 3)]
     plans = [
-        replace(plan, endpoint=parse_target(f"jbd+serial:///dev/bus?address={n}"))
+        replace(plan, endpoint=parse_target(f"jk-modbus+serial:///dev/bus?address={n}"))
         for n, plan in enumerate(plans, 1)
     ]
     bench = Bench(*plans, shares=True)
     plug = bench.plugs["p1"]
-    plug.insert("jbd", address=[1, 2])
+    plug.insert("jk-modbus", address=[1, 2])
     async with bench.running():
-        await asyncio.sleep(600)
+        await asyncio.sleep(100)
         assert bench.service.packs["p3"].health.state == "silent"
         for name in ("p1", "p2"):
-            assert len(bench.times(name)) >= 260, name
+            assert len(bench.times(name)) >= 40, name
         plug.remembers = True
         waits = []
         loop = asyncio.get_running_loop()
-        for number in range(20):
+        for number in range(8):
             await asyncio.sleep(3.1 + number * 0.37)
             asked, before = loop.time(), len(plug.sent)
             await bench.service.packs["p1"].switch_off("charge" if number % 2 else "discharge")
-            waits.append(next(t for t, b in plug.sent[before:] if 0xE1 in b[:4]) - asked)
+            waits.append(next(t for t, b in plug.sent[before:] if b[:2] == b"\1\x10") - asked)
         assert max(waits) <= 0.75, "the try in progress, and the gap"
         device = plug.device
         assert device is not None
-        plug.insert("jbd", address=[1, 2, 3])
+        plug.insert("jk-modbus", address=[1, 2, 3])
         bench.plugs["p1"].users[0].lose()
-        await asyncio.sleep(60)
+        await asyncio.sleep(40)
         assert bench.service.packs["p3"].health.state == "ok"
 
 
@@ -336,8 +337,8 @@ async def test_a_full_disk_stops_nothing_and_is_said_once(
     bench = Bench(plan_of("a", policies=POLICIES))
     bench.plugs["a"].insert("jbd")
     async with bench.running():
-        await asyncio.sleep(600)
-        assert len(bench.times("a")) >= 595
+        await asyncio.sleep(200)
+        assert len(bench.times("a")) >= 195
         assert bench.what("a").count("trouble") == 2, "the state once, the journal once"
         full = False
         (tmp_path / "journal").unlink()
@@ -348,7 +349,7 @@ async def test_a_full_disk_stops_nothing_and_is_said_once(
 async def test_a_restart_raises_no_limit_sooner_than_no_restart(tmp_path: Path) -> None:
     """Killed in the middle of a trip: what was withdrawn is withdrawn after the restart."""
     bench = Bench(plan_of("a", "jk02", policies=POLICIES))
-    device = bench.plugs["a"].insert("jk02", load="none")
+    device = bench.plugs["a"].insert("jk02", load="idle")
     async with bench.running():
         await asyncio.sleep(20)
         assert permitted(bench, "a")

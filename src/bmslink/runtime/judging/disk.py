@@ -14,8 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import NamedTuple
 
-from bmslink.errors import BmsError
-
 __all__ = ["DiskQueue"]
 
 _log = logging.getLogger(__name__)
@@ -62,14 +60,18 @@ class DiskQueue:
         self._news.set()
 
     async def run(self) -> None:
-        """Write until cancelled."""
+        """Write until cancelled; whatever goes wrong with one piece ends nothing."""
         loop = asyncio.get_running_loop()
         while True:
             await self._news.wait()
             self._news.clear()
             while self._waiting:
                 _, job = self._waiting.popitem(last=False)
-                job.ended(await loop.run_in_executor(self.thread, _written, job.write))
+                written = loop.run_in_executor(self.thread, job.write)
+                (error,) = await asyncio.gather(written, return_exceptions=True)
+                if error is not None:
+                    _log.debug("Not written:", exc_info=error)
+                job.ended("" if error is None else str(error) or type(error).__name__)
             self._idle.set()
 
     def close(self) -> None:
@@ -84,13 +86,3 @@ class DiskQueue:
         except TimeoutError:
             return False
         return True
-
-
-def _written(write: Callable[[], None]) -> str:
-    """Why it could not be written; empty where it was."""
-    try:
-        write()
-    except (BmsError, OSError, ValueError) as error:
-        _log.debug("Not written:", exc_info=True)
-        return str(error) or type(error).__name__
-    return ""
