@@ -272,9 +272,14 @@ async def child(folder: Path) -> None:
     service = Service(load_plan([], folder / "bmslink.toml"))
 
     async def listen() -> None:
+        due = 0.0
         with service.feed.subscribe(kinds=["reading"]) as news:
             async for item in news:
-                print(json.dumps({"pack": item.pack, "memory": memory()}), flush=True)
+                now = asyncio.get_running_loop().time()
+                told: dict[str, object] = {"pack": item.pack, "cpu": time.process_time()}
+                if now >= due:
+                    told["memory"], due = memory(), now + 5
+                print(json.dumps(told), flush=True)
 
     async def stir() -> None:
         while True:
@@ -344,6 +349,8 @@ class Household:
         self.heard: dict[str, float] = {}
         self.memory: list[tuple[float, float]] = []
         self.restarts: list[float] = []
+        self.first: list[float] = []
+        """CPU time of each process at its first reading, s."""
         self.findings: list[str] = []
         self.faults = 0
         self.process: asyncio.subprocess.Process | None = None
@@ -367,10 +374,15 @@ class Household:
         self.reader = asyncio.create_task(self._read(self.process))
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
+        first = True
         while process.stdout is not None and (line := await process.stdout.readline()):
             told = json.loads(line)
+            if first:
+                self.first.append(told["cpu"])
+            first = False
             self.heard[told["pack"]] = time.monotonic()
-            self.memory.append((time.monotonic(), told["memory"]))
+            if "memory" in told:
+                self.memory.append((time.monotonic(), told["memory"]))
             del self.memory[:-20_000]
 
     async def kill(self) -> None:
@@ -441,7 +453,8 @@ class Household:
             near = sorted(m for t, m in self.memory if abs(t - moment) <= 60)
             return near[len(near) // 2] if near else 0.0
 
-        return around(self.memory[-1][0] - 60) - around(begun + 300)
+        early = around(begun + 300)
+        return around(self.memory[-1][0] - 60) - early if early else 0.0
 
 
 async def minutes(length: float, seed: int, folder: Path) -> bool:
