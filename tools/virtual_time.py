@@ -24,7 +24,7 @@ class _InstantSelector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[Any]:
         ready = super().select(0)
-        if not ready and self.loop.at_work:
+        if not ready and self.loop.at_work and timeout != 0:
             return super().select(None)  # the thread says so when it is done
         if not ready and timeout:
             self.loop.now += timeout
