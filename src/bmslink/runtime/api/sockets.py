@@ -59,6 +59,11 @@ def local_socket(path: Path, *, group: bool = False) -> Iterator[socket.socket]:
 def _make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     found = folder.stat()
+    if os.name == "posix" and found.st_uid not in (os.geteuid(), 0):
+        raise PortDenied(
+            f"{folder} belongs to somebody else, who could put another socket there; name another "
+            "folder with BMSLINK_RUNTIME."
+        )
     if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
         raise PortDenied(
             f"Everybody may write in {folder}, so anybody could put another socket there; take "

@@ -7,7 +7,7 @@ told how many (`event: lost`), and delays nobody.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response, StreamingResponse
@@ -37,7 +37,8 @@ class EventStreams:
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
-        self._open = 0
+        self.open = 0
+        """How many listen now."""
 
     def response(
         self, kinds: Sequence[str], packs: Collection[str] | None, now: _Now, *, body: bool = True
@@ -47,32 +48,43 @@ class EventStreams:
         wanted = [_kind(text) for text in kinds] or list(KINDS)
         if not body:
             return Response(media_type=_TYPE, headers=_HEADERS)
-        if self._open >= MOST_LISTENERS:
+        if self.open >= MOST_LISTENERS:
             raise Refusal(
                 503,
                 f"There are {MOST_LISTENERS} listeners already.",
                 "Close one, or poll GET /api/v1/packs.",
                 headers={"retry-after": "10"},
             )
-        return _Stream(self, wanted, packs, now)
-
-    async def chunks(
-        self, kinds: Collection[Kind], packs: Collection[str] | None, now: _Now
-    ) -> AsyncIterator[str]:
-        """The text of one stream, until the feed is closed."""
-        yield _RETRY
-        with self._feed.subscribe(kinds=kinds, packs=packs) as listener:
-            for item in filter(listener.wants, now()):
-                yield _event(item)
-            async for text in _news(listener):
-                yield text
-
-    async def counted(self, stream: AsyncIterator[None]) -> None:
-        """Not used."""
+        return _Stream(self, _chunks(self._feed, wanted, packs, now))
 
 
 class _Stream(StreamingResponse):
-    pass
+    """One listener, which is forgotten whatever ends it."""
+
+    def __init__(self, streams: EventStreams, chunks: AsyncGenerator[str]) -> None:
+        super().__init__(chunks, media_type=_TYPE, headers=_HEADERS)
+        self._streams = streams
+        self._chunks = chunks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._streams.open += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._streams.open -= 1
+            await self._chunks.aclose()
+
+
+async def _chunks(
+    feed: Feed, kinds: Collection[Kind], packs: Collection[str] | None, now: _Now
+) -> AsyncGenerator[str]:
+    """The text of a stream, until the feed is closed."""
+    yield _RETRY
+    with feed.subscribe(kinds=kinds, packs=packs) as listener:
+        for item in filter(listener.wants, now()):
+            yield _event(item)
+        async for text in _news(listener):
+            yield text
 
 
 async def _news(listener: Subscription) -> AsyncIterator[str]:
