@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-
 from asgi_support import LOCAL, STRANGER, App, ask
+
 from bmslink.errors import GateError, LinkTimeout
 from bmslink.runtime.api.answers import answer
 from bmslink.runtime.api.guard import BODY_TIME, LONGEST_BODY, Access, Guard

@@ -23,7 +23,15 @@ from bmslink.errors import (
 )
 from bmslink.jsonable import to_json
 
-__all__ = ["Refusal", "answer", "error", "of_bms_error", "of_http_error", "of_refusal"]
+__all__ = [
+    "Refusal",
+    "answer",
+    "error",
+    "internal",
+    "of_bms_error",
+    "of_refusal",
+    "on_exception",
+]
 
 _HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
@@ -95,14 +103,28 @@ def of_bms_error(problem: BmsError) -> Response:
     return error(status, str(problem), kind=type(problem).__name__)
 
 
-def of_http_error(request: Request, problem: Exception) -> Response:
+def internal() -> Response:
+    """The answer to what must not happen; nothing of it is told to who asked."""
+    return error(500, "Internal error of the service.", "Its log says where; please report it.")
+
+
+def of_http_error(problem: HTTPException, method: str) -> Response:
     """What starlette refuses by itself: no such path, a method that the path does not have."""
-    if not isinstance(problem, HTTPException):
-        raise problem
     if problem.status_code == 404:
         return error(404, "There is no such path.", "GET /api/v1/packs lists the packs.")
     if problem.status_code == 405:
         allowed = (problem.headers or {}).get("Allow", "")
         hint = f"It takes {allowed}." if allowed else ""
-        return error(405, f"{request.method} is not for this path.", hint, problem.headers)
+        return error(405, f"{method} is not for this path.", hint, problem.headers)
     return error(problem.status_code, str(problem.detail), headers=problem.headers)
+
+
+async def on_exception(request: Request, problem: Exception) -> Response:
+    """The answer to whatever a route raised."""
+    if isinstance(problem, Refusal):
+        return of_refusal(problem)
+    if isinstance(problem, BmsError):
+        return of_bms_error(problem)
+    if isinstance(problem, HTTPException):
+        return of_http_error(problem, request.method)
+    return internal()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from bmslink.errors import BmsError
-from bmslink.runtime.api.answers import Refusal, error, of_bms_error, of_refusal
+from bmslink.runtime.api.answers import Refusal, internal, of_bms_error, of_refusal
 from bmslink.runtime.api.peer import Peer, peer_of
 from bmslink.runtime.api.rates import Rates
 
@@ -91,9 +91,9 @@ class Guard:
         except BmsError as problem:
             refused = of_bms_error(problem)
         except Exception:
-            where = f"{scope['method']} {scope['path']}"
+            where = f"{scope['method']} {scope['path']!r}"
             _logger.exception("The service could not answer %s: internal error.", where)
-            refused = error(500, "Internal error of the service.", "Its log says where; report it.")
+            refused = internal()
         else:
             return
         if not begun:
