@@ -67,7 +67,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "bumble": ("simulation.ble", "transports.ble.bumble", "transports.ble.bumble_host"),
     "construct": ("protocols",),
     "dbus_fast": ("transports.ble.pairing",),
-    "msgspec": ("config", "control", "link", "model", "packs", "storage.toml"),
+    "msgspec": ("config", "control", "link", "model", "packs", "runtime.service_file", "storage.toml"),
     "pytest": ("pytest_plugin",),
     "platformdirs": ("control.status", "packs", "storage.journal"),
     "tomlkit": ("packs", "control.upgrade"),
