@@ -69,6 +69,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "dbus_fast": ("transports.ble.pairing",),
     "msgspec": ("config", "control", "link", "model", "packs", "runtime.service_file", "storage.toml"),
     "pytest": ("pytest_plugin",),
+    "starlette": ("runtime.api",),
+    "uvicorn": ("runtime.api.server",),
     "platformdirs": ("control.status", "packs", "storage.journal"),
     "tomlkit": ("packs", "control.upgrade"),
 }
