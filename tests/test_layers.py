@@ -40,6 +40,7 @@ ORDER = (
     "connection",
     "embedding",
     "board",
+    "places",
     "polling",
     "decoding",
     "decoder",
