@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +18,13 @@ from bmslink.errors import (
     TargetError,
     TransportError,
 )
-from bmslink.link.capture import CaptureHeader, Recorder, Writer
+from bmslink.link.capture import CaptureHeader, Writer
 from bmslink.link.gatt import Gatt
 from bmslink.link.link import Link
+from bmslink.link.recorder import Recorder
 from bmslink.link.shared_line import shared
 from bmslink.link.transport import Endpoint, Pin, Transport, make_transport
+from bmslink.link.turns import Turns
 from bmslink.model import Identity
 from bmslink.packs import NamedPack
 from bmslink.protocols import load_driver
@@ -86,7 +87,7 @@ class Connection:
         self._built = False
         self._map: SettingsMap | None = None
         self._no_map = ""
-        self._turn = asyncio.Lock()  # codecs remember the latest question: one poll at a time
+        self._turn = Turns()  # codecs remember the latest question: one poll at a time
         self.known: Identity | None = None
         """Who it said it is since the link was opened last."""
         self.on_progress: OnProgress | None = None

@@ -103,7 +103,7 @@ class _CaptureTally:
     @property
     def recorded(self) -> tuple[int, int]:
         """Pieces and bytes in the file."""
-        from bmslink.link.capture import Recorder
+        from bmslink.link.recorder import Recorder
 
         transport = self.device.link.transport
         return (

@@ -10,13 +10,15 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from bmslink.errors import LinkClosed, LinkTimeout
+from bmslink.link.counters import AnswerTally, LinkCounters
 from bmslink.link.framer import Drop, Frame, Framer, SkippedBytes, Value
+from bmslink.link.timing import Timing
 from bmslink.link.transport import Transport
+from bmslink.link.turns import Turns, yield_turn
 
 __all__ = ["Drop", "Frame", "Framer", "Link", "SkippedBytes", "Timing", "Value"]
 
@@ -33,49 +35,8 @@ _RECENT = 2048
 _OUTAGE = 2
 _PAUSE = 3
 """A pause of so many timeouts between two answers may be long enough to plug in another board."""
-_RADIO_TIMEOUT, _RADIO_IDLE = 1.0, 0.5  # s
 _PATIENCE = 10
 """An answer of many frames may take this many times the timeout of one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """What a protocol needs from its line. Times in seconds; sources are given at each driver."""
-
-    baudrate: int = 9600
-    timeout: float = 0.5
-    """How long an answer may take."""
-    gap: float = 0.1
-    """Quiet time before each request."""
-    retries: int = 3
-    """How often an unanswered request is repeated."""
-    wake_retries: int = 4
-    """The same for the first request of a session: it may only wake the board."""
-    idle: float = 0.15
-    """Silence on the line after which a half-received frame is given up."""
-    anonymous: bool = False
-    """Answers do not say what they answer, so those to tries that were given up must have passed
-    before anything else is asked."""
-
-    def over_radio(self) -> Timing:
-        """The same with the least patience that Bluetooth needs: packets wait for their turn on
-        the air, and are repeated there."""
-        return replace(
-            self, timeout=max(self.timeout, _RADIO_TIMEOUT), idle=max(self.idle, _RADIO_IDLE)
-        )
-
-
-@dataclass(slots=True)
-class _AnswerTally:
-    """What came instead of an answer."""
-
-    start: int
-    """Bytes the link had heard before."""
-    others: int = 0
-    """Frames that were not the answer, `echoes` of them the request itself."""
-    echoes: int = 0
-    got: int = 0
-    """Frames of an answer that did not become complete."""
 
 
 class Link(Generic[F]):
@@ -107,7 +68,7 @@ class Link(Generic[F]):
         self.received: int = 0
         """How many frames came."""
         self._frames: deque[F] = deque(maxlen=_MOST)
-        self._lock = asyncio.Lock()
+        self._turns = Turns()
         self._news = asyncio.Event()
         self._lost: Exception | None = None
         self._open = False
@@ -126,6 +87,8 @@ class Link(Generic[F]):
         self._answer_at = -1e9
         self.prompt: bool = False
         """Whether the last answer came to the first try."""
+        self.counters: LinkCounters = LinkCounters()
+        """How good this link is, since it was made."""
 
     async def open(self) -> None:
         """Open the transport; raises what it raises."""
@@ -137,6 +100,7 @@ class Link(Generic[F]):
         self._frames.clear()
         await self.transport.open(self._on_data, self._on_lost)
         self._open = True
+        self.counters.openings += 1
 
     async def close(self) -> None:
         """Close the transport; may be called twice. A call that waits gets `LinkClosed`."""
@@ -178,11 +142,14 @@ class Link(Generic[F]):
         """`LinkClosed` where nothing can be sent any more."""
         self._check()
 
-    async def _news_until(self, deadline: float) -> bool:
-        """Wait for bytes; False when the deadline passed. A silent line gives up half a frame."""
+    async def _news_until(self, deadline: float, *, asked: bool = True) -> bool:
+        """Wait for bytes; False when the deadline passed. A silent line gives up half a frame.
+        `asked`: a question is under way, whose answer nothing cuts off."""
         loop = asyncio.get_running_loop()
         while not self._frames:
             self._check()
+            if not asked:
+                yield_turn()
             now = loop.time()
             until = deadline
             if self.framer.pending:
@@ -222,29 +189,56 @@ class Link(Generic[F]):
         frame ends the answer as well (for devices that never say how many there are).
         Raises `LinkTimeout` after the retries, `LinkClosed` when the line is gone.
         """
-        async with self._lock, self.transport.turn() as heard:
-            self._last_byte = max(self._last_byte, heard)
-            wait = self.timing.timeout if timeout is None else timeout
-            if retries is None:
-                retries = self.timing.retries if self._awake else self.timing.wake_retries
-            tally = _AnswerTally(self._heard)
-            self._begin(frame, wait)
-            for attempt in range(retries + 1):
-                sent = await self._send_after_gap(frame)
-                self._tries.append(self._last_byte)
-                if attempt == 0:  # what came before was the end of another answer
-                    tally.start = self._heard
-                got = await self._gather(match, complete, wait, quiet, tally, sent)
-                if got and (complete(got) or quiet is not None):
-                    self.outages += self._missed >= _OUTAGE
-                    self._missed, self.prompt = 0, attempt == 0
-                    self._heard_answer()
-                    self._answered()
-                    return got
-                self._missed += 1
-                tally.got = max(tally.got, len(got))
-                _log.info("%s: no answer to try %d of %d.", self.name, attempt + 1, retries + 1)
-            raise self._timeout(tally)
+        wait = self.timing.timeout if timeout is None else timeout
+        if retries is None:
+            retries = self.timing.retries if self._awake else self.timing.wake_retries
+        tally = AnswerTally(self._heard)
+        left = retries + 1
+        while left:
+            yield_turn()
+            async with self._turns, self.transport.turn() as heard:
+                self._last_byte = max(self._last_byte, heard)
+                self._begin(frame, wait)
+                while left:
+                    left -= 1
+                    got = await self._try(frame, match, complete, wait, quiet, tally)
+                    if got and (complete(got) or quiet is not None):
+                        self.prompt = left == retries
+                        self._answered()
+                        return got
+                    tally.got = max(tally.got, len(got))
+                    tries = retries + 1
+                    _log.info("%s: no answer to try %d of %d.", self.name, tries - left, tries)
+                    if self._outranked():
+                        break
+        raise self._timeout(tally)
+
+    def _outranked(self) -> bool:
+        """Whether somebody more urgent waits for this link, or for a line that it shares."""
+        return self._turns.outranked() or self.transport.outranked()
+
+    async def _try(
+        self,
+        frame: F,
+        match: Callable[[F], bool],
+        complete: Callable[[list[F]], bool],
+        wait: float,
+        quiet: float | None,
+        tally: AnswerTally,
+    ) -> list[F]:
+        """Send it once and gather what comes."""
+        sent = await self._send_after_gap(frame)
+        self._tries.append(self._last_byte)
+        self.counters.requests += 1
+        if not tally.asked:  # what came before was the end of another answer
+            tally.start, tally.asked = self._heard, True
+        got = await self._gather(match, complete, wait, quiet, tally, sent)
+        if got and (complete(got) or quiet is not None):
+            self.counters.answered(asyncio.get_running_loop().time() - self._tries[-1])
+        else:
+            self._missed += 1
+            self.counters.timeouts += 1
+        return got
 
     def _heard_answer(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -269,7 +263,10 @@ class Link(Generic[F]):
         self._question, self._tries = question, []
 
     def _answered(self) -> None:
-        """If it was the first try that was answered, the others will be just as late."""
+        """An answer came. If it was that to the first try, the others will be just as late."""
+        self.outages += self._missed >= _OUTAGE
+        self._missed = 0
+        self._heard_answer()
         if len(self._tries) > 1 and self.timing.anonymous:
             slow = asyncio.get_running_loop().time() - self._tries[0]
             self._late_until = self._tries[-1] + slow + self.timing.gap
@@ -302,7 +299,7 @@ class Link(Generic[F]):
         complete: Callable[[list[F]], bool],
         wait: float,
         quiet: float | None,
-        tally: _AnswerTally,
+        tally: AnswerTally,
         sent: bytes,
     ) -> list[F]:
         loop = asyncio.get_running_loop()
@@ -321,7 +318,7 @@ class Link(Generic[F]):
             deadline = min(loop.time() + (wait if quiet is None else quiet), latest)
         return got
 
-    def _timeout(self, tally: _AnswerTally) -> LinkTimeout:
+    def _timeout(self, tally: AnswerTally) -> LinkTimeout:
         heard = self._heard - tally.start
         if tally.got:
             return LinkTimeout(f"The answer stopped after {tally.got} frame(s).", "other")
@@ -350,16 +347,17 @@ class Link(Generic[F]):
 
     async def send(self, frame: F) -> None:
         """Send a frame that has no answer of its own (a streaming protocol's trigger)."""
-        async with self._lock, self.transport.turn(listens=True):
+        yield_turn()
+        async with self._turns, self.transport.turn(listens=True):
             self._check()
             await self.transport.write(self.framer.encode(frame))
             self._last_byte = asyncio.get_running_loop().time()
 
     async def next_frame(self, match: Callable[[F], bool], timeout: float) -> F:
         """The next matching frame of a device that streams by itself; others are dropped."""
-        tally = _AnswerTally(self._heard)
+        tally = AnswerTally(self._heard)
         deadline = asyncio.get_running_loop().time() + timeout
-        while await self._news_until(deadline):
+        while await self._news_until(deadline, asked=False):
             frame = self._frames.popleft()
             if match(frame):
                 self._heard_answer()
@@ -381,6 +379,10 @@ class Link(Generic[F]):
             self._check()
         self.framer.reset()
         self._frames.clear()
+
+    def stir(self) -> None:
+        """Whoever waits here looks again whether somebody else needs the board."""
+        self._news.set()
 
     def discard(self) -> None:
         """Drop the frames that wait (a streaming protocol wants the newest)."""

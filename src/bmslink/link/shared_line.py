@@ -22,6 +22,7 @@ from weakref import WeakKeyDictionary
 from bmslink.errors import LinkClosed, TargetError
 from bmslink.link.gatt import SeenDevice
 from bmslink.link.transport import Line, OnData, OnLost, Transport
+from bmslink.link.turns import Turns
 
 __all__ = ["SharedTransport", "shared"]
 
@@ -39,7 +40,7 @@ class _SharedLine:
     def __init__(self, line: Line) -> None:
         self.line = line
         self.users: list[SharedTransport] = []
-        self.turns = asyncio.Lock()
+        self.turns = Turns()
         self.speaker: SharedTransport | None = None
         """Whose turn it is, or was."""
         self.latest = _NEVER
@@ -191,6 +192,9 @@ class SharedTransport(Transport):
 
     def turn(self, *, listens: bool = False) -> AbstractAsyncContextManager[float]:
         return self._turn(listens=listens)
+
+    def outranked(self) -> bool:
+        return self._shared is not None and self._shared.turns.outranked()
 
     @asynccontextmanager
     async def _turn(self, *, listens: bool) -> AsyncIterator[float]:

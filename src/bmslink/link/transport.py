@@ -108,6 +108,10 @@ class Transport(ABC):
         """
         return nullcontext(float("-inf"))
 
+    def outranked(self) -> bool:
+        """Whether somebody waits for a `turn` on this line who is more urgent than this task."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
