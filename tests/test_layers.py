@@ -48,6 +48,11 @@ ORDER = (
     "testing",
     "pytest_plugin",
     "config",
+    "registry",
+    "service_client",
+    "service_forms",
+    "served_board",
+    "served_changes",
     "device",
     "background",
     "blocking",
@@ -67,9 +72,11 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "bumble": ("simulation.ble", "transports.ble.bumble", "transports.ble.bumble_host"),
     "construct": ("protocols",),
     "dbus_fast": ("transports.ble.pairing",),
-    "msgspec": ("config", "control", "link", "model", "packs", "storage.toml"),
+    "msgspec": (
+        "config", "control", "link", "model", "packs", "runtime", "service_forms", "storage.toml",
+    ),
     "pytest": ("pytest_plugin",),
-    "platformdirs": ("control.status", "packs", "storage.journal"),
+    "platformdirs": ("control.status", "packs", "registry", "storage.journal"),
     "tomlkit": ("packs", "control.upgrade"),
 }
 
