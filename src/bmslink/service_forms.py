@@ -3,7 +3,7 @@
 A client asks for results and never for frames: plans, tables of settings and outcomes go over
 whole, so that it shows and returns the same as without a service. Layouts of bytes do not travel: a
 table names them by their place among the maps of its protocol (`Driver.every_map`), and so both
-sides must be of one version. What comes in is checked against these forms before anything is done with it.
+sides must be of one version. What comes in is checked against these forms before anything is done.
 """
 
 from __future__ import annotations
