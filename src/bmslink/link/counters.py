@@ -15,10 +15,11 @@ class LinkCounters:
     """Of one link since it was made, across all openings."""
 
     requests: int = 0
-    """Frames sent that want an answer, repetitions included."""
+    """Frames sent, repetitions included."""
     answers: int = 0
+    """Those that were answered, and the frames of a board that streams by itself."""
     timeouts: int = 0
-    """Requests that nothing answered in time."""
+    """How often nothing usable came in time."""
     openings: int = 0
     turnaround: float | None = None
     """From a request to the end of its answer, s: a mean in which the last 16 count most."""

@@ -352,6 +352,7 @@ class Link(Generic[F]):
             self._check()
             await self.transport.write(self.framer.encode(frame))
             self._last_byte = asyncio.get_running_loop().time()
+            self.counters.requests += 1
 
     async def next_frame(self, match: Callable[[F], bool], timeout: float) -> F:
         """The next matching frame of a device that streams by itself; others are dropped."""
@@ -360,9 +361,11 @@ class Link(Generic[F]):
         while await self._news_until(deadline, asked=False):
             frame = self._frames.popleft()
             if match(frame):
+                self.counters.answers += 1
                 self._heard_answer()
                 return frame
             tally.others += 1
+        self.counters.timeouts += 1
         raise self._timeout(tally)
 
     async def calm(self, quiet: float) -> None:

@@ -1,0 +1,200 @@
+"""The service: all packs of a file in one process, each a task of its own, for months.
+
+```python
+service = Service(load_plan(["sim://jbd", "sim://jk02"]))
+async with asyncio.TaskGroup() as group:
+    group.create_task(service.run())          # ends after stop()
+    with service.feed.subscribe(kinds=["reading"]) as news:
+        async for item in news: ...
+```
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+from bmslink.board import Board
+from bmslink.errors import TargetError
+from bmslink.packs import find_pin
+from bmslink.runtime.feed import Feed, PackEvent
+from bmslink.runtime.notify import notify, watchdog_interval
+from bmslink.runtime.pack_task import ServedPack
+from bmslink.runtime.service_file import PackPlan, ServicePlan
+
+__all__ = ["MakeBoard", "ReloadOutcome", "Service"]
+
+_log = logging.getLogger(__name__)
+
+MakeBoard = Callable[[PackPlan], Board]
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadOutcome:
+    """What a reload changed, by the names of packs."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    restarted: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {name: list(getattr(self, name)) for name in self.__slots__}
+
+
+def make_board(plan: PackPlan) -> Board:
+    """The board of a pack, with the pin that its name has; it is not opened."""
+    pack = plan.named
+    pin = find_pin(None, pack.pin if pack is not None else None)
+    return Board(plan.endpoint, pin=pin, named=pack, tell=_log.info)
+
+
+class Service:
+    """All packs that one process serves."""
+
+    def __init__(self, plan: ServicePlan, *, make: MakeBoard = make_board) -> None:
+        """`make` makes a board of a pack's plan."""
+        self.plan = plan
+        self.feed = Feed()
+        self.began = datetime.now(UTC)
+        """For show only."""
+        self._make = make
+        self._packs: dict[str, ServedPack] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stopping = asyncio.Event()
+        self._reloading = asyncio.Lock()
+        self._started = time.monotonic()
+        for each in plan.packs:
+            self._packs[each.name] = ServedPack(each, make(each), self.feed)
+
+    @property
+    def packs(self) -> Mapping[str, ServedPack]:
+        """The packs by their names, in the order of the file."""
+        return MappingProxyType(self._packs)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every pack's task turns. A pack that is silent or gone is no hang."""
+        now = asyncio.get_running_loop().time()
+        return not any(self._ended(name) or pack.stuck(now) for name, pack in self._packs.items())
+
+    def _ended(self, name: str) -> bool:
+        task = self._tasks.get(name)
+        return task is not None and task.done()
+
+    def status(self) -> dict[str, Any]:
+        """What `service status` shows; plain values."""
+        return {
+            "schema": 1,
+            "config": None if self.plan.path is None else str(self.plan.path),
+            "began": self.began.isoformat(),
+            "uptime": round(time.monotonic() - self._started, 1),
+            "healthy": self.healthy,
+            "shadow": True,
+            "remarks": list(self.plan.remarks),
+            "listeners": len(self.feed),
+            "packs": [pack.status() for pack in self._packs.values()],
+        }
+
+    # -- running ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve until `stop` is called, or cancelled."""
+        watchdog = asyncio.create_task(self._feed_watchdog())
+        try:
+            for name in self._packs:
+                self._start(name)
+            await self._stopping.wait()
+        finally:
+            notify("STOPPING=1")
+            watchdog.cancel()
+            await self._end(*self._tasks)
+            self.feed.close()
+
+    def ready(self) -> None:
+        """The sockets are bound: tell systemd."""
+        notify(f"READY=1\nSTATUS=serving {len(self._packs)} packs")
+
+    def stop(self) -> None:
+        """End `run` soon; may be called twice, and from a signal handler of the loop."""
+        self._stopping.set()
+
+    def _start(self, name: str) -> None:
+        pack = self._packs[name]
+        pack.turned = asyncio.get_running_loop().time()
+        self._tasks[name] = asyncio.create_task(pack.run(), name=f"pack {name}")
+
+    async def _end(self, *names: str) -> None:
+        tasks = [task for name in names if (task := self._tasks.pop(name, None)) is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _feed_watchdog(self) -> None:
+        interval = watchdog_interval()
+        while interval is not None:
+            if self.healthy:
+                notify("WATCHDOG=1")
+            await asyncio.sleep(interval)
+
+    # -- another configuration -------------------------------------------------------------------
+
+    async def reload(self) -> ReloadOutcome:
+        """Read the file again; only packs of which something changed are begun anew, and those
+        where another board answers: that is how a person confirms it.
+
+        Raises `TargetError` for a file with anything wrong; then all goes on as before.
+        """
+        async with self._reloading:
+            notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            try:
+                plan = await asyncio.to_thread(self.plan.read_again)
+                return await self._change_to(plan)
+            except TargetError as error:
+                self._tell("reload_refused", f"Nothing was changed: {error}", alarm=True)
+                raise
+            finally:
+                self.ready()
+
+    async def _change_to(self, plan: ServicePlan) -> ReloadOutcome:
+        new = {each.name: each for each in plan.packs}
+        old = {name: pack.plan for name, pack in self._packs.items()}
+        restarted = tuple(
+            name
+            for name in new.keys() & old.keys()
+            if new[name] != old[name] or self._packs[name].health.state == "replaced"
+        )
+        removed = tuple(name for name in old if name not in new)
+        added = tuple(name for name in new if name not in old)
+        made = {name: self._make(new[name]) for name in (*added, *restarted)}
+        await self._end(*removed, *restarted)
+        packs = {
+            name: ServedPack(each, made[name], self.feed) if name in made else self._packs[name]
+            for name, each in new.items()
+        }
+        remarks = list(plan.remarks)
+        if plan.options != self.plan.options:
+            remarks.append("[service] says another socket, tcp or token_file: restart for that.")
+        self._packs, self.plan = packs, plan
+        for name in made:
+            self._start(name)
+        kept = tuple(name for name in new if name not in made)
+        outcome = ReloadOutcome(added, removed, restarted, kept, tuple(remarks))
+        self._tell("reload", f"Read again: {_counts(outcome)}.", **outcome.to_dict())
+        return outcome
+
+    def _tell(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None:
+        self.feed.publish("event", "", PackEvent(what, text, alarm, data))
+
+
+def _counts(outcome: ReloadOutcome) -> str:
+    names = ("added", "removed", "restarted", "kept")
+    return ", ".join(f"{len(getattr(outcome, name))} {name}" for name in names)
