@@ -72,13 +72,10 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "bumble": ("simulation.ble", "transports.ble.bumble", "transports.ble.bumble_host"),
     "construct": ("protocols",),
     "dbus_fast": ("transports.ble.pairing",),
-<<<<<<< HEAD
     "msgspec": (
-        "config", "control", "link", "model", "packs", "runtime", "service_forms", "storage.toml",
+        *("config", "control", "link", "model", "packs"),
+        *("runtime.service_file", "service_forms", "storage.toml"),
     ),
-=======
-    "msgspec": ("config", "control", "link", "model", "packs", "runtime.service_file", "storage.toml"),
->>>>>>> sup
     "pytest": ("pytest_plugin",),
     "platformdirs": ("control.status", "packs", "registry", "storage.journal"),
     "tomlkit": ("packs", "control.upgrade"),
