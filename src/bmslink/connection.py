@@ -84,6 +84,7 @@ class Connection:
         self._pin = pin or Pin()
         self._record = record
         self._writer: Writer | None = None
+        self._tally: Writer | None = None  # the same, also after it was closed
         self._built = False
         self._map: SettingsMap | None = None
         self._no_map = ""
@@ -120,6 +121,7 @@ class Connection:
                 scrub=codec.scrub,
                 scrub_noise=codec.scrub_noise,
             )
+            self._tally = self._writer
             transport = Recorder(transport, self._writer)
         self._link = Link(
             transport,
@@ -208,6 +210,11 @@ class Connection:
             await self.link.close()
             raise
         _log.info("%s is open.", self.target)
+
+    @property
+    def recorded(self) -> tuple[int, int]:
+        """Pieces and bytes in the recording; 0 where there is none."""
+        return (0, 0) if self._tally is None else (self._tally.pieces, self._tally.bytes)
 
     async def reopen(self) -> None:
         """Close and open again, after the link was lost; a recording goes on."""
