@@ -16,23 +16,12 @@ from functools import partial
 from typing import Any
 
 from bmslink.board import Board
-<<<<<<< HEAD
-from bmslink.config.identity.places import Place, where
-=======
-from bmslink.config import switch
->>>>>>> clients
 from bmslink.config.outcome import Outcome
 from bmslink.control.decide.decision import Decision
-<<<<<<< HEAD
 from bmslink.errors import BmsError, FrameError, LinkClosed, LinkTimeout, Refused
 from bmslink.link.turns import Preempted
 from bmslink.model import Identity, Reading, Switch
-=======
-from bmslink.errors import BmsError, LinkClosed
-from bmslink.link.turns import Preempted, Preemption, Turns, Urgency, preemptible, urgency
-from bmslink.model import Command, Identity, Reading, Switch
 from bmslink.places import Place, where
->>>>>>> clients
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.runtime.feed import Feed, PackEvent
 from bmslink.runtime.health import PackHealth, PackState, link_counters
