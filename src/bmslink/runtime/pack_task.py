@@ -20,12 +20,13 @@ from bmslink.config.outcome import Outcome
 from bmslink.control.audit import Audit
 from bmslink.control.check import Finding
 from bmslink.control.decide.decision import Decision
-from bmslink.errors import BmsError, LinkClosed
+from bmslink.errors import BmsError, LinkClosed, PortBusy
 from bmslink.link.turns import Preempted, Preemption, Turns, Urgency, preemptible, urgency
 from bmslink.model import Command, Identity, Reading, Switch
 from bmslink.places import Place, where
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.runtime.feed import Feed, PackEvent
+from bmslink.runtime.guests import Guest, Guests
 from bmslink.runtime.health import PackHealth, PackState, link_counters
 from bmslink.runtime.pack_loop import follow
 from bmslink.runtime.pack_policies import PackPolicies
@@ -54,7 +55,13 @@ class ServedPack:
     """One pack of the service."""
 
     def __init__(
-        self, plan: PackPlan, board: Board, feed: Feed, *, journal: Journal | None = None
+        self,
+        plan: PackPlan,
+        board: Board,
+        feed: Feed,
+        *,
+        journal: Journal | None = None,
+        guests: Guests | None = None,
     ) -> None:
         self.plan = plan
         self.board = board
@@ -69,6 +76,8 @@ class ServedPack:
         self.health = PackHealth()
         self.heard: float | None = None
         """When the latest reading came, s of the loop's clock."""
+        self.guests = guests or Guests()
+        """Who else has the lines of the service's packs."""
         self.turned = 0.0
         """When the task was seen at work last, s of the loop's clock."""
         self._feed = feed
@@ -101,6 +110,11 @@ class ServedPack:
         """Its policies at work, if it has any."""
         return self._policies
 
+    @property
+    def guest(self) -> Guest | None:
+        """Who else has its line now."""
+        return self.guests.of(self)
+
     def status(self) -> dict[str, Any]:
         """What is known of it, without its reading; plain values."""
         file = self.plan.policies
@@ -124,23 +138,34 @@ class ServedPack:
     # -- commands --------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def turn(self, *, patience: float = _PATIENCE) -> AsyncIterator[Board]:
+    async def turn(
+        self, *, patience: float = _PATIENCE, urgent: bool = True
+    ) -> AsyncIterator[Board]:
         """The board for one command: polls wait, and one that is under way ends at the next frame
-        boundary. Commands take turns in their order; switching off (`switch_off`) goes before all.
+        boundary (not `urgent`: in its own time). Commands take turns in their order; switching off
+        (`switch_off`) goes before all.
 
-        Raises `LinkClosed` where the pack is not reachable within `patience` seconds. What goes
-        wrong inside is raised as it is.
+        Raises `LinkClosed` where the pack is not reachable within `patience` seconds, `PortBusy`
+        while somebody else has its line. What goes wrong inside is raised as it is.
         """
+        self.require_ours()
         with urgency(Urgency.COMMAND):
-            self._preemption.asked = True
-            self._stir()
+            if urgent:
+                self._preemption.asked = True
+                self._stir()
             async with self._turns:
                 await self._require_open(patience)
                 yield self.board
 
+    def require_ours(self) -> None:
+        """`PortBusy` while somebody else has the line."""
+        if self.guest is not None:
+            raise PortBusy(self.guest.sentence)
+
     async def switch_off(self, name: Switch, *, waive: Collection[str] = ()) -> Outcome:
         """Switch off, before everything else that is sent to this pack, and read back. Raises what
-        `bmslink.config.switch` raises."""
+        `bmslink.config.switch` raises, and `GateError` where a phone has the Bluetooth link."""
+        self.guests.give_way(self)
         self._offs += 1
         self._no_offs.clear()
         try:
@@ -210,6 +235,7 @@ class ServedPack:
         self._open.set()
         while True:
             await self._no_offs.wait()
+            await self.guests.gone(self)
             with urgency(Urgency.POLL):
                 async with self._turns:
                     self._preemption.asked = False
@@ -261,6 +287,10 @@ class ServedPack:
         _log.error("%s", text)
         _log.debug("The mistake with %s:", self.name, exc_info=error)
         self._set("failed", text)
+
+    def show(self, state: PackState, text: str) -> None:
+        """Say how it is while somebody else has its line."""
+        self._set(state, text)
 
     def _set(self, state: PackState, error: str = "") -> None:
         """The state, and an event where it is new."""

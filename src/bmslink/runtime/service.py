@@ -24,6 +24,8 @@ from bmslink.board import Board
 from bmslink.errors import TargetError
 from bmslink.packs import find_pin
 from bmslink.runtime.feed import Feed, PackEvent
+from bmslink.runtime.guests import Guests
+from bmslink.runtime.jobs import finish_changes
 from bmslink.runtime.notify import notify, watchdog_interval
 from bmslink.runtime.pack_task import ServedPack
 from bmslink.runtime.service_file import PackPlan, ServicePlan
@@ -31,6 +33,9 @@ from bmslink.runtime.service_file import PackPlan, ServicePlan
 __all__ = ["MakeBoard", "ReloadOutcome", "Service"]
 
 _log = logging.getLogger(__name__)
+
+_FINISHING = 60.0
+"""How long a change that is under way may take to end when the service stops, s."""
 
 MakeBoard = Callable[[PackPlan], Board]
 
@@ -54,7 +59,7 @@ def make_board(plan: PackPlan) -> Board:
     """The board of a pack, with the pin that its name has; it is not opened."""
     pack = plan.named
     pin = find_pin(None, pack.pin if pack is not None else None)
-    return Board(plan.endpoint, pin=pin, named=pack, tell=_log.info)
+    return Board(plan.endpoint, pin=pin, named=pack, tell=_log.info, tapped=True)
 
 
 class Service:
@@ -67,13 +72,17 @@ class Service:
         self.began = datetime.now(UTC)
         """For show only."""
         self._make = make
+        self._guests = Guests()
         self._packs: dict[str, ServedPack] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._started = time.monotonic()
         for each in plan.packs:
-            self._packs[each.name] = ServedPack(each, make(each), self.feed)
+            self._packs[each.name] = self._serve(each, make(each))
+
+    def _serve(self, plan: PackPlan, board: Board) -> ServedPack:
+        return ServedPack(plan, board, self.feed, guests=self._guests)
 
     @property
     def packs(self) -> Mapping[str, ServedPack]:
@@ -115,6 +124,7 @@ class Service:
             await self._stopping.wait()
         finally:
             notify("STOPPING=1")
+            await finish_changes(_FINISHING)
             watchdog.cancel()
             await self._end(*self._tasks)
             self.feed.close()
@@ -177,7 +187,7 @@ class Service:
         made = {name: self._make(new[name]) for name in (*added, *restarted)}
         await self._end(*removed, *restarted)
         packs = {
-            name: ServedPack(each, made[name], self.feed) if name in made else self._packs[name]
+            name: self._serve(each, made[name]) if name in made else self._packs[name]
             for name, each in new.items()
         }
         remarks = list(plan.remarks)
