@@ -78,6 +78,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
         *("runtime.service_file", "service_forms", "storage.toml"),
     ),
     "pytest": ("pytest_plugin",),
+    "starlette": ("runtime.api",),
+    "uvicorn": ("runtime.api.server",),
     "platformdirs": ("control.status", "packs", "registry", "storage.journal"),
     "tomlkit": ("packs", "control.upgrade"),
 }

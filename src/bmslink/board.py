@@ -158,12 +158,16 @@ class Board(Connection):
     async def glance(self, settings_map: SettingsMap, *, again: bool = False) -> SettingsSnapshot:
         """All settings as one reading gives them; `again`: by other questions where answers do not
         name theirs. Two that agree are a proof."""
+        image = await self.glance_at(settings_map.slots, again=again)
+        return SettingsSnapshot(map=settings_map, image=image)
+
+    async def glance_at(self, slots: Sequence[Slot], *, again: bool = False) -> dict[int, bytes]:
+        """The raw bytes of some settings as one reading gives them; `again` as in `glance`."""
         async with self._turn:
             with self.guarding():
                 part = settings_of(self.driver)
                 async with part.session(writing=False):
-                    fetch = part.fetch_again if again else part.fetch
-                    return SettingsSnapshot(map=settings_map, image=await fetch(settings_map.slots))
+                    return await (part.fetch_again if again else part.fetch)(slots)
 
     @asynccontextmanager
     async def conversation(self) -> AsyncIterator[None]:

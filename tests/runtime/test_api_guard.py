@@ -9,7 +9,7 @@ from asgi_support import LOCAL, STRANGER, App, ask
 
 from bmslink.errors import GateError, LinkTimeout
 from bmslink.runtime.api.answers import answer
-from bmslink.runtime.api.guard import BODY_TIME, LONGEST_BODY, Access, Guard
+from bmslink.runtime.api.guard import BODY_TIME, LONGEST_BODY, Access, RequestGuard
 from bmslink.runtime.api.peer import Peer
 from bmslink.runtime.api.rates import RATES
 
@@ -22,8 +22,8 @@ async def echo(scope, receive, send):
     await answer({"path": scope["path"], "got": len(message["body"])})(scope, receive, send)
 
 
-def guarded(app: App = echo, **access) -> Guard:
-    return Guard(app, Access(**{"token": TOKEN, **access}))
+def guarded(app: App = echo, **access) -> RequestGuard:
+    return RequestGuard(app, Access(**{"token": TOKEN, **access}))
 
 
 async def test_a_local_program_needs_no_token_and_a_stranger_does():

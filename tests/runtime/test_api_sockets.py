@@ -11,7 +11,7 @@ import pytest
 
 from bmslink.errors import PortBusy, PortDenied, TargetError, TransportError
 from bmslink.runtime.api.peer import UNKNOWN, peer_of_socket
-from bmslink.runtime.api.sockets import LONGEST_PATH, local_socket, parse_listen, tcp_socket
+from bmslink.runtime.api.sockets import LONGEST_PATH, local_socket, tcp_socket
 from bmslink.runtime.api.tokens import ensure_token, read_token
 
 
@@ -121,19 +121,6 @@ def test_the_peer_is_known(tmp_path):
             pass
     assert peer_of_socket(None) == UNKNOWN
     assert struct.calcsize("3i") == 12
-
-
-@pytest.mark.parametrize(
-    "text", ["", "8093", "localhost", "::1:80", "a:99999", "a:-1", "a:²", ":80"]
-)
-def test_no_listen_address(text):
-    with pytest.raises(TargetError):
-        parse_listen(text)
-
-
-def test_listen_addresses():
-    assert parse_listen("127.0.0.1:0") == ("127.0.0.1", 0)
-    assert parse_listen("[::1]:8093") == ("::1", 8093)
 
 
 def test_the_token_is_made_once_and_for_the_owner_alone(tmp_path):

@@ -66,3 +66,6 @@ class Recorder(Transport):
 
     def outranked(self) -> bool:
         return self.inner.outranked()
+
+    def companions(self) -> int:
+        return self.inner.companions()

@@ -196,6 +196,9 @@ class SharedTransport(Transport):
     def outranked(self) -> bool:
         return self._shared is not None and self._shared.turns.outranked()
 
+    def companions(self) -> int:
+        return 0 if self._shared is None else max(0, len(self._shared.users) - 1)
+
     @asynccontextmanager
     async def _turn(self, *, listens: bool) -> AsyncIterator[float]:
         found = self._shared

@@ -112,6 +112,10 @@ class Transport(ABC):
         """Whether somebody waits for a `turn` on this line who is more urgent than this task."""
         return False
 
+    def companions(self) -> int:
+        """How many others use the same line in this process."""
+        return 0
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:

@@ -12,26 +12,32 @@ import random
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 from bmslink.board import Board
-from bmslink.config import switch
 from bmslink.config.outcome import Outcome
-from bmslink.control.audit import Audit
-from bmslink.control.check import Finding
 from bmslink.control.decide.decision import Decision
+<<<<<<< HEAD
 from bmslink.errors import BmsError, LinkClosed, PortBusy
 from bmslink.link.turns import Preempted, Preemption, Turns, Urgency, preemptible, urgency
 from bmslink.model import Command, Identity, Reading, Switch
+=======
+from bmslink.errors import BmsError, FrameError, LinkClosed, LinkTimeout, Refused
+from bmslink.link.turns import Preempted
+from bmslink.model import Identity, Reading, Switch
+>>>>>>> api
 from bmslink.places import Place, where
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.runtime.feed import Feed, PackEvent
 from bmslink.runtime.guests import Guest, Guests
 from bmslink.runtime.health import PackHealth, PackState, link_counters
+from bmslink.runtime.judging.pack_judge import PackJudge
+from bmslink.runtime.judging.pack_memory import PackDisk, PackMemory, who_answers
 from bmslink.runtime.pack_loop import follow
-from bmslink.runtime.pack_policies import PackPolicies
+from bmslink.runtime.pack_turns import Aside, PackTurns
 from bmslink.runtime.service_file import PackPlan
-from bmslink.storage.journal import Journal
+from bmslink.runtime.slow_set import SlowSet, changed_settings
 
 __all__ = ["ServedPack"]
 
@@ -42,19 +48,25 @@ _OPENING = 60.0
 _READING = 60.0
 """The same for one reading."""
 _COMMAND = 900.0
-"""The same for one command, s; a change that is written and proven takes a minute or two."""
+"""The same for one command; a change that is written and proven takes a minute or two."""
 _PATIENCE = 3.0
 """How long a command waits for a link that is being opened, s."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
-"""s before a pack starts anew after a mistake of ours."""
+"""s before a pack starts anew after a mistake of ours, and before a silent one is asked again where
+others wait for the same line."""
 _SPREAD = 0.2
 """By how much pauses differ, so that what was lost together is not opened together."""
+_SILENT = 3
+"""After so many readings in a row without an answer a pack leaves the line to its companions."""
+_UNTOLD = 3
+"""A board that does not say who it is is asked so often, then read all the same."""
 
 
 class ServedPack:
     """One pack of the service."""
 
     def __init__(
+<<<<<<< HEAD
         self,
         plan: PackPlan,
         board: Board,
@@ -62,7 +74,11 @@ class ServedPack:
         *,
         journal: Journal | None = None,
         guests: Guests | None = None,
+=======
+        self, plan: PackPlan, board: Board, feed: Feed, disk: PackDisk, *, accept: bool = False
+>>>>>>> api
     ) -> None:
+        """`accept`: whichever board answers is the one that is meant; a person said so."""
         self.plan = plan
         self.board = board
         self.place: Place = where(board.target, ask=False)
@@ -80,15 +96,18 @@ class ServedPack:
         """Who else has the lines of the service's packs."""
         self.turned = 0.0
         """When the task was seen at work last, s of the loop's clock."""
+        self.other = ""
+        """How the board that answers differs from the one that is meant; empty: it does not."""
         self._feed = feed
-        self._turns = Turns()
-        self._preemption = Preemption()
-        self._open = asyncio.Event()
-        self._offs = 0
-        self._no_offs = asyncio.Event()
-        self._no_offs.set()
+        self._memory = PackMemory(plan, disk, partial(self.tell, "trouble", alarm=True))
+        self._expected = None if accept else self._memory.expected()
+        self._judge = PackJudge(plan, self._memory, disk, feed, self.tell)
+        self._slow = SlowSet(plan.slow_interval, plan.target)
+        self._turns = PackTurns(plan.name, board)
+        self._met = False
+        self._untold = self._silent = 0
+        self._outages = -1
         self._random = random.Random(plan.target)
-        self._policies = self._make_policies(journal)
 
     @property
     def name(self) -> str:
@@ -103,12 +122,12 @@ class ServedPack:
     @property
     def decision(self) -> Decision | None:
         """What its policies decided last; `None` where it has none."""
-        return None if self._policies is None else self._policies.decision
+        return self._judge.decision
 
     @property
-    def policies(self) -> PackPolicies | None:
-        """Its policies at work, if it has any."""
-        return self._policies
+    def judge(self) -> PackJudge:
+        """Its policies at work."""
+        return self._judge
 
     @property
     def guest(self) -> Guest | None:
@@ -117,12 +136,12 @@ class ServedPack:
 
     def status(self) -> dict[str, Any]:
         """What is known of it, without its reading; plain values."""
-        file = self.plan.policies
+        file, now = self.plan.policies, asyncio.get_running_loop().time()
         return {
             "name": self.name,
             "target": self.target,
             "health": {**self.health.to_dict(), "link": link_counters(self.board)},
-            "age": self._age(),
+            "age": None if self.heard is None else round(now - self.heard, 3),
             "interval": self.plan.interval,
             "slow_interval": self.plan.slow_interval,
             "policies": None if file is None else {"path": file.path, "sha256": file.sha256},
@@ -131,9 +150,10 @@ class ServedPack:
             "decision": None if self.decision is None else self.decision.to_dict(),
         }
 
-    def _age(self) -> float | None:
-        now = asyncio.get_running_loop().time()
-        return None if self.heard is None else round(now - self.heard, 3)
+    def tell(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None:
+        """Publish an event of this pack."""
+        (_log.warning if alarm else _log.info)("%s: %s", self.name, text)
+        self._feed.publish("event", self.name, PackEvent(what, text, alarm, data))
 
     # -- commands --------------------------------------------------------------------------------
 
@@ -148,6 +168,7 @@ class ServedPack:
         Raises `LinkClosed` where the pack is not reachable within `patience` seconds, `PortBusy`
         while somebody else has its line. What goes wrong inside is raised as it is.
         """
+<<<<<<< HEAD
         self.require_ours()
         with urgency(Urgency.COMMAND):
             if urgent:
@@ -156,6 +177,24 @@ class ServedPack:
             async with self._turns:
                 await self._require_open(patience)
                 yield self.board
+=======
+        async with self._turns.command(patience) as board:
+            yield board
+
+    @asynccontextmanager
+    async def aside(self, state: Aside) -> AsyncIterator[Board]:
+        """The board while somebody else has its line: nothing is polled, commands are refused, and
+        the policies see a pack that says nothing. `released`: the link is closed. Afterwards it is
+        asked who answers, and the settings are compared with those before. See `off_asked`.
+        """
+        async with self._turns.give(state, _PATIENCE) as board:
+            self._set(state, f"The line is {state}.")
+            try:
+                yield board
+            finally:
+                self._met = False
+                self._slow.hurry()
+>>>>>>> api
 
     def require_ours(self) -> None:
         """`PortBusy` while somebody else has the line."""
@@ -164,6 +203,7 @@ class ServedPack:
 
     async def switch_off(self, name: Switch, *, waive: Collection[str] = ()) -> Outcome:
         """Switch off, before everything else that is sent to this pack, and read back. Raises what
+<<<<<<< HEAD
         `bmslink.config.switch` raises, and `GateError` where a phone has the Bluetooth link."""
         self.guests.give_way(self)
         self._offs += 1
@@ -177,25 +217,31 @@ class ServedPack:
             self._offs -= 1
             if not self._offs:
                 self._no_offs.set()
+=======
+        `bmslink.config.switch` raises."""
+        return await self._turns.switch_off(name, waive)
+>>>>>>> api
 
-    def _stir(self) -> None:
-        try:
-            self.board.link.stir()
-        except LinkClosed:  # its protocol is not known yet: nothing is under way
-            return
+    @property
+    def off_asked(self) -> asyncio.Event:
+        """Set when somebody switches off: whoever has the line `aside` gives it back at once."""
+        return self._turns.off_asked
 
-    async def _require_open(self, patience: float) -> None:
-        try:
-            async with asyncio.timeout(patience):
-                await self._open.wait()
-        except TimeoutError:
-            why = f" {self.health.error}" if self.health.error else ""
-            raise LinkClosed(f"{self.name} cannot be reached now.{why}") from None
+    def confirm(self) -> bool:
+        """A person says that the board that answers now is the one that is meant; whether another
+        one was expected."""
+        if not self.other or self.identity is None:
+            return False
+        self.other = ""
+        self._take(self.identity)
+        self.tell("board_confirmed", "The board is confirmed: its policies go on.")
+        return True
 
     def stuck(self, now: float) -> bool:
         """Whether its task stopped turning; a silent pack is none, nor one with a command."""
-        busy = self._turns.locked() or self._offs
-        longest = _COMMAND if busy else _OPENING + _LONGEST_PAUSE
+        if self._turns.aside is not None:
+            return False
+        longest = _COMMAND if self._turns.busy else _OPENING + _LONGEST_PAUSE
         return now - self.turned > longest + 3 * self.plan.interval
 
     # -- the task --------------------------------------------------------------------------------
@@ -207,33 +253,41 @@ class ServedPack:
             begun = self.turned = asyncio.get_running_loop().time()
             (error,) = await asyncio.gather(self._follow(), return_exceptions=True)
             if error is None:
-                self._set("ended", "The recording is over.")
                 await self._rest()
             self._failed(error)
             if asyncio.get_running_loop().time() - begun > _LONGEST_PAUSE:
                 pause = _FIRST_PAUSE
-            await asyncio.sleep(pause * (1 + self._random.uniform(0, _SPREAD)))
+            await asyncio.sleep(pause * self._spread())
             pause = min(2 * pause, _LONGEST_PAUSE)
 
+    def _spread(self) -> float:
+        return 1 + self._random.uniform(0, _SPREAD)
+
     async def _follow(self) -> None:
+        self._met = False
         await follow(
             self.board,
             self,
             interval=self.plan.interval,
             read=self._read,
+            between=self._look_slowly,
             opening=_OPENING,
-            spread=lambda: 1 + self._random.uniform(0, _SPREAD),
+            spread=self._spread,
         )
 
     async def _rest(self) -> None:
+        """A recording is over; its task goes on turning."""
+        self._set("ended", "The recording is over.")
         while True:
             self.turned = asyncio.get_running_loop().time()
             await asyncio.sleep(self.plan.interval)
 
     async def _read(self) -> Reading:
         """One reading, when no command needs the board; given up and begun again for one."""
-        self._open.set()
+        self._turns.open.set()
+        await self._stand_back()
         while True:
+<<<<<<< HEAD
             await self._no_offs.wait()
             await self.guests.gone(self)
             with urgency(Urgency.POLL):
@@ -249,44 +303,126 @@ class ServedPack:
                         if isinstance(late, BmsError):
                             raise
                         raise LinkClosed(f"No reading was whole after {_READING:g} s.") from late
+=======
+            try:
+                async with self._turns.poll(), asyncio.timeout(_READING):
+                    return await self._ask()
+            except Preempted:
+                continue
+            except TimeoutError as late:
+                if isinstance(late, BmsError):
+                    raise
+                raise LinkClosed(f"No reading was whole after {_READING:g} s.") from late
+>>>>>>> api
 
-    async def _look(self) -> Reading:
-        if self.identity is None:
-            self.identity = await self.board.who()
-            self.place = where(self.board, ask=False)
+    async def _stand_back(self) -> None:
+        """A pack that stays silent asks less often where others wait for the same line."""
+        over = self._silent - _SILENT
+        if over >= 0 and self.board.link.transport.companions():
+            await asyncio.sleep(min(_FIRST_PAUSE * 2 ** min(over, 8), _LONGEST_PAUSE))
+
+    async def _ask(self) -> Reading:
+        link = self.board.link
+        if not self._met or link.outages != self._outages:
+            try:
+                self._meet(*await who_answers(self.board, self._expected))
+            except (LinkTimeout, Refused, FrameError):
+                self._untold += 1
+                if self._untold < _UNTOLD:
+                    raise
+                self._met = True  # it may be one that never says it
+            self._outages = link.outages
         return await self.board.read()
+
+    async def _look_slowly(self) -> None:
+        """A piece of the slow set, if it is time and nobody waits."""
+        if self._turns.busy or not self._met or self._silent:
+            return
+        try:
+            async with self._turns.poll():
+                whole = await self._slow.step(self.board, asyncio.get_running_loop().time())
+        except Preempted:
+            return
+        if whole:
+            self._looked()
+
+    def _looked(self) -> None:
+        identity, new, old = self._slow.identity, self._slow.settings, self.settings
+        if identity is not None:
+            other = "" if self._expected is None else self._memory.differs(self._expected, identity)
+            self._meet(identity, other)
+        changed = [] if self.other else changed_settings(old, new)
+        if new is not None and not self.other:
+            self.settings = new
+        if changed and new is not None and old is not None:
+            before, now = old.values(), new.values()
+            shown = ", ".join(f"{key} {before[key]} -> {now[key]}" for key in changed[:5])
+            more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+            self.tell("settings_changed", f"Settings changed: {shown}{more}.", keys=changed)
+
+    # -- which board it is -----------------------------------------------------------------------
+
+    def _meet(self, identity: Identity, other: str) -> None:
+        """It said who it is. `other`: how that differs from the board that is meant."""
+        known, self.identity = self.identity, identity
+        self._met, self._untold = True, 0
+        if known is None:
+            self.place = where(self.board, ask=False)
+        if other and other != self.other:
+            self.other = other
+            self.tell("board_replaced", self._replaced(), alarm=True, difference=other)
+        elif self.other and not other:
+            self.other = ""
+            self.tell("board_back", f"The board that is meant for {self.name} is back.")
+        if not other and (self._expected is None or not self._judge.begun):
+            self._take(identity)
+
+    def _take(self, identity: Identity) -> None:
+        """This board is the one that is meant."""
+        self._expected = self._memory.expect(identity)
+        self.settings = None
+        self._judge.begin(identity, asyncio.get_running_loop().time())
+
+    def _replaced(self) -> str:
+        return (
+            f"Another board answers as {self.name} ({self.other}): its policies wait. Confirm it, "
+            "or reload the service, if it was exchanged on purpose."
+        )
 
     # -- what the loop says ----------------------------------------------------------------------
 
     def hear(self, reading: Reading, now: float) -> None:
         """A reading."""
         self.reading, self.heard, self.turned = reading, now, now
-        self._set("ok")
+        self._silent = 0
+        if self.other:
+            self._set("replaced", self._replaced())
+        else:
+            self._set("ok")
         self._feed.publish("reading", self.name, reading)
-        if self._policies is not None:
-            self._policies.step(reading, now)
+        self._judge.hear(None if self.other else reading, now)
 
     def miss(self, error: BmsError, now: float, *, lost: bool) -> None:
         """A reading that did not come."""
         self.turned = now
+        self._silent += 1
+        self._met = False
         if lost:
-            self._open.clear()
+            self._turns.open.clear()
+            self._slow.begin_anew()
         self._set("lost" if lost else "silent", str(error))
-        if self._policies is not None:
-            self._policies.tick(now)
+        self._judge.hear(None, now)
 
     def beat(self, now: float, *, late: bool) -> None:
         """Time passes."""
-        if late and self._policies is not None:
-            self._policies.tick(now)
+        if late:
+            self._judge.hear(None, now)
 
-    def _failed(self, error: BaseException) -> None:
+    def _failed(self, error: BaseException | None) -> None:
         self.health.failures += 1
-        self._open.clear()
-        text = f"bmslink made a mistake with {self.name} ({_cause(error)}): it starts anew."
-        _log.error("%s", text)
+        self._turns.open.clear()
         _log.debug("The mistake with %s:", self.name, exc_info=error)
-        self._set("failed", text)
+        self._set("failed", f"bmslink made a mistake ({_cause(error)}): the pack starts anew.")
 
     def show(self, state: PackState, text: str) -> None:
         """Say how it is while somebody else has its line."""
@@ -294,56 +430,14 @@ class ServedPack:
 
     def _set(self, state: PackState, error: str = "") -> None:
         """The state, and an event where it is new."""
-        old, self.health.error = self.health.state, error
+        old, self.health.error, self._turns.error = self.health.state, error, error
         if state == old:
             return
         self.health.state, self.health.since = state, datetime.now(UTC)
-        text = f"{self.name}: {error}" if error else f"{self.name} is read."
-        self.tell(state, text, alarm=state not in ("ok", "ended"), was=old)
-
-    def tell(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None:
-        """Publish an event of this pack."""
-        self._feed.publish("event", self.name, PackEvent(what, text, alarm, data))
-
-    # -- what its policies say -------------------------------------------------------------------
-
-    def _make_policies(self, journal: Journal | None) -> PackPolicies | None:
-        file = self.plan.policies
-        if file is None:
-            return None
-        why = {"policies": file.path, "sha256": file.sha256}
-        journal = journal or Journal()
-        audit = Audit(self.target, why, shadow=True, append=journal.append)
-        return PackPolicies(
-            file.policies,
-            None,
-            interval=self.plan.interval,
-            sink=False,
-            audit=audit,
-            listener=self,
-        )
-
-    def decided(self, decision: Decision, *, changed: bool, new: bool, moved: bool) -> None:
-        """A decision of its policies."""
-        if changed or moved:
-            self._feed.publish("limits", self.name, decision)
-        for event in decision.events:
-            text = f"{event.policy}: {event.text}"
-            self.tell("policy", text, alarm=event.what in _ALARMS, policy=event.policy)
-
-    def found(self, finding: Finding) -> None:
-        """The pack does not fit the policy file."""
-        self.tell("finding", finding.text, alarm=True)
-
-    def troubled(self, sentence: str) -> None:
-        """The journal cannot be written."""
-        self.tell("trouble", sentence, alarm=True)
+        self.tell(state, error or "It is read.", alarm=state not in ("ok", "ended"), was=old)
 
 
-_ALARMS: tuple[Literal["trip", "latch"], ...] = ("trip", "latch")
-
-
-def _cause(error: BaseException) -> str:
+def _cause(error: BaseException | None) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return f"{type(error).__name__}: {error}"

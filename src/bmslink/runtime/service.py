@@ -24,18 +24,30 @@ from bmslink.board import Board
 from bmslink.errors import TargetError
 from bmslink.packs import find_pin
 from bmslink.runtime.feed import Feed, PackEvent
+<<<<<<< HEAD
 from bmslink.runtime.guests import Guests
 from bmslink.runtime.jobs import finish_changes
+=======
+from bmslink.runtime.judging.disk import DiskQueue
+from bmslink.runtime.judging.pack_memory import PackDisk, default_folder
+>>>>>>> api
 from bmslink.runtime.notify import notify, watchdog_interval
 from bmslink.runtime.pack_task import ServedPack
 from bmslink.runtime.service_file import PackPlan, ServicePlan
+from bmslink.storage.journal import Journal
+from bmslink.storage.state import StateFolder
 
 __all__ = ["MakeBoard", "ReloadOutcome", "Service"]
 
 _log = logging.getLogger(__name__)
 
+<<<<<<< HEAD
 _FINISHING = 60.0
 """How long a change that is under way may take to end when the service stops, s."""
+=======
+_LAST_WORDS = 5.0
+"""How long the end waits for the disk, s."""
+>>>>>>> api
 
 MakeBoard = Callable[[PackPlan], Board]
 
@@ -65,8 +77,15 @@ def make_board(plan: PackPlan) -> Board:
 class Service:
     """All packs that one process serves."""
 
-    def __init__(self, plan: ServicePlan, *, make: MakeBoard = make_board) -> None:
-        """`make` makes a board of a pack's plan."""
+    def __init__(
+        self,
+        plan: ServicePlan,
+        *,
+        make: MakeBoard = make_board,
+        folder: StateFolder | None = None,
+        journal: Journal | None = None,
+    ) -> None:
+        """`make` makes a board of a pack's plan; `folder` keeps what must survive a restart."""
         self.plan = plan
         self.feed = Feed()
         self.began = datetime.now(UTC)
@@ -78,11 +97,17 @@ class Service:
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._started = time.monotonic()
+        self._disk = PackDisk(DiskQueue(), folder or default_folder(), journal or Journal())
         for each in plan.packs:
             self._packs[each.name] = self._serve(each, make(each))
 
+<<<<<<< HEAD
     def _serve(self, plan: PackPlan, board: Board) -> ServedPack:
         return ServedPack(plan, board, self.feed, guests=self._guests)
+=======
+    def _serve(self, plan: PackPlan, board: Board, *, accept: bool = False) -> ServedPack:
+        return ServedPack(plan, board, self.feed, self._disk, accept=accept)
+>>>>>>> api
 
     @property
     def packs(self) -> Mapping[str, ServedPack]:
@@ -117,17 +142,26 @@ class Service:
 
     async def run(self) -> None:
         """Serve until `stop` is called, or cancelled."""
-        watchdog = asyncio.create_task(self._feed_watchdog())
+        beside = [
+            asyncio.create_task(self._feed_watchdog()),
+            asyncio.create_task(self._disk.queue.run()),
+        ]
         try:
             for name in self._packs:
                 self._start(name)
             await self._stopping.wait()
         finally:
             notify("STOPPING=1")
+<<<<<<< HEAD
             await finish_changes(_FINISHING)
             watchdog.cancel()
+=======
+>>>>>>> api
             await self._end(*self._tasks)
             self.feed.close()
+            await self._disk.queue.flush(_LAST_WORDS)
+            for task in beside:
+                task.cancel()
 
     def ready(self) -> None:
         """The sockets are bound: tell systemd."""
@@ -147,6 +181,10 @@ class Service:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        now = asyncio.get_running_loop().time()
+        for name in names:
+            if name in self._packs:
+                self._packs[name].judge.save_now(now)
 
     async def _feed_watchdog(self) -> None:
         interval = watchdog_interval()
@@ -186,8 +224,15 @@ class Service:
         added = tuple(name for name in new if name not in old)
         made = {name: self._make(new[name]) for name in (*added, *restarted)}
         await self._end(*removed, *restarted)
+        await self._disk.queue.flush(_LAST_WORDS)  # what is begun anew reads what was saved
         packs = {
+<<<<<<< HEAD
             name: self._serve(each, made[name]) if name in made else self._packs[name]
+=======
+            name: self._serve(each, made[name], accept=name in restarted)
+            if name in made
+            else self._packs[name]
+>>>>>>> api
             for name, each in new.items()
         }
         remarks = list(plan.remarks)

@@ -16,8 +16,8 @@ from bmslink.control.decide.policy import PolicySet
 from bmslink.control.status import PackStatus, Run, StateError, place, write
 from bmslink.errors import BmsError
 from bmslink.model import Reading
+from bmslink.runtime.judging.pack_policies import PackPolicies, in_words, trips_in
 from bmslink.runtime.pack_loop import follow
-from bmslink.runtime.pack_policies import PackPolicies, in_words, trips_in
 
 __all__ = ["Observer", "PackSupervisor", "StatusBoard"]
 

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from bmslink.errors import BmsError
 from bmslink.runtime.api import changes, commands, looking
 from bmslink.runtime.api.answers import Refusal, on_exception
-from bmslink.runtime.api.guard import Access, Guard
+from bmslink.runtime.api.guard import Access, RequestGuard
 from bmslink.runtime.api.stream import EventStreams
 from bmslink.runtime.service import Service
 
@@ -30,4 +30,4 @@ def make_app(service: Service, access: Access | None = None) -> ASGIApp:
     )
     inside.state.service = service
     inside.state.streams = EventStreams(service.feed)
-    return Guard(inside, access or Access())
+    return RequestGuard(inside, access or Access())

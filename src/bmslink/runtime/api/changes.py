@@ -1,8 +1,8 @@
-"""Routes of the clients that ask a pack through the service: questions, changes, switches, its line.
+"""Routes of the clients that ask a pack through the service: questions, changes, its line.
 
-An answer comes in lines (`accept: application/x-ndjson`): progress, signs of life, and how it ended;
-else as one JSON object. A change goes on when its client is gone. What a change is, and whether it
-may be, is decided in `bmslink.runtime.jobs`.
+An answer comes in lines (`accept: application/x-ndjson`): progress, signs of life, and how it
+ended; else as one JSON object. A change goes on when its client is gone. What a change is, and
+whether it may be, is decided in `bmslink.runtime.jobs`.
 """
 
 from __future__ import annotations

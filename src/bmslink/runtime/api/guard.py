@@ -25,7 +25,7 @@ from bmslink.runtime.api.rates import Rates
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["BODY_TIME", "HEALTH", "LONGEST_BODY", "Access", "Guard"]
+__all__ = ["BODY_TIME", "HEALTH", "LONGEST_BODY", "Access", "RequestGuard"]
 
 LONGEST_BODY = 1 << 18
 """Bytes of a request; a profile has at most a quarter of that."""
@@ -65,7 +65,7 @@ class Access:
         return address.is_loopback or not self.loopback
 
 
-class Guard:
+class RequestGuard:
     """An ASGI application around another one. It raises nothing."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:

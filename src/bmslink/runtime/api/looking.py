@@ -70,7 +70,7 @@ async def health(request: Request) -> Response:
     )
 
 
-_POLLED = ("ok", "ended")
+_POLLED = ("ok", "replaced", "ended")
 
 ROUTES = (
     Route("/api/v1/packs", packs),

@@ -17,7 +17,7 @@ from pathlib import Path
 from bmslink.errors import PortBusy, PortDenied, TargetError, TransportError
 from bmslink.storage.chain import open_regular, take
 
-__all__ = ["LONGEST_PATH", "local_socket", "parse_listen", "tcp_socket"]
+__all__ = ["LONGEST_PATH", "local_socket", "tcp_socket"]
 
 LONGEST_PATH = 103
 """Bytes of a socket's path: what macOS takes; Linux takes 4 more."""
@@ -127,18 +127,6 @@ def _remove(path: Path, inode: int) -> None:
     with contextlib.suppress(OSError):
         if path.lstat().st_ino == inode:
             path.unlink()
-
-
-def parse_listen(text: str) -> tuple[str, int]:
-    """`HOST:PORT` or `[ADDRESS]:PORT`, port 0 for any free one. Raises `TargetError`."""
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        colon = ""
-    if not colon or not host or not port.isdecimal() or not port.isascii() or int(port) > 65535:
-        raise TargetError(f"{text!r} is no HOST:PORT, like 127.0.0.1:8093.")
-    return host, int(port)
 
 
 @contextmanager
