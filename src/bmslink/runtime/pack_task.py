@@ -18,19 +18,12 @@ from typing import Any
 from bmslink.board import Board
 from bmslink.config.outcome import Outcome
 from bmslink.control.decide.decision import Decision
-<<<<<<< HEAD
-from bmslink.errors import BmsError, LinkClosed, PortBusy
-from bmslink.link.turns import Preempted, Preemption, Turns, Urgency, preemptible, urgency
-from bmslink.model import Command, Identity, Reading, Switch
-=======
 from bmslink.errors import BmsError, FrameError, LinkClosed, LinkTimeout, Refused
 from bmslink.link.turns import Preempted
 from bmslink.model import Identity, Reading, Switch
->>>>>>> api
 from bmslink.places import Place, where
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.runtime.feed import Feed, PackEvent
-from bmslink.runtime.guests import Guest, Guests
 from bmslink.runtime.health import PackHealth, PackState, link_counters
 from bmslink.runtime.judging.pack_judge import PackJudge
 from bmslink.runtime.judging.pack_memory import PackDisk, PackMemory, who_answers
@@ -66,17 +59,7 @@ class ServedPack:
     """One pack of the service."""
 
     def __init__(
-<<<<<<< HEAD
-        self,
-        plan: PackPlan,
-        board: Board,
-        feed: Feed,
-        *,
-        journal: Journal | None = None,
-        guests: Guests | None = None,
-=======
         self, plan: PackPlan, board: Board, feed: Feed, disk: PackDisk, *, accept: bool = False
->>>>>>> api
     ) -> None:
         """`accept`: whichever board answers is the one that is meant; a person said so."""
         self.plan = plan
@@ -92,8 +75,6 @@ class ServedPack:
         self.health = PackHealth()
         self.heard: float | None = None
         """When the latest reading came, s of the loop's clock."""
-        self.guests = guests or Guests()
-        """Who else has the lines of the service's packs."""
         self.turned = 0.0
         """When the task was seen at work last, s of the loop's clock."""
         self.other = ""
@@ -129,11 +110,6 @@ class ServedPack:
         """Its policies at work."""
         return self._judge
 
-    @property
-    def guest(self) -> Guest | None:
-        """Who else has its line now."""
-        return self.guests.of(self)
-
     def status(self) -> dict[str, Any]:
         """What is known of it, without its reading; plain values."""
         file, now = self.plan.policies, asyncio.get_running_loop().time()
@@ -158,26 +134,13 @@ class ServedPack:
     # -- commands --------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def turn(
-        self, *, patience: float = _PATIENCE, urgent: bool = True
-    ) -> AsyncIterator[Board]:
+    async def turn(self, *, patience: float = _PATIENCE) -> AsyncIterator[Board]:
         """The board for one command: polls wait, and one that is under way ends at the next frame
-        boundary (not `urgent`: in its own time). Commands take turns in their order; switching off
-        (`switch_off`) goes before all.
+        boundary. Commands take turns in their order; switching off (`switch_off`) goes before all.
 
-        Raises `LinkClosed` where the pack is not reachable within `patience` seconds, `PortBusy`
-        while somebody else has its line. What goes wrong inside is raised as it is.
+        Raises `LinkClosed` where the pack is not reachable within `patience` seconds. What goes
+        wrong inside is raised as it is.
         """
-<<<<<<< HEAD
-        self.require_ours()
-        with urgency(Urgency.COMMAND):
-            if urgent:
-                self._preemption.asked = True
-                self._stir()
-            async with self._turns:
-                await self._require_open(patience)
-                yield self.board
-=======
         async with self._turns.command(patience) as board:
             yield board
 
@@ -194,33 +157,11 @@ class ServedPack:
             finally:
                 self._met = False
                 self._slow.hurry()
->>>>>>> api
-
-    def require_ours(self) -> None:
-        """`PortBusy` while somebody else has the line."""
-        if self.guest is not None:
-            raise PortBusy(self.guest.sentence)
 
     async def switch_off(self, name: Switch, *, waive: Collection[str] = ()) -> Outcome:
         """Switch off, before everything else that is sent to this pack, and read back. Raises what
-<<<<<<< HEAD
-        `bmslink.config.switch` raises, and `GateError` where a phone has the Bluetooth link."""
-        self.guests.give_way(self)
-        self._offs += 1
-        self._no_offs.clear()
-        try:
-            with urgency(Urgency.OFF):
-                self._preemption.asked = True
-                self._stir()
-                return await switch(self.board, Command(name, on=False), waive=waive)
-        finally:
-            self._offs -= 1
-            if not self._offs:
-                self._no_offs.set()
-=======
         `bmslink.config.switch` raises."""
         return await self._turns.switch_off(name, waive)
->>>>>>> api
 
     @property
     def off_asked(self) -> asyncio.Event:
@@ -287,23 +228,6 @@ class ServedPack:
         self._turns.open.set()
         await self._stand_back()
         while True:
-<<<<<<< HEAD
-            await self._no_offs.wait()
-            await self.guests.gone(self)
-            with urgency(Urgency.POLL):
-                async with self._turns:
-                    self._preemption.asked = False
-                    try:
-                        with preemptible(self._preemption):
-                            async with asyncio.timeout(_READING):
-                                return await self._look()
-                    except Preempted:
-                        continue
-                    except TimeoutError as late:
-                        if isinstance(late, BmsError):
-                            raise
-                        raise LinkClosed(f"No reading was whole after {_READING:g} s.") from late
-=======
             try:
                 async with self._turns.poll(), asyncio.timeout(_READING):
                     return await self._ask()
@@ -313,7 +237,6 @@ class ServedPack:
                 if isinstance(late, BmsError):
                     raise
                 raise LinkClosed(f"No reading was whole after {_READING:g} s.") from late
->>>>>>> api
 
     async def _stand_back(self) -> None:
         """A pack that stays silent asks less often where others wait for the same line."""
@@ -423,10 +346,6 @@ class ServedPack:
         self._turns.open.clear()
         _log.debug("The mistake with %s:", self.name, exc_info=error)
         self._set("failed", f"bmslink made a mistake ({_cause(error)}): the pack starts anew.")
-
-    def show(self, state: PackState, text: str) -> None:
-        """Say how it is while somebody else has its line."""
-        self._set(state, text)
 
     def _set(self, state: PackState, error: str = "") -> None:
         """The state, and an event where it is new."""

@@ -24,13 +24,8 @@ from bmslink.board import Board
 from bmslink.errors import TargetError
 from bmslink.packs import find_pin
 from bmslink.runtime.feed import Feed, PackEvent
-<<<<<<< HEAD
-from bmslink.runtime.guests import Guests
-from bmslink.runtime.jobs import finish_changes
-=======
 from bmslink.runtime.judging.disk import DiskQueue
 from bmslink.runtime.judging.pack_memory import PackDisk, default_folder
->>>>>>> api
 from bmslink.runtime.notify import notify, watchdog_interval
 from bmslink.runtime.pack_task import ServedPack
 from bmslink.runtime.service_file import PackPlan, ServicePlan
@@ -41,13 +36,8 @@ __all__ = ["MakeBoard", "ReloadOutcome", "Service"]
 
 _log = logging.getLogger(__name__)
 
-<<<<<<< HEAD
-_FINISHING = 60.0
-"""How long a change that is under way may take to end when the service stops, s."""
-=======
 _LAST_WORDS = 5.0
 """How long the end waits for the disk, s."""
->>>>>>> api
 
 MakeBoard = Callable[[PackPlan], Board]
 
@@ -71,7 +61,7 @@ def make_board(plan: PackPlan) -> Board:
     """The board of a pack, with the pin that its name has; it is not opened."""
     pack = plan.named
     pin = find_pin(None, pack.pin if pack is not None else None)
-    return Board(plan.endpoint, pin=pin, named=pack, tell=_log.info, tapped=True)
+    return Board(plan.endpoint, pin=pin, named=pack, tell=_log.info)
 
 
 class Service:
@@ -91,7 +81,6 @@ class Service:
         self.began = datetime.now(UTC)
         """For show only."""
         self._make = make
-        self._guests = Guests()
         self._packs: dict[str, ServedPack] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
@@ -101,13 +90,8 @@ class Service:
         for each in plan.packs:
             self._packs[each.name] = self._serve(each, make(each))
 
-<<<<<<< HEAD
-    def _serve(self, plan: PackPlan, board: Board) -> ServedPack:
-        return ServedPack(plan, board, self.feed, guests=self._guests)
-=======
     def _serve(self, plan: PackPlan, board: Board, *, accept: bool = False) -> ServedPack:
         return ServedPack(plan, board, self.feed, self._disk, accept=accept)
->>>>>>> api
 
     @property
     def packs(self) -> Mapping[str, ServedPack]:
@@ -152,11 +136,6 @@ class Service:
             await self._stopping.wait()
         finally:
             notify("STOPPING=1")
-<<<<<<< HEAD
-            await finish_changes(_FINISHING)
-            watchdog.cancel()
-=======
->>>>>>> api
             await self._end(*self._tasks)
             self.feed.close()
             await self._disk.queue.flush(_LAST_WORDS)
@@ -226,13 +205,9 @@ class Service:
         await self._end(*removed, *restarted)
         await self._disk.queue.flush(_LAST_WORDS)  # what is begun anew reads what was saved
         packs = {
-<<<<<<< HEAD
-            name: self._serve(each, made[name]) if name in made else self._packs[name]
-=======
             name: self._serve(each, made[name], accept=name in restarted)
             if name in made
             else self._packs[name]
->>>>>>> api
             for name, each in new.items()
         }
         remarks = list(plan.remarks)
