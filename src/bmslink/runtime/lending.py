@@ -19,10 +19,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bmslink.board import Board
-from bmslink.config.checks.check import refuse
 from bmslink.config.records.cut_off import settings_where_any
 from bmslink.errors import BmsError, LinkClosed, PortBusy, SettingError, TransportError, UsageError
-from bmslink.places import Place
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.runtime.pack_task import ServedPack
 from bmslink.settings.setting import Value
@@ -69,8 +67,6 @@ def drift_between(before: SettingsSnapshot | None, after: SettingsSnapshot | Non
 class _Away:
     """A line that somebody else has: how long, and what is found afterwards."""
 
-    state = "lent"
-
     def __init__(self, pack: ServedPack, seconds: float, whom: str) -> None:
         if not 0 < seconds <= LONGEST:
             raise UsageError(f"A line is given away for up to 24 h, not for {seconds:g} s.")
@@ -83,15 +79,14 @@ class _Away:
         self._seconds = seconds
         self._over = asyncio.Event()
 
-    @property
-    def place(self) -> Place:
-        """Of the pack."""
-        return self.pack.place
-
     def end(self, reason: str) -> None:
         """Have it back; the first reason counts."""
         self.reason = self.reason or reason
         self._over.set()
+
+    async def _watch_for_off(self) -> None:
+        await self.pack.off_asked.wait()
+        self.end("off")
 
     async def _stay_away(self, alive: Callable[[], None]) -> None:
         """Until it is over; `alive` raises `LinkClosed` where the line is gone."""
@@ -104,7 +99,6 @@ class _Away:
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(_TICK, left)):
                     await self._over.wait()
-            self.pack.turned = loop.time()  # that it waits is no hang
             try:
                 alive()
             except LinkClosed:
@@ -114,8 +108,7 @@ class _Away:
         """What changed meanwhile; told as an event."""
         name = self.pack.name
         try:
-            self.pack.identity = await board.identify()
-            found = drift_between(before, await settings_where_any(board, self.pack.identity))
+            after = await settings_where_any(board, await board.identify())
         except BmsError as error:
             self.pack.tell(
                 "drift_unknown",
@@ -123,6 +116,8 @@ class _Away:
                 alarm=True,
             )
             raise
+        found = drift_between(before, after)
+        self.pack.settings = after or self.pack.settings  # that they changed is told here
         told = ", ".join(f"{d.key} {d.before} -> {d.after} {d.unit}".rstrip() for d in found)
         self.pack.tell(
             "returned",
@@ -155,10 +150,6 @@ class Lending(_Away):
             f"The line of {self.pack.name} is lent to {self.whom} until {self.until:%H:%M:%S} UTC. "
             f"`bmslink service lend {self.pack.name} --end` gives it back."
         )
-
-    def give_way(self) -> None:
-        """At once: what switches off is next on the line."""
-        self.end("off")
 
     async def send(self, data: bytes) -> None:
         """Bytes from the guest. Raises `PortBusy` when the line is not the guest's."""
@@ -200,12 +191,11 @@ class Lending(_Away):
 
     async def _have_away(self, begun: asyncio.Future[None]) -> list[Drift]:
         pack = self.pack
-        async with pack.turn() as board:
+        async with pack.aside("lent", self.sentence) as board:
             if board.tap is None:
                 raise SettingError(f"The line of {pack.name} cannot be lent.")
             before = await settings_where_any(board, await board.who())
-            pack.guests.add(self)
-            pack.show("lent", self.sentence)
+            watch = asyncio.create_task(self._watch_for_off())
             try:
                 async with board.link.exclusive():
                     with board.tap.lent(self._take):
@@ -213,9 +203,9 @@ class Lending(_Away):
                         begun.set_result(None)
                         await self._stay_away(board.link.alive)
             finally:
+                watch.cancel()
                 self._write = None
                 board.link.pauses += 1  # another board may be there by now
-                pack.guests.remove(self)
             with board.guarding():
                 if board.driver.settings is not None:
                     await board.driver.settings.new_line()
@@ -235,10 +225,6 @@ class Release(_Away):
             f"release {self.pack.name} --end`."
         )
 
-    def give_way(self) -> None:
-        """Raises `GateError`: a phone's link cannot be taken from it."""
-        raise refuse(f"Nothing was sent. {self.sentence}", "released")
-
     async def run(self, begun: asyncio.Future[None]) -> None:
         """Give it up, and have it back when it is over."""
         pack = self.pack
@@ -249,14 +235,9 @@ class Release(_Away):
             )
         async with pack.turn() as board:
             before = await settings_where_any(board, await board.who())
-            pack.guests.add(self)
-            try:
-                await board.close()
-                pack.show("released", self.sentence)
-                begun.set_result(None)
-                await self._stay_away(lambda: None)
-            finally:
-                pack.guests.remove(self)
+        async with pack.aside("released", self.sentence) as board:
+            begun.set_result(None)
+            await self._stay_away(lambda: None)
             with suppress(BmsError):
                 await self._reopen(board)
                 await self._compare(board, before)
