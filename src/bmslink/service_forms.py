@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -414,8 +413,3 @@ def _bytes(raw: object) -> bytes | None:
         return bytes.fromhex(raw) if isinstance(raw, str) else None
     except ValueError:
         return None
-
-
-def with_target(plan: Plan, target: str, name: str | None) -> Plan:
-    """A plan with the pack called as the client calls it."""
-    return replace(plan, target=target, name=name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -79,6 +79,8 @@ class ServedPack:
         """When the task was seen at work last, s of the loop's clock."""
         self.other = ""
         """How the board that answers differs from the one that is meant; empty: it does not."""
+        self.neighbours: Callable[[], Iterable[ServedPack]] = tuple
+        """The packs of the same service, of which some may share its line."""
         self._feed = feed
         self._memory = PackMemory(plan, disk, partial(self.tell, "trouble", alarm=True))
         self._expected = None if accept else self._memory.expected()
@@ -134,24 +136,31 @@ class ServedPack:
     # -- commands --------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def turn(self, *, patience: float = _PATIENCE) -> AsyncIterator[Board]:
+    async def turn(
+        self, *, patience: float = _PATIENCE, urgent: bool = True
+    ) -> AsyncIterator[Board]:
         """The board for one command: polls wait, and one that is under way ends at the next frame
-        boundary. Commands take turns in their order; switching off (`switch_off`) goes before all.
+        boundary (not `urgent`: in its own time). Commands take turns in their order; switching off
+        (`switch_off`) goes before all.
 
-        Raises `LinkClosed` where the pack is not reachable within `patience` seconds. What goes
-        wrong inside is raised as it is.
+        Raises `LinkClosed` where the pack is not reachable within `patience` seconds, `PortBusy`
+        while somebody else has its line. What goes wrong inside is raised as it is.
         """
-        async with self._turns.command(patience) as board:
+        async with self._turns.command(patience, urgent=urgent) as board:
             yield board
 
+    def require_ours(self) -> None:
+        """`PortBusy` while somebody else has its line."""
+        self._turns.require_ours()
+
     @asynccontextmanager
-    async def aside(self, state: Aside) -> AsyncIterator[Board]:
-        """The board while somebody else has its line: nothing is polled, commands are refused, and
-        the policies see a pack that says nothing. `released`: the link is closed. Afterwards it is
-        asked who answers, and the settings are compared with those before. See `off_asked`.
+    async def aside(self, state: Aside, why: str) -> AsyncIterator[Board]:
+        """The board while somebody else has its line (`why`: who, and until when): nothing is
+        polled, commands are refused, and the policies see a pack that says nothing. `released`: the
+        link is closed. Afterwards it is asked who answers. See `off_asked`.
         """
-        async with self._turns.give(state, _PATIENCE) as board:
-            self._set(state, f"The line is {state}.")
+        async with self._turns.give(state, why, _PATIENCE) as board:
+            self._set(state, why)
             try:
                 yield board
             finally:
@@ -160,7 +169,10 @@ class ServedPack:
 
     async def switch_off(self, name: Switch, *, waive: Collection[str] = ()) -> Outcome:
         """Switch off, before everything else that is sent to this pack, and read back. Raises what
-        `bmslink.config.switch` raises."""
+        `bmslink.config.switch` raises, and `GateError` while a phone has the Bluetooth link."""
+        for other in self.neighbours():
+            if other.health.state == "lent" and other.place.same_line(self.place):
+                other.off_asked.set()
         return await self._turns.switch_off(name, waive)
 
     @property

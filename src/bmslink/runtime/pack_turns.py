@@ -9,8 +9,9 @@ from typing import Literal
 
 from bmslink.board import Board
 from bmslink.config import switch
+from bmslink.config.checks.check import refuse
 from bmslink.config.outcome import Outcome
-from bmslink.errors import LinkClosed
+from bmslink.errors import LinkClosed, PortBusy
 from bmslink.link.turns import Preemption, Turns, Urgency, preemptible, urgency
 from bmslink.model import Command, Switch
 
@@ -29,6 +30,8 @@ class PackTurns:
         """Set when somebody switches off: whoever has the line aside gives it back at once."""
         self.aside: Aside | None = None
         """Whether somebody else has the line."""
+        self.why_aside = ""
+        """Who has it, and until when, in a sentence."""
         self.error = ""
         """Why the pack cannot be reached, for messages."""
         self._name = name
@@ -45,22 +48,29 @@ class PackTurns:
         return self._turns.locked() or self._offs > 0
 
     @asynccontextmanager
-    async def command(self, patience: float) -> AsyncIterator[Board]:
+    async def command(self, patience: float, *, urgent: bool = True) -> AsyncIterator[Board]:
         """The board for one command: polls wait, and one that is under way ends at the next frame
-        boundary. Raises `LinkClosed` where it is not reachable within `patience` seconds."""
-        if self.aside is not None:
-            raise LinkClosed(f"The line of {self._name} is {self.aside} now: take it back first.")
+        boundary (not `urgent`: in its own time). Raises `LinkClosed` where it is not reachable
+        within `patience` seconds, `PortBusy` while somebody else has the line."""
+        self.require_ours()
         with urgency(Urgency.COMMAND):
-            self._interrupt()
+            if urgent:
+                self._interrupt()
             async with self._turns:
                 await self._require_open(patience)
                 yield self._board
 
+    def require_ours(self) -> None:
+        """`PortBusy` while somebody else has the line."""
+        if self.aside is not None:
+            raise PortBusy(self.why_aside)
+
     @asynccontextmanager
-    async def give(self, aside: Aside, patience: float) -> AsyncIterator[Board]:
-        """The board while somebody else has its line; `released`: the link is closed inside."""
+    async def give(self, aside: Aside, why: str, patience: float) -> AsyncIterator[Board]:
+        """The board while somebody else has its line, `why` in a sentence; `released`: the link is
+        closed inside."""
         async with self.command(patience) as board:
-            self.aside = aside
+            self.aside, self.why_aside = aside, why
             self.off_asked.clear()
             try:
                 if aside == "released":
@@ -73,10 +83,7 @@ class PackTurns:
         """Switch off, before everything else, and read back."""
         self.off_asked.set()
         if self.aside == "released":
-            raise LinkClosed(
-                f"Nothing was sent: the link of {self._name} is released, and a phone may hold it. "
-                "Switch off there, or take the link back."
-            )
+            raise refuse(f"Nothing was sent. {self.why_aside}", "released")
         self._offs += 1
         self._no_offs.clear()
         try:
