@@ -122,7 +122,6 @@ def _say_that_none_runs(session: Session) -> None:
             "No service runs: `bmslink serve` starts one, `bmslink service install` "
             "has systemd do it."
         )
-    return FOUND
 
 
 def _the_one(socket: str | None) -> ServiceAddress:
