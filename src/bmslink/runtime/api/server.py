@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bmslink.errors import BmsError
+from bmslink.runtime.api.guard import LONGEST_HEAD
 from bmslink.runtime.api.peer import UNKNOWN, Peer, peer_of_socket
 
 try:
@@ -26,10 +27,8 @@ except ImportError as exc:
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-__all__ = ["HEAD_TIME", "LONGEST_HEAD", "MOST_CONNECTIONS", "STALLED", "serve_http"]
+__all__ = ["HEAD_TIME", "MOST_CONNECTIONS", "STALLED", "serve_http"]
 
-LONGEST_HEAD = 1 << 14
-"""Bytes of a request's first line and headers."""
 HEAD_TIME = 10.0
 """How long they may take to arrive, s."""
 STALLED = 30.0
