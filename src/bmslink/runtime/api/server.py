@@ -11,18 +11,11 @@ import socket
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from bmslink.errors import BmsError
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
 from bmslink.runtime.api.guard import LONGEST_HEAD
 from bmslink.runtime.api.peer import UNKNOWN, Peer, peer_of_socket
-
-try:
-    import uvicorn
-    from uvicorn.protocols.http.h11_impl import H11Protocol
-except ImportError as exc:
-    raise BmsError(
-        "The service needs starlette and uvicorn: install them with `pip install "
-        "'bmslink[service]'`."
-    ) from exc
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
