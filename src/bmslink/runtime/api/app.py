@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -20,8 +21,13 @@ if TYPE_CHECKING:
 __all__ = ["make_app"]
 
 
-def make_app(service: Service, access: Access | None = None) -> ASGIApp:
-    """The ASGI application of a service. Without `access` only local programs may ask."""
+def make_app(
+    service: Service, access: Access | None = None, listening: Mapping[str, Any] | None = None
+) -> ASGIApp:
+    """The ASGI application of a service. Without `access` only local programs may ask.
+
+    `listening` is what its status says of where it can be asked.
+    """
     inside = Starlette(
         routes=[*looking.ROUTES, *commands.ROUTES, *changes.ROUTES],
         exception_handlers=dict.fromkeys(
@@ -29,5 +35,6 @@ def make_app(service: Service, access: Access | None = None) -> ASGIApp:
         ),
     )
     inside.state.service = service
+    inside.state.listening = dict(listening or {})
     inside.state.streams = EventStreams(service.feed)
     return RequestGuard(inside, access or Access())

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,8 @@ async def host(
         )
         _announce(entry, service)
         stack.callback(entry.withdraw)
-        await _run(service, sockets, access, entry, lambda: ready(listening))
+        app = make_app(service, access, listening.to_dict())
+        await _run(service, serve_http(app, sockets), entry, lambda: ready(listening))
 
 
 def _listen(
@@ -119,13 +120,12 @@ def _token_file(options: ServiceOptions, folder: Path) -> Path:
 
 async def _run(
     service: Service,
-    sockets: list[socket.socket],
-    access: Access,
+    interface: Coroutine[Any, Any, None],
     entry: Announcement,
     ready: Callable[[], None],
 ) -> None:
     async with asyncio.TaskGroup() as group:
-        serving = group.create_task(serve_http(make_app(service, access), sockets))
+        serving = group.create_task(interface)
         telling = group.create_task(_keep_announced(entry, service))
         service.ready()
         ready()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from bmslink import __version__
 from bmslink.runtime.api.answers import answer, error
 from bmslink.runtime.api.guard import HEALTH
 from bmslink.runtime.api.requests import pack_named, pack_of, service_of
@@ -33,8 +35,11 @@ async def pack(request: Request) -> Response:
 
 
 async def status(request: Request) -> Response:
-    """The service: its packs, links, versions."""
-    return answer(service_of(request).status())
+    """The service: its packs in short, links, versions."""
+    service = service_of(request)
+    about = {"version": __version__, "pid": os.getpid(), **request.app.state.listening}
+    packs = [_state(pack) for pack in service.packs.values()]
+    return answer({**service.status(), **about, "packs": packs})
 
 
 async def stream(request: Request) -> Response:
@@ -58,7 +63,7 @@ async def stream(request: Request) -> Response:
 
 async def health(request: Request) -> Response:
     """200 while every pack is polled, else 503; no names, so that it needs no token."""
-    polled = [each.health.state in _POLLED for each in service_of(request).packs.values()]
+    polled = [_polled(each) for each in service_of(request).packs.values()]
     if all(polled):
         return answer({"packs": len(polled), "polled": len(polled)})
     return error(
@@ -93,6 +98,23 @@ def _short(pack: ServedPack) -> dict[str, Any]:
     about = {key: known[key] for key in ("name", "target", "health", "age", "interval")}
     reading = {} if pack.reading is None else pack.reading.to_dict()
     return {**about, "reading": {k: reading[k] for k in _SHORT} if reading else None}
+
+
+def _state(pack: ServedPack) -> dict[str, Any]:
+    """How a pack is, without who it is, what it said, and why its limits are what they are."""
+    known = pack.status()
+    del known["identity"], known["decision"]
+    decision = pack.decision
+    permits = (
+        None
+        if decision is None
+        else {name: getattr(decision, name).allowed for name in ("charge", "discharge", "balance")}
+    )
+    return {**known, "polled": _polled(pack), "permits": permits}
+
+
+def _polled(pack: ServedPack) -> bool:
+    return pack.health.state in _POLLED
 
 
 def _latest(pack: ServedPack) -> list[FeedItem]:
