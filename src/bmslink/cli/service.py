@@ -13,6 +13,7 @@ import typer
 
 from bmslink.cli import options as o
 from bmslink.cli.output import FOUND, Session
+from bmslink.cli.service_line import lend, release
 from bmslink.errors import LinkTimeout, PortNotFound, TargetError
 
 if TYPE_CHECKING:
@@ -98,7 +99,14 @@ def install(
     install_service(_session(ctx), user=user, write=write, force=force)
 
 
-COMMANDS = {"status": show_status, "reload": reload, "stop": stop, "install": install}
+COMMANDS = {
+    "status": show_status,
+    "reload": reload,
+    "stop": stop,
+    "install": install,
+    "lend": lend,
+    "release": release,
+}
 """`bmslink service WORD` -> what it does."""
 
 

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from bmslink.board import Board
+from bmslink.config import open_change
 from bmslink.config.outcome import Outcome
 from bmslink.control.decide.decision import Decision
 from bmslink.errors import BmsError, FrameError, LinkClosed, LinkTimeout, Refused
@@ -88,6 +89,7 @@ class ServedPack:
         self._slow = SlowSet(plan.slow_interval, plan.target)
         self._turns = PackTurns(plan.name, board)
         self._met = False
+        self._looking: asyncio.Task[None] | None = None
         self._untold = self._silent = 0
         self._outages = -1
         self._random = random.Random(plan.target)
@@ -303,6 +305,7 @@ class ServedPack:
         self._met, self._untold = True, 0
         if known is None:
             self.place = where(self.board, ask=False)
+            self._looking = asyncio.create_task(self._tell_cut_off(identity))
         if other and other != self.other:
             self.other = other
             self.tell("board_replaced", self._replaced(), alarm=True, difference=other)
@@ -311,6 +314,15 @@ class ServedPack:
             self.tell("board_back", f"The board that is meant for {self.name} is back.")
         if not other and (self._expected is None or not self._judge.begun):
             self._take(identity)
+
+    async def _tell_cut_off(self, identity: Identity) -> None:
+        """Say what was cut off on this pack, perhaps because the service itself was killed."""
+        try:
+            told = await asyncio.to_thread(open_change, self.board, identity)
+        except BmsError as error:
+            told = str(error)
+        if told:
+            self.tell("change_cut_off", told, alarm=True)
 
     def _take(self, identity: Identity) -> None:
         """This board is the one that is meant."""

@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, urlsplit
 from bmslink.errors import BmsError
 from bmslink.runtime.api.answers import Refusal, internal, of_bms_error, of_refusal
 from bmslink.runtime.api.peer import Peer, peer_of
-from bmslink.runtime.api.rates import Rates
+from bmslink.runtime.api.rates import Kind, Rates
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -39,6 +39,7 @@ HEALTH = "/healthz"
 _METHODS = ("GET", "HEAD", "POST")
 _SECRETS = frozenset({"token", "access_token", "auth", "authorization", "key", "pin", "password"})
 _TRICKS = re.compile(rb"%2f|%5c|%00|%0a|%0d|\\|/\.{1,2}(?:/|$)|%2e|//", re.IGNORECASE)
+_LENT = re.compile(r"/lend/[0-9a-f]+\Z")
 _CLOSE = {"connection": "close"}
 _logger = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class RequestGuard:
         open_to_all = scope["path"] == HEALTH
         if not peer.local:
             self._check_stranger(scope, headers, peer, token=not open_to_all)
-        self._rates.count(peer.key, "off" if scope["path"].endswith("/switch") else "any")
+        self._rates.count(peer.key, _kind(scope["path"]))
         if scope["method"] != "POST":
             return b""
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
@@ -154,6 +155,12 @@ class RequestGuard:
             "file holds it.",
             headers={**_CLOSE, "www-authenticate": "Bearer"},
         )
+
+
+def _kind(path: str) -> Kind:
+    if path.endswith("/switch"):
+        return "off"
+    return "line" if _LENT.search(path) else "any"
 
 
 def _headers(scope: Scope) -> dict[str, str]:

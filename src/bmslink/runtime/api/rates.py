@@ -11,10 +11,15 @@ from bmslink.runtime.api.answers import Refusal
 
 __all__ = ["RATES", "Kind", "Rates"]
 
-Kind = Literal["any", "off", "wrong"]
+Kind = Literal["any", "line", "off", "wrong"]
 """`off`: switches, which are never refused because something else asked too often. `wrong`: the
-token was."""
-RATES: dict[Kind, tuple[int, float]] = {"any": (200, 0.02), "off": (200, 0.02), "wrong": (10, 6.0)}
+token was. `line`: bytes for a line that is lent, as another program sends them."""
+RATES: dict[Kind, tuple[int, float]] = {
+    "any": (200, 0.02),
+    "line": (1000, 0.002),
+    "off": (200, 0.02),
+    "wrong": (10, 6.0),
+}
 """Requests at once, and s for each one after that."""
 _MOST = 256
 """Users and addresses that are remembered; the one that was quiet for longest is forgotten."""

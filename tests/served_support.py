@@ -1,0 +1,101 @@
+"""A service in a thread of the test, on a real socket in its runtime folder."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bmslink.registry import Announcement
+from bmslink.runtime.api.app import make_app
+from bmslink.runtime.api.server import serve_http
+from bmslink.runtime.api.sockets import local_socket
+from bmslink.runtime.service import Service
+from bmslink.runtime.service_file import load_plan
+
+T = TypeVar("T")
+
+
+class Serving:
+    """A running service: its loop runs in another thread."""
+
+    def __init__(self, service: Service, loop: asyncio.AbstractEventLoop, socket: Path) -> None:
+        self.service = service
+        self.socket = socket
+        self._loop = loop
+
+    @property
+    def pack(self) -> Any:
+        """Its first pack."""
+        return next(iter(self.service.packs.values()))
+
+    def run(self, work: Coroutine[Any, Any, T], timeout: float = 30) -> T:
+        """Do it in the service's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout)
+
+    def until(self, true: Callable[[], bool], timeout: float = 10) -> None:
+        """Wait until something holds in the service."""
+
+        async def look() -> None:
+            async with asyncio.timeout(timeout):
+                while not true():
+                    await asyncio.sleep(0.01)
+
+        self.run(look(), timeout + 1)
+
+
+@contextmanager
+def serving(*targets: str, make: Any = None) -> Iterator[Serving]:
+    """A service of these packs, all of which were read once."""
+    folder = Path(os.environ["BMSLINK_RUNTIME"])
+    ready = threading.Event()
+    box: list[Serving] = []
+    failed: list[BaseException] = []
+
+    async def main() -> None:
+        plan = load_plan(targets)
+        service = Service(plan) if make is None else Service(plan, make=make)
+        with local_socket(folder / "service.sock") as listening:
+            http = asyncio.create_task(serve_http(make_app(service), [listening]))
+            entry = Announcement(folder / "service.sock", folder=folder)
+            running = asyncio.create_task(service.run())
+            try:
+                async with asyncio.timeout(20):
+                    while any(p.health.state == "starting" for p in service.packs.values()):
+                        await asyncio.sleep(0.01)
+                entry.update([(name, pack.board) for name, pack in service.packs.items()])
+                box.append(Serving(service, asyncio.get_running_loop(), folder / "service.sock"))
+                ready.set()
+                await running
+            finally:
+                entry.withdraw()
+                service.stop()
+                await running
+                http.cancel()
+                await asyncio.gather(http, return_exceptions=True)
+
+    def thread() -> None:
+        try:
+            asyncio.run(main())
+        except BaseException as error:  # noqa: BLE001
+            failed.append(error)
+        finally:
+            ready.set()
+
+    runner = threading.Thread(target=thread)
+    runner.start()
+    ready.wait(30)
+    try:
+        if failed:
+            raise failed[0]
+        yield box[0]
+    finally:
+        if box:
+            box[0]._loop.call_soon_threadsafe(box[0].service.stop)
+        runner.join(30)
+    if failed:
+        raise failed[0]
