@@ -205,6 +205,10 @@ def test_install_prints_and_writes(cli, tmp_path, monkeypatch):
     (found,) = cli("service", "install", "--write", "--json").objects
     assert [Path(each).exists() for each in found["written"]] == [True, True]
     assert "systemd-sysusers" in found["next"][0]
+    secret = "--credential", "pin.van:/etc/bmslink/pin"
+    assert "LoadCredential=pin.van:/etc/bmslink/pin\n" in cli("service", "install", *secret).out
+    for wrong in ("van:/x", "pin.van:x", "pin.van", "pin.a/b:/x", "pin.van:/x\nExecStart=/y"):
+        cli("service", "install", "--credential", wrong).failed(2, "NAME:FILE")
     (found,) = cli("service", "install", "--json").objects
     assert found["unit"].startswith("# Written")
     monkeypatch.setattr(sys, "platform", "darwin")

@@ -15,7 +15,7 @@ from bmslink.runtime.api import server
 from bmslink.runtime.api.guard import LONGEST_BODY
 from bmslink.runtime.api.hosting import host
 from bmslink.runtime.feed import PackEvent
-from bmslink.runtime.service import Service
+from bmslink.runtime.service import Service, _pin_of
 from bmslink.runtime.service_file import ServiceOptions, ServicePlan, load_plan
 from bmslink.service_client import ServiceClient
 
@@ -185,6 +185,20 @@ async def test_over_tcp_a_token_is_needed(tmp_path):
         assert not address.local
         code, _ = await ServiceClient(address, "the pack").ask("GET", "/api/v1/packs")
         assert code == 200
+
+
+async def test_secrets_that_systemd_hands_over(tmp_path, monkeypatch):
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "bmslink-token").write_text("t" * 40)
+    (tmp_path / "bmslink-token").chmod(0o440)
+    (tmp_path / "pin.van").write_text("123456\n")
+    async with hosted(loopback=True) as (_, listening):
+        assert listening.token_file == tmp_path / "bmslink-token"
+        head = f"authorization: Bearer {'t' * 40}\r\n\r\n".encode()
+        assert status(await talk(listening, GET[:-2] + head)) == 200
+    (tmp_path / "bmslink.toml").write_text(f'[packs.van]\ntarget = "{PACK}"\n')
+    (plan,) = load_plan((), tmp_path / "bmslink.toml").packs
+    assert _pin_of(plan).get("it") == "123456"
 
 
 async def test_beyond_this_machine_only_where_it_is_said(tmp_path):
