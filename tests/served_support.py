@@ -16,8 +16,23 @@ from bmslink.runtime.api.server import serve_http
 from bmslink.runtime.api.sockets import local_socket
 from bmslink.runtime.service import Service
 from bmslink.runtime.service_file import load_plan
+from bmslink.storage.journal import Journal
 
 T = TypeVar("T")
+
+
+async def until(true: Callable[[], bool], timeout: float = 60) -> None:
+    """Wait until something holds."""
+    for _ in range(round(timeout / 0.01)):
+        if true():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it does not come to that")
+
+
+def writing() -> bool:
+    """Whether a change has begun to write."""
+    return any(record["event"] == "write" for record in Journal().records())
 
 
 class Serving:
@@ -43,13 +58,7 @@ class Serving:
 
     def until(self, true: Callable[[], bool], timeout: float = 10) -> None:
         """Wait until something holds in the service."""
-
-        async def look() -> None:
-            async with asyncio.timeout(timeout):
-                while not true():
-                    await asyncio.sleep(0.01)
-
-        self.run(look(), timeout + 1)
+        self.run(until(true, timeout), timeout + 5)
 
 
 @asynccontextmanager
@@ -63,9 +72,8 @@ async def served(*targets: str, make: Any = None) -> AsyncIterator[Service]:
         entry = Announcement(folder / "service.sock", folder=folder)
         running = asyncio.create_task(service.run())
         try:
-            async with asyncio.timeout(60):
-                while any(p.health.state == "starting" for p in service.packs.values()):
-                    await asyncio.sleep(0.01)
+            packs = service.packs.values()
+            await until(lambda: all(pack.health.state != "starting" for pack in packs))
             entry.update([(name, pack.board) for name, pack in service.packs.items()])
             yield service
         finally:

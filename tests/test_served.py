@@ -24,7 +24,7 @@ from bmslink.protocols import DRIVERS
 from bmslink.served_board import ServedBoard
 from bmslink.served_changes import ServedChanges
 from bmslink.storage.journal import Journal
-from served_support import served
+from served_support import served, until, writing
 
 JBD = "sim://jbd?gap=0&cells=4"
 
@@ -138,11 +138,10 @@ async def test_a_client_that_dies_does_not_stop_a_change() -> None:
         with service.feed.subscribe(kinds=["event"]) as news:
             async with bmslink.connect(JBD) as device:
                 plan = await device.plan({"cell_ovp": 3.6})
-                writing = asyncio.create_task(device.apply(plan))
-                while not any(r["event"] == "write" for r in Journal().records()):
-                    await asyncio.sleep(0.01)
-                writing.cancel()
-                await asyncio.gather(writing, return_exceptions=True)
+                client = asyncio.create_task(device.apply(plan))
+                await until(writing)
+                client.cancel()
+                await asyncio.gather(client, return_exceptions=True)
                 assert "service" in config.left_behind(device)
             async with asyncio.timeout(120):
                 async for item in news:
@@ -155,11 +154,10 @@ async def test_a_client_that_dies_does_not_stop_a_change() -> None:
 async def test_the_service_ends_only_when_the_change_has_ended() -> None:
     async with served(JBD) as service, bmslink.connect(JBD) as device:
         plan = await device.plan({"cell_ovp": 3.6})
-        writing = asyncio.create_task(device.apply(plan))
-        while not any(r["event"] == "write" for r in Journal().records()):
-            await asyncio.sleep(0.01)
+        client = asyncio.create_task(device.apply(plan))
+        await until(writing)
         service.stop()
-        assert (await writing).result == "done"
+        assert (await client).result == "done"
 
 
 def test_all_that_config_does_on_a_board_is_done_by_the_service() -> None:
