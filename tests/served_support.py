@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,17 +16,36 @@ from bmslink.runtime.api.server import serve_http
 from bmslink.runtime.api.sockets import local_socket
 from bmslink.runtime.service import Service
 from bmslink.runtime.service_file import load_plan
+from bmslink.storage.journal import Journal
 
 T = TypeVar("T")
+
+
+async def until(true: Callable[[], bool], timeout: float = 60) -> None:
+    """Wait until something holds."""
+    for _ in range(round(timeout / 0.01)):
+        if true():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it does not come to that")
+
+
+def writing() -> bool:
+    """Whether a change has begun to write."""
+    return any(record["event"] == "write" for record in Journal().records())
 
 
 class Serving:
     """A running service: its loop runs in another thread."""
 
-    def __init__(self, service: Service, loop: asyncio.AbstractEventLoop, socket: Path) -> None:
+    def __init__(self, service: Service, loop: asyncio.AbstractEventLoop) -> None:
         self.service = service
-        self.socket = socket
+        self.over = asyncio.Event()
         self._loop = loop
+
+    def end(self) -> None:
+        """Have it end."""
+        self._loop.call_soon_threadsafe(self.over.set)
 
     @property
     def pack(self) -> Any:
@@ -39,44 +58,44 @@ class Serving:
 
     def until(self, true: Callable[[], bool], timeout: float = 10) -> None:
         """Wait until something holds in the service."""
+        self.run(until(true, timeout), timeout + 5)
 
-        async def look() -> None:
-            async with asyncio.timeout(timeout):
-                while not true():
-                    await asyncio.sleep(0.01)
 
-        self.run(look(), timeout + 1)
+@asynccontextmanager
+async def served(*targets: str, make: Any = None) -> AsyncIterator[Service]:
+    """A service in this loop, which may be one of virtual time; all of its packs were read once."""
+    folder = Path(os.environ["BMSLINK_RUNTIME"])
+    plan = load_plan(targets)
+    service = Service(plan) if make is None else Service(plan, make=make)
+    with local_socket(folder / "service.sock") as listening:
+        http = asyncio.create_task(serve_http(make_app(service), [listening]))
+        entry = Announcement(folder / "service.sock", folder=folder)
+        running = asyncio.create_task(service.run())
+        try:
+            packs = service.packs.values()
+            await until(lambda: all(pack.health.state != "starting" for pack in packs))
+            entry.update([(name, pack.board) for name, pack in service.packs.items()])
+            yield service
+        finally:
+            entry.withdraw()
+            service.stop()
+            await running
+            http.cancel()
+            await asyncio.gather(http, return_exceptions=True)
 
 
 @contextmanager
 def serving(*targets: str, make: Any = None) -> Iterator[Serving]:
     """A service of these packs, all of which were read once."""
-    folder = Path(os.environ["BMSLINK_RUNTIME"])
     ready = threading.Event()
     box: list[Serving] = []
     failed: list[BaseException] = []
 
     async def main() -> None:
-        plan = load_plan(targets)
-        service = Service(plan) if make is None else Service(plan, make=make)
-        with local_socket(folder / "service.sock") as listening:
-            http = asyncio.create_task(serve_http(make_app(service), [listening]))
-            entry = Announcement(folder / "service.sock", folder=folder)
-            running = asyncio.create_task(service.run())
-            try:
-                async with asyncio.timeout(20):
-                    while any(p.health.state == "starting" for p in service.packs.values()):
-                        await asyncio.sleep(0.01)
-                entry.update([(name, pack.board) for name, pack in service.packs.items()])
-                box.append(Serving(service, asyncio.get_running_loop(), folder / "service.sock"))
-                ready.set()
-                await running
-            finally:
-                entry.withdraw()
-                service.stop()
-                await running
-                http.cancel()
-                await asyncio.gather(http, return_exceptions=True)
+        async with served(*targets, make=make) as service:
+            box.append(Serving(service, asyncio.get_running_loop()))
+            ready.set()
+            await box[0].over.wait()
 
     def thread() -> None:
         try:
@@ -95,7 +114,7 @@ def serving(*targets: str, make: Any = None) -> Iterator[Serving]:
         yield box[0]
     finally:
         if box:
-            box[0]._loop.call_soon_threadsafe(box[0].service.stop)
+            box[0].end()
         runner.join(30)
     if failed:
         raise failed[0]

@@ -119,7 +119,8 @@ def _find(pack: str) -> Served:
             ) from error
     if found is None:
         raise PortNotFound(
-            f"No running service owns {pack}: other programs can use its line as it is."
+            f"No running service owns {pack}: other programs can use its line as it is. What is "
+            "served lists `bmslink service status`."
         )
     return found
 

@@ -73,11 +73,15 @@ class _Away:
         self.pack = pack
         self.key = secrets.token_hex(8)
         self.whom = whom
-        self.until = datetime.now(UTC) + timedelta(seconds=seconds)
         self.reason = ""
         """Why it came back: `time`, `given back`, `off`, `lost`, `stopped`."""
         self._seconds = seconds
         self._over = asyncio.Event()
+        self._begin()
+
+    def _begin(self) -> None:
+        """The time begins to run when the line is handed over."""
+        self.until = datetime.now(UTC) + timedelta(seconds=self._seconds)
 
     def end(self, reason: str) -> None:
         """Have it back; the first reason counts."""
@@ -106,13 +110,12 @@ class _Away:
 
     async def _compare(self, board: Board, before: SettingsSnapshot | None) -> list[Drift]:
         """What changed meanwhile; told as an event."""
-        name = self.pack.name
         try:
             after = await settings_where_any(board, await board.identify())
         except BmsError as error:
             self.pack.tell(
                 "drift_unknown",
-                f"{name}: whether its settings changed meanwhile is not known: {error}",
+                f"Whether its settings changed meanwhile is not known: {error}",
                 alarm=True,
             )
             raise
@@ -121,7 +124,7 @@ class _Away:
         told = ", ".join(f"{d.key} {d.before} -> {d.after} {d.unit}".rstrip() for d in found)
         self.pack.tell(
             "returned",
-            f"{name}: its line is back ({self.reason}). "
+            f"Its line is back ({self.reason}). "
             + (
                 f"Its settings changed meanwhile: {told}."
                 if found
@@ -191,14 +194,17 @@ class Lending(_Away):
 
     async def _have_away(self, begun: asyncio.Future[None]) -> list[Drift]:
         pack = self.pack
-        async with pack.aside("lent", self.sentence) as board:
-            if board.tap is None:
+        async with pack.turn() as board:
+            tap = board.tap
+            if tap is None:
                 raise SettingError(f"The line of {pack.name} cannot be lent.")
             before = await settings_where_any(board, await board.who())
+        self._begin()
+        async with pack.aside("lent", self.sentence) as board:
             watch = asyncio.create_task(self._watch_for_off())
             try:
                 async with board.link.exclusive():
-                    with board.tap.lent(self._take):
+                    with tap.lent(self._take):
                         self._write = board.link.transport.write
                         begun.set_result(None)
                         await self._stay_away(board.link.alive)
@@ -206,6 +212,7 @@ class Lending(_Away):
                 watch.cancel()
                 self._write = None
                 board.link.pauses += 1  # another board may be there by now
+            await pack.offs_done()  # nothing of ours goes between its question and its frame
             with board.guarding():
                 if board.driver.settings is not None:
                     await board.driver.settings.new_line()
@@ -235,6 +242,7 @@ class Release(_Away):
             )
         async with pack.turn() as board:
             before = await settings_where_any(board, await board.who())
+        self._begin()
         async with pack.aside("released", self.sentence) as board:
             begun.set_result(None)
             await self._stay_away(lambda: None)

@@ -182,6 +182,10 @@ class ServedPack:
         """Set when somebody switches off: whoever has the line `aside` gives it back at once."""
         return self._turns.off_asked
 
+    async def offs_done(self) -> None:
+        """Wait until nothing is being switched off."""
+        await self._turns.offs_done()
+
     def confirm(self) -> bool:
         """A person says that the board that answers now is the one that is meant; whether another
         one was expected."""

@@ -95,6 +95,10 @@ class PackTurns:
             if not self._offs:
                 self._no_offs.set()
 
+    async def offs_done(self) -> None:
+        """Wait until nothing is being switched off."""
+        await self._no_offs.wait()
+
     @asynccontextmanager
     async def poll(self) -> AsyncIterator[None]:
         """The turn for a poll: what is asked inside may end with `Preempted`."""
