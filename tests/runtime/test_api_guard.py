@@ -176,6 +176,7 @@ async def test_too_many_requests_never_refuse_a_switch():
     seen = [(await ask(guard, "GET", "/x")).status for _ in range(RATES["any"][0] + 5)]
     assert seen.count(429) == 5
     assert (await ask(guard, "POST", "/api/v1/packs/van/switch", {"on": False})).status == 200
+    assert (await ask(guard, "POST", "/api/v1/packs/van/lend/ab12", {})).status == 200
     other = Peer(local=True, uid=1001)
     assert (await ask(guard, "GET", "/x", peer=other)).status == 200
     await asyncio.sleep(1)

@@ -202,6 +202,13 @@ def _check_form(scope: Scope, headers: Mapping[str, str]) -> None:
         raise Refusal(400, f"{scope['method']} takes no body.", headers=_CLOSE)
 
 
+def _kind(path: str) -> Kind:
+    """What a request is counted as."""
+    if path.endswith("/switch"):
+        return "off"
+    return "line" if "/lend/" in path else "any"
+
+
 async def _whole(receive: Receive, headers: Mapping[str, str]) -> bytes:
     """The body, as soon as it is complete. Raises `Refusal` for one that is too long or slow."""
     too_long = Refusal(413, f"A request may have {LONGEST_BODY} bytes.", headers=_CLOSE)
