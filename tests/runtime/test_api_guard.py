@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from asgi_support import LOCAL, STRANGER, App, ask
 
-from bmslink.errors import GateError, LinkTimeout
+from bmslink.errors import BmsError, GateError, LinkTimeout
 from bmslink.runtime.api.answers import answer
 from bmslink.runtime.api.guard import BODY_TIME, LONGEST_BODY, Access, RequestGuard
 from bmslink.runtime.api.peer import Peer
@@ -197,6 +197,7 @@ async def test_what_goes_wrong_inside_is_an_answer(problem, status, words):
 
     got = await ask(guarded(broken), "GET", "/x")
     assert got.status == status
+    assert ("kind" in got.values) == isinstance(problem, BmsError)
     assert words in got.values["error"]
     assert "secret detail" not in got.body.decode()
 

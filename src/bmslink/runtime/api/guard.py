@@ -158,6 +158,7 @@ class RequestGuard:
 
 
 def _kind(path: str) -> Kind:
+    """What a request is counted as."""
     if path.endswith("/switch"):
         return "off"
     return "line" if _LENT.search(path) else "any"
@@ -200,13 +201,6 @@ def _check_form(scope: Scope, headers: Mapping[str, str]) -> None:
     has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
     if scope["method"] != "POST" and has_body:
         raise Refusal(400, f"{scope['method']} takes no body.", headers=_CLOSE)
-
-
-def _kind(path: str) -> Kind:
-    """What a request is counted as."""
-    if path.endswith("/switch"):
-        return "off"
-    return "line" if "/lend/" in path else "any"
 
 
 async def _whole(receive: Receive, headers: Mapping[str, str]) -> bytes:
