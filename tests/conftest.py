@@ -116,6 +116,7 @@ def home_of_the_test(
     monkeypatch.setenv("BMSLINK_JOURNAL", str(home / "journal"))
     # a service that runs on this machine owns none of the packs of a test
     monkeypatch.setenv("BMSLINK_RUNTIME", str(home / "runtime"))
+    monkeypatch.setenv("BMSLINK_STATE", str(home / "state"))
 
 
 @pytest.fixture(autouse=True)

@@ -209,11 +209,14 @@ def _files() -> list[Path]:
 
 
 def _trusted(folder: Path) -> bool:
-    """Whether only its owner can put files there, and the owner is this user or the system."""
+    """Whether only its owner can put files there, and the owner is this user, the system, or whom
+    this user named: with BMSLINK_RUNTIME, or as /run/bmslink, which only root can have given away.
+    """
     if sys.platform == "win32":
         return folder.is_dir()
     about = folder.stat()
-    mine = about.st_uid in (0, os.geteuid()) or folder == SYSTEM_FOLDER
+    named = folder == SYSTEM_FOLDER or bool(os.environ.get("BMSLINK_RUNTIME"))
+    mine = named or about.st_uid in (0, os.geteuid())
     return stat.S_ISDIR(about.st_mode) and mine and not about.st_mode & stat.S_IWOTH
 
 

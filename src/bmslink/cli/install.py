@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from bmslink.cli.output import Session
 from bmslink.errors import GateError, TargetError, TransportError
-from bmslink.runtime.unit import ACCOUNT, UNIT, Installation, sysusers, unit
+from bmslink.runtime.unit import ACCOUNT, CREDENTIAL, UNIT, Installation, sysusers, unit
 from bmslink.storage.atomic import replace_file
 
 __all__ = ["install_service"]
@@ -32,10 +33,14 @@ _USER_STEPS = (
 )
 
 
-def install_service(session: Session, *, user: bool, write: bool, force: bool) -> None:
-    """Print the unit, or write it and what belongs to it. Raises `TargetError` where systemd
-    cannot be, `GateError` for a file that is there already, `TransportError` where it cannot be
-    written."""
+def install_service(
+    session: Session, *, user: bool, write: bool, force: bool, credentials: Sequence[str] = ()
+) -> None:
+    """Print the unit, or write it and what belongs to it; `credentials` are `NAME:FILE`.
+
+    Raises `TargetError` where systemd cannot be, `GateError` for a file that is there already,
+    `TransportError` where it cannot be written.
+    """
     if sys.platform in ("win32", "darwin"):
         raise TargetError(
             "There is no systemd on this system: have its own means run `bmslink serve` (the Task "
@@ -43,7 +48,8 @@ def install_service(session: Session, *, user: bool, write: bool, force: bool) -
         )
     command = program()
     groups = () if user else _serial_groups()
-    text = unit(Installation(command=command, user=user, groups=groups))
+    secrets = [_credential(each) for each in credentials]
+    text = unit(Installation(command=command, user=user, groups=groups, credentials=secrets))
     if not user and _in_home(command):
         session.say(
             f"{command[0]} is in somebody's home: a service of the machine is better installed for "
@@ -71,6 +77,17 @@ def program() -> list[str]:
     if found is not None:
         return [str(Path(found).absolute())]
     return [sys.executable, "-m", "bmslink"]
+
+
+def _credential(text: str) -> tuple[str, str]:
+    """A secret's name and its file. Raises `TargetError`."""
+    name, _, file = text.partition(":")
+    known = name == CREDENTIAL or re.fullmatch(r"pin\.[A-Za-z0-9_-]{1,64}", name)
+    if not known or not Path(file).is_absolute() or any(c in file for c in "\n\r:"):
+        raise TargetError(
+            f"{text!r} is no NAME:FILE: NAME is pin.PACK or {CREDENTIAL}, FILE begins with /."
+        )
+    return name, file
 
 
 def _show(session: Session, text: str) -> None:

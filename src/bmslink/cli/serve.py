@@ -16,7 +16,7 @@ from bmslink.cli import options as o
 from bmslink.cli.log import start_logging
 from bmslink.cli.output import Session
 from bmslink.cli.serving import run_server
-from bmslink.errors import BmsError
+from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
     from bmslink.runtime.api.hosting import Listening
@@ -59,7 +59,8 @@ def command(
     from bmslink.runtime.service_file import load_plan
 
     session = o.session_of(ctx)
-    session.no_trace("serve")
+    if session.trace is not None:
+        raise TargetError("serve records nothing; `bmslink capture` records a served pack too.")
     start_logging(session)
     plan = load_plan(targets or (), None if config is None else Path(config))
     for remark in plan.remarks:

@@ -91,12 +91,21 @@ def install(
     write: Annotated[
         bool, typer.Option("--write", help="Write the files instead of printing the unit.")
     ] = False,
+    credential: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME:FILE",
+            help="A secret that root hands over: pin.PACK (a Bluetooth pin) or bmslink-token.",
+        ),
+    ] = None,
     force: o.Force = False,
 ) -> None:
     """Print the systemd unit, or write it; says what to do next. Nothing is started."""
     from bmslink.cli.install import install_service
 
-    install_service(_session(ctx), user=user, write=write, force=force)
+    install_service(
+        _session(ctx), user=user, write=write, force=force, credentials=credential or ()
+    )
 
 
 COMMANDS = {

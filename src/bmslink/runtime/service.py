@@ -22,7 +22,8 @@ from typing import Any
 
 from bmslink.board import Board
 from bmslink.errors import TargetError
-from bmslink.packs import find_pin
+from bmslink.link.transport import Pin
+from bmslink.packs import find_pin, read_pin
 from bmslink.runtime.feed import Feed, PackEvent
 from bmslink.runtime.jobs import finish_changes
 from bmslink.runtime.judging.disk import DiskQueue
@@ -30,6 +31,7 @@ from bmslink.runtime.judging.pack_memory import PackDisk, default_folder
 from bmslink.runtime.notify import notify, watchdog_interval
 from bmslink.runtime.pack_task import ServedPack
 from bmslink.runtime.service_file import PackPlan, ServicePlan
+from bmslink.storage.credentials import credential
 from bmslink.storage.journal import Journal
 from bmslink.storage.state import StateFolder
 
@@ -63,9 +65,17 @@ class ReloadOutcome:
 
 def make_board(plan: PackPlan) -> Board:
     """The board of a pack, with the pin that its name has; it is not opened."""
-    pack = plan.named
-    pin = find_pin(None, pack.pin if pack is not None else None)
-    return Board(plan.endpoint, pin=pin, named=pack, tell=_log.info, tapped=True)
+    return Board(plan.endpoint, pin=_pin_of(plan), named=plan.named, tell=_log.info, tapped=True)
+
+
+def _pin_of(plan: PackPlan) -> Pin:
+    """The pin beside the name, else the one that systemd handed over as `pin.NAME`."""
+    if plan.named is None:
+        return find_pin(None)
+    handed = credential(f"pin.{plan.named.name}")
+    if plan.named.pin is None and handed is not None:
+        return find_pin(None, read_pin(str(handed)))
+    return find_pin(None, plan.named.pin)
 
 
 class Service:

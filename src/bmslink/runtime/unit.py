@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ACCOUNT", "UNIT", "Installation", "sysusers", "unit"]
+__all__ = ["ACCOUNT", "CREDENTIAL", "UNIT", "Installation", "sysusers", "unit"]
 
 UNIT = "bmslink.service"
 ACCOUNT = "bmslink"
 """User and group of a system service; members of the group may talk to it."""
+CREDENTIAL = "bmslink-token"
+"""The name under which the token is handed over (`LoadCredential`), instead of `token_file`."""
 WATCHDOG = 60
 """s without a sign of life after which systemd starts it again."""
 
@@ -22,7 +24,7 @@ User={ACCOUNT}
 Group={ACCOUNT}
 ConfigurationDirectory=bmslink
 RuntimeDirectory=bmslink
-RuntimeDirectoryMode=0750
+RuntimeDirectoryMode=0755
 StateDirectory=bmslink
 StateDirectoryMode=0750
 UMask=0077

@@ -25,12 +25,14 @@ from bmslink.runtime.api.rates import Kind, Rates
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["BODY_TIME", "HEALTH", "LONGEST_BODY", "Access", "RequestGuard"]
+__all__ = ["BODY_TIME", "HEALTH", "LONGEST_BODY", "LONGEST_HEAD", "Access", "RequestGuard"]
 
 LONGEST_BODY = 1 << 18
 """Bytes of a request; a profile has at most a quarter of that."""
 BODY_TIME = 10.0
 """How long a request may take to arrive whole, s."""
+LONGEST_HEAD = 1 << 14
+"""Bytes of a request's first line and headers."""
 HEALTH = "/healthz"
 """May be asked without a token: it names no pack."""
 
@@ -162,7 +164,11 @@ def _kind(path: str) -> Kind:
 
 
 def _headers(scope: Scope) -> dict[str, str]:
-    """The headers by name. Raises `Refusal` for one that must not come twice and does."""
+    """The headers by name. Raises `Refusal` for one that must not come twice and does, and for
+    very long ones: h11 only limits what has not come whole."""
+    first = len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"])
+    if first + sum(len(name) + len(value) for name, value in scope["headers"]) > LONGEST_HEAD:
+        raise Refusal(431, "The headers of the request are too long.", headers=_CLOSE)
     found: dict[str, str] = {}
     for name, value in scope["headers"]:
         key = name.decode("latin-1").lower()

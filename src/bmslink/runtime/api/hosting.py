@@ -22,11 +22,11 @@ from bmslink.runtime.api.tokens import ensure_token
 from bmslink.runtime.feed import FeedItem, PackEvent
 from bmslink.runtime.service import Service
 from bmslink.runtime.service_file import ServiceOptions, is_loopback
+from bmslink.runtime.unit import CREDENTIAL
+from bmslink.storage.credentials import credential
 
-__all__ = ["CREDENTIAL", "Listening", "host"]
+__all__ = ["Listening", "host"]
 
-CREDENTIAL = "bmslink-token"
-"""The name of a secret that systemd hands over (`LoadCredential`), instead of `token_file`."""
 _SOCKET = "service.sock"
 _TOKEN = "service.token"
 _AGAIN = 2.0  # s in which further news of places are awaited before the entry is written again
@@ -112,9 +112,9 @@ def _listen(
 
 
 def _token_file(options: ServiceOptions, folder: Path) -> Path:
-    handed = os.environ.get("CREDENTIALS_DIRECTORY")
-    if handed and (Path(handed) / CREDENTIAL).exists():
-        return Path(handed) / CREDENTIAL
+    handed = credential(CREDENTIAL)
+    if handed is not None:
+        return handed
     return Path(options.token_file).expanduser() if options.token_file else folder / _TOKEN
 
 

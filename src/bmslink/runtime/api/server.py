@@ -11,25 +11,17 @@ import socket
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from bmslink.errors import BmsError
-from bmslink.runtime.api.peer import UNKNOWN, Peer, peer_of_socket
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-try:
-    import uvicorn
-    from uvicorn.protocols.http.h11_impl import H11Protocol
-except ImportError as exc:
-    raise BmsError(
-        "The service needs starlette and uvicorn: install them with `pip install "
-        "'bmslink[service]'`."
-    ) from exc
+from bmslink.runtime.api.guard import LONGEST_HEAD
+from bmslink.runtime.api.peer import UNKNOWN, Peer, peer_of_socket
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-__all__ = ["HEAD_TIME", "LONGEST_HEAD", "MOST_CONNECTIONS", "STALLED", "serve_http"]
+__all__ = ["HEAD_TIME", "MOST_CONNECTIONS", "STALLED", "serve_http"]
 
-LONGEST_HEAD = 1 << 14
-"""Bytes of a request's first line and headers."""
 HEAD_TIME = 10.0
 """How long they may take to arrive, s."""
 STALLED = 30.0
