@@ -26,6 +26,7 @@ from support import ROOT
 SOURCE = ROOT / "src" / "bmslink"
 
 ORDER = (
+    "version",
     "errors",
     "arguments",
     "jsonable",
@@ -52,8 +53,9 @@ ORDER = (
     "registry",
     "service_client",
     "service_forms",
-    "served_board",
+    "service_errors",
     "served_changes",
+    "served_board",
     "device",
     "background",
     "blocking",

@@ -78,7 +78,7 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pack:
+class _Entry:
     name: str
     target: str
     place: Place
@@ -110,7 +110,7 @@ def find(endpoint: Endpoint) -> Served | None:
     from bmslink.places import where
 
     here = where(endpoint)
-    busy: tuple[ServiceAddress, _Pack] | None = None
+    busy: tuple[ServiceAddress, _Entry] | None = None
     for address, data in _alive(files):
         for pack in _packs(data):
             if pack.place.same(here):
@@ -187,7 +187,7 @@ class Announcement:
 
 
 def _version() -> str:
-    from bmslink import __version__
+    from bmslink.version import __version__
 
     return __version__
 
@@ -270,7 +270,7 @@ def _address(file: Path, data: dict[str, Any]) -> ServiceAddress | None:
     return ServiceAddress(str(at), pid, str(version)[:40], file, str(token))
 
 
-def _packs(data: dict[str, Any]) -> Iterator[_Pack]:
+def _packs(data: dict[str, Any]) -> Iterator[_Entry]:
     from bmslink.places import recorded_place
 
     rows = data.get("packs")
@@ -279,7 +279,7 @@ def _packs(data: dict[str, Any]) -> Iterator[_Pack]:
             continue
         name, target, place = (row.get(key) for key in ("name", "target", "place"))
         if isinstance(name, str) and isinstance(target, str) and isinstance(place, dict):
-            yield _Pack(name, target, recorded_place({"place": place}))
+            yield _Entry(name, target, recorded_place({"place": place}))
 
 
 def _takes_calls(address: ServiceAddress) -> bool:

@@ -131,7 +131,7 @@ class ServedBoard(Board):
             raise TransportError("The recording of this device is finished: connect anew.")
         status, found = await self._client.ask("GET", f"{self._path}/hello")
         if status != 200:
-            from bmslink.service_forms import error_of
+            from bmslink.service_errors import error_of
 
             raise error_of(found)
         if found.get("service") != "bmslink":
@@ -182,7 +182,7 @@ class ServedBoard(Board):
 
     def require_version(self) -> None:
         """`TransportError` where the service runs another version, whose forms may differ."""
-        from bmslink import __version__
+        from bmslink.version import __version__
 
         other = str(self._greeting.get("version"))[:40]
         if other != __version__:
@@ -196,7 +196,7 @@ class ServedBoard(Board):
 
         Raises the errors that it raised, as if they were raised here.
         """
-        from bmslink.service_forms import error_of
+        from bmslink.service_errors import error_of
 
         if self._recording is not None:
             self._recording.check()
@@ -352,7 +352,7 @@ class _Recording:
     async def _take(self) -> None:
         import json
 
-        from bmslink.service_forms import error_of
+        from bmslink.service_errors import error_of
 
         try:
             async for line in self._client.lines("GET", f"{self._path}/capture"):

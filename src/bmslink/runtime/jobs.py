@@ -23,6 +23,7 @@ from bmslink.config.plan import Plan
 from bmslink.errors import BmsError, UsageError
 from bmslink.model import Command, Reading, Switch
 from bmslink.runtime.pack_task import ServedPack
+from bmslink.service_errors import error_form
 from bmslink.service_forms import (
     AdjustmentForm,
     AdjustmentRequest,
@@ -32,13 +33,12 @@ from bmslink.service_forms import (
     ResumeRequest,
     SnapshotForm,
     SwitchRequest,
-    error_form,
     fingerprint_of,
     in_form,
 )
 from bmslink.storage.journal import acting_for
 
-__all__ = ["Job", "PackJobs", "finish_changes", "hello"]
+__all__ = ["ClientJob", "PackJobs", "finish_changes", "hello"]
 
 _ALIVE = 5.0
 """How often a client is shown that its job lives, s."""
@@ -66,7 +66,7 @@ async def finish_changes(within: float) -> None:
         await asyncio.wait(mine, timeout=within)
 
 
-class Job:
+class ClientJob:
     """One piece of work for a client: its progress, and how it ends."""
 
     def __init__(self, work: Work, peer: Mapping[str, Any], *, lasts: bool = False) -> None:
@@ -138,7 +138,7 @@ class Job:
 
 def hello(pack: ServedPack) -> dict[str, Any]:
     """What a client is told first. The board is not asked."""
-    from bmslink import __version__
+    from bmslink.version import __version__
 
     peer = pack.board.peer()
     return {

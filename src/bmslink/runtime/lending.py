@@ -291,7 +291,7 @@ class CaptureFeed:
             raise LinkClosed(
                 f"{self._pack.name} cannot be recorded now: its protocol is not known."
             )
-        writer = board.make_writer(_Lines(self._put))
+        writer = board.make_writer(_LineFile(self._put))
         with board.tap.listening(writer.write):
             yield
         writer.close()
@@ -320,7 +320,7 @@ class CaptureFeed:
             yield {"error": "The recording was not taken fast enough.", "kind": "LinkClosed"}
 
 
-class _Lines(io.BytesIO):
+class _LineFile(io.BytesIO):
     """A file that hands each line on."""
 
     def __init__(self, put: Callable[[bytes], None]) -> None:

@@ -10,13 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bmslink import __version__
 from bmslink.runtime.api.answers import answer, error
 from bmslink.runtime.api.guard import HEALTH
 from bmslink.runtime.api.requests import pack_named, pack_of, service_of
 from bmslink.runtime.api.stream import EventStreams
 from bmslink.runtime.feed import FeedItem
 from bmslink.runtime.pack_task import ServedPack
+from bmslink.version import __version__
 
 __all__ = ["ROUTES"]
 
