@@ -26,7 +26,6 @@ from support import ROOT
 SOURCE = ROOT / "src" / "bmslink"
 
 ORDER = (
-    "version",
     "errors",
     "arguments",
     "jsonable",

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bmslink.version import __version__ as __version__
+__version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from bmslink import blocking, config, control, errors, testing

@@ -33,6 +33,7 @@ __all__ = [
     "Served",
     "ServiceAddress",
     "find",
+    "running_version",
     "runtime_folder",
     "served_pack",
     "services",
@@ -94,6 +95,11 @@ def runtime_folder() -> Path:
     return user_runtime_path("bmslink", appauthor=False)
 
 
+def running_version() -> str:
+    """The version of this bmslink; a service and its clients compare theirs."""
+    return str(vars(sys.modules["bmslink"])["__version__"])
+
+
 def services() -> list[ServiceAddress]:
     """The services that answer now; what dead ones left is removed."""
     return [address for address, _ in _alive(_files())]
@@ -147,7 +153,7 @@ class Announcement:
         self.path = self.folder / f"service-{os.getpid()}.json"
         self._head = {
             "schema": SCHEMA,
-            "version": _version(),
+            "version": running_version(),
             "pid": os.getpid(),
             "started": time.time(),
             "socket": str(at),
@@ -184,12 +190,6 @@ class Announcement:
         """The service ends."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
-
-
-def _version() -> str:
-    from bmslink.version import __version__
-
-    return __version__
 
 
 # --------------------------------------------------------------------------------- reading

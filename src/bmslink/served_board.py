@@ -182,13 +182,11 @@ class ServedBoard(Board):
 
     def require_version(self) -> None:
         """`TransportError` where the service runs another version, whose forms may differ."""
-        from bmslink.version import __version__
-
-        other = str(self._greeting.get("version"))[:40]
-        if other != __version__:
+        other, mine = str(self._greeting.get("version"))[:40], registry.running_version()
+        if other != mine:
             raise TransportError(
                 f"The service (process {self.served.service.pid}) runs bmslink {other}, and this "
-                f"is {__version__}: restart the service. `bmslink switch` turns off all the same."
+                f"is {mine}: restart the service. `bmslink switch` turns off all the same."
             )
 
     async def call(self, road: str, request: Any, *, first: float = 15.0) -> Any:

@@ -22,6 +22,7 @@ from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
 from bmslink.errors import BmsError, UsageError
 from bmslink.model import Command, Reading, Switch
+from bmslink.registry import running_version
 from bmslink.runtime.pack_task import ServedPack
 from bmslink.service_errors import error_form
 from bmslink.service_forms import (
@@ -138,12 +139,10 @@ class ClientJob:
 
 def hello(pack: ServedPack) -> dict[str, Any]:
     """What a client is told first. The board is not asked."""
-    from bmslink.version import __version__
-
     peer = pack.board.peer()
     return {
         "service": "bmslink",
-        "version": __version__,
+        "version": running_version(),
         "pack": pack.name,
         "target": pack.target,
         "protocol": pack.board.target.protocol,
