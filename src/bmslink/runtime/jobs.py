@@ -207,12 +207,7 @@ class PackJobs:
             newer = after is None or latest.time is None or latest.time > after
             if newer and pack.health.state == "ok" and asked - heard < pack.plan.interval:
                 return latest
-        async with pack.turn(urgent=False) as board:
-            if pack.reading is not None and (pack.heard or 0.0) > asked:  # the poll was under way
-                return pack.reading
-            reading = await board.read()
-            pack.hear(reading, loop.time())
-            return reading
+        return await pack.read()
 
     # ----------------------------------------------------------------------------------- changes
 

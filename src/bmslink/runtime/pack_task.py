@@ -138,17 +138,14 @@ class ServedPack:
     # -- commands --------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def turn(
-        self, *, patience: float = _PATIENCE, urgent: bool = True
-    ) -> AsyncIterator[Board]:
+    async def turn(self, *, patience: float = _PATIENCE) -> AsyncIterator[Board]:
         """The board for one command: polls wait, and one that is under way ends at the next frame
-        boundary (not `urgent`: in its own time). Commands take turns in their order; switching off
-        (`switch_off`) goes before all.
+        boundary. Commands take turns in their order; switching off (`switch_off`) goes before all.
 
         Raises `LinkClosed` where the pack is not reachable within `patience` seconds, `PortBusy`
         while somebody else has its line. What goes wrong inside is raised as it is.
         """
-        async with self._turns.command(patience, urgent=urgent) as board:
+        async with self._turns.command(patience) as board:
             yield board
 
     def require_ours(self) -> None:
@@ -255,6 +252,23 @@ class ServedPack:
                 if isinstance(late, BmsError):
                     raise
                 raise LinkClosed(f"No reading was whole after {_READING:g} s.") from late
+
+    async def read(self) -> Reading:
+        """A reading for somebody who asks, as if it were polled: it gives way like a poll, and is
+        one for those who listen. Raises what `turn` raises, and what reading raises."""
+        asked = asyncio.get_running_loop().time()
+        await self._turns.require_open(_PATIENCE)
+        while True:
+            self.require_ours()
+            try:
+                async with self._turns.poll(), asyncio.timeout(_READING):
+                    if self.reading is not None and (self.heard or 0.0) > asked:
+                        return self.reading  # the poll that was under way
+                    reading = await self._ask()
+            except Preempted:
+                continue
+            self.hear(reading, asyncio.get_running_loop().time())
+            return reading
 
     async def _stand_back(self) -> None:
         """A pack that stays silent asks less often where others wait for the same line."""
