@@ -50,7 +50,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 others wait for the same line."""
 _SPREAD = 0.2
 """By how much pauses differ, so that what was lost together is not opened together."""
-_SILENT = 3
+_SILENT = 2
 """After so many readings in a row without an answer a pack leaves the line to its companions."""
 _UNTOLD = 3
 """A board that does not say who it is is asked so often, then read all the same."""
@@ -283,7 +283,7 @@ class ServedPack:
                 self._meet(*await who_answers(self.board, self._expected))
             except (LinkTimeout, Refused, FrameError):
                 self._untold += 1
-                if self._untold < _UNTOLD:
+                if self._untold < _UNTOLD or not link.received:
                     raise
                 self._met = True  # it may be one that never says it
             self._outages = link.outages
