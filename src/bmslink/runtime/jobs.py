@@ -200,7 +200,7 @@ class PackJobs:
     async def _read(self, more: Mapping[str, Any]) -> Reading:
         """The latest reading if it is fresh and newer than the client's last one, else the next."""
         pack, loop = self._pack, asyncio.get_running_loop()
-        pack.require_ours()
+        pack.turns.require_ours()
         asked, after = loop.time(), _moment(more.get("after"))
         latest, heard = pack.reading, pack.heard
         if latest is not None and heard is not None and not more.get("anew"):

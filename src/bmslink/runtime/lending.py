@@ -212,7 +212,7 @@ class Lending(_Away):
                 watch.cancel()
                 self._write = None
                 board.link.pauses += 1  # another board may be there by now
-            await pack.offs_done()  # nothing of ours goes between its question and its frame
+            await pack.turns.offs_done()  # nothing of ours goes between its question and its frame
             with board.guarding():
                 if board.driver.settings is not None:
                     await board.driver.settings.new_line()

@@ -101,12 +101,19 @@ class PackTurns:
     @asynccontextmanager
     async def poll(self) -> AsyncIterator[None]:
         """The turn for a poll: what is asked inside may end with `Preempted`."""
-        await self._no_offs.wait()
         with urgency(Urgency.POLL):
-            async with self._turns:
+            while True:
+                await self._no_offs.wait()
+                await self._turns.acquire()
+                if not self._offs:
+                    break
+                self._turns.release()  # while this waited, somebody began to switch off
+            try:
                 self._preemption.asked = False
                 with preemptible(self._preemption):
                     yield
+            finally:
+                self._turns.release()
 
     def _interrupt(self) -> None:
         """End a poll that is under way, at the next frame boundary."""
