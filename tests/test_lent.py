@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from pymodbus import FramerType
 from pymodbus.client import ModbusTcpClient
 
 import bmslink
+from ble_support import ADDRESS, board, clear_air
 from bmslink import registry
 from bmslink.cli.app import main
-from bmslink.errors import PortBusy
+from bmslink.errors import GateError, PortBusy
 from bmslink.protocols.jbd.framing import JBDFramer, read_request, write_request
 from bmslink.service_client import ServiceClient
+from bmslink.simulation.serve import serve
 from served_support import served, until
 
 JBD = "sim://jbd?gap=0&cells=4"
@@ -256,3 +258,69 @@ def test_a_lent_line_is_for_this_machine_only(capsys: pytest.CaptureFixture[str]
     assert "ssh -L" in capsys.readouterr().err
     assert main(["service", "lend", "jbd", "--tcp", "127.0.0.1:0"]) == 1
     assert "service status" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------ Bluetooth, buses
+
+
+@pytest.fixture
+def air(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("BMSLINK_BLE_BACKEND", "ble_memory:factory")
+    monkeypatch.setattr("bmslink.transports.ble.transport.SCAN_TIMEOUT", 0.3)
+    clear_air()
+    yield
+    clear_air()
+
+
+@pytest.mark.usefixtures("air")
+async def test_a_released_link_is_free_and_comes_back_by_itself() -> None:
+    module = board("jk02")
+    target = f"jk02+ble://{ADDRESS}"
+    async with served(target) as service:
+        ((name, pack),) = service.packs.items()
+        guest = Guest(name)
+        assert module.client is not None
+        status, found = await guest.client.ask("POST", f"{guest.path}/release", {"seconds": 30})
+        assert status == 200
+        assert module.client is None  # a phone can connect now
+        assert pack.health.state == "released"
+        async with bmslink.connect(target) as device:
+            with pytest.raises(GateError, match="the phone holds it") as refused:
+                await device.switch("charge", False)
+            assert "Nothing was sent" in str(refused.value)
+            with pytest.raises(PortBusy, match="--end"):
+                await device.read()
+            await until(lambda: pack.health.state == "ok")
+            assert module.client is not None
+            assert (await device.switch("charge", False)).result == "done"
+            status, found = await guest.client.ask(
+                "POST", f"{guest.path}/release", {"seconds": 900}
+            )
+            assert status == 200
+            status, found = await guest.client.ask("POST", f"{guest.path}/release", {"end": True})
+            assert found["ended"] == 1
+            await until(lambda: pack.health.state == "ok")
+
+
+async def test_off_of_a_neighbour_ends_it_too(tmp_path: Path) -> None:
+    """Two packs on one line: whoever has it lent has it in the way of both."""
+    tcp = f"127.0.0.1:{free_port()}"
+    task = asyncio.create_task(serve("daly-p81", tcp=tcp, cells=8, address=[1, 2]))
+    await asyncio.sleep(0.1)
+    targets = [f"daly-p81+tcp://{tcp}?address={n}&gap=0.01" for n in (1, 2)]
+    try:
+        async with served(*targets) as service:
+            first, second = service.packs.values()
+            guest = Guest(first.name)
+            lending = asyncio.create_task(guest.take(500))
+            await until(lambda: bool(guest.key))
+            async with bmslink.connect(targets[1]) as device:
+                began = asyncio.get_running_loop().time()
+                assert (await device.switch("charge", False)).result == "done"
+            await lending
+            assert guest.ended["reason"] == "off"
+            assert asyncio.get_running_loop().time() - began < 60
+            assert second.name != first.name
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -33,6 +33,7 @@ __all__ = [
     "Served",
     "ServiceAddress",
     "find",
+    "running_version",
     "runtime_folder",
     "served_pack",
     "services",
@@ -78,7 +79,7 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pack:
+class _Entry:
     name: str
     target: str
     place: Place
@@ -92,6 +93,11 @@ def runtime_folder() -> Path:
     from platformdirs import user_runtime_path
 
     return user_runtime_path("bmslink", appauthor=False)
+
+
+def running_version() -> str:
+    """The version of this bmslink; a service and its clients compare theirs."""
+    return str(vars(sys.modules["bmslink"])["__version__"])
 
 
 def services() -> list[ServiceAddress]:
@@ -110,7 +116,7 @@ def find(endpoint: Endpoint) -> Served | None:
     from bmslink.places import where
 
     here = where(endpoint)
-    busy: tuple[ServiceAddress, _Pack] | None = None
+    busy: tuple[ServiceAddress, _Entry] | None = None
     for address, data in _alive(files):
         for pack in _packs(data):
             if pack.place.same(here):
@@ -147,7 +153,7 @@ class Announcement:
         self.path = self.folder / f"service-{os.getpid()}.json"
         self._head = {
             "schema": SCHEMA,
-            "version": _version(),
+            "version": running_version(),
             "pid": os.getpid(),
             "started": time.time(),
             "socket": str(at),
@@ -184,12 +190,6 @@ class Announcement:
         """The service ends."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
-
-
-def _version() -> str:
-    from bmslink import __version__
-
-    return __version__
 
 
 # --------------------------------------------------------------------------------- reading
@@ -270,7 +270,7 @@ def _address(file: Path, data: dict[str, Any]) -> ServiceAddress | None:
     return ServiceAddress(str(at), pid, str(version)[:40], file, str(token))
 
 
-def _packs(data: dict[str, Any]) -> Iterator[_Pack]:
+def _packs(data: dict[str, Any]) -> Iterator[_Entry]:
     from bmslink.places import recorded_place
 
     rows = data.get("packs")
@@ -279,7 +279,7 @@ def _packs(data: dict[str, Any]) -> Iterator[_Pack]:
             continue
         name, target, place = (row.get(key) for key in ("name", "target", "place"))
         if isinstance(name, str) and isinstance(target, str) and isinstance(place, dict):
-            yield _Pack(name, target, recorded_place({"place": place}))
+            yield _Entry(name, target, recorded_place({"place": place}))
 
 
 def _takes_calls(address: ServiceAddress) -> bool:

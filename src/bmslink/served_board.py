@@ -131,7 +131,7 @@ class ServedBoard(Board):
             raise TransportError("The recording of this device is finished: connect anew.")
         status, found = await self._client.ask("GET", f"{self._path}/hello")
         if status != 200:
-            from bmslink.service_forms import error_of
+            from bmslink.service_errors import error_of
 
             raise error_of(found)
         if found.get("service") != "bmslink":
@@ -182,13 +182,11 @@ class ServedBoard(Board):
 
     def require_version(self) -> None:
         """`TransportError` where the service runs another version, whose forms may differ."""
-        from bmslink import __version__
-
-        other = str(self._greeting.get("version"))[:40]
-        if other != __version__:
+        other, mine = str(self._greeting.get("version"))[:40], registry.running_version()
+        if other != mine:
             raise TransportError(
                 f"The service (process {self.served.service.pid}) runs bmslink {other}, and this "
-                f"is {__version__}: restart the service. `bmslink switch` turns off all the same."
+                f"is {mine}: restart the service. `bmslink switch` turns off all the same."
             )
 
     async def call(self, road: str, request: Any, *, first: float = 15.0) -> Any:
@@ -196,7 +194,7 @@ class ServedBoard(Board):
 
         Raises the errors that it raised, as if they were raised here.
         """
-        from bmslink.service_forms import error_of
+        from bmslink.service_errors import error_of
 
         if self._recording is not None:
             self._recording.check()
@@ -352,7 +350,7 @@ class _Recording:
     async def _take(self) -> None:
         import json
 
-        from bmslink.service_forms import error_of
+        from bmslink.service_errors import error_of
 
         try:
             async for line in self._client.lines("GET", f"{self._path}/capture"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from bmslink.arguments import checked
 from bmslink.config import (
@@ -24,13 +24,13 @@ from bmslink.config import (
     Verification,
 )
 from bmslink.errors import GateError, LinkTimeout, UsageError
+from bmslink.link.transport import Endpoint
 from bmslink.model import Adjustment, Command, Identity
+from bmslink.packs import NamedPack
 from bmslink.protocols.common.settings_map import SettingsMap
+from bmslink.registry import Served
 from bmslink.service_forms import AdjustmentForm, PlanForm, fingerprint_of, in_form, of_form
 from bmslink.storage.journal import Journal
-
-if TYPE_CHECKING:
-    from bmslink.served_board import ServedBoard
 
 __all__ = ["ServedChanges"]
 
@@ -38,10 +38,28 @@ _OFF_WITHIN = 3.0
 """How long the service may take to say that it has the wish to switch off, s."""
 
 
+class AskedBoard(Protocol):
+    """What is needed of the board that is asked through the service."""
+
+    target: Endpoint
+    named: NamedPack | None
+    served: Served
+
+    @property
+    def open_change(self) -> str | None:
+        """What was cut off earlier on this pack."""
+
+    def require_version(self) -> None:
+        """`TransportError` where the service runs another version."""
+
+    async def call(self, road: str, request: Any, *, first: float = ...) -> Any:
+        """What the service answers to a request."""
+
+
 class ServedChanges:
     """What `config` does, asked of the service."""
 
-    def __init__(self, board: ServedBoard) -> None:
+    def __init__(self, board: AskedBoard) -> None:
         self._board = board
 
     def function(self, name: str) -> Callable[..., Any]:

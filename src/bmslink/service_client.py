@@ -18,7 +18,7 @@ from typing import Any
 from bmslink.errors import LinkClosed, LinkTimeout, PortDenied, TransportError
 from bmslink.registry import ServiceAddress
 
-__all__ = ["LINES", "Answer", "ServiceClient"]
+__all__ = ["LINES", "AnswerHead", "ServiceClient"]
 
 LINES = "application/x-ndjson"
 """The kind of an answer that comes in lines."""
@@ -33,7 +33,7 @@ _BAD = (ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, Recu
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AnswerHead:
     """The beginning of an answer."""
 
     status: int
@@ -91,7 +91,7 @@ class ServiceClient:
     @asynccontextmanager
     async def _asked(
         self, method: str, path: str, body: Any, accept: str, *, first: float = SILENCE
-    ) -> AsyncIterator[tuple[Answer, asyncio.StreamReader]]:
+    ) -> AsyncIterator[tuple[AnswerHead, asyncio.StreamReader]]:
         """The question sent, and the head of the answer read."""
         reader, writer = await self._connect()
         try:
@@ -204,14 +204,15 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _head(data: bytes) -> Answer:
+def _head(data: bytes) -> AnswerHead:
     """The status line and the headers; `ValueError` for anything else."""
     first, *rest = data.decode("latin-1").split("\r\n")
     version, _, more = first.partition(" ")
     if not version.startswith("HTTP/1.") or not more[:3].isdecimal():
         raise ValueError(first[:40])
     pairs = (line.partition(":") for line in rest if line)
-    return Answer(int(more[:3]), {name.strip().lower(): text.strip() for name, _, text in pairs})
+    headers = {name.strip().lower(): text.strip() for name, _, text in pairs}
+    return AnswerHead(int(more[:3]), headers)
 
 
 async def _body(

@@ -16,16 +16,14 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from bmslink import errors
 from bmslink.config.checks.check import Check
 from bmslink.config.clock_soc import AdjustmentPlan
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
 from bmslink.config.identity.known_as import pack_of
-from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Plan
 from bmslink.config.records.last_change import Undo
-from bmslink.errors import BmsError, SettingError, TransportError, UsageError
+from bmslink.errors import SettingError, TransportError, UsageError
 from bmslink.model import Adjustment, Identity
 from bmslink.protocols import load_driver
 from bmslink.protocols.common.settings_map import (
@@ -45,8 +43,6 @@ __all__ = [
     "ResumeRequest",
     "SnapshotForm",
     "SwitchRequest",
-    "error_form",
-    "error_of",
     "fingerprint_of",
     "in_form",
     "of_form",
@@ -359,57 +355,3 @@ def fingerprint_of(plan: Plan | AdjustmentPlan) -> str:
         about["wish"] = "now" if plan.now else str(plan.wish.clock)
         about["soc"] = plan.wish.soc
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-
-
-# ------------------------------------------------------------------------------------ errors
-
-
-def error_form(error: BmsError) -> dict[str, Any]:
-    """An error, so that it can be raised again elsewhere as the same."""
-    more: dict[str, Any] = {}
-    for name in ("heard", "status", "checks"):
-        if value := getattr(error, name, None):
-            more[name] = in_form(value)
-    found, outcome = getattr(error, "found", None), getattr(error, "outcome", None)
-    if isinstance(found, bytes):
-        more["found"] = found.hex()
-    if isinstance(outcome, Outcome):
-        more["outcome"] = in_form(outcome)
-    return {"error": str(error), "kind": _kind(error), **more}
-
-
-def _kind(error: BmsError) -> str:
-    """The class of ours that it is, or is derived from."""
-    return next(each.__name__ for each in type(error).__mro__ if each.__name__ in errors.__all__)
-
-
-def error_of(form: Mapping[str, Any]) -> BmsError:
-    """The error again; one of a kind that is not known is a `TransportError`."""
-    sentence, hint, kind = (str(form.get(name) or "") for name in ("error", "hint", "kind"))
-    known = getattr(errors, kind, None) if kind in errors.__all__ else None
-    text = " ".join(part for part in (sentence, hint) if part) or "The service gave no reason."
-    if known is None:
-        return TransportError(f"The service says: {text}")
-    if issubclass(known, errors.LinkTimeout):
-        return errors.LinkTimeout(text, str(form.get("heard", "silence")))
-    if issubclass(known, errors.GateError):
-        return errors.GateError(text, of_form(list[Check], form.get("checks", [])))
-    if issubclass(known, errors.Refused):
-        status = form.get("status")
-        return errors.Refused(text, status if isinstance(status, int) else None)
-    outcome = form.get("outcome")
-    ended = of_form(Outcome, outcome) if isinstance(outcome, dict) else None
-    if issubclass(known, errors.VerifyError):
-        raw = form.get("found")
-        return errors.VerifyError(text, _bytes(raw), ended)
-    if issubclass(known, errors.RollbackError):
-        return errors.RollbackError(text, ended)
-    made: BmsError = known(text)
-    return made
-
-
-def _bytes(raw: object) -> bytes | None:
-    try:
-        return bytes.fromhex(raw) if isinstance(raw, str) else None
-    except ValueError:
-        return None

@@ -160,7 +160,7 @@ async def _ask(address: ServiceAddress, method: str, path: str) -> dict[str, Any
     client = ServiceClient(address, _PACKS)
     status, found = await client.ask(method, path, {} if method == "POST" else None)
     if status >= 400:
-        from bmslink.service_forms import error_of
+        from bmslink.service_errors import error_of
 
         raise error_of(found)
     return found

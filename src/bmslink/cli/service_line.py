@@ -135,7 +135,7 @@ def _client(served: Served) -> tuple[ServiceClient, str]:
 
 
 async def _post(served: Served, road: str, wish: dict[str, Any]) -> dict[str, Any]:
-    from bmslink.service_forms import error_of
+    from bmslink.service_errors import error_of
 
     client, path = _client(served)
     status, found = await client.ask("POST", f"{path}/{road}", wish)
@@ -219,7 +219,7 @@ class _Lending:
             following.cancel()
 
     async def _follow(self, wish: dict[str, Any], places: list[Endpoint]) -> None:
-        from bmslink.service_forms import error_of
+        from bmslink.service_errors import error_of
 
         lines = self._client.lines("POST", f"{self._path}/lend", wish)
         async with aclosing(lines) as coming:

@@ -22,7 +22,9 @@ from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
 from bmslink.errors import BmsError, UsageError
 from bmslink.model import Command, Reading, Switch
+from bmslink.registry import running_version
 from bmslink.runtime.pack_task import ServedPack
+from bmslink.service_errors import error_form
 from bmslink.service_forms import (
     AdjustmentForm,
     AdjustmentRequest,
@@ -32,13 +34,12 @@ from bmslink.service_forms import (
     ResumeRequest,
     SnapshotForm,
     SwitchRequest,
-    error_form,
     fingerprint_of,
     in_form,
 )
 from bmslink.storage.journal import acting_for
 
-__all__ = ["Job", "PackJobs", "finish_changes", "hello"]
+__all__ = ["ClientJob", "PackJobs", "finish_changes", "hello"]
 
 _ALIVE = 5.0
 """How often a client is shown that its job lives, s."""
@@ -66,7 +67,7 @@ async def finish_changes(within: float) -> None:
         await asyncio.wait(mine, timeout=within)
 
 
-class Job:
+class ClientJob:
     """One piece of work for a client: its progress, and how it ends."""
 
     def __init__(self, work: Work, peer: Mapping[str, Any], *, lasts: bool = False) -> None:
@@ -138,12 +139,10 @@ class Job:
 
 def hello(pack: ServedPack) -> dict[str, Any]:
     """What a client is told first. The board is not asked."""
-    from bmslink import __version__
-
     peer = pack.board.peer()
     return {
         "service": "bmslink",
-        "version": __version__,
+        "version": running_version(),
         "pack": pack.name,
         "target": pack.target,
         "protocol": pack.board.target.protocol,
@@ -201,19 +200,14 @@ class PackJobs:
     async def _read(self, more: Mapping[str, Any]) -> Reading:
         """The latest reading if it is fresh and newer than the client's last one, else the next."""
         pack, loop = self._pack, asyncio.get_running_loop()
-        pack.require_ours()
+        pack.turns.require_ours()
         asked, after = loop.time(), _moment(more.get("after"))
         latest, heard = pack.reading, pack.heard
         if latest is not None and heard is not None and not more.get("anew"):
             newer = after is None or latest.time is None or latest.time > after
             if newer and pack.health.state == "ok" and asked - heard < pack.plan.interval:
                 return latest
-        async with pack.turn(urgent=False) as board:
-            if pack.reading is not None and (pack.heard or 0.0) > asked:  # the poll was under way
-                return pack.reading
-            reading = await board.read()
-            pack.hear(reading, loop.time())
-            return reading
+        return await pack.read()
 
     # ----------------------------------------------------------------------------------- changes
 

@@ -212,7 +212,7 @@ class Lending(_Away):
                 watch.cancel()
                 self._write = None
                 board.link.pauses += 1  # another board may be there by now
-            await pack.offs_done()  # nothing of ours goes between its question and its frame
+            await pack.turns.offs_done()  # nothing of ours goes between its question and its frame
             with board.guarding():
                 if board.driver.settings is not None:
                     await board.driver.settings.new_line()
@@ -291,7 +291,7 @@ class CaptureFeed:
             raise LinkClosed(
                 f"{self._pack.name} cannot be recorded now: its protocol is not known."
             )
-        writer = board.make_writer(_Lines(self._put))
+        writer = board.make_writer(_LineFile(self._put))
         with board.tap.listening(writer.write):
             yield
         writer.close()
@@ -320,7 +320,7 @@ class CaptureFeed:
             yield {"error": "The recording was not taken fast enough.", "kind": "LinkClosed"}
 
 
-class _Lines(io.BytesIO):
+class _LineFile(io.BytesIO):
     """A file that hands each line on."""
 
     def __init__(self, put: Callable[[bytes], None]) -> None:

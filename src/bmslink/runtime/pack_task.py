@@ -50,7 +50,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 others wait for the same line."""
 _SPREAD = 0.2
 """By how much pauses differ, so that what was lost together is not opened together."""
-_SILENT = 3
+_SILENT = 2
 """After so many readings in a row without an answer a pack leaves the line to its companions."""
 _UNTOLD = 3
 """A board that does not say who it is is asked so often, then read all the same."""
@@ -87,7 +87,8 @@ class ServedPack:
         self._expected = None if accept else self._memory.expected()
         self._judge = PackJudge(plan, self._memory, disk, feed, self.tell)
         self._slow = SlowSet(plan.slow_interval, plan.target)
-        self._turns = PackTurns(plan.name, board)
+        self.turns = PackTurns(plan.name, board)
+        """Who may use the board now."""
         self._met = False
         self._looking: asyncio.Task[None] | None = None
         self._untold = self._silent = 0
@@ -138,22 +139,15 @@ class ServedPack:
     # -- commands --------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def turn(
-        self, *, patience: float = _PATIENCE, urgent: bool = True
-    ) -> AsyncIterator[Board]:
+    async def turn(self, *, patience: float = _PATIENCE) -> AsyncIterator[Board]:
         """The board for one command: polls wait, and one that is under way ends at the next frame
-        boundary (not `urgent`: in its own time). Commands take turns in their order; switching off
-        (`switch_off`) goes before all.
+        boundary. Commands take turns in their order; switching off (`switch_off`) goes before all.
 
         Raises `LinkClosed` where the pack is not reachable within `patience` seconds, `PortBusy`
         while somebody else has its line. What goes wrong inside is raised as it is.
         """
-        async with self._turns.command(patience, urgent=urgent) as board:
+        async with self.turns.command(patience) as board:
             yield board
-
-    def require_ours(self) -> None:
-        """`PortBusy` while somebody else has its line."""
-        self._turns.require_ours()
 
     @asynccontextmanager
     async def aside(self, state: Aside, why: str) -> AsyncIterator[Board]:
@@ -161,7 +155,7 @@ class ServedPack:
         polled, commands are refused, and the policies see a pack that says nothing. `released`: the
         link is closed. Afterwards it is asked who answers. See `off_asked`.
         """
-        async with self._turns.give(state, why, _PATIENCE) as board:
+        async with self.turns.give(state, why, _PATIENCE) as board:
             self._set(state, why)
             try:
                 yield board
@@ -175,16 +169,12 @@ class ServedPack:
         for other in self.neighbours():
             if other.health.state == "lent" and other.place.same_line(self.place):
                 other.off_asked.set()
-        return await self._turns.switch_off(name, waive)
+        return await self.turns.switch_off(name, waive)
 
     @property
     def off_asked(self) -> asyncio.Event:
         """Set when somebody switches off: whoever has the line `aside` gives it back at once."""
-        return self._turns.off_asked
-
-    async def offs_done(self) -> None:
-        """Wait until nothing is being switched off."""
-        await self._turns.offs_done()
+        return self.turns.off_asked
 
     def confirm(self) -> bool:
         """A person says that the board that answers now is the one that is meant; whether another
@@ -198,9 +188,9 @@ class ServedPack:
 
     def stuck(self, now: float) -> bool:
         """Whether its task stopped turning; a silent pack is none, nor one with a command."""
-        if self._turns.aside is not None:
+        if self.turns.aside is not None:
             return False
-        longest = _COMMAND if self._turns.busy else _OPENING + _LONGEST_PAUSE
+        longest = _COMMAND if self.turns.busy else _OPENING + _LONGEST_PAUSE
         return now - self.turned > longest + 3 * self.plan.interval
 
     # -- the task --------------------------------------------------------------------------------
@@ -243,11 +233,11 @@ class ServedPack:
 
     async def _read(self) -> Reading:
         """One reading, when no command needs the board; given up and begun again for one."""
-        self._turns.open.set()
+        self.turns.open.set()
         await self._stand_back()
         while True:
             try:
-                async with self._turns.poll(), asyncio.timeout(_READING):
+                async with self.turns.poll(), asyncio.timeout(_READING):
                     return await self._ask()
             except Preempted:
                 continue
@@ -255,6 +245,23 @@ class ServedPack:
                 if isinstance(late, BmsError):
                     raise
                 raise LinkClosed(f"No reading was whole after {_READING:g} s.") from late
+
+    async def read(self) -> Reading:
+        """A reading for somebody who asks, as if it were polled: it gives way like a poll, and is
+        one for those who listen. Raises what `turn` raises, and what reading raises."""
+        asked = asyncio.get_running_loop().time()
+        await self.turns.require_open(_PATIENCE)
+        while True:
+            self.turns.require_ours()
+            try:
+                async with self.turns.poll(), asyncio.timeout(_READING):
+                    if self.reading is not None and (self.heard or 0.0) > asked:
+                        return self.reading  # the poll that was under way
+                    reading = await self._ask()
+            except Preempted:
+                continue
+            self.hear(reading, asyncio.get_running_loop().time())
+            return reading
 
     async def _stand_back(self) -> None:
         """A pack that stays silent asks less often where others wait for the same line."""
@@ -269,7 +276,7 @@ class ServedPack:
                 self._meet(*await who_answers(self.board, self._expected))
             except (LinkTimeout, Refused, FrameError):
                 self._untold += 1
-                if self._untold < _UNTOLD:
+                if self._untold < _UNTOLD or not link.received:
                     raise
                 self._met = True  # it may be one that never says it
             self._outages = link.outages
@@ -277,10 +284,10 @@ class ServedPack:
 
     async def _look_slowly(self) -> None:
         """A piece of the slow set, if it is time and nobody waits."""
-        if self._turns.busy or not self._met or self._silent:
+        if self.turns.busy or not self._met or self._silent:
             return
         try:
-            async with self._turns.poll():
+            async with self.turns.poll():
                 whole = await self._slow.step(self.board, asyncio.get_running_loop().time())
         except Preempted:
             return
@@ -359,7 +366,7 @@ class ServedPack:
         self._silent += 1
         self._met = False
         if lost:
-            self._turns.open.clear()
+            self.turns.open.clear()
             self._slow.begin_anew()
         self._set("lost" if lost else "silent", str(error))
         self._judge.hear(None, now)
@@ -371,13 +378,13 @@ class ServedPack:
 
     def _failed(self, error: BaseException | None) -> None:
         self.health.failures += 1
-        self._turns.open.clear()
+        self.turns.open.clear()
         _log.debug("The mistake with %s:", self.name, exc_info=error)
         self._set("failed", f"bmslink made a mistake ({_cause(error)}): the pack starts anew.")
 
     def _set(self, state: PackState, error: str = "") -> None:
         """The state, and an event where it is new."""
-        old, self.health.error, self._turns.error = self.health.state, error, error
+        old, self.health.error, self.turns.error = self.health.state, error, error
         if state == old:
             return
         self.health.state, self.health.since = state, datetime.now(UTC)

@@ -48,16 +48,15 @@ class PackTurns:
         return self._turns.locked() or self._offs > 0
 
     @asynccontextmanager
-    async def command(self, patience: float, *, urgent: bool = True) -> AsyncIterator[Board]:
+    async def command(self, patience: float) -> AsyncIterator[Board]:
         """The board for one command: polls wait, and one that is under way ends at the next frame
-        boundary (not `urgent`: in its own time). Raises `LinkClosed` where it is not reachable
-        within `patience` seconds, `PortBusy` while somebody else has the line."""
+        boundary. Raises `LinkClosed` where it is not reachable within `patience` seconds,
+        `PortBusy` while somebody else has the line."""
         self.require_ours()
         with urgency(Urgency.COMMAND):
-            if urgent:
-                self._interrupt()
+            self._interrupt()
             async with self._turns:
-                await self._require_open(patience)
+                await self.require_open(patience)
                 yield self._board
 
     def require_ours(self) -> None:
@@ -102,12 +101,19 @@ class PackTurns:
     @asynccontextmanager
     async def poll(self) -> AsyncIterator[None]:
         """The turn for a poll: what is asked inside may end with `Preempted`."""
-        await self._no_offs.wait()
         with urgency(Urgency.POLL):
-            async with self._turns:
+            while True:
+                await self._no_offs.wait()
+                await self._turns.acquire()
+                if not self._offs:
+                    break
+                self._turns.release()  # while this waited, somebody began to switch off
+            try:
                 self._preemption.asked = False
                 with preemptible(self._preemption):
                     yield
+            finally:
+                self._turns.release()
 
     def _interrupt(self) -> None:
         """End a poll that is under way, at the next frame boundary."""
@@ -117,7 +123,8 @@ class PackTurns:
         except LinkClosed:  # its protocol is not known yet: nothing is under way
             return
 
-    async def _require_open(self, patience: float) -> None:
+    async def require_open(self, patience: float) -> None:
+        """Wait for the link; raises `LinkClosed`."""
         try:
             async with asyncio.timeout(patience):
                 await self.open.wait()

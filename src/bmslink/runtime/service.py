@@ -161,6 +161,7 @@ class Service:
             await self._disk.queue.flush(_LAST_WORDS)
             for task in beside:
                 task.cancel()
+            self._disk.queue.close()
 
     def ready(self) -> None:
         """The sockets are bound: tell systemd."""
@@ -203,7 +204,8 @@ class Service:
         async with self._reloading:
             notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
             try:
-                plan = await asyncio.to_thread(self.plan.read_again)
+                loop = asyncio.get_running_loop()
+                plan = await loop.run_in_executor(self._disk.queue.thread, self.plan.read_again)
                 return await self._change_to(plan)
             except TargetError as error:
                 self._tell("reload_refused", f"Nothing was changed: {error}", alarm=True)

@@ -21,15 +21,15 @@ from bmslink.runtime.api.answers import Refusal, answer
 from bmslink.runtime.api.commands import journalled
 from bmslink.runtime.api.peer import peer_of
 from bmslink.runtime.api.requests import command, pack_of
-from bmslink.runtime.jobs import Job, PackJobs, Work, hello
+from bmslink.runtime.jobs import ClientJob, PackJobs, Work, hello
 from bmslink.runtime.lending import CaptureFeed, Lending, Release
 from bmslink.service_client import LINES
+from bmslink.service_errors import error_form
 from bmslink.service_forms import (
     AdjustmentRequest,
     ChangeRequest,
     ResumeRequest,
     SwitchRequest,
-    error_form,
     of_form,
 )
 
@@ -43,7 +43,7 @@ _ANY = (str, int, float, bool, list, dict, type(None))
 _DEFAULT_TIME = 600.0  # s
 
 
-class _Lines(StreamingResponse):
+class _LineAnswer(StreamingResponse):
     """An answer in lines; whatever ends it ends what makes them."""
 
     def __init__(self, lines: AsyncGenerator[dict[str, Any], None]) -> None:
@@ -67,9 +67,9 @@ async def _texts(lines: AsyncGenerator[dict[str, Any], None]) -> AsyncGenerator[
 
 async def _done(request: Request, work: Work, *, lasts: bool = False) -> Response:
     """Do it, and answer as it was asked for."""
-    job = Job(work, peer_of(request.scope).to_dict(), lasts=lasts)
+    job = ClientJob(work, peer_of(request.scope).to_dict(), lasts=lasts)
     if LINES in request.headers.get("accept", ""):
-        return _Lines(job.lines())
+        return _LineAnswer(job.lines())
     return answer({"done": await job.result()})
 
 
@@ -150,7 +150,7 @@ async def lend(request: Request) -> Response:
         request, "lend", pack=pack.name, target=pack.target, until=lending.until.isoformat()
     )
     _lent(request)[lending.key] = lending
-    return _Lines(_forgetting(request, lending.key, lending.lines()))
+    return _LineAnswer(_forgetting(request, lending.key, lending.lines()))
 
 
 async def _forgetting(
@@ -228,7 +228,7 @@ async def capture(request: Request) -> Response:
     """The lines of a capture file of a pack's line, as they come."""
     feed = CaptureFeed(pack_of(request))
     _lent(request)[feed.key] = feed
-    return _Lines(_forgetting(request, feed.key, feed.lines()))
+    return _LineAnswer(_forgetting(request, feed.key, feed.lines()))
 
 
 async def end_capture(request: Request) -> Response:

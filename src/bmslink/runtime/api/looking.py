@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bmslink import __version__
+from bmslink.registry import running_version
 from bmslink.runtime.api.answers import answer, error
 from bmslink.runtime.api.guard import HEALTH
 from bmslink.runtime.api.requests import pack_named, pack_of, service_of
@@ -37,7 +37,7 @@ async def pack(request: Request) -> Response:
 async def status(request: Request) -> Response:
     """The service: its packs in short, links, versions."""
     service = service_of(request)
-    about = {"version": __version__, "pid": os.getpid(), **request.app.state.listening}
+    about = {"version": running_version(), "pid": os.getpid(), **request.app.state.listening}
     packs = [_state(pack) for pack in service.packs.values()]
     return answer({**service.status(), **about, "packs": packs})
 

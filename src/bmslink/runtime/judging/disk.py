@@ -10,10 +10,9 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import NamedTuple
-
-from bmslink.errors import BmsError
 
 __all__ = ["DiskQueue"]
 
@@ -33,6 +32,8 @@ class DiskQueue:
     def __init__(self, most: int = _MOST) -> None:
         self.lost = 0
         """How many pieces were given up because too many waited."""
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="disk")
+        """The one that writes."""
         self._most = most
         self._waiting: OrderedDict[str, _Job] = OrderedDict()
         self._news = asyncio.Event()
@@ -59,14 +60,23 @@ class DiskQueue:
         self._news.set()
 
     async def run(self) -> None:
-        """Write until cancelled."""
+        """Write until cancelled; whatever goes wrong with one piece ends nothing."""
+        loop = asyncio.get_running_loop()
         while True:
             await self._news.wait()
             self._news.clear()
             while self._waiting:
                 _, job = self._waiting.popitem(last=False)
-                job.ended(await asyncio.to_thread(_written, job.write))
+                written = loop.run_in_executor(self.thread, job.write)
+                (error,) = await asyncio.gather(written, return_exceptions=True)
+                if error is not None:
+                    _log.debug("Not written:", exc_info=error)
+                job.ended("" if error is None else str(error) or type(error).__name__)
             self._idle.set()
+
+    def close(self) -> None:
+        """Nothing more is written."""
+        self.thread.shutdown(wait=False, cancel_futures=True)
 
     async def flush(self, within: float) -> bool:
         """Wait until all is written, at most so many seconds; whether it is."""
@@ -76,13 +86,3 @@ class DiskQueue:
         except TimeoutError:
             return False
         return True
-
-
-def _written(write: Callable[[], None]) -> str:
-    """Why it could not be written; empty where it was."""
-    try:
-        write()
-    except (BmsError, OSError, ValueError) as error:
-        _log.debug("Not written:", exc_info=True)
-        return str(error) or type(error).__name__
-    return ""
