@@ -22,7 +22,7 @@ from bmslink.errors import (
     VerifyError,
 )
 from bmslink.jsonable import to_json
-from bmslink.service_forms import error_form
+from bmslink.service_errors import error_form
 
 __all__ = [
     "Refusal",
