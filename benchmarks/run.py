@@ -1,7 +1,7 @@
 """All measurements, each beside something measured in the same run.
 
     python benchmarks/run.py [--quick] [decode] [wire] [config] [change] [many] [ble] [scan]
-                             [control] [backtest] [large] [start] [size]
+                             [control] [backtest] [large] [serve] [start] [size]
 
 Contestants are interleaved round by round and medians are compared, so that a busy machine
 disturbs all alike. Ratios that differ by less than a third mean nothing. Peers need the
@@ -32,6 +32,7 @@ import finding
 import large
 import many
 import peers
+import serving
 import wire
 
 ROOT = Path(__file__).parent.parent
@@ -232,6 +233,37 @@ def largest(console: Console, *, quick: bool) -> None:
     console.print(report)
 
 
+# ---------------------------------------------------------------------------------- the service
+
+
+def serve(console: Console, *, quick: bool) -> None:
+    """What commands take through a service, and what its interface needs."""
+    if not Path("/proc/self/statm").exists():
+        console.print("The service was not measured: memory is looked up in /proc.")
+        return
+    report = table(
+        "A command through the service; target: at most 50 ms more",
+        "command",
+        "ms alone",
+        "ms served",
+        "more",
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        for name, alone, through in serving.commands(Path(folder), 5 if quick else 21):
+            more = (statistics.median(through) - statistics.median(alone)) * 1e3
+            report.add_row(name, spread(alone, 1e3)[0], spread(through, 1e3)[0], f"{more:+.0f}")
+    console.print(report)
+    with tempfile.TemporaryDirectory() as folder:
+        found = serving.interface(Path(folder), 50 if quick else 300, 5 if quick else 20)
+    report = table("The interface of a service of one pack", "what", "median", "90 %")
+    report.add_row("GET /api/v1/packs, connection included, ms", *spread(found.calls, 1e3))
+    report.add_row("memory, MB", f"{found.idle / 1e6:.0f}", "")
+    many = f"{serving.LISTENERS} listeners"
+    report.add_row(f"memory with {many}, MB", f"{found.listening / 1e6:.0f}", "")
+    report.add_row(f"of a core with {many}, pack and simulator included", f"{found.cpu:.1%}", "")
+    console.print(report)
+
+
 # ---------------------------------------------------------------------------------- start-up
 
 
@@ -293,6 +325,7 @@ SECTIONS = {
     "control": policies,
     "backtest": backtest,
     "large": largest,
+    "serve": serve,
     "start": start,
     "size": size,
 }

@@ -19,6 +19,10 @@ def open_change(device: Board, identity: Identity | None = None) -> str | None:
     """What was cut off on an open device, in a sentence; `None`: nothing is known of one."""
     from bmslink.storage.journal import Journal, JournalError
 
+    if device.elsewhere("open_change") is not None:  # the service's journal, not this user's
+        from bmslink.config import open_change as sentence
+
+        return sentence(device, identity)
     try:
         if not Journal().unfinished(quick=True):  # the usual case, and it need not load `config`
             return None

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
@@ -382,6 +383,13 @@ class Link(Generic[F]):
             self._check()
         self.framer.reset()
         self._frames.clear()
+
+    @asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[None]:
+        """Inside, nobody else asks or sends here, nor on a line that is shared."""
+        async with self._turns, self.transport.turn(listens=True):
+            self._check()
+            yield
 
     def stir(self) -> None:
         """Whoever waits here looks again whether somebody else needs the board."""

@@ -15,13 +15,13 @@ from typing import Any
 from bmslink.board import Board
 from bmslink.config.checks.check import Check
 from bmslink.config.identity.known_as import pack_of, require_same_board
-from bmslink.config.identity.places import place_of
 from bmslink.config.outcome import Outcome
 from bmslink.config.switching.beside import Beside
 from bmslink.config.switching.confirm import seen
 from bmslink.config.switching.off_marks import confirmed, mark_off
 from bmslink.errors import BmsError, GateError, LinkTimeout, Refused
 from bmslink.model import Command, Switch
+from bmslink.places import place_of
 from bmslink.protocols.abilities import can_switch, is_setting, settings_of, switches_of
 from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, WriteCommand
 from bmslink.settings.setting import Evidence, Setting
