@@ -345,7 +345,6 @@ class Board(Connection):
                 self.link.alive()  # not every driver asks the board
                 return None if part is None else await part.clock()
 
-
     def peer(self) -> SeenDevice | None:
         """The radio module at the other side, while a Bluetooth connection is open."""
         return None if self._link is None else self._link.transport.peer()
