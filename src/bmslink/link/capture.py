@@ -374,10 +374,8 @@ class Recorder(Transport):
     async def write(self, data: bytes) -> None:
         try:
             self.writer.write("tx", data)
-        except TransportError:
-            await self.inner.write(data)  # switching off waits for no disk
-            raise
-        await self.inner.write(data)
+        finally:  # switching off waits for no disk
+            await self.inner.write(data)
 
     def peer(self) -> SeenDevice | None:
         return self.inner.peer()
@@ -388,8 +386,11 @@ class Recorder(Transport):
     def reached(self) -> str:
         return self.inner.reached()
 
-    def turn(self, *, listens: bool = False) -> AbstractAsyncContextManager[float]:
-        return self.inner.turn(listens=listens)
+    def turn(self, **how: bool) -> AbstractAsyncContextManager[float]:
+        return self.inner.turn(**how)
+
+    def hurried(self) -> bool:
+        return self.inner.hurried()
 
 
 def moment(header: CaptureHeader, piece: Piece) -> datetime | None:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from bmslink.errors import LinkClosed, LinkTimeout
+from bmslink.link.answer_tally import AnswerTally
 from bmslink.link.framer import Drop, Frame, Framer, SkippedBytes, Value
+from bmslink.link.late_answers import LateAnswers
+from bmslink.link.timing import Timing
 from bmslink.link.transport import Transport
+from bmslink.link.turns import Turns
 
 __all__ = ["Drop", "Frame", "Framer", "Link", "SkippedBytes", "Timing", "Value"]
 
@@ -24,8 +28,6 @@ F = TypeVar("F", bound=Frame)
 
 _log = logging.getLogger(__name__)
 
-_BY_WIRE = ("wrong baud rate, protocol or wiring", "is the BMS awake, wired (TX to RX)")
-_BY_RADIO = ("wrong protocol", "is the board behind the Bluetooth module awake")
 _MOST = 256
 """Frames that wait or make one answer; a device that never stops must not fill the memory."""
 _RECENT = 2048
@@ -33,49 +35,10 @@ _RECENT = 2048
 _OUTAGE = 2
 _PAUSE = 3
 """A pause of so many timeouts between two answers may be long enough to plug in another board."""
-_RADIO_TIMEOUT, _RADIO_IDLE = 1.0, 0.5  # s
 _PATIENCE = 10
 """An answer of many frames may take this many times the timeout of one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """What a protocol needs from its line. Times in seconds; sources are given at each driver."""
-
-    baudrate: int = 9600
-    timeout: float = 0.5
-    """How long an answer may take."""
-    gap: float = 0.1
-    """Quiet time before each request."""
-    retries: int = 3
-    """How often an unanswered request is repeated."""
-    wake_retries: int = 4
-    """The same for the first request of a session: it may only wake the board."""
-    idle: float = 0.15
-    """Silence on the line after which a half-received frame is given up."""
-    anonymous: bool = False
-    """Answers do not say what they answer, so those to tries that were given up must have passed
-    before anything else is asked."""
-
-    def over_radio(self) -> Timing:
-        """The same with the least patience that Bluetooth needs: packets wait for their turn on
-        the air, and are repeated there."""
-        return replace(
-            self, timeout=max(self.timeout, _RADIO_TIMEOUT), idle=max(self.idle, _RADIO_IDLE)
-        )
-
-
-@dataclass(slots=True)
-class _AnswerTally:
-    """What came instead of an answer."""
-
-    start: int
-    """Bytes the link had heard before."""
-    others: int = 0
-    """Frames that were not the answer, `echoes` of them the request itself."""
-    echoes: int = 0
-    got: int = 0
-    """Frames of an answer that did not become complete."""
+_LOOK = 0.02
+"""How often somebody who waits longer than the quiet time looks whether a turn is urgent, s."""
 
 
 class Link(Generic[F]):
@@ -107,16 +70,15 @@ class Link(Generic[F]):
         self.received: int = 0
         """How many frames came."""
         self._frames: deque[F] = deque(maxlen=_MOST)
-        self._lock = asyncio.Lock()
+        self._turns = Turns()
+        self._aside: list[tuple[Callable[[F], bool], asyncio.Future[F]]] = []
         self._news = asyncio.Event()
         self._lost: Exception | None = None
         self._open = False
         self._awake = False
         self._last_byte = -1e9
         self._heard = 0
-        self._question: F | None = None
-        self._tries: list[float] = []  # when the question was sent, as long as nothing answers it
-        self._late_until = -1e9
+        self._late: LateAnswers[F] = LateAnswers()
         self._missed = 0
         self.outages: int = 0
         """How often at least two tries in a row, of whatever questions, got no answer before one
@@ -132,7 +94,7 @@ class Link(Generic[F]):
         self._lost = None
         self._awake = False
         self._answer_at = -1e9
-        self._tries = []
+        self._late.forget()
         self.framer.reset()
         self._frames.clear()
         await self.transport.open(self._on_data, self._on_lost)
@@ -142,6 +104,7 @@ class Link(Generic[F]):
         """Close the transport; may be called twice. A call that waits gets `LinkClosed`."""
         self._open = False
         self._news.set()
+        self._end_aside()
         await self.transport.close()
 
     def _on_data(self, data: bytes) -> None:
@@ -162,11 +125,20 @@ class Link(Generic[F]):
             self.received_at = datetime.now(UTC)
             self.received += len(frames)
             self._frames.extend(frames)
+            for match, found in self._aside:
+                if not found.done() and (fit := next(filter(match, frames), None)) is not None:
+                    found.set_result(fit)
         self._news.set()
 
     def _on_lost(self, error: Exception | None) -> None:
         self._lost = error or LinkClosed("The other side closed the connection.")
         self._news.set()
+        self._end_aside()
+
+    def _end_aside(self) -> None:
+        """Nobody waits for what cannot come any more."""
+        for _, found in self._aside:
+            found.cancel()
 
     def _check(self) -> None:
         if self._lost is not None:
@@ -201,10 +173,16 @@ class Link(Generic[F]):
         return True
 
     async def request(
-        self, frame: F, match: Callable[[F], bool], *, timeout: float | None = None
+        self,
+        frame: F,
+        match: Callable[[F], bool],
+        *,
+        timeout: float | None = None,
+        urgent: bool = False,
     ) -> F:
         """Send one frame and give back the first frame that `match`es."""
-        return (await self.collect(frame, match, lambda got: True, timeout=timeout))[0]
+        got = await self.collect(frame, match, lambda got: True, timeout=timeout, urgent=urgent)
+        return got[0]
 
     async def collect(
         self,
@@ -215,23 +193,32 @@ class Link(Generic[F]):
         timeout: float | None = None,
         quiet: float | None = None,
         retries: int | None = None,
+        urgent: bool = False,
+        leaving: Callable[[], None] | None = None,
     ) -> list[F]:
         """Send one frame and gather matching frames until `complete(them)`.
 
         Each frame may take `timeout`; with `quiet`, silence of that length after at least one
-        frame ends the answer as well (for devices that never say how many there are).
-        Raises `LinkTimeout` after the retries, `LinkClosed` when the line is gone.
+        frame ends the answer as well (for devices that never say how many there are). `urgent`:
+        it goes out as soon as the try that is in progress is over, and does not wait for late
+        answers, so its own answer must name what it answers. `leaving` is called when the first
+        byte is about to go out. Raises `LinkTimeout` after the retries, `LinkClosed` when the line
+        is gone.
         """
-        async with self._lock, self.transport.turn() as heard:
-            self._last_byte = max(self._last_byte, heard)
+        async with AsyncExitStack() as held:
+            await held.enter_async_context(self._turn(urgent=urgent))
             wait = self.timing.timeout if timeout is None else timeout
             if retries is None:
                 retries = self.timing.retries if self._awake else self.timing.wake_retries
-            tally = _AnswerTally(self._heard)
-            self._begin(frame, wait)
+            tally = AnswerTally(self._heard)
+            late = LateAnswers[F]() if urgent else self._late  # it goes between, and leaves those
+            late.begin(frame, wait, self.timing)
             for attempt in range(retries + 1):
-                sent = await self._send_after_gap(frame)
-                self._tries.append(self._last_byte)
+                while not (sent := await self._send_after_gap(frame, urgent, leaving)):
+                    await held.aclose()
+                    await held.enter_async_context(self._turn(again=True))
+                    late.begin(frame, wait, self.timing)
+                late.sent(self._last_byte)
                 if attempt == 0:  # what came before was the end of another answer
                     tally.start = self._heard
                 got = await self._gather(match, complete, wait, quiet, tally, sent)
@@ -239,12 +226,29 @@ class Link(Generic[F]):
                     self.outages += self._missed >= _OUTAGE
                     self._missed, self.prompt = 0, attempt == 0
                     self._heard_answer()
-                    self._answered()
+                    late.answered(self.timing)
                     return got
                 self._missed += 1
                 tally.got = max(tally.got, len(got))
                 _log.info("%s: no answer to try %d of %d.", self.name, attempt + 1, retries + 1)
             raise self._timeout(tally)
+
+    @asynccontextmanager
+    async def _turn(
+        self, *, urgent: bool = False, again: bool = False, listens: bool = False
+    ) -> AsyncIterator[None]:
+        """The line for us alone. A shared line comes first: who waits there must not keep
+        somebody urgent of the same pack behind it."""
+        async with (
+            self.transport.turn(listens=listens, urgent=urgent, again=again) as heard,
+            self._turns.taken(urgent=urgent, again=again),
+        ):
+            self._last_byte = max(self._last_byte, heard)
+            yield
+
+    @property
+    def _hurried(self) -> bool:
+        return self._turns.hurried or self.transport.hurried()
 
     def _heard_answer(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -258,40 +262,32 @@ class Link(Generic[F]):
         pause = asyncio.get_running_loop().time() - self._answer_at
         return self.outages + self.pauses + (pause > _PAUSE * self.timing.timeout)
 
-    def _begin(self, question: F, wait: float) -> None:
-        """A question will be sent; how long the answers to the one before may still come."""
-        if question == self._question:
-            recent = asyncio.get_running_loop().time() - _PATIENCE * wait
-            self._tries = [sent for sent in self._tries if sent > recent]
-            return
-        if self._tries and self.timing.anonymous:
-            self._late_until = self._tries[-1] + 2 * wait
-        self._question, self._tries = question, []
-
-    def _answered(self) -> None:
-        """If it was the first try that was answered, the others will be just as late."""
-        if len(self._tries) > 1 and self.timing.anonymous:
-            slow = asyncio.get_running_loop().time() - self._tries[0]
-            self._late_until = self._tries[-1] + slow + self.timing.gap
-        self._tries = []
-
-    async def _send_after_gap(self, frame: F) -> bytes:
+    async def _send_after_gap(
+        self, frame: F, urgent: bool, leaving: Callable[[], None] | None
+    ) -> bytes:
+        """What was sent; nothing where somebody urgent waits, who goes first."""
         loop = asyncio.get_running_loop()
         self._check()
         # A late answer that is still coming in starts the gap anew, but a line that others keep
         # busy is never quiet: do not wait for that.
         latest = loop.time() + self.timing.gap + self.timing.timeout
         while True:
+            if self._hurried and not urgent:
+                return b""
             now = loop.time()
-            until = max(min(self._last_byte + self.timing.gap, latest), self._late_until)
+            quiet = min(self._last_byte + self.timing.gap, latest)
+            until = quiet if urgent else max(quiet, self._late.until)
             if until <= now:
                 break
-            await asyncio.sleep(until - now)
+            # beyond the quiet time, which all have to keep, somebody urgent may come
+            await asyncio.sleep(quiet - now if quiet > now else min(until - now, _LOOK))
             self._check()
         self.framer.reset()
         self._frames.clear()
         data = self.framer.encode(frame)
         self.framer.expect(frame)
+        if leaving is not None:
+            leaving()
         await self.transport.write(data)
         self._last_byte = loop.time()
         return data
@@ -302,7 +298,7 @@ class Link(Generic[F]):
         complete: Callable[[list[F]], bool],
         wait: float,
         quiet: float | None,
-        tally: _AnswerTally,
+        tally: AnswerTally,
         sent: bytes,
     ) -> list[F]:
         loop = asyncio.get_running_loop()
@@ -321,43 +317,57 @@ class Link(Generic[F]):
             deadline = min(loop.time() + (wait if quiet is None else quiet), latest)
         return got
 
-    def _timeout(self, tally: _AnswerTally) -> LinkTimeout:
-        heard = self._heard - tally.start
-        if tally.got:
-            return LinkTimeout(f"The answer stopped after {tally.got} frame(s).", "other")
-        if tally.others and tally.echoes == tally.others:
-            return LinkTimeout(
-                "Only our own request came back: the adapter echoes, and the BMS is silent.",
-                "other",
-            )
-        own = "" if self.address is None else f", none from address {self.address} (--address)"
-        if tally.others:
-            return LinkTimeout(
-                f"Only other frames came ({tally.others}){own}; another master or device may "
-                "share the line.",
-                "other",
-            )
+    def _timeout(self, tally: AnswerTally) -> LinkTimeout:
         line = self.transport.line()
-        garbled, awake = _BY_RADIO if line and line.name.startswith("ble://") else _BY_WIRE
-        if heard:
-            return LinkTimeout(f"{heard} bytes came, but no valid frame: {garbled}.", "garbage")
-        asked = "and is this its protocol"
-        if self.address is not None:
-            asked = f"and are this its protocol and {self.address} its address (--address)"
-        elif self.addressed and garbled is _BY_WIRE[0]:
-            asked = "is this its protocol, and has it an address of its own (--address)"
-        return LinkTimeout(f"No answer: {awake}, {asked}?", "silence")
+        return tally.timeout(
+            heard=self._heard - tally.start,
+            radio=bool(line and line.name.startswith("ble://")),
+            address=self.address,
+            addressed=self.addressed,
+        )
 
-    async def send(self, frame: F) -> None:
+    async def send(
+        self,
+        frame: F,
+        *,
+        urgent: bool = False,
+        leaving: Callable[[], None] | None = None,
+    ) -> None:
         """Send a frame that has no answer of its own (a streaming protocol's trigger)."""
-        async with self._lock, self.transport.turn(listens=True):
+        async with self._turn(listens=True, urgent=urgent):
             self._check()
-            await self.transport.write(self.framer.encode(frame))
+            data = self.framer.encode(frame)
+            if leaving is not None:
+                leaving()
+            await self.transport.write(data)
             self._last_byte = asyncio.get_running_loop().time()
+
+    async def send_aside(
+        self,
+        frame: F,
+        match: Callable[[F], bool],
+        timeout: float,
+        leaving: Callable[[], None] | None = None,
+    ) -> F:
+        """Send a frame at once into a stream that somebody else may be reading, and give back the
+        first frame that `match`es; whoever reads the stream gets it as well."""
+        tally = AnswerTally(self._heard)
+        found: asyncio.Future[F] = asyncio.get_running_loop().create_future()
+        self._aside.append((match, found))
+        try:
+            await self.send(frame, urgent=True, leaving=leaving)
+            await asyncio.wait([found], timeout=timeout)
+            self._check()
+            if found.done():
+                return found.result()
+        finally:
+            self._aside.remove((match, found))
+            found.cancel()
+        raise self._timeout(tally)
 
     async def next_frame(self, match: Callable[[F], bool], timeout: float) -> F:
         """The next matching frame of a device that streams by itself; others are dropped."""
-        tally = _AnswerTally(self._heard)
+        tally = AnswerTally(self._heard)
         deadline = asyncio.get_running_loop().time() + timeout
         while await self._news_until(deadline):
             frame = self._frames.popleft()
