@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import bmslink
-import bmslink.protocols.jbd.writing as jbd_writing
+import bmslink.protocols.jbd.switches as jbd_switches
 from bmslink.board import Board
 from bmslink.config import apply, draft, rehearse_switch, resume, switch
 from bmslink.config.identity.known_as import pack_of
@@ -322,11 +322,11 @@ async def test_a_switch_that_did_not_switch_is_not_done(
     [(0, 0b11, 0), (1 << 12, 0b10, 1), (1 << 12, 0b01, 2), (1 << 12, 0, 3), (1, 0, 0)],
 )
 def test_jbd_shows_which_fet_is_locked(protection: int, state: int, locks: int) -> None:
-    assert jbd_writing._locks({"protection": protection, "state": state}) == locks
+    assert jbd_switches._locks({"protection": protection, "state": state}) == locks
 
 
 def test_jbd_does_not_show_it_while_a_protection_is_active() -> None:
-    assert jbd_writing._locks({"protection": 1 << 12 | 1, "state": 0}) is None
+    assert jbd_switches._locks({"protection": 1 << 12 | 1, "state": 0}) is None
 
 
 @pytest.mark.parametrize("remembered", [None, False, True])
@@ -338,7 +338,7 @@ async def test_jbd_keeps_the_other_lock_as_our_last_confirmed_command_left_it(
         if remembered is not None:
             for on in {False, remembered}:
                 await switch(device, Command(DISCHARGE, on), journal=journal)
-        monkeypatch.setattr(jbd_writing, "_locks", lambda basic: None)
+        monkeypatch.setattr(jbd_switches, "_locks", lambda basic: None)
         sent = spied(device)
         outcome = await switch(device, Command(CHARGE, False), journal=journal)
         lock = {None: 3, False: 3, True: 1}[remembered]
