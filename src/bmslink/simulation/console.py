@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 from bmslink.errors import BmsError, TargetError
 from bmslink.model import Condition, Switch
 from bmslink.simulation.pack.pack import Pack
+from bmslink.simulation.pack.surroundings import HAPPENINGS, LIMITS
 from bmslink.simulation.transport import SimDevice
 
 __all__ = ["COMMANDS", "Faults", "execute", "execute_on", "raised"]
@@ -140,6 +141,26 @@ def _switch(call: _Call) -> None:
     call.pack.switch(which, _choice(call.words[1], "Its state", ("on", "off")) == "on")
 
 
+def _app(call: _Call) -> None:
+    switch, state = call.words
+    call.pack.around.enable(f"app:{switch}:{state}")
+
+
+def _limits(call: _Call) -> None:
+    found: dict[str, float] = {}
+    for word in call.words if call.words != ["off"] else ():
+        name, equals, value = word.partition("=")
+        if not equals or name not in (*LIMITS, "ttl") or name in found:
+            raise TargetError(f"Limits are written {COMMANDS['limits'].usage}.")
+        found[name] = _number(value, name)
+    ttl = {"ttl": found.pop("ttl")} if "ttl" in found else {}
+    call.pack.around.give_limits(found, **ttl)
+
+
+def _counters(call: _Call) -> str:
+    return json.dumps(call.pack.around.counters())
+
+
 def _raise(call: _Call) -> None:
     condition, *severity = call.words
     call.pack.raise_condition(severity[0] if severity else "alarm", _condition(condition))
@@ -152,6 +173,13 @@ def _clear(call: _Call) -> None:
 
 
 def _fault(call: _Call) -> None:
+    if call.words[0].partition(":")[0] in HAPPENINGS:
+        if len(call.words) == 1:
+            call.pack.around.enable(call.words[0])
+        else:
+            _choice(call.words[1], "What follows the name of the fault", ("off",))
+            call.pack.around.disable(call.words[0])
+        return
     if call.faults is None:
         raise TargetError("Faults are not available here: there is no wire to damage.")
     if len(call.words) == 1:
@@ -178,13 +206,21 @@ _ROWS = (
     _ConsoleCommand(
         "switch charge|discharge|balance on|off", "the software switches", (2,), _switch
     ),
+    _ConsoleCommand("app SWITCH on|off", "somebody sets a switch in an app", (2,), _app),
+    _ConsoleCommand(
+        "limits [cvl=V] [ccl=A] [dcl=A] [ttl=S]|off",
+        "what chargers and loads obey for so long (10 s)",
+        (1, 2, 3, 4),
+        _limits,
+    ),
+    _ConsoleCommand("counters", "what was counted, one line of JSON", (0,), _counters),
     _ConsoleCommand(
         "raise CONDITION [alarm|protection|fault]", "report a condition", (1, 2), _raise
     ),
     _ConsoleCommand(
         "clear CONDITION|all", "take it back, and reset what has tripped", (1,), _clear
     ),
-    _ConsoleCommand("fault NAME[:ARG] [off]", "damage the wire, or repair it", (1, 2), _fault),
+    _ConsoleCommand("fault NAME[:ARG] [off]", "begin or end one of `--fault list`", (1, 2), _fault),
     _ConsoleCommand("advance SECONDS", "let virtual time pass at once", (1,), _advance),
 )
 COMMANDS: dict[str, _ConsoleCommand] = {row.usage.split()[0]: row for row in _ROWS}
@@ -205,9 +241,11 @@ def execute_on(device: SimDevice, line: str) -> str:
         return f"error: There is no pack @{where[:40]} here" + (
             f"; there are {there}." if there else "."
         )
-    if pack is not device.pack and command.split()[:1] == ["fault"]:
-        return (
-            "error: Faults are of the line; leave the @ away. "
-            "One pack has `temperature` and `raise` for what is wrong with it."
-        )
+    match command.split():
+        case ["fault", spec, *_] if spec.partition(":")[0] not in HAPPENINGS:
+            if pack is not device.pack:
+                return (
+                    "error: This fault is of the line; leave the @ away. "
+                    "One pack has `temperature` and `raise` for what is wrong with it."
+                )
     return execute(pack, command, device.faults)
