@@ -148,9 +148,19 @@ class SimulatedPack:
             self._device.pack.switch(_switch(switch), on)
 
     @checked(TargetError)
-    def set_limits(self, ttl: float = 10.0, **limits: float) -> None:
-        """What charger and load obey for `ttl` seconds: `cvl` in V, `ccl` and `dcl` in A."""
+    def set_limits(
+        self,
+        *,
+        cvl: float | None = None,
+        ccl: float | None = None,
+        dcl: float | None = None,
+        ttl: float = 10.0,
+    ) -> None:
+        """What charger and load obey for `ttl` seconds, at most a day: `cvl` in V, `ccl` and `dcl`
+        in A, 0 to 10000; what is not given limits nothing."""
+        given = {"cvl": cvl, "ccl": ccl, "dcl": dcl}
         with self._device.lock:
+            limits = {name: value for name, value in given.items() if value is not None}
             self._device.pack.around.give_limits(limits, ttl)
 
     @checked(TargetError)

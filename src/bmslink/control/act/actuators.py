@@ -136,8 +136,6 @@ class BoardActuator:
         try:
             async with asyncio.timeout_at(deadline):
                 heard = await send(run)
-        except TimeoutError:
-            return run.told(error="The deadline passed.")
         except Refused as error:
             run.done = run.left
             return run.told(acknowledged=False if run.left else None, error=str(error))
@@ -146,6 +144,8 @@ class BoardActuator:
             return run.told(error=str(error))
         except BmsError as error:
             return run.told(error=str(error))
+        except TimeoutError:  # `LinkTimeout` is one, too
+            return run.told(error="The deadline passed.")
         run.done = True
         return run.told(acknowledged=heard or None)
 
