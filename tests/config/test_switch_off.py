@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +168,30 @@ async def test_neither_lock_nor_journal_nor_an_unfinished_change(
         assert outcome.result == "done"
         assert outcome.transaction == ""
         assert any("not in the journal" in note for note in outcome.notes)
+
+
+async def test_a_disk_that_hangs_delays_the_frame_by_a_moment_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where JBD does not show which FET is locked, the journal is asked before the frame."""
+    journal, released = Journal(tmp_path), threading.Event()
+    records = journal.records
+
+    def hanging(*args: Any, **more: Any) -> Any:
+        released.wait(20.0)
+        return records(*args, **more)
+
+    monkeypatch.setattr(jbd_switches, "_locks", lambda basic: None)
+    async with bmslink.connect(JBD).board as device:
+        sent = spied(device)
+        journal.records = hanging
+        begun = time.monotonic()
+        off = asyncio.ensure_future(switch(device, Command(CHARGE, False), journal=journal))
+        while not any(data[1:4] == b"\x5a\xe1\x02" for _, data in sent):
+            await asyncio.sleep(0.01)
+        assert time.monotonic() - begun < 5.0
+        released.set()
+        assert "both are locked" in (await off).sentence
 
 
 async def test_a_journal_that_cannot_be_read_leaves_no_command_open(tmp_path: Path) -> None:

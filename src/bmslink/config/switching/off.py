@@ -8,7 +8,9 @@ board's settings are read-only, or nothing proves the switch and `untested` was 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,6 +37,8 @@ _AT_ONCE = 1.0
 """How long it is sent again without asking who answers: nobody exchanges a board faster, s."""
 _WHO = 3.0
 """How long that question may take, s."""
+_MOMENT = 0.3
+"""How long reading the journal may take before the frame, s."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -159,13 +163,20 @@ async def _repeatedly(device: Board, off: _Off, step: WriteCommand[Any]) -> None
 
 
 def _memory(device: Board, journal: Journal) -> Callable[[Switch], bool | None]:
-    """How our last confirmed command left a switch, asked only where the board does not show it."""
+    """How our last confirmed command left a switch, asked only where the board does not show it.
+    A disk that hangs has a moment to say it, and no more: the frame waits."""
 
     def remembered(switch: Switch) -> bool | None:
-        try:
-            return confirmed(journal, *_names(device)).get(switch)
-        except (JournalError, OSError):
-            return None
+        found: dict[Switch, bool] = {}
+
+        def look() -> None:
+            with suppress(JournalError, OSError):
+                found.update(confirmed(journal, *_names(device)))
+
+        reader = threading.Thread(target=look, daemon=True)
+        reader.start()
+        reader.join(_MOMENT)
+        return None if reader.is_alive() else found.get(switch)
 
     return remembered
 
