@@ -33,6 +33,7 @@ from bmslink.control.decide.rule import (
     State,
     advance,
     in_words,
+    pass_over,
     reset,
     unmeasured,
 )
@@ -154,12 +155,10 @@ class Engine:
                 state.inside = None
         sample = self._sample = self._qualifier.sample(reading, now)
         frozen = sample.quality["state"] == Quality.FROZEN
-        if frozen:
-            self._age(now, self._qualifier.changed)
-        else:
-            self._heard = True
-            self._good_at = now
-            self._age(now, now)
+        if not frozen:
+            pass_over(self._pairs, self._good_at, now, self.plan.timing)
+            self._heard, self._good_at = True, now
+        self._age(now, self._qualifier.changed if frozen else now)
         again = self._qualifier.again and now - self._counted_at < self._refresh
         fresh = not frozen and not again
         if fresh:

@@ -9,13 +9,14 @@
 
 A derating curve has no state: it is the fraction that the last good value leaves. Trips are the
 only state machine. Between release and trip nothing changes. Only a fresh, good value releases; a
-suspect, missing or old one holds what is, and what began as a violation and is never refuted counts
-as confirmed.
+suspect, missing or old one holds what is. What began as a violation and no later reading refutes
+counts as confirmed; silence neither confirms nor refutes it.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 
 import msgspec
 
@@ -31,6 +32,7 @@ __all__ = [
     "at_ease",
     "fraction_at",
     "in_words",
+    "pass_over",
     "reset",
     "unmeasured",
 ]
@@ -46,7 +48,8 @@ class PolicyTiming(msgspec.Struct, frozen=True):
     derate_after: float
     """Data older than this lowers the limits (S2)."""
     confirm_within: float
-    """A violation that nothing refutes for so long is confirmed."""
+    """A violation that no reading refutes for so long is confirmed; and so much of the time between
+    two readings that both show it counts."""
 
     @staticmethod
     def of(poll: float) -> PolicyTiming:
@@ -155,9 +158,9 @@ def advance(
             state.inside = None
         elif beyond and applies and state.since is None:
             state.since = now
-        event = _miss(rule, state, quality, now, timing)
-    if state.tripped or state.since is None:
-        return event
+        event = _miss(rule, state, quality, now, timing) if fresh else ""
+    if state.tripped or state.since is None or not (fresh or rule.timeless):
+        return event  # what nobody measured confirms nothing
     held = now - state.since
     if rule.load_delay:
         if quality == GOOD:
@@ -229,6 +232,23 @@ def _released(rule: PolicyRule, state: State, now: float) -> bool:
     state.tripped, state.since, state.count, state.inside = False, None, 0, None
     state.cause = ""
     return True
+
+
+def pass_over(
+    pairs: Iterable[tuple[PolicyRule, State]], last: float | None, now: float, timing: PolicyTiming
+) -> None:
+    """A reading ends the silence since `last`. No more of it counts than may lie between two
+    readings that confirm each other: what was on its way to a trip goes on from where it was."""
+    unknown = 0.0 if last is None else now - last - timing.confirm_within
+    if unknown <= 0:
+        return
+    for rule, state in pairs:
+        if rule.timeless:
+            continue
+        if state.since is not None:
+            state.since += unknown
+        if state.missing_since is not None:
+            state.missing_since += unknown
 
 
 def _miss(
