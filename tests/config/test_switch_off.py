@@ -183,15 +183,20 @@ async def test_a_disk_that_hangs_delays_the_frame_by_a_moment_at_most(
 
     monkeypatch.setattr(jbd_switches, "_locks", lambda basic: None)
     async with bmslink.connect(JBD).board as device:
-        sent = spied(device)
+        write = device.link.transport.write
+
+        async def writing(data: bytes) -> None:
+            await write(data)
+            if data[1:4] == b"\x5a\xe1\x02":
+                released.set()
+
+        device.link.transport.write = writing
         journal.records = hanging
         begun = time.monotonic()
-        off = asyncio.ensure_future(switch(device, Command(CHARGE, False), journal=journal))
-        while not any(data[1:4] == b"\x5a\xe1\x02" for _, data in sent):
-            await asyncio.sleep(0.01)
+        outcome = await switch(device, Command(CHARGE, False), journal=journal)
+        assert released.is_set()
         assert time.monotonic() - begun < 5.0
-        released.set()
-        assert "both are locked" in (await off).sentence
+        assert "both are locked" in outcome.sentence
 
 
 async def test_a_journal_that_cannot_be_read_leaves_no_command_open(tmp_path: Path) -> None:
