@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -136,7 +137,6 @@ class Link(Generic[F]):
         self._end_aside()
 
     def _end_aside(self) -> None:
-        """Nobody waits for what cannot come any more."""
         for _, found in self._aside:
             found.cancel()
 
@@ -262,34 +262,40 @@ class Link(Generic[F]):
         pause = asyncio.get_running_loop().time() - self._answer_at
         return self.outages + self.pauses + (pause > _PAUSE * self.timing.timeout)
 
-    async def _send_after_gap(
-        self, frame: F, urgent: bool, leaving: Callable[[], None] | None
-    ) -> bytes:
-        """What was sent; nothing where somebody urgent waits, who goes first."""
+    async def _quiet(self, until: float, *, urgent: bool) -> bool:
+        """Wait for the quiet time before a frame, and `until`; False: somebody urgent goes first."""
         loop = asyncio.get_running_loop()
         self._check()
         # A late answer that is still coming in starts the gap anew, but a line that others keep
         # busy is never quiet: do not wait for that.
         latest = loop.time() + self.timing.gap + self.timing.timeout
-        while True:
-            if self._hurried and not urgent:
-                return b""
+        while urgent or not self._hurried:
             now = loop.time()
             quiet = min(self._last_byte + self.timing.gap, latest)
-            until = quiet if urgent else max(quiet, self._late.until)
-            if until <= now:
-                break
+            if max(quiet, until) <= now:
+                return True
             # beyond the quiet time, which all have to keep, somebody urgent may come
             await asyncio.sleep(quiet - now if quiet > now else min(until - now, _LOOK))
             self._check()
+        return False
+
+    async def _send_after_gap(
+        self, frame: F, urgent: bool, leaving: Callable[[], None] | None
+    ) -> bytes:
+        """What was sent; nothing where somebody urgent goes first."""
+        if not await self._quiet(-math.inf if urgent else self._late.until, urgent=urgent):
+            return b""
         self.framer.reset()
         self._frames.clear()
-        data = self.framer.encode(frame)
         self.framer.expect(frame)
+        return await self._write(frame, leaving)
+
+    async def _write(self, frame: F, leaving: Callable[[], None] | None) -> bytes:
+        data = self.framer.encode(frame)
         if leaving is not None:
             leaving()
         await self.transport.write(data)
-        self._last_byte = loop.time()
+        self._last_byte = asyncio.get_running_loop().time()
         return data
 
     async def _gather(
@@ -335,12 +341,8 @@ class Link(Generic[F]):
     ) -> None:
         """Send a frame that has no answer of its own (a streaming protocol's trigger)."""
         async with self._turn(listens=True, urgent=urgent):
-            self._check()
-            data = self.framer.encode(frame)
-            if leaving is not None:
-                leaving()
-            await self.transport.write(data)
-            self._last_byte = asyncio.get_running_loop().time()
+            await self._quiet(-math.inf, urgent=True)
+            await self._write(frame, leaving)
 
     async def send_aside(
         self,
