@@ -6,8 +6,8 @@ A pack on a pseudo-terminal, served by another process: every byte takes as long
 speed, and the simulated board its usual moment. Two measurements for each protocol:
 
 * violation: from the frame that shows a cell beyond its limit to the first byte of the off. The
-  rest of the reading comes first, with the pauses that the board needs;
-  these, and the moments in which it thinks, are counted apart.
+  rest of the reading comes first. The pauses that the board needs, and the moments before its
+  answers, are counted apart.
 * table: from the decision to the first byte, while all settings are read in a loop.
 
 The whole table is printed with the targets of the project, and the exit code is 5 where one is
@@ -273,7 +273,7 @@ def main() -> int:
         met &= _row(table, protocol, "violation", samples=found, target=target)
         found = asyncio.run(beside_table(protocol, wish.times))
         _row(table, "", "table", samples=found, target=None)
-    Console().print(table)
+    Console(width=110).print(table)
     return 0 if met else 5
 
 

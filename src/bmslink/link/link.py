@@ -263,7 +263,7 @@ class Link(Generic[F]):
         return self.outages + self.pauses + (pause > _PAUSE * self.timing.timeout)
 
     async def _quiet(self, until: float, *, urgent: bool) -> bool:
-        """Wait for the quiet time before a frame, and `until`; False: somebody urgent goes first."""
+        """Wait for the quiet time, and `until` then; False: somebody urgent goes first."""
         loop = asyncio.get_running_loop()
         self._check()
         # A late answer that is still coming in starts the gap anew, but a line that others keep
