@@ -23,10 +23,11 @@ import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from itertools import pairwise
 from typing import NamedTuple
+from unittest.mock import patch
 
 from rich.console import Console
 from rich.table import Table
@@ -77,10 +78,17 @@ class Line:
         """When the first frame was that holds the cell beyond its limit."""
         self._device, self._loop = device, asyncio.get_running_loop()
         self._since = b""
-        transport = device.link.transport
-        self._write, self._open = transport.write, transport.open
-        transport.write = self._writing
-        transport.open = self._opening
+        self.transport = device.link.transport
+        self._write, self._open = self.transport.write, self.transport.open
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Inside, the transport says what it does."""
+        with (
+            patch.object(self.transport, "write", self._writing),
+            patch.object(self.transport, "open", self._opening),
+        ):
+            yield
 
     def clear(self) -> None:
         """Forget what was."""
@@ -173,10 +181,11 @@ async def packed(protocol: str) -> AsyncIterator[Packed]:
 
         device = bmslink.connect(f"{protocol}+serial://{place}").board
         line = Line(device)
-        async with device:
-            charge = (await prepare(device, waive=["untested"])).actuators["charge"]
-            await charge.off(asyncio.get_running_loop().time() + 5.0)
-            yield Packed(device, charge, line, line.sent[-1][1], stir)
+        with line.watching():
+            async with device:
+                charge = (await prepare(device, waive=["untested"])).actuators["charge"]
+                await charge.off(asyncio.get_running_loop().time() + 5.0)
+                yield Packed(device, charge, line, line.sent[-1][1], stir)
         if process.stdin is not None:
             process.stdin.close()
         await process.wait()

@@ -286,6 +286,7 @@ class Driver(ABC, Generic[F]):
             self.link.alive()
             kept.append(self.link.framer.encode(step.frame))
             return False
+        self.sending(step)
         answer = await self.exchange(step)
         if answer is not None:
             self._check(step, codec.decode(answer))
@@ -306,6 +307,10 @@ class Driver(ABC, Generic[F]):
     def dry(self) -> bool:
         """Whether this task is inside `collecting`."""
         return self in _DRY_RUNS.get()
+
+    def sending(self, step: WriteCommand[F]) -> None:
+        """A step leaves: for parts that remember what they sent."""
+        return
 
     async def exchange(self, step: WriteCommand[F]) -> F | None:
         """Send a step's frame and give back what acknowledges it."""

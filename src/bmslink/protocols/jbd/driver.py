@@ -169,9 +169,8 @@ class JBD(Driver[JBDFrame]):
         if basic.role == "reading":
             self.switches.saw(basic.values)
 
-    async def exchange(self, step: WriteCommand[JBDFrame]) -> JBDFrame | None:
+    def sending(self, step: WriteCommand[JBDFrame]) -> None:
         self.switches.sent(step.frame)
-        return await super().exchange(step)
 
     async def _answer(
         self, register: int, fits: Callable[[JBDFrame], bool] = lambda frame: True

@@ -69,7 +69,7 @@ class _Event(NamedTuple):
     wishes: Mapping[Switch, bool]
 
 
-class _Pack(Protocol):
+class _PackBody(Protocol):
     """What is asked of the pack."""
 
     uptime: float
@@ -83,7 +83,7 @@ class _Pack(Protocol):
 class Surroundings:
     """What goes on around one pack."""
 
-    def __init__(self, pack: _Pack) -> None:
+    def __init__(self, pack: _PackBody) -> None:
         self._pack = pack
         self._numbers: dict[str, float] = {}
         self._switches: dict[str, frozenset[Switch]] = {}
