@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import itertools
 import logging
@@ -14,9 +15,11 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+import typer.main
 from coverage import Coverage
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 
+from bmslink.cli import app
 from support import FIXTURES, TESTS, WHOLE_SWEEP, virtual_run
 from writing_guard import WritingGuard
 
@@ -99,6 +102,22 @@ def nobody_pulls_the_plug(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         # what the command itself needs for a moment
         patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
         yield tmp_path_factory.mktemp("homes")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def typer_looks_once() -> Iterator[None]:
+    """Typer looks at all parameters of a command anew for every command line, which is most of what
+    one costs in this process. Of one function it finds the same; a process of its own begins anew.
+    """
+    remember = functools.lru_cache(maxsize=1000)
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in (
+            (typer.main, "get_params_from_function"),
+            (app, "with_groups"),
+            (app, "with_common_options"),
+        ):
+            patch.setattr(module, name, remember(getattr(module, name)))
+        yield
 
 
 @pytest.fixture(autouse=True)

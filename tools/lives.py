@@ -149,11 +149,13 @@ _BMS = {"cell_ovp": 3.65, "cell_uvp": 2.5, "charge_utp": 0.0, "charge_otp": 60.0
 
 LIVES = (
     Life("lfp, dumb charger at 14.2 V", charge=(60.0, 3.55), settings=_BMS, day=house),
-    Life("lfp, dumb charger at 14.4 V", charge=(60.0, 3.60), settings=_BMS, day=house),
+    Life("lfp, dumb charger at 14.4 V", charge=(60.0, 3.60), day=house,
+         settings={**_BMS, "pack_ovp": 14.5}),
     Life("lfp, dumb charger at 14.6 V", charge=(60.0, 3.65), day=house),
     Life("the same, BMS set to 3.75 V", charge=(60.0, 3.65), day=house,
          settings={**_BMS, "cell_ovp": 3.75}),
-    Life("nmc to 4.20 V", kind="nmc", cells=7, capacity=50.0, charge=(12.0, 4.20), day=house),
+    Life("nmc to 4.20 V", kind="nmc", cells=7, capacity=50.0, charge=(12.0, 4.20), day=house,
+         settings={"cell_ovp": 4.25, "pack_ovp": 29.6, "cell_uvp": 2.8}),
     Life("lto to 2.70 V", kind="lto", cells=5, capacity=100.0, charge=(40.0, 2.70), day=house),
     Life("kettles and an inverter", day=_kettles, settings=_BMS, balancer=1.0),
     Life("8.5 kW on 48 V", cells=16, use="solar", charge=(100.0, 3.50), day=_cooking,

@@ -80,7 +80,7 @@ def _voltage() -> list[Policy]:
                    acts=_CHARGE, trip="ov_critical", release="ov_release"),
         _trip("pack_overvoltage", "the pack voltage is too high", "pack_voltage", acts=_CHARGE,
               trip="ov_trip", release="ov_release", on_delay=2.0, off_delay=60.0,
-              bms="pack_ovp", inside_bms=0.03),
+              bms="pack_ovp", inside_bms=0.01),  # per cell; chargers end 0.1 V below it
         _warn("cell_undervoltage_warning", "a cell is low", "min_cell", over=False,
               trip="uv_warning", release="uv_derate_release"),
         _derate("cell_undervoltage_derate", "the discharge current falls as a cell empties",
@@ -281,7 +281,8 @@ def _balancing() -> list[Policy]:
     return [
         rule("voltage", "the cells are not full enough to be compared", "max_cell", over=False,
              trip="balance_rest", release="balance_start"),
-        rule("delta", "the cells are equal", "cell_delta", over=False, trip=0.005, release=0.010),
+        rule("delta", "the cells are equal", "cell_delta", over=False, trip=0.005, release=0.010,
+             off_delay=30.0),  # noise of the cells reaches from one to the other
         rule("rate", "the current is too high to compare cells", "rate", trip=0.2, release=0.15,
              off_delay=10.0),
         rule("discharging", "the pack is being discharged", "discharge_rate", trip=0.02,
