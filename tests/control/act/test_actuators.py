@@ -13,6 +13,7 @@ import bmslink
 from bmslink.board import Board
 from bmslink.control.act.actuators import BoardActuator, Prepared, prepare
 from bmslink.errors import BmsError, LinkClosed
+from bmslink.link.turns import Turns
 from bmslink.model import Command, Condition, Switch
 from bmslink.protocols.abilities import is_setting
 from bmslink.simulation.pack.pack import Pack
@@ -197,6 +198,8 @@ async def test_off_leaves_at_the_next_frame_boundary(target: str, name: str, bes
             assert wire.since(called).index(frame) <= asked
             timing = device.link.timing
             assert at - called <= (1 + asked) * (0.2 + timing.gap), "an exchange and its pause"
+            silent = target.startswith("jk-nw")  # it acknowledges nothing
+            assert sent.acknowledged is (None if silent else True), "whoever reads the line"
             if not task.done():
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
@@ -217,19 +220,18 @@ async def test_a_question_that_nobody_answers_is_not_repeated_before_it(target: 
         await asyncio.sleep(0.3)
         called = now()
         sent = await prepared.actuators[name].off(called + 8.0)
-        first = min(at for at, _ in wire.sent if at >= called)
-        timing = device.link.timing
-        assert first - called <= timing.timeout + timing.gap
-        assert sent.acknowledged is None
+        frame = await careful(target, Command(Switch(name), False))
+        at = wire.when(frame, called)
+        assert at == min(at for at, _ in wire.sent if at >= called)
+        assert at - called <= device.link.timing.timeout + device.link.timing.gap
+        assert wire.since(called).count(frame) == 1, "one try"
+        assert (sent.sent, sent.acknowledged) == (True, None)
         assert pack_of(device).switches[Switch(name)] is False, "it heard, and was not heard"
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
 
 
-async def test_off_on_a_shared_line_waits_for_no_other_pack() -> None:
-    """Sixteen packs wait for their turn on one line; the off of one goes before all of them."""
-    from bmslink.link.turns import Turns
-
+async def test_whoever_is_urgent_goes_before_all_that_wait() -> None:
     turns, order = Turns(), []
 
     async def speak(name: str, urgent: bool = False) -> None:
@@ -240,13 +242,16 @@ async def test_off_on_a_shared_line_waits_for_no_other_pack() -> None:
     tasks = [asyncio.ensure_future(speak(f"poll {n}")) for n in range(16)]
     await asyncio.sleep(0.05)
     assert not turns.hurried
-    lost = asyncio.ensure_future(speak("given up", urgent=True))
+    lost = [asyncio.ensure_future(speak("given up", urgent=True)) for _ in range(2)]
     await asyncio.sleep(0)
     assert turns.hurried
-    lost.cancel()
+    lost[1].cancel()
     tasks.append(asyncio.ensure_future(speak("off", urgent=True)))
+    asyncio.get_running_loop().call_at(0.1, lost[0].cancel)  # in the moment of its turn
     await asyncio.gather(*tasks)
     assert order == ["poll 0", "off", *(f"poll {n}" for n in range(1, 16))]
+    assert not turns.hurried
+    await speak("free again")
 
 
 # -------------------------------------------------------------------------------------- the truth
