@@ -1,6 +1,6 @@
 """How soon a current is switched off, on a wire that takes its time.
 
-    python benchmarks/off.py [--times N] [PROTOCOL ...]
+    python benchmarks/off.py [--times N] [--busy] [PROTOCOL ...]
 
 A pack on a pseudo-terminal, served by another process: every byte takes as long as at the board's
 speed, and the simulated board its usual moment. Two measurements for each protocol:
@@ -10,8 +10,9 @@ speed, and the simulated board its usual moment. Two measurements for each proto
   answers, are counted apart.
 * table: from the decision to the first byte, while all settings are read in a loop.
 
-The whole table is printed with the targets of the project, and the exit code is 5 where one is
-missed.
+`--busy`: fifteen other packs are polled by the same program meanwhile, and other programs keep
+every core busy. The table is printed with the targets of the project, and the exit code is 5 where
+one is missed.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ import argparse
 import asyncio
 import contextlib
 import math
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from itertools import pairwise
 from typing import NamedTuple
 from unittest.mock import patch
@@ -39,9 +41,10 @@ from bmslink.control.act.actuators import BoardActuator, prepare
 from bmslink.control.decide.catalogue import default_policies
 from bmslink.errors import BmsError
 from bmslink.link.transport import OnData, OnLost
+from bmslink.polling import readings
 from bmslink.simulation.console import execute_on
 from bmslink.simulation.terminal import Terminal
-from bmslink.simulation.transport import SimLine, make_device
+from bmslink.simulation.transport import SimDevice, SimLine, make_device
 
 PROTOCOLS = ("jk02", "jk-modbus", "jk-nw", "jbd", "daly-a5", "daly-d2", "daly-p81")
 TARGETS = {"jk": 0.080, "jbd": 0.200, "daly": 0.250}
@@ -49,6 +52,10 @@ TARGETS = {"jk": 0.080, "jbd": 0.200, "daly": 0.250}
 _VOLTS, _WORD = 3.947, b"\x0f\x6b"
 """A cell beyond every limit, and how it looks on the wire of all protocols, or backwards."""
 _LIMIT = 3.8
+_COLUMNS = (
+    "protocol", "from", "n", "p50", "p99", "gaps", "board", "ours", "ours p99", "react", "target",
+)  # fmt: skip
+_OTHERS = ("jbd", "daly-a5", "jk02") * 5
 
 
 class Sample(NamedTuple):
@@ -59,6 +66,8 @@ class Sample(NamedTuple):
     """Pauses that the board needs before each frame, as far as they were waited for."""
     boards: float
     """From the end of each question to the first byte of its answer."""
+    reaction: float
+    """From the last byte before the off to its own first byte, beyond the pause."""
 
     @property
     def ours(self) -> float:
@@ -126,15 +135,27 @@ class Line:
             first = min((byte for byte in self.heard if at < byte < after), default=ends)
             if at < off and first > start and not streams:
                 boards += max(0.0, first - max(ends, start))
-        return Sample(off - start, gaps, boards)
+        last = max((byte for byte in self.heard if byte < off), default=start)
+        reaction = off - last - (0.0 if streams else timing.gap)
+        return Sample(off - start, gaps, boards, reaction)
 
 
-async def serve(place: str, protocol: str) -> None:
-    """A pack at a place, stirred by the lines of standard input, until that ends."""
+def _open(stack: ExitStack, place: str, protocol: str) -> SimDevice:
     device = make_device(protocol, cells=16, load="idle")
     terminal = Terminal(place)
+    stack.callback(terminal.close)
     line = SimLine(device, terminal.write, client_rate=lambda: terminal.rate, pace=True)
+    stack.callback(line.close)
     terminal.listen(line.receive)
+    return device
+
+
+async def serve(place: str, protocol: str, others: Sequence[str]) -> None:
+    """A pack at a place, stirred by the lines of standard input, until that ends, and others."""
+    stack = ExitStack()
+    device = _open(stack, place, protocol)
+    for number, other in enumerate(others):
+        _open(stack, f"{place}{number}", other)
     ended, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def stir() -> None:
@@ -148,8 +169,31 @@ async def serve(place: str, protocol: str) -> None:
     loop.add_reader(sys.stdin, stir)
     print("ready", flush=True)
     await ended.wait()
-    line.close()
-    terminal.close()
+    stack.close()
+
+
+async def _polled(target: str) -> None:
+    async with bmslink.connect(target).board as device:
+        async for _ in readings(device, interval=1.0, opened=True):
+            pass
+
+
+@asynccontextmanager
+async def _disturbed(targets: Sequence[str]) -> AsyncIterator[None]:
+    """Inside, these packs are polled; if there are any, every core is busy."""
+    tasks = [asyncio.ensure_future(_polled(target)) for target in targets]
+    spin = [sys.executable, "-c", "while True: pass"]
+    count = os.cpu_count() or 1 if targets else 0
+    spinning = [await asyncio.create_subprocess_exec(*spin) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in spinning:
+            process.kill()
+            await process.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Packed(NamedTuple):
@@ -164,12 +208,13 @@ class Packed(NamedTuple):
 
 
 @asynccontextmanager
-async def packed(protocol: str) -> AsyncIterator[Packed]:
+async def packed(protocol: str, *, busy: bool) -> AsyncIterator[Packed]:
     """A pack in a process of its own, and what stirs it."""
+    others = _OTHERS if busy else ()
     with tempfile.TemporaryDirectory() as folder:
         place = f"{folder}/bms"
         process = await asyncio.create_subprocess_exec(
-            sys.executable, __file__, "--serve", place, protocol,
+            sys.executable, __file__, "--serve", place, protocol, *others,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         if process.stdout is None or await process.stdout.readline() != b"ready\n":
@@ -185,13 +230,14 @@ async def packed(protocol: str) -> AsyncIterator[Packed]:
             async with device:
                 charge = (await prepare(device, waive=["untested"])).actuators["charge"]
                 await charge.off(asyncio.get_running_loop().time() + 5.0)
-                yield Packed(device, charge, line, line.sent[-1][1], stir)
+                async with _disturbed([f"{p}+serial://{place}{n}" for n, p in enumerate(others)]):
+                    yield Packed(device, charge, line, line.sent[-1][1], stir)
         if process.stdin is not None:
             process.stdin.close()
         await process.wait()
 
 
-async def violations(protocol: str, times: int) -> list[Sample]:
+async def violations(protocol: str, times: int, *, busy: bool) -> list[Sample]:
     """The reading that shows it is decided on by all shipped policies, and off goes out."""
     battery = Battery(
         chemistry="lfp", cells=16, capacity=100.0, charge_current=50, discharge_current=100
@@ -199,7 +245,7 @@ async def violations(protocol: str, times: int) -> list[Sample]:
     engine = Engine(default_policies(battery), acting=(Mode.ENFORCE, Mode.SHADOW))
     found: list[Sample] = []
     loop = asyncio.get_running_loop()
-    async with packed(protocol) as (device, charge, line, frame, stir):
+    async with packed(protocol, busy=busy) as (device, charge, line, frame, stir):
         while len(found) < times:
             stir("cell 3 auto", "clear all", "app charge on")
             await device.read()
@@ -218,11 +264,11 @@ async def violations(protocol: str, times: int) -> list[Sample]:
     return found
 
 
-async def beside_table(protocol: str, times: int) -> list[Sample]:
+async def beside_table(protocol: str, times: int, *, busy: bool) -> list[Sample]:
     """Off while all settings are read, again and again."""
     found: list[Sample] = []
     loop = asyncio.get_running_loop()
-    async with packed(protocol) as (device, charge, line, frame, stir):
+    async with packed(protocol, busy=busy) as (device, charge, line, frame, stir):
 
         async def table() -> None:
             while True:
@@ -253,8 +299,12 @@ def _row(table: Table, *names: str, samples: list[Sample], target: float | None)
     columns = [[getattr(s, name) for s in samples] for name in Sample._fields]
     ours = [s.ours for s in samples]
     worst = _at(ours, 0.99)
-    shown = [_at(columns[0], 0.5), _at(columns[0], 0.99), *(_at(c, 0.5) for c in columns[1:])]
-    numbers = [f"{1000 * value:.1f}" for value in (*shown, _at(ours, 0.5), worst)]
+    total, gaps, boards, reaction = columns
+    shown = (
+        _at(total, 0.5), _at(total, 0.99), _at(gaps, 0.5), _at(boards, 0.5), _at(ours, 0.5), worst,
+        _at(reaction, 0.99),
+    )  # fmt: skip
+    numbers = [f"{1000 * value:.1f}" for value in shown]
     met = target is None or worst <= target
     verdict = "" if target is None else f"{1000 * target:.0f} {'met' if met else 'MISSED'}"
     table.add_row(*names, str(len(samples)), *numbers, verdict)
@@ -266,21 +316,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, add_help=True)
     parser.add_argument("protocols", nargs="*", default=PROTOCOLS)
     parser.add_argument("--times", type=int, default=100)
+    parser.add_argument("--busy", action="store_true")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     wish = parser.parse_args()
     if wish.serve:
-        place, protocol = wish.protocols
-        asyncio.run(serve(place, protocol))
+        place, protocol, *others = wish.protocols
+        asyncio.run(serve(place, protocol, others))
         return 0
     table = Table(title="Off on the wire, ms", title_justify="left")
-    for column in ("protocol", "from", "n", "p50", "p99", "gaps", "board", "ours", "p99", "target"):
+    for column in _COLUMNS:
         table.add_column(column, justify="left" if column in ("protocol", "from") else "right")
     met = True
     for protocol in wish.protocols:
         target = TARGETS[protocol.partition("-")[0].rstrip("0123456789")]
-        found = asyncio.run(violations(protocol, wish.times))
+        found = asyncio.run(violations(protocol, wish.times, busy=wish.busy))
         met &= _row(table, protocol, "violation", samples=found, target=target)
-        found = asyncio.run(beside_table(protocol, wish.times))
+        found = asyncio.run(beside_table(protocol, wish.times, busy=wish.busy))
         _row(table, "", "table", samples=found, target=None)
     Console(width=110).print(table)
     return 0 if met else 5
