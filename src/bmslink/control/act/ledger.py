@@ -66,6 +66,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """How many of the tries went nowhere, for certain."""
     took: bool = False
     """With it the switch became ours."""
+    over: bool = False
+    """An off that went out while our on could still take effect: an off that is shown so early may
+    not last."""
     read_back: bool | None = None
     """`True`: the board showed it afterwards. `False`: it did not in all the time it may take.
     `None`: not known yet, which is never the same as done."""
@@ -95,15 +98,17 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     order: Order | None = None
     seen: bool | None = None
     """How the board showed it last."""
-    holding: bool = False
-    """It was wanted off in the last cycle. A restart forgets that: what is wanted then is sent at
-    once, however often it was sent before."""
+    held: float | None = None
+    """Since when it is wanted off without a break. A restart forgets that: what is wanted then is
+    sent at once, however often it was sent before."""
     waiting: float | None = None
     """Since when its opening waits for the current to fall."""
     off_at: float | None = None
     """When the last off went out."""
     enables: tuple[float, ...] = ()
     """Within the last hour."""
+    futile: int = 0
+    """Enables since the last off that had no effect."""
     writes: tuple[float, ...] = ()
     """Within the last day, repeats left out."""
     written: int = 0
@@ -237,6 +242,7 @@ class _SavedOrder(msgspec.Struct, kw_only=True):
     tries: int = 1
     unsent: int = 0
     took: bool = False
+    over: bool = False
     read_back: bool | None = None
     against: int = 0
 
@@ -252,6 +258,7 @@ class _SavedRecord(msgspec.Struct, kw_only=True):
     seen: bool | None = None
     off_at: float | None = None
     enables: tuple[float, ...] = ()
+    futile: int = 0
     writes: tuple[float, ...] = ()
     written: int = 0
     clashes: tuple[float, ...] = ()
@@ -273,7 +280,7 @@ class _Saved(msgspec.Struct, kw_only=True):
 _ONE_TIME = ("off_at", "down")
 _TIMES = {"enables": HOUR, "writes": DAY, "clashes": HOUR}
 """With the longest that any of them matters, s."""
-_LEFT_OUT = ("holding", "waiting", "aside")
+_LEFT_OUT = ("held", "waiting", "aside")
 
 
 def save_ledger(ledger: Ledger, now: float) -> dict[str, Any]:

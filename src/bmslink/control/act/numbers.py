@@ -33,6 +33,8 @@ class ActingNumbers(msgspec.Struct, frozen=True, kw_only=True):
     """Between two enables of one switch."""
     enables_an_hour: int = 6
     """Of one switch."""
+    futile_enables: int = 2
+    """Enables without effect, one after the other, before it is left to a person."""
     writes_a_day: int = 24
     """Of all switches of a pack, off and on; at that number nothing is switched on any more."""
     clash_window: float = 600.0

@@ -19,7 +19,7 @@ from bmslink.control.act.mandate import Mandate, Wish, wish_for
 from bmslink.control.act.messages import Command, Remark, Request, Resume
 from bmslink.control.act.numbers import ActingNumbers
 from bmslink.control.act.steps.asking import Answer, answer, resume
-from bmslink.control.act.steps.enabling import BUDGET, DISK, obstacle
+from bmslink.control.act.steps.enabling import BUDGET, DISK, FUTILE, obstacle
 from bmslink.control.act.steps.heeding import heed, restarted
 from bmslink.control.act.steps.observing import Found, observe
 from bmslink.control.act.steps.ordering import send_off, send_on
@@ -31,6 +31,7 @@ __all__ = ["Reconciled", "reconcile"]
 
 _change = msgspec.structs.replace
 _NUMBERS = ActingNumbers()
+_FOR_PEOPLE = (BUDGET, DISK, FUTILE)
 
 
 class Reconciled(NamedTuple):
@@ -207,22 +208,23 @@ class _Cycle:
         record = self.ledger.record(name)
         if wish.demand >= Demand.OPEN:
             self._hold(name, record, wish)
-        elif record.own or record.holding or record.holders != wish.holders:
+        elif record.own or record.held is not None or record.holders != wish.holders:
             self._release(name, record, wish)
 
     def _hold(self, name: str, record: Record, wish: Wish) -> None:
         blind = self.decision.stale or not self.ledger.run.heard
         if blind and not wish.by_person:
-            self._put(name, _change(record, holders=wish.holders, holding=False, waiting=None))
+            self._put(name, _change(record, holders=wish.holders, held=None, waiting=None))
             return
         asserted = tuple(e for e in record.asserted if e in wish.emergencies)
         new = len(asserted) < len(wish.emergencies)
+        held = self.now if record.held is None else record.held
         order = record.order
-        trying = order is not None and not order.on and order.read_back is not True
-        fresh = not record.holding
+        off_sent = order is not None and not order.on and order.read_back is not True
+        trying = off_sent and order is not None and order.last >= held
         down = record.down is not None
         record = _change(
-            record, holders=() if down else wish.holders, holding=True, asserted=asserted
+            record, holders=() if down else wish.holders, held=held, asserted=asserted
         )
         coming_on = order is not None and order.on and order.pending
         if record.seen is False and not coming_on:
@@ -230,7 +232,7 @@ class _Cycle:
         elif down and not new:
             if trying and asserted:
                 record = self._again(name, record, wish)
-        elif trying and not fresh:
+        elif trying:
             record = self._again(name, record, wish)
         elif wish.demand == Demand.OPEN_NOW or self._may_open(name, record):
             record = self._off(name, record, wish, repeat=False)
@@ -276,7 +278,7 @@ class _Cycle:
         return _change(record, asserted=wish.emergencies)
 
     def _release(self, name: str, record: Record, wish: Wish) -> None:
-        record = _change(record, holders=wish.holders, holding=False, waiting=None, asserted=())
+        record = _change(record, holders=wish.holders, held=None, waiting=None, asserted=())
         self._put(name, record)
         if not record.own:
             return
@@ -305,8 +307,8 @@ class _Cycle:
     def _tell_once(self, name: str, word: str, why: str) -> None:
         """What only a person can mend is said, once."""
         run = self.ledger.run
-        told = run.told - {f"{BUDGET} {name}", f"{DISK} {name}"}
-        if word in (BUDGET, DISK):
+        told = run.told - {f"{word} {name}" for word in _FOR_PEOPLE}
+        if word in _FOR_PEOPLE:
             key = f"{word} {name}"
             if key not in run.told:
                 self._say(word, name, why, alarm=True)

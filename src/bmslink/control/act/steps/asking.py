@@ -75,7 +75,7 @@ def _off(name: str, ledger: Ledger, now: float, *, actor: str) -> Answer:
     record, command = send_off(
         name, record, ledger.next_id, now, actor=actor, why=why, repeat=False
     )
-    record = _change(record, holding=True)
+    record = _change(record, held=now)
     ledger = _change(ledger, next_id=ledger.next_id + 1).with_record(name, record)
     said = Remark(what="person_off", actuator=name, text=f"{name} off: {why}")
     return Answer(ledger, [command], [said])
@@ -127,7 +127,7 @@ def _stop(request: EmergencyStop, ledger: Ledger, now: float) -> Answer:
         record, command = send_off(
             name, ledger.record(name), ledger.next_id, now, actor=request.who, why=why, repeat=False
         )
-        record = _change(record, holding=True, asserted=(*record.asserted, STOP))
+        record = _change(record, held=now, asserted=(*record.asserted, STOP))
         ledger = _change(ledger, next_id=ledger.next_id + 1).with_record(name, record)
         commands.append(command)
     return Answer(ledger, commands, [Remark(what="stopped", text=f"All off: {why}.", alarm=True)])
@@ -147,7 +147,7 @@ def resume(ledger: Ledger, request: Resume) -> tuple[Ledger, list[Remark]]:
         record = ledger.record(name)
         if record.down is None:
             continue
-        record = _change(record, down=None, clashes=(), holding=False)
+        record = _change(record, down=None, clashes=(), held=None)
         ledger = ledger.with_record(name, record)
         text = f"{request.who} ended the stand-down of {name}."
         remarks.append(Remark(what="resumed", actuator=name, text=text))

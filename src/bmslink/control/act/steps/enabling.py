@@ -8,8 +8,9 @@ from bmslink.control.act.mandate import Mandate, Wish
 from bmslink.control.act.numbers import HOUR, ActingNumbers
 from bmslink.control.decide.policy import Demand
 
-__all__ = ["BUDGET", "DISK", "budget_left", "obstacle"]
+__all__ = ["BUDGET", "DISK", "FUTILE", "budget_left", "obstacle"]
 
+FUTILE = "futile"
 BUDGET = "budget"
 DISK = "disk"
 
@@ -54,6 +55,11 @@ def obstacle(
         return "early", f"It may be switched on in {early - now:.0f} s."
     if record.order is not None and record.order.on and record.order.pending:
         return "pending", "It was switched on a moment ago; the board does not show it yet."
+    if record.futile >= numbers.futile_enables:
+        return FUTILE, (
+            f"It was switched on {record.futile} times, and the board does not show it: a person "
+            "has to look."
+        )
     if sum(now - t < HOUR for t in record.enables) >= numbers.enables_an_hour:
         return "hour", f"It was switched on {numbers.enables_an_hour} times within an hour."
     if not budget_left(ledger, now, numbers):

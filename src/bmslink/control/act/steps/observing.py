@@ -57,11 +57,15 @@ def observe(
 def _shows_off(record: Record, before: bool | None, now: float, numbers: ActingNumbers) -> Observed:
     order = record.order
     if order is not None and order.pending:
+        if order.over and now - order.at <= numbers.settle:
+            return Observed(record, Found.NOTHING)
         if not order.on:
             owner = Owner.OURS if record.own else record.owner
             done = _change(order, read_back=True)
             read_back = _change(record, order=done, confirmed=record.own, owner=owner)
             return Observed(read_back, Found.READ_BACK)
+        if record.own:  # it shows our off from before, whether that was read back or not
+            record = _change(record, confirmed=True)
         return _contradicted(record, order, now, numbers)
     if record.own and record.confirmed:
         return Observed(record, Found.NOTHING)
@@ -80,7 +84,9 @@ def _shows_on(record: Record, now: float, *, restarted: bool, numbers: ActingNum
         if order.on:
             done = _change(order, read_back=True)
             return Observed(_free(record, Owner.UNKNOWN, done), Found.GIVEN_BACK)
-        return _contradicted(record, order, now, numbers)
+        if not record.confirmed:
+            return _contradicted(record, order, now, numbers)
+        order = _change(order, read_back=False)  # it was sent to a switch that was off
     if record.own:  # and confirmed: an off that is not is pending
         found = Found.FORGOT if restarted else Found.CLASH
         return Observed(_free(record, Owner.UNKNOWN, order), found)
@@ -91,7 +97,9 @@ def _shows_on(record: Record, now: float, *, restarted: bool, numbers: ActingNum
 
 def _free(record: Record, owner: Owner, order: Order | None) -> Record:
     """It is on: there is nothing to give back."""
-    return _change(record, own=False, confirmed=False, prior=None, owner=owner, order=order)
+    return _change(
+        record, own=False, confirmed=False, prior=None, futile=0, owner=owner, order=order
+    )
 
 
 def _contradicted(record: Record, order: Order, now: float, numbers: ActingNumbers) -> Observed:
@@ -102,5 +110,5 @@ def _contradicted(record: Record, order: Order, now: float, numbers: ActingNumbe
         return Observed(_change(record, order=order), found)
     order = _change(order, read_back=False)
     if order.on:
-        return Observed(_change(record, order=order), found)
+        return Observed(_change(record, order=order, futile=record.futile + 1), found)
     return Observed(_free(record, record.owner, order), found)

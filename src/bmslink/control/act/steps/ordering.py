@@ -26,20 +26,22 @@ def send_off(
     """Switch off. A repeat is the same command once more, and no new write of the budget."""
     takes = not record.own and record.seen is not False
     old = record.order
+    over = old is not None and old.on and old.pending
     if repeat and old is not None:
         order = _change(
             old, last=now, tries=old.tries + 1, took=old.took or takes, read_back=None, against=0
         )
     else:
-        order = Order(id=number, on=False, at=now, last=now, actor=actor, took=takes)
+        order = Order(id=number, on=False, at=now, last=now, actor=actor, took=takes, over=over)
     record = _change(
         record,
         prior=record.seen if takes else record.prior,
         own=record.own or takes,
-        confirmed=False,
+        confirmed=record.confirmed and record.seen is False and not over,
         order=order,
         off_at=now,
         waiting=None,
+        futile=0,
         writes=record.writes if repeat else _within(record.writes, now, DAY),
         written=record.written + 1,
     )
