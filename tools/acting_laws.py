@@ -9,6 +9,7 @@ restart but where that makes things later. A9 belongs to sessions, A12 to limits
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -66,16 +67,20 @@ class Side(msgspec.Struct, kw_only=True):
     """By the last reading."""
     own_off: bool = False
     """Our off went out, and no reading has shown since that it is over."""
-    hit: bool = False
-    """The last of them took effect."""
     off_at: float | None = None
     on_at: float | None = None
     coming_on: bool = False
     """Our on went out last, and no reading has shown yet whether it took effect."""
+    on_over: bool = False
+    """That on went out while our off could still take effect."""
     prior: bool | None = None
     """What the readings showed before our off."""
     shown_off: bool = False
-    """A reading showed it off since our last off went out."""
+    """A reading showed it off since our last off went out, and it could be that off."""
+    unread: bool = False
+    """No reading has told yet what became of our last off."""
+    over: float | None = None
+    """When an off went out while our on could still take effect."""
     foreign: bool = False
     """Somebody else switched it off as it is now, and that could be told."""
     foreign_shown: bool = False
@@ -142,14 +147,14 @@ def judge_cycle(
         world.heard = True
         world.good = min(world.good + 1, world.plan.numbers.good_samples)
         for side in world.sides:
-            _read(world, side, restarted=world.rebooted or first)
+            _read(world, side, first=first)
     people = _people(world, requests)
     for side in world.sides:
         _prepare(world, side)
         commands = [c for c in result.commands if c.actuator == side.name]
         for command in commands:
             if command.on:
-                _judge_on(world, side, command, allowed=side.name in people["on"])
+                _judge_on(world, side, command, allowed=side.name in people["may"])
             else:
                 _judge_off(world, side, command, asked=side.name in people["off"])
         if len(commands) > 1:
@@ -162,35 +167,45 @@ def judge_cycle(
             side.down, side.clashes = False, ()
 
 
-def _read(world: World, side: Side, *, restarted: bool) -> None:
-    """A reading shows the switch."""
+def _read(world: World, side: Side, *, first: bool) -> None:
+    """A reading shows the switch; `first`: since the program started."""
     now, numbers = world.now, world.plan.numbers
     if not side.on:
+        side.on_over = side.on_over and side.shown is not True
         side.shown = False
-        side.shown_off = True
-        side.tries = 0
+        early = side.over is not None and now - side.over <= numbers.settle
+        side.shown_off = side.shown_off or not early
+        if side.shown_off:
+            side.tries = 0
+        side.unread = side.unread and early
         side.foreign_shown = side.foreign
         if side.coming_on and side.on_at is not None and now - side.on_at > numbers.settle:
             side.coming_on = False
         return
     confirmed = side.own_off and side.shown_off and side.shown is False and not side.coming_on
     wanted = _wanted(world, side) or side.person or world.stop
-    if confirmed and wanted and not restarted:
+    if confirmed and wanted and not (world.rebooted or first):
         recent = tuple(t for t in side.clashes if now - t < numbers.clash_window)
         side.clashes = (*recent, now)
         if len(side.clashes) > 1 and not side.down:
             side.down, side.person, side.answered = True, False, True
-    over = side.off_at is None or now - side.off_at > numbers.settle
-    if side.own_off and (side.hit or over):
+    before = first and side.off_at is not None and side.off_at < world.started
+    over = before or side.off_at is None or now - side.off_at > numbers.settle
+    side.unread = side.unread and not over
+    if side.own_off and (over or side.shown_off):
         side.own_off = False
+    side.over = None if side.shown is False else side.over
     side.shown = True
-    side.vain = 0
-    side.coming_on = side.foreign = side.foreign_shown = side.amnesia = False
+    side.foreign = side.foreign_shown = side.amnesia = False
+    on_at = -math.inf if side.on_at is None else side.on_at
+    early = side.on_over and now - on_at <= numbers.settle
+    if not early or (first and on_at <= world.started):
+        side.coming_on, side.vain = False, 0
 
 
 def _people(world: World, requests: Sequence[Request]) -> dict[str, set[str]]:
     """What people may ask now, and get."""
-    found: dict[str, set[str]] = {"on": set(), "off": set()}
+    found: dict[str, set[str]] = {"on": set(), "off": set(), "may": set()}
     for request in requests:
         if isinstance(request, PersonOff):
             world.side(request.actuator).person = True
@@ -208,6 +223,7 @@ def _people(world: World, requests: Sequence[Request]) -> dict[str, set[str]]:
             possible = side.shown is True or (world.disk and _today(world) < _budget(world))
             if free and not world.stop and possible:
                 side.person = False
+                found["may"].add(request.actuator)
                 if side.shown is not True:
                     found["on"].add(request.actuator)
     return found
@@ -375,6 +391,7 @@ def note_sent(world: World, side: Side, command: Command) -> None:
     """A frame is on the wire."""
     now = world.now
     if command.on:
+        side.on_over = side.unread and not (side.own_off and side.shown_off)
         side.on_at, side.coming_on = now, True
         side.vain += 1
         side.ons = (*(t for t in side.ons if now - t < HOUR), now)
@@ -394,7 +411,8 @@ def _took(side: Side, now: float) -> None:
         side.own_off, side.prior = True, side.shown
     # a second off changes nothing of what a reading has shown of the first
     side.shown_off = side.shown_off and side.shown is False and not side.coming_on
-    side.off_at, side.hit, side.coming_on, side.waiting = now, False, False, None
+    side.over = now if side.coming_on else side.over
+    side.off_at, side.coming_on, side.waiting, side.unread = now, False, None, True
     side.vain = 0
     if not side.foreign_shown:
         side.foreign = False  # from now on a reading may show ours

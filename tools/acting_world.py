@@ -156,6 +156,10 @@ class World(msgspec.Struct, kw_only=True):
         self.started, self.heard, self.good = self.now, False, 0
         for side in self.sides:
             side.hold, side.tries, side.waiting = False, 0, None
+            if side.coming_on:  # how long the program was gone nobody knows
+                side.on_at = self.now
+            if side.over is not None:
+                side.over = self.now
 
     # -- the board -------------------------------------------------------------------------------
 
@@ -185,8 +189,6 @@ class World(msgspec.Struct, kw_only=True):
             self._set(side, on, ours=True)
 
     def _set(self, side: Side, on: bool, *, ours: bool) -> None:
-        if ours and not on:
-            side.hit = all(later for _, later in side.due)  # and it was the last off
         if side.on is on:
             return
         if not on:
@@ -363,8 +365,8 @@ LETTERS: dict[str, Callable[[World, Side], None]] = {
     "effect": _effect("now"),
     "no effect": _effect("none"),
     "late effect": _effect("late"),
-    "reboot, remembers": _reboot_kept,
-    "reboot, forgets": _reboot_forgot,
+    "reboot remembers": _reboot_kept,
+    "reboot forgets": _reboot_forgot,
     "crash": _crash,
     "sink dies": _sink_dies,
     "2 s": _time(POLL),

@@ -19,15 +19,14 @@ from typing import NamedTuple
 
 import msgspec
 from acting_laws import Broken, Side
-from acting_world import CONCERNS_ONE, CORE, LETTERS, Plan, World
+from acting_world import CONCERNS_ONE, CORE, LETTERS, POLL, Plan, World
 
 from bmslink.control.act.ledger import Record
 from bmslink.control.act.mandate import Mandate
-from bmslink.control.act.numbers import ActingNumbers
+from bmslink.control.act.numbers import HOUR, ActingNumbers
 
 __all__ = ["PLANS", "Explored", "canonical", "explore"]
 
-_EDGES = (10.0, 60.0, 600.0, 3600.0, 86400.0)
 TIGHT = ActingNumbers(enables_an_hour=2, writes_a_day=5)
 """Budgets that short histories use up."""
 PLANS = {
@@ -39,6 +38,8 @@ PLANS = {
     "pair": Plan(switches=("charge", "discharge"), one_word=True),
 }
 Letter = tuple[str, str]
+_AT_ONCE = 12
+"""How many of anything that is counted one history may add, at most."""
 _pack = msgspec.msgpack.Encoder().encode
 
 
@@ -56,63 +57,66 @@ class Explored(NamedTuple):
     """That breaks it."""
 
 
-def bucket(age: float) -> float:
-    """Ages that no rule tells apart are the same: up to 10 s exactly, then by the edges, ten
-    minutes by ten minutes within the hour."""
-    if age <= _EDGES[0]:
-        return age
-    if age < _EDGES[1]:
-        return 11.0
-    if age < _EDGES[2]:
-        return 60.0
-    if age < _EDGES[3]:
-        return age // 600.0 * 600.0
-    return 3600.0 if age < _EDGES[4] else 86400.0
+def _exact(now: float, at: float | None) -> float | None:
+    """An age of which every rule up to 10 s is told apart, and then those of a minute."""
+    if at is None:
+        return None
+    age = now - at
+    return age if age <= 10.0 else _minute(now, at)
 
 
-def _age(now: float, at: float | None) -> float | None:
-    return None if at is None else bucket(now - at)
+def _minute(now: float, at: float | None) -> float | None:
+    """An age of which only the minute matters."""
+    if at is None:
+        return None
+    return 11.0 if now - at < 60.0 else 60.0
 
 
-def _recent(now: float, times: tuple[float, ...], longest: float) -> tuple[float, ...]:
-    return tuple(bucket(now - t) for t in times if now - t < longest)
+def _count(now: float, times: tuple[float, ...], window: float) -> int:
+    """Of what only counts: what lies within a window leaves it together, by a longer step."""
+    return sum(now - t < window for t in times)
 
 
-def _of_record(record: Record, now: float) -> Hashable:
+def _near(count: int, most: int) -> int:
+    """A count of which only the end matters: nothing uses up so many more in a history."""
+    return max(0, count - most + _AT_ONCE)
+
+
+def _of_record(record: Record, now: float, numbers: ActingNumbers) -> Hashable:
     order = record.order
-    told = order and (
-        order.on,
-        _age(now, order.last),
-        min(order.tries, 6),
-        order.unsent,
-        order.took,
-        order.over and _age(now, order.at),
-        order.read_back,
-        min(order.against, 3),
-    )
+    told: Hashable = None
+    if order is not None:
+        trying = order.read_back is None or not (order.on or order.read_back)
+        told = (
+            order.on,
+            _exact(now, order.last) if trying else None,
+            min(order.tries, numbers.quick_tries + 1) if trying else 0,
+            order.unsent,
+            order.took,
+            order.over and _exact(now, order.at),
+            order.read_back,
+            record.held is not None and order.last >= record.held,
+        )
     return (
         record.prior,
         record.own,
         record.confirmed,
-        record.owner,
-        record.holders,
         record.person,
         told,
         record.seen,
         record.held is None,
-        order is not None and record.held is not None and order.last >= record.held,
-        _age(now, record.waiting),
-        _age(now, record.off_at),
-        _recent(now, record.enables, 3600.0),
-        _recent(now, record.writes, 86400.0),
-        _recent(now, record.clashes, 600.0),
+        _exact(now, record.waiting),
+        _minute(now, record.off_at) if record.own else None,
+        _minute(now, record.enables[-1]) if record.enables else None,
+        _count(now, record.enables, HOUR),
+        _count(now, record.clashes, numbers.clash_window),
         record.down is None,
-        min(record.futile, 3),
+        min(record.futile, numbers.futile_enables),
         record.asserted,
     )
 
 
-def _of_side(side: Side, now: float) -> Hashable:
+def _of_side(side: Side, now: float, numbers: ActingNumbers) -> Hashable:
     return (
         side.on,
         tuple((at - now, on) for at, on in side.due),
@@ -121,35 +125,39 @@ def _of_side(side: Side, now: float) -> Hashable:
         side.protected,
         side.shown,
         side.own_off,
-        side.hit,
-        _age(now, side.off_at),
-        _age(now, side.on_at) if side.coming_on else None,
+        side.unread,
+        _exact(now, side.off_at) if side.own_off or side.tries else _minute(now, side.off_at),
+        _exact(now, side.on_at) if side.coming_on else None,
+        side.coming_on and side.on_over,
         side.prior,
-        min(side.vain, 3),
+        min(side.vain, numbers.futile_enables),
         side.shown_off,
+        None if side.shown_off else _exact(now, side.over),
         side.foreign,
         side.foreign_shown,
         side.person,
-        _recent(now, side.clashes, 600.0),
+        _count(now, side.clashes, numbers.clash_window),
         side.down,
         side.answered,
         side.hold,
-        min(side.tries, 6),
-        _age(now, side.waiting),
-        _age(now, side.asked),
-        _recent(now, side.ons, 3600.0),
-        _recent(now, side.writes, 86400.0),
+        min(side.tries, numbers.quick_tries + 1),
+        _exact(now, side.waiting),
+        side.asked is not None and now - side.asked >= POLL,
         side.amnesia,
     )
 
 
 def canonical(world: World) -> Hashable:
-    """What tells two worlds apart for all that can still happen."""
-    now, ledger = world.now, world.ledger
+    """What tells two worlds apart for all that can still happen within the depth that is explored.
+
+    Left out is what only words depend on, and what no rule asks for any more. `--exact` compares
+    this with the full times.
+    """
+    now, ledger, numbers = world.now, world.ledger, world.plan.numbers
     kept = None
     if world.kept is not None:
         old, at = world.kept
-        kept = tuple(_of_record(old.record(s.name), at) for s in world.sides)
+        kept = tuple(_of_record(old.record(s.name), at, numbers) for s in world.sides)
     return (
         world.effect,
         world.stale,
@@ -157,16 +165,16 @@ def canonical(world: World) -> Hashable:
         world.disk,
         kept,
         world.rebooted,
-        _age(now, world.started),
+        _minute(now, world.started),
         world.heard,
         world.good,
         world.stop,
         ledger.stop is None,
         ledger.run.good,
         ledger.run.heard,
-        tuple(sorted(ledger.run.told)),
-        tuple(_of_record(ledger.record(s.name), now) for s in world.sides),
-        tuple(_of_side(side, now) for side in world.sides),
+        _near(ledger.writes_today(now), numbers.writes_a_day),
+        tuple(_of_record(ledger.record(s.name), now, numbers) for s in world.sides),
+        tuple(_of_side(side, now, numbers) for side in world.sides),
     )
 
 

@@ -1,8 +1,9 @@
 """What is known of the switches of one pack, and above all what was switched off from here.
 
 Only what the ledger calls `own` is ever given back. It is a value: every function gives another.
-Saved, times are ages: how long the program was gone is not known, so none of it counts. That makes
-every window longer and every wait later, never the other way round.
+Saved, times are ages: how long the program was gone is not known, so none of it counts, and every
+wait and every budget gets longer by it. How long an off may still take effect is the one time that
+must not: after a restart that is over with the first reading.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     on: bool
     at: float
-    """When it was first sent, monotonic seconds."""
+    """When it was first sent, or when what it is in doubt about was, monotonic seconds."""
     last: float
     """When it was last sent."""
     actor: str = "policy"
@@ -67,8 +68,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     took: bool = False
     """With it the switch became ours."""
     over: bool = False
-    """An off that went out while our on could still take effect: an off that is shown so early may
-    not last."""
+    """It went out while the contrary could still take effect: what is shown so early may not
+    last."""
     read_back: bool | None = None
     """`True`: the board showed it afterwards. `False`: it did not in all the time it may take.
     `None`: not known yet, which is never the same as done."""
@@ -280,6 +281,8 @@ class _Saved(msgspec.Struct, kw_only=True):
 _ONE_TIME = ("off_at", "down")
 _TIMES = {"enables": HOUR, "writes": DAY, "clashes": HOUR}
 """With the longest that any of them matters, s."""
+_LONG_AGO = HOUR
+"""Longer than any command may take, s."""
 _LEFT_OUT = ("held", "waiting", "aside")
 
 
@@ -357,8 +360,16 @@ def _restored(record: _SavedRecord, aside: dict[str, Any], now: float) -> Record
             values[name] = now - values[name]
     for name in _TIMES:
         values[name] = tuple(now - age for age in values[name])
-    order = record.order
-    if order is not None:
-        fields = msgspec.structs.asdict(order)
-        values["order"] = Order(**{**fields, "at": now - order.at, "last": now - order.last})
+    if record.order is not None:
+        values["order"] = _resumed(record.order, now)
     return Record(**values, aside=aside)
+
+
+def _resumed(found: _SavedOrder, now: float) -> Order:
+    """The last command before a restart. Nobody knows how long ago it was, so the worse is taken:
+    an on may still take effect, as if it was sent just now. An off may not: the first reading tells
+    whether it did, and an off that is shown later is somebody else's."""
+    order = Order(**msgspec.structs.asdict(found))
+    last = now if order.on else now - max(order.last, _LONG_AGO)
+    at = now if order.on or order.over else now - max(order.at, _LONG_AGO)
+    return msgspec.structs.replace(order, at=at, last=last, over=order.over and not order.on)

@@ -98,7 +98,9 @@ def _on(
         return _refused(ledger, name, text)
     freed = ledger.with_record(name, _change(record, person="", holders=()))
     said = Remark(what="person_on", actuator=name, text=f"{name} on: {request.who} wants it.")
-    if record.seen is True:
+    order = record.order
+    going_off = order is not None and not order.on and order.pending
+    if record.seen is True and not going_off:
         return Answer(freed, [], [said])
     if not budget_left(ledger, now, numbers):
         text = f"Nothing was sent: {numbers.writes_a_day} switch writes within a day are used up."

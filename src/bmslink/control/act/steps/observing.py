@@ -49,6 +49,10 @@ def observe(
     if steady and record.own is (not shown) and (shown or record.confirmed):
         return Observed(record, Found.NOTHING)  # most readings
     seen = record if record.seen is shown else _change(record, seen=shown)
+    order = record.order
+    if order is not None and order.over and record.seen is order.on is not shown:
+        # the contrary came and was seen: from now on nothing but this order is to come
+        seen = _change(seen, order=_change(order, over=False))
     if shown:
         return _shows_on(seen, now, restarted=restarted, numbers=numbers)
     return _shows_off(seen, record.seen, now, numbers)
@@ -57,16 +61,16 @@ def observe(
 def _shows_off(record: Record, before: bool | None, now: float, numbers: ActingNumbers) -> Observed:
     order = record.order
     if order is not None and order.pending:
+        if order.on:
+            if record.own and now - order.last > numbers.settle:
+                record = _change(record, confirmed=True)  # it shows our off from before
+            return _contradicted(record, order, now, numbers)
         if order.over and now - order.at <= numbers.settle:
             return Observed(record, Found.NOTHING)
-        if not order.on:
-            owner = Owner.OURS if record.own else record.owner
-            done = _change(order, read_back=True)
-            read_back = _change(record, order=done, confirmed=record.own, owner=owner)
-            return Observed(read_back, Found.READ_BACK)
-        if record.own:  # it shows our off from before, whether that was read back or not
-            record = _change(record, confirmed=True)
-        return _contradicted(record, order, now, numbers)
+        owner = Owner.OURS if record.own else record.owner
+        done = _change(order, read_back=True)
+        read_back = _change(record, order=done, confirmed=record.own, owner=owner)
+        return Observed(read_back, Found.READ_BACK)
     if record.own and record.confirmed:
         return Observed(record, Found.NOTHING)
     if before is False and not record.own:
@@ -82,6 +86,8 @@ def _shows_on(record: Record, now: float, *, restarted: bool, numbers: ActingNum
     order = record.order
     if order is not None and order.pending:
         if order.on:
+            if order.over and now - order.at <= numbers.settle:
+                return Observed(record, Found.NOTHING)
             done = _change(order, read_back=True)
             return Observed(_free(record, Owner.UNKNOWN, done), Found.GIVEN_BACK)
         if not record.confirmed:

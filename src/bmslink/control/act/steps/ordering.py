@@ -32,7 +32,16 @@ def send_off(
             old, last=now, tries=old.tries + 1, took=old.took or takes, read_back=None, against=0
         )
     else:
-        order = Order(id=number, on=False, at=now, last=now, actor=actor, took=takes, over=over)
+        doubt = old is not None and not old.on and old.over
+        order = Order(
+            id=number,
+            on=False,
+            at=old.at if old is not None and doubt else now,
+            last=now,
+            actor=actor,
+            took=takes,
+            over=over or doubt,
+        )
     record = _change(
         record,
         prior=record.seen if takes else record.prior,
@@ -53,9 +62,11 @@ def send_on(
     name: str, record: Record, number: int, now: float, *, actor: str, why: str
 ) -> tuple[Record, Command]:
     """Switch on. What was ours stays ours until the board shows it on."""
+    old = record.order
+    over = old is not None and not old.on and old.pending and not record.confirmed
     record = _change(
         record,
-        order=Order(id=number, on=True, at=now, last=now, actor=actor),
+        order=Order(id=number, on=True, at=now, last=now, actor=actor, over=over),
         enables=_within(record.enables, now, HOUR),
         writes=_within(record.writes, now, DAY),
         written=record.written + 1,
