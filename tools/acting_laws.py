@@ -101,8 +101,6 @@ class Side(msgspec.Struct, kw_only=True):
     """Ons since the last off that no reading showed."""
     ons: tuple[float, ...] = ()
     writes: tuple[float, ...] = ()
-    amnesia: bool = False
-    """The program lost what it saw while the disk was full: nobody could know more."""
 
     @property
     def demand(self) -> Demand:
@@ -122,11 +120,14 @@ def could_be_told(side: Side) -> bool:
 
 
 def forget_reading(side: Side, old: Side) -> None:
-    """The program died before it wrote down what this reading showed."""
-    side.shown, side.prior = old.shown, old.prior if old.own_off else side.prior
-    side.foreign_shown = old.foreign_shown
-    side.own_off = side.own_off or old.own_off
-    side.clashes, side.down, side.person = old.clashes, old.down, old.person
+    """The program died before it wrote down what it saw and sent: by all that it can know, what it
+    switched off then was somebody else. It stays off until a person switches it on."""
+    for name in _MEMORY:
+        setattr(side, name, getattr(old, name))
+
+
+_MEMORY = ("shown", "shown_off", "own_off", "unread", "prior", "foreign_shown", "over", "on_over",
+           "coming_on", "vain", "clashes", "down", "person", "answered")  # fmt: skip
 
 
 def _wanted(world: World, side: Side) -> bool:
@@ -160,7 +161,8 @@ def judge_cycle(
         if len(commands) > 1:
             raise Broken("A6", f"{len(commands)} commands to {side.name} in one cycle")
         _judge_missing(world, side, facts, commands, people)
-    if any(not c.on for c in result.commands):
+    wants_on = any(isinstance(request, PersonOn) for request in requests)  # a full disk refuses it
+    if any(not c.on for c in result.commands) and not wants_on:
         _judge_latency(world, facts, requests, result)
     if any(isinstance(request, Resume) for request in requests):
         for side in world.sides:
@@ -196,7 +198,7 @@ def _read(world: World, side: Side, *, first: bool) -> None:
         side.own_off = False
     side.over = None if side.shown is False else side.over
     side.shown = True
-    side.foreign = side.foreign_shown = side.amnesia = False
+    side.foreign = side.foreign_shown = False
     on_at = -math.inf if side.on_at is None else side.on_at
     early = side.on_over and now - on_at <= numbers.settle
     if not early or (first and on_at <= world.started):
@@ -220,7 +222,8 @@ def _people(world: World, requests: Sequence[Request]) -> dict[str, set[str]]:
         elif isinstance(request, PersonOn):
             side = world.side(request.actuator)
             free = not world.plan.mandate.enforce or side.demand == Demand.FREE
-            possible = side.shown is True or (world.disk and _today(world) < _budget(world))
+            settled = side.shown is True and not side.unread
+            possible = settled or (world.disk and _today(world) < _budget(world))
             if free and not world.stop and possible:
                 side.person = False
                 found["may"].add(request.actuator)
@@ -284,13 +287,12 @@ def _judge_on(world: World, side: Side, command: Command, *, allowed: bool) -> N
         return
     if not world.plan.mandate.enforce:
         raise Broken("A10", f"{side.name} on is sent in shadow")
-    if not side.amnesia:
-        if not side.own_off:
-            raise Broken("A1", f"{side.name} on is sent, and we did not switch it off")
-        if side.prior is not True:
-            raise Broken("A1", f"{side.name} on is sent, and it was not on before")
-        if side.foreign_shown:
-            raise Broken("A11", f"{side.name} on is sent over somebody else's off")
+    if not side.own_off:
+        raise Broken("A1", f"{side.name} on is sent, and we did not switch it off")
+    if side.prior is not True:
+        raise Broken("A1", f"{side.name} on is sent, and it was not on before")
+    if side.foreign_shown:
+        raise Broken("A11", f"{side.name} on is sent over somebody else's off")
     if side.down:
         raise Broken("A11", f"{side.name} on is sent while we stand down")
     if side.person:
@@ -374,8 +376,6 @@ def judge_ledger(world: World) -> None:
     """What the ledger claims to have read back must have been shown. Raises `Broken`."""
     for side in world.sides:
         record = world.ledger.record(side.name)
-        if side.amnesia:
-            continue
         if record.own and record.confirmed and not side.shown_off:
             raise Broken("A2", f"{side.name} off counts as read back, and no reading showed it")
         order = record.order

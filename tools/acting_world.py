@@ -72,7 +72,7 @@ class World(msgspec.Struct, kw_only=True):
     stale: bool = False
     sink: bool = True
     disk: bool = True
-    kept: tuple[Ledger, float] | None = None
+    kept: tuple[Ledger, float, tuple[Side, ...], bool] | None = None
     """What the disk holds, where it could not be written since."""
     rebooted: bool = False
     """Since the last reading."""
@@ -87,6 +87,8 @@ class World(msgspec.Struct, kw_only=True):
     @classmethod
     def new(cls, plan: Plan) -> World:
         """Everything on, the program just started."""
+        able = frozenset(plan.switches)
+        plan = msgspec.structs.replace(plan, mandate=msgspec.structs.replace(plan.mandate, able=able))
         sides = [Side(name=name) for name in plan.switches]
         return cls(plan=plan, ledger=Ledger.new("pack", 0.0), sides=sides)
 
@@ -144,13 +146,13 @@ class World(msgspec.Struct, kw_only=True):
 
     def restart(self) -> None:
         """The program is gone, and begins again with what the disk holds."""
-        ledger, saved = (self.ledger, self.now) if self.kept is None else self.kept
-        plain = json.loads(json.dumps(save_ledger(ledger, saved), allow_nan=False))
+        ledger, saved = self.ledger, self.now
         if self.kept is not None:
-            for side in self.sides:
-                side.amnesia = True
-            self.kept = None
-        self.disk = True
+            ledger, saved, memory, self.stop = self.kept
+            for side, old in zip(self.sides, memory, strict=True):
+                laws.forget_reading(side, old)
+        self.disk, self.kept = True, None
+        plain = json.loads(json.dumps(save_ledger(ledger, saved), allow_nan=False))
         self.now += 3.0
         self.ledger = load_ledger(plain, "pack", self.now)
         self.started, self.heard, self.good = self.now, False, 0
@@ -329,7 +331,8 @@ def _sink_back(world: World, side: Side) -> None:
 
 def _disk_full(world: World, side: Side) -> None:
     if world.disk:
-        world.disk, world.kept = False, (world.ledger, world.now)
+        memory = tuple(copy.copy(each) for each in world.sides)
+        world.disk, world.kept = False, (world.ledger, world.now, memory, world.stop)
     world.cycle()
 
 

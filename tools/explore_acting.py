@@ -143,7 +143,6 @@ def _of_side(side: Side, now: float, numbers: ActingNumbers) -> Hashable:
         min(side.tries, numbers.quick_tries + 1),
         _exact(now, side.waiting),
         side.asked is not None and now - side.asked >= POLL,
-        side.amnesia,
     )
 
 
@@ -154,10 +153,13 @@ def canonical(world: World) -> Hashable:
     this with the full times.
     """
     now, ledger, numbers = world.now, world.ledger, world.plan.numbers
-    kept = None
+    kept: Hashable = None
     if world.kept is not None:
-        old, at = world.kept
-        kept = tuple(_of_record(old.record(s.name), at, numbers) for s in world.sides)
+        old, at, memory, stopped = world.kept
+        kept = stopped, tuple(
+            (_of_record(old.record(side.name), at, numbers), _of_side(side, at, numbers))
+            for side in memory
+        )
     return (
         world.effect,
         world.stale,
@@ -267,7 +269,7 @@ def _given_back(world: World) -> None:
     for seconds in (2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 62.0, 62.0, 3600.0, 2.0, 90000.0, 2.0):
         world.cycle(seconds)
     for side in world.sides:
-        ours = side.own_off and side.prior and not (side.foreign or side.amnesia)
+        ours = side.own_off and side.prior and not side.foreign
         held = side.person or world.stop or side.down
         held = held or side.vain >= world.plan.numbers.futile_enables
         if ours and not held and world.plan.mandate.enforce and not side.on:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from bmslink.control.act.actuator import ACTUATORS
 from bmslink.control.act.ledger import STOP, Ledger, Override
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.limits import Reason
@@ -21,6 +22,8 @@ class Mandate(msgspec.Struct, frozen=True, kw_only=True):
 
     enforce: bool = False
     """Policies set switches. In shadow only a person does."""
+    able: frozenset[str] = frozenset(ACTUATORS)
+    """What can be switched on this board at all; the rest is protected by limits only."""
     actuators: frozenset[str] = frozenset({"charge", "discharge"})
     """What policies may switch; the balancer only where the owner says so."""
     host_power: str | None = None
@@ -62,6 +65,8 @@ def wish_for(
     """What is wanted of one switch: the most restrictive of policies, detectors and people."""
     record = ledger.record(name)
     wish = FREE
+    if name not in mandate.able:
+        return wish
     if mandate.enforce and name in mandate.actuators:
         wish = _of_policies(name, decision, ledger.run.overrides)
         if name in detected:

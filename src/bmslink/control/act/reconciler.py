@@ -122,6 +122,11 @@ class _Cycle:
     def _wish(self, name: str) -> Wish:
         return wish_for(name, self.decision, self.ledger, self.mandate, self.detected)
 
+    def _wish_without_person(self, name: str) -> Wish:
+        record = _change(self.ledger.record(name), person="")
+        ledger = self.ledger.with_record(name, record)
+        return wish_for(name, self.decision, ledger, self.mandate, self.detected)
+
     def _put(self, name: str, record: Record) -> None:
         if record is not self.ledger.record(name):
             self.ledger = self.ledger.with_record(name, record)
@@ -189,8 +194,9 @@ class _Cycle:
             request,
             self.ledger,
             self.decision,
-            self._wish,
+            self._wish_without_person,
             self.now,
+            able=self.mandate.able,
             numbers=self.numbers,
             disk=self.disk,
         )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import msgspec
 
 from bmslink.control.act.actuator import ACTUATORS
 from bmslink.control.act.ledger import STOP, Ledger, Override, Stop
-from bmslink.control.act.mandate import Wish, person_holder
+from bmslink.control.act.mandate import Wish
 from bmslink.control.act.messages import (
     Command,
     EmergencyStop,
@@ -47,16 +47,22 @@ def answer(
     wish: Callable[[str], Wish],
     now: float,
     *,
+    able: Collection[str],
     numbers: ActingNumbers,
     disk: bool,
 ) -> Answer:
-    """Take one request but `Resume`. `wish`: what is wanted of a switch without it."""
+    """Take one request but `Resume`. `wish`: what is wanted of a switch, and by whom, without what
+    a person wants. `able`: the
+    switches that there are."""
+    if isinstance(request, PersonOff | PersonOn) and request.actuator not in able:
+        text = f"Nothing was sent: {request.actuator[:40]} cannot be switched on this board."
+        return _refused(ledger, request.actuator, text)
     if isinstance(request, PersonOff):
         return _off(request.actuator, ledger, now, actor=request.who)
     if isinstance(request, PersonOn):
         return _on(request, ledger, wish(request.actuator), now, numbers=numbers, disk=disk)
     if isinstance(request, EmergencyStop):
-        return _stop(request, ledger, now)
+        return _stop(request, ledger, now, able)
     if isinstance(request, Reset):
         return _reset(request, ledger)
     if isinstance(request, OverridePolicy):
@@ -86,15 +92,14 @@ def _on(
 ) -> Answer:
     name = request.actuator
     record = ledger.record(name)
-    own = person_holder(record.person)
-    holders = [h for h in wish.holders if not (record.person and h == own)]
-    if holders:
+    if wish.holders:
         ends = (
             "`bmslink control reset` ends that"
-            if STOP in holders
-            else f"`bmslink control override {holders[0]}` sets it aside for a while"
+            if STOP in wish.holders
+            else f"`bmslink control override {wish.holders[0]}` sets it aside for a while"
         )
-        text = f"Nothing was sent: {name} is held off by {', '.join(holders)} ({wish.why}); {ends}."
+        held = ", ".join(wish.holders)
+        text = f"Nothing was sent: {name} is held off by {held} ({wish.why}); {ends}."
         return _refused(ledger, name, text)
     freed = ledger.with_record(name, _change(record, person="", holders=()))
     said = Remark(what="person_on", actuator=name, text=f"{name} on: {request.who} wants it.")
@@ -120,12 +125,12 @@ def _on(
     return Answer(freed, [command], [said])
 
 
-def _stop(request: EmergencyStop, ledger: Ledger, now: float) -> Answer:
+def _stop(request: EmergencyStop, ledger: Ledger, now: float, able: Collection[str]) -> Answer:
     """Everything, at once, whatever was known of it."""
     ledger = _change(ledger, stop=Stop(request.who, request.why))
     why = f"emergency stop by {request.who}" + (f": {request.why}" if request.why else "")
     commands = []
-    for name in ACTUATORS:
+    for name in sorted(able, key=ACTUATORS.index):
         record, command = send_off(
             name, ledger.record(name), ledger.next_id, now, actor=request.who, why=why, repeat=False
         )
