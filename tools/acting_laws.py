@@ -1,10 +1,10 @@
 """What must hold of everything that acts on a switch, judged by the truth beside the ledger.
 
-A1 no enable without our own disable; A2 what cannot be read is never done; A4 old data and a mirror
-send nothing; A5 one switch leaves the other alone; A6 the same input again sends nothing; A7 budgets;
-A8 an off waits for nobody; A10 shadow sends nothing; A11 what somebody else switched off is not
-switched on. A3 (a restart permits nothing sooner) is in all of them: the clocks here know of no
-restart but where that makes things later. A9 belongs to sessions, A12 to limits.
+A1 no enable without our own disable; A2 what cannot be read is never done; A4 old data and a
+mirror send nothing; A5 one switch leaves the other alone; A6 the same input again sends nothing; A7
+budgets; A8 an off waits for nobody; A10 shadow sends nothing; A11 what somebody else switched off
+is not switched on. A3 (a restart permits nothing sooner) is in all of them: the clocks here know of
+no restart but where that makes things later. A9 belongs to sessions, A12 to limits.
 """
 
 from __future__ import annotations
@@ -148,7 +148,8 @@ def judge_cycle(
         world.heard = True
         world.good = min(world.good + 1, world.plan.numbers.good_samples)
         for side in world.sides:
-            _read(world, side, first=first)
+            if facts.shown(side.name) is not None:
+                _read(world, side, first=first)
     people = _people(world, requests)
     for side in world.sides:
         _prepare(world, side)
@@ -157,7 +158,7 @@ def judge_cycle(
             if command.on:
                 _judge_on(world, side, command, allowed=side.name in people["may"])
             else:
-                _judge_off(world, side, command, asked=side.name in people["off"])
+                _judge_off(world, side, asked=side.name in people["off"])
         if len(commands) > 1:
             raise Broken("A6", f"{len(commands)} commands to {side.name} in one cycle")
         _judge_missing(world, side, facts, commands, people)
@@ -202,7 +203,7 @@ def _read(world: World, side: Side, *, first: bool) -> None:
     on_at = -math.inf if side.on_at is None else side.on_at
     early = side.on_over and now - on_at <= numbers.settle
     if not early or (first and on_at <= world.started):
-        side.coming_on, side.vain = False, 0
+        side.coming_on, side.vain, side.over = False, 0, None
 
 
 def _people(world: World, requests: Sequence[Request]) -> dict[str, set[str]]:
@@ -246,7 +247,7 @@ def _prepare(world: World, side: Side) -> None:
         side.asked = world.now
 
 
-def _judge_off(world: World, side: Side, command: Command, *, asked: bool) -> None:
+def _judge_off(world: World, side: Side, *, asked: bool) -> None:
     numbers, now = world.plan.numbers, world.now
     if asked:
         side.tries = 0
@@ -328,7 +329,7 @@ def _judge_missing(
         raise Broken("A8", f"{side.name} off is not sent for a person")
     if facts is None or not side.hold or any(not c.on for c in commands):
         return
-    if not side.on and not side.coming_on:
+    if side.shown is False and not side.coming_on:
         side.waiting = None
         return
     urgent = side.emergency or side.person or world.stop
@@ -351,11 +352,11 @@ def _judge_latency(
     world: World, facts: Facts | None, requests: Sequence[Request], result: Reconciled
 ) -> None:
     """The same offs go out in the same cycle with a disk that is full, and the other way round."""
-    from acting_world import _decision
+    from acting_world import decision_for
 
     again = reconcile(
         world.ledger,
-        _decision(tuple(side.demand for side in world.sides), world.stale),
+        decision_for(tuple(side.demand for side in world.sides), world.stale),
         facts,
         {"charge": world.sink, "discharge": world.sink},
         world.now,
@@ -379,9 +380,8 @@ def judge_ledger(world: World) -> None:
         if record.own and record.confirmed and not side.shown_off:
             raise Broken("A2", f"{side.name} off counts as read back, and no reading showed it")
         order = record.order
-        if order is not None and order.read_back and order.on is not side.shown and order.on:
-            if side.on_at is not None and not side.own_off and side.shown is None:
-                raise Broken("A2", f"{side.name} on counts as read back, and no reading showed it")
+        if order is not None and order.on and order.read_back and side.coming_on:
+            raise Broken("A2", f"{side.name} on counts as read back, and no reading showed it")
 
 
 # -- what went out -------------------------------------------------------------------------------

@@ -12,10 +12,10 @@ import json
 from collections.abc import Callable
 from functools import lru_cache
 
-import acting_laws as laws
 import msgspec
-from acting_laws import Side
 
+import acting_laws as laws
+from acting_laws import Side
 from bmslink.control.act.actuator import Sent
 from bmslink.control.act.facts import Facts
 from bmslink.control.act.ledger import Ledger, load_ledger, save_ledger
@@ -35,7 +35,7 @@ from bmslink.control.decide.decision import Decision, Limits, PolicyVerdict
 from bmslink.control.decide.limits import Limit, Permit, Reason
 from bmslink.control.decide.policy import Demand, Mode, Severity
 
-__all__ = ["CORE", "EXTRA", "LETTERS", "Plan", "World"]
+__all__ = ["CONCERNS_ONE", "CORE", "EXTRA", "LETTERS", "POLL", "Plan", "World", "decision_for"]
 
 POLL = 2.0
 LATE = 5.0
@@ -88,7 +88,9 @@ class World(msgspec.Struct, kw_only=True):
     def new(cls, plan: Plan) -> World:
         """Everything on, the program just started."""
         able = frozenset(plan.switches)
-        plan = msgspec.structs.replace(plan, mandate=msgspec.structs.replace(plan.mandate, able=able))
+        plan = msgspec.structs.replace(
+            plan, mandate=msgspec.structs.replace(plan.mandate, able=able)
+        )
         sides = [Side(name=name) for name in plan.switches]
         return cls(plan=plan, ledger=Ledger.new("pack", 0.0), sides=sides)
 
@@ -114,7 +116,7 @@ class World(msgspec.Struct, kw_only=True):
         for side in self.sides:
             self._effects(side)
         facts = None if self.stale else self._facts()
-        decision = _decision(self._demands(), self.stale)
+        decision = decision_for(self._demands(), self.stale)
         before = self.ledger
         result = reconcile(
             before,
@@ -166,9 +168,11 @@ class World(msgspec.Struct, kw_only=True):
     # -- the board -------------------------------------------------------------------------------
 
     def _facts(self) -> Facts:
-        shown = {side.name: side.on for side in self.sides}
+        hidden = self.plan.one_word and self._hidden()
+        shown = {side.name: None if hidden else side.on for side in self.sides}
         return Facts(
-            **shown,
+            charge=shown.get("charge"),
+            discharge=shown.get("discharge"),
             protected=tuple(side.name for side in self.sides if side.protected),
             current=self.current(),
             uptime=self.now - self.born,
@@ -188,9 +192,10 @@ class World(msgspec.Struct, kw_only=True):
         while side.due and side.due[0][0] <= self.now:
             (_, on), *rest = side.due
             side.due = tuple(rest)
-            self._set(side, on, ours=True)
+            self.turn(side, on, ours=True)
 
-    def _set(self, side: Side, on: bool, *, ours: bool) -> None:
+    def turn(self, side: Side, on: bool, *, ours: bool) -> None:
+        """The board's switch moves: by our command, or by somebody else."""
         if side.on is on:
             return
         if not on:
@@ -210,10 +215,11 @@ class World(msgspec.Struct, kw_only=True):
         for each, on in targets:
             if self.effect == "now":
                 each.due = ()
-                self._set(each, on, ours=True)
+                self.turn(each, on, ours=True)
             elif self.effect == "late":
                 each.due = (*each.due, (self.now + LATE, on))
-        told = Sent(sent=True, acknowledged=True, others=others)
+        doubt = "hidden" if self._hidden() else ""
+        told = Sent(sent=True, acknowledged=True, others=others, doubt=doubt)
         self.ledger = self.ledger.heard_of(command.actuator, command.id, told)
         for other in self.sides:
             if other is not side and other.name in others:
@@ -222,175 +228,103 @@ class World(msgspec.Struct, kw_only=True):
     def _beside(self, other: Side) -> bool:
         """How the frame for one switch sets the other, as a driver makes it: as the board shows
         it, and where a protection hides that, as our last confirmed command left it, or off."""
-        hidden = any(side.protected for side in self.sides) and not any(
-            side.on for side in self.sides
-        )
-        if not hidden:
+        if not self._hidden():
             return other.on
         return bool(self.ledger.remembered(other.name))
+
+    def _hidden(self) -> bool:
+        protected = any(side.protected for side in self.sides)
+        return protected and not any(side.on for side in self.sides)
+
+    # -- what happens ----------------------------------------------------------------------------
+
+    def change(self, **fields: object) -> None:
+        """Something of the world is otherwise from now on; then a poll."""
+        for name, value in fields.items():
+            setattr(self, name, value)
+        self.cycle()
+
+    def demand(self, side: Side, **fields: bool) -> None:
+        """The policies want something else of a switch; then a poll."""
+        for name, value in fields.items():
+            setattr(side, name, value)
+        self.cycle()
+
+    def app(self, side: Side, *, on: bool) -> None:
+        """Somebody else switches; then a poll."""
+        self.turn(side, on, ours=False)
+        self.cycle()
+
+    def fire(self, side: Side) -> None:
+        """An emergency, new unless there is one already; then a poll."""
+        side.answered = side.answered and side.emergency
+        self.demand(side, emergency=True)
+
+    def reboot(self, *, forgets: bool) -> None:
+        """The board starts anew; then a poll."""
+        self.born, self.rebooted = self.now, True
+        for each in self.sides:
+            each.due = ()
+            if forgets:
+                self.turn(each, True, ours=False)
+        self.cycle()
+
+    def crash(self) -> None:
+        """The program is killed between two polls, and starts again."""
+        self.restart()
+        self.cycle()
+
+    def fill_disk(self) -> None:
+        """From now on nothing can be written; then a poll."""
+        if self.disk:
+            memory = tuple(copy.copy(each) for each in self.sides)
+            self.disk, self.kept = False, (self.ledger, self.now, memory, self.stop)
+        self.cycle()
+
+    def wait(self, *steps: float) -> None:
+        """Time passes, with a poll after each step."""
+        for seconds in steps:
+            self.cycle(seconds)
 
 
 # -- the alphabet --------------------------------------------------------------------------------
 
-
-def _violation(world: World, side: Side) -> None:
-    side.trip = True
-    world.cycle()
-
-
-def _emergency(world: World, side: Side) -> None:
-    if not side.emergency:
-        side.answered = False
-    side.emergency = True
-    world.cycle()
-
-
-def _protection(world: World, side: Side) -> None:
-    side.protected = True
-    world.cycle()
-
-
-def _clear(world: World, side: Side) -> None:
-    side.trip = side.emergency = side.protected = False
-    world.cycle()
-
-
-def _stale(world: World, side: Side) -> None:
-    world.stale = True
-    world.good = 0
-    world.cycle()
-
-
-def _good_again(world: World, side: Side) -> None:
-    world.stale = False
-    world.cycle()
-
-
-def _person_on(world: World, side: Side) -> None:
-    world.cycle(POLL, PersonOn(side.name, WHO))
-
-
-def _person_off(world: World, side: Side) -> None:
-    world.cycle(POLL, PersonOff(side.name, WHO))
-
-
-def _app_on(world: World, side: Side) -> None:
-    world._set(side, True, ours=False)
-    world.cycle()
-
-
-def _app_off(world: World, side: Side) -> None:
-    world._set(side, False, ours=False)
-    world.cycle()
-
-
-def _effect(kind: str) -> Callable[[World, Side], None]:
-    def change(world: World, side: Side) -> None:
-        world.effect = kind
-        world.cycle()
-
-    return change
-
-
-def _reboot(world: World, side: Side) -> None:
-    world.born, world.rebooted = world.now, True
-    for each in world.sides:
-        each.due = ()
-
-
-def _reboot_kept(world: World, side: Side) -> None:
-    _reboot(world, side)
-    world.cycle()
-
-
-def _reboot_forgot(world: World, side: Side) -> None:
-    _reboot(world, side)
-    for each in world.sides:
-        world._set(each, True, ours=False)
-    world.cycle()
-
-
-def _crash(world: World, side: Side) -> None:
-    world.restart()
-    world.cycle()
-
-
-def _crash_midway(world: World, side: Side) -> None:
-    world.cycle(midway=True)
-
-
-def _sink_dies(world: World, side: Side) -> None:
-    world.sink = False
-    world.cycle()
-
-
-def _sink_back(world: World, side: Side) -> None:
-    world.sink = True
-    world.cycle()
-
-
-def _disk_full(world: World, side: Side) -> None:
-    if world.disk:
-        memory = tuple(copy.copy(each) for each in world.sides)
-        world.disk, world.kept = False, (world.ledger, world.now, memory, world.stop)
-    world.cycle()
-
-
-def _stop(world: World, side: Side) -> None:
-    world.cycle(POLL, EmergencyStop(WHO))
-
-
-def _reset(world: World, side: Side) -> None:
-    world.cycle(POLL, Reset(WHO))
-
-
-def _resume(world: World, side: Side) -> None:
-    world.cycle(POLL, Resume(WHO))
-
-
-def _time(*steps: float) -> Callable[[World, Side], None]:
-    def passes(world: World, side: Side) -> None:
-        for seconds in steps:
-            world.cycle(seconds)
-
-    return passes
-
-
 LETTERS: dict[str, Callable[[World, Side], None]] = {
-    "violation": _violation,
-    "clear": _clear,
-    "stale": _stale,
-    "good again": _good_again,
-    "person on": _person_on,
-    "person off": _person_off,
-    "app on": _app_on,
-    "app off": _app_off,
-    "effect": _effect("now"),
-    "no effect": _effect("none"),
-    "late effect": _effect("late"),
-    "reboot remembers": _reboot_kept,
-    "reboot forgets": _reboot_forgot,
-    "crash": _crash,
-    "sink dies": _sink_dies,
-    "2 s": _time(POLL),
-    "a minute": _time(POLL, 60.0),
-    "ten minutes": _time(POLL, 60.0, 600.0),
-    "a day": _time(POLL, 60.0, 600.0, 90000.0),
-    "emergency": _emergency,
-    "crash midway": _crash_midway,
-    "protection": _protection,
-    "sink back": _sink_back,
-    "disk full": _disk_full,
-    "stop": _stop,
-    "reset": _reset,
-    "resume": _resume,
+    "violation": lambda w, side: w.demand(side, trip=True),
+    "clear": lambda w, side: w.demand(side, trip=False, emergency=False, protected=False),
+    "stale": lambda w, side: w.change(stale=True, good=0),
+    "good again": lambda w, side: w.change(stale=False),
+    "person on": lambda w, side: w.cycle(POLL, PersonOn(side.name, WHO)),
+    "person off": lambda w, side: w.cycle(POLL, PersonOff(side.name, WHO)),
+    "app on": lambda w, side: w.app(side, on=True),
+    "app off": lambda w, side: w.app(side, on=False),
+    "effect": lambda w, side: w.change(effect="now"),
+    "no effect": lambda w, side: w.change(effect="none"),
+    "late effect": lambda w, side: w.change(effect="late"),
+    "reboot remembers": lambda w, side: w.reboot(forgets=False),
+    "reboot forgets": lambda w, side: w.reboot(forgets=True),
+    "crash": lambda w, side: w.crash(),
+    "sink dies": lambda w, side: w.change(sink=False),
+    "2 s": lambda w, side: w.wait(POLL),
+    "a minute": lambda w, side: w.wait(POLL, 60.0),
+    "ten minutes": lambda w, side: w.wait(POLL, 60.0, 600.0),
+    "a day": lambda w, side: w.wait(POLL, 60.0, 600.0, 90000.0),
+    "emergency": lambda w, side: w.fire(side),
+    "crash midway": lambda w, side: w.cycle(midway=True),
+    "protection": lambda w, side: w.demand(side, protected=True),
+    "sink back": lambda w, side: w.change(sink=True),
+    "disk full": lambda w, side: w.fill_disk(),
+    "stop": lambda w, side: w.cycle(POLL, EmergencyStop(WHO)),
+    "reset": lambda w, side: w.cycle(POLL, Reset(WHO)),
+    "resume": lambda w, side: w.cycle(POLL, Resume(WHO)),
 }
 CORE = tuple(LETTERS)[:19]
 """Those of every exploration; time moves in four steps."""
 EXTRA = tuple(LETTERS)[19:]
 CONCERNS_ONE = frozenset(
-    ("violation", "clear", "person on", "person off", "app on", "app off", "emergency")
-)
+    ("violation", "clear", "person on", "person off", "app on", "app off", "emergency",
+     "protection")
+)  # fmt: skip
 """Of the letters, those that mean one switch."""
 
 
@@ -406,7 +340,8 @@ _POLICY = {
 
 
 @lru_cache(maxsize=64)
-def _decision(demands: tuple[Demand, ...], stale: bool) -> Decision:
+def decision_for(demands: tuple[Demand, ...], stale: bool) -> Decision:
+    """What the engine would say where this is wanted of the switches."""
     permits = [
         Permit(d, (Reason(_POLICY[d], 0.0, f"{_POLICY[d]}"),)) if d else Permit() for d in demands
     ]

@@ -18,9 +18,9 @@ from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
+
 from acting_laws import Broken, Side
 from acting_world import CONCERNS_ONE, CORE, LETTERS, POLL, Plan, World
-
 from bmslink.control.act.ledger import Record
 from bmslink.control.act.mandate import Mandate
 from bmslink.control.act.numbers import HOUR, ActingNumbers
@@ -32,7 +32,9 @@ TIGHT = ActingNumbers(enables_an_hour=2, writes_a_day=5)
 PLANS = {
     "plain": Plan(),
     "stubborn": Plan(obeys=False),
-    "alternator": Plan(mandate=Mandate(enforce=True, host_power="other", alternator=True)),
+    "alternator": Plan(
+        obeys=False, mandate=Mandate(enforce=True, host_power="other", alternator=True)
+    ),
     "tight": Plan(numbers=TIGHT),
     "shadow": Plan(mandate=Mandate()),
     "pair": Plan(switches=("charge", "discharge"), one_word=True),
@@ -156,9 +158,12 @@ def canonical(world: World) -> Hashable:
     kept: Hashable = None
     if world.kept is not None:
         old, at, memory, stopped = world.kept
-        kept = stopped, tuple(
-            (_of_record(old.record(side.name), at, numbers), _of_side(side, at, numbers))
-            for side in memory
+        kept = (
+            stopped,
+            tuple(
+                (_of_record(old.record(side.name), at, numbers), _of_side(side, at, numbers))
+                for side in memory
+            ),
         )
     return (
         world.effect,
@@ -248,7 +253,7 @@ def rest(world: World) -> None:
 
 
 def _constant(world: World) -> None:
-    for _ in range(4):
+    for _ in range(8):  # longer than an opening waits
         world.cycle()
     ons, offs = world.ons, world.offs
     for seconds in (2.0, 2.0, 60.0, 600.0):
@@ -297,9 +302,7 @@ def _main() -> int:
     return 0
 
 
-def _lines(
-    name: str, names: Sequence[str], found: Explored, *, as_json: bool
-) -> Iterator[str]:
+def _lines(name: str, names: Sequence[str], found: Explored, *, as_json: bool) -> Iterator[str]:
     if as_json:
         told = {"plan": name, "letters": len(names), **found._asdict()}
         yield msgspec.json.encode({**told, "broken": str(found.broken or "")}).decode()

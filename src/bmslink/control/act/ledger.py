@@ -213,7 +213,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
             own = record.own and not (order.took and order.unsent == order.tries)
             record = msgspec.structs.replace(record, order=order, own=own)
             ledger = self.with_record(name, record)
-        else:
+        elif sent.doubt:
             for other, on in sent.others.items():
                 if other in ACTUATORS and other != name and not on:
                     ledger = ledger.with_record(other, _locked_beside(ledger.record(other), order))
@@ -221,13 +221,13 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _locked_beside(record: Record, order: Order) -> Record:
-    """A switch that another one's frame switched off as well. How it was before is only known
-    where the board showed it: else nobody but a person gives it back."""
+    """A switch that another one's frame switched off as well, because the board did not show how it
+    was: nobody but a person gives it back."""
     if record.own or record.seen is False:
         return record
     beside = msgspec.structs.replace(order, took=True, on=False, read_back=None, against=0)
     return msgspec.structs.replace(
-        record, own=True, confirmed=False, prior=record.seen, order=beside, off_at=order.last
+        record, own=True, confirmed=False, prior=None, order=beside, off_at=order.last
     )
 
 

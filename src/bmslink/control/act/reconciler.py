@@ -229,9 +229,7 @@ class _Cycle:
         off_sent = order is not None and not order.on and order.read_back is not True
         trying = off_sent and order is not None and order.last >= held
         down = record.down is not None
-        record = _change(
-            record, holders=() if down else wish.holders, held=held, asserted=asserted
-        )
+        record = _change(record, holders=() if down else wish.holders, held=held, asserted=asserted)
         coming_on = order is not None and order.on and order.pending
         if record.seen is False and not coming_on:
             record = _change(record, waiting=None)  # it is off

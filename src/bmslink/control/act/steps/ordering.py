@@ -63,9 +63,7 @@ def send_on(
 ) -> tuple[Record, Command]:
     """Switch on. What was ours stays ours until the board shows it on."""
     old = record.order
-    over = old is not None and (
-        old.over if old.on else old.pending and not record.confirmed
-    )
+    over = old is not None and (old.over if old.on else old.pending and not record.confirmed)
     record = _change(
         record,
         order=Order(id=number, on=True, at=now, last=now, actor=actor, over=over),
