@@ -164,6 +164,7 @@ class World(msgspec.Struct, kw_only=True):
                 side.on_at = self.now
             if side.over is not None:
                 side.over = self.now
+            side.unread = side.on_over = False  # the first reading tells what became of an off
 
     # -- the board -------------------------------------------------------------------------------
 

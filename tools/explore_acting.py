@@ -27,7 +27,7 @@ from bmslink.control.act.numbers import HOUR, ActingNumbers
 
 __all__ = ["PLANS", "Explored", "canonical", "explore"]
 
-TIGHT = ActingNumbers(enables_an_hour=2, writes_a_day=5)
+TIGHT = ActingNumbers(enables_an_hour=1, writes_a_day=4)
 """Budgets that short histories use up."""
 PLANS = {
     "plain": Plan(),
