@@ -156,8 +156,8 @@ class SimulatedPack:
         dcl: float | None = None,
         ttl: float = 10.0,
     ) -> None:
-        """What charger and load obey for `ttl` seconds, at most a day: `cvl` in V, `ccl` and `dcl`
-        in A, 0 to 10000; what is not given limits nothing."""
+        """What charger and load obey for `ttl` seconds, at most a day; then they let no current
+        flow. `cvl` in V, `ccl` and `dcl` in A, 0 to 10000; what is not given limits nothing."""
         given = {"cvl": cvl, "ccl": ccl, "dcl": dcl}
         with self._device.lock:
             limits = {name: value for name, value in given.items() if value is not None}

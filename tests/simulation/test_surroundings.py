@@ -146,10 +146,11 @@ def test_limits_are_obeyed_until_their_time_is_over() -> None:
     assert flows(pack) == 20.0
     execute(pack, "load -50")
     assert flows(pack) == -5.0
-    pack.advance(60.0)
+    execute(pack, "limits ccl=20 ttl=30")
     assert flows(pack) == -50.0
-    execute(pack, "limits dcl=0")
-    assert flows(pack) == 0.0
+    execute(pack, "limits dcl=5 ttl=30")
+    pack.advance(31.0)
+    assert flows(pack) == 0.0, "a dead limit is no current"
     execute(pack, "limits off")
     assert flows(pack) == -50.0
 

@@ -209,7 +209,7 @@ _ROWS = (
     _ConsoleCommand("app SWITCH on|off", "somebody sets a switch in an app", (2,), _app),
     _ConsoleCommand(
         "limits [cvl=V] [ccl=A] [dcl=A] [ttl=S]|off",
-        "what chargers and loads obey for so long (10 s)",
+        "what chargers and loads obey for so long (10 s), then they stop",
         (1, 2, 3, 4),
         _limits,
     ),

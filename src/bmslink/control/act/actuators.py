@@ -17,8 +17,9 @@ from bmslink.board import Board
 from bmslink.config.identity.known_as import identify_as, pack_of, same_board
 from bmslink.config.switching.frames import Remembered, SwitchFrames, send_once
 from bmslink.control.act.actuator import Sent
+from bmslink.control.act.facts import states_of
 from bmslink.errors import BmsError, GateError, LinkTimeout, Refused
-from bmslink.model import Condition, Reading, Switch
+from bmslink.model import Switch
 from bmslink.protocols.common.settings_map import WriteCommand
 
 __all__ = ["BoardActuator", "Prepared", "prepare"]
@@ -127,7 +128,7 @@ class BoardActuator:
             if (setting := (await self._current()).setting) is not None:
                 value = (await self._device.settings(setting)).values().get(self._switch.key)
                 return value if isinstance(value, bool) else None
-            return shown(await self._device.read(), self._switch)
+            return states_of(await self._device.read())[self._switch]
         except BmsError:
             return None
 
@@ -186,21 +187,3 @@ class BoardActuator:
             self._frames = await SwitchFrames.find(self._device, self._switch, self._waive)
             self._opening = self._device.openings
         return self._frames
-
-
-def shown(reading: Reading, switch: Switch) -> bool | None:
-    """How a reading shows a switch. A FET that conducts is on; one that does not is off by command
-    only where nothing else can be the cause."""
-    charge, discharge = reading.charging_allowed, reading.discharging_allowed
-    conducts, beside = {
-        Switch.CHARGE: (charge, discharge),
-        Switch.DISCHARGE: (discharge, charge),
-        Switch.BALANCE: (None, None),
-    }[switch]
-    if conducts is not False:
-        return conducts
-    told = (*reading.alarms, *reading.protections, *reading.faults)
-    if Condition.SOFTWARE_LOCK in told and beside:
-        return False
-    blocked = reading.protections or reading.faults or not reading.conditions_known
-    return None if blocked else False

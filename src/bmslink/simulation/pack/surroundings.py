@@ -214,8 +214,9 @@ class Surroundings:
     # -- current ---------------------------------------------------------------------------------
 
     def give_limits(self, limits: Mapping[str, float], ttl: float = _TTL) -> None:
-        """What charger and load are to obey from now on for `ttl` seconds: `cvl` in V, `ccl` and
-        `dcl` in A. Others than those given hold no longer."""
+        """What charger and load are to obey from now on: `cvl` in V, `ccl` and `dcl` in A. Others
+        than those given hold no longer. After `ttl` seconds a limit is dead, and who obeyed it
+        lets no current flow; without any, nobody is limited."""
         for name, value in limits.items():
             if name not in LIMITS:
                 raise TargetError(f"A limit is {', '.join(LIMITS)}, not {name[:40]!r}.")
@@ -228,8 +229,10 @@ class Surroundings:
 
     @property
     def limits(self) -> Mapping[str, float]:
-        """What is obeyed now; empty once its time is over."""
-        return self._limits if self._pack.uptime < self._limits_end else {}
+        """What is obeyed now."""
+        if self._pack.uptime < self._limits_end:
+            return self._limits
+        return {"dcl" if name == "dcl" else "ccl": 0.0 for name in self._limits}
 
     def wanted(self, amps: float, seconds: float, ceiling: Callable[[float], float]) -> float:
         """The current that flows of what charger and load want, A. `ceiling` gives the most that
