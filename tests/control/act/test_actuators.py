@@ -156,6 +156,36 @@ async def test_off_and_on_take_effect_and_leave_the_others(target: str, name: st
                 await asyncio.sleep(7.0)
 
 
+@pytest.mark.parametrize("target", [t for t, names in ABLE.items() if "discharge" in names])
+async def test_two_at_once(target: str) -> None:
+    """A policy and a person, say: neither frame takes back what the other did."""
+    async with ready(target) as (device, prepared, _):
+        await device.read()
+        pack, switch = pack_of(device), prepared.actuators
+        told = await asyncio.gather(switch["charge"].off(soon()), switch["discharge"].off(soon()))
+        assert all(sent.sent for sent in told)
+        assert not pack.switches[Switch.CHARGE] and not pack.switches[Switch.DISCHARGE]
+        await asyncio.sleep(7.0)
+        pack.switch(Switch.DISCHARGE, True)
+        await asyncio.sleep(7.0)
+        await device.read()
+        await asyncio.gather(switch["charge"].on(soon()), switch["discharge"].off(soon()))
+        assert pack.switches[Switch.DISCHARGE] is False
+
+
+@pytest.mark.parametrize("target", [t for t, names in ABLE.items() if "discharge" in names])
+async def test_off_right_after_an_on(target: str) -> None:
+    """What the reading before it showed is old."""
+    async with ready(target) as (device, prepared, _):
+        switch, pack = prepared.actuators, pack_of(device)
+        await switch["charge"].off(soon())
+        await asyncio.sleep(7.0)
+        await device.read()
+        await switch["charge"].on(soon())
+        await switch["discharge"].off(soon())
+        assert pack.switches == {Switch.CHARGE: True, Switch.DISCHARGE: False, Switch.BALANCE: True}
+
+
 # --------------------------------------------------------------------------------------- latency
 
 
@@ -264,6 +294,7 @@ async def test_what_cannot_leave_in_time_never_leaves(target: str) -> None:
         async with device.link._turn():  # somebody speaks for very long
             sent = await prepared.actuators[name].off(now() + 0.5)
         assert sent.sent is False
+        assert (await prepared.actuators[name].off(now())).sent is False
         await asyncio.sleep(5.0)
         assert not wire.sent
         assert pack_of(device).switches[Switch(name)]

@@ -134,6 +134,8 @@ class BoardActuator:
 
     async def _try(self, send: Callable[[_Try], Awaitable[bool]], deadline: float) -> Sent:
         run = _Try()
+        if asyncio.get_running_loop().time() >= deadline:
+            return run.told(error="The deadline passed.")
         try:
             async with asyncio.timeout_at(deadline):
                 heard = await send(run)
