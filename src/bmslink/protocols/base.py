@@ -281,14 +281,12 @@ class Driver(ABC, Generic[F]):
         return await self._perform(replace(step, urgent=True), self.make_codec(self.options))
 
     async def _perform(self, step: WriteCommand[F], codec: Codec[F]) -> bool:
-        kept = _DRY_RUNS.get().get(self)
-        if kept is None:
-            step = self.sending(step)
         codec.decode(step.frame, sent=True)
-        if kept is not None:
+        if (kept := _DRY_RUNS.get().get(self)) is not None:
             self.link.alive()
             kept.append(self.link.framer.encode(step.frame))
             return False
+        self.sending(step)
         answer = await self.exchange(step)
         if answer is not None:
             self._check(step, codec.decode(answer))
@@ -310,9 +308,9 @@ class Driver(ABC, Generic[F]):
         """Whether this task is inside `collecting`."""
         return self in _DRY_RUNS.get()
 
-    def sending(self, step: WriteCommand[F]) -> WriteCommand[F]:
-        """The step as it leaves, which another one may have overtaken since it was made."""
-        return step
+    def sending(self, step: WriteCommand[F]) -> None:
+        """A step is next to leave: for parts that remember what they sent."""
+        return
 
     async def exchange(self, step: WriteCommand[F]) -> F | None:
         """Send a step's frame and give back what acknowledges it."""

@@ -169,8 +169,8 @@ class JBD(Driver[JBDFrame]):
         if basic.role == "reading":
             self.switches.saw(basic.values)
 
-    def sending(self, step: WriteCommand[JBDFrame]) -> WriteCommand[JBDFrame]:
-        return self.switches.sending(step)
+    def sending(self, step: WriteCommand[JBDFrame]) -> None:
+        self.switches.sent(step.frame)
 
     async def _answer(
         self, register: int, fits: Callable[[JBDFrame], bool] = lambda frame: True

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from bmslink.errors import Refused
@@ -57,22 +56,15 @@ class JBDSwitches(Switches[JBDFrame]):
                 self._ours = 0
             self._known = self._shown
 
-    def sending(self, step: WriteCommand[JBDFrame]) -> WriteCommand[JBDFrame]:
-        """A frame leaves; where it is an E1, what was known before is old. What somebody else has
-        locked from here since it was made stays locked."""
-        if step.frame.code != _FETS:
-            return step
-        locks = step.frame.data[-1]
-        for switch, on in step.others.items():
-            if on and self._ours & _LOCKS[switch]:
-                locks |= _LOCKS[switch]
-                frame = write_request(_FETS, bytes((0, locks)))
-                step = replace(step, frame=frame, others={**step.others, switch: False})
+    def sent(self, frame: JBDFrame) -> None:
+        """A frame is next to leave; where it is an E1, what was known before is old."""
+        if frame.code != _FETS:
+            return
+        locks = frame.data[-1] & 3
         if (self._shown or 0) & ~locks:  # it frees one, which what was shown does not know
             self._shown_at = float("-inf")
         self._known, self._ours = None, locks
         self._sent_at = asyncio.get_running_loop().time()
-        return step
 
     async def command(self, command: Command) -> WriteCommand[JBDFrame]:
         """Register E1: bit 0 locks charging, bit 1 discharging.
