@@ -15,6 +15,7 @@ from bmslink.simulation.console import execute, execute_on
 from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.pack.surroundings import HAPPENINGS
 from bmslink.simulation.transport import make_device
+from bmslink.simulation.wire import FAULTS
 from bmslink.testing import SimulatedPack
 
 CHARGE, DISCHARGE, BALANCE = Switch
@@ -221,6 +222,12 @@ def test_each_is_begun_and_ended_by_a_line_and_for_one_pack_of_a_line(name: str)
     assert device.packs[2].around.boots == 1, "what was ended before its time does not happen"
 
 
+def test_help_lists_the_faults_in_a_line_each() -> None:
+    lines = execute(Pack(load="idle"), "help fault").splitlines()
+    assert [line.split()[0] for line in lines] == list(FAULTS)
+    assert set(HAPPENINGS) < set(FAULTS)
+
+
 @pytest.mark.parametrize(
     ("line", "why"),
     [
@@ -240,6 +247,7 @@ def test_each_is_begun_and_ended_by_a_line_and_for_one_pack_of_a_line(name: str)
         ("fault alternator:x", "1 to 1000"),
         ("fault app:charge", "is written app"),
         ("fault command_late maybe", "is one of off"),
+        ("help wire", "is one of fault"),
     ],
 )
 def test_wrong_lines_change_nothing(line: str, why: str) -> None:

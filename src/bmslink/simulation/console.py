@@ -11,6 +11,7 @@ from bmslink.model import Condition, Switch
 from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.pack.surroundings import HAPPENINGS, LIMITS
 from bmslink.simulation.transport import SimDevice
+from bmslink.simulation.wire import FAULTS
 
 __all__ = ["COMMANDS", "Faults", "execute", "execute_on", "raised"]
 
@@ -98,7 +99,11 @@ def _condition(text: str) -> Condition:
     return Condition(_choice(text, "The condition", tuple(Condition)))
 
 
-def _help(_: _Call) -> str:
+def _help(call: _Call) -> str:
+    if call.words:
+        _choice(call.words[0], "What is explained", ("fault",))
+        width = max(map(len, FAULTS))
+        return "\n".join(f"{name:<{width}}  {does}" for name, does in FAULTS.items())
     width = max(len(row.usage) for row in COMMANDS.values())
     return "\n".join(f"{row.usage:<{width}}  {row.summary}" for row in COMMANDS.values())
 
@@ -194,7 +199,7 @@ def _advance(call: _Call) -> None:
 
 
 _ROWS = (
-    _ConsoleCommand("help", "list the commands", (0,), _help),
+    _ConsoleCommand("help [fault]", "list the commands, or the faults", (0, 1), _help),
     _ConsoleCommand("state", "what a perfect BMS would say now, one line of JSON", (0,), _state),
     _ConsoleCommand("cell N VOLTS|auto", "hold what is measured of a cell", (2,), _cell),
     _ConsoleCommand("temperature NAME C|auto|broken", "hold or break a probe", (2,), _temperature),
