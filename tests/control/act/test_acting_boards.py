@@ -47,6 +47,8 @@ class Acting:
         self.said: list[str] = []
         self.greeted = False
         self.disk = True
+        self.alive: dict[str, bool] = {}
+        """Whether something carries limits to the charger."""
 
     @property
     def now(self) -> float:
@@ -80,9 +82,11 @@ class Acting:
         facts = reading and facts_of(reading, decision, states=states, greeted=self.greeted)
         self.greeted = self.greeted and reading is None
         result = reconcile(
-            self.ledger, decision, facts, {}, self.now, mandate=self.mandate, numbers=QUICK,
+            self.ledger, decision, facts, self.alive, self.now, mandate=self.mandate, numbers=QUICK,
             requests=requests, disk=self.disk,
         )  # fmt: skip
+        if self.alive:
+            self.pack.set_limits(ccl=0.0 if demand >= Demand.ZERO else 100.0)
         self.ledger = result.ledger
         self.said += [remark.what for remark in result.remarks]
         for command in result.commands:
@@ -218,3 +222,36 @@ async def test_a_late_effect_is_ours(protocol: str) -> None:
         assert "foreign_off" not in program.said
         program.pack.repair("command_late")
         assert await program.cycles(FREE, 16) == [True]
+
+
+@pytest.mark.parametrize("alternator", [False, True])
+@pytest.mark.parametrize("protocol", [name for name in DIALECTS if name != "jk04"])
+async def test_it_opens_without_current_where_a_sink_obeys(protocol: str, alternator: bool) -> None:
+    """Limits go to zero first; an alternator, which follows slowly, is waited for longer."""
+    async with acting(protocol) as program:
+        pack, program.alive = program.pack, {"charge": True}
+        program.mandate = msgspec.structs.replace(
+            program.mandate, alternator=alternator, capacity=100.0
+        )
+        if alternator:
+            pack.set_alternator(60.0)
+        else:
+            pack.set_load(50.0)
+        await program.cycles(FREE, 4)
+        assert (pack.truth().current or 0.0) > 40.0
+        assert await program.cycles(Demand.OPEN, 8) == [False]
+        assert not program.on
+        assert (pack.counters["opened_under_load"], pack.counters["load_dumps"]) == (0, 0)
+        assert ("pre_alarm" in program.said) is alternator
+
+
+@pytest.mark.parametrize("protocol", ["jk02", "jbd", "daly-a5"])
+async def test_a_charger_that_disobeys_is_cut_off_in_time(protocol: str) -> None:
+    """Who obeys no limit does not keep the switch closed."""
+    async with acting(protocol) as program:
+        program.alive = {"charge": True}
+        program.pack.disobey_limits()
+        program.pack.set_load(50.0)
+        await program.cycles(FREE, 3)
+        assert await program.cycles(Demand.OPEN, 4) == [False]
+        assert program.pack.counters["opened_under_load"] == 1
