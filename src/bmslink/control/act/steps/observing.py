@@ -86,7 +86,7 @@ def _shows_on(record: Record, now: float, *, restarted: bool, numbers: ActingNum
     order = record.order
     if order is not None and order.pending:
         if order.on:
-            if order.over and now - order.at <= numbers.settle:
+            if order.over and now - order.at <= numbers.settle and not restarted:
                 return Observed(record, Found.NOTHING)
             done = _change(order, read_back=True)
             return Observed(_free(record, Owner.UNKNOWN, done), Found.GIVEN_BACK)
