@@ -194,8 +194,8 @@ def _read(world: World, side: Side, *, first: bool) -> None:
         side.clashes = (*recent, now)
         if len(side.clashes) > 1 and not side.down:
             side.down, side.person = True, False
-    before = first and side.off_at is not None and side.off_at < world.started
-    over = before or side.off_at is None or now - side.off_at > numbers.settle
+    anew = first or world.rebooted  # what restarted has nothing under way any more
+    over = anew or side.off_at is None or now - side.off_at > numbers.settle
     side.unread = side.unread and not over
     if side.own_off and (over or side.shown_off):
         side.own_off = False
@@ -204,7 +204,7 @@ def _read(world: World, side: Side, *, first: bool) -> None:
     side.foreign = side.foreign_shown = False
     on_at = -math.inf if side.on_at is None else side.on_at
     early = side.on_over and now - on_at <= numbers.settle
-    if not early or (first and on_at <= world.started):
+    if not early or anew:
         side.over = None if side.coming_on else side.over
         side.coming_on, side.vain = False, 0
 
