@@ -124,6 +124,7 @@ def forget_reading(side: Side, old: Side) -> None:
     switched off then was somebody else. It stays off until a person switches it on."""
     for name in _MEMORY:
         setattr(side, name, getattr(old, name))
+    side.foreign = side.foreign and (side.foreign_shown or could_be_told(side))
 
 
 _MEMORY = ("shown", "shown_off", "own_off", "unread", "prior", "foreign_shown", "over", "on_over",
@@ -167,7 +168,8 @@ def judge_cycle(
         _judge_latency(world, facts, requests, result)
     if any(isinstance(request, Resume) for request in requests):
         for side in world.sides:
-            side.down, side.clashes = False, ()
+            if side.down:
+                side.down, side.clashes = False, ()
 
 
 def _read(world: World, side: Side, *, first: bool) -> None:
@@ -191,9 +193,9 @@ def _read(world: World, side: Side, *, first: bool) -> None:
         recent = tuple(t for t in side.clashes if now - t < numbers.clash_window)
         side.clashes = (*recent, now)
         if len(side.clashes) > 1 and not side.down:
-            side.down, side.person, side.answered = True, False, True
-    before = first and side.off_at is not None and side.off_at < world.started
-    over = before or side.off_at is None or now - side.off_at > numbers.settle
+            side.down, side.person = True, False
+    anew = first or world.rebooted  # what restarted has nothing under way any more
+    over = anew or side.off_at is None or now - side.off_at > numbers.settle
     side.unread = side.unread and not over
     if side.own_off and (over or side.shown_off):
         side.own_off = False
@@ -202,8 +204,9 @@ def _read(world: World, side: Side, *, first: bool) -> None:
     side.foreign = side.foreign_shown = False
     on_at = -math.inf if side.on_at is None else side.on_at
     early = side.on_over and now - on_at <= numbers.settle
-    if not early or (first and on_at <= world.started):
-        side.coming_on, side.vain, side.over = False, 0, None
+    if not early or anew:
+        side.over = None if side.coming_on else side.over
+        side.coming_on, side.vain = False, 0
 
 
 def _people(world: World, requests: Sequence[Request]) -> dict[str, set[str]]:

@@ -52,10 +52,15 @@ MUTANTS = (
     ),
     Mutant(_ON, "if record.down is not None:", "if False:", "test_after_a_stand_down"),
     Mutant(
-        _ON, "if wish.demand != Demand.FREE:", "if wish.demand >= Demand.OPEN:", "plain all 4"
+        _ON, "if wish.demand != Demand.FREE:", "if wish.demand >= Demand.OPEN:", "test_a_mirror_and_a_curve"
     ),
     Mutant(_ON, " or run.good < numbers.good_samples:", ":", "plain core 5"),
-    Mutant(_ON, " or not record.confirmed:", ":", "plain core 6"),
+    Mutant(
+        _ON,
+        "if facts.shown(name) is not False or not record.confirmed:",
+        "if False:",
+        "test_an_off_that_is_not_read_back",
+    ),
     Mutant(_ON, "if name in facts.protected:", "if False:", "test_a_protection_of_the_bms"),
     Mutant(_ON, "run.started + numbers.after_start,", "now,", "plain core 5"),
     Mutant(
@@ -92,19 +97,13 @@ MUTANTS = (
     ),
     Mutant(
         _SEE,
-        "if order.over and now - order.at <= numbers.settle:\n                return",
-        "if False:\n                return",
+        "if order.over and now - order.at <= numbers.settle and not restarted:",
+        "if False:",
         "plain core 6",
     ),
     Mutant(_SEE, "if now - order.last <= numbers.settle:", "if True:", "plain core 5"),
     Mutant(_SEE, "if not record.confirmed:\n            return", "if True:\n            return",
            "plain core 6"),
-    Mutant(
-        _SEE,
-        "_change(record, own=False, confirmed=False, prior=None, owner=Owner.FOREIGN)",
-        "_change(record, owner=Owner.FOREIGN)",
-        "plain core 6",
-    ),
     Mutant(
         _SEE,
         "record, own=False, confirmed=False, prior=None, futile=0, owner=owner, order=order",

@@ -256,7 +256,7 @@ def _constant(world: World) -> None:
     for _ in range(8):  # longer than an opening waits
         world.cycle()
     ons, offs = world.ons, world.offs
-    for seconds in (2.0, 2.0, 60.0, 600.0):
+    for seconds in (2.0, 2.0, 62.0, 62.0, 62.0, 600.0):
         world.cycle(seconds)
     if world.offs > offs:
         raise Broken("A6", "an off is sent though nothing changed")

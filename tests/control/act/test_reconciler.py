@@ -214,6 +214,9 @@ def test_an_unverified_off_is_repeated_then_once_a_minute() -> None:
 def test_a_mirror_and_a_curve_send_nothing(demand: Demand) -> None:
     bench = Bench()
     assert bench.wait(decided(demand, demand), 120) == []
+    bench(decided(TRIP))
+    assert bench.wait(decided(demand), 600) == [], "nor do they let anything be switched on"
+    assert bench(decided()) == [ON]
 
 
 def test_old_data_send_nothing_and_give_nothing_back() -> None:
@@ -292,6 +295,17 @@ def test_an_off_by_another_frame_is_given_back_by_a_person_only() -> None:
     bench.wait(decided(), 600)
     assert bench.on == {"charge": True, "discharge": False, "balance": True}
     assert bench(decided(), PersonOn("discharge", "anna")) == [("discharge", True)]
+
+
+def test_an_off_that_is_not_read_back_is_not_given_back() -> None:
+    bench = Bench()
+    bench(decided(TRIP))
+    bench.facts = {"charge": None}
+    assert bench.wait(decided(), 600) == []
+    assert bench.ledger.charge.order is not None
+    assert bench.ledger.charge.order.read_back is None, "not known is not done"
+    bench.facts = {}
+    assert bench(decided()) == [ON]
 
 
 def test_what_was_certainly_not_sent_claims_nothing() -> None:

@@ -86,12 +86,12 @@ def _shows_on(record: Record, now: float, *, restarted: bool, numbers: ActingNum
     order = record.order
     if order is not None and order.pending:
         if order.on:
-            if order.over and now - order.at <= numbers.settle:
+            if order.over and now - order.at <= numbers.settle and not restarted:
                 return Observed(record, Found.NOTHING)
             done = _change(order, read_back=True)
             return Observed(_free(record, Owner.UNKNOWN, done), Found.GIVEN_BACK)
         if not record.confirmed:
-            return _contradicted(record, order, now, numbers)
+            return _contradicted(record, order, now, numbers, over=restarted)
         order = _change(order, read_back=False)  # it was sent to a switch that was off
     if record.own:  # and confirmed: an off that is not is pending
         found = Found.FORGOT if restarted else Found.CLASH
@@ -108,11 +108,13 @@ def _free(record: Record, owner: Owner, order: Order | None) -> Record:
     )
 
 
-def _contradicted(record: Record, order: Order, now: float, numbers: ActingNumbers) -> Observed:
-    """The board does not show yet what a command asked for."""
+def _contradicted(
+    record: Record, order: Order, now: float, numbers: ActingNumbers, *, over: bool = False
+) -> Observed:
+    """The board does not show yet what a command asked for. `over`: it will not any more."""
     order = _change(order, against=order.against + 1)
     found = Found.NO_EFFECT if order.against == numbers.no_effect_polls else Found.NOTHING
-    if now - order.last <= numbers.settle:
+    if now - order.last <= numbers.settle and not over:
         return Observed(_change(record, order=order), found)
     order = _change(order, read_back=False)
     if order.on:
