@@ -211,7 +211,7 @@ class Lending(_Away):
             finally:
                 watch.cancel()
                 self._write = None
-                board.link.pauses += 1  # another board may be there by now
+                board.link.continuity.pauses += 1  # another board may be there by now
             await pack.turns.offs_done()  # nothing of ours goes between its question and its frame
             with board.guarding():
                 if board.driver.settings is not None:
