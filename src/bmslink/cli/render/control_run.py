@@ -7,7 +7,7 @@ from datetime import datetime
 
 from bmslink.cli.render.backtest import duration
 from bmslink.cli.render.clean import clean
-from bmslink.cli.render.explain import moment
+from bmslink.cli.render.explain import PHASES, moment
 from bmslink.control.audit import FREE
 from bmslink.control.decide.decision import Decision, Event
 from bmslink.control.status import Run
@@ -17,6 +17,7 @@ __all__ = ["change", "run"]
 _PERMITS = ("charge", "discharge", "balance")
 _LIMITS = (("cvl", "CVL", "V"), ("ccl", "CCL", "A"), ("dcl", "DCL", "A"))
 _TOGETHER = ("missing", "measured")
+_BALANCING = {"trip": "balancing waits", "release": "balancing waits no longer"}
 _MOST_SEEN = 6
 LINK_DEAD = (
     "With the link to a BMS dead, no host can move its switches: only what carries the limits out, "
@@ -35,10 +36,19 @@ def change(decision: Decision, now: datetime, label: str) -> Iterator[str]:
     stale = "  no fresh data" if decision.stale else ""
     yield f"{now.astimezone():%H:%M:%S}  {label}{permits}  {limits}{stale}"
     for event in decision.events:
-        if event.what not in _TOGETHER:
+        if event.what not in _TOGETHER and not _of_balancing(event):
             yield f"          {event.what}  {event.policy}: {clean(event.text)}"
+    for what, words in _BALANCING.items():
+        told = [e.text for e in decision.events if e.what == what and _of_balancing(e)]
+        if told:
+            yield f"          {words}: {clean('; '.join(told))}"
     for what in _TOGETHER:
         yield from _together([event for event in decision.events if event.what == what])
+
+
+def _of_balancing(event: Event) -> bool:
+    """A rule about when to balance: no fault, and a healthy pack comes and goes all day."""
+    return event.what in _BALANCING and event.policy.startswith("balance_")
 
 
 def _together(events: list[Event]) -> Iterator[str]:
@@ -81,10 +91,14 @@ def run(found: Run, now: float) -> Iterator[str]:
             yield f"    {clean(pack.error)}"
         if pack.permits:
             yield "    " + "  ".join(f"{k} {_word(v)}" for k, v in pack.permits.items())
-            yield "    " + "  ".join(
-                f"{title} {pack.limits[name]:g} {unit}{_by(pack.binding.get(name, ''))}"
-                for name, title, unit in _LIMITS
-                if name in pack.limits
+            yield (
+                "    "
+                + "  ".join(
+                    f"{title} {pack.limits[name]:g} {unit}{_by(pack.binding.get(name, ''))}"
+                    for name, title, unit in _LIMITS
+                    if name in pack.limits
+                )
+                + (f"  {PHASES[pack.phase]}" if pack.phase in PHASES else "")
             )
         for text in pack.policies:
             yield f"    {clean(text)}"

@@ -92,8 +92,8 @@ class LedgerStore:
 
     def save(self, ledger: Ledger, now: float) -> Future[bool]:
         """Have it written, and wait for nothing: the result says whether it is on the disk. One
-        that was not begun yet is left out, because the newer one holds all of it; both then have the
-        same result."""
+        that was not begun yet is left out, because the newer one holds all of it; both then have
+        the same result."""
         data = msgspec.json.encode(save_ledger(ledger, now))
         with self._change:
             done = Future[bool]() if self._next is None else self._next[1]

@@ -9,13 +9,13 @@
 
 A derating curve has no state: it is the fraction that the last good value leaves. Trips are the
 only state machine. Between release and trip nothing changes. Only a fresh, good value releases; a
-suspect, missing or old one holds what is, and what began as a violation and is never refuted counts
-as confirmed.
+suspect, missing or old one holds what is. What began as a violation and no later reading refutes
+counts as confirmed; silence neither confirms nor refutes it.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from collections.abc import Iterable
 
 import msgspec
 
@@ -30,7 +30,9 @@ __all__ = [
     "advance",
     "at_ease",
     "fraction_at",
+    "goes_on",
     "in_words",
+    "pass_over",
     "reset",
     "unmeasured",
 ]
@@ -46,7 +48,8 @@ class PolicyTiming(msgspec.Struct, frozen=True):
     derate_after: float
     """Data older than this lowers the limits (S2)."""
     confirm_within: float
-    """A violation that nothing refutes for so long is confirmed."""
+    """A violation that no reading refutes for so long is confirmed; and so much of the time between
+    two readings that both show it counts."""
 
     @staticmethod
     def of(poll: float) -> PolicyTiming:
@@ -80,6 +83,8 @@ class PolicyRule(msgspec.Struct, frozen=True, kw_only=True):
     load_delay: float
     curve: tuple[tuple[float, float], ...] | None
     """Signed quantity and fraction, by rising quantity."""
+    most: float = 1.0
+    """What the curve leaves at most."""
     basis: str
     """Where the threshold comes from, in words; empty: from the policy."""
     acts: bool
@@ -118,11 +123,18 @@ class State(msgspec.Struct, kw_only=True):
     """Whether it was measured under load."""
     cause: str = ""
     """Why it tripped, in words."""
+    version: int = 0
+    """Another one: what it asks and says may be another."""
 
     @property
-    def idle(self) -> bool:
-        """Nothing is under way."""
-        return not self.tripped and self.since is None and self.missing_since is None
+    def at_rest(self) -> bool:
+        """Nothing is under way, and nothing is limited."""
+        return (
+            self.since is None
+            and self.missing_since is None
+            and not self.tripped
+            and self.fraction == 1.0
+        )
 
 
 def advance(
@@ -142,6 +154,7 @@ def advance(
     """Judge one value; gives back what happened: `trip`, `release`, `latch`, `missing`,
     `measured`, or nothing. `applies` is the gate, `over` the gate that releases; `None`: it cannot
     tell."""
+    state.version += 1
     curved = rule.curve is not None  # a curve is a fraction of the moment, and never trips
     beyond = not curved and value is not None and value * rule.sign >= rule.trip
     event = ""
@@ -155,9 +168,9 @@ def advance(
             state.inside = None
         elif beyond and applies and state.since is None:
             state.since = now
-        event = _miss(rule, state, quality, now, timing)
-    if state.tripped or state.since is None:
-        return event
+        event = _miss(rule, state, quality, now, timing) if fresh else ""
+    if state.tripped or state.since is None or not (fresh or rule.timeless):
+        return event  # what nobody measured confirms nothing
     held = now - state.since
     if rule.load_delay:
         if quality == GOOD:
@@ -169,6 +182,27 @@ def advance(
     if state.count < rule.policy.samples and held < timing.confirm_within:
         return event
     return _trip(rule, state, _cause(rule, value, sample, held), now)
+
+
+def goes_on(rule: PolicyRule, state: State, signed: float) -> bool:
+    """Whether a rule goes on as it is by a good value of now, with its gate open, as most do most
+    of the time: tripped, and not inside `release`; or as a curve. Then nothing else is to be done.
+    """
+    if state.missing_since is not None:
+        return False
+    value = signed * rule.sign
+    if state.tripped:
+        if signed <= rule.release or rule.release_gate is not None:
+            return False
+        if rule.policy.off_samples == 1 or signed >= rule.trip:
+            state.inside, state.refuted = None, 0
+    elif rule.curve is None:
+        return False
+    elif value != state.value or not state.applies:
+        state.fraction = fraction_at(rule.curve, signed)
+        state.version += 1
+    state.seen, state.value, state.applies = True, value, True
+    return True
 
 
 def _judge(
@@ -196,7 +230,8 @@ def _judge(
         state.fraction = fraction_at(rule.curve, value * rule.sign)
         return "measured" if was_missing else ""
     if state.tripped:
-        counts = (applies or rule.policy.holds) and not over
+        # a gate that releases (part empty, by a charge that drifts) says nothing while it is full
+        counts = (applies or rule.policy.holds) and not (over and value * rule.sign < rule.trip)
         if counts and value * rule.sign > rule.release:
             if beyond or rule.policy.off_samples == 1:
                 state.inside, state.refuted = None, 0
@@ -229,6 +264,23 @@ def _released(rule: PolicyRule, state: State, now: float) -> bool:
     state.tripped, state.since, state.count, state.inside = False, None, 0, None
     state.cause = ""
     return True
+
+
+def pass_over(
+    pairs: Iterable[tuple[PolicyRule, State]], last: float | None, now: float, timing: PolicyTiming
+) -> None:
+    """A reading ends the silence since `last`. No more of it counts than may lie between two
+    readings that confirm each other: what was on its way to a trip goes on from where it was."""
+    unknown = 0.0 if last is None else now - last - timing.confirm_within
+    if unknown <= 0:
+        return
+    for rule, state in pairs:
+        if rule.timeless:
+            continue
+        if state.since is not None:
+            state.since += unknown
+        if state.missing_since is not None:
+            state.missing_since += unknown
 
 
 def _miss(
@@ -277,29 +329,27 @@ def reset(rule: PolicyRule, state: State) -> str:
         return f"{rule.name} cannot be reset while its cause lasts: {state.cause}."
     state.latched = False
     state.trips = []
+    state.version += 1
     return ""
 
 
 def fraction_at(curve: tuple[tuple[float, float], ...], x: float) -> float:
     """Straight lines between the points, the end values beyond them."""
-    index = bisect_right(curve, x, key=_first)
-    if index == 0:
-        return curve[0][1]
-    if index == len(curve):
-        return curve[-1][1]
-    (x0, y0), (x1, y1) = curve[index - 1], curve[index]
-    return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+    x0, y0 = curve[0]
+    if x <= x0:
+        return y0
+    for x1, y1 in curve:
+        if x < x1:
+            return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+        x0, y0 = x1, y1
+    return y0
 
 
 def at_ease(rule: PolicyRule, state: State) -> bool:
     """Nothing is amiss: its curve leaves the most that it ever leaves, be that less than 100 %."""
     if state.tripped or state.missing:
         return False
-    return rule.curve is None or state.fraction >= max(y for _, y in rule.curve)
-
-
-def _first(point: tuple[float, float]) -> float:
-    return point[0]
+    return rule.curve is None or state.fraction >= rule.most
 
 
 def in_words(quantity: Quantity, value: float) -> str:

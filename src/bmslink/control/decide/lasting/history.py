@@ -21,6 +21,7 @@ CURRENT_PICKUP = 1.05
 """The thermal model is at 100 % after long at this multiple of the rating."""
 _HIGHEST_RATIO = 2.0  # above it the definite-time policies act within 2 s
 _RISE_WINDOW, _GROWTH_WINDOW, _STEP = 180.0, 60.0, 10.0  # s
+_UNSEEN = 60.0  # s: in a longer silence a load may have warmed the cells by what looks like a fault
 _SHORT_CIRCUITS_WITHIN = 600.0  # s
 _LIGHT_LOAD = 0.5  # C: what warms the cells by less than a fault does
 _CLEAR_SAMPLES = 2  # a protection that one lost frame hides has not gone
@@ -135,12 +136,12 @@ class PackHistory:
         self._lead = points(found.lead)
 
     def update(self, sample: Sample, longest: float) -> None:
-        """Advance to a sample; over gaps beyond `longest` seconds nothing may cool down."""
+        """Advance to a sample; of a gap no more than `longest` seconds warm or cool anything."""
         passed = 0.0 if self._last is None else max(0.0, sample.time - self._last)
         self._last = sample.time
         self._warm(sample, passed, longest)
         self._rest(sample, passed > longest)
-        self._follow(sample)
+        self._follow(sample, passed > _UNSEEN)
         self._remember_shorts(sample)
         self._balance(sample, passed)
 
@@ -153,12 +154,10 @@ class PackHistory:
             return
         charge = size if quality else max(0.0, current)
         discharge = size if quality else max(0.0, -current)
-        fading = math.exp(-passed / self.battery.time_constant)
-        short = fading if passed <= longest else math.exp(-longest / self.battery.time_constant)
-        self.charge_heat = _heat(self.charge_heat, charge / self.charge_rating, fading, short)
-        self.discharge_heat = _heat(
-            self.discharge_heat, discharge / self.discharge_rating, fading, short
-        )
+        # of a silence nobody knows what flowed: more than `longest` neither warms nor cools
+        fading = math.exp(-min(passed, longest) / self.battery.time_constant)
+        self.charge_heat = _heat(self.charge_heat, charge / self.charge_rating, fading)
+        self.discharge_heat = _heat(self.discharge_heat, discharge / self.discharge_rating, fading)
 
     def _rest(self, sample: Sample, gap: bool) -> None:
         current = sample.current
@@ -167,9 +166,9 @@ class PackHistory:
         elif self._resting is None:
             self._resting = sample.time
 
-    def _follow(self, sample: Sample) -> None:
+    def _follow(self, sample: Sample, unseen: bool) -> None:
         now = sample.time
-        if self._explained(sample):
+        if unseen or self._explained(sample):
             self._warming.clear()
             self.rise = None
         elif not sample.quality["temperatures"] and sample.probes:
@@ -229,10 +228,10 @@ class PackHistory:
                 self._balanced += amps * min(passed, _LONGEST_STEP) / 3600
 
 
-def _heat(before: float, ratio: float, fading: float, short: float) -> float:
+def _heat(before: float, ratio: float, fading: float) -> float:
     """First-order heating towards the square of the current, %."""
     goal = 100 * min(_HIGHEST_RATIO, ratio / CURRENT_PICKUP) ** 2
-    return goal + (before - goal) * (fading if goal > before else short)
+    return goal + (before - goal) * fading
 
 
 def _slope(
