@@ -133,7 +133,8 @@ class ServedPack:
 
     def tell(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None:
         """Publish an event of this pack."""
-        (_log.warning if alarm else _log.info)("%s: %s", self.name, text)
+        loud = alarm and what != "policy"
+        (_log.warning if loud else _log.info)("%s: %s", self.name, text)
         self._feed.publish("event", self.name, PackEvent(what, text, alarm, data))
 
     # -- commands --------------------------------------------------------------------------------
