@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import re
 import shutil
 import signal
 import stat
@@ -21,9 +22,11 @@ from bmslink.runtime.service import Service
 from bmslink.runtime.service_file import load_plan
 from bmslink.runtime.unit import Installation, sysusers, unit
 from cli_support import Cli, environment, finish, start
+from support import ROOT
 
 FAST = "sim://jbd?cells=4&gap=0"
 SYSTEMD = shutil.which("systemd-analyze")
+HADOLINT = shutil.which("hadolint")
 
 
 @pytest.fixture
@@ -116,6 +119,18 @@ def test_what_cannot_be_served(cli, file):
     cli("serve", FAST, "--trace", "x").failed(2, "bmslink capture")
 
 
+def test_the_file_in_the_docs_can_be_served(tmp_path):
+    text = (ROOT / "docs" / "service.md").read_text()
+    (block,) = [b for b in re.findall(r"```toml\n(.*?)```", text, re.DOTALL) if "[service]" in b]
+    lines = [line.removeprefix("# ") for line in block.splitlines() if "policies" not in line]
+    path = tmp_path / "bmslink.toml"
+    path.write_text("\n".join(lines))
+    plan = load_plan((), path)
+    assert plan.packs[0].interval == 2
+    assert plan.options.tcp == "127.0.0.1:8720"
+    assert plan.options.hosts == ("van.lan",)
+
+
 @pytest.mark.slow
 def test_a_process_says_ready_reloads_and_ends_cleanly(file):
     for number, code in ((signal.SIGTERM, 0), (signal.SIGINT, 130)):
@@ -156,6 +171,13 @@ def test_systemd_takes_the_unit_and_finds_it_tight(tmp_path):
     assert checked(text, tmp_path, "verify") == ""
     report = checked(text, tmp_path, "security", "--offline=yes", "--threshold=20")
     assert "Overall exposure level" in report
+
+
+@pytest.mark.skipif(HADOLINT is None, reason="hadolint is not on this machine")
+def test_the_container_file_is_clean():
+    path = ROOT / "examples" / "container" / "Containerfile"
+    done = subprocess.run([str(HADOLINT), str(path)], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stdout
 
 
 def test_the_unit_says_what_the_service_needs():

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from asgi_support import LOCAL, STRANGER, App, ask
 
-from bmslink.errors import GateError, LinkTimeout
+from bmslink.errors import BmsError, GateError, LinkTimeout
 from bmslink.runtime.api.answers import answer
 from bmslink.runtime.api.guard import BODY_TIME, LONGEST_BODY, Access, RequestGuard
 from bmslink.runtime.api.peer import Peer
@@ -176,6 +176,7 @@ async def test_too_many_requests_never_refuse_a_switch():
     seen = [(await ask(guard, "GET", "/x")).status for _ in range(RATES["any"][0] + 5)]
     assert seen.count(429) == 5
     assert (await ask(guard, "POST", "/api/v1/packs/van/switch", {"on": False})).status == 200
+    assert (await ask(guard, "POST", "/api/v1/packs/van/lend/ab12", {})).status == 200
     other = Peer(local=True, uid=1001)
     assert (await ask(guard, "GET", "/x", peer=other)).status == 200
     await asyncio.sleep(1)
@@ -196,6 +197,7 @@ async def test_what_goes_wrong_inside_is_an_answer(problem, status, words):
 
     got = await ask(guarded(broken), "GET", "/x")
     assert got.status == status
+    assert ("kind" in got.values) == isinstance(problem, BmsError)
     assert words in got.values["error"]
     assert "secret detail" not in got.body.decode()
 

@@ -22,6 +22,7 @@ from bmslink.errors import (
     VerifyError,
 )
 from bmslink.jsonable import to_json
+from bmslink.service_errors import error_form
 
 __all__ = [
     "Refusal",
@@ -97,10 +98,9 @@ def of_refusal(refusal: Refusal) -> Response:
 
 
 def of_bms_error(problem: BmsError) -> Response:
-    """The answer where a pack, its link or a check failed; `kind` is the class of the error, so
-    that a client raises the same."""
+    """The answer where a pack, its link or a check failed, from which a client raises the same."""
     status = next(code for kind, code in _STATUS if isinstance(problem, kind))
-    return error(status, str(problem), kind=type(problem).__name__)
+    return answer({"hint": "", **error_form(problem)}, status)
 
 
 def internal() -> Response:

@@ -217,7 +217,8 @@ def _lent(request: Request) -> dict[str, Lending | Release | CaptureFeed]:
 
 def _end(request: Request, kind: type[Lending | Release]) -> int:
     pack = pack_of(request)
-    mine = [e for e in _lent(request).values() if isinstance(e, kind) and e.pack is pack]
+    lent = [e for e in _lent(request).values() if isinstance(e, (Lending, Release))]
+    mine = [e for e in lent if isinstance(e, kind) and e.pack is pack]
     for each in mine:
         each.end("given back")
     return len(mine)

@@ -158,6 +158,7 @@ class RequestGuard:
 
 
 def _kind(path: str) -> Kind:
+    """What a request is counted as."""
     if path.endswith("/switch"):
         return "off"
     return "line" if _LENT.search(path) else "any"

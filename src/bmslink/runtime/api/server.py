@@ -8,11 +8,14 @@ import contextlib
 import json
 import logging
 import socket
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 from bmslink.runtime.api.guard import LONGEST_HEAD
 from bmslink.runtime.api.peer import UNKNOWN, Peer, peer_of_socket
@@ -32,6 +35,11 @@ _KEEP_ALIVE = 5  # s between two requests on one connection
 _GOODBYE = 1  # s for answers under way when the service stops
 _UNREAD = 1 << 14  # bytes that wait for a client in this process, besides what the kernel holds
 
+_BACKLOG = 128  # connections that wait to be accepted, and are accepted at once
+
+_COUNTS: WeakKeyDictionary[ServerState, Counter[str]] = WeakKeyDictionary()
+"""Connections by group, of each server."""
+
 for _name in ("uvicorn", "uvicorn.error"):
     logging.getLogger(_name).addHandler(logging.NullHandler())  # its words are not ours
 
@@ -40,6 +48,7 @@ class _Connection(H11Protocol):
     """One connection: it knows its peer."""
 
     peer: Peer = UNKNOWN
+    _counted = False
     _head: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
 
@@ -55,13 +64,21 @@ class _Connection(H11Protocol):
         transport.set_write_buffer_limits(high=_UNREAD)
         self.peer = peer_of_socket(transport.get_extra_info("socket"))
         self.app_state = {**self.app_state, "peer": self.peer}
-        others = sum(isinstance(c, _Connection) and c.group == self.group for c in self.connections)
-        if others > MOST_CONNECTIONS:  # this one is among them
+        counts = _COUNTS.setdefault(self.server_state, Counter())
+        if counts[self.group] >= MOST_CONNECTIONS:
             transport.abort()
-        else:
-            self._watch_head()
+            return
+        counts[self.group] += 1
+        self._counted = True
+        self._watch_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._counted:
+            self._counted = False
+            counts = _COUNTS[self.server_state]
+            counts[self.group] -= 1
+            if not counts[self.group]:
+                del counts[self.group]
         for timer in (self._head, self._unread):
             if timer is not None:
                 timer.cancel()
@@ -131,6 +148,7 @@ async def serve_http(app: ASGIApp, sockets: Sequence[socket.socket]) -> None:
         server_header=False,
         date_header=False,
         h11_max_incomplete_event_size=LONGEST_HEAD,
+        backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=_GOODBYE,
     )
