@@ -73,9 +73,7 @@ def test_servers_are_one_place_by_all_their_names(folder: Path) -> None:
 def test_another_address_of_an_owned_line_is_refused(folder: Path) -> None:
     with listening(folder):
         announce(folder, SERIAL)
-        with pytest.raises(
-            PortBusy, match=r"owns this line for pack0, .* not serve address 3"
-        ):
+        with pytest.raises(PortBusy, match=r"owns this line for pack0, .* not serve address 3"):
             find(resolve(f"{SERIAL[:-1]}3"))
 
 
