@@ -210,3 +210,45 @@ async def test_two_protocols_or_another_address_of_a_place_are_told_apart(
         with pytest.raises(TargetError, match="speaks jbd there, not daly-a5"):
             await board.open()
         assert service.healthy
+
+
+ROADS = ("ask", "look", "plan", "apply", "resume", "switch", "adjustment", "adjust")
+
+
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"frame": "dd5ae102"},
+        {"what": "everything", "switch": "all", "on": False},
+        {"what": 3, "switch": "charge", "on": "no"},
+        {"wanted": {"cell_ovp": [3.6]}, "on": 0},
+        {"profile": 3, "backup": {"slots": {}}, "agreed_to": 5, "clock": "soon"},
+        {"undo": {"since": "x"}, "waive": "all", "soc": "full"},
+        {"waive": ["all"], "switch": "charge", "on": True, "clock": "2026-05-01T12:00"},
+    ],
+)
+async def test_wishes_that_make_no_sense_are_refused_and_nothing_is_sent(
+    road: str, wish: dict[str, object]
+) -> None:
+    async with served(JBD) as service, bmslink.connect(JBD) as device:
+        (pack,) = service.packs.values()
+        sent: list[bytes] = []
+        with pack.board.tap.listening(lambda way, data: sent.append(data) if way == "tx" else None):
+            client = device.board._client
+            status, found = await client.ask("POST", f"/api/v1/packs/jbd/{road}", wish)
+        assert 400 <= status < 500, found
+        assert found["error"]
+        assert "mistake" not in found["error"]
+        assert not [frame for frame in sent if frame[1] == 0x5A and frame[2] not in (0, 1)]
+
+
+async def test_a_plan_of_another_fingerprint_is_not_done() -> None:
+    async with served(JBD), bmslink.connect(JBD) as device:
+        for wish in (
+            {"wanted": {"cell_ovp": 3.6}},
+            {"wanted": {"cell_ovp": 3.6}, "fingerprint": "x"},
+        ):
+            status, found = await device.board._client.ask("POST", "/api/v1/packs/jbd/apply", wish)
+            assert (status, found["kind"]) == (409, "GateError")
+        assert not [r for r in Journal().records() if r["event"] == "begin"]

@@ -41,7 +41,7 @@ from bmslink.storage.state import StateFolder
 from plugs import Plug, plugged_board
 from virtual_time import virtual_run
 
-PACKS = (("jbd", 120.0), ("jbd", 300.0), ("daly-a5", 600.0), ("jk-modbus", 900.0))
+PACKS = (("jbd", 120.0), ("jbd", 300.0), ("daly-a5", 600.0), ("jk-nw", 900.0))
 """Protocol and s between readings, for the weeks."""
 SLOW = 0.01
 """s that pass for a simulated pack per second: its physics would cost more than all the rest."""

@@ -364,7 +364,7 @@ class ServedPack:
     def miss(self, error: BmsError, now: float, *, lost: bool) -> None:
         """A reading that did not come."""
         self.turned = now
-        self._silent += 1
+        self._silent = 0 if lost else self._silent + 1
         self._met = False
         if lost:
             self.turns.open.clear()
