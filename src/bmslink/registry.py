@@ -90,9 +90,14 @@ def runtime_folder() -> Path:
     given = os.environ.get("BMSLINK_RUNTIME")
     if given:
         return Path(given).expanduser()
-    from platformdirs import user_runtime_path
+    from platformdirs import user_runtime_path, user_state_path
 
-    return user_runtime_path("bmslink", appauthor=False)
+    if sys.platform != "linux" or os.environ.get("XDG_RUNTIME_DIR"):
+        return user_runtime_path("bmslink", appauthor=False)
+    own = Path(f"/run/user/{os.getuid()}")  # what cron and su leave out of the environment
+    if own.is_dir():
+        return own / "bmslink"
+    return user_state_path("bmslink", appauthor=False) / "run"  # never /tmp: others may be first
 
 
 def running_version() -> str:
