@@ -139,7 +139,8 @@ class ServedPack:
 
     def tell(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None:
         """Publish an event of this pack."""
-        (_log.warning if alarm else _log.info)("%s: %s", self.name, text)
+        loud = alarm and what != "policy"
+        (_log.warning if loud else _log.info)("%s: %s", self.name, text)
         self._feed.publish("event", self.name, PackEvent(what, text, alarm, data))
 
     # -- commands --------------------------------------------------------------------------------
@@ -369,7 +370,7 @@ class ServedPack:
     def miss(self, error: BmsError, now: float, *, lost: bool) -> None:
         """A reading that did not come."""
         self.turned = now
-        self._silent += 1
+        self._silent = 0 if lost else self._silent + 1
         self._met = False
         if lost:
             self.turns.open.clear()

@@ -166,6 +166,8 @@ class PackSupervisor:
         found = {name: getattr(limits, name) for name in ("cvl", "ccl", "dcl", "dvl")}
         pack.limits = {name: limit.value for name, limit in found.items()}
         pack.binding = {name: limit.reasons[0].policy for name, limit in found.items()}
+        pack.kinds = {name: limit.kind.value for name, limit in found.items()}
+        pack.phase = decision.phase.value
         pack.policies = [*in_words(decision)]
         pack.trips += trips_in(decision, self._policies.policies)
         self._board.show(at_once=changed)
