@@ -73,9 +73,7 @@ def test_servers_are_one_place_by_all_their_names(folder: Path) -> None:
 def test_another_address_of_an_owned_line_is_refused(folder: Path) -> None:
     with listening(folder):
         announce(folder, SERIAL)
-        with pytest.raises(
-            PortBusy, match=r"owns this line for pack0, .* not serve address 3"
-        ):
+        with pytest.raises(PortBusy, match=r"owns this line for pack0, .* not serve address 3"):
             find(resolve(f"{SERIAL[:-1]}3"))
 
 
@@ -290,15 +288,3 @@ async def test_answers_that_make_no_sense_end_in_a_sentence(
 
 def test_there_is_a_system_wide_folder() -> None:
     assert Path("/run/bmslink") == registry.SYSTEM_FOLDER
-
-
-def test_the_folder_without_a_session(monkeypatch, tmp_path):
-    """Under cron and su nothing names it; a folder of /tmp could be somebody else's."""
-    for name in ("BMSLINK_RUNTIME", "XDG_RUNTIME_DIR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    there = Path(f"/run/user/{os.getuid()}")
-    wanted = there / "bmslink" if there.is_dir() else tmp_path / "bmslink" / "run"
-    assert registry.runtime_folder() == wanted
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    assert registry.runtime_folder() == tmp_path / "bmslink"

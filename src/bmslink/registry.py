@@ -1,7 +1,7 @@
 """Which running service owns which place: one small file a service, in the runtime folder.
 
-The folder is the user's own (`platformdirs`), or where BMSLINK_RUNTIME says; `/run/bmslink` is that
-of a system service. Nothing in a file is believed beyond its shape: a service counts only while its
+The folder is the user's own, or where BMSLINK_RUNTIME says; `/run/bmslink` is that of a system
+service. Nothing in a file is believed beyond its shape: a service counts only while its
 socket takes a connection, and who answers there has to say what it is. The process number is for
 people: it means nothing across containers, and another program may have it by now.
 """
@@ -90,14 +90,15 @@ def runtime_folder() -> Path:
     given = os.environ.get("BMSLINK_RUNTIME")
     if given:
         return Path(given).expanduser()
-    from platformdirs import user_runtime_path, user_state_path
+    if sys.platform == "linux":
+        # the session's, also for a job of cron, which is told nothing of it; never a temporary
+        # folder, where somebody else may have been before
+        base = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
+        if Path(base).is_dir():
+            return Path(base) / "bmslink"
+    from platformdirs import user_state_path
 
-    if sys.platform != "linux" or os.environ.get("XDG_RUNTIME_DIR"):
-        return user_runtime_path("bmslink", appauthor=False)
-    own = Path(f"/run/user/{os.getuid()}")  # what cron and su leave out of the environment
-    if own.is_dir():
-        return own / "bmslink"
-    return user_state_path("bmslink", appauthor=False) / "run"  # never /tmp: others may be first
+    return user_state_path("bmslink", appauthor=False) / "run"
 
 
 def running_version() -> str:

@@ -85,3 +85,6 @@ class Tap(Transport):
 
     def outranked(self) -> bool:
         return self.inner.outranked()
+
+    def companions(self) -> int:
+        return self.inner.companions()
