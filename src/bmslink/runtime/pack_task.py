@@ -116,15 +116,7 @@ class ServedPack:
         return self._judge
 
     def status(self) -> dict[str, Any]:
-        """What is known of it, without its reading; plain values."""
-        return {
-            **self.state(),
-            "identity": None if self.identity is None else self.identity.to_dict(),
-            "decision": None if self.decision is None else self.decision.to_dict(),
-        }
-
-    def state(self) -> dict[str, Any]:
-        """How it is; without who it is, and what its policies decided."""
+        """How it is; without what it said, who it is, and what its policies decided."""
         file, now = self.plan.policies, asyncio.get_running_loop().time()
         return {
             "name": self.name,

@@ -88,13 +88,15 @@ ROUTES = (
 
 def _whole(pack: ServedPack) -> dict[str, Any]:
     """Everything known of a pack."""
-    known = pack.status()
-    known["limits"] = known.pop("decision")
-    return {**known, "reading": None if pack.reading is None else pack.reading.to_dict()}
+    more = {"identity": pack.identity, "reading": pack.reading, "limits": pack.decision}
+    return {
+        **pack.status(),
+        **{key: None if each is None else each.to_dict() for key, each in more.items()},
+    }
 
 
 def _short(pack: ServedPack) -> dict[str, Any]:
-    known = pack.state()
+    known = pack.status()
     about = {key: known[key] for key in ("name", "target", "health", "age", "interval")}
     reading = {} if pack.reading is None else pack.reading.to_dict()
     return {**about, "reading": {key: reading[key] for key in _SHORT} if reading else None}
@@ -108,7 +110,7 @@ def _state(pack: ServedPack) -> dict[str, Any]:
         if decision is None
         else {name: getattr(decision, name).allowed for name in ("charge", "discharge", "balance")}
     )
-    return {**pack.state(), "polled": _polled(pack), "permits": permits}
+    return {**pack.status(), "polled": _polled(pack), "permits": permits}
 
 
 def _polled(pack: ServedPack) -> bool:
