@@ -128,7 +128,11 @@ class Service:
         return task is not None and task.done()
 
     def status(self) -> dict[str, Any]:
-        """What `service status` shows; plain values."""
+        """All that is known; plain values."""
+        return {**self.about(), "packs": [pack.status() for pack in self._packs.values()]}
+
+    def about(self) -> dict[str, Any]:
+        """The same without the packs."""
         return {
             "schema": 1,
             "config": None if self.plan.path is None else str(self.plan.path),
@@ -138,7 +142,6 @@ class Service:
             "shadow": True,
             "remarks": list(self.plan.remarks),
             "listeners": len(self.feed),
-            "packs": [pack.status() for pack in self._packs.values()],
         }
 
     # -- running ---------------------------------------------------------------------------------
@@ -245,6 +248,7 @@ class Service:
         return outcome
 
     def _tell(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None:
+        (_log.warning if alarm else _log.info)("%s", text)
         self.feed.publish("event", "", PackEvent(what, text, alarm, data))
 
 
