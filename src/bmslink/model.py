@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -232,7 +232,7 @@ class Reading:
             raise UsageError(f"This is no reading: {error}.") from error
         if found.time is not None and found.time.tzinfo is None:
             raise UsageError("This is no reading: its time has no zone.")
-        if not all(map(math.isfinite, _numbers(found))):
+        if not _all_finite(found):
             raise UsageError("This is no reading: one of its numbers is none.")
         return found
 
@@ -258,6 +258,10 @@ class Reading:
 
 _CONDITION_LISTS = ("alarms", "protections", "faults")
 _CONDITIONS = frozenset(Condition)
+_SINGLE = tuple(
+    f.name for f in dataclasses.fields(Reading) if f.type in ("float | None", "int | None")
+)
+"""The fields that are one number."""
 _SERIES = {"cell_voltages": "cell_voltage", "cell_resistances": "cell_resistance"}
 
 
@@ -268,11 +272,12 @@ def _conditions(names: Any) -> Any:
     return [n if isinstance(n, str) and n in _CONDITIONS else Condition.OTHER for n in names]
 
 
-def _numbers(found: Reading) -> Iterator[float]:
-    values: list[Any] = [getattr(found, f.name) for f in dataclasses.fields(found)]
-    for each in (found.cell_voltages, found.cell_resistances, found.temperatures.values()):
-        values += each or ()
-    return (v for v in values if isinstance(v, float | int))
+def _all_finite(found: Reading) -> bool:
+    """Whether no number of a reading is nan or infinite."""
+    single = [getattr(found, name) for name in _SINGLE]
+    several = (single, found.cell_voltages, found.cell_resistances, found.temperatures.values())
+    told = [value for values in several for value in values or () if value is not None]
+    return all(map(math.isfinite, told))
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ class Backtest:
         self._most_volts = _HIGHEST_CELL * battery.cells
         self._rules = {rule.name: rule for rule, _ in self.engine.rules}
         self._watched = _watched(self.engine)
+        self._rows = [(group.source, group.sign, group.gate, group) for group in self._watched]
         self._digest = hashlib.sha256()
         self._trips: list[Trip] = []
         self._open: dict[str, Trip] = {}
@@ -127,12 +128,13 @@ class Backtest:
                 self._flow(last.reading.current, last.reading.voltage, passed)
         self._entry = entry
         self._take(entry.time, decision)
-        for group in self._watched:
-            value, worth = engine.measured[group.source]
-            if value is None or worth is not Quality.GOOD or value * group.sign <= group.worst:
+        measured = engine.measured
+        for source, sign, gate, group in self._rows:
+            value, worth = measured[source]
+            if value is None or value * sign <= group.worst or worth is not Quality.GOOD:
                 continue
-            if engine.applies(group.gate):
-                group.worst, group.time = value * group.sign, entry.time
+            if engine.applies(gate):
+                group.worst, group.time = value * sign, entry.time
 
     def _take(self, time: float, decision: Decision) -> None:
         before = self._decision
