@@ -28,6 +28,7 @@ from bmslink.control.decide.records.levels import (
     LOCKOUT,
     ONLY_TOLD,
     OTHERS,
+    SLOW_LOCKOUT,
     Fields,
     backup,
     critical,
@@ -108,7 +109,8 @@ def _current(way: str, acts: tuple[Action, ...]) -> Iterator[Policy]:
     yield from record(
         name, f"{way}_load", acts,
         warn(f"{way} current above its rating", trip=105.0, on_delay=60.0),
-        trip(f"{way} current above its rating for long", trip=105.0, on_delay=300.0),
+        trip(f"{way} current above its rating for long", trip=105.0, on_delay=300.0,
+             lockout=SLOW_LOCKOUT),
         trip(f"{way} current far above its rating", level="fast", name=f"{name}_fast",
              trip=120.0, on_delay=10.0, on_missing=OTHERS),
         # a motor or an inverter that starts draws more for a second
@@ -121,7 +123,7 @@ def _current(way: str, acts: tuple[Action, ...]) -> Iterator[Policy]:
         heat, heat, acts,
         warn(f"the {way} path runs warm", trip=93.0, release=85.0),
         curve(f"the {way} current falls before its path is hot", heat),
-        trip(f"the {way} path is hot (I²t)", trip=100.0, release=60.0),
+        trip(f"the {way} path is hot (I²t)", trip=100.0, release=60.0, lockout=SLOW_LOCKOUT),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ __all__ = [
     "LOCKOUT",
     "ONLY_TOLD",
     "OTHERS",
+    "SLOW_LOCKOUT",
     "Fields",
     "backup",
     "critical",
@@ -26,6 +27,8 @@ __all__ = [
 Fields = dict[str, Any]
 LOCKOUT = (3, 900.0)
 """More trips than that within so many seconds wait for a person."""
+SLOW_LOCKOUT = (3, 3600.0)
+"""Of what takes minutes to trip: four of its trips do not fit into a quarter of an hour."""
 
 
 def ignore(reason: str) -> OnMissing:
