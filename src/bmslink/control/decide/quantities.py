@@ -21,6 +21,9 @@ __all__ = ["GATES", "PICKUP", "QUANTITIES", "Gate", "Measure", "Quantity", "cond
 
 PICKUP = CURRENT_PICKUP
 
+_PLATEAU, _RESTED = (3.20, 3.38), 600.0
+"""V of LFP cells between which a little voltage is much charge, and s of rest before it counts."""
+
 Measure = Callable[[Sample, PackHistory, tuple[str, ...]], float | None]
 Gate = Callable[[Sample, PackHistory], bool | None]
 
@@ -354,7 +357,7 @@ def _plateau(s: Sample, h: PackHistory) -> bool | None:
     mean = _mean(s, h, ())
     if mean is None or s.current is None:
         return None
-    return h.rested(s.time) >= 600 and 3.20 <= mean <= 3.38
+    return h.rested(s.time) >= _RESTED and _PLATEAU[0] <= mean <= _PLATEAU[1]
 
 
 def _into(s: Sample, h: PackHistory) -> bool | None:
