@@ -232,7 +232,9 @@ class Reading:
             raise UsageError(f"This is no reading: {error}.") from error
         if found.time is not None and found.time.tzinfo is None:
             raise UsageError("This is no reading: its time has no zone.")
-        if not _all_finite(found):
+        several = found.cell_voltages, found.cell_resistances, found.temperatures.values()
+        numbers = [getattr(found, name) for name in _SINGLE] + [v for s in several for v in s or ()]
+        if not all(map(math.isfinite, [v for v in numbers if v is not None])):
             raise UsageError("This is no reading: one of its numbers is none.")
         return found
 
@@ -258,10 +260,7 @@ class Reading:
 
 _CONDITION_LISTS = ("alarms", "protections", "faults")
 _CONDITIONS = frozenset(Condition)
-_SINGLE = tuple(
-    f.name for f in dataclasses.fields(Reading) if f.type in ("float | None", "int | None")
-)
-"""The fields that are one number."""
+_SINGLE = [f.name for f in dataclasses.fields(Reading) if f.type in ("float | None", "int | None")]
 _SERIES = {"cell_voltages": "cell_voltage", "cell_resistances": "cell_resistance"}
 
 
@@ -270,14 +269,6 @@ def _conditions(names: Any) -> Any:
     if not isinstance(names, list | tuple):
         return names or ()
     return [n if isinstance(n, str) and n in _CONDITIONS else Condition.OTHER for n in names]
-
-
-def _all_finite(found: Reading) -> bool:
-    """Whether no number of a reading is nan or infinite."""
-    single = [getattr(found, name) for name in _SINGLE]
-    several = (single, found.cell_voltages, found.cell_resistances, found.temperatures.values())
-    told = [value for values in several for value in values or () if value is not None]
-    return all(map(math.isfinite, told))
 
 
 @dataclass(frozen=True, slots=True)
