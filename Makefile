@@ -34,7 +34,7 @@ tests: $(STAMP)
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term:skip-covered --cov-fail-under=100
 
 quick: $(STAMP)
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow"
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow and not sweep and not thorough" --hypothesis-profile check
 
 soak: $(STAMP)  ## the sweeps of which make test takes a part, whole, and more random examples
 	BMSLINK_WHOLE_SWEEP=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "sweep or hypothesis"
