@@ -14,7 +14,7 @@ NEWEST_PYTHON ?= 3.13
 # would compile all of it again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check lint types tests quick soak smoke goldens verify bench test-matrix test-lowest test-newest lock clean
+.PHONY: demo test check lint types tests quick soak judge smoke goldens verify bench test-matrix test-lowest test-newest lock clean
 
 demo: $(STAMP)  ## watch a simulated pack live (q quits)
 	@$(BIN)/bmslink monitor "sim://jbd?cells=16&soc=62&speed=60" "sim://jk02?cells=8&seed=2&speed=60"
@@ -34,10 +34,16 @@ tests: $(STAMP)
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term:skip-covered --cov-fail-under=100
 
 quick: $(STAMP)
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow"
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow and not sweep and not thorough" --hypothesis-profile check
 
 soak: $(STAMP)  ## the sweeps of which make test takes a part, whole, and more random examples
 	BMSLINK_WHOLE_SWEEP=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "sweep or hypothesis"
+
+judge: $(STAMP)  ## the policies over months of ordinary life and a million violations: an hour
+	$(BIN)/python tools/ordinary_life.py
+	$(BIN)/python tools/soak_control.py
+	$(BIN)/python tools/threshold_hour.py
+	$(BIN)/python tools/owners.py
 
 smoke: $(STAMP)  ## the wheel, in an empty environment, as a user gets it
 	$(BIN)/python tools/smoke.py

@@ -63,6 +63,10 @@ def writes_of(protocol: str) -> int:
     return len(WISHES[protocol]) + _KEPT.get(protocol, 0)
 
 
+UNLIKE = ("jbd", "jk02", "daly-d2")
+"""Factory mode, a stream, and answers without a name: the other protocols are written to alike."""
+
+
 def combinations() -> list[tuple[str, str, int]]:
     """Every fault of every protocol at every write of its change: protocol, fault, write."""
     return [

@@ -33,6 +33,34 @@ if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 _NUMBERS = itertools.count()
 
+THOROUGH = {
+    "test_cli_control_try.py",
+    "test_cli_monitor.py",
+    "test_cli_simulate.py",
+    "test_config_resume.py",
+    "test_config_undo.py",
+    "test_control_backtest.py",
+    "test_control_properties.py",
+    "test_gatt.py",
+    "test_hostile_text.py",
+    "test_mutants.py",
+    "test_old_files.py",
+    "test_pack.py",
+    "test_progress.py",
+    "test_sim_bus.py",
+    "test_startup.py",
+    "test_wholefile.py",
+}
+"""The dearest files whose tests are each quick: `make check` leaves them out, beside those that are
+slow or sweeps, to stay within two minutes on two cores."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what is in the files of `THOROUGH`."""
+    for item in items:
+        if item.path.name in THOROUGH:
+            item.add_marker("thorough")
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
@@ -49,7 +77,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 def _counted(item: pytest.Item) -> bool:
-    own = item.get_closest_marker("counted") or TESTS / "protocols" in item.path.parents
+    own = item.get_closest_marker("counted") or (
+        TESTS / "protocols" in item.path.parents and item.get_closest_marker("uncounted") is None
+    )
     by_chance = is_hypothesis_test(getattr(item, "obj", None))
     return bool(own) and not by_chance and item.get_closest_marker("slow") is None
 
@@ -72,9 +102,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 settings.register_profile(
     "bmslink",
     deadline=None,
-    max_examples=1000 if WHOLE_SWEEP else 100,
+    max_examples=1000 if WHOLE_SWEEP else 50,
     suppress_health_check=[HealthCheck.too_slow],
 )
+settings.register_profile("check", settings.get_profile("bmslink"), max_examples=10)
 settings.load_profile("bmslink")
 
 

@@ -170,6 +170,11 @@ def test_an_upgraded_file_means_the_same_and_lists_nothing_any_more(
     assert sorted(set(rows)) == sorted(set(comments) & set(rows))
     old = {line for line in path.read_text().split("\n") if line.startswith("#")}
     assert set(comments) - old <= set(rows)
+    told = tomllib.loads(file.read_text())["policies"]
+    assert told.keys() == after.records.keys()
+    assert {f"{name}.{level}" for name, record in told.items() for level in record} == {
+        f"{row.record}.{row.level}" for row in after.policies.values()
+    }
 
 
 OWN = """\
@@ -210,7 +215,8 @@ def test_what_the_owner_set_stays(tmp_path: Path) -> None:
     text = file.read_text()
     assert text.startswith(OWN.replace("schema = 1", "schema = 2").partition("ov_trip")[0])
     assert "ov_trip = \"3.70 V\"  # as the seller said\nuv_trip = '2.80 V'\n" in text
-    assert "# never alone\n" in text
+    title = "age of the data, of what is safe while it may charge"
+    assert f"[policies.stale_data]  # {title}\n# never alone\nlimit = {{" in text
     assert load_policies(file) == msgspec.structs.replace(policies, as_shipped=())
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bmslink.control.decide.catalogue import CATALOGUE
-from bmslink.control.decide.policy import Action, Mode, Policy, Reset, Severity
+from bmslink.control.decide.policy import Action, Mode, Policy, Reset, Severity, records_of
 from bmslink.control.decide.quantities import QUANTITIES
 from bmslink.control.decide.thresholds import CURVES, THRESHOLDS
 from bmslink.control.decide.thresholds import UNITS as THRESHOLD_UNITS
@@ -30,26 +30,30 @@ _ACTS = {
 
 
 def policies() -> Iterator[str]:
-    """All policies, with the LFP rows; the numbers of the others stand in the next table."""
-    titles = ("policy", "what it sees", "does", "acts at", "back at", "after", "ends", "unmeasured")
+    """Every quantity with its levels, with the LFP numbers; those of the others are in the next
+    table."""
+    titles = ("record", "level", "own name", "what it sees", "does", "acts at", "back at", "after",
+              "ends", "unmeasured")  # fmt: skip
     yield f"| {' | '.join(titles)} |"
     yield f"|{'---|' * len(titles)}"
-    every: dict[str, Policy] = {}
-    for rows in CATALOGUE.values():
-        for name, policy in rows.items():
-            every.setdefault(name, policy)
-    for policy in every.values():
-        cells = (
-            f"`{policy.name}`",
-            _seen(policy),
-            _does(policy),
-            _trip(policy),
-            _threshold(policy, policy.release),
-            _after(policy),
-            _ends(policy),
-            _missing(policy),
-        )
-        yield f"| {' | '.join(cells)} |"
+    for record in records_of(CATALOGUE["lfp"].values()).values():
+        told = f"**`{record.name}`**"
+        for level, policy in record.levels.items():
+            yield f"| {' | '.join((told, f'`{level}`', *_cells(policy)))} |"
+            told = ""
+
+
+def _cells(policy: Policy) -> Iterator[str]:
+    yield from (
+        f"`{policy.name}`",
+        _seen(policy),
+        _does(policy),
+        _trip(policy),
+        _threshold(policy, policy.release),
+        _after(policy),
+        _ends(policy),
+        _missing(policy),
+    )
 
 
 def _seen(policy: Policy) -> str:

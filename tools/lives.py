@@ -33,6 +33,8 @@ class World:
     """How bad a fault is, 0 to 1."""
     now: float = 0.0
     """s."""
+    scene: tuple[object, ...] = ()
+    """What is on, and how much of it."""
 
     @property
     def hour(self) -> float:
@@ -202,11 +204,19 @@ def begin(life: Life, seed: int) -> World:
     return World(pack, Charger(amps, volts * life.cells, obeys=life.obeys), draw, draw.random())
 
 
-def go_on(world: World, life: Life, seconds: float, day: Day) -> None:
-    """So many seconds of a day pass."""
+def go_on(world: World, life: Life, seconds: float, day: Day) -> bool:
+    """So many seconds of a day pass; gives back whether nothing new happens in them: the same load,
+    charger, heater and sun as before, and a current that does not move."""
     world.now += seconds
-    world.pack.ambient = life.ambient(world.hour)
-    world.pack.step(seconds, day(world), world.charger)
+    pack = world.pack
+    pack.ambient = life.ambient(world.hour)
+    before = pack.current
+    load = day(world)
+    pack.step(seconds, load, world.charger)
+    scene = (load, world.charger.on, pack.heater, pack.sun, pack.balancing)
+    calm = scene == world.scene and abs(pack.current - before) < 0.05
+    world.scene = scene
+    return calm
 
 
 def reading(world: World, life: Life) -> Reading:

@@ -187,7 +187,8 @@ class _Copy:
     def _surroundings(self) -> dict[str, str]:
         return os.environ | {
             "PYTHONPATH": str(self.root / "src"),
-            "PYTHONPYCACHEPREFIX": str(self.root / ".bytecode"),
+            # by its name the tests know that what lands there is none of theirs
+            "PYTHONPYCACHEPREFIX": str(self.root / "__pycache__"),
         }
 
     def require_own(self) -> None:

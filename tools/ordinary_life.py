@@ -1,6 +1,6 @@
 """Ordinary lives of batteries under the policies, and real faults, judged by a second pack model.
 
-    python tools/ordinary_life.py [--days N] [--seed N] [--only NAME] [--jobs N] [--faults N]
+    python tools/ordinary_life.py [--days N] [--every] [--faults N] [--only NAME] [--jobs N]
 
 Each life is a month of what owners do (`lives.py`): full charges to the data sheet's voltage,
 kettles, an inverter that starts, a heater, the sun on one probe, a radio that drops out, a morning
@@ -32,6 +32,7 @@ from lives import DAY, HOUR, LIVES, Day, Life, World, begin, go_on, house, readi
 __all__ = ["FAULTS", "LIVES", "Fault", "Life", "Outcome", "Result", "live", "suffer"]
 
 _ALL = (Mode.SHADOW, Mode.ENFORCE)
+_SETTLED, _CALM = 600.0, 30.0  # s: after so long without anything new, so long between readings
 _LAST = {"lfp": 3.75, "nmc": 4.30, "lto": 2.85}
 """V of a cell that no fault may bring about."""
 
@@ -72,7 +73,10 @@ def _policies(life: Life) -> PolicySet:
 class _Loop:
     """A world, its engine, and the line between them."""
 
-    def __init__(self, life: Life, seed: int) -> None:
+    def __init__(self, life: Life, seed: int, *, every: bool = True) -> None:
+        """`every`: no poll is left out."""
+        self.every = every
+        self._calm, self._calm_since = False, 0.0
         self.life, self.world, self.result = life, begin(life, seed), Result()
         self.policies = _policies(life)
         self.engine = Engine(
@@ -82,9 +86,13 @@ class _Loop:
         self.allowed = {"charge": True, "discharge": True}
 
     def beat(self, day: Day) -> None:
-        """One poll."""
+        """One poll; where nothing has happened for ten minutes only every sixth is made."""
         world, pack, life = self.world, self.world.pack, self.life
-        go_on(world, life, life.poll, day)
+        if not go_on(world, life, life.poll, day):
+            self._calm_since = world.now
+        calm = world.now - self._calm_since >= _SETTLED and not life.lost
+        if calm and self._calm and world.now % _CALM:
+            return
         self.result.samples += 1
         self.result.highest = max(self.result.highest, *pack.volts)
         if life.lost and world.draw.random() < life.lost * life.poll / HOUR:
@@ -94,6 +102,9 @@ class _Loop:
             decision = self.engine.tick(world.now)
         else:
             decision = self.engine.step(reading(world, life), world.now)
+        if calm is not self._calm and not self.every:
+            self._calm = calm
+            self.engine.retime(_CALM if calm else life.poll)
         for event in decision.events:
             row = self.policies.policies[event.policy]
             if event.what in ("trip", "latch") and {"charge", "discharge"} & set(row.acts):
@@ -109,9 +120,9 @@ class _Loop:
         world.charger.cvl = decision.limits.cvl.value
 
 
-def live(life: Life, days: float, seed: int) -> Result:
-    """So many days of a life."""
-    loop = _Loop(life, seed)
+def live(life: Life, days: float, seed: int, *, every: bool = True) -> Result:
+    """So many days of a life; unless `every`, with fewer readings where nothing happens."""
+    loop = _Loop(life, seed, every=every)
     while loop.world.now < days * DAY:
         loop.beat(life.day)
     return loop.result
@@ -262,9 +273,9 @@ _LIFE = {life.name: life for life in LIVES}
 _FAULT = {fault.name: fault for fault in FAULTS}
 
 
-def _lived(name: str, days: float, seed: int) -> tuple[Result, float]:
+def _lived(name: str, days: float, seed: int, every: bool) -> tuple[Result, float]:
     start = time.process_time()  # by its name, because what a day does cannot be pickled
-    return live(_LIFE[name], days, seed), time.process_time() - start
+    return live(_LIFE[name], days, seed, every=every), time.process_time() - start
 
 
 def _suffered(name: str, seeds: range) -> list[Outcome]:
@@ -278,6 +289,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="part of a life's or fault's name")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--every", action="store_true", help="all polls, in calm hours too")
     parser.add_argument("--faults", type=int, default=100, help="variations of each fault")
     chosen = parser.parse_args(arguments)
     lives = [name for name in _LIFE if chosen.only in name] if chosen.days else []
@@ -285,7 +297,9 @@ def main(arguments: list[str]) -> int:
     seeds = range(chosen.seed, chosen.seed + chosen.faults)
     bad = 0
     with ProcessPoolExecutor(chosen.jobs) as pool:
-        lived = pool.map(partial(_lived, days=chosen.days, seed=chosen.seed), lives)
+        lived = pool.map(
+            partial(_lived, days=chosen.days, seed=chosen.seed, every=chosen.every), lives
+        )
         suffered = pool.map(partial(_suffered, seeds=seeds), faults)
         for name, (found, took) in zip(lives, lived, strict=True):
             bad += not found.quiet

@@ -1,6 +1,7 @@
 """The control engine against a pack that behaves, over a wire that does not.
 
-    python tools/soak_control.py [--violations N] [--days N] [--seed N] [--period S] [--jobs N]
+    python tools/soak_control.py [--violations N] [--days N] [--seed N] [--period S]
+                                 [--drop-outs SHARE] [--jobs N]
 
 Injects violations, up to five at a time, and expects the policy of each to trip in time; lives
 through days without a violation and expects that no permit changes; walks through whole stories (a
@@ -25,7 +26,7 @@ from bmslink.control.decide.catalogue import default_policies
 from bmslink.control.decide.policy import Severity
 from bmslink.model import Condition
 from bmslink.simulation.pack.pack import Pack
-from soak_wire import BATTERY, PROBES, Bench, Wire, failing_pack
+from soak_wire import BATTERY, DROP_OUTS, PROBES, Bench, Wire, failing_pack
 
 LINK = frozenset({"stale_data_warning", "stale_data_derate", "stale_data", "stale_data_discharge"})
 """What answers to lost frames: no violation of the pack, and no false trip."""
@@ -159,10 +160,10 @@ _PATIENCE = 8
 """Periods after the on-delay, within which a policy must trip, whatever is lost on the way."""
 
 
-def violate(count: int, seed: int, period: float) -> Tally:
+def violate(count: int, seed: int, period: float, *, drop_outs: float = DROP_OUTS) -> Tally:
     """Inject at least so many violations, up to five at a time."""
     tally = Tally()
-    wire = Wire(Bench(), seed, period)
+    wire = Wire(Bench(), seed, period, drop_outs=drop_outs)
     for _ in wire.run(20 * period):
         pass
     while tally.total < count:
@@ -217,7 +218,8 @@ def _recover(wire: Wire[Bench]) -> None:
 
 def _renewed(wire: Wire[Bench], tally: Tally) -> Wire[Bench]:
     _add_up(wire, tally)
-    return Wire(Bench(), wire.random.randrange(1 << 30), wire.period)
+    seed = wire.random.randrange(1 << 30)
+    return Wire(Bench(), seed, wire.period, drop_outs=wire.drop_outs)
 
 
 def _add_up(wire: Wire[Bench], tally: Tally) -> None:
@@ -311,9 +313,11 @@ def tell(story: Story, seed: int, period: float) -> bool:
 
 # ------------------------------------------------------------------------------- the figures
 
+say = partial(print, flush=True)  # a soak of an hour is read while it runs
 
-def _violated(seed: int, count: int, period: float) -> Tally:
-    return violate(count, seed, period)
+
+def _violated(seed: int, count: int, period: float, drop_outs: float) -> Tally:
+    return violate(count, seed, period, drop_outs=drop_outs)
 
 
 def _show_violations(chosen: argparse.Namespace) -> int:
@@ -323,25 +327,26 @@ def _show_violations(chosen: argparse.Namespace) -> int:
     seeds = range(chosen.seed, chosen.seed + chosen.jobs)
     count = math.ceil(chosen.violations / chosen.jobs)
     with ProcessPoolExecutor(chosen.jobs) as pool:
-        for part in pool.map(partial(_violated, count=count, period=chosen.period), seeds):
+        one = partial(_violated, count=count, period=chosen.period, drop_outs=chosen.drop_outs)
+        for part in pool.map(one, seeds):
             tally.add(part)
-    print(
+    say(
         f"violations: {tally.total} injected, {len(tally.missed)} missed; a sample every "
         f"{chosen.period:g} s, {tally.samples} samples, {tally.lost} lost, {tally.corrupted} "
         f"corrupted ({time.monotonic() - start:.0f} s)"
     )
     for name, count in sorted(tally.injected.items()):
         half, most, longest = (tally.within(name, share) for share in (0.5, 0.99, 1.0))
-        print(f"  {name:<32} {count:>8}  {half:3.0f} s  99 %: {most:3.0f} s  all: {longest:3.0f} s")
+        say(f"  {name:<32} {count:>8}  {half:3.0f} s  99 %: {most:3.0f} s  all: {longest:3.0f} s")
     for missed in tally.missed[:20]:
-        print(f"  MISSED {missed}")
+        say(f"  MISSED {missed}")
     return len(tally.missed)
 
 
 def _show_quiet(days: float, seed: int, period: float) -> int:
     start = time.monotonic()
     false, wire = quiet(days, seed, period)
-    print(
+    say(
         f"quiet: {days:g} days, a sample every {period:g} s, {wire.samples} samples, "
         f"{wire.lost} lost, {wire.corrupted} corrupted: {false.total()} false trips "
         f"{dict(+false) or ''} ({time.monotonic() - start:.0f} s)"
@@ -356,6 +361,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--days", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--period", type=float, default=10.0, help="s between samples")
+    parser.add_argument("--drop-outs", type=float, default=DROP_OUTS, help="share of polls, 0..1")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     chosen = parser.parse_args(arguments)
     bad = _show_violations(chosen) if chosen.violations else 0
@@ -363,7 +369,7 @@ def main(arguments: list[str]) -> int:
     for story in STORIES:
         seen = all(tell(story, chosen.seed + n, chosen.period) for n in range(3))
         bad += not seen
-        print(f"story: {story.name}: {'seen' if seen else 'MISSED'} by {story.policy}")
+        say(f"story: {story.name}: {'seen' if seen else 'MISSED'} by {story.policy}")
     return 1 if bad else 0
 
 

@@ -15,7 +15,7 @@ from bmslink.model import Condition, Reading
 from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.pack.protection import RULES
 
-__all__ = ["BATTERY", "CELLS", "PROBES", "Bench", "Subject", "Wire", "failing_pack"]
+__all__ = ["BATTERY", "CELLS", "DROP_OUTS", "PROBES", "Bench", "Subject", "Wire", "failing_pack"]
 
 CELLS, CAPACITY = 4, 100.0
 BATTERY = Battery(
@@ -112,8 +112,9 @@ _S = TypeVar("_S", bound=Subject)
 class Wire(Generic[_S]):
     """A pack, read over a bad line by an engine in which everything acts."""
 
-    def __init__(self, pack: _S, seed: int, period: float) -> None:
+    def __init__(self, pack: _S, seed: int, period: float, *, drop_outs: float = DROP_OUTS) -> None:
         self.random = random.Random(seed)
+        self.drop_outs = drop_outs
         self.period = period
         self.pack = pack
         self.engine = Engine(
@@ -138,7 +139,7 @@ class Wire(Generic[_S]):
         if self.now < self._gone_until or self.random.random() < LOSS:
             return True
         self._beats_since += 1
-        if self._beats_since > _BETWEEN and self.random.random() < DROP_OUTS:
+        if self._beats_since > _BETWEEN and self.random.random() < self.drop_outs:
             self._beats_since = 0
             self._gone_until = self.now + self.random.uniform(8.0, 25.0)
             return True

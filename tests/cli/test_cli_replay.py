@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from cli_support import Cli, environment, finish, start
-from support import FIXTURES
+from support import FIXTURES, part
 
 pytestmark = pytest.mark.slow
 
@@ -67,7 +67,8 @@ def session(cli: Cli, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("protocol", ["jbd", "daly-a5", "jk-nw", "jk02"])
+@pytest.mark.sweep
+@pytest.mark.parametrize("protocol", part(["jbd", "daly-a5", "jk02", "jk-nw"], 2))
 def test_simulated_captured_replayed_and_read_they_agree(cli, started, tmp_path, protocol):
     """Four programs in a row, each a process of its own."""
     link, file = tmp_path / "pack", tmp_path / "session.jsonl"

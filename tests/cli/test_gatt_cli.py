@@ -19,6 +19,7 @@ from test_cli_simulate import Simulator
 from bmslink.transports.ble.backend import VARIABLE
 from cli_support import Cli, Terminal, environment, finish, start
 from radio_world import PROTOCOLS
+from support import part
 
 pytestmark = pytest.mark.slow
 
@@ -120,12 +121,15 @@ def test_a_scan_finds_them(radio: Radio) -> None:
         assert found[target.partition("+ble://")[2]].startswith(vendor)
 
 
+@pytest.mark.sweep
 def test_who_they_are(radio: Radio) -> None:
+    asked = part(PROTOCOLS, 3)
+
     def info(protocol: str) -> Any:
         return radio.run("info", "--json", radio.targets(protocol)[0])
 
     with ThreadPoolExecutor(3) as pool:
-        for protocol, result in zip(PROTOCOLS, pool.map(info, PROTOCOLS), strict=True):
+        for protocol, result in zip(asked, pool.map(info, asked), strict=True):
             assert (result.code, result.err) == (0, ""), result
             assert result.objects[0]["protocol"] == protocol
 

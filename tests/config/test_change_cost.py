@@ -6,8 +6,6 @@ import pytest
 
 from change_cost import PROTOCOLS, measure
 
-pytestmark = pytest.mark.counted
-
 SLOW_VIEWS = 9.0
 """s from the last write to the proof (docs/configuration.md)."""
 

@@ -22,16 +22,13 @@ from bmslink.errors import GateError, UsageError
 from bmslink.link.transport import parse_target
 from bmslink.storage.chain import add
 from bmslink.storage.journal import Journal
-from config_faults import WISHES, Killed, KilledAt, State, World, equal, set_back
+from config_faults import UNLIKE, WISHES, Killed, KilledAt, State, World, equal, set_back
 from support import WHOLE_SWEEP, part, virtual_run
 
 WISH: dict[str, dict[str, object]] = {
     protocol: {"cell_ovp": 3.6, "charge_utp": 1.0} if "cell_ovp" in wishes else dict(wishes)
     for protocol, wishes in WISHES.items()
 } | {"jbd": {"cell_ovp": 3.6, "balance_switch": False}}
-
-UNLIKE = ("jbd", "jk02", "daly-d2")
-"""Factory mode, a stream, and answers without a name: what else there is, dies alike."""
 
 Death = tuple[int, bool]
 """At which suspension, and whether it is set back then."""

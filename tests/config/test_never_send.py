@@ -233,7 +233,6 @@ def frames_for(name: str, image: dict[int, bytes], wanted: dict[str, Value]) -> 
         yield frame_of(name, board.map.by_address[address], data, image[address])
 
 
-@pytest.mark.counted
 @each_board
 def test_no_setting_with_any_value(name: str) -> None:
     board = BOARDS[name]

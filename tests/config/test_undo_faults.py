@@ -22,6 +22,7 @@ from config_faults import (
     BESIDE,
     FAULTS,
     OTHERS,
+    UNLIKE,
     WISHES,
     Killed,
     KilledAt,
@@ -148,9 +149,6 @@ def test_no_fault_leaves_a_silent_difference(
 
 # ------------------------------------------------------------------------------------- killed
 
-KILLED = ("jbd", "jk02", "daly-d2")
-"""Factory mode, a stream, and answers without a name: what else there is, dies alike."""
-
 
 def deaths(states: list[State]) -> list[tuple[int, bool]]:
     """The suspensions at which nothing was recorded or sent yet that was not before, each once:
@@ -165,7 +163,7 @@ def deaths(states: list[State]) -> list[tuple[int, bool]]:
 
 @pytest.mark.sweep
 @pytest.mark.slow
-@pytest.mark.parametrize("protocol", KILLED)
+@pytest.mark.parametrize("protocol", UNLIKE)
 def test_killed_it_is_resumed_and_can_be_undone_again(
     protocol: str, tmp_path: Path, prepared: Callable[[str], Prepared]
 ) -> None:

@@ -13,6 +13,7 @@ from bmslink.control.audit import Audit, Budget
 from bmslink.control.decide.catalogue import default_policies
 from bmslink.storage.journal import Journal
 from control_support import LFP, Run, healthy, warm
+from support import WHOLE_SWEEP
 
 WHY = {"policies": "policy.toml", "sha256": "00ff"}
 
@@ -74,15 +75,17 @@ def test_the_ramp_and_the_noise_of_a_derate_are_no_changes() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.sweep
 def test_a_chattering_policy_does_not_fill_the_disk() -> None:
-    """A pack that goes wild for a week, a change each second."""
+    """A pack that goes wild for two days, in `make soak` for a week, a change each second."""
+    days = 7 if WHOLE_SWEEP else 2
     run, book = Run(default_policies(LFP)), Book()
     audit = Audit("x", WHY, shadow=True, append=book.append)
     calm, wild = run(healthy(), 5), run(healthy(3.46), 5)
-    for second in range(7 * 86400):
+    for second in range(days * 86400):
         decision = msgspec.structs.replace((calm, wild)[second % 2], time=1000.0 + second)
         audit(decision, run.engine.sample)
-    assert len(book.records) < 60 + 7 * 144 + 2
+    assert len(book.records) < 60 + days * 144 + 2
     assert book.records[-1]["left_out"] > 100
 
 

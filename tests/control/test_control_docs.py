@@ -35,9 +35,10 @@ def test_every_policy_of_every_chemistry_is_in_the_table() -> None:
 
 
 def test_the_number_of_policies_is_right() -> None:
-    told = re.search(r"(\d+) rows", TEXT)
+    told = re.search(r"(\d+) records, (\d+) levels", TEXT)
     assert told is not None
-    assert int(told[1]) == len({name for rows in CATALOGUE.values() for name in rows})
+    every = {name: row.record for rows in CATALOGUE.values() for name, row in rows.items()}
+    assert (int(told[1]), int(told[2])) == (len({*every.values()}), len(every))
 
 
 def test_the_policy_file_of_the_page_can_be_read() -> None:

@@ -140,6 +140,64 @@ mosfet_overtemperature.on_missing = "ignore: it has no probe there"
     assert rows["pack_overvoltage"].mode is Mode.SHADOW
 
 
+def test_a_quantity_and_its_levels() -> None:
+    """What is said of a quantity itself is meant of the level that has its name."""
+    policies = read("""
+[policies.cell_overvoltage]
+mode = "enforce"
+warn = { trip = "3.60 V" }
+critical.mode = "off"
+[policies.cell_delta]
+top = { factor = "20 %" }
+[policies.charge_overcurrent.trip]
+on_delay = "4 min"
+[policies.balance]
+rate = { trip = "0.1 C", release = "0.05 C" }
+""")
+    rows = policies.policies
+    assert (rows["cell_overvoltage"].mode, rows["cell_overvoltage_warning"].mode) == (
+        Mode.ENFORCE, Mode.SHADOW,
+    )  # fmt: skip
+    assert rows["cell_overvoltage_warning"].trip == 3.6
+    assert rows["cell_overvoltage_critical"].mode is Mode.OFF
+    assert rows["cell_delta_top"].factor == 0.2
+    assert rows["charge_overcurrent"].on_delay == 240
+    assert rows["balance_rate"].trip == 0.1
+    assert policies.policy("cell_overvoltage.warn") is rows["cell_overvoltage_warning"]
+    changed = policies.changing("cell_overvoltage.warn", trip=3.61)
+    assert changed.policies["cell_overvoltage_warning"].trip == 3.61
+    assert len(policies.records) == 35
+
+
+@pytest.mark.parametrize("chemistry", THRESHOLDS)
+def test_every_level_is_found_by_both_of_its_names(chemistry: str) -> None:
+    head = HEAD.replace("lfp", chemistry)
+    shipped = default_policies(parse_policies(head, PATH).battery)
+    for name, row in shipped.policies.items():
+        own = f"[policies]\n{name} = {{ mode = 'enforce' }}"
+        both = f"[policies.{row.record}]\n{row.level} = {{ mode = 'enforce' }}"
+        wanted = shipped.changing(name, mode=Mode.ENFORCE)
+        for schema in ("schema = 1", "schema = 2"):
+            for text in (own, both):
+                found = parse_policies(head.replace("schema = 1", schema) + text, PATH)
+                others = {"stale_data": "stale_data_discharge",
+                          "cell_delta_load": "cell_delta_charging"}  # fmt: skip
+                if schema == "schema = 1" and text is own and name in others:
+                    assert found == wanted.changing(others[name], mode=Mode.ENFORCE)
+                else:
+                    assert found == wanted, (name, schema)
+
+
+def test_a_record_says_once_what_its_levels_share() -> None:
+    for chemistry in THRESHOLDS:
+        battery = Battery(chemistry=chemistry, cells=16, capacity=280.0)
+        for name, record in default_policies(battery).records.items():
+            rows = [*record.levels.values()]
+            if name != "balance":  # about one switch
+                assert len({(row.quantity, row.over, row.sensors) for row in rows}) == 1
+            assert record.main is not None or name in ("cell_delta", "data_age", "balance")
+
+
 def test_the_mode_of_all_does_not_switch_on_what_is_off():
     policies = parse_policies('mode = "enforce"\n' + HEAD, PATH).policies
     assert policies["cell_overvoltage"].mode is Mode.ENFORCE
@@ -165,6 +223,15 @@ def test_the_mode_of_all_does_not_switch_on_what_is_off():
         ("[policies.cell_overvoltage]\nlockout = '3'", 7, '"3 in 15 min"'),
         ("[policies.cell_overvoltage]\non_missing = 'ignore'", 7, "the reason why"),
         ("[policies.soc_floor]\ninside_bms = '3 %'", 7, "the BMS has no setting for this"),
+        ("[policies.cell_overvoltage]\nwarm = { trip = '3 V' }", 7,
+         "no level 'warm'; did you mean warn?"),
+        ("[policies.soc_floor]\ntrip = { trip = '9 %' }", 7, "no level 'trip'; there are: limit"),
+        ("[policies]\ncell_delta = { factor = '9 %' }", 7,
+         "say it of one of its levels: cell_delta.top_warn, cell_delta.top"),
+        ("[policies]\ncell_overvoltage_warning = {}\ncell_overvoltage = { warn = {} }", 8,
+         "cell_overvoltage.warn: the file says it twice, also as cell_overvoltage_warning"),
+        ("[policies.cell_overvoltage]\ncurve = { trip = 3 }", 7, "trip: write it with its unit"),
+        ("[policies.cell_overvoltage]\n\ntrip = { trip = '3.3 V' }", 8, "release must be below"),
         ("[curves]\nccl_voltage = [['3.5 V', '0 %'], ['3.4 V', '50 %']]", 7, "points must rise"),
         ("[curves]\nccl_voltage = [['3.4 V', '0 %'], ['3.5 V', '50 %']]", 7, "only fall towards"),
         ("[curves]\nccl_voltage = '3'", 7, "2 to 32 points"),

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from bmslink import Reading, control
-from bmslink.errors import TargetError, UsageError
+from bmslink.errors import GateError, TargetError, UsageError
 from bmslink.testing import SimulatedPack
 
 OWN = control.Policy(
@@ -124,3 +124,90 @@ def test_files_of_policies_are_asked_for_by_a_path() -> None:
     for wrong in (None, "policies.toml", 3):
         with pytest.raises(TargetError, match=r"load_policies\(\): path must be"):
             control.load_policies(wrong)
+
+
+SHIPPED = control.preset_policies("lfp", "ups", cells=4, capacity=100)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda e: e.step(None, 1.0), r"step\(\): reading must be a Reading, not NoneType"),
+        (lambda e: e.step({}, 1.0), r"step\(\): reading must be a Reading, not dict"),
+        (lambda e: e.step(Reading(), float("nan")), r"step\(\): now must be seconds of a clock"),
+        (lambda e: e.step(Reading(), 10**400), r"step\(\): now must be seconds of a clock"),
+        (lambda e: e.step(Reading(), True), r"step\(\): now must be seconds, not bool"),
+        (lambda e: e.tick("5"), r"tick\(\): now must be seconds, not str"),
+        (lambda e: e.tick(float("inf")), r"tick\(\): now must be seconds of a clock"),
+        (lambda e: e.load(e.save(), float("nan")), r"load\(\): now must be"),
+        (lambda e: e.retime(0), r"retime\(\): poll must be 0\.01 to 86400 s, not 0"),
+        (lambda e: control.Engine(SHIPPED, poll=float("nan")), "poll must be 0.01 to 86400 s"),
+        (lambda e: control.Engine(SHIPPED, poll="1"), "poll must be seconds, not str"),
+        (lambda e: control.Engine(SHIPPED, acting=("act",)), "some of off, shadow, enforce"),
+        (lambda e: control.Engine(SHIPPED, acting="enforce"), "acting must be a list of modes"),
+        (lambda e: control.Engine(SHIPPED, 5), "settings must be a mapping"),
+        (lambda e: control.Engine(SHIPPED, sink="no"), "sink must be True or False"),
+        (lambda e: control.judge(None, SHIPPED), r"judge\(\): readings must be readings"),
+        (
+            lambda e: next(control.judge([5], SHIPPED)),
+            r"judge\(\): reading must be a Reading, not int",
+        ),
+    ],
+)
+def test_wrong_arguments_of_an_engine_are_told(call: Any, sentence: str) -> None:
+    """A moment that is nan was taken, and everything waited for ever after it."""
+    engine = control.Engine(SHIPPED)
+    before = engine.save()
+    with pytest.raises(UsageError, match=sentence):
+        call(engine)
+    assert engine.save() == before
+
+
+def test_rows_of_ones_own_are_checked_with_the_others() -> None:
+    from bmslink.control.check import check_policies
+
+    usual = check_policies(SHIPPED)
+    assert check_policies(SHIPPED.adding(OWN)) == usual
+    off = msgspec.structs.replace(OWN, mode=control.Mode.OFF)
+    assert check_policies(SHIPPED.adding(off)) == usual
+    for wrong in (None, msgspec.structs.replace(SHIPPED, thresholds={})):
+        with pytest.raises(TargetError):
+            check_policies(wrong)
+
+
+@pytest.mark.parametrize(
+    ("battery", "thresholds", "sentence"),
+    [
+        ({"cells": 0}, {}, "cells must be 1 to 48, not 0"),
+        ({"capacity": float("nan")}, {}, "capacity must be 0.1 to 100000, not nan"),
+        ({"fuse": "250 A"}, {}, "fuse"),
+        ({}, {"ov_trip": float("nan")}, "ov_trip must be a number from 0.1 to 6"),
+        ({}, {"charge_ot_trip": "45 °C"}, "charge_ot_trip must be a number from -60 to 150"),
+    ],
+)
+def test_a_set_made_in_python_has_the_ranges_of_a_file(
+    battery: dict[str, Any], thresholds: dict[str, Any], sentence: str
+) -> None:
+    policies = msgspec.structs.replace(
+        SHIPPED,
+        battery=msgspec.structs.replace(SHIPPED.battery, **battery),
+        thresholds={**SHIPPED.thresholds, **thresholds},
+    )
+    with pytest.raises(TargetError, match=sentence):
+        control.Engine(policies)
+
+
+def test_a_level_is_reset_by_both_of_its_names() -> None:
+    pack = SimulatedPack("jbd", cells=4, soc=50)
+    high = replace(pack.truth(), cell_voltages=(3.3, 3.8, 3.3, 3.3))
+    for name in ("cell_overvoltage_critical", "cell_overvoltage.critical"):
+        engine = control.Engine(SHIPPED, acting=("shadow",))
+        for second in range(5):
+            engine.step(replace(high, uptime=float(second)), float(second))
+        with pytest.raises(GateError, match="while its cause lasts"):
+            engine.reset(name)
+        for second in range(5, 10):
+            engine.step(replace(pack.truth(), uptime=float(second)), float(second))
+        engine.reset(name)
+        with pytest.raises(GateError, match="is not latched"):
+            engine.reset(name)

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from bmslink.control import Decision, Demand, Engine, PolicySet
-from bmslink.control.decide.blind_time import blind_time
 from bmslink.control.decide.catalogue import default_policies
 from bmslink.control.decide.compile import compile_policies
+from bmslink.control.decide.lasting.blind_time import blind_time
 from bmslink.control.decide.limits import Effect, Ramp, Reason, meet, permit
 from bmslink.control.decide.rule import fraction_at
 from bmslink.control.decide.thresholds import CURVES, THRESHOLDS

@@ -14,9 +14,9 @@ import bmslink.control.decide
 from bmslink.control import Demand, Mode
 from bmslink.control.backtest.logs import Log
 from bmslink.control.check import check_settings
-from bmslink.control.decide.blind_time import blind_time
 from bmslink.control.decide.catalogue import default_policies
 from bmslink.control.decide.compile import ratings
+from bmslink.control.decide.lasting.blind_time import blind_time
 from bmslink.control.decide.limits import Effect, Reason, meet
 from bmslink.control.decide.policy import OnMissing, Reset
 from bmslink.control.decide.quantities import QUANTITIES
@@ -439,14 +439,16 @@ def test_ignoring_what_is_missing_needs_a_reason_that_stands_with_the_policy():
 
 
 DECIDE = Path(bmslink.control.decide.__file__).parent
-PURE = sorted(path.stem for path in DECIDE.glob("*.py"))
-HARMLESS = {"hashlib", "__future__", "bisect", "collections", "enum", "math", "msgspec", "operator",
-            "re", "statistics", "types", "typing"}  # fmt: skip
+PURE = sorted(
+    ".".join(path.relative_to(DECIDE).with_suffix("").parts) for path in DECIDE.rglob("*.py")
+)
+HARMLESS = {"hashlib", "__future__", "bisect", "collections", "enum", "itertools", "math",
+            "msgspec", "operator", "re", "statistics", "types", "typing"}  # fmt: skip
 
 
 @pytest.mark.parametrize("module", PURE)
 def test_the_engine_has_no_clock_no_chance_and_no_outside(module: str):
-    path = DECIDE / f"{module}.py"
+    path = DECIDE.joinpath(*module.split(".")).with_suffix(".py")
     known = {f"bmslink.control.decide.{name}" for name in PURE}
     known |= {
         "bmslink.settings.bands",

@@ -37,6 +37,15 @@ def test_a_charger_that_fills_a_shed_in_frost_is_stopped_for_as_long_as_it_freez
     assert ordinary_life.live(frost, 0.1, seed=5).stops["charge_undertemperature"] == 1
 
 
+def test_a_load_just_above_the_rating_does_not_toggle_all_night() -> None:
+    """25 changes in 70 minutes, and no end: four trips of the heat take longer than a quarter of an
+    hour, so nothing ever locked it out."""
+    life = Life("1.1 C", soc=0.97, charge=(0.0, 3.4), day=lambda world: 1.1 * world.pack.capacity)
+    found = ordinary_life.live(life, 2 / 24, seed=5)
+    assert +found.opened == {"discharge": 4}
+    assert +found.latches == {"discharge_heat": 1}
+
+
 def test_the_judge_shares_nothing_with_what_it_judges() -> None:
     for path in (ROOT / "src").rglob("*.py"):
         assert "second_pack" not in path.read_text(), path

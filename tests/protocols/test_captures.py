@@ -47,6 +47,7 @@ def test_every_supported_protocol_has_captures() -> None:
     assert {open_capture(p)[0].protocol for p in CAPTURES} == set(DRIVERS)
 
 
+@pytest.mark.uncounted
 @each_capture
 def test_names_say_what_is_inside(path: Path) -> None:
     header, pieces = open_capture(path)
@@ -55,11 +56,13 @@ def test_names_say_what_is_inside(path: Path) -> None:
     assert list(pieces)
 
 
+@pytest.mark.uncounted
 @each_capture
 def test_golden(path: Path) -> None:
     assert goldens.golden_path(path).read_text() == goldens.as_text(goldens.golden(path))
 
 
+@pytest.mark.uncounted
 @each_capture
 def test_what_the_source_published_and_the_notes_expect(path: Path) -> None:
     found = goldens.decode(path, corrected=True)
@@ -78,6 +81,7 @@ def test_independent_programs_agree(path: Path) -> None:
         assert one.explained, str(one)
 
 
+@pytest.mark.uncounted
 @each_capture
 def test_whole_frames_are_frames_and_damaged_ones_are_refused(path: Path) -> None:
     header, pieces = opened(path)
@@ -96,6 +100,7 @@ def test_whole_frames_are_frames_and_damaged_ones_are_refused(path: Path) -> Non
             assert framer.skipped, f"piece {number}"
 
 
+@pytest.mark.uncounted
 @each_capture
 def test_frames_and_payloads_build_again_to_the_byte(path: Path) -> None:
     header, pieces = opened(path)
@@ -143,6 +148,7 @@ def test_cut_anywhere_glued_and_among_junk(path: Path) -> None:
     assert framer.skipped_bytes == len(junk) * len(frames)
 
 
+@pytest.mark.uncounted
 @each_alone
 def test_one_flipped_bit_loses_one_frame_and_nothing_after_it(path: Path) -> None:
     header, frames = valid_frames(path)

@@ -52,6 +52,7 @@ from bmslink.protocols.jk import settings as jk_settings
 from bmslink.protocols.jk.modbus import map as jk_modbus_map
 from bmslink.protocols.jk.nw import framing as jk_nw
 from bmslink.protocols.jk.nw import tags as jk_nw_tags
+from support import WHOLE_SWEEP
 
 MODULES = [
     importlib.import_module(module.name)
@@ -196,6 +197,7 @@ def test_every_function_that_makes_a_layout_is_tried() -> None:
 
 
 @pytest.mark.parametrize("number", range(len(LAYOUTS)))
+@pytest.mark.uncounted
 def test_equal_on_captures(number: int) -> None:
     layout, data = list(LAYOUTS.items())[number]
     fast = reader(layout)
@@ -224,7 +226,7 @@ def same(layout: Any, payload: bytes) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8 if WHOLE_SWEEP else 2, deadline=None)
 @given(st.binary(min_size=LONGEST, max_size=LONGEST))
 @example(bytes(LONGEST))
 @example(b"\xff" * LONGEST)

@@ -16,6 +16,7 @@ from bmslink.simulation.pack.cells import Cells
 from bmslink.simulation.pack.load import daily_current
 from bmslink.simulation.pack.pack import Pack
 from bmslink.simulation.pack.protection import RULES
+from support import part
 
 HOUR = 3600.0
 quick = settings(max_examples=15, deadline=None, derandomize=True)
@@ -223,7 +224,8 @@ def test_the_seed_decides_everything():
 
 
 @pytest.mark.slow
-@every_chemistry
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", part(CHEMISTRIES, 2))
 def test_one_big_step_equals_many_small_ones(name):
     big, small = (Pack(chemistry=name, cells=4, soc=70) for _ in range(2))
     big.advance(8 * HOUR)  # through the taper at the top and into the evening
@@ -237,8 +239,10 @@ def test_one_big_step_equals_many_small_ones(name):
 
 
 @pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.parametrize(
-    ("name", "capacity"), [*((name, 100) for name in CHEMISTRIES), ("lfp", 5), ("lfp", 1000)]
+    ("name", "capacity"),
+    part([("lfp", 1000), *((name, 100) for name in CHEMISTRIES), ("lfp", 5)], 2),
 )
 def test_days_of_sun_and_household_need_no_protection(name, capacity):
     pack = Pack(chemistry=name, capacity=capacity, cells=4)

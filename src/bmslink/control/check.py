@@ -10,8 +10,15 @@ from typing import Any
 import msgspec
 
 from bmslink.control.decide.catalogue import CATALOGUE, default_policies
-from bmslink.control.decide.compile import CompiledPolicies, compile_policies, curve_of, trip_of
-from bmslink.control.decide.policy import Mode, PolicySet, Severity
+from bmslink.control.decide.compile import (
+    CompiledPolicies,
+    compile_policies,
+    curve_of,
+    require_whole,
+    trip_of,
+)
+from bmslink.control.decide.given import require_options
+from bmslink.control.decide.policy import Action, Mode, Policy, PolicySet, Severity
 from bmslink.control.decide.quantities import QUANTITIES
 from bmslink.control.decide.rule import PolicyRule, fraction_at, in_words
 from bmslink.control.decide.sample import OPEN
@@ -49,21 +56,34 @@ class Finding(msgspec.Struct, frozen=True, order=True):
 
 # ------------------------------------------------------------------------------------ policies
 
-_LOOSER_UP = {"ov_trip", "ov_critical", "charge_voltage", "charge_ot_trip", "discharge_ot_trip",
-              "temperature_critical", "mosfet_trip"}  # fmt: skip
-_LOOSER_DOWN = {"uv_trip", "uv_critical", "no_charge_below", "discharge_ut_trip"}
-
+_STOPS: Mapping[str, int] = {
+    "charge_voltage": 1,
+    **{
+        row.trip: 1 if row.over else -1
+        for row in CATALOGUE["lfp"].values()
+        if isinstance(row.trip, str) and row.severity >= Severity.TRIP
+        if {Action.CHARGE, Action.DISCHARGE} & {*row.acts}
+    },
+}
+"""Threshold -> the direction in which it is looser: those that stop a current, and the voltage that
+is charged to."""
 
 _MOST_C = 5.0
 """Continuous currents above this multiple of the capacity are doubtful, whatever the chemistry."""
 
 
+_PAIR = ("curve", "trip")
 _PATIENCE = 60.0
 """Seconds that a stop may wait longer than as shipped before that is doubtful."""
 
 
 def check_policies(policies: PolicySet, settings: Settings | None = None) -> list[Finding]:
-    """What is doubtful about the policies, over a BMS with these settings if they are known."""
+    """What is doubtful about the policies, over a BMS with these settings if they are known.
+
+    Rows of one's own are judged by what they say. Raises `TargetError` for an incomplete set.
+    """
+    require_whole(policies)
+    require_options("check_policies()", settings, sink=False)
     plan = compile_policies(policies, settings, acting=tuple(Mode))
     found = [
         *_as_shipped(policies),
@@ -123,9 +143,9 @@ def _as_shipped(policies: PolicySet) -> Iterator[Finding]:
 
 def _looser(policies: PolicySet) -> Iterator[Finding]:
     usual = THRESHOLDS[policies.battery.chemistry]
-    for name, value in policies.thresholds.items():
-        up, down = name in _LOOSER_UP, name in _LOOSER_DOWN
-        if (up and value > usual[name]) or (down and value < usual[name]):
+    for name, sign in _STOPS.items():
+        value = policies.thresholds[name]
+        if sign * value > sign * usual[name]:
             unit = UNITS[name]
             text = (
                 f"{name} is {write(value, unit)}; for {policies.battery.chemistry} cells "
@@ -138,8 +158,8 @@ def _weaker(policies: PolicySet) -> Iterator[Finding]:
     """Stops that come later than as shipped, by a number of their own or a long delay."""
     usual = default_policies(policies.battery)
     for name, policy in policies.policies.items():
-        shipped = usual.policies[name]
-        if policy.mode == Mode.OFF or policy.severity < Severity.TRIP:
+        shipped = usual.policies.get(name)  # a row of one's own has no usual numbers
+        if shipped is None or policy.mode == Mode.OFF or policy.severity < Severity.TRIP:
             continue
         sign, unit = (1 if policy.over else -1), QUANTITIES[policy.quantity].unit
         trip, own = trip_of(policy, policies, policies.thresholds), policy.trip != shipped.trip
@@ -167,24 +187,18 @@ def _modes(policies: PolicySet) -> Iterator[Finding]:
     for name, policy in policies.policies.items():
         if policy.quantity == "stopped":
             continue  # always at work
-        if policy.mode == Mode.OFF and shipped[name].mode != Mode.OFF:
+        if policy.mode == Mode.OFF and name in shipped and shipped[name].mode != Mode.OFF:
             level = Level.WARNING if policy.severity >= Severity.TRIP else Level.REMARK
             yield Finding(level, name, f"{name} is off: {policy.title} goes unseen.")
 
 
 def _curves(policies: PolicySet, plan: CompiledPolicies) -> Iterator[Finding]:
-    """A derating curve must be at zero before the trip of the same quantity."""
+    """A derating curve must be at zero before the trip of the same record."""
     rules = {rule.name: rule for rule in plan.rules}
-    for derate, trip in (
-        ("cell_overvoltage_derate", "cell_overvoltage"),
-        ("cell_undervoltage_derate", "cell_undervoltage"),
-        ("charge_hot_derate", "charge_overtemperature"),
-        ("charge_cold_derate", "charge_undertemperature"),
-        ("discharge_hot_derate", "discharge_overtemperature"),
-        ("discharge_cold_derate", "discharge_undertemperature"),
-        ("mosfet_derate", "mosfet_overtemperature"),
-    ):
-        if derate not in rules or trip not in rules:
+    for record in policies.records.values():
+        derate, trip = (record.levels[each].name if each in record.levels else "" for each in _PAIR)
+        usual = CATALOGUE[policies.battery.chemistry].get(derate)
+        if derate not in rules or trip not in rules or usual is None or not _ends(usual, policies):
             continue
         zero, limit = rules[derate].trip, rules[trip].trip
         if zero > limit:
@@ -206,6 +220,12 @@ def _curves(policies: PolicySet, plan: CompiledPolicies) -> Iterator[Finding]:
         curve = curve_of(policy, policies)
         if curve is not None and policy.mode != Mode.OFF and len({y for _, y in curve}) == 1:
             yield Finding(Level.WARNING, name, f"{name}: its curve is flat and limits nothing.")
+
+
+def _ends(derate: Policy, policies: PolicySet) -> bool:
+    """Whether its curve is meant to come to 0, as shipped."""
+    limit = trip_of(derate, default_policies(policies.battery), {})
+    return limit is not None and math.isfinite(limit)
 
 
 def _left(derate: PolicyRule, limit: float) -> str:

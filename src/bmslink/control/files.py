@@ -14,20 +14,26 @@ fuse = "250 A"
 ov_trip = "3.58 V"                   # a named number, for every policy that uses it
 
 [policies]
-cell_overvoltage = { mode = "enforce", on_delay = "2 s", inside_bms = "30 mV" }
 soc_floor = { mode = "shadow", trip = "15 %", release = "20 %" }
+
+[policies.cell_overvoltage]          # a quantity, and what is said of its levels
+warn = { mode = "off" }
+trip = { mode = "enforce", on_delay = "2 s", inside_bms = "30 mV" }
 ```
 
-What a file leaves out is as shipped; leaving a policy out does not switch it off. Files of schema 1
-are read by `schema.py`: what 0.1.0 shipped counts as shipped in them. Everything
-wrong with a file is a `TargetError` that names the file and the line.
+What a file leaves out is as shipped; leaving a policy out does not switch it off. What is said of a
+quantity itself is meant of the level that has its name. A level may be named by its own name as
+well, as all are in files of 0.1.0 (`cell_overvoltage_warning`). Files of schema 1 are read by
+`schema.py`: what 0.1.0 shipped counts as shipped in them. What can be said, in which unit and
+range, is in `fields.py`. Everything wrong with a file is a `TargetError` that names the file and
+the line.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,51 +41,52 @@ import msgspec
 
 from bmslink.arguments import checked
 from bmslink.config.files.kind import instead
-from bmslink.control.decide.catalogue import default_policies, with_parts
+from bmslink.control.decide.catalogue import SPLIT, default_policies
 from bmslink.control.decide.compile import chatter_of, curve_of, trip_of
 from bmslink.control.decide.policy import (
+    BATTERY_BETWEEN,
     AsShipped,
     Battery,
     Mode,
-    OnMissing,
     Policy,
+    PolicyRecord,
     PolicySet,
-    Reset,
 )
 from bmslink.control.decide.quantities import QUANTITIES
 from bmslink.control.decide.rule import fraction_at
-from bmslink.control.decide.thresholds import THRESHOLDS
+from bmslink.control.decide.thresholds import RANGES, THRESHOLDS, Curve, disorder
 from bmslink.control.decide.thresholds import UNITS as THRESHOLD_UNITS
+from bmslink.control.fields import (
+    BATTERY_UNITS,
+    FIELDS,
+    FieldError,
+    LevelFacts,
+    amount,
+    known,
+    read_curve,
+    unit_of,
+)
 from bmslink.control.schema import SCHEMA, today
 from bmslink.errors import TargetError
 from bmslink.link.mistakes import is_target
-from bmslink.settings.units import UnitError, parse, write
+from bmslink.settings.units import write
 from bmslink.storage.toml import Document, Key, read_text
 
 __all__ = ["load_policies", "parse_policies"]
 
-_LOCKOUT = re.compile(r"(\d{1,4}) in (.+)")
-_MOST_POINTS = 32
-_CURVE_QUANTITY = {
-    "ccl_voltage": "max_cell", "dcl_voltage": "min_cell", "charge_cold": "min_temperature",
-    "charge_hot": "max_temperature", "discharge_cold": "min_working_temperature",
-    "discharge_hot": "max_temperature", "mosfet_hot": "mosfet_temperature",
-    "charge_heat": "charge_heat", "discharge_heat": "discharge_heat",
-}  # fmt: skip
-_FALLING = {"ccl_voltage", "charge_hot", "discharge_hot", "mosfet_hot", "charge_heat",
-            "discharge_heat"}  # fmt: skip
 
-
-class _Battery(msgspec.Struct, forbid_unknown_fields=True):
-    chemistry: str
-    cells: int
-    capacity: Any
-    charge_current: Any = None
-    discharge_current: Any = None
-    fuse: Any = None
-    cable: Any = None
-    time_constant: Any = None
-    sensors: list[str] = []
+_Battery = msgspec.defstruct(
+    "_Battery",
+    [
+        ("chemistry", str),
+        ("cells", int),
+        ("capacity", Any),
+        *((name, Any, None) for name in BATTERY_UNITS if name != "capacity"),
+        ("sensors", list[str], msgspec.field(default_factory=list)),
+    ],
+    forbid_unknown_fields=True,
+)
+"""`[battery]`, as TOML holds it."""
 
 
 class _PolicyFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -91,23 +98,12 @@ class _PolicyFile(msgspec.Struct, forbid_unknown_fields=True):
     policies: dict[str, Any] = {}
 
 
-class _PolicyRow(msgspec.Struct, forbid_unknown_fields=True):
-    mode: str | None = None
-    trip: Any = None
-    release: Any = None
-    on_delay: Any = None
-    load_delay: Any = None
-    samples: int | None = None
-    off_delay: Any = None
-    min_off: Any = None
-    reset: str | None = None
-    lockout: str | None = None
-    curve: Any = None
-    factor: Any = None
-    inside_bms: Any = None
-    outside_bms: Any = None
-    sensors: list[str] | None = None
-    on_missing: str | None = None
+_PolicyRow = msgspec.defstruct(
+    "_PolicyRow",
+    [(field.name, field.kind | None, None) for field in FIELDS.values()],
+    forbid_unknown_fields=True,
+)
+"""One level, as TOML holds it."""
 
 
 @checked(TargetError)
@@ -138,43 +134,33 @@ class _Reader:
     def __init__(self, document: Document) -> None:
         self._document = document
         self._capacity = 0.0
+        self._told: dict[str, Key] = {}
+        """Own name of a level -> where the file says something of it."""
 
     def policies(self) -> PolicySet:
         file = self._document.convert(_PolicyFile)
         if file.schema not in (1, SCHEMA):
             raise self._wrong(("schema",), f"schema: this reads 1 and {SCHEMA}, not {file.schema}")
         as_shipped: tuple[AsShipped, ...] = ()
-        places = {name: name for name in file.policies}
         if file.schema == 1:
             content, as_shipped = today(self._document.content)
             file = self._document.convert(_PolicyFile, content)
-            places = with_parts(places)
         battery = self._battery(file.battery)
         shipped = default_policies(battery)
-        thresholds = self._thresholds(file.thresholds, shipped)
-        curves = dict(shipped.curves)
-        for name, points in file.curves.items():
-            key = ("curves", name)
-            self._known(name, curves, key, "curve")
-            quantity = _CURVE_QUANTITY[name]
-            curves[name] = self._curve(points, key, quantity, falling=name in _FALLING)
-        mode = self._choice(Mode, file.mode, ("mode",))
-        policies = {
-            name: policy if policy.mode == Mode.OFF else msgspec.structs.replace(policy, mode=mode)
-            for name, policy in shipped.policies.items()
-        }
-        for name, place in places.items():
-            key = ("policies", place)
-            self._known(place, policies, key, "policy")
-            row = self._document.convert(_PolicyRow, file.policies[place], key)
-            policies[name] = self._policy(policies[name], row, thresholds, key)
+        mode = self._try(("mode",), FIELDS["mode"].read, file.mode, None)
         found = PolicySet(
             battery=battery,
-            thresholds=thresholds,
-            curves=curves,
-            policies=policies,
+            thresholds=self._thresholds(file.thresholds, shipped),
+            curves=self._curves(file.curves, shipped),
+            policies={
+                name: row if row.mode == Mode.OFF else msgspec.structs.replace(row, mode=mode)
+                for name, row in shipped.policies.items()
+            },
             as_shipped=as_shipped,
         )
+        for name, key, table in self._levels(file.policies, shipped, parts=file.schema == 1):
+            row = found.policies[name]
+            found.policies[name] = self._policy(row, table, found.thresholds, key)
         self._check(found)
         return found
 
@@ -182,29 +168,22 @@ class _Reader:
 
     def _battery(self, table: Any) -> Battery:
         key = ("battery",)
-        row = self._document.convert(_Battery, table, key)
+        row: Any = self._document.convert(_Battery, table, key)
         self._known(row.chemistry, THRESHOLDS, (*key, "chemistry"), "chemistry")
-        if not 1 <= row.cells <= 48:
-            raise self._wrong((*key, "cells"), "cells: 1 to 48")
-        self._capacity = self._amount(row.capacity, "Ah", (*key, "capacity"), 0.1, 100_000)
-
-        def amps(name: str) -> float | None:
+        low, high = BATTERY_BETWEEN["cells"]
+        if not low <= row.cells <= high:
+            raise self._wrong((*key, "cells"), f"cells: {low:g} to {high:g}")
+        numbers: dict[str, float] = {}
+        for name, unit in BATTERY_UNITS.items():
             text = getattr(row, name)
-            return None if text is None else self._amount(text, "A", (*key, name), 0.1, 100_000)
-
-        constant = row.time_constant
+            if text is not None:
+                place, between = (*key, name), BATTERY_BETWEEN[name]
+                numbers[name] = self._try(
+                    place, amount, name, text, unit, between, numbers.get("capacity", math.nan)
+                )
+        self._capacity = numbers["capacity"]
         return Battery(
-            chemistry=row.chemistry,
-            cells=row.cells,
-            capacity=self._capacity,
-            charge_current=amps("charge_current"),
-            discharge_current=amps("discharge_current"),
-            fuse=amps("fuse"),
-            cable=amps("cable"),
-            time_constant=120.0
-            if constant is None
-            else self._amount(constant, "s", (*key, "time_constant"), 1, 86400),
-            sensors=tuple(row.sensors),
+            chemistry=row.chemistry, cells=row.cells, sensors=tuple(row.sensors), **numbers
         )
 
     def _thresholds(self, table: dict[str, Any], shipped: PolicySet) -> dict[str, float]:
@@ -212,103 +191,77 @@ class _Reader:
         for name, text in table.items():
             key = ("thresholds", name)
             self._known(name, found, key, "threshold")
-            low, high = (0.1, 6.0) if THRESHOLD_UNITS[name] == "V" else (-60.0, 150.0)
-            found[name] = self._amount(text, THRESHOLD_UNITS[name], key, low, high)
+            unit = THRESHOLD_UNITS[name]
+            found[name] = self._try(key, amount, name, text, unit, RANGES[unit])
         return found
 
-    def _policy(
-        self, policy: Policy, row: _PolicyRow, thresholds: dict[str, float], key: Key
-    ) -> Policy:
-        unit = QUANTITIES[policy.quantity].unit
-        step = "K" if unit == "°C" else unit
+    def _curves(self, table: dict[str, Any], shipped: PolicySet) -> dict[str, Curve]:
+        found = dict(shipped.curves)
+        users = {row.curve: row for row in shipped.policies.values()}
+        for name, points in table.items():
+            key = ("curves", name)
+            self._known(name, found, key, "curve")
+            user = users[name]
+            read = partial(read_curve, falling=user.over)
+            found[name] = self._try(key, read, name, points, unit_of(user))
+        return found
+
+    def _levels(
+        self, rows: dict[str, Any], shipped: PolicySet, *, parts: bool
+    ) -> Iterator[tuple[str, Key, Any]]:
+        """Every level that the file says something of: its own name, where, and what."""
+        records = shipped.records
+        names = dict.fromkeys((*shipped.policies, *records))
+        own: dict[str, Any] = {}
+        for name, table in rows.items():
+            self._known(name, names, ("policies", name), "policy")
+            for level, key, said in self._split(records.get(name), name, table):
+                if level in self._told:
+                    here, there = ".".join(key[1:]), ".".join(self._told[level][1:])
+                    raise self._wrong(key, f"{here}: the file says it twice, also as {there}")
+                self._told[level] = key
+                if key[-1] == level:
+                    own[level] = said
+                yield level, key, said
+        for whole, others in SPLIT.items() if parts else ():
+            for name in others:  # in 0.1.0 it was one with another
+                if whole in own and name not in self._told and name in shipped.policies:
+                    self._told[name] = ("policies", whole)
+                    yield name, ("policies", whole), own[whole]
+
+    def _split(
+        self, record: PolicyRecord | None, name: str, table: Any
+    ) -> Iterator[tuple[str, Key, Any]]:
+        """What is said of the levels of a quantity, and of itself."""
+        key = ("policies", name)
+        if record is None or not isinstance(table, dict):
+            yield name, key, table
+            return
+        own = dict(table)
+        for level, said in table.items():
+            if isinstance(said, dict):
+                self._known(level, record.levels, (*key, level), "level")
+                yield record.levels[level].name, (*key, level), own.pop(level)
+        if own and record.main is None:
+            words = ", ".join(f"{name}.{level}" for level in record.levels)
+            raise self._wrong(key, f"{name}: say it of one of its levels: {words}")
+        if own or (not table and record.main):
+            yield name, key, own
+
+    def _policy(self, policy: Policy, table: Any, thresholds: Iterable[str], key: Key) -> Policy:
+        row = self._document.convert(_PolicyRow, table, key)
+        facts = LevelFacts(policy, thresholds, self._capacity)
         changes: dict[str, Any] = {}
-        for name in ("trip", "release"):
-            text = getattr(row, name)
-            if text is not None:
-                changes[name] = self._threshold(text, unit, thresholds, (*key, name))
-        for name in ("on_delay", "load_delay", "off_delay", "min_off"):
-            text = getattr(row, name)
-            if text is not None:
-                changes[name] = self._amount(text, "s", (*key, name), 0, 7 * 86400)
-        for name, sign in (("inside_bms", 1), ("outside_bms", -1)):
-            text = getattr(row, name)
-            if text is not None:
-                if policy.bms is None:
-                    raise self._wrong((*key, name), f"{name}: the BMS has no setting for this")
-                changes["inside_bms"] = sign * self._amount(text, step, (*key, name), 0, 1000)
-        if row.factor is not None:
-            changes["factor"] = self._amount(row.factor, "%", (*key, "factor"), 0, 100) / 100
-        if row.samples is not None:
-            if not 1 <= row.samples <= 100:
-                raise self._wrong((*key, "samples"), "samples: 1 to 100")
-            changes["samples"] = row.samples
-        if row.curve is not None:
-            place = (*key, "curve")
-            changes["curve"] = self._curve(row.curve, place, policy.quantity, falling=policy.over)
-        if row.mode is not None:
-            changes["mode"] = self._choice(Mode, row.mode, (*key, "mode"))
-        if row.reset is not None:
-            changes["reset"] = self._choice(Reset, row.reset, (*key, "reset"))
-        if row.lockout is not None:
-            changes["lockout"] = self._lockout(row.lockout, (*key, "lockout"))
-        if row.on_missing is not None:
-            changes["on_missing"] = self._on_missing(row.on_missing, (*key, "on_missing"))
-        if row.sensors is not None:
-            changes["sensors"] = tuple(row.sensors)
+        for name, field in FIELDS.items():
+            given = getattr(row, name)
+            if given is not None:
+                changes[field.attribute] = self._try((*key, name), field.read, given, facts)
         return msgspec.structs.replace(policy, **changes)
-
-    def _threshold(
-        self, text: Any, unit: str, thresholds: dict[str, float], key: Key
-    ) -> float | str:
-        if isinstance(text, str) and text in thresholds:
-            if THRESHOLD_UNITS[text] != unit:
-                raise self._wrong(key, f"{key[-1]}: {text} is in {THRESHOLD_UNITS[text]}")
-            return text
-        if isinstance(text, str) and re.fullmatch(r"[a-z][a-z_]*", text):
-            self._known(text, thresholds, key, "threshold")
-        return self._amount(text, unit, key, -1e6, 1e6)
-
-    def _curve(
-        self, points: Any, key: Key, quantity: str, *, falling: bool
-    ) -> tuple[tuple[float, float], ...]:
-        if not isinstance(points, list) or not 2 <= len(points) <= _MOST_POINTS:
-            raise self._wrong(key, f'{key[-1]}: 2 to {_MOST_POINTS} points like ["3.45 V", "50 %"]')
-        found: list[tuple[float, float]] = []
-        for point in points:
-            if not isinstance(point, list) or len(point) != 2:
-                raise self._wrong(key, f'{key[-1]}: a point is a pair like ["3.45 V", "50 %"]')
-            x = self._amount(point[0], QUANTITIES[quantity].unit, key, -1e6, 1e6)
-            found.append((x, self._amount(point[1], "%", key, 0, 100) / 100))
-        xs, ys = [x for x, _ in found], [y for _, y in found]
-        if xs != sorted(set(xs)):
-            raise self._wrong(key, f"{key[-1]}: the points must rise")
-        if ys != sorted(ys, reverse=falling):
-            raise self._wrong(key, f"{key[-1]}: it may only fall towards the danger")
-        return tuple(found)
-
-    def _lockout(self, text: str, key: Key) -> tuple[int, float] | None:
-        if text == "never":
-            return None
-        found = _LOCKOUT.fullmatch(text)
-        if found is None or int(found[1]) < 1:
-            raise self._wrong(key, 'lockout: write it as "3 in 15 min", or "never"')
-        return int(found[1]), self._amount(found[2], "s", key, 1, 7 * 86400)
-
-    def _on_missing(self, text: str, key: Key) -> OnMissing:
-        word, _, rest = text.partition(" ")
-        if text == "trip":
-            return OnMissing("trip")
-        if word == "derate":
-            return OnMissing("derate", self._amount(rest, "%", key, 0, 100) / 100)
-        if word == "ignore:" and rest.strip():
-            return OnMissing("ignore", 1.0, rest.strip())
-        raise self._wrong(
-            key, 'on_missing: "trip", "derate 20 %", or "ignore: the reason why that is safe"'
-        )
 
     # -- what must hold --------------------------------------------------------------------------
 
     def _check(self, found: PolicySet) -> None:
+        self._check_order(found)
         self._check_cold(found)
         for name, policy in found.policies.items():
             if ends := chatter_of(policy, found):
@@ -323,6 +276,21 @@ class _Reader:
                     f"{_named(policy.trip, trip, unit)}",
                 )
 
+    def _check_order(self, found: PolicySet) -> None:
+        """Thresholds that are the wrong way round cannot be meant."""
+        wrong = disorder(found.thresholds)
+        if wrong is None:
+            return
+        low, high = wrong
+        places = [("thresholds", name) for name in wrong]
+        place = next((key for key in places if self._in_file(key)), places[0])
+        said = [f"{name} ({self._shown(found, name)})" for name in (low, high)]
+        raise self._wrong(place, f"{said[0]} must lie below {said[1]}")
+
+    @staticmethod
+    def _shown(found: PolicySet, name: str) -> str:
+        return write(found.thresholds[name], THRESHOLD_UNITS[name])
+
     def _check_cold(self, found: PolicySet) -> None:
         """Charging a cold cell plates its metal: no file may permit it."""
         least = THRESHOLDS[found.battery.chemistry]["charge_ut_trip"]
@@ -335,15 +303,16 @@ class _Reader:
         points = curve_of(found.policies["charge_cold_derate"], found)
         # a stop above the curve's 0 % is the more careful file: `check` remarks on it
         if points is None or fraction_at(points, least) != 0:
-            key = ("curves", "charge_cold") if isinstance(curve, str) else (
-                "policies", "charge_cold_derate", "curve")  # fmt: skip
+            own = self._place(found.policies["charge_cold_derate"], "curve")
+            key = ("curves", "charge_cold") if isinstance(curve, str) else own
             raise self._wrong(key, f"charge_cold: it must be 0 % at {least:g} °C and below")
 
     def _place(self, policy: Policy, *fields: str) -> Key:
         """Where the file says something of these fields, or of the thresholds they name."""
-        places: list[Key] = [("policies", policy.name, field) for field in fields]
+        told = self._told.get(policy.name, ("policies", policy.name))
+        places: list[Key] = [(*told, field) for field in fields]
         places += [("thresholds", str(getattr(policy, field))) for field in fields]
-        return next((key for key in places if self._in_file(key)), ("policies", policy.name))
+        return next((key for key in places if self._in_file(key)), told)
 
     def _in_file(self, key: Key) -> bool:
         content: Any = self._document.content
@@ -355,31 +324,15 @@ class _Reader:
 
     # -- words -----------------------------------------------------------------------------------
 
-    def _amount(self, text: Any, unit: str, key: Key, low: float, high: float) -> float:
-        if isinstance(text, bool) or not isinstance(text, (str, int, float)):
-            raise self._wrong(key, f"{key[-1]}: expected a number with its unit, in quotes")
-        try:
-            value = parse(text, unit, capacity=self._capacity)
-        except UnitError as exc:
-            raise self._wrong(key, f"{key[-1]}: {exc}") from None
-        if not low <= value <= high:
-            raise self._wrong(key, f"{key[-1]}: {low:g} to {high:g} {unit}")
-        return value
+    def _known(self, name: str, names: Iterable[str], key: Key, kind: str) -> None:
+        self._try(key, known, name, names, kind)
 
-    def _known(self, name: str, known: Iterable[str], key: Key, kind: str) -> None:
-        names = list(known)
-        if name in names:
-            return
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names)}"
-        raise self._wrong(key, f"there is no {kind} {name[:60]!r}; {hint}")
-
-    def _choice(self, kind: type[Any], text: str, key: Key) -> Any:
+    def _try(self, key: Key, call: Callable[..., Any], *arguments: Any) -> Any:
+        """What a call gives; what it finds wrong, with the line."""
         try:
-            return kind(text)
-        except ValueError:
-            known = ", ".join(each.value for each in kind)
-            raise self._wrong(key, f"{key[-1]}: one of {known}") from None
+            return call(*arguments)
+        except FieldError as exc:
+            raise self._wrong(key, str(exc)) from None
 
     def _wrong(self, key: Key, why: str) -> TargetError:
         return self._document.wrong(key, why)

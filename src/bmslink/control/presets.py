@@ -12,7 +12,13 @@ from bmslink.control.decide.policy import Battery, Mode, PolicySet
 from bmslink.control.decide.quantities import QUANTITIES
 from bmslink.control.decide.thresholds import THRESHOLDS, UNITS
 from bmslink.control.schema import SCHEMA
-from bmslink.control.written import curve_points, in_toml, row_comment, row_fields
+from bmslink.control.written import (
+    curve_points,
+    in_toml,
+    record_title,
+    row_comment,
+    row_fields,
+)
 from bmslink.errors import TargetError
 from bmslink.settings.units import write
 
@@ -115,7 +121,7 @@ def preset_for(
     for name, changes in kind.changes.items():
         policies.policies[name] = msgspec.structs.replace(policies.policies[name], **changes)
     lines = [*_head(battery, kind, use), *_battery(battery, notes or _GUESSES, pack)]
-    return "\n".join([*lines, *_numbers(policies), *_rows(policies), ""])
+    return "\n".join([*lines, *_numbers(policies), *_rows(policies)])
 
 
 def _head(battery: Battery, kind: Use, use: str) -> Iterator[str]:
@@ -187,10 +193,13 @@ def _numbers(policies: PolicySet) -> Iterator[str]:
 
 
 def _rows(policies: PolicySet) -> Iterator[str]:
-    yield "[policies]"
-    for policy in policies.policies.values():
-        yield row_comment(policy)
-        yield f"{policy.name} = {in_toml(row_fields(policy))}"
+    """A table for each quantity, a line for each of its levels."""
+    for record in policies.records.values():
+        yield f"[policies.{record.name}]  # {record_title(record)}"
+        for level, policy in record.levels.items():
+            yield row_comment(policy)
+            yield f"{level} = {in_toml(row_fields(policy))}"
+        yield ""
 
 
 def _comment(text: str) -> Iterator[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from bmslink.arguments import checked
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.engine import Engine
+from bmslink.control.decide.given import require_reading
 from bmslink.control.decide.policy import Mode, PolicySet
 from bmslink.control.files import parse_policies
 from bmslink.control.presets import preset
@@ -58,10 +60,20 @@ def judge(
     Each reading needs its `time`, from the oldest to the latest; `poll` is how far they usually
     are apart, s. `settings` are those of the BMS, where they are known (`Settings.numbers`). By
     default policies in shadow decide as well: it is what would happen. Raises `TargetError` for
-    policies that are not complete, `UsageError` for a reading without its time.
+    policies that are not complete, `UsageError` for any other wrong argument, and for a reading
+    without its time.
     """
     engine = Engine(policies, settings, acting=acting, poll=poll)
+    given: object = readings
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        got = type(given).__name__
+        raise UsageError(f"judge(): readings must be readings, one after the other, not {got}.")
+    return _judged(engine, readings)
+
+
+def _judged(engine: Engine, readings: Iterable[Reading]) -> Iterator[Judged]:
     for reading in readings:
-        if reading.time is None:
+        require_reading("judge()", reading)
+        if not isinstance(reading.time, datetime):
             raise UsageError("judge(): a reading has no time: replace(reading, time=...) gives it.")
         yield Judged(reading, engine.step(reading, reading.time.timestamp()))

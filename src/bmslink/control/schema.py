@@ -12,14 +12,14 @@ The tables hold what differs from today, only. Whatever changes in `thresholds.p
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bmslink.control.decide.catalogue import CATALOGUE
 from bmslink.control.decide.policy import AsShipped, Policy
 from bmslink.control.decide.thresholds import CURVES, THRESHOLDS, UNITS
-from bmslink.control.written import curve_points, field_text, step_unit, unit_of
+from bmslink.control.fields import FIELDS, FieldError, LevelFacts, unit_of
+from bmslink.control.written import curve_points, field_text
 from bmslink.settings.units import UnitError, parse, write
 
 __all__ = ["COMMENTS", "SCHEMA", "today"]
@@ -46,6 +46,7 @@ _WARM = {"trip": "80 %", "release": "60 %"}
 _ROWS: Mapping[str, Mapping[str, str]] = {
     "cell_overvoltage_derate": _was_curve("ov_derate_release", "1 min"),
     "cell_undervoltage_derate": _was_curve("uv_derate_release", "1 min"),
+    "pack_overvoltage": {"inside_bms": "30 mV"},
     "deep_discharge": {"reset": "manual"},
     "charge_heat_warning": _WARM,
     "charge_heat_derate": _was_curve("85 %"),
@@ -182,20 +183,12 @@ def _in_order(
     return release < trip if policy.over else release > trip
 
 
-_LOCKOUT = re.compile(r"(\d{1,4}) in (.+)")
-
-
-def _meaning(text: Any, field: str, policy: Policy) -> object:
+def _meaning(text: Any, name: str, policy: Policy) -> object:
     """What a text says, so that two ways to write a number are one."""
-    if field in ("trip", "release") and not (isinstance(text, str) and text in UNITS):
-        return _number(text, unit_of(policy))
-    if field in ("on_delay", "load_delay", "off_delay", "min_off"):
-        return _number(text, "s")
-    if field in ("inside_bms", "outside_bms"):
-        return _number(text, step_unit(policy))
-    if field == "lockout" and isinstance(text, str) and (found := _LOCKOUT.fullmatch(text)):
-        return int(found[1]), _number(found[2], "s")
-    return text
+    try:
+        return FIELDS[name].read(text, LevelFacts(policy))
+    except (FieldError, TypeError, AttributeError):  # a list, say: the reader of files says so
+        return text
 
 
 def _points(points: Any) -> object:

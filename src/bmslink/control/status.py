@@ -57,6 +57,10 @@ class PackStatus(msgspec.Struct, kw_only=True):
     """V and A."""
     binding: dict[str, str] = {}
     """Limit -> the policy that holds it where it is."""
+    phase: str = ""
+    """Of charging; empty: a run of an earlier version."""
+    kinds: dict[str, str] = {}
+    """Limit -> `protect` or `phase`: what that policy is for."""
     policies: list[str] = []
     """Those that are not content, in words."""
     trips: int = 0

@@ -13,7 +13,7 @@ from bmslink.control.decide.catalogue import SPLIT
 from bmslink.control.decide.policy import AsShipped, PolicySet
 from bmslink.control.files import load_policies, parse_policies
 from bmslink.control.schema import COMMENTS, SCHEMA
-from bmslink.control.written import row_comment
+from bmslink.control.written import record_title, row_comment
 from bmslink.errors import TargetError
 from bmslink.storage.atomic import replace_file
 from bmslink.storage.toml import loads, read_text
@@ -69,8 +69,10 @@ def upgrade_of(path: Path) -> Upgrade:
         part for name, parts in SPLIT.items() if name in rows
         for part in parts if part not in rows and part in policies.policies
     )  # fmt: skip
-    new = _edited(text, policies, added)
-    if new is None or not _means(new, policies, path):
+    edited = _edited(text, policies, added)
+    texts = [edited and _by_quantity(edited, policies), edited]  # the same, by its own names
+    new = next((each for each in texts if each and _means(each, policies, path)), None)
+    if new is None:
         raise TargetError(
             f"{path} is laid out in a way that cannot be upgraded here. Write `schema = {SCHEMA}` "
             "into it yourself, and set what `bmslink control check` lists to today's values."
@@ -162,6 +164,40 @@ def _add(document: TOMLDocument, name: str, policies: PolicySet) -> None:
     line = row_comment(policies.policies[name])
     rows.add(tomlkit.comment(line.removeprefix("# ")))
     rows[name] = _inline(rows[whole])
+
+
+def _by_quantity(text: str, policies: PolicySet) -> str | None:
+    """The text with a table for each quantity, at its end; each line keeps its comments. `None` for
+    rows that are not written in one line each."""
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+    from tomlkit.items import Comment, InlineTable, Table, Whitespace
+
+    try:
+        document = tomlkit.parse(text)
+        rows = document.get("policies")
+        if not isinstance(rows, Table):
+            return None
+        records: dict[str, list[str]] = {}
+        above = [rows.trivia.comment] if rows.trivia.comment else []
+        for key, item in rows.value.body:
+            if isinstance(item, (Comment, Whitespace)):
+                above += [item.as_string().strip()] if isinstance(item, Comment) else []
+                continue
+            if key is None or not isinstance(item, InlineTable):
+                return None
+            row = policies.policies[key.key]
+            end = f"{item.trivia.comment_ws}{item.trivia.comment}"
+            line = f"{row.level} = {item.as_string()}{end}"
+            records.setdefault(row.record, []).extend((*above, line))
+            above = []
+        del document["policies"]
+    except (TOMLKitError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        return None
+    titles = {name: record_title(record) for name, record in policies.records.items()}
+    parts = ["\n".join((f"[policies.{name}]  # {titles[name]}", *lines))
+             for name, lines in records.items()]  # fmt: skip
+    return "\n\n".join((tomlkit.dumps(document).rstrip(), *parts, *above)) + "\n"
 
 
 def _inline(table: Any) -> Any:

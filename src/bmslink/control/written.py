@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-from bmslink.control.decide.catalogue import CATALOGUE
-from bmslink.control.decide.policy import Action, Mode, Policy, Reset, Severity
+from bmslink.control.decide.policy import Action, Policy, PolicyRecord, Severity
 from bmslink.control.decide.quantities import QUANTITIES
-from bmslink.control.decide.thresholds import UNITS, Curve
+from bmslink.control.decide.thresholds import Curve
+from bmslink.control.fields import FIELDS
 from bmslink.settings.units import write
 
 __all__ = [
@@ -17,10 +16,9 @@ __all__ = [
     "field_text",
     "in_toml",
     "in_words",
+    "record_title",
     "row_comment",
     "row_fields",
-    "step_unit",
-    "unit_of",
 ]
 
 _ACTS = {
@@ -37,19 +35,6 @@ DOES = {
     Severity.EMERGENCY: "stops",
 }
 """What a policy of each severity does."""
-_OFF = {name for name, row in CATALOGUE["lfp"].items() if row.mode == Mode.OFF}
-_TIMES = ("on_delay", "load_delay", "off_delay", "min_off")
-
-
-def unit_of(policy: Policy) -> str:
-    """The unit of its thresholds."""
-    return QUANTITIES[policy.quantity].unit
-
-
-def step_unit(policy: Policy) -> str:
-    """The unit of a difference of its thresholds."""
-    unit = unit_of(policy)
-    return "K" if unit == "°C" else unit
 
 
 def curve_points(points: Curve, unit: str) -> list[list[str]]:
@@ -67,50 +52,25 @@ def row_comment(policy: Policy) -> str:
     return f"# {policy.title}: {does}{when}"
 
 
+def record_title(record: PolicyRecord) -> str:
+    """What a record is about: its quantity, or the switch that all its levels concern."""
+    titles = {QUANTITIES[row.quantity].title for row in record.levels.values()}
+    acts = {action for row in record.levels.values() for action in row.acts}
+    return titles.pop() if len(titles) == 1 else " and ".join(_ACTS[each] for each in acts)
+
+
 def row_fields(policy: Policy) -> dict[str, str | int]:
-    """What a row says of a policy, as the file reads it."""
-    return dict(_fields(policy))
+    """What a preset says of a level, as the file reads it."""
+    return {name: field.write(policy) for name, field in FIELDS.items() if field.said(policy)}
 
 
-def field_text(policy: Policy, field: str) -> str | int | None:
-    """One field of a policy, also where a row would leave it out; `None` for a field that a curve
-    does not have."""
-    fields = row_fields(policy)
-    if field in fields or policy.curve is not None:
-        return fields.get(field)
-    value = getattr(policy, field)
-    return write(value, "s") if field in _TIMES else str(value)
-
-
-def _fields(policy: Policy) -> Iterator[tuple[str, str | int]]:
-    unit = unit_of(policy)
-    if policy.mode != Mode.SHADOW or policy.name in _OFF:
-        yield "mode", str(policy.mode)
-    for name in ("trip", "release"):
-        value = getattr(policy, name)
-        in_file = not isinstance(value, str) or value in UNITS
-        if value is not None and in_file:
-            yield name, value if isinstance(value, str) else write(value, unit)
-    if policy.bms is not None:
-        side = "inside_bms" if policy.inside_bms >= 0 else "outside_bms"
-        yield side, write(abs(policy.inside_bms), step_unit(policy))
-    if policy.severity == Severity.DERATE and policy.curve is None and policy.demands is None:
-        yield "factor", write(100 * policy.factor, "%")
-    if policy.curve is not None:
-        return
-    for name in _TIMES:
-        value = getattr(policy, name)
-        if value:
-            yield name, write(value, "s")
-    if policy.samples != 2:
-        yield "samples", policy.samples
-    if policy.lockout is not None:
-        most, window = policy.lockout
-        yield "lockout", f"{most} in {write(window, 's')}"
-    if policy.reset == Reset.MANUAL and policy.severity < Severity.EMERGENCY:
-        yield "reset", str(policy.reset)
-    if policy.on_missing.rule == "trip":
-        yield "on_missing", "trip"
+def field_text(policy: Policy, name: str) -> str | int | None:
+    """One field of a policy, also where a preset would leave it out; `None` for a field that a
+    curve does not have."""
+    field = FIELDS[name]
+    if field.said(policy) or policy.curve is None:
+        return field.write(policy)
+    return None
 
 
 def in_toml(value: Any) -> str:

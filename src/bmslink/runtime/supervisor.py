@@ -194,6 +194,8 @@ class PackSupervisor:
         found = {name: getattr(limits, name) for name in ("cvl", "ccl", "dcl", "dvl")}
         pack.limits = {name: limit.value for name, limit in found.items()}
         pack.binding = {name: limit.reasons[0].policy for name, limit in found.items()}
+        pack.kinds = {name: limit.kind.value for name, limit in found.items()}
+        pack.phase = decision.phase.value
         pack.policies = list(_words(decision))
         pack.trips += sum(
             event.what in ("trip", "latch")

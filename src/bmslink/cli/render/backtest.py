@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import RenderableType
 from rich.table import Table
 
-from bmslink.cli.render.explain import moment
+from bmslink.cli.render.explain import PHASES, moment
 from bmslink.cli.render.text import Glyphs, clean
 from bmslink.control.backtest.report import BacktestReport, Margin, Trip
 from bmslink.control.decide.policy import Severity
@@ -107,6 +107,9 @@ def _rows(reports: Sequence[BacktestReport]) -> Iterator[tuple[str, _Cell]]:
         yield f"{title} limited", partial(_lowered, limit)
         for policy in sorted({p for r in reports for p in r.binding_seconds.get(limit, ())}):
             yield f"  by {policy}", partial(_held, limit, policy)
+    for phase in PHASES:
+        if any(phase in report.phase_seconds for report in reports):
+            yield PHASES[phase], partial(_phase, phase)
     yield "not charged", lambda r: _amount(r.totals.not_charged_ah, r.totals.not_charged_wh)
     yield (
         "not discharged",
@@ -143,6 +146,10 @@ def _times(policy: str, report: BacktestReport) -> str:
 
 def _lowered(limit: str, report: BacktestReport) -> str:
     return duration(report.lowered_seconds.get(limit, 0.0))
+
+
+def _phase(name: str, report: BacktestReport) -> str:
+    return duration(report.phase_seconds.get(name, 0.0))
 
 
 def _held(limit: str, policy: str, report: BacktestReport) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from bmslink.cli.render.backtest import duration
 from bmslink.cli.render.clean import clean
-from bmslink.cli.render.explain import moment
+from bmslink.cli.render.explain import PHASES, moment
 from bmslink.control.audit import FREE
 from bmslink.control.decide.decision import Decision, Event
 from bmslink.control.status import Run
@@ -91,10 +91,14 @@ def run(found: Run, now: float) -> Iterator[str]:
             yield f"    {clean(pack.error)}"
         if pack.permits:
             yield "    " + "  ".join(f"{k} {_word(v)}" for k, v in pack.permits.items())
-            yield "    " + "  ".join(
-                f"{title} {pack.limits[name]:g} {unit}{_by(pack.binding.get(name, ''))}"
-                for name, title, unit in _LIMITS
-                if name in pack.limits
+            yield (
+                "    "
+                + "  ".join(
+                    f"{title} {pack.limits[name]:g} {unit}{_by(pack.binding.get(name, ''))}"
+                    for name, title, unit in _LIMITS
+                    if name in pack.limits
+                )
+                + (f"  {PHASES[pack.phase]}" if pack.phase in PHASES else "")
             )
         for text in pack.policies:
             yield f"    {clean(text)}"

@@ -8,9 +8,17 @@ from bmslink.cli.render.clean import clean
 from bmslink.config.records.moment import local
 from bmslink.control.backtest.explain import Explanation, Judgement
 from bmslink.control.backtest.logs import written
-from bmslink.control.decide.limits import Limit, Permit
+from bmslink.control.decide.limits import Kind, Limit, Permit
 
-__all__ = ["moment", "tree"]
+__all__ = ["PHASES", "moment", "tree"]
+
+PHASES = {
+    "bulk": "bulk charge",
+    "absorption": "absorption charge",
+    "float": "float charge",
+    "rebulk": "re-bulk charge",
+}
+"""The phases of charging, in words."""
 
 _QUIET = ("content", "resting", "unknown")
 _LIMITS = (("cvl", "CVL", "V"), ("ccl", "CCL", "A"), ("dcl", "DCL", "A"), ("dvl", "DVL", "V"))
@@ -33,6 +41,7 @@ def _lines(found: Explanation, *, every: bool) -> Iterator[str]:
     yield f"{moment(found.time)}  {clean(found.target)}{fresh}"
     for name in ("charge", "discharge", "balance"):
         yield from _permit(name, getattr(decision, name))
+    yield f"phase: {PHASES[decision.phase]}"
     for name, title, unit in _LIMITS:
         yield from _limit(title, unit, getattr(decision.limits, name))
     shown = [j for j in found.judgements if every or j.state not in _QUIET]
@@ -62,7 +71,8 @@ def _permit(name: str, permit: Permit) -> Iterator[str]:
 
 
 def _limit(title: str, unit: str, limit: Limit) -> Iterator[str]:
-    yield f"{title}: {limit.value:g} {unit}"
+    phase = " (phase)" if limit.kind is Kind.PHASE else ""
+    yield f"{title}: {limit.value:g} {unit}{phase}"
     for reason in limit.reasons:
         yield f"  {reason.value:g} {unit}  {reason.policy}: {clean(reason.text)}"
 

@@ -22,7 +22,8 @@ from bmslink.control.decide.engine import Engine
 from bmslink.control.decide.limiter import UNHEARD
 from bmslink.control.decide.limits import Limit
 from bmslink.control.decide.policy import Action, PolicySet, Severity
-from bmslink.control.decide.rule import PolicyRule, State
+from bmslink.control.decide.quantities import Gate
+from bmslink.control.decide.rule import PolicyRule
 from bmslink.control.decide.sample import Quality
 
 __all__ = ["Backtest", "backtest"]
@@ -39,7 +40,8 @@ _BASES = {"ccl": "rating", "dcl": "rating", "cvl": "charge_voltage"}
 class _Watched(msgspec.Struct):
     """What comes nearest to the danger, for all rules that look at the same."""
 
-    state: State
+    source: int
+    gate: Gate | None
     sign: int
     rules: list[PolicyRule]
     worst: float = -math.inf
@@ -74,6 +76,8 @@ class Backtest:
         self._missing: dict[str, float] = {}
         self._lowered: dict[str, float] = {}
         self._binding: dict[str, dict[str, float]] = {}
+        self._phases: dict[str, float] = {}
+        self._kinds: dict[str, dict[str, float]] = {}
         self._commands: list[BacktestCommand] = []
         self._thrown: dict[str, int] = {}
         self._allowed = dict.fromkeys(_PERMITS, True)
@@ -124,8 +128,10 @@ class Backtest:
         self._entry = entry
         self._take(entry.time, decision)
         for group in self._watched:
-            value = group.state.value
-            if value is not None and group.state.applies and value * group.sign > group.worst:
+            value, worth = engine.measured[group.source]
+            if value is None or worth is not Quality.GOOD or value * group.sign <= group.worst:
+                continue
+            if engine.applies(group.gate):
                 group.worst, group.time = value * group.sign, entry.time
 
     def _take(self, time: float, decision: Decision) -> None:
@@ -180,6 +186,8 @@ class Backtest:
             totals.discharge_stopped_seconds += seconds
         if not decision.balance.allowed:
             totals.balance_stopped_seconds += seconds
+        phase = decision.phase.value
+        self._phases[phase] = self._phases.get(phase, 0.0) + seconds
         self._bound("cvl", limits.cvl, seconds)
         self._bound("ccl", limits.ccl, seconds)
         self._bound("dcl", limits.dcl, seconds)
@@ -194,6 +202,8 @@ class Backtest:
             self._lowered[name] = self._lowered.get(name, 0.0) + seconds
             sums = self._binding.setdefault(name, {})
             sums[binding] = sums.get(binding, 0.0) + seconds
+            kinds = self._kinds.setdefault(name, {})
+            kinds[limit.kind.value] = kinds.get(limit.kind.value, 0.0) + seconds
 
     def _happened(self, event: Event, time: float) -> None:
         name = event.policy
@@ -244,6 +254,8 @@ class Backtest:
             missing_seconds=_sorted(self._missing),
             lowered_seconds=_sorted(self._lowered),
             binding_seconds={k: _sorted(v) for k, v in sorted(self._binding.items())},
+            phase_seconds=_sorted(self._phases),
+            kind_seconds={k: _sorted(v) for k, v in sorted(self._kinds.items())},
             trips=list(self._trips),
             commands=list(self._commands),
             command_counts=dict(sorted(self._thrown.items())),
@@ -280,12 +292,13 @@ def _sorted(sums: Mapping[str, float]) -> dict[str, float]:
 
 def _watched(engine: Engine) -> list[_Watched]:
     groups: dict[tuple[object, ...], _Watched] = {}
-    for rule, state in engine.rules:
+    for rule, _ in engine.rules:
         measured = bool(rule.quantity.unit) and math.isfinite(rule.trip) and not rule.timeless
         if not measured or rule.policy.acts == (Action.BALANCE,):
             continue
         key = (rule.source, rule.sign, rule.gate)
-        groups.setdefault(key, _Watched(state, rule.sign, [])).rules.append(rule)
+        group = groups.setdefault(key, _Watched(rule.source, rule.gate, rule.sign, []))
+        group.rules.append(rule)
     return list(groups.values())
 
 

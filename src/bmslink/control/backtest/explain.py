@@ -25,6 +25,9 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """What one policy makes of the moment."""
 
     policy: str
+    record: str
+    """What it is a level of, and which: `cell_overvoltage` and `warn`."""
+    level: str
     title: str
     severity: Severity
     mode: str
@@ -170,6 +173,8 @@ def _judgements(rules: Iterable[tuple[PolicyRule, State]]) -> Iterator[Judgement
         policy, trip = rule.policy, rule.trip * rule.sign
         yield Judgement(
             policy=rule.name,
+            record=policy.record or policy.name,
+            level=policy.level,
             title=policy.title,
             severity=policy.severity,
             mode=policy.mode,

@@ -113,6 +113,10 @@ class BacktestReport(msgspec.Struct, kw_only=True):
     """Limit -> how long it was lower than it may be at all."""
     binding_seconds: dict[str, dict[str, float]]
     """Limit -> policy -> how long that policy was what held it down (`recovery`: the ramp)."""
+    phase_seconds: dict[str, float] = {}
+    """Phase of charging -> how long it lasted."""
+    kind_seconds: dict[str, dict[str, float]] = {}
+    """Limit -> `protect` or `phase` -> how long a reason of that kind held it down."""
     trips: list[Trip]
     commands: list[BacktestCommand]
     command_counts: dict[str, int]

@@ -7,9 +7,18 @@ from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
-from bmslink.control.decide.policy import Battery, Mode, Policy, PolicySet, Severity, fault_of
+from bmslink.control.decide.policy import (
+    Battery,
+    Mode,
+    Policy,
+    PolicySet,
+    Severity,
+    fault_of,
+    fault_of_battery,
+)
 from bmslink.control.decide.quantities import GATES, QUANTITIES
 from bmslink.control.decide.rule import PolicyRule, PolicyTiming, in_words
+from bmslink.control.decide.thresholds import RANGES, UNITS, disorder
 from bmslink.errors import TargetError
 
 __all__ = [
@@ -230,6 +239,7 @@ def _rule(
         on_delay=delay,
         load_delay=max(delay, policy.load_delay) if policy.load_delay else 0.0,
         curve=numbers.curve,
+        most=max((left for _, left in numbers.curve), default=1.0) if numbers.curve else 1.0,
         basis=numbers.basis,
         acts=acts,
     )
@@ -258,6 +268,12 @@ def require_whole(policies: PolicySet) -> None:
             f"A PolicySet is needed, not {type(policies).__name__}; load_policies reads one."
         )
     missing = list(_missing(policies))
+    if not missing and (wrong := fault_of_battery(policies.battery) or _beyond(policies)):
+        raise TargetError(f"The policy set cannot be used: {wrong}.")
+    turned = None if missing else disorder(policies.thresholds)
+    if turned is not None:
+        low, high = (f"{name} ({policies.thresholds[name]:g})" for name in turned)
+        raise TargetError(f"The policy set cannot be used: {low} must lie below {high}.")
     for row in () if missing else policies.policies.values():
         if wrong := fault_of(row) or _chatter(row, policies):
             raise TargetError(f"The policy {row.name!r} cannot be used: {wrong}.")
@@ -266,6 +282,19 @@ def require_whole(policies: PolicySet) -> None:
         raise TargetError(
             f"The policy set is not complete: it has no {', no '.join(missing[:3])}{more}."
         )
+
+
+def _beyond(policies: PolicySet) -> str:
+    """A threshold that no cell has, in words."""
+    for name, value in policies.thresholds.items():
+        low, high = RANGES.get(UNITS.get(name, ""), (-math.inf, math.inf))
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or not low <= value <= high
+        ):
+            return f"{name} must be a number from {low:g} to {high:g}"
+    return ""
 
 
 def _chatter(policy: Policy, policies: PolicySet) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from bmslink.control.decide.lasting.phase import ChargePhase
 from bmslink.control.decide.limits import Limit, Permit
 from bmslink.control.decide.policy import Mode, Severity
 
@@ -71,6 +72,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it may balance."""
     limits: Limits
     """What charger and load may do, V and A."""
+    phase: ChargePhase = ChargePhase.BULK
+    """How the pack is being charged."""
     verdicts: tuple[PolicyVerdict, ...] = ()
     """All policies that are not content, in shadow too."""
     events: tuple[Event, ...] = ()
@@ -87,7 +90,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def state(self) -> tuple[object, ...]:
         """Everything but the time and what changed: equal means nothing new is wanted."""
-        return (self.charge, self.discharge, self.balance, self.limits, self.verdicts)
+        return (self.charge, self.discharge, self.balance, self.limits, self.phase, self.verdicts)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: all keys, always in the same order."""
@@ -97,6 +100,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
             "discharge": self.discharge.to_dict(),
             "balance": self.balance.to_dict(),
             **self.limits.to_dict(),
+            "phase": self.phase.value,
             "verdicts": [_plain(v) for v in self.verdicts],
             "events": [_plain(e) for e in self.events],
             "reread": self.reread,

@@ -11,69 +11,44 @@ from typing import Any
 
 import msgspec
 
-from bmslink.control.decide.blind_time import BlindTime, blind_time
 from bmslink.control.decide.catalogue import with_parts
 from bmslink.control.decide.compile import CompiledPolicies, compile_policies, require_whole
 from bmslink.control.decide.decision import Decision, Event
-from bmslink.control.decide.history import HistoryMemory, PackHistory
-from bmslink.control.decide.limiter import Limiter
-from bmslink.control.decide.limits import RampMemory
-from bmslink.control.decide.memory import (
-    PendingMemory,
-    TripMemory,
-    finite,
+from bmslink.control.decide.given import (
+    require_interval,
+    require_modes,
+    require_moment,
+    require_options,
+    require_reading,
+)
+from bmslink.control.decide.lasting.blind_time import BlindTime, blind_time
+from bmslink.control.decide.lasting.history import PackHistory
+from bmslink.control.decide.lasting.memory import (
+    EngineMemory,
+    read_memory,
     restore_rules,
     save_rules,
 )
+from bmslink.control.decide.limiter import Limiter
 from bmslink.control.decide.policy import Mode, PolicySet
-from bmslink.control.decide.quantities import QUANTITIES, Gate
-from bmslink.control.decide.rule import (
-    GOOD,
-    PolicyRule,
-    State,
-    advance,
-    in_words,
-    pass_over,
-    reset,
-    unmeasured,
-)
+from bmslink.control.decide.quantities import QUANTITIES, Gate, Measure, Quantity
+from bmslink.control.decide.records.watch import Measured, Moment, Watches
+from bmslink.control.decide.rule import GOOD, PolicyRule, State, pass_over, reset
 from bmslink.control.decide.sample import Qualifier, Quality, Sample
-from bmslink.errors import GateError, TargetError
+from bmslink.errors import GateError
 from bmslink.model import Reading
 
 __all__ = ["Engine"]
 
 
-class _Remembered(msgspec.Struct):
-    """What an engine remembers: everything that makes a restriction last, so that a restart never
-    permits more than no restart would.
-
-    Times are ages: how long the program was gone is not known, so none of it counts. What makes a
-    restriction end is left out, and begins again. An earlier version saved less.
-    """
-
-    tripped: dict[str, TripMemory]
-    charge_heat: float
-    discharge_heat: float
-    stopped: float
-    short_circuits: list[float] = []
-    seen: list[str] = []
-    stop_reason: str = ""
-    pending: dict[str, PendingMemory] = {}
-    ramps: dict[str, RampMemory] = {}
-    pull: float = 0.0
-    pulled: float | None = None
-    history: HistoryMemory = msgspec.field(default_factory=HistoryMemory)
-    probes: list[str] = []
-    content: str = ""
-    changed: float | None = None
-    silent: float | None = None
-    """Since the last good data, or since it waits for them."""
-
-
 _ENOUGH = 3
 """Good samples before anything is permitted."""
 _SAG_RATE = 0.5  # C
+_MISSING = Quality.MISSING
+_PROBES = ("temperatures",)
+_STALE: Measured = (None, Quality.STALE)
+_Source = tuple[int, Quantity, Measure, tuple[str, ...]]
+"""Its place among all, what it is, how it is measured, and of which probes."""
 _REFRESH = 0.5  # of the time between readings: what is said again sooner is the same measurement
 
 
@@ -96,6 +71,9 @@ class Engine:
         poll: float = 1.0,
     ) -> None:
         require_whole(policies)
+        require_options("Engine()", settings, sink)
+        require_interval("Engine()", poll)
+        acting = require_modes("Engine()", acting)
         self.plan: CompiledPolicies = compile_policies(
             policies, settings, acting=acting, poll=poll, sink=sink
         )
@@ -103,10 +81,11 @@ class Engine:
         self._states = [State() for _ in self.plan.rules]
         self._settings, self._acting, self._sink = settings, acting, sink
         self._line_up(self.plan.rules)
-        quantities = [(QUANTITIES[name], probes) for name, probes in self.plan.sources]
-        self._sources = [(q, q.measure, q.fields, probes) for q, probes in quantities]
-        asked_gates = (gate for r in self.plan.rules for gate in (r.gate, r.release_gate))
-        self._gates = {gate for gate in asked_gates if gate is not None}
+        self._arrange(self.plan.sources)
+        self.measured: list[Measured] = []
+        """Value and quality of every source, as of the last cycle."""
+        self._opened: dict[Gate, bool | None] = {}
+        self._stale = True
         asked = {name for _, probes in self.plan.sources for name in probes}
         self._qualifier = Qualifier(battery, asked)
         self._history = PackHistory(
@@ -130,21 +109,39 @@ class Engine:
 
     def retime(self, poll: float) -> None:
         """From now on the readings are so many seconds apart; what is remembered stays."""
+        require_interval("retime()", poll)
         plan = compile_policies(
             self.plan.policies, self._settings, acting=self._acting, poll=poll, sink=self._sink
         )
+        self._watches.tell(self.applies)
         self.plan = plan  # the same policies in the same order
         self._refresh = _REFRESH * poll
         self._line_up(plan.rules)
 
     def _line_up(self, rules: Sequence[PolicyRule]) -> None:
         self._pairs = list(zip(rules, self._states, strict=True))
-        self._rows = [(r, s, r.source, r.gate, r.sign, _quiet_below(r)) for r, s in self._pairs]
+        self._watches = Watches(self._pairs)
+
+    def _arrange(self, sources: Sequence[tuple[str, tuple[str, ...]]]) -> None:
+        """The quantities by what of a reading they are made of: it is looked at once for all."""
+        self._count = len(sources)
+        self._known_anyway: list[tuple[int, Measure, tuple[str, ...]]] = []
+        found: dict[tuple[str, ...], list[_Source]] = {}
+        for index, (name, probes) in enumerate(sources):
+            quantity = QUANTITIES[name]
+            if quantity.fields:
+                source = (index, quantity, quantity.measure, probes)
+                found.setdefault(quantity.fields, []).append(source)
+            else:
+                self._known_anyway.append((index, quantity.measure, probes))
+        self._sources = [*found.items()]
 
     # -- in --------------------------------------------------------------------------------------
 
     def step(self, reading: Reading, now: float) -> Decision:
-        """Judge a reading received at `now`, monotonic seconds."""
+        """Judge a reading received at `now`, monotonic seconds. `UsageError` for anything else."""
+        require_reading("step()", reading)
+        require_moment("step()", now)
         longest = self.plan.timing.stale_after
         before: tuple[Event, ...] = ()
         if self._now is not None and now + self._shift - self._now > longest:
@@ -167,10 +164,13 @@ class Engine:
             self._ready = self._ready or self._good >= _ENOUGH
             self._history.update(sample, longest)
         decision = self._decide(now, fresh=fresh)
+        if not before:
+            return decision
         return msgspec.structs.replace(decision, events=before + decision.events)
 
     def tick(self, now: float) -> Decision:
-        """Judge that there is no new reading at `now`."""
+        """Judge that there is no new reading at `now`. `UsageError` for what is no time."""
+        require_moment("tick()", now)
         now, _ = self._advance_clock(now)
         if self._good_at is None:
             self._good_at = now  # nothing was ever heard: the waiting begins
@@ -185,6 +185,7 @@ class Engine:
     @property
     def rules(self) -> Sequence[tuple[PolicyRule, State]]:
         """All policies at work and what each remembers, to be looked at."""
+        self._watches.tell(self.applies)
         return self._pairs
 
     def emergency_stop(self, reason: str) -> None:
@@ -196,14 +197,15 @@ class Engine:
         self._history.stopped = 0.0
 
     def reset(self, name: str) -> None:
-        """A person resets a latched policy; `GateError` says why it cannot be."""
+        """A person resets a latched policy, by its own name or as `cell_overvoltage.critical`;
+        `GateError` says why it cannot be."""
         for rule, state in self._pairs:
-            if rule.name == name:
+            if name in (rule.name, f"{rule.policy.record}.{rule.policy.level}"):
                 why = reset(rule, state)
                 if why:
                     raise GateError(why)
                 return
-        raise GateError(f"There is no policy {name[:60]!r} at work.")
+        raise GateError(f"There is no policy {str(name)[:60]!r} at work.")
 
     # -- what is remembered ----------------------------------------------------------------------
 
@@ -230,16 +232,11 @@ class Engine:
         """Take up what `save` gave, at `now`; policies that are gone are left out, and what this
         version does not know is kept for the next `save`.
 
-        Raises `TargetError` for anything else.
+        Raises `TargetError` for anything else, `UsageError` for a `now` that is no time.
         """
-        try:
-            found = msgspec.convert(saved, _Remembered)
-        except msgspec.ValidationError as exc:
-            raise TargetError(f"The saved state of the policies is damaged: {exc}.") from exc
-        if not finite(msgspec.to_builtins(found)):
-            raise TargetError("The saved state of the policies is damaged: a number is infinite.")
-        known = _Remembered.__struct_fields__
-        self._aside = {key: value for key, value in saved.items() if key not in known}
+        require_moment("load()", now)
+        found = read_memory(saved)
+        self._aside = {k: v for k, v in saved.items() if k not in EngineMemory.__struct_fields__}
         self._now = now
         self._good_at = None if found.silent is None else now - found.silent
         self._history.charge_heat = found.charge_heat
@@ -247,7 +244,7 @@ class Engine:
         self._history.stopped, self._stop_reason = found.stopped, found.stop_reason
         self._history.short_circuits.extend(now - age for age in found.short_circuits)
         self._history.restore(found.history, now)
-        self._publisher.restore(found.ramps, found.pull, found.pulled, now)
+        self._publisher.restore(found.ramps, found.pull, found.pulled, found.phase, now)
         self._qualifier.restore(found.probes, found.content, found.changed, now)
         tripped = found.tripped if "pending" in saved else with_parts(found.tripped)  # 0.1.0's
         restore_rules(self._pairs, tripped, found.pending, found.seen, now)
@@ -282,13 +279,13 @@ class Engine:
 
     def _decide(self, now: float, *, fresh: bool) -> Decision:
         sample, history = self._sample, self._history
-        stale = history.age > self.plan.timing.stale_after or not self._heard
-        values = self._measure(sample, stale=stale)
-        gates: dict[Gate | None, bool | None] = {None: True}
-        if not stale:
-            gates |= {gate: gate(sample, history) for gate in self._gates}
-        events: list[Event] = []
-        active, reread = self._judge(values, gates, events, now, fresh=fresh)
+        timing = self.plan.timing
+        stale = self._stale = history.age > timing.stale_after or not self._heard
+        self._opened.clear()
+        loaded = abs(sample.current or 0.0) > _SAG_RATE * history.battery.capacity
+        moment = Moment(sample, now, timing, fresh, loaded, self.applies, self._stop_reason)
+        self.measured = self._measure(sample, stale=stale)
+        active, events, reread = self._watches.judge(self.measured, moment)
         return self._publisher.publish(
             now,
             sample,
@@ -300,100 +297,44 @@ class Engine:
             reread=reread,
         )
 
-    def _judge(
-        self,
-        values: list[tuple[float | None, Quality]],
-        gates: Mapping[Gate | None, bool | None],
-        events: list[Event],
-        now: float,
-        *,
-        fresh: bool,
-    ) -> tuple[list[tuple[PolicyRule, State]], bool]:
-        """Advance all rules; gives back those that are not content, and whether one waits to be
-        confirmed."""
-        sample, timing = self._sample, self.plan.timing
-        loaded = abs(sample.current or 0.0) > _SAG_RATE * self._history.battery.capacity
-        active: list[tuple[PolicyRule, State]] = []
-        reread = False
-        for rule, state, source, gate, sign, quiet in self._rows:
-            value, quality = values[source]
-            applies = gates.get(gate)
-            if (  # most rules, most of the time: good, within or at rest, and nothing under way
-                quality == GOOD
-                and value is not None
-                and (value * sign < quiet if applies else applies is False)
-                and state.since is None
-                and state.missing_since is None
-                and not state.tripped
-                and state.fraction == 1.0
-            ):
-                state.seen = True
-                state.value = value
-                state.applies = applies is True
-                continue
-            what = advance(
-                rule, state, value, quality, applies, sample, now, timing,
-                fresh=fresh, loaded=loaded,
-                over=rule.release_gate is not None and gates.get(rule.release_gate),
-            )  # fmt: skip
-            if what:
-                words = self._words(what, rule, state)
-                events.append(Event(rule.name, rule.policy.mode, what, words))
-            if state.tripped or state.missing or state.fraction < 1.0:
-                active.append((rule, state))
-            if state.since is not None and not state.tripped:
-                reread = True
-        return active, reread
+    def applies(self, gate: Gate | None) -> bool | None:
+        """Whether a gate is open, asked once in a cycle; of old data nobody can tell."""
+        if gate is None:
+            return True
+        if self._stale:
+            return None
+        try:
+            return self._opened[gate]
+        except KeyError:
+            found = self._opened[gate] = gate(self._sample, self._history)
+            return found
 
-    def _words(self, what: str, rule: PolicyRule, state: State) -> str:
-        if what in ("trip", "latch"):
-            if rule.name == "emergency_stop" and self._stop_reason:
-                state.cause = self._stop_reason
-            return state.cause
-        quantity = rule.quantity
-        if what == "missing" or state.value is None:
-            return unmeasured(rule, state)
-        shown = f"{quantity.title} {in_words(quantity, state.value)}"
-        if what == "measured":
-            return f"{shown}: measured again"
-        if not quantity.unit and rule.trip == 1:
-            return f"{quantity.title}: no longer"
-        if not state.applies and not rule.policy.holds:
-            return f"{shown}, and no longer {rule.policy.when}"
-        back = in_words(quantity, rule.release * rule.sign)
-        return f"{shown}, back at or {'below' if rule.sign > 0 else 'above'} {back}"
-
-    def _measure(self, sample: Sample, *, stale: bool) -> list[tuple[float | None, Quality]]:
+    def _measure(self, sample: Sample, *, stale: bool) -> list[Measured]:
         """Value and quality of every source."""
         quality, history = sample.quality, self._history
-        found: list[tuple[float | None, Quality]] = []
-        heard: dict[tuple[str, ...], bool] = {}
-        for quantity, measure, fields, probes in self._sources:
-            if not fields:
-                found.append((measure(sample, history, probes), GOOD))
-                continue
-            if stale:
-                found.append((None, Quality.STALE))
-                continue
-            value = measure(sample, history, probes)
+        found: list[Measured] = [_STALE] * self._count
+        for index, measure, probes in self._known_anyway:
+            found[index] = (measure(sample, history, probes), GOOD)
+        if stale:
+            return found
+        for fields, sources in self._sources:
             worst = quality[fields[0]]
             for field in fields[1:]:
                 worst = max(worst, quality[field])
-            if quantity.probed and probes not in heard:
-                heard[probes] = sample.has(probes)
-            if (
-                (value is None and not quantity.patient)
-                or (quantity.probed and not heard[probes])
-                or (quantity.sound and sample.open_probes(probes))
-            ):
-                worst = max(worst, Quality.MISSING)
-            found.append((value, worst))
+            probed = fields == _PROBES
+            for index, quantity, measure, probes in sources:
+                value = measure(sample, history, probes)
+                if value is not None and not probed:
+                    found[index] = (value, worst)
+                    continue
+                less = value is None and not quantity.patient
+                less = less or not _heard(sample, quantity, probes)
+                found[index] = (value, max(worst, _MISSING) if less else worst)
         return found
 
 
-def _quiet_below(rule: PolicyRule) -> float:
-    """Below this signed value nothing follows: of a curve, before it begins to fall."""
-    if rule.curve is None:
-        return rule.trip
-    whole = [x for x, left in rule.curve if left == 1.0]
-    return max(whole, default=-math.inf)
+def _heard(sample: Sample, quantity: Quantity, probes: tuple[str, ...]) -> bool:
+    """Whether all probes say something that it is about; else its value is a bound."""
+    if not quantity.probed:
+        return True
+    return sample.has(probes) and not (quantity.sound and sample.open_probes(probes))

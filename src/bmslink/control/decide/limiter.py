@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from bmslink.control.decide.compile import CompiledPolicies
-from bmslink.control.decide.decision import Decision, Event, Limits, PolicyVerdict
+from bmslink.control.decide.decision import Decision, Event, Limits
+from bmslink.control.decide.lasting.phase import ChargePhase, next_phase, phase_after
 from bmslink.control.decide.limits import (
     Effect,
+    Kind,
     Limit,
     Permit,
     Ramp,
@@ -19,10 +20,12 @@ from bmslink.control.decide.limits import (
     Reason,
     meet,
     permit,
+    whole_thousandths,
 )
-from bmslink.control.decide.policy import Action, Demand, Severity
-from bmslink.control.decide.rule import PolicyRule, State, at_ease, in_words, unmeasured
-from bmslink.control.decide.sample import Quality, Sample
+from bmslink.control.decide.policy import Action, Demand
+from bmslink.control.decide.records.asking import Asking
+from bmslink.control.decide.rule import PolicyRule, State
+from bmslink.control.decide.sample import FIELDS, Quality, Sample
 
 __all__ = ["UNHEARD", "Limiter"]
 
@@ -35,7 +38,6 @@ UNHEARD = "no_data"
 """The reason of what is not permitted because too little was heard."""
 _RECOVERY = "recovery"
 """The reason of a limit that was lower a moment ago."""
-_LIMIT_OF = {Action.CHARGE: "ccl", Action.DISCHARGE: "dcl"}
 
 
 class Limiter:
@@ -43,22 +45,27 @@ class Limiter:
 
     def __init__(self, plan: CompiledPolicies, *, sink: bool) -> None:
         battery, numbers = plan.policies.battery, plan.policies.thresholds
-        self._sink = sink
+        self._numbers = numbers
         self._cells = battery.cells
-        self._capacity = battery.capacity
         self._rated = {
-            Action.CHARGE: Reason("rating", _floor(plan.charge.amps), plan.charge.basis),
-            Action.DISCHARGE: Reason("rating", _floor(plan.discharge.amps), plan.discharge.basis),
+            Action.CHARGE: Reason("rating", whole_thousandths(plan.charge.amps), plan.charge.basis),
+            Action.DISCHARGE: Reason(
+                "rating", whole_thousandths(plan.discharge.amps), plan.discharge.basis
+            ),
         }
         self._top = Reason(
-            "charge_voltage", _floor(numbers["charge_voltage"] * battery.cells), "the set voltage"
+            "charge_voltage",
+            whole_thousandths(numbers["charge_voltage"] * battery.cells),
+            "the set voltage",
+            Kind.PHASE,
         )
+        self._phase = ChargePhase.BULK
         self._bottom = Reason(
             "discharge_voltage",
-            _floor(numbers["discharge_voltage"] * battery.cells),
+            whole_thousandths(numbers["discharge_voltage"] * battery.cells),
             "the set voltage",
         )
-        self._float = _floor(numbers["float_voltage"] * battery.cells)
+        self._float = whole_thousandths(numbers["float_voltage"] * battery.cells)
         self._target = numbers["charge_voltage"] + _LOOP_MARGIN
         self._loop = any(rule.name == _LOOP and rule.acts for rule in plan.rules)
         self._pull = 0.0  # V by which the loop lowers the charge voltage
@@ -71,6 +78,9 @@ class Limiter:
             "dvl": Ramp(_VOLTAGE_HOLD, voltage, turned=True),
         }
         self._fresh: Limits | None = None
+        self._ask = Asking(self._rated, battery.capacity, self._float, sink=sink)
+        self._met: dict[str, tuple[Sequence[Effect], tuple[Reason, ...]]] = {}
+        self._permits: dict[str, tuple[list[Effect], Permit]] = {}
 
     @property
     def fresh(self) -> Limits | None:
@@ -92,29 +102,30 @@ class Limiter:
     ) -> Decision:
         """The decision of this moment. `ready`: enough was heard since the start to permit
         anything; `balance`: the same since data were old."""
-        effects = [e for rule, state in active if rule.acts for e in self._effects(rule, state)]
-        limits = self._limits(now, sample, effects, ready=ready, stale=stale)
+        asked, verdicts, floats, shared = self._ask(active, self._fresh)
+        if stale:
+            self._phase = next_phase(self._phase, floats=floats)
+        else:
+            self._phase = phase_after(self._phase, sample, self._numbers, floats=floats)
+        limits = self._limits(now, sample, asked, ready=ready, stale=stale)
         if not ready:
-            effects += [Effect(on, _UNHEARD, Demand.NO_ENABLE) for on in ("charge", "discharge")]
+            for on in ("charge", "discharge"):
+                asked.setdefault(on, []).append(Effect(on, _UNHEARD, Demand.NO_ENABLE))
         if ready and not stale:
-            shared = any(rule.policy.of == "last" and state.tripped for rule, state in active)
             self._fresh = _last(self._fresh, limits, shared=shared)
         reading = sample.reading
         return Decision(
             time=now,
-            charge=permit(effects, "charge"),
-            discharge=permit(effects, "discharge"),
-            balance=permit(effects, "balance") if balance and not stale else _NO_DATA,
+            charge=self._permit("charge", asked),
+            discharge=self._permit("discharge", asked),
+            balance=self._permit("balance", asked) if balance and not stale else _NO_DATA,
             limits=limits,
-            verdicts=tuple(
-                _verdict(rule, state) for rule, state in active if not at_ease(rule, state)
-            ),
+            phase=self._phase,
+            verdicts=tuple(verdicts),
             events=tuple(events),
             reread=reread,
             stale=stale,
-            quality=dict.fromkeys(sample.quality, "stale")
-            if stale and sample.quality["state"] != Quality.FROZEN
-            else {field: _QUALITIES[quality] for field, quality in sample.quality.items()},
+            quality=_quality(sample, stale=stale),
             bms={"charge": reading.charging_allowed, "discharge": reading.discharging_allowed},
         )
 
@@ -122,74 +133,50 @@ class Limiter:
         """What must survive a restart."""
         pulled = None if self._pulled_at is None else now - self._pulled_at
         ramps = {n: msgspec.to_builtins(r.remember(now)) for n, r in self._ramps.items()}
-        return {"ramps": ramps, "pull": self._pull, "pulled": pulled}
+        return {
+            "ramps": ramps,
+            "pull": self._pull,
+            "pulled": pulled,
+            "phase": self._phase.value,
+        }
 
     def restore(
-        self, ramps: Mapping[str, RampMemory], pull: float, pulled: float | None, now: float
+        self,
+        ramps: Mapping[str, RampMemory],
+        pull: float,
+        pulled: float | None,
+        phase: str,
+        now: float,
     ) -> None:
-        """The same back."""
+        """The same back; a phase that a later version knows is none."""
+        known = phase in ChargePhase.__members__.values()
+        self._phase = ChargePhase(phase) if known else ChargePhase.BULK
         self._pull = pull
         self._pulled_at = None if pulled is None else now - pulled
         for name, found in ramps.items():
             if name in self._ramps:
                 self._ramps[name].restore(found, now)
 
-    # -- what one rule asks ----------------------------------------------------------------------
-
-    def _effects(self, rule: PolicyRule, state: State) -> list[Effect]:
-        policy = rule.policy
-        found: list[Effect] = []
-        demand = _demand(rule, sink=self._sink)
-        for action in policy.acts:
-            if action == Action.FLOAT:
-                if state.tripped:
-                    found.append(Effect("cvl", Reason(rule.name, self._float, state.cause)))
-            elif action == Action.BALANCE:
-                if state.tripped or state.missing:
-                    text = state.cause or unmeasured(rule, state)
-                    found.append(Effect("balance", Reason(rule.name, 0.0, text), demand))
-            elif policy.severity >= Severity.TRIP and state.tripped:
-                reason = Reason(rule.name, 0.0, state.cause)
-                found.append(Effect(_LIMIT_OF[action], reason))
-                found.append(Effect(action, reason, demand))
-            else:
-                found.extend(self._derate(rule, state, action))
+    def _permit(self, on: str, asked: Mapping[str, list[Effect]]) -> Permit:
+        """One permit; the same as before where the same is asked."""
+        effects = asked.get(on, [])
+        before = self._permits.get(on)
+        if before is not None and before[0] == effects:
+            return before[1]
+        found = permit(effects, on)
+        self._permits[on] = (effects, found)
         return found
-
-    def _derate(self, rule: PolicyRule, state: State, action: Action) -> Iterable[Effect]:
-        policy = rule.policy
-        limit, rated = _LIMIT_OF[action], self._rated[action]
-        if policy.severity == Severity.DERATE:
-            left = state.fraction
-            if rule.curve is None:
-                left = policy.factor if state.tripped else 1.0
-            text = state.cause
-            if rule.curve is not None and state.value is not None:
-                shown = in_words(rule.quantity, state.value)
-                text = f"{policy.title}: {rule.quantity.title} {shown} leaves {left:.0%} "
-                text += "of 1 C" if policy.of == "capacity" else "of the rating"
-            amps = _floor(left * self._base(policy.of, action))
-            reason = Reason(rule.name, amps, text)
-            if amps < rated.value and (rule.curve is not None or state.tripped):
-                yield Effect(limit, reason)
-            if not left and (rule.curve is not None or state.tripped):
-                yield Effect(action, reason, _demand(rule, sink=self._sink))
-        if state.missing and policy.on_missing.rule == "derate":
-            amps = _floor(policy.on_missing.factor * rated.value)
-            yield Effect(limit, Reason(rule.name, amps, unmeasured(rule, state)))
-
-    def _base(self, of: str, action: Action) -> float:
-        if of == "capacity":
-            return self._capacity
-        if of == "last" and self._fresh is not None:
-            last = self._fresh.ccl if action == Action.CHARGE else self._fresh.dcl
-            return last.value
-        return self._rated[action].value
 
     # -- limits ----------------------------------------------------------------------------------
 
     def _limits(
-        self, now: float, sample: Sample, effects: list[Effect], *, ready: bool, stale: bool
+        self,
+        now: float,
+        sample: Sample,
+        asked: Mapping[str, list[Effect]],
+        *,
+        ready: bool,
+        stale: bool,
     ) -> Limits:
         if not stale:
             self._regulate(now, sample)
@@ -197,20 +184,24 @@ class Limiter:
             for ramp in self._ramps.values():
                 ramp.wait(now)
             return self._unheard(sample)
-        ccl = self._limit("ccl", effects, self._rated[Action.CHARGE], now, stale=stale)
-        dcl = self._limit("dcl", effects, self._rated[Action.DISCHARGE], now, stale=stale)
-        voltage = list(effects)
+        ccl = self._limit("ccl", asked.get("ccl", ()), self._rated[Action.CHARGE], now, stale=stale)
+        dcl = self._limit(
+            "dcl", asked.get("dcl", ()), self._rated[Action.DISCHARGE], now, stale=stale
+        )
+        voltage = [*asked.get("cvl", ())]
         known = not stale and not sample.quality["voltage"]
         if ccl.value == 0 and known and sample.voltage is not None:
             # some chargers push half an ampere at a current limit of 0
-            reason = Reason("charge_stopped", _floor(sample.voltage), "no charge is wanted")
+            reason = Reason(
+                "charge_stopped", whole_thousandths(sample.voltage), "no charge is wanted"
+            )
             voltage.append(Effect("cvl", reason))
         if self._pull:
-            lowered = _floor(self._top.value - self._pull)
+            lowered = whole_thousandths(self._top.value - self._pull)
             text = f"the highest cell is brought back to {self._target - _LOOP_MARGIN:.3f} V"
             voltage.append(Effect("cvl", Reason(_LOOP, lowered, text)))
         cvl = self._limit("cvl", voltage, self._top, now, stale=stale)
-        dvl = self._limit("dvl", effects, self._bottom, now, stale=stale)
+        dvl = self._limit("dvl", asked.get("dvl", ()), self._bottom, now, stale=stale)
         return Limits(cvl, ccl, dcl, dvl) if ready else self._unheard(sample)
 
     def _unheard(self, sample: Sample) -> Limits:
@@ -218,7 +209,7 @@ class Limiter:
         none = Limit(0.0, (_UNHEARD,))
         before, now = self._ramps["cvl"].value, sample.voltage
         known = [v for v in (before, now) if v is not None and v > 0]
-        highest = _floor(min((self._float, *known)))
+        highest = whole_thousandths(min((self._float, *known)))
         low = max(self._bottom.value, self._ramps["dvl"].value or 0.0)
         return Limits(
             Limit(highest, (Reason(_UNHEARD.policy, highest, _UNHEARD.text),)),
@@ -228,9 +219,9 @@ class Limiter:
         )
 
     def _limit(
-        self, name: str, effects: list[Effect], base: Reason, now: float, *, stale: bool
+        self, name: str, effects: Sequence[Effect], base: Reason, now: float, *, stale: bool
     ) -> Limit:
-        reasons = meet(effects, name, base)
+        reasons = self._meet(name, effects, base)
         target = reasons[0].value
         ramp = self._ramps[name]
         value = ramp.move(target, now, may_rise=not stale, why=reasons[0])
@@ -239,9 +230,20 @@ class Limiter:
         held = ramp.why
         if held is not None and held.value == value and held.policy == reasons[0].policy:
             return Limit(value, (held, *reasons))  # the same policy asked for less a moment ago
-        value = _floor(value)
+        value = whole_thousandths(value)
         text = "no fresh data: nothing rises" if stale else "recovering: held, then slowly"
-        return Limit(value, (Reason(_RECOVERY, value, text), *reasons))
+        return Limit(value, (Reason(_RECOVERY, value, text, ramp.kind), *reasons))
+
+    def _meet(self, name: str, effects: Sequence[Effect], base: Reason) -> tuple[Reason, ...]:
+        """All reasons for one limit; the same as before where the same is asked."""
+        if not effects:
+            return (base,)
+        before = self._met.get(name)
+        if before is not None and before[0] == effects:
+            return before[1]
+        found = meet(effects, name, base)
+        self._met[name] = (effects, found)
+        return found
 
     def _regulate(self, now: float, sample: Sample) -> None:
         """The integral loop that keeps the highest cell at its target."""
@@ -255,47 +257,32 @@ class Limiter:
 
 _UNHEARD = Reason(UNHEARD, 0.0, "not enough was heard of the pack yet")
 _NO_DATA = Permit(Demand.OPEN, (Reason(UNHEARD, 0.0, "no fresh data"),))
-_QUALITIES = {quality: quality.name.lower() for quality in Quality}
+_QUALITIES = tuple(quality.name.lower() for quality in Quality)
+_ALL_GOOD = dict.fromkeys(FIELDS, _QUALITIES[Quality.GOOD])
+
+
+def _quality(sample: Sample, *, stale: bool) -> dict[str, str]:
+    """What each field is worth, in words."""
+    found = sample.quality
+    if not stale and sample.good:
+        return dict(_ALL_GOOD)
+    if stale and found["state"] is not Quality.FROZEN:
+        return dict.fromkeys(found, _QUALITIES[Quality.STALE])
+    return {field: _QUALITIES[quality] for field, quality in found.items()}
 
 
 def _last(before: Limits | None, now: Limits, *, shared: bool) -> Limits:
     """What a share of the last limits is taken of: else each gap would take it of the one before.
     `shared`: a share of them is in force."""
-    if before is None:
+    if before is None or not (shared or _recovers(now.ccl) or _recovers(now.dcl)):
         return now
     kept = {}
     for name in ("ccl", "dcl"):
         old, new = getattr(before, name), getattr(now, name)
-        recovers = shared or new.reasons[0].policy == _RECOVERY
+        recovers = shared or _recovers(new)
         kept[name] = old if recovers and old.value > new.value else new
     return msgspec.structs.replace(now, **kept)
 
 
-def _floor(value: float) -> float:
-    """Whole thousandths, never more than the value (but for what floats lose)."""
-    return math.floor(value * 1000 + 1e-6) / 1000
-
-
-def _demand(rule: PolicyRule, *, sink: bool) -> Demand:
-    """What a rule asks of a switch that it acts on."""
-    policy = rule.policy
-    if policy.demands is not None:
-        return policy.demands
-    if policy.severity == Severity.EMERGENCY:
-        return Demand.OPEN_NOW
-    if policy.severity == Severity.TRIP or not (sink or rule.curve is not None):
-        return Demand.OPEN
-    return Demand.ZERO
-
-
-def _verdict(rule: PolicyRule, state: State) -> PolicyVerdict:
-    policy = rule.policy
-    if state.tripped:
-        name, text = "latched" if state.latched else "tripped", state.cause
-    elif state.missing:
-        name, text = "missing", unmeasured(rule, state)
-    else:
-        shown = "" if state.value is None else in_words(rule.quantity, state.value)
-        name = "derating"
-        text = f"{rule.quantity.title} {shown} leaves {state.fraction:.0%}"
-    return PolicyVerdict(rule.name, policy.mode, policy.severity, name, f"{policy.title}: {text}")
+def _recovers(limit: Limit) -> bool:
+    return limit.reasons[0].policy == _RECOVERY

@@ -5,8 +5,10 @@ Limits fall at once and rise slowly: after a hold, then not faster than a slope.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -17,6 +19,7 @@ __all__ = [
     "LIMITS",
     "PERMITS",
     "Effect",
+    "Kind",
     "Limit",
     "Permit",
     "Ramp",
@@ -24,10 +27,20 @@ __all__ = [
     "Reason",
     "meet",
     "permit",
+    "whole_thousandths",
 ]
 
 PERMITS = ("charge", "discharge", "balance")
 LIMITS = ("cvl", "ccl", "dcl", "dvl")
+
+
+class Kind(StrEnum):
+    """What a limit is for."""
+
+    PROTECT = "protect"
+    """More would harm the pack."""
+    PHASE = "phase"
+    """How it is charged now; more would do no harm."""
 
 
 class Reason(msgspec.Struct, frozen=True, order=True):
@@ -39,6 +52,8 @@ class Reason(msgspec.Struct, frozen=True, order=True):
     """The limit that it alone would set; 0 for a permit."""
     text: str
     """For people."""
+    kind: Kind = Kind.PROTECT
+    """Whether it protects the pack, or is a phase of charging."""
 
 
 class Effect(msgspec.Struct, frozen=True):
@@ -59,9 +74,23 @@ class Limit(msgspec.Struct, frozen=True):
     reasons: tuple[Reason, ...]
     """What contributes, the binding one first."""
 
+    @property
+    def kind(self) -> Kind:
+        """Of what binds it."""
+        return self.reasons[0].kind
+
+    def of(self, kind: Kind) -> float | None:
+        """What the reasons of one kind alone ask for; `None` where there is none. The limit is the
+        lower of both (DVL: the higher), so that several packs can be combined kind by kind."""
+        return next((r.value for r in self.reasons if r.kind is kind), None)
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {"value": self.value, "reasons": [_reason(r) for r in self.reasons]}
+        return {
+            "value": self.value,
+            "kind": self.kind.value,
+            "reasons": [{**_reason(r), "kind": r.kind.value} for r in self.reasons],
+        }
 
 
 class Permit(msgspec.Struct, frozen=True):
@@ -102,6 +131,11 @@ def _reason(reason: Reason) -> dict[str, Any]:
     return {"policy": reason.policy, "value": reason.value, "text": reason.text}
 
 
+def whole_thousandths(value: float) -> float:
+    """Never more than the value (but for what floats lose)."""
+    return math.floor(value * 1000 + 1e-6) / 1000
+
+
 def meet(effects: Iterable[Effect], on: str, base: Reason | None = None) -> tuple[Reason, ...]:
     """All reasons for one limit, with that which holds without any effect, the most restrictive
     first: the lowest, for DVL the highest."""
@@ -132,6 +166,7 @@ class RampMemory(msgspec.Struct):
 
     value: float | None = None
     goals: list[tuple[float, float]] = []
+    kind: Kind = Kind.PROTECT
 
 
 class Ramp:
@@ -148,6 +183,7 @@ class Ramp:
         self._sign = -1 if turned else 1
         self._value: float | None = None
         self._time = 0.0
+        self._kind = Kind.PROTECT
         self._goals: deque[tuple[float, float, Reason | None]] = deque()
         """Of the last `hold` s, with why: those that no later one undercuts."""
 
@@ -161,13 +197,19 @@ class Ramp:
         """The reason of the lowest target of the last `hold` s."""
         return self._goals[0][2] if self._goals else None
 
+    @property
+    def kind(self) -> Kind:
+        """Of what made it fall last: what recovers from it is of the same kind."""
+        return self._kind
+
     def remember(self, now: float) -> RampMemory:
         """What must survive a restart: the limit, and what still holds it down."""
-        return RampMemory(self._value, [(now - time, goal) for time, goal, _ in self._goals])
+        goals = [(now - time, goal) for time, goal, _ in self._goals]
+        return RampMemory(self._value, goals, self._kind)
 
     def restore(self, found: RampMemory, now: float) -> None:
         """The same back."""
-        self._value, self._time = found.value, now
+        self._value, self._time, self._kind = found.value, now, found.kind
         self._goals = deque((now - age, goal, None) for age, goal in found.goals)
 
     def wait(self, now: float) -> None:
@@ -184,10 +226,11 @@ class Ramp:
         goals.append((now, goal, why))
         while goals[0][0] < now - self._hold:
             goals.popleft()
-        lowest = goals[0][1]
+        _, lowest, binding = goals[0]
         value = self._value
         if value is None or lowest < value:
             value = lowest
+            self._kind = Kind.PROTECT if binding is None else binding.kind
         elif may_rise:
             value = min(lowest, value + self._slope * (now - self._time))
         self._value, self._time = value, now

@@ -1,4 +1,5 @@
-"""What a protection policy is: one row of declared numbers, and the battery the numbers are for.
+"""What a protection policy is: declared numbers for one level of one quantity, and the battery that
+the numbers are for.
 
 Every policy is the same small mechanism (`rule.py`): a measured quantity goes beyond `trip` for
 `on_delay` and `samples` good samples; it comes back behind `release` for `off_delay`, and at the
@@ -9,7 +10,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable, Mapping
 from enum import IntEnum, StrEnum
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -17,6 +20,8 @@ import msgspec
 from bmslink.errors import TargetError
 
 __all__ = [
+    "BATTERY_BETWEEN",
+    "BETWEEN",
     "Action",
     "AsShipped",
     "Battery",
@@ -24,10 +29,13 @@ __all__ = [
     "Mode",
     "OnMissing",
     "Policy",
+    "PolicyRecord",
     "PolicySet",
     "Reset",
     "Severity",
     "fault_of",
+    "fault_of_battery",
+    "records_of",
 ]
 
 
@@ -126,6 +134,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Its name, in snake case."""
     title: str
     """For people."""
+    record: str = ""
+    """The record of its quantity, of which it is a level; empty: it is one by itself."""
+    level: str = ""
+    """What it is called there: `warn`, `curve`, `limit`, `trip`, `critical`, `backup` or another
+    word."""
     quantity: str
     """What is measured: a name of `QUANTITIES`."""
     over: bool = True
@@ -188,13 +201,25 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What follows when it cannot be measured."""
 
 
-_DAYS = 7 * 86400.0
-_BETWEEN: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("on_delay", "load_delay", "off_delay", "min_off"), (0.0, _DAYS)),
-    **dict.fromkeys(("samples", "off_samples"), (1, 100)),
-    "factor": (0.0, 1.0),
-}
-"""The delays in s, the samples and the factor."""
+_LONGEST = 7 * 86400.0  # s
+BETWEEN: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        **dict.fromkeys(("on_delay", "load_delay", "off_delay", "min_off"), (0.0, _LONGEST)),
+        **dict.fromkeys(("samples", "off_samples"), (1, 100)),
+        "factor": (0.0, 1.0),
+    }
+)
+"""The least and the most of each number whose unit is always the same: s, samples, a fraction."""
+BATTERY_BETWEEN: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        "cells": (1, 48),
+        **dict.fromkeys(
+            ("capacity", "charge_current", "discharge_current", "fuse", "cable"), (0.1, 100_000.0)
+        ),
+        "time_constant": (1.0, 86400.0),
+    }
+)
+"""The least and the most of each number of a battery: cells, Ah, A and s."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
 
 
@@ -207,14 +232,53 @@ def fault_of(policy: Policy) -> str:
         return str(error)
     if not _NAME.fullmatch(policy.name):
         return "name must be in snake case"
-    for name in ("trip", "release", "inside_bms", *_BETWEEN):
+    for name in ("trip", "release", "inside_bms", *BETWEEN):
         value = fields[name]
         if isinstance(value, float) and not math.isfinite(value):
             return f"{name} must be a finite number"
-    for name, (low, high) in _BETWEEN.items():
+    for name, (low, high) in BETWEEN.items():
         if not low <= fields[name] <= high:
             return f"{name} must be {low:g} to {high:g}, not {fields[name]:g}"
     return ""
+
+
+def fault_of_battery(battery: Battery) -> str:
+    """What is wrong with a battery, as `cells must be 1 to 48, not 0`; empty: nothing is."""
+    fields = msgspec.structs.asdict(battery)
+    try:
+        msgspec.convert(fields, Battery)
+    except msgspec.ValidationError as error:
+        return str(error)
+    for name, (low, high) in BATTERY_BETWEEN.items():
+        value = fields[name]
+        if value is not None and not low <= value <= high:  # nan is neither
+            return f"{name} must be {low:g} to {high:g}, not {value:g}"
+    return ""
+
+
+class PolicyRecord(msgspec.Struct, frozen=True):
+    """All that is said of one quantity: its levels, from a remark to a stop at once."""
+
+    name: str
+    """In snake case."""
+    levels: dict[str, Policy]
+    """By what each is called in the record: `warn`, `curve`, `trip`, `critical` and others."""
+
+    @property
+    def main(self) -> str | None:
+        """The level that has the name of the record for its own, if there is one."""
+        return next((level for level, row in self.levels.items() if row.name == self.name), None)
+
+
+def records_of(policies: Iterable[Policy]) -> dict[str, PolicyRecord]:
+    """Policies by the quantity that they are levels of, in their order. One that belongs to no
+    record is one by itself."""
+    found: dict[str, PolicyRecord] = {}
+    for row in policies:
+        name = row.record or row.name
+        record = found.setdefault(name, PolicyRecord(name, {}))
+        record.levels[row.level or row.severity.name.lower()] = row
+    return found
 
 
 class AsShipped(msgspec.Struct, frozen=True):
@@ -242,16 +306,26 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True):
     curves: dict[str, tuple[tuple[float, float], ...]]
     """Name -> pairs of quantity and fraction, rising in the quantity."""
     policies: dict[str, Policy]
-    """Name -> row."""
+    """Own name -> level; `records` has the same by quantity."""
     as_shipped: tuple[AsShipped, ...] = ()
     """What an older file said that counts as shipped, so that today's values are in force."""
 
+    @property
+    def records(self) -> dict[str, PolicyRecord]:
+        """Name -> all levels of one quantity."""
+        return records_of(self.policies.values())
+
     def policy(self, name: str) -> Policy:
-        """The policy of that name; `TargetError` if there is none."""
-        try:
-            return self.policies[name]
-        except KeyError:
-            raise TargetError(f"There is no policy {name!r} in this set.") from None
+        """The policy of that name, its own or as in `cell_overvoltage.warn`; `TargetError` if
+        there is none."""
+        found = self.policies.get(name)
+        if found is None and isinstance(name, str):
+            record, _, level = name.partition(".")
+            rows = (p for p in self.policies.values() if (p.record, p.level) == (record, level))
+            found = next(rows, None)
+        if found is None:
+            raise TargetError(f"There is no policy {name!r} in this set.")
+        return found
 
     def adding(self, *policies: Policy) -> PolicySet:
         """The same with rows of one's own. Raises `TargetError` for a name that is taken:
@@ -266,11 +340,12 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, policies=rows)
 
     def changing(self, name: str, /, **fields: Any) -> PolicySet:
-        """The same with other fields of one row: `changing("soc_floor", trip=20.0)`. Units are
+        """The same with other fields of one level: `changing("soc_floor", trip=20.0)`. Units are
         those of its quantity. Raises `TargetError` for a policy or a field that there is not."""
         row = self.policy(name)
-        unknown = sorted(fields.keys() - set(row.__struct_fields__) | fields.keys() & {"name"})
+        fixed = fields.keys() & {"name", "record", "level"}
+        unknown = sorted(fields.keys() - set(row.__struct_fields__) | fixed)
         if unknown:
             raise TargetError(f"A policy has no field {', '.join(unknown)} that can be changed.")
         changed = msgspec.structs.replace(row, **fields)
-        return msgspec.structs.replace(self, policies={**self.policies, name: changed})
+        return msgspec.structs.replace(self, policies={**self.policies, row.name: changed})

@@ -6,22 +6,22 @@ it is made of. `None` of good fields means "not known yet": such a row waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from types import MappingProxyType
 
 import msgspec
 
-from bmslink.control.decide.history import CURRENT_PICKUP, PackHistory
+from bmslink.control.decide.lasting.history import CURRENT_PICKUP, PackHistory
+from bmslink.control.decide.lasting.phase import part_empty
 from bmslink.control.decide.sample import OPEN, Quality, Sample
 from bmslink.model import Condition, Reading
 
 __all__ = [
-    "GATES", "PICKUP", "QUANTITIES", "Gate", "Quantity", "blocked_by", "condition_names"
+    "GATES", "PICKUP", "QUANTITIES", "Gate", "Measure", "Quantity", "blocked_by", "condition_names",
 ]  # fmt: skip
 
 PICKUP = CURRENT_PICKUP
-_REBULK = 80.0  # %: a pack that floats is charged again from here
 
 Measure = Callable[[Sample, PackHistory, tuple[str, ...]], float | None]
 Gate = Callable[[Sample, PackHistory], bool | None]
@@ -80,12 +80,12 @@ def _runaway(s: Sample, h: PackHistory, _p: tuple[str, ...]) -> float | None:
     if s.max_cell is None or s.quality["cells"] == Quality.MISSING:
         return None
     ahead = s.max_cell - s.cell_sum / len(s.cells)
-    if ahead < 0.05:
+    rising = h.growth is not None and h.growth > 0.002
+    if ahead < 0.05 or not rising:
         return 0.0
     middle = median(s.cells)
     apart = median(abs(v - middle) for v in s.cells)
-    rising = h.growth is not None and h.growth > 0.002
-    return ahead if rising and ahead > 3 * apart else 0.0
+    return ahead if ahead > 3 * apart else 0.0
 
 
 def _cell_at(s: Sample, value: float) -> str:
@@ -129,22 +129,17 @@ def _discharge_rate(s: Sample, h: PackHistory, _p: tuple[str, ...]) -> float | N
 # ------------------------------------------------------------------------------ temperatures
 
 
-def _known(s: Sample, probes: tuple[str, ...]) -> list[float]:
-    told = s.temperatures
-    found = [told.get(name) for name in probes or s.probes]
-    return [t for t in found if t is not None]
-
-
 def _hottest(s: Sample, _h: PackHistory, probes: tuple[str, ...]) -> float | None:
-    return max(_known(s, probes), default=None)
+    return max(s.told_by(probes), default=None)
 
 
 def _coldest(s: Sample, _h: PackHistory, probes: tuple[str, ...]) -> float | None:
-    return min(_known(s, probes), default=None)
+    return min(s.told_by(probes), default=None)
 
 
-def _working(s: Sample, probes: tuple[str, ...]) -> list[float]:
-    return [t for t in _known(s, probes) if t > OPEN]
+def _working(s: Sample, probes: tuple[str, ...]) -> Sequence[float]:
+    told = s.told_by(probes)
+    return [t for t in told if t > OPEN] if s.open_probes(probes) else told
 
 
 def _coldest_working(s: Sample, _h: PackHistory, probes: tuple[str, ...]) -> float | None:
@@ -162,9 +157,9 @@ def _probe_at(s: Sample, value: float) -> str:
 
 
 def _silent(s: Sample, _h: PackHistory, probes: tuple[str, ...]) -> float | None:
-    told = s.temperatures
-    names = probes or s.probes
-    return float(sum((t := told.get(name)) is None or t <= OPEN for name in names))
+    if not probes and s.whole and not s.broken:
+        return 0.0
+    return float(len(probes or s.probes) - len(_working(s, probes)))
 
 
 def _silent_names(s: Sample, value: float) -> str:
@@ -364,7 +359,7 @@ def _bottom(s: Sample, h: PackHistory) -> bool | None:
 
 
 def _part_empty(s: Sample, _h: PackHistory) -> bool | None:
-    return None if s.soc is None or s.quality["soc"] else s.soc <= _REBULK
+    return part_empty(s)
 
 
 def _plateau(s: Sample, h: PackHistory) -> bool | None:

@@ -15,7 +15,6 @@ counts as confirmed; silence neither confirms nor refutes it.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable
 
 import msgspec
@@ -31,6 +30,7 @@ __all__ = [
     "advance",
     "at_ease",
     "fraction_at",
+    "goes_on",
     "in_words",
     "pass_over",
     "reset",
@@ -83,6 +83,8 @@ class PolicyRule(msgspec.Struct, frozen=True, kw_only=True):
     load_delay: float
     curve: tuple[tuple[float, float], ...] | None
     """Signed quantity and fraction, by rising quantity."""
+    most: float = 1.0
+    """What the curve leaves at most."""
     basis: str
     """Where the threshold comes from, in words; empty: from the policy."""
     acts: bool
@@ -121,11 +123,18 @@ class State(msgspec.Struct, kw_only=True):
     """Whether it was measured under load."""
     cause: str = ""
     """Why it tripped, in words."""
+    version: int = 0
+    """Another one: what it asks and says may be another."""
 
     @property
-    def idle(self) -> bool:
-        """Nothing is under way."""
-        return not self.tripped and self.since is None and self.missing_since is None
+    def at_rest(self) -> bool:
+        """Nothing is under way, and nothing is limited."""
+        return (
+            self.since is None
+            and self.missing_since is None
+            and not self.tripped
+            and self.fraction == 1.0
+        )
 
 
 def advance(
@@ -145,6 +154,7 @@ def advance(
     """Judge one value; gives back what happened: `trip`, `release`, `latch`, `missing`,
     `measured`, or nothing. `applies` is the gate, `over` the gate that releases; `None`: it cannot
     tell."""
+    state.version += 1
     curved = rule.curve is not None  # a curve is a fraction of the moment, and never trips
     beyond = not curved and value is not None and value * rule.sign >= rule.trip
     event = ""
@@ -174,6 +184,27 @@ def advance(
     return _trip(rule, state, _cause(rule, value, sample, held), now)
 
 
+def goes_on(rule: PolicyRule, state: State, signed: float) -> bool:
+    """Whether a rule goes on as it is by a good value of now, with its gate open, as most do most
+    of the time: tripped, and not inside `release`; or as a curve. Then nothing else is to be done.
+    """
+    if state.missing_since is not None:
+        return False
+    value = signed * rule.sign
+    if state.tripped:
+        if signed <= rule.release or rule.release_gate is not None:
+            return False
+        if rule.policy.off_samples == 1 or signed >= rule.trip:
+            state.inside, state.refuted = None, 0
+    elif rule.curve is None:
+        return False
+    elif value != state.value or not state.applies:
+        state.fraction = fraction_at(rule.curve, signed)
+        state.version += 1
+    state.seen, state.value, state.applies = True, value, True
+    return True
+
+
 def _judge(
     rule: PolicyRule,
     state: State,
@@ -199,7 +230,8 @@ def _judge(
         state.fraction = fraction_at(rule.curve, value * rule.sign)
         return "measured" if was_missing else ""
     if state.tripped:
-        counts = (applies or rule.policy.holds) and not over
+        # a gate that releases (part empty, by a charge that drifts) says nothing while it is full
+        counts = (applies or rule.policy.holds) and not (over and value * rule.sign < rule.trip)
         if counts and value * rule.sign > rule.release:
             if beyond or rule.policy.off_samples == 1:
                 state.inside, state.refuted = None, 0
@@ -297,29 +329,27 @@ def reset(rule: PolicyRule, state: State) -> str:
         return f"{rule.name} cannot be reset while its cause lasts: {state.cause}."
     state.latched = False
     state.trips = []
+    state.version += 1
     return ""
 
 
 def fraction_at(curve: tuple[tuple[float, float], ...], x: float) -> float:
     """Straight lines between the points, the end values beyond them."""
-    index = bisect_right(curve, x, key=_first)
-    if index == 0:
-        return curve[0][1]
-    if index == len(curve):
-        return curve[-1][1]
-    (x0, y0), (x1, y1) = curve[index - 1], curve[index]
-    return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+    x0, y0 = curve[0]
+    if x <= x0:
+        return y0
+    for x1, y1 in curve:
+        if x < x1:
+            return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+        x0, y0 = x1, y1
+    return y0
 
 
 def at_ease(rule: PolicyRule, state: State) -> bool:
     """Nothing is amiss: its curve leaves the most that it ever leaves, be that less than 100 %."""
     if state.tripped or state.missing:
         return False
-    return rule.curve is None or state.fraction >= max(y for _, y in rule.curve)
-
-
-def _first(point: tuple[float, float]) -> float:
-    return point[0]
+    return rule.curve is None or state.fraction >= rule.most
 
 
 def in_words(quantity: Quantity, value: float) -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import IntEnum
 from operator import sub
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -39,7 +39,7 @@ class Quality(IntEnum):
 FIELDS = ("cells", "voltage", "current", "soc", "temperatures", "state", "conditions")
 """The groups of values that have a quality each."""
 
-_CELL_RANGE = (0.5, 5.0)  # V
+_LOWEST, _HIGHEST = 0.5, 5.0  # V of a cell
 _TEMPERATURE_RANGE = (-45.0, 125.0)  # °C
 _CELL_SLEW, _TEMPERATURE_SLEW, _SOC_SLEW = 0.5, 2.0, 5.0  # V/s, K/s, %/s
 _SHORTEST = 1.0  # s: quantisation makes a jump out of any step in less
@@ -53,6 +53,30 @@ _MOST_PROBES = 128
 _ABSURD = 1e6  # in any unit: no measurement, and neither is nan
 _NEAR_ZERO = 0.02  # C: a current this small needs no sign
 _NO_SIGN = frozenset({"assumed", "disputed", "unknown"})
+
+
+GOOD, SUSPECT, MISSING = Quality.GOOD, Quality.SUSPECT, Quality.MISSING
+
+
+class _Cells(NamedTuple):
+    """What they say: V."""
+
+    known: tuple[float, ...]
+    low: float | None
+    high: float | None
+    total: float
+    quality: Quality
+
+
+class _Probes(NamedTuple):
+    """What the probes say; the names as in `Sample`."""
+
+    clean: Mapping[str, float | None]
+    probes: tuple[str, ...]
+    known: tuple[float, ...]
+    whole: bool
+    broken: tuple[str, ...]
+    quality: Quality
 
 
 class Sample(msgspec.Struct, kw_only=True):
@@ -80,20 +104,28 @@ class Sample(msgspec.Struct, kw_only=True):
     """°C by probe name."""
     probes: tuple[str, ...]
     """The names of the probes that count as cell probes."""
+    known: tuple[float, ...] = ()
+    """What those say that say something, °C."""
+    whole: bool = False
+    """There are such probes, and all of them say something."""
+    broken: tuple[str, ...] = ()
+    """Those of them whose wire is broken: they read -40 °C, the end of their range."""
     quality: dict[str, Quality]
     """One for each of FIELDS."""
 
     def has(self, probes: tuple[str, ...]) -> bool:
         """Whether all these probes (none: all that count as cell probes) say something."""
-        told = self.temperatures
-        names = probes or self.probes
-        return bool(names) and None not in map(told.get, names)
+        return None not in map(self.temperatures.get, probes) if probes else self.whole
 
-    def open_probes(self, probes: tuple[str, ...] = ()) -> list[str]:
-        """Those of these probes (none: of all cell probes) whose wire is broken: they read -40 °C,
-        the end of their range."""
-        told = self.temperatures
-        return [n for n in probes or self.probes if (t := told.get(n)) is not None and t <= OPEN]
+    def open_probes(self, probes: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """Those of these probes (none: of all cell probes) whose wire is broken."""
+        return _broken(self.temperatures, probes) if probes else self.broken
+
+    def told_by(self, probes: tuple[str, ...] = ()) -> Sequence[float]:
+        """What these probes (none: all cell probes) say, °C."""
+        if not probes:
+            return self.known
+        return [t for t in map(self.temperatures.get, probes) if t is not None]
 
     @property
     def good(self) -> bool:
@@ -107,6 +139,7 @@ class Qualifier:
     def __init__(self, battery: Battery, asked: Collection[str] = ()) -> None:
         """`asked`: the probes that policies name."""
         self._battery = battery
+        self._pack_range = battery.cells * _LOWEST, battery.cells * _HIGHEST
         self._asked = frozenset((*battery.sensors, *asked))
         self._last: Sample | None = None
         self._good: dict[str, Sample] = {}
@@ -117,6 +150,9 @@ class Qualifier:
         """What it said before a restart, as a digest."""
         self.again = False
         """Whether the last reading measured exactly what the one before it did."""
+        self._told: Mapping[str, float | None] | None = None
+        """What the probes said last, as it came; and as it was understood."""
+        self._said = _Probes({}, (), (), False, (), MISSING)
         self._names: tuple[str, ...] = ()
         self._left_out: frozenset[str] = frozenset()
         self._probes: tuple[str, ...] = ()
@@ -134,6 +170,7 @@ class Qualifier:
         """The same back."""
         if not self._battery.sensors:
             self._probes = tuple(sorted(probes[:_MOST_PROBES]))
+            self._told = None
         if content and changed is not None:
             self._before, self._changed = content, now - changed
 
@@ -151,13 +188,13 @@ class Qualifier:
             soc=None,
             temperatures={},
             probes=(),
-            quality=dict.fromkeys(FIELDS, Quality.MISSING),
+            quality=dict.fromkeys(FIELDS, MISSING),
         )
 
     def sample(self, reading: Reading, now: float) -> Sample:
         """The sample of a reading received at `now`, monotonic seconds."""
-        cells, cell_sum, cells_quality = self._cells(reading.cell_voltages)
-        temperatures, probes, probes_quality = self._temperatures(reading.temperatures)
+        cells, low, high, cell_sum, cells_quality = self._cells(reading.cell_voltages)
+        told = self._temperatures(reading.temperatures)
         voltage, soc = _number(reading.voltage), _number(reading.soc)
         current, current_quality = self._current(reading)
         sample = Sample(
@@ -165,62 +202,70 @@ class Qualifier:
             reading=reading,
             cells=cells,
             cell_sum=cell_sum,
-            max_cell=max(cells, default=None),
-            min_cell=min(cells, default=None),
+            max_cell=high,
+            min_cell=low,
             voltage=voltage,
             current=current,
             soc=soc,
-            temperatures=temperatures,
-            probes=probes,
+            temperatures=told.clean,
+            probes=told.probes,
+            known=told.known,
+            whole=told.whole,
+            broken=told.broken,
             quality={
                 "cells": cells_quality,
-                "voltage": self._pack_quality(voltage),
+                "voltage": _within(voltage, *self._pack_range),
                 "current": current_quality,
                 "soc": _within(soc, 0.0, 100.0),
-                "temperatures": probes_quality,
-                "state": Quality.GOOD,
-                "conditions": Quality.GOOD if reading.conditions_known else Quality.MISSING,
+                "temperatures": told.quality,
+                "state": GOOD,
+                "conditions": GOOD if reading.conditions_known else MISSING,
             },
         )
         self._look_for_jumps(sample)
         found = sample.quality
-        if found["cells"] == Quality.SUSPECT:
-            found["voltage"] = max(found["voltage"], Quality.SUSPECT)
-            for field in ("state", "conditions"):  # bits beside broken values prove nothing
-                found[field] = max(found[field], Quality.SUSPECT)
+        if found["cells"] is SUSPECT:
+            for field in ("voltage", "state", "conditions"):  # bits beside such prove nothing
+                found[field] = max(found[field], SUSPECT)
         self._look_for_frost(sample)
         self._last = sample
-        for field, quality in sample.quality.items():
-            if not quality:
+        for field in _NEAR:
+            if not found[field]:
                 self._good[field] = sample
         return sample
 
     # -- one by one ------------------------------------------------------------------------------
 
-    def _cells(
-        self, voltages: tuple[float | None, ...]
-    ) -> tuple[tuple[float, ...], float, Quality]:
+    def _cells(self, voltages: tuple[float | None, ...]) -> _Cells:
         known = tuple([v for v in voltages if v is not None and -_ABSURD < v < _ABSURD])
-        if len(known) != self._battery.cells or len(voltages) != self._battery.cells:
-            return known, math.fsum(known), Quality.MISSING
-        low, high = _CELL_RANGE
-        quality = Quality.GOOD if low <= min(known) and max(known) <= high else Quality.SUSPECT
-        return known, math.fsum(known), quality
+        if not known:
+            return _Cells((), None, None, 0.0, MISSING)
+        low, high, count = min(known), max(known), self._battery.cells
+        quality = GOOD if low >= _LOWEST and high <= _HIGHEST else SUSPECT
+        if len(known) != count or len(voltages) != count:
+            quality = MISSING
+        return _Cells(known, low, high, math.fsum(known), quality)
 
-    def _temperatures(
-        self, told: Mapping[str, float | None]
-    ) -> tuple[Mapping[str, float | None], tuple[str, ...], Quality]:
+    def _temperatures(self, told: Mapping[str, float | None]) -> _Probes:
+        """What the probes say; mostly it is what they said before."""
+        if told == self._told and tuple(told) == self._names:
+            return self._said
         names = tuple(told)
         if names != self._names:
             self._names = names
             self._choose_probes({n for n in names if n.startswith(("cell_", "sensor_"))})
-        quality = Quality.GOOD
+        quality = GOOD
         low, high = _TEMPERATURE_RANGE
         clean = {n: _number(value) for n, value in told.items() if n not in self._left_out}
         for value in clean.values():
             if value is not None and not low <= value <= high:
-                quality = Quality.SUSPECT
-        return clean, self._probes, quality
+                quality = SUSPECT
+        probes = self._probes
+        known = tuple([t for t in map(clean.get, probes) if t is not None])
+        whole = bool(probes) and len(known) == len(probes)
+        self._told = dict(told)
+        self._said = _Probes(clean, probes, known, whole, _broken(clean, probes), quality)
+        return self._said
 
     def _choose_probes(self, told: set[str]) -> None:
         """Which probes count as cell probes: those of the battery, or all that ever had one. One
@@ -235,18 +280,14 @@ class Qualifier:
     def _current(self, reading: Reading) -> tuple[float | None, Quality]:
         current = _number(reading.current)
         if current is None:
-            return None, Quality.MISSING
+            return None, MISSING
         size, capacity = abs(current), self._battery.capacity
         if size > HIGHEST_RATE * capacity:
-            return current, Quality.SUSPECT
+            return current, SUSPECT
         sign = reading.raw.get("current_sign")
         if size > _NEAR_ZERO * capacity and isinstance(sign, str) and sign in _NO_SIGN:
-            return current, Quality.SUSPECT
-        return current, Quality.GOOD
-
-    def _pack_quality(self, voltage: float | None) -> Quality:
-        low, high = (self._battery.cells * limit for limit in _CELL_RANGE)
-        return _within(voltage, low, high)
+            return current, SUSPECT
+        return current, GOOD
 
     # -- against what came before ----------------------------------------------------------------
 
@@ -261,7 +302,7 @@ class Qualifier:
                 continue
             good = self._good.get(field)
             if good is None or good is last or not near(sample, good):
-                sample.quality[field] = Quality.SUSPECT
+                sample.quality[field] = SUSPECT
 
     def _look_for_frost(self, sample: Sample) -> None:
         reading, now = sample.reading, sample.time
@@ -304,8 +345,12 @@ def _digest(content: tuple[object, ...]) -> str:
 def _cells_near(new: Sample, old: Sample) -> bool:
     if new.cells == old.cells or len(new.cells) != len(old.cells):
         return True
-    steps: list[float] = list(map(sub, new.cells, old.cells))
     room = _room(_CELL_SLEW, new, old)
+    ends = (new.min_cell, new.max_cell, old.min_cell, old.max_cell)
+    known = [v for v in ends if v is not None]
+    if known and max(known) - min(known) <= room:
+        return True  # no two of them are further apart
+    steps: list[float] = list(map(sub, new.cells, old.cells))
     return max(steps) <= room and min(steps) >= -room
 
 
@@ -339,11 +384,15 @@ _NEAR: dict[str, Callable[[Sample, Sample], bool]] = {
 """Whether a field of two samples is as near as the time between them allows."""
 
 
+def _broken(told: Mapping[str, float | None], probes: Iterable[str]) -> tuple[str, ...]:
+    return tuple([n for n in probes if (t := told.get(n)) is not None and t <= OPEN])
+
+
 def _number(value: float | None) -> float | None:
     return value if value is not None and -_ABSURD < value < _ABSURD else None
 
 
 def _within(value: float | None, low: float, high: float) -> Quality:
     if value is None:
-        return Quality.MISSING
-    return Quality.GOOD if low <= value <= high else Quality.SUSPECT
+        return MISSING
+    return GOOD if low <= value <= high else SUSPECT

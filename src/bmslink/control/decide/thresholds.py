@@ -8,12 +8,13 @@ careful value stands; sodium cells and cold titanate cells want the maker's word
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from types import MappingProxyType
 
 from bmslink.settings.bands import BANDS, Band
 from bmslink.settings.chemistry import CHEMISTRIES
 
-__all__ = ["CURVES", "THRESHOLDS", "UNITS", "Curve"]
+__all__ = ["CURVES", "RANGES", "THRESHOLDS", "UNITS", "Curve", "disorder"]
 
 Curve = tuple[tuple[float, float], ...]
 _Row = tuple[str, float, float, float, float]
@@ -98,8 +99,48 @@ _CURVES: dict[str, tuple[Curve, Curve, Curve, Curve]] = {
 }
 # fmt: on
 
+_ORDERS: tuple[tuple[str, ...], ...] = (
+    ("rebulk_voltage", "float_voltage"),
+    ("float_voltage", "charge_voltage", "ov_critical"),
+    ("no_charge_below", "uv_critical", "uv_trip", "ov_trip", "ov_critical"),
+    ("uv_trip", "float_voltage"),
+    ("discharge_voltage", "charge_voltage"),
+    ("balance_rest", "balance_start", "ov_critical"),
+    ("charge_ut_trip", "charge_ot_trip", "temperature_critical"),
+    ("discharge_ut_trip", "discharge_ot_trip", "temperature_critical"),
+)
+"""Rising, and what may be equal: `_EQUAL`."""
+_EQUAL = frozenset(
+    {
+        ("float_voltage", "charge_voltage"),  # a pack that never floats
+        ("no_charge_below", "uv_critical"),
+        ("uv_critical", "uv_trip"),
+        ("ov_trip", "ov_critical"),
+        ("charge_ot_trip", "temperature_critical"),
+        ("discharge_ot_trip", "temperature_critical"),
+    }
+)
+
+
+def disorder(thresholds: Mapping[str, float]) -> tuple[str, str] | None:
+    """Two thresholds of which the first must lie below the second, and does not; `None`: they are
+    in order. What is not there is in order."""
+    for names in _ORDERS:
+        known = [name for name in names if name in thresholds]
+        for low, high in pairwise(known):
+            one, other = thresholds[low], thresholds[high]
+            if one > other or (one == other and (low, high) not in _EQUAL):
+                return low, high
+    return None
+
+
 UNITS: Mapping[str, str] = MappingProxyType({name: row[0] for name, row in _TABLE.items()})
 """The unit of each named threshold."""
+
+RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {"V": (0.1, 6.0), "°C": (-60.0, 150.0)}
+)
+"""Unit -> what a threshold in it can be at all."""
 
 THRESHOLDS: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {

@@ -8,9 +8,12 @@ from typing import Any
 
 import msgspec
 
+from bmslink.control.decide.lasting.history import HistoryMemory
+from bmslink.control.decide.limits import RampMemory
 from bmslink.control.decide.rule import PolicyRule, State
+from bmslink.errors import TargetError
 
-__all__ = ["PendingMemory", "TripMemory", "finite", "restore_rules", "save_rules"]
+__all__ = ["EngineMemory", "read_memory", "restore_rules", "save_rules"]
 
 
 class TripMemory(msgspec.Struct):
@@ -32,6 +35,45 @@ class PendingMemory(msgspec.Struct):
     doubted: bool = False
     loaded: bool = False
     fraction: float = 1.0
+
+
+class EngineMemory(msgspec.Struct):
+    """What an engine remembers: everything that makes a restriction last, so that a restart never
+    permits more than no restart would.
+
+    Times are ages: how long the program was gone is not known, so none of it counts. What makes a
+    restriction end is left out, and begins again. An earlier version saved less.
+    """
+
+    tripped: dict[str, TripMemory]
+    charge_heat: float
+    discharge_heat: float
+    stopped: float
+    short_circuits: list[float] = []
+    seen: list[str] = []
+    stop_reason: str = ""
+    pending: dict[str, PendingMemory] = {}
+    ramps: dict[str, RampMemory] = {}
+    pull: float = 0.0
+    pulled: float | None = None
+    phase: str = ""
+    history: HistoryMemory = msgspec.field(default_factory=HistoryMemory)
+    probes: list[str] = []
+    content: str = ""
+    changed: float | None = None
+    silent: float | None = None
+    """Since the last good data, or since it waits for them."""
+
+
+def read_memory(saved: Mapping[str, Any]) -> EngineMemory:
+    """What `Engine.save` gave. Raises `TargetError` for anything else."""
+    try:
+        found = msgspec.convert(saved, EngineMemory)
+    except msgspec.ValidationError as exc:
+        raise TargetError(f"The saved state of the policies is damaged: {exc}.") from exc
+    if not _finite(msgspec.to_builtins(found)):
+        raise TargetError("The saved state of the policies is damaged: a number is infinite.")
+    return found
 
 
 def save_rules(pairs: Iterable[tuple[PolicyRule, State]], now: float) -> dict[str, Any]:
@@ -88,12 +130,12 @@ def restore_rules(
         state.loaded, state.fraction = waits.loaded, waits.fraction
 
 
-def finite(saved: Any) -> bool:
+def _finite(saved: Any) -> bool:
     """Whether no number in plain values is nan or infinite: no limit ever recovered from one."""
     if isinstance(saved, dict):
-        return all(map(finite, saved.values()))
+        return all(map(_finite, saved.values()))
     if isinstance(saved, (list, tuple)):
-        return all(map(finite, saved))
+        return all(map(_finite, saved))
     return not isinstance(saved, float) or math.isfinite(saved)
 
 

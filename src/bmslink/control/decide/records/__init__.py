@@ -1,0 +1,1 @@
+"""Records: one quantity with its levels; how the catalogue says them, and how they are judged."""
