@@ -101,7 +101,7 @@ MUTANTS = (
         "if False:",
         "plain core 6",
     ),
-    Mutant(_SEE, "if now - order.last <= numbers.settle:", "if True:", "plain core 5"),
+    Mutant(_SEE, "if now - order.last <= numbers.settle and not over:", "if not over:", "plain core 5"),
     Mutant(_SEE, "if not record.confirmed:\n            return", "if True:\n            return",
            "plain core 6"),
     Mutant(
@@ -161,7 +161,7 @@ MUTANTS = (
            "writes=record.writes,", "tight core 6"),
     Mutant(_DO, "enables=_within(record.enables, now, HOUR),", "", "tight core 6"),
     Mutant("ledger.py", "last = now if order.on else now - max(order.last, _LONG_AGO)",
-           "last = now - order.last", "plain core 6"),
+           "last = now - order.last", "test_an_off_from_before_a_restart"),
     Mutant("ledger.py", "elif sent.doubt:", "elif sent.others:", "pair all 4"),
 )  # fmt: skip
 

@@ -65,8 +65,11 @@ class World(msgspec.Struct, kw_only=True):
     ledger: Ledger
     sides: list[Side]
     now: float = 0.0
-    born: float = -1e7
-    """When the board started."""
+    uptime: float = 1e15
+    """What the board counted when it last started. It is less each time, so that every restart
+    shows; one that does not is to everybody the same as an app that switches on."""
+    born: float = 0.0
+    """When that was."""
     effect: str = "now"
     """What becomes of a command: `now`, `none`, `late`."""
     stale: bool = False
@@ -176,7 +179,7 @@ class World(msgspec.Struct, kw_only=True):
             discharge=shown.get("discharge"),
             protected=tuple(side.name for side in self.sides if side.protected),
             current=self.current(),
-            uptime=self.now - self.born,
+            uptime=self.uptime + self.now - self.born,
         )
 
     def current(self) -> float:
@@ -263,7 +266,7 @@ class World(msgspec.Struct, kw_only=True):
 
     def reboot(self, *, forgets: bool) -> None:
         """The board starts anew; then a poll."""
-        self.born, self.rebooted = self.now, True
+        self.uptime, self.born, self.rebooted = self.uptime / 10, self.now, True
         for each in self.sides:
             each.due = ()
             if forgets:

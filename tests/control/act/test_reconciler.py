@@ -568,6 +568,22 @@ def test_a_restart_gives_nothing_back_sooner() -> None:
     assert bench.wait(decided(), 4) == [ON]
 
 
+def test_an_off_from_before_a_restart_explains_no_later_one() -> None:
+    bench = Bench()
+    bench.obeys = False
+    bench(decided(TRIP))
+    bench.restart()
+    bench.facts = {"charge": None}
+    bench(decided())
+    bench.facts = {}
+    bench(decided())  # it shows on: the off is over
+    bench.on["charge"] = False  # an app
+    bench(decided())
+    assert bench.told("foreign_off")
+    bench.obeys = True
+    assert bench.wait(decided(), 600) == []
+
+
 def test_what_a_detector_holds_opens_and_says_why() -> None:
     bench = Bench()
     reason = Reason("limit_disobeyed", 0.0, "60 A at a limit of 0 A")

@@ -92,13 +92,11 @@ class LedgerStore:
 
     def save(self, ledger: Ledger, now: float) -> Future[bool]:
         """Have it written, and wait for nothing: the result says whether it is on the disk. One
-        that was not begun yet is left out, because the newer one holds all of it."""
+        that was not begun yet is left out, because the newer one holds all of it; both then have
+        the same result."""
         data = msgspec.json.encode(save_ledger(ledger, now))
-        done: Future[bool] = Future()
         with self._change:
-            if self._next is not None:
-                older = self._next[1]
-                done.add_done_callback(lambda newer: older.set_result(newer.result()))
+            done = Future[bool]() if self._next is None else self._next[1]
             self._next = (data, done)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, daemon=True)

@@ -18,7 +18,7 @@ from bmslink.control.decide.sample import OPEN, Quality, Sample
 from bmslink.model import Condition, Reading
 
 __all__ = [
-    "GATES", "PICKUP", "QUANTITIES", "Gate", "Measure", "Quantity", "blocked_by", "condition_names",
+    "GATES", "PICKUP", "QUANTITIES", "Gate", "Measure", "Quantity", "blocked_by", "condition_names"
 ]  # fmt: skip
 
 PICKUP = CURRENT_PICKUP

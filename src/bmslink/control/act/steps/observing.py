@@ -76,10 +76,10 @@ def _shows_off(record: Record, before: bool | None, now: float, numbers: ActingN
     if before is False and not record.own:
         return Observed(record, Found.NOTHING)
     # not ours, or an off of ours that can no longer be the cause
-    return Observed(
-        _change(record, own=False, confirmed=False, prior=None, owner=Owner.FOREIGN),
-        Found.FOREIGN_OFF,
+    theirs = _change(
+        record, own=False, confirmed=False, prior=None, order=None, owner=Owner.FOREIGN
     )
+    return Observed(theirs, Found.FOREIGN_OFF)
 
 
 def _shows_on(record: Record, now: float, *, restarted: bool, numbers: ActingNumbers) -> Observed:
