@@ -4,6 +4,7 @@ ledger and the reconciler, polled as a program does."""
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -47,6 +48,7 @@ class Acting:
         self.said: list[str] = []
         self.greeted = False
         self.disk = True
+        self.numbers = QUICK
         self.alive: dict[str, bool] = {}
         """Whether something carries limits to the charger."""
 
@@ -82,8 +84,8 @@ class Acting:
         facts = reading and facts_of(reading, decision, states=states, greeted=self.greeted)
         self.greeted = self.greeted and reading is None
         result = reconcile(
-            self.ledger, decision, facts, self.alive, self.now, mandate=self.mandate, numbers=QUICK,
-            requests=requests, disk=self.disk,
+            self.ledger, decision, facts, self.alive, self.now, mandate=self.mandate,
+            numbers=self.numbers, requests=requests, disk=self.disk,
         )  # fmt: skip
         if self.alive:
             self.pack.set_limits(ccl=0.0 if demand >= Demand.ZERO else 100.0)
@@ -255,3 +257,30 @@ async def test_a_charger_that_disobeys_is_cut_off_in_time(protocol: str) -> None
         await program.cycles(FREE, 3)
         assert await program.cycles(Demand.OPEN, 4) == [False]
         assert program.pack.counters["opened_under_load"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("alternator", [False, True])
+async def test_two_hundred_trips_under_load(alternator: bool) -> None:
+    """At any current and at any moment between two polls."""
+    dice = random.Random(7)
+    often = msgspec.structs.replace(QUICK, enables_an_hour=10**6, writes_a_day=10**6)
+    async with acting("daly-a5") as program:
+        pack, program.alive, program.numbers = program.pack, {"charge": True}, often
+        program.mandate = msgspec.structs.replace(
+            program.mandate, alternator=alternator, capacity=100.0
+        )
+        for _ in range(200):
+            pack.set_soc(50.0)
+            amps = dice.uniform(5.0, 90.0)
+            if alternator:
+                pack.set_alternator(amps)
+            else:
+                pack.set_load(amps)
+            await asyncio.sleep(dice.uniform(0.0, 8.0))
+            await program.cycles(FREE, 2)
+            assert await program.cycles(Demand.OPEN, 8) == [False]
+            assert not program.on
+            assert await program.cycles(FREE, 12) == [True]
+        assert pack.counters["load_dumps"] == 0
+        assert pack.counters["opened_under_load"] <= 2
