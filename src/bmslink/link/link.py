@@ -35,8 +35,7 @@ _RECENT = 2048
 """Bytes that are kept to see what they look like where none of them was a frame."""
 _PATIENCE = 10
 """An answer of many frames may take this many times the timeout of one."""
-_LOOK = 0.02
-"""How often somebody who waits longer than the quiet time looks whether a turn is urgent, s."""
+_LOOK = 0.02  # s: who waits longer than the quiet time looks so often whether a turn is urgent
 
 
 class Link(Generic[F]):
@@ -387,9 +386,10 @@ class Link(Generic[F]):
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
-        """Inside, nobody else asks or sends here, nor on a line that is shared."""
+        """Inside, nobody else asks or sends here, nor on a shared line."""
         async with self._turn(listens=True):
-            yield self._check()
+            self._check()
+            yield
 
     def stir(self) -> None:
         """Whoever waits here looks again whether somebody else needs the board."""
