@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -85,10 +85,12 @@ class ServedPack:
         self._feed = feed
         self._memory = PackMemory(plan, disk, partial(self.tell, "trouble", alarm=True))
         self._expected = None if accept else self._memory.expected()
-        self._judge = PackJudge(plan, self._memory, disk, feed, self.tell)
-        self._slow = SlowSet(plan.slow_interval, plan.target)
         self.turns = PackTurns(plan.name, board)
         """Who may use the board now."""
+        self._judge = PackJudge(
+            plan, self._memory, disk, feed, self.tell, board=board, turns=self.turns
+        )
+        self._slow = SlowSet(plan.slow_interval, plan.target)
         self._met = False
         self._looking: asyncio.Task[None] | None = None
         self._untold = self._silent = 0
@@ -126,7 +128,8 @@ class ServedPack:
             "interval": self.plan.interval,
             "slow_interval": self.plan.slow_interval,
             "policies": None if file is None else {"path": file.path, "sha256": file.sha256},
-            "shadow": True,
+            "shadow": not self._judge.enforcing,
+            "acting": self._judge.acting_status(),
         }
 
     def tell(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None:
@@ -218,7 +221,7 @@ class ServedPack:
             self,
             interval=self.plan.interval,
             read=self._read,
-            between=self._look_slowly,
+            between=self._between,
             opening=_OPENING,
             spread=self._spread,
         )
@@ -280,6 +283,13 @@ class ServedPack:
                 self._met = True  # it may be one that never says it
             self._outages = link.continuity.outages
         return await self.board.read()
+
+    async def _between(self) -> None:
+        """What goes between two polls."""
+        if self._met and not self.other and not self._silent:
+            with suppress(BmsError):  # the next poll says what is wrong
+                await self._judge.begin_acting()
+        await self._look_slowly()
 
     async def _look_slowly(self) -> None:
         """A piece of the slow set, if it is time and nobody waits."""
