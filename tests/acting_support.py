@@ -26,13 +26,34 @@ VENDORS = ("jk02", "daly-a5", "jbd")
 """One dialect of each vendor."""
 
 
-def policy_text(cells: int = 4, *, host_power: str | None = "other", chemistry: str = "lfp") -> str:
-    """The preset of the chemistry, with everything enforced."""
-    text = preset(chemistry, "solar", cells=cells, capacity=100.0)
+_BEFORE_THE_BMS = {
+    "ov_warning": "3.66 V -> 3.50 V",
+    "ov_trip": "3.70 V -> 3.55 V",
+    "ov_critical": "3.75 V -> 3.62 V",
+    "uv_trip": "2.70 V -> 2.90 V",
+    "charge_ut_trip": "0 °C -> 3 °C",
+    "charge_ut_release": "3 °C -> 6 °C",
+    "charge_ot_trip": "55 °C -> 50 °C",
+    "charge_ot_release": "50 °C -> 47 °C",
+    "discharge_ot_trip": "60 °C -> 55 °C",
+    "discharge_ot_release": "55 °C -> 52 °C",
+}
+"""Thresholds that lie inside those of the simulated BMS, so that ours act first."""
+
+
+def policy_text(protocol: str = "jk02", *, host_power: str | None = "other", cells: int = 4) -> str:
+    """The preset for LFP, with everything enforced, before the BMS acts itself."""
+    text = preset("lfp", "solar", cells=cells, capacity=100.0)
     text = text.replace('mode = "shadow"', 'mode = "enforce"')
+    for name, change in _BEFORE_THE_BMS.items():
+        old, _, new = change.partition(" -> ")
+        assert f'{name} = "{old}"' in text
+        text = text.replace(f'{name} = "{old}"', f'{name} = "{new}"')
+    probe = "cell_1" if protocol.startswith("jk") else "sensor_1"
+    battery = [f'sensors = ["{probe}"]']
     if host_power is not None:
-        text = text.replace("[battery]", f'[battery]\nhost_power = "{host_power}"\n#', 1)
-    return text
+        battery.append(f'host_power = "{host_power}"')
+    return text.replace('chemistry = "lfp"', "\n".join(['chemistry = "lfp"', *battery]))
 
 
 class EnforcedBench:
@@ -107,7 +128,7 @@ async def enforced(
 ) -> AsyncIterator[EnforcedBench]:
     """An approved file, and 65 s of peace: then everything may act."""
     pack = SimulatedPack(protocol, cells=cells, **more)
-    text = policy_text(cells) if text is None else text
+    text = policy_text(protocol, cells=cells) if text is None else text
     await approve(pack, text)
     async with EnforcedBench(pack, text).running() as bench:
         await bench.until(lambda: bench.served.judge.enforcing, 30)

@@ -21,7 +21,7 @@ async def test_a_violation_opens_and_is_given_back(protocol: str) -> None:
     async with enforced(protocol) as bench:
         assert bench.on("charge")
         assert not bench.switch("charge")["holders"]
-        bench.pack.set_cell_voltage(2, 3.64)
+        bench.pack.set_cell_voltage(2, 3.58)
         took = await bench.until(lambda: not bench.on("charge"), 30)
         print(took)
         await bench.until(lambda: bench.switch("charge")["command"]["read_back"], 5)

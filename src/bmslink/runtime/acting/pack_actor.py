@@ -42,6 +42,8 @@ _NUMBERS = ActingNumbers()
 _DETECTORS = "detectors"
 """Where the ledger's file keeps what the detectors know."""
 _SAVED_AT_LEAST = 60.0
+_ASK_EVERY = 10.0
+"""s between two looks at a switch that readings do not show."""
 _ON_TAKES = 10.0
 """How long an on may take, s: who answers is asked first where that is not certain."""
 
@@ -96,6 +98,8 @@ class PackActor:
         self._facts: Facts | None = None
         self._openings = board.openings
         self._asked: dict[str, bool | None] = {}
+        self._asked_at: dict[str, float] = {}
+        self._asking: set[str] = set()
         self._detected: dict[str, Reason] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._saved: Ledger | None = None
@@ -142,21 +146,50 @@ class PackActor:
         )
 
     def _look(self, reading: Reading, decision: Decision) -> Facts:
-        shown = states_of(reading)
-        asked = {name: state for name, state in self._asked.items() if shown.get(name) is None}
-        self._asked.clear()
+        """What the reading shows. A board that tells its switches seldom is asked for them, while
+        something is sent or held in every cycle, else now and then; until then they are unknown,
+        but for a path that conducts."""
         greeted, self._openings = self._board.openings != self._openings, self._board.openings
+        shown, conducts = states_of(reading), self._conducting(reading)
+        asked: dict[str, bool | None] = {}
+        unknown: dict[str, None] = {}
+        for name, actuator in self._actuators.items():
+            if not actuator.seldom_told and shown.get(name) is not None:
+                continue
+            asked[name] = True if conducts.get(name) else self._asked.get(name)
+            if asked[name] is None:
+                unknown[name] = None
+            self._ask_again(name)
         facts = facts_of(reading, decision, states=asked, greeted=greeted)
-        for name in self._actuators:
-            order = self.ledger.record(name).order
-            if shown.get(name) is None and order is not None and order.pending:
-                self._begin(self._ask_state(name))
-        return facts
+        return msgspec.structs.replace(facts, **unknown) if unknown else facts
+
+    @staticmethod
+    def _conducting(reading: Reading) -> dict[str, bool | None]:
+        return {"charge": reading.charging_allowed, "discharge": reading.discharging_allowed}
+
+    def _ask_again(self, name: str) -> None:
+        record, now = self.ledger.record(name), asyncio.get_running_loop().time()
+        order = record.order
+        busy = record.own or record.held is not None or (order is not None and order.pending)
+        if not busy and now - self._asked_at.get(name, -_ASK_EVERY) < _ASK_EVERY:
+            return
+        if name not in self._asking:
+            self._asking.add(name)
+            self._asked_at[name] = now
+            self._begin(self._ask_state(name))
 
     async def _ask_state(self, name: str) -> None:
-        """A switch that readings do not show: it is asked by itself."""
-        async with self._turn():
-            self._asked[name] = await self._actuators[name].state()
+        """How the board says that a switch is now."""
+        order = self.ledger.record(name).order
+        try:
+            async with self._turn():
+                state = await self._actuators[name].state()
+            if self.ledger.record(name).order is order:  # nothing was sent meanwhile
+                self._asked[name] = state
+        except BmsError:
+            self._asked.pop(name, None)
+        finally:
+            self._asking.discard(name)
 
     def _cycle(
         self,
@@ -183,6 +216,8 @@ class PackActor:
         )
         self._watch, self._detected, self.ledger = found.watch, found.holds, result.ledger
         self._facts = facts or self._facts
+        for command in result.commands:
+            self._asked.pop(command.actuator, None)
         for command in result.commands:  # every off comes first, and has left this task's hands
             self._begin(self._on(command) if command.on else self._off(command))
         self._keep(before, now, at_once=bool(result.commands))
