@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, Protocol
 
 import msgspec
@@ -34,7 +34,7 @@ from bmslink.errors import BmsError
 from bmslink.model import Reading
 from bmslink.runtime.acting.limit_sinks import LimitSinks
 
-__all__ = ["Note", "PackActor", "TellActing"]
+__all__ = ["Note", "PackActor", "TellActing", "contained"]
 
 _log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class PackActor:
 
     def hear(self, decision: Decision, reading: Reading | None, now: float) -> None:
         """A decision, and the reading it was made on; `None`: time passed without one."""
-        with _Contained(self._withdraw):
+        with contained(self.withdraw):
             self._decision = decision
             facts = None if reading is None else self._look(reading, decision)
             self._cycle(decision, facts, now)
@@ -257,7 +257,7 @@ class PackActor:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            self._withdraw(error)
+            self.withdraw(error)
 
     async def _off(self, command: Command) -> None:
         deadline = asyncio.get_running_loop().time() + self._numbers.again
@@ -316,7 +316,7 @@ class PackActor:
             "acting", remark.text, alarm=remark.alarm, change=remark.what, actuator=remark.actuator
         )
 
-    def _withdraw(self, error: BaseException) -> None:
+    def withdraw(self, error: BaseException) -> None:
         """Something in here is wrong: no limit is said any more, and people hear of it."""
         self._sinks.end()
         text = f"bmslink made a mistake ({type(error).__name__}: {error}): it withdraws this pack."
@@ -401,17 +401,16 @@ class PackActor:
         return shown
 
 
-class _Contained:
+@contextmanager
+def contained(tell: Callable[[BaseException], None]) -> Iterator[None]:
     """What is raised inside goes to a function, and no further."""
+    with ExitStack() as stack:
+        stack.push(lambda kind, error, trace: _took(error, tell))
+        yield
 
-    def __init__(self, tell: Callable[[BaseException], None]) -> None:
-        self._tell = tell
 
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if isinstance(error, Exception):
-            self._tell(error)
-            return True
-        return False
+def _took(error: BaseException | None, tell: Callable[[BaseException], None]) -> bool:
+    if isinstance(error, Exception):
+        tell(error)
+        return True
+    return False

@@ -27,7 +27,7 @@ from bmslink.control.act.store import LedgerStore
 from bmslink.control.decide.policy import Action, Mode, Policy, PolicySet, Severity
 from bmslink.control.files import parse_policies
 from bmslink.control.status import state_path
-from bmslink.errors import GateError
+from bmslink.errors import GateError, TargetError
 from bmslink.model import Identity, Switch
 from bmslink.places import place_of
 from bmslink.runtime.acting.limit_sinks import LimitSinks
@@ -41,6 +41,7 @@ __all__ = [
     "begin_acting",
     "pack_key",
     "powers",
+    "read_policy_text",
     "require_host_power",
     "standing_of",
 ]
@@ -68,6 +69,14 @@ def powers(policies: PolicySet) -> dict[str, list[Policy]]:
     }
     found["limits"] = [row for row in acting if row.severity == Severity.DERATE]
     return found
+
+
+def read_policy_text(path: Path) -> str:
+    """A policy file as it is approved: every byte of it. Raises `TargetError`."""
+    try:
+        return path.read_bytes().decode("utf-8", "surrogateescape")
+    except OSError as error:
+        raise TargetError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 def require_host_power(policies: PolicySet, path: str) -> None:
