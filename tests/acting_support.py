@@ -20,10 +20,12 @@ from bmslink.runtime.service import Service
 from bmslink.runtime.service_file import PackPlan, PolicyFile, ServicePlan
 from bmslink.testing import SimulatedPack
 
-__all__ = ["EnforcedBench", "enforced", "policy_text"]
+__all__ = ["PROBES", "VENDORS", "EnforcedBench", "approve", "enforced", "policy_text"]
 
 VENDORS = ("jk02", "daly-a5", "jbd")
 """One dialect of each vendor."""
+PROBES = {"jk02": "cell_1", "daly-a5": "sensor_1", "jbd": "sensor_1"}
+"""The probe that counts in the policies of each."""
 
 
 _BEFORE_THE_BMS = {
@@ -49,8 +51,7 @@ def policy_text(protocol: str = "jk02", *, host_power: str | None = "other", cel
         old, _, new = change.partition(" -> ")
         assert f'{name} = "{old}"' in text
         text = text.replace(f'{name} = "{old}"', f'{name} = "{new}"')
-    probe = "cell_1" if protocol.startswith("jk") else "sensor_1"
-    battery = [f'sensors = ["{probe}"]']
+    battery = [f'sensors = ["{PROBES[protocol]}"]']
     if host_power is not None:
         battery.append(f'host_power = "{host_power}"')
     return text.replace('chemistry = "lfp"', "\n".join(['chemistry = "lfp"', *battery]))
@@ -93,6 +94,17 @@ class EnforcedBench:
             assert loop.time() - begun < within, self.trouble()
             await asyncio.sleep(0.1)
         return loop.time() - begun
+
+    async def stays(self, truth: Any, seconds: float) -> bool:
+        """Whether something holds from now to then, but for the first ten seconds."""
+        await asyncio.sleep(10)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while loop.time() < end:
+            if not truth():
+                return False
+            await asyncio.sleep(1)
+        return True
 
     def trouble(self) -> str:
         return "\n".join([*(e.text for e in self.events[-30:]), str(self.served.status())])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -104,13 +104,14 @@ class ActingRun:
             self._printer.on_trouble(f"{error} What runs goes on.")
         self._ill = bool(error)
 
-    async def around(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do it while the journal is written."""
+    async def around(self, devices: list[Board], work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Look for the consent of each pack, then do it while the journal is written."""
         import asyncio
 
+        await self.require_consent(devices)
         writing = asyncio.create_task(self._queue.run())
         try:
-            return await work
+            return await work()
         finally:
             await self._queue.flush(_LAST_WORDS)
             writing.cancel()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,7 +79,6 @@ def run(
     printer = Printer(session, [device.target for device in devices], shadow=shadow)
     if enforce:
         acts = ActingRun(session, printer, chosen, policies, sink_command, untested=untested)
-        run_loop(acts.require_consent(devices))
     board = StatusBoard(printer, policies, places, interval, shadow=shadow)
     for pack, device in zip(board.packs, devices, strict=True):
         pack.name = device.target.name or None
@@ -95,19 +93,21 @@ def run(
             for index, device in enumerate(devices)
         ]  # fmt: skip
 
-    if session.json and chosen.as_shipped:
-        session.record(
-            {"policies": policies, "as_shipped": [e.to_dict() for e in chosen.as_shipped]}
-        )
-    if not session.json:
-        session.print(
-            f"{policies}, in shadow: nothing is sent that changes a pack."
-            if shadow
-            else f"{policies} acts, as far as it was approved."
-        )
-    follow = _follow(devices, supervisors, interval, count)
+    async def follow() -> bool:
+        if session.json and chosen.as_shipped:
+            session.record(
+                {"policies": policies, "as_shipped": [e.to_dict() for e in chosen.as_shipped]}
+            )
+        if not session.json:
+            session.print(
+                f"{policies}, in shadow: nothing is sent that changes a pack."
+                if shadow
+                else f"{policies} acts, as far as it was approved."
+            )
+        return await _follow(devices, supervisors(), interval, count)
+
     try:
-        failed = run_loop(acts.around(follow) if enforce else follow)
+        failed = run_loop(acts.around(devices, follow) if enforce else follow())
     finally:
         board.remove()
     if failed:
@@ -124,14 +124,13 @@ def _hash(path: str) -> str:
 
 async def _follow(
     devices: list[Board],
-    make: Callable[[], list[PackSupervisor]],
+    supervisors: list[PackSupervisor],
     interval: float,
     count: int | None,
 ) -> bool:
     """Follow all packs; whether one of them failed."""
     import asyncio
 
-    supervisors = make()
     async with asyncio.TaskGroup() as group:
         for device, supervisor in zip(devices, supervisors, strict=True):
             group.create_task(supervisor.follow(device, interval, count))

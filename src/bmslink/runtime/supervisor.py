@@ -198,6 +198,19 @@ class PackSupervisor:
                 self._policies.step(reading, now)
             if self._side is not None:
                 self._side.hear(self._policies.decision, reading, now)
+                self._post_acting(self._side)
+
+    def _post_acting(self, side: ActingSide) -> None:
+        """Leave what acts for `control status`, at once where a switch is another."""
+
+        def gist(found: dict[str, Any]) -> list[tuple[Any, ...]]:
+            switches = found.get("switches", {}).values()
+            return [
+                (s["owner"], s["holders"], (s["command"] or {}).get("read_back")) for s in switches
+            ]
+
+        before, self._pack.acting = self._pack.acting, side.status()
+        self._board.show(at_once=gist(before) != gist(self._pack.acting))
 
     def _mistaken(self, error: BaseException) -> None:
         text = f"bmslink made a mistake ({type(error).__name__}: {error}): it withdraws this pack."
@@ -245,7 +258,5 @@ class PackSupervisor:
         pack.kinds = {name: limit.kind.value for name, limit in found.items()}
         pack.phase = decision.phase.value
         pack.policies = [*in_words(decision)]
-        if self._side is not None:
-            pack.acting = self._side.status()
         pack.trips += trips_in(decision, self._policies.policies)
         self._board.show(at_once=changed)
