@@ -15,6 +15,7 @@ import typer
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_one
 from bmslink.cli.control_approve import approve
+from bmslink.cli.control_offload import offload
 from bmslink.cli.control_run import run, status
 from bmslink.cli.control_try import backtest, explain
 from bmslink.cli.control_upgrade import UpgradeOptions, upgrade
@@ -209,6 +210,7 @@ COMMANDS = {
     "explain": explain,
     "approve": approve,
     "run": run,
+    "offload": offload,
     "status": status,
 }
 """`bmslink control WORD` -> what it does."""
