@@ -19,7 +19,7 @@ from bmslink.control.act.ledger import Ledger, LedgerDamaged, load_ledger, save_
 from bmslink.control.status import state_path
 from bmslink.storage.atomic import read_bounded, replace_file
 
-__all__ = ["LedgerStore", "Loaded", "ledger_file"]
+__all__ = ["KeptLedger", "LedgerStore", "Loaded", "kept_ledger", "ledger_file"]
 
 _LARGEST = 1 << 20
 _PATIENCE = 2.0
@@ -33,6 +33,32 @@ class Loaded(NamedTuple):
     ledger: Ledger
     trouble: str
     """Why the saved one could not be used, in a sentence; empty: it was, or there was none."""
+
+
+class KeptLedger(NamedTuple):
+    """The ledger of a pack as it lies on the disk, for who only looks."""
+
+    ledger: Ledger | None
+    """With times before 0, s before it was saved; `None`: there is none, or it is damaged."""
+    saved: float
+    """When, s of the wall clock."""
+    trouble: str
+    """Why it cannot be read, in a sentence."""
+
+
+def kept_ledger(pack: str, folder: Path | None = None) -> KeptLedger:
+    """Read the ledger of a pack and leave its file as it is."""
+    file = ledger_file(pack, folder)
+    try:
+        saved = file.stat().st_mtime
+        found = msgspec.json.decode(read_bounded(file, _LARGEST, "ledger"), type=dict)
+        return KeptLedger(load_ledger(found, pack, 0.0), saved, "")
+    except FileNotFoundError:
+        return KeptLedger(None, 0.0, "")
+    except OSError as error:
+        return KeptLedger(None, 0.0, f"{file} cannot be read: {error.strerror or error}.")
+    except (msgspec.MsgspecError, RecursionError, ValueError, LedgerDamaged) as error:
+        return KeptLedger(None, 0.0, f"The ledger {file} is damaged ({error}).")
 
 
 def ledger_file(pack: str, folder: Path | None = None) -> Path:
