@@ -10,7 +10,7 @@ from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.quantities import blocked_by
 from bmslink.model import Condition, Reading
 
-__all__ = ["Facts", "facts_of"]
+__all__ = ["Facts", "facts_of", "states_of"]
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,35 +52,45 @@ def facts_of(
     """The facts of a reading and of what was decided on it. `states`: how the board showed
     switches when it was asked for nothing else, newer than the reading."""
     asked = states or {}
-    lock = Condition.SOFTWARE_LOCK in (*reading.alarms, *reading.protections, *reading.faults)
-    protected = [name for name in ("charge", "discharge", "balance") if blocked_by(name, reading)]
-    ways = {
-        "charge": (reading.charge_switch, reading.charging_allowed),
-        "discharge": (reading.discharge_switch, reading.discharging_allowed),
-        "balance": (reading.balance_switch, None),
-    }
-    beside = {"charge": reading.discharging_allowed, "discharge": reading.charging_allowed}
     shown = {
-        name: asked[name]
-        if asked.get(name) is not None
-        else _shown(
-            *ways[name],
-            blocked=name in protected or not reading.conditions_known,
-            locked=lock and beside.get(name) is True,
-        )
-        for name in ways
+        name: asked[name] if asked.get(name) is not None else state
+        for name, state in states_of(reading).items()
     }
     quality = decision.quality
     known = quality.get("current") == "good"
     return Facts(
         **shown,
-        protected=tuple(protected),
+        protected=_protected(reading),
         good=not decision.stale and not any(q in _NOT_GOOD for q in quality.values()),
         current=reading.current if known else None,
         uptime=reading.uptime,
         greeted=greeted,
         alarms=frozenset(map(str, (*reading.alarms, *reading.protections, *reading.faults))),
     )
+
+
+def states_of(reading: Reading) -> dict[str, bool | None]:
+    """How a reading shows each switch; `None`: it does not say."""
+    lock = Condition.SOFTWARE_LOCK in (*reading.alarms, *reading.protections, *reading.faults)
+    protected = _protected(reading)
+    ways = {
+        "charge": (reading.charge_switch, reading.charging_allowed),
+        "discharge": (reading.discharge_switch, reading.discharging_allowed),
+        "balance": (reading.balance_switch, None),
+    }
+    beside = {"charge": reading.discharging_allowed, "discharge": reading.charging_allowed}
+    return {
+        name: _shown(
+            *ways[name],
+            blocked=name in protected or not reading.conditions_known,
+            locked=lock and beside.get(name) is True,
+        )
+        for name in ways
+    }
+
+
+def _protected(reading: Reading) -> tuple[str, ...]:
+    return tuple(name for name in ("charge", "discharge", "balance") if blocked_by(name, reading))
 
 
 def _shown(
