@@ -21,7 +21,7 @@ import msgspec
 
 from acting_laws import Broken, Side
 from acting_world import CONCERNS_ONE, CORE, LETTERS, POLL, Plan, World
-from bmslink.control.act.ledger import Record
+from bmslink.control.act.ledger import SwitchRecord
 from bmslink.control.act.mandate import Mandate
 from bmslink.control.act.numbers import HOUR, ActingNumbers
 
@@ -84,7 +84,7 @@ def _near(count: int, most: int) -> int:
     return max(0, count - most + _AT_ONCE)
 
 
-def _of_record(record: Record, now: float, numbers: ActingNumbers) -> Hashable:
+def _of_record(record: SwitchRecord, now: float, numbers: ActingNumbers) -> Hashable:
     order = record.order
     told: Hashable = None
     if order is not None:
