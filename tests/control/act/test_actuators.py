@@ -12,7 +12,7 @@ import pytest
 import bmslink
 from bmslink.board import Board
 from bmslink.control.act.actuators import BoardActuator, Prepared, prepare
-from bmslink.errors import BmsError, LinkClosed
+from bmslink.errors import BmsError, LinkClosed, LinkTimeout
 from bmslink.link.turns import Turns
 from bmslink.model import Command, Condition, Switch
 from bmslink.protocols.abilities import is_setting
@@ -71,11 +71,14 @@ def soon() -> float:
     return now() + 10.0
 
 
+def line_of(device: Board) -> SimTransport:
+    line = device.link.transport
+    assert isinstance(line, SimTransport)
+    return line
+
+
 def pack_of(device: Board) -> Pack:
-    line: Any = device.link.transport
-    while not isinstance(line, SimTransport):
-        line = line.inner if hasattr(line, "inner") else line.own
-    return line.pack
+    return line_of(device).pack
 
 
 @asynccontextmanager
@@ -242,10 +245,7 @@ async def test_a_question_that_nobody_answers_is_not_repeated_before_it(target: 
     name = ABLE[target][0]
     async with ready(target) as (device, prepared, wire):
         await device.read()
-        pack_line: Any = device.link.transport
-        while not isinstance(pack_line, SimTransport):
-            pack_line = pack_line.own
-        pack_line.device.faults.enable("silent")
+        line_of(device).device.faults.enable("silent")
         reading = asyncio.ensure_future(device.read())
         await asyncio.sleep(0.3)
         called = now()
@@ -259,6 +259,26 @@ async def test_a_question_that_nobody_answers_is_not_repeated_before_it(target: 
         assert pack_of(device).switches[Switch(name)] is False, "it heard, and was not heard"
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
+
+
+async def test_late_answers_are_waited_out_by_questions_and_not_by_off() -> None:
+    """Where answers do not name their question, the next one waits until late ones have passed."""
+    async with ready("jk-modbus+sim://?load=idle") as (device, prepared, wire):
+        timing, actuator = device.link.timing, prepared.actuators["charge"]
+        table = await device.settings_map(await device.identify())
+        line_of(device).device.faults.enable("silent")
+        with pytest.raises(LinkTimeout):
+            await device.glance(table)
+        line_of(device).device.faults.disable("silent")
+        last = wire.sent[-1][0]
+        asking = asyncio.ensure_future(device.read())
+        await asyncio.sleep(0.05)
+        called = now()
+        assert (await actuator.off(called + 3.0)).acknowledged
+        await asking
+        first, second = [at for at, _ in wire.sent if at > last][:2]
+        assert first - called <= timing.gap + 0.03
+        assert 0.0 <= second - (last + 2 * timing.timeout) <= 0.03 + timing.gap
 
 
 async def test_whoever_is_urgent_goes_before_all_that_wait() -> None:
