@@ -40,6 +40,9 @@ __all__ = ["CONCERNS_ONE", "CORE", "EXTRA", "LETTERS", "POLL", "Plan", "World", 
 POLL = 2.0
 LATE = 5.0
 """How long a late effect takes, s: within what a command is given."""
+GONE = 3.0
+"""How long the program is gone when it was killed, s; a clash is not older by it, nor by the time
+since the disk was written."""
 FLOW = 50.0
 """A, while the switch is on and nothing limits it."""
 WHO = "anna"
@@ -147,6 +150,10 @@ class World(msgspec.Struct, kw_only=True):
             for side, old in zip(self.sides, memory, strict=True):
                 laws.forget_reading(side, old)
             self.ledger = before
+        else:
+            for command in result.commands:  # it was written down: perhaps it was sent, too
+                side = self.side(command.actuator)
+                side.coming_on, side.on_at = True, self.now
         self.restart()
 
     def restart(self) -> None:
@@ -158,7 +165,9 @@ class World(msgspec.Struct, kw_only=True):
                 laws.forget_reading(side, old)
         self.disk, self.kept = True, None
         plain = json.loads(json.dumps(save_ledger(ledger, saved), allow_nan=False))
-        self.now += 3.0
+        self.now += GONE
+        for side in self.sides:
+            side.clashes = tuple(t + self.now - saved for t in side.clashes)
         self.ledger = load_ledger(plain, "pack", self.now)
         self.started, self.heard, self.good = self.now, False, 0
         for side in self.sides:
@@ -209,25 +218,22 @@ class World(msgspec.Struct, kw_only=True):
     def _send(self, command: Command) -> None:
         side = self.side(command.actuator)
         laws.note_sent(self, side, command)
-        targets = [(side, command.on)]
+        targets, hidden = {side.name: command.on}, self._hidden()
         others: dict[str, bool] = {}
         if self.plan.one_word:
-            for other in self.sides:
-                if other is not side:
-                    others[other.name] = self._beside(other)
-                    targets.append((other, others[other.name]))
-        for each, on in targets:
+            others = {each.name: self._beside(each) for each in self.sides if each is not side}
+        for name, on in others.items():
+            laws.note_beside(self, self.side(name), on=on, hidden=hidden)
+        for name, on in (targets | others).items():
+            each = self.side(name)
             if self.effect == "now":
                 each.due = ()
                 self.turn(each, on, ours=True)
             elif self.effect == "late":
                 each.due = (*each.due, (self.now + LATE, on))
-        doubt = "hidden" if self._hidden() else ""
+        doubt = "it does not show" if hidden and others else ""
         told = Sent(sent=True, acknowledged=True, others=others, doubt=doubt)
         self.ledger = self.ledger.heard_of(command.actuator, command.id, told)
-        for other in self.sides:
-            if other is not side and other.name in others:
-                laws.note_beside(self, other, others[other.name])
 
     def _beside(self, other: Side) -> bool:
         """How the frame for one switch sets the other, as a driver makes it: as the board shows

@@ -223,9 +223,11 @@ class _Cycle:
             self._put(name, _change(record, holders=wish.holders, held=None, waiting=None))
             return
         asserted = tuple(e for e in record.asserted if e in wish.emergencies)
-        new = len(asserted) < len(wish.emergencies)
-        held = self.now if record.held is None else record.held
         order = record.order
+        if order is not None and not order.on and order.last == self.now:
+            asserted = wish.emergencies  # somebody has asked for it in this very cycle
+        new = not set(wish.emergencies) <= set(asserted)
+        held = self.now if record.held is None else record.held
         off_sent = order is not None and not order.on and order.read_back is not True
         trying = off_sent and order is not None and order.last >= held
         down = record.down is not None
@@ -236,7 +238,7 @@ class _Cycle:
         elif down and not new:
             if trying and asserted:
                 record = self._again(name, record, wish)
-        elif trying:
+        elif trying and not new:
             record = self._again(name, record, wish)
         elif wish.demand == Demand.OPEN_NOW or self._may_open(name, record):
             record = self._off(name, record, wish, repeat=False)
@@ -273,7 +275,14 @@ class _Cycle:
     def _off(self, name: str, record: Record, wish: Wish, *, repeat: bool) -> Record:
         actor = "person" if wish.by_person else "policy"
         record, command = send_off(
-            name, record, self.ledger.next_id, self.now, actor=actor, why=wish.why, repeat=repeat
+            name,
+            record,
+            self.ledger.next_id,
+            self.now,
+            actor=actor,
+            why=wish.why,
+            repeat=repeat,
+            settle=self.numbers.settle,
         )
         self.commands.append(command)
         if not repeat:
@@ -301,7 +310,13 @@ class _Cycle:
         if word:
             return
         record, command = send_on(
-            name, record, self.ledger.next_id, self.now, actor="policy", why="nothing holds it off"
+            name,
+            record,
+            self.ledger.next_id,
+            self.now,
+            actor="policy",
+            why="nothing holds it off",
+            settle=self.numbers.settle,
         )
         self.commands.append(command)
         self.ledger = _change(self.ledger, next_id=self.ledger.next_id + 1)

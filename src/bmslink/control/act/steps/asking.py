@@ -58,11 +58,11 @@ def answer(
         text = f"Nothing was sent: {request.actuator[:40]} cannot be switched on this board."
         return _refused(ledger, request.actuator, text)
     if isinstance(request, PersonOff):
-        return _off(request.actuator, ledger, now, actor=request.who)
+        return _off(request.actuator, ledger, now, actor=request.who, numbers=numbers)
     if isinstance(request, PersonOn):
         return _on(request, ledger, wish(request.actuator), now, numbers=numbers, disk=disk)
     if isinstance(request, EmergencyStop):
-        return _stop(request, ledger, now, able)
+        return _stop(request, ledger, now, able, numbers)
     if isinstance(request, Reset):
         return _reset(request, ledger)
     if isinstance(request, OverridePolicy):
@@ -74,12 +74,19 @@ def _refused(ledger: Ledger, actuator: str, text: str) -> Answer:
     return Answer(ledger, [], [Remark(what="refused", actuator=actuator, text=text)])
 
 
-def _off(name: str, ledger: Ledger, now: float, *, actor: str) -> Answer:
+def _off(name: str, ledger: Ledger, now: float, *, actor: str, numbers: ActingNumbers) -> Answer:
     """At once, even where it is off already: whoever switches off wants it sent."""
     record = _change(ledger.record(name), person=actor)
     why = f"{actor} switched it off"
     record, command = send_off(
-        name, record, ledger.next_id, now, actor=actor, why=why, repeat=False
+        name,
+        record,
+        ledger.next_id,
+        now,
+        actor=actor,
+        why=why,
+        repeat=False,
+        settle=numbers.settle,
     )
     record = _change(record, held=now)
     ledger = _change(ledger, next_id=ledger.next_id + 1).with_record(name, record)
@@ -120,21 +127,37 @@ def _on(
         now,
         actor=request.who,
         why=f"{request.who} wants it",
+        settle=numbers.settle,
     )
     freed = _change(freed, next_id=freed.next_id + 1).with_record(name, record)
     return Answer(freed, [command], [said])
 
 
-def _stop(request: EmergencyStop, ledger: Ledger, now: float, able: Collection[str]) -> Answer:
+def _stop(
+    request: EmergencyStop,
+    ledger: Ledger,
+    now: float,
+    able: Collection[str],
+    numbers: ActingNumbers,
+) -> Answer:
     """Everything, at once, whatever was known of it."""
     ledger = _change(ledger, stop=Stop(request.who, request.why))
     why = f"emergency stop by {request.who}" + (f": {request.why}" if request.why else "")
     commands = []
     for name in sorted(able, key=ACTUATORS.index):
         record, command = send_off(
-            name, ledger.record(name), ledger.next_id, now, actor=request.who, why=why, repeat=False
+            name,
+            ledger.record(name),
+            ledger.next_id,
+            now,
+            actor=request.who,
+            why=why,
+            repeat=False,
+            settle=numbers.settle,
         )
-        record = _change(record, held=now, asserted=(*record.asserted, STOP))
+        record = _change(
+            record, held=now, asserted=(*(e for e in record.asserted if e != STOP), STOP)
+        )
         ledger = _change(ledger, next_id=ledger.next_id + 1).with_record(name, record)
         commands.append(command)
     return Answer(ledger, commands, [Remark(what="stopped", text=f"All off: {why}.", alarm=True)])

@@ -22,11 +22,14 @@ def send_off(
     actor: str,
     why: str,
     repeat: bool,
+    settle: float,
 ) -> tuple[Record, Command]:
-    """Switch off. A repeat is the same command once more, and no new write of the budget."""
+    """Switch off. A repeat is the same command once more, and no new write of the budget. `settle`:
+    how late a command may still take effect, s."""
     takes = not record.own and record.seen is not False
     old = record.order
-    over = old is not None and old.on and old.pending
+    unread = old is not None and old.on and old.pending
+    over = unread and old is not None and now - old.last <= settle
     if repeat and old is not None:
         order = _change(
             old, last=now, tries=old.tries + 1, took=old.took or takes, read_back=None, against=0
@@ -46,7 +49,7 @@ def send_off(
         record,
         prior=record.seen if takes else record.prior,
         own=record.own or takes,
-        confirmed=record.confirmed and record.seen is False and not over,
+        confirmed=record.confirmed and record.seen is False and not unread,
         order=order,
         off_at=now,
         waiting=None,
@@ -59,11 +62,12 @@ def send_off(
 
 
 def send_on(
-    name: str, record: Record, number: int, now: float, *, actor: str, why: str
+    name: str, record: Record, number: int, now: float, *, actor: str, why: str, settle: float
 ) -> tuple[Record, Command]:
     """Switch on. What was ours stays ours until the board shows it on."""
     old = record.order
-    over = old is not None and (old.over if old.on else old.pending and not record.confirmed)
+    going_off = old is not None and not old.on and old.pending and now - old.last <= settle
+    over = (going_off and not record.confirmed) or (old is not None and old.on and old.over)
     record = _change(
         record,
         order=Order(id=number, on=True, at=now, last=now, actor=actor, over=over),
