@@ -52,7 +52,8 @@ MUTANTS = (
     ),
     Mutant(_ON, "if record.down is not None:", "if False:", "test_after_a_stand_down"),
     Mutant(
-        _ON, "if wish.demand != Demand.FREE:", "if wish.demand >= Demand.OPEN:", "test_a_mirror_and_a_curve"
+        _ON, "if wish.demand != Demand.FREE:", "if wish.demand >= Demand.OPEN:",
+        "test_a_mirror_and_a_curve",
     ),
     Mutant(_ON, " or run.good < numbers.good_samples:", ":", "plain core 5"),
     Mutant(
@@ -101,7 +102,8 @@ MUTANTS = (
         "if False:",
         "plain core 6",
     ),
-    Mutant(_SEE, "if now - order.last <= numbers.settle and not over:", "if not over:", "plain core 5"),
+    Mutant(_SEE, "if now - order.last <= numbers.settle and not over:", "if not over:",
+           "plain core 5"),
     Mutant(_SEE, "if not record.confirmed:\n            return", "if True:\n            return",
            "plain core 6"),
     Mutant(
@@ -150,7 +152,8 @@ MUTANTS = (
            "test_a_persons_on_overtakes_an_off"),
     Mutant(_ASK, "if found[0].severity == Severity.EMERGENCY:", "if False:",
            "test_what_cannot_be_set_aside"),
-    Mutant(_HEED, "        good = 0\n    elif", "        good = run.good\n    elif", "plain core 5"),
+    Mutant(_HEED, "        good = 0\n    elif", "        good = run.good\n    elif",
+           "plain core 5"),
     Mutant(_HEED, "if facts.greeted or not ledger.run.heard:", "if False:", "plain core 6"),
     # what is remembered
     Mutant(_DO, "prior=record.seen if takes else record.prior,", "prior=True,",

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, runtime_checkable
 
 from bmslink.arguments import checked
 from bmslink.connection import Connection
@@ -26,6 +26,7 @@ from bmslink.errors import (
     UsageError,
     VerifyError,
 )
+from bmslink.link.gatt import SeenDevice
 from bmslink.model import Adjustment, Command, Identity, Reading
 from bmslink.protocols.abilities import (
     abilities,
@@ -157,12 +158,16 @@ class Board(Connection):
     async def glance(self, settings_map: SettingsMap, *, again: bool = False) -> SettingsSnapshot:
         """All settings as one reading gives them; `again`: by other questions where answers do not
         name theirs. Two that agree are a proof."""
+        image = await self.glance_at(settings_map.slots, again=again)
+        return SettingsSnapshot(map=settings_map, image=image)
+
+    async def glance_at(self, slots: Sequence[Slot], *, again: bool = False) -> dict[int, bytes]:
+        """The raw bytes of some settings as one reading gives them; `again` as in `glance`."""
         async with self._turn:
             with self.guarding():
                 part = settings_of(self.driver)
                 async with part.session(writing=False):
-                    fetch = part.fetch_again if again else part.fetch
-                    return SettingsSnapshot(map=settings_map, image=await fetch(settings_map.slots))
+                    return await (part.fetch_again if again else part.fetch)(slots)
 
     @asynccontextmanager
     async def conversation(self) -> AsyncIterator[None]:
@@ -351,6 +356,15 @@ class Board(Connection):
                 self.link.alive()  # not every driver asks the board
                 return None if part is None else await part.clock()
 
+    def peer(self) -> SeenDevice | None:
+        """The radio module at the other side, while a Bluetooth connection is open."""
+        return None if self._link is None else self._link.transport.peer()
+
+    def elsewhere(self, name: str) -> Callable[..., Any] | None:
+        """What does a function of `config` (by its name) with this board in another process, where
+        that owns its line. `None`: it is done here."""
+        return None
+
 
 @runtime_checkable
 class DeviceLike(Protocol):
@@ -372,10 +386,15 @@ def board_of(device: Board | DeviceLike) -> Board:
 def on_board(
     function: Callable[Concatenate[Board, P], R],
 ) -> Callable[Concatenate[Board | DeviceLike, P], R]:
-    """The same for a device of a program."""
+    """The same for a device of a program. With a board whose line another process owns it is done
+    there: this is the one road that all functions of `config` take."""
 
     @functools.wraps(function)
     def call(device: Board | DeviceLike, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return function(board_of(device), *args, **kwargs)
+        board = board_of(device)
+        there = board.elsewhere(function.__name__)
+        if there is not None:
+            return cast(R, there(*args, **kwargs))
+        return function(board, *args, **kwargs)
 
     return call

@@ -16,12 +16,12 @@ from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from bmslink.errors import LinkClosed, LinkTimeout
-from bmslink.link.answer_tally import AnswerTally
+from bmslink.link.answers import AnswerTally, LateAnswers, Overheard
+from bmslink.link.counters import Continuity, LinkCounters
 from bmslink.link.framer import Drop, Frame, Framer, SkippedBytes, Value
-from bmslink.link.late_answers import LateAnswers
 from bmslink.link.timing import Timing
 from bmslink.link.transport import Transport
-from bmslink.link.turns import Turns
+from bmslink.link.turns import Turns, yield_turn
 
 __all__ = ["Drop", "Frame", "Framer", "Link", "SkippedBytes", "Timing", "Value"]
 
@@ -33,13 +33,9 @@ _MOST = 256
 """Frames that wait or make one answer; a device that never stops must not fill the memory."""
 _RECENT = 2048
 """Bytes that are kept to see what they look like where none of them was a frame."""
-_OUTAGE = 2
-_PAUSE = 3
-"""A pause of so many timeouts between two answers may be long enough to plug in another board."""
 _PATIENCE = 10
 """An answer of many frames may take this many times the timeout of one."""
-_LOOK = 0.02
-"""How often somebody who waits longer than the quiet time looks whether a turn is urgent, s."""
+_LOOK = 0.02  # s: who waits longer than the quiet time looks so often whether a turn is urgent
 
 
 class Link(Generic[F]):
@@ -72,7 +68,7 @@ class Link(Generic[F]):
         """How many frames came."""
         self._frames: deque[F] = deque(maxlen=_MOST)
         self._turns = Turns()
-        self._aside: list[tuple[Callable[[F], bool], asyncio.Future[F]]] = []
+        self._overheard: Overheard[F] = Overheard()
         self._news = asyncio.Event()
         self._lost: Exception | None = None
         self._open = False
@@ -80,32 +76,28 @@ class Link(Generic[F]):
         self._last_byte = -1e9
         self._heard = 0
         self._late: LateAnswers[F] = LateAnswers()
-        self._missed = 0
-        self.outages: int = 0
-        """How often at least two tries in a row, of whatever questions, got no answer before one
-        did: long enough to put the plug into another board."""
-        self.pauses: int = 0
-        """How often there was a pause as long between two answers, also where nothing was asked."""
-        self._answer_at = -1e9
-        self.prompt: bool = False
-        """Whether the last answer came to the first try."""
+        self.continuity: Continuity = Continuity()
+        """Whether another board may have taken the place of the one that spoke."""
+        self.counters: LinkCounters = LinkCounters()
+        """How good this link is, since it was made."""
 
     async def open(self) -> None:
         """Open the transport; raises what it raises."""
         self._lost = None
         self._awake = False
-        self._answer_at = -1e9
+        self.continuity.answered_at = -1e9
         self._late.forget()
         self.framer.reset()
         self._frames.clear()
         await self.transport.open(self._on_data, self._on_lost)
         self._open = True
+        self.counters.openings += 1
 
     async def close(self) -> None:
         """Close the transport; may be called twice. A call that waits gets `LinkClosed`."""
         self._open = False
         self._news.set()
-        self._end_aside()
+        self._overheard.end()
         await self.transport.close()
 
     def _on_data(self, data: bytes) -> None:
@@ -126,19 +118,13 @@ class Link(Generic[F]):
             self.received_at = datetime.now(UTC)
             self.received += len(frames)
             self._frames.extend(frames)
-            for match, found in self._aside:
-                if not found.done() and (fit := next(filter(match, frames), None)) is not None:
-                    found.set_result(fit)
+            self._overheard.hear(frames)
         self._news.set()
 
     def _on_lost(self, error: Exception | None) -> None:
         self._lost = error or LinkClosed("The other side closed the connection.")
         self._news.set()
-        self._end_aside()
-
-    def _end_aside(self) -> None:
-        for _, found in self._aside:
-            found.cancel()
+        self._overheard.end()
 
     def _check(self) -> None:
         if self._lost is not None:
@@ -150,11 +136,14 @@ class Link(Generic[F]):
         """`LinkClosed` where nothing can be sent any more."""
         self._check()
 
-    async def _news_until(self, deadline: float) -> bool:
-        """Wait for bytes; False when the deadline passed. A silent line gives up half a frame."""
+    async def _news_until(self, deadline: float, *, asked: bool = True) -> bool:
+        """Wait for bytes; False when the deadline passed. A silent line gives up half a frame.
+        `asked`: a question is under way, whose answer nothing cuts off."""
         loop = asyncio.get_running_loop()
         while not self._frames:
             self._check()
+            if not asked:
+                yield_turn()
             now = loop.time()
             until = deadline
             if self.framer.pending:
@@ -205,6 +194,7 @@ class Link(Generic[F]):
         byte is about to go out. Raises `LinkTimeout` after the retries, `LinkClosed` when the line
         is gone.
         """
+        yield_turn()
         async with AsyncExitStack() as held:
             await held.enter_async_context(self._turn(urgent=urgent))
             wait = self.timing.timeout if timeout is None else timeout
@@ -216,21 +206,26 @@ class Link(Generic[F]):
             for attempt in range(retries + 1):
                 while not (sent := await self._send_after_gap(frame, urgent, leaving)):
                     await held.aclose()
+                    yield_turn()
                     await held.enter_async_context(self._turn(again=True))
                     late.begin(frame, wait, self.timing)
-                late.sent(self._last_byte)
+                late.sent(asked_at := self._last_byte)
+                self.counters.requests += 1
                 if attempt == 0:  # what came before was the end of another answer
                     tally.start = self._heard
                 got = await self._gather(match, complete, wait, quiet, tally, sent)
                 if got and (complete(got) or quiet is not None):
-                    self.outages += self._missed >= _OUTAGE
-                    self._missed, self.prompt = 0, attempt == 0
-                    self._heard_answer()
+                    self._awake = True
+                    self.continuity.answered(self.timing.timeout, prompt=attempt == 0)
+                    self.counters.answered(self.continuity.answered_at - asked_at)
                     late.answered(self.timing)
                     return got
-                self._missed += 1
+                self.continuity.missed += 1
+                self.counters.timeouts += 1
                 tally.got = max(tally.got, len(got))
                 _log.info("%s: no answer to try %d of %d.", self.name, attempt + 1, retries + 1)
+                if attempt < retries:
+                    yield_turn()
             raise self._timeout(tally)
 
     @asynccontextmanager
@@ -246,21 +241,15 @@ class Link(Generic[F]):
             self._last_byte = max(self._last_byte, heard)
             yield
 
-    @property
-    def _hurried(self) -> bool:
-        return self._turns.hurried or self.transport.hurried()
-
-    def _heard_answer(self) -> None:
-        now = asyncio.get_running_loop().time()
-        self.pauses += now - self._answer_at > _PAUSE * self.timing.timeout
-        self._answer_at, self._awake = now, True
+    def _outranked(self) -> bool:
+        """Whether somebody more urgent waits for this link, or for a line that it shares."""
+        return self._turns.outranked() or self.transport.outranked()
 
     @property
     def breaks(self) -> int:
         """Grows with everything in which another board may have taken the place of the one that
         spoke: outages, pauses, also one that lasts until now."""
-        pause = asyncio.get_running_loop().time() - self._answer_at
-        return self.outages + self.pauses + (pause > _PAUSE * self.timing.timeout)
+        return self.continuity.breaks(self.timing.timeout)
 
     async def _quiet(self, until: float, *, urgent: bool) -> bool:
         """Wait for the quiet time, and `until` then; False: somebody urgent goes first."""
@@ -269,7 +258,7 @@ class Link(Generic[F]):
         # A late answer that is still coming in starts the gap anew, but a line that others keep
         # busy is never quiet: do not wait for that.
         latest = loop.time() + self.timing.gap + self.timing.timeout
-        while urgent or not self._hurried:
+        while urgent or not self._outranked():
             now = loop.time()
             quiet = min(self._last_byte + self.timing.gap, latest)
             if max(quiet, until) <= now:
@@ -340,9 +329,11 @@ class Link(Generic[F]):
         leaving: Callable[[], None] | None = None,
     ) -> None:
         """Send a frame that has no answer of its own (a streaming protocol's trigger)."""
+        yield_turn()
         async with self._turn(listens=True, urgent=urgent):
             await self._quiet(-math.inf, urgent=True)
             await self._write(frame, leaving)
+            self.counters.requests += 1
 
     async def send_aside(
         self,
@@ -354,29 +345,28 @@ class Link(Generic[F]):
         """Send a frame at once into a stream that somebody else may be reading, and give back the
         first frame that `match`es; whoever reads the stream gets it as well."""
         tally = AnswerTally(self._heard)
-        found: asyncio.Future[F] = asyncio.get_running_loop().create_future()
-        self._aside.append((match, found))
-        try:
+        with self._overheard.waiting(match) as found:
             await self.send(frame, urgent=True, leaving=leaving)
             await asyncio.wait([found], timeout=timeout)
             self._check()
             if found.done():
                 return found.result()
-        finally:
-            self._aside.remove((match, found))
-            found.cancel()
+        self.counters.timeouts += 1
         raise self._timeout(tally)
 
     async def next_frame(self, match: Callable[[F], bool], timeout: float) -> F:
         """The next matching frame of a device that streams by itself; others are dropped."""
         tally = AnswerTally(self._heard)
         deadline = asyncio.get_running_loop().time() + timeout
-        while await self._news_until(deadline):
+        while await self._news_until(deadline, asked=False):
             frame = self._frames.popleft()
             if match(frame):
-                self._heard_answer()
+                self.counters.answers += 1
+                self._awake = True
+                self.continuity.spoke(self.timing.timeout)
                 return frame
             tally.others += 1
+        self.counters.timeouts += 1
         raise self._timeout(tally)
 
     async def calm(self, quiet: float) -> None:
@@ -393,6 +383,17 @@ class Link(Generic[F]):
             self._check()
         self.framer.reset()
         self._frames.clear()
+
+    @asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[None]:
+        """Inside, nobody else asks or sends here, nor on a shared line."""
+        async with self._turn(listens=True):
+            self._check()
+            yield
+
+    def stir(self) -> None:
+        """Whoever waits here looks again whether somebody else needs the board."""
+        self._news.set()
 
     def discard(self) -> None:
         """Drop the frames that wait (a streaming protocol wants the newest)."""

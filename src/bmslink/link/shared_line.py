@@ -195,8 +195,11 @@ class SharedTransport(Transport):
     ) -> AbstractAsyncContextManager[float]:
         return self._turn(listens=listens, urgent=urgent, again=again)
 
-    def hurried(self) -> bool:
-        return self._shared is not None and self._shared.turns.hurried
+    def outranked(self) -> bool:
+        return self._shared is not None and self._shared.turns.outranked()
+
+    def companions(self) -> int:
+        return 0 if self._shared is None else max(0, len(self._shared.users) - 1)
 
     @asynccontextmanager
     async def _turn(self, *, listens: bool, urgent: bool, again: bool) -> AsyncIterator[float]:

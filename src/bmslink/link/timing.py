@@ -1,4 +1,4 @@
-"""The quiet times and the patience that a protocol needs."""
+"""What a protocol needs from its line."""
 
 from __future__ import annotations
 

@@ -107,13 +107,17 @@ class Transport(ABC):
 
         Gives the loop time of the latest byte on the line, either way. `listens`: who asks wants
         to hear what the line brings outside of its turns as well. `urgent` ones go first; `again`:
-        the turn was given up for one of those.
+        the turn was given up for somebody more urgent.
         """
         return nullcontext(float("-inf"))
 
-    def hurried(self) -> bool:
-        """Whether somebody urgent waits for the line, so that no other question begins."""
+    def outranked(self) -> bool:
+        """Whether somebody waits for a `turn` on this line who is more urgent than this task."""
         return False
+
+    def companions(self) -> int:
+        """How many others use the same line in this process."""
+        return 0
 
 
 @dataclass(frozen=True, slots=True)

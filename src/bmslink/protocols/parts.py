@@ -21,7 +21,7 @@ from collections.abc import (
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from types import MappingProxyType
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from bmslink.errors import FrameError, SettingError
 from bmslink.link.link import Frame
@@ -48,6 +48,10 @@ class SettingsAccess(ABC, Generic[F]):
 
     settle: float = 0.0
     """How long a written value may take to appear in what is read, s."""
+
+    reads_freely: ClassVar[bool] = True
+    """Whether they are read without bringing the board into a mode of its own, so that a program
+    may look at them now and then though nobody asked for it."""
 
     def __init__(self) -> None:
         self._conversations = 0

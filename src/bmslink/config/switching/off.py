@@ -16,7 +16,6 @@ from typing import Any
 
 from bmslink.board import Board
 from bmslink.config.identity.known_as import pack_of, require_same_board
-from bmslink.config.identity.places import place_of
 from bmslink.config.outcome import Outcome
 from bmslink.config.switching.beside import Beside
 from bmslink.config.switching.confirm import seen
@@ -24,6 +23,7 @@ from bmslink.config.switching.frames import SwitchFrames, send_once
 from bmslink.config.switching.off_marks import confirmed, mark_off
 from bmslink.errors import BmsError, LinkTimeout, Refused
 from bmslink.model import Command, Switch
+from bmslink.places import place_of
 from bmslink.protocols.abilities import settings_of
 from bmslink.protocols.common.settings_map import SettingsMap, WriteCommand
 from bmslink.storage.journal import Journal, JournalError, Transaction

@@ -23,6 +23,9 @@ __all__ = [
 
 PICKUP = CURRENT_PICKUP
 
+_PLATEAU, _RESTED = (3.20, 3.38), 600.0
+"""V of LFP cells between which a little voltage is much charge, and s of rest before it counts."""
+
 Measure = Callable[[Sample, PackHistory, tuple[str, ...]], float | None]
 Gate = Callable[[Sample, PackHistory], bool | None]
 
@@ -50,6 +53,8 @@ class Quantity(msgspec.Struct, frozen=True):
     """It leaves out probes with a broken wire, and is then a bound as well."""
     patient: bool = False
     """No value means that it is too early to say, not that it is not measured."""
+    lasts: bool = False
+    """It depends on what was before as well: the same sample may give another value."""
 
 
 # ------------------------------------------------------------------------------------ cells
@@ -271,13 +276,13 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType({
                                    probed=True),
     "temperature_rise": Quantity("temperature rise", "K/min", 2, _PROBES,
                                  lambda s, h, p: h.rise, None, 0.5, probed=True,
-                                 patient=True),
+                                 patient=True, lasts=True),
     "mosfet_temperature": Quantity("MOSFETs", "°C", 1, _PROBES, _named("mosfet"), None, 2),
     "balancer_temperature": Quantity("balancer", "°C", 1, _PROBES, _named("balancer"), None, 2),
     "silent_probes": Quantity("silent probes", "", 0, _PROBES, _silent, _silent_names),
     "soc": Quantity("state of charge", "%", 1, ("soc",), lambda s, h, p: s.soc, None, 1),
     "short_circuits": Quantity("short circuits within 10 minutes", "", 0, _TOLD,
-                               lambda s, h, p: float(len(h.short_circuits))),
+                               lambda s, h, p: float(len(h.short_circuits)), lasts=True),
     "charge_protections": Quantity("BMS protections against charging", "", 0, _TOLD,
                                    _count(_against_charge), condition_names(_against_charge)),
     "discharge_protections": Quantity("BMS protections against discharging", "", 0, _TOLD,
@@ -292,7 +297,7 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType({
     "discharge_fet_open": Quantity("discharge MOSFETs open", "", 0, _STATE,
                                    lambda s, h, p: _open(s.reading.discharging_allowed)),
     "balanced": Quantity("charge moved by the balancer in a day", "% of capacity", 2, _STATE,
-                         lambda s, h, p: h.balanced_share),
+                         lambda s, h, p: h.balanced_share, lasts=True),
     "stopped": Quantity("emergency stop", "", 0, _NONE, lambda s, h, p: h.stopped),
     "data_age": Quantity("age of the data", "s", 1, _NONE, lambda s, h, p: h.age),
     "charge_blindness": Quantity("age of the data, of what is safe while it may charge", "%", 0,
@@ -366,7 +371,7 @@ def _plateau(s: Sample, h: PackHistory) -> bool | None:
     mean = _mean(s, h, ())
     if mean is None or s.current is None:
         return None
-    return h.rested(s.time) >= 600 and 3.20 <= mean <= 3.38
+    return h.rested(s.time) >= _RESTED and _PLATEAU[0] <= mean <= _PLATEAU[1]
 
 
 def _into(s: Sample, h: PackHistory) -> bool | None:

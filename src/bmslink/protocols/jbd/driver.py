@@ -31,9 +31,10 @@ from bmslink.protocols.jbd.framing import (
     write_request,
 )
 from bmslink.protocols.jbd.layouts import BASIC_MINIMUM
-from bmslink.protocols.jbd.map import NEWER, jbd_map
+from bmslink.protocols.jbd.map import FUNCTION_BITS, NEWER, jbd_map
 from bmslink.protocols.jbd.radio import JBD_ADVERTS, JBD_MODULES
 from bmslink.protocols.jbd.reading import DAREN
+from bmslink.protocols.jbd.settings import TENFOLD_BIT
 from bmslink.protocols.jbd.switches import JBDSwitches
 from bmslink.protocols.jbd.writing import JBDSettings
 from bmslink.protocols.probe import Probe, Relatives, Turn
@@ -111,7 +112,9 @@ class JBD(Driver[JBDFrame]):
 
     @classmethod
     def every_map(cls) -> tuple[SettingsMap, ...]:
-        return (jbd_map(Identity(protocol=cls.name), {NEWER[0]: b""}),)
+        own, tenfold = Identity(protocol=cls.name), (1 << TENFOLD_BIT).to_bytes(2, "big")
+        words = {NEWER[0]: b""}
+        return jbd_map(own, words), jbd_map(own, words | {FUNCTION_BITS: tenfold})
 
     async def start(self) -> None:
         """Show the Bluetooth module the pin, where there is one to show."""

@@ -78,6 +78,7 @@ class JBDSettings(SettingsAccess[JBDFrame]):
     """The registers of a JBD board, behind its factory mode."""
 
     settle = 0.1
+    reads_freely = False
 
     def __init__(self, board: JBDBoard) -> None:
         super().__init__()
