@@ -135,8 +135,9 @@ def preemptible(preemption: Preemption) -> Iterator[None]:
         _PREEMPTION.reset(token)
 
 
-def yield_turn() -> None:
-    """Called where nothing is under way on the line: raises `Preempted` where that was asked."""
+def yield_turn(*, urgent: bool = False) -> None:
+    """Called where nothing is under way on the line: raises `Preempted` where that was asked, but
+    not for what is `urgent`, whoever sends it."""
     preemption = _PREEMPTION.get()
-    if preemption is not None and preemption.asked:
+    if preemption is not None and preemption.asked and not urgent:
         raise Preempted("Somebody else needs the board: this poll is repeated afterwards.")
