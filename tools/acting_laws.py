@@ -77,6 +77,8 @@ class Side(msgspec.Struct, kw_only=True):
     """What the readings showed before our off."""
     shown_off: bool = False
     """A reading showed it off since our last off went out, and it could be that off."""
+    aged: bool = False
+    """The program was killed since that off went out: the next reading that shows on ends it."""
     unread: bool = False
     """No reading has told yet what became of our last off."""
     over: float | None = None
@@ -197,10 +199,10 @@ def _read(world: World, side: Side, *, first: bool) -> None:
     if confirmed and wanted and not (world.rebooted or first):
         recent = tuple(t for t in side.clashes if now - t < numbers.clash_window)
         side.clashes = (*recent, now)
-        if len(side.clashes) > 1 and not side.down:
+        if len(side.clashes) > 1:
             side.down, side.person = True, False
     anew = first or world.rebooted  # what restarted has nothing under way any more
-    over = anew or side.off_at is None or now - side.off_at > numbers.settle
+    over = anew or side.aged or side.off_at is None or now - side.off_at > numbers.settle
     side.unread = side.unread and not over
     if side.own_off and (over or side.shown_off):
         side.own_off = False
@@ -416,6 +418,8 @@ def note_sent(world: World, side: Side, command: Command) -> None:
     if not command.repeat:
         side.writes = (*(t for t in side.writes if now - t < DAY), now)
         world.offs += 1
+    if side.own_off and side.prior is None and side.off_at == now:
+        side.prior = side.shown  # the frame for the other switch went out a moment before
     _took(world, side)
     side.tries += 1
     side.answered = side.answered or side.emergency
@@ -427,6 +431,7 @@ def _took(world: World, side: Side) -> None:
         side.own_off, side.prior = True, side.shown
     # a second off changes nothing of what a reading has shown of the first
     side.shown_off = side.shown_off and side.shown is False and not side.coming_on
+    side.aged = False
     coming = side.coming_on and side.on_at is not None and now - side.on_at <= settle
     side.over = now if coming else side.over
     side.off_at, side.coming_on, side.waiting, side.unread = now, False, None, True
@@ -442,7 +447,7 @@ def note_beside(world: World, side: Side, *, on: bool, hidden: bool) -> None:
         if not side.own_off and side.shown is not False:
             _took(world, side)
             side.prior = None
-    elif on is not side.on and world.effect == "now":
+    elif not hidden and on is not side.on and world.effect == "now":
         raise Broken("A5", f"{side.name} was set {'on' if on else 'off'} beside the other")
 
 

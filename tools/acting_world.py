@@ -41,8 +41,8 @@ POLL = 2.0
 LATE = 5.0
 """How long a late effect takes, s: within what a command is given."""
 GONE = 3.0
-"""How long the program is gone when it was killed, s; a clash is not older by it, nor by the time
-since the disk was written."""
+"""How long the program is gone when it was killed, s; what counts within a window is not
+older by it, nor by the time since the disk was written."""
 FLOW = 50.0
 """A, while the switch is on and nothing limits it."""
 WHO = "anna"
@@ -167,7 +167,9 @@ class World(msgspec.Struct, kw_only=True):
         plain = json.loads(json.dumps(save_ledger(ledger, saved), allow_nan=False))
         self.now += GONE
         for side in self.sides:
-            side.clashes = tuple(t + self.now - saved for t in side.clashes)
+            for name in ("clashes", "writes", "ons"):
+                moved = tuple(t + self.now - saved for t in getattr(side, name))
+                setattr(side, name, moved)
         self.ledger = load_ledger(plain, "pack", self.now)
         self.started, self.heard, self.good = self.now, False, 0
         for side in self.sides:
@@ -176,6 +178,7 @@ class World(msgspec.Struct, kw_only=True):
                 side.on_at = self.now
             if side.over is not None:
                 side.over = self.now
+            side.aged = True
             side.unread = side.on_over = False  # the first reading tells what became of an off
 
     # -- the board -------------------------------------------------------------------------------

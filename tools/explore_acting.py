@@ -128,6 +128,7 @@ def _of_side(side: Side, now: float, numbers: ActingNumbers) -> Hashable:
         side.shown,
         side.own_off,
         side.unread,
+        side.own_off and side.aged,
         _exact(now, side.off_at) if side.own_off or side.tries else _minute(now, side.off_at),
         _exact(now, side.on_at) if side.coming_on else None,
         side.coming_on and side.on_over,

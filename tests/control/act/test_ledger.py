@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bmslink.control.act import store
 from bmslink.control.act.consent import (
     Acts,
     ConsentError,
@@ -34,6 +33,7 @@ from bmslink.control.act.ledger import (
     save_ledger,
 )
 from bmslink.control.act.store import LedgerStore
+from bmslink.storage import state
 
 ages = st.floats(0, 1e5).map(lambda age: round(age, 3))
 names = st.text("abc_", min_size=1, max_size=6)
@@ -183,7 +183,7 @@ def test_a_damaged_file_is_put_aside_and_gives_nothing_back(tmp_path: Path, data
     ledger, trouble = kept.load(0.0)
     assert ledger == Ledger.new("pack", 0.0)
     assert "only a person" in trouble
-    assert kept.file.with_name(kept.file.name + ".damaged").read_bytes() == data
+    assert kept.file.with_suffix(".damaged").read_bytes() == data
     assert kept.save(owning(), 100.0).result(5)
     kept.close()
 
@@ -197,7 +197,7 @@ async def test_a_full_disk_stops_enables_and_says_so(
 
     kept = LedgerStore("pack", tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(store, "replace_file", full)
+        patch.setattr(state, "replace_file", full)
         assert not await kept.saved(owning(), 100.0)
         assert not kept.well
         assert "No space left" in kept.trouble
@@ -216,7 +216,7 @@ async def test_a_disk_that_hangs_keeps_nobody_waiting(
         goes_on.wait(10)
         written.append(data)
 
-    monkeypatch.setattr(store, "replace_file", hang)
+    monkeypatch.setattr(state, "replace_file", hang)
     kept = LedgerStore("pack", tmp_path)
     loop = asyncio.get_running_loop()
     begin = loop.time()
@@ -256,8 +256,10 @@ def test_an_approval_that_was_altered_is_none(tmp_path: Path) -> None:
     approve("pack", "trip = 3.65", path="p.toml", by="anna", folder=tmp_path)
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes().replace(b"3.65", b"9.65"))
-    with pytest.raises(ConsentError, match="approve"):
+    with pytest.raises(ConsentError, match="altered"):
         approval_of("pack", tmp_path)
-    file.write_bytes(b"{")
-    with pytest.raises(ConsentError, match="damaged"):
-        approval_of("pack", tmp_path)
+    assert approval_of("pack", tmp_path) is None
+    for data in (b"{", b'{"schema": 1, "pack": 7}'):
+        file.write_bytes(data)
+        with pytest.raises(ConsentError, match="again"):
+            approval_of("pack", tmp_path)

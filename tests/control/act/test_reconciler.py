@@ -621,3 +621,14 @@ def test_a_quiet_cycle_is_quick() -> None:
             ledger = reconcile(ledger, quiet, fact, SINKS, bench.now, mandate=ENFORCE).ledger
         best = min(best, (time.process_time() - begin) / len(facts))
     assert best < 60e-6, f"{best * 1e6:.0f} µs"
+
+
+def test_an_emergency_that_ended_over_a_restart_is_new_when_it_comes_again() -> None:
+    bench = stood_down()
+    assert bench(decided(URGENT, by="thermal")) == [OFF]
+    bench(decided(URGENT, by="thermal"))
+    bench.on["charge"] = True
+    bench(decided(URGENT, by="thermal"))
+    bench.restart()
+    assert bench.wait(decided(), 4) == []
+    assert bench(decided(URGENT, by="thermal")) == [OFF]

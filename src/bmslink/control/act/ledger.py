@@ -20,6 +20,7 @@ from bmslink.control.act.numbers import DAY, HOUR
 from bmslink.errors import BmsError
 
 __all__ = [
+    "BESIDE",
     "STOP",
     "Ledger",
     "LedgerDamaged",
@@ -36,6 +37,9 @@ __all__ = [
 SCHEMA = 1
 STOP = "emergency_stop"
 """The holder that an emergency stop is, until it is reset."""
+
+BESIDE = "beside"
+"""The actor of an off that went out with another switch's frame."""
 
 
 class LedgerDamaged(BmsError):
@@ -225,7 +229,9 @@ def _locked_beside(record: Record, order: Order) -> Record:
     was: nobody but a person gives it back."""
     if record.own or record.seen is False:
         return record
-    beside = msgspec.structs.replace(order, took=True, on=False, read_back=None, against=0)
+    beside = msgspec.structs.replace(
+        order, actor=BESIDE, took=True, on=False, read_back=None, against=0
+    )
     return msgspec.structs.replace(
         record, own=True, confirmed=False, prior=None, order=beside, off_at=order.last
     )

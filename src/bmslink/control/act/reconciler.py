@@ -14,7 +14,7 @@ import msgspec
 
 from bmslink.control.act.actuator import ACTUATORS
 from bmslink.control.act.facts import Facts
-from bmslink.control.act.ledger import Ledger, Owner, Record
+from bmslink.control.act.ledger import BESIDE, Ledger, Owner, Record
 from bmslink.control.act.mandate import Mandate, Wish, wish_for
 from bmslink.control.act.messages import Command, Remark, Request, Resume
 from bmslink.control.act.numbers import ActingNumbers
@@ -214,7 +214,12 @@ class _Cycle:
         record = self.ledger.record(name)
         if wish.demand >= Demand.OPEN:
             self._hold(name, record, wish)
-        elif record.own or record.held is not None or record.holders != wish.holders:
+        elif (
+            record.own
+            or record.held is not None
+            or record.asserted
+            or record.holders != wish.holders
+        ):
             self._release(name, record, wish)
 
     def _hold(self, name: str, record: Record, wish: Wish) -> None:
@@ -236,7 +241,7 @@ class _Cycle:
         if record.seen is False and not coming_on:
             record = _change(record, waiting=None)  # it is off
         elif down and not new:
-            if trying and asserted:
+            if trying and asserted and order is not None and order.actor != BESIDE:
                 record = self._again(name, record, wish)
         elif trying and not new:
             record = self._again(name, record, wish)
