@@ -7,10 +7,12 @@ pin = "123456"          # the only place for a secret; it is never shown
 chemistry = "lfp"       # what its cells are made of: lfp, nmc, lto, na-ion
 rating_current = 100    # A, what the weakest of cells, cables and board bears for long
 fuse = 125              # A
+interval = 1            # s between readings, for `bmslink serve`; see runtime/service_file.py
 ```
 
-The file is in the user's configuration folder, or where BMSLINK_CONFIG says. The working
-directory is not searched: a name must mean the same battery wherever it is typed.
+The file is where BMSLINK_CONFIG says; without that, in the user's configuration folder, and names
+that are not there are looked for in that of a system service (/etc/bmslink). The working directory
+is not searched: a name must mean the same battery wherever it is typed.
 
 Everything wrong with the file is a `TargetError` that names the file and the line.
 """
@@ -37,8 +39,11 @@ from bmslink.storage.atomic import replace_file, require_regular
 from bmslink.storage.toml import Document, keys_in, read_text, statements
 
 __all__ = [
+    "Interval",
     "NamedPack",
+    "SlowInterval",
     "add",
+    "config_files",
     "config_path",
     "find_pack",
     "find_pin",
@@ -51,6 +56,7 @@ __all__ = [
 
 _NAME = re.compile(r"[^\W_][\w-]{0,63}")
 _LONGEST_PIN_FILE = 1024
+SYSTEM_FILE = Path("/etc/bmslink/bmslink.toml")  # of a system service, known to who may read it
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +72,19 @@ class NamedPack:
     """What it bears for long, A."""
     fuse: float | None = None
     """A."""
+    interval: float | None = None
+    """For the service: s between readings."""
+    slow_interval: float | None = None
+    """s between two looks at settings, counters and identity."""
+    policies: str | None = None
+    """The policy file, as written."""
+    enforce: bool = False
+    """Reserved for acting."""
 
 
 _Amps = Annotated[float, msgspec.Meta(gt=0, le=10000)]
+Interval = Annotated[float, msgspec.Meta(ge=0.1, le=3600)]
+SlowInterval = Annotated[float, msgspec.Meta(ge=10, le=604800)]
 
 
 class _Pack(msgspec.Struct, forbid_unknown_fields=True):
@@ -77,10 +93,15 @@ class _Pack(msgspec.Struct, forbid_unknown_fields=True):
     chemistry: str | None = None
     rating_current: _Amps | None = None
     fuse: _Amps | None = None
+    interval: Interval | None = None
+    slow_interval: SlowInterval | None = None
+    policies: str | None = None
+    enforce: bool = False
 
 
 class _PacksFile(msgspec.Struct, forbid_unknown_fields=True):
     packs: dict[str, Any] = {}
+    service: dict[str, Any] = {}  # checked by `bmslink.runtime.service_file`
 
 
 def config_path() -> Path:
@@ -93,13 +114,22 @@ def config_path() -> Path:
     return user_config_path("bmslink", appauthor=False) / "bmslink.toml"
 
 
+def config_files() -> list[Path]:
+    """Where names are looked for, the first one first: the user's own file, then the system's."""
+    alone = os.environ.get("BMSLINK_CONFIG") or not os.access(SYSTEM_FILE, os.R_OK)
+    return [config_path()] if alone else [config_path(), SYSTEM_FILE]
+
+
 def load_packs(path: Path | None = None) -> dict[str, NamedPack]:
-    """The named packs in the order of the file; none where there is no file.
+    """The named packs in the order of the file, or of all files; none where there is no file.
 
     Raises `TargetError` for a file that cannot be read or holds anything wrong.
     """
-    path = path or config_path()
-    return _parse(read_text(path, "bmslink.toml"), path)
+    found: dict[str, NamedPack] = {}
+    for each in config_files() if path is None else [path]:
+        packs = _parse(read_text(each, "bmslink.toml"), each)
+        found |= {name: pack for name, pack in packs.items() if _find(found, name) is None}
+    return found
 
 
 def named(text: str) -> str:
@@ -109,15 +139,14 @@ def named(text: str) -> str:
     """
     if not _may_be_name(text):
         return text  # the file is not even looked at: a path or port wins
-    path = config_path()
-    packs = load_packs(path)
+    packs = load_packs()
     pack = _find(packs, text)
     if pack is not None:
         return pack.target
     if packs:
         raise TargetError(
-            f"There is no pack named {text!r} in {path}; there are: {', '.join(packs)}."
-            f"{did_you_mean(text, packs)} A target is written like jbd+serial:///dev/ttyUSB0."
+            f"There is no pack named {text!r} in {config_files()[-1]}; there are: "
+            f"{', '.join(packs)}.{did_you_mean(text, packs)} A target is written like jbd+serial:///dev/ttyUSB0."
         )
     return text
 
@@ -294,7 +323,8 @@ def _parse(text: str, path: Path) -> dict[str, NamedPack]:
                 kind = find_chemistry(kind).name
             except TargetError as exc:
                 raise document.wrong((*key, "chemistry"), f"[packs.{name}] {exc}") from exc
-        packs[name] = NamedPack(name, row.target, row.pin, kind, row.rating_current, row.fuse)
+        told = {name: getattr(row, name) for name in row.__struct_fields__}
+        packs[name] = NamedPack(name, **{**told, "chemistry": kind})
     return packs
 
 

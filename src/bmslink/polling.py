@@ -47,18 +47,26 @@ async def readings(
     greet: Callable[[Board], Awaitable[None]] | None = None,
     opened: bool = False,
     patient: bool = False,
+    read: Callable[[], Awaitable[Reading]] | None = None,
+    opening: float | None = None,
+    spread: Callable[[], float] = lambda: 1.0,
 ) -> AsyncGenerator[Reading | Trouble, None]:
     """A reading or a trouble every `interval` seconds, `count` times or for ever.
 
     Silence and nonsense are given, and the beat goes on. A lost link is given and opened again,
     with pauses that double up to 30 s. `greet` runs after each opening; `opened`: it is open
-    already. Raises what waiting cannot heal: a port that is missing, forbidden or taken when the
+    already. `read` takes the reading, if `device.read` is not all there is to do. An opening that
+    takes more than `opening` seconds is given up. `spread` gives a factor for each pause before an
+    opening, so that many packs do not open at once.
+
+    Raises what waiting cannot heal: a port that is missing, forbidden or taken when the
     first opening is tried (not with `patient`: what protects a pack waits for it), and a recording
     that cannot be played. Ends where a recording ends; one that gave no reading at all raises its
     `LinkClosed`.
     """
     loop = asyncio.get_running_loop()
     due, pause = loop.time(), _FIRST_PAUSE
+    read = read or device.read
     connected = ever = opened
     beats = found = 0
     while count is None or beats < count:
@@ -67,11 +75,11 @@ async def readings(
         wait = interval
         try:
             if not connected:
-                await (device.reopen() if ever else device.open())
+                await _open(device, ever=ever, within=opening)
                 connected = ever = True
                 if greet is not None:
                     await greet(device)
-            reading = await device.read()
+            reading = await read()
         except BmsError as error:
             recording = device.target.scheme == "replay"
             hopeless = isinstance(error, _HOPELESS) and not patient
@@ -84,7 +92,7 @@ async def readings(
             if isinstance(error, TransportError) and not isinstance(error, LinkTimeout):
                 connected = False
             if not connected:
-                wait = max(interval, pause)
+                wait = max(interval, pause * spread())
                 pause = min(2 * pause, _LONGEST_PAUSE)
             yield Trouble(error, wait, not connected)
             if not connected:
@@ -94,6 +102,16 @@ async def readings(
             pause = _FIRST_PAUSE
             yield reading
         due = max(due + wait, loop.time())
+
+
+async def _open(device: Board, *, ever: bool, within: float | None) -> None:
+    try:
+        async with asyncio.timeout(within):
+            await (device.reopen() if ever else device.open())
+    except TimeoutError as late:
+        if isinstance(late, BmsError):
+            raise
+        raise LinkClosed(f"The link was not open after {within:g} s.") from late
 
 
 async def poll(

@@ -15,12 +15,12 @@ from bmslink.errors import BmsError, CaptureError, PortNotFound, TransportError
 from bmslink.link.capture import (
     CaptureHeader,
     Piece,
-    Recorder,
     Writer,
     is_capture,
     moment,
     open_capture,
 )
+from bmslink.link.recorder import Recorder
 from bmslink.protocols import load_driver
 from bmslink.protocols.base import Options
 from bmslink.protocols.jbd.driver import JBD, JBDFrame, JBDFramer, read_request, write_request

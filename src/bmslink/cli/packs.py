@@ -28,7 +28,7 @@ def list_packs(ctx: typer.Context) -> None:
 
     session = _session(ctx)
     path = config_path()
-    packs = load_packs(path)
+    packs = load_packs()
     if session.json:
         for pack in packs.values():
             session.record({"name": pack.name, "target": pack.target, "pin": pack.pin is not None})

@@ -17,7 +17,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -27,11 +27,9 @@ from typing import IO, Annotated, Any, Literal, Protocol
 import msgspec
 
 from bmslink.errors import BmsError, CaptureError, PortDenied, PortNotFound, TransportError
-from bmslink.link.gatt import SeenDevice
 from bmslink.link.link import Framer
-from bmslink.link.transport import Line, OnData, OnLost, Transport
 
-__all__ = ["CaptureHeader", "Piece", "Recorder", "Scrubber", "Writer", "open_capture"]
+__all__ = ["CaptureHeader", "Piece", "Scrubber", "Writer", "open_capture"]
 
 Direction = Literal["rx", "tx"]
 _DIRECTIONS: tuple[Direction, ...] = ("rx", "tx")
@@ -337,59 +335,6 @@ class _Waiting:
     time: float
     data: bytearray
     note: str = ""
-
-
-class Recorder(Transport):
-    """Any transport, with every byte written down."""
-
-    def __init__(self, inner: Transport, writer: Writer) -> None:
-        self.inner = inner
-        self.writer = writer
-        self.streaming_clock = inner.streaming_clock
-
-    async def open(self, on_data: OnData, on_lost: OnLost) -> None:
-        lost = False
-
-        def record(data: bytes) -> None:
-            if lost:
-                return
-            try:
-                self.writer.write("rx", data)
-            except TransportError as exc:  # a full disk: better no reading than one unrecorded
-                end(exc)
-            else:
-                on_data(data)
-
-        def end(error: Exception | None) -> None:
-            nonlocal lost
-            if not lost:
-                lost = True
-                on_lost(error)
-
-        await self.inner.open(record, end)
-
-    async def close(self) -> None:
-        await self.inner.close()
-
-    async def write(self, data: bytes) -> None:
-        try:
-            self.writer.write("tx", data)
-        except TransportError:
-            await self.inner.write(data)  # switching off waits for no disk
-            raise
-        await self.inner.write(data)
-
-    def peer(self) -> SeenDevice | None:
-        return self.inner.peer()
-
-    def line(self) -> Line | None:
-        return self.inner.line()
-
-    def reached(self) -> str:
-        return self.inner.reached()
-
-    def turn(self, *, listens: bool = False) -> AbstractAsyncContextManager[float]:
-        return self.inner.turn(listens=listens)
 
 
 def moment(header: CaptureHeader, piece: Piece) -> datetime | None:

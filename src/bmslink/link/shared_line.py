@@ -22,6 +22,7 @@ from weakref import WeakKeyDictionary
 from bmslink.errors import LinkClosed, TargetError
 from bmslink.link.gatt import SeenDevice
 from bmslink.link.transport import Line, OnData, OnLost, Transport
+from bmslink.link.turns import Turns
 
 __all__ = ["SharedTransport", "shared"]
 
@@ -39,7 +40,7 @@ class _SharedLine:
     def __init__(self, line: Line) -> None:
         self.line = line
         self.users: list[SharedTransport] = []
-        self.turns = asyncio.Lock()
+        self.turns = Turns()
         self.speaker: SharedTransport | None = None
         """Whose turn it is, or was."""
         self.latest = _NEVER
@@ -189,17 +190,25 @@ class SharedTransport(Transport):
             raise LinkClosed("The line is not open.")
         await self._shared.write(self, data)
 
-    def turn(self, *, listens: bool = False) -> AbstractAsyncContextManager[float]:
-        return self._turn(listens=listens)
+    def turn(
+        self, *, listens: bool = False, urgent: bool = False, again: bool = False
+    ) -> AbstractAsyncContextManager[float]:
+        return self._turn(listens=listens, urgent=urgent, again=again)
+
+    def outranked(self) -> bool:
+        return self._shared is not None and self._shared.turns.outranked()
+
+    def companions(self) -> int:
+        return 0 if self._shared is None else max(0, len(self._shared.users) - 1)
 
     @asynccontextmanager
-    async def _turn(self, *, listens: bool) -> AsyncIterator[float]:
+    async def _turn(self, *, listens: bool, urgent: bool, again: bool) -> AsyncIterator[float]:
         found = self._shared
         if found is None:
             yield _NEVER
             return
         self.listens = listens
-        async with found.turns:
+        async with found.turns.taken(urgent=urgent, again=again):
             found.speaker = self
             yield found.latest
 

@@ -21,7 +21,7 @@ from collections.abc import (
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from types import MappingProxyType
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from bmslink.errors import FrameError, SettingError
 from bmslink.link.link import Frame
@@ -48,6 +48,10 @@ class SettingsAccess(ABC, Generic[F]):
 
     settle: float = 0.0
     """How long a written value may take to appear in what is read, s."""
+
+    reads_freely: ClassVar[bool] = True
+    """Whether they are read without bringing the board into a mode of its own, so that a program
+    may look at them now and then though nobody asked for it."""
 
     def __init__(self) -> None:
         self._conversations = 0
@@ -197,12 +201,16 @@ class Switches(Generic[F]):
         raise SettingError(self.can(command.switch).reason)
 
     async def off_command(
-        self, switch: Switch, remembered: Callable[[Switch], bool | None]
+        self,
+        switch: Switch,
+        remembered: Callable[[Switch], bool | None],
+        fresh: float = 0.0,
     ) -> WriteCommand[F]:
         """The frame that switches off; at most one question goes before it.
 
         `remembered` gives how our last confirmed command left a switch, where the frame sets
-        another one as well and the board does not show how that is set.
+        another one as well and the board does not show how that is set. What a board showed less
+        than `fresh` seconds ago is not asked for again.
         """
         return await self.command(Command(switch, False))
 

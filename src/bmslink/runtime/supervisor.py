@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from bmslink.board import Board
-from bmslink.control.audit import Audit, gist
-from bmslink.control.backtest.playback import make_engine
-from bmslink.control.check import Finding, Level, check_pack
+from bmslink.control.audit import Audit
+from bmslink.control.check import Finding
 from bmslink.control.decide.decision import Decision
-from bmslink.control.decide.policy import Action, PolicySet
+from bmslink.control.decide.policy import PolicySet
 from bmslink.control.status import PackStatus, Run, StateError, place, write
 from bmslink.errors import BmsError
 from bmslink.model import Reading
-from bmslink.polling import poll
-from bmslink.storage.journal import JournalError
+from bmslink.runtime.judging.pack_policies import PackPolicies, in_words, trips_in
+from bmslink.runtime.pack_loop import follow
 
 __all__ = ["Observer", "PackSupervisor", "StatusBoard"]
 
 _AT_LEAST_EVERY = 5.0  # s between two states that are left for `control status`
-_LATE = 1.5  # times the interval
 
 
 class Observer(Protocol):
@@ -87,7 +84,7 @@ class StatusBoard:
 
 
 class PackSupervisor:
-    """One pack under policies."""
+    """One pack under policies, as `control run` has it."""
 
     def __init__(
         self,
@@ -106,52 +103,33 @@ class PackSupervisor:
         self._board = board
         self._index = index
         self._pack = board.packs[index]
-        self._policies = policies
-        self._engine = make_engine(policies, settings, poll=interval, sink=sink)
-        self._audit: Audit | None = Audit(self._pack.target, why, shadow=True)
-        self._last: Decision | None = None
-        self._gist: tuple[object, ...] | None = None
-        self._heard = 0.0
-        self._greeted = False
+        self._policies = PackPolicies(
+            policies,
+            settings,
+            interval=interval,
+            sink=sink,
+            audit=Audit(self._pack.target, why, shadow=True),
+            listener=self,
+        )
 
     async def follow(self, device: Board, interval: float, count: int | None) -> None:
         """Read and judge until cancelled, or `count` times."""
-        self._heard = asyncio.get_running_loop().time()
-        async with asyncio.TaskGroup() as group:
-            beat = group.create_task(self._beat(interval))
-            try:
-                await poll(device, self.hear, interval=interval, count=count, patient=True)
-            except BmsError as error:
-                self.hear(error)
-            finally:
-                beat.cancel()
+        await follow(device, self, interval=interval, count=count)
 
-    async def _beat(self, interval: float) -> None:
-        """Time passes for the policies while the pack says nothing."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(interval)
-            if loop.time() - self._heard > _LATE * interval:
-                self._take(self._engine.tick(loop.time()))
-
-    def hear(self, news: Reading | BmsError) -> None:
-        """A reading, or why there is none."""
-        now = asyncio.get_running_loop().time()
-        if isinstance(news, BmsError):
-            self._complain(news)
-            self._take(self._engine.tick(now))
-            return
-        self._heard = now
+    def hear(self, reading: Reading, now: float) -> None:
+        """A reading."""
         self._pack.heard, self._pack.error = time.time(), ""
-        if not self._greeted:
-            self._greet(news)
-        self._take(self._engine.step(news, now))
+        self._policies.step(reading, now)
 
-    def _greet(self, reading: Reading) -> None:
-        self._greeted = True
-        for finding in check_pack(reading, self._policies):
-            if finding.level >= Level.WARNING:
-                self._observer.on_finding(self._index, finding)
+    def miss(self, error: BmsError, now: float, *, lost: bool) -> None:
+        """Why there is none."""
+        self._complain(error)
+        self._policies.tick(now)
+
+    def beat(self, now: float, *, late: bool) -> None:
+        """Time passes for the policies while the pack says nothing."""
+        if late:
+            self._policies.tick(now)
 
     def _complain(self, error: BmsError) -> None:
         self.failed = True
@@ -163,25 +141,19 @@ class PackSupervisor:
 
     # -- what was decided ------------------------------------------------------------------------
 
-    def _take(self, decision: Decision) -> None:
-        what, last = gist(decision), self._last
-        new = what != self._gist
-        moved = last is None or last.limits != decision.limits
-        self._gist, self._last = what, decision
-        changed = new or bool(decision.events)
+    def decided(self, decision: Decision, *, changed: bool, new: bool, moved: bool) -> None:
+        """Show it, and leave it for `control status`."""
         if changed or moved:
             self._observer.on_decision(self._index, decision, changed=changed)
-        self._write_down(decision)
         self._post(decision, changed=new)
 
-    def _write_down(self, decision: Decision) -> None:
-        if self._audit is None:
-            return
-        try:
-            self._audit(decision, self._engine.sample)
-        except JournalError as error:
-            self._audit = None
-            self._observer.on_trouble(f"{error} In shadow nothing is sent anyway; this goes on.")
+    def found(self, finding: Finding) -> None:
+        """The pack does not fit the policy file."""
+        self._observer.on_finding(self._index, finding)
+
+    def troubled(self, sentence: str) -> None:
+        """The journal cannot be written."""
+        self._observer.on_trouble(sentence)
 
     def _post(self, decision: Decision, *, changed: bool) -> None:
         pack, limits = self._pack, decision.limits
@@ -196,30 +168,6 @@ class PackSupervisor:
         pack.binding = {name: limit.reasons[0].policy for name, limit in found.items()}
         pack.kinds = {name: limit.kind.value for name, limit in found.items()}
         pack.phase = decision.phase.value
-        pack.policies = list(_words(decision))
-        pack.trips += sum(
-            event.what in ("trip", "latch")
-            and self._policies.policies[event.policy].acts != (Action.BALANCE,)
-            for event in decision.events
-        )
+        pack.policies = [*in_words(decision)]
+        pack.trips += trips_in(decision, self._policies.policies)
         self._board.show(at_once=changed)
-
-
-LATCHED = (
-    "What is latched stays until a person has looked; in shadow, a new `control run` begins "
-    "without it."
-)
-
-
-def _words(decision: Decision) -> Iterator[str]:
-    """The policies that are not content; about balancing the permit says enough."""
-    own = {r.policy for permit in (decision.charge, decision.discharge) for r in permit.reasons}
-    balancing = {r.policy for r in decision.balance.reasons} - own
-    for verdict in decision.verdicts:
-        if verdict.state != "missing" and verdict.policy not in balancing:
-            yield f"{verdict.policy} ({verdict.state}): {verdict.text}"
-    if any(verdict.state == "latched" for verdict in decision.verdicts):
-        yield LATCHED
-    blind = [v.policy for v in decision.verdicts if v.state == "missing"]
-    if blind:
-        yield f"cannot measure: {', '.join(blind)}"

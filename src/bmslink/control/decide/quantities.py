@@ -17,7 +17,9 @@ from bmslink.control.decide.lasting.phase import part_empty
 from bmslink.control.decide.sample import OPEN, Quality, Sample
 from bmslink.model import Condition, Reading
 
-__all__ = ["GATES", "PICKUP", "QUANTITIES", "Gate", "Measure", "Quantity", "condition_names"]
+__all__ = [
+    "GATES", "PICKUP", "QUANTITIES", "Gate", "Measure", "Quantity", "blocked_by", "condition_names"
+]  # fmt: skip
 
 PICKUP = CURRENT_PICKUP
 
@@ -205,6 +207,18 @@ def _against_discharge(reading: Reading) -> list[Condition]:
 def _against_balancing(reading: Reading) -> list[Condition]:
     told = (*reading.alarms, *reading.protections, *reading.faults)
     return [c for c in told if c not in _HARMLESS and c not in _BALANCED_AWAY]
+
+
+_AGAINST = {
+    "charge": _against_charge,
+    "discharge": _against_discharge,
+    "balance": _against_balancing,
+}
+
+
+def blocked_by(path: str, reading: Reading) -> list[Condition]:
+    """What of the BMS's own protection closes `charge`, `discharge` or `balance`."""
+    return _AGAINST[path](reading)
 
 
 def _count(pick: Callable[[Reading], list[Condition]]) -> Measure:

@@ -1,0 +1,58 @@
+"""How a served pack is: in one word, since when, why, and how good its link is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from bmslink.board import Board
+from bmslink.errors import LinkClosed
+
+__all__ = ["PackHealth", "PackState", "link_counters"]
+
+PackState = Literal[
+    "starting", "ok", "silent", "lost", "replaced", "lent", "released", "failed", "ended"
+]
+"""`starting`: not opened yet. `ok`: the last reading came. `silent`: the link is open, and nothing
+usable is answered. `lost`: the link is gone or was never there, and is opened again and again.
+`replaced`: it is read, but another board answers, and its policies wait for a person. `lent`,
+`released`: somebody else has the line. `failed`: a mistake of ours; the pack starts anew. `ended`:
+a recording that is over."""
+
+
+@dataclass(slots=True)
+class PackHealth:
+    """Of one pack. Times are for show only."""
+
+    state: PackState = "starting"
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+    error: str = ""
+    """Why there is no reading, in a sentence; empty while there is one."""
+    failures: int = 0
+    """How often a mistake of ours made the pack start anew."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "since": self.since.isoformat()}
+
+
+def link_counters(board: Board) -> dict[str, int | float | None]:
+    """How good the link of a board is, since it was made; times in s. All 0 before its protocol
+    is known."""
+    try:
+        link = board.link
+    except LinkClosed:
+        return {
+            "requests": 0, "answers": 0, "timeouts": 0, "checksum_errors": 0, "openings": 0,
+            "turnaround": None,
+        }  # fmt: skip
+    found = link.counters
+    return {
+        "requests": found.requests,
+        "answers": found.answers,
+        "timeouts": found.timeouts,
+        "checksum_errors": link.framer.bad_frames,
+        "openings": found.openings,
+        "turnaround": found.turnaround,
+    }

@@ -1,0 +1,142 @@
+"""What the service remembers of a pack: which board it was, and what its policies knew.
+
+The state of the policies belongs to the board. One with a serial number takes it along to another
+port or name; of the others only the place says which is meant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from bmslink.board import Board
+from bmslink.config.identity.fingerprint import Fingerprint, fingerprint, fingerprint_of
+from bmslink.config.identity.known_as import pack_of
+from bmslink.control.status import state_path
+from bmslink.model import Identity
+from bmslink.runtime.judging.disk import DiskQueue
+from bmslink.runtime.service_file import PackPlan
+from bmslink.storage.journal import Journal
+from bmslink.storage.state import DamagedState, StateFolder
+
+__all__ = ["PackDisk", "PackMemory", "default_folder", "who_answers"]
+
+_FEW = 10.0
+"""s between two states of policies that hold something down."""
+_QUIET = 60.0
+"""The same where nothing is held down."""
+
+
+_LOOKS, _APART = 3, 0.3
+"""How often, and how far apart (s), it is asked who answers where that differs: a text may have
+arrived cut short."""
+
+
+async def who_answers(board: Board, expected: Fingerprint | None) -> tuple[Identity, str]:
+    """Who answers, and in words how it differs from the board that is expected; the firmware may
+    be another. Raises what `Board.identify` raises."""
+    for left in reversed(range(_LOOKS)):
+        identity = await board.identify()
+        other = "" if expected is None else expected.differs(fingerprint(identity))
+        if not other or not left:
+            break
+        await asyncio.sleep(_APART)
+    return identity, other
+
+
+def default_folder() -> StateFolder:
+    """Where the states of packs are."""
+    return StateFolder(state_path() / "packs")
+
+
+@dataclass(frozen=True, slots=True)
+class PackDisk:
+    """Where what packs leave on the disk goes."""
+
+    queue: DiskQueue
+    folder: StateFolder
+    journal: Journal
+
+
+class PackMemory:
+    """Of one pack of the file."""
+
+    def __init__(self, plan: PackPlan, disk: PackDisk, tell: Callable[[str], None]) -> None:
+        """`tell` hears, in a sentence, that something cannot be read or written; once, until it
+        can be again."""
+        self._plan = plan
+        self._folder, self._queue = disk.folder, disk.queue
+        self._tell = tell
+        self._unwritten = False
+        self._seat = f"seat {plan.name} {plan.target}"
+        self._name = ""
+        self._loaded: dict[str, Any] | None = None
+        self._saved_at: float | None = None
+
+    def expected(self) -> Fingerprint | None:
+        """The board that was here before, as far as it was ever known."""
+        found = self._load(self._seat)
+        pack = (found or {}).get("pack")
+        return fingerprint_of(pack) if isinstance(pack, Mapping) else None
+
+    @staticmethod
+    def differs(expected: Fingerprint, identity: Identity) -> str:
+        """How a board differs from the one that is expected, in words."""
+        return expected.differs(fingerprint(identity))
+
+    def expect(self, identity: Identity) -> Fingerprint:
+        """This board is the one that is meant from now on, after a restart too."""
+        seat = {"name": self._plan.name, "target": self._plan.target, "pack": pack_of(identity)}
+        self._put(self._seat, seat, None)
+        return fingerprint(identity)
+
+    def take(self, identity: Identity) -> dict[str, Any] | None:
+        """What the policies knew of this board; from now on it is saved as its state."""
+        known = fingerprint(identity)
+        which = known.serial_number if known.certain else self._plan.target
+        self._name = f"policies {identity.protocol} {identity.vendor} {which}"
+        self._saved_at = None
+        found = self._loaded = self._load(self._name)
+        if found is None:
+            return None
+        saved, pack = found.get("engine"), found.get("pack")
+        other = isinstance(pack, Mapping) and fingerprint_of(pack).differs(known)
+        return saved if isinstance(saved, dict) and not other else None
+
+    def save(
+        self,
+        now: float,
+        state: Callable[[], dict[str, Any]],
+        identity: Identity,
+        *,
+        active: bool,
+        at_once: bool,
+    ) -> None:
+        """Save what the policies know, if it is time or `at_once`. `active`: they hold something
+        down. `now` in s of the loop's clock."""
+        due = _FEW if active else _QUIET
+        early = self._saved_at is not None and now - self._saved_at < due
+        if not self._name or (early and not at_once):
+            return
+        self._saved_at = now
+        values = {"name": self._plan.name, "pack": pack_of(identity), "engine": state()}
+        self._put(self._name, values, self._loaded)
+
+    def _load(self, name: str) -> dict[str, Any] | None:
+        try:
+            return self._folder.load(name)
+        except DamagedState as error:
+            self._tell(f"{error} What was known of {self._plan.name} is lost.")
+            return None
+
+    def _put(self, name: str, values: Mapping[str, Any], before: dict[str, Any] | None) -> None:
+        write = partial(self._folder.save, name, values, before)
+        self._queue.put(write, key=name, ended=self._ended)
+
+    def _ended(self, error: str) -> None:
+        if error and not self._unwritten:
+            self._tell(error)
+        self._unwritten = bool(error)

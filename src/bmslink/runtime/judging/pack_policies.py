@@ -1,0 +1,139 @@
+"""The policies of one pack at work: readings and time in, decisions to whoever listens.
+
+Nothing here sends, and nothing here waits for a disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+from bmslink.control.audit import Audit, gist
+from bmslink.control.backtest.playback import make_engine
+from bmslink.control.check import Finding, Level, check_pack
+from bmslink.control.decide.decision import Decision
+from bmslink.control.decide.engine import Engine
+from bmslink.control.decide.policy import Action, PolicySet
+from bmslink.model import Reading
+from bmslink.storage.journal import JournalError
+
+__all__ = ["LATCHED", "PackPolicies", "PolicyListener", "in_words", "trips_in"]
+
+LATCHED = (
+    "What is latched stays until a person has looked; in shadow, a new `control run` begins "
+    "without it."
+)
+
+
+class PolicyListener(Protocol):
+    """Who hears what the policies of one pack decide."""
+
+    def decided(self, decision: Decision, *, changed: bool, new: bool, moved: bool) -> None:
+        """Each decision. `new`: other permits, holders or policies than before; `changed`: that, or
+        an event; `moved`: a limit has another value."""
+
+    def found(self, finding: Finding) -> None:
+        """The pack does not fit the policy file."""
+
+    def troubled(self, sentence: str) -> None:
+        """The journal cannot be written; what runs goes on."""
+
+
+class PackPolicies:
+    """The engine of one pack, its record in the journal, and its last decision."""
+
+    def __init__(
+        self,
+        policies: PolicySet,
+        settings: Mapping[str, float] | None,
+        *,
+        interval: float,
+        sink: bool,
+        audit: Audit,
+        listener: PolicyListener,
+    ) -> None:
+        """`interval` is the time between readings, s; `sink`: something carries limits out."""
+        self.policies = policies
+        self._make: Callable[[], Engine] = lambda: make_engine(
+            policies, settings, poll=interval, sink=sink
+        )
+        self.engine: Engine = self._make()
+        self.decision: Decision | None = None
+        """The latest one."""
+        self.restrictive = False
+        """Whether something holds a limit or a permit down, or waits to be confirmed."""
+        self._audit = audit
+        self._unwritten = False
+        self._listener = listener
+        self._gist: tuple[object, ...] | None = None
+        self._greeted = False
+
+    def restart(self, saved: Mapping[str, Any] | None, now: float) -> None:
+        """Begin with what an engine saved earlier, of this same board; `None`: with nothing.
+
+        Raises `TargetError` where that is damaged; the engine is new then.
+        """
+        self.engine = self._make()
+        self._greeted = False
+        if saved is not None:
+            engine = self._make()
+            engine.load(saved, now)
+            self.engine = engine
+
+    def step(self, reading: Reading, now: float) -> None:
+        """Judge a reading, received at `now` (seconds of the loop's clock)."""
+        if not self._greeted:
+            self._greeted = True
+            for finding in check_pack(reading, self.policies):
+                if finding.level >= Level.WARNING:
+                    self._listener.found(finding)
+        self._take(self.engine.step(reading, now))
+
+    def tick(self, now: float) -> None:
+        """Judge that nothing was heard until `now`."""
+        self._take(self.engine.tick(now))
+
+    def _take(self, decision: Decision) -> None:
+        what, last = gist(decision), self.decision
+        new = what != self._gist
+        moved = last is None or last.limits != decision.limits
+        self._gist, self.decision = what, decision
+        self.restrictive = bool(decision.verdicts) or decision.reread
+        changed = new or bool(decision.events)
+        self._listener.decided(decision, changed=changed, new=new, moved=moved)
+        self._write_down(decision)
+
+    def _write_down(self, decision: Decision) -> None:
+        """What cannot be written is said once, until it can be written again."""
+        try:
+            self._audit(decision, self.engine.sample)
+        except JournalError as error:
+            if not self._unwritten:
+                self._listener.troubled(f"{error} In shadow nothing is sent anyway; this goes on.")
+            self._unwritten = True
+        else:
+            self._unwritten = False
+
+
+def trips_in(decision: Decision, policies: PolicySet) -> int:
+    """How many policies tripped or latched with this decision; rules about balancing do not
+    count."""
+    return sum(
+        event.what in ("trip", "latch")
+        and policies.policies[event.policy].acts != (Action.BALANCE,)
+        for event in decision.events
+    )
+
+
+def in_words(decision: Decision) -> Iterator[str]:
+    """The policies that are not content; about balancing the permit says enough."""
+    own = {r.policy for permit in (decision.charge, decision.discharge) for r in permit.reasons}
+    balancing = {r.policy for r in decision.balance.reasons} - own
+    for verdict in decision.verdicts:
+        if verdict.state != "missing" and verdict.policy not in balancing:
+            yield f"{verdict.policy} ({verdict.state}): {verdict.text}"
+    if any(verdict.state == "latched" for verdict in decision.verdicts):
+        yield LATCHED
+    blind = [v.policy for v in decision.verdicts if v.state == "missing"]
+    if blind:
+        yield f"cannot measure: {', '.join(blind)}"

@@ -1,0 +1,83 @@
+"""One pack, read for ever: what `control run` and the service have in common."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Protocol
+
+from bmslink.board import Board
+from bmslink.errors import BmsError
+from bmslink.model import Reading
+from bmslink.polling import Trouble, readings
+
+__all__ = ["PackListener", "follow"]
+
+_LATE = 1.5  # times the interval
+
+
+class PackListener(Protocol):
+    """Who hears a pack. Times are seconds of the loop's clock."""
+
+    def hear(self, reading: Reading, now: float) -> None:
+        """A reading."""
+
+    def miss(self, error: BmsError, now: float, *, lost: bool) -> None:
+        """A reading that did not come. `lost`: the link is gone, and is opened again."""
+
+    def beat(self, now: float, *, late: bool) -> None:
+        """Called every interval, whatever the pack does. `late`: nothing was heard for longer."""
+
+
+async def follow(
+    board: Board,
+    listener: PackListener,
+    *,
+    interval: float,
+    count: int | None = None,
+    read: Callable[[], Awaitable[Reading]] | None = None,
+    between: Callable[[], Awaitable[None]] | None = None,
+    opening: float | None = None,
+    spread: Callable[[], float] = lambda: 1.0,
+) -> None:
+    """Read until cancelled, or `count` times, or to the end of a recording; the board is closed
+    then. A missing port is waited for. `between` runs after each try; the others as in `readings`.
+    """
+    loop = asyncio.get_running_loop()
+    heard = loop.time()
+
+    async def keep_beat() -> None:
+        while True:
+            await asyncio.sleep(interval)
+            now = loop.time()
+            listener.beat(now, late=now - heard > _LATE * interval)
+
+    async with asyncio.TaskGroup() as group:
+        beat = group.create_task(keep_beat())
+        try:
+            async with aclosing(
+                readings(
+                    board,
+                    interval=interval,
+                    count=count,
+                    patient=True,
+                    read=read,
+                    opening=opening,
+                    spread=spread,
+                )
+            ) as items:
+                async for item in items:
+                    now = loop.time()
+                    if isinstance(item, Trouble):
+                        listener.miss(item.error, now, lost=item.lost)
+                    else:
+                        heard = now
+                        listener.hear(item, now)
+                    if between is not None:
+                        await between()
+        except BmsError as error:  # a recording that cannot be played
+            listener.miss(error, loop.time(), lost=True)
+        finally:
+            beat.cancel()
+            await board.close()

@@ -1,0 +1,396 @@
+"""The task of one served pack, which never ends: opened, read, judged, opened again.
+
+One pack's trouble is only its own: whatever is raised here is written to the log, and the pack
+starts anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from bmslink.board import Board
+from bmslink.config import open_change
+from bmslink.config.outcome import Outcome
+from bmslink.control.decide.decision import Decision
+from bmslink.errors import BmsError, FrameError, LinkClosed, LinkTimeout, Refused
+from bmslink.link.turns import Preempted
+from bmslink.model import Identity, Reading, Switch
+from bmslink.places import Place, where
+from bmslink.protocols.common.settings_map import SettingsSnapshot
+from bmslink.runtime.feed import Feed, PackEvent
+from bmslink.runtime.health import PackHealth, PackState, link_counters
+from bmslink.runtime.judging.pack_judge import PackJudge
+from bmslink.runtime.judging.pack_memory import PackDisk, PackMemory, who_answers
+from bmslink.runtime.pack_loop import follow
+from bmslink.runtime.pack_turns import Aside, PackTurns
+from bmslink.runtime.service_file import PackPlan
+from bmslink.runtime.slow_set import SlowSet, changed_settings
+
+__all__ = ["ServedPack"]
+
+_log = logging.getLogger(__name__)
+
+_OPENING = 60.0
+"""The longest that opening a link may take, s: a search by Bluetooth is the slowest."""
+_READING = 60.0
+"""The same for one reading."""
+_COMMAND = 900.0
+"""The same for one command; a change that is written and proven takes a minute or two."""
+_PATIENCE = 3.0
+"""How long a command waits for a link that is being opened, s."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+"""s before a pack starts anew after a mistake of ours, and before a silent one is asked again where
+others wait for the same line."""
+_SPREAD = 0.2
+"""By how much pauses differ, so that what was lost together is not opened together."""
+_SILENT = 2
+"""After so many readings in a row without an answer a pack leaves the line to its companions."""
+_UNTOLD = 3
+"""A board that does not say who it is is asked so often, then read all the same."""
+
+
+class ServedPack:
+    """One pack of the service."""
+
+    def __init__(
+        self, plan: PackPlan, board: Board, feed: Feed, disk: PackDisk, *, accept: bool = False
+    ) -> None:
+        """`accept`: whichever board answers is the one that is meant; a person said so."""
+        self.plan = plan
+        self.board = board
+        self.place: Place = where(board.target, ask=False)
+        """Where it is, whatever its target is written like; more is known once it was open."""
+        self.reading: Reading | None = None
+        """The latest one, however old: see `health`."""
+        self.identity: Identity | None = None
+        """Who answers; `None` until it said so."""
+        self.settings: SettingsSnapshot | None = None
+        """Its settings, as they were looked at last; `None` where they were not."""
+        self.health = PackHealth()
+        self.heard: float | None = None
+        """When the latest reading came, s of the loop's clock."""
+        self.turned = 0.0
+        """When the task was seen at work last, s of the loop's clock."""
+        self.other = ""
+        """How the board that answers differs from the one that is meant; empty: it does not."""
+        self.neighbours: Callable[[], Iterable[ServedPack]] = tuple
+        """The packs of the same service, of which some may share its line."""
+        self._feed = feed
+        self._memory = PackMemory(plan, disk, partial(self.tell, "trouble", alarm=True))
+        self._expected = None if accept else self._memory.expected()
+        self._judge = PackJudge(plan, self._memory, disk, feed, self.tell)
+        self._slow = SlowSet(plan.slow_interval, plan.target)
+        self.turns = PackTurns(plan.name, board)
+        """Who may use the board now."""
+        self._met = False
+        self._looking: asyncio.Task[None] | None = None
+        self._untold = self._silent = 0
+        self._outages = -1
+        self._random = random.Random(plan.target)
+
+    @property
+    def name(self) -> str:
+        """As the API and messages call it."""
+        return self.plan.name
+
+    @property
+    def target(self) -> str:
+        """What is opened, as resolved."""
+        return str(self.board.target)
+
+    @property
+    def decision(self) -> Decision | None:
+        """What its policies decided last; `None` where it has none."""
+        return self._judge.decision
+
+    @property
+    def judge(self) -> PackJudge:
+        """Its policies at work."""
+        return self._judge
+
+    def status(self) -> dict[str, Any]:
+        """How it is; without what it said, who it is, and what its policies decided."""
+        file, now = self.plan.policies, asyncio.get_running_loop().time()
+        return {
+            "name": self.name,
+            "target": self.target,
+            "health": {**self.health.to_dict(), "link": link_counters(self.board)},
+            "age": None if self.heard is None else round(now - self.heard, 3),
+            "interval": self.plan.interval,
+            "slow_interval": self.plan.slow_interval,
+            "policies": None if file is None else {"path": file.path, "sha256": file.sha256},
+            "shadow": True,
+        }
+
+    def tell(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None:
+        """Publish an event of this pack."""
+        loud = alarm and what != "policy"
+        (_log.warning if loud else _log.info)("%s: %s", self.name, text)
+        self._feed.publish("event", self.name, PackEvent(what, text, alarm, data))
+
+    # -- commands --------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def turn(self, *, patience: float = _PATIENCE) -> AsyncIterator[Board]:
+        """The board for one command: polls wait, and one that is under way ends at the next frame
+        boundary. Commands take turns in their order; switching off (`switch_off`) goes before all.
+
+        Raises `LinkClosed` where the pack is not reachable within `patience` seconds, `PortBusy`
+        while somebody else has its line. What goes wrong inside is raised as it is.
+        """
+        async with self.turns.command(patience) as board:
+            yield board
+
+    @asynccontextmanager
+    async def aside(self, state: Aside, why: str) -> AsyncIterator[Board]:
+        """The board while somebody else has its line (`why`: who, and until when): nothing is
+        polled, commands are refused, and the policies see a pack that says nothing. `released`: the
+        link is closed. Afterwards it is asked who answers. See `off_asked`.
+        """
+        async with self.turns.give(state, why, _PATIENCE) as board:
+            self._set(state, why)
+            try:
+                yield board
+            finally:
+                self._met = False
+                self._slow.hurry()
+
+    async def switch_off(self, name: Switch, *, waive: Collection[str] = ()) -> Outcome:
+        """Switch off, before everything else that is sent to this pack, and read back. Raises what
+        `bmslink.config.switch` raises, and `GateError` while a phone has the Bluetooth link."""
+        for other in self.neighbours():
+            if other.health.state == "lent" and other.place.same_line(self.place):
+                other.off_asked.set()
+        return await self.turns.switch_off(name, waive)
+
+    @property
+    def off_asked(self) -> asyncio.Event:
+        """Set when somebody switches off: whoever has the line `aside` gives it back at once."""
+        return self.turns.off_asked
+
+    def confirm(self) -> bool:
+        """A person says that the board that answers now is the one that is meant; whether another
+        one was expected."""
+        if not self.other or self.identity is None:
+            return False
+        self.other = ""
+        self._take(self.identity)
+        self.tell("board_confirmed", "The board is confirmed: its policies go on.")
+        return True
+
+    def stuck(self, now: float) -> bool:
+        """Whether its task stopped turning; a silent pack is none, nor one with a command."""
+        if self.turns.aside is not None:
+            return False
+        longest = _COMMAND if self.turns.busy else _OPENING + _LONGEST_PAUSE
+        return now - self.turned > longest + 3 * self.plan.interval
+
+    # -- the task --------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        pause = _FIRST_PAUSE
+        while True:
+            begun = self.turned = asyncio.get_running_loop().time()
+            (error,) = await asyncio.gather(self._follow(), return_exceptions=True)
+            if error is None:
+                await self._rest()
+            self._failed(error)
+            if asyncio.get_running_loop().time() - begun > _LONGEST_PAUSE:
+                pause = _FIRST_PAUSE
+            await asyncio.sleep(pause * self._spread())
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _spread(self) -> float:
+        return 1 + self._random.uniform(0, _SPREAD)
+
+    async def _follow(self) -> None:
+        self._met = False
+        await follow(
+            self.board,
+            self,
+            interval=self.plan.interval,
+            read=self._read,
+            between=self._look_slowly,
+            opening=_OPENING,
+            spread=self._spread,
+        )
+
+    async def _rest(self) -> None:
+        """A recording is over; its task goes on turning."""
+        self._set("ended", "The recording is over.")
+        while True:
+            self.turned = asyncio.get_running_loop().time()
+            await asyncio.sleep(self.plan.interval)
+
+    async def _read(self) -> Reading:
+        """One reading, when no command needs the board; given up and begun again for one."""
+        self.turns.open.set()
+        await self._stand_back()
+        while True:
+            try:
+                async with self.turns.poll(), asyncio.timeout(_READING):
+                    return await self._ask()
+            except Preempted:
+                continue
+            except TimeoutError as late:
+                if isinstance(late, BmsError):
+                    raise
+                raise LinkClosed(f"No reading was whole after {_READING:g} s.") from late
+
+    async def read(self) -> Reading:
+        """A reading for somebody who asks, as if it were polled: it gives way like a poll, and is
+        one for those who listen. Raises what `turn` raises, and what reading raises."""
+        asked = asyncio.get_running_loop().time()
+        await self.turns.require_open(_PATIENCE)
+        while True:
+            self.turns.require_ours()
+            try:
+                async with self.turns.poll(), asyncio.timeout(_READING):
+                    if self.reading is not None and (self.heard or 0.0) > asked:
+                        return self.reading  # the poll that was under way
+                    reading = await self._ask()
+            except Preempted:
+                continue
+            self.hear(reading, asyncio.get_running_loop().time())
+            return reading
+
+    async def _stand_back(self) -> None:
+        """A pack that stays silent asks less often where others wait for the same line."""
+        over = self._silent - _SILENT
+        if over >= 0 and self.board.link.transport.companions():
+            await asyncio.sleep(min(_FIRST_PAUSE * 2 ** min(over, 8), _LONGEST_PAUSE))
+
+    async def _ask(self) -> Reading:
+        link = self.board.link
+        if not self._met or link.continuity.outages != self._outages:
+            try:
+                self._meet(*await who_answers(self.board, self._expected))
+            except (LinkTimeout, Refused, FrameError):
+                self._untold += 1
+                if self._untold < _UNTOLD or not link.received:
+                    raise
+                self._met = True  # it may be one that never says it
+            self._outages = link.continuity.outages
+        return await self.board.read()
+
+    async def _look_slowly(self) -> None:
+        """A piece of the slow set, if it is time and nobody waits."""
+        if self.turns.busy or not self._met or self._silent:
+            return
+        try:
+            async with self.turns.poll():
+                whole = await self._slow.step(self.board, asyncio.get_running_loop().time())
+        except Preempted:
+            return
+        if whole:
+            self._looked()
+
+    def _looked(self) -> None:
+        identity, new, old = self._slow.identity, self._slow.settings, self.settings
+        if identity is not None:
+            other = "" if self._expected is None else self._memory.differs(self._expected, identity)
+            self._meet(identity, other)
+        changed = [] if self.other else changed_settings(old, new)
+        if new is not None and not self.other:
+            self.settings = new
+        if changed and new is not None and old is not None:
+            before, now = old.values(), new.values()
+            shown = ", ".join(f"{key} {before[key]} -> {now[key]}" for key in changed[:5])
+            more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+            self.tell("settings_changed", f"Settings changed: {shown}{more}.", keys=changed)
+
+    # -- which board it is -----------------------------------------------------------------------
+
+    def _meet(self, identity: Identity, other: str) -> None:
+        """It said who it is. `other`: how that differs from the board that is meant."""
+        known, self.identity = self.identity, identity
+        self._met, self._untold = True, 0
+        if known is None:
+            self.place = where(self.board, ask=False)
+            self._looking = asyncio.create_task(self._tell_cut_off(identity))
+        if other and other != self.other:
+            self.other = other
+            self.tell("board_replaced", self._replaced(), alarm=True, difference=other)
+        elif self.other and not other:
+            self.other = ""
+            self.tell("board_back", f"The board that is meant for {self.name} is back.")
+        if not other and (self._expected is None or not self._judge.begun):
+            self._take(identity)
+
+    async def _tell_cut_off(self, identity: Identity) -> None:
+        """Say what was cut off on this pack, perhaps because the service itself was killed."""
+        try:
+            told = await asyncio.to_thread(open_change, self.board, identity)
+        except BmsError as error:
+            told = str(error)
+        if told:
+            self.tell("change_cut_off", told, alarm=True)
+
+    def _take(self, identity: Identity) -> None:
+        """This board is the one that is meant."""
+        self._expected = self._memory.expect(identity)
+        self.settings = None
+        self._judge.begin(identity, asyncio.get_running_loop().time())
+
+    def _replaced(self) -> str:
+        return (
+            f"Another board answers as {self.name} ({self.other}): its policies wait. Confirm it, "
+            "or reload the service, if it was exchanged on purpose."
+        )
+
+    # -- what the loop says ----------------------------------------------------------------------
+
+    def hear(self, reading: Reading, now: float) -> None:
+        """A reading."""
+        self.reading, self.heard, self.turned = reading, now, now
+        self._silent = 0
+        if self.other:
+            self._set("replaced", self._replaced())
+        else:
+            self._set("ok")
+        self._feed.publish("reading", self.name, reading)
+        self._judge.hear(None if self.other else reading, now)
+
+    def miss(self, error: BmsError, now: float, *, lost: bool) -> None:
+        """A reading that did not come."""
+        self.turned = now
+        self._silent = 0 if lost else self._silent + 1
+        self._met = False
+        if lost:
+            self.turns.open.clear()
+            self._slow.begin_anew()
+        self._set("lost" if lost else "silent", str(error))
+        self._judge.hear(None, now)
+
+    def beat(self, now: float, *, late: bool) -> None:
+        """Time passes."""
+        if late:
+            self._judge.hear(None, now)
+
+    def _failed(self, error: BaseException | None) -> None:
+        self.health.failures += 1
+        self.turns.open.clear()
+        _log.debug("The mistake with %s:", self.name, exc_info=error)
+        self._set("failed", f"bmslink made a mistake ({_cause(error)}): the pack starts anew.")
+
+    def _set(self, state: PackState, error: str = "") -> None:
+        """The state, and an event where it is new."""
+        old, self.health.error, self.turns.error = self.health.state, error, error
+        if state == old:
+            return
+        self.health.state, self.health.since = state, datetime.now(UTC)
+        self.tell(state, error or "It is read.", alarm=state not in ("ok", "ended"), was=old)
+
+
+def _cause(error: BaseException | None) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"

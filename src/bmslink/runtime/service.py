@@ -1,0 +1,257 @@
+"""The service: all packs of a file in one process, each a task of its own, for months.
+
+```python
+service = Service(load_plan(["sim://jbd", "sim://jk02"]))
+async with asyncio.TaskGroup() as group:
+    group.create_task(service.run())          # ends after stop()
+    with service.feed.subscribe(kinds=["reading"]) as news:
+        async for item in news: ...
+```
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+from bmslink.board import Board
+from bmslink.errors import TargetError
+from bmslink.link.transport import Pin
+from bmslink.packs import find_pin, read_pin
+from bmslink.runtime.feed import Feed, PackEvent
+from bmslink.runtime.jobs import finish_changes
+from bmslink.runtime.judging.disk import DiskQueue
+from bmslink.runtime.judging.pack_memory import PackDisk, default_folder
+from bmslink.runtime.notify import notify, watchdog_interval
+from bmslink.runtime.pack_task import ServedPack
+from bmslink.runtime.service_file import PackPlan, ServicePlan
+from bmslink.storage.credentials import credential
+from bmslink.storage.journal import Journal
+from bmslink.storage.state import StateFolder
+
+__all__ = ["MakeBoard", "ReloadOutcome", "Service"]
+
+_log = logging.getLogger(__name__)
+
+_LAST_WORDS = 5.0
+"""How long the end waits for the disk, s."""
+
+_FINISHING = 60.0
+"""How long a change that is under way may take to end when its pack is to end, s."""
+
+MakeBoard = Callable[[PackPlan], Board]
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadOutcome:
+    """What a reload changed, by the names of packs."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    restarted: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {name: list(getattr(self, name)) for name in self.__slots__}
+
+
+def make_board(plan: PackPlan) -> Board:
+    """The board of a pack, with the pin that its name has; it is not opened."""
+    return Board(plan.endpoint, pin=_pin_of(plan), named=plan.named, tell=_log.info, tapped=True)
+
+
+def _pin_of(plan: PackPlan) -> Pin:
+    """The pin beside the name, else the one that systemd handed over as `pin.NAME`."""
+    if plan.named is None:
+        return find_pin(None)
+    handed = credential(f"pin.{plan.named.name}")
+    if plan.named.pin is None and handed is not None:
+        return find_pin(None, read_pin(str(handed)))
+    return find_pin(None, plan.named.pin)
+
+
+class Service:
+    """All packs that one process serves."""
+
+    def __init__(
+        self,
+        plan: ServicePlan,
+        *,
+        make: MakeBoard = make_board,
+        folder: StateFolder | None = None,
+        journal: Journal | None = None,
+    ) -> None:
+        """`make` makes a board of a pack's plan; `folder` keeps what must survive a restart."""
+        self.plan = plan
+        self.feed = Feed()
+        self.began = datetime.now(UTC)
+        """For show only."""
+        self._make = make
+        self._packs: dict[str, ServedPack] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stopping = asyncio.Event()
+        self._reloading = asyncio.Lock()
+        self._started = time.monotonic()
+        self._disk = PackDisk(DiskQueue(), folder or default_folder(), journal or Journal())
+        for each in plan.packs:
+            self._packs[each.name] = self._serve(each, make(each))
+
+    def _serve(self, plan: PackPlan, board: Board, *, accept: bool = False) -> ServedPack:
+        pack = ServedPack(plan, board, self.feed, self._disk, accept=accept)
+        pack.neighbours = self._all
+        return pack
+
+    def _all(self) -> Iterable[ServedPack]:
+        return self._packs.values()
+
+    @property
+    def packs(self) -> Mapping[str, ServedPack]:
+        """The packs by their names, in the order of the file."""
+        return MappingProxyType(self._packs)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every pack's task turns. A pack that is silent or gone is no hang."""
+        now = asyncio.get_running_loop().time()
+        return not any(self._ended(name) or pack.stuck(now) for name, pack in self._packs.items())
+
+    def _ended(self, name: str) -> bool:
+        task = self._tasks.get(name)
+        return task is not None and task.done()
+
+    def status(self) -> dict[str, Any]:
+        """All that is known; plain values."""
+        return {**self.about(), "packs": [pack.status() for pack in self._packs.values()]}
+
+    def about(self) -> dict[str, Any]:
+        """The same without the packs."""
+        return {
+            "schema": 1,
+            "config": None if self.plan.path is None else str(self.plan.path),
+            "began": self.began.isoformat(),
+            "uptime": round(time.monotonic() - self._started, 1),
+            "healthy": self.healthy,
+            "shadow": True,
+            "remarks": list(self.plan.remarks),
+            "listeners": len(self.feed),
+        }
+
+    # -- running ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve until `stop` is called, or cancelled."""
+        beside = [
+            asyncio.create_task(self._feed_watchdog()),
+            asyncio.create_task(self._disk.queue.run()),
+        ]
+        try:
+            for name in self._packs:
+                self._start(name)
+            await self._stopping.wait()
+        finally:
+            notify("STOPPING=1")
+            await finish_changes(_FINISHING)
+            await self._end(*self._tasks)
+            self.feed.close()
+            await self._disk.queue.flush(_LAST_WORDS)
+            for task in beside:
+                task.cancel()
+            self._disk.queue.close()
+
+    def ready(self) -> None:
+        """The sockets are bound: tell systemd."""
+        notify(f"READY=1\nSTATUS=serving {len(self._packs)} packs")
+
+    def stop(self) -> None:
+        """End `run` soon; may be called twice, and from a signal handler of the loop."""
+        self._stopping.set()
+
+    def _start(self, name: str) -> None:
+        pack = self._packs[name]
+        pack.turned = asyncio.get_running_loop().time()
+        self._tasks[name] = asyncio.create_task(pack.run(), name=f"pack {name}")
+
+    async def _end(self, *names: str) -> None:
+        tasks = [task for name in names if (task := self._tasks.pop(name, None)) is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        now = asyncio.get_running_loop().time()
+        for name in names:
+            if name in self._packs:
+                self._packs[name].judge.save_now(now)
+
+    async def _feed_watchdog(self) -> None:
+        interval = watchdog_interval()
+        while interval is not None:
+            if self.healthy:
+                notify("WATCHDOG=1")
+            await asyncio.sleep(interval)
+
+    # -- another configuration -------------------------------------------------------------------
+
+    async def reload(self) -> ReloadOutcome:
+        """Read the file again; only packs of which something changed are begun anew, and those
+        where another board answers: that is how a person confirms it.
+
+        Raises `TargetError` for a file with anything wrong; then all goes on as before.
+        """
+        async with self._reloading:
+            notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            try:
+                loop = asyncio.get_running_loop()
+                plan = await loop.run_in_executor(self._disk.queue.thread, self.plan.read_again)
+                return await self._change_to(plan)
+            except TargetError as error:
+                self._tell("reload_refused", f"Nothing was changed: {error}", alarm=True)
+                raise
+            finally:
+                self.ready()
+
+    async def _change_to(self, plan: ServicePlan) -> ReloadOutcome:
+        new = {each.name: each for each in plan.packs}
+        old = {name: pack.plan for name, pack in self._packs.items()}
+        restarted = tuple(
+            name
+            for name in new.keys() & old.keys()
+            if new[name] != old[name] or self._packs[name].health.state == "replaced"
+        )
+        removed = tuple(name for name in old if name not in new)
+        added = tuple(name for name in new if name not in old)
+        made = {name: self._make(new[name]) for name in (*added, *restarted)}
+        await finish_changes(_FINISHING)
+        await self._end(*removed, *restarted)
+        await self._disk.queue.flush(_LAST_WORDS)  # what is begun anew reads what was saved
+        packs = {
+            name: self._serve(each, made[name], accept=name in restarted)
+            if name in made
+            else self._packs[name]
+            for name, each in new.items()
+        }
+        remarks = list(plan.remarks)
+        if plan.options != self.plan.options:
+            remarks.append("[service] says another socket, tcp or token_file: restart for that.")
+        self._packs, self.plan = packs, plan
+        for name in made:
+            self._start(name)
+        kept = tuple(name for name in new if name not in made)
+        outcome = ReloadOutcome(added, removed, restarted, kept, tuple(remarks))
+        self._tell("reload", f"Read again: {_counts(outcome)}.", **outcome.to_dict())
+        return outcome
+
+    def _tell(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None:
+        (_log.warning if alarm else _log.info)("%s", text)
+        self.feed.publish("event", "", PackEvent(what, text, alarm, data))
+
+
+def _counts(outcome: ReloadOutcome) -> str:
+    names = ("added", "removed", "restarted", "kept")
+    return ", ".join(f"{len(getattr(outcome, name))} {name}" for name in names)

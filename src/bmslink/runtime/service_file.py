@@ -1,0 +1,287 @@
+"""What the service reads of bmslink.toml: `[service]`, and the keys of `[packs.NAME]` for it.
+
+```toml
+[service]
+socket = "/run/bmslink/bmslink.sock"   # where `bmslink` finds it; has a default
+tcp = "127.0.0.1:8720"                 # only where it is given; wants a token
+token_file = "/etc/bmslink/token"      # with the token; made where there is none
+remote = false                         # true: tcp may be an address that other machines reach
+hosts = ["van.lan"]                    # names of this machine that requests over TCP may use
+interval = 1                           # s between two readings of a pack
+slow_interval = 600                    # s between two looks at settings, counters and identity
+policies = "lfp.toml"                  # for packs that name no file of their own
+
+[packs.van]
+target = "jbd+serial:///dev/ttyUSB0"
+interval = 2
+policies = "van.toml"                  # beside bmslink.toml, unless it is written whole
+```
+
+Everything wrong with the file is a `TargetError` that names the file and the line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from bmslink.control.decide.policy import PolicySet
+from bmslink.control.files import load_policies
+from bmslink.errors import TargetError
+from bmslink.link.transport import Endpoint, parse_target, split_host
+from bmslink.packs import Interval, NamedPack, SlowInterval, config_files, find_pack, load_packs
+from bmslink.storage.toml import Document, read_text
+from bmslink.target import resolve_each
+
+__all__ = [
+    "PackPlan",
+    "PolicyFile",
+    "ServiceOptions",
+    "ServicePlan",
+    "is_loopback",
+    "load_plan",
+    "service_path",
+]
+
+INTERVAL, SLOW_INTERVAL = 1.0, 600.0
+_MOST_PACKS = 4096
+_NOT_IN_NAMES = re.compile(r"[^\w.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    """`[service]`."""
+
+    socket: str | None = None
+    """Path of the unix socket; `None`: the default one."""
+    tcp: str | None = None
+    """HOST:PORT; `None`: not over TCP."""
+    token_file: str | None = None
+    """Path of a file with the token for TCP."""
+    remote: bool = False
+    """Whether other machines may reach the port."""
+    hosts: tuple[str, ...] = ()
+    """Names of this machine, besides its addresses, that requests over TCP may use."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFile:
+    """A policy file as it was read."""
+
+    path: str
+    sha256: str
+    policies: PolicySet = field(compare=False, repr=False)
+
+    @classmethod
+    def load(cls, path: Path) -> PolicyFile:
+        """Read it; raises `TargetError`."""
+        policies = load_policies(path)
+        try:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as exc:
+            raise TargetError(f"{path} cannot be read: {exc.strerror or exc}.") from exc
+        return cls(str(path), digest, policies)
+
+
+@dataclass(frozen=True, slots=True)
+class PackPlan:
+    """One pack to serve. Two that are equal are served in the same way."""
+
+    name: str
+    """As it is called in the API and in messages: letters, digits, `-`, `_` and `.`."""
+    target: str
+    """What is opened, whole."""
+    endpoint: Endpoint = field(compare=False)
+    interval: float = INTERVAL
+    slow_interval: float = SLOW_INTERVAL
+    policies: PolicyFile | None = None
+    named: NamedPack | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePlan:
+    """What a service is to do."""
+
+    packs: tuple[PackPlan, ...]
+    options: ServiceOptions = ServiceOptions()
+    path: Path | None = None
+    """The file that was read, if one was."""
+    remarks: tuple[str, ...] = ()
+    """What a person should know of the file, though nothing is wrong."""
+    asked: tuple[tuple[str, ...], Path | None] = ((), None)
+    """The arguments that `load_plan` made it of."""
+
+    def read_again(self) -> ServicePlan:
+        """The same of what the file says now; raises what `load_plan` raises."""
+        return load_plan(*self.asked)
+
+
+_HostName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,253}$")]
+
+
+class _Service(msgspec.Struct, forbid_unknown_fields=True):
+    socket: str | None = None
+    tcp: str | None = None
+    token_file: str | None = None
+    remote: bool = False
+    hosts: tuple[_HostName, ...] = ()
+    interval: Interval = INTERVAL
+    slow_interval: SlowInterval = SLOW_INTERVAL
+    policies: str | None = None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine reach a port at this address."""
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def service_path() -> Path:
+    """The file of a service that was not given one: the first there is."""
+    places = config_files()
+    return next((path for path in places if path.exists()), places[0])
+
+
+def load_plan(targets: Sequence[str] = (), path: Path | None = None) -> ServicePlan:
+    """What to serve: the targets (names or whole), or all packs of the file where there are none.
+
+    Raises `TargetError` for a file or target that holds anything wrong, and where there is nothing
+    to serve.
+    """
+    place = path or service_path()
+    if path is not None and not path.exists():
+        raise TargetError(f"{path} does not exist.")
+    reader = _ServiceReader(place)
+    plans = [*reader.targets(targets)] if targets else [*reader.all()]
+    if not plans:
+        raise TargetError(
+            f"There is nothing to serve: {place} names no packs. Name a pack there (`bmslink packs "
+            "add`), or give a target, as in `bmslink serve sim://jbd`."
+        )
+    if len(plans) > _MOST_PACKS:
+        raise TargetError(f"{len(plans)} packs are more than one service carries ({_MOST_PACKS}).")
+    return ServicePlan(
+        tuple(_distinct(plans)),
+        reader.options,
+        place if place.exists() else None,
+        reader.remarks,
+        (tuple(targets), path),
+    )
+
+
+class _ServiceReader:
+    """One bmslink.toml, read for the service."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._document = Document(read_text(path, "bmslink.toml"), path)
+        self._packs = load_packs(path)
+        table: Any = self._document.content.get("service", {})
+        self._service = self._document.convert(_Service, table, ("service",))
+        self.options = self._checked(self._service)
+        self._files: dict[Path, PolicyFile] = {}
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """About keys that do nothing yet."""
+        asked = [pack.name for pack in self._packs.values() if pack.enforce]
+        if not asked:
+            return ()
+        text = (
+            f"enforce = true is kept for a later version ({', '.join(asked)}): this one only "
+            "watches, and sends nothing that changes a pack."
+        )
+        return (text,)
+
+    def _checked(self, found: _Service) -> ServiceOptions:
+        if found.tcp is not None:
+            key = ("service", "tcp")
+            try:
+                host, _ = split_host(found.tcp)
+            except TargetError as exc:
+                raise self._document.wrong(key, f"tcp: {exc}") from exc
+            if found.token_file is None:
+                raise self._document.wrong(key, "tcp needs token_file, a file with a token in it")
+            if not found.remote and not is_loopback(host):
+                raise self._document.wrong(
+                    key, f"other machines may reach {host}: remote = true says that this is meant"
+                )
+        hosts = tuple(host.lower() for host in found.hosts)
+        return ServiceOptions(found.socket, found.tcp, found.token_file, found.remote, hosts)
+
+    def all(self) -> list[PackPlan]:
+        """Every pack of the file."""
+        return [plan for pack in self._packs.values() for plan in self._plans(pack, pack.target)]
+
+    def targets(self, words: Sequence[str]) -> list[PackPlan]:
+        """The packs that these words mean: names of this file or others, and whole targets."""
+        plans: list[PackPlan] = []
+        for word in words:
+            pack = self._packs.get(word) or find_pack(word)
+            plans += self._plans(pack, word if pack is None else pack.target)
+        return plans
+
+    def _plans(self, pack: NamedPack | None, target: str) -> list[PackPlan]:
+        name = "" if pack is None else pack.name
+        start: Endpoint | str = target
+        if pack is not None:
+            parsed = parse_target(target)
+            start = Endpoint(parsed.scheme, parsed.place, parsed.protocol, parsed.query, name)
+        own, service = pack or NamedPack("", target), self._service
+        return [
+            PackPlan(
+                name=_name_of(endpoint),
+                target=str(endpoint),
+                endpoint=endpoint,
+                interval=own.interval or service.interval,
+                slow_interval=own.slow_interval or service.slow_interval,
+                policies=self._policies(own),
+                named=pack,
+            )
+            for endpoint in resolve_each(start)
+        ]
+
+    def _policies(self, pack: NamedPack) -> PolicyFile | None:
+        text = pack.policies or self._service.policies
+        if text is None:
+            return None
+        path = self._path.parent / Path(text).expanduser()
+        if path not in self._files:
+            key = ("packs", pack.name, "policies") if pack.policies else ("service", "policies")
+            if not path.exists():
+                raise self._document.wrong(key, f"policies: there is no file {path}")
+            self._files[path] = PolicyFile.load(path)
+        return self._files[path]
+
+
+def _name_of(endpoint: Endpoint) -> str:
+    """A name for a pack that fits into an address of the API."""
+    place = endpoint.place if endpoint.scheme != "sim" else endpoint.protocol or "sim"
+    address = endpoint.query.get("address")
+    found = endpoint.name or (place.rpartition("/")[2] + (f"-{address}" if address else ""))
+    return _NOT_IN_NAMES.sub("-", found).strip("-.") or "pack"
+
+
+def _distinct(plans: Sequence[PackPlan]) -> list[PackPlan]:
+    """Each with a name of its own; `TargetError` for the same target twice."""
+    found: dict[str, PackPlan] = {}
+    targets: set[str] = set()
+    for plan in plans:
+        if plan.target in targets:
+            raise TargetError(f"{plan.target} is to be served twice; name it once.")
+        targets.add(plan.target)
+        name, number = plan.name, 1
+        while name in found:
+            number += 1
+            name = f"{plan.name}-{number}"
+        found[name] = replace(plan, name=name)
+    return [*found.values()]

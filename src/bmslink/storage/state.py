@@ -1,0 +1,95 @@
+"""What a program remembers of a pack across restarts: one small file each, replaced as a whole.
+
+```
+{"schema": 1, "saved": "2026-01-02T03:04:05+00:00", ...}
+```
+
+What this version does not know in a file is kept when the file is written again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bmslink.errors import BmsError
+from bmslink.storage.atomic import read_bounded, replace_file
+
+__all__ = ["DamagedState", "StateFolder", "UnwritableState"]
+
+SCHEMA = 1
+_LARGEST = 1 << 20
+
+
+class UnwritableState(BmsError):
+    """A state cannot be written: a full disk, a missing right."""
+
+
+class DamagedState(BmsError):
+    """A state cannot be read; the file was put aside."""
+
+
+class StateFolder:
+    """The states in one folder, each under a name of any form."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, name: str) -> Path:
+        """The file of a name."""
+        text = name.encode("utf-8", "surrogateescape")
+        return self.folder / f"{hashlib.sha256(text).hexdigest()[:24]}.json"
+
+    def load(self, name: str) -> dict[str, Any] | None:
+        """What was saved under a name; `None` where nothing was.
+
+        Raises `DamagedState` for a file that cannot be read or is none of ours; it is renamed to
+        `….damaged`, so that the next one takes its place.
+        """
+        path = self.path(name)
+        try:
+            found = _parsed(read_bounded(path, _LARGEST, "state of a pack"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, RecursionError) as error:
+            aside = path.with_suffix(".damaged")
+            with suppress(OSError):
+                path.replace(aside)
+            why = error.strerror if isinstance(error, OSError) else error
+            raise DamagedState(
+                f"{path} cannot be read ({why}); if it is there still, it is {aside.name} now."
+            ) from error
+        return found
+
+    def save(self, name: str, values: Mapping[str, Any], before: Mapping[str, Any] | None) -> None:
+        """Replace what is saved under a name. `before` is what was loaded, whose other keys stay.
+
+        Raises `UnwritableState`.
+        """
+        about = {
+            "schema": max(SCHEMA, int((before or {}).get("schema", 0))),
+            "saved": datetime.now(UTC).isoformat(),
+        }
+        path = self.path(name)
+        try:
+            data = json.dumps({**(before or {}), **values, **about}, allow_nan=False).encode()
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            replace_file(path, data)
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise UnwritableState(
+                f"{path} cannot be written ({why}): after a restart the policies would not know "
+                "what they knew. Make room, or name another folder by BMSLINK_STATE."
+            ) from error
+
+
+def _parsed(data: bytes) -> dict[str, Any]:
+    found = json.loads(data)
+    if isinstance(found, dict) and isinstance(found.get("schema"), int):
+        return found
+    raise ValueError("it is no state of a pack")

@@ -1,0 +1,151 @@
+"""bmslink.toml as the service reads it: every error with its line, and reloading it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+import bmslink.packs
+from bmslink.errors import TargetError
+from bmslink.packs import find_pack, load_packs
+from bmslink.runtime.service import Service
+from bmslink.runtime.service_file import load_plan
+
+POLICY = 'schema = 2\n[battery]\nchemistry = "lfp"\ncells = 16\ncapacity = "100 Ah"\n'
+WHOLE = """
+[service]
+socket = "/run/bmslink/bmslink.sock"
+tcp = "127.0.0.1:8720"
+token_file = "token"
+interval = 2
+
+[packs.van]
+target = "sim://jbd"
+policies = "van.toml"
+enforce = true
+
+[packs.shed]
+target = "jk-modbus+tcp://192.168.1.9:8899?address=1-2"
+interval = 5
+slow_interval = 3600
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BMSLINK_STATE", str(tmp_path / "state"))
+    path = tmp_path / "bmslink.toml"
+    monkeypatch.setenv("BMSLINK_CONFIG", str(path))
+    (tmp_path / "van.toml").write_text(POLICY)
+    path.write_text(WHOLE)
+    return path
+
+
+def test_a_whole_file(config: Path) -> None:
+    plan = load_plan()
+    assert [(p.name, p.interval, p.slow_interval) for p in plan.packs] == [
+        ("van", 2.0, 600.0),
+        ("shed-1", 5.0, 3600.0),
+        ("shed-2", 5.0, 3600.0),
+    ]
+    assert plan.packs[0].policies is not None
+    assert (plan.options.tcp, plan.path) == ("127.0.0.1:8720", config)
+    assert len(plan.remarks) == 1 and "van" in plan.remarks[0]
+    assert load_plan(["shed"]).packs[0].target.endswith("?address=1")
+
+
+def test_the_keys_of_the_service_disturb_no_other_command(config: Path) -> None:
+    van = find_pack("van")
+    assert van is not None and van.policies == "van.toml"
+    (config.parent / "van.toml").unlink()
+    assert [*load_packs()] == ["van", "shed"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "says"),
+    [
+        ("interval = 2", "interval = 0", 6, "interval"),
+        ("interval = 2", "intervall = 2", 6, "did you mean interval"),
+        ('token_file = "token"', "", 4, "token_file"),
+        ('tcp = "127.0.0.1:8720"', 'tcp = "8720"', 4, "HOST:PORT"),
+        ("interval = 5", 'interval = "5"', 15, "expected a number"),
+        ("slow_interval = 3600", "slow_interval = 1", 16, "slow_interval"),
+        ('"van.toml"', '"vam.toml"', 10, "there is no file"),
+        ("enforce = true", 'enforce = "yes"', 11, "expected true or false"),
+    ],
+)
+def test_an_error_names_file_and_line(
+    config: Path, old: str, new: str, line: int, says: str
+) -> None:
+    config.write_text(WHOLE.replace(old, new))
+    with pytest.raises(TargetError) as error:
+        load_plan()
+    assert f"{config}, line {line}:" in str(error.value)
+    assert says in str(error.value)
+
+
+def test_targets_need_no_file_and_get_names_of_their_own(config: Path) -> None:
+    config.unlink()
+    plan = load_plan(["sim://jbd", "sim://jbd?seed=2", "daly-a5+serial:///dev/ttyUSB0"])
+    assert [pack.name for pack in plan.packs] == ["jbd", "jbd-2", "ttyUSB0"]
+    assert plan.path is None
+    with pytest.raises(TargetError, match="twice"):
+        load_plan(["sim://jbd", "sim://jbd"])
+    with pytest.raises(TargetError, match="nothing to serve"):
+        load_plan()
+    with pytest.raises(TargetError, match="does not exist"):
+        load_plan([], config)
+
+
+def test_names_of_a_system_service_are_known_to_users(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = config.with_name("own.toml")
+    own.write_text('[packs.boat]\ntarget = "sim://jk02"\n[packs.van]\ntarget = "sim://jk04"\n')
+    monkeypatch.delenv("BMSLINK_CONFIG")
+    monkeypatch.setattr(bmslink.packs, "config_path", lambda: own)
+    monkeypatch.setattr(bmslink.packs, "SYSTEM_FILE", config)
+    assert {name: pack.target for name, pack in load_packs().items()} == {
+        "boat": "sim://jk02",
+        "van": "sim://jk04",  # his own comes first
+        "shed": "jk-modbus+tcp://192.168.1.9:8899?address=1-2",
+    }
+    own.unlink()
+    assert load_plan().path == config
+    if hasattr(os, "geteuid") and os.geteuid():
+        config.chmod(0)
+        assert load_packs() == {}
+
+
+def write(path: Path, *lines: str) -> None:
+    path.write_text("\n".join(lines))
+
+
+async def test_a_reload_changes_only_what_changed_and_nothing_if_anything_is_wrong(
+    config: Path,
+) -> None:
+    one, two = ('[packs.a]\ntarget = "sim://jbd"', '[packs.b]\ntarget = "sim://jk02"')
+    write(config, one, two)
+    service = Service(load_plan())
+    running = asyncio.create_task(service.run())
+    await asyncio.sleep(10)
+    a, b = service.packs["a"], service.packs["b"]
+    write(config, one, two, "x = 1")
+    with pytest.raises(TargetError, match="line 5"):
+        await service.reload()
+    assert (service.packs["a"], service.packs["b"]) == (a, b)
+    write(config, one, two, "interval = 2", "[packs.c]", 'target = "sim://jk04"')
+    outcome = await service.reload()
+    assert (outcome.added, outcome.restarted, outcome.kept) == (("c",), ("b",), ("a",))
+    assert service.packs["a"] is a and service.packs["b"] is not b
+    await asyncio.sleep(10)
+    assert {pack.health.state for pack in service.packs.values()} == {"ok"}
+    write(config, "[packs.c]", 'target = "sim://jk04"')
+    assert (await service.reload()).removed == ("a", "b")
+    await asyncio.sleep(5)
+    assert service.healthy and [*service.packs] == ["c"]
+    service.stop()
+    await running
