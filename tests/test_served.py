@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 from pathlib import Path
 
 import pytest
 
 import bmslink
 from bmslink import config
+from bmslink.cli.app import main
 from bmslink.config.files.profile import parse_profile
 from bmslink.errors import (
     GateError,
@@ -24,7 +26,7 @@ from bmslink.protocols import DRIVERS
 from bmslink.served_board import ServedBoard
 from bmslink.served_changes import ServedChanges
 from bmslink.storage.journal import Journal
-from served_support import served, until, writing
+from served_support import served, serving, until, writing
 
 JBD = "sim://jbd?gap=0&cells=4"
 
@@ -252,3 +254,23 @@ async def test_a_plan_of_another_fingerprint_is_not_done() -> None:
             status, found = await device.board._client.ask("POST", "/api/v1/packs/jbd/apply", wish)
             assert (status, found["kind"]) == (409, "GateError")
         assert not [r for r in Journal().records() if r["event"] == "begin"]
+
+
+def test_plain_scripts_and_commands_go_through_it_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(JBD) as service:
+        with bmslink.blocking.connect(JBD) as device:
+            assert device.identify().vendor == "JBD"
+            first, second = (reading for reading, _ in zip(device.stream(0.0), "12", strict=False))
+            assert second.time > first.time
+            assert device.plan({"cell_ovp": 3.6}).frames
+        assert main(["read", JBD, JBD, "--json"]) == 0
+        told = capsys.readouterr()
+        assert told.err.count("asked through the service") == 2
+        assert [json.loads(line)["protocol"] for line in told.out.splitlines()] == ["jbd", "jbd"]
+        service.until(lambda: service.pack.health.state == "ok")
+        assert main(["settings", "set", JBD, "cell_ovp=9", "--yes"]) == 3
+        assert main(["settings", "set", JBD, "no_such=9", "--yes"]) == 2
+        assert main(["settings", "set", JBD, "cell_ovp=3.6"]) == 3  # nobody is there to agree
+    capsys.readouterr()
+    assert main(["read", JBD]) == 0  # directly, now that nobody owns it
+    assert capsys.readouterr().err == ""
