@@ -277,7 +277,7 @@ def off(console: Console, *, quick: bool) -> None:
         "p99",
         "offs",
     )
-    times = 8 if quick else 100
+    times = 8 if quick else 40
     with tempfile.TemporaryDirectory() as folder:
         for protocol in served_off.QUIET:
             found = served_off.measure(Path(folder), protocol, times)
