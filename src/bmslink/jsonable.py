@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-__all__ = ["SCHEMA", "plain", "to_json"]
+__all__ = ["SCHEMA", "dumps", "plain", "to_json"]
 
 SCHEMA = 1
 """Keys may be added to an object of this number; none is renamed or taken away."""
@@ -16,7 +16,12 @@ SCHEMA = 1
 
 def to_json(values: Mapping[str, Any]) -> str:
     """One JSON object on one line, with the schema's number; what is no number becomes null."""
-    return json.dumps(plain({"schema": SCHEMA, **values}), allow_nan=False, separators=(",", ":"))
+    return dumps({"schema": SCHEMA, **values})
+
+
+def dumps(value: Any) -> str:
+    """A part of such an object, without the number."""
+    return json.dumps(plain(value), allow_nan=False, separators=(",", ":"))
 
 
 def plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import sys
 from collections.abc import Iterator
@@ -79,7 +80,20 @@ def command(
                 )
                 telling.cancel()
 
-    run_server(serve())
+    with _telling_people(session):
+        run_server(serve())
+
+
+@contextlib.contextmanager
+def _telling_people(session: Session) -> Iterator[None]:
+    """What happens to the packs is worth a line, without -v too."""
+    log = logging.getLogger("bmslink.runtime")
+    if not session.json and not session.quiet and session.verbosity == 0:
+        log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.setLevel(logging.NOTSET)
 
 
 def _ready(session: Session, service: Service, listening: Listening) -> None:
@@ -96,16 +110,11 @@ def _ready(session: Session, service: Service, listening: Listening) -> None:
 
 
 async def _tell(session: Session, service: Service) -> None:
-    """Events, as they come: on stdout for programs, on stderr for people."""
-    from bmslink.runtime.feed import PackEvent
-
+    """Events as they come, for programs; people read the log."""
     with service.feed.subscribe(kinds=["event"]) as news:
         async for item in news:
             if session.json:
                 session.record(_event(item))
-            elif isinstance(item.data, PackEvent):
-                text = f"{item.pack}: {item.data.text}" if item.pack else item.data.text
-                (session.complain if item.data.alarm else session.say)(text)
 
 
 def _event(item: FeedItem) -> dict[str, object]:
@@ -131,11 +140,8 @@ def _signals(session: Session, service: Service) -> Iterator[None]:
 
 
 async def _reload(session: Session, service: Service) -> None:
-    """A file with a mistake changes nothing; the event says what became of it."""
-    try:
+    """A file with a mistake changes nothing; the log says what became of it."""
+    with contextlib.suppress(BmsError):
         outcome = await service.reload()
-    except BmsError as error:
-        session.complain(str(error))
-        return
-    for remark in outcome.remarks:
-        session.say(remark)
+        for remark in outcome.remarks:
+            session.say(remark)

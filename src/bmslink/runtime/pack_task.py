@@ -116,7 +116,7 @@ class ServedPack:
         return self._judge
 
     def status(self) -> dict[str, Any]:
-        """What is known of it, without its reading; plain values."""
+        """How it is; without what it said, who it is, and what its policies decided."""
         file, now = self.plan.policies, asyncio.get_running_loop().time()
         return {
             "name": self.name,
@@ -127,8 +127,6 @@ class ServedPack:
             "slow_interval": self.plan.slow_interval,
             "policies": None if file is None else {"path": file.path, "sha256": file.sha256},
             "shadow": True,
-            "identity": None if self.identity is None else self.identity.to_dict(),
-            "decision": None if self.decision is None else self.decision.to_dict(),
         }
 
     def tell(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None:

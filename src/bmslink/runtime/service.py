@@ -22,6 +22,7 @@ from typing import Any
 
 from bmslink.board import Board
 from bmslink.errors import TargetError
+from bmslink.jsonable import plain
 from bmslink.link.transport import Pin
 from bmslink.packs import find_pin, read_pin
 from bmslink.runtime.feed import Feed, PackEvent
@@ -128,17 +129,20 @@ class Service:
         return task is not None and task.done()
 
     def status(self) -> dict[str, Any]:
-        """What `service status` shows; plain values."""
+        """All that is known; plain values."""
+        return {**self.about(), "packs": [pack.status() for pack in self._packs.values()]}
+
+    def about(self) -> dict[str, Any]:
+        """The same without the packs."""
         return {
             "schema": 1,
             "config": None if self.plan.path is None else str(self.plan.path),
-            "began": self.began.isoformat(),
+            "began": plain(self.began),
             "uptime": round(time.monotonic() - self._started, 1),
             "healthy": self.healthy,
             "shadow": True,
             "remarks": list(self.plan.remarks),
             "listeners": len(self.feed),
-            "packs": [pack.status() for pack in self._packs.values()],
         }
 
     # -- running ---------------------------------------------------------------------------------
@@ -245,6 +249,7 @@ class Service:
         return outcome
 
     def _tell(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None:
+        (_log.warning if alarm else _log.info)("%s", text)
         self.feed.publish("event", "", PackEvent(what, text, alarm, data))
 
 

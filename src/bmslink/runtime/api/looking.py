@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bmslink.registry import running_version
-from bmslink.runtime.api.answers import answer, error
+from bmslink.runtime.api.answers import answer, answer_list, error
 from bmslink.runtime.api.guard import HEALTH
 from bmslink.runtime.api.requests import pack_named, pack_of, service_of
 from bmslink.runtime.api.stream import EventStreams
@@ -26,7 +26,7 @@ _SHORT = ("voltage", "current", "power", "soc", "alarms", "protections", "faults
 
 async def packs(request: Request) -> Response:
     """All packs, each in short."""
-    return answer({"packs": [_short(pack) for pack in service_of(request).packs.values()]})
+    return await answer_list("packs", map(_short, [*service_of(request).packs.values()]))
 
 
 async def pack(request: Request) -> Response:
@@ -38,8 +38,8 @@ async def status(request: Request) -> Response:
     """The service: its packs in short, links, versions."""
     service = service_of(request)
     about = {"version": running_version(), "pid": os.getpid(), **request.app.state.listening}
-    packs = [_state(pack) for pack in service.packs.values()]
-    return answer({**service.status(), **about, "packs": packs})
+    known = {**service.about(), **about}
+    return await answer_list("packs", map(_state, [*service.packs.values()]), **known)
 
 
 async def stream(request: Request) -> Response:
@@ -88,29 +88,29 @@ ROUTES = (
 
 def _whole(pack: ServedPack) -> dict[str, Any]:
     """Everything known of a pack."""
-    known = pack.status()
-    known["limits"] = known.pop("decision")
-    return {**known, "reading": None if pack.reading is None else pack.reading.to_dict()}
+    more = {"identity": pack.identity, "reading": pack.reading, "limits": pack.decision}
+    return {
+        **pack.status(),
+        **{key: None if each is None else each.to_dict() for key, each in more.items()},
+    }
 
 
 def _short(pack: ServedPack) -> dict[str, Any]:
     known = pack.status()
     about = {key: known[key] for key in ("name", "target", "health", "age", "interval")}
     reading = {} if pack.reading is None else pack.reading.to_dict()
-    return {**about, "reading": {k: reading[k] for k in _SHORT} if reading else None}
+    return {**about, "reading": {key: reading[key] for key in _SHORT} if reading else None}
 
 
 def _state(pack: ServedPack) -> dict[str, Any]:
     """How a pack is, without who it is, what it said, and why its limits are what they are."""
-    known = pack.status()
-    del known["identity"], known["decision"]
     decision = pack.decision
     permits = (
         None
         if decision is None
         else {name: getattr(decision, name).allowed for name in ("charge", "discharge", "balance")}
     )
-    return {**known, "polled": _polled(pack), "permits": permits}
+    return {**pack.status(), "polled": _polled(pack), "permits": permits}
 
 
 def _polled(pack: ServedPack) -> bool:

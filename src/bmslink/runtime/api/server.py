@@ -35,6 +35,7 @@ _KEEP_ALIVE = 5  # s between two requests on one connection
 _GOODBYE = 1  # s for answers under way when the service stops
 _UNREAD = 1 << 14  # bytes that wait for a client in this process, besides what the kernel holds
 
+_ACCEPTED = 0.01  # s for a connection that was accepted just now to be known, and closed too
 _BACKLOG = 128  # connections that wait to be accepted, and are accepted at once
 
 _COUNTS: WeakKeyDictionary[ServerState, Counter[str]] = WeakKeyDictionary()
@@ -130,6 +131,16 @@ class _Server(uvicorn.Server):
 
     async def main_loop(self) -> None:
         await self.ending.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more, and let those accepted just now be made: asyncio loses a connection whose
+        server is closed in between."""
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(NotImplementedError):  # Windows
+            for each in sockets or ():
+                loop.remove_reader(each.fileno())
+        await asyncio.sleep(_ACCEPTED)
+        await super().shutdown(sockets)
 
 
 async def serve_http(app: ASGIApp, sockets: Sequence[socket.socket]) -> None:
