@@ -15,6 +15,7 @@ from bmslink.cli.app import main
 from bmslink.config.files.profile import parse_profile
 from bmslink.errors import (
     GateError,
+    LinkClosed,
     LinkTimeout,
     PortBusy,
     SettingError,
@@ -160,6 +161,17 @@ async def test_the_service_ends_only_when_the_change_has_ended() -> None:
         await until(writing)
         service.stop()
         assert (await client).result == "done"
+
+
+async def test_a_service_that_comes_in_the_place_of_another_is_found() -> None:
+    async with served(JBD):
+        device = bmslink.connect(JBD)
+        await device.open()
+    with pytest.raises(LinkClosed, match="does not listen any more"):
+        await device.read()
+    async with served(JBD, socket="other.sock"):
+        await device.reopen()
+        assert (await device.read()).voltage
 
 
 def test_all_that_config_does_on_a_board_is_done_by_the_service() -> None:

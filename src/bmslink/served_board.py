@@ -174,7 +174,11 @@ class ServedBoard(Board):
                 self._record.close()
 
     async def reopen(self) -> None:
-        """Greet it again."""
+        """Greet it again, or the service that has come in its place."""
+        found = registry.served_pack(self.served.name)
+        if found is not None:
+            self.served = found
+            self._client = ServiceClient(found.service, self.target.label)
         await self.open()
 
     # -------------------------------------------------------------------------------------- asking
