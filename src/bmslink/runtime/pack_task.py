@@ -270,7 +270,7 @@ class ServedPack:
 
     async def _ask(self) -> Reading:
         link = self.board.link
-        if not self._met or link.outages != self._outages:
+        if not self._met or link.continuity.outages != self._outages:
             try:
                 self._meet(*await who_answers(self.board, self._expected))
             except (LinkTimeout, Refused, FrameError):
@@ -278,7 +278,7 @@ class ServedPack:
                 if self._untold < _UNTOLD or not link.received:
                     raise
                 self._met = True  # it may be one that never says it
-            self._outages = link.outages
+            self._outages = link.continuity.outages
         return await self.board.read()
 
     async def _look_slowly(self) -> None:
