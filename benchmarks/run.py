@@ -1,7 +1,7 @@
 """All measurements, each beside something measured in the same run.
 
     python benchmarks/run.py [--quick] [decode] [wire] [config] [change] [many] [ble] [scan]
-                             [control] [backtest] [large] [start] [size]
+                             [control] [backtest] [large] [serve] [off] [start] [size]
 
 Contestants are interleaved round by round and medians are compared, so that a busy machine
 disturbs all alike. Ratios that differ by less than a third mean nothing. Peers need the
@@ -32,6 +32,8 @@ import finding
 import large
 import many
 import peers
+import served_off
+import serving
 import wire
 
 ROOT = Path(__file__).parent.parent
@@ -232,6 +234,63 @@ def largest(console: Console, *, quick: bool) -> None:
     console.print(report)
 
 
+# ---------------------------------------------------------------------------------- the service
+
+
+def serve(console: Console, *, quick: bool) -> None:
+    """What commands take through a service, and what its interface needs."""
+    if not Path("/proc/self/statm").exists():
+        console.print("The service was not measured: memory is looked up in /proc.")
+        return
+    report = table(
+        "A command through the service; target: at most 50 ms more",
+        "command",
+        "ms alone",
+        "ms served",
+        "more",
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        for name, alone, through in serving.commands(Path(folder), 5 if quick else 21):
+            more = (statistics.median(through) - statistics.median(alone)) * 1e3
+            report.add_row(name, spread(alone, 1e3)[0], spread(through, 1e3)[0], f"{more:+.0f}")
+    console.print(report)
+    with tempfile.TemporaryDirectory() as folder:
+        found = serving.interface(Path(folder), 50 if quick else 300, 5 if quick else 20)
+    report = table("The interface of a service of one pack", "what", "median", "90 %")
+    report.add_row("GET /api/v1/packs, connection included, ms", *spread(found.calls, 1e3))
+    report.add_row("memory, MB", f"{found.idle / 1e6:.0f}", "")
+    many = f"{serving.LISTENERS} listeners"
+    report.add_row(f"memory with {many}, MB", f"{found.listening / 1e6:.0f}", "")
+    report.add_row(f"of a core with {many}, pack and simulator included", f"{found.cpu:.1%}", "")
+    console.print(report)
+
+
+def off(console: Console, *, quick: bool) -> None:
+    """How soon an off that is asked of the service reaches the board."""
+    report = table(
+        f"Off through the service while {served_off.READERS} others read; target: p99 at most "
+        "10 ms after the exchange under way",
+        "protocol",
+        "ms in all",
+        "ms after it",
+        "p90",
+        "p99",
+        "offs",
+    )
+    times = 8 if quick else 100
+    with tempfile.TemporaryDirectory() as folder:
+        for protocol in served_off.QUIET:
+            found = served_off.measure(Path(folder), protocol, times)
+            after = sorted(found.after)
+            report.add_row(
+                protocol,
+                f"{statistics.median(found.whole) * 1e3:.1f}",
+                *(f"{after[round(at * (len(after) - 1))] * 1e3:.1f}" for at in (0.5, 0.9, 0.99)),
+                str(len(after)),
+            )
+    console.print(report)
+
+
 # ---------------------------------------------------------------------------------- start-up
 
 
@@ -293,6 +352,8 @@ SECTIONS = {
     "control": policies,
     "backtest": backtest,
     "large": largest,
+    "serve": serve,
+    "off": off,
     "start": start,
     "size": size,
 }

@@ -45,6 +45,7 @@ THOROUGH = {
     "test_hostile_text.py",
     "test_mutants.py",
     "test_old_files.py",
+    "test_ordinary_life.py",
     "test_pack.py",
     "test_progress.py",
     "test_sim_bus.py",
@@ -164,6 +165,9 @@ def home_of_the_test(
         home = nobody_pulls_the_plug / str(next(_NUMBERS))
     monkeypatch.setenv("BMSLINK_CONFIG", str(home / "no-such-folder" / "bmslink.toml"))
     monkeypatch.setenv("BMSLINK_JOURNAL", str(home / "journal"))
+    # a service that runs on this machine owns none of the packs of a test
+    monkeypatch.setenv("BMSLINK_RUNTIME", str(home / "runtime"))
+    monkeypatch.setenv("BMSLINK_STATE", str(home / "state"))
 
 
 @pytest.fixture(autouse=True)

@@ -28,6 +28,7 @@ SOURCE = ROOT / "src" / "bmslink"
 ORDER = (
     "errors",
     "arguments",
+    "jsonable",
     "model",
     "link",
     "settings",
@@ -40,6 +41,7 @@ ORDER = (
     "connection",
     "embedding",
     "board",
+    "places",
     "polling",
     "decoding",
     "decoder",
@@ -47,6 +49,12 @@ ORDER = (
     "testing",
     "pytest_plugin",
     "config",
+    "registry",
+    "service_client",
+    "service_forms",
+    "service_errors",
+    "served_changes",
+    "served_board",
     "device",
     "background",
     "blocking",
@@ -67,16 +75,13 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "construct": ("protocols",),
     "dbus_fast": ("transports.ble.pairing",),
     "msgspec": (
-        "config",
-        "control",
-        "link",
-        "model",
-        "packs",
-        "runtime.service_file",
-        "storage.toml",
+        *("config", "control", "link", "model", "packs"),
+        *("runtime.service_file", "service_forms", "storage.toml"),
     ),
     "pytest": ("pytest_plugin",),
-    "platformdirs": ("control.status", "packs", "storage.journal"),
+    "starlette": ("runtime.api",),
+    "uvicorn": ("runtime.api.server",),
+    "platformdirs": ("control.status", "packs", "registry", "storage.journal"),
     "tomlkit": ("packs", "control.upgrade"),
 }
 
@@ -274,7 +279,7 @@ def test_parts_send_nothing_and_only_the_driver_performs() -> None:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
         }
         assert "exchange" not in calls or here == "protocols.base", here
-        if here.endswith((".writing", ".parts")):
+        if here.endswith((".writing", ".parts", ".switches")):
             assert not calls & sending, here
 
 

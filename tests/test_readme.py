@@ -62,7 +62,35 @@ def test_the_tour_of_a_set_up_pack(tmp_path: Path) -> None:
     assert 'cell_ovp = "3.6 V"' in (tmp_path / "van.toml").read_text()
 
 
-@pytest.mark.parametrize("block", [b for b in blocks("sh") if offline_commands(b) and b != TOUR])
+SERVED = next(block for block in blocks("sh") if "service stop" in block)
+"""It needs the service in the background."""
+
+
+def test_the_service_in_the_background(tmp_path: Path) -> None:
+    """Started, asked, read through, and stopped."""
+    script = tmp_path / "service.sh"
+    ended = "trap 'kill $(jobs -p) 2>/dev/null' EXIT\n"
+    script.write_text(ended + SERVED)
+    done = subprocess.run(
+        ["bash", "-e", "-m", str(script)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=90,
+        env=os.environ | {"PATH": f"{Path(COMMAND).parent}:{os.environ['PATH']}"},
+    )
+    assert done.returncode == 0, done.stderr
+    for said in ("ready /", "  jk02: ok since", "ExecStart=", "has ended"):
+        assert said in done.stdout
+    assert "asked through the service" in done.stderr
+
+
+SCRIPTS = (TOUR, SERVED)
+
+
+@pytest.mark.parametrize(
+    "block", [b for b in blocks("sh") if offline_commands(b) and b not in SCRIPTS]
+)
 def test_commands(block: str, tmp_path: Path) -> None:
     """In an empty folder that has `tests/`, which README names: nothing lands elsewhere."""
     (tmp_path / "tests").symlink_to(ROOT / "tests")

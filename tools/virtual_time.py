@@ -24,7 +24,7 @@ class _InstantSelector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[Any]:
         ready = super().select(0)
-        if not ready and self.loop.at_work and timeout != 0:
+        if not ready and self.loop.at_work and timeout != 0:  # 0: something waits to be called
             return super().select(None)  # the thread says so when it is done
         if not ready and timeout:
             self.loop.now += timeout
@@ -56,6 +56,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.at_work += 1
         job.add_done_callback(self._done)
         return job
+
+    async def shutdown_default_executor(self, *patience: float | None) -> None:
+        """Wait for the threads to end, which a thread does."""
+        self.at_work += 1
+        try:
+            await super().shutdown_default_executor(*patience)
+        finally:
+            self.at_work -= 1
 
     def _done(self, job: asyncio.Future[Any]) -> None:
         self.at_work -= 1

@@ -287,7 +287,7 @@ def connect(
     the capture format, passwords blanked, and is closed with the device. `pin` is what a pack that
     asks who we are is told; else BMSLINK_PIN, else what stands beside the name in bmslink.toml.
     `on_progress` is told how far reading and changing settings are: what is done, how much of it,
-    of how much.
+    of how much. A pack that a running service owns is asked through it.
     Raises `TargetError` at once, others on opening.
 
     Programs that own the connection hand it over, and name the `protocol`:

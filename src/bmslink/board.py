@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, runtime_checkable
 
 from bmslink.arguments import checked
 from bmslink.connection import Connection
@@ -26,6 +26,7 @@ from bmslink.errors import (
     UsageError,
     VerifyError,
 )
+from bmslink.link.gatt import SeenDevice
 from bmslink.model import Adjustment, Command, Identity, Reading
 from bmslink.protocols.abilities import (
     abilities,
@@ -308,16 +309,25 @@ class Board(Connection):
         Raises `SettingError` where the protocol cannot, `Refused`, `LinkTimeout`, …
         """
         part = to_switch(self.driver, command.switch)
-        async with self._turn:
-            with self.guarding():
-                step = await part.command(command)
+
+        async def make() -> WriteCommand[Any]:
+            step = await part.command(command)
             transaction.note(
                 "switch",
                 switch=str(command.switch),
                 on=command.on,
                 others={str(other): on for other, on in step.others.items()},
             )
-            await self._transmit(replace(step, once=True))
+            return step
+
+        await self.order(make)
+
+    async def order(self, make: Callable[[], Awaitable[WriteCommand[Any]]]) -> bool:
+        """Send once what `make` gives, which may ask before; whether it was acknowledged."""
+        async with self._turn:
+            with self.guarding():
+                step = await make()
+            return await self._transmit(replace(step, once=True))
 
     async def _transmit(self, step: WriteCommand[Any]) -> bool:
         """Send it; whether it was acknowledged. After that a mistake of ours is as good as no
@@ -337,11 +347,13 @@ class Board(Connection):
         Raises `SettingError` where the protocol cannot, `Refused`, `LinkTimeout`, …
         """
         part = to_adjust(self.driver, wish)
-        async with self._turn:
-            with self.guarding():
-                step = await part.command(wish)
+
+        async def make() -> WriteCommand[Any]:
+            step = await part.command(wish)
             transaction.note("adjust", clock=str(wish.clock or ""), soc=wish.soc)
-            await self._transmit(replace(step, once=True))
+            return step
+
+        await self.order(make)
 
     async def clock(self) -> datetime | None:
         """What the board's clock shows; `None` where it does not say."""
@@ -350,6 +362,15 @@ class Board(Connection):
             with self.guarding():
                 self.link.alive()  # not every driver asks the board
                 return None if part is None else await part.clock()
+
+    def peer(self) -> SeenDevice | None:
+        """The radio module at the other side, while a Bluetooth connection is open."""
+        return None if self._link is None else self._link.transport.peer()
+
+    def elsewhere(self, name: str) -> Callable[..., Any] | None:
+        """What does a function of `config` (by its name) with this board in another process, where
+        that owns its line. `None`: it is done here."""
+        return None
 
 
 @runtime_checkable
@@ -372,10 +393,15 @@ def board_of(device: Board | DeviceLike) -> Board:
 def on_board(
     function: Callable[Concatenate[Board, P], R],
 ) -> Callable[Concatenate[Board | DeviceLike, P], R]:
-    """The same for a device of a program."""
+    """The same for a device of a program. With a board whose line another process owns it is done
+    there: this is the one road that all functions of `config` take."""
 
     @functools.wraps(function)
     def call(device: Board | DeviceLike, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return function(board_of(device), *args, **kwargs)
+        board = board_of(device)
+        there = board.elsewhere(function.__name__)
+        if there is not None:
+            return cast(R, there(*args, **kwargs))
+        return function(board, *args, **kwargs)
 
     return call

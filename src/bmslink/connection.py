@@ -23,6 +23,7 @@ from bmslink.link.gatt import Gatt
 from bmslink.link.link import Link
 from bmslink.link.recorder import Recorder
 from bmslink.link.shared_line import shared
+from bmslink.link.tap import Tap
 from bmslink.link.transport import Endpoint, Pin, Transport, make_transport
 from bmslink.link.turns import Turns
 from bmslink.model import Identity
@@ -73,10 +74,11 @@ class Connection:
         tell: Callable[[str], None] = _log.info,
         named: NamedPack | None = None,
         transport: MakeTransport | None = None,
+        tapped: bool = False,
     ) -> None:
         """`tell` gets sentences about the search for the protocol; `named` is what bmslink.toml
         says of the pack, where it was asked for by a name. `transport` makes one that the
-        endpoint alone does not."""
+        endpoint alone does not. `tapped`: there is a `tap`, for who serves the pack."""
         self.target: Endpoint = endpoint
         self.named = named
         self._tell = tell
@@ -84,12 +86,18 @@ class Connection:
         self._pin = pin or Pin()
         self._record = record
         self._writer: Writer | None = None
+        self._tally: Writer | None = None  # the same, also after it was closed
+        self._tapped = tapped
+        self.tap: Tap | None = None
+        """Where others listen to the line, or have it for a while; once the protocol is known."""
         self._built = False
         self._map: SettingsMap | None = None
         self._no_map = ""
         self._turn = Turns()  # codecs remember the latest question: one poll at a time
         self.known: Identity | None = None
         """Who it said it is since the link was opened last."""
+        self.openings: int = 0
+        """How often the link was opened: each time another board may answer."""
         self.on_progress: OnProgress | None = None
         """Is told how far a long piece of work is: what is done (`reading`, `writing`, `checking`,
         `waiting`), how much of it, and of how much: settings, or seconds of waiting. It is called
@@ -111,15 +119,10 @@ class Connection:
         else:
             made = make_transport(endpoint, driver.modules, self._pin)
         transport: Transport = shared(made)
+        if self._tapped:
+            transport = self.tap = Tap(transport)
         if record is not None:
-            codec = driver.make_codec(options)
-            self._writer = Writer(
-                record,
-                CaptureHeader.now(protocol=driver.name, target=str(endpoint)),
-                framer=driver.make_framer,
-                scrub=codec.scrub,
-                scrub_noise=codec.scrub_noise,
-            )
+            self._writer = self._tally = self.make_writer(record)
             transport = Recorder(transport, self._writer)
         self._link = Link(
             transport,
@@ -133,6 +136,18 @@ class Connection:
         if self._driver.settings is not None:
             self._driver.settings.on_asked = self._asked
         self._built = True
+
+    def make_writer(self, file: IO[bytes]) -> Writer:
+        """A recording of this pack's line in a file, passwords blanked; for a known protocol."""
+        driver = load_driver(cast(str, self.target.protocol))
+        codec = driver.make_codec(options_of(self.target, self._pin))
+        return Writer(
+            file,
+            CaptureHeader.now(protocol=driver.name, target=str(self.target)),
+            framer=driver.make_framer,
+            scrub=codec.scrub,
+            scrub_noise=codec.scrub_noise,
+        )
 
     @property
     def link(self) -> Link[Any]:
@@ -196,6 +211,7 @@ class Connection:
             self.target = await detect(self.target, pin=self._pin, tell=self._tell)
             self._build()
         self.known = None
+        self.openings += 1
         self._map, self._no_map = None, ""  # another board may answer now
         _log.info("%s is being opened.", self.target)
         try:
@@ -208,6 +224,11 @@ class Connection:
             await self.link.close()
             raise
         _log.info("%s is open.", self.target)
+
+    @property
+    def recorded(self) -> tuple[int, int]:
+        """Pieces and bytes in the recording; 0 where there is none."""
+        return (0, 0) if self._tally is None else (self._tally.pieces, self._tally.bytes)
 
     async def reopen(self) -> None:
         """Close and open again, after the link was lost; a recording goes on."""

@@ -37,6 +37,7 @@ from bmslink.model import Adjustment, Command, Identity, Reading, Switch
 from bmslink.packs import find_pack, find_pin
 from bmslink.polling import Trouble, readings
 from bmslink.protocols.common.settings_now import Settings
+from bmslink.served_board import board_at
 from bmslink.storage.journal import Journal
 from bmslink.target import resolve
 
@@ -327,7 +328,7 @@ def connect(
     the capture format, passwords blanked, and is closed with the device. `pin` is what a pack that
     asks who we are is told; else BMSLINK_PIN, else what stands beside the name in bmslink.toml.
     `on_progress` is told how far reading and changing settings are: what is done, how much of it,
-    of how much.
+    of how much. A pack that a running service owns is asked through it.
     Raises `TargetError` at once, others on opening.
 
     Programs that own the connection hand it over, and name the `protocol`:
@@ -347,7 +348,7 @@ def connect(
             target, protocol=protocol, address=address, baudrate=baudrate, timeout=timeout
         )
     text = None if make else str(target)
-    board = Board(
+    board = board_at(
         endpoint,
         record=record,
         pin=pin if isinstance(pin, Pin) else find_pin(text, pin),

@@ -26,7 +26,11 @@ OFFLINE = {
     "decode", "simulate", "replay", "config journal",
     "control backtest", "control status", "packs list", "packs add", "packs remove", "packs path",
 }  # fmt: skip
-OWN = {"scan"}  # it looks for packs: its --timeout and --protocol say how
+OWN = {
+    "scan",  # it looks for packs: its --timeout and --protocol say how
+    "serve", "service status", "service reload", "service stop", "service install",
+    "service lend", "service release",
+}  # fmt: skip
 
 
 def every_command() -> dict[str, object]:

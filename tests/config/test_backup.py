@@ -30,11 +30,11 @@ from bmslink.config.files.compare import (
     side_of_table,
 )
 from bmslink.config.files.profile import parse_profile
-from bmslink.config.identity.places import named_place
 from bmslink.config.plan import make_plan
 from bmslink.config.restore import unusable_reason
 from bmslink.errors import UsageError
 from bmslink.model import Identity
+from bmslink.places import named_place
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.protocols.daly.a5.map import a5_map
 

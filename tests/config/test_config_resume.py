@@ -16,10 +16,10 @@ import pytest
 from bmslink.config import Plan, apply, cut_off_change, draft, place_of, resume
 from bmslink.config.identity.fingerprint import Fingerprint
 from bmslink.config.identity.known_as import same_board
-from bmslink.config.identity.places import where
 from bmslink.config.records.open_changes import regards
 from bmslink.errors import GateError, UsageError
 from bmslink.link.transport import parse_target
+from bmslink.places import where
 from bmslink.storage.chain import add
 from bmslink.storage.journal import Journal
 from config_faults import UNLIKE, WISHES, Killed, KilledAt, State, World, equal, set_back

@@ -13,9 +13,9 @@ from bmslink.config import apply, draft, switch
 from bmslink.config.files.backup import make_backup
 from bmslink.config.files.profile import parse_profile, profile_of
 from bmslink.config.identity.known_as import pack_of
-from bmslink.config.identity.places import place_of
 from bmslink.config.records.history import ChangeHistory
 from bmslink.model import Command, Switch
+from bmslink.places import place_of
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import SWITCHES
 from bmslink.storage.journal import Journal

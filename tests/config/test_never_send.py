@@ -23,12 +23,12 @@ from hypothesis import strategies as st
 import bmslink
 from bmslink.board import Board
 from bmslink.config import WAIVERS, apply, draft, draft_undo, undo
-from bmslink.config.identity.places import place_of, where
 from bmslink.errors import BmsError, SettingError
 from bmslink.link.capture import open_capture
 from bmslink.link.link import Link
 from bmslink.link.transport import parse_target
 from bmslink.model import Adjustment, Command, Switch
+from bmslink.places import place_of, where
 from bmslink.protocols import DRIVERS, load_driver
 from bmslink.protocols.abilities import can_switch, clock_soc_of, settings_of, switches_of
 from bmslink.protocols.base import Driver, Options

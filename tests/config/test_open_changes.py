@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 import bmslink
+from bmslink import places
 from bmslink.config import (
     apply,
     cut_off_change,
@@ -24,16 +25,15 @@ from bmslink.config import (
     unfinished,
     verify,
 )
-from bmslink.config.identity import places
 from bmslink.config.identity.fingerprint import Fingerprint
 from bmslink.config.identity.locks import is_held, locked
-from bmslink.config.identity.places import recorded_place, where
 from bmslink.config.records import open_changes as oc
 from bmslink.config.records.open_changes import regards
 from bmslink.errors import GateError
 from bmslink.link.gatt import SeenDevice
 from bmslink.link.transport import parse_target
 from bmslink.model import Command, Switch
+from bmslink.places import recorded_place, where
 from bmslink.storage.journal import Journal
 from bmslink.transports import ports
 from config_faults import WISHES, World
@@ -131,7 +131,7 @@ def test_a_replugged_adapter_is_the_same_and_another_one_on_its_port_is_not(
 
 
 def test_a_radio_is_known_by_its_address_once_it_is_connected() -> None:
-    from bmslink.config.identity.places import Place, _radio
+    from bmslink.places import Place, _radio
 
     name, address = "JK_B2A20S20P", "C8:47:8C:E4:55:1"
     by_name, other = (

@@ -36,6 +36,8 @@ COMMANDS: dict[str, str] = {
     "config": "Whole configurations: backup, plan, apply, compare.",
     "switch": "Charging, discharging and balancing, on or off.",
     "control": "Protection policies, tried before they act.",
+    "serve": "Poll packs for months, and let other programs through.",
+    "service": "The running service: status, reload, stop, install, lend, release.",
     "packs": "Names for packs, so that `read van` is enough.",
 }
 """Command name -> its line in the list; `bmslink.cli.<name>:command` is what it does.

@@ -103,14 +103,7 @@ class _CaptureTally:
     @property
     def recorded(self) -> tuple[int, int]:
         """Pieces and bytes in the file."""
-        from bmslink.link.recorder import Recorder
-
-        transport = self.device.link.transport
-        return (
-            (transport.writer.pieces, transport.writer.bytes)
-            if isinstance(transport, Recorder)
-            else (0, 0)
-        )
+        return self.device.recorded
 
     def tell(self, news: Reading | BmsError) -> None:
         """A reading came, or an error."""

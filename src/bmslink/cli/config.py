@@ -48,7 +48,7 @@ def backup(
     """
     from bmslink.cli.loop import run_open
     from bmslink.config.files.backup import backup_text, make_backup, save_backup
-    from bmslink.config.identity.places import where
+    from bmslink.places import where
 
     session = o.session_of(ctx)
     device = connect_one(session, target, connection)

@@ -100,10 +100,10 @@ def connect_all(
 
     `may_ask`: whether a question for a pin may appear; not in the middle of something else.
     """
-    from bmslink.board import Board
     from bmslink.cli.log import start_logging, wire_log
     from bmslink.cli.progress import show_progress
     from bmslink.packs import find_pack, find_pin, read_pin
+    from bmslink.served_board import board_at
 
     start_logging(session)
     each = [(text, found) for text in some_targets(targets) for found in options.endpoints(text)]
@@ -121,12 +121,12 @@ def connect_all(
     record = record or _trace(session)
     if record is None:
         devices = [
-            Board(e, record=wire_log(session, str(e)), pin=pin, tell=tell, named=pack)
+            board_at(e, record=wire_log(session, str(e)), pin=pin, tell=tell, named=pack)
             for e, pin, pack in zip(endpoints, pins, named, strict=True)
         ]
     else:
-        Board(endpoints[0])  # what is wrong with the target is said before a file is made
-        devices = [Board(endpoints[0], record=record(), pin=pins[0], named=named[0])]
+        board_at(endpoints[0])  # what is wrong with the target is said before a file is made
+        devices = [board_at(endpoints[0], record=record(), pin=pins[0], tell=tell, named=named[0])]
     if may_ask:
         show_progress(session, devices)
     return devices
@@ -148,9 +148,14 @@ def _ask_pin(what: str) -> str | None:
 def _settle(session: Session, endpoints: list[Endpoint], pins: Sequence[Pin]) -> None:
     """Find the protocols of the targets that do not say them; of several, one that cannot be
     found now is left to its opening."""
+    from bmslink import registry
     from bmslink.target import settled
 
-    unsettled = [index for index, endpoint in enumerate(endpoints) if not settled(endpoint)]
+    unsettled = [
+        index
+        for index, endpoint in enumerate(endpoints)
+        if not settled(endpoint) and registry.find(endpoint) is None  # the service knows it
+    ]
     if not unsettled:
         return
 

@@ -8,13 +8,10 @@ from outside loses the characters that steer a terminal.
 from __future__ import annotations
 
 import io
-import json
-import math
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -36,6 +33,7 @@ from bmslink.errors import (
     UsageError,
     VerifyError,
 )
+from bmslink.jsonable import to_json
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -53,7 +51,6 @@ __all__ = [
     "to_json",
 ]
 
-SCHEMA = 1
 DONE, FAILED, USAGE, REFUSED, UNVERIFIED, FOUND, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
@@ -78,25 +75,6 @@ class Terminated(KeyboardInterrupt):
 def exit_code(error: BaseException) -> int:
     """The exit code of an error, by its class."""
     return next(code for kind, code in _CODES if isinstance(error, kind))
-
-
-def to_json(values: Mapping[str, Any]) -> str:
-    """One JSON object on one line, with the schema's number; what is no number becomes null."""
-    return json.dumps(_plain({"schema": SCHEMA, **values}), allow_nan=False, separators=(",", ":"))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if isinstance(value, (bytes, bytearray)):
-        return value.hex()
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    return value
 
 
 @dataclass(slots=True)

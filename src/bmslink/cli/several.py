@@ -10,7 +10,7 @@ from bmslink.cli.output import DONE, FAILED, REFUSED, UNVERIFIED, USAGE
 
 if TYPE_CHECKING:
     from bmslink.board import Board
-    from bmslink.config.identity.places import Place
+    from bmslink.places import Place
 
 __all__ = ["at_once", "worst"]
 
@@ -48,7 +48,7 @@ async def at_once(
 
 def _lines(items: Sequence[T], device_of: Callable[[T], Board]) -> list[list[T]]:
     """The items by the line that their packs are on."""
-    from bmslink.config.identity.places import where
+    from bmslink.places import where
 
     lines: list[tuple[list[Place], list[T]]] = []
     for item in items:

@@ -66,7 +66,6 @@ from bmslink.config.checks.plausible import believe, oddities
 from bmslink.config.clock_soc import AdjustmentPlan, adjust, draft_adjustment
 from bmslink.config.files.backup import Backup, load_backup, make_backup, save_backup
 from bmslink.config.files.profile import Profile, load_profile
-from bmslink.config.identity.places import place_of
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Change, Edit, Plan, make_plan
 from bmslink.config.records.cut_off import CutOff, cut_off_change, unfinished
@@ -76,6 +75,7 @@ from bmslink.config.resume import resume
 from bmslink.config.switching.switches import rehearse_switch, switch
 from bmslink.config.undo import draft_undo, undo
 from bmslink.config.verify import Deviation, Verification, verify
+from bmslink.places import place_of
 
 __all__ = [
     "WAIVERS",

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from bmslink.config.files.backup import Backup
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint, fingerprint_of
-from bmslink.config.identity.places import named_place
 from bmslink.errors import FrameError, SettingError
 from bmslink.model import Identity
+from bmslink.places import named_place
 from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, SettingsSnapshot, Slot
 from bmslink.settings.setting import Setting
 

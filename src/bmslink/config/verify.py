@@ -15,9 +15,9 @@ from bmslink.arguments import checked
 from bmslink.board import Board, on_board
 from bmslink.config.checks.check import refuse
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
-from bmslink.config.identity.places import Place, where
 from bmslink.config.records.moment import local
 from bmslink.config.records.open_changes import cut_off, regards, said_of, under_way
+from bmslink.places import Place, where
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import Value
 from bmslink.storage.journal import Journal, Open

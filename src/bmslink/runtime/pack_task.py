@@ -9,19 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from bmslink.board import Board
-from bmslink.config.identity.places import Place, where
+from bmslink.config import open_change
 from bmslink.config.outcome import Outcome
 from bmslink.control.decide.decision import Decision
 from bmslink.errors import BmsError, FrameError, LinkClosed, LinkTimeout, Refused
 from bmslink.link.turns import Preempted
 from bmslink.model import Identity, Reading, Switch
+from bmslink.places import Place, where
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.runtime.feed import Feed, PackEvent
 from bmslink.runtime.health import PackHealth, PackState, link_counters
@@ -79,13 +80,17 @@ class ServedPack:
         """When the task was seen at work last, s of the loop's clock."""
         self.other = ""
         """How the board that answers differs from the one that is meant; empty: it does not."""
+        self.neighbours: Callable[[], Iterable[ServedPack]] = tuple
+        """The packs of the same service, of which some may share its line."""
         self._feed = feed
         self._memory = PackMemory(plan, disk, partial(self.tell, "trouble", alarm=True))
         self._expected = None if accept else self._memory.expected()
         self._judge = PackJudge(plan, self._memory, disk, feed, self.tell)
         self._slow = SlowSet(plan.slow_interval, plan.target)
-        self._turns = PackTurns(plan.name, board)
+        self.turns = PackTurns(plan.name, board)
+        """Who may use the board now."""
         self._met = False
+        self._looking: asyncio.Task[None] | None = None
         self._untold = self._silent = 0
         self._outages = -1
         self._random = random.Random(plan.target)
@@ -111,7 +116,7 @@ class ServedPack:
         return self._judge
 
     def status(self) -> dict[str, Any]:
-        """What is known of it, without its reading; plain values."""
+        """How it is; without what it said, who it is, and what its policies decided."""
         file, now = self.plan.policies, asyncio.get_running_loop().time()
         return {
             "name": self.name,
@@ -122,8 +127,6 @@ class ServedPack:
             "slow_interval": self.plan.slow_interval,
             "policies": None if file is None else {"path": file.path, "sha256": file.sha256},
             "shadow": True,
-            "identity": None if self.identity is None else self.identity.to_dict(),
-            "decision": None if self.decision is None else self.decision.to_dict(),
         }
 
     def tell(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None:
@@ -139,20 +142,20 @@ class ServedPack:
         """The board for one command: polls wait, and one that is under way ends at the next frame
         boundary. Commands take turns in their order; switching off (`switch_off`) goes before all.
 
-        Raises `LinkClosed` where the pack is not reachable within `patience` seconds. What goes
-        wrong inside is raised as it is.
+        Raises `LinkClosed` where the pack is not reachable within `patience` seconds, `PortBusy`
+        while somebody else has its line. What goes wrong inside is raised as it is.
         """
-        async with self._turns.command(patience) as board:
+        async with self.turns.command(patience) as board:
             yield board
 
     @asynccontextmanager
-    async def aside(self, state: Aside) -> AsyncIterator[Board]:
-        """The board while somebody else has its line: nothing is polled, commands are refused, and
-        the policies see a pack that says nothing. `released`: the link is closed. Afterwards it is
-        asked who answers, and the settings are compared with those before. See `off_asked`.
+    async def aside(self, state: Aside, why: str) -> AsyncIterator[Board]:
+        """The board while somebody else has its line (`why`: who, and until when): nothing is
+        polled, commands are refused, and the policies see a pack that says nothing. `released`: the
+        link is closed. Afterwards it is asked who answers. See `off_asked`.
         """
-        async with self._turns.give(state, _PATIENCE) as board:
-            self._set(state, f"The line is {state}.")
+        async with self.turns.give(state, why, _PATIENCE) as board:
+            self._set(state, why)
             try:
                 yield board
             finally:
@@ -161,13 +164,16 @@ class ServedPack:
 
     async def switch_off(self, name: Switch, *, waive: Collection[str] = ()) -> Outcome:
         """Switch off, before everything else that is sent to this pack, and read back. Raises what
-        `bmslink.config.switch` raises."""
-        return await self._turns.switch_off(name, waive)
+        `bmslink.config.switch` raises, and `GateError` while a phone has the Bluetooth link."""
+        for other in self.neighbours():
+            if other.health.state == "lent" and other.place.same_line(self.place):
+                other.off_asked.set()
+        return await self.turns.switch_off(name, waive)
 
     @property
     def off_asked(self) -> asyncio.Event:
         """Set when somebody switches off: whoever has the line `aside` gives it back at once."""
-        return self._turns.off_asked
+        return self.turns.off_asked
 
     def confirm(self) -> bool:
         """A person says that the board that answers now is the one that is meant; whether another
@@ -181,9 +187,9 @@ class ServedPack:
 
     def stuck(self, now: float) -> bool:
         """Whether its task stopped turning; a silent pack is none, nor one with a command."""
-        if self._turns.aside is not None:
+        if self.turns.aside is not None:
             return False
-        longest = _COMMAND if self._turns.busy else _OPENING + _LONGEST_PAUSE
+        longest = _COMMAND if self.turns.busy else _OPENING + _LONGEST_PAUSE
         return now - self.turned > longest + 3 * self.plan.interval
 
     # -- the task --------------------------------------------------------------------------------
@@ -226,11 +232,11 @@ class ServedPack:
 
     async def _read(self) -> Reading:
         """One reading, when no command needs the board; given up and begun again for one."""
-        self._turns.open.set()
+        self.turns.open.set()
         await self._stand_back()
         while True:
             try:
-                async with self._turns.poll(), asyncio.timeout(_READING):
+                async with self.turns.poll(), asyncio.timeout(_READING):
                     return await self._ask()
             except Preempted:
                 continue
@@ -238,6 +244,23 @@ class ServedPack:
                 if isinstance(late, BmsError):
                     raise
                 raise LinkClosed(f"No reading was whole after {_READING:g} s.") from late
+
+    async def read(self) -> Reading:
+        """A reading for somebody who asks, as if it were polled: it gives way like a poll, and is
+        one for those who listen. Raises what `turn` raises, and what reading raises."""
+        asked = asyncio.get_running_loop().time()
+        await self.turns.require_open(_PATIENCE)
+        while True:
+            self.turns.require_ours()
+            try:
+                async with self.turns.poll(), asyncio.timeout(_READING):
+                    if self.reading is not None and (self.heard or 0.0) > asked:
+                        return self.reading  # the poll that was under way
+                    reading = await self._ask()
+            except Preempted:
+                continue
+            self.hear(reading, asyncio.get_running_loop().time())
+            return reading
 
     async def _stand_back(self) -> None:
         """A pack that stays silent asks less often where others wait for the same line."""
@@ -247,7 +270,7 @@ class ServedPack:
 
     async def _ask(self) -> Reading:
         link = self.board.link
-        if not self._met or link.outages != self._outages:
+        if not self._met or link.continuity.outages != self._outages:
             try:
                 self._meet(*await who_answers(self.board, self._expected))
             except (LinkTimeout, Refused, FrameError):
@@ -255,15 +278,15 @@ class ServedPack:
                 if self._untold < _UNTOLD or not link.received:
                     raise
                 self._met = True  # it may be one that never says it
-            self._outages = link.outages
+            self._outages = link.continuity.outages
         return await self.board.read()
 
     async def _look_slowly(self) -> None:
         """A piece of the slow set, if it is time and nobody waits."""
-        if self._turns.busy or not self._met or self._silent:
+        if self.turns.busy or not self._met or self._silent:
             return
         try:
-            async with self._turns.poll():
+            async with self.turns.poll():
                 whole = await self._slow.step(self.board, asyncio.get_running_loop().time())
         except Preempted:
             return
@@ -294,6 +317,7 @@ class ServedPack:
         self._met, self._untold = True, 0
         if known is None:
             self.place = where(self.board, ask=False)
+            self._looking = asyncio.create_task(self._tell_cut_off(identity))
         if other and other != self.other:
             self.other = other
             self.tell("board_replaced", self._replaced(), alarm=True, difference=other)
@@ -302,6 +326,15 @@ class ServedPack:
             self.tell("board_back", f"The board that is meant for {self.name} is back.")
         if not other and (self._expected is None or not self._judge.begun):
             self._take(identity)
+
+    async def _tell_cut_off(self, identity: Identity) -> None:
+        """Say what was cut off on this pack, perhaps because the service itself was killed."""
+        try:
+            told = await asyncio.to_thread(open_change, self.board, identity)
+        except BmsError as error:
+            told = str(error)
+        if told:
+            self.tell("change_cut_off", told, alarm=True)
 
     def _take(self, identity: Identity) -> None:
         """This board is the one that is meant."""
@@ -334,7 +367,7 @@ class ServedPack:
         self._silent = 0 if lost else self._silent + 1
         self._met = False
         if lost:
-            self._turns.open.clear()
+            self.turns.open.clear()
             self._slow.begin_anew()
         self._set("lost" if lost else "silent", str(error))
         self._judge.hear(None, now)
@@ -346,13 +379,13 @@ class ServedPack:
 
     def _failed(self, error: BaseException | None) -> None:
         self.health.failures += 1
-        self._turns.open.clear()
+        self.turns.open.clear()
         _log.debug("The mistake with %s:", self.name, exc_info=error)
         self._set("failed", f"bmslink made a mistake ({_cause(error)}): the pack starts anew.")
 
     def _set(self, state: PackState, error: str = "") -> None:
         """The state, and an event where it is new."""
-        old, self.health.error, self._turns.error = self.health.state, error, error
+        old, self.health.error, self.turns.error = self.health.state, error, error
         if state == old:
             return
         self.health.state, self.health.since = state, datetime.now(UTC)

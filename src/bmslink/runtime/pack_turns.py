@@ -9,8 +9,9 @@ from typing import Literal
 
 from bmslink.board import Board
 from bmslink.config import switch
+from bmslink.config.checks.check import refuse
 from bmslink.config.outcome import Outcome
-from bmslink.errors import LinkClosed
+from bmslink.errors import LinkClosed, PortBusy
 from bmslink.link.turns import Preemption, Turns, Urgency, preemptible, urgency
 from bmslink.model import Command, Switch
 
@@ -29,6 +30,8 @@ class PackTurns:
         """Set when somebody switches off: whoever has the line aside gives it back at once."""
         self.aside: Aside | None = None
         """Whether somebody else has the line."""
+        self.why_aside = ""
+        """Who has it, and until when, in a sentence."""
         self.error = ""
         """Why the pack cannot be reached, for messages."""
         self._name = name
@@ -47,20 +50,26 @@ class PackTurns:
     @asynccontextmanager
     async def command(self, patience: float) -> AsyncIterator[Board]:
         """The board for one command: polls wait, and one that is under way ends at the next frame
-        boundary. Raises `LinkClosed` where it is not reachable within `patience` seconds."""
-        if self.aside is not None:
-            raise LinkClosed(f"The line of {self._name} is {self.aside} now: take it back first.")
+        boundary. Raises `LinkClosed` where it is not reachable within `patience` seconds,
+        `PortBusy` while somebody else has the line."""
+        self.require_ours()
         with urgency(Urgency.COMMAND):
             self._interrupt()
             async with self._turns:
-                await self._require_open(patience)
+                await self.require_open(patience)
                 yield self._board
 
+    def require_ours(self) -> None:
+        """`PortBusy` while somebody else has the line."""
+        if self.aside is not None:
+            raise PortBusy(self.why_aside)
+
     @asynccontextmanager
-    async def give(self, aside: Aside, patience: float) -> AsyncIterator[Board]:
-        """The board while somebody else has its line; `released`: the link is closed inside."""
+    async def give(self, aside: Aside, why: str, patience: float) -> AsyncIterator[Board]:
+        """The board while somebody else has its line, `why` in a sentence; `released`: the link is
+        closed inside."""
         async with self.command(patience) as board:
-            self.aside = aside
+            self.aside, self.why_aside = aside, why
             self.off_asked.clear()
             try:
                 if aside == "released":
@@ -73,10 +82,7 @@ class PackTurns:
         """Switch off, before everything else, and read back."""
         self.off_asked.set()
         if self.aside == "released":
-            raise LinkClosed(
-                f"Nothing was sent: the link of {self._name} is released, and a phone may hold it. "
-                "Switch off there, or take the link back."
-            )
+            raise refuse(f"Nothing was sent. {self.why_aside}", "released")
         self._offs += 1
         self._no_offs.clear()
         try:
@@ -88,15 +94,26 @@ class PackTurns:
             if not self._offs:
                 self._no_offs.set()
 
+    async def offs_done(self) -> None:
+        """Wait until nothing is being switched off."""
+        await self._no_offs.wait()
+
     @asynccontextmanager
     async def poll(self) -> AsyncIterator[None]:
         """The turn for a poll: what is asked inside may end with `Preempted`."""
-        await self._no_offs.wait()
         with urgency(Urgency.POLL):
-            async with self._turns:
+            while True:
+                await self._no_offs.wait()
+                await self._turns.acquire()
+                if not self._offs:
+                    break
+                self._turns.release()  # while this waited, somebody began to switch off
+            try:
                 self._preemption.asked = False
                 with preemptible(self._preemption):
                     yield
+            finally:
+                self._turns.release()
 
     def _interrupt(self) -> None:
         """End a poll that is under way, at the next frame boundary."""
@@ -106,7 +123,8 @@ class PackTurns:
         except LinkClosed:  # its protocol is not known yet: nothing is under way
             return
 
-    async def _require_open(self, patience: float) -> None:
+    async def require_open(self, patience: float) -> None:
+        """Wait for the link; raises `LinkClosed`."""
         try:
             async with asyncio.timeout(patience):
                 await self.open.wait()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -22,13 +22,16 @@ from typing import Any
 
 from bmslink.board import Board
 from bmslink.errors import TargetError
-from bmslink.packs import find_pin
+from bmslink.link.transport import Pin
+from bmslink.packs import find_pin, read_pin
 from bmslink.runtime.feed import Feed, PackEvent
+from bmslink.runtime.jobs import finish_changes
 from bmslink.runtime.judging.disk import DiskQueue
 from bmslink.runtime.judging.pack_memory import PackDisk, default_folder
 from bmslink.runtime.notify import notify, watchdog_interval
 from bmslink.runtime.pack_task import ServedPack
 from bmslink.runtime.service_file import PackPlan, ServicePlan
+from bmslink.storage.credentials import credential
 from bmslink.storage.journal import Journal
 from bmslink.storage.state import StateFolder
 
@@ -38,6 +41,9 @@ _log = logging.getLogger(__name__)
 
 _LAST_WORDS = 5.0
 """How long the end waits for the disk, s."""
+
+_FINISHING = 60.0
+"""How long a change that is under way may take to end when its pack is to end, s."""
 
 MakeBoard = Callable[[PackPlan], Board]
 
@@ -59,9 +65,17 @@ class ReloadOutcome:
 
 def make_board(plan: PackPlan) -> Board:
     """The board of a pack, with the pin that its name has; it is not opened."""
-    pack = plan.named
-    pin = find_pin(None, pack.pin if pack is not None else None)
-    return Board(plan.endpoint, pin=pin, named=pack, tell=_log.info)
+    return Board(plan.endpoint, pin=_pin_of(plan), named=plan.named, tell=_log.info, tapped=True)
+
+
+def _pin_of(plan: PackPlan) -> Pin:
+    """The pin beside the name, else the one that systemd handed over as `pin.NAME`."""
+    if plan.named is None:
+        return find_pin(None)
+    handed = credential(f"pin.{plan.named.name}")
+    if plan.named.pin is None and handed is not None:
+        return find_pin(None, read_pin(str(handed)))
+    return find_pin(None, plan.named.pin)
 
 
 class Service:
@@ -91,7 +105,12 @@ class Service:
             self._packs[each.name] = self._serve(each, make(each))
 
     def _serve(self, plan: PackPlan, board: Board, *, accept: bool = False) -> ServedPack:
-        return ServedPack(plan, board, self.feed, self._disk, accept=accept)
+        pack = ServedPack(plan, board, self.feed, self._disk, accept=accept)
+        pack.neighbours = self._all
+        return pack
+
+    def _all(self) -> Iterable[ServedPack]:
+        return self._packs.values()
 
     @property
     def packs(self) -> Mapping[str, ServedPack]:
@@ -109,7 +128,11 @@ class Service:
         return task is not None and task.done()
 
     def status(self) -> dict[str, Any]:
-        """What `service status` shows; plain values."""
+        """All that is known; plain values."""
+        return {**self.about(), "packs": [pack.status() for pack in self._packs.values()]}
+
+    def about(self) -> dict[str, Any]:
+        """The same without the packs."""
         return {
             "schema": 1,
             "config": None if self.plan.path is None else str(self.plan.path),
@@ -119,7 +142,6 @@ class Service:
             "shadow": True,
             "remarks": list(self.plan.remarks),
             "listeners": len(self.feed),
-            "packs": [pack.status() for pack in self._packs.values()],
         }
 
     # -- running ---------------------------------------------------------------------------------
@@ -136,6 +158,7 @@ class Service:
             await self._stopping.wait()
         finally:
             notify("STOPPING=1")
+            await finish_changes(_FINISHING)
             await self._end(*self._tasks)
             self.feed.close()
             await self._disk.queue.flush(_LAST_WORDS)
@@ -204,6 +227,7 @@ class Service:
         removed = tuple(name for name in old if name not in new)
         added = tuple(name for name in new if name not in old)
         made = {name: self._make(new[name]) for name in (*added, *restarted)}
+        await finish_changes(_FINISHING)
         await self._end(*removed, *restarted)
         await self._disk.queue.flush(_LAST_WORDS)  # what is begun anew reads what was saved
         packs = {
@@ -224,6 +248,7 @@ class Service:
         return outcome
 
     def _tell(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None:
+        (_log.warning if alarm else _log.info)("%s", text)
         self.feed.publish("event", "", PackEvent(what, text, alarm, data))
 
 

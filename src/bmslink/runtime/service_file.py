@@ -4,7 +4,9 @@
 [service]
 socket = "/run/bmslink/bmslink.sock"   # where `bmslink` finds it; has a default
 tcp = "127.0.0.1:8720"                 # only where it is given; wants a token
-token_file = "/etc/bmslink/token"      # whose first line is the token
+token_file = "/etc/bmslink/token"      # with the token; made where there is none
+remote = false                         # true: tcp may be an address that other machines reach
+hosts = ["van.lan"]                    # names of this machine that requests over TCP may use
 interval = 1                           # s between two readings of a pack
 slow_interval = 600                    # s between two looks at settings, counters and identity
 policies = "lfp.toml"                  # for packs that name no file of their own
@@ -21,11 +23,12 @@ Everything wrong with the file is a `TargetError` that names the file and the li
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -37,7 +40,15 @@ from bmslink.packs import Interval, NamedPack, SlowInterval, config_files, find_
 from bmslink.storage.toml import Document, read_text
 from bmslink.target import resolve_each
 
-__all__ = ["PackPlan", "PolicyFile", "ServiceOptions", "ServicePlan", "load_plan", "service_path"]
+__all__ = [
+    "PackPlan",
+    "PolicyFile",
+    "ServiceOptions",
+    "ServicePlan",
+    "is_loopback",
+    "load_plan",
+    "service_path",
+]
 
 INTERVAL, SLOW_INTERVAL = 1.0, 600.0
 _MOST_PACKS = 4096
@@ -54,6 +65,10 @@ class ServiceOptions:
     """HOST:PORT; `None`: not over TCP."""
     token_file: str | None = None
     """Path of a file with the token for TCP."""
+    remote: bool = False
+    """Whether other machines may reach the port."""
+    hosts: tuple[str, ...] = ()
+    """Names of this machine, besides its addresses, that requests over TCP may use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +123,26 @@ class ServicePlan:
         return load_plan(*self.asked)
 
 
+_HostName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,253}$")]
+
+
 class _Service(msgspec.Struct, forbid_unknown_fields=True):
     socket: str | None = None
     tcp: str | None = None
     token_file: str | None = None
+    remote: bool = False
+    hosts: tuple[_HostName, ...] = ()
     interval: Interval = INTERVAL
     slow_interval: SlowInterval = SLOW_INTERVAL
     policies: str | None = None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine reach a port at this address."""
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def service_path() -> Path:
@@ -176,15 +204,19 @@ class _ServiceReader:
 
     def _checked(self, found: _Service) -> ServiceOptions:
         if found.tcp is not None:
+            key = ("service", "tcp")
             try:
-                split_host(found.tcp)
+                host, _ = split_host(found.tcp)
             except TargetError as exc:
-                raise self._document.wrong(("service", "tcp"), f"tcp: {exc}") from exc
+                raise self._document.wrong(key, f"tcp: {exc}") from exc
             if found.token_file is None:
+                raise self._document.wrong(key, "tcp needs token_file, a file with a token in it")
+            if not found.remote and not is_loopback(host):
                 raise self._document.wrong(
-                    ("service", "tcp"), "tcp needs token_file, a file with a token in it"
+                    key, f"other machines may reach {host}: remote = true says that this is meant"
                 )
-        return ServiceOptions(found.socket, found.tcp, found.token_file)
+        hosts = tuple(host.lower() for host in found.hosts)
+        return ServiceOptions(found.socket, found.tcp, found.token_file, found.remote, hosts)
 
     def all(self) -> list[PackPlan]:
         """Every pack of the file."""

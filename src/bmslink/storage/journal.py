@@ -16,6 +16,8 @@ import re
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +26,15 @@ from typing import Any
 from bmslink.errors import BmsError, GateError
 from bmslink.storage.chain import ChainLine, add, open_regular, read_lines
 
-__all__ = ["Journal", "JournalError", "JournalRefusal", "Open", "Transaction", "journal_path"]
+__all__ = [
+    "Journal",
+    "JournalError",
+    "JournalRefusal",
+    "Open",
+    "Transaction",
+    "acting_for",
+    "journal_path",
+]
 
 SCHEMA = 2
 _ROOM = 1 << 14
@@ -128,7 +138,7 @@ class Journal:
                 target=target,
                 pack=dict(pack),
                 changes=list(changes),
-                user=_user(),
+                **_actor(),
                 **why,
             )
         except JournalError as error:
@@ -309,6 +319,29 @@ def _damage_of(lines: Sequence[ChainLine]) -> str:
     if len(lines) > altered:
         told.append("records of the journal are missing")
     return " and ".join(told)
+
+
+_PEER: ContextVar[Mapping[str, Any] | None] = ContextVar("_PEER", default=None)
+"""For whom this program acts, where it is a service."""
+
+
+@contextmanager
+def acting_for(peer: Mapping[str, Any]) -> Iterator[None]:
+    """What begins inside is written down as asked for by this program: its `user` and `pid`, or its
+    `address`."""
+    token = _PEER.set(peer)
+    try:
+        yield
+    finally:
+        _PEER.reset(token)
+
+
+def _actor() -> dict[str, Any]:
+    peer = _PEER.get()
+    if peer is None:
+        return {"user": _user()}
+    asked = peer.get("user") or peer.get("address") or peer.get("uid")
+    return {"user": str(asked or _user()), "peer": dict(peer)}
 
 
 def _user() -> str:

@@ -97,7 +97,7 @@ def _checksum(fields: Mapping[str, Any]) -> str:
 def make_backup(
     target: str, identity: Identity, table: SettingsSnapshot, place: Mapping[str, Any] | None = None
 ) -> Backup:
-    """The board as it is now; `place` as `config.places` writes it, where that is known.
+    """The board as it is now; `place` as `bmslink.places` writes it, where that is known.
 
     Raises `FrameError` where it was read as what no board can hold.
     """

@@ -11,7 +11,6 @@ from bmslink.arguments import checked
 from bmslink.board import Board, on_board
 from bmslink.config.checks.check import refuse
 from bmslink.config.identity.fingerprint import fingerprint
-from bmslink.config.identity.places import where
 from bmslink.config.records.open_changes import (
     blocks_of,
     cut_off,
@@ -23,6 +22,7 @@ from bmslink.config.records.open_changes import (
 from bmslink.config.records.record import neither, read
 from bmslink.errors import BmsError, SettingError
 from bmslink.model import Identity
+from bmslink.places import where
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import Value
 from bmslink.storage.journal import Journal, Open

@@ -12,7 +12,6 @@ from bmslink.config.checks.cells import cells_of
 from bmslink.config.checks.check import refuse
 from bmslink.config.files.backup import Backup
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
-from bmslink.config.identity.places import Place, recorded_place, where
 from bmslink.config.records.last_change import LastChange, chemistry_of
 from bmslink.config.records.moment import local
 from bmslink.config.records.open_changes import By, regards
@@ -21,6 +20,7 @@ from bmslink.errors import TargetError
 from bmslink.link.transport import parse_target
 from bmslink.model import Identity, Switch
 from bmslink.packs import named
+from bmslink.places import Place, recorded_place, where
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import SWITCHES
 from bmslink.storage.journal import Journal, JournalError, Open

@@ -17,9 +17,9 @@ from bmslink.config.checks.check import refuse
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint
 from bmslink.config.identity.known_as import pack_of
 from bmslink.config.identity.locks import held_by_another, is_held
-from bmslink.config.identity.places import Place, place_of, recorded_place, where
 from bmslink.config.records.moment import local
 from bmslink.model import Identity
+from bmslink.places import Place, place_of, recorded_place, where
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.storage.journal import Journal, JournalError, JournalRefusal, Open, Transaction
 

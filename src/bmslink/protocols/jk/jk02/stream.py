@@ -155,8 +155,12 @@ class JKStream(Driver[JK02Frame]):
         return self.codec.decode(await self._next(CELLS, _STREAM_TIMEOUT)).values
 
     async def exchange(self, step: WriteCommand[JK02Frame]) -> JK02Frame | None:
-        """A stream must not be cut into, so the acknowledgement is taken out of it."""
-        left = _WRITE_TRIES
+        """A stream must not be cut into, so the acknowledgement is taken out of it. What is urgent
+        leaves the stream to whoever reads it."""
+        if step.urgent and step.answer is not None:
+            wait = _WRITE_TIMEOUT
+            return await self.link.send_aside(step.frame, step.answer, wait, step.leaving)
+        left = 1 if step.once else _WRITE_TRIES
         while True:
             self.link.discard()
             await self.link.send(step.frame)

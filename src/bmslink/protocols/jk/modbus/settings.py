@@ -13,7 +13,7 @@ from construct import Struct
 
 from bmslink.protocols.common.settings_map import SettingsMap, Slot
 from bmslink.protocols.jk.map import jk_map
-from bmslink.protocols.jk.modbus.map import SETTINGS
+from bmslink.protocols.jk.modbus.map import SETTINGS, Field
 from bmslink.protocols.jk.settings import INFO_ROWS, ROWS, SWITCH_WORD
 from bmslink.settings.setting import Evidence, Setting
 
@@ -30,11 +30,14 @@ _NAMES = frozenset(row.name for row in ROWS["32s"])
 
 
 @cache
-def _slot_of(field_name: str) -> Slot:
-    """The registers that hold a setting: every one of the native map has some.
+def _slot(first: int, fields: tuple[Field, ...]) -> Slot:
+    """The slot of these fields, made once: a layout's fast reader is compiled for the object."""
+    return Slot(address=first, layout=Struct(*(field.name / field.wire for field in fields)))
 
-    Made once: a layout's fast reader is compiled for the object.
-    """
+
+@cache
+def _slot_of(field_name: str) -> Slot:
+    """The registers that hold a setting: every one of the native map has some."""
     name = field_name if field_name in SETTINGS.starts else _WORD
     own = next(field for field in SETTINGS.fields if field.name == name)
     fields = [own]
@@ -43,8 +46,7 @@ def _slot_of(field_name: str) -> Slot:
         both = [f for f in SETTINGS.fields if register <= f.start and f.end <= register + 2]
         if len(both) == 2 and all(field.name in _NAMES for field in both):
             fields = both
-    layout = Struct(*(field.name / field.wire for field in fields))
-    return Slot(address=SETTINGS.base + fields[0].start, layout=layout)
+    return _slot(SETTINGS.base + fields[0].start, tuple(fields))
 
 
 def _row(row: Setting, slot: Slot) -> Setting:

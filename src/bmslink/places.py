@@ -12,7 +12,6 @@ import os
 import re
 import socket
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,9 +82,7 @@ def where(target: Endpoint | Board, *, ask: bool = True) -> Place:
     """
     seen: SeenDevice | None = None
     if isinstance(target, Board):
-        endpoint = target.target
-        with suppress(AttributeError):  # not open, and the protocol is not known yet
-            seen = target.link.transport.peer()
+        endpoint, seen = target.target, target.peer()
     else:
         endpoint = target
     marks: dict[str, tuple[str, ...]]

@@ -1,0 +1,121 @@
+"""What the service adds to a command, and what its interface needs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from bmslink.registry import ServiceAddress
+from bmslink.service_client import ServiceClient
+
+SERVED, ALONE = "sim://jbd?cells=16&seed=1", "sim://jbd?cells=16&seed=2"
+COMMANDS = (["read", "--json"], ["info", "--json"], ["settings", "show", "--json"])
+LISTENERS = 60
+_STREAM = b"GET /api/v1/stream HTTP/1.1\r\nhost: localhost\r\n\r\n"
+
+
+class Interface(NamedTuple):
+    """What the interface of one pack's service needs."""
+
+    calls: list[float]
+    """s of each GET, connection included."""
+    idle: int
+    """Bytes of memory of the process, with nobody listening."""
+    listening: int
+    """The same with all listeners."""
+    cpu: float
+    """Of one core, while all of them hear the pack once a second."""
+
+
+@contextlib.contextmanager
+def service(folder: Path) -> Iterator[ServiceAddress]:
+    """A service of one simulated pack in a process of its own."""
+    environment = _environment(folder)
+    command = [sys.executable, "-m", "bmslink", "serve", SERVED]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            if process.stdout is None:
+                raise RuntimeError("no output to wait for")
+            path = process.stdout.readline().split()[1]
+            time.sleep(2)  # it has read its pack by then
+            yield ServiceAddress(path, process.pid, "", folder)
+        finally:
+            process.terminate()
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    own = {"RUNTIME": "r", "JOURNAL": "j", "STATE": "s", "CONFIG": "none.toml"}
+    return {**os.environ, **{f"BMSLINK_{key}": str(folder / name) for key, name in own.items()}}
+
+
+def commands(folder: Path, rounds: int) -> Iterator[tuple[str, list[float], list[float]]]:
+    """Each command with its seconds on a pack of its own, and through the service."""
+    with service(folder):
+        for command in COMMANDS:
+            alone, through = _runner(folder, command, ALONE), _runner(folder, command, SERVED)
+            times: tuple[list[float], list[float]] = ([], [])
+            for _ in range(rounds):
+                for work, seen in zip((alone, through), times, strict=True):
+                    start = time.perf_counter()
+                    work()
+                    seen.append(time.perf_counter() - start)
+            yield command[0], *times
+
+
+def _runner(folder: Path, words: list[str], target: str) -> Callable[[], None]:
+    environment = _environment(folder)
+    split = 2 if words[0] == "settings" else 1
+    line = [sys.executable, "-m", "bmslink", *words[:split], target, *words[split:]]
+    return lambda: _run(line, environment)
+
+
+def _run(line: list[str], environment: dict[str, str]) -> None:
+    subprocess.run(line, env=environment, check=True, capture_output=True)
+
+
+def interface(folder: Path, calls: int, seconds: float) -> Interface:
+    """Ask a service again and again, then listen to it with many."""
+    with service(folder) as address:
+        return asyncio.run(_interface(address, calls, seconds))
+
+
+async def _interface(address: ServiceAddress, calls: int, seconds: float) -> Interface:
+    client = ServiceClient(address, "the pack")
+    idle, times = _memory(address.pid), []
+    for _ in range(calls):
+        start = time.perf_counter()
+        await client.ask("GET", "/api/v1/packs")
+        times.append(time.perf_counter() - start)
+        await asyncio.sleep(0.03)  # below the rate at which the service refuses
+    opened = [await asyncio.open_unix_connection(address.socket) for _ in range(LISTENERS)]
+    for _, writer in opened:
+        writer.write(_STREAM)
+    await asyncio.sleep(1)
+    cpu = _cpu(address.pid)
+    await asyncio.sleep(seconds)
+    cpu = (_cpu(address.pid) - cpu) / seconds
+    memory = _memory(address.pid)
+    for _, writer in opened:
+        writer.close()
+    return Interface(times, idle, memory, cpu)
+
+
+def _memory(pid: int) -> int:
+    """Resident bytes (Linux)."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _cpu(pid: int) -> float:
+    """Seconds of a processor so far (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,91 @@
+"""The service, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from bmslink.cli.render.backtest import duration
+from bmslink.cli.render.clean import clean
+
+if TYPE_CHECKING:
+    from bmslink.runtime.api.hosting import Listening
+
+__all__ = ["ready", "reloaded", "status"]
+
+
+def ready(listening: Listening) -> str:
+    """The line that other programs wait for."""
+    more = f" {listening.tcp}" if listening.tcp and listening.socket else ""
+    return f"ready {listening.at}{more}"
+
+
+def reloaded(found: Mapping[str, Any]) -> Iterator[str]:
+    """What a reload did."""
+    for word in ("added", "removed", "restarted"):
+        if names := found.get(word):
+            yield f"{word.capitalize()}: {clean(', '.join(map(str, names)))}."
+    kept = len(found.get("kept") or ())
+    yield f"{kept} pack{'s' * (kept != 1)} went on unchanged."
+    yield from (clean(str(remark)) for remark in found.get("remarks") or ())
+
+
+def status(found: Mapping[str, Any], socket: str) -> Iterator[str]:
+    """One service and its packs."""
+    uptime = duration(float(found.get("uptime") or 0.0))
+    yield clean(
+        f"bmslink {found.get('version')}, process {found.get('pid')}, running for {uptime}, "
+        f"at {socket}"
+    )
+    where = found.get("config")
+    yield clean(f"configuration: {where}" if where else "configuration: none, as it was started")
+    if found.get("tcp"):
+        yield clean(f"over TCP at {found['tcp']}, with the token in {found.get('token_file')}")
+    if not found.get("healthy", True):
+        yield "A pack's task has stopped turning: the service hangs; restart it."
+    for pack in found.get("packs") or ():
+        yield from _pack(pack)
+    yield from (clean(str(remark)) for remark in found.get("remarks") or ())
+
+
+def _pack(pack: Mapping[str, Any]) -> Iterator[str]:
+    health = pack.get("health") or {}
+    age = pack.get("age")
+    heard = "never read" if age is None else f"read {_ago(float(age))} ago"
+    state = f"{health.get('state')} since {_since(health.get('since'))}"
+    yield clean(f"  {pack.get('name')}: {state}, {heard}; {pack.get('target')}")
+    if health.get("error"):
+        yield clean(f"    {health['error']}")
+    if link := _link(health.get("link") or {}):
+        yield f"    link: {link}"
+    if policies := pack.get("policies"):
+        permits = pack.get("permits") or {}
+        words = ", ".join(f"{k} {'on' if v else 'OFF'}" for k, v in permits.items())
+        mode = "in shadow" if pack.get("shadow") else "enforced"
+        yield clean(f"    policies: {policies.get('path')}, {mode}: {words or 'no decision yet'}")
+
+
+def _link(link: Mapping[str, Any]) -> str:
+    requests, timeouts = int(link.get("requests") or 0), int(link.get("timeouts") or 0)
+    if not requests:
+        return ""
+    words = [f"{requests} requests", f"{timeouts} unanswered ({timeouts / requests:.1%})"]
+    if bad := link.get("checksum_errors"):
+        words.append(f"{bad} damaged frames")
+    if (openings := int(link.get("openings") or 0)) > 1:
+        words.append(f"opened {openings} times")
+    if (turnaround := link.get("turnaround")) is not None:
+        words.append(f"answers after {float(turnaround) * 1000:.0f} ms")
+    return ", ".join(words)
+
+
+def _ago(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
+
+
+def _since(text: object) -> str:
+    try:
+        return f"{datetime.fromisoformat(str(text)).astimezone():%Y-%m-%d %H:%M:%S}"
+    except ValueError:
+        return "?"

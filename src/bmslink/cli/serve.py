@@ -1,0 +1,147 @@
+"""`bmslink serve`: the service, which polls packs for months and lets other programs through."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bmslink.cli import options as o
+from bmslink.cli.log import start_logging
+from bmslink.cli.output import Session
+from bmslink.cli.serving import run_server
+from bmslink.errors import BmsError, TargetError
+
+if TYPE_CHECKING:
+    from bmslink.runtime.api.hosting import Listening
+    from bmslink.runtime.feed import FeedItem
+    from bmslink.runtime.service import Service
+
+__all__ = ["command"]
+
+
+def command(
+    ctx: typer.Context,
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TARGET]...", help="What to serve; else all packs of bmslink.toml."
+        ),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Another file than bmslink.toml in its usual place."),
+    ] = None,
+    system: Annotated[
+        bool,
+        typer.Option("--system", help="For the whole machine: members of its group may ask."),
+    ] = False,
+    loopback: Annotated[
+        bool,
+        typer.Option(
+            "--loopback", help="By a port of this machine and a token instead of a local socket."
+        ),
+    ] = False,
+) -> None:
+    """Poll packs until it is stopped, and let other programs ask; prints `ready` and where.
+
+    Ends cleanly on SIGTERM (exit code 0) and Ctrl-C (130); SIGHUP reads the file again. The other
+    commands find a served pack by themselves. `bmslink service install` has systemd run it.
+    """
+    from bmslink.runtime.api.hosting import host
+    from bmslink.runtime.service import Service
+    from bmslink.runtime.service_file import load_plan
+
+    session = o.session_of(ctx)
+    if session.trace is not None:
+        raise TargetError("serve records nothing; `bmslink capture` records a served pack too.")
+    start_logging(session)
+    plan = load_plan(targets or (), None if config is None else Path(config))
+    for remark in plan.remarks:
+        session.say(remark)
+
+    async def serve() -> None:
+        service = Service(plan)
+        with _signals(session, service):
+            async with asyncio.TaskGroup() as group:
+                telling = group.create_task(_tell(session, service))
+                await host(
+                    service,
+                    system=system,
+                    loopback=loopback or sys.platform == "win32",
+                    ready=lambda listening: _ready(session, service, listening),
+                )
+                telling.cancel()
+
+    with _telling_people(session):
+        run_server(serve())
+
+
+@contextlib.contextmanager
+def _telling_people(session: Session) -> Iterator[None]:
+    """What happens to the packs is worth a line, without -v too."""
+    log = logging.getLogger("bmslink.runtime")
+    if not session.json and not session.quiet and session.verbosity == 0:
+        log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.setLevel(logging.NOTSET)
+
+
+def _ready(session: Session, service: Service, listening: Listening) -> None:
+    from bmslink.cli.render.service import ready
+
+    if session.json:
+        session.record({"ready": listening.at, "packs": [*service.packs], **listening.to_dict()})
+    else:
+        session.write(ready(listening))
+        session.say(
+            f"Serves {', '.join(service.packs)}. Other commands find them by themselves; "
+            "`bmslink service status` shows how they are."
+        )
+
+
+async def _tell(session: Session, service: Service) -> None:
+    """Events as they come, for programs; people read the log."""
+    with service.feed.subscribe(kinds=["event"]) as news:
+        async for item in news:
+            if session.json:
+                session.record(_event(item))
+
+
+def _event(item: FeedItem) -> dict[str, object]:
+    return {"event": item.data.to_dict(), "pack": item.pack or None, "time": item.time}
+
+
+@contextlib.contextmanager
+def _signals(session: Session, service: Service) -> Iterator[None]:
+    """SIGTERM ends it, SIGHUP reads the file again; Ctrl-C is what it is for every command."""
+    loop = asyncio.get_running_loop()
+    reloads: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = loop.create_task(_reload(session, service))
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; not the main thread
+        loop.add_signal_handler(signal.SIGTERM, service.stop)
+        if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            loop.add_signal_handler(signal.SIGHUP, reload)
+    yield
+
+
+async def _reload(session: Session, service: Service) -> None:
+    """A file with a mistake changes nothing; the log says what became of it."""
+    with contextlib.suppress(BmsError):
+        outcome = await service.reload()
+        for remark in outcome.remarks:
+            session.say(remark)

@@ -1,0 +1,55 @@
+"""Routes that change what the service does. Those that change a pack are in `changes`.
+
+Each is in the journal with who asked, before it is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from bmslink.runtime.api.answers import answer
+from bmslink.runtime.api.peer import peer_of
+from bmslink.runtime.api.requests import command, service_of
+from bmslink.runtime.service import Service
+from bmslink.storage.journal import Journal
+
+__all__ = ["ROUTES", "journalled"]
+
+
+async def journalled(request: Request, what: str, **about: object) -> None:
+    """Write down who asked for what. Raises `JournalError`."""
+    add = partial(Journal().append, "service", what=what, peer=peer_of(request.scope).to_dict())
+    await asyncio.to_thread(add, **about)
+
+
+async def reload(request: Request) -> Response:
+    """Read the file again; only what changed starts anew. A file with a mistake changes nothing."""
+    await command(request)
+    await journalled(request, "reload")
+    outcome = await service_of(request).reload()
+    return answer(outcome.to_dict())
+
+
+async def stop(request: Request) -> Response:
+    """End the service, once this is answered."""
+    await command(request)
+    await journalled(request, "stop")
+    response = answer({"stopping": True})
+    response.background = BackgroundTask(_stop, service_of(request))
+    return response
+
+
+async def _stop(service: Service) -> None:
+    service.stop()
+
+
+ROUTES = (
+    Route("/api/v1/reload", reload, methods=["POST"]),
+    Route("/api/v1/stop", stop, methods=["POST"]),
+)

@@ -1,0 +1,354 @@
+"""A pack's line for others: lent, byte for byte, to a vendor's tool; given up, so that a phone can
+connect; listened to, for a recording.
+
+Meanwhile nothing is polled, and policies get no reading: to them the pack is blind, never good. The
+line comes back by itself when its time is over, and a lent one at once when something is switched
+off. Then the settings are compared with what they were before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bmslink.board import Board
+from bmslink.config.records.cut_off import settings_where_any
+from bmslink.errors import BmsError, LinkClosed, PortBusy, SettingError, TransportError, UsageError
+from bmslink.protocols.common.settings_map import SettingsSnapshot
+from bmslink.runtime.pack_task import ServedPack
+from bmslink.settings.setting import Value
+from bmslink.storage.journal import Journal, JournalError
+
+__all__ = ["LONGEST", "CaptureFeed", "Drift", "Lending", "Release", "drift_between"]
+
+LONGEST = 86400.0
+"""s that a line may be away."""
+_TICK = 0.5  # s between two looks whether the line is still there
+_MOST_BYTES = 1 << 20  # that wait for a guest who does not read
+_MOST_LINES = 10_000  # of a recording, that wait for who makes it
+_SIGN = 5.0  # s
+_REOPENINGS, _BETWEEN = 3, 2.0  # s
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A setting that is not as it was before somebody else had the line."""
+
+    key: str
+    title: str
+    unit: str
+    before: Value | None
+    after: Value | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def drift_between(before: SettingsSnapshot | None, after: SettingsSnapshot | None) -> list[Drift]:
+    """What differs between two readings of a board's settings, live ones aside."""
+    if before is None or after is None:
+        return []
+    old, new = before.values(), after.values()
+    slots = set(after.map.differing(before.image, after.image))
+    return [
+        Drift(row.key, row.title, row.unit, old.get(row.key), new[row.key])
+        for row in after.map.settings
+        if row.slot in slots and not row.live and old.get(row.key) != new[row.key]
+    ]
+
+
+class _Away:
+    """A line that somebody else has: how long, and what is found afterwards."""
+
+    def __init__(self, pack: ServedPack, seconds: float, whom: str) -> None:
+        if not 0 < seconds <= LONGEST:
+            raise UsageError(f"A line is given away for up to 24 h, not for {seconds:g} s.")
+        self.pack = pack
+        self.key = secrets.token_hex(8)
+        self.whom = whom
+        self.reason = ""
+        """Why it came back: `time`, `given back`, `off`, `lost`, `stopped`."""
+        self._seconds = seconds
+        self._over = asyncio.Event()
+        self._begin()
+
+    def _begin(self) -> None:
+        """The time begins to run when the line is handed over."""
+        self.until = datetime.now(UTC) + timedelta(seconds=self._seconds)
+
+    def end(self, reason: str) -> None:
+        """Have it back; the first reason counts."""
+        self.reason = self.reason or reason
+        self._over.set()
+
+    async def _watch_for_off(self) -> None:
+        await self.pack.off_asked.wait()
+        self.end("off")
+
+    async def _stay_away(self, alive: Callable[[], None]) -> None:
+        """Until it is over; `alive` raises `LinkClosed` where the line is gone."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._seconds
+        while not self._over.is_set():
+            if (left := due - loop.time()) <= 0:
+                self.end("time")
+                break
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(_TICK, left)):
+                    await self._over.wait()
+            try:
+                alive()
+            except LinkClosed:
+                self.end("lost")
+
+    async def _compare(self, board: Board, before: SettingsSnapshot | None) -> list[Drift]:
+        """What changed meanwhile; told as an event."""
+        try:
+            after = await settings_where_any(board, await board.identify())
+        except BmsError as error:
+            self.pack.tell(
+                "drift_unknown",
+                f"Whether its settings changed meanwhile is not known: {error}",
+                alarm=True,
+            )
+            raise
+        found = drift_between(before, after)
+        self.pack.settings = after or self.pack.settings  # that they changed is told here
+        told = ", ".join(f"{d.key} {d.before} -> {d.after} {d.unit}".rstrip() for d in found)
+        self.pack.tell(
+            "returned",
+            f"Its line is back ({self.reason}). "
+            + (
+                f"Its settings changed meanwhile: {told}."
+                if found
+                else "Its settings are as before."
+            ),
+            alarm=bool(found),
+            reason=self.reason,
+            drift=[each.to_dict() for each in found],
+        )
+        with suppress(JournalError):
+            await asyncio.to_thread(
+                Journal().append,
+                "service",
+                what="returned",
+                pack=self.pack.name,
+                reason=self.reason,
+                drift=[each.to_dict() for each in found],
+            )
+        return found
+
+
+class Lending(_Away):
+    """The line of a pack, lent byte for byte."""
+
+    def __init__(self, pack: ServedPack, seconds: float, whom: str) -> None:
+        super().__init__(pack, seconds, whom)
+        self._write: Callable[[bytes], Awaitable[None]] | None = None
+        self._out: asyncio.Queue[bytes] = asyncio.Queue()
+        self._waiting = 0
+
+    @property
+    def sentence(self) -> str:
+        """Why nothing can be asked of the pack now."""
+        return (
+            f"The line of {self.pack.name} is lent to {self.whom} until {self.until:%H:%M:%S} UTC. "
+            f"`bmslink service lend {self.pack.name} --end` gives it back."
+        )
+
+    async def send(self, data: bytes) -> None:
+        """Bytes from the guest. Raises `PortBusy` when the line is not the guest's."""
+        if self._write is None or self._over.is_set():
+            raise PortBusy(f"The line of {self.pack.name} is no longer lent ({self.reason}).")
+        await self._write(data)
+
+    def _take(self, data: bytes) -> None:
+        self._waiting += len(data)
+        if self._waiting > _MOST_BYTES:
+            self.end("not read")
+        else:
+            self._out.put_nowait(data)
+
+    async def lines(self) -> AsyncGenerator[dict[str, Any], None]:
+        """What the guest is told: when it begins, what comes, and how it ended. To stop reading
+        gives the line back."""
+        begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._have_away(begun))
+        task.add_done_callback(_heard)
+        try:
+            yield {"taken": True}
+            either: set[asyncio.Future[Any]] = {begun, task}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if begun.done():
+                yield {"begun": self.key, "until": self.until.isoformat()}
+            while not task.done():
+                data = asyncio.ensure_future(self._out.get())
+                await asyncio.wait({data, task}, timeout=_SIGN, return_when=asyncio.FIRST_COMPLETED)
+                if data.done():
+                    self._waiting -= len(data.result())
+                    yield {"rx": data.result().hex()}
+                    continue
+                data.cancel()
+                yield {"alive": True}
+            drift = await task
+            yield {"done": {"reason": self.reason, "drift": [each.to_dict() for each in drift]}}
+        finally:
+            self.end("given back")
+
+    async def _have_away(self, begun: asyncio.Future[None]) -> list[Drift]:
+        pack = self.pack
+        async with pack.turn() as board:
+            tap = board.tap
+            if tap is None:
+                raise SettingError(f"The line of {pack.name} cannot be lent.")
+            before = await settings_where_any(board, await board.who())
+        self._begin()
+        async with pack.aside("lent", self.sentence) as board:
+            watch = asyncio.create_task(self._watch_for_off())
+            try:
+                async with board.link.exclusive():
+                    with tap.lent(self._take):
+                        self._write = board.link.transport.write
+                        begun.set_result(None)
+                        await self._stay_away(board.link.alive)
+            finally:
+                watch.cancel()
+                self._write = None
+                board.link.continuity.pauses += 1  # another board may be there by now
+            if self.reason == "lost":
+                raise LinkClosed(
+                    f"The line of {pack.name} was lost while it was lent: whether its settings "
+                    "changed meanwhile is not known."
+                )
+            await pack.turns.offs_done()  # nothing of ours goes between its question and its frame
+            with board.guarding():
+                if board.driver.settings is not None:
+                    await board.driver.settings.new_line()
+                await board.driver.start()
+            return await self._compare(board, before)
+
+
+class Release(_Away):
+    """The Bluetooth link of a pack, given up for a while."""
+
+    @property
+    def sentence(self) -> str:
+        """Why nothing can be asked of the pack now."""
+        return (
+            f"The Bluetooth link of {self.pack.name} is given up until {self.until:%H:%M:%S} UTC, "
+            "and the phone holds it: use the phone's app, or close it and run `bmslink service "
+            f"release {self.pack.name} --end`."
+        )
+
+    async def run(self, begun: asyncio.Future[None]) -> None:
+        """Give it up, and have it back when it is over."""
+        pack = self.pack
+        if pack.board.target.scheme != "ble":
+            raise UsageError(
+                f"{pack.name} is not connected over Bluetooth; `bmslink service lend` hands its "
+                "line to another program."
+            )
+        async with pack.turn() as board:
+            before = await settings_where_any(board, await board.who())
+        self._begin()
+        async with pack.aside("released", self.sentence) as board:
+            begun.set_result(None)
+            await self._stay_away(lambda: None)
+            with suppress(BmsError):
+                await self._reopen(board)
+                await self._compare(board, before)
+
+    async def _reopen(self, board: Board) -> None:
+        """The phone may still hold it for a moment; later the pack's own task tries on."""
+        for left in reversed(range(_REOPENINGS)):
+            try:
+                await board.reopen()
+            except TransportError:
+                if not left:
+                    raise
+                await asyncio.sleep(_BETWEEN)
+            else:
+                return
+
+
+def _heard(task: asyncio.Task[Any]) -> None:
+    """Whoever asked may have gone before it ended."""
+    if not task.cancelled():
+        task.exception()
+
+
+class CaptureFeed:
+    """The bytes of a pack's line, for who records them elsewhere; passwords are blanked here."""
+
+    def __init__(self, pack: ServedPack) -> None:
+        self._pack = pack
+        self.key = secrets.token_hex(8)
+        self._over = asyncio.Event()
+        self._lines: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_MOST_LINES)
+        self._slow = False
+
+    def end(self) -> None:
+        """The recording is over."""
+        self._over.set()
+
+    def _put(self, line: bytes) -> None:
+        try:
+            self._lines.put_nowait({"line": json.loads(line)})
+        except asyncio.QueueFull:
+            self._slow = True
+            self._over.set()
+
+    @asynccontextmanager
+    async def _recording(self) -> AsyncIterator[None]:
+        board = self._pack.board
+        if board.tap is None:
+            raise LinkClosed(
+                f"{self._pack.name} cannot be recorded now: its protocol is not known."
+            )
+        writer = board.make_writer(_LineFile(self._put))
+        with board.tap.listening(writer.write):
+            yield
+        writer.close()
+
+    async def lines(self) -> AsyncGenerator[dict[str, Any], None]:
+        """The lines of the capture file, until `end` or until nobody reads them."""
+        async with self._recording():
+            yield {"key": self.key}
+            over = asyncio.ensure_future(self._over.wait())
+            try:
+                while not over.done():
+                    line = asyncio.ensure_future(self._lines.get())
+                    await asyncio.wait(
+                        {line, over}, timeout=_SIGN, return_when=asyncio.FIRST_COMPLETED
+                    )
+                    if line.done():
+                        yield line.result()
+                        continue
+                    line.cancel()
+                    yield {"alive": True}
+            finally:
+                over.cancel()
+        while not self._lines.empty():
+            yield self._lines.get_nowait()
+        if self._slow:
+            yield {"error": "The recording was not taken fast enough.", "kind": "LinkClosed"}
+
+
+class _LineFile(io.BytesIO):
+    """A file that hands each line on."""
+
+    def __init__(self, put: Callable[[bytes], None]) -> None:
+        super().__init__()
+        self._put = put
+
+    def write(self, data: Any, /) -> int:
+        self._put(bytes(data))
+        return len(data)

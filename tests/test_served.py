@@ -1,0 +1,254 @@
+"""A pack that a running service owns: programs get through it what they get without it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from pathlib import Path
+
+import pytest
+
+import bmslink
+from bmslink import config
+from bmslink.config.files.profile import parse_profile
+from bmslink.errors import (
+    GateError,
+    LinkTimeout,
+    PortBusy,
+    SettingError,
+    TargetError,
+    UsageError,
+)
+from bmslink.model import Command, Switch
+from bmslink.protocols import DRIVERS
+from bmslink.served_board import ServedBoard
+from bmslink.served_changes import ServedChanges
+from bmslink.storage.journal import Journal
+from served_support import served, until, writing
+
+JBD = "sim://jbd?gap=0&cells=4"
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BMSLINK_STATE", str(tmp_path / "state"))
+
+
+@pytest.mark.parametrize("protocol", DRIVERS)
+async def test_every_protocol_shows_the_same_through_a_service(protocol: str) -> None:
+    target = f"sim://{protocol}?gap=0&cells=8"
+    async with served(target) as service:
+        own = next(iter(service.packs.values())).board
+        async with bmslink.connect(target) as device:
+            assert isinstance(device.board, ServedBoard)
+            assert await device.inspect() == await own.inspect()
+            reading = await device.read()
+            assert (reading.protocol, len(reading.cell_voltages)) == (protocol, 8)
+            assert (await device.read()).time > reading.time
+            try:
+                held = await own.settings()
+            except SettingError as why:
+                with pytest.raises(SettingError) as told:
+                    await device.settings()
+                assert str(told.value) == str(why)
+                return
+            shown, direct = await device.settings(), bmslink.Settings(held)
+            still = [row.key for row in held.map.settings if not row.live]
+            assert [shown[key].to_dict() for key in still] == [
+                direct[key].to_dict() for key in still
+            ]
+
+
+async def test_a_tenfold_jbd_board_too() -> None:
+    """Its registers have other layouts than those of most."""
+    target = f"{JBD}&capacity=1000"
+    async with served(target), bmslink.connect(target) as device:
+        assert (await device.settings())["nominal_capacity"].value == 1000
+
+
+async def test_a_change_is_planned_shown_and_done_by_the_service() -> None:
+    async with served(JBD) as service, bmslink.connect(JBD) as device:
+        own = next(iter(service.packs.values())).board
+        direct = await config.draft(own, {"cell_ovp": 3.6})
+        plan = await device.plan({"cell_ovp": 3.6})
+        assert plan.to_dict() == direct.to_dict()
+        outcome = await device.apply(plan)
+        assert outcome.result == "done"
+        assert (await device.settings())["cell_ovp"].value == 3.6
+        (begun,) = [r for r in Journal().records() if r["event"] == "begin"]
+        assert begun["peer"]["pid"]
+        assert (await device.verify()).result == "holds"
+        undone = await device.undo()
+        assert undone.result == "done"
+        assert (await device.settings())["cell_ovp"].value == 3.65
+        assert (await device.resume()).result == "nothing"
+
+
+async def test_a_profile_and_a_backup_go_over_whole() -> None:
+    text = 'schema = 1\n[settings]\ncell_ovp = "3600 mV"\n[optional]\njk_smart_sleep = 1\n'
+    async with served(JBD), bmslink.connect(JBD) as device:
+        identity = await device.identify()
+        backup = config.make_backup(
+            str(device.target), identity, (await device.settings()).snapshot
+        )
+        plan = await device.plan(parse_profile(text))
+        assert [edit.new for change in plan.changes for edit in change.edits] == [3.6]
+        assert (await device.apply(plan)).result == "done"
+        back = await device.plan({}, raw=backup)
+        assert (await device.apply(back)).result == "done"
+        assert (await device.settings())["cell_ovp"].value == 3.65
+
+
+async def test_what_was_not_agreed_to_is_not_done() -> None:
+    async with served(JBD) as service, bmslink.connect(JBD) as device:
+        (pack,) = service.packs.values()
+        plan = await device.plan({"cell_ovp": 3.6})
+        async with pack.turn() as own:  # somebody else changes it meanwhile
+            assert (await config.apply(own, await config.draft(own, {"cell_ovp": 3.7}))).result
+        before = len([*Journal().records()])
+        with pytest.raises(GateError, match="Plan again") as refused:
+            await device.apply(plan)
+        assert [check.name for check in refused.value.checks] == ["unchanged"]
+        assert len([*Journal().records()]) == before
+        seen = []
+        outcome = await device.apply(plan, confirm=lambda new: seen.append(new) or True)
+        assert outcome.result == "done"
+        assert seen[0].changes[0].edits[0].old == 3.7
+
+
+async def test_a_refusal_comes_back_as_the_same_error() -> None:
+    async with served(JBD), bmslink.connect(JBD) as device:
+        plan = await device.plan({"cell_ovp": 9.9})
+        assert [check.name for check in plan.blocked] == ["limits"]
+        with pytest.raises(GateError, match="Nothing was sent"):
+            await device.apply(plan)
+        with pytest.raises(UsageError, match="no waiver"):
+            await device.plan({"cell_ovp": 3.6}, waive=["all"])
+        with pytest.raises(GateError, match="no clock"):
+            await device.set_clock()
+        with pytest.raises(UsageError, match="leave `journal` out"):
+            await device.plan({"cell_ovp": 3.6}, journal=Journal())
+        with pytest.raises(PortBusy, match="service lend"):
+            device.board.link.alive()
+
+
+async def test_a_client_that_dies_does_not_stop_a_change() -> None:
+    async with served(JBD) as service:
+        (pack,) = service.packs.values()
+        with service.feed.subscribe(kinds=["event"]) as news:
+            async with bmslink.connect(JBD) as device:
+                plan = await device.plan({"cell_ovp": 3.6})
+                client = asyncio.create_task(device.apply(plan))
+                await until(writing)
+                client.cancel()
+                await asyncio.gather(client, return_exceptions=True)
+                assert "service" in config.left_behind(device)
+            async with asyncio.timeout(120):
+                async for item in news:
+                    if item.data.what == "change":
+                        break
+        assert item.data.data["result"] == "done"
+        assert (await pack.board.settings()).values()["cell_ovp"] == 3.6
+
+
+async def test_the_service_ends_only_when_the_change_has_ended() -> None:
+    async with served(JBD) as service, bmslink.connect(JBD) as device:
+        plan = await device.plan({"cell_ovp": 3.6})
+        client = asyncio.create_task(device.apply(plan))
+        await until(writing)
+        service.stop()
+        assert (await client).result == "done"
+
+
+def test_all_that_config_does_on_a_board_is_done_by_the_service() -> None:
+    functions = {name: inspect.unwrap(getattr(config, name)) for name in config.__all__}
+    names = [
+        name
+        for name, function in functions.items()
+        if inspect.isfunction(function) and "device" in [*inspect.signature(function).parameters]
+    ]
+    changes = ServedChanges.__new__(ServedChanges)
+    for name in names:
+        assert changes.function(name), name
+    assert len(names) == 14
+
+
+async def test_off_goes_at_once_and_on_by_its_gates() -> None:
+    async with served(JBD) as service, bmslink.connect(JBD) as device:
+        frames = await config.rehearse_switch(device, Command(Switch.CHARGE, False))
+        assert [frame[2] for frame in frames] == [0xE1]
+        assert (await device.switch("charge", False)).result == "done"
+        assert (await device.read()).charging_allowed is False
+        assert (await device.switch("charge", True)).result == "done"
+        with pytest.raises(UsageError):
+            await device.switch("charge", False, waive=["nonsense"])
+        assert service.healthy
+
+
+async def test_a_service_that_hangs_says_what_to_do_about_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with served(JBD) as service, bmslink.connect(JBD) as device:
+        (pack,) = service.packs.values()
+        pid = device.board.served.service.pid
+
+        async def hang(*args: object, **more: object) -> None:
+            await asyncio.sleep(1000)
+
+        monkeypatch.setattr("bmslink.runtime.api.changes._request", hang)
+        with pytest.raises(LinkTimeout, match=f"kill -9 {pid}"):
+            await device.switch("discharge", False)
+        assert pack.health.state == "ok"
+
+
+async def test_two_protocols_or_another_address_of_a_place_are_told_apart(
+    tmp_path: Path,
+) -> None:
+    async with served(JBD) as service, bmslink.connect(JBD) as device:
+        board = device.board
+        board.target = bmslink.target.resolve("daly-a5+sim://")
+        with pytest.raises(TargetError, match="speaks jbd there, not daly-a5"):
+            await board.open()
+        assert service.healthy
+
+
+ROADS = ("ask", "look", "plan", "apply", "resume", "switch", "adjustment", "adjust")
+
+
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"frame": "dd5ae102"},
+        {"what": "everything", "switch": "all", "on": False},
+        {"what": 3, "switch": "charge", "on": "no"},
+        {"wanted": {"cell_ovp": [3.6]}, "on": 0},
+        {"profile": 3, "backup": {"slots": {}}, "agreed_to": 5, "clock": "soon"},
+        {"undo": {"since": "x"}, "waive": "all", "soc": "full"},
+        {"waive": ["all"], "switch": "charge", "on": True, "clock": "2026-05-01T12:00"},
+    ],
+)
+async def test_wishes_that_make_no_sense_are_refused_and_nothing_is_sent(
+    road: str, wish: dict[str, object]
+) -> None:
+    async with served(JBD) as service, bmslink.connect(JBD) as device:
+        (pack,) = service.packs.values()
+        sent: list[bytes] = []
+        with pack.board.tap.listening(lambda way, data: sent.append(data) if way == "tx" else None):
+            client = device.board._client
+            status, found = await client.ask("POST", f"/api/v1/packs/jbd/{road}", wish)
+        assert 400 <= status < 500, found
+        assert found["error"]
+        assert "mistake" not in found["error"]
+        assert not [frame for frame in sent if frame[1] == 0x5A and frame[2] not in (0, 1)]
+
+
+async def test_a_plan_of_another_fingerprint_is_not_done() -> None:
+    async with served(JBD), bmslink.connect(JBD) as device:
+        for wish in (
+            {"wanted": {"cell_ovp": 3.6}},
+            {"wanted": {"cell_ovp": 3.6}, "fingerprint": "x"},
+        ):
+            status, found = await device.board._client.ask("POST", "/api/v1/packs/jbd/apply", wish)
+            assert (status, found["kind"]) == (409, "GateError")
+        assert not [r for r in Journal().records() if r["event"] == "begin"]
