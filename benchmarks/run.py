@@ -1,7 +1,7 @@
 """All measurements, each beside something measured in the same run.
 
     python benchmarks/run.py [--quick] [decode] [wire] [config] [change] [many] [ble] [scan]
-                             [control] [backtest] [large] [serve] [start] [size]
+                             [control] [backtest] [large] [serve] [off] [start] [size]
 
 Contestants are interleaved round by round and medians are compared, so that a busy machine
 disturbs all alike. Ratios that differ by less than a third mean nothing. Peers need the
@@ -32,6 +32,7 @@ import finding
 import large
 import many
 import peers
+import served_off
 import serving
 import wire
 
@@ -262,6 +263,32 @@ def serve(console: Console, *, quick: bool) -> None:
     console.print(report)
 
 
+def off(console: Console, *, quick: bool) -> None:
+    """How soon an off that is asked of the service reaches the board."""
+    report = table(
+        f"Off through the service while {served_off.READERS} others read; target: p99 at most "
+        "10 ms after the exchange under way",
+        "protocol",
+        "ms in all",
+        "ms after it",
+        "p90",
+        "p99",
+        "offs",
+    )
+    times = 8 if quick else 40
+    with tempfile.TemporaryDirectory() as folder:
+        for protocol in served_off.QUIET:
+            found = served_off.measure(Path(folder), protocol, times)
+            after = sorted(found.after)
+            report.add_row(
+                protocol,
+                f"{statistics.median(found.whole) * 1e3:.1f}",
+                *(f"{after[round(at * (len(after) - 1))] * 1e3:.1f}" for at in (0.5, 0.9, 0.99)),
+                str(len(after)),
+            )
+    console.print(report)
+
+
 # ---------------------------------------------------------------------------------- start-up
 
 
@@ -324,6 +351,7 @@ SECTIONS = {
     "backtest": backtest,
     "large": largest,
     "serve": serve,
+    "off": off,
     "start": start,
     "size": size,
 }

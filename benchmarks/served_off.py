@@ -3,7 +3,7 @@
 The board is simulated here, behind a TCP port, and takes for every byte the time that a wire does;
 the service and the readers are processes of their own. What counts is the time from the end of the
 exchange that was under way when the off was asked for (JBD's off has a question of its own, which
-counts as one) until its frame arrives. `gap=0`: the quiet time that a board needs comes on top.
+counts as one) until its frame arrives, without the quiet time that the board needs in between.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from bmslink.simulation.listening import ClientLine
 from bmslink.simulation.serve import open_places
 from bmslink.simulation.transport import SimLine, make_device
 
-PROTOCOLS = ("daly-a5", "jk-modbus", "jbd")
+QUIET = {"daly-a5": 0.0, "jk-modbus": 0.032, "jbd": 0.0}
+"""Protocol -> the quiet time that its simulated board needs before each request, s."""
 READERS = 8
 
 
@@ -117,7 +118,7 @@ def _note(found: OffTimes, log: list[_Heard], asked: float, frame: bytes) -> Non
     at = next(n for n, heard in enumerate(log) if heard.data == frame)
     ready = max(asked, *(heard.at for heard in log[:at] if not heard.data), asked)
     found.whole.append(log[at].at - asked)
-    found.after.append(log[at].at - ready)
+    found.after.append(log[at].at - ready - QUIET[found.protocol])
 
 
 @contextlib.asynccontextmanager

@@ -23,6 +23,7 @@ from bmslink.errors import GateError, PortBusy
 from bmslink.protocols.jbd.framing import JBDFramer, read_request, write_request
 from bmslink.service_client import ServiceClient
 from bmslink.simulation.serve import serve
+from bmslink.storage.journal import Journal
 from served_support import served, until
 
 JBD = "sim://jbd?gap=0&cells=4"
@@ -44,7 +45,7 @@ class Guest:
         self.path = f"/api/v1/packs/{name}"
         self.got = bytearray()
         self.ended: dict[str, Any] = {}
-        self.key = ""
+        self.key = self.error = ""
 
     async def take(self, seconds: float) -> None:
         lines = self.client.lines("POST", f"{self.path}/lend", {"seconds": seconds, "to": "test"})
@@ -53,6 +54,7 @@ class Guest:
                 self.key = line.get("begun", self.key)
                 self.got += bytes.fromhex(line.get("rx", ""))
                 self.ended = line.get("done", self.ended)
+                self.error = line.get("error", self.error)
 
     async def send(self, data: str) -> int:
         status, _ = await self.client.ask("POST", f"{self.path}/lend/{self.key}", {"tx": data})
@@ -141,6 +143,10 @@ async def test_what_changed_meanwhile_is_told() -> None:
         assert told[0].what == "returned"
         assert told[0].alarm
         assert "cell_ovp 3.65 -> 3.6 V" in told[0].text
+        kept = [record for record in Journal().records() if record["event"] == "service"]
+        assert [record["what"] for record in kept] == ["lend", "returned"]
+        assert kept[0]["peer"]["pid"]
+        assert kept[1]["drift"] == [drift]
 
 
 async def _first(news: Any, count: int) -> AsyncIterator[Any]:
@@ -152,6 +158,19 @@ async def test_a_guest_that_goes_gives_the_line_back() -> None:
     async with lent() as (pack, _, task):
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        await until(lambda: pack.health.state == "ok")
+
+
+async def test_a_line_that_is_lost_meanwhile_is_told_of() -> None:
+    async with served(JBD) as service:
+        guest = Guest()
+        task = asyncio.create_task(guest.take(100))
+        await until(lambda: bool(guest.key))
+        (pack,) = service.packs.values()
+        pack.board.link._on_lost(None)
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        assert guest.error.startswith("The line of jbd was lost while it was lent")
         await until(lambda: pack.health.state == "ok")
 
 

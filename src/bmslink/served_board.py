@@ -7,6 +7,7 @@ one of these: the same to its user, who gets readings, settings, plans and outco
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -18,7 +19,7 @@ from urllib.parse import quote
 from bmslink import registry
 from bmslink.board import Board
 from bmslink.connection import MakeTransport
-from bmslink.errors import PortBusy, TargetError, TransportError
+from bmslink.errors import BmsError, PortBusy, TargetError, TransportError
 from bmslink.link.gatt import SeenDevice
 from bmslink.link.link import Link
 from bmslink.link.transport import Endpoint, Pin
@@ -131,9 +132,7 @@ class ServedBoard(Board):
             raise TransportError("The recording of this device is finished: connect anew.")
         status, found = await self._client.ask("GET", f"{self._path}/hello")
         if status != 200:
-            from bmslink.service_errors import error_of
-
-            raise error_of(found)
+            raise _error(found)
         if found.get("service") != "bmslink":
             raise TransportError(
                 f"What answers at {self.served.service.socket} is no service of bmslink. If none "
@@ -175,7 +174,11 @@ class ServedBoard(Board):
                 self._record.close()
 
     async def reopen(self) -> None:
-        """Greet it again."""
+        """Greet it again, or the service that has come in its place."""
+        found = registry.served_pack(self.served.name)
+        if found is not None:
+            self.served = found
+            self._client = ServiceClient(found.service, self.target.label)
         await self.open()
 
     # -------------------------------------------------------------------------------------- asking
@@ -194,8 +197,6 @@ class ServedBoard(Board):
 
         Raises the errors that it raised, as if they were raised here.
         """
-        from bmslink.service_errors import error_of
-
         if self._recording is not None:
             self._recording.check()
         path = f"{self._path}/{road}"
@@ -206,7 +207,7 @@ class ServedBoard(Board):
                     if isinstance(done, int) and isinstance(total, int):
                         self.progress(str(doing)[:20], done, total)
                 elif "error" in line:
-                    raise error_of(line)
+                    raise _error(line)
                 elif "done" in line:
                     return line["done"]
         raise TransportError(
@@ -325,6 +326,13 @@ class ServedBoard(Board):
         self._away("no frame is sent from")
 
 
+def _error(form: dict[str, Any]) -> BmsError:
+    """What was raised there; who only reads need not load what it takes."""
+    from bmslink.service_errors import error_of
+
+    return error_of(form)
+
+
 class _Recording:
     """The bytes of the service's line, as they come, in a file of this program."""
 
@@ -348,14 +356,10 @@ class _Recording:
         return self
 
     async def _take(self) -> None:
-        import json
-
-        from bmslink.service_errors import error_of
-
         try:
             async for line in self._client.lines("GET", f"{self._path}/capture"):
                 if "error" in line:
-                    raise error_of(line)
+                    raise _error(line)
                 self._key = str(line.get("key") or self._key)
                 if isinstance(piece := line.get("line"), dict):
                     self._file.write(json.dumps(piece, separators=(",", ":")).encode() + b"\n")

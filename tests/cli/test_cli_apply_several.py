@@ -12,9 +12,9 @@ import pytest
 
 import bmslink.cli.asking
 import bmslink.config
+from bmslink import places
 from bmslink.cli.several import at_once
 from bmslink.config import Outcome
-from bmslink.config.identity import places
 from bmslink.errors import GateError, RollbackError
 from bmslink.storage.journal import Journal
 from cli_support import Cli

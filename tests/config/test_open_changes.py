@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 import bmslink
+from bmslink import places
 from bmslink.config import (
     apply,
     cut_off_change,
@@ -24,7 +25,6 @@ from bmslink.config import (
     unfinished,
     verify,
 )
-from bmslink.config.identity import places
 from bmslink.config.identity.fingerprint import Fingerprint
 from bmslink.config.identity.locks import is_held, locked
 from bmslink.config.records import open_changes as oc

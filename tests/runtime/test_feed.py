@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from bmslink.errors import BmsError
-from bmslink.link.turns import Preempted, Preemption, Turns, Urgency, preemptible, urgency
+from bmslink.link.turns import (
+    Preempted,
+    Preemption,
+    Turns,
+    Urgency,
+    preemptible,
+    urgency,
+    yield_turn,
+)
 from bmslink.model import Reading
 from bmslink.runtime.feed import Feed, PackEvent
 from bmslink.runtime.judging.disk import DiskQueue
@@ -36,6 +44,7 @@ async def test_a_slow_listener_loses_the_oldest_and_is_told_how_many() -> None:
     assert len(feed) == 0
 
 
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there is no systemd")
 def test_systemd_gets_one_datagram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not notify("READY=1")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
@@ -92,9 +101,7 @@ async def test_a_turn_that_is_handed_to_somebody_who_is_cancelled_goes_on() -> N
     assert not turns.locked()
 
 
-def test_only_a_poll_that_allows_it_is_given_up() -> None:
-    from bmslink.link.turns import yield_turn
-
+async def test_only_a_poll_that_allows_it_is_given_up() -> None:
     ask = Preemption()
     ask.asked = True
     yield_turn()

@@ -17,12 +17,11 @@ __all__ = ["open_change", "warn"]
 
 def open_change(device: Board, identity: Identity | None = None) -> str | None:
     """What was cut off on an open device, in a sentence; `None`: nothing is known of one."""
+    from bmslink.served_board import ServedBoard
     from bmslink.storage.journal import Journal, JournalError
 
-    if device.elsewhere("open_change") is not None:  # the service's journal, not this user's
-        from bmslink.config import open_change as sentence
-
-        return sentence(device, identity)
+    if isinstance(device, ServedBoard):  # by the service's journal, not this user's
+        return device.open_change
     try:
         if not Journal().unfinished(quick=True):  # the usual case, and it need not load `config`
             return None

@@ -24,6 +24,7 @@ from bmslink.errors import BmsError, LinkClosed, PortBusy, SettingError, Transpo
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.runtime.pack_task import ServedPack
 from bmslink.settings.setting import Value
+from bmslink.storage.journal import Journal, JournalError
 
 __all__ = ["LONGEST", "CaptureFeed", "Drift", "Lending", "Release", "drift_between"]
 
@@ -134,6 +135,15 @@ class _Away:
             reason=self.reason,
             drift=[each.to_dict() for each in found],
         )
+        with suppress(JournalError):
+            await asyncio.to_thread(
+                Journal().append,
+                "service",
+                what="returned",
+                pack=self.pack.name,
+                reason=self.reason,
+                drift=[each.to_dict() for each in found],
+            )
         return found
 
 
@@ -172,6 +182,7 @@ class Lending(_Away):
         gives the line back."""
         begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._have_away(begun))
+        task.add_done_callback(_heard)
         try:
             yield {"taken": True}
             either: set[asyncio.Future[Any]] = {begun, task}
@@ -212,6 +223,11 @@ class Lending(_Away):
                 watch.cancel()
                 self._write = None
                 board.link.pauses += 1  # another board may be there by now
+            if self.reason == "lost":
+                raise LinkClosed(
+                    f"The line of {pack.name} was lost while it was lent: whether its settings "
+                    "changed meanwhile is not known."
+                )
             await pack.turns.offs_done()  # nothing of ours goes between its question and its frame
             with board.guarding():
                 if board.driver.settings is not None:
@@ -261,6 +277,12 @@ class Release(_Away):
                 await asyncio.sleep(_BETWEEN)
             else:
                 return
+
+
+def _heard(task: asyncio.Task[Any]) -> None:
+    """Whoever asked may have gone before it ended."""
+    if not task.cancelled():
+        task.exception()
 
 
 class CaptureFeed:

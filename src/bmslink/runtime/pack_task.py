@@ -224,8 +224,8 @@ class ServedPack:
         )
 
     async def _rest(self) -> None:
-        """A recording is over; its task goes on turning."""
-        self._set("ended", "The recording is over.")
+        """A recording is over, or cannot be played; its task goes on turning."""
+        self._set("ended", self.health.error or "The recording is over.")
         while True:
             self.turned = asyncio.get_running_loop().time()
             await asyncio.sleep(self.plan.interval)
