@@ -224,7 +224,7 @@ class ServedBoard(Board):
         return await self._identity("identify")
 
     async def _identity(self, what: str) -> Identity:
-        from bmslink.service_forms import of_form
+        from bmslink.service_values import of_form
 
         self.known = of_form(Identity, await self._ask(what))
         return self.known
