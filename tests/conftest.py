@@ -45,6 +45,7 @@ THOROUGH = {
     "test_hostile_text.py",
     "test_mutants.py",
     "test_old_files.py",
+    "test_ordinary_life.py",
     "test_pack.py",
     "test_progress.py",
     "test_sim_bus.py",

@@ -280,7 +280,7 @@ def test_parts_send_nothing_and_only_the_driver_performs() -> None:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
         }
         assert "exchange" not in calls or here == "protocols.base", here
-        if here.endswith((".writing", ".parts")):
+        if here.endswith((".writing", ".parts", ".switches")):
             assert not calls & sending, here
 
 

@@ -33,6 +33,7 @@ __all__ = ["FAULTS", "LIVES", "Fault", "Life", "Outcome", "Result", "live", "suf
 
 _ALL = (Mode.SHADOW, Mode.ENFORCE)
 _SETTLED, _CALM = 600.0, 30.0  # s: after so long without anything new, so long between readings
+_AROUND = 60.0  # s before and after a drop-out of the radio, in which every poll is made
 _LAST = {"lfp": 3.75, "nmc": 4.30, "lto": 2.85}
 """V of a cell that no fault may bring about."""
 
@@ -82,22 +83,32 @@ class _Loop:
         self.engine = Engine(
             self.policies, life.settings, acting=_ALL, sink=life.obeys, poll=life.poll
         )
-        self._silent_until = -1.0
+        self._gone = (math.inf, math.inf)
+        """The next drop-out of the radio, from when to when."""
+        self._drop_out(0.0)
         self.allowed = {"charge": True, "discharge": True}
+
+    def _drop_out(self, now: float) -> None:
+        """When the radio is gone next."""
+        if self.life.lost:
+            draw = self.world.draw
+            begins = now + draw.expovariate(self.life.lost / HOUR)
+            self._gone = (begins, begins + draw.uniform(8, 15))
 
     def beat(self, day: Day) -> None:
         """One poll; where nothing has happened for ten minutes only every sixth is made."""
         world, pack, life = self.world, self.world.pack, self.life
         if not go_on(world, life, life.poll, day):
             self._calm_since = world.now
-        calm = world.now - self._calm_since >= _SETTLED and not life.lost
+        if world.now > self._gone[1] + _AROUND:
+            self._drop_out(world.now)
+        near = world.now > self._gone[0] - _AROUND
+        calm = world.now - self._calm_since >= _SETTLED and not near
         if calm and self._calm and world.now % _CALM:
             return
         self.result.samples += 1
         self.result.highest = max(self.result.highest, *pack.volts)
-        if life.lost and world.draw.random() < life.lost * life.poll / HOUR:
-            self._silent_until = world.now + world.draw.uniform(8, 15)
-        if world.now < self._silent_until:
+        if self._gone[0] <= world.now < self._gone[1]:
             self.result.silent += 1
             decision = self.engine.tick(world.now)
         else:

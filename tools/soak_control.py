@@ -313,6 +313,7 @@ def tell(story: Story, seed: int, period: float) -> bool:
 
 # ------------------------------------------------------------------------------- the figures
 
+_PART = 10_000  # violations
 say = partial(print, flush=True)  # a soak of an hour is read while it runs
 
 
@@ -321,15 +322,19 @@ def _violated(seed: int, count: int, period: float, drop_outs: float) -> Tally:
 
 
 def _show_violations(chosen: argparse.Namespace) -> int:
-    """In as many processes as there may be, each with a seed of its own."""
+    """In parts, each with a seed of its own, in as many processes as there may be."""
     start = time.monotonic()
     tally = Tally()
-    seeds = range(chosen.seed, chosen.seed + chosen.jobs)
-    count = math.ceil(chosen.violations / chosen.jobs)
+    parts = math.ceil(chosen.violations / _PART)
+    seeds = range(chosen.seed, chosen.seed + parts)
+    count = math.ceil(chosen.violations / parts)
+    one = partial(_violated, count=count, period=chosen.period, drop_outs=chosen.drop_outs)
     with ProcessPoolExecutor(chosen.jobs) as pool:
-        one = partial(_violated, count=count, period=chosen.period, drop_outs=chosen.drop_outs)
         for part in pool.map(one, seeds):
             tally.add(part)
+            if time.monotonic() - start > 60 * chosen.minutes:
+                pool.shutdown(cancel_futures=True)
+                break
     say(
         f"violations: {tally.total} injected, {len(tally.missed)} missed; a sample every "
         f"{chosen.period:g} s, {tally.samples} samples, {tally.lost} lost, {tally.corrupted} "
@@ -362,6 +367,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--period", type=float, default=10.0, help="s between samples")
     parser.add_argument("--drop-outs", type=float, default=DROP_OUTS, help="share of polls, 0..1")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="no more violations then")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     chosen = parser.parse_args(arguments)
     bad = _show_violations(chosen) if chosen.violations else 0

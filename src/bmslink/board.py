@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -68,6 +68,13 @@ class Board(Connection):
             self.known: Identity | None = identity
             self._breaks = self.link.breaks
         return self._able(identity)
+
+    async def identify_anew(self) -> Identity:
+        """The same, of a board that may have been exchanged: nothing that the protocol's driver
+        remembers of the one before counts."""
+        async with self._turn:
+            self.driver.forget()
+        return await self.identify()
 
     _breaks = -1
     """Those of the link when it was last asked who answers."""
@@ -302,16 +309,25 @@ class Board(Connection):
         Raises `SettingError` where the protocol cannot, `Refused`, `LinkTimeout`, …
         """
         part = to_switch(self.driver, command.switch)
-        async with self._turn:
-            with self.guarding():
-                step = await part.command(command)
+
+        async def make() -> WriteCommand[Any]:
+            step = await part.command(command)
             transaction.note(
                 "switch",
                 switch=str(command.switch),
                 on=command.on,
                 others={str(other): on for other, on in step.others.items()},
             )
-            await self._transmit(replace(step, once=True))
+            return step
+
+        await self.order(make)
+
+    async def order(self, make: Callable[[], Awaitable[WriteCommand[Any]]]) -> bool:
+        """Send once what `make` gives, which may ask before; whether it was acknowledged."""
+        async with self._turn:
+            with self.guarding():
+                step = await make()
+            return await self._transmit(replace(step, once=True))
 
     async def _transmit(self, step: WriteCommand[Any]) -> bool:
         """Send it; whether it was acknowledged. After that a mistake of ours is as good as no
@@ -331,11 +347,13 @@ class Board(Connection):
         Raises `SettingError` where the protocol cannot, `Refused`, `LinkTimeout`, …
         """
         part = to_adjust(self.driver, wish)
-        async with self._turn:
-            with self.guarding():
-                step = await part.command(wish)
+
+        async def make() -> WriteCommand[Any]:
+            step = await part.command(wish)
             transaction.note("adjust", clock=str(wish.clock or ""), soc=wish.soc)
-            await self._transmit(replace(step, once=True))
+            return step
+
+        await self.order(make)
 
     async def clock(self) -> datetime | None:
         """What the board's clock shows; `None` where it does not say."""
@@ -344,7 +362,6 @@ class Board(Connection):
             with self.guarding():
                 self.link.alive()  # not every driver asks the board
                 return None if part is None else await part.clock()
-
 
     def peer(self) -> SeenDevice | None:
         """The radio module at the other side, while a Bluetooth connection is open."""

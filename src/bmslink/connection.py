@@ -96,6 +96,8 @@ class Connection:
         self._turn = Turns()  # codecs remember the latest question: one poll at a time
         self.known: Identity | None = None
         """Who it said it is since the link was opened last."""
+        self.openings: int = 0
+        """How often the link was opened: each time another board may answer."""
         self.on_progress: OnProgress | None = None
         """Is told how far a long piece of work is: what is done (`reading`, `writing`, `checking`,
         `waiting`), how much of it, and of how much: settings, or seconds of waiting. It is called
@@ -209,6 +211,7 @@ class Connection:
             self.target = await detect(self.target, pin=self._pin, tell=self._tell)
             self._build()
         self.known = None
+        self.openings += 1
         self._map, self._no_map = None, ""  # another board may answer now
         _log.info("%s is being opened.", self.target)
         try:

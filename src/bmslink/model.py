@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -232,7 +232,9 @@ class Reading:
             raise UsageError(f"This is no reading: {error}.") from error
         if found.time is not None and found.time.tzinfo is None:
             raise UsageError("This is no reading: its time has no zone.")
-        if not all(map(math.isfinite, _numbers(found))):
+        several = found.cell_voltages, found.cell_resistances, found.temperatures.values()
+        numbers = [getattr(found, name) for name in _SINGLE] + [v for s in several for v in s or ()]
+        if not all(map(math.isfinite, [v for v in numbers if v is not None])):
             raise UsageError("This is no reading: one of its numbers is none.")
         return found
 
@@ -258,6 +260,7 @@ class Reading:
 
 _CONDITION_LISTS = ("alarms", "protections", "faults")
 _CONDITIONS = frozenset(Condition)
+_SINGLE = [f.name for f in dataclasses.fields(Reading) if f.type in ("float | None", "int | None")]
 _SERIES = {"cell_voltages": "cell_voltage", "cell_resistances": "cell_resistance"}
 
 
@@ -266,13 +269,6 @@ def _conditions(names: Any) -> Any:
     if not isinstance(names, list | tuple):
         return names or ()
     return [n if isinstance(n, str) and n in _CONDITIONS else Condition.OTHER for n in names]
-
-
-def _numbers(found: Reading) -> Iterator[float]:
-    values: list[Any] = [getattr(found, f.name) for f in dataclasses.fields(found)]
-    for each in (found.cell_voltages, found.cell_resistances, found.temperatures.values()):
-        values += each or ()
-    return (v for v in values if isinstance(v, float | int))
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,63 @@ class SimulatedPack:
             self._device.pack.switch(_switch(switch), on)
 
     @checked(TargetError)
+    def set_limits(
+        self,
+        *,
+        cvl: float | None = None,
+        ccl: float | None = None,
+        dcl: float | None = None,
+        ttl: float = 10.0,
+    ) -> None:
+        """What charger and load obey for `ttl` seconds, at most a day; then they let no current
+        flow. `cvl` in V, `ccl` and `dcl` in A, 0 to 10000; what is not given limits nothing."""
+        given = {"cvl": cvl, "ccl": ccl, "dcl": dcl}
+        with self._device.lock:
+            limits = {name: value for name, value in given.items() if value is not None}
+            self._device.pack.around.give_limits(limits, ttl)
+
+    @checked(TargetError)
+    def ignore_commands(self, switch: str | None = None, *, acknowledged: bool = False) -> None:
+        """Commands to a switch (to all, if none is named) have no effect from now on, and unless
+        `acknowledged` no answer either. `repair("command_ignored")` or
+        `repair("command_no_effect")` ends it."""
+        name = "command_no_effect" if acknowledged else "command_ignored"
+        self.fault(name if switch is None else f"{name}:{switch}")
+
+    @checked(TargetError)
+    def delay_commands(self, seconds: float) -> None:
+        """Commands are acknowledged at once and obeyed later, 0.001 to 600 s."""
+        self.fault(f"command_late:{seconds!r}")
+
+    @checked(TargetError)
+    def reboot(self, *, forgets: bool = False, after: float = 0.0) -> None:
+        """The board restarts `after` so many seconds, is silent for two, and counts its uptime
+        from 0. It keeps its switches or `forgets` them: then all are on."""
+        self.fault(f"{'reboot_forgets' if forgets else 'reboot'}:{after!r}")
+
+    @checked(TargetError)
+    def second_host(self, after: float = 30.0) -> None:
+        """Another program switches on again what has been off for so many seconds."""
+        self.fault(f"second_host:{after!r}")
+
+    @checked(TargetError)
+    def disobey_limits(self) -> None:
+        """Chargers and loads take no notice of `set_limits`."""
+        self.fault("disobey")
+
+    @checked(TargetError)
+    def set_alternator(self, amps: float) -> None:
+        """An alternator charges with 1 to 1000 A beside the load, and follows limits slowly."""
+        self.fault(f"alternator:{amps!r}")
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What was counted: `load_dumps` (a charge FET opened under the current of an
+        alternator), `opened_under_load`, `commands` (frames with a switch in them), `boots`."""
+        with self._device.lock:
+            return self._device.pack.around.counters()
+
+    @checked(TargetError)
     def set_condition(self, condition: str, severity: str | None) -> None:
         """Report a condition (`cell_overvoltage`) as `alarm`, `protection` (opens the FETs it is
         about) or `fault`; `None` takes it back, and resets a trip whose cause is gone. What has no

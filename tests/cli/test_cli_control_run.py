@@ -90,6 +90,9 @@ def test_json_lines_are_marked_as_shadow(run: Cli, policies: str) -> None:
         assert each["schema"] == 1
         assert each["time"].endswith("Z")
         assert each["ccl"]["reasons"]
+        assert each["phase"] in ("bulk", "absorption", "float", "rebulk")
+        kinds = [each["cvl"], *each["cvl"]["reasons"]]
+        assert {kind["kind"] for kind in kinds} <= {"protect", "phase"}
 
 
 def test_without_shadow_it_is_refused_before_anything_is_opened(run: Cli, policies: str) -> None:
@@ -251,7 +254,9 @@ def test_status_while_it_runs_and_after(run: Cli, policies: str) -> None:
         assert f"{policies}, in shadow, process {process.pid}" in done.out
         assert "charge on  discharge on" in done.out
         assert "no host can move its switches" in done.out
+        assert "bulk charge" in done.out
         (told,) = run("control", "status", "--json").objects
+        assert (told["packs"][0]["phase"], told["packs"][0]["kinds"]["cvl"]) == ("bulk", "phase")
         assert told["running"] is True
         assert told["packs"][0]["limits"]["ccl"] > 0
         assert told["began"].endswith("Z")

@@ -292,7 +292,7 @@ async def test_the_board_that_answers_after_a_person_agreed_is_asked_who_it_is(
         def agree(plan: Plan) -> bool:
             nonlocal swapped
             swapped = True
-            device.link._answer_at -= 60  # a person took a minute
+            device.link.continuity.answered_at -= 60  # a person took a minute
             return True
 
         with patch.object(device.driver, "identify", identified):
@@ -350,5 +350,5 @@ async def test_after_an_outage_that_was_no_pause_who_answers_is_not_certain() ->
         assert not device.certain
         await device.who()
         assert device.certain
-        device.link.outages += 1
+        device.link.continuity.outages += 1
         assert not device.certain

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import bmslink
-import bmslink.protocols.jbd.writing as jbd_writing
+import bmslink.protocols.jbd.switches as jbd_switches
 from bmslink.board import Board
 from bmslink.config import apply, draft, rehearse_switch, resume, switch
 from bmslink.config.identity.known_as import pack_of
@@ -168,6 +170,35 @@ async def test_neither_lock_nor_journal_nor_an_unfinished_change(
         assert any("not in the journal" in note for note in outcome.notes)
 
 
+async def test_a_disk_that_hangs_delays_the_frame_by_a_moment_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where JBD does not show which FET is locked, the journal is asked before the frame."""
+    journal, released = Journal(tmp_path), threading.Event()
+    records = journal.records
+
+    def hanging(*args: Any, **more: Any) -> Any:
+        released.wait(20.0)
+        return records(*args, **more)
+
+    monkeypatch.setattr(jbd_switches, "_locks", lambda basic: None)
+    async with bmslink.connect(JBD).board as device:
+        write = device.link.transport.write
+
+        async def writing(data: bytes) -> None:
+            await write(data)
+            if data[1:4] == b"\x5a\xe1\x02":
+                released.set()
+
+        device.link.transport.write = writing
+        journal.records = hanging
+        begun = time.monotonic()
+        outcome = await switch(device, Command(CHARGE, False), journal=journal)
+        assert released.is_set()
+        assert time.monotonic() - begun < 5.0
+        assert "both are locked" in outcome.sentence
+
+
 async def test_a_journal_that_cannot_be_read_leaves_no_command_open(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
 
@@ -322,11 +353,11 @@ async def test_a_switch_that_did_not_switch_is_not_done(
     [(0, 0b11, 0), (1 << 12, 0b10, 1), (1 << 12, 0b01, 2), (1 << 12, 0, 3), (1, 0, 0)],
 )
 def test_jbd_shows_which_fet_is_locked(protection: int, state: int, locks: int) -> None:
-    assert jbd_writing._locks({"protection": protection, "state": state}) == locks
+    assert jbd_switches._locks({"protection": protection, "state": state}) == locks
 
 
 def test_jbd_does_not_show_it_while_a_protection_is_active() -> None:
-    assert jbd_writing._locks({"protection": 1 << 12 | 1, "state": 0}) is None
+    assert jbd_switches._locks({"protection": 1 << 12 | 1, "state": 0}) is None
 
 
 @pytest.mark.parametrize("remembered", [None, False, True])
@@ -338,7 +369,7 @@ async def test_jbd_keeps_the_other_lock_as_our_last_confirmed_command_left_it(
         if remembered is not None:
             for on in {False, remembered}:
                 await switch(device, Command(DISCHARGE, on), journal=journal)
-        monkeypatch.setattr(jbd_writing, "_locks", lambda basic: None)
+        monkeypatch.setattr(jbd_switches, "_locks", lambda basic: None)
         sent = spied(device)
         outcome = await switch(device, Command(CHARGE, False), journal=journal)
         lock = {None: 3, False: 3, True: 1}[remembered]

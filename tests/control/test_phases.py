@@ -203,3 +203,15 @@ def test_a_backtest_counts_the_phases() -> None:
     assert report.phase_seconds == {"absorption": 5.0, "bulk": 10.0, "float": 24.0}
     assert set(report.kind_seconds["cvl"]) == {"phase"}
     assert report.to_dict()["phase_seconds"]["float"] == 24.0
+
+
+def test_a_kind_of_a_later_version_is_taken_for_protection() -> None:
+    """What is not known throws nothing away that is saved beside it."""
+    run = Run(SOON, sink=True)
+    run(healthy(3.42, soc=100.0), 30)
+    saved = run.engine.save()
+    saved["ramps"]["cvl"]["kind"] = "equalise"
+    engine = Engine(SOON, acting=ALL, sink=True)
+    engine.load(saved, 0.0)
+    assert engine.save()["ramps"]["cvl"]["kind"] == "protect"
+    assert engine.tick(0.0).phase is FLOAT

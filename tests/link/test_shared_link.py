@@ -6,12 +6,13 @@ import asyncio
 import gc
 import io
 import json
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from test_serial import pty
 
 import bmslink
+from bmslink.control.act.actuators import prepare
 from bmslink.errors import LinkClosed, LinkTimeout, PortNotFound, TargetError
 from bmslink.link.shared_line import _lines
 from bmslink.link.transport import SCHEMES, Line, Scheme, Transport
@@ -146,6 +147,33 @@ async def test_a_silent_pack_does_not_spoil_its_neighbour(bus):
     assert isinstance(failed, LinkTimeout)
     assert failed.heard == "silence"  # not confused by the neighbour's frames
     assert len(reading.cell_voltages) == 8
+
+
+async def test_what_switches_off_goes_before_all_who_wait_for_the_line(bus):
+    """Also before the next tries of a question that nobody answers."""
+    first, second = two()
+    deaf = bmslink.connect("jbd+bus://b?address=9").board
+    daly = bmslink.connect("daly-a5+bus://b").board
+
+    async def poll(device):
+        while True:
+            with suppress(LinkTimeout):
+                await device.read()
+
+    async with first, second, deaf, daly:
+        charge = (await prepare(daly)).actuators["charge"]
+        tasks = [asyncio.ensure_future(poll(d)) for d in (first, second, deaf, daly) * 2]
+        loop = asyncio.get_running_loop()
+        for moment in range(5):
+            await asyncio.sleep(0.9 + 0.17 * moment)
+            called = loop.time()
+            assert (await charge.off(called + 3.0)).acknowledged
+            ours = [(at, data[2]) for at, kind, data in bus.diary if kind == "tx" and at >= called]
+            assert ours[0][1] == 0xDA, "nobody asks anything in between"
+            assert ours[0][0] - called <= JBD.timing.timeout + DalyA5.timing.gap
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_two_protocols_share_a_line_each_with_its_own_framer(bus):

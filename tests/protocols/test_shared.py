@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from construct import Bytes, Int16ub, Struct
+from construct import Bytes, BytesInteger, Int16ub, Struct
 
 import bmslink.protocols as protocols
-from bmslink.errors import LinkTimeout, SettingError, TargetError, UsageError
+from bmslink.errors import FrameError, LinkTimeout, SettingError, TargetError, UsageError
 from bmslink.model import Command, Identity, Switch
 from bmslink.protocols import load_driver
 from bmslink.protocols.abilities import (
@@ -20,6 +20,7 @@ from bmslink.protocols.abilities import (
     settings_of,
     switches_of,
 )
+from bmslink.protocols.common.fields import parse_value
 from bmslink.protocols.common.settings_map import (
     SeenSettings,
     SettingsMap,
@@ -47,6 +48,15 @@ def test_a_protocol_is_loaded_by_its_name(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(protocols.DRIVERS, "frob", "pathlib:Path")
     with pytest.raises(TypeError, match="pathlib:Path is no driver"):
         load_driver("frob")
+
+
+def test_a_layout_of_one_value_is_read_whole_or_refused() -> None:
+    """A layout that nothing has met: what is made of one is kept."""
+    layout = BytesInteger(3)
+    for _ in range(2):
+        assert parse_value(layout, b"\1\2\3", "a word") == 0x010203
+    with pytest.raises(FrameError, match="a word of 2 bytes does not fit"):
+        parse_value(layout, b"\1\2", "a word")
 
 
 def test_a_protocol_without_proof_writes_and_switches_nothing() -> None:

@@ -164,6 +164,30 @@ async def test_another_board_after_a_restart_of_the_service_is_found_too() -> No
             assert bench.service.packs["a"].health.state == state
 
 
+@pytest.mark.parametrize("protocol", ["jk02", "jbd", "daly-a5"])
+async def test_another_board_behind_the_same_adapter_is_found_before_it_is_judged(
+    protocol: str,
+) -> None:
+    bench = Bench(plan_of("a", protocol, policies=POLICIES))
+    plug = bench.plugs["a"]
+    first = plug.insert(protocol, cells=16, seed=1)
+    async with bench.running():
+        pack = bench.service.packs["a"]
+        await asyncio.sleep(20)
+        judged = []
+        assert pack.judge.policies is not None
+        step = pack.judge.policies.step
+        pack.judge.policies.step = lambda reading, now: judged.append(reading) or step(reading, now)
+        first.faults.enable("silent")
+        await asyncio.sleep(15)
+        plug.exchange(protocol, cells=14, seed=2)
+        judged.clear()
+        await asyncio.sleep(60)
+        assert pack.health.state == "replaced"
+        assert pack.status()["age"] <= 2
+        assert not judged
+
+
 async def test_a_mistake_in_one_pack_is_only_its_own_and_it_starts_anew(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -303,7 +327,7 @@ async def test_a_silent_pack_starves_nobody_on_its_line_and_off_does_not_wait_fo
         assert device is not None
         plug.insert("jk-modbus", address=[1, 2, 3])
         bench.plugs["p1"].users[0].lose()
-        await asyncio.sleep(40)
+        await asyncio.sleep(60)  # it was silent for long, so it rests up to half a minute
         assert bench.service.packs["p3"].health.state == "ok"
 
 

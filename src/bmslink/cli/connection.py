@@ -126,9 +126,7 @@ def connect_all(
         ]
     else:
         board_at(endpoints[0])  # what is wrong with the target is said before a file is made
-        devices = [
-            board_at(endpoints[0], record=record(), pin=pins[0], tell=tell, named=named[0])
-        ]
+        devices = [board_at(endpoints[0], record=record(), pin=pins[0], tell=tell, named=named[0])]
     if may_ask:
         show_progress(session, devices)
     return devices

@@ -68,7 +68,7 @@ class Job:
 def outages_of(device: Board) -> int:
     """The outages of a line by now, for a job that begins: `UNSURE` where another board may have
     taken the place of the one that was asked who it is."""
-    return device.link.outages if device.certain else UNSURE
+    return device.link.continuity.outages if device.certain else UNSURE
 
 
 async def watch(device: Board) -> tuple[Reading, float]:

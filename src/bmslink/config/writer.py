@@ -132,7 +132,7 @@ async def _write_one(job: Job, address: int, found: bytes | None, data: bytes) -
 
 def _doubtful(job: Job) -> bool:
     """Whether the line was silent for so long that another board may answer now."""
-    return job.outages != job.device.link.outages
+    return job.outages != job.device.link.continuity.outages
 
 
 async def _sure(job: Job) -> None:
@@ -140,7 +140,9 @@ async def _sure(job: Job) -> None:
     if not _doubtful(job):
         return
     await still_ours(job, (await job.device.settings(job.settings)).image)
-    job.outages = job.device.link.outages  # boards are silent about what they do not have as well
+    job.outages = (
+        job.device.link.continuity.outages
+    )  # boards are silent about what they do not have as well
 
 
 async def _write_back(
@@ -347,7 +349,7 @@ async def _reconnect(job: Job, error: BmsError) -> None:
                 "After the line was lost the board differs in what this change does not touch "
                 f"({told}): is it another one? It tells no serial number."
             ) from error
-        job.outages = job.device.link.outages
+        job.outages = job.device.link.continuity.outages
         job.transaction.note("reconnected", why=str(error))
         job.notes.append(f"The line was lost ({error}) and opened again.")
         job.lost = None

@@ -11,8 +11,9 @@ Reading + now ─▶ Qualifier ─▶ Sample ─▶ quantities ─▶ rules ─�
 ```
 
 Everything is one small mechanism (`rule.py`): a measured quantity beyond `trip` for a delay and
-some good samples, back inside `release` for a delay, lockout, latch. A policy is a row of numbers
-for it (`catalogue.py`, thresholds per chemistry in `thresholds.py`); a policy file overrides rows.
+some good samples, back inside `release` for a delay, lockout, latch. A policy is the numbers of one
+level for it; the levels of a quantity (warn, curve, trip, critical) are a record (`catalogue.py`,
+thresholds per chemistry in `thresholds.py`). A policy file overrides numbers (`fields.py`).
 
 Four rules hold everywhere:
 
@@ -40,13 +41,15 @@ async for reading in device.stream(interval=1.0):
 ```
 
 * `preset_policies(chemistry, use)`, `load_policies(path)` and `parse_policies(text, path)` give a
-  `PolicySet`; `PolicySet.changing` and `.adding` give another with the change. A row names its
+  `PolicySet`; `PolicySet.changing` and `.adding` give another with the change, `.records` has the
+  levels by quantity. A row names its
   quantity (`QUANTITIES`: name -> title, unit) and the gate outside of which it rests (`GATES`).
 * `engine.step(reading, now)` judges a reading, `engine.tick(now)` that none came; `now` is in
   seconds that never go back. `save` and `load` carry latches and heat over a restart.
 * `judge(readings, policies)` does the same for readings that have their `time`: a log
   (`Reading.from_dict` of each line of `read --json`), or some that a test makes up.
-* `Decision`: `charge`, `discharge`, `balance` (each `allowed` and its `reasons`), `limits` (V, A),
+* `Decision`: `charge`, `discharge`, `balance` (each `allowed` and its `reasons`), `limits` (V, A;
+  each with its `kind`: it protects, or is a phase), `phase` (of charging: a `ChargePhase`),
   `verdicts` (the policies that are not content), `events` (what changed), `to_dict()`. Nothing is
   carried out here.
 """
@@ -57,7 +60,8 @@ from typing import TYPE_CHECKING, Any
 
 from bmslink.control.decide.decision import Decision, Event, Limits, PolicyVerdict
 from bmslink.control.decide.engine import Engine
-from bmslink.control.decide.limits import Limit, Permit, Reason
+from bmslink.control.decide.lasting.phase import ChargePhase
+from bmslink.control.decide.limits import Kind, Limit, Permit, Reason
 from bmslink.control.decide.policy import (
     Action,
     Battery,
@@ -65,6 +69,7 @@ from bmslink.control.decide.policy import (
     Mode,
     OnMissing,
     Policy,
+    PolicyRecord,
     PolicySet,
     Reset,
     Severity,
@@ -81,17 +86,20 @@ __all__ = [
     "QUANTITIES",
     "Action",
     "Battery",
+    "ChargePhase",
     "Decision",
     "Demand",
     "Engine",
     "Event",
     "Judged",
+    "Kind",
     "Limit",
     "Limits",
     "Mode",
     "OnMissing",
     "Permit",
     "Policy",
+    "PolicyRecord",
     "PolicySet",
     "PolicyVerdict",
     "Quality",

@@ -42,12 +42,17 @@ def _was_curve(
     return {"release": release, "off_delay": off_delay, "min_off": "1 min", "lockout": lockout}
 
 
+_SOON = {"lockout": "3 in 15 min"}
 _WARM = {"trip": "80 %", "release": "60 %"}
 _ROWS: Mapping[str, Mapping[str, str]] = {
     "cell_overvoltage_derate": _was_curve("ov_derate_release", "1 min"),
     "cell_undervoltage_derate": _was_curve("uv_derate_release", "1 min"),
     "pack_overvoltage": {"inside_bms": "30 mV"},
     "deep_discharge": {"reset": "manual"},
+    "charge_overcurrent": _SOON,
+    "discharge_overcurrent": _SOON,
+    "charge_heat": _SOON,
+    "discharge_heat": _SOON,
     "charge_heat_warning": _WARM,
     "charge_heat_derate": _was_curve("85 %"),
     "discharge_heat_warning": _WARM,

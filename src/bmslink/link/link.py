@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from bmslink.errors import LinkClosed, LinkTimeout
-from bmslink.link.counters import AnswerTally, LinkCounters
+from bmslink.link.answers import AnswerTally, LateAnswers, Overheard
+from bmslink.link.counters import Continuity, LinkCounters
 from bmslink.link.framer import Drop, Frame, Framer, SkippedBytes, Value
 from bmslink.link.timing import Timing
 from bmslink.link.transport import Transport
@@ -27,17 +29,13 @@ F = TypeVar("F", bound=Frame)
 
 _log = logging.getLogger(__name__)
 
-_BY_WIRE = ("wrong baud rate, protocol or wiring", "is the BMS awake, wired (TX to RX)")
-_BY_RADIO = ("wrong protocol", "is the board behind the Bluetooth module awake")
 _MOST = 256
 """Frames that wait or make one answer; a device that never stops must not fill the memory."""
 _RECENT = 2048
 """Bytes that are kept to see what they look like where none of them was a frame."""
-_OUTAGE = 2
-_PAUSE = 3
-"""A pause of so many timeouts between two answers may be long enough to plug in another board."""
 _PATIENCE = 10
 """An answer of many frames may take this many times the timeout of one."""
+_LOOK = 0.02  # s: who waits longer than the quiet time looks so often whether a turn is urgent
 
 
 class Link(Generic[F]):
@@ -70,24 +68,16 @@ class Link(Generic[F]):
         """How many frames came."""
         self._frames: deque[F] = deque(maxlen=_MOST)
         self._turns = Turns()
+        self._overheard: Overheard[F] = Overheard()
         self._news = asyncio.Event()
         self._lost: Exception | None = None
         self._open = False
         self._awake = False
         self._last_byte = -1e9
         self._heard = 0
-        self._question: F | None = None
-        self._tries: list[float] = []  # when the question was sent, as long as nothing answers it
-        self._late_until = -1e9
-        self._missed = 0
-        self.outages: int = 0
-        """How often at least two tries in a row, of whatever questions, got no answer before one
-        did: long enough to put the plug into another board."""
-        self.pauses: int = 0
-        """How often there was a pause as long between two answers, also where nothing was asked."""
-        self._answer_at = -1e9
-        self.prompt: bool = False
-        """Whether the last answer came to the first try."""
+        self._late: LateAnswers[F] = LateAnswers()
+        self.continuity: Continuity = Continuity()
+        """Whether another board may have taken the place of the one that spoke."""
         self.counters: LinkCounters = LinkCounters()
         """How good this link is, since it was made."""
 
@@ -95,8 +85,8 @@ class Link(Generic[F]):
         """Open the transport; raises what it raises."""
         self._lost = None
         self._awake = False
-        self._answer_at = -1e9
-        self._tries = []
+        self.continuity.answered_at = -1e9
+        self._late.forget()
         self.framer.reset()
         self._frames.clear()
         await self.transport.open(self._on_data, self._on_lost)
@@ -107,6 +97,7 @@ class Link(Generic[F]):
         """Close the transport; may be called twice. A call that waits gets `LinkClosed`."""
         self._open = False
         self._news.set()
+        self._overheard.end()
         await self.transport.close()
 
     def _on_data(self, data: bytes) -> None:
@@ -127,11 +118,13 @@ class Link(Generic[F]):
             self.received_at = datetime.now(UTC)
             self.received += len(frames)
             self._frames.extend(frames)
+            self._overheard.hear(frames)
         self._news.set()
 
     def _on_lost(self, error: Exception | None) -> None:
         self._lost = error or LinkClosed("The other side closed the connection.")
         self._news.set()
+        self._overheard.end()
 
     def _check(self) -> None:
         if self._lost is not None:
@@ -169,10 +162,16 @@ class Link(Generic[F]):
         return True
 
     async def request(
-        self, frame: F, match: Callable[[F], bool], *, timeout: float | None = None
+        self,
+        frame: F,
+        match: Callable[[F], bool],
+        *,
+        timeout: float | None = None,
+        urgent: bool = False,
     ) -> F:
         """Send one frame and give back the first frame that `match`es."""
-        return (await self.collect(frame, match, lambda got: True, timeout=timeout))[0]
+        got = await self.collect(frame, match, lambda got: True, timeout=timeout, urgent=urgent)
+        return got[0]
 
     async def collect(
         self,
@@ -183,115 +182,109 @@ class Link(Generic[F]):
         timeout: float | None = None,
         quiet: float | None = None,
         retries: int | None = None,
+        urgent: bool = False,
+        leaving: Callable[[], None] | None = None,
     ) -> list[F]:
         """Send one frame and gather matching frames until `complete(them)`.
 
         Each frame may take `timeout`; with `quiet`, silence of that length after at least one
-        frame ends the answer as well (for devices that never say how many there are).
-        Raises `LinkTimeout` after the retries, `LinkClosed` when the line is gone.
+        frame ends the answer as well (for devices that never say how many there are). `urgent`:
+        it goes out as soon as the try that is in progress is over, and does not wait for late
+        answers, so its own answer must name what it answers. `leaving` is called when the first
+        byte is about to go out. Raises `LinkTimeout` after the retries, `LinkClosed` when the line
+        is gone.
         """
-        wait = self.timing.timeout if timeout is None else timeout
-        if retries is None:
-            retries = self.timing.retries if self._awake else self.timing.wake_retries
-        tally = AnswerTally(self._heard)
-        left = retries + 1
-        while left:
-            yield_turn()
-            async with self._turns, self.transport.turn() as heard:
-                self._last_byte = max(self._last_byte, heard)
-                self._begin(frame, wait)
-                while left:
-                    left -= 1
-                    got = await self._try(frame, match, complete, wait, quiet, tally)
-                    if got and (complete(got) or quiet is not None):
-                        self.prompt = left == retries
-                        self._answered()
-                        return got
-                    tally.got = max(tally.got, len(got))
-                    tries = retries + 1
-                    _log.info("%s: no answer to try %d of %d.", self.name, tries - left, tries)
-                    if self._outranked():
-                        break
-        raise self._timeout(tally)
+        yield_turn()
+        async with AsyncExitStack() as held:
+            await held.enter_async_context(self._turn(urgent=urgent))
+            wait = self.timing.timeout if timeout is None else timeout
+            if retries is None:
+                retries = self.timing.retries if self._awake else self.timing.wake_retries
+            tally = AnswerTally(self._heard)
+            late = LateAnswers[F]() if urgent else self._late  # it goes between, and leaves those
+            late.begin(frame, wait, self.timing)
+            for attempt in range(retries + 1):
+                while not (sent := await self._send_after_gap(frame, urgent, leaving)):
+                    await held.aclose()
+                    yield_turn()
+                    await held.enter_async_context(self._turn(again=True))
+                    late.begin(frame, wait, self.timing)
+                late.sent(asked_at := self._last_byte)
+                self.counters.requests += 1
+                if attempt == 0:  # what came before was the end of another answer
+                    tally.start = self._heard
+                got = await self._gather(match, complete, wait, quiet, tally, sent)
+                if got and (complete(got) or quiet is not None):
+                    self._awake = True
+                    self.continuity.answered(self.timing.timeout, prompt=attempt == 0)
+                    self.counters.answered(self.continuity.answered_at - asked_at)
+                    late.answered(self.timing)
+                    return got
+                self.continuity.missed += 1
+                self.counters.timeouts += 1
+                tally.got = max(tally.got, len(got))
+                _log.info("%s: no answer to try %d of %d.", self.name, attempt + 1, retries + 1)
+                if attempt < retries:
+                    yield_turn()
+            raise self._timeout(tally)
+
+    @asynccontextmanager
+    async def _turn(
+        self, *, urgent: bool = False, again: bool = False, listens: bool = False
+    ) -> AsyncIterator[None]:
+        """The line for us alone. A shared line comes first: who waits there must not keep
+        somebody urgent of the same pack behind it."""
+        async with (
+            self.transport.turn(listens=listens, urgent=urgent, again=again) as heard,
+            self._turns.taken(urgent=urgent, again=again),
+        ):
+            self._last_byte = max(self._last_byte, heard)
+            yield
 
     def _outranked(self) -> bool:
         """Whether somebody more urgent waits for this link, or for a line that it shares."""
         return self._turns.outranked() or self.transport.outranked()
 
-    async def _try(
-        self,
-        frame: F,
-        match: Callable[[F], bool],
-        complete: Callable[[list[F]], bool],
-        wait: float,
-        quiet: float | None,
-        tally: AnswerTally,
-    ) -> list[F]:
-        """Send it once and gather what comes."""
-        sent = await self._send_after_gap(frame)
-        self._tries.append(self._last_byte)
-        self.counters.requests += 1
-        if not tally.asked:  # what came before was the end of another answer
-            tally.start, tally.asked = self._heard, True
-        got = await self._gather(match, complete, wait, quiet, tally, sent)
-        if got and (complete(got) or quiet is not None):
-            self.counters.answered(asyncio.get_running_loop().time() - self._tries[-1])
-        else:
-            self._missed += 1
-            self.counters.timeouts += 1
-        return got
-
-    def _heard_answer(self) -> None:
-        now = asyncio.get_running_loop().time()
-        self.pauses += now - self._answer_at > _PAUSE * self.timing.timeout
-        self._answer_at, self._awake = now, True
-
     @property
     def breaks(self) -> int:
         """Grows with everything in which another board may have taken the place of the one that
         spoke: outages, pauses, also one that lasts until now."""
-        pause = asyncio.get_running_loop().time() - self._answer_at
-        return self.outages + self.pauses + (pause > _PAUSE * self.timing.timeout)
+        return self.continuity.breaks(self.timing.timeout)
 
-    def _begin(self, question: F, wait: float) -> None:
-        """A question will be sent; how long the answers to the one before may still come."""
-        if question == self._question:
-            recent = asyncio.get_running_loop().time() - _PATIENCE * wait
-            self._tries = [sent for sent in self._tries if sent > recent]
-            return
-        if self._tries and self.timing.anonymous:
-            self._late_until = self._tries[-1] + 2 * wait
-        self._question, self._tries = question, []
-
-    def _answered(self) -> None:
-        """An answer came. If it was that to the first try, the others will be just as late."""
-        self.outages += self._missed >= _OUTAGE
-        self._missed = 0
-        self._heard_answer()
-        if len(self._tries) > 1 and self.timing.anonymous:
-            slow = asyncio.get_running_loop().time() - self._tries[0]
-            self._late_until = self._tries[-1] + slow + self.timing.gap
-        self._tries = []
-
-    async def _send_after_gap(self, frame: F) -> bytes:
+    async def _quiet(self, until: float, *, urgent: bool) -> bool:
+        """Wait for the quiet time, and `until` then; False: somebody urgent goes first."""
         loop = asyncio.get_running_loop()
         self._check()
         # A late answer that is still coming in starts the gap anew, but a line that others keep
         # busy is never quiet: do not wait for that.
         latest = loop.time() + self.timing.gap + self.timing.timeout
-        while True:
+        while urgent or not self._outranked():
             now = loop.time()
-            until = max(min(self._last_byte + self.timing.gap, latest), self._late_until)
-            if until <= now:
-                break
-            await asyncio.sleep(until - now)
+            quiet = min(self._last_byte + self.timing.gap, latest)
+            if max(quiet, until) <= now:
+                return True
+            # beyond the quiet time, which all have to keep, somebody urgent may come
+            await asyncio.sleep(quiet - now if quiet > now else min(until - now, _LOOK))
             self._check()
+        return False
+
+    async def _send_after_gap(
+        self, frame: F, urgent: bool, leaving: Callable[[], None] | None
+    ) -> bytes:
+        """What was sent; nothing where somebody urgent goes first."""
+        if not await self._quiet(-math.inf if urgent else self._late.until, urgent=urgent):
+            return b""
         self.framer.reset()
         self._frames.clear()
-        data = self.framer.encode(frame)
         self.framer.expect(frame)
+        return await self._write(frame, leaving)
+
+    async def _write(self, frame: F, leaving: Callable[[], None] | None) -> bytes:
+        data = self.framer.encode(frame)
+        if leaving is not None:
+            leaving()
         await self.transport.write(data)
-        self._last_byte = loop.time()
+        self._last_byte = asyncio.get_running_loop().time()
         return data
 
     async def _gather(
@@ -320,40 +313,46 @@ class Link(Generic[F]):
         return got
 
     def _timeout(self, tally: AnswerTally) -> LinkTimeout:
-        heard = self._heard - tally.start
-        if tally.got:
-            return LinkTimeout(f"The answer stopped after {tally.got} frame(s).", "other")
-        if tally.others and tally.echoes == tally.others:
-            return LinkTimeout(
-                "Only our own request came back: the adapter echoes, and the BMS is silent.",
-                "other",
-            )
-        own = "" if self.address is None else f", none from address {self.address} (--address)"
-        if tally.others:
-            return LinkTimeout(
-                f"Only other frames came ({tally.others}){own}; another master or device may "
-                "share the line.",
-                "other",
-            )
         line = self.transport.line()
-        garbled, awake = _BY_RADIO if line and line.name.startswith("ble://") else _BY_WIRE
-        if heard:
-            return LinkTimeout(f"{heard} bytes came, but no valid frame: {garbled}.", "garbage")
-        asked = "and is this its protocol"
-        if self.address is not None:
-            asked = f"and are this its protocol and {self.address} its address (--address)"
-        elif self.addressed and garbled is _BY_WIRE[0]:
-            asked = "is this its protocol, and has it an address of its own (--address)"
-        return LinkTimeout(f"No answer: {awake}, {asked}?", "silence")
+        return tally.timeout(
+            heard=self._heard - tally.start,
+            radio=bool(line and line.name.startswith("ble://")),
+            address=self.address,
+            addressed=self.addressed,
+        )
 
-    async def send(self, frame: F) -> None:
+    async def send(
+        self,
+        frame: F,
+        *,
+        urgent: bool = False,
+        leaving: Callable[[], None] | None = None,
+    ) -> None:
         """Send a frame that has no answer of its own (a streaming protocol's trigger)."""
         yield_turn()
-        async with self._turns, self.transport.turn(listens=True):
-            self._check()
-            await self.transport.write(self.framer.encode(frame))
-            self._last_byte = asyncio.get_running_loop().time()
+        async with self._turn(listens=True, urgent=urgent):
+            await self._quiet(-math.inf, urgent=True)
+            await self._write(frame, leaving)
             self.counters.requests += 1
+
+    async def send_aside(
+        self,
+        frame: F,
+        match: Callable[[F], bool],
+        timeout: float,
+        leaving: Callable[[], None] | None = None,
+    ) -> F:
+        """Send a frame at once into a stream that somebody else may be reading, and give back the
+        first frame that `match`es; whoever reads the stream gets it as well."""
+        tally = AnswerTally(self._heard)
+        with self._overheard.waiting(match) as found:
+            await self.send(frame, urgent=True, leaving=leaving)
+            await asyncio.wait([found], timeout=timeout)
+            self._check()
+            if found.done():
+                return found.result()
+        self.counters.timeouts += 1
+        raise self._timeout(tally)
 
     async def next_frame(self, match: Callable[[F], bool], timeout: float) -> F:
         """The next matching frame of a device that streams by itself; others are dropped."""
@@ -363,7 +362,8 @@ class Link(Generic[F]):
             frame = self._frames.popleft()
             if match(frame):
                 self.counters.answers += 1
-                self._heard_answer()
+                self._awake = True
+                self.continuity.spoke(self.timing.timeout)
                 return frame
             tally.others += 1
         self.counters.timeouts += 1
@@ -386,8 +386,8 @@ class Link(Generic[F]):
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
-        """Inside, nobody else asks or sends here, nor on a line that is shared."""
-        async with self._turns, self.transport.turn(listens=True):
+        """Inside, nobody else asks or sends here, nor on a shared line."""
+        async with self._turn(listens=True):
             self._check()
             yield
 

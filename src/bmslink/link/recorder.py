@@ -47,10 +47,8 @@ class Recorder(Transport):
     async def write(self, data: bytes) -> None:
         try:
             self.writer.write("tx", data)
-        except TransportError:
-            await self.inner.write(data)  # switching off waits for no disk
-            raise
-        await self.inner.write(data)
+        finally:  # switching off waits for no disk
+            await self.inner.write(data)
 
     def peer(self) -> SeenDevice | None:
         return self.inner.peer()
@@ -61,8 +59,8 @@ class Recorder(Transport):
     def reached(self) -> str:
         return self.inner.reached()
 
-    def turn(self, *, listens: bool = False) -> AbstractAsyncContextManager[float]:
-        return self.inner.turn(listens=listens)
+    def turn(self, **how: bool) -> AbstractAsyncContextManager[float]:
+        return self.inner.turn(**how)
 
     def outranked(self) -> bool:
         return self.inner.outranked()

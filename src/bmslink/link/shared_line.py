@@ -190,8 +190,10 @@ class SharedTransport(Transport):
             raise LinkClosed("The line is not open.")
         await self._shared.write(self, data)
 
-    def turn(self, *, listens: bool = False) -> AbstractAsyncContextManager[float]:
-        return self._turn(listens=listens)
+    def turn(
+        self, *, listens: bool = False, urgent: bool = False, again: bool = False
+    ) -> AbstractAsyncContextManager[float]:
+        return self._turn(listens=listens, urgent=urgent, again=again)
 
     def outranked(self) -> bool:
         return self._shared is not None and self._shared.turns.outranked()
@@ -200,13 +202,13 @@ class SharedTransport(Transport):
         return 0 if self._shared is None else max(0, len(self._shared.users) - 1)
 
     @asynccontextmanager
-    async def _turn(self, *, listens: bool) -> AsyncIterator[float]:
+    async def _turn(self, *, listens: bool, urgent: bool, again: bool) -> AsyncIterator[float]:
         found = self._shared
         if found is None:
             yield _NEVER
             return
         self.listens = listens
-        async with found.turns:
+        async with found.turns.taken(urgent=urgent, again=again):
             found.speaker = self
             yield found.latest
 

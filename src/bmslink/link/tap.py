@@ -75,12 +75,12 @@ class Tap(Transport):
     def reached(self) -> str:
         return self.inner.reached()
 
-    def turn(self, *, listens: bool = False) -> AbstractAsyncContextManager[float]:
-        return self._turn(listens=listens)
+    def turn(self, **how: bool) -> AbstractAsyncContextManager[float]:
+        return self._turn(**how)
 
     @asynccontextmanager
-    async def _turn(self, *, listens: bool) -> AsyncIterator[float]:
-        async with self.inner.turn(listens=listens) as heard:
+    async def _turn(self, **how: bool) -> AsyncIterator[float]:
+        async with self.inner.turn(**how) as heard:
             yield max(heard, self._latest)
 
     def outranked(self) -> bool:

@@ -100,11 +100,14 @@ class Transport(ABC):
         empty where only one program at a time can reach it."""
         return ""
 
-    def turn(self, *, listens: bool = False) -> AbstractAsyncContextManager[float]:
+    def turn(
+        self, *, listens: bool = False, urgent: bool = False, again: bool = False
+    ) -> AbstractAsyncContextManager[float]:
         """One question with its answers, undisturbed by others who share the line.
 
         Gives the loop time of the latest byte on the line, either way. `listens`: who asks wants
-        to hear what the line brings outside of its turns as well.
+        to hear what the line brings outside of its turns as well. `urgent` ones go first; `again`:
+        the turn was given up for somebody more urgent.
         """
         return nullcontext(float("-inf"))
 

@@ -1,7 +1,8 @@
 """Who is next on a line: the most urgent of those who wait, and among equals the first.
 
-Switching off goes before every command, a command before every poll. What is being asked is
-never cut off: the next one goes at the frame boundary. However many commands come, polls are not
+Switching off goes before every command, a command before every poll. It never breaks into an
+exchange, because a half-heard question helps nobody, but it waits for no other exchange than the
+one in progress: the next one goes at the frame boundary. However many commands come, polls are not
 kept waiting for ever: what protects a pack lives on them.
 """
 
@@ -9,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from enum import IntEnum
 from types import TracebackType
@@ -70,14 +71,28 @@ class Turns:
         """Whether somebody waits who is more urgent than this task."""
         return any(self._waiting[: _URGENCY.get()])
 
-    async def acquire(self) -> None:
-        """Wait for the turn."""
+    @asynccontextmanager
+    async def taken(self, *, urgent: bool = False, again: bool = False) -> AsyncIterator[None]:
+        """One turn. `urgent`: it switches a current off, whatever this task does otherwise.
+        `again`: it was given up for somebody more urgent, so it is the first of its equals."""
+        await self.acquire(Urgency.OFF if urgent else None, again=again)
+        try:
+            yield
+        finally:
+            self.release()
+
+    async def acquire(self, value: Urgency | None = None, *, again: bool = False) -> None:
+        """Wait for the turn; `value` is how urgent it is, if not as this task is."""
         if not self._held:
             self._held = True
             return
-        waiting, loop = self._waiting[_URGENCY.get()], asyncio.get_running_loop()
+        waiting = self._waiting[_URGENCY.get() if value is None else value]
+        loop = asyncio.get_running_loop()
         mine = _Waiter(loop.create_future(), loop.time())
-        waiting.append(mine)
+        if again:
+            waiting.appendleft(mine)
+        else:
+            waiting.append(mine)
         try:
             await mine.turn
         except BaseException:

@@ -250,6 +250,9 @@ class Driver(ABC, Generic[F]):
     async def start(self) -> None:
         """Called once after the link is open, before anything else."""
 
+    def forget(self) -> None:
+        """Another board may answer by now: who it is, is asked and not remembered."""
+
     # ---------------------------------------------------------------------------------- parts
 
     settings: SettingsAccess[F] | None = None
@@ -276,9 +279,9 @@ class Driver(ABC, Generic[F]):
         return await self._perform(step, self.codec)
 
     async def perform_apart(self, step: WriteCommand[F]) -> bool:
-        """The same in the middle of somebody else's questions: nothing that the codec remembers
-        of those is touched."""
-        return await self._perform(step, self.make_codec(self.options))
+        """The same at once, in the middle of somebody else's questions: nothing that the codec
+        remembers of those is touched."""
+        return await self._perform(replace(step, urgent=True), self.make_codec(self.options))
 
     async def _perform(self, step: WriteCommand[F], codec: Codec[F]) -> bool:
         codec.decode(step.frame, sent=True)
@@ -286,6 +289,7 @@ class Driver(ABC, Generic[F]):
             self.link.alive()
             kept.append(self.link.framer.encode(step.frame))
             return False
+        self.sending(step)
         answer = await self.exchange(step)
         if answer is not None:
             self._check(step, codec.decode(answer))
@@ -307,13 +311,25 @@ class Driver(ABC, Generic[F]):
         """Whether this task is inside `collecting`."""
         return self in _DRY_RUNS.get()
 
+    def sending(self, step: WriteCommand[F]) -> None:
+        """A step is next to leave: for parts that remember what they sent."""
+        return
+
     async def exchange(self, step: WriteCommand[F]) -> F | None:
         """Send a step's frame and give back what acknowledges it."""
         if step.answer is None:
-            await self.link.send(step.frame)
+            await self.link.send(step.frame, urgent=step.urgent, leaving=step.leaving)
             return None
-        retries = 0 if step.once else None
-        return (await self.link.collect(step.frame, step.answer, bool, retries=retries))[0]
+        return await self.send_step(step, step.answer, 0 if step.once else None)
+
+    async def send_step(
+        self, step: WriteCommand[F], answer: Callable[[F], bool], retries: int | None
+    ) -> F:
+        """Send a step's frame, at most `retries` times more, and give back what answers it."""
+        got = await self.link.collect(
+            step.frame, answer, bool, retries=retries, urgent=step.urgent, leaving=step.leaving
+        )
+        return got[0]
 
     def _check(self, step: WriteCommand[F], record: Record) -> None:
         if record.role == "refusal":

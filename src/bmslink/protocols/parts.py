@@ -201,12 +201,16 @@ class Switches(Generic[F]):
         raise SettingError(self.can(command.switch).reason)
 
     async def off_command(
-        self, switch: Switch, remembered: Callable[[Switch], bool | None]
+        self,
+        switch: Switch,
+        remembered: Callable[[Switch], bool | None],
+        fresh: float = 0.0,
     ) -> WriteCommand[F]:
         """The frame that switches off; at most one question goes before it.
 
         `remembered` gives how our last confirmed command left a switch, where the frame sets
-        another one as well and the board does not show how that is set.
+        another one as well and the board does not show how that is set. What a board showed less
+        than `fresh` seconds ago is not asked for again.
         """
         return await self.command(Command(switch, False))
 

@@ -222,7 +222,7 @@ class Lending(_Away):
             finally:
                 watch.cancel()
                 self._write = None
-                board.link.pauses += 1  # another board may be there by now
+                board.link.continuity.pauses += 1  # another board may be there by now
             if self.reason == "lost":
                 raise LinkClosed(
                     f"The line of {pack.name} was lost while it was lent: whether its settings "

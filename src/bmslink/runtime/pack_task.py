@@ -270,7 +270,7 @@ class ServedPack:
 
     async def _ask(self) -> Reading:
         link = self.board.link
-        if not self._met or link.outages != self._outages:
+        if not self._met or link.continuity.outages != self._outages:
             try:
                 self._meet(*await who_answers(self.board, self._expected))
             except (LinkTimeout, Refused, FrameError):
@@ -278,7 +278,7 @@ class ServedPack:
                 if self._untold < _UNTOLD or not link.received:
                     raise
                 self._met = True  # it may be one that never says it
-            self._outages = link.outages
+            self._outages = link.continuity.outages
         return await self.board.read()
 
     async def _look_slowly(self) -> None:
@@ -295,9 +295,11 @@ class ServedPack:
 
     def _looked(self) -> None:
         identity, new, old = self._slow.identity, self._slow.settings, self.settings
-        if identity is not None:
-            other = "" if self._expected is None else self._memory.differs(self._expected, identity)
-            self._meet(identity, other)
+        if identity is not None and self._expected is not None:
+            if self._memory.differs(self._expected, identity):
+                self._met = False  # asked again before the next reading, with more care
+                return
+            self._meet(identity, "")
         changed = [] if self.other else changed_settings(old, new)
         if new is not None and not self.other:
             self.settings = new

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from bmslink.errors import TargetError
 from bmslink.protocols import load_driver
 from bmslink.simulation.pack.pack import Pack
-from bmslink.simulation.responder import Answer, Responder, responder_class
+from bmslink.simulation.responder import Answer, Responder, hear, responder_class, speak
 
 __all__ = ["Bus"]
 
@@ -51,7 +51,7 @@ class Bus:
 
     def receive(self, data: bytes) -> list[Answer]:
         """Bytes from the client; what those that are meant answer."""
-        return [answer for member in self.members for answer in member.receive(data)]
+        return [answer for member in self.members for answer in hear(member, data)]
 
     def stream(self) -> bytes:
         """What the devices say by themselves, one after the other."""
@@ -59,7 +59,7 @@ class Bus:
 
     def pushes(self) -> list[Answer]:
         """The same, each piece in its time."""
-        return [answer for member in self.members for answer in member.pushes()]
+        return [answer for member in self.members for answer in speak(member)]
 
     def other_request(self, turn: int) -> bytes:
         """Another master asks one device after the other."""

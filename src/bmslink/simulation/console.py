@@ -9,7 +9,9 @@ from typing import NamedTuple, Protocol
 from bmslink.errors import BmsError, TargetError
 from bmslink.model import Condition, Switch
 from bmslink.simulation.pack.pack import Pack
+from bmslink.simulation.pack.surroundings import HAPPENINGS, LIMITS
 from bmslink.simulation.transport import SimDevice
+from bmslink.simulation.wire import FAULTS
 
 __all__ = ["COMMANDS", "Faults", "execute", "execute_on", "raised"]
 
@@ -97,7 +99,11 @@ def _condition(text: str) -> Condition:
     return Condition(_choice(text, "The condition", tuple(Condition)))
 
 
-def _help(_: _Call) -> str:
+def _help(call: _Call) -> str:
+    if call.words:
+        _choice(call.words[0], "What is explained", ("fault",))
+        width = max(map(len, FAULTS))
+        return "\n".join(f"{name:<{width}}  {does}" for name, does in FAULTS.items())
     width = max(len(row.usage) for row in COMMANDS.values())
     return "\n".join(f"{row.usage:<{width}}  {row.summary}" for row in COMMANDS.values())
 
@@ -140,6 +146,26 @@ def _switch(call: _Call) -> None:
     call.pack.switch(which, _choice(call.words[1], "Its state", ("on", "off")) == "on")
 
 
+def _app(call: _Call) -> None:
+    switch, state = call.words
+    call.pack.around.enable(f"app:{switch}:{state}")
+
+
+def _limits(call: _Call) -> None:
+    found: dict[str, float] = {}
+    for word in call.words if call.words != ["off"] else ():
+        name, equals, value = word.partition("=")
+        if not equals or name not in (*LIMITS, "ttl") or name in found:
+            raise TargetError(f"Limits are written {COMMANDS['limits'].usage}.")
+        found[name] = _number(value, name)
+    ttl = {"ttl": found.pop("ttl")} if "ttl" in found else {}
+    call.pack.around.give_limits(found, **ttl)
+
+
+def _counters(call: _Call) -> str:
+    return json.dumps(call.pack.around.counters())
+
+
 def _raise(call: _Call) -> None:
     condition, *severity = call.words
     call.pack.raise_condition(severity[0] if severity else "alarm", _condition(condition))
@@ -152,6 +178,13 @@ def _clear(call: _Call) -> None:
 
 
 def _fault(call: _Call) -> None:
+    if call.words[0].partition(":")[0] in HAPPENINGS:
+        if len(call.words) == 1:
+            call.pack.around.enable(call.words[0])
+        else:
+            _choice(call.words[1], "What follows the name of the fault", ("off",))
+            call.pack.around.disable(call.words[0])
+        return
     if call.faults is None:
         raise TargetError("Faults are not available here: there is no wire to damage.")
     if len(call.words) == 1:
@@ -166,7 +199,7 @@ def _advance(call: _Call) -> None:
 
 
 _ROWS = (
-    _ConsoleCommand("help", "list the commands", (0,), _help),
+    _ConsoleCommand("help [fault]", "list the commands, or the faults", (0, 1), _help),
     _ConsoleCommand("state", "what a perfect BMS would say now, one line of JSON", (0,), _state),
     _ConsoleCommand("cell N VOLTS|auto", "hold what is measured of a cell", (2,), _cell),
     _ConsoleCommand("temperature NAME C|auto|broken", "hold or break a probe", (2,), _temperature),
@@ -178,13 +211,21 @@ _ROWS = (
     _ConsoleCommand(
         "switch charge|discharge|balance on|off", "the software switches", (2,), _switch
     ),
+    _ConsoleCommand("app SWITCH on|off", "somebody sets a switch in an app", (2,), _app),
+    _ConsoleCommand(
+        "limits [cvl=V] [ccl=A] [dcl=A] [ttl=S]|off",
+        "what chargers and loads obey for so long (10 s), then they stop",
+        (1, 2, 3, 4),
+        _limits,
+    ),
+    _ConsoleCommand("counters", "what was counted, one line of JSON", (0,), _counters),
     _ConsoleCommand(
         "raise CONDITION [alarm|protection|fault]", "report a condition", (1, 2), _raise
     ),
     _ConsoleCommand(
         "clear CONDITION|all", "take it back, and reset what has tripped", (1,), _clear
     ),
-    _ConsoleCommand("fault NAME[:ARG] [off]", "damage the wire, or repair it", (1, 2), _fault),
+    _ConsoleCommand("fault NAME[:ARG] [off]", "begin or end one of `--fault list`", (1, 2), _fault),
     _ConsoleCommand("advance SECONDS", "let virtual time pass at once", (1,), _advance),
 )
 COMMANDS: dict[str, _ConsoleCommand] = {row.usage.split()[0]: row for row in _ROWS}
@@ -205,9 +246,11 @@ def execute_on(device: SimDevice, line: str) -> str:
         return f"error: There is no pack @{where[:40]} here" + (
             f"; there are {there}." if there else "."
         )
-    if pack is not device.pack and command.split()[:1] == ["fault"]:
-        return (
-            "error: Faults are of the line; leave the @ away. "
-            "One pack has `temperature` and `raise` for what is wrong with it."
-        )
+    match command.split():
+        case ["fault", spec, *_] if spec.partition(":")[0] not in HAPPENINGS:
+            if pack is not device.pack:
+                return (
+                    "error: This fault is of the line; leave the @ away. "
+                    "One pack has `temperature` and `raise` for what is wrong with it."
+                )
     return execute(pack, command, device.faults)

@@ -19,7 +19,16 @@ from bmslink.protocols import DRIVERS, is_protocol, load_driver
 if TYPE_CHECKING:
     from bmslink.simulation.pack.pack import Pack
 
-__all__ = ["RESPONDERS", "Answer", "Node", "Responder", "make_responder", "responder_class"]
+__all__ = [
+    "RESPONDERS",
+    "Answer",
+    "Node",
+    "Responder",
+    "hear",
+    "make_responder",
+    "responder_class",
+    "speak",
+]
 
 
 class _Responders(Mapping[str, str]):
@@ -85,6 +94,8 @@ class Responder(ABC):
     """How many cells its pack has unless somebody says how many."""
     family: str = ""
     """What kind of device it is part of, where its class does not say so."""
+    boots: int = 1
+    """How often the board had started when this line last heard of it."""
 
     def __init__(
         self, pack: Pack, *, address: int | None = None, firmware: str | None = None
@@ -112,6 +123,10 @@ class Responder(ABC):
         more than its pack does must share that memory here."""
         return type(self)(self.pack, address=self.address, firmware=self.firmware)
 
+    def restarted(self) -> None:
+        """The board has started anew: what it knew of this line is gone."""
+        self.boots = self.pack.around.boots
+
     def stream(self) -> bytes:
         """What a streaming device says now, every `period`; empty while it is silent."""
         return b""
@@ -125,6 +140,30 @@ class Responder(ABC):
         """What another master on the line asks this device in its `turn` (0, 1, …); empty where
         the line has room for one client only."""
         return b""
+
+
+def hear(node: Node, data: bytes) -> list[Answer]:
+    """What a device answers, or a whole line of them: nothing while the board restarts, or where
+    it does not hear the command."""
+    if not isinstance(node, Responder):
+        return node.receive(data)
+    if _restarts(node):
+        return []
+    node.pack.around.unheard = False
+    answers = node.receive(data)
+    return [] if node.pack.around.unheard else answers
+
+
+def speak(node: Node) -> list[Answer]:
+    """The same for what it says by itself."""
+    return [] if isinstance(node, Responder) and _restarts(node) else node.pushes()
+
+
+def _restarts(responder: Responder) -> bool:
+    around = responder.pack.around
+    if responder.boots != around.boots:
+        responder.restarted()
+    return around.dark
 
 
 def responder_class(protocol: str) -> type[Responder]:

@@ -18,7 +18,7 @@ from bmslink.errors import LinkClosed, TargetError
 from bmslink.link.transport import Endpoint, OnData, OnLost, Transport
 from bmslink.simulation.bus import Bus
 from bmslink.simulation.pack.pack import MAX_ADVANCE, Pack
-from bmslink.simulation.responder import Answer, Node, make_responder, responder_class
+from bmslink.simulation.responder import Answer, Node, hear, make_responder, responder_class, speak
 from bmslink.simulation.wire import WireFaults, uart_misread
 
 __all__ = ["SimDevice", "SimLine", "SimTransport", "make_device", "name_device"]
@@ -182,7 +182,7 @@ class SimLine:
             shared = self._device.pack.chemistry  # frozen, and not to be copied
             responder = copy.deepcopy(responder, {id(shared): shared})
         with self._device.lock:
-            answers = responder.receive(heard) if heard else []
+            answers = hear(responder, heard) if heard else []
         self._send(data, answers)
 
     def _send(self, request: bytes, answers: list[Answer]) -> None:
@@ -228,7 +228,7 @@ class SimLine:
     def _stream(self) -> None:
         self._device.tick()
         with self._device.lock:
-            pushed = self._responder.pushes()
+            pushed = speak(self._responder)
         if pushed:
             self._send(b"", pushed)
         self._schedule_stream()
@@ -244,7 +244,7 @@ class SimLine:
             self._device.tick()
             request = self._responder.other_request(self._other_turn)
             self._other_turn += 1
-            answers = self._responder.receive(request)
+            answers = hear(self._responder, request)
             self._send(b"", [Answer(0.0, request), *answers])
         self._schedule_other()
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from bmslink.errors import TargetError
 from bmslink.model import Condition
 from bmslink.simulation.pack.pack import Pack
+from bmslink.simulation.pack.surroundings import HAPPENINGS
 from bmslink.simulation.responder import Answer
 
 __all__ = ["FAULTS", "WireFaults", "uart_misread"]
@@ -34,6 +35,7 @@ FAULTS: dict[str, str] = {
     "probe": "probe[:NAME]: a broken temperature probe (cell_1)",
     "condition": "condition:NAME[:SEVERITY]: the pack reports it as alarm, protection or fault "
     "(protection), e.g. condition:cell_overvoltage",
+    **HAPPENINGS,
 }
 """Name -> what it does, in one line."""
 
@@ -97,7 +99,9 @@ class WireFaults:
         """Put `NAME[:ARGUMENT]` in force; `TargetError` for an unknown name or argument."""
         name, colon, argument = spec.strip().partition(":")
         _check_name(name)
-        if name == "probe":
+        if name in HAPPENINGS:
+            self._pack.around.enable(spec)
+        elif name == "probe":
             argument = argument or "cell_1"
             self._pack.break_probe(argument)
             self.active[f"probe:{argument}"] = 0.0
@@ -117,6 +121,8 @@ class WireFaults:
         force stays so. `TargetError` for an unknown name."""
         name, _, argument = spec.strip().partition(":")
         _check_name(name)
+        if name in HAPPENINGS:
+            self._pack.around.disable(name)
         for fault in list(self.active):
             kind, _, hit = fault.partition(":")
             if kind != name or (hit and argument not in ("", hit)):

@@ -39,7 +39,7 @@ async def test_what_is_absent_is_asked_twice_and_then_once() -> None:
         assert sent.count(ABSENT) == 3  # twice, and once for the second reading
         first = sent.index(ABSENT)
         assert sent[first : first + 3] == [ABSENT, STATUS, ABSENT]
-        assert device.link.outages == 0
+        assert device.link.continuity.outages == 0
         sent, again = await asked(device)
         assert sent.count(ABSENT) == 2
         assert again == slots

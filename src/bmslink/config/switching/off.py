@@ -8,23 +8,24 @@ board's settings are read-only, or nothing proves the switch and `untested` was 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from bmslink.board import Board
-from bmslink.config.checks.check import Check
 from bmslink.config.identity.known_as import pack_of, require_same_board
 from bmslink.config.outcome import Outcome
 from bmslink.config.switching.beside import Beside
 from bmslink.config.switching.confirm import seen
+from bmslink.config.switching.frames import SwitchFrames, send_once
 from bmslink.config.switching.off_marks import confirmed, mark_off
-from bmslink.errors import BmsError, GateError, LinkTimeout, Refused
+from bmslink.errors import BmsError, LinkTimeout, Refused
 from bmslink.model import Command, Switch
 from bmslink.places import place_of
-from bmslink.protocols.abilities import can_switch, is_setting, settings_of, switches_of
-from bmslink.protocols.common.settings_map import RawSettings, SettingsMap, WriteCommand
-from bmslink.settings.setting import Evidence, Setting
+from bmslink.protocols.abilities import settings_of
+from bmslink.protocols.common.settings_map import SettingsMap, WriteCommand
 from bmslink.storage.journal import Journal, JournalError, Transaction
 
 __all__ = ["rehearse_off", "switch_off"]
@@ -36,6 +37,8 @@ _AT_ONCE = 1.0
 """How long it is sent again without asking who answers: nobody exchanges a board faster, s."""
 _WHO = 3.0
 """How long that question may take, s."""
+_MOMENT = 0.3
+"""How long reading the journal may take before the frame, s."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,15 +46,19 @@ class _Off:
     """What switches off."""
 
     command: Command
-    step: WriteCommand[Any] | None = None
+    frames: SwitchFrames
+    step: WriteCommand[Any] | None
     """`None`: a bit of a word, whose neighbours must be read first."""
-    setting: SettingsMap | None = None
-    """Of the switch alone, where it is a setting."""
     known: dict[str, Any] | None = None
     """Who the pack was before, if that was asked in this session."""
     beside: Beside
     """Its settings as they were read before, if they were."""
     sent: bool = False
+
+    @property
+    def setting(self) -> SettingsMap | None:
+        """Of the switch alone, where it is a setting."""
+        return self.frames.setting
 
     @property
     def others(self) -> dict[str, bool]:
@@ -102,11 +109,11 @@ async def rehearse_off(
     # a board that is read in a mode of its own is never brought into it by a rehearsal
     image = None if settings is None else (await device.settings(settings)).image
     async with device.rehearsing() as held:
-        if settings is None or image is None:
+        if image is None:
             await _send(device, off)
         else:
             async with settings_of(device.driver).session(writing=True):
-                await _clear_bit(device, off, settings, image)
+                await device.driver.perform(off.frames.bit_step(image, on=False))
     return held
 
 
@@ -114,51 +121,12 @@ async def rehearse_off(
 
 
 async def _prepare(device: Board, switch: Switch, waive: Collection[str], journal: Journal) -> _Off:
-    driver = device.driver
-    off = _Off(
-        command=Command(switch, False),
-        known=None if device.known is None else pack_of(device.known),
-        beside=Beside.of(device),
-    )
-    able = can_switch(driver, switch)
-    if able.supported:
-        with device.guarding():
-            step = await switches_of(driver).off_command(switch, _memory(device, journal))
-        return replace(off, step=step)
-    if not is_setting(driver, switch):
-        raise _refused(f"{switch} cannot be switched: {able.reason}", "supported")
-    with device.guarding():
-        settings = await settings_of(driver).find_switch_map(device.known)
-    row = settings.by_key.get(switch.key)
-    if row is None:
-        raise _refused(f"{switch} cannot be switched: this board has no such switch", "supported")
-    _gate(settings, row, waive)
-    slot = settings.by_address[row.slot]
-    alone = replace(settings, slots=(slot,), settings=(row,))
-    if row.bit is not None:
-        return replace(off, setting=alone)
-    with device.guarding():
-        data = slot.encode(bytes(slot.layout.sizeof()), {row.field: 0})
-        step = settings_of(driver).write_command(slot, data)
-    return replace(off, setting=alone, step=step)
-
-
-def _gate(settings: SettingsMap, row: Setting, waive: Collection[str]) -> None:
-    if settings.read_only_reason:
-        raise _refused(f"The board is read-only: {settings.read_only_reason}", "map")
-    if not row.writable:
-        why = row.reason or "nothing proves how it is written"
-        raise _refused(f"{row.key} cannot be switched: {why}", "supported")
-    why = settings.untested_reason
-    if not why and row.evidence == Evidence.DOCUMENT:
-        why = f"only a document says how {row.key} is written"
-    if why and "untested" not in waive:
-        raise _refused(f"Untested: {why}; --untested sends it all the same", "tested", "untested")
-
-
-def _refused(why: str, name: str, waiver: str = "") -> GateError:
-    sentence = f"Nothing was sent. {why}."
-    return GateError(sentence, [Check(name=name, passed=False, sentence=sentence, waiver=waiver)])
+    known = None if device.known is None else pack_of(device.known)
+    beside = Beside.of(device)
+    frames = await SwitchFrames.find(device, switch, waive)
+    step = None if frames.bit else await frames.off(_memory(device, journal))
+    off = Command(switch, False)
+    return _Off(command=off, frames=frames, step=step, known=known, beside=beside)
 
 
 async def _send(device: Board, off: _Off) -> None:
@@ -167,7 +135,9 @@ async def _send(device: Board, off: _Off) -> None:
         await _repeatedly(device, off, off.step)
     elif (settings := off.setting) is not None:
         async with device.writing(waits=False):
-            await _clear_bit(device, off, settings, await device.fetch(settings.slots))
+            step = off.frames.bit_step(await device.fetch(settings.slots), on=False)
+            off.sent = True
+            await device.driver.perform(step)
 
 
 async def _repeatedly(device: Board, off: _Off, step: WriteCommand[Any]) -> None:
@@ -179,8 +149,7 @@ async def _repeatedly(device: Board, off: _Off, step: WriteCommand[Any]) -> None
     for left in reversed(range(tries)):
         off.sent = True
         try:
-            with device.guarding(advising=not left):
-                await device.driver.perform_apart(replace(step, once=True))
+            await send_once(device, step, advising=not left)
         except LinkTimeout as lost:
             if not left:
                 raise
@@ -190,27 +159,24 @@ async def _repeatedly(device: Board, off: _Off, step: WriteCommand[Any]) -> None
             return
 
 
-async def _clear_bit(device: Board, off: _Off, settings: SettingsMap, image: RawSettings) -> None:
-    """Off where the switch is a bit among others, which stay as they are."""
-    (slot,) = settings.slots
-    new = settings.encode(image, {off.command.switch.key: False})
-    data = new.get(slot.address, slot.clean(image[slot.address]))
-    step = settings_of(device.driver).write_command(slot, data)
-    off.sent = True
-    await device.driver.perform(step)
-
-
 # ---------------------------------------------------------------------------------- the journal
 
 
 def _memory(device: Board, journal: Journal) -> Callable[[Switch], bool | None]:
-    """How our last confirmed command left a switch, asked only where the board does not show it."""
+    """How our last confirmed command left a switch, asked only where the board does not show it.
+    A disk that hangs has a moment to say it, and no more: the frame waits."""
 
     def remembered(switch: Switch) -> bool | None:
-        try:
-            return confirmed(journal, *_names(device)).get(switch)
-        except (JournalError, OSError):
-            return None
+        found: dict[Switch, bool] = {}
+
+        def look() -> None:
+            with suppress(JournalError, OSError):
+                found.update(confirmed(journal, *_names(device)))
+
+        reader = threading.Thread(target=look, daemon=True)
+        reader.start()
+        reader.join(_MOMENT)
+        return None if reader.is_alive() else found.get(switch)
 
     return remembered
 

@@ -24,14 +24,12 @@ from bmslink.control.decide.limits import Limit
 from bmslink.control.decide.policy import Action, PolicySet, Severity
 from bmslink.control.decide.quantities import Gate
 from bmslink.control.decide.rule import PolicyRule
-from bmslink.control.decide.sample import Quality
+from bmslink.control.decide.sample import HIGHEST_CELL, HIGHEST_RATE, Quality
 
 __all__ = ["Backtest", "backtest"]
 
 _MOST = 10_000
 """Trips and commands that are kept with their times; all are counted."""
-_HIGHEST_RATE, _HIGHEST_CELL = 20.0, 5.0
-"""C and V: no current and no voltage is higher; what says so is broken and counts for nothing."""
 _PERMITS = ("charge", "discharge", "balance")
 _BASES = {"ccl": "rating", "dcl": "rating", "cvl": "charge_voltage"}
 """Limit -> the reason that binds it while no policy does."""
@@ -64,10 +62,12 @@ class Backtest:
         self.totals = Totals()
         self._playback = Playback(self.engine, self, poll)
         battery = policies.battery
-        self._most_amps = _HIGHEST_RATE * battery.capacity
-        self._most_volts = _HIGHEST_CELL * battery.cells
+        # no current and no voltage is higher: what says so is broken and counts for nothing
+        self._most_amps = HIGHEST_RATE * battery.capacity
+        self._most_volts = HIGHEST_CELL * battery.cells
         self._rules = {rule.name: rule for rule, _ in self.engine.rules}
         self._watched = _watched(self.engine)
+        self._rows = [(group.source, group.sign, group.gate, group) for group in self._watched]
         self._digest = hashlib.sha256()
         self._trips: list[Trip] = []
         self._open: dict[str, Trip] = {}
@@ -127,12 +127,13 @@ class Backtest:
                 self._flow(last.reading.current, last.reading.voltage, passed)
         self._entry = entry
         self._take(entry.time, decision)
-        for group in self._watched:
-            value, worth = engine.measured[group.source]
-            if value is None or worth is not Quality.GOOD or value * group.sign <= group.worst:
+        measured = engine.measured
+        for source, sign, gate, group in self._rows:
+            value, worth = measured[source]
+            if value is None or value * sign <= group.worst or worth is not Quality.GOOD:
                 continue
-            if engine.applies(group.gate):
-                group.worst, group.time = value * group.sign, entry.time
+            if engine.applies(gate):
+                group.worst, group.time = value * sign, entry.time
 
     def _take(self, time: float, decision: Decision) -> None:
         before = self._decision

@@ -7,7 +7,6 @@ counted; only a file without any reading is an error.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -157,8 +156,9 @@ class Log:
     def _reading(self, line: bytes) -> Reading | None:
         found: Reading | None
         try:
+            found = _as_reading(line)
             told = all(name in line for name in _CONDITION_KEYS)
-            found = replace(_as_reading(line), conditions_known=told)
+            object.__setattr__(found, "conditions_known", told)  # nobody else has it yet
         except _UNREADABLE:
             found = _other_reading(line)
         if found is not None and found.protocol and _says_something(found):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -49,6 +49,12 @@ _PROBES = ("temperatures",)
 _STALE: Measured = (None, Quality.STALE)
 _Source = tuple[int, Quantity, Measure, tuple[str, ...]]
 """Its place among all, what it is, how it is measured, and of which probes."""
+_INPUTS: Mapping[tuple[str, ...], Callable[[Sample], object]] = {
+    ("temperatures",): lambda s: s.temperatures,
+    ("state",): lambda s: (s.reading.charging_allowed, s.reading.discharging_allowed),
+    ("conditions",): lambda s: (s.reading.alarms, s.reading.protections, s.reading.faults),
+}
+"""What seldom changes from one sample to the next."""
 _REFRESH = 0.5  # of the time between readings: what is said again sooner is the same measurement
 
 
@@ -134,7 +140,13 @@ class Engine:
                 found.setdefault(quantity.fields, []).append(source)
             else:
                 self._known_anyway.append((index, quantity.measure, probes))
-        self._sources = [*found.items()]
+        self._sources = [
+            (fields, _INPUTS.get(fields), every, [each for each in every if each[1].lasts])
+            for fields, every in found.items()
+        ]
+        """By what of a reading they are made of: what to look at to see whether that is new, all
+        quantities, and those that may change nevertheless."""
+        self._seen: dict[tuple[str, ...], object] = {}
 
     # -- in --------------------------------------------------------------------------------------
 
@@ -236,6 +248,7 @@ class Engine:
         """
         require_moment("load()", now)
         found = read_memory(saved)
+        self._seen.clear()
         self._aside = {k: v for k, v in saved.items() if k not in EngineMemory.__struct_fields__}
         self._now = now
         self._good_at = None if found.silent is None else now - found.silent
@@ -312,15 +325,20 @@ class Engine:
     def _measure(self, sample: Sample, *, stale: bool) -> list[Measured]:
         """Value and quality of every source."""
         quality, history = sample.quality, self._history
-        found: list[Measured] = [_STALE] * self._count
+        if stale:
+            self._seen.clear()
+        found = [_STALE] * self._count if stale or not self.measured else self.measured.copy()
         for index, measure, probes in self._known_anyway:
             found[index] = (measure(sample, history, probes), GOOD)
-        if stale:
-            return found
-        for fields, sources in self._sources:
+        for fields, look, every, anyway in () if stale else self._sources:
             worst = quality[fields[0]]
             for field in fields[1:]:
                 worst = max(worst, quality[field])
+            sources = every
+            if look is not None:
+                seen = (worst, look(sample))
+                sources = anyway if seen == self._seen.get(fields) else every
+                self._seen[fields] = seen
             probed = fields == _PROBES
             for index, quantity, measure, probes in sources:
                 value = measure(sample, history, probes)

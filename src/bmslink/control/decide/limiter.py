@@ -110,7 +110,8 @@ class Limiter:
         limits = self._limits(now, sample, asked, ready=ready, stale=stale)
         if not ready:
             for on in ("charge", "discharge"):
-                asked.setdefault(on, []).append(Effect(on, _UNHEARD, Demand.NO_ENABLE))
+                waits = Effect(on, _UNHEARD, Demand.NO_ENABLE)
+                asked = {**asked, on: [*asked.get(on, ()), waits]}
         if ready and not stale:
             self._fresh = _last(self._fresh, limits, shared=shared)
         reading = sample.reading
@@ -121,7 +122,7 @@ class Limiter:
             balance=self._permit("balance", asked) if balance and not stale else _NO_DATA,
             limits=limits,
             phase=self._phase,
-            verdicts=tuple(verdicts),
+            verdicts=verdicts,
             events=tuple(events),
             reread=reread,
             stale=stale,

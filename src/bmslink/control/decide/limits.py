@@ -166,7 +166,7 @@ class RampMemory(msgspec.Struct):
 
     value: float | None = None
     goals: list[tuple[float, float]] = []
-    kind: Kind = Kind.PROTECT
+    kind: str = Kind.PROTECT
 
 
 class Ramp:
@@ -209,7 +209,8 @@ class Ramp:
 
     def restore(self, found: RampMemory, now: float) -> None:
         """The same back."""
-        self._value, self._time, self._kind = found.value, now, found.kind
+        self._value, self._time = found.value, now
+        self._kind = Kind.PHASE if found.kind == Kind.PHASE else Kind.PROTECT
         self._goals = deque((now - age, goal, None) for age, goal in found.goals)
 
     def wait(self, now: float) -> None:

@@ -17,9 +17,14 @@ from bmslink.control.decide.lasting.phase import part_empty
 from bmslink.control.decide.sample import OPEN, Quality, Sample
 from bmslink.model import Condition, Reading
 
-__all__ = ["GATES", "PICKUP", "QUANTITIES", "Gate", "Measure", "Quantity", "condition_names"]
+__all__ = [
+    "GATES", "PICKUP", "QUANTITIES", "Gate", "Measure", "Quantity", "blocked_by", "condition_names"
+]  # fmt: skip
 
 PICKUP = CURRENT_PICKUP
+
+_PLATEAU, _RESTED = (3.20, 3.38), 600.0
+"""V of LFP cells between which a little voltage is much charge, and s of rest before it counts."""
 
 Measure = Callable[[Sample, PackHistory, tuple[str, ...]], float | None]
 Gate = Callable[[Sample, PackHistory], bool | None]
@@ -48,6 +53,8 @@ class Quantity(msgspec.Struct, frozen=True):
     """It leaves out probes with a broken wire, and is then a bound as well."""
     patient: bool = False
     """No value means that it is too early to say, not that it is not measured."""
+    lasts: bool = False
+    """It depends on what was before as well: the same sample may give another value."""
 
 
 # ------------------------------------------------------------------------------------ cells
@@ -202,6 +209,18 @@ def _against_balancing(reading: Reading) -> list[Condition]:
     return [c for c in told if c not in _HARMLESS and c not in _BALANCED_AWAY]
 
 
+_AGAINST = {
+    "charge": _against_charge,
+    "discharge": _against_discharge,
+    "balance": _against_balancing,
+}
+
+
+def blocked_by(path: str, reading: Reading) -> list[Condition]:
+    """What of the BMS's own protection closes `charge`, `discharge` or `balance`."""
+    return _AGAINST[path](reading)
+
+
 def _count(pick: Callable[[Reading], list[Condition]]) -> Measure:
     return lambda s, h, p: float(len(pick(s.reading)))
 
@@ -257,13 +276,13 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType({
                                    probed=True),
     "temperature_rise": Quantity("temperature rise", "K/min", 2, _PROBES,
                                  lambda s, h, p: h.rise, None, 0.5, probed=True,
-                                 patient=True),
+                                 patient=True, lasts=True),
     "mosfet_temperature": Quantity("MOSFETs", "°C", 1, _PROBES, _named("mosfet"), None, 2),
     "balancer_temperature": Quantity("balancer", "°C", 1, _PROBES, _named("balancer"), None, 2),
     "silent_probes": Quantity("silent probes", "", 0, _PROBES, _silent, _silent_names),
     "soc": Quantity("state of charge", "%", 1, ("soc",), lambda s, h, p: s.soc, None, 1),
     "short_circuits": Quantity("short circuits within 10 minutes", "", 0, _TOLD,
-                               lambda s, h, p: float(len(h.short_circuits))),
+                               lambda s, h, p: float(len(h.short_circuits)), lasts=True),
     "charge_protections": Quantity("BMS protections against charging", "", 0, _TOLD,
                                    _count(_against_charge), condition_names(_against_charge)),
     "discharge_protections": Quantity("BMS protections against discharging", "", 0, _TOLD,
@@ -278,7 +297,7 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType({
     "discharge_fet_open": Quantity("discharge MOSFETs open", "", 0, _STATE,
                                    lambda s, h, p: _open(s.reading.discharging_allowed)),
     "balanced": Quantity("charge moved by the balancer in a day", "% of capacity", 2, _STATE,
-                         lambda s, h, p: h.balanced_share),
+                         lambda s, h, p: h.balanced_share, lasts=True),
     "stopped": Quantity("emergency stop", "", 0, _NONE, lambda s, h, p: h.stopped),
     "data_age": Quantity("age of the data", "s", 1, _NONE, lambda s, h, p: h.age),
     "charge_blindness": Quantity("age of the data, of what is safe while it may charge", "%", 0,
@@ -352,7 +371,7 @@ def _plateau(s: Sample, h: PackHistory) -> bool | None:
     mean = _mean(s, h, ())
     if mean is None or s.current is None:
         return None
-    return h.rested(s.time) >= 600 and 3.20 <= mean <= 3.38
+    return h.rested(s.time) >= _RESTED and _PLATEAU[0] <= mean <= _PLATEAU[1]
 
 
 def _into(s: Sample, h: PackHistory) -> bool | None:

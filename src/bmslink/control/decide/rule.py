@@ -31,6 +31,7 @@ __all__ = [
     "at_ease",
     "fraction_at",
     "goes_on",
+    "goes_on_dark",
     "in_words",
     "pass_over",
     "reset",
@@ -154,7 +155,6 @@ def advance(
     """Judge one value; gives back what happened: `trip`, `release`, `latch`, `missing`,
     `measured`, or nothing. `applies` is the gate, `over` the gate that releases; `None`: it cannot
     tell."""
-    state.version += 1
     curved = rule.curve is not None  # a curve is a fraction of the moment, and never trips
     beyond = not curved and value is not None and value * rule.sign >= rule.trip
     event = ""
@@ -205,6 +205,16 @@ def goes_on(rule: PolicyRule, state: State, signed: float) -> bool:
     return True
 
 
+def goes_on_dark(rule: PolicyRule, state: State, value: float | None) -> bool:
+    """Whether a rule goes on as it is while its value is missing, and known to be: then nothing is
+    to be done. What is measured of it may still be beyond the threshold."""
+    if not state.missing or state.doubted or state.since is not None or state.inside is not None:
+        return False
+    if rule.policy.on_missing.rule == "trip" and not state.tripped:
+        return False
+    return value is None or rule.curve is not None or value * rule.sign < rule.trip
+
+
 def _judge(
     rule: PolicyRule,
     state: State,
@@ -218,6 +228,8 @@ def _judge(
 ) -> str:
     """A good value: it counts, it refutes, it may release."""
     was_missing, state.missing, state.missing_since = state.missing, False, None
+    if was_missing or rule.curve is not None:
+        state.version += 1
     if value is None:
         return ""  # not known yet
     state.seen = True
@@ -263,6 +275,7 @@ def _released(rule: PolicyRule, state: State, now: float) -> bool:
         return False
     state.tripped, state.since, state.count, state.inside = False, None, 0, None
     state.cause = ""
+    state.version += 1
     return True
 
 
@@ -296,6 +309,7 @@ def _miss(
     if now - state.missing_since < (timing.stale_after if known else 0.0):
         return ""
     state.inside = None
+    state.version += state.doubted != (quality == SUSPECT) or not state.missing
     state.doubted = quality == SUSPECT
     if policy.on_missing.rule == "trip" and not state.tripped:
         state.missing = True
@@ -308,6 +322,7 @@ def _miss(
 
 def _trip(rule: PolicyRule, state: State, cause: str, now: float) -> str:
     policy = rule.policy
+    state.version += 1
     state.tripped, state.tripped_at, state.inside, state.refuted = True, now, None, 0
     state.cause = cause
     latch = policy.reset == "manual" or policy.severity == Severity.EMERGENCY

@@ -18,7 +18,7 @@ import msgspec
 from bmslink.control.decide.policy import Battery
 from bmslink.model import Reading
 
-__all__ = ["FIELDS", "HIGHEST_RATE", "OPEN", "Qualifier", "Quality", "Sample"]
+__all__ = ["FIELDS", "HIGHEST_CELL", "HIGHEST_RATE", "OPEN", "Qualifier", "Quality", "Sample"]
 
 
 class Quality(IntEnum):
@@ -39,7 +39,7 @@ class Quality(IntEnum):
 FIELDS = ("cells", "voltage", "current", "soc", "temperatures", "state", "conditions")
 """The groups of values that have a quality each."""
 
-_LOWEST, _HIGHEST = 0.5, 5.0  # V of a cell
+_LOWEST, HIGHEST_CELL = 0.5, 5.0  # V of a cell
 _TEMPERATURE_RANGE = (-45.0, 125.0)  # °C
 _CELL_SLEW, _TEMPERATURE_SLEW, _SOC_SLEW = 0.5, 2.0, 5.0  # V/s, K/s, %/s
 _SHORTEST = 1.0  # s: quantisation makes a jump out of any step in less
@@ -139,7 +139,7 @@ class Qualifier:
     def __init__(self, battery: Battery, asked: Collection[str] = ()) -> None:
         """`asked`: the probes that policies name."""
         self._battery = battery
-        self._pack_range = battery.cells * _LOWEST, battery.cells * _HIGHEST
+        self._pack_range = battery.cells * _LOWEST, battery.cells * HIGHEST_CELL
         self._asked = frozenset((*battery.sensors, *asked))
         self._last: Sample | None = None
         self._good: dict[str, Sample] = {}
@@ -241,7 +241,7 @@ class Qualifier:
         if not known:
             return _Cells((), None, None, 0.0, MISSING)
         low, high, count = min(known), max(known), self._battery.cells
-        quality = GOOD if low >= _LOWEST and high <= _HIGHEST else SUSPECT
+        quality = GOOD if low >= _LOWEST and high <= HIGHEST_CELL else SUSPECT
         if len(known) != count or len(voltages) != count:
             quality = MISSING
         return _Cells(known, low, high, math.fsum(known), quality)

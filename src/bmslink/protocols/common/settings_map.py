@@ -218,6 +218,10 @@ class WriteCommand(Generic[F]):
     """What of `others` is a guess, in a sentence; empty where nothing is."""
     once: bool = False
     """It is sent once: by the time of a repetition another board may hear it."""
+    urgent: bool = False
+    """It goes out before all questions that wait, in the middle of somebody else's."""
+    leaving: Callable[[], None] | None = None
+    """Called when its first byte is about to go out."""
 
 
 class Recomputed(NamedTuple):

@@ -18,7 +18,7 @@ from bmslink.link.gatt import Advert, Gatt
 from bmslink.link.link import Link, Timing
 from bmslink.model import Identity, Reading
 from bmslink.protocols.base import Driver, Options, Record, Requester
-from bmslink.protocols.common.settings_map import SettingsMap
+from bmslink.protocols.common.settings_map import SettingsMap, WriteCommand
 from bmslink.protocols.jbd.auth import authenticate
 from bmslink.protocols.jbd.codec import JBDCodec
 from bmslink.protocols.jbd.framing import (
@@ -35,7 +35,8 @@ from bmslink.protocols.jbd.map import FUNCTION_BITS, NEWER, jbd_map
 from bmslink.protocols.jbd.radio import JBD_ADVERTS, JBD_MODULES
 from bmslink.protocols.jbd.reading import DAREN
 from bmslink.protocols.jbd.settings import TENFOLD_BIT
-from bmslink.protocols.jbd.writing import JBDSettings, JBDSwitches
+from bmslink.protocols.jbd.switches import JBDSwitches
+from bmslink.protocols.jbd.writing import JBDSettings
 from bmslink.protocols.probe import Probe, Relatives, Turn
 
 __all__ = ["JBD", "JBDCodec", "JBDFrame", "JBDFramer", "read_request", "write_request"]
@@ -99,7 +100,7 @@ class JBD(Driver[JBDFrame]):
         self._knocked = True  # whether the Bluetooth module was asked; there may be none
         self._daren = False  # the last 03 was that of a Daren pack
         self.settings = JBDSettings(self)
-        self.switches = JBDSwitches(self)
+        self.switches: JBDSwitches = JBDSwitches(self)
 
     @classmethod
     def make_framer(cls) -> JBDFramer:
@@ -117,6 +118,7 @@ class JBD(Driver[JBDFrame]):
 
     async def start(self) -> None:
         """Show the Bluetooth module the pin, where there is one to show."""
+        self.switches.forget()
         self._knocked = self.link.transport.peer() is None
         if self.options.pin.given:
             await self._knock()
@@ -158,9 +160,20 @@ class JBD(Driver[JBDFrame]):
         request = read_request(0x03, self.address)
         codec.decode(request, sent=True)
         fits = answers((0x03, READ), self.address, _is_basic)
-        told = codec.decode(await self._let_in(lambda: self.link.request(request, fits)))
-        self._daren = told.values.get("variant") == DAREN
+        told = codec.decode(
+            await self._let_in(lambda: self.link.request(request, fits, urgent=True))
+        )
+        self._saw(told)
         return told
+
+    def _saw(self, basic: Record) -> None:
+        """An answer to 03."""
+        self._daren = basic.values.get("variant") == DAREN
+        if basic.role == "reading":
+            self.switches.saw(basic.values)
+
+    def sending(self, step: WriteCommand[JBDFrame]) -> None:
+        self.switches.sent(step.frame)
 
     async def _answer(
         self, register: int, fits: Callable[[JBDFrame], bool] = lambda frame: True
@@ -173,7 +186,7 @@ class JBD(Driver[JBDFrame]):
     def _told(self, register: int, frame: JBDFrame) -> Record:
         record = self.codec.decode(frame)
         if record.kind == "basic_info":
-            self._daren = record.values["variant"] == DAREN
+            self._saw(record)
         if record.role == "refusal":
             raise Refused(
                 f"The board refuses register {register:02X}: {record.values['meaning']} "

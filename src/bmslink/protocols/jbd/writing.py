@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Protocol
 
 from bmslink.errors import LinkTimeout, Refused, SettingError, TransportError
 from bmslink.link.link import Link
-from bmslink.model import Capability, Command, Identity, Switch
+from bmslink.model import Identity
 from bmslink.protocols.base import Record
-from bmslink.protocols.common.fields import is_set
 from bmslink.protocols.common.settings_map import (
     SettingsMap,
     Slot,
@@ -27,19 +26,16 @@ from bmslink.protocols.jbd.framing import JBDFrame, acknowledges, write_request
 from bmslink.protocols.jbd.map import CELL_COUNT, FUNCTION_BITS, NEWER, balance_map, jbd_map
 from bmslink.protocols.jbd.reading import is_tenfold
 from bmslink.protocols.jbd.settings import REGISTERS
-from bmslink.protocols.parts import SettingsAccess, Switches
+from bmslink.protocols.parts import SettingsAccess
 from bmslink.storage.alone import alone
 
-__all__ = ["JBDBoard", "JBDSettings", "JBDSwitches"]
+__all__ = ["JBDBoard", "JBDSettings", "require_plain"]
 
 _log = logging.getLogger(__name__)
 
 _ENTER, _LEAVE = 0x00, 0x01
 _KEY, _PLAIN, _COMMIT = b"\x56\x78", b"\x00\x00", b"\x28\x28"
 _CLOSED = 0x81
-_FETS = 0xE1
-_LOCK_BIT = 12  # of the protection word: somebody switched a FET off by command
-_LOCKS = {Switch.CHARGE: 1, Switch.DISCHARGE: 2}
 _PATIENCE = 30.0
 """So long another program's factory mode is waited for, s; reading all registers takes 5 s."""
 
@@ -97,7 +93,7 @@ class JBDSettings(SettingsAccess[JBDFrame]):
         return jbd_map(identity, {FUNCTION_BITS: bytes(2), CELL_COUNT: count})
 
     async def find_map(self, identity: Identity) -> SettingsMap:
-        _require_plain(self._board, identity)
+        require_plain(self._board, identity)
         telling = [Slot(address=r, layout=REGISTERS[r]) for r in (FUNCTION_BITS, CELL_COUNT)]
         async with self.session(writing=False):
             words = await self.fetch(telling)
@@ -108,7 +104,7 @@ class JBDSettings(SettingsAccess[JBDFrame]):
         return self.own_map
 
     async def find_switch_map(self, identity: Identity | None) -> SettingsMap:
-        _require_plain(self._board)
+        require_plain(self._board)
         if self.own_map is not None:
             return self.own_map
         self.switch_map = balance_map(identity or await self._board.identify())
@@ -116,7 +112,7 @@ class JBDSettings(SettingsAccess[JBDFrame]):
 
     @asynccontextmanager
     async def session(self, *, writing: bool, waits: bool = True) -> AsyncIterator[None]:
-        _require_plain(self._board)
+        require_plain(self._board)
         how = _COMMIT if writing else _PLAIN  # as the vendor's tool and its app do
         if self._board.dry:  # the board was read before, which closed what was left open
             await self._board.perform(self._mode(_ENTER, _KEY, "factory mode"))
@@ -220,7 +216,7 @@ class JBDSettings(SettingsAccess[JBDFrame]):
         return found
 
     def check_slot(self, slot: Slot, data: bytes) -> None:
-        _require_plain(self._board)
+        require_plain(self._board)
         super().check_slot(slot, data)
 
     def _make_write(self, slot: Slot, data: bytes) -> WriteCommand[JBDFrame]:
@@ -232,83 +228,11 @@ class JBDSettings(SettingsAccess[JBDFrame]):
         )
 
 
-class JBDSwitches(Switches[JBDFrame]):
-    """The locks of the two FETs, and the balancer, which is a setting."""
-
-    def __init__(self, board: JBDBoard) -> None:
-        super().__init__(board.name, commands=_LOCKS, settable=[Switch.BALANCE])
-        self._board = board
-
-    def can(self, switch: Switch) -> Capability:
-        reason = self._board.only_reads()
-        return Capability(False, reason) if reason else super().can(switch)
-
-    async def command(self, command: Command) -> WriteCommand[JBDFrame]:
-        """Register E1: bit 0 locks charging, bit 1 discharging.
-
-        It is never built from the FETs' state: one that is off because of a protection would
-        become a lock. The other lock is kept only where the board says that somebody locked.
-        """
-        self.require(command.switch)
-        basic = (await self._board.ask(0x03)).values
-        _require_plain(self._board)
-        locks = _locks(basic)
-        if locks is None:
-            raise Refused(
-                "A protection is active and a FET is locked: which of the two FETs is off by "
-                "command cannot be told now. Try again when the protection has gone."
-            )
-        return self._lock_command(command, locks)
-
-    async def off_command(
-        self, switch: Switch, remembered: Callable[[Switch], bool | None]
-    ) -> WriteCommand[JBDFrame]:
-        """The same for off, which waits for no protection: where the board does not show how the
-        other FET is locked, it stays as our last confirmed command left it, or is locked too."""
-        self.require(switch)
-        told = await self._board.ask_basic_apart()
-        _require_plain(self._board)
-        locks = _locks(told.values) if told.role == "reading" else None
-        if locks is not None:
-            return self._lock_command(Command(switch, False), locks)
-        other = Switch.DISCHARGE if switch == Switch.CHARGE else Switch.CHARGE
-        on = remembered(other)
-        doubt = ""
-        if on is None:
-            doubt = (
-                f"Whether {other} was locked as well does not show while a protection is active, "
-                f"so both are locked now: `bmslink switch TARGET {other} on` frees it."
-            )
-        return self._lock_command(Command(switch, False), 0 if on else _LOCKS[other], doubt)
-
-    def _lock_command(
-        self, command: Command, locks: int, doubt: str = ""
-    ) -> WriteCommand[JBDFrame]:
-        bit = _LOCKS[command.switch]
-        locks = locks & ~bit if command.on else locks | bit
-        return WriteCommand(
-            frame=write_request(_FETS, bytes((0, locks))),
-            answer=acknowledges(_FETS, self._board.address),
-            what=str(command),
-            others={s: not locks & b for s, b in _LOCKS.items() if s != command.switch},
-            doubt=doubt,
-        )
-
-
-def _require_plain(board: JBDBoard, identity: Identity | None = None) -> None:
+def require_plain(board: JBDBoard, identity: Identity | None = None) -> None:
     """`SettingError` where nothing but reads is ever sent to a board."""
     reason = board.only_reads(identity)
     if reason:
         raise SettingError(f"{reason[0].upper()}{reason[1:]}.")
-
-
-def _locks(basic: Mapping[str, Any]) -> int | None:
-    """Which FETs somebody has locked; `None` where the board does not show it."""
-    if not is_set(basic["protection"], _LOCK_BIT):
-        return 0
-    off = ~int(basic["state"]) & 3
-    protected = basic["protection"] & ~(1 << _LOCK_BIT)
-    return None if off == 3 and protected else off
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:

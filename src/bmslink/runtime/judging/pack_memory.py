@@ -39,7 +39,7 @@ async def who_answers(board: Board, expected: Fingerprint | None) -> tuple[Ident
     """Who answers, and in words how it differs from the board that is expected; the firmware may
     be another. Raises what `Board.identify` raises."""
     for left in reversed(range(_LOOKS)):
-        identity = await board.identify()
+        identity = await board.identify_anew()
         other = "" if expected is None else expected.differs(fingerprint(identity))
         if not other or not left:
             break

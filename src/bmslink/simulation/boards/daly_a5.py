@@ -245,7 +245,7 @@ class DalyA5Responder(Responder):
         on = parse(SWITCH, data, name)["on"]
         if on > 1:
             return []
-        self.pack.switch(_CONTROL_SWITCHES[name], bool(on))
+        self.pack.around.command({_CONTROL_SWITCHES[name]: bool(on)})
         return [build(SWITCH, {"on": on, "residue": bytes(7)}, name)]
 
     def _now(self) -> tuple[int, ...]:

@@ -113,7 +113,7 @@ class DalyP81Responder(DalyRegisterResponder):
             "power": abs(truth.power or 0.0),
             "energy": 0,
             "lifetime_uptime": int(self.pack.uptime),
-            "uptime": int(self.pack.uptime),
+            "uptime": int(self.pack.running),
         }
 
     def _faults(self, truth: Reading) -> list[int]:

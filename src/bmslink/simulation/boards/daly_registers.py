@@ -138,7 +138,7 @@ class DalyRegisterResponder(Responder):
             elif switch is None:
                 stores.append(partial(self._store, row.name, value))
             else:
-                stores.append(partial(self.pack.switch, switch, bool(value)))
+                stores.append(partial(self.pack.around.command, {switch: bool(value)}))
             at += row.length
         for store in stores:
             store()

@@ -124,6 +124,11 @@ class JBDResponder(Responder):
             self.pack, address=self.address, firmware=self.firmware, board=self._board
         )
 
+    def restarted(self) -> None:
+        super().restarted()
+        self._factory = False
+        self._framer = JBDFramer()
+
     def receive(self, data: bytes) -> list[Answer]:
         self._count_trips()
         frames = self._framer.feed(data)
@@ -283,8 +288,7 @@ class JBDResponder(Responder):
         if layout is None:
             return _CLOSED
         lock = parse(layout, data, "FET control")["jbd_fet_lock"]
-        self.pack.switch(Switch.CHARGE, not lock & 1)
-        self.pack.switch(Switch.DISCHARGE, not lock & 2)
+        self.pack.around.command({Switch.CHARGE: not lock & 1, Switch.DISCHARGE: not lock & 2})
         return _DONE
 
     def _store(self, name: str, value: float) -> None:
@@ -293,7 +297,7 @@ class JBDResponder(Responder):
         elif name in self._board.words:
             self._board.words[name] = value
             if name == "jbd_function_bits":
-                self.pack.switch(Switch.BALANCE, bool(int(value) & _BALANCE_BIT))
+                self.pack.around.command({Switch.BALANCE: bool(int(value) & _BALANCE_BIT)})
         else:
             self.pack.settings[name] = value
 

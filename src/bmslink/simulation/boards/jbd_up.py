@@ -138,8 +138,10 @@ class JBDUPResponder(Responder):
         if "soc" in values:
             self.pack.set_soc(min(values["soc"], 100.0))
         elif "jbd_up_flags" in values:
-            self.pack.switch(Switch.DISCHARGE, bool(values["jbd_up_flags"] & 1))
-            self.pack.switch(Switch.CHARGE, bool(values["jbd_up_flags"] & 2))
+            flags = values["jbd_up_flags"]
+            self.pack.around.command(
+                {Switch.DISCHARGE: bool(flags & 1), Switch.CHARGE: bool(flags & 2)}
+            )
         return b"" if values else None
 
     # ------------------------------------------------------------------------------ blocks

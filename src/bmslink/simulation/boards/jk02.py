@@ -117,6 +117,11 @@ class JKStreamResponder(Responder):
         self._introduced = False
         self._streaming = False
 
+    def restarted(self) -> None:
+        super().restarted()
+        self._introduced = self._streaming = False
+        self._framer = CommandFramer()
+
     def receive(self, data: bytes) -> list[Answer]:
         return [a for frame in self._framer.feed(data) for a in self._answer(frame)]
 
@@ -193,7 +198,7 @@ class JK02Responder(JKStreamResponder):
         if frame.code == CLOCK:
             self._words["clock_start"] = int(value) - int(self.pack.uptime)
         elif key in _SWITCHES:
-            self.pack.switch(_SWITCHES[key], bool(value))
+            self.pack.around.command({_SWITCHES[key]: bool(value)})
         elif SWITCH_WORD <= frame.code < SWITCH_WORD + 16:
             word = int(self._words["jk_switches"]) & ~bit
             self._words["jk_switches"] = word | bit * bool(value)
@@ -210,7 +215,7 @@ class JK02Responder(JKStreamResponder):
             "vendor_id": _padded(self.model.vendor_id.encode(), 15),
             "hardware_version": _padded(self.model.hardware.encode(), 8),
             "software_version": _padded(self._version.encode(), 8),
-            "run_time": int(self.pack.uptime) // 300 * 300,  # coarse, as on real boards
+            "run_time": int(self.pack.running) // 300 * 300,  # coarse, as on real boards
             "power_on_count": 1,
             "name": _padded(self.model.vendor_id.encode(), 16),
             "password": _padded(b"1234", 16),
@@ -259,7 +264,7 @@ class JK02Responder(JKStreamResponder):
             "discharge_mosfet": truth.discharging_allowed,
             "sensor_mask": present if masked else 0xFF,
             "heating": truth.heater,
-            "clock": int(self._words.get("clock_start", _CLOCK)) + int(truth.uptime or 0),
+            "clock": int(self._words.get("clock_start", _CLOCK)) + int(self.pack.uptime),
             "chemistry": _chemistry(self.pack.chemistry.name),
             "enable_flags": flags,
         }

@@ -100,7 +100,7 @@ class JK04Responder(JKStreamResponder):
         if value is None or key == "cell_count":
             return
         if key == "balance_switch":
-            self.pack.switch(Switch.BALANCE, value)
+            self.pack.around.command({Switch.BALANCE: bool(value)})
         elif key in self.pack.settings:
             self.pack.settings[key] = value
         else:
@@ -114,7 +114,7 @@ class JK04Responder(JKStreamResponder):
             "vendor_id": model.ljust(15, b"\0"),
             "hardware_version": hardware.ljust(8, b"\0"),
             "software_version": self._version.encode().ljust(8, b"\0"),
-            "run_time": int(self.pack.uptime) // 300 * 300,  # coarse, as on real boards
+            "run_time": int(self.pack.running) // 300 * 300,  # coarse, as on real boards
             "power_on_count": 1,
             "name": model.ljust(16, b"\0"),
             "password": b"1234".ljust(16, b"\0"),

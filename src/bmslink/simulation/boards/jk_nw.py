@@ -114,7 +114,7 @@ class JKNWResponder(Responder):
             return tags
         if len(tags) != 1 or tags[0] not in _SWITCHES or data[1] > 1:
             return None
-        self.pack.switch(_SWITCHES[tags[0]], data[1] == 1)
+        self.pack.around.command({_SWITCHES[tags[0]]: data[1] == 1})
         return tags
 
     def _body(self, values: dict[str, Any]) -> bytes:

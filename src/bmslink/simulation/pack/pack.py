@@ -15,6 +15,7 @@ from bmslink.settings.chemistry import chemistry as find_chemistry
 from bmslink.simulation.pack.cells import Cells
 from bmslink.simulation.pack.load import daily_current, parse_load
 from bmslink.simulation.pack.protection import Guard, Measured, default_settings
+from bmslink.simulation.pack.surroundings import Surroundings
 
 __all__ = ["MAX_ADVANCE", "SEVERITIES", "Pack"]
 
@@ -69,6 +70,8 @@ class Pack:
         self._cell_overrides: dict[int, float] = {}
         self._raised: dict[Condition, str] = {}
         self._guard = Guard()
+        self.around: Surroundings = Surroundings(self)
+        """What acts on it from outside, and how its board takes commands."""
         self._current = 0.0
         self._balancing: tuple[int, ...] = ()
         self._odd_turn = True
@@ -110,20 +113,35 @@ class Pack:
 
     def _step(self, seconds: float) -> None:
         """One step; of no length: only look again at what was changed from outside."""
+        self._watch(self._current)
         current = self._permitted(self._wanted(seconds))
         bleed = max(0.0, self.settings["balance_current"])
         self._cells.move(current, seconds, bleed, self._balancing)
         self._throughput += max(0.0, -current) * seconds / 3600
         self._warm(current, seconds)
         self.uptime += seconds
+        self.around.advance()
         self._sense(current)
         self._guard.update(self._measured(), self.settings, seconds)
+        self._watch(current)
         if self._permitted(current) != current:
             self._sense(0.0)
         self._choose_bleeders(seconds)
 
+    def _watch(self, current: float) -> None:
+        fets = (Switch.CHARGE, Switch.DISCHARGE)
+        self.around.watch({fet: self._closed(fet) for fet in fets}, current)
+
     def _wanted(self, seconds: float) -> float:
-        """The current the load or charger would drive through closed FETs, A."""
+        """The current that loads and chargers drive through closed FETs, A."""
+
+        def ceiling(volts: float) -> float:
+            return self._cells.current_to(volts, seconds, self._stiffness())
+
+        return self.around.wanted(self._profiled(seconds), seconds, ceiling)
+
+    def _profiled(self, seconds: float) -> float:
+        """What they would drive if nobody limited them, A."""
         if not isinstance(self._load, str):
             return self._load
         if self._load == "idle":
@@ -248,7 +266,7 @@ class Pack:
             protections=self._conditions("protection", self._guard.conditions),
             faults=self._conditions("fault", self._faults()),
             conditions_known=True,
-            uptime=round(self.uptime, 3),
+            uptime=round(self.running, 3),
         )
 
     def _conditions(self, severity: str, own: set[Condition]) -> tuple[Condition, ...]:
@@ -276,10 +294,16 @@ class Pack:
             found.add(Condition.CELL_COUNT_MISMATCH)
         return found
 
+    @property
+    def running(self) -> float:
+        """How long its board has been running, s."""
+        return self.uptime - self.around.booted
+
     # -- hands on it -----------------------------------------------------------------------------
 
     def switch(self, switch: Switch, on: bool) -> None:
-        """The software switch of a FET or of the balancer."""
+        """The software switch of a FET or of the balancer, set at once by whatever hand. What
+        comes by wire is a command of `around`."""
         self.switches[switch] = on
 
     def set_load(self, load: float | str | None) -> None:

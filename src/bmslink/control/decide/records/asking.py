@@ -12,6 +12,7 @@ from bmslink.control.decide.rule import PolicyRule, State, at_ease, in_words, un
 
 __all__ = ["Asking", "RuleDemands"]
 
+Pair = tuple[PolicyRule, State]
 _LIMIT_OF = {Action.CHARGE: "ccl", Action.DISCHARGE: "dcl"}
 
 
@@ -20,7 +21,7 @@ class RuleDemands(NamedTuple):
 
     effects: dict[str, list[Effect]]
     """By the limit or switch that they are on."""
-    verdicts: list[PolicyVerdict]
+    verdicts: tuple[PolicyVerdict, ...]
     floats: bool
     """One asks for the float voltage, as a phase of charging."""
     shared: bool
@@ -52,14 +53,17 @@ class Asking:
         self._floating = floating
         self._sink = sink
         self._kept: dict[str, _Kept] = {}
+        self._before: tuple[Sequence[Pair], list[int], RuleDemands] | None = None
 
-    def __call__(
-        self, active: Sequence[tuple[PolicyRule, State]], fresh: Limits | None
-    ) -> RuleDemands:
-        """What these rules ask; `fresh`: the last limits that were decided on fresh data."""
+    def __call__(self, active: Sequence[Pair], fresh: Limits | None) -> RuleDemands:
+        """What these rules ask; `fresh`: the last limits that were decided on fresh data. What is
+        given back is read only: the same rules ask the same again."""
+        versions = [state.version for _, state in active]
+        if self._before is not None and self._before[:2] == (active, versions):
+            return self._before[2]
         effects: dict[str, list[Effect]] = {}
         verdicts: list[PolicyVerdict] = []
-        floats = shared = False
+        floats = shared = changing = False
         for rule, state in active:
             kept = self._kept.get(rule.name)
             if kept is None or kept.version != state.version or kept.shares:
@@ -71,7 +75,10 @@ class Asking:
                 verdicts.append(verdict)
             if floating or shares:
                 floats, shared = floats or floating, shared or (shares and state.tripped)
-        return RuleDemands(effects, verdicts, floats, shared)
+                changing = changing or shares
+        found = RuleDemands(effects, tuple(verdicts), floats, shared)
+        self._before = None if changing else (active, versions, found)
+        return found
 
     def _work_out(self, rule: PolicyRule, state: State, fresh: Limits | None) -> _Kept:
         asks = [*self._effects(rule, state, fresh)] if rule.acts else []

@@ -19,6 +19,7 @@ from bmslink.control.decide.rule import (
     State,
     advance,
     goes_on,
+    goes_on_dark,
     in_words,
     unmeasured,
 )
@@ -127,16 +128,16 @@ class Watches:
             applies = True if gate is None else applies_of(gate)
             for place, rule, state, below in watch.members:
                 if signed is None:
-                    ways = False
+                    goes = quality is MISSING and goes_on_dark(rule, state, value)
                 elif (signed < below if applies else applies is False) and state.at_rest:
                     state.seen, state.value, state.applies = True, value, applies is True
                     continue
                 else:
-                    ways = bool(applies) and goes_on(rule, state, signed)
+                    goes = bool(applies) and goes_on(rule, state, signed)
                 watch.calm = False
-                if not ways:
-                    seen = state.seen or state.tripped or state.since is not None
-                    watch.absent = watch.absent and rule.policy.optional and not seen
+                seen = state.seen or state.tripped or state.since is not None
+                watch.absent = watch.absent and rule.policy.optional and not seen
+                if not goes:
                     what = _advance(rule, state, value, quality, applies, moment)
                     if what:
                         words = _words(what, rule, state, moment.stop_reason)

@@ -124,8 +124,7 @@ class DalyRegisters(Driver[RTUFrame]):
         if step.answer is None:
             return None
         try:
-            retries = 0 if step.once else 1
-            return (await self.link.collect(step.frame, step.answer, bool, retries=retries))[0]
+            return await self.send_step(step, step.answer, 0 if step.once else 1)
         except LinkTimeout:
             return None
 

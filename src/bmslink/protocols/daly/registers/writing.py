@@ -102,7 +102,7 @@ class DalyRegisterSettings(SettingsAccess[RTUFrame]):
                 if error.heard == "silence" and slots <= self._absent:
                     raise
                 await self._board.ask(self._board.between)
-                if error.heard == "silence" and self._board.link.prompt:
+                if error.heard == "silence" and self._board.link.continuity.prompt:
                     self._absent |= slots
                     retries = 0
         return await self._board.ask_bytes(*question(run), retries=retries)

@@ -72,12 +72,15 @@ class JKStream(Driver[JK02Frame]):
 
     async def start(self) -> None:
         """Greet the board once; one that sleeps is greeted again by the first question."""
+        self.forget()
+        with suppress(LinkTimeout):
+            await self._greet(retries=0)
+
+    def forget(self) -> None:
         self.codec = self.make_codec(self.options)
         self._known.clear()
         self._latest.clear()
         self._streams = False
-        with suppress(LinkTimeout):
-            await self._greet(retries=0)
 
     async def identify(self) -> Identity:
         await self.meet()
@@ -152,8 +155,12 @@ class JKStream(Driver[JK02Frame]):
         return self.codec.decode(await self._next(CELLS, _STREAM_TIMEOUT)).values
 
     async def exchange(self, step: WriteCommand[JK02Frame]) -> JK02Frame | None:
-        """A stream must not be cut into, so the acknowledgement is taken out of it."""
-        left = _WRITE_TRIES
+        """A stream must not be cut into, so the acknowledgement is taken out of it. What is urgent
+        leaves the stream to whoever reads it."""
+        if step.urgent and step.answer is not None:
+            wait = _WRITE_TIMEOUT
+            return await self.link.send_aside(step.frame, step.answer, wait, step.leaving)
+        left = 1 if step.once else _WRITE_TRIES
         while True:
             self.link.discard()
             await self.link.send(step.frame)

@@ -182,17 +182,25 @@ class JKModbus(Driver[RTUFrame]):
         return self._latest
 
     async def exchange(self, step: WriteCommand[RTUFrame]) -> RTUFrame | None:
-        return await self._patient(step.frame, once=step.once)
+        return await self._patient(step.frame, step)
 
-    async def _patient(self, request: RTUFrame, *, once: bool = False) -> RTUFrame:
-        """Send a request when the board can hear it, and give back its answer."""
+    async def _patient(
+        self, request: RTUFrame, step: WriteCommand[RTUFrame] | None = None
+    ) -> RTUFrame:
+        """Send a request (that of a step, where it changes something) when the board can hear it,
+        and give back its answer."""
         loop = asyncio.get_running_loop()
         soon = loop.time() - self._answered_at <= _SLOWEST
-        left = 0 if once else self.link.timing.retries
+        left = 0 if step is not None and step.once else self.link.timing.retries
         while True:
             try:
                 (frame,) = await self.link.collect(
-                    request, partial(is_answer, request=request), lambda got: True, retries=0
+                    request,
+                    partial(is_answer, request=request),
+                    lambda got: True,
+                    retries=0,
+                    urgent=step is not None and step.urgent,
+                    leaving=None if step is None else step.leaving,
                 )
                 if frame.code != 4 or not left:  # 4: the line spoiled the question, not the board
                     break

@@ -1,0 +1,144 @@
+"""Who lets which policy file act on which pack.
+
+A person approves a file for a pack, once. A file that was changed since runs in shadow beside the
+one that was approved last, which is kept here and goes on enforcing; so a restart needs nobody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from bmslink.control.status import state_path
+from bmslink.errors import BmsError
+from bmslink.storage.atomic import read_bounded, replace_file
+
+__all__ = [
+    "Approval",
+    "ConsentError",
+    "Standing",
+    "approval_of",
+    "approve",
+    "digest_of",
+    "may_enforce",
+    "withdraw",
+]
+
+SCHEMA = 1
+_LARGEST = 4 << 20
+
+
+class ConsentError(BmsError):
+    """An approval that cannot be written or read: nothing is enforced by it."""
+
+
+class Approval(msgspec.Struct, frozen=True, kw_only=True):
+    """A person's word for one pack and one file."""
+
+    schema: int = SCHEMA
+    pack: str
+    """Who the pack is, as in its ledger."""
+    digest: str
+    """Of the policy file."""
+    text: str
+    """The file itself, as it was approved."""
+    path: str
+    """Where it lay."""
+    by: str
+    time: str
+    """UTC, for people."""
+
+
+class Acts(StrEnum):
+    """What acts on a pack."""
+
+    THIS = "this file"
+    KEPT = "the file that was approved last"
+    NOTHING = "nothing"
+
+
+class Standing(NamedTuple):
+    """What a file may do on a pack."""
+
+    acts: Acts
+    enforced: str | None
+    """The text of the file that enforces; `None`: none does."""
+    shadow: bool
+    """Whether the file that was asked about runs in shadow."""
+    text: str
+    """For people; empty where all is as wanted."""
+    alarm: bool = False
+
+
+def digest_of(text: str) -> str:
+    """What tells one policy file from another: every byte of it."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def may_enforce(approval: Approval | None, pack: str, text: str) -> Standing:
+    """What the policy file `text` may do on a pack, by what was approved for it. Pure."""
+    if approval is None or approval.pack != pack or approval.digest != digest_of(approval.text):
+        told = (
+            f"Nothing is approved for {pack}: its policies only watch. `bmslink control approve` "
+            "shows what they may do, and asks."
+        )
+        return Standing(Acts.NOTHING, None, True, told, alarm=True)
+    if approval.digest == digest_of(text):
+        return Standing(Acts.THIS, text, False, "")
+    told = (
+        f"The policy file was changed since {approval.by} approved it ({approval.time}): what was "
+        "approved goes on acting, and the changed file only watches. `bmslink control approve` "
+        "ends that."
+    )
+    return Standing(Acts.KEPT, approval.text, True, told)
+
+
+def _file(pack: str, folder: Path | None) -> Path:
+    name = hashlib.sha256(pack.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return (folder or state_path() / "approvals") / f"{name}.json"
+
+
+def approve(pack: str, text: str, *, path: str, by: str, folder: Path | None = None) -> Approval:
+    """Write down that a person approved a file for a pack. Raises `ConsentError`."""
+    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    approval = Approval(pack=pack, digest=digest_of(text), text=text, path=path, by=by, time=now)
+    file = _file(pack, folder)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        replace_file(file, msgspec.json.encode(approval))
+    except OSError as error:
+        raise ConsentError(f"{file} cannot be written ({error.strerror or error}).") from error
+    return approval
+
+
+def approval_of(pack: str, folder: Path | None = None) -> Approval | None:
+    """What was approved for a pack. Raises `ConsentError` for a file that cannot be trusted."""
+    file = _file(pack, folder)
+    try:
+        found = msgspec.json.decode(read_bounded(file, _LARGEST, "approval"), type=Approval)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConsentError(f"{file} cannot be read ({error.strerror or error}).") from error
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise ConsentError(f"{file} is damaged ({error}): approve the policies again.") from error
+    if found.pack != pack or found.digest != digest_of(found.text):
+        raise ConsentError(f"{file} does not hold what was approved: approve the policies again.")
+    return found
+
+
+def withdraw(pack: str, folder: Path | None = None) -> bool:
+    """Take an approval back; whether there was one. Raises `ConsentError`."""
+    file = _file(pack, folder)
+    try:
+        file.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise ConsentError(f"{file} cannot be removed ({error.strerror or error}).") from error
+    return True

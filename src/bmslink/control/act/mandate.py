@@ -1,0 +1,134 @@
+"""What the owner lets the layer do with a pack, and what is wanted of each switch within it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from bmslink.control.act.actuator import ACTUATORS
+from bmslink.control.act.ledger import STOP, Ledger, Override
+from bmslink.control.decide.decision import Decision
+from bmslink.control.decide.limits import Reason
+from bmslink.control.decide.policy import Demand, Severity
+
+__all__ = ["Mandate", "Wish", "person_holder", "wish_for"]
+
+_HOST_POWER = "host_power"
+
+
+class Mandate(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the layer may go."""
+
+    enforce: bool = False
+    """Policies set switches. In shadow only a person does."""
+    able: frozenset[str] = frozenset(ACTUATORS)
+    """What can be switched on this board at all; the rest is protected by limits only."""
+    actuators: frozenset[str] = frozenset({"charge", "discharge"})
+    """What policies may switch; the balancer only where the owner says so."""
+    host_power: str | None = None
+    """`pack`: this program runs on the pack, `other`: it does not. Without either discharge is
+    never switched by a policy."""
+    alternator: bool = False
+    """An alternator charges the pack: opening under its current is a load dump."""
+    capacity: float = 0.0
+    """Ah of the pack; 0: not known."""
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What is wanted of one switch now."""
+
+    demand: Demand
+    holders: tuple[str, ...] = ()
+    emergencies: tuple[str, ...] = ()
+    """Those of the holders that are answered even while we stand down, once each."""
+    why: str = ""
+    by_person: bool = False
+    """A person wants it off, whatever the data are."""
+
+
+def person_holder(who: str) -> str:
+    """The name of a person as a holder."""
+    return f"person:{who}"
+
+
+FREE = Wish(Demand.FREE)
+
+
+def wish_for(
+    name: str,
+    decision: Decision,
+    ledger: Ledger,
+    mandate: Mandate,
+    detected: Mapping[str, Reason],
+) -> Wish:
+    """What is wanted of one switch: the most restrictive of policies, detectors and people."""
+    record = ledger.record(name)
+    wish = FREE
+    if name not in mandate.able:
+        return wish
+    if mandate.enforce and name in mandate.actuators:
+        wish = _of_policies(name, decision, ledger.run.overrides)
+        if name in detected:
+            wish = _with_detector(wish, detected[name])
+        if name == "discharge":
+            wish = _feeding_the_host(wish, mandate)
+    if record.person:
+        holder = person_holder(record.person)
+        why = f"{record.person} switched it off"
+        wish = _also(wish, Demand.OPEN_NOW, holder, why, emergency=False)
+    if ledger.stop is not None:
+        why = f"emergency stop by {ledger.stop.who}"
+        wish = _also(wish, Demand.OPEN_NOW, STOP, why, emergency=True)
+    return wish
+
+
+def _also(wish: Wish, demand: Demand, holder: str, why: str, *, emergency: bool) -> Wish:
+    opens = wish.demand >= Demand.OPEN
+    return Wish(
+        max(wish.demand, demand),
+        (*wish.holders, holder) if opens else (holder,),
+        (*wish.emergencies, holder) if emergency else wish.emergencies,
+        f"{wish.why}; {why}" if opens else why,
+        True,
+    )
+
+
+def _of_policies(name: str, decision: Decision, overrides: tuple[Override, ...]) -> Wish:
+    permit = getattr(decision, name)
+    demand: Demand = permit.demand
+    if not demand:
+        return FREE
+    reasons: tuple[Reason, ...] = permit.holders
+    if overrides:
+        aside = {each.policy for each in overrides}
+        reasons = tuple(r for r in reasons if r.policy not in aside)
+        if not reasons:
+            # what asks for less is not told: nothing is switched on but by a person
+            return Wish(Demand.NO_ENABLE)
+    holders = tuple(dict.fromkeys(r.policy for r in reasons))
+    why = "; ".join(r.text for r in reasons)
+    if demand < Demand.OPEN_NOW:
+        return Wish(demand, holders, (), why)
+    urgent = {v.policy for v in decision.verdicts if v.severity == Severity.EMERGENCY}
+    emergencies = tuple(h for h in holders if h in urgent)
+    return Wish(demand, holders, emergencies, why)
+
+
+def _with_detector(wish: Wish, reason: Reason) -> Wish:
+    if wish.demand >= Demand.OPEN:
+        return msgspec.structs.replace(
+            wish, holders=(*wish.holders, reason.policy), why=f"{wish.why}; {reason.text}"
+        )
+    return Wish(Demand.OPEN, (reason.policy,), (), reason.text)
+
+
+def _feeding_the_host(wish: Wish, mandate: Mandate) -> Wish:
+    """Discharge feeds this program too, or may: then it opens in an emergency only, or never."""
+    if wish.demand < Demand.OPEN:
+        return wish
+    if mandate.host_power == "other":
+        return wish
+    if mandate.host_power == "pack" and wish.demand == Demand.OPEN_NOW:
+        return wish
+    return msgspec.structs.replace(wish, demand=Demand.ZERO, emergencies=())

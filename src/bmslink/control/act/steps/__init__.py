@@ -1,0 +1,1 @@
+"""The steps of one cycle of the reconciler, each pure."""

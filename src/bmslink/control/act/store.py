@@ -1,0 +1,145 @@
+"""The ledgers on the disk: one file a pack, replaced as a whole.
+
+A thread of its own writes, so that a disk that hangs keeps nobody waiting: who switches off does
+not ask it at all, and who switches on waits for it, but not for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from bmslink.control.act.ledger import Ledger, LedgerDamaged, load_ledger, save_ledger
+from bmslink.control.status import state_path
+from bmslink.storage.atomic import read_bounded, replace_file
+
+__all__ = ["LedgerStore", "Loaded", "ledger_file"]
+
+_LARGEST = 1 << 20
+_PATIENCE = 2.0
+"""How long an enable waits for the disk, s."""
+_ASIDE = ".damaged"
+
+
+class Loaded(NamedTuple):
+    """A ledger at the start of a program."""
+
+    ledger: Ledger
+    trouble: str
+    """Why the saved one could not be used, in a sentence; empty: it was, or there was none."""
+
+
+def ledger_file(pack: str, folder: Path | None = None) -> Path:
+    """Where the ledger of a pack lies: in the user's state folder or where BMSLINK_STATE says."""
+    name = hashlib.sha256(pack.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return (folder or state_path() / "ledgers") / f"{name}.json"
+
+
+class LedgerStore:
+    """Reads and writes the ledger of one pack."""
+
+    def __init__(self, pack: str, folder: Path | None = None) -> None:
+        self.file: Path = ledger_file(pack, folder)
+        self.trouble: str = ""
+        """Why the last ledger is not on the disk, in a sentence; empty: it is, or it is being
+        written."""
+        self._pack = pack
+        self._change = threading.Condition()
+        self._next: tuple[bytes, Future[bool]] | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    @property
+    def well(self) -> bool:
+        """Whether ledgers can be written: without that nothing is switched on."""
+        return not self.trouble
+
+    def load(self, now: float) -> Loaded:
+        """The ledger as it was saved. One that is damaged is put aside, and an empty one begins:
+        what was switched off from here is then no longer known, so nobody gives it back but a
+        person."""
+        try:
+            data = read_bounded(self.file, _LARGEST, "ledger")
+        except FileNotFoundError:
+            return Loaded(Ledger.new(self._pack, now), "")
+        except OSError as error:
+            self.trouble = f"{self.file} cannot be read: {error.strerror or error}."
+            return Loaded(Ledger.new(self._pack, now), self.trouble)
+        try:
+            saved = msgspec.json.decode(data, type=dict)
+            return Loaded(load_ledger(saved, self._pack, now), "")
+        except (msgspec.MsgspecError, RecursionError, ValueError, LedgerDamaged) as error:
+            return Loaded(Ledger.new(self._pack, now), self._put_aside(error))
+
+    def _put_aside(self, error: Exception) -> str:
+        aside = self.file.with_name(self.file.name + _ASIDE)
+        told = (
+            f"The ledger {self.file} is damaged ({error}). What bmslink switched off on "
+            f"{self._pack} is not known any more, so only a person switches it on"
+        )
+        try:
+            self.file.replace(aside)
+        except OSError as failed:
+            self.trouble = f"{self.file} cannot be replaced: {failed.strerror or failed}."
+            return f"{told}."
+        return f"{told}; the file is kept as {aside}."
+
+    def save(self, ledger: Ledger, now: float) -> Future[bool]:
+        """Have it written, and wait for nothing: the result says whether it is on the disk. One
+        that was not begun yet is left out, because the newer one holds all of it; both then have
+        the same result."""
+        data = msgspec.json.encode(save_ledger(ledger, now))
+        with self._change:
+            done = Future[bool]() if self._next is None else self._next[1]
+            self._next = (data, done)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, daemon=True)
+                self._thread.start()
+            self._change.notify()
+        return done
+
+    async def saved(self, ledger: Ledger, now: float, *, patience: float = _PATIENCE) -> bool:
+        """The same before something is switched on: whether it is on the disk within `patience`
+        s."""
+        done = asyncio.wrap_future(self.save(ledger, now))
+        try:
+            return await asyncio.wait_for(asyncio.shield(done), patience)
+        except TimeoutError:
+            self.trouble = f"{self.file} was not written within {patience:g} s."
+            return False
+
+    def close(self) -> None:
+        """Nothing more will be saved; what is being written is finished if the disk lets it."""
+        with self._change:
+            self._closed = True
+            self._change.notify()
+        if self._thread is not None:
+            self._thread.join(_PATIENCE)
+
+    def _work(self) -> None:
+        while True:
+            with self._change:
+                while self._next is None:
+                    if self._closed:
+                        return
+                    self._change.wait()
+                data, done = self._next
+                self._next = None
+            trouble = self._write(data)
+            self.trouble = trouble
+            done.set_result(not trouble)
+
+    def _write(self, data: bytes) -> str:
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            replace_file(self.file, data)
+        except OSError as error:
+            why = error.strerror or error
+            return f"{self.file} cannot be written ({why}): nothing is switched on until it can."
+        return ""
