@@ -21,7 +21,7 @@ from bmslink.control.status import PackStatus, Run, StateError, place, write
 from bmslink.errors import BmsError
 from bmslink.model import Reading
 from bmslink.runtime.acting.acting_side import ActingSide
-from bmslink.runtime.acting.pack_actor import contained
+from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.judging.pack_policies import PackPolicies, in_words, trips_in
 from bmslink.runtime.pack_loop import follow
 
