@@ -15,6 +15,7 @@ import typer
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_one
 from bmslink.cli.control_approve import approve
+from bmslink.cli.control_people import emergency_stop, override, reset, resume
 from bmslink.cli.control_run import run, status
 from bmslink.cli.control_try import backtest, explain
 from bmslink.cli.control_upgrade import UpgradeOptions, upgrade
@@ -210,6 +211,10 @@ COMMANDS = {
     "approve": approve,
     "run": run,
     "status": status,
+    "emergency-stop": emergency_stop,
+    "reset": reset,
+    "override": override,
+    "resume": resume,
 }
 """`bmslink control WORD` -> what it does."""
 

@@ -127,14 +127,22 @@ class ActingSide:
         if self._pack is not None and decision is not None and not self._unsure:
             self._pack.actor.hear(decision, reading, now)
 
+    async def begin_for_people(self, identity: Identity) -> None:
+        """Begin without policies, for what people ask. Raises `GateError` where another program on
+        this machine acts on the pack, and what asking the board raises."""
+        if self._pack is None:
+            await self._begin(identity, enforce=False)
+        if self._pack is None:
+            raise GateError("Nothing was sent. " + (self.standing.text if self.standing else ""))
+
     async def do(
         self, wish: ActingWish, who: str, identity: Identity, engine: Engine | None = None
     ) -> list[str]:
         """What a person wants of what acts, by its name; what came of it, in sentences. An
         emergency stop needs neither approval nor policies. Raises `GateError` where it is refused
         and nothing was sent, and what asking the board raises."""
-        if wish.do == "stop" and self._pack is None:
-            await self._begin(identity, enforce=False)
+        if wish.do == "stop":
+            await self.begin_for_people(identity)
         done: list[str] = []
         if wish.do == "reset":
             done += self._reset(wish, engine)
@@ -143,7 +151,8 @@ class ActingSide:
                     raise GateError("Nothing is stopped or latched, so there is nothing to reset.")
                 return done
         request = wish.request(who)
-        return [*done, *(remark.text for remark in self.ask(request))]
+        done += [remark.text for remark in self.ask(request)]
+        return done or ["There was nothing to do: no switch stood down."]
 
     @property
     def _stopped(self) -> bool:

@@ -37,6 +37,7 @@ from bmslink.storage.chain import take
 
 __all__ = [
     "EnforcedPack",
+    "acted_on_elsewhere",
     "approve_policies",
     "begin_acting",
     "pack_key",
@@ -201,6 +202,14 @@ def _mandate(policies: PolicySet | None, able: frozenset[str]) -> Mandate:
 def stopped(key: str) -> bool:
     """Whether an emergency stop of this pack is in force, by its ledger. Reads the disk."""
     return LedgerStore(key).load(0.0).ledger.stop is not None
+
+
+def acted_on_elsewhere(board: Board, identity: Identity) -> bool:
+    """Whether another program on this machine acts on the board that answered. Reads the disk."""
+    handle = _lock(pack_key(board, identity))
+    if handle is not None:
+        os.close(handle)
+    return handle is None
 
 
 def _unable(unable: Any, able: frozenset[str]) -> Iterator[str]:
