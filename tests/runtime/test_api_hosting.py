@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import stat
 
 import pytest
@@ -86,6 +87,17 @@ async def test_a_service_is_found_asked_and_gone():
         assert b"event: reading" in text or b"retry" in text
     assert not listening.socket.exists()
     assert not [*listening.socket.parent.glob("*.json")]
+
+
+async def test_systemd_hears_ready_when_it_can_be_asked(tmp_path, monkeypatch):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "n"))
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "n"))
+        async with hosted() as (_, listening):
+            assert manager.recv(200).startswith(b"READY=1\n")
+            assert status(await talk(listening, GET)) == 200
+        assert manager.recv(200) == b"STOPPING=1"
 
 
 async def test_a_service_of_the_machine_is_for_its_group():

@@ -54,17 +54,24 @@ class ActingRun:
     async def require_consent(self, devices: list[Board]) -> None:
         """`GateError` where a pack that answers has nothing approved; one that does not answer is
         looked at when it does."""
-        from bmslink.runtime.acting.start import standing_of
+        from bmslink.runtime.acting.start import acted_on_elsewhere, standing_of
 
         for device in devices:
             try:
                 async with device:
-                    standing = standing_of(device, await device.identify(), self._text)
+                    identity = await device.identify()
+                    standing = standing_of(device, identity, self._text)
+                    busy = acted_on_elsewhere(device, identity)
             except BmsError as error:
                 self._session.say(f"{device.target.label}: {error} It waits for its consent.")
                 continue
             if standing.enforced is None:
                 raise GateError(f"Nothing was sent. {standing.text}")
+            if busy:
+                raise GateError(
+                    f"Nothing was sent. Another program on this machine acts on "
+                    f"{device.target.label}: end it first (`bmslink control status` shows it)."
+                )
 
     def pack(self, index: int, device: Board, interval: float) -> Enforcing:
         """What one pack needs."""

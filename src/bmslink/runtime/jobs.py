@@ -23,6 +23,7 @@ from bmslink.config.plan import Plan
 from bmslink.errors import BmsError, UsageError
 from bmslink.model import Command, Reading, Switch
 from bmslink.registry import running_version
+from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.pack_task import ServedPack
 from bmslink.service_errors import error_form
 from bmslink.service_forms import (
@@ -37,7 +38,7 @@ from bmslink.service_forms import (
     fingerprint_of,
     in_form,
 )
-from bmslink.storage.journal import acting_for
+from bmslink.storage.journal import acting_for, actor_name
 
 __all__ = ["ClientJob", "PackJobs", "finish_changes", "hello"]
 
@@ -215,7 +216,8 @@ class PackJobs:
         """What a change would do; nothing is sent."""
 
         async def work(board: Board) -> Any:
-            return in_form(PlanForm.of(await _draft(board, request)))
+            plan = await _draft(board, request)
+            return _shown(plan, PlanForm.of(plan))
 
         return await self._with_board(tell, work)
 
@@ -269,6 +271,13 @@ class PackJobs:
     async def switch(self, tell: Tell, request: SwitchRequest) -> Any:
         """Off goes before everything else, with no turn to wait for; on waits for its turn."""
         command = Command(Switch.of(request.switch), request.on)
+        acting = self._pack.judge.acting
+        if acting is not None and not request.dry_run:
+            if command.on:
+                acting.require_free(command.switch)
+                acting.forget_person(command.switch)
+            else:
+                acting.person_off(command.switch, actor_name())
         if not command.on and not request.dry_run:
             return self._told(await self._pack.switch_off(command.switch, waive=request.waive))
 
@@ -278,6 +287,11 @@ class PackJobs:
             return self._told(await config.switch(board, command, waive=request.waive))
 
         return await self._with_board(tell, work)
+
+    async def act(self, tell: Tell, wish: ActingWish) -> Any:
+        """What a person wants of what acts on the pack."""
+        done = await self._pack.judge.do(wish, actor_name())
+        return {"done": done, "acting": self._pack.judge.acting_status()}
 
     def _told(self, outcome: Outcome) -> Any:
         """Its form, after everybody who listens was told of it."""
@@ -289,7 +303,8 @@ class PackJobs:
         """What setting the clock or the charge would do; nothing is sent."""
 
         async def work(board: Board) -> Any:
-            return in_form(AdjustmentForm.of(await _draft_adjustment(board, request)))
+            plan = await _draft_adjustment(board, request)
+            return _shown(plan, AdjustmentForm.of(plan))
 
         return await self._with_board(tell, work)
 
@@ -302,6 +317,15 @@ class PackJobs:
             return self._told(await config.adjust(board, plan))
 
         return await self._with_board(tell, work)
+
+
+def _shown(plan: Plan | config.AdjustmentPlan, form: PlanForm | AdjustmentForm) -> dict[str, Any]:
+    """A plan for programs of any kind, what agrees to it, and the whole of it for our own."""
+    return {
+        "plan": in_form(plan.to_dict()),
+        "fingerprint": fingerprint_of(plan),
+        "form": in_form(form),
+    }
 
 
 def _require_agreed(given: str, found: str) -> None:

@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any
 
 from bmslink.board import Board
-from bmslink.config import open_change
 from bmslink.config.outcome import Outcome
 from bmslink.control.decide.decision import Decision
 from bmslink.errors import BmsError, FrameError, LinkClosed, LinkTimeout, Refused
@@ -25,9 +24,9 @@ from bmslink.model import Identity, Reading, Switch
 from bmslink.places import Place, where
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.runtime.feed import Feed, PackEvent
-from bmslink.runtime.health import PackHealth, PackState, link_counters
+from bmslink.runtime.health import PackHealth, PackState, cause_of, link_counters
 from bmslink.runtime.judging.pack_judge import PackJudge
-from bmslink.runtime.judging.pack_memory import PackDisk, PackMemory, who_answers
+from bmslink.runtime.judging.pack_memory import PackDisk, PackMemory, cut_off_text, who_answers
 from bmslink.runtime.pack_loop import follow
 from bmslink.runtime.pack_turns import Aside, PackTurns
 from bmslink.runtime.service_file import PackPlan
@@ -87,9 +86,7 @@ class ServedPack:
         self._expected = None if accept else self._memory.expected()
         self.turns = PackTurns(plan.name, board)
         """Who may use the board now."""
-        self._judge = PackJudge(
-            plan, self._memory, disk, feed, self.tell, board=board, turns=self.turns
-        )
+        self._judge = PackJudge(plan, self._memory, disk, feed, self.tell, board, self.turns)
         self._slow = SlowSet(plan.slow_interval, plan.target)
         self._met = False
         self._looking: asyncio.Task[None] | None = None
@@ -227,8 +224,8 @@ class ServedPack:
         )
 
     async def _rest(self) -> None:
-        """A recording is over; its task goes on turning."""
-        self._set("ended", "The recording is over.")
+        """A recording is over, or cannot be played; its task goes on turning."""
+        self._set("ended", self.health.error or "The recording is over.")
         while True:
             self.turned = asyncio.get_running_loop().time()
             await asyncio.sleep(self.plan.interval)
@@ -305,9 +302,11 @@ class ServedPack:
 
     def _looked(self) -> None:
         identity, new, old = self._slow.identity, self._slow.settings, self.settings
-        if identity is not None:
-            other = "" if self._expected is None else self._memory.differs(self._expected, identity)
-            self._meet(identity, other)
+        if identity is not None and self._expected is not None:
+            if self._memory.differs(self._expected, identity):
+                self._met = False  # asked again before the next reading, with more care
+                return
+            self._meet(identity, "")
         changed = [] if self.other else changed_settings(old, new)
         if new is not None and not self.other:
             self.settings = new
@@ -337,11 +336,7 @@ class ServedPack:
 
     async def _tell_cut_off(self, identity: Identity) -> None:
         """Say what was cut off on this pack, perhaps because the service itself was killed."""
-        try:
-            told = await asyncio.to_thread(open_change, self.board, identity)
-        except BmsError as error:
-            told = str(error)
-        if told:
+        if told := await cut_off_text(self.board, identity):
             self.tell("change_cut_off", told, alarm=True)
 
     def _take(self, identity: Identity) -> None:
@@ -387,9 +382,10 @@ class ServedPack:
 
     def _failed(self, error: BaseException | None) -> None:
         self.health.failures += 1
+        self._judge.withdraw(error)
         self.turns.open.clear()
         _log.debug("The mistake with %s:", self.name, exc_info=error)
-        self._set("failed", f"bmslink made a mistake ({_cause(error)}): the pack starts anew.")
+        self._set("failed", f"bmslink made a mistake ({cause_of(error)}): the pack starts anew.")
 
     def _set(self, state: PackState, error: str = "") -> None:
         """The state, and an event where it is new."""
@@ -398,9 +394,3 @@ class ServedPack:
             return
         self.health.state, self.health.since = state, datetime.now(UTC)
         self.tell(state, error or "It is read.", alarm=state not in ("ok", "ended"), was=old)
-
-
-def _cause(error: BaseException | None) -> str:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"

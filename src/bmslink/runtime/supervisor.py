@@ -21,7 +21,9 @@ from bmslink.control.status import PackStatus, Run, StateError, place, write
 from bmslink.errors import BmsError
 from bmslink.model import Reading
 from bmslink.runtime.acting.acting_side import ActingSide
-from bmslink.runtime.acting.pack_actor import contained
+from bmslink.runtime.acting.contained import contained
+from bmslink.runtime.acting.mailbox import read_mail
+from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.judging.pack_policies import PackPolicies, in_words, trips_in
 from bmslink.runtime.pack_loop import follow
 
@@ -159,9 +161,14 @@ class PackSupervisor:
                 with suppress(BmsError):  # the next reading says what is wrong
                     self._begin(await side.begin(await device.who()), interval)
 
+        async def do(wish: ActingWish, who: str) -> list[str]:
+            return await side.do(wish, who, await device.who(), self._policies.engine)
+
+        mail = asyncio.create_task(read_mail(str(device.target), do))
         try:
             await follow(device, self, interval=interval, count=count, between=begin)
         finally:
+            mail.cancel()
             await side.close()
 
     def _begin(self, begun: bool, interval: float) -> None:

@@ -6,19 +6,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Collection
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Any
 
 from bmslink.board import Board
 from bmslink.control.act.consent import Standing
-from bmslink.control.act.messages import PersonOff, PersonOn, Remark, Request
+from bmslink.control.act.messages import PersonOff, Remark, Request
 from bmslink.control.decide.decision import Decision
+from bmslink.control.decide.engine import Engine
 from bmslink.control.decide.policy import PolicySet
 from bmslink.errors import GateError
 from bmslink.model import Identity, Reading, Switch
 from bmslink.runtime.acting.limit_sinks import LimitSinks
 from bmslink.runtime.acting.pack_actor import Note, PackActor, TellActing
-from bmslink.runtime.acting.start import EnforcedPack, begin_acting, pack_key
+from bmslink.runtime.acting.people import ActingWish
+from bmslink.runtime.acting.start import EnforcedPack, begin_acting, pack_key, stopped
 
 __all__ = ["ActingSide"]
 
@@ -56,6 +58,7 @@ class ActingSide:
         self._task: asyncio.Task[None] | None = None
         self._next = 0.0
         self._unsure = False
+        self._looked_at = ""
 
     @property
     def actor(self) -> PackActor | None:
@@ -65,7 +68,7 @@ class ActingSide:
     @property
     def enforcing(self) -> bool:
         """Whether policies act on the pack now."""
-        return self._pack is not None
+        return self._pack is not None and self._pack.actor.mandate.enforce
 
     @property
     def policies(self) -> PolicySet | None:
@@ -81,13 +84,21 @@ class ActingSide:
             if self._unsure:
                 await self.close()
                 self._next = now
-        if not self._enforce or self._pack is not None or now < self._next:
+        if self._pack is not None or now < self._next:
             return False
+        if not self._enforce:
+            key = pack_key(self._board, identity)
+            if key == self._looked_at or not await asyncio.to_thread(stopped, key):
+                self._looked_at = key
+                return False
         self._next = now + _AGAIN
+        return await self._begin(identity, enforce=self._enforce)
+
+    async def _begin(self, identity: Identity, *, enforce: bool) -> bool:
         found = await begin_acting(
             self._board, identity, self._text, self._path,
             note=self._note(), tell=self._tell, interval=self._interval, waive=self._waive,
-            sinks=self._sinks, turn=self._turn, off_turn=self._off_turn,
+            sinks=self._sinks, turn=self._turn, off_turn=self._off_turn, enforce=enforce,
         )  # fmt: skip
         if isinstance(found, Standing):
             if self.standing is None or self.standing.text != found.text:
@@ -116,6 +127,53 @@ class ActingSide:
         if self._pack is not None and decision is not None and not self._unsure:
             self._pack.actor.hear(decision, reading, now)
 
+    async def begin_for_people(self, identity: Identity) -> None:
+        """Begin without policies, for what people ask. Raises `GateError` where another program on
+        this machine acts on the pack, and what asking the board raises."""
+        if self._pack is None:
+            await self._begin(identity, enforce=False)
+        if self._pack is None:
+            raise GateError("Nothing was sent. " + (self.standing.text if self.standing else ""))
+
+    async def do(
+        self, wish: ActingWish, who: str, identity: Identity, engine: Engine | None = None
+    ) -> list[str]:
+        """What a person wants of what acts, by its name; what came of it, in sentences. An
+        emergency stop needs neither approval nor policies. Raises `GateError` where it is refused
+        and nothing was sent, and what asking the board raises."""
+        if wish.do == "stop":
+            await self.begin_for_people(identity)
+        done: list[str] = []
+        if wish.do == "reset":
+            done += self._reset(wish, engine)
+            if wish.policy or not self._stopped:
+                if not done:
+                    raise GateError("Nothing is stopped or latched, so there is nothing to reset.")
+                return done
+        request = wish.request(who)
+        done += [remark.text for remark in self.ask(request)]
+        return done or ["There was nothing to do: no switch stood down."]
+
+    @property
+    def _stopped(self) -> bool:
+        return self._pack is not None and self._pack.actor.ledger.stop is not None
+
+    def _reset(self, wish: ActingWish, engine: Engine | None) -> list[str]:
+        """Let go of what waits for a person: of one policy, or of all."""
+        if self._pack is not None and not wish.policy:
+            self._pack.actor.release()
+        if engine is None:
+            return []
+        if wish.policy:
+            engine.reset(wish.policy)
+            return [f"{wish.policy} is reset."]
+        done = []
+        for rule in engine.plan.rules:
+            with suppress(GateError):
+                engine.reset(rule.name)
+                done.append(f"{rule.name} is reset.")
+        return done
+
     def ask(self, request: Request) -> list[Remark]:
         """What a person wants, at once. Raises `GateError` where it is refused, and nothing was
         sent then."""
@@ -140,9 +198,10 @@ class ActingSide:
         if self._pack is not None:
             self.ask(PersonOff(switch.value, who))
 
-    def person_on(self, switch: Switch, who: str) -> None:
-        """A person switches on. Raises `GateError` where it is held off."""
-        self.ask(PersonOn(switch.value, who))
+    def forget_person(self, switch: Switch) -> None:
+        """A person switches on what a person switched off, and nothing else holds off."""
+        if self._pack is not None:
+            self._pack.actor.forget_person(switch.value)
 
     def status(self) -> dict[str, Any]:
         """For people and programs."""

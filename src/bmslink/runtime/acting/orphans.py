@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
@@ -152,7 +152,9 @@ def _by_ledger(name: str, kept: KeptLedger, records: list[Mapping[str, Any]]) ->
     record, stop = kept.ledger.record(name), kept.ledger.stop
     if not record.own and not record.person:
         return None
-    since = None if record.off_at is None else _utc(kept.saved + record.off_at)
+    since = None
+    if record.off_at is not None and kept.saved is not None:
+        since = _utc(kept.saved + timedelta(seconds=record.off_at))
     if stop is not None:
         why = f"{stop.who} stopped everything; `bmslink control reset` ends that for a service"
         return _Said("emergency stop", since, why, "ledger")
@@ -213,6 +215,6 @@ def _time(record: Mapping[str, Any]) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _utc(seconds: float) -> str:
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+def _utc(moment: datetime) -> str:
+    text = moment.astimezone(UTC).isoformat(timespec="seconds")
+    return text.replace("+00:00", "Z")

@@ -10,31 +10,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Protocol
 
 import msgspec
 
 from bmslink.board import Board
 from bmslink.control.act.actuator import ACTUATORS, Actuator, Sent
-from bmslink.control.act.detectors import Watch, detect, load_watch, release, save_watch
-from bmslink.control.act.facts import Facts, facts_of, states_of
+from bmslink.control.act.detectors import CurrentWatch, detect, load_watch, release, save_watch
+from bmslink.control.act.facts import SwitchFacts, facts_of, states_of
 from bmslink.control.act.ledger import Ledger
 from bmslink.control.act.mandate import Mandate, wish_for
-from bmslink.control.act.messages import Command, Remark, Request, Reset, Resume
+from bmslink.control.act.messages import Remark, Request, ResetStop, Resume, SwitchCommand
 from bmslink.control.act.numbers import ActingNumbers
 from bmslink.control.act.reconciler import reconcile
-from bmslink.control.act.steps.enabling import obstacle
 from bmslink.control.act.store import LedgerStore, Loaded
 from bmslink.control.audit import Budget
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.limits import Reason
 from bmslink.errors import BmsError
 from bmslink.model import Reading
+from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.acting.limit_sinks import LimitSinks
+from bmslink.runtime.acting.shown import nothing_known, switch_status
 
-__all__ = ["Note", "PackActor", "TellActing", "contained"]
+__all__ = ["Note", "PackActor", "TellActing"]
 
 _log = logging.getLogger(__name__)
 
@@ -93,9 +94,9 @@ class PackActor:
         try:
             self._watch = load_watch(self.ledger.aside.get(_DETECTORS, {}), now)
         except (ValueError, msgspec.ValidationError):
-            self._watch = Watch()
+            self._watch = CurrentWatch()
         self._decision: Decision | None = None
-        self._facts: Facts | None = None
+        self._facts: SwitchFacts | None = None
         self._openings = board.openings
         self._asked: dict[str, bool | None] = {}
         self._asked_at: dict[str, float] = {}
@@ -123,20 +124,23 @@ class PackActor:
 
     def ask(self, request: Request, now: float) -> list[Remark]:
         """What a person wants, at once; gives what came of it (`refused`: nothing)."""
-        decision = self._decision
-        if decision is None:
-            return [Remark(what="refused", text="Nothing is known of the pack yet: try again.")]
-        if isinstance(request, (Reset, Resume)):
-            for name in ("charge", "discharge"):
-                self._watch = release(self._watch, name)
+        decision = self._decision or nothing_known(now)
+        if isinstance(request, (ResetStop, Resume)):
+            self.release()
         return self._cycle(decision, None, now, (request,))
+
+    def release(self) -> None:
+        """A person has looked: a limit that was disobeyed holds no switch any more."""
+        for name in ("charge", "discharge"):
+            self._watch = release(self._watch, name)
 
     def hold_on(self, name: str) -> str:
         """Why a person may not switch this on now, and what to do; empty: they may."""
         decision = self._decision
         if decision is None:
             return ""
-        wish = wish_for(name, decision, self.ledger, self.mandate, self._detected)
+        ledger = _without_person(self.ledger, name)
+        wish = wish_for(name, decision, ledger, self.mandate, self._detected)
         if not wish.holders:
             return ""
         held = ", ".join(wish.holders)
@@ -145,7 +149,11 @@ class PackActor:
             f"{wish.holders[0]}` sets a policy aside for a while"
         )
 
-    def _look(self, reading: Reading, decision: Decision) -> Facts:
+    def forget_person(self, name: str) -> None:
+        """What a person switched off is theirs no longer: a person is about to switch it on."""
+        self.ledger = _without_person(self.ledger, name)
+
+    def _look(self, reading: Reading, decision: Decision) -> SwitchFacts:
         """What the reading shows. A board that tells its switches seldom is asked for them, while
         something is sent or held in every cycle, else now and then; until then they are unknown,
         but for a path that conducts."""
@@ -194,7 +202,7 @@ class PackActor:
     def _cycle(
         self,
         decision: Decision,
-        facts: Facts | None,
+        facts: SwitchFacts | None,
         now: float,
         requests: tuple[Request, ...] = (),
     ) -> list[Remark]:
@@ -259,7 +267,7 @@ class PackActor:
         if error is not None:
             self.withdraw(error)
 
-    async def _off(self, command: Command) -> None:
+    async def _off(self, command: SwitchCommand) -> None:
         deadline = asyncio.get_running_loop().time() + self._numbers.again
         try:
             async with self._off_turn():
@@ -268,7 +276,7 @@ class PackActor:
             sent = Sent(sent=False, error=str(error))
         self._heard(command, sent)
 
-    async def _on(self, command: Command) -> None:
+    async def _on(self, command: SwitchCommand) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
         sent = Sent(sent=False, error="The ledger is not on the disk.")
@@ -284,7 +292,7 @@ class PackActor:
                 sent = Sent(sent=False, error=str(error))
         self._heard(command, sent)
 
-    def _heard(self, command: Command, sent: Sent) -> None:
+    def _heard(self, command: SwitchCommand, sent: Sent) -> None:
         self.ledger = self.ledger.heard_of(command.actuator, command.id, sent)
         now = asyncio.get_running_loop().time()
         self._store.save(self._to_keep(now), now)
@@ -358,59 +366,25 @@ class PackActor:
             "disk": self._store.trouble,
             "sinks": self._sinks.alive(now),
             "writes_today": self.ledger.writes_today(now),
-            "switches": {name: self._switch(name, now) for name in ACTUATORS},
+            "switches": {
+                name: switch_status(
+                    name,
+                    self.ledger,
+                    self._decision,
+                    self._facts,
+                    now,
+                    mandate=self.mandate,
+                    numbers=self._numbers,
+                    detected=self._detected,
+                    disk=self._store.well,
+                )
+                for name in ACTUATORS
+            },
         }
 
-    def _switch(self, name: str, now: float) -> dict[str, Any]:
-        record, decision = self.ledger.record(name), self._decision
-        order = record.order
-        shown: dict[str, Any] = {
-            "able": name in self._actuators,
-            "shown": record.seen,
-            "owner": "ours" if record.own else record.owner.value,
-            "holders": list(record.holders),
-            "why": "",
-            "stood_down": record.down is not None,
-            "command": None,
-            "given_back": "",
-        }
-        if order is not None:
-            shown["command"] = {
-                "on": order.on,
-                "ago": round(now - order.last, 1),
-                "actor": order.actor,
-                "tries": order.tries,
-                "read_back": order.read_back,
-            }
-        if decision is None:
-            return shown
-        wish = wish_for(name, decision, self.ledger, self.mandate, self._detected)
-        shown["holders"], shown["why"] = list(wish.holders), wish.why
-        if record.own:
-            _, shown["given_back"] = obstacle(
-                name,
-                self.ledger,
-                wish,
-                self._facts,
-                now,
-                mandate=self.mandate,
-                numbers=self._numbers,
-                stale=decision.stale,
-                disk=self._store.well,
-            )
-        return shown
 
-
-@contextmanager
-def contained(tell: Callable[[BaseException], None]) -> Iterator[None]:
-    """What is raised inside goes to a function, and no further."""
-    with ExitStack() as stack:
-        stack.push(lambda kind, error, trace: _took(error, tell))
-        yield
-
-
-def _took(error: BaseException | None, tell: Callable[[BaseException], None]) -> bool:
-    if isinstance(error, Exception):
-        tell(error)
-        return True
-    return False
+def _without_person(ledger: Ledger, name: str) -> Ledger:
+    record = ledger.record(name)
+    if not record.person:
+        return ledger
+    return ledger.with_record(name, msgspec.structs.replace(record, person=""))

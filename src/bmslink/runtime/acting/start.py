@@ -37,6 +37,7 @@ from bmslink.storage.chain import take
 
 __all__ = [
     "EnforcedPack",
+    "acted_on_elsewhere",
     "approve_policies",
     "begin_acting",
     "lock_acting",
@@ -45,6 +46,7 @@ __all__ = [
     "read_policy_text",
     "require_host_power",
     "standing_of",
+    "stopped",
 ]
 
 _OPENS = (Severity.TRIP, Severity.EMERGENCY)
@@ -110,8 +112,8 @@ class EnforcedPack:
     key: str
     standing: Standing
     actor: PackActor
-    policies: PolicySet
-    """What acts: the file itself, or the one that was approved last."""
+    policies: PolicySet | None
+    """What acts: the file itself, or the one that was approved last; `None`: only people do."""
     lock: int
     """The file that says that this program acts on it."""
 
@@ -134,9 +136,11 @@ async def begin_acting(
     sinks: LimitSinks | None = None,
     turn: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext,
     off_turn: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext,
+    enforce: bool = True,
 ) -> EnforcedPack | Standing:
     """Begin on an open board, with what was approved; where nothing is, or where another program
-    acts on it already: the standing, and nothing acts. At most one question for each switch.
+    acts on it already: the standing, and nothing acts. At most one question for each switch. With
+    `enforce` false no policy acts, only people do.
 
     Raises `LinkTimeout`, `LinkClosed`, … as reading does.
     """
@@ -145,9 +149,11 @@ async def begin_acting(
         standing = may_enforce(await asyncio.to_thread(approval_of, key), key, text)
     except ConsentError as error:
         return may_enforce(None, key, text)._replace(text=str(error), alarm=True)
-    if standing.enforced is None:
-        return standing
-    policies = parse_policies(standing.enforced, Path(path))
+    policies = None
+    if enforce:
+        if standing.enforced is None:
+            return standing
+        policies = parse_policies(standing.enforced, Path(path))
     lock = await asyncio.to_thread(lock_acting, key)
     if lock is None:
         said = f"Another program on this machine acts on {key}: here its policies only watch."
@@ -166,24 +172,45 @@ async def begin_acting(
         os.close(lock)
         raise
     able = frozenset(map(str, prepared.actuators))
-    mandate = Mandate(
-        enforce=True,
-        able=able,
-        actuators=able & {"charge", "discharge"},
-        host_power=policies.battery.host_power,
-        alternator=policies.battery.alternator,
-        capacity=policies.battery.capacity,
-    )
+    mandate = _mandate(policies, able)
     actor = PackActor(
         board, mandate, {str(n): a for n, a in prepared.actuators.items()}, store, loaded,
         note=note, tell=tell, sinks=sinks, turn=turn, off_turn=off_turn, interval=interval,
     )  # fmt: skip
     actors.append(actor)
-    if standing.text:
+    if enforce and standing.text:
         tell("acting", standing.text, alarm=standing.alarm, change="standing", actuator="")
     for sentence in _unable(prepared.unable, able):
         tell("acting", sentence, alarm=True, change="unable", actuator="")
     return EnforcedPack(key, standing, actor, policies, lock)
+
+
+def _mandate(policies: PolicySet | None, able: frozenset[str]) -> Mandate:
+    acting = able & {"charge", "discharge"}
+    if policies is None:
+        return Mandate(able=able, actuators=acting)
+    battery = policies.battery
+    return Mandate(
+        enforce=True,
+        able=able,
+        actuators=acting,
+        host_power=battery.host_power,
+        alternator=battery.alternator,
+        capacity=battery.capacity,
+    )
+
+
+def stopped(key: str) -> bool:
+    """Whether an emergency stop of this pack is in force, by its ledger. Reads the disk."""
+    return LedgerStore(key).load(0.0).ledger.stop is not None
+
+
+def acted_on_elsewhere(board: Board, identity: Identity) -> bool:
+    """Whether another program on this machine acts on the board that answered. Reads the disk."""
+    handle = lock_acting(pack_key(board, identity))
+    if handle is not None:
+        os.close(handle)
+    return handle is None
 
 
 def _unable(unable: Any, able: frozenset[str]) -> Iterator[str]:

@@ -18,9 +18,10 @@ from bmslink.control.backtest.playback import ALL
 from bmslink.control.check import Finding
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.policy import Mode, PolicySet
-from bmslink.errors import TargetError
+from bmslink.errors import GateError, TargetError
 from bmslink.model import Identity, Reading
 from bmslink.runtime.acting.acting_side import ActingSide
+from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.feed import Feed
 from bmslink.runtime.judging.pack_memory import PackDisk, PackMemory
 from bmslink.runtime.judging.pack_policies import PackPolicies, PolicyListener
@@ -52,7 +53,6 @@ class PackJudge:
         disk: PackDisk,
         feed: Feed,
         tell: Tell,
-        *,
         board: Board,
         turns: PackTurns,
     ) -> None:
@@ -135,6 +135,22 @@ class PackJudge:
     def enforcing(self) -> bool:
         """Whether its policies act."""
         return self.acting is not None and self.acting.enforcing
+
+    async def do(self, wish: ActingWish, who: str) -> list[str]:
+        """What a person wants of what acts. Raises `GateError`, and what asking the board
+        raises."""
+        if self.acting is None or self._identity is None:
+            raise GateError(
+                "Nothing was sent: this pack has no policies, or has not said who it is; "
+                "`bmslink switch` switches it off."
+            )
+        engine = None if self.policies is None else self.policies.engine
+        return await self.acting.do(wish, who, self._identity, engine)
+
+    def withdraw(self, error: BaseException | None) -> None:
+        """A mistake of ours: no limit is said any more."""
+        if error is not None and self.acting is not None and self.acting.actor is not None:
+            self.acting.actor.withdraw(error)
 
     def acting_status(self) -> dict[str, Any] | None:
         """Who holds which switch, and why; `None` for a pack without a policy file."""
