@@ -161,7 +161,7 @@ class Drill:
     ) -> str:
         """Why a switch is not tried, in a sentence; empty: it is."""
         if name in unable:
-            return f"{name} cannot be switched here. {unable[name]}"
+            return unable[name]
         if name == "discharge" and (why := self._feeds_host()):
             return why
         if states.get(name) is False:
