@@ -68,13 +68,6 @@ class Board(Connection):
             self._breaks = self.link.breaks
         return self._able(identity)
 
-    async def identify_anew(self) -> Identity:
-        """The same, of a board that may have been exchanged: nothing that the protocol's driver
-        remembers of the one before counts."""
-        async with self._turn:
-            self.driver.forget()
-        return await self.identify()
-
     _breaks = -1
     """Those of the link when it was last asked who answers."""
 
