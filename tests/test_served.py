@@ -257,6 +257,19 @@ async def test_wishes_that_make_no_sense_are_refused_and_nothing_is_sent(
         assert not [frame for frame in sent if frame[1] == 0x5A and frame[2] not in (0, 1)]
 
 
+async def test_a_program_of_any_kind_plans_and_applies() -> None:
+    async with served(JBD), bmslink.connect(JBD) as device:
+        client, path = device.board._client, "/api/v1/packs/jbd"
+        wish = {"wanted": {"cell_ovp": 3.6}}
+        _, shown = await client.ask("POST", f"{path}/plan", wish)
+        assert shown["done"]["plan"]["changes"][0]["settings"][0]["old"] == 3.65
+        agreed = {**wish, "fingerprint": shown["done"]["fingerprint"]}
+        _, ended = await client.ask("POST", f"{path}/apply", agreed)
+        assert ended["done"]["result"] == "done"
+        status, _ = await client.ask("POST", f"{path}/apply", agreed)  # it has been done
+        assert status == 409
+
+
 async def test_a_plan_of_another_fingerprint_is_not_done() -> None:
     async with served(JBD), bmslink.connect(JBD) as device:
         for wish in (

@@ -73,7 +73,8 @@ class SlowSet:
         self._due = now + share * self._interval
 
     async def _look(self, board: Board) -> AsyncGenerator[None, None]:
-        identity = await board.identify_anew()
+        board.driver.forget()
+        identity = await board.identify()
         self.identity = identity
         part = board.driver.settings
         if part is None or not part.reads_freely:
