@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bmslink.control.act.facts import Facts
+from bmslink.control.act.facts import SwitchFacts
 from bmslink.control.act.messages import (
-    Command,
     EmergencyStop,
     PersonOff,
     PersonOn,
     Request,
-    Reset,
+    ResetStop,
     Resume,
+    SwitchCommand,
 )
 from bmslink.control.act.numbers import DAY, HOUR
 from bmslink.control.act.reconciler import Reconciled, reconcile
@@ -148,7 +148,7 @@ def _unanswered(world: World, side: Side) -> bool:
 
 
 def judge_cycle(
-    world: World, facts: Facts | None, requests: Sequence[Request], result: Reconciled
+    world: World, facts: SwitchFacts | None, requests: Sequence[Request], result: Reconciled
 ) -> None:
     """Judge what a cycle is about to send. Raises `Broken`."""
     first = not world.heard
@@ -226,7 +226,7 @@ def _people(world: World, requests: Sequence[Request]) -> dict[str, set[str]]:
         elif isinstance(request, EmergencyStop):
             world.stop = True
             found["off"] |= {side.name for side in world.sides}
-        elif isinstance(request, Reset):
+        elif isinstance(request, ResetStop):
             world.stop = False
         elif isinstance(request, PersonOn):
             side = world.side(request.actuator)
@@ -289,7 +289,7 @@ def _judge_off(world: World, side: Side, *, asked: bool) -> None:
             raise Broken("soft", f"{side.name} opens under current after {waited:g} s")
 
 
-def _judge_on(world: World, side: Side, command: Command, *, allowed: bool) -> None:
+def _judge_on(world: World, side: Side, command: SwitchCommand, *, allowed: bool) -> None:
     numbers, now = world.plan.numbers, world.now
     if _today(world) >= numbers.writes_a_day:
         raise Broken("A7", f"{side.name} on is write {_today(world) + 1} of the day")
@@ -333,8 +333,8 @@ def _judge_on(world: World, side: Side, command: Command, *, allowed: bool) -> N
 def _judge_missing(
     world: World,
     side: Side,
-    facts: Facts | None,
-    commands: Sequence[Command],
+    facts: SwitchFacts | None,
+    commands: Sequence[SwitchCommand],
     people: dict[str, set[str]],
 ) -> None:
     """What should have been sent and was not."""
@@ -364,7 +364,7 @@ def _judge_missing(
 
 
 def _judge_latency(
-    world: World, facts: Facts | None, requests: Sequence[Request], result: Reconciled
+    world: World, facts: SwitchFacts | None, requests: Sequence[Request], result: Reconciled
 ) -> None:
     """The same offs go out in the same cycle with a disk that is full, and the other way round."""
     from acting_world import decision_for
@@ -402,7 +402,7 @@ def judge_ledger(world: World) -> None:
 # -- what went out -------------------------------------------------------------------------------
 
 
-def note_sent(world: World, side: Side, command: Command) -> None:
+def note_sent(world: World, side: Side, command: SwitchCommand) -> None:
     """A frame is on the wire."""
     now = world.now
     if command.on:
@@ -433,7 +433,7 @@ def _took(world: World, side: Side) -> None:
     side.shown_off = side.shown_off and side.shown is False and not side.coming_on
     side.aged = False
     coming = side.coming_on and side.on_at is not None and now - side.on_at <= settle
-    side.over = now if coming else side.over
+    side.over = now if coming else None if side.coming_on else side.over
     side.off_at, side.coming_on, side.waiting, side.unread = now, False, None, True
     side.vain = 0
     if not side.foreign_shown:

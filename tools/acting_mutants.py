@@ -87,7 +87,7 @@ MUTANTS = (
     Mutant(_ON, "if not disk:", "if False:", "plain all 4"),
     # what a reading means
     Mutant(
-        _SEE, "found = Found.FORGOT if restarted else Found.CLASH", "found = Found.CLASH",
+        _SEE, "found = Meaning.FORGOT if restarted else Meaning.CLASH", "found = Meaning.CLASH",
         "plain core 6",
     ),
     Mutant(

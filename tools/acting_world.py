@@ -17,17 +17,17 @@ import msgspec
 import acting_laws as laws
 from acting_laws import Side
 from bmslink.control.act.actuator import Sent
-from bmslink.control.act.facts import Facts
+from bmslink.control.act.facts import SwitchFacts
 from bmslink.control.act.ledger import Ledger, load_ledger, save_ledger
 from bmslink.control.act.mandate import Mandate
 from bmslink.control.act.messages import (
-    Command,
     EmergencyStop,
     PersonOff,
     PersonOn,
     Request,
-    Reset,
+    ResetStop,
     Resume,
+    SwitchCommand,
 )
 from bmslink.control.act.numbers import ActingNumbers
 from bmslink.control.act.reconciler import reconcile
@@ -183,10 +183,10 @@ class World(msgspec.Struct, kw_only=True):
 
     # -- the board -------------------------------------------------------------------------------
 
-    def _facts(self) -> Facts:
+    def _facts(self) -> SwitchFacts:
         hidden = self.plan.one_word and self._hidden()
         shown = {side.name: None if hidden else side.on for side in self.sides}
-        return Facts(
+        return SwitchFacts(
             charge=shown.get("charge"),
             discharge=shown.get("discharge"),
             protected=tuple(side.name for side in self.sides if side.protected),
@@ -218,7 +218,7 @@ class World(msgspec.Struct, kw_only=True):
             side.foreign = not ours and laws.could_be_told(side)
         side.on = on
 
-    def _send(self, command: Command) -> None:
+    def _send(self, command: SwitchCommand) -> None:
         side = self.side(command.actuator)
         laws.note_sent(self, side, command)
         targets, hidden = {side.name: command.on}, self._hidden()
@@ -328,7 +328,7 @@ LETTERS: dict[str, Callable[[World, Side], None]] = {
     "sink back": lambda w, side: w.change(sink=True),
     "disk full": lambda w, side: w.fill_disk(),
     "stop": lambda w, side: w.cycle(POLL, EmergencyStop(WHO)),
-    "reset": lambda w, side: w.cycle(POLL, Reset(WHO)),
+    "reset": lambda w, side: w.cycle(POLL, ResetStop(WHO)),
     "resume": lambda w, side: w.cycle(POLL, Resume(WHO)),
 }
 CORE = tuple(LETTERS)[:19]

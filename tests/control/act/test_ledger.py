@@ -27,8 +27,8 @@ from bmslink.control.act.ledger import (
     LedgerDamaged,
     Order,
     Owner,
-    Record,
     Stop,
+    SwitchRecord,
     load_ledger,
     save_ledger,
 )
@@ -41,7 +41,7 @@ NOW = 200_000.0
 
 
 @st.composite
-def records(draw: st.DrawFn) -> Record:
+def records(draw: st.DrawFn) -> SwitchRecord:
     def moments(longest: float) -> tuple[float, ...]:
         found = draw(st.lists(st.floats(0, longest), max_size=4))
         return tuple(NOW - age for age in found)
@@ -56,7 +56,7 @@ def records(draw: st.DrawFn) -> Record:
             tries=draw(st.integers(1, 9)),
             read_back=draw(st.sampled_from([None, True, False])),
         )
-    return Record(
+    return SwitchRecord(
         prior=draw(st.sampled_from([None, True, False])),
         own=draw(st.booleans()),
         confirmed=draw(st.booleans()),
@@ -146,11 +146,11 @@ def test_what_a_driver_may_ask_of_it() -> None:
     on = Order(id=1, on=True, at=0.0, last=0.0, read_back=True)
     ledger = msgspec.structs.replace(
         Ledger.new("pack", 0.0),
-        charge=Record(own=True, confirmed=True, seen=False),
-        discharge=Record(order=on, seen=True),
+        charge=SwitchRecord(own=True, confirmed=True, seen=False),
+        discharge=SwitchRecord(order=on, seen=True),
     )
     assert [ledger.remembered(n) for n in ("charge", "discharge", "balance")] == [False, True, None]
-    unread = ledger.with_record("charge", Record(own=True))
+    unread = ledger.with_record("charge", SwitchRecord(own=True))
     assert unread.remembered("charge") is None
 
 
@@ -158,7 +158,9 @@ def test_what_a_driver_may_ask_of_it() -> None:
 
 
 def owning() -> Ledger:
-    own = Record(prior=True, own=True, confirmed=True, owner=Owner.OURS, seen=False, off_at=90.0)
+    own = SwitchRecord(
+        prior=True, own=True, confirmed=True, owner=Owner.OURS, seen=False, off_at=90.0
+    )
     return Ledger.new("pack", 0.0).with_record("charge", own)
 
 
@@ -171,7 +173,7 @@ async def test_what_is_saved_is_found_again(tmp_path: Path) -> None:
     assert trouble == ""
     assert found.charge.own
     assert found.charge.off_at == -3.0
-    assert LedgerStore("other", tmp_path).load(7.0).ledger.charge == Record()
+    assert LedgerStore("other", tmp_path).load(7.0).ledger.charge == SwitchRecord()
     assert kept.file.stat().st_mode & 0o777 == 0o600
     kept.close()
 
