@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,29 +57,41 @@ def _environment(folder: Path) -> dict[str, str]:
     return {**os.environ, **{f"BMSLINK_{key}": str(folder / name) for key, name in own.items()}}
 
 
-def commands(folder: Path, rounds: int) -> Iterator[tuple[str, list[float], list[float]]]:
-    """Each command with its seconds on a pack of its own, and through the service."""
+class Compared(NamedTuple):
+    """A command on a pack of its own (first), and through the service (second)."""
+
+    name: str
+    wall: tuple[list[float], list[float]]
+    """s of each run."""
+    cpu: tuple[list[float], list[float]]
+    """s of a processor that the command itself took, which other work on the machine changes
+    less."""
+
+
+def commands(folder: Path, rounds: int) -> Iterator[Compared]:
+    """Each command, in turns."""
     with service(folder):
         for command in COMMANDS:
-            alone, through = _runner(folder, command, ALONE), _runner(folder, command, SERVED)
-            times: tuple[list[float], list[float]] = ([], [])
+            found = Compared(command[0], ([], []), ([], []))
             for _ in range(rounds):
-                for work, seen in zip((alone, through), times, strict=True):
-                    start = time.perf_counter()
-                    work()
-                    seen.append(time.perf_counter() - start)
-            yield command[0], *times
+                for target, wall, cpu in zip((ALONE, SERVED), found.wall, found.cpu, strict=True):
+                    start, before = time.perf_counter(), _children()
+                    _run(folder, command, target)
+                    wall.append(time.perf_counter() - start)
+                    cpu.append(_children() - before)
+            yield found
 
 
-def _runner(folder: Path, words: list[str], target: str) -> Callable[[], None]:
-    environment = _environment(folder)
+def _run(folder: Path, words: list[str], target: str) -> None:
     split = 2 if words[0] == "settings" else 1
     line = [sys.executable, "-m", "bmslink", *words[:split], target, *words[split:]]
-    return lambda: _run(line, environment)
+    subprocess.run(line, env=_environment(folder), check=True, capture_output=True)
 
 
-def _run(line: list[str], environment: dict[str, str]) -> None:
-    subprocess.run(line, env=environment, check=True, capture_output=True)
+def _children() -> float:
+    """Seconds of a processor that programs which have ended took."""
+    used = os.times()
+    return used.children_user + used.children_system
 
 
 def interface(folder: Path, calls: int, seconds: float) -> Interface:

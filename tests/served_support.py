@@ -62,14 +62,16 @@ class Serving:
 
 
 @asynccontextmanager
-async def served(*targets: str, make: Any = None) -> AsyncIterator[Service]:
+async def served(
+    *targets: str, make: Any = None, socket: str = "service.sock"
+) -> AsyncIterator[Service]:
     """A service in this loop, which may be one of virtual time; all of its packs were read once."""
     folder = Path(os.environ["BMSLINK_RUNTIME"])
     plan = load_plan(targets)
     service = Service(plan) if make is None else Service(plan, make=make)
-    with local_socket(folder / "service.sock") as listening:
+    with local_socket(folder / socket) as listening:
         http = asyncio.create_task(serve_http(make_app(service), [listening]))
-        entry = Announcement(folder / "service.sock", folder=folder)
+        entry = Announcement(folder / socket, folder=folder)
         running = asyncio.create_task(service.run())
         try:
             packs = service.packs.values()

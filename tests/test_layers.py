@@ -51,6 +51,7 @@ ORDER = (
     "config",
     "registry",
     "service_client",
+    "service_values",
     "service_forms",
     "service_errors",
     "served_changes",
@@ -76,7 +77,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "dbus_fast": ("transports.ble.pairing",),
     "msgspec": (
         *("config", "control", "link", "model", "packs"),
-        *("runtime.service_file", "service_forms", "storage.toml"),
+        *("runtime.service_file", "service_forms", "service_values", "storage.toml"),
     ),
     "pytest": ("pytest_plugin",),
     "starlette": ("runtime.api",),

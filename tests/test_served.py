@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 from pathlib import Path
 
 import pytest
 
 import bmslink
 from bmslink import config
+from bmslink.cli.app import main
 from bmslink.config.files.profile import parse_profile
 from bmslink.errors import (
     GateError,
+    LinkClosed,
     LinkTimeout,
     PortBusy,
     SettingError,
@@ -24,7 +27,7 @@ from bmslink.protocols import DRIVERS
 from bmslink.served_board import ServedBoard
 from bmslink.served_changes import ServedChanges
 from bmslink.storage.journal import Journal
-from served_support import served, until, writing
+from served_support import served, serving, until, writing
 
 JBD = "sim://jbd?gap=0&cells=4"
 
@@ -160,6 +163,17 @@ async def test_the_service_ends_only_when_the_change_has_ended() -> None:
         assert (await client).result == "done"
 
 
+async def test_a_service_that_comes_in_the_place_of_another_is_found() -> None:
+    async with served(JBD):
+        device = bmslink.connect(JBD)
+        await device.open()
+    with pytest.raises(LinkClosed, match="does not listen any more"):
+        await device.read()
+    async with served(JBD, socket="other.sock"):
+        await device.reopen()
+        assert (await device.read()).voltage
+
+
 def test_all_that_config_does_on_a_board_is_done_by_the_service() -> None:
     functions = {name: inspect.unwrap(getattr(config, name)) for name in config.__all__}
     names = [
@@ -243,6 +257,19 @@ async def test_wishes_that_make_no_sense_are_refused_and_nothing_is_sent(
         assert not [frame for frame in sent if frame[1] == 0x5A and frame[2] not in (0, 1)]
 
 
+async def test_a_program_of_any_kind_plans_and_applies() -> None:
+    async with served(JBD), bmslink.connect(JBD) as device:
+        client, path = device.board._client, "/api/v1/packs/jbd"
+        wish = {"wanted": {"cell_ovp": 3.6}}
+        _, shown = await client.ask("POST", f"{path}/plan", wish)
+        assert shown["done"]["plan"]["changes"][0]["settings"][0]["old"] == 3.65
+        agreed = {**wish, "fingerprint": shown["done"]["fingerprint"]}
+        _, ended = await client.ask("POST", f"{path}/apply", agreed)
+        assert ended["done"]["result"] == "done"
+        status, _ = await client.ask("POST", f"{path}/apply", agreed)  # it has been done
+        assert status == 409
+
+
 async def test_a_plan_of_another_fingerprint_is_not_done() -> None:
     async with served(JBD), bmslink.connect(JBD) as device:
         for wish in (
@@ -252,3 +279,23 @@ async def test_a_plan_of_another_fingerprint_is_not_done() -> None:
             status, found = await device.board._client.ask("POST", "/api/v1/packs/jbd/apply", wish)
             assert (status, found["kind"]) == (409, "GateError")
         assert not [r for r in Journal().records() if r["event"] == "begin"]
+
+
+def test_plain_scripts_and_commands_go_through_it_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(JBD) as service:
+        with bmslink.blocking.connect(JBD) as device:
+            assert device.identify().vendor == "JBD"
+            first, second = (reading for reading, _ in zip(device.stream(0.0), "12", strict=False))
+            assert second.time > first.time
+            assert device.plan({"cell_ovp": 3.6}).frames
+        assert main(["read", JBD, JBD, "--json"]) == 0
+        told = capsys.readouterr()
+        assert told.err.count("asked through the service") == 2
+        assert [json.loads(line)["protocol"] for line in told.out.splitlines()] == ["jbd", "jbd"]
+        service.until(lambda: service.pack.health.state == "ok")
+        assert main(["settings", "set", JBD, "cell_ovp=9", "--yes"]) == 3
+        assert main(["settings", "set", JBD, "no_such=9", "--yes"]) == 2
+        assert main(["settings", "set", JBD, "cell_ovp=3.6"]) == 3  # nobody is there to agree
+    capsys.readouterr()
+    assert main(["read", JBD]) == 0  # directly, now that nobody owns it
+    assert capsys.readouterr().err == ""

@@ -11,9 +11,9 @@ import pytest
 
 import bmslink
 from bmslink import config
-from bmslink.errors import BmsError
+from bmslink.errors import BmsError, VerifyError
 from bmslink.model import Command, Switch
-from served_support import served
+from served_support import served, until, writing
 
 QUESTIONS = {"jbd": 1}
 """What is asked before the frame: JBD's sets both locks, and it must know the other one."""
@@ -79,3 +79,42 @@ async def _frame(sent: list[tuple[float, bytes]], frame: bytes) -> None:
 def _alike(data: bytes, frame: bytes) -> bool:
     """The same frame; JK02 numbers its frames, and so their sums differ."""
     return data == frame or (data[:4] == b"\xaa\x55\x90\xeb" and data[:16] == frame[:16])
+
+
+@pytest.mark.parametrize("protocol", ["jbd", "daly-a5", "jk02"])
+async def test_off_does_not_wait_for_a_change_that_is_being_written(protocol: str) -> None:
+    target = f"sim://{protocol}?cells=8"
+    async with served(target) as service, bmslink.connect(target) as device:
+        (pack,) = service.packs.values()
+        frame = (await config.rehearse_switch(pack.board, Command(Switch.CHARGE, False)))[-1]
+        sent: list[tuple[float, bytes]] = []
+        loop = asyncio.get_running_loop()
+        held = (await device.settings())["cell_ovp"].value
+        plan = await device.plan({"cell_ovp": held - 0.05}, waive=["untested"])
+        change = asyncio.create_task(device.apply(plan))
+        await until(writing)
+        with pack.board.tap.listening(
+            lambda way, data: sent.append((loop.time(), data)) if way == "tx" else None
+        ):
+            off = asyncio.create_task(device.switch("charge", False))
+            await _frame(sent, frame)
+        assert len(sent) - 1 <= 1 + QUESTIONS.get(protocol, 0), sent
+        outcome = await off
+        assert outcome.sentence.startswith("charge off: read back"), outcome
+        (ended,) = await asyncio.gather(change, return_exceptions=True)
+        if protocol == "jk02":  # there it is a setting, and so the change goes back
+            assert isinstance(ended, VerifyError)
+            assert "charge_switch stays off" in str(ended)
+        else:
+            assert ended.result == "done"
+        assert (await device.read()).charging_allowed is False
+
+
+async def test_off_works_while_it_is_asked_anew_who_the_board_is() -> None:
+    """What a JK's driver remembers is dropped for that; which register means what is asked then."""
+    target = "sim://jk02?cells=8"
+    async with served(target) as service, bmslink.connect(target) as device:
+        (pack,) = service.packs.values()
+        await device.settings()
+        pack.board.driver.forget()
+        assert (await device.switch("charge", False)).result == "done"

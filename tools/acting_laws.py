@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bmslink.control.act.facts import Facts
+from bmslink.control.act.facts import SwitchFacts
 from bmslink.control.act.messages import (
-    Command,
     EmergencyStop,
     PersonOff,
     PersonOn,
     Request,
-    Reset,
+    ResetStop,
     Resume,
+    SwitchCommand,
 )
 from bmslink.control.act.numbers import DAY, HOUR
 from bmslink.control.act.reconciler import Reconciled, reconcile
@@ -77,6 +77,8 @@ class Side(msgspec.Struct, kw_only=True):
     """What the readings showed before our off."""
     shown_off: bool = False
     """A reading showed it off since our last off went out, and it could be that off."""
+    aged: bool = False
+    """The program was killed since that off went out: the next reading that shows on ends it."""
     unread: bool = False
     """No reading has told yet what became of our last off."""
     over: float | None = None
@@ -128,7 +130,7 @@ def forget_reading(side: Side, old: Side) -> None:
 
 
 _MEMORY = ("shown", "shown_off", "own_off", "unread", "prior", "foreign_shown", "over", "on_over",
-           "coming_on", "vain", "clashes", "down", "person", "answered")  # fmt: skip
+           "coming_on", "vain", "writes", "clashes", "down", "person", "answered")  # fmt: skip
 
 
 def _wanted(world: World, side: Side) -> bool:
@@ -137,11 +139,16 @@ def _wanted(world: World, side: Side) -> bool:
     return mandate.enforce and side.name in mandate.actuators and side.demand >= Demand.OPEN
 
 
+def _unanswered(world: World, side: Side) -> bool:
+    """An emergency that no off has answered yet."""
+    return side.emergency and _wanted(world, side) and not side.answered
+
+
 # -- one cycle -----------------------------------------------------------------------------------
 
 
 def judge_cycle(
-    world: World, facts: Facts | None, requests: Sequence[Request], result: Reconciled
+    world: World, facts: SwitchFacts | None, requests: Sequence[Request], result: Reconciled
 ) -> None:
     """Judge what a cycle is about to send. Raises `Broken`."""
     first = not world.heard
@@ -169,7 +176,7 @@ def judge_cycle(
     if any(isinstance(request, Resume) for request in requests):
         for side in world.sides:
             if side.down:
-                side.down, side.clashes = False, ()
+                side.down, side.clashes, side.hold, side.tries = False, (), False, 0
 
 
 def _read(world: World, side: Side, *, first: bool) -> None:
@@ -192,10 +199,10 @@ def _read(world: World, side: Side, *, first: bool) -> None:
     if confirmed and wanted and not (world.rebooted or first):
         recent = tuple(t for t in side.clashes if now - t < numbers.clash_window)
         side.clashes = (*recent, now)
-        if len(side.clashes) > 1 and not side.down:
+        if len(side.clashes) > 1:
             side.down, side.person = True, False
     anew = first or world.rebooted  # what restarted has nothing under way any more
-    over = anew or side.off_at is None or now - side.off_at > numbers.settle
+    over = anew or side.aged or side.off_at is None or now - side.off_at > numbers.settle
     side.unread = side.unread and not over
     if side.own_off and (over or side.shown_off):
         side.own_off = False
@@ -219,9 +226,7 @@ def _people(world: World, requests: Sequence[Request]) -> dict[str, set[str]]:
         elif isinstance(request, EmergencyStop):
             world.stop = True
             found["off"] |= {side.name for side in world.sides}
-            for side in world.sides:
-                side.answered = True
-        elif isinstance(request, Reset):
+        elif isinstance(request, ResetStop):
             world.stop = False
         elif isinstance(request, PersonOn):
             side = world.side(request.actuator)
@@ -268,7 +273,14 @@ def _judge_off(world: World, side: Side, *, asked: bool) -> None:
         raise Broken("A11", f"{side.name} off is sent while we stand down")
     if side.down and side.answered and not side.tries:
         raise Broken("A11", f"{side.name}: an emergency is answered twice while we stand down")
-    if side.tries and side.off_at is not None and now - side.off_at < _wait(world, side):
+    new = _unanswered(world, side)
+    side.tries = 0 if new else side.tries
+    if (
+        side.tries
+        and side.off_at is not None
+        and now - side.off_at < _wait(world, side)
+        and not new
+    ):
         raise Broken("A6", f"{side.name} off is repeated after {now - side.off_at:g} s")
     soft = not by_person and not side.emergency and world.sink and not side.tries
     if soft and abs(world.current()) >= numbers.break_current:
@@ -277,7 +289,7 @@ def _judge_off(world: World, side: Side, *, asked: bool) -> None:
             raise Broken("soft", f"{side.name} opens under current after {waited:g} s")
 
 
-def _judge_on(world: World, side: Side, command: Command, *, allowed: bool) -> None:
+def _judge_on(world: World, side: Side, command: SwitchCommand, *, allowed: bool) -> None:
     numbers, now = world.plan.numbers, world.now
     if _today(world) >= numbers.writes_a_day:
         raise Broken("A7", f"{side.name} on is write {_today(world) + 1} of the day")
@@ -321,8 +333,8 @@ def _judge_on(world: World, side: Side, command: Command, *, allowed: bool) -> N
 def _judge_missing(
     world: World,
     side: Side,
-    facts: Facts | None,
-    commands: Sequence[Command],
+    facts: SwitchFacts | None,
+    commands: Sequence[SwitchCommand],
     people: dict[str, set[str]],
 ) -> None:
     """What should have been sent and was not."""
@@ -337,8 +349,8 @@ def _judge_missing(
         return
     urgent = side.emergency or side.person or world.stop
     if side.down:
-        missing = side.emergency and not side.answered
-    elif side.tries:
+        missing = _unanswered(world, side)
+    elif side.tries and not _unanswered(world, side):
         missing = side.off_at is None or world.now - side.off_at >= _wait(world, side)
     elif urgent or not world.sink:
         missing = True
@@ -352,7 +364,7 @@ def _judge_missing(
 
 
 def _judge_latency(
-    world: World, facts: Facts | None, requests: Sequence[Request], result: Reconciled
+    world: World, facts: SwitchFacts | None, requests: Sequence[Request], result: Reconciled
 ) -> None:
     """The same offs go out in the same cycle with a disk that is full, and the other way round."""
     from acting_world import decision_for
@@ -368,7 +380,7 @@ def _judge_latency(
         requests=requests,
         disk=not world.disk,
     )
-    offs = [[c for c in each.commands if not c.on] for each in (result, again)]
+    offs = [[(c.actuator, c.repeat) for c in r.commands if not c.on] for r in (result, again)]
     if offs[0] != offs[1]:
         raise Broken("A8", "what is switched off depends on the disk")
     order = [c.on for c in result.commands]
@@ -390,11 +402,13 @@ def judge_ledger(world: World) -> None:
 # -- what went out -------------------------------------------------------------------------------
 
 
-def note_sent(world: World, side: Side, command: Command) -> None:
+def note_sent(world: World, side: Side, command: SwitchCommand) -> None:
     """A frame is on the wire."""
     now = world.now
     if command.on:
-        side.on_over = side.unread and not (side.own_off and side.shown_off)
+        late = side.off_at is None or now - side.off_at > world.plan.numbers.settle
+        open_off = side.unread and not late and not (side.own_off and side.shown_off)
+        side.on_over = open_off or (side.on_over and side.coming_on)
         side.on_at, side.coming_on = now, True
         side.vain += 1
         side.ons = (*(t for t in side.ons if now - t < HOUR), now)
@@ -404,31 +418,37 @@ def note_sent(world: World, side: Side, command: Command) -> None:
     if not command.repeat:
         side.writes = (*(t for t in side.writes if now - t < DAY), now)
         world.offs += 1
-    _took(side, now)
+    if side.own_off and side.prior is None and side.off_at == now:
+        side.prior = side.shown  # the frame for the other switch went out a moment before
+    _took(world, side)
     side.tries += 1
     side.answered = side.answered or side.emergency
 
 
-def _took(side: Side, now: float) -> None:
+def _took(world: World, side: Side) -> None:
+    now, settle = world.now, world.plan.numbers.settle
     if not side.own_off and side.shown is not False:
         side.own_off, side.prior = True, side.shown
     # a second off changes nothing of what a reading has shown of the first
     side.shown_off = side.shown_off and side.shown is False and not side.coming_on
-    side.over = now if side.coming_on else side.over
+    side.aged = False
+    coming = side.coming_on and side.on_at is not None and now - side.on_at <= settle
+    side.over = now if coming else None if side.coming_on else side.over
     side.off_at, side.coming_on, side.waiting, side.unread = now, False, None, True
     side.vain = 0
     if not side.foreign_shown:
         side.foreign = False  # from now on a reading may show ours
 
 
-def note_beside(world: World, side: Side, on: bool) -> None:
-    """The frame for the other switch set this one as well. Raises `Broken`."""
-    if on is side.on or world.effect == "none":
-        return
-    hidden = any(each.protected for each in world.sides)
-    if on or not hidden:
+def note_beside(world: World, side: Side, *, on: bool, hidden: bool) -> None:
+    """The frame for the other switch set this one as well. `hidden`: the board did not show how it
+    was, so it may be off now, and nobody but a person gives that back. Raises `Broken`."""
+    if hidden and not on:
+        if not side.own_off and side.shown is not False:
+            _took(world, side)
+            side.prior = None
+    elif not hidden and on is not side.on and world.effect == "now":
         raise Broken("A5", f"{side.name} was set {'on' if on else 'off'} beside the other")
-    _took(side, world.now)
 
 
 def _wait(world: World, side: Side) -> float:

@@ -87,7 +87,7 @@ MUTANTS = (
     Mutant(_ON, "if not disk:", "if False:", "plain all 4"),
     # what a reading means
     Mutant(
-        _SEE, "found = Found.FORGOT if restarted else Found.CLASH", "found = Found.CLASH",
+        _SEE, "found = Meaning.FORGOT if restarted else Meaning.CLASH", "found = Meaning.CLASH",
         "plain core 6",
     ),
     Mutant(
@@ -135,7 +135,7 @@ MUTANTS = (
     Mutant("reconciler.py", "if len(clashes) == 1:", "if True:", "plain core 5"),
     Mutant("reconciler.py", "elif down and not new:", "elif False:", "plain core 5"),
     Mutant(
-        "reconciler.py", "new = len(asserted) < len(wish.emergencies)", "new = False",
+        "reconciler.py", "new = not set(wish.emergencies) <= set(asserted)", "new = False",
         "test_an_emergency_while_we_stand_down",
     ),
     Mutant("reconciler.py", "and order.last >= held", "", "plain core 4"),

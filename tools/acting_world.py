@@ -17,17 +17,17 @@ import msgspec
 import acting_laws as laws
 from acting_laws import Side
 from bmslink.control.act.actuator import Sent
-from bmslink.control.act.facts import Facts
+from bmslink.control.act.facts import SwitchFacts
 from bmslink.control.act.ledger import Ledger, load_ledger, save_ledger
 from bmslink.control.act.mandate import Mandate
 from bmslink.control.act.messages import (
-    Command,
     EmergencyStop,
     PersonOff,
     PersonOn,
     Request,
-    Reset,
+    ResetStop,
     Resume,
+    SwitchCommand,
 )
 from bmslink.control.act.numbers import ActingNumbers
 from bmslink.control.act.reconciler import reconcile
@@ -40,6 +40,9 @@ __all__ = ["CONCERNS_ONE", "CORE", "EXTRA", "LETTERS", "POLL", "Plan", "World", 
 POLL = 2.0
 LATE = 5.0
 """How long a late effect takes, s: within what a command is given."""
+GONE = 3.0
+"""How long the program is gone when it was killed, s; what counts within a window is not
+older by it, nor by the time since the disk was written."""
 FLOW = 50.0
 """A, while the switch is on and nothing limits it."""
 WHO = "anna"
@@ -147,6 +150,10 @@ class World(msgspec.Struct, kw_only=True):
             for side, old in zip(self.sides, memory, strict=True):
                 laws.forget_reading(side, old)
             self.ledger = before
+        else:
+            for command in result.commands:  # it was written down: perhaps it was sent, too
+                side = self.side(command.actuator)
+                side.coming_on, side.on_at = True, self.now
         self.restart()
 
     def restart(self) -> None:
@@ -158,7 +165,11 @@ class World(msgspec.Struct, kw_only=True):
                 laws.forget_reading(side, old)
         self.disk, self.kept = True, None
         plain = json.loads(json.dumps(save_ledger(ledger, saved), allow_nan=False))
-        self.now += 3.0
+        self.now += GONE
+        for side in self.sides:
+            for name in ("clashes", "writes", "ons"):
+                moved = tuple(t + self.now - saved for t in getattr(side, name))
+                setattr(side, name, moved)
         self.ledger = load_ledger(plain, "pack", self.now)
         self.started, self.heard, self.good = self.now, False, 0
         for side in self.sides:
@@ -167,14 +178,15 @@ class World(msgspec.Struct, kw_only=True):
                 side.on_at = self.now
             if side.over is not None:
                 side.over = self.now
+            side.aged = True
             side.unread = side.on_over = False  # the first reading tells what became of an off
 
     # -- the board -------------------------------------------------------------------------------
 
-    def _facts(self) -> Facts:
+    def _facts(self) -> SwitchFacts:
         hidden = self.plan.one_word and self._hidden()
         shown = {side.name: None if hidden else side.on for side in self.sides}
-        return Facts(
+        return SwitchFacts(
             charge=shown.get("charge"),
             discharge=shown.get("discharge"),
             protected=tuple(side.name for side in self.sides if side.protected),
@@ -206,28 +218,25 @@ class World(msgspec.Struct, kw_only=True):
             side.foreign = not ours and laws.could_be_told(side)
         side.on = on
 
-    def _send(self, command: Command) -> None:
+    def _send(self, command: SwitchCommand) -> None:
         side = self.side(command.actuator)
         laws.note_sent(self, side, command)
-        targets = [(side, command.on)]
+        targets, hidden = {side.name: command.on}, self._hidden()
         others: dict[str, bool] = {}
         if self.plan.one_word:
-            for other in self.sides:
-                if other is not side:
-                    others[other.name] = self._beside(other)
-                    targets.append((other, others[other.name]))
-        for each, on in targets:
+            others = {each.name: self._beside(each) for each in self.sides if each is not side}
+        for name, on in others.items():
+            laws.note_beside(self, self.side(name), on=on, hidden=hidden)
+        for name, on in (targets | others).items():
+            each = self.side(name)
             if self.effect == "now":
                 each.due = ()
                 self.turn(each, on, ours=True)
             elif self.effect == "late":
                 each.due = (*each.due, (self.now + LATE, on))
-        doubt = "hidden" if self._hidden() else ""
+        doubt = "it does not show" if hidden and others else ""
         told = Sent(sent=True, acknowledged=True, others=others, doubt=doubt)
         self.ledger = self.ledger.heard_of(command.actuator, command.id, told)
-        for other in self.sides:
-            if other is not side and other.name in others:
-                laws.note_beside(self, other, others[other.name])
 
     def _beside(self, other: Side) -> bool:
         """How the frame for one switch sets the other, as a driver makes it: as the board shows
@@ -319,7 +328,7 @@ LETTERS: dict[str, Callable[[World, Side], None]] = {
     "sink back": lambda w, side: w.change(sink=True),
     "disk full": lambda w, side: w.fill_disk(),
     "stop": lambda w, side: w.cycle(POLL, EmergencyStop(WHO)),
-    "reset": lambda w, side: w.cycle(POLL, Reset(WHO)),
+    "reset": lambda w, side: w.cycle(POLL, ResetStop(WHO)),
     "resume": lambda w, side: w.cycle(POLL, Resume(WHO)),
 }
 CORE = tuple(LETTERS)[:19]

@@ -34,6 +34,13 @@ class Plug:
         self.device = make_device(protocol, **options)
         return self.device
 
+    def exchange(self, protocol: str, **options: Any) -> SimDevice:
+        """Put another pack behind the same adapter: the port stays, and nobody is told."""
+        device = self.insert(protocol, **options)
+        for user in self.users:
+            user.rewire(device)
+        return device
+
     def pull(self) -> None:
         """Take it out: who has it open is told, who opens it finds no port."""
         self.device = None
@@ -49,6 +56,7 @@ class PlugTransport(Transport):
         self.plug = plug
         self._shares = shares
         self._line: SimLine | None = None
+        self._on_data: OnData | None = None
         self._on_lost: OnLost | None = None
 
     def line(self) -> Line | None:
@@ -61,7 +69,7 @@ class PlugTransport(Transport):
         if self.plug.device is None:
             raise PortNotFound(f"There is no port {self.plug.name}.")
         self.plug.opened += 1
-        self._on_lost = on_lost
+        self._on_data, self._on_lost = on_data, on_lost
         self._line = SimLine(self.plug.device, on_data)
         self.plug.users.append(self)
 
@@ -78,6 +86,12 @@ class PlugTransport(Transport):
         if self.plug.remembers:
             self.plug.sent.append((asyncio.get_running_loop().time(), data))
         self._line.receive(data)
+
+    def rewire(self, device: SimDevice) -> None:
+        """Another pack is at the end of the cable."""
+        if self._line is not None and self._on_data is not None:
+            self._line.close()
+            self._line = SimLine(device, self._on_data)
 
     def lose(self) -> None:
         """The cable is pulled."""

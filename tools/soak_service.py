@@ -389,7 +389,10 @@ class Household:
         """SIGKILL, and begin again at once; how long until every port was asked again."""
         if self.process is None:
             return
-        self.process.kill()
+        if self.process.returncode is not None:
+            self.findings.append(f"the service ended by itself ({self.process.returncode})")
+        with suppress(ProcessLookupError):
+            self.process.kill()
         await self.process.wait()
         killed = time.monotonic()
         await self.start()

@@ -26,7 +26,6 @@ from bmslink.errors import (
     UsageError,
     VerifyError,
 )
-from bmslink.link.gatt import SeenDevice
 from bmslink.model import Adjustment, Command, Identity, Reading
 from bmslink.protocols.abilities import (
     abilities,
@@ -355,15 +354,6 @@ class Board(Connection):
             with self.guarding():
                 self.link.alive()  # not every driver asks the board
                 return None if part is None else await part.clock()
-
-    def peer(self) -> SeenDevice | None:
-        """The radio module at the other side, while a Bluetooth connection is open."""
-        return None if self._link is None else self._link.transport.peer()
-
-    def elsewhere(self, name: str) -> Callable[..., Any] | None:
-        """What does a function of `config` (by its name) with this board in another process, where
-        that owns its line. `None`: it is done here."""
-        return None
 
 
 @runtime_checkable

@@ -19,7 +19,7 @@ from bmslink.errors import (
     TransportError,
 )
 from bmslink.link.capture import CaptureHeader, Writer
-from bmslink.link.gatt import Gatt
+from bmslink.link.gatt import Gatt, SeenDevice
 from bmslink.link.link import Link
 from bmslink.link.recorder import Recorder
 from bmslink.link.shared_line import shared
@@ -162,6 +162,15 @@ class Connection:
         if self._driver is None:
             raise LinkClosed(_NOT_OPEN)
         return self._driver
+
+    def peer(self) -> SeenDevice | None:
+        """The radio module at the other side, while a Bluetooth connection is open."""
+        return None if self._link is None else self._link.transport.peer()
+
+    def elsewhere(self, name: str) -> Callable[..., Any] | None:
+        """What does a function of `config` (by its name) with this board in another process, where
+        that owns its line. `None`: it is done here."""
+        return None
 
     def progress(self, doing: str, done: int, total: int) -> None:
         """Tell `on_progress`."""

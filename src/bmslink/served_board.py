@@ -174,7 +174,11 @@ class ServedBoard(Board):
                 self._record.close()
 
     async def reopen(self) -> None:
-        """Greet it again."""
+        """Greet it again, or the service that has come in its place."""
+        found = registry.served_pack(self.served.name)
+        if found is not None:
+            self.served = found
+            self._client = ServiceClient(found.service, self.target.label)
         await self.open()
 
     # -------------------------------------------------------------------------------------- asking
@@ -220,7 +224,7 @@ class ServedBoard(Board):
         return await self._identity("identify")
 
     async def _identity(self, what: str) -> Identity:
-        from bmslink.service_forms import of_form
+        from bmslink.service_values import of_form
 
         self.known = of_form(Identity, await self._ask(what))
         return self.known

@@ -104,7 +104,7 @@ class ServedChanges:
         del settings  # the service has its own
         _own_journal(journal)
         request = _request(wanted, raw, switches, waive, self._cells(chemistry))
-        found = of_form(PlanForm, await self._call("plan", request))
+        found = of_form(PlanForm, _form(await self._call("plan", request)))
         plan = found.plan(wanted, raw, switches=switches, waive=frozenset(waive), stated=chemistry)
         return self._named(plan)
 
@@ -309,7 +309,7 @@ class ServedChanges:
         _own_journal(journal)
         cells = self._cells(chemistry)
         request = _adjustment(wish.clock, wish.soc, now, waive, cells)
-        found = of_form(AdjustmentForm, await self._call("adjustment", request))
+        found = of_form(AdjustmentForm, _form(await self._call("adjustment", request)))
         made = found.adjustment(frozenset(waive), cells)
         return replace(made, plan=self._named(made.plan))
 
@@ -324,6 +324,11 @@ class ServedChanges:
         request = _adjustment(wish.clock, wish.soc, plan.now, whole.waive, whole.stated)
         agreed = {"fingerprint": fingerprint_of(plan)}
         return of_form(Outcome, await self._call("adjust", {**request, **agreed}))
+
+
+def _form(shown: object) -> object:
+    """Of a plan that the service shows the whole."""
+    return shown.get("form") if isinstance(shown, dict) else None
 
 
 def _own_journal(journal: Journal | None) -> None:

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -23,7 +23,7 @@ from bmslink.config.files.profile import Profile
 from bmslink.config.identity.known_as import pack_of
 from bmslink.config.plan import Change, Plan
 from bmslink.config.records.last_change import Undo
-from bmslink.errors import SettingError, TransportError, UsageError
+from bmslink.errors import SettingError
 from bmslink.model import Adjustment, Identity
 from bmslink.protocols import load_driver
 from bmslink.protocols.common.settings_map import (
@@ -32,6 +32,7 @@ from bmslink.protocols.common.settings_map import (
     SettingsSnapshot,
     Slot,
 )
+from bmslink.service_values import in_form, of_form, other_version
 from bmslink.settings.setting import Setting
 
 __all__ = [
@@ -48,7 +49,6 @@ __all__ = [
     "of_form",
 ]
 
-T = TypeVar("T")
 _MOST_VALUES = 1000
 
 
@@ -168,7 +168,7 @@ class MapForm(_Form):
                 for at, which in self.slots
             ]
         except (IndexError, KeyError) as exc:
-            raise _other_version("a table of settings") from exc
+            raise other_version("a table of settings") from exc
         return SettingsMap(
             name=self.name,
             evidence=self.evidence,
@@ -302,41 +302,6 @@ class AdjustmentForm(_Form):
             clock=self.clock,
             soc=self.soc,
         )
-
-
-# ----------------------------------------------------------------------------- there and back
-
-
-def in_form(value: Any) -> Any:
-    """An object as plain JSON values."""
-    return msgspec.json.decode(msgspec.json.encode(value, enc_hook=_mapping))
-
-
-def _mapping(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise NotImplementedError(f"{type(value).__name__} has no form")
-
-
-def of_form(kind: type[T], value: Any, *, asked: bool = False) -> T:
-    """The object that plain JSON values are the form of.
-
-    Raises `UsageError` for what was `asked` and cannot be meant, else `TransportError`.
-    """
-    try:
-        found: T = msgspec.convert(value, kind, strict=False, str_keys=True)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        if asked:
-            raise UsageError(f"This cannot be meant: {error}. Nothing was sent.") from error
-        raise _other_version(kind.__name__) from error
-    return found
-
-
-def _other_version(what: str) -> TransportError:
-    return TransportError(
-        f"The service answered with {what} of another form: it runs another version of bmslink. "
-        "Restart it."
-    )
 
 
 def fingerprint_of(plan: Plan | AdjustmentPlan) -> str:

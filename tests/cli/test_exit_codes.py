@@ -95,6 +95,8 @@ WRONG_USAGE = {
     "bad name": ("packs", "add", "a b", "sim://jbd"),
     "bad target of a name": ("packs", "add", "van", "nonsense://x"),
     "unknown name": ("packs", "remove", "van"),
+    "bad target to serve": ("serve", "nonsense://x"),
+    "text for a secret": ("service", "install", "--credential", "pin"),
 }  # fmt: skip
 FILES = {
     "config plan": ("config", "plan", "{}", PACK),
@@ -108,6 +110,7 @@ FILES = {
     "control backtest": ("control", "backtest", "{}/../log", "--policies", "{}"),
     "--settings": ("control", "explain", PACK, "--policies", "{policies}", "--settings", "{}"),
     "--pin-file": ("read", PACK, "--pin-file", "{}"),
+    "serve --config": ("serve", "--config", "{}"),
 }
 OUTPUTS = {
     "config backup": ("config", "backup", PACK, "-o"),
@@ -134,6 +137,7 @@ FAILED = {
     "no such port": ("read", "jbd+serial:///nowhere/port"),
     "no frame": ("decode", "--hex", "00 11 22"),
     "no such capture": ("decode", "/nowhere/file"),
+    "no service": ("service", "stop"),
 }
 
 

@@ -100,3 +100,16 @@ def test_the_quick_ways_decide_what_the_long_way_decides(
     assert len(quick) == len(slow)
     for number, (one, other) in enumerate(zip(quick, slow, strict=True)):
         assert one == other, number
+
+
+def test_what_is_loaded_into_an_engine_at_work_is_in_force() -> None:
+    """What was calm before is not taken for calm."""
+    tripped = Run()
+    tripped(healthy(3.76), 10)
+    calm = Run()
+    calm(healthy(), 10)
+    assert calm.decision.charge.allowed
+    calm.engine.load(tripped.engine.save(), calm.now)
+    decision = calm(healthy(), 10)
+    assert not decision.charge.allowed
+    assert "cell_overvoltage_critical" in {r.policy for r in decision.charge.reasons}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import stat
 
 import pytest
@@ -86,6 +87,17 @@ async def test_a_service_is_found_asked_and_gone():
         assert b"event: reading" in text or b"retry" in text
     assert not listening.socket.exists()
     assert not [*listening.socket.parent.glob("*.json")]
+
+
+async def test_systemd_hears_ready_when_it_can_be_asked(tmp_path, monkeypatch):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "n"))
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "n"))
+        async with hosted() as (_, listening):
+            assert manager.recv(200).startswith(b"READY=1\n")
+            assert status(await talk(listening, GET)) == 200
+        assert manager.recv(200) == b"STOPPING=1"
 
 
 async def test_a_service_of_the_machine_is_for_its_group():
@@ -210,6 +222,7 @@ async def test_beyond_this_machine_only_where_it_is_said(tmp_path):
     path.write_text(text + "remote = true\nhosts = ['Van.lan']\n")
     options = load_plan((), path).options
     assert (options.remote, options.hosts) == (True, ("van.lan",))
+    assert options.token_file == str(tmp_path / "t")  # beside the file, wherever it is started
     path.write_text(text + "remote = true\nhosts = ['a b']\n")
     with pytest.raises(TargetError, match="line 7"):
         load_plan((), path)

@@ -101,7 +101,7 @@ async def test_a_turn_that_is_handed_to_somebody_who_is_cancelled_goes_on() -> N
     assert not turns.locked()
 
 
-def test_only_a_poll_that_allows_it_is_given_up() -> None:
+async def test_only_a_poll_that_allows_it_is_given_up() -> None:
     ask = Preemption()
     ask.asked = True
     yield_turn()

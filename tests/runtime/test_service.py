@@ -164,6 +164,30 @@ async def test_another_board_after_a_restart_of_the_service_is_found_too() -> No
             assert bench.service.packs["a"].health.state == state
 
 
+@pytest.mark.parametrize("protocol", ["jk02", "jbd", "daly-a5"])
+async def test_another_board_behind_the_same_adapter_is_found_before_it_is_judged(
+    protocol: str,
+) -> None:
+    bench = Bench(plan_of("a", protocol, policies=POLICIES))
+    plug = bench.plugs["a"]
+    first = plug.insert(protocol, cells=16, seed=1)
+    async with bench.running():
+        pack = bench.service.packs["a"]
+        await asyncio.sleep(20)
+        judged = []
+        assert pack.judge.policies is not None
+        step = pack.judge.policies.step
+        pack.judge.policies.step = lambda reading, now: judged.append(reading) or step(reading, now)
+        first.faults.enable("silent")
+        await asyncio.sleep(15)
+        plug.exchange(protocol, cells=14, seed=2)
+        judged.clear()
+        await asyncio.sleep(60)
+        assert pack.health.state == "replaced"
+        assert pack.status()["age"] <= 2
+        assert not judged
+
+
 async def test_a_mistake_in_one_pack_is_only_its_own_and_it_starts_anew(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -215,7 +239,7 @@ async def test_a_command_goes_first_at_the_next_frame_boundary() -> None:
         worst = 0.0
         loop = asyncio.get_running_loop()
         for _ in range(20):
-            await asyncio.sleep(0.37)
+            await asyncio.sleep(3.37)
             asked = loop.time()
             async with bench.service.packs["a"].turn() as board:
                 worst = max(worst, loop.time() - asked)
@@ -225,6 +249,27 @@ async def test_a_command_goes_first_at_the_next_frame_boundary() -> None:
         assert worst <= 0.2
         await asyncio.sleep(5)
         assert bench.service.packs["a"].health.state == "ok"
+
+
+async def test_commands_without_end_do_not_blind_the_policies() -> None:
+    bench = Bench(plan_of("a", "daly-a5", interval=2.0, policies=POLICIES))
+    bench.plugs["a"].insert("daly-a5", cells=16)
+    async with bench.running():
+        await asyncio.sleep(20)
+
+        async def hammer() -> None:
+            while True:
+                async with bench.service.packs["a"].turn() as board:
+                    await board.identify()
+
+        hammers = [asyncio.create_task(hammer()) for _ in range(3)]
+        await asyncio.sleep(120)
+        for each in hammers:
+            each.cancel()
+        times = [time for time in bench.times("a") if time > 20]
+        assert max(b - a for a, b in itertools.pairwise(times)) <= 10
+        decision = bench.service.packs["a"].decision
+        assert decision is not None and decision.discharge.allowed
 
 
 IDENTITY = {0x50, 0x51, 0x53, 0x54, 0x57, 0x62, 0x63, 0x94, 0x5F}

@@ -194,7 +194,7 @@ class Link(Generic[F]):
         byte is about to go out. Raises `LinkTimeout` after the retries, `LinkClosed` when the line
         is gone.
         """
-        yield_turn()
+        yield_turn(urgent=urgent)
         async with AsyncExitStack() as held:
             await held.enter_async_context(self._turn(urgent=urgent))
             wait = self.timing.timeout if timeout is None else timeout
@@ -225,7 +225,7 @@ class Link(Generic[F]):
                 tally.got = max(tally.got, len(got))
                 _log.info("%s: no answer to try %d of %d.", self.name, attempt + 1, retries + 1)
                 if attempt < retries:
-                    yield_turn()
+                    yield_turn(urgent=urgent)
             raise self._timeout(tally)
 
     @asynccontextmanager
@@ -329,7 +329,7 @@ class Link(Generic[F]):
         leaving: Callable[[], None] | None = None,
     ) -> None:
         """Send a frame that has no answer of its own (a streaming protocol's trigger)."""
-        yield_turn()
+        yield_turn(urgent=urgent)
         async with self._turn(listens=True, urgent=urgent):
             await self._quiet(-math.inf, urgent=True)
             await self._write(frame, leaving)

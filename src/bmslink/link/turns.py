@@ -2,7 +2,8 @@
 
 Switching off goes before every command, a command before every poll. It never breaks into an
 exchange, because a half-heard question helps nobody, but it waits for no other exchange than the
-one in progress: the next one goes at the frame boundary.
+one in progress: the next one goes at the frame boundary. However many commands come, polls are not
+kept waiting for ever: what protects a pack lives on them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from enum import IntEnum
 from types import TracebackType
+from typing import NamedTuple
 
 from bmslink.errors import BmsError
 
@@ -31,6 +33,9 @@ class Urgency(IntEnum):
     """What is asked again and again anyway."""
 
 
+_LONGEST = 5.0
+"""Polls that have waited so long, s, go before commands, though never before switching off."""
+
 _URGENCY: ContextVar[Urgency] = ContextVar("urgency", default=Urgency.COMMAND)
 
 
@@ -45,12 +50,18 @@ def urgency(value: Urgency) -> Iterator[None]:
         _URGENCY.reset(token)
 
 
+class _Waiter(NamedTuple):
+    turn: asyncio.Future[None]
+    since: float
+    """s of the loop's clock."""
+
+
 class Turns:
     """A lock that goes to the most urgent of those who wait."""
 
     def __init__(self) -> None:
         self._held = False
-        self._waiting: tuple[deque[asyncio.Future[None]], ...] = tuple(deque() for _ in Urgency)
+        self._waiting: tuple[deque[_Waiter], ...] = tuple(deque() for _ in Urgency)
 
     def locked(self) -> bool:
         """Whether somebody has it."""
@@ -76,25 +87,28 @@ class Turns:
             self._held = True
             return
         waiting = self._waiting[_URGENCY.get() if value is None else value]
-        mine = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        mine = _Waiter(loop.create_future(), loop.time())
         if again:
             waiting.appendleft(mine)
         else:
             waiting.append(mine)
         try:
-            await mine
+            await mine.turn
         except BaseException:
             if mine in waiting:
                 waiting.remove(mine)
-            elif mine.done() and not mine.cancelled():  # it was handed over at the same time
+            elif mine.turn.done() and not mine.turn.cancelled():  # it was handed over just now
                 self.release()
             raise
 
     def release(self) -> None:
         """Hand it to the next one."""
-        for waiting in self._waiting:
+        offs, commands, polls = self._waiting
+        late = bool(polls) and asyncio.get_running_loop().time() - polls[0].since > _LONGEST
+        for waiting in (offs, polls, commands) if late else self._waiting:
             while waiting:
-                if not (next_one := waiting.popleft()).done():
+                if not (next_one := waiting.popleft().turn).done():
                     next_one.set_result(None)
                     return
         self._held = False
@@ -120,6 +134,8 @@ class Preemption:
 
     def __init__(self) -> None:
         self.asked = False
+        self.since: float | None = None
+        """When the first of the polls was given up since one came to its end, s."""
 
 
 _PREEMPTION: ContextVar[Preemption | None] = ContextVar("preemption", default=None)
@@ -131,12 +147,20 @@ def preemptible(preemption: Preemption) -> Iterator[None]:
     token = _PREEMPTION.set(preemption)
     try:
         yield
+        preemption.since = None
+    except Preempted:
+        if preemption.since is None:
+            preemption.since = asyncio.get_running_loop().time()
+        raise
     finally:
         _PREEMPTION.reset(token)
 
 
-def yield_turn() -> None:
-    """Called where nothing is under way on the line: raises `Preempted` where that was asked."""
-    preemption = _PREEMPTION.get()
-    if preemption is not None and preemption.asked:
+def yield_turn(*, urgent: bool = False) -> None:
+    """Called where nothing is under way on the line: raises `Preempted` where that was asked, and
+    polls did not all end like that for long; never for what is `urgent`, whoever sends it."""
+    found = _PREEMPTION.get()
+    if urgent or found is None or not found.asked:
+        return
+    if found.since is None or asyncio.get_running_loop().time() - found.since < _LONGEST:
         raise Preempted("Somebody else needs the board: this poll is repeated afterwards.")

@@ -250,6 +250,9 @@ class Driver(ABC, Generic[F]):
     async def start(self) -> None:
         """Called once after the link is open, before anything else."""
 
+    def forget(self) -> None:
+        """Another board may answer by now: who it is, is asked and not remembered."""
+
     # ---------------------------------------------------------------------------------- parts
 
     settings: SettingsAccess[F] | None = None

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from bmslink.board import Board
 from bmslink.errors import LinkClosed
+from bmslink.jsonable import plain
 
 __all__ = ["PackHealth", "PackState", "link_counters"]
 
@@ -34,7 +35,7 @@ class PackHealth:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {**asdict(self), "since": self.since.isoformat()}
+        return {**asdict(self), "since": plain(self.since)}
 
 
 def link_counters(board: Board) -> dict[str, int | float | None]:

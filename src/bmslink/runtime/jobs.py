@@ -215,7 +215,8 @@ class PackJobs:
         """What a change would do; nothing is sent."""
 
         async def work(board: Board) -> Any:
-            return in_form(PlanForm.of(await _draft(board, request)))
+            plan = await _draft(board, request)
+            return _shown(plan, PlanForm.of(plan))
 
         return await self._with_board(tell, work)
 
@@ -289,7 +290,8 @@ class PackJobs:
         """What setting the clock or the charge would do; nothing is sent."""
 
         async def work(board: Board) -> Any:
-            return in_form(AdjustmentForm.of(await _draft_adjustment(board, request)))
+            plan = await _draft_adjustment(board, request)
+            return _shown(plan, AdjustmentForm.of(plan))
 
         return await self._with_board(tell, work)
 
@@ -302,6 +304,15 @@ class PackJobs:
             return self._told(await config.adjust(board, plan))
 
         return await self._with_board(tell, work)
+
+
+def _shown(plan: Plan | config.AdjustmentPlan, form: PlanForm | AdjustmentForm) -> dict[str, Any]:
+    """A plan for programs of any kind, what agrees to it, and the whole of it for our own."""
+    return {
+        "plan": in_form(plan.to_dict()),
+        "fingerprint": fingerprint_of(plan),
+        "form": in_form(form),
+    }
 
 
 def _require_agreed(given: str, found: str) -> None:

@@ -224,8 +224,8 @@ class ServedPack:
         )
 
     async def _rest(self) -> None:
-        """A recording is over; its task goes on turning."""
-        self._set("ended", "The recording is over.")
+        """A recording is over, or cannot be played; its task goes on turning."""
+        self._set("ended", self.health.error or "The recording is over.")
         while True:
             self.turned = asyncio.get_running_loop().time()
             await asyncio.sleep(self.plan.interval)
@@ -295,9 +295,11 @@ class ServedPack:
 
     def _looked(self) -> None:
         identity, new, old = self._slow.identity, self._slow.settings, self.settings
-        if identity is not None:
-            other = "" if self._expected is None else self._memory.differs(self._expected, identity)
-            self._meet(identity, other)
+        if identity is not None and self._expected is not None:
+            if self._memory.differs(self._expected, identity):
+                self._met = False  # asked again before the next reading, with more care
+                return
+            self._meet(identity, "")
         changed = [] if self.other else changed_settings(old, new)
         if new is not None and not self.other:
             self.settings = new

@@ -22,6 +22,7 @@ from typing import Any
 
 from bmslink.board import Board
 from bmslink.errors import TargetError
+from bmslink.jsonable import plain
 from bmslink.link.transport import Pin
 from bmslink.packs import find_pin, read_pin
 from bmslink.runtime.feed import Feed, PackEvent
@@ -136,7 +137,7 @@ class Service:
         return {
             "schema": 1,
             "config": None if self.plan.path is None else str(self.plan.path),
-            "began": self.began.isoformat(),
+            "began": plain(self.began),
             "uptime": round(time.monotonic() - self._started, 1),
             "healthy": self.healthy,
             "shadow": True,

@@ -73,6 +73,7 @@ class SlowSet:
         self._due = now + share * self._interval
 
     async def _look(self, board: Board) -> AsyncGenerator[None, None]:
+        board.driver.forget()
         identity = await board.identify()
         self.identity = identity
         part = board.driver.settings

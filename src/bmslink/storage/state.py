@@ -57,14 +57,20 @@ class StateFolder:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:
-            aside = path.with_suffix(".damaged")
-            with suppress(OSError):
-                path.replace(aside)
+            aside = self.put_aside(name)
             why = error.strerror if isinstance(error, OSError) else error
             raise DamagedState(
-                f"{path} cannot be read ({why}); if it is there still, it is {aside.name} now."
+                f"{path} cannot be read ({why}); if it is there still, it is {aside} now."
             ) from error
         return found
+
+    def put_aside(self, name: str) -> str:
+        """Rename what is saved under a name, so that the next one takes its place; the new name."""
+        path = self.path(name)
+        aside = path.with_suffix(".damaged")
+        with suppress(OSError):
+            path.replace(aside)
+        return aside.name
 
     def save(self, name: str, values: Mapping[str, Any], before: Mapping[str, Any] | None) -> None:
         """Replace what is saved under a name. `before` is what was loaded, whose other keys stay.

@@ -11,9 +11,10 @@ import pytest
 
 import bmslink
 from bmslink.board import Board
+from bmslink.config.switching.frames import SwitchFrames, send_once
 from bmslink.control.act.actuators import BoardActuator, Prepared, prepare
-from bmslink.errors import BmsError, LinkClosed
-from bmslink.link.turns import Turns
+from bmslink.errors import BmsError, LinkClosed, LinkTimeout
+from bmslink.link.turns import Preempted, Preemption, Turns, preemptible
 from bmslink.model import Command, Condition, Switch
 from bmslink.protocols.abilities import is_setting
 from bmslink.simulation.pack.pack import Pack
@@ -71,11 +72,14 @@ def soon() -> float:
     return now() + 10.0
 
 
+def line_of(device: Board) -> SimTransport:
+    line = device.link.transport
+    assert isinstance(line, SimTransport)
+    return line
+
+
 def pack_of(device: Board) -> Pack:
-    line: Any = device.link.transport
-    while not isinstance(line, SimTransport):
-        line = line.inner if hasattr(line, "inner") else line.own
-    return line.pack
+    return line_of(device).pack
 
 
 @asynccontextmanager
@@ -242,10 +246,7 @@ async def test_a_question_that_nobody_answers_is_not_repeated_before_it(target: 
     name = ABLE[target][0]
     async with ready(target) as (device, prepared, wire):
         await device.read()
-        pack_line: Any = device.link.transport
-        while not isinstance(pack_line, SimTransport):
-            pack_line = pack_line.own
-        pack_line.device.faults.enable("silent")
+        line_of(device).device.faults.enable("silent")
         reading = asyncio.ensure_future(device.read())
         await asyncio.sleep(0.3)
         called = now()
@@ -261,6 +262,43 @@ async def test_a_question_that_nobody_answers_is_not_repeated_before_it(target: 
         await asyncio.gather(reading, return_exceptions=True)
 
 
+async def test_late_answers_are_waited_out_by_questions_and_not_by_off() -> None:
+    """Where answers do not name their question, the next one waits until late ones have passed."""
+    async with ready("jk-modbus+sim://?load=idle") as (device, prepared, wire):
+        timing, actuator = device.link.timing, prepared.actuators["charge"]
+        table = await device.settings_map(await device.identify())
+        line_of(device).device.faults.enable("silent")
+        with pytest.raises(LinkTimeout):
+            await device.glance(table)
+        line_of(device).device.faults.disable("silent")
+        last = wire.sent[-1][0]
+        asking = asyncio.ensure_future(device.read())
+        await asyncio.sleep(0.05)
+        called = now()
+        assert (await actuator.off(called + 3.0)).acknowledged
+        await asking
+        first, second = [at for at, _ in wire.sent if at > last][:2]
+        assert first - called <= timing.gap + 0.03
+        assert 0.0 <= second - (last + 2 * timing.timeout) <= 0.03 + timing.gap
+
+
+@pytest.mark.parametrize("target", [JBD, "jk-nw+sim://?load=idle", "jk02+sim://?load=idle"])
+async def test_off_is_no_part_of_a_poll_that_is_given_up(target: str) -> None:
+    """The program that polls sends it, and somebody else needs the board."""
+    async with ready(target) as (device, prepared, _):
+        preemption = Preemption()
+        with preemptible(preemption):
+            preemption.asked = True
+            with pytest.raises(Preempted):
+                await device.read()
+            assert (await prepared.actuators["charge"].off(soon())).sent
+            assert pack_of(device).switches[Switch.CHARGE] is False
+            assert (await prepared.actuators["charge"].on(soon())).sent
+            frames = await SwitchFrames.find(device, Switch.CHARGE, UNTESTED)
+            await send_once(device, await frames.off(lambda switch: None))
+        assert pack_of(device).switches[Switch.CHARGE] is False
+
+
 async def test_whoever_is_urgent_goes_before_all_that_wait() -> None:
     turns, order = Turns(), []
 
@@ -271,16 +309,16 @@ async def test_whoever_is_urgent_goes_before_all_that_wait() -> None:
 
     tasks = [asyncio.ensure_future(speak(f"poll {n}")) for n in range(16)]
     await asyncio.sleep(0.05)
-    assert not turns.hurried
+    assert not turns.outranked()
     lost = [asyncio.ensure_future(speak("given up", urgent=True)) for _ in range(2)]
     await asyncio.sleep(0)
-    assert turns.hurried
+    assert turns.outranked()
     lost[1].cancel()
     tasks.append(asyncio.ensure_future(speak("off", urgent=True)))
     asyncio.get_running_loop().call_at(0.1, lost[0].cancel)  # in the moment of its turn
     await asyncio.gather(*tasks)
     assert order == ["poll 0", "off", *(f"poll {n}" for n in range(1, 16))]
-    assert not turns.hurried
+    assert not turns.outranked()
     await speak("free again")
 
 

@@ -9,14 +9,14 @@ import pytest
 
 from bmslink.control.act.detectors import (
     DISOBEYED,
+    CurrentWatch,
     Detected,
-    Watch,
     detect,
     load_watch,
     release,
     save_watch,
 )
-from bmslink.control.act.facts import Facts
+from bmslink.control.act.facts import SwitchFacts
 from bmslink.control.act.sinks import TTL, LimitMessage, SinkState, directions_alive, in_force
 from bmslink.control.decide.decision import Limits
 from bmslink.control.decide.limits import Limit, Reason
@@ -33,7 +33,7 @@ def limits(ccl: float = 0.0, dcl: float = 0.0) -> Limits:
 
 class Bench:
     def __init__(self) -> None:
-        self.watch, self.now = Watch(), 0.0
+        self.watch, self.now = CurrentWatch(), 0.0
         self.said: list[str] = []
 
     def __call__(self, current: float | None, seconds: float = 2.0, **more: Any) -> set[str]:
@@ -42,7 +42,7 @@ class Bench:
         found = Detected(self.watch, {}, [])
         for _ in range(int(seconds / 2)):
             self.now += 2.0
-            found = detect(self.watch, facts=Facts(current=current), now=self.now, **values)
+            found = detect(self.watch, facts=SwitchFacts(current=current), now=self.now, **values)
             self.watch = found.watch
             self.said += [r.what for r in found.remarks]
         return set(found.holds)

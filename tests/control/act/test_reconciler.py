@@ -12,18 +12,18 @@ import pytest
 
 from bmslink.control import Demand
 from bmslink.control.act.actuator import ACTUATORS, Sent
-from bmslink.control.act.facts import Facts, facts_of
+from bmslink.control.act.facts import SwitchFacts, facts_of
 from bmslink.control.act.ledger import Ledger, Owner, load_ledger, save_ledger
 from bmslink.control.act.mandate import Mandate
 from bmslink.control.act.messages import (
-    Command,
     EmergencyStop,
     OverridePolicy,
     PersonOff,
     PersonOn,
     Remark,
-    Reset,
+    ResetStop,
     Resume,
+    SwitchCommand,
 )
 from bmslink.control.act.numbers import ActingNumbers
 from bmslink.control.act.reconciler import reconcile
@@ -82,7 +82,7 @@ class Bench:
         self.facts: dict[str, Any] = {}
         self.sinks: dict[str, bool] = {}
         self.ledger = Ledger.new("pack", 0.0)
-        self.sent: list[Command] = []
+        self.sent: list[SwitchCommand] = []
         self.said: list[Remark] = []
         for _ in range(5):
             self(decided())
@@ -102,7 +102,7 @@ class Bench:
         result = reconcile(
             self.ledger,
             decision,
-            Facts(**fields) if heard else None,
+            SwitchFacts(**fields) if heard else None,
             self.sinks,
             self.now,
             mandate=self.mandate,
@@ -279,9 +279,9 @@ def test_what_was_off_before_is_not_switched_on() -> None:
 
 
 def _wished() -> tuple[Any, Any]:
-    from bmslink.control.act.mandate import Wish
+    from bmslink.control.act.mandate import SwitchWish
 
-    return Wish(Demand.FREE), Facts()
+    return SwitchWish(Demand.FREE), SwitchFacts()
 
 
 def test_an_off_by_another_frame_is_given_back_by_a_person_only() -> None:
@@ -441,8 +441,8 @@ def test_an_emergency_stop_stays_until_it_is_reset() -> None:
     assert bench.wait(decided(), 600) == []
     assert bench(decided(), PersonOn("charge", "ben")) == []
     assert "control reset" in bench.told("refused").text
-    assert ("charge", True) in bench(decided(), Reset("ben"))
-    assert bench(decided(), Reset("ben")) == []
+    assert ("charge", True) in bench(decided(), ResetStop("ben"))
+    assert bench(decided(), ResetStop("ben")) == []
     assert bench.told("refused")
 
 
@@ -592,7 +592,7 @@ def test_what_a_detector_holds_opens_and_says_why() -> None:
 
 
 def test_facts_of_a_reading() -> None:
-    def facts(**changes: Any) -> Facts:
+    def facts(**changes: Any) -> SwitchFacts:
         return facts_of(healthy(**changes), decided())
 
     assert facts().charge is True
@@ -614,10 +614,21 @@ def test_facts_of_a_reading() -> None:
 def test_a_quiet_cycle_is_quick() -> None:
     bench = Bench()
     quiet, ledger, best = decided(), bench.ledger, 1.0
-    facts = [Facts(charge=True, discharge=True, uptime=float(n)) for n in range(500)]
+    facts = [SwitchFacts(charge=True, discharge=True, uptime=float(n)) for n in range(500)]
     for _ in range(5):
         begin = time.process_time()
         for fact in facts:
             ledger = reconcile(ledger, quiet, fact, SINKS, bench.now, mandate=ENFORCE).ledger
         best = min(best, (time.process_time() - begin) / len(facts))
     assert best < 60e-6, f"{best * 1e6:.0f} µs"
+
+
+def test_an_emergency_that_ended_over_a_restart_is_new_when_it_comes_again() -> None:
+    bench = stood_down()
+    assert bench(decided(URGENT, by="thermal")) == [OFF]
+    bench(decided(URGENT, by="thermal"))
+    bench.on["charge"] = True
+    bench(decided(URGENT, by="thermal"))
+    bench.restart()
+    assert bench.wait(decided(), 4) == []
+    assert bench(decided(URGENT, by="thermal")) == [OFF]

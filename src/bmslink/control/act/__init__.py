@@ -1,7 +1,7 @@
 """Acting: what was decided, carried out on the switches of a board, and remembered.
 
 ```
-Decision + Ledger + Facts + sinks + now ─▶ reconcile ─▶ Commands, Ledger', Remarks
+Decision + Ledger + SwitchFacts + sinks + now ─▶ reconcile ─▶ SwitchCommands, Ledger', Remarks
 Commands ─▶ Actuator.off / .on ─▶ Sent ─▶ Ledger.heard_of ─▶ the next cycle
 ```
 

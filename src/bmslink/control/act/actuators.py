@@ -19,6 +19,7 @@ from bmslink.config.switching.frames import Remembered, SwitchFrames, send_once
 from bmslink.control.act.actuator import Sent
 from bmslink.control.act.facts import states_of
 from bmslink.errors import BmsError, GateError, LinkTimeout, Refused
+from bmslink.link.turns import Preemption, preemptible
 from bmslink.model import Switch
 from bmslink.protocols.common.settings_map import WriteCommand
 
@@ -137,8 +138,10 @@ class BoardActuator:
         if asyncio.get_running_loop().time() >= deadline:
             return run.told(error="The deadline passed.")
         try:
-            async with asyncio.timeout_at(deadline):
-                heard = await send(run)
+            # whoever polls the board may send this: it is no part of a poll that is given up
+            with preemptible(Preemption()):
+                async with asyncio.timeout_at(deadline):
+                    heard = await send(run)
         except Refused as error:
             run.done = run.left
             return run.told(acknowledged=False if run.left else None, error=str(error))

@@ -16,7 +16,7 @@ import msgspec
 
 from bmslink.control.status import state_path
 from bmslink.errors import BmsError
-from bmslink.storage.atomic import read_bounded, replace_file
+from bmslink.storage.state import DamagedState, StateFolder, UnwritableState
 
 __all__ = [
     "Approval",
@@ -29,9 +29,6 @@ __all__ = [
     "withdraw",
 ]
 
-SCHEMA = 1
-_LARGEST = 4 << 20
-
 
 class ConsentError(BmsError):
     """An approval that cannot be written or read: nothing is enforced by it."""
@@ -40,7 +37,6 @@ class ConsentError(BmsError):
 class Approval(msgspec.Struct, frozen=True, kw_only=True):
     """A person's word for one pack and one file."""
 
-    schema: int = SCHEMA
     pack: str
     """Who the pack is, as in its ledger."""
     digest: str
@@ -98,43 +94,42 @@ def may_enforce(approval: Approval | None, pack: str, text: str) -> Standing:
     return Standing(Acts.KEPT, approval.text, True, told)
 
 
-def _file(pack: str, folder: Path | None) -> Path:
-    name = hashlib.sha256(pack.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    return (folder or state_path() / "approvals") / f"{name}.json"
+def _states(folder: Path | None) -> StateFolder:
+    return StateFolder(folder or state_path() / "approvals")
 
 
 def approve(pack: str, text: str, *, path: str, by: str, folder: Path | None = None) -> Approval:
     """Write down that a person approved a file for a pack. Raises `ConsentError`."""
     now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     approval = Approval(pack=pack, digest=digest_of(text), text=text, path=path, by=by, time=now)
-    file = _file(pack, folder)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        replace_file(file, msgspec.json.encode(approval))
-    except OSError as error:
-        raise ConsentError(f"{file} cannot be written ({error.strerror or error}).") from error
+        _states(folder).save(pack, msgspec.to_builtins(approval), None)
+    except UnwritableState as error:
+        raise ConsentError(f"Nothing is approved: {error}") from error
     return approval
 
 
 def approval_of(pack: str, folder: Path | None = None) -> Approval | None:
-    """What was approved for a pack. Raises `ConsentError` for a file that cannot be trusted."""
-    file = _file(pack, folder)
+    """What was approved for a pack. Raises `ConsentError` for what cannot be trusted: that is put
+    aside, and counts no more."""
+    states = _states(folder)
     try:
-        found = msgspec.json.decode(read_bounded(file, _LARGEST, "approval"), type=Approval)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ConsentError(f"{file} cannot be read ({error.strerror or error}).") from error
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise ConsentError(f"{file} is damaged ({error}): approve the policies again.") from error
-    if found.pack != pack or found.digest != digest_of(found.text):
-        raise ConsentError(f"{file} does not hold what was approved: approve the policies again.")
+        saved = states.load(pack)
+        found = None if saved is None else msgspec.convert(saved, Approval)
+    except (DamagedState, msgspec.ValidationError) as error:
+        raise ConsentError(f"{error} Approve the policies of {pack} again.") from error
+    if found is not None and (found.pack != pack or found.digest != digest_of(found.text)):
+        aside = states.put_aside(pack)
+        raise ConsentError(
+            f"What was approved for {pack} was altered since (it is {aside} now): approve its "
+            "policies again."
+        )
     return found
 
 
 def withdraw(pack: str, folder: Path | None = None) -> bool:
     """Take an approval back; whether there was one. Raises `ConsentError`."""
-    file = _file(pack, folder)
+    file = _states(folder).path(pack)
     try:
         file.unlink()
     except FileNotFoundError:

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from bmslink.control.act.facts import Facts
+from bmslink.control.act.facts import SwitchFacts
 from bmslink.control.act.messages import Remark
 from bmslink.control.decide.decision import Limits
 from bmslink.control.decide.limits import Reason
 
-__all__ = ["DISOBEYED", "Detected", "Watch", "detect", "load_watch", "release", "save_watch"]
+__all__ = ["DISOBEYED", "CurrentWatch", "Detected", "detect", "load_watch", "release", "save_watch"]
 
 DISOBEYED = "limit_disobeyed"
 """The holder that a disobeyed limit is."""
@@ -54,7 +54,7 @@ class Direction(msgspec.Struct, frozen=True, kw_only=True):
 _CALM_DIRECTION = Direction()
 
 
-class Watch(msgspec.Struct, frozen=True, kw_only=True):
+class CurrentWatch(msgspec.Struct, frozen=True, kw_only=True):
     """What the detectors know of a pack."""
 
     charge: Direction = _CALM_DIRECTION
@@ -64,16 +64,16 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
 class Detected(NamedTuple):
     """What one cycle gives."""
 
-    watch: Watch
+    watch: CurrentWatch
     holds: dict[str, Reason]
     """Switch -> why it is to open: `detected` of `reconcile`."""
     remarks: list[Remark]
 
 
 def detect(
-    watch: Watch,
+    watch: CurrentWatch,
     limits: Limits,
-    facts: Facts | None,
+    facts: SwitchFacts | None,
     alive: Mapping[str, bool],
     off: Mapping[str, bool],
     now: float,
@@ -147,7 +147,7 @@ def _flows(
     return state if count == state.flows else msgspec.structs.replace(state, flows=count)
 
 
-def release(watch: Watch, name: str) -> Watch:
+def release(watch: CurrentWatch, name: str) -> CurrentWatch:
     """A person has looked: what was disobeyed no longer holds `charge` or `discharge`."""
     calm = msgspec.structs.replace(getattr(watch, name), text="", latched=False, disobeyed=())
     return msgspec.structs.replace(watch, **{name: calm})
@@ -164,7 +164,7 @@ class _SavedWatch(msgspec.Struct, kw_only=True):
     discharge: _SavedDirection = msgspec.field(default_factory=_SavedDirection)
 
 
-def save_watch(watch: Watch, now: float) -> dict[str, Any]:
+def save_watch(watch: CurrentWatch, now: float) -> dict[str, Any]:
     """What holds over a restart, with ages for times."""
     saved = {}
     for name, _, _ in _DIRECTIONS:
@@ -174,7 +174,7 @@ def save_watch(watch: Watch, now: float) -> dict[str, Any]:
     return saved
 
 
-def load_watch(saved: Any, now: float) -> Watch:
+def load_watch(saved: Any, now: float) -> CurrentWatch:
     """The same back. `ValueError` for what `save_watch` did not give."""
     found = msgspec.convert(saved, _SavedWatch)
     states = {}
@@ -186,4 +186,4 @@ def load_watch(saved: Any, now: float) -> Watch:
             raise ValueError("what holds has no time")
         times = tuple(now - age for age in state.disobeyed)
         states[name] = Direction(disobeyed=times, text=state.text, latched=state.latched)
-    return Watch(**states)
+    return CurrentWatch(**states)

@@ -10,10 +10,10 @@ from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.quantities import blocked_by
 from bmslink.model import Condition, Reading
 
-__all__ = ["Facts", "facts_of", "states_of"]
+__all__ = ["SwitchFacts", "facts_of", "states_of"]
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
+class SwitchFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Of one reading that came in this cycle."""
 
     charge: bool | None = None
@@ -48,7 +48,7 @@ def facts_of(
     *,
     states: Mapping[str, bool | None] | None = None,
     greeted: bool = False,
-) -> Facts:
+) -> SwitchFacts:
     """The facts of a reading and of what was decided on it. `states`: how the board showed
     switches when it was asked for nothing else, newer than the reading."""
     asked = states or {}
@@ -58,7 +58,7 @@ def facts_of(
     }
     quality = decision.quality
     known = quality.get("current") == "good"
-    return Facts(
+    return SwitchFacts(
         **shown,
         protected=_protected(reading),
         good=not decision.stale and not any(q in _NOT_GOOD for q in quality.values()),

@@ -20,15 +20,16 @@ from bmslink.control.act.numbers import DAY, HOUR
 from bmslink.errors import BmsError
 
 __all__ = [
+    "BESIDE",
     "STOP",
     "Ledger",
     "LedgerDamaged",
     "Order",
     "Override",
     "Owner",
-    "Record",
-    "Run",
+    "RunMemory",
     "Stop",
+    "SwitchRecord",
     "load_ledger",
     "save_ledger",
 ]
@@ -36,6 +37,9 @@ __all__ = [
 SCHEMA = 1
 STOP = "emergency_stop"
 """The holder that an emergency stop is, until it is reset."""
+
+BESIDE = "beside"
+"""The actor of an off that went out with another switch's frame."""
 
 
 class LedgerDamaged(BmsError):
@@ -82,7 +86,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         return self.read_back is None and self.tries > self.unsent
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class SwitchRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One switch of one pack."""
 
     prior: bool | None = None
@@ -140,7 +144,7 @@ class Override(msgspec.Struct, frozen=True):
     why: str = ""
 
 
-class Run(msgspec.Struct, frozen=True, kw_only=True):
+class RunMemory(msgspec.Struct, frozen=True, kw_only=True):
     """What a restart forgets."""
 
     started: float
@@ -162,10 +166,10 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
 
     pack: str
     """Who it is, however the program came by it: the key of its file."""
-    run: Run
-    charge: Record = Record()
-    discharge: Record = Record()
-    balance: Record = Record()
+    run: RunMemory
+    charge: SwitchRecord = SwitchRecord()
+    discharge: SwitchRecord = SwitchRecord()
+    balance: SwitchRecord = SwitchRecord()
     next_id: int = 1
     uptime: float | None = None
     """How long the BMS had been running when it last said so, s."""
@@ -175,14 +179,14 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def new(cls, pack: str, now: float) -> Ledger:
         """Of a pack that nothing is known of, at the start of the program."""
-        return cls(pack=pack, run=Run(started=now))
+        return cls(pack=pack, run=RunMemory(started=now))
 
-    def record(self, name: str) -> Record:
+    def record(self, name: str) -> SwitchRecord:
         """That of one switch: one of ACTUATORS."""
-        found: Record = getattr(self, name)
+        found: SwitchRecord = getattr(self, name)
         return found
 
-    def with_record(self, name: str, record: Record) -> Ledger:
+    def with_record(self, name: str, record: SwitchRecord) -> Ledger:
         """The same with another record."""
         return msgspec.structs.replace(self, **{name: record})
 
@@ -220,12 +224,14 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
         return ledger
 
 
-def _locked_beside(record: Record, order: Order) -> Record:
+def _locked_beside(record: SwitchRecord, order: Order) -> SwitchRecord:
     """A switch that another one's frame switched off as well, because the board did not show how it
     was: nobody but a person gives it back."""
     if record.own or record.seen is False:
         return record
-    beside = msgspec.structs.replace(order, took=True, on=False, read_back=None, against=0)
+    beside = msgspec.structs.replace(
+        order, actor=BESIDE, took=True, on=False, read_back=None, against=0
+    )
     return msgspec.structs.replace(
         record, own=True, confirmed=False, prior=None, order=beside, off_at=order.last
     )
@@ -299,7 +305,7 @@ def save_ledger(ledger: Ledger, now: float) -> dict[str, Any]:
     return {**ledger.aside, **head, **records}
 
 
-def _plain(record: Record, now: float) -> dict[str, Any]:
+def _plain(record: SwitchRecord, now: float) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(record)
     for name in _LEFT_OUT:
         del plain[name]
@@ -333,7 +339,7 @@ def load_ledger(saved: Mapping[str, Any], pack: str, now: float) -> Ledger:
     known = _Saved.__struct_fields__
     return Ledger(
         pack=pack,
-        run=Run(started=now),
+        run=RunMemory(started=now),
         next_id=found.next_id,
         uptime=found.uptime,
         stop=found.stop,
@@ -353,7 +359,7 @@ def _is_age(value: float) -> bool:
     return math.isfinite(value) and value >= 0
 
 
-def _restored(record: _SavedRecord, aside: dict[str, Any], now: float) -> Record:
+def _restored(record: _SavedRecord, aside: dict[str, Any], now: float) -> SwitchRecord:
     values = msgspec.structs.asdict(record)
     for name in _ONE_TIME:
         if values[name] is not None:
@@ -362,7 +368,7 @@ def _restored(record: _SavedRecord, aside: dict[str, Any], now: float) -> Record
         values[name] = tuple(now - age for age in values[name])
     if record.order is not None:
         values["order"] = _resumed(record.order, now)
-    return Record(**values, aside=aside)
+    return SwitchRecord(**values, aside=aside)
 
 
 def _resumed(found: _SavedOrder, now: float) -> Order:

@@ -12,7 +12,7 @@ from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.limits import Reason
 from bmslink.control.decide.policy import Demand, Severity
 
-__all__ = ["Mandate", "Wish", "person_holder", "wish_for"]
+__all__ = ["Mandate", "SwitchWish", "person_holder", "wish_for"]
 
 _HOST_POWER = "host_power"
 
@@ -35,7 +35,7 @@ class Mandate(msgspec.Struct, frozen=True, kw_only=True):
     """Ah of the pack; 0: not known."""
 
 
-class Wish(msgspec.Struct, frozen=True):
+class SwitchWish(msgspec.Struct, frozen=True):
     """What is wanted of one switch now."""
 
     demand: Demand
@@ -52,7 +52,7 @@ def person_holder(who: str) -> str:
     return f"person:{who}"
 
 
-FREE = Wish(Demand.FREE)
+FREE = SwitchWish(Demand.FREE)
 
 
 def wish_for(
@@ -61,7 +61,7 @@ def wish_for(
     ledger: Ledger,
     mandate: Mandate,
     detected: Mapping[str, Reason],
-) -> Wish:
+) -> SwitchWish:
     """What is wanted of one switch: the most restrictive of policies, detectors and people."""
     record = ledger.record(name)
     wish = FREE
@@ -83,9 +83,11 @@ def wish_for(
     return wish
 
 
-def _also(wish: Wish, demand: Demand, holder: str, why: str, *, emergency: bool) -> Wish:
+def _also(
+    wish: SwitchWish, demand: Demand, holder: str, why: str, *, emergency: bool
+) -> SwitchWish:
     opens = wish.demand >= Demand.OPEN
-    return Wish(
+    return SwitchWish(
         max(wish.demand, demand),
         (*wish.holders, holder) if opens else (holder,),
         (*wish.emergencies, holder) if emergency else wish.emergencies,
@@ -94,7 +96,7 @@ def _also(wish: Wish, demand: Demand, holder: str, why: str, *, emergency: bool)
     )
 
 
-def _of_policies(name: str, decision: Decision, overrides: tuple[Override, ...]) -> Wish:
+def _of_policies(name: str, decision: Decision, overrides: tuple[Override, ...]) -> SwitchWish:
     permit = getattr(decision, name)
     demand: Demand = permit.demand
     if not demand:
@@ -105,25 +107,25 @@ def _of_policies(name: str, decision: Decision, overrides: tuple[Override, ...])
         reasons = tuple(r for r in reasons if r.policy not in aside)
         if not reasons:
             # what asks for less is not told: nothing is switched on but by a person
-            return Wish(Demand.NO_ENABLE)
+            return SwitchWish(Demand.NO_ENABLE)
     holders = tuple(dict.fromkeys(r.policy for r in reasons))
     why = "; ".join(r.text for r in reasons)
     if demand < Demand.OPEN_NOW:
-        return Wish(demand, holders, (), why)
+        return SwitchWish(demand, holders, (), why)
     urgent = {v.policy for v in decision.verdicts if v.severity == Severity.EMERGENCY}
     emergencies = tuple(h for h in holders if h in urgent)
-    return Wish(demand, holders, emergencies, why)
+    return SwitchWish(demand, holders, emergencies, why)
 
 
-def _with_detector(wish: Wish, reason: Reason) -> Wish:
+def _with_detector(wish: SwitchWish, reason: Reason) -> SwitchWish:
     if wish.demand >= Demand.OPEN:
         return msgspec.structs.replace(
             wish, holders=(*wish.holders, reason.policy), why=f"{wish.why}; {reason.text}"
         )
-    return Wish(Demand.OPEN, (reason.policy,), (), reason.text)
+    return SwitchWish(Demand.OPEN, (reason.policy,), (), reason.text)
 
 
-def _feeding_the_host(wish: Wish, mandate: Mandate) -> Wish:
+def _feeding_the_host(wish: SwitchWish, mandate: Mandate) -> SwitchWish:
     """Discharge feeds this program too, or may: then it opens in an emergency only, or never."""
     if wish.demand < Demand.OPEN:
         return wish

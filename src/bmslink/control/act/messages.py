@@ -5,19 +5,19 @@ from __future__ import annotations
 import msgspec
 
 __all__ = [
-    "Command",
     "EmergencyStop",
     "OverridePolicy",
     "PersonOff",
     "PersonOn",
     "Remark",
     "Request",
-    "Reset",
+    "ResetStop",
     "Resume",
+    "SwitchCommand",
 ]
 
 
-class Command(msgspec.Struct, frozen=True, kw_only=True):
+class SwitchCommand(msgspec.Struct, frozen=True, kw_only=True):
     """One switch is to be set now."""
 
     id: int
@@ -70,7 +70,7 @@ class EmergencyStop(msgspec.Struct, frozen=True):
     why: str = ""
 
 
-class Reset(msgspec.Struct, frozen=True):
+class ResetStop(msgspec.Struct, frozen=True):
     """The emergency stop is over."""
 
     who: str
@@ -93,4 +93,4 @@ class OverridePolicy(msgspec.Struct, frozen=True):
     why: str = ""
 
 
-Request = PersonOff | PersonOn | EmergencyStop | Reset | Resume | OverridePolicy
+Request = PersonOff | PersonOn | EmergencyStop | ResetStop | Resume | OverridePolicy

@@ -13,15 +13,15 @@ from typing import NamedTuple
 import msgspec
 
 from bmslink.control.act.actuator import ACTUATORS
-from bmslink.control.act.facts import Facts
-from bmslink.control.act.ledger import Ledger, Owner, Record
-from bmslink.control.act.mandate import Mandate, Wish, wish_for
-from bmslink.control.act.messages import Command, Remark, Request, Resume
+from bmslink.control.act.facts import SwitchFacts
+from bmslink.control.act.ledger import BESIDE, Ledger, Owner, SwitchRecord
+from bmslink.control.act.mandate import Mandate, SwitchWish, wish_for
+from bmslink.control.act.messages import Remark, Request, Resume, SwitchCommand
 from bmslink.control.act.numbers import ActingNumbers
-from bmslink.control.act.steps.asking import Answer, answer, resume
+from bmslink.control.act.steps.asking import RequestAnswer, answer, resume
 from bmslink.control.act.steps.enabling import BUDGET, DISK, FUTILE, obstacle
 from bmslink.control.act.steps.heeding import heed, restarted
-from bmslink.control.act.steps.observing import Found, observe
+from bmslink.control.act.steps.observing import Meaning, observe
 from bmslink.control.act.steps.ordering import send_off, send_on
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.limits import Reason
@@ -37,7 +37,7 @@ _FOR_PEOPLE = (BUDGET, DISK, FUTILE)
 class Reconciled(NamedTuple):
     """What one cycle gives."""
 
-    commands: list[Command]
+    commands: list[SwitchCommand]
     """To be sent in this order: every off comes before every on."""
     ledger: Ledger
     remarks: list[Remark]
@@ -46,7 +46,7 @@ class Reconciled(NamedTuple):
 def reconcile(
     ledger: Ledger,
     decision: Decision,
-    facts: Facts | None,
+    facts: SwitchFacts | None,
     alive: Mapping[str, bool],
     now: float,
     *,
@@ -73,7 +73,7 @@ class _Cycle:
         self,
         ledger: Ledger,
         decision: Decision,
-        facts: Facts | None,
+        facts: SwitchFacts | None,
         alive: Mapping[str, bool],
         now: float,
         mandate: Mandate,
@@ -93,7 +93,7 @@ class _Cycle:
         self.requests = requests
         self.detected = detected
         self.disk = disk
-        self.commands: list[Command] = []
+        self.commands: list[SwitchCommand] = []
         self.remarks: list[Remark] = []
 
     def run(self) -> Reconciled:
@@ -119,15 +119,15 @@ class _Cycle:
         self.commands.sort(key=lambda command: command.on)
         return Reconciled(self.commands, self.ledger, self.remarks)
 
-    def _wish(self, name: str) -> Wish:
+    def _wish(self, name: str) -> SwitchWish:
         return wish_for(name, self.decision, self.ledger, self.mandate, self.detected)
 
-    def _wish_without_person(self, name: str) -> Wish:
+    def _wish_without_person(self, name: str) -> SwitchWish:
         record = _change(self.ledger.record(name), person="")
         ledger = self.ledger.with_record(name, record)
         return wish_for(name, self.decision, ledger, self.mandate, self.detected)
 
-    def _put(self, name: str, record: Record) -> None:
+    def _put(self, name: str, record: SwitchRecord) -> None:
         if record is not self.ledger.record(name):
             self.ledger = self.ledger.with_record(name, record)
 
@@ -136,24 +136,24 @@ class _Cycle:
 
     # -- what the board shows --------------------------------------------------------------------
 
-    def _look(self, name: str, facts: Facts, *, again: bool) -> None:
+    def _look(self, name: str, facts: SwitchFacts, *, again: bool) -> None:
         before = self.ledger.record(name)
         record, found = observe(
             before, facts.shown(name), self.now, restarted=again, numbers=self.numbers
         )
-        if found is Found.NOTHING:
+        if found is Meaning.NOTHING:
             self._put(name, record)
             return
-        if found in (Found.CLASH, Found.FORGOT):
+        if found in (Meaning.CLASH, Meaning.FORGOT):
             record = self._on_after_off(name, record, found)
-        elif found is Found.READ_BACK:
+        elif found is Meaning.READ_BACK:
             self._say("read_back", name, f"{name} off: read back.")
-        elif found is Found.GIVEN_BACK:
+        elif found is Meaning.GIVEN_BACK:
             self._say("given_back", name, f"{name} on: read back.")
-        elif found is Found.FOREIGN_OFF:
+        elif found is Meaning.FOREIGN_OFF:
             text = f"{name} is off, and not by us: whoever switched it off gives it back."
             self._say("foreign_off", name, text)
-        elif found is Found.FOREIGN_ON:
+        elif found is Meaning.FOREIGN_ON:
             self._say("foreign_on", name, f"{name} was switched on by somebody else.")
         else:
             order = before.order
@@ -163,12 +163,12 @@ class _Cycle:
             self._say("no_effect", name, text, alarm=True)
         self._put(name, record)
 
-    def _on_after_off(self, name: str, record: Record, found: Found) -> Record:
+    def _on_after_off(self, name: str, record: SwitchRecord, found: Meaning) -> SwitchRecord:
         """The board shows on after an off of ours that was read back."""
         if self._wish(name).demand < Demand.OPEN:
             self._say("foreign_on", name, f"{name} was switched on before we gave it back.")
             return record
-        if found is Found.FORGOT:
+        if found is Meaning.FORGOT:
             text = f"The board restarted with {name} on: it is switched off once more."
             self._say("forgot", name, text)
             return record
@@ -202,7 +202,7 @@ class _Cycle:
         )
         self._take(told)
 
-    def _take(self, told: Answer) -> None:
+    def _take(self, told: RequestAnswer) -> None:
         self.ledger = told.ledger
         self.commands += told.commands
         self.remarks += told.remarks
@@ -214,18 +214,25 @@ class _Cycle:
         record = self.ledger.record(name)
         if wish.demand >= Demand.OPEN:
             self._hold(name, record, wish)
-        elif record.own or record.held is not None or record.holders != wish.holders:
+        elif (
+            record.own
+            or record.held is not None
+            or record.asserted
+            or record.holders != wish.holders
+        ):
             self._release(name, record, wish)
 
-    def _hold(self, name: str, record: Record, wish: Wish) -> None:
+    def _hold(self, name: str, record: SwitchRecord, wish: SwitchWish) -> None:
         blind = self.decision.stale or not self.ledger.run.heard
         if blind and not wish.by_person:
             self._put(name, _change(record, holders=wish.holders, held=None, waiting=None))
             return
         asserted = tuple(e for e in record.asserted if e in wish.emergencies)
-        new = len(asserted) < len(wish.emergencies)
-        held = self.now if record.held is None else record.held
         order = record.order
+        if order is not None and not order.on and order.last == self.now:
+            asserted = wish.emergencies  # somebody has asked for it in this very cycle
+        new = not set(wish.emergencies) <= set(asserted)
+        held = self.now if record.held is None else record.held
         off_sent = order is not None and not order.on and order.read_back is not True
         trying = off_sent and order is not None and order.last >= held
         down = record.down is not None
@@ -234,9 +241,9 @@ class _Cycle:
         if record.seen is False and not coming_on:
             record = _change(record, waiting=None)  # it is off
         elif down and not new:
-            if trying and asserted:
+            if trying and asserted and order is not None and order.actor != BESIDE:
                 record = self._again(name, record, wish)
-        elif trying:
+        elif trying and not new:
             record = self._again(name, record, wish)
         elif wish.demand == Demand.OPEN_NOW or self._may_open(name, record):
             record = self._off(name, record, wish, repeat=False)
@@ -244,7 +251,7 @@ class _Cycle:
             record = _change(record, waiting=self.now)
         self._put(name, record)
 
-    def _again(self, name: str, record: Record, wish: Wish) -> Record:
+    def _again(self, name: str, record: SwitchRecord, wish: SwitchWish) -> SwitchRecord:
         """The same off once more, if it is time."""
         order, numbers = record.order, self.numbers
         if order is None:
@@ -254,7 +261,7 @@ class _Cycle:
             return record
         return self._off(name, record, wish, repeat=True)
 
-    def _may_open(self, name: str, record: Record) -> bool:
+    def _may_open(self, name: str, record: SwitchRecord) -> bool:
         """Whether a switch opens now: the current has fallen, or nobody makes it fall."""
         if not self.alive.get(name, False):
             return True
@@ -270,10 +277,19 @@ class _Cycle:
         least = max(numbers.break_current, 0.02 * mandate.capacity)
         return current is not None and abs(current) < least
 
-    def _off(self, name: str, record: Record, wish: Wish, *, repeat: bool) -> Record:
+    def _off(
+        self, name: str, record: SwitchRecord, wish: SwitchWish, *, repeat: bool
+    ) -> SwitchRecord:
         actor = "person" if wish.by_person else "policy"
         record, command = send_off(
-            name, record, self.ledger.next_id, self.now, actor=actor, why=wish.why, repeat=repeat
+            name,
+            record,
+            self.ledger.next_id,
+            self.now,
+            actor=actor,
+            why=wish.why,
+            repeat=repeat,
+            settle=self.numbers.settle,
         )
         self.commands.append(command)
         if not repeat:
@@ -281,7 +297,7 @@ class _Cycle:
             self._say("off", name, f"{name} off: {wish.why}")
         return _change(record, asserted=wish.emergencies)
 
-    def _release(self, name: str, record: Record, wish: Wish) -> None:
+    def _release(self, name: str, record: SwitchRecord, wish: SwitchWish) -> None:
         record = _change(record, holders=wish.holders, held=None, waiting=None, asserted=())
         self._put(name, record)
         if not record.own:
@@ -301,7 +317,13 @@ class _Cycle:
         if word:
             return
         record, command = send_on(
-            name, record, self.ledger.next_id, self.now, actor="policy", why="nothing holds it off"
+            name,
+            record,
+            self.ledger.next_id,
+            self.now,
+            actor="policy",
+            why="nothing holds it off",
+            settle=self.numbers.settle,
         )
         self.commands.append(command)
         self.ledger = _change(self.ledger, next_id=self.ledger.next_id + 1)

@@ -7,24 +7,19 @@ not ask it at all, and who switches on waits for it, but not for ever.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import threading
 from concurrent.futures import Future
 from pathlib import Path
-from typing import NamedTuple
-
-import msgspec
+from typing import Any, NamedTuple
 
 from bmslink.control.act.ledger import Ledger, LedgerDamaged, load_ledger, save_ledger
 from bmslink.control.status import state_path
-from bmslink.storage.atomic import read_bounded, replace_file
+from bmslink.storage.state import DamagedState, StateFolder, UnwritableState
 
-__all__ = ["LedgerStore", "Loaded", "ledger_file"]
+__all__ = ["LedgerStore", "Loaded"]
 
-_LARGEST = 1 << 20
 _PATIENCE = 2.0
 """How long an enable waits for the disk, s."""
-_ASIDE = ".damaged"
 
 
 class Loaded(NamedTuple):
@@ -35,23 +30,19 @@ class Loaded(NamedTuple):
     """Why the saved one could not be used, in a sentence; empty: it was, or there was none."""
 
 
-def ledger_file(pack: str, folder: Path | None = None) -> Path:
-    """Where the ledger of a pack lies: in the user's state folder or where BMSLINK_STATE says."""
-    name = hashlib.sha256(pack.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    return (folder or state_path() / "ledgers") / f"{name}.json"
-
-
 class LedgerStore:
-    """Reads and writes the ledger of one pack."""
+    """Reads and writes the ledger of one pack: in the user's state folder, or where BMSLINK_STATE
+    says."""
 
     def __init__(self, pack: str, folder: Path | None = None) -> None:
-        self.file: Path = ledger_file(pack, folder)
+        self._states = StateFolder(folder or state_path() / "ledgers")
+        self.file: Path = self._states.path(pack)
         self.trouble: str = ""
         """Why the last ledger is not on the disk, in a sentence; empty: it is, or it is being
         written."""
         self._pack = pack
         self._change = threading.Condition()
-        self._next: tuple[bytes, Future[bool]] | None = None
+        self._next: tuple[dict[str, Any], Future[bool]] | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -65,36 +56,26 @@ class LedgerStore:
         what was switched off from here is then no longer known, so nobody gives it back but a
         person."""
         try:
-            data = read_bounded(self.file, _LARGEST, "ledger")
-        except FileNotFoundError:
-            return Loaded(Ledger.new(self._pack, now), "")
-        except OSError as error:
-            self.trouble = f"{self.file} cannot be read: {error.strerror or error}."
-            return Loaded(Ledger.new(self._pack, now), self.trouble)
-        try:
-            saved = msgspec.json.decode(data, type=dict)
+            saved = self._states.load(self._pack)
+            if saved is None:
+                return Loaded(Ledger.new(self._pack, now), "")
             return Loaded(load_ledger(saved, self._pack, now), "")
-        except (msgspec.MsgspecError, RecursionError, ValueError, LedgerDamaged) as error:
-            return Loaded(Ledger.new(self._pack, now), self._put_aside(error))
+        except DamagedState as error:
+            return self._without(str(error), now)
+        except LedgerDamaged as error:
+            return self._without(f"{error} It is {self._states.put_aside(self._pack)} now.", now)
 
-    def _put_aside(self, error: Exception) -> str:
-        aside = self.file.with_name(self.file.name + _ASIDE)
+    def _without(self, why: str, now: float) -> Loaded:
         told = (
-            f"The ledger {self.file} is damaged ({error}). What bmslink switched off on "
-            f"{self._pack} is not known any more, so only a person switches it on"
+            f"{why} What bmslink switched off is not known any more: only a person gives it back."
         )
-        try:
-            self.file.replace(aside)
-        except OSError as failed:
-            self.trouble = f"{self.file} cannot be replaced: {failed.strerror or failed}."
-            return f"{told}."
-        return f"{told}; the file is kept as {aside}."
+        return Loaded(Ledger.new(self._pack, now), told)
 
     def save(self, ledger: Ledger, now: float) -> Future[bool]:
         """Have it written, and wait for nothing: the result says whether it is on the disk. One
         that was not begun yet is left out, because the newer one holds all of it; both then have
         the same result."""
-        data = msgspec.json.encode(save_ledger(ledger, now))
+        data = save_ledger(ledger, now)
         with self._change:
             done = Future[bool]() if self._next is None else self._next[1]
             self._next = (data, done)
@@ -135,11 +116,9 @@ class LedgerStore:
             self.trouble = trouble
             done.set_result(not trouble)
 
-    def _write(self, data: bytes) -> str:
+    def _write(self, data: dict[str, Any]) -> str:
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            replace_file(self.file, data)
-        except OSError as error:
-            why = error.strerror or error
-            return f"{self.file} cannot be written ({why}): nothing is switched on until it can."
+            self._states.save(self._pack, data, None)
+        except UnwritableState as error:
+            return f"{error} Nothing is switched on until it can."
         return ""

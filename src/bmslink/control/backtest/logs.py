@@ -6,6 +6,7 @@ counted; only a file without any reading is an error.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,6 +58,8 @@ class _Other(msgspec.Struct):
     protocol: str = ""
 
 
+_NULL, _UNTOLD = b"null", re.compile(rb'"(alarms|protections|faults)":\s*null')
+"""The conditions of a board that tells none; between such quotes it is a key and no text."""
 _as_reading = msgspec.json.Decoder(Reading).decode
 _as_other = msgspec.json.Decoder(_Other).decode
 _as_any = msgspec.json.Decoder().decode
@@ -156,8 +159,9 @@ class Log:
     def _reading(self, line: bytes) -> Reading | None:
         found: Reading | None
         try:
-            found = _as_reading(line)
-            told = all(name in line for name in _CONDITION_KEYS)
+            plain, untold = _UNTOLD.subn(rb'"\1":[]', line) if _NULL in line else (line, 0)
+            found = _as_reading(plain)
+            told = not untold and all(name in line for name in _CONDITION_KEYS)
             object.__setattr__(found, "conditions_known", told)  # nobody else has it yet
         except _UNREADABLE:
             found = _other_reading(line)

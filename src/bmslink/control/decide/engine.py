@@ -261,6 +261,7 @@ class Engine:
         self._qualifier.restore(found.probes, found.content, found.changed, now)
         tripped = found.tripped if "pending" in saved else with_parts(found.tripped)  # 0.1.0's
         restore_rules(self._pairs, tripped, found.pending, found.seen, now)
+        self._line_up(self.plan.rules)  # nothing of what was calm is known to be calm now
 
     # -- one cycle -------------------------------------------------------------------------------
 

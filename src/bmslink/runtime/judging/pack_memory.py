@@ -37,8 +37,10 @@ arrived cut short."""
 
 async def who_answers(board: Board, expected: Fingerprint | None) -> tuple[Identity, str]:
     """Who answers, and in words how it differs from the board that is expected; the firmware may
-    be another. Raises what `Board.identify` raises."""
+    be another. Nothing that the driver remembers of the board before counts. Raises what
+    `Board.identify` raises."""
     for left in reversed(range(_LOOKS)):
+        board.driver.forget()
         identity = await board.identify()
         other = "" if expected is None else expected.differs(fingerprint(identity))
         if not other or not left:

@@ -9,17 +9,17 @@ import msgspec
 
 from bmslink.control.act.actuator import ACTUATORS
 from bmslink.control.act.ledger import STOP, Ledger, Override, Stop
-from bmslink.control.act.mandate import Wish
+from bmslink.control.act.mandate import SwitchWish
 from bmslink.control.act.messages import (
-    Command,
     EmergencyStop,
     OverridePolicy,
     PersonOff,
     PersonOn,
     Remark,
     Request,
-    Reset,
+    ResetStop,
     Resume,
+    SwitchCommand,
 )
 from bmslink.control.act.numbers import ActingNumbers
 from bmslink.control.act.steps.enabling import budget_left
@@ -27,16 +27,16 @@ from bmslink.control.act.steps.ordering import send_off, send_on
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.policy import Severity
 
-__all__ = ["Answer", "answer", "resume"]
+__all__ = ["RequestAnswer", "answer", "resume"]
 
 _change = msgspec.structs.replace
 
 
-class Answer(NamedTuple):
+class RequestAnswer(NamedTuple):
     """What one request gives."""
 
     ledger: Ledger
-    commands: list[Command]
+    commands: list[SwitchCommand]
     remarks: list[Remark]
 
 
@@ -44,13 +44,13 @@ def answer(
     request: Request,
     ledger: Ledger,
     decision: Decision,
-    wish: Callable[[str], Wish],
+    wish: Callable[[str], SwitchWish],
     now: float,
     *,
     able: Collection[str],
     numbers: ActingNumbers,
     disk: bool,
-) -> Answer:
+) -> RequestAnswer:
     """Take one request but `Resume`. `wish`: what is wanted of a switch, and by whom, without what
     a person wants. `able`: the
     switches that there are."""
@@ -58,38 +58,53 @@ def answer(
         text = f"Nothing was sent: {request.actuator[:40]} cannot be switched on this board."
         return _refused(ledger, request.actuator, text)
     if isinstance(request, PersonOff):
-        return _off(request.actuator, ledger, now, actor=request.who)
+        return _off(request.actuator, ledger, now, actor=request.who, numbers=numbers)
     if isinstance(request, PersonOn):
         return _on(request, ledger, wish(request.actuator), now, numbers=numbers, disk=disk)
     if isinstance(request, EmergencyStop):
-        return _stop(request, ledger, now, able)
-    if isinstance(request, Reset):
+        return _stop(request, ledger, now, able, numbers)
+    if isinstance(request, ResetStop):
         return _reset(request, ledger)
     if isinstance(request, OverridePolicy):
         return _override(request, ledger, decision, now, numbers)
-    return Answer(ledger, [], [])
+    return RequestAnswer(ledger, [], [])
 
 
-def _refused(ledger: Ledger, actuator: str, text: str) -> Answer:
-    return Answer(ledger, [], [Remark(what="refused", actuator=actuator, text=text)])
+def _refused(ledger: Ledger, actuator: str, text: str) -> RequestAnswer:
+    return RequestAnswer(ledger, [], [Remark(what="refused", actuator=actuator, text=text)])
 
 
-def _off(name: str, ledger: Ledger, now: float, *, actor: str) -> Answer:
+def _off(
+    name: str, ledger: Ledger, now: float, *, actor: str, numbers: ActingNumbers
+) -> RequestAnswer:
     """At once, even where it is off already: whoever switches off wants it sent."""
     record = _change(ledger.record(name), person=actor)
     why = f"{actor} switched it off"
     record, command = send_off(
-        name, record, ledger.next_id, now, actor=actor, why=why, repeat=False
+        name,
+        record,
+        ledger.next_id,
+        now,
+        actor=actor,
+        why=why,
+        repeat=False,
+        settle=numbers.settle,
     )
     record = _change(record, held=now)
     ledger = _change(ledger, next_id=ledger.next_id + 1).with_record(name, record)
     said = Remark(what="person_off", actuator=name, text=f"{name} off: {why}")
-    return Answer(ledger, [command], [said])
+    return RequestAnswer(ledger, [command], [said])
 
 
 def _on(
-    request: PersonOn, ledger: Ledger, wish: Wish, now: float, *, numbers: ActingNumbers, disk: bool
-) -> Answer:
+    request: PersonOn,
+    ledger: Ledger,
+    wish: SwitchWish,
+    now: float,
+    *,
+    numbers: ActingNumbers,
+    disk: bool,
+) -> RequestAnswer:
     name = request.actuator
     record = ledger.record(name)
     if wish.holders:
@@ -106,7 +121,7 @@ def _on(
     order = record.order
     going_off = order is not None and not order.on and order.pending
     if record.seen is True and not going_off:
-        return Answer(freed, [], [said])
+        return RequestAnswer(freed, [], [said])
     if not budget_left(ledger, now, numbers):
         text = f"Nothing was sent: {numbers.writes_a_day} switch writes within a day are used up."
         return _refused(ledger, name, text)
@@ -120,31 +135,49 @@ def _on(
         now,
         actor=request.who,
         why=f"{request.who} wants it",
+        settle=numbers.settle,
     )
     freed = _change(freed, next_id=freed.next_id + 1).with_record(name, record)
-    return Answer(freed, [command], [said])
+    return RequestAnswer(freed, [command], [said])
 
 
-def _stop(request: EmergencyStop, ledger: Ledger, now: float, able: Collection[str]) -> Answer:
+def _stop(
+    request: EmergencyStop,
+    ledger: Ledger,
+    now: float,
+    able: Collection[str],
+    numbers: ActingNumbers,
+) -> RequestAnswer:
     """Everything, at once, whatever was known of it."""
     ledger = _change(ledger, stop=Stop(request.who, request.why))
     why = f"emergency stop by {request.who}" + (f": {request.why}" if request.why else "")
     commands = []
     for name in sorted(able, key=ACTUATORS.index):
         record, command = send_off(
-            name, ledger.record(name), ledger.next_id, now, actor=request.who, why=why, repeat=False
+            name,
+            ledger.record(name),
+            ledger.next_id,
+            now,
+            actor=request.who,
+            why=why,
+            repeat=False,
+            settle=numbers.settle,
         )
-        record = _change(record, held=now, asserted=(*record.asserted, STOP))
+        record = _change(
+            record, held=now, asserted=(*(e for e in record.asserted if e != STOP), STOP)
+        )
         ledger = _change(ledger, next_id=ledger.next_id + 1).with_record(name, record)
         commands.append(command)
-    return Answer(ledger, commands, [Remark(what="stopped", text=f"All off: {why}.", alarm=True)])
+    return RequestAnswer(
+        ledger, commands, [Remark(what="stopped", text=f"All off: {why}.", alarm=True)]
+    )
 
 
-def _reset(request: Reset, ledger: Ledger) -> Answer:
+def _reset(request: ResetStop, ledger: Ledger) -> RequestAnswer:
     if ledger.stop is None:
         return _refused(ledger, "", "There is no emergency stop to reset.")
     text = f"{request.who} reset the emergency stop of {ledger.stop.who}."
-    return Answer(_change(ledger, stop=None), [], [Remark(what="reset", text=text)])
+    return RequestAnswer(_change(ledger, stop=None), [], [Remark(what="reset", text=text)])
 
 
 def resume(ledger: Ledger, request: Resume) -> tuple[Ledger, list[Remark]]:
@@ -167,7 +200,7 @@ def _override(
     decision: Decision,
     now: float,
     numbers: ActingNumbers,
-) -> Answer:
+) -> RequestAnswer:
     why = _no_override(request, ledger, decision, numbers)
     if why:
         return _refused(ledger, "", f"{request.policy[:60]} is not set aside: {why}.")
@@ -176,7 +209,7 @@ def _override(
     added = Override(request.policy, until, request.who, request.why)
     text = f"{request.who} set {request.policy} aside for {request.seconds / 60:g} min."
     said = Remark(what="override", text=text, alarm=True)
-    return Answer(_change(ledger, run=_change(run, overrides=(*others, added))), [], [said])
+    return RequestAnswer(_change(ledger, run=_change(run, overrides=(*others, added))), [], [said])
 
 
 def _no_override(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bmslink.control.act.facts import Facts
+from bmslink.control.act.facts import SwitchFacts
 from bmslink.control.act.ledger import Ledger
-from bmslink.control.act.mandate import Mandate, Wish
+from bmslink.control.act.mandate import Mandate, SwitchWish
 from bmslink.control.act.numbers import HOUR, ActingNumbers
 from bmslink.control.decide.policy import Demand
 
@@ -18,8 +18,8 @@ DISK = "disk"
 def obstacle(
     name: str,
     ledger: Ledger,
-    wish: Wish,
-    facts: Facts | None,
+    wish: SwitchWish,
+    facts: SwitchFacts | None,
     now: float,
     *,
     mandate: Mandate,

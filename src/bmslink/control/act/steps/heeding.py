@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from bmslink.control.act.facts import Facts
-from bmslink.control.act.ledger import Ledger, Override, Run
+from bmslink.control.act.facts import SwitchFacts
+from bmslink.control.act.ledger import Ledger, Override, RunMemory
 from bmslink.control.act.messages import Remark
 from bmslink.control.act.numbers import ActingNumbers
 from bmslink.control.decide.decision import Decision
@@ -18,7 +18,7 @@ __all__ = ["heed", "restarted"]
 _change = msgspec.structs.replace
 
 
-def restarted(ledger: Ledger, facts: Facts) -> bool:
+def restarted(ledger: Ledger, facts: SwitchFacts) -> bool:
     """Whether the board may have restarted since the last reading: it may have forgotten."""
     if facts.greeted or not ledger.run.heard:
         return True
@@ -28,7 +28,7 @@ def restarted(ledger: Ledger, facts: Facts) -> bool:
 def heed(
     ledger: Ledger,
     decision: Decision,
-    facts: Facts | None,
+    facts: SwitchFacts | None,
     alive: Mapping[str, bool],
     now: float,
     numbers: ActingNumbers,
@@ -74,7 +74,7 @@ def _sinks(before: Mapping[str, bool], now: Mapping[str, bool]) -> Iterator[Rema
             )
 
 
-def _ends_all(run: Run, decision: Decision, facts: Facts | None) -> str:
+def _ends_all(run: RunMemory, decision: Decision, facts: SwitchFacts | None) -> str:
     """Why no override goes on; empty: they may."""
     if decision.stale:
         return "the data are old"

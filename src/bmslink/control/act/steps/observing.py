@@ -11,15 +11,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from bmslink.control.act.ledger import Order, Owner, Record
+from bmslink.control.act.ledger import Order, Owner, SwitchRecord
 from bmslink.control.act.numbers import ActingNumbers
 
-__all__ = ["Found", "Observed", "observe"]
+__all__ = ["Meaning", "Observed", "observe"]
 
 _change = msgspec.structs.replace
 
 
-class Found(Enum):
+class Meaning(Enum):
     """What was found."""
 
     NOTHING = ""
@@ -35,19 +35,19 @@ class Found(Enum):
 class Observed(NamedTuple):
     """The record after a reading, and what was found."""
 
-    record: Record
-    found: Found
+    record: SwitchRecord
+    found: Meaning
 
 
 def observe(
-    record: Record, shown: bool | None, now: float, *, restarted: bool, numbers: ActingNumbers
+    record: SwitchRecord, shown: bool | None, now: float, *, restarted: bool, numbers: ActingNumbers
 ) -> Observed:
     """Take how the board shows the switch. `restarted`: the board has, since the last reading."""
     if shown is None:
-        return Observed(record, Found.NOTHING)
+        return Observed(record, Meaning.NOTHING)
     steady = record.seen is shown and (record.order is None or not record.order.pending)
     if steady and record.own is (not shown) and (shown or record.confirmed):
-        return Observed(record, Found.NOTHING)  # most readings
+        return Observed(record, Meaning.NOTHING)  # most readings
     seen = record if record.seen is shown else _change(record, seen=shown)
     order = record.order
     if order is not None and order.over and record.seen is order.on is not shown:
@@ -58,7 +58,9 @@ def observe(
     return _shows_off(seen, record.seen, now, numbers)
 
 
-def _shows_off(record: Record, before: bool | None, now: float, numbers: ActingNumbers) -> Observed:
+def _shows_off(
+    record: SwitchRecord, before: bool | None, now: float, numbers: ActingNumbers
+) -> Observed:
     order = record.order
     if order is not None and order.pending:
         if order.on:
@@ -66,42 +68,44 @@ def _shows_off(record: Record, before: bool | None, now: float, numbers: ActingN
                 record = _change(record, confirmed=True)  # it shows our off from before
             return _contradicted(record, order, now, numbers)
         if order.over and now - order.at <= numbers.settle:
-            return Observed(record, Found.NOTHING)
+            return Observed(record, Meaning.NOTHING)
         owner = Owner.OURS if record.own else record.owner
         done = _change(order, read_back=True)
         read_back = _change(record, order=done, confirmed=record.own, owner=owner)
-        return Observed(read_back, Found.READ_BACK)
+        return Observed(read_back, Meaning.READ_BACK)
     if record.own and record.confirmed:
-        return Observed(record, Found.NOTHING)
+        return Observed(record, Meaning.NOTHING)
     if before is False and not record.own:
-        return Observed(record, Found.NOTHING)
+        return Observed(record, Meaning.NOTHING)
     # not ours, or an off of ours that can no longer be the cause
     theirs = _change(
         record, own=False, confirmed=False, prior=None, order=None, owner=Owner.FOREIGN
     )
-    return Observed(theirs, Found.FOREIGN_OFF)
+    return Observed(theirs, Meaning.FOREIGN_OFF)
 
 
-def _shows_on(record: Record, now: float, *, restarted: bool, numbers: ActingNumbers) -> Observed:
+def _shows_on(
+    record: SwitchRecord, now: float, *, restarted: bool, numbers: ActingNumbers
+) -> Observed:
     order = record.order
     if order is not None and order.pending:
         if order.on:
             if order.over and now - order.at <= numbers.settle and not restarted:
-                return Observed(record, Found.NOTHING)
+                return Observed(record, Meaning.NOTHING)
             done = _change(order, read_back=True)
-            return Observed(_free(record, Owner.UNKNOWN, done), Found.GIVEN_BACK)
+            return Observed(_free(record, Owner.UNKNOWN, done), Meaning.GIVEN_BACK)
         if not record.confirmed:
             return _contradicted(record, order, now, numbers, over=restarted)
         order = _change(order, read_back=False)  # it was sent to a switch that was off
     if record.own:  # and confirmed: an off that is not is pending
-        found = Found.FORGOT if restarted else Found.CLASH
+        found = Meaning.FORGOT if restarted else Meaning.CLASH
         return Observed(_free(record, Owner.UNKNOWN, order), found)
     if record.owner == Owner.FOREIGN:
-        return Observed(_free(record, Owner.UNKNOWN, order), Found.FOREIGN_ON)
-    return Observed(record, Found.NOTHING)
+        return Observed(_free(record, Owner.UNKNOWN, order), Meaning.FOREIGN_ON)
+    return Observed(record, Meaning.NOTHING)
 
 
-def _free(record: Record, owner: Owner, order: Order | None) -> Record:
+def _free(record: SwitchRecord, owner: Owner, order: Order | None) -> SwitchRecord:
     """It is on: there is nothing to give back."""
     return _change(
         record, own=False, confirmed=False, prior=None, futile=0, owner=owner, order=order
@@ -109,11 +113,11 @@ def _free(record: Record, owner: Owner, order: Order | None) -> Record:
 
 
 def _contradicted(
-    record: Record, order: Order, now: float, numbers: ActingNumbers, *, over: bool = False
+    record: SwitchRecord, order: Order, now: float, numbers: ActingNumbers, *, over: bool = False
 ) -> Observed:
     """The board does not show yet what a command asked for. `over`: it will not any more."""
     order = _change(order, against=order.against + 1)
-    found = Found.NO_EFFECT if order.against == numbers.no_effect_polls else Found.NOTHING
+    found = Meaning.NO_EFFECT if order.against == numbers.no_effect_polls else Meaning.NOTHING
     if now - order.last <= numbers.settle and not over:
         return Observed(_change(record, order=order), found)
     order = _change(order, read_back=False)

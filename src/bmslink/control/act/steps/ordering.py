@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from bmslink.control.act.ledger import Order, Record
-from bmslink.control.act.messages import Command
+from bmslink.control.act.ledger import Order, SwitchRecord
+from bmslink.control.act.messages import SwitchCommand
 from bmslink.control.act.numbers import DAY, HOUR
 
 __all__ = ["send_off", "send_on"]
@@ -15,18 +15,21 @@ _change = msgspec.structs.replace
 
 def send_off(
     name: str,
-    record: Record,
+    record: SwitchRecord,
     number: int,
     now: float,
     *,
     actor: str,
     why: str,
     repeat: bool,
-) -> tuple[Record, Command]:
-    """Switch off. A repeat is the same command once more, and no new write of the budget."""
+    settle: float,
+) -> tuple[SwitchRecord, SwitchCommand]:
+    """Switch off. A repeat is the same command once more, and no new write of the budget. `settle`:
+    how late a command may still take effect, s."""
     takes = not record.own and record.seen is not False
     old = record.order
-    over = old is not None and old.on and old.pending
+    unread = old is not None and old.on and old.pending
+    over = unread and old is not None and now - old.last <= settle
     if repeat and old is not None:
         order = _change(
             old, last=now, tries=old.tries + 1, took=old.took or takes, read_back=None, against=0
@@ -46,7 +49,7 @@ def send_off(
         record,
         prior=record.seen if takes else record.prior,
         own=record.own or takes,
-        confirmed=record.confirmed and record.seen is False and not over,
+        confirmed=record.confirmed and record.seen is False and not unread,
         order=order,
         off_at=now,
         waiting=None,
@@ -54,16 +57,19 @@ def send_off(
         writes=record.writes if repeat else _within(record.writes, now, DAY),
         written=record.written + 1,
     )
-    command = Command(id=order.id, actuator=name, on=False, actor=actor, why=why, repeat=repeat)
+    command = SwitchCommand(
+        id=order.id, actuator=name, on=False, actor=actor, why=why, repeat=repeat
+    )
     return record, command
 
 
 def send_on(
-    name: str, record: Record, number: int, now: float, *, actor: str, why: str
-) -> tuple[Record, Command]:
+    name: str, record: SwitchRecord, number: int, now: float, *, actor: str, why: str, settle: float
+) -> tuple[SwitchRecord, SwitchCommand]:
     """Switch on. What was ours stays ours until the board shows it on."""
     old = record.order
-    over = old is not None and (old.over if old.on else old.pending and not record.confirmed)
+    going_off = old is not None and not old.on and old.pending and now - old.last <= settle
+    over = (going_off and not record.confirmed) or (old is not None and old.on and old.over)
     record = _change(
         record,
         order=Order(id=number, on=True, at=now, last=now, actor=actor, over=over),
@@ -71,7 +77,7 @@ def send_on(
         writes=_within(record.writes, now, DAY),
         written=record.written + 1,
     )
-    return record, Command(id=number, actuator=name, on=True, actor=actor, why=why)
+    return record, SwitchCommand(id=number, actuator=name, on=True, actor=actor, why=why)
 
 
 def _within(times: tuple[float, ...], now: float, window: float) -> tuple[float, ...]:

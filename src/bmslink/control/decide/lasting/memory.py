@@ -128,6 +128,7 @@ def restore_rules(
         state.missing_since = None if waits.missing_since is None else now - waits.missing_since
         state.count, state.missing, state.doubted = waits.count, waits.missing, waits.doubted
         state.loaded, state.fraction = waits.loaded, waits.fraction
+        state.version += 1
 
 
 def _finite(saved: Any) -> bool:

@@ -62,7 +62,7 @@ class JudgedMoment(NamedTuple):
     """One waits to be confirmed."""
 
 
-class Watch:
+class LevelWatch:
     """Levels of one value that grow in the same direction, with the same gate."""
 
     __slots__ = ("_gate", "absent", "calm", "members", "passed")
@@ -96,7 +96,7 @@ class Watches:
             key = (rule.source, rule.sign, rule.gate, rule.curve is not None)
             found.setdefault(key, []).append(member)
         self._rows = [
-            (Watch(gate, members), source, sign, min(below for *_, below in members), gate)
+            (LevelWatch(gate, members), source, sign, min(below for *_, below in members), gate)
             for (source, sign, gate, _), members in found.items()
         ]
         """With which measured value, its sign, below which signed value nothing follows in any of

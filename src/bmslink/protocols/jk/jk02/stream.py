@@ -72,12 +72,15 @@ class JKStream(Driver[JK02Frame]):
 
     async def start(self) -> None:
         """Greet the board once; one that sleeps is greeted again by the first question."""
+        self.forget()
+        with suppress(LinkTimeout):
+            await self._greet(retries=0)
+
+    def forget(self) -> None:
         self.codec = self.make_codec(self.options)
         self._known.clear()
         self._latest.clear()
         self._streams = False
-        with suppress(LinkTimeout):
-            await self._greet(retries=0)
 
     async def identify(self) -> Identity:
         await self.meet()
