@@ -283,7 +283,7 @@ def _judge_off(world: World, side: Side, *, asked: bool) -> None:
     ):
         raise Broken("A6", f"{side.name} off is repeated after {now - side.off_at:g} s")
     soft = not by_person and not side.emergency and world.sink and not side.tries
-    if soft and abs(world.current()) >= numbers.break_current:
+    if soft and abs(world.flow) >= numbers.break_current:
         waited = 0.0 if side.waiting is None else now - side.waiting
         if waited < _soft(world):
             raise Broken("soft", f"{side.name} opens under current after {waited:g} s")
@@ -357,7 +357,7 @@ def _judge_missing(
     else:
         if side.waiting is None:
             side.waiting = world.now
-        small = abs(world.current()) < world.plan.numbers.break_current
+        small = abs(world.flow) < world.plan.numbers.break_current
         missing = small or world.now - side.waiting >= _soft(world)
     if missing and (_wanted(world, side) or side.person or world.stop):
         raise Broken("A8", f"{side.name} off is wanted, it shows on, and nothing is sent")
