@@ -212,7 +212,8 @@ def _read(world: World, side: Side, *, first: bool) -> None:
     on_at = -math.inf if side.on_at is None else side.on_at
     early = side.on_over and now - on_at <= numbers.settle
     if not early or anew:
-        side.over = None if side.coming_on else side.over
+        if side.coming_on:  # our on took effect: what we took is given back
+            side.over, side.own_off = None, False
         side.coming_on, side.vain = False, 0
 
 
