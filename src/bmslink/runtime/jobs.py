@@ -272,12 +272,10 @@ class PackJobs:
         """Off goes before everything else, with no turn to wait for; on waits for its turn."""
         command = Command(Switch.of(request.switch), request.on)
         acting = self._pack.judge.acting
-        if acting is not None and not request.dry_run:
+        if acting is not None and acting.actor is not None and not request.dry_run:
             if command.on:
-                acting.require_free(command.switch)
-                acting.forget_person(command.switch)
-            else:
-                acting.person_off(command.switch, actor_name())
+                return self._told(await acting.person_on(command.switch, actor_name()))
+            acting.person_off(command.switch, actor_name())
         if not command.on and not request.dry_run:
             return self._told(await self._pack.switch_off(command.switch, waive=request.waive))
 
