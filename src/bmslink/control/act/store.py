@@ -88,9 +88,9 @@ class LedgerStore:
     async def saved(self, ledger: Ledger, now: float, *, patience: float = _PATIENCE) -> bool:
         """The same before something is switched on: whether it is on the disk within `patience`
         s."""
-        done = asyncio.wrap_future(self.save(ledger, now))
+        done = self.save(ledger, now)
         try:
-            return await asyncio.wait_for(asyncio.shield(done), patience)
+            return await asyncio.get_running_loop().run_in_executor(None, done.result, patience)
         except TimeoutError:
             self.trouble = f"{self.file} was not written within {patience:g} s."
             return False
