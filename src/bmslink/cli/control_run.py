@@ -12,6 +12,7 @@ import typer
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_all
 from bmslink.cli.control_enforce import ActingRun
+from bmslink.cli.control_orphans import show_orphans
 from bmslink.cli.control_try import InstallationOptions, Policies, say_in_force
 from bmslink.cli.output import FAILED, FOUND
 from bmslink.errors import GateError
@@ -137,15 +138,32 @@ async def _follow(
     return any(supervisor.failed for supervisor in supervisors)
 
 
-def status(ctx: typer.Context) -> None:
+def status(
+    ctx: typer.Context,
+    orphans: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TARGET", help="What bmslink switched off on this pack and holds off still."
+        ),
+    ] = None,
+    *,
+    connection: ConnectionOptions,
+) -> None:
     """Show what every running `control run` says now.
 
-    Exit code 0: all run; 1: one has ended without a word, or hangs; 5: there is none.
+    With --orphans TARGET it shows instead which switches of that pack are off: since when, by whom
+    and why, and the command that switches each on without any service.
+
+    Exit code 0: all run; 1: one has ended without a word, or hangs; 5: there is none, or (with
+    --orphans) something is off.
     """
     from bmslink.cli.render import control_run as render
     from bmslink.control.status import as_json, runs
 
     session = o.session_of(ctx)
+    if orphans is not None:
+        show_orphans(session, orphans, connection)
+        return
     session.no_trace("control status")
     found, now = runs(), time.time()
     for path in found.damaged:
