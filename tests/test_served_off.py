@@ -108,3 +108,13 @@ async def test_off_does_not_wait_for_a_change_that_is_being_written(protocol: st
         else:
             assert ended.result == "done"
         assert (await device.read()).charging_allowed is False
+
+
+async def test_off_works_while_it_is_asked_anew_who_the_board_is() -> None:
+    """What a JK's driver remembers is dropped for that; which register means what is asked then."""
+    target = "sim://jk02?cells=8"
+    async with served(target) as service, bmslink.connect(target) as device:
+        (pack,) = service.packs.values()
+        await device.settings()
+        pack.board.driver.forget()
+        assert (await device.switch("charge", False)).result == "done"

@@ -122,8 +122,8 @@ async def test_an_emergency_stop_needs_no_policies_and_lasts() -> None:
         await asyncio.sleep(20)
         pack.set_switch("discharge", True)
         await bench.until(lambda: not bench.on("discharge"), 15)
-        with pytest.raises(GateError):
-            bench.served.judge.acting.require_free(Switch.CHARGE)
+        with pytest.raises(GateError, match="reset"):
+            await bench.served.judge.acting.person_on(Switch.CHARGE, "bob")
         before = pack.counters["commands"]
         await bench.served.judge.do(ActingWish(do="reset"), "anna")
         assert await bench.stays(lambda: not bench.on("discharge"), 120)
@@ -142,7 +142,7 @@ async def test_a_person_may_not_switch_on_what_is_held() -> None:
             ActingWish(do="override", policy="cell_overvoltage", minutes=5), "anna"
         )
         await jobs.switch(lambda *_: None, SwitchRequest(switch="charge", on=True))
-        assert await bench.stays(lambda: bench.on("charge"), 60)
+        assert await bench.stays(lambda: bench.on("charge"), 60), bench.trouble()
 
 
 async def test_what_a_person_switched_off_is_not_given_back() -> None:

@@ -222,6 +222,7 @@ async def test_beyond_this_machine_only_where_it_is_said(tmp_path):
     path.write_text(text + "remote = true\nhosts = ['Van.lan']\n")
     options = load_plan((), path).options
     assert (options.remote, options.hosts) == (True, ("van.lan",))
+    assert options.token_file == str(tmp_path / "t")  # beside the file, wherever it is started
     path.write_text(text + "remote = true\nhosts = ['a b']\n")
     with pytest.raises(TargetError, match="line 7"):
         load_plan((), path)

@@ -152,8 +152,6 @@ async def _by_service(endpoint: Endpoint, wish: ActingWish) -> list[str] | None:
     """What the service did that has the pack; `None`: none has it."""
     from urllib.parse import quote
 
-    import msgspec
-
     from bmslink.registry import find
     from bmslink.service_client import ServiceClient
     from bmslink.service_errors import error_of
@@ -163,7 +161,7 @@ async def _by_service(endpoint: Endpoint, wish: ActingWish) -> list[str] | None:
         return None
     client = ServiceClient(served.service, str(endpoint))
     path = f"/api/v1/packs/{quote(served.name, safe='')}/acting"
-    status, found = await client.ask("POST", path, msgspec.to_builtins(wish))
+    status, found = await client.ask("POST", path, wish.to_dict())
     if status != 200:
         raise error_of(found)
     done = found.get("done")

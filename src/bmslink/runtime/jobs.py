@@ -272,12 +272,10 @@ class PackJobs:
         """Off goes before everything else, with no turn to wait for; on waits for its turn."""
         command = Command(Switch.of(request.switch), request.on)
         acting = self._pack.judge.acting
-        if acting is not None and not request.dry_run:
+        if acting is not None and acting.actor is not None and not request.dry_run:
             if command.on:
-                acting.require_free(command.switch)
-                acting.forget_person(command.switch)
-            else:
-                acting.person_off(command.switch, actor_name())
+                return self._told(await acting.person_on(command.switch, actor_name()))
+            acting.person_off(command.switch, actor_name())
         if not command.on and not request.dry_run:
             return self._told(await self._pack.switch_off(command.switch, waive=request.waive))
 
@@ -375,7 +373,9 @@ async def _table(board: Board, addresses: object, again: bool | None) -> Snapsho
     """The settings at some addresses, or all: proven, or (`again`: by which questions) as one
     reading gives them."""
     async with board.conversation():
-        found = await board.settings_map(await board.who())
+        part = board.driver.settings
+        known = part.own_map if part is not None and board.certain else None
+        found = known or await board.settings_map(await board.who())
         if isinstance(addresses, list):
             slots = tuple(slot for slot in found.slots if slot.address in addresses)
             found = replace(found, slots=slots)

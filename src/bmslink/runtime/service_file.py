@@ -222,7 +222,17 @@ class _ServiceReader:
                     key, f"other machines may reach {host}: remote = true says that this is meant"
                 )
         hosts = tuple(host.lower() for host in found.hosts)
-        return ServiceOptions(found.socket, found.tcp, found.token_file, found.remote, hosts)
+        return ServiceOptions(
+            self._beside(found.socket),
+            found.tcp,
+            self._beside(found.token_file),
+            found.remote,
+            hosts,
+        )
+
+    def _beside(self, text: str | None) -> str | None:
+        """A path as the file means it: from its own folder, unless it is whole."""
+        return None if text is None else str(self._path.parent / Path(text).expanduser())
 
     def all(self) -> list[PackPlan]:
         """Every pack of the file."""

@@ -10,8 +10,9 @@ from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Any
 
 from bmslink.board import Board
+from bmslink.config.outcome import Outcome
 from bmslink.control.act.consent import Standing
-from bmslink.control.act.messages import PersonOff, Remark, Request
+from bmslink.control.act.messages import PersonOff, PersonOn, Remark, Request
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.engine import Engine
 from bmslink.control.decide.policy import PolicySet
@@ -24,6 +25,8 @@ from bmslink.runtime.acting.start import EnforcedPack, begin_acting, pack_key, s
 
 __all__ = ["ActingSide"]
 
+_SHOWS, _APART = 15.0, 0.1
+"""How long a board may take to show an on, and how far apart one looks, s."""
 _AGAIN = 30.0
 """s after which what could not begin is tried again."""
 
@@ -188,20 +191,29 @@ class ActingSide:
                 raise GateError(remark.text)
         return remarks
 
-    def require_free(self, switch: Switch) -> None:
-        """`GateError` where something holds a switch off that a person wants on."""
-        if self._pack is not None and (why := self._pack.actor.hold_on(switch.value)):
-            raise GateError(f"Nothing was sent: {why}.")
-
     def person_off(self, switch: Switch, who: str) -> None:
         """A person switches off: no policy gives that back."""
         if self._pack is not None:
             self.ask(PersonOff(switch.value, who))
 
-    def forget_person(self, switch: Switch) -> None:
-        """A person switches on what a person switched off, and nothing else holds off."""
-        if self._pack is not None:
-            self._pack.actor.forget_person(switch.value)
+    async def person_on(self, switch: Switch, who: str) -> Outcome:
+        """A person switches on, and it is read back by the polls that go on meanwhile. Raises
+        `GateError` where it is held off."""
+        self.ask(PersonOn(switch.value, who))
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _SHOWS
+        while self._pack is not None and loop.time() < until:
+            record = self._pack.actor.ledger.record(switch.value)
+            if record.seen is True:
+                return Outcome(result="done", sentence=f"{switch} is on: read back.")
+            if record.order is not None and record.order.unsent == record.order.tries:
+                return Outcome(
+                    result="ignored", sentence=f"{switch} on was not sent; the events say why."
+                )
+            await asyncio.sleep(_APART)
+        return Outcome(
+            result="ignored", sentence=f"{switch} on was sent, and the board does not show it."
+        )
 
     def status(self) -> dict[str, Any]:
         """For people and programs."""

@@ -40,8 +40,8 @@ async def do_directly(
     def note(event: str, **data: Any) -> None:
         notes.append(partial(Journal().append, event, **data))
 
-    def tell(_what: str, text: str, **data: Any) -> None:
-        if data.get("change") in ("unable", "disk"):
+    def tell(what: str, text: str, *, alarm: bool = False, **data: Any) -> None:
+        if what == "acting" and alarm and data.get("change") in ("unable", "disk"):
             told.append(text)
 
     target = str(board.target)

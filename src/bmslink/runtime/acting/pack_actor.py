@@ -21,7 +21,7 @@ from bmslink.control.act.actuator import ACTUATORS, Actuator, Sent
 from bmslink.control.act.detectors import CurrentWatch, detect, load_watch, release, save_watch
 from bmslink.control.act.facts import SwitchFacts, facts_of, states_of
 from bmslink.control.act.ledger import Ledger
-from bmslink.control.act.mandate import Mandate, wish_for
+from bmslink.control.act.mandate import Mandate
 from bmslink.control.act.messages import Remark, Request, ResetStop, Resume, SwitchCommand
 from bmslink.control.act.numbers import ActingNumbers
 from bmslink.control.act.reconciler import reconcile
@@ -133,25 +133,6 @@ class PackActor:
         """A person has looked: a limit that was disobeyed holds no switch any more."""
         for name in ("charge", "discharge"):
             self._watch = release(self._watch, name)
-
-    def hold_on(self, name: str) -> str:
-        """Why a person may not switch this on now, and what to do; empty: they may."""
-        decision = self._decision
-        if decision is None:
-            return ""
-        ledger = _without_person(self.ledger, name)
-        wish = wish_for(name, decision, ledger, self.mandate, self._detected)
-        if not wish.holders:
-            return ""
-        held = ", ".join(wish.holders)
-        return (
-            f"{name} is held off by {held} ({wish.why}); `bmslink control override TARGET "
-            f"{wish.holders[0]}` sets a policy aside for a while"
-        )
-
-    def forget_person(self, name: str) -> None:
-        """What a person switched off is theirs no longer: a person is about to switch it on."""
-        self.ledger = _without_person(self.ledger, name)
 
     def _look(self, reading: Reading, decision: Decision) -> SwitchFacts:
         """What the reading shows. A board that tells its switches seldom is asked for them, while
@@ -381,10 +362,3 @@ class PackActor:
                 for name in ACTUATORS
             },
         }
-
-
-def _without_person(ledger: Ledger, name: str) -> Ledger:
-    record = ledger.record(name)
-    if not record.person:
-        return ledger
-    return ledger.with_record(name, msgspec.structs.replace(record, person=""))

@@ -3,7 +3,7 @@ and a board that nobody watches."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -34,6 +34,11 @@ class ActingWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             return msgspec.convert(values, cls)
         except msgspec.ValidationError as error:
             raise UsageError(f"This cannot be asked of what acts: {error}.") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        found: dict[str, Any] = msgspec.to_builtins(self)
+        return found
 
     def request(self, who: str) -> Request:
         """In the words of the reconciler. Raises `UsageError`."""

@@ -94,9 +94,9 @@ class JK02Settings(JKStreamSettings):
         return self.own_map
 
     async def find_switch_map(self, identity: Identity | None) -> SettingsMap:
-        if self.own_map is not None:
+        if self.own_map is not None and self._board.info is not None:
             return self.own_map
-        values = await self._board.ask_info()
+        values = await self._board.ask_info()  # also where it is being asked anew who it is
         if values.get("variant") not in ("24s", "32s"):
             raise SettingError("Whether this is a 24S or a 32S board is not known yet.")
         self.switch_map = self._map_of(values["variant"], values["firmware"])
