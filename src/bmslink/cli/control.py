@@ -15,6 +15,8 @@ import typer
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_one
 from bmslink.cli.control_approve import approve
+from bmslink.cli.control_drill import drill
+from bmslink.cli.control_offload import offload
 from bmslink.cli.control_people import emergency_stop, override, reset, resume
 from bmslink.cli.control_run import run, status
 from bmslink.cli.control_try import backtest, explain
@@ -215,6 +217,8 @@ COMMANDS = {
     "reset": reset,
     "override": override,
     "resume": resume,
+    "drill": drill,
+    "offload": offload,
 }
 """`bmslink control WORD` -> what it does."""
 
