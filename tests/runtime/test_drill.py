@@ -180,6 +180,11 @@ async def test_what_policies_hold_off_is_an_orphan_when_the_host_is_gone(protoco
     pack.set_load(0)
     with pytest.raises(GateError, match="charge is held off by"):
         await _drill(pack)
+    async with bmslink.connect(pack.target) as device:
+        await device.switch(Command(Switch.CHARGE, True))
+    pack.set_cell_voltage(2, None)
+    assert (await _drill(pack, switches=[Switch.CHARGE])).passed  # a person gave it back
+    pack.set_switch("charge", False)
     ledger = next(LedgerStore("x").file.parent.glob("*.json"))
     ledger.unlink()  # a new machine, or a disk that lost it: the journal says it
     (row,) = (await _orphans(pack)).rows
