@@ -24,7 +24,7 @@ from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.feed import Feed
 from bmslink.runtime.judging.pack_memory import PackDisk, PackMemory
-from bmslink.runtime.judging.pack_policies import PackPolicies, PolicyListener
+from bmslink.runtime.judging.pack_policies import PackPolicies, PolicyListener, goes_on
 from bmslink.runtime.pack_turns import PackTurns
 from bmslink.runtime.service_file import PackPlan
 
@@ -228,7 +228,7 @@ class PackJudge:
     def _written(self, error: str) -> None:
         """The end of a record for the journal; what goes wrong is said once, until it goes well."""
         if error and not self._unwritten:
-            self.troubled(f"{error} What runs goes on.")
+            self.troubled(f"{error} {goes_on(shadow=not self.enforcing)}")
         self._unwritten = bool(error)
 
 
