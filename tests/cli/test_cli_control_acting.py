@@ -9,7 +9,7 @@ import pytest
 
 from acting_support import policy_text
 from bmslink.testing import SimulatedPack
-from cli_support import run_cli
+from cli_support import Cli
 
 
 @pytest.fixture(autouse=True)
@@ -19,65 +19,70 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(capsys)
+
+
+@pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "p.toml"
     path.write_text(policy_text("jbd"))
     return path
 
 
-def test_nothing_acts_that_nobody_approved(file: Path) -> None:
+def test_nothing_acts_that_nobody_approved(cli: Cli, file: Path) -> None:
     pack = SimulatedPack("jbd", cells=4)
     run = ("control", "run", pack.target, "--policies", str(file))
-    refused = run_cli(*run, "--enforce")
+    refused = cli.hurried(*run, "--enforce")
     assert refused.code == 3
     assert "Nothing is approved" in refused.err
-    assert run_cli(*run).code == 3
-    assert run_cli(*run, "--enforce", "--shadow").code == 3
-    asked = run_cli("control", "approve", pack.target, str(file))
+    assert cli.hurried(*run).code == 3
+    assert cli.hurried(*run, "--enforce", "--shadow").code == 3
+    asked = cli.hurried("control", "approve", pack.target, str(file))
     assert asked.code == 3
     assert "policies may switch charging off" in asked.out
-    assert run_cli("control", "approve", pack.target, str(file), "--yes").code == 0
-    done = run_cli(*run, "--enforce", "--count", "2", "--watch", "0.2")
+    assert cli.hurried("control", "approve", pack.target, str(file), "--yes").code == 0
+    done = cli.hurried(*run, "--enforce", "--count", "2", "--watch", "0.2")
     assert done.code == 0, done.err
     assert pack.counters["commands"] == 0
 
 
-def test_discharge_needs_to_know_what_feeds_this_computer(tmp_path: Path) -> None:
+def test_discharge_needs_to_know_what_feeds_this_computer(cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "p.toml"
     path.write_text(policy_text("jbd", host_power=None))
     pack = SimulatedPack("jbd", cells=4)
-    refused = run_cli("control", "approve", pack.target, str(path), "--yes")
+    refused = cli.hurried("control", "approve", pack.target, str(path), "--yes")
     assert refused.code == 3
     assert "host_power" in refused.err
 
 
-def test_stop_orphans_reset_drill(file: Path) -> None:
+def test_stop_orphans_reset_drill(cli: Cli, file: Path) -> None:
     pack = SimulatedPack("jbd", cells=4)
-    assert run_cli("control", "drill", pack.target, "--yes").code == 3
-    assert run_cli("control", "approve", pack.target, str(file), "--yes").code == 0
-    drilled = run_cli("control", "drill", pack.target, "charge", "discharge", "--yes")
+    assert cli.hurried("control", "drill", pack.target, "--yes").code == 3
+    assert cli.hurried("control", "approve", pack.target, str(file), "--yes").code == 0
+    drilled = cli.hurried("control", "drill", pack.target, "charge", "discharge", "--yes")
     assert drilled.code == 0, drilled.err
     assert "discharge: off read back after" in drilled.out
     assert pack.truth().charge_switch and pack.truth().discharge_switch
-    assert run_cli("control", "status", "--orphans", pack.target).code == 0
-    assert run_cli("control", "emergency-stop", pack.target).code == 0
+    assert cli.hurried("control", "status", "--orphans", pack.target).code == 0
+    assert cli.hurried("control", "emergency-stop", pack.target).code == 0
     assert not pack.truth().charge_switch and not pack.truth().discharge_switch
-    orphans = run_cli("control", "status", "--orphans", pack.target)
+    orphans = cli.hurried("control", "status", "--orphans", pack.target)
     assert orphans.code == 5
     assert "charge off: switched off by bmslink, held by emergency_stop" in orphans.out
-    assert run_cli("control", "reset", pack.target).code == 0
-    assert run_cli("control", "reset", pack.target).code == 3
+    assert cli.hurried("control", "reset", pack.target).code == 0
+    assert cli.hurried("control", "reset", pack.target).code == 3
     assert not pack.truth().charge_switch, "a reset sends nothing"
 
 
-def test_offload_writes_stricter_limits_and_nothing_else(file: Path) -> None:
+def test_offload_writes_stricter_limits_and_nothing_else(cli: Cli, file: Path) -> None:
     pack = SimulatedPack("jbd", cells=4)
     before = pack.settings
     words = ("control", "offload", pack.target, str(file))
-    assert run_cli(*words, "--dry-run").code == 0
+    assert cli.hurried(*words, "--dry-run").code == 0
     assert pack.settings == before
-    done = run_cli(*words, "--yes", "--chemistry", "lfp")
+    done = cli.hurried(*words, "--yes", "--chemistry", "lfp")
     assert done.code == 0, done.err
     assert pack.settings["cell_ovp"] == pytest.approx(3.55)
-    again = run_cli(*words, "--yes", "--chemistry", "lfp")
+    again = cli.hurried(*words, "--yes", "--chemistry", "lfp")
     assert "Nothing to write" in again.out
