@@ -212,13 +212,13 @@ COMMANDS = {
     "explain": explain,
     "approve": approve,
     "run": run,
+    "offload": offload,
+    "drill": drill,
     "status": status,
     "emergency-stop": emergency_stop,
     "reset": reset,
     "override": override,
     "resume": resume,
-    "drill": drill,
-    "offload": offload,
 }
 """`bmslink control WORD` -> what it does."""
 

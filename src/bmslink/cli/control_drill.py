@@ -1,7 +1,8 @@
-"""`bmslink control drill`: try the switches of a pack at rest."""
+"""`bmslink control drill`: the proof that the switches of a pack obey."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,69 +10,59 @@ import typer
 from bmslink.cli import change as c
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_one
-from bmslink.cli.control_people import require_unserved
-from bmslink.errors import TargetError, VerifyError
+from bmslink.cli.output import UNVERIFIED, identified
+from bmslink.model import Switch
 
 if TYPE_CHECKING:
     from bmslink.board import Board
 
 __all__ = ["drill"]
 
-_SWITCHES = ("charge", "discharge")
-
 
 def drill(
     ctx: typer.Context,
     target: Annotated[str, typer.Argument(metavar="TARGET", help="The pack.")],
-    switches: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[charge] [discharge]", help="Which; else charge."),
+    policies: Annotated[
+        str | None,
+        typer.Argument(metavar="[POLICY]", help="Says host_power; else the approved file does."),
     ] = None,
-    untested: Annotated[
-        bool, typer.Option("--untested", help="Also set switches that nobody has tried on a board.")
-    ] = False,
+    only: Annotated[
+        list[Switch] | None,
+        typer.Option(help="This switch alone (repeatable); else all that can be drilled."),
+    ] = None,
     *,
+    waiving: c.WaiveOptions,
     yes: c.Yes = False,
     connection: ConnectionOptions,
 ) -> None:
-    """Switch a pack at rest off and on once, and measure how long each takes to be read back.
+    """Switch each switch of a pack at rest once off and on, and measure how long it takes.
 
-    It needs an approved policy file (`control approve`), and for discharge one that says that
-    something else feeds this computer. Exit code 4: something was not read back.
+    Asks first: whatever the pack feeds is without power for a moment. Discharge is left out unless
+    the policy file says host_power = "other". Whatever ends the drill, it switches on again what
+    it switched off. Exit code 4: something did not obey, or is not on again.
     """
     from bmslink.cli.loop import run_open
-    from bmslink.runtime.acting.drill import drill as try_switches
-    from bmslink.storage.journal import actor_name
+    from bmslink.cli.render import acting as render
+    from bmslink.control.files import load_policies
+    from bmslink.runtime.acting.drill import Drill
 
     session = o.session_of(ctx)
-    chosen = list(dict.fromkeys(switches or ["charge"]))
-    for name in chosen:
-        if name not in _SWITCHES:
-            raise TargetError(f"{name[:40]!r} is not drilled: charge or discharge is.")
+    power = None if policies is None else load_policies(Path(policies)).battery.host_power
     device = connect_one(session, target, connection)
-    require_unserved(device)
 
     async def work(board: Board) -> None:
-        what = " and ".join(chosen)
-        await c.agree(session, f"Switch {what} of {target} off and on once?", yes=yes)
-        waive = {"untested"} if untested else set[str]()
-        found = await try_switches(board, chosen, actor_name(), waive=waive)
-        for each in found:
-            if session.json:
-                session.record(each.to_dict())
-                continue
-            words = [
-                f"{name} read back after {took:.1f} s"
-                if took is not None
-                else f"{name} NOT READ BACK"
-                for name, took in (("off", each.off), ("on", each.on))
-            ]
-            session.print(f"{each.switch}: {', '.join(words)}")
-        if not all(each.passed for each in found):
-            raise VerifyError("A switch was not read back: look at the pack.")
+        plan = Drill(board, switches=only or (), host_power=power, waive=waiving.waived())
+        await plan.prepare()
+        for why in plan.left.values():
+            session.say(why)
+        names = " and ".join(plan.tried)
+        await c.agree(session, f"Switch {names} off and on again on {board.target.label}?", yes=yes)
+        report = await c.under_way(session, board, plan.run())
+        if session.json:
+            session.record({**identified(board.target), "drill": report.to_dict()})
+        else:
+            session.print(*render.drill(report))
+        if not report.passed:
+            raise typer.Exit(UNVERIFIED)
 
     run_open(device, work)
-
-
-def _words(name: str, took: float | None) -> str:
-    return f"{name} NOT READ BACK" if took is None else f"{name} read back after {took:.1f} s"

@@ -1,4 +1,4 @@
-"""`bmslink control offload`: the trips of a policy file as the BMS's own limits."""
+"""`bmslink control offload`: the board's own settings for what a policy file protects."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from bmslink.cli import change as c
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_one
+from bmslink.cli.output import identified
 
 if TYPE_CHECKING:
     from bmslink.board import Board
@@ -25,34 +26,35 @@ def offload(
     options: c.ChangeOptions,
     connection: ConnectionOptions,
 ) -> None:
-    """Write where the policies stop into the BMS's own limits, so that it protects without us.
+    """Set the board's own limits from a policy file, so that it protects without this program.
 
-    Only limits that become stricter by it are written, and only of policies of mode enforce, with
-    the plan, the checks, the question and the proof of every change of settings (`settings set`);
-    `config undo` takes it back.
+    A limit only ever becomes stricter; one that protects as much stays. Shows what the board can
+    hold and what it cannot, then the plan, and asks. Every value is read back.
     """
+    from bmslink.cli.config_files import look_live
     from bmslink.cli.loop import run_open
+    from bmslink.cli.render import control as render
     from bmslink.control.files import load_policies
-    from bmslink.control.offload import offload_settings
+    from bmslink.control.offload import offload_to
 
     session = o.session_of(ctx)
     chosen = load_policies(Path(policies))
-    device = connect_one(session, target, connection)
+    command = f"control offload {target} {policies}"
 
-    async def write(device: Board) -> None:
-        async with device.conversation():
-            found = await device.settings_map(await device.identify())
-            wanted = offload_settings(chosen, (await device.settings(found)).values())
-            if wanted:
-                command = f"control offload {target} {policies}"
-                await c.change(session, device, wanted, options, command=command, settings=found)
-                return
+    async def work(device: Board) -> None:
+        identity, table, reading = await look_live(device)
+        found = offload_to(
+            chosen, identity, table, reading,
+            named=device.named, untested="untested" in options.waived(),
+        )  # fmt: skip
         if session.json:
-            session.record({"changes": []})
+            session.record({**identified(device.target), "offload": found.to_dict()})
         else:
-            session.print(
-                "Nothing to write: the board's own limits are as strict as the policies that are "
-                "enforced, or it has none of them."
-            )
+            session.print(*render.offload(found))
+        found.require_any()
+        if not found.wanted:
+            session.say("Nothing was sent: the board holds all of it that it can hold.")
+            return
+        await c.change(session, device, found.wanted, options, command=command)
 
-    run_open(device, write)
+    run_open(connect_one(session, target, connection), work)

@@ -13,12 +13,11 @@ from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_one
 
 if TYPE_CHECKING:
-    from bmslink.board import Board
     from bmslink.cli.output import Session
     from bmslink.link.transport import Endpoint
     from bmslink.runtime.acting.people import ActingWish
 
-__all__ = ["emergency_stop", "override", "require_unserved", "reset", "resume"]
+__all__ = ["emergency_stop", "override", "reset", "resume"]
 
 Target = Annotated[str, typer.Argument(metavar="TARGET", help="The pack.")]
 Why = Annotated[str, typer.Option(metavar="TEXT", help="Why, for the journal.")]
@@ -93,19 +92,6 @@ def resume(
     By itself it sends nothing.
     """
     _carry(ctx, target, connection, {"do": "resume", "switch": switch or ""})
-
-
-def require_unserved(device: Board) -> None:
-    """`PortBusy` where a service has the pack: what is asked needs its line alone."""
-    from bmslink.errors import PortBusy
-    from bmslink.registry import find
-
-    served = find(device.target)
-    if served is not None:
-        raise PortBusy(
-            f"The service (process {served.service.pid}) has {device.target.label}: `bmslink "
-            "service status` shows what it switched; stop it for this command."
-        )
 
 
 def _carry(

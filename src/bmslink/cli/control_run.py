@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bmslink.cli import options as o
-from bmslink.cli.connection import ConnectionOptions, connect_all, connect_one
+from bmslink.cli.connection import ConnectionOptions, connect_all
 from bmslink.cli.control_enforce import ActingRun
-from bmslink.cli.control_people import require_unserved
+from bmslink.cli.control_orphans import show_orphans
 from bmslink.cli.control_try import InstallationOptions, Policies, say_in_force
 from bmslink.cli.output import FAILED, FOUND
 from bmslink.errors import GateError
 
 if TYPE_CHECKING:
     from bmslink.board import Board
-    from bmslink.cli.output import Session
     from bmslink.runtime.supervisor import PackSupervisor
 
 __all__ = ["run", "status"]
@@ -144,8 +143,7 @@ def status(
     orphans: Annotated[
         str | None,
         typer.Option(
-            metavar="TARGET",
-            help="List what is off on a pack, whose off it is, and how it goes on.",
+            metavar="TARGET", help="What bmslink switched off on this pack and holds off still."
         ),
     ] = None,
     *,
@@ -153,16 +151,19 @@ def status(
 ) -> None:
     """Show what every running `control run` says now.
 
-    Exit code 0: all run; 1: one has ended without a word, or hangs; 5: there is none. With
-    --orphans a pack is asked instead: 0, nothing is off; 5, something is.
+    With --orphans TARGET it shows instead which switches of that pack are off: since when, by whom
+    and why, and the command that switches each on without any service.
+
+    Exit code 0: all run; 1: one has ended without a word, or hangs; 5: there is none, or (with
+    --orphans) something is off.
     """
-    if orphans is not None:
-        _show_orphans(o.session_of(ctx), orphans, connection)
-        return
     from bmslink.cli.render import control_run as render
     from bmslink.control.status import as_json, runs
 
     session = o.session_of(ctx)
+    if orphans is not None:
+        show_orphans(session, orphans, connection)
+        return
     session.no_trace("control status")
     found, now = runs(), time.time()
     for path in found.damaged:
@@ -179,21 +180,3 @@ def status(
         session.print(render.LINK_DEAD)
     if any(each.gone(now) for each in found.runs):
         raise typer.Exit(FAILED)
-
-
-def _show_orphans(session: Session, target: str, connection: ConnectionOptions) -> None:
-    from bmslink.cli.loop import run_open
-    from bmslink.cli.render import control_run as render
-    from bmslink.runtime.acting.orphans import orphans
-
-    device = connect_one(session, target, connection)
-    require_unserved(device)
-    found = run_open(device, orphans)
-    for each in found:
-        if session.json:
-            session.record(each)
-        else:
-            session.print(render.orphan(each))
-    if found:
-        raise typer.Exit(FOUND)
-    session.say("Nothing is off on it, and nothing was switched off from here.")

@@ -32,7 +32,8 @@ __all__ = [
     "JournalRefusal",
     "Open",
     "Transaction",
-    "acting_for", "actor_name",
+    "acting_for",
+    "actor_name",
     "journal_path",
 ]
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from bmslink.cli.render.clean import clean
 from bmslink.control.check import Finding
 from bmslink.control.decide.policy import Policy, PolicySet
+from bmslink.control.offload import Offload, Step
 from bmslink.control.schema import SCHEMA
 from bmslink.control.upgrade import Upgrade
 from bmslink.control.written import in_words
 
-__all__ = ["finding", "powers", "upgrade"]
+__all__ = ["finding", "offload", "powers", "upgrade"]
 
 
 def finding(found: Finding) -> str:
@@ -60,3 +61,19 @@ def powers(chosen: PolicySet, found: Mapping[str, Sequence[Policy]], pack: str) 
     if chosen.battery.alternator:
         yield "  An alternator charges: charge opens up to 10 s after an alarm."
     yield "What it switches off it gives back by itself, by its rules; nothing else is switched on."
+
+
+_STEPS = {
+    Step.SET: "The board takes over:",
+    Step.KEEP: "It protects as much already, so this stays:",
+    Step.UNABLE: "It cannot hold this:",
+}
+
+
+def offload(found: Offload) -> Iterator[str]:
+    """What a board can hold of a policy file, and what it cannot."""
+    for step, title in _STEPS.items():
+        rows = [row for row in found.rows if row.step is step]
+        if rows:
+            yield title
+            yield from (f"  {clean(row.why)}" for row in rows)

@@ -13,7 +13,7 @@ from bmslink.control.audit import FREE
 from bmslink.control.decide.decision import Decision, Event
 from bmslink.control.status import Run
 
-__all__ = ["acting", "change", "orphan", "run"]
+__all__ = ["acting", "change", "run"]
 
 _PERMITS = ("charge", "discharge", "balance")
 _LIMITS = (("cvl", "CVL", "V"), ("ccl", "CCL", "A"), ("dcl", "DCL", "A"))
@@ -148,11 +148,3 @@ def _switch(name: str, switch: Mapping[str, Any]) -> Iterator[str]:
     yield f"    {clean('; '.join(words))}"
     if switch["given_back"]:
         yield f"      not given back yet: {clean(switch['given_back'])}"
-
-
-def orphan(found: Mapping[str, Any]) -> str:
-    """One switch that is off, or that we switched off."""
-    shown = {True: "on", False: "off", None: "not shown"}[found["shown"]]
-    whose = "switched off by bmslink" if found["ours"] else "not switched off by bmslink"
-    held = f", held by {', '.join(found['holders'])}" if found["holders"] else ""
-    return clean(f"{found['switch']} {shown}: {whose}{held}. On: {found['on_by']}.")

@@ -40,6 +40,7 @@ __all__ = [
     "acted_on_elsewhere",
     "approve_policies",
     "begin_acting",
+    "lock_acting",
     "pack_key",
     "powers",
     "read_policy_text",
@@ -153,7 +154,7 @@ async def begin_acting(
         if standing.enforced is None:
             return standing
         policies = parse_policies(standing.enforced, Path(path))
-    lock = await asyncio.to_thread(_lock, key)
+    lock = await asyncio.to_thread(lock_acting, key)
     if lock is None:
         said = f"Another program on this machine acts on {key}: here its policies only watch."
         return standing._replace(enforced=None, shadow=True, text=said, alarm=True)
@@ -206,7 +207,7 @@ def stopped(key: str) -> bool:
 
 def acted_on_elsewhere(board: Board, identity: Identity) -> bool:
     """Whether another program on this machine acts on the board that answered. Reads the disk."""
-    handle = _lock(pack_key(board, identity))
+    handle = lock_acting(pack_key(board, identity))
     if handle is not None:
         os.close(handle)
     return handle is None
@@ -218,7 +219,7 @@ def _unable(unable: Any, able: frozenset[str]) -> Iterator[str]:
             yield f"{name} is protected by limits only: {unable.get(name, 'no such switch')}"
 
 
-def _lock(key: str) -> int | None:
+def lock_acting(key: str) -> int | None:
     """The lock of a pack, held as long as it is open; `None` where another program holds it."""
     try:
         handle = open_lock(state_path() / "locks", f"acting {key}")
