@@ -121,6 +121,7 @@ class PackJudge:
         now, known = asyncio.get_running_loop().time(), policies.engine.save()
         self.policies = self._make(side.policies, (Mode.ENFORCE,))
         self.policies.restart(known, now)
+        self._beside = None
         if side.standing is not None and side.standing.shadow:
             self._beside = self._make(file.policies, ALL, _Beside(self._tell))
             self._beside.restart(known, now)
