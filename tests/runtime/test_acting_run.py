@@ -115,21 +115,21 @@ async def test_what_waits_for_a_person_does_so_after_a_restart_of_a_run() -> Non
     writing = asyncio.create_task(queue.run())
     disk = PackDisk(queue, default_folder(), Journal())
 
-    async def run(seconds: float) -> PackSupervisor:
+    async def run(seconds: float, volts: float | None) -> None:
         memory = PackMemory(Place("pack", pack.target), disk, print)
         _, supervisor, device = supervised(pack, text, memory=memory)
         task = asyncio.create_task(supervisor.follow(device, 1.0, None))
         await asyncio.sleep(10)
-        pack.set_cell_voltage(2, 3.66 if seconds < 100 else None)
+        pack.set_cell_voltage(2, volts)
         await asyncio.sleep(seconds)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await queue.flush(5)
-        return supervisor
 
-    await run(10)
+    await run(10, 3.66)
     assert not pack.truth().charge_switch
-    await run(300)
+    pack.set_cell_voltage(2, None)
+    await run(300, None)
     assert not pack.truth().charge_switch, "cell_overvoltage_critical waits for a person"
     writing.cancel()
     queue.close()
