@@ -184,3 +184,21 @@ async def test_a_stop_of_a_pack_that_nothing_watches(protocol: str) -> None:
         assert "reset" in done.done[0]
         assert pack.counters["commands"] == before
     assert not pack.truth().charge_switch
+
+
+async def test_a_latch_lasts_over_the_death_of_a_run() -> None:
+    """What waits for a person waits, though the cause is gone and the program is another one."""
+    pack = SimulatedPack("jbd", cells=4)
+    text = policy_text("jbd")
+    await approve(pack, text)
+    pack.set_cell_voltage(2, 3.63)
+    for _ in range(2):
+        _, supervisor, device = supervised(pack, text)
+        task = asyncio.create_task(supervisor.follow(device, 1.0, None))
+        await asyncio.sleep(20)
+        assert not pack.truth().charge_switch
+        pack.set_cell_voltage(2, None)
+        await asyncio.sleep(300)
+        assert not pack.truth().charge_switch
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -18,7 +18,7 @@ from bmslink.control.check import Finding
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.policy import Mode, PolicySet
 from bmslink.control.status import PackStatus, Run, StateError, place, write
-from bmslink.errors import BmsError
+from bmslink.errors import BmsError, TargetError
 from bmslink.model import Reading
 from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.contained import contained
@@ -175,9 +175,21 @@ class PackSupervisor:
         """What was approved acts from now on, with what was known so far."""
         if not begun or self._side is None or self._side.policies is None:
             return
+        now, actor = asyncio.get_running_loop().time(), self._side.actor
         known = self._policies.engine.save()
         self._policies = self._make(self._side.policies, (Mode.ENFORCE,))
-        self._policies.restart(known, asyncio.get_running_loop().time())
+        kept = None if actor is None else actor.remembered
+        try:
+            self._policies.restart(known if kept is None else kept, now)
+        except TargetError as error:
+            text = f"{error} The policies begin without it."
+            self._observer.on_acting(self._index, "trouble", text, alarm=True)
+        if actor is not None:
+            actor.remember = self._known
+
+    def _known(self) -> dict[str, Any]:
+        """What the policies know now."""
+        return self._policies.engine.save()
 
     def hear(self, reading: Reading, now: float) -> None:
         """A reading."""
