@@ -20,7 +20,10 @@ from bmslink.runtime.acting.direct import do_directly
 from bmslink.runtime.acting.limit_sinks import CommandSink, LimitSinks, LineSink
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.shown import nothing_known
+from bmslink.runtime.judging.disk import DiskQueue
+from bmslink.runtime.judging.pack_memory import MemoryPlace, PackDisk, PackMemory, default_folder
 from bmslink.runtime.supervisor import Enforcing, PackSupervisor, StatusBoard
+from bmslink.storage.journal import Journal
 from bmslink.testing import SimulatedPack
 
 
@@ -49,7 +52,12 @@ class Notes:
 
 
 def supervised(
-    pack: SimulatedPack, text: str, sinks: LimitSinks | None = None, *, enforce: bool = True
+    pack: SimulatedPack,
+    text: str,
+    sinks: LimitSinks | None = None,
+    *,
+    enforce: bool = True,
+    memory: PackMemory | None = None,
 ) -> tuple[Notes, PackSupervisor, bmslink.board.Board]:
     notes = Notes()
     device = bmslink.connect(pack.target).board
@@ -66,7 +74,7 @@ def supervised(
     )  # fmt: skip
     return notes, PackSupervisor(
         notes, board, 0, parse_policies(text, Path("p.toml")), None, {}, interval=1.0,
-        sink=bool(sinks), enforcing=Enforcing(side, note) if enforce else None,
+        sink=bool(sinks), enforcing=Enforcing(side, note, memory) if enforce else None,
     ), device  # fmt: skip
 
 
@@ -96,6 +104,35 @@ async def test_limits_are_said_and_die_with_who_says_them() -> None:
     assert len(lines) == count, "nobody says them any more"
     known = {name: lines[-1][name] for name in LimitMessage.__struct_fields__}
     assert in_force(LimitMessage(**known), 10.5) is None
+
+
+async def test_what_waits_for_a_person_does_so_after_a_restart_of_a_run() -> None:
+    """A latch of `control run --enforce` is no less one after its end."""
+    pack = SimulatedPack("jk02", cells=4, load=0.0)
+    text = policy_text("jk02")
+    await approve(pack, text)
+    queue = DiskQueue()
+    writing = asyncio.create_task(queue.run())
+    disk = PackDisk(queue, default_folder(), Journal())
+
+    async def run(seconds: float, volts: float | None) -> None:
+        memory = PackMemory(MemoryPlace("pack", pack.target), disk, print)
+        _, supervisor, device = supervised(pack, text, memory=memory)
+        task = asyncio.create_task(supervisor.follow(device, 1.0, None))
+        await asyncio.sleep(10)
+        pack.set_cell_voltage(2, volts)
+        await asyncio.sleep(seconds)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await queue.flush(5)
+
+    await run(10, 3.66)
+    assert not pack.truth().charge_switch
+    pack.set_cell_voltage(2, None)
+    await run(300, None)
+    assert not pack.truth().charge_switch, "cell_overvoltage_critical waits for a person"
+    writing.cancel()
+    queue.close()
 
 
 @pytest.mark.real_time
@@ -184,21 +221,3 @@ async def test_a_stop_of_a_pack_that_nothing_watches(protocol: str) -> None:
         assert "reset" in done.done[0]
         assert pack.counters["commands"] == before
     assert not pack.truth().charge_switch
-
-
-async def test_a_latch_lasts_over_the_death_of_a_run() -> None:
-    """What waits for a person waits, though the cause is gone and the program is another one."""
-    pack = SimulatedPack("jbd", cells=4)
-    text = policy_text("jbd")
-    await approve(pack, text)
-    pack.set_cell_voltage(2, 3.63)
-    for _ in range(2):
-        _, supervisor, device = supervised(pack, text)
-        task = asyncio.create_task(supervisor.follow(device, 1.0, None))
-        await asyncio.sleep(20)
-        assert not pack.truth().charge_switch
-        pack.set_cell_voltage(2, None)
-        await asyncio.sleep(300)
-        assert not pack.truth().charge_switch
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

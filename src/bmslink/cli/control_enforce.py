@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bmslink.cli.output import Session
     from bmslink.control.decide.policy import PolicySet
     from bmslink.runtime.acting.limit_sinks import LimitSink, LimitSinks
+    from bmslink.runtime.judging.pack_memory import PackMemory
     from bmslink.runtime.supervisor import Enforcing
 
 __all__ = ["ActingRun"]
@@ -88,7 +89,19 @@ class ActingRun:
             enforce=True, interval=interval, note=self.append, tell=tell, target=target,
             waive=self._waive, sinks=self._sinks(target),
         )  # fmt: skip
-        return Enforcing(side, self.append)
+        return Enforcing(side, self.append, self._memory(device.target.label, target))
+
+    def _memory(self, name: str, target: str) -> PackMemory:
+        from bmslink.runtime.judging.pack_memory import (
+            MemoryPlace,
+            PackDisk,
+            PackMemory,
+            default_folder,
+        )
+        from bmslink.storage.journal import Journal
+
+        disk = PackDisk(self._queue, default_folder(), Journal())
+        return PackMemory(MemoryPlace(name, target), disk, self._printer.on_trouble)
 
     def _sinks(self, target: str) -> LimitSinks:
         from bmslink.runtime.acting.limit_sinks import CommandSink, LimitSinks, LineSink

@@ -12,18 +12,19 @@ from contextlib import nullcontext, suppress
 from typing import Any, NamedTuple, Protocol
 
 from bmslink.board import Board
-from bmslink.control.audit import Audit
+from bmslink.control.audit import Audit, Budget
 from bmslink.control.backtest.playback import ALL
 from bmslink.control.check import Finding
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.policy import Mode, PolicySet
 from bmslink.control.status import PackStatus, Run, StateError, place, write
 from bmslink.errors import BmsError, TargetError
-from bmslink.model import Reading
+from bmslink.model import Identity, Reading
 from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.acting.mailbox import read_mail
 from bmslink.runtime.acting.people import ActingWish
+from bmslink.runtime.judging.pack_memory import SAVED_AT_ONCE, SAVED_EVERY, PackMemory
 from bmslink.runtime.judging.pack_policies import PackPolicies, in_words, trips_in
 from bmslink.runtime.pack_loop import follow
 
@@ -106,6 +107,8 @@ class Enforcing(NamedTuple):
     side: ActingSide
     append: Callable[..., None]
     """Has a record written to the journal, and waits for nothing."""
+    memory: PackMemory | None = None
+    """Keeps what the policies know, so that a restart lets go of nothing."""
 
 
 class PackSupervisor:
@@ -133,6 +136,10 @@ class PackSupervisor:
         self._enforcing, self._side = enforcing, None if enforcing is None else enforcing.side
         self._heard = False
         self._ill = ""
+        self._memory = None if enforcing is None else enforcing.memory
+        self._identity: Identity | None = None
+        self._budget = Budget(SAVED_AT_ONCE, SAVED_EVERY)
+        self._new = False
 
         def make(chosen: PolicySet, acting: Collection[Mode]) -> PackPolicies:
             append = None if enforcing is None else enforcing.append
@@ -159,37 +166,49 @@ class PackSupervisor:
         async def begin() -> None:
             if self._heard:
                 with suppress(BmsError):  # the next reading says what is wrong
-                    self._begin(await side.begin(await device.who()), interval)
+                    identity = await device.who()
+                    if await side.begin(identity):
+                        await self._begin(side, identity)
 
         async def do(wish: ActingWish, who: str) -> list[str]:
-            return await side.do(wish, who, await device.who(), self._policies.engine)
+            done = await side.do(wish, who, await device.who(), self._policies.engine)
+            self._keep(asyncio.get_running_loop().time(), at_once=True)
+            return done
 
         mail = asyncio.create_task(read_mail(str(device.target), do))
         try:
             await follow(device, self, interval=interval, count=count, between=begin)
         finally:
             mail.cancel()
+            self._keep(asyncio.get_running_loop().time(), at_once=True)
             await side.close()
 
-    def _begin(self, begun: bool, interval: float) -> None:
-        """What was approved acts from now on, with what was known so far."""
-        if not begun or self._side is None or self._side.policies is None:
+    async def _begin(self, side: ActingSide, identity: Identity) -> None:
+        """What was approved acts from now on, with what was known of this board: by an earlier
+        run too, because a restart lets go of nothing."""
+        if side.policies is None:
             return
-        now, actor = asyncio.get_running_loop().time(), self._side.actor
+        memory, saved = self._memory, None
+        if memory is not None:
+            saved = await asyncio.to_thread(memory.take, identity)
         known = self._policies.engine.save()
-        self._policies = self._make(self._side.policies, (Mode.ENFORCE,))
-        kept = None if actor is None else actor.remembered
+        self._identity = identity
+        self._policies = self._make(side.policies, (Mode.ENFORCE,))
+        now = asyncio.get_running_loop().time()
         try:
-            self._policies.restart(known if kept is None else kept, now)
+            self._policies.restart(known if saved is None else saved, now)
         except TargetError as error:
-            text = f"{error} The policies begin without it."
-            self._observer.on_acting(self._index, "trouble", text, alarm=True)
-        if actor is not None:
-            actor.remember = self._known
+            self._observer.on_trouble(f"{error} The policies begin without it.")
+            self._policies.restart(known, now)
 
-    def _known(self) -> dict[str, Any]:
-        """What the policies know now."""
-        return self._policies.engine.save()
+    def _keep(self, now: float, *, at_once: bool) -> None:
+        """Have saved what the policies know, if it is time."""
+        if self._memory is not None and self._identity is not None:
+            policies = self._policies
+            self._memory.save(
+                now, policies.engine.save, self._identity,
+                active=policies.restrictive, at_once=at_once,
+            )  # fmt: skip
 
     def hear(self, reading: Reading, now: float) -> None:
         """A reading."""
@@ -218,6 +237,8 @@ class PackSupervisor:
             if self._side is not None:
                 self._side.hear(self._policies.decision, reading, now)
                 self._post_acting(self._side)
+            self._keep(now, at_once=self._new and self._budget.take(now))
+            self._new = False
 
     def _post_acting(self, side: ActingSide) -> None:
         """Leave what acts for `control status`, at once where a switch is another."""
@@ -253,6 +274,7 @@ class PackSupervisor:
         """Show it, and leave it for `control status`."""
         if changed or moved:
             self._observer.on_decision(self._index, decision, changed=changed)
+        self._new = self._new or new
         self._post(decision, changed=new)
 
     def found(self, finding: Finding) -> None:

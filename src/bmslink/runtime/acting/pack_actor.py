@@ -42,8 +42,6 @@ _log = logging.getLogger(__name__)
 _NUMBERS = ActingNumbers()
 _DETECTORS = "detectors"
 """Where the ledger's file keeps what the detectors know."""
-_ENGINE = "engine"
-"""The same for what the policies know, where nobody else keeps that."""
 _SAVED_AT_LEAST = 60.0
 _ASK_EVERY = 10.0
 """s between two looks at a switch that readings do not show."""
@@ -97,8 +95,6 @@ class PackActor:
             self._watch = load_watch(self.ledger.aside.get(_DETECTORS, {}), now)
         except (ValueError, msgspec.ValidationError):
             self._watch = CurrentWatch()
-        self.remember: Callable[[], dict[str, Any]] | None = None
-        """Gives what the policies know, to be kept with the ledger; `None`: somebody else does."""
         self._decision: Decision | None = None
         self._facts: SwitchFacts | None = None
         self._openings = board.openings
@@ -125,12 +121,6 @@ class PackActor:
             self._cycle(decision, facts, now)
             self._sinks.publish(decision.limits, now, lasts=max(10.0, 2.5 * self._interval))
             self.failed = ""
-
-    @property
-    def remembered(self) -> dict[str, Any] | None:
-        """What the policies knew when the ledger was kept last."""
-        found = self.ledger.aside.get(_ENGINE)
-        return found if isinstance(found, dict) else None
 
     def ask(self, request: Request, now: float) -> list[Remark]:
         """What a person wants, at once; gives what came of it (`refused`: nothing)."""
@@ -219,8 +209,7 @@ class PackActor:
             self._asked.pop(command.actuator, None)
         for command in result.commands:  # every off comes first, and has left this task's hands
             self._begin(self._on(command) if command.on else self._off(command))
-        events = self.remember is not None and bool(decision.events)
-        self._keep(before, now, at_once=bool(result.commands) or events)
+        self._keep(before, now, at_once=bool(result.commands))
         remarks = [*found.remarks, *result.remarks]
         for remark in remarks:
             self._say(remark)
@@ -238,8 +227,6 @@ class PackActor:
     def _to_keep(self, now: float) -> Ledger:
         """The ledger with what the detectors know."""
         aside = {**self.ledger.aside, _DETECTORS: save_watch(self._watch, now)}
-        if self.remember is not None:
-            aside[_ENGINE] = self.remember()
         return msgspec.structs.replace(self.ledger, aside=aside)
 
     def _look_at_disk(self) -> None:

@@ -23,15 +23,18 @@ from bmslink.model import Identity, Reading
 from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.feed import Feed
-from bmslink.runtime.judging.pack_memory import PackDisk, PackMemory
+from bmslink.runtime.judging.pack_memory import (
+    SAVED_AT_ONCE,
+    SAVED_EVERY,
+    PackDisk,
+    PackMemory,
+)
 from bmslink.runtime.judging.pack_policies import PackPolicies, PolicyListener, goes_on
 from bmslink.runtime.pack_turns import PackTurns
 from bmslink.runtime.service_file import PackPlan
 
 __all__ = ["PackJudge", "Tell"]
 
-_AT_ONCE, _EVERY = 30, 10.0
-"""States that are saved at once when a restriction changes, and s for each one more."""
 _ALARMS = ("trip", "latch")
 _PATIENCE = 3.0
 """How long an on waits for a link that is being opened, s."""
@@ -63,7 +66,7 @@ class PackJudge:
         self._feed = feed
         self._tell = tell
         self._identity: Identity | None = None
-        self._budget = Budget(_AT_ONCE, _EVERY)
+        self._budget = Budget(SAVED_AT_ONCE, SAVED_EVERY)
         self._unwritten = False
         self._disk = disk
         file = plan.policies
