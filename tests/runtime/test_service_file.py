@@ -149,3 +149,14 @@ async def test_a_reload_changes_only_what_changed_and_nothing_if_anything_is_wro
     assert service.healthy and [*service.packs] == ["c"]
     service.stop()
     await running
+
+
+def test_a_file_that_is_gone_is_a_mistake_and_takes_no_policies_away(config: Path) -> None:
+    (config.parent / "van.toml").write_text(POLICY)
+    config.write_text('[service]\npolicies = "van.toml"\n')
+    plan = load_plan(["sim://jbd"])
+    assert plan.path == config
+    assert plan.read_again() == plan
+    config.unlink()
+    with pytest.raises(TargetError, match=f"{config} does not exist"):
+        plan.read_again()

@@ -119,8 +119,13 @@ class ServicePlan:
     """The arguments that `load_plan` made it of."""
 
     def read_again(self) -> ServicePlan:
-        """The same of what the file says now; raises what `load_plan` raises."""
-        return load_plan(*self.asked)
+        """The same of what the file says now; raises what `load_plan` raises.
+
+        It is the file that was read before, also where another place has one by now: a file that
+        is gone is a mistake, and not a service without its policies.
+        """
+        targets, given = self.asked
+        return load_plan(targets, self.path or given)
 
 
 _HostName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,253}$")]
