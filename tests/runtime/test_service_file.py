@@ -156,7 +156,7 @@ def test_a_file_that_is_gone_is_a_mistake_and_takes_no_policies_away(config: Pat
     config.write_text('[service]\npolicies = "van.toml"\n')
     plan = load_plan(["sim://jbd"])
     assert plan.path == config
-    assert plan.read_again() == plan
+    assert plan.read_again().packs == plan.packs
     config.unlink()
     with pytest.raises(TargetError, match=f"{config} does not exist"):
         plan.read_again()
