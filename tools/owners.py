@@ -31,7 +31,8 @@ from month_log import lines
 __all__ = ["OWNERS", "Owner", "Seen", "play"]
 
 _BMSLINK = str(Path(sys.executable).with_name("bmslink"))
-_PATIENCE = 30.0  # s
+_PATIENCE = 30.0  # s until a fault is told
+_MONTH = 3600.0  # s that a month may take to be made and judged
 
 
 @dataclass(frozen=True)
@@ -101,14 +102,14 @@ class _Shell:
         return done.stdout
 
     @contextlib.contextmanager
-    def left(self, line: str) -> Iterator[subprocess.Popen[str]]:
-        """A command that goes on in another terminal."""
+    def left(self, line: str, longest: float) -> Iterator[subprocess.Popen[str]]:
+        """A command that goes on in another terminal, for so many seconds at most."""
         self.say(f"$ bmslink {line} &")
         running = subprocess.Popen(
             [_BMSLINK, *shlex.split(line)], cwd=self._folder, env=self._environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
-        late = Timer(_PATIENCE * 4, running.kill)
+        late = Timer(longest, running.kill)
         late.start()
         try:
             yield running
@@ -137,7 +138,7 @@ def play(
     """All steps of one owner, in a folder of its own."""
     shell = _Shell(folder, show=show)
     (life,) = (each for each in LIVES if each.name == owner.life)
-    with shell.left(f"simulate {owner.board} --tcp 127.0.0.1:0") as board:
+    with shell.left(f"simulate {owner.board} --tcp 127.0.0.1:0", _MONTH) as board:
         target = _line(board).removeprefix("ready ") + "?gap=0"
         shell.run(f"control presets {owner.use} {target} -o policy.toml")
         shell.run(f"control check policy.toml {target}")
@@ -151,7 +152,7 @@ def play(
         tried = "control backtest log.jsonl --policies policy.toml --settings settings.json"
         totals = json.loads(shell.run(f"{tried} --json").splitlines()[0])["totals"]
         watch = f"control run --shadow --policies policy.toml {target} --watch 0.2"
-        with shell.left(watch) as watched:
+        with shell.left(watch, 2 * _PATIENCE) as watched:
             told = _see(owner, board, watched, shell)
     return Seen(totals["stops"], totals["latches"], totals["samples"], told)
 

@@ -1,25 +1,34 @@
-"""Live packs under policies: read, judged, reported and written down. Nothing here sends."""
+"""Live packs under policies: read, judged, reported and written down; and, where a person approved
+it, acted on (`runtime.acting`). In shadow nothing is sent."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext, suppress
+from typing import Any, NamedTuple, Protocol
 
 from bmslink.board import Board
-from bmslink.control.audit import Audit
+from bmslink.control.audit import Audit, Budget
+from bmslink.control.backtest.playback import ALL
 from bmslink.control.check import Finding
 from bmslink.control.decide.decision import Decision
-from bmslink.control.decide.policy import PolicySet
+from bmslink.control.decide.policy import Mode, PolicySet
 from bmslink.control.status import PackStatus, Run, StateError, place, write
-from bmslink.errors import BmsError
-from bmslink.model import Reading
+from bmslink.errors import BmsError, TargetError
+from bmslink.model import Identity, Reading
+from bmslink.runtime.acting.acting_side import ActingSide
+from bmslink.runtime.acting.contained import contained
+from bmslink.runtime.acting.mailbox import read_mail
+from bmslink.runtime.acting.people import ActingWish
+from bmslink.runtime.judging.pack_memory import SAVED_AT_ONCE, SAVED_EVERY, PackMemory
 from bmslink.runtime.judging.pack_policies import PackPolicies, in_words, trips_in
 from bmslink.runtime.pack_loop import follow
 
-__all__ = ["Observer", "PackSupervisor", "StatusBoard"]
+__all__ = ["Enforcing", "Observer", "PackSupervisor", "StatusBoard"]
 
 _AT_LEAST_EVERY = 5.0  # s between two states that are left for `control status`
 
@@ -37,6 +46,9 @@ class Observer(Protocol):
     def on_finding(self, index: int, finding: Finding) -> None:
         """The pack does not fit the policy file."""
 
+    def on_acting(self, index: int, what: str, text: str, *, alarm: bool) -> None:
+        """What acts on the pack says something; `what` as in `Remark`."""
+
     def on_trouble(self, sentence: str) -> None:
         """The state or the journal cannot be written; what runs goes on."""
 
@@ -45,7 +57,13 @@ class StatusBoard:
     """What all packs of this program say now, for `control status`."""
 
     def __init__(
-        self, observer: Observer, policies: str, targets: list[str], interval: float
+        self,
+        observer: Observer,
+        policies: str,
+        targets: list[str],
+        interval: float,
+        *,
+        shadow: bool = True,
     ) -> None:
         self.packs = [PackStatus(target=target) for target in targets]
         self._observer = observer
@@ -53,7 +71,7 @@ class StatusBoard:
         now = time.time()
         self._run = Run(
             policies=policies,
-            shadow=True,
+            shadow=shadow,
             pid=os.getpid(),
             began=now,
             written=now,
@@ -83,6 +101,16 @@ class StatusBoard:
                 self._path.unlink()
 
 
+class Enforcing(NamedTuple):
+    """What a pack needs that is to be acted on."""
+
+    side: ActingSide
+    append: Callable[..., None]
+    """Has a record written to the journal, and waits for nothing."""
+    memory: PackMemory | None = None
+    """Keeps what the policies know, so that a restart lets go of nothing."""
+
+
 class PackSupervisor:
     """One pack under policies, as `control run` has it."""
 
@@ -97,39 +125,140 @@ class PackSupervisor:
         *,
         interval: float,
         sink: bool,
+        enforcing: Enforcing | None = None,
     ) -> None:
+        """`enforcing`: what is needed to act; `None`: in shadow."""
         self.failed = False
         self._observer = observer
         self._board = board
         self._index = index
         self._pack = board.packs[index]
-        self._policies = PackPolicies(
-            policies,
-            settings,
-            interval=interval,
-            sink=sink,
-            audit=Audit(self._pack.target, why, shadow=True),
-            listener=self,
-        )
+        self._enforcing, self._side = enforcing, None if enforcing is None else enforcing.side
+        self._heard = False
+        self._ill = ""
+        self._memory = None if enforcing is None else enforcing.memory
+        self._identity: Identity | None = None
+        self._budget = Budget(SAVED_AT_ONCE, SAVED_EVERY)
+        self._new = False
+
+        def make(chosen: PolicySet, acting: Collection[Mode]) -> PackPolicies:
+            append = None if enforcing is None else enforcing.append
+            return PackPolicies(
+                chosen,
+                settings,
+                interval=interval,
+                sink=sink,
+                audit=Audit(self._pack.target, why, shadow=acting is ALL, append=append),
+                listener=self,
+                acting=acting,
+            )
+
+        self._make = make
+        self._policies = make(policies, ALL)
 
     async def follow(self, device: Board, interval: float, count: int | None) -> None:
         """Read and judge until cancelled, or `count` times."""
-        await follow(device, self, interval=interval, count=count)
+        if self._side is None:
+            await follow(device, self, interval=interval, count=count)
+            return
+        side = self._side
+
+        async def begin() -> None:
+            if self._heard:
+                with suppress(BmsError):  # the next reading says what is wrong
+                    identity = await device.who()
+                    if await side.begin(identity):
+                        await self._begin(side, identity)
+
+        async def do(wish: ActingWish, who: str) -> list[str]:
+            done = await side.do(wish, who, await device.who(), self._policies.engine)
+            self._keep(asyncio.get_running_loop().time(), at_once=True)
+            return done
+
+        mail = asyncio.create_task(read_mail(str(device.target), do))
+        try:
+            await follow(device, self, interval=interval, count=count, between=begin)
+        finally:
+            mail.cancel()
+            self._keep(asyncio.get_running_loop().time(), at_once=True)
+            await side.close()
+
+    async def _begin(self, side: ActingSide, identity: Identity) -> None:
+        """What was approved acts from now on, with what was known of this board: by an earlier
+        run too, because a restart lets go of nothing."""
+        if side.policies is None:
+            return
+        memory, saved = self._memory, None
+        if memory is not None:
+            saved = await asyncio.to_thread(memory.take, identity)
+        known = self._policies.engine.save()
+        self._identity = identity
+        self._policies = self._make(side.policies, (Mode.ENFORCE,))
+        now = asyncio.get_running_loop().time()
+        try:
+            self._policies.restart(known if saved is None else saved, now)
+        except TargetError as error:
+            self._observer.on_trouble(f"{error} The policies begin without it.")
+            self._policies.restart(known, now)
+
+    def _keep(self, now: float, *, at_once: bool) -> None:
+        """Have saved what the policies know, if it is time."""
+        if self._memory is not None and self._identity is not None:
+            policies = self._policies
+            self._memory.save(
+                now, policies.engine.save, self._identity,
+                active=policies.restrictive, at_once=at_once,
+            )  # fmt: skip
 
     def hear(self, reading: Reading, now: float) -> None:
         """A reading."""
         self._pack.heard, self._pack.error = time.time(), ""
-        self._policies.step(reading, now)
+        self._heard = True
+        self._judge(reading, now)
 
     def miss(self, error: BmsError, now: float, *, lost: bool) -> None:
         """Why there is none."""
+        self._heard = False
         self._complain(error)
-        self._policies.tick(now)
+        self._judge(None, now)
 
     def beat(self, now: float, *, late: bool) -> None:
         """Time passes for the policies while the pack says nothing."""
         if late:
-            self._policies.tick(now)
+            self._judge(None, now)
+
+    def _judge(self, reading: Reading | None, now: float) -> None:
+        """Where the pack is acted on, a mistake of ours is its own, and no other pack notices."""
+        with contained(self._mistaken) if self._side is not None else nullcontext():
+            if reading is None:
+                self._policies.tick(now)
+            else:
+                self._policies.step(reading, now)
+            if self._side is not None:
+                self._side.hear(self._policies.decision, reading, now)
+                self._post_acting(self._side)
+            self._keep(now, at_once=self._new and self._budget.take(now))
+            self._new = False
+
+    def _post_acting(self, side: ActingSide) -> None:
+        """Leave what acts for `control status`, at once where a switch is another."""
+
+        def gist(found: dict[str, Any]) -> list[tuple[Any, ...]]:
+            switches = found.get("switches", {}).values()
+            return [
+                (s["owner"], s["holders"], (s["command"] or {}).get("read_back")) for s in switches
+            ]
+
+        before, self._pack.acting = self._pack.acting, side.status()
+        self._board.show(at_once=gist(before) != gist(self._pack.acting))
+
+    def _mistaken(self, error: BaseException) -> None:
+        text = f"bmslink made a mistake ({type(error).__name__}: {error}): it withdraws this pack."
+        if self._side is not None and self._side.actor is not None:
+            self._side.actor.withdraw(error)
+        elif text != self._ill:
+            self._observer.on_acting(self._index, "withdrawn", text, alarm=True)
+        self._ill = text
 
     def _complain(self, error: BmsError) -> None:
         self.failed = True
@@ -145,6 +274,7 @@ class PackSupervisor:
         """Show it, and leave it for `control status`."""
         if changed or moved:
             self._observer.on_decision(self._index, decision, changed=changed)
+        self._new = self._new or new
         self._post(decision, changed=new)
 
     def found(self, finding: Finding) -> None:

@@ -1,4 +1,4 @@
-"""What the service remembers of a pack: which board it was, and what its policies knew.
+"""What a program that runs for months remembers of a pack: which board, what its policies knew.
 
 The state of the policies belongs to the board. One with a serial number takes it along to another
 port or name; of the others only the place says which is meant.
@@ -10,20 +10,33 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from bmslink.board import Board
+from bmslink.config import open_change
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint, fingerprint_of
 from bmslink.config.identity.known_as import pack_of
 from bmslink.control.status import state_path
+from bmslink.errors import BmsError
 from bmslink.model import Identity
 from bmslink.runtime.judging.disk import DiskQueue
-from bmslink.runtime.service_file import PackPlan
 from bmslink.storage.journal import Journal
 from bmslink.storage.state import DamagedState, StateFolder
 
-__all__ = ["PackDisk", "PackMemory", "default_folder", "who_answers"]
+__all__ = [
+    "SAVED_AT_ONCE",
+    "SAVED_EVERY",
+    "MemoryPlace",
+    "PackDisk",
+    "PackMemory",
+    "Seat",
+    "cut_off_text",
+    "default_folder",
+    "who_answers",
+]
 
+SAVED_AT_ONCE, SAVED_EVERY = 30, 10.0
+"""States that are saved at once when a restriction changes, and s for each one more."""
 _FEW = 10.0
 """s between two states of policies that hold something down."""
 _QUIET = 60.0
@@ -49,6 +62,14 @@ async def who_answers(board: Board, expected: Fingerprint | None) -> tuple[Ident
     return identity, other
 
 
+async def cut_off_text(board: Board, identity: Identity) -> str:
+    """What the journal says of a change of this board that was cut off; empty: nothing."""
+    try:
+        return await asyncio.to_thread(open_change, board, identity) or ""
+    except BmsError as error:
+        return str(error)
+
+
 def default_folder() -> StateFolder:
     """Where the states of packs are."""
     return StateFolder(state_path() / "packs")
@@ -63,10 +84,30 @@ class PackDisk:
     journal: Journal
 
 
-class PackMemory:
-    """Of one pack of the file."""
+class Seat(Protocol):
+    """Where a pack is looked for."""
 
-    def __init__(self, plan: PackPlan, disk: PackDisk, tell: Callable[[str], None]) -> None:
+    @property
+    def name(self) -> str:
+        """For people."""
+
+    @property
+    def target(self) -> str:
+        """Its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlace:
+    """One without a section in the service file."""
+
+    name: str
+    target: str
+
+
+class PackMemory:
+    """Of one pack."""
+
+    def __init__(self, plan: Seat, disk: PackDisk, tell: Callable[[str], None]) -> None:
         """`tell` hears, in a sentence, that something cannot be read or written; once, until it
         can be again."""
         self._plan = plan
