@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from acting_support import EnforcedBench, approve, enforced, policy_text
-from bmslink.errors import GateError
+from bmslink.errors import BmsError, GateError, UsageError
 from bmslink.model import Switch
+from bmslink.runtime.acting.mailbox import ask_run, read_mail
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.jobs import PackJobs
 from bmslink.service_forms import SwitchRequest
@@ -86,9 +87,51 @@ async def test_a_mistake_withdraws_one_pack_and_heals(monkeypatch: pytest.Monkey
         with monkeypatch.context() as patched:
             patched.setattr("bmslink.runtime.acting.pack_actor.detect", None)
             await asyncio.sleep(5)
+            assert len(bench.said("withdrawn")) == 1
+            bench.pack.set_cell_voltage(2, 3.58)
+            await bench.until(lambda: not bench.on("charge"), 10)
+        bench.pack.set_cell_voltage(2, None)
+        await bench.until(lambda: bench.on("charge"), 180)
         assert len(bench.said("withdrawn")) == 1
+
+
+async def test_what_let_an_on_be_wanted_still_holds_when_it_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While it waits for the disk the BMS's own protection closes the path."""
+    async with enforced("jbd") as bench:
         bench.pack.set_cell_voltage(2, 3.58)
         await bench.until(lambda: not bench.on("charge"), 10)
+        asked = []
+
+        async def slow(*_: object) -> bool:
+            asked.append(bench.on("charge"))
+            bench.pack.set_condition("charge_undertemperature", "protection")
+            await asyncio.sleep(3)
+            return True
+
+        monkeypatch.setattr("bmslink.control.act.store.LedgerStore.saved", slow)
+        commands = bench.pack.counters["commands"]
+        bench.pack.set_cell_voltage(2, None)
+        await bench.until(lambda: asked, 180)
+        assert await bench.stays(lambda: not bench.on("charge"), 20)
+        assert bench.pack.counters["commands"] == commands
+
+
+async def test_a_name_that_is_no_switch_is_refused_and_ends_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'charg' is no switch"):
+        ActingWish(do="resume", switch="charg").request("anna")
+
+    async def mistaken(wish: ActingWish, who: str) -> list[str]:
+        if wish.do == "resume":
+            raise AttributeError(wish.switch)
+        return ["All off."]
+
+    reading = asyncio.create_task(read_mail("jbd", mistaken))
+    with pytest.raises(BmsError, match="made a mistake"):
+        await ask_run("jbd", ActingWish(do="resume"), "anna")
+    assert await ask_run("jbd", ActingWish(do="stop"), "anna") == ["All off."]
+    reading.cancel()
 
 
 async def test_a_changed_file_watches_beside_the_approved_one() -> None:
