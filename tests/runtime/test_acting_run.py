@@ -21,7 +21,7 @@ from bmslink.runtime.acting.limit_sinks import CommandSink, LimitSinks, LineSink
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.shown import nothing_known
 from bmslink.runtime.judging.disk import DiskQueue
-from bmslink.runtime.judging.pack_memory import PackDisk, PackMemory, Place, default_folder
+from bmslink.runtime.judging.pack_memory import MemoryPlace, PackDisk, PackMemory, default_folder
 from bmslink.runtime.supervisor import Enforcing, PackSupervisor, StatusBoard
 from bmslink.storage.journal import Journal
 from bmslink.testing import SimulatedPack
@@ -116,7 +116,7 @@ async def test_what_waits_for_a_person_does_so_after_a_restart_of_a_run() -> Non
     disk = PackDisk(queue, default_folder(), Journal())
 
     async def run(seconds: float, volts: float | None) -> None:
-        memory = PackMemory(Place("pack", pack.target), disk, print)
+        memory = PackMemory(MemoryPlace("pack", pack.target), disk, print)
         _, supervisor, device = supervised(pack, text, memory=memory)
         task = asyncio.create_task(supervisor.follow(device, 1.0, None))
         await asyncio.sleep(10)

@@ -92,11 +92,16 @@ class ActingRun:
         return Enforcing(side, self.append, self._memory(device.target.label, target))
 
     def _memory(self, name: str, target: str) -> PackMemory:
-        from bmslink.runtime.judging.pack_memory import PackDisk, PackMemory, Place, default_folder
+        from bmslink.runtime.judging.pack_memory import (
+            MemoryPlace,
+            PackDisk,
+            PackMemory,
+            default_folder,
+        )
         from bmslink.storage.journal import Journal
 
         disk = PackDisk(self._queue, default_folder(), Journal())
-        return PackMemory(Place(name, target), disk, self._printer.on_trouble)
+        return PackMemory(MemoryPlace(name, target), disk, self._printer.on_trouble)
 
     def _sinks(self, target: str) -> LimitSinks:
         from bmslink.runtime.acting.limit_sinks import CommandSink, LimitSinks, LineSink

@@ -11,7 +11,7 @@ from typing import Any
 
 from bmslink.board import Board
 from bmslink.config.outcome import Outcome
-from bmslink.control.act.consent import Standing
+from bmslink.control.act.consent import ConsentError, Standing
 from bmslink.control.act.messages import PersonOff, PersonOn, Remark, Request
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.engine import Engine
@@ -21,7 +21,7 @@ from bmslink.model import Identity, Reading, Switch
 from bmslink.runtime.acting.limit_sinks import LimitSinks
 from bmslink.runtime.acting.pack_actor import Note, PackActor, TellActing
 from bmslink.runtime.acting.people import ActingWish
-from bmslink.runtime.acting.start import EnforcedPack, begin_acting, pack_key, stopped
+from bmslink.runtime.acting.start import EnforcedPack, begin_acting, pack_key, standing_of, stopped
 
 __all__ = ["ActingSide"]
 
@@ -87,7 +87,11 @@ class ActingSide:
             if self._unsure:
                 await self.close()
                 self._next = now
-        if self._pack is not None or now < self._next:
+        if now < self._next:
+            return False
+        if await self._approved_meanwhile(identity):
+            await self.close()
+        if self._pack is not None:
             return False
         if not self._enforce:
             key = pack_key(self._board, identity)
@@ -96,6 +100,17 @@ class ActingSide:
                 return False
         self._next = now + _AGAIN
         return await self._begin(identity, enforce=self._enforce)
+
+    async def _approved_meanwhile(self, identity: Identity) -> bool:
+        """Whether a person approved the file itself, while the one before it acts."""
+        standing = self.standing
+        if self._pack is None or standing is None or not (self._enforce and standing.shadow):
+            return False
+        self._next = asyncio.get_running_loop().time() + _AGAIN
+        with suppress(ConsentError):
+            found = await asyncio.to_thread(standing_of, self._board, identity, self._text)
+            return found.enforced is not None and not found.shadow
+        return False
 
     async def _begin(self, identity: Identity, *, enforce: bool) -> bool:
         found = await begin_acting(

@@ -30,7 +30,7 @@ from bmslink.control.files import parse_policies
 from bmslink.errors import BmsError, GateError, PortBusy, TargetError
 from bmslink.model import Condition, Identity, Reading, Switch
 from bmslink.runtime.acting.orphans import DRILL, find_orphans, shown_states, switch_on_command
-from bmslink.runtime.acting.start import lock_acting, pack_key
+from bmslink.runtime.acting.start import acted_on_elsewhere, lock_acting, pack_key
 from bmslink.storage.journal import Journal, JournalError, actor_name
 
 __all__ = ["REST", "Drill", "DrillReport", "DrillRow", "approved_host_power"]
@@ -138,10 +138,12 @@ class Drill:
         kept = kept_ledger(self.key)
         if kept.trouble:
             raise GateError(f"Nothing was sent. {kept.trouble}")
-        if kept.ledger is not None:
-            _require_free(kept.ledger)
-        await self._at_rest()
+        if await asyncio.to_thread(acted_on_elsewhere, board, identity):
+            raise _busy(self.key)
         states = await shown_states(board)
+        if kept.ledger is not None:
+            _require_free(kept.ledger, states)
+        await self._at_rest()
         self._require_no_orphan(identity, states)
         ledger = kept.ledger or Ledger.new(self.key, 0.0)
         found = await prepare(board, waive=self._waive, remembered=ledger.remembered)
@@ -161,7 +163,7 @@ class Drill:
     ) -> str:
         """Why a switch is not tried, in a sentence; empty: it is."""
         if name in unable:
-            return f"{name} cannot be switched here. {unable[name]}"
+            return unable[name]
         if name == "discharge" and (why := self._feeds_host()):
             return why
         if states.get(name) is False:
@@ -330,14 +332,15 @@ def _beside(
     return msgspec.structs.replace(row, result="failed", why=f"{row.why} {why}".strip())
 
 
-def _require_free(ledger: Ledger) -> None:
-    """`GateError` where something holds a switch off, or may be about to give it back."""
+def _require_free(ledger: Ledger, states: Mapping[str, bool | None]) -> None:
+    """`GateError` where something holds a switch off. Nothing acts now, so what the ledger says of
+    a switch that is on is over: a person or an app gave it back."""
     if ledger.stop is not None:
         raise GateError(f"Nothing was sent: {ledger.stop.who} stopped everything, and that holds.")
     for name in Switch:
         record = ledger.record(str(name))
         held = ", ".join(record.holders) or record.person
-        if held or record.own:
+        if (held or record.own) and states.get(str(name)) is not True:
             raise GateError(
                 f"Nothing was sent: {name} is held off by {held or 'bmslink'}, by the ledger. "
                 "`bmslink control status --orphans TARGET` says since when and why."
@@ -369,10 +372,14 @@ def _alone(key: str) -> Iterator[None]:
     """Nothing else acts on the pack meanwhile."""
     lock = lock_acting(key)
     if lock is None:
-        raise GateError(
-            f"Nothing was sent: another program on this machine acts on {key}. End it first."
-        )
+        raise _busy(key)
     try:
         yield
     finally:
         os.close(lock)
+
+
+def _busy(key: str) -> GateError:
+    return GateError(
+        f"Nothing was sent: another program on this machine acts on {key}. End it first."
+    )

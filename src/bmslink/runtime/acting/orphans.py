@@ -82,8 +82,7 @@ class Orphans(NamedTuple):
 
 def switch_on_command(board: Board, switch: str) -> str:
     """What a person types to switch it on."""
-    target = board.target.name or str(board.target)
-    return f"bmslink switch {shlex.quote(target)} {switch} on"
+    return f"bmslink switch {shlex.quote(board.target.word)} {switch} on"
 
 
 async def orphans(device: Board, journal: Journal | None = None) -> Orphans:

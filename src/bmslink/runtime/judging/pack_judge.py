@@ -29,7 +29,7 @@ from bmslink.runtime.judging.pack_memory import (
     PackDisk,
     PackMemory,
 )
-from bmslink.runtime.judging.pack_policies import PackPolicies, PolicyListener
+from bmslink.runtime.judging.pack_policies import PackPolicies, PolicyListener, goes_on
 from bmslink.runtime.pack_turns import PackTurns
 from bmslink.runtime.service_file import PackPlan
 
@@ -124,6 +124,7 @@ class PackJudge:
         now, known = asyncio.get_running_loop().time(), policies.engine.save()
         self.policies = self._make(side.policies, (Mode.ENFORCE,))
         self.policies.restart(known, now)
+        self._beside = None
         if side.standing is not None and side.standing.shadow:
             self._beside = self._make(file.policies, ALL, _Beside(self._tell))
             self._beside.restart(known, now)
@@ -231,7 +232,7 @@ class PackJudge:
     def _written(self, error: str) -> None:
         """The end of a record for the journal; what goes wrong is said once, until it goes well."""
         if error and not self._unwritten:
-            self.troubled(f"{error} What runs goes on.")
+            self.troubled(f"{error} {goes_on(shadow=not self.enforcing)}")
         self._unwritten = bool(error)
 
 

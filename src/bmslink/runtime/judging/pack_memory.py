@@ -26,9 +26,9 @@ from bmslink.storage.state import DamagedState, StateFolder
 __all__ = [
     "SAVED_AT_ONCE",
     "SAVED_EVERY",
+    "MemoryPlace",
     "PackDisk",
     "PackMemory",
-    "Place",
     "Seat",
     "cut_off_text",
     "default_folder",
@@ -97,7 +97,7 @@ class Seat(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class MemoryPlace:
     """One without a section in the service file."""
 
     name: str

@@ -17,12 +17,19 @@ from bmslink.control.decide.policy import Action, Mode, PolicySet
 from bmslink.model import Reading
 from bmslink.storage.journal import JournalError
 
-__all__ = ["LATCHED", "PackPolicies", "PolicyListener", "in_words", "trips_in"]
+__all__ = ["LATCHED", "PackPolicies", "PolicyListener", "goes_on", "in_words", "trips_in"]
 
 LATCHED = (
     "What is latched stays until a person has looked; in shadow, a new `control run` begins "
     "without it."
 )
+
+
+def goes_on(*, shadow: bool) -> str:
+    """The end of a sentence about a journal that cannot be written."""
+    if shadow:
+        return "In shadow nothing is sent anyway; this goes on."
+    return "What acts goes on acting."
 
 
 class PolicyListener(Protocol):
@@ -56,6 +63,7 @@ class PackPolicies:
         """`interval` is the time between readings, s; `sink`: something carries limits out;
         `acting`: the modes that have a say, all of them in shadow."""
         self.policies = policies
+        self._shadow = Mode.SHADOW in acting
         self._make: Callable[[], Engine] = lambda: make_engine(
             policies, settings, poll=interval, sink=sink, acting=acting
         )
@@ -111,7 +119,7 @@ class PackPolicies:
             self._audit(decision, self.engine.sample)
         except JournalError as error:
             if not self._unwritten:
-                self._listener.troubled(f"{error} What runs goes on.")
+                self._listener.troubled(f"{error} {goes_on(shadow=self._shadow)}")
             self._unwritten = True
         else:
             self._unwritten = False
