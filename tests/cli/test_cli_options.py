@@ -24,7 +24,7 @@ TARGET = f"jbd+ble://{ADDRESS}?gap=0"
 CONNECTION = ["--protocol", "--address", "--baudrate", "--timeout", "--pin-file"]
 OFFLINE = {
     "decode", "simulate", "replay", "config journal",
-    "control backtest", "control status", "packs list", "packs add", "packs remove", "packs path",
+    "control backtest", "packs list", "packs add", "packs remove", "packs path",
 }  # fmt: skip
 OWN = {
     "scan",  # it looks for packs: its --timeout and --protocol say how

@@ -8,12 +8,14 @@ import os
 from pathlib import Path
 
 import pytest
+from asgi_support import ask
 
 from acting_support import EnforcedBench, approve, enforced, policy_text
 from bmslink.errors import BmsError, GateError, UsageError
 from bmslink.model import Switch
 from bmslink.runtime.acting.mailbox import ask_run, read_mail
 from bmslink.runtime.acting.people import ActingWish
+from bmslink.runtime.api.app import make_app
 from bmslink.runtime.jobs import PackJobs
 from bmslink.service_forms import SwitchRequest
 from bmslink.testing import SimulatedPack
@@ -195,3 +197,20 @@ async def test_what_a_person_switched_off_is_not_given_back() -> None:
         assert await bench.stays(lambda: not bench.on("charge"), 300)
         await jobs.switch(lambda *_: None, SwitchRequest(switch="charge", on=True))
         assert await bench.stays(lambda: bench.on("charge"), 60)
+
+
+async def test_people_ask_by_api() -> None:
+    """A stop, and what is refused; the status of the pack says it."""
+    async with enforced("jbd") as bench:
+        app = make_app(bench.service)
+        road = "/api/v1/packs/pack/acting"
+        assert (await ask(app, "POST", road, {"do": "reset"})).status == 409
+        assert (await ask(app, "POST", road, {"do": "explode"})).status == 400
+        stop = await ask(app, "POST", road, {"do": "stop", "why": "smoke"})
+        assert stop.status == 200, stop.body
+        await bench.until(lambda: not bench.on("charge") and not bench.on("discharge"), 3)
+        shown = (await ask(app, "GET", "/api/v1/packs/pack")).values["acting"]
+        assert shown["stopped"]["why"] == "smoke"
+        assert shown["switches"]["charge"]["holders"] == ["emergency_stop"]
+        assert (await ask(app, "POST", road, {"do": "reset"})).status == 200
+        await bench.until(lambda: bench.on("charge") and bench.on("discharge"), 180)

@@ -144,7 +144,9 @@ def _switch(name: str, switch: Mapping[str, Any]) -> Iterator[str]:
     if command is not None:
         state = {True: "read back", False: "WITHOUT EFFECT", None: "not read back yet"}
         on = "on" if command["on"] else "off"
-        words.append(f"{on} sent {duration(command['ago'])} ago, {state[command['read_back']]}")
+        ago = command["ago"]
+        when = "before the last start" if ago is None else f"{duration(ago)} ago"
+        words.append(f"{on} sent {when}, {state[command['read_back']]}")
     yield f"    {clean('; '.join(words))}"
     if switch["given_back"]:
         yield f"      not given back yet: {clean(switch['given_back'])}"

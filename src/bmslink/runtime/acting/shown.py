@@ -45,7 +45,7 @@ def switch_status(
     if order is not None:
         shown["command"] = {
             "on": order.on,
-            "ago": round(now - order.last, 1),
+            "ago": round(now - order.last, 1) if order.last >= ledger.run.started else None,
             "actor": order.actor,
             "tries": order.tries,
             "read_back": order.read_back,
