@@ -93,11 +93,16 @@ async def ask_run(target: str, wish: ActingWish, who: str) -> list[str]:
     )
 
 
-async def read_mail(target: str, do: Callable[[ActingWish, str], Awaitable[list[str]]]) -> None:
-    """Do what people ask of this pack, until cancelled. No other work waits for the disk here."""
+async def read_mail(
+    target: str,
+    do: Callable[[ActingWish, str], Awaitable[list[str]]],
+    ready: Callable[[], bool] = lambda: True,
+) -> None:
+    """Do what people ask of this pack, until cancelled. No other work waits for the disk here.
+    While it is not `ready`, nothing is taken: another program may have the pack."""
     folder = _folder(target)
     while True:
-        for file, letter in await asyncio.to_thread(_letters, folder):
+        for file, letter in await asyncio.to_thread(_letters, folder) if ready() else ():
             reply = _Reply(error="bmslink made a mistake: look at the pack.")
             with contained(lambda error: _log.debug("The mistake:", exc_info=error)):
                 reply = await _reply(letter, do)
