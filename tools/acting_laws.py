@@ -243,9 +243,12 @@ def _people(world: World, requests: Sequence[Request]) -> dict[str, set[str]]:
 
 
 def _prepare(world: World, side: Side) -> None:
-    """Since when an off is wanted."""
-    wanted = (_wanted(world, side) and not world.stale and world.heard) or side.person or world.stop
-    if not wanted:
+    """Since when an off is wanted. A gap in the data makes no new off of an old one."""
+    by_person = side.person or world.stop
+    if not by_person and world.heard and world.stale and _wanted(world, side):
+        side.waiting, side.asked = None, None
+        return
+    if not by_person and not (_wanted(world, side) and world.heard):
         side.hold, side.waiting, side.asked = False, None, None
         side.tries = 0
         return

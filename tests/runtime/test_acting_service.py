@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import errno
 import os
 from pathlib import Path
 
 import pytest
 from asgi_support import ask
+from msgspec.structs import replace
 
+import bmslink
 from acting_support import EnforcedBench, approve, enforced, policy_text
-from bmslink.errors import GateError
+from bmslink.control.act.consent import ConsentError
+from bmslink.control.act.ledger import Stop, SwitchRecord
+from bmslink.control.act.store import LedgerStore
+from bmslink.errors import BmsError, GateError, UsageError
 from bmslink.model import Switch
+from bmslink.runtime.acting.mailbox import ask_run, read_mail
 from bmslink.runtime.acting.people import ActingWish
+from bmslink.runtime.acting.start import _load, approve_policies, pack_key, standing_of
 from bmslink.runtime.api.app import make_app
 from bmslink.runtime.jobs import PackJobs
 from bmslink.service_forms import SwitchRequest
@@ -88,9 +96,57 @@ async def test_a_mistake_withdraws_one_pack_and_heals(monkeypatch: pytest.Monkey
         with monkeypatch.context() as patched:
             patched.setattr("bmslink.runtime.acting.pack_actor.detect", None)
             await asyncio.sleep(5)
+            assert len(bench.said("withdrawn")) == 1
+            bench.pack.set_cell_voltage(2, 3.58)
+            await bench.until(lambda: not bench.on("charge"), 10)
+        bench.pack.set_cell_voltage(2, None)
+        await bench.until(lambda: bench.on("charge"), 180)
         assert len(bench.said("withdrawn")) == 1
+
+
+async def test_what_let_an_on_be_wanted_still_holds_when_it_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While it waits for the disk the BMS's own protection closes the path."""
+    async with enforced("jbd") as bench:
         bench.pack.set_cell_voltage(2, 3.58)
         await bench.until(lambda: not bench.on("charge"), 10)
+        asked = []
+
+        async def slow(*_: object) -> bool:
+            asked.append(bench.on("charge"))
+            bench.pack.set_condition("charge_undertemperature", "protection")
+            await asyncio.sleep(3)
+            return True
+
+        monkeypatch.setattr("bmslink.control.act.store.LedgerStore.saved", slow)
+        commands = bench.pack.counters["commands"]
+        bench.pack.set_cell_voltage(2, None)
+        await bench.until(lambda: asked, 180)
+        assert await bench.stays(lambda: not bench.on("charge"), 20)
+        assert bench.pack.counters["commands"] == commands
+
+
+async def test_a_name_that_is_no_switch_is_refused_and_ends_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'charg' is no switch"):
+        ActingWish(do="resume", switch="charg").request("anna")
+
+    async def mistaken(wish: ActingWish, who: str) -> list[str]:
+        if wish.do == "resume":
+            raise AttributeError(wish.switch)
+        return ["All off."]
+
+    async def stolen(wish: ActingWish, who: str) -> list[str]:
+        raise AssertionError("it has no pack, so it takes no letter")
+
+    elsewhere = asyncio.create_task(read_mail("jbd", stolen, lambda: False))
+    reading = asyncio.create_task(read_mail("jbd", mistaken))
+    with pytest.raises(BmsError, match="made a mistake"):
+        await ask_run("jbd", ActingWish(do="resume"), "anna")
+    assert await ask_run("jbd", ActingWish(do="stop"), "anna") == ["All off."]
+    assert not elsewhere.done()
+    elsewhere.cancel()
+    reading.cancel()
 
 
 async def test_a_changed_file_watches_beside_the_approved_one() -> None:
@@ -171,3 +227,27 @@ async def test_people_ask_by_api() -> None:
         assert shown["switches"]["charge"]["holders"] == ["emergency_stop"]
         assert (await ask(app, "POST", road, {"do": "reset"})).status == 200
         await bench.until(lambda: bench.on("charge") and bench.on("discharge"), 180)
+
+
+async def test_another_board_at_the_same_place_gets_nothing_back_and_acts_on_nothing() -> None:
+    """JBD boards have no serial number: only the place says which is meant."""
+    text = policy_text("jbd")
+    pack = SimulatedPack("jbd", cells=4)
+    async with bmslink.connect(pack.target) as one:
+        four = await one.identify()
+    five = dataclasses.replace(four, cell_count=5)
+    key = pack_key(one.board, four)
+    approve_policies(one.board, four, text, "lfp.toml", "anna")
+    assert standing_of(one.board, four, text).enforced == text
+    with pytest.raises(ConsentError, match="5 cells, not 4"):
+        standing_of(one.board, five, text)
+    store = LedgerStore(key)
+    ours = SwitchRecord(own=True, confirmed=True, prior=True, seen=False)
+    ledger = replace(_load(store, four, 0.0).ledger, charge=ours, stop=Stop("anna"))
+    assert store.save(ledger, 0.0).result(5)
+    assert _load(store, four, 0.0).ledger.charge.own
+    other = _load(store, five, 0.0)
+    assert not other.ledger.charge.own
+    assert other.ledger.stop == Stop("anna")
+    assert "5 cells, not 4" in other.trouble
+    store.close()

@@ -107,6 +107,7 @@ def _carry(
 
     session = o.session_of(ctx)
     wish = ActingWish.of(values)
+    wish.request("")  # what cannot be asked is refused before anybody is asked
     done = run(_do(session, target, connection, wish, untested=untested))
     if session.json:
         session.record({"done": done})
@@ -122,7 +123,7 @@ async def _do(
     *,
     untested: bool,
 ) -> list[str]:
-    from bmslink.errors import GateError, LinkTimeout
+    from bmslink.errors import GateError, LinkTimeout, PortBusy
     from bmslink.runtime.acting.direct import do_directly
     from bmslink.runtime.acting.mailbox import ask_run, run_of
     from bmslink.storage.journal import actor_name
@@ -137,14 +138,17 @@ async def _do(
             return await ask_run(str(endpoint), wish, who)
         except LinkTimeout as error:
             session.say(str(error))
-    async with device:
-        try:
+    try:
+        async with device:
             found = await do_directly(device, wish, who, waive={"untested"} if untested else ())
-        except GateError:
-            if wish.do != "stop":
-                raise
-            # whatever acts on it, even if it has left no status, is asked before this gives up
+    except (GateError, PortBusy) as error:
+        if wish.do != "stop":
+            raise
+        # whatever acts on it, even if it has left no status, is asked before this gives up
+        try:
             return await ask_run(str(endpoint), wish, who)
+        except LinkTimeout:
+            raise error from None
     return found.done
 
 

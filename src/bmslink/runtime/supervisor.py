@@ -175,7 +175,7 @@ class PackSupervisor:
             self._keep(asyncio.get_running_loop().time(), at_once=True)
             return done
 
-        mail = asyncio.create_task(read_mail(str(device.target), do))
+        mail = asyncio.create_task(read_mail(str(device.target), do, lambda: self._heard))
         try:
             await follow(device, self, interval=interval, count=count, between=begin)
         finally:

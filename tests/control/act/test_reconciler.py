@@ -210,6 +210,21 @@ def test_an_unverified_off_is_repeated_then_once_a_minute() -> None:
     assert bench.ledger.charge.written == 8
 
 
+def test_a_gap_in_the_data_makes_no_new_off_of_one_that_is_not_read_back() -> None:
+    """A slow line is stale at each second poll, and a protection of the BMS hides the switch."""
+    bench = Bench()
+    bench.wait(decided(), 60)
+    bench.obeys = False
+    bench.on["charge"] = None
+    times = []
+    for _ in range(60):
+        bench(decided(URGENT, stale=True), seconds=3.0, heard=False)
+        if bench(decided(URGENT), seconds=1.0):
+            times.append(bench.now)
+    assert [b - a for a, b in pairwise(times)] == [4.0] * 5 + [60.0] * 3
+    assert bench.ledger.writes_today(bench.now) == 1
+
+
 @pytest.mark.parametrize("demand", [Demand.NO_ENABLE, Demand.ZERO])
 def test_a_mirror_and_a_curve_send_nothing(demand: Demand) -> None:
     bench = Bench()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -42,8 +43,9 @@ class Actuator(Protocol):
         """Switch off: one try, which ends at `deadline` (monotonic seconds). Does not raise
         `BmsError`."""
 
-    async def on(self, deadline: float) -> Sent:
-        """The same for on."""
+    async def on(self, deadline: float, against: Callable[[], str] = lambda: "") -> Sent:
+        """The same for on. `against` is asked in the moment before it leaves: why it is no longer
+        wanted, in a sentence; empty: it is."""
 
     async def state(self) -> bool | None:
         """How the board shows the switch now; `None`: it does not say."""

@@ -124,9 +124,10 @@ class BoardActuator:
         does. Does not raise `BmsError`."""
         return await self._try(self._off, deadline)
 
-    async def on(self, deadline: float) -> Sent:
-        """The same for on, to the board that was there when this was prepared and to no other."""
-        return await self._try(self._on, deadline)
+    async def on(self, deadline: float, against: Callable[[], str] = lambda: "") -> Sent:
+        """The same for on, to the board that was there when this was prepared and to no other.
+        `against` is asked in the moment before it leaves."""
+        return await self._try(lambda run: self._on(run, against), deadline)
 
     async def state(self) -> bool | None:
         """How the board shows the switch now; `None`: it does not say, or nothing can be read."""
@@ -167,7 +168,7 @@ class BoardActuator:
         step = run.watched(await frames.off(self._remembered, _FRESH))
         return await send_once(self._device, step, advising=False)
 
-    async def _on(self, run: _Try) -> bool:
+    async def _on(self, run: _Try, against: Callable[[], str]) -> bool:
         identity = self._device.known if self._device.certain else None
         other = "unknown" if identity is None else same_board(self._known, pack_of(identity))
         if other:
@@ -176,19 +177,30 @@ class BoardActuator:
             raise Refused(f"Who answers now is another board: {other}.")
         frames = await self._current()
         if frames.bit:
-            return await self._set_bit(frames, run, on=True)
+            return await self._set_bit(frames, run, on=True, against=against)
 
         async def make() -> WriteCommand[Any]:
-            return run.watched(await frames.on())
+            step = await frames.on()
+            _require_wanted(against)
+            return run.watched(step)
 
         return await self._device.order(make)
 
-    async def _set_bit(self, frames: SwitchFrames, run: _Try, *, on: bool) -> bool:
+    async def _set_bit(
+        self,
+        frames: SwitchFrames,
+        run: _Try,
+        *,
+        on: bool,
+        against: Callable[[], str] = lambda: "",
+    ) -> bool:
         setting = frames.setting
         if setting is None:
             return False
         async with self._device.writing(waits=False):
-            step = run.watched(frames.bit_step(await self._device.fetch(setting.slots), on=on))
+            image = await self._device.fetch(setting.slots)
+            _require_wanted(against)
+            step = run.watched(frames.bit_step(image, on=on))
             return await self._device.driver.perform(replace(step, once=True))
 
     async def _current(self) -> SwitchFrames:
@@ -197,3 +209,9 @@ class BoardActuator:
             self._frames = await SwitchFrames.find(self._device, self._switch, self._waive)
             self._opening = self._device.openings
         return self._frames
+
+
+def _require_wanted(against: Callable[[], str]) -> None:
+    """`Refused` where an on is no longer wanted: it may have waited long for its turn."""
+    if why := against():
+        raise Refused(why)

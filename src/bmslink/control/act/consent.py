@@ -10,7 +10,7 @@ import hashlib
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -48,6 +48,9 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     time: str
     """UTC, for people."""
+    board: dict[str, Any] = {}
+    """Who answered then, as in the journal: without a serial number only the place says which pack
+    is meant, and another one may come there."""
 
 
 class Acts(StrEnum):
@@ -98,10 +101,20 @@ def _states(folder: Path | None) -> StateFolder:
     return StateFolder(folder or state_path() / "approvals")
 
 
-def approve(pack: str, text: str, *, path: str, by: str, folder: Path | None = None) -> Approval:
+def approve(
+    pack: str,
+    text: str,
+    *,
+    path: str,
+    by: str,
+    board: dict[str, Any] | None = None,
+    folder: Path | None = None,
+) -> Approval:
     """Write down that a person approved a file for a pack. Raises `ConsentError`."""
     now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    approval = Approval(pack=pack, digest=digest_of(text), text=text, path=path, by=by, time=now)
+    approval = Approval(
+        pack=pack, digest=digest_of(text), text=text, path=path, by=by, time=now, board=board or {}
+    )
     try:
         _states(folder).save(pack, msgspec.to_builtins(approval), None)
     except UnwritableState as error:

@@ -225,7 +225,8 @@ class _Cycle:
     def _hold(self, name: str, record: SwitchRecord, wish: SwitchWish) -> None:
         blind = self.decision.stale or not self.ledger.run.heard
         if blind and not wish.by_person:
-            self._put(name, _change(record, holders=wish.holders, held=None, waiting=None))
+            # it is wanted as before: a gap in the data makes no new command of an old one
+            self._put(name, _change(record, holders=wish.holders, waiting=None))
             return
         asserted = tuple(e for e in record.asserted if e in wish.emergencies)
         order = record.order

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -15,10 +16,13 @@ import msgspec
 
 from bmslink.control.status import StateError, runs, state_path
 from bmslink.errors import BmsError, GateError, LinkTimeout
+from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.storage.atomic import read_bounded, replace_file
 
 __all__ = ["ask_run", "read_mail", "run_of"]
+
+_log = logging.getLogger(__name__)
 
 _LARGEST = 1 << 14
 _LOOK = 0.25
@@ -89,17 +93,28 @@ async def ask_run(target: str, wish: ActingWish, who: str) -> list[str]:
     )
 
 
-async def read_mail(target: str, do: Callable[[ActingWish, str], Awaitable[list[str]]]) -> None:
-    """Do what people ask of this pack, until cancelled. No other work waits for the disk here."""
+async def read_mail(
+    target: str,
+    do: Callable[[ActingWish, str], Awaitable[list[str]]],
+    ready: Callable[[], bool] = lambda: True,
+) -> None:
+    """Do what people ask of this pack, until cancelled. No other work waits for the disk here.
+    While it is not `ready`, nothing is taken: another program may have the pack."""
     folder = _folder(target)
     while True:
-        for file, letter in await asyncio.to_thread(_letters, folder):
-            try:
-                reply = _Reply(done=await do(letter.wish, letter.who))
-            except BmsError as error:
-                reply = _Reply(error=str(error), refused=isinstance(error, GateError))
+        for file, letter in await asyncio.to_thread(_letters, folder) if ready() else ():
+            reply = _Reply(error="bmslink made a mistake: look at the pack.")
+            with contained(lambda error: _log.debug("The mistake:", exc_info=error)):
+                reply = await _reply(letter, do)
             await asyncio.to_thread(_answer, file, reply)
         await asyncio.sleep(_LOOK)
+
+
+async def _reply(letter: _Letter, do: Callable[[ActingWish, str], Awaitable[list[str]]]) -> _Reply:
+    try:
+        return _Reply(done=await do(letter.wish, letter.who))
+    except BmsError as error:
+        return _Reply(error=str(error), refused=isinstance(error, GateError))
 
 
 def _letters(folder: Path) -> list[tuple[Path, _Letter]]:

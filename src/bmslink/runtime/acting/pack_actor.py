@@ -18,10 +18,17 @@ import msgspec
 
 from bmslink.board import Board
 from bmslink.control.act.actuator import ACTUATORS, Actuator, Sent
-from bmslink.control.act.detectors import CurrentWatch, detect, load_watch, release, save_watch
+from bmslink.control.act.detectors import (
+    CurrentWatch,
+    Detected,
+    detect,
+    load_watch,
+    release,
+    save_watch,
+)
 from bmslink.control.act.facts import SwitchFacts, facts_of, states_of
 from bmslink.control.act.ledger import Ledger
-from bmslink.control.act.mandate import Mandate
+from bmslink.control.act.mandate import Mandate, wish_for
 from bmslink.control.act.messages import Remark, Request, ResetStop, Resume, SwitchCommand
 from bmslink.control.act.numbers import ActingNumbers
 from bmslink.control.act.reconciler import reconcile
@@ -29,6 +36,7 @@ from bmslink.control.act.store import LedgerStore, Loaded
 from bmslink.control.audit import Budget
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.limits import Reason
+from bmslink.control.decide.policy import Demand
 from bmslink.errors import BmsError
 from bmslink.model import Reading
 from bmslink.runtime.acting.contained import contained
@@ -46,7 +54,7 @@ _SAVED_AT_LEAST = 60.0
 _ASK_EVERY = 10.0
 """s between two looks at a switch that readings do not show."""
 _ON_TAKES = 10.0
-"""How long an on may take, s: who answers is asked first where that is not certain."""
+"""How long an on may take, with all that it waits for, s: then what let it be wanted is old."""
 
 
 class TellActing(Protocol):
@@ -108,6 +116,7 @@ class PackActor:
         self._saved_at = now
         self._repeats = Budget()
         self._ill = False
+        self._mistaken = False
         if loaded.trouble:
             self._say(Remark(what="disk", text=loaded.trouble, alarm=True))
 
@@ -116,11 +125,13 @@ class PackActor:
     def hear(self, decision: Decision, reading: Reading | None, now: float) -> None:
         """A decision, and the reading it was made on; `None`: time passed without one."""
         with contained(self.withdraw):
+            self._mistaken = False
             self._decision = decision
             facts = None if reading is None else self._look(reading, decision)
             self._cycle(decision, facts, now)
-            self._sinks.publish(decision.limits, now, lasts=max(10.0, 2.5 * self._interval))
-            self.failed = ""
+            if not self._mistaken:
+                self._sinks.publish(decision.limits, now, lasts=max(10.0, 2.5 * self._interval))
+                self.failed = ""
 
     def ask(self, request: Request, now: float) -> list[Remark]:
         """What a person wants, at once; gives what came of it (`refused`: nothing)."""
@@ -187,9 +198,12 @@ class PackActor:
         now: float,
         requests: tuple[Request, ...] = (),
     ) -> list[Remark]:
-        alive = self._sinks.alive(now)
-        off = {n: r.own and r.confirmed for n in ACTUATORS for r in (self.ledger.record(n),)}
-        found = detect(self._watch, decision.limits, facts, alive, off, now)
+        alive: dict[str, bool] = {}
+        found = Detected(self._watch, self._detected, [])
+        with contained(self.withdraw):  # a mistake in here keeps no off from leaving
+            alive = self._sinks.alive(now)
+            off = {n: r.own and r.confirmed for n in ACTUATORS for r in (self.ledger.record(n),)}
+            found = detect(self._watch, decision.limits, facts, alive, off, now)
         before = self.ledger
         result = reconcile(
             before,
@@ -264,14 +278,32 @@ class PackActor:
         if await self._store.saved(self._to_keep(now), now):
             try:
                 async with self._turn():
-                    order = self.ledger.record(command.actuator).order
-                    if order is not None and order.id == command.id:  # nothing newer is wanted
-                        sent = await self._actuators[command.actuator].on(loop.time() + _ON_TAKES)
+                    if why := self._against(command):
+                        sent = Sent(sent=False, error=why)
                     else:
-                        sent = Sent(sent=False, error="Something else is wanted by now.")
+                        actuator = self._actuators[command.actuator]
+                        sent = await actuator.on(now + _ON_TAKES, lambda: self._against(command))
             except BmsError as error:
                 sent = Sent(sent=False, error=str(error))
         self._heard(command, sent)
+
+    def _against(self, command: SwitchCommand) -> str:
+        """Why an on that waited (for the disk, for its turn) is not sent any more, in a sentence;
+        empty: all that let it be wanted still holds."""
+        now, decision = asyncio.get_running_loop().time(), self._decision
+        order = self.ledger.record(command.actuator).order
+        if order is None or order.id != command.id:
+            return "Something else is wanted by now."
+        if now - order.at >= _ON_TAKES:
+            return "It waited too long."
+        if command.actor != "policy":
+            return ""
+        if decision is None or decision.stale or self._facts is None or not self._facts.good:
+            return "The data are not good any more."
+        if command.actuator in self._facts.protected:
+            return "The BMS's own protection closes that path by now."
+        wish = wish_for(command.actuator, decision, self.ledger, self.mandate, self._detected)
+        return "" if wish.demand == Demand.FREE else f"It is held by now: {wish.why}"
 
     def _heard(self, command: SwitchCommand, sent: Sent) -> None:
         self.ledger = self.ledger.heard_of(command.actuator, command.id, sent)
@@ -308,6 +340,7 @@ class PackActor:
     def withdraw(self, error: BaseException) -> None:
         """Something in here is wrong: no limit is said any more, and people hear of it."""
         self._sinks.end()
+        self._mistaken = True
         text = f"bmslink made a mistake ({type(error).__name__}: {error}): it withdraws this pack."
         if text == self.failed:
             return

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from bmslink.control.act.actuator import ACTUATORS
 from bmslink.control.act.messages import EmergencyStop, OverridePolicy, Request, ResetStop, Resume
 from bmslink.errors import UsageError
 
@@ -47,6 +48,10 @@ class ActingWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         if self.do == "reset":
             return ResetStop(who)
         if self.do == "resume":
+            if self.switch and self.switch not in ACTUATORS:
+                raise UsageError(
+                    f"resume: {self.switch[:40]!r} is no switch; choose {', '.join(ACTUATORS)}."
+                )
             return Resume(who, self.switch or None)
         if not self.policy:
             raise UsageError("override: which policy?")

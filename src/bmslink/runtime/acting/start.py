@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from bmslink.board import Board
-from bmslink.config.identity.fingerprint import fingerprint
+from bmslink.config.identity.fingerprint import fingerprint, fingerprint_of
+from bmslink.config.identity.known_as import pack_of
 from bmslink.control.act.actuators import prepare
 from bmslink.control.act.consent import (
     Approval,
@@ -23,7 +26,7 @@ from bmslink.control.act.consent import (
 )
 from bmslink.control.act.ledger import Ledger
 from bmslink.control.act.mandate import Mandate
-from bmslink.control.act.store import LedgerStore
+from bmslink.control.act.store import LedgerStore, Loaded
 from bmslink.control.decide.policy import Action, Mode, Policy, PolicySet, Severity
 from bmslink.control.files import parse_policies
 from bmslink.control.status import state_path
@@ -49,6 +52,8 @@ __all__ = [
     "stopped",
 ]
 
+_BOARD = "board"
+"""Where the ledger's file keeps who it is of."""
 _OPENS = (Severity.TRIP, Severity.EMERGENCY)
 
 
@@ -95,14 +100,47 @@ def require_host_power(policies: PolicySet, path: str) -> None:
 def standing_of(board: Board, identity: Identity, text: str) -> Standing:
     """What a policy file may do on the board that answered. Raises `ConsentError`."""
     key = pack_key(board, identity)
-    return may_enforce(approval_of(key), key, text)
+    return may_enforce(_approved(key, identity), key, text)
 
 
 def approve_policies(board: Board, identity: Identity, text: str, path: str, by: str) -> Approval:
     """A person approves a policy file for the board that answered. Raises `TargetError` for what is
     no policy file, `GateError` without host_power, `ConsentError`."""
     require_host_power(parse_policies(text, Path(path)), path)
-    return approve(pack_key(board, identity), text, path=path, by=by)
+    key, who = pack_key(board, identity), pack_of(identity)
+    return approve(key, text, path=path, by=by, board=who)
+
+
+def _approved(key: str, identity: Identity) -> Approval | None:
+    """What was approved for the board that answered. Raises `ConsentError`, also where that was
+    for another one at the same place."""
+    found = approval_of(key)
+    if found is not None and (other := _differs(found.board, identity)):
+        raise ConsentError(
+            f"What {found.by} approved for {key} is for another board, not for the one that "
+            f"answers now ({other}): its policies only watch. Approve them for this one."
+        )
+    return found
+
+
+def _differs(saved: object, identity: Identity) -> str:
+    """How who answers differs from who is on record, in words; empty: not as far as both tell."""
+    return fingerprint_of(saved).differs(fingerprint(identity)) if isinstance(saved, dict) else ""
+
+
+def _load(store: LedgerStore, identity: Identity, now: float) -> Loaded:
+    """The ledger of the board that answered. What is known of another one at the same place is no
+    ground to switch anything on here; a stop stays."""
+    loaded = store.load(now)
+    ledger, trouble = loaded
+    if other := _differs(ledger.aside.get(_BOARD), identity):
+        ledger = msgspec.structs.replace(Ledger.new(ledger.pack, now), stop=ledger.stop)
+        trouble = (
+            f"Another board is at its place now ({other}): what was switched off on the one before "
+            "is not given back on this one."
+        )
+    aside = {**ledger.aside, _BOARD: pack_of(identity)}
+    return Loaded(msgspec.structs.replace(ledger, aside=aside), trouble)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +184,7 @@ async def begin_acting(
     """
     key = pack_key(board, identity)
     try:
-        standing = may_enforce(await asyncio.to_thread(approval_of, key), key, text)
+        standing = may_enforce(await asyncio.to_thread(_approved, key, identity), key, text)
     except ConsentError as error:
         return may_enforce(None, key, text)._replace(text=str(error), alarm=True)
     policies = None
@@ -159,7 +197,7 @@ async def begin_acting(
         said = f"Another program on this machine acts on {key}: here its policies only watch."
         return standing._replace(enforced=None, shadow=True, text=said, alarm=True)
     store = LedgerStore(key)
-    loaded = await asyncio.to_thread(store.load, asyncio.get_running_loop().time())
+    loaded = await asyncio.to_thread(_load, store, identity, asyncio.get_running_loop().time())
     actors: list[PackActor] = []
 
     def remembered(switch: Switch) -> bool | None:
