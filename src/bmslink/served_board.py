@@ -371,11 +371,10 @@ class _Recording:
                     if size:
                         self.counted = pieces + 1, held + size
                     self._begun.set()
+        except BmsError as error:
+            self._error = error
         except OSError as error:
-            told = error if isinstance(error, TransportError) else None
-            self._error = told or TransportError(
-                f"The recording cannot be written: {error.strerror}."
-            )
+            self._error = TransportError(f"The recording cannot be written: {error.strerror}.")
         finally:
             self._begun.set()
 

@@ -24,7 +24,6 @@ __all__ = ["lend", "release"]
 
 _TIME = re.compile(r"(\d+(?:\.\d+)?) *(s|min|m|h|)")
 _SECONDS = {"s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_LONGEST = 86400.0
 _GOODBYE = 30.0
 """How long the comparing afterwards may take, s."""
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -32,9 +31,11 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 def _duration(text: str | float) -> float:
     """`90`, `90s`, `10m`, `1.5h`: in s; up to a day."""
+    from bmslink.runtime.lending import LONGEST
+
     found = _TIME.fullmatch(str(text).strip())
     value = float(found[1]) * _SECONDS[found[2]] if found else 0.0
-    if not 0 < value <= _LONGEST:
+    if not 0 < value <= LONGEST:
         raise typer.BadParameter(f"{text!r} is no time like 90s, 10m or 2h, up to a day.")
     return value
 
@@ -47,7 +48,10 @@ def lend(
     ctx: typer.Context,
     pack: Pack,
     duration: Annotated[
-        float, typer.Option("--for", parser=_duration, metavar="TIME", help="How long [10m].")
+        float,
+        typer.Option(
+            "--for", parser=_duration, metavar="TIME", help="How long.", show_default="10m"
+        ),
     ] = 600.0,
     end: End = False,
     *,
@@ -78,7 +82,10 @@ def release(
     ctx: typer.Context,
     pack: Pack,
     duration: Annotated[
-        float, typer.Option("--for", parser=_duration, metavar="TIME", help="How long [15m].")
+        float,
+        typer.Option(
+            "--for", parser=_duration, metavar="TIME", help="How long.", show_default="15m"
+        ),
     ] = 900.0,
     end: End = False,
 ) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from typing import Protocol
 
 from bmslink.board import Board
-from bmslink.errors import BmsError
+from bmslink.errors import BmsError, LinkClosed
 from bmslink.model import Reading
 from bmslink.polling import Trouble, readings
 
-__all__ = ["PackListener", "follow"]
+__all__ = ["PackListener", "follow", "in_time"]
 
 _LATE = 1.5  # times the interval
 
@@ -81,3 +81,15 @@ async def follow(
         finally:
             beat.cancel()
             await board.close()
+
+
+@asynccontextmanager
+async def in_time(seconds: float) -> AsyncIterator[None]:
+    """Inside, a reading is made; one that never ends is a link that is gone."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as late:
+        if isinstance(late, BmsError):
+            raise
+        raise LinkClosed(f"No reading was whole after {seconds:g} s.") from late

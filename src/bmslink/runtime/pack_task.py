@@ -18,7 +18,7 @@ from typing import Any
 from bmslink.board import Board
 from bmslink.config.outcome import Outcome
 from bmslink.control.decide.decision import Decision
-from bmslink.errors import BmsError, FrameError, LinkClosed, LinkTimeout, Refused
+from bmslink.errors import BmsError, FrameError, LinkTimeout, Refused
 from bmslink.link.turns import Preempted
 from bmslink.model import Identity, Reading, Switch
 from bmslink.places import Place, where
@@ -27,7 +27,7 @@ from bmslink.runtime.feed import Feed, PackEvent
 from bmslink.runtime.health import PackHealth, PackState, cause_of, link_counters
 from bmslink.runtime.judging.pack_judge import PackJudge
 from bmslink.runtime.judging.pack_memory import PackDisk, PackMemory, cut_off_text, who_answers
-from bmslink.runtime.pack_loop import follow
+from bmslink.runtime.pack_loop import follow, in_time
 from bmslink.runtime.pack_turns import Aside, PackTurns
 from bmslink.runtime.service_file import PackPlan
 from bmslink.runtime.slow_set import SlowSet, changed_settings
@@ -236,14 +236,10 @@ class ServedPack:
         await self._stand_back()
         while True:
             try:
-                async with self.turns.poll(), asyncio.timeout(_READING):
+                async with self.turns.poll(), in_time(_READING):
                     return await self._ask()
             except Preempted:
                 continue
-            except TimeoutError as late:
-                if isinstance(late, BmsError):
-                    raise
-                raise LinkClosed(f"No reading was whole after {_READING:g} s.") from late
 
     async def read(self) -> Reading:
         """A reading for somebody who asks, as if it were polled: it gives way like a poll, and is
@@ -253,7 +249,7 @@ class ServedPack:
         while True:
             self.turns.require_ours()
             try:
-                async with self.turns.poll(), asyncio.timeout(_READING):
+                async with self.turns.poll(), in_time(_READING):
                     if self.reading is not None and (self.heard or 0.0) > asked:
                         return self.reading  # the poll that was under way
                     reading = await self._ask()
