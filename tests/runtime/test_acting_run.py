@@ -14,6 +14,7 @@ from acting_support import approve, policy_text
 from bmslink.control.act.sinks import LimitMessage, in_force
 from bmslink.control.decide.decision import Decision
 from bmslink.control.files import parse_policies
+from bmslink.control.status import StateError
 from bmslink.errors import GateError
 from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.direct import do_directly
@@ -131,6 +132,28 @@ async def test_what_waits_for_a_person_does_so_after_a_restart_of_a_run() -> Non
     pack.set_cell_voltage(2, None)
     await run(300, None)
     assert not pack.truth().charge_switch, "cell_overvoltage_critical waits for a person"
+    writing.cancel()
+    queue.close()
+
+
+async def test_no_decision_waits_for_the_state_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that hangs or is full; once it is well again, the state is there."""
+    written: list[Path] = []
+
+    def full(path: Path, run: object) -> None:
+        raise StateError("full")
+
+    notes, queue = Notes(), DiskQueue()
+    monkeypatch.setattr("bmslink.runtime.supervisor.write", full)
+    board = StatusBoard(notes, "p.toml", ["jbd"], 1.0, shadow=False, queue=queue)
+    board.show(at_once=True)
+    board.show(at_once=True)
+    writing = asyncio.create_task(queue.run())
+    await queue.flush(5)
+    monkeypatch.setattr("bmslink.runtime.supervisor.write", lambda path, run: written.append(path))
+    board.show(at_once=True)
+    await queue.flush(5)
+    assert len(written) == 1
     writing.cancel()
     queue.close()
 

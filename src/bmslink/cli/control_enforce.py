@@ -49,7 +49,8 @@ class ActingRun:
         self._sink_command = sink_command
         self._waive = frozenset({"untested"} if untested else ())
         self._text = read_policy_text(Path(path))
-        self._queue = DiskQueue()
+        self.queue = DiskQueue()
+        """What goes to the disk: nothing that acts waits for it."""
         self._ill = False
 
     async def require_consent(self, devices: list[Board]) -> None:
@@ -100,7 +101,7 @@ class ActingRun:
         )
         from bmslink.storage.journal import Journal
 
-        disk = PackDisk(self._queue, default_folder(), Journal())
+        disk = PackDisk(self.queue, default_folder(), Journal())
         return PackMemory(MemoryPlace(name, target), disk, self._printer.on_trouble)
 
     def _sinks(self, target: str) -> LimitSinks:
@@ -117,7 +118,7 @@ class ActingRun:
         """Have a record written to the journal; nothing waits for it."""
         from bmslink.storage.journal import Journal
 
-        self._queue.put(partial(Journal().append, event, **data), ended=self._written)
+        self.queue.put(partial(Journal().append, event, **data), ended=self._written)
 
     def _written(self, error: str) -> None:
         if error and not self._ill:
@@ -129,10 +130,10 @@ class ActingRun:
         import asyncio
 
         await self.require_consent(devices)
-        writing = asyncio.create_task(self._queue.run())
+        writing = asyncio.create_task(self.queue.run())
         try:
             return await work()
         finally:
-            await self._queue.flush(_LAST_WORDS)
+            await self.queue.flush(_LAST_WORDS)
             writing.cancel()
-            self._queue.close()
+            self.queue.close()

@@ -80,7 +80,8 @@ def run(
     printer = Printer(session, [device.target for device in devices], shadow=shadow)
     if enforce:
         acts = ActingRun(session, printer, chosen, policies, sink_command, untested=untested)
-    board = StatusBoard(printer, policies, places, interval, shadow=shadow)
+    queue = acts.queue if enforce else None
+    board = StatusBoard(printer, policies, places, interval, shadow=shadow, queue=queue)
     for pack, device in zip(board.packs, devices, strict=True):
         pack.name = device.target.name or None
 

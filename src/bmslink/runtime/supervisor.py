@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext, suppress
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from bmslink.board import Board
@@ -24,6 +25,7 @@ from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.acting.mailbox import read_mail
 from bmslink.runtime.acting.people import ActingWish
+from bmslink.runtime.judging.disk import DiskQueue
 from bmslink.runtime.judging.pack_memory import SAVED_AT_ONCE, SAVED_EVERY, PackMemory
 from bmslink.runtime.judging.pack_policies import PackPolicies, in_words, trips_in
 from bmslink.runtime.pack_loop import follow
@@ -64,7 +66,10 @@ class StatusBoard:
         interval: float,
         *,
         shadow: bool = True,
+        queue: DiskQueue | None = None,
     ) -> None:
+        """`queue`: writes it, so that nothing waits for the disk; `None`: it is written at once."""
+        self._queue = queue
         self.packs = [PackStatus(target=target) for target in targets]
         self._observer = observer
         self._path = place(targets)
@@ -84,15 +89,24 @@ class StatusBoard:
     def show(self, *, at_once: bool) -> None:
         """Leave the state, now or if it is time."""
         now = time.monotonic()
-        if self._failed or not (at_once or now - self._written >= _AT_LEAST_EVERY):
+        if (self._failed and self._queue is None) or not (
+            at_once or now - self._written >= _AT_LEAST_EVERY
+        ):
             return
         self._written = now
         self._run.written = time.time()
+        if self._queue is not None:
+            self._queue.put(partial(write, self._path, self._run), key="status", ended=self._ended)
+            return
         try:
             write(self._path, self._run)
         except StateError as error:
-            self._failed = True
-            self._observer.on_trouble(str(error))
+            self._ended(str(error))
+
+    def _ended(self, error: str) -> None:
+        if error and not self._failed:
+            self._observer.on_trouble(error)
+        self._failed = bool(error)
 
     def remove(self) -> None:
         """The program ends: nothing is in force any more."""
