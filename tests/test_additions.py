@@ -197,9 +197,9 @@ def test_a_policy_with_a_threshold_of_its_own(tmp_path: Path) -> None:
     )
     copy.add_line(
         f"{CODE}control/decide/catalogue.py",
-        "release=70.0, on_delay=10.0),",
-        '        _trip("lazy_cells", "the cells are not empty", "max_cell", acts=_CHARGE,\n'
-        '              trip="lazy_limit", release=3.1),',
+        'slow: Fields = {"on_delay": 10.0}',
+        '    yield from record("lazy_cells", "max_cell", _CHARGE, trip("the cells are not empty",\n'
+        '                      name="lazy_cells", trip="lazy_limit", release=3.1))',
     )
     policies, log = str(tmp_path / "p.toml"), tmp_path / "log.jsonl"
     copy.bmslink("control", "presets", "--cells", "4", "-o", policies)

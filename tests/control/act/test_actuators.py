@@ -160,6 +160,7 @@ async def test_off_and_on_take_effect_and_leave_the_others(target: str, name: st
                 await asyncio.sleep(7.0)
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize("target", [t for t, names in ABLE.items() if "discharge" in names])
 async def test_two_at_once(target: str) -> None:
     """A policy and a person, say: neither frame takes back what the other did."""
@@ -282,6 +283,7 @@ async def test_late_answers_are_waited_out_by_questions_and_not_by_off() -> None
         assert 0.0 <= second - (last + 2 * timing.timeout) <= 0.03 + timing.gap
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize("target", [JBD, "jk-nw+sim://?load=idle", "jk02+sim://?load=idle"])
 async def test_off_is_no_part_of_a_poll_that_is_given_up(target: str) -> None:
     """The program that polls sends it, and somebody else needs the board."""
@@ -397,6 +399,7 @@ async def locks_sent(wire: Wire, actuator: BoardActuator) -> tuple[list[int], An
     return [v for _, data in wire.sent[before:] if (v := lock(data)) is not None], sent
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize("locked", [False, True])
 async def test_jbd_keeps_the_other_lock_while_a_protection_is_active(locked: bool) -> None:
     """One FET is locked, and a protection has opened the other or the same one."""
@@ -412,6 +415,7 @@ async def test_jbd_keeps_the_other_lock_while_a_protection_is_active(locked: boo
         assert pack.switches[Switch.DISCHARGE] is not locked
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize("remembered", [None, True, False])
 async def test_jbd_by_our_last_confirmed_lock_or_both(remembered: bool | None) -> None:
     """Met with both FETs open, a lock and a protection: the board does not show which is locked."""
@@ -428,6 +432,7 @@ async def test_jbd_by_our_last_confirmed_lock_or_both(remembered: bool | None) -
         assert sent.others == {"discharge": bool(remembered)}
 
 
+@pytest.mark.counted
 async def test_jbd_two_offs_in_a_row_lock_both_however_late_the_first_takes_effect() -> None:
     async with ready(JBD) as (device, prepared, wire):
         await device.read()
@@ -441,6 +446,7 @@ async def test_jbd_two_offs_in_a_row_lock_both_however_late_the_first_takes_effe
         assert (await locks_sent(wire, prepared.actuators["discharge"]))[0] == [2]
 
 
+@pytest.mark.counted
 async def test_jbd_asks_no_question_where_the_reading_said_it() -> None:
     async with ready(JBD) as (device, prepared, wire):
         await device.read()
