@@ -149,6 +149,22 @@ async def test_what_changed_meanwhile_is_told() -> None:
         assert kept[1]["drift"] == [drift]
 
 
+async def test_settings_that_cannot_be_read_are_not_called_unchanged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def none(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr("bmslink.runtime.lending.settings_where_any", none)
+    async with lent() as (pack, guest, task):
+        with pack._feed.subscribe(kinds=["event"]) as news:
+            await guest.client.ask("POST", f"{guest.path}/lend", {"end": True})
+            await task
+            assert guest.ended == {"reason": "given back", "drift": None}
+            told = [item.data async for item in _first(news, 1)]
+        assert "whether they changed is not known" in told[0].text
+
+
 async def _first(news: Any, count: int) -> AsyncIterator[Any]:
     for _ in range(count):
         yield await news.get()

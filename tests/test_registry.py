@@ -15,7 +15,15 @@ import pytest
 
 import bmslink
 from bmslink import registry
-from bmslink.errors import BmsError, LinkClosed, LinkTimeout, PortBusy, PortDenied, TransportError
+from bmslink.errors import (
+    BmsError,
+    LinkClosed,
+    LinkTimeout,
+    PortBusy,
+    PortDenied,
+    RollbackError,
+    TransportError,
+)
 from bmslink.registry import Announcement, find, served_pack, services
 from bmslink.served_board import ServedBoard
 from bmslink.target import resolve
@@ -296,6 +304,31 @@ async def test_answers_that_make_no_sense_end_in_a_sentence(
         await board.open()
         with pytest.raises(error, match=says):
             await board.read()
+
+
+async def test_a_service_that_is_lost_in_a_change_leaves_nobody_sure_of_it(folder: Path) -> None:
+    """That is another end than a failed link: something may have been written."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        if "hello" in head:
+            writer.write(reply(json.dumps(greeting(bmslink.__version__)).encode()))
+            await writer.drain()
+        writer.close()
+
+    async with answering(folder, serve) as board:
+        device = bmslink.Device(board)
+        await device.open()
+        with pytest.raises(RollbackError, match="Whether charge is on is not known"):
+            await device.switch("charge", True)
+        with pytest.raises(RollbackError, match="config resume"):
+            await device.resume()
+        with pytest.raises(LinkClosed, match="nothing says that charge is off"):
+            await device.switch("charge", False)
+        with pytest.raises(LinkClosed, match="ended in the middle"):
+            await device.read()
+    with pytest.raises(LinkClosed, match="does not listen"):  # nothing went out
+        await device.switch("charge", True)
 
 
 def test_there_is_a_system_wide_folder() -> None:

@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, NoReturn
@@ -29,7 +29,7 @@ from bmslink.protocols import is_protocol
 from bmslink.protocols.base import Driver
 from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot, Slot
 from bmslink.registry import Served
-from bmslink.service_client import ServiceClient
+from bmslink.service_client import Lost, ServiceClient
 from bmslink.storage.journal import Transaction
 
 if TYPE_CHECKING:
@@ -192,28 +192,30 @@ class ServedBoard(Board):
                 f"is {mine}: restart the service. `bmslink switch` turns off all the same."
             )
 
-    async def call(self, road: str, request: Any, *, first: float = 15.0) -> Any:
+    async def call(
+        self, road: str, request: Any, *, first: float = 15.0, lost: Lost | None = None
+    ) -> Any:
         """What the service answers to a request, with its progress on the way.
 
-        Raises the errors that it raised, as if they were raised here.
+        Raises the errors that it raised, as if they were raised here. `lost` makes the error where
+        the service itself fails; it gets that error, and whether the request had gone out.
         """
         if self._recording is not None:
             self._recording.check()
-        path = f"{self._path}/{road}"
-        async with aclosing(self._client.lines("POST", path, request, first=first)) as lines:
-            async for line in lines:
-                if isinstance(told := line.get("progress"), list) and len(told) == 3:
-                    doing, done, total = told
-                    if isinstance(done, int) and isinstance(total, int):
-                        self.progress(str(doing)[:20], done, total)
-                elif "error" in line:
-                    raise _error(line)
-                elif "done" in line:
-                    return line["done"]
-        raise TransportError(
-            f"The service (process {self.served.service.pid}) ended its answer without a result: "
-            "it was stopped, or it failed. `bmslink service status` says more."
-        )
+        out: list[bool] = []
+        try:
+            end = await self._client.end_of(
+                f"{self._path}/{road}",
+                request,
+                first=first,
+                progress=self.progress,
+                sent=lambda: out.append(True),
+            )
+        except TransportError as error:
+            raise error if lost is None else lost(error, bool(out)) from error
+        if "error" in end:
+            raise _error(end)
+        return end["done"]
 
     async def _ask(self, what: str, **more: Any) -> Any:
         self.require_version()

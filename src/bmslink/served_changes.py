@@ -23,12 +23,14 @@ from bmslink.config import (
     Undo,
     Verification,
 )
-from bmslink.errors import GateError, LinkTimeout, UsageError
+from bmslink.errors import GateError, UsageError
 from bmslink.link.transport import Endpoint
 from bmslink.model import Adjustment, Command, Identity
 from bmslink.packs import NamedPack
 from bmslink.protocols.common.settings_map import SettingsMap
 from bmslink.registry import Served
+from bmslink.service_client import Lost
+from bmslink.service_errors import lost_change, lost_off
 from bmslink.service_forms import AdjustmentForm, PlanForm, fingerprint_of, in_form, of_form
 from bmslink.storage.journal import Journal
 
@@ -52,7 +54,9 @@ class AskedBoard(Protocol):
     def require_version(self) -> None:
         """`TransportError` where the service runs another version."""
 
-    async def call(self, road: str, request: Any, *, first: float = ...) -> Any:
+    async def call(
+        self, road: str, request: Any, *, first: float = ..., lost: Lost | None = ...
+    ) -> Any:
         """What the service answers to a request."""
 
 
@@ -85,6 +89,18 @@ class ServedChanges:
     async def _call(self, road: str, request: Mapping[str, Any]) -> Any:
         self._board.require_version()
         return await self._board.call(road, request)
+
+    async def _change(self, road: str, request: Mapping[str, Any], after: str = "") -> Outcome:
+        """How a change ended. `RollbackError` where the service was lost in the middle of it:
+        something may have been written, and `after` says how to find out."""
+        word = self._board.target.word
+        after = after or (
+            f"What of the change was written is not known: `bmslink config resume {word}` finishes "
+            "it or sets it back, if it was cut off."
+        )
+
+        self._board.require_version()
+        return of_form(Outcome, await self._board.call(road, request, lost=lost_change(after)))
 
     # ---------------------------------------------------------------------------------- settings
 
@@ -174,7 +190,7 @@ class ServedChanges:
 
     async def _apply(self, plan: Plan, request: Mapping[str, Any], command: str) -> Outcome:
         agreed = {"fingerprint": fingerprint_of(plan), "command": command}
-        return of_form(Outcome, await self._call("apply", {**request, **agreed}))
+        return await self._change("apply", {**request, **agreed})
 
     @checked()
     async def undo(
@@ -217,7 +233,7 @@ class ServedChanges:
             "waive": sorted(waive),
             "agreed_to": odd,
         }
-        return of_form(Outcome, await self._call("resume", request))
+        return await self._change("resume", request)
 
     # ------------------------------------------------------------------------------ what is known
 
@@ -267,19 +283,13 @@ class ServedChanges:
         """As `config.switch`. Off is the one wish that a service of any version takes."""
         _own_journal(journal)
         request = {"switch": str(command.switch), "on": command.on, "waive": sorted(waive)}
+        word = self._board.target.word
         if command.on:
-            return of_form(Outcome, await self._call("switch", request))
-        try:
-            return of_form(Outcome, await self._board.call("switch", request, first=_OFF_WITHIN))
-        except LinkTimeout as error:
-            if "did not answer within" not in str(error):
-                raise
-            pid = self._board.served.service.pid
-            raise LinkTimeout(
-                f"The service (process {pid}) does not answer, so nothing says that "
-                f"{command.switch} is off. End it (`kill -9 {pid}`) and give the command again: "
-                "then it goes to the pack at once."
-            ) from error
+            after = f"Whether {command.switch} is on is not known: `bmslink read {word}` tells."
+            return await self._change("switch", request, after)
+        lost = lost_off(str(command.switch), self._board.served.service.pid)
+        found = await self._board.call("switch", request, first=_OFF_WITHIN, lost=lost)
+        return of_form(Outcome, found)
 
     @checked()
     async def rehearse_switch(
@@ -323,7 +333,8 @@ class ServedChanges:
         wish, whole = plan.wish, plan.plan
         request = _adjustment(wish.clock, wish.soc, plan.now, whole.waive, whole.stated)
         agreed = {"fingerprint": fingerprint_of(plan)}
-        return of_form(Outcome, await self._call("adjust", {**request, **agreed}))
+        after = "Whether it was set is not known: look at the pack before it is set again."
+        return await self._change("adjust", {**request, **agreed}, after)
 
 
 def _form(shown: object) -> object:

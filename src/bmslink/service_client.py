@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bmslink.errors import LinkClosed, LinkTimeout, PortDenied, TransportError
+from bmslink.errors import BmsError, LinkClosed, LinkTimeout, PortDenied, TransportError
 from bmslink.registry import ServiceAddress
 
-__all__ = ["LINES", "AnswerHead", "ServiceClient"]
+__all__ = ["LINES", "AnswerHead", "Lost", "ServiceClient"]
 
+Lost = Callable[[TransportError, bool], BmsError]
+"""Makes the error of work whose service failed; the flag: whether the request had gone out."""
 LINES = "application/x-ndjson"
 """The kind of an answer that comes in lines."""
 CONNECT = 3.0
@@ -63,14 +65,48 @@ class ServiceClient:
                         raise self._garbage("an answer without an end")
             return answer.status, self.object_of(data)
 
+    async def end_of(
+        self,
+        path: str,
+        request: Any,
+        *,
+        first: float,
+        progress: Callable[[str, int, int], None],
+        sent: Callable[[], None] = lambda: None,
+    ) -> dict[str, Any]:
+        """How the work ended that a request asks for: the line with `done` or `error`.
+
+        `sent` is called when the request goes out: what fails after that may have been done.
+        """
+        lines = self.lines("POST", path, request, first=first, sent=sent)
+        async with aclosing(lines) as coming:
+            async for line in coming:
+                if isinstance(told := line.get("progress"), list) and len(told) == 3:
+                    doing, done, total = told
+                    if isinstance(done, int) and isinstance(total, int):
+                        progress(str(doing)[:20], done, total)
+                elif "error" in line or "done" in line:
+                    return line
+        raise TransportError(
+            f"The service (process {self.address.pid}) ended its answer without a result: it was "
+            "stopped, or it failed. `bmslink service status` says more."
+        )
+
     async def lines(
-        self, method: str, path: str, body: Any = None, *, first: float = SILENCE
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        first: float = SILENCE,
+        sent: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[dict[str, Any], None]:
         """The objects of an answer as they come; one that is a single object gives that one.
 
-        `first`: how long the first may take, s.
+        `first`: how long the first may take, s. `sent` is called when the request goes out.
         """
-        async with self._asked(method, path, body, LINES, first=first) as (answer, reader):
+        asked = self._asked(method, path, body, LINES, first=first, sent=sent)
+        async with asked as (answer, reader):
             rest, patience = b"", first
             async with aclosing(_body(reader, answer.headers)) as pieces:
                 while True:
@@ -90,14 +126,23 @@ class ServiceClient:
 
     @asynccontextmanager
     async def _asked(
-        self, method: str, path: str, body: Any, accept: str, *, first: float = SILENCE
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        accept: str,
+        *,
+        first: float = SILENCE,
+        sent: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[tuple[AnswerHead, asyncio.StreamReader]]:
         """The question sent, and the head of the answer read."""
         reader, writer = await self._connect()
         try:
             try:
                 async with self._patience(first):
-                    writer.write(self._request(method, path, body, accept))
+                    data = self._request(method, path, body, accept)
+                    sent()
+                    writer.write(data)
                     await writer.drain()
                     answer = _head(await reader.readuntil(b"\r\n\r\n"))
                 yield answer, reader

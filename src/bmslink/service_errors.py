@@ -8,10 +8,11 @@ from typing import Any
 from bmslink import errors
 from bmslink.config.checks.check import Check
 from bmslink.config.outcome import Outcome
-from bmslink.errors import BmsError, TransportError
+from bmslink.errors import BmsError, LinkClosed, LinkTimeout, RollbackError, TransportError
+from bmslink.service_client import Lost
 from bmslink.service_forms import in_form, of_form
 
-__all__ = ["error_form", "error_of"]
+__all__ = ["error_form", "error_of", "lost_change", "lost_off"]
 
 
 def error_form(error: BmsError) -> dict[str, Any]:
@@ -56,6 +57,32 @@ def error_of(form: Mapping[str, Any]) -> BmsError:
         return errors.RollbackError(text, ended)
     made: BmsError = known(text)
     return made
+
+
+def lost_change(after: str) -> Lost:
+    """For a change whose service fails: once it was asked for, something may have been written,
+    and `after` says how to find out."""
+
+    def lost(error: TransportError, sent: bool) -> BmsError:
+        return RollbackError(f"{error} {after}") if sent else error
+
+    return lost
+
+
+def lost_off(switch: str, pid: int) -> Lost:
+    """For switching off: whether the request went out or not, nobody knows that it is off."""
+
+    def lost(error: TransportError, sent: bool) -> BmsError:
+        del sent
+        unknown = f"nothing says that {switch} is off."
+        if isinstance(error, LinkTimeout):
+            return LinkTimeout(
+                f"The service (process {pid}) does not answer, so {unknown} End it (`kill -9 "
+                f"{pid}`) and give the command again: then it goes to the pack at once."
+            )
+        return LinkClosed(f"{error} So {unknown} Give the command again at once.")
+
+    return lost
 
 
 def _bytes(raw: object) -> bytes | None:

@@ -14,7 +14,7 @@ from bmslink.runtime.api.stream import KEEP_ALIVE, MOST_LISTENERS
 from bmslink.runtime.feed import PackEvent
 from bmslink.runtime.service import Service
 from bmslink.runtime.service_file import load_plan
-from bmslink.storage.journal import Journal
+from bmslink.storage.journal import Journal, JournalError
 
 FAST = "sim://jbd?cells=4&gap=0"
 SILENT = "sim://jk02?gap=0&fault=silent&timeout=0.01"
@@ -133,6 +133,18 @@ async def test_stop_is_answered_and_journalled_with_who_asked(monkeypatch, tmp_p
         assert service._stopping.is_set()
     (record,) = [r for r in Journal().records() if r["event"] == "service"]
     assert (record["what"], record["peer"]["uid"]) == ("stop", LOCAL.uid)
+
+
+async def test_a_full_disk_keeps_nobody_from_ending_the_service(monkeypatch, caplog):
+    def full(*_, **__):
+        raise JournalError("The disk is full.")
+
+    monkeypatch.setattr(Journal, "append", full)
+    async with served() as (service, app):
+        assert (await ask(app, "POST", "/api/v1/reload", {})).status == 200
+        assert (await ask(app, "POST", "/api/v1/stop", {})).status == 200
+        assert service._stopping.is_set()
+    assert "stop is done, but not in the journal: The disk is full." in caplog.text
 
 
 async def test_reload_reads_the_file_again_and_refuses_a_wrong_one(monkeypatch, tmp_path):

@@ -149,3 +149,26 @@ async def test_a_reload_changes_only_what_changed_and_nothing_if_anything_is_wro
     assert service.healthy and [*service.packs] == ["c"]
     service.stop()
     await running
+
+
+def test_a_file_that_is_gone_is_a_mistake_and_takes_no_policies_away(config: Path) -> None:
+    (config.parent / "van.toml").write_text(POLICY)
+    config.write_text('[service]\npolicies = "van.toml"\n')
+    plan = load_plan(["sim://jbd"])
+    assert plan.path == config
+    assert plan.read_again().packs == plan.packs
+    config.unlink()
+    with pytest.raises(TargetError, match=f"{config} does not exist"):
+        plan.read_again()
+
+
+def test_one_port_under_two_names_is_one_pack(config: Path) -> None:
+    port, alias = config.parent / "port", config.parent / "alias"
+    port.touch()
+    alias.symlink_to(port)
+    text = f'[packs.a]\ntarget = "jbd+serial://{port}"\n[packs.b]\ntarget = "jbd+serial://{alias}'
+    config.write_text(f'{text}"\n')
+    with pytest.raises(TargetError, match="a and b are one pack"):
+        load_plan()
+    config.write_text(f'{text}?address=2"\n')
+    assert len(load_plan().packs) == 2

@@ -288,9 +288,16 @@ class _Lending:
         reason = str(ended.get("reason") or "over")[:40]
         name = self._served.name
         if self._session.json:
-            self._session.record({"returned": name, "reason": reason, "drift": self.drift})
+            drift = self.drift if isinstance(rows, list) else None
+            self._session.record({"returned": name, "reason": reason, "drift": drift})
             return
         why = _REASONS.get(reason, reason)
+        if not isinstance(rows, list):
+            self._session.print(
+                f"{name}: the line is back ({why}); its settings cannot be read, so whether they "
+                "changed is not known."
+            )
+            return
         if not self.drift:
             self._session.print(f"{name}: the line is back ({why}); its settings are as before.")
             return

@@ -52,11 +52,11 @@ class Offered(msgspec.Struct, frozen=True, kw_only=True):
     """One protection of a policy file, and what becomes of it on the board."""
 
     policy: str
-    """Its name."""
+    """The policy, by its own name."""
     key: str = ""
     """The setting; empty where there is none."""
     step: Step
-    """What becomes of it."""
+    """`set`, `keep` or `unable`."""
     held: float | None = None
     """What the board holds now, in the setting's unit; `None`: not known."""
     value: float | None = None
@@ -73,7 +73,7 @@ class Offload(msgspec.Struct, frozen=True):
     """What a board can hold of a policy file."""
 
     rows: tuple[Offered, ...]
-    """In the order of the policies."""
+    """Each protection of the file, in the order of the settings."""
 
     @property
     def wanted(self) -> dict[str, float]:

@@ -52,10 +52,13 @@ class Drift:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def drift_between(before: SettingsSnapshot | None, after: SettingsSnapshot | None) -> list[Drift]:
-    """What differs between two readings of a board's settings, live ones aside."""
+def drift_between(
+    before: SettingsSnapshot | None, after: SettingsSnapshot | None
+) -> list[Drift] | None:
+    """What differs between two readings of a board's settings, live ones aside; `None`: one of
+    them cannot be read, so nobody knows."""
     if before is None or after is None:
-        return []
+        return None
     old, new = before.values(), after.values()
     slots = set(after.map.differing(before.image, after.image))
     return [
@@ -63,6 +66,11 @@ def drift_between(before: SettingsSnapshot | None, after: SettingsSnapshot | Non
         for row in after.map.settings
         if row.slot in slots and not row.live and old.get(row.key) != new[row.key]
     ]
+
+
+def _rows(drift: list[Drift] | None) -> list[dict[str, Any]] | None:
+    """For JSON."""
+    return None if drift is None else [each.to_dict() for each in drift]
 
 
 class _Away:
@@ -109,8 +117,8 @@ class _Away:
             except LinkClosed:
                 self.end("lost")
 
-    async def _compare(self, board: Board, before: SettingsSnapshot | None) -> list[Drift]:
-        """What changed meanwhile; told as an event."""
+    async def _compare(self, board: Board, before: SettingsSnapshot | None) -> list[Drift] | None:
+        """What changed meanwhile; told as an event. `None`: nobody knows."""
         try:
             after = await settings_where_any(board, await board.identify())
         except BmsError as error:
@@ -121,19 +129,20 @@ class _Away:
             )
             raise
         found = drift_between(before, after)
+        if found is None:
+            sentence = "Its settings cannot be read, so whether they changed is not known."
+        elif found:
+            told = ", ".join(f"{d.key} {d.before} -> {d.after} {d.unit}".rstrip() for d in found)
+            sentence = f"Its settings changed meanwhile: {told}."
+        else:
+            sentence = "Its settings are as before."
         self.pack.settings = after or self.pack.settings  # that they changed is told here
-        told = ", ".join(f"{d.key} {d.before} -> {d.after} {d.unit}".rstrip() for d in found)
         self.pack.tell(
             "returned",
-            f"Its line is back ({self.reason}). "
-            + (
-                f"Its settings changed meanwhile: {told}."
-                if found
-                else "Its settings are as before."
-            ),
+            f"Its line is back ({self.reason}). {sentence}",
             alarm=bool(found),
             reason=self.reason,
-            drift=[each.to_dict() for each in found],
+            drift=_rows(found),
         )
         with suppress(JournalError):
             await asyncio.to_thread(
@@ -142,7 +151,7 @@ class _Away:
                 what="returned",
                 pack=self.pack.name,
                 reason=self.reason,
-                drift=[each.to_dict() for each in found],
+                drift=_rows(found),
             )
         return found
 
@@ -199,11 +208,11 @@ class Lending(_Away):
                 data.cancel()
                 yield {"alive": True}
             drift = await task
-            yield {"done": {"reason": self.reason, "drift": [each.to_dict() for each in drift]}}
+            yield {"done": {"reason": self.reason, "drift": _rows(drift)}}
         finally:
             self.end("given back")
 
-    async def _have_away(self, begun: asyncio.Future[None]) -> list[Drift]:
+    async def _have_away(self, begun: asyncio.Future[None]) -> list[Drift] | None:
         pack = self.pack
         async with pack.turn() as board:
             tap = board.tap

@@ -347,8 +347,8 @@ class ServedPack:
 
     def _replaced(self) -> str:
         return (
-            f"Another board answers as {self.name} ({self.other}): its policies wait. Confirm it, "
-            "or reload the service, if it was exchanged on purpose."
+            f"Another board answers as {self.name} ({self.other}): its policies wait. If it was "
+            "exchanged on purpose, `bmslink service reload` says so."
         )
 
     # -- what the loop says ----------------------------------------------------------------------

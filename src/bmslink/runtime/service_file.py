@@ -38,6 +38,7 @@ from bmslink.control.files import load_policies
 from bmslink.errors import TargetError
 from bmslink.link.transport import Endpoint, parse_target, split_host
 from bmslink.packs import Interval, NamedPack, SlowInterval, config_files, find_pack, load_packs
+from bmslink.places import Place, where
 from bmslink.storage.toml import Document, read_text
 from bmslink.target import resolve_each
 
@@ -125,8 +126,13 @@ class ServicePlan:
     """The arguments that `load_plan` made it of."""
 
     def read_again(self) -> ServicePlan:
-        """The same of what the file says now; raises what `load_plan` raises."""
-        return load_plan(*self.asked)
+        """The same of what the file says now; raises what `load_plan` raises.
+
+        It is the file that was read before, also where another place has one by now: a file that
+        is gone is a mistake, and not a service without its policies.
+        """
+        targets, given = self.asked
+        return load_plan(targets, self.path or given)
 
 
 _HostName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,253}$")]
@@ -292,13 +298,31 @@ def _distinct(plans: Sequence[PackPlan]) -> list[PackPlan]:
     """Each with a name of its own; `TargetError` for the same target twice."""
     found: dict[str, PackPlan] = {}
     targets: set[str] = set()
+    places: dict[str, list[tuple[Place, PackPlan]]] = {}
     for plan in plans:
         if plan.target in targets:
             raise TargetError(f"{plan.target} is to be served twice; name it once.")
         targets.add(plan.target)
+        _require_other_place(plan, places)
         name, number = plan.name, 1
         while name in found:
             number += 1
             name = f"{plan.name}-{number}"
         found[name] = replace(plan, name=name)
     return [*found.values()]
+
+
+def _require_other_place(plan: PackPlan, places: dict[str, list[tuple[Place, PackPlan]]]) -> None:
+    """`TargetError` where a pack is there already under another name of its port: two would judge
+    and switch it. Simulated packs are each one of their own."""
+    if plan.endpoint.scheme in ("sim", "replay"):
+        return
+    place = where(plan.endpoint, ask=False)
+    for key in place.names:
+        for there, other in places.setdefault(key, []):
+            if place.same(there) and plan.endpoint.protocol == other.endpoint.protocol:
+                raise TargetError(
+                    f"{other.name} and {plan.name} are one pack ({other.target} and {plan.target} "
+                    "lead to the same place); name it once."
+                )
+        places[key].append((place, plan))

@@ -1,11 +1,12 @@
 """Routes that change what the service does. Those that change a pack are in `changes`.
 
-Each is in the journal with who asked, before it is done.
+Each is in the journal with who asked, before it is done, unless the journal cannot be written.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from functools import partial
 
 from starlette.background import BackgroundTask
@@ -17,9 +18,11 @@ from bmslink.runtime.api.answers import answer
 from bmslink.runtime.api.peer import peer_of
 from bmslink.runtime.api.requests import command, service_of
 from bmslink.runtime.service import Service
-from bmslink.storage.journal import Journal
+from bmslink.storage.journal import Journal, JournalError
 
 __all__ = ["ROUTES", "journalled"]
+
+_log = logging.getLogger(__name__)
 
 
 async def journalled(request: Request, what: str, **about: object) -> None:
@@ -28,10 +31,18 @@ async def journalled(request: Request, what: str, **about: object) -> None:
     await asyncio.to_thread(add, **about)
 
 
+async def _noted(request: Request, what: str) -> None:
+    """The same for what sends nothing to a pack: a full disk does not keep anybody from it."""
+    try:
+        await journalled(request, what)
+    except JournalError as error:
+        _log.warning("%s is done, but not in the journal: %s", what, error)
+
+
 async def reload(request: Request) -> Response:
     """Read the file again; only what changed starts anew. A file with a mistake changes nothing."""
     await command(request)
-    await journalled(request, "reload")
+    await _noted(request, "reload")
     outcome = await service_of(request).reload()
     return answer(outcome.to_dict())
 
@@ -39,7 +50,7 @@ async def reload(request: Request) -> Response:
 async def stop(request: Request) -> Response:
     """End the service, once this is answered."""
     await command(request)
-    await journalled(request, "stop")
+    await _noted(request, "stop")
     response = answer({"stopping": True})
     response.background = BackgroundTask(_stop, service_of(request))
     return response
