@@ -16,9 +16,11 @@ from bmslink.control.decide.decision import Decision
 from bmslink.control.files import parse_policies
 from bmslink.control.status import StateError
 from bmslink.errors import GateError
+from bmslink.model import Command, Switch
 from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.direct import do_directly
 from bmslink.runtime.acting.limit_sinks import CommandSink, LimitSinks, LineSink
+from bmslink.runtime.acting.mailbox import switch_by_run
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.shown import nothing_known
 from bmslink.runtime.judging.disk import DiskQueue
@@ -134,6 +136,31 @@ async def test_what_waits_for_a_person_does_so_after_a_restart_of_a_run() -> Non
     assert not pack.truth().charge_switch, "cell_overvoltage_critical waits for a person"
     writing.cancel()
     queue.close()
+
+
+async def test_a_switch_by_hand_goes_through_the_run_that_has_the_pack(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who holds it is named; off goes out, and no policy gives it back."""
+    monkeypatch.setattr("bmslink.runtime.acting.mailbox.run_of", lambda target: True)
+    pack = SimulatedPack("jbd", cells=4, load=0.0)
+    text = policy_text("jbd")
+    await approve(pack, text)
+    _, supervisor, device = supervised(pack, text)
+    target = str(device.target)
+    task = asyncio.create_task(supervisor.follow(device, 1.0, None))
+    await asyncio.sleep(10)
+    pack.set_cell_voltage(2, 3.58)
+    await asyncio.sleep(5)
+    with pytest.raises(GateError, match=r"held off by cell_overvoltage .*control override"):
+        await switch_by_run(target, Command(Switch.CHARGE, on=True), "anna")
+    assert not pack.truth().charge_switch
+    await switch_by_run(target, Command(Switch.DISCHARGE, on=False), "anna")
+    assert not pack.truth().discharge_switch
+    await asyncio.sleep(200)
+    assert not pack.truth().discharge_switch
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_no_decision_waits_for_the_state_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import typer
 from bmslink.cli import change as c
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_one
+from bmslink.cli.output import UNVERIFIED
 from bmslink.errors import TargetError
 from bmslink.model import Command, Switch
 
@@ -39,7 +40,10 @@ def command(
     at once. Where the asked state is not read back (a board with an active protection ignores
     commands), that is said, with exit code 4.
     """
+    from bmslink.cli.loop import run as run_loop
     from bmslink.cli.loop import run_open
+    from bmslink.runtime.acting.mailbox import run_of, switch_by_run
+    from bmslink.storage.journal import actor_name
 
     session = o.session_of(ctx)
     target, wish = _parse(words)
@@ -60,6 +64,24 @@ def command(
         outcome = await c.under_way(session, device, switch(device, wish, waive=waiving.waived()))
         c.show_outcome(session, device, outcome)
 
+    if not dry_run and run_of(str(device.target)):
+
+        async def by_run() -> bool | None:
+            await c.agree(session, f"Switch {wish} on {device.target.label}?", yes=yes)
+            return await switch_by_run(str(device.target), wish, actor_name())
+
+        shown = run_loop(by_run())
+        if shown is not None:
+            state = "on" if wish.on else "off"
+            if not shown:
+                session.say(f"{wish.switch} {state} was sent, and is not read back.")
+                raise typer.Exit(UNVERIFIED)
+            done = f"{wish.switch} is {state}: read back."
+            if session.json:
+                session.record({"result": "done", "sentence": done})
+            else:
+                session.print(done)
+            return
     run_open(device, act)
 
 

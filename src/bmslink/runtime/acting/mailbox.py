@@ -16,11 +16,12 @@ import msgspec
 
 from bmslink.control.status import StateError, runs, state_path
 from bmslink.errors import BmsError, GateError, LinkTimeout
+from bmslink.model import Command
 from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.storage.atomic import read_bounded, replace_file
 
-__all__ = ["ask_run", "read_mail", "run_of"]
+__all__ = ["ask_run", "read_mail", "run_of", "switch_by_run"]
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ _LOOK = 0.25
 """s between two looks into the folder."""
 _PATIENCE = 5.0
 """How long an answer may take, s."""
+_SHOWS = 15.0
+"""How long a board may take to show a switch, s."""
 _OLDEST = 10.0
 """A wish that is older, s, is not done any more."""
 _WISH, _ANSWER = ".wish", ".answer"
@@ -91,6 +94,27 @@ async def ask_run(target: str, wish: ActingWish, who: str) -> list[str]:
     raise LinkTimeout(
         f"The `control run` that has {target} did not take it within {_PATIENCE:g} s."
     )
+
+
+async def switch_by_run(target: str, wish: Command, who: str) -> bool | None:
+    """Have a switch set by the `control run` that acts on the pack: whether it is read back;
+    `None`: no run has the pack, or it does not take it. Raises `GateError` where it is held."""
+    if not run_of(target):
+        return None
+    by_name = ActingWish(do="on" if wish.on else "off", switch=wish.switch.value)
+    try:
+        await ask_run(target, by_name, who)
+    except LinkTimeout:
+        return None
+    until = asyncio.get_running_loop().time() + _SHOWS
+    while asyncio.get_running_loop().time() < until:
+        for run in runs().runs:
+            for pack in run.packs:
+                shown = pack.acting.get("switches", {}).get(wish.switch.value, {}).get("shown")
+                if pack.target == target and shown is wish.on:
+                    return True
+        await asyncio.sleep(_LOOK)
+    return False
 
 
 async def read_mail(

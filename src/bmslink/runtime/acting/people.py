@@ -8,7 +8,15 @@ from typing import Any, Literal
 import msgspec
 
 from bmslink.control.act.actuator import ACTUATORS
-from bmslink.control.act.messages import EmergencyStop, OverridePolicy, Request, ResetStop, Resume
+from bmslink.control.act.messages import (
+    EmergencyStop,
+    OverridePolicy,
+    PersonOff,
+    PersonOn,
+    Request,
+    ResetStop,
+    Resume,
+)
 from bmslink.errors import UsageError
 
 __all__ = ["ActingWish"]
@@ -17,9 +25,10 @@ __all__ = ["ActingWish"]
 class ActingWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One of them."""
 
-    do: Literal["stop", "reset", "resume", "override"]
+    do: Literal["stop", "reset", "resume", "override", "off", "on"]
     """`stop`: everything off, until a reset. `reset`: the stop, and latched policies, end.
-    `resume`: a stand-down ends; sends nothing. `override`: a policy is set aside for a while."""
+    `resume`: a stand-down ends; sends nothing. `override`: a policy is set aside for a while.
+    `off`, `on`: a switch by hand; what is held is not switched on."""
     policy: str = ""
     """Which one is set aside, or reset; empty for a reset: all that may be."""
     minutes: float = 0.0
@@ -47,12 +56,14 @@ class ActingWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             return EmergencyStop(who, self.why[:200])
         if self.do == "reset":
             return ResetStop(who)
-        if self.do == "resume":
-            if self.switch and self.switch not in ACTUATORS:
+        if self.do in ("resume", "off", "on"):
+            if (self.switch or self.do != "resume") and self.switch not in ACTUATORS:
                 raise UsageError(
-                    f"resume: {self.switch[:40]!r} is no switch; choose {', '.join(ACTUATORS)}."
+                    f"{self.do}: {self.switch[:40]!r} is no switch; choose {', '.join(ACTUATORS)}."
                 )
-            return Resume(who, self.switch or None)
+            if self.do == "resume":
+                return Resume(who, self.switch or None)
+            return PersonOn(self.switch, who) if self.do == "on" else PersonOff(self.switch, who)
         if not self.policy:
             raise UsageError("override: which policy?")
         return OverridePolicy(self.policy, self.minutes * 60, who, self.why[:200])

@@ -108,11 +108,14 @@ def _on(
     name = request.actuator
     record = ledger.record(name)
     if wish.holders:
-        ends = (
-            "`bmslink control reset` ends that"
-            if STOP in wish.holders
-            else f"`bmslink control override {wish.holders[0]}` sets it aside for a while"
-        )
+        ends = f"`bmslink control override {wish.holders[0]}` sets it aside for a while"
+        if STOP in wish.holders:
+            ends = "`bmslink control reset` ends that"
+        elif wish.emergencies:
+            ends = (
+                "nothing sets an emergency aside, and `bmslink control reset` lets go of it once "
+                "its cause is gone"
+            )
         held = ", ".join(wish.holders)
         text = f"Nothing was sent: {name} is held off by {held} ({wish.why}); {ends}."
         return _refused(ledger, name, text)
