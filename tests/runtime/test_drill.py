@@ -173,6 +173,9 @@ async def test_what_policies_hold_off_is_an_orphan_when_the_host_is_gone(protoco
         await bench.until(lambda: not bench.on("charge"), 30)
         await bench.until(lambda: bench.switch("charge")["command"]["read_back"], 5)
     pack = bench.pack
+    (sent,) = [r for r in Journal().records() if r.get("what") == "command" and r["on"] is False]
+    about = {key: sent[key] for key in ("what", "actuator", "on", "id")}
+    Journal().append("acting", **about, target="sim://other", why="another pack's first order")
     (row,) = (await _orphans(pack)).rows
     assert (row.switch, row.by, row.source, row.shown) == ("charge", "policy", "ledger", False)
     assert "at or above 3.550 V" in row.why

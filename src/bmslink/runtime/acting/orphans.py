@@ -131,7 +131,7 @@ def find_orphans(
         if states.get(name):
             continue
         said = (
-            _by_ledger(name, kept, records)
+            _by_ledger(name, str(device.target), kept, records)
             or _by_drill(name, key, records)
             or _by_person(name, people)
             or _by_policies(name, str(device.target), kept, records)
@@ -145,7 +145,9 @@ def find_orphans(
             )  # fmt: skip
 
 
-def _by_ledger(name: str, kept: KeptLedger, records: list[Mapping[str, Any]]) -> _Said | None:
+def _by_ledger(
+    name: str, target: str, kept: KeptLedger, records: list[Mapping[str, Any]]
+) -> _Said | None:
     if kept.ledger is None:
         return None
     record, stop = kept.ledger.record(name), kept.ledger.stop
@@ -160,14 +162,16 @@ def _by_ledger(name: str, kept: KeptLedger, records: list[Mapping[str, Any]]) ->
     if record.person:
         return _Said("person", since, f"{record.person} switched it off", "ledger")
     order = record.order
-    told = [r.get("why") for r in records if order is not None and _is_order(r, name, order.id)]
+    about = ("command", target, name, False)
+    told = [r.get("why") for r in records if order is not None and _is_order(r, about, order.id)]
     why = str(told[-1]) if told else ", ".join(record.holders) or "a policy, which holds no more"
     return _Said("policy", since, why, "ledger")
 
 
-def _is_order(record: Mapping[str, Any], name: str, order: int) -> bool:
-    is_off = record.get("what") == "command" and record.get("on") is False
-    return is_off and record.get("actuator") == name and record.get("id") == order
+def _is_order(record: Mapping[str, Any], about: tuple[object, ...], order: int) -> bool:
+    """Every pack counts its orders from one, and the journal is that of all packs."""
+    said = tuple(record.get(key) for key in ("what", "target", "actuator", "on"))
+    return said == about and record.get("id") == order
 
 
 def _by_drill(name: str, key: str, records: list[Mapping[str, Any]]) -> _Said | None:

@@ -196,8 +196,6 @@ async def begin_acting(
     if lock is None:
         said = f"Another program on this machine acts on {key}: here its policies only watch."
         return standing._replace(enforced=None, shadow=True, text=said, alarm=True)
-    store = LedgerStore(key)
-    loaded = await asyncio.to_thread(_load, store, identity, asyncio.get_running_loop().time())
     actors: list[PackActor] = []
 
     def remembered(switch: Switch) -> bool | None:
@@ -205,6 +203,8 @@ async def begin_acting(
         return ledger.remembered(switch)
 
     try:
+        store = LedgerStore(key)
+        loaded = await asyncio.to_thread(_load, store, identity, asyncio.get_running_loop().time())
         prepared = await prepare(board, waive=waive, remembered=remembered)
     except BaseException:
         os.close(lock)
