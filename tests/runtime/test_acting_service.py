@@ -17,7 +17,7 @@ from acting_support import EnforcedBench, approve, enforced, policy_text
 from bmslink.control.act.consent import ConsentError
 from bmslink.control.act.ledger import Stop, SwitchRecord
 from bmslink.control.act.store import LedgerStore
-from bmslink.errors import BmsError, GateError, UsageError
+from bmslink.errors import BmsError, GateError, UsageError, VerifyError
 from bmslink.model import Switch
 from bmslink.runtime.acting.mailbox import ask_run, read_mail
 from bmslink.runtime.acting.people import ActingWish
@@ -143,10 +143,19 @@ async def test_a_name_that_is_no_switch_is_refused_and_ends_nothing(tmp_path: Pa
     reading = asyncio.create_task(read_mail("jbd", mistaken))
     with pytest.raises(BmsError, match="made a mistake"):
         await ask_run("jbd", ActingWish(do="resume"), "anna")
-    assert await ask_run("jbd", ActingWish(do="stop"), "anna") == ["All off."]
+    with pytest.raises(VerifyError, match="charge and discharge did not read back"):
+        await ask_run("jbd", ActingWish(do="stop"), "anna")  # no run shows that it is off
+    assert await ask_run("jbd", ActingWish(do="reset"), "anna") == ["All off."]
     assert not elsewhere.done()
     elsewhere.cancel()
     reading.cancel()
+
+
+async def test_a_stop_that_has_no_effect_is_no_success() -> None:
+    async with enforced("jbd") as bench:
+        bench.pack.fault("command_ignored")
+        with pytest.raises(VerifyError, match="charge and discharge did not read back"):
+            await bench.served.judge.do(ActingWish(do="stop"), "anna")
 
 
 async def test_a_changed_file_watches_beside_the_approved_one() -> None:

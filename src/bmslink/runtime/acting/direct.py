@@ -9,10 +9,11 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from bmslink.board import Board
-from bmslink.errors import BmsError, VerifyError
+from bmslink.errors import BmsError
 from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.shown import nothing_known
+from bmslink.runtime.acting.stopping import not_read_back, still_on
 from bmslink.storage.journal import Journal, JournalError
 
 __all__ = ["DoneDirectly", "do_directly"]
@@ -60,16 +61,8 @@ async def do_directly(
                 await asyncio.to_thread(each)
         except JournalError as error:
             told.append(str(error))
-    open_still = [
-        name
-        for name, each in status["switches"].items()
-        if wish.do == "stop" and each["able"] and name != "balance" and each["shown"] is not False
-    ]
-    if open_still:
-        raise VerifyError(
-            f"Off was sent, and {' and '.join(open_still)} is not read back as off: look at the "
-            "pack."
-        )
+    if wish.do == "stop" and (names := still_on(status["switches"])):
+        raise not_read_back(names)
     return DoneDirectly([*done, *told], status)
 
 

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -19,6 +20,7 @@ from bmslink.errors import BmsError, GateError, LinkTimeout
 from bmslink.model import Command
 from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.acting.people import ActingWish
+from bmslink.runtime.acting.stopping import require_read_back
 from bmslink.storage.atomic import read_bounded, replace_file
 
 __all__ = ["ask_run", "read_mail", "run_of", "switch_by_run"]
@@ -69,7 +71,7 @@ def run_of(target: str) -> bool:
 
 async def ask_run(target: str, wish: ActingWish, who: str) -> list[str]:
     """Have it done by the `control run` that has the pack. Raises `GateError` where it refuses,
-    `LinkTimeout` where it does not take it."""
+    `LinkTimeout` where it does not take it, `VerifyError` where a stop is not read back."""
     folder = _folder(target)
     name = uuid.uuid4().hex
     letter, reply = folder / f"{name}{_WISH}", folder / f"{name}{_ANSWER}"
@@ -77,23 +79,31 @@ async def ask_run(target: str, wish: ActingWish, who: str) -> list[str]:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         replace_file(letter, data)
-        until = asyncio.get_running_loop().time() + _PATIENCE
-        while asyncio.get_running_loop().time() < until:
-            with suppress(FileNotFoundError, msgspec.MsgspecError, ValueError):
-                found = msgspec.json.decode(read_bounded(reply, _LARGEST, "answer"), type=_Reply)
-                if found.error:
-                    raise (GateError if found.refused else BmsError)(found.error)
-                return found.done
-            await asyncio.sleep(_LOOK / 5)
+        found = await _reply_in(reply)
     except OSError as error:
         raise LinkTimeout(f"{folder} cannot be used ({error.strerror or error}).") from error
     finally:
         for file in (letter, reply):
             with suppress(OSError):
                 file.unlink()
-    raise LinkTimeout(
-        f"The `control run` that has {target} did not take it within {_PATIENCE:g} s."
-    )
+    if found is None:
+        raise LinkTimeout(
+            f"The `control run` that has {target} did not take it within {_PATIENCE:g} s."
+        )
+    if found.error:
+        raise (GateError if found.refused else BmsError)(found.error)
+    if wish.do == "stop":
+        await require_read_back(lambda: _switches(target))
+    return found.done
+
+
+async def _reply_in(file: Path) -> _Reply | None:
+    until = asyncio.get_running_loop().time() + _PATIENCE
+    while asyncio.get_running_loop().time() < until:
+        with suppress(FileNotFoundError, msgspec.MsgspecError, ValueError):
+            return msgspec.json.decode(read_bounded(file, _LARGEST, "answer"), type=_Reply)
+        await asyncio.sleep(_LOOK / 5)
+    return None
 
 
 async def switch_by_run(target: str, wish: Command, who: str) -> bool | None:
@@ -108,13 +118,20 @@ async def switch_by_run(target: str, wish: Command, who: str) -> bool | None:
         return None
     until = asyncio.get_running_loop().time() + _SHOWS
     while asyncio.get_running_loop().time() < until:
-        for run in runs().runs:
-            for pack in run.packs:
-                shown = pack.acting.get("switches", {}).get(wish.switch.value, {}).get("shown")
-                if pack.target == target and shown is wish.on:
-                    return True
+        if ((_switches(target) or {}).get(wish.switch.value) or {}).get("shown") is wish.on:
+            return True
         await asyncio.sleep(_LOOK)
     return False
+
+
+def _switches(target: str) -> dict[str, dict[str, Any]] | None:
+    """How the switches of a pack are, by the run that acts on it; `None`: none says it."""
+    with suppress(StateError):
+        for run in runs().runs:
+            for pack in run.packs:
+                if pack.target == target and (found := pack.acting.get("switches")):
+                    return dict(found)
+    return None
 
 
 async def read_mail(

@@ -22,6 +22,7 @@ from bmslink.errors import GateError, TargetError
 from bmslink.model import Identity, Reading
 from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.people import ActingWish
+from bmslink.runtime.acting.stopping import require_read_back
 from bmslink.runtime.feed import Feed
 from bmslink.runtime.judging.pack_memory import (
     SAVED_AT_ONCE,
@@ -141,15 +142,19 @@ class PackJudge:
         return self.acting is not None and self.acting.enforcing
 
     async def do(self, wish: ActingWish, who: str) -> list[str]:
-        """What a person wants of what acts. Raises `GateError`, and what asking the board
-        raises."""
+        """What a person wants of what acts. Raises `GateError`, what asking the board raises, and
+        `VerifyError` where a stop is not read back."""
         if self.acting is None or self._identity is None:
             raise GateError(
                 "Nothing was sent: this pack has no policies, or has not said who it is; "
                 "`bmslink switch` switches it off."
             )
         engine = None if self.policies is None else self.policies.engine
-        return await self.acting.do(wish, who, self._identity, engine)
+        acting = self.acting
+        done = await acting.do(wish, who, self._identity, engine)
+        if wish.do == "stop":
+            await require_read_back(lambda: acting.status()["switches"])
+        return done
 
     def withdraw(self, error: BaseException | None) -> None:
         """A mistake of ours: no limit is said any more."""
