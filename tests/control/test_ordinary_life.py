@@ -639,6 +639,12 @@ def test_a_restart_never_permits_more_than_no_restart(
                 assert getattr(two, name).allowed <= getattr(one, name).allowed, (name, beat)
 
 
+def test_a_restart_after_one_reading_does_not_raise_the_charge_voltage() -> None:
+    run = Run()
+    before = run(healthy(3.30, current=-170.0)).limits.cvl.value
+    assert _again(run).silence(0).limits.cvl.value <= before
+
+
 def test_a_charger_to_14_4_v_beside_a_bms_that_stops_at_14_5_v_is_let_through() -> None:
     """30 mV a cell inside the BMS's pack voltage are 120 mV: each full charge was stopped."""
     battery = Battery(chemistry="lfp", cells=4, capacity=280.0)

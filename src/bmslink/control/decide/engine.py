@@ -257,7 +257,7 @@ class Engine:
         self._history.stopped, self._stop_reason = found.stopped, found.stop_reason
         self._history.short_circuits.extend(now - age for age in found.short_circuits)
         self._history.restore(found.history, now)
-        self._publisher.restore(found.ramps, found.pull, found.pulled, found.phase, now)
+        self._publisher.restore(found, now)
         self._qualifier.restore(found.probes, found.content, found.changed, now)
         tripped = found.tripped if "pending" in saved else with_parts(found.tripped)  # 0.1.0's
         restore_rules(self._pairs, tripped, found.pending, found.seen, now)

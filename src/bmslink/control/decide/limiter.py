@@ -9,6 +9,7 @@ import msgspec
 
 from bmslink.control.decide.compile import CompiledPolicies
 from bmslink.control.decide.decision import Decision, Event, Limits
+from bmslink.control.decide.lasting.memory import EngineMemory
 from bmslink.control.decide.lasting.phase import ChargePhase, next_phase, phase_after
 from bmslink.control.decide.limits import (
     Effect,
@@ -16,7 +17,6 @@ from bmslink.control.decide.limits import (
     Limit,
     Permit,
     Ramp,
-    RampMemory,
     Reason,
     meet,
     permit,
@@ -60,6 +60,7 @@ class Limiter:
             Kind.PHASE,
         )
         self._phase = ChargePhase.BULK
+        self._voltage: float | None = None  # the last one that was heard
         self._bottom = Reason(
             "discharge_voltage",
             whole_thousandths(numbers["discharge_voltage"] * battery.cells),
@@ -139,22 +140,17 @@ class Limiter:
             "pull": self._pull,
             "pulled": pulled,
             "phase": self._phase.value,
+            "voltage": self._voltage,
         }
 
-    def restore(
-        self,
-        ramps: Mapping[str, RampMemory],
-        pull: float,
-        pulled: float | None,
-        phase: str,
-        now: float,
-    ) -> None:
+    def restore(self, saved: EngineMemory, now: float) -> None:
         """The same back; a phase that a later version knows is none."""
-        known = phase in ChargePhase.__members__.values()
-        self._phase = ChargePhase(phase) if known else ChargePhase.BULK
-        self._pull = pull
-        self._pulled_at = None if pulled is None else now - pulled
-        for name, found in ramps.items():
+        known = saved.phase in ChargePhase.__members__.values()
+        self._phase = ChargePhase(saved.phase) if known else ChargePhase.BULK
+        self._voltage = saved.voltage
+        self._pull = saved.pull
+        self._pulled_at = None if saved.pulled is None else now - saved.pulled
+        for name, found in saved.ramps.items():
             if name in self._ramps:
                 self._ramps[name].restore(found, now)
 
@@ -179,12 +175,14 @@ class Limiter:
         ready: bool,
         stale: bool,
     ) -> Limits:
+        if sample.voltage is not None:
+            self._voltage = sample.voltage
         if not stale:
             self._regulate(now, sample)
         if not ready and stale:
             for ramp in self._ramps.values():
                 ramp.wait(now)
-            return self._unheard(sample)
+            return self._unheard()
         ccl = self._limit("ccl", asked.get("ccl", ()), self._rated[Action.CHARGE], now, stale=stale)
         dcl = self._limit(
             "dcl", asked.get("dcl", ()), self._rated[Action.DISCHARGE], now, stale=stale
@@ -203,13 +201,12 @@ class Limiter:
             voltage.append(Effect("cvl", Reason(_LOOP, lowered, text)))
         cvl = self._limit("cvl", voltage, self._top, now, stale=stale)
         dvl = self._limit("dvl", asked.get("dvl", ()), self._bottom, now, stale=stale)
-        return Limits(cvl, ccl, dcl, dvl) if ready else self._unheard(sample)
+        return Limits(cvl, ccl, dcl, dvl) if ready else self._unheard()
 
-    def _unheard(self, sample: Sample) -> Limits:
+    def _unheard(self) -> Limits:
         """Nothing may flow yet, and no voltage is higher than before a restart."""
         none = Limit(0.0, (_UNHEARD,))
-        before, now = self._ramps["cvl"].value, sample.voltage
-        known = [v for v in (before, now) if v is not None and v > 0]
+        known = [v for v in (self._ramps["cvl"].value, self._voltage) if v is not None and v > 0]
         highest = whole_thousandths(min((self._float, *known)))
         low = max(self._bottom.value, self._ramps["dvl"].value or 0.0)
         return Limits(

@@ -57,6 +57,8 @@ class EngineMemory(msgspec.Struct):
     pull: float = 0.0
     pulled: float | None = None
     phase: str = ""
+    voltage: float | None = None
+    """The last one that was heard, V."""
     history: HistoryMemory = msgspec.field(default_factory=HistoryMemory)
     probes: list[str] = []
     content: str = ""
