@@ -76,6 +76,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "construct": ("protocols",),
     "dbus_fast": ("transports.ble.pairing",),
     "msgspec": (
+        "runtime.acting",
         *("config", "control", "link", "model", "packs"),
         *("runtime.service_file", "service_forms", "service_values", "storage.toml"),
     ),

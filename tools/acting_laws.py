@@ -212,7 +212,8 @@ def _read(world: World, side: Side, *, first: bool) -> None:
     on_at = -math.inf if side.on_at is None else side.on_at
     early = side.on_over and now - on_at <= numbers.settle
     if not early or anew:
-        side.over = None if side.coming_on else side.over
+        if side.coming_on:  # our on took effect: what we took is given back
+            side.over, side.own_off = None, False
         side.coming_on, side.vain = False, 0
 
 
@@ -283,7 +284,7 @@ def _judge_off(world: World, side: Side, *, asked: bool) -> None:
     ):
         raise Broken("A6", f"{side.name} off is repeated after {now - side.off_at:g} s")
     soft = not by_person and not side.emergency and world.sink and not side.tries
-    if soft and abs(world.current()) >= numbers.break_current:
+    if soft and abs(world.flow) >= numbers.break_current:
         waited = 0.0 if side.waiting is None else now - side.waiting
         if waited < _soft(world):
             raise Broken("soft", f"{side.name} opens under current after {waited:g} s")
@@ -357,7 +358,7 @@ def _judge_missing(
     else:
         if side.waiting is None:
             side.waiting = world.now
-        small = abs(world.current()) < world.plan.numbers.break_current
+        small = abs(world.flow) < world.plan.numbers.break_current
         missing = small or world.now - side.waiting >= _soft(world)
     if missing and (_wanted(world, side) or side.person or world.stop):
         raise Broken("A8", f"{side.name} off is wanted, it shows on, and nothing is sent")

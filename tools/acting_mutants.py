@@ -165,7 +165,7 @@ MUTANTS = (
     Mutant(_DO, "enables=_within(record.enables, now, HOUR),", "", "tight core 6"),
     Mutant("ledger.py", "last = now if order.on else now - max(order.last, _LONG_AGO)",
            "last = now - order.last", "test_an_off_from_before_a_restart"),
-    Mutant("ledger.py", "elif sent.doubt:", "elif sent.others:", "pair all 4"),
+    Mutant("ledger.py", "elif sent.doubt:", "elif sent.others:", "test_what_a_frame_leaves"),
 )  # fmt: skip
 
 

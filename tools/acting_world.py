@@ -80,6 +80,8 @@ class World(msgspec.Struct, kw_only=True):
     disk: bool = True
     kept: tuple[Ledger, float, tuple[Side, ...], bool] | None = None
     """What the disk holds, where it could not be written since."""
+    flow: float = 0.0
+    """A, in this cycle."""
     rebooted: bool = False
     """Since the last reading."""
     started: float = 0.0
@@ -121,6 +123,7 @@ class World(msgspec.Struct, kw_only=True):
         self.now += seconds
         for side in self.sides:
             self._effects(side)
+        self.flow = self.current()
         facts = None if self.stale else self._facts()
         decision = decision_for(self._demands(), self.stale)
         before = self.ledger
@@ -190,7 +193,7 @@ class World(msgspec.Struct, kw_only=True):
             charge=shown.get("charge"),
             discharge=shown.get("discharge"),
             protected=tuple(side.name for side in self.sides if side.protected),
-            current=self.current(),
+            current=self.flow,
             uptime=self.uptime + self.now - self.born,
         )
 

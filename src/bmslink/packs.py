@@ -79,7 +79,7 @@ class NamedPack:
     policies: str | None = None
     """The policy file, as written."""
     enforce: bool = False
-    """Reserved for acting."""
+    """Its policies act under the service, as far as a person approved them."""
 
 
 _Amps = Annotated[float, msgspec.Meta(gt=0, le=10000)]

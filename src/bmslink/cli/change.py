@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 import typer
 
@@ -40,6 +40,8 @@ __all__ = [
     "under_way",
     "value_of",
 ]
+
+_T = TypeVar("_T")
 
 DRY_RUN = "A dry run: nothing was changed."
 
@@ -144,7 +146,7 @@ def can_ask(session: Session) -> bool:
     return not session.json and asking.can_ask()
 
 
-async def under_way(session: Session, device: Board, work: Awaitable[Outcome]) -> Outcome:
+async def under_way(session: Session, device: Board, work: Awaitable[_T]) -> _T:
     """Do it, and say what Ctrl-C or SIGTERM leave behind, whenever they come."""
     try:
         return await work

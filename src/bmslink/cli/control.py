@@ -1,8 +1,8 @@
 """`bmslink control`: protection policies over a pack's own BMS.
 
 Protection policies over a pack's own BMS: a starting file for a chemistry and a use, what is
-doubtful about it, what it would have done on a recording, and what it says of live packs.
-Nothing here writes to a BMS.
+doubtful about it, what it would have done on a recording, and what it says of live packs. Nothing
+here writes to a BMS but `run --enforce`, and that only switches what a person approved.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ import typer
 
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_one
+from bmslink.cli.control_approve import approve
+from bmslink.cli.control_drill import drill
+from bmslink.cli.control_offload import offload
+from bmslink.cli.control_people import emergency_stop, override, reset, resume
 from bmslink.cli.control_run import run, status
 from bmslink.cli.control_try import backtest, explain
 from bmslink.cli.control_upgrade import UpgradeOptions, upgrade
@@ -206,8 +210,15 @@ COMMANDS = {
     "check": check,
     "backtest": backtest,
     "explain": explain,
+    "approve": approve,
     "run": run,
+    "offload": offload,
+    "drill": drill,
     "status": status,
+    "emergency-stop": emergency_stop,
+    "reset": reset,
+    "override": override,
+    "resume": resume,
 }
 """`bmslink control WORD` -> what it does."""
 

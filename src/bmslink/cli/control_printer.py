@@ -21,8 +21,11 @@ __all__ = ["Printer"]
 class Printer:
     """Prints decisions, errors and remarks: the `Observer` of the command line."""
 
-    def __init__(self, session: Session, targets: Sequence[Endpoint]) -> None:
+    def __init__(
+        self, session: Session, targets: Sequence[Endpoint], *, shadow: bool = True
+    ) -> None:
         self._session = session
+        self._shadow = shadow
         self._targets = targets
 
     def on_decision(self, index: int, decision: Decision, *, changed: bool) -> None:
@@ -31,7 +34,7 @@ class Printer:
         if self._session.json:
             values = {**decision.to_dict(), "time": now}
             which = identified(self._targets[index])
-            self._session.record({**which, "shadow": True, **values})
+            self._session.record({**which, "shadow": self._shadow, **values})
         elif changed:
             label = f"#{index + 1} " if len(self._targets) > 1 else ""
             self._session.print(*render.change(decision, now, label))
@@ -47,6 +50,16 @@ class Printer:
     def on_finding(self, index: int, finding: Finding) -> None:
         """The pack does not fit the policy file."""
         self._session.say(f"{self._targets[index].label}: {finding.text}")
+
+    def on_acting(self, index: int, what: str, text: str, *, alarm: bool) -> None:
+        """What acts on a pack says something."""
+        target = self._targets[index]
+        if self._session.json:
+            said = {"acting": what, "text": text, "alarm": alarm}
+            self._session.record({**identified(target), **said})
+            return
+        label = f"#{index + 1} " if len(self._targets) > 1 else ""
+        self._session.print(*render.acting(text, datetime.now(UTC), label, alarm=alarm))
 
     def on_trouble(self, sentence: str) -> None:
         """What goes on all the same."""

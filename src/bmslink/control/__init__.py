@@ -48,6 +48,8 @@ async for reading in device.stream(interval=1.0):
   seconds that never go back. `save` and `load` carry latches and heat over a restart.
 * `judge(readings, policies)` does the same for readings that have their `time`: a log
   (`Reading.from_dict` of each line of `read --json`), or some that a test makes up.
+* `offload(policies, await device.settings())` gives the board's own settings for what the policies
+  stop, with a reason for each; `.wanted` goes to `device.plan`.
 * `Decision`: `charge`, `discharge`, `balance` (each `allowed` and its `reasons`), `limits` (V, A;
   each with its `kind`: it protects, or is a phase), `phase` (of charging: a `ChargePhase`),
   `verdicts` (the policies that are not content), `events` (what changed), `to_dict()`. Nothing is
@@ -79,6 +81,7 @@ from bmslink.control.decide.sample import Quality, Sample
 
 if TYPE_CHECKING:
     from bmslink.control.files import load_policies, parse_policies
+    from bmslink.control.offload import Offered, Offload, offload
     from bmslink.control.programs import Judged, judge, preset_policies
 
 __all__ = [
@@ -96,6 +99,8 @@ __all__ = [
     "Limit",
     "Limits",
     "Mode",
+    "Offered",
+    "Offload",
     "OnMissing",
     "Permit",
     "Policy",
@@ -110,6 +115,7 @@ __all__ = [
     "Severity",
     "judge",
     "load_policies",
+    "offload",
     "parse_policies",
     "preset_policies",
 ]
@@ -117,6 +123,9 @@ __all__ = [
 _LATER = {
     "load_policies": "files",
     "parse_policies": "files",
+    "Offered": "offload",
+    "Offload": "offload",
+    "offload": "offload",
     "Judged": "programs",
     "judge": "programs",
     "preset_policies": "programs",

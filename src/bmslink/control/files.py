@@ -75,6 +75,8 @@ from bmslink.storage.toml import Document, Key, read_text
 __all__ = ["load_policies", "parse_policies"]
 
 
+_HOST_POWER = ("pack", "other")
+
 _Battery = msgspec.defstruct(
     "_Battery",
     [
@@ -83,6 +85,8 @@ _Battery = msgspec.defstruct(
         ("capacity", Any),
         *((name, Any, None) for name in BATTERY_UNITS if name != "capacity"),
         ("sensors", list[str], msgspec.field(default_factory=list)),
+        ("host_power", str | None, None),
+        ("alternator", bool, False),
     ],
     forbid_unknown_fields=True,
 )
@@ -182,8 +186,15 @@ class _Reader:
                     place, amount, name, text, unit, between, numbers.get("capacity", math.nan)
                 )
         self._capacity = numbers["capacity"]
+        if row.host_power is not None:
+            self._known(row.host_power, _HOST_POWER, (*key, "host_power"), "host_power")
         return Battery(
-            chemistry=row.chemistry, cells=row.cells, sensors=tuple(row.sensors), **numbers
+            chemistry=row.chemistry,
+            cells=row.cells,
+            sensors=tuple(row.sensors),
+            host_power=row.host_power,
+            alternator=row.alternator,
+            **numbers,
         )
 
     def _thresholds(self, table: dict[str, Any], shipped: PolicySet) -> dict[str, float]:

@@ -171,6 +171,8 @@ def _battery(battery: Battery, notes: Mapping[str, str], pack: str) -> Iterator[
         yield line("fuse", write(battery.fuse, "A"))
     yield '# cable = "200 A"  # what the thinnest one may carry for long'
     yield f'time_constant = "{write(battery.time_constant, "s")}"  # how slowly the path heats up'
+    yield '# host_power = "other"  # what feeds this computer: other or pack; needed to enforce'
+    yield "# alternator = true    # it charges the pack: charge opens slowly, after an alarm"
     if battery.sensors:
         yield line("sensors", list(battery.sensors))
     else:

@@ -65,6 +65,9 @@ class PackStatus(msgspec.Struct, kw_only=True):
     """Those that are not content, in words."""
     trips: int = 0
     """Since the run began."""
+    acting: dict[str, Any] = {}
+    """What acts on it: every switch with its holders, its owner, what was read back, and what gives
+    it back. Empty in shadow."""
 
 
 class Run(msgspec.Struct, kw_only=True):

@@ -10,7 +10,7 @@ from bmslink.board import Board
 from bmslink.errors import LinkClosed
 from bmslink.jsonable import plain
 
-__all__ = ["PackHealth", "PackState", "link_counters"]
+__all__ = ["PackHealth", "PackState", "cause_of", "link_counters"]
 
 PackState = Literal[
     "starting", "ok", "silent", "lost", "replaced", "lent", "released", "failed", "ended"
@@ -57,3 +57,10 @@ def link_counters(board: Board) -> dict[str, int | float | None]:
         "openings": found.openings,
         "turnaround": found.turnaround,
     }
+
+
+def cause_of(error: BaseException | None) -> str:
+    """What went wrong first, in a few words."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"

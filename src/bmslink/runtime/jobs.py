@@ -23,6 +23,7 @@ from bmslink.config.plan import Plan
 from bmslink.errors import BmsError, UsageError
 from bmslink.model import Command, Reading, Switch
 from bmslink.registry import running_version
+from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.pack_task import ServedPack
 from bmslink.service_errors import error_form
 from bmslink.service_forms import (
@@ -37,7 +38,7 @@ from bmslink.service_forms import (
     fingerprint_of,
     in_form,
 )
-from bmslink.storage.journal import acting_for
+from bmslink.storage.journal import acting_for, actor_name
 
 __all__ = ["ClientJob", "PackJobs", "finish_changes", "hello"]
 
@@ -270,6 +271,11 @@ class PackJobs:
     async def switch(self, tell: Tell, request: SwitchRequest) -> Any:
         """Off goes before everything else, with no turn to wait for; on waits for its turn."""
         command = Command(Switch.of(request.switch), request.on)
+        acting = self._pack.judge.acting
+        if acting is not None and acting.actor is not None and not request.dry_run:
+            if command.on:
+                return self._told(await acting.person_on(command.switch, actor_name()))
+            acting.person_off(command.switch, actor_name())
         if not command.on and not request.dry_run:
             return self._told(await self._pack.switch_off(command.switch, waive=request.waive))
 
@@ -279,6 +285,11 @@ class PackJobs:
             return self._told(await config.switch(board, command, waive=request.waive))
 
         return await self._with_board(tell, work)
+
+    async def act(self, tell: Tell, wish: ActingWish) -> Any:
+        """What a person wants of what acts on the pack."""
+        done = await self._pack.judge.do(wish, actor_name())
+        return {"done": done, "acting": self._pack.judge.acting_status()}
 
     def _told(self, outcome: Outcome) -> Any:
         """Its form, after everybody who listens was told of it."""

@@ -10,13 +10,12 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from bmslink.board import Board
-from bmslink.config import open_change
 from bmslink.config.outcome import Outcome
 from bmslink.control.decide.decision import Decision
 from bmslink.errors import BmsError, FrameError, LinkClosed, LinkTimeout, Refused
@@ -25,9 +24,9 @@ from bmslink.model import Identity, Reading, Switch
 from bmslink.places import Place, where
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.runtime.feed import Feed, PackEvent
-from bmslink.runtime.health import PackHealth, PackState, link_counters
+from bmslink.runtime.health import PackHealth, PackState, cause_of, link_counters
 from bmslink.runtime.judging.pack_judge import PackJudge
-from bmslink.runtime.judging.pack_memory import PackDisk, PackMemory, who_answers
+from bmslink.runtime.judging.pack_memory import PackDisk, PackMemory, cut_off_text, who_answers
 from bmslink.runtime.pack_loop import follow
 from bmslink.runtime.pack_turns import Aside, PackTurns
 from bmslink.runtime.service_file import PackPlan
@@ -85,10 +84,10 @@ class ServedPack:
         self._feed = feed
         self._memory = PackMemory(plan, disk, partial(self.tell, "trouble", alarm=True))
         self._expected = None if accept else self._memory.expected()
-        self._judge = PackJudge(plan, self._memory, disk, feed, self.tell)
-        self._slow = SlowSet(plan.slow_interval, plan.target)
         self.turns = PackTurns(plan.name, board)
         """Who may use the board now."""
+        self._judge = PackJudge(plan, self._memory, disk, feed, self.tell, board, self.turns)
+        self._slow = SlowSet(plan.slow_interval, plan.target)
         self._met = False
         self._looking: asyncio.Task[None] | None = None
         self._untold = self._silent = 0
@@ -126,7 +125,8 @@ class ServedPack:
             "interval": self.plan.interval,
             "slow_interval": self.plan.slow_interval,
             "policies": None if file is None else {"path": file.path, "sha256": file.sha256},
-            "shadow": True,
+            "shadow": not self._judge.enforcing,
+            "acting": self._judge.acting_status(),
         }
 
     def tell(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None:
@@ -218,7 +218,7 @@ class ServedPack:
             self,
             interval=self.plan.interval,
             read=self._read,
-            between=self._look_slowly,
+            between=self._between,
             opening=_OPENING,
             spread=self._spread,
         )
@@ -281,6 +281,13 @@ class ServedPack:
             self._outages = link.continuity.outages
         return await self.board.read()
 
+    async def _between(self) -> None:
+        """What goes between two polls."""
+        if self._met and not self.other and not self._silent:
+            with suppress(BmsError):  # the next poll says what is wrong
+                await self._judge.begin_acting()
+        await self._look_slowly()
+
     async def _look_slowly(self) -> None:
         """A piece of the slow set, if it is time and nobody waits."""
         if self.turns.busy or not self._met or self._silent:
@@ -329,11 +336,7 @@ class ServedPack:
 
     async def _tell_cut_off(self, identity: Identity) -> None:
         """Say what was cut off on this pack, perhaps because the service itself was killed."""
-        try:
-            told = await asyncio.to_thread(open_change, self.board, identity)
-        except BmsError as error:
-            told = str(error)
-        if told:
+        if told := await cut_off_text(self.board, identity):
             self.tell("change_cut_off", told, alarm=True)
 
     def _take(self, identity: Identity) -> None:
@@ -379,9 +382,10 @@ class ServedPack:
 
     def _failed(self, error: BaseException | None) -> None:
         self.health.failures += 1
+        self._judge.withdraw(error)
         self.turns.open.clear()
         _log.debug("The mistake with %s:", self.name, exc_info=error)
-        self._set("failed", f"bmslink made a mistake ({_cause(error)}): the pack starts anew.")
+        self._set("failed", f"bmslink made a mistake ({cause_of(error)}): the pack starts anew.")
 
     def _set(self, state: PackState, error: str = "") -> None:
         """The state, and an event where it is new."""
@@ -390,9 +394,3 @@ class ServedPack:
             return
         self.health.state, self.health.since = state, datetime.now(UTC)
         self.tell(state, error or "It is read.", alarm=state not in ("ok", "ended"), was=old)
-
-
-def _cause(error: BaseException | None) -> str:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"

@@ -80,6 +80,13 @@ class PackTurns:
 
     async def switch_off(self, name: Switch, waive: Collection[str]) -> Outcome:
         """Switch off, before everything else, and read back."""
+        async with self.off():
+            return await switch(self._board, Command(name, on=False), waive=waive)
+
+    @asynccontextmanager
+    async def off(self) -> AsyncIterator[Board]:
+        """The board for switching off: what is sent inside goes before everything else. Raises
+        `GateError` while a phone has the link."""
         self.off_asked.set()
         if self.aside == "released":
             raise refuse(f"Nothing was sent. {self.why_aside}", "released")
@@ -88,7 +95,7 @@ class PackTurns:
         try:
             with urgency(Urgency.OFF):
                 self._interrupt()
-                return await switch(self._board, Command(name, on=False), waive=waive)
+                yield self._board
         finally:
             self._offs -= 1
             if not self._offs:

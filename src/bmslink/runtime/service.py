@@ -140,7 +140,7 @@ class Service:
             "began": plain(self.began),
             "uptime": round(time.monotonic() - self._started, 1),
             "healthy": self.healthy,
-            "shadow": True,
+            "shadow": not any(pack.judge.enforcing for pack in self._packs.values()),
             "remarks": list(self.plan.remarks),
             "listeners": len(self.feed),
         }
@@ -189,6 +189,7 @@ class Service:
         for name in names:
             if name in self._packs:
                 self._packs[name].judge.save_now(now)
+                await self._packs[name].judge.close()
 
     async def _feed_watchdog(self) -> None:
         interval = watchdog_interval()

@@ -15,6 +15,7 @@ policies = "lfp.toml"                  # for packs that name no file of their ow
 target = "jbd+serial:///dev/ttyUSB0"
 interval = 2
 policies = "van.toml"                  # beside bmslink.toml, unless it is written whole
+enforce = true                         # they act, once `bmslink control approve` was said
 ```
 
 Everything wrong with the file is a `TargetError` that names the file and the line.
@@ -78,16 +79,19 @@ class PolicyFile:
     path: str
     sha256: str
     policies: PolicySet = field(compare=False, repr=False)
+    text: str = field(default="", compare=False, repr=False)
+    """All of it, as a person approves it."""
 
     @classmethod
     def load(cls, path: Path) -> PolicyFile:
         """Read it; raises `TargetError`."""
         policies = load_policies(path)
         try:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            data = path.read_bytes()
         except OSError as exc:
             raise TargetError(f"{path} cannot be read: {exc.strerror or exc}.") from exc
-        return cls(str(path), digest, policies)
+        text = data.decode("utf-8", "surrogateescape")
+        return cls(str(path), hashlib.sha256(data).hexdigest(), policies, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,8 @@ class PackPlan:
     slow_interval: float = SLOW_INTERVAL
     policies: PolicyFile | None = None
     named: NamedPack | None = None
+    enforce: bool = False
+    """Its policies act, as far as a person approved them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,15 +198,15 @@ class _ServiceReader:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """About keys that do nothing yet."""
-        asked = [pack.name for pack in self._packs.values() if pack.enforce]
-        if not asked:
+        """About keys that do nothing."""
+        bare = [
+            pack.name
+            for pack in self._packs.values()
+            if pack.enforce and not (pack.policies or self._service.policies)
+        ]
+        if not bare:
             return ()
-        text = (
-            f"enforce = true is kept for a later version ({', '.join(asked)}): this one only "
-            "watches, and sends nothing that changes a pack."
-        )
-        return (text,)
+        return (f"enforce = true without policies does nothing ({', '.join(bare)}).",)
 
     def _checked(self, found: _Service) -> ServiceOptions:
         if found.tcp is not None:
@@ -256,6 +262,7 @@ class _ServiceReader:
                 slow_interval=own.slow_interval or service.slow_interval,
                 policies=self._policies(own),
                 named=pack,
+                enforce=own.enforce and self._policies(own) is not None,
             )
             for endpoint in resolve_each(start)
         ]

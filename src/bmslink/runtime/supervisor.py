@@ -1,25 +1,33 @@
-"""Live packs under policies: read, judged, reported and written down. Nothing here sends."""
+"""Live packs under policies: read, judged, reported and written down; and, where a person approved
+it, acted on (`runtime.acting`). In shadow nothing is sent."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext, suppress
+from typing import Any, NamedTuple, Protocol
 
 from bmslink.board import Board
 from bmslink.control.audit import Audit
+from bmslink.control.backtest.playback import ALL
 from bmslink.control.check import Finding
 from bmslink.control.decide.decision import Decision
-from bmslink.control.decide.policy import PolicySet
+from bmslink.control.decide.policy import Mode, PolicySet
 from bmslink.control.status import PackStatus, Run, StateError, place, write
 from bmslink.errors import BmsError
 from bmslink.model import Reading
+from bmslink.runtime.acting.acting_side import ActingSide
+from bmslink.runtime.acting.contained import contained
+from bmslink.runtime.acting.mailbox import read_mail
+from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.judging.pack_policies import PackPolicies, in_words, trips_in
 from bmslink.runtime.pack_loop import follow
 
-__all__ = ["Observer", "PackSupervisor", "StatusBoard"]
+__all__ = ["Enforcing", "Observer", "PackSupervisor", "StatusBoard"]
 
 _AT_LEAST_EVERY = 5.0  # s between two states that are left for `control status`
 
@@ -37,6 +45,9 @@ class Observer(Protocol):
     def on_finding(self, index: int, finding: Finding) -> None:
         """The pack does not fit the policy file."""
 
+    def on_acting(self, index: int, what: str, text: str, *, alarm: bool) -> None:
+        """What acts on the pack says something; `what` as in `Remark`."""
+
     def on_trouble(self, sentence: str) -> None:
         """The state or the journal cannot be written; what runs goes on."""
 
@@ -45,7 +56,13 @@ class StatusBoard:
     """What all packs of this program say now, for `control status`."""
 
     def __init__(
-        self, observer: Observer, policies: str, targets: list[str], interval: float
+        self,
+        observer: Observer,
+        policies: str,
+        targets: list[str],
+        interval: float,
+        *,
+        shadow: bool = True,
     ) -> None:
         self.packs = [PackStatus(target=target) for target in targets]
         self._observer = observer
@@ -53,7 +70,7 @@ class StatusBoard:
         now = time.time()
         self._run = Run(
             policies=policies,
-            shadow=True,
+            shadow=shadow,
             pid=os.getpid(),
             began=now,
             written=now,
@@ -83,6 +100,14 @@ class StatusBoard:
                 self._path.unlink()
 
 
+class Enforcing(NamedTuple):
+    """What a pack needs that is to be acted on."""
+
+    side: ActingSide
+    append: Callable[..., None]
+    """Has a record written to the journal, and waits for nothing."""
+
+
 class PackSupervisor:
     """One pack under policies, as `control run` has it."""
 
@@ -97,39 +122,110 @@ class PackSupervisor:
         *,
         interval: float,
         sink: bool,
+        enforcing: Enforcing | None = None,
     ) -> None:
+        """`enforcing`: what is needed to act; `None`: in shadow."""
         self.failed = False
         self._observer = observer
         self._board = board
         self._index = index
         self._pack = board.packs[index]
-        self._policies = PackPolicies(
-            policies,
-            settings,
-            interval=interval,
-            sink=sink,
-            audit=Audit(self._pack.target, why, shadow=True),
-            listener=self,
-        )
+        self._enforcing, self._side = enforcing, None if enforcing is None else enforcing.side
+        self._heard = False
+        self._ill = ""
+
+        def make(chosen: PolicySet, acting: Collection[Mode]) -> PackPolicies:
+            append = None if enforcing is None else enforcing.append
+            return PackPolicies(
+                chosen,
+                settings,
+                interval=interval,
+                sink=sink,
+                audit=Audit(self._pack.target, why, shadow=acting is ALL, append=append),
+                listener=self,
+                acting=acting,
+            )
+
+        self._make = make
+        self._policies = make(policies, ALL)
 
     async def follow(self, device: Board, interval: float, count: int | None) -> None:
         """Read and judge until cancelled, or `count` times."""
-        await follow(device, self, interval=interval, count=count)
+        if self._side is None:
+            await follow(device, self, interval=interval, count=count)
+            return
+        side = self._side
+
+        async def begin() -> None:
+            if self._heard:
+                with suppress(BmsError):  # the next reading says what is wrong
+                    self._begin(await side.begin(await device.who()), interval)
+
+        async def do(wish: ActingWish, who: str) -> list[str]:
+            return await side.do(wish, who, await device.who(), self._policies.engine)
+
+        mail = asyncio.create_task(read_mail(str(device.target), do))
+        try:
+            await follow(device, self, interval=interval, count=count, between=begin)
+        finally:
+            mail.cancel()
+            await side.close()
+
+    def _begin(self, begun: bool, interval: float) -> None:
+        """What was approved acts from now on, with what was known so far."""
+        if not begun or self._side is None or self._side.policies is None:
+            return
+        known = self._policies.engine.save()
+        self._policies = self._make(self._side.policies, (Mode.ENFORCE,))
+        self._policies.restart(known, asyncio.get_running_loop().time())
 
     def hear(self, reading: Reading, now: float) -> None:
         """A reading."""
         self._pack.heard, self._pack.error = time.time(), ""
-        self._policies.step(reading, now)
+        self._heard = True
+        self._judge(reading, now)
 
     def miss(self, error: BmsError, now: float, *, lost: bool) -> None:
         """Why there is none."""
+        self._heard = False
         self._complain(error)
-        self._policies.tick(now)
+        self._judge(None, now)
 
     def beat(self, now: float, *, late: bool) -> None:
         """Time passes for the policies while the pack says nothing."""
         if late:
-            self._policies.tick(now)
+            self._judge(None, now)
+
+    def _judge(self, reading: Reading | None, now: float) -> None:
+        """Where the pack is acted on, a mistake of ours is its own, and no other pack notices."""
+        with contained(self._mistaken) if self._side is not None else nullcontext():
+            if reading is None:
+                self._policies.tick(now)
+            else:
+                self._policies.step(reading, now)
+            if self._side is not None:
+                self._side.hear(self._policies.decision, reading, now)
+                self._post_acting(self._side)
+
+    def _post_acting(self, side: ActingSide) -> None:
+        """Leave what acts for `control status`, at once where a switch is another."""
+
+        def gist(found: dict[str, Any]) -> list[tuple[Any, ...]]:
+            switches = found.get("switches", {}).values()
+            return [
+                (s["owner"], s["holders"], (s["command"] or {}).get("read_back")) for s in switches
+            ]
+
+        before, self._pack.acting = self._pack.acting, side.status()
+        self._board.show(at_once=gist(before) != gist(self._pack.acting))
+
+    def _mistaken(self, error: BaseException) -> None:
+        text = f"bmslink made a mistake ({type(error).__name__}: {error}): it withdraws this pack."
+        if self._side is not None and self._side.actor is not None:
+            self._side.actor.withdraw(error)
+        elif text != self._ill:
+            self._observer.on_acting(self._index, "withdrawn", text, alarm=True)
+        self._ill = text
 
     def _complain(self, error: BmsError) -> None:
         self.failed = True

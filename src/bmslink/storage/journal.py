@@ -33,6 +33,7 @@ __all__ = [
     "Open",
     "Transaction",
     "acting_for",
+    "actor_name",
     "journal_path",
 ]
 
@@ -334,6 +335,11 @@ def acting_for(peer: Mapping[str, Any]) -> Iterator[None]:
         yield
     finally:
         _PEER.reset(token)
+
+
+def actor_name() -> str:
+    """For whom this program acts now, in a word."""
+    return str(_actor()["user"]) or "somebody"
 
 
 def _actor() -> dict[str, Any]:

@@ -51,18 +51,22 @@ class StateFolder:
         Raises `DamagedState` for a file that cannot be read or is none of ours; it is renamed to
         `….damaged`, so that the next one takes its place.
         """
+        try:
+            return self.look(name)
+        except DamagedState as error:
+            aside = self.put_aside(name)
+            raise DamagedState(f"{error} If it is there still, it is {aside} now.") from error
+
+    def look(self, name: str) -> dict[str, Any] | None:
+        """The same for who only looks: the file stays as it is. Raises `DamagedState`."""
         path = self.path(name)
         try:
-            found = _parsed(read_bounded(path, _LARGEST, "state of a pack"))
+            return _parsed(read_bounded(path, _LARGEST, "state of a pack"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:
-            aside = self.put_aside(name)
             why = error.strerror if isinstance(error, OSError) else error
-            raise DamagedState(
-                f"{path} cannot be read ({why}); if it is there still, it is {aside} now."
-            ) from error
-        return found
+            raise DamagedState(f"{path} cannot be read ({why}).") from error
 
     def put_aside(self, name: str) -> str:
         """Rename what is saved under a name, so that the next one takes its place; the new name."""

@@ -308,6 +308,17 @@ def test_an_off_that_is_not_read_back_is_not_given_back() -> None:
     assert bench(decided()) == [ON]
 
 
+def test_what_a_frame_leaves_as_the_board_showed_it_is_not_ours() -> None:
+    bench = Bench()
+    bench(decided(TRIP))
+    sent = Sent(sent=True, others={"discharge": False})
+    bench.ledger = bench.ledger.heard_of("charge", bench.sent[-1].id, sent)
+    bench.on["discharge"] = False  # an app, a moment before
+    bench.wait(decided(), 600)
+    assert not bench.ledger.discharge.own
+    assert not bench.on["discharge"]
+
+
 def test_what_was_certainly_not_sent_claims_nothing() -> None:
     bench = Bench()
     bench.obeys = False

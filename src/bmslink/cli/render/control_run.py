@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from typing import Any
 
 from bmslink.cli.render.backtest import duration
 from bmslink.cli.render.clean import clean
@@ -12,7 +13,7 @@ from bmslink.control.audit import FREE
 from bmslink.control.decide.decision import Decision, Event
 from bmslink.control.status import Run
 
-__all__ = ["change", "run"]
+__all__ = ["acting", "change", "run"]
 
 _PERMITS = ("charge", "discharge", "balance")
 _LIMITS = (("cvl", "CVL", "V"), ("ccl", "CCL", "A"), ("dcl", "DCL", "A"))
@@ -44,6 +45,11 @@ def change(decision: Decision, now: datetime, label: str) -> Iterator[str]:
             yield f"          {words}: {clean('; '.join(told))}"
     for what in _TOGETHER:
         yield from _together([event for event in decision.events if event.what == what])
+
+
+def acting(text: str, now: datetime, label: str, *, alarm: bool) -> Iterator[str]:
+    """A line of what was done, or of what people should know of it."""
+    yield f"{now.astimezone():%H:%M:%S}  {label}{'ALARM  ' if alarm else ''}{clean(text)}"
 
 
 def _of_balancing(event: Event) -> bool:
@@ -102,3 +108,43 @@ def run(found: Run, now: float) -> Iterator[str]:
             )
         for text in pack.policies:
             yield f"    {clean(text)}"
+        yield from switches(pack.acting)
+
+
+def switches(found: Mapping[str, Any]) -> Iterator[str]:
+    """What acts on a pack, and every switch that is held or ours."""
+    if not found:
+        return
+    if found.get("standing"):
+        yield f"    {clean(found['standing'])}"
+    stop = found.get("stopped")
+    if stop:
+        why = f": {stop['why']}" if stop["why"] else ""
+        yield f"    EMERGENCY STOP by {clean(stop['who'] + why)}; `control reset` ends it"
+    for each in found.get("overrides", ()):
+        left = duration(each["left"])
+        yield f"    {clean(each['policy'])} is set aside by {clean(each['who'])}, {left} left"
+    for name, switch in found.get("switches", {}).items():
+        if switch["owner"] == "ours" or switch["holders"] or switch["stood_down"]:
+            yield from _switch(name, switch)
+
+
+def _switch(name: str, switch: Mapping[str, Any]) -> Iterator[str]:
+    shown = {True: "on", False: "OFF", None: "unknown"}[switch["shown"]]
+    words = [f"{name} {shown}"]
+    if switch["owner"] == "ours":
+        words.append("switched off by us")
+    elif switch["owner"] == "foreign":
+        words.append("set by somebody else")
+    if switch["holders"]:
+        words.append(f"held by {', '.join(switch['holders'])}")
+    if switch["stood_down"]:
+        words.append("we stand down; `control resume` ends that")
+    command = switch["command"]
+    if command is not None:
+        state = {True: "read back", False: "WITHOUT EFFECT", None: "not read back yet"}
+        on = "on" if command["on"] else "off"
+        words.append(f"{on} sent {duration(command['ago'])} ago, {state[command['read_back']]}")
+    yield f"    {clean('; '.join(words))}"
+    if switch["given_back"]:
+        yield f"      not given back yet: {clean(switch['given_back'])}"

@@ -13,7 +13,7 @@ from bmslink.config.records.open_changes import belongs
 from bmslink.model import Switch
 from bmslink.storage.journal import Journal, Open
 
-__all__ = ["confirmed", "mark_off", "marked_off"]
+__all__ = ["confirmed", "last_commands", "mark_off", "marked_off"]
 
 _MARK = "off"
 
@@ -45,6 +45,19 @@ def confirmed(journal: Journal, place: str, pack: Mapping[str, Any]) -> dict[Swi
     for begin, outcome in _commands(journal, place, pack):
         if outcome == "done":
             latest |= _told(begin.get("others")) | _told({begin.get("switch"): begin.get("on")})
+    return latest
+
+
+def last_commands(
+    journal: Journal, place: str, pack: Mapping[str, Any]
+) -> dict[Switch, dict[str, Any]]:
+    """The last command to each switch that may have taken effect: its `on`, `time` and `user`. An
+    on counts only if it was read back. Raises `JournalError`."""
+    latest: dict[Switch, dict[str, Any]] = {}
+    for begin, outcome in _commands(journal, place, pack):
+        name, on = begin.get("switch"), begin.get("on")
+        if name in list(Switch) and (outcome == "done" if on else outcome != "refused"):
+            latest[Switch(name)] = begin
     return latest
 
 

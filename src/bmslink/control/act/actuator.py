@@ -34,6 +34,10 @@ class Actuator(Protocol):
     def name(self) -> str:
         """One of ACTUATORS."""
 
+    @property
+    def seldom_told(self) -> bool:
+        """Readings do not show it as it is now: `state` does."""
+
     async def off(self, deadline: float) -> Sent:
         """Switch off: one try, which ends at `deadline` (monotonic seconds). Does not raise
         `BmsError`."""

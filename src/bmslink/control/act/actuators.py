@@ -114,6 +114,11 @@ class BoardActuator:
         """`charge`, `discharge` or `balance`."""
         return self._switch.value
 
+    @property
+    def seldom_told(self) -> bool:
+        """Readings hold how it was when the settings came last, so it must be asked for."""
+        return self._device.driver.streams and self._frames.setting is not None
+
     async def off(self, deadline: float) -> Sent:
         """One try, which ends at `deadline` (monotonic seconds); what has not left by then never
         does. Does not raise `BmsError`."""

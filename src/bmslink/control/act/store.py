@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from bmslink.control.act.ledger import Ledger, LedgerDamaged, load_ledger, save_
 from bmslink.control.status import state_path
 from bmslink.storage.state import DamagedState, StateFolder, UnwritableState
 
-__all__ = ["LedgerStore", "Loaded"]
+__all__ = ["KeptLedger", "LedgerStore", "Loaded", "kept_ledger"]
 
 _PATIENCE = 2.0
 """How long an enable waits for the disk, s."""
@@ -28,6 +29,36 @@ class Loaded(NamedTuple):
     ledger: Ledger
     trouble: str
     """Why the saved one could not be used, in a sentence; empty: it was, or there was none."""
+
+
+class KeptLedger(NamedTuple):
+    """The ledger of a pack as it lies on the disk, for who only looks."""
+
+    ledger: Ledger | None
+    """With times before 0, s before it was saved; `None`: there is none, or it is damaged."""
+    saved: datetime | None
+    """When; `None`: not known."""
+    trouble: str
+    """Why it cannot be read, in a sentence."""
+
+
+def kept_ledger(pack: str, folder: Path | None = None) -> KeptLedger:
+    """Read the ledger of a pack and leave its file as it is."""
+    try:
+        found = StateFolder(folder or state_path() / "ledgers").look(pack)
+        if found is None:
+            return KeptLedger(None, None, "")
+        return KeptLedger(load_ledger(found, pack, 0.0), _moment(found.get("saved")), "")
+    except (DamagedState, LedgerDamaged) as error:
+        return KeptLedger(None, None, str(error))
+
+
+def _moment(told: object) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(str(told))
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
 
 
 class LedgerStore:
@@ -88,9 +119,9 @@ class LedgerStore:
     async def saved(self, ledger: Ledger, now: float, *, patience: float = _PATIENCE) -> bool:
         """The same before something is switched on: whether it is on the disk within `patience`
         s."""
-        done = asyncio.wrap_future(self.save(ledger, now))
+        done = self.save(ledger, now)
         try:
-            return await asyncio.wait_for(asyncio.shield(done), patience)
+            return await asyncio.get_running_loop().run_in_executor(None, done.result, patience)
         except TimeoutError:
             self.trouble = f"{self.file} was not written within {patience:g} s."
             return False

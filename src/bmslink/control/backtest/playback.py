@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Protocol
 
@@ -129,10 +129,16 @@ def packs(entries: Iterable[Entry]) -> Iterator[tuple[str, float, Iterable[Entry
 
 
 def make_engine(
-    policies: PolicySet, settings: Mapping[str, float] | None, *, poll: float, sink: bool
+    policies: PolicySet,
+    settings: Mapping[str, float] | None,
+    *,
+    poll: float,
+    sink: bool,
+    acting: Collection[Mode] = ALL,
 ) -> Engine:
-    """An engine in which everything acts that is not switched off."""
-    return Engine(policies, settings, acting=ALL, sink=sink, poll=poll)
+    """An engine in which everything acts that is not switched off, or what has one of these
+    modes."""
+    return Engine(policies, settings, acting=acting, sink=sink, poll=poll)
 
 
 def _same(one: Reading, other: Reading) -> bool:

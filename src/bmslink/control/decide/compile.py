@@ -29,6 +29,7 @@ __all__ = [
     "compile_policies",
     "curve_of",
     "ratings",
+    "release_of",
     "require_whole",
     "trip_of",
 ]
@@ -190,10 +191,15 @@ def trip_of(policy: Policy, policies: PolicySet, names: Mapping[str, float]) -> 
     return min(zeros) if policy.over else max(zeros)
 
 
+def release_of(policy: Policy, policies: PolicySet) -> float | None:
+    """Where a policy is released by itself."""
+    return _value(policy.release, policies.thresholds)
+
+
 def chatter_of(policy: Policy, policies: PolicySet) -> tuple[float, float] | None:
     """Trip and release of a row that would be released where it trips; `None`: it is in order."""
     trip = trip_of(policy, policies, policies.thresholds)
-    release = _value(policy.release, policies.thresholds)
+    release = release_of(policy, policies)
     if trip is None or release is None:
         return None
     sign = 1 if policy.over else -1

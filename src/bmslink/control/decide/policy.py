@@ -125,6 +125,11 @@ class Battery(msgspec.Struct, frozen=True, kw_only=True):
     """Of the thermal model of the current path, s."""
     sensors: tuple[str, ...] = ()
     """The temperature probes that count as cell probes; none: all that are named so."""
+    host_power: str | None = None
+    """What feeds the computer that bmslink runs on: `pack` or `other`. Without it discharge is
+    never enforced."""
+    alternator: bool = False
+    """An alternator charges it: opening the charge path under its current is a load dump."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):

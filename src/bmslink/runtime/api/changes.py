@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from bmslink.errors import BmsError
 from bmslink.jsonable import to_json
+from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.api.answers import Refusal, answer
 from bmslink.runtime.api.commands import journalled
 from bmslink.runtime.api.peer import peer_of
@@ -122,6 +123,13 @@ async def switch(request: Request) -> Response:
     """Charging, discharging or balancing, on or off; off goes before everything else."""
     wish, jobs = await _request(request, SwitchRequest), PackJobs(pack_of(request))
     return await _done(request, lambda tell: jobs.switch(tell, wish), lasts=not wish.dry_run)
+
+
+async def act(request: Request) -> Response:
+    """Of what acts: `{"do": "stop"}`, `reset`, `resume`, `override`."""
+    keys = dict.fromkeys(ActingWish.__struct_fields__, _ANY)
+    wish, jobs = ActingWish.of(await command(request, **keys)), PackJobs(pack_of(request))
+    return await _done(request, lambda tell: jobs.act(tell, wish), lasts=True)
 
 
 async def adjustment(request: Request) -> Response:
@@ -249,6 +257,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "apply": apply,
     "resume": resume,
     "switch": switch,
+    "acting": act,
     "adjustment": adjustment,
     "adjust": adjust,
     "lend": lend,
@@ -259,5 +268,5 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
 ROUTES: tuple[Route, ...] = (
     Route(f"{_AT}/hello", greet),
     Route(f"{_AT}/capture", capture),
-    *(Route(f"{_AT}/{road}", act, methods=["POST"]) for road, act in _COMMANDS.items()),
+    *(Route(f"{_AT}/{road}", does, methods=["POST"]) for road, does in _COMMANDS.items()),
 )

@@ -1,21 +1,31 @@
 """The policies of one served pack: what they decide is published, and what they know is kept.
 
 They begin when it is known which board answers, with what they knew of that board; until then the
-pack is blind. Here they run in shadow: nothing is sent.
+pack is blind. They run in shadow, where nothing is sent, unless the pack is to be enforced and a
+person approved that (`runtime.acting`).
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Collection
+from functools import partial
 from typing import Any, Protocol
 
+from bmslink.board import Board
 from bmslink.control.audit import Audit, Budget
+from bmslink.control.backtest.playback import ALL
 from bmslink.control.check import Finding
 from bmslink.control.decide.decision import Decision
-from bmslink.errors import TargetError
+from bmslink.control.decide.policy import Mode, PolicySet
+from bmslink.errors import GateError, TargetError
 from bmslink.model import Identity, Reading
+from bmslink.runtime.acting.acting_side import ActingSide
+from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.feed import Feed
 from bmslink.runtime.judging.pack_memory import PackDisk, PackMemory
-from bmslink.runtime.judging.pack_policies import PackPolicies
+from bmslink.runtime.judging.pack_policies import PackPolicies, PolicyListener
+from bmslink.runtime.pack_turns import PackTurns
 from bmslink.runtime.service_file import PackPlan
 
 __all__ = ["PackJudge", "Tell"]
@@ -23,6 +33,8 @@ __all__ = ["PackJudge", "Tell"]
 _AT_ONCE, _EVERY = 30, 10.0
 """States that are saved at once when a restriction changes, and s for each one more."""
 _ALARMS = ("trip", "latch")
+_PATIENCE = 3.0
+"""How long an on waits for a link that is being opened, s."""
 
 
 class Tell(Protocol):
@@ -35,7 +47,14 @@ class PackJudge:
     """Of one pack; does nothing for one without a policy file."""
 
     def __init__(
-        self, plan: PackPlan, memory: PackMemory, disk: PackDisk, feed: Feed, tell: Tell
+        self,
+        plan: PackPlan,
+        memory: PackMemory,
+        disk: PackDisk,
+        feed: Feed,
+        tell: Tell,
+        board: Board,
+        turns: PackTurns,
     ) -> None:
         self.begun = plan.policies is None
         """Whether they know which board they judge."""
@@ -46,36 +65,103 @@ class PackJudge:
         self._identity: Identity | None = None
         self._budget = Budget(_AT_ONCE, _EVERY)
         self._unwritten = False
-        self.policies: PackPolicies | None = self._make(disk)
+        self._disk = disk
+        file = plan.policies
+        self.policies: PackPolicies | None = None
         """At work; `None` for a pack without a policy file."""
+        self._beside: PackPolicies | None = None
+        """The changed file, in shadow beside the one that was approved."""
+        self.acting: ActingSide | None = None
+        """What acts on the pack; `None` for one without a policy file."""
+        if file is not None:
+            self.policies = self._make(file.policies, ALL)
+            self.acting = ActingSide(
+                board,
+                file.text,
+                file.path,
+                enforce=plan.enforce,
+                interval=plan.interval,
+                note=self._append,
+                tell=tell,
+                target=plan.target,
+                turn=partial(turns.command, _PATIENCE),
+                off_turn=turns.off,
+            )
 
-    def _make(self, disk: PackDisk) -> PackPolicies | None:
+    def _append(self, event: str, **data: Any) -> None:
+        journal = self._disk.journal
+        self._disk.queue.put(lambda: journal.append(event, **data), ended=self._written)
+
+    def _make(
+        self,
+        policies: PolicySet,
+        acting: Collection[Mode],
+        listener: PolicyListener | None = None,
+    ) -> PackPolicies:
         file = self._plan.policies
-        if file is None:
-            return None
-        why = {"policies": file.path, "sha256": file.sha256}
-
-        def append(event: str, **data: Any) -> None:
-            disk.queue.put(lambda: disk.journal.append(event, **data), ended=self._written)
-
+        why = {} if file is None else {"policies": file.path, "sha256": file.sha256}
         return PackPolicies(
-            file.policies,
+            policies,
             None,
             interval=self._plan.interval,
             sink=False,
-            audit=Audit(self._plan.target, why, shadow=True, append=append),
-            listener=self,
+            audit=Audit(self._plan.target, why, shadow=acting is ALL, append=self._append),
+            listener=listener or self,
+            acting=acting,
         )
+
+    async def begin_acting(self) -> None:
+        """Let the policies act, where that is wanted and approved, and not done yet. Raises what
+        asking the board raises."""
+        side, file, policies = self.acting, self._plan.policies, self.policies
+        if side is None or file is None or policies is None or self._identity is None:
+            return
+        if not await side.begin(self._identity) or side.policies is None:
+            return
+        now, known = asyncio.get_running_loop().time(), policies.engine.save()
+        self.policies = self._make(side.policies, (Mode.ENFORCE,))
+        self.policies.restart(known, now)
+        if side.standing is not None and side.standing.shadow:
+            self._beside = self._make(file.policies, ALL, _Beside(self._tell))
+            self._beside.restart(known, now)
+        self._tell("acting", "Its policies act.", change="began")
 
     @property
     def decision(self) -> Decision | None:
         """The latest one."""
         return None if self.policies is None else self.policies.decision
 
+    @property
+    def enforcing(self) -> bool:
+        """Whether its policies act."""
+        return self.acting is not None and self.acting.enforcing
+
+    async def do(self, wish: ActingWish, who: str) -> list[str]:
+        """What a person wants of what acts. Raises `GateError`, and what asking the board
+        raises."""
+        if self.acting is None or self._identity is None:
+            raise GateError(
+                "Nothing was sent: this pack has no policies, or has not said who it is; "
+                "`bmslink switch` switches it off."
+            )
+        engine = None if self.policies is None else self.policies.engine
+        return await self.acting.do(wish, who, self._identity, engine)
+
+    def withdraw(self, error: BaseException | None) -> None:
+        """A mistake of ours: no limit is said any more."""
+        if error is not None and self.acting is not None and self.acting.actor is not None:
+            self.acting.actor.withdraw(error)
+
+    def acting_status(self) -> dict[str, Any] | None:
+        """Who holds which switch, and why; `None` for a pack without a policy file."""
+        return None if self.acting is None else self.acting.status()
+
     def begin(self, identity: Identity, now: float) -> None:
         """This board is the one that is judged from now on, `now` in s of the loop's clock."""
         self._identity = identity
         self.begun = True
+        if self.acting is not None:
+            self.acting.meet()
         if self.policies is None:
             return
         saved = self._memory.take(identity)
@@ -93,6 +179,10 @@ class PackJudge:
             policies.tick(now)
         else:
             policies.step(reading, now)
+        if self.acting is not None:
+            self.acting.hear(policies.decision, reading if self.begun else None, now)
+        if self._beside is not None and reading is not None:
+            self._beside.step(reading, now)
         self._save(now, at_once=False)
 
     def _save(self, now: float, *, at_once: bool) -> None:
@@ -108,6 +198,11 @@ class PackJudge:
     def save_now(self, now: float) -> None:
         """The service ends."""
         self._save(now, at_once=True)
+
+    async def close(self) -> None:
+        """Nothing acts any more; switches stay as they are."""
+        if self.acting is not None:
+            await self.acting.close()
 
     # -- what the policies say -------------------------------------------------------------------
 
@@ -133,5 +228,25 @@ class PackJudge:
     def _written(self, error: str) -> None:
         """The end of a record for the journal; what goes wrong is said once, until it goes well."""
         if error and not self._unwritten:
-            self.troubled(f"{error} In shadow nothing is sent anyway; this goes on.")
+            self.troubled(f"{error} What runs goes on.")
         self._unwritten = bool(error)
+
+
+class _Beside:
+    """Hears what a changed file would do, while the one that was approved acts."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+
+    def decided(self, decision: Decision, *, changed: bool, new: bool, moved: bool) -> None:
+        """Each decision."""
+        for event in decision.events:
+            if event.what in _ALARMS:
+                text = f"The changed file: {event.policy}: {event.text}"
+                self._tell("policy", text, policy=event.policy, change=f"shadow_{event.what}")
+
+    def found(self, finding: Finding) -> None:
+        """Said when it is approved."""
+
+    def troubled(self, sentence: str) -> None:
+        """Said by what acts."""

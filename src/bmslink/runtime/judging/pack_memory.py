@@ -13,16 +13,18 @@ from functools import partial
 from typing import Any
 
 from bmslink.board import Board
+from bmslink.config import open_change
 from bmslink.config.identity.fingerprint import Fingerprint, fingerprint, fingerprint_of
 from bmslink.config.identity.known_as import pack_of
 from bmslink.control.status import state_path
+from bmslink.errors import BmsError
 from bmslink.model import Identity
 from bmslink.runtime.judging.disk import DiskQueue
 from bmslink.runtime.service_file import PackPlan
 from bmslink.storage.journal import Journal
 from bmslink.storage.state import DamagedState, StateFolder
 
-__all__ = ["PackDisk", "PackMemory", "default_folder", "who_answers"]
+__all__ = ["PackDisk", "PackMemory", "cut_off_text", "default_folder", "who_answers"]
 
 _FEW = 10.0
 """s between two states of policies that hold something down."""
@@ -47,6 +49,14 @@ async def who_answers(board: Board, expected: Fingerprint | None) -> tuple[Ident
             break
         await asyncio.sleep(_APART)
     return identity, other
+
+
+async def cut_off_text(board: Board, identity: Identity) -> str:
+    """What the journal says of a change of this board that was cut off; empty: nothing."""
+    try:
+        return await asyncio.to_thread(open_change, board, identity) or ""
+    except BmsError as error:
+        return str(error)
 
 
 def default_folder() -> StateFolder:

@@ -5,15 +5,15 @@ Nothing here sends, and nothing here waits for a disk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Protocol
 
 from bmslink.control.audit import Audit, gist
-from bmslink.control.backtest.playback import make_engine
+from bmslink.control.backtest.playback import ALL, make_engine
 from bmslink.control.check import Finding, Level, check_pack
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.engine import Engine
-from bmslink.control.decide.policy import Action, PolicySet
+from bmslink.control.decide.policy import Action, Mode, PolicySet
 from bmslink.model import Reading
 from bmslink.storage.journal import JournalError
 
@@ -51,11 +51,13 @@ class PackPolicies:
         sink: bool,
         audit: Audit,
         listener: PolicyListener,
+        acting: Collection[Mode] = ALL,
     ) -> None:
-        """`interval` is the time between readings, s; `sink`: something carries limits out."""
+        """`interval` is the time between readings, s; `sink`: something carries limits out;
+        `acting`: the modes that have a say, all of them in shadow."""
         self.policies = policies
         self._make: Callable[[], Engine] = lambda: make_engine(
-            policies, settings, poll=interval, sink=sink
+            policies, settings, poll=interval, sink=sink, acting=acting
         )
         self.engine: Engine = self._make()
         self.decision: Decision | None = None
@@ -109,7 +111,7 @@ class PackPolicies:
             self._audit(decision, self.engine.sample)
         except JournalError as error:
             if not self._unwritten:
-                self._listener.troubled(f"{error} In shadow nothing is sent anyway; this goes on.")
+                self._listener.troubled(f"{error} What runs goes on.")
             self._unwritten = True
         else:
             self._unwritten = False

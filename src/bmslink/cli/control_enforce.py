@@ -1,0 +1,125 @@
+"""What `bmslink control run --enforce` needs beside `--shadow`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bmslink.errors import BmsError, GateError, UsageError
+
+if TYPE_CHECKING:
+    from bmslink.board import Board
+    from bmslink.cli.control_printer import Printer
+    from bmslink.cli.output import Session
+    from bmslink.control.decide.policy import PolicySet
+    from bmslink.runtime.acting.limit_sinks import LimitSink, LimitSinks
+    from bmslink.runtime.supervisor import Enforcing
+
+__all__ = ["ActingRun"]
+
+T = TypeVar("T")
+_LAST_WORDS = 5.0
+"""How long the end waits for the journal, s."""
+
+
+class ActingRun:
+    """One `control run --enforce`."""
+
+    def __init__(
+        self,
+        session: Session,
+        printer: Printer,
+        chosen: PolicySet,
+        path: str,
+        sink_command: str | None,
+        *,
+        untested: bool,
+    ) -> None:
+        """Raises `GateError` where the file may not act, `UsageError` for sinks that cannot be."""
+        from bmslink.runtime.acting.start import read_policy_text, require_host_power
+        from bmslink.runtime.judging.disk import DiskQueue
+
+        require_host_power(chosen, path)
+        if sink_command == "-" and not session.json:
+            raise UsageError("--sink-command - writes JSON lines: give --json as well.")
+        self._session, self._printer, self._path = session, printer, path
+        self._sink_command = sink_command
+        self._waive = frozenset({"untested"} if untested else ())
+        self._text = read_policy_text(Path(path))
+        self._queue = DiskQueue()
+        self._ill = False
+
+    async def require_consent(self, devices: list[Board]) -> None:
+        """`GateError` where a pack that answers has nothing approved; one that does not answer is
+        looked at when it does."""
+        from bmslink.runtime.acting.start import acted_on_elsewhere, standing_of
+
+        for device in devices:
+            try:
+                async with device:
+                    identity = await device.identify()
+                    standing = standing_of(device, identity, self._text)
+                    busy = acted_on_elsewhere(device, identity)
+            except BmsError as error:
+                self._session.say(f"{device.target.label}: {error} It waits for its consent.")
+                continue
+            if standing.enforced is None:
+                raise GateError(f"Nothing was sent. {standing.text}")
+            if busy:
+                raise GateError(
+                    f"Nothing was sent. Another program on this machine acts on "
+                    f"{device.target.label}: end it first (`bmslink control status` shows it)."
+                )
+
+    def pack(self, index: int, device: Board, interval: float) -> Enforcing:
+        """What one pack needs."""
+        from bmslink.runtime.acting.acting_side import ActingSide
+        from bmslink.runtime.supervisor import Enforcing
+
+        target = str(device.target)
+
+        def tell(what: str, text: str, *, alarm: bool = False, **data: Any) -> None:
+            self._printer.on_acting(index, str(data.get("change", what)), text, alarm=alarm)
+
+        side = ActingSide(
+            device, self._text, self._path,
+            enforce=True, interval=interval, note=self.append, tell=tell, target=target,
+            waive=self._waive, sinks=self._sinks(target),
+        )  # fmt: skip
+        return Enforcing(side, self.append)
+
+    def _sinks(self, target: str) -> LimitSinks:
+        from bmslink.runtime.acting.limit_sinks import CommandSink, LimitSinks, LineSink
+
+        found: list[LimitSink] = []
+        if self._sink_command == "-":
+            found.append(LineSink(self._session.record))
+        elif self._sink_command is not None:
+            found.append(CommandSink(self._sink_command))
+        return LimitSinks(found, {"target": target})
+
+    def append(self, event: str, **data: Any) -> None:
+        """Have a record written to the journal; nothing waits for it."""
+        from bmslink.storage.journal import Journal
+
+        self._queue.put(partial(Journal().append, event, **data), ended=self._written)
+
+    def _written(self, error: str) -> None:
+        if error and not self._ill:
+            self._printer.on_trouble(f"{error} What runs goes on.")
+        self._ill = bool(error)
+
+    async def around(self, devices: list[Board], work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Look for the consent of each pack, then do it while the journal is written."""
+        import asyncio
+
+        await self.require_consent(devices)
+        writing = asyncio.create_task(self._queue.run())
+        try:
+            return await work()
+        finally:
+            await self._queue.flush(_LAST_WORDS)
+            writing.cancel()
+            self._queue.close()

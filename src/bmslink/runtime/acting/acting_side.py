@@ -1,0 +1,235 @@
+"""The acting side of one live pack: it begins when the pack is met, if a person let it, and takes
+what the policies decide."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Collection
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from typing import Any
+
+from bmslink.board import Board
+from bmslink.config.outcome import Outcome
+from bmslink.control.act.consent import Standing
+from bmslink.control.act.messages import PersonOff, PersonOn, Remark, Request
+from bmslink.control.decide.decision import Decision
+from bmslink.control.decide.engine import Engine
+from bmslink.control.decide.policy import PolicySet
+from bmslink.errors import GateError
+from bmslink.model import Identity, Reading, Switch
+from bmslink.runtime.acting.limit_sinks import LimitSinks
+from bmslink.runtime.acting.pack_actor import Note, PackActor, TellActing
+from bmslink.runtime.acting.people import ActingWish
+from bmslink.runtime.acting.start import EnforcedPack, begin_acting, pack_key, stopped
+
+__all__ = ["ActingSide"]
+
+_SHOWS, _APART = 15.0, 0.1
+"""How long a board may take to show an on, and how far apart one looks, s."""
+_AGAIN = 30.0
+"""s after which what could not begin is tried again."""
+
+
+class ActingSide:
+    """Of one pack. With `enforce` false it never begins, and sends nothing."""
+
+    def __init__(
+        self,
+        board: Board,
+        text: str,
+        path: str,
+        *,
+        enforce: bool,
+        interval: float,
+        note: Callable[..., None],
+        tell: TellActing,
+        target: str,
+        waive: Collection[str] = (),
+        sinks: LimitSinks | None = None,
+        turn: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext,
+        off_turn: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext,
+    ) -> None:
+        """`text` and `path` are of the policy file; `note` has a record written to the journal."""
+        self.standing: Standing | None = None
+        """What may act; `None`: not known yet, or nothing was asked to."""
+        self._board, self._text, self._path = board, text, path
+        self._enforce, self._interval, self._waive = enforce, interval, waive
+        self._tell, self._target, self._journal = tell, target, note
+        self._sinks, self._turn, self._off_turn = sinks or LimitSinks(), turn, off_turn
+        self._pack: EnforcedPack | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._next = 0.0
+        self._unsure = False
+        self._looked_at = ""
+
+    @property
+    def actor(self) -> PackActor | None:
+        """At work; `None`: nothing acts here."""
+        return None if self._pack is None else self._pack.actor
+
+    @property
+    def enforcing(self) -> bool:
+        """Whether policies act on the pack now."""
+        return self._pack is not None and self._pack.actor.mandate.enforce
+
+    @property
+    def policies(self) -> PolicySet | None:
+        """Those that act."""
+        return None if self._pack is None else self._pack.policies
+
+    async def begin(self, identity: Identity) -> bool:
+        """Begin, if that is wanted and not done yet; whether it has just begun. Raises what asking
+        the board raises."""
+        now = asyncio.get_running_loop().time()
+        if self._pack is not None and self._unsure:
+            self._unsure = self._pack.key != pack_key(self._board, identity)
+            if self._unsure:
+                await self.close()
+                self._next = now
+        if self._pack is not None or now < self._next:
+            return False
+        if not self._enforce:
+            key = pack_key(self._board, identity)
+            if key == self._looked_at or not await asyncio.to_thread(stopped, key):
+                self._looked_at = key
+                return False
+        self._next = now + _AGAIN
+        return await self._begin(identity, enforce=self._enforce)
+
+    async def _begin(self, identity: Identity, *, enforce: bool) -> bool:
+        found = await begin_acting(
+            self._board, identity, self._text, self._path,
+            note=self._note(), tell=self._tell, interval=self._interval, waive=self._waive,
+            sinks=self._sinks, turn=self._turn, off_turn=self._off_turn, enforce=enforce,
+        )  # fmt: skip
+        if isinstance(found, Standing):
+            if self.standing is None or self.standing.text != found.text:
+                self._tell("acting", found.text, alarm=True, change="standing", actuator="")
+            self.standing = found
+            return False
+        self._pack, self.standing, self._unsure = found, found.standing, False
+        self._task = asyncio.create_task(found.actor.run())
+        return True
+
+    def _note(self) -> Note:
+        digest = hashlib.sha256(self._text.encode("utf-8", "surrogateescape")).hexdigest()
+
+        def note(event: str, **data: Any) -> None:
+            about = {"target": self._target, "policies": self._path, "sha256": digest}
+            self._journal(event, **about, **data)
+
+        return note
+
+    def meet(self) -> None:
+        """Perhaps another board answers: nothing is done until `begin` has looked."""
+        self._unsure = True
+
+    def hear(self, decision: Decision | None, reading: Reading | None, now: float) -> None:
+        """What the policies decided, and on which reading."""
+        if self._pack is not None and decision is not None and not self._unsure:
+            self._pack.actor.hear(decision, reading, now)
+
+    async def begin_for_people(self, identity: Identity) -> None:
+        """Begin without policies, for what people ask. Raises `GateError` where another program on
+        this machine acts on the pack, and what asking the board raises."""
+        if self._pack is None:
+            await self._begin(identity, enforce=False)
+        if self._pack is None:
+            raise GateError("Nothing was sent. " + (self.standing.text if self.standing else ""))
+
+    async def do(
+        self, wish: ActingWish, who: str, identity: Identity, engine: Engine | None = None
+    ) -> list[str]:
+        """What a person wants of what acts, by its name; what came of it, in sentences. An
+        emergency stop needs neither approval nor policies. Raises `GateError` where it is refused
+        and nothing was sent, and what asking the board raises."""
+        if wish.do == "stop":
+            await self.begin_for_people(identity)
+        done: list[str] = []
+        if wish.do == "reset":
+            done += self._reset(wish, engine)
+            if wish.policy or not self._stopped:
+                if not done:
+                    raise GateError("Nothing is stopped or latched, so there is nothing to reset.")
+                return done
+        request = wish.request(who)
+        done += [remark.text for remark in self.ask(request)]
+        return done or ["There was nothing to do: no switch stood down."]
+
+    @property
+    def _stopped(self) -> bool:
+        return self._pack is not None and self._pack.actor.ledger.stop is not None
+
+    def _reset(self, wish: ActingWish, engine: Engine | None) -> list[str]:
+        """Let go of what waits for a person: of one policy, or of all."""
+        if self._pack is not None and not wish.policy:
+            self._pack.actor.release()
+        if engine is None:
+            return []
+        if wish.policy:
+            engine.reset(wish.policy)
+            return [f"{wish.policy} is reset."]
+        done = []
+        for rule in engine.plan.rules:
+            with suppress(GateError):
+                engine.reset(rule.name)
+                done.append(f"{rule.name} is reset.")
+        return done
+
+    def ask(self, request: Request) -> list[Remark]:
+        """What a person wants, at once. Raises `GateError` where it is refused, and nothing was
+        sent then."""
+        if self._pack is None:
+            raise GateError(
+                f"Nothing acts on {self._target} here: its policies only watch, so there is "
+                "nothing to end or to set aside."
+            )
+        remarks = self._pack.actor.ask(request, asyncio.get_running_loop().time())
+        for remark in remarks:
+            if remark.what == "refused":
+                raise GateError(remark.text)
+        return remarks
+
+    def person_off(self, switch: Switch, who: str) -> None:
+        """A person switches off: no policy gives that back."""
+        if self._pack is not None:
+            self.ask(PersonOff(switch.value, who))
+
+    async def person_on(self, switch: Switch, who: str) -> Outcome:
+        """A person switches on, and it is read back by the polls that go on meanwhile. Raises
+        `GateError` where it is held off."""
+        self.ask(PersonOn(switch.value, who))
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _SHOWS
+        while self._pack is not None and loop.time() < until:
+            record = self._pack.actor.ledger.record(switch.value)
+            if record.seen is True:
+                return Outcome(result="done", sentence=f"{switch} is on: read back.")
+            if record.order is not None and record.order.unsent == record.order.tries:
+                return Outcome(
+                    result="ignored", sentence=f"{switch} on was not sent; the events say why."
+                )
+            await asyncio.sleep(_APART)
+        return Outcome(
+            result="ignored", sentence=f"{switch} on was sent, and the board does not show it."
+        )
+
+    def status(self) -> dict[str, Any]:
+        """For people and programs."""
+        now = asyncio.get_running_loop().time()
+        standing = self.standing
+        found: dict[str, Any] = {
+            "enforcing": False,
+            "standing": "" if standing is None else standing.text,
+        }
+        return found if self._pack is None else {**found, **self._pack.actor.status(now)}
+
+    async def close(self) -> None:
+        """The end. Switches stay as they are; limits end with their ttl."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._pack is not None:
+            pack, self._pack = self._pack, None
+            await pack.close()

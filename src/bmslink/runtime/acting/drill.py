@@ -1,0 +1,378 @@
+"""The proof that switches obey: on a pack at rest, each once off and on, measured and read back.
+
+The road is the one that policies take (`control.act.actuators`). What a drill is about to switch
+off is in the journal first, so that a drill that is killed is found again (`orphans`). Whatever
+ends it, it switches on what it switched off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import Collection, Coroutine, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from bmslink.board import Board
+from bmslink.config.checks.check import require_waivers
+from bmslink.control.act.actuators import BoardActuator, prepare
+from bmslink.control.act.consent import ConsentError, approval_of
+from bmslink.control.act.facts import states_of
+from bmslink.control.act.ledger import Ledger
+from bmslink.control.act.store import kept_ledger
+from bmslink.control.decide.quantities import blocked_by
+from bmslink.control.files import parse_policies
+from bmslink.errors import BmsError, GateError, PortBusy, TargetError
+from bmslink.model import Condition, Identity, Reading, Switch
+from bmslink.runtime.acting.orphans import DRILL, find_orphans, shown_states, switch_on_command
+from bmslink.runtime.acting.start import lock_acting, pack_key
+from bmslink.storage.journal import Journal, JournalError, actor_name
+
+__all__ = ["REST", "Drill", "DrillReport", "DrillRow", "approved_host_power"]
+
+REST = 1.0
+"""A pack is at rest below this current, A: opening a FET under load is no drill."""
+_LOOKS, _BETWEEN = 3, 1.0
+"""How often that is looked at before anything is sent, and how far apart, s."""
+_OLD = timedelta(seconds=10)
+_TRY, _SHOWS = 5.0, 10.0
+"""How long a frame may take, and until the board shows it, s."""
+_ASK_AGAIN = 0.1
+_BACK = 6
+"""How often it is switched on again before a person has to."""
+
+
+class DrillRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one switch."""
+
+    switch: str
+    result: str
+    """`passed`: off and on were read back. `failed`: one was not. `left_out`: nothing was sent."""
+    off_s: float | None = None
+    """From the frame to the reading that shows it off, s; `None`: never shown."""
+    on_s: float | None = None
+    """The same for on."""
+    restored: bool | None = None
+    """Whether it is on again, as it was; `None`: nothing was sent."""
+    why: str = ""
+    """Why it failed or was left out, in a sentence."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {name: getattr(self, name) for name in self.__struct_fields__}
+
+
+class DrillReport(NamedTuple):
+    """One drill."""
+
+    pack: str
+    rows: tuple[DrillRow, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything that was tried obeyed."""
+        return all(row.result != "failed" for row in self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        rows = [row.to_dict() for row in self.rows]
+        return {"pack": self.pack, "passed": self.passed, "switches": rows}
+
+
+def approved_host_power(key: str) -> str | None:
+    """What the approved policy file of a pack says of what feeds this computer; `None`: nothing
+    is approved, or it does not say."""
+    try:
+        approval = approval_of(key)
+    except ConsentError:
+        return None
+    if approval is None:
+        return None
+    with suppress(TargetError):
+        return parse_policies(approval.text, Path(approval.path)).battery.host_power
+    return None
+
+
+class Drill:
+    """One drill of one open board: `prepare`, then a person agrees, then `run`."""
+
+    def __init__(
+        self,
+        board: Board,
+        *,
+        switches: Collection[Switch] = (),
+        host_power: str | None = None,
+        waive: Collection[str] = (),
+        journal: Journal | None = None,
+    ) -> None:
+        """`switches`: those alone, and it is an error where one cannot be drilled. `host_power`:
+        `pack` or `other`, what feeds this computer; else what the approved file says."""
+        self.left: dict[str, str] = {}
+        """What is left out: switch -> why."""
+        self.tried: tuple[str, ...] = ()
+        """What `run` switches, in this order."""
+        self.key = ""
+        self._board, self._wanted = board, tuple(switches)
+        self._host_power, self._waive = host_power, require_waivers(waive, keys=())
+        self._journal = journal or Journal()
+        self._actuators: Mapping[str, BoardActuator] = {}
+
+    async def prepare(self) -> None:
+        """Look whether it may be; nothing is sent that changes the board. Raises `GateError` where
+        not, and what reading raises."""
+        board = self._board
+        try:
+            _ = board.link
+        except PortBusy as error:
+            raise GateError(
+                f"Nothing was sent: a service owns the line of {board.target.label}, and a drill "
+                "needs it alone. Stop the service, or take the pack out of it, for the drill."
+            ) from error
+        identity = await board.identify()
+        self.key = pack_key(board, identity)
+        kept = kept_ledger(self.key)
+        if kept.trouble:
+            raise GateError(f"Nothing was sent. {kept.trouble}")
+        if kept.ledger is not None:
+            _require_free(kept.ledger)
+        await self._at_rest()
+        states = await shown_states(board)
+        self._require_no_orphan(identity, states)
+        ledger = kept.ledger or Ledger.new(self.key, 0.0)
+        found = await prepare(board, waive=self._waive, remembered=ledger.remembered)
+        self._actuators = {str(name): each for name, each in found.actuators.items()}
+        self._choose(states, {str(name): why for name, why in found.unable.items()})
+
+    def _choose(self, states: Mapping[str, bool | None], unable: Mapping[str, str]) -> None:
+        """Which switches are tried."""
+        names = [str(switch) for switch in self._wanted or tuple(Switch)]
+        self.left = {name: why for name in names if (why := self._against(name, states, unable))}
+        if self.left and (self._wanted or len(self.left) == len(names)):
+            raise GateError(f"Nothing was sent: {' '.join(self.left.values())}")
+        self.tried = tuple(name for name in names if name not in self.left)
+
+    def _against(
+        self, name: str, states: Mapping[str, bool | None], unable: Mapping[str, str]
+    ) -> str:
+        """Why a switch is not tried, in a sentence; empty: it is."""
+        if name in unable:
+            return f"{name} cannot be switched here. {unable[name]}"
+        if name == "discharge" and (why := self._feeds_host()):
+            return why
+        if states.get(name) is False:
+            return f"{name} is off: a drill switches nothing on that it did not switch off."
+        if states.get(name) is None:
+            return f"The board does not show how {name} is, so nobody could see that it obeys."
+        return ""
+
+    def _feeds_host(self) -> str:
+        power = self._host_power or approved_host_power(self.key)
+        if power == "other":
+            return ""
+        if power == "pack":
+            return (
+                'discharge is not drilled: host_power is "pack", so this computer would go off '
+                "with it, and could not switch it on again."
+            )
+        return (
+            "discharge is not drilled: nobody says what feeds this computer. Name a policy file "
+            'with host_power = "other" in its [battery], if the pack does not.'
+        )
+
+    async def _at_rest(self) -> None:
+        for left in reversed(range(_LOOKS)):
+            if why := not_at_rest(await self._board.read()):
+                raise GateError(f"Nothing was sent: {why}")
+            if left:
+                await asyncio.sleep(_BETWEEN)
+
+    def _require_no_orphan(self, identity: Identity, states: Mapping[str, bool | None]) -> None:
+        kept = kept_ledger(self.key)
+        for each in find_orphans(self._board, identity, self.key, states, kept, self._journal):
+            if each.by == "drill":
+                raise GateError(
+                    f"Nothing was sent: {each.switch} is off since {each.since}: {each.why}. "
+                    f"`{each.command}` switches it on."
+                )
+
+    async def run(self) -> DrillReport:
+        """Switch each off and on. Raises `GateError` where another program acts on the pack,
+        `JournalError` where nothing can be written down (nothing was sent then)."""
+        rows = [DrillRow(switch=n, result="left_out", why=why) for n, why in self.left.items()]
+        with _alone(self.key):
+            for name in self.tried:
+                row = await self._one(name)
+                rows.append(row)
+                if row.restored is False:
+                    break  # what is wrong is not made worse
+        return DrillReport(self.key, tuple(rows))
+
+    async def _one(self, name: str) -> DrillRow:
+        if why := not_at_rest(await self._board.read()):
+            return DrillRow(switch=name, result="left_out", why=f"Nothing was sent: {why}")
+        before = await self._states()
+        number = uuid.uuid4().hex[:12]
+        await self._note("begin", number, name)
+        turn = _Turn(self._actuators[name])
+        try:
+            await turn.off()
+        finally:  # also when somebody ends the program
+            row = await _to_its_end(self._end(turn, number, name, before))
+        return row
+
+    async def _end(
+        self, turn: _Turn, number: str, name: str, before: Mapping[str, bool | None]
+    ) -> DrillRow:
+        """Switch it on again, and write down what came of it."""
+        if turn.sent:
+            await turn.on()
+        row = turn.row(name, switch_on_command(self._board, name))
+        if turn.sent and row.restored:
+            row = _beside(row, before, await self._states())
+        with suppress(JournalError):
+            await self._note("end", number, name, **row.to_dict())
+        return row
+
+    async def _states(self) -> dict[str, bool | None]:
+        """How all of them are, as far as the board says it; empty where it does not answer."""
+        with suppress(BmsError):
+            return {name: await each.state() for name, each in self._actuators.items()}
+        return {}
+
+    async def _note(self, phase: str, number: str, name: str, **more: Any) -> None:
+        about = {"drill": number, "pack": self.key, "target": str(self._board.target)}
+        said = {**more, **about, "switch": name, "user": actor_name(), "phase": phase}
+        await asyncio.to_thread(lambda: self._journal.append(DRILL, **said))
+
+
+class _Turn:
+    """One switch, once off and on."""
+
+    def __init__(self, actuator: BoardActuator) -> None:
+        self.sent = False
+        """Whether its off may have gone out."""
+        self._actuator = actuator
+        self._off_s: float | None = None
+        self._on_s: float | None = None
+        self._error = ""
+
+    async def off(self) -> None:
+        begun = asyncio.get_running_loop().time()
+        self.sent = True  # until it is known that it was not
+        found = await self._actuator.off(begun + _TRY)
+        self.sent, self._error = found.sent is not False, found.error
+        if self.sent:
+            self._off_s = await self._shown(on=False, begun=begun)
+
+    async def on(self) -> None:
+        """Until it is read back; an off that is late is overruled as well."""
+        loop = asyncio.get_running_loop()
+        for _ in range(_BACK):
+            begun = loop.time()
+            found = await self._actuator.on(begun + _TRY)
+            self._on_s = await self._shown(on=True, begun=begun)
+            if self._on_s is not None:
+                return
+            self._error = found.error or self._error
+
+    async def _shown(self, *, on: bool, begun: float) -> float | None:
+        loop = asyncio.get_running_loop()
+        while loop.time() - begun < _SHOWS:
+            if await self._actuator.state() is on:
+                return loop.time() - begun
+            await asyncio.sleep(_ASK_AGAIN)
+        return None
+
+    def row(self, name: str, command: str) -> DrillRow:
+        error = f" {self._error}" if self._error else ""
+        if not self.sent:
+            why = f"{name} off did not go out.{error}"
+            return DrillRow(switch=name, result="failed", why=why)
+        restored = self._on_s is not None
+        why = ""
+        if not restored:
+            why = f"{name} is not read back as on. `{command}` switches it on.{error}"
+        elif self._off_s is None:
+            why = f"{name} off was sent, and the board never showed it.{error}"
+        return DrillRow(
+            switch=name, result="failed" if why else "passed",
+            off_s=self._off_s, on_s=self._on_s, restored=restored, why=why,
+        )  # fmt: skip
+
+
+async def _to_its_end(work: Coroutine[Any, Any, DrillRow]) -> DrillRow:
+    """Do it whole, however often this task is cancelled meanwhile; then it is cancelled."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    return task.result()
+
+
+def _beside(
+    row: DrillRow, before: Mapping[str, bool | None], after: Mapping[str, bool | None]
+) -> DrillRow:
+    """The same, which failed where another switch is not as it was."""
+    moved = [n for n, on in before.items() if on is not None and after.get(n) is (not on)]
+    if not moved:
+        return row
+    why = f"With {row.switch}, {' and '.join(moved)} changed as well."
+    return msgspec.structs.replace(row, result="failed", why=f"{row.why} {why}".strip())
+
+
+def _require_free(ledger: Ledger) -> None:
+    """`GateError` where something holds a switch off, or may be about to give it back."""
+    if ledger.stop is not None:
+        raise GateError(f"Nothing was sent: {ledger.stop.who} stopped everything, and that holds.")
+    for name in Switch:
+        record = ledger.record(str(name))
+        held = ", ".join(record.holders) or record.person
+        if held or record.own:
+            raise GateError(
+                f"Nothing was sent: {name} is held off by {held or 'bmslink'}, by the ledger. "
+                "`bmslink control status --orphans TARGET` says since when and why."
+            )
+
+
+def not_at_rest(reading: Reading) -> str:
+    """Why a pack may not be drilled now, in a sentence; empty: it may."""
+    if reading.time is not None and datetime.now(UTC) - reading.time > _OLD:
+        return "what the board says is old."
+    if reading.current is None:
+        return "the board does not say how much current flows."
+    if abs(reading.current) >= REST:
+        way = "charging" if reading.current > 0 else "discharging"
+        return f"the pack is {way} with {abs(reading.current):.1f} A; a drill needs less than 1 A."
+    found: list[Condition] = [*reading.protections, *reading.faults]
+    for path in ("charge", "discharge"):
+        found += blocked_by(path, reading)
+    if found:
+        names = ", ".join(dict.fromkeys(map(str, found)))
+        return f"the BMS protects or reports a fault ({names})."
+    if not any(on is not None for on in states_of(reading).values()):
+        return "the board does not show its switches."
+    return ""
+
+
+@contextmanager
+def _alone(key: str) -> Iterator[None]:
+    """Nothing else acts on the pack meanwhile."""
+    lock = lock_acting(key)
+    if lock is None:
+        raise GateError(
+            f"Nothing was sent: another program on this machine acts on {key}. End it first."
+        )
+    try:
+        yield
+    finally:
+        os.close(lock)

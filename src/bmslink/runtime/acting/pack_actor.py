@@ -1,0 +1,364 @@
+"""One pack under policies that act: decisions and readings in, commands out, all of it remembered.
+
+What is wanted is reckoned at once and without waiting (`control.act.reconciler`). An off leaves in
+the same moment, as a task of its own: it waits for no disk, no journal, no sink and no other pack.
+An on waits until the ledger is on the disk. An exception in here withdraws this pack only: its
+limits are no longer said, so they end, and the next cycle tries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any, Protocol
+
+import msgspec
+
+from bmslink.board import Board
+from bmslink.control.act.actuator import ACTUATORS, Actuator, Sent
+from bmslink.control.act.detectors import CurrentWatch, detect, load_watch, release, save_watch
+from bmslink.control.act.facts import SwitchFacts, facts_of, states_of
+from bmslink.control.act.ledger import Ledger
+from bmslink.control.act.mandate import Mandate
+from bmslink.control.act.messages import Remark, Request, ResetStop, Resume, SwitchCommand
+from bmslink.control.act.numbers import ActingNumbers
+from bmslink.control.act.reconciler import reconcile
+from bmslink.control.act.store import LedgerStore, Loaded
+from bmslink.control.audit import Budget
+from bmslink.control.decide.decision import Decision
+from bmslink.control.decide.limits import Reason
+from bmslink.errors import BmsError
+from bmslink.model import Reading
+from bmslink.runtime.acting.contained import contained
+from bmslink.runtime.acting.limit_sinks import LimitSinks
+from bmslink.runtime.acting.shown import nothing_known, switch_status
+
+__all__ = ["Note", "PackActor", "TellActing"]
+
+_log = logging.getLogger(__name__)
+
+_NUMBERS = ActingNumbers()
+_DETECTORS = "detectors"
+"""Where the ledger's file keeps what the detectors know."""
+_SAVED_AT_LEAST = 60.0
+_ASK_EVERY = 10.0
+"""s between two looks at a switch that readings do not show."""
+_ON_TAKES = 10.0
+"""How long an on may take, s: who answers is asked first where that is not certain."""
+
+
+class TellActing(Protocol):
+    """Publishes an event of the pack."""
+
+    def __call__(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None: ...
+
+
+class Note(Protocol):
+    """Has a record written to the journal, soon; waits for nothing."""
+
+    def __call__(self, event: str, **data: Any) -> None: ...
+
+
+class PackActor:
+    """Of one pack. Everything is called in the loop; times are s of its clock."""
+
+    def __init__(
+        self,
+        board: Board,
+        mandate: Mandate,
+        actuators: Mapping[str, Actuator],
+        store: LedgerStore,
+        loaded: Loaded,
+        *,
+        note: Note,
+        tell: TellActing,
+        sinks: LimitSinks | None = None,
+        turn: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext,
+        off_turn: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext,
+        interval: float = 1.0,
+        numbers: ActingNumbers = _NUMBERS,
+    ) -> None:
+        """`turn` and `off_turn` give the board to an on and to an off."""
+        self.ledger: Ledger = loaded.ledger
+        self.mandate = mandate
+        self.failed = ""
+        """Why the last cycle came to nothing, in a sentence."""
+        self._board, self._actuators, self._store = board, dict(actuators), store
+        self._note, self._tell = note, tell
+        self._sinks = sinks or LimitSinks()
+        self._turn, self._off_turn = turn, off_turn
+        self._interval, self._numbers = interval, numbers
+        now = self.ledger.run.started
+        try:
+            self._watch = load_watch(self.ledger.aside.get(_DETECTORS, {}), now)
+        except (ValueError, msgspec.ValidationError):
+            self._watch = CurrentWatch()
+        self._decision: Decision | None = None
+        self._facts: SwitchFacts | None = None
+        self._openings = board.openings
+        self._asked: dict[str, bool | None] = {}
+        self._asked_at: dict[str, float] = {}
+        self._asking: set[str] = set()
+        self._detected: dict[str, Reason] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._saved: Ledger | None = None
+        self._saved_watch = self._watch
+        self._saved_at = now
+        self._repeats = Budget()
+        self._ill = False
+        if loaded.trouble:
+            self._say(Remark(what="disk", text=loaded.trouble, alarm=True))
+
+    # -- cycles ----------------------------------------------------------------------------------
+
+    def hear(self, decision: Decision, reading: Reading | None, now: float) -> None:
+        """A decision, and the reading it was made on; `None`: time passed without one."""
+        with contained(self.withdraw):
+            self._decision = decision
+            facts = None if reading is None else self._look(reading, decision)
+            self._cycle(decision, facts, now)
+            self._sinks.publish(decision.limits, now, lasts=max(10.0, 2.5 * self._interval))
+            self.failed = ""
+
+    def ask(self, request: Request, now: float) -> list[Remark]:
+        """What a person wants, at once; gives what came of it (`refused`: nothing)."""
+        decision = self._decision or nothing_known(now)
+        if isinstance(request, (ResetStop, Resume)):
+            self.release()
+        return self._cycle(decision, None, now, (request,))
+
+    def release(self) -> None:
+        """A person has looked: a limit that was disobeyed holds no switch any more."""
+        for name in ("charge", "discharge"):
+            self._watch = release(self._watch, name)
+
+    def _look(self, reading: Reading, decision: Decision) -> SwitchFacts:
+        """What the reading shows. A board that tells its switches seldom is asked for them, while
+        something is sent or held in every cycle, else now and then; until then they are unknown,
+        but for a path that conducts."""
+        greeted, self._openings = self._board.openings != self._openings, self._board.openings
+        shown, conducts = states_of(reading), self._conducting(reading)
+        asked: dict[str, bool | None] = {}
+        unknown: dict[str, None] = {}
+        for name, actuator in self._actuators.items():
+            if not actuator.seldom_told and shown.get(name) is not None:
+                continue
+            asked[name] = True if conducts.get(name) else self._asked.get(name)
+            if asked[name] is None:
+                unknown[name] = None
+            self._ask_again(name)
+        facts = facts_of(reading, decision, states=asked, greeted=greeted)
+        return msgspec.structs.replace(facts, **unknown) if unknown else facts
+
+    @staticmethod
+    def _conducting(reading: Reading) -> dict[str, bool | None]:
+        return {"charge": reading.charging_allowed, "discharge": reading.discharging_allowed}
+
+    def _ask_again(self, name: str) -> None:
+        record, now = self.ledger.record(name), asyncio.get_running_loop().time()
+        order = record.order
+        busy = record.own or record.held is not None or (order is not None and order.pending)
+        if not busy and now - self._asked_at.get(name, -_ASK_EVERY) < _ASK_EVERY:
+            return
+        if name not in self._asking:
+            self._asking.add(name)
+            self._asked_at[name] = now
+            self._begin(self._ask_state(name))
+
+    async def _ask_state(self, name: str) -> None:
+        """How the board says that a switch is now."""
+        order = self.ledger.record(name).order
+        try:
+            async with self._turn():
+                state = await self._actuators[name].state()
+            if self.ledger.record(name).order is order:  # nothing was sent meanwhile
+                self._asked[name] = state
+        except BmsError:
+            self._asked.pop(name, None)
+        finally:
+            self._asking.discard(name)
+
+    def _cycle(
+        self,
+        decision: Decision,
+        facts: SwitchFacts | None,
+        now: float,
+        requests: tuple[Request, ...] = (),
+    ) -> list[Remark]:
+        alive = self._sinks.alive(now)
+        off = {n: r.own and r.confirmed for n in ACTUATORS for r in (self.ledger.record(n),)}
+        found = detect(self._watch, decision.limits, facts, alive, off, now)
+        before = self.ledger
+        result = reconcile(
+            before,
+            decision,
+            facts,
+            alive,
+            now,
+            mandate=self.mandate,
+            numbers=self._numbers,
+            requests=requests,
+            detected=found.holds,
+            disk=self._store.well,
+        )
+        self._watch, self._detected, self.ledger = found.watch, found.holds, result.ledger
+        self._facts = facts or self._facts
+        for command in result.commands:
+            self._asked.pop(command.actuator, None)
+        for command in result.commands:  # every off comes first, and has left this task's hands
+            self._begin(self._on(command) if command.on else self._off(command))
+        self._keep(before, now, at_once=bool(result.commands))
+        remarks = [*found.remarks, *result.remarks]
+        for remark in remarks:
+            self._say(remark)
+        self._look_at_disk()
+        return remarks
+
+    def _keep(self, before: Ledger, now: float, *, at_once: bool) -> None:
+        ledger = self.ledger
+        same = all(ledger.record(n) is before.record(n) for n in ACTUATORS)
+        same = same and ledger.stop is before.stop and self._watch is self._saved_watch
+        if at_once or not same or now - self._saved_at >= _SAVED_AT_LEAST:
+            self._saved_at, self._saved_watch = now, self._watch
+            self._store.save(self._to_keep(now), now)
+
+    def _to_keep(self, now: float) -> Ledger:
+        """The ledger with what the detectors know."""
+        aside = {**self.ledger.aside, _DETECTORS: save_watch(self._watch, now)}
+        return msgspec.structs.replace(self.ledger, aside=aside)
+
+    def _look_at_disk(self) -> None:
+        ill = not self._store.well
+        if ill and not self._ill:
+            self._say(Remark(what="disk", text=self._store.trouble, alarm=True))
+        self._ill = ill
+
+    # -- commands --------------------------------------------------------------------------------
+
+    def _begin(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.withdraw(error)
+
+    async def _off(self, command: SwitchCommand) -> None:
+        deadline = asyncio.get_running_loop().time() + self._numbers.again
+        try:
+            async with self._off_turn():
+                sent = await self._actuators[command.actuator].off(deadline)
+        except BmsError as error:
+            sent = Sent(sent=False, error=str(error))
+        self._heard(command, sent)
+
+    async def _on(self, command: SwitchCommand) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        sent = Sent(sent=False, error="The ledger is not on the disk.")
+        if await self._store.saved(self._to_keep(now), now):
+            try:
+                async with self._turn():
+                    order = self.ledger.record(command.actuator).order
+                    if order is not None and order.id == command.id:  # nothing newer is wanted
+                        sent = await self._actuators[command.actuator].on(loop.time() + _ON_TAKES)
+                    else:
+                        sent = Sent(sent=False, error="Something else is wanted by now.")
+            except BmsError as error:
+                sent = Sent(sent=False, error=str(error))
+        self._heard(command, sent)
+
+    def _heard(self, command: SwitchCommand, sent: Sent) -> None:
+        self.ledger = self.ledger.heard_of(command.actuator, command.id, sent)
+        now = asyncio.get_running_loop().time()
+        self._store.save(self._to_keep(now), now)
+        if command.repeat and not self._repeats.take(now):
+            return
+        self._note(
+            "acting",
+            what="command",
+            actuator=command.actuator,
+            on=command.on,
+            id=command.id,
+            actor=command.actor,
+            why=command.why,
+            repeat=command.repeat,
+            sent=sent.sent,
+            acknowledged=sent.acknowledged,
+            **({"error": sent.error} if sent.error else {}),
+            **({"others": sent.others} if sent.others else {}),
+        )
+
+    def _say(self, remark: Remark) -> None:
+        self._note(
+            "acting",
+            what=remark.what,
+            text=remark.text,
+            **({"actuator": remark.actuator} if remark.actuator else {}),
+        )
+        self._tell(
+            "acting", remark.text, alarm=remark.alarm, change=remark.what, actuator=remark.actuator
+        )
+
+    def withdraw(self, error: BaseException) -> None:
+        """Something in here is wrong: no limit is said any more, and people hear of it."""
+        self._sinks.end()
+        text = f"bmslink made a mistake ({type(error).__name__}: {error}): it withdraws this pack."
+        if text == self.failed:
+            return
+        self.failed = text
+        _log.debug("The mistake:", exc_info=error)
+        self._tell("acting", text, alarm=True, change="withdrawn", actuator="")
+
+    # -- ends ------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """What carries limits out; until cancelled."""
+        await self._sinks.run()
+
+    async def close(self) -> None:
+        """Let what is being sent end, and keep the ledger. Switches stay as they are."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=self._numbers.again)
+        for task in set(self._tasks):
+            task.cancel()
+        now = asyncio.get_running_loop().time()
+        self._store.save(self._to_keep(now), now)
+        await asyncio.to_thread(self._store.close)
+
+    # -- for people ------------------------------------------------------------------------------
+
+    def status(self, now: float) -> dict[str, Any]:
+        """Every switch: who holds it, whose it is, what was read back, and what gives it back."""
+        stop = self.ledger.stop
+        return {
+            "enforcing": self.mandate.enforce,
+            "failed": self.failed,
+            "stopped": None if stop is None else {"who": stop.who, "why": stop.why},
+            "overrides": [
+                {"policy": o.policy, "who": o.who, "left": round(max(0.0, o.until - now), 1)}
+                for o in self.ledger.run.overrides
+            ],
+            "disk": self._store.trouble,
+            "sinks": self._sinks.alive(now),
+            "writes_today": self.ledger.writes_today(now),
+            "switches": {
+                name: switch_status(
+                    name,
+                    self.ledger,
+                    self._decision,
+                    self._facts,
+                    now,
+                    mandate=self.mandate,
+                    numbers=self._numbers,
+                    detected=self._detected,
+                    disk=self._store.well,
+                )
+                for name in ACTUATORS
+            },
+        }

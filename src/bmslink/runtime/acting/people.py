@@ -1,0 +1,53 @@
+"""What people ask of what acts on a pack, by name: the same for the API, a running `control run`,
+and a board that nobody watches."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from bmslink.control.act.messages import EmergencyStop, OverridePolicy, Request, ResetStop, Resume
+from bmslink.errors import UsageError
+
+__all__ = ["ActingWish"]
+
+
+class ActingWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of them."""
+
+    do: Literal["stop", "reset", "resume", "override"]
+    """`stop`: everything off, until a reset. `reset`: the stop, and latched policies, end.
+    `resume`: a stand-down ends; sends nothing. `override`: a policy is set aside for a while."""
+    policy: str = ""
+    """Which one is set aside, or reset; empty for a reset: all that may be."""
+    minutes: float = 0.0
+    """How long a policy is set aside; at most 60."""
+    switch: str = ""
+    """Of which one the stand-down ends; empty: of all."""
+    why: str = ""
+
+    @classmethod
+    def of(cls, values: object) -> ActingWish:
+        """From JSON. Raises `UsageError`."""
+        try:
+            return msgspec.convert(values, cls)
+        except msgspec.ValidationError as error:
+            raise UsageError(f"This cannot be asked of what acts: {error}.") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        found: dict[str, Any] = msgspec.to_builtins(self)
+        return found
+
+    def request(self, who: str) -> Request:
+        """In the words of the reconciler. Raises `UsageError`."""
+        if self.do == "stop":
+            return EmergencyStop(who, self.why[:200])
+        if self.do == "reset":
+            return ResetStop(who)
+        if self.do == "resume":
+            return Resume(who, self.switch or None)
+        if not self.policy:
+            raise UsageError("override: which policy?")
+        return OverridePolicy(self.policy, self.minutes * 60, who, self.why[:200])

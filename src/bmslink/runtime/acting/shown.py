@@ -1,0 +1,85 @@
+"""What acts on a pack, for people: who holds a switch, whose it is, and what gives it back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bmslink.control.act.facts import SwitchFacts
+from bmslink.control.act.ledger import Ledger
+from bmslink.control.act.mandate import Mandate, wish_for
+from bmslink.control.act.numbers import ActingNumbers
+from bmslink.control.act.steps.enabling import obstacle
+from bmslink.control.decide.decision import Decision, Limits
+from bmslink.control.decide.limits import Limit, Permit, Reason
+from bmslink.control.decide.policy import Demand
+
+__all__ = ["nothing_known", "switch_status"]
+
+
+def switch_status(
+    name: str,
+    ledger: Ledger,
+    decision: Decision | None,
+    facts: SwitchFacts | None,
+    now: float,
+    *,
+    mandate: Mandate,
+    numbers: ActingNumbers,
+    detected: Mapping[str, Reason],
+    disk: bool,
+) -> dict[str, Any]:
+    """One switch, as plain values. `now` in s of the clock of the ledger."""
+    record = ledger.record(name)
+    order = record.order
+    shown: dict[str, Any] = {
+        "able": name in mandate.able,
+        "shown": record.seen,
+        "owner": "ours" if record.own else record.owner.value,
+        "holders": list(record.holders),
+        "why": "",
+        "stood_down": record.down is not None,
+        "command": None,
+        "given_back": "",
+    }
+    if order is not None:
+        shown["command"] = {
+            "on": order.on,
+            "ago": round(now - order.last, 1),
+            "actor": order.actor,
+            "tries": order.tries,
+            "read_back": order.read_back,
+        }
+    if decision is None:
+        return shown
+    wish = wish_for(name, decision, ledger, mandate, detected)
+    shown["holders"], shown["why"] = list(wish.holders), wish.why
+    if record.own:
+        _, shown["given_back"] = obstacle(
+            name,
+            ledger,
+            wish,
+            facts,
+            now,
+            mandate=mandate,
+            numbers=numbers,
+            stale=decision.stale,
+            disk=disk,
+        )
+    return shown
+
+
+def nothing_known(now: float) -> Decision:
+    """The decision where no policy has judged anything yet: the data are old, nothing is asked."""
+    none = Limit(0.0, (Reason("no_data", 0.0, "nothing is known yet"),))
+    permit = Permit(Demand.NO_ENABLE)
+    return Decision(
+        time=now,
+        charge=permit,
+        discharge=permit,
+        balance=permit,
+        limits=Limits(cvl=none, ccl=none, dcl=none, dvl=none),
+        stale=True,
+        quality={},
+        bms={},
+    )

@@ -1,0 +1,45 @@
+"""Temperature: no charging in the cold, less load in the heat, from -20 to +60 °C."""
+
+from __future__ import annotations
+
+import pytest
+
+from acting_support import VENDORS, enforced
+
+
+@pytest.mark.parametrize("protocol", VENDORS)
+async def test_cold_cells_are_not_charged(protocol: str) -> None:
+    async with enforced(protocol) as bench:
+        bench.pack.set_temperature("cell_1", 2.0)
+        await bench.until(lambda: not bench.on("charge"), 30)
+        await bench.until(lambda: bench.switch("charge")["command"]["read_back"], 5)
+        assert bench.switch("charge")["holders"] == ["charge_undertemperature"]
+        assert bench.on("discharge"), "cold cells may be discharged"
+        bench.pack.set_temperature("cell_1", 20.0)
+        await bench.until(lambda: bench.on("charge"), 180)
+
+
+@pytest.mark.parametrize("protocol", VENDORS)
+async def test_the_load_is_limited_in_the_heat_and_cut_beyond(protocol: str) -> None:
+    async with enforced(protocol) as bench:
+
+        def allowed() -> float:
+            decision = bench.served.decision
+            assert decision is not None
+            return decision.limits.dcl.value
+
+        full = allowed()
+        bench.pack.set_temperature("cell_1", 53.0)
+        await bench.until(lambda: 0 < allowed() < 0.8 * full, 30)
+        assert bench.on("discharge")
+        bench.pack.set_temperature("cell_1", 57.0)
+        await bench.until(lambda: not bench.on("discharge"), 30)
+        assert "discharge_overtemperature" in bench.switch("discharge")["holders"]
+
+
+@pytest.mark.parametrize("celsius", [-19.0, -10.0, 25.0, 45.0])
+async def test_what_a_pack_bears_opens_no_discharge(celsius: float) -> None:
+    async with enforced("jbd") as bench:
+        bench.pack.set_temperature("cell_1", celsius)
+        assert await bench.stays(lambda: bench.on("discharge"), 60)
+        assert bench.on("charge") is (celsius > 3)

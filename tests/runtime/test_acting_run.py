@@ -1,0 +1,186 @@
+"""`control run` with and without acting: what goes out, what carries limits out, who stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+import bmslink
+from acting_support import approve, policy_text
+from bmslink.control.act.sinks import LimitMessage, in_force
+from bmslink.control.decide.decision import Decision
+from bmslink.control.files import parse_policies
+from bmslink.errors import GateError
+from bmslink.runtime.acting.acting_side import ActingSide
+from bmslink.runtime.acting.direct import do_directly
+from bmslink.runtime.acting.limit_sinks import CommandSink, LimitSinks, LineSink
+from bmslink.runtime.acting.people import ActingWish
+from bmslink.runtime.acting.shown import nothing_known
+from bmslink.runtime.supervisor import Enforcing, PackSupervisor, StatusBoard
+from bmslink.testing import SimulatedPack
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BMSLINK_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("BMSLINK_JOURNAL", str(tmp_path / "journal"))
+
+
+class Notes:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.acting: list[tuple[str, str]] = []
+
+    def on_decision(self, index: int, decision: Decision, *, changed: bool) -> None: ...
+
+    def on_error(self, index: int, error: Exception) -> None: ...
+
+    def on_finding(self, index: int, finding: object) -> None: ...
+
+    def on_trouble(self, sentence: str) -> None: ...
+
+    def on_acting(self, index: int, what: str, text: str, *, alarm: bool) -> None:
+        self.acting.append((what, text))
+
+
+def supervised(
+    pack: SimulatedPack, text: str, sinks: LimitSinks | None = None, *, enforce: bool = True
+) -> tuple[Notes, PackSupervisor, bmslink.board.Board]:
+    notes = Notes()
+    device = bmslink.connect(pack.target).board
+    board = StatusBoard(notes, "p.toml", [str(device.target)], 1.0, shadow=not enforce)
+
+    def note(event: str, **data: object) -> None: ...
+
+    def tell(what: str, said: str, **more: object) -> None:
+        notes.on_acting(0, str(more.get("change", what)), said, alarm=False)
+
+    side = ActingSide(
+        device, text, "p.toml", enforce=True, interval=1.0, note=note, target=str(device.target),
+        tell=tell, sinks=sinks,
+    )  # fmt: skip
+    return notes, PackSupervisor(
+        notes, board, 0, parse_policies(text, Path("p.toml")), None, {}, interval=1.0,
+        sink=bool(sinks), enforcing=Enforcing(side, note) if enforce else None,
+    ), device  # fmt: skip
+
+
+async def test_limits_are_said_and_die_with_who_says_them() -> None:
+    """A sink that takes them: the current is asked to fall first. A violation lowers them."""
+    pack = SimulatedPack("jbd", cells=4, load=20.0)
+    text = policy_text("jbd")
+    await approve(pack, text)
+    lines: list[dict] = []
+    _, supervisor, device = supervised(pack, text, LimitSinks([LineSink(lines.append)]))
+    task = asyncio.create_task(supervisor.follow(device, 1.0, None))
+    await asyncio.sleep(30)
+    assert lines[-1]["ccl"] > 0
+    assert lines[-1]["ttl"] == 10.0
+    numbers = [line["sequence"] for line in lines]
+    assert numbers == sorted(set(numbers))
+    pack.set_cell_voltage(2, 3.58)
+    await asyncio.sleep(3)
+    assert lines[-1]["ccl"] == 0.0
+    assert pack.truth().charge_switch, "a sink is alive: it waits for the current to fall"
+    await asyncio.sleep(4)
+    assert not pack.truth().charge_switch, "and not for longer than 3 s"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    count = len(lines)
+    await asyncio.sleep(30)
+    assert len(lines) == count, "nobody says them any more"
+    known = {name: lines[-1][name] for name in LimitMessage.__struct_fields__}
+    assert in_force(LimitMessage(**known), 10.5) is None
+
+
+@pytest.mark.real_time
+async def test_a_command_hears_answers_and_its_death_is_known(tmp_path: Path) -> None:
+    heard = tmp_path / "heard"
+    script = (
+        "import sys\n"
+        "for line in sys.stdin:\n"
+        f"    open({str(heard)!r}, 'a').write(line)\n"
+        "    print('ok', flush=True)\n"
+    )
+    sink = CommandSink(f"{sys.executable} -u -c {json.dumps(script)}".replace("\\n", "\n"))
+    sinks = LimitSinks([sink], {"target": "jbd"})
+    task = asyncio.create_task(sinks.run())
+    loop = asyncio.get_running_loop()
+    sinks.publish(nothing_known(0.0).limits, loop.time(), lasts=10)
+    for _ in range(100):
+        await asyncio.sleep(0.05)
+        if sink.state.acked_at is not None:
+            break
+    assert sinks.alive(loop.time()) == {"charge": True, "discharge": True}
+    assert json.loads(heard.read_text().splitlines()[0])["ccl"] == 0.0
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    dead = CommandSink(f"{sys.executable} -c pass")
+    task = asyncio.create_task(dead.run())
+    dead.give({"ccl": 0}, loop.time())
+    for _ in range(100):
+        await asyncio.sleep(0.05)
+        if dead.state.failed:
+            break
+    assert not dead.state.health(loop.time()).alive
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("protocol", ["jk02", "daly-a5", "jbd"])
+async def test_shadow_asks_nothing_more_than_reading(protocol: str) -> None:
+    """With an approved file and a violation, too."""
+    text = policy_text(protocol)
+    asked = []
+    for watched in (False, True):
+        pack = SimulatedPack(protocol, cells=4)
+        if watched:
+            await approve(pack, text)
+        pack = SimulatedPack(protocol, cells=4)
+        pack.set_cell_voltage(2, 3.58)
+        if watched:
+            _, supervisor, device = supervised(pack, text, enforce=False)
+            await supervisor.follow(device, 1.0, 20)
+        else:
+            device = bmslink.connect(pack.target).board
+            async with device:
+                for _ in range(20):
+                    await device.read()
+                    await asyncio.sleep(0.5)
+        assert pack.counters["commands"] == 0
+        asked.append(device.link.counters.requests)
+    assert asked[0] == asked[1]
+
+
+@pytest.mark.parametrize("protocol", ["jk02", "daly-a5", "jbd"])
+async def test_a_stop_of_a_pack_that_nothing_watches(protocol: str) -> None:
+    """On the board itself, read back, and known to what watches it next."""
+    pack = SimulatedPack(protocol, cells=4)
+    async with bmslink.connect(pack.target).board as device:
+        found = await do_directly(device, ActingWish(do="stop", why="smoke"), "anna")
+        assert found.status["switches"]["charge"]["command"]["read_back"]
+        assert not pack.truth().charge_switch
+        assert not pack.truth().discharge_switch
+        with pytest.raises(GateError, match="not set aside"):
+            await do_directly(device, ActingWish(do="override", policy="x", minutes=5), "bob")
+    text = policy_text(protocol)
+    await approve(pack, text)
+    _, supervisor, device = supervised(pack, text)
+    task = asyncio.create_task(supervisor.follow(device, 1.0, None))
+    await asyncio.sleep(90)
+    pack.set_switch("charge", True)
+    await asyncio.sleep(20)
+    assert not pack.truth().charge_switch, "the stop goes on"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    async with bmslink.connect(pack.target).board as device:
+        before = pack.counters["commands"]
+        done = await do_directly(device, ActingWish(do="reset"), "anna")
+        assert "reset" in done.done[0]
+        assert pack.counters["commands"] == before
+    assert not pack.truth().charge_switch
