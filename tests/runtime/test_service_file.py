@@ -53,7 +53,10 @@ def test_a_whole_file(config: Path) -> None:
     ]
     assert plan.packs[0].policies is not None
     assert (plan.options.tcp, plan.path) == ("127.0.0.1:8720", config)
-    assert plan.remarks == () and plan.packs[0].enforce
+    assert ([p.enforce for p in plan.packs], plan.remarks) == ([True, False, False], ())
+    config.write_text(WHOLE.replace('policies = "van.toml"', ""))
+    (remark,) = load_plan().remarks
+    assert "enforce = true without policies does nothing (van)" in remark
     assert load_plan(["shed"]).packs[0].target.endswith("?address=1")
 
 
