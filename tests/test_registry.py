@@ -77,6 +77,18 @@ def test_another_address_of_an_owned_line_is_refused(folder: Path) -> None:
             find(resolve(f"{SERIAL[:-1]}3"))
 
 
+def test_what_a_killed_service_left_is_not_taken_for_the_one_after_it(folder: Path) -> None:
+    with listening(folder):
+        killed = announce(folder, "jbd+serial:///dev/ttyUSB1")
+        old = killed.path.rename(folder / "service-1.json")
+        os.utime(old, (1, 1))
+        announce(folder, "jbd+serial:///dev/ttyUSB2")
+        assert [address.pid for address in services()] == [os.getpid()]
+        assert find(resolve("jbd+serial:///dev/ttyUSB1")) is None
+        assert find(resolve("jbd+serial:///dev/ttyUSB2")) is not None
+        assert not old.exists()
+
+
 def test_what_a_dead_service_left_is_removed(folder: Path) -> None:
     with listening(folder):
         entry = announce(folder, SERIAL)

@@ -408,7 +408,7 @@ def note_sent(world: World, side: Side, command: SwitchCommand) -> None:
     if command.on:
         late = side.off_at is None or now - side.off_at > world.plan.numbers.settle
         open_off = side.unread and not late and not (side.own_off and side.shown_off)
-        side.on_over = open_off or (side.on_over and side.coming_on)
+        side.on_over = side.on_over if side.coming_on else open_off
         side.on_at, side.coming_on = now, True
         side.vain += 1
         side.ons = (*(t for t in side.ons if now - t < HOUR), now)

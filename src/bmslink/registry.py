@@ -227,17 +227,27 @@ def _trusted(folder: Path) -> bool:
 
 
 def _alive(files: Sequence[Path]) -> Iterator[tuple[ServiceAddress, dict[str, Any]]]:
-    """The services behind the files that answer; the files of those that ended are removed."""
-    for file in files:
+    """The services behind the files that answer; the files of those that ended are removed. One
+    that was killed leaves its file, and who answers at its socket is the one that came after it."""
+    taken: set[str] = set()
+    for file in sorted(files, key=_written, reverse=True):
         data = _read(file)
         address = None if data is None else _address(file, data)
         if data is None or address is None:
             continue
-        if _takes_calls(address):
+        if address.socket not in taken and _takes_calls(address):
+            taken.add(address.socket)
             yield address, data
         else:
             with suppress(OSError):  # it may be another user's
                 file.unlink()
+
+
+def _written(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except OSError:  # it ended a moment ago
+        return 0.0
 
 
 def _read(file: Path) -> dict[str, Any] | None:

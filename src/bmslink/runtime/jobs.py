@@ -362,7 +362,9 @@ async def _table(board: Board, addresses: object, again: bool | None) -> Snapsho
     """The settings at some addresses, or all: proven, or (`again`: by which questions) as one
     reading gives them."""
     async with board.conversation():
-        found = await board.settings_map(await board.who())
+        part = board.driver.settings
+        known = part.own_map if part is not None and board.certain else None
+        found = known or await board.settings_map(await board.who())
         if isinstance(addresses, list):
             slots = tuple(slot for slot in found.slots if slot.address in addresses)
             found = replace(found, slots=slots)

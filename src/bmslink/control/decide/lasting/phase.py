@@ -62,9 +62,11 @@ def phase_after(
     cells = not sample.quality["cells"]
     high = sample.max_cell
     top = cells and high is not None and high >= thresholds["charge_voltage"] - AT_TOP
-    empty = part_empty(sample) or False
-    if cells and sample.cells and not empty:
-        empty = sample.cell_sum / len(sample.cells) <= thresholds["rebulk_voltage"]
+    empty = False
+    if phase is ChargePhase.ABSORPTION and not top:
+        empty = part_empty(sample) or False
+        if cells and sample.cells and not empty:
+            empty = sample.cell_sum / len(sample.cells) <= thresholds["rebulk_voltage"]
     return next_phase(phase, floats=floats, top=top, empty=empty)
 
 

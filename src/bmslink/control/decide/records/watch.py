@@ -135,8 +135,9 @@ class Watches:
                 else:
                     goes = bool(applies) and goes_on(rule, state, signed)
                 watch.calm = False
-                seen = state.seen or state.tripped or state.since is not None
-                watch.absent = watch.absent and rule.policy.optional and not seen
+                if watch.absent:
+                    seen = state.seen or state.tripped or state.since is not None
+                    watch.absent = rule.policy.optional and not seen
                 if not goes:
                     what = _advance(rule, state, value, quality, applies, moment)
                     if what:
