@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Literal
 
-from bmslink.link.gatt import SeenDevice
-from bmslink.link.transport import Line, OnData, OnLost, Transport
+from bmslink.link.transport import OnData, OnLost, Transport, WrappedTransport
 
 __all__ = ["Listener", "Tap"]
 
@@ -16,12 +15,11 @@ Listener = Callable[[Literal["rx", "tx"], bytes], None]
 """Takes what came from the board (`rx`) and what went to it. It may not raise, nor wait."""
 
 
-class Tap(Transport):
+class Tap(WrappedTransport):
     """Any transport, with listeners, and at times a guest who gets what comes instead of us."""
 
     def __init__(self, inner: Transport) -> None:
-        self.inner = inner
-        self.streaming_clock = inner.streaming_clock
+        super().__init__(inner)
         self._listeners: list[Listener] = []
         self._guest: Callable[[bytes], None] | None = None
         self._latest = float("-inf")
@@ -59,21 +57,9 @@ class Tap(Transport):
 
         await self.inner.open(take, on_lost)
 
-    async def close(self) -> None:
-        await self.inner.close()
-
     async def write(self, data: bytes) -> None:
         self._tell("tx", data)
         await self.inner.write(data)
-
-    def peer(self) -> SeenDevice | None:
-        return self.inner.peer()
-
-    def line(self) -> Line | None:
-        return self.inner.line()
-
-    def reached(self) -> str:
-        return self.inner.reached()
 
     def turn(self, **how: bool) -> AbstractAsyncContextManager[float]:
         return self._turn(**how)
@@ -82,9 +68,3 @@ class Tap(Transport):
     async def _turn(self, **how: bool) -> AsyncIterator[float]:
         async with self.inner.turn(**how) as heard:
             yield max(heard, self._latest)
-
-    def outranked(self) -> bool:
-        return self.inner.outranked()
-
-    def companions(self) -> int:
-        return self.inner.companions()

@@ -120,6 +120,41 @@ class Transport(ABC):
         return 0
 
 
+class WrappedTransport(Transport):
+    """Another transport, of which a subclass changes what it must: all else is that one's."""
+
+    def __init__(self, inner: Transport) -> None:
+        self.inner = inner
+        self.streaming_clock = inner.streaming_clock
+
+    async def open(self, on_data: OnData, on_lost: OnLost) -> None:
+        await self.inner.open(on_data, on_lost)
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+    async def write(self, data: bytes) -> None:
+        await self.inner.write(data)
+
+    def peer(self) -> SeenDevice | None:
+        return self.inner.peer()
+
+    def line(self) -> Line | None:
+        return self.inner.line()
+
+    def reached(self) -> str:
+        return self.inner.reached()
+
+    def turn(self, **how: bool) -> AbstractAsyncContextManager[float]:
+        return self.inner.turn(**how)
+
+    def outranked(self) -> bool:
+        return self.inner.outranked()
+
+    def companions(self) -> int:
+        return self.inner.companions()
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """A parsed target."""
