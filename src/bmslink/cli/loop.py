@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bmslink.cli.output import TerminalLostError, Terminated
@@ -16,7 +17,7 @@ from bmslink.cli.streams import is_terminal
 if TYPE_CHECKING:
     from bmslink.board import Board
 
-__all__ = ["run", "run_open"]
+__all__ = ["on_signals", "run", "run_open"]
 
 T = TypeVar("T")
 
@@ -66,13 +67,21 @@ async def _supervised(main: Coroutine[Any, Any, T], ends: list[BaseException]) -
             end(error)
 
     loop.set_exception_handler(on_exception)
-    with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; not the main thread
-        loop.add_signal_handler(signal.SIGTERM, end, Terminated())
-        if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            loop.add_signal_handler(signal.SIGHUP, end, Terminated())
+    stop = partial(end, Terminated())
+    on_signals(term=stop, hangup=stop)
     if is_terminal(sys.stdout):
         _watch_terminal(sys.stdout.fileno(), end)
     return await main
+
+
+def on_signals(*, term: Callable[[], None], hangup: Callable[[], None]) -> None:
+    """What SIGTERM and SIGHUP do from now on, as far as they can be heard; a SIGHUP that is
+    ignored (`nohup`) stays so."""
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; not the main thread
+        loop.add_signal_handler(signal.SIGTERM, term)
+        if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            loop.add_signal_handler(signal.SIGHUP, hangup)
 
 
 def _watch_terminal(fd: int, end: Callable[[BaseException], None]) -> None:

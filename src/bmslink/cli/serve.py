@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import typer
 
 from bmslink.cli import options as o
 from bmslink.cli.log import start_logging
+from bmslink.cli.loop import on_signals
 from bmslink.cli.output import Session
 from bmslink.cli.serving import run_server
 from bmslink.errors import BmsError, TargetError
@@ -69,16 +69,16 @@ def command(
 
     async def serve() -> None:
         service = Service(plan)
-        with _signals(session, service):
-            async with asyncio.TaskGroup() as group:
-                telling = group.create_task(_tell(session, service))
-                await host(
-                    service,
-                    system=system,
-                    loopback=loopback or sys.platform == "win32",
-                    ready=lambda listening: _ready(session, service, listening),
-                )
-                telling.cancel()
+        _on_signals(session, service)
+        async with asyncio.TaskGroup() as group:
+            telling = group.create_task(_tell(session, service))
+            await host(
+                service,
+                system=system,
+                loopback=loopback or sys.platform == "win32",
+                ready=lambda listening: _ready(session, service, listening),
+            )
+            telling.cancel()
 
     with _telling_people(session):
         run_server(serve())
@@ -121,8 +121,7 @@ def _event(item: FeedItem) -> dict[str, object]:
     return {"event": item.data.to_dict(), "pack": item.pack or None, "time": item.time}
 
 
-@contextlib.contextmanager
-def _signals(session: Session, service: Service) -> Iterator[None]:
+def _on_signals(session: Session, service: Service) -> None:
     """SIGTERM ends it, SIGHUP reads the file again; Ctrl-C is what it is for every command."""
     loop = asyncio.get_running_loop()
     reloads: set[asyncio.Task[None]] = set()
@@ -132,11 +131,7 @@ def _signals(session: Session, service: Service) -> Iterator[None]:
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
-    with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; not the main thread
-        loop.add_signal_handler(signal.SIGTERM, service.stop)
-        if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            loop.add_signal_handler(signal.SIGHUP, reload)
-    yield
+    on_signals(term=service.stop, hangup=reload)
 
 
 async def _reload(session: Session, service: Service) -> None:
