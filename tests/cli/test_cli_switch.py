@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import bmslink.config.switching.confirm
 import bmslink.config.writer
+from bmslink.cli.output import Session
+from bmslink.model import Command
 from bmslink.storage.journal import Journal
 from cli_support import Cli
 
@@ -39,6 +43,24 @@ def test_json_is_one_object(cli):
     (found,) = cli("switch", JBD, "discharge", "off", "--yes", "--json").objects
     assert list(found) == ["schema", "target", "outcome"]
     assert found["outcome"]["result"] == "done"
+
+
+def test_a_run_that_has_gone_is_no_reason_to_ask_twice(cli, monkeypatch):
+    questions: list[str] = []
+
+    async def agree(session: Session, question: str, *, yes: bool, **more: Any) -> None:
+        if not yes:
+            questions.append(question)
+
+    async def gone(target: str, wish: Command, who: str) -> bool | None:
+        return None
+
+    monkeypatch.setattr("bmslink.cli.change.agree", agree)
+    monkeypatch.setattr("bmslink.runtime.acting.mailbox.run_of", lambda target: True)
+    monkeypatch.setattr("bmslink.runtime.acting.mailbox.switch_by_run", gone)
+    result = cli("switch", JBD, "charge", "off")
+    assert "charge off: read back." in result.out
+    assert len(questions) == 1
 
 
 def test_it_asks_and_nobody_answering_is_no(cli):

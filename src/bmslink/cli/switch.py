@@ -71,6 +71,7 @@ def command(
             return await switch_by_run(str(device.target), wish, actor_name())
 
         shown = run_loop(by_run())
+        yes = True  # the run did not take it: the question was answered already
         if shown is not None:
             state = "on" if wish.on else "off"
             if not shown:
