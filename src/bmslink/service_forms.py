@@ -49,8 +49,6 @@ __all__ = [
     "of_form",
 ]
 
-_MOST_VALUES = 1000
-
 
 class _Form(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """One object; keys of other versions are refused."""

@@ -30,11 +30,6 @@ class SwitchCommand(msgspec.Struct, frozen=True, kw_only=True):
     repeat: bool = False
     """The same command again: nothing showed yet that it took effect."""
 
-    @property
-    def needs_saving(self) -> bool:
-        """The ledger must be on the disk before it goes out. An off never waits for that."""
-        return self.on
-
 
 class Remark(msgspec.Struct, frozen=True, kw_only=True):
     """Something that people should hear."""

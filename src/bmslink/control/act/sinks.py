@@ -47,8 +47,8 @@ class SinkState(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, sent_at=now, failed=False)
 
     def with_ack(self, now: float) -> SinkState:
-        """It said that it hears."""
-        return msgspec.structs.replace(self, acked_at=now)
+        """It said that it hears: from then on it must."""
+        return msgspec.structs.replace(self, acknowledges=True, acked_at=now)
 
     def with_failure(self) -> SinkState:
         """It did not take a message, or not in time."""

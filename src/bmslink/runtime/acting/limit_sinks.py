@@ -131,13 +131,7 @@ class CommandSink:
 
     async def _listen(self, stdout: asyncio.StreamReader | None) -> None:
         while stdout is not None and await stdout.read(1 << 12):
-            self.state = SinkState(
-                directions=self.state.directions,
-                acknowledges=True,
-                sent_at=self.state.sent_at,
-                acked_at=asyncio.get_running_loop().time(),
-                failed=self.state.failed,
-            )
+            self.state = self.state.with_ack(asyncio.get_running_loop().time())
 
 
 class LimitSinks:
