@@ -19,6 +19,7 @@ from bmslink.runtime.pack_task import ServedPack
 from bmslink.runtime.service import Service
 from bmslink.runtime.service_file import PackPlan, PolicyFile, ServicePlan
 from bmslink.testing import SimulatedPack
+from service_support import serving
 
 __all__ = ["PROBES", "VENDORS", "EnforcedBench", "approve", "enforced", "policy_text"]
 
@@ -117,16 +118,8 @@ class EnforcedBench:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[EnforcedBench]:
-        async with asyncio.TaskGroup() as group:
-            listening = group.create_task(self._listen())
-            await asyncio.sleep(0)
-            serving = group.create_task(self.service.run())
-            try:
-                yield self
-            finally:
-                self.service.stop()
-                await serving
-                listening.cancel()
+        async with serving(self.service, self._listen):
+            yield self
 
 
 async def approve(pack: SimulatedPack, text: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -91,7 +92,6 @@ def serving(*targets: str, make: Any = None) -> Iterator[Serving]:
     """A service of these packs, all of which were read once."""
     ready = threading.Event()
     box: list[Serving] = []
-    failed: list[BaseException] = []
 
     async def main() -> None:
         async with served(*targets, make=make) as service:
@@ -99,24 +99,15 @@ def serving(*targets: str, make: Any = None) -> Iterator[Serving]:
             ready.set()
             await box[0].over.wait()
 
-    def thread() -> None:
+    with ThreadPoolExecutor(max_workers=1) as threads:
+        run = threads.submit(asyncio.run, main())
+        run.add_done_callback(lambda _: ready.set())
+        ready.wait(30)
         try:
-            asyncio.run(main())
-        except BaseException as error:  # noqa: BLE001
-            failed.append(error)
+            if run.done():
+                run.result()
+            yield box[0]
         finally:
-            ready.set()
-
-    runner = threading.Thread(target=thread)
-    runner.start()
-    ready.wait(30)
-    try:
-        if failed:
-            raise failed[0]
-        yield box[0]
-    finally:
-        if box:
-            box[0].end()
-        runner.join(30)
-    if failed:
-        raise failed[0]
+            if box:
+                box[0].end()
+        run.result(30)

@@ -22,6 +22,7 @@ from bmslink.runtime.service_file import PackPlan, PolicyFile, ServicePlan
 from bmslink.storage.state import StateFolder
 from control_support import LFP
 from plugs import Plug, plugged_board
+from service_support import serving
 
 
 @pytest.fixture(autouse=True)
@@ -71,17 +72,8 @@ class Bench:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Bench]:
-        async with asyncio.TaskGroup() as group:
-            listening = group.create_task(self._listen())
-            await asyncio.sleep(0)
-            serving = group.create_task(self.service.run())
-            try:
-                yield self
-            finally:
-                self.service.stop()
-                await serving
-                await asyncio.sleep(0)
-                listening.cancel()
+        async with serving(self.service, self._listen):
+            yield self
 
 
 def permitted(bench: Bench, name: str) -> bool:
