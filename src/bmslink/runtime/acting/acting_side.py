@@ -178,14 +178,15 @@ class ActingSide:
 
     def _reset(self, wish: ActingWish, engine: Engine | None) -> list[str]:
         """Let go of what waits for a person: of one policy, or of all."""
+        done: list[str] = []
         if self._pack is not None and not wish.policy:
             self._pack.actor.release()
+            done += self._pack.actor.let_go()
         if engine is None:
-            return []
+            return done
         if wish.policy:
             engine.reset(wish.policy)
             return [f"{wish.policy} is reset."]
-        done = []
         for rule in engine.plan.rules:
             with suppress(GateError):
                 engine.reset(rule.name)

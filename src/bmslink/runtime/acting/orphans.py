@@ -19,6 +19,7 @@ from bmslink.config.switching.off_marks import last_commands
 from bmslink.control.act.actuator import ACTUATORS
 from bmslink.control.act.actuators import prepare
 from bmslink.control.act.facts import states_of
+from bmslink.control.act.ledger import SwitchRecord
 from bmslink.control.act.store import KeptLedger, kept_ledger
 from bmslink.errors import PortBusy
 from bmslink.model import Identity, Switch
@@ -26,7 +27,15 @@ from bmslink.places import place_of
 from bmslink.runtime.acting.start import pack_key
 from bmslink.storage.journal import Journal
 
-__all__ = ["DRILL", "Orphan", "Orphans", "find_orphans", "orphans", "switch_on_command"]
+__all__ = [
+    "DRILL",
+    "Orphan",
+    "Orphans",
+    "find_orphans",
+    "off_since",
+    "orphans",
+    "switch_on_command",
+]
 
 DRILL = "drill"
 """The event of the journal that a drill writes, before and after each switch."""
@@ -153,9 +162,7 @@ def _by_ledger(
     record, stop = kept.ledger.record(name), kept.ledger.stop
     if not record.own and not record.person:
         return None
-    since = None
-    if record.off_at is not None and kept.saved is not None:
-        since = _utc(kept.saved + timedelta(seconds=record.off_at))
+    since = off_since(record, kept)
     if stop is not None:
         why = f"{stop.who} stopped everything; `bmslink control reset` ends that for a service"
         return _Said("emergency stop", since, why, "ledger")
@@ -166,6 +173,13 @@ def _by_ledger(
     told = [r.get("why") for r in records if order is not None and _is_order(r, about, order.id)]
     why = str(told[-1]) if told else ", ".join(record.holders) or "a policy, which holds no more"
     return _Said("policy", since, why, "ledger")
+
+
+def off_since(record: SwitchRecord, kept: KeptLedger) -> str | None:
+    """When the last off went out, by a ledger on the disk: UTC; `None`: not known."""
+    if record.off_at is None or kept.saved is None:
+        return None
+    return _utc(kept.saved + timedelta(seconds=record.off_at))
 
 
 def _is_order(record: Mapping[str, Any], about: tuple[object, ...], order: int) -> bool:

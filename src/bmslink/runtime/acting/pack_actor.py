@@ -28,7 +28,7 @@ from bmslink.control.act.detectors import (
 )
 from bmslink.control.act.facts import SwitchFacts, facts_of, states_of
 from bmslink.control.act.ledger import Ledger
-from bmslink.control.act.mandate import Mandate, wish_for
+from bmslink.control.act.mandate import Mandate, left_holders, wish_for
 from bmslink.control.act.messages import Remark, Request, ResetStop, Resume, SwitchCommand
 from bmslink.control.act.numbers import ActingNumbers
 from bmslink.control.act.reconciler import reconcile
@@ -117,6 +117,7 @@ class PackActor:
         self._repeats = Budget()
         self._ill = False
         self._mistaken = False
+        self._trouble = loaded.trouble
         if loaded.trouble:
             self._say(Remark(what="disk", text=loaded.trouble, alarm=True))
 
@@ -144,6 +145,23 @@ class PackActor:
         """A person has looked: a limit that was disobeyed holds no switch any more."""
         for name in ("charge", "discharge"):
             self._watch = release(self._watch, name)
+
+    def let_go(self) -> list[str]:
+        """What policies left in the ledger that act no more holds nothing from now on; what that
+        was, in sentences."""
+        if self.mandate.enforce:
+            return []
+        told, self._trouble = [self._trouble] if self._trouble else [], ""
+        for name in ACTUATORS:
+            record = self.ledger.record(name)
+            if left := left_holders(record):
+                told.append(
+                    f"{', '.join(left)} holds {name} off no more. Nothing was sent: `bmslink "
+                    "switch` switches it on."
+                )
+                free = msgspec.structs.replace(record, holders=())
+                self.ledger = self.ledger.with_record(name, free)
+        return told
 
     def _look(self, reading: Reading, decision: Decision) -> SwitchFacts:
         """What the reading shows. A board that tells its switches seldom is asked for them, while
