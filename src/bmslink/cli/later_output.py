@@ -37,7 +37,7 @@ class LaterOutput:
         self.error: OSError | None = None
         """Why nothing more is written."""
         self.on_flow: Callable[[int], None] | None = None
-        """Is called with the number of lines that were left out, once they flow again."""
+        """Is called with the number of lines that were left out, once all that waited is written."""
         self._fd = stream.fileno()
         self._encoding, self._errors = stream.encoding, stream.errors or "strict"
         self._most = most
@@ -54,7 +54,10 @@ class LaterOutput:
         Raises the `OSError` that ended the stream."""
         if self.error is not None:
             raise self.error
+        left_out = 0
         with self._change:
+            if not self._waiting and self._busy_since is None:
+                left_out, self._told = self.dropped - self._told, self.dropped
             if latest:
                 self._waiting = deque(each for each in self._waiting if each[1] != latest)
             if len(self._waiting) >= self._most:
@@ -62,10 +65,8 @@ class LaterOutput:
                 self.dropped += 1
             self._waiting.append((text, latest))
             self._change.notify_all()
-        flows = self.stuck == 0.0
-        if flows and self.dropped > self._told and self.on_flow is not None:
-            count, self._told = self.dropped - self._told, self.dropped
-            self.on_flow(count)
+        if left_out and self.on_flow is not None:
+            self.on_flow(left_out)
 
     @property
     def stuck(self) -> float:

@@ -12,7 +12,7 @@ from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.limits import Reason
 from bmslink.control.decide.policy import Demand, Severity
 
-__all__ = ["Mandate", "SwitchWish", "left_holders", "person_holder", "wish_for"]
+__all__ = ["Mandate", "SwitchWish", "left_holders", "let_go", "person_holder", "wish_for"]
 
 _HOST_POWER = "host_power"
 
@@ -63,6 +63,20 @@ def left_holders(record: SwitchRecord) -> tuple[str, ...]:
     if not record.own and record.seen is not False:
         return ()
     return tuple(h for h in record.holders if h != STOP and not h.startswith(_PERSON))
+
+
+def let_go(ledger: Ledger) -> tuple[Ledger, list[str]]:
+    """The ledger after a person let go of what policies left, and what that was, in sentences."""
+    told = []
+    for name in ACTUATORS:
+        record = ledger.record(name)
+        if left := left_holders(record):
+            ledger = ledger.with_record(name, msgspec.structs.replace(record, holders=()))
+            told.append(
+                f"{', '.join(left)} holds {name} off no more. Nothing was sent: `bmslink switch` "
+                "switches it on."
+            )
+    return ledger, told
 
 
 FREE = SwitchWish(Demand.FREE)

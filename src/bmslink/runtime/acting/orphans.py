@@ -20,6 +20,7 @@ from bmslink.control.act.actuator import ACTUATORS
 from bmslink.control.act.actuators import prepare
 from bmslink.control.act.facts import states_of
 from bmslink.control.act.ledger import SwitchRecord
+from bmslink.control.act.mandate import left_holders
 from bmslink.control.act.store import KeptLedger, kept_ledger
 from bmslink.errors import PortBusy
 from bmslink.model import Identity, Switch
@@ -89,9 +90,16 @@ class Orphans(NamedTuple):
         }
 
 
-def switch_on_command(board: Board, switch: str) -> str:
-    """What a person types to switch it on."""
-    return f"bmslink switch {shlex.quote(board.target.word)} {switch} on"
+def switch_on_command(board: Board, switch: str, kept: KeptLedger | None = None) -> str:
+    """What a person types to switch it on; where its ledger says that something holds it off, or
+    cannot be read, letting go of that comes first."""
+    word = shlex.quote(board.target.word)
+    command = f"bmslink switch {word} {switch} on"
+    ledger = None if kept is None else kept.ledger
+    held = ledger is not None and (ledger.stop or left_holders(ledger.record(switch)))
+    if held or (kept is not None and kept.trouble):
+        return f"bmslink control reset {word} && {command}"
+    return command
 
 
 async def orphans(device: Board, journal: Journal | None = None) -> Orphans:
@@ -150,7 +158,7 @@ def find_orphans(
         if said is not None:
             yield Orphan(
                 switch=name, by=said.by, since=said.since, why=said.why, shown=states.get(name),
-                source=said.source, command=switch_on_command(device, name),
+                source=said.source, command=switch_on_command(device, name, kept),
             )  # fmt: skip
 
 
@@ -164,7 +172,7 @@ def _by_ledger(
         return None
     since = off_since(record, kept)
     if stop is not None:
-        why = f"{stop.who} stopped everything; `bmslink control reset` ends that for a service"
+        why = f"{stop.who} stopped everything; `bmslink control reset` ends that"
         return _Said("emergency stop", since, why, "ledger")
     if record.person:
         return _Said("person", since, f"{record.person} switched it off", "ledger")

@@ -28,7 +28,7 @@ from bmslink.control.act.detectors import (
 )
 from bmslink.control.act.facts import SwitchFacts, facts_of, states_of
 from bmslink.control.act.ledger import Ledger
-from bmslink.control.act.mandate import Mandate, left_holders, wish_for
+from bmslink.control.act.mandate import Mandate, let_go, wish_for
 from bmslink.control.act.messages import Remark, Request, ResetStop, Resume, SwitchCommand
 from bmslink.control.act.numbers import ActingNumbers
 from bmslink.control.act.reconciler import reconcile
@@ -41,7 +41,7 @@ from bmslink.errors import BmsError
 from bmslink.model import Reading
 from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.acting.limit_sinks import LimitSinks
-from bmslink.runtime.acting.shown import nothing_known, switch_status
+from bmslink.runtime.acting.shown import nothing_known, switches_status
 
 __all__ = ["Note", "PackActor", "TellActing"]
 
@@ -111,15 +111,13 @@ class PackActor:
         self._asking: set[str] = set()
         self._detected: dict[str, Reason] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._saved: Ledger | None = None
-        self._saved_watch = self._watch
-        self._saved_at = now
+        self._saved_watch, self._saved_at = self._watch, now
         self._repeats = Budget()
         self._ill = False
         self._mistaken = False
         self._trouble = loaded.trouble
-        if loaded.trouble:
-            self._say(Remark(what="disk", text=loaded.trouble, alarm=True))
+        if self._trouble:
+            self._say(Remark(what="disk", text=self._trouble, alarm=True))
 
     # -- cycles ----------------------------------------------------------------------------------
 
@@ -147,21 +145,12 @@ class PackActor:
             self._watch = release(self._watch, name)
 
     def let_go(self) -> list[str]:
-        """What policies left in the ledger that act no more holds nothing from now on; what that
-        was, in sentences."""
+        """What policies left that act no more holds nothing from now on; in sentences, what."""
         if self.mandate.enforce:
             return []
-        told, self._trouble = [self._trouble] if self._trouble else [], ""
-        for name in ACTUATORS:
-            record = self.ledger.record(name)
-            if left := left_holders(record):
-                told.append(
-                    f"{', '.join(left)} holds {name} off no more. Nothing was sent: `bmslink "
-                    "switch` switches it on."
-                )
-                free = msgspec.structs.replace(record, holders=())
-                self.ledger = self.ledger.with_record(name, free)
-        return told
+        trouble, self._trouble = self._trouble, ""
+        self.ledger, told = let_go(self.ledger)
+        return [*filter(None, [trouble]), *told]
 
     def _look(self, reading: Reading, decision: Decision) -> SwitchFacts:
         """What the reading shows. A board that tells its switches seldom is asked for them, while
@@ -398,18 +387,14 @@ class PackActor:
             "disk": self._store.trouble,
             "sinks": self._sinks.alive(now),
             "writes_today": self.ledger.writes_today(now),
-            "switches": {
-                name: switch_status(
-                    name,
-                    self.ledger,
-                    self._decision,
-                    self._facts,
-                    now,
-                    mandate=self.mandate,
-                    numbers=self._numbers,
-                    detected=self._detected,
-                    disk=self._store.well,
-                )
-                for name in ACTUATORS
-            },
+            "switches": switches_status(
+                self.ledger,
+                self._decision,
+                self._facts,
+                now,
+                mandate=self.mandate,
+                numbers=self._numbers,
+                detected=self._detected,
+                disk=self._store.well,
+            ),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bmslink.control.act.actuator import ACTUATORS
 from bmslink.control.act.facts import SwitchFacts
 from bmslink.control.act.ledger import Ledger
 from bmslink.control.act.mandate import Mandate, wish_for
@@ -14,10 +15,38 @@ from bmslink.control.decide.decision import Decision, Limits
 from bmslink.control.decide.limits import Limit, Permit, Reason
 from bmslink.control.decide.policy import Demand
 
-__all__ = ["nothing_known", "switch_status"]
+__all__ = ["nothing_known", "switches_status"]
 
 
-def switch_status(
+def switches_status(
+    ledger: Ledger,
+    decision: Decision | None,
+    facts: SwitchFacts | None,
+    now: float,
+    *,
+    mandate: Mandate,
+    numbers: ActingNumbers,
+    detected: Mapping[str, Reason],
+    disk: bool,
+) -> dict[str, dict[str, Any]]:
+    """All switches, by their names, as plain values. `now` in s of the clock of the ledger."""
+    return {
+        name: _switch_status(
+            name,
+            ledger,
+            decision,
+            facts,
+            now,
+            mandate=mandate,
+            numbers=numbers,
+            detected=detected,
+            disk=disk,
+        )
+        for name in ACTUATORS
+    }
+
+
+def _switch_status(
     name: str,
     ledger: Ledger,
     decision: Decision | None,
@@ -29,7 +58,7 @@ def switch_status(
     detected: Mapping[str, Reason],
     disk: bool,
 ) -> dict[str, Any]:
-    """One switch, as plain values. `now` in s of the clock of the ledger."""
+    """One switch."""
     record = ledger.record(name)
     order = record.order
     shown: dict[str, Any] = {
