@@ -15,7 +15,7 @@ from bmslink.control.act.sinks import LimitMessage, in_force
 from bmslink.control.decide.decision import Decision
 from bmslink.control.files import parse_policies
 from bmslink.control.status import StateError
-from bmslink.errors import GateError
+from bmslink.errors import GateError, LinkTimeout, VerifyError
 from bmslink.model import Command, Switch
 from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.direct import do_directly
@@ -271,3 +271,36 @@ async def test_a_stop_of_a_pack_that_nothing_watches(protocol: str) -> None:
         assert "reset" in done.done[0]
         assert pack.counters["commands"] == before
     assert not pack.truth().charge_switch
+
+
+@pytest.mark.parametrize("fault", ["command_no_effect", "command_ignored"])
+async def test_a_stop_that_the_board_does_not_obey_ends_in_time(fault: str) -> None:
+    """It is sent before anybody asks who answers, says how far it is, and claims nothing."""
+    pack = SimulatedPack("daly-a5", cells=16, faults=[fault])
+    said: list[str] = []
+    async with bmslink.connect(pack.target).board as device:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        with pytest.raises(VerifyError, match=r"did not read back.*still shown as on"):
+            await do_directly(device, ActingWish(do="stop"), "anna", progress=said.append)
+        assert loop.time() - begun < 16
+    assert said == [
+        "Off is sent: charge, discharge.",
+        "charge is still shown as on, discharge is still shown as on.",
+    ]
+
+
+async def test_a_stop_leaves_before_anybody_asks_who_answers() -> None:
+    pack = SimulatedPack("daly-a5", cells=4)
+    async with bmslink.connect(pack.target).board as device:
+        asked = device.link.counters.requests
+        with pytest.MonkeyPatch.context() as patch:
+
+            async def who() -> bmslink.Identity:
+                assert not pack.truth().charge_switch
+                assert device.link.counters.requests - asked <= 2
+                raise LinkTimeout("Silence.")
+
+            patch.setattr(device, "who", who)
+            with pytest.raises(VerifyError, match=r"Off was sent \(charge, discharge\)"):
+                await do_directly(device, ActingWish(do="stop"), "anna")

@@ -13,8 +13,8 @@ from acting_support import VENDORS, approve, enforced, policy_text
 from bmslink.control.act.store import LedgerStore
 from bmslink.errors import GateError
 from bmslink.model import Command, Switch
-from bmslink.runtime.acting.drill import Drill, DrillReport
 from bmslink.runtime.acting.direct import do_directly
+from bmslink.runtime.acting.drill import Drill, DrillReport
 from bmslink.runtime.acting.orphans import Orphans, orphans
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.start import lock_acting

@@ -37,7 +37,7 @@ class LaterOutput:
         self.error: OSError | None = None
         """Why nothing more is written."""
         self.on_flow: Callable[[int], None] | None = None
-        """Is called with the number of lines that were left out, once all that waited is written."""
+        """Is called with how many lines were left out, once all that waited is written."""
         self._fd = stream.fileno()
         self._encoding, self._errors = stream.encoding, stream.errors or "strict"
         self._most = most

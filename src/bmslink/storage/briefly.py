@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 def briefly(work: Callable[[], T], seconds: float) -> T | None:
     """What `work` gives; `None` where it is not done within so many seconds. A `BmsError` or
-    `OSError` that it raises is raised here. A thread that hangs goes on hanging, and ends with the program."""
+    `OSError` that it raises is raised here. A thread that hangs ends with the program."""
     found: list[T] = []
     raised: list[Exception] = []
 
