@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import IO
+from typing import TextIO
 
 __all__ = ["LaterOutput", "writable_later"]
 
@@ -19,7 +19,7 @@ _MOST = 1000
 """How many lines wait; beyond that the oldest are left out."""
 
 
-def writable_later(stream: IO[str] | None) -> bool:
+def writable_later(stream: TextIO | None) -> bool:
     """Whether a stream is one of the system's, which may block."""
     try:
         return stream is not None and stream.fileno() >= 0
@@ -30,7 +30,7 @@ def writable_later(stream: IO[str] | None) -> bool:
 class LaterOutput:
     """Of one stream."""
 
-    def __init__(self, stream: IO[str], most: int = _MOST) -> None:
+    def __init__(self, stream: TextIO, most: int = _MOST) -> None:
         stream.flush()
         self.dropped = 0
         """How many lines were left out so far."""

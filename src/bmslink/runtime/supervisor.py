@@ -333,7 +333,7 @@ class PackSupervisor:
                 (s["owner"], s["holders"], (s["command"] or {}).get("read_back")) for s in switches
             ]
 
-        before, self._pack.acting = self._pack.acting, side.status()
+        before, self._pack.acting = self._pack.acting, side.status(self._policies.engine)
         self._board.show(at_once=gist(before) != gist(self._pack.acting))
 
     def _mistaken(self, error: BaseException) -> None:

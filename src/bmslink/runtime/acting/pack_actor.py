@@ -373,9 +373,15 @@ class PackActor:
 
     # -- for people ------------------------------------------------------------------------------
 
-    def status(self, now: float) -> dict[str, Any]:
-        """Every switch: who holds it, whose it is, what was read back, and what gives it back."""
+    def status(self, now: float, lets_go: Callable[[str], str]) -> dict[str, Any]:
+        """Every switch: who holds it, whose it is, what was read back, and what gives it back.
+        `lets_go` says what ends a policy that has tripped."""
         stop = self.ledger.stop
+        switches = switches_status(
+            self.ledger, self._decision, self._facts, now,
+            mandate=self.mandate, numbers=self._numbers, detected=self._detected,
+            disk=self._store.well, lets_go=lets_go,
+        )  # fmt: skip
         return {
             "enforcing": self.mandate.enforce,
             "failed": self.failed,
@@ -387,14 +393,5 @@ class PackActor:
             "disk": self._store.trouble,
             "sinks": self._sinks.alive(now),
             "writes_today": self.ledger.writes_today(now),
-            "switches": switches_status(
-                self.ledger,
-                self._decision,
-                self._facts,
-                now,
-                mandate=self.mandate,
-                numbers=self._numbers,
-                detected=self._detected,
-                disk=self._store.well,
-            ),
+            "switches": switches,
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bmslink.control.act.actuator import ACTUATORS
@@ -28,8 +28,10 @@ def switches_status(
     numbers: ActingNumbers,
     detected: Mapping[str, Reason],
     disk: bool,
+    lets_go: Callable[[str], str] = lambda policy: "",
 ) -> dict[str, dict[str, Any]]:
-    """All switches, by their names, as plain values. `now` in s of the clock of the ledger."""
+    """All switches, by their names, as plain values. `now` in s of the clock of the ledger.
+    `lets_go` says what ends a policy that has tripped."""
     return {
         name: _switch_status(
             name,
@@ -41,6 +43,7 @@ def switches_status(
             numbers=numbers,
             detected=detected,
             disk=disk,
+            lets_go=lets_go,
         )
         for name in ACTUATORS
     }
@@ -57,6 +60,7 @@ def _switch_status(
     numbers: ActingNumbers,
     detected: Mapping[str, Reason],
     disk: bool,
+    lets_go: Callable[[str], str],
 ) -> dict[str, Any]:
     """One switch."""
     record = ledger.record(name)
@@ -66,6 +70,7 @@ def _switch_status(
         "shown": record.seen,
         "owner": "ours" if record.own else record.owner.value,
         "holders": list(record.holders),
+        "demand": "",
         "why": "",
         "stood_down": record.down is not None,
         "command": None,
@@ -83,8 +88,9 @@ def _switch_status(
         return shown
     wish = wish_for(name, decision, ledger, mandate, detected)
     shown["holders"], shown["why"] = list(wish.holders), wish.why
+    shown["demand"] = wish.demand.name.lower()
     if record.own:
-        _, shown["given_back"] = obstacle(
+        word, text = obstacle(
             name,
             ledger,
             wish,
@@ -95,6 +101,8 @@ def _switch_status(
             stale=decision.stale,
             disk=disk,
         )
+        ends = [said for holder in wish.holders if (said := lets_go(holder))]
+        shown["given_back"] = "; ".join([text, *ends]) if word == "held" else text
     return shown
 
 
