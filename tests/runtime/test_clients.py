@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+import bmslink
 from bmslink.board import Board
+from bmslink.control.act.actuators import prepare
 from bmslink.errors import GateError, LinkClosed, VerifyError
 from bmslink.link.transport import parse_target
+from bmslink.model import Switch
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.clients.client_job import ClientJob
 from bmslink.runtime.jobs import PackJobs
@@ -255,3 +258,18 @@ async def test_a_line_whose_speed_nobody_knows_is_not_lent() -> None:
         with pytest.raises(LinkClosed, match="write it before the target"):
             async with service.packs["house"].aside("lent", "why"):
                 pass
+
+
+async def test_an_off_does_not_wait_until_a_board_has_said_again_who_it_is() -> None:
+    """The service asks now and then; a poll that an off interrupts may have just begun to."""
+    pack = SimulatedPack("jk02", cells=4)
+    async with bmslink.connect(pack.target) as device:
+        board = device.board
+        charge = (await prepare(board)).actuators[Switch.CHARGE]
+        board.driver.forget()
+        loop = asyncio.get_running_loop()
+        assert (await charge.off(loop.time() + 3)).sent is True
+        assert switches(pack)[0] is False
+        board.driver.forget()
+        board.link.continuity.outages += 1  # now it may be another board
+        assert (await charge.off(loop.time() + 3)).sent is False
