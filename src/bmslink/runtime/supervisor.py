@@ -271,7 +271,7 @@ class PackSupervisor:
             return
         memory, saved = self._memory, None
         if memory is not None:
-            saved = await asyncio.to_thread(memory.take, identity)
+            saved = await memory.take(identity)
         known = self._policies.engine.save()
         self._identity = identity
         self._policies = self._make(side.policies, (Mode.ENFORCE,))
