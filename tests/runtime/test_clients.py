@@ -136,7 +136,7 @@ async def test_without_policies_and_without_a_stop_there_is_nothing_to_reset() -
         for do in ("reset", "resume"):
             (*_, end) = await act(house, do)
             assert end["kind"] == GateError.__name__
-            assert "nobody stopped it" in end["error"]
+            assert "Nothing is stopped or latched" in end["error"]
         assert house.status()["acting"] is None
 
 
