@@ -39,6 +39,7 @@ __all__ = [
     "AdjustmentForm",
     "AdjustmentRequest",
     "ChangeRequest",
+    "DrillRequest",
     "MapForm",
     "PlanForm",
     "ResumeRequest",
@@ -85,6 +86,17 @@ class SwitchRequest(_Form):
     waive: list[str] = []
     dry_run: bool = False
     """Only the frames are wanted."""
+
+
+class DrillRequest(_Form):
+    """Switches are tried."""
+
+    switches: list[str] = []
+    """Those alone; none: all that can be drilled."""
+    host_power: str | None = None
+    waive: list[str] = []
+    agreed: list[str] | None = None
+    """The switches that a person agreed to; `None`: it is only asked which they would be."""
 
 
 class AdjustmentRequest(_Form):

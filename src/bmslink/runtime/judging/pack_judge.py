@@ -22,8 +22,7 @@ from bmslink.errors import GateError, TargetError
 from bmslink.model import Identity, Reading
 from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.people import ActingWish
-from bmslink.runtime.acting.shown import nothing_known
-from bmslink.runtime.acting.stopping import require_read_back
+from bmslink.runtime.acting.shown import nothing_known, require_read_back
 from bmslink.runtime.feed import Feed
 from bmslink.runtime.judging.pack_memory import (
     SAVED_AT_ONCE,
