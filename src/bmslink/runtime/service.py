@@ -24,7 +24,7 @@ from bmslink.board import Board
 from bmslink.errors import TargetError
 from bmslink.jsonable import plain
 from bmslink.link.transport import Pin
-from bmslink.packs import find_pin, read_pin
+from bmslink.packs import find_pin
 from bmslink.runtime.clients.client_job import finish_changes
 from bmslink.runtime.feed import Feed, PackEvent
 from bmslink.runtime.judging.disk import DiskQueue
@@ -32,7 +32,7 @@ from bmslink.runtime.judging.pack_memory import PackDisk, default_folder
 from bmslink.runtime.notify import notify, watchdog_interval
 from bmslink.runtime.pack_task import ServedPack
 from bmslink.runtime.service_file import PackPlan, ServicePlan
-from bmslink.storage.credentials import credential
+from bmslink.storage.credentials import credential, read_pin
 from bmslink.storage.journal import Journal
 from bmslink.storage.state import StateFolder
 
