@@ -52,6 +52,7 @@ ORDER = (
     "config",
     "service_client",
     "service_values",
+    "service_tables",
     "service_forms",
     "service_errors",
     "served_changes",
@@ -79,7 +80,13 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "msgspec": (
         "runtime.acting",
         *("config", "control", "link", "model", "packs"),
-        *("runtime.service_file", "service_forms", "service_values", "storage.toml"),
+        *(
+            "runtime.service_file",
+            "service_forms",
+            "service_tables",
+            "service_values",
+            "storage.toml",
+        ),
     ),
     "pytest": ("pytest_plugin",),
     "starlette": ("runtime.api",),

@@ -9,9 +9,10 @@ from asgi_support import LOCAL, STRANGER, App, ask
 
 from bmslink.errors import BmsError, GateError, LinkTimeout
 from bmslink.runtime.api.answers import answer
-from bmslink.runtime.api.guard import BODY_TIME, LONGEST_BODY, Access, RequestGuard
+from bmslink.runtime.api.guard import BODY_TIME, LONGEST_BODY, RequestGuard
 from bmslink.runtime.api.peer import Peer
 from bmslink.runtime.api.rates import RATES
+from bmslink.runtime.api.tokens import Access
 
 TOKEN = "t" * 40
 BEARER = {"authorization": f"Bearer {TOKEN}"}

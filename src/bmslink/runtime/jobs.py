@@ -29,14 +29,13 @@ from bmslink.service_forms import (
     AdjustmentForm,
     AdjustmentRequest,
     ChangeRequest,
-    MapForm,
     PlanForm,
     ResumeRequest,
-    SnapshotForm,
     SwitchRequest,
     fingerprint_of,
     in_form,
 )
+from bmslink.service_tables import MapForm, SnapshotForm
 from bmslink.storage.journal import actor_name
 
 __all__ = ["PackJobs", "hello"]
