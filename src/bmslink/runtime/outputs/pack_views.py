@@ -1,0 +1,50 @@
+"""The packs of a service as outputs see them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from bmslink.control.decide.limits import LIMITS, PERMITS
+from bmslink.outputs.pack_view import PackView
+from bmslink.runtime.health import POLLED, link_counters
+from bmslink.runtime.pack_task import ServedPack
+
+__all__ = ["holds", "view_of", "views_of"]
+
+_INTERVALS, _PATIENCE = 3.0, 5.0
+"""A reading holds for so many intervals and so many seconds more, in which a slow link is asked
+once more."""
+
+
+def views_of(packs: Iterable[ServedPack]) -> list[PackView]:
+    """Each pack as it is now."""
+    now = asyncio.get_running_loop().time()
+    return [view_of(pack, now) for pack in packs]
+
+
+def view_of(pack: ServedPack, now: float) -> PackView:
+    """A pack at this moment, s of the loop's clock."""
+    decision = pack.decision
+    limits, permits = {}, {}
+    if decision is not None:
+        limits = {name: getattr(decision.limits, name).value for name in LIMITS}
+        permits = {name: getattr(decision, name).allowed for name in PERMITS}
+    return PackView(
+        name=pack.name,
+        state=pack.health.state,
+        polled=pack.health.state in POLLED,
+        reading=pack.reading if holds(pack, now) else None,
+        heard=None if pack.reading is None else pack.reading.time,
+        identity=pack.identity,
+        limits=limits,
+        permits=permits,
+        link=link_counters(pack.board),
+    )
+
+
+def holds(pack: ServedPack, now: float) -> bool:
+    """Whether its latest reading says how the pack is now."""
+    if pack.heard is None or pack.health.state not in POLLED:
+        return False
+    return now - pack.heard <= _INTERVALS * pack.plan.interval + _PATIENCE
