@@ -29,6 +29,7 @@ ORDER = (
     "errors",
     "arguments",
     "jsonable",
+    "events",
     "model",
     "link",
     "settings",
@@ -79,7 +80,13 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "msgspec": (
         "runtime.acting",
         *("config", "control", "link", "model", "packs"),
-        *("runtime.service_file", "service_forms", "service_values", "storage.toml"),
+        *(
+            "runtime.history.options",
+            "runtime.service_file",
+            "service_forms",
+            "service_values",
+            "storage.toml",
+        ),
     ),
     "prometheus_client": ("outputs.metrics",),
     "pytest": ("pytest_plugin",),

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
 from bmslink.control.decide.decision import Decision
+from bmslink.events import PackEvent
 from bmslink.model import Reading
 
 __all__ = ["KINDS", "Feed", "FeedItem", "Kind", "PackEvent", "Subscription"]
@@ -23,24 +24,6 @@ KINDS: tuple[Kind, ...] = ("reading", "event", "limits")
 
 _SIZE = 256
 """Items that wait for one listener."""
-
-
-@dataclass(frozen=True, slots=True)
-class PackEvent:
-    """Something that happened to a pack, or to the service where it has no pack."""
-
-    what: str
-    """`link_lost`, `link_back`, `board_replaced`, `policy`, …: for programs."""
-    text: str
-    """A sentence, for people."""
-    alarm: bool = False
-    """Whether somebody should look soon."""
-    data: dict[str, Any] = field(default_factory=dict)
-    """More, for programs; plain values."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"what": self.what, "text": self.text, "alarm": self.alarm, **self.data}
 
 
 @dataclass(frozen=True, slots=True)

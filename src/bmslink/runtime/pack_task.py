@@ -19,11 +19,12 @@ from bmslink.board import Board
 from bmslink.config.outcome import Outcome
 from bmslink.control.decide.decision import Decision
 from bmslink.errors import BmsError, FrameError, LinkTimeout, Refused
+from bmslink.events import EventSeverity, PackEvent
 from bmslink.link.turns import Preempted
 from bmslink.model import Identity, Reading, Switch
 from bmslink.places import Place, where
 from bmslink.protocols.common.settings_map import SettingsSnapshot
-from bmslink.runtime.feed import Feed, PackEvent
+from bmslink.runtime.feed import Feed
 from bmslink.runtime.health import PackHealth, PackState, cause_of, link_counters
 from bmslink.runtime.judging.pack_judge import PackJudge
 from bmslink.runtime.judging.pack_memory import PackDisk, PackMemory, cut_off_text, who_answers
@@ -133,7 +134,10 @@ class ServedPack:
         """Publish an event of this pack."""
         loud = alarm and what != "policy"
         (_log.warning if loud else _log.info)("%s: %s", self.name, text)
-        self._feed.publish("event", self.name, PackEvent(what, text, alarm, data))
+        severity = EventSeverity.ALARM if alarm else EventSeverity.INFO
+        self._feed.publish(
+            "event", self.name, PackEvent(what, text, severity, self.name, data=data)
+        )
 
     # -- commands --------------------------------------------------------------------------------
 

@@ -22,10 +22,11 @@ from typing import Any
 
 from bmslink.board import Board
 from bmslink.errors import TargetError
+from bmslink.events import EventSeverity, PackEvent
 from bmslink.jsonable import plain
 from bmslink.link.transport import Pin
 from bmslink.packs import find_pin, read_pin
-from bmslink.runtime.feed import Feed, PackEvent
+from bmslink.runtime.feed import Feed
 from bmslink.runtime.jobs import finish_changes
 from bmslink.runtime.judging.disk import DiskQueue
 from bmslink.runtime.judging.pack_memory import PackDisk, default_folder
@@ -241,6 +242,8 @@ class Service:
         remarks = list(plan.remarks)
         if plan.options != self.plan.options:
             remarks.append("[service] says another socket, tcp or token_file: restart for that.")
+        if plan.sections != self.plan.sections:
+            remarks.append("What else is kept or sent (as in [history]) changes with a restart.")
         self._packs, self.plan = packs, plan
         for name in made:
             self._start(name)
@@ -251,7 +254,8 @@ class Service:
 
     def _tell(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None:
         (_log.warning if alarm else _log.info)("%s", text)
-        self.feed.publish("event", "", PackEvent(what, text, alarm, data))
+        severity = EventSeverity.ALARM if alarm else EventSeverity.INFO
+        self.feed.publish("event", "", PackEvent(what, text, severity, data=data))
 
 
 def _counts(outcome: ReloadOutcome) -> str:
