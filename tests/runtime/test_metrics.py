@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as classic
 
 import counterparts
 from bmslink.outputs.metrics import expose
-from bmslink.outputs.pack_view import PackView
+from bmslink.outputs.pack_now import PackNow
 from bmslink.runtime.api.app import make_app
 from bmslink.runtime.api.guard import Access
 from bmslink.runtime.api.hosting import host
@@ -51,7 +51,7 @@ def pack(name="van", **changes):
         "charge": {"charge": 3.0, "discharge": 4.0},
     }
     known = {"name": name, "state": "ok", "polled": True, "reading": reading, "heard": NOW}
-    return PackView(**{**known, **more, **changes})
+    return PackNow(**{**known, **more, **changes})
 
 
 @contextlib.asynccontextmanager

@@ -1,4 +1,4 @@
 """What leaves the service for people and other programs: metrics, alerts.
 
-Each output takes plain records (readings, events, `PackView`) and knows nothing of the service.
+Each output takes plain records (readings, events, `PackNow`) and knows nothing of the service.
 """

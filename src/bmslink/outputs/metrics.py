@@ -18,7 +18,7 @@ from prometheus_client.openmetrics.exposition import ALLOWUTF8, UNDERSCORES
 from prometheus_client.registry import Collector
 
 from bmslink.model import Reading
-from bmslink.outputs.pack_view import PackView
+from bmslink.outputs.pack_now import PackNow
 
 __all__ = ["PackCollector", "expose"]
 
@@ -38,13 +38,13 @@ class _Family(NamedTuple):
     kind: str
     """`gauge`, `counter` (its samples end in `_total`) or `info` (in `_info`)."""
     help: str
-    values: Callable[[PackView], _Values]
+    values: Callable[[PackNow], _Values]
 
 
 class PackCollector(Collector):
     """The metrics of these packs, for a registry of prometheus-client."""
 
-    def __init__(self, packs: Sequence[PackView]) -> None:
+    def __init__(self, packs: Sequence[PackNow]) -> None:
         self._packs = packs
 
     def collect(self) -> Iterator[Metric]:
@@ -66,7 +66,7 @@ class _One(Collector):
 
 
 async def expose(
-    packs: Sequence[PackView], accept: str, *, version: str, began: datetime
+    packs: Sequence[PackNow], accept: str, *, version: str, began: datetime
 ) -> tuple[bytes, str]:
     """The text of a scrape and its content type: OpenMetrics where `accept` asks for it, else the
     classic format. It is written in pieces, and whatever else the loop has to do comes in between.
@@ -107,7 +107,7 @@ def _samples(text: bytes) -> bytes:
     return b"".join(line for line in text.splitlines(keepends=True) if not line.startswith(b"# "))
 
 
-def _metric(family: _Family, packs: Sequence[PackView]) -> Metric:
+def _metric(family: _Family, packs: Sequence[PackNow]) -> Metric:
     metric = Metric(family.name, family.help, family.kind)
     name = family.name + {"counter": "_total", "info": "_info"}.get(family.kind, "")
     for pack in packs:
@@ -131,7 +131,7 @@ def _of_service(version: str, began: datetime) -> Iterator[Metric]:
 _NONE: _Labels = {}
 
 
-def _one(get: Callable[[Reading], float | None], pack: PackView) -> _Values:
+def _one(get: Callable[[Reading], float | None], pack: PackNow) -> _Values:
     if pack.reading is not None:
         yield _NONE, get(pack.reading)
 
@@ -144,30 +144,30 @@ def _coulombs(ampere_hours: float | None) -> float | None:
     return None if ampere_hours is None else round(ampere_hours * _AMPERE_HOUR, 3)
 
 
-def _cells(get: Callable[[Reading], Sequence[float | None] | None], pack: PackView) -> _Values:
+def _cells(get: Callable[[Reading], Sequence[float | None] | None], pack: PackNow) -> _Values:
     found = None if pack.reading is None else get(pack.reading)
     for number, value in enumerate(found or (), 1):
         yield {"cell": str(number)}, value
 
 
-def _temperatures(pack: PackView) -> _Values:
+def _temperatures(pack: PackNow) -> _Values:
     for sensor, value in () if pack.reading is None else pack.reading.temperatures.items():
         yield {"sensor": sensor}, value
 
 
-def _info(pack: PackView) -> _Values:
+def _info(pack: PackNow) -> _Values:
     identity = pack.identity
     if identity is not None:
         names = ("protocol", "vendor", "model", "hardware", "firmware", "serial_number")
         yield {name: getattr(identity, name) or "" for name in names}, 1
 
 
-def _switches(pack: PackView) -> _Values:
+def _switches(pack: PackNow) -> _Values:
     for name in ("charge", "discharge", "balance") if pack.reading is not None else ():
         yield {"switch": name}, getattr(pack.reading, f"{name}_switch")
 
 
-def _paths(pack: PackView) -> _Values:
+def _paths(pack: PackNow) -> _Values:
     if pack.reading is not None:
         yield {"direction": "charge"}, pack.reading.charging_allowed
         yield {"direction": "discharge"}, pack.reading.discharging_allowed
@@ -176,29 +176,29 @@ def _paths(pack: PackView) -> _Values:
 _LEVELS = {"alarm": "alarms", "protection": "protections", "fault": "faults"}
 
 
-def _conditions(pack: PackView) -> _Values:
+def _conditions(pack: PackNow) -> _Values:
     for level, key in _LEVELS.items() if pack.reading is not None else ():
         for condition in dict.fromkeys(getattr(pack.reading, key)):
             yield {"level": level, "condition": str(condition)}, 1
 
 
-def _condition_counts(pack: PackView) -> _Values:
+def _condition_counts(pack: PackNow) -> _Values:
     if pack.reading is not None and pack.reading.conditions_known:
         for level, key in _LEVELS.items():
             yield {"level": level}, len(getattr(pack.reading, key))
 
 
-def _limits(names: Sequence[str], pack: PackView) -> _Values:
+def _limits(names: Sequence[str], pack: PackNow) -> _Values:
     for name in names:
         yield {"limit": name}, pack.limits.get(name)
 
 
-def _by_direction(get: Callable[[PackView], Mapping[str, float]], pack: PackView) -> _Values:
+def _by_direction(get: Callable[[PackNow], Mapping[str, float]], pack: PackNow) -> _Values:
     for direction, value in get(pack).items():
         yield {"direction": direction}, value
 
 
-def _requests(pack: PackView) -> _Values:
+def _requests(pack: PackNow) -> _Values:
     for result, key in (("answered", "answers"), ("timeout", "timeouts")):
         yield {"result": result}, pack.link.get(key)
 

@@ -18,7 +18,7 @@ from bmslink.runtime.api.requests import pack_named, pack_of, service_of
 from bmslink.runtime.api.stream import EventStreams
 from bmslink.runtime.feed import FeedItem
 from bmslink.runtime.health import POLLED
-from bmslink.runtime.outputs.pack_views import views_of
+from bmslink.runtime.outputs.packs_now import all_now
 from bmslink.runtime.pack_task import ServedPack
 
 __all__ = ["ROUTES"]
@@ -104,7 +104,7 @@ async def metrics(request: Request) -> Response:
 
     service = service_of(request)
     text, content_type = await expose(
-        views_of(service.packs.values()),
+        all_now(service.packs.values()),
         request.headers.get("accept", ""),
         version=running_version(),
         began=service.began,

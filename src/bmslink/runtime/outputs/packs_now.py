@@ -6,31 +6,31 @@ import asyncio
 from collections.abc import Iterable
 
 from bmslink.control.decide.limits import LIMITS, PERMITS
-from bmslink.outputs.pack_view import PackView
+from bmslink.outputs.pack_now import PackNow
 from bmslink.runtime.health import POLLED, link_counters
 from bmslink.runtime.pack_task import ServedPack
 
-__all__ = ["holds", "view_of", "views_of"]
+__all__ = ["all_now", "holds", "pack_now"]
 
 _INTERVALS, _PATIENCE = 3.0, 5.0
 """A reading holds for so many intervals and so many seconds more, in which a slow link is asked
 once more."""
 
 
-def views_of(packs: Iterable[ServedPack]) -> list[PackView]:
+def all_now(packs: Iterable[ServedPack]) -> list[PackNow]:
     """Each pack as it is now."""
     now = asyncio.get_running_loop().time()
-    return [view_of(pack, now) for pack in packs]
+    return [pack_now(pack, now) for pack in packs]
 
 
-def view_of(pack: ServedPack, now: float) -> PackView:
+def pack_now(pack: ServedPack, now: float) -> PackNow:
     """A pack at this moment, s of the loop's clock."""
     decision = pack.decision
     limits, permits = {}, {}
     if decision is not None:
         limits = {name: getattr(decision.limits, name).value for name in LIMITS}
         permits = {name: getattr(decision, name).allowed for name in PERMITS}
-    return PackView(
+    return PackNow(
         name=pack.name,
         state=pack.health.state,
         polled=pack.health.state in POLLED,

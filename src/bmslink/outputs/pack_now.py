@@ -8,11 +8,11 @@ from datetime import datetime
 
 from bmslink.model import Identity, Reading
 
-__all__ = ["PackView"]
+__all__ = ["PackNow"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PackView:
+class PackNow:
     """A pack of the service. It holds references only, so a thousand of them cost little."""
 
     name: str
