@@ -76,6 +76,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "bleak": ("transports.ble",),
     "bumble": ("simulation.ble", "transports.ble.bumble", "transports.ble.bumble_host"),
     "construct": ("protocols",),
+    "duckdb": ("storage.readings.parquet",),
     "dbus_fast": ("transports.ble.pairing",),
     "msgspec": (
         "runtime.acting",

@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "read": "One reading, or one every S seconds.",
     "monitor": "The live full-screen dashboard.",
     "decode": "Captured bytes into readings, offline.",
+    "log": "Readings into a file: CSV, JSON lines, SQLite or Parquet.",
     "capture": "Record every byte both ways, with times.",
     "simulate": "A simulated pack for other software to talk to.",
     "replay": "A recorded pack for other software to talk to.",
