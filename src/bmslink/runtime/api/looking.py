@@ -72,7 +72,7 @@ async def health(request: Request) -> Response:
     polled = len(packs) - len(missing)
     if not missing:
         return answer({"packs": len(packs), "polled": polled})
-    more = {}
+    more: dict[str, Any] = {}
     if getattr(request.state, TRUSTED, False):
         more["not_polled"] = [
             {"pack": each.name, "state": each.health.state, "since": each.health.since,

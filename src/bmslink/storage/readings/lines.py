@@ -12,7 +12,7 @@ from bmslink.model import Reading
 from bmslink.storage.atomic import update_handle
 from bmslink.storage.chain import take
 
-__all__ = ["Appended", "JsonLines", "busy", "json_lines"]
+__all__ = ["Appended", "LoggedLines", "busy", "json_lines"]
 
 _PIECE = 1 << 16
 
@@ -106,7 +106,7 @@ def json_lines(readings: Sequence[Reading]) -> bytes:
 CUT = "The last line was cut off by a kill or a power cut, and is removed."
 
 
-class JsonLines:
+class LoggedLines:
     """`.jsonl`: the lines of `read --json`."""
 
     def __init__(self, path: Path) -> None:

@@ -14,7 +14,7 @@ from bmslink.model import Reading
 __all__ = ["FORMATS", "LogFile", "open_log"]
 
 FORMATS = {
-    ".jsonl": "bmslink.storage.readings.lines:JsonLines",
+    ".jsonl": "bmslink.storage.readings.lines:LoggedLines",
     ".jsonl.gz": "bmslink.storage.readings.packed_lines:PackedLines",
     ".csv": "bmslink.storage.readings.csv_table:CsvTable",
     ".db": "bmslink.storage.readings.sqlite_table:SqliteTable",
