@@ -21,11 +21,14 @@ from types import MappingProxyType
 from typing import Any
 
 from bmslink.board import Board
+from bmslink.control.status import state_path
 from bmslink.errors import TargetError
 from bmslink.jsonable import plain
 from bmslink.link.transport import Pin
 from bmslink.packs import find_pin, read_pin
 from bmslink.runtime.feed import Feed
+from bmslink.runtime.history.keeper import HistoryKeeper
+from bmslink.runtime.history.options import HistoryOptions
 from bmslink.runtime.jobs import finish_changes
 from bmslink.runtime.judging.disk import DiskQueue
 from bmslink.runtime.judging.pack_memory import PackDisk, default_folder
@@ -99,6 +102,8 @@ class Service:
         """Publishes an event of the service itself."""
         self.watcher = Watcher(self.feed, self._interval_of)
         """What follows from readings: conditions, bound limits, energy."""
+        self.history: HistoryKeeper | None = self._keeper(plan)
+        """What is kept on the disk; `None`: nothing is."""
         self.began = datetime.now(UTC)
         """For show only."""
         self._make = make
@@ -115,6 +120,13 @@ class Service:
         pack = ServedPack(plan, board, self.feed, self._disk, accept=accept)
         pack.neighbours = self._all
         return pack
+
+    def _keeper(self, plan: ServicePlan) -> HistoryKeeper | None:
+        options = plan.section(HistoryOptions)
+        if options is None:
+            return None
+        file = options.file(plan.beside("."), state_path())
+        return HistoryKeeper(file, options, self.feed, self.watcher, self.tell)
 
     def _interval_of(self, name: str) -> float:
         return self._packs[name].plan.interval if name in self._packs else INTERVAL
@@ -152,13 +164,17 @@ class Service:
             "shadow": not any(pack.judge.enforcing for pack in self._packs.values()),
             "remarks": list(self.plan.remarks),
             "listeners": len(self.feed),
+            "history": None if self.history is None else self.history.status(),
         }
 
     # -- running ---------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Serve until `stop` is called, or cancelled."""
+        history = self.history
+        keeping = [] if history is None else [history.run(history.subscribe())]
         beside = [
+            *map(asyncio.create_task, keeping),
             asyncio.create_task(self._feed_watchdog()),
             asyncio.create_task(self._disk.queue.run()),
             asyncio.create_task(self.watcher.run(self.watcher.subscribe())),
@@ -171,8 +187,11 @@ class Service:
             notify("STOPPING=1")
             await finish_changes(_FINISHING)
             await self._end(*self._tasks)
+            self.tell("service_ended", "The service ends.")
             self.feed.close()
             await self._disk.queue.flush(_LAST_WORDS)
+            if history is not None:
+                await history.close(_LAST_WORDS)
             for task in beside:
                 task.cancel()
             self._disk.queue.close()

@@ -64,18 +64,18 @@ class EnergyTotals:
 class EnergyMeter:
     """Of one pack."""
 
-    def __init__(self, longest: float, totals: EnergyTotals | None = None) -> None:
-        """`longest`: s between two readings that are counted. `totals`: what was counted before a
-        restart; from then on, all until the first reading is unknown."""
-        self._longest = longest
-        self._totals = totals
+    def __init__(self, longest: float = _LEAST) -> None:
+        self.longest = longest
+        """s between two readings that are counted."""
+        self._totals: EnergyTotals | None = None
         self._last: tuple[float, float, float] | None = None
         """Clock, A, W of the latest reading."""
         self._blind = False
-        self._before_restart = totals is not None
+        self._before_restart = False
 
     def resume(self, totals: EnergyTotals) -> None:
-        """Go on from what was counted before a restart; what was counted since is added."""
+        """Go on from what was counted before a restart; what was counted since is added. All
+        between is unknown."""
         now = self._totals
         if now is None:
             self._totals, self._before_restart = totals, True
@@ -114,7 +114,7 @@ class EnergyMeter:
     ) -> EnergyTotals:
         then, before, power = self._last or (clock, amps, watts)
         step = max(0.0, clock - then)
-        if self._blind or step > self._longest:
+        if self._blind or step > self.longest:
             return replace(found, unknown=found.unknown + step)
         charged, discharged = _areas(before, amps, step)
         into, out_of = _areas(power, watts, step)
@@ -138,7 +138,7 @@ class EnergyMeter:
         if found is None or self._last is None:
             return found
         step = max(0.0, clock - self._last[0])
-        if not self._blind and step <= self._longest:
+        if not self._blind and step <= self.longest:
             return found
         return replace(found, until=max(time, found.until), unknown=found.unknown + step)
 

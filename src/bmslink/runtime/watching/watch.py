@@ -42,9 +42,9 @@ _OURS = 15.0
 class PackWatch:
     """Of one pack. Times are of the calendar, UTC; clocks are of the loop, s."""
 
-    def __init__(self, name: str, longest: float) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.meter = EnergyMeter(longest)
+        self.meter = EnergyMeter()
         self._told = OpenConditions(name)
         self._conditions: dict[str, datetime] = {}
         """Key -> when it was seen last."""

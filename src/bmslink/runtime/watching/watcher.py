@@ -41,13 +41,21 @@ class Watcher:
     def watch(self, name: str) -> PackWatch:
         """What is known of a pack; its counters survive a reload."""
         if name not in self._watches:
-            self._watches[name] = PackWatch(name, longest_step(self._interval(name)))
-        return self._watches[name]
+            self._watches[name] = PackWatch(name)
+        found = self._watches[name]
+        found.meter.longest = longest_step(self._interval(name))
+        return found
 
     def energy(self, name: str) -> EnergyTotals | None:
         """What was counted of a pack up to now; `None`: it was never read."""
         clock = asyncio.get_running_loop().time()
         return self.watch(name).meter.totals(clock, datetime.now(UTC))
+
+    def all_energy(self, now: datetime) -> dict[str, EnergyTotals]:
+        """The same of every pack that was read, at a time (UTC)."""
+        clock = asyncio.get_running_loop().time()
+        found = {name: each.meter.totals(clock, now) for name, each in self._watches.items()}
+        return {name: totals for name, totals in found.items() if totals is not None}
 
     def subscribe(self) -> Subscription:
         """Begin to listen: what is published from now on is not missed."""
