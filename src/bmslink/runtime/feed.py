@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
@@ -115,7 +115,9 @@ class Subscription:
 class Feed:
     """Hands every piece of news to all who asked for its kind and pack."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.now = now
+        """The calendar, UTC: for show, and for what is stored."""
         self._listeners: set[Subscription] = set()
 
     def __len__(self) -> int:
@@ -142,7 +144,7 @@ class Feed:
         if not self._listeners:
             return
         clock = asyncio.get_running_loop().time()
-        item = FeedItem(kind, pack, datetime.now(UTC), data, clock)
+        item = FeedItem(kind, pack, self.now(), data, clock)
         for listener in self._listeners:
             if listener.wants(item):
                 listener.put(item)

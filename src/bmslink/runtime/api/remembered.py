@@ -24,6 +24,7 @@ from bmslink.runtime.history.query import (
     Resolution,
     default_since,
     find_history,
+    require_pack,
 )
 from bmslink.runtime.history.schema import HistoryError
 from bmslink.runtime.history.when import moment
@@ -51,7 +52,13 @@ async def history(request: Request) -> Response:
         fields=tuple(request.query_params.getlist("field")),
         limit=_limit(given, 20_000, MOST_ROWS),
     )
-    return await _ask(request, lambda store: dumps_rows(find_history(store, query).to_dict()))
+    served = [*service_of(request).packs]
+
+    def found(store: Connection) -> str:
+        require_pack(store, name, served)
+        return _dumps_rows(find_history(store, query).to_dict())
+
+    return await _ask(request, found)
 
 
 async def events(request: Request) -> Response:
@@ -69,9 +76,8 @@ async def events(request: Request) -> Response:
     )
 
     def found(store: Connection) -> str:
-        return dumps(
-            {"schema": 1, "events": [each.to_dict() for each in find_events(store, query)]}
-        )
+        rows = [each.to_dict() for each in find_events(store, query)]
+        return dumps({"schema": 1, "events": rows})
 
     return await _ask(request, found)
 
@@ -96,16 +102,14 @@ async def _ask(request: Request, question: Callable[[Connection], str]) -> Respo
         raise Refusal(503, str(error), headers={"retry-after": "10"}) from error
 
 
-def dumps_rows(values: dict[str, object]) -> str:
+def _dumps_rows(values: dict[str, object]) -> str:
     """The JSON of an answer with rows of plain values; a part at a time, so that the thread of the
     loop gets its turn in between."""
     rows = values.pop("rows")
     if not isinstance(rows, list):
         raise TypeError("rows is a list")
-    parts = (
-        json.dumps(rows[n : n + _AT_ONCE], allow_nan=False, separators=_SEPARATORS)[1:-1]
-        for n in range(0, len(rows), _AT_ONCE)
-    )
+    pieces = (rows[n : n + _AT_ONCE] for n in range(0, len(rows), _AT_ONCE))
+    parts = (json.dumps(each, allow_nan=False, separators=_SEPARATORS)[1:-1] for each in pieces)
     return f'{dumps({"schema": 1, **values})[:-1]},"rows":[{",".join(parts)}]}}'
 
 
@@ -113,7 +117,7 @@ _AT_ONCE, _SEPARATORS = 64, (",", ":")
 
 
 def _given(request: Request, known: set[str]) -> dict[str, str]:
-    """The parameters of the request; an unknown one is refused, as a wrong filter shows too much."""
+    """The parameters of the request. An unknown one is refused: without it, too much is shown."""
     for name in request.query_params:
         if name not in known:
             raise Refusal(

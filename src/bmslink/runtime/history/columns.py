@@ -79,7 +79,9 @@ _SINGLE = (
     *("nominal_capacity", "cycles", "cycle_capacity", "min_cell_voltage", "max_cell_voltage"),
     *("cell_delta", "balance_current", *_FLAGS),
 )
-_MORE = re.compile(r"(cell_voltage_([1-9]|[1-4][0-9])|temperature_[a-z0-9_]{1,40})\Z")
+_MORE = re.compile(
+    r"(cell_voltage_([1-9]|[1-4][0-9])|temperature_[a-z0-9_]{1,40})(?<!_m[axin]{2})\Z"
+)
 _CONDITIONS = tuple(Condition)
 _BITS = {condition: 1 << bit for bit, condition in enumerate(_CONDITIONS)}
 _LARGEST = 1 << 62

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
@@ -79,12 +78,10 @@ class HistoryKeeper:
         feed: Feed,
         watcher: Watcher,
         tell: Teller,
-        *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._file = HistoryFile(path, options)
         self._options, self._feed, self._watcher = options, feed, watcher
-        self._tell, self._now = tell, now
+        self._tell, self._now = tell, feed.now
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="history")
         self._rows: deque[StoredRow] = deque()
         self._events: deque[PackEvent] = deque()
@@ -238,8 +235,7 @@ class HistoryKeeper:
     async def _write_batch(self) -> None:
         """All that waits now, and the counters as they are now: together, or not at all."""
         rows, events = [*self._rows], [*self._events]
-        now = self._now()
-        batch = Batch(now, rows, events, self._watcher.all_energy(now))
+        batch = Batch(self._now(), rows, events, self._watcher.all_energy())
         await self._in_thread(partial(self._file.write, batch))
         for written, waiting in ((rows, self._rows), (events, self._events)):
             # Some of them may have been dropped meanwhile for want of room.
@@ -320,6 +316,12 @@ class HistoryKeeper:
             # What is begun is ended, also when nobody waits for the answer any more.
             self._asked = asyncio.create_task(self._write())
             await asyncio.shield(self._asked)
+
+    def drop(self) -> None:
+        """End without a last word, as a kill would: what waits is lost."""
+        self._newer = self._ending = True
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._file.close()
 
     # -- the end ---------------------------------------------------------------------------------
 

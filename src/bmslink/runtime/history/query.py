@@ -16,7 +16,17 @@ from bmslink.runtime.history.columns import FIXED, SHARE, Column, Value, column_
 from bmslink.runtime.history.merging import HOUR, MINUTE, merged_rows
 from bmslink.runtime.history.schema import columns_in, from_millis, to_millis
 
-__all__ = ["GROUPS", "RESOLUTIONS", "HistoryAnswer", "HistoryQuery", "Resolution", "find_history"]
+__all__ = [
+    "GROUPS",
+    "MOST_ROWS",
+    "RESOLUTIONS",
+    "HistoryAnswer",
+    "HistoryQuery",
+    "Resolution",
+    "default_since",
+    "find_history",
+    "require_pack",
+]
 
 Resolution = Literal["raw", "minute", "hour", "auto"]
 RESOLUTIONS: tuple[Resolution, ...] = ("raw", "minute", "hour", "auto")
@@ -263,6 +273,17 @@ def _with_values(
         if number == 0 or any(value is not None for value in column)
     ]
     return [fields[n - 1] for n in keep[1:]], [tuple(row[n] for n in keep) for row in rows]
+
+
+def require_pack(connection: sqlite3.Connection, name: str, served: Collection[str] = ()) -> None:
+    """`UsageError` for a name that neither the store nor the service knows."""
+    stored = [each for (each,) in connection.execute("SELECT name FROM packs ORDER BY name")]
+    known = list(dict.fromkeys([*served, *stored]))
+    if name not in known:
+        raise UsageError(
+            f"There is no history of {name[:60]!r}.{did_you_mean(name, known)} There is of: "
+            f"{', '.join(known[:20]) or 'no pack'}."
+        )
 
 
 def default_since(until: datetime | None = None) -> datetime:

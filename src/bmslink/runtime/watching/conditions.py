@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from bmslink.events import EventSeverity, PackEvent
@@ -33,23 +33,22 @@ class OpenConditions:
         *,
         key: str = "",
         over: bool = False,
-        time: datetime | None = None,
+        time: datetime,
         data: Mapping[str, Any] | None = None,
     ) -> PackEvent:
         """An event. With a `key` a condition begins or goes on, or is `over`; one of another `what`
         under the same key takes its place."""
-        now = time or datetime.now(UTC)
         if not key:
-            return PackEvent(what, text, severity, self._pack, now, data=data or {})
-        since: datetime | None = now
+            return PackEvent(what, text, severity, self._pack, time, data=data or {})
+        since: datetime | None = time
         if over:
             since = self._open.pop(key, (what, None))[1]
         elif key in self._open and self._open[key][0] == what:
             since = self._open[key][1]
         else:
-            self._open[key] = (what, now)
+            self._open[key] = (what, time)
         return PackEvent(
-            what, text, severity, self._pack, now, key, since, now if over else None,
+            what, text, severity, self._pack, time, key, since, time if over else None,
             data=data or {},
         )  # fmt: skip
 
@@ -76,7 +75,9 @@ class Teller:
         line = f"{self._pack}: {text}" if self._pack else text
         (_log.warning if loud else _log.info)("%s", line)
         severity = _severity_of(what, data, alarm=alarm)
-        event = self._told.event(what, text, severity, key=key, over=over, data=data)
+        event = self._told.event(
+            what, text, severity, key=key, over=over, time=self._feed.now(), data=data
+        )
         self._feed.publish("event", self._pack, event)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from functools import partial
 
 from bmslink.control.decide.decision import Decision
@@ -49,11 +48,11 @@ class Watcher:
     def energy(self, name: str) -> EnergyTotals | None:
         """What was counted of a pack up to now; `None`: it was never read."""
         clock = asyncio.get_running_loop().time()
-        return self.watch(name).meter.totals(clock, datetime.now(UTC))
+        return self.watch(name).meter.totals(clock, self._feed.now())
 
-    def all_energy(self, now: datetime) -> dict[str, EnergyTotals]:
-        """The same of every pack that was read, at a time (UTC)."""
-        clock = asyncio.get_running_loop().time()
+    def all_energy(self) -> dict[str, EnergyTotals]:
+        """The same of every pack that was read."""
+        now, clock = self._feed.now(), asyncio.get_running_loop().time()
         found = {name: each.meter.totals(clock, now) for name, each in self._watches.items()}
         return {name: totals for name, totals in found.items() if totals is not None}
 
