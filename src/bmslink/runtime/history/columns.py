@@ -7,7 +7,7 @@ holds as many cells and probes as its packs have.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -15,17 +15,27 @@ from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.limits import LIMITS, PERMITS
 from bmslink.model import Condition, Reading
 
-__all__ = ["FIXED", "SHARE", "Column", "Row", "Value", "column_of", "decode", "encode", "flat"]
+__all__ = [
+    "FIXED",
+    "SHARE",
+    "Row",
+    "StoredColumn",
+    "Value",
+    "column_of",
+    "decode",
+    "encode",
+    "flat",
+]
 
 Row = dict[str, int]
-"""Column -> whole number; a value that is not known is not there."""
+"""StoredColumn -> whole number; a value that is not known is not there."""
 Value = float | int | bool | list[str] | list[int] | None
 T = TypeVar("T")
 Kind = Literal["number", "flag", "conditions", "cells"]
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class StoredColumn:
     """One value of a row."""
 
     name: str
@@ -52,25 +62,25 @@ _LISTS = ("alarms", "protections", "faults")
 FIXED = {
     each.name: each
     for each in (
-        Column("voltage", extremes=True),
-        Column("current", extremes=True),
-        Column("power", extremes=True),
-        Column("soc", extremes=True),
-        Column("soh"),
-        Column("remaining_capacity"),
-        Column("full_capacity"),
-        Column("nominal_capacity"),
-        Column("cycles", scale=1, merged="max"),
-        Column("cycle_capacity", merged="max"),
-        Column("min_cell_voltage", extremes=True),
-        Column("max_cell_voltage", extremes=True),
-        Column("cell_delta", extremes=True),
-        Column("balance_current"),
-        *(Column(name, "flag", 1) for name in _FLAGS),
-        Column("balancing_cells", "cells", 1, "max"),
-        *(Column(name, "conditions", 1, "max") for name in _LISTS),
-        *(Column(name, merged="max" if name == "dvl" else "min") for name in LIMITS),
-        *(Column(f"{name}_permitted", "flag", 1) for name in PERMITS),
+        StoredColumn("voltage", extremes=True),
+        StoredColumn("current", extremes=True),
+        StoredColumn("power", extremes=True),
+        StoredColumn("soc", extremes=True),
+        StoredColumn("soh"),
+        StoredColumn("remaining_capacity"),
+        StoredColumn("full_capacity"),
+        StoredColumn("nominal_capacity"),
+        StoredColumn("cycles", scale=1, merged="max"),
+        StoredColumn("cycle_capacity", merged="max"),
+        StoredColumn("min_cell_voltage", extremes=True),
+        StoredColumn("max_cell_voltage", extremes=True),
+        StoredColumn("cell_delta", extremes=True),
+        StoredColumn("balance_current"),
+        *(StoredColumn(name, "flag", 1) for name in _FLAGS),
+        StoredColumn("balancing_cells", "cells", 1, "max"),
+        *(StoredColumn(name, "conditions", 1, "max") for name in _LISTS),
+        *(StoredColumn(name, merged="max" if name == "dvl" else "min") for name in LIMITS),
+        *(StoredColumn(f"{name}_permitted", "flag", 1) for name in PERMITS),
     )
 }
 """The columns that every file has, in their order."""
@@ -89,12 +99,12 @@ SHARE = 1000
 """What the share of time that a flag was on is multiplied by, in minutes and hours."""
 
 
-def column_of(name: str) -> Column | None:
+def column_of(name: str) -> StoredColumn | None:
     """The column of a name; `None` for one that no row has."""
     if name in FIXED:
         return FIXED[name]
     if _MORE.match(name):
-        return Column(name, extremes=name.startswith("temperature_"))
+        return StoredColumn(name, extremes=name.startswith("temperature_"))
     return None
 
 
@@ -121,10 +131,10 @@ def encode(reading: Reading, decision: Decision | None) -> Row:
     return row
 
 
-_KNOWN: dict[str, Column | None] = {}
+_KNOWN: dict[str, StoredColumn | None] = {}
 
 
-def _named(name: str) -> Column | None:
+def _named(name: str) -> StoredColumn | None:
     """The same as `column_of`, remembered; a board has few names."""
     if name not in _KNOWN:
         if len(_KNOWN) > 1000:
@@ -133,7 +143,7 @@ def _named(name: str) -> Column | None:
     return _KNOWN[name]
 
 
-def _put(row: Row, column: Column | None, value: float | bool | None) -> None:
+def _put(row: Row, column: StoredColumn | None, value: float | bool | None) -> None:
     if value is None or column is None:
         return
     try:
@@ -144,7 +154,7 @@ def _put(row: Row, column: Column | None, value: float | bool | None) -> None:
         row[column.name] = whole
 
 
-def decode(column: Column, stored: int | None, *, merged: bool) -> Value:
+def decode(column: StoredColumn, stored: int | None, *, merged: bool) -> Value:
     """What a stored number means. Of a minute or an hour (`merged`), a flag is the share of time
     that it was on, 0 to 1."""
     if stored is None:
@@ -162,11 +172,3 @@ def decode(column: Column, stored: int | None, *, merged: bool) -> Value:
 
 def _named_bits(stored: int, names: Iterable[T]) -> list[T]:
     return [name for bit, name in enumerate(names) if stored >> bit & 1]
-
-
-def flat(values: Mapping[str, Value]) -> dict[str, str | float | int | bool | None]:
-    """Values for a table: lists become text, joined by a space, as in `Reading.to_row`."""
-    return {
-        name: " ".join(map(str, value)) if isinstance(value, list) else value
-        for name, value in values.items()
-    }

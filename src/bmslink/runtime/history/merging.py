@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 
-from bmslink.runtime.history.columns import SHARE, Column, column_of
+from bmslink.runtime.history.columns import SHARE, StoredColumn, column_of
 from bmslink.runtime.history.options import HistoryOptions
 from bmslink.runtime.history.schema import COUNTERS, columns_in, transaction
 
@@ -71,13 +71,13 @@ def merged_rows(
     return ["pack", "time", "readings", *COUNTERS, *names], rows
 
 
-def _columns(connection: sqlite3.Connection) -> list[Column]:
+def _columns(connection: sqlite3.Connection) -> list[StoredColumn]:
     found = (column_of(name) for name in sorted(columns_in(connection, "readings")))
     return [column for column in found if column is not None]
 
 
-def _terms(columns: Sequence[Column]) -> dict[str, str]:
-    """Column of a merged row -> how it is made."""
+def _terms(columns: Sequence[StoredColumn]) -> dict[str, str]:
+    """StoredColumn of a merged row -> how it is made."""
     terms: dict[str, str] = {}
     for column in columns:
         name = column.name
@@ -94,7 +94,7 @@ def _terms(columns: Sequence[Column]) -> dict[str, str]:
 
 def _bits(
     connection: sqlite3.Connection,
-    columns: Sequence[Column],
+    columns: Sequence[StoredColumn],
     size: int,
     where: str,
     given: Sequence[int],

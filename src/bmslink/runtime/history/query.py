@@ -12,7 +12,7 @@ from typing import Any, Literal
 from bmslink.arguments import did_you_mean
 from bmslink.errors import UsageError
 from bmslink.jsonable import plain
-from bmslink.runtime.history.columns import FIXED, SHARE, Column, Value, column_of, decode
+from bmslink.runtime.history.columns import FIXED, SHARE, StoredColumn, Value, column_of, decode
 from bmslink.runtime.history.merging import HOUR, MINUTE, merged_rows
 from bmslink.runtime.history.schema import columns_in, from_millis, to_millis
 
@@ -137,11 +137,11 @@ def find_history(connection: sqlite3.Connection, query: HistoryQuery) -> History
     if level in _SIZES:
         since -= since % _SIZES[level]
     limit = max(1, min(query.limit, MOST_ROWS))
+    if not query.fields:
+        fields = _filled(connection, level, found[0], (since, until), fields)
     rows = _rows(connection, level, found[0], since, until, fields, limit + 1)
     following = from_millis(rows[limit][0]) if len(rows) > limit else None
     del rows[limit:]
-    if not query.fields:
-        fields, rows = _with_values(fields, rows)
     rows = _shown(fields, rows)
     return HistoryAnswer(
         query.pack, query.since, query.until, level,
@@ -221,7 +221,7 @@ def _fields(connection: sqlite3.Connection, level: str) -> Iterator[_Field]:
             yield _Field(name, f"round({counter} / {unit}, 6)")
 
 
-def _field(name: str, column: Column, *, merged: bool) -> _Field:
+def _field(name: str, column: StoredColumn, *, merged: bool) -> _Field:
     if column.kind == "flag":
         return _Field(name, f"{name} / {SHARE}.0") if merged else _Field(name, name, bool)
     if column.kind == "number":
@@ -261,18 +261,36 @@ def _require_known(asked: Collection[str], there: Collection[str]) -> None:
         )
 
 
-def _with_values(
-    fields: Sequence[_Field], rows: Sequence[tuple[Any, ...]]
-) -> tuple[list[_Field], list[tuple[Any, ...]]]:
-    """Without the fields that no row has a value for."""
-    if not rows:
-        return [*fields], []
-    keep = [
-        number
-        for number, column in enumerate(zip(*rows, strict=True))
-        if number == 0 or any(value is not None for value in column)
+def _filled(
+    connection: sqlite3.Connection,
+    level: str,
+    pack: int,
+    span: tuple[int, int],
+    fields: Sequence[_Field],
+) -> list[_Field]:
+    """The fields that have a value anywhere in a time."""
+    there: set[str] = set()
+    for table in dict.fromkeys((_TABLES[level], "readings")):
+        columns = columns_in(connection, table)
+        known = [each for each in fields if each.term.split(" ")[0] in columns]
+        counts = ", ".join(["count(*)", *(f"count({each.term})" for each in known)])
+        first = span[0] if table == _TABLES[level] else max(span[0], _unmerged_since(connection))
+        _, *found = connection.execute(
+            f"SELECT {counts} FROM {table} WHERE pack = ? AND time >= ? AND time < ?",
+            (pack, first, span[1]),
+        ).fetchone()
+        there |= {each.name for each, count in zip(known, found, strict=True) if count}
+    return [
+        each
+        for each in fields
+        if each.name in there or each.name in _COUNTED or each.name[:-4] in there
     ]
-    return [fields[n - 1] for n in keep[1:]], [tuple(row[n] for n in keep) for row in rows]
+
+
+def _unmerged_since(connection: sqlite3.Connection) -> int:
+    """From when on minutes and hours may be missing, ms."""
+    (hour,) = connection.execute("SELECT min(hour) FROM unmerged").fetchone()
+    return 1 << 62 if hour is None else int(hour) * HOUR
 
 
 def require_pack(connection: sqlite3.Connection, name: str, served: Collection[str] = ()) -> None:
