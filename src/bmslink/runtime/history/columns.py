@@ -24,7 +24,6 @@ __all__ = [
     "column_of",
     "decode",
     "encode",
-    "flat",
 ]
 
 Row = dict[str, int]

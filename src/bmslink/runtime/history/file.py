@@ -61,7 +61,9 @@ class Batch:
     rows: Sequence[StoredRow] = ()
     events: Sequence[PackEvent] = ()
     totals: Mapping[str, EnergyTotals] = field(default_factory=dict)
-    """Of each pack, up to its latest row."""
+    """Of each pack, up to its latest row: what a restart goes on from."""
+    marks: Sequence[tuple[str, EnergyTotals]] = ()
+    """The same at the ends of minutes, with the name of the pack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,8 @@ class HistoryFile:
                 connection.execute("INSERT OR IGNORE INTO unmerged VALUES (?)", (hour,))
             for event in batch.events:
                 put_event(connection, event, self._run)
+            for name, totals in (*batch.marks, *batch.totals.items()):
+                self._put_counters(connection, name, totals)
             for name, totals in batch.totals.items():
                 self._put_totals(connection, name, totals)
             connection.execute(
@@ -224,16 +228,21 @@ class HistoryFile:
             self._packs[name] = found.lastrowid or 0
         return self._packs[name]
 
-    def _put_totals(self, connection: sqlite3.Connection, name: str, totals: EnergyTotals) -> None:
-        pack, until = self._pack(connection, name), to_millis(totals.until)
+    def _put_counters(
+        self, connection: sqlite3.Connection, name: str, totals: EnergyTotals
+    ) -> None:
         counted = [getattr(totals, each) for each in COUNTERS]
-        marks = ", ".join("?" * (len(COUNTERS) + 2))
         connection.execute(
-            f"INSERT OR REPLACE INTO totals VALUES (?, {marks})",
-            (pack, to_millis(totals.since), until, *counted),
+            f"INSERT OR REPLACE INTO counters VALUES ({', '.join('?' * (len(counted) + 2))})",
+            (to_millis(totals.until), self._pack(connection, name), *counted),
         )
+
+    def _put_totals(self, connection: sqlite3.Connection, name: str, totals: EnergyTotals) -> None:
+        counted = [getattr(totals, each) for each in COUNTERS]
+        times = [to_millis(totals.since), to_millis(totals.until)]
         connection.execute(
-            f"INSERT OR REPLACE INTO counters VALUES ({marks})", (until, pack, *counted)
+            f"INSERT OR REPLACE INTO totals VALUES ({', '.join('?' * (len(counted) + 3))})",
+            (self._pack(connection, name), *times, *counted),
         )
 
     # -- now and then ----------------------------------------------------------------------------

@@ -37,6 +37,7 @@ from bmslink.runtime.history.schema import (
     to_millis,
 )
 from bmslink.runtime.watching.conditions import Teller
+from bmslink.runtime.watching.energy import EnergyTotals
 from bmslink.runtime.watching.watcher import Watcher
 
 __all__ = ["COMMIT_EVERY", "HistoryKeeper"]
@@ -85,6 +86,7 @@ class HistoryKeeper:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="history")
         self._rows: deque[StoredRow] = deque()
         self._events: deque[PackEvent] = deque()
+        self._marks: deque[tuple[str, EnergyTotals]] = deque(maxlen=_ROOM)
         self._latest: dict[str, tuple[float, Row]] = {}
         self._decisions: dict[str, Decision] = {}
         self._lost: tuple[int, int, int] | None = None
@@ -235,9 +237,13 @@ class HistoryKeeper:
     async def _write_batch(self) -> None:
         """All that waits now, and the counters as they are now: together, or not at all."""
         rows, events = [*self._rows], [*self._events]
-        batch = Batch(self._now(), rows, events, self._watcher.all_energy())
+        self._marks.extend(self._watcher.take_marks())
+        marks = [*self._marks]
+        batch = Batch(self._now(), rows, events, self._watcher.all_energy(), marks)
         await self._in_thread(partial(self._file.write, batch))
-        for written, waiting in ((rows, self._rows), (events, self._events)):
+        for written, waiting in (
+            (rows, self._rows), (events, self._events), (marks, self._marks),
+        ):  # fmt: skip
             # Some of them may have been dropped meanwhile for want of room.
             done = {id(each) for each in written}
             while waiting and id(waiting[0]) in done:

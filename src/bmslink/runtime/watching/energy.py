@@ -8,6 +8,7 @@ nothing is made up for it. Time is that of a clock that is never set.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,7 @@ __all__ = ["EnergyMeter", "EnergyTotals", "longest_step"]
 _HOUR = 3600.0
 _INTERVALS = 3
 _LEAST = 10.0
+_MARKS = 256
 
 
 def longest_step(interval: float) -> float:
@@ -72,6 +74,8 @@ class EnergyMeter:
         """Clock, A, W of the latest reading."""
         self._blind = False
         self._before_restart = False
+        self.marks: deque[EnergyTotals] = deque(maxlen=_MARKS)
+        """What was counted at the end of each minute, for who takes them from here."""
 
     def resume(self, totals: EnergyTotals) -> None:
         """Go on from what was counted before a restart; what was counted since is added. All
@@ -99,6 +103,8 @@ class EnergyMeter:
         if voltage is None or current is None:
             return
         found = self._totals or EnergyTotals(time, time)
+        if self._last is not None and time.minute != found.until.minute:
+            self.marks.append(found)
         if self._last is None:
             if self._before_restart:
                 away = max(0.0, (time - found.until).total_seconds())

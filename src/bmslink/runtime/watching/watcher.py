@@ -56,6 +56,13 @@ class Watcher:
         found = {name: each.meter.totals(clock, now) for name, each in self._watches.items()}
         return {name: totals for name, totals in found.items() if totals is not None}
 
+    def take_marks(self) -> list[tuple[str, EnergyTotals]]:
+        """What was counted of each pack at the ends of the minutes since they were taken last."""
+        found = [(name, mark) for name, each in self._watches.items() for mark in each.meter.marks]
+        for each in self._watches.values():
+            each.meter.marks.clear()
+        return found
+
     def subscribe(self) -> Subscription:
         """Begin to listen: what is published from now on is not missed."""
         return self._feed.subscribe(size=_ROOM, own=True)
