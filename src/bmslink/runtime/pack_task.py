@@ -19,7 +19,6 @@ from bmslink.board import Board
 from bmslink.config.outcome import Outcome
 from bmslink.control.decide.decision import Decision
 from bmslink.errors import BmsError, FrameError, LinkTimeout, Refused
-from bmslink.events import EventSeverity, PackEvent
 from bmslink.link.turns import Preempted
 from bmslink.model import Identity, Reading, Switch
 from bmslink.places import Place, where
@@ -32,6 +31,7 @@ from bmslink.runtime.pack_loop import follow, in_time
 from bmslink.runtime.pack_turns import Aside, PackTurns
 from bmslink.runtime.service_file import PackPlan
 from bmslink.runtime.slow_set import SlowSet, changed_settings
+from bmslink.runtime.watching.conditions import Teller
 
 __all__ = ["ServedPack"]
 
@@ -83,6 +83,8 @@ class ServedPack:
         self.neighbours: Callable[[], Iterable[ServedPack]] = tuple
         """The packs of the same service, of which some may share its line."""
         self._feed = feed
+        self.tell = Teller(plan.name, feed)
+        """Publishes an event of this pack."""
         self._memory = PackMemory(plan, disk, partial(self.tell, "trouble", alarm=True))
         self._expected = None if accept else self._memory.expected()
         self.turns = PackTurns(plan.name, board)
@@ -129,15 +131,6 @@ class ServedPack:
             "shadow": not self._judge.enforcing,
             "acting": self._judge.acting_status(),
         }
-
-    def tell(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None:
-        """Publish an event of this pack."""
-        loud = alarm and what != "policy"
-        (_log.warning if loud else _log.info)("%s: %s", self.name, text)
-        severity = EventSeverity.ALARM if alarm else EventSeverity.INFO
-        self._feed.publish(
-            "event", self.name, PackEvent(what, text, severity, self.name, data=data)
-        )
 
     # -- commands --------------------------------------------------------------------------------
 
@@ -393,4 +386,6 @@ class ServedPack:
         if state == old:
             return
         self.health.state, self.health.since = state, datetime.now(UTC)
-        self.tell(state, error or "It is read.", alarm=state not in ("ok", "ended"), was=old)
+        fine = state in ("ok", "ended")
+        key = "" if old == "starting" and fine else "state"
+        self.tell(state, error or "It is read.", alarm=not fine, key=key, over=fine, was=old)
