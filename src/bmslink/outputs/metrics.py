@@ -92,10 +92,10 @@ def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
     """prometheus-client's choice. All our names are plain, so replacing what is not plain by
     underscores changes nothing; but in OpenMetrics it would take half of the time."""
     encode, content_type = choose_encoder(accept)
-    if isinstance(encode, partial) and encode.keywords.get("escaping") == UNDERSCORES:
-        if content_type.startswith(_OPEN_METRICS):
-            plain = {**encode.keywords, "escaping": ALLOWUTF8}
-            return partial(encode.func, **plain), content_type
+    if not isinstance(encode, partial) or not content_type.startswith(_OPEN_METRICS):
+        return encode, content_type
+    if encode.keywords.get("escaping") == UNDERSCORES:
+        encode = partial(encode.func, **{**encode.keywords, "escaping": ALLOWUTF8})
     return encode, content_type
 
 

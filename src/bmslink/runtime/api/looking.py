@@ -106,7 +106,7 @@ async def metrics(request: Request) -> Response:
 
     service = service_of(request)
     text, content_type = await expose(
-        all_now(service.packs.values()),
+        all_now(service),
         request.headers.get("accept", ""),
         version=running_version(),
         began=service.began,
