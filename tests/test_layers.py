@@ -74,6 +74,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "serial": ("transports.serial", "transports.rfc2217", "transports.ports"),
     "pymodbus": ("transports.modbus_tcp",),
     "bleak": ("transports.ble",),
+    "apprise": ("outputs.alerts.apprise",),
     "bumble": ("simulation.ble", "transports.ble.bumble", "transports.ble.bumble_host"),
     "construct": ("protocols",),
     "duckdb": ("storage.readings.parquet",),
@@ -83,6 +84,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
         *("config", "control", "link", "model", "packs"),
         *(
             "runtime.history.options",
+            "outputs.alerts.options",
             "runtime.service_file",
             "service_forms",
             "service_values",
