@@ -74,7 +74,6 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "serial": ("transports.serial", "transports.rfc2217", "transports.ports"),
     "pymodbus": ("transports.modbus_tcp",),
     "bleak": ("transports.ble",),
-    "apprise": ("outputs.alerts.apprise",),
     "bumble": ("simulation.ble", "transports.ble.bumble", "transports.ble.bumble_host"),
     "construct": ("protocols",),
     "duckdb": ("storage.readings.parquet",),

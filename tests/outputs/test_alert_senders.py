@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from asgi_support import ask
@@ -98,14 +99,20 @@ def test_a_webhook_gets_the_alert_as_json_with_its_token(server):
     assert server.headers[0]["authorization"] == f"Bearer {SECRET}"
 
 
+@pytest.mark.slow
+@pytest.mark.needs(module="apprise")
 def test_apprise_delivers_to_the_same_server(server):
     options = ReceiverOptions(apprise=server.url("json"))
-    deliver = make_receiver("me", options, lambda text: None, None)
+    deliver = make_receiver("me", options, Path, None)
     deliver(alert())
     assert server.came[0]["message"] == "c/low is there."
+    assert server.came[0]["type"] == "failure"
     server.answers = [500]
     with pytest.raises(NotDelivered) as failed:
         deliver(alert())
+    assert SECRET not in str(failed.value)
+    with pytest.raises(TargetError, match="apprise does not know") as failed:
+        make_receiver("me", ReceiverOptions(apprise=f"nosuch://{SECRET}"), Path, None)
     assert SECRET not in str(failed.value)
 
 
@@ -204,7 +211,6 @@ def test_secrets_come_from_a_private_file_or_the_environment(tmp_path, monkeypat
         ReceiverOptions(webhook_file="nowhere"),
         ReceiverOptions(webhook=f"ftp://{SECRET}"),
         ReceiverOptions(webhook=f"http://{SECRET}@x/"),
-        ReceiverOptions(apprise=f"nosuch://{SECRET}"),
     ):
         with pytest.raises(TargetError, match=r"alerts\.to\.me") as failed:
             make_receiver("me", wrong, beside, None)
