@@ -184,7 +184,8 @@ def test_the_commands(cli: Cli, running: Service, monkeypatch: pytest.MonkeyPatc
     cli("history", "jbd", "--json", "--csv").failed(2, "name one")
     events = cli("events")
     assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  jbd: It is read\.$", events.out, re.M)
-    assert [each["what"] for each in cli("events", "--json").objects] == ["service_began", "ok"]
+    kinds = {each["what"] for each in cli("events", "--json").objects}
+    assert kinds == {"service_began", "ok"}
     assert cli("events", "jbd", "--severity", "alarm").out == ""
     status = cli("service", "status").out
     assert "history: " in status and "Wh; since " in status
