@@ -17,6 +17,7 @@ from bmslink.cli.log import start_logging
 from bmslink.cli.loop import on_signals
 from bmslink.cli.output import Session
 from bmslink.cli.serving import run_server
+from bmslink.cli.streams import written_later
 from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def command(
             )
             telling.cancel()
 
-    with _telling_people(session):
+    with _telling_people(session), written_later(lasts=True):
         run_server(serve())
 
 
