@@ -16,6 +16,7 @@ from bmslink.cli import options as o
 from bmslink.cli.loop import on_signals
 from bmslink.cli.output import Session
 from bmslink.cli.serving import run_server
+from bmslink.cli.streams import written_later
 from bmslink.cli.verbosity import start_logging
 from bmslink.errors import BmsError, TargetError
 
@@ -89,7 +90,7 @@ def command(
             )
             telling.cancel()
 
-    with _telling_people(session):
+    with _telling_people(session), written_later(lasts=True):
         run_server(serve())
 
 

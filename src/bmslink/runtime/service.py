@@ -26,10 +26,10 @@ from bmslink.errors import TargetError
 from bmslink.jsonable import plain
 from bmslink.link.transport import Pin
 from bmslink.packs import find_pin, read_pin
+from bmslink.runtime.clients.client_job import finish_changes
 from bmslink.runtime.feed import Feed
 from bmslink.runtime.history.keeper import HistoryKeeper
 from bmslink.runtime.history.options import HistoryOptions
-from bmslink.runtime.jobs import finish_changes
 from bmslink.runtime.judging.disk import DiskQueue
 from bmslink.runtime.judging.pack_memory import PackDisk, default_folder
 from bmslink.runtime.notify import notify, watchdog_interval

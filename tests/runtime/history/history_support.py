@@ -52,8 +52,7 @@ class HistoryWorld:
         self, seconds: float, pack: str = "van", every: float = 1, **values: Any
     ) -> None:
         """Readings for so long."""
-        until = asyncio.get_running_loop().time() + seconds
-        while asyncio.get_running_loop().time() < until:
+        for _ in range(round(seconds / every)):
             self.read(pack, **values)
             await asyncio.sleep(every)
 
@@ -93,8 +92,8 @@ class HistoryWorld:
             if not kill:
                 self.feed.close()
                 await self.keeper.close(5)
-            else:
-                self.keeper.drop()
-            for task in tasks:
+            for task in (*tasks, self.keeper._writer):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self.keeper._thread.shutdown(wait=True)
+            self.keeper._file.close()

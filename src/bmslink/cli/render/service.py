@@ -61,6 +61,17 @@ def _pack(pack: Mapping[str, Any]) -> Iterator[str]:
     yield clean(f"  {pack.get('name')}: {state}, {heard}; {pack.get('target')}")
     if health.get("error"):
         yield clean(f"    {health['error']}")
+    if doing := pack.get("doing"):
+        since = _since(doing.get("since"))
+        yield clean(f"    {doing.get('what')}, for {doing.get('who')}, since {since}: not polled")
+    if pack.get("open_change"):
+        yield clean(f"    {pack['open_change']}")
+    if stop := (pack.get("acting") or {}).get("stopped"):
+        why = f" ({stop['why']})" if stop.get("why") else ""
+        yield clean(
+            f"    stopped by {stop.get('who')}{why}: all off until `bmslink control reset "
+            f"{pack.get('name')}`"
+        )
     if link := _link(health.get("link") or {}):
         yield f"    link: {link}"
     if energy := pack.get("energy"):

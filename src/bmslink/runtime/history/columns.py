@@ -7,7 +7,7 @@ holds as many cells and probes as its packs have.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -169,5 +169,12 @@ def decode(column: StoredColumn, stored: int | None, *, merged: bool) -> Value:
     return stored if column.scale == 1 else stored / column.scale
 
 
-def _named_bits(stored: int, names: Iterable[T]) -> list[T]:
-    return [name for bit, name in enumerate(names) if stored >> bit & 1]
+def _named_bits(stored: int, names: Sequence[T]) -> list[T]:
+    found = []
+    while stored > 0:
+        lowest = stored & -stored
+        bit = lowest.bit_length() - 1
+        if bit < len(names):
+            found.append(names[bit])
+        stored ^= lowest
+    return found

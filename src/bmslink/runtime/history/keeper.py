@@ -323,12 +323,6 @@ class HistoryKeeper:
             self._asked = asyncio.create_task(self._write())
             await asyncio.shield(self._asked)
 
-    def drop(self) -> None:
-        """End without a last word, as a kill would: what waits is lost."""
-        self._newer = self._ending = True
-        self._thread.shutdown(wait=True, cancel_futures=True)
-        self._file.close()
-
     # -- the end ---------------------------------------------------------------------------------
 
     async def close(self, within: float) -> None:

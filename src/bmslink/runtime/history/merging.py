@@ -118,11 +118,15 @@ def _bits(
 def _counted(
     connection: sqlite3.Connection, size: int, where: str, given: Sequence[int]
 ) -> dict[Bucket, tuple[float, ...]]:
-    """The counters at the end of each piece."""
-    query = f"SELECT pack, time, {', '.join(COUNTERS)} FROM counters WHERE {where} ORDER BY time"
+    """The counters at the end of each piece: they never fall, so the highest are the last."""
+    highest = ", ".join(f"max({name})" for name in COUNTERS)
+    query = (
+        f"SELECT pack, time - time % {size} AS begin, {highest} FROM counters WHERE {where} "
+        "GROUP BY pack, begin"
+    )
     return {
-        (number, time - time % size): tuple(values)
-        for number, time, *values in connection.execute(query, given)
+        (number, begin): tuple(values)
+        for number, begin, *values in connection.execute(query, given)
     }
 
 

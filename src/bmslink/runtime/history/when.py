@@ -9,10 +9,10 @@ from bmslink.errors import UsageError
 
 __all__ = ["moment"]
 
-_AGO = re.compile(r"(\d{1,9}(?:\.\d{1,6})?) ?(s|m|min|h|d|w)(?: ago)?")
+_AGO = re.compile(r"(\d{1,9}(?:\.\d{1,6})?) ?(s|m|min|h|d|w)(?: ago)?", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _DAYS = {"today": 0, "yesterday": 1}
-_CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?")
+_CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?", re.ASCII)
 
 
 def moment(text: str, now: datetime, zone: tzinfo | None = None) -> datetime:
