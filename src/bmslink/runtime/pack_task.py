@@ -23,7 +23,7 @@ from bmslink.link.turns import Preempted
 from bmslink.model import Identity, Reading, Switch
 from bmslink.places import Place
 from bmslink.runtime.acting.people import ActingWish
-from bmslink.runtime.feed import Feed, PackEvent
+from bmslink.runtime.feed import Feed
 from bmslink.runtime.health import PackHealth, PackState, cause_of, link_counters
 from bmslink.runtime.judging.known_board import KnownBoard
 from bmslink.runtime.judging.pack_judge import PackJudge
@@ -32,6 +32,7 @@ from bmslink.runtime.pack_loop import follow, in_time
 from bmslink.runtime.pack_turns import Aside, PackTurns
 from bmslink.runtime.service_file import PackPlan
 from bmslink.runtime.slow_set import SlowSet
+from bmslink.runtime.watching.conditions import Teller
 
 __all__ = ["ServedPack"]
 
@@ -73,6 +74,8 @@ class ServedPack:
         self.neighbours: Callable[[], Iterable[ServedPack]] = tuple
         """The packs of the same service, of which some may share its line."""
         self._feed = feed
+        self.tell = Teller(plan.name, feed)
+        """Publishes an event of this pack."""
         self.turns = PackTurns(plan.name, board)
         self.turns.on_off = self._want_line_back
         self.turns.on_off = self._want_line_back
@@ -131,12 +134,6 @@ class ServedPack:
             "doing": None if self.turns.doing is None else self.turns.doing.to_dict(),
             "open_change": self.known.open_change or None,
         }
-
-    def tell(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None:
-        """Publish an event of this pack."""
-        loud = alarm and what != "policy"
-        (_log.warning if loud else _log.info)("%s: %s", self.name, text)
-        self._feed.publish("event", self.name, PackEvent(what, text, alarm, data))
 
     # -- commands --------------------------------------------------------------------------------
 
@@ -346,4 +343,6 @@ class ServedPack:
         if state == old:
             return
         self.health.state, self.health.since = state, datetime.now(UTC)
-        self.tell(state, error or "It is read.", alarm=state not in ("ok", "ended"), was=old)
+        fine = state in ("ok", "ended")
+        key = "" if old == "starting" and fine else "state"
+        self.tell(state, error or "It is read.", alarm=not fine, key=key, over=fine, was=old)
