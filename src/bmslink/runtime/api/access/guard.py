@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from bmslink.errors import BmsError
+from bmslink.runtime.api.access.peer import Peer, peer_of
+from bmslink.runtime.api.access.rates import Kind, Rates
+from bmslink.runtime.api.access.tokens import Access
 from bmslink.runtime.api.answers import Refusal, internal, of_bms_error, of_refusal
-from bmslink.runtime.api.peer import Peer, peer_of
-from bmslink.runtime.api.rates import Kind, Rates
-from bmslink.runtime.api.tokens import Access
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
