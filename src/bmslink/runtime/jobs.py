@@ -32,14 +32,13 @@ from bmslink.service_forms import (
     AdjustmentRequest,
     ChangeRequest,
     DrillRequest,
-    MapForm,
     PlanForm,
     ResumeRequest,
-    SnapshotForm,
     SwitchRequest,
     fingerprint_of,
     in_form,
 )
+from bmslink.service_tables import MapForm, SnapshotForm
 from bmslink.storage.journal import actor_name
 
 __all__ = ["PackJobs", "hello"]

@@ -24,7 +24,7 @@ from bmslink.model import Identity, Reading, Switch
 from bmslink.places import Place
 from bmslink.runtime.acting.drill import Drill
 from bmslink.runtime.acting.people import ActingWish
-from bmslink.runtime.feed import Feed, PackEvent
+from bmslink.runtime.feed import Feed
 from bmslink.runtime.health import PackHealth, PackState, cause_of, link_counters
 from bmslink.runtime.judging.known_board import KnownBoard
 from bmslink.runtime.judging.pack_judge import PackJudge
@@ -33,6 +33,7 @@ from bmslink.runtime.pack_loop import follow, in_time
 from bmslink.runtime.pack_turns import Aside, PackTurns
 from bmslink.runtime.service_file import PackPlan
 from bmslink.runtime.slow_set import SlowSet
+from bmslink.runtime.watching.conditions import Teller
 
 __all__ = ["ServedPack"]
 
@@ -74,6 +75,8 @@ class ServedPack:
         self.neighbours: Callable[[], Iterable[ServedPack]] = tuple
         """The packs of the same service, of which some may share its line."""
         self._feed = feed
+        self.tell = Teller(plan.name, feed)
+        """Publishes an event of this pack."""
         self.turns = PackTurns(plan.name, board)
         """Who may use the board now."""
         self.turns.on_off = self._begin_off
@@ -133,12 +136,6 @@ class ServedPack:
             "doing": None if self.turns.doing is None else self.turns.doing.to_dict(),
             "open_change": self.known.open_change or None,
         }
-
-    def tell(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None:
-        """Publish an event of this pack."""
-        loud = alarm and what != "policy"
-        (_log.warning if loud else _log.info)("%s: %s", self.name, text)
-        self._feed.publish("event", self.name, PackEvent(what, text, alarm, data))
 
     # -- commands --------------------------------------------------------------------------------
 
@@ -353,4 +350,6 @@ class ServedPack:
         if state == old:
             return
         self.health.state, self.health.since = state, datetime.now(UTC)
-        self.tell(state, error or "It is read.", alarm=state not in ("ok", "ended"), was=old)
+        fine = state in ("ok", "ended")
+        key = "" if old == "starting" and fine else "state"
+        self.tell(state, error or "It is read.", alarm=not fine, key=key, over=fine, was=old)
