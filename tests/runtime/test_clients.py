@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgi_support import ask
 
 import bmslink
 from bmslink.board import Board
@@ -17,6 +18,7 @@ from bmslink.errors import GateError, LinkClosed, VerifyError
 from bmslink.link.transport import parse_target
 from bmslink.model import Switch
 from bmslink.runtime.acting.people import ActingWish
+from bmslink.runtime.api.app import make_app
 from bmslink.runtime.clients.client_job import ClientJob
 from bmslink.runtime.jobs import PackJobs
 from bmslink.runtime.lending import Lending
@@ -138,6 +140,24 @@ async def test_without_policies_and_without_a_stop_there_is_nothing_to_reset() -
             assert end["kind"] == GateError.__name__
             assert "nobody stopped it" in end["error"]
         assert house.status()["acting"] is None
+
+
+async def test_a_program_confirms_another_board_by_the_interface() -> None:
+    plug = Plug("/dev/house")
+    plug.insert("jk02", seed=1)
+    async with served("jk02+serial:///dev/house", plug) as house:
+        plug.pull()
+        plug.insert("jk02", seed=2)
+        await asyncio.sleep(30)
+        assert house.health.state == "replaced"
+        service = Service(ServicePlan(()))
+        service._packs["house"] = house
+        app = make_app(service)
+        for confirmed in (True, False):
+            told = await ask(app, "POST", "/api/v1/packs/house/confirm", {})
+            assert told.values["done"] == {"confirmed": confirmed}
+        await asyncio.sleep(5)
+        assert house.health.state == "ok"
 
 
 # ------------------------------------------------------------------------------ while it is busy
