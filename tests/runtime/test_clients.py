@@ -110,8 +110,9 @@ async def test_a_pack_without_policies_is_stopped_held_off_and_reset(protocol: s
         assert house.status()["acting"] is None
 
 
-async def test_a_stop_waits_for_no_change_and_fetches_a_lent_line() -> None:
-    pack = SimulatedPack("jbd", cells=4)
+@pytest.mark.parametrize("protocol", VENDORS)
+async def test_a_stop_waits_for_no_change_and_fetches_a_lent_line(protocol: str) -> None:
+    pack = SimulatedPack(protocol, cells=4)
     async with served(pack.target) as house:
         lending = Lending(house, 600, "a tool")
         lines = lending.lines()
@@ -121,7 +122,8 @@ async def test_a_stop_waits_for_no_change_and_fetches_a_lent_line() -> None:
         assert "done" in (await act(house, "stop"))[-1]
         assert switches(pack) == (False, False)
         assert asyncio.get_running_loop().time() - began < 10
-        assert [line async for line in lines][-1]["done"]["reason"] == "off"
+        end = [line async for line in lines][-1]
+        assert end["done"] == {"reason": "off", "drift": []}, "what we switched off is no drift"
 
 
 async def test_what_does_not_read_back_as_off_is_said() -> None:

@@ -84,7 +84,7 @@ class PackJudge:
             note=self._append,
             tell=tell,
             target=plan.target,
-            turn=partial(turns.command, _PATIENCE, "its policies ask it"),
+            turn=partial(turns.command, _PATIENCE, "its switches are asked for"),
             off_turn=turns.off,
         )
         """What acts on the pack: policies that a person approved, and people themselves."""
