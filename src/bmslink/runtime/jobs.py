@@ -199,7 +199,9 @@ class PackJobs:
         if acting.actor is not None and not request.dry_run:
             if command.on:
                 return self._told(await acting.person_on(command.switch, actor_name()))
-            acting.person_off(command.switch, actor_name())
+            outcome = await acting.person_off(command.switch, actor_name())
+            if outcome is not None:
+                return self._told(outcome)
         if not command.on and not request.dry_run:
             return self._told(await self._pack.switch_off(command.switch, waive=request.waive))
 

@@ -23,7 +23,7 @@ from bmslink.link.turns import Preempted
 from bmslink.model import Identity, Reading, Switch
 from bmslink.places import Place
 from bmslink.runtime.acting.people import ActingWish
-from bmslink.runtime.feed import Feed, PackEvent
+from bmslink.runtime.feed import Feed
 from bmslink.runtime.health import PackHealth, PackState, cause_of, link_counters
 from bmslink.runtime.judging.known_board import KnownBoard
 from bmslink.runtime.judging.pack_judge import PackJudge
@@ -32,6 +32,7 @@ from bmslink.runtime.pack_loop import follow, in_time
 from bmslink.runtime.pack_turns import Aside, PackTurns
 from bmslink.runtime.service_file import PackPlan
 from bmslink.runtime.slow_set import SlowSet
+from bmslink.runtime.watching.conditions import Teller
 
 __all__ = ["ServedPack"]
 
@@ -73,7 +74,11 @@ class ServedPack:
         self.neighbours: Callable[[], Iterable[ServedPack]] = tuple
         """The packs of the same service, of which some may share its line."""
         self._feed = feed
+        self.tell = Teller(plan.name, feed)
+        """Publishes an event of this pack."""
         self.turns = PackTurns(plan.name, board)
+        self.turns.on_off = self._want_line_back
+        self.turns.on_off = self._want_line_back
         """Who may use the board now."""
         memory = PackMemory(plan, disk, partial(self.tell, "trouble", alarm=True))
         self._judge = PackJudge(plan, memory, disk, feed, self.tell, board, self.turns)
@@ -130,12 +135,6 @@ class ServedPack:
             "open_change": self.known.open_change or None,
         }
 
-    def tell(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None:
-        """Publish an event of this pack."""
-        loud = alarm and what != "policy"
-        (_log.warning if loud else _log.info)("%s: %s", self.name, text)
-        self._feed.publish("event", self.name, PackEvent(what, text, alarm, data))
-
     # -- commands --------------------------------------------------------------------------------
 
     @asynccontextmanager
@@ -171,7 +170,6 @@ class ServedPack:
     async def switch_off(self, name: Switch, *, waive: Collection[str] = ()) -> Outcome:
         """Switch off, before everything else that is sent to this pack, and read back. Raises what
         `bmslink.config.switch` raises, and `GateError` while a phone has the Bluetooth link."""
-        self._want_line_back()
         return await self.turns.switch_off(name, waive)
 
     async def act(self, wish: ActingWish, who: str) -> list[str]:
@@ -179,7 +177,6 @@ class ServedPack:
         everything else, as switching off does, and is read back."""
         if wish.do != "stop":
             return await self._judge.do(wish, who)
-        self._want_line_back()
         async with self.turns.off() as board:
             done = await self._judge.stop(wish, who, await board.who())
         await self._judge.require_stopped()
@@ -346,4 +343,6 @@ class ServedPack:
         if state == old:
             return
         self.health.state, self.health.since = state, datetime.now(UTC)
-        self.tell(state, error or "It is read.", alarm=state not in ("ok", "ended"), was=old)
+        fine = state in ("ok", "ended")
+        key = "" if old == "starting" and fine else "state"
+        self.tell(state, error or "It is read.", alarm=not fine, key=key, over=fine, was=old)

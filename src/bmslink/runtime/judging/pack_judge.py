@@ -38,6 +38,7 @@ from bmslink.runtime.service_file import PackPlan
 __all__ = ["PackJudge", "Tell"]
 
 _ALARMS = ("trip", "latch")
+_LASTING = ("tripped", "latched")
 _PATIENCE = 3.0
 """How long an on waits for a link that is being opened, s."""
 
@@ -45,7 +46,16 @@ _PATIENCE = 3.0
 class Tell(Protocol):
     """Publishes an event of the pack."""
 
-    def __call__(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None: ...
+    def __call__(
+        self,
+        what: str,
+        text: str,
+        *,
+        alarm: bool = False,
+        key: str = "",
+        over: bool = False,
+        **data: Any,
+    ) -> None: ...
 
 
 class PackJudge:
@@ -69,6 +79,8 @@ class PackJudge:
         self._recalling: asyncio.Task[None] | None = None
         self._budget = Budget(SAVED_AT_ONCE, SAVED_EVERY)
         self._unwritten = False
+        self._lasting: set[str] = set()
+        """Policies of which it was told that they have tripped."""
         self._disk = disk
         file = plan.policies
         self.policies: PackPolicies | None = None
@@ -145,14 +157,21 @@ class PackJudge:
         board raises."""
         if self._identity is None:
             raise GateError("Nothing was sent: this pack has not said who it is.")
-        if self.policies is None:
+        acted = self.acting.actor is not None
+        if wish.do == "reset":  # also of what earlier runs left in the ledger
+            await self.acting.begin_for_people(self._identity)
+        elif self.policies is None:
             await self.acting.begin(self._identity)
             if self.acting.actor is None:
                 raise GateError(
                     "Nothing was sent: this pack has no policies, and nobody stopped it."
                 )
         engine = None if self.policies is None else self.policies.engine
-        return await self.acting.do(wish, who, self._identity, engine)
+        try:
+            return await self.acting.do(wish, who, self._identity, engine)
+        finally:
+            if not acted:
+                await self.acting.rest()
 
     async def stop(self, wish: ActingWish, who: str, identity: Identity) -> list[str]:
         """All off on the board that answers now, until a reset. Raises as `do`. What is sent is on
@@ -175,7 +194,9 @@ class PackJudge:
         """Who holds which switch, and why; `None` for a pack on which nothing can act: one
         without a policy file that nobody stopped."""
         nothing = self.policies is None and self.acting.actor is None
-        return None if nothing else self.acting.status()
+        if nothing:
+            return None
+        return self.acting.status(None if self.policies is None else self.policies.engine)
 
     @property
     def begun(self) -> bool:
@@ -254,11 +275,30 @@ class PackJudge:
         if changed or moved:
             self._feed.publish("limits", self._plan.name, decision)
         for event in decision.events:
-            alarm = event.what in _ALARMS
-            text = f"{event.policy}: {event.text}"
-            self._tell("policy", text, alarm=alarm, policy=event.policy, change=event.what)
+            self._say(event.policy, event.text, event.what)
+        for verdict in decision.verdicts:
+            if verdict.state in _LASTING and verdict.policy not in self._lasting:
+                self._say(verdict.policy, verdict.text, verdict.state)  # from before a restart
         if new and self._budget.take(decision.time):
             self._save(decision.time, at_once=True)
+
+    def _say(self, policy: str, text: str, change: str) -> None:
+        """What a policy does. That it has tripped is a condition, until it releases."""
+        lasting = change in _ALARMS or change in _LASTING
+        over = change == "release"
+        if lasting:
+            self._lasting.add(policy)
+        elif over:
+            self._lasting.discard(policy)
+        self._tell(
+            "policy",
+            f"{policy}: {text}",
+            alarm=lasting,
+            key=f"policy/{policy}" if lasting or over else "",
+            over=over,
+            policy=policy,
+            change=change,
+        )
 
     def found(self, finding: Finding) -> None:
         """The pack does not fit the policy file."""

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from bmslink.errors import BmsError
+from bmslink.runtime.api.access.peer import Peer, peer_of
+from bmslink.runtime.api.access.rates import Kind, Rates
+from bmslink.runtime.api.access.tokens import Access
 from bmslink.runtime.api.answers import Refusal, internal, of_bms_error, of_refusal
-from bmslink.runtime.api.peer import Peer, peer_of
-from bmslink.runtime.api.rates import Kind, Rates
-from bmslink.runtime.api.tokens import Access
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["BODY_TIME", "HEALTH", "LONGEST_BODY", "LONGEST_HEAD", "RequestGuard"]
+__all__ = ["BODY_TIME", "HEALTH", "LONGEST_BODY", "LONGEST_HEAD", "TRUSTED", "RequestGuard"]
 
 LONGEST_BODY = 1 << 18
 """Bytes of a request; a profile has at most a quarter of that."""
@@ -33,7 +33,9 @@ BODY_TIME = 10.0
 LONGEST_HEAD = 1 << 14
 """Bytes of a request's first line and headers."""
 HEALTH = "/healthz"
-"""May be asked without a token: it names no pack."""
+"""May be asked without a token; it names packs only to who has one."""
+TRUSTED = "trusted"
+"""In the state of a request: whether it came over a local socket or with the token."""
 
 _METHODS = ("GET", "HEAD", "POST")
 _SECRETS = frozenset({"token", "access_token", "auth", "authorization", "key", "pin", "password"})
@@ -82,9 +84,10 @@ class RequestGuard:
         headers = _headers(scope)
         peer = peer_of(scope)
         _check_form(scope, headers)
-        open_to_all = scope["path"] == HEALTH
+        known = "authorization" in headers or scope["path"] != HEALTH
         if not peer.local:
-            self._check_stranger(scope, headers, peer, token=not open_to_all)
+            self._check_stranger(scope, headers, peer, token=known)
+        scope.setdefault("state", {})[TRUSTED] = peer.local or known
         self._rates.count(peer.key, _kind(scope["path"]))
         if scope["method"] != "POST":
             return b""
