@@ -382,6 +382,34 @@ async def test_a_full_disk_stops_nothing_and_is_said_once(
         assert list((tmp_path / "state" / "packs").glob("*.json"))
 
 
+async def test_rules_about_balancing_alone_wear_out_no_flash_card(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    saves = []
+
+    def save(self: StateFolder, name: str, *about: Any) -> None:
+        saves.append(name)
+        return saved(self, name, *about)
+
+    saved = StateFolder.save
+    monkeypatch.setattr(StateFolder, "save", save)
+    bench = Bench(plan_of("a", policies=POLICIES))
+    pack = bench.plugs["a"].insert("jbd").pack
+    async with bench.running():
+        await asyncio.sleep(120)
+        decision = bench.service.packs["a"].decision
+        assert decision is not None and decision.verdicts
+        assert all(verdict.policy.startswith("balance") for verdict in decision.verdicts)
+        saves.clear()
+        await asyncio.sleep(600)
+        assert len([name for name in saves if name.startswith("policies")]) <= 12, "one a minute"
+        pack.set_temperature("cell_1", 58.0)
+        await asyncio.sleep(60)
+        saves.clear()
+        await asyncio.sleep(100)
+        assert len([name for name in saves if name.startswith("policies")]) >= 9, "one in 10 s"
+
+
 async def test_a_restart_raises_no_limit_sooner_than_no_restart(tmp_path: Path) -> None:
     """Killed in the middle of a trip: what was withdrawn is withdrawn after the restart."""
     bench = Bench(plan_of("a", "jk02", policies=POLICIES))

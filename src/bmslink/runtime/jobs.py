@@ -45,7 +45,7 @@ __all__ = ["PackJobs", "hello"]
 
 _OLDEST = 60.0
 """A reading that is older, s, is no answer to who wants to know how the pack is."""
-_READS = "another program reads"
+_READS = "it is asked"
 _CHANGES = "a change is being made"
 
 
@@ -98,7 +98,7 @@ class PackJobs:
         """Do it in its turn; who has to wait for another command hears so."""
         pack = self._pack
         if pack.turns.doing is not None:
-            tell.note(f"{pack.turns.doing.sentence(pack.name)} This waits for that.")
+            tell.note(f"{pack.turns.doing.sentence()} This waits for that.")
         async with pack.turn(what) as board:
             board.on_progress = tell
             try:
@@ -132,10 +132,10 @@ class PackJobs:
             if newer and age < pack.plan.interval:
                 return latest
             if newer and doing is not None and age < _OLDEST:
-                tell.note(f"{doing.sentence(pack.name)} This reading is {age:.1f} s old.")
+                tell.note(f"{doing.sentence()} This reading is {age:.1f} s old.")
                 return latest
         if doing is not None:
-            tell.note(f"{doing.sentence(pack.name)} The next reading comes after that.")
+            tell.note(f"{doing.sentence()} The next reading comes after that.")
         return await pack.read()
 
     # ----------------------------------------------------------------------------------- changes

@@ -98,7 +98,7 @@ class PackJudge:
             target=plan.target,
             waive={"untested"} if plan.untested else (),
             sinks=_sinks(plan),
-            turn=partial(turns.command, _PATIENCE, "its policies ask it"),
+            turn=partial(turns.command, _PATIENCE, "its switches are asked for"),
             off_turn=turns.off,
         )
         """What acts on the pack: policies that a person approved, and people themselves."""
