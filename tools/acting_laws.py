@@ -440,6 +440,8 @@ def _took(world: World, side: Side) -> None:
     side.aged = False
     coming = side.coming_on and side.on_at is not None and now - side.on_at <= settle
     side.over = now if coming else None if side.coming_on else side.over
+    if side.coming_on and side.shown is False:
+        side.shown = None  # it showed off before an on that nobody saw
     side.off_at, side.coming_on, side.waiting, side.unread = now, False, None, True
     side.vain = 0
     if not side.foreign_shown:

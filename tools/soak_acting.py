@@ -231,7 +231,7 @@ class _Acted:
                 continue
             if all(board.on.values()):
                 return True
-            if beat > (100 if patient else 1):
+            if beat > (15 if patient else 1):
                 for path in PATHS:
                     board.app(path, on=True)
                 self.tally.happened["given back by an app"] += 1

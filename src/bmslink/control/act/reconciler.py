@@ -227,8 +227,10 @@ class _Cycle:
     def _hold(self, name: str, record: SwitchRecord, wish: SwitchWish) -> None:
         blind = self.decision.stale or not self.ledger.run.heard
         if blind and not wish.by_person:
-            # it is wanted as before: a gap in the data makes no new command of an old one
-            self._put(name, _change(record, holders=wish.holders, waiting=None))
+            # it is wanted as before: a gap in the data makes no new command of an old one; where
+            # nothing was heard yet, no policy has wanted it before
+            held = record.held if self.ledger.run.heard else None
+            self._put(name, _change(record, holders=wish.holders, waiting=None, held=held))
             return
         asserted = tuple(e for e in record.asserted if e in wish.emergencies)
         order = record.order
