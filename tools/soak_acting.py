@@ -197,9 +197,12 @@ class _Acted:
         return done
 
     def _forgotten(self) -> None:
-        """The board restarts in the middle of it with all on: it must be off again."""
+        """The board restarts in the middle of it with all on: what it can show must be off
+        again."""
         wire, tally = self.wire, self.tally
-        paths = {path for kind in self.hurt for path in _paths(kind)}
+        tells = self.board.shown()["charge_switch"] is not None
+        held = {path for kind in self.hurt for path in _paths(kind)}
+        paths = {path for path in held if tells or not self._closed(path)}
         wire.pack.restart()
         tally.happened["restarts that forget"] += 1
         for _ in range(_PATIENCE + 2):
@@ -207,6 +210,10 @@ class _Acted:
             if not any(self.board.on[path] for path in paths):
                 return
         tally.missed.append(f"the restart at {wire.now:.0f} s: {', '.join(sorted(paths))} stays on")
+
+    def _closed(self, path: str) -> bool:
+        """Whether the BMS closes it itself: a board that shows no switches then shows nothing."""
+        return any(_CLOSES[each] == path for each in self.wire.pack.truth().protections)
 
     def _choose(self) -> list[Kind]:
         free = [kind for kind in KINDS if kind.policy not in self.wire.tripped]
@@ -229,7 +236,7 @@ class _Acted:
             free = all(getattr(decision, path).demand == Demand.FREE for path in PATHS)
             if not free or decision.stale or any(kind.policy in wire.tripped for kind in KINDS):
                 continue
-            if all(board.on.values()):
+            if all(board.on.values()) and wire.reading is not None:
                 return True
             if beat > (15 if patient else 1):
                 for path in PATHS:
