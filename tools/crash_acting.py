@@ -326,7 +326,10 @@ class Bench:
             record = None if ledger is None else ledger.record(name)
             if record is None or not record.person:
                 self.person.discard(name)
-            if record is not None and record.confirmed and record.own and name not in self.ours:
+            if record is None or not (record.own and record.confirmed):
+                continue
+            on_is_out = record.order is not None and record.order.on  # it is written before
+            if name not in self.ours and not on_is_out:
                 self.broke("A2", f"the disk holds {name} as ours, and we never switched it off")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Coroutine
-from contextvars import Context
+from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
 from virtual_time import VirtualLoop
@@ -30,35 +30,40 @@ class MortalLoop(VirtualLoop):
         self.dies_at: float = math.inf
         """It is killed instead of this callback."""
         self.dead = False
+        self._left: list[tuple[Context, Callable[..., object], tuple[Any, ...]]] = []
+        """What would have been called."""
 
     def call_soon(
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         """Have it called next."""
-        return super().call_soon(self._live, callback, *args, context=context)
+        given = context or copy_context()
+        return super().call_soon(self._live, given, callback, *args, context=given)
 
     def call_soon_threadsafe(
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         """The same from another thread."""
-        return super().call_soon_threadsafe(self._live, callback, *args, context=context)
+        given = context or copy_context()
+        return super().call_soon_threadsafe(self._live, given, callback, *args, context=given)
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:  # fmt: skip
         """Have it called at its time."""
-        return super().call_at(when, self._live, callback, *args, context=context)
+        given = context or copy_context()
+        return super().call_at(when, self._live, given, callback, *args, context=given)
 
-    def _live(self, callback: Callable[..., object], *args: Any) -> None:
-        if self.dead:
-            return
-        self.callbacks += 1
-        if self.callbacks >= self.dies_at:
+    def _live(self, context: Context, callback: Callable[..., object], *args: Any) -> None:
+        if not self.dead:
+            self.callbacks += 1
+            if self.callbacks < self.dies_at:
+                callback(*args)
+                return
             self.dead = True
             self.stop()
-            return
-        callback(*args)
+        self._left.append((context, callback, args))
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """What it gives. Raises `Died`; the loop may be asked for nothing then but `bury`."""
@@ -74,6 +79,8 @@ class MortalLoop(VirtualLoop):
         """Put away what is left of it, and do a last thing. To be called when nothing in it can
         reach the world any more."""
         self.dead, self.dies_at = False, math.inf
+        for context, callback, args in self._left:
+            self.call_soon(callback, *args, context=context)
         if left := asyncio.all_tasks(self):
             for task in left:
                 task.cancel()
