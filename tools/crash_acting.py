@@ -69,8 +69,8 @@ DIALECTS = ("jk02", "jk04", "jk-modbus", "jk-nw", "jbd", "daly-a5", "daly-d2", "
 WHO = "anna"
 _GONE = 2.0
 """s until the program is started again."""
-_DISK = 0.02
-"""s that a write takes."""
+_DISK = 0.25
+"""s that a write takes: longer than a frame waits for its turn."""
 _MINUTE = 60.0
 _FREE: Mapping[str, Demand] = {}
 
@@ -314,7 +314,7 @@ class Bench:
 
     def _judge_disk(self) -> None:
         """What the disk holds after a death: it can be read, and claims nothing. What a person
-        wanted in the last hundredths of a second may not be on it."""
+        wanted in the last moment may not be on it."""
         if not self.key:
             return
         kept = kept_ledger(self.key, self.state(self.lives) / "ledgers")

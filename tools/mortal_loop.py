@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
@@ -84,7 +85,15 @@ class MortalLoop(VirtualLoop):
         if left := asyncio.all_tasks(self):
             for task in left:
                 task.cancel()
-            self.run_until_complete(asyncio.wait(left, timeout=60.0))
-        self.run_until_complete(last)
-        self.run_until_complete(self.shutdown_default_executor())
+            self._finish(asyncio.wait(left, timeout=60.0))
+        self._finish(last)
+        self._finish(self.shutdown_default_executor())
         self.close()
+
+    def _finish(self, work: Coroutine[Any, Any, object]) -> None:
+        """Run it to its end; what stops the loop was meant for the main task."""
+        task = self.create_task(work)
+        while not task.done():
+            with suppress(RuntimeError):
+                self.run_until_complete(task)
+        task.result()
