@@ -162,15 +162,19 @@ class Board:
     @property
     def environment(self) -> dict[str, str]:
         """Where it keeps everything."""
-        places = {"RUNTIME": "r", "JOURNAL": "j", "STATE": "s", "CONFIG": "c"}
+        places = {
+            "RUNTIME": "r",
+            "JOURNAL": "j",
+            "STATE": "s",
+            "CONFIG": "bmslink.toml",
+        }
         return {f"BMSLINK_{key}": str(self.folder / name) for key, name in places.items()}
 
     async def approve(self) -> None:
         """A person does, once."""
         text = policy_text()
         (self.folder / "p.toml").write_text(text)
-        (self.folder / "c").mkdir()
-        (self.folder / "c" / "bmslink.toml").write_text(
+        (self.folder / "bmslink.toml").write_text(
             f'[packs.p]\ntarget = "{self.target}"\n'
             f'policies = "{self.folder / "p.toml"}"\nenforce = true\n'
         )
