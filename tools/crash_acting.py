@@ -86,20 +86,20 @@ class SlowDisk(LedgerStore):
     """The ledger's file, written a moment later by the loop: what was not written when the program
     died is lost."""
 
-    _waiting: Ledger | None = None
+    _waiting: dict[str, Any] | None = None
 
     def save(self, ledger: Ledger, now: float) -> Future[bool]:
         """Soon."""
         if self._waiting is None:
-            asyncio.get_running_loop().call_later(_DISK, self._flush, now)
-        self._waiting = ledger
+            asyncio.get_running_loop().call_later(_DISK, self._flush)
+        self._waiting = save_ledger(ledger, now)
         done = Future[bool]()
         done.set_result(True)
         return done
 
-    def _flush(self, now: float) -> None:
+    def _flush(self) -> None:
         if self._waiting is not None:
-            self.trouble = self._write(save_ledger(self._waiting, now))
+            self.trouble = self._write(self._waiting)
         self._waiting = None
 
     async def saved(self, ledger: Ledger, now: float, *, patience: float = 2.0) -> bool:
@@ -324,7 +324,9 @@ class Bench:
         self.stop = ledger is not None and ledger.stop is not None
         for name in self.names:
             record = None if ledger is None else ledger.record(name)
-            if record is None or not record.person:
+            if record is not None and record.person:
+                self.person.add(name)
+            else:
                 self.person.discard(name)
             if record is None or not (record.own and record.confirmed):
                 continue
