@@ -18,8 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families as classic
 import counterparts
 from bmslink.outputs.metrics import expose
 from bmslink.outputs.pack_now import PackNow
+from bmslink.runtime.api.access.tokens import Access
 from bmslink.runtime.api.app import make_app
-from bmslink.runtime.api.guard import Access
 from bmslink.runtime.api.hosting import host
 from bmslink.runtime.service import Service
 from bmslink.runtime.service_file import load_plan

@@ -29,14 +29,13 @@ from bmslink.service_forms import (
     AdjustmentForm,
     AdjustmentRequest,
     ChangeRequest,
-    MapForm,
     PlanForm,
     ResumeRequest,
-    SnapshotForm,
     SwitchRequest,
     fingerprint_of,
     in_form,
 )
+from bmslink.service_tables import MapForm, SnapshotForm
 from bmslink.storage.journal import actor_name
 
 __all__ = ["PackJobs", "hello"]
@@ -200,7 +199,9 @@ class PackJobs:
         if acting.actor is not None and not request.dry_run:
             if command.on:
                 return self._told(await acting.person_on(command.switch, actor_name()))
-            acting.person_off(command.switch, actor_name())
+            outcome = await acting.person_off(command.switch, actor_name())
+            if outcome is not None:
+                return self._told(outcome)
         if not command.on and not request.dry_run:
             return self._told(await self._pack.switch_off(command.switch, waive=request.waive))
 

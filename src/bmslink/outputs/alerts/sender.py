@@ -40,7 +40,7 @@ Deliver = Callable[[Alert], None]
 
 
 @dataclass(slots=True)
-class _Queued:
+class _WaitingMessage:
     alert: Alert
     answer: Future[str] | None = None
     """Where the outcome of a test goes: why it failed, or nothing."""
@@ -61,7 +61,7 @@ class AlertSender:
         """`told` is called from the thread when the trouble changes; empty: it is over."""
         self.name = name
         self._deliver, self._told, self._pause = deliver, told, pause
-        self._queue: deque[_Queued] = deque()
+        self._queue: deque[_WaitingMessage] = deque()
         self._news = threading.Condition()
         self._ending = False
         self.trouble = ""
@@ -75,7 +75,7 @@ class AlertSender:
         with self._news:
             if len(self._queue) >= _MOST:
                 self._make_room()
-            self._queue.append(_Queued(alert))
+            self._queue.append(_WaitingMessage(alert))
             self._news.notify()
 
     def _make_room(self) -> None:
@@ -87,7 +87,7 @@ class AlertSender:
         """Send a test before all that waits: why it did not arrive, or an empty text."""
         answer: Future[str] = Future()
         with self._news:
-            self._queue.appendleft(_Queued(Alert.test(), answer))
+            self._queue.appendleft(_WaitingMessage(Alert.test(), answer))
             self._news.notify()
         return answer
 
@@ -130,7 +130,7 @@ class AlertSender:
             return False
         return self._queue[0].answer is not None or time.monotonic() >= again
 
-    def _try(self, item: _Queued) -> bool:
+    def _try(self, item: _WaitingMessage) -> bool:
         """Send one; whether it arrived."""
         why, refused = "a mistake of bmslink or apprise", True
         with suppress(Exception):  # it is this receiver's alone
@@ -152,7 +152,7 @@ class AlertSender:
             return str(error), error.refused
         return "", False
 
-    def _put_back(self, item: _Queued, *, refused: bool) -> None:
+    def _put_back(self, item: _WaitingMessage, *, refused: bool) -> None:
         item.tries += refused
         with self._news:
             if item.tries >= _TRIES or len(self._queue) >= _MOST:
@@ -166,5 +166,5 @@ class AlertSender:
             self._told(trouble)
 
 
-def _critical(waiting: _Queued) -> bool:
+def _critical(waiting: _WaitingMessage) -> bool:
     return waiting.alert.severity is EventSeverity.CRITICAL

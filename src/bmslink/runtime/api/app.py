@@ -10,8 +10,9 @@ from starlette.exceptions import HTTPException
 
 from bmslink.errors import BmsError
 from bmslink.runtime.api import changes, commands, looking, remembered
+from bmslink.runtime.api.access.guard import RequestGuard
+from bmslink.runtime.api.access.tokens import Access
 from bmslink.runtime.api.answers import Refusal, on_exception
-from bmslink.runtime.api.guard import Access, RequestGuard
 from bmslink.runtime.api.stream import EventStreams
 from bmslink.runtime.service import Service
 

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from bmslink.runtime.api.access.peer import peer_of
 from bmslink.runtime.api.answers import Refusal, answer
-from bmslink.runtime.api.peer import peer_of
 from bmslink.runtime.api.requests import command, service_of
 from bmslink.runtime.service import Service
 from bmslink.storage.journal import Journal, JournalError

@@ -13,8 +13,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bmslink.registry import running_version
+from bmslink.runtime.api.access.guard import HEALTH, TRUSTED
 from bmslink.runtime.api.answers import Refusal, answer, answer_list, error
-from bmslink.runtime.api.guard import HEALTH, TRUSTED
 from bmslink.runtime.api.requests import pack_named, pack_of, service_of
 from bmslink.runtime.api.stream import EventStreams
 from bmslink.runtime.feed import FeedItem

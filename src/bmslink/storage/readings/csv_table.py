@@ -118,12 +118,12 @@ def _text(value: Value) -> str:
 
 
 def _line(fields: Sequence[str]) -> bytes:
-    out = _Line()
+    out = _CsvLine()
     csv.writer(out, lineterminator="\n").writerow(fields)
     return out.text.encode()
 
 
-class _Line:
+class _CsvLine:
     """What csv writes to."""
 
     text = ""
