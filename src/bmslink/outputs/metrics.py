@@ -16,7 +16,6 @@ from typing import NamedTuple
 from prometheus_client import Metric
 from prometheus_client.exposition import choose_encoder, generate_latest
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from bmslink.model import Reading
 from bmslink.outputs.pack_now import PackNow
@@ -102,7 +101,7 @@ def _lines(family: _Family, packs: Sequence[PackNow]) -> list[str]:
             if value is not None:
                 key = family.name, pack.name, *labels.values()
                 beginning = _BEGINNINGS.get(key) or _beginning(key, family, pack, labels)
-                found.append(f"{beginning} {floatToGoString(value)}\n")
+                found.append(f"{beginning} {float(value)!r}\n")
     return found
 
 
