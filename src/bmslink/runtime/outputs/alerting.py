@@ -27,7 +27,7 @@ _TESTED = 20.0
 """s after which a test that was not answered counts as failed."""
 
 
-class _Line(NamedTuple):
+class _Way(NamedTuple):
     rule: AlertRule
     sender: AlertSender
 
@@ -48,7 +48,7 @@ class Alerting:
         self._feed, self._tell, self._wall = feed, tell, wall
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lines = {
-            name: _Line(
+            name: _Way(
                 AlertRule(options, options.to[name]),
                 AlertSender(name, deliver, partial(self._trouble, name)),
             )
