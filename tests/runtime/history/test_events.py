@@ -169,14 +169,20 @@ async def test_states_of_a_link_are_conditions(tmp_path: Path) -> None:
 
 
 async def test_a_switch_that_nobody_here_moved_is_told(tmp_path: Path) -> None:
+    """A reading may show what a command did before the command has ended."""
     world = HistoryWorld(tmp_path / "history.db")
+    ours = PackEvent("change", "charge is on.", pack="van")
     async with world.running():
         await world.poll(10, charge_switch=True)
-        await world.poll(10, charge_switch=False)
-        world.feed.publish("event", "van", PackEvent("change", "charge is on.", pack="van"))
-        await world.poll(10, charge_switch=True)
+        await world.poll(30, charge_switch=False)
+        world.feed.publish("event", "van", ours)
+        await world.poll(30, charge_switch=True)
+        await world.poll(5, charge_switch=False)
+        world.feed.publish("event", "van", ours)
+        await world.poll(30, charge_switch=False)
         rows = [each for each in await world.table() if each.what == "switch"]
-    assert [each.data["foreign"] for each in rows] == [True, False]
+    assert [each.data["foreign"] for each in rows] == [True, False, False]
+    assert [round((each.time - BEGIN).total_seconds()) for each in rows] == [10, 40, 70]
     assert "bmslink did not switch it" in rows[0].text
 
 
