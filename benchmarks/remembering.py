@@ -17,12 +17,13 @@ from typing import NamedTuple
 from bmslink.model import Reading
 from bmslink.runtime.feed import Feed
 from bmslink.runtime.history.columns import encode
+from bmslink.runtime.history.days import columns_in
 from bmslink.runtime.history.file import Batch, HistoryFile, StoredRow
 from bmslink.runtime.history.keeper import HistoryKeeper
 from bmslink.runtime.history.merging import HOUR, MINUTE
 from bmslink.runtime.history.options import HistoryOptions
 from bmslink.runtime.history.query import HistoryQuery, find_history
-from bmslink.runtime.history.schema import COUNTERS, columns_in, to_millis
+from bmslink.runtime.history.schema import COUNTERS, to_millis
 from bmslink.runtime.watching.conditions import Teller
 from bmslink.runtime.watching.energy import EnergyTotals
 from bmslink.runtime.watching.watcher import Watcher
@@ -50,7 +51,7 @@ def written(folder: Path, hours: int) -> Written:
     now = BEGIN
     for _ in range(hours * 60):
         now = _minute(file, readings, now)
-    while now < BEGIN + timedelta(days=1):  # from here on, each hour drops one that was full
+    while now < BEGIN + timedelta(days=2):  # what comes next drops the first day
         file.write(Batch(now, [StoredRow(to_millis(now), "pack0", {"voltage": 52000})]))
         now += timedelta(hours=1)
         file.maintain(now)

@@ -107,7 +107,11 @@ class PackJobs:
                 board.on_progress = None
 
     async def _change(
-        self, tell: TellClient, work: Callable[[Board], Awaitable[Outcome]], what: str
+        self,
+        tell: TellClient,
+        work: Callable[[Board], Awaitable[Outcome]],
+        what: str,
+        switch: Switch | None = None,
     ) -> Any:
         """The same for what changes the pack: how it ended is told to everybody who listens."""
         pack = self._pack
@@ -115,7 +119,7 @@ class PackJobs:
             outcome = await self._with_board(tell, work, what)
         finally:
             await pack.known.look_for_cut_off()
-        return self._told(outcome)
+        return self._told(outcome, switch)
 
     async def _read(self, tell: TellClient, more: Mapping[str, Any]) -> Reading:
         """The latest reading if it is fresh and newer than the client's last one, else the next.
@@ -202,12 +206,15 @@ class PackJobs:
             await self._pack.judge.begin_acting()
         if acting.actor is not None and not request.dry_run:
             if command.on:
-                return self._told(await acting.person_on(command.switch, actor_name()))
+                return self._told(
+                    await acting.person_on(command.switch, actor_name()), command.switch
+                )
             outcome = await acting.person_off(command.switch, actor_name())
             if outcome is not None:
-                return self._told(outcome)
+                return self._told(outcome, command.switch)
         if not command.on and not request.dry_run:
-            return self._told(await self._pack.switch_off(command.switch, waive=request.waive))
+            outcome = await self._pack.switch_off(command.switch, waive=request.waive)
+            return self._told(outcome, command.switch)
 
         async def rehearse(board: Board) -> Any:
             return in_form(await config.rehearse_switch(board, command, waive=request.waive))
@@ -217,7 +224,8 @@ class PackJobs:
 
         if request.dry_run:
             return await self._with_board(tell, rehearse)
-        return await self._change(tell, work, f"{command.switch} is being switched on")
+        what = f"{command.switch} is being switched on"
+        return await self._change(tell, work, what, command.switch)
 
     async def drill(self, tell: TellClient, request: DrillRequest) -> Any:
         """What a drill would switch; or, where that was agreed to, the drill itself. Raises
@@ -255,10 +263,19 @@ class PackJobs:
         done = await self._pack.act(wish, actor_name())
         return {"done": done, "acting": self._pack.judge.acting_status()}
 
-    def _told(self, outcome: Outcome) -> Any:
-        """Its form, after everybody who listens was told of it."""
+    def _told(self, outcome: Outcome, switch: Switch | None = None) -> Any:
+        """Its form, after everybody who listens was told of it, and of which settings or switch."""
         alarm = outcome.result in ("unknown", "unproven", "ignored")
-        self._pack.tell("change", outcome.sentence, alarm=alarm, result=outcome.result)
+        keys = [key for change in outcome.changes for key in change.keys]
+        if switch is not None:
+            keys.append(switch.key)
+        self._pack.tell(
+            "change",
+            outcome.sentence,
+            alarm=alarm,
+            result=outcome.result,
+            keys=list(dict.fromkeys(keys)),
+        )
         return in_form(outcome)
 
     async def draft_adjustment(self, tell: TellClient, request: AdjustmentRequest) -> Any:
