@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import inspect
 import itertools
 import logging
@@ -32,6 +33,8 @@ if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _NUMBERS = itertools.count()
+_KEPT: list[str] = []
+"""The tests that were not counted since the functions of the protocols forgot their results."""
 
 THOROUGH = {
     "test_cli_control_try.py",
@@ -56,6 +59,13 @@ THOROUGH = {
 slow or sweeps, to stay within two minutes on two cores."""
 
 
+def pytest_collection_finish() -> None:
+    """What is there by now stays to the end: looking through it for garbage again and again would
+    be in vain."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what is in the files of `THOROUGH`."""
     for item in items:
@@ -67,14 +77,39 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Counting branches triples the time of a test, so only those of the protocols are counted: a
     branch that no other test takes has no test of its own. Nor has one that is hit by chance."""
-    counting = Coverage.current()
-    if counting is None or _counted(item):
+    if _counted(item):
+        if Coverage.current() is not None:
+            _forget_uncounted()
         return (yield)
-    counting.stop()
+    counting = _stop_counting()
+    _KEPT.append(item.nodeid)
     try:
         return (yield)
     finally:
-        counting.start()
+        if counting is not None:
+            counting.start()
+
+
+def _stop_counting() -> Coverage | None:
+    """What counted the branches, if anything did. In a worker of pytest-xdist there is a second one
+    below it, which pytest-cov never asks: were it left, it would go on in its place."""
+    counting = Coverage.current()
+    while (each := Coverage.current()) is not None:
+        each.stop()
+    return counting
+
+
+def _forget_uncounted() -> None:
+    """Functions of the protocols keep results. What they keep from a test that is not counted would
+    spare them branches in one that is, and it would be the order of the tests that decides which."""
+    if not _KEPT:
+        return
+    _KEPT.clear()
+    for name, module in list(sys.modules.items()):
+        if name.startswith("bmslink.protocols"):
+            for kept in vars(module).values():
+                if isinstance(kept, functools._lru_cache_wrapper):
+                    kept.cache_clear()
 
 
 def _counted(item: pytest.Item) -> bool:
