@@ -101,7 +101,7 @@ def _stop_counting() -> Coverage | None:
 
 def _forget_uncounted() -> None:
     """Functions of the protocols keep results. What they keep from a test that is not counted would
-    spare them branches in one that is, and it would be the order of the tests that decides which."""
+    spare them branches in one that is: the order of the tests would decide which."""
     if not _KEPT:
         return
     _KEPT.clear()
