@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import gc
+import importlib
 import inspect
 import itertools
 import logging
 import os
+import pkgutil
 import signal
 import sys
 import tempfile
@@ -20,6 +23,7 @@ import typer.main
 from coverage import Coverage
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 
+from bmslink import protocols
 from bmslink.cli import app
 from support import FIXTURES, TESTS, WHOLE_SWEEP, virtual_run
 from writing_guard import WritingGuard
@@ -33,8 +37,8 @@ if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _NUMBERS = itertools.count()
-_KEPT: list[str] = []
-"""The tests that were not counted since the functions of the protocols forgot their results."""
+uncounted: list[str] = ["collected"]
+"""What was not counted since the functions of the protocols forgot their results."""
 
 THOROUGH = {
     "test_cli_control_try.py",
@@ -59,6 +63,18 @@ THOROUGH = {
 slow or sweeps, to stay within two minutes on two cores."""
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What the modules of the protocols do when they are imported is counted, and nothing else that
+    happens while tests are looked for: it takes twice as long when it is."""
+    if Coverage.current() is None:
+        return (yield)
+    for module in pkgutil.walk_packages(protocols.__path__, f"{protocols.__name__}."):
+        importlib.import_module(module.name)
+    with _uncounted():
+        return (yield)
+
+
 def pytest_collection_finish() -> None:
     """What is there by now stays to the end: looking through it for garbage again and again would
     be in vain."""
@@ -81,30 +97,31 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         if Coverage.current() is not None:
             _forget_uncounted()
         return (yield)
-    counting = _stop_counting()
-    _KEPT.append(item.nodeid)
-    try:
+    uncounted.append(item.nodeid)
+    with _uncounted():
         return (yield)
+
+
+@contextlib.contextmanager
+def _uncounted() -> Iterator[None]:
+    """Without counting, if there is any. A worker of pytest-xdist has two counters, of which
+    pytest-cov asks one in the end: were it stopped alone, the other would go on in its place."""
+    counting = Coverage.current()
+    while (each := Coverage.current()) is not None:
+        each.stop()
+    try:
+        yield
     finally:
         if counting is not None:
             counting.start()
 
 
-def _stop_counting() -> Coverage | None:
-    """What counted the branches, if anything did. In a worker of pytest-xdist there is a second one
-    below it, which pytest-cov never asks: were it left, it would go on in its place."""
-    counting = Coverage.current()
-    while (each := Coverage.current()) is not None:
-        each.stop()
-    return counting
-
-
 def _forget_uncounted() -> None:
     """Functions of the protocols keep results. What they keep from a test that is not counted would
     spare them branches in one that is: the order of the tests would decide which."""
-    if not _KEPT:
+    if not uncounted:
         return
-    _KEPT.clear()
+    uncounted.clear()
     for name, module in list(sys.modules.items()):
         if name.startswith("bmslink.protocols"):
             for kept in vars(module).values():
