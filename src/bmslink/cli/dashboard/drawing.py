@@ -119,7 +119,7 @@ def _zoom(
     elif desk.tab == "policies":
         body = policy_lines(pack, more.margins, width, g)
     elif desk.tab == "events":
-        body = event_lines([*pack.events, *more.events], width, clock, g)
+        body = event_lines([*pack.events, *more.events], width, clock)
     else:
         body = link_lines(pack, more.raw, width, g)
     return [*head, *_window(desk, body, space, g, line)]

@@ -1,7 +1,8 @@
-"""One pack as this monitor sees it: the latest reading, how fresh it is, and what happened to it.
+"""One pack as this monitor sees it: the latest reading, how fresh it is, and what happened
+to it.
 
-Times without a name are of one steady clock, in seconds; the wall clock is passed in for what people
-read.
+Times without a name are of one steady clock, in seconds; the wall clock is passed in for what
+people read.
 """
 
 from __future__ import annotations

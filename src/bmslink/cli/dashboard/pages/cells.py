@@ -1,6 +1,7 @@
-"""The cells as bars of their deviation from the mean, with limits drawn. The scale is honest: it is
-one of a few round numbers, is written beside the bars, and never grows to fill the screen: 2 mV look
-like 2 mV."""
+"""The cells as bars of their deviation from the mean, with limits drawn.
+
+The scale is honest: it is one of a few round numbers, is written above the bars, and does not grow
+to fill the screen, so that 2 mV look like 2 mV."""
 
 from __future__ import annotations
 

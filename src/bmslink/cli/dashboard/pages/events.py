@@ -9,7 +9,6 @@ from rich.text import Text
 
 from bmslink.cli.dashboard.pages.fit import wrapped
 from bmslink.cli.render import text as t
-from bmslink.cli.render.text import Glyphs
 from bmslink.events import EventSeverity, PackEvent
 
 __all__ = ["event_lines"]
@@ -23,7 +22,7 @@ _SIGNS = {
 
 
 def event_lines(
-    events: Iterable[PackEvent], width: int, clock: datetime, g: Glyphs, *, source: str = ""
+    events: Iterable[PackEvent], width: int, clock: datetime, *, source: str = ""
 ) -> list[Text]:
     """One event a line, or more where it needs them."""
     lines = [Text(source or "what this monitor saw since it began", "dim")]

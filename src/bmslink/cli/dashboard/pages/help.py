@@ -35,12 +35,14 @@ _KEYS = (
         ("( )", "a recording: slower, faster"),
     )),
 )  # fmt: skip
-_SIGNS = (
-    "!! a protection has tripped or something is broken   ?? it does not answer, or another board "
-    "does   ! it warns   o something is off   . nothing came yet",
+_MEANING = (
+    "!! a protection has tripped or something is broken   ?? no answer, or another board answers   "
+    "! it warns   o something is off   . nothing came yet"
+)
+_BARS = (
     "Cells: the bars are honest, 2 mV look like 2 mV. H and L are the board's over- and "
     "under-voltage protection, W w its warnings, R r where it releases, B where balancing begins; "
-    "h and l are where policies act. The scale is written above the bars.",
+    "h and l are where policies act. The scale is written above the bars."
 )
 
 
@@ -54,8 +56,8 @@ def help_lines(width: int, g: Glyphs) -> list[Text]:
                 head = "" if n else key
                 lines.append(Text(f" {head:<28} ", "bold").append_text(line))
     lines.append(rule("Signs", width, g))
-    for text in _SIGNS:
-        lines += wrapped(f"{text} {_marks(g)}" if text.startswith("Cells") else text, width)
+    lines += wrapped(_MEANING, width)
+    lines += wrapped(f"{_BARS} {_marks(g)}", width)
     return lines
 
 

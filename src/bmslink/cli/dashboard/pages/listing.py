@@ -139,7 +139,7 @@ def row(
     text = Text(">" if chosen else " ", "bold")
     text.append(sign, style)
     text.append(f"{_name(pack, name, g):<{name}} ", "bold" if chosen else "none")
-    for value, columns in _numbers(pack, g, warm):
+    for value, columns in _numbers(pack, g):
         shade = "dim" if old else t.soc_style(_soc(pack)) if value.endswith("%") else "none"
         text.append(f"{value:>{columns}}", shade)
     age, shade = age_of(pack, now, paused=paused)
@@ -149,11 +149,11 @@ def row(
         text = _warm_after(text, place + _NUMBERS[-1][1], pack, g, old)
     if level == Trouble.NONE and said:
         style = "dim"
-    told = said or _untold(pack, now)
+    told = said or _untold(pack)
     lines = wrapped(", ".join(told), max(12, width - text.cell_len), style)
     found = [text.append_text(lines[0])]
-    for line in lines[1:]:
-        found.append(Text(" " * min(width - 12, 3 + name + 1)).append_text(line))
+    indent = " " * min(width - 12, 3 + name + 1)
+    found += [Text(indent).append_text(line) for line in lines[1:]]
     if pack.remark:
         found += [
             Text("   ").append_text(line) for line in wrapped(pack.remark, width - 3, "magenta")
@@ -168,14 +168,14 @@ def _soc(pack: WatchedPack) -> float | None:
     return None if pack.reading is None else pack.reading.soc
 
 
-def _untold(pack: WatchedPack, now: float) -> list[str]:
+def _untold(pack: WatchedPack) -> list[str]:
     reading = pack.reading
     if reading is None:
         return ["connecting ..."]
     return [] if reading.conditions_known else ["alarms unknown"]
 
 
-def _numbers(pack: WatchedPack, g: Glyphs, warm: bool) -> list[tuple[str, int]]:
+def _numbers(pack: WatchedPack, g: Glyphs) -> list[tuple[str, int]]:
     reading = pack.reading
     widths = [width for _, width in _NUMBERS]
     if reading is None:

@@ -64,8 +64,8 @@ def live_lines(
         if not pack.error and not pack.over:
             lines.append(Text("connecting ...", "dim"))
         return lines
-    rest = [*_after_cells(pack, reading, bounds, width, now, g)]
-    top = [_pack_line(pack, reading, width, now, g), _soc_line(reading, width, g)]
+    rest = [*_after_cells(pack, reading, bounds, width, g)]
+    top = [_pack_line(pack, reading, now, g), _soc_line(reading, width, g)]
     room = height - len(lines) - len(top) - len(rest)
     body = [*top, *lines, *bars(reading, bounds, width, room, g), *rest]
     if pack.freshness(now) != "live":  # an old value looks old, also where there is no colour
@@ -99,7 +99,7 @@ def _in_words(seen: ConditionSeen, clock: datetime) -> str:
     return f"{sign} {seen.kind}: {short(seen.name)} {since}{': ' if told else ''}{told}"
 
 
-def _pack_line(pack: WatchedPack, reading: Reading, width: int, now: float, g: Glyphs) -> Text:
+def _pack_line(pack: WatchedPack, reading: Reading, now: float, g: Glyphs) -> Text:
     text = Text()
     for value, digits, unit in (
         (reading.voltage, 2, " V"),
@@ -126,7 +126,6 @@ def _after_cells(
     reading: Reading,
     bounds: Sequence[CellBound],
     width: int,
-    now: float,
     g: Glyphs,
 ) -> Iterator[Text]:
     if reading.cell_voltages:
@@ -142,7 +141,7 @@ def _after_cells(
             items.append(f"{1000 * abs(far):.0f} mV {way} {bound.title} ({bound.mark})")
         yield from flowing("cells", [Text(item) for item in items], width)
     yield labelled("balancing", Text(t.balancing(reading, g)))
-    yield from _wires(reading, width, g)
+    yield from _wires(reading, width)
     if reading.temperatures:
         yield from flowing("temperature", t.temperatures(reading, g), width)
     states = [Text("switches", "dim"), *t.switches(reading)] if t.switches(reading) else []
@@ -152,7 +151,7 @@ def _after_cells(
     if not any(pack.wrong()):
         none = Text("none", "green") if reading.conditions_known else Text(f"{g.none} (unknown)")
         yield labelled("conditions", Text("fully charged: nothing is wrong") if full else none)
-    yield from limit_lines(pack, width, g)
+    yield from limit_lines(pack, width)
     if life := health(reading, g):
         yield labelled("life", Text(life))
 
@@ -161,7 +160,7 @@ def _of(cell: int | None) -> str:
     return "" if cell is None else f" (cell {cell})"
 
 
-def _wires(reading: Reading, width: int, g: Glyphs) -> Iterator[Text]:
+def _wires(reading: Reading, width: int) -> Iterator[Text]:
     """The balance wires: the lowest and the highest, and each where there is room."""
     found = reading.cell_resistances
     known = [(v, n) for n, v in enumerate(found or (), 1) if v is not None]
@@ -172,7 +171,7 @@ def _wires(reading: Reading, width: int, g: Glyphs) -> Iterator[Text]:
     yield from flowing("wires", items, width)
 
 
-def limit_lines(pack: WatchedPack, width: int, g: Glyphs) -> Iterator[Text]:
+def limit_lines(pack: WatchedPack, width: int) -> Iterator[Text]:
     """What its policies allow, each with the reason that binds it."""
     items = []
     for key, title, unit in _LIMITS:

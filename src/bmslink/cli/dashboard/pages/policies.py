@@ -34,7 +34,7 @@ def policy_lines(
     if pack.limits:
         lines.append(rule("decided now", width, g))
         lines += _decided(pack.limits, width)
-        lines += limit_lines(pack, width, g)
+        lines += limit_lines(pack, width)
         verdicts = [v for v in pack.limits.get("verdicts", ()) if isinstance(v, Mapping)]
         for verdict in verdicts:
             said = f"! {verdict.get('policy')} ({verdict.get('mode')}) {verdict.get('state')}"
