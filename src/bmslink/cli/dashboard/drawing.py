@@ -18,7 +18,6 @@ from bmslink.cli.dashboard.pages.linkage import link_lines
 from bmslink.cli.dashboard.pages.listing import SIGNS, bank_lines, below, header, row
 from bmslink.cli.dashboard.pages.live import live_lines, state_words
 from bmslink.cli.dashboard.pages.policies import policy_lines
-from bmslink.cli.dashboard.pages.settings import settings_page
 from bmslink.cli.dashboard.pages.trend import trend_lines
 from bmslink.cli.render import text as t
 from bmslink.cli.render.text import Glyphs
@@ -113,6 +112,8 @@ def _zoom(
         then = desk.held_at or now
         body = trend_lines(pack, more.stored, source, desk.span, width, space, then, clock, g)
     elif desk.tab == "settings":
+        from bmslink.cli.dashboard.pages.settings import settings_page  # it loads construct
+
         page = settings_page(pack, desk.setting, width, clock, g)
         desk.setting_keys, body = page.keys, page.lines
         line = page.line_of.get(desk.setting)

@@ -3,47 +3,56 @@ nothing is opened before it is there."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from bmslink.cli.connection import ConnectionOptions, trace_of
+from bmslink.cli.dashboard.desk import Desk
+from bmslink.cli.dashboard.drawing import draw
+from bmslink.cli.dashboard.early import early_frame, size
 from bmslink.cli.dashboard.model.pack import WatchedPack
 from bmslink.cli.dashboard.watching.place import Place
-from bmslink.cli.output import Session
-from bmslink.cli.render.text import glyphs
+from bmslink.cli.output import Session, TerminalLostError
+from bmslink.cli.render.text import Glyphs, glyphs
 from bmslink.cli.streams import is_terminal
 from bmslink.errors import TargetError
 
 if TYPE_CHECKING:
     from bmslink.cli.dashboard.app import Dashboard
     from bmslink.cli.dashboard.behind import Behind
-    from bmslink.cli.dashboard.desk import Desk
 
-__all__ = ["dashboard", "show"]
+__all__ = ["show"]
+
+_LAST = 3.0
+"""s that giving the terminal back may take."""
 
 
 def show(session: Session, names: Sequence[str], options: ConnectionOptions) -> None:
     """Show the packs until a person quits."""
-    places = _places(session, names, options)
     gc.disable()  # nothing of what is imported now goes away again
-    try:
-        from bmslink.cli.dashboard.app import Dashboard
-    finally:
-        gc.enable()
-    from bmslink.cli.loop import run
-
-    run(_run(session, dashboard(session, places, Dashboard)))
-
-
-def dashboard(session: Session, places: Sequence[Place], kind: type[Dashboard]) -> Dashboard:
-    """The application over these packs."""
+    places = _places(session, names, options)
     packs = [
         WatchedPack(name=place.endpoint.name or str(place.endpoint), target=str(place.endpoint))
         for place in places
     ]
     g = glyphs(ascii_only=session.ascii)
+    clock = datetime.now().astimezone()
+    lines = draw(Desk(packs, keys=is_terminal(sys.stdin)), *size(), 0.0, clock, g)
+    with early_frame(lines):
+        app = _application(places, packs, g)
+    gc.freeze()
+    gc.enable()
+    from bmslink.cli.loop import run
+
+    run(_run(session, app))
+
+
+def _application(places: Sequence[Place], packs: Sequence[WatchedPack], g: Glyphs) -> Dashboard:
+    from bmslink.cli.dashboard.app import Dashboard
 
     def behind(desk: Desk, draw: Callable[[], None]) -> Behind:
         from bmslink.cli.dashboard.behind import Behind
@@ -52,15 +61,24 @@ def dashboard(session: Session, places: Sequence[Place], kind: type[Dashboard]) 
 
     keys = is_terminal(sys.stdin)
     if sys.platform == "win32":
-        return kind(packs, g, behind, keys=keys)
+        return Dashboard(packs, g, behind, keys=keys)
     from bmslink.cli.dashboard.driver import TerminalDriver
 
-    return kind(packs, g, behind, driver_class=TerminalDriver)
+    return Dashboard(packs, g, behind, driver_class=TerminalDriver)
 
 
 async def _run(session: Session, app: Dashboard) -> None:
+    """Until a person quits, or this is cancelled: textual would take that for quitting, so it has a
+    task of its own, and gives the terminal back before anything else ends."""
+    if not is_terminal(sys.stdout):
+        raise TerminalLostError  # while this was loaded
+    running = asyncio.ensure_future(app.run_async())
     try:
-        await app.run_async()
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        app.exit()
+        await asyncio.wait({running}, timeout=_LAST)
+        raise
     finally:
         await app.stop()
         for sentence in app.left_behind():

@@ -21,7 +21,7 @@ _SCALES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """What half a bar is at least, V: 50 mV, of which 2 mV are a twenty-fifth."""
 _TEXT = 17
 """Columns before the bar: number, voltage, deviation, marks."""
-_LEAST = 9
+_LEAST = 5
 """Columns of a bar, at least."""
 _APART = 2
 
@@ -86,7 +86,7 @@ def _scale_line(
 ) -> Text:
     """What the bars mean, and the limits with their distances from the mean."""
     text, shown = Text(head, "dim"), set(marks.values())
-    for bound in sorted(bounds, key=lambda b: abs(b.volts - mean)):
+    for bound in sorted(bounds, key=lambda b: (b.mark not in "HLhl", abs(b.volts - mean))):
         inside = bound.mark in shown
         word = f"  {bound.mark} {bound.volts:.3f}"
         if text.cell_len + len(word) > width:
@@ -110,7 +110,7 @@ def _cell(
     style = "cyan" if n == low else "yellow" if n == high else ""
     if value is None:
         return Text(f"{n:>2} {g.none:>5}", "dim")
-    apart = value - mean
+    apart = round(value - mean, 3) + 0.0  # no minus before a zero
     beyond = _beyond(value, bounds)
     text = Text(f"{n:>2} ", "dim")
     text.append(f"{value:.3f}", "bold red" if beyond else f"{style} not dim")

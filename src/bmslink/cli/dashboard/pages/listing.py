@@ -213,6 +213,6 @@ def below(hidden: Sequence[WatchedPack], now: float, g: Glyphs, where: str = "be
     if level <= Trouble.QUIET:
         return text.append("nothing is wrong with them")
     sign, style = SIGNS[level]
-    text.append(f"{sign} {_name(worst, _NAME[1], g)} {', '.join(said[:2])}", f"{style} not dim")
+    text.append(f"{sign} {_name(worst, _NAME[1], g)} {said[0]}", f"{style} not dim")
     also = sum(trouble(pack, now) > Trouble.QUIET for pack in hidden) - 1
     return text.append(f", and {also} with trouble" if also else "")
