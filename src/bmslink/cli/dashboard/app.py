@@ -147,6 +147,11 @@ class Dashboard(App[None]):
         """What a change that was cut off leaves behind, in sentences."""
         return self._left
 
+    @property
+    def shown(self) -> list[str]:
+        """The text on the screen."""
+        return self._canvas.plain
+
     async def stop(self) -> None:
         """End what was begun."""
         if self._behind is not None:

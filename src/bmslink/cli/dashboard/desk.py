@@ -115,6 +115,8 @@ class Desk:
     page_rows: int = 10
     """How many lines the page has; known once it was drawn."""
     page_length: int = 0
+    columns: int = 80
+    """How wide it is, as drawn last."""
 
     def __post_init__(self) -> None:
         if len(self.packs) == 1:

@@ -30,6 +30,7 @@ _TALL = 10
 
 def draw(desk: Desk, width: int, height: int, now: float, clock: datetime, g: Glyphs) -> list[Text]:
     """The lines of the screen; also tells the desk how much fits."""
+    desk.columns = width
     foot = _foot(desk, width, now, clock, g)[-max(1, height // 2) :]
     room = max(0, height - len(foot))
     if desk.dialog is not None:

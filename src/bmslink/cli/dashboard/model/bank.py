@@ -88,8 +88,9 @@ def _seconds(packs: Sequence[WatchedPack], flowing: float | None) -> float | Non
         if reading.remaining_capacity is None or whole is None:
             return None
         left, full = left + reading.remaining_capacity, full + whole
-    if flowing is None or full <= 0 or abs(flowing) < _IDLE * full:
-        return None
+    now = sum(p.reading.current or 0.0 for p in packs if p.reading is not None)
+    if flowing is None or full <= 0 or abs(flowing) < _IDLE * full or now * flowing <= 0:
+        return None  # nothing flows, or the other way than a moment ago
     amount = full - left if flowing > 0 else left
     seconds = max(0.0, amount) / abs(flowing) * 3600
     return seconds if seconds <= _LONGEST else None

@@ -11,7 +11,7 @@ from datetime import datetime
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from bmslink.cli.change import value_of
+from bmslink.cli.change import count, value_of
 from bmslink.cli.dashboard.desk import Desk, Dialog, LineInput
 from bmslink.cli.dashboard.pages.fit import wrapped
 from bmslink.cli.dashboard.watching.follower import PackFollower
@@ -25,7 +25,6 @@ from bmslink.protocols.common.settings_now import Settings
 
 __all__ = ["change_setting"]
 
-_WIDTH = 100
 Draw = Callable[[], None]
 
 
@@ -58,35 +57,60 @@ async def change_setting(
         outcome_text, severity = str(error), EventSeverity.ALARM
     pack.tell("change", f"{key}, from here: {outcome_text}", _clock(), severity)
     style = "bold green" if severity is EventSeverity.INFO else "bold red"
-    await _read(desk, Dialog(title, wrapped(outcome_text, _WIDTH, style)), draw)
+    await _read(desk, Dialog(title, wrapped(outcome_text, desk.columns, style)), draw)
 
 
 async def _planned(
     desk: Desk, device: Device, wish: dict[str, object], title: str, g: Glyphs, draw: Draw
 ) -> Plan | None:
     """The plan that a person said yes to; `None`: no, or a check stops it."""
-    desk.dialog = Dialog(title, busy="reading the pack and planning ...")
-    draw()
-    plan = await device.plan(wish)
-    if plan.needs_chemistry:
-        desk.dialog = None
-        said = await _typed(desk, "What are the cells made of (lfp, nmc, lto, na-ion)? ", draw)
-        if said:
-            plan = await device.plan(wish, chemistry=said.strip())
-    lines = _lines(render.plan(plan, g), _WIDTH)
-    if plan.blocked:
-        names = ", ".join(check.name for check in plan.blocked)
-        lines += wrapped(f"Nothing was sent: the check {names} stops it.", _WIDTH, "bold red")
-        await _read(desk, Dialog(title, lines), draw)
+    waive: set[str] = set()
+    chemistry: str | None = None
+    while True:
+        desk.dialog = Dialog(title, busy="reading the pack and planning ...")
+        draw()
+        try:
+            plan = await device.plan(wish, waive=waive, chemistry=chemistry)
+        finally:
+            desk.dialog = None
+        lines = _lines(render.plan(plan, g), desk.columns)
+        if plan.needs_chemistry and chemistry is None:
+            said = await _typed(desk, "What are the cells made of (lfp, nmc, lto, na-ion)? ", draw)
+            chemistry = (said or "").strip() or None
+            if chemistry is not None:
+                continue
+        if plan.blocked:
+            more = await _waived(desk, plan, title, lines, draw)
+            if not more:
+                return None
+            waive |= more
+            continue
+        if not plan.changes:
+            await _read(desk, Dialog(title, lines), draw)
+            return None
+        question = f"Write {count(plan)} to {device.target.label}?"
+        if await _read(desk, Dialog(title, lines, question), draw):
+            return plan
+        desk.say("Declined: nothing was sent.")
         return None
-    if not plan.changes:
-        await _read(desk, Dialog(title, lines), draw)
-        return None
-    question = f"Write {len(plan.changes)} change{'s' * (len(plan.changes) != 1)} to the pack?"
-    if await _read(desk, Dialog(title, lines, question), draw):
-        return plan
-    desk.say("Declined: nothing was sent.")
-    return None
+
+
+async def _waived(desk: Desk, plan: Plan, title: str, lines: list[Text], draw: Draw) -> set[str]:
+    """The checks that a person lets pass by their names, as `--waive` does; empty: none."""
+    names = ", ".join(check.name for check in plan.blocked)
+    told = wrapped(f"Nothing was sent: stopped by {names}.", desk.columns, "bold red")
+    waivers = [check.waiver for check in plan.blocked]
+    desk.dialog = Dialog(title, [*lines, *told])
+    if not all(waivers):  # nothing helps
+        await _read(desk, desk.dialog, draw)
+        return set()
+    wanted = " ".join(waivers)
+    typed = await _typed(desk, f"To go on all the same, type {wanted} (it is written down): ", draw)
+    desk.dialog = None
+    if (typed or "").replace(",", " ").split() != waivers:
+        desk.say("Nothing was sent.")
+        return set()
+    return set(waivers)
 
 
 async def _applied(desk: Desk, device: Device, plan: Plan, title: str, draw: Draw) -> str:
