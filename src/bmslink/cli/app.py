@@ -38,6 +38,8 @@ COMMANDS: dict[str, str] = {
     "control": "Protection policies, tried before they act.",
     "serve": "Poll packs for months, and let other programs through.",
     "service": "The running service: status, reload, stop, install, lend, release.",
+    "history": "What the service stored of a pack.",
+    "events": "What happened, and what lasts: conditions, changes, links, restarts.",
     "packs": "Names for packs, so that `read van` is enough.",
 }
 """Command name -> its line in the list; `bmslink.cli.<name>:command` is what it does.

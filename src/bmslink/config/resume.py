@@ -22,7 +22,7 @@ from bmslink.config.identity.locks import locked
 from bmslink.config.job import Job, outages_of, watch
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import changes_of, make_plan
-from bmslink.config.records.cut_off import going_back, settings_where_any
+from bmslink.config.records.cut_off import going_back, settings_to_compare
 from bmslink.config.records.open_changes import (
     cut_off,
     lock_names,
@@ -74,7 +74,8 @@ async def resume(
     journal = journal or Journal()
     identity = await device.identify()
     with locked(journal.folder / "locks", lock_names(device, identity)):
-        cut = cut_off(journal, device, identity, await settings_where_any(device, identity))
+        table = await settings_to_compare(journal, device, identity)
+        cut = cut_off(journal, device, identity, table)
         if not cut:
             return Outcome(result="nothing", sentence="No change of this pack was cut off.")
         may_be_written_from(cut[0], device, identity, keep=keep, agreed=agreed, waive=waive)

@@ -136,6 +136,9 @@ class ServicePlan:
     sections: tuple[msgspec.Struct, ...] = ()
     """The further sections that the file has, by `SECTIONS`."""
 
+    given: tuple[msgspec.Struct, ...] = ()
+    """Sections that the command line gave, in place of those of the file."""
+
     def section(self, kind: type[Section]) -> Section | None:
         """The section of this schema; `None` where the file has none: it is off then."""
         return next((each for each in self.sections if isinstance(each, kind)), None)
@@ -152,7 +155,17 @@ class ServicePlan:
         is gone is a mistake, and not a service without its policies.
         """
         targets, given = self.asked
-        return load_plan(targets, self.path or given)
+        found = load_plan(targets, self.path or given)
+        for section in self.given:
+            found = found.with_section(section)
+        return found
+
+    def with_section(self, section: msgspec.Struct) -> ServicePlan:
+        """The same with a section that the command line gave."""
+        kind = type(section)
+        others = tuple(each for each in self.sections if not isinstance(each, kind))
+        kept = tuple(each for each in self.given if not isinstance(each, kind))
+        return replace(self, sections=(*others, section), given=(*kept, section))
 
 
 _HostName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,253}$")]

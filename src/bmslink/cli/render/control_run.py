@@ -125,13 +125,16 @@ def switches(found: Mapping[str, Any]) -> Iterator[str]:
         left = duration(each["left"])
         yield f"    {clean(each['policy'])} is set aside by {clean(each['who'])}, {left} left"
     for name, switch in found.get("switches", {}).items():
-        if switch["owner"] == "ours" or switch["holders"] or switch["stood_down"]:
+        # what only lowers limits, or only keeps it from being switched on, is said by the limits
+        held = switch["holders"] and (switch.get("demand") or "open") in ("open", "open_now")
+        off = switch["shown"] is False and name != "balance"  # which is off most of the time
+        if switch["owner"] == "ours" or held or switch["stood_down"] or off:
             yield from _switch(name, switch)
 
 
 def _switch(name: str, switch: Mapping[str, Any]) -> Iterator[str]:
-    shown = {True: "on", False: "OFF", None: "unknown"}[switch["shown"]]
-    words = [f"{name} {shown}"]
+    shown = {True: "on", False: "OFF", None: "not known"}[switch["shown"]]
+    words = [f"{name} switch {shown}"]
     if switch["owner"] == "ours":
         words.append("switched off by us")
     elif switch["owner"] == "foreign":

@@ -16,6 +16,7 @@ from bmslink.control.act.messages import PersonOff, PersonOn, Remark, Request
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.engine import Engine
 from bmslink.control.decide.policy import PolicySet
+from bmslink.control.decide.release import lets_go
 from bmslink.errors import GateError
 from bmslink.model import Identity, Reading, Switch
 from bmslink.runtime.acting.limit_sinks import LimitSinks
@@ -178,14 +179,15 @@ class ActingSide:
 
     def _reset(self, wish: ActingWish, engine: Engine | None) -> list[str]:
         """Let go of what waits for a person: of one policy, or of all."""
+        done: list[str] = []
         if self._pack is not None and not wish.policy:
             self._pack.actor.release()
+            done += self._pack.actor.let_go()
         if engine is None:
-            return []
+            return done
         if wish.policy:
             engine.reset(wish.policy)
             return [f"{wish.policy} is reset."]
-        done = []
         for rule in engine.plan.rules:
             with suppress(GateError):
                 engine.reset(rule.name)
@@ -230,15 +232,21 @@ class ActingSide:
             result="ignored", sentence=f"{switch} on was sent, and the board does not show it."
         )
 
-    def status(self) -> dict[str, Any]:
-        """For people and programs."""
+    def status(self, engine: Engine | None = None) -> dict[str, Any]:
+        """For people and programs; `engine` is that of the policies that act."""
         now = asyncio.get_running_loop().time()
         standing = self.standing
         found: dict[str, Any] = {
             "enforcing": False,
             "standing": "" if standing is None else standing.text,
         }
-        return found if self._pack is None else {**found, **self._pack.actor.status(now)}
+        if self._pack is None:
+            return found
+
+        def ends(policy: str) -> str:
+            return "" if engine is None else lets_go(engine, policy)
+
+        return {**found, **self._pack.actor.status(now, ends)}
 
     async def close(self) -> None:
         """The end. Switches stay as they are; limits end with their ttl."""

@@ -31,7 +31,8 @@ async def packs(request: Request) -> Response:
 
 async def pack(request: Request) -> Response:
     """One pack: reading, identity, health, limits with reasons."""
-    return answer(_whole(pack_of(request)))
+    found = pack_of(request)
+    return answer({**_whole(found), **_energy(request, found)})
 
 
 async def status(request: Request) -> Response:
@@ -39,7 +40,8 @@ async def status(request: Request) -> Response:
     service = service_of(request)
     about = {"version": running_version(), "pid": os.getpid(), **request.app.state.listening}
     known = {**service.about(), **about}
-    return await answer_list("packs", map(_state, [*service.packs.values()]), **known)
+    states = ({**_state(each), **_energy(request, each)} for each in [*service.packs.values()])
+    return await answer_list("packs", states, **known)
 
 
 async def stream(request: Request) -> Response:
@@ -93,6 +95,12 @@ def _whole(pack: ServedPack) -> dict[str, Any]:
         **pack.status(),
         **{key: None if each is None else each.to_dict() for key, each in more.items()},
     }
+
+
+def _energy(request: Request, pack: ServedPack) -> dict[str, Any]:
+    """What flowed in and out of it, as counted from its readings."""
+    found = service_of(request).watcher.energy(pack.name)
+    return {"energy": None if found is None else found.to_dict()}
 
 
 def _short(pack: ServedPack) -> dict[str, Any]:

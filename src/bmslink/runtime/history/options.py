@@ -29,6 +29,12 @@ class HistoryOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     minute_days: Annotated[int, msgspec.Meta(ge=1, le=36600)] = 366
     max_size: Annotated[int, msgspec.Meta(ge=16, le=10_000_000)] = 4096
 
+    @classmethod
+    def at(cls, place: str, known: HistoryOptions | None = None) -> HistoryOptions:
+        """The same as `known`, at a place that the command line gives."""
+        path = str(Path(place).expanduser().absolute())
+        return msgspec.structs.replace(known or cls(), path=path)
+
     def file(self, beside: Path, default: Path) -> Path:
         """The file of the store: `path` as seen from a folder, or in the default folder."""
         found = default if self.path is None else beside / Path(self.path).expanduser()
