@@ -112,7 +112,7 @@ async def test_off_goes_out_with_the_second_key_whatever_the_polls_and_the_scree
         await pilot.press("c")
         await until(app, lambda text: "charge off: read back" in text)
         assert pack.reading.charging_allowed is False or pack.reading.charge_switch is False
-        assert any(event.what == "switch" for event in pack.events)
+        assert any(event.what == "switch_here" for event in pack.events)
 
 
 async def test_a_recording_is_turned_on_and_back_and_held(fixtures: Path):

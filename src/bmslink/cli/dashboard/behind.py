@@ -75,6 +75,8 @@ class Behind:
         if pack.settings is None and not pack.settings_error and pack.reading is not None:
             self._spawn(self._read_settings(follower))  # the limits of the cells are drawn
         more.bounds = follower.policies.bounds
+        if follower.service is not None:
+            self._spawn(follower.service.look_back(more, self._desk.span))
         if self._desk.tab == "policies":
             more.margins = follower.policies.margins()
 

@@ -21,6 +21,7 @@ from bmslink.cli.dashboard.pages.policies import policy_lines
 from bmslink.cli.dashboard.pages.trend import trend_lines
 from bmslink.cli.render import text as t
 from bmslink.cli.render.text import Glyphs
+from bmslink.events import PackEvent
 
 __all__ = ["draw"]
 
@@ -121,10 +122,19 @@ def _zoom(
     elif desk.tab == "policies":
         body = policy_lines(pack, more.margins, width, g)
     elif desk.tab == "events":
-        body = event_lines([*pack.events, *more.events], width, clock)
+        body = event_lines(*_events(desk, real), width, clock)
     else:
         body = link_lines(pack, more.raw, width, g)
     return [*head, *_window(desk, body, space, g, line)]
+
+
+def _events(desk: Desk, real: WatchedPack) -> tuple[list[PackEvent], str]:
+    """What happened, and who saw it: a service that watched for longer knows more."""
+    own, stored = [*desk.shown(real).events], desk.more(real).events
+    if not stored:
+        return own, "what this monitor saw since it began"
+    here = [event for event in own if event.what in ("change", "renamed", "switch_here")]
+    return [*stored, *here], "what the service saw in the last day, and what was done here"
 
 
 def _title(desk: Desk, pack: WatchedPack, width: int, now: float, g: Glyphs) -> Text:

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from textual.drivers.linux_driver import LinuxDriver
 
@@ -84,7 +84,7 @@ class TerminalDriver(LinuxDriver):
     def __init__(self, app: App[Any], **more: Any) -> None:
         super().__init__(app, **more)
         self.screen = _Screen(sys.__stdout__)
-        self._file = cast(TextIO, self.screen)
+        self._file = cast(Any, self.screen)
         self._keys: int | None = None
         if not self.input_tty:
             with contextlib.suppress(OSError):

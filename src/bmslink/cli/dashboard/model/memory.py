@@ -127,6 +127,20 @@ class SeenHistory:
                 found.append(value)
         return sum(found) / len(found) if found else None
 
+    def then(self, other: SeenHistory) -> SeenHistory:
+        """This one, and after it what is later in another of the same pack."""
+        joined = SeenHistory(self._most)
+        joined.names, joined._each = self.names, self._each
+        joined._times, joined._values = self._times[:], self._values[:]
+        if other.names != self.names:
+            return joined
+        last = self._times[-1] if self._times else -math.inf
+        for time, row in other._rows():
+            if time > last:
+                joined._times.append(time)
+                joined._values.extend(row)
+        return joined
+
     def copy(self) -> SeenHistory:
         """As it is now."""
         other = SeenHistory(self._most)

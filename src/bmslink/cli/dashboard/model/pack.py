@@ -10,8 +10,8 @@ from __future__ import annotations
 import copy
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -151,6 +151,13 @@ class WatchedPack:
     ) -> None:
         """Something else happened: a person changed or switched something here."""
         self._note(what, text, clock, severity)
+
+    def correct(self, events: Iterable[PackEvent]) -> None:
+        """Since when conditions hold, by who watched this pack for longer."""
+        for event in events:
+            seen = self.conditions.get(event.key)
+            if seen is not None and event.open and event.since is not None:
+                self.conditions[event.key] = replace(seen, since=event.since, before=False)
 
     def _note(
         self, what: str, text: str, clock: datetime, severity: EventSeverity = EventSeverity.INFO

@@ -12,7 +12,7 @@ from bmslink.cli.dashboard.model.pack import WatchedPack
 from bmslink.cli.dashboard.model.words import short
 from bmslink.model import Condition
 
-__all__ = ["SORTS", "Trouble", "in_order", "matching", "summary", "trouble"]
+__all__ = ["SORTS", "Trouble", "held_by", "in_order", "matching", "summary", "trouble"]
 
 
 class Trouble(IntEnum):
@@ -39,11 +39,25 @@ def trouble(pack: WatchedPack, now: float) -> Trouble:
     fresh = pack.freshness(now)
     if pack.other or fresh in ("lost", "silent", "late"):
         return Trouble.UNSEEN
-    if kinds or pack.limits.get("verdicts"):
+    if kinds or held_by(pack):
         return Trouble.ALARM
     if [each for each in pack.off() if not each.startswith("balance")]:
         return Trouble.OFF
     return Trouble.QUIET if fresh in ("waiting", "ended") else Trouble.NONE
+
+
+def held_by(pack: WatchedPack) -> list[str]:
+    """The policies that somebody should know of: who keep it from being charged or discharged, who
+    warn, and who wait for a person. That balancing rests is ordinary."""
+    found = []
+    for verdict in pack.limits.get("verdicts", ()):
+        serious = verdict.get("severity") in ("warn", "emergency")
+        if serious or verdict.get("state") == "latched":
+            found.append(str(verdict.get("policy")))
+    for name in ("charge", "discharge"):
+        reasons = (pack.limits.get(name) or {}).get("reasons", ())
+        found += [str(reason.get("policy")) for reason in reasons]
+    return list(dict.fromkeys(found))
 
 
 def summary(pack: WatchedPack, now: float) -> list[str]:
@@ -57,7 +71,7 @@ def summary(pack: WatchedPack, now: float) -> list[str]:
         short(c.name).upper() if c.kind != "alarm" else f"alarm {short(c.name)}"
         for c in pack.wrong()
     ]
-    found += [f"policy {v['policy']}" for v in pack.limits.get("verdicts", ())]
+    found += [f"policy {name}" for name in held_by(pack)]
     found += pack.off()
     if not found and f"alarms/{Condition.FULLY_CHARGED}" in pack.conditions:
         found.append("full")

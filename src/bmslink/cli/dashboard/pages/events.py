@@ -22,10 +22,10 @@ _SIGNS = {
 
 
 def event_lines(
-    events: Iterable[PackEvent], width: int, clock: datetime, *, source: str = ""
+    events: Iterable[PackEvent], source: str, width: int, clock: datetime
 ) -> list[Text]:
-    """One event a line, or more where it needs them."""
-    lines = [Text(source or "what this monitor saw since it began", "dim")]
+    """One event a line, or more where it needs them; `source` is who saw them."""
+    lines = [Text(source, "dim")]
     for event in sorted(events, key=lambda each: each.time, reverse=True):
         local = event.time.astimezone(clock.tzinfo)
         day = "" if local.date() == clock.date() else f"{local:%m-%d} "

@@ -30,7 +30,8 @@ def link_lines(
         who = (known.vendor, known.model, known.hardware, known.firmware, known.serial_number)
         text = "  ".join(t.clean(part) for part in who if part)
         lines += [labelled("board", line) for line in wrapped(text, width - 12)]
-    lines += [labelled("frames", line) for line in wrapped(_counted(pack.link, g), width - 12)]
+    counted = wrapped(_counted(pack.link, g), width - 12)
+    lines += [labelled("" if n else "frames", line) for n, line in enumerate(counted)]
     gaps = pack.history
     lines.append(labelled("seen", Text(f"{len(gaps)} rows of {gaps.resolution} readings each")))
     if pack.recording is not None:
@@ -45,6 +46,9 @@ def link_lines(
     if raw is None:
         lines.append(Text("b shows every byte both ways, passwords blanked", "dim"))
         return lines
+    if pack.through:
+        said = "The line is the service's: `bmslink capture` with this pack records its bytes."
+        return [*lines, *wrapped(said, width, "dim")]
     for when, direction, data in raw:
         for n, line in enumerate(wrapped(_spaced(data), width - 16)):
             head = " " * 16 if n else f"{when:<12} {direction} "

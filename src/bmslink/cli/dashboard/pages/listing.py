@@ -150,10 +150,10 @@ def row(
     if level == Trouble.NONE and said:
         style = "dim"
     told = said or _untold(pack)
-    lines = wrapped(", ".join(told), max(12, width - text.cell_len), style)
-    found = [text.append_text(lines[0])]
-    indent = " " * min(width - 12, 3 + name + 1)
-    found += [Text(indent).append_text(line) for line in lines[1:]]
+    indent = min(max(0, width - 12), 3 + name + 1)
+    lines = _packed(told, max(12, width - text.cell_len), max(12, width - indent))
+    found = [text.append(lines[0], style)]
+    found += [Text(" " * indent).append(line, style) for line in lines[1:]]
     if pack.remark:
         found += [
             Text("   ").append_text(line) for line in wrapped(pack.remark, width - 3, "magenta")
@@ -162,6 +162,18 @@ def row(
         for line in found:
             line.stylize("reverse")
     return [duty(line, {"pack": id(pack)}) for line in found]
+
+
+def _packed(items: Sequence[str], first: int, width: int) -> list[str]:
+    """Items on lines, the first of which is shorter; none is cut in two where it fits one."""
+    lines = [""]
+    for n, item in enumerate(items):
+        piece = item + ", " * (n + 1 < len(items))
+        room = first if len(lines) == 1 else width
+        if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > room:
+            lines.append("")
+        lines[-1] += piece
+    return [line.rstrip() for line in lines]
 
 
 def _soc(pack: WatchedPack) -> float | None:

@@ -33,7 +33,7 @@ def trend_lines(
     g: Glyphs,
 ) -> list[Text]:
     """Three charts that fill the height. `stored`: what the service kept, on the same clock."""
-    history = stored if stored is not None and len(stored) else pack.history
+    history = pack.history if stored is None or not len(stored) else stored.then(pack.history)
     begin, end = now - span, now
     since = (clock - timedelta(seconds=span)).strftime("%H:%M" if span < 86400 else "%m-%d %H:%M")
     lines = [
@@ -54,6 +54,7 @@ def trend_lines(
     curves = [("*", "green", _since(history.series("current"), begin))]
     lines += chart(curves, width, room, between, g, least=2.0, digits=1, zero=True)
     names = [name for name in history.names if name.startswith("temperature ")]
+    names = [name for name in names if any(value == value for _, value in history.series(name))]
     told = ", ".join(
         f"{_SIGNS[n % len(_SIGNS)]} {t.clean(name.removeprefix('temperature '))}"
         for n, name in enumerate(names)

@@ -59,6 +59,8 @@ class PackFollower:
         self.recorded = Recorded(endpoint) if endpoint.scheme == "replay" else None
         self.raw = RawBytes()
         self.policies = ShadowPolicies(pack)
+        self.service: ServedNews | None = None
+        """What the service that owns the line tells, where one does."""
         self._make = make
         self._board: Board | None = None
         self._wake = asyncio.Event()
@@ -139,7 +141,8 @@ class PackFollower:
         """Follow one board object until the place is another's, or a recording ends or turns."""
         endpoint = self.endpoint if self.recorded is None else self.recorded.endpoint()
         board = self._board = self._make(endpoint)
-        news = ServedNews(board, self.pack) if isinstance(board, ServedBoard) else None
+        served = isinstance(board, ServedBoard)
+        news = self.service = ServedNews(board, self.pack) if served else None
         self.pack.through = "" if news is None else news.through
         items = readings(board, interval=0.0, greet=self._greet, patient=True, sleep=self._sleep)
         try:

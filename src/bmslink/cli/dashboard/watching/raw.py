@@ -13,7 +13,6 @@ from bmslink.board import Board
 from bmslink.cli.dashboard.pages.linkage import RawPiece
 from bmslink.errors import BmsError
 from bmslink.link.capture import Writer
-from bmslink.served_board import ServedBoard
 
 __all__ = ["RawBytes"]
 
@@ -36,8 +35,6 @@ class RawBytes:
         """The latest first; `None` while nobody wants them."""
         if not self._wanted:
             return None
-        if isinstance(self._board, ServedBoard):
-            return [("", "--", "")]
         return [*reversed(self._pieces)]
 
     def toggle(self) -> None:

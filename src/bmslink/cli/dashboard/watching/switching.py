@@ -35,6 +35,6 @@ async def switch_off(follower: PackFollower, name: str, say: Callable[[str, str]
     except BmsError as error:
         done = str(error)
     style = "bold green" if severity is EventSeverity.INFO else "bold red"
-    pack.tell("switch", f"{name} off, from here: {done}", clock, severity)
+    pack.tell("switch_here", f"{name} off, from here: {done}", clock, severity)
     say(f"{pack.name}: {done}", style)
     follower.hurry()
