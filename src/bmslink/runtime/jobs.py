@@ -105,7 +105,11 @@ class PackJobs:
                 board.on_progress = None
 
     async def _change(
-        self, tell: TellClient, work: Callable[[Board], Awaitable[Outcome]], what: str
+        self,
+        tell: TellClient,
+        work: Callable[[Board], Awaitable[Outcome]],
+        what: str,
+        switch: Switch | None = None,
     ) -> Any:
         """The same for what changes the pack: how it ended is told to everybody who listens."""
         pack = self._pack
@@ -113,7 +117,7 @@ class PackJobs:
             outcome = await self._with_board(tell, work, what)
         finally:
             await pack.known.look_for_cut_off()
-        return self._told(outcome)
+        return self._told(outcome, switch)
 
     async def _read(self, tell: TellClient, more: Mapping[str, Any]) -> Reading:
         """The latest reading if it is fresh and newer than the client's last one, else the next.
@@ -199,10 +203,13 @@ class PackJobs:
             await self._pack.judge.begin_acting()
         if acting.actor is not None and not request.dry_run:
             if command.on:
-                return self._told(await acting.person_on(command.switch, actor_name()))
+                return self._told(
+                    await acting.person_on(command.switch, actor_name()), command.switch
+                )
             acting.person_off(command.switch, actor_name())
         if not command.on and not request.dry_run:
-            return self._told(await self._pack.switch_off(command.switch, waive=request.waive))
+            outcome = await self._pack.switch_off(command.switch, waive=request.waive)
+            return self._told(outcome, command.switch)
 
         async def rehearse(board: Board) -> Any:
             return in_form(await config.rehearse_switch(board, command, waive=request.waive))
@@ -212,7 +219,8 @@ class PackJobs:
 
         if request.dry_run:
             return await self._with_board(tell, rehearse)
-        return await self._change(tell, work, f"{command.switch} is being switched on")
+        what = f"{command.switch} is being switched on"
+        return await self._change(tell, work, what, command.switch)
 
     async def act(self, tell: TellClient, wish: ActingWish) -> Any:
         """What a person wants of what acts on the pack. An emergency stop works on every pack, and
@@ -220,10 +228,19 @@ class PackJobs:
         done = await self._pack.act(wish, actor_name())
         return {"done": done, "acting": self._pack.judge.acting_status()}
 
-    def _told(self, outcome: Outcome) -> Any:
-        """Its form, after everybody who listens was told of it."""
+    def _told(self, outcome: Outcome, switch: Switch | None = None) -> Any:
+        """Its form, after everybody who listens was told of it, and of which settings or switch."""
         alarm = outcome.result in ("unknown", "unproven", "ignored")
-        self._pack.tell("change", outcome.sentence, alarm=alarm, result=outcome.result)
+        keys = [key for change in outcome.changes for key in change.keys]
+        if switch is not None:
+            keys.append(switch.key)
+        self._pack.tell(
+            "change",
+            outcome.sentence,
+            alarm=alarm,
+            result=outcome.result,
+            keys=list(dict.fromkeys(keys)),
+        )
         return in_form(outcome)
 
     async def draft_adjustment(self, tell: TellClient, request: AdjustmentRequest) -> Any:

@@ -121,7 +121,7 @@ async def test_readings_minutes_and_hours_tell_the_same_story(tmp_path: Path) ->
     assert [each["alarms"] for each in rows] == [[], ["soc_low"]]
     assert rows[0]["charged_capacity"] == pytest.approx(5, rel=0.01)
     assert rows[1]["discharged_capacity"] == pytest.approx(3.33, rel=0.02)
-    assert rows[1]["unknown_seconds"] == pytest.approx(1805, abs=6)
+    assert 1800 <= rows[1]["unknown_seconds"] <= 1845, "and while it was asked nothing was read"
     assert len(merged["minute"].rows) == 40
 
 

@@ -176,8 +176,7 @@ class HistoryFile:
         with self._changing() as connection:
             if not self._run:
                 self._run = self._new_run(connection, to_millis(batch.now))
-            for row in batch.rows:
-                self._put_row(connection, row)
+            self._put_rows(connection, batch.rows)
             for hour in {row.time // HOUR for row in batch.rows}:
                 connection.execute("INSERT OR IGNORE INTO unmerged VALUES (?)", (hour,))
             for event in batch.events:
@@ -190,21 +189,41 @@ class HistoryFile:
                 "UPDATE runs SET alive = ? WHERE id = ?", (to_millis(batch.now), self._run)
             )
 
-    def _put_row(self, connection: sqlite3.Connection, row: StoredRow) -> None:
-        names = [name for name in row.values if self._has_column(connection, name)]
-        pack = self._pack(connection, row.pack)
-        values = [row.values[name] for name in names]
-        insert = (
-            f"INSERT INTO readings ({', '.join(['time', 'pack', *names])}) "
-            f"VALUES ({', '.join('?' * (len(names) + 2))}) ON CONFLICT DO NOTHING"
-        )
-        # The clock may have been set back: another reading of that very millisecond stays.
-        for time in range(row.time, row.time + _TRIES):
-            if connection.execute(insert, (time, pack, *values)).rowcount:
+    def _put_rows(self, connection: sqlite3.Connection, rows: Sequence[StoredRow]) -> None:
+        """Rows with the same columns together."""
+        alike: dict[tuple[str, ...], list[StoredRow]] = {}
+        for row in rows:
+            alike.setdefault(tuple(row.values), []).append(row)
+        for columns, group in alike.items():
+            names = [name for name in columns if self._has_column(connection, name)]
+            insert = (
+                f"INSERT INTO readings ({', '.join(['time', 'pack', *names])}) "
+                f"VALUES ({', '.join('?' * (len(names) + 2))}) ON CONFLICT DO NOTHING"
+            )
+            values = [
+                (row.time, self._pack(connection, row.pack), *(row.values[name] for name in names))
+                for row in group
+            ]
+            if connection.executemany(insert, values).rowcount != len(values):
+                for each in values:
+                    self._put_beside(connection, insert, names, each)
+
+    def _put_beside(
+        self,
+        connection: sqlite3.Connection,
+        insert: str,
+        names: Sequence[str],
+        row: tuple[int, ...],
+    ) -> None:
+        """One row, where there are others of the same time: it was written before, or the clock was
+        set back, and then the other stays."""
+        time, pack, *values = row
+        for millis in range(time, time + _TRIES):
+            if connection.execute(insert, (millis, pack, *values)).rowcount:
                 return
             there = connection.execute(
                 f"SELECT {', '.join(['pack', *names])} FROM readings WHERE time = ? AND pack = ?",
-                (time, pack),
+                (millis, pack),
             ).fetchone()
             if [*there[1:]] == values:
                 return

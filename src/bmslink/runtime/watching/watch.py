@@ -51,7 +51,7 @@ class PackWatch:
         """Key -> when it was seen last."""
         self._switches: dict[Switch, bool] = {}
         self._moved: list[tuple[Switch, bool, float, datetime]] = []
-        self._commanded = -math.inf
+        self._commanded: dict[Switch, float] = {}
         self._bound: dict[str, str] = {}
         self._binding: dict[str, tuple[str, float, datetime]] = {}
         self._decision: Decision | None = None
@@ -113,7 +113,7 @@ class PackWatch:
                 self._moved.append((switch, shown, clock, time))
         while self._moved:
             switch, shown, when, seen = self._moved[0]
-            ours = abs(self._commanded - when) <= _OURS
+            ours = abs(self._commanded.get(switch, -math.inf) - when) <= _OURS
             if not ours and clock - when <= _OURS:
                 return
             del self._moved[0]
@@ -174,8 +174,11 @@ class PackWatch:
         """What somebody else told of this pack."""
         if event.key == "state" and event.until is None:
             self.meter.blind()
-        if event.what in _COMMANDS:
-            self._commanded = clock
+        if event.what not in _COMMANDS:
+            return
+        for switch in Switch:
+            if event.data.get("actuator") == switch or switch.key in event.data.get("keys", ()):
+                self._commanded[switch] = clock
 
 
 _COMMANDS = ("change", "acting")
@@ -188,6 +191,8 @@ def _severity(condition: Condition, usual: EventSeverity) -> EventSeverity:
 
 
 def _words(condition: str) -> str:
+    if condition == Condition.OTHER:
+        return "something that bmslink has no name for"
     return condition.replace("_", " ")
 
 
