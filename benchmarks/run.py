@@ -2,7 +2,7 @@
 
     python benchmarks/run.py [--quick] [decode] [wire] [config] [change] [many] [ble] [scan]
                              [control] [backtest] [large] [serve] [off] [history] [scrape]
-                             [start] [size]
+                             [screen] [start] [size]
 
 Contestants are interleaved round by round and medians are compared, so that a busy machine
 disturbs all alike. Ratios that differ by less than a third mean nothing. Peers need the
@@ -35,6 +35,7 @@ import large
 import many
 import peers
 import remembering
+import screen
 import served_off
 import serving
 import wire
@@ -394,6 +395,22 @@ def _size(folder: Path) -> int:
     return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and not f.is_symlink())
 
 
+def dashboard(console: Console, *, quick: bool) -> None:
+    """What a person waits for, and what watching costs."""
+    found = [screen.first_paint() for _ in range(3 if quick else 9)]
+    times = table("monitor: from the start of the process", "until", "median ms", "range")
+    times.add_row("the first frame", *spread([each.frame for each in found], 1000))
+    times.add_row("the same, of CPU time", *spread([each.frame_cpu for each in found], 1000))
+    times.add_row("the values of a simulated pack", *spread([each.values for each in found], 1000))
+    times.add_row("the same, of CPU time", *spread([each.values_cpu for each in found], 1000))
+    console.print(times)
+    cost = screen.watching(8.0 if quick else 30.0)
+    console.print(
+        f"monitor with {screen.PACKS} simulated packs at 2 Hz: {cost.cpu:.1%} of a core, "
+        f"{cost.megabytes:.0f} MB, {cost.output:.0f} bytes/s to the terminal"
+    )
+
+
 SECTIONS = {
     "decode": decode,
     "wire": cycle,
@@ -409,6 +426,7 @@ SECTIONS = {
     "off": off,
     "history": history,
     "scrape": everything_on,
+    "screen": dashboard,
     "start": start,
     "size": size,
 }
