@@ -88,8 +88,9 @@ async def _run(session: Session, app: Dashboard) -> None:
 
 
 def _places(session: Session, names: Sequence[str], options: ConnectionOptions) -> list[Place]:
-    from bmslink.cli.log import start_logging
-    from bmslink.packs import find_pack, find_pin, read_pin
+    from bmslink.cli.verbosity import start_logging
+    from bmslink.packs import find_pack, find_pin
+    from bmslink.storage.credentials import read_pin
 
     start_logging(session)
     if session.trace is not None and len(names) > 1:
