@@ -27,7 +27,7 @@ _TESTED = 20.0
 """s after which a test that was not answered counts as failed."""
 
 
-class _Way(NamedTuple):
+class _AlertWay(NamedTuple):
     rule: AlertRule
     sender: AlertSender
 
@@ -48,7 +48,7 @@ class Alerting:
         self._feed, self._tell, self._wall = feed, tell, wall
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lines = {
-            name: _Way(
+            name: _AlertWay(
                 AlertRule(options, options.to[name]),
                 AlertSender(name, deliver, partial(self._trouble, name)),
             )
