@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bmslink.cli import options as o
-from bmslink.cli.log import start_logging
 from bmslink.cli.loop import on_signals
 from bmslink.cli.output import Session
 from bmslink.cli.serving import run_server
 from bmslink.cli.streams import written_later
+from bmslink.cli.verbosity import start_logging
 from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
