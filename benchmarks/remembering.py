@@ -167,7 +167,10 @@ def delays(folder: Path, rounds: int) -> dict[str, list[float]]:
         for arm in arms:
             await arm.end()
 
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)  # as `bmslink serve` does
     asyncio.run(main())
+    sys.setswitchinterval(usual)
     return found
 
 
