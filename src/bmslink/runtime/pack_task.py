@@ -78,7 +78,6 @@ class ServedPack:
         """Publishes an event of this pack."""
         self.turns = PackTurns(plan.name, board)
         self.turns.on_off = self._want_line_back
-        self.turns.on_off = self._want_line_back
         """Who may use the board now."""
         memory = PackMemory(plan, disk, partial(self.tell, "trouble", alarm=True))
         self._judge = PackJudge(plan, memory, disk, feed, self.tell, board, self.turns)
