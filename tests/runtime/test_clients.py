@@ -126,6 +126,14 @@ async def test_a_stop_waits_for_no_change_and_fetches_a_lent_line(protocol: str)
         assert end["done"] == {"reason": "off", "drift": []}, "what we switched off is no drift"
 
 
+async def test_a_board_whose_switches_nobody_can_set_is_not_called_off() -> None:
+    async with served("sim://jk-bus?cells=4") as house:
+        (*_, end) = await act(house, "stop")
+        assert end["kind"] == GateError.__name__
+        assert end["error"].startswith("Nothing was sent: charge and discharge")
+        assert house.status()["acting"]["stopped"] is None
+
+
 async def test_what_does_not_read_back_as_off_is_said() -> None:
     pack = SimulatedPack("jbd", cells=4)
     pack.ignore_commands()
