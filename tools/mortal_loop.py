@@ -57,7 +57,7 @@ class MortalLoop(VirtualLoop):
         given = context or copy_context()
         return super().call_at(when, self._live, given, callback, *args, context=given)
 
-    def _live(self, context: Context, callback: Callable[..., object], *args: Any) -> None:
+    def _live(self, context: Context, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
         if not self.dead:
             self.callbacks += 1
             if self.callbacks < self.dies_at:
