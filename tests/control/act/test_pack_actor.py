@@ -30,14 +30,14 @@ class Switch:
     name = "charge"
 
     def __init__(self, *, seldom_told: bool = False) -> None:
-        self.on_now = True
+        self.on_now = self.obeys = True
         self.seldom_told = seldom_told
         self.sent: list[bool] = []
         self.looks = 0.0
         """How long it takes to look, s."""
 
     async def off(self, deadline: float) -> Sent:
-        self.on_now = False
+        self.on_now = self.on_now and not self.obeys
         self.sent.append(False)
         return Sent(sent=True)
 
@@ -131,13 +131,14 @@ async def test_what_was_asked_before_an_off_is_not_its_read_back(tmp_path: Path)
     goes out is older than it."""
     rig = Rig(tmp_path, seldom_told=True)
     await rig.poll(FREE, 3)
-    rig.switch.on_now, rig.switch.looks = False, 1.5  # an app switched it off
     await asyncio.sleep(10.0)
+    rig.switch.on_now, rig.switch.looks = False, 3.0  # an app was there, for a moment
     await rig.poll(FREE)
-    rig.switch.looks = 3.0
+    rig.switch.on_now, rig.switch.obeys = True, False
     await rig.poll(HELD)
-    order = rig.actor.ledger.charge.order
-    assert order is None or order.read_back is None
+    assert rig.switch.sent == [False]
+    await rig.poll(HELD, 3, charging_allowed=None)
+    assert not any(note["what"] == "read_back" for note in rig.notes)
 
 
 async def test_limits_last_ten_seconds_or_two_and_a_half_polls(tmp_path: Path) -> None:
