@@ -69,9 +69,9 @@ class ActingBoard:
 
     # -- the board -------------------------------------------------------------------------------
 
-    def shown(self, protected: Sequence[str] = ()) -> dict[str, bool | None]:
+    def shown(self, protected: Sequence[str] = ()) -> dict[str, Any]:
         """What a reading says of the switches; `protected`: paths that the BMS closes itself."""
-        told: dict[str, bool | None] = {}
+        told: dict[str, Any] = {}
         for name, conducts in (
             ("charge", "charging_allowed"),
             ("discharge", "discharging_allowed"),

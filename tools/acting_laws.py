@@ -210,8 +210,8 @@ def _read(world: World, side: Side, *, first: bool) -> None:
     side.over = None if side.shown is False else side.over
     side.shown = True
     side.foreign = side.foreign_shown = False
-    on_at = -math.inf if side.on_at is None else side.on_at
-    early = side.on_over and now - on_at <= numbers.settle
+    off_at = -math.inf if side.off_at is None else side.off_at
+    early = side.on_over and now - off_at <= numbers.settle
     if not early or anew:
         if side.coming_on:  # our on took effect: what we took is given back
             side.over, side.own_off = None, False

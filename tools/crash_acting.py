@@ -29,7 +29,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -215,8 +215,10 @@ class Bench:
         self.key = ""
         self.outcome = Outcome()
         around = self.device.pack.around
-        self._obey, self._now = around.command, lambda: 0.0
-        around.command = self._commanded
+        self._obey = around.command
+        self._now: Callable[[], float] = time.monotonic
+        self.ear = patch.object(around, "command", self._commanded)
+        self.ear.start()
 
     def shows(self, name: str) -> bool | None:
         """How a switch really is; `None`: there is none."""
@@ -460,7 +462,10 @@ def bench_of(protocol: str, *, approved: bool = True) -> Iterator[Bench]:
             bench.outcome, bench.lives = Outcome(), 0
             shutil.rmtree(bench.state(0))
             bench.state(1).rename(bench.state(0))
-        yield bench
+        try:
+            yield bench
+        finally:
+            bench.ear.stop()
 
 
 def run(protocol: str, scenario: str, dies_at: float = math.inf) -> Outcome:

@@ -219,10 +219,10 @@ def go_on(world: World, life: Life, seconds: float, day: Day) -> bool:
     return calm
 
 
-_ON: Mapping[str, bool | None] = {"charging_allowed": True, "discharging_allowed": True}
+_ON: Mapping[str, Any] = {"charging_allowed": True, "discharging_allowed": True}
 
 
-def reading(world: World, life: Life, switches: Mapping[str, bool | None] = _ON) -> Reading:
+def reading(world: World, life: Life, switches: Mapping[str, Any] = _ON) -> Reading:
     """What a board tells, with the noise of its measurements; `switches`: what it tells of those,
     before its own protection."""
     pack, noise = world.pack, world.draw.gauss

@@ -7,13 +7,14 @@ import math
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context, copy_context
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from virtual_time import VirtualLoop
 
 __all__ = ["Died", "MortalLoop"]
 
 T = TypeVar("T")
+_Ts = TypeVarTuple("_Ts")
 
 
 class Died(Exception):
@@ -35,28 +36,28 @@ class MortalLoop(VirtualLoop):
         """What would have been called."""
 
     def call_soon(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.Handle:
         """Have it called next."""
         given = context or copy_context()
         return super().call_soon(self._live, given, callback, *args, context=given)
 
     def call_soon_threadsafe(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.Handle:
         """The same from another thread."""
         given = context or copy_context()
         return super().call_soon_threadsafe(self._live, given, callback, *args, context=given)
 
     def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any,
+        self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:  # fmt: skip
         """Have it called at its time."""
         given = context or copy_context()
         return super().call_at(when, self._live, given, callback, *args, context=given)
 
-    def _live(self, context: Context, callback: Callable[..., object], *args: Any) -> None:
+    def _live(self, context: Context, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
         if not self.dead:
             self.callbacks += 1
             if self.callbacks < self.dies_at:

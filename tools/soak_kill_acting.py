@@ -26,6 +26,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import bmslink
 from bmslink.control.act.ledger import Ledger
@@ -113,7 +114,7 @@ class Board:
         self.key = ""
         around = self.device.pack.around
         self._obey = around.command
-        around.command = self._commanded
+        patch.object(around, "command", self._commanded).start()
 
     def _hear(self, data: bytes) -> None:
         self.heard.set()

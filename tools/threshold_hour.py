@@ -133,7 +133,7 @@ def hours() -> Iterator[Hour]:
 
 
 def _reading(
-    hour: Hour, value: float, now: float, draw: random.Random, switches: Mapping[str, bool | None]
+    hour: Hour, value: float, now: float, draw: random.Random, switches: Mapping[str, Any]
 ) -> Reading:
     """A healthy pack, but for one value; at the top of its charge where the balancer is judged."""
     rule = _PLAN[hour.policy]

@@ -106,3 +106,12 @@ async def test_a_host_that_never_returns(protocol: str) -> None:
         (row,) = (await orphans(board)).rows
         assert (row.switch, row.by, row.shown, row.source) == (name, "person", False, "ledger")
         assert row.command == f"bmslink switch '{pack.target}' {name} on"
+
+
+@pytest.mark.parametrize("protocol", DIALECTS)
+async def test_an_off_is_verified_within_two_polls(protocol: str) -> None:
+    async with acting(protocol) as program:
+        assert await program.cycles(HELD, 1) == [False]
+        await program.cycles(HELD, 2)
+        assert "read_back" in program.said
+        assert not program.on

@@ -697,3 +697,19 @@ def test_what_a_person_tried_in_vain_delays_no_policy() -> None:
         bench(trip, heard=False)
     bench(trip, ResetStop("anna"), heard=False)
     assert bench(decided(Demand.OPEN)) == [("charge", False)]
+
+
+def test_an_off_that_is_over_explains_no_later_one() -> None:
+    """A person's off had no effect, and the person wants it on again. Once that off can no longer
+    take effect, a reading that shows on ends it: an app's off after that was given back."""
+    bench = Bench()
+    bench.obeys = False
+    bench(decided(), PersonOff("charge", "anna"))
+    bench(decided(), seconds=2.0)
+    bench(decided(), PersonOn("charge", "anna"), seconds=6.0)
+    bench(decided(), seconds=5.0)
+    assert bench.on["charge"]
+    bench.on["charge"] = False
+    bench(decided())
+    assert bench.told("foreign_off")
+    assert bench.wait(decided(), 300.0) == []
