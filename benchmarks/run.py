@@ -1,7 +1,7 @@
 """All measurements, each beside something measured in the same run.
 
     python benchmarks/run.py [--quick] [decode] [wire] [config] [change] [many] [ble] [scan]
-                             [control] [backtest] [large] [serve] [off] [start] [size]
+                             [control] [backtest] [large] [serve] [off] [history] [start] [size]
 
 Contestants are interleaved round by round and medians are compared, so that a busy machine
 disturbs all alike. Ratios that differ by less than a third mean nothing. Peers need the
@@ -32,6 +32,7 @@ import finding
 import large
 import many
 import peers
+import remembering
 import served_off
 import serving
 import wire
@@ -289,6 +290,35 @@ def off(console: Console, *, quick: bool) -> None:
     console.print(report)
 
 
+# ----------------------------------------------------------------------------------- history
+
+
+def history(console: Console, *, quick: bool) -> None:
+    """What it costs to remember, and how long an answer takes."""
+    report = table(
+        f"History of {remembering.PACKS} packs of 16 cells, each read every {remembering.EVERY} s",
+        "what",
+        "measured",
+        "target",
+    )
+    with tempfile.TemporaryDirectory(dir=ROOT) as name:
+        folder = Path(name)
+        day = remembering.written(folder, 1 if quick else 3)
+        report.add_row("MB written a day", f"{day.asked:.0f}", "250")
+        report.add_row("the same as the kernel counts it at the disk", f"{day.disk:.0f}", "250")
+        share = remembering.share_of_core(folder, 0.2 if quick else 1)
+        report.add_row("% of a core, without polling", f"{share * 100:.2f}", "-")
+        days = 30 if quick else 365
+        asked = remembering.answers(folder, days, 20)
+        report.add_row(f"MB of {days} days of minutes", f"{asked.size:.0f}", "-")
+        report.add_row(
+            "a day in minutes, 5 values: ms, highest", remembering.worst(asked.some), "100"
+        )
+        report.add_row("the same, all values", remembering.worst(asked.all), "100")
+        report.add_row(f"{days} days in hours, 5 values", remembering.worst(asked.year), "100")
+    console.print(report)
+
+
 # ---------------------------------------------------------------------------------- start-up
 
 
@@ -352,6 +382,7 @@ SECTIONS = {
     "large": largest,
     "serve": serve,
     "off": off,
+    "history": history,
     "start": start,
     "size": size,
 }

@@ -96,6 +96,8 @@ class Connection:
         self._turn = Turns()  # codecs remember the latest question: one poll at a time
         self.known: Identity | None = None
         """Who it said it is since the link was opened last."""
+        self.opened: bool = False
+        """Whether it was opened and not closed since; the link may be lost all the same."""
         self.openings: int = 0
         """How often the link was opened: each time another board may answer."""
         self.on_progress: OnProgress | None = None
@@ -232,6 +234,7 @@ class Connection:
         except BaseException:
             await self.link.close()
             raise
+        self.opened = True
         _log.info("%s is open.", self.target)
 
     @property
@@ -247,6 +250,7 @@ class Connection:
 
     async def close(self) -> None:
         """Close the link and the recording."""
+        self.opened = False
         if not self._built:
             if self._record is not None:
                 self._record.close()

@@ -101,7 +101,10 @@ class _Pack(msgspec.Struct, forbid_unknown_fields=True):
 
 class _PacksFile(msgspec.Struct, forbid_unknown_fields=True):
     packs: dict[str, Any] = {}
-    service: dict[str, Any] = {}  # checked by `bmslink.runtime.service_file`
+    service: dict[str, Any] = {}  # checked by `bmslink.runtime.service_file`, as these are:
+    history: dict[str, Any] = {}
+    alerts: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
 
 
 def config_path() -> Path:
@@ -295,9 +298,6 @@ def _fold(name: str) -> str:
 
 def _find(packs: Mapping[str, NamedPack], name: str) -> NamedPack | None:
     return next((p for p in packs.values() if _fold(p.name) == _fold(name)), None)
-
-
-# ------------------------------------------------------------------------------------- reading
 
 
 def _parse(text: str, path: Path) -> dict[str, NamedPack]:

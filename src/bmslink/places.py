@@ -14,14 +14,13 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from bmslink.board import Board
 from bmslink.errors import TargetError
 from bmslink.link.gatt import SeenDevice
 from bmslink.link.transport import Endpoint, parse_target, split_host
 
-__all__ = ["Place", "named_place", "place_of", "recorded_place", "where"]
+__all__ = ["Located", "Place", "named_place", "place_of", "recorded_place", "where"]
 
 _KINDS = ("usb", "socket", "radio", "name", "net", "path", "other")
 """The surest first: the adapter's serial number, where it is plugged in, a Bluetooth address, …"""
@@ -66,6 +65,15 @@ class Place:
         }
 
 
+class Located(Protocol):
+    """What knows more of its place once it is open: a board."""
+
+    target: Endpoint
+
+    def peer(self) -> SeenDevice | None:
+        """The radio module at the other side, while a Bluetooth connection is open."""
+
+
 def place_of(endpoint: Endpoint) -> str:
     """Where a pack is, for people: the same for most ways to write the target, and a target."""
     if endpoint.scheme == "sim":
@@ -75,16 +83,16 @@ def place_of(endpoint: Endpoint) -> str:
     return f"{endpoint.scheme}://{place}" + (f"?address={address}" if address != 1 else "")
 
 
-def where(target: Endpoint | Board, *, ask: bool = True) -> Place:
+def where(target: Endpoint | Located, *, ask: bool = True) -> Place:
     """The place of a target; of a device that is open, also what was learnt by opening it.
 
     `ask`: names of servers are looked up.
     """
     seen: SeenDevice | None = None
-    if isinstance(target, Board):
-        endpoint, seen = target.target, target.peer()
-    else:
+    if isinstance(target, Endpoint):
         endpoint = target
+    else:
+        endpoint, seen = target.target, target.peer()
     marks: dict[str, tuple[str, ...]]
     if endpoint.scheme == "serial":
         marks = _serial(endpoint.place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import NamedTuple
 
 from bmslink.board import Board
@@ -49,6 +50,7 @@ async def readings(
     patient: bool = False,
     read: Callable[[], Awaitable[Reading]] | None = None,
     opening: float | None = None,
+    opening_turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
     spread: Callable[[], float] = lambda: 1.0,
 ) -> AsyncGenerator[Reading | Trouble, None]:
     """A reading or a trouble every `interval` seconds, `count` times or for ever.
@@ -56,8 +58,8 @@ async def readings(
     Silence and nonsense are given, and the beat goes on. A lost link is given and opened again,
     with pauses that double up to 30 s. `greet` runs after each opening; `opened`: it is open
     already. `read` takes the reading, if `device.read` is not all there is to do. An opening that
-    takes more than `opening` seconds is given up. `spread` gives a factor for each pause before an
-    opening, so that many packs do not open at once.
+    takes more than `opening` seconds is given up; it is made inside `opening_turn`. `spread` gives
+    a factor for each pause before an opening, so that many packs do not open at once.
 
     Raises what waiting cannot heal: a port that is missing, forbidden or taken when the
     first opening is tried (not with `patient`: what protects a pack waits for it), and a recording
@@ -75,7 +77,8 @@ async def readings(
         wait = interval
         try:
             if not connected:
-                await _open(device, ever=ever, within=opening)
+                async with opening_turn():
+                    await _open(device, ever=ever, within=opening)
                 connected = ever = True
                 if greet is not None:
                     await greet(device)

@@ -23,9 +23,8 @@ from typing import TYPE_CHECKING, Any
 from bmslink.errors import PortBusy, PortDenied, TransportError
 
 if TYPE_CHECKING:
-    from bmslink.board import Board
     from bmslink.link.transport import Endpoint
-    from bmslink.places import Place
+    from bmslink.places import Located, Place
 
 __all__ = [
     "SYSTEM_FOLDER",
@@ -33,8 +32,10 @@ __all__ = [
     "Served",
     "ServiceAddress",
     "find",
+    "on_line",
     "running_version",
     "runtime_folder",
+    "served_by_radio",
     "served_pack",
     "services",
 ]
@@ -139,13 +140,31 @@ def find(endpoint: Endpoint) -> Served | None:
     return None
 
 
+def on_line(endpoint: Endpoint) -> list[Served]:
+    """The packs that running services own on the line of an endpoint, whatever their addresses."""
+    files = _files()
+    if not files:
+        return []
+    from bmslink.places import where
+
+    here = where(endpoint)
+    return [each for each, place in _all_served(files) if place.same_line(here)]
+
+
+def served_by_radio() -> list[Served]:
+    """The packs that running services have connected by Bluetooth: those do not advertise."""
+    return [each for each, place in _all_served(_files()) if "radio" in place.marks]
+
+
+def _all_served(files: Sequence[Path]) -> Iterator[tuple[Served, Place]]:
+    for address, data in _alive(files):
+        for pack in _packs(data):
+            yield Served(address, pack.name, pack.target), pack.place
+
+
 def served_pack(name: str) -> Served | None:
     """The pack that a running service calls so."""
-    for address, data in _alive(_files()):
-        for pack in _packs(data):
-            if pack.name == name:
-                return Served(address, pack.name, pack.target)
-    return None
+    return next((each for each, _ in _all_served(_files()) if each.name == name), None)
 
 
 class Announcement:
@@ -167,18 +186,19 @@ class Announcement:
         }
         self._mode = mode
 
-    def update(self, packs: Sequence[tuple[str, Endpoint | Board]]) -> None:
+    def update(self, packs: Sequence[tuple[str, Endpoint | Located]], *, ask: bool = True) -> None:
         """Say which packs are served, by name; of a board that is open, also what was learnt of its
-        place by opening it. Raises `TransportError` where that cannot be."""
-        from bmslink.board import Board
+        place by opening it. `ask`: names of servers are looked up. Raises `TransportError` where
+        that cannot be."""
+        from bmslink.link.transport import Endpoint
         from bmslink.places import where
         from bmslink.storage.atomic import replace_file
 
         rows = [
             {
                 "name": name,
-                "target": str(at.target if isinstance(at, Board) else at),
-                "place": where(at).to_dict(),
+                "target": str(at if isinstance(at, Endpoint) else at.target),
+                "place": where(at, ask=ask).to_dict(),
             }
             for name, at in packs
         ]

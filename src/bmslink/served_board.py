@@ -6,11 +6,9 @@ one of these: the same to its user, who gets readings, settings, plans and outco
 
 from __future__ import annotations
 
-import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, NoReturn
@@ -29,6 +27,7 @@ from bmslink.protocols import is_protocol
 from bmslink.protocols.base import Driver
 from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot, Slot
 from bmslink.registry import Served
+from bmslink.served_recording import ServedRecording
 from bmslink.service_client import Lost, ServiceClient
 from bmslink.storage.journal import Transaction
 
@@ -38,9 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["ServedBoard", "board_at"]
 
 _log = logging.getLogger(__name__)
-
-_LAST = 3.0
-"""How long the end of a recording may take to come, s."""
 
 
 def board_at(
@@ -80,7 +76,7 @@ class ServedBoard(Board):
         self._client = ServiceClient(served.service, endpoint.label)
         self._path = f"/api/v1/packs/{quote(served.name, safe='')}"
         self._greeting: dict[str, Any] = {}
-        self._recording: _Recording | None = None
+        self._recording: ServedRecording | None = None
         self._counted = (0, 0)
         self._greeted = False
         self._heard: datetime | None = None
@@ -141,14 +137,18 @@ class ServedBoard(Board):
         self._greeting = found
         self._settle(str(found.get("protocol") or ""))
         self._built, self.known = True, None
+        self.introduce(self._tell)
+        if self._record is not None and self._recording is None:
+            self._recording = await ServedRecording.begin(self._client, self._path, self._record)
+
+    def introduce(self, tell: Callable[[str], None]) -> None:
+        """Say who is asked, once."""
         if not self._greeted:
             self._greeted = True
-            self._tell(
+            tell(
                 f"{self.target.label}: asked through the service (process "
                 f"{self.served.service.pid}), which owns its line."
             )
-        if self._record is not None and self._recording is None:
-            self._recording = await _Recording.begin(self._client, self._path, self._record)
 
     def _settle(self, protocol: str) -> None:
         """Take the protocol from the service; `TargetError` where another one was asked for."""
@@ -209,6 +209,7 @@ class ServedBoard(Board):
                 request,
                 first=first,
                 progress=self.progress,
+                note=lambda text: self._tell(f"{self.target.label}: {text}"),
                 sent=lambda: out.append(True),
             )
         except TransportError as error:
@@ -250,7 +251,8 @@ class ServedBoard(Board):
 
     async def settings_map(self, identity: Identity) -> SettingsMap:
         """The settings that this board has."""
-        from bmslink.service_forms import MapForm, of_form
+        from bmslink.service_tables import MapForm
+        from bmslink.service_values import of_form
 
         return of_form(MapForm, await self._ask("map")).map()
 
@@ -265,7 +267,8 @@ class ServedBoard(Board):
     async def _table(
         self, what: str, settings_map: SettingsMap | None, **more: Any
     ) -> SettingsSnapshot:
-        from bmslink.service_forms import SnapshotForm, of_form
+        from bmslink.service_tables import SnapshotForm
+        from bmslink.service_values import of_form
 
         slots = None if settings_map is None else [s.address for s in settings_map.slots]
         found = of_form(SnapshotForm, await self._ask(what, slots=slots, **more)).snapshot()
@@ -333,64 +336,3 @@ def _error(form: dict[str, Any]) -> BmsError:
     from bmslink.service_errors import error_of
 
     return error_of(form)
-
-
-class _Recording:
-    """The bytes of the service's line, as they come, in a file of this program."""
-
-    def __init__(self, client: ServiceClient, path: str, file: IO[bytes]) -> None:
-        self._client = client
-        self._path = path
-        self._file = file
-        self._task: asyncio.Task[None] | None = None
-        self._begun = asyncio.Event()
-        self._error: BaseException | None = None
-        self._key = ""
-        self.counted = (0, 0)
-
-    @classmethod
-    async def begin(cls, client: ServiceClient, path: str, file: IO[bytes]) -> _Recording:
-        """Returns once the recording runs."""
-        self = cls(client, path, file)
-        self._task = asyncio.create_task(self._take())
-        await self._begun.wait()
-        self.check()
-        return self
-
-    async def _take(self) -> None:
-        try:
-            async for line in self._client.lines("GET", f"{self._path}/capture"):
-                if "error" in line:
-                    raise _error(line)
-                self._key = str(line.get("key") or self._key)
-                if isinstance(piece := line.get("line"), dict):
-                    self._file.write(json.dumps(piece, separators=(",", ":")).encode() + b"\n")
-                    self._file.flush()
-                    size = len(str(piece.get("hex", ""))) // 2
-                    pieces, held = self.counted
-                    if size:
-                        self.counted = pieces + 1, held + size
-                    self._begun.set()
-        except BmsError as error:
-            self._error = error
-        except OSError as error:
-            self._error = TransportError(f"The recording cannot be written: {error.strerror}.")
-        finally:
-            self._begun.set()
-
-    def check(self) -> None:
-        """Raises what ended the recording: better no reading than one unrecorded."""
-        if self._error is not None:
-            raise self._error
-
-    async def end(self) -> None:
-        """Take what is still on its way."""
-        task = self._task
-        if task is None:
-            return
-        with suppress(TransportError, TimeoutError):
-            async with asyncio.timeout(_LAST):
-                await self._client.ask("POST", f"{self._path}/capture/{quote(self._key)}", {})
-                await task
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

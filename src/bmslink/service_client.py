@@ -29,6 +29,7 @@ CONNECT = 3.0
 SILENCE = 15.0
 """How long it may say nothing in the middle of one; it gives a sign of life every 5 s."""
 _HEAD = 1 << 14
+_NOTE = 400  # characters
 _LONGEST = 8 << 20
 """Bytes of a line or of a whole answer."""
 _BAD = (ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, RecursionError)
@@ -72,11 +73,13 @@ class ServiceClient:
         *,
         first: float,
         progress: Callable[[str, int, int], None],
+        note: Callable[[str], None] = lambda text: None,
         sent: Callable[[], None] = lambda: None,
     ) -> dict[str, Any]:
         """How the work ended that a request asks for: the line with `done` or `error`.
 
-        `sent` is called when the request goes out: what fails after that may have been done.
+        `note` gets sentences about what the work waits for. `sent` is called when the request goes
+        out: what fails after that may have been done.
         """
         lines = self.lines("POST", path, request, first=first, sent=sent)
         async with aclosing(lines) as coming:
@@ -85,6 +88,8 @@ class ServiceClient:
                     doing, done, total = told
                     if isinstance(done, int) and isinstance(total, int):
                         progress(str(doing)[:20], done, total)
+                elif isinstance(text := line.get("note"), str):
+                    note(text[:_NOTE])
                 elif "error" in line or "done" in line:
                     return line
         raise TransportError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 import bmslink.config.switching.confirm
 import bmslink.config.writer
 from bmslink.cli.output import Session
-from bmslink.model import Command
+from bmslink.runtime.acting import mailbox
+from bmslink.runtime.acting.mailbox import RunAt
 from bmslink.storage.journal import Journal
 from cli_support import Cli
 
@@ -52,12 +54,9 @@ def test_a_run_that_has_gone_is_no_reason_to_ask_twice(cli, monkeypatch):
         if not yes:
             questions.append(question)
 
-    async def gone(target: str, wish: Command, who: str) -> bool | None:
-        return None
-
+    found = [RunAt("elsewhere", os.getpid())]
     monkeypatch.setattr("bmslink.cli.change.agree", agree)
-    monkeypatch.setattr("bmslink.runtime.acting.mailbox.run_of", lambda target: True)
-    monkeypatch.setattr("bmslink.runtime.acting.mailbox.switch_by_run", gone)
+    monkeypatch.setattr(mailbox, "run_at", lambda target: found.pop() if found else None)
     result = cli("switch", JBD, "charge", "off")
     assert "charge off: read back." in result.out
     assert len(questions) == 1

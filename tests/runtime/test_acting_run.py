@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from acting_support import approve, policy_text
 from bmslink.control.act.sinks import LimitMessage, in_force
 from bmslink.control.decide.decision import Decision
 from bmslink.control.files import parse_policies
-from bmslink.control.status import StateError
-from bmslink.errors import GateError
+from bmslink.control.status import StateError, runs
+from bmslink.errors import GateError, LinkTimeout, PortBusy, VerifyError
 from bmslink.model import Command, Switch
 from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.direct import do_directly
@@ -271,3 +272,82 @@ async def test_a_stop_of_a_pack_that_nothing_watches(protocol: str) -> None:
         assert "reset" in done.done[0]
         assert pack.counters["commands"] == before
     assert not pack.truth().charge_switch
+
+
+@pytest.mark.parametrize("fault", ["command_no_effect", "command_ignored"])
+async def test_a_stop_that_the_board_does_not_obey_ends_in_time(fault: str) -> None:
+    """It is sent before anybody asks who answers, says how far it is, and claims nothing."""
+    pack = SimulatedPack("daly-a5", cells=16, faults=[fault])
+    said: list[str] = []
+    async with bmslink.connect(pack.target).board as device:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        with pytest.raises(VerifyError, match=r"did not read back.*still shown as on"):
+            await do_directly(device, ActingWish(do="stop"), "anna", progress=said.append)
+        assert loop.time() - begun < 16
+    assert said == [
+        "Off is sent: charge, discharge.",
+        "charge is still shown as on, discharge is still shown as on.",
+    ]
+
+
+async def test_a_stop_leaves_before_anybody_asks_who_answers() -> None:
+    pack = SimulatedPack("daly-a5", cells=4)
+    async with bmslink.connect(pack.target).board as device:
+        asked = device.link.counters.requests
+        with pytest.MonkeyPatch.context() as patch:
+
+            async def who() -> bmslink.Identity:
+                assert not pack.truth().charge_switch
+                assert device.link.counters.requests - asked <= 2
+                raise LinkTimeout("Silence.")
+
+            patch.setattr(device, "who", who)
+            with pytest.raises(VerifyError, match=r"Off was sent \(charge, discharge\)"):
+                await do_directly(device, ActingWish(do="stop"), "anna")
+
+
+def test_two_runs_have_no_pack_in_common() -> None:
+    """The second is refused, however it writes the place, and leaves what the first one says."""
+    target = str(bmslink.connect("jbd+serial:///dev/null").target)
+    first = StatusBoard(Notes(), "one.toml", [target, "jbd+sim://?pack=7"], 1.0)
+    first.claim()
+    first.show(at_once=True)
+    (said,) = runs().runs
+    second = StatusBoard(Notes(), "two.toml", ["jbd+serial:///dev/../dev/null"], 1.0)
+    with pytest.raises(GateError, match=rf"\(process {os.getpid()}\) has jbd\+serial.*end it"):
+        second.claim()
+    second.show(at_once=True)
+    second.remove()
+    assert runs().runs == [said]
+    first.remove()
+    second.claim()
+    second.show(at_once=True)
+    assert [run.policies for run in runs().runs] == ["two.toml"]
+    second.remove()
+    assert not runs().runs
+
+
+async def test_a_port_that_somebody_has_is_waited_for_only_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At the start that protects nothing; in the middle others go on, and the cable comes back."""
+    pack = SimulatedPack("jbd", cells=4)
+    _, supervisor, device = supervised(pack, policy_text("jbd"), enforce=False)
+
+    async def busy() -> None:
+        raise PortBusy("/dev/x is in use by thief (pid 9); end that program first.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(device, "open", busy)
+        with pytest.RaisesGroup(pytest.RaisesExc(PortBusy, match="pid 9")):
+            await supervisor.follow(device, 1.0, None)
+    task = asyncio.create_task(supervisor.follow(device, 1.0, None))
+    await asyncio.sleep(5)
+    with monkeypatch.context() as patch:
+        patch.setattr(device, "open", busy)
+        await device.link.close()
+        await asyncio.sleep(20)
+        assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -38,7 +38,6 @@ async def killed(bench: EnforcedBench) -> None:
     """The program dies without a word: nothing is saved that was not on the disk already."""
     task = next(iter(bench.service._tasks.values()))
     side = bench.served.judge.acting
-    assert side is not None
     assert side._pack is not None
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -47,7 +46,6 @@ async def killed(bench: EnforcedBench) -> None:
     await asyncio.sleep(0)
     os.close(side._pack.lock)
     side._pack = None
-    bench.served.judge.acting = None
 
 
 @pytest.mark.parametrize("wait", [0.0, 1.05, 1.2, 2.5, 30.0])
@@ -155,7 +153,7 @@ async def test_a_stop_that_has_no_effect_is_no_success() -> None:
     async with enforced("jbd") as bench:
         bench.pack.fault("command_ignored")
         with pytest.raises(VerifyError, match="charge and discharge did not read back"):
-            await bench.served.judge.do(ActingWish(do="stop"), "anna")
+            await bench.served.act(ActingWish(do="stop"), "anna")
 
 
 async def test_a_changed_file_watches_beside_the_approved_one() -> None:
@@ -260,3 +258,44 @@ async def test_another_board_at_the_same_place_gets_nothing_back_and_acts_on_not
     assert other.ledger.stop == Stop("anna")
     assert "5 cells, not 4" in other.trouble
     store.close()
+
+
+async def test_a_persons_off_under_a_service_that_acts_is_one_write() -> None:
+    """By the road of what acts, read back; where nothing goes out there, by the other one."""
+    async with enforced("jbd") as bench:
+        before = bench.pack.counters["commands"]
+        off = SwitchRequest(switch="charge", on=False)
+        found = await PackJobs(bench.served).switch(lambda *_: None, off)
+        assert found["result"] == "done"
+        assert bench.pack.counters["commands"] == before + 1
+        assert await bench.stays(lambda: not bench.on("charge"), 180)
+        assert bench.pack.counters["commands"] == before + 1
+
+
+class Nobody:
+    """A client that takes no news."""
+
+    def __call__(self, doing: str, done: int, total: int) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+async def test_a_reset_of_a_served_pack_lets_go_of_what_a_run_left() -> None:
+    """Without policies, and without a stop: afterwards a person may switch on."""
+    pack = SimulatedPack("jbd", cells=4)
+    text = policy_text("jbd")
+    await approve(pack, text)
+    async with EnforcedBench(pack, text).running() as bench:
+        pack.set_cell_voltage(2, 3.58)
+        await bench.until(lambda: not bench.on("charge"), 30)
+    async with EnforcedBench(pack, text, enforce=False).running() as bench:
+        await asyncio.sleep(5)
+        jobs, on = PackJobs(bench.served), SwitchRequest(switch="charge", on=True)
+        with pytest.raises(GateError, match=r"held off by cell_overvoltage.*control reset"):
+            await jobs.switch(Nobody(), on)
+        (done,) = await bench.served.judge.do(ActingWish(do="reset"), "anna")
+        assert "cell_overvoltage holds charge off no more" in done
+        pack.set_cell_voltage(2, None)
+        await asyncio.sleep(10)
+        assert (await jobs.switch(Nobody(), on))["result"] == "done"
+        assert bench.served.judge.acting.actor is None

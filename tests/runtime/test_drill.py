@@ -13,8 +13,10 @@ from acting_support import VENDORS, approve, enforced, policy_text
 from bmslink.control.act.store import LedgerStore
 from bmslink.errors import GateError
 from bmslink.model import Command, Switch
+from bmslink.runtime.acting.direct import do_directly
 from bmslink.runtime.acting.drill import Drill, DrillReport
 from bmslink.runtime.acting.orphans import Orphans, orphans
+from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.start import lock_acting
 from bmslink.storage.journal import Journal
 from bmslink.testing import SimulatedPack
@@ -183,7 +185,11 @@ async def test_what_policies_hold_off_is_an_orphan_when_the_host_is_gone(protoco
     pack.set_load(0)
     with pytest.raises(GateError, match="charge is held off by"):
         await _drill(pack)
+    assert row.command == (
+        f"bmslink control reset '{pack.target}' && bmslink switch '{pack.target}' charge on"
+    )
     async with bmslink.connect(pack.target) as device:
+        await do_directly(device.board, ActingWish(do="reset"), "anna")
         await device.switch(Command(Switch.CHARGE, True))
     pack.set_cell_voltage(2, None)
     assert (await _drill(pack, switches=[Switch.CHARGE])).passed  # a person gave it back

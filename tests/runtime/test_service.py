@@ -136,7 +136,7 @@ async def test_another_board_pauses_the_policies_until_a_person_confirms_it() ->
         bench.plugs["a"].pull()
         bench.plugs["a"].device = first
         await asyncio.sleep(60)
-        assert pack.health.state == "ok" and not pack.other
+        assert pack.health.state == "ok" and not pack.known.other
         bench.plugs["a"].pull()
         bench.plugs["a"].insert("jk02", seed=2)
         await asyncio.sleep(60)

@@ -27,11 +27,11 @@ async def test_settings_are_looked_at_in_pieces_and_no_reading_is_late_for_them(
     async with bench.running():
         pack = bench.service.packs["a"]
         await asyncio.sleep(180)
-        assert pack.settings is not None and pack.settings.values()
+        assert pack.known.settings is not None and pack.known.settings.values()
         async with pack.turn() as board:
             whole = await board.settings()
         still = {row.key for row in whole.map.settings if not row.live}
-        seen, now = pack.settings.values(), whole.values()
+        seen, now = pack.known.settings.values(), whole.values()
         assert {key: seen[key] for key in still} == {key: now[key] for key in still}
         times = bench.times("a")
         assert max(b - a for a, b in itertools.pairwise(times)) <= 5.5
@@ -49,7 +49,7 @@ async def test_a_setting_that_somebody_changed_is_told() -> None:
             assert outcome.result == "done"
         await asyncio.sleep(60)
         assert bench.what("a").count("settings_changed") == 1
-        assert pack.settings is not None and pack.settings.values()["cell_ovp"] == 3.6
+        assert pack.known.settings is not None and pack.known.settings.values()["cell_ovp"] == 3.6
 
 
 async def test_a_board_that_tells_them_only_in_factory_mode_is_left_alone() -> None:
@@ -59,7 +59,7 @@ async def test_a_board_that_tells_them_only_in_factory_mode_is_left_alone() -> N
     plug.remembers = True
     async with bench.running():
         await asyncio.sleep(100)
-        assert bench.service.packs["a"].settings is None
+        assert bench.service.packs["a"].known.settings is None
         assert {data[1] for _, data in plug.sent} == {0xA5}, "nothing is written"
 
 
@@ -73,7 +73,7 @@ async def test_packs_do_not_all_look_at_once() -> None:
         for _ in range(110):
             await asyncio.sleep(1)
             for name, pack in bench.service.packs.items():
-                if pack.settings is not None:
+                if pack.known.settings is not None:
                     seen.setdefault(name, loop.time())
     assert len(seen) == 12
     assert max(seen.values()) - min(seen.values()) > 30

@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "monitor": "The live full-screen dashboard.",
     "decode": "Captured bytes into readings, offline.",
     "capture": "Record every byte both ways, with times.",
+    "log": "Readings into a file: CSV, JSON lines, SQLite or Parquet.",
     "simulate": "A simulated pack for other software to talk to.",
     "replay": "A recorded pack for other software to talk to.",
     "settings": "Parameters by name: show, get, set.",
@@ -38,6 +39,8 @@ COMMANDS: dict[str, str] = {
     "control": "Protection policies, tried before they act.",
     "serve": "Poll packs for months, and let other programs through.",
     "service": "The running service: status, reload, stop, install, lend, release.",
+    "history": "What the service stored of a pack.",
+    "events": "What happened, and what lasts: conditions, changes, links, restarts.",
     "packs": "Names for packs, so that `read van` is enough.",
 }
 """Command name -> its line in the list; `bmslink.cli.<name>:command` is what it does.

@@ -100,10 +100,10 @@ def connect_all(
 
     `may_ask`: whether a question for a pin may appear; not in the middle of something else.
     """
-    from bmslink.cli.log import start_logging, wire_log
     from bmslink.cli.progress import show_progress
+    from bmslink.cli.verbosity import start_logging, wire_log
     from bmslink.packs import find_pack, find_pin, read_pin
-    from bmslink.served_board import board_at
+    from bmslink.served_board import ServedBoard, board_at
 
     start_logging(session)
     each = [(text, found) for text in some_targets(targets) for found in options.endpoints(text)]
@@ -129,6 +129,10 @@ def connect_all(
         devices = [board_at(endpoints[0], record=record(), pin=pins[0], tell=tell, named=named[0])]
     if may_ask:
         show_progress(session, devices)
+    else:  # later the screen is not free for it
+        for device in devices:
+            if isinstance(device, ServedBoard):
+                device.introduce(session.say)
     return devices
 
 

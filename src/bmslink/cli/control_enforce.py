@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bmslink.errors import BmsError, GateError, UsageError
+from bmslink.cli.streams import waiting_for_stdout
+from bmslink.errors import BmsError, GateError, PortBusy, UsageError
 
 if TYPE_CHECKING:
     from bmslink.board import Board
@@ -54,16 +55,21 @@ class ActingRun:
         self._ill = False
 
     async def require_consent(self, devices: list[Board]) -> None:
-        """`GateError` where a pack that answers has nothing approved; one that does not answer is
-        looked at when it does."""
-        from bmslink.runtime.acting.start import acted_on_elsewhere, standing_of
+        """`GateError` where a pack that answers has nothing approved, or where a service has it;
+        `PortBusy` where another program has its port. One that does not answer is looked at when
+        it does."""
+        from bmslink.runtime.acting.start import acted_on_elsewhere, served_text, standing_of
 
         for device in devices:
+            if device.elsewhere("switch") is not None:
+                raise GateError(f"Nothing was sent. {served_text(device)}")
             try:
                 async with device:
                     identity = await device.identify()
                     standing = standing_of(device, identity, self._text)
                     busy = acted_on_elsewhere(device, identity)
+            except PortBusy:
+                raise
             except BmsError as error:
                 self._session.say(f"{device.target.label}: {error} It waits for its consent.")
                 continue
@@ -109,7 +115,8 @@ class ActingRun:
 
         found: list[LimitSink] = []
         if self._sink_command == "-":
-            found.append(LineSink(self._session.record))
+            write = partial(self._session.record, latest=f"limits {target}")
+            found.append(LineSink(write, waiting_for_stdout))
         elif self._sink_command is not None:
             found.append(CommandSink(self._sink_command))
         return LimitSinks(found, {"target": target})

@@ -140,7 +140,10 @@ async def _do(
             session.say(str(error))
     try:
         async with device:
-            found = await do_directly(device, wish, who, waive={"untested"} if untested else ())
+            found = await do_directly(
+                device, wish, who,
+                waive={"untested"} if untested else (), progress=session.say,
+            )  # fmt: skip
     except (GateError, PortBusy) as error:
         if wish.do != "stop":
             raise

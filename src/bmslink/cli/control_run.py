@@ -15,6 +15,7 @@ from bmslink.cli.control_enforce import ActingRun
 from bmslink.cli.control_orphans import show_orphans
 from bmslink.cli.control_try import InstallationOptions, Policies, say_in_force
 from bmslink.cli.output import FAILED, FOUND
+from bmslink.cli.streams import written_later
 from bmslink.errors import GateError
 
 if TYPE_CHECKING:
@@ -109,7 +110,9 @@ def run(
         return await _follow(devices, supervisors(), interval, count)
 
     try:
-        failed = run_loop(acts.around(devices, follow) if enforce else follow())
+        board.claim()
+        with written_later(lasts=enforce):
+            failed = run_loop(acts.around(devices, follow) if enforce else follow())
     finally:
         board.remove()
     if failed:

@@ -140,9 +140,10 @@ class Session:
                 else f"{command} talks to no pack, so --trace has nothing to record."
             )
 
-    def record(self, values: Mapping[str, Any]) -> None:
-        """One JSON line on stdout."""
-        self.write(to_json(values))
+    def record(self, values: Mapping[str, Any], *, latest: str = "") -> None:
+        """One JSON line on stdout. `latest`: where lines wait, it takes the place of the one before
+        that is called so."""
+        to_stdout(clean(to_json(values)), latest=latest)
 
     def show(self, renderable: RenderableType) -> None:
         """Something for people, on stdout; where that is no terminal, one line of text stays one

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bmslink.cli import options as o
-from bmslink.cli.log import start_logging
 from bmslink.cli.loop import on_signals
 from bmslink.cli.output import Session
 from bmslink.cli.serving import run_server
+from bmslink.cli.streams import written_later
+from bmslink.cli.verbosity import start_logging
 from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
     from bmslink.runtime.api.hosting import Listening
     from bmslink.runtime.feed import FeedItem
     from bmslink.runtime.service import Service
+    from bmslink.runtime.service_file import ServicePlan
 
 __all__ = ["command"]
 
@@ -49,6 +51,12 @@ def command(
             "--loopback", help="By a port of this machine and a token instead of a local socket."
         ),
     ] = False,
+    history: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|FOLDER", help="Keep readings, energy and events there (SQLite)."
+        ),
+    ] = None,
 ) -> None:
     """Poll packs until it is stopped, and let other programs ask; prints `ready` and where.
 
@@ -64,6 +72,8 @@ def command(
         raise TargetError("serve records nothing; `bmslink capture` records a served pack too.")
     start_logging(session)
     plan = load_plan(targets or (), None if config is None else Path(config))
+    if history is not None:
+        plan = _with_history(plan, history)
     for remark in plan.remarks:
         session.say(remark)
 
@@ -80,8 +90,15 @@ def command(
             )
             telling.cancel()
 
-    with _telling_people(session):
+    with _telling_people(session), written_later(lasts=True):
         run_server(serve())
+
+
+def _with_history(plan: ServicePlan, place: str) -> ServicePlan:
+    """The plan with a history at this place; the file's own [history] says the rest."""
+    from bmslink.runtime.history.options import HistoryOptions
+
+    return plan.with_section(HistoryOptions.at(place, plan.section(HistoryOptions)))
 
 
 @contextlib.contextmanager

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import shutil
 import sys
+from collections.abc import Iterator
 from typing import IO
 
+from bmslink.cli.later_output import LaterOutput, writable_later
 from bmslink.cli.render.clean import clean
 
 __all__ = [
@@ -23,7 +26,12 @@ __all__ = [
     "takes",
     "to_stderr",
     "to_stdout",
+    "waiting_for_stdout",
+    "written_later",
 ]
+
+_LAST_WORDS = 1.0
+"""How long the end waits for what is not written yet, s."""
 
 
 class ClosedPipeError(BrokenPipeError):
@@ -95,19 +103,68 @@ def takes(stream: IO[str] | None) -> bool:
         return True
 
 
-def to_stdout(text: str) -> None:
-    """A line or a block on stdout, cleaned already."""
+class _Later:
+    """The streams that a thread writes now."""
+
+    out: LaterOutput | None = None
+    err: LaterOutput | None = None
+    lasts = False
+    """What runs goes on where nobody reads it any more."""
+
+
+_later = _Later()
+
+
+@contextlib.contextmanager
+def written_later(*, lasts: bool) -> Iterator[None]:
+    """Inside, nothing waits for stdout or stderr: a thread writes, and lines that do not fit are
+    left out and counted. `lasts`: a reader that has gone is no reason to end."""
+    if writable_later(sys.stdout):
+        _later.out = LaterOutput(sys.stdout)
+        _later.out.on_flow = _left_out
+    if writable_later(sys.stderr):
+        _later.err = LaterOutput(sys.stderr)
+    _later.lasts = lasts
+    try:
+        yield
+    finally:
+        out, err, _later.out, _later.err = _later.out, _later.err, None, None
+        for later, stream in ((out, sys.stdout), (err, sys.stderr)):
+            if later is not None and not later.close(_LAST_WORDS):
+                drop(stream)  # the end must not wait for it either
+
+
+def _left_out(count: int) -> None:
+    to_stderr(f"bmslink: {count} lines are left out here: nobody read them in time.\n")
+
+
+def waiting_for_stdout() -> float:
+    """For how long stdout has not taken a line, s; infinite: it never will."""
+    if _later.out is None:
+        return 0.0
+    return math.inf if _later.out.error is not None else _later.out.stuck
+
+
+def to_stdout(text: str, *, latest: str = "") -> None:
+    """A line or a block on stdout, cleaned already. `latest`: where lines are written later, only
+    the newest that is called so waits."""
     progress_line.clear()
     if sys.stdout is None:
         raise ClosedPipeError
     try:
+        if _later.out is not None:
+            _later.out.put(text + "\n", latest=latest)
+            return
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         drop(sys.stdout)
-        raise ClosedPipeError from None
+        if not _later.lasts or _later.out is None:
+            raise ClosedPipeError from None
     except OSError as exc:
         drop(sys.stdout)
+        if _later.lasts and _later.out is not None:
+            return
         raise OSError(exc.errno, exc.strerror, "standard output") from exc
 
 
@@ -117,6 +174,9 @@ def to_stderr(text: str) -> None:
     if sys.stderr is None:
         return
     try:
+        if _later.err is not None:
+            _later.err.put(text)
+            return
         sys.stderr.write(text)
         sys.stderr.flush()
     except OSError:

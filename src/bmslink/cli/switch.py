@@ -10,7 +10,6 @@ import typer
 from bmslink.cli import change as c
 from bmslink.cli import options as o
 from bmslink.cli.connection import ConnectionOptions, connect_one
-from bmslink.cli.output import UNVERIFIED
 from bmslink.errors import TargetError
 from bmslink.model import Command, Switch
 
@@ -42,8 +41,7 @@ def command(
     """
     from bmslink.cli.loop import run as run_loop
     from bmslink.cli.loop import run_open
-    from bmslink.runtime.acting.mailbox import run_of, switch_by_run
-    from bmslink.storage.journal import actor_name
+    from bmslink.runtime.acting.mailbox import run_at
 
     session = o.session_of(ctx)
     target, wish = _parse(words)
@@ -64,26 +62,11 @@ def command(
         outcome = await c.under_way(session, device, switch(device, wish, waive=waiving.waived()))
         c.show_outcome(session, device, outcome)
 
-    if not dry_run and run_of(str(device.target)):
-
-        async def by_run() -> bool | None:
-            await c.agree(session, f"Switch {wish} on {device.target.label}?", yes=yes)
-            return await switch_by_run(str(device.target), wish, actor_name())
-
-        shown = run_loop(by_run())
-        yes = True  # the run did not take it: the question was answered already
-        if shown is not None:
-            state = "on" if wish.on else "off"
-            if not shown:
-                session.say(f"{wish.switch} {state} was sent, and is not read back.")
-                raise typer.Exit(UNVERIFIED)
-            done = f"{wish.switch} is {state}: read back."
-            if session.json:
-                session.record({"result": "done", "sentence": done})
-            else:
-                session.print(done)
-            return
-    run_open(device, act)
+    served = device.elsewhere("switch") is not None
+    if dry_run or served or run_at(device.target) is None:
+        run_open(device, act)
+    else:  # the run has the line, and switches
+        run_loop(act(device))
 
 
 def _parse(words: list[str]) -> tuple[str | None, Command]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from bmslink.arguments import checked
 from bmslink.board import Board, on_board
-from bmslink.config.checks.check import Health, refuse
+from bmslink.config.checks.check import Check, Health, refuse
 from bmslink.config.files.backup import Backup
 from bmslink.config.files.profile import Profile
 from bmslink.config.identity.known_as import identify_as, pack_of, same_board
@@ -20,9 +20,10 @@ from bmslink.config.records.history import ChangeHistory, made_here
 from bmslink.config.records.last_change import Back, Undo
 from bmslink.config.records.open_changes import begin, blocks_of, cut_off, lock_names, other_road
 from bmslink.config.rollback import close, outcome_of, roll_back, unknown
+from bmslink.config.switching.acting import by_hand
 from bmslink.config.writer import write_until_verified
 from bmslink.errors import BmsError, GateError, SettingError
-from bmslink.model import Identity
+from bmslink.model import Identity, Switch
 from bmslink.protocols.abilities import settings_of
 from bmslink.protocols.common.settings_map import SettingsMap, SettingsSnapshot
 from bmslink.storage.journal import Journal, JournalError
@@ -124,6 +125,7 @@ async def _draft(
     )
     if back:
         plan = _with_what_is_undone(plan, back)
+    plan = _with_what_holds(plan, device, identity)
     slots = table.map.by_address
     writes = [(slots[c.slot], c.new) for c in plan.changes if c.slot not in plan.refused]
     if not writes:
@@ -162,6 +164,15 @@ def _with_what_is_undone(plan: Plan, back: Back) -> Plan:
         left_out={**plan.left_out, **back.left},
         checks=(*plan.checks, *checks),
     )
+
+
+def _with_what_holds(plan: Plan, device: Board, identity: Identity) -> Plan:
+    """The plan with a check for each switch that it turns on and that something holds off."""
+    edits = {edit.key: edit.new for change in plan.changes for edit in change.edits}
+    on = [switch for switch in Switch if edits.get(switch.key) is True]
+    held = by_hand().held_off(device, identity, on) if on else {}
+    checks = [Check(name="held", passed=False, sentence=why) for why in held.values()]
+    return replace(plan, checks=(*plan.checks, *checks)) if checks else plan
 
 
 def same_as_planned(plan: Plan, identity: Identity) -> None:

@@ -22,7 +22,7 @@ from bmslink.config.identity.locks import locked
 from bmslink.config.job import Job, outages_of, watch
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import changes_of, make_plan
-from bmslink.config.records.cut_off import going_back, settings_where_any
+from bmslink.config.records.cut_off import going_back, settings_to_compare
 from bmslink.config.records.open_changes import (
     cut_off,
     lock_names,
@@ -31,6 +31,7 @@ from bmslink.config.records.open_changes import (
 )
 from bmslink.config.records.record import ChangeRecord, damaged, neither, read
 from bmslink.config.rollback import roll_back
+from bmslink.config.switching.acting import by_hand
 from bmslink.config.switching.off_marks import marked_off
 from bmslink.config.switching.switches import look_at
 from bmslink.errors import BmsError, GateError, RollbackError, VerifyError
@@ -74,7 +75,8 @@ async def resume(
     journal = journal or Journal()
     identity = await device.identify()
     with locked(journal.folder / "locks", lock_names(device, identity)):
-        cut = cut_off(journal, device, identity, await settings_where_any(device, identity))
+        table = await settings_to_compare(journal, device, identity)
+        cut = cut_off(journal, device, identity, table)
         if not cut:
             return Outcome(result="nothing", sentence="No change of this pack was cut off.")
         may_be_written_from(cut[0], device, identity, keep=keep, agreed=agreed, waive=waive)
@@ -148,7 +150,8 @@ async def _resume(
     if cut.begin.get("map") != settings.name or settings.read_only_reason:
         why = settings.read_only_reason or f"its settings are now known as {settings.name}"
         raise refuse(f"The change cannot be resumed over this target: {why}.", "map")
-    record = _leaving_off(settings, cut, read(settings, cut.begin))
+    off = {*marked_off(cut), *by_hand().left_off(device, identity)}
+    record = _leaving_off(settings, off, read(settings, cut.begin))
     if odd := oddities(record.before):
         raise damaged(f"what it would set back to is impossible ({odd})")
     back = rollback or going_back(cut)
@@ -251,9 +254,11 @@ async def _may_finish(
     gate(plan)
 
 
-def _leaving_off(settings: SettingsMap, cut: Open, record: ChangeRecord) -> ChangeRecord:
+def _leaving_off(
+    settings: SettingsMap, switches: Collection[Switch], record: ChangeRecord
+) -> ChangeRecord:
     """The record with the switches off that somebody turned off since: neither way turns one on."""
-    names = [switch.key for switch in marked_off(cut)]
+    names = [switch.key for switch in switches]
     rows = [row for name in names if (row := settings.by_key.get(name)) and row.writable]
     wish = {row.key: False for row in rows if row.slot in record.before.image}
     if not wish:

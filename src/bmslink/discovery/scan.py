@@ -16,8 +16,9 @@ import shlex
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 
+from bmslink import registry
 from bmslink.arguments import checked
-from bmslink.discovery.ble import SPOKEN, advertised, ask_radio
+from bmslink.discovery.ble import SPOKEN, advertised, ask_radio, wanted
 from bmslink.discovery.probe_line import Hit
 from bmslink.discovery.serial import cells, described, search, steps_for, target_of, where
 from bmslink.errors import BmsError, TargetError, UnknownDevice
@@ -28,7 +29,7 @@ from bmslink.protocols import VENDORS, load_driver
 
 __all__ = ["Found", "by_confidence", "detect", "scan"]
 
-CERTAIN, OVERHEARD, ALSO, LIKELY, POSSIBLE = 1.0, 0.9, 0.8, 0.7, 0.3
+CERTAIN, SERVED, OVERHEARD, ALSO, LIKELY, POSSIBLE = 1.0, 0.95, 0.9, 0.8, 0.7, 0.3
 
 Tell = Callable[[str], None]
 _WIRED = ("serial", "tcp", "rfc2217")
@@ -46,9 +47,9 @@ class Found:
     name: str | None = None
     """The advertised name, or the model that the board names."""
     confidence: float = 0.0
-    """1: it gave a checked answer; 0.9: overheard; 0.8: answers too, another protocol of the same
-    board is better; 0.7 and 0.3: an advert that only such boards send, or others as well; 0: not
-    found."""
+    """1: it gave a checked answer; 0.95: a running service has it; 0.9: overheard; 0.8: answers
+    too, another protocol of the same board is better; 0.7 and 0.3: an advert that only such boards
+    send, or others as well; 0: not found."""
     signal: int | None = None
     """Strength of the radio signal, dBm."""
     tried: tuple[str, ...] = ()
@@ -106,7 +107,7 @@ def _next_time(found: Endpoint) -> str:
 async def _find_one(protocol: str | None, pin: Pin | None, tell: Tell) -> Endpoint:
     """The only pack of a vendor or protocol in reach."""
     results = await scan(protocol=protocol, pin=pin, on_progress=tell)
-    packs = [one for one in results if one.confidence in (CERTAIN, OVERHEARD, LIKELY)]
+    packs = [one for one in results if one.confidence in (CERTAIN, SERVED, OVERHEARD, LIKELY)]
     packs = packs or [one for one in results if one.confidence == POSSIBLE]
     if not packs:
         ports = " ".join(f"{one.target}: {one.why}" for one in results[:3])
@@ -130,9 +131,13 @@ def _model(identity: Identity) -> str:
 async def _search_line(
     endpoint: Endpoint, tell: Tell, found: OnFound, within: float | None
 ) -> None:
-    """All packs on one line, or why there are none."""
+    """All packs on one line, or why there are none. A line that a service owns is left alone."""
     place = str(endpoint)
     try:
+        if owned := await asyncio.to_thread(registry.on_line, endpoint):
+            for one in owned:
+                found(_served(one, endpoint.protocol))
+            return
         result = await search(endpoint, tell, thorough=True, within=within)
     except BmsError as error:
         found(Found(target=place, why=str(error)))
@@ -144,6 +149,21 @@ async def _search_line(
         better = [other for other in result.hits[:number] if other.protocol != hit.protocol]
         also = any(None in (o.address, hit.address) or o.address == hit.address for o in better)
         found(_found_at(endpoint, hit, tried, result.why, also=also))
+
+
+def _served(one: registry.Served, protocol: str | None) -> Found:
+    """A pack that a running service owns: nothing is asked of it here. It is no find where another
+    `protocol` or vendor is looked for."""
+    speaks = parse_target(one.target).protocol
+    meant = speaks is not None and wanted(speaks, protocol)
+    return Found(
+        target=one.target,
+        protocol=speaks if meant else None,
+        name=one.name,
+        confidence=SERVED if meant else 0.0,
+        why=f"the service (process {one.service.pid}) owns its line and serves it as {one.name}; "
+        "commands go through it",
+    )
 
 
 def _found_at(
@@ -219,6 +239,8 @@ async def _search_radio(
     reach = await scan_adverts(within, heard)
     packs = [pack for seen in reach if (pack := _found_in(seen, protocol)) is not None]
     tell(_in_reach(len(reach), len(packs)))
+    for one in await asyncio.to_thread(registry.served_by_radio):
+        found(_served(one, protocol))
     for pack in packs:
         found(await _connected(pack, tell, pin) if connect else pack)
 

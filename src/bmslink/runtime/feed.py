@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
 from bmslink.control.decide.decision import Decision
+from bmslink.events import PackEvent
 from bmslink.model import Reading
 
 __all__ = ["KINDS", "Feed", "FeedItem", "Kind", "PackEvent", "Subscription"]
@@ -26,24 +27,6 @@ _SIZE = 256
 
 
 @dataclass(frozen=True, slots=True)
-class PackEvent:
-    """Something that happened to a pack, or to the service where it has no pack."""
-
-    what: str
-    """`link_lost`, `link_back`, `board_replaced`, `policy`, …: for programs."""
-    text: str
-    """A sentence, for people."""
-    alarm: bool = False
-    """Whether somebody should look soon."""
-    data: dict[str, Any] = field(default_factory=dict)
-    """More, for programs; plain values."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"what": self.what, "text": self.text, "alarm": self.alarm, **self.data}
-
-
-@dataclass(frozen=True, slots=True)
 class FeedItem:
     """One piece of news."""
 
@@ -53,6 +36,8 @@ class FeedItem:
     time: datetime
     """When it was published, UTC; for show only."""
     data: Reading | PackEvent | Decision
+    clock: float = 0.0
+    """The same by the clock of the loop, s: durations are of this one."""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: the keys of what it carries, and `kind`, `pack` and `time`: when a reading was
@@ -74,6 +59,8 @@ class Subscription:
         self._waiting: deque[FeedItem] = deque(maxlen=size)
         self._news = asyncio.Event()
         self._closed = False
+        self.own = False
+        """Whether it is a part of the service itself, and not counted as a listener."""
         self.lost = 0
         """How many items were dropped since `take_lost` was called last."""
 
@@ -128,11 +115,13 @@ class Subscription:
 class Feed:
     """Hands every piece of news to all who asked for its kind and pack."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.now = now
+        """The calendar, UTC: for show, and for what is stored."""
         self._listeners: set[Subscription] = set()
 
     def __len__(self) -> int:
-        return len(self._listeners)
+        return sum(not listener.own for listener in self._listeners)
 
     def subscribe(
         self,
@@ -140,10 +129,13 @@ class Feed:
         kinds: Collection[Kind] = KINDS,
         packs: Collection[str] | None = None,
         size: int = _SIZE,
+        own: bool = False,
     ) -> Subscription:
-        """A new listener for these kinds, of these packs (`None`: all), with so much room."""
+        """A new listener for these kinds, of these packs (`None`: all), with so much room; `own`:
+        a part of the service itself."""
         names = None if packs is None else frozenset(packs)
         listener = Subscription(self, frozenset(kinds), names, size)
+        listener.own = own
         self._listeners.add(listener)
         return listener
 
@@ -151,7 +143,8 @@ class Feed:
         """Hand it on; waits for nobody."""
         if not self._listeners:
             return
-        item = FeedItem(kind, pack, datetime.now(UTC), data)
+        clock = asyncio.get_running_loop().time()
+        item = FeedItem(kind, pack, self.now(), data, clock)
         for listener in self._listeners:
             if listener.wants(item):
                 listener.put(item)

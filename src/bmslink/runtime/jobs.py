@@ -8,8 +8,7 @@ whatever becomes of the client; who asked is in the journal.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -20,122 +19,31 @@ from bmslink.config.checks.check import refuse
 from bmslink.config.files.profile import Profile
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
-from bmslink.errors import BmsError, UsageError
+from bmslink.errors import UsageError
 from bmslink.model import Command, Reading, Switch
 from bmslink.registry import running_version
 from bmslink.runtime.acting.people import ActingWish
+from bmslink.runtime.clients.client_job import TellClient
 from bmslink.runtime.pack_task import ServedPack
-from bmslink.service_errors import error_form
 from bmslink.service_forms import (
     AdjustmentForm,
     AdjustmentRequest,
     ChangeRequest,
-    MapForm,
     PlanForm,
     ResumeRequest,
-    SnapshotForm,
     SwitchRequest,
     fingerprint_of,
     in_form,
 )
-from bmslink.storage.journal import acting_for, actor_name
+from bmslink.service_tables import MapForm, SnapshotForm
+from bmslink.storage.journal import actor_name
 
-__all__ = ["ClientJob", "PackJobs", "finish_changes", "hello"]
+__all__ = ["PackJobs", "hello"]
 
-_ALIVE = 5.0
-"""How often a client is shown that its job lives, s."""
-_NOTES = 256
-"""News of a job that wait for a client that reads slowly; the newest are kept."""
-
-Tell = Callable[[str, int, int], None]
-Work = Callable[[Tell], Awaitable[Any]]
-
-_CHANGES: set[asyncio.Task[Any]] = set()
-"""Those under way that go on without their clients."""
-
-
-def _ended(task: asyncio.Task[Any]) -> None:
-    _CHANGES.discard(task)
-    if not task.cancelled():
-        task.exception()  # nobody may be left to hear it
-
-
-async def finish_changes(within: float) -> None:
-    """Wait for the changes under way: the service is to end, and a change is not cut off for that
-    while it ends in time, s."""
-    mine = [task for task in _CHANGES if task.get_loop() is asyncio.get_running_loop()]
-    if mine:
-        await asyncio.wait(mine, timeout=within)
-
-
-class ClientJob:
-    """One piece of work for a client: its progress, and how it ends."""
-
-    def __init__(self, work: Work, peer: Mapping[str, Any], *, lasts: bool = False) -> None:
-        """`lasts`: it goes on when the client has gone."""
-        self._lasts = lasts
-        self._news: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_NOTES)
-        self._task = asyncio.create_task(self._do(work, peer))
-        if lasts:
-            _CHANGES.add(self._task)
-            self._task.add_done_callback(_ended)
-
-    async def _do(self, work: Work, peer: Mapping[str, Any]) -> Any:
-        with acting_for(peer):
-            return await work(self._tell)
-
-    def _tell(self, doing: str, done: int, total: int) -> None:
-        if self._news.full():
-            self._news.get_nowait()
-        self._news.put_nowait({"progress": [doing, done, total]})
-
-    async def result(self) -> Any:
-        """What came of it; raises what it raises."""
-        try:
-            return await (asyncio.shield(self._task) if self._lasts else self._task)
-        finally:
-            self._leave()
-
-    async def lines(self) -> AsyncGenerator[dict[str, Any], None]:
-        """Progress, a sign of life at once and every few seconds, and the end."""
-        try:
-            yield {"taken": True}
-            while not self._task.done():
-                news = asyncio.ensure_future(self._news.get())
-                try:
-                    await asyncio.wait(
-                        {news, self._task}, timeout=_ALIVE, return_when=asyncio.FIRST_COMPLETED
-                    )
-                finally:
-                    news.cancel()
-                with suppress(asyncio.CancelledError):
-                    if news.done() and not news.cancelled():
-                        yield news.result()
-                    elif not self._task.done():
-                        yield {"alive": True}
-            while not self._news.empty():
-                yield self._news.get_nowait()
-            yield self._end()
-        finally:
-            self._leave()
-
-    def _end(self) -> dict[str, Any]:
-        if self._task.cancelled():
-            return {"error": "The service stops.", "kind": "LinkClosed"}
-        error = self._task.exception()
-        if error is None:
-            return {"done": self._task.result()}
-        if isinstance(error, BmsError):
-            return error_form(error)
-        return {
-            "error": f"bmslink made a mistake ({type(error).__name__}: {error}). Please report it.",
-            "kind": "BmsError",
-        }
-
-    def _leave(self) -> None:
-        """The client has its answer, or is gone."""
-        if not self._lasts:
-            self._task.cancel()
+_OLDEST = 60.0
+"""A reading that is older, s, is no answer to who wants to know how the pack is."""
+_READS = "another program reads"
+_CHANGES = "a change is being made"
 
 
 def hello(pack: ServedPack) -> dict[str, Any]:
@@ -150,17 +58,8 @@ def hello(pack: ServedPack) -> dict[str, Any]:
         "state": pack.health.state,
         "interval": pack.plan.interval,
         "peer": None if peer is None else {"address": peer.address, "name": peer.name},
-        "open_change": _open_change(pack),
+        "open_change": pack.known.open_change or None,
     }
-
-
-def _open_change(pack: ServedPack) -> str | None:
-    if pack.identity is None:
-        return None
-    try:
-        return config.open_change(pack.board, pack.identity)
-    except BmsError:  # what writes will say so
-        return None
 
 
 class PackJobs:
@@ -171,10 +70,10 @@ class PackJobs:
 
     # ----------------------------------------------------------------------------------- reading
 
-    async def ask(self, tell: Tell, what: str, more: Mapping[str, Any]) -> Any:
+    async def ask(self, tell: TellClient, what: str, more: Mapping[str, Any]) -> Any:
         """One of the questions of a board, by its name. Raises `UsageError` for another one."""
         if what == "read":
-            return (await self._read(more)).to_dict()
+            return (await self._read(tell, more)).to_dict()
         slots, again = more.get("slots"), more.get("again") is True
         questions: dict[str, Callable[[Board], Awaitable[Any]]] = {
             "identify": lambda board: board.identify(),
@@ -190,29 +89,55 @@ class PackJobs:
             raise UsageError(f"There is no question {what[:40]!r}; there are: {known}.")
         return in_form(await self._with_board(tell, question))
 
-    async def _with_board(self, tell: Tell, work: Callable[[Board], Awaitable[Any]]) -> Any:
-        async with self._pack.turn() as board:
+    async def _with_board(
+        self, tell: TellClient, work: Callable[[Board], Awaitable[Any]], what: str = _READS
+    ) -> Any:
+        """Do it in its turn; who has to wait for another command hears so."""
+        pack = self._pack
+        if pack.turns.doing is not None:
+            tell.note(f"{pack.turns.doing.sentence(pack.name)} This waits for that.")
+        async with pack.turn(what) as board:
             board.on_progress = tell
             try:
                 return await work(board)
             finally:
                 board.on_progress = None
 
-    async def _read(self, more: Mapping[str, Any]) -> Reading:
-        """The latest reading if it is fresh and newer than the client's last one, else the next."""
+    async def _change(
+        self, tell: TellClient, work: Callable[[Board], Awaitable[Outcome]], what: str
+    ) -> Any:
+        """The same for what changes the pack: how it ended is told to everybody who listens."""
+        pack = self._pack
+        try:
+            outcome = await self._with_board(tell, work, what)
+        finally:
+            await pack.known.look_for_cut_off()
+        return self._told(outcome)
+
+    async def _read(self, tell: TellClient, more: Mapping[str, Any]) -> Reading:
+        """The latest reading if it is fresh and newer than the client's last one, else the next.
+        While a command has the board there is none: then the client gets the latest, if it has
+        not had it yet, and hears how old it is; else it hears what it waits for."""
         pack, loop = self._pack, asyncio.get_running_loop()
         pack.turns.require_ours()
         asked, after = loop.time(), _moment(more.get("after"))
-        latest, heard = pack.reading, pack.heard
-        if latest is not None and heard is not None and not more.get("anew"):
+        latest, heard, doing = pack.reading, pack.heard, pack.turns.doing
+        usable = latest is not None and pack.health.state == "ok" and not more.get("anew")
+        if usable and latest is not None and heard is not None:
+            age = asked - heard
             newer = after is None or latest.time is None or latest.time > after
-            if newer and pack.health.state == "ok" and asked - heard < pack.plan.interval:
+            if newer and age < pack.plan.interval:
                 return latest
+            if newer and doing is not None and age < _OLDEST:
+                tell.note(f"{doing.sentence(pack.name)} This reading is {age:.1f} s old.")
+                return latest
+        if doing is not None:
+            tell.note(f"{doing.sentence(pack.name)} The next reading comes after that.")
         return await pack.read()
 
     # ----------------------------------------------------------------------------------- changes
 
-    async def plan(self, tell: Tell, request: ChangeRequest) -> Any:
+    async def plan(self, tell: TellClient, request: ChangeRequest) -> Any:
         """What a change would do; nothing is sent."""
 
         async def work(board: Board) -> Any:
@@ -221,36 +146,33 @@ class PackJobs:
 
         return await self._with_board(tell, work)
 
-    async def apply(self, tell: Tell, request: ChangeRequest) -> Any:
+    async def apply(self, tell: TellClient, request: ChangeRequest) -> Any:
         """Plan it anew, and do it where that is what was agreed to."""
 
-        async def work(board: Board) -> Any:
+        async def work(board: Board) -> Outcome:
             async with board.conversation():
                 plan = await _draft(board, request)
                 _require_agreed(request.fingerprint, fingerprint_of(plan))
-                outcome = await config.apply(board, plan, command=request.command)
-            return self._told(outcome)
+                return await config.apply(board, plan, command=request.command)
 
-        return await self._with_board(tell, work)
+        return await self._change(tell, work, _CHANGES)
 
-    async def resume(self, tell: Tell, request: ResumeRequest) -> Any:
+    async def resume(self, tell: TellClient, request: ResumeRequest) -> Any:
         """End a change that was cut off."""
 
-        async def work(board: Board) -> Any:
-            return self._told(
-                await config.resume(
-                    board,
-                    rollback=request.rollback,
-                    keep=request.keep,
-                    agreed=request.agreed,
-                    waive=request.waive,
-                    confirm=lambda told: told == request.agreed_to,
-                )
+        async def work(board: Board) -> Outcome:
+            return await config.resume(
+                board,
+                rollback=request.rollback,
+                keep=request.keep,
+                agreed=request.agreed,
+                waive=request.waive,
+                confirm=lambda told: told == request.agreed_to,
             )
 
-        return await self._with_board(tell, work)
+        return await self._change(tell, work, "a change that was cut off is being ended")
 
-    async def look(self, tell: Tell, what: str) -> Any:
+    async def look(self, tell: TellClient, what: str) -> Any:
         """What the journal says of the pack, and what it holds. Raises `UsageError`."""
         looks: dict[str, Callable[[Board], Awaitable[Any]]] = {
             "verify": config.verify,
@@ -268,27 +190,35 @@ class PackJobs:
 
         return await self._with_board(tell, work)
 
-    async def switch(self, tell: Tell, request: SwitchRequest) -> Any:
+    async def switch(self, tell: TellClient, request: SwitchRequest) -> Any:
         """Off goes before everything else, with no turn to wait for; on waits for its turn."""
         command = Command(Switch.of(request.switch), request.on)
         acting = self._pack.judge.acting
-        if acting is not None and acting.actor is not None and not request.dry_run:
+        if command.on:  # a stop from before a restart of the service holds too
+            await self._pack.judge.begin_acting()
+        if acting.actor is not None and not request.dry_run:
             if command.on:
                 return self._told(await acting.person_on(command.switch, actor_name()))
-            acting.person_off(command.switch, actor_name())
+            outcome = await acting.person_off(command.switch, actor_name())
+            if outcome is not None:
+                return self._told(outcome)
         if not command.on and not request.dry_run:
             return self._told(await self._pack.switch_off(command.switch, waive=request.waive))
 
-        async def work(board: Board) -> Any:
-            if request.dry_run:
-                return in_form(await config.rehearse_switch(board, command, waive=request.waive))
-            return self._told(await config.switch(board, command, waive=request.waive))
+        async def rehearse(board: Board) -> Any:
+            return in_form(await config.rehearse_switch(board, command, waive=request.waive))
 
-        return await self._with_board(tell, work)
+        async def work(board: Board) -> Outcome:
+            return await config.switch(board, command, waive=request.waive)
 
-    async def act(self, tell: Tell, wish: ActingWish) -> Any:
-        """What a person wants of what acts on the pack."""
-        done = await self._pack.judge.do(wish, actor_name())
+        if request.dry_run:
+            return await self._with_board(tell, rehearse)
+        return await self._change(tell, work, f"{command.switch} is being switched on")
+
+    async def act(self, tell: TellClient, wish: ActingWish) -> Any:
+        """What a person wants of what acts on the pack. An emergency stop works on every pack, and
+        waits for nothing but the frame that is on the line."""
+        done = await self._pack.act(wish, actor_name())
         return {"done": done, "acting": self._pack.judge.acting_status()}
 
     def _told(self, outcome: Outcome) -> Any:
@@ -297,7 +227,7 @@ class PackJobs:
         self._pack.tell("change", outcome.sentence, alarm=alarm, result=outcome.result)
         return in_form(outcome)
 
-    async def draft_adjustment(self, tell: Tell, request: AdjustmentRequest) -> Any:
+    async def draft_adjustment(self, tell: TellClient, request: AdjustmentRequest) -> Any:
         """What setting the clock or the charge would do; nothing is sent."""
 
         async def work(board: Board) -> Any:
@@ -306,15 +236,15 @@ class PackJobs:
 
         return await self._with_board(tell, work)
 
-    async def adjust(self, tell: Tell, request: AdjustmentRequest) -> Any:
+    async def adjust(self, tell: TellClient, request: AdjustmentRequest) -> Any:
         """Plan it anew, and do it where that is what was agreed to."""
 
-        async def work(board: Board) -> Any:
+        async def work(board: Board) -> Outcome:
             plan = await _draft_adjustment(board, request)
             _require_agreed(request.fingerprint, fingerprint_of(plan))
-            return self._told(await config.adjust(board, plan))
+            return await config.adjust(board, plan)
 
-        return await self._with_board(tell, work)
+        return await self._change(tell, work, "its clock or state of charge is being set")
 
 
 def _shown(plan: Plan | config.AdjustmentPlan, form: PlanForm | AdjustmentForm) -> dict[str, Any]:

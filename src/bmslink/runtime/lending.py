@@ -1,5 +1,5 @@
 """A pack's line for others: lent, byte for byte, to a vendor's tool; given up, so that a phone can
-connect; listened to, for a recording.
+connect.
 
 Meanwhile nothing is polled, and policies get no reading: to them the pack is blind, never good. The
 line comes back by itself when its time is over, and a lent one at once when something is switched
@@ -9,30 +9,37 @@ off. Then the settings are compared with what they were before.
 from __future__ import annotations
 
 import asyncio
-import io
-import json
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bmslink.board import Board
 from bmslink.config.records.cut_off import settings_where_any
-from bmslink.errors import BmsError, LinkClosed, PortBusy, SettingError, TransportError, UsageError
+from bmslink.errors import (
+    BmsError,
+    FrameError,
+    LinkClosed,
+    LinkTimeout,
+    PortBusy,
+    Refused,
+    SettingError,
+    TransportError,
+    UsageError,
+)
 from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.runtime.pack_task import ServedPack
 from bmslink.settings.setting import Value
 from bmslink.storage.journal import Journal, JournalError
 
-__all__ = ["LONGEST", "CaptureFeed", "Drift", "Lending", "Release", "drift_between"]
+__all__ = ["LONGEST", "Drift", "Lending", "Release", "drift_between"]
 
 LONGEST = 86400.0
 """s that a line may be away."""
 _TICK = 0.5  # s between two looks whether the line is still there
 _MOST_BYTES = 1 << 20  # that wait for a guest who does not read
-_MOST_LINES = 10_000  # of a recording, that wait for who makes it
 _SIGN = 5.0  # s
 _REOPENINGS, _BETWEEN = 3, 2.0  # s
 
@@ -57,7 +64,7 @@ def drift_between(
 ) -> list[Drift] | None:
     """What differs between two readings of a board's settings, live ones aside; `None`: one of
     them cannot be read, so nobody knows."""
-    if before is None or after is None:
+    if before is None or after is None or before.map.name != after.map.name:
         return None
     old, new = before.values(), after.values()
     slots = set(after.map.differing(before.image, after.image))
@@ -118,16 +125,20 @@ class _Away:
                 self.end("lost")
 
     async def _compare(self, board: Board, before: SettingsSnapshot | None) -> list[Drift] | None:
-        """What changed meanwhile; told as an event. `None`: nobody knows."""
+        """What changed meanwhile, as far as the board answers; told as an event. `None`: nobody
+        knows."""
+        after = None
         try:
+            await self._greet(board)
             after = await settings_where_any(board, await board.identify())
+        except LinkClosed:
+            raise
         except BmsError as error:
             self.pack.tell(
                 "drift_unknown",
                 f"Whether its settings changed meanwhile is not known: {error}",
                 alarm=True,
             )
-            raise
         found = drift_between(before, after)
         if found is None:
             sentence = "Its settings cannot be read, so whether they changed is not known."
@@ -136,7 +147,8 @@ class _Away:
             sentence = f"Its settings changed meanwhile: {told}."
         else:
             sentence = "Its settings are as before."
-        self.pack.settings = after or self.pack.settings  # that they changed is told here
+        if after is not None:
+            self.pack.known.settings = after  # that they changed is told here
         self.pack.tell(
             "returned",
             f"Its line is back ({self.reason}). {sentence}",
@@ -154,6 +166,9 @@ class _Away:
                 drift=_rows(found),
             )
         return found
+
+    async def _greet(self, board: Board) -> None:
+        """Speak to the board again as after opening its link."""
 
 
 class Lending(_Away):
@@ -195,7 +210,9 @@ class Lending(_Away):
         try:
             yield {"taken": True}
             either: set[asyncio.Future[Any]] = {begun, task}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            while not (begun.done() or task.done()):
+                await asyncio.wait(either, timeout=_SIGN, return_when=asyncio.FIRST_COMPLETED)
+                yield {"alive": True}
             if begun.done():
                 yield {"begun": self.key, "until": self.until.isoformat()}
             while not task.done():
@@ -214,13 +231,12 @@ class Lending(_Away):
 
     async def _have_away(self, begun: asyncio.Future[None]) -> list[Drift] | None:
         pack = self.pack
-        async with pack.turn() as board:
+        before = await self._before()
+        self._begin()
+        async with pack.aside("lent", self.sentence) as board:
             tap = board.tap
             if tap is None:
                 raise SettingError(f"The line of {pack.name} cannot be lent.")
-            before = await settings_where_any(board, await board.who())
-        self._begin()
-        async with pack.aside("lent", self.sentence) as board:
             watch = asyncio.create_task(self._watch_for_off())
             try:
                 async with board.link.exclusive():
@@ -238,11 +254,23 @@ class Lending(_Away):
                     "changed meanwhile is not known."
                 )
             await pack.turns.offs_done()  # nothing of ours goes between its question and its frame
-            with board.guarding():
-                if board.driver.settings is not None:
-                    await board.driver.settings.new_line()
-                await board.driver.start()
             return await self._compare(board, before)
+
+    async def _greet(self, board: Board) -> None:
+        with board.guarding():
+            if board.driver.settings is not None:
+                await board.driver.settings.new_line()
+            await board.driver.start()
+
+    async def _before(self) -> SettingsSnapshot | None:
+        """The settings as the board holds them; of one that does not answer, as they were read
+        last, if ever."""
+        pack = self.pack
+        if pack.health.state == "ok":
+            with suppress(LinkTimeout, FrameError, Refused):
+                async with pack.turn("its settings are read before its line is lent") as board:
+                    return await settings_where_any(board, await board.who())
+        return pack.known.settings
 
 
 class Release(_Away):
@@ -292,72 +320,3 @@ def _heard(task: asyncio.Task[Any]) -> None:
     """Whoever asked may have gone before it ended."""
     if not task.cancelled():
         task.exception()
-
-
-class CaptureFeed:
-    """The bytes of a pack's line, for who records them elsewhere; passwords are blanked here."""
-
-    def __init__(self, pack: ServedPack) -> None:
-        self._pack = pack
-        self.key = secrets.token_hex(8)
-        self._over = asyncio.Event()
-        self._lines: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_MOST_LINES)
-        self._slow = False
-
-    def end(self) -> None:
-        """The recording is over."""
-        self._over.set()
-
-    def _put(self, line: bytes) -> None:
-        try:
-            self._lines.put_nowait({"line": json.loads(line)})
-        except asyncio.QueueFull:
-            self._slow = True
-            self._over.set()
-
-    @asynccontextmanager
-    async def _recording(self) -> AsyncIterator[None]:
-        board = self._pack.board
-        if board.tap is None:
-            raise LinkClosed(
-                f"{self._pack.name} cannot be recorded now: its protocol is not known."
-            )
-        writer = board.make_writer(_LineFile(self._put))
-        with board.tap.listening(writer.write):
-            yield
-        writer.close()
-
-    async def lines(self) -> AsyncGenerator[dict[str, Any], None]:
-        """The lines of the capture file, until `end` or until nobody reads them."""
-        async with self._recording():
-            yield {"key": self.key}
-            over = asyncio.ensure_future(self._over.wait())
-            try:
-                while not over.done():
-                    line = asyncio.ensure_future(self._lines.get())
-                    await asyncio.wait(
-                        {line, over}, timeout=_SIGN, return_when=asyncio.FIRST_COMPLETED
-                    )
-                    if line.done():
-                        yield line.result()
-                        continue
-                    line.cancel()
-                    yield {"alive": True}
-            finally:
-                over.cancel()
-        while not self._lines.empty():
-            yield self._lines.get_nowait()
-        if self._slow:
-            yield {"error": "The recording was not taken fast enough.", "kind": "LinkClosed"}
-
-
-class _LineFile(io.BytesIO):
-    """A file that hands each line on."""
-
-    def __init__(self, put: Callable[[bytes], None]) -> None:
-        super().__init__()
-        self._put = put
-
-    def write(self, data: Any, /) -> int:
-        self._put(bytes(data))
-        return len(data)

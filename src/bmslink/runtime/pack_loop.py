@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from typing import Protocol
 
 from bmslink.board import Board
@@ -39,6 +39,7 @@ async def follow(
     read: Callable[[], Awaitable[Reading]] | None = None,
     between: Callable[[], Awaitable[None]] | None = None,
     opening: float | None = None,
+    opening_turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
     spread: Callable[[], float] = lambda: 1.0,
 ) -> None:
     """Read until cancelled, or `count` times, or to the end of a recording; the board is closed
@@ -64,6 +65,7 @@ async def follow(
                     patient=True,
                     read=read,
                     opening=opening,
+                    opening_turn=opening_turn,
                     spread=spread,
                 )
             ) as items:

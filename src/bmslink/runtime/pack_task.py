@@ -18,19 +18,21 @@ from typing import Any
 from bmslink.board import Board
 from bmslink.config.outcome import Outcome
 from bmslink.control.decide.decision import Decision
-from bmslink.errors import BmsError, FrameError, LinkTimeout, Refused
+from bmslink.errors import BmsError
 from bmslink.link.turns import Preempted
 from bmslink.model import Identity, Reading, Switch
-from bmslink.places import Place, where
-from bmslink.protocols.common.settings_map import SettingsSnapshot
-from bmslink.runtime.feed import Feed, PackEvent
+from bmslink.places import Place
+from bmslink.runtime.acting.people import ActingWish
+from bmslink.runtime.feed import Feed
 from bmslink.runtime.health import PackHealth, PackState, cause_of, link_counters
+from bmslink.runtime.judging.known_board import KnownBoard
 from bmslink.runtime.judging.pack_judge import PackJudge
-from bmslink.runtime.judging.pack_memory import PackDisk, PackMemory, cut_off_text, who_answers
+from bmslink.runtime.judging.pack_memory import PackDisk, PackMemory
 from bmslink.runtime.pack_loop import follow, in_time
 from bmslink.runtime.pack_turns import Aside, PackTurns
 from bmslink.runtime.service_file import PackPlan
-from bmslink.runtime.slow_set import SlowSet, changed_settings
+from bmslink.runtime.slow_set import SlowSet
+from bmslink.runtime.watching.conditions import Teller
 
 __all__ = ["ServedPack"]
 
@@ -51,8 +53,6 @@ _SPREAD = 0.2
 """By how much pauses differ, so that what was lost together is not opened together."""
 _SILENT = 2
 """After so many readings in a row without an answer a pack leaves the line to its companions."""
-_UNTOLD = 3
-"""A board that does not say who it is is asked so often, then read all the same."""
 
 
 class ServedPack:
@@ -64,34 +64,28 @@ class ServedPack:
         """`accept`: whichever board answers is the one that is meant; a person said so."""
         self.plan = plan
         self.board = board
-        self.place: Place = where(board.target, ask=False)
-        """Where it is, whatever its target is written like; more is known once it was open."""
         self.reading: Reading | None = None
         """The latest one, however old: see `health`."""
-        self.identity: Identity | None = None
-        """Who answers; `None` until it said so."""
-        self.settings: SettingsSnapshot | None = None
-        """Its settings, as they were looked at last; `None` where they were not."""
         self.health = PackHealth()
         self.heard: float | None = None
         """When the latest reading came, s of the loop's clock."""
         self.turned = 0.0
         """When the task was seen at work last, s of the loop's clock."""
-        self.other = ""
-        """How the board that answers differs from the one that is meant; empty: it does not."""
         self.neighbours: Callable[[], Iterable[ServedPack]] = tuple
         """The packs of the same service, of which some may share its line."""
         self._feed = feed
-        self._memory = PackMemory(plan, disk, partial(self.tell, "trouble", alarm=True))
-        self._expected = None if accept else self._memory.expected()
+        self.tell = Teller(plan.name, feed)
+        """Publishes an event of this pack."""
         self.turns = PackTurns(plan.name, board)
+        self.turns.on_off = self._want_line_back
+        self.turns.on_off = self._want_line_back
         """Who may use the board now."""
-        self._judge = PackJudge(plan, self._memory, disk, feed, self.tell, board, self.turns)
+        memory = PackMemory(plan, disk, partial(self.tell, "trouble", alarm=True))
+        self._judge = PackJudge(plan, memory, disk, feed, self.tell, board, self.turns)
+        self.known = KnownBoard(plan.name, board, memory, self._judge, self.tell, accept=accept)
+        """Which board it has."""
         self._slow = SlowSet(plan.slow_interval, plan.target)
-        self._met = False
-        self._looking: asyncio.Task[None] | None = None
-        self._untold = self._silent = 0
-        self._outages = -1
+        self._silent = 0
         self._random = random.Random(plan.target)
 
     @property
@@ -103,6 +97,16 @@ class ServedPack:
     def target(self) -> str:
         """What is opened, as resolved."""
         return str(self.board.target)
+
+    @property
+    def place(self) -> Place:
+        """Where it is."""
+        return self.known.place
+
+    @property
+    def identity(self) -> Identity | None:
+        """Who answers; `None` until it said so."""
+        return self.known.identity
 
     @property
     def decision(self) -> Decision | None:
@@ -127,48 +131,62 @@ class ServedPack:
             "policies": None if file is None else {"path": file.path, "sha256": file.sha256},
             "shadow": not self._judge.enforcing,
             "acting": self._judge.acting_status(),
+            "doing": None if self.turns.doing is None else self.turns.doing.to_dict(),
+            "open_change": self.known.open_change or None,
         }
-
-    def tell(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None:
-        """Publish an event of this pack."""
-        loud = alarm and what != "policy"
-        (_log.warning if loud else _log.info)("%s: %s", self.name, text)
-        self._feed.publish("event", self.name, PackEvent(what, text, alarm, data))
 
     # -- commands --------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def turn(self, *, patience: float = _PATIENCE) -> AsyncIterator[Board]:
-        """The board for one command: polls wait, and one that is under way ends at the next frame
-        boundary. Commands take turns in their order; switching off (`switch_off`) goes before all.
+    async def turn(self, what: str = "it is asked something") -> AsyncIterator[Board]:
+        """The board for one command, `what` in a few words: polls wait, and one that is under way
+        ends at the next frame boundary. Commands take turns in their order; switching off
+        (`switch_off`) goes before all.
 
-        Raises `LinkClosed` where the pack is not reachable within `patience` seconds, `PortBusy`
-        while somebody else has its line. What goes wrong inside is raised as it is.
+        Raises `LinkClosed` where the pack is not reachable within 3 s, `PortBusy` while somebody
+        else has its line. What goes wrong inside is raised as it is.
         """
-        async with self.turns.command(patience) as board:
+        async with self.turns.command(_PATIENCE, what) as board:
             yield board
 
     @asynccontextmanager
     async def aside(self, state: Aside, why: str) -> AsyncIterator[Board]:
         """The board while somebody else has its line (`why`: who, and until when): nothing is
         polled, commands are refused, and the policies see a pack that says nothing. `released`: the
-        link is closed. Afterwards it is asked who answers. See `off_asked`.
+        link is closed; `lent`: it is open, also where nothing answered on it. Afterwards it is
+        asked who answers. See `off_asked`.
         """
         async with self.turns.give(state, why, _PATIENCE) as board:
+            before = self.health.state, self.health.error
             self._set(state, why)
             try:
                 yield board
             finally:
-                self._met = False
+                if not self.turns.open.is_set():
+                    self._set(*before)
+                self.known.met = False
                 self._slow.hurry()
 
     async def switch_off(self, name: Switch, *, waive: Collection[str] = ()) -> Outcome:
         """Switch off, before everything else that is sent to this pack, and read back. Raises what
         `bmslink.config.switch` raises, and `GateError` while a phone has the Bluetooth link."""
+        return await self.turns.switch_off(name, waive)
+
+    async def act(self, wish: ActingWish, who: str) -> list[str]:
+        """What a person wants of what acts here, and what came of it. An emergency stop goes before
+        everything else, as switching off does, and is read back."""
+        if wish.do != "stop":
+            return await self._judge.do(wish, who)
+        async with self.turns.off() as board:
+            done = await self._judge.stop(wish, who, await board.who())
+        await self._judge.require_stopped()
+        return done
+
+    def _want_line_back(self) -> None:
+        """Something is to be switched off: whoever has the line gives it back at once."""
         for other in self.neighbours():
             if other.health.state == "lent" and other.place.same_line(self.place):
                 other.off_asked.set()
-        return await self.turns.switch_off(name, waive)
 
     @property
     def off_asked(self) -> asyncio.Event:
@@ -178,12 +196,7 @@ class ServedPack:
     def confirm(self) -> bool:
         """A person says that the board that answers now is the one that is meant; whether another
         one was expected."""
-        if not self.other or self.identity is None:
-            return False
-        self.other = ""
-        self._take(self.identity)
-        self.tell("board_confirmed", "The board is confirmed: its policies go on.")
-        return True
+        return self.known.confirm()
 
     def stuck(self, now: float) -> bool:
         """Whether its task stopped turning; a silent pack is none, nor one with a command."""
@@ -212,7 +225,7 @@ class ServedPack:
         return 1 + self._random.uniform(0, _SPREAD)
 
     async def _follow(self) -> None:
-        self._met = False
+        self.known.met = False
         await follow(
             self.board,
             self,
@@ -220,6 +233,7 @@ class ServedPack:
             read=self._read,
             between=self._between,
             opening=_OPENING,
+            opening_turn=self.turns.opening,
             spread=self._spread,
         )
 
@@ -265,28 +279,19 @@ class ServedPack:
             await asyncio.sleep(min(_FIRST_PAUSE * 2 ** min(over, 8), _LONGEST_PAUSE))
 
     async def _ask(self) -> Reading:
-        link = self.board.link
-        if not self._met or link.continuity.outages != self._outages:
-            try:
-                self._meet(*await who_answers(self.board, self._expected))
-            except (LinkTimeout, Refused, FrameError):
-                self._untold += 1
-                if self._untold < _UNTOLD or not link.received:
-                    raise
-                self._met = True  # it may be one that never says it
-            self._outages = link.continuity.outages
+        await self.known.ask()
         return await self.board.read()
 
     async def _between(self) -> None:
         """What goes between two polls."""
-        if self._met and not self.other and not self._silent:
+        if self.known.met and not self.known.other and not self._silent:
             with suppress(BmsError):  # the next poll says what is wrong
                 await self._judge.begin_acting()
         await self._look_slowly()
 
     async def _look_slowly(self) -> None:
         """A piece of the slow set, if it is time and nobody waits."""
-        if self.turns.busy or not self._met or self._silent:
+        if self.turns.busy or not self.known.met or self._silent:
             return
         try:
             async with self.turns.poll():
@@ -294,58 +299,7 @@ class ServedPack:
         except Preempted:
             return
         if whole:
-            self._looked()
-
-    def _looked(self) -> None:
-        identity, new, old = self._slow.identity, self._slow.settings, self.settings
-        if identity is not None and self._expected is not None:
-            if self._memory.differs(self._expected, identity):
-                self._met = False  # asked again before the next reading, with more care
-                return
-            self._meet(identity, "")
-        changed = [] if self.other else changed_settings(old, new)
-        if new is not None and not self.other:
-            self.settings = new
-        if changed and new is not None and old is not None:
-            before, now = old.values(), new.values()
-            shown = ", ".join(f"{key} {before[key]} -> {now[key]}" for key in changed[:5])
-            more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
-            self.tell("settings_changed", f"Settings changed: {shown}{more}.", keys=changed)
-
-    # -- which board it is -----------------------------------------------------------------------
-
-    def _meet(self, identity: Identity, other: str) -> None:
-        """It said who it is. `other`: how that differs from the board that is meant."""
-        known, self.identity = self.identity, identity
-        self._met, self._untold = True, 0
-        if known is None:
-            self.place = where(self.board, ask=False)
-            self._looking = asyncio.create_task(self._tell_cut_off(identity))
-        if other and other != self.other:
-            self.other = other
-            self.tell("board_replaced", self._replaced(), alarm=True, difference=other)
-        elif self.other and not other:
-            self.other = ""
-            self.tell("board_back", f"The board that is meant for {self.name} is back.")
-        if not other and (self._expected is None or not self._judge.begun):
-            self._take(identity)
-
-    async def _tell_cut_off(self, identity: Identity) -> None:
-        """Say what was cut off on this pack, perhaps because the service itself was killed."""
-        if told := await cut_off_text(self.board, identity):
-            self.tell("change_cut_off", told, alarm=True)
-
-    def _take(self, identity: Identity) -> None:
-        """This board is the one that is meant."""
-        self._expected = self._memory.expect(identity)
-        self.settings = None
-        self._judge.begin(identity, asyncio.get_running_loop().time())
-
-    def _replaced(self) -> str:
-        return (
-            f"Another board answers as {self.name} ({self.other}): its policies wait. If it was "
-            "exchanged on purpose, `bmslink service reload` says so."
-        )
+            self.known.looked(self._slow)
 
     # -- what the loop says ----------------------------------------------------------------------
 
@@ -353,18 +307,18 @@ class ServedPack:
         """A reading."""
         self.reading, self.heard, self.turned = reading, now, now
         self._silent = 0
-        if self.other:
-            self._set("replaced", self._replaced())
+        if self.known.other:
+            self._set("replaced", self.known.replaced)
         else:
             self._set("ok")
         self._feed.publish("reading", self.name, reading)
-        self._judge.hear(None if self.other else reading, now)
+        self._judge.hear(None if self.known.other else reading, now)
 
     def miss(self, error: BmsError, now: float, *, lost: bool) -> None:
         """A reading that did not come."""
         self.turned = now
         self._silent = 0 if lost else self._silent + 1
-        self._met = False
+        self.known.met = False
         if lost:
             self.turns.open.clear()
             self._slow.begin_anew()
@@ -389,4 +343,6 @@ class ServedPack:
         if state == old:
             return
         self.health.state, self.health.since = state, datetime.now(UTC)
-        self.tell(state, error or "It is read.", alarm=state not in ("ok", "ended"), was=old)
+        fine = state in ("ok", "ended")
+        key = "" if old == "starting" and fine else "state"
+        self.tell(state, error or "It is read.", alarm=not fine, key=key, over=fine, was=old)

@@ -21,17 +21,23 @@ from types import MappingProxyType
 from typing import Any
 
 from bmslink.board import Board
+from bmslink.control.status import state_path
 from bmslink.errors import TargetError
 from bmslink.jsonable import plain
 from bmslink.link.transport import Pin
 from bmslink.packs import find_pin, read_pin
-from bmslink.runtime.feed import Feed, PackEvent
-from bmslink.runtime.jobs import finish_changes
+from bmslink.runtime.clients.client_job import finish_changes
+from bmslink.runtime.feed import Feed
+from bmslink.runtime.history.keeper import HistoryKeeper
+from bmslink.runtime.history.options import HistoryOptions
 from bmslink.runtime.judging.disk import DiskQueue
 from bmslink.runtime.judging.pack_memory import PackDisk, default_folder
 from bmslink.runtime.notify import notify, watchdog_interval
+from bmslink.runtime.outputs.alerting import Alerting
 from bmslink.runtime.pack_task import ServedPack
-from bmslink.runtime.service_file import PackPlan, ServicePlan
+from bmslink.runtime.service_file import INTERVAL, PackPlan, ServicePlan
+from bmslink.runtime.watching.conditions import Teller
+from bmslink.runtime.watching.watcher import Watcher
 from bmslink.storage.credentials import credential
 from bmslink.storage.journal import Journal
 from bmslink.storage.state import StateFolder
@@ -93,6 +99,14 @@ class Service:
         """`make` makes a board of a pack's plan; `folder` keeps what must survive a restart."""
         self.plan = plan
         self.feed = Feed()
+        self.tell = Teller("", self.feed)
+        """Publishes an event of the service itself."""
+        self.watcher = Watcher(self.feed, self._interval_of)
+        """What follows from readings: conditions, bound limits, energy."""
+        self.history: HistoryKeeper | None = self._keeper(plan)
+        """What is kept on the disk; `None`: nothing is."""
+        self.alerting = Alerting.of(plan, self.feed, self.tell)
+        """Who is told what happens; `None`: nobody is."""
         self.began = datetime.now(UTC)
         """For show only."""
         self._make = make
@@ -109,6 +123,16 @@ class Service:
         pack = ServedPack(plan, board, self.feed, self._disk, accept=accept)
         pack.neighbours = self._all
         return pack
+
+    def _keeper(self, plan: ServicePlan) -> HistoryKeeper | None:
+        options = plan.section(HistoryOptions)
+        if options is None:
+            return None
+        file = options.file(plan.beside("."), state_path())
+        return HistoryKeeper(file, options, self.feed, self.watcher, self.tell)
+
+    def _interval_of(self, name: str) -> float:
+        return self._packs[name].plan.interval if name in self._packs else INTERVAL
 
     def _all(self) -> Iterable[ServedPack]:
         return self._packs.values()
@@ -143,15 +167,24 @@ class Service:
             "shadow": not any(pack.judge.enforcing for pack in self._packs.values()),
             "remarks": list(self.plan.remarks),
             "listeners": len(self.feed),
+            "history": None if self.history is None else self.history.status(),
+            "outputs": [] if self.alerting is None else self.alerting.status(),
         }
 
     # -- running ---------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Serve until `stop` is called, or cancelled."""
+        history = self.history
+        keeping = [] if history is None else [history.run(history.subscribe())]
+        alerting = self.alerting
+        if alerting is not None:
+            keeping.append(alerting.run(alerting.subscribe()))
         beside = [
+            *map(asyncio.create_task, keeping),
             asyncio.create_task(self._feed_watchdog()),
             asyncio.create_task(self._disk.queue.run()),
+            asyncio.create_task(self.watcher.run(self.watcher.subscribe())),
         ]
         try:
             for name in self._packs:
@@ -161,8 +194,13 @@ class Service:
             notify("STOPPING=1")
             await finish_changes(_FINISHING)
             await self._end(*self._tasks)
+            self.tell("service_ended", "The service ends.")
             self.feed.close()
             await self._disk.queue.flush(_LAST_WORDS)
+            if history is not None:
+                await history.close(_LAST_WORDS)
+            if alerting is not None:
+                await alerting.close(_LAST_WORDS)
             for task in beside:
                 task.cancel()
             self._disk.queue.close()
@@ -213,7 +251,7 @@ class Service:
                 plan = await loop.run_in_executor(self._disk.queue.thread, self.plan.read_again)
                 return await self._change_to(plan)
             except TargetError as error:
-                self._tell("reload_refused", f"Nothing was changed: {error}", alarm=True)
+                self.tell("reload_refused", f"Nothing was changed: {error}", alarm=True)
                 raise
             finally:
                 self.ready()
@@ -241,17 +279,15 @@ class Service:
         remarks = list(plan.remarks)
         if plan.options != self.plan.options:
             remarks.append("[service] says another socket, tcp or token_file: restart for that.")
+        if plan.sections != self.plan.sections:
+            remarks.append("What else is kept or sent (as in [history]) changes with a restart.")
         self._packs, self.plan = packs, plan
         for name in made:
             self._start(name)
         kept = tuple(name for name in new if name not in made)
         outcome = ReloadOutcome(added, removed, restarted, kept, tuple(remarks))
-        self._tell("reload", f"Read again: {_counts(outcome)}.", **outcome.to_dict())
+        self.tell("reload", f"Read again: {_counts(outcome)}.", **outcome.to_dict())
         return outcome
-
-    def _tell(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None:
-        (_log.warning if alarm else _log.info)("%s", text)
-        self.feed.publish("event", "", PackEvent(what, text, alarm, data))
 
 
 def _counts(outcome: ReloadOutcome) -> str:

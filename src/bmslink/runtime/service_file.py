@@ -24,12 +24,13 @@ Everything wrong with the file is a `TargetError` that names the file and the li
 from __future__ import annotations
 
 import hashlib
+import importlib
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -54,6 +55,15 @@ __all__ = [
 
 INTERVAL, SLOW_INTERVAL = 1.0, 600.0
 _MOST_PACKS = 4096
+
+SECTIONS: Mapping[str, str] = {
+    "alerts": "bmslink.outputs.alerts.options:AlertOptions",
+    "history": "bmslink.runtime.history.options:HistoryOptions",
+}
+"""Each further section of the file -> the `msgspec.Struct` that it is checked against, loaded where
+the section is there. One that is absent is off. `ServicePlan.section` hands it out."""
+
+Section = TypeVar("Section", bound=msgspec.Struct)
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
 
@@ -124,6 +134,20 @@ class ServicePlan:
     """What a person should know of the file, though nothing is wrong."""
     asked: tuple[tuple[str, ...], Path | None] = ((), None)
     """The arguments that `load_plan` made it of."""
+    sections: tuple[msgspec.Struct, ...] = ()
+    """The further sections that the file has, by `SECTIONS`."""
+
+    given: tuple[msgspec.Struct, ...] = ()
+    """Sections that the command line gave, in place of those of the file."""
+
+    def section(self, kind: type[Section]) -> Section | None:
+        """The section of this schema; `None` where the file has none: it is off then."""
+        return next((each for each in self.sections if isinstance(each, kind)), None)
+
+    def beside(self, text: str) -> Path:
+        """A path as the file means it: from its own folder, unless it is whole."""
+        folder = Path() if self.path is None else self.path.parent
+        return folder / Path(text).expanduser()
 
     def read_again(self) -> ServicePlan:
         """The same of what the file says now; raises what `load_plan` raises.
@@ -132,7 +156,17 @@ class ServicePlan:
         is gone is a mistake, and not a service without its policies.
         """
         targets, given = self.asked
-        return load_plan(targets, self.path or given)
+        found = load_plan(targets, self.path or given)
+        for section in self.given:
+            found = found.with_section(section)
+        return found
+
+    def with_section(self, section: msgspec.Struct) -> ServicePlan:
+        """The same with a section that the command line gave."""
+        kind = type(section)
+        others = tuple(each for each in self.sections if not isinstance(each, kind))
+        kept = tuple(each for each in self.given if not isinstance(each, kind))
+        return replace(self, sections=(*others, section), given=(*kept, section))
 
 
 _HostName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,253}$")]
@@ -187,6 +221,7 @@ def load_plan(targets: Sequence[str] = (), path: Path | None = None) -> ServiceP
         place if place.exists() else None,
         reader.remarks,
         (tuple(targets), path),
+        reader.sections(),
     )
 
 
@@ -234,6 +269,15 @@ class _ServiceReader:
             self._beside(found.token_file),
             found.remote,
             hosts,
+        )
+
+    def sections(self) -> tuple[msgspec.Struct, ...]:
+        """The further sections that are there."""
+        found = self._document.content
+        return tuple(
+            self._document.convert(_schema_of(place), found[name], (name,))
+            for name, place in SECTIONS.items()
+            if name in found
         )
 
     def _beside(self, text: str | None) -> str | None:
@@ -284,6 +328,13 @@ class _ServiceReader:
                 raise self._document.wrong(key, f"policies: there is no file {path}")
             self._files[path] = PolicyFile.load(path)
         return self._files[path]
+
+
+def _schema_of(place: str) -> type[msgspec.Struct]:
+    """The class that a row of `SECTIONS` names."""
+    module, _, name = place.partition(":")
+    kind: type[msgspec.Struct] = getattr(importlib.import_module(module), name)
+    return kind
 
 
 def _name_of(endpoint: Endpoint) -> str:

@@ -13,14 +13,16 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from bmslink.board import Board
+from bmslink.config.checks.check import refuse
 from bmslink.control.audit import Audit, Budget
 from bmslink.control.backtest.playback import ALL
 from bmslink.control.check import Finding
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.policy import Mode, PolicySet
-from bmslink.control.status import PackStatus, Run, StateError, place, write
-from bmslink.errors import BmsError, TargetError
+from bmslink.control.status import PackStatus, Run, StateError, place, runs, state_path, write
+from bmslink.errors import BmsError, GateError, PortBusy, TargetError
 from bmslink.model import Identity, Reading
+from bmslink.places import recorded_place
 from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.acting.mailbox import read_mail
@@ -29,6 +31,8 @@ from bmslink.runtime.judging.disk import DiskQueue
 from bmslink.runtime.judging.pack_memory import SAVED_AT_ONCE, SAVED_EVERY, PackMemory
 from bmslink.runtime.judging.pack_policies import PackPolicies, in_words, trips_in
 from bmslink.runtime.pack_loop import follow
+from bmslink.storage.alone import open_lock
+from bmslink.storage.chain import take
 
 __all__ = ["Enforcing", "Observer", "PackSupervisor", "StatusBoard"]
 
@@ -85,14 +89,43 @@ class StatusBoard:
         )
         self._written = 0.0
         self._failed = False
+        self._locks: list[int] = []
+        self._theirs = False
+        """Another program has one of the packs, so what it leaves is not touched."""
+
+    def claim(self) -> None:
+        """Say that this program has these packs, until `remove`. Raises `GateError` where another
+        `control run` has one of them: what that one leaves for `control status` stays."""
+        for pack in () if self._locks else self.packs:
+            for name in recorded_place({"target": pack.target}).names:
+                try:
+                    self._locks += [_lock(name)]
+                except _Taken:
+                    self._theirs = True
+                    self._release()
+                    raise refuse(_taken(pack.target), "run") from None
+        self._theirs = False
+
+    def _release(self) -> None:
+        for handle in self._locks:
+            os.close(handle)
+        self._locks = []
 
     def show(self, *, at_once: bool) -> None:
         """Leave the state, now or if it is time."""
         now = time.monotonic()
-        if (self._failed and self._queue is None) or not (
-            at_once or now - self._written >= _AT_LEAST_EVERY
+        if (
+            self._theirs
+            or (self._failed and self._queue is None)
+            or not (at_once or now - self._written >= _AT_LEAST_EVERY)
         ):
             return
+        if not self._locks:
+            try:
+                self.claim()
+            except GateError as error:
+                self._ended(str(error))
+                return
         self._written = now
         self._run.written = time.time()
         if self._queue is not None:
@@ -113,6 +146,37 @@ class StatusBoard:
         if self._written and not self._failed:
             with contextlib.suppress(OSError):
                 self._path.unlink()
+        self._release()
+
+
+class _Taken(Exception):
+    """Somebody else holds a lock."""
+
+
+def _lock(name: str) -> int:
+    """The lock of a `control run` on a place, held while it is open. Raises `_Taken`."""
+    try:
+        handle = open_lock(state_path() / "locks", f"run {name}")
+    except OSError:  # a disk that takes no lock keeps nobody from protecting
+        return os.open(os.devnull, os.O_RDONLY)
+    try:
+        take(handle)
+    except OSError:
+        os.close(handle)
+        raise _Taken from None
+    return handle
+
+
+def _taken(target: str) -> str:
+    here = recorded_place({"target": target})
+    with contextlib.suppress(StateError):
+        for run in runs().runs:
+            if any(recorded_place({"target": p.target}).same(here) for p in run.packs):
+                return (
+                    f"Nothing was sent. Another `control run` (process {run.pid}) has {target}: "
+                    "end it first; `bmslink control status` shows it."
+                )
+    return f"Nothing was sent. Another `control run` has {target}: end it first."
 
 
 class Enforcing(NamedTuple):
@@ -149,6 +213,8 @@ class PackSupervisor:
         self._pack = board.packs[index]
         self._enforcing, self._side = enforcing, None if enforcing is None else enforcing.side
         self._heard = False
+        self._tried = False
+        """Whether the pack was opened or missed before."""
         self._ill = ""
         self._memory = None if enforcing is None else enforcing.memory
         self._identity: Identity | None = None
@@ -171,7 +237,8 @@ class PackSupervisor:
         self._policies = make(policies, ALL)
 
     async def follow(self, device: Board, interval: float, count: int | None) -> None:
-        """Read and judge until cancelled, or `count` times."""
+        """Read and judge until cancelled, or `count` times. Raises `PortBusy` where another program
+        has the port at the start."""
         if self._side is None:
             await follow(device, self, interval=interval, count=count)
             return
@@ -204,7 +271,7 @@ class PackSupervisor:
             return
         memory, saved = self._memory, None
         if memory is not None:
-            saved = await asyncio.to_thread(memory.take, identity)
+            saved = await memory.take(identity)
         known = self._policies.engine.save()
         self._identity = identity
         self._policies = self._make(side.policies, (Mode.ENFORCE,))
@@ -227,12 +294,15 @@ class PackSupervisor:
     def hear(self, reading: Reading, now: float) -> None:
         """A reading."""
         self._pack.heard, self._pack.error = time.time(), ""
-        self._heard = True
+        self._heard = self._tried = True
         self._judge(reading, now)
 
     def miss(self, error: BmsError, now: float, *, lost: bool) -> None:
         """Why there is none."""
         self._heard = False
+        if isinstance(error, PortBusy) and not self._tried:
+            raise error  # somebody else has the port: waiting for its end would protect nothing
+        self._tried = True
         self._complain(error)
         self._judge(None, now)
 
@@ -263,7 +333,7 @@ class PackSupervisor:
                 (s["owner"], s["holders"], (s["command"] or {}).get("read_back")) for s in switches
             ]
 
-        before, self._pack.acting = self._pack.acting, side.status()
+        before, self._pack.acting = self._pack.acting, side.status(self._policies.engine)
         self._board.show(at_once=gist(before) != gist(self._pack.acting))
 
     def _mistaken(self, error: BaseException) -> None:
@@ -312,6 +382,7 @@ class PackSupervisor:
         pack.binding = {name: limit.reasons[0].policy for name, limit in found.items()}
         pack.kinds = {name: limit.kind.value for name, limit in found.items()}
         pack.phase = decision.phase.value
-        pack.policies = [*in_words(decision)]
+        shadow = self._side is None or not self._side.enforcing
+        pack.policies = [*in_words(decision, shadow=shadow)]
         pack.trips += trips_in(decision, self._policies.policies)
         self._board.show(at_once=changed)

@@ -125,21 +125,32 @@ def switches(found: Mapping[str, Any]) -> Iterator[str]:
         left = duration(each["left"])
         yield f"    {clean(each['policy'])} is set aside by {clean(each['who'])}, {left} left"
     for name, switch in found.get("switches", {}).items():
-        if switch["owner"] == "ours" or switch["holders"] or switch["stood_down"]:
+        # what only lowers limits, or only keeps it from being switched on, is said by the limits
+        held = switch["holders"] and (switch.get("demand") or "open") in ("open", "open_now")
+        off = switch["shown"] is False and name != "balance"  # which is off most of the time
+        if switch["owner"] == "ours" or held or switch["stood_down"] or off:
             yield from _switch(name, switch)
 
 
+def _holder(name: str) -> str:
+    """A holder, as people call it."""
+    person = name.removeprefix("person:")
+    return name if person == name else f"{person} (by hand)"
+
+
 def _switch(name: str, switch: Mapping[str, Any]) -> Iterator[str]:
-    shown = {True: "on", False: "OFF", None: "unknown"}[switch["shown"]]
-    words = [f"{name} {shown}"]
+    shown = {True: "on", False: "OFF", None: "not known"}[switch["shown"]]
+    words = [f"{name} switch {shown}"]
     if switch["owner"] == "ours":
         words.append("switched off by us")
     elif switch["owner"] == "foreign":
         words.append("set by somebody else")
-    if switch["holders"]:
-        words.append(f"held by {', '.join(switch['holders'])}")
+    holders = ", ".join(map(_holder, switch["holders"]))
     if switch["stood_down"]:
-        words.append("we stand down; `control resume` ends that")
+        against = f" though {holders} would hold it off" if holders else ""
+        words.append(f"we stand down{against}: `bmslink control resume` ends that")
+    elif holders:
+        words.append(f"held by {holders}")
     command = switch["command"]
     if command is not None:
         state = {True: "read back", False: "WITHOUT EFFECT", None: "not read back yet"}

@@ -7,12 +7,13 @@ import shlex
 import subprocess
 
 from bmslink.cli.render.clean import clean
-from bmslink.discovery.scan import ALSO, CERTAIN, LIKELY, OVERHEARD, POSSIBLE, Found
+from bmslink.discovery.scan import ALSO, CERTAIN, LIKELY, OVERHEARD, POSSIBLE, SERVED, Found
 
 __all__ = ["block", "quoted"]
 
 _WORDS = {
     CERTAIN: "certain",
+    SERVED: "served",
     OVERHEARD: "overheard",
     ALSO: "also",
     LIKELY: "likely",

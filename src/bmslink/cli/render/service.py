@@ -44,6 +44,10 @@ def status(found: Mapping[str, Any], socket: str) -> Iterator[str]:
         yield clean(f"over TCP at {found['tcp']}, with the token in {found.get('token_file')}")
     if not found.get("healthy", True):
         yield "A pack's task has stopped turning: the service hangs; restart it."
+    if history := found.get("history"):
+        yield from _history(history)
+    for output in found.get("outputs") or ():
+        yield from _output(output)
     for pack in found.get("packs") or ():
         yield from _pack(pack)
     yield from (clean(str(remark)) for remark in found.get("remarks") or ())
@@ -57,13 +61,54 @@ def _pack(pack: Mapping[str, Any]) -> Iterator[str]:
     yield clean(f"  {pack.get('name')}: {state}, {heard}; {pack.get('target')}")
     if health.get("error"):
         yield clean(f"    {health['error']}")
+    if doing := pack.get("doing"):
+        since = _since(doing.get("since"))
+        yield clean(f"    {doing.get('what')}, for {doing.get('who')}, since {since}: not polled")
+    if pack.get("open_change"):
+        yield clean(f"    {pack['open_change']}")
+    if stop := (pack.get("acting") or {}).get("stopped"):
+        why = f" ({stop['why']})" if stop.get("why") else ""
+        yield clean(
+            f"    stopped by {stop.get('who')}{why}: all off until `bmslink control reset "
+            f"{pack.get('name')}`"
+        )
     if link := _link(health.get("link") or {}):
         yield f"    link: {link}"
+    if energy := pack.get("energy"):
+        yield clean(f"    {_energy(energy)}")
     if policies := pack.get("policies"):
         permits = pack.get("permits") or {}
         words = ", ".join(f"{k} {'on' if v else 'OFF'}" for k, v in permits.items())
         mode = "in shadow" if pack.get("shadow") else "enforced"
         yield clean(f"    policies: {policies.get('path')}, {mode}: {words or 'no decision yet'}")
+
+
+def _history(history: Mapping[str, Any]) -> Iterator[str]:
+    size = float(history.get("size") or 0) / 1e6
+    yield clean(f"history: {history.get('path')}, {size:.1f} MB")
+    if history.get("error"):
+        yield clean(f"  {history['error']} {history.get('waiting')} readings wait.")
+    if history.get("lost"):
+        yield clean(f"  {history['lost']} readings were not stored since it began.")
+
+
+def _output(output: Mapping[str, Any]) -> Iterator[str]:
+    lost = f", {output['lost']} lost" if output.get("lost") else ""
+    yield clean(f"{output.get('output')}: {output.get('sent')} sent{lost}")
+    if output.get("error"):
+        yield clean(f"  {output['error']}; {output.get('waiting')} wait.")
+
+
+def _energy(energy: Mapping[str, Any]) -> str:
+    """What flowed, by direction, and of how long that is not known."""
+    words = [
+        f"{way} {float(energy.get(f'{way}_capacity') or 0):.3f} Ah, "
+        f"{float(energy.get(f'{way}_energy') or 0):.1f} Wh"
+        for way in ("charged", "discharged")
+    ]
+    if unknown := float(energy.get("unknown_seconds") or 0):
+        words.append(f"not known for {duration(unknown)}")
+    return f"{'; '.join(words)}; since {_since(energy.get('since'))}"
 
 
 def _link(link: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from bmslink.config.checks.check import refuse
 from bmslink.config.identity.fingerprint import fingerprint
 from bmslink.config.records.open_changes import (
     blocks_of,
+    concerned,
     cut_off,
     regards,
     said_of,
@@ -27,7 +28,14 @@ from bmslink.protocols.common.settings_map import SettingsSnapshot
 from bmslink.settings.setting import Value
 from bmslink.storage.journal import Journal, Open
 
-__all__ = ["CutOff", "cut_off_change", "going_back", "settings_where_any", "unfinished"]
+__all__ = [
+    "CutOff",
+    "cut_off_change",
+    "going_back",
+    "settings_to_compare",
+    "settings_where_any",
+    "unfinished",
+]
 
 
 def going_back(cut: Open) -> bool:
@@ -71,7 +79,7 @@ async def cut_off_change(device: Board, journal: Journal | None = None) -> CutOf
     """
     journal = journal or Journal()
     identity = await device.identify()
-    table = await settings_where_any(device, identity)
+    table = await settings_to_compare(journal, device, identity)
     found = cut_off(journal, device, identity, table)
     if not found:
         return None
@@ -110,6 +118,16 @@ async def settings_where_any(device: Board, identity: Identity) -> SettingsSnaps
         return await device.settings(await device.settings_map(identity))
     except SettingError:
         return None
+
+
+async def settings_to_compare(
+    journal: Journal, device: Board, identity: Identity
+) -> SettingsSnapshot | None:
+    """The settings, where a change that was cut off may be of this board; where none can be,
+    reading them would only take time."""
+    if not concerned(journal, device, identity):
+        return None
+    return await settings_where_any(device, identity)
 
 
 @on_board

@@ -27,6 +27,7 @@ __all__ = [
     "begin",
     "belongs",
     "blocks_of",
+    "concerned",
     "cut_off",
     "left_behind",
     "lock_names",
@@ -215,6 +216,23 @@ def cut_off(
         raise JournalRefusal(f"{error} Nothing was sent.") from error
     found.sort(key=lambda each: (each[1] == "print", not each[0].damage))
     return [cut for cut, _by in found]
+
+
+def concerned(journal: Journal, device: Board, identity: Identity) -> bool:
+    """Whether any change that was cut off is of this board, or may be as far as can be told
+    without its settings. A journal that cannot be read concerns nobody: who writes will say so."""
+    here = _Here(where(device), fingerprint(identity), read=False)
+    try:
+        cuts = journal.unfinished()
+    except JournalError:
+        return False
+    return any(regards(cut, here.place, here.print) or _alike(cut, here) for cut in cuts)
+
+
+def _alike(cut: Open, here: _Here) -> bool:
+    """Whether only the settings could tell two boards apart."""
+    then = _print(cut)
+    return not (then.certain or here.print.certain or then.differs(here.print))
 
 
 By = Literal["serial number", "place", "print", ""]

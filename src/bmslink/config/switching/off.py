@@ -8,9 +8,7 @@ board's settings are read-only, or nothing proves the switch and `untested` was 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +24,7 @@ from bmslink.model import Command, Switch
 from bmslink.places import place_of
 from bmslink.protocols.abilities import settings_of
 from bmslink.protocols.common.settings_map import SettingsMap, WriteCommand
+from bmslink.storage.briefly import briefly
 from bmslink.storage.journal import Journal, JournalError, Transaction
 
 __all__ = ["rehearse_off", "switch_off"]
@@ -167,16 +166,11 @@ def _memory(device: Board, journal: Journal) -> Callable[[Switch], bool | None]:
     A disk that hangs has a moment to say it, and no more: the frame waits."""
 
     def remembered(switch: Switch) -> bool | None:
-        found: dict[Switch, bool] = {}
-
-        def look() -> None:
-            with suppress(JournalError, OSError):
-                found.update(confirmed(journal, *_names(device)))
-
-        reader = threading.Thread(target=look, daemon=True)
-        reader.start()
-        reader.join(_MOMENT)
-        return None if reader.is_alive() else found.get(switch)
+        try:
+            found = briefly(lambda: confirmed(journal, *_names(device)), _MOMENT)
+        except (JournalError, OSError):
+            return None
+        return None if found is None else found.get(switch)
 
     return remembered
 

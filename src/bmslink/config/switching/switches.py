@@ -7,7 +7,7 @@ is what the pack says in the seconds after (`looking`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from bmslink.config.identity.locks import locked
 from bmslink.config.outcome import Outcome
 from bmslink.config.plan import Plan
 from bmslink.config.records.open_changes import begin
+from bmslink.config.switching.acting import by_hand
 from bmslink.config.switching.beside import Beside
 from bmslink.config.switching.confirm import look_at, seen
 from bmslink.config.switching.off import rehearse_off, switch_off
@@ -52,12 +53,32 @@ async def switch(
 ) -> Outcome:
     """Set a switch, and read back what came of it.
 
+    A `control run` that acts on the pack does it, so that it knows; else this board does, and one
+    that is not open is opened for it. What something holds off is not switched on.
+
     The result is `done` where the asked state was read back. `ignored`: a protection keeps it from
     taking; `unproven`: the pack does not show it. Raises `GateError` and `SettingError` (nothing
     was sent), `Refused`, `RollbackError` (sent, and nothing can be read), and what `apply` raises.
     """
-    _possible(device, command, waive)
+    if device.opened:
+        _possible(device, command, waive)
+    handed = await by_hand().hand_over(device, _command(command))
+    if handed.outcome is not None:
+        return handed.outcome
     journal = journal or Journal()
+    if device.opened:
+        outcome = await _switch(device, command, waive, journal)
+    else:
+        async with device:
+            outcome = await _switch(device, command, waive, journal)
+    return replace(outcome, notes=[handed.note, *outcome.notes]) if handed.note else outcome
+
+
+async def _switch(
+    device: Board, command: Command, waive: Collection[str], journal: Journal
+) -> Outcome:
+    """On the open board itself."""
+    _possible(device, command, waive)
     if not command.on:
         return await switch_off(device, command.switch, waive, journal)
     if is_setting(device.driver, command.switch):
@@ -84,14 +105,23 @@ async def rehearse_switch(
         return await rehearse_off(device, command.switch, waive, journal)
     if is_setting(device.driver, command.switch):
         return list((await _plan(device, command, waive, journal)).frames)
-    _free(device, await device.identify(), journal)
+    identity = await device.identify()
+    _free(device, identity, journal)
+    if why := by_hand().held_off(device, identity, [command.switch]).get(command.switch):
+        raise refuse(f"Nothing was sent. {why}", "held")
     return await device.rehearse([], command=command)
+
+
+def _command(command: object) -> Command:
+    """`SettingError` for what is no command."""
+    if not isinstance(command, Command):
+        raise SettingError(f"A switch is set by a Command, not by {str(command)[:40]!r}.")
+    return command
 
 
 def _possible(device: Board, command: Command, waive: Collection[str]) -> None:
     """`SettingError` or `GateError` for what cannot be switched, whichever way."""
-    if not isinstance(command, Command):
-        raise SettingError(f"A switch is set by a Command, not by {str(command)[:40]!r}.")
+    _command(command)
     require_waivers(waive, keys=())
     able = can_switch(device.driver, command.switch)
     if not able.supported and not is_setting(device.driver, command.switch):
@@ -109,7 +139,10 @@ def _free(device: Board, identity: Identity, journal: Journal) -> None:
 async def _on(device: Board, command: Command, journal: Journal) -> Outcome:
     """By a command of the protocol."""
     identity = await device.identify()
-    with locked(journal.folder / "locks", lock_names(device, identity)):
+    with (
+        locked(journal.folder / "locks", lock_names(device, identity)),
+        by_hand().switching_on(device, identity, command.switch) as freed,
+    ):
         _free(device, identity, journal)
         before = await device.read()
         transaction = begin(
@@ -135,7 +168,14 @@ async def _on(device: Board, command: Command, journal: Journal) -> Outcome:
         )
         outcome = await beside.judge(device, command, outcome)
         untold = transaction.close(outcome.result, sentence=outcome.sentence)
-        return replace(outcome, notes=[untold, *outcome.notes]) if untold else outcome
+        outcome = replace(outcome, notes=[untold, *outcome.notes]) if untold else outcome
+        return _freed(outcome, freed)
+
+
+def _freed(outcome: Outcome, freed: Callable[[], str]) -> Outcome:
+    """The outcome, after it is remembered that the switch is on by a person's wish."""
+    note = freed() if outcome.result == "done" else ""
+    return replace(outcome, notes=[*outcome.notes, note]) if note else outcome
 
 
 async def _send(
@@ -169,11 +209,17 @@ async def _as_setting(
 ) -> Outcome:
     """The road of the settings; raises what `apply` raises."""
     plan = await _plan(device, command, waive, journal)
-    outcome = await apply(device, plan, journal=journal)
-    if command.switch == Switch.BALANCE:  # it acts when cells need it, and only then
-        return outcome
-    known = pack_of(plan.identity)
-    shown = await seen(device, command, known=known, transaction=outcome.transaction)
+    with by_hand().switching_on(device, plan.identity, command.switch) as freed:
+        outcome = await apply(device, plan, journal=journal)
+        if command.switch == Switch.BALANCE:  # it acts when cells need it, and only then
+            return _freed(outcome, freed)
+        known = pack_of(plan.identity)
+        shown = await seen(device, command, known=known, transaction=outcome.transaction)
+        return _freed(_also_shown(outcome, shown), freed)
+
+
+def _also_shown(outcome: Outcome, shown: Outcome) -> Outcome:
+    """How a setting was written, and what the pack shows of it."""
     return Outcome(
         result=shown.result,
         sentence=f"{outcome.sentence} {shown.sentence}",

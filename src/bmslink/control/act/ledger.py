@@ -240,48 +240,16 @@ def _locked_beside(record: SwitchRecord, order: Order) -> SwitchRecord:
 # -- saved ---------------------------------------------------------------------------------------
 
 
-class _SavedOrder(msgspec.Struct, kw_only=True):
-    id: int
-    on: bool
-    at: float
-    last: float
-    actor: str = "policy"
-    tries: int = 1
-    unsent: int = 0
-    took: bool = False
-    over: bool = False
-    read_back: bool | None = None
-    against: int = 0
-
-
-class _SavedRecord(msgspec.Struct, kw_only=True):
-    prior: bool | None = None
-    own: bool = False
-    confirmed: bool = False
-    owner: Owner = Owner.UNKNOWN
-    holders: tuple[str, ...] = ()
-    person: str = ""
-    order: _SavedOrder | None = None
-    seen: bool | None = None
-    off_at: float | None = None
-    enables: tuple[float, ...] = ()
-    futile: int = 0
-    writes: tuple[float, ...] = ()
-    written: int = 0
-    clashes: tuple[float, ...] = ()
-    down: float | None = None
-    asserted: tuple[str, ...] = ()
-
-
 class _Saved(msgspec.Struct, kw_only=True):
     schema: int
     pack: str
     next_id: int = 1
     uptime: float | None = None
     stop: Stop | None = None
-    charge: _SavedRecord
-    discharge: _SavedRecord
-    balance: _SavedRecord
+    charge: SwitchRecord
+    discharge: SwitchRecord
+    balance: SwitchRecord
+    """The same form as in memory, but for `_LEFT_OUT`, and with ages for times."""
 
 
 _ONE_TIME = ("off_at", "down")
@@ -290,6 +258,7 @@ _TIMES = {"enables": HOUR, "writes": DAY, "clashes": HOUR}
 _LONG_AGO = HOUR
 """Longer than any command may take, s."""
 _LEFT_OUT = ("held", "waiting", "aside")
+_KEPT = frozenset(SwitchRecord.__struct_fields__) - set(_LEFT_OUT)
 
 
 def save_ledger(ledger: Ledger, now: float) -> dict[str, Any]:
@@ -323,18 +292,17 @@ def load_ledger(saved: Mapping[str, Any], pack: str, now: float) -> Ledger:
     """The ledger that `save_ledger` gave, in a program that starts at `now`. What this version does
     not know is kept for the next save. Raises `LedgerDamaged`."""
     try:
-        found = msgspec.convert(saved, _Saved)
+        found = msgspec.convert({**saved, **_known_parts(saved)}, _Saved)
     except msgspec.ValidationError as error:
         raise LedgerDamaged(f"The ledger of {pack} is damaged: {error}.") from error
     if found.pack != pack:
         raise LedgerDamaged(f"The ledger of {pack} is that of another pack: {found.pack[:60]}.")
     records = {}
     for name in ACTUATORS:
-        record: _SavedRecord = getattr(found, name)
+        record: SwitchRecord = getattr(found, name)
         if not all(map(_is_age, _ages(record))):
             raise LedgerDamaged(f"The ledger of {pack} is damaged: a time of {name} is none.")
-        raw = saved[name]
-        aside = {k: v for k, v in raw.items() if k not in _SavedRecord.__struct_fields__}
+        aside = {key: value for key, value in saved[name].items() if key not in _KEPT}
         records[name] = _restored(record, aside, now)
     known = _Saved.__struct_fields__
     return Ledger(
@@ -348,7 +316,16 @@ def load_ledger(saved: Mapping[str, Any], pack: str, now: float) -> Ledger:
     )
 
 
-def _ages(record: _SavedRecord) -> list[float]:
+def _known_parts(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Of each switch what this version saves; what is no record stays, and is refused."""
+    return {
+        name: {key: value for key, value in record.items() if key in _KEPT}
+        for name in ACTUATORS
+        if isinstance(record := saved.get(name), dict)
+    }
+
+
+def _ages(record: SwitchRecord) -> list[float]:
     one = [record.off_at, record.down]
     order = [] if record.order is None else [record.order.at, record.order.last]
     found = [age for age in one if age is not None]
@@ -359,23 +336,22 @@ def _is_age(value: float) -> bool:
     return math.isfinite(value) and value >= 0
 
 
-def _restored(record: _SavedRecord, aside: dict[str, Any], now: float) -> SwitchRecord:
-    values = msgspec.structs.asdict(record)
+def _restored(record: SwitchRecord, aside: dict[str, Any], now: float) -> SwitchRecord:
+    values: dict[str, Any] = {"aside": aside}
     for name in _ONE_TIME:
-        if values[name] is not None:
-            values[name] = now - values[name]
+        age: float | None = getattr(record, name)
+        values[name] = None if age is None else now - age
     for name in _TIMES:
-        values[name] = tuple(now - age for age in values[name])
+        values[name] = tuple(now - age for age in getattr(record, name))
     if record.order is not None:
         values["order"] = _resumed(record.order, now)
-    return SwitchRecord(**values, aside=aside)
+    return msgspec.structs.replace(record, **values)
 
 
-def _resumed(found: _SavedOrder, now: float) -> Order:
+def _resumed(order: Order, now: float) -> Order:
     """The last command before a restart. Nobody knows how long ago it was, so the worse is taken:
     an on may still take effect, as if it was sent just now. An off may not: the first reading tells
     whether it did, and an off that is shown later is somebody else's."""
-    order = Order(**msgspec.structs.asdict(found))
     last = now if order.on else now - max(order.last, _LONG_AGO)
     at = now if order.on or order.over else now - max(order.at, _LONG_AGO)
     return msgspec.structs.replace(order, at=at, last=last, over=order.over and not order.on)

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import msgspec
 
 from bmslink.control.act.actuator import ACTUATORS
-from bmslink.control.act.ledger import STOP, Ledger, Override
+from bmslink.control.act.ledger import STOP, Ledger, Override, SwitchRecord
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.limits import Reason
 from bmslink.control.decide.policy import Demand, Severity
 
-__all__ = ["Mandate", "SwitchWish", "person_holder", "wish_for"]
+__all__ = ["Mandate", "SwitchWish", "left_holders", "let_go", "person_holder", "wish_for"]
 
 _HOST_POWER = "host_power"
 
@@ -45,11 +45,38 @@ class SwitchWish(msgspec.Struct, frozen=True):
     why: str = ""
     by_person: bool = False
     """A person wants it off, whatever the data are."""
+    left: bool = False
+    """Policies that act no more hold it; only a person ends that."""
+
+
+_PERSON = "person:"
 
 
 def person_holder(who: str) -> str:
     """The name of a person as a holder."""
-    return f"person:{who}"
+    return f"{_PERSON}{who}"
+
+
+def left_holders(record: SwitchRecord) -> tuple[str, ...]:
+    """The policies that a ledger names as holding a switch off. Where none of them acts any more,
+    nothing gives it back, and nobody switches it on before a person has let go of them."""
+    if not record.own and record.seen is not False:
+        return ()
+    return tuple(h for h in record.holders if h != STOP and not h.startswith(_PERSON))
+
+
+def let_go(ledger: Ledger) -> tuple[Ledger, list[str]]:
+    """The ledger after a person let go of what policies left, and what that was, in sentences."""
+    told = []
+    for name in ACTUATORS:
+        record = ledger.record(name)
+        if left := left_holders(record):
+            ledger = ledger.with_record(name, msgspec.structs.replace(record, holders=()))
+            told.append(
+                f"{', '.join(left)} holds {name} off no more. Nothing was sent: `bmslink switch` "
+                "switches it on."
+            )
+    return ledger, told
 
 
 FREE = SwitchWish(Demand.FREE)
@@ -73,6 +100,8 @@ def wish_for(
             wish = _with_detector(wish, detected[name])
         if name == "discharge":
             wish = _feeding_the_host(wish, mandate)
+    elif not mandate.enforce and (left := left_holders(record)):
+        wish = SwitchWish(Demand.NO_ENABLE, left, (), "policies that act no more", left=True)
     if record.person:
         holder = person_holder(record.person)
         why = f"{record.person} switched it off"

@@ -16,6 +16,7 @@ from bmslink.control.act.messages import PersonOff, PersonOn, Remark, Request
 from bmslink.control.decide.decision import Decision
 from bmslink.control.decide.engine import Engine
 from bmslink.control.decide.policy import PolicySet
+from bmslink.control.decide.release import lets_go
 from bmslink.errors import GateError
 from bmslink.model import Identity, Reading, Switch
 from bmslink.runtime.acting.limit_sinks import LimitSinks
@@ -26,7 +27,7 @@ from bmslink.runtime.acting.start import EnforcedPack, begin_acting, pack_key, s
 __all__ = ["ActingSide"]
 
 _SHOWS, _APART = 15.0, 0.1
-"""How long a board may take to show an on, and how far apart one looks, s."""
+"""How long a board may take to show a switch, and how far apart one looks, s."""
 _AGAIN = 30.0
 """s after which what could not begin is tried again."""
 
@@ -178,14 +179,15 @@ class ActingSide:
 
     def _reset(self, wish: ActingWish, engine: Engine | None) -> list[str]:
         """Let go of what waits for a person: of one policy, or of all."""
+        done: list[str] = []
         if self._pack is not None and not wish.policy:
             self._pack.actor.release()
+            done += self._pack.actor.let_go()
         if engine is None:
-            return []
+            return done
         if wish.policy:
             engine.reset(wish.policy)
             return [f"{wish.policy} is reset."]
-        done = []
         for rule in engine.plan.rules:
             with suppress(GateError):
                 engine.reset(rule.name)
@@ -206,39 +208,58 @@ class ActingSide:
                 raise GateError(remark.text)
         return remarks
 
-    def person_off(self, switch: Switch, who: str) -> None:
-        """A person switches off: no policy gives that back."""
-        if self._pack is not None:
-            self.ask(PersonOff(switch.value, who))
+    async def person_off(self, switch: Switch, who: str) -> Outcome | None:
+        """A person switches off, which no policy gives back, and it is read back by the polls that
+        go on meanwhile. `None`: nothing that acts here can send it, or nothing went out."""
+        if self._pack is None or switch.value not in self._pack.actor.mandate.able:
+            return None
+        self.ask(PersonOff(switch.value, who))
+        return await self._shown(switch, on=False)
 
     async def person_on(self, switch: Switch, who: str) -> Outcome:
-        """A person switches on, and it is read back by the polls that go on meanwhile. Raises
-        `GateError` where it is held off."""
+        """The same for on. Raises `GateError` where it is held off."""
         self.ask(PersonOn(switch.value, who))
-        loop = asyncio.get_running_loop()
+        found = await self._shown(switch, on=True)
+        told = f"{switch} on was not sent; the events say why."
+        return found or Outcome(result="ignored", sentence=told)
+
+    async def _shown(self, switch: Switch, *, on: bool) -> Outcome | None:
+        """How the board shows a switch that was just set; `None`: nothing went out."""
+        loop, word = asyncio.get_running_loop(), "on" if on else "off"
         until = loop.time() + _SHOWS
         while self._pack is not None and loop.time() < until:
             record = self._pack.actor.ledger.record(switch.value)
-            if record.seen is True:
-                return Outcome(result="done", sentence=f"{switch} is on: read back.")
-            if record.order is not None and record.order.unsent == record.order.tries:
-                return Outcome(
-                    result="ignored", sentence=f"{switch} on was not sent; the events say why."
-                )
+            order = record.order
+            if order.read_back if order and not on else record.seen is on:
+                return Outcome(result="done", sentence=f"{switch} is {word}: read back.")
+            if order is not None and order.on is on and order.unsent == order.tries:
+                return None
             await asyncio.sleep(_APART)
         return Outcome(
-            result="ignored", sentence=f"{switch} on was sent, and the board does not show it."
+            result="ignored" if on else "unproven",
+            sentence=f"{switch} {word} was sent, and the board does not show it.",
         )
 
-    def status(self) -> dict[str, Any]:
-        """For people and programs."""
+    async def rest(self) -> None:
+        """Where no policy acts and nobody stopped the pack, nothing acts any more."""
+        if self._pack is not None and not self.enforcing and not self._stopped:
+            await self.close()
+
+    def status(self, engine: Engine | None = None) -> dict[str, Any]:
+        """For people and programs; `engine` is that of the policies that act."""
         now = asyncio.get_running_loop().time()
         standing = self.standing
         found: dict[str, Any] = {
             "enforcing": False,
             "standing": "" if standing is None else standing.text,
         }
-        return found if self._pack is None else {**found, **self._pack.actor.status(now)}
+        if self._pack is None:
+            return found
+
+        def ends(policy: str) -> str:
+            return "" if engine is None else lets_go(engine, policy)
+
+        return {**found, **self._pack.actor.status(now, ends)}
 
     async def close(self) -> None:
         """The end. Switches stay as they are; limits end with their ttl."""

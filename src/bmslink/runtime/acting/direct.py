@@ -4,22 +4,27 @@ ledger, so that what watches it next knows of it."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
 from bmslink.board import Board
-from bmslink.errors import BmsError
+from bmslink.config.switching.frames import SwitchFrames, send_once
+from bmslink.errors import BmsError, VerifyError
+from bmslink.model import Identity, Switch
 from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.shown import nothing_known
-from bmslink.runtime.acting.stopping import not_read_back, still_on
+from bmslink.runtime.acting.stopping import not_read_back, shown_in_words, still_on
 from bmslink.storage.journal import Journal, JournalError
 
 __all__ = ["DoneDirectly", "do_directly"]
 
-_LOOKS, _APART = 8, 0.5
-"""How often a board is read, and how far apart (s), before an off counts as without effect."""
+_WITHIN = 12.0
+"""How long a stop may take until all of it is read back, s: a slow board is read in 3 s."""
+_APART = 0.5
+"""s between two looks at the board."""
 
 
 class DoneDirectly(NamedTuple):
@@ -31,10 +36,16 @@ class DoneDirectly(NamedTuple):
 
 
 async def do_directly(
-    board: Board, wish: ActingWish, who: str, *, waive: Collection[str] = ()
+    board: Board,
+    wish: ActingWish,
+    who: str,
+    *,
+    waive: Collection[str] = (),
+    progress: Callable[[str], None] = lambda text: None,
 ) -> DoneDirectly:
-    """On an open board. Raises `GateError` where it is refused; `VerifyError` where a switch is not
-    read back as off after a stop; what asking the board raises."""
+    """On an open board. `progress` is told how far a stop is, which takes 12 s at most while the
+    board answers. Raises `GateError` where it is refused; `VerifyError` where a switch is not read
+    back as off after a stop; what asking the board raises."""
     notes: list[partial[None]] = []
     told: list[str] = []
 
@@ -45,15 +56,19 @@ async def do_directly(
         if what == "acting" and alarm and data.get("change") in ("unable", "disk"):
             told.append(text)
 
+    until = asyncio.get_running_loop().time() + _WITHIN
+    sent = await _at_once(board, waive, progress) if wish.do == "stop" else []
     target = str(board.target)
     side = ActingSide(
         board, "", "", enforce=False, interval=1.0, note=note, tell=tell, target=target, waive=waive
     )
     try:
-        identity = await board.who()
+        identity = await _who(board, sent)
         await side.begin_for_people(identity)
         done = await side.do(wish, who, identity)
-        status = await _verified(board, side) if wish.do == "stop" else side.status()
+        if wish.do == "stop":
+            await _verify(board, side, until, progress)
+        status = side.status()
     finally:
         await side.close()
         try:
@@ -61,22 +76,58 @@ async def do_directly(
                 await asyncio.to_thread(each)
         except JournalError as error:
             told.append(str(error))
-    if wish.do == "stop" and (names := still_on(status["switches"])):
-        raise not_read_back(names)
+    if wish.do == "stop" and still_on(status["switches"]):
+        raise not_read_back(status["switches"])
     return DoneDirectly([*done, *told], status)
 
 
-async def _verified(board: Board, side: ActingSide) -> dict[str, Any]:
-    """The status once all is read back, or nothing more can be expected."""
+async def _at_once(
+    board: Board, waive: Collection[str], progress: Callable[[str], None]
+) -> list[str]:
+    """Send every off that can be sent, once, before it is asked who answers: off is right for every
+    board. What comes after sends it again, reads it back and remembers it. What may have left."""
+    sent = []
+    for switch in Switch:
+        with suppress(BmsError):
+            frames = await SwitchFrames.find(board, switch, waive)
+            if frames.bit:
+                continue  # its neighbours must be read first
+            step = await frames.off(lambda switch: None)
+            sent.append(str(switch))
+            await send_once(board, step, advising=False)
+    if sent:
+        progress(f"Off is sent: {', '.join(sent)}.")
+    return sent
+
+
+async def _who(board: Board, sent: Collection[str]) -> Identity:
+    try:
+        return await board.who()
+    except BmsError as error:
+        if not sent:
+            raise
+        raise VerifyError(
+            f"Off was sent ({', '.join(sent)}), and nothing is read back: {error} It is not "
+            "remembered as an emergency stop, because it is not known which board it is."
+        ) from error
+
+
+async def _verify(
+    board: Board, side: ActingSide, until: float, progress: Callable[[str], None]
+) -> None:
+    """Read until all is shown as off, or the time is over."""
     loop = asyncio.get_running_loop()
-    for _ in range(_LOOKS):
-        await asyncio.sleep(_APART)
-        try:
-            reading = await board.read()
-        except BmsError:
-            continue
-        side.hear(nothing_known(loop.time()), reading, loop.time())
-        switches = side.status()["switches"].values()
-        if all(each["shown"] is False or not each["able"] for each in switches):
-            break
-    return side.status()
+    before = ""
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(until):
+            while True:
+                await asyncio.sleep(_APART)
+                with suppress(BmsError):
+                    reading = await board.read()
+                    side.hear(nothing_known(loop.time()), reading, loop.time())
+                switches = side.status()["switches"]
+                if (said := shown_in_words(switches)) != before:
+                    before = said
+                    progress(said)
+                if not still_on(switches):
+                    return

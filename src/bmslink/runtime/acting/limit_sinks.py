@@ -23,7 +23,7 @@ __all__ = ["CommandSink", "LimitSink", "LimitSinks", "LineSink"]
 _EVERY = 2.0
 """s between two messages that say the same."""
 _PATIENCE = 2.0
-"""How long a command may take to accept a line, s."""
+"""How long a command, or whoever reads a line, may take to accept it, s."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 """s before a command that ended is started again."""
 
@@ -43,9 +43,15 @@ class LimitSink(Protocol):
 class LineSink:
     """Gives each line to a function, such as one that prints it. Nothing answers."""
 
-    def __init__(self, write: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        write: Callable[[dict[str, Any]], None],
+        waiting: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """`write` waits for nothing. `waiting` says for how long it has not got rid of a line, s:
+        where that is long, the limits reach nobody."""
         self.state = SinkState()
-        self._write = write
+        self._write, self._waiting = write, waiting
 
     def give(self, line: dict[str, Any], now: float) -> None:
         """Write it."""
@@ -54,7 +60,8 @@ class LineSink:
         except OSError:
             self.state = self.state.with_failure()
         else:
-            self.state = self.state.with_sent(now)
+            stuck = self._waiting() > _PATIENCE
+            self.state = self.state.with_failure() if stuck else self.state.with_sent(now)
 
     async def run(self) -> None:
         """There is nothing to do."""

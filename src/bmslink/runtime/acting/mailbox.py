@@ -11,19 +11,23 @@ import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from bmslink.control.status import StateError, runs, state_path
 from bmslink.errors import BmsError, GateError, LinkTimeout
+from bmslink.link.transport import Endpoint, parse_target
 from bmslink.model import Command
+from bmslink.places import Place, recorded_place, where
 from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.acting.stopping import require_read_back
+from bmslink.storage.alone import is_running
 from bmslink.storage.atomic import read_bounded, replace_file
+from bmslink.storage.briefly import briefly
 
-__all__ = ["ask_run", "read_mail", "run_of", "switch_by_run"]
+__all__ = ["NotTaken", "RunAt", "ask_run", "read_mail", "run_at", "run_of", "switch_by_run"]
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +41,18 @@ _SHOWS = 15.0
 _OLDEST = 10.0
 """A wish that is older, s, is not done any more."""
 _WISH, _ANSWER = ".wish", ".answer"
+
+
+class NotTaken(LinkTimeout):
+    """The run that has the pack did not take a wish, so it never will."""
+
+
+class RunAt(NamedTuple):
+    """A `control run --enforce` that acts on a pack."""
+
+    target: str
+    """How it writes the place of the pack."""
+    pid: int
 
 
 class _Letter(msgspec.Struct, kw_only=True):
@@ -56,40 +72,63 @@ def _folder(target: str) -> Path:
     return state_path() / "wishes" / name
 
 
-def run_of(target: str) -> bool:
-    """Whether a `control run --enforce` has this pack now."""
+def run_at(endpoint: Endpoint) -> RunAt | None:
+    """The `control run --enforce` that has the pack at this place now, however it is written.
+    Reads the disk."""
     now = time.time()
     try:
-        found = runs().runs
+        found = [run for run in runs().runs if not run.shadow and not run.gone(now)]
     except StateError:
-        return False
-    return any(
-        not run.gone(now) and not run.shadow and any(pack.target == target for pack in run.packs)
-        for run in found
-    )
+        return None
+    here: Place | None = None
+    for run in found:
+        for pack in run.packs if is_running(run.pid) else ():
+            if pack.target == str(endpoint):
+                return RunAt(pack.target, run.pid)
+            here = here or where(endpoint, ask=False)
+            if recorded_place({"target": pack.target}).same(here):
+                return RunAt(pack.target, run.pid)
+    return None
 
 
-async def ask_run(target: str, wish: ActingWish, who: str) -> list[str]:
+def run_of(target: str) -> bool:
+    """Whether a `control run --enforce` has the pack at this target now."""
+    return run_at(parse_target(target)) is not None
+
+
+async def ask_run(
+    target: str, wish: ActingWish, who: str, *, patience: float = _PATIENCE
+) -> list[str]:
     """Have it done by the `control run` that has the pack. Raises `GateError` where it refuses,
-    `LinkTimeout` where it does not take it, `VerifyError` where a stop is not read back."""
+    `NotTaken` where it does not take it within `patience` s, `LinkTimeout` where it took it and
+    does not answer, `VerifyError` where a stop is not read back."""
     folder = _folder(target)
     name = uuid.uuid4().hex
     letter, reply = folder / f"{name}{_WISH}", folder / f"{name}{_ANSWER}"
     data = msgspec.json.encode(_Letter(time=time.time(), who=who, wish=wish))
-    try:
+
+    def post() -> bool:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         replace_file(letter, data)
-        found = await _reply_in(reply)
+        return True
+
+    taken = False
+    try:
+        if briefly(post, patience) is None:
+            raise NotTaken(f"The disk that holds {folder} hangs.")
+        found = await _reply_in(reply, patience)
+        if found is None and (taken := not letter.exists()):
+            found = await _reply_in(reply, _PATIENCE)
     except OSError as error:
-        raise LinkTimeout(f"{folder} cannot be used ({error.strerror or error}).") from error
+        raise NotTaken(f"{folder} cannot be used ({error.strerror or error}).") from error
     finally:
         for file in (letter, reply):
             with suppress(OSError):
                 file.unlink()
+    if found is None and taken:
+        raise LinkTimeout(f"The `control run` that has {target} took it, and does not answer.")
     if found is None:
-        raise LinkTimeout(
-            f"The `control run` that has {target} did not take it within {_PATIENCE:g} s."
-        )
+        raise NotTaken(f"The `control run` that has {target} did not take it in {patience:g} s.")
     if found.error:
         raise (GateError if found.refused else BmsError)(found.error)
     if wish.do == "stop":
@@ -97,8 +136,8 @@ async def ask_run(target: str, wish: ActingWish, who: str) -> list[str]:
     return found.done
 
 
-async def _reply_in(file: Path) -> _Reply | None:
-    until = asyncio.get_running_loop().time() + _PATIENCE
+async def _reply_in(file: Path, patience: float) -> _Reply | None:
+    until = asyncio.get_running_loop().time() + patience
     while asyncio.get_running_loop().time() < until:
         with suppress(FileNotFoundError, msgspec.MsgspecError, ValueError):
             return msgspec.json.decode(read_bounded(file, _LARGEST, "answer"), type=_Reply)
@@ -106,17 +145,20 @@ async def _reply_in(file: Path) -> _Reply | None:
     return None
 
 
-async def switch_by_run(target: str, wish: Command, who: str) -> bool | None:
-    """Have a switch set by the `control run` that acts on the pack: whether it is read back;
-    `None`: no run has the pack, or it does not take it. Raises `GateError` where it is held."""
-    if not run_of(target):
-        return None
+async def switch_by_run(
+    target: str, wish: Command, who: str, *, patience: float = _PATIENCE, shows: float = _SHOWS
+) -> bool:
+    """Have a switch set by the `control run` that acts on the pack: whether it is read back within
+    `shows` s. Raises `GateError` where it is held, `NotTaken` where it is not taken within
+    `patience` s."""
     by_name = ActingWish(do="on" if wish.on else "off", switch=wish.switch.value)
     try:
-        await ask_run(target, by_name, who)
-    except LinkTimeout:
-        return None
-    until = asyncio.get_running_loop().time() + _SHOWS
+        await ask_run(target, by_name, who, patience=patience)
+    except NotTaken:
+        raise
+    except LinkTimeout:  # it has the wish: what the board shows tells
+        pass
+    until = asyncio.get_running_loop().time() + shows
     while asyncio.get_running_loop().time() < until:
         if ((_switches(target) or {}).get(wish.switch.value) or {}).get("shown") is wish.on:
             return True

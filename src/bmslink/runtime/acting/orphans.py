@@ -19,6 +19,8 @@ from bmslink.config.switching.off_marks import last_commands
 from bmslink.control.act.actuator import ACTUATORS
 from bmslink.control.act.actuators import prepare
 from bmslink.control.act.facts import states_of
+from bmslink.control.act.ledger import SwitchRecord
+from bmslink.control.act.mandate import left_holders
 from bmslink.control.act.store import KeptLedger, kept_ledger
 from bmslink.errors import PortBusy
 from bmslink.model import Identity, Switch
@@ -26,7 +28,15 @@ from bmslink.places import place_of
 from bmslink.runtime.acting.start import pack_key
 from bmslink.storage.journal import Journal
 
-__all__ = ["DRILL", "Orphan", "Orphans", "find_orphans", "orphans", "switch_on_command"]
+__all__ = [
+    "DRILL",
+    "Orphan",
+    "Orphans",
+    "find_orphans",
+    "off_since",
+    "orphans",
+    "switch_on_command",
+]
 
 DRILL = "drill"
 """The event of the journal that a drill writes, before and after each switch."""
@@ -80,9 +90,16 @@ class Orphans(NamedTuple):
         }
 
 
-def switch_on_command(board: Board, switch: str) -> str:
-    """What a person types to switch it on."""
-    return f"bmslink switch {shlex.quote(board.target.word)} {switch} on"
+def switch_on_command(board: Board, switch: str, kept: KeptLedger | None = None) -> str:
+    """What a person types to switch it on; where its ledger says that something holds it off, or
+    cannot be read, letting go of that comes first."""
+    word = shlex.quote(board.target.word)
+    command = f"bmslink switch {word} {switch} on"
+    ledger = None if kept is None else kept.ledger
+    held = ledger is not None and (ledger.stop or left_holders(ledger.record(switch)))
+    if held or (kept is not None and kept.trouble):
+        return f"bmslink control reset {word} && {command}"
+    return command
 
 
 async def orphans(device: Board, journal: Journal | None = None) -> Orphans:
@@ -141,7 +158,7 @@ def find_orphans(
         if said is not None:
             yield Orphan(
                 switch=name, by=said.by, since=said.since, why=said.why, shown=states.get(name),
-                source=said.source, command=switch_on_command(device, name),
+                source=said.source, command=switch_on_command(device, name, kept),
             )  # fmt: skip
 
 
@@ -153,11 +170,9 @@ def _by_ledger(
     record, stop = kept.ledger.record(name), kept.ledger.stop
     if not record.own and not record.person:
         return None
-    since = None
-    if record.off_at is not None and kept.saved is not None:
-        since = _utc(kept.saved + timedelta(seconds=record.off_at))
+    since = off_since(record, kept)
     if stop is not None:
-        why = f"{stop.who} stopped everything; `bmslink control reset` ends that for a service"
+        why = f"{stop.who} stopped everything; `bmslink control reset` ends that"
         return _Said("emergency stop", since, why, "ledger")
     if record.person:
         return _Said("person", since, f"{record.person} switched it off", "ledger")
@@ -166,6 +181,13 @@ def _by_ledger(
     told = [r.get("why") for r in records if order is not None and _is_order(r, about, order.id)]
     why = str(told[-1]) if told else ", ".join(record.holders) or "a policy, which holds no more"
     return _Said("policy", since, why, "ledger")
+
+
+def off_since(record: SwitchRecord, kept: KeptLedger) -> str | None:
+    """When the last off went out, by a ledger on the disk: UTC; `None`: not known."""
+    if record.off_at is None or kept.saved is None:
+        return None
+    return _utc(kept.saved + timedelta(seconds=record.off_at))
 
 
 def _is_order(record: Mapping[str, Any], about: tuple[object, ...], order: int) -> bool:

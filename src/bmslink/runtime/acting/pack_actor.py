@@ -28,7 +28,7 @@ from bmslink.control.act.detectors import (
 )
 from bmslink.control.act.facts import SwitchFacts, facts_of, states_of
 from bmslink.control.act.ledger import Ledger
-from bmslink.control.act.mandate import Mandate, wish_for
+from bmslink.control.act.mandate import Mandate, let_go, wish_for
 from bmslink.control.act.messages import Remark, Request, ResetStop, Resume, SwitchCommand
 from bmslink.control.act.numbers import ActingNumbers
 from bmslink.control.act.reconciler import reconcile
@@ -41,7 +41,7 @@ from bmslink.errors import BmsError
 from bmslink.model import Reading
 from bmslink.runtime.acting.contained import contained
 from bmslink.runtime.acting.limit_sinks import LimitSinks
-from bmslink.runtime.acting.shown import nothing_known, switch_status
+from bmslink.runtime.acting.shown import nothing_known, switches_status
 
 __all__ = ["Note", "PackActor", "TellActing"]
 
@@ -111,14 +111,13 @@ class PackActor:
         self._asking: set[str] = set()
         self._detected: dict[str, Reason] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._saved: Ledger | None = None
-        self._saved_watch = self._watch
-        self._saved_at = now
+        self._saved_watch, self._saved_at = self._watch, now
         self._repeats = Budget()
         self._ill = False
         self._mistaken = False
-        if loaded.trouble:
-            self._say(Remark(what="disk", text=loaded.trouble, alarm=True))
+        self._trouble = loaded.trouble
+        if self._trouble:
+            self._say(Remark(what="disk", text=self._trouble, alarm=True))
 
     # -- cycles ----------------------------------------------------------------------------------
 
@@ -144,6 +143,14 @@ class PackActor:
         """A person has looked: a limit that was disobeyed holds no switch any more."""
         for name in ("charge", "discharge"):
             self._watch = release(self._watch, name)
+
+    def let_go(self) -> list[str]:
+        """What policies left that act no more holds nothing from now on; in sentences, what."""
+        if self.mandate.enforce:
+            return []
+        trouble, self._trouble = self._trouble, ""
+        self.ledger, told = let_go(self.ledger)
+        return [*filter(None, [trouble]), *told]
 
     def _look(self, reading: Reading, decision: Decision) -> SwitchFacts:
         """What the reading shows. A board that tells its switches seldom is asked for them, while
@@ -366,9 +373,15 @@ class PackActor:
 
     # -- for people ------------------------------------------------------------------------------
 
-    def status(self, now: float) -> dict[str, Any]:
-        """Every switch: who holds it, whose it is, what was read back, and what gives it back."""
+    def status(self, now: float, lets_go: Callable[[str], str]) -> dict[str, Any]:
+        """Every switch: who holds it, whose it is, what was read back, and what gives it back.
+        `lets_go` says what ends a policy that has tripped."""
         stop = self.ledger.stop
+        switches = switches_status(
+            self.ledger, self._decision, self._facts, now,
+            mandate=self.mandate, numbers=self._numbers, detected=self._detected,
+            disk=self._store.well, lets_go=lets_go,
+        )  # fmt: skip
         return {
             "enforcing": self.mandate.enforce,
             "failed": self.failed,
@@ -380,18 +393,5 @@ class PackActor:
             "disk": self._store.trouble,
             "sinks": self._sinks.alive(now),
             "writes_today": self.ledger.writes_today(now),
-            "switches": {
-                name: switch_status(
-                    name,
-                    self.ledger,
-                    self._decision,
-                    self._facts,
-                    now,
-                    mandate=self.mandate,
-                    numbers=self._numbers,
-                    detected=self._detected,
-                    disk=self._store.well,
-                )
-                for name in ACTUATORS
-            },
+            "switches": switches,
         }

@@ -2,22 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from bmslink.control.act.actuator import ACTUATORS
 from bmslink.control.act.facts import SwitchFacts
-from bmslink.control.act.ledger import Ledger
-from bmslink.control.act.mandate import Mandate, wish_for
+from bmslink.control.act.ledger import STOP, Ledger
+from bmslink.control.act.mandate import Mandate, person_holder, wish_for
 from bmslink.control.act.numbers import ActingNumbers
 from bmslink.control.act.steps.enabling import obstacle
 from bmslink.control.decide.decision import Decision, Limits
 from bmslink.control.decide.limits import Limit, Permit, Reason
 from bmslink.control.decide.policy import Demand
 
-__all__ = ["nothing_known", "switch_status"]
+__all__ = ["nothing_known", "switches_status"]
 
 
-def switch_status(
+def switches_status(
+    ledger: Ledger,
+    decision: Decision | None,
+    facts: SwitchFacts | None,
+    now: float,
+    *,
+    mandate: Mandate,
+    numbers: ActingNumbers,
+    detected: Mapping[str, Reason],
+    disk: bool,
+    lets_go: Callable[[str], str] = lambda policy: "",
+) -> dict[str, dict[str, Any]]:
+    """All switches, by their names, as plain values. `now` in s of the clock of the ledger.
+    `lets_go` says what ends a policy that has tripped."""
+    return {
+        name: _switch_status(
+            name,
+            ledger,
+            decision,
+            facts,
+            now,
+            mandate=mandate,
+            numbers=numbers,
+            detected=detected,
+            disk=disk,
+            lets_go=lets_go,
+        )
+        for name in ACTUATORS
+    }
+
+
+def _switch_status(
     name: str,
     ledger: Ledger,
     decision: Decision | None,
@@ -28,8 +60,9 @@ def switch_status(
     numbers: ActingNumbers,
     detected: Mapping[str, Reason],
     disk: bool,
+    lets_go: Callable[[str], str],
 ) -> dict[str, Any]:
-    """One switch, as plain values. `now` in s of the clock of the ledger."""
+    """One switch."""
     record = ledger.record(name)
     order = record.order
     shown: dict[str, Any] = {
@@ -37,6 +70,7 @@ def switch_status(
         "shown": record.seen,
         "owner": "ours" if record.own else record.owner.value,
         "holders": list(record.holders),
+        "demand": "",
         "why": "",
         "stood_down": record.down is not None,
         "command": None,
@@ -54,8 +88,9 @@ def switch_status(
         return shown
     wish = wish_for(name, decision, ledger, mandate, detected)
     shown["holders"], shown["why"] = list(wish.holders), wish.why
+    shown["demand"] = wish.demand.name.lower()
     if record.own:
-        _, shown["given_back"] = obstacle(
+        word, text = obstacle(
             name,
             ledger,
             wish,
@@ -66,7 +101,18 @@ def switch_status(
             stale=decision.stale,
             disk=disk,
         )
+        ends = [said for holder in wish.holders if (said := _ends(holder, lets_go))]
+        shown["given_back"] = "; ".join([text, *ends]) if word == "held" else text
     return shown
+
+
+def _ends(holder: str, lets_go: Callable[[str], str]) -> str:
+    """What ends the hold of a policy or of a person, in words."""
+    if holder == STOP:
+        return "`bmslink control reset` ends that"
+    if holder.startswith(person_holder("")):
+        return "`bmslink switch` switches it on"
+    return lets_go(holder)
 
 
 def nothing_known(now: float) -> Decision:

@@ -17,6 +17,7 @@ from bmslink.config.identity.fingerprint import fingerprint, fingerprint_of
 from bmslink.config.identity.known_as import pack_of
 from bmslink.control.act.actuators import prepare
 from bmslink.control.act.consent import (
+    Acts,
     Approval,
     ConsentError,
     Standing,
@@ -43,11 +44,13 @@ __all__ = [
     "acted_on_elsewhere",
     "approve_policies",
     "begin_acting",
+    "ledger_of",
     "lock_acting",
     "pack_key",
     "powers",
     "read_policy_text",
     "require_host_power",
+    "served_text",
     "standing_of",
     "stopped",
 ]
@@ -132,15 +135,23 @@ def _load(store: LedgerStore, identity: Identity, now: float) -> Loaded:
     """The ledger of the board that answered. What is known of another one at the same place is no
     ground to switch anything on here; a stop stays."""
     loaded = store.load(now)
-    ledger, trouble = loaded
-    if other := _differs(ledger.aside.get(_BOARD), identity):
-        ledger = msgspec.structs.replace(Ledger.new(ledger.pack, now), stop=ledger.stop)
+    ledger, other = ledger_of(loaded.ledger, identity, now)
+    trouble = loaded.trouble
+    if other:
         trouble = (
             f"Another board is at its place now ({other}): what was switched off on the one before "
             "is not given back on this one."
         )
     aside = {**ledger.aside, _BOARD: pack_of(identity)}
     return Loaded(msgspec.structs.replace(ledger, aside=aside), trouble)
+
+
+def ledger_of(ledger: Ledger, identity: Identity, now: float) -> tuple[Ledger, str]:
+    """What of a ledger counts for the board that answers, and how that differs from the one it is
+    of, in words; empty: not as far as both tell."""
+    if other := _differs(ledger.aside.get(_BOARD), identity):
+        return msgspec.structs.replace(Ledger.new(ledger.pack, now), stop=ledger.stop), other
+    return ledger, ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +194,8 @@ async def begin_acting(
     Raises `LinkTimeout`, `LinkClosed`, … as reading does.
     """
     key = pack_key(board, identity)
+    if board.elsewhere("switch") is not None:
+        return Standing(Acts.NOTHING, None, True, served_text(board), alarm=True)
     try:
         standing = may_enforce(await asyncio.to_thread(_approved, key, identity), key, text)
     except ConsentError as error:
@@ -221,6 +234,14 @@ async def begin_acting(
     for sentence in _unable(prepared.unable, able):
         tell("acting", sentence, alarm=True, change="unable", actuator="")
     return EnforcedPack(key, standing, actor, policies, lock)
+
+
+def served_text(board: Board) -> str:
+    """Why nothing acts from here on a pack whose line a service owns."""
+    return (
+        f"A service owns the line of {board.target.label}: it acts on that pack where its section "
+        "of bmslink.toml says enforce = true. Here policies only watch."
+    )
 
 
 def _mandate(policies: PolicySet | None, able: frozenset[str]) -> Mandate:

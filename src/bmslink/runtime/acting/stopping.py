@@ -8,7 +8,7 @@ from typing import Any
 
 from bmslink.errors import VerifyError
 
-__all__ = ["not_read_back", "require_read_back", "still_on"]
+__all__ = ["not_read_back", "require_read_back", "shown_in_words", "still_on"]
 
 Switches = Mapping[str, Mapping[str, Any]]
 """As in the status of what acts on a pack."""
@@ -30,17 +30,28 @@ def still_on(switches: Switches | None) -> list[str]:
     ]
 
 
-def not_read_back(names: list[str]) -> VerifyError:
+def shown_in_words(switches: Switches | None) -> str:
+    """How charge and discharge are shown, in a sentence."""
+    known = {n: each for n, each in (switches or {}).items() if each.get("able") and n != "balance"}
+    words = {False: "read back as off", True: "still shown as on", None: "not shown yet"}
+    told = [f"{name} is {words[each.get('shown')]}" for name, each in known.items()]
+    return f"{', '.join(told)}." if told else "Nobody says how its switches are."
+
+
+def not_read_back(switches: Switches | None) -> VerifyError:
     """The error that says it."""
-    what = " and ".join(names)
-    return VerifyError(f"Off was sent, but {what} did not read back as off: look at the pack.")
+    what = " and ".join(still_on(switches))
+    return VerifyError(
+        f"Off was sent, but {what} did not read back as off: look at the pack. "
+        + shown_in_words(switches).capitalize()
+    )
 
 
 async def require_read_back(look: Callable[[], Switches | None]) -> None:
     """Wait until all is shown as off. Raises `VerifyError` where that does not come."""
     loop = asyncio.get_running_loop()
     until = loop.time() + _SHOWS
-    while names := still_on(look()):
+    while still_on(look()):
         if loop.time() >= until:
-            raise not_read_back(names)
+            raise not_read_back(look())
         await asyncio.sleep(_LOOK)

@@ -29,6 +29,7 @@ __all__ = [
     "Refusal",
     "answer",
     "answer_list",
+    "answer_text",
     "error",
     "internal",
     "of_bms_error",
@@ -78,6 +79,11 @@ def answer(
 ) -> Response:
     """A JSON object. Nothing that the service says is to be kept by a cache."""
     return _response(to_json(values), status, headers)
+
+
+def answer_text(text: str) -> Response:
+    """A JSON object that somebody else made a text of."""
+    return _response(text)
 
 
 async def answer_list(key: str, items: Iterable[Mapping[str, Any]], **more: Any) -> Response:

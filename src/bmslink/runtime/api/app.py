@@ -9,9 +9,10 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from bmslink.errors import BmsError
-from bmslink.runtime.api import changes, commands, looking
+from bmslink.runtime.api import changes, commands, looking, remembered
+from bmslink.runtime.api.access.guard import RequestGuard
+from bmslink.runtime.api.access.tokens import Access
 from bmslink.runtime.api.answers import Refusal, on_exception
-from bmslink.runtime.api.guard import Access, RequestGuard
 from bmslink.runtime.api.stream import EventStreams
 from bmslink.runtime.service import Service
 
@@ -29,7 +30,7 @@ def make_app(
     `listening` is what its status says of where it can be asked.
     """
     inside = Starlette(
-        routes=[*looking.ROUTES, *commands.ROUTES, *changes.ROUTES],
+        routes=[*looking.ROUTES, *remembered.ROUTES, *commands.ROUTES, *changes.ROUTES],
         exception_handlers=dict.fromkeys(
             (HTTPException, Refusal, BmsError, Exception), on_exception
         ),

@@ -18,12 +18,14 @@ from starlette.routing import Route
 from bmslink.errors import BmsError
 from bmslink.jsonable import to_json
 from bmslink.runtime.acting.people import ActingWish
+from bmslink.runtime.api.access.peer import peer_of
 from bmslink.runtime.api.answers import Refusal, answer
 from bmslink.runtime.api.commands import journalled
-from bmslink.runtime.api.peer import peer_of
 from bmslink.runtime.api.requests import command, pack_of
-from bmslink.runtime.jobs import ClientJob, PackJobs, Work, hello
-from bmslink.runtime.lending import CaptureFeed, Lending, Release
+from bmslink.runtime.clients.capture_feed import CaptureFeed
+from bmslink.runtime.clients.client_job import ClientJob, Work
+from bmslink.runtime.jobs import PackJobs, hello
+from bmslink.runtime.lending import Lending, Release
 from bmslink.service_client import LINES
 from bmslink.service_errors import error_form
 from bmslink.service_forms import (
@@ -130,6 +132,14 @@ async def act(request: Request) -> Response:
     keys = dict.fromkeys(ActingWish.__struct_fields__, _ANY)
     wish, jobs = ActingWish.of(await command(request, **keys)), PackJobs(pack_of(request))
     return await _done(request, lambda tell: jobs.act(tell, wish), lasts=True)
+
+
+async def confirm(request: Request) -> Response:
+    """A person says that the board that answers now, another than before, is meant."""
+    await command(request)
+    pack = pack_of(request)
+    await journalled(request, "confirm", pack=pack.name, target=pack.target)
+    return answer({"done": {"confirmed": pack.confirm()}})
 
 
 async def adjustment(request: Request) -> Response:
@@ -258,6 +268,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "resume": resume,
     "switch": switch,
     "acting": act,
+    "confirm": confirm,
     "adjustment": adjustment,
     "adjust": adjust,
     "lend": lend,

@@ -22,6 +22,7 @@ from bmslink.errors import GateError, TargetError
 from bmslink.model import Identity, Reading
 from bmslink.runtime.acting.acting_side import ActingSide
 from bmslink.runtime.acting.people import ActingWish
+from bmslink.runtime.acting.shown import nothing_known
 from bmslink.runtime.acting.stopping import require_read_back
 from bmslink.runtime.feed import Feed
 from bmslink.runtime.judging.pack_memory import (
@@ -37,6 +38,7 @@ from bmslink.runtime.service_file import PackPlan
 __all__ = ["PackJudge", "Tell"]
 
 _ALARMS = ("trip", "latch")
+_LASTING = ("tripped", "latched")
 _PATIENCE = 3.0
 """How long an on waits for a link that is being opened, s."""
 
@@ -44,11 +46,20 @@ _PATIENCE = 3.0
 class Tell(Protocol):
     """Publishes an event of the pack."""
 
-    def __call__(self, what: str, text: str, *, alarm: bool = False, **data: Any) -> None: ...
+    def __call__(
+        self,
+        what: str,
+        text: str,
+        *,
+        alarm: bool = False,
+        key: str = "",
+        over: bool = False,
+        **data: Any,
+    ) -> None: ...
 
 
 class PackJudge:
-    """Of one pack; does nothing for one without a policy file."""
+    """Of one pack. Without a policy file nothing is judged, and only people act."""
 
     def __init__(
         self,
@@ -60,37 +71,37 @@ class PackJudge:
         board: Board,
         turns: PackTurns,
     ) -> None:
-        self.begun = plan.policies is None
-        """Whether they know which board they judge."""
         self._plan = plan
         self._memory = memory
         self._feed = feed
         self._tell = tell
         self._identity: Identity | None = None
+        self._recalling: asyncio.Task[None] | None = None
         self._budget = Budget(SAVED_AT_ONCE, SAVED_EVERY)
         self._unwritten = False
+        self._lasting: set[str] = set()
+        """Policies of which it was told that they have tripped."""
         self._disk = disk
         file = plan.policies
         self.policies: PackPolicies | None = None
         """At work; `None` for a pack without a policy file."""
         self._beside: PackPolicies | None = None
         """The changed file, in shadow beside the one that was approved."""
-        self.acting: ActingSide | None = None
-        """What acts on the pack; `None` for one without a policy file."""
+        self.acting = ActingSide(
+            board,
+            "" if file is None else file.text,
+            "" if file is None else file.path,
+            enforce=plan.enforce and file is not None,
+            interval=plan.interval,
+            note=self._append,
+            tell=tell,
+            target=plan.target,
+            turn=partial(turns.command, _PATIENCE, "its policies ask it"),
+            off_turn=turns.off,
+        )
+        """What acts on the pack: policies that a person approved, and people themselves."""
         if file is not None:
             self.policies = self._make(file.policies, ALL)
-            self.acting = ActingSide(
-                board,
-                file.text,
-                file.path,
-                enforce=plan.enforce,
-                interval=plan.interval,
-                note=self._append,
-                tell=tell,
-                target=plan.target,
-                turn=partial(turns.command, _PATIENCE),
-                off_turn=turns.off,
-            )
 
     def _append(self, event: str, **data: Any) -> None:
         journal = self._disk.journal
@@ -115,12 +126,12 @@ class PackJudge:
         )
 
     async def begin_acting(self) -> None:
-        """Let the policies act, where that is wanted and approved, and not done yet. Raises what
-        asking the board raises."""
+        """Let the policies act, where that is wanted and approved, and not done yet; an emergency
+        stop of this board is held with and without them. Raises what asking the board raises."""
         side, file, policies = self.acting, self._plan.policies, self.policies
-        if side is None or file is None or policies is None or self._identity is None:
+        if self._identity is None or self._blind or not await side.begin(self._identity):
             return
-        if not await side.begin(self._identity) or side.policies is None:
+        if file is None or policies is None or side.policies is None:
             return
         now, known = asyncio.get_running_loop().time(), policies.engine.save()
         self.policies = self._make(side.policies, (Mode.ENFORCE,))
@@ -139,57 +150,100 @@ class PackJudge:
     @property
     def enforcing(self) -> bool:
         """Whether its policies act."""
-        return self.acting is not None and self.acting.enforcing
+        return self.acting.enforcing
 
     async def do(self, wish: ActingWish, who: str) -> list[str]:
-        """What a person wants of what acts. Raises `GateError`, what asking the board raises, and
-        `VerifyError` where a stop is not read back."""
-        if self.acting is None or self._identity is None:
-            raise GateError(
-                "Nothing was sent: this pack has no policies, or has not said who it is; "
-                "`bmslink switch` switches it off."
-            )
+        """What a person wants of what acts, but for a stop. Raises `GateError`, and what asking the
+        board raises."""
+        if self._identity is None:
+            raise GateError("Nothing was sent: this pack has not said who it is.")
+        acted = self.acting.actor is not None
+        if wish.do == "reset":  # also of what earlier runs left in the ledger
+            await self.acting.begin_for_people(self._identity)
+        elif self.policies is None:
+            await self.acting.begin(self._identity)
+            if self.acting.actor is None:
+                raise GateError(
+                    "Nothing was sent: this pack has no policies, and nobody stopped it."
+                )
         engine = None if self.policies is None else self.policies.engine
-        acting = self.acting
-        done = await acting.do(wish, who, self._identity, engine)
-        if wish.do == "stop":
-            await require_read_back(lambda: acting.status()["switches"])
-        return done
+        try:
+            return await self.acting.do(wish, who, self._identity, engine)
+        finally:
+            if not acted:
+                await self.acting.rest()
+
+    async def stop(self, wish: ActingWish, who: str, identity: Identity) -> list[str]:
+        """All off on the board that answers now, until a reset. Raises as `do`. What is sent is on
+        its way then; `require_stopped` waits for its effect."""
+        if self._identity is not identity:  # perhaps another board than the policies know
+            self.acting.meet()
+            await self.acting.begin(identity)
+        return await self.acting.do(wish, who, identity)
+
+    async def require_stopped(self) -> None:
+        """Wait until a stop is read back; raises `VerifyError`."""
+        await require_read_back(lambda: self.acting.status().get("switches"))
 
     def withdraw(self, error: BaseException | None) -> None:
         """A mistake of ours: no limit is said any more."""
-        if error is not None and self.acting is not None and self.acting.actor is not None:
+        if error is not None and self.acting.actor is not None:
             self.acting.actor.withdraw(error)
 
     def acting_status(self) -> dict[str, Any] | None:
-        """Who holds which switch, and why; `None` for a pack without a policy file."""
-        return None if self.acting is None else self.acting.status()
+        """Who holds which switch, and why; `None` for a pack on which nothing can act: one
+        without a policy file that nobody stopped."""
+        nothing = self.policies is None and self.acting.actor is None
+        if nothing:
+            return None
+        return self.acting.status(None if self.policies is None else self.policies.engine)
 
-    def begin(self, identity: Identity, now: float) -> None:
-        """This board is the one that is judged from now on, `now` in s of the loop's clock."""
+    @property
+    def begun(self) -> bool:
+        """Whether it is known which board is judged."""
+        return self._identity is not None
+
+    def begin(self, identity: Identity) -> None:
+        """This board is the one that is judged from now on; its policies begin when what they
+        knew of it was read from the disk."""
         self._identity = identity
-        self.begun = True
-        if self.acting is not None:
-            self.acting.meet()
+        self.acting.meet()
         if self.policies is None:
             return
-        saved = self._memory.take(identity)
+        if self._recalling is not None:
+            self._recalling.cancel()
+        self._recalling = asyncio.create_task(self._recall(self.policies, identity))
+
+    async def _recall(self, policies: PackPolicies, identity: Identity) -> None:
+        saved = await self._memory.take(identity)
         try:
-            self.policies.restart(saved, now)
+            policies.restart(saved, asyncio.get_running_loop().time())
         except TargetError as error:
             self._tell("trouble", f"{error} The policies begin without it.", alarm=True)
+
+    async def recalled(self, within: float) -> None:
+        """Wait until the policies know what they knew, but no longer than so many seconds."""
+        if self._recalling is not None and not self._recalling.done():
+            await asyncio.wait([self._recalling], timeout=within)
+
+    @property
+    def _blind(self) -> bool:
+        """Whether the policies may not judge yet: no board is known, or what they knew of it."""
+        return not self.begun or (self._recalling is not None and not self._recalling.done())
 
     def hear(self, reading: Reading | None, now: float) -> None:
         """A reading of the board that is meant; `None`: there is none, and time passes."""
         policies = self.policies
         if policies is None:
+            if self.acting.actor is not None:
+                self.acting.hear(nothing_known(now), reading, now)
             return
-        if reading is None or not self.begun:
+        blind = self._blind
+        if reading is None or blind:
             policies.tick(now)
         else:
             policies.step(reading, now)
-        if self.acting is not None:
-            self.acting.hear(policies.decision, reading if self.begun else None, now)
+        self.acting.hear(policies.decision, None if blind else reading, now)
         if self._beside is not None and reading is not None:
             self._beside.step(reading, now)
         self._save(now, at_once=False)
@@ -210,8 +264,9 @@ class PackJudge:
 
     async def close(self) -> None:
         """Nothing acts any more; switches stay as they are."""
-        if self.acting is not None:
-            await self.acting.close()
+        if self._recalling is not None:
+            self._recalling.cancel()
+        await self.acting.close()
 
     # -- what the policies say -------------------------------------------------------------------
 
@@ -220,11 +275,30 @@ class PackJudge:
         if changed or moved:
             self._feed.publish("limits", self._plan.name, decision)
         for event in decision.events:
-            alarm = event.what in _ALARMS
-            text = f"{event.policy}: {event.text}"
-            self._tell("policy", text, alarm=alarm, policy=event.policy, change=event.what)
+            self._say(event.policy, event.text, event.what)
+        for verdict in decision.verdicts:
+            if verdict.state in _LASTING and verdict.policy not in self._lasting:
+                self._say(verdict.policy, verdict.text, verdict.state)  # from before a restart
         if new and self._budget.take(decision.time):
             self._save(decision.time, at_once=True)
+
+    def _say(self, policy: str, text: str, change: str) -> None:
+        """What a policy does. That it has tripped is a condition, until it releases."""
+        lasting = change in _ALARMS or change in _LASTING
+        over = change == "release"
+        if lasting:
+            self._lasting.add(policy)
+        elif over:
+            self._lasting.discard(policy)
+        self._tell(
+            "policy",
+            f"{policy}: {text}",
+            alarm=lasting,
+            key=f"policy/{policy}" if lasting or over else "",
+            over=over,
+            policy=policy,
+            change=change,
+        )
 
     def found(self, finding: Finding) -> None:
         """The pack does not fit the policy file."""

@@ -110,6 +110,9 @@ class PackMemory:
     def __init__(self, plan: Seat, disk: PackDisk, tell: Callable[[str], None]) -> None:
         """`tell` hears, in a sentence, that something cannot be read or written; once, until it
         can be again."""
+        self.expected: Fingerprint | None = None
+        """The board that is meant; `None`: whichever answers."""
+        self._recalling: asyncio.Task[None] | None = None
         self._plan = plan
         self._folder, self._queue = disk.folder, disk.queue
         self._tell = tell
@@ -119,30 +122,37 @@ class PackMemory:
         self._loaded: dict[str, Any] | None = None
         self._saved_at: float | None = None
 
-    def expected(self) -> Fingerprint | None:
-        """The board that was here before, as far as it was ever known."""
-        found = self._load(self._seat)
-        pack = (found or {}).get("pack")
-        return fingerprint_of(pack) if isinstance(pack, Mapping) else None
+    async def recall(self, within: float) -> bool:
+        """Learn which board was here before, as far as it was ever known; whether that was read
+        within so many seconds. The next call waits for the same look."""
+        if self._recalling is None:
+            self._recalling = asyncio.create_task(self._recall())
+        done, _ = await asyncio.wait([self._recalling], timeout=within)
+        return bool(done)
+
+    async def _recall(self) -> None:
+        pack = (await self._load(self._seat) or {}).get("pack")
+        self.expected = fingerprint_of(pack) if isinstance(pack, Mapping) else None
 
     @staticmethod
     def differs(expected: Fingerprint, identity: Identity) -> str:
         """How a board differs from the one that is expected, in words."""
         return expected.differs(fingerprint(identity))
 
-    def expect(self, identity: Identity) -> Fingerprint:
+    def expect(self, identity: Identity) -> None:
         """This board is the one that is meant from now on, after a restart too."""
         seat = {"name": self._plan.name, "target": self._plan.target, "pack": pack_of(identity)}
         self._put(self._seat, seat, None)
-        return fingerprint(identity)
+        self.expected = fingerprint(identity)
 
-    def take(self, identity: Identity) -> dict[str, Any] | None:
-        """What the policies knew of this board; from now on it is saved as its state."""
+    async def take(self, identity: Identity) -> dict[str, Any] | None:
+        """What the policies knew of this board; from now on it is saved as its state, and never
+        before it was read. The disk is read in a thread."""
         known = fingerprint(identity)
         which = known.serial_number if known.certain else self._plan.target
-        self._name = f"policies {identity.protocol} {identity.vendor} {which}"
-        self._saved_at = None
-        found = self._loaded = self._load(self._name)
+        name, self._name = f"policies {identity.protocol} {identity.vendor} {which}", ""
+        found = await self._load(name)
+        self._name, self._loaded, self._saved_at = name, found, None
         if found is None:
             return None
         saved, pack = found.get("engine"), found.get("pack")
@@ -168,9 +178,10 @@ class PackMemory:
         values = {"name": self._plan.name, "pack": pack_of(identity), "engine": state()}
         self._put(self._name, values, self._loaded)
 
-    def _load(self, name: str) -> dict[str, Any] | None:
+    async def _load(self, name: str) -> dict[str, Any] | None:
+        loop = asyncio.get_running_loop()
         try:
-            return self._folder.load(name)
+            return await loop.run_in_executor(self._queue.thread, self._folder.load, name)
         except DamagedState as error:
             self._tell(f"{error} What was known of {self._plan.name} is lost.")
             return None

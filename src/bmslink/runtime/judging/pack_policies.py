@@ -19,10 +19,13 @@ from bmslink.storage.journal import JournalError
 
 __all__ = ["LATCHED", "PackPolicies", "PolicyListener", "goes_on", "in_words", "trips_in"]
 
-LATCHED = (
-    "What is latched stays until a person has looked; in shadow, a new `control run` begins "
-    "without it."
-)
+LATCHED = "What is latched stays until a person has looked"
+
+
+def _until_when(*, shadow: bool) -> str:
+    """What ends that: in shadow nobody takes a `control reset`."""
+    how = "in shadow, a new `control run` begins without it"
+    return f"{LATCHED}; {how if shadow else '`bmslink control reset` lets go of it'}."
 
 
 def goes_on(*, shadow: bool) -> str:
@@ -135,7 +138,7 @@ def trips_in(decision: Decision, policies: PolicySet) -> int:
     )
 
 
-def in_words(decision: Decision) -> Iterator[str]:
+def in_words(decision: Decision, *, shadow: bool) -> Iterator[str]:
     """The policies that are not content; about balancing the permit says enough."""
     own = {r.policy for permit in (decision.charge, decision.discharge) for r in permit.reasons}
     balancing = {r.policy for r in decision.balance.reasons} - own
@@ -143,7 +146,7 @@ def in_words(decision: Decision) -> Iterator[str]:
         if verdict.state != "missing" and verdict.policy not in balancing:
             yield f"{verdict.policy} ({verdict.state}): {verdict.text}"
     if any(verdict.state == "latched" for verdict in decision.verdicts):
-        yield LATCHED
+        yield _until_when(shadow=shadow)
     blind = [v.policy for v in decision.verdicts if v.state == "missing"]
     if blind:
         yield f"cannot measure: {', '.join(blind)}"

@@ -109,7 +109,9 @@ def _on(
     record = ledger.record(name)
     if wish.holders:
         ends = f"`bmslink control override {wish.holders[0]}` sets it aside for a while"
-        if STOP in wish.holders:
+        if wish.left:
+            ends = "`bmslink control reset` lets go of that"
+        elif STOP in wish.holders:
             ends = "`bmslink control reset` ends that"
         elif wish.emergencies:
             ends = (

@@ -63,6 +63,7 @@ class JKStream(Driver[JK02Frame]):
         super().__init__(link, options)
         self._known: dict[int, Record] = {}
         self._latest: dict[int, JK02Frame] = {}
+        self._said: tuple[Record, int] | None = None  # the device info, and the link's breaks then
         self._streams = False
         self._settings_read = self._settings_asked = 0.0
 
@@ -73,6 +74,7 @@ class JKStream(Driver[JK02Frame]):
     async def start(self) -> None:
         """Greet the board once; one that sleeps is greeted again by the first question."""
         self.forget()
+        self._said = None
         with suppress(LinkTimeout):
             await self._greet(retries=0)
 
@@ -127,6 +129,14 @@ class JKStream(Driver[JK02Frame]):
         """Who the board is, where it has said so over this link."""
         record = self._known.get(INFO)
         return None if record is None else record.values
+
+    @property
+    def surely(self) -> Mapping[str, Any] | None:
+        """The same also while it is asked anew, as long as no other board can have taken its place:
+        switching off does not wait for that answer."""
+        if self._said is None or self._said[1] != self.link.breaks:
+            return self.info
+        return self._said[0].values
 
     async def meet(self) -> None:
         """Ask who it is and how it is set, unless it has said both."""
@@ -199,6 +209,8 @@ class JKStream(Driver[JK02Frame]):
             if not frame.command and frame.code in (INFO, SETTINGS):
                 self._known[frame.code] = self.codec.decode(frame)
                 self._latest[frame.code] = frame
+                if frame.code == INFO:
+                    self._said = self._known[INFO], self.link.breaks
                 if frame.code == SETTINGS:
                     self._settings_read = asyncio.get_running_loop().time()
             return frame.code == code and frame.command == (code == ACK)

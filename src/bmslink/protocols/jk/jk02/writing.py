@@ -61,7 +61,7 @@ class JKStreamSettings(SettingsAccess[JK02Frame]):
     def shipped(self) -> SettingsMap:
         """Nothing before the board said who it is, on this very link: what is a delay on one
         variant calibrates the other."""
-        found, info = super().shipped(), self._board.info
+        found, info = super().shipped(), self._board.surely
         if info is None or not found.name.endswith(info.get("variant") or found.name):
             raise SettingError("The board has not said yet which kind it is.")
         return found

@@ -1,0 +1,59 @@
+"""Whatever acts on a pack by itself, as far as somebody who switches by hand must know of it.
+
+It lies further up (`control`, `runtime`), so it is named here by a string that is loaded when
+somebody switches, as protocols and transports are: whether it is asked depends on no import of
+somebody else's.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol, cast
+
+from bmslink.board import Board
+from bmslink.config.outcome import Outcome
+from bmslink.model import Command, Identity, Switch
+
+__all__ = ["Handed", "SwitchingByHand", "by_hand"]
+
+_BY_HAND = "bmslink.runtime.acting.by_hand"
+
+
+class Handed(NamedTuple):
+    """What became of a switch command that a `control run` was asked to carry out."""
+
+    outcome: Outcome | None
+    """`None`: nobody carries it out, so whoever asked does."""
+    note: str = ""
+    """What happened, in a sentence, where somebody was asked and did not do it."""
+
+
+class SwitchingByHand(Protocol):
+    """What is asked of what acts."""
+
+    async def hand_over(self, device: Board, command: Command) -> Handed:
+        """Have the `control run` that acts on the pack do it, if there is one. The board is not
+        asked, and need not be open. Raises `GateError` where the switch is held."""
+
+    def held_off(
+        self, device: Board, identity: Identity, switches: Collection[Switch]
+    ) -> Mapping[Switch, str]:
+        """Which of them nobody may switch on now: why, and what ends that. Reads the disk."""
+
+    def left_off(self, device: Board, identity: Identity) -> Collection[Switch]:
+        """The switches that are off by what acts, by a person it knows of, or by a stop. Reads the
+        disk."""
+
+    def switching_on(
+        self, device: Board, identity: Identity, switch: Switch
+    ) -> AbstractContextManager[Callable[[], str]]:
+        """Around switching on by hand; meanwhile nothing else begins to act on the pack. What it
+        gives is called when the switch is on, and says what that ended. Raises `GateError` where
+        something holds the switch off."""
+
+
+def by_hand() -> SwitchingByHand:
+    """The module that knows it."""
+    return cast(SwitchingByHand, importlib.import_module(_BY_HAND))

@@ -1,0 +1,164 @@
+"""Routes that look back: the history of a pack, and the events of all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from sqlite3 import Connection
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from bmslink.errors import UsageError
+from bmslink.events import EventSeverity
+from bmslink.jsonable import dumps
+from bmslink.runtime.api.answers import Refusal, answer_text
+from bmslink.runtime.api.requests import service_of
+from bmslink.runtime.history.event_table import EventQuery, find_events
+from bmslink.runtime.history.query import (
+    MOST_ROWS,
+    RESOLUTIONS,
+    HistoryQuery,
+    Resolution,
+    default_since,
+    find_history,
+    require_pack,
+)
+from bmslink.runtime.history.schema import HistoryError
+from bmslink.runtime.history.when import moment
+
+__all__ = ["ROUTES"]
+
+_HISTORY = {"pack", "since", "until", "resolution", "field", "limit"}
+_EVENTS = {"pack", "since", "until", "severity", "open", "what", "limit"}
+_HINT = "Times are like 2h (ago), yesterday, 2026-01-31 or 2026-01-31T06:30Z; days are of UTC."
+
+
+async def history(request: Request) -> Response:
+    """Readings of a pack over a time, as fine as the time is short. `?pack=NAME`, `since`, `until`,
+    `resolution`, `field` (repeatable), `limit`."""
+    given = _given(request, _HISTORY)
+    name = given.get("pack", "")
+    if not name:
+        raise Refusal(400, "Which pack is meant is not said.", "?pack=NAME names it.")
+    until = _time(given, "until") or datetime.now(UTC)
+    query = HistoryQuery(
+        pack=name,
+        since=_time(given, "since") or default_since(until),
+        until=until,
+        resolution=_resolution(given.get("resolution", "auto")),
+        fields=tuple(request.query_params.getlist("field")),
+        limit=_limit(given, 20_000, MOST_ROWS),
+    )
+    served = [*service_of(request).packs]
+
+    def found(store: Connection) -> str:
+        require_pack(store, name, served)
+        return _dumps_rows(find_history(store, query).to_dict())
+
+    return await _ask(request, found)
+
+
+async def events(request: Request) -> Response:
+    """What happened, the oldest first. `?pack=NAME`, `since`, `until`, `severity`, `open=1`,
+    `what`, `limit`."""
+    given = _given(request, _EVENTS)
+    query = EventQuery(
+        pack=given.get("pack"),
+        since=_time(given, "since"),
+        until=_time(given, "until"),
+        severity=_severity(given.get("severity", "info")),
+        open=_flag(given.get("open", "0")),
+        what=given.get("what"),
+        limit=_limit(given, 1000, 10_000),
+    )
+
+    def found(store: Connection) -> str:
+        rows = [each.to_dict() for each in find_events(store, query)]
+        return dumps({"schema": 1, "events": rows})
+
+    return await _ask(request, found)
+
+
+ROUTES = (Route("/api/v1/history", history), Route("/api/v1/events", events))
+
+
+async def _ask(request: Request, question: Callable[[Connection], str]) -> Response:
+    """The text of an answer, made by the thread of the history, so that no pack waits for it."""
+    keeper = service_of(request).history
+    if keeper is None:
+        raise Refusal(
+            404,
+            "This service keeps no history.",
+            "[history] in bmslink.toml, or `bmslink serve --history FOLDER`, has it keep one.",
+        )
+    try:
+        return answer_text(await keeper.ask(question))
+    except UsageError as error:
+        raise Refusal(400, str(error)) from error
+    except HistoryError as error:
+        raise Refusal(503, str(error), headers={"retry-after": "10"}) from error
+
+
+def _dumps_rows(values: dict[str, object]) -> str:
+    """The JSON of an answer with rows of plain values; a part at a time, so that the thread of the
+    loop gets its turn in between."""
+    rows = values.pop("rows")
+    if not isinstance(rows, list):
+        raise TypeError("rows is a list")
+    pieces = (rows[n : n + _AT_ONCE] for n in range(0, len(rows), _AT_ONCE))
+    parts = (json.dumps(each, allow_nan=False, separators=_SEPARATORS)[1:-1] for each in pieces)
+    return f'{dumps({"schema": 1, **values})[:-1]},"rows":[{",".join(parts)}]}}'
+
+
+_AT_ONCE, _SEPARATORS = 64, (",", ":")
+
+
+def _given(request: Request, known: set[str]) -> dict[str, str]:
+    """The parameters of the request. An unknown one is refused: without it, too much is shown."""
+    for name in request.query_params:
+        if name not in known:
+            raise Refusal(
+                400, f"Unknown parameter {name[:64]!r}.", f"Known are: {', '.join(sorted(known))}."
+            )
+    return dict(request.query_params)
+
+
+def _time(given: dict[str, str], name: str) -> datetime | None:
+    if name not in given:
+        return None
+    try:
+        return moment(given[name], datetime.now(UTC), UTC)
+    except UsageError as error:
+        raise Refusal(400, f"{name}: {error}", _HINT) from error
+
+
+def _resolution(text: str) -> Resolution:
+    for each in RESOLUTIONS:
+        if each == text:
+            return each
+    raise Refusal(
+        400, f"There is no resolution {text[:40]!r}.", f"There are {', '.join(RESOLUTIONS)}."
+    )
+
+
+def _severity(text: str) -> EventSeverity:
+    try:
+        return EventSeverity.of(text)
+    except UsageError as error:
+        raise Refusal(400, str(error)) from error
+
+
+def _flag(text: str) -> bool:
+    if text not in ("0", "1", "true", "false"):
+        raise Refusal(400, f"open is 1 or 0, not {text[:40]!r}.")
+    return text in ("1", "true")
+
+
+def _limit(given: dict[str, str], usual: int, most: int) -> int:
+    text = given.get("limit", str(usual))
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= most):
+        raise Refusal(400, f"limit is a number from 1 to {most}.")
+    return int(text)

@@ -1,0 +1,212 @@
+"""Events: since when and until when, one row for what chatters, and what nobody saw."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from history_support import BEGIN, HistoryWorld
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bmslink.errors import UsageError
+from bmslink.events import EventSeverity, PackEvent
+from bmslink.jsonable import dumps
+from bmslink.model import Condition
+from bmslink.runtime.watching.conditions import Teller
+from control_support import Run, healthy
+
+OVER = Condition.CELL_OVERVOLTAGE
+texts = st.sampled_from(["", "a", "van", "größer\n", "\x00"]) | st.text(max_size=5)
+moments = st.datetimes().map(lambda each: each.replace(tzinfo=BEGIN.tzinfo))
+events = st.builds(
+    PackEvent,
+    what=texts,
+    text=texts,
+    severity=st.sampled_from(EventSeverity),
+    pack=texts,
+    time=moments,
+    key=texts,
+    since=st.none() | moments,
+    until=st.none() | moments,
+    until_known=st.booleans(),
+    count=st.integers(1, 10),
+    data=st.dictionaries(texts.map(lambda name: f"x_{name}"), st.integers() | texts, max_size=3),
+)
+
+
+@settings(max_examples=30)
+@given(events)
+def test_an_event_comes_back_from_its_json(event: PackEvent) -> None:
+    assert PackEvent.from_dict(event.to_dict()) == event
+    dumps(event.to_dict())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"what": "a"}, {"what": "a", "text": "b", "severity": "bad"},
+     {"what": "a", "text": "b", "time": "yesterday"}, {"what": "a", "text": "b", "since": 5},
+     {"what": "a", "text": "b", "time": "2026-01-01T00:00:00"}],
+)  # fmt: skip
+def test_what_is_no_event_is_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        PackEvent.from_dict(values)
+
+
+def of(rows: list[PackEvent], key: str) -> list[PackEvent]:
+    return [each for each in rows if each.key == key]
+
+
+def seconds(event: PackEvent) -> tuple[int, int | None]:
+    assert event.since is not None
+    end = None if event.until is None else round((event.until - BEGIN).total_seconds())
+    return round((event.since - BEGIN).total_seconds()), end
+
+
+async def test_a_condition_has_a_beginning_and_an_end(tmp_path: Path) -> None:
+    world = HistoryWorld(tmp_path / "history.db")
+    async with world.running():
+        await world.poll(10)
+        await world.poll(20, protections=(OVER,), cell_voltages=(3.3, 3.66))
+        await world.poll(5, protections=(OVER,), alarms=(Condition.SOC_HIGH,))
+        lasting = await world.table(open=True)
+        await world.poll(5)
+        (tripped,) = of(await world.table(), "protections/cell_overvoltage")
+        alarms = await world.table(severity=EventSeverity.ALARM)
+        late = await world.table(since=BEGIN + timedelta(seconds=60), what="condition")
+    assert {each.key for each in lasting} == {"protections/cell_overvoltage", "alarms/soc_high"}
+    assert seconds(tripped) == (10, 41)  # it was asked for 6 s, and nothing was read
+    assert tripped.text == "The BMS has tripped: cell overvoltage (the highest cell has 3.66 V)."
+    assert tripped.severity is EventSeverity.ALARM and tripped.until_known
+    assert alarms == [tripped] and late == []
+    begun, ended = of(world.events, "protections/cell_overvoltage")
+    assert begun.open and not ended.open and ended.since == begun.since
+    assert ended.severity is EventSeverity.INFO, "an end is no alarm"
+
+
+async def test_what_chatters_is_one_row_with_a_count_and_few_writes(tmp_path: Path) -> None:
+    world = HistoryWorld(tmp_path / "history.db")
+    writes = 0
+    write = world.keeper._file.write
+
+    def count(batch: Any) -> None:
+        nonlocal writes
+        writes += 1
+        write(batch)
+
+    world.keeper._file.write = count
+    async with world.running():
+        for _ in range(300):
+            await world.poll(1, alarms=(Condition.SOC_LOW,))
+            await world.poll(1)
+        assert writes <= 6 + 600 / 10 + 600 / 60 + 3
+        (row,) = of(await world.table(), "alarms/soc_low")
+        assert row.count == 300 and seconds(row) == (0, 599)
+        await asyncio.sleep(100)
+        await world.poll(1, alarms=(Condition.SOC_LOW,))
+        assert [each.count for each in of(await world.table(), "alarms/soc_low")] == [300, 1]
+        for _ in range(50):
+            world.tell("trouble", "A sink does not answer.")
+            await asyncio.sleep(1)
+        (row,) = [e for e in await world.table() if e.text == "A sink does not answer."]
+    assert row.count == 50 and not row.open
+
+
+async def test_what_ended_while_nobody_looked_has_no_known_end(tmp_path: Path) -> None:
+    world = HistoryWorld(tmp_path / "history.db")
+    async with world.running():
+        await world.poll(10, faults=(Condition.AFE,))
+        await asyncio.sleep(300)
+        world.read()
+        await asyncio.sleep(1)
+        (row,) = of(await world.table(), "faults/afe")
+    assert seconds(row) == (0, 9) and not row.until_known
+
+
+@pytest.mark.parametrize("kill", [True, False])
+async def test_a_restart_does_not_say_when_what_lasted_was_over(tmp_path: Path, kill: bool) -> None:
+    """Where it goes on, it is one condition, with the time that nobody looked; where it is gone,
+    its end is not known."""
+    path = tmp_path / "history.db"
+    world = HistoryWorld(path)
+    async with world.running(kill=kill):
+        await world.poll(130, protections=(OVER,), faults=(Condition.AFE,))
+    world = HistoryWorld(path, BEGIN + timedelta(seconds=200))
+    async with world.running():
+        await world.poll(10, protections=(OVER,))
+        rows = await world.table()
+    (gone,), (still,) = of(rows, "faults/afe"), of(rows, "protections/cell_overvoltage")
+    last = 120 if kill else 130
+    assert not gone.until_known and seconds(gone) == (0, pytest.approx(last, abs=1))
+    assert seconds(still) == (0, None)
+    assert still.data["unseen_seconds"] == pytest.approx(200 - last, abs=1)
+    began = [each for each in rows if each.what == "service_began"]
+    assert ("killed" in began[-1].text) == kill and began[-1].data["clean"] is not kill
+
+
+async def test_states_of_a_link_are_conditions(tmp_path: Path) -> None:
+    world = HistoryWorld(tmp_path / "history.db")
+    van = Teller("van", world.feed)
+    async with world.running():
+        await world.poll(10)
+        van("silent", "It does not answer.", alarm=True, key="state")
+        await asyncio.sleep(5)
+        van("lost", "The port is gone.", alarm=True, key="state")
+        await asyncio.sleep(5)
+        van("ok", "It is read.", key="state", over=True)
+        await world.poll(10)
+        rows = of(await world.table(), "state")
+        energy = world.watcher.energy("van")
+    assert [(each.what, seconds(each)) for each in rows] == [
+        ("silent", (10, 15)),
+        ("lost", (15, 20)),
+    ]
+    assert energy is not None
+    assert energy.unknown == pytest.approx(11) and energy.known == pytest.approx(18)
+
+
+async def test_a_switch_that_nobody_here_moved_is_told(tmp_path: Path) -> None:
+    world = HistoryWorld(tmp_path / "history.db")
+    async with world.running():
+        await world.poll(10, charge_switch=True)
+        await world.poll(10, charge_switch=False)
+        world.feed.publish("event", "van", PackEvent("change", "charge is on.", pack="van"))
+        await world.poll(10, charge_switch=True)
+        rows = [each for each in await world.table() if each.what == "switch"]
+    assert [each.data["foreign"] for each in rows] == [True, False]
+    assert "bmslink did not switch it" in rows[0].text
+
+
+async def test_what_binds_a_limit_is_told_when_it_changes_and_stays(tmp_path: Path) -> None:
+    world = HistoryWorld(tmp_path / "history.db")
+    engine = Run()
+    async with world.running():
+        for cell, times in ((3.3, 60), (3.47, 60), (3.3, 3), (3.47, 30), (3.3, 200)):
+            for _ in range(times):
+                decision = engine(healthy(cell))
+                world.feed.publish("limits", "van", decision)
+                world.read(cell_voltages=(cell,) * 16)
+                await asyncio.sleep(1)
+        rows = [each for each in await world.table() if each.key == "limit/ccl"]
+    bound = [each for each in rows if each.data["policy"] == "cell_overvoltage_derate"]
+    assert len(bound) == 1, "three seconds in between are no change"
+    (row,) = bound
+    assert seconds(row)[0] == pytest.approx(60, abs=1) and row.until is not None
+    assert "The charge current is limited to " in row.text
+    assert "by cell_overvoltage_derate" in row.text
+
+
+async def test_the_table_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bmslink.runtime.history.event_table import require_bounded
+
+    world = HistoryWorld(tmp_path / "history.db")
+    async with world.running():
+        for number in range(100):
+            world.tell("test", f"Number {number}.")
+        await world.table()
+        await world.keeper.ask(lambda store: require_bounded(store, 10))
+        rows = await world.table()
+    assert [each.text for each in rows] == [f"Number {n}." for n in range(90, 100)]
