@@ -67,20 +67,18 @@ slow or sweeps, to stay within two minutes on two cores."""
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """What the modules of the protocols do when they are imported is counted, and nothing else that
-    happens while tests are looked for: it takes twice as long when it is."""
-    if Coverage.current() is None:
-        return (yield)
-    for module in pkgutil.walk_packages(protocols.__path__, f"{protocols.__name__}."):
-        importlib.import_module(module.name)
-    with _uncounted():
-        return (yield)
-
-
-def pytest_collection_finish() -> None:
-    """What is there by now stays to the end: looking through it for garbage again and again would
-    be in vain."""
-    gc.collect()
-    gc.freeze()
+    happens while tests are looked for: it takes twice as long when it is. All that is made stays
+    to the end: looking through it for garbage, now or later, would be in vain."""
+    if Coverage.current() is not None:
+        for module in pkgutil.walk_packages(protocols.__path__, f"{protocols.__name__}."):
+            importlib.import_module(module.name)
+    gc.disable()
+    try:
+        with _uncounted():
+            return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
