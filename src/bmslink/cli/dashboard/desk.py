@@ -11,11 +11,20 @@ from rich.text import Text
 from bmslink.cli.dashboard.model.bounds import CellBound, PolicyMargin, board_bounds
 from bmslink.cli.dashboard.model.memory import SeenHistory
 from bmslink.cli.dashboard.model.pack import WatchedPack
-from bmslink.cli.dashboard.model.ranking import Trouble, in_order, matching, summary, trouble
+from bmslink.cli.dashboard.model.ranking import PackTrouble, in_order, matching, summary, trouble
 from bmslink.cli.dashboard.pages.linkage import RawPiece
 from bmslink.events import PackEvent
 
-__all__ = ["INTERVALS", "TABS", "Desk", "Dialog", "LineInput", "OffQuestion", "PackExtras", "Wish"]
+__all__ = [
+    "INTERVALS",
+    "TABS",
+    "Desk",
+    "Dialog",
+    "KeyWish",
+    "LineInput",
+    "OffQuestion",
+    "PackExtras",
+]
 
 TABS = ("live", "over time", "settings", "policies", "events", "link")
 INTERVALS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
@@ -23,7 +32,7 @@ INTERVALS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class KeyWish:
     """What a key asks of the program behind the screen."""
 
     do: str
@@ -170,6 +179,6 @@ class Desk:
             if before is None or self.held_at is None:
                 continue
             then = trouble(before, self.held_at)
-            if trouble(pack, now) > max(then, Trouble.QUIET):
+            if trouble(pack, now) > max(then, PackTrouble.QUIET):
                 found.append(f"{pack.name} {', '.join(summary(pack, now)[:2])}")
         return found

@@ -15,7 +15,7 @@ from bmslink.cli.dashboard.desk import Desk
 from bmslink.cli.dashboard.drawing import draw
 from bmslink.cli.dashboard.early import early_frame, size
 from bmslink.cli.dashboard.model.pack import WatchedPack
-from bmslink.cli.dashboard.watching.place import Place
+from bmslink.cli.dashboard.watching.place import NamedPlace
 from bmslink.cli.output import Session, TerminalLostError
 from bmslink.cli.render.text import Glyphs, glyphs
 from bmslink.cli.streams import is_terminal
@@ -51,7 +51,9 @@ def show(session: Session, names: Sequence[str], options: ConnectionOptions) -> 
     run(_run(session, app))
 
 
-def _application(places: Sequence[Place], packs: Sequence[WatchedPack], g: Glyphs) -> Dashboard:
+def _application(
+    places: Sequence[NamedPlace], packs: Sequence[WatchedPack], g: Glyphs
+) -> Dashboard:
     from bmslink.cli.dashboard.app import Dashboard
 
     def behind(desk: Desk, draw: Callable[[], None]) -> Behind:
@@ -87,7 +89,7 @@ async def _run(session: Session, app: Dashboard) -> None:
         raise app.failure
 
 
-def _places(session: Session, names: Sequence[str], options: ConnectionOptions) -> list[Place]:
+def _places(session: Session, names: Sequence[str], options: ConnectionOptions) -> list[NamedPlace]:
     from bmslink.cli.log import start_logging
     from bmslink.packs import find_pack, find_pin, read_pin
 
@@ -96,7 +98,7 @@ def _places(session: Session, names: Sequence[str], options: ConnectionOptions) 
         raise TargetError("--trace takes one line: name one target with it.")
     given = read_pin(options.pin_file) if options.pin_file is not None else None
     places = [
-        Place(endpoint, find_pin(name, given, None), find_pack(name), trace_of(session))
+        NamedPlace(endpoint, find_pin(name, given, None), find_pack(name), trace_of(session))
         for name in names
         for endpoint in options.endpoints(name)
     ]

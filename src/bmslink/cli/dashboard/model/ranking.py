@@ -12,10 +12,10 @@ from bmslink.cli.dashboard.model.pack import WatchedPack
 from bmslink.cli.dashboard.model.words import short
 from bmslink.model import Condition
 
-__all__ = ["SORTS", "Trouble", "held_by", "in_order", "matching", "summary", "trouble"]
+__all__ = ["SORTS", "PackTrouble", "held_by", "in_order", "matching", "summary", "trouble"]
 
 
-class Trouble(IntEnum):
+class PackTrouble(IntEnum):
     """How much a pack needs somebody; the highest first."""
 
     NONE = 0
@@ -31,19 +31,19 @@ class Trouble(IntEnum):
     """A protection tripped, or something is broken."""
 
 
-def trouble(pack: WatchedPack, now: float) -> Trouble:
+def trouble(pack: WatchedPack, now: float) -> PackTrouble:
     """Of one pack. What was wrong when it fell silent still counts."""
     kinds = {condition.kind for condition in pack.wrong()}
     if kinds & {"fault", "protection"}:
-        return Trouble.TRIPPED
+        return PackTrouble.TRIPPED
     fresh = pack.freshness(now)
     if pack.other or fresh in ("lost", "silent", "late"):
-        return Trouble.UNSEEN
+        return PackTrouble.UNSEEN
     if kinds or held_by(pack):
-        return Trouble.ALARM
+        return PackTrouble.ALARM
     if [each for each in pack.off() if not each.startswith("balance")]:
-        return Trouble.OFF
-    return Trouble.QUIET if fresh in ("waiting", "ended") else Trouble.NONE
+        return PackTrouble.OFF
+    return PackTrouble.QUIET if fresh in ("waiting", "ended") else PackTrouble.NONE
 
 
 def held_by(pack: WatchedPack) -> list[str]:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from bmslink.cli.dashboard.model.bank import BankSums
 from bmslink.cli.dashboard.model.pack import WatchedPack
-from bmslink.cli.dashboard.model.ranking import Trouble, summary, trouble
+from bmslink.cli.dashboard.model.ranking import PackTrouble, summary, trouble
 from bmslink.cli.dashboard.pages.fit import duty, wrapped
 from bmslink.cli.render import text as t
 from bmslink.cli.render.text import Glyphs
@@ -16,12 +16,12 @@ from bmslink.cli.render.text import Glyphs
 __all__ = ["age_of", "bank_lines", "below", "header", "row", "time_words"]
 
 SIGNS = {
-    Trouble.TRIPPED: ("!!", "bold red"),
-    Trouble.UNSEEN: ("??", "bold magenta"),
-    Trouble.ALARM: ("! ", "bold yellow"),
-    Trouble.OFF: ("o ", "yellow"),
-    Trouble.QUIET: (". ", "dim"),
-    Trouble.NONE: ("  ", ""),
+    PackTrouble.TRIPPED: ("!!", "bold red"),
+    PackTrouble.UNSEEN: ("??", "bold magenta"),
+    PackTrouble.ALARM: ("! ", "bold yellow"),
+    PackTrouble.OFF: ("o ", "yellow"),
+    PackTrouble.QUIET: (". ", "dim"),
+    PackTrouble.NONE: ("  ", ""),
 }
 """What stands before a pack: it says it where there are no colours, too."""
 _NUMBERS = (("SOC", 6), ("V", 7), ("A", 8), ("mV", 5), ("age", 7))
@@ -56,7 +56,7 @@ def bank_lines(sums: BankSums, width: int, now: float, g: Glyphs) -> list[Text]:
     if sums.worst is not None:
         level, said = trouble(sums.worst, now), summary(sums.worst, now)
         sign, style = SIGNS[level]
-        if level > Trouble.QUIET and said:
+        if level > PackTrouble.QUIET and said:
             worst.append(f"{sign} {_name(sums.worst, _NAME[1], g)} ", f"{style} not dim")
             worst.append(", ".join(said), f"{style} not dim")
         else:
@@ -147,7 +147,7 @@ def row(
     text.append(f"{age:>{_NUMBERS[-1][1]}}  ", shade)
     if warm:
         text = _warm_after(text, place + _NUMBERS[-1][1], pack, g, old)
-    if level == Trouble.NONE and said:
+    if level == PackTrouble.NONE and said:
         style = "dim"
     told = said or _untold(pack)
     indent = min(max(0, width - 12), 3 + name + 1)
@@ -222,9 +222,9 @@ def below(hidden: Sequence[WatchedPack], now: float, g: Glyphs, where: str = "be
     worst = max(hidden, key=lambda pack: trouble(pack, now))
     level, said = trouble(worst, now), summary(worst, now)
     text = Text(f"   {len(hidden)} more {where}: ", "dim")
-    if level <= Trouble.QUIET:
+    if level <= PackTrouble.QUIET:
         return text.append("nothing is wrong with them")
     sign, style = SIGNS[level]
     text.append(f"{sign} {_name(worst, _NAME[1], g)} {said[0]}", f"{style} not dim")
-    also = sum(trouble(pack, now) > Trouble.QUIET for pack in hidden) - 1
+    also = sum(trouble(pack, now) > PackTrouble.QUIET for pack in hidden) - 1
     return text.append(f", and {also} with trouble" if also else "")
