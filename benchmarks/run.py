@@ -310,6 +310,13 @@ def history(console: Console, *, quick: bool) -> None:
         report.add_row("the same as the kernel counts it at the disk", f"{day.disk:.0f}", "250")
         share = remembering.share_of_core(folder, 0.2 if quick else 1)
         report.add_row("% of a core, without polling", f"{share * 100:.2f}", "-")
+        waits = remembering.delays(folder, 100 if quick else 400)
+        for state, found in waits.items():
+            report.add_row(
+                f"decision to frame, ms at p50 and p99; history: {state}",
+                " and ".join(f"{remembering.at(found, share):.2f}" for share in (0.5, 0.99)),
+                "" if state == "none" else "+1 at p99",
+            )
         days = 30 if quick else 365
         asked = remembering.answers(folder, days, 20)
         report.add_row(f"MB of {days} days of minutes", f"{asked.size:.0f}", "-")

@@ -19,6 +19,7 @@ import typer.main
 from coverage import Coverage
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 
+import counterparts
 from bmslink.cli import app
 from support import FIXTURES, TESTS, WHOLE_SWEEP, virtual_run
 from writing_guard import WritingGuard
@@ -61,6 +62,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.name in THOROUGH:
             item.add_marker("thorough")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test whose counterpart is missing is skipped by name, or fails where it has to be there."""
+    counterparts.needs(item)
 
 
 @pytest.hookimpl(wrapper=True)

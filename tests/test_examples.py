@@ -141,8 +141,8 @@ def test_decode_bytes(run: Run, gateway: str) -> None:
     assert text.count("cells (") == 1
 
 
+@pytest.mark.needs(module="pandas")
 def test_capture_to_pandas(run: Run, tmp_path: Path) -> None:
-    pytest.importorskip("pandas")
     path = tmp_path / "session.jsonl"
     with bmslink.blocking.connect("sim://jbd?cells=4&gap=0", record=path.open("wb")) as device:
         for _ in range(3):

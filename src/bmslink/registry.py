@@ -186,9 +186,10 @@ class Announcement:
         }
         self._mode = mode
 
-    def update(self, packs: Sequence[tuple[str, Endpoint | Located]]) -> None:
+    def update(self, packs: Sequence[tuple[str, Endpoint | Located]], *, ask: bool = True) -> None:
         """Say which packs are served, by name; of a board that is open, also what was learnt of its
-        place by opening it. Raises `TransportError` where that cannot be."""
+        place by opening it. `ask`: names of servers are looked up. Raises `TransportError` where
+        that cannot be."""
         from bmslink.link.transport import Endpoint
         from bmslink.places import where
         from bmslink.storage.atomic import replace_file
@@ -197,7 +198,7 @@ class Announcement:
             {
                 "name": name,
                 "target": str(at if isinstance(at, Endpoint) else at.target),
-                "place": where(at).to_dict(),
+                "place": where(at, ask=ask).to_dict(),
             }
             for name, at in packs
         ]

@@ -260,7 +260,8 @@ class ServedBoard(Board):
 
     async def settings_map(self, identity: Identity) -> SettingsMap:
         """The settings that this board has."""
-        from bmslink.service_forms import MapForm, of_form
+        from bmslink.service_tables import MapForm
+        from bmslink.service_values import of_form
 
         return of_form(MapForm, await self._ask("map")).map()
 
@@ -275,7 +276,8 @@ class ServedBoard(Board):
     async def _table(
         self, what: str, settings_map: SettingsMap | None, **more: Any
     ) -> SettingsSnapshot:
-        from bmslink.service_forms import SnapshotForm, of_form
+        from bmslink.service_tables import SnapshotForm
+        from bmslink.service_values import of_form
 
         slots = None if settings_map is None else [s.address for s in settings_map.slots]
         found = of_form(SnapshotForm, await self._ask(what, slots=slots, **more)).snapshot()

@@ -23,26 +23,16 @@ from bmslink.config.files.profile import Profile
 from bmslink.config.identity.known_as import pack_of
 from bmslink.config.plan import Change, Plan
 from bmslink.config.records.last_change import Undo
-from bmslink.errors import SettingError
 from bmslink.model import Adjustment, Identity
-from bmslink.protocols import load_driver
-from bmslink.protocols.common.settings_map import (
-    Recomputed,
-    SettingsMap,
-    SettingsSnapshot,
-    Slot,
-)
-from bmslink.service_values import in_form, of_form, other_version
-from bmslink.settings.setting import Setting
+from bmslink.service_tables import Form, SnapshotForm
+from bmslink.service_values import in_form, of_form
 
 __all__ = [
     "AdjustmentForm",
     "AdjustmentRequest",
     "ChangeRequest",
-    "MapForm",
     "PlanForm",
     "ResumeRequest",
-    "SnapshotForm",
     "SwitchRequest",
     "fingerprint_of",
     "in_form",
@@ -50,14 +40,10 @@ __all__ = [
 ]
 
 
-class _Form(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """One object; keys of other versions are refused."""
-
-
-class ChangeRequest(_Form):
+class ChangeRequest(Form):
     """A change of settings: what is wanted, and what was agreed to."""
 
-    wanted: dict[str, bool | int | float | str] = {}
+    wanted: dict[str, bool | int | float | str] = msgspec.field(default_factory=dict)
     """Values by name."""
     profile: Profile | None = None
     """Instead of them."""
@@ -67,7 +53,7 @@ class ChangeRequest(_Form):
     """The last change is undone."""
     switches: bool = False
     """A profile's switches are set as well."""
-    waive: list[str] = []
+    waive: list[str] = msgspec.field(default_factory=list)
     """The checks that may fail."""
     chemistry: str | None = None
     """What the cells are."""
@@ -77,24 +63,24 @@ class ChangeRequest(_Form):
     """What it is made with, for the journal."""
 
 
-class SwitchRequest(_Form):
+class SwitchRequest(Form):
     """A switch."""
 
     switch: str
     on: bool
-    waive: list[str] = []
+    waive: list[str] = msgspec.field(default_factory=list)
     dry_run: bool = False
     """Only the frames are wanted."""
 
 
-class AdjustmentRequest(_Form):
+class AdjustmentRequest(Form):
     """The clock or the state of charge."""
 
     clock: datetime | None = None
     soc: float | None = None
     now: bool = False
     """The clock is set to the time of sending."""
-    waive: list[str] = []
+    waive: list[str] = msgspec.field(default_factory=list)
     chemistry: str | None = None
     fingerprint: str = ""
 
@@ -104,99 +90,18 @@ class AdjustmentRequest(_Form):
         return Adjustment(clock=self.clock, soc=self.soc)
 
 
-class ResumeRequest(_Form):
+class ResumeRequest(Form):
     """A change that was cut off is ended."""
 
     rollback: bool = False
     keep: bool = False
     agreed: bool = False
-    waive: list[str] = []
+    waive: list[str] = msgspec.field(default_factory=list)
     agreed_to: str | None = None
     """The sentence about odd settings that somebody said yes to."""
 
 
-class MapForm(_Form):
-    """A settings map."""
-
-    protocol: str
-    name: str
-    evidence: str
-    slots: list[tuple[int, int]]
-    """Address, and which of the protocol's maps has its layout."""
-    settings: list[Setting]
-    read_only_reason: str = ""
-    untested_reason: str = ""
-    balancer: bool = False
-    recomputed: dict[str, Recomputed] = {}
-    chemistries: frozenset[str] = frozenset()
-
-    @classmethod
-    def of(cls, protocol: str, found: SettingsMap) -> MapForm:
-        """The form of a map; `SettingError` for a layout that no map of the protocol has."""
-        every = load_driver(protocol).every_map()
-        slots = []
-        for slot in found.slots:
-            held = [each.by_address.get(slot.address) for each in every]
-            which = [n for n, own in enumerate(held) if own and own.layout is slot.layout]
-            if not which:
-                raise SettingError(
-                    f"Setting {slot.address:02X} of {protocol} cannot be shown through a service: "
-                    "stop the service and ask the pack directly."
-                )
-            slots.append((slot.address, which[0]))
-        return cls(
-            protocol=protocol,
-            name=found.name,
-            evidence=found.evidence,
-            slots=slots,
-            settings=list(found.settings),
-            read_only_reason=found.read_only_reason,
-            untested_reason=found.untested_reason,
-            balancer=found.balancer,
-            recomputed=dict(found.recomputed),
-            chemistries=found.chemistries,
-        )
-
-    def map(self) -> SettingsMap:
-        """The map; `TransportError` where it cannot be one of this version."""
-        every = load_driver(self.protocol).every_map()
-        try:
-            slots = [
-                Slot(address=at, layout=every[which].by_address[at].layout)
-                for at, which in self.slots
-            ]
-        except (IndexError, KeyError) as exc:
-            raise other_version("a table of settings") from exc
-        return SettingsMap(
-            name=self.name,
-            evidence=self.evidence,
-            slots=tuple(slots),
-            settings=tuple(self.settings),
-            read_only_reason=self.read_only_reason,
-            untested_reason=self.untested_reason,
-            balancer=self.balancer,
-            recomputed=self.recomputed,
-            chemistries=self.chemistries,
-        )
-
-
-class SnapshotForm(_Form):
-    """All settings as they were read."""
-
-    map: MapForm
-    image: dict[int, bytes]
-
-    @classmethod
-    def of(cls, protocol: str, found: SettingsSnapshot) -> SnapshotForm:
-        """Its form."""
-        return cls(map=MapForm.of(protocol, found.map), image=dict(found.image))
-
-    def snapshot(self) -> SettingsSnapshot:
-        """The settings."""
-        return SettingsSnapshot(map=self.map.map(), image=self.image)
-
-
-class PlanForm(_Form):
+class PlanForm(Form):
     """A plan, without what was asked for: who asked knows."""
 
     target: str
@@ -269,7 +174,7 @@ class PlanForm(_Form):
         )
 
 
-class AdjustmentForm(_Form):
+class AdjustmentForm(Form):
     """A plan to set the clock or the state of charge."""
 
     plan: PlanForm

@@ -186,9 +186,9 @@ def test_what_cannot_be_is_a_sentence(cli, session, argv, code, words):
     result.failed(code, *(w.format(**names) for w in words))
 
 
+@pytest.mark.needs(module="bmstools")
 def test_another_projects_program_reads_the_recorded_board(started, session, tmp_path):
     """bmstools knows nothing of bmslink."""
-    pytest.importorskip("bmstools")
     replay = started(session, "--pty", tmp_path / "p")
     replay.line()
     code = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import re
-import shutil
 import signal
 import stat
 import subprocess
@@ -25,8 +24,6 @@ from cli_support import Cli, environment, finish, start
 from support import ROOT
 
 FAST = "sim://jbd?cells=4&gap=0"
-SYSTEMD = shutil.which("systemd-analyze")
-HADOLINT = shutil.which("hadolint")
 
 
 @pytest.fixture
@@ -159,13 +156,13 @@ def checked(text: str, folder: Path, *arguments: str) -> str:
     path = folder / "bmslink.service"
     path.write_text(text)
     done = subprocess.run(
-        [str(SYSTEMD), *arguments, str(path)], capture_output=True, text=True, timeout=30
+        ["systemd-analyze", *arguments, str(path)], capture_output=True, text=True, timeout=30
     )
     assert done.returncode == 0, done
     return done.stdout + done.stderr
 
 
-@pytest.mark.skipif(SYSTEMD is None, reason="systemd-analyze is not on this machine")
+@pytest.mark.needs(program="systemd-analyze")
 def test_systemd_takes_the_unit_and_finds_it_tight(tmp_path):
     text = unit(Installation(command=["/bin/true"], user=False))
     assert checked(text, tmp_path, "verify") == ""
@@ -173,10 +170,10 @@ def test_systemd_takes_the_unit_and_finds_it_tight(tmp_path):
     assert "Overall exposure level" in report
 
 
-@pytest.mark.skipif(HADOLINT is None, reason="hadolint is not on this machine")
+@pytest.mark.needs(program="hadolint")
 def test_the_container_file_is_clean():
     path = ROOT / "examples" / "container" / "Containerfile"
-    done = subprocess.run([str(HADOLINT), str(path)], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(["hadolint", str(path)], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stdout
 
 

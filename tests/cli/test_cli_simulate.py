@@ -16,6 +16,7 @@ import pytest
 from bmslink.simulation.console import COMMANDS
 from bmslink.simulation.wire import FAULTS
 from cli_support import Cli, finish, leash, start
+from counterparts import missing
 
 
 @pytest.fixture
@@ -206,8 +207,10 @@ def test_the_link_is_gone_when_the_simulator_is(started, tmp_path: Path):
     assert not os.path.lexists(link)
 
 
-@pytest.mark.skipif(not leash(), reason="no setpriv, or one without --pdeathsig")
+@pytest.mark.needs(program="setpriv")
 def test_a_killed_test_run_leaves_no_simulator_behind():
+    if not leash():
+        missing("setpriv", "has no --pdeathsig")
     code = (
         "import cli_support, signal\n"
         "cli_support.start('simulate', 'jbd', '--tcp', '127.0.0.1:0', stdout=None, stderr=None)\n"

@@ -37,6 +37,7 @@ PACK_COMMANDS = {
     "read --count": ("read", "{}", "--count", "1"),
     "monitor": ("monitor", "{}"),
     "capture": ("capture", "{}", "-o", "{tmp}/out"),
+    "log": ("log", "{}", "-o", "{tmp}/out.jsonl"),
     "settings show": ("settings", "show", "{}"),
     "settings get": ("settings", "get", "{}", "cell_ovp"),
     "settings set": ("settings", "set", "{}", "cell_ovp=3.6", "--yes"),

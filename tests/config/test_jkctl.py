@@ -27,6 +27,7 @@ from bmslink.model import Command, Switch
 from bmslink.settings.setting import Value
 from bmslink.storage.journal import Journal
 from cli_support import leash
+from counterparts import missing
 
 
 def _python() -> str:
@@ -39,9 +40,13 @@ def _python() -> str:
 
 
 PYTHON = _python()
-pytestmark = pytest.mark.skipif(
-    not PYTHON, reason="jkctl is not installed: name its interpreter in JKCTL_PYTHON"
-)
+
+
+@pytest.fixture(autouse=True)
+def jkctl_is_there() -> None:
+    if not PYTHON:
+        missing("jkctl", "is not installed: name its interpreter in JKCTL_PYTHON")
+
 
 BOARD = """
 import sys

@@ -15,6 +15,7 @@ import evidence_page
 import goldens
 import recorded_verdicts
 import verify
+from counterparts import missing
 from verdict_reasons import REASONS, Ours
 
 RECORD: dict[str, list[dict[str, Any]]] = json.loads(recorded_verdicts.RECORD.read_text())
@@ -124,7 +125,7 @@ OWN = {path.stem for path in Path(verify.__file__).parent.glob("*.py")} | {"bmsl
 def test_the_record_is_what_the_installed_programs_say(name: str) -> None:
     """The ordinary lane has these three; the others are asked by `make verify`."""
     if find_spec(name) is None:
-        pytest.skip(f"{name} is not installed")
+        missing(name)
     (program,) = [p for p in verify.PROGRAMS if p.name == name]
     folders = ("jbd",) if name == "bmstools" else ("daly-a5", "daly-can")
     asked = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from bmslink.runtime.api.peer import Peer
+from bmslink.runtime.api.access.peer import Peer
 
 LOCAL = Peer(local=True, pid=1, uid=1000, gid=1000)
 STRANGER = Peer(local=False, address="127.0.0.1")

@@ -258,3 +258,44 @@ async def test_another_board_at_the_same_place_gets_nothing_back_and_acts_on_not
     assert other.ledger.stop == Stop("anna")
     assert "5 cells, not 4" in other.trouble
     store.close()
+
+
+async def test_a_persons_off_under_a_service_that_acts_is_one_write() -> None:
+    """By the road of what acts, read back; where nothing goes out there, by the other one."""
+    async with enforced("jbd") as bench:
+        before = bench.pack.counters["commands"]
+        off = SwitchRequest(switch="charge", on=False)
+        found = await PackJobs(bench.served).switch(lambda *_: None, off)
+        assert found["result"] == "done"
+        assert bench.pack.counters["commands"] == before + 1
+        assert await bench.stays(lambda: not bench.on("charge"), 180)
+        assert bench.pack.counters["commands"] == before + 1
+
+
+class Nobody:
+    """A client that takes no news."""
+
+    def __call__(self, doing: str, done: int, total: int) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+async def test_a_reset_of_a_served_pack_lets_go_of_what_a_run_left() -> None:
+    """Without policies, and without a stop: afterwards a person may switch on."""
+    pack = SimulatedPack("jbd", cells=4)
+    text = policy_text("jbd")
+    await approve(pack, text)
+    async with EnforcedBench(pack, text).running() as bench:
+        pack.set_cell_voltage(2, 3.58)
+        await bench.until(lambda: not bench.on("charge"), 30)
+    async with EnforcedBench(pack, text, enforce=False).running() as bench:
+        await asyncio.sleep(5)
+        jobs, on = PackJobs(bench.served), SwitchRequest(switch="charge", on=True)
+        with pytest.raises(GateError, match=r"held off by cell_overvoltage.*control reset"):
+            await jobs.switch(Nobody(), on)
+        (done,) = await bench.served.judge.do(ActingWish(do="reset"), "anna")
+        assert "cell_overvoltage holds charge off no more" in done
+        pack.set_cell_voltage(2, None)
+        await asyncio.sleep(10)
+        assert (await jobs.switch(Nobody(), on))["result"] == "done"
+        assert bench.served.judge.acting.actor is None

@@ -7,7 +7,7 @@ import contextlib
 import json
 
 import pytest
-from asgi_support import LOCAL, ask
+from asgi_support import LOCAL, STRANGER, ask
 
 from bmslink.runtime.api.app import make_app
 from bmslink.runtime.api.stream import KEEP_ALIVE, MOST_LISTENERS
@@ -79,7 +79,8 @@ async def test_packs_one_pack_and_health():
         assert whole["identity"]["protocol"] == "jbd"
         health = await ask(app, "GET", "/healthz")
         assert (health.status, health.values["polled"]) == (503, 1)
-        assert silent["name"] not in health.body.decode()
+        bare = await ask(app, "GET", "/healthz", peer=STRANGER)
+        assert silent["name"] not in bare.body.decode()
         status = (await ask(app, "GET", "/api/v1/status")).values
         assert [each["name"] for each in status["packs"]] == list(service.packs)
     async with served() as (_, app):

@@ -8,10 +8,11 @@ import pytest
 from asgi_support import LOCAL, STRANGER, App, ask
 
 from bmslink.errors import BmsError, GateError, LinkTimeout
+from bmslink.runtime.api.access.guard import BODY_TIME, LONGEST_BODY, RequestGuard
+from bmslink.runtime.api.access.peer import Peer
+from bmslink.runtime.api.access.rates import RATES
+from bmslink.runtime.api.access.tokens import Access
 from bmslink.runtime.api.answers import answer
-from bmslink.runtime.api.guard import BODY_TIME, LONGEST_BODY, Access, RequestGuard
-from bmslink.runtime.api.peer import Peer
-from bmslink.runtime.api.rates import RATES
 
 TOKEN = "t" * 40
 BEARER = {"authorization": f"Bearer {TOKEN}"}

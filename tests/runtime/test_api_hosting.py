@@ -13,7 +13,7 @@ import pytest
 from bmslink import registry
 from bmslink.errors import PortBusy, TargetError
 from bmslink.runtime.api import server
-from bmslink.runtime.api.guard import LONGEST_BODY
+from bmslink.runtime.api.access.guard import LONGEST_BODY
 from bmslink.runtime.api.hosting import host
 from bmslink.runtime.feed import PackEvent
 from bmslink.runtime.service import Service, _pin_of

@@ -10,9 +10,9 @@ import struct
 import pytest
 
 from bmslink.errors import PortBusy, PortDenied, TargetError, TransportError
-from bmslink.runtime.api.peer import UNKNOWN, peer_of_socket
+from bmslink.runtime.api.access.peer import UNKNOWN, peer_of_socket
+from bmslink.runtime.api.access.tokens import ensure_token, read_token
 from bmslink.runtime.api.sockets import LONGEST_PATH, local_socket, tcp_socket
-from bmslink.runtime.api.tokens import ensure_token, read_token
 
 
 def mode(path) -> int:

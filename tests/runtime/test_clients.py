@@ -133,10 +133,13 @@ async def test_what_does_not_read_back_as_off_is_said() -> None:
 
 async def test_without_policies_and_without_a_stop_there_is_nothing_to_reset() -> None:
     async with served("sim://jbd?cells=4") as house:
-        for do in ("reset", "resume"):
+        for do, why in (
+            ("reset", "Nothing is stopped or latched"),
+            ("resume", "nobody stopped it"),
+        ):
             (*_, end) = await act(house, do)
             assert end["kind"] == GateError.__name__
-            assert "nobody stopped it" in end["error"]
+            assert why in end["error"]
         assert house.status()["acting"] is None
 
 

@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "monitor": "The live full-screen dashboard.",
     "decode": "Captured bytes into readings, offline.",
     "capture": "Record every byte both ways, with times.",
+    "log": "Readings into a file: CSV, JSON lines, SQLite or Parquet.",
     "simulate": "A simulated pack for other software to talk to.",
     "replay": "A recorded pack for other software to talk to.",
     "settings": "Parameters by name: show, get, set.",

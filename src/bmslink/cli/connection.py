@@ -100,8 +100,8 @@ def connect_all(
 
     `may_ask`: whether a question for a pin may appear; not in the middle of something else.
     """
-    from bmslink.cli.log import start_logging, wire_log
     from bmslink.cli.progress import show_progress
+    from bmslink.cli.verbosity import start_logging, wire_log
     from bmslink.packs import find_pack, find_pin, read_pin
     from bmslink.served_board import ServedBoard, board_at
 

@@ -31,7 +31,9 @@ _LOOKS, _APART = 3, 1.0  # readings of a live pack, and s between them
 
 LogFile = Annotated[
     str,
-    typer.Argument(metavar="LOG", help="What `read --watch --json` printed, or a capture file."),
+    typer.Argument(
+        metavar="LOG", help="What `log` or `capture` wrote, or `read --watch --json` printed."
+    ),
 ]
 Policies = Annotated[
     str, typer.Option("--policies", metavar="FILE", help="The policy file; `presets` writes one.")

@@ -53,8 +53,8 @@ def command(
     15, daly-sinowealth. --port 'serial:///dev/ttyUSB0?baudrate=19200' asks all but jk-bus at
     another speed, ?address=20 at another address. Exit code 5: nothing was found.
     """
-    from bmslink.cli.log import start_logging
     from bmslink.cli.loop import run
+    from bmslink.cli.verbosity import start_logging
     from bmslink.discovery.scan import scan
     from bmslink.packs import find_pin, read_pin
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bmslink.cli import options as o
-from bmslink.cli.log import start_logging
 from bmslink.cli.loop import on_signals
 from bmslink.cli.output import Session
 from bmslink.cli.serving import run_server
 from bmslink.cli.streams import written_later
+from bmslink.cli.verbosity import start_logging
 from bmslink.errors import BmsError, TargetError
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from bmslink.runtime.service_file import ServicePlan
 
 __all__ = ["command"]
+
+_SWITCH = 0.0005
+"""s that the loop waits at most for a thread that computes, where Python's own value is 0.005: what
+is written to the disk must not delay a frame."""
 
 
 def command(
@@ -76,6 +80,8 @@ def command(
         plan = _with_history(plan, history)
     for remark in plan.remarks:
         session.say(remark)
+
+    sys.setswitchinterval(_SWITCH)
 
     async def serve() -> None:
         service = Service(plan)

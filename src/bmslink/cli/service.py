@@ -108,11 +108,28 @@ def install(
     )
 
 
+def test_alerts(ctx: typer.Context, socket: Socket = None) -> None:
+    """Have the service send a test to each receiver of alerts. Exit code 5 where one did not
+    arrive."""
+    from bmslink.cli.loop import run
+
+    session = _session(ctx)
+    found = run(_ask(_the_one(socket), "POST", "/api/v1/alerts/test"))
+    if session.json:
+        session.record(found)
+    for each in found.get("receivers", ()):
+        if not session.json:
+            session.print(f"{each['to']}: {each['error'] or 'arrived'}")
+    if not all(each["arrived"] for each in found.get("receivers", ())):
+        raise typer.Exit(FOUND)
+
+
 COMMANDS = {
     "status": show_status,
     "reload": reload,
     "stop": stop,
     "install": install,
+    "test-alerts": test_alerts,
     "lend": lend,
     "release": release,
 }

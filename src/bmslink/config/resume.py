@@ -31,6 +31,7 @@ from bmslink.config.records.open_changes import (
 )
 from bmslink.config.records.record import ChangeRecord, damaged, neither, read
 from bmslink.config.rollback import roll_back
+from bmslink.config.switching.acting import by_hand
 from bmslink.config.switching.off_marks import marked_off
 from bmslink.config.switching.switches import look_at
 from bmslink.errors import BmsError, GateError, RollbackError, VerifyError
@@ -149,7 +150,8 @@ async def _resume(
     if cut.begin.get("map") != settings.name or settings.read_only_reason:
         why = settings.read_only_reason or f"its settings are now known as {settings.name}"
         raise refuse(f"The change cannot be resumed over this target: {why}.", "map")
-    record = _leaving_off(settings, cut, read(settings, cut.begin))
+    off = {*marked_off(cut), *by_hand().left_off(device, identity)}
+    record = _leaving_off(settings, off, read(settings, cut.begin))
     if odd := oddities(record.before):
         raise damaged(f"what it would set back to is impossible ({odd})")
     back = rollback or going_back(cut)
@@ -252,9 +254,11 @@ async def _may_finish(
     gate(plan)
 
 
-def _leaving_off(settings: SettingsMap, cut: Open, record: ChangeRecord) -> ChangeRecord:
+def _leaving_off(
+    settings: SettingsMap, switches: Collection[Switch], record: ChangeRecord
+) -> ChangeRecord:
     """The record with the switches off that somebody turned off since: neither way turns one on."""
-    names = [switch.key for switch in marked_off(cut)]
+    names = [switch.key for switch in switches]
     rows = [row for name in names if (row := settings.by_key.get(name)) and row.writable]
     wish = {row.key: False for row in rows if row.slot in record.before.image}
     if not wish:

@@ -10,7 +10,7 @@ from bmslink.board import Board
 from bmslink.errors import LinkClosed
 from bmslink.jsonable import plain
 
-__all__ = ["PackHealth", "PackState", "cause_of", "link_counters"]
+__all__ = ["POLLED", "PackHealth", "PackState", "cause_of", "link_counters"]
 
 PackState = Literal[
     "starting", "ok", "silent", "lost", "replaced", "lent", "released", "failed", "ended"
@@ -20,6 +20,9 @@ usable is answered. `lost`: the link is gone or was never there, and is opened a
 `replaced`: it is read, but another board answers, and its policies wait for a person. `lent`,
 `released`: somebody else has the line. `failed`: a mistake of ours; the pack starts anew. `ended`:
 a recording that is over."""
+
+POLLED: frozenset[PackState] = frozenset({"ok", "replaced", "ended"})
+"""The states of a pack that is read, or has nothing more to be read."""
 
 
 @dataclass(slots=True)

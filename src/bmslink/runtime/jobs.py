@@ -29,14 +29,13 @@ from bmslink.service_forms import (
     AdjustmentForm,
     AdjustmentRequest,
     ChangeRequest,
-    MapForm,
     PlanForm,
     ResumeRequest,
-    SnapshotForm,
     SwitchRequest,
     fingerprint_of,
     in_form,
 )
+from bmslink.service_tables import MapForm, SnapshotForm
 from bmslink.storage.journal import actor_name
 
 __all__ = ["PackJobs", "hello"]
@@ -203,10 +202,11 @@ class PackJobs:
             await self._pack.judge.begin_acting()
         if acting.actor is not None and not request.dry_run:
             if command.on:
-                return self._told(
-                    await acting.person_on(command.switch, actor_name()), command.switch
-                )
-            acting.person_off(command.switch, actor_name())
+                outcome = await acting.person_on(command.switch, actor_name())
+                return self._told(outcome, command.switch)
+            off = await acting.person_off(command.switch, actor_name())
+            if off is not None:
+                return self._told(off, command.switch)
         if not command.on and not request.dry_run:
             outcome = await self._pack.switch_off(command.switch, waive=request.waive)
             return self._told(outcome, command.switch)

@@ -77,6 +77,8 @@ class ServedPack:
         self.tell = Teller(plan.name, feed)
         """Publishes an event of this pack."""
         self.turns = PackTurns(plan.name, board)
+        self.turns.on_off = self._want_line_back
+        self.turns.on_off = self._want_line_back
         """Who may use the board now."""
         memory = PackMemory(plan, disk, partial(self.tell, "trouble", alarm=True))
         self._judge = PackJudge(plan, memory, disk, feed, self.tell, board, self.turns)
@@ -168,7 +170,6 @@ class ServedPack:
     async def switch_off(self, name: Switch, *, waive: Collection[str] = ()) -> Outcome:
         """Switch off, before everything else that is sent to this pack, and read back. Raises what
         `bmslink.config.switch` raises, and `GateError` while a phone has the Bluetooth link."""
-        self._want_line_back()
         return await self.turns.switch_off(name, waive)
 
     async def act(self, wish: ActingWish, who: str) -> list[str]:
@@ -176,7 +177,6 @@ class ServedPack:
         everything else, as switching off does, and is read back."""
         if wish.do != "stop":
             return await self._judge.do(wish, who)
-        self._want_line_back()
         async with self.turns.off() as board:
             done = await self._judge.stop(wish, who, await board.who())
         await self._judge.require_stopped()

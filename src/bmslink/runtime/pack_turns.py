@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -59,6 +59,8 @@ class PackTurns:
         """Set while the link is open."""
         self.off_asked = asyncio.Event()
         """Set when somebody switches off: whoever has the line aside gives it back at once."""
+        self.on_off: Callable[[], None] = lambda: None
+        """Is called when somebody switches off, before anything is sent."""
         self.aside: Aside | None = None
         """Whether somebody else has the line."""
         self.why_aside = ""
@@ -177,6 +179,7 @@ class PackTurns:
         """The board for switching off: what is sent inside goes before everything else. Raises
         `GateError` while a phone has the link."""
         self.off_asked.set()
+        self.on_off()
         if self.aside == "released":
             raise refuse(f"Nothing was sent. {self.why_aside}", "released")
         self._offs += 1

@@ -33,6 +33,7 @@ from bmslink.runtime.history.options import HistoryOptions
 from bmslink.runtime.judging.disk import DiskQueue
 from bmslink.runtime.judging.pack_memory import PackDisk, default_folder
 from bmslink.runtime.notify import notify, watchdog_interval
+from bmslink.runtime.outputs.alerting import Alerting
 from bmslink.runtime.pack_task import ServedPack
 from bmslink.runtime.service_file import INTERVAL, PackPlan, ServicePlan
 from bmslink.runtime.watching.conditions import Teller
@@ -104,6 +105,8 @@ class Service:
         """What follows from readings: conditions, bound limits, energy."""
         self.history: HistoryKeeper | None = self._keeper(plan)
         """What is kept on the disk; `None`: nothing is."""
+        self.alerting = Alerting.of(plan, self.feed, self.tell)
+        """Who is told what happens; `None`: nobody is."""
         self.began = datetime.now(UTC)
         """For show only."""
         self._make = make
@@ -165,6 +168,7 @@ class Service:
             "remarks": list(self.plan.remarks),
             "listeners": len(self.feed),
             "history": None if self.history is None else self.history.status(),
+            "outputs": [] if self.alerting is None else self.alerting.status(),
         }
 
     # -- running ---------------------------------------------------------------------------------
@@ -173,6 +177,9 @@ class Service:
         """Serve until `stop` is called, or cancelled."""
         history = self.history
         keeping = [] if history is None else [history.run(history.subscribe())]
+        alerting = self.alerting
+        if alerting is not None:
+            keeping.append(alerting.run(alerting.subscribe()))
         beside = [
             *map(asyncio.create_task, keeping),
             asyncio.create_task(self._feed_watchdog()),
@@ -192,6 +199,8 @@ class Service:
             await self._disk.queue.flush(_LAST_WORDS)
             if history is not None:
                 await history.close(_LAST_WORDS)
+            if alerting is not None:
+                await alerting.close(_LAST_WORDS)
             for task in beside:
                 task.cancel()
             self._disk.queue.close()

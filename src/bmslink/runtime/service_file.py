@@ -57,6 +57,7 @@ INTERVAL, SLOW_INTERVAL = 1.0, 600.0
 _MOST_PACKS = 4096
 
 SECTIONS: Mapping[str, str] = {
+    "alerts": "bmslink.outputs.alerts.options:AlertOptions",
     "history": "bmslink.runtime.history.options:HistoryOptions",
 }
 """Each further section of the file -> the `msgspec.Struct` that it is checked against, loaded where

@@ -12,7 +12,14 @@ import stat
 import tempfile
 from pathlib import Path
 
-__all__ = ["append_handle", "new_handle", "read_bounded", "replace_file", "require_regular"]
+__all__ = [
+    "append_handle",
+    "new_handle",
+    "read_bounded",
+    "replace_file",
+    "require_regular",
+    "update_handle",
+]
 
 _KINDS = {
     stat.S_IFLNK: "a symbolic link",
@@ -77,6 +84,13 @@ def append_handle(path: Path, *, mode: int = 0o600) -> int:
     there yet is made. Raises `OSError`."""
     require_regular(path)
     return _handle(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, mode)
+
+
+def update_handle(path: Path, *, mode: int = 0o666) -> int:
+    """A file descriptor that reads and writes anywhere in a file; one that is not there yet is
+    made. Raises `OSError`."""
+    require_regular(path)
+    return _handle(path, os.O_RDWR | os.O_CREAT, mode)
 
 
 def new_handle(path: Path, *, mode: int = 0o666) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import subprocess
 import sys
 
@@ -13,9 +12,10 @@ import bmslink
 from bmslink.errors import PortDenied, PortNotFound, TransportError
 from cli_support import leash
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or shutil.which("dbus-daemon") is None, reason="needs a D-Bus"
-)
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="BlueZ is Linux"),
+    pytest.mark.needs(program="dbus-daemon"),
+]
 
 CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">

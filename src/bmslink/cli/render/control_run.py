@@ -132,6 +132,12 @@ def switches(found: Mapping[str, Any]) -> Iterator[str]:
             yield from _switch(name, switch)
 
 
+def _holder(name: str) -> str:
+    """A holder, as people call it."""
+    person = name.removeprefix("person:")
+    return name if person == name else f"{person} (by hand)"
+
+
 def _switch(name: str, switch: Mapping[str, Any]) -> Iterator[str]:
     shown = {True: "on", False: "OFF", None: "not known"}[switch["shown"]]
     words = [f"{name} switch {shown}"]
@@ -139,10 +145,12 @@ def _switch(name: str, switch: Mapping[str, Any]) -> Iterator[str]:
         words.append("switched off by us")
     elif switch["owner"] == "foreign":
         words.append("set by somebody else")
-    if switch["holders"]:
-        words.append(f"held by {', '.join(switch['holders'])}")
+    holders = ", ".join(map(_holder, switch["holders"]))
     if switch["stood_down"]:
-        words.append("we stand down; `control resume` ends that")
+        against = f" though {holders} would hold it off" if holders else ""
+        words.append(f"we stand down{against}: `bmslink control resume` ends that")
+    elif holders:
+        words.append(f"held by {holders}")
     command = switch["command"]
     if command is not None:
         state = {True: "read back", False: "WITHOUT EFFECT", None: "not read back yet"}

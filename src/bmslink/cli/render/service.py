@@ -46,6 +46,8 @@ def status(found: Mapping[str, Any], socket: str) -> Iterator[str]:
         yield "A pack's task has stopped turning: the service hangs; restart it."
     if history := found.get("history"):
         yield from _history(history)
+    for output in found.get("outputs") or ():
+        yield from _output(output)
     for pack in found.get("packs") or ():
         yield from _pack(pack)
     yield from (clean(str(remark)) for remark in found.get("remarks") or ())
@@ -88,6 +90,13 @@ def _history(history: Mapping[str, Any]) -> Iterator[str]:
         yield clean(f"  {history['error']} {history.get('waiting')} readings wait.")
     if history.get("lost"):
         yield clean(f"  {history['lost']} readings were not stored since it began.")
+
+
+def _output(output: Mapping[str, Any]) -> Iterator[str]:
+    lost = f", {output['lost']} lost" if output.get("lost") else ""
+    yield clean(f"{output.get('output')}: {output.get('sent')} sent{lost}")
+    if output.get("error"):
+        yield clean(f"  {output['error']}; {output.get('waiting')} wait.")
 
 
 def _energy(energy: Mapping[str, Any]) -> str:

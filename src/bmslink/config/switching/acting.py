@@ -42,6 +42,10 @@ class SwitchingByHand(Protocol):
     ) -> Mapping[Switch, str]:
         """Which of them nobody may switch on now: why, and what ends that. Reads the disk."""
 
+    def left_off(self, device: Board, identity: Identity) -> Collection[Switch]:
+        """The switches that are off by what acts, by a person it knows of, or by a stop. Reads the
+        disk."""
+
     def switching_on(
         self, device: Board, identity: Identity, switch: Switch
     ) -> AbstractContextManager[Callable[[], str]]:

@@ -1,4 +1,4 @@
-"""Recordings to try policies on: the lines of `read --watch --json`, or a capture file.
+"""Recordings to try policies on: what `log` writes, the lines of `read --json`, or a capture file.
 
 Read as a stream, in constant memory, in the order of the file. What is no reading is skipped and
 counted; only a file without any reading is an error.
@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -17,6 +18,7 @@ from bmslink.decoding import Skip, explain_pieces
 from bmslink.errors import CaptureError, FrameError, TargetError, UsageError
 from bmslink.link.capture import FORMAT, CaptureHeader, Piece, open_capture, reading
 from bmslink.model import Reading
+from bmslink.storage.readings.read_log import table_readings, unpacked
 
 __all__ = ["Entry", "Log", "SkippedLines", "written"]
 
@@ -98,8 +100,7 @@ class Log:
         `TransportError` for a file that cannot be read.
         """
         found = False
-        source = self._capture() if self._is_capture() else self._lines()
-        for target, item in source:
+        for target, item in self._source():
             moment = self._moment(target, item)
             if moment is None:
                 self.skipped.untimed += 1
@@ -130,31 +131,42 @@ class Log:
                 "--interval SECONDS."
             )
         return (
-            f"{self.path} holds no reading; what `bmslink read TARGET --watch 1 --json` prints "
-            "and what `bmslink capture TARGET -o FILE` writes can be used."
+            f"{self.path} holds no reading; what `bmslink log TARGET -o FILE` and `bmslink capture "
+            "TARGET -o FILE` write can be used, and what `bmslink read TARGET --watch 1 --json` "
+            "prints."
         )
+
+    def _source(self) -> Iterator[tuple[str, Reading]]:
+        with reading(self.path) as packed, unpacked(packed) as file:
+            table = None if file is not packed else table_readings(self.path, file)
+            if table is not None:
+                yield from self._rows(table)
+            elif file is packed and _is_capture(file):
+                yield from self._capture()
+            else:
+                yield from self._lines(file)
+
+    # -- what `log` writes -----------------------------------------------------------------------
+
+    def _rows(self, table: Iterator[Reading | UsageError]) -> Iterator[tuple[str, Reading]]:
+        for item in table:
+            if isinstance(item, UsageError) or not _says_something(item):
+                self.skipped.damaged += 1
+            else:
+                yield item.target or str(self.path), item
 
     # -- the lines of `read --json` --------------------------------------------------------------
 
-    def _is_capture(self) -> bool:
-        with reading(self.path) as file:
-            first = file.readline(_LONGEST_LINE)
-        try:
-            return _as_other(first).format == FORMAT
-        except _UNREADABLE:
-            return False
-
-    def _lines(self) -> Iterator[tuple[str, Reading]]:
-        with reading(self.path) as file:
-            while line := file.readline(_LONGEST_LINE):
-                if len(line) >= _LONGEST_LINE and not line.endswith(b"\n"):
-                    self.skipped.damaged += 1
-                    while (rest := file.readline(_LONGEST_LINE)) and not rest.endswith(b"\n"):
-                        continue
+    def _lines(self, file: IO[bytes]) -> Iterator[tuple[str, Reading]]:
+        while line := file.readline(_LONGEST_LINE):
+            if len(line) >= _LONGEST_LINE and not line.endswith(b"\n"):
+                self.skipped.damaged += 1
+                while (rest := file.readline(_LONGEST_LINE)) and not rest.endswith(b"\n"):
                     continue
-                item = self._reading(line)
-                if item is not None:
-                    yield item.target or str(self.path), item
+                continue
+            item = self._reading(line)
+            if item is not None:
+                yield item.target or str(self.path), item
 
     def _reading(self, line: bytes) -> Reading | None:
         found: Reading | None
@@ -205,6 +217,15 @@ class Log:
                     yield target, event
             elif isinstance(event, Skip):
                 self.skipped.damaged += 1
+
+
+def _is_capture(file: IO[bytes]) -> bool:
+    first = file.readline(_LONGEST_LINE)
+    file.seek(0)
+    try:
+        return _as_other(first).format == FORMAT
+    except _UNREADABLE:
+        return False
 
 
 def written(time: float) -> str | float:

@@ -27,7 +27,7 @@ from bmslink.runtime.acting.start import EnforcedPack, begin_acting, pack_key, s
 __all__ = ["ActingSide"]
 
 _SHOWS, _APART = 15.0, 0.1
-"""How long a board may take to show an on, and how far apart one looks, s."""
+"""How long a board may take to show a switch, and how far apart one looks, s."""
 _AGAIN = 30.0
 """s after which what could not begin is tried again."""
 
@@ -208,29 +208,42 @@ class ActingSide:
                 raise GateError(remark.text)
         return remarks
 
-    def person_off(self, switch: Switch, who: str) -> None:
-        """A person switches off: no policy gives that back."""
-        if self._pack is not None:
-            self.ask(PersonOff(switch.value, who))
+    async def person_off(self, switch: Switch, who: str) -> Outcome | None:
+        """A person switches off, which no policy gives back, and it is read back by the polls that
+        go on meanwhile. `None`: nothing that acts here can send it, or nothing went out."""
+        if self._pack is None or switch.value not in self._pack.actor.mandate.able:
+            return None
+        self.ask(PersonOff(switch.value, who))
+        return await self._shown(switch, on=False)
 
     async def person_on(self, switch: Switch, who: str) -> Outcome:
-        """A person switches on, and it is read back by the polls that go on meanwhile. Raises
-        `GateError` where it is held off."""
+        """The same for on. Raises `GateError` where it is held off."""
         self.ask(PersonOn(switch.value, who))
-        loop = asyncio.get_running_loop()
+        found = await self._shown(switch, on=True)
+        told = f"{switch} on was not sent; the events say why."
+        return found or Outcome(result="ignored", sentence=told)
+
+    async def _shown(self, switch: Switch, *, on: bool) -> Outcome | None:
+        """How the board shows a switch that was just set; `None`: nothing went out."""
+        loop, word = asyncio.get_running_loop(), "on" if on else "off"
         until = loop.time() + _SHOWS
         while self._pack is not None and loop.time() < until:
             record = self._pack.actor.ledger.record(switch.value)
-            if record.seen is True:
-                return Outcome(result="done", sentence=f"{switch} is on: read back.")
-            if record.order is not None and record.order.unsent == record.order.tries:
-                return Outcome(
-                    result="ignored", sentence=f"{switch} on was not sent; the events say why."
-                )
+            order = record.order
+            if order.read_back if order and not on else record.seen is on:
+                return Outcome(result="done", sentence=f"{switch} is {word}: read back.")
+            if order is not None and order.on is on and order.unsent == order.tries:
+                return None
             await asyncio.sleep(_APART)
         return Outcome(
-            result="ignored", sentence=f"{switch} on was sent, and the board does not show it."
+            result="ignored" if on else "unproven",
+            sentence=f"{switch} {word} was sent, and the board does not show it.",
         )
+
+    async def rest(self) -> None:
+        """Where no policy acts and nobody stopped the pack, nothing acts any more."""
+        if self._pack is not None and not self.enforcing and not self._stopped:
+            await self.close()
 
     def status(self, engine: Engine | None = None) -> dict[str, Any]:
         """For people and programs; `engine` is that of the policies that act."""

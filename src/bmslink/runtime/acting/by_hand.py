@@ -24,7 +24,7 @@ from bmslink.runtime.acting.start import ledger_of, lock_acting, pack_key
 from bmslink.storage.briefly import briefly
 from bmslink.storage.journal import actor_name
 
-__all__ = ["hand_over", "held_off", "switching_on"]
+__all__ = ["hand_over", "held_off", "left_off", "switching_on"]
 
 _MOMENT = 0.3
 """How long looking for a run may take, s: the disk may hang, and an off waits."""
@@ -111,6 +111,19 @@ def _holder(switch: Switch, ledger: Ledger, kept: KeptLedger, word: str) -> str:
         f"--enforce` does, by its rules, and `bmslink control override` sets a policy aside while "
         f"it runs. `bmslink control reset {word}` lets go of it."
     )
+
+
+def left_off(device: Board, identity: Identity) -> Collection[Switch]:
+    """The switches that are off by what acts, by a person it knows of, or by a stop. Reads the
+    disk; of a ledger that cannot be read, all may be."""
+    kept = kept_ledger(pack_key(device, identity))
+    if kept.trouble:
+        return tuple(Switch)
+    if kept.ledger is None:
+        return ()
+    ledger, _ = ledger_of(kept.ledger, identity, 0.0)
+    records = {switch: ledger.record(switch) for switch in Switch}
+    return [s for s, record in records.items() if ledger.stop or record.own or record.person]
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from typing import Any
 
 from bmslink.control.act.actuator import ACTUATORS
 from bmslink.control.act.facts import SwitchFacts
-from bmslink.control.act.ledger import Ledger
-from bmslink.control.act.mandate import Mandate, wish_for
+from bmslink.control.act.ledger import STOP, Ledger
+from bmslink.control.act.mandate import Mandate, person_holder, wish_for
 from bmslink.control.act.numbers import ActingNumbers
 from bmslink.control.act.steps.enabling import obstacle
 from bmslink.control.decide.decision import Decision, Limits
@@ -101,9 +101,18 @@ def _switch_status(
             stale=decision.stale,
             disk=disk,
         )
-        ends = [said for holder in wish.holders if (said := lets_go(holder))]
+        ends = [said for holder in wish.holders if (said := _ends(holder, lets_go))]
         shown["given_back"] = "; ".join([text, *ends]) if word == "held" else text
     return shown
+
+
+def _ends(holder: str, lets_go: Callable[[str], str]) -> str:
+    """What ends the hold of a policy or of a person, in words."""
+    if holder == STOP:
+        return "`bmslink control reset` ends that"
+    if holder.startswith(person_holder("")):
+        return "`bmslink switch` switches it on"
+    return lets_go(holder)
 
 
 def nothing_known(now: float) -> Decision:

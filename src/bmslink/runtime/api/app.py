@@ -9,10 +9,10 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from bmslink.errors import BmsError
-from bmslink.runtime.api import changes, commands, looking
+from bmslink.runtime.api import changes, commands, looking, remembered
+from bmslink.runtime.api.access.guard import RequestGuard
+from bmslink.runtime.api.access.tokens import Access
 from bmslink.runtime.api.answers import Refusal, on_exception
-from bmslink.runtime.api.guard import Access, RequestGuard
-from bmslink.runtime.api.past import remembered
 from bmslink.runtime.api.stream import EventStreams
 from bmslink.runtime.service import Service
 

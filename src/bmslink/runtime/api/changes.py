@@ -18,9 +18,9 @@ from starlette.routing import Route
 from bmslink.errors import BmsError
 from bmslink.jsonable import to_json
 from bmslink.runtime.acting.people import ActingWish
+from bmslink.runtime.api.access.peer import peer_of
 from bmslink.runtime.api.answers import Refusal, answer
 from bmslink.runtime.api.commands import journalled
-from bmslink.runtime.api.peer import peer_of
 from bmslink.runtime.api.requests import command, pack_of
 from bmslink.runtime.clients.capture_feed import CaptureFeed
 from bmslink.runtime.clients.client_job import ClientJob, Work

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bmslink.runtime.api.answers import answer
-from bmslink.runtime.api.peer import peer_of
+from bmslink.runtime.api.access.peer import peer_of
+from bmslink.runtime.api.answers import Refusal, answer
 from bmslink.runtime.api.requests import command, service_of
 from bmslink.runtime.service import Service
 from bmslink.storage.journal import Journal, JournalError
@@ -56,6 +56,20 @@ async def stop(request: Request) -> Response:
     return response
 
 
+async def test_alerts(request: Request) -> Response:
+    """Send a test to each receiver of alerts; says of each why it did not arrive."""
+    await command(request)
+    await _noted(request, "alerts/test")
+    alerting = service_of(request).alerting
+    if alerting is None:
+        raise Refusal(
+            409, "This service sends no alerts.", "Name receivers under [alerts.to.NAME]."
+        )
+    found = await alerting.test()
+    receivers = [{"to": name, "arrived": not why, "error": why} for name, why in found.items()]
+    return answer({"receivers": receivers})
+
+
 async def _stop(service: Service) -> None:
     service.stop()
 
@@ -63,4 +77,5 @@ async def _stop(service: Service) -> None:
 ROUTES = (
     Route("/api/v1/reload", reload, methods=["POST"]),
     Route("/api/v1/stop", stop, methods=["POST"]),
+    Route("/api/v1/alerts/test", test_alerts, methods=["POST"]),
 )

@@ -6,29 +6,33 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bmslink.errors import BmsError
 from bmslink.link.transport import split_host
 from bmslink.registry import SYSTEM_FOLDER, Announcement, runtime_folder
-from bmslink.runtime.api.app import make_app
-from bmslink.runtime.api.guard import Access
-from bmslink.runtime.api.server import serve_http
+from bmslink.runtime.api.access.tokens import Access, ensure_token
 from bmslink.runtime.api.sockets import local_socket, tcp_socket
-from bmslink.runtime.api.tokens import ensure_token
 from bmslink.runtime.feed import FeedItem, PackEvent
 from bmslink.runtime.service import Service
 from bmslink.runtime.service_file import ServiceOptions, is_loopback
 from bmslink.runtime.unit import CREDENTIAL
 from bmslink.storage.credentials import credential
 
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
 __all__ = ["Listening", "host"]
+
+MakeApp = Callable[[Service, Access | None, Mapping[str, Any] | None], "ASGIApp"]
+ServeHTTP = Callable[["ASGIApp", Sequence[socket.socket]], Coroutine[Any, Any, None]]
 
 _SOCKET = "service.sock"
 _TOKEN = "service.token"
+_PACKS_FIRST = 0.02  # s until the interface is loaded
 _AGAIN = 2.0  # s in which further news of places are awaited before the entry is written again
 
 
@@ -81,10 +85,27 @@ async def host(
             token_file="" if listening.socket else str(listening.token_file or ""),
             mode=0o640 if system else 0o600,
         )
-        _announce(entry, service)
+        _announce(entry, service, ask=False)
         stack.callback(entry.withdraw)
-        app = make_app(service, access, listening.to_dict())
-        await _run(service, serve_http(app, sockets), entry, lambda: ready(listening))
+
+        async def interface() -> None:
+            await asyncio.sleep(_PACKS_FIRST)
+            make_app, serve_http = await asyncio.to_thread(_load_interface)
+            app = make_app(service, access, listening.to_dict())
+            service.ready()
+            ready(listening)
+            await serve_http(app, sockets)
+
+        await _run(service, interface(), entry)
+
+
+def _load_interface() -> tuple[MakeApp, ServeHTTP]:
+    """What answers requests: loaded while the packs are asked for the first time, because after a
+    restart they come first. Who connects before waits in the socket's queue."""
+    from bmslink.runtime.api.app import make_app
+    from bmslink.runtime.api.server import serve_http
+
+    return make_app, serve_http
 
 
 def _listen(
@@ -122,13 +143,10 @@ async def _run(
     service: Service,
     interface: Coroutine[Any, Any, None],
     entry: Announcement,
-    ready: Callable[[], None],
 ) -> None:
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(interface)
         telling = group.create_task(_keep_announced(entry, service))
-        service.ready()
-        ready()
         try:
             await service.run()
         finally:
@@ -139,17 +157,22 @@ async def _run(
 async def _keep_announced(entry: Announcement, service: Service) -> None:
     """Write the entry again when packs were added, or opening one told more of its place."""
     with service.feed.subscribe(kinds=["event"]) as news:
+        await _announce_beside(entry, service)
         async for item in news:
-            if not _moved(item):
-                continue
-            await asyncio.sleep(_AGAIN)
-            with contextlib.suppress(BmsError):  # the old entry remains; the next news try again
-                await asyncio.to_thread(_announce, entry, service)
+            if _moved(item):
+                await asyncio.sleep(_AGAIN)
+                await _announce_beside(entry, service)
+
+
+async def _announce_beside(entry: Announcement, service: Service) -> None:
+    with contextlib.suppress(BmsError):  # the old entry remains; the next news try again
+        await asyncio.to_thread(_announce, entry, service)
 
 
 def _moved(item: FeedItem) -> bool:
     return isinstance(item.data, PackEvent) and item.data.what in ("ok", "reload", "replaced")
 
 
-def _announce(entry: Announcement, service: Service) -> None:
-    entry.update([(name, pack.board) for name, pack in service.packs.items()])
+def _announce(entry: Announcement, service: Service, *, ask: bool = True) -> None:
+    """`ask`: names of servers are looked up, which takes as long as the network likes."""
+    entry.update([(name, pack.board) for name, pack in service.packs.items()], ask=ask)

@@ -1,9 +1,10 @@
-"""Routes that only look: packs, the state of the service, the stream, health."""
+"""Routes that only look: packs, the state of the service, the stream, health, metrics."""
 
 from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from typing import Any
 
 from starlette.requests import Request
@@ -11,11 +12,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bmslink.registry import running_version
-from bmslink.runtime.api.answers import answer, answer_list, error
-from bmslink.runtime.api.guard import HEALTH
+from bmslink.runtime.api.access.guard import HEALTH, TRUSTED
+from bmslink.runtime.api.answers import Refusal, answer, answer_list, error
 from bmslink.runtime.api.requests import pack_named, pack_of, service_of
 from bmslink.runtime.api.stream import EventStreams
 from bmslink.runtime.feed import FeedItem
+from bmslink.runtime.health import POLLED
+from bmslink.runtime.outputs.packs_now import all_now
 from bmslink.runtime.pack_task import ServedPack
 
 __all__ = ["ROUTES"]
@@ -64,20 +67,52 @@ async def stream(request: Request) -> Response:
 
 
 async def health(request: Request) -> Response:
-    """200 while every pack is polled, else 503; no names, so that it needs no token."""
-    polled = [_polled(each) for each in service_of(request).packs.values()]
-    if all(polled):
-        return answer({"packs": len(polled), "polled": len(polled)})
+    """200 while every pack is polled, else 503. Who may ask for packs is told which are not, and
+    why; without a token over TCP there are only numbers."""
+    packs = [*service_of(request).packs.values()]
+    missing = [each for each in packs if not _polled(each)]
+    polled = len(packs) - len(missing)
+    if not missing:
+        return answer({"packs": len(packs), "polled": polled})
+    more: dict[str, Any] = {}
+    if getattr(request.state, TRUSTED, False):
+        more["not_polled"] = [
+            {"pack": each.name, "state": each.health.state, "since": each.health.since,
+             "error": each.health.error}
+            for each in missing[:_MOST_NAMED]
+        ]  # fmt: skip
     return error(
         503,
-        f"{len(polled) - sum(polled)} of {len(polled)} packs are not polled.",
+        f"{len(missing)} of {len(packs)} packs are not polled.",
         "GET /api/v1/status says why.",
-        packs=len(polled),
-        polled=sum(polled),
+        packs=len(packs),
+        polled=polled,
+        **more,
     )
 
 
-_POLLED = ("ok", "replaced", "ended")
+_MOST_NAMED = 100
+
+
+async def metrics(request: Request) -> Response:
+    """The values of all packs that are read, in the format that is asked for."""
+    if find_spec("prometheus_client") is None:
+        raise Refusal(
+            501,
+            "Metrics need prometheus-client.",
+            "Install it with `pip install 'bmslink[service]'`.",
+        )
+    from bmslink.outputs.metrics import expose  # with the first scrape: it takes 60 ms
+
+    service = service_of(request)
+    text, content_type = await expose(
+        all_now(service),
+        request.headers.get("accept", ""),
+        version=running_version(),
+        began=service.began,
+    )
+    return Response(text, headers={"content-type": content_type, "cache-control": "no-store"})
+
 
 ROUTES = (
     Route("/api/v1/packs", packs),
@@ -85,6 +120,7 @@ ROUTES = (
     Route("/api/v1/status", status),
     Route("/api/v1/stream", stream),
     Route(HEALTH, health),
+    Route("/metrics", metrics),
 )
 
 
@@ -122,7 +158,7 @@ def _state(pack: ServedPack) -> dict[str, Any]:
 
 
 def _polled(pack: ServedPack) -> bool:
-    return pack.health.state in _POLLED
+    return pack.health.state in POLLED
 
 
 def _latest(pack: ServedPack) -> list[FeedItem]:

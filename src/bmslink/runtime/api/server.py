@@ -17,8 +17,8 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from bmslink.runtime.api.guard import LONGEST_HEAD
-from bmslink.runtime.api.peer import UNKNOWN, Peer, peer_of_socket
+from bmslink.runtime.api.access.guard import LONGEST_HEAD
+from bmslink.runtime.api.access.peer import UNKNOWN, Peer, peer_of_socket
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp

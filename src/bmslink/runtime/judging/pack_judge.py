@@ -157,14 +157,21 @@ class PackJudge:
         board raises."""
         if self._identity is None:
             raise GateError("Nothing was sent: this pack has not said who it is.")
-        if self.policies is None:
+        acted = self.acting.actor is not None
+        if wish.do == "reset":  # also of what earlier runs left in the ledger
+            await self.acting.begin_for_people(self._identity)
+        elif self.policies is None:
             await self.acting.begin(self._identity)
             if self.acting.actor is None:
                 raise GateError(
                     "Nothing was sent: this pack has no policies, and nobody stopped it."
                 )
         engine = None if self.policies is None else self.policies.engine
-        return await self.acting.do(wish, who, self._identity, engine)
+        try:
+            return await self.acting.do(wish, who, self._identity, engine)
+        finally:
+            if not acted:
+                await self.acting.rest()
 
     async def stop(self, wish: ActingWish, who: str, identity: Identity) -> list[str]:
         """All off on the board that answers now, until a reset. Raises as `do`. What is sent is on
@@ -187,7 +194,9 @@ class PackJudge:
         """Who holds which switch, and why; `None` for a pack on which nothing can act: one
         without a policy file that nobody stopped."""
         nothing = self.policies is None and self.acting.actor is None
-        return None if nothing else self.acting.status()
+        if nothing:
+            return None
+        return self.acting.status(None if self.policies is None else self.policies.engine)
 
     @property
     def begun(self) -> bool:

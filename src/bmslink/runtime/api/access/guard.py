@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import ipaddress
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from bmslink.errors import BmsError
+from bmslink.runtime.api.access.peer import Peer, peer_of
+from bmslink.runtime.api.access.rates import Kind, Rates
+from bmslink.runtime.api.access.tokens import Access
 from bmslink.runtime.api.answers import Refusal, internal, of_bms_error, of_refusal
-from bmslink.runtime.api.peer import Peer, peer_of
-from bmslink.runtime.api.rates import Kind, Rates
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["BODY_TIME", "HEALTH", "LONGEST_BODY", "LONGEST_HEAD", "Access", "RequestGuard"]
+__all__ = ["BODY_TIME", "HEALTH", "LONGEST_BODY", "LONGEST_HEAD", "TRUSTED", "RequestGuard"]
 
 LONGEST_BODY = 1 << 18
 """Bytes of a request; a profile has at most a quarter of that."""
@@ -34,7 +33,9 @@ BODY_TIME = 10.0
 LONGEST_HEAD = 1 << 14
 """Bytes of a request's first line and headers."""
 HEALTH = "/healthz"
-"""May be asked without a token: it names no pack."""
+"""May be asked without a token; it names packs only to who has one."""
+TRUSTED = "trusted"
+"""In the state of a request: whether it came over a local socket or with the token."""
 
 _METHODS = ("GET", "HEAD", "POST")
 _SECRETS = frozenset({"token", "access_token", "auth", "authorization", "key", "pin", "password"})
@@ -42,30 +43,6 @@ _TRICKS = re.compile(rb"%2f|%5c|%00|%0a|%0d|\\|/\.{1,2}(?:/|$)|%2e|//", re.IGNOR
 _LENT = re.compile(r"/lend/[0-9a-f]+\Z")
 _CLOSE = {"connection": "close"}
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Who may ask over TCP; a local socket needs none of it."""
-
-    token: str | None = field(default=None, repr=False)
-    """Without one nobody may."""
-    hosts: frozenset[str] = frozenset()
-    """Names of this machine, besides its addresses: what `Host` may say."""
-    loopback: bool = True
-    """Whether only programs on this machine reach it."""
-
-    def allows_host(self, name: str) -> bool:
-        """Whether `Host` may hold this: a foreign page that has its name resolved to this machine
-        still sends its own name."""
-        host = _host_name(name)
-        if host in self.hosts or host == "localhost":
-            return True
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            return False
-        return address.is_loopback or not self.loopback
 
 
 class RequestGuard:
@@ -107,9 +84,10 @@ class RequestGuard:
         headers = _headers(scope)
         peer = peer_of(scope)
         _check_form(scope, headers)
-        open_to_all = scope["path"] == HEALTH
+        known = "authorization" in headers or scope["path"] != HEALTH
         if not peer.local:
-            self._check_stranger(scope, headers, peer, token=not open_to_all)
+            self._check_stranger(scope, headers, peer, token=known)
+        scope.setdefault("state", {})[TRUSTED] = peer.local or known
         self._rates.count(peer.key, _kind(scope["path"]))
         if scope["method"] != "POST":
             return b""
@@ -244,9 +222,3 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 def _same(given: str, wanted: str) -> bool:
     """In a time that does not depend on how much of it is right."""
     return hmac.compare_digest(given.encode(), wanted.encode())
-
-
-def _host_name(text: str) -> str:
-    """The name in `NAME`, `NAME:PORT`, `[ADDRESS]:PORT`; empty for what is none of these."""
-    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::\d{1,5})?", text)
-    return "" if found is None else (found[1] or found[2]).lower().rstrip(".")

@@ -1,21 +1,48 @@
-"""The token that requests over TCP carry: 256 random bits in a file for the owner alone."""
+"""Who may ask over TCP: with which token (256 random bits in a file for the owner alone), and by
+which name of this machine."""
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import secrets
 import stat
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bmslink.errors import PortDenied, TargetError, TransportError
 from bmslink.storage.atomic import read_bounded, replace_file, require_regular
 
-__all__ = ["ensure_token", "read_token"]
+__all__ = ["Access", "ensure_token", "read_token"]
 
 _BYTES = 32
 _LONGEST = 1024
 _GOOD = re.compile(r"[A-Za-z0-9._~+/=-]{32,512}")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may ask over TCP; a local socket needs none of it."""
+
+    token: str | None = field(default=None, repr=False)
+    """Without one nobody may."""
+    hosts: frozenset[str] = frozenset()
+    """Names of this machine, besides its addresses: what `Host` may say."""
+    loopback: bool = True
+    """Whether only programs on this machine reach it."""
+
+    def allows_host(self, name: str) -> bool:
+        """Whether `Host` may hold this: a foreign page that has its name resolved to this machine
+        still sends its own name."""
+        host = _host_name(name)
+        if host in self.hosts or host == "localhost":
+            return True
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return address.is_loopback or not self.loopback
 
 
 def ensure_token(path: Path) -> str:
@@ -59,3 +86,9 @@ def read_token(path: Path) -> str:
             " Remove the file, and a new one is made."
         )
     return text
+
+
+def _host_name(text: str) -> str:
+    """The name in `NAME`, `NAME:PORT`, `[ADDRESS]:PORT`; empty for what is none of these."""
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::\d{1,5})?", text)
+    return "" if found is None else (found[1] or found[2]).lower().rstrip(".")

@@ -1,0 +1,1 @@
+"""Who may ask the interface: the guard before every route, and what it goes by."""

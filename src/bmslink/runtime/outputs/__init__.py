@@ -1,0 +1,1 @@
+"""What connects the service with `bmslink.outputs`, which know nothing of it."""
