@@ -90,7 +90,7 @@ async def _run(session: Session, app: Dashboard) -> None:
 
 
 def _places(session: Session, names: Sequence[str], options: ConnectionOptions) -> list[NamedPlace]:
-    from bmslink.cli.log import start_logging
+    from bmslink.cli.verbosity import start_logging
     from bmslink.packs import find_pack, find_pin, read_pin
 
     start_logging(session)

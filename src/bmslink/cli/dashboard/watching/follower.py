@@ -141,8 +141,8 @@ class PackFollower:
         """Follow one board object until the place is another's, or a recording ends or turns."""
         endpoint = self.endpoint if self.recorded is None else self.recorded.endpoint()
         board = self._board = self._make(endpoint)
-        served = isinstance(board, ServedBoard)
-        news = self.service = ServedNews(board, self.pack) if served else None
+        news = ServedNews(board, self.pack) if isinstance(board, ServedBoard) else None
+        self.service = news
         self.pack.through = "" if news is None else news.through
         items = readings(board, interval=0.0, greet=self._greet, patient=True, sleep=self._sleep)
         try:
