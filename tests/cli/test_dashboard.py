@@ -26,7 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bmslink.cli.dashboard
-from bmslink.cli.dashboard.desk import TABS, Desk, Dialog, EditWish
+from bmslink.cli.dashboard.desk import TABS, Desk, Dialog, KeyWish
 from bmslink.cli.dashboard.drawing import draw
 from bmslink.cli.dashboard.keys import Keyboard
 from bmslink.cli.dashboard.model.bank import sums_of
@@ -249,7 +249,7 @@ def test_another_board_is_said_until_it_is_accepted_and_nothing_is_switched_on_i
     assert "another board answers since" in "\n".join(screen(desk))
     assert press(desk, "x") is None
     assert desk.question is None
-    assert press(desk, "a") == EditWish("accept", pack)
+    assert press(desk, "a") == KeyWish("accept", pack)
     pack.accept(CLOCK)
     assert "another board" not in "\n".join(screen(desk))
     press(desk, "x")
@@ -328,7 +328,7 @@ def test_the_link_shows_counters_and_bytes_on_demand():
     pack.link = {"requests": 9, "answers": 8, "timeouts": 1, "turnaround": 0.05}
     desk = zoomed(pack, "link")
     assert "9 asked, 8 answered, 1 without an answer" in "\n".join(screen(desk))
-    assert press(desk, "b") == EditWish("raw", pack)
+    assert press(desk, "b") == KeyWish("raw", pack)
     desk.more(pack).raw = [("12:00:00.123", "rx", "dd03")]
     assert "12:00:00.123 rx dd 03" in "\n".join(screen(desk))
 
@@ -341,21 +341,21 @@ def test_off_is_two_keys_away_from_everywhere():
     pack = desk.current(NOW)
     press(desk, "x")
     assert "Switch off on bank-12, at once?" in screen(desk)[-1]
-    assert press(desk, "c") == EditWish("off", pack, ("charge",))
+    assert press(desk, "c") == KeyWish("off", pack, ("charge",))
     press(desk, "enter", "x")
-    assert press(desk, "d") == EditWish("off", pack, ("discharge",))
+    assert press(desk, "d") == KeyWish("off", pack, ("discharge",))
     press(desk, "3", "x")
-    assert press(desk, "a") == EditWish("off", pack, ("charge", "discharge"))
+    assert press(desk, "a") == KeyWish("off", pack, ("charge", "discharge"))
     press(desk, "x")
     assert press(desk, "q") is None, "any other key is a no, and ends nothing"
     assert desk.message == "Nothing was switched."
-    assert press(desk, "q") == EditWish("quit")
+    assert press(desk, "q") == KeyWish("quit")
 
 
 def test_the_interval_and_what_waits_for_an_answer():
     desk = Desk(bank())
-    assert press(desk, "+") == EditWish("interval", value=0.5)
-    assert press(desk, "-") == EditWish("interval", value=1.0)
+    assert press(desk, "+") == KeyWish("interval", value=0.5)
+    assert press(desk, "-") == KeyWish("interval", value=1.0)
     said: list[bool] = []
     desk.dialog = Dialog("plan", question="Write?", done=said.append)
     press(desk, "down", "y")
@@ -363,7 +363,7 @@ def test_the_interval_and_what_waits_for_an_answer():
     desk.dialog = Dialog("writing", busy="writing 1 of 2")
     press(desk, "q", "escape", "x")
     assert desk.dialog is not None
-    assert press(desk, "ctrl+c") == EditWish("interrupt")
+    assert press(desk, "ctrl+c") == KeyWish("interrupt")
 
 
 # ------------------------------------------------------------------------------------ any size

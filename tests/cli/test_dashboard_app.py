@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 from bmslink.cli.dashboard.app import Dashboard
 from bmslink.cli.dashboard.behind import Behind
 from bmslink.cli.dashboard.model.pack import WatchedPack
-from bmslink.cli.dashboard.watching.place import WatchedPlace
+from bmslink.cli.dashboard.watching.place import NamedPlace
 from bmslink.cli.render import text as t
 from bmslink.link.transport import Pin
 from bmslink.packs import find_pack
@@ -22,8 +22,8 @@ from bmslink.target import resolve
 QUIET = "sim://jbd?gap=0&cells=4&seed={}"
 
 
-def places_of(*targets: str) -> list[WatchedPlace]:
-    return [WatchedPlace(resolve(text), Pin(), find_pack(text)) for text in targets]
+def places_of(*targets: str) -> list[NamedPlace]:
+    return [NamedPlace(resolve(text), Pin(), find_pack(text)) for text in targets]
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from textual.binding import BindingType
 from textual.filter import LineFilter
 
 from bmslink.cli.dashboard.canvas import Canvas, PlainText
-from bmslink.cli.dashboard.desk import Desk, EditWish
+from bmslink.cli.dashboard.desk import Desk, KeyWish
 from bmslink.cli.dashboard.drawing import draw
 from bmslink.cli.dashboard.keys import Keyboard
 from bmslink.cli.dashboard.model.pack import WatchedPack
@@ -171,7 +171,7 @@ class Dashboard(App[None]):
         self.keyboard.paste(text)
         self._draw()
 
-    def _grant(self, wish: EditWish | None) -> None:
+    def _grant(self, wish: KeyWish | None) -> None:
         """Do what a key asks for; what it changed is drawn afterwards."""
         behind = self._behind
         if wish is None:

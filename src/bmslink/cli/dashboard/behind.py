@@ -6,11 +6,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import Any
 
-from bmslink.cli.dashboard.desk import Desk, EditWish
+from bmslink.cli.dashboard.desk import Desk, KeyWish
 from bmslink.cli.dashboard.watching.changes import change_setting
 from bmslink.cli.dashboard.watching.follower import PackFollower
 from bmslink.cli.dashboard.watching.names import PackNames
-from bmslink.cli.dashboard.watching.place import WatchedPlace
+from bmslink.cli.dashboard.watching.place import NamedPlace
 from bmslink.cli.dashboard.watching.switching import switch_off
 from bmslink.cli.render.text import Glyphs
 from bmslink.config import left_behind
@@ -28,7 +28,7 @@ class Behind:
     def __init__(
         self,
         desk: Desk,
-        places: Sequence[WatchedPlace],
+        places: Sequence[NamedPlace],
         g: Glyphs,
         draw: Callable[[], None],
     ) -> None:
@@ -80,7 +80,7 @@ class Behind:
         if self._desk.tab == "policies":
             more.margins = follower.policies.margins()
 
-    def grant(self, wish: EditWish) -> None:
+    def grant(self, wish: KeyWish) -> None:
         """Do what a person asked for."""
         if wish.do == "interval":
             for follower in self.followers.values():
@@ -92,7 +92,7 @@ class Behind:
         elif wish.pack is not None:
             self._of_pack(wish, self.followers[id(wish.pack)])
 
-    def _of_pack(self, wish: EditWish, follower: PackFollower) -> None:
+    def _of_pack(self, wish: KeyWish, follower: PackFollower) -> None:
         pack = follower.pack
         if wish.do == "off":
             for name in wish.value:

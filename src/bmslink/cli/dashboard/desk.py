@@ -20,7 +20,7 @@ __all__ = [
     "TABS",
     "Desk",
     "Dialog",
-    "EditWish",
+    "KeyWish",
     "LineInput",
     "OffQuestion",
     "PackExtras",
@@ -32,7 +32,7 @@ INTERVALS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
 @dataclass(frozen=True, slots=True)
-class EditWish:
+class KeyWish:
     """What a key asks of the program behind the screen."""
 
     do: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from bmslink.cli.dashboard.desk import INTERVALS, TABS, Desk, EditWish, LineInput, OffQuestion
+from bmslink.cli.dashboard.desk import INTERVALS, TABS, Desk, KeyWish, LineInput, OffQuestion
 from bmslink.cli.dashboard.model.ranking import SORTS
 from bmslink.cli.dashboard.pages.trend import SPANS
 from bmslink.cli.render.clean import clean
@@ -25,7 +25,7 @@ _STEPS: Mapping[str, Callable[[Desk], int]] = {
     "home": lambda desk: -100000,
     "end": lambda desk: 100000,
 }
-_Action = Callable[[str, float], EditWish | None]
+_Action = Callable[[str, float], KeyWish | None]
 
 
 class Keyboard:
@@ -59,13 +59,13 @@ class Keyboard:
             **dict.fromkeys("()", self._speed),
         }
 
-    def press(self, key: str, now: float) -> EditWish | None:
+    def press(self, key: str, now: float) -> KeyWish | None:
         """A key."""
         desk = self.desk
         if key == "ctrl+c":
-            return EditWish("interrupt")
+            return KeyWish("interrupt")
         if key == "ctrl+z":
-            return EditWish("suspend")
+            return KeyWish("suspend")
         if desk.typing is not None:
             return self._type(desk.typing, key)
         if desk.question is not None:
@@ -74,7 +74,7 @@ class Keyboard:
             return self._in_dialog(key)
         desk.say("")
         if key in ("q", "Q"):
-            return EditWish("quit")
+            return KeyWish("quit")
         action = self._everywhere.get(key)
         if action is None:
             if desk.helping:
@@ -91,7 +91,7 @@ class Keyboard:
             typing.text = clean(typing.text + " ".join(text.split()))[:_LONGEST]
             self._live(typing)
 
-    def click(self, meta: Mapping[str, object], now: float) -> EditWish | None:
+    def click(self, meta: Mapping[str, object], now: float) -> KeyWish | None:
         """A click on something; one on the chosen pack zooms."""
         desk = self.desk
         if isinstance(key := meta.get("key"), str):
@@ -111,7 +111,7 @@ class Keyboard:
 
     # --------------------------------------------------------------- while something is asked
 
-    def _type(self, typing: LineInput, key: str) -> EditWish | None:
+    def _type(self, typing: LineInput, key: str) -> KeyWish | None:
         if key in ("enter", "escape"):
             self.desk.typing = None
             typing.done(typing.text if key == "enter" else None)
@@ -129,15 +129,15 @@ class Keyboard:
         if typing.live:
             self.desk.words = typing.text
 
-    def _answer(self, question: OffQuestion, key: str) -> EditWish | None:
+    def _answer(self, question: OffQuestion, key: str) -> KeyWish | None:
         self.desk.question = None
         names = _SWITCHES.get(key.lower())
         if names is None:
             self.desk.say("Nothing was switched.")
             return None
-        return EditWish("off", question.pack, names)
+        return KeyWish("off", question.pack, names)
 
-    def _in_dialog(self, key: str) -> EditWish | None:
+    def _in_dialog(self, key: str) -> KeyWish | None:
         dialog = self.desk.dialog
         if dialog is None or dialog.busy:
             return None
@@ -151,7 +151,7 @@ class Keyboard:
 
     # --------------------------------------------------------------------------------- moving
 
-    def _move(self, key: str, now: float) -> EditWish | None:
+    def _move(self, key: str, now: float) -> KeyWish | None:
         desk, step = self.desk, _STEPS[key](self.desk)
         if desk.helping or (desk.zoomed is not None and desk.tab != "settings"):
             desk.top = max(0, desk.top + step)
@@ -167,14 +167,14 @@ class Keyboard:
                 desk.chosen = listed[min(max(at, 0), len(listed) - 1)]
         return None
 
-    def _zoom(self, key: str, now: float) -> EditWish | None:
+    def _zoom(self, key: str, now: float) -> KeyWish | None:
         pack = self.desk.current(now)
         if pack is None:
             return None
         self.desk.zoomed = self.desk.chosen = pack
         return self._show_tab(TABS[0])
 
-    def _back(self, key: str, now: float) -> EditWish | None:
+    def _back(self, key: str, now: float) -> KeyWish | None:
         desk = self.desk
         if desk.helping:
             desk.helping, desk.top = False, 0
@@ -184,26 +184,26 @@ class Keyboard:
             desk.zoomed, desk.top = None, 0
         return None
 
-    def _show_tab(self, name: str) -> EditWish | None:
+    def _show_tab(self, name: str) -> KeyWish | None:
         desk = self.desk
         if desk.zoomed is None:
             return None
         desk.tab, desk.top = name, 0
-        return EditWish("tab", desk.zoomed, name)
+        return KeyWish("tab", desk.zoomed, name)
 
-    def _tab(self, key: str, now: float) -> EditWish | None:
+    def _tab(self, key: str, now: float) -> KeyWish | None:
         if key.isdigit():
             return self._show_tab(TABS[int(key) - 1])
         step = -1 if key in ("shift+tab", "left") else 1
         return self._show_tab(TABS[(TABS.index(self.desk.tab) + step) % len(TABS)])
 
-    def _help(self, key: str, now: float) -> EditWish | None:
+    def _help(self, key: str, now: float) -> KeyWish | None:
         self.desk.helping, self.desk.top = not self.desk.helping, 0
         return None
 
     # ---------------------------------------------------------------------------------- doing
 
-    def _off(self, key: str, now: float) -> EditWish | None:
+    def _off(self, key: str, now: float) -> KeyWish | None:
         pack = self.desk.current(now)
         if pack is None:
             return None
@@ -215,23 +215,23 @@ class Keyboard:
             self.desk.question = OffQuestion(pack)
         return None
 
-    def _hold(self, key: str, now: float) -> EditWish | None:
+    def _hold(self, key: str, now: float) -> KeyWish | None:
         self.desk.hold(now)
-        return EditWish("hold", value=self.desk.held_at is not None)
+        return KeyWish("hold", value=self.desk.held_at is not None)
 
-    def _interval(self, key: str, now: float) -> EditWish | None:
+    def _interval(self, key: str, now: float) -> KeyWish | None:
         desk, step = self.desk, -1 if key in ("+", "=") else 1
         at = min(range(len(INTERVALS)), key=lambda n: abs(INTERVALS[n] - desk.interval))
         desk.interval = INTERVALS[min(max(at + step, 0), len(INTERVALS) - 1)]
-        return EditWish("interval", value=desk.interval)
+        return KeyWish("interval", value=desk.interval)
 
-    def _sort(self, key: str, now: float) -> EditWish | None:
+    def _sort(self, key: str, now: float) -> KeyWish | None:
         desk, names = self.desk, list(SORTS)
         desk.sort, desk.top = names[(names.index(desk.sort) + 1) % len(names)], 0
         desk.say(f"sorted: {desk.sort}")
         return None
 
-    def _find(self, key: str, now: float) -> EditWish | None:
+    def _find(self, key: str, now: float) -> KeyWish | None:
         desk = self.desk
 
         def done(text: str | None) -> None:
@@ -240,43 +240,43 @@ class Keyboard:
         desk.typing = LineInput("only packs with: ", done, desk.words, live=True)
         return None
 
-    def _span(self, key: str, now: float) -> EditWish | None:
+    def _span(self, key: str, now: float) -> KeyWish | None:
         desk = self.desk
         at = SPANS.index(desk.span) + (1 if key == "]" else -1)
         desk.span = SPANS[min(max(at, 0), len(SPANS) - 1)]
-        return EditWish("tab", desk.zoomed, desk.tab)
+        return KeyWish("tab", desk.zoomed, desk.tab)
 
-    def _accept(self, key: str, now: float) -> EditWish | None:
+    def _accept(self, key: str, now: float) -> KeyWish | None:
         pack = self.desk.current(now)
-        return EditWish("accept", pack) if pack is not None and pack.other else None
+        return KeyWish("accept", pack) if pack is not None and pack.other else None
 
-    def _edit(self, key: str, now: float) -> EditWish | None:
+    def _edit(self, key: str, now: float) -> KeyWish | None:
         desk, pack = self.desk, self.desk.zoomed
         if pack is None or desk.tab != "settings":
             return None
         if pack.other:
             desk.say("Another board answers here: look at it, then a accepts it.")
         elif desk.setting in desk.setting_keys:
-            return EditWish("edit", pack, desk.setting)
+            return KeyWish("edit", pack, desk.setting)
         return None
 
-    def _read_settings(self, key: str, now: float) -> EditWish | None:
-        return EditWish("settings", self.desk.zoomed) if self.desk.tab == "settings" else None
+    def _read_settings(self, key: str, now: float) -> KeyWish | None:
+        return KeyWish("settings", self.desk.zoomed) if self.desk.tab == "settings" else None
 
-    def _bytes(self, key: str, now: float) -> EditWish | None:
-        return EditWish("raw", self.desk.zoomed) if self.desk.tab == "link" else None
+    def _bytes(self, key: str, now: float) -> KeyWish | None:
+        return KeyWish("raw", self.desk.zoomed) if self.desk.tab == "link" else None
 
-    def _seek(self, key: str, now: float) -> EditWish | None:
+    def _seek(self, key: str, now: float) -> KeyWish | None:
         pack = self.desk.zoomed
         if pack is None or pack.recording is None:
             return None
-        return EditWish("seek", pack, -_SKIP if key in "<," else _SKIP)
+        return KeyWish("seek", pack, -_SKIP if key in "<," else _SKIP)
 
-    def _speed(self, key: str, now: float) -> EditWish | None:
+    def _speed(self, key: str, now: float) -> KeyWish | None:
         pack = self.desk.zoomed
         if pack is None or pack.recording is None:
             return None
         speed = pack.recording[2]
         at = min(range(len(_SPEEDS)), key=lambda n: abs(_SPEEDS[n] - speed))
         at += 1 if key == ")" else -1
-        return EditWish("speed", pack, _SPEEDS[min(max(at, 0), len(_SPEEDS) - 1)])
+        return KeyWish("speed", pack, _SPEEDS[min(max(at, 0), len(_SPEEDS) - 1)])

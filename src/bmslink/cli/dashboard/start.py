@@ -15,7 +15,7 @@ from bmslink.cli.dashboard.desk import Desk
 from bmslink.cli.dashboard.drawing import draw
 from bmslink.cli.dashboard.early import early_frame, size
 from bmslink.cli.dashboard.model.pack import WatchedPack
-from bmslink.cli.dashboard.watching.place import WatchedPlace
+from bmslink.cli.dashboard.watching.place import NamedPlace
 from bmslink.cli.output import Session, TerminalLostError
 from bmslink.cli.render.text import Glyphs, glyphs
 from bmslink.cli.streams import is_terminal
@@ -52,7 +52,7 @@ def show(session: Session, names: Sequence[str], options: ConnectionOptions) -> 
 
 
 def _application(
-    places: Sequence[WatchedPlace], packs: Sequence[WatchedPack], g: Glyphs
+    places: Sequence[NamedPlace], packs: Sequence[WatchedPack], g: Glyphs
 ) -> Dashboard:
     from bmslink.cli.dashboard.app import Dashboard
 
@@ -89,19 +89,16 @@ async def _run(session: Session, app: Dashboard) -> None:
         raise app.failure
 
 
-def _places(
-    session: Session, names: Sequence[str], options: ConnectionOptions
-) -> list[WatchedPlace]:
+def _places(session: Session, names: Sequence[str], options: ConnectionOptions) -> list[NamedPlace]:
     from bmslink.cli.verbosity import start_logging
-    from bmslink.packs import find_pack, find_pin
-    from bmslink.storage.credentials import read_pin
+    from bmslink.packs import find_pack, find_pin, read_pin
 
     start_logging(session)
     if session.trace is not None and len(names) > 1:
         raise TargetError("--trace takes one line: name one target with it.")
     given = read_pin(options.pin_file) if options.pin_file is not None else None
     places = [
-        WatchedPlace(endpoint, find_pin(name, given, None), find_pack(name), trace_of(session))
+        NamedPlace(endpoint, find_pin(name, given, None), find_pack(name), trace_of(session))
         for name in names
         for endpoint in options.endpoints(name)
     ]

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from bmslink.link.transport import Endpoint, Pin
     from bmslink.packs import NamedPack
 
-__all__ = ["WatchedPlace"]
+__all__ = ["NamedPlace"]
 
 
 @dataclass(slots=True)
-class WatchedPlace:
+class NamedPlace:
     """A pack that was named on the command line."""
 
     endpoint: Endpoint
