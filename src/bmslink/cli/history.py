@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_PAGE = 2000
+_PAGE = 5000
 """Rows of one answer."""
 _SHOWN = ("main",)
 """Fields for people, unless others are asked for."""
