@@ -713,3 +713,20 @@ def test_an_off_that_is_over_explains_no_later_one() -> None:
     bench(decided())
     assert bench.told("foreign_off")
     assert bench.wait(decided(), 300.0) == []
+
+
+def test_after_a_restart_an_on_from_before_may_still_take_effect() -> None:
+    """An off that went out over it is not read back by what shows off before that."""
+    bench = Bench()
+    for _ in range(3):
+        bench(decided(URGENT))
+    bench.obeys = False
+    while bench(decided()) != [ON]:
+        pass
+    assert bench(decided(URGENT)) == [OFF]
+    bench.restart()
+    bench.said.clear()
+    bench(decided(URGENT))
+    assert not [r for r in bench.said if r.what == "read_back"]
+    bench.wait(decided(URGENT), 14.0)
+    assert bench.told("read_back")
