@@ -681,6 +681,7 @@ def test_what_holds_is_not_new_with_every_reading() -> None:
     assert held.own
     assert held.confirmed
     bench(decided(Demand.OPEN_NOW))
+    bench(decided(Demand.OPEN_NOW, stale=True), heard=False)
     assert bench.ledger.charge is held
 
 
