@@ -50,7 +50,7 @@ from bmslink.runtime.outputs.alerting import Alerting
 from bmslink.runtime.watching.conditions import Teller
 from bmslink.runtime.watching.watcher import Watcher
 from bmslink.testing import SimulatedPack
-from off import _at as at
+from off import at
 
 _MOST = 0.001  # s
 _OTHERS, _INTERVAL = 15, 5.0
