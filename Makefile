@@ -43,9 +43,13 @@ compiled: $(STAMP)  # pytest compiles the tests anew (20 s): once, and not in ea
 soak: $(STAMP)  ## the sweeps of which make test takes a part, whole, and more random examples
 	BMSLINK_WHOLE_SWEEP=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "sweep or hypothesis"
 
-judge: $(STAMP)  ## the policies over months of ordinary life and a million violations: an hour
+judge: $(STAMP)  ## the policies, and what acts, over months of life and millions of histories: some hours
 	$(BIN)/python tools/ordinary_life.py
 	$(BIN)/python tools/soak_control.py
+	$(BIN)/python tools/soak_acting.py
+	$(BIN)/python tools/wander_acting.py
+	$(BIN)/python tools/crash_acting.py
+	$(BIN)/python tools/soak_kill_acting.py
 	$(BIN)/python tools/threshold_hour.py
 	$(BIN)/python tools/owners.py
 
