@@ -67,7 +67,8 @@ class ServedChanges:
         self._board = board
 
     def function(self, name: str) -> Callable[..., Any]:
-        """The one that does what this function of `config` does."""
+        """The one that does what this function of `config` does; `drill` and `orphans` give plain
+        values."""
         found: dict[str, Callable[..., Any]] = {
             "adjust": self.adjust,
             "apply": self.apply,
@@ -75,8 +76,10 @@ class ServedChanges:
             "draft": self.draft,
             "draft_adjustment": self.draft_adjustment,
             "draft_undo": self.draft_undo,
+            "drill": partial(self._call, "drill"),
             "left_behind": self.left_behind,
             "open_change": self.open_change,
+            "orphans": partial(self._call, "look", {"what": "orphans"}),
             "rehearse_switch": self.rehearse_switch,
             "resume": self.resume,
             "switch": self.switch,

@@ -21,9 +21,9 @@ from bmslink.control.decide.policy import Mode, PolicySet
 from bmslink.errors import GateError, TargetError
 from bmslink.model import Identity, Reading
 from bmslink.runtime.acting.acting_side import ActingSide
+from bmslink.runtime.acting.limit_sinks import CommandSink, LimitSinks
 from bmslink.runtime.acting.people import ActingWish
-from bmslink.runtime.acting.shown import nothing_known
-from bmslink.runtime.acting.stopping import require_read_back
+from bmslink.runtime.acting.shown import nothing_known, require_read_back
 from bmslink.runtime.feed import Feed
 from bmslink.runtime.judging.pack_memory import (
     SAVED_AT_ONCE,
@@ -96,6 +96,8 @@ class PackJudge:
             note=self._append,
             tell=tell,
             target=plan.target,
+            waive={"untested"} if plan.untested else (),
+            sinks=_sinks(plan),
             turn=partial(turns.command, _PATIENCE, "its switches are asked for"),
             off_turn=turns.off,
         )
@@ -119,7 +121,7 @@ class PackJudge:
             policies,
             None,
             interval=self._plan.interval,
-            sink=False,
+            sink=self._plan.sink_command is not None,
             audit=Audit(self._plan.target, why, shadow=acting is ALL, append=self._append),
             listener=listener or self,
             acting=acting,
@@ -321,6 +323,15 @@ class PackJudge:
         if error and not self._unwritten:
             self.troubled(f"{error} {goes_on(shadow=not self.enforcing)}")
         self._unwritten = bool(error)
+
+
+def _sinks(plan: PackPlan) -> LimitSinks:
+    """What carries the limits of a pack out."""
+    command = plan.sink_command
+    return LimitSinks(
+        [] if command is None else [CommandSink(command)],
+        {"target": plan.target, "name": plan.name},
+    )
 
 
 class _Beside:
