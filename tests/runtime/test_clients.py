@@ -17,6 +17,7 @@ from bmslink.control.act.actuators import prepare
 from bmslink.errors import GateError, LinkClosed, VerifyError
 from bmslink.link.transport import parse_target
 from bmslink.model import Switch
+from bmslink.protocols.jk.jk02.stream import JKStream
 from bmslink.runtime.acting.people import ActingWish
 from bmslink.runtime.api.app import make_app
 from bmslink.runtime.clients.client_job import ClientJob
@@ -303,6 +304,8 @@ async def test_an_off_does_not_wait_until_a_board_has_said_again_who_it_is() -> 
         loop = asyncio.get_running_loop()
         assert (await charge.off(loop.time() + 3)).sent is True
         assert switches(pack)[0] is False
-        board.driver.forget()
+        assert isinstance(board.driver, JKStream)
+        assert board.driver.info is None, "no question went before it"
         board.link.continuity.outages += 1  # now it may be another board
-        assert (await charge.off(loop.time() + 3)).sent is False
+        assert (await charge.off(loop.time() + 3)).sent is True
+        assert board.driver.info is not None, "that was asked first"
