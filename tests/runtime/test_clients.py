@@ -299,13 +299,13 @@ async def test_an_off_does_not_wait_until_a_board_has_said_again_who_it_is() -> 
     pack = SimulatedPack("jk02", cells=4)
     async with bmslink.connect(pack.target) as device:
         board = device.board
+        assert isinstance(board.driver, JKStream)
         charge = (await prepare(board)).actuators[Switch.CHARGE]
         board.driver.forget()
         loop = asyncio.get_running_loop()
         assert (await charge.off(loop.time() + 3)).sent is True
         assert switches(pack)[0] is False
-        assert isinstance(board.driver, JKStream)
-        assert board.driver.info is None, "no question went before it"
-        board.link.continuity.outages += 1  # now it may be another board
+        assert not board.driver.info  # nothing was asked before it
+        board.link.continuity.outages += 1  # now it may be another board: that is asked first
         assert (await charge.off(loop.time() + 3)).sent is True
-        assert board.driver.info is not None, "that was asked first"
+        assert board.driver.info
