@@ -140,7 +140,7 @@ class ServedPack:
     # -- commands --------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def turn(self, what: str = "it is asked something") -> AsyncIterator[Board]:
+    async def turn(self, what: str = "it is asked") -> AsyncIterator[Board]:
         """The board for one command, `what` in a few words: polls wait, and one that is under way
         ends at the next frame boundary. Commands take turns in their order; switching off
         (`switch_off`) goes before all.
