@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 
-from bmslink.control.backtest.logs import written
 from bmslink.errors import BmsError
 from bmslink.storage.atomic import replace_file
 
@@ -160,6 +159,8 @@ def _read(path: Path) -> Run | None:
 
 def as_json(run: Run, now: float) -> dict[str, Any]:
     """For JSON."""
+    from bmslink.control.backtest.logs import written  # who switches needs to load none of that
+
     values: dict[str, Any] = msgspec.to_builtins(run)
     for each in (values, *values["packs"]):
         for name in ("began", "written", "heard", "since"):
