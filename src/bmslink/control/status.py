@@ -7,7 +7,6 @@ BMSLINK_STATE says.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import msgspec
 
 from bmslink.errors import BmsError
 from bmslink.storage.atomic import replace_file
+from bmslink.storage.state import state_path
 
 __all__ = [
     "PackStatus",
@@ -100,16 +100,6 @@ class Runs(msgspec.Struct):
     runs: list[Run]
     damaged: list[str]
     """Files that are no state files."""
-
-
-def state_path() -> Path:
-    """The folder of the state files."""
-    given = os.environ.get("BMSLINK_STATE")
-    if given:
-        return Path(given).expanduser()
-    from platformdirs import user_state_path  # only who needs it pays for it
-
-    return user_state_path("bmslink", appauthor=False) / "control"
 
 
 def place(targets: Sequence[str]) -> Path:
