@@ -292,6 +292,7 @@ class Bench:
 
     def end(self) -> None:
         """All is well again, and what must be true then is judged."""
+        self.loop.dies_at = math.inf
         self._run(self.program.end())
         self.bury()
 
